@@ -1,1 +1,24 @@
-//! Skeleton.
+//! Real servers for tests, demos and benchmarks, each a handle whose drop leaves nothing behind.
+//!
+//! Owns how the servers are built, started and stopped. Never decides anything an operator does, and is
+//! never a normal dependency of one.
+//!
+//! - [`Tools`]: the Go programs, pinned and built once per machine.
+//! - [`Process`]: one supervised child process, dead with its owner however the owner ends.
+//! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager.
+//!
+//! Without the feature `servers` only [`Tools`] is there, for the xtask.
+
+mod tools;
+
+pub use tools::{Tools, cache_root, project_root};
+
+#[cfg(feature = "servers")]
+mod process;
+#[cfg(feature = "servers")]
+mod workdir;
+
+#[cfg(feature = "servers")]
+pub use process::{Memory, Process, ProcessSpec, eventually};
+#[cfg(feature = "servers")]
+pub use workdir::Workdir;
