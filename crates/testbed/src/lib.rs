@@ -14,10 +14,16 @@ mod tools;
 pub use tools::{Tools, cache_root, project_root};
 
 #[cfg(feature = "servers")]
+mod control_plane;
+#[cfg(feature = "servers")]
+mod port;
+#[cfg(feature = "servers")]
 mod process;
 #[cfg(feature = "servers")]
 mod workdir;
 
+#[cfg(feature = "servers")]
+pub use control_plane::{AuditEvent, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]

@@ -95,22 +95,9 @@ impl Process {
             command.env_clear();
         }
         // A group of its own: Ctrl-C in a terminal reaches us, and we end the servers in order.
-        command
-            .process_group(0)
-            .envs(spec.env)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let supervisor = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", spec.name))?;
-        let mut process = Self {
-            name: spec.name,
-            supervisor,
-            pid: Pid::INIT,
-            log: spec.log,
-            status: None,
-        };
+        command.process_group(0).envs(spec.env).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        let supervisor = command.spawn().with_context(|| format!("cannot start {}", spec.name))?;
+        let mut process = Self { name: spec.name, supervisor, pid: Pid::INIT, log: spec.log, status: None };
         process.pid = process.await_pid(&pid_file)?;
         Ok(process)
     }
@@ -121,20 +108,12 @@ impl Process {
         loop {
             let ended = self.try_wait();
             // Written by rename: absent or whole.
-            let pid = fs::read_to_string(file)
-                .unwrap_or_default()
-                .trim()
-                .parse()
-                .ok();
+            let pid = fs::read_to_string(file).unwrap_or_default().trim().parse().ok();
             if let Some(pid) = pid.and_then(Pid::from_raw) {
                 return Ok(pid);
             }
             if let Some(status) = ended {
-                bail!(
-                    "cannot start {} ({status}):\n{}",
-                    self.name,
-                    self.log_tail()
-                );
+                bail!("cannot start {} ({status}):\n{}", self.name, self.log_tail());
             }
             if Instant::now() > deadline {
                 bail!("{} did not start within {} s", self.name, GONE.as_secs());
@@ -159,13 +138,7 @@ impl Process {
         if ended.is_err() {
             self.kill().await;
         }
-        ended.map_err(|_| {
-            anyhow!(
-                "{} ignored SIGTERM for {grace:?}:\n{}",
-                self.name,
-                self.log_tail()
-            )
-        })
+        ended.map_err(|_| anyhow!("{} ignored SIGTERM for {grace:?}:\n{}", self.name, self.log_tail()))
     }
 
     /// Waits until the process has ended.
@@ -213,10 +186,7 @@ impl Process {
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             // An error means that there is no such child: it is gone, with a status nobody knows.
-            self.status = self
-                .supervisor
-                .try_wait()
-                .unwrap_or_else(|_| Some(ExitStatus::from_raw(0xff00)));
+            self.status = self.supervisor.try_wait().unwrap_or_else(|_| Some(ExitStatus::from_raw(0xff00)));
         }
         self.status
     }
@@ -254,10 +224,7 @@ impl Process {
             let kib = kib.with_context(|| format!("{} has no {key}: it has ended", self.name))?;
             Ok(kib.parse::<u64>()? * 1024)
         };
-        Ok(Memory {
-            rss: bytes("VmRSS")?,
-            rss_anon: bytes("RssAnon")?,
-        })
+        Ok(Memory { rss: bytes("VmRSS")?, rss_anon: bytes("RssAnon")? })
     }
 
     /// The CPU time, user and system, that the process has used since its start.
@@ -267,9 +234,7 @@ impl Process {
     pub fn cpu_time(&self) -> Result<Duration> {
         let stat = self.proc("stat")?;
         // The name, in parentheses, may hold anything; utime and stime are 11 fields after it.
-        let (_, fields) = stat
-            .rsplit_once(") ")
-            .context("unknown form of /proc/<pid>/stat")?;
+        let (_, fields) = stat.rsplit_once(") ").context("unknown form of /proc/<pid>/stat")?;
         let mut fields = fields.split(' ').skip(11);
         let mut ticks = || fields.next().unwrap_or_default().parse::<u32>();
         let ticks = f64::from(ticks()?) + f64::from(ticks()?);

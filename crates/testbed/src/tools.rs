@@ -52,10 +52,7 @@ const MODULES: &[Module] = &[
         pinned: Some("k8s.io/kubernetes"),
         programs: &[
             ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-            (
-                "kube-controller-manager",
-                "k8s.io/kubernetes/cmd/kube-controller-manager",
-            ),
+            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
         duration: "4.5 minutes",
@@ -86,10 +83,7 @@ impl Tools {
             let directory = cache.join(format!("{}-{}", module.name, module_hash(&source)?));
             let mut wanted = Vec::new();
             for &(name, package) in module.programs {
-                let asset = assets
-                    .as_ref()
-                    .map(|dir| dir.join(name))
-                    .filter(|path| path.is_file());
+                let asset = assets.as_ref().map(|dir| dir.join(name)).filter(|path| path.is_file());
                 let path = asset.unwrap_or_else(|| directory.join("bin").join(name));
                 if !path.is_file() {
                     wanted.push((name, package));
@@ -116,9 +110,7 @@ impl Tools {
 
     /// Every program: its name and where it is.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.paths
-            .iter()
-            .map(|(name, path)| (*name, path.as_path()))
+        self.paths.iter().map(|(name, path)| (*name, path.as_path()))
     }
 }
 
@@ -133,29 +125,20 @@ impl Module {
             eprintln!("waiting for another process that builds {}", self.name);
             lock.lock().context("cannot lock the build directory")?;
         }
-        let wanted: Vec<_> = wanted
-            .iter()
-            .filter(|(name, _)| !bin.join(name).is_file())
-            .collect();
+        let wanted: Vec<_> = wanted.iter().filter(|(name, _)| !bin.join(name).is_file()).collect();
         if wanted.is_empty() {
             return Ok(());
         }
 
         let version = self.version(source)?;
-        let names = wanted
-            .iter()
-            .map(|(name, _)| *name)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let names = wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let cores = thread::available_parallelism().map_or(1, usize::from);
         eprintln!(
             "building {names} ({version}); up to {} cold on 2 cores (this machine: {cores}), once",
             self.duration
         );
         let started = Instant::now();
-        let scratch = tempfile::Builder::new()
-            .prefix("building-")
-            .tempdir_in(directory)?;
+        let scratch = tempfile::Builder::new().prefix("building-").tempdir_in(directory)?;
         // The name go gives a binary is the last element of its package's path; etcd needs another.
         let output = match wanted.as_slice() {
             [(name, _)] => scratch.path().join(name),
@@ -165,14 +148,7 @@ impl Module {
         let mut go = Command::new("go");
         go.current_dir(source)
             .env("CGO_ENABLED", "0")
-            .args([
-                "build",
-                "-v",
-                "-mod=readonly",
-                "-buildvcs=false",
-                "-trimpath",
-                "-ldflags",
-            ])
+            .args(["build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
             .arg(self.ldflags(&version))
             .arg("-o")
             .arg(output)
@@ -215,12 +191,7 @@ impl Module {
 /// Runs `go build -v`, showing a line now and then instead of the thousand packages it names.
 fn run_with_progress(mut go: Command, name: &str) -> Result<()> {
     let started = Instant::now();
-    let mut child = match go
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-    {
+    let mut child = match go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
             "`go` is not on the PATH. The tests run real servers built from Go modules: install Go \
@@ -271,11 +242,7 @@ fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
     go_mod.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         let first = words.next()?;
-        let path = if first == "require" {
-            words.next()?
-        } else {
-            first
-        };
+        let path = if first == "require" { words.next()? } else { first };
         let version = words.next()?;
         (path == module && version.starts_with('v')).then_some(version)
     })
@@ -299,16 +266,11 @@ fn module_hash(source: &Path) -> Result<String> {
 fn source_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
         if path.is_dir() {
             source_files(&path, into)?;
-        } else if matches!(name, "go.mod" | "go.sum")
-            || (extension == "go" && !stem.ends_with("_test"))
-        {
+        } else if matches!(name, "go.mod" | "go.sum") || (extension == "go" && !stem.ends_with("_test")) {
             into.push(path);
         }
     }
@@ -341,11 +303,7 @@ impl Fnv {
 /// # Errors
 /// If none of the three variables is set.
 pub fn cache_root() -> Result<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = set("INFRA_OPERATORS_CACHE") {
         return Ok(path);
     }
@@ -359,17 +317,15 @@ pub fn cache_root() -> Result<PathBuf> {
 /// # Errors
 /// If there is neither.
 pub fn project_root() -> Result<PathBuf> {
-    let is_root =
-        |path: &Path| path.join("e2e/tools").is_dir() && path.join("Cargo.toml").is_file();
+    let is_root = |path: &Path| path.join("e2e/tools").is_dir() && path.join("Cargo.toml").is_file();
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     if is_root(&compiled) {
         return Ok(compiled.canonicalize()?);
     }
     let cwd = env::current_dir()?;
-    cwd.ancestors()
-        .find(|path| is_root(path))
-        .map(Path::to_owned)
-        .context("run this inside a checkout of infra-operators: no e2e/tools at or above the working directory")
+    cwd.ancestors().find(|path| is_root(path)).map(Path::to_owned).context(
+        "run this inside a checkout of infra-operators: no e2e/tools at or above the working directory",
+    )
 }
 
 #[cfg(test)]
@@ -400,14 +356,8 @@ mod tests {
 
     #[test]
     fn kubernetes_knows_its_version() {
-        let module = MODULES
-            .iter()
-            .find(|module| module.name == "kubernetes")
-            .unwrap();
+        let module = MODULES.iter().find(|module| module.name == "kubernetes").unwrap();
         let flags = module.ldflags("v1.36.1");
-        assert!(
-            flags.contains("gitVersion=v1.36.1") && flags.contains("gitMinor=36"),
-            "{flags}"
-        );
+        assert!(flags.contains("gitVersion=v1.36.1") && flags.contains("gitMinor=36"), "{flags}");
     }
 }

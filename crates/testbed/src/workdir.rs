@@ -28,21 +28,15 @@ impl Workdir {
     /// If the temporary directory cannot be written.
     pub fn new(name: &str) -> Result<Self> {
         let parent = env::temp_dir().join("infra-operators-testbed");
-        fs::create_dir_all(&parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
         sweep(&parent);
         let path = tempfile::Builder::new()
             .prefix(&format!("{name}-"))
             .tempdir_in(&parent)
             .with_context(|| format!("cannot create a directory in {}", parent.display()))?
             .keep();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        Ok(Self {
-            path,
-            name: name.unwrap_or_default(),
-        })
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(Self { path, name: name.unwrap_or_default() })
     }
 
     /// The directory.
@@ -60,8 +54,7 @@ impl Workdir {
 
 impl Drop for Workdir {
     fn drop(&mut self) {
-        if thread::panicking() || env::var_os("INFRA_TESTBED_KEEP").is_some_and(|keep| keep == "1")
-        {
+        if thread::panicking() || env::var_os("INFRA_TESTBED_KEEP").is_some_and(|keep| keep == "1") {
             eprintln!("testbed: kept {}", self.path.display());
         } else {
             // What cannot be removed now is swept tomorrow.
@@ -77,9 +70,7 @@ fn sweep(parent: &Path) {
     };
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified
-            .ok()
-            .and_then(|time| SystemTime::now().duration_since(time).ok());
+        let age = modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
         if age.is_some_and(|age| age > KEPT) {
             let _ = fs::remove_dir_all(entry.path());
         }

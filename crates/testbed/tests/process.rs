@@ -8,12 +8,7 @@ use testbed::{Process, ProcessSpec, Workdir, eventually};
 const SOON: Duration = Duration::from_secs(10);
 
 fn shell(dir: &Workdir, script: &str) -> ProcessSpec {
-    ProcessSpec::new(
-        "shell",
-        "/bin/sh",
-        ["-c", script],
-        dir.path().join("shell.log"),
-    )
+    ProcessSpec::new("shell", "/bin/sh", ["-c", script], dir.path().join("shell.log"))
 }
 
 fn exists(pid: u32) -> bool {
@@ -21,10 +16,7 @@ fn exists(pid: u32) -> bool {
 }
 
 async fn logged(process: &Process, text: &str) -> anyhow::Result<()> {
-    eventually(text, SOON, async || {
-        Ok(process.log().contains(text).then_some(()))
-    })
-    .await
+    eventually(text, SOON, async || Ok(process.log().contains(text).then_some(()))).await
 }
 
 #[tokio::test]
@@ -44,11 +36,7 @@ async fn a_polite_process_ends_by_sigterm_and_a_deaf_one_by_force() {
     logged(&polite, "up").await.unwrap();
     assert_eq!(polite.terminate(SOON).await.unwrap().code(), Some(3));
 
-    let mut deaf = Process::spawn(shell(
-        &dir,
-        "trap '' TERM; echo deaf; while :; do sleep 1; done",
-    ))
-    .unwrap();
+    let mut deaf = Process::spawn(shell(&dir, "trap '' TERM; echo deaf; while :; do sleep 1; done")).unwrap();
     logged(&deaf, "deaf").await.unwrap();
     let error = deaf.terminate(Duration::from_millis(50)).await.unwrap_err();
     assert!(error.to_string().contains("ignored SIGTERM"), "{error}");
@@ -88,12 +76,8 @@ async fn a_missing_program_is_named() {
 
 #[tokio::test]
 async fn eventually_says_what_it_waited_for() {
-    let error = eventually::<()>("the moon", Duration::from_millis(60), async || {
-        Err(anyhow::anyhow!("clouds"))
-    });
+    let error =
+        eventually::<()>("the moon", Duration::from_millis(60), async || Err(anyhow::anyhow!("clouds")));
     let error = format!("{:#}", error.await.unwrap_err());
-    assert!(
-        error.contains("the moon") && error.contains("clouds"),
-        "{error}"
-    );
+    assert!(error.contains("the moon") && error.contains("clouds"), "{error}");
 }

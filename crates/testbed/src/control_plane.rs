@@ -1,0 +1,462 @@
+//! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, as processes.
+//!
+//! Owns their keys, ports, flags and order of start. There are no nodes: a Pod stays Pending. Knows nothing
+//! of what is installed into it.
+
+mod audit;
+mod kubeconfig;
+mod pki;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use std::{env, fmt, fs};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use tokio::io::AsyncWriteExt;
+
+pub use self::audit::AuditEvent;
+use self::kubeconfig::Credentials;
+use self::pki::Pki;
+use crate::port::Port;
+use crate::{Process, ProcessSpec, Tools, Workdir};
+
+/// Five seconds on an idle machine; a busy one with several planes starting takes a multiple.
+const START: Duration = Duration::from_mins(2);
+/// A start that met a taken port is tried again with others.
+const TRIES: usize = 3;
+/// The controllers without which objects behave differently from a cluster's: namespaces go away and have
+/// a default ServiceAccount and the root CA, owned objects are collected.
+const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publisher-controller,\
+                           namespace-controller,garbage-collector-controller";
+/// All but those that need a cloud or a node network.
+const ALL_CONTROLLERS: &str = "*,-node-ipam-controller,-node-route-controller,\
+                               -cloud-node-lifecycle-controller,-service-lb-controller";
+
+/// What may differ from the default control plane.
+#[derive(Debug, Clone, Default)]
+pub struct ControlPlaneBuilder {
+    audit: bool,
+    priority_and_fairness: bool,
+    all_controllers: bool,
+}
+
+impl ControlPlaneBuilder {
+    /// Keeps an audit log for [`ControlPlane::audit_events`]. Default: off.
+    #[must_use]
+    pub fn audit(mut self, on: bool) -> Self {
+        self.audit = on;
+        self
+    }
+
+    /// Lets the API server throttle clients, as a cluster's does. Default: off, it costs time at the start.
+    #[must_use]
+    pub fn priority_and_fairness(mut self, on: bool) -> Self {
+        self.priority_and_fairness = on;
+        self
+    }
+
+    /// Runs the controllers for workloads (Deployment, ReplicaSet, Job …) as well. Default: off, only
+    /// ServiceAccounts, root CA, namespaces and garbage collection.
+    #[must_use]
+    pub fn all_controllers(mut self, on: bool) -> Self {
+        self.all_controllers = on;
+        self
+    }
+
+    /// Starts the control plane; ready when this returns, with the default ServiceAccount.
+    ///
+    /// # Errors
+    /// If a program cannot be built or a server does not become ready; the end of its log is in the error.
+    pub async fn start(self) -> Result<ControlPlane> {
+        let tools = tokio::task::spawn_blocking(Tools::ensure).await??;
+        // reqwest and kube take the process's provider; somebody may have chosen one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match ControlPlane::start_once(&self, &tools).await {
+                Err(error) if tries < TRIES && is_port_clash(&error) => {
+                    eprintln!("testbed: a port was taken, starting again");
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn is_port_clash(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("address already in use")
+}
+
+/// A running control plane. Dropped = gone, with everything stored in it.
+pub struct ControlPlane {
+    // Dropped in this order: clients before servers, and the files last.
+    controller_manager: Option<Process>,
+    api_server: Option<Process>,
+    etcd: Process,
+    api_server_spec: ProcessSpec,
+    pki: Pki,
+    url: String,
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    client: Client,
+    audit_log: Option<PathBuf>,
+    _ports: Vec<Port>,
+    workdir: Workdir,
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPlane")
+            .field("url", &self.url)
+            .field("directory", &self.workdir.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ControlPlane {
+    /// Starts one with the defaults: see [`ControlPlaneBuilder`].
+    ///
+    /// # Errors
+    /// As [`ControlPlaneBuilder::start`].
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// For a control plane that differs from the default.
+    #[must_use]
+    pub fn builder() -> ControlPlaneBuilder {
+        ControlPlaneBuilder::default()
+    }
+
+    async fn start_once(options: &ControlPlaneBuilder, tools: &Tools) -> Result<Self> {
+        let workdir = Workdir::new("control-plane")?;
+        let pki = Pki::create(workdir.path().join("pki"))?;
+        let [etcd_clients, etcd_peers, api] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let url = format!("https://127.0.0.1:{}", api.number());
+        let kubeconfig = workdir.path().join("admin.kubeconfig");
+        kubeconfig::write(&kubeconfig, &url, &pki, "default", &Credentials::Certificate("admin"))?;
+        let client = client(&kubeconfig).await?;
+
+        // etcd and the API server start side by side: each takes a second or more to come up.
+        let etcd = Process::spawn(etcd_spec(tools, &workdir, &etcd_clients, &etcd_peers)?)?;
+        let audit_log = options.audit.then(|| workdir.path().join("audit.log"));
+        let api_server_spec =
+            api_server_spec(options, tools, &workdir, &pki, &etcd_clients, &api, audit_log.as_deref())?;
+        let mut plane = Self {
+            controller_manager: None,
+            api_server: None,
+            etcd,
+            api_server_spec,
+            pki,
+            url,
+            kubeconfig,
+            kubectl: tools.path("kubectl")?,
+            client,
+            audit_log,
+            _ports: vec![etcd_clients, etcd_peers, api],
+            workdir,
+        };
+        plane.start_apiserver().await?;
+        let spec = plane.controller_manager_spec(options, tools)?;
+        plane.controller_manager = Some(Process::spawn(spec)?);
+        plane.await_default_service_account().await?;
+        Ok(plane)
+    }
+
+    fn controller_manager_spec(&self, options: &ControlPlaneBuilder, tools: &Tools) -> Result<ProcessSpec> {
+        let kubeconfig = self.workdir.path().join("kcm.kubeconfig");
+        kubeconfig::write(&kubeconfig, &self.url, &self.pki, "default", &Credentials::Certificate("kcm"))?;
+        let mut args = Arguments::default();
+        args.add("kubeconfig", &kubeconfig)
+            .add("authentication-kubeconfig", &kubeconfig)
+            .add("authorization-kubeconfig", &kubeconfig)
+            // No port of its own: one less to clash, and nobody asks it anything.
+            .add("secure-port", "0")
+            .add("leader-elect", "false")
+            .add("use-service-account-credentials", "true")
+            .add("service-account-private-key-file", self.pki.path("sa.key"))
+            .add("root-ca-file", self.pki.path("ca.crt"))
+            .add("cluster-signing-cert-file", self.pki.path("ca.crt"))
+            .add("cluster-signing-key-file", self.pki.path("ca.key"))
+            .add("kube-api-qps", "200")
+            .add("kube-api-burst", "400")
+            .add("controllers", if options.all_controllers { ALL_CONTROLLERS } else { CONTROLLERS });
+        let log = self.workdir.path().join("kube-controller-manager.log");
+        let program = tools.path("kube-controller-manager")?;
+        Ok(ProcessSpec::new("kube-controller-manager", program, args.0, log))
+    }
+
+    async fn await_default_service_account(&mut self) -> Result<()> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "default");
+        let end = Instant::now() + START;
+        loop {
+            if accounts.get_opt("default").await.is_ok_and(|account| account.is_some()) {
+                return Ok(());
+            }
+            let controller_manager = self.controller_manager.as_mut().context("not started")?;
+            still_starting("kube-controller-manager", controller_manager, end)?;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The API server's URL, which stays the same when it is restarted.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A client with the administrator's rights.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Where logs and keys are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.workdir.path()
+    }
+
+    /// The kubectl of the same version.
+    #[must_use]
+    pub fn kubectl_path(&self) -> &Path {
+        &self.kubectl
+    }
+
+    /// Runs `kubectl` as the administrator; yields what it wrote to stdout.
+    ///
+    /// # Errors
+    /// If it fails; what it wrote to stderr is in the error.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.kubectl_stdin(args, "").await
+    }
+
+    /// As [`kubectl`](Self::kubectl), with `input` on its stdin, for `apply -f -`.
+    ///
+    /// # Errors
+    /// As `kubectl`.
+    pub async fn kubectl_stdin(&self, args: &[&str], input: &str) -> Result<String> {
+        let mut child = tokio::process::Command::new(&self.kubectl)
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            // The usual cache is kept by host and port, so it may be of a plane long gone.
+            .env("KUBECACHEDIR", self.workdir.path().join("kubectl-cache"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
+        let mut stdin = child.stdin.take().context("kubectl's stdin is piped")?;
+        let feed = async {
+            // kubectl may rightly end without reading what it does not need.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+        };
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
+        let output = output?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            bail!("kubectl {}: {}: {}", args.join(" "), output.status, stderr.trim_end());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A kubeconfig with a token of the ServiceAccount, which must exist: what a Pod of it could do, and no
+    /// more. The token is valid for a day.
+    ///
+    /// # Errors
+    /// If there is no such ServiceAccount.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+        let answer = answer.with_context(|| format!("no token of ServiceAccount {namespace}/{name}"))?;
+        let token = answer.status.context("the API server answered without a token")?.token;
+        let file = self.workdir.path().join(format!("{namespace}.{name}.kubeconfig"));
+        kubeconfig::write(&file, &self.url, &self.pki, namespace, &Credentials::Token(&token))?;
+        Ok(file)
+    }
+
+    /// Kills the API server, as a crash would: connections are cut, its port refuses. What it acknowledged is
+    /// in etcd.
+    ///
+    /// # Errors
+    /// None today; starting and stopping have one shape.
+    pub async fn stop_apiserver(&mut self) -> Result<()> {
+        if let Some(mut server) = self.api_server.take() {
+            server.kill().await;
+        }
+        Ok(())
+    }
+
+    /// Starts the API server, on the same port and the same etcd; ready when this returns.
+    ///
+    /// # Errors
+    /// If it does not become ready; the end of its log is in the error.
+    pub async fn start_apiserver(&mut self) -> Result<()> {
+        if self.api_server.is_none() {
+            self.api_server = Some(Process::spawn(self.api_server_spec.clone())?);
+        }
+        let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes())?;
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?;
+        let url = format!("{}/readyz", self.url);
+        let end = Instant::now() + START;
+        loop {
+            let answer = http.get(&url).timeout(Duration::from_secs(5)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            still_starting("etcd", &mut self.etcd, end)?;
+            if let Some(server) = &mut self.api_server {
+                still_starting("kube-apiserver", server, end)?;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// The API server's log so far, over all its restarts.
+    #[must_use]
+    pub fn apiserver_log(&self) -> String {
+        let bytes = fs::read(&self.api_server_spec.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The servers that run: name and process id.
+    #[must_use]
+    pub fn pids(&self) -> Vec<(&'static str, u32)> {
+        let api_server = self.api_server.as_ref().map(|process| ("kube-apiserver", process.pid()));
+        let manager = self.controller_manager.as_ref();
+        let manager = manager.map(|process| ("kube-controller-manager", process.pid()));
+        [Some(("etcd", self.etcd.pid())), api_server, manager].into_iter().flatten().collect()
+    }
+
+    /// Every request of a client so far, in the order of the answers. The control plane's own are left out. A
+    /// request shows up here just before or just after its answer: poll with [`eventually`](crate::eventually).
+    ///
+    /// # Errors
+    /// If the control plane was built without `audit(true)`.
+    pub fn audit_events(&self) -> Result<Vec<AuditEvent>> {
+        let file = self.audit_log.as_ref();
+        let file = file.context("no audit log: start with ControlPlane::builder().audit(true)")?;
+        // Created with the first event.
+        audit::parse(&fs::read_to_string(file).unwrap_or_default())
+    }
+}
+
+/// A client with a kubeconfig's rights, such as [`ControlPlane::service_account_kubeconfig`]'s.
+///
+/// # Errors
+/// If the file is not a kubeconfig.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// An error with the end of the server's log if it has ended or its time is up.
+fn still_starting(name: &str, process: &mut Process, end: Instant) -> Result<()> {
+    if let Some(status) = process.try_wait() {
+        bail!("{name} ended while starting ({status}):\n{}", process.log_tail());
+    }
+    if Instant::now() > end {
+        bail!("{name} is not ready after {} s:\n{}", START.as_secs(), process.log_tail());
+    }
+    Ok(())
+}
+
+fn etcd_spec(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Port) -> Result<ProcessSpec> {
+    // In memory where there is a memory disk: etcd syncs each write.
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
+    let data = parent.join(format!("infra-operators-etcd-{}", workdir.name()));
+    let clients = format!("http://127.0.0.1:{}", clients.number());
+    let peers = format!("http://127.0.0.1:{}", peers.number());
+    let mut args = Arguments::default();
+    args.add("name", "testbed")
+        .add("data-dir", &data)
+        .flag("unsafe-no-fsync")
+        .add("listen-client-urls", &clients)
+        .add("advertise-client-urls", &clients)
+        .add("listen-peer-urls", &peers)
+        .add("initial-advertise-peer-urls", &peers)
+        .add("initial-cluster", format!("testbed={peers}"))
+        .add("log-level", "warn");
+    let mut spec = ProcessSpec::new("etcd", tools.path("etcd")?, args.0, workdir.path().join("etcd.log"));
+    spec.remove.push(data);
+    Ok(spec)
+}
+
+fn api_server_spec(
+    options: &ControlPlaneBuilder,
+    tools: &Tools,
+    workdir: &Workdir,
+    pki: &Pki,
+    etcd: &Port,
+    port: &Port,
+    audit_log: Option<&Path>,
+) -> Result<ProcessSpec> {
+    let mut args = Arguments::default();
+    args.add("etcd-servers", format!("http://127.0.0.1:{}", etcd.number()))
+        .add("bind-address", "127.0.0.1")
+        .add("advertise-address", "127.0.0.1")
+        .add("secure-port", port.number().to_string())
+        .add("endpoint-reconciler-type", "none")
+        .add("cert-dir", pki.directory())
+        .add("tls-cert-file", pki.path("apiserver.crt"))
+        .add("tls-private-key-file", pki.path("apiserver.key"))
+        .add("client-ca-file", pki.path("ca.crt"))
+        .add("authorization-mode", "Node,RBAC")
+        // /readyz is asked without credentials.
+        .add("anonymous-auth", "true")
+        .add("service-account-issuer", "https://kubernetes.default.svc")
+        .add("service-account-key-file", pki.path("sa.pub"))
+        .add("service-account-signing-key-file", pki.path("sa.key"))
+        .add("service-cluster-ip-range", "10.96.0.0/16")
+        .add("enable-priority-and-fairness", options.priority_and_fairness.to_string())
+        .add("allow-privileged", "true")
+        .add("profiling", "false")
+        .add("shutdown-delay-duration", "0s");
+    if let Some(log) = audit_log {
+        let policy = workdir.path().join("audit-policy.json");
+        fs::write(&policy, audit::POLICY)?;
+        args.add("audit-policy-file", policy).add("audit-log-path", log);
+    }
+    let log = workdir.path().join("kube-apiserver.log");
+    Ok(ProcessSpec::new("kube-apiserver", tools.path("kube-apiserver")?, args.0, log))
+}
+
+/// Command-line flags in the form `--name=value`.
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn add(&mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> &mut Self {
+        let mut argument = OsString::from(format!("--{name}="));
+        argument.push(value);
+        self.0.push(argument);
+        self
+    }
+
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(format!("--{name}").into());
+        self
+    }
+}
