@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// controls is the control port: JSON in, JSON out; an error is a plain text with status 400 or 404.
+func (s *Server) controls() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /calls", answer(func(*http.Request) (any, error) { return s.rules.counted(), nil }))
+	mux.HandleFunc("DELETE /calls", answer(func(*http.Request) (any, error) { s.rules.resetCounts(); return nil, nil }))
+
+	mux.HandleFunc("GET /faults", answer(func(*http.Request) (any, error) { return s.rules.pending(), nil }))
+	mux.HandleFunc("POST /faults", order(s.rules.add))
+	mux.HandleFunc("DELETE /faults", answer(func(*http.Request) (any, error) { s.rules.clear(); return nil, nil }))
+	mux.HandleFunc("PUT /outage", order(s.endpoint.set))
+
+	mux.HandleFunc("GET /sessions", answer(func(*http.Request) (any, error) { return s.sessions.count(), nil }))
+	mux.HandleFunc("DELETE /sessions", answer(func(*http.Request) (any, error) { return s.sessions.expire(), nil }))
+
+	mux.HandleFunc("GET /vms", answer(func(*http.Request) (any, error) { return s.inventory.vms(), nil }))
+	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return s.inventory.folders(), nil }))
+
+	type place struct {
+		Path         string `json:"path"`
+		Folder       string `json:"folder"`
+		Name         string `json:"name"`
+		InstanceUUID string `json:"instanceUuid"`
+		On           bool   `json:"on"`
+	}
+	mux.HandleFunc("POST /vms", order(func(p place) error {
+		_, err := s.inventory.addVM(p.Folder, p.Name, p.InstanceUUID)
+		return err
+	}))
+	mux.HandleFunc("POST /folders", order(func(p place) error { return s.inventory.createFolder(p.Folder, p.Name) }))
+	mux.HandleFunc("POST /vms/remove", order(func(p place) error { return s.inventory.removeVM(p.Path) }))
+	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
+	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))
+
+	mux.HandleFunc("PUT /clone-time", order(func(t struct {
+		MS int64 `json:"ms"`
+	}) error {
+		s.overrides.cloneTime.Store(int64(time.Duration(t.MS) * time.Millisecond))
+		return nil
+	}))
+	return mux
+}
+
+func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		value, err := f(r)
+		switch {
+		case errors.Is(err, errNotFound):
+			http.Error(w, err.Error(), http.StatusNotFound)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(value)
+		}
+	}
+}
+
+func order[T any](f func(T) error) http.HandlerFunc {
+	return answer(func(r *http.Request) (any, error) {
+		var t T
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&t); err != nil {
+			return nil, err
+		}
+		return nil, f(t)
+	})
+}
