@@ -1,0 +1,71 @@
+//! Writes to Kubernetes: server-side apply, and nothing else.
+//!
+//! Owns how objects and statuses are sent (forced, without nulls, bound to the object's UID); never what is in them.
+
+use std::fmt::Debug;
+
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// Applies `object` as `manager`, taking over fields others own. Returns what the API server made of it.
+///
+/// Without nulls: a null in server-side apply claims the field.
+pub async fn server_side<K>(api: &Api<K>, manager: &str, object: &K) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let mut body = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+    body["apiVersion"] = K::api_version(&()).into();
+    body["kind"] = K::kind(&()).into();
+    if let Some(object) = body.as_object_mut() {
+        object.remove("status");
+    }
+    strip_nulls(&mut body);
+    api.patch(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(body)).await
+}
+
+/// Applies `status` to the status subresource of `object` as `manager`.
+///
+/// Bound to the UID: the status of a deleted object never lands on its successor (409 instead).
+pub async fn patch_status<K, S>(api: &Api<K>, manager: &str, object: &K, status: &S) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    S: Serialize,
+{
+    let mut body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": { "name": object.name_any(), "namespace": object.namespace(), "uid": object.uid() },
+        "status": status,
+    });
+    strip_nulls(&mut body);
+    api.patch_status(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(body)).await
+}
+
+/// Removes null members of objects, at every depth; nulls in lists stay, as they hold a place.
+pub fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_go_at_every_depth() {
+        let mut value = json!({"a": null, "b": {"c": null, "d": [{"e": null}, null]}});
+        strip_nulls(&mut value);
+        assert_eq!(value, json!({"b": {"d": [{}, null]}}));
+    }
+}

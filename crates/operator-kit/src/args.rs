@@ -1,0 +1,148 @@
+//! The arguments every operator takes, in today's spelling and in Go's.
+//!
+//! Owns the flags and their parsing; never acts on them. Next step: [`run`](crate::run()).
+
+use std::{ffi::OsString, net::SocketAddr, path::Path, str::FromStr};
+
+use clap::{ArgAction, Args, ValueEnum};
+
+/// Where a pod finds the namespace it runs in.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Flags shared by all operators; `#[command(flatten)]` them into the operator's own.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Common options")]
+pub struct CommonArgs {
+    /// Address of the metrics and health endpoints: `:8080`, `127.0.0.1:8080`, or `0` for none
+    #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
+    pub metrics_addr: Listen,
+
+    /// Run only while holding the leader Lease, so that several replicas may stand by
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", value_name = "BOOL")]
+    pub enable_leader_election: bool,
+
+    /// Namespace of the leader Lease [default: the pod's own, else "default"]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
+
+    /// How log lines are written to standard error
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as `info,vm_operator=debug`; SIGUSR1 toggles debug
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub log_level: String,
+}
+
+impl CommonArgs {
+    /// The namespace leader election uses: as told, else the one this pod runs in, else `default`.
+    #[must_use]
+    pub fn lease_namespace(&self) -> String {
+        self.leader_election_namespace
+            .clone()
+            .or_else(|| namespace_from(Path::new(NAMESPACE_FILE)))
+            .unwrap_or_else(|| "default".to_owned())
+    }
+}
+
+fn namespace_from(file: &Path) -> Option<String> {
+    let namespace = std::fs::read_to_string(file).ok()?.trim().to_owned();
+    (!namespace.is_empty()).then_some(namespace)
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people; coloured on a terminal.
+    Human,
+}
+
+/// An address to listen on, as Go programs spell it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Listen {
+    /// `0`: do not listen at all.
+    Off,
+    /// `:8080`: this port on every address, IPv6 and IPv4.
+    Any(u16),
+    /// `127.0.0.1:8080`, `[::1]:8080`. Port 0 takes a free one.
+    On(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = || format!("`{text}` is no address: write `:8080`, `127.0.0.1:8080` or `0`");
+        match text.strip_prefix(':') {
+            Some(port) => port.parse().map(Listen::Any).map_err(|_| address()),
+            None if text == "0" => Ok(Listen::Off),
+            None => text.replace("localhost", "127.0.0.1").parse().map(Listen::On).map_err(|_| address()),
+        }
+    }
+}
+
+/// Rewrites Go's single-dash long flags (`-metrics-addr=:8080`, `-insecure`) to the double-dash form clap reads.
+///
+/// Short flags (`-h`), negative numbers and everything after `--` stay as they are.
+pub fn go_style(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut literal = false;
+    arguments.into_iter().map(move |argument| {
+        literal |= argument == "--";
+        match argument.to_str() {
+            Some(text) if !literal && is_go_flag(text) => format!("-{text}").into(),
+            _ => argument,
+        }
+    })
+}
+
+fn is_go_flag(text: &str) -> bool {
+    let Some(flag) = text.strip_prefix('-') else { return false };
+    let name = flag.split('=').next().unwrap_or_default();
+    name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    fn parse(line: &str) -> CommonArgs {
+        let arguments = line.split_whitespace().map(OsString::from);
+        Cli::try_parse_from(go_style(arguments)).unwrap().common
+    }
+
+    #[test]
+    fn go_spelling_is_understood() {
+        let args = parse("op -metrics-addr=:9090 -enable-leader-election");
+        assert_eq!(args.metrics_addr, Listen::Any(9090));
+        assert!(args.enable_leader_election);
+        assert!(!parse("op -enable-leader-election=false").enable_leader_election);
+        assert_eq!(parse("op --metrics-addr 0").metrics_addr, Listen::Off);
+        assert_eq!(parse("op -metrics-addr localhost:1").metrics_addr, Listen::On(([127, 0, 0, 1], 1).into()));
+        assert!(!parse("op").enable_leader_election);
+    }
+
+    #[test]
+    fn only_long_flags_are_rewritten() {
+        let line = ["op", "-h", "-", "-5", "--ok", "-x=1", "-flag", "--", "-kept"];
+        let rewritten: Vec<_> = go_style(line.map(OsString::from)).collect();
+        assert_eq!(rewritten, ["op", "-h", "-", "-5", "--ok", "-x=1", "--flag", "--", "-kept"].map(OsString::from));
+    }
+
+    #[test]
+    fn bad_addresses_say_what_to_write() {
+        for text in ["", ":", ":http", "example:80", "8080"] {
+            assert!(text.parse::<Listen>().unwrap_err().contains("127.0.0.1:8080"), "{text}");
+        }
+    }
+}

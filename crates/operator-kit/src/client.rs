@@ -1,0 +1,138 @@
+//! The Kubernetes client, made not to hang and not to repeat what must happen once.
+//!
+//! Owns timeouts and retries. A request that gets no response header in time fails; the body of a watch may take as long
+//! as it likes. Only reads and server-side applies are repeated: a POST is answered once, by the caller.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
+use tokio::time::Sleep;
+use tower::{BoxError, buffer::BufferLayer, retry::RetryLayer, util::MapFutureLayer};
+
+use crate::error::Error;
+
+/// How long the API server may take to begin its answer. It gives up on a request after 60 s itself.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence within a body. Watches end after 290 s by themselves.
+const SILENCE: Duration = Duration::from_secs(295);
+/// Repetitions of a request that may be repeated.
+const RETRIES: u32 = 3;
+/// Longest Retry-After obeyed here; a longer one is for the caller's back-off.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests that wait for the connection pool.
+const QUEUE: usize = 1024;
+
+/// The client of this pod, or of the current kubeconfig; `agent` is sent as User-Agent (`vm-operator/1.2.3`).
+pub async fn infer(agent: &str) -> Result<Client, Error> {
+    build(Config::infer().await?, agent)
+}
+
+/// A client for `config`, with the kit's timeouts and retries in place of kube's.
+pub fn build(mut config: Config, agent: &str) -> Result<Client, Error> {
+    config.default_retry = false;
+    config.read_timeout = Some(SILENCE);
+    if let Ok(agent) = HeaderValue::from_str(agent) {
+        config.headers.push((header::USER_AGENT, agent));
+    }
+    let in_time = MapFutureLayer::new(|response| async {
+        match tokio::time::timeout(HEADER_TIMEOUT, response).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(BoxError::from(elapsed)),
+        }
+    });
+    let client = ClientBuilder::try_from(config)?
+        .with_layer(&in_time)
+        .with_layer(&BufferLayer::new(QUEUE))
+        .with_layer(&RetryLayer::new(Repeat::default()))
+        .build();
+    Ok(client)
+}
+
+/// Repeats what may be repeated when the API server is overloaded or starting.
+#[derive(Clone, Debug, Default)]
+struct Repeat {
+    done: u32,
+}
+
+impl<B> tower::retry::Policy<Request<Body>, Response<B>, BoxError> for Repeat {
+    type Future = Sleep;
+
+    fn retry(&mut self, _: &mut Request<Body>, result: &mut Result<Response<B>, BoxError>) -> Option<Sleep> {
+        let pause = self.pause(result.as_ref().ok()?)?;
+        self.done += 1;
+        Some(tokio::time::sleep(pause))
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        if !may_repeat(request.method(), request.headers()) {
+            return None;
+        }
+        let mut copy = Request::new(request.body().try_clone()?);
+        copy.method_mut().clone_from(request.method());
+        copy.uri_mut().clone_from(request.uri());
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().clone_from(request.extensions());
+        Some(copy)
+    }
+}
+
+impl Repeat {
+    /// How long to wait before the next try; `None`: this answer stands.
+    fn pause<B>(&self, response: &Response<B>) -> Option<Duration> {
+        const OVERLOADED: [StatusCode; 3] =
+            [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+        if self.done >= RETRIES || !OVERLOADED.contains(&response.status()) {
+            return None;
+        }
+        let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked = asked.map_or(Duration::ZERO, Duration::from_secs);
+        let ours = Duration::from_millis(200) * (1 << self.done);
+        (asked <= PATIENCE).then(|| asked.max(ours.mul_f64(1.0 - 0.25 * crate::backoff::jitter())))
+    }
+}
+
+/// Whether doing it twice is as good as once.
+fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    method == Method::GET || (method == Method::PATCH && kind.starts_with(b"application/apply-patch"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, retry_after: Option<&str>) -> Response<()> {
+        let mut response = Response::builder().status(status);
+        if let Some(seconds) = retry_after {
+            response = response.header(header::RETRY_AFTER, seconds);
+        }
+        response.body(()).unwrap()
+    }
+
+    #[test]
+    fn only_reads_and_applies_are_repeated() {
+        let headers = |kind: &'static str| {
+            header::HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))])
+        };
+        assert!(may_repeat(&Method::GET, &headers("")));
+        assert!(may_repeat(&Method::PATCH, &headers("application/apply-patch+yaml")));
+        assert!(!may_repeat(&Method::PATCH, &headers("application/json-patch+json")));
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            assert!(!may_repeat(&method, &headers("application/json")));
+        }
+    }
+
+    #[test]
+    fn repeats_are_few_and_obey_retry_after() {
+        let fresh = Repeat::default();
+        assert!(fresh.pause(&response(503, None)).unwrap() <= Duration::from_millis(200));
+        assert_eq!(fresh.pause(&response(429, Some("2"))), Some(Duration::from_secs(2)));
+        assert_eq!(fresh.pause(&response(429, Some("60"))), None, "too long to hold up the caller");
+        assert_eq!(fresh.pause(&response(500, None)), None);
+        assert_eq!(Repeat { done: RETRIES }.pause(&response(503, None)), None);
+    }
+}

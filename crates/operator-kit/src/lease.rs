@@ -1,0 +1,419 @@
+//! Leader election by a Lease, wire-compatible with client-go.
+//!
+//! Owns the protocol: who may write the record and when a holder must consider itself deposed. Never ends the process
+//! and never starts work: [`run`](crate::run()) does both. Clocks of different machines are never compared: another
+//! holder counts as gone when its record has not changed for its own duration *by our* monotonic clock.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::backoff::{jitter, random};
+
+/// The intervals of the protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timing {
+    /// How long a record stands without being renewed. 15 s.
+    pub duration: Duration,
+    /// How long a holder goes on without a successful renewal; less than `duration`. 10 s.
+    pub renew_deadline: Duration,
+    /// Between two renewals, and between two looks at another's record. 2 s.
+    pub retry_period: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The caller is not, or no longer, the leader: it must not write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not the leader: the Lease has not been renewed in time")]
+pub struct NotLeader;
+
+/// Name of this pod (its host name), for records and events.
+#[must_use]
+pub fn pod_name() -> String {
+    std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()))
+        .unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// A name for this process no other has, also after a restart in the same pod.
+#[must_use]
+pub fn identity() -> String {
+    format!("{}_{:016x}", pod_name(), random())
+}
+
+/// One that wants to lead.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    timing: Timing,
+    observed: Option<Observed>,
+}
+
+/// The record as last read or written, and since when it has been unchanged.
+#[derive(Clone, Debug)]
+struct Observed {
+    lease: Lease,
+    since: Instant,
+}
+
+impl Candidate {
+    /// A candidate for the Lease `name` in `namespace`.
+    #[must_use]
+    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, timing: Timing) -> Self {
+        let api = Api::namespaced(client, namespace);
+        Self { api, name: name.to_owned(), identity, timing, observed: None }
+    }
+
+    /// Waits until the Lease is held, however long that takes, and renews it from then on in a task of its own.
+    ///
+    /// Errors are logged and tried again.
+    pub async fn acquire(mut self) -> Leadership {
+        info!(lease = self.name, identity = self.identity, "waiting for the leader Lease");
+        loop {
+            match self.attempt().await {
+                Ok(Some(sent)) => return self.hold(sent),
+                Ok(None) => debug!(lease = self.name, holder = self.holder(), "another leads"),
+                Err(error) => warn!(lease = self.name, %error, "leader Lease not acquired, will try again"),
+            }
+            let spread = 1.0 + 0.2 * jitter();
+            tokio::time::sleep(self.timing.retry_period.mul_f64(spread)).await;
+        }
+    }
+
+    fn hold(self, sent: Instant) -> Leadership {
+        info!(lease = self.name, identity = self.identity, "leading");
+        let held = Arc::new(Held {
+            epoch: sent,
+            renewed: AtomicU64::new(0),
+            deadline: self.timing.renew_deadline,
+            lost: CancellationToken::new(),
+        });
+        let release = CancellationToken::new();
+        let task = tokio::spawn(self.renew(Arc::clone(&held), release.clone()));
+        Leadership(Some(Arc::new(Lead { held, release, task: Mutex::new(Some(task)) })))
+    }
+
+    /// Renews until released or deposed. Whatever ends it, `held` says so at once.
+    async fn renew(mut self, held: Arc<Held>, release: CancellationToken) {
+        // Also when this task panics or is dropped with its runtime.
+        let _deposed = held.lost.clone().drop_guard();
+        loop {
+            tokio::select! {
+                () = release.cancelled() => return self.release().await,
+                () = tokio::time::sleep(self.timing.retry_period) => {}
+            }
+            match tokio::time::timeout_at(held.expires(), self.attempt()).await {
+                Ok(Ok(Some(sent))) => held.renew(sent),
+                Ok(Ok(None)) => {
+                    return error!(lease = self.name, holder = self.holder(), "leader Lease taken by another");
+                }
+                Ok(Err(error)) => warn!(lease = self.name, %error, "leader Lease not renewed, will try again"),
+                Err(_) => {}
+            }
+            if Instant::now() >= held.expires() {
+                return error!(lease = self.name, "leader Lease not renewed in time");
+            }
+        }
+    }
+
+    /// One try to acquire or renew: when it was sent if the record is ours now, `None` if another holds it.
+    async fn attempt(&mut self) -> Result<Option<Instant>, kube::Error> {
+        // A hung request must leave time for another within the deadline.
+        let patience = (self.timing.renew_deadline / 2).max(self.timing.retry_period);
+        match tokio::time::timeout(patience, self.try_once()).await {
+            Ok(result) => result,
+            Err(_) => Err(kube::Error::Service("no answer in time".into())),
+        }
+    }
+
+    async fn try_once(&mut self) -> Result<Option<Instant>, kube::Error> {
+        // The holder writes on top of what it wrote last and reads only when that is refused.
+        if self.leads() {
+            match self.write().await {
+                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+                result => return result,
+            }
+        }
+        match self.api.get_opt(&self.name).await? {
+            Some(lease) => self.observe(lease, Instant::now()),
+            None => self.observed = None,
+        }
+        match self.write().await {
+            // Another candidate was faster.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Writes the record if it may be ours.
+    async fn write(&mut self) -> Result<Option<Instant>, kube::Error> {
+        let sent = Instant::now();
+        let Some(spec) = next_spec(&self.identity, self.timing, self.observed.as_ref(), sent, Timestamp::now()) else {
+            return Ok(None);
+        };
+        let lease = match &self.observed {
+            None => {
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                self.api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await?
+            }
+            // Carries the resourceVersion: refused if anyone wrote in between.
+            Some(observed) => {
+                let lease = Lease { spec: Some(spec), metadata: observed.lease.metadata.clone() };
+                self.api.replace(&self.name, &PostParams::default(), &lease).await?
+            }
+        };
+        self.observed = Some(Observed { lease, since: sent });
+        Ok(Some(sent))
+    }
+
+    fn observe(&mut self, mut lease: Lease, now: Instant) {
+        lease.metadata.managed_fields = None;
+        let unchanged = self.observed.as_ref().filter(|known| known.lease.spec == lease.spec);
+        let since = unchanged.map_or(now, |known| known.since);
+        self.observed = Some(Observed { lease, since });
+    }
+
+    /// Gives the record up so that another may take it at once.
+    async fn release(mut self) {
+        if !self.leads() {
+            return;
+        }
+        let Some(mut lease) = self.observed.take().map(|observed| observed.lease) else { return };
+        let now = MicroTime(Timestamp::now());
+        lease.spec = lease.spec.map(|spec| LeaseSpec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            ..spec
+        });
+        match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+            Ok(_) => info!(lease = self.name, "leader Lease released"),
+            Err(error) => warn!(lease = self.name, %error, "leader Lease not released, it will expire"),
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.holder() == self.identity
+    }
+
+    fn holder(&self) -> &str {
+        self.observed.as_ref().map(holder).unwrap_or_default()
+    }
+}
+
+fn holder(observed: &Observed) -> &str {
+    observed.lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+/// The record `identity` may write, or `None` while another holds it: the whole decision of the protocol.
+fn next_spec(
+    identity: &str,
+    timing: Timing,
+    observed: Option<&Observed>,
+    now: Instant,
+    clock: Timestamp,
+) -> Option<LeaseSpec> {
+    let fresh = LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: Some(i32::try_from(timing.duration.as_secs().max(1)).unwrap_or(i32::MAX)),
+        acquire_time: Some(MicroTime(clock)),
+        renew_time: Some(MicroTime(clock)),
+        lease_transitions: Some(0),
+        ..LeaseSpec::default()
+    };
+    let Some(observed) = observed else { return Some(fresh) };
+    let known = observed.lease.spec.clone().unwrap_or_default();
+    let (holder, transitions) = (holder(observed), known.lease_transitions.unwrap_or_default());
+    if holder == identity {
+        return Some(LeaseSpec { acquire_time: known.acquire_time, lease_transitions: Some(transitions), ..fresh });
+    }
+    let stands = Duration::from_secs(known.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(0));
+    if !holder.is_empty() && now < observed.since + stands {
+        return None;
+    }
+    Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..fresh })
+}
+
+/// The right to write, as long as it lasts. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Leadership(Option<Arc<Lead>>);
+
+#[derive(Debug)]
+struct Lead {
+    held: Arc<Held>,
+    release: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    epoch: Instant,
+    /// Milliseconds from `epoch` to when the last successful renewal was sent.
+    renewed: AtomicU64,
+    deadline: Duration,
+    lost: CancellationToken,
+}
+
+impl Held {
+    fn renew(&self, sent: Instant) {
+        let since = u64::try_from((sent - self.epoch).as_millis()).unwrap_or(u64::MAX);
+        self.renewed.store(since, Ordering::Release);
+    }
+
+    fn stands(&self, now: Instant) -> bool {
+        !self.lost.is_cancelled() && now < self.expires()
+    }
+
+    fn expires(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.renewed.load(Ordering::Acquire)) + self.deadline
+    }
+}
+
+impl Leadership {
+    /// Leads without a Lease, for ever: the operator runs as a single replica.
+    #[must_use]
+    pub const fn always() -> Self {
+        Self(None)
+    }
+
+    /// Whether a write may be sent now; costs an atomic load, so ask before each.
+    ///
+    /// Judged by the age of the last renewal, so it refuses even when the renewing task is stuck. Between the refusal and
+    /// the moment another may lead lie `duration - renew_deadline`: time for calls under way to end.
+    pub fn check(&self) -> Result<(), NotLeader> {
+        match &self.0 {
+            Some(lead) if !lead.held.stands(Instant::now()) => Err(NotLeader),
+            _ => Ok(()),
+        }
+    }
+
+    /// [`check`](Self::check) as a truth value.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.check().is_ok()
+    }
+
+    /// Resolves when the Lease is lost or released; never without election.
+    pub async fn lost(&self) {
+        match &self.0 {
+            Some(lead) => lead.held.lost.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops renewing and gives the Lease up; the next leader need not wait for it to expire.
+    ///
+    /// Call it when nothing writes any more. Returns when the API server has answered; once is enough.
+    pub async fn release(&self) {
+        let Some(lead) = &self.0 else { return };
+        lead.release.cancel();
+        if let Some(task) = lead.task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            warn!(%error, "the task renewing the Lease did not end well");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn record(holder: &str, seconds: i32, transitions: i32, since: Instant) -> Observed {
+        let spec = LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(seconds),
+            acquire_time: Some(MicroTime(Timestamp::from_second(7).unwrap())),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        };
+        Observed { lease: Lease { spec: Some(spec), ..Lease::default() }, since }
+    }
+
+    fn next(observed: &Observed, now: Instant) -> Option<LeaseSpec> {
+        next_spec("me", Timing::default(), Some(observed), now, CLOCK)
+    }
+
+    #[test]
+    fn a_new_record_starts_at_zero() {
+        let spec = next_spec("me", Timing::default(), None, Instant::now(), CLOCK).unwrap();
+        assert_eq!(spec.holder_identity.as_deref(), Some("me"));
+        assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(0)));
+    }
+
+    #[test]
+    fn anothers_record_stands_for_its_own_duration_since_it_changed() {
+        let since = Instant::now();
+        let other = record("other", 30, 4, since);
+        assert_eq!(next(&other, since + Duration::from_secs(29)), None);
+        let spec = next(&other, since + Duration::from_secs(30)).unwrap();
+        assert_eq!(spec.lease_transitions, Some(5));
+        assert_eq!(spec.acquire_time, Some(MicroTime(CLOCK)));
+    }
+
+    #[test]
+    fn a_released_record_is_free_at_once() {
+        let since = Instant::now();
+        assert_eq!(next(&record("", 1, 4, since), since).unwrap().lease_transitions, Some(5));
+    }
+
+    #[test]
+    fn renewing_keeps_the_time_of_acquisition() {
+        let since = Instant::now();
+        let spec = next(&record("me", 15, 4, since), since + Duration::from_secs(60)).unwrap();
+        assert_eq!(spec.lease_transitions, Some(4));
+        assert_eq!(spec.acquire_time, Some(MicroTime(Timestamp::from_second(7).unwrap())));
+        assert_eq!(spec.renew_time, Some(MicroTime(CLOCK)));
+    }
+
+    #[test]
+    fn the_right_to_write_ends_with_the_age_of_the_renewal() {
+        let (epoch, second) = (Instant::now(), Duration::from_secs(1));
+        let held = Held {
+            epoch,
+            renewed: AtomicU64::new(0),
+            deadline: 10 * second,
+            lost: CancellationToken::new(),
+        };
+        assert!(held.stands(epoch + 9 * second));
+        assert!(!held.stands(epoch + 10 * second));
+        held.renew(epoch + 9 * second);
+        assert!(held.stands(epoch + 18 * second));
+        assert!(!held.stands(epoch + 19 * second));
+        held.lost.cancel();
+        assert!(!held.stands(epoch + 9 * second));
+        assert!(Leadership::always().is_leader());
+    }
+}

@@ -1,0 +1,134 @@
+//! Log lines on standard error.
+//!
+//! Owns format and filter. Crates that would print secrets or drown everything are kept down unless named; SIGUSR1 raises
+//! everything else to debug and back.
+
+use std::io::IsTerminal;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, level_filters::LevelFilter, warn};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+use crate::{
+    args::{CommonArgs, LogFormat},
+    error::Error,
+};
+
+/// Never above this level unless the filter names them: noise, or bodies with passwords.
+const QUIET: [(&str, LevelFilter); 9] = [
+    ("hyper", LevelFilter::INFO),
+    ("hyper_util", LevelFilter::INFO),
+    ("h2", LevelFilter::INFO),
+    ("reqwest", LevelFilter::INFO),
+    ("rustls", LevelFilter::INFO),
+    ("tower", LevelFilter::INFO),
+    ("vim_rs", LevelFilter::INFO),
+    ("kube_runtime", LevelFilter::WARN),
+    // Says of every failed call what its caller says better.
+    ("kube_client::client::builder", LevelFilter::OFF),
+];
+/// Prints requests at trace level; debug is the most anybody gets.
+const SECRETIVE: &str = "vim_rs";
+
+/// Sends log lines to standard error from here on, as told. Only the first call of a process has an effect.
+pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
+    let (layer, handle) = reload::Layer::new(filter(&args.log_level)?);
+    let lines = match args.log_format {
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_writer(std::io::stderr)
+            .boxed(),
+        LogFormat::Human => fmt::layer()
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .boxed(),
+    };
+    if Registry::default().with(layer).with(lines).try_init().is_ok() {
+        tokio::spawn(toggle(handle, args.log_level.clone()));
+    }
+    Ok(())
+}
+
+/// SIGUSR1: debug, and back.
+async fn toggle(handle: reload::Handle<EnvFilter, Registry>, usual: String) {
+    let Ok(mut signals) = signal(SignalKind::user_defined1()) else {
+        return warn!("SIGUSR1 cannot be listened to: the log level stays");
+    };
+    let mut raised = false;
+    while signals.recv().await.is_some() {
+        raised = !raised;
+        let directives = if raised { format!("{usual},debug") } else { usual.clone() };
+        let reloaded = filter(&directives).map(|filter| handle.reload(filter));
+        info!(directives, done = matches!(reloaded, Ok(Ok(()))), "log level changed by SIGUSR1");
+    }
+}
+
+/// The filter a person asked for, with the caps.
+fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
+    let directives: Vec<_> = asked.split(',').map(str::trim).filter(|d| !d.is_empty()).collect();
+    // The last bare level counts, as in the filter itself.
+    let usual = directives.iter().rev().find_map(|directive| directive.parse::<LevelFilter>().ok());
+    let usual = usual.unwrap_or(LevelFilter::INFO);
+    let mut filter = EnvFilter::builder().with_default_directive(usual.into()).parse("")?;
+    for (target, most) in QUIET {
+        filter = filter.add_directive(format!("{target}={}", most.min(usual)).parse()?);
+    }
+    for directive in directives {
+        if directive.parse::<LevelFilter>().is_ok() {
+            continue;
+        }
+        filter = filter.add_directive(directive.parse()?);
+    }
+    // Whatever was asked, also by a span or a module of it.
+    for directive in asked.split(',').map(str::trim).filter(|d| d.starts_with(SECRETIVE)) {
+        let target = directive.split(['=', '[']).next().unwrap_or(SECRETIVE);
+        let most = filter_level(directive).min(LevelFilter::DEBUG);
+        filter = filter.add_directive(format!("{target}={most}").parse()?);
+    }
+    Ok(filter)
+}
+
+fn filter_level(directive: &str) -> LevelFilter {
+    directive.rsplit_once('=').and_then(|(_, level)| level.parse().ok()).unwrap_or(LevelFilter::TRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(asked: &str) -> Vec<String> {
+        let mut directives: Vec<_> = filter(asked).unwrap().to_string().split(',').map(str::to_owned).collect();
+        directives.sort();
+        directives
+    }
+
+    fn has(asked: &str, directive: &str) -> bool {
+        shows(asked).iter().any(|shown| shown == directive)
+    }
+
+    #[test]
+    fn noisy_crates_are_kept_down_unless_named() {
+        assert!(has("debug", "debug") && has("debug", "hyper=info") && has("debug", "kube_runtime=warn"));
+        assert!(has("hyper=debug,info", "hyper=debug"));
+        assert!(has("error", "hyper=error"), "a cap never raises: {:?}", shows("error"));
+    }
+
+    #[test]
+    fn vim_rs_never_traces() {
+        assert!(has("trace", "vim_rs=info"));
+        assert!(has("vim_rs=trace", "vim_rs=debug"));
+        assert!(has("vim_rs", "vim_rs=debug"));
+        assert!(has("vim_rs::core=trace", "vim_rs::core=debug"));
+        assert!(has("vim_rs=warn", "vim_rs=warn"));
+    }
+
+    #[test]
+    fn the_default_is_info_and_nonsense_is_refused() {
+        assert!(has("vm_operator=debug", "info") && has("vm_operator=debug", "vm_operator=debug"));
+        assert!(filter("a=b=c").is_err());
+    }
+}

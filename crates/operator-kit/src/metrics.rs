@@ -1,0 +1,259 @@
+//! What Prometheus sees.
+//!
+//! Owns the registry and the metrics every operator has. Labels are constants of the code (controller, kind, result,
+//! reason), never names of objects or texts of errors, so the number of series is bounded.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::{
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Buckets of the reconcile duration, in seconds.
+const BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+/// Clock ticks per second of /proc/<pid>/stat: a constant of Linux's user interface.
+const TICKS: f64 = 100.0;
+
+/// The registry and the kit's metrics; clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: IntCounterVec,
+    durations: HistogramVec,
+    in_flight: IntGaugeVec,
+    errors: IntCounterVec,
+    watch_errors: IntCounterVec,
+    objects: IntGaugeVec,
+    leader: IntGauge,
+    process: Process,
+    refresh: Arc<Mutex<Vec<Refresh>>>,
+}
+
+type Refresh = Box<dyn Fn() + Send>;
+
+impl Metrics {
+    /// Registers the kit's metrics for the operator of this name and version.
+    pub fn new(operator: &str, version: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            reconciles: IntCounterVec::new(
+                Opts::new("operator_reconcile_total", "Reconciles ended, by result"),
+                &["controller", "result"],
+            )?,
+            durations: HistogramVec::new(
+                HistogramOpts::new("operator_reconcile_duration_seconds", "Time a reconcile took")
+                    .buckets(BUCKETS.to_vec()),
+                &["controller"],
+            )?,
+            in_flight: IntGaugeVec::new(
+                Opts::new("operator_reconcile_in_flight", "Reconciles under way"),
+                &["controller"],
+            )?,
+            errors: IntCounterVec::new(
+                Opts::new("operator_reconcile_errors_total", "Reconciles ended by an error, by its reason"),
+                &["controller", "reason"],
+            )?,
+            watch_errors: IntCounterVec::new(
+                Opts::new("operator_watch_errors_total", "Interruptions of a watch"),
+                &["kind"],
+            )?,
+            objects: IntGaugeVec::new(Opts::new("operator_objects", "Objects in the cache"), &["kind"])?,
+            leader: IntGauge::new("operator_leader", "1 while this process leads")?,
+            process: Process::new()?,
+            refresh: Arc::default(),
+            registry,
+        };
+        let build = IntGaugeVec::new(Opts::new("operator_build_info", "Always 1"), &["operator", "version"])?;
+        build.with_label_values(&[operator, version]).set(1);
+        let process = &metrics.process;
+        for collector in [
+            Box::new(build) as Box<dyn prometheus::core::Collector>,
+            Box::new(metrics.reconciles.clone()),
+            Box::new(metrics.durations.clone()),
+            Box::new(metrics.in_flight.clone()),
+            Box::new(metrics.errors.clone()),
+            Box::new(metrics.watch_errors.clone()),
+            Box::new(metrics.objects.clone()),
+            Box::new(metrics.leader.clone()),
+            Box::new(process.resident.clone()),
+            Box::new(process.cpu.clone()),
+            Box::new(process.started.clone()),
+            Box::new(process.files.clone()),
+        ] {
+            metrics.registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// For an operator's own metrics.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Calls `f` before each scrape, to set gauges that would be wasteful to keep current.
+    pub fn on_scrape(&self, f: impl Fn() + Send + 'static) {
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(f));
+    }
+
+    /// The metrics of one controller.
+    #[must_use]
+    pub fn controller(&self, name: &'static str) -> ControllerMetrics {
+        ControllerMetrics { name, metrics: self.clone() }
+    }
+
+    pub(crate) fn watch_errors(&self, kind: &str) -> IntCounter {
+        self.watch_errors.with_label_values(&[kind])
+    }
+
+    pub(crate) fn watch_objects(&self, kind: &str, count: impl Fn() -> usize + Send + 'static) {
+        let gauge = self.objects.with_label_values(&[kind]);
+        self.on_scrape(move || gauge.set(i64::try_from(count()).unwrap_or(i64::MAX)));
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// All metrics as Prometheus reads them.
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
+        self.process.refresh();
+        for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            refresh();
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// The metrics of one controller.
+#[derive(Clone)]
+pub struct ControllerMetrics {
+    name: &'static str,
+    metrics: Metrics,
+}
+
+impl ControllerMetrics {
+    /// A reconcile begins.
+    #[must_use]
+    pub(crate) fn start(&self) -> Timer {
+        let in_flight = self.metrics.in_flight.with_label_values(&[self.name]);
+        in_flight.inc();
+        Timer { metrics: self.clone(), in_flight, begun: Instant::now() }
+    }
+
+    /// A reconcile met an error of this reason.
+    pub(crate) fn error(&self, reason: &'static str) {
+        self.metrics.errors.with_label_values(&[self.name, reason]).inc();
+    }
+}
+
+/// A reconcile under way; dropped without an end it was cancelled.
+pub(crate) struct Timer {
+    metrics: ControllerMetrics,
+    in_flight: IntGauge,
+    begun: Instant,
+}
+
+impl Timer {
+    pub(crate) fn end(self, result: &'static str) {
+        let ControllerMetrics { name, metrics } = &self.metrics;
+        metrics.reconciles.with_label_values(&[name, result]).inc();
+        metrics.durations.with_label_values(&[name]).observe(self.begun.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.in_flight.dec();
+    }
+}
+
+/// The process's own figures, read from /proc at each scrape.
+#[derive(Clone)]
+struct Process {
+    resident: IntGauge,
+    cpu: Gauge,
+    started: Gauge,
+    files: IntGauge,
+}
+
+impl Process {
+    fn new() -> Result<Self, prometheus::Error> {
+        let process = Self {
+            resident: IntGauge::new("process_resident_memory_bytes", "Resident memory")?,
+            cpu: Gauge::new("process_cpu_seconds_total", "User and system CPU time")?,
+            started: Gauge::new("process_start_time_seconds", "Start of the process, seconds since 1970")?,
+            files: IntGauge::new("process_open_fds", "Open file descriptors")?,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        process.started.set(now.as_secs_f64());
+        Ok(process)
+    }
+
+    fn refresh(&self) {
+        if let Some(bytes) = fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident) {
+            self.resident.set(bytes);
+        }
+        if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu) {
+            self.cpu.set(seconds);
+        }
+        if let Ok(files) = fs::read_dir("/proc/self/fd") {
+            self.files.set(i64::try_from(files.count()).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+fn resident(status: &str) -> Option<i64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<i64>().ok().map(|kib| kib * 1024)
+}
+
+/// Fields 14 and 15 of the line, counted after the parenthesised name, which may contain anything.
+fn cpu(stat: &str) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / TICKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_understood() {
+        assert_eq!(resident("VmPeak:\t 9 kB\nVmRSS:\t    1234 kB\n"), Some(1_263_616));
+        let stat = "42 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0";
+        assert!((cpu(stat).unwrap() - 4.0).abs() < 1e-9);
+        assert_eq!(cpu("42"), None);
+    }
+
+    #[test]
+    fn a_scrape_has_it_all() {
+        let metrics = Metrics::new("op", "1").unwrap();
+        let controller = metrics.controller("thing");
+        controller.start().end("ok");
+        controller.error("Broken");
+        let abandoned = controller.start();
+        metrics.watch_objects("Thing", || 3);
+        let text = metrics.text().unwrap();
+        for line in [
+            r#"operator_build_info{operator="op",version="1"} 1"#,
+            r#"operator_reconcile_total{controller="thing",result="ok"} 1"#,
+            r#"operator_reconcile_errors_total{controller="thing",reason="Broken"} 1"#,
+            r#"operator_reconcile_in_flight{controller="thing"} 1"#,
+            r#"operator_objects{kind="Thing"} 3"#,
+            "process_resident_memory_bytes ",
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+        drop(abandoned);
+        assert!(metrics.text().unwrap().contains(r#"in_flight{controller="thing"} 0"#));
+    }
+}

@@ -1,0 +1,278 @@
+//! One watch and one lean cache per kind.
+//!
+//! Owns how objects get from the API server into memory: guarded against what does not parse, stripped of what nobody
+//! reads, each watch with its own short back-off. Never decides anything. Next step: [`driver::run`](crate::driver::run).
+
+use std::{
+    borrow::Cow,
+    fmt::Debug,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, channel::mpsc, future, stream::BoxStream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Resource,
+    runtime::{
+        Controller, PredicateConfig, WatchStreamExt,
+        reflector::{ObjectRef, Store, store},
+        utils::Backoff,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+use tracing::{info, warn};
+
+use crate::{error::Chain, health::Readiness, run::Kit};
+
+/// Objects per page of the first list: bounds the memory a start takes.
+const PAGE: u32 = 100;
+/// An annotation as large as the object that nobody here reads.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// An object as the API server holds it, which may not be what its type says.
+///
+/// One that does not parse keeps its metadata and stops nobody else. `managedFields` and kubectl's last-applied copy are
+/// dropped, so never write a cached object back whole: use server-side apply.
+#[derive(Clone, Debug)]
+pub struct Guarded<K>(Result<Arc<K>, Box<Invalid>>);
+
+/// What is known of an object that does not parse.
+#[derive(Clone, Debug)]
+struct Invalid {
+    error: String,
+    metadata: ObjectMeta,
+}
+
+impl<K> Guarded<K> {
+    /// The object; costs a reference count.
+    ///
+    /// # Errors
+    /// Why it does not parse.
+    pub fn object(&self) -> Result<&Arc<K>, &str> {
+        self.0.as_ref().map_err(|invalid| invalid.error.as_str())
+    }
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let mut value = Value::deserialize(deserializer)?;
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove(LAST_APPLIED);
+            }
+        }
+        match K::deserialize(&value) {
+            Ok(object) => Ok(Self(Ok(Arc::new(object)))),
+            Err(error) => {
+                let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
+                let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
+                Ok(Self(Err(Box::new(Invalid { error: error.to_string(), metadata }))))
+            }
+        }
+    }
+}
+
+impl<K: Resource + Clone> Resource for Guarded<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+
+    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+
+    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+
+    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.as_ref().map_or_else(|invalid| &invalid.metadata, |object| object.meta())
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => Arc::make_mut(object).meta_mut(),
+            Err(invalid) => &mut invalid.metadata,
+        }
+    }
+}
+
+/// What a kind must be to be watched; every custom resource is.
+pub trait Kind: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Kind for K {}
+
+/// One kind being watched: its cache, those who want to hear of changes, and in the end its controller.
+///
+/// Nothing is sent before the controller runs. Whoever is told of a change finds it in the cache already, also after the
+/// watch had to start over: then everything is told again, and what vanished meanwhile too.
+pub struct Watch<K: Kind> {
+    store: Store<Guarded<K>>,
+    events: BoxStream<'static, Event<Guarded<K>>>,
+    taps: Vec<Tap<K>>,
+}
+
+type Tap<K> = Box<dyn FnMut(&Guarded<K>) + Send>;
+
+impl<K: Kind> Watch<K> {
+    /// Prepares to watch `api` (`Api::all`, or one namespace) as narrowly as `config` says.
+    #[must_use]
+    pub fn new(kit: &Kit, api: Api<Guarded<K>>, config: watcher::Config) -> Self {
+        let kind = K::kind(&());
+        let (reader, writer) = store();
+        kit.metrics().watch_objects(&kind, {
+            let reader = reader.clone();
+            move || reader.len()
+        });
+        let errors = kit.metrics().watch_errors(&kind);
+        let mut synced = Synced(Some(kit.health().register(format!("watch {kind}"))), None);
+        let events = watcher(api, config.page_size(PAGE))
+            .backoff(Pace::default())
+            .reflect(writer)
+            .filter_map(move |event| {
+                future::ready(match event {
+                    Ok(event) => {
+                        if matches!(event, Event::InitDone) {
+                            synced.done();
+                        }
+                        Some(event)
+                    }
+                    Err(error) => {
+                        errors.inc();
+                        warn!(kind = %K::kind(&()), error = %Chain(&error), "watch interrupted, will resume");
+                        None
+                    }
+                })
+            })
+            .boxed();
+        Self { store: reader, events, taps: Vec::new() }
+    }
+
+    /// The cache. Empty until the controller runs; `wait_until_ready` says when it is complete.
+    #[must_use]
+    pub fn store(&self) -> Store<Guarded<K>> {
+        self.store.clone()
+    }
+
+    /// A stream of what `f` makes of every object that appeared, changed (its status, too) or went, for
+    /// `Controller::reconcile_on` of another controller.
+    pub fn tap<T, F>(&mut self, f: F) -> impl Stream<Item = T> + Send + use<K, T, F>
+    where
+        T: Send + 'static,
+        F: Fn(&Guarded<K>) -> Option<T> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::unbounded();
+        self.taps.push(Box::new(move |object| {
+            if let Some(item) = f(object) {
+                // Fails only when the other controller has ended.
+                let _ = sender.unbounded_send(item);
+            }
+        }));
+        receiver
+    }
+
+    /// The owners of kind `P` of every object that appeared, changed or went.
+    pub fn owners<P: Kind>(&mut self) -> impl Stream<Item = ObjectRef<Guarded<P>>> + Send + use<K, P> {
+        self.tap(|object| {
+            let meta = object.meta();
+            let owners = meta.owner_references.as_deref().unwrap_or_default();
+            owners.iter().find_map(|owner| ObjectRef::from_owner_ref(meta.namespace.as_deref(), owner, ()))
+        })
+    }
+
+    /// The controller of this kind: triggered by spec, finalizers and deletion, not by its own status writes.
+    #[must_use]
+    pub fn controller(self) -> Controller<Guarded<K>> {
+        let Self { store, events, mut taps } = self;
+        let reader = store.clone();
+        let mut before = Vec::new();
+        let changed = events
+            .flat_map(move |event| {
+                let (appeared, gone) = match event {
+                    Event::Apply(object) => (vec![object], vec![]),
+                    Event::Delete(object) => (vec![], vec![object]),
+                    Event::Init => {
+                        before = reader.state();
+                        (vec![], vec![])
+                    }
+                    // Not in the cache before the list is complete.
+                    Event::InitApply(_) => (vec![], vec![]),
+                    Event::InitDone => {
+                        let now: Vec<_> = reader.state().iter().map(|object| (**object).clone()).collect();
+                        let gone = std::mem::take(&mut before);
+                        let gone = gone.iter().filter(|object| !is_held(&reader, object));
+                        (now, gone.map(|object| (**object).clone()).collect())
+                    }
+                };
+                for object in appeared.iter().chain(&gone) {
+                    taps.iter_mut().for_each(|tap| tap(object));
+                }
+                futures::stream::iter(appeared.into_iter().map(Ok))
+            })
+            .predicate_filter(own_changes::<K>, PredicateConfig::default());
+        Controller::for_stream(changed, store).trigger_backoff(Pace::default())
+    }
+}
+
+/// Whether the cache holds this very object, not a successor of the same name.
+fn is_held<K: Kind>(store: &Store<Guarded<K>>, object: &Guarded<K>) -> bool {
+    store.get(&ObjectRef::from_obj(object)).is_some_and(|held| held.meta().uid == object.meta().uid)
+}
+
+/// A hash of what makes a controller look at its own object again.
+fn own_changes<K: Kind>(object: &Guarded<K>) -> Option<u64> {
+    let meta = object.meta();
+    let deletion = meta.deletion_timestamp.as_ref().map(|time| time.0.as_second());
+    let relevant = (meta.generation, &meta.finalizers, deletion, object.object().err());
+    Some(BuildHasherDefault::<DefaultHasher>::default().hash_one(relevant))
+}
+
+/// Says once that the first list is complete; the check stays ready, as a watch that breaks resumes by itself.
+struct Synced(Option<Readiness>, Option<Readiness>);
+
+impl Synced {
+    fn done(&mut self) {
+        if let Some(readiness) = self.0.take() {
+            readiness.ready();
+            self.1 = Some(readiness);
+            info!("watch is complete");
+        }
+    }
+}
+
+/// The pause after a failed watch: from half a second, doubling, never above 5 s, so that an API server that comes back
+/// is noticed.
+#[derive(Debug, Default)]
+struct Pace {
+    failures: u32,
+}
+
+impl Iterator for Pace {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = Duration::from_millis(500) * (1 << self.failures.min(4));
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause.min(Duration::from_secs(5));
+        Some(pause.mul_f64(1.0 - 0.25 * crate::backoff::jitter()))
+    }
+}
+
+impl Backoff for Pace {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
