@@ -1,0 +1,116 @@
+//! The book's and the README's links: each must lead to a file, and each chapter must be in the summary.
+//!
+//! Looks at relative links only; what is on the network changes without us.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// Checks README.md and docs/src; an error lists every fault found.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let source = root.join("docs/src");
+    let summary = source.join("SUMMARY.md");
+    let mut files = Vec::new();
+    markdown_files(&source, &mut files).with_context(|| format!("no book in {}", source.display()))?;
+    files.sort();
+    let mut faults = Vec::new();
+    let mut chapters = BTreeSet::new();
+    for file in files.iter().chain([&root.join("README.md")]) {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let directory = file.parent().unwrap_or(root);
+        for (line, target) in links(&text) {
+            let Some(path) = relative(target) else { continue };
+            let path = directory.join(path);
+            match path.canonicalize() {
+                Ok(path) if *file == summary => {
+                    chapters.insert(path);
+                }
+                Ok(_) => {}
+                Err(_) => faults.push(format!("{}:{line}: no {target}", shown(file, root))),
+            }
+        }
+    }
+    for file in files.iter().filter(|file| **file != summary) {
+        if !chapters.contains(&file.canonicalize()?) {
+            faults.push(format!("{} is not in SUMMARY.md", shown(file, root)));
+        }
+    }
+    ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    println!("{} files, {} chapters", files.len() + 1, chapters.len());
+    Ok(())
+}
+
+fn shown(file: &Path, root: &Path) -> String {
+    file.strip_prefix(root).unwrap_or(file).display().to_string()
+}
+
+fn markdown_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            markdown_files(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The targets of `[text](target)` outside code, with their line numbers.
+fn links(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut in_code = false;
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        if in_code {
+            continue;
+        }
+        // Between an even number of backticks is text, between an odd number is code.
+        for prose in line.split('`').step_by(2) {
+            // `[`code`](target)` leaves `](target)` at the start of a piece of prose.
+            for piece in prose.split("](").skip(1) {
+                if let Some((target, _)) = piece.split_once(')') {
+                    found.push((index + 1, target.split_whitespace().next().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The file a link names, without its anchor; `None` for links within the page and to elsewhere.
+fn relative(target: &str) -> Option<&str> {
+    let path = target.split('#').next().unwrap_or_default();
+    (!path.is_empty() && !path.contains("://") && !path.starts_with("mailto:")).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_found_outside_code_only() {
+        let text = "a [b](c.md) and [`d`](e.md#f \"title\") not `[x](y.md)`\n```\n[n](o.md)\n```\n[p](#q) [r](https://s)";
+        assert_eq!(links(text), [(1, "c.md"), (1, "e.md#f"), (5, "#q"), (5, "https://s")]);
+        let files: Vec<_> = links(text).into_iter().filter_map(|(_, target)| relative(target)).collect();
+        assert_eq!(files, ["c.md", "e.md"]);
+    }
+
+    #[test]
+    fn dead_links_and_forgotten_chapters_are_faults() {
+        let root = std::env::temp_dir().join(format!("xtask-book-{}", std::process::id()));
+        fs::create_dir_all(root.join("docs/src")).unwrap();
+        fs::write(root.join("README.md"), "[docs](docs/src/a.md) [gone](gone.md)").unwrap();
+        fs::write(root.join("docs/src/SUMMARY.md"), "- [A](a.md)").unwrap();
+        fs::write(root.join("docs/src/a.md"), "[up](../../README.md)").unwrap();
+        fs::write(root.join("docs/src/b.md"), "").unwrap();
+        let error = check(&root).unwrap_err().to_string();
+        fs::remove_dir_all(&root).unwrap();
+        assert!(error.starts_with("2 faults") && error.contains("README.md:1: no gone.md"), "{error}");
+        assert!(error.contains("b.md is not in SUMMARY.md"), "{error}");
+    }
+}

@@ -1,0 +1,59 @@
+//! The commands that build something and run it: demo, bench, docs.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use testbed::{Tools, project_root};
+
+use crate::checks::{binaries, cargo, succeed};
+
+/// Shows vm-operator at work. The operator and the program that shows it are the dev profile's.
+pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
+    if let Some(unknown) = arguments.iter().find(|argument| **argument != "--keep") {
+        bail!("unknown argument {unknown}: cargo xtask demo [--keep]");
+    }
+    Tools::ensure()?;
+    println!("building vm-operator and the demo");
+    succeed(cargo()?.args(["build", "--package", "vm-operator", "--package", "e2e", "--bins"]))?;
+    let binaries = binaries()?;
+    let mut demo = Command::new(binaries.join("demo"));
+    demo.args(arguments).env("VM_OPERATOR_BIN", binaries.join("vm-operator")).current_dir(project_root()?);
+    succeed(&mut demo)
+}
+
+/// Measures an operator in its release build.
+pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
+    let [what @ "vm", rest @ ..] = arguments else {
+        bail!("cargo xtask bench vm");
+    };
+    Tools::ensure()?;
+    println!("building vm-operator for release");
+    let mut release = cargo()?;
+    release.args(["rustc", "--release", "--package", "vm-operator", "--bin", "vm-operator", "--"]);
+    if cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))) {
+        // Packed relocations: a smaller file and fewer pages touched at the start.
+        release.args(["-C", "link-arg=-Wl,-z,pack-relative-relocs"]);
+    }
+    succeed(&mut release)?;
+    succeed(cargo()?.args(["build", "--package", "e2e", "--bins"]))?;
+    let binaries = binaries()?;
+    let operator = binaries.parent().context("no target directory")?.join("release/vm-operator");
+    let mut bench = Command::new(binaries.join("bench"));
+    bench.arg(what).args(rest).env("VM_OPERATOR_BIN", operator).current_dir(project_root()?);
+    succeed(&mut bench)
+}
+
+/// Builds the documentation for reading.
+pub(crate) fn docs() -> Result<()> {
+    succeed(cargo()?.args(["doc", "--workspace", "--no-deps"]))?;
+    let root = project_root()?;
+    let book = binaries()?.join("../book");
+    let built =
+        Command::new("mdbook").arg("build").arg(root.join("docs")).arg("--dest-dir").arg(&book).status();
+    match built {
+        Ok(status) if status.success() => println!("book: {}", book.join("index.html").display()),
+        Ok(status) => bail!("mdbook build: {status}"),
+        Err(_) => println!("mdbook is not installed: read docs/src as it is"),
+    }
+    Ok(())
+}
