@@ -6,6 +6,7 @@
 //! - [`Tools`]: the Go programs, pinned and built once per machine.
 //! - [`Process`]: one supervised child process, dead with its owner however the owner ends.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager.
+//! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
 //! Without the feature `servers` only [`Tools`] is there, for the xtask.
 
@@ -20,11 +21,15 @@ mod port;
 #[cfg(feature = "servers")]
 mod process;
 #[cfg(feature = "servers")]
+mod vcsim;
+#[cfg(feature = "servers")]
 mod workdir;
 
 #[cfg(feature = "servers")]
 pub use control_plane::{AuditEvent, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
 pub use process::{Memory, Process, ProcessSpec, eventually};
+#[cfg(feature = "servers")]
+pub use vcsim::{Fault, Outage, Sessions, SimVm, Vcsim, VcsimBuilder};
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

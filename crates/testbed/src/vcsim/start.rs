@@ -1,0 +1,191 @@
+//! Starting a simulated vCenter: what may differ from the default, and waiting until it serves.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::Vcsim;
+use crate::{Process, ProcessSpec, Tools, Workdir};
+
+/// Below which vm-operator keeps its folders.
+const ROOT_FOLDER: &str = "vm-operator";
+/// Half a second on an idle machine.
+const START: Duration = Duration::from_mins(1);
+/// The control port answers from memory; only adding machines by the hundred takes longer.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What may differ from the default simulator.
+#[derive(Clone)]
+#[must_use]
+pub struct VcsimBuilder {
+    /// Arguments of the simulator's own command line, by name.
+    flags: BTreeMap<&'static str, String>,
+    templates: Vec<String>,
+    call_delays: Vec<String>,
+    password: Option<String>,
+}
+
+impl Default for VcsimBuilder {
+    fn default() -> Self {
+        Self {
+            flags: BTreeMap::from([("root-folder", ROOT_FOLDER.to_owned())]),
+            templates: vec!["photon".to_owned()],
+            call_delays: Vec::new(),
+            password: None,
+        }
+    }
+}
+
+impl VcsimBuilder {
+    fn flag(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.flags.insert(name, value.into());
+        self
+    }
+
+    /// Datacenters `DC0`, `DC1` and so on, all alike. Default: 1.
+    pub fn datacenters(self, n: u32) -> Self {
+        self.flag("datacenters", n.to_string())
+    }
+
+    /// Clusters per datacenter, `DC0_C0` and so on, each with one resource pool. Default: 1.
+    pub fn clusters(self, n: u32) -> Self {
+        self.flag("clusters", n.to_string())
+    }
+
+    /// Hosts per cluster. Default: 1.
+    pub fn hosts(self, n: u32) -> Self {
+        self.flag("hosts", n.to_string())
+    }
+
+    /// The templates in each datacenter's `vm` folder: 1 CPU, 1 GB. Default: `photon`.
+    pub fn templates(mut self, names: &[&str]) -> Self {
+        self.templates = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// How long a clone task takes. Any number run at a time. Default: no time.
+    pub fn clone_time(self, time: Duration) -> Self {
+        self.flag("clone-time", format!("{}ms", time.as_millis()))
+    }
+
+    /// How long each call of a method is held back before it runs. Default: not.
+    pub fn call_delay(mut self, method: &str, time: Duration) -> Self {
+        self.call_delays.push(format!("{method}={}ms", time.as_millis()));
+        self
+    }
+
+    /// Whether a clone with `powerOn` is powered on when its task ends, as vCenter does; `false` is
+    /// govmomi's simulator: it stays off. Default: yes.
+    pub fn honour_power_on(self, on: bool) -> Self {
+        self.flag("stock-power-on", (!on).to_string())
+    }
+
+    /// Whether a clone is in the inventory, powered off, from the start of its task; else it appears, whole
+    /// and powered, at the end. Default: no.
+    pub fn appear_early(self, on: bool) -> Self {
+        self.flag("appear-early", on.to_string())
+    }
+
+    /// Whether there is a folder `vm-operator` in each datacenter's `vm` folder. Default: yes.
+    pub fn root_folder(self, on: bool) -> Self {
+        self.flag("root-folder", if on { ROOT_FOLDER } else { "" })
+    }
+
+    /// Whether CreateFolder is always answered with NoPermission. Default: no.
+    pub fn read_only_user(self, on: bool) -> Self {
+        self.flag("no-create-folder", on.to_string())
+    }
+
+    /// The user's password. Default: a random one of letters, digits and `!`.
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    fn args(&self) -> Vec<OsString> {
+        let flags = self.flags.iter().map(|(name, value)| format!("-{name}={value}"));
+        let templates = self.templates.iter().map(|name| format!("-template={name}"));
+        let delays = self.call_delays.iter().map(|delay| format!("-call-delay={delay}"));
+        flags.chain(templates).chain(delays).map(Into::into).collect()
+    }
+
+    /// Starts the simulator; it serves when this returns.
+    ///
+    /// # Errors
+    /// If it cannot be built or does not start; the end of its log is in the error.
+    pub async fn start(self) -> Result<Vcsim> {
+        let tools = tokio::task::spawn_blocking(Tools::ensure).await??;
+        // reqwest takes the process's provider; somebody may have chosen one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(CONTROL_TIMEOUT).build()?;
+
+        let workdir = Workdir::new("vcsim")?;
+        let data = workdir.path().join("data");
+        fs::create_dir(&data)?;
+        let password = self.password.clone().unwrap_or_else(random_password);
+        let log = workdir.path().join("vcsim.log");
+        let mut spec = ProcessSpec::new("vcsim", tools.path("vcsim")?, self.args(), log);
+        spec.args.extend(["-dir".into(), data.clone().into()]);
+        spec.env.push(("VCSIM_PASSWORD".to_owned(), password.clone().into()));
+        spec.remove.push(data);
+        let mut process = Process::spawn(spec)?;
+        let ready = ready(&mut process).await?;
+
+        let ca_file = workdir.path().join("ca.pem");
+        fs::write(&ca_file, &ready.ca_pem)?;
+        Ok(Vcsim {
+            process,
+            http,
+            control: format!("http://{}", ready.control),
+            host: ready.sdk,
+            user: ready.user,
+            password,
+            ca_pem: ready.ca_pem,
+            ca_file,
+            sha1: ready.thumbprint_sha1,
+            sha256: ready.thumbprint_sha256,
+            workdir,
+        })
+    }
+}
+
+/// The line the simulator prints when both its ports are open.
+#[derive(Deserialize)]
+struct Ready {
+    sdk: String,
+    control: String,
+    user: String,
+    ca_pem: String,
+    thumbprint_sha1: String,
+    thumbprint_sha256: String,
+}
+
+async fn ready(process: &mut Process) -> Result<Ready> {
+    let deadline = Instant::now() + START;
+    loop {
+        let ended = process.try_wait();
+        let log = process.log();
+        // A whole line, not the half of it that is there while it is being written.
+        let line = log.split_inclusive('\n').find(|line| line.starts_with('{') && line.ends_with('\n'));
+        if let Some(line) = line {
+            return serde_json::from_str(line).context("vcsim printed no line that says it is ready");
+        }
+        if let Some(status) = ended {
+            bail!("vcsim ended ({status}):\n{log}");
+        }
+        if Instant::now() > deadline {
+            bail!("vcsim was not ready within {} s:\n{log}", START.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Nobody else's, so that finding it in a log says whose it is. The `!` is for password rules.
+fn random_password() -> String {
+    format!("Vc{:016x}!", RandomState::new().hash_one(0))
+}

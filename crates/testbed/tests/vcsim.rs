@@ -1,0 +1,214 @@
+//! The simulated vCenter, driven through its handle, and over the wire where the wire is what is tested.
+#![allow(clippy::unwrap_used, reason = "the functions here are part of the tests")]
+
+use std::time::Duration;
+
+use reqwest::{Client, Response};
+use testbed::{Fault, Outage, Vcsim, eventually};
+
+const SOON: Duration = Duration::from_secs(10);
+const FOLDER: &str = "/DC0/vm/vm-operator";
+
+/// A client of the SDK that knows just enough SOAP to see a fault.
+struct Sdk {
+    http: Client,
+    url: String,
+}
+
+impl Sdk {
+    fn new(vcsim: &Vcsim) -> Self {
+        let ca = reqwest::Certificate::from_pem(vcsim.ca_pem().as_bytes()).unwrap();
+        let http = Client::builder().no_proxy().cookie_store(true).tls_certs_only([ca]).build().unwrap();
+        Self { http, url: format!("https://{}/sdk", vcsim.host()) }
+    }
+
+    async fn send(&self, method: &str, this: (&str, &str), args: &str) -> reqwest::Result<Response> {
+        let (kind, value) = this;
+        let body = format!(
+            r#"<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"
+                xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>
+                <{method} xmlns="urn:vim25"><_this type="{kind}">{value}</_this>{args}</{method}>
+                </soapenv:Body></soapenv:Envelope>"#
+        );
+        self.http.post(&self.url).body(body).send().await
+    }
+
+    async fn call(&self, method: &str, this: (&str, &str), args: &str) -> (u16, String) {
+        let response = self.send(method, this, args).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    async fn login(&self, user: &str, password: &str) -> (u16, String) {
+        let args = format!("<userName>{user}</userName><password>{password}</password>");
+        self.call("Login", ("SessionManager", "SessionManager"), &args).await
+    }
+
+    async fn time(&self) -> reqwest::Result<Response> {
+        self.send("CurrentTime", ("ServiceInstance", "ServiceInstance"), "").await
+    }
+}
+
+async fn logged_in(vcsim: &Vcsim) -> Sdk {
+    let sdk = Sdk::new(vcsim);
+    let (status, body) = sdk.login(vcsim.user(), vcsim.password()).await;
+    assert_eq!(status, 200, "{body}");
+    sdk
+}
+
+#[tokio::test]
+async fn logins_are_checked_and_sessions_counted() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let stranger = Sdk::new(&vcsim);
+    let (status, body) = stranger.login(vcsim.user(), "wrong").await;
+    assert!(status == 500 && body.contains(r#"xsi:type="InvalidLogin""#), "{body}");
+
+    let sdk = logged_in(&vcsim).await;
+    assert_eq!(sdk.time().await.unwrap().status(), 200);
+    let sessions = vcsim.sessions().await.unwrap();
+    assert_eq!((sessions.now, sessions.max, sessions.logins, sessions.failed_logins), (1, 1, 1, 1));
+
+    vcsim.expire_sessions().await.unwrap();
+    assert_eq!(vcsim.sessions().await.unwrap().now, 0);
+    let body = sdk.time().await.unwrap().text().await.unwrap();
+    assert!(body.contains(r#"xsi:type="NotAuthenticated""#), "{body}");
+
+    let calls = vcsim.calls().await.unwrap();
+    assert_eq!((calls["Login"], calls["CurrentTime"]), (2, 2));
+    vcsim.reset_calls().await.unwrap();
+    assert!(vcsim.calls().await.unwrap().is_empty());
+    assert!(!format!("{vcsim:?}{}", vcsim.log()).contains(vcsim.password()));
+}
+
+#[tokio::test]
+async fn only_its_own_ca_vouches_for_it() {
+    let (vcsim, other) = tokio::join!(Vcsim::start(), Vcsim::start());
+    let (vcsim, other) = (vcsim.unwrap(), other.unwrap());
+    let mut sdk = Sdk::new(&vcsim);
+    assert!(sdk.time().await.is_ok());
+    sdk.url = format!("https://{}/sdk", other.host());
+    assert!(sdk.time().await.unwrap_err().is_connect());
+    assert_eq!(vcsim.thumbprint_sha1().len(), 20 * 3 - 1);
+    assert_eq!(vcsim.thumbprint_sha256().len(), 32 * 3 - 1);
+    assert_ne!(vcsim.thumbprint_sha256(), other.thumbprint_sha256());
+    assert_eq!(std::fs::read_to_string(vcsim.ca_file()).unwrap(), vcsim.ca_pem());
+}
+
+#[tokio::test]
+async fn the_inventory_changes_behind_the_operators_back() {
+    let vcsim = Vcsim::builder().templates(&["photon", "50% a/b ü"]).start().await.unwrap();
+    assert_eq!(vcsim.folders().await.unwrap(), ["/DC0/vm", FOLDER]);
+    let vms = vcsim.vms().await.unwrap();
+    assert!(vms.iter().all(|vm| vm.template && vm.folder == "/DC0/vm"), "{vms:?}");
+    assert!(vms.iter().any(|vm| vm.name == "50% a/b ü" && vm.path == "/DC0/vm/50%25 a%2fb ü"), "{vms:?}");
+
+    vcsim.add_folder(FOLDER, "ns-group").await.unwrap();
+    let folder = format!("{FOLDER}/ns-group");
+    vcsim.add_vm(&folder, "foreign").await.unwrap();
+    vcsim.add_vm(&folder, "foreign").await.unwrap_err();
+    vcsim.power_on(&format!("{folder}/foreign")).await.unwrap();
+    vcsim.rename_vm(&format!("{folder}/foreign"), "renamed").await.unwrap();
+    let vms = vcsim.vms_in(&folder).await.unwrap();
+    assert!(vms.len() == 1 && vms[0].name == "renamed" && vms[0].is_on(), "{vms:?}");
+    vcsim.remove_vm(&format!("{folder}/renamed")).await.unwrap();
+    assert!(vcsim.vms_in(&folder).await.unwrap().is_empty());
+    let error = vcsim.power_off(&format!("{folder}/renamed")).await.unwrap_err();
+    assert!(error.to_string().contains("ns-group/renamed"), "{error}");
+
+    assert!(vcsim.calls().await.unwrap().is_empty());
+    assert_eq!(vcsim.sessions().await.unwrap().max, 0);
+}
+
+#[tokio::test]
+async fn faults_come_in_order_and_are_used_up() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.fault(Fault::soap("CurrentTime", "HostCommunication")).await.unwrap();
+    vcsim.fault(Fault::status("CurrentTime", 503)).await.unwrap();
+    vcsim.fault(Fault::cut_before("CurrentTime").times(2)).await.unwrap();
+    vcsim.fault(Fault::delay("CurrentTime", Duration::from_millis(150))).await.unwrap();
+    assert_eq!(vcsim.pending_faults().await.unwrap(), 4);
+
+    let body = sdk.time().await.unwrap().text().await.unwrap();
+    assert!(
+        body.contains(r#"<HostCommunicationFault xmlns="urn:vim25" xsi:type="HostCommunication">"#),
+        "{body}"
+    );
+    assert_eq!(sdk.time().await.unwrap().status(), 503);
+    assert!(sdk.time().await.is_err());
+    assert!(sdk.time().await.is_err());
+    let began = std::time::Instant::now();
+    assert_eq!(sdk.time().await.unwrap().status(), 200);
+    assert!(began.elapsed() >= Duration::from_millis(150));
+    assert_eq!(vcsim.pending_faults().await.unwrap(), 0);
+
+    let error = vcsim.fault(Fault::soap("CurrentTime", "Nonsense")).await.unwrap_err();
+    assert!(error.to_string().contains("Nonsense"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cut_reply_leaves_its_effect() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    let (_, body) = sdk
+        .call("FindByInventoryPath", ("SearchIndex", "SearchIndex"), "<inventoryPath>/DC0/vm</inventoryPath>")
+        .await;
+    let folder = body.split("type=\"Folder\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+
+    vcsim.fault(Fault::cut_after("CreateFolder")).await.unwrap();
+    assert!(sdk.send("CreateFolder", ("Folder", folder), "<name>a%2fb</name>").await.is_err());
+    assert!(vcsim.folders().await.unwrap().contains(&"/DC0/vm/a%2fb".to_owned()));
+    let (status, body) = sdk.call("CreateFolder", ("Folder", folder), "<name>a/b</name>").await;
+    assert!(status == 500 && body.contains(r#"xsi:type="DuplicateName""#), "{body}");
+}
+
+#[tokio::test]
+async fn a_hanging_call_goes_on_when_the_rules_are_cleared() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.fault(Fault::hang("CurrentTime").until_cleared()).await.unwrap();
+    let call = sdk.time();
+    tokio::pin!(call);
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut call).await.is_err());
+    vcsim.clear_faults().await.unwrap();
+    assert_eq!(call.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_user_may_be_forbidden_to_make_folders() {
+    let vcsim = Vcsim::builder().read_only_user(true).root_folder(false).start().await.unwrap();
+    assert_eq!(vcsim.folders().await.unwrap(), ["/DC0/vm"]);
+    vcsim.clear_faults().await.unwrap();
+    let (status, body) =
+        logged_in(&vcsim).await.call("CreateFolder", ("Folder", "group-3"), "<name>x</name>").await;
+    assert!(status == 500 && body.contains(r#"xsi:type="NoPermission""#), "{body}");
+}
+
+#[tokio::test]
+async fn an_outage_ends_and_the_inventory_is_still_there() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.add_vm(FOLDER, "one").await.unwrap();
+
+    vcsim.outage(Outage::Refuse).await.unwrap();
+    assert!(sdk.time().await.unwrap_err().is_connect());
+    vcsim.outage(Outage::Status(503)).await.unwrap();
+    assert_eq!(sdk.time().await.unwrap().status(), 503);
+    vcsim.outage(Outage::Hang).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(200), sdk.time()).await.is_err());
+    vcsim.outage(Outage::None).await.unwrap();
+    assert_eq!(sdk.time().await.unwrap().status(), 200);
+
+    assert_eq!(vcsim.vms_in(FOLDER).await.unwrap().len(), 1);
+    assert_eq!(vcsim.sessions().await.unwrap().logins, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_it() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = Sdk::new(&vcsim);
+    let directory = vcsim.ca_file().parent().unwrap().to_owned();
+    assert!(sdk.time().await.is_ok());
+    drop(vcsim);
+    assert!(!directory.exists());
+    eventually("the port is closed", SOON, async || Ok(sdk.time().await.err())).await.unwrap();
+}
