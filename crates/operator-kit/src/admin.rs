@@ -83,7 +83,9 @@ fn answer(request: &Request<Incoming>, health: &Health, metrics: &Metrics) -> Re
             Ok(text) => (StatusCode::OK, text),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
-        (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, "/metrics /healthz /readyz\n".to_owned()),
+        (&Method::GET | &Method::HEAD, _) => {
+            (StatusCode::NOT_FOUND, "/metrics /healthz /readyz\n".to_owned())
+        }
         _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
     };
     let mut response = Response::new(Full::from(body));
@@ -122,7 +124,10 @@ mod tests {
         assert!(request(address, "GET /readyz").await.starts_with("HTTP/1.1 200"), "a standby is ready");
         let check = health.register("watch Thing");
         let response = request(address, "GET /readyz").await;
-        assert!(response.starts_with("HTTP/1.1 503") && response.contains("[-] watch Thing: starting"), "{response}");
+        assert!(
+            response.starts_with("HTTP/1.1 503") && response.contains("[-] watch Thing: starting"),
+            "{response}"
+        );
         check.ready();
         assert!(request(address, "GET /readyz?verbose").await.starts_with("HTTP/1.1 200"));
         assert!(request(address, "GET /metrics").await.contains("operator_build_info"));

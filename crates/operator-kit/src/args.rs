@@ -128,7 +128,10 @@ mod tests {
         assert!(args.enable_leader_election);
         assert!(!parse("op -enable-leader-election=false").enable_leader_election);
         assert_eq!(parse("op --metrics-addr 0").metrics_addr, Listen::Off);
-        assert_eq!(parse("op -metrics-addr localhost:1").metrics_addr, Listen::On(([127, 0, 0, 1], 1).into()));
+        assert_eq!(
+            parse("op -metrics-addr localhost:1").metrics_addr,
+            Listen::On(([127, 0, 0, 1], 1).into())
+        );
         assert!(!parse("op").enable_leader_election);
     }
 
@@ -136,7 +139,10 @@ mod tests {
     fn only_long_flags_are_rewritten() {
         let line = ["op", "-h", "-", "-5", "--ok", "-x=1", "-flag", "--", "-kept"];
         let rewritten: Vec<_> = go_style(line.map(OsString::from)).collect();
-        assert_eq!(rewritten, ["op", "-h", "-", "-5", "--ok", "-x=1", "--flag", "--", "-kept"].map(OsString::from));
+        assert_eq!(
+            rewritten,
+            ["op", "-h", "-", "-5", "--ok", "-x=1", "--flag", "--", "-kept"].map(OsString::from)
+        );
     }
 
     #[test]

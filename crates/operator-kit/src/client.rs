@@ -88,7 +88,8 @@ impl Repeat {
         if self.done >= RETRIES || !OVERLOADED.contains(&response.status()) {
             return None;
         }
-        let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let asked = asked.map_or(Duration::ZERO, Duration::from_secs);
         let ours = Duration::from_millis(200) * (1 << self.done);
         (asked <= PATIENCE).then(|| asked.max(ours.mul_f64(1.0 - 0.25 * crate::backoff::jitter())))

@@ -64,21 +64,17 @@ pub fn set(
         observed_generation: generation,
         last_transition_time: Time(now),
     };
-    match conditions.iter_mut().find(|known| known.type_ == type_) {
-        Some(known) => {
-            if known.status == condition.status {
-                condition.last_transition_time = known.last_transition_time.clone();
-            }
-            let changed = *known != condition;
-            *known = condition;
-            changed
-        }
-        None => {
-            conditions.push(condition);
-            conditions.sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
-            true
-        }
+    let Some(known) = conditions.iter_mut().find(|known| known.type_ == type_) else {
+        conditions.push(condition);
+        conditions.sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
+        return true;
+    };
+    if known.status == condition.status {
+        condition.last_transition_time = known.last_transition_time.clone();
     }
+    let changed = *known != condition;
+    *known = condition;
+    changed
 }
 
 /// Removes a condition that no longer applies and says whether it was there.
@@ -104,7 +100,13 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
 #[must_use]
 pub fn semantic_eq(a: &[Condition], b: &[Condition]) -> bool {
     fn said(condition: &Condition) -> (&str, &str, &str, &str, Option<i64>) {
-        (&condition.type_, &condition.status, &condition.reason, &condition.message, condition.observed_generation)
+        (
+            &condition.type_,
+            &condition.status,
+            &condition.reason,
+            &condition.message,
+            condition.observed_generation,
+        )
     }
     a.len() == b.len() && a.iter().map(said).eq(b.iter().map(said))
 }

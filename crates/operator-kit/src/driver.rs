@@ -76,7 +76,8 @@ pub trait Reconciler: Send + Sync + 'static {
     fn reconcile(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Next, Self::Error>> + Send;
 
     /// Takes back what a deleted object caused. Called until it says [`Cleanup::Done`]; never without [`FINALIZER`](Self::FINALIZER).
-    fn cleanup(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Cleanup, Self::Error>> + Send;
+    fn cleanup(&self, object: Arc<Self::Object>)
+    -> impl Future<Output = Result<Cleanup, Self::Error>> + Send;
 
     /// Tells the object's status of the error `reconcile` or `cleanup` ended with. Default: nothing.
     fn report(&self, object: Arc<Self::Object>, error: &Self::Error) -> impl Future<Output = ()> + Send {
@@ -179,7 +180,6 @@ impl<R: Reconciler> Driver<R> {
                 self.postponed(object, crate::error::kubernetes(&error))
             }
             Err(Failure::Reconcile(error)) => {
-                self.metrics.error(error.reason());
                 self.tell(object, &error).await;
                 self.reconciler.report(Arc::clone(object), &error).await;
                 self.postponed(object, error.disposition())
@@ -221,18 +221,24 @@ impl<R: Reconciler> Driver<R> {
         let reference = reference(object);
         if self.is_news(object.meta().uid.as_deref(), object.meta().generation, INVALID_OBJECT) {
             error!(problem, "the object does not parse, it is left alone until it changes");
-            let message = format!("The object is left alone, as it does not parse: {problem}. Correct it or delete it.");
+            let message = format!(
+                "The object is left alone, as it does not parse: {problem}. Correct it or delete it."
+            );
             self.events.warning(INVALID_OBJECT, &message, &reference).await;
         }
         Action::await_change()
     }
 
     async fn tell(&self, object: &Arc<R::Object>, error: &R::Error) {
-        let chain = Chain(error).to_string();
-        let reason = error.reason();
+        let (chain, reason) = (Chain(error).to_string(), error.reason());
+        if !matches!(error.disposition(), Disposition::Wait { .. }) {
+            self.metrics.error(reason);
+        }
         match error.disposition() {
             Disposition::Wait { .. } => debug!(reason, chain, "waiting"),
-            Disposition::Transient { .. } | Disposition::Auth => warn!(reason, error = chain, "failed, will be tried again"),
+            Disposition::Transient { .. } | Disposition::Auth => {
+                warn!(reason, error = chain, "failed, will be tried again");
+            }
             Disposition::Permanent => {
                 error!(reason, error = chain, "failed, a person must put it right");
                 let meta = object.meta();

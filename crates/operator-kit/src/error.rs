@@ -55,7 +55,7 @@ pub fn kubernetes(error: &kube::Error) -> Disposition {
     let retry_after = status
         .details
         .as_ref()
-        .and_then(|details| u64::try_from(details.retry_after_seconds).ok())
+        .map(|details| u64::from(details.retry_after_seconds))
         .filter(|seconds| *seconds > 0)
         .map(Duration::from_secs);
     match status.code {

@@ -27,7 +27,8 @@ impl Events {
     /// A recorder that reports as `controller`, e.g. `vm-operator`.
     #[must_use]
     pub fn new(client: kube::Client, controller: &str) -> Self {
-        let reporter = Reporter { controller: controller.to_owned(), instance: Some(crate::lease::pod_name()) };
+        let reporter =
+            Reporter { controller: controller.to_owned(), instance: Some(crate::lease::pod_name()) };
         Self { recorder: Recorder::new(client, reporter) }
     }
 

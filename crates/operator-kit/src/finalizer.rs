@@ -5,7 +5,7 @@
 
 use kube::{
     Client, Resource, ResourceExt,
-    api::{ObjectMeta, Patch, PatchParams, PartialObjectMeta},
+    api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams},
     core::Request,
 };
 use serde_json::{Value, json};
@@ -40,15 +40,15 @@ fn added(meta: &ObjectMeta, finalizer: &str) -> Value {
         None | Some([]) => json!({"op": "add", "path": "/metadata/finalizers", "value": [finalizer]}),
         Some(_) => json!({"op": "add", "path": "/metadata/finalizers/-", "value": finalizer}),
     };
-    guarded(meta, change)
+    guarded(meta, &change)
 }
 
 fn removed(meta: &ObjectMeta, finalizer: &str) -> Value {
     let position = meta.finalizers.iter().flatten().position(|held| held == finalizer).unwrap_or_default();
-    guarded(meta, json!({"op": "remove", "path": format!("/metadata/finalizers/{position}")}))
+    guarded(meta, &json!({"op": "remove", "path": format!("/metadata/finalizers/{position}")}))
 }
 
-fn guarded(meta: &ObjectMeta, change: Value) -> Value {
+fn guarded(meta: &ObjectMeta, change: &Value) -> Value {
     json!([
         {"op": "test", "path": "/metadata/uid", "value": meta.uid},
         {"op": "test", "path": "/metadata/finalizers", "value": meta.finalizers},
@@ -60,7 +60,8 @@ async fn send<K>(client: &Client, object: &K, patch: &Value) -> Result<Patched, 
 where
     K: Resource<DynamicType = ()>,
 {
-    let patch: Patch<()> = Patch::Json(serde_json::from_value(patch.clone()).map_err(kube::Error::SerdeError)?);
+    let patch: Patch<()> =
+        Patch::Json(serde_json::from_value(patch.clone()).map_err(kube::Error::SerdeError)?);
     let request = Request::new(K::url_path(&(), object.meta().namespace.as_deref()))
         .patch_metadata(&object.name_any(), &PatchParams::default(), &patch)
         .map_err(kube::Error::BuildRequest)?;
@@ -77,7 +78,8 @@ mod tests {
     use super::*;
 
     fn meta(finalizers: &[&str]) -> ObjectMeta {
-        let finalizers = (!finalizers.is_empty()).then(|| finalizers.iter().map(ToString::to_string).collect());
+        let finalizers =
+            (!finalizers.is_empty()).then(|| finalizers.iter().map(ToString::to_string).collect());
         ObjectMeta { uid: Some("u".to_owned()), finalizers, ..ObjectMeta::default() }
     }
 

@@ -134,9 +134,15 @@ impl Candidate {
             match tokio::time::timeout_at(held.expires(), self.attempt()).await {
                 Ok(Ok(Some(sent))) => held.renew(sent),
                 Ok(Ok(None)) => {
-                    return error!(lease = self.name, holder = self.holder(), "leader Lease taken by another");
+                    return error!(
+                        lease = self.name,
+                        holder = self.holder(),
+                        "leader Lease taken by another"
+                    );
                 }
-                Ok(Err(error)) => warn!(lease = self.name, %error, "leader Lease not renewed, will try again"),
+                Ok(Err(error)) => {
+                    warn!(lease = self.name, %error, "leader Lease not renewed, will try again");
+                }
                 Err(_) => {}
             }
             if Instant::now() >= held.expires() {
@@ -177,7 +183,9 @@ impl Candidate {
     /// Writes the record if it may be ours.
     async fn write(&mut self) -> Result<Option<Instant>, kube::Error> {
         let sent = Instant::now();
-        let Some(spec) = next_spec(&self.identity, self.timing, self.observed.as_ref(), sent, Timestamp::now()) else {
+        let Some(spec) =
+            next_spec(&self.identity, self.timing, self.observed.as_ref(), sent, Timestamp::now())
+        else {
             return Ok(None);
         };
         let lease = match &self.observed {
@@ -255,9 +263,14 @@ fn next_spec(
     let known = observed.lease.spec.clone().unwrap_or_default();
     let (holder, transitions) = (holder(observed), known.lease_transitions.unwrap_or_default());
     if holder == identity {
-        return Some(LeaseSpec { acquire_time: known.acquire_time, lease_transitions: Some(transitions), ..fresh });
+        return Some(LeaseSpec {
+            acquire_time: known.acquire_time,
+            lease_transitions: Some(transitions),
+            ..fresh
+        });
     }
-    let stands = Duration::from_secs(known.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(0));
+    let stands =
+        Duration::from_secs(known.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(0));
     if !holder.is_empty() && now < observed.since + stands {
         return None;
     }
@@ -392,7 +405,7 @@ mod tests {
     #[test]
     fn renewing_keeps_the_time_of_acquisition() {
         let since = Instant::now();
-        let spec = next(&record("me", 15, 4, since), since + Duration::from_secs(60)).unwrap();
+        let spec = next(&record("me", 15, 4, since), since + Duration::from_mins(1)).unwrap();
         assert_eq!(spec.lease_transitions, Some(4));
         assert_eq!(spec.acquire_time, Some(MicroTime(Timestamp::from_second(7).unwrap())));
         assert_eq!(spec.renew_time, Some(MicroTime(CLOCK)));
@@ -401,12 +414,8 @@ mod tests {
     #[test]
     fn the_right_to_write_ends_with_the_age_of_the_renewal() {
         let (epoch, second) = (Instant::now(), Duration::from_secs(1));
-        let held = Held {
-            epoch,
-            renewed: AtomicU64::new(0),
-            deadline: 10 * second,
-            lost: CancellationToken::new(),
-        };
+        let held =
+            Held { epoch, renewed: AtomicU64::new(0), deadline: 10 * second, lost: CancellationToken::new() };
         assert!(held.stands(epoch + 9 * second));
         assert!(!held.stands(epoch + 10 * second));
         held.renew(epoch + 9 * second);

@@ -8,7 +8,8 @@ use std::io::IsTerminal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 use crate::{
@@ -36,16 +37,12 @@ const SECRETIVE: &str = "vim_rs";
 pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
     let (layer, handle) = reload::Layer::new(filter(&args.log_level)?);
     let lines = match args.log_format {
-        LogFormat::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_writer(std::io::stderr)
-            .boxed(),
-        LogFormat::Human => fmt::layer()
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .boxed(),
+        LogFormat::Json => {
+            fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr).boxed()
+        }
+        LogFormat::Human => {
+            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
+        }
     };
     if Registry::default().with(layer).with(lines).try_init().is_ok() {
         tokio::spawn(toggle(handle, args.log_level.clone()));
@@ -101,7 +98,8 @@ mod tests {
     use super::*;
 
     fn shows(asked: &str) -> Vec<String> {
-        let mut directives: Vec<_> = filter(asked).unwrap().to_string().split(',').map(str::to_owned).collect();
+        let mut directives: Vec<_> =
+            filter(asked).unwrap().to_string().split(',').map(str::to_owned).collect();
         directives.sort();
         directives
     }

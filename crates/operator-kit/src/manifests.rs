@@ -24,7 +24,7 @@ impl Documents {
     }
 
     /// Adds one object: a CustomResourceDefinition, a ClusterRole, anything with `apiVersion` and `kind`.
-    pub fn add(mut self, object: &impl Serialize) -> Result<Self, Error> {
+    pub fn with(mut self, object: &impl Serialize) -> Result<Self, Error> {
         let mut value = serde_json::to_value(object).map_err(|error| Error::Manifest(error.to_string()))?;
         strip_nulls(&mut value);
         if let Some(members) = value.as_object_mut() {
@@ -36,15 +36,23 @@ impl Documents {
 
     /// The YAML text, keys sorted, `---` between documents.
     pub fn yaml(&self) -> Result<String, Error> {
-        let documents: Result<Vec<_>, _> = self.0.iter().map(serde_saphyr::to_string).collect();
-        let documents = documents.map_err(|error| Error::Manifest(error.to_string()))?;
-        Ok(documents.iter().map(|text| format!("---\n{}\n", text.trim_end())).collect())
+        let mut text = String::new();
+        for document in &self.0 {
+            text.push_str("---\n");
+            text.push_str(
+                serde_saphyr::to_string(document)
+                    .map_err(|error| Error::Manifest(error.to_string()))?
+                    .trim_end(),
+            );
+            text.push('\n');
+        }
+        Ok(text)
     }
 }
 
 /// CustomResourceDefinitions as YAML.
 pub fn crds<C: Serialize>(crds: &[C]) -> Result<String, Error> {
-    crds.iter().try_fold(Documents::new(), Documents::add)?.yaml()
+    crds.iter().try_fold(Documents::new(), Documents::with)?.yaml()
 }
 
 /// A rule of a role: these verbs on these resources of one API group (`""` is the core group).
@@ -96,16 +104,44 @@ mod tests {
     #[test]
     fn documents_are_deterministic_and_without_nulls() {
         let role = cluster_role("op", event_rules());
-        let text = Documents::new().add(&role).unwrap().add(&self::role("op", lease_rules("l"))).unwrap().yaml().unwrap();
+        let text = Documents::new()
+            .with(&role)
+            .unwrap()
+            .with(&self::role("op", lease_rules("l")))
+            .unwrap()
+            .yaml()
+            .unwrap();
         assert_eq!(text.matches("---\n").count(), 2);
         assert!(!text.contains("null"), "{text}");
-        assert!(text.starts_with("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n"), "{text}");
+        assert!(
+            text.starts_with("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn strings_other_parsers_take_for_something_else_are_quoted() {
-        let tricky = ["yes", "on", "1.0", "null", "0x1f", "1e3", "", "a: b", "# no", "2024-01-01", "y", "~", "012", "0o7", "1_0", "-", "=", "12:30:45"];
-        let text = Documents::new().add(&tricky).unwrap().yaml().unwrap();
+        let tricky = [
+            "yes",
+            "on",
+            "1.0",
+            "null",
+            "0x1f",
+            "1e3",
+            "",
+            "a: b",
+            "# no",
+            "2024-01-01",
+            "y",
+            "~",
+            "012",
+            "0o7",
+            "1_0",
+            "-",
+            "=",
+            "12:30:45",
+        ];
+        let text = Documents::new().with(&tricky).unwrap().yaml().unwrap();
         for (line, item) in text.lines().skip(1).zip(tricky) {
             let quoted = line.trim_start_matches("- ");
             assert!(quoted.starts_with(['"', '\'']), "{item:?} written as {line:?}");

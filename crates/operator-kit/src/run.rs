@@ -140,7 +140,17 @@ impl Kit {
     ) -> Self {
         let events = Events::new(client.clone(), operator.name);
         let (leadership, led) = (Mutex::default(), CancellationToken::new());
-        Self(Arc::new(Inner { operator, client, events, health, metrics, shutdown, election, leadership, led }))
+        Self(Arc::new(Inner {
+            operator,
+            client,
+            events,
+            health,
+            metrics,
+            shutdown,
+            election,
+            leadership,
+            led,
+        }))
     }
 
     /// Who is running.
@@ -191,8 +201,11 @@ impl Kit {
         self.0.operator.field_manager(controller)
     }
 
-    /// Waits until this process leads; at once without leader election. Does not return once shut down.
+    /// Waits until this process leads; at once without leader election.
     pub async fn lead(&self) -> Leadership {
+        if let Some(leadership) = self.leadership().clone() {
+            return leadership;
+        }
         let leadership = match &self.0.election {
             None => Leadership::always(),
             Some(namespace) => {

@@ -111,7 +111,10 @@ impl<K: Resource + Clone> Resource for Guarded<K> {
 }
 
 /// What a kind must be to be watched; every custom resource is.
-pub trait Kind: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {}
+pub trait Kind:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Kind for K {}
 
@@ -218,11 +221,13 @@ impl<K: Kind> Watch<K> {
                     }
                 };
                 for object in appeared.iter().chain(&gone) {
-                    taps.iter_mut().for_each(|tap| tap(object));
+                    for tap in &mut taps {
+                        tap(object);
+                    }
                 }
                 futures::stream::iter(appeared.into_iter().map(Ok))
             })
-            .predicate_filter(own_changes::<K>, PredicateConfig::default());
+            .predicate_filter(|object: &_| Some(own_changes::<K>(object)), PredicateConfig::default());
         Controller::for_stream(changed, store).trigger_backoff(Pace::default())
     }
 }
@@ -233,11 +238,11 @@ fn is_held<K: Kind>(store: &Store<Guarded<K>>, object: &Guarded<K>) -> bool {
 }
 
 /// A hash of what makes a controller look at its own object again.
-fn own_changes<K: Kind>(object: &Guarded<K>) -> Option<u64> {
+fn own_changes<K: Kind>(object: &Guarded<K>) -> u64 {
     let meta = object.meta();
     let deletion = meta.deletion_timestamp.as_ref().map(|time| time.0.as_second());
     let relevant = (meta.generation, &meta.finalizers, deletion, object.object().err());
-    Some(BuildHasherDefault::<DefaultHasher>::default().hash_one(relevant))
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(relevant)
 }
 
 /// Says once that the first list is complete; the check stays ready, as a watch that breaks resumes by itself.
