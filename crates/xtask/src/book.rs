@@ -37,7 +37,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             faults.push(format!("{} is not in SUMMARY.md", shown(file, root)));
         }
     }
-    ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    ensure!(faults.is_empty(), "{} faults: {}", faults.len(), faults.join("\n"));
     println!("{} files, {} chapters", files.len() + 1, chapters.len());
     Ok(())
 }
