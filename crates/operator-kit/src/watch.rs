@@ -67,14 +67,17 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
                 annotations.remove(LAST_APPLIED);
             }
         }
-        match K::deserialize(&value) {
-            Ok(object) => Ok(Self(Ok(Arc::new(object)))),
-            Err(error) => {
-                let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
-                let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
-                Ok(Self(Err(Box::new(Invalid { error: error.to_string(), metadata }))))
-            }
+        if let Ok(object) = K::deserialize(&value) {
+            return Ok(Self(Ok(Arc::new(object))));
         }
+        // Once more for the name of the field, which would cost every object that parses.
+        let error = match serde_path_to_error::deserialize::<_, K>(&value) {
+            Ok(object) => return Ok(Self(Ok(Arc::new(object)))),
+            Err(error) => error.to_string(),
+        };
+        let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
+        let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
+        Ok(Self(Err(Box::new(Invalid { error, metadata }))))
     }
 }
 
