@@ -34,6 +34,7 @@ type Collector struct {
 	reader   *reader
 	filters  []*Filter
 	version  int           // of the last answer
+	base     string        // the version that answer started from
 	canceled chan struct{} // closed to end the wait in progress
 	working  sync.Mutex    // held by the one wait that reads and reports
 }
@@ -198,6 +199,7 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 		}
 		if set != nil {
 			c.version++
+			c.base = req.Version
 			set.Version = strconv.Itoa(c.version)
 			body.Res = &types.WaitForUpdatesExResponse{Returnval: set}
 			return body
@@ -245,13 +247,12 @@ func (c *Collector) WaitForUpdates(ctx *simulator.Context, req *types.WaitForUpd
 func (c *Collector) rewind(version string) types.BaseMethodFault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := func(n int) bool { return n >= 0 && version == strconv.Itoa(n) }
 	for _, f := range c.filters {
 		switch {
 		case version == "":
 			f.reported = view{}
-		case known(c.version):
-		case known(c.version - 1): // the last answer was lost
+		case version == strconv.Itoa(c.version):
+		case version == c.base: // the last answer was lost
 			f.reported = f.previous
 		default:
 			return new(types.InvalidCollectorVersion)

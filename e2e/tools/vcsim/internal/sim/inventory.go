@@ -9,9 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -55,7 +53,6 @@ func outside(registry *simulator.Registry) *simulator.Context {
 
 // inventory shows the inventory and changes it without going through the API: no call is counted, no session needed.
 type inventory struct {
-	service   *simulator.Service
 	registry  *simulator.Registry
 	overrides *overrides
 	journal   *journal
@@ -252,66 +249,60 @@ func (i *inventory) pool(inventoryPath string) (types.ManagedObjectReference, er
 	return types.ManagedObjectReference{}, fmt.Errorf("%w: resource pool in %s", errNotFound, datacenter)
 }
 
-func (i *inventory) machine(inventoryPath string) (*object.VirtualMachine, error) {
-	ref, err := i.find("VirtualMachine", inventoryPath)
-	if err != nil {
-		return nil, err
-	}
-	client, err := vim25.NewClient(context.Background(), i.service) // in process
-	if err != nil {
-		return nil, err
-	}
-	return object.NewVirtualMachine(client, ref), nil
-}
-
-func (i *inventory) setPower(inventoryPath string, on bool) error {
-	ref, err := i.find("VirtualMachine", inventoryPath)
-	if err != nil {
-		return err
-	}
-	state := types.VirtualMachinePowerStatePoweredOff
-	if on {
-		state = types.VirtualMachinePowerStatePoweredOn
-	}
-	ctx := outside(i.registry)
-	ctx.WithLock(ref, func() {
-		vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
-		if !ok {
-			err = errNotFound
-			return
-		}
-		power(ctx, vm, state)
-	})
-	return err
-}
-
-// removeVM destroys a machine whatever its power state.
+// removeVM removes a machine whatever its power state, in one step.
 func (i *inventory) removeVM(inventoryPath string) error {
-	if err := i.setPower(inventoryPath, false); err != nil {
-		return err
-	}
-	vm, err := i.machine(inventoryPath)
-	if err != nil {
-		return err
-	}
-	task, err := vm.Destroy(context.Background())
-	if err != nil {
-		return err
-	}
-	return task.Wait(context.Background())
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		vm.Runtime.PowerState = types.VirtualMachinePowerStatePoweredOff // one that is on would be refused
+		if f := vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self}).Fault(); f != nil {
+			return fmt.Errorf("remove %s: %T", inventoryPath, f.VimFault())
+		}
+		return nil
+	})
 }
 
 func (i *inventory) renameVM(inventoryPath, name string) error {
-	vm, err := i.machine(inventoryPath)
-	if err != nil {
-		return err
-	}
-	if path.Base(inventoryPath) == escape(name) {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		folder := i.registry.Get(*vm.Parent).(*simulator.Folder)
+		if other := i.registry.FindByName(escape(name), folder.ChildEntity); other != nil {
+			return fmt.Errorf("rename %s: %s is taken", inventoryPath, name)
+		}
+		ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: escape(name)}})
 		return nil
-	}
-	task, err := vm.Rename(context.Background(), name)
+	})
+}
+
+func (i *inventory) setPower(inventoryPath string, on bool) error {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		state := types.VirtualMachinePowerStatePoweredOff
+		if on {
+			state = types.VirtualMachinePowerStatePoweredOn
+		}
+		power(ctx, vm, state)
+		return nil
+	})
+}
+
+// change works on a machine with itself and its folder locked, in the order in which the simulator locks them.
+func (i *inventory) change(inventoryPath string, work func(*simulator.Context, *simulator.VirtualMachine) error) error {
+	ref, err := i.find("VirtualMachine", inventoryPath)
 	if err != nil {
 		return err
 	}
-	return task.Wait(context.Background())
+	folder, err := i.find("Folder", path.Dir(inventoryPath))
+	if err != nil {
+		return err
+	}
+	ctx := outside(i.registry)
+	ctx.WithLock(ref, func() {
+		ctx.WithLock(folder, func() {
+			vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
+			if !ok {
+				err = errNotFound
+				return
+			}
+			err = work(ctx, vm)
+		})
+	})
+	i.journal.touch(ref)
+	return err
 }

@@ -250,32 +250,47 @@ func (o *overrides) DestroyTask(_ *simulator.Context, req *types.Destroy_Task) s
 	return body
 }
 
-func (o *overrides) destroyFolder(ctx *simulator.Context, ref types.ManagedObjectReference) (fault types.BaseMethodFault) {
-	ctx.WithLock(ref, func() {
-		folder, ok := o.registry.Get(ref).(*simulator.Folder)
-		if !ok {
-			fault = &types.ManagedObjectNotFound{Obj: ref}
-			return
-		}
-		for _, child := range append([]types.ManagedObjectReference(nil), folder.ChildEntity...) {
-			switch obj := o.registry.Get(child).(type) {
-			case *simulator.Folder:
-				fault = o.destroyFolder(ctx, child)
-			case *simulator.VirtualMachine:
-				ctx.WithLock(child, func() {
-					res := obj.UnregisterVM(ctx, &types.UnregisterVM{This: child})
-					if f := res.Fault(); f != nil {
-						fault = f.VimFault().(types.BaseMethodFault)
-					}
-				})
-			}
-			if fault != nil {
+func (o *overrides) destroyFolder(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {
+	for {
+		var fault types.BaseMethodFault
+		var children []types.ManagedObjectReference
+		ctx.WithLock(ref, func() {
+			folder, ok := o.registry.Get(ref).(*simulator.Folder)
+			if !ok {
+				fault = &types.ManagedObjectNotFound{Obj: ref}
 				return
 			}
-		}
-		_, fault = o.tasks.step(ctx, ref, func() {
-			folder.DestroyTask(ctx, &types.Destroy_Task{This: ref})
+			children = append(children, folder.ChildEntity...)
+			if len(children) == 0 {
+				_, fault = o.tasks.step(ctx, ref, func() {
+					folder.DestroyTask(ctx, &types.Destroy_Task{This: ref})
+				})
+			}
 		})
+		if fault != nil || len(children) == 0 {
+			return fault
+		}
+		// Without the folder's lock: a machine is locked before its folder, by all who need both.
+		for _, child := range children {
+			if fault := o.destroyChild(ctx, child); fault != nil {
+				return fault
+			}
+		}
+	}
+}
+
+func (o *overrides) destroyChild(ctx *simulator.Context, ref types.ManagedObjectReference) (fault types.BaseMethodFault) {
+	if ref.Type == "Folder" {
+		return o.destroyFolder(ctx, ref)
+	}
+	ctx.WithLock(ref, func() {
+		vm, ok := o.registry.Get(ref).(*simulator.VirtualMachine)
+		if !ok {
+			return // gone meanwhile
+		}
+		if f := vm.UnregisterVM(ctx, &types.UnregisterVM{This: ref}).Fault(); f != nil {
+			fault = f.VimFault().(types.BaseMethodFault)
+		}
 	})
 	return fault
 }

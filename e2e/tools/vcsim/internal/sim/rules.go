@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,8 +40,14 @@ const (
 )
 
 func (r Rule) check() error {
+	if r.Times == 0 {
+		return fmt.Errorf("times is 0: the rule would decide nothing")
+	}
 	switch r.Kind {
 	case KindFault, KindTaskFault:
+		if r.Kind == KindTaskFault && !strings.HasSuffix(r.Method, "_Task") {
+			return fmt.Errorf("%q returns no task", r.Method)
+		}
 		_, err := newFault(r.Fault, types.ManagedObjectReference{})
 		return err
 	case KindStatus:
@@ -50,9 +57,6 @@ func (r Rule) check() error {
 	case KindCutBefore, KindCutAfter, KindHang, KindDelay:
 	default:
 		return fmt.Errorf("unknown kind %q", r.Kind)
-	}
-	if r.Times == 0 {
-		return fmt.Errorf("times is 0: the rule would decide nothing")
 	}
 	return nil
 }

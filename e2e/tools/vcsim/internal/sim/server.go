@@ -72,7 +72,7 @@ func Start(config Config) (*Server, error) {
 	s.overrides = newOverrides(registry, s.tasks)
 	s.overrides.cloneTime.Store(int64(config.CloneTime))
 	s.overrides.ignorePower, s.overrides.appearsEarly = config.StockPowerOn, config.AppearEarly
-	s.inventory = &inventory{service: model.Service, registry: registry, overrides: s.overrides, journal: s.journal}
+	s.inventory = &inventory{registry: registry, overrides: s.overrides, journal: s.journal}
 	var fixed []Rule
 	if config.NoCreateFolder {
 		fixed = append(fixed, Rule{Method: "CreateFolder", Kind: KindFault, Fault: "NoPermission"})
@@ -105,6 +105,9 @@ func (s *Server) extend() {
 	s.registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		if ctx.Session != nil {
 			s.sessions.note(ctx.Session)
+		} else if method.This.Type == "PropertyCollector" && s.registry.Get(method.This) == nil {
+			// A collector of a session that is over. Only the one all sessions have answers regardless.
+			return nil, &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &method.This, PrivilegeId: "System.View"}}
 		}
 		s.overrides.redirect(method)
 		return nil, nil

@@ -68,16 +68,16 @@ func newFault(name string, this types.ManagedObjectReference) (types.BaseMethodF
 	if !ok {
 		return nil, fmt.Errorf("%q is no fault", name)
 	}
-	for _, field := range []string{"Obj", "Object"} {
-		f := value.Elem().FieldByName(field)
-		if !f.IsValid() {
-			continue
-		}
-		switch f.Interface().(type) {
+	// What a client's decoder may insist on.
+	for i := range kind.NumField() {
+		field := value.Elem().Field(i)
+		switch field.Interface().(type) {
 		case types.ManagedObjectReference:
-			f.Set(reflect.ValueOf(this))
+			field.Set(reflect.ValueOf(this))
 		case *types.ManagedObjectReference:
-			f.Set(reflect.ValueOf(&this))
+			field.Set(reflect.ValueOf(&this))
+		case types.VirtualMachinePowerState:
+			field.Set(reflect.ValueOf(types.VirtualMachinePowerStatePoweredOff))
 		}
 	}
 	return fault, nil

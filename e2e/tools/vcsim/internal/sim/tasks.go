@@ -54,6 +54,9 @@ func (t *tasks) PutObject(ctx *simulator.Context, o mo.Reference) {
 		step <- task.Self
 		return
 	}
+	if entity.Type == "FileManager" {
+		return // destroying a machine deletes its files: no task of anybody's
+	}
 	t.recent = append(t.recent, task.Self)
 	for i := 0; len(t.recent) > recentTasks && i < len(t.recent); {
 		if ref := t.recent[i]; t.finished[ref] {
