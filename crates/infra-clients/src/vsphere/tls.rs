@@ -1,0 +1,135 @@
+//! The HTTPS client: certificates judged as [`Trust`] says, cookies kept (they are the session),
+//! nothing redirected. Owns no connection; never sees a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha1::Digest;
+
+use super::config::{Thumbprint, Trust};
+use super::error::{Error, Kind};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client for one server. It sets no limit on how long an answer takes: the long poll waits for
+/// minutes, and every other call is given its time by who makes it.
+pub(super) fn http_client(trust: &Trust) -> Result<reqwest::Client, Error> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(client_config(trust)?)
+        .https_only(true)
+        .cookie_store(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(Duration::from_secs(30))
+        .pool_idle_timeout(Duration::from_secs(50))
+        .build()
+        .map_err(|error| Error::new(Kind::Config, format!("cannot set up HTTPS: {error}")))
+}
+
+fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
+    let unusable = |error: &dyn std::fmt::Display| Error::new(Kind::Config, format!("cannot set up TLS: {error}"));
+    let provider = CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::System => {
+            Arc::new(rustls_platform_verifier::Verifier::new(provider.clone()).map_err(|error| unusable(&error))?)
+        }
+        Trust::CaBundle(pem) => WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider.clone())
+            .build()
+            .map_err(|error| unusable(&error))?,
+        Trust::Thumbprint(thumbprint) => {
+            Arc::new(PinnedVerifier { thumbprint: Some(*thumbprint), provider: provider.clone() })
+        }
+        Trust::Insecure => Arc::new(PinnedVerifier { thumbprint: None, provider: provider.clone() }),
+    };
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, Error> {
+    let bad = |why: &str| Error::new(Kind::Config, format!("the CA bundle {why}"));
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| bad("is not valid PEM"))?;
+        roots.add(certificate).map_err(|_| bad("holds a certificate that cannot be read"))?;
+    }
+    if roots.is_empty() {
+        return Err(bad("holds no certificate in PEM form"));
+    }
+    Ok(roots)
+}
+
+/// Accepts one certificate, or with no thumbprint any; in both cases the server has to prove that
+/// it holds the certificate's key.
+#[derive(Debug)]
+struct PinnedVerifier {
+    thumbprint: Option<Thumbprint>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let matches = match self.thumbprint {
+            None => true,
+            Some(Thumbprint::Sha1(want)) => sha1::Sha1::digest(end_entity)[..] == want,
+            Some(Thumbprint::Sha256(want)) => sha2::Sha256::digest(end_entity)[..] == want,
+        };
+        if matches {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_bundle_is_a_config_error() {
+        for bad in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let error = http_client(&Trust::CaBundle(bad.into())).unwrap_err();
+            assert_eq!(error.kind(), Kind::Config, "{bad}: {error}");
+        }
+    }
+}
