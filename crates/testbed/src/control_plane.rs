@@ -6,12 +6,12 @@
 mod audit;
 mod kubeconfig;
 mod pki;
+mod servers;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -31,14 +31,6 @@ use crate::{Process, ProcessSpec, Tools, Workdir};
 const START: Duration = Duration::from_mins(2);
 /// A start that met a taken port is tried again with others.
 const TRIES: usize = 3;
-/// The controllers without which objects behave differently from a cluster's: namespaces go away and have
-/// a default ServiceAccount and the root CA, owned objects are collected.
-const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publisher-controller,\
-                           namespace-controller,garbage-collector-controller";
-/// All but those that need a cloud or a node network.
-const ALL_CONTROLLERS: &str = "*,-node-ipam-controller,-node-route-controller,\
-                               -cloud-node-lifecycle-controller,-service-lb-controller";
-
 /// What may differ from the default control plane.
 #[derive(Debug, Clone, Default)]
 pub struct ControlPlaneBuilder {
@@ -146,10 +138,10 @@ impl ControlPlane {
         let client = client(&kubeconfig).await?;
 
         // etcd and the API server start side by side: each takes a second or more to come up.
-        let etcd = Process::spawn(etcd_spec(tools, &workdir, &etcd_clients, &etcd_peers)?)?;
+        let etcd = Process::spawn(servers::etcd(tools, &workdir, &etcd_clients, &etcd_peers)?)?;
         let audit_log = options.audit.then(|| workdir.path().join("audit.log"));
         let api_server_spec =
-            api_server_spec(options, tools, &workdir, &pki, &etcd_clients, &api, audit_log.as_deref())?;
+            servers::api_server(options, tools, &workdir, &pki, &etcd_clients, &api, audit_log.as_deref())?;
         let mut plane = Self {
             controller_manager: None,
             api_server: None,
@@ -165,33 +157,10 @@ impl ControlPlane {
             workdir,
         };
         plane.start_apiserver().await?;
-        let spec = plane.controller_manager_spec(options, tools)?;
+        let spec = servers::controller_manager(options, tools, &plane.workdir, &plane.pki, &plane.url)?;
         plane.controller_manager = Some(Process::spawn(spec)?);
         plane.await_default_service_account().await?;
         Ok(plane)
-    }
-
-    fn controller_manager_spec(&self, options: &ControlPlaneBuilder, tools: &Tools) -> Result<ProcessSpec> {
-        let kubeconfig = self.workdir.path().join("kcm.kubeconfig");
-        kubeconfig::write(&kubeconfig, &self.url, &self.pki, "default", &Credentials::Certificate("kcm"))?;
-        let mut args = Arguments::default();
-        args.add("kubeconfig", &kubeconfig)
-            .add("authentication-kubeconfig", &kubeconfig)
-            .add("authorization-kubeconfig", &kubeconfig)
-            // No port of its own: one less to clash, and nobody asks it anything.
-            .add("secure-port", "0")
-            .add("leader-elect", "false")
-            .add("use-service-account-credentials", "true")
-            .add("service-account-private-key-file", self.pki.path("sa.key"))
-            .add("root-ca-file", self.pki.path("ca.crt"))
-            .add("cluster-signing-cert-file", self.pki.path("ca.crt"))
-            .add("cluster-signing-key-file", self.pki.path("ca.key"))
-            .add("kube-api-qps", "200")
-            .add("kube-api-burst", "400")
-            .add("controllers", if options.all_controllers { ALL_CONTROLLERS } else { CONTROLLERS });
-        let log = self.workdir.path().join("kube-controller-manager.log");
-        let program = tools.path("kube-controller-manager")?;
-        Ok(ProcessSpec::new("kube-controller-manager", program, args.0, log))
     }
 
     async fn await_default_service_account(&mut self) -> Result<()> {
@@ -380,83 +349,4 @@ fn still_starting(name: &str, process: &mut Process, end: Instant) -> Result<()>
         bail!("{name} is not ready after {} s:\n{}", START.as_secs(), process.log_tail());
     }
     Ok(())
-}
-
-fn etcd_spec(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Port) -> Result<ProcessSpec> {
-    // In memory where there is a memory disk: etcd syncs each write.
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
-    let data = parent.join(format!("infra-operators-etcd-{}", workdir.name()));
-    let clients = format!("http://127.0.0.1:{}", clients.number());
-    let peers = format!("http://127.0.0.1:{}", peers.number());
-    let mut args = Arguments::default();
-    args.add("name", "testbed")
-        .add("data-dir", &data)
-        .flag("unsafe-no-fsync")
-        .add("listen-client-urls", &clients)
-        .add("advertise-client-urls", &clients)
-        .add("listen-peer-urls", &peers)
-        .add("initial-advertise-peer-urls", &peers)
-        .add("initial-cluster", format!("testbed={peers}"))
-        .add("log-level", "warn");
-    let mut spec = ProcessSpec::new("etcd", tools.path("etcd")?, args.0, workdir.path().join("etcd.log"));
-    spec.remove.push(data);
-    Ok(spec)
-}
-
-fn api_server_spec(
-    options: &ControlPlaneBuilder,
-    tools: &Tools,
-    workdir: &Workdir,
-    pki: &Pki,
-    etcd: &Port,
-    port: &Port,
-    audit_log: Option<&Path>,
-) -> Result<ProcessSpec> {
-    let mut args = Arguments::default();
-    args.add("etcd-servers", format!("http://127.0.0.1:{}", etcd.number()))
-        .add("bind-address", "127.0.0.1")
-        .add("advertise-address", "127.0.0.1")
-        .add("secure-port", port.number().to_string())
-        .add("endpoint-reconciler-type", "none")
-        .add("cert-dir", pki.directory())
-        .add("tls-cert-file", pki.path("apiserver.crt"))
-        .add("tls-private-key-file", pki.path("apiserver.key"))
-        .add("client-ca-file", pki.path("ca.crt"))
-        .add("authorization-mode", "Node,RBAC")
-        // /readyz is asked without credentials.
-        .add("anonymous-auth", "true")
-        .add("service-account-issuer", "https://kubernetes.default.svc")
-        .add("service-account-key-file", pki.path("sa.pub"))
-        .add("service-account-signing-key-file", pki.path("sa.key"))
-        .add("service-cluster-ip-range", "10.96.0.0/16")
-        .add("enable-priority-and-fairness", options.priority_and_fairness.to_string())
-        .add("allow-privileged", "true")
-        .add("profiling", "false")
-        .add("shutdown-delay-duration", "0s");
-    if let Some(log) = audit_log {
-        let policy = workdir.path().join("audit-policy.json");
-        fs::write(&policy, audit::POLICY)?;
-        args.add("audit-policy-file", policy).add("audit-log-path", log);
-    }
-    let log = workdir.path().join("kube-apiserver.log");
-    Ok(ProcessSpec::new("kube-apiserver", tools.path("kube-apiserver")?, args.0, log))
-}
-
-/// Command-line flags in the form `--name=value`.
-#[derive(Default)]
-struct Arguments(Vec<OsString>);
-
-impl Arguments {
-    fn add(&mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> &mut Self {
-        let mut argument = OsString::from(format!("--{name}="));
-        argument.push(value);
-        self.0.push(argument);
-        self
-    }
-
-    fn flag(&mut self, name: &str) -> &mut Self {
-        self.0.push(format!("--{name}").into());
-        self
-    }
 }

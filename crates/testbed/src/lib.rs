@@ -28,6 +28,8 @@ mod workdir;
 #[cfg(feature = "servers")]
 pub use control_plane::{AuditEvent, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
+pub use port::Port;
+#[cfg(feature = "servers")]
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{Fault, Outage, Sessions, SimVm, Vcsim, VcsimBuilder};

@@ -16,15 +16,20 @@ use anyhow::{Context, Result, bail};
 const RANGE: Range<u16> = 20_000..32_000;
 const TRIES: usize = 200;
 
-/// A port of 127.0.0.1 that no other testbed uses.
+/// A port of 127.0.0.1 that no other testbed uses while this lives. Nothing listens on it: that is for the
+/// server it is handed to.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _lock: File,
 }
 
 impl Port {
-    pub(crate) fn reserve() -> Result<Self> {
+    /// Finds a free port and keeps it.
+    ///
+    /// # Errors
+    /// If none is found, or the temporary directory cannot be written.
+    pub fn reserve() -> Result<Self> {
         let locks = env::temp_dir().join("infra-operators-testbed-ports");
         fs::create_dir_all(&locks).with_context(|| format!("cannot create {}", locks.display()))?;
         for _ in 0..TRIES {
@@ -39,7 +44,9 @@ impl Port {
         bail!("found no free port of 127.0.0.1 in {RANGE:?} within {TRIES} tries")
     }
 
-    pub(crate) fn number(&self) -> u16 {
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u16 {
         self.number
     }
 }

@@ -14,6 +14,9 @@ use testbed::{ControlPlane, client, eventually};
 
 const SOON: Duration = Duration::from_secs(30);
 
+/// Set in the child process of the test that kills it.
+const OWNER: &str = "TESTBED_TEST_OWNER";
+
 const READER: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -92,24 +95,14 @@ async fn an_api_server_comes_back_with_everything_and_several_planes_do_not_meet
     assert!(left.iter().chain(&directories).all(|path| !path.exists()), "{left:?} {directories:?}");
 }
 
-/// The role of the child process in the test below; on its own there is nothing to see.
-#[tokio::test]
-#[ignore = "run by nothing_survives_a_killed_owner"]
-async fn owner() {
-    let plane = ControlPlane::start().await.unwrap();
-    for path in left_by(&plane) {
-        println!("left: {}", path.display());
-    }
-    println!("logs: {}", plane.directory().display());
-    println!("ready");
-    std::io::stdout().flush().unwrap();
-    std::future::pending::<()>().await;
-}
-
 #[tokio::test]
 async fn nothing_survives_a_killed_owner() {
+    if std::env::var_os(OWNER).is_some() {
+        own_a_plane().await.unwrap();
+    }
     let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["owner", "--exact", "--ignored", "--nocapture"])
+        .args(["nothing_survives_a_killed_owner", "--exact", "--nocapture"])
+        .env(OWNER, "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -132,6 +125,18 @@ async fn nothing_survives_a_killed_owner() {
     for logs in paths("logs: ") {
         std::fs::remove_dir_all(logs).unwrap();
     }
+}
+
+/// What the test's child process does until it is killed.
+async fn own_a_plane() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    for path in left_by(&plane) {
+        println!("left: {}", path.display());
+    }
+    println!("logs: {}", plane.directory().display());
+    println!("ready");
+    std::io::stdout().flush()?;
+    std::future::pending().await
 }
 
 /// What must be gone with the plane: its processes, and etcd's data.
