@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+func TestClone(t *testing.T) {
+	v := start(t, func(c *Config) { c.Templates = []string{"photon", "50%/x"} })
+	ctx := t.Context()
+	v.must(v.waitFor(v.clone(0, "on", true)))
+	v.must(v.waitFor(v.clone(1, "a%2fb%25", false)))
+	if err := v.waitFor(v.clone(0, "a%2fb%25", false)); !isFault[*types.DuplicateName](err) {
+		t.Errorf("same name: %v", err)
+	}
+	var both sync.WaitGroup
+	var faults [2]error
+	for i := range 2 {
+		both.Add(1)
+		go func() { defer both.Done(); faults[i] = v.waitFor(v.clone(i, "racing", false)) }()
+	}
+	both.Wait()
+	if (faults[0] == nil) == (faults[1] == nil) {
+		t.Errorf("two of one name: %v, %v", faults[0], faults[1])
+	}
+	on := v.vm("/DC0/vm/vm-operator/on")
+	if on.Power != "poweredOn" || on.CPU != 2 || on.MemoryMB != 512 || on.ExtraConfig["infra.owner"] != "x" {
+		t.Errorf("%+v", on)
+	}
+	if off := v.vm("/DC0/vm/vm-operator/a%2fb%25"); off.Power != "poweredOff" || off.Name != "a/b%" {
+		t.Errorf("%+v", off)
+	}
+	if _, err := v.templates[0].Clone(ctx, object.NewFolder(v.client, types.ManagedObjectReference{Type: "Folder", Value: "group-0"}), "x",
+		types.VirtualMachineCloneSpec{}); !isFault[*types.ManagedObjectNotFound](err) {
+		t.Errorf("no such folder: %v", err)
+	}
+	// As vCenter, and unlike the simulator: a folder takes its machines along, unless one is on.
+	gone, err := v.folder.Destroy(ctx)
+	if err := v.waitFor(gone, err); !isFault[*types.InvalidPowerState](err) {
+		t.Errorf("destroy with a machine on: %v", err)
+	}
+	v.must(v.inventory.setPower("/DC0/vm/vm-operator/on", false))
+	v.inTask(v.folder.Destroy(ctx))
+	if n := len(v.inventory.vms()); n != 2 {
+		t.Errorf("%d machines left, not the two templates", n)
+	}
+}
+
+func TestCloneAsTheSimulatorDoes(t *testing.T) {
+	v := start(t, func(c *Config) { c.StockPowerOn = true })
+	v.must(v.waitFor(v.clone(0, "one", true)))
+	if vm := v.vm("/DC0/vm/vm-operator/one"); vm.Power != "poweredOff" {
+		t.Errorf("%+v", vm)
+	}
+}
+
+func TestCloneAppearsEarly(t *testing.T) {
+	v := start(t, func(c *Config) { c.AppearEarly, c.CloneTime = true, 500*time.Millisecond })
+	w := v.watch()
+	started, err := v.clone(0, "one", true)
+	v.must(err)
+	w.until("the clone is seen", func() bool { return w.machine("one") != nil })
+	if w.machine("one")["runtime.powerState"] != types.VirtualMachinePowerStatePoweredOff {
+		t.Error("the clone is on before its task ends")
+	}
+	v.must(started.Wait(t.Context()))
+	w.until("the clone is on", func() bool {
+		return w.machine("one")["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOn
+	})
+}
+
+func TestBehindTheOperatorsBack(t *testing.T) {
+	v := start(t, nil)
+	w := v.watch()
+	w.drain()
+	v.rules.resetCounts()
+	_, err := v.inventory.addVM("/DC0/vm/vm-operator", "foreign", "")
+	v.must(err)
+	v.must(v.inventory.setPower("/DC0/vm/vm-operator/foreign", true))
+	v.must(v.inventory.renameVM("/DC0/vm/vm-operator/foreign", "strange/r"))
+	if vm := v.vm("/DC0/vm/vm-operator/strange%2fr"); vm.Power != "poweredOn" {
+		t.Errorf("%+v", vm)
+	}
+	v.must(v.inventory.removeVM("/DC0/vm/vm-operator/strange%2fr"))
+	v.must(v.inventory.createFolder("/DC0/vm/vm-operator", "sub"))
+	if got := fmt.Sprint(v.inventory.folders()); got != "[/DC0/vm /DC0/vm/vm-operator /DC0/vm/vm-operator/sub]" {
+		t.Error(got)
+	}
+	if calls := v.rules.counted(); len(calls) != 0 || v.sessions.count().Now != 1 {
+		t.Errorf("calls %v, %+v", calls, v.sessions.count())
+	}
+	w.until("only the folder is left", func() bool { return w.count("Folder") == 1 && w.count("VirtualMachine") == 0 })
+}
