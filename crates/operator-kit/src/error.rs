@@ -115,29 +115,30 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// An error with all its causes on one line: `a: b: c`.
+/// An error with all its causes on one line: `a: b: c`. Answers of the API server are reduced to their message.
 pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            // Many errors print their source themselves.
-            if !text.contains(&next) {
-                text.push_str(": ");
-                text.push_str(&next);
-            }
-            cause = error.source();
-        }
-        f.write_str(&text)
+        f.write_str(&chain(self.0))
     }
+}
+
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+        // Its own text carries the whole answer in debug form.
+        return format!("{} ({})", status.message, status.code);
+    }
+    let own = error.to_string();
+    let Some(source) = error.source() else { return own };
+    // Most errors print their source themselves.
+    let (plain, told) = (source.to_string(), chain(source));
+    if own.contains(&plain) { own.replace(&plain, &told) } else { format!("{own}: {told}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
+    use kube::{core::Status, runtime::watcher};
 
     use super::*;
 
@@ -157,5 +158,9 @@ mod tests {
     fn causes_are_told_once() {
         let io = std::io::Error::other("disk full");
         assert_eq!(Chain(&Error::Io(io)).to_string(), "operating system: disk full");
+        let status = Status { code: 403, message: "no".to_owned(), ..Status::default() };
+        let refused = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
+        let told = Chain(&refused).to_string();
+        assert!(told.ends_with("no (403)") && !told.contains("Status"), "{told}");
     }
 }

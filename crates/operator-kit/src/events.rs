@@ -10,7 +10,7 @@ pub use kube::runtime::events::EventType;
 use kube::runtime::events::{Event, Recorder, Reporter};
 use tracing::warn;
 
-use crate::conditions::cut;
+use crate::{conditions::cut, error::Chain};
 
 /// Longest note the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
@@ -52,7 +52,7 @@ impl Events {
         let object = ObjectReference { resource_version: None, ..object.clone() };
         match tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &object)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, reason, "event not published"),
+            Ok(Err(error)) => warn!(error = %Chain(&error), reason, "event not published"),
             Err(_) => warn!(reason, "event not published: no answer within {} s", PATIENCE.as_secs()),
         }
     }

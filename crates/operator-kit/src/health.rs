@@ -5,13 +5,33 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// The register; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    checks: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    checks: Arc<Mutex<BTreeMap<String, Check>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Check {
+    Ready,
+    NotReady(String),
+    /// Ready again at that time, unless it is said once more.
+    Disturbed(String, Instant),
+}
+
+impl Check {
+    fn problem(&self, now: Instant) -> Option<&str> {
+        match self {
+            Self::NotReady(problem) => Some(problem),
+            Self::Disturbed(problem, until) if now < *until => Some(problem),
+            Self::Ready | Self::Disturbed(..) => None,
+        }
+    }
 }
 
 impl Health {
@@ -26,16 +46,23 @@ impl Health {
     /// Whether all checks are ready, and a line for each.
     #[must_use]
     pub fn report(&self) -> (bool, String) {
-        let checks = self.lock();
-        let ready = checks.values().all(Option::is_none);
-        let lines = checks.iter().map(|(name, problem)| match problem {
-            None => format!("[+] {name}\n"),
-            Some(problem) => format!("[-] {name}: {problem}\n"),
-        });
-        (ready, lines.chain([if ready { "ready\n" } else { "not ready\n" }.to_owned()]).collect())
+        let now = Instant::now();
+        let mut ready = true;
+        let mut lines = String::new();
+        for (name, check) in self.lock().iter() {
+            let problem = check.problem(now);
+            ready &= problem.is_none();
+            // Writing to a String cannot fail.
+            let _ = match problem {
+                None => writeln!(lines, "[+] {name}"),
+                Some(problem) => writeln!(lines, "[-] {name}: {problem}"),
+            };
+        }
+        lines.push_str(if ready { "ready\n" } else { "not ready\n" });
+        (ready, lines)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<String>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,12 +77,21 @@ pub struct Readiness {
 impl Readiness {
     /// From now on ready.
     pub fn ready(&self) {
-        self.health.lock().insert(self.name.clone(), None);
+        self.set(Check::Ready);
     }
 
     /// From now on not ready, for this reason (one line, no secrets).
     pub fn not_ready(&self, reason: impl Into<String>) {
-        self.health.lock().insert(self.name.clone(), Some(reason.into()));
+        self.set(Check::NotReady(reason.into()));
+    }
+
+    /// Not ready for a while, for this reason: for what says when it fails, but not when it works again.
+    pub fn disturbed(&self, reason: impl Into<String>, pause: Duration) {
+        self.set(Check::Disturbed(reason.into(), Instant::now() + pause));
+    }
+
+    fn set(&self, check: Check) {
+        self.health.lock().insert(self.name.clone(), check);
     }
 }
 
@@ -81,6 +117,11 @@ mod tests {
         assert_eq!(health.report(), (true, "[+] system\n[+] watch\nready\n".to_owned()));
         system.not_ready("unreachable");
         assert!(!health.report().0);
+        system.disturbed("interrupted", Duration::from_secs(60));
+        assert!(!health.report().0);
+        system.disturbed("interrupted", Duration::ZERO);
+        assert!(health.report().0);
+        system.not_ready("unreachable");
         drop(system);
         assert!(health.report().0);
     }

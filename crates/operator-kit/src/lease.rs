@@ -25,7 +25,11 @@ use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::backoff::{jitter, random};
+use crate::{
+    backoff::{jitter, random},
+    error::Chain,
+    health::Readiness,
+};
 
 /// The intervals of the protocol.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,12 +73,13 @@ pub fn identity() -> String {
 }
 
 /// One that wants to lead.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
     timing: Timing,
+    readiness: Option<Readiness>,
     observed: Option<Observed>,
 }
 
@@ -90,7 +95,14 @@ impl Candidate {
     #[must_use]
     pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, timing: Timing) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, name: name.to_owned(), identity, timing, observed: None }
+        Self { api, name: name.to_owned(), identity, timing, readiness: None, observed: None }
+    }
+
+    /// Reports here whether it could lead: a standby without the right to the Lease is none.
+    #[must_use]
+    pub fn reporting_to(mut self, readiness: Readiness) -> Self {
+        self.readiness = Some(readiness);
+        self
     }
 
     /// Waits until the Lease is held, however long that takes, and renews it from then on in a task of its own.
@@ -101,15 +113,24 @@ impl Candidate {
         loop {
             match self.attempt().await {
                 Ok(Some(sent)) => return self.hold(sent),
-                Ok(None) => debug!(lease = self.name, holder = self.holder(), "another leads"),
-                Err(error) => warn!(lease = self.name, %error, "leader Lease not acquired, will try again"),
+                Ok(None) => {
+                    debug!(lease = self.name, holder = self.holder(), "another leads");
+                    self.readiness.iter().for_each(Readiness::ready);
+                }
+                Err(error) => {
+                    let error = Chain(&error).to_string();
+                    warn!(lease = self.name, error, "leader Lease not acquired, will try again");
+                    self.readiness.iter().for_each(|readiness| readiness.not_ready(&error));
+                }
             }
             let spread = 1.0 + 0.2 * jitter();
             tokio::time::sleep(self.timing.retry_period.mul_f64(spread)).await;
         }
     }
 
-    fn hold(self, sent: Instant) -> Leadership {
+    fn hold(mut self, sent: Instant) -> Leadership {
+        // From here on a lost Lease ends the process; there is nothing to be unready for.
+        self.readiness = None;
         info!(lease = self.name, identity = self.identity, "leading");
         let held = Arc::new(Held {
             epoch: sent,
@@ -141,7 +162,7 @@ impl Candidate {
                     );
                 }
                 Ok(Err(error)) => {
-                    warn!(lease = self.name, %error, "leader Lease not renewed, will try again");
+                    warn!(lease = self.name, error = %Chain(&error), "leader Lease not renewed, will try again");
                 }
                 Err(_) => {}
             }
@@ -226,7 +247,9 @@ impl Candidate {
         });
         match self.api.replace(&self.name, &PostParams::default(), &lease).await {
             Ok(_) => info!(lease = self.name, "leader Lease released"),
-            Err(error) => warn!(lease = self.name, %error, "leader Lease not released, it will expire"),
+            Err(error) => {
+                warn!(lease = self.name, error = %Chain(&error), "leader Lease not released, it will expire");
+            }
         }
     }
 

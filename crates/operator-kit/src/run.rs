@@ -210,7 +210,10 @@ impl Kit {
             None => Leadership::always(),
             Some(namespace) => {
                 let name = self.0.operator.lease_name();
-                Candidate::new(self.client(), namespace, name, identity(), Timing::default()).acquire().await
+                Candidate::new(self.client(), namespace, name, identity(), Timing::default())
+                    .reporting_to(self.readiness("leader election"))
+                    .acquire()
+                    .await
             }
         };
         self.0.metrics.leads(true);

@@ -24,12 +24,14 @@ use kube::{
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{error::Chain, health::Readiness, run::Kit};
 
 /// Objects per page of the first list: bounds the memory a start takes.
 const PAGE: u32 = 100;
+/// Longest pause between two tries to resume a watch.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// An annotation as large as the object that nobody here reads.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -144,21 +146,21 @@ impl<K: Kind> Watch<K> {
             move || reader.len()
         });
         let errors = kit.metrics().watch_errors(&kind);
-        let mut synced = Synced(Some(kit.health().register(format!("watch {kind}"))), None);
+        let mut progress = Progress::new(kit.health().register(format!("watch {kind}")));
         let events = watcher(api, config.page_size(PAGE))
             .backoff(Pace::default())
             .reflect(writer)
             .filter_map(move |event| {
                 future::ready(match event {
                     Ok(event) => {
-                        if matches!(event, Event::InitDone) {
-                            synced.done();
-                        }
+                        progress.went_on(&event);
                         Some(event)
                     }
                     Err(error) => {
                         errors.inc();
-                        warn!(kind = %K::kind(&()), error = %Chain(&error), "watch interrupted, will resume");
+                        let error = Chain(&error).to_string();
+                        warn!(kind = %K::kind(&()), error, "watch interrupted, will resume");
+                        progress.failed(error);
                         None
                     }
                 })
@@ -202,37 +204,51 @@ impl<K: Kind> Watch<K> {
     /// The controller of this kind: triggered by spec, finalizers and deletion, not by its own status writes.
     #[must_use]
     pub fn controller(self) -> Controller<Guarded<K>> {
-        let Self { store, events, mut taps } = self;
-        let reader = store.clone();
-        let mut before = Vec::new();
-        let changed = events
-            .flat_map(move |event| {
-                let (appeared, gone) = match event {
-                    Event::Apply(object) => (vec![object], vec![]),
-                    Event::Delete(object) => (vec![], vec![object]),
-                    Event::Init => {
-                        before = reader.state();
-                        (vec![], vec![])
-                    }
-                    // Not in the cache before the list is complete.
-                    Event::InitApply(_) => (vec![], vec![]),
-                    Event::InitDone => {
-                        let now: Vec<_> = reader.state().iter().map(|object| (**object).clone()).collect();
-                        let gone = std::mem::take(&mut before);
-                        let gone = gone.iter().filter(|object| !is_held(&reader, object));
-                        (now, gone.map(|object| (**object).clone()).collect())
-                    }
-                };
-                for object in appeared.iter().chain(&gone) {
-                    for tap in &mut taps {
-                        tap(object);
-                    }
-                }
-                futures::stream::iter(appeared.into_iter().map(Ok))
-            })
+        let Self { store, events, taps } = self;
+        let changed = changes(events, store.clone(), taps)
+            .map(Ok)
             .predicate_filter(|object: &_| Some(own_changes::<K>(object)), PredicateConfig::default());
         Controller::for_stream(changed, store).trigger_backoff(Pace::default())
     }
+}
+
+/// The objects that appeared or changed, in the cache by now; the taps hear of those that went as well.
+fn changes<K: Kind>(
+    events: impl Stream<Item = Event<Guarded<K>>>,
+    store: Store<Guarded<K>>,
+    mut taps: Vec<Tap<K>>,
+) -> impl Stream<Item = Guarded<K>> {
+    let mut before = Vec::new();
+    events.flat_map(move |event| {
+        let (appeared, gone) = match event {
+            Event::Apply(object) => (vec![object], vec![]),
+            Event::Delete(object) => (vec![], vec![object]),
+            Event::Init => {
+                before = store.state();
+                (vec![], vec![])
+            }
+            // Not in the cache before the list is complete.
+            Event::InitApply(_) => (vec![], vec![]),
+            Event::InitDone => {
+                let mut gone = std::mem::take(&mut before);
+                gone.retain(|object| !is_held(&store, object));
+                (owned(&store.state()), owned(&gone))
+            }
+        };
+        for object in appeared.iter().chain(&gone) {
+            for tap in &mut taps {
+                tap(object);
+            }
+        }
+        futures::stream::iter(appeared)
+    })
+}
+
+fn owned<K>(objects: &[Arc<Guarded<K>>]) -> Vec<Guarded<K>>
+where
+    Guarded<K>: Clone,
+{
+    objects.iter().map(|object| Guarded::clone(object)).collect()
 }
 
 /// Whether the cache holds this very object, not a successor of the same name.
@@ -248,20 +264,42 @@ fn own_changes<K: Kind>(object: &Guarded<K>) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(relevant)
 }
 
-/// Says once that the first list is complete; the check stays ready, as a watch that breaks resumes by itself.
-struct Synced(Option<Readiness>, Option<Readiness>);
+/// How a watch is doing, told to its readiness check.
+///
+/// Single interruptions are a watch's daily bread. Three in a row are a problem, which is taken for solved when no
+/// other follows: a watch that resumes has nothing to say before something changes.
+struct Progress {
+    readiness: Readiness,
+    synced: bool,
+    failures: u32,
+}
 
-impl Synced {
-    fn done(&mut self) {
-        if let Some(readiness) = self.0.take() {
-            readiness.ready();
-            self.1 = Some(readiness);
-            info!("watch is complete");
+impl Progress {
+    fn new(readiness: Readiness) -> Self {
+        Self { readiness, synced: false, failures: 0 }
+    }
+
+    fn went_on<K>(&mut self, event: &Event<K>) {
+        self.failures = 0;
+        if matches!(event, Event::InitDone) {
+            self.synced = true;
+        }
+        if self.synced {
+            self.readiness.ready();
+        }
+    }
+
+    fn failed(&mut self, error: String) {
+        self.failures = self.failures.saturating_add(1);
+        if !self.synced {
+            self.readiness.not_ready(error);
+        } else if self.failures >= 3 {
+            self.readiness.disturbed(error, 3 * LONGEST_PAUSE);
         }
     }
 }
 
-/// The pause after a failed watch: from half a second, doubling, never above 5 s, so that an API server that comes back
+/// The pause after a failed watch: from half a second, doubling, never above [`LONGEST_PAUSE`], so that an API server that comes back
 /// is noticed.
 #[derive(Debug, Default)]
 struct Pace {
@@ -274,7 +312,7 @@ impl Iterator for Pace {
     fn next(&mut self) -> Option<Duration> {
         let pause = Duration::from_millis(500) * (1 << self.failures.min(4));
         self.failures = self.failures.saturating_add(1);
-        let pause = pause.min(Duration::from_secs(5));
+        let pause = pause.min(LONGEST_PAUSE);
         Some(pause.mul_f64(1.0 - 0.25 * crate::backoff::jitter()))
     }
 }
@@ -282,5 +320,86 @@ impl Iterator for Pace {
 impl Backoff for Pace {
     fn reset(&mut self) {
         self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::stream;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn config_map(name: &str, uid: &str) -> Guarded<ConfigMap> {
+        let metadata = json!({
+            "name": name, "namespace": "n", "uid": uid,
+            "annotations": { LAST_APPLIED: "{}", "kept": "yes" },
+            "managedFields": [{ "manager": "kubectl" }],
+        });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn objects_are_lean_and_bad_ones_keep_their_metadata() {
+        let good = config_map("a", "1");
+        assert_eq!(good.meta().managed_fields, None);
+        assert_eq!(good.meta().annotations.as_ref().unwrap().len(), 1);
+        let bad = json!({ "metadata": { "name": "b" }, "data": { "key": [] } });
+        let bad: Guarded<ConfigMap> = serde_json::from_value(bad).unwrap();
+        assert_eq!(bad.meta().name.as_deref(), Some("b"));
+        assert!(bad.object().unwrap_err().starts_with("data.key: invalid type"), "{bad:?}");
+    }
+
+    /// What goes through, and what the taps hear with what the cache held at that moment.
+    async fn play(events: Vec<Event<Guarded<ConfigMap>>>) -> (Vec<String>, Vec<(String, usize)>) {
+        let (reader, mut writer) = store();
+        let heard = Arc::new(Mutex::new(vec![]));
+        let tap: Tap<ConfigMap> = Box::new({
+            let (heard, reader) = (Arc::clone(&heard), reader.clone());
+            move |object| heard.lock().unwrap().push((object.meta().uid.clone().unwrap(), reader.len()))
+        });
+        let events = stream::iter(events).inspect(move |event| writer.apply_watcher_event(event));
+        let mut through: Vec<_> = changes(events, reader, vec![tap])
+            .map(|object| object.meta().uid.clone().unwrap())
+            .collect()
+            .await;
+        // A cache has no order.
+        through.sort();
+        let mut heard = heard.lock().unwrap().clone();
+        heard.sort();
+        (through, heard)
+    }
+
+    #[tokio::test]
+    async fn a_list_is_told_when_it_is_complete() {
+        let events = vec![
+            Event::Init,
+            Event::InitApply(config_map("a", "1")),
+            Event::InitApply(config_map("b", "2")),
+            Event::InitDone,
+        ];
+        let (through, heard) = play(events).await;
+        assert_eq!(through, ["1", "2"]);
+        assert_eq!(heard, [("1".to_owned(), 2), ("2".to_owned(), 2)], "told before it was in the cache");
+    }
+
+    #[tokio::test]
+    async fn what_vanished_between_two_lists_is_told() {
+        let events = vec![
+            Event::Apply(config_map("deleted", "1")),
+            Event::Delete(config_map("deleted", "1")),
+            Event::Apply(config_map("vanished", "2")),
+            Event::Apply(config_map("recreated", "3")),
+            Event::Init,
+            Event::InitApply(config_map("recreated", "4")),
+            Event::InitDone,
+        ];
+        let (through, heard) = play(events).await;
+        assert_eq!(through, ["1", "2", "3", "4"]);
+        let heard: Vec<_> = heard.into_iter().map(|(uid, _)| uid).collect();
+        assert_eq!(heard, ["1", "1", "2", "2", "3", "3", "4"]);
     }
 }

@@ -1,5 +1,7 @@
 //! The driver and the watch on a real API server, with a kind of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},

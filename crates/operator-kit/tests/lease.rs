@@ -1,5 +1,7 @@
 //! Leader election between candidates on a real API server.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     net::SocketAddr,
     sync::{
