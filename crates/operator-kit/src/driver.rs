@@ -221,9 +221,7 @@ impl<R: Reconciler> Driver<R> {
         let reference = reference(object);
         if self.is_news(object.meta().uid.as_deref(), object.meta().generation, INVALID_OBJECT) {
             error!(problem, "the object does not parse, it is left alone until it changes");
-            let message = format!(
-                "The object is left alone, as it does not parse: {problem}. Correct it or delete it."
-            );
+            let message = format!("The object does not parse and is left alone until it changes: {problem}");
             self.events.warning(INVALID_OBJECT, &message, &reference).await;
         }
         Action::await_change()

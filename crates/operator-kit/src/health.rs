@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(health.report(), (true, "[+] system\n[+] watch\nready\n".to_owned()));
         system.not_ready("unreachable");
         assert!(!health.report().0);
-        system.disturbed("interrupted", Duration::from_secs(60));
+        system.disturbed("interrupted", Duration::from_mins(1));
         assert!(!health.report().0);
         system.disturbed("interrupted", Duration::ZERO);
         assert!(health.report().0);

@@ -147,4 +147,21 @@ mod tests {
             assert!(quoted.starts_with(['"', '\'']), "{item:?} written as {line:?}");
         }
     }
+
+    #[test]
+    fn texts_survive_the_writing() {
+        let texts = [
+            "Number of virtual machines wanted. ".repeat(12),
+            "first line\n\nsecond: 'line' with \"quotes\"\n  indented\n".to_owned(),
+            "  leading and trailing  ".to_owned(),
+            "has(self.a) ? self.a == oldSelf.a : true".to_owned(),
+            "^[a-z]([-a-z0-9]*[a-z0-9])?$".to_owned(),
+            "tab\there # no comment, é ✓ \u{7f}".to_owned(),
+        ];
+        let value =
+            serde_json::json!({ "texts": texts, "numbers": [0, -1, 1.5, 1_000_000_000_000_u64], "none": {} });
+        let text = Documents::new().with(&value).unwrap().yaml().unwrap();
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read, value);
+    }
 }

@@ -3,17 +3,13 @@
 //! Owns start, leadership and end; never an operator's work. Ends with an error the moment the Lease is lost, lets
 //! reconciles finish after SIGTERM, and gives the Lease up last of all.
 
-use std::{
-    error::Error as StdError,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{error::Error as StdError, future::Future, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::{OnceCell, watch},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -98,8 +94,19 @@ struct Inner {
     metrics: Metrics,
     shutdown: CancellationToken,
     election: Option<String>,
-    leadership: Mutex<Option<Leadership>>,
-    led: CancellationToken,
+    leadership: OnceCell<Leadership>,
+    role: watch::Sender<Role>,
+}
+
+/// What the work is at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    /// Has not asked to lead, or need not.
+    Working,
+    /// Waits for the Lease.
+    Standby,
+    /// Holds it, or runs without election.
+    Leading,
 }
 
 impl Kit {
@@ -139,7 +146,7 @@ impl Kit {
         election: Option<String>,
     ) -> Self {
         let events = Events::new(client.clone(), operator.name);
-        let (leadership, led) = (Mutex::default(), CancellationToken::new());
+        let (leadership, role) = (OnceCell::new(), watch::Sender::new(Role::Working));
         Self(Arc::new(Inner {
             operator,
             client,
@@ -149,7 +156,7 @@ impl Kit {
             shutdown,
             election,
             leadership,
-            led,
+            role,
         }))
     }
 
@@ -203,12 +210,14 @@ impl Kit {
 
     /// Waits until this process leads; at once without leader election.
     pub async fn lead(&self) -> Leadership {
-        if let Some(leadership) = self.leadership().clone() {
-            return leadership;
-        }
+        self.0.leadership.get_or_init(|| self.acquire()).await.clone()
+    }
+
+    async fn acquire(&self) -> Leadership {
         let leadership = match &self.0.election {
             None => Leadership::always(),
             Some(namespace) => {
+                self.0.role.send_replace(Role::Standby);
                 let name = self.0.operator.lease_name();
                 Candidate::new(self.client(), namespace, name, identity(), Timing::default())
                     .reporting_to(self.readiness("leader election"))
@@ -217,13 +226,8 @@ impl Kit {
             }
         };
         self.0.metrics.leads(true);
-        *self.leadership() = Some(leadership.clone());
-        self.0.led.cancel();
+        self.0.role.send_replace(Role::Leading);
         leadership
-    }
-
-    fn leadership(&self) -> std::sync::MutexGuard<'_, Option<Leadership>> {
-        self.0.leadership.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` as long as it may run.
@@ -237,9 +241,9 @@ impl Kit {
             result = work => result.map_err(|error| Error::Operator(error.into())),
             result = self.dismissed() => result,
         };
-        let leadership = self.leadership().take();
-        if let Some(leadership) = leadership {
-            // The work has ended: nobody writes any more, so another may.
+        // Work that ended well writes no more, so another may. Otherwise something may still be under way: the Lease is
+        // left to expire.
+        if let (Ok(()), Some(leadership)) = (&result, self.0.leadership.get()) {
             let _ = tokio::time::timeout(RELEASE, leadership.release()).await;
         }
         result
@@ -247,22 +251,23 @@ impl Kit {
 
     /// Resolves when the Lease was held and is lost.
     async fn deposed(&self) {
-        self.0.led.cancelled().await;
-        let leadership = self.leadership().clone();
-        match leadership {
-            Some(leadership) => leadership.lost().await,
-            None => std::future::pending().await,
+        self.until(Role::Leading).await;
+        // Set right after the role.
+        self.lead().await.lost().await;
+    }
+
+    /// Resolves after shutdown: at once for a standby, with an error when work does not end in time.
+    async fn dismissed(&self) -> Result<(), Error> {
+        self.0.shutdown.cancelled().await;
+        match tokio::time::timeout(GRACE, self.until(Role::Standby)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Error::ShutdownTimeout(GRACE)),
         }
     }
 
-    /// Resolves after shutdown: at once for a standby, with an error when a leader's work does not end in time.
-    async fn dismissed(&self) -> Result<(), Error> {
-        self.0.shutdown.cancelled().await;
-        if !self.0.led.is_cancelled() {
-            return Ok(());
-        }
-        tokio::time::sleep(GRACE).await;
-        Err(Error::ShutdownTimeout(GRACE))
+    async fn until(&self, role: Role) {
+        // Never fails: the sender lives in self.
+        let _ = self.0.role.subscribe().wait_for(|now| *now == role).await;
     }
 }
 

@@ -14,7 +14,8 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, CustomResource, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
     runtime::watcher,
 };
 use operator_kit::{
@@ -187,7 +188,7 @@ impl Bench {
 
     async fn warnings(&self, name: &str) -> Vec<Event> {
         let events: Api<Event> = Api::default_namespaced(self.client.clone());
-        let events = events.list(&Default::default()).await.unwrap();
+        let events = events.list(&ListParams::default()).await.unwrap();
         let about = |event: &Event| {
             event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name))
         };
@@ -371,8 +372,9 @@ async fn child(bench: &Bench, name: &str, parent: &str, uid: &str) -> Api<Config
 
 /// With the kit's own timeouts and User-Agent.
 async fn own_client(control_plane: &ControlPlane) -> Client {
-    let kubeconfig = kube::config::Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     operator_kit::client::build(config, "test-operator/1.0.0").unwrap()
 }
 

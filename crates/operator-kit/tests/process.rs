@@ -59,7 +59,8 @@ impl Reconciler for Idle {
     const NAME: &'static str = "configmap";
     const FINALIZER: Option<&'static str> = None;
 
-    async fn reconcile(&self, _: std::sync::Arc<ConfigMap>) -> Result<Next, Never> {
+    async fn reconcile(&self, config: std::sync::Arc<ConfigMap>) -> Result<Next, Never> {
+        assert_ne!(config.metadata.name.as_deref(), Some("bomb"), "as the test wants it");
         Ok(Next::AwaitChange)
     }
 
@@ -185,4 +186,12 @@ async fn two_replicas_live_and_die() {
     let status = tokio::time::timeout(Duration::from_secs(10), second.process.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1), "{}", second.process.log());
     assert!(second.process.log().contains("the leader Lease was lost"));
+
+    // A panic in a reconcile ends the process: no controller dies in silence.
+    let mut doomed = Replica::start(&control_plane, "");
+    doomed.is_ready("[+] watch ConfigMap").await;
+    control_plane.kubectl(&["create", "configmap", "bomb"]).await.unwrap();
+    let status = tokio::time::timeout(PATIENCE, doomed.process.wait()).await.unwrap();
+    assert!(!status.success());
+    assert!(doomed.process.log().contains("as the test wants it"));
 }
