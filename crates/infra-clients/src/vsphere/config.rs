@@ -155,10 +155,12 @@ pub(super) fn authority(host: &str) -> Result<String, Error> {
     }
     let name = if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
     match name.parse::<http::uri::Authority>() {
-        Ok(authority) if authority.port().is_none() && name.trim_end_matches(']').ends_with(':') => {
-            Err(bad("ends in a colon without a port"))
-        }
-        Ok(authority) if !authority.host().is_empty() => Ok(name),
+        // What follows the host is a port that fits, or nothing.
+        Ok(authority) if !authority.host().is_empty() => match name.strip_prefix(authority.host()) {
+            Some("") => Ok(name),
+            Some(_) if authority.port_u16().is_some_and(|port| port > 0) => Ok(name),
+            _ => Err(bad("does not end in a port number")),
+        },
         _ => Err(bad("is not a host name")),
     }
 }
@@ -184,7 +186,7 @@ mod tests {
             assert_eq!(authority(given).unwrap(), want, "{given}");
         }
         for bad in [
-            "", "https://", "http://vc.example.com", "vc/ui", "user@vc", "root:pw@vc", "two words", "vc:", "vc:port", "ftp://vc",
+            "", "https://", "http://vc.example.com", "vc/ui", "user@vc", "root:pw@vc", "two words", "vc:", "vc:port", "vc:0", "vc:99999", "ftp://vc",
         ] {
             let error = authority(bad).unwrap_err();
             assert_eq!(error.kind(), Kind::Config, "{bad}");

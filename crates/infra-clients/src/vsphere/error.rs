@@ -343,7 +343,7 @@ mod tests {
             ("InvalidDatastorePath", Kind::InvalidArgument),
             ("TooManyDevices", Kind::InvalidArgument),
             ("GenericVmConfigFault", Kind::InvalidArgument),
-            ("MemoryHotPlugNotSupported", Kind::NotSupported),
+            ("MemoryHotPlugNotSupported", Kind::InvalidArgument),
             ("NotSupported", Kind::NotSupported),
             ("MethodNotFound", Kind::NotSupported),
             ("HostNotConnected", Kind::Unavailable),

@@ -203,6 +203,22 @@ impl VCenter {
         self.shared.update(Inventory::subscribe)
     }
 
+    /// A VM wherever it stands, read from vCenter now; `None` if there is none of that reference. For one that
+    /// the inventory shows no more: it may only have been moved out of the root folder.
+    ///
+    /// # Errors
+    ///
+    /// Whatever a call can fail with.
+    pub async fn vm(&self, moref: &MoRef) -> Result<Option<Vm>, Error> {
+        let mut found = Inventory::new(self.shared.config.marker_prefix.clone());
+        match self.shared.session.retrieve(&updates::vm_filter(moref)).await {
+            Ok(updates) => updates.into_iter().for_each(|update| found.apply(update, Instant::now())),
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(found.vm(moref).map(|vm| Vm::clone(vm)))
+    }
+
     /// The template or VM of that name, or at that inventory path, in the datacenter.
     ///
     /// # Errors

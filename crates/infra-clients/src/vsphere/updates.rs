@@ -134,6 +134,9 @@ pub(super) fn filter(prop_set: Vec<PropertySpec>, object_set: Vec<ObjectSpec>) -
 const TASK_PATHS: &[&str] =
     &["info.state", "info.descriptionId", "info.entity", "info.queueTime", "info.result", "info.error"];
 
+const VM_PATHS: &[&str] =
+    &["name", "parent", "runtime.powerState", "runtime.connectionState", "config.instanceUuid", "config.extraConfig"];
+
 /// The one filter: everything in the view, the root folder itself, and every recent task.
 pub(super) fn watch_filter(
     view: ManagedObjectReference,
@@ -142,10 +145,7 @@ pub(super) fn watch_filter(
 ) -> PropertyFilterSpec {
     filter(
         vec![
-            properties(
-                "VirtualMachine",
-                &["name", "parent", "runtime.powerState", "runtime.connectionState", "config.instanceUuid", "config.extraConfig"],
-            ),
+            properties("VirtualMachine", VM_PATHS),
             properties("Folder", &["name", "parent", "childEntity"]),
             properties("Task", TASK_PATHS),
         ],
@@ -163,6 +163,11 @@ pub(super) fn tasks_filter(tasks: &[MoRef]) -> PropertyFilterSpec {
         vec![properties("Task", TASK_PATHS)],
         tasks.iter().map(|task| object(task.to_vim(), false, Vec::new())).collect(),
     )
+}
+
+/// This VM, to be read once.
+pub(super) fn vm_filter(vm: &MoRef) -> PropertyFilterSpec {
+    filter(vec![properties("VirtualMachine", VM_PATHS)], vec![object(vm.to_vim(), false, Vec::new())])
 }
 
 /// The body of a WaitForUpdatesEx that waits at most so many seconds for something to tell.

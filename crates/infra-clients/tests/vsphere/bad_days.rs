@@ -1,0 +1,193 @@
+//! Sessions that end, connections that are cut, servers that hang.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use infra_clients::vsphere::{Change, Error, Kind, Link, TaskState};
+use testbed::{Fault, Outage, Vcsim, eventually};
+
+use crate::rig::{Rig, SOON, down, up};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_session_under_load() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_millis(500)), |_| {}).await?;
+    let folder = rig.vc.create_folder("f").await?;
+    rig.vc.template("photon").await?;
+    let mut changes = rig.vc.changes();
+    let names: Vec<String> = (0..60).map(|i| format!("vm-{i}")).collect();
+    let clones = futures::future::join_all(names.iter().map(|name| rig.submit(&folder, name)));
+    let expiry = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            rig.sim.expire_sessions().await?;
+        }
+        anyhow::Ok(())
+    };
+    let (clones, expired) = tokio::join!(clones, expiry);
+    expired?;
+    for task in clones {
+        assert_eq!(rig.ended(&task?).await?.state, TaskState::Success);
+    }
+    eventually("all VMs to be known", SOON, async || {
+        rig.vc.fresh().await.ok();
+        Ok((rig.vc.read(|inventory| inventory.vms_in(&folder).count()) == 60).then_some(()))
+    })
+    .await?;
+    let sessions = rig.sim.sessions().await?;
+    assert_eq!(sessions.max, 1, "{sessions:?}");
+    assert!((2..=4).contains(&sessions.logins) && sessions.failed_logins == 0, "{sessions:?}");
+    assert_eq!(rig.sim.calls().await?["CloneVM_Task"] - 60, rig.sim.calls().await?["CloneVM_Task"].saturating_sub(60));
+
+    // Each VM came once in the news, whatever was reported again.
+    let mut came = 0;
+    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_millis(200), changes.next()).await {
+        assert!(!matches!(change, Change::Vm { after: None, .. }), "nothing went away");
+        came += u32::from(matches!(change, Change::Vm { before: None, .. }));
+    }
+    assert_eq!(came, 60);
+    Ok(())
+}
+
+/// Nobody calls anything; only the keep-alive can find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_session_at_rest() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder(), |config| config.keep_alive = Duration::from_secs(1)).await?;
+    rig.sim.expire_sessions().await?;
+    rig.sim.add_vm("/DC0/vm/vm-operator", "meanwhile").await?;
+    eventually("the VM to be known", SOON, async || {
+        Ok(rig.vc.read(|inventory| inventory.vms().next().cloned()))
+    })
+    .await?;
+    up(&rig.vc).await?;
+    assert_eq!(rig.sim.sessions().await?.logins, 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_loses_nothing() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vc.create_folder("f").await?;
+    let gone = rig.make(&folder, "gone").await?;
+    let stays = rig.make(&folder, "stays").await?;
+    rig.vc.fresh().await?;
+    let mut changes = rig.vc.changes();
+    for outage in [Outage::Refuse, Outage::Status(503)] {
+        rig.sim.outage(outage).await?;
+        let error = match outage {
+            Outage::Refuse => down(&rig.vc).await?,
+            // The poll under way does not notice; the next call does.
+            _ => std::sync::Arc::new(rig.vc.power_off(&stays).await.unwrap_err()),
+        };
+        let want = if outage == Outage::Refuse { Kind::Unreachable } else { Kind::Unavailable };
+        assert_eq!((error.kind(), error.in_doubt()), (want, false), "{error}");
+        let refused = rig.vc.power_off(&stays).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.in_doubt()), (want, false), "{refused}");
+        if outage == Outage::Refuse {
+            rig.sim.remove_vm("/DC0/vm/vm-operator/f/gone").await?;
+            assert!(rig.vc.read(|inventory| !inventory.is_synced() && inventory.vm(&gone).is_some()), "not known to be gone");
+            assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Unreachable);
+        }
+        rig.sim.outage(Outage::None).await?;
+        up(&rig.vc).await?;
+    }
+    rig.vc.fresh().await?;
+    rig.vc.read(|inventory| assert!(inventory.is_synced() && inventory.vm(&gone).is_none() && inventory.vm(&stays).is_some()));
+    let sessions = rig.sim.sessions().await?;
+    assert_eq!((sessions.max, sessions.logins), (1, 1), "the session outlived the outage");
+    let mut told = Vec::new();
+    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_millis(200), changes.next()).await {
+        told.push(match change {
+            Change::Lost => "lost",
+            Change::Synced => "synced",
+            Change::Vm { before: Some(vm), after: None } if vm.moref == gone => "gone",
+            _ => continue,
+        });
+    }
+    assert_eq!(told[..3], ["lost", "gone", "synced"], "{told:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_hangs_times_out_alone() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(2)).await?;
+    let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
+    rig.vc.template("photon").await?;
+    rig.sim.fault(Fault::hang("CloneVM_Task")).await?;
+    let (hung, folder) = tokio::join!(rig.submit(&root, "a"), rig.vc.create_folder("meanwhile"));
+    folder?;
+    let error = hung.unwrap_err().downcast::<Error>()?;
+    assert_eq!((error.kind(), error.in_doubt(), error.method()), (Kind::Timeout, true, Some("CloneVM_Task")), "{error}");
+    assert!(rig.vc.link().borrow().is_up());
+    Ok(())
+}
+
+/// The answer is lost but the call took effect: after `fresh` it shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_cut_off() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_millis(300)), |_| {}).await?;
+    let folder = rig.vc.create_folder("f").await?;
+    let template = rig.vc.template("photon").await?;
+    for i in 0..5 {
+        rig.sim.fault(Fault::cut_after("CloneVM_Task")).await?;
+        let name = format!("vm-{i}");
+        let error = rig.submit(&folder, &name).await.unwrap_err().downcast::<Error>()?;
+        assert_eq!((error.kind(), error.in_doubt()), (Kind::Unreachable, true), "{error}");
+        rig.vc.fresh().await?;
+        let seen = rig.vc.read(|inventory| {
+            let task = inventory.tasks().any(|task| {
+                !task.state.ended() && task.entity.as_ref() == Some(&template) && task.description_id.contains("clone")
+            });
+            task || inventory.vm_named(&folder, &name).is_some()
+        });
+        assert!(seen, "neither task nor VM {name}: {:#?}", rig.vc.read(|inventory| inventory.tasks().cloned().collect::<Vec<_>>()));
+    }
+    eventually("all five", SOON, async || {
+        Ok((rig.vc.read(|inventory| inventory.vms_in(&folder).count()) == 5).then_some(()))
+    })
+    .await?;
+    assert_eq!(rig.sim.calls().await?["CloneVM_Task"], 5, "nothing was sent twice");
+
+    rig.sim.fault(Fault::cut_before("CreateFolder")).await?;
+    assert!(rig.vc.create_folder("g").await.unwrap_err().in_doubt());
+    rig.vc.fresh().await?;
+    assert!(rig.vc.read(|inventory| inventory.folder_named("g").is_none()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_that_fail_are_made_good() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut link = rig.vc.link();
+    for (i, fault) in [
+        Fault::cut_after("WaitForUpdatesEx"),
+        Fault::cut_before("WaitForUpdatesEx"),
+        Fault::status("WaitForUpdatesEx", 503),
+        Fault::soap("WaitForUpdatesEx", "InvalidCollectorVersion"),
+        Fault::soap("WaitForUpdatesEx", "ManagedObjectNotFound"),
+        Fault::soap("WaitForUpdatesEx", "NotAuthenticated"),
+        Fault::soap("WaitForUpdatesEx", "RequestCanceled"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        rig.sim.fault(fault).await?;
+        let name = format!("vm-{i}");
+        rig.sim.add_vm("/DC0/vm/vm-operator", &name).await?;
+        eventually(&name, SOON, async || {
+            Ok(rig.vc.read(|inventory| inventory.vms().any(|vm| *vm.name == *name)).then_some(()))
+        })
+        .await?;
+        // The one that is under way may bring the VM before the fault hits the next.
+        eventually("the fault to be used up", SOON, async || {
+            rig.vc.fresh().await.ok();
+            Ok((rig.sim.pending_faults().await? == 0).then_some(()))
+        })
+        .await?;
+        up(&rig.vc).await?;
+        rig.vc.fresh().await?;
+    }
+    assert!(!matches!(*link.borrow_and_update(), Link::Down(_)));
+    assert_eq!(rig.vc.read(|inventory| inventory.vms().count()), 7);
+    assert_eq!(rig.sim.sessions().await?.max, 1);
+    Ok(())
+}

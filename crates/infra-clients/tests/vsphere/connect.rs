@@ -1,0 +1,163 @@
+//! Getting a connection, and being told why there is none.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use infra_clients::Secret;
+use infra_clients::vsphere::{Kind, Link, Trust, VCenter};
+use testbed::{Outage, Vcsim, eventually};
+
+use crate::rig::{IDLE, Rig, config, down, up};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_every_kind_of_trust() -> Result<()> {
+    let sim = Vcsim::start().await?;
+    let other = Vcsim::start().await?;
+    for trust in [
+        Trust::CaBundle(sim.ca_pem().into()),
+        Trust::Thumbprint(sim.thumbprint_sha1().parse()?),
+        Trust::Thumbprint(sim.thumbprint_sha256().to_lowercase().replace(':', "").parse()?),
+        Trust::Insecure,
+    ] {
+        let shown = format!("{trust:?}").chars().take(40).collect::<String>();
+        let mut config = config(&sim);
+        config.trust = trust;
+        let vc = VCenter::start(config)?;
+        up(&vc).await.map_err(|error| error.context(shown))?;
+        vc.close().await;
+    }
+    for trust in [
+        Trust::System,
+        Trust::CaBundle(other.ca_pem().into()),
+        Trust::Thumbprint(other.thumbprint_sha1().parse()?),
+        Trust::Thumbprint(other.thumbprint_sha256().parse()?),
+    ] {
+        let mut config = config(&sim);
+        config.trust = trust;
+        let vc = VCenter::start(config)?;
+        let error = down(&vc).await?;
+        assert_eq!(error.kind(), Kind::Tls, "{error}");
+        assert!(!error.in_doubt());
+    }
+    let sessions = sim.sessions().await?;
+    assert_eq!((sessions.now, sessions.max, sessions.logins), (0, 1, 4));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn costs_few_calls_and_none_at_rest() -> Result<()> {
+    let rig = Rig::start().await?;
+    let calls = rig.sim.calls().await?;
+    assert!(calls.values().sum::<u64>() <= 12, "{calls:?}");
+    rig.vc.fresh().await?;
+    rig.sim.reset_calls().await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = rig.sim.calls().await?;
+    assert!(calls.values().sum::<u64>() <= 1, "one poll may have begun: {calls:?}");
+
+    let mut changes = rig.vc.changes();
+    rig.vc.close().await;
+    assert!(matches!(changes.next().await, Some(infra_clients::vsphere::Change::Lost)));
+    assert!(changes.next().await.is_none());
+    let sessions = rig.sim.sessions().await?;
+    assert_eq!((sessions.now, sessions.max, sessions.logins), (0, 1, 1));
+    assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Canceled);
+    assert_eq!(rig.vc.create_folder("x").await.unwrap_err().kind(), Kind::Canceled);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_tried_once() -> Result<()> {
+    let sim = Vcsim::start().await?;
+    let mut config = config(&sim);
+    config.password = Secret::new("wrong");
+    let vc = VCenter::start(config)?;
+    let error = down(&vc).await?;
+    assert_eq!(error.kind(), Kind::InvalidLogin, "{error}");
+    assert!(!error.to_string().contains("wrong"));
+    for _ in 0..20 {
+        assert_eq!(vc.fresh().await.unwrap_err().kind(), Kind::InvalidLogin);
+        assert_eq!(vc.template("photon").await.unwrap_err().kind(), Kind::InvalidLogin);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let sessions = sim.sessions().await?;
+    assert_eq!((sessions.max, sessions.logins, sessions.failed_logins), (0, 0, 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreachable_at_first() -> Result<()> {
+    let sim = Vcsim::start().await?;
+    sim.outage(Outage::Refuse).await?;
+    let vc = VCenter::start(config(&sim))?;
+    let error = down(&vc).await?;
+    assert_eq!((error.kind(), error.in_doubt()), (Kind::Unreachable, false), "{error}");
+    assert_eq!(vc.create_folder("x").await.unwrap_err().kind(), Kind::Unreachable);
+    sim.outage(Outage::Status(503)).await?;
+    eventually("the 503 to show", Duration::from_secs(20), async || {
+        let Link::Down(error) = vc.link().borrow().clone() else { return Ok(None) };
+        Ok((error.kind() == Kind::Unavailable).then_some(()))
+    })
+    .await?;
+    sim.outage(Outage::None).await?;
+    up(&vc).await?;
+    assert_eq!(sim.sessions().await?.max, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_datacenters_must_be_chosen_from() -> Result<()> {
+    let sim = Vcsim::builder().datacenters(2).start().await?;
+    let error = down(&VCenter::start(config(&sim))?).await?;
+    assert_eq!(error.kind(), Kind::Ambiguous);
+    assert!(error.to_string().contains("DC0, DC1"), "{error}");
+
+    let mut wrong = config(&sim);
+    wrong.datacenter = Some("DC7".to_owned());
+    let error = down(&VCenter::start(wrong)?).await?;
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("DC7") && error.to_string().contains("DC0, DC1"), "{error}");
+
+    for name in ["DC1", "/DC1"] {
+        let mut right = config(&sim);
+        right.datacenter = Some(name.to_owned());
+        let vc = VCenter::start(right)?;
+        up(&vc).await?;
+        assert!(vc.template("photon").await.is_ok());
+        vc.close().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clusters_must_be_chosen_from() -> Result<()> {
+    let sim = Vcsim::builder().clusters(2).start().await?;
+    let error = down(&VCenter::start(config(&sim))?).await?;
+    assert_eq!(error.kind(), Kind::Ambiguous);
+    assert!(error.to_string().contains("DC0_C0/Resources, DC0_C1/Resources"), "{error}");
+    for name in ["DC0_C1", "DC0_C1/Resources"] {
+        let mut right = config(&sim);
+        right.resource_pool = Some(name.to_owned());
+        let vc = VCenter::start(right)?;
+        up(&vc).await?;
+        vc.close().await;
+    }
+    let mut wrong = config(&sim);
+    wrong.resource_pool = Some("gold".to_owned());
+    let error = down(&VCenter::start(wrong)?).await?;
+    assert!(error.kind() == Kind::Config && error.to_string().contains("gold"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn makes_the_root_folder_if_it_may() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().root_folder(false), |_| {}).await?;
+    assert!(rig.sim.folders().await?.contains(&"/DC0/vm/vm-operator".to_owned()));
+    assert!(rig.calls_but(IDLE).await?.values().sum::<u64>() <= 12);
+
+    let sim = Vcsim::builder().root_folder(false).read_only_user(true).start().await?;
+    let error = down(&VCenter::start(config(&sim))?).await?;
+    assert_eq!(error.kind(), Kind::NoPermission);
+    assert!(error.to_string().contains("DC0/vm/vm-operator") && error.to_string().contains("administrator"), "{error}");
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The vSphere client against a simulated vCenter, over the real wire.
+
+mod bad_days;
+mod calls;
+mod connect;
+mod names;
+mod rig;
