@@ -44,7 +44,12 @@ pub struct Config {
 impl Config {
     /// Settings with every default, trusting the system's certificate authorities.
     #[must_use]
-    pub fn new(host: impl Into<String>, user: impl Into<String>, password: Secret, root_folder: impl Into<String>) -> Self {
+    pub fn new(
+        host: impl Into<String>,
+        user: impl Into<String>,
+        password: Secret,
+        root_folder: impl Into<String>,
+    ) -> Self {
         Self {
             host: host.into(),
             user: user.into(),
@@ -55,8 +60,8 @@ impl Config {
             resource_pool: None,
             root_folder: root_folder.into(),
             marker_prefix: String::new(),
-            keep_alive: Duration::from_secs(300),
-            call_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(5),
+            call_timeout: Duration::from_mins(1),
             concurrency: 8,
             poll_interval: Duration::from_millis(250),
         }
@@ -103,7 +108,7 @@ impl FromStr for Thumbprint {
             .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
             .collect::<Option<_>>()
             .ok_or_else(bad)?;
-        if digits.len() % 2 != 0 {
+        if !digits.len().is_multiple_of(2) {
             return Err(bad());
         }
         let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
@@ -148,7 +153,10 @@ pub(super) fn authority(host: &str) -> Result<String, Error> {
         return Err(bad("has a path; write only the host name, and the port if it is not 443"));
     }
     if name.contains('@') {
-        return Err(Error::new(Kind::Config, "the vCenter address holds a user; user and password are settings of their own"));
+        return Err(Error::new(
+            Kind::Config,
+            "the vCenter address holds a user; user and password are settings of their own",
+        ));
     }
     if name.is_empty() {
         return Err(Error::new(Kind::Config, "the vCenter address is empty"));
@@ -186,7 +194,18 @@ mod tests {
             assert_eq!(authority(given).unwrap(), want, "{given}");
         }
         for bad in [
-            "", "https://", "http://vc.example.com", "vc/ui", "user@vc", "root:pw@vc", "two words", "vc:", "vc:port", "vc:0", "vc:99999", "ftp://vc",
+            "",
+            "https://",
+            "http://vc.example.com",
+            "vc/ui",
+            "user@vc",
+            "root:pw@vc",
+            "two words",
+            "vc:",
+            "vc:port",
+            "vc:0",
+            "vc:99999",
+            "ftp://vc",
         ] {
             let error = authority(bad).unwrap_err();
             assert_eq!(error.kind(), Kind::Config, "{bad}");

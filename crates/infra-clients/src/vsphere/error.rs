@@ -66,14 +66,20 @@ impl Kind {
                 "give the CA certificate that signed the vCenter's certificate or the right thumbprint, and use the host name the certificate was issued for"
             }
             Self::Timeout => "check the vCenter's load and the network; the operation is tried again",
-            Self::Unavailable => "wait until the vCenter's services or the host are up again; the operation is tried again",
+            Self::Unavailable => {
+                "wait until the vCenter's services or the host are up again; the operation is tried again"
+            }
             Self::InvalidLogin => {
                 "correct user name and password, check that the account is not locked or expired; tries are kept far apart so as not to lock it"
             }
             Self::NotAuthenticated => "the session ended; a new login is made",
-            Self::NoPermission => "have a vCenter administrator grant the account the missing privilege on the object",
+            Self::NoPermission => {
+                "have a vCenter administrator grant the account the missing privilege on the object"
+            }
             Self::NotFound => "check the name, and that the object has not been removed",
-            Self::Ambiguous => "name the object by its inventory path, or set the option that chooses between them",
+            Self::Ambiguous => {
+                "name the object by its inventory path, or set the option that chooses between them"
+            }
             Self::DuplicateName => "rename or remove the other object of that name",
             Self::InvalidPowerState => "check the VM's power state in vCenter",
             Self::Busy => "nothing; it is tried again when the other operation has ended",
@@ -251,14 +257,25 @@ fn kind_of(name: &str) -> Kind {
 fn by_name(name: &str) -> Option<Kind> {
     Some(match name {
         "NotAuthenticated" => Kind::NotAuthenticated,
-        "InvalidLogin" | "PasswordExpired" | "NoClientCertificate" | "InvalidClientCertificate" => Kind::InvalidLogin,
+        "InvalidLogin" | "PasswordExpired" | "NoClientCertificate" | "InvalidClientCertificate" => {
+            Kind::InvalidLogin
+        }
         "AuthMinimumAdminPermission" | "RestrictedByAdministrator" => Kind::NoPermission,
-        "ManagedObjectNotFound" | "NotFound" | "FileNotFound" | "ManagedObjectNotFoundFault" => Kind::NotFound,
+        "ManagedObjectNotFound" | "NotFound" | "FileNotFound" | "ManagedObjectNotFoundFault" => {
+            Kind::NotFound
+        }
         "DuplicateName" | "AlreadyExists" | "FileAlreadyExists" => Kind::DuplicateName,
         "InvalidPowerState" => Kind::InvalidPowerState,
-        "TaskInProgress" | "ResourceInUse" | "ConcurrentAccess" | "FileLocked" | "MethodDisabled" => Kind::Busy,
-        "NoDiskSpace" | "NoHost" | "NoCompatibleHost" | "NoCompatibleDatastore" | "NotEnoughCpus"
-        | "NotEnoughLicenses" | "LicenseExpired" => Kind::NoResources,
+        "TaskInProgress" | "ResourceInUse" | "ConcurrentAccess" | "FileLocked" | "MethodDisabled" => {
+            Kind::Busy
+        }
+        "NoDiskSpace"
+        | "NoHost"
+        | "NoCompatibleHost"
+        | "NoCompatibleDatastore"
+        | "NotEnoughCpus"
+        | "NotEnoughLicenses"
+        | "LicenseExpired" => Kind::NoResources,
         "MethodNotFound" | "NotImplemented" | "RestrictedVersion" => Kind::NotSupported,
         "RequestCanceled" => Kind::Canceled,
         "Timedout" => Kind::Timeout,

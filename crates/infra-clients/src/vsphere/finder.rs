@@ -26,7 +26,8 @@ pub(super) struct Site {
 impl Site {
     /// Four calls, five if the root folder has to be made.
     pub(super) async fn find(session: &Session, config: &Config) -> Result<Self, Error> {
-        let (datacenter, vm_folder, host_folder) = find_datacenter(session, config.datacenter.as_deref()).await?;
+        let (datacenter, vm_folder, host_folder) =
+            find_datacenter(session, config.datacenter.as_deref()).await?;
         let pool = find_pool(session, &host_folder, config.resource_pool.as_deref(), &datacenter).await?;
         let root = find_root(session, &vm_folder, &config.root_folder, &datacenter).await?;
         tracing::info!(datacenter, root = %root, pool = %pool, "working in");
@@ -69,7 +70,11 @@ impl Paths {
 
 /// A path as it was given, in the form [`Paths::path`] has.
 fn normal(path: &str) -> String {
-    path.trim_matches('/').split('/').map(|name| escape(&unescape(name)).into_owned()).collect::<Vec<_>>().join("/")
+    path.trim_matches('/')
+        .split('/')
+        .map(|name| escape(&unescape(name)).into_owned())
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 /// At most five, for a message.
@@ -104,36 +109,60 @@ async fn find_datacenter(session: &Session, wanted: Option<&str>) -> Result<(Str
     let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
     let found: Vec<_> = all
         .iter()
-        .filter(|(path, object)| wanted.is_none_or(|wanted| object.name() == wanted || *path == normal(wanted)))
+        .filter(|(path, object)| {
+            wanted.is_none_or(|wanted| object.name() == wanted || *path == normal(wanted))
+        })
         .collect();
     match (found.as_slice(), wanted) {
         ([(path, object)], _) => {
             let folder = |path| {
                 object.moref(path).ok_or_else(|| {
-                    Error::new(Kind::NoPermission, format!("the account cannot read the datacenter {}", object.name()))
+                    Error::new(
+                        Kind::NoPermission,
+                        format!("the account cannot read the datacenter {}", object.name()),
+                    )
                 })
             };
             Ok((path.clone(), folder("vmFolder")?, folder("hostFolder")?))
         }
         ([], None) => Err(Error::new(Kind::Config, "the account sees no datacenter in this vCenter")),
-        ([], Some(wanted)) if names.is_empty() => {
-            Err(Error::new(Kind::Config, format!("there is no datacenter {wanted}; the account sees none at all")))
+        ([], Some(wanted)) if names.is_empty() => Err(Error::new(
+            Kind::Config,
+            format!("there is no datacenter {wanted}; the account sees none at all"),
+        )),
+        ([], Some(wanted)) => {
+            Err(Error::new(Kind::Config, format!("there is no datacenter {wanted}, only {}", list(&names))))
         }
-        ([], Some(wanted)) => Err(Error::new(Kind::Config, format!("there is no datacenter {wanted}, only {}", list(&names)))),
         (_, None) => Err(Error::new(
             Kind::Ambiguous,
-            format!("this vCenter has {} datacenters ({}): set the datacenter to use", names.len(), list(&names)),
+            format!(
+                "this vCenter has {} datacenters ({}): set the datacenter to use",
+                names.len(),
+                list(&names)
+            ),
         )),
         (_, Some(wanted)) => Err(Error::new(
             Kind::Ambiguous,
-            format!("{} datacenters are called {wanted} ({}): set the datacenter to one of these paths", found.len(), list(&names)),
+            format!(
+                "{} datacenters are called {wanted} ({}): set the datacenter to one of these paths",
+                found.len(),
+                list(&names)
+            ),
         )),
     }
 }
 
-async fn find_pool(session: &Session, hosts: &MoRef, wanted: Option<&str>, datacenter: &str) -> Result<MoRef, Error> {
+async fn find_pool(
+    session: &Session,
+    hosts: &MoRef,
+    wanted: Option<&str>,
+    datacenter: &str,
+) -> Result<MoRef, Error> {
     let spec = filter(
-        vec![properties("ComputeResource", &["name", "resourcePool"]), properties("ResourcePool", &["name", "parent"])],
+        vec![
+            properties("ComputeResource", &["name", "resourcePool"]),
+            properties("ResourcePool", &["name", "parent"]),
+        ],
         vec![object(
             hosts.to_vim(),
             true,
@@ -150,7 +179,10 @@ async fn find_pool(session: &Session, hosts: &MoRef, wanted: Option<&str>, datac
     let mut pools: Vec<(String, Option<String>, &ObjectUpdate)> = Vec::new();
     for cluster in objects.iter().filter(|object| object.obj.kind().ends_with("ComputeResource")) {
         let Some(root) = cluster.moref("resourcePool") else { continue };
-        for pool in objects.iter().filter(|object| object.obj.kind() == "ResourcePool" && paths.is_under(&object.obj, &root)) {
+        for pool in objects
+            .iter()
+            .filter(|object| object.obj.kind() == "ResourcePool" && paths.is_under(&object.obj, &root))
+        {
             let path = format!("{}/{}", escape(&cluster.name()), paths.path(&pool.obj, &cluster.obj));
             pools.push((path, (pool.obj == root).then(|| cluster.name()), pool));
         }
@@ -158,7 +190,9 @@ async fn find_pool(session: &Session, hosts: &MoRef, wanted: Option<&str>, datac
     let fits = |path: &str, cluster: &Option<String>, pool: &ObjectUpdate| match wanted {
         None => cluster.is_some(),
         Some(wanted) => {
-            cluster.as_deref() == Some(wanted) || (cluster.is_none() && pool.name() == wanted) || path == normal(wanted)
+            cluster.as_deref() == Some(wanted)
+                || (cluster.is_none() && pool.name() == wanted)
+                || path == normal(wanted)
         }
     };
     let found: Vec<_> = pools.iter().filter(|(path, cluster, pool)| fits(path, cluster, pool)).collect();
@@ -169,24 +203,42 @@ async fn find_pool(session: &Session, hosts: &MoRef, wanted: Option<&str>, datac
         ([(.., pool)], _) => Ok(pool.obj.clone()),
         ([], None) => Err(Error::new(
             Kind::Config,
-            format!("the account sees no resource pool in datacenter {datacenter}: it has no cluster or host, or the account lacks rights on them"),
+            format!(
+                "the account sees no resource pool in datacenter {datacenter}: it has no cluster or host, or the account lacks rights on them"
+            ),
         )),
         ([], Some(wanted)) => Err(Error::new(
             Kind::Config,
-            format!("there is no resource pool {wanted} in datacenter {datacenter}, only {}", names(&pools.iter().collect::<Vec<_>>())),
+            format!(
+                "there is no resource pool {wanted} in datacenter {datacenter}, only {}",
+                names(&pools.iter().collect::<Vec<_>>())
+            ),
         )),
         (some, None) => Err(Error::new(
             Kind::Ambiguous,
-            format!("datacenter {datacenter} has {} clusters or hosts ({}): set the resource pool to use", some.len(), names(some)),
+            format!(
+                "datacenter {datacenter} has {} clusters or hosts ({}): set the resource pool to use",
+                some.len(),
+                names(some)
+            ),
         )),
         (some, Some(wanted)) => Err(Error::new(
             Kind::Ambiguous,
-            format!("{wanted} fits {} resource pools ({}): set the resource pool to one of these paths", some.len(), names(some)),
+            format!(
+                "{wanted} fits {} resource pools ({}): set the resource pool to one of these paths",
+                some.len(),
+                names(some)
+            ),
         )),
     }
 }
 
-async fn find_root(session: &Session, vm_folder: &MoRef, name: &str, datacenter: &str) -> Result<MoRef, Error> {
+async fn find_root(
+    session: &Session,
+    vm_folder: &MoRef,
+    name: &str,
+    datacenter: &str,
+) -> Result<MoRef, Error> {
     let spec = filter(
         vec![properties("Folder", &["name"])],
         vec![object(vm_folder.to_vim(), true, vec![traverse("children", "Folder", "childEntity", &[])])],
@@ -200,13 +252,13 @@ async fn find_root(session: &Session, vm_folder: &MoRef, name: &str, datacenter:
             tracing::info!(name, %folder, "made the root folder");
             Ok(folder)
         }
-        // Somebody was quicker, or the name is hidden from this account.
-        Err(error) if error.object().is_some_and(|object| object.kind() == "Folder") => {
-            error.object().cloned().ok_or(error)
-        }
-        Err(error) if error.kind() == Kind::DuplicateName => Err(error.explained(format!(
-            "something that is not a folder is called {name} in {datacenter}/vm: rename it, a folder of that name is needed"
-        ))),
+        // Somebody was quicker, or the folder is hidden from this account.
+        Err(error) if error.kind() == Kind::DuplicateName => match error.object() {
+            Some(folder) if folder.kind() == "Folder" => Ok(folder.clone()),
+            _ => Err(error.explained(format!(
+                "something that is not a folder is called {name} in {datacenter}/vm: rename it, a folder of that name is needed"
+            ))),
+        },
         Err(error) if error.kind() == Kind::NoPermission => Err(error.explained(format!(
             "the folder {datacenter}/vm/{name} does not exist and the account may not make it: have a vCenter administrator make it and grant the account rights on it, or grant Folder.Create on {datacenter}/vm"
         ))),
@@ -280,7 +332,10 @@ impl Templates {
 impl Scan {
     async fn take(session: &Session, site: &Site) -> Result<Self, Error> {
         let spec = filter(
-            vec![properties("VirtualMachine", &["name", "parent"]), properties("Folder", &["name", "parent"])],
+            vec![
+                properties("VirtualMachine", &["name", "parent"]),
+                properties("Folder", &["name", "parent"]),
+            ],
             vec![object(
                 site.vm_folder.to_vim(),
                 true,
@@ -293,7 +348,10 @@ impl Scan {
         for vm in objects.iter().filter(|object| object.obj.kind() == "VirtualMachine") {
             // What this client made is not what it makes more from.
             if !paths.is_under(&vm.obj, &site.root) {
-                by_name.entry(vm.name()).or_default().push((paths.path(&vm.obj, &site.vm_folder), vm.obj.clone()));
+                by_name
+                    .entry(vm.name())
+                    .or_default()
+                    .push((paths.path(&vm.obj, &site.vm_folder), vm.obj.clone()));
             }
         }
         Ok(Self { taken: Instant::now(), by_name })
@@ -351,10 +409,19 @@ mod tests {
         ];
         let by_name = by_name
             .into_iter()
-            .map(|(name, found)| (name.to_owned(), found.into_iter().map(|(path, vm)| (path.to_owned(), vm)).collect()))
+            .map(|(name, found)| {
+                (name.to_owned(), found.into_iter().map(|(path, vm)| (path.to_owned(), vm)).collect())
+            })
             .collect();
         let scan = Scan { taken: Instant::now(), by_name };
-        for (name, id) in [("a", "1"), ("x/b", "2"), ("/DC0/vm/y/b", "3"), ("DC0/vm/a", "1"), ("c/d", "4"), ("x/c%2fd", "4")] {
+        for (name, id) in [
+            ("a", "1"),
+            ("x/b", "2"),
+            ("/DC0/vm/y/b", "3"),
+            ("DC0/vm/a", "1"),
+            ("c/d", "4"),
+            ("x/c%2fd", "4"),
+        ] {
             assert_eq!(scan.find(&site(), name).unwrap(), vm(id), "{name}");
         }
         let error = scan.find(&site(), "b").unwrap_err();

@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use super::error::Error;
 use super::moref::MoRef;
 use super::updates::{ObjectUpdate, UpdateKind};
+use super::xml::Node;
 
 /// How long a task of ours is remembered after it ended, though vCenter may have dropped it.
-const TASK_MEMORY: Duration = Duration::from_secs(600);
+const TASK_MEMORY: Duration = Duration::from_mins(10);
 
 /// `VirtualMachine.runtime.powerState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,7 +85,15 @@ pub struct Vm {
 
 impl Vm {
     fn empty(moref: MoRef) -> Self {
-        Self { moref, name: "".into(), parent: None, power: None, connection: None, instance_uuid: None, markers: Vec::new() }
+        Self {
+            moref,
+            name: "".into(),
+            parent: None,
+            power: None,
+            connection: None,
+            instance_uuid: None,
+            markers: Vec::new(),
+        }
     }
 
     /// The value of a marker, by its whole key.
@@ -146,7 +155,15 @@ pub struct Task {
 
 impl Task {
     fn queued(moref: MoRef) -> Self {
-        Self { moref, state: TaskState::Queued, description_id: String::new(), entity: None, queued_at: None, result: None, error: None }
+        Self {
+            moref,
+            state: TaskState::Queued,
+            description_id: String::new(),
+            entity: None,
+            queued_at: None,
+            result: None,
+            error: None,
+        }
     }
 }
 
@@ -349,7 +366,8 @@ impl Inventory {
         if self.folders.contains_key(moref) {
             return;
         }
-        let folder = Folder { moref: moref.clone(), name: name.into(), parent: Some(parent.clone()), children: 0 };
+        let folder =
+            Folder { moref: moref.clone(), name: name.into(), parent: Some(parent.clone()), children: 0 };
         self.put_folder(moref, Some(folder), Some(now));
     }
 }
@@ -393,7 +411,7 @@ impl Inventory {
     pub(super) fn set_synced(&mut self, synced: bool) {
         if self.synced != synced {
             self.synced = synced;
-            self.tell(if synced { Change::Synced } else { Change::Lost });
+            self.tell(if synced { &Change::Synced } else { &Change::Lost });
         }
     }
 
@@ -421,7 +439,7 @@ impl Inventory {
             let value = value.as_ref();
             match &*path {
                 "name" => vm.name = value.map_or_else(|| "".into(), |v| v.name().into()),
-                "parent" => vm.parent = value.and_then(|v| v.moref()).map(|parent| self.interned(parent)),
+                "parent" => vm.parent = value.and_then(Node::moref).map(|parent| self.interned(parent)),
                 "runtime.powerState" => vm.power = value.and_then(|v| PowerState::parse(&v.text)),
                 "runtime.connectionState" => vm.connection = value.and_then(|v| Connection::parse(&v.text)),
                 "config.instanceUuid" => {
@@ -448,7 +466,7 @@ impl Inventory {
             let value = value.as_ref();
             match &*path {
                 "name" => folder.name = value.map_or_else(|| "".into(), |v| v.name().into()),
-                "parent" => folder.parent = value.and_then(|v| v.moref()),
+                "parent" => folder.parent = value.and_then(Node::moref),
                 "childEntity" => folder.children = value.map_or(0, |v| v.children.len()),
                 _ => {}
             }
@@ -474,10 +492,12 @@ impl Inventory {
                         _ => TaskState::Queued,
                     }
                 }
-                "info.descriptionId" => task.description_id = value.map(|v| v.text.clone()).unwrap_or_default(),
-                "info.entity" => task.entity = value.and_then(|v| v.moref()),
-                "info.queueTime" => task.queued_at = value.and_then(|v| v.time()),
-                "info.result" => task.result = value.and_then(|v| v.moref()),
+                "info.descriptionId" => {
+                    task.description_id = value.map(|v| v.text.clone()).unwrap_or_default()
+                }
+                "info.entity" => task.entity = value.and_then(Node::moref),
+                "info.queueTime" => task.queued_at = value.and_then(Node::time),
+                "info.result" => task.result = value.and_then(Node::moref),
                 "info.error" => task.error = value.map(|v| Arc::new(Error::of_fault(v.localized_fault()))),
                 _ => {}
             }
@@ -489,21 +509,16 @@ impl Inventory {
             let old = &entry.task;
             old.state != task.state || old.result != task.result || old.description_id != task.description_id
         });
-        match known {
-            Some(entry) => {
-                entry.task = task.clone();
-                entry.watched = true;
-                if state.ended() {
-                    entry.ended.get_or_insert(now);
-                }
-            }
-            None => {
-                let ended = state.ended().then_some(now);
-                self.tasks.insert(moref, TaskEntry { task: task.clone(), submitted: None, ended, watched: true });
-            }
+        let ended = state.ended().then_some(now);
+        if let Some(entry) = known {
+            entry.task = task.clone();
+            entry.watched = true;
+            entry.ended = entry.ended.or(ended);
+        } else {
+            self.tasks.insert(moref, TaskEntry { task: task.clone(), submitted: None, ended, watched: true });
         }
         if news {
-            self.tell(Change::Task(task));
+            self.tell(&Change::Task(task));
         }
     }
 
@@ -522,7 +537,9 @@ impl Inventory {
         self.tasks
             .iter()
             .filter(|(_, entry)| {
-                !entry.watched && !entry.task.state.ended() && entry.submitted.is_some_and(|submitted| submitted < polled)
+                !entry.watched
+                    && !entry.task.state.ended()
+                    && entry.submitted.is_some_and(|submitted| submitted < polled)
             })
             .map(|(moref, _)| moref.clone())
             .collect()
@@ -534,7 +551,7 @@ impl Inventory {
             self.apply_task(update, now);
             self.task_left(moref);
         } else if let Some(entry) = self.tasks.remove(moref) {
-            self.tell(Change::Task(entry.task));
+            self.tell(&Change::Task(entry.task));
         }
     }
 
@@ -545,7 +562,7 @@ impl Inventory {
         });
     }
 
-    fn tell(&mut self, change: Change) {
+    fn tell(&mut self, change: &Change) {
         self.subscribers.retain(|subscriber| subscriber.send(change.clone()).is_ok());
     }
 }
@@ -581,7 +598,7 @@ impl Inventory {
             }
             self.vms.insert(key, new.clone());
         }
-        self.tell(Change::Vm { before, after });
+        self.tell(&Change::Vm { before, after });
     }
 
     fn put_folder(&mut self, moref: &MoRef, folder: Option<Folder>, made: Option<Instant>) {
@@ -596,13 +613,18 @@ impl Inventory {
             self.folders.insert(moref.clone(), FolderEntry { folder: new.clone(), made });
         }
         if !same {
-            self.tell(Change::Folder { before, after });
+            self.tell(&Change::Folder { before, after });
         }
     }
 
     fn name(&mut self, parent: Option<&MoRef>, name: &Arc<str>, moref: &MoRef) {
         if let Some(parent) = parent {
-            self.by_name.entry(parent.clone()).or_default().entry(name.clone()).or_default().push(moref.clone());
+            self.by_name
+                .entry(parent.clone())
+                .or_default()
+                .entry(name.clone())
+                .or_default()
+                .push(moref.clone());
         }
     }
 

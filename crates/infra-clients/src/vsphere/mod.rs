@@ -241,12 +241,16 @@ impl VCenter {
         let folder = spec.folder.to_vim();
         let pool = site.pool.to_vim();
         let name = &*name::to_send(spec.name);
-        let values: Vec<AnyString<'_>> = spec.extra_config.iter().map(|(_, value)| AnyString(value)).collect();
+        let values: Vec<AnyString<'_>> =
+            spec.extra_config.iter().map(|(_, value)| AnyString(value)).collect();
         let options: Vec<Fields<'_>> = spec
             .extra_config
             .iter()
             .zip(&values)
-            .map(|((key, _), value)| Fields { type_name: "OptionValue", fields: vec![("key", key), ("value", value)] })
+            .map(|((key, _), value)| Fields {
+                type_name: "OptionValue",
+                fields: vec![("key", key), ("value", value)],
+            })
             .collect();
         let location = Fields { type_name: "VirtualMachineRelocateSpec", fields: vec![("pool", &pool)] };
         let config = Fields {
@@ -260,27 +264,42 @@ impl VCenter {
         };
         let clone = Fields {
             type_name: "VirtualMachineCloneSpec",
-            fields: vec![("location", &location), ("template", &false), ("config", &config), ("powerOn", &spec.power_on)],
+            fields: vec![
+                ("location", &location),
+                ("template", &false),
+                ("config", &config),
+                ("powerOn", &spec.power_on),
+            ],
         };
-        let params = Fields { type_name: "CloneVMRequestType", fields: vec![("folder", &folder), ("name", &name), ("spec", &clone)] };
+        let params = Fields {
+            type_name: "CloneVMRequestType",
+            fields: vec![("folder", &folder), ("name", &name), ("spec", &clone)],
+        };
         self.submit(spec.template, "CloneVM_Task", &params, Some(spec.op_id)).await
     }
 
     /// Submits a change of size; returns its task. Most VMs have to be off for it.
     pub async fn reconfigure(&self, vm: &MoRef, cpus: i32, memory_mb: i64) -> Result<MoRef, Error> {
-        let spec = Fields { type_name: "VirtualMachineConfigSpec", fields: vec![("numCPUs", &cpus), ("memoryMB", &memory_mb)] };
+        let spec = Fields {
+            type_name: "VirtualMachineConfigSpec",
+            fields: vec![("numCPUs", &cpus), ("memoryMB", &memory_mb)],
+        };
         let params = Fields { type_name: "ReconfigVMRequestType", fields: vec![("spec", &spec)] };
         self.submit(vm, "ReconfigVM_Task", &params, None).await
     }
 
     /// Submits the powering on of a VM; returns its task.
     pub async fn power_on(&self, vm: &MoRef) -> Result<MoRef, Error> {
-        self.task(|client| async move { VirtualMachine::new(client, vm.value()).power_on_vm_task(None).await }).await
+        self.task(
+            |client| async move { VirtualMachine::new(client, vm.value()).power_on_vm_task(None).await },
+        )
+        .await
     }
 
     /// Submits the powering off, without asking the guest, of a VM; returns its task.
     pub async fn power_off(&self, vm: &MoRef) -> Result<MoRef, Error> {
-        self.task(|client| async move { VirtualMachine::new(client, vm.value()).power_off_vm_task().await }).await
+        self.task(|client| async move { VirtualMachine::new(client, vm.value()).power_off_vm_task().await })
+            .await
     }
 
     /// Submits the destruction of a VM, disks included, or of a folder; returns its task. A VM has
@@ -337,7 +356,13 @@ impl VCenter {
         self.shared.link.send_replace(Link::Down(Arc::new(closed)));
     }
 
-    async fn submit(&self, object: &MoRef, method: &'static str, params: &Fields<'_>, op_id: Option<&str>) -> Result<MoRef, Error> {
+    async fn submit(
+        &self,
+        object: &MoRef,
+        method: &'static str,
+        params: &Fields<'_>,
+        op_id: Option<&str>,
+    ) -> Result<MoRef, Error> {
         self.shared.check_open()?;
         let call = |client: Arc<dyn VimClient>| async move {
             let answer = client.invoke("", object.kind(), object.value(), method, Some(params)).await?;

@@ -40,10 +40,7 @@ impl MoRef {
 
     /// The form the generated bindings take.
     pub(super) fn to_vim(&self) -> ManagedObjectReference {
-        ManagedObjectReference {
-            r#type: MoTypesEnum::from_str(self.kind()),
-            value: self.value().to_owned(),
-        }
+        ManagedObjectReference { r#type: MoTypesEnum::from_str(self.kind()), value: self.value().to_owned() }
     }
 }
 

@@ -20,8 +20,8 @@ use super::updates::{ObjectUpdate, continue_request, read_objects, retrieve_requ
 use crate::Secret;
 
 /// After a refused login; doubled each time. Lock-out policies count five in a few minutes.
-const FIRST_LOCK_OUT_PAUSE: Duration = Duration::from_secs(60);
-const LONGEST_LOCK_OUT_PAUSE: Duration = Duration::from_secs(600);
+const FIRST_LOCK_OUT_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_LOCK_OUT_PAUSE: Duration = Duration::from_mins(10);
 /// Objects in one answer when properties are read once.
 const PAGE: i32 = 500;
 
@@ -77,7 +77,11 @@ impl Session {
                 let answer = self.soap.send(&body, None, self.call_timeout).await?;
                 let content = unmarshal::<ServiceContent>(Transport::Soap, answer.as_bytes())
                     .map_err(|_| Error::new(Kind::Protocol, "what answers there is not a vCenter"))?;
-                tracing::info!(server = content.about.full_name, api = content.about.api_version, "vCenter found");
+                tracing::info!(
+                    server = content.about.full_name,
+                    api = content.about.api_version,
+                    "vCenter found"
+                );
                 Ok(Arc::new(content))
             })
             .await
@@ -89,7 +93,9 @@ impl Session {
         pick: impl FnOnce(&ServiceContent) -> Option<&ManagedObjectReference>,
     ) -> Result<MoRef, Error> {
         let content = self.content().await?;
-        pick(content).map(MoRef::from).ok_or_else(|| Error::new(Kind::Protocol, "the server lacks a root object: it is no vCenter"))
+        pick(content)
+            .map(MoRef::from)
+            .ok_or_else(|| Error::new(Kind::Protocol, "the server lacks a root object: it is no vCenter"))
     }
 
     /// The property collector of the session.
@@ -125,7 +131,8 @@ impl Session {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let _permit = self.calls.acquire().await.map_err(|_| Error::new(Kind::Canceled, "the connection is closed"))?;
+        let _permit =
+            self.calls.acquire().await.map_err(|_| Error::new(Kind::Canceled, "the connection is closed"))?;
         let epoch = *self.epoch.borrow();
         let mut result = call().await;
         if result.as_ref().is_err_and(|error| error.kind() == Kind::NotAuthenticated) {
@@ -156,8 +163,8 @@ impl Session {
     }
 
     /// Logs in unless somebody has since session `seen`. To be called when there is no session or
-    /// vCenter has said that it is gone: logging in over a live one is refused as if the password
-    /// were wrong.
+    /// vCenter has said that it is gone. It is asked again before: logging in over a live session
+    /// is refused as if the password were wrong, and counts towards a lock-out.
     pub(super) async fn renew(&self, seen: u64) -> Result<(), Error> {
         let mut refused = self.login.lock().await;
         if *self.epoch.borrow() != seen {
@@ -167,9 +174,17 @@ impl Session {
         if let Some(refused) = refused.as_ref().filter(|refused| refused.until > now) {
             return Err(refused.error.clone());
         }
+        if seen > 0 {
+            match self.direct(None, current_time).await {
+                Err(error) if error.kind() == Kind::NotAuthenticated => {}
+                alive_or_unknown => return alive_or_unknown.map(drop),
+            }
+        }
         let manager = self.root_object(|content| content.session_manager.as_ref()).await?;
         let login = self.direct(None, |client| async move {
-            SessionManager::new(client, manager.value()).login(&self.user, self.password.expose(), Some("en")).await
+            SessionManager::new(client, manager.value())
+                .login(&self.user, self.password.expose(), Some("en"))
+                .await
         });
         match login.await {
             Ok(_) => {
@@ -179,9 +194,12 @@ impl Session {
                 Ok(())
             }
             Err(error) if matches!(error.kind(), Kind::InvalidLogin | Kind::NoPermission) => {
-                let pause = refused.as_ref().map_or(FIRST_LOCK_OUT_PAUSE, |last| LONGEST_LOCK_OUT_PAUSE.min(last.pause * 2));
+                let pause = refused
+                    .as_ref()
+                    .map_or(FIRST_LOCK_OUT_PAUSE, |last| LONGEST_LOCK_OUT_PAUSE.min(last.pause * 2));
                 tracing::warn!(user = self.user, %error, ?pause, "vCenter refused the login");
-                let error = error.clone().explained(format!("vCenter refused the login of {}: {error}", self.user));
+                let error =
+                    error.clone().explained(format!("vCenter refused the login of {}: {error}", self.user));
                 *refused = Some(Refused { until: now + pause, pause, error: error.clone() });
                 Err(error)
             }
@@ -203,11 +221,10 @@ impl Session {
                 tokio::time::sleep_until(due.into()).await;
                 continue;
             }
-            if *self.epoch.borrow() > 0 {
-                let call = |client| async move { ServiceInstance::new(client, "ServiceInstance").current_time().await };
-                if let Err(error) = self.call(None, call).await {
-                    tracing::debug!(%error, "keep-alive failed");
-                }
+            if *self.epoch.borrow() > 0
+                && let Err(error) = self.call(None, current_time).await
+            {
+                tracing::debug!(%error, "keep-alive failed");
             }
             *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
@@ -225,4 +242,9 @@ impl Session {
             tracing::debug!(%error, "logout failed");
         }
     }
+}
+
+/// The cheapest call that needs a session.
+async fn current_time(client: VimClientHandle) -> Result<String, VimError> {
+    ServiceInstance::new(client, "ServiceInstance").current_time().await
 }

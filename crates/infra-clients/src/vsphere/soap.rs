@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use miniserde::ser::{Fragment, Map, Serialize};
-use vim_rs::core::client::{BoxFuture, Error as VimError, PropertyValue, Transport, VimClient, VimClientHandle};
+use vim_rs::core::client::{
+    BoxFuture, Error as VimError, PropertyValue, Transport, VimClient, VimClientHandle,
+};
 use vim_rs::types::structs::{ManagedObjectReference, ServiceContent};
 
 use super::error::{Error, Fault, Kind};
@@ -26,12 +28,20 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(method: &'static str, this: &MoRef, params: Option<&(dyn Serialize + Send + Sync)>) -> Self {
+    pub(super) fn new(
+        method: &'static str,
+        this: &MoRef,
+        params: Option<&(dyn Serialize + Send + Sync)>,
+    ) -> Self {
         Self { method: Cow::Borrowed(method), xml: write(method, this.to_vim(), params) }
     }
 }
 
-fn write(method: &str, this: ManagedObjectReference, params: Option<&(dyn Serialize + Send + Sync)>) -> String {
+fn write(
+    method: &str,
+    this: ManagedObjectReference,
+    params: Option<&(dyn Serialize + Send + Sync)>,
+) -> String {
     vim_rs::xml::ser::to_xml(&Call { this, params }, method)
 }
 
@@ -96,7 +106,12 @@ impl Soap {
     }
 
     /// Sends a call and returns the answer's envelope.
-    pub(super) async fn send(&self, body: &Body, op_id: Option<&str>, deadline: Duration) -> Result<String, Error> {
+    pub(super) async fn send(
+        &self,
+        body: &Body,
+        op_id: Option<&str>,
+        deadline: Duration,
+    ) -> Result<String, Error> {
         let answer = tokio::time::timeout(deadline, self.post(envelope(&body.xml, op_id))).await;
         let error = match answer {
             Ok(Ok((status, text))) if status.is_success() => {
@@ -104,7 +119,7 @@ impl Soap {
                 return Ok(text);
             }
             Ok(Ok((status, text))) => refused(status, &text),
-            Ok(Err(error)) => cut(error),
+            Ok(Err(error)) => cut(&error),
             Err(_) => Error::new(Kind::Timeout, format!("no answer within {deadline:?}")).doubtful(),
         };
         tracing::debug!(method = &*body.method, %error, kind = ?error.kind(), "call failed");
@@ -145,28 +160,46 @@ fn refused(status: reqwest::StatusCode, text: &str) -> Error {
 }
 
 /// No answer at all.
-fn cut(error: reqwest::Error) -> Error {
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut tls = false;
+fn cut(error: &reqwest::Error) -> Error {
+    let (mut tls, mut closed, mut cause) = (None, false, None);
     let mut source = error.source();
-    while let Some(cause) = source {
-        tls |= cause.is::<rustls::Error>();
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            tls |= io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-        }
-        let words = cause.to_string();
-        if !message.contains(&words) {
-            message = format!("{message}: {words}");
-        }
-        source = cause.source();
+    while let Some(error) = source {
+        tls = tls.or_else(|| tls_error(error));
+        let io = error.downcast_ref::<std::io::Error>();
+        closed |= io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof);
+        // Only the innermost says what happened; the others where in the stack.
+        cause = Some(error.to_string());
+        source = error.source();
     }
-    if error.is_connect() {
-        // Nothing has been sent yet.
-        return Error::new(if tls { Kind::Tls } else { Kind::Unreachable }, message);
+    let cause = cause.unwrap_or_else(|| "unknown cause".to_owned());
+    // Until it is connected nothing has been sent.
+    match tls {
+        Some(tls) if error.is_connect() => Error::new(Kind::Tls, tls_words(tls)),
+        None if error.is_connect() => Error::new(Kind::Unreachable, format!("cannot connect: {cause}")),
+        _ => {
+            let cause = if closed { "closed by the other side".to_owned() } else { cause };
+            let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
+            Error::new(kind, format!("the connection was cut: {cause}")).doubtful()
+        }
     }
-    let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
-    Error::new(kind, message).doubtful()
+}
+
+/// The TLS error, in however many I/O errors it is wrapped.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?)
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => other.0.to_string(),
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+            "the server's certificate was not issued by a trusted authority".to_owned()
+        }
+        other => format!("no secure connection: {other}"),
+    }
 }
 
 /// The transport under the generated bindings: made for one call, it keeps that call's operation
@@ -298,8 +331,14 @@ mod tests {
     fn writes_calls() {
         let this = MoRef::new("Folder", "group-v3");
         let plain = Body::new("Destroy_Task", &this, None);
-        assert_eq!(plain.xml, r#"<Destroy_Task xmlns="urn:vim25"><_this type="Folder">group-v3</_this></Destroy_Task>"#);
-        let fields = super::super::updates::Fields { type_name: "CreateFolderRequestType", fields: vec![("name", &"a&b")] };
+        assert_eq!(
+            plain.xml,
+            r#"<Destroy_Task xmlns="urn:vim25"><_this type="Folder">group-v3</_this></Destroy_Task>"#
+        );
+        let fields = super::super::updates::Fields {
+            type_name: "CreateFolderRequestType",
+            fields: vec![("name", &"a&b")],
+        };
         let with = Body::new("CreateFolder", &this, Some(&fields));
         assert_eq!(
             with.xml,
@@ -313,7 +352,10 @@ mod tests {
         let fault = r#"<s:Envelope xmlns:s="s"><s:Body><s:Fault><faultcode>x</faultcode><faultstring>words</faultstring>
             <detail><NotAuthenticatedFault xsi:type="NotAuthenticated"><privilegeId>System.View</privilegeId></NotAuthenticatedFault></detail></s:Fault></s:Body></s:Envelope>"#;
         let error = refused(StatusCode::INTERNAL_SERVER_ERROR, fault);
-        assert_eq!((error.kind(), error.fault(), error.in_doubt()), (Kind::NotAuthenticated, Some("NotAuthenticated"), false));
+        assert_eq!(
+            (error.kind(), error.fault(), error.in_doubt()),
+            (Kind::NotAuthenticated, Some("NotAuthenticated"), false)
+        );
         for (status, kind, in_doubt) in [
             (503, Kind::Unavailable, false),
             (502, Kind::Unavailable, true),

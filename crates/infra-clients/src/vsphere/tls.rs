@@ -10,7 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use sha1::Digest;
 
 use super::config::{Thumbprint, Trust};
@@ -34,15 +34,19 @@ pub(super) fn http_client(trust: &Trust) -> Result<reqwest::Client, Error> {
 }
 
 fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
-    let unusable = |error: &dyn std::fmt::Display| Error::new(Kind::Config, format!("cannot set up TLS: {error}"));
-    let provider = CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    let unusable =
+        |error: &dyn std::fmt::Display| Error::new(Kind::Config, format!("cannot set up TLS: {error}"));
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::System => {
-            Arc::new(rustls_platform_verifier::Verifier::new(provider.clone()).map_err(|error| unusable(&error))?)
+        Trust::System => Arc::new(
+            rustls_platform_verifier::Verifier::new(provider.clone()).map_err(|error| unusable(&error))?,
+        ),
+        Trust::CaBundle(pem) => {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider.clone())
+                .build()
+                .map_err(|error| unusable(&error))?
         }
-        Trust::CaBundle(pem) => WebPkiServerVerifier::builder_with_provider(Arc::new(roots(pem)?), provider.clone())
-            .build()
-            .map_err(|error| unusable(&error))?,
         Trust::Thumbprint(thumbprint) => {
             Arc::new(PinnedVerifier { thumbprint: Some(*thumbprint), provider: provider.clone() })
         }
@@ -77,6 +81,10 @@ struct PinnedVerifier {
     provider: Arc<CryptoProvider>,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("the server's certificate has the thumbprint {0}, which is not the one given")]
+struct WrongCertificate(Thumbprint);
+
 impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
@@ -86,15 +94,15 @@ impl ServerCertVerifier for PinnedVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let matches = match self.thumbprint {
-            None => true,
-            Some(Thumbprint::Sha1(want)) => sha1::Sha1::digest(end_entity)[..] == want,
-            Some(Thumbprint::Sha256(want)) => sha2::Sha256::digest(end_entity)[..] == want,
+        let Some(want) = self.thumbprint else { return Ok(ServerCertVerified::assertion()) };
+        let is = match want {
+            Thumbprint::Sha1(_) => Thumbprint::Sha1(sha1::Sha1::digest(end_entity).into()),
+            Thumbprint::Sha256(_) => Thumbprint::Sha256(sha2::Sha256::digest(end_entity).into()),
         };
-        if matches {
+        if is == want {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+            Err(CertificateError::Other(OtherError(Arc::new(WrongCertificate(is)))).into())
         }
     }
 

@@ -103,7 +103,9 @@ impl Map for AnyStringMap<'_> {
 pub(super) fn traverse(name: &str, of: &str, path: &str, next: &[&str]) -> Box<dyn SelectionSpecTrait> {
     let next = next
         .iter()
-        .map(|name| -> Box<dyn SelectionSpecTrait> { Box::new(SelectionSpec { name: Some((*name).to_owned()) }) })
+        .map(|name| -> Box<dyn SelectionSpecTrait> {
+            Box::new(SelectionSpec { name: Some((*name).to_owned()) })
+        })
         .collect::<Vec<_>>();
     Box::new(TraversalSpec {
         selection_spec_: SelectionSpec { name: Some(name.to_owned()) },
@@ -123,7 +125,11 @@ pub(super) fn properties(of: &str, paths: &[&str]) -> PropertySpec {
 }
 
 /// An object and what is reached from it.
-pub(super) fn object(obj: ManagedObjectReference, skip: bool, select: Vec<Box<dyn SelectionSpecTrait>>) -> ObjectSpec {
+pub(super) fn object(
+    obj: ManagedObjectReference,
+    skip: bool,
+    select: Vec<Box<dyn SelectionSpecTrait>>,
+) -> ObjectSpec {
     ObjectSpec { obj, skip: Some(skip), select_set: (!select.is_empty()).then_some(select) }
 }
 
@@ -134,8 +140,14 @@ pub(super) fn filter(prop_set: Vec<PropertySpec>, object_set: Vec<ObjectSpec>) -
 const TASK_PATHS: &[&str] =
     &["info.state", "info.descriptionId", "info.entity", "info.queueTime", "info.result", "info.error"];
 
-const VM_PATHS: &[&str] =
-    &["name", "parent", "runtime.powerState", "runtime.connectionState", "config.instanceUuid", "config.extraConfig"];
+const VM_PATHS: &[&str] = &[
+    "name",
+    "parent",
+    "runtime.powerState",
+    "runtime.connectionState",
+    "config.instanceUuid",
+    "config.extraConfig",
+];
 
 /// The one filter: everything in the view, the root folder itself, and every recent task.
 pub(super) fn watch_filter(
@@ -172,17 +184,27 @@ pub(super) fn vm_filter(vm: &MoRef) -> PropertyFilterSpec {
 
 /// The body of a WaitForUpdatesEx that waits at most so many seconds for something to tell.
 pub(super) fn wait_request(collector: &MoRef, version: &str, max_wait: i32) -> Body {
-    let options =
-        Fields { type_name: "WaitOptions", fields: vec![("maxWaitSeconds", &max_wait), ("maxObjectUpdates", &PAGE)] };
+    let options = Fields {
+        type_name: "WaitOptions",
+        fields: vec![("maxWaitSeconds", &max_wait), ("maxObjectUpdates", &PAGE)],
+    };
     let fields = vec![("version", &version as _), ("options", &options as _)];
-    Body::new("WaitForUpdatesEx", collector, Some(&Fields { type_name: "WaitForUpdatesExRequestType", fields }))
+    Body::new(
+        "WaitForUpdatesEx",
+        collector,
+        Some(&Fields { type_name: "WaitForUpdatesExRequestType", fields }),
+    )
 }
 
 /// The body of a RetrievePropertiesEx for the first page of so many objects.
 pub(super) fn retrieve_request(collector: &MoRef, filter: &PropertyFilterSpec, page: i32) -> Body {
     let options = Fields { type_name: "RetrieveOptions", fields: vec![("maxObjects", &page)] };
     let fields = vec![("specSet", filter as _), ("options", &options as _)];
-    Body::new("RetrievePropertiesEx", collector, Some(&Fields { type_name: "RetrievePropertiesExRequestType", fields }))
+    Body::new(
+        "RetrievePropertiesEx",
+        collector,
+        Some(&Fields { type_name: "RetrievePropertiesExRequestType", fields }),
+    )
 }
 
 /// The body that asks for the page after.
@@ -207,28 +229,36 @@ pub(super) struct Page {
 /// A session that ended can show as properties missing for that reason, which is an error here.
 pub(super) fn read_updates(xml: &str, mut each: impl FnMut(ObjectUpdate)) -> Result<Option<Page>, Error> {
     let (mut version, mut truncated) = (None, false);
-    xml::each(xml, |tag| matches!(tag, "objectSet" | "missingObjects" | "version" | "truncated"), |node| {
-        match node.tag.as_str() {
-            "version" => version = Some(node.text),
-            "truncated" => truncated = matches!(node.text.as_str(), "true" | "1"),
-            "missingObjects" => check_missing(&node)?,
-            _ => each(read_object(node)?),
-        }
-        Ok(())
-    })?;
+    xml::each(
+        xml,
+        |tag| matches!(tag, "objectSet" | "missingObjects" | "version" | "truncated"),
+        |node| {
+            match node.tag.as_str() {
+                "version" => version = Some(node.text),
+                "truncated" => truncated = matches!(node.text.as_str(), "true" | "1"),
+                "missingObjects" => check_missing(&node)?,
+                _ => each(read_object(node)?),
+            }
+            Ok(())
+        },
+    )?;
     Ok(version.map(|version| Page { version, truncated }))
 }
 
 /// Reads the answer of a RetrievePropertiesEx object by object; the token of the next page, if any.
 pub(super) fn read_objects(xml: &str, mut each: impl FnMut(ObjectUpdate)) -> Result<Option<String>, Error> {
     let mut token = None;
-    xml::each(xml, |tag| matches!(tag, "objects" | "token"), |node| {
-        match node.tag.as_str() {
-            "token" => token = Some(node.text),
-            _ => each(read_object(node)?),
-        }
-        Ok(())
-    })?;
+    xml::each(
+        xml,
+        |tag| matches!(tag, "objects" | "token"),
+        |node| {
+            match node.tag.as_str() {
+                "token" => token = Some(node.text),
+                _ => each(read_object(node)?),
+            }
+            Ok(())
+        },
+    )?;
     Ok(token)
 }
 
@@ -252,7 +282,8 @@ fn read_object(node: Node) -> Result<ObjectUpdate, Error> {
             }
             "missingSet" => {
                 check_missing(&child)?;
-                properties.push((child.child("path").map(|path| path.text.clone()).unwrap_or_default(), None));
+                properties
+                    .push((child.child("path").map(|path| path.text.clone()).unwrap_or_default(), None));
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ use super::error::{Error, Kind};
 use super::finder::{Site, SiteRef};
 use super::moref::MoRef;
 use super::soap::Body;
-use super::updates::{UpdateKind, Page, read_updates, tasks_filter, wait_request, watch_filter};
+use super::updates::{Page, UpdateKind, read_updates, tasks_filter, wait_request, watch_filter};
 use super::{Link, Shared};
 
 /// Longest poll, in seconds: below the five minutes after which proxies and firewalls forget an
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Between tries when somebody has to change something first.
-const ADMIN_PAUSE: Duration = Duration::from_secs(60);
+const ADMIN_PAUSE: Duration = Duration::from_mins(1);
 /// Between two attempts to interrupt the same poll: the first may overtake it on the way.
 const CANCEL_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks after tasks the collector does not report.
@@ -141,13 +141,12 @@ impl Watcher {
             session.renew(0).await?;
         }
         let epoch = *epochs.borrow_and_update();
-        let site = match shared.site() {
-            Some(site) => site,
-            None => {
-                let site = Arc::new(Site::find(session, &shared.config).await?);
-                shared.set_site(site.clone());
-                site
-            }
+        let site = if let Some(site) = shared.site() {
+            site
+        } else {
+            let site = Arc::new(Site::find(session, &shared.config).await?);
+            shared.set_site(site.clone());
+            site
         };
         let collector = self.collect(epoch, &site).await?;
 
@@ -167,7 +166,10 @@ impl Watcher {
         }
         shared.update(|inventory| {
             if !inventory.baseline_has(&site.root) {
-                return Err(Error::new(Kind::NotFound, format!("the folder {} is gone", shared.config.root_folder)));
+                return Err(Error::new(
+                    Kind::NotFound,
+                    format!("the folder {} is gone", shared.config.root_folder),
+                ));
             }
             inventory.end_baseline(started);
             inventory.set_synced(true);
@@ -252,31 +254,42 @@ impl Watcher {
                 }
             }
         }
-        let view = match view {
-            Some(view) => view,
-            None => {
-                let manager = &session.root_object(|content| content.view_manager.as_ref()).await?;
-                let types = &["VirtualMachine".to_owned(), "Folder".to_owned()];
-                let create = |client| async move {
-                    mo::ViewManager::new(client, manager.value()).create_container_view(&root.to_vim(), Some(types), true).await
-                };
-                MoRef::from(&session.direct(None, create).await?)
-            }
+        let view = if let Some(view) = view {
+            view
+        } else {
+            let manager = &session.root_object(|content| content.view_manager.as_ref()).await?;
+            let types = &["VirtualMachine".to_owned(), "Folder".to_owned()];
+            let create = |client| async move {
+                mo::ViewManager::new(client, manager.value())
+                    .create_container_view(&root.to_vim(), Some(types), true)
+                    .await
+            };
+            MoRef::from(&session.direct(None, create).await?)
         };
         let maker = &session.collector().await?;
-        let create = |client| async move { mo::PropertyCollector::new(client, maker.value()).create_property_collector().await };
+        let create = |client| async move {
+            mo::PropertyCollector::new(client, maker.value()).create_property_collector().await
+        };
         let collector = MoRef::from(&session.direct(None, create).await?);
         self.collector = Some(Collector { epoch, view: view.clone(), collector: collector.clone() });
         let tasks = session.root_object(|content| content.task_manager.as_ref()).await?;
         let filter = &watch_filter(view.to_vim(), root.to_vim(), tasks.to_vim());
         let watcher = &collector;
-        let create = |client| async move { mo::PropertyCollector::new(client, watcher.value()).create_filter(filter, false).await };
+        let create = |client| async move {
+            mo::PropertyCollector::new(client, watcher.value()).create_filter(filter, false).await
+        };
         session.direct(None, create).await?;
         Ok(collector)
     }
 
     /// One WaitForUpdatesEx, taken into the inventory; `None` if there was no news.
-    async fn poll(&mut self, collector: &MoRef, version: &str, max_wait: i32, site: &SiteRef) -> Result<Option<Page>, Error> {
+    async fn poll(
+        &mut self,
+        collector: &MoRef,
+        version: &str,
+        max_wait: i32,
+        site: &SiteRef,
+    ) -> Result<Option<Page>, Error> {
         self.polled = Some(Instant::now());
         let body = wait_request(collector, version, max_wait);
         let deadline = Duration::from_secs(u64::try_from(max_wait).unwrap_or(0)) + GRACE;
@@ -290,7 +303,10 @@ impl Watcher {
             })
         })?;
         if root_gone {
-            return Err(Error::new(Kind::NotFound, format!("the folder {} is gone", self.shared.config.root_folder)));
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("the folder {} is gone", self.shared.config.root_folder),
+            ));
         }
         Ok(page)
     }
@@ -308,7 +324,8 @@ impl Watcher {
         let mut known = self.shared.session.retrieve(&tasks_filter(&strays)).await?;
         self.shared.update(|inventory| {
             for moref in strays {
-                let update = known.iter().position(|update| update.obj == moref).map(|at| known.swap_remove(at));
+                let update =
+                    known.iter().position(|update| update.obj == moref).map(|at| known.swap_remove(at));
                 inventory.stray_seen(&moref, update, Instant::now());
             }
         });

@@ -71,7 +71,10 @@ impl Node {
     /// The element as a `MethodFault`.
     pub(super) fn fault(&self) -> Fault {
         // The element in a SOAP fault's detail is called after the type, with `Fault` added.
-        let name = self.xsi_type.clone().unwrap_or_else(|| self.tag.strip_suffix("Fault").unwrap_or(&self.tag).to_owned());
+        let name = self
+            .xsi_type
+            .clone()
+            .unwrap_or_else(|| self.tag.strip_suffix("Fault").unwrap_or(&self.tag).to_owned());
         Fault {
             object: ["object", "obj"].iter().find_map(|tag| self.child(tag)?.moref()),
             existing: self.child_text("existingState").and_then(PowerState::parse),
@@ -104,7 +107,11 @@ fn broken(why: impl std::fmt::Display) -> Error {
 }
 
 /// Walks a document and hands out, whole, every element for whose name `wanted` says yes.
-pub(super) fn each(xml: &str, wanted: impl Fn(&str) -> bool, mut take: impl FnMut(Node) -> Result<(), Error>) -> Result<(), Error> {
+pub(super) fn each(
+    xml: &str,
+    wanted: impl Fn(&str) -> bool,
+    mut take: impl FnMut(Node) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut reader = Reader::from_str(xml);
     let mut depth = 0_usize;
     loop {
@@ -126,10 +133,14 @@ pub(super) fn each(xml: &str, wanted: impl Fn(&str) -> bool, mut take: impl FnMu
 /// The first element of that name, whole.
 pub(super) fn first(xml: &str, tag: &str) -> Result<Option<Node>, Error> {
     let mut found = None;
-    each(xml, |name| name == tag, |node| {
-        found.get_or_insert(node);
-        Ok(())
-    })?;
+    each(
+        xml,
+        |name| name == tag,
+        |node| {
+            found.get_or_insert(node);
+            Ok(())
+        },
+    )?;
     Ok(found)
 }
 
@@ -165,7 +176,8 @@ fn element(reader: &mut Reader<&[u8]>, start: &BytesStart<'_>) -> Result<Node, E
                 match entity.resolve_char_ref().map_err(broken)? {
                     Some(c) => node.text.push(c),
                     None => node.text.push_str(
-                        quick_xml::escape::resolve_predefined_entity(name).ok_or_else(|| broken("an unknown entity"))?,
+                        quick_xml::escape::resolve_predefined_entity(name)
+                            .ok_or_else(|| broken("an unknown entity"))?,
                     ),
                 }
             }
@@ -200,9 +212,15 @@ mod tests {
             </val></e:Body>"#;
         let node = first(xml, "val").unwrap().unwrap();
         assert_eq!(node.xsi_type.as_deref(), Some("ArrayOfOptionValue"));
-        assert_eq!(node.options("our."), [("our.a".into(), String::new()), ("our.b".into(), "a & b é".into())]);
+        assert_eq!(
+            node.options("our."),
+            [("our.a".into(), String::new()), ("our.b".into(), "a & b é".into())]
+        );
 
-        let parent = first(r#"<x><val type="Folder" xsi:type="ManagedObjectReference">group-v3</val></x>"#, "val").unwrap().unwrap();
+        let parent =
+            first(r#"<x><val type="Folder" xsi:type="ManagedObjectReference">group-v3</val></x>"#, "val")
+                .unwrap()
+                .unwrap();
         assert_eq!(parent.moref(), Some(MoRef::new("Folder", "group-v3")));
         let time = first("<q>2026-01-02T03:04:05.678+01:00</q>", "q").unwrap().unwrap().time().unwrap();
         assert_eq!(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis(), 1_767_319_445_678);
@@ -213,17 +231,21 @@ mod tests {
         let xml = r#"<val xsi:type="LocalizedMethodFault"><fault xsi:type="DuplicateName"><name>a%2fb</name>
             <object type="VirtualMachine">vm-7</object></fault><localizedMessage>*types.DuplicateName</localizedMessage></val>"#;
         let fault = first(xml, "val").unwrap().unwrap().localized_fault();
-        assert_eq!(fault, Fault {
-            name: "DuplicateName".into(),
-            object: Some(MoRef::new("VirtualMachine", "vm-7")),
-            detail: Some("a/b".into()),
-            ..Fault::default()
-        });
+        assert_eq!(
+            fault,
+            Fault {
+                name: "DuplicateName".into(),
+                object: Some(MoRef::new("VirtualMachine", "vm-7")),
+                detail: Some("a/b".into()),
+                ..Fault::default()
+            }
+        );
         let xml = r#"<detail><InvalidPowerStateFault xmlns="urn:vim25" xsi:type="InvalidPowerState"><requestedState>poweredOn</requestedState>
             <existingState>poweredOn</existingState></InvalidPowerStateFault></detail>"#;
         let fault = first(xml, "detail").unwrap().unwrap().children[0].fault();
         assert_eq!((fault.name.as_str(), fault.existing), ("InvalidPowerState", Some(PowerState::On)));
-        let strange = first("<detail><BrandNewFault/></detail>", "detail").unwrap().unwrap().children[0].fault();
+        let strange =
+            first("<detail><BrandNewFault/></detail>", "detail").unwrap().unwrap().children[0].fault();
         assert_eq!(strange.name, "BrandNew");
     }
 

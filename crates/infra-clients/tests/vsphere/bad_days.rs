@@ -36,7 +36,10 @@ async fn an_expired_session_under_load() -> Result<()> {
     let sessions = rig.sim.sessions().await?;
     assert_eq!(sessions.max, 1, "{sessions:?}");
     assert!((2..=4).contains(&sessions.logins) && sessions.failed_logins == 0, "{sessions:?}");
-    assert_eq!(rig.sim.calls().await?["CloneVM_Task"] - 60, rig.sim.calls().await?["CloneVM_Task"].saturating_sub(60));
+    assert_eq!(
+        rig.sim.calls().await?["CloneVM_Task"] - 60,
+        rig.sim.calls().await?["CloneVM_Task"].saturating_sub(60)
+    );
 
     // Each VM came once in the news, whatever was reported again.
     let mut came = 0;
@@ -84,14 +87,19 @@ async fn an_outage_loses_nothing() -> Result<()> {
         assert_eq!((refused.kind(), refused.in_doubt()), (want, false), "{refused}");
         if outage == Outage::Refuse {
             rig.sim.remove_vm("/DC0/vm/vm-operator/f/gone").await?;
-            assert!(rig.vc.read(|inventory| !inventory.is_synced() && inventory.vm(&gone).is_some()), "not known to be gone");
+            assert!(
+                rig.vc.read(|inventory| !inventory.is_synced() && inventory.vm(&gone).is_some()),
+                "not known to be gone"
+            );
             assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Unreachable);
         }
         rig.sim.outage(Outage::None).await?;
         up(&rig.vc).await?;
     }
     rig.vc.fresh().await?;
-    rig.vc.read(|inventory| assert!(inventory.is_synced() && inventory.vm(&gone).is_none() && inventory.vm(&stays).is_some()));
+    rig.vc.read(|inventory| {
+        assert!(inventory.is_synced() && inventory.vm(&gone).is_none() && inventory.vm(&stays).is_some())
+    });
     let sessions = rig.sim.sessions().await?;
     assert_eq!((sessions.max, sessions.logins), (1, 1), "the session outlived the outage");
     let mut told = Vec::new();
@@ -116,7 +124,11 @@ async fn a_call_that_hangs_times_out_alone() -> Result<()> {
     let (hung, folder) = tokio::join!(rig.submit(&root, "a"), rig.vc.create_folder("meanwhile"));
     folder?;
     let error = hung.unwrap_err().downcast::<Error>()?;
-    assert_eq!((error.kind(), error.in_doubt(), error.method()), (Kind::Timeout, true, Some("CloneVM_Task")), "{error}");
+    assert_eq!(
+        (error.kind(), error.in_doubt(), error.method()),
+        (Kind::Timeout, true, Some("CloneVM_Task")),
+        "{error}"
+    );
     assert!(rig.vc.link().borrow().is_up());
     Ok(())
 }
@@ -135,11 +147,17 @@ async fn an_answer_that_is_cut_off() -> Result<()> {
         rig.vc.fresh().await?;
         let seen = rig.vc.read(|inventory| {
             let task = inventory.tasks().any(|task| {
-                !task.state.ended() && task.entity.as_ref() == Some(&template) && task.description_id.contains("clone")
+                !task.state.ended()
+                    && task.entity.as_ref() == Some(&template)
+                    && task.description_id.contains("clone")
             });
             task || inventory.vm_named(&folder, &name).is_some()
         });
-        assert!(seen, "neither task nor VM {name}: {:#?}", rig.vc.read(|inventory| inventory.tasks().cloned().collect::<Vec<_>>()));
+        assert!(
+            seen,
+            "neither task nor VM {name}: {:#?}",
+            rig.vc.read(|inventory| inventory.tasks().cloned().collect::<Vec<_>>())
+        );
     }
     eventually("all five", SOON, async || {
         Ok((rig.vc.read(|inventory| inventory.vms_in(&folder).count()) == 5).then_some(()))

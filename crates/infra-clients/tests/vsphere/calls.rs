@@ -19,10 +19,13 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     let template = rig.vc.template("photon").await?;
     rig.sim.reset_calls().await?;
     let task = rig.vc.clone_vm(&spec(&template, &folder, "group-0")).await?;
-    let known = rig.vc.read(|inventory| inventory.task(&task).cloned()).context("the task is known at once")?;
+    let known =
+        rig.vc.read(|inventory| inventory.task(&task).cloned()).context("the task is known at once")?;
     assert!(!known.state.ended());
     let running = eventually("the collector to report the task", SOON, async || {
-        Ok(rig.vc.read(|inventory| inventory.task(&task).filter(|task| !task.description_id.is_empty()).cloned()))
+        Ok(rig
+            .vc
+            .read(|inventory| inventory.task(&task).filter(|task| !task.description_id.is_empty()).cloned()))
     })
     .await?;
     assert_eq!(running.entity.as_ref(), Some(&template));
@@ -44,9 +47,16 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
         assert_eq!(inventory.folder(&folder).map(|folder| folder.children), Some(1));
     });
     let sim = rig.sim.vms_in("/DC0/vm/vm-operator/ns.group").await?.pop().context("in the simulator")?;
-    assert_eq!((sim.cpu, sim.memory_mb, sim.instance_uuid.as_str()), (2, 2048, "5030b1c6-8a3f-4b52-9e70-0123456789ab"));
+    assert_eq!(
+        (sim.cpu, sim.memory_mb, sim.instance_uuid.as_str()),
+        (2, 2048, "5030b1c6-8a3f-4b52-9e70-0123456789ab")
+    );
 
-    for task in [rig.vc.power_off(&moref).await?, rig.vc.reconfigure(&moref, 4, 4096).await?, rig.vc.power_on(&moref).await?] {
+    for task in [
+        rig.vc.power_off(&moref).await?,
+        rig.vc.reconfigure(&moref, 4, 4096).await?,
+        rig.vc.power_on(&moref).await?,
+    ] {
         // Each is asked for before the one before has ended; the simulator does them in turn.
         let task = rig.ended(&task).await?;
         assert_eq!(task.state, TaskState::Success, "{task:?}");
@@ -54,13 +64,19 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     let sim = rig.sim.vms_in("/DC0/vm/vm-operator/ns.group").await?.pop().context("in the simulator")?;
     assert_eq!((sim.cpu, sim.memory_mb, sim.is_on()), (4, 4096, true));
 
-    for task in [rig.vc.power_off(&moref).await?, rig.vc.destroy(&moref).await?, rig.vc.destroy(&folder).await?] {
+    for task in
+        [rig.vc.power_off(&moref).await?, rig.vc.destroy(&moref).await?, rig.vc.destroy(&folder).await?]
+    {
         assert_eq!(rig.ended(&task).await?.state, TaskState::Success);
     }
     rig.vc.fresh().await?;
     rig.vc.read(|inventory| {
         assert!(inventory.vm(&moref).is_none() && inventory.folder(&folder).is_none());
-        assert_eq!(inventory.vms().count() + inventory.vm_by_instance_uuid("5030b1c6-8a3f-4b52-9e70-0123456789ab").count(), 0);
+        assert_eq!(
+            inventory.vms().count()
+                + inventory.vm_by_instance_uuid("5030b1c6-8a3f-4b52-9e70-0123456789ab").count(),
+            0
+        );
     });
     let calls = rig.calls_but(IDLE).await?;
     assert_eq!(calls.values().sum::<u64>(), 7, "one call for each thing asked, and no other: {calls:?}");
@@ -85,13 +101,19 @@ async fn faults_are_typed() -> Result<()> {
     let rig = Rig::start().await?;
     let folder = rig.vc.create_folder("f").await?;
     let again = rig.vc.create_folder("f").await.unwrap_err();
-    assert_eq!((again.kind(), again.object(), again.method()), (Kind::DuplicateName, Some(&folder), Some("CreateFolder")));
+    assert_eq!(
+        (again.kind(), again.object(), again.method()),
+        (Kind::DuplicateName, Some(&folder), Some("CreateFolder"))
+    );
     assert!(!again.in_doubt() && !again.retryable());
 
     let vm = rig.make(&folder, "a").await?;
     let task = rig.ended(&rig.submit(&folder, "a").await?).await?;
     let error = task.error.as_ref().context("the second of that name fails")?;
-    assert_eq!((error.kind(), error.object(), error.fault()), (Kind::DuplicateName, Some(&vm), Some("DuplicateName")));
+    assert_eq!(
+        (error.kind(), error.object(), error.fault()),
+        (Kind::DuplicateName, Some(&vm), Some("DuplicateName"))
+    );
 
     let on = match rig.vc.power_on(&vm).await {
         Ok(task) => rig.ended(&task).await?.error.as_deref().cloned(),
@@ -196,7 +218,9 @@ async fn fifty_clones_share_the_polls() -> Result<()> {
 /// More tasks than vCenter lists: those pushed off the list are asked for, all in one call.
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_beyond_the_list_are_not_lost() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_secs(5)), |config| config.concurrency = 32).await?;
+    let rig =
+        Rig::with(Vcsim::builder().clone_time(Duration::from_secs(5)), |config| config.concurrency = 32)
+            .await?;
     let folder = rig.vc.create_folder("f").await?;
     let names: Vec<String> = (0..250).map(|i| format!("vm-{i}")).collect();
     let clones = futures::future::join_all(names.iter().map(|name| rig.submit(&folder, name))).await;
@@ -225,7 +249,11 @@ async fn templates_are_scanned_for_once() -> Result<()> {
 
     let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
     rig.make(&root, "late").await?;
-    assert_eq!(rig.vc.template("late").await.unwrap_err().kind(), Kind::NotFound, "our own VMs are no templates");
+    assert_eq!(
+        rig.vc.template("late").await.unwrap_err().kind(),
+        Kind::NotFound,
+        "our own VMs are no templates"
+    );
     rig.sim.remove_vm("/DC0/vm/photon").await?;
     assert_eq!(rig.vc.clone_vm(&spec(&found[0], &root, "x")).await.unwrap_err().kind(), Kind::NotFound);
     rig.vc.forget_template("photon").await;

@@ -8,7 +8,9 @@ use crate::rig::Rig;
 #[tokio::test(flavor = "multi_thread")]
 async fn names_survive() -> Result<()> {
     let root = "ünï/100% \\ root";
-    let rig = Rig::with(Vcsim::builder().root_folder(false), |config| root.clone_into(&mut config.root_folder)).await?;
+    let rig =
+        Rig::with(Vcsim::builder().root_folder(false), |config| root.clone_into(&mut config.root_folder))
+            .await?;
     for name in ["a/b", "50%", "back\\slash", "ねこ & <tags>", "per%cent/and\\all"] {
         let folder = rig.vc.create_folder(name).await?;
         let vm = rig.make(&folder, &format!("vm {name}")).await?;
@@ -16,7 +18,10 @@ async fn names_survive() -> Result<()> {
         rig.vc.read(|inventory| {
             assert_eq!(inventory.folder_named(name).map(|found| &found.moref), Some(&folder), "{name}");
             assert_eq!(inventory.vm(&vm).map(|vm| vm.name.to_string()), Some(format!("vm {name}")));
-            assert_eq!(inventory.vm_named(&folder, &format!("vm {name}")).map(|found| &found.moref), Some(&vm));
+            assert_eq!(
+                inventory.vm_named(&folder, &format!("vm {name}")).map(|found| &found.moref),
+                Some(&vm)
+            );
         });
     }
     // The folder is found again, not made again.

@@ -53,7 +53,9 @@ impl Rig {
     }
 
     pub(crate) async fn with(builder: VcsimBuilder, change: impl FnOnce(&mut Config)) -> Result<Self> {
-        let _ = tracing_subscriber::fmt().with_env_filter(std::env::var("RUST_LOG").unwrap_or_default()).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(std::env::var("RUST_LOG").unwrap_or_default())
+            .try_init();
         let sim = builder.start().await?;
         let mut config = config(&sim);
         change(&mut config);
