@@ -18,7 +18,7 @@ pub(crate) const LINT: &[&str] = &["fmt", "clippy", "docs", "generated", "go", "
 const CHECKS: &[Check] = &[
     Check { name: "fmt", about: "every Rust file is formatted", run: fmt },
     Check { name: "tools", about: "the Go programs that tests run are built", run: tools },
-    Check { name: "build", about: "everything compiles: libraries, binaries, tests", run: build },
+    Check { name: "build", about: "everything compiles: libraries, binaries, tests", run: compile },
     Check { name: "clippy", about: "no warnings", run: clippy },
     Check { name: "docs", about: "the API documentation has no warnings", run: docs },
     Check { name: "generated", about: "generated files are what the code generates", run: generated },
@@ -60,6 +60,18 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Builds binaries of the dev profile.
+pub(crate) fn build(names: &[&str]) -> Result<()> {
+    let mut command = cargo()?;
+    // Of the workspace, not of a package: the features are those of every other build then, and nothing is
+    // compiled a second time.
+    command.args(["build", "--workspace"]);
+    for name in names {
+        command.args(["--bin", name]);
+    }
+    succeed(&mut command)
+}
+
 /// The directory of the dev profile's binaries: ours is one of them.
 pub(crate) fn binaries() -> Result<PathBuf> {
     let own = env::current_exe()?;
@@ -80,7 +92,7 @@ fn tools() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn build() -> Result<Outcome> {
+fn compile() -> Result<Outcome> {
     // The same units that `test` needs, and the binaries besides: nothing is compiled twice.
     passed(cargo()?.args(["build", "--workspace", "--all-targets"]))
 }

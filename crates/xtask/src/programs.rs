@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use testbed::{Tools, project_root};
 
-use crate::checks::{binaries, cargo, succeed};
+use crate::checks::{binaries, build, cargo, succeed};
 
 /// Shows vm-operator at work. The operator and the program that shows it are the dev profile's.
 pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
@@ -14,7 +14,7 @@ pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
     }
     Tools::ensure()?;
     println!("building vm-operator and the demo");
-    succeed(cargo()?.args(["build", "--package", "vm-operator", "--package", "e2e", "--bins"]))?;
+    build(&["vm-operator", "demo"])?;
     let binaries = binaries()?;
     let mut demo = Command::new(binaries.join("demo"));
     demo.args(arguments).env("VM_OPERATOR_BIN", binaries.join("vm-operator")).current_dir(project_root()?);
@@ -35,7 +35,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
         release.args(["-C", "link-arg=-Wl,-z,pack-relative-relocs"]);
     }
     succeed(&mut release)?;
-    succeed(cargo()?.args(["build", "--package", "e2e", "--bins"]))?;
+    build(&["bench"])?;
     let binaries = binaries()?;
     let operator = binaries.parent().context("no target directory")?.join("release/vm-operator");
     let mut bench = Command::new(binaries.join("bench"));
