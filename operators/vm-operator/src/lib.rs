@@ -1,1 +1,123 @@
-//! Skeleton.
+//! vm-operator: groups of equal virtual machines, cloned from a vCenter template and kept at the asked
+//! count, size and power state.
+//!
+//! Owns the machines that bear its marker and the folders they stand in, under `<datacenter>/vm/vm-operator`;
+//! never touches another machine.
+//!
+//! ```text
+//!   VmGroup ──────────▶ vmgroup ──makes, deletes──▶ VmInstance ──────▶ vminstance
+//!      ▲                 │   ▲                          │                 │    ▲
+//!      └──── status ─────┘   └───────── news ───────────┘                 │    │ turn
+//!                        │   ▲                                            ▼    │
+//!                        ▼   │ news of machines, folders, tasks         clone gate
+//!                 folder │ ┌─┴──────────────── wake ──────────────────┐   │
+//!                        ▼ │                                          ▼   ▼ clone, power, destroy
+//!                     infra_clients::vsphere: one session, one collector ──▶ vCenter
+//! ```
+//!
+//! Each controller has the same four steps: observe (reads caches), plan (pure), apply (one request), status
+//! (pure, then one patch).
+
+pub mod api;
+pub mod args;
+mod context;
+mod error;
+mod gate;
+mod ledger;
+pub mod manifests;
+mod vmgroup;
+mod vminstance;
+mod wake;
+mod written;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+use infra_clients::vsphere::VCenter;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use operator_kit::{Kit, Operator, Watch, driver};
+
+use crate::api::{VmGroup, VmInstance};
+use crate::context::{Context, Settings};
+
+/// Who we are, to Kubernetes.
+pub const OPERATOR: Operator =
+    Operator { name: "vm-operator", group: api::GROUP, version: env!("CARGO_PKG_VERSION") };
+
+/// How long the first look at the vCenter may take before the controllers start without it.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// How long the vCenter may be out of sight before objects say so.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long logging out may take.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Runs the operator until the kit shuts down.
+pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
+    // Before anything is waited for: what is wrong with the arguments is said at once.
+    let config = args.vsphere()?;
+    let readiness = kit.readiness("vcenter");
+    if args.common.enable_leader_election {
+        // A standby has nothing to reach yet, and is ready to take over.
+        readiness.ready();
+    }
+    let leadership = kit.lead().await;
+    let cluster = cluster_id(&kit).await?;
+
+    let vcenter = VCenter::start(config)?;
+    let groups = Watch::<VmGroup>::new(&kit, Api::all(kit.client()), watcher::Config::default());
+    let mut instances = Watch::<VmInstance>::new(&kit, Api::all(kit.client()), watcher::Config::default());
+    let (wake_group, woken_groups) = mpsc::unbounded();
+    let (wake_instance, woken_instances) = mpsc::unbounded();
+    let group_news = instances.owners::<VmGroup>();
+    let ctx = Arc::new(Context {
+        leadership,
+        vcenter: vcenter.clone(),
+        groups: groups.store(),
+        instances: instances.store(),
+        ledger: ledger::Ledger::default(),
+        settings: Settings { max_clones: args.max_clones, grace: GRACE },
+        cluster,
+        wake_instance,
+        gate: Mutex::new(gate::Gate::new(args.max_clones)),
+        lost_since: Mutex::new(Some(Instant::now())),
+        kit: kit.clone(),
+    });
+
+    let news = wake::forward(Arc::clone(&ctx), wake_group, readiness);
+    // Objects first looked at with the inventory at hand need no second look.
+    let first_look = wake::synced(&vcenter, FIRST_LOOK);
+    let controllers = async {
+        first_look.await;
+        tokio::try_join!(
+            driver::run(
+                groups.controller().reconcile_on(group_news).reconcile_on(woken_groups.map(wake::guarded)),
+                Arc::new(vmgroup::VmGroups::new(Arc::clone(&ctx))),
+                &kit,
+            ),
+            driver::run(
+                instances.controller().reconcile_on(woken_instances.map(wake::guarded)),
+                Arc::new(vminstance::VmInstances::new(Arc::clone(&ctx))),
+                &kit,
+            ),
+        )
+    };
+    let result = tokio::select! {
+        result = controllers => result.map(|_| ()),
+        () = news => Ok(()),
+    };
+    // Or the vCenter keeps the session until it idles out.
+    if tokio::time::timeout(FAREWELL, vcenter.close()).await.is_err() {
+        tracing::warn!("the vCenter did not answer the logout; it will end the session by itself");
+    }
+    Ok(result?)
+}
+
+/// What tells this cluster's machines from another's that shares the vCenter.
+async fn cluster_id(kit: &Kit) -> anyhow::Result<String> {
+    let namespace = Api::<Namespace>::all(kit.client()).get("kube-system").await?;
+    namespace.uid().ok_or_else(|| anyhow::anyhow!("namespace kube-system has no uid"))
+}

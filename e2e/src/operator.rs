@@ -1,0 +1,99 @@
+//! An operator's binary as a process.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use testbed::{Port, Process, ProcessSpec, eventually};
+
+/// How an operator is started.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Arguments beside `--metrics-addr`.
+    pub args: Vec<String>,
+    /// Environment beside `KUBECONFIG`; nothing is inherited but `PATH`.
+    pub env: Vec<(String, OsString)>,
+}
+
+impl Launch {
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// One more variable, in place of an earlier one of that name.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.retain(|(n, _)| n != name);
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// One variable less.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.retain(|(n, _)| n != name);
+        self
+    }
+}
+
+/// A running operator. Dropped = killed.
+#[derive(Debug)]
+pub struct OperatorProcess {
+    /// The process.
+    pub process: Process,
+    port: Port,
+}
+
+impl OperatorProcess {
+    /// Starts the binary `name`. Returns at once; [`OperatorProcess::ready`] waits.
+    pub fn start(name: &str, kubeconfig: &Path, log: PathBuf, launch: &Launch) -> Result<Self> {
+        let port = Port::reserve()?;
+        let mut args = vec![format!("--metrics-addr=127.0.0.1:{}", port.number())];
+        args.extend(launch.args.iter().cloned());
+        let mut spec = ProcessSpec::new(name, binary(name)?, args, log);
+        spec.clear_env = true;
+        spec.env.clone_from(&launch.env);
+        spec.env.push(("KUBECONFIG".to_owned(), kubeconfig.into()));
+        spec.env.push(("PATH".to_owned(), env::var_os("PATH").unwrap_or_default()));
+        Ok(Self { process: Process::spawn(spec)?, port })
+    }
+
+    /// What a path of the admin server answers, whatever its status.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let response = reqwest::get(format!("http://127.0.0.1:{}{path}", self.port.number())).await?;
+        Ok((response.status().as_u16(), response.text().await?))
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn ready(&mut self) -> Result<()> {
+        let log = self.process.log_path().to_owned();
+        let ended = || std::fs::read_to_string(&log).unwrap_or_default();
+        eventually("the operator is ready", Duration::from_secs(30), async || {
+            ensure!(self.process.try_wait().is_none(), "the operator has ended: {}", ended());
+            let (status, text) = self.get("/readyz").await?;
+            ensure!(status == 200, "{text}");
+            Ok(Some(()))
+        })
+        .await
+    }
+}
+
+/// The binary, as `<NAME>_BIN` says, else beside or above this program: `cargo build -p <name>` puts it there.
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+    let variable = format!("{}_BIN", name.to_uppercase().replace('-', "_"));
+    if let Some(path) = env::var_os(&variable) {
+        return Ok(path.into());
+    }
+    let this = env::current_exe()?;
+    this.ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("no binary {name}: run `cargo build -p {name}`, or set {variable}"))
+}

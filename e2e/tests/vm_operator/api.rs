@@ -1,0 +1,56 @@
+//! The API that users know: what the original accepted is accepted, what it refused is refused in plain
+//! words, and `kubectl` shows what it showed.
+
+use e2e::{Rig, group};
+use testbed::project_root;
+
+use crate::place;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_objects_apply_unchanged() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let kubectl = &rig.control_plane;
+    let samples = project_root().unwrap().join("deploy/vm-operator/samples");
+    kubectl.kubectl(&["apply", "-f", samples.to_str().unwrap()]).await.unwrap();
+    kubectl.kubectl(&["scale", "vg/vmgroup-sample", "--replicas=0"]).await.unwrap();
+
+    let columns = kubectl.kubectl(&["get", "vg"]).await.unwrap();
+    let header: Vec<&str> = columns.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["NAME", "PHASE", "CURRENT", "DESIRED", "CPU", "MEMORY", "TEMPLATE", "LAST_MESSAGE"]);
+
+    for (field, value, says) in [
+        ("cpu", 5, "less than or equal to 4"),
+        ("cpu", 0, "greater than or equal to 1"),
+        ("memory", 9, "less than or equal to 8"),
+        ("replicas", -1, "greater than or equal to 0"),
+    ] {
+        let mut bad = group("bad", 1, "photon");
+        bad["spec"][field] = value.into();
+        let error = kubectl.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap_err();
+        assert!(format!("{error:#}").contains(says), "{error:#}");
+    }
+    for field in ["cpu", "memory", "replicas", "template"] {
+        let mut bad = group("bad", 1, "photon");
+        bad["spec"].as_object_mut().unwrap().remove(field);
+        let error = kubectl.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap_err();
+        assert!(format!("{error:#}").contains(&format!("spec.{field}")), "{error:#}");
+    }
+    for path in ["vg.spec.cpu", "vg.status.readyReplicas", "vgi.spec.instanceUuid", "vgi.status.task"] {
+        let text = kubectl.kubectl(&["explain", path]).await.unwrap();
+        assert!(text.contains("DESCRIPTION:") && !text.contains("<empty>"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_overlay_builds() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let overlay = project_root().unwrap().join("deploy/vm-operator/overlays/insecure-dev");
+    let overlay = overlay.to_str().unwrap();
+    let text = rig.control_plane.kubectl(&["kustomize", overlay]).await.unwrap();
+    assert!(text.contains("- --insecure"), "{text}");
+    // The namespace enforces the restricted profile: a Deployment that broke it would be warned about.
+    let applied = rig.control_plane.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
+    assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
+}

@@ -1,0 +1,236 @@
+//! Must hold 3, 4 and 7: killed at any moment, replies lost, leaders lost; never a machine too many, never a
+//! status that claims what is not so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use e2e::{OperatorProcess, Rig, ready};
+use testbed::{Fault, Vcsim, eventually};
+
+use crate::{machine, place};
+
+const FOLDER: &str = "/DC0/vm/vm-operator/default.web";
+
+async fn clones(rig: &Rig) -> u64 {
+    rig.vcenter.calls().await.unwrap().get("CloneVM_Task").copied().unwrap_or(0)
+}
+
+/// Exactly `n` machines, each of another slot, all on, and the stranger as it was.
+async fn exactly(rig: &Rig, n: usize) {
+    let vms = rig.vcenter.vms_in(FOLDER).await.unwrap();
+    let owners: BTreeMap<_, _> = vms
+        .iter()
+        .filter_map(|vm| Some((vm.extra_config.get("vmgroup/owner")?.clone(), vm.is_on())))
+        .collect();
+    assert_eq!(
+        owners.len(),
+        n,
+        "as many owners as machines: {:?}",
+        vms.iter().map(|v| &v.name).collect::<Vec<_>>()
+    );
+    assert!(owners.values().all(|on| *on));
+    assert_eq!(vms.len(), n + 1);
+    assert!(vms.iter().any(|vm| vm.name == "stranger"));
+}
+
+/// A group of none, so that its folder is there, with a stranger in it.
+async fn with_stranger(rig: &Rig) {
+    let operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+    rig.vcenter.add_vm(FOLDER, "stranger").await.unwrap();
+    drop(operator);
+}
+
+/// Killed ten times while fifty machines are cloned, each time a little later.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_ten_times_in_a_burst_of_fifty() {
+    let _machine = machine().await;
+    let rig = Rig::builder()
+        .vcenter(Vcsim::builder().clone_time(Duration::from_millis(700)))
+        .start()
+        .await
+        .unwrap();
+    with_stranger(&rig).await;
+    rig.apply("default", "web", 50, "photon").await.unwrap();
+    for round in 0..10u64 {
+        let mut operator = rig.operator_with(&rig.launch()).unwrap();
+        // Not by the clock but by what it has done: between two clones, at another place each time.
+        let goal = clones(&rig).await + 1 + round;
+        let _ = eventually("it has cloned some more", Duration::from_secs(3), async || {
+            Ok((clones(&rig).await >= goal).then_some(()))
+        })
+        .await;
+        operator.process.kill().await;
+    }
+    let _operator = rig.operator().await.unwrap();
+    rig.settled("default", "web", 50).await.unwrap();
+    exactly(&rig, 50).await;
+
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    let left = rig.vcenter.vms_in(FOLDER).await.unwrap();
+    assert_eq!(left.iter().map(|vm| vm.name.as_str()).collect::<Vec<_>>(), ["stranger"]);
+}
+
+/// Killed at the worst moment: clones were asked for, and no reply has arrived.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_the_request_and_its_reply() {
+    let _machine = machine().await;
+    let rig =
+        Rig::builder().vcenter(Vcsim::builder().clone_time(Duration::from_secs(3))).start().await.unwrap();
+    with_stranger(&rig).await;
+    let mut operator = rig.operator().await.unwrap();
+    rig.vcenter.fault(Fault::cut_after("CloneVM_Task").until_cleared()).await.unwrap();
+    let before = clones(&rig).await;
+    rig.apply("default", "web", 9, "photon").await.unwrap();
+    eventually("eight clones are under way", Duration::from_secs(20), async || {
+        Ok((clones(&rig).await >= before + 8).then_some(()))
+    })
+    .await
+    .unwrap();
+    operator.process.kill().await;
+    rig.vcenter.clear_faults().await.unwrap();
+    let asked = clones(&rig).await;
+
+    let _operator = rig.operator().await.unwrap();
+    rig.settled("default", "web", 9).await.unwrap();
+    exactly(&rig, 9).await;
+    assert_eq!(clones(&rig).await, asked, "what was under way was waited for, not asked for again");
+}
+
+/// Every reply to a clone, and later to a destroy, is cut after the call took effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_cut_after_clone_and_destroy() {
+    let _machine = machine().await;
+    let rig = Rig::builder()
+        .vcenter(Vcsim::builder().clone_time(Duration::from_millis(500)))
+        .start()
+        .await
+        .unwrap();
+    with_stranger(&rig).await;
+    let _operator = rig.operator().await.unwrap();
+    let before = clones(&rig).await;
+    rig.vcenter.fault(Fault::cut_after("CloneVM_Task").times(20)).await.unwrap();
+    rig.apply("default", "web", 50, "photon").await.unwrap();
+    rig.settled("default", "web", 50).await.unwrap();
+    exactly(&rig, 50).await;
+    assert_eq!(clones(&rig).await - before, 49, "one clone for each machine, replies lost or not");
+
+    rig.vcenter.fault(Fault::cut_after("Destroy_Task").times(20)).await.unwrap();
+    rig.vcenter.fault(Fault::cut_after("PowerOffVM_Task").times(20)).await.unwrap();
+    rig.apply("default", "web", 10, "photon").await.unwrap();
+    rig.settled("default", "web", 10).await.unwrap();
+    exactly(&rig, 10).await;
+}
+
+/// Must hold 4: a sampler compares what is claimed with what is, through restarts and losses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_never_claims_what_is_not_so() {
+    let _place = place().await;
+    let rig = Arc::new(Rig::start().await.unwrap());
+    let mut operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 4, "photon").await.unwrap();
+    rig.settled("default", "web", 4).await.unwrap();
+
+    // While nobody watches, one machine goes and another is switched off; the clone that mends it is held up.
+    operator.process.kill().await;
+    rig.vcenter.remove_vm(&format!("{FOLDER}/web-0")).await.unwrap();
+    rig.vcenter.power_off(&format!("{FOLDER}/web-1")).await.unwrap();
+    let stale = rig.api("default", "VmGroup").get("web").await.unwrap();
+    rig.vcenter.set_clone_time(Duration::from_secs(4)).await.unwrap();
+    rig.vcenter.fault(Fault::delay("PowerOnVM_Task", Duration::from_secs(3)).until_cleared()).await.unwrap();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let sampler = tokio::spawn({
+        let (rig, stop) = (Arc::clone(&rig), Arc::clone(&stop));
+        async move {
+            let mut lies = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                // Reality before and after the claim: it may change in between, but only for the better here.
+                let group = rig.api("default", "VmGroup").get("web").await?;
+                let on = rig.vcenter.vms_in(FOLDER).await?.iter().filter(|vm| vm.is_on()).count();
+                let status = &group.data["status"];
+                let fresh = group.metadata.resource_version != stale.metadata.resource_version;
+                let claimed = usize::try_from(status["readyReplicas"].as_u64().unwrap_or(0))?;
+                if fresh && (claimed > on || (ready(status).is_some_and(|(s, _)| s == "True") && on < 4)) {
+                    lies.push(format!("{on} are on, but: {status}"));
+                }
+            }
+            anyhow::Ok(lies)
+        }
+    });
+    let operator = rig.operator().await.unwrap();
+    eventually("it says that machines are missing", Duration::from_secs(10), async || {
+        let status = rig.status("default", "web").await?;
+        Ok((status["readyReplicas"] == 2 || status["readyReplicas"] == 3).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.settled("default", "web", 4).await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(sampler.await.unwrap().unwrap(), Vec::<String>::new());
+    drop(operator);
+}
+
+/// Must hold 7: two replicas, one writes; its death hands over.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_dies_and_the_standby_takes_over() {
+    let _place = place().await;
+    let rig = Rig::builder().audit().start().await.unwrap();
+    let start = |name: &str| {
+        let launch = rig.launch().arg("--enable-leader-election").env("POD_NAME", name);
+        rig.operator_with(&launch)
+    };
+    let leads = async |operator: &OperatorProcess| {
+        let (_, metrics) = operator.get("/metrics").await?;
+        Ok::<_, anyhow::Error>(metrics.lines().any(|l| l == "operator_leader 1"))
+    };
+    let mut first = start("first").unwrap();
+    first.ready().await.unwrap();
+    eventually("the first leads", Duration::from_secs(10), async || Ok(leads(&first).await?.then_some(())))
+        .await
+        .unwrap();
+    let mut second = start("second").unwrap();
+    second.ready().await.unwrap();
+    rig.apply("default", "web", 3, "photon").await.unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+    assert!(!leads(&second).await.unwrap(), "never two");
+    assert_eq!(rig.vcenter.sessions().await.unwrap().now, 1, "a standby has no session");
+
+    rig.apply("default", "web", 8, "photon").await.unwrap();
+    first.process.kill().await;
+    eventually("the second leads", Duration::from_secs(40), async || Ok(leads(&second).await?.then_some(())))
+        .await
+        .unwrap();
+    rig.settled("default", "web", 8).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 8);
+}
+
+/// A leader that was stopped for longer than its Lease ends instead of writing on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_slept_through_its_lease_ends() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let start = |name: &str| {
+        let launch = rig.launch().arg("--enable-leader-election").env("POD_NAME", name);
+        rig.operator_with(&launch)
+    };
+    let mut first = start("first").unwrap();
+    first.ready().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+    let mut second = start("second").unwrap();
+    second.ready().await.unwrap();
+
+    first.process.suspend().unwrap();
+    rig.apply("default", "web", 4, "photon").await.unwrap();
+    rig.settled("default", "web", 4).await.unwrap();
+    first.process.resume().unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(20), first.process.wait()).await.unwrap();
+    assert!(!status.success(), "{status}");
+    assert_eq!(rig.machines().await.unwrap().len(), 4);
+    assert!(rig.vcenter.vms_in(FOLDER).await.unwrap().iter().all(testbed::SimVm::is_on));
+}

@@ -1,0 +1,137 @@
+//! Must hold 2: what it costs, counted at the vCenter and at the API server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use e2e::Rig;
+use testbed::{Vcsim, eventually};
+
+use crate::{machine, place};
+
+/// Calls that are the work itself.
+const WORK: [&str; 6] =
+    ["CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "CreateFolder", "WaitForUpdatesEx"];
+
+fn count(calls: &BTreeMap<String, u64>, method: &str) -> u64 {
+    calls.get(method).copied().unwrap_or(0)
+}
+
+fn overhead(calls: &BTreeMap<String, u64>) -> u64 {
+    calls.iter().filter(|(method, _)| !WORK.contains(&method.as_str())).map(|(_, n)| n).sum()
+}
+
+/// Makes `groups` groups of `size`, deletes them, and counts.
+async fn round(groups: usize, size: usize) {
+    let templates: Vec<String> = (0..groups).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = templates.iter().map(String::as_str).collect();
+    let rig = Rig::builder().vcenter(Vcsim::builder().templates(&names)).start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    let (vms, folders) = (u64::try_from(groups * size).unwrap(), u64::try_from(groups).unwrap());
+
+    let begin = std::time::Instant::now();
+    for (n, template) in templates.iter().enumerate() {
+        rig.apply("default", &format!("g{n}"), size, template).await.unwrap();
+    }
+    for n in 0..groups {
+        rig.settled("default", &format!("g{n}"), size).await.unwrap();
+    }
+    let made = rig.calls().await.unwrap();
+    assert_eq!(count(&made, "CloneVM_Task"), vms);
+    assert_eq!(count(&made, "PowerOnVM_Task"), 0, "the clone spec's powerOn is honoured here");
+    assert_eq!(count(&made, "CreateFolder"), folders);
+    assert!(overhead(&made) <= 25, "{made:?}");
+    let polls = count(&rig.vcenter.calls().await.unwrap(), "WaitForUpdatesEx");
+    let allowed = 4 * begin.elapsed().as_secs() + 8;
+    assert!(polls <= allowed, "{polls} polls in {:?}", begin.elapsed());
+
+    rig.vcenter.reset_calls().await.unwrap();
+    for n in 0..groups {
+        rig.delete("default", &format!("g{n}")).await.unwrap();
+    }
+    for n in 0..groups {
+        rig.gone("default", &format!("g{n}")).await.unwrap();
+    }
+    let removed = rig.calls().await.unwrap();
+    assert_eq!(count(&removed, "PowerOffVM_Task"), vms);
+    assert_eq!(count(&removed, "Destroy_Task"), vms + folders);
+    assert!(overhead(&removed) <= 25, "{removed:?}");
+    assert_eq!(count(&removed, "CloneVM_Task") + count(&removed, "PowerOnVM_Task"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_for_each_of_fifty_machines_in_one_group() {
+    let _machine = machine().await;
+    round(1, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_for_each_of_two_hundred_machines_in_twenty_groups() {
+    let _machine = machine().await;
+    round(20, 10).await;
+}
+
+/// On a vCenter that ignores the clone spec's powerOn, each machine takes one PowerOn.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_come_up_off_are_powered_on_once() {
+    let _place = place().await;
+    let rig = Rig::builder().vcenter(Vcsim::builder().honour_power_on(false)).start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 5, "photon").await.unwrap();
+    rig.settled("default", "web", 5).await.unwrap();
+    let calls = rig.calls().await.unwrap();
+    assert_eq!((count(&calls, "CloneVM_Task"), count(&calls, "PowerOnVM_Task")), (5, 5));
+}
+
+/// At rest nothing is written, and nothing is called but the long poll; nor by another look at a settled group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_group_costs_nothing() {
+    let _place = place().await;
+    let rig = Rig::builder().audit().start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 3, "photon").await.unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+
+    let ours = async || {
+        let events = rig.control_plane.audit_events()?;
+        let account = format!("system:serviceaccount:{}:vm-operator", e2e::NAMESPACE);
+        Ok::<_, anyhow::Error>(events.into_iter().filter(|e| e.user == account).collect::<Vec<_>>())
+    };
+    let passes = async || {
+        let (_, metrics) = operator.get("/metrics").await?;
+        let lines =
+            metrics.lines().filter(|l| l.starts_with("operator_reconcile_total{") && l.contains("vmgroup"));
+        let total: f64 = lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        Ok::<_, anyhow::Error>(total)
+    };
+    // Writes made before the last status was seen may still be on their way into the log.
+    let quiet = async || {
+        let mut last = (0, 0.0);
+        eventually("the operator rests", Duration::from_secs(30), async || {
+            let now = (ours().await?.len(), passes().await?);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let rests = now == last;
+            last = now;
+            Ok(rests.then_some(now))
+        })
+        .await
+        .unwrap()
+    };
+    let before = quiet().await;
+    rig.vcenter.reset_calls().await.unwrap();
+
+    // A touch of the metadata that changes nothing asked for: seen, and passed over.
+    rig.control_plane.kubectl(&["annotate", "vg/web", "touched=yes"]).await.unwrap();
+    // A finalizer of somebody else's makes every controller look again.
+    let patch = r#"{"metadata":{"finalizers":["vm-operator","example.com/other"]}}"#;
+    rig.control_plane.kubectl(&["patch", "vg", "web", "--type=merge", "-p", patch]).await.unwrap();
+    eventually("the group was looked at again", Duration::from_secs(10), async || {
+        Ok((passes().await? > before.1).then_some(()))
+    })
+    .await
+    .unwrap();
+    let after = quiet().await;
+    let writes: Vec<_> =
+        ours().await.unwrap().split_off(before.0).into_iter().filter(|e| e.is_write()).collect();
+    assert!(after.1 > before.1 && writes.is_empty(), "{writes:?}");
+    assert_eq!(rig.calls().await.unwrap(), BTreeMap::new());
+}

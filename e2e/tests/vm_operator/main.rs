@@ -1,0 +1,28 @@
+//! vm-operator's binary, under its own ServiceAccount and shipped RBAC, against a real API server and a
+//! simulated vCenter. Each test has its own of both.
+
+mod api;
+mod chaos;
+mod counted;
+mod main_job;
+mod outages;
+mod ownership;
+mod secrets;
+mod start;
+
+use std::sync::LazyLock;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Two cores carry two control planes at a time.
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(2));
+
+/// A place to run in, among the tests of this program.
+async fn place() -> SemaphorePermit<'static> {
+    PLACES.acquire().await.expect("it is never closed")
+}
+
+/// The whole machine, for tests that are about load.
+async fn machine() -> SemaphorePermit<'static> {
+    PLACES.acquire_many(2).await.expect("it is never closed")
+}

@@ -1,0 +1,144 @@
+//! What the operator is for: machines appear, scale, are powered on again, and go.
+
+use std::time::Duration;
+
+use e2e::Rig;
+use serde_json::json;
+use testbed::eventually;
+
+use crate::{machine, place};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_appear_scale_recover_and_go() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.namespace("team").await.unwrap();
+    rig.apply("team", "web", 3, "photon").await.unwrap();
+
+    let status = rig.settled("team", "web", 3).await.unwrap();
+    assert_eq!(status["phase"], "RUNNING");
+    assert_eq!(status["currentReplicas"], 3);
+    assert_eq!(status["desiredReplicas"], 3);
+    assert_eq!(status["selector"], "vm.codeconnect.vmworld.com/group=web");
+    let folder = "/DC0/vm/vm-operator/team.web";
+    let machines: Vec<_> = rig.machines().await.unwrap().into_iter().collect();
+    let expected: Vec<_> = (0..3).map(|slot| (format!("{folder}/web-{slot}"), true)).collect();
+    assert_eq!(machines, expected);
+    for vm in rig.vcenter.vms_in(folder).await.unwrap() {
+        assert_eq!((vm.cpu, vm.memory_mb), (1, 1024));
+        assert!(vm.extra_config["vmgroup/owner"].contains("/team/web/"), "{:?}", vm.extra_config);
+    }
+
+    let kubectl = &rig.control_plane;
+    kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=5"]).await.unwrap();
+    rig.settled("team", "web", 5).await.unwrap();
+    kubectl
+        .kubectl(&["-n", "team", "wait", "--for=condition=Ready", "vg/web", "--timeout=10s"])
+        .await
+        .unwrap();
+
+    rig.vcenter.power_off(&format!("{folder}/web-1")).await.unwrap();
+    eventually("web-1 is on again", Duration::from_secs(30), async || {
+        Ok((rig.machines().await?.get(&format!("{folder}/web-1")) == Some(&true)).then_some(()))
+    })
+    .await
+    .unwrap();
+
+    rig.vcenter.remove_vm(&format!("{folder}/web-2")).await.unwrap();
+    eventually("web-2 is made anew", Duration::from_secs(30), async || {
+        Ok((rig.machines().await?.len() == 5).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.settled("team", "web", 5).await.unwrap();
+
+    kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=0"]).await.unwrap();
+    rig.settled("team", "web", 0).await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
+
+    kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=2"]).await.unwrap();
+    rig.settled("team", "web", 2).await.unwrap();
+    rig.delete("team", "web").await.unwrap();
+    rig.gone("team", "web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
+    assert_eq!(rig.vcenter.folders().await.unwrap(), ["/DC0/vm", "/DC0/vm/vm-operator"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_template_says_so_and_recovers_when_patched() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "vg-2", 2, "no-such-template").await.unwrap();
+
+    let status = rig.reason("default", "vg-2", "TemplateNotFound").await.unwrap();
+    assert_eq!(status["phase"], "ERROR");
+    assert_eq!(status["readyReplicas"], 0);
+    assert!(status["lastMessage"].as_str().unwrap().contains("no-such-template"), "{status}");
+    let events = rig.control_plane.kubectl(&["get", "events"]).await.unwrap();
+    assert!(events.contains("TemplateNotFound"), "{events}");
+
+    let patch = json!({ "spec": { "template": "photon" } }).to_string();
+    rig.control_plane.kubectl(&["patch", "vg", "vg-2", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.settled("default", "vg-2", 2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_are_reported_and_reach_replaced_machines() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+
+    let patch = json!({ "spec": { "cpu": 2, "memory": 3 } }).to_string();
+    rig.control_plane.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    let synced = async |wanted: &str| {
+        eventually(&format!("ConfigSynced is {wanted}"), Duration::from_secs(30), async || {
+            let status = rig.status("default", "web").await?;
+            let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+            Ok(conditions.iter().any(|c| c["type"] == "ConfigSynced" && c["status"] == wanted).then_some(()))
+        })
+        .await
+        .unwrap();
+    };
+    synced("False").await;
+    rig.control_plane.kubectl(&["delete", "vgi", "--all", "--timeout=60s"]).await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    synced("True").await;
+    for vm in rig.vcenter.vms_in("/DC0/vm/vm-operator/default.web").await.unwrap() {
+        assert_eq!((vm.cpu, vm.memory_mb), (2, 3072));
+    }
+}
+
+/// Must hold 1: two hundred clones under way, and one more group does not wait behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_group_does_not_wait_behind_twenty_large_ones() {
+    let _machine = machine().await;
+    let templates: Vec<String> = (0..21).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = templates.iter().map(String::as_str).collect();
+    let vcenter = testbed::Vcsim::builder().templates(&names).clone_time(Duration::from_secs(2));
+    let rig = Rig::builder().vcenter(vcenter).start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    for n in 0..20 {
+        rig.apply("default", &format!("g{n}"), 10, &templates[n]).await.unwrap();
+    }
+    eventually("clones are under way", Duration::from_secs(30), async || {
+        Ok((rig.vcenter.calls().await?.get("CloneVM_Task").copied().unwrap_or(0) >= 100).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.apply("default", "late", 1, "t20").await.unwrap();
+    rig.settled("default", "late", 1).await.unwrap();
+    let mut waiting = 0;
+    for n in 0..20 {
+        let status = rig.status("default", &format!("g{n}")).await.unwrap();
+        waiting += usize::from(status["readyReplicas"] != 10);
+    }
+    assert!(waiting > 0, "the late group was ready only after all others");
+    for n in 0..20 {
+        rig.settled("default", &format!("g{n}"), 10).await.unwrap();
+    }
+    assert_eq!(rig.machines().await.unwrap().len(), 201);
+}

@@ -1,0 +1,128 @@
+//! Must hold 6: sessions that expire, a vCenter that is away, an API server that restarts.
+
+use std::time::Duration;
+
+use e2e::Rig;
+use testbed::{Fault, Outage, Vcsim, eventually};
+
+use crate::{machine, place};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_expire_under_load() {
+    let _machine = machine().await;
+    let rig = Rig::builder()
+        .vcenter(Vcsim::builder().clone_time(Duration::from_millis(500)))
+        .start()
+        .await
+        .unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 40, "photon").await.unwrap();
+    for goal in [5, 20, 35] {
+        eventually("some were cloned", Duration::from_secs(30), async || {
+            Ok((rig.vcenter.calls().await?.get("CloneVM_Task").copied().unwrap_or(0) >= goal).then_some(()))
+        })
+        .await
+        .unwrap();
+        rig.vcenter.expire_sessions().await.unwrap();
+    }
+    rig.settled("default", "web", 40).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 40);
+    let sessions = rig.vcenter.sessions().await.unwrap();
+    assert!(sessions.max <= 2, "{sessions:?}");
+    assert_eq!(sessions.failed_logins, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vcenter_that_is_down_for_half_a_minute() {
+    let _place = place().await;
+    let rig = Rig::builder()
+        .vcenter(Vcsim::builder().clone_time(Duration::from_millis(500)))
+        .start()
+        .await
+        .unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 3, "photon").await.unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+
+    rig.vcenter.outage(Outage::Refuse).await.unwrap();
+    let down = std::time::Instant::now();
+    let status = rig.reason("default", "web", "VCenterUnreachable").await.unwrap();
+    assert_eq!(status["readyReplicas"], 0, "what cannot be seen is not claimed: {status}");
+    assert_eq!(e2e::ready(&status).map(|(s, _)| s), Some("Unknown"));
+    rig.apply("default", "web", 6, "photon").await.unwrap();
+    rig.apply("default", "new", 2, "photon").await.unwrap();
+    rig.reason("default", "new", "VCenterUnreachable").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30).saturating_sub(down.elapsed())).await;
+    rig.vcenter.outage(Outage::None).await.unwrap();
+
+    rig.settled("default", "web", 6).await.unwrap();
+    rig.settled("default", "new", 2).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 8);
+    assert!(rig.vcenter.sessions().await.unwrap().max <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vcenter_that_answers_503_or_hangs() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    for (name, outage) in [("busy", Outage::Status(503)), ("hung", Outage::Hang)] {
+        rig.vcenter.outage(outage).await.unwrap();
+        rig.apply("default", name, 2, "photon").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        rig.vcenter.outage(Outage::None).await.unwrap();
+        rig.settled("default", name, 2).await.unwrap();
+    }
+    assert_eq!(rig.machines().await.unwrap().len(), 4);
+    assert!(rig.vcenter.sessions().await.unwrap().max <= 2);
+}
+
+/// Faults of single calls: refused, failed as tasks, contradicted.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_said_and_got_over() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.vcenter
+        .fault(Fault::task("CloneVM_Task", "InsufficientResourcesFault").until_cleared())
+        .await
+        .unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    let status = rig.reason("default", "web", "NoResources").await.unwrap();
+    assert_eq!(status["phase"], "ERROR");
+    rig.vcenter.clear_faults().await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+
+    rig.vcenter.fault(Fault::soap("PowerOnVM_Task", "TaskInProgress").times(2)).await.unwrap();
+    rig.vcenter.power_off("/DC0/vm/vm-operator/default.web/web-0").await.unwrap();
+    eventually("web-0 is on again", Duration::from_secs(30), async || {
+        Ok((rig.machines().await?.values().all(|on| *on)).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.fault(Fault::task("Destroy_Task", "InvalidState").times(1)).await.unwrap();
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_restarts_in_a_burst() {
+    let _machine = machine().await;
+    let mut rig =
+        Rig::builder().vcenter(Vcsim::builder().clone_time(Duration::from_secs(1))).start().await.unwrap();
+    let mut operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 30, "photon").await.unwrap();
+    eventually("some were cloned", Duration::from_secs(30), async || {
+        Ok((rig.vcenter.calls().await?.get("CloneVM_Task").copied().unwrap_or(0) >= 10).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.control_plane.stop_apiserver().await.unwrap();
+    rig.control_plane.start_apiserver().await.unwrap();
+    rig.settled("default", "web", 30).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 30);
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert!(operator.process.try_wait().is_none(), "it lived through it");
+}

@@ -1,0 +1,90 @@
+//! Must hold 5: only what bears the group's own marker is touched.
+
+use std::time::Duration;
+
+use e2e::Rig;
+use testbed::eventually;
+
+use crate::place;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_with_lookalike_names_never_meet() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    for (namespace, name, replicas) in [("a-b", "c", 2), ("a", "b-c", 3)] {
+        rig.namespace(namespace).await.unwrap();
+        rig.apply(namespace, name, replicas, "photon").await.unwrap();
+    }
+    rig.settled("a-b", "c", 2).await.unwrap();
+    rig.settled("a", "b-c", 3).await.unwrap();
+    rig.delete("a-b", "c").await.unwrap();
+    rig.gone("a-b", "c").await.unwrap();
+    rig.settled("a", "b-c", 3).await.unwrap();
+    let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
+    assert_eq!(machines, (0..3).map(|n| format!("/DC0/vm/vm-operator/a.b-c/b-c-{n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_machine_survives_scale_down_and_delete() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 3, "photon").await.unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+    let folder = "/DC0/vm/vm-operator/default.web";
+    rig.vcenter.add_vm(folder, "web-7").await.unwrap();
+    rig.vcenter.power_off(&format!("{folder}/web-7")).await.unwrap();
+    let stranger = async || {
+        let vms = rig.vcenter.vms_in(folder).await.unwrap();
+        vms.into_iter().find(|vm| vm.name == "web-7").expect("the stranger is there")
+    };
+    let before = stranger().await;
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+    assert_eq!(stranger().await, before);
+
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert_eq!(stranger().await, before, "neither powered nor destroyed");
+    let events = rig.control_plane.kubectl(&["get", "events"]).await.unwrap();
+    assert!(events.contains("FolderKept"), "{events}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_in_the_way_is_named_and_its_going_is_noticed() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+    let folder = "/DC0/vm/vm-operator/default.web";
+    rig.vcenter.add_vm(folder, "web-1").await.unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    let status = rig.reason("default", "web", "NameConflict").await.unwrap();
+    assert_eq!(status["readyReplicas"], 1);
+    rig.vcenter.rename_vm(&format!("{folder}/web-1"), "elsewhere").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_machine_is_still_ours() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    let folder = "/DC0/vm/vm-operator/default.web";
+    rig.vcenter.rename_vm(&format!("{folder}/web-0"), "a/b %2f ü").await.unwrap();
+    rig.vcenter.power_off(&format!("{folder}/a%2fb %252f ü")).await.unwrap();
+    eventually("it is on again", Duration::from_secs(30), async || {
+        Ok(rig.machines().await?.values().all(|on| *on).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 2, "none was made in its place");
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
+}

@@ -1,0 +1,123 @@
+//! Starting with something wrong: each a clear message and the right thing, never a panic or a hammered login.
+
+use std::time::Duration;
+
+use e2e::{Launch, Rig};
+use testbed::{Vcsim, eventually};
+
+use crate::place;
+
+/// Starts the operator, which is to end by itself, and returns its last words.
+async fn ends(rig: &Rig, launch: &Launch) -> String {
+    let mut operator = rig.operator_with(launch).unwrap();
+    let status = tokio::time::timeout(Duration::from_secs(10), operator.process.wait()).await.unwrap();
+    assert!(!status.success());
+    let log = operator.process.log();
+    assert!(!log.contains("panicked"), "{log}");
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_only_be_mended_by_hand_ends_it_with_a_hint() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let log = ends(&rig, &rig.launch().without("VC_HOST").without("VC_PASS")).await;
+    assert!(log.contains("VC_HOST, VC_PASS not set") && log.contains("vc-creds"), "{log}");
+    let log = ends(&rig, &rig.launch().env("VC_CA_FILE", "/no/such/file")).await;
+    assert!(log.contains("/no/such/file"), "{log}");
+    let log = ends(&rig, &rig.launch().without("VC_CA_FILE").env("VC_THUMBPRINT", "12:34")).await;
+    assert!(log.contains("thumbprint"), "{log}");
+    let log = ends(&rig, &rig.launch().arg("--metrics-adr=x")).await;
+    assert!(log.contains("--metrics-addr"), "{log}");
+}
+
+/// What may mend itself, or be mended without a restart, is waited for, and every group says what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_mend_itself_is_said_and_waited_for() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    let cases = [
+        (rig.launch().env("VC_PASS", "wrong"), "VCenterLoginRefused"),
+        (rig.launch().without("VC_CA_FILE"), "VCenterCertificateRefused"),
+        (rig.launch().env("VC_HOST", "127.0.0.1:1"), "VCenterUnreachable"),
+    ];
+    for (launch, reason) in cases {
+        let operator = rig.operator_with(&launch).unwrap();
+        let status = rig.reason("default", "web", reason).await.unwrap();
+        assert_eq!(e2e::ready(&status).map(|(s, _)| s), Some("Unknown"));
+        assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
+        assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
+    }
+    assert_eq!(
+        rig.vcenter.sessions().await.unwrap().failed_logins,
+        1,
+        "a wrong password is not tried again soon"
+    );
+
+    let launch = rig.launch().without("VC_CA_FILE").env("VC_THUMBPRINT", rig.vcenter.thumbprint_sha256());
+    let mut operator = rig.operator_with(&launch).unwrap();
+    operator.ready().await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+    drop(operator);
+
+    // The original's spelling.
+    let launch = rig.launch().without("VC_CA_FILE").arg("-insecure").arg("-enable-leader-election=false");
+    let mut operator = rig.operator_with(&launch).unwrap();
+    operator.ready().await.unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_datacenters_are_named_and_one_can_be_chosen() {
+    let _place = place().await;
+    let rig = Rig::builder().vcenter(Vcsim::builder().datacenters(2)).start().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    let operator = rig.operator_with(&rig.launch()).unwrap();
+    let status = rig.reason("default", "web", "VCenterPlacementUnclear").await.unwrap();
+    let message = status["lastMessage"].as_str().unwrap();
+    assert!(
+        message.contains("DC0") && message.contains("DC1") && message.contains("VC_DATACENTER"),
+        "{message}"
+    );
+    drop(operator);
+    let mut operator = rig.operator_with(&rig.launch().env("VC_DATACENTER", "DC0")).unwrap();
+    operator.ready().await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_root_folder_is_made_or_asked_for() {
+    let _place = place().await;
+    let rig = Rig::builder().vcenter(Vcsim::builder().root_folder(false)).start().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+
+    let rig = Rig::builder()
+        .vcenter(Vcsim::builder().root_folder(false).read_only_user(true))
+        .start()
+        .await
+        .unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    let _operator = rig.operator_with(&rig.launch()).unwrap();
+    let status = rig.reason("default", "web", "PermissionDenied").await.unwrap();
+    assert!(status["lastMessage"].as_str().unwrap().contains("vm-operator"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_stops_when_asked_and_logs_out() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let mut operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 1, "photon").await.unwrap();
+    rig.settled("default", "web", 1).await.unwrap();
+    let status = operator.process.terminate(Duration::from_secs(10)).await.unwrap();
+    assert!(status.success(), "{status}: {}", operator.process.log());
+    eventually("the session is gone", Duration::from_secs(5), async || {
+        Ok((rig.vcenter.sessions().await?.now == 0).then_some(()))
+    })
+    .await
+    .unwrap();
+}

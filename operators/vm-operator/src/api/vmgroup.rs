@@ -1,0 +1,104 @@
+//! `VmGroup`: n virtual machines cloned from one template.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a group of virtual machines should look like.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "vm.codeconnect.vmworld.com",
+    version = "v1alpha1",
+    kind = "VmGroup",
+    plural = "vmgroups",
+    singular = "vmgroup",
+    shortname = "vg",
+    namespaced,
+    status = "VmGroupStatus",
+    derive = "PartialEq",
+    doc = "VmGroup keeps a number of equal virtual machines, cloned from a vCenter template, in existence and powered on.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Current","type":"integer","jsonPath":".status.currentReplicas"}"#,
+    printcolumn = r#"{"name":"Desired","type":"integer","jsonPath":".spec.replicas"}"#,
+    printcolumn = r#"{"name":"CPU","type":"integer","jsonPath":".spec.cpu"}"#,
+    printcolumn = r#"{"name":"Memory","type":"integer","jsonPath":".spec.memory"}"#,
+    printcolumn = r#"{"name":"Template","type":"string","jsonPath":".spec.template"}"#,
+    printcolumn = r#"{"name":"Last_Message","type":"string","jsonPath":".status.lastMessage"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VmGroupSpec {
+    /// Virtual CPUs of each virtual machine, in cores: 1 to 4.
+    #[schemars(range(min = 1, max = 4))]
+    pub cpu: i32,
+    /// Memory of each virtual machine, in GB (1024 MB): 1 to 8.
+    #[schemars(range(min = 1, max = 8))]
+    pub memory: i32,
+    /// How many virtual machines there should be. 0 keeps the group and its folder, but no machine.
+    #[schemars(range(min = 0))]
+    pub replicas: i32,
+    /// Name of the template, unique in the datacenter, or its inventory path, such as
+    /// `/DC0/vm/templates/photon-5`.
+    pub template: String,
+}
+
+impl VmGroupSpec {
+    /// The revision a machine made from this spec has: see [`VmInstanceSpec::revision`].
+    ///
+    /// [`VmInstanceSpec::revision`]: super::VmInstanceSpec::revision
+    #[must_use]
+    pub fn revision(&self) -> String {
+        super::vminstance::revision(self.cpu, self.memory, &self.template)
+    }
+}
+
+/// What is known of the group.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VmGroupStatus {
+    /// RUNNING: as asked. PENDING: under way, or waiting for the vCenter. ERROR: needs help; the
+    /// Ready condition says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Virtual machines that exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_replicas: Option<i32>,
+    /// Virtual machines asked for by the spec that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_replicas: Option<i32>,
+    /// The Ready condition's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_message: Option<String>,
+    /// The spec's generation that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Virtual machines that exist; what the scale subresource reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Virtual machines known to exist and to be powered on. While the vCenter cannot be asked, none
+    /// is known to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+    /// Label selector of the group's VmInstances, in the form the scale subresource wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Ready, Progressing and ConfigSynced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Values of [`VmGroupStatus::phase`].
+pub mod phase {
+    /// The group is as asked.
+    pub const RUNNING: &str = "RUNNING";
+    /// Work is under way, or waits for the vCenter.
+    pub const PENDING: &str = "PENDING";
+    /// Somebody must act.
+    pub const ERROR: &str = "ERROR";
+}

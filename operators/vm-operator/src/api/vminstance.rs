@@ -1,0 +1,130 @@
+//! `VmInstance`: one slot of a group, and the durable intent to have its virtual machine.
+//!
+//! The operator makes it before it asks the vCenter for anything, so that a crash at any moment leaves
+//! a record of what may exist there. Users read it; deleting one replaces its virtual machine.
+
+use data_encoding::BASE32HEX_NOPAD;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// One virtual machine of a VmGroup. Made by vm-operator; not meant to be written by hand.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "vm.codeconnect.vmworld.com",
+    version = "v1alpha1",
+    kind = "VmInstance",
+    plural = "vminstances",
+    singular = "vminstance",
+    shortname = "vgi",
+    namespaced,
+    status = "VmInstanceStatus",
+    derive = "PartialEq",
+    doc = "VmInstance is one virtual machine of a VmGroup. vm-operator makes and removes it; delete one to have its virtual machine replaced.",
+    printcolumn = r#"{"name":"Slot","type":"integer","jsonPath":".spec.slot"}"#,
+    printcolumn = r#"{"name":"VM","type":"string","jsonPath":".status.vmRef"}"#,
+    printcolumn = r#"{"name":"Power","type":"string","jsonPath":".status.power"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Task","type":"string","jsonPath":".status.task.ref","priority":1}"#,
+    printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].message","priority":1}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VmInstanceSpec {
+    /// Name of the VmGroup it belongs to.
+    pub group: String,
+    /// Its place in the group, from 0.
+    #[schemars(range(min = 0))]
+    pub slot: i32,
+    /// Name of the virtual machine inside the group's folder.
+    pub vm_name: String,
+    /// The virtual machine's instanceUuid, settled before the machine is asked for.
+    pub instance_uuid: String,
+    /// Virtual CPUs, in cores.
+    pub cpu: i32,
+    /// Memory, in GB (1024 MB).
+    pub memory: i32,
+    /// The template it is cloned from: a name or an inventory path.
+    pub template: String,
+}
+
+impl VmInstanceSpec {
+    /// Short hash over all that a virtual machine is made from. Equal revisions, equal machines.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        revision(self.cpu, self.memory, &self.template)
+    }
+}
+
+/// Short hash over all that a virtual machine is made from (13 characters of `0-9a-v`).
+#[must_use]
+pub fn revision(cpu: i32, memory: i32, template: &str) -> String {
+    let digest = Sha256::digest(format!("cpu={cpu};memory={memory};template={template}"));
+    BASE32HEX_NOPAD.encode(&digest[..8]).to_ascii_lowercase()
+}
+
+/// What is known of the virtual machine.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VmInstanceStatus {
+    /// The vCenter's reference to the machine, such as `vm-42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_ref: Option<String>,
+    /// The last power state the vCenter reported: `poweredOn`, `poweredOff` or `suspended`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<String>,
+    /// The revision the machine was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The last task asked of the vCenter, until its outcome is dealt with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskStatus>,
+    /// The spec's generation that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A vCenter task that was asked for.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// The vCenter's reference to the task, such as `task-117`.
+    pub r#ref: String,
+    /// What it does.
+    pub kind: TaskKind,
+    /// When it was asked for, by the operator's clock.
+    pub submitted_at: Time,
+}
+
+/// What a task does to the virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum TaskKind {
+    /// CloneVM_Task.
+    Clone,
+    /// PowerOnVM_Task.
+    PowerOn,
+    /// PowerOffVM_Task.
+    PowerOff,
+    /// Destroy_Task.
+    Destroy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::revision;
+
+    #[test]
+    fn revision_is_stable_and_tells_specs_apart() {
+        assert_eq!(revision(2, 1, "t"), revision(2, 1, "t"));
+        assert_eq!(revision(2, 1, "t").len(), 13);
+        assert_ne!(revision(2, 1, "t"), revision(1, 2, "t"));
+        assert_ne!(revision(2, 1, "t"), revision(2, 1, "u"));
+    }
+}

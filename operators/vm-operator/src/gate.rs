@@ -1,0 +1,137 @@
+//! The clone gate: how many clones may run at once, and whose turn it is.
+//!
+//! A vCenter queues what it cannot run, first come, first served, so without a gate a group of one
+//! waits behind a group of two hundred. Pure: no clock, no I/O, no lock of its own.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
+
+/// Grants `limit` places to members of groups; a free place goes to the group that holds the fewest.
+#[derive(Debug)]
+pub struct Gate<G, M> {
+    limit: usize,
+    held: HashMap<M, G>,
+    waiting: BTreeMap<G, VecDeque<M>>,
+}
+
+impl<G: Clone + Ord + Hash, M: Clone + Eq + Hash> Gate<G, M> {
+    /// A gate with `limit` places; 0 counts as 1.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), held: HashMap::new(), waiting: BTreeMap::new() }
+    }
+
+    /// Asks for a place for `member`. True: it has one, and keeps it until [`Gate::leave`]. False: it
+    /// stands in line and will be named by a later [`Gate::leave`].
+    pub fn enter(&mut self, group: &G, member: &M) -> bool {
+        if self.held.contains_key(member) {
+            return true;
+        }
+        if self.waiting.is_empty() && self.held.len() < self.limit {
+            self.held.insert(member.clone(), group.clone());
+            return true;
+        }
+        let line = self.waiting.entry(group.clone()).or_default();
+        if !line.contains(member) {
+            line.push_back(member.clone());
+        }
+        false
+    }
+
+    /// Gives up `member`'s place, or its place in the line. Returns who may go next: each already holds a place.
+    #[must_use = "those named hold a place and must be woken"]
+    pub fn leave(&mut self, member: &M) -> Vec<M> {
+        if self.held.remove(member).is_none() {
+            self.waiting.retain(|_, line| {
+                line.retain(|m| m != member);
+                !line.is_empty()
+            });
+        }
+        let mut next = Vec::new();
+        while self.held.len() < self.limit {
+            let Some(group) = self.neediest() else { break };
+            let Some(line) = self.waiting.get_mut(&group) else { break };
+            if let Some(member) = line.pop_front() {
+                self.held.insert(member.clone(), group.clone());
+                next.push(member);
+            }
+            if line.is_empty() {
+                self.waiting.remove(&group);
+            }
+        }
+        next
+    }
+
+    /// Places in use.
+    #[cfg(test)]
+    fn in_use(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The waiting group that holds the fewest places; the first by order where several do.
+    fn neediest(&self) -> Option<G> {
+        let mut holds: HashMap<&G, usize> = HashMap::new();
+        for group in self.held.values() {
+            *holds.entry(group).or_default() += 1;
+        }
+        self.waiting.keys().min_by_key(|g| holds.get(g).copied().unwrap_or(0)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gate;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_small_group_does_not_wait_behind_a_large_one() {
+        let mut gate = Gate::new(2);
+        assert!(gate.enter(&"large", &1) && gate.enter(&"large", &2));
+        for member in 3..100 {
+            assert!(!gate.enter(&"large", &member));
+        }
+        assert!(!gate.enter(&"small", &200));
+        assert_eq!(gate.leave(&1), [200]);
+        assert_eq!(gate.leave(&200), [3]);
+    }
+
+    #[test]
+    fn leaving_the_line_frees_nobodys_place() {
+        let mut gate = Gate::new(1);
+        assert!(gate.enter(&"g", &1));
+        assert!(!gate.enter(&"g", &2) && !gate.enter(&"g", &3));
+        assert!(gate.leave(&2).is_empty());
+        assert_eq!(gate.leave(&1), [3]);
+        assert!(gate.enter(&"g", &3), "who was named holds its place");
+    }
+
+    proptest! {
+        #[test]
+        fn never_over_the_limit_and_nobody_is_forgotten(
+            limit in 1usize..5,
+            asks in prop::collection::vec((0u8..4, 0u16..40), 1..120),
+        ) {
+            let mut gate = Gate::new(limit);
+            let mut running = Vec::new();
+            let mut asked = std::collections::BTreeSet::new();
+            let mut served = std::collections::BTreeSet::new();
+            for (group, member) in asks {
+                // A member belongs to one group.
+                let member = (group, member);
+                if !asked.insert(member) { continue }
+                if gate.enter(&group, &member) { running.push(member); }
+                prop_assert!(gate.in_use() <= limit);
+                if running.len() == limit {
+                    let done = running.remove(0);
+                    served.insert(done);
+                    running.extend(gate.leave(&done));
+                }
+            }
+            while let Some(done) = running.pop() {
+                served.insert(done);
+                running.extend(gate.leave(&done));
+            }
+            prop_assert_eq!(served, asked);
+        }
+    }
+}

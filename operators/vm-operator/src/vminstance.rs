@@ -1,0 +1,207 @@
+//! The VmInstance controller: one virtual machine, from intent to machine to nothing.
+//!
+//! Woken by its VmInstance, by the vCenter's news of its machine or task, and by the clone gate. Owns the
+//! machine that bears its marker, and never touches another.
+
+mod apply;
+mod observe;
+mod plan;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use operator_kit::driver::{Cleanup, Next, Reconciler};
+use operator_kit::error::ReconcileError;
+
+use crate::api::names::Marker;
+use crate::api::{FINALIZER, TaskKind, VmInstance, reason};
+use crate::context::Context;
+use crate::error::Error;
+use crate::ledger::Doubt;
+use crate::written::Written;
+
+pub use observe::{machines, owner};
+use plan::{Observed, Outcome, Step, plan};
+use status::Verdict;
+
+/// How often a settled instance is looked at although nothing happened.
+const AUDIT: Duration = Duration::from_mins(20);
+/// How long to wait where the vCenter contradicts its own inventory.
+const CONTRADICTION: Duration = Duration::from_secs(10);
+/// How often one pass may look again. Each look after the first follows a refresh that changed what is seen.
+const LOOKS: usize = 6;
+
+/// The controller.
+pub struct VmInstances {
+    ctx: Arc<Context>,
+    written: Written<VmInstance>,
+}
+
+/// The instance a pass is about.
+pub struct Subject<'a> {
+    /// The object.
+    pub instance: &'a VmInstance,
+    /// Its UID.
+    pub uid: &'a str,
+    /// What its machine bears.
+    pub marker: &'a Marker,
+}
+
+impl VmInstances {
+    /// A controller over `ctx`.
+    #[must_use]
+    pub fn new(ctx: Arc<Context>) -> Self {
+        Self { ctx, written: Written::default() }
+    }
+
+    /// One pass: observe, plan and apply until a step is reached that ends the pass; then status.
+    async fn pass(&self, instance: &VmInstance, deleting: bool) -> Result<(Step, Next), Error> {
+        let uid = instance.uid().ok_or(Error::Incomplete("uid"))?;
+        let marker = self.ctx.marker(instance)?;
+        let subject = Subject { instance, uid: &uid, marker: &marker };
+
+        let mut seen = Observed::default();
+        let result = self.walk(&subject, deleting, &mut seen).await;
+        let verdict = match &result {
+            Ok((Step::Blind, _)) => match self.ctx.blind() {
+                Some((reason, message)) => {
+                    Verdict { ready: operator_kit::conditions::Status::Unknown, reason, message }
+                }
+                // Just lost, or just started: the last word stands a little longer.
+                None => return result,
+            },
+            Ok((step, _)) => Verdict::of(step, &instance.spec),
+            Err(error) => Verdict::not_ready(error.reason(), error.to_string()),
+        };
+        if !matches!(result, Ok((Step::Gone, _))) {
+            self.write_status(&subject, &seen, &verdict).await?;
+        }
+        result
+    }
+
+    async fn walk(
+        &self,
+        subject: &Subject<'_>,
+        deleting: bool,
+        seen: &mut Observed,
+    ) -> Result<(Step, Next), Error> {
+        let ctx = &self.ctx;
+        let mut contradicted = None;
+        for _ in 0..LOOKS {
+            *seen = self.observe(subject);
+            let step = plan(deleting, seen);
+            if !matches!(seen.task, Some((TaskKind::Clone, Outcome::Running)))
+                && !matches!(step, Step::Clone(_))
+            {
+                ctx.leave_gate(subject);
+            }
+            match &step {
+                Step::Blind => return Ok((step, Next::After(ctx.settings.grace))),
+                Step::Refresh => {
+                    contradicted = match seen.task {
+                        Some((kind, Outcome::Failed(_))) => Some(kind),
+                        _ => contradicted,
+                    };
+                    ctx.vcenter.fresh().await?;
+                    ctx.ledger.settle_task(subject.uid);
+                    ctx.ledger.machine_moved(subject.uid, None);
+                    if seen.reply_lost {
+                        ctx.ledger.set_doubt(subject.uid, Doubt::Unexamined);
+                    }
+                    continue;
+                }
+                Step::LookFor(moref) => {
+                    match ctx.vcenter.vm(moref).await? {
+                        Some(vm) => ctx.ledger.machine_moved(subject.uid, Some((vm.moref.clone(), vm.power))),
+                        None => ctx.ledger.machine_gone(subject.uid, moref.clone()),
+                    }
+                    continue;
+                }
+                Step::Failed(fault) => {
+                    ctx.ledger.settle_task(subject.uid);
+                    return Err(Error::VCenter(fault.clone()));
+                }
+                Step::PowerOn(_) if contradicted == Some(TaskKind::PowerOn) => {
+                    return Ok((step, Next::After(CONTRADICTION)));
+                }
+                Step::PowerOff(_) if contradicted == Some(TaskKind::PowerOff) => {
+                    return Ok((step, Next::After(CONTRADICTION)));
+                }
+                Step::Clone(folder) => apply::clone_vm(ctx, subject, folder).await?,
+                Step::PowerOn(vm) => apply::power_on(ctx, subject, vm).await?,
+                Step::PowerOff(vm) => apply::power_off(ctx, subject, vm).await?,
+                Step::Destroy(vm) => apply::destroy(ctx, subject, vm).await?,
+                Step::Conflict(_) | Step::Duplicates(_) | Step::Moved(_) => {
+                    let Verdict { reason, message, .. } = Verdict::of(&step, &subject.instance.spec);
+                    return Err(Error::NeedsHelp { reason, message });
+                }
+                Step::Settled => ctx.ledger.settle_task(subject.uid),
+                Step::Await(_) | Step::AwaitEarlierClone | Step::AwaitFolder | Step::Gone => {}
+            }
+            return Ok((step, Next::After(AUDIT)));
+        }
+        Err(Error::Wait {
+            reason: reason::BUSY,
+            message: "the vCenter's inventory keeps changing".into(),
+            after: Some(CONTRADICTION),
+        })
+    }
+
+    fn observe(&self, subject: &Subject<'_>) -> Observed {
+        let ctx = &self.ctx;
+        let status = self.written.latest(subject.instance);
+        ctx.vcenter.read(|inventory| {
+            observe::observe(
+                inventory,
+                subject.instance,
+                subject.marker,
+                status.as_ref(),
+                &ctx.ledger,
+                |task| ctx.is_claimed(task),
+            )
+        })
+    }
+
+    async fn write_status(
+        &self,
+        subject: &Subject<'_>,
+        seen: &Observed,
+        verdict: &Verdict,
+    ) -> Result<(), Error> {
+        let Subject { instance, uid, .. } = subject;
+        let old = self.written.latest(instance);
+        let task = self.ctx.ledger.entry(uid, instance).task;
+        let generation = instance.metadata.generation.unwrap_or_default();
+        let status = status::status(old.as_ref(), generation, seen, task, verdict, Timestamp::now());
+        self.written.write(&self.ctx.kit, instance, status, Self::NAME).await?;
+        Ok(())
+    }
+}
+
+impl Reconciler for VmInstances {
+    type Object = VmInstance;
+    type Error = Error;
+    const NAME: &'static str = "vminstance";
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    async fn reconcile(&self, instance: Arc<VmInstance>) -> Result<Next, Error> {
+        self.pass(&instance, false).await.map(|(_, next)| next)
+    }
+
+    async fn cleanup(&self, instance: Arc<VmInstance>) -> Result<Cleanup, Error> {
+        match self.pass(&instance, true).await? {
+            (Step::Gone, _) => {
+                if let Some(uid) = instance.uid() {
+                    self.ctx.ledger.close(&uid);
+                    self.written.forget(&uid);
+                }
+                tracing::info!(vm = instance.spec.vm_name, "nothing of the virtual machine is left");
+                Ok(Cleanup::Done)
+            }
+            (_, next) => Ok(Cleanup::Later(next)),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The statuses this process wrote last. The watch cache lags behind them, and a status compared with an
+//! old one may be skipped although it differs from the newest.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::core::object::HasStatus;
+use kube::{Api, Resource, ResourceExt};
+use operator_kit::Kit;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The last written status of each object, until the cache has caught up with it.
+pub struct Written<K: HasStatus>(Mutex<HashMap<String, (String, K::Status)>>);
+
+impl<K: HasStatus> Default for Written<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K> Written<K>
+where
+    K: HasStatus + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned,
+    K::Status: Clone + PartialEq + Serialize,
+{
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (String, K::Status)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest status known of `object`.
+    pub fn latest(&self, object: &K) -> Option<K::Status> {
+        let uid = object.uid().unwrap_or_default();
+        let mut written = self.lock();
+        if written
+            .get(&uid)
+            .is_some_and(|(version, _)| Some(version) == object.meta().resource_version.as_ref())
+        {
+            written.remove(&uid);
+        }
+        written.get(&uid).map(|(_, status)| status.clone()).or_else(|| object.status().cloned())
+    }
+
+    /// Writes `status` unless it is what stands there already.
+    pub async fn write(
+        &self,
+        kit: &Kit,
+        object: &K,
+        status: K::Status,
+        controller: &str,
+    ) -> Result<bool, kube::Error> {
+        if self.latest(object).as_ref() == Some(&status) {
+            return Ok(false);
+        }
+        let api = Api::<K>::namespaced(kit.client(), &object.namespace().unwrap_or_default());
+        let manager = kit.field_manager(controller);
+        let now = operator_kit::apply::patch_status(&api, &manager, object, &status).await?;
+        if let (Some(uid), Some(version)) = (now.uid(), now.resource_version()) {
+            self.lock().insert(uid, (version, status));
+        }
+        Ok(true)
+    }
+
+    /// The object is no more.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+}
