@@ -32,16 +32,20 @@ pub async fn infer(agent: &str) -> Result<Client, Error> {
 }
 
 /// A client for `config`, with the kit's timeouts and retries in place of kube's.
-pub fn build(mut config: Config, agent: &str) -> Result<Client, Error> {
+pub fn build(config: Config, agent: &str) -> Result<Client, Error> {
+    layered(config, agent, HEADER_TIMEOUT)
+}
+
+fn layered(mut config: Config, agent: &str, header_timeout: Duration) -> Result<Client, Error> {
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
     if let Ok(agent) = HeaderValue::from_str(agent) {
         config.headers.push((header::USER_AGENT, agent));
     }
-    let in_time = MapFutureLayer::new(|response| async {
-        match tokio::time::timeout(HEADER_TIMEOUT, response).await {
+    let in_time = MapFutureLayer::new(move |response| async move {
+        match tokio::time::timeout(header_timeout, response).await {
             Ok(result) => result,
-            Err(elapsed) => Err(BoxError::from(elapsed)),
+            Err(_) => Err(BoxError::from(format!("no answer within {} s", header_timeout.as_secs_f32()))),
         }
     });
     let client = ClientBuilder::try_from(config)?
@@ -104,6 +108,13 @@ fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
 
     fn response(status: u16, retry_after: Option<&str>) -> Response<()> {
@@ -135,5 +146,60 @@ mod tests {
         assert_eq!(fresh.pause(&response(429, Some("60"))), None, "too long to hold up the caller");
         assert_eq!(fresh.pause(&response(500, None)), None);
         assert_eq!(Repeat { done: RETRIES }.pause(&response(503, None)), None);
+    }
+
+    const BRIEF: Duration = Duration::from_millis(200);
+
+    /// A server that gives one answer after another, in pieces with pauses between, and then hangs; and the
+    /// requests it got.
+    async fn server(answers: Vec<Vec<&'static str>>) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let requests = Arc::new(Mutex::new(vec![]));
+        let got = Arc::clone(&requests);
+        let mut answers = answers.into_iter();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).await.unwrap();
+                got.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).into_owned());
+                match answers.next() {
+                    Some(pieces) => {
+                        for (n, piece) in pieces.into_iter().enumerate() {
+                            // Long enough to show which timeout counts.
+                            tokio::time::sleep(if n == 0 { Duration::ZERO } else { 2 * BRIEF }).await;
+                            stream.write_all(piece.as_bytes()).await.unwrap();
+                        }
+                    }
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        (layered(Config::new(url), "op/1", BRIEF).unwrap(), requests)
+    }
+
+    fn request(method: Method) -> Request<Vec<u8>> {
+        Request::builder().method(method).uri("/x").body(vec![]).unwrap()
+    }
+
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    const FINE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_silent_server_is_given_up_and_a_slow_body_is_not() {
+        let (client, requests) = server(vec![vec![FINE, "fi", "ne"]]).await;
+        assert_eq!(client.request_text(request(Method::GET)).await.unwrap(), "fine");
+        let error = client.request_text(request(Method::GET)).await.unwrap_err();
+        assert!(error.to_string().contains("no answer within 0.2 s"), "{error}");
+        assert!(requests.lock().unwrap()[0].to_lowercase().contains("user-agent: op/1"));
+    }
+
+    #[tokio::test]
+    async fn a_read_is_repeated_and_a_create_is_not() {
+        let (client, requests) = server(vec![vec![BUSY], vec![FINE, "fine"], vec![BUSY]]).await;
+        assert_eq!(client.request_text(request(Method::GET)).await.unwrap(), "fine");
+        assert_eq!(requests.lock().unwrap().len(), 2);
+        client.request_text(request(Method::POST)).await.unwrap_err();
+        assert_eq!(requests.lock().unwrap().len(), 3);
     }
 }

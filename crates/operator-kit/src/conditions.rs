@@ -3,10 +3,8 @@
 //! Owns the rules (times move only with the status, sorted with `Ready` first, messages bounded); never talks to the
 //! API server.
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// The condition every kind has: `kubectl wait --for=condition=Ready`.
 pub const READY: &str = "Ready";

@@ -59,6 +59,12 @@ impl<K> Guarded<K> {
     }
 }
 
+impl<K> From<K> for Guarded<K> {
+    fn from(object: K) -> Self {
+        Self(Ok(Arc::new(object)))
+    }
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
@@ -70,11 +76,11 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             }
         }
         if let Ok(object) = K::deserialize(&value) {
-            return Ok(Self(Ok(Arc::new(object))));
+            return Ok(object.into());
         }
         // Once more for the name of the field, which would cost every object that parses.
         let error = match serde_path_to_error::deserialize::<_, K>(&value) {
-            Ok(object) => return Ok(Self(Ok(Arc::new(object)))),
+            Ok(object) => return Ok(object.into()),
             Err(error) => error.to_string(),
         };
         let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
