@@ -15,7 +15,7 @@
 //!                                                └─ Error ─ Disposition ─ backoff ─▶ requeue, event
 //! ```
 //!
-//! Next step: an operator's `src/lib.rs` builds a [`Watch`](watch::Watch) per kind and hands its controllers to
+//! Next step: an operator's `src/lib.rs` builds a [`Watch`] per kind and hands its controllers to
 //! [`driver::run`].
 
 pub mod apply;
