@@ -1,7 +1,7 @@
 //! The checks of `cargo xtask test`, in the order in which they run: quick answers first, tests last.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -138,9 +138,7 @@ fn book() -> Result<Outcome> {
 
 /// Runs the tests, their output shown and kept.
 fn test() -> Result<Outcome> {
-    let directory = binaries()?.join("xtask");
-    fs::create_dir_all(&directory)?;
-    let path = directory.join("test.log");
+    let path = binaries()?.with_file_name("test.log");
     let mut log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     // One pipe for both, so that the log keeps their order.
     let (mut output, input) = std::io::pipe()?;
