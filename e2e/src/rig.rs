@@ -26,6 +26,7 @@ pub struct Rig {
     pub vcenter: Vcsim,
     workdir: Workdir,
     kubeconfig: PathBuf,
+    installed: String,
 }
 
 /// How a rig differs from the default.
@@ -57,12 +58,12 @@ impl RigBuilder {
             tokio::try_join!(ControlPlane::builder().audit(self.audit).start(), vcenter.start())?;
         let base = project_root()?.join("deploy/vm-operator/base");
         let base = base.to_str().context("the project's path is not UTF-8")?;
-        control_plane.kubectl(&["apply", "--server-side", "-k", base]).await?;
+        let installed = control_plane.kubectl(&["apply", "--server-side", "-k", base]).await?;
         control_plane
             .kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"])
             .await?;
         let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, ACCOUNT).await?;
-        Ok(Rig { control_plane, vcenter, workdir: Workdir::new("vm-operator")?, kubeconfig })
+        Ok(Rig { control_plane, vcenter, workdir: Workdir::new("vm-operator")?, kubeconfig, installed })
     }
 }
 
@@ -76,6 +77,12 @@ impl Rig {
     #[must_use]
     pub fn builder() -> RigBuilder {
         RigBuilder::default()
+    }
+
+    /// What `kubectl apply` said when vm-operator was installed.
+    #[must_use]
+    pub fn installed(&self) -> &str {
+        &self.installed
     }
 
     /// How the operator is started: the environment of the Secret `vc-creds`, the simulator's CA trusted.

@@ -1,5 +1,6 @@
 //! The commands that build something and run it: demo, bench, docs.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +19,7 @@ pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
     let binaries = binaries()?;
     let mut demo = Command::new(binaries.join("demo"));
     demo.args(arguments).env("VM_OPERATOR_BIN", binaries.join("vm-operator")).current_dir(project_root()?);
-    succeed(&mut demo)
+    become_it(&mut demo)
 }
 
 /// Measures an operator in its release build.
@@ -40,7 +41,13 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
     let operator = binaries.parent().context("no target directory")?.join("release/vm-operator");
     let mut bench = Command::new(binaries.join("bench"));
     bench.arg(what).args(rest).env("VM_OPERATOR_BIN", operator).current_dir(project_root()?);
-    succeed(&mut bench)
+    become_it(&mut bench)
+}
+
+/// Goes on as the program: Ctrl-C reaches it alone, and the shell waits until it has cleaned up.
+fn become_it(program: &mut Command) -> Result<()> {
+    let error = program.exec();
+    Err(error).with_context(|| format!("cannot run {}", program.get_program().to_string_lossy()))
 }
 
 /// Builds the documentation for reading.
