@@ -76,8 +76,8 @@ async fn a_renamed_machine_is_still_ours() {
     rig.apply("default", "web", 2, "photon").await.unwrap();
     rig.settled("default", "web", 2).await.unwrap();
     let folder = "/DC0/vm/vm-operator/default.web";
-    rig.vcenter.rename_vm(&format!("{folder}/web-0"), "a/b %2f ü").await.unwrap();
-    rig.vcenter.power_off(&format!("{folder}/a%2fb %252f ü")).await.unwrap();
+    rig.vcenter.rename_vm(&format!("{folder}/web-0"), "a/b % ü\\").await.unwrap();
+    rig.vcenter.power_off(&format!("{folder}/a%2fb %25 ü%5c")).await.unwrap();
     eventually("it is on again", Duration::from_secs(30), async || {
         Ok(rig.machines().await?.values().all(|on| *on).then_some(()))
     })

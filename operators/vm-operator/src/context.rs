@@ -12,7 +12,7 @@ use operator_kit::{Guarded, Kit};
 
 use crate::api::names::Marker;
 use crate::api::{VmGroup, VmInstance, reason};
-use crate::error::{Error, vcenter_reason};
+use crate::error::{Error, advice, vcenter_reason};
 use crate::gate::Gate;
 use crate::ledger::Ledger;
 use crate::vminstance::Subject;
@@ -64,7 +64,7 @@ impl Context {
             return None;
         }
         Some(match &*self.vcenter.link().borrow() {
-            Link::Down(error) => (vcenter_reason(error), error.to_string()),
+            Link::Down(error) => (vcenter_reason(error), format!("{error}: {}", advice(error))),
             Link::Connecting | Link::Up => (
                 reason::VCENTER_UNREACHABLE,
                 "still connecting to the vCenter and reading its inventory".into(),

@@ -102,3 +102,19 @@ pub fn vcenter_reason(error: &vsphere::Error) -> &'static str {
         _ => reason::VCENTER_FAULT,
     }
 }
+
+/// What an administrator of this operator can do about a vCenter that is out of sight.
+#[must_use]
+pub fn advice(error: &vsphere::Error) -> &'static str {
+    match error.kind() {
+        Kind::Unreachable | Kind::Timeout | Kind::Unavailable | Kind::Protocol => {
+            "check VC_HOST, the network and the vCenter; it is tried again"
+        }
+        Kind::Tls => "set VC_CA_FILE or VC_THUMBPRINT; for a lab, --insecure",
+        Kind::InvalidLogin | Kind::NotAuthenticated => {
+            "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator"
+        }
+        Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
+        _ => error.remedy(),
+    }
+}

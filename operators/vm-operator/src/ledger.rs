@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::runtime::reflector::ObjectRef;
@@ -51,7 +52,12 @@ pub struct Ledger(Mutex<Inner>);
 struct Inner {
     entries: HashMap<String, Entry>,
     tasks: HashMap<MoRef, String>,
+    /// Instances that were seen through to their end, as long as the cache may still show them.
+    closed: HashMap<String, Instant>,
 }
+
+/// The watch cache is never further behind than this.
+const CACHE_LAG: Duration = Duration::from_mins(5);
 
 impl Ledger {
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -151,11 +157,19 @@ impl Ledger {
         self.change(uid, |e| e.moved = machine);
     }
 
-    /// The instance is no more.
+    /// Nothing of the instance is left in the vCenter.
     pub fn close(&self, uid: &str) {
         let mut inner = self.lock();
-        inner.entries.remove(uid);
-        inner.tasks.retain(|_, owner| owner != uid);
+        if let Some(task) = inner.entries.remove(uid).and_then(|e| e.task) {
+            inner.tasks.remove(&task_ref(&task.r#ref));
+        }
+        inner.closed.retain(|_, since| since.elapsed() < CACHE_LAG);
+        inner.closed.insert(uid.to_owned(), Instant::now());
+    }
+
+    /// Whether the instance was closed, and is only looked at once more because the cache lags behind.
+    pub fn is_closed(&self, uid: &str) -> bool {
+        self.lock().closed.contains_key(uid)
     }
 
     /// Whose task this is.

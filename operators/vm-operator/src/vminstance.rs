@@ -192,6 +192,9 @@ impl Reconciler for VmInstances {
     }
 
     async fn cleanup(&self, instance: Arc<VmInstance>) -> Result<Cleanup, Error> {
+        if instance.uid().is_some_and(|uid| self.ctx.ledger.is_closed(&uid)) {
+            return Ok(Cleanup::Done);
+        }
         match self.pass(&instance, true).await? {
             (Step::Gone, _) => {
                 if let Some(uid) = instance.uid() {

@@ -192,7 +192,8 @@ impl VCenter {
         self.shared.link.subscribe()
     }
 
-    /// Looks at the inventory. Updates wait meanwhile, so keep it short.
+    /// Looks at the inventory. Updates wait meanwhile, so keep it short, and do not look again from within:
+    /// with an update waiting in between that would wait for ever.
     pub fn read<R>(&self, f: impl FnOnce(&Inventory) -> R) -> R {
         self.shared.read(f)
     }

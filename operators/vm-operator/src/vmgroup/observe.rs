@@ -16,6 +16,7 @@ pub fn observe(ctx: &Context, group: &VmGroup, expected: &Expected) -> Observed 
     let uid = group.uid().unwrap_or_default();
     let folder = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
     let instances = ctx.instances_of(&uid);
+    let blind = ctx.blind();
     ctx.vcenter.read(|inventory| {
         let synced = inventory.is_synced();
         let member = |instance: &VmInstance| {
@@ -40,7 +41,12 @@ pub fn observe(ctx: &Context, group: &VmGroup, expected: &Expected) -> Observed 
         let mut members: Vec<Member> = instances.iter().filter_map(|i| member(i)).collect();
         members.extend(expected.not_yet_seen(&instances));
         members.sort_by_key(|m| m.slot);
-        Observed { synced, blind: ctx.blind(), folder: inventory.folder_named(&folder).is_some(), members }
+        Observed {
+            synced,
+            blind: if synced { None } else { blind },
+            folder: inventory.folder_named(&folder).is_some(),
+            members,
+        }
     })
 }
 
