@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use testbed::{Port, Process, ProcessSpec, eventually};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// How an operator is started.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +69,19 @@ impl OperatorProcess {
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
         let response = reqwest::get(format!("http://127.0.0.1:{}{path}", self.port.number())).await?;
         Ok((response.status().as_u16(), response.text().await?))
+    }
+
+    /// Whether `/readyz` answers 200 now. A bare request, so that asking often takes nothing from what is
+    /// being measured.
+    pub async fn is_ready(&self) -> bool {
+        let ask = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port.number())).await?;
+            stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        ask.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
     }
 
     /// Waits until `/readyz` says so.

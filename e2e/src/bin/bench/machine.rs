@@ -1,0 +1,28 @@
+//! The machine the figures are of.
+
+use std::fs;
+use std::thread::available_parallelism;
+
+/// Other work at the start that spoils times: a hundredth of a core does not, half a core does.
+const BUSY: f64 = 0.5;
+
+/// Says so if the machine has other things to do.
+pub(crate) fn warn_if_busy() {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
+    if let Some(load) = load.filter(|load| *load > BUSY) {
+        eprintln!("bench: the machine is busy (load average {load}): times and CPU will be too high");
+    }
+}
+
+/// Cores, processor and memory.
+pub(crate) fn described() -> String {
+    let cores = available_parallelism().map_or(0, usize::from);
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+    let kib: u64 = kib.and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    format!("{cores} cores ({model}), {} GiB of memory", kib / 1024 / 1024)
+}

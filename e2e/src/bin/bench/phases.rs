@@ -1,0 +1,308 @@
+//! What is done with the operator, and what is read off it.
+
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Launch, OperatorProcess, Rig};
+use testbed::{Vcsim, eventually};
+
+use crate::report::{Calls, Report, megabytes};
+use crate::{machine, memory};
+
+/// Starts of which the median is taken.
+const STARTS: usize = 9;
+/// Bursts of which the median is taken.
+const BURSTS: usize = 3;
+/// Between the last change and reading the memory: allocators and caches have calmed down.
+const CALM: Duration = Duration::from_secs(10);
+/// How long the operator is watched while nothing changes.
+const REST: Duration = Duration::from_secs(30);
+/// For the largest burst.
+const PATIENCE: Duration = Duration::from_mins(5);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Groups of one size.
+#[derive(Clone, Copy)]
+struct Burst {
+    groups: usize,
+    size: usize,
+    clone_time: Duration,
+}
+
+const ONE_LARGE: Burst = Burst { groups: 1, size: 50, clone_time: Duration::ZERO };
+const TWENTY: Burst = Burst { groups: 20, size: 10, clone_time: Duration::from_secs(2) };
+const HUNDRED: Burst = Burst { groups: 100, size: 10, clone_time: Duration::ZERO };
+
+impl Burst {
+    fn machines(self) -> Result<u32> {
+        Ok(u32::try_from(self.groups * self.size)?)
+    }
+}
+
+/// Measures everything.
+pub(crate) async fn run() -> Result<Report> {
+    let mut report = Report::new(machine::described());
+    let binary =
+        env::var_os("VM_OPERATOR_BIN").context("VM_OPERATOR_BIN is not set: cargo xtask bench vm")?;
+    let binary = fs::canonicalize(binary)?;
+    let size = fs::metadata(&binary)?.len();
+    report.figure("binary, stripped", megabytes(size), "MB", Some(20.0), "");
+
+    let templates: Vec<String> = (0..TWENTY.groups).map(template).collect();
+    let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
+    let rig = Rig::builder().vcenter(Vcsim::builder().templates(&templates)).start().await?;
+    let mut bench = Bench { rig, report, binary: binary.to_string_lossy().into_owned() };
+    bench.starts().await?;
+    bench.rest_and_one_large().await?;
+    bench.twenty().await?;
+    bench.hundred().await?;
+    Ok(bench.report)
+}
+
+struct Bench {
+    rig: Rig,
+    report: Report,
+    binary: String,
+}
+
+impl Bench {
+    /// As the Deployment starts it.
+    fn launch(&self) -> Launch {
+        self.rig.launch().without("RUST_LOG").arg("--enable-leader-election").arg("--log-format=json")
+    }
+
+    /// Starts the operator; with it, how long it took to answer 200 at /readyz.
+    async fn start(&self, launch: &Launch) -> Result<(OperatorProcess, Duration)> {
+        let begin = Instant::now();
+        let mut operator = self.rig.operator_with(launch)?;
+        while !operator.is_ready().await {
+            if let Some(status) = operator.process.try_wait() {
+                bail!("the operator has ended: {status}\n{}", operator.process.log());
+            }
+            ensure!(begin.elapsed() < PATIENCE, "the operator does not become ready");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok((operator, begin.elapsed()))
+    }
+
+    /// Without leader election, so that ready means: session, inventory and watches are there.
+    async fn starts(&mut self) -> Result<()> {
+        let launch = self.rig.launch().without("RUST_LOG").arg("--log-format=json");
+        let mut times = Vec::new();
+        let mut cpu = Vec::new();
+        for n in 0..STARTS {
+            self.rig.vcenter.reset_calls().await?;
+            let (mut operator, time) = self.start(&launch).await?;
+            times.push(time);
+            if n == 0 {
+                self.calls("start", 0).await?;
+            }
+            cpu.push(operator.process.cpu_time()?);
+            operator.process.terminate(GRACE).await?;
+        }
+        let (fastest, median, slowest) = spread(&mut times)?;
+        let remark = format!(
+            "exec to /readyz 200, session and inventory there; median of {STARTS}, {:.0} to {:.0} ms",
+            fastest.as_secs_f64() * 1e3,
+            slowest.as_secs_f64() * 1e3,
+        );
+        self.report.figure("start to ready", median.as_secs_f64(), "s", Some(0.1), remark);
+        let (_, median, _) = spread(&mut cpu)?;
+        self.report.figure("CPU until ready", median.as_secs_f64(), "s", None, "in steps of 10 ms");
+        Ok(())
+    }
+
+    async fn rest_and_one_large(&mut self) -> Result<()> {
+        let launch = self.launch();
+        let (mut operator, _) = self.start(&launch).await?;
+        self.memory(&operator, "at rest", Some(18.0), Some(5.0)).await?;
+        let mut times = Vec::new();
+        let mut removals = Vec::new();
+        let mut cpu = Vec::new();
+        for n in 0..BURSTS {
+            self.rig.vcenter.reset_calls().await?;
+            let before = operator.process.cpu_time()?;
+            times.push(self.make(ONE_LARGE).await?);
+            cpu.push(operator.process.cpu_time()?.saturating_sub(before));
+            if n == 0 {
+                self.calls("make 1 × 50", ONE_LARGE.machines()?).await?;
+            }
+            self.rig.vcenter.reset_calls().await?;
+            removals.push(self.remove(ONE_LARGE.groups).await?);
+            if n == 0 {
+                self.calls("delete 1 × 50", ONE_LARGE.machines()?).await?;
+            }
+        }
+        self.time("1 × 50, instant clones", &mut times, None)?;
+        self.time("delete 1 × 50", &mut removals, None)?;
+        self.time("CPU of 1 × 50", &mut cpu, None)?;
+        operator.process.terminate(GRACE).await?;
+        Ok(())
+    }
+
+    async fn twenty(&mut self) -> Result<()> {
+        let launch = self.launch();
+        let mut times = Vec::new();
+        let mut cpu = Vec::new();
+        for n in 1..=BURSTS {
+            let (mut operator, _) = self.start(&launch).await?;
+            self.rig.vcenter.reset_calls().await?;
+            let before = operator.process.cpu_time()?;
+            times.push(self.make(TWENTY).await?);
+            cpu.push(operator.process.cpu_time()?.saturating_sub(before));
+            if n < BURSTS {
+                self.remove(TWENTY.groups).await?;
+                operator.process.terminate(GRACE).await?;
+                continue;
+            }
+            self.calls("make 20 × 10", TWENTY.machines()?).await?;
+            self.time("20 × 10, clones of 2 s", &mut times, Some(12.0))?;
+            self.time("CPU of 20 × 10", &mut cpu, None)?;
+            self.memory(&operator, "with 200 machines", Some(20.0), Some(6.0)).await?;
+            self.scale_down().await?;
+            operator.process.terminate(GRACE).await?;
+        }
+        Ok(())
+    }
+
+    /// Half of each of the twenty groups.
+    async fn scale_down(&mut self) -> Result<()> {
+        let half = TWENTY.size / 2;
+        self.rig.vcenter.reset_calls().await?;
+        let begin = Instant::now();
+        self.apply(TWENTY.groups, half).await?;
+        self.settled(TWENTY.groups, half).await?;
+        eventually("the surplus is gone", PATIENCE, async || {
+            Ok((self.rig.machines().await?.len() == TWENTY.groups * half).then_some(()))
+        })
+        .await?;
+        self.report.figure("scale 20 × 10 to 20 × 5", begin.elapsed().as_secs_f64(), "s", None, "once");
+        self.calls("scale 20 × 10 to 20 × 5", u32::try_from(TWENTY.groups * half)?).await
+    }
+
+    /// A thousand machines: made, at rest, found by another process, deleted.
+    async fn hundred(&mut self) -> Result<()> {
+        let launch = self.launch();
+        let (mut operator, _) = self.start(&launch).await?;
+        self.remove(TWENTY.groups).await?;
+        let before = operator.process.cpu_time()?;
+        let time = self.make(HUNDRED).await?;
+        let cpu = operator.process.cpu_time()?.saturating_sub(before);
+        self.report.figure("100 × 10, instant clones", time.as_secs_f64(), "s", None, "once");
+        self.report.figure("CPU of 100 × 10", cpu.as_secs_f64(), "s", None, "once");
+        self.memory(&operator, "with 1,000 machines", Some(30.0), None).await?;
+
+        self.rig.vcenter.reset_calls().await?;
+        let before = operator.process.cpu_time()?;
+        tokio::time::sleep(REST).await;
+        let cpu = operator.process.cpu_time()?.saturating_sub(before);
+        let rest = format!("rest, {} s", REST.as_secs());
+        self.calls(&rest, 0).await?;
+        let name = format!("CPU of {} s at rest with 1,000", REST.as_secs());
+        self.report.figure(&name, cpu.as_secs_f64(), "s", None, "in steps of 10 ms");
+        operator.process.terminate(GRACE).await?;
+
+        let (mut operator, time) = self.start(&self.rig.launch().without("RUST_LOG")).await?;
+        self.report.figure("start to ready with 1,000", time.as_secs_f64(), "s", None, "once");
+        self.memory(&operator, "1,000, after a restart", Some(30.0), None).await?;
+        self.rig.vcenter.reset_calls().await?;
+        let before = operator.process.cpu_time()?;
+        let time = self.remove(HUNDRED.groups).await?;
+        let cpu = operator.process.cpu_time()?.saturating_sub(before);
+        self.report.figure("delete 100 × 10", time.as_secs_f64(), "s", None, "once");
+        self.report.figure("CPU of delete 100 × 10", cpu.as_secs_f64(), "s", None, "once");
+        self.calls("delete 100 × 10", HUNDRED.machines()?).await?;
+        operator.process.terminate(GRACE).await?;
+        Ok(())
+    }
+
+    /// From the first apply until all groups are ready.
+    async fn make(&self, burst: Burst) -> Result<Duration> {
+        self.rig.vcenter.set_clone_time(burst.clone_time).await?;
+        let begin = Instant::now();
+        self.apply(burst.groups, burst.size).await?;
+        self.settled(burst.groups, burst.size).await?;
+        let time = begin.elapsed();
+        let machines = self.rig.machines().await?;
+        ensure!(machines.len() == burst.groups * burst.size && machines.values().all(|on| *on));
+        Ok(time)
+    }
+
+    /// From the first delete until all groups are gone.
+    async fn remove(&self, groups: usize) -> Result<Duration> {
+        let begin = Instant::now();
+        for n in 0..groups {
+            self.rig.delete("default", &group(n)).await?;
+        }
+        for n in 0..groups {
+            self.rig.gone("default", &group(n)).await?;
+        }
+        let time = begin.elapsed();
+        let machines = self.rig.machines().await?;
+        ensure!(machines.is_empty(), "left: {machines:?}");
+        Ok(time)
+    }
+
+    async fn apply(&self, groups: usize, size: usize) -> Result<()> {
+        for n in 0..groups {
+            self.rig.apply("default", &group(n), size, &template(n % TWENTY.groups)).await?;
+        }
+        Ok(())
+    }
+
+    async fn settled(&self, groups: usize, size: usize) -> Result<()> {
+        for n in 0..groups {
+            self.rig.settled_within("default", &group(n), size, PATIENCE).await?;
+        }
+        Ok(())
+    }
+
+    async fn calls(&mut self, phase: &str, machines: u32) -> Result<()> {
+        let by_method = self.rig.vcenter.calls().await?;
+        self.report.calls(Calls { phase: phase.to_owned(), machines, by_method });
+        Ok(())
+    }
+
+    async fn memory(
+        &mut self,
+        operator: &OperatorProcess,
+        when: &str,
+        rss: Option<f64>,
+        anon: Option<f64>,
+    ) -> Result<()> {
+        tokio::time::sleep(CALM).await;
+        let memory = operator.process.memory()?;
+        self.report.figure(&format!("RSS {when}"), megabytes(memory.rss), "MB", rss, "");
+        self.report.figure(&format!("RssAnon {when}"), megabytes(memory.rss_anon), "MB", anon, "");
+        self.report.memory(when, memory::parts(operator.process.pid(), &self.binary)?);
+        Ok(())
+    }
+
+    fn time(&mut self, name: &str, times: &mut [Duration], aim: Option<f64>) -> Result<()> {
+        let (fastest, median, slowest) = spread(times)?;
+        let remark = format!(
+            "median of {}, {:.2} to {:.2} s",
+            times.len(),
+            fastest.as_secs_f64(),
+            slowest.as_secs_f64()
+        );
+        self.report.figure(name, median.as_secs_f64(), "s", aim, remark);
+        Ok(())
+    }
+}
+
+fn group(n: usize) -> String {
+    format!("g{n}")
+}
+
+fn template(n: usize) -> String {
+    format!("t{n}")
+}
+
+/// Least, median and greatest.
+fn spread(times: &mut [Duration]) -> Result<(Duration, Duration, Duration)> {
+    times.sort_unstable();
+    let at = |index: usize| times.get(index).copied().context("nothing was measured");
+    Ok((at(0)?, at(times.len() / 2)?, at(times.len().saturating_sub(1))?))
+}
