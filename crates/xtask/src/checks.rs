@@ -46,6 +46,14 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
 pub(crate) fn cargo() -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(project_root()?);
+    // What `cargo run` tells us of our own package. Build scripts that watch these variables (ring's does)
+    // would run again, and all above them be compiled again, whenever cargo is called with us in between or not.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     Ok(command)
 }
 
