@@ -89,9 +89,9 @@ impl VmInstances {
         seen: &mut Observed,
     ) -> Result<(Step, Next), Error> {
         let ctx = &self.ctx;
-        let mut contradicted = None;
+        let mut refreshed = false;
         for _ in 0..LOOKS {
-            *seen = self.observe(subject);
+            *seen = Observed { refreshed, ..self.observe(subject) };
             let step = plan(deleting, seen);
             if !matches!(seen.task, Some((TaskKind::Clone, Outcome::Running)))
                 && !matches!(step, Step::Clone(_))
@@ -101,12 +101,8 @@ impl VmInstances {
             match &step {
                 Step::Blind => return Ok((step, Next::After(ctx.settings.grace))),
                 Step::Refresh => {
-                    contradicted = match seen.task {
-                        Some((kind, Outcome::Failed(_))) => Some(kind),
-                        _ => contradicted,
-                    };
                     ctx.vcenter.fresh().await?;
-                    ctx.ledger.settle_task(subject.uid);
+                    refreshed = true;
                     ctx.ledger.machine_moved(subject.uid, None);
                     if seen.reply_lost {
                         ctx.ledger.set_doubt(subject.uid, Doubt::Unexamined);
@@ -114,6 +110,7 @@ impl VmInstances {
                     continue;
                 }
                 Step::LookFor(moref) => {
+                    tracing::debug!(vm = %moref, task = ?seen.task, deleting, "not in the inventory any more; asking for it");
                     match ctx.vcenter.vm(moref).await? {
                         Some(vm) => ctx.ledger.machine_moved(subject.uid, Some((vm.moref.clone(), vm.power))),
                         None => ctx.ledger.machine_gone(subject.uid, moref.clone()),
@@ -124,10 +121,14 @@ impl VmInstances {
                     ctx.ledger.settle_task(subject.uid);
                     return Err(Error::VCenter(fault.clone()));
                 }
-                Step::PowerOn(_) if contradicted == Some(TaskKind::PowerOn) => {
-                    return Ok((step, Next::After(CONTRADICTION)));
-                }
-                Step::PowerOff(_) if contradicted == Some(TaskKind::PowerOff) => {
+                // The vCenter says that it is on already, or off, and that it is not.
+                Step::PowerOn(_) | Step::PowerOff(_)
+                    if matches!(
+                        seen.task,
+                        Some((TaskKind::PowerOn | TaskKind::PowerOff, Outcome::Failed(_)))
+                    ) =>
+                {
+                    ctx.ledger.settle_task(subject.uid);
                     return Ok((step, Next::After(CONTRADICTION)));
                 }
                 Step::Clone(folder) => apply::clone_vm(ctx, subject, folder).await?,

@@ -59,7 +59,18 @@ pub fn observe(
     } else {
         (entry.doubt == Doubt::ReplyLost, 0)
     };
-    Observed { synced: true, folder, mine, stranger, task, earlier_clones, reply_lost, vanished, moved }
+    Observed {
+        synced: true,
+        folder,
+        mine,
+        stranger,
+        task,
+        earlier_clones,
+        reply_lost,
+        refreshed: false,
+        vanished,
+        moved,
+    }
 }
 
 /// The machines that bear the marker, wherever in the operator's folder and under whatever name.

@@ -46,6 +46,8 @@ pub struct Observed {
     pub earlier_clones: usize,
     /// The last request's reply was lost and the inventory has not been refreshed since.
     pub reply_lost: bool,
+    /// The inventory was refreshed in this pass, so it shows all that ended tasks brought about.
+    pub refreshed: bool,
     /// The machine we had, where it is in the inventory no more and nobody has looked for it elsewhere.
     pub vanished: Option<MoRef>,
     /// The machine we had stands outside the operator's folder. Its power state there is not watched.
@@ -57,7 +59,7 @@ pub struct Observed {
 pub enum Step {
     /// The inventory is not to be trusted now.
     Blind,
-    /// Refresh the inventory, forget the task or lost reply, and look again.
+    /// Refresh the inventory, and look again.
     Refresh,
     /// Ask the vCenter whether this machine still exists, and look again.
     LookFor(MoRef),
@@ -100,10 +102,13 @@ pub fn plan(deleting: bool, seen: &Observed) -> Step {
     }
     match &seen.task {
         Some((kind, Outcome::Running)) => return Step::Await(*kind),
-        Some((kind, Outcome::Failed(fault))) if harmless(*kind, fault.kind(), seen) => return Step::Refresh,
-        Some((_, Outcome::Failed(fault))) => return Step::Failed(fault.clone()),
-        Some((kind, Outcome::Ended)) if !shows(*kind, seen) => return Step::Refresh,
-        Some((_, Outcome::Ended)) | None => {}
+        Some((kind, Outcome::Failed(fault))) if !harmless(*kind, fault.kind(), seen) => {
+            return Step::Failed(fault.clone());
+        }
+        Some((_, Outcome::Failed(_))) if !seen.refreshed => return Step::Refresh,
+        // The task's end and what it brought about may arrive one after the other.
+        Some((kind, Outcome::Ended)) if !seen.refreshed && !shows(*kind, seen) => return Step::Refresh,
+        Some(_) | None => {}
     }
     match seen.mine.as_slice() {
         [] => absent(deleting, seen),

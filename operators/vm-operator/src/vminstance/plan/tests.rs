@@ -46,6 +46,16 @@ fn steps_by_what_is_seen() {
             false,
             Observed { mine: off(), task: Some((TaskKind::PowerOn, Outcome::Ended)), ..seen() },
         ),
+        (
+            "PowerOn",
+            false,
+            Observed {
+                mine: off(),
+                task: Some((TaskKind::PowerOn, Outcome::Ended)),
+                refreshed: true,
+                ..seen()
+            },
+        ),
         ("PowerOff", true, Observed { mine: on(), ..seen() }),
         ("PowerOff", true, Observed { mine: vec![machine(PowerState::Suspended)], ..seen() }),
         ("Destroy", true, Observed { mine: off(), ..seen() }),
@@ -124,7 +134,10 @@ proptest! {
                 Step::PowerOn(_) => world.ask(TaskKind::PowerOn, false),
                 Step::PowerOff(_) => world.ask(TaskKind::PowerOff, false),
                 Step::Destroy(_) => world.ask(TaskKind::Destroy, false),
-                Step::Refresh => { world.ledger = None; world.doubt = true; }
+                Step::Refresh => {
+                    world.ledger = None;
+                    world.doubt = true;
+                }
                 Step::Settled => settled += 1,
                 Step::Gone => {
                     prop_assert!(deleting && world.machine.is_none() && world.running.is_none());
