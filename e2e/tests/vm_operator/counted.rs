@@ -131,7 +131,7 @@ async fn a_settled_group_costs_nothing() {
     .unwrap();
     let after = quiet().await;
     let writes: Vec<_> =
-        ours().await.unwrap().split_off(before.0).into_iter().filter(|e| e.is_write()).collect();
+        ours().await.unwrap().split_off(before.0).into_iter().filter(testbed::AuditEvent::is_write).collect();
     assert!(after.1 > before.1 && writes.is_empty(), "{writes:?}");
     assert_eq!(rig.calls().await.unwrap(), BTreeMap::new());
 }

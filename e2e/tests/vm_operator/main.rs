@@ -1,6 +1,12 @@
 //! vm-operator's binary, under its own ServiceAccount and shipped RBAC, against a real API server and a
 //! simulated vCenter. Each test has its own of both.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helper fails the test, as the test itself does"
+)]
+
 mod api;
 mod chaos;
 mod counted;

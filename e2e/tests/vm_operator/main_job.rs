@@ -121,8 +121,8 @@ async fn a_small_group_does_not_wait_behind_twenty_large_ones() {
     let vcenter = testbed::Vcsim::builder().templates(&names).clone_time(Duration::from_secs(2));
     let rig = Rig::builder().vcenter(vcenter).start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    for n in 0..20 {
-        rig.apply("default", &format!("g{n}"), 10, &templates[n]).await.unwrap();
+    for (n, template) in templates[..20].iter().enumerate() {
+        rig.apply("default", &format!("g{n}"), 10, template).await.unwrap();
     }
     eventually("clones are under way", Duration::from_secs(30), async || {
         Ok((rig.vcenter.calls().await?.get("CloneVM_Task").copied().unwrap_or(0) >= 100).then_some(()))

@@ -104,12 +104,10 @@ async fn its_rights_are_those_it_uses() {
     assert!(extra.is_empty(), "used but not shipped: {extra:?}");
 
     // The same life without one of them.
-    let patch = format!(
-        r#"[{{"op":"test","path":"/rules/1/resources/0","value":"vminstances"}},
-            {{"op":"remove","path":"/rules/1/verbs/0"}}]"#
-    );
+    let patch = r#"[{"op":"test","path":"/rules/1/resources/0","value":"vminstances"},
+                   {"op":"remove","path":"/rules/1/verbs/0"}]"#;
     rig.control_plane
-        .kubectl(&["patch", "clusterrole", "vm-operator", "--type=json", "-p", &patch])
+        .kubectl(&["patch", "clusterrole", "vm-operator", "--type=json", "-p", patch])
         .await
         .unwrap();
     let mut operator = rig.operator_with(&launch).unwrap();

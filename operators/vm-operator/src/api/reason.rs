@@ -86,3 +86,19 @@ pub fn needs_help(reason: &str) -> bool {
             | VCENTER_FAULT
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ALL;
+
+    /// Every reason has its line in the docs, and every line there is a reason.
+    #[test]
+    fn the_docs_know_every_reason() {
+        let docs = include_str!("../../../../docs/src/vm-operator/reasons.md");
+        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let described: BTreeSet<&str> = rows.map(|(reason, _)| reason).collect();
+        assert_eq!(described, ALL.iter().copied().collect());
+    }
+}
