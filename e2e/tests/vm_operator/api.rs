@@ -2,6 +2,7 @@
 //! words, and `kubectl` shows what it showed.
 
 use e2e::{Rig, group};
+use serde_json::json;
 use testbed::project_root;
 
 use crate::place;
@@ -53,4 +54,28 @@ async fn every_overlay_builds() {
     // The namespace enforces the restricted profile: a Deployment that broke it would be warned about.
     let applied = rig.control_plane.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
     assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
+}
+
+/// A VmInstance made by hand is told that nothing is done for it, and can be deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_a_group_is_left_alone() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    let instance = json!({
+        "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1",
+        "kind": "VmInstance",
+        "metadata": { "name": "by-hand" },
+        "spec": {
+            "group": "none", "slot": 0, "vmName": "by-hand", "instanceUuid": "u",
+            "cpu": 1, "memory": 1, "template": "photon"
+        },
+    });
+    rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &instance.to_string()).await.unwrap();
+    let kubectl = &rig.control_plane;
+    kubectl.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=20s"]).await.unwrap();
+    let text = kubectl.kubectl(&["describe", "vgi/by-hand"]).await.unwrap();
+    assert!(text.contains("NoGroup"), "{text}");
+    kubectl.kubectl(&["delete", "vgi/by-hand", "--timeout=20s"]).await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
 }

@@ -72,15 +72,13 @@ impl Context {
         })
     }
 
-    /// The marker of an instance's machine.
+    /// The marker of an instance's machine. An instance that no group controls has none.
     pub fn marker(&self, instance: &VmInstance) -> Result<Marker, Error> {
         Ok(Marker {
             cluster: self.cluster.clone(),
             namespace: instance.namespace().ok_or(Error::Incomplete("namespace"))?,
             group: instance.spec.group.clone(),
-            group_uid: group_uid(instance)
-                .ok_or(Error::Incomplete("owner reference to its VmGroup"))?
-                .to_owned(),
+            group_uid: group_uid(instance).ok_or_else(foreign)?.to_owned(),
             slot: instance.spec.slot,
         })
     }
@@ -128,6 +126,16 @@ impl Context {
     pub fn wake(&self, instance: ObjectRef<VmInstance>) {
         // Closed only when the controllers are gone.
         let _ = self.wake_instance.unbounded_send(instance);
+    }
+}
+
+fn foreign() -> Error {
+    Error::NeedsHelp {
+        reason: reason::NO_GROUP,
+        message:
+            "no VmGroup controls this VmInstance, so nothing is done for it: delete it, and scale a VmGroup \
+                  instead"
+                .into(),
     }
 }
 

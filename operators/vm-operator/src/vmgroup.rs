@@ -92,10 +92,10 @@ impl VmGroups {
     async fn announce(&self, group: &VmGroup, plan: &Plan) {
         let mut parts = Vec::new();
         if !plan.create.is_empty() {
-            parts.push(format!("making {} virtual machines", plan.create.len()));
+            parts.push(format!("making {}", machines(plan.create.len())));
         }
         if !plan.delete.is_empty() {
-            parts.push(format!("removing {} virtual machines", plan.delete.len()));
+            parts.push(format!("removing {}", machines(plan.delete.len())));
         }
         if !parts.is_empty() {
             let message = parts.join(", ");
@@ -103,6 +103,10 @@ impl VmGroups {
             self.ctx.kit.events().normal(reason::SCALING, &message, &group.object_ref(&())).await;
         }
     }
+}
+
+fn machines(n: usize) -> String {
+    if n == 1 { "1 virtual machine".to_owned() } else { format!("{n} virtual machines") }
 }
 
 fn ready_reason(status: Option<&VmGroupStatus>) -> Option<&str> {

@@ -18,7 +18,7 @@ use operator_kit::error::ReconcileError;
 
 use crate::api::names::Marker;
 use crate::api::{FINALIZER, TaskKind, VmInstance, reason};
-use crate::context::Context;
+use crate::context::{Context, group_uid};
 use crate::error::Error;
 use crate::ledger::Doubt;
 use crate::written::Written;
@@ -60,7 +60,14 @@ impl VmInstances {
     /// One pass: observe, plan and apply until a step is reached that ends the pass; then status.
     async fn pass(&self, instance: &VmInstance, deleting: bool) -> Result<(Step, Next), Error> {
         let uid = instance.uid().ok_or(Error::Incomplete("uid"))?;
-        let marker = self.ctx.marker(instance)?;
+        let marker = match self.ctx.marker(instance) {
+            Ok(marker) => marker,
+            Err(error) => {
+                let verdict = Verdict::not_ready(error.reason(), error.to_string());
+                self.write_status(instance, &uid, &Observed::default(), &verdict).await?;
+                return Err(error);
+            }
+        };
         let subject = Subject { instance, uid: &uid, marker: &marker };
 
         let mut seen = Observed::default();
@@ -77,7 +84,7 @@ impl VmInstances {
             Err(error) => Verdict::not_ready(error.reason(), error.to_string()),
         };
         if !matches!(result, Ok((Step::Gone, _))) {
-            self.write_status(&subject, &seen, &verdict).await?;
+            self.write_status(instance, &uid, &seen, &verdict).await?;
         }
         result
     }
@@ -168,11 +175,11 @@ impl VmInstances {
 
     async fn write_status(
         &self,
-        subject: &Subject<'_>,
+        instance: &VmInstance,
+        uid: &str,
         seen: &Observed,
         verdict: &Verdict,
     ) -> Result<(), Error> {
-        let Subject { instance, uid, .. } = subject;
         let old = self.written.latest(instance);
         let task = self.ctx.ledger.entry(uid, instance).task;
         let generation = instance.metadata.generation.unwrap_or_default();
@@ -193,7 +200,9 @@ impl Reconciler for VmInstances {
     }
 
     async fn cleanup(&self, instance: Arc<VmInstance>) -> Result<Cleanup, Error> {
-        if instance.uid().is_some_and(|uid| self.ctx.ledger.is_closed(&uid)) {
+        let closed = instance.uid().is_some_and(|uid| self.ctx.ledger.is_closed(&uid));
+        // Nothing was ever asked for an instance that no group controls.
+        if closed || group_uid(&instance).is_none() {
             return Ok(Cleanup::Done);
         }
         match self.pass(&instance, true).await? {

@@ -56,6 +56,8 @@ reasons! {
     DUPLICATE_MACHINES = "DuplicateMachines";
     /// The machine was moved out of the operator's folder.
     MACHINE_MOVED = "MachineMoved";
+    /// No group controls the instance.
+    NO_GROUP = "NoGroup";
     /// No capacity: memory, CPU, licences or disk space.
     NO_RESOURCES = "NoResources";
     /// The machine or its host is busy with something else.
@@ -82,6 +84,7 @@ pub fn needs_help(reason: &str) -> bool {
             | NAME_CONFLICT
             | DUPLICATE_MACHINES
             | MACHINE_MOVED
+            | NO_GROUP
             | NO_RESOURCES
             | VCENTER_FAULT
     )

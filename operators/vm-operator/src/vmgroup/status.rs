@@ -103,7 +103,11 @@ impl Verdict {
         let tally = format!("{ready} of {wanted} virtual machines are ready");
         match pass {
             Pass::Deleting => {
-                let left = format!("{exists} virtual machines are left to remove");
+                let left = match exists {
+                    0 => "every virtual machine is gone; the folder goes next".to_owned(),
+                    1 => "1 virtual machine is left to remove".to_owned(),
+                    n => format!("{n} virtual machines are left to remove"),
+                };
                 match troubles(&seen.members) {
                     Some((reason, text)) => {
                         Self::new(Status::False, phase::ERROR, &reason, format!("{left}; {text}"))
