@@ -71,8 +71,8 @@ impl OperatorProcess {
         Ok((response.status().as_u16(), response.text().await?))
     }
 
-    /// Whether `/readyz` answers 200 now. A bare request, so that asking often takes nothing from what is
-    /// being measured.
+    /// Whether `/readyz` answers 200 now, and for at least one check: before the first is registered, nothing
+    /// has been checked. A bare request, so that asking often takes nothing from what is being measured.
     pub async fn is_ready(&self) -> bool {
         let ask = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port.number())).await?;
@@ -81,7 +81,9 @@ impl OperatorProcess {
             stream.read_to_end(&mut answer).await?;
             Ok::<_, std::io::Error>(answer)
         };
-        ask.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
+        let answer = ask.await.unwrap_or_default();
+        let answer = String::from_utf8_lossy(&answer);
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("[+] ")
     }
 
     /// Waits until `/readyz` says so.
