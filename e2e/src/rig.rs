@@ -215,6 +215,19 @@ impl Rig {
         Ok(ours.map(|vm| (vm.path.clone(), vm.is_on())).collect())
     }
 
+    /// How often a method was called at the vCenter since the last reset.
+    pub async fn called(&self, method: &str) -> Result<u64> {
+        Ok(self.vcenter.calls().await?.get(method).copied().unwrap_or(0))
+    }
+
+    /// Waits until a method was called that often.
+    pub async fn called_often(&self, method: &str, times: u64) -> Result<()> {
+        eventually(&format!("{times} calls of {method}"), PATIENCE, async || {
+            Ok((self.called(method).await? >= times).then_some(()))
+        })
+        .await
+    }
+
     /// Calls at the vCenter since the last reset, but for the long poll and what keeps the session alive.
     pub async fn calls(&self) -> Result<BTreeMap<String, u64>> {
         let mut calls = self.vcenter.calls().await?;

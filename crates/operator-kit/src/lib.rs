@@ -30,6 +30,7 @@ pub mod health;
 pub mod lease;
 pub mod manifests;
 pub mod metrics;
+pub mod status;
 pub mod watch;
 
 mod admin;

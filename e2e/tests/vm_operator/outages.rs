@@ -18,11 +18,7 @@ async fn sessions_that_expire_under_load() {
     let _operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 40, "photon").await.unwrap();
     for goal in [5, 20, 35] {
-        eventually("some were cloned", Duration::from_secs(30), async || {
-            Ok((rig.vcenter.calls().await?.get("CloneVM_Task").copied().unwrap_or(0) >= goal).then_some(()))
-        })
-        .await
-        .unwrap();
+        rig.called_often("CloneVM_Task", goal).await.unwrap();
         rig.vcenter.expire_sessions().await.unwrap();
     }
     rig.settled("default", "web", 40).await.unwrap();
@@ -113,11 +109,7 @@ async fn an_api_server_that_restarts_in_a_burst() {
         Rig::builder().vcenter(Vcsim::builder().clone_time(Duration::from_secs(1))).start().await.unwrap();
     let mut operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 30, "photon").await.unwrap();
-    eventually("some were cloned", Duration::from_secs(30), async || {
-        Ok((rig.vcenter.calls().await?.get("CloneVM_Task").copied().unwrap_or(0) >= 10).then_some(()))
-    })
-    .await
-    .unwrap();
+    rig.called_often("CloneVM_Task", 10).await.unwrap();
     rig.control_plane.stop_apiserver().await.unwrap();
     rig.control_plane.start_apiserver().await.unwrap();
     rig.settled("default", "web", 30).await.unwrap();

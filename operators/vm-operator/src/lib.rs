@@ -28,7 +28,6 @@ pub mod manifests;
 mod vmgroup;
 mod vminstance;
 mod wake;
-mod written;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -20,11 +20,11 @@ use kube::{Resource, ResourceExt};
 use operator_kit::conditions;
 use operator_kit::driver::{Cleanup, Next, Reconciler};
 use operator_kit::error::ReconcileError;
+use operator_kit::status::Written;
 
 use crate::api::{FINALIZER, GROUP_LABEL, VmGroup, VmGroupStatus, condition, names, reason};
 use crate::context::{Context, group_uid};
 use crate::error::Error;
-use crate::written::Written;
 
 use apply::Folder;
 use expected::Expected;

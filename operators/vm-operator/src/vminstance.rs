@@ -15,13 +15,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::driver::{Cleanup, Next, Reconciler};
 use operator_kit::error::ReconcileError;
+use operator_kit::status::Written;
 
 use crate::api::names::Marker;
 use crate::api::{FINALIZER, TaskKind, VmInstance, reason};
 use crate::context::{Context, group_uid};
 use crate::error::Error;
 use crate::ledger::Doubt;
-use crate::written::Written;
 
 pub use observe::{machines, owner};
 use plan::{Observed, Outcome, Step, plan};

@@ -1,5 +1,7 @@
-//! The statuses this process wrote last. The watch cache lags behind them, and a status compared with an
-//! old one may be skipped although it differs from the newest.
+//! The last step of every reconcile: one patch of the status, or none.
+//!
+//! Owns the comparison with the newest status this process knows. The watch cache lags behind its own writes, and a
+//! status compared with an old one would be skipped although it differs from the newest. Never computes a status.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -8,9 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use k8s_openapi::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use kube::{Api, Resource, ResourceExt};
-use operator_kit::Kit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::run::Kit;
 
 /// The last written status of each object, until the cache has caught up with it.
 pub struct Written<K: HasStatus>(Mutex<HashMap<String, (String, K::Status)>>);
@@ -44,7 +47,9 @@ where
         written.get(&uid).map(|(_, status)| status.clone()).or_else(|| object.status().cloned())
     }
 
-    /// Writes `status` unless it is what stands there already.
+    /// Writes `status` as `controller` unless it is what stands there already; says whether it did.
+    ///
+    /// Compute it from [`latest`](Self::latest), so that a condition's time moves only with its status.
     pub async fn write(
         &self,
         kit: &Kit,
@@ -57,7 +62,7 @@ where
         }
         let api = Api::<K>::namespaced(kit.client(), &object.namespace().unwrap_or_default());
         let manager = kit.field_manager(controller);
-        let now = operator_kit::apply::patch_status(&api, &manager, object, &status).await?;
+        let now = crate::apply::patch_status(&api, &manager, object, &status).await?;
         if let (Some(uid), Some(version)) = (now.uid(), now.resource_version()) {
             self.lock().insert(uid, (version, status));
         }
