@@ -176,7 +176,9 @@ impl VCenter {
             config,
         });
         let tasks = TaskTracker::new();
-        tasks.spawn(Watcher::new(shared.clone()).run());
+        let watcher = Watcher::new(shared.clone()).run();
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(watcher).await });
         let alive = shared.clone();
         tasks.spawn(async move {
             let keep_alive = alive.session.keep_alive(alive.config.keep_alive);

@@ -198,8 +198,9 @@ impl Session {
                     .as_ref()
                     .map_or(FIRST_LOCK_OUT_PAUSE, |last| LONGEST_LOCK_OUT_PAUSE.min(last.pause * 2));
                 tracing::warn!(user = self.user, %error, ?pause, "vCenter refused the login");
-                let error =
-                    error.clone().explained(format!("vCenter refused the login of {}: {error}", self.user));
+                let fault = error.fault().unwrap_or_default();
+                let message = format!("vCenter refuses to let {} in ({fault})", self.user);
+                let error = error.clone().explained(message);
                 *refused = Some(Refused { until: now + pause, pause, error: error.clone() });
                 Err(error)
             }

@@ -18,7 +18,7 @@ use super::error::{Error, Fault, Kind};
 use super::moref::MoRef;
 use super::xml;
 
-/// The oldest vCenter asked for answers in this version of the schema.
+/// The version of the schema that answers are given in, whatever the vCenter's own.
 const SOAP_ACTION: &str = "urn:vim25/6.7";
 
 /// One method call, written out.

@@ -27,7 +27,10 @@ pub(super) fn http_client(trust: &Trust) -> Result<reqwest::Client, Error> {
         .cookie_store(true)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
+        // A peer that vanished is noticed within a minute even while only the long poll waits.
         .tcp_keepalive(Duration::from_secs(30))
+        .tcp_keepalive_interval(Duration::from_secs(10))
+        .tcp_keepalive_retries(3)
         .pool_idle_timeout(Duration::from_secs(50))
         .build()
         .map_err(|error| Error::new(Kind::Config, format!("cannot set up HTTPS: {error}")))

@@ -24,6 +24,8 @@ const MAX_WAIT: i32 = 240;
 const GRACE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A connection that was up for longer than this is made again at once.
+const STEADY: Duration = Duration::from_secs(10);
 /// Between tries when somebody has to change something first.
 const ADMIN_PAUSE: Duration = Duration::from_mins(1);
 /// Between two attempts to interrupt the same poll: the first may overtake it on the way.
@@ -48,7 +50,7 @@ impl Barrier {
 struct Collector {
     epoch: u64,
     view: MoRef,
-    collector: MoRef,
+    moref: MoRef,
 }
 
 pub(super) struct Watcher {
@@ -58,80 +60,65 @@ pub(super) struct Watcher {
     polled: Option<Instant>,
     news: Option<Instant>,
     strays_seen: Option<Instant>,
-    /// Whether the connection was up since the last failure.
-    up: bool,
+    /// Since when the connection has been up.
+    up_since: Option<Instant>,
 }
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, collector: None, polled: None, news: None, strays_seen: None, up: false }
+        Self { shared, collector: None, polled: None, news: None, strays_seen: None, up_since: None }
     }
 
-    /// Runs until the connection is closed.
+    /// Connects, watches, and connects again, for ever.
     pub(super) async fn run(mut self) {
         let shared = self.shared.clone();
-        let mut pause = FIRST_PAUSE;
+        let mut pause = Duration::ZERO;
         loop {
             let epoch = *shared.session.epoch().borrow();
-            let error = tokio::select! {
-                () = shared.stop.cancelled() => return,
-                error = self.connected() => error,
-            };
+            let Err(mut error) = self.watch().await;
             shared.update(|inventory| inventory.set_synced(false));
-            let was_up = std::mem::take(&mut self.up);
-            let error = match error.kind() {
-                Kind::NotAuthenticated => match shared.session.renew(epoch).await {
-                    Ok(()) if was_up => {
-                        tracing::info!("the vCenter session ended; there is a new one");
-                        shared.link.send_replace(Link::Connecting);
-                        continue;
-                    }
-                    Ok(()) => error,
-                    Err(error) => error,
-                },
-                _ => error,
-            };
+            if error.kind() == Kind::NotAuthenticated
+                && let Err(refused) = shared.session.renew(epoch).await
+            {
+                error = refused;
+            }
             if error.kind() == Kind::NotFound {
                 // The root folder or the datacenter went away.
                 shared.forget_site();
                 shared.templates.clear().await;
             }
-            if was_up {
-                pause = FIRST_PAUSE;
-                if error.retryable() || error.kind() == Kind::NotFound {
-                    // A connection is cut now and then; it counts as down only if it cannot be
-                    // made again.
-                    tracing::info!(%error, "the connection to vCenter was interrupted");
-                    shared.link.send_replace(Link::Connecting);
-                    continue;
-                }
+            let up = self.up_since.take();
+            if up.is_some_and(|since| since.elapsed() > STEADY) {
+                pause = Duration::ZERO;
+            }
+            // Connections are cut and sessions end now and then; it is down only if the next
+            // attempt to get it up fails.
+            let passing = up.is_some() && (error.retryable() || error.kind() == Kind::NotFound);
+            if !passing {
+                pause = pause.max(FIRST_PAUSE);
             }
             let wait = match error.kind() {
-                Kind::InvalidLogin => {
-                    let until = shared.session.refused_until().await;
-                    until.map_or(ADMIN_PAUSE, |until| until.saturating_duration_since(Instant::now()))
-                }
-                _ if error.retryable() => jittered(pause),
+                Kind::InvalidLogin => shared
+                    .session
+                    .refused_until()
+                    .await
+                    .map_or(ADMIN_PAUSE, |until| until.saturating_duration_since(Instant::now())),
+                _ if passing || error.retryable() => jittered(pause),
                 _ => ADMIN_PAUSE,
             };
-            tracing::warn!(%error, remedy = error.remedy(), retry_in = ?wait, "no connection to vCenter");
-            shared.link.send_replace(Link::Down(Arc::new(error)));
-            pause = LONGEST_PAUSE.min(pause * 2);
-            tokio::select! {
-                () = shared.stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+            pause = (pause * 2).clamp(shared.config.poll_interval, LONGEST_PAUSE);
+            if passing {
+                tracing::info!(%error, retry_in = ?wait, "the connection to vCenter was interrupted");
+                shared.link.send_replace(Link::Connecting);
+            } else {
+                tracing::warn!(%error, remedy = error.remedy(), retry_in = ?wait, "no connection to vCenter");
+                shared.link.send_replace(Link::Down(Arc::new(error)));
             }
+            tokio::time::sleep(wait).await;
         }
     }
 
     /// Connects and watches; returns why it ended.
-    async fn connected(&mut self) -> Error {
-        match self.watch().await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
-    }
-
     async fn watch(&mut self) -> Result<std::convert::Infallible, Error> {
         let shared = self.shared.clone();
         let session = &shared.session;
@@ -176,7 +163,7 @@ impl Watcher {
             Ok(())
         })?;
         shared.fresh.served.send_replace(serving);
-        self.up = true;
+        self.up_since = Some(Instant::now());
         shared.link.send_replace(Link::Up);
         tracing::info!("watching the vCenter inventory");
 
@@ -241,7 +228,7 @@ impl Watcher {
         let mut view = None;
         if let Some(old) = self.collector.take().filter(|old| old.epoch == epoch) {
             // Ends its poll, should vCenter still think that somebody waits for the answer.
-            let old_collector = &old.collector;
+            let old_collector = &old.moref;
             let destroy = |client| async move {
                 mo::PropertyCollector::new(client, old_collector.value()).destroy_property_collector().await
             };
@@ -271,7 +258,7 @@ impl Watcher {
             mo::PropertyCollector::new(client, maker.value()).create_property_collector().await
         };
         let collector = MoRef::from(&session.direct(None, create).await?);
-        self.collector = Some(Collector { epoch, view: view.clone(), collector: collector.clone() });
+        self.collector = Some(Collector { epoch, view: view.clone(), moref: collector.clone() });
         let tasks = session.root_object(|content| content.task_manager.as_ref()).await?;
         let filter = &watch_filter(view.to_vim(), root.to_vim(), tasks.to_vim());
         let watcher = &collector;

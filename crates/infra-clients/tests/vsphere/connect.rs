@@ -1,5 +1,6 @@
 //! Getting a connection, and being told why there is none.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -167,4 +168,45 @@ async fn makes_the_root_folder_if_it_may() -> Result<()> {
         "{error}"
     );
     Ok(())
+}
+
+/// Everything logged while connecting, failing to, and working holds no password.
+#[tokio::test]
+async fn the_password_is_in_no_log() -> Result<()> {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || sink.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let sim = Vcsim::start().await?;
+    let vc = VCenter::start(config(&sim))?;
+    up(&vc).await?;
+    sim.expire_sessions().await?;
+    vc.template("photon").await?;
+    let mut wrong = config(&sim);
+    wrong.password = Secret::new("Wr0ng-one");
+    let shown = format!("{wrong:?}");
+    down(&VCenter::start(wrong)?).await?;
+    vc.close().await;
+    drop(guard);
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned() + &shown;
+    assert!(log.contains("logged in") && log.contains("refused") && log.contains("TRACE"), "{log}");
+    assert!(!log.contains(sim.password()) && !log.contains("Wr0ng-one"));
+    Ok(())
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

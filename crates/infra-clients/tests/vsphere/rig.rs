@@ -23,7 +23,7 @@ pub(crate) struct Rig {
 pub(crate) fn config(sim: &Vcsim) -> Config {
     let mut config = Config::new(sim.host(), sim.user(), Secret::new(sim.password()), "vm-operator");
     config.trust = Trust::CaBundle(sim.ca_pem().into());
-    config.marker_prefix = "vmgroup/".to_owned();
+    "vmgroup/".clone_into(&mut config.marker_prefix);
     config
 }
 
