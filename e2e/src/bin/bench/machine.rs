@@ -8,14 +8,19 @@ const BUSY: f64 = 0.5;
 
 /// Says so if the machine has other things to do.
 pub(crate) fn warn_if_busy() {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
-    if let Some(load) = load.filter(|load| *load > BUSY) {
+    let load = load_average();
+    if load > BUSY {
         eprintln!("bench: the machine is busy (load average {load}): times and CPU will be too high");
     }
 }
 
-/// Cores, processor and memory.
+/// Over the last minute.
+fn load_average() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
+/// Cores, processor, memory, and whether it had other things to do.
 pub(crate) fn described() -> String {
     let cores = available_parallelism().map_or(0, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -24,5 +29,6 @@ pub(crate) fn described() -> String {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
     let kib: u64 = kib.and_then(|kib| kib.parse().ok()).unwrap_or(0);
-    format!("{cores} cores ({model}), {} GiB of memory", kib / 1024 / 1024)
+    let (gib, load) = (kib / 1024 / 1024, load_average());
+    format!("{cores} cores ({model}), {gib} GiB of memory, load average {load} before it began")
 }
