@@ -121,7 +121,7 @@ mod tests {
         let server = tokio::spawn(serve(listener, health.clone(), Metrics::new("op", "1").unwrap()));
 
         assert!(request(address, "GET /healthz").await.starts_with("HTTP/1.1 200"));
-        assert!(request(address, "GET /readyz").await.starts_with("HTTP/1.1 200"), "a standby is ready");
+        assert!(request(address, "GET /readyz").await.starts_with("HTTP/1.1 503"), "nothing is set up yet");
         let check = health.register("watch Thing");
         let response = request(address, "GET /readyz").await;
         assert!(

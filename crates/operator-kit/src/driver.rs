@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt,
@@ -46,6 +46,9 @@ pub enum Next {
     AwaitChange,
     /// When something happens, or after this time.
     After(Duration),
+    /// The same, but what was begun may yet fail: earlier failures are not forgotten, so that something that fails each
+    /// time it is begun is begun less and less often.
+    Pending(Duration),
 }
 
 /// How far the cleanup of a deleted object is.
@@ -94,6 +97,7 @@ pub async fn run<R: Reconciler>(
     reconciler: Arc<R>,
     kit: &Kit,
 ) -> Result<(), Error> {
+    let store = controller.store();
     let driver = Arc::new(Driver {
         reconciler,
         store: controller.store(),
@@ -112,14 +116,23 @@ pub async fn run<R: Reconciler>(
             |_, never: &Infallible, _| match *never {},
             driver,
         );
-    results
-        .for_each(|result| async {
-            // An object deleted between its trigger and its turn; the error is as good as none.
-            if let Err(error) = result {
-                debug!(controller = R::NAME, %error, "nothing to reconcile");
-            }
-        })
-        .await;
+    let all = results.for_each(|result| async {
+        // An object deleted between its trigger and its turn; the error is as good as none.
+        if let Err(error) = result {
+            debug!(controller = R::NAME, %error, "nothing to reconcile");
+        }
+    });
+    // A controller begins, and so can end, only once its first list is complete.
+    let not_begun = async {
+        kit.shutdown().cancelled().await;
+        if store.wait_until_ready().now_or_never().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = not_begun => {}
+    }
     if kit.shutdown().is_cancelled() {
         info!(controller = R::NAME, "controller stopped");
         return Ok(());
@@ -170,7 +183,9 @@ impl<R: Reconciler> Driver<R> {
         let timer = self.metrics.start();
         let (label, next) = match self.pass(object).await {
             Ok(next) => {
-                self.forget(object.meta().uid.as_deref().unwrap_or_default());
+                if !matches!(next, Next::Pending(_)) {
+                    self.forget(object.meta().uid.as_deref().unwrap_or_default());
+                }
                 debug!(?next, "reconciled");
                 ("ok", next)
             }
@@ -188,7 +203,7 @@ impl<R: Reconciler> Driver<R> {
         timer.end(label);
         match next {
             Next::AwaitChange => Action::await_change(),
-            Next::After(delay) => Action::requeue(delay),
+            Next::After(delay) | Next::Pending(delay) => Action::requeue(delay),
         }
     }
 

@@ -15,6 +15,11 @@ use serde::de::DeserializeOwned;
 
 use crate::run::Kit;
 
+/// Resource versions are numbers that grow, as the API conventions promise since Kubernetes 1.35 and etcd has always had it.
+fn version(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
+}
+
 /// The last written status of each object, until the cache has caught up with it.
 pub struct Written<K: HasStatus>(Mutex<HashMap<String, (String, K::Status)>>);
 
@@ -38,10 +43,8 @@ where
     pub fn latest(&self, object: &K) -> Option<K::Status> {
         let uid = object.uid().unwrap_or_default();
         let mut written = self.lock();
-        if written
-            .get(&uid)
-            .is_some_and(|(version, _)| Some(version) == object.meta().resource_version.as_ref())
-        {
+        let cached = version(object.meta().resource_version.as_deref());
+        if written.get(&uid).is_some_and(|(ours, _)| cached >= version(Some(ours))) {
             written.remove(&uid);
         }
         written.get(&uid).map(|(_, status)| status.clone()).or_else(|| object.status().cloned())

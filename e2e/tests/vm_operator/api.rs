@@ -56,7 +56,7 @@ async fn every_overlay_builds() {
     assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
 }
 
-/// A VmInstance made by hand is told that nothing is done for it, and can be deleted.
+/// A VmInstance made by hand, of a group that is not there, makes nothing and can be deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_a_group_is_left_alone() {
     let _place = place().await;
@@ -67,7 +67,7 @@ async fn an_instance_without_a_group_is_left_alone() {
         "kind": "VmInstance",
         "metadata": { "name": "by-hand" },
         "spec": {
-            "group": "none", "slot": 0, "vmName": "by-hand", "instanceUuid": "u",
+            "group": "none", "groupUid": "none", "slot": 0, "vmName": "by-hand", "instanceUuid": "u",
             "cpu": 1, "memory": 1, "template": "photon"
         },
     });

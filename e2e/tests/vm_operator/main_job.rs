@@ -120,11 +120,13 @@ async fn a_small_group_does_not_wait_behind_twenty_large_ones() {
     let names: Vec<&str> = templates.iter().map(String::as_str).collect();
     let vcenter = testbed::Vcsim::builder().templates(&names).clone_time(Duration::from_secs(2));
     let rig = Rig::builder().vcenter(vcenter).start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    // Four waves of clones: enough for a late group to be late in, had it to stand in line.
+    let mut operator = rig.operator_with(&rig.launch().env("MAX_CLONES", "50")).unwrap();
+    operator.ready().await.unwrap();
     for (n, template) in templates[..20].iter().enumerate() {
         rig.apply("default", &format!("g{n}"), 10, template).await.unwrap();
     }
-    rig.called_often("CloneVM_Task", 100).await.unwrap();
+    rig.called_often("CloneVM_Task", 50).await.unwrap();
     rig.apply("default", "late", 1, "t20").await.unwrap();
     rig.settled("default", "late", 1).await.unwrap();
     let mut waiting = 0;

@@ -98,7 +98,9 @@ impl Args {
                 missing.join(", ")
             );
         };
-        let trust = match (&self.vc_ca_file, &self.vc_thumbprint) {
+        // An empty key of the Secret means none.
+        let ca_file = self.vc_ca_file.as_ref().filter(|file| !file.as_os_str().is_empty());
+        let trust = match (ca_file, given(&self.vc_thumbprint)) {
             (Some(file), _) => Trust::CaBundle(
                 std::fs::read(file).with_context(|| format!("--vc-ca-file {}", file.display()))?,
             ),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedSender;
 use infra_clients::vsphere::{Link, MoRef, VCenter};
-use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 use operator_kit::lease::Leadership;
 use operator_kit::{Guarded, Kit};
 
@@ -60,7 +60,8 @@ impl Context {
             return None;
         }
         let since = *self.lost_since.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.is_some_and(|since| since.elapsed() < self.settings.grace) {
+        // Lost, and the news of it still on their way: as if just lost.
+        if since.is_none_or(|since| since.elapsed() < self.settings.grace) {
             return None;
         }
         Some(match &*self.vcenter.link().borrow() {
@@ -72,13 +73,13 @@ impl Context {
         })
     }
 
-    /// The marker of an instance's machine. An instance that no group controls has none.
+    /// The marker of an instance's machine.
     pub fn marker(&self, instance: &VmInstance) -> Result<Marker, Error> {
         Ok(Marker {
             cluster: self.cluster.clone(),
             namespace: instance.namespace().ok_or(Error::Incomplete("namespace"))?,
             group: instance.spec.group.clone(),
-            group_uid: group_uid(instance).ok_or_else(foreign)?.to_owned(),
+            group_uid: instance.spec.group_uid.clone(),
             slot: instance.spec.slot,
         })
     }
@@ -93,9 +94,16 @@ impl Context {
         self.groups.state().into_iter().filter_map(|g| g.object().ok().cloned())
     }
 
-    /// The instances that the group of this UID controls.
+    /// Whether the group of an instance is there, and not one of the same name that came later.
+    pub fn has_group(&self, instance: &VmInstance) -> bool {
+        let namespace = instance.namespace().unwrap_or_default();
+        let group = self.groups.get(&ObjectRef::new(&instance.spec.group).within(&namespace));
+        group.is_some_and(|group| group.meta().uid.as_deref() == Some(instance.spec.group_uid.as_str()))
+    }
+
+    /// The instances of the group with this UID.
     pub fn instances_of(&self, group: &str) -> Vec<Arc<VmInstance>> {
-        self.instances().filter(|i| group_uid(i) == Some(group)).collect()
+        self.instances().filter(|i| i.spec.group_uid == group).collect()
     }
 
     /// Whether some instance's durable status names this task.
@@ -110,16 +118,24 @@ impl Context {
         gate.enter(&subject.marker.group_uid, &ObjectRef::from(subject.instance))
     }
 
+    /// Takes a place although it may be one too many: the clone is under way already.
+    pub fn hold_gate(&self, subject: &Subject<'_>) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.hold(&subject.marker.group_uid, &ObjectRef::from(subject.instance));
+    }
+
     /// Gives the place up, and wakes whoever is next.
-    pub fn leave_gate(&self, subject: &Subject<'_>) {
-        let next = self
-            .gate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .leave(&ObjectRef::from(subject.instance));
+    pub fn leave_gate(&self, instance: &ObjectRef<VmInstance>) {
+        let next = self.gate.lock().unwrap_or_else(PoisonError::into_inner).leave(instance);
         for instance in next {
             self.wake(instance);
         }
+    }
+
+    /// Forgets an instance that is no more, however it went.
+    pub fn departed(&self, uid: &str, instance: &ObjectRef<VmInstance>) {
+        self.leave_gate(instance);
+        self.ledger.close(uid);
     }
 
     /// Wakes an instance.
@@ -127,21 +143,4 @@ impl Context {
         // Closed only when the controllers are gone.
         let _ = self.wake_instance.unbounded_send(instance);
     }
-}
-
-fn foreign() -> Error {
-    Error::NeedsHelp {
-        reason: reason::NO_GROUP,
-        message:
-            "no VmGroup controls this VmInstance, so nothing is done for it: delete it, and scale a VmGroup \
-                  instead"
-                .into(),
-    }
-}
-
-/// UID of the group that controls an instance.
-#[must_use]
-pub fn group_uid(instance: &VmInstance) -> Option<&str> {
-    let owners = instance.metadata.owner_references.as_deref()?;
-    owners.iter().find(|o| o.controller == Some(true) && o.kind == "VmGroup").map(|o| o.uid.as_str())
 }

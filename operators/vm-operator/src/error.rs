@@ -61,10 +61,6 @@ impl ReconcileError for Error {
             Self::NotLeader(_) | Self::Incomplete(_) | Self::Template(_) => Disposition::TRANSIENT,
             Self::NeedsHelp { .. } => Disposition::Permanent,
             Self::VCenter(error) => match error.kind() {
-                // The link's own watch wakes every object once it is back.
-                Kind::Unreachable | Kind::Tls | Kind::Config | Kind::Ambiguous => {
-                    Disposition::Wait { after: Some(Duration::from_mins(1)) }
-                }
                 Kind::InvalidLogin | Kind::NotAuthenticated => Disposition::Auth,
                 Kind::NoPermission | Kind::InvalidArgument | Kind::NotSupported => Disposition::Permanent,
                 _ => Disposition::TRANSIENT,

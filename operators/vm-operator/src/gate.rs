@@ -38,6 +38,11 @@ impl<G: Clone + Ord + Hash, M: Clone + Eq + Hash> Gate<G, M> {
         false
     }
 
+    /// Gives `member` a place, one too many if need be: what it is for is under way already.
+    pub fn hold(&mut self, group: &G, member: &M) {
+        self.held.insert(member.clone(), group.clone());
+    }
+
     /// Gives up `member`'s place, or its place in the line. Returns who may go next: each already holds a place.
     #[must_use = "those named hold a place and must be woken"]
     pub fn leave(&mut self, member: &M) -> Vec<M> {

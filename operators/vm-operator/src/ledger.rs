@@ -56,6 +56,24 @@ struct Inner {
     closed: HashMap<String, Instant>,
 }
 
+impl Inner {
+    fn adopt(&mut self, uid: &str, instance: &VmInstance) -> Option<MoRef> {
+        if self.entries.contains_key(uid) {
+            return None;
+        }
+        let task = instance.status.as_ref().and_then(|s| s.task.clone());
+        let followed = task.as_ref().map(|t| task_ref(&t.r#ref));
+        if let Some(task) = &followed {
+            self.tasks.insert(task.clone(), uid.to_owned());
+        }
+        let doubt = Doubt::Unexamined;
+        let owner = ObjectRef::from(instance);
+        let entry = Entry { owner, task, doubt, sending: false, gone: None, moved: None };
+        self.entries.insert(uid.to_owned(), entry);
+        followed
+    }
+}
+
 /// The watch cache is never further behind than this.
 const CACHE_LAG: Duration = Duration::from_mins(5);
 
@@ -74,23 +92,14 @@ impl Ledger {
     /// The entry of an instance; made from its durable status where this process has none.
     pub fn entry(&self, uid: &str, instance: &VmInstance) -> Entry {
         let mut inner = self.lock();
-        if let Some(entry) = inner.entries.get(uid) {
-            return entry.clone();
-        }
-        let task = instance.status.as_ref().and_then(|s| s.task.clone());
-        let entry = Entry {
-            owner: ObjectRef::from(instance),
-            task: task.clone(),
-            doubt: Doubt::Unexamined,
-            sending: false,
-            gone: None,
-            moved: None,
-        };
-        if let Some(task) = task {
-            inner.tasks.insert(task_ref(&task.r#ref), uid.to_owned());
-        }
-        inner.entries.insert(uid.to_owned(), entry.clone());
-        entry
+        inner.adopt(uid, instance);
+        inner.entries[uid].clone()
+    }
+
+    /// Makes the entry of an instance that this process has not seen before, and returns the task that its
+    /// durable status names: one that an earlier process asked for.
+    pub fn adopt(&self, uid: &str, instance: &VmInstance) -> Option<MoRef> {
+        self.lock().adopt(uid, instance)
     }
 
     /// Whether anything was asked for this instance that is not seen through.

@@ -36,6 +36,7 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use infra_clients::vsphere::VCenter;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use operator_kit::{Kit, Operator, Watch, driver};
@@ -64,6 +65,7 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
         readiness.ready();
     }
     let leadership = kit.lead().await;
+    readiness.not_ready("the vCenter was not reached yet");
     let cluster = cluster_id(&kit).await?;
 
     let vcenter = VCenter::start(config)?;
@@ -71,7 +73,19 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
     let mut instances = Watch::<VmInstance>::new(&kit, Api::all(kit.client()), watcher::Config::default());
     let (wake_group, woken_groups) = mpsc::unbounded();
     let (wake_instance, woken_instances) = mpsc::unbounded();
-    let group_news = instances.owners::<VmGroup>();
+    // By the spec, since an owner reference can be taken away.
+    let group_news = instances.tap(|i| {
+        let instance = i.object().ok()?;
+        Some(ObjectRef::new(&instance.spec.group).within(instance.namespace()?.as_str()))
+    });
+    let departures = {
+        let store = instances.store();
+        instances.tap(move |i| {
+            let reference = ObjectRef::from_obj(i);
+            let gone = store.get(&reference).is_none_or(|held| held.uid() != i.uid());
+            gone.then(|| (i.uid().unwrap_or_default(), i.name_any(), i.namespace().unwrap_or_default()))
+        })
+    };
     let ctx = Arc::new(Context {
         leadership,
         vcenter: vcenter.clone(),
@@ -89,6 +103,14 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
     let news = wake::forward(Arc::clone(&ctx), wake_group, readiness);
     // Objects first looked at with the inventory at hand need no second look.
     let first_look = wake::synced(&vcenter, FIRST_LOOK);
+    let reconciler = Arc::new(vminstance::VmInstances::new(Arc::clone(&ctx)));
+    let farewells = departures.for_each({
+        let reconciler = Arc::clone(&reconciler);
+        move |(uid, name, namespace)| {
+            reconciler.departed(&uid, &ObjectRef::new(&name).within(&namespace));
+            std::future::ready(())
+        }
+    });
     let controllers = async {
         first_look.await;
         tokio::try_join!(
@@ -99,7 +121,7 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
             ),
             driver::run(
                 instances.controller().reconcile_on(woken_instances.map(wake::guarded)),
-                Arc::new(vminstance::VmInstances::new(Arc::clone(&ctx))),
+                reconciler,
                 &kit,
             ),
         )
@@ -107,6 +129,7 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
     let result = tokio::select! {
         result = controllers => result.map(|_| ()),
         () = news => Ok(()),
+        () = farewells => Ok(()),
     };
     // Or the vCenter keeps the session until it idles out.
     if tokio::time::timeout(FAREWELL, vcenter.close()).await.is_err() {

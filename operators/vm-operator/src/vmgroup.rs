@@ -23,7 +23,7 @@ use operator_kit::error::ReconcileError;
 use operator_kit::status::Written;
 
 use crate::api::{FINALIZER, GROUP_LABEL, VmGroup, VmGroupStatus, condition, names, reason};
-use crate::context::{Context, group_uid};
+use crate::context::Context;
 use crate::error::Error;
 
 use apply::Folder;
@@ -75,6 +75,8 @@ impl VmGroups {
             // Just lost, or just started: the last word stands a little longer.
             return Ok(());
         }
+        // Another leader says how things are now.
+        self.ctx.leadership.check()?;
         let old = self.written.latest(group);
         let selector = format!("{GROUP_LABEL}={}", names::label_value(&group.name_any()));
         let generation = group.metadata.generation.unwrap_or_default();
@@ -109,6 +111,10 @@ fn machines(n: usize) -> String {
     if n == 1 { "1 virtual machine".to_owned() } else { format!("{n} virtual machines") }
 }
 
+fn failed(error: &Error) -> Pass {
+    Pass::Failed(error.reason(), error.to_string(), reason::needs_help(error.reason()))
+}
+
 fn ready_reason(status: Option<&VmGroupStatus>) -> Option<&str> {
     conditions::get(&status?.conditions, condition::READY).map(|c| c.reason.as_str())
 }
@@ -134,10 +140,7 @@ impl Reconciler for VmGroups {
         // What was just written is part of what the status is about.
         let seen = if plan.is_empty() { seen } else { observe::observe(&self.ctx, &group, &memory.expected) };
         self.remember(&uid, memory);
-        let pass = match &result {
-            Ok(()) => Pass::Ran,
-            Err(error) => Pass::Failed(error.reason(), error.to_string(), reason::needs_help(error.reason())),
-        };
+        let pass = result.as_ref().map_or_else(failed, |()| Pass::Ran);
         self.write_status(&group, &seen, &pass).await?;
         result?;
         self.announce(&group, &plan).await;
@@ -165,12 +168,19 @@ impl Reconciler for VmGroups {
         // The cache may not show an instance yet; the API server does.
         let ours =
             ListParams::default().labels(&format!("{GROUP_LABEL}={}", names::label_value(&group.name_any())));
-        if api.list(&ours).await?.iter().any(|i| group_uid(i) == Some(&uid)) {
+        if api.list(&ours).await?.iter().any(|i| i.spec.group_uid == uid) {
             return Ok(Cleanup::Later(Next::After(SOON)));
         }
         let folder = apply::remove_folder(&self.ctx, &group, &mut memory.removal).await;
         self.remember(&uid, memory);
-        match folder? {
+        let folder = match folder {
+            Ok(folder) => folder,
+            Err(error) => {
+                self.write_status(&group, &seen, &failed(&error)).await?;
+                return Err(error);
+            }
+        };
+        match folder {
             Folder::Going => return Ok(Cleanup::Later(Next::After(AUDIT))),
             Folder::Kept(strangers) => {
                 let name = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());

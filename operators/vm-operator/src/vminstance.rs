@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use operator_kit::driver::{Cleanup, Next, Reconciler};
 use operator_kit::error::ReconcileError;
 use operator_kit::status::Written;
 
 use crate::api::names::Marker;
-use crate::api::{FINALIZER, TaskKind, VmInstance, reason};
-use crate::context::{Context, group_uid};
+use crate::api::{FINALIZER, OWNER_MARKER, TaskKind, VmInstance, reason};
+use crate::context::Context;
 use crate::error::Error;
 use crate::ledger::Doubt;
 
@@ -29,8 +30,12 @@ use status::Verdict;
 
 /// How often a settled instance is looked at although nothing happened.
 const AUDIT: Duration = Duration::from_mins(20);
+/// How soon to look again for something that another watch is about to bring.
+const SOON: Duration = Duration::from_secs(1);
 /// How long to wait where the vCenter contradicts its own inventory.
 const CONTRADICTION: Duration = Duration::from_secs(10);
+/// How soon to ask again for a machine outside the watched folder that the vCenter could not tell about.
+const CLARITY: Duration = Duration::from_mins(1);
 /// How often one pass may look again. Each look after the first follows a refresh that changed what is seen.
 const LOOKS: usize = 6;
 
@@ -57,19 +62,20 @@ impl VmInstances {
         Self { ctx, written: Written::default() }
     }
 
+    /// Forgets an instance that is no more, however it went.
+    pub fn departed(&self, uid: &str, instance: &ObjectRef<VmInstance>) {
+        self.ctx.departed(uid, instance);
+        self.written.forget(uid);
+    }
+
     /// One pass: observe, plan and apply until a step is reached that ends the pass; then status.
     async fn pass(&self, instance: &VmInstance, deleting: bool) -> Result<(Step, Next), Error> {
         let uid = instance.uid().ok_or(Error::Incomplete("uid"))?;
-        let marker = match self.ctx.marker(instance) {
-            Ok(marker) => marker,
-            Err(error) => {
-                let verdict = Verdict::not_ready(error.reason(), error.to_string());
-                self.write_status(instance, &uid, &Observed::default(), &verdict).await?;
-                return Err(error);
-            }
-        };
+        let marker = self.ctx.marker(instance)?;
         let subject = Subject { instance, uid: &uid, marker: &marker };
 
+        // It may have been moved back since it was last looked for.
+        self.ctx.ledger.machine_moved(&uid, None);
         let mut seen = Observed::default();
         let result = self.walk(&subject, deleting, &mut seen).await;
         let verdict = match &result {
@@ -81,6 +87,8 @@ impl VmInstances {
                 None => return result,
             },
             Ok((step, _)) => Verdict::of(step, &instance.spec),
+            // Another process says how things are now.
+            Err(Error::NotLeader(_)) => return result,
             Err(error) => Verdict::not_ready(error.reason(), error.to_string()),
         };
         if !matches!(result, Ok((Step::Gone, _))) {
@@ -98,12 +106,12 @@ impl VmInstances {
         let ctx = &self.ctx;
         let mut refreshed = false;
         for _ in 0..LOOKS {
-            *seen = Observed { refreshed, ..self.observe(subject) };
+            *seen = Observed { refreshed, group: ctx.has_group(subject.instance), ..self.observe(subject) };
             let step = plan(deleting, seen);
-            if !matches!(seen.task, Some((TaskKind::Clone, Outcome::Running)))
-                && !matches!(step, Step::Clone(_))
-            {
-                ctx.leave_gate(subject);
+            match (&step, &seen.task) {
+                (_, Some((TaskKind::Clone, Outcome::Running))) => ctx.hold_gate(subject),
+                (Step::Blind | Step::Clone(_), _) => {}
+                _ => ctx.leave_gate(&ObjectRef::from(subject.instance)),
             }
             match &step {
                 Step::Blind => return Ok((step, Next::After(ctx.settings.grace))),
@@ -118,9 +126,18 @@ impl VmInstances {
                 }
                 Step::LookFor(moref) => {
                     tracing::debug!(vm = %moref, task = ?seen.task, deleting, "not in the inventory any more; asking for it");
+                    let marker = subject.marker.to_string();
                     match ctx.vcenter.vm(moref).await? {
-                        Some(vm) => ctx.ledger.machine_moved(subject.uid, Some((vm.moref.clone(), vm.power))),
-                        None => ctx.ledger.machine_gone(subject.uid, moref.clone()),
+                        // Nobody can say whose it is.
+                        Some(vm) if vm.markers.is_none() => {
+                            return Ok((Step::AwaitClarity(moref.clone()), Next::After(CLARITY)));
+                        }
+                        Some(vm) if vm.marker(OWNER_MARKER) == Some(&marker) => {
+                            let moved = (vm.moref.clone(), observe::power(&vm));
+                            ctx.ledger.machine_moved(subject.uid, Some(moved));
+                        }
+                        // A vCenter that was set up anew gives old references to other machines.
+                        Some(_) | None => ctx.ledger.machine_gone(subject.uid, moref.clone()),
                     }
                     continue;
                 }
@@ -146,10 +163,20 @@ impl VmInstances {
                     let Verdict { reason, message, .. } = Verdict::of(&step, &subject.instance.spec);
                     return Err(Error::NeedsHelp { reason, message });
                 }
+                // Its cache may only be behind.
+                Step::AwaitGroup => return Ok((step, Next::After(SOON))),
                 Step::Settled => ctx.ledger.settle_task(subject.uid),
-                Step::Await(_) | Step::AwaitEarlierClone | Step::AwaitFolder | Step::Gone => {}
+                Step::Await(_)
+                | Step::AwaitEarlierClone
+                | Step::AwaitClarity(_)
+                | Step::AwaitFolder
+                | Step::Gone => {}
             }
-            return Ok((step, Next::After(AUDIT)));
+            // What was only asked for may fail yet.
+            let asked =
+                matches!(step, Step::Clone(_) | Step::PowerOn(_) | Step::PowerOff(_) | Step::Destroy(_));
+            let underway = asked || matches!(step, Step::Await(_));
+            return Ok((step, if underway { Next::Pending(AUDIT) } else { Next::After(AUDIT) }));
         }
         Err(Error::Wait {
             reason: reason::BUSY,
@@ -161,6 +188,9 @@ impl VmInstances {
     fn observe(&self, subject: &Subject<'_>) -> Observed {
         let ctx = &self.ctx;
         let status = self.written.latest(subject.instance);
+        if let Some(task) = ctx.ledger.adopt(subject.uid, subject.instance) {
+            ctx.vcenter.follow(&task);
+        }
         ctx.vcenter.read(|inventory| {
             observe::observe(
                 inventory,
@@ -180,6 +210,8 @@ impl VmInstances {
         seen: &Observed,
         verdict: &Verdict,
     ) -> Result<(), Error> {
+        // Another leader says how things are now.
+        self.ctx.leadership.check()?;
         let old = self.written.latest(instance);
         let task = self.ctx.ledger.entry(uid, instance).task;
         let generation = instance.metadata.generation.unwrap_or_default();
@@ -200,9 +232,7 @@ impl Reconciler for VmInstances {
     }
 
     async fn cleanup(&self, instance: Arc<VmInstance>) -> Result<Cleanup, Error> {
-        let closed = instance.uid().is_some_and(|uid| self.ctx.ledger.is_closed(&uid));
-        // Nothing was ever asked for an instance that no group controls.
-        if closed || group_uid(&instance).is_none() {
+        if instance.uid().is_some_and(|uid| self.ctx.ledger.is_closed(&uid)) {
             return Ok(Cleanup::Done);
         }
         match self.pass(&instance, true).await? {

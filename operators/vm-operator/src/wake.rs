@@ -11,7 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use operator_kit::Guarded;
 use operator_kit::health::Readiness;
 
-use crate::api::{VmGroup, VmInstance, names};
+use crate::api::{VmGroup, names};
 use crate::context::Context;
 use crate::vminstance;
 
@@ -95,14 +95,20 @@ impl Wake<'_> {
                 }
             }
             // What comes and goes in it concerns nobody here: its machines have news of their own.
-            Change::Folder { before: Some(before), after: Some(after) } if before.name == after.name => {}
+            Change::Folder { before: Some(before), after: Some(after) }
+                if before.name == after.name && before.parent == after.parent => {}
             Change::Folder { before, after } => {
                 for folder in before.iter().chain(after) {
                     self.folder(&folder.name);
                 }
             }
             Change::Task(task) => {
-                if task.state.ended() {
+                if task.state.ended() && task.entity.as_ref().is_some_and(|e| e.kind() == "Folder") {
+                    // A folder on its way out, or not: its group waits for the news.
+                    let going = self.ctx.groups().filter(|g| g.metadata.deletion_timestamp.is_some());
+                    going.for_each(|g| self.group(ObjectRef::from(&*g)));
+                }
+                if task.state.ended() || self.ctx.vcenter.read(|i| i.task(&task.moref).is_none()) {
                     let owner = self.ctx.ledger.owner_of(&task.moref);
                     owner
                         .into_iter()
@@ -128,11 +134,10 @@ impl Wake<'_> {
             self.ctx
                 .wake(ObjectRef::new(&names::instance(&owner.group, owner.slot)).within(&owner.namespace));
             self.group(ObjectRef::new(&owner.group).within(&owner.namespace));
-        } else {
-            // A stranger: it may have stood in somebody's way.
-            let blocked = self.ctx.instances().filter(|i| *i.spec.vm_name == *vm.name);
-            blocked.for_each(|i| self.ctx.wake(ObjectRef::from(&*i)));
         }
+        // Whosever it is, it may have stood in somebody's way.
+        let blocked = self.ctx.instances().filter(|i| *i.spec.vm_name == *vm.name);
+        blocked.for_each(|i| self.ctx.wake(ObjectRef::from(&*i)));
     }
 
     /// A folder came, changed or went: its group's instances may wait for it, or its group for its end.
@@ -143,8 +148,7 @@ impl Wake<'_> {
         for group in self.ctx.groups().filter(|g| theirs(g.namespace(), &g.name_any())) {
             self.group(ObjectRef::from(&*group));
         }
-        let waits = |i: &Arc<VmInstance>| i.status.as_ref().is_none_or(|s| s.vm_ref.is_none());
-        for instance in self.ctx.instances().filter(|i| waits(i) && theirs(i.namespace(), &i.spec.group)) {
+        for instance in self.ctx.instances().filter(|i| theirs(i.namespace(), &i.spec.group)) {
             self.ctx.wake(ObjectRef::from(&*instance));
         }
     }

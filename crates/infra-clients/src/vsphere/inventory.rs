@@ -80,7 +80,8 @@ pub struct Vm {
     /// `config.instanceUuid`, lower case.
     pub instance_uuid: Option<Arc<str>>,
     /// The `extraConfig` entries whose keys begin with [`Config::marker_prefix`](super::Config::marker_prefix), by key.
-    pub markers: Vec<(String, String)>,
+    /// `None`: vCenter cannot tell, as for a VM still being made or whose files are out of reach.
+    pub markers: Option<Vec<(String, String)>>,
 }
 
 impl Vm {
@@ -92,14 +93,14 @@ impl Vm {
             power: None,
             connection: None,
             instance_uuid: None,
-            markers: Vec::new(),
+            markers: None,
         }
     }
 
     /// The value of a marker, by its whole key.
     #[must_use]
     pub fn marker(&self, key: &str) -> Option<&str> {
-        self.markers.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        self.markers.iter().flatten().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 }
 
@@ -241,6 +242,8 @@ pub struct Inventory {
     folders: HashMap<MoRef, FolderEntry>,
     tasks: HashMap<MoRef, TaskEntry>,
     by_uuid: HashMap<Arc<str>, Vec<MoRef>>,
+    /// VMs by the value of a marker, whichever its key.
+    by_marker: HashMap<Arc<str>, Vec<MoRef>>,
     /// VMs and folders by parent and name.
     by_name: HashMap<MoRef, HashMap<Arc<str>, Vec<MoRef>>>,
     /// While a complete report is being received: what it has named so far.
@@ -279,6 +282,13 @@ impl Inventory {
     pub fn vm_by_instance_uuid(&self, uuid: &str) -> impl Iterator<Item = &Arc<Vm>> {
         let found = self.by_uuid.get(uuid.to_ascii_lowercase().as_str());
         found.into_iter().flatten().filter_map(|moref| self.vms.get(moref))
+    }
+
+    /// The VMs with a marker of that key and value. Copies of a VM have its markers.
+    pub fn vms_marked(&self, key: &str, value: &str) -> impl Iterator<Item = &Arc<Vm>> {
+        let found = self.by_marker.get(value);
+        let vms = found.into_iter().flatten().filter_map(|moref| self.vms.get(moref));
+        vms.filter(move |vm| vm.marker(key) == Some(value))
     }
 
     /// The VM of that name in a folder.
@@ -447,7 +457,7 @@ impl Inventory {
                         value.filter(|v| !v.text.is_empty()).map(|v| v.text.to_ascii_lowercase().into());
                 }
                 "config.extraConfig" => {
-                    vm.markers = value.map(|v| v.options(&self.marker_prefix)).unwrap_or_default();
+                    vm.markers = value.map(|v| v.options(&self.marker_prefix));
                 }
                 _ => {}
             }
@@ -493,7 +503,7 @@ impl Inventory {
                     }
                 }
                 "info.descriptionId" => {
-                    task.description_id = value.map(|v| v.text.clone()).unwrap_or_default()
+                    task.description_id = value.map(|v| v.text.clone()).unwrap_or_default();
                 }
                 "info.entity" => task.entity = value.and_then(Node::moref),
                 "info.queueTime" => task.queued_at = value.and_then(Node::time),
@@ -588,6 +598,9 @@ impl Inventory {
             if let Some(uuid) = &old.instance_uuid {
                 remove(&mut self.by_uuid, uuid, moref);
             }
+            for (_, value) in old.markers.iter().flatten() {
+                remove(&mut self.by_marker, value, moref);
+            }
         }
         let after = vm.map(Arc::new);
         if let Some(new) = &after {
@@ -595,6 +608,9 @@ impl Inventory {
             self.name(new.parent.as_ref(), &new.name, &key);
             if let Some(uuid) = &new.instance_uuid {
                 self.by_uuid.entry(uuid.clone()).or_default().push(key.clone());
+            }
+            for (_, value) in new.markers.iter().flatten() {
+                self.by_marker.entry(value.as_str().into()).or_default().push(key.clone());
             }
             self.vms.insert(key, new.clone());
         }
@@ -639,7 +655,7 @@ impl Inventory {
     }
 }
 
-fn remove(index: &mut HashMap<Arc<str>, Vec<MoRef>>, key: &Arc<str>, moref: &MoRef) {
+fn remove(index: &mut HashMap<Arc<str>, Vec<MoRef>>, key: &str, moref: &MoRef) {
     if let Some(found) = index.get_mut(key) {
         found.retain(|other| other != moref);
         if found.is_empty() {

@@ -222,6 +222,12 @@ impl VCenter {
         Ok(found.vm(moref).map(|vm| Vm::clone(vm)))
     }
 
+    /// Follows a task that an earlier process submitted as if it had been submitted here: the inventory knows
+    /// it at once, and it is asked after by reference where vCenter's list of recent tasks shows it no more.
+    pub fn follow(&self, task: &MoRef) {
+        self.shared.update(|inventory| inventory.task_submitted(task, Instant::now()));
+    }
+
     /// The template or VM of that name, or at that inventory path, in the datacenter.
     ///
     /// # Errors

@@ -56,8 +56,10 @@ reasons! {
     DUPLICATE_MACHINES = "DuplicateMachines";
     /// The machine was moved out of the operator's folder.
     MACHINE_MOVED = "MachineMoved";
-    /// No group controls the instance.
+    /// There is no group of the instance's name and UID.
     NO_GROUP = "NoGroup";
+    /// The vCenter cannot tell the machine's configuration or power state.
+    MACHINE_UNCLEAR = "MachineUnclear";
     /// No capacity: memory, CPU, licences or disk space.
     NO_RESOURCES = "NoResources";
     /// The machine or its host is busy with something else.
@@ -84,7 +86,7 @@ pub fn needs_help(reason: &str) -> bool {
             | NAME_CONFLICT
             | DUPLICATE_MACHINES
             | MACHINE_MOVED
-            | NO_GROUP
+            | MACHINE_UNCLEAR
             | NO_RESOURCES
             | VCENTER_FAULT
     )

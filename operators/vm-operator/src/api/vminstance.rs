@@ -36,6 +36,8 @@ use sha2::{Digest, Sha256};
 pub struct VmInstanceSpec {
     /// Name of the VmGroup it belongs to.
     pub group: String,
+    /// UID of that VmGroup: one of the same name that comes later has nothing to do with it.
+    pub group_uid: String,
     /// Its place in the group, from 0.
     #[schemars(range(min = 0))]
     pub slot: i32,

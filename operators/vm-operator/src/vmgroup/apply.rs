@@ -11,7 +11,7 @@ use operator_kit::Guarded;
 use serde_json::json;
 
 use crate::api::{FINALIZER, GROUP_LABEL, VmGroup, VmInstance, VmInstanceSpec, names, reason};
-use crate::context::{Context, group_uid};
+use crate::context::Context;
 use crate::error::Error;
 
 use super::expected::Expected;
@@ -28,9 +28,14 @@ pub async fn apply(
     if plan.folder {
         make_folder(ctx, group).await?;
     }
+    // One slot that is taken holds up no other.
+    let mut taken = Ok(());
     for slot in &plan.create {
         ctx.leadership.check()?;
-        create(ctx, &api, group, *slot, expected).await?;
+        match create(ctx, &api, group, *slot, expected).await {
+            Err(error @ Error::Wait { .. }) => taken = Err(error),
+            other => other?,
+        }
     }
     for name in &plan.respec {
         ctx.leadership.check()?;
@@ -41,7 +46,7 @@ pub async fn apply(
         delete(&api, name, uid).await?;
         expected.deleted(uid.clone(), Instant::now());
     }
-    Ok(())
+    taken
 }
 
 /// The group's namespace of instances.
@@ -54,8 +59,13 @@ async fn make_folder(ctx: &Context, group: &VmGroup) -> Result<(), Error> {
     ctx.leadership.check()?;
     match ctx.vcenter.create_folder(&name).await {
         Ok(folder) => tracing::info!(%folder, name, "folder made"),
-        // Made a moment ago by a request whose reply was lost, or by somebody else: it serves either way.
-        Err(error) if error.kind() == Kind::DuplicateName || error.in_doubt() => ctx.vcenter.fresh().await?,
+        // Made a moment ago by a request whose reply was lost, or by somebody else: a folder serves either way.
+        Err(error) if error.kind() == Kind::DuplicateName || error.in_doubt() => {
+            ctx.vcenter.fresh().await?;
+            if ctx.vcenter.read(|i| i.folder_named(&name).is_none()) {
+                return Err(error.into());
+            }
+        }
         Err(error) => return Err(error.into()),
     }
     Ok(())
@@ -73,6 +83,7 @@ fn instance(group: &VmGroup, slot: i32) -> Result<VmInstance, Error> {
         template: group.spec.template.clone(),
         slot,
         group: name.clone(),
+        group_uid: uid,
     };
     let mut instance = VmInstance::new(&names::instance(&name, slot), spec);
     let owner: OwnerReference = group.controller_owner_ref(&()).ok_or(Error::Incomplete("uid"))?;
@@ -115,7 +126,7 @@ async fn create(
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             let name = instance.name_any();
             let found = api.get_opt(&name).await?;
-            if found.is_some_and(|f| group_uid(&f) != group.uid().as_deref()) {
+            if found.is_some_and(|f| Some(f.spec.group_uid) != group.uid()) {
                 return Err(Error::Wait {
                     reason: reason::WAITING_FOR_PREDECESSOR,
                     message: format!("VmInstance {name} belongs to something else that is not gone yet"),

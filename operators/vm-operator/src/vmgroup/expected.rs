@@ -81,6 +81,7 @@ mod tests {
     fn cached(uid: &str) -> Arc<VmInstance> {
         let spec = VmInstanceSpec {
             group: "g".into(),
+            group_uid: "u".into(),
             slot: 0,
             vm_name: "g-0".into(),
             instance_uuid: String::new(),

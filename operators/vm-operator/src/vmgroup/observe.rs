@@ -1,7 +1,7 @@
 //! What is there for one group: its instances and, through the inventory, their machines and folder. Reads
 //! caches only; `plan` decides about it next.
 
-use infra_clients::vsphere::PowerState;
+use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 
 use crate::api::{VmGroup, VmInstance, condition, names, reason};
@@ -21,8 +21,11 @@ pub fn observe(ctx: &Context, group: &VmGroup, expected: &Expected) -> Observed 
         let synced = inventory.is_synced();
         let member = |instance: &VmInstance| {
             let marker = ctx.marker(instance).ok()?;
-            let machines =
-                if synced { vminstance::machines(inventory, instance, &marker) } else { Vec::new() };
+            let machines = if synced {
+                vminstance::machines(inventory, instance, &marker, recorded(instance).as_ref())
+            } else {
+                Vec::new()
+            };
             let machine = machines.first();
             let uid = instance.uid()?;
             Some(Member {
@@ -48,6 +51,11 @@ pub fn observe(ctx: &Context, group: &VmGroup, expected: &Expected) -> Observed 
             members,
         }
     })
+}
+
+/// The machine that its durable status names.
+fn recorded(instance: &VmInstance) -> Option<MoRef> {
+    instance.status.as_ref()?.vm_ref.as_deref().map(|id| MoRef::new("VirtualMachine", id))
 }
 
 /// Whether its durable status says that the vCenter was asked for a machine.

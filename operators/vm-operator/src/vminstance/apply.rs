@@ -4,6 +4,7 @@
 use infra_clients::vsphere::{CloneSpec, Error as Fault, Kind, MoRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
 
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, reason};
 use crate::context::Context;
@@ -25,7 +26,7 @@ pub async fn clone_vm(ctx: &Context, subject: &Subject<'_>, folder: &MoRef) -> R
     }
     let result = submit_clone(ctx, subject, folder).await;
     if result.is_err() {
-        ctx.leave_gate(subject);
+        ctx.leave_gate(&ObjectRef::from(subject.instance));
     }
     result
 }

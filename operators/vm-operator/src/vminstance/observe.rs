@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::{Inventory, MoRef, Task, TaskState, Vm};
+use infra_clients::vsphere::{Connection, Inventory, MoRef, PowerState, Task, TaskState, Vm};
 use kube::ResourceExt;
 
 use crate::api::names::{self, Marker};
@@ -18,7 +18,7 @@ use super::plan::{Machine, Observed, Outcome};
 /// two clocks say.
 const CLOCK_SLACK: Duration = Duration::from_mins(10);
 
-/// Looks at everything that concerns one instance.
+/// Looks at everything that concerns one instance but its group.
 ///
 /// `status` is the last one written, which may be newer than the instance's. `claimed` says whether a
 /// task is some instance's by its durable status.
@@ -37,32 +37,38 @@ pub fn observe(
     }
     let folder =
         inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
-    let mine = machines(inventory, instance, marker);
-    let stranger = folder
-        .as_ref()
-        .and_then(|folder| inventory.vm_named(folder, &instance.spec.vm_name))
-        .filter(|vm| !mine.iter().any(|m| m.moref == vm.moref))
-        .map(|vm| vm.moref.clone());
+    let recorded = status.and_then(|s| s.vm_ref.as_deref()).map(|id| MoRef::new("VirtualMachine", id));
+    let mine = machines(inventory, instance, marker, recorded.as_ref());
+    let namesake = folder.as_ref().and_then(|folder| inventory.vm_named(folder, &instance.spec.vm_name));
+    let namesake = namesake.filter(|vm| !mine.iter().any(|m| m.moref == vm.moref));
+    // What cannot be read may be ours.
+    let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
+    let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
+    let stranger = namesake.filter(|vm| vm.markers.is_some()).map(|vm| vm.moref.clone());
     let task = entry
         .task
         .as_ref()
         .map(|task| (task.kind, outcome(inventory.task(&task_ref(&task.r#ref)).map(|t| &**t))));
     let destroyed = matches!(task, Some((TaskKind::Destroy, Outcome::Ended)));
     let moved = entry.moved.clone().filter(|_| !destroyed);
-    let vanished = status
-        .and_then(|s| s.vm_ref.as_deref())
-        .map(|id| MoRef::new("VirtualMachine", id))
+    let vanished = recorded
         .filter(|_| mine.is_empty() && !destroyed && moved.is_none())
         .filter(|moref| entry.gone.as_ref() != Some(moref) && inventory.vm(moref).is_none());
     let (reply_lost, earlier_clones) = if mine.is_empty() {
         examine(inventory, instance, &uid, &entry, ledger, claimed)
     } else {
+        // The one clone there can have been has made it.
+        if entry.doubt != Doubt::ReplyLost {
+            ledger.set_doubt(&uid, Doubt::None);
+        }
         (entry.doubt == Doubt::ReplyLost, 0)
     };
     Observed {
         synced: true,
+        group: false,
         folder,
         mine,
+        unread,
         stranger,
         task,
         earlier_clones,
@@ -73,23 +79,36 @@ pub fn observe(
     }
 }
 
-/// The machines that bear the marker, wherever in the operator's folder and under whatever name.
+/// The machines that are the instance's, wherever in the operator's folder and under whatever name.
+///
+/// They bear its marker. So does a copy that somebody made of one; `recorded`, the machine last seen, and the
+/// instanceUuid tell the two apart, and the copy is left alone.
 #[must_use]
-pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
-    let marker = marker.to_string();
-    let bears = |vm: &&Arc<Vm>| vm.marker(OWNER_MARKER) == Some(marker.as_str());
-    let machine = |vm: &Arc<Vm>| Machine {
-        moref: vm.moref.clone(),
-        power: vm.power,
-        revision: vm.marker(REVISION_MARKER).map(str::to_owned),
+pub fn machines(
+    inventory: &Inventory,
+    instance: &VmInstance,
+    marker: &Marker,
+    recorded: Option<&MoRef>,
+) -> Vec<Machine> {
+    let bearers: Vec<&Arc<Vm>> = inventory.vms_marked(OWNER_MARKER, &marker.to_string()).collect();
+    let known = |vm: &Arc<Vm>| {
+        recorded == Some(&vm.moref)
+            || vm.instance_uuid.as_deref() == Some(instance.spec.instance_uuid.as_str())
     };
-    let found: Vec<Machine> =
-        inventory.vm_by_instance_uuid(&instance.spec.instance_uuid).filter(bears).map(machine).collect();
-    if !found.is_empty() {
-        return found;
-    }
-    // A vCenter may give a machine another instanceUuid where two would clash.
-    inventory.vms().filter(bears).map(machine).collect()
+    // Before one was recorded the vCenter may have given it another instanceUuid, where two would clash.
+    let any_is_known = recorded.is_some() || bearers.iter().any(|vm| known(vm));
+    let ours = bearers.into_iter().filter(|vm| !any_is_known || known(vm));
+    ours.map(|vm| Machine {
+        moref: vm.moref.clone(),
+        power: power(vm),
+        revision: vm.marker(REVISION_MARKER).map(str::to_owned),
+    })
+    .collect()
+}
+
+/// A machine's power state, where the vCenter knows: of one on a host that does not answer it has only the last.
+pub fn power(vm: &Vm) -> Option<PowerState> {
+    vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
 /// The owner that a machine's marker names.

@@ -31,13 +31,18 @@ pub enum Outcome {
 
 /// What `observe` saw.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
 pub struct Observed {
     /// The inventory is complete and kept current. If not, the rest says nothing.
     pub synced: bool,
+    /// The group is there: a clone is only ever asked for on behalf of one.
+    pub group: bool,
     /// The group's folder.
     pub folder: Option<MoRef>,
     /// Machines with our marker.
     pub mine: Vec<Machine>,
+    /// A machine that may be ours, of which the vCenter cannot tell the marker.
+    pub unread: Option<MoRef>,
     /// A machine in the group's folder with our name but not our marker.
     pub stranger: Option<MoRef>,
     /// The last task we asked for, until it is dealt with.
@@ -67,6 +72,10 @@ pub enum Step {
     Await(TaskKind),
     /// A clone that may be ours is under way; its end wakes us.
     AwaitEarlierClone,
+    /// The vCenter cannot tell the machine's configuration or power state; when it can, that wakes us.
+    AwaitClarity(MoRef),
+    /// There is no such group.
+    AwaitGroup,
     /// The group makes the folder; its appearance wakes us.
     AwaitFolder,
     /// The task failed: report, forget it, and try again after a while.
@@ -115,8 +124,7 @@ pub fn plan(deleting: bool, seen: &Observed) -> Step {
         [machine, ..] if deleting => remove(&machine.moref, machine.power),
         [machine] => match machine.power {
             Some(PowerState::On) => Step::Settled,
-            // The vCenter has not said; it will, and that wakes us.
-            None => Step::Await(TaskKind::Clone),
+            None => Step::AwaitClarity(machine.moref.clone()),
             Some(_) => Step::PowerOn(machine.moref.clone()),
         },
         several => Step::Duplicates(several.iter().map(|m| m.moref.clone()).collect()),
@@ -127,12 +135,16 @@ pub fn plan(deleting: bool, seen: &Observed) -> Step {
 fn remove(moref: &MoRef, power: Option<PowerState>) -> Step {
     match power {
         Some(PowerState::Off) => Step::Destroy(moref.clone()),
-        _ => Step::PowerOff(moref.clone()),
+        Some(_) => Step::PowerOff(moref.clone()),
+        None => Step::AwaitClarity(moref.clone()),
     }
 }
 
 /// The next step where no machine bears our marker.
 fn absent(deleting: bool, seen: &Observed) -> Step {
+    if let Some(moref) = &seen.unread {
+        return Step::AwaitClarity(moref.clone());
+    }
     if let Some(moref) = &seen.vanished {
         return Step::LookFor(moref.clone());
     }
@@ -144,6 +156,9 @@ fn absent(deleting: bool, seen: &Observed) -> Step {
     }
     if deleting {
         return Step::Gone;
+    }
+    if !seen.group {
+        return Step::AwaitGroup;
     }
     match (&seen.stranger, &seen.folder) {
         (Some(stranger), _) => Step::Conflict(stranger.clone()),

@@ -48,6 +48,19 @@ impl Verdict {
                 reason::WAITING_FOR_EARLIER_CLONE,
                 "clones that were under way before a restart or a lost reply may be this machine's; waiting for them to end",
             ),
+            Step::AwaitClarity(moref) => Self {
+                ready: Status::Unknown,
+                reason: reason::MACHINE_UNCLEAR,
+                message: format!(
+                    "the vCenter cannot tell the configuration or power state of {moref}: its host is disconnected \
+                     or its files are out of reach"
+                ),
+            },
+            Step::AwaitGroup => no(
+                reason::NO_GROUP,
+                "no VmGroup of its name and UID is there, so no machine is made: delete this VmInstance, and scale \
+                 a VmGroup instead",
+            ),
             Step::AwaitFolder => no(reason::WAITING_FOR_FOLDER, "the group's folder is not there yet"),
             Step::Conflict(moref) => no(
                 reason::NAME_CONFLICT,
@@ -96,7 +109,7 @@ pub fn status(
         status.vm_ref = Some(machine.moref.value().to_owned());
         status.power = machine.power.map(|p| power(p).to_owned());
         status.revision.clone_from(&machine.revision);
-    } else if seen.synced && seen.moved.is_none() && seen.vanished.is_none() {
+    } else if seen.synced && seen.moved.is_none() && seen.vanished.is_none() && seen.unread.is_none() {
         (status.vm_ref, status.power, status.revision) = (None, None, None);
     }
     status.task = task;

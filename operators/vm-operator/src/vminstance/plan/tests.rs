@@ -14,7 +14,12 @@ fn machine(power: PowerState) -> Machine {
 }
 
 fn seen() -> Observed {
-    Observed { synced: true, folder: Some(MoRef::new("Folder", "group-1")), ..Observed::default() }
+    Observed {
+        synced: true,
+        group: true,
+        folder: Some(MoRef::new("Folder", "group-1")),
+        ..Observed::default()
+    }
 }
 
 /// A short name for what a plan came to.
@@ -27,10 +32,14 @@ fn name(step: &Step) -> String {
 fn steps_by_what_is_seen() {
     let on = || vec![machine(PowerState::On)];
     let off = || vec![machine(PowerState::Off)];
+    let unclear = || vec![Machine { power: None, ..machine(PowerState::On) }];
     let table: Vec<(&str, bool, Observed)> = vec![
         ("Blind", false, Observed::default()),
         ("Blind", true, Observed::default()),
         ("Clone", false, seen()),
+        ("AwaitGroup", false, Observed { group: false, ..seen() }),
+        ("Gone", true, Observed { group: false, ..seen() }),
+        ("Settled", false, Observed { group: false, mine: on(), ..seen() }),
         ("AwaitFolder", false, Observed { folder: None, ..seen() }),
         ("Refresh", false, Observed { reply_lost: true, ..seen() }),
         ("AwaitEarlierClone", false, Observed { earlier_clones: 1, ..seen() }),
@@ -65,7 +74,12 @@ fn steps_by_what_is_seen() {
         ("LookFor", false, Observed { vanished: Some(vm("vm-1")), ..seen() }),
         ("LookFor", true, Observed { vanished: Some(vm("vm-1")), ..seen() }),
         ("Moved", false, Observed { moved: Some((vm("vm-1"), None)), ..seen() }),
-        ("PowerOff", true, Observed { moved: Some((vm("vm-1"), None)), ..seen() }),
+        ("PowerOff", true, Observed { moved: Some((vm("vm-1"), Some(PowerState::On))), ..seen() }),
+        ("AwaitClarity", true, Observed { moved: Some((vm("vm-1"), None)), ..seen() }),
+        ("AwaitClarity", true, Observed { unread: Some(vm("vm-1")), ..seen() }),
+        ("AwaitClarity", false, Observed { unread: Some(vm("vm-1")), ..seen() }),
+        ("AwaitClarity", false, Observed { mine: unclear(), ..seen() }),
+        ("AwaitClarity", true, Observed { mine: unclear(), ..seen() }),
         ("Destroy", true, Observed { moved: Some((vm("vm-1"), Some(PowerState::Off))), ..seen() }),
         ("Duplicates", false, Observed { mine: [on(), off()].concat(), ..seen() }),
         ("PowerOff", true, Observed { mine: [on(), off()].concat(), ..seen() }),
