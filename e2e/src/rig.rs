@@ -94,6 +94,8 @@ impl Rig {
             .env("VC_PASS", self.vcenter.password())
             .env("VC_CA_FILE", self.vcenter.ca_file())
             .env("POD_NAMESPACE", NAMESPACE)
+            // As in the Deployment.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("RUST_LOG", "info,vm_operator=debug,operator_kit=debug,infra_clients=debug")
     }
 

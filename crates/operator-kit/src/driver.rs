@@ -34,8 +34,9 @@ use crate::{
     watch::{Guarded, Kind},
 };
 
-/// Objects of a kind reconciled at the same time.
-pub const CONCURRENCY: u16 = 32;
+/// Objects of a kind reconciled at the same time. Each may take a connection to the API server with its buffers; more
+/// than this made no burst faster.
+pub const CONCURRENCY: u16 = 12;
 /// Reason of the event and the metric for an object that does not parse.
 pub const INVALID_OBJECT: &str = "InvalidObject";
 

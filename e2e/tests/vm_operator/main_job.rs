@@ -84,6 +84,25 @@ async fn a_wrong_template_says_so_and_recovers_when_patched() {
     rig.settled("default", "vg-2", 2).await.unwrap();
 }
 
+/// Where the original wanted templates: in the operator's own folder. They are cloned, and left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_may_stand_in_the_operators_folder() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    rig.vcenter.add_vm("/DC0/vm/vm-operator", "golden").await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 2, "golden").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    rig.apply("default", "path", 1, "/DC0/vm/vm-operator/golden").await.unwrap();
+    rig.settled("default", "path", 1).await.unwrap();
+    for name in ["web", "path"] {
+        rig.delete("default", name).await.unwrap();
+        rig.gone("default", name).await.unwrap();
+    }
+    let left: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
+    assert_eq!(left, ["/DC0/vm/vm-operator/golden"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_are_reported_and_reach_replaced_machines() {
     let _place = place().await;

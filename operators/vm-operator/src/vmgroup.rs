@@ -130,6 +130,8 @@ impl Reconciler for VmGroups {
     type Error = Error;
     const NAME: &'static str = "vmgroup";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
+    /// Passes over groups are few and short: the instances have the work.
+    const CONCURRENCY: u16 = 6;
 
     async fn reconcile(&self, group: Arc<VmGroup>) -> Result<Next, Error> {
         let uid = group.uid().ok_or(Error::Incomplete("uid"))?;

@@ -56,6 +56,10 @@ impl Paths {
         names.join("/")
     }
 
+    fn parent(&self, moref: &MoRef) -> Option<&MoRef> {
+        self.0.get(moref)?.1.as_ref()
+    }
+
     fn is_under(&self, moref: &MoRef, top: &MoRef) -> bool {
         let mut at = Some(moref);
         while let Some(here) = at {
@@ -274,6 +278,8 @@ pub(super) async fn create_folder(session: &Session, parent: &MoRef, name: &str)
 
 /// For how long one scan answers for names that were not asked for before.
 const SCAN_LIFE: Duration = Duration::from_secs(10);
+/// How long a name is taken to mean the same template: one may be renamed and another take its name.
+const NAME_LIFE: Duration = Duration::from_mins(5);
 
 /// VMs to clone from, by name. One scan of the datacenter answers for every name asked for at
 /// about the same time; what was found stays found until told otherwise.
@@ -282,7 +288,7 @@ pub(super) struct Templates(tokio::sync::Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    found: HashMap<String, MoRef>,
+    found: HashMap<String, (MoRef, Instant)>,
     scan: Option<Scan>,
 }
 
@@ -297,7 +303,9 @@ impl Templates {
     pub(super) async fn find(&self, session: &Session, site: &Site, name: &str) -> Result<MoRef, Error> {
         // Held while scanning: whoever comes meanwhile waits for that scan.
         let mut known = self.0.lock().await;
-        if let Some(moref) = known.found.get(name) {
+        if let Some((moref, since)) = known.found.get(name)
+            && since.elapsed() < NAME_LIFE
+        {
             return Ok(moref.clone());
         }
         let scan = match known.scan.take().filter(|scan| scan.taken.elapsed() < SCAN_LIFE) {
@@ -307,7 +315,7 @@ impl Templates {
         let found = scan.find(site, name);
         known.scan = Some(scan);
         let moref = found?;
-        known.found.insert(name.to_owned(), moref.clone());
+        known.found.insert(name.to_owned(), (moref.clone(), Instant::now()));
         Ok(moref)
     }
 
@@ -346,8 +354,10 @@ impl Scan {
         let paths = Paths::of(&objects);
         let mut by_name: HashMap<String, Vec<(String, MoRef)>> = HashMap::new();
         for vm in objects.iter().filter(|object| object.obj.kind() == "VirtualMachine") {
-            // What this client made is not what it makes more from.
-            if !paths.is_under(&vm.obj, &site.root) {
+            // What this client made, in folders below the root folder, is not what it makes more from. Templates in
+            // the root folder itself are somebody's who put them there for it.
+            let folder = paths.parent(&vm.obj);
+            if folder == Some(&site.root) || !paths.is_under(&vm.obj, &site.root) {
                 by_name
                     .entry(vm.name())
                     .or_default()
