@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How often a running build says that it is still alive.
 const PROGRESS: Duration = Duration::from_secs(15);
@@ -312,20 +312,23 @@ pub fn cache_root() -> Result<PathBuf> {
     Ok(base.join("infra-operators"))
 }
 
-/// The checkout this crate was compiled in, or, if that is gone, the one around the working directory.
+/// The checkout around the working directory, or else the one this crate was compiled in.
 ///
 /// # Errors
 /// If there is neither.
 pub fn project_root() -> Result<PathBuf> {
     let is_root = |path: &Path| path.join("e2e/tools").is_dir() && path.join("Cargo.toml").is_file();
-    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    if is_root(&compiled) {
-        return Ok(compiled.canonicalize()?);
-    }
+    // First where we are: checkouts that share a target directory share binaries, too.
     let cwd = env::current_dir()?;
-    cwd.ancestors().find(|path| is_root(path)).map(Path::to_owned).context(
-        "run this inside a checkout of infra-operators: no e2e/tools at or above the working directory",
-    )
+    if let Some(root) = cwd.ancestors().find(|path| is_root(path)) {
+        return Ok(root.to_owned());
+    }
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    ensure!(
+        is_root(&compiled),
+        "run this inside a checkout of infra-operators: no e2e/tools at or above the working directory"
+    );
+    Ok(compiled.canonicalize()?)
 }
 
 #[cfg(test)]

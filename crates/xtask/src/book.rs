@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Checks README.md and docs/src; an error lists every fault found.
+/// Checks README.md and docs; an error lists every fault found.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let source = root.join("docs/src");
+    let source = root.join("docs");
     let summary = source.join("SUMMARY.md");
     let mut files = Vec::new();
     markdown_files(&source, &mut files).with_context(|| format!("no book in {}", source.display()))?;
@@ -103,11 +103,11 @@ mod tests {
     #[test]
     fn dead_links_and_forgotten_chapters_are_faults() {
         let root = std::env::temp_dir().join(format!("xtask-book-{}", std::process::id()));
-        fs::create_dir_all(root.join("docs/src")).unwrap();
-        fs::write(root.join("README.md"), "[docs](docs/src/a.md) [gone](gone.md)").unwrap();
-        fs::write(root.join("docs/src/SUMMARY.md"), "- [A](a.md)").unwrap();
-        fs::write(root.join("docs/src/a.md"), "[up](../../README.md)").unwrap();
-        fs::write(root.join("docs/src/b.md"), "").unwrap();
+        fs::create_dir_all(root.join("docs")).unwrap();
+        fs::write(root.join("README.md"), "[docs](docs/a.md) [gone](gone.md)").unwrap();
+        fs::write(root.join("docs/SUMMARY.md"), "- [A](a.md)").unwrap();
+        fs::write(root.join("docs/a.md"), "[up](../README.md)").unwrap();
+        fs::write(root.join("docs/b.md"), "").unwrap();
         let error = check(&root).unwrap_err().to_string();
         fs::remove_dir_all(&root).unwrap();
         assert!(error.starts_with("2 faults") && error.contains("README.md:1: no gone.md"), "{error}");

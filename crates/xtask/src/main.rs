@@ -22,7 +22,7 @@ usage: cargo xtask COMMAND
   test [STEP…]         every check, or the named ones; goes on after a failure and sums up
   lint                 the checks that run no test: fmt, clippy, docs, generated, go, deny, book
   demo [--keep]        a control plane, a vCenter simulator and vm-operator, shown at work
-  bench vm [--write]   measures vm-operator in its release build: the figures in docs/src/benchmarks.md
+  bench vm [--write]   measures vm-operator in its release build: the figures in docs/benchmarks.md
   generate [--check]   writes the generated files under deploy/; with --check only compares
   tools                builds the Go programs that tests run, and says where they are
   docs                 API documentation into the target directory, and the book if mdbook is there

@@ -60,7 +60,7 @@ pub(crate) fn docs() -> Result<()> {
     match built {
         Ok(status) if status.success() => println!("book: {}", book.join("index.html").display()),
         Ok(status) => bail!("mdbook build: {status}"),
-        Err(_) => println!("mdbook is not installed: read docs/src as it is"),
+        Err(_) => println!("mdbook is not installed: read docs as it is"),
     }
     Ok(())
 }

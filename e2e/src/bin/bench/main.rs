@@ -1,7 +1,7 @@
 //! `cargo xtask bench vm [--write]`: what vm-operator's release build costs, each figure beside its aim.
 //!
 //! Owns the order of the measurements and the aims. Prints Markdown; with `--write` it also goes into
-//! docs/src/benchmarks.md, between the markers. Figures of a machine that does other things are worthless:
+//! docs/benchmarks.md, between the markers. Figures of a machine that does other things are worthless:
 //! it says so if it sees that.
 
 mod machine;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use testbed::project_root;
 
 /// The chapter that holds the figures.
-const CHAPTER: &str = "docs/src/benchmarks.md";
+const CHAPTER: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- begin: cargo xtask bench vm --write -->";
 const END: &str = "<!-- end -->";
 

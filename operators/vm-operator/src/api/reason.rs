@@ -1,4 +1,4 @@
-//! Reasons: the one word a condition, an event and a metric share. `docs/src/vm-operator/reasons.md`
+//! Reasons: the one word a condition, an event and a metric share. `docs/vm-operator/reasons.md`
 //! says what to do about each; a test holds the two together.
 
 /// Declares the reasons, and [`ALL`] of them for the test that compares them with the docs.
@@ -101,7 +101,7 @@ mod tests {
     /// Every reason has its line in the docs, and every line there is a reason.
     #[test]
     fn the_docs_know_every_reason() {
-        let docs = include_str!("../../../../docs/src/vm-operator/reasons.md");
+        let docs = include_str!("../../../../docs/vm-operator/reasons.md");
         let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
         let described: BTreeSet<&str> = rows.map(|(reason, _)| reason).collect();
         assert_eq!(described, ALL.iter().copied().collect());
