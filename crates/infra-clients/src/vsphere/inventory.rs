@@ -21,7 +21,7 @@ const TASK_MEMORY: Duration = Duration::from_mins(10);
 
 /// `VirtualMachine.runtime.powerState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are vSphere's own words")]
 pub enum PowerState {
     On,
     Off,
@@ -41,7 +41,7 @@ impl PowerState {
 
 /// `VirtualMachine.runtime.connectionState`. Only a connected VM can be worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are vSphere's own words")]
 pub enum Connection {
     Connected,
     Disconnected,
@@ -119,7 +119,7 @@ pub struct Folder {
 
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the variants are vSphere's own words")]
 pub enum TaskState {
     Queued,
     Running,
