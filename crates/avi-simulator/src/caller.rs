@@ -1,0 +1,27 @@
+//! Who calls, as the store needs to know it. The server has authenticated and authorised them already.
+
+use crate::Version;
+
+/// One authenticated request, seen from the store.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The account's `username`.
+    pub user: String,
+    /// Where the call looks and writes.
+    pub scope: Scope,
+    /// The `X-Avi-Version` of the request: bodies and replies have that version's shape.
+    pub version: Version,
+    /// `https://host:port`, without a slash at the end: refs and `next` begin with it.
+    pub base: String,
+    /// Microseconds since 1970: `_last_modified` of what is written.
+    pub now: u64,
+}
+
+/// The tenant of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One tenant, by its uuid.
+    Tenant(String),
+    /// `X-Avi-Tenant: *`: reads see every tenant; writes go to `admin`.
+    All,
+}

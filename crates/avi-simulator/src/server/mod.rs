@@ -1,0 +1,1 @@
+//! HTTPS, sessions, accounts, permissions, faults and counters.

@@ -1,0 +1,37 @@
+//! Controller versions: parsing and order. Knows nothing of what a version changes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A controller version, `30.2.1`: dotted numbers, of which the first three are compared by clients and server alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u16, pub u16, pub u16);
+
+impl Version {
+    /// What the controller assumes of a client that sends no `X-Avi-Version`.
+    pub const UNSTATED: Version = Version(16, 4, 1);
+    /// From here on: `static_ip_ranges`, `usable_networks`.
+    pub const STATIC_IP_RANGES: Version = Version(20, 1, 3);
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+
+    /// One to any number of dotted numbers; missing ones are 0, those behind the third are ignored.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = [0_u16; 3];
+        for (index, part) in text.split('.').enumerate() {
+            let number = part.parse().map_err(|_| format!("{text:?} is no version such as 30.2.1"))?;
+            if let Some(slot) = numbers.get_mut(index) {
+                *slot = number;
+            }
+        }
+        Ok(Self(numbers[0], numbers[1], numbers[2]))
+    }
+}
