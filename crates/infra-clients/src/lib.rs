@@ -5,9 +5,15 @@
 //! policy: what a failure means for an object is the operator's business, this crate only says
 //! what kind of failure it was.
 
+#[cfg(any(feature = "avi", feature = "vsphere"))]
+mod https;
 mod secret;
 
+#[cfg(feature = "avi")]
+pub mod avi;
 #[cfg(feature = "vsphere")]
 pub mod vsphere;
 
+#[cfg(any(feature = "avi", feature = "vsphere"))]
+pub use https::{SettingError, Thumbprint, Trust};
 pub use secret::Secret;

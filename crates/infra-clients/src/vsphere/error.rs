@@ -227,6 +227,12 @@ impl Error {
     }
 }
 
+impl From<crate::SettingError> for Error {
+    fn from(error: crate::SettingError) -> Self {
+        Self::new(Kind::Config, error.to_string())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(method) = &self.0.method {

@@ -21,7 +21,6 @@ mod moref;
 mod name;
 mod session;
 mod soap;
-mod tls;
 mod updates;
 mod watch;
 mod xml;
@@ -36,11 +35,13 @@ use vim_rs::core::client::{Transport, VimClient, unmarshal};
 use vim_rs::mo::VirtualMachine;
 use vim_rs::types::structs::ManagedObjectReference;
 
-pub use config::{Config, Thumbprint, Trust};
+pub use config::Config;
 pub use error::{Error, Kind};
 pub use inventory::{Change, Changes, Connection, Folder, Inventory, PowerState, Task, TaskState, Vm};
 pub use moref::{MoRef, ParseMoRefError};
 pub use name::{escape, unescape};
+
+pub use crate::{Thumbprint, Trust};
 
 use finder::{SiteRef, Templates};
 use session::Session;

@@ -11,17 +11,17 @@ use vim_rs::core::client::{Error as VimError, Transport, VimClientHandle, unmars
 use vim_rs::mo::{ServiceInstance, SessionManager};
 use vim_rs::types::structs::{ManagedObjectReference, PropertyFilterSpec, ServiceContent};
 
-use super::config::{Config, authority};
+use super::config::Config;
 use super::error::{Error, Kind};
 use super::moref::MoRef;
 use super::soap::{Body, Soap, bound};
-use super::tls::http_client;
 use super::updates::{ObjectUpdate, continue_request, read_objects, retrieve_request};
-use crate::Secret;
+use crate::{Secret, https};
 
 /// After a refused login; doubled each time. Lock-out policies count five in a few minutes.
 const FIRST_LOCK_OUT_PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_LOCK_OUT_PAUSE: Duration = Duration::from_mins(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects in one answer when properties are read once.
 const PAGE: i32 = 500;
 
@@ -49,7 +49,9 @@ struct Refused {
 impl Session {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
         let agent = format!("{}/{}", config.agent.0, config.agent.1);
-        let soap = Soap::new(http_client(&config.trust)?, &authority(&config.host)?, agent);
+        // The cookies are the session.
+        let http = https::build(https::client(&config.trust, CONNECT_TIMEOUT)?.cookie_store(true))?;
+        let soap = Soap::new(http, &https::authority("vCenter", &["sdk"], &config.host)?, agent);
         Ok(Self {
             soap: Arc::new(soap),
             user: config.user.clone(),

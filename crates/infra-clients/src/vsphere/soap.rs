@@ -3,7 +3,6 @@
 //! sends anything twice. Bodies are never logged: one of them holds the password.
 
 use std::borrow::Cow;
-use std::error::Error as _;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use vim_rs::types::structs::{ManagedObjectReference, ServiceContent};
 use super::error::{Error, Fault, Kind};
 use super::moref::MoRef;
 use super::xml;
+use crate::https::{Cut, Stage};
 
 /// The version of the schema that answers are given in, whatever the vCenter's own.
 const SOAP_ACTION: &str = "urn:vim25/6.7";
@@ -161,44 +161,12 @@ fn refused(status: reqwest::StatusCode, text: &str) -> Error {
 
 /// No answer at all.
 fn cut(error: &reqwest::Error) -> Error {
-    let (mut tls, mut closed, mut cause) = (None, false, None);
-    let mut source = error.source();
-    while let Some(error) = source {
-        tls = tls.or_else(|| tls_error(error));
-        let io = error.downcast_ref::<std::io::Error>();
-        closed |= io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof);
-        // Only the innermost says what happened; the others where in the stack.
-        cause = Some(error.to_string());
-        source = error.source();
-    }
-    let cause = cause.unwrap_or_else(|| "unknown cause".to_owned());
-    // Until it is connected nothing has been sent.
-    match tls {
-        Some(tls) if error.is_connect() => Error::new(Kind::Tls, tls_words(tls)),
-        None if error.is_connect() => Error::new(Kind::Unreachable, format!("cannot connect: {cause}")),
-        _ => {
-            let cause = if closed { "closed by the other side".to_owned() } else { cause };
-            let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unreachable };
-            Error::new(kind, format!("the connection was cut: {cause}")).doubtful()
-        }
-    }
-}
-
-/// The TLS error, in however many I/O errors it is wrapped.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(tls) = error.downcast_ref() {
-        return Some(tls);
-    }
-    tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?)
-}
-
-fn tls_words(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => other.0.to_string(),
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-            "the server's certificate was not issued by a trusted authority".to_owned()
-        }
-        other => format!("no secure connection: {other}"),
+    let cut = Cut::of(error);
+    match cut.stage {
+        Stage::Tls => Error::new(Kind::Tls, cut.message),
+        Stage::Connect => Error::new(Kind::Unreachable, cut.message),
+        Stage::Sent if cut.timeout => Error::new(Kind::Timeout, cut.message).doubtful(),
+        Stage::Sent => Error::new(Kind::Unreachable, cut.message).doubtful(),
     }
 }
 

@@ -1,6 +1,11 @@
-//! The HTTPS client: certificates judged as [`Trust`] says, cookies kept (they are the session),
-//! nothing redirected. Owns no connection; never sees a request.
+//! HTTPS as every system here is spoken to: certificates judged as [`Trust`] says, nothing redirected, dead peers
+//! noticed. Owns no connection and no session; never sees a request.
 
+mod address;
+mod cut;
+mod trust;
+
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,32 +18,52 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use sha1::Digest;
 
-use super::config::{Thumbprint, Trust};
-use super::error::{Error, Kind};
+pub(crate) use address::authority;
+pub(crate) use cut::{Cut, Stage};
+pub use trust::{Thumbprint, Trust};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A setting that cannot work, with what is wrong about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError(String);
 
-/// A client for one server. It sets no limit on how long an answer takes: the long poll waits for
-/// minutes, and every other call is given its time by who makes it.
-pub(super) fn http_client(trust: &Trust) -> Result<reqwest::Client, Error> {
-    reqwest::Client::builder()
+impl SettingError {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+/// What a client for one server begins with. It sets no limit on how long an answer takes: who makes a call knows.
+pub(crate) fn client(
+    trust: &Trust,
+    connect_timeout: Duration,
+) -> Result<reqwest::ClientBuilder, SettingError> {
+    Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(client_config(trust)?)
         .https_only(true)
-        .cookie_store(true)
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        // A peer that vanished is noticed within a minute even while only the long poll waits.
+        .connect_timeout(connect_timeout)
+        // A peer that vanished is noticed within a minute even while only a long poll waits.
         .tcp_keepalive(Duration::from_secs(30))
         .tcp_keepalive_interval(Duration::from_secs(10))
         .tcp_keepalive_retries(3)
-        .pool_idle_timeout(Duration::from_secs(50))
-        .build()
-        .map_err(|error| Error::new(Kind::Config, format!("cannot set up HTTPS: {error}")))
+        .pool_idle_timeout(Duration::from_secs(50)))
 }
 
-fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
-    let unusable =
-        |error: &dyn std::fmt::Display| Error::new(Kind::Config, format!("cannot set up TLS: {error}"));
+/// The client itself.
+pub(crate) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SettingError> {
+    builder.build().map_err(|error| SettingError::new(format!("cannot set up HTTPS: {error}")))
+}
+
+fn client_config(trust: &Trust) -> Result<ClientConfig, SettingError> {
+    let unusable = |error: &dyn fmt::Display| SettingError::new(format!("cannot set up TLS: {error}"));
     let provider =
         CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
@@ -63,8 +88,8 @@ fn client_config(trust: &Trust) -> Result<ClientConfig, Error> {
         .with_no_client_auth())
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, Error> {
-    let bad = |why: &str| Error::new(Kind::Config, format!("the CA bundle {why}"));
+fn roots(pem: &[u8]) -> Result<RootCertStore, SettingError> {
+    let bad = |why: &str| SettingError::new(format!("the CA bundle {why}"));
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| bad("is not valid PEM"))?;
@@ -137,10 +162,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_bundle_is_a_config_error() {
+    fn a_bad_bundle_is_a_setting_error() {
         for bad in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            let error = http_client(&Trust::CaBundle(bad.into())).unwrap_err();
-            assert_eq!(error.kind(), Kind::Config, "{bad}: {error}");
+            let error = client(&Trust::CaBundle(bad.into()), Duration::from_secs(1)).unwrap_err();
+            assert!(error.to_string().contains("CA bundle"), "{bad}: {error}");
         }
     }
 }

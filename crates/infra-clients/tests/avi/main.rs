@@ -1,0 +1,1 @@
+//! The AVI client against a simulated controller, over the real wire.
