@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use testbed::{Tools, project_root};
 
 use crate::report::{self, Check, Outcome};
-use crate::{book, deny, generate};
+use crate::{book, deny, generate, python};
 
 /// The checks that run no test.
 pub(crate) const LINT: &[&str] = &["fmt", "clippy", "docs", "generated", "go", "deny", "advisories", "book"];
@@ -27,6 +27,11 @@ const CHECKS: &[Check] = &[
     Check { name: "advisories", about: "known holes in the dependencies", run: deny::advisories },
     Check { name: "book", about: "the links of README and docs lead somewhere", run: book },
     Check { name: "test", about: "every Rust test", run: test },
+    Check {
+        name: "avisdk",
+        about: "the AVI simulator, by a client that is not ours: Python's avisdk",
+        run: python::avisdk,
+    },
 ];
 
 /// Runs the checks named, or all; whether none failed.

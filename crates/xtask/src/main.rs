@@ -8,6 +8,7 @@ mod checks;
 mod deny;
 mod generate;
 mod programs;
+mod python;
 mod report;
 
 use std::env;
@@ -19,10 +20,12 @@ use testbed::Tools;
 const HELP: &str = "\
 usage: cargo xtask COMMAND
 
-  test [STEP…]         every check, or the named ones; goes on after a failure and sums up
+  test [STEP…]         every check, or the named ones; goes on after a failure and sums up.
+                       The step avisdk needs python3 with venv, and is skipped where there is none
   lint                 the checks that run no test: fmt, clippy, docs, generated, go, deny, book
   demo [--keep]        a control plane, a vCenter simulator and vm-operator, shown at work
   bench vm [--write]   measures vm-operator in its release build: the figures in docs/benchmarks.md
+  bench avi [--write]  counts what the AVI client asks and what the AVI simulator does for it
   generate [--check]   writes the generated files under deploy/; with --check only compares
   tools                builds the Go programs that tests run, and says where they are
   docs                 API documentation into the target directory, and the book if mdbook is there

@@ -23,6 +23,7 @@ pub(crate) struct Check {
 pub(crate) fn run(checks: &[&Check]) -> bool {
     let mut lines = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let begin = Instant::now();
     for check in checks {
         println!("\n=== {}: {}", check.name, check.about);
         let started = Instant::now();
@@ -52,7 +53,8 @@ pub(crate) fn run(checks: &[&Check]) -> bool {
     for line in lines {
         println!("{line}");
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    let total = begin.elapsed().as_secs_f64();
+    println!("{passed} passed, {failed} failed, {skipped} skipped in {total:.1} s");
     failed == 0
 }
 
