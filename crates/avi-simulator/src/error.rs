@@ -33,6 +33,12 @@ impl ApiError {
         Self { status: 405, body: ErrorBody::Detail(format!("Method '{method}' not allowed.")) }
     }
 
+    /// 412 for an object of `kind` that somebody else has written since it was read.
+    #[must_use]
+    pub fn stale(kind: &str) -> Self {
+        Self::new(412, format!("Concurrent Update Error: Need to reload object data {kind}"))
+    }
+
     /// The text of the body.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -87,10 +87,30 @@ impl Rules {
 pub struct Assumptions {
     /// Entries of a page when the request does not say; 25.
     pub default_page_size: usize,
+    /// What a request without a live session is answered; 401. Clients treat 419 the same.
+    pub expired_session_status: u16,
+    /// What `X-Avi-Version` above the controller's, or none at all, is answered; 400.
+    pub invalid_version_status: u16,
+    /// What a request over `portal_request_rate_limit` is answered; 429. The other candidate is 503.
+    pub rate_limit_status: u16,
+    /// What everything but `/api/useraccount` is answered once the password is too old; 403.
+    pub credentials_expired_status: u16,
+    /// Whether the `Referer` of a write must name the host it is sent to; true. That there is one is certain.
+    pub referer_same_origin: bool,
+    /// Whether users are shown with `password: "<sensitive>"`; false, they are shown without.
+    pub password_masked_on_get: bool,
 }
 
 impl Default for Assumptions {
     fn default() -> Self {
-        Self { default_page_size: 25 }
+        Self {
+            default_page_size: 25,
+            expired_session_status: 401,
+            invalid_version_status: 400,
+            rate_limit_status: 429,
+            credentials_expired_status: 403,
+            referer_same_origin: true,
+            password_masked_on_get: false,
+        }
     }
 }

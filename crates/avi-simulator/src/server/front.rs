@@ -1,0 +1,224 @@
+//! The sockets: TLS, connections, and what a fault does to them. Calls the controller, knows none of its rules.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::certificate::Identity;
+use super::controller::{Controller, Seen};
+use super::faults::Effect;
+use super::journal::{LoggedRequest, template};
+use super::wire::{JSON, Payload, Reply, Request};
+use crate::ApiError;
+
+/// A client that does not finish its TLS handshake or its headers is dropped after this.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BACKLOG: u32 = 1024;
+
+/// What lives as long as the simulator, over restarts.
+pub(super) struct Shared {
+    controller: Mutex<Controller>,
+    pub(super) identity: Identity,
+    address: SocketAddr,
+    connections: AtomicU64,
+    running: Mutex<Option<Running>>,
+    /// Bound and never listening: keeps the port for a restart.
+    _reserve: TcpSocket,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// Takes a port and keeps it; `address` with port 0 is any.
+pub(super) fn reserve(address: SocketAddr) -> Result<(TcpSocket, SocketAddr)> {
+    let socket = bind(address).with_context(|| format!("cannot bind {address}"))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+impl Shared {
+    pub(super) fn new(
+        controller: Controller,
+        identity: Identity,
+        reserve: TcpSocket,
+        address: SocketAddr,
+    ) -> Self {
+        Self {
+            controller: Mutex::new(controller),
+            identity,
+            address,
+            connections: AtomicU64::new(0),
+            running: Mutex::new(None),
+            _reserve: reserve,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Controller> {
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to listen. Does nothing if it does already.
+    pub(super) fn open(self: &Arc<Self>) -> Result<()> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return Ok(());
+        }
+        let listener = bind(self.address)
+            .and_then(|socket| socket.listen(BACKLOG))
+            .with_context(|| format!("cannot listen on {}", self.address))?;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(accept(Arc::clone(self), listener, stopped));
+        *running = Some(Running { stop, task });
+        Ok(())
+    }
+
+    /// Stops listening and drops every connection, in the middle of whatever it is.
+    pub(super) async fn close(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { stop, task }) = running {
+            drop(stop);
+            // The task ends by itself, or has panicked: there is nothing left to close then.
+            let _ = task.await;
+        }
+    }
+
+    /// As [`Shared::close`], without waiting for the end.
+    pub(super) fn abandon(&self) {
+        drop(self.running.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Accepts until told to stop; then every connection is dropped.
+async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(Arc::clone(&shared), stream));
+                }
+                // Out of descriptors, mostly: they come back when connections end.
+                Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+    let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+    let _ = stream.set_nodelay(true);
+    let handshake = tokio::time::timeout(PATIENCE, shared.identity.acceptor.accept(stream)).await;
+    let Ok(Ok(stream)) = handshake else {
+        tracing::debug!(number, "no TLS handshake");
+        return;
+    };
+    let service = service_fn(|request| handle(&shared, number, request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(number, %error, "a connection broke off");
+    }
+}
+
+/// The error closes the connection without a reply.
+async fn handle(
+    shared: &Shared,
+    connection: u64,
+    request: http::Request<Incoming>,
+) -> Result<Response<Payload>, io::Error> {
+    let (parts, body) = request.into_parts();
+    let request = match Request::read(parts, body).await {
+        Ok(request) => request,
+        Err(error) => return Ok(Reply::from(error).into_response(false)),
+    };
+    let effect = shared.lock().faults.strike(request.method.as_str(), &request.segments);
+    if let Some(Effect::DelayMs(milliseconds)) = &effect {
+        tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+    }
+    let mut seen = Seen::default();
+    let reply = match &effect {
+        Some(Effect::CutBefore) => None,
+        Some(Effect::Status { code, body, retry_after }) => {
+            Some(stand_in(*code, body.as_deref(), *retry_after))
+        }
+        Some(Effect::Stale) => {
+            let model = request.segments.get(1).map_or("", String::as_str);
+            Some(Reply::from(ApiError::stale(model)))
+        }
+        _ => Some(shared.lock().answer(&request, &mut seen)),
+    };
+    let reply = reply.filter(|_| effect != Some(Effect::CutAfter));
+    let mut controller = shared.lock();
+    let at = controller.clock.now();
+    controller.journal.write(
+        entry(&request, connection, reply.as_ref().map_or(0, |reply| reply.status), seen, effect.is_some()),
+        at,
+    );
+    drop(controller);
+    tracing::debug!(
+        connection, method = %request.method, path = request.path, query = request.query,
+        status = reply.as_ref().map_or(0, |reply| reply.status), "answered"
+    );
+    match reply {
+        Some(reply) => Ok(reply.into_response(effect == Some(Effect::HalfReply))),
+        None => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// What a fault answers in the controller's place.
+fn stand_in(code: u16, body: Option<&str>, retry_after: Option<u64>) -> Reply {
+    let mut reply = match body {
+        Some(body) => Reply::text(code, JSON, body),
+        None => ApiError::new(code, format!("HTTP {code} on demand")).into(),
+    };
+    if let Some(seconds) = retry_after {
+        reply.retry_after(seconds);
+    }
+    reply
+}
+
+fn entry(request: &Request, connection: u64, status: u16, seen: Seen, fault: bool) -> LoggedRequest {
+    let header = |name: &str| request.header(name).map(str::to_owned);
+    LoggedRequest {
+        number: 0,
+        at: 0,
+        connection,
+        method: request.method.as_str().to_owned(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        template: template(&request.segments),
+        status,
+        tenant: header("x-avi-tenant").or_else(|| header("x-avi-tenant-uuid")),
+        user: seen.user,
+        version: header("x-avi-version"),
+        fault,
+    }
+}

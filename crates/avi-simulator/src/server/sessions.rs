@@ -1,0 +1,100 @@
+//! Who is logged in: session ids, CSRF tokens and their two time-outs. Knows no passwords.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::clock::Micros;
+
+/// How long a session lives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Without a request; `None` is for ever.
+    pub(super) idle: Option<Micros>,
+    /// In all.
+    pub(super) force: Option<Micros>,
+}
+
+/// One session.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) csrf: String,
+    /// The user's uuid.
+    pub(super) user: String,
+    opened: Micros,
+    used: Micros,
+}
+
+impl Session {
+    fn lives(&self, limits: Limits, now: Micros) -> bool {
+        limits.idle.is_none_or(|idle| now < self.used.saturating_add(idle))
+            && limits.force.is_none_or(|force| now < self.opened.saturating_add(force))
+    }
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    by_id: HashMap<String, Session>,
+    /// Off when the rule is broken on purpose: then no session ever ends.
+    expiry: bool,
+}
+
+impl Sessions {
+    pub(super) fn new(expiry: bool) -> Self {
+        Self { by_id: HashMap::new(), expiry }
+    }
+
+    pub(super) fn open(&mut self, user: &str, now: Micros) -> Session {
+        let secret = || Uuid::new_v4().simple().to_string();
+        let session =
+            Session { id: secret(), csrf: secret(), user: user.to_owned(), opened: now, used: now };
+        self.by_id.insert(session.id.clone(), session.clone());
+        session
+    }
+
+    /// The session that a request's cookies name. Of several the one whose CSRF token the request carries:
+    /// a client that logged in again may send its old cookie beside the new one.
+    pub(super) fn touch<'a>(
+        &mut self,
+        ids: impl Iterator<Item = &'a str>,
+        csrf: Option<&str>,
+        limits: Limits,
+        now: Micros,
+    ) -> Option<Session> {
+        let mut found: Option<&Session> = None;
+        for id in ids {
+            let live = self.by_id.get(id).filter(|session| !self.expiry || session.lives(limits, now));
+            if let Some(session) = live
+                && (found.is_none() || csrf == Some(session.csrf.as_str()))
+            {
+                found = Some(session);
+            }
+        }
+        let id = found?.id.clone();
+        let session = self.by_id.get_mut(&id)?;
+        session.used = now;
+        Some(session.clone())
+    }
+
+    /// How many sessions a user has. Forgets those that are over.
+    pub(super) fn count(&mut self, user: &str, limits: Limits, now: Micros) -> usize {
+        if self.expiry {
+            self.by_id.retain(|_, session| session.lives(limits, now));
+        }
+        self.by_id.values().filter(|session| session.user == user).count()
+    }
+
+    pub(super) fn close(&mut self, id: &str) {
+        if self.expiry {
+            self.by_id.remove(id);
+        }
+    }
+
+    pub(super) fn close_all(&mut self) {
+        if self.expiry {
+            self.by_id.clear();
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The controller over real HTTPS, with a client that knows nothing of AVI.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod rig;
+mod session;
