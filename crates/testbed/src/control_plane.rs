@@ -31,6 +31,9 @@ use crate::{Process, ProcessSpec, Tools, Workdir};
 const START: Duration = Duration::from_mins(2);
 /// A start that met a taken port is tried again with others.
 const TRIES: usize = 3;
+/// What a control plane is made of, and the program that holds it.
+const PROGRAMS: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "supervise"];
+
 /// What may differ from the default control plane.
 #[derive(Debug, Clone, Default)]
 pub struct ControlPlaneBuilder {
@@ -67,7 +70,7 @@ impl ControlPlaneBuilder {
     /// # Errors
     /// If a program cannot be built or a server does not become ready; the end of its log is in the error.
     pub async fn start(self) -> Result<ControlPlane> {
-        let tools = tokio::task::spawn_blocking(Tools::ensure).await??;
+        let tools = tokio::task::spawn_blocking(|| Tools::of(PROGRAMS)).await??;
         // reqwest and kube take the process's provider; somebody may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut tries = 0;
@@ -180,6 +183,25 @@ impl ControlPlane {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The administrator's kubeconfig with keys and certificates inside, as a Secret holds it.
+    ///
+    /// # Errors
+    /// If the plane's keys cannot be read.
+    pub fn embedded_kubeconfig(&self) -> Result<String> {
+        kubeconfig::render(&self.url, &self.pki, "default", &Credentials::Certificate("admin"))
+    }
+
+    /// The authority that signed the API server's certificate.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        self.pki.ca_pem()
+    }
+
+    /// Certificate and key that the plane's clients trust at 127.0.0.1, for a webhook server.
+    pub(crate) fn serving_certificate(&self) -> [PathBuf; 2] {
+        ["apiserver.crt", "apiserver.key"].map(|file| self.pki.path(file))
     }
 
     /// The API server's URL, which stays the same when it is restarted.
@@ -299,6 +321,22 @@ impl ControlPlane {
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
+    }
+
+    /// Suspends the API server: connections stay open, new ones are accepted, nothing is answered.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn suspend_apiserver(&mut self) -> Result<()> {
+        self.api_server.as_mut().context("the API server is stopped")?.suspend()
+    }
+
+    /// Resumes a suspended API server.
+    ///
+    /// # Errors
+    /// As [`suspend_apiserver`](Self::suspend_apiserver).
+    pub fn resume_apiserver(&mut self) -> Result<()> {
+        self.api_server.as_mut().context("the API server is stopped")?.resume()
     }
 
     /// The API server's log so far, over all its restarts.

@@ -6,6 +6,8 @@
 //! - [`Tools`]: the Go programs, pinned and built once per machine.
 //! - [`Process`]: one supervised child process, dead with its owner however the owner ends.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager.
+//! - [`Management`]: a control plane with Cluster API; [`Workload`]: a cluster it manages.
+//! - [`Nodes`]: Nodes without machines, on which Pods become Ready.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
 //! Without the feature `servers` only [`Tools`] is there, for the xtask.
@@ -17,6 +19,10 @@ pub use tools::{Tools, cache_root, project_root};
 #[cfg(feature = "servers")]
 mod control_plane;
 #[cfg(feature = "servers")]
+mod management;
+#[cfg(feature = "servers")]
+mod nodes;
+#[cfg(feature = "servers")]
 mod port;
 #[cfg(feature = "servers")]
 mod process;
@@ -27,6 +33,10 @@ mod workdir;
 
 #[cfg(feature = "servers")]
 pub use control_plane::{AuditEvent, ControlPlane, ControlPlaneBuilder, client};
+#[cfg(feature = "servers")]
+pub use management::{Management, Workload, WorkloadBuilder};
+#[cfg(feature = "servers")]
+pub use nodes::{Node, Nodes};
 #[cfg(feature = "servers")]
 pub use port::Port;
 #[cfg(feature = "servers")]

@@ -76,7 +76,7 @@ impl Process {
     /// # Errors
     /// If it cannot be started; the end of its log is in the error.
     pub fn spawn(spec: ProcessSpec) -> Result<Self> {
-        let supervise = Tools::ensure()?.path("supervise")?;
+        let supervise = Tools::of(&["supervise"])?.path("supervise")?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)

@@ -2,25 +2,18 @@
 //!
 //! Owns the cache of built programs. Each Go module under `e2e/tools/` is pinned by its `go.mod` and
 //! `go.sum`; its programs are built once into `<cache>/tools/<module>-<hash of the module>/bin` and
-//! shared by every checkout and every test process of the machine. Never downloads a binary, and
-//! never removes a cache entry: another checkout may be using it.
+//! shared by every checkout and every test process of the machine. What a program needs of its module's
+//! files lies beside `bin`, in `manifests`. Never downloads a binary, and never removes a cache entry:
+//! another checkout may be using it.
+
+mod build;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-
-/// How often a running build says that it is still alive.
-const PROGRESS: Duration = Duration::from_secs(15);
-/// How many lines of a failed build are shown.
-const FAILURE_LINES: usize = 30;
+use anyhow::{Context, Result, ensure};
 
 /// One Go module under `e2e/tools/`.
 struct Module {
@@ -30,6 +23,8 @@ struct Module {
     pinned: Option<&'static str>,
     /// The programs: name of the binary and package to build.
     programs: &'static [(&'static str, &'static str)],
+    /// Files and directories of the pinned module that are wanted with the programs.
+    manifests: &'static [&'static str],
     /// Said before a build, so that nobody takes a long one for a hang.
     duration: &'static str,
 }
@@ -39,12 +34,14 @@ const MODULES: &[Module] = &[
         name: "vcsim",
         pinned: Some("github.com/vmware/govmomi"),
         programs: &[("vcsim", "./cmd/vcsim"), ("supervise", "./cmd/supervise")],
+        manifests: &[],
         duration: "1.5 minutes",
     },
     Module {
         name: "etcd",
         pinned: Some("go.etcd.io/etcd/server/v3"),
         programs: &[("etcd", "go.etcd.io/etcd/server/v3")],
+        manifests: &[],
         duration: "25 seconds",
     },
     Module {
@@ -55,14 +52,24 @@ const MODULES: &[Module] = &[
             ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
+        manifests: &[],
+        duration: "4.5 minutes",
+    },
+    Module {
+        name: "capi",
+        pinned: Some("sigs.k8s.io/cluster-api"),
+        programs: &[("capi-core", "sigs.k8s.io/cluster-api/core")],
+        manifests: &["core/config/crd/bases", "core/config/webhook/manifests.yaml"],
         duration: "4.5 minutes",
     },
 ];
 
-/// The programs, all present.
+/// Programs that are present.
 #[derive(Debug, Clone)]
 pub struct Tools {
     paths: BTreeMap<&'static str, PathBuf>,
+    /// Where each program's module lies in the cache.
+    modules: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Tools {
@@ -74,11 +81,28 @@ impl Tools {
     /// # Errors
     /// If `go` is missing or a build fails; the end of the compiler's output is in the error.
     pub fn ensure() -> Result<Tools> {
+        Self::find(MODULES)
+    }
+
+    /// As [`Tools::ensure`], but only the modules that build `programs`, so that nobody waits for what they
+    /// do not run.
+    ///
+    /// # Errors
+    /// As `ensure`, and if no module builds a program of such a name.
+    pub fn of(programs: &[&str]) -> Result<Tools> {
+        let builds = |module: &Module, name: &str| module.programs.iter().any(|(built, _)| *built == name);
+        for name in programs {
+            ensure!(MODULES.iter().any(|module| builds(module, name)), "{}", unknown(name));
+        }
+        Self::find(MODULES.iter().filter(|module| programs.iter().any(|name| builds(module, name))))
+    }
+
+    fn find<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Result<Tools> {
         let assets = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let sources = project_root()?.join("e2e/tools");
         let cache = cache_root()?.join("tools");
-        let mut paths = BTreeMap::new();
-        for module in MODULES {
+        let mut tools = Tools { paths: BTreeMap::new(), modules: BTreeMap::new() };
+        for module in modules {
             let source = sources.join(module.name);
             let directory = cache.join(format!("{}-{}", module.name, module_hash(&source)?));
             let mut wanted = Vec::new();
@@ -88,24 +112,31 @@ impl Tools {
                 if !path.is_file() {
                     wanted.push((name, package));
                 }
-                paths.insert(name, path);
+                tools.paths.insert(name, path);
+                tools.modules.insert(name, directory.clone());
             }
-            if !wanted.is_empty() {
+            if !wanted.is_empty() || !module.has_manifests(&directory) {
                 module.build(&source, &directory, &wanted)?;
             }
         }
-        Ok(Tools { paths })
+        Ok(tools)
     }
 
     /// Where the program `name` is.
     ///
     /// # Errors
-    /// If no module builds a program of that name.
+    /// If it was not asked for, or no module builds a program of that name.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
-        self.paths
-            .get(name)
-            .cloned()
-            .with_context(|| format!("no Go module under e2e/tools builds a program named {name}"))
+        self.paths.get(name).cloned().with_context(|| unknown(name))
+    }
+
+    /// The cache's directory of the module that builds the program `name`: its `manifests` are what was taken
+    /// from the module besides, under the paths they have there.
+    ///
+    /// # Errors
+    /// As [`Tools::path`].
+    pub fn directory(&self, name: &str) -> Result<&Path> {
+        self.modules.get(name).map(PathBuf::as_path).with_context(|| unknown(name))
     }
 
     /// Every program: its name and where it is.
@@ -114,138 +145,8 @@ impl Tools {
     }
 }
 
-impl Module {
-    /// Builds `wanted` into a scratch directory and moves each program into place when all are done.
-    fn build(&self, source: &Path, directory: &Path, wanted: &[(&str, &str)]) -> Result<()> {
-        let bin = directory.join("bin");
-        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-        // The lock goes with the file handle: a builder that dies leaves nothing locked.
-        let lock = File::create(directory.join("lock")).context("cannot create the build lock")?;
-        if lock.try_lock().is_err() {
-            eprintln!("waiting for another process that builds {}", self.name);
-            lock.lock().context("cannot lock the build directory")?;
-        }
-        let wanted: Vec<_> = wanted.iter().filter(|(name, _)| !bin.join(name).is_file()).collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-
-        let version = self.version(source)?;
-        let names = wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        eprintln!(
-            "building {names} ({version}); up to {} cold on 2 cores (this machine: {cores}), once",
-            self.duration
-        );
-        let started = Instant::now();
-        let scratch = tempfile::Builder::new().prefix("building-").tempdir_in(directory)?;
-        // The name go gives a binary is the last element of its package's path; etcd needs another.
-        let output = match wanted.as_slice() {
-            [(name, _)] => scratch.path().join(name),
-            _ => scratch.path().to_owned(),
-        };
-        // The same flags for all programs of a module: the compiler's cache is missed otherwise.
-        let mut go = Command::new("go");
-        go.current_dir(source)
-            .env("CGO_ENABLED", "0")
-            .args(["build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
-            .arg(self.ldflags(&version))
-            .arg("-o")
-            .arg(output)
-            .args(wanted.iter().map(|(_, package)| package));
-        run_with_progress(go, self.name)?;
-        for (name, package) in wanted {
-            fs::rename(scratch.path().join(name), bin.join(name))
-                .with_context(|| format!("go build of {package} left no binary {name}"))?;
-        }
-        eprintln!("built {names} in {} s", started.elapsed().as_secs());
-        Ok(())
-    }
-
-    /// The version in go.mod of the module the programs come from.
-    fn version(&self, source: &Path) -> Result<String> {
-        let Some(pinned) = self.pinned else {
-            return Ok("our own".to_owned());
-        };
-        let file = fs::read_to_string(source.join("go.mod"))?;
-        required_version(&file, pinned)
-            .map(str::to_owned)
-            .with_context(|| format!("{}/go.mod requires no {pinned}", source.display()))
-    }
-
-    fn ldflags(&self, version: &str) -> String {
-        if self.name != "kubernetes" {
-            return "-s -w".to_owned();
-        }
-        // Without these, /version and `kubectl version` say v0.0.0, and clients choose by version.
-        let mut parts = version.trim_start_matches('v').split('.');
-        let major = parts.next().unwrap_or_default();
-        let minor = parts.next().unwrap_or_default();
-        let package = "k8s.io/component-base/version";
-        format!(
-            "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-        )
-    }
-}
-
-/// Runs `go build -v`, showing a line now and then instead of the thousand packages it names.
-fn run_with_progress(mut go: Command, name: &str) -> Result<()> {
-    let started = Instant::now();
-    let mut child = match go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "`go` is not on the PATH. The tests run real servers built from Go modules: install Go \
-             (the version e2e/tools/kubernetes/go.mod names, or newer) from https://go.dev/dl/"
-        ),
-        Err(error) => return Err(error).context("cannot run go"),
-    };
-    let stderr = child.stderr.take().context("go's stderr is piped")?;
-    let (send, lines) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
-                break;
-            }
-        }
-    });
-
-    let (mut downloaded, mut compiled) = (0_u32, 0_u32);
-    let mut output = Vec::new();
-    let mut next = started + PROGRESS;
-    loop {
-        match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(line) if line.starts_with("go: downloading ") => downloaded += 1,
-            Ok(line) => {
-                compiled += 1;
-                output.push(line);
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                next += PROGRESS;
-                eprintln!(
-                    "  {name}: {} s, {downloaded} modules downloaded, {compiled} packages compiled",
-                    started.elapsed().as_secs()
-                );
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    let status = child.wait()?;
-    if !status.success() {
-        let tail = &output[output.len().saturating_sub(FAILURE_LINES)..];
-        bail!("go build of {name} failed ({status}):\n{}", tail.join("\n"));
-    }
-    Ok(())
-}
-
-/// The version `go.mod` requires of `module`.
-fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
-    go_mod.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let first = words.next()?;
-        let path = if first == "require" { words.next()? } else { first };
-        let version = words.next()?;
-        (path == module && version.starts_with('v')).then_some(version)
-    })
+fn unknown(program: &str) -> String {
+    format!("no Go module under e2e/tools builds a program named {program}, or it was not asked for")
 }
 
 /// A key that changes with everything that decides what a module's programs are.
@@ -336,14 +237,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_come_from_go_mod() {
-        let file = "module m\nrequire a.b/c v1.2.3\nrequire (\n\td.e/f v0.9.0 // indirect\n)\nreplace x => d.e/g v1.0.0\n";
-        assert_eq!(required_version(file, "a.b/c"), Some("v1.2.3"));
-        assert_eq!(required_version(file, "d.e/f"), Some("v0.9.0"));
-        assert_eq!(required_version(file, "d.e/g"), None);
-    }
-
-    #[test]
     fn the_key_follows_names_and_contents() {
         let module = tempfile::tempdir().unwrap();
         let key = || module_hash(module.path()).unwrap();
@@ -358,9 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_knows_its_version() {
-        let module = MODULES.iter().find(|module| module.name == "kubernetes").unwrap();
-        let flags = module.ldflags("v1.36.1");
-        assert!(flags.contains("gitVersion=v1.36.1") && flags.contains("gitMinor=36"), "{flags}");
+    fn a_program_nobody_builds_is_refused_before_anything_is_built() {
+        let error = Tools::of(&["supervise", "nonesuch"]).unwrap_err().to_string();
+        assert!(error.contains("nonesuch"), "{error}");
     }
 }

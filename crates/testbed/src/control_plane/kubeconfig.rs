@@ -1,11 +1,12 @@
 //! Kubeconfig files. Written as JSON, which is YAML to every reader.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::pki::Pki;
@@ -18,18 +19,12 @@ pub(super) enum Credentials<'a> {
     Token(&'a str),
 }
 
-/// Writes a kubeconfig that only its owner can read, replacing one that is there.
-pub(super) fn write(
-    file: &Path,
-    url: &str,
-    pki: &Pki,
-    namespace: &str,
-    credentials: &Credentials<'_>,
-) -> Result<()> {
+/// A kubeconfig with everything in it: it reads the same on any machine, and in a Secret.
+pub(super) fn render(url: &str, pki: &Pki, namespace: &str, credentials: &Credentials<'_>) -> Result<String> {
     let user = match credentials {
         Credentials::Certificate(name) => json!({
-            "client-certificate": pki.path(&format!("{name}.crt")),
-            "client-key": pki.path(&format!("{name}.key")),
+            "client-certificate-data": base64(pki, &format!("{name}.crt"))?,
+            "client-key-data": base64(pki, &format!("{name}.key"))?,
         }),
         Credentials::Token(token) => json!({ "token": token }),
     };
@@ -38,7 +33,7 @@ pub(super) fn write(
         "kind": "Config",
         "clusters": [{
             "name": "testbed",
-            "cluster": { "server": url, "certificate-authority": pki.path("ca.crt") },
+            "cluster": { "server": url, "certificate-authority-data": base64(pki, "ca.crt")? },
         }],
         "users": [{ "name": "user", "user": user }],
         "contexts": [{
@@ -47,6 +42,23 @@ pub(super) fn write(
         }],
         "current-context": "testbed",
     });
+    Ok(serde_json::to_string_pretty(&config)?)
+}
+
+/// A file of the PKI as Kubernetes writes bytes.
+fn base64(pki: &Pki, file: &str) -> Result<ByteString> {
+    let path = pki.path(file);
+    Ok(ByteString(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?))
+}
+
+/// Writes a kubeconfig that only its owner can read, replacing one that is there.
+pub(super) fn write(
+    file: &Path,
+    url: &str,
+    pki: &Pki,
+    namespace: &str,
+    credentials: &Credentials<'_>,
+) -> Result<()> {
     let mut open = OpenOptions::new()
         .write(true)
         .create(true)
@@ -54,6 +66,6 @@ pub(super) fn write(
         .mode(0o600)
         .open(file)
         .with_context(|| format!("cannot write {}", file.display()))?;
-    open.write_all(serde_json::to_string_pretty(&config)?.as_bytes())?;
+    open.write_all(render(url, pki, namespace, credentials)?.as_bytes())?;
     Ok(())
 }

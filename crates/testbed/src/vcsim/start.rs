@@ -119,7 +119,7 @@ impl VcsimBuilder {
     /// # Errors
     /// If it cannot be built or does not start; the end of its log is in the error.
     pub async fn start(self) -> Result<Vcsim> {
-        let tools = tokio::task::spawn_blocking(Tools::ensure).await??;
+        let tools = tokio::task::spawn_blocking(|| Tools::of(&["vcsim"])).await??;
         // reqwest takes the process's provider; somebody may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(CONTROL_TIMEOUT).build()?;

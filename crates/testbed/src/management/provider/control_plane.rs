@@ -1,0 +1,239 @@
+//! TestbedControlPlane: keeps its number of control-plane Machines, and says that the API server serves.
+//!
+//! When it is deleted it deletes its Machines and stays until the last is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::runtime::controller::Action;
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{CLUSTER_LABEL, CONTROL_PLANE_LABEL, Context, RETRY, cluster_of, is_deleting, is_held};
+use crate::management::api::{Initialized, TestbedControlPlane, TestbedControlPlaneStatus, TestbedMachine};
+use crate::management::machines;
+
+/// Names the control plane a Machine belongs to.
+const NAME_LABEL: &str = "cluster.x-k8s.io/control-plane-name";
+
+/// What is to be done next.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// Let it be deleted.
+    Release,
+    /// Keep it until its Machines are gone.
+    Hold,
+    /// Delete these Machines.
+    Delete(Vec<String>),
+    /// Make Machines of these names.
+    Create(Vec<String>),
+    /// Write the status.
+    Report(Box<TestbedControlPlaneStatus>),
+    /// The cluster is not known yet.
+    Wait,
+    Nothing,
+}
+
+/// A Machine of ours, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    name: String,
+    deleting: bool,
+    version: String,
+    ready: bool,
+    available: bool,
+}
+
+fn plan(plane: &TestbedControlPlane, members: &[Member], cluster: Option<&str>, now: Timestamp) -> Step {
+    let staying: Vec<_> = members.iter().filter(|member| !member.deleting).collect();
+    let names = |members: &[&Member]| members.iter().map(|member| member.name.clone()).collect();
+    if is_deleting(plane) {
+        return match (is_held(plane), members.is_empty()) {
+            (true, true) => Step::Release,
+            (true, false) if !staying.is_empty() => Step::Delete(names(&staying)),
+            _ => Step::Nothing,
+        };
+    }
+    let Some(cluster) = cluster else {
+        return Step::Wait;
+    };
+    if !is_held(plane) {
+        return Step::Hold;
+    }
+    let wanted = usize::try_from(plane.spec.replicas.unwrap_or(1)).unwrap_or_default();
+    if staying.len() > wanted {
+        return Step::Delete(names(&staying[wanted..]));
+    }
+    // One that goes is replaced when it is gone, as kubeadm's control plane does.
+    if members.len() < wanted {
+        let free = (0..).map(|index| format!("{cluster}-control-plane-{index}"));
+        let free = free.filter(|name| members.iter().all(|member| member.name != *name));
+        return Step::Create(free.take(wanted - members.len()).collect());
+    }
+    let status = status(plane, members, cluster, now);
+    if plane.status.as_ref() == Some(&status) { Step::Nothing } else { Step::Report(Box::new(status)) }
+}
+
+fn status(
+    plane: &TestbedControlPlane,
+    members: &[Member],
+    cluster: &str,
+    now: Timestamp,
+) -> TestbedControlPlaneStatus {
+    let count = |which: &dyn Fn(&Member) -> bool| {
+        i32::try_from(members.iter().filter(|member| which(member)).count()).unwrap_or(i32::MAX)
+    };
+    let replicas = count(&|_| true);
+    let available = count(&|member| member.available);
+    // The API server is a process of its own and serves before any Machine is there.
+    let (yes, reason) =
+        if available > 0 || replicas == 0 { ("True", "Available") } else { ("False", "NoMachineAvailable") };
+    let old = plane.status.iter().flat_map(|status| &status.conditions).find(|old| old.type_ == "Available");
+    let unchanged = old.filter(|old| old.status == yes).map(|old| old.last_transition_time.clone());
+    let versions = members.iter().map(|member| member.version.clone());
+    TestbedControlPlaneStatus {
+        initialization: Initialized { control_plane_initialized: true },
+        selector: format!("{CLUSTER_LABEL}={cluster},{CONTROL_PLANE_LABEL}"),
+        replicas,
+        ready_replicas: count(&|member| member.ready),
+        available_replicas: available,
+        up_to_date_replicas: count(&|member| member.version == plane.spec.version),
+        version: versions.min().unwrap_or_else(|| plane.spec.version.clone()),
+        conditions: vec![Condition {
+            type_: "Available".to_owned(),
+            status: yes.to_owned(),
+            reason: reason.to_owned(),
+            message: String::new(),
+            observed_generation: plane.metadata.generation,
+            last_transition_time: unchanged.unwrap_or(Time(now)),
+        }],
+    }
+}
+
+/// Wakes a control plane for its Machines.
+pub(super) fn watch_machines(
+    planes: Controller<TestbedControlPlane>,
+    client: &Client,
+) -> Controller<TestbedControlPlane> {
+    let machines: Api<DynamicObject> = Api::all_with(client.clone(), &machines());
+    planes.owns_with(
+        machines,
+        super::super::machines(),
+        watcher::Config::default().labels(CONTROL_PLANE_LABEL),
+    )
+}
+
+pub(super) async fn reconcile(
+    plane: Arc<TestbedControlPlane>,
+    context: Arc<Context>,
+) -> kube::Result<Action> {
+    let cluster = cluster_of(plane.as_ref());
+    let site = cluster.as_ref().and_then(|key| context.sites.get(key));
+    let namespace = plane.namespace().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &machines());
+    let members = members(&api, &plane).await?;
+    let known = cluster.as_ref().filter(|_| site.is_some()).map(|(_, name)| name.as_str());
+    match plan(&plane, &members, known, Timestamp::now()) {
+        Step::Release => context.patch(plane.as_ref(), false, json!({})).await?,
+        Step::Hold => context.patch(plane.as_ref(), true, json!({})).await?,
+        Step::Delete(names) => {
+            for name in names {
+                match api.delete(&name, &DeleteParams::default()).await {
+                    Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                    other => drop(other?),
+                }
+            }
+        }
+        Step::Create(names) => {
+            for name in names {
+                create(&context, &plane, &api, known.unwrap_or_default(), &name).await?;
+            }
+        }
+        Step::Report(status) => {
+            let status = serde_json::to_value(*status).map_err(kube::Error::SerdeError)?;
+            context.patch_status(plane.as_ref(), status).await?;
+        }
+        Step::Wait => return Ok(Action::requeue(RETRY)),
+        Step::Nothing => {}
+    }
+    Ok(Action::await_change())
+}
+
+async fn members(api: &Api<DynamicObject>, plane: &TestbedControlPlane) -> kube::Result<Vec<Member>> {
+    let all = api.list(&ListParams::default().labels(CONTROL_PLANE_LABEL)).await?;
+    let ours = all.items.into_iter().filter(|machine| {
+        machine.owner_references().iter().any(|owner| Some(&owner.uid) == plane.meta().uid.as_ref())
+    });
+    let is_true = |machine: &DynamicObject, kind: &str| {
+        let conditions = machine.data["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|is| is["type"] == kind && is["status"] == "True")
+    };
+    let mut members: Vec<_> = ours
+        .map(|machine| Member {
+            name: machine.name_any(),
+            deleting: is_deleting(&machine),
+            version: machine.data["spec"]["version"].as_str().unwrap_or_default().to_owned(),
+            ready: is_true(&machine, "Ready"),
+            available: is_true(&machine, "Available"),
+        })
+        .collect();
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(members)
+}
+
+async fn create(
+    context: &Context,
+    plane: &TestbedControlPlane,
+    api: &Api<DynamicObject>,
+    cluster: &str,
+    name: &str,
+) -> kube::Result<()> {
+    let template = &plane.spec.machine_template.metadata;
+    let mut labels: BTreeMap<&str, &str> =
+        template.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let plane_name = plane.name_any();
+    labels.extend([(CLUSTER_LABEL, cluster), (CONTROL_PLANE_LABEL, ""), (NAME_LABEL, &plane_name)]);
+    let infrastructure: TestbedMachine = parse(json!({
+        "metadata": {"name": name, "labels": labels},
+        "spec": {},
+    }))?;
+    exists(context.api(plane).create(&PostParams::default(), &infrastructure).await)?;
+    let machine: DynamicObject = parse(json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Machine",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": template.annotations,
+            "ownerReferences": plane.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
+        },
+        "spec": {
+            "clusterName": cluster,
+            "version": plane.spec.version,
+            "bootstrap": {"dataSecretName": format!("{name}-bootstrap")},
+            "infrastructureRef": {
+                "apiGroup": TestbedMachine::group(&()),
+                "kind": TestbedMachine::kind(&()),
+                "name": name,
+            },
+        },
+    }))?;
+    exists(api.create(&PostParams::default(), &machine).await)
+}
+
+/// A pass that was cut short has made it already.
+fn exists<T>(created: kube::Result<T>) -> kube::Result<()> {
+    match created {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> kube::Result<T> {
+    serde_json::from_value(value).map_err(kube::Error::SerdeError)
+}

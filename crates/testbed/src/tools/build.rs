@@ -1,0 +1,215 @@
+//! Building one Go module's programs, and taking along the files that belong to them. Knows nothing of which
+//! module is wanted when.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Module;
+
+/// How often a running build says that it is still alive.
+const PROGRESS: Duration = Duration::from_secs(15);
+/// How many lines of a failed build are shown.
+const FAILURE_LINES: usize = 30;
+
+impl Module {
+    /// Builds `wanted` into a scratch directory and moves each program into place when all are done.
+    pub(super) fn build(&self, source: &Path, directory: &Path, wanted: &[(&str, &str)]) -> Result<()> {
+        let bin = directory.join("bin");
+        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+        // The lock goes with the file handle: a builder that dies leaves nothing locked.
+        let lock = File::create(directory.join("lock")).context("cannot create the build lock")?;
+        if lock.try_lock().is_err() {
+            eprintln!("waiting for another process that builds {}", self.name);
+            lock.lock().context("cannot lock the build directory")?;
+        }
+        let wanted: Vec<_> = wanted.iter().filter(|(name, _)| !bin.join(name).is_file()).collect();
+        if wanted.is_empty() {
+            return self.take_manifests(source, directory);
+        }
+
+        let version = self.version(source)?;
+        let names = wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        eprintln!(
+            "building {names} ({version}); up to {} cold on 2 cores (this machine: {cores}), once",
+            self.duration
+        );
+        let started = Instant::now();
+        let scratch = tempfile::Builder::new().prefix("building-").tempdir_in(directory)?;
+        // The name go gives a binary is the last element of its package's path; etcd needs another.
+        let output = match wanted.as_slice() {
+            [(name, _)] => scratch.path().join(name),
+            _ => scratch.path().to_owned(),
+        };
+        // The same flags for all programs of a module: the compiler's cache is missed otherwise.
+        let mut go = Command::new("go");
+        go.current_dir(source)
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
+            .arg(self.ldflags(&version))
+            .arg("-o")
+            .arg(output)
+            .args(wanted.iter().map(|(_, package)| package));
+        run_with_progress(go, self.name)?;
+        for (name, package) in wanted {
+            fs::rename(scratch.path().join(name), bin.join(name))
+                .with_context(|| format!("go build of {package} left no binary {name}"))?;
+        }
+        eprintln!("built {names} in {} s", started.elapsed().as_secs());
+        self.take_manifests(source, directory)
+    }
+
+    /// Whether everything in `manifests` is there.
+    pub(super) fn has_manifests(&self, directory: &Path) -> bool {
+        self.manifests.iter().all(|path| directory.join("manifests").join(path).exists())
+    }
+
+    /// Copies `manifests` out of the pinned module, so that nobody needs Go's module cache afterwards.
+    fn take_manifests(&self, source: &Path, directory: &Path) -> Result<()> {
+        let Some(pinned) = self.pinned.filter(|_| !self.has_manifests(directory)) else {
+            return Ok(());
+        };
+        let mut go = Command::new("go");
+        go.current_dir(source).args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", pinned]);
+        let answer = go.output().context("cannot run go")?;
+        let stderr = String::from_utf8_lossy(&answer.stderr);
+        ensure!(answer.status.success(), "go does not know where {pinned} is: {stderr}");
+        let module = String::from_utf8(answer.stdout)?;
+        let scratch = tempfile::Builder::new().prefix("copying-").tempdir_in(directory)?;
+        for path in self.manifests {
+            copy(&Path::new(module.trim()).join(path), &scratch.path().join(path))?;
+        }
+        let target = directory.join("manifests");
+        if target.exists() {
+            fs::remove_dir_all(&target).context("cannot replace the module's files of an older build")?;
+        }
+        fs::rename(scratch.keep(), target).context("cannot keep the module's files")
+    }
+
+    /// The version in go.mod of the module the programs come from.
+    fn version(&self, source: &Path) -> Result<String> {
+        let Some(pinned) = self.pinned else {
+            return Ok("our own".to_owned());
+        };
+        let file = fs::read_to_string(source.join("go.mod"))?;
+        required_version(&file, pinned)
+            .map(str::to_owned)
+            .with_context(|| format!("{}/go.mod requires no {pinned}", source.display()))
+    }
+
+    fn ldflags(&self, version: &str) -> String {
+        if self.name != "kubernetes" {
+            return "-s -w".to_owned();
+        }
+        // Without these, /version and `kubectl version` say v0.0.0, and clients choose by version.
+        let mut parts = version.trim_start_matches('v').split('.');
+        let major = parts.next().unwrap_or_default();
+        let minor = parts.next().unwrap_or_default();
+        let package = "k8s.io/component-base/version";
+        format!(
+            "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+        )
+    }
+}
+
+/// Copies a file, or a directory with everything in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        fs::create_dir_all(to.parent().context("a file has a directory")?)?;
+        fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+        return Ok(());
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Runs `go build -v`, showing a line now and then instead of the thousand packages it names.
+fn run_with_progress(mut go: Command, name: &str) -> Result<()> {
+    let started = Instant::now();
+    let mut child = match go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "`go` is not on the PATH. The tests run real servers built from Go modules: install Go \
+             (the version e2e/tools/kubernetes/go.mod names, or newer) from https://go.dev/dl/"
+        ),
+        Err(error) => return Err(error).context("cannot run go"),
+    };
+    let stderr = child.stderr.take().context("go's stderr is piped")?;
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                break;
+            }
+        }
+    });
+
+    let (mut downloaded, mut compiled) = (0_u32, 0_u32);
+    let mut output = Vec::new();
+    let mut next = started + PROGRESS;
+    loop {
+        match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.starts_with("go: downloading ") => downloaded += 1,
+            Ok(line) => {
+                compiled += 1;
+                output.push(line);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                next += PROGRESS;
+                eprintln!(
+                    "  {name}: {} s, {downloaded} modules downloaded, {compiled} packages compiled",
+                    started.elapsed().as_secs()
+                );
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        let tail = &output[output.len().saturating_sub(FAILURE_LINES)..];
+        bail!("go build of {name} failed ({status}):\n{}", tail.join("\n"));
+    }
+    Ok(())
+}
+
+/// The version `go.mod` requires of `module`.
+fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let first = words.next()?;
+        let path = if first == "require" { words.next()? } else { first };
+        let version = words.next()?;
+        (path == module && version.starts_with('v')).then_some(version)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MODULES;
+    use super::*;
+
+    #[test]
+    fn versions_come_from_go_mod() {
+        let file = "module m\nrequire a.b/c v1.2.3\nrequire (\n\td.e/f v0.9.0 // indirect\n)\nreplace x => d.e/g v1.0.0\n";
+        assert_eq!(required_version(file, "a.b/c"), Some("v1.2.3"));
+        assert_eq!(required_version(file, "d.e/f"), Some("v0.9.0"));
+        assert_eq!(required_version(file, "d.e/g"), None);
+    }
+
+    #[test]
+    fn kubernetes_knows_its_version() {
+        let module = MODULES.iter().find(|module| module.name == "kubernetes").unwrap();
+        let flags = module.ldflags("v1.36.1");
+        assert!(flags.contains("gitVersion=v1.36.1") && flags.contains("gitMinor=36"), "{flags}");
+    }
+}
