@@ -19,6 +19,8 @@ pub use tools::{Tools, cache_root, project_root};
 #[cfg(feature = "servers")]
 mod control_plane;
 #[cfg(feature = "servers")]
+mod controllers;
+#[cfg(feature = "servers")]
 mod management;
 #[cfg(feature = "servers")]
 mod nodes;

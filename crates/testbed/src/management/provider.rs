@@ -9,20 +9,16 @@ mod machine;
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::{StreamExt, TryFuture};
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::controller::Action;
-use kube::runtime::utils::Backoff;
-use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::sites::Sites;
+use crate::controllers::{RETRY, all, run};
 
 /// Ours on every object of our kinds.
 const FINALIZER: &str = "testbed.infra-operators.dev/provider";
@@ -30,8 +26,6 @@ const FINALIZER: &str = "testbed.infra-operators.dev/provider";
 pub(super) const CLUSTER_LABEL: &str = "cluster.x-k8s.io/cluster-name";
 /// On control-plane Machines and what belongs to them.
 pub(super) const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
-/// How long until what could not be done is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// The running controllers. Dropped = ended.
 pub(super) struct Provider {
@@ -94,24 +88,6 @@ impl Context {
     }
 }
 
-fn all<K>(client: &Client) -> Controller<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    Controller::new(Api::all(client.clone()), watcher::Config::default()).trigger_backoff(Steady)
-}
-
-async fn run<K, Reconcile, Future>(controller: Controller<K>, reconcile: Reconcile, context: Arc<Context>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    Reconcile: FnMut(Arc<K>, Arc<Context>) -> Future,
-    Future: TryFuture<Ok = Action, Error = kube::Error> + Send + 'static,
-{
-    // A conflict or an API server that is away: the next try sees how things are then.
-    let retry = |_: Arc<K>, _: &kube::Error, _: Arc<Context>| Action::requeue(RETRY);
-    controller.run(reconcile, retry, context).for_each(|_| std::future::ready(())).await;
-}
-
 /// Whether the object is on its way out.
 fn is_deleting(object: &impl Resource) -> bool {
     object.meta().deletion_timestamp.is_some()
@@ -126,20 +102,4 @@ fn is_held(object: &impl ResourceExt) -> bool {
 fn cluster_of(object: &impl ResourceExt) -> Option<(String, String)> {
     let cluster = object.labels().get(CLUSTER_LABEL)?;
     Some((object.namespace()?, cluster.clone()))
-}
-
-/// A lost watch is tried again at a steady pace: tests stop API servers, and wait for what comes after.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Steady;
-
-impl Iterator for Steady {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(RETRY)
-    }
-}
-
-impl Backoff for Steady {
-    fn reset(&mut self) {}
 }

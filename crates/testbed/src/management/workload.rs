@@ -144,7 +144,7 @@ impl<'a> WorkloadBuilder<'a> {
             sites: self.management.sites.clone(),
             plane,
         };
-        let site = Site::new(endpoint, Nodes::new(workload.plane.client()));
+        let site = Site::new(endpoint, Nodes::start(workload.plane.client()).await?);
         workload.sites.insert(workload.key(), site);
         let manifests = self.manifests(&version);
         workload

@@ -57,7 +57,7 @@ fn plan(machine: &TestbedMachine, observed: &Observed) -> Step {
             let addresses = status.addresses.iter().filter(|address| address.kind == "InternalIP");
             Step::Join(Node {
                 name: name.clone(),
-                provider_id: provider_id.clone(),
+                provider_id: Some(provider_id.clone()),
                 addresses: addresses.map(|address| address.address.clone()).collect(),
                 control_plane: machine.labels().contains_key(CONTROL_PLANE_LABEL),
             })
@@ -71,7 +71,7 @@ pub(super) async fn reconcile(machine: Arc<TestbedMachine>, context: Arc<Context
     let owner = owner.map(|owner| owner.name.clone());
     let site = cluster_of(machine.as_ref()).and_then(|key| context.sites.get(&key));
     let joined = match (&site, &owner) {
-        (Some(site), Some(name)) => site.nodes.has(name),
+        (Some(site), Some(name)) => site.nodes.names().contains(name),
         _ => false,
     };
     let step = plan(&machine, &Observed { owner: owner.clone(), site: site.is_some(), joined });

@@ -1,0 +1,107 @@
+//! Pods become Ready on Nodes without machines, as far as controllers and kubectl can tell.
+#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use testbed::{ControlPlane, Node, Nodes, eventually};
+
+const SOON: Duration = Duration::from_secs(60);
+
+const WORKLOADS: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'web:1'}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: ako, namespace: default}
+spec:
+  serviceName: ako
+  replicas: 2
+  selector: {matchLabels: {app: ako}}
+  template:
+    metadata: {labels: {app: ako}}
+    spec: {containers: [{name: ako, image: 'ako:1'}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: default}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      tolerations: [{operator: Exists}]
+      containers: [{name: agent, image: 'agent:1'}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: default}
+spec:
+  template:
+    spec: {restartPolicy: Never, containers: [{name: once, image: 'once:1'}]}
+";
+
+/// The Nodes of the Pods with a label, in order.
+async fn places(plane: &ControlPlane, app: &str) -> anyhow::Result<Vec<String>> {
+    let template = "jsonpath={range .items[*]}{.spec.nodeName}{'\\n'}{end}";
+    let selector = format!("app={app}");
+    let out = plane.kubectl(&["get", "pod", "-l", &selector, "-o", template]).await?;
+    let mut places: Vec<_> = out.lines().map(str::to_owned).collect();
+    places.sort();
+    Ok(places)
+}
+
+#[tokio::test]
+async fn workloads_roll_out_move_and_go() {
+    let mut plane = ControlPlane::builder().all_controllers(true).start().await.unwrap();
+    let nodes = Nodes::start(plane.client()).await.unwrap();
+    for node in [Node { control_plane: true, ..Node::named("cp") }, Node::named("n1"), Node::named("n2")] {
+        nodes.join(node).await.unwrap();
+    }
+    let all_ready = plane.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]).await;
+    assert_eq!(all_ready.unwrap().lines().count(), 3);
+
+    plane.kubectl_stdin(&["apply", "-f", "-"], WORKLOADS).await.unwrap();
+    for workload in ["deployment/web", "statefulset/ako", "daemonset/agent"] {
+        plane.kubectl(&["rollout", "status", workload, "--timeout=60s"]).await.unwrap();
+    }
+    plane.kubectl(&["wait", "--for=condition=Complete", "job/once", "--timeout=60s"]).await.unwrap();
+    assert_eq!(places(&plane, "agent").await.unwrap(), ["cp", "n1", "n2"]);
+    assert_eq!(places(&plane, "ako").await.unwrap().len(), 2);
+    let web = places(&plane, "web").await.unwrap();
+    assert!(web.len() == 3 && !web.contains(&"cp".to_owned()), "{web:?}");
+
+    // A new image comes through, and deletion ends, also when the API server was away in between.
+    plane.stop_apiserver().await.unwrap();
+    plane.start_apiserver().await.unwrap();
+    plane.kubectl(&["set", "image", "statefulset/ako", "ako=ako:2"]).await.unwrap();
+    plane.kubectl(&["rollout", "status", "statefulset/ako", "--timeout=60s"]).await.unwrap();
+    plane.kubectl(&["drain", "n1", "--ignore-daemonsets", "--force", "--timeout=60s"]).await.unwrap();
+    eventually("everything but the agent is on n2", SOON, async || {
+        for app in ["web", "ako"] {
+            let places = places(&plane, app).await?;
+            ensure!(!places.is_empty() && places.iter().all(|node| node == "n2"), "{app}: {places:?}");
+        }
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    plane.kubectl(&["delete", "statefulset", "ako", "--timeout=60s"]).await.unwrap();
+    plane.kubectl(&["wait", "--for=delete", "pod", "-l", "app=ako", "--timeout=60s"]).await.unwrap();
+
+    // A kubelet that ended answers for nothing any more.
+    nodes.leave("n2");
+    plane.kubectl(&["delete", "pod", "-l", "app=web", "--wait=false"]).await.unwrap();
+    plane.kubectl(&["uncordon", "n1"]).await.unwrap();
+    plane.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]).await.unwrap();
+    let left = places(&plane, "web").await.unwrap();
+    assert_eq!(left, ["n1", "n1", "n1", "n2", "n2", "n2"], "the old ones wait for a kubelet");
+}
