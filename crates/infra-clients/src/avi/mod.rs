@@ -1,1 +1,154 @@
-//! The AVI controller.
+//! A client of one AVI (NSX Advanced Load Balancer) controller: one session, typed objects, errors that say what to do.
+//!
+//! ```no_run
+//! # async fn example(config: infra_clients::avi::Config) -> Result<(), infra_clients::avi::Error> {
+//! use infra_clients::avi::{Avi, Query, NETWORK, Scope};
+//!
+//! let avi = Avi::new(config)?;
+//! let api = avi.api(Scope::admin());
+//! let network = api.by_name(NETWORK, "vip network", &Query::new().cloud_name("Default-Cloud")).await?;
+//! if let Some(network) = network.at_most_one()? {
+//!     api.update(NETWORK, &network.meta.uuid, |network| network.dhcp_enabled = Some(false)).await?;
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Nothing is sent before the first call, which logs in; all tasks and clones share that session, and one new login
+//! when it ends. Credentials that the controller refused are not tried a second time: three tries lock an account.
+//! What has an effect is never sent twice when it is not known whether it had it: [`Error::may_have_happened`].
+
+mod api;
+mod config;
+mod error;
+mod list;
+pub mod objects;
+mod observe;
+mod query;
+mod redact;
+mod reference;
+mod reply;
+mod session;
+mod version;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::json;
+
+pub use api::{Api, Created, Found, Patch, Updated};
+pub use config::{Config, Credentials, Identity, Limit, Proof, Scope};
+pub use error::{Error, Kind};
+pub use objects::{
+    CLOUD, IPAM_PROFILE, NETWORK, Object, POOL, ROLE, Resource, SE_GROUP, TENANT, USER, VIRTUAL_SERVICE,
+    VRF_CONTEXT, VSVIP,
+};
+pub use observe::{Exchange, Observer};
+pub use query::Query;
+pub use reference::Ref;
+pub use version::Version;
+
+use session::Session;
+
+use crate::Secret;
+
+/// A client of one controller. Clones share its session; when the last is dropped the session is left to the
+/// controller, which ends it ([`Avi::logout`] does it at once).
+#[derive(Clone)]
+pub struct Avi {
+    session: Arc<Session>,
+    locks: api::Locks,
+}
+
+/// The two versions that matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The controller's own.
+    pub controller: Version,
+    /// The one it is spoken to in.
+    pub api: Version,
+}
+
+impl Avi {
+    /// A client. Sends nothing yet. To be used within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`]: the address or the CA bundle cannot be used.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        Ok(Self { session: Arc::new(Session::new(config)?), locks: api::Locks::default() })
+    }
+
+    /// The objects of that tenant.
+    #[must_use]
+    pub fn api(&self, scope: Scope) -> Api {
+        Api::new(self.session.clone(), scope, self.locks.clone())
+    }
+
+    /// The objects of the tenant of [`Config::scope`].
+    #[must_use]
+    pub fn default_api(&self) -> Api {
+        self.api(self.session.scope().clone())
+    }
+
+    /// Host and port of the controller.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.session.authority()
+    }
+
+    /// What makes this client the same as another.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.session.identity()
+    }
+
+    /// The controller's version, as its last login said; logs in if there is no session.
+    pub async fn versions(&self) -> Result<Versions, Error> {
+        let live = self.session.live(0).await?;
+        Ok(Versions { controller: live.controller, api: live.api })
+    }
+
+    /// Other credentials from now on: the session ends, the next call logs in with these. `false`, and no change, if
+    /// they are the same: then a login that was refused stays refused.
+    pub async fn set_credentials(&self, credentials: Credentials) -> bool {
+        self.session.set_credentials(credentials).await
+    }
+
+    /// Gives the account of this client another password, and uses it from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Invalid`] if the controller does not accept it, or if this client logs in by a token. With
+    /// [`Error::may_have_happened`] either password may be the right one now; this client still has the old.
+    pub async fn change_password(&self, password: Secret) -> Result<(), Error> {
+        let credentials = self.session.credentials();
+        let Proof::Password(old) = &credentials.proof else {
+            return Err(Error::new(
+                Kind::Invalid,
+                "a client that logs in by a token knows no password to change",
+            ));
+        };
+        let body = json!({
+            "username": credentials.user, "old_password": old.expose(), "password": password.expose(),
+        });
+        self.default_api().put_singleton("useraccount", &body).await?;
+        self.session.password_changed(Credentials::password(credentials.user, password)).await;
+        Ok(())
+    }
+
+    /// Ends the session, if there is one; the next call logs in again.
+    ///
+    /// # Errors
+    ///
+    /// If the controller was not told. The session is not used any more in any case.
+    pub async fn logout(&self) -> Result<(), Error> {
+        self.session.end(u64::MAX).await
+    }
+}
+
+impl fmt::Debug for Avi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Avi").field("identity", &self.identity()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! What a client needs to know: where, who, whom to trust, how long to wait. Reads no environment and no files.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use super::observe::Observer;
+use super::version::Version;
+use crate::{Secret, Trust};
+
+/// Settings of a client of one controller.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `name`, `name:port`, or `https://name[:port]`. Port 443 unless given.
+    pub controller: String,
+    /// Who logs in.
+    pub credentials: Credentials,
+    /// How the controller's certificate is judged.
+    pub trust: Trust,
+    /// The tenant of calls that name no other; `admin`.
+    pub scope: Scope,
+    /// Name and version of the program, sent with every request.
+    pub agent: (&'static str, &'static str),
+    /// The newest API version to speak; [`Version::KNOWN`]. Older controllers are spoken to in theirs.
+    pub api_version: Version,
+    /// Longest wait for a connection; 10 s.
+    pub connect_timeout: Duration,
+    /// Longest wait for an answer to begin, and for a turn among the calls under way; 60 s.
+    pub reply_timeout: Duration,
+    /// Longest wait for an answer to be complete after it began; 60 s.
+    pub body_timeout: Duration,
+    /// Largest answer, in bytes; 64 MiB.
+    pub max_reply: usize,
+    /// How many calls may be under way at once; 8. Clients of one controller can share one.
+    pub limit: Limit,
+    /// Silence after which the client logs out; 5 minutes. The next call logs in again. `None`: the session is left to
+    /// the controller, which ends it after 15 minutes of silence unless set otherwise.
+    pub idle_logout: Option<Duration>,
+    /// Hears of every exchange, for metrics.
+    pub observer: Option<Observer>,
+}
+
+impl Config {
+    /// Settings with every default, trusting the system's certificate authorities.
+    #[must_use]
+    pub fn new(controller: impl Into<String>, credentials: Credentials) -> Self {
+        Self {
+            controller: controller.into(),
+            credentials,
+            trust: Trust::System,
+            scope: Scope::admin(),
+            agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            api_version: Version::KNOWN,
+            connect_timeout: Duration::from_secs(10),
+            reply_timeout: Duration::from_mins(1),
+            body_timeout: Duration::from_mins(1),
+            max_reply: 64 << 20,
+            limit: Limit::new(8),
+            idle_logout: Some(Duration::from_mins(5)),
+            observer: None,
+        }
+    }
+}
+
+/// An account and what proves it.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The name to log in with.
+    pub user: String,
+    /// What proves it.
+    pub proof: Proof,
+}
+
+impl Credentials {
+    /// By password.
+    #[must_use]
+    pub fn password(user: impl Into<String>, password: Secret) -> Self {
+        Self { user: user.into(), proof: Proof::Password(password) }
+    }
+
+    /// By an API token.
+    #[must_use]
+    pub fn token(user: impl Into<String>, token: Secret) -> Self {
+        Self { user: user.into(), proof: Proof::Token(token) }
+    }
+}
+
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.user == other.user
+            && self.proof.field() == other.proof.field()
+            && self.proof.secret().expose() == other.proof.secret().expose()
+    }
+}
+
+impl Eq for Credentials {}
+
+/// What proves an account.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// Its password.
+    Password(Secret),
+    /// A token that the controller gave out.
+    Token(Secret),
+}
+
+impl Proof {
+    pub(super) fn secret(&self) -> &Secret {
+        match self {
+            Self::Password(secret) | Self::Token(secret) => secret,
+        }
+    }
+
+    /// The name of the login's field.
+    pub(super) fn field(&self) -> &'static str {
+        match self {
+            Self::Password(_) => "password",
+            Self::Token(_) => "token",
+        }
+    }
+}
+
+/// The tenant a call looks and writes in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// By its name.
+    Name(String),
+    /// By its uuid.
+    Uuid(String),
+    /// All of them. For looking only: nothing can be made there.
+    All,
+}
+
+impl Scope {
+    /// The tenant that every controller has.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self::Name("admin".to_owned())
+    }
+}
+
+/// How many calls may be under way at once. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Limit(pub(super) Arc<Semaphore>);
+
+impl Limit {
+    /// That many, at least one.
+    #[must_use]
+    pub fn new(calls: usize) -> Self {
+        Self(Arc::new(Semaphore::new(calls.clamp(1, Semaphore::MAX_PERMITS))))
+    }
+}
+
+/// What makes two clients the same: controller, credentials, trust and tenant rules. For keeping clients by; shows
+/// nothing of the secrets.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    authority: String,
+    user: String,
+    digest: [u8; 32],
+}
+
+impl Identity {
+    pub(super) fn new(authority: &str, credentials: &Credentials, trust: &Trust, scope: &Scope) -> Self {
+        let mut digest = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            digest.update((bytes.len() as u64).to_be_bytes());
+            digest.update(bytes);
+        };
+        part(credentials.proof.field().as_bytes());
+        part(credentials.proof.secret().expose().as_bytes());
+        match trust {
+            Trust::System => part(b"system"),
+            Trust::CaBundle(pem) => {
+                part(b"ca");
+                part(pem);
+            }
+            Trust::Thumbprint(thumbprint) => {
+                part(b"thumbprint");
+                part(thumbprint.to_string().as_bytes());
+            }
+            Trust::Insecure => part(b"insecure"),
+        }
+        match scope {
+            Scope::Name(name) => part(&[b"name ", name.as_bytes()].concat()),
+            Scope::Uuid(uuid) => part(&[b"uuid ", uuid.as_bytes()].concat()),
+            Scope::All => part(b"all"),
+        }
+        Self {
+            authority: authority.to_owned(),
+            user: credentials.user.clone(),
+            digest: digest.finalize().into(),
+        }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.user, self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_clients_the_same() {
+        let identity = |user: &str,
+                        proof: fn(String, Secret) -> Credentials,
+                        secret: &str,
+                        trust: &Trust,
+                        scope: &Scope| {
+            Identity::new("c", &proof(user.to_owned(), Secret::new(secret)), trust, scope)
+        };
+        let (password, token) = (Credentials::password::<String>, Credentials::token::<String>);
+        let ca = |pem: &str| Trust::CaBundle(pem.into());
+        let one = identity("u", password, "p", &ca("x"), &Scope::admin());
+        assert_eq!(one, identity("u", password, "p", &ca("x"), &Scope::admin()));
+        for other in [
+            identity("v", password, "p", &ca("x"), &Scope::admin()),
+            identity("u", token, "p", &ca("x"), &Scope::admin()),
+            identity("u", password, "q", &ca("x"), &Scope::admin()),
+            identity("u", password, "p", &ca("y"), &Scope::admin()),
+            identity("u", password, "p", &Trust::System, &Scope::admin()),
+            identity("u", password, "p", &ca("x"), &Scope::Uuid("admin".into())),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert_eq!(format!("{one:?}"), "u@c");
+    }
+}

@@ -1,0 +1,354 @@
+//! The one error of this client: what kind of failure it was, what the controller said, and whether and when to try
+//! again. Owns the reading of the controller's words, so that nobody else has to; never holds a secret: who makes an
+//! error has hidden them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What went wrong, as far as a caller has to tell failures apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// This client's own settings cannot work.
+    Config,
+    /// The controller refused the credentials, or the account may not be used. It is not asked again with the same.
+    Auth,
+    /// The account's roles do not allow it.
+    Forbidden,
+    /// The object, or the tenant of the call, does not exist.
+    NotFound,
+    /// The name is taken, or the object is in use by another.
+    Conflict,
+    /// The object was changed by somebody else in between.
+    Stale,
+    /// The controller does not accept what was asked for.
+    Invalid,
+    /// The controller is being upgraded and takes no changes.
+    Upgrading,
+    /// Too many requests, or too many sessions of the account.
+    RateLimited,
+    /// The controller, or a proxy before it, says it cannot answer now.
+    Unavailable,
+    /// No connection, or it was cut, or no answer in time, or no trust in the certificate.
+    Transport,
+    /// An answer that could not be understood.
+    Protocol,
+}
+
+impl Kind {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Config => "correct the AVI controller's address or CA certificate",
+            Self::Auth => {
+                "correct user name and password or token, check that the account is not locked or expired"
+            }
+            Self::Forbidden => "have an AVI administrator give the account a role with the missing privilege",
+            Self::NotFound => "check the name and the tenant, and that the object has not been removed",
+            Self::Conflict => "rename or remove the other object, or what still uses this one",
+            Self::Stale => "nothing; it is tried again with the newest state of the object",
+            Self::Invalid => "correct the value that the controller refused",
+            Self::Upgrading => "wait until the controller's upgrade has ended",
+            Self::RateLimited => "nothing; it is tried again more slowly",
+            Self::Unavailable => "wait until the controller's services are up again; it is tried again",
+            Self::Transport => {
+                "check the controller's address, port and CA certificate, its load, and the network and firewalls in between"
+            }
+            Self::Protocol => {
+                "check that the address is an AVI controller's and that no proxy answers in its place"
+            }
+        }
+    }
+
+    /// Whether the same request may succeed later with nobody changing anything.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Stale
+                | Self::Upgrading
+                | Self::RateLimited
+                | Self::Unavailable
+                | Self::Transport
+                | Self::Protocol
+        )
+    }
+}
+
+/// A failed call. Cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Repr>);
+
+#[derive(Clone)]
+struct Repr {
+    kind: Kind,
+    status: Option<u16>,
+    text: String,
+    call: Option<String>,
+    retry_after: Option<Duration>,
+    may_have_happened: bool,
+    repeatable: bool,
+}
+
+/// Longest text kept of what the controller said, in bytes.
+const LONGEST_TEXT: usize = 512;
+
+impl Error {
+    /// An error that is no answer of the controller.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self(Arc::new(Repr {
+            kind,
+            status: None,
+            text: truncated(text.into()),
+            call: None,
+            retry_after: None,
+            may_have_happened: false,
+            repeatable: false,
+        }))
+    }
+
+    /// An answer that is a refusal. `said` is the controller's text if the body was one of the controller's, and
+    /// `None` if something else answered.
+    pub(super) fn refusal(status: u16, said: Option<&str>, retry_after: Option<Duration>) -> Self {
+        let text = match said {
+            Some(said) if !said.trim().is_empty() => said.trim().to_owned(),
+            _ => format!("HTTP {status}"),
+        };
+        Self::new(kind_of(status, said), text).with(|repr| {
+            repr.status = Some(status);
+            repr.retry_after = retry_after;
+            // 429 and 503 come before the work, 500 and a gateway's answers perhaps in its midst.
+            repr.may_have_happened = matches!(status, 500 | 502 | 504..=599);
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Repr)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// The call it was: method and path.
+    pub(super) fn in_call(self, method: &http::Method, path: &str) -> Self {
+        self.with(|repr| {
+            repr.call = Some(format!("{method} {path}"));
+            // What only looks has no effect to be in doubt about.
+            repr.may_have_happened &= !method.is_safe();
+        })
+    }
+
+    pub(super) fn doubtful(self) -> Self {
+        self.with(|repr| repr.may_have_happened = true)
+    }
+
+    /// A failure of something that went before the call, which was never made.
+    pub(super) fn harmless(self) -> Self {
+        self.with(|repr| repr.may_have_happened = false)
+    }
+
+    /// The connection broke before an answer began: a request that only looks may be sent again at once.
+    pub(super) fn broken_connection(self) -> Self {
+        self.with(|repr| repr.repeatable = true)
+    }
+
+    pub(super) fn with_status(self, status: u16) -> Self {
+        self.with(|repr| repr.status = Some(status))
+    }
+
+    /// The same failure as another kind.
+    pub(super) fn as_kind(self, kind: Kind) -> Self {
+        self.with(|repr| repr.kind = kind)
+    }
+
+    /// What kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The HTTP status, if there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// What the controller said, or what happened instead; at most 512 bytes, secrets replaced by `***`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Method and path of the call that failed; none for errors before any call.
+    #[must_use]
+    pub fn call(&self) -> Option<&str> {
+        self.0.call.as_deref()
+    }
+
+    /// See [`Kind::retryable`]; and some that the controller refuses today may go through tomorrow without a change
+    /// of ours: no address free, a tenant that was just made.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.0.kind.retryable() || passing(&self.0.text)
+    }
+
+    /// When the controller asked to be asked again (`Retry-After`), at most an hour.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// See [`Kind::remedy`].
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        self.0.kind.remedy()
+    }
+
+    /// Whether the request may have taken effect although it failed: it was, or may have been, sent, and no answer
+    /// came back that says otherwise. Look before asking again for anything that must not happen twice.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        self.0.may_have_happened
+    }
+
+    /// The session is not, or not any more, one of the controller's.
+    pub(super) fn expired(&self) -> bool {
+        matches!(self.0.status, Some(401 | 419))
+    }
+
+    pub(super) fn repeatable(&self) -> bool {
+        self.0.repeatable
+    }
+
+    /// The object itself, not its tenant and not the whole API, is not there.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.kind == Kind::NotFound && self.0.status == Some(404)
+    }
+}
+
+fn truncated(mut text: String) -> String {
+    if text.len() > LONGEST_TEXT {
+        let end = (0..=LONGEST_TEXT - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
+/// The one place where the controller's words are looked at. Statuses first; words where one status means several
+/// things, or where the status for a case is not known.
+fn kind_of(status: u16, said: Option<&str>) -> Kind {
+    let says = |words: &str| said.is_some_and(|said| contains(said, words));
+    match status {
+        400..=499 if says("disallowed during upgrade") => Kind::Upgrading,
+        400 | 403 | 409 | 412 | 422
+            if says("Concurrent Update Error") || says("Need to reload object data") =>
+        {
+            Kind::Stale
+        }
+        400 | 403 | 409 | 422 if says("already exist") => Kind::Conflict,
+        401 | 403 if says("concurrent session") || says("maximum number of sessions") => Kind::RateLimited,
+        401 | 419 => Kind::Auth,
+        403 if says("Tenant") && says("does not exist") => Kind::NotFound,
+        403 => Kind::Forbidden,
+        // A 404 that is not the controller's own says nothing about the object: a proxy, or a controller half up.
+        404 if said.is_some() => Kind::NotFound,
+        409 => Kind::Conflict,
+        400 if says("Cannot delete") || says("referred by") => Kind::Conflict,
+        412 => Kind::Stale,
+        429 => Kind::RateLimited,
+        400 | 405 | 406 | 411 | 413..=415 | 422 | 501 => Kind::Invalid,
+        408 | 500 | 502..=599 => Kind::Unavailable,
+        _ => Kind::Protocol,
+    }
+}
+
+/// Refusals that end by themselves.
+fn passing(said: &str) -> bool {
+    contains(said, "No available free IPs") || (contains(said, "Tenant") && contains(said, "does not exist"))
+}
+
+fn contains(text: &str, words: &str) -> bool {
+    text.as_bytes().windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+}
+
+impl From<crate::SettingError> for Error {
+    fn from(error: crate::SettingError) -> Self {
+        Self::new(Kind::Config, error.to_string())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(call) = &self.0.call {
+            write!(f, "{call}: ")?;
+        }
+        f.write_str(&self.0.text)?;
+        match self.0.status {
+            Some(status) if self.0.text != format!("HTTP {status}") => write!(f, " (HTTP {status})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({self})", self.0.kind)?;
+        if self.0.may_have_happened {
+            f.write_str(" may have happened")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        for (status, said, kind) in [
+            (
+                400,
+                "Cannot use Role R with access to Controller, Role, Tenant or User in non-admin tenant",
+                Kind::Invalid,
+            ),
+            (400, "User with this Username already exist", Kind::Conflict),
+            (401, "Invalid credentials", Kind::Auth),
+            (401, "CSRF token missing or incorrect.", Kind::Auth),
+            (403, "User 'u' is not authorized to read on resource R in tenant T", Kind::Forbidden),
+            (403, "Tenant 'T' does not exist!", Kind::NotFound),
+            (403, "Configuration is disallowed during upgrade", Kind::Upgrading),
+            (404, "Network object not found!", Kind::NotFound),
+            (405, "Method 'DELETE' not allowed.", Kind::Invalid),
+            (409, "Pool with name p already exists", Kind::Conflict),
+            (412, "Concurrent Update Error", Kind::Stale),
+            (419, "", Kind::Auth),
+            (429, "", Kind::RateLimited),
+            (500, "", Kind::Unavailable),
+            (503, "", Kind::Unavailable),
+            (302, "", Kind::Protocol),
+        ] {
+            let error = Error::refusal(status, Some(said), None);
+            assert_eq!(error.kind(), kind, "{error:?}");
+            assert_eq!(error.status(), Some(status));
+        }
+        assert_eq!(Error::refusal(404, None, None).kind(), Kind::Protocol, "a proxy's 404 proves nothing");
+    }
+
+    #[test]
+    fn what_may_pass() {
+        assert!(Error::refusal(400, Some("No available free IPs"), None).retryable());
+        assert!(!Error::refusal(400, Some("bad value"), None).retryable());
+        assert!(!Error::refusal(401, Some("Invalid credentials"), None).retryable());
+        assert!(Error::refusal(503, None, None).retryable());
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let error = Error::refusal(400, Some(&"é".repeat(1000)), None);
+        assert!(error.text().len() <= LONGEST_TEXT && error.text().ends_with("é…"), "{}", error.text());
+    }
+}

@@ -1,0 +1,191 @@
+//! Tenants, roles and users.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{AccessType, Meta, Rest, object};
+use crate::Secret;
+use crate::avi::reference::Ref;
+
+/// A tenant.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Name, uuid and the like.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// Whether it was made here and not by a cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<bool>,
+    /// Whose the service engines are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_settings: Option<TenantSettings>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+object!(Tenant);
+
+/// Whose the service engines and routes of a tenant are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TenantSettings {
+    /// Whether the engines are the provider's (the provider context) and not the tenant's own; true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub se_in_provider_context: Option<bool>,
+    /// Whether the tenant may see the provider's engines; true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_access_to_provider_se: Option<bool>,
+    /// Whether the tenant has routing contexts of its own; false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_vrf: Option<bool>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+/// A role.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Role {
+    /// Name, uuid and the like.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// What may be done, by resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub privileges: Vec<Privilege>,
+    /// Which objects, by their markers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<RoleFilter>,
+    /// Whether objects without markers count as allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_unlabelled_access: Option<bool>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+object!(Role);
+
+/// What may be done with one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Privilege {
+    /// `PERMISSION_POOL` and the like.
+    pub resource: String,
+    /// What may be done.
+    #[serde(rename = "type")]
+    pub kind: AccessType,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl Privilege {
+    /// That access to that resource.
+    #[must_use]
+    pub fn new(resource: impl Into<String>, kind: AccessType) -> Self {
+        Self { resource: resource.into(), kind, rest: Rest::default() }
+    }
+}
+
+/// A condition on an object's markers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleFilter {
+    /// The marker.
+    pub match_label: MatchLabel,
+    /// `ROLE_FILTER_EQUALS`, `ROLE_FILTER_GLOB` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub match_operation: Option<String>,
+    /// Whether the condition counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+/// The marker of a [`RoleFilter`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchLabel {
+    /// Its key.
+    pub key: String,
+    /// The values that match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// A user account.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct User {
+    /// Name, uuid and the like.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// The name to log in with; the object's name unless given. Not sent to controllers before 30.0.0, which have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// To be set; the controller does not show it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exposed",
+        deserialize_with = "hidden"
+    )]
+    pub password: Option<Secret>,
+    /// What the account may do, and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<Access>,
+    /// The tenant it works in unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_tenant_ref: Option<Ref>,
+    /// The rules for its password and its lock-out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_profile_ref: Option<Ref>,
+    /// Whether it is a program's account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_user: Option<bool>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+object!(User);
+
+/// What an account may do in one tenant, or in all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Access {
+    /// The role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ref: Option<Ref>,
+    /// The tenant, unless it is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_ref: Option<Ref>,
+    /// Whether it is all tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_tenants: Option<bool>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+#[expect(clippy::ref_option, reason = "serde hands the field over so")]
+fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(serializer)
+}
+
+fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_password_goes_out_and_is_not_shown() {
+        let user = User { meta: Meta::named("u"), password: Some(Secret::new("hunter2")), ..User::default() };
+        assert!(!format!("{user:?}").contains("hunter2"), "{user:?}");
+        let wire = serde_json::to_value(&user).unwrap();
+        assert_eq!(wire, json!({"name": "u", "password": "hunter2"}));
+        let back: User = serde_json::from_value(wire).unwrap();
+        assert_eq!(back.password.unwrap().expose(), "hunter2");
+    }
+}

@@ -1,0 +1,80 @@
+//! Keeping secrets out of texts that leave the module. Owns knowing what is secret in a request; never logs.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::Secret;
+
+/// The secrets that one exchange knows of.
+#[derive(Default)]
+pub(super) struct Redact(Vec<Secret>);
+
+impl Redact {
+    pub(super) fn add(&mut self, secret: &Secret) {
+        if !secret.expose().is_empty() {
+            self.0.push(secret.clone());
+        }
+    }
+
+    /// Takes note of every field of a body that by its name is secret.
+    pub(super) fn add_body(&mut self, body: &Value) {
+        match body {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::String(text) if is_secret(name) => self.add(&Secret::new(text.clone())),
+                        nested => self.add_body(nested),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.add_body(item)),
+            _ => {}
+        }
+    }
+
+    /// The text with every secret, also escaped as in JSON and as in URLs, replaced by `***`.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let mut forms: Vec<Secret> = Vec::new();
+        for secret in &self.0 {
+            let plain = secret.expose();
+            forms.push(secret.clone());
+            forms.push(Secret::new(
+                serde_json::to_string(plain).unwrap_or_default().trim_matches('"').to_owned(),
+            ));
+            forms.push(Secret::new(utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string()));
+        }
+        // The longest first, or a part of one secret that is another's whole would keep it from being found.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.expose().len()));
+        let mut text = text.to_owned();
+        for form in forms {
+            if !form.expose().is_empty() && text.contains(form.expose()) {
+                text = text.replace(form.expose(), "***");
+            }
+        }
+        text
+    }
+}
+
+/// Whether a field of that name holds something secret.
+pub(super) fn is_secret(field: &str) -> bool {
+    let field = field.to_ascii_lowercase();
+    ["password", "passphrase", "secret", "token", "private_key", "credential"]
+        .iter()
+        .any(|part| field.contains(part) && !field.ends_with("_ref"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_every_form() {
+        let mut redact = Redact::default();
+        redact.add(&Secret::new("p\"w d"));
+        redact.add_body(
+            &serde_json::json!({"a": [{"password": "hunter2", "name": "n"}], "old_password": "hunter"}),
+        );
+        let said = "p\"w d, p\\\"w d, p%22w%20d, hunter2, hunter, n";
+        assert_eq!(redact.hide(said), "***, ***, ***, ***, ***, n");
+    }
+}

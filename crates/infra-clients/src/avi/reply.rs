@@ -1,0 +1,121 @@
+//! Reading answers: a status, headers and bytes become JSON or an error. Pure, so that it can be tried with anything;
+//! owns the forms that bodies come in, knows no object.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::error::{Error, Kind};
+use super::redact::Redact;
+use crate::Secret;
+
+/// Nobody is asked to wait longer by a `Retry-After`.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// An answer that is no refusal.
+pub(super) struct Reply {
+    /// `Null` for an empty one.
+    pub(super) body: Value,
+    /// The cookies to send from now on.
+    pub(super) cookies: Vec<(String, Secret)>,
+}
+
+/// Reads an answer.
+pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], redact: &Redact) -> Result<Reply, Error> {
+    let text = String::from_utf8_lossy(body);
+    if !(200..300).contains(&status) {
+        let said = said(&text, headers).map(|said| redact.hide(&said));
+        return Err(Error::refusal(status, said.as_deref(), retry_after(headers, Timestamp::now())));
+    }
+    let body = if text.trim().is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(body).map_err(|_| {
+            // Whatever it was, it said that it worked.
+            Error::new(Kind::Protocol, "the answer is not JSON").with_status(status).doubtful()
+        })?
+    };
+    Ok(Reply { body, cookies: cookies(headers) })
+}
+
+/// The controller's own words, or `None` if it was not the controller that answered: `{"error": …}`,
+/// `{"detail": …}`, or bare text in spite of a JSON content type.
+fn said(text: &str, headers: &HeaderMap) -> Option<String> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(fields)) => {
+            let words = ["error", "detail", "message"].iter().find_map(|name| fields.get(*name))?;
+            Some(words.as_str().map_or_else(|| words.to_string(), str::to_owned))
+        }
+        Ok(Value::String(words)) => Some(words),
+        Ok(_) => None,
+        Err(_) => {
+            let json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
+            (json && !text.trim_start().starts_with(['<', '{', '['])).then(|| text.to_owned())
+        }
+    }
+}
+
+/// Seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(at.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// Name and value of every cookie that is set to something that can be sent back.
+fn cookies(headers: &HeaderMap) -> Vec<(String, Secret)> {
+    let pair = |value: &HeaderValue| {
+        let text = value.to_str().ok()?;
+        let (name, value) = text.split(';').next()?.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        (!name.is_empty() && !value.is_empty()).then(|| (name.to_owned(), Secret::new(value)))
+    };
+    headers.get_all(SET_COOKIE).iter().filter_map(pair).collect()
+}
+
+/// A page of a list.
+pub(super) struct Page {
+    pub(super) results: Vec<Value>,
+    /// The query of the next page. The rest of its URL is not looked at: pages come from the controller that was
+    /// asked, never from wherever an answer points to.
+    pub(super) next: Option<String>,
+}
+
+pub(super) fn page(body: Value) -> Result<Page, Error> {
+    let bad = || Error::new(Kind::Protocol, "the answer is not a list of objects");
+    let Value::Object(mut fields) = body else { return Err(bad()) };
+    let Some(Value::Array(results)) = fields.remove("results") else { return Err(bad()) };
+    let next = match fields.remove("next") {
+        Some(Value::String(next)) if !next.is_empty() => {
+            let query = next.split('#').next().and_then(|url| url.split_once('?'));
+            let (_, query) = query.ok_or_else(|| Error::new(Kind::Protocol, "the next page has no query"))?;
+            if !query.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Error::new(Kind::Protocol, "the next page's query is not one"));
+            }
+            Some(query.to_owned())
+        }
+        _ => None,
+    };
+    Ok(Page { results, next })
+}
+
+/// An object with its type, from JSON. The error says what was expected, not what came.
+pub(super) fn typed<T: serde::de::DeserializeOwned>(kind: &str, object: Value) -> Result<T, Error> {
+    serde_json::from_value(object).map_err(|error| {
+        let text = error.to_string();
+        let expected = text.rfind("expected").map_or("a field is missing or twice there", |at| &text[at..]);
+        Error::new(Kind::Protocol, format!("a {kind} cannot be read: {expected}"))
+    })
+}
+
+#[cfg(test)]
+mod tests;
