@@ -97,6 +97,12 @@ impl Control {
         self.shared.lock().journal.entries(number)
     }
 
+    /// How many requests are being answered now: those that a fault delays, mostly.
+    #[must_use]
+    pub fn requests_waiting(&self) -> usize {
+        self.shared.waiting()
+    }
+
     /// Requests by method and path template (`/api/pool/{uuid}`).
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     address: SocketAddr,
     connections: AtomicU64,
+    waiting: AtomicUsize,
     running: Mutex<Option<Running>>,
     /// Bound and never listening: keeps the port for a restart.
     _reserve: TcpSocket,
@@ -69,6 +70,7 @@ impl Shared {
             identity,
             address,
             connections: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             running: Mutex::new(None),
             _reserve: reserve,
         }
@@ -76,6 +78,11 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Controller> {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests that were read and not answered yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Begins to listen. Does nothing if it does already.
@@ -159,6 +166,7 @@ async fn handle(
         Ok(request) => request,
         Err(error) => return Ok(Reply::from(error).into_response(false)),
     };
+    let _waiting = Waiting::begin(&shared.waiting);
     let effect = shared.lock().faults.strike(request.method.as_str(), &request.segments);
     if let Some(Effect::DelayMs(milliseconds)) = &effect {
         tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
@@ -190,6 +198,22 @@ async fn handle(
     match reply {
         Some(reply) => Ok(reply.into_response(effect == Some(Effect::HalfReply))),
         None => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// Counts a request for as long as it is being answered, also when its connection is dropped meanwhile.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

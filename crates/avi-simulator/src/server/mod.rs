@@ -28,6 +28,7 @@ mod login;
 mod objects;
 mod permissions;
 pub mod placeholder;
+mod remote;
 mod sessions;
 mod wire;
 
@@ -35,7 +36,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::accounts::Hidden;
@@ -45,6 +49,7 @@ use self::controller::Controller;
 pub use self::faults::{Effect, Fault};
 use self::front::Shared;
 pub use self::journal::{Counters, LoggedRequest, Logins};
+pub use self::remote::CONTROL_HELP;
 use crate::{Assumptions, Rules, Version};
 
 /// The username of the account that may do everything. Its uuid is `user-1`.
@@ -72,6 +77,8 @@ pub struct Config {
     /// How long a session lives without a request, in whole minutes; 15, nought is for ever. The same as
     /// `api_idle_timeout` of the controller's properties.
     pub api_idle_timeout: Duration,
+    /// Where the control API listens (see [`Simulator::control_url`]); nowhere.
+    pub control_listen: Option<SocketAddr>,
 }
 
 impl Default for Config {
@@ -86,6 +93,7 @@ impl Default for Config {
             assumptions: Assumptions::default(),
             seed: None,
             api_idle_timeout: Duration::from_mins(15),
+            control_listen: None,
         }
     }
 }
@@ -105,6 +113,9 @@ pub struct Simulator {
     url: String,
     address: SocketAddr,
     admin_password: Hidden,
+    control_url: Option<String>,
+    /// Serves the control API; dropped = gone.
+    remote: JoinSet<()>,
 }
 
 impl std::fmt::Debug for Simulator {
@@ -118,7 +129,6 @@ impl Simulator {
     ///
     /// # Errors
     /// If the address is taken, a name cannot stand in a certificate, or the seed is refused.
-    #[expect(clippy::unused_async, reason = "needs a runtime, and its callers await a start")]
     pub async fn start(config: Config) -> Result<Self> {
         let (reserve, address) = front::reserve(config.listen)?;
         let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned()];
@@ -134,13 +144,23 @@ impl Simulator {
         ensure!(directory::user(&controller.store, ADMIN).is_some(), "the store has no user {ADMIN}");
         controller.accounts.set("user-1", admin_password.clone(), now);
         let minutes = config.api_idle_timeout.as_secs() / 60;
-        let properties = serde_json::json!({ "controllerproperties": [{ "api_idle_timeout": minutes }] });
+        let properties = json!({ "controllerproperties": [{ "api_idle_timeout": minutes }] });
 
+        let about = json!({ "url": url, "version": config.version.to_string() });
         let shared = Arc::new(Shared::new(controller, identity, reserve, address));
-        let simulator = Self { shared, url, address, admin_password };
-        simulator.control().seed_value(properties)?;
+        let mut simulator =
+            Self { shared, url, address, admin_password, control_url: None, remote: JoinSet::new() };
+        let control = simulator.control();
+        control.seed_value(properties)?;
         if let Some(seed) = config.seed {
-            simulator.control().seed(&seed)?;
+            control.seed(&seed)?;
+        }
+        if let Some(listen) = config.control_listen {
+            let listener =
+                TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            simulator.control_url = Some(format!("http://{}", listener.local_addr()?));
+            let ca_pem = simulator.ca_pem().to_owned();
+            simulator.remote.spawn(remote::serve(listener, control, about, ca_pem));
         }
         simulator.shared.open()?;
         Ok(simulator)
@@ -168,6 +188,13 @@ impl Simulator {
     #[must_use]
     pub fn admin_password(&self) -> &str {
         self.admin_password.expose()
+    }
+
+    /// Where the control API listens, `http://127.0.0.1:PORT`: what [`Control`] does, over HTTP with JSON. Its requests
+    /// are listed in [`CONTROL_HELP`].
+    #[must_use]
+    pub fn control_url(&self) -> Option<&str> {
+        self.control_url.as_deref()
     }
 
     /// A handle for seeding, watching and disturbing it.

@@ -2,5 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod access;
+mod accounts;
+mod control;
+mod faults;
+mod fixed;
 mod rig;
 mod session;

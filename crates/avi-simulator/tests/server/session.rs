@@ -1,9 +1,11 @@
 //! Logging in, staying in and getting out.
 
-use avi_simulator::ADMIN;
+use std::time::Duration;
+
+use avi_simulator::{ADMIN, Assumptions, Config, Rule, Rules};
 use serde_json::json;
 
-use crate::rig::{Got, Rig};
+use crate::rig::{Got, Rig, cookies};
 
 #[tokio::test]
 async fn login_by_json_and_by_form() {
@@ -50,4 +52,144 @@ async fn a_session_reads_and_writes() {
     assert_eq!(got.json()["count"], 1);
     rig.delete(&login, &format!("/api/pool/{uuid}")).await.is(204);
     rig.get(&login, &format!("/api/pool/{uuid}")).await.is(404);
+}
+
+/// Every way a write can lack what proves that it comes from the session's own pages.
+#[tokio::test]
+async fn writes_need_csrf_token_and_referer() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    let body = json!({ "name": "p" });
+    let without = async |header: &'static str, instead: Option<&str>| {
+        let mut headers = rig.headers(&login);
+        headers.remove(header);
+        if let Some(value) = instead {
+            headers.insert(header, value.parse().unwrap());
+        }
+        let request = rig.http.post(rig.url("/api/pool")).headers(headers).json(&body);
+        Got::of(request.send().await.unwrap()).await
+    };
+    for (header, instead, text) in [
+        ("x-csrftoken", None, "CSRF token missing or incorrect."),
+        ("x-csrftoken", Some("0123456789abcdef0123456789abcdef"), "CSRF token missing or incorrect."),
+        ("referer", None, "Referer checking failed - no Referer."),
+        ("referer", Some("https://elsewhere/"), "Referer checking failed - the Referer is of another origin."),
+    ] {
+        let got = without(header, instead).await.is(401);
+        assert_eq!(got.text, text);
+        assert_eq!(got.headers["content-type"], "application/json");
+    }
+    let cookie = format!("avi-sessionid={}", login.session);
+    let got = without("cookie", Some(&cookie)).await.is(401);
+    assert_eq!(got.text, "CSRF token missing or incorrect.");
+    assert_eq!(rig.get(&login, "/api/pool").await.json()["count"], 0);
+
+    // Reading asks for the session alone.
+    let got = rig.http.get(rig.url("/api/pool")).header("cookie", cookie).send().await.unwrap();
+    Got::of(got).await.is(200);
+}
+
+#[tokio::test]
+async fn a_referer_of_another_origin_is_a_switch() {
+    let assumptions = Assumptions { referer_same_origin: false, ..Assumptions::default() };
+    let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
+    let login = rig.admin().await;
+    let mut headers = rig.headers(&login);
+    headers.insert("referer", "https://elsewhere/".parse().unwrap());
+    let request = rig.http.post(rig.url("/api/pool")).headers(headers).json(&json!({ "name": "p" }));
+    Got::of(request.send().await.unwrap()).await.is(201);
+}
+
+/// Python's SDK sends a cookie of its jar and one of its own under one name.
+#[tokio::test]
+async fn repeated_cookies() {
+    let rig = Rig::start().await;
+    let (old, new) = (rig.admin().await, rig.admin().await);
+    let twice = format!(
+        "{}; {}",
+        cookies(&old.csrf, &old.session),
+        cookies(&new.csrf, &new.session)
+    );
+    for login in [&old, &new] {
+        let mut headers = rig.headers(login);
+        headers.insert("cookie", twice.parse().unwrap());
+        let request = rig.http.post(rig.url("/api/pool")).headers(headers);
+        let name = format!("p-{}", login.csrf);
+        Got::of(request.json(&json!({ "name": name })).send().await.unwrap()).await.is(201);
+    }
+    // The same with the one of the two logged out.
+    Got::of(rig.request(&old, "POST", "/logout").send().await.unwrap()).await.is(200);
+    let mut headers = rig.headers(&new);
+    headers.insert("cookie", twice.parse().unwrap());
+    Got::of(rig.http.get(rig.url("/api/pool")).headers(headers).send().await.unwrap()).await.is(200);
+}
+
+#[tokio::test]
+async fn logout_ends_the_session_and_asks_for_csrf() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    let mut headers = rig.headers(&login);
+    headers.remove("x-csrftoken");
+    let got = rig.http.post(rig.url("/logout")).headers(headers).send().await.unwrap();
+    Got::of(got).await.is(401);
+    rig.get(&login, "/api/pool").await.is(200);
+    Got::of(rig.request(&login, "POST", "/logout").send().await.unwrap()).await.is(200);
+    rig.get(&login, "/api/pool").await.is(401);
+    Got::of(rig.request(&login, "POST", "/logout").send().await.unwrap()).await.is(401);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_idle_and_when_old() {
+    let rig = Rig::start().await;
+    let control = rig.sim.control();
+    let login = rig.admin().await;
+    for _ in 0..3 {
+        control.advance_clock(Duration::from_mins(14));
+        rig.get(&login, "/api/pool").await.is(200);
+    }
+    control.advance_clock(Duration::from_mins(15));
+    let got = rig.get(&login, "/api/pool").await.is(401);
+    assert_eq!(got.json()["detail"], "Authentication credentials were not provided.");
+
+    let rig = Rig::with(Config { api_idle_timeout: Duration::ZERO, ..Config::default() }).await;
+    let control = rig.sim.control();
+    let login = rig.admin().await;
+    control.advance_clock(Duration::from_hours(23));
+    rig.get(&login, "/api/pool").await.is(200);
+    control.advance_clock(Duration::from_hours(1));
+    rig.get(&login, "/api/pool").await.is(401);
+}
+
+#[tokio::test]
+async fn expiry_on_demand_and_its_other_status() {
+    let assumptions = Assumptions { expired_session_status: 419, ..Assumptions::default() };
+    let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
+    let login = rig.admin().await;
+    rig.sim.control().expire_sessions();
+    rig.get(&login, "/api/pool").await.is(419);
+    let again = rig.admin().await;
+    rig.get(&again, "/api/pool").await.is(200);
+}
+
+/// Each rule about sessions can be broken, and then it does not hold.
+#[tokio::test]
+async fn broken_rules() {
+    let broken = async |rule| {
+        Rig::with(Config { rules: Rules::default().without(rule), ..Config::default() }).await
+    };
+    let rig = broken(Rule::Csrf).await;
+    let login = rig.admin().await;
+    let mut headers = rig.headers(&login);
+    headers.remove("x-csrftoken");
+    let request = rig.http.post(rig.url("/api/pool")).headers(headers).json(&json!({ "name": "p" }));
+    Got::of(request.send().await.unwrap()).await.is(201);
+
+    let rig = broken(Rule::SessionExpiry).await;
+    let login = rig.admin().await;
+    rig.sim.control().expire_sessions();
+    rig.sim.control().advance_clock(Duration::from_hours(48));
+    rig.get(&login, "/api/pool").await.is(200);
+
+    let rig = broken(Rule::PasswordCheck).await;
+    rig.post_login(ADMIN, "not it").await.is(200);
 }

@@ -1,0 +1,254 @@
+//! Passwords, tokens, and what keeps an account out.
+
+use std::time::Duration;
+
+use avi_simulator::{ADMIN, Assumptions, Config};
+use serde_json::{Value, json};
+
+use crate::rig::{Got, Login, Rig};
+
+const PASSWORD: &str = "Correct-Horse-1";
+
+/// Makes a user of the role in the tenant, in the default profile.
+pub async fn user(rig: &Rig, admin: &Login, name: &str, role: &str, tenant: &str) -> Value {
+    let body = json!({
+        "name": name,
+        "username": name,
+        "password": PASSWORD,
+        "default_tenant_ref": "/api/tenant/admin",
+        "access": [{
+            "role_ref": format!("/api/role/?name={role}"),
+            "tenant_ref": format!("/api/tenant/?name={tenant}"),
+        }],
+    });
+    rig.send(admin, "POST", "/api/user", body).await.is(201).json()
+}
+
+async fn set_profile(rig: &Rig, admin: &Login, fields: Value) {
+    let got = rig.get(admin, "/api/useraccountprofile?name=Default-User-Account-Profile").await.is(200);
+    let uuid = got.json()["results"][0]["uuid"].as_str().unwrap().to_owned();
+    let path = format!("/api/useraccountprofile/{uuid}");
+    rig.send(admin, "PATCH", &path, json!({ "replace": fields })).await.is(200);
+}
+
+#[tokio::test]
+async fn a_password_is_never_shown() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    let made = user(&rig, &admin, "u", "System-Admin", "admin").await;
+    let uuid = made["uuid"].as_str().unwrap();
+    let got = rig.get(&admin, &format!("/api/user/{uuid}")).await.is(200);
+    let all = rig.get(&admin, "/api/user").await.is(200);
+    assert_eq!(made.get("password"), None);
+    assert_eq!(got.json().get("password"), None);
+    assert!(!all.text.contains(PASSWORD) && !all.text.contains(rig.sim.admin_password()));
+    let snapshot = rig.sim.control().store(|store| format!("{:?}", store.objects("user").collect::<Vec<_>>()));
+    assert!(!snapshot.contains(PASSWORD));
+    rig.login("u", PASSWORD).await;
+
+    // Written back without it, and with the present one: nothing changes.
+    let mut body = got.json();
+    body["full_name"] = json!("U. Ser");
+    let path = format!("/api/user/{uuid}");
+    let got = rig.send(&admin, "PUT", &path, body).await.is(200);
+    rig.login("u", PASSWORD).await;
+    let mut body = got.json();
+    body["password"] = json!(PASSWORD);
+    rig.send(&admin, "PUT", &path, body).await.is(200);
+    rig.login("u", PASSWORD).await;
+
+    rig.send(&admin, "PATCH", &path, json!({ "replace": { "password": "Another-Horse-2" } })).await.is(200);
+    rig.post_login("u", PASSWORD).await.is(401);
+    rig.login("u", "Another-Horse-2").await;
+    rig.delete(&admin, &path).await.is(204);
+    rig.post_login("u", "Another-Horse-2").await.is(401);
+}
+
+#[tokio::test]
+async fn a_mask_in_its_place_is_a_switch() {
+    let assumptions = Assumptions { password_masked_on_get: true, ..Assumptions::default() };
+    let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
+    let admin = rig.admin().await;
+    let made = user(&rig, &admin, "u", "System-Admin", "admin").await;
+    assert_eq!(made["password"], "<sensitive>");
+    let path = format!("/api/user/{}", made["uuid"].as_str().unwrap());
+    rig.send(&admin, "PUT", &path, rig.get(&admin, &path).await.json()).await.is(200);
+    rig.login("u", PASSWORD).await;
+    rig.post_login("u", "<sensitive>").await.is(401);
+}
+
+#[tokio::test]
+async fn three_wrong_passwords_lock_the_account() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    user(&rig, &admin, "u", "System-Admin", "admin").await;
+    for _ in 0..3 {
+        let got = rig.post_login("u", "wrong").await.is(401);
+        assert_eq!(got.error(), "Invalid credentials");
+    }
+    let got = rig.post_login("u", PASSWORD).await.is(401);
+    assert_eq!(got.error(), "User account is locked");
+    rig.sim.control().advance_clock(Duration::from_mins(29));
+    rig.post_login("u", PASSWORD).await.is(401);
+    rig.sim.control().advance_clock(Duration::from_mins(1));
+    rig.post_login("u", PASSWORD).await.is(200);
+    // A success in between sets the count to nought.
+    for _ in 0..2 {
+        rig.post_login("u", "wrong").await.is(401);
+    }
+    rig.post_login("u", PASSWORD).await.is(200);
+    rig.post_login("u", "wrong").await.is(401);
+    rig.post_login("u", PASSWORD).await.is(200);
+
+    // The administrator is in the profile without lock-out; a name nobody has is no different from a wrong password.
+    for _ in 0..5 {
+        rig.post_login(ADMIN, "wrong").await.is(401);
+    }
+    rig.admin().await;
+    assert_eq!(rig.post_login("nobody", "wrong").await.is(401).error(), "Invalid credentials");
+}
+
+#[tokio::test]
+async fn sessions_at_a_time() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    user(&rig, &admin, "u", "System-Admin", "admin").await;
+    set_profile(&rig, &admin, json!({ "max_concurrent_sessions": 2 })).await;
+    let first = rig.login("u", PASSWORD).await;
+    rig.login("u", PASSWORD).await;
+    let got = rig.post_login("u", PASSWORD).await.is(401);
+    assert_ne!(got.error(), "Invalid credentials");
+    Got::of(rig.request(&first, "POST", "/logout").send().await.unwrap()).await.is(200);
+    rig.login("u", PASSWORD).await;
+    rig.post_login("u", PASSWORD).await.is(401);
+    // Sessions that ran out count no more.
+    rig.sim.control().advance_clock(Duration::from_mins(15));
+    rig.login("u", PASSWORD).await;
+}
+
+#[tokio::test]
+async fn an_old_password_opens_the_account_alone() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    user(&rig, &admin, "u", "System-Admin", "admin").await;
+    rig.sim.control().advance_clock(Duration::from_hours(24 * 180));
+    let login = rig.login("u", PASSWORD).await;
+    rig.get(&login, "/api/pool").await.is(403);
+    rig.get(&login, "/api/useraccount").await.is(200);
+    let change = json!({ "old_password": PASSWORD, "password": "Another-Horse-2" });
+    rig.send(&login, "PUT", "/api/useraccount", change).await.is(200);
+    rig.get(&login, "/api/pool").await.is(200);
+}
+
+#[tokio::test]
+async fn changing_ones_own_password() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    user(&rig, &admin, "u", "System-Admin", "admin").await;
+    let login = rig.login("u", PASSWORD).await;
+    let change = async |old: &str, new: &str| {
+        rig.send(&login, "PUT", "/api/useraccount", json!({ "old_password": old, "password": new })).await
+    };
+    change("wrong", "Another-Horse-0").await.is(400);
+    change(PASSWORD, "short").await.is(400);
+    change(PASSWORD, PASSWORD).await.is(400);
+    let got = change(PASSWORD, "Another-Horse-0").await.is(200);
+    assert_eq!(got.text, "");
+    rig.post_login("u", PASSWORD).await.is(401);
+    rig.login("u", "Another-Horse-0").await;
+
+    // Four passwords are remembered, the present one among them: the first is free again after three others.
+    change("Another-Horse-0", PASSWORD).await.is(400);
+    change("Another-Horse-0", "Another-Horse-1").await.is(200);
+    change("Another-Horse-1", "Another-Horse-2").await.is(200);
+    change("Another-Horse-2", PASSWORD).await.is(400);
+    change("Another-Horse-2", "Another-Horse-3").await.is(200);
+    change("Another-Horse-3", PASSWORD).await.is(200);
+    rig.login("u", PASSWORD).await;
+}
+
+#[tokio::test]
+async fn the_policy_for_passwords() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    let make = async |name: &str, password: &str| {
+        let body = json!({ "name": name, "username": name, "password": password });
+        rig.send(&admin, "POST", "/api/user", body).await
+    };
+    make("short", "Ab1!567").await.is(400);
+    make("plain", "onlylowercase").await.is(201);
+    let portal = json!({ "replace": { "portal_configuration": {
+        "password_strength_check": true, "minimum_password_length": 12,
+    } } });
+    rig.send(&admin, "PATCH", "/api/systemconfiguration", portal).await.is(200);
+    make("weak", "onlylowercase").await.is(400);
+    make("short", "Ab1!5678901").await.is(400);
+    make("good", "Ab1!56789012").await.is(201);
+    // Nobody was made by a refusal.
+    assert_eq!(rig.get(&admin, "/api/user?name=weak").await.json()["count"], 0);
+}
+
+#[tokio::test]
+async fn tokens() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    user(&rig, &admin, "u", "System-Admin", "admin").await;
+    let login = rig.login("u", PASSWORD).await;
+    // As AKO asks: the hours are text.
+    let made = rig.send(&login, "POST", "/api/user-token", json!({ "hours": "240" })).await.is(201).json();
+    let token = made["token"].as_str().unwrap();
+    let expires = made["expires_at"].as_str().unwrap();
+    assert!(expires.len() == 20 && expires.ends_with('Z'), "{expires}");
+    let list = rig.get(&login, "/api/user-token").await.is(200).json();
+    assert_eq!((&list["count"], &list["results"][0]), (&json!(1), &made));
+    // Others do not see it.
+    assert_eq!(rig.get(&admin, "/api/user-token").await.json()["count"], 0);
+
+    let by_token = async |username: &str| {
+        let body = json!({ "username": username, "token": token });
+        Got::of(rig.http.post(rig.url("/login")).json(&body).send().await.unwrap()).await
+    };
+    by_token("u").await.is(200);
+    by_token(ADMIN).await.is(401);
+    rig.sim.control().advance_clock(Duration::from_hours(240));
+    by_token("u").await.is(401);
+
+    let login = rig.login("u", PASSWORD).await;
+    let made = rig.send(&login, "POST", "/api/user-token", json!({ "hours": 1 })).await.is(201).json();
+    let path = format!("/api/user-token/{}", made["uuid"].as_str().unwrap());
+    assert_eq!(rig.get(&login, &path).await.is(200).json(), made);
+    rig.delete(&login, &path).await.is(204);
+    rig.delete(&login, &path).await.is(404);
+    rig.send(&login, "POST", "/api/user-token", json!({ "hours": "many" })).await.is(400);
+}
+
+#[tokio::test]
+async fn basic_authentication_only_if_allowed() {
+    let rig = Rig::start().await;
+    let admin = rig.admin().await;
+    let basic = async |password: &str| {
+        let request = rig.http.get(rig.url("/api/pool")).basic_auth(ADMIN, Some(password));
+        Got::of(request.send().await.unwrap()).await
+    };
+    basic(rig.sim.admin_password()).await.is(401);
+    let portal = json!({ "replace": { "portal_configuration": { "allow_basic_authentication": true } } });
+    rig.send(&admin, "PATCH", "/api/systemconfiguration", portal).await.is(200);
+    basic(rig.sim.admin_password()).await.is(200);
+    basic("wrong").await.is(401);
+    // No session: no CSRF either.
+    let request = rig.http.post(rig.url("/api/pool")).basic_auth(ADMIN, Some(rig.sim.admin_password()));
+    Got::of(request.json(&json!({ "name": "p" })).send().await.unwrap()).await.is(201);
+}
+
+#[tokio::test]
+async fn a_login_that_makes_no_sense() {
+    let rig = Rig::start().await;
+    for body in ["", "[]", "{}", r#"{"username": "admin"}"#, r#"{"password": "x"}"#, "\u{0}"] {
+        let request = rig.http.post(rig.url("/login")).body(body);
+        Got::of(request.header("content-type", "application/json").send().await.unwrap()).await.is(400);
+    }
+    let got = Got::of(rig.http.get(rig.url("/login")).send().await.unwrap()).await.is(405);
+    assert_eq!(got.json()["detail"], "Method 'GET' not allowed.");
+    let logins = rig.sim.control().logins();
+    assert_eq!((logins.total, logins.failed), (6, 6));
+}

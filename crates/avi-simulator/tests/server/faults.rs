@@ -1,0 +1,173 @@
+//! Things that go wrong on demand, and what is left of them on the controller.
+
+use std::time::{Duration, Instant};
+
+use avi_simulator::{Effect, Fault};
+use serde_json::json;
+
+use crate::rig::{Got, Rig};
+
+async fn pools(rig: &Rig, login: &crate::rig::Login) -> u64 {
+    rig.get(login, "/api/pool").await.is(200).json()["count"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_status_as_often_as_asked_for() {
+    let rig = Rig::start().await;
+    let control = rig.sim.control();
+    let login = rig.admin().await;
+    let what = Effect::Status { code: 503, body: Some("<busy>".to_owned()), retry_after: Some(7) };
+    control.fault(Fault::new(what).on("POST", "/api/pool").times(2));
+    for name in ["a", "b"] {
+        let got = rig.send(&login, "POST", "/api/pool", json!({ "name": name })).await.is(503);
+        assert_eq!((got.text.as_str(), got.headers["retry-after"].to_str().unwrap()), ("<busy>", "7"));
+    }
+    assert_eq!(pools(&rig, &login).await, 0);
+    rig.send(&login, "POST", "/api/pool", json!({ "name": "c" })).await.is(201);
+
+    control.fault(Fault::status(419).under("/api").skip(1));
+    rig.get(&login, "/api/pool").await.is(200);
+    rig.get(&login, "/api/pool").await.is(419);
+    rig.get(&login, "/api/cloud").await.is(419);
+    rig.admin().await;
+    control.clear_faults();
+    rig.get(&login, "/api/pool").await.is(200);
+}
+
+#[tokio::test]
+async fn a_connection_cut_before_and_after_the_effect() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    let post = async |name: &str| rig.request(&login, "POST", "/api/pool").json(&json!({ "name": name })).send().await;
+    rig.sim.control().fault(Fault::new(Effect::CutBefore).on("POST", "/api/pool").times(1));
+    assert!(post("before").await.is_err());
+    assert_eq!(pools(&rig, &login).await, 0);
+    rig.sim.control().fault(Fault::new(Effect::CutAfter).on("POST", "/api/pool").times(1));
+    assert!(post("after").await.is_err());
+    assert_eq!(pools(&rig, &login).await, 1);
+    let cut: Vec<u16> = rig
+        .sim
+        .control()
+        .requests()
+        .iter()
+        .filter(|request| request.method == "POST" && request.path == "/api/pool")
+        .map(|request| request.status)
+        .collect();
+    assert_eq!(cut, [0, 0]);
+}
+
+#[tokio::test]
+async fn half_a_reply() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    rig.sim.control().fault(Fault::new(Effect::HalfReply).on("POST", "/api/pool").times(1));
+    let request = rig.request(&login, "POST", "/api/pool").json(&json!({ "name": "p" }));
+    let mut response = request.send().await.expect("the head comes");
+    assert_eq!(response.status(), 201);
+    let length = usize::try_from(response.content_length().unwrap()).unwrap();
+    let mut got = 0;
+    let ended = loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => got += chunk.len(),
+            ended => break ended,
+        }
+    };
+    assert!(ended.is_err(), "the end was seen as one");
+    assert_eq!(got, length / 2);
+    assert_eq!(pools(&rig, &login).await, 1);
+}
+
+#[tokio::test]
+async fn a_delay() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    rig.sim.control().fault(Fault::delay(Duration::from_millis(300)).under("/api/pool").times(1));
+    let begun = Instant::now();
+    // One slow request holds nobody else up.
+    let (slow, fast) = tokio::join!(
+        async { (rig.get(&login, "/api/pool").await.is(200), begun.elapsed()).1 },
+        async { (rig.get(&login, "/api/cloud").await.is(200), begun.elapsed()).1 },
+    );
+    assert!(slow >= Duration::from_millis(300), "{slow:?}");
+    assert!(fast < slow, "{fast:?} {slow:?}");
+}
+
+#[tokio::test]
+async fn a_412_out_of_the_blue() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    let made = rig.send(&login, "POST", "/api/vsvip", json!({ "name": "v" })).await.is(201).json();
+    let path = format!("/api/vsvip/{}", made["uuid"].as_str().unwrap());
+    rig.sim.control().fault(Fault::new(Effect::Stale).on("PUT", "/api/vsvip").times(1));
+    let got = rig.send(&login, "PUT", &path, made.clone()).await.is(412);
+    assert!(got.error().contains("Concurrent Update Error"), "{}", got.text);
+    // The real one says the same.
+    rig.send(&login, "PUT", &path, made.clone()).await.is(200);
+    let real = rig.send(&login, "PUT", &path, made).await.is(412);
+    assert_eq!(real.text, got.text);
+}
+
+#[tokio::test]
+async fn unavailable_is_everything() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    rig.sim.control().unavailable(true);
+    for path in ["/api/pool", "/api/cluster/status", "/api/initial-data"] {
+        let got = rig.get(&login, path).await.is(503);
+        assert_eq!(got.headers["content-type"], "text/html");
+    }
+    rig.post_login("admin", "x").await.is(503);
+    rig.sim.control().unavailable(false);
+    rig.get(&login, "/api/pool").await.is(200);
+}
+
+#[tokio::test]
+async fn a_restart_drops_connections_and_sessions_and_keeps_the_rest() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    rig.send(&login, "POST", "/api/pool", json!({ "name": "p" })).await.is(201);
+    let before = rig.get(&login, "/api/cluster/runtime").await.json();
+
+    // One request hangs while the controller goes away.
+    rig.sim.control().fault(Fault::delay(Duration::from_hours(1)).under("/api/cloud").times(1));
+    let hanging = rig.request(&login, "GET", "/api/cloud").send();
+    let control = rig.sim.control();
+    let restart = async {
+        while control.requests_waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        rig.sim.stop().await;
+        let refused = rig.request(&login, "GET", "/api/pool").send().await.unwrap_err();
+        assert!(refused.is_connect(), "{refused:?}");
+        control.advance_clock(Duration::from_secs(2));
+        rig.sim.restart().await.unwrap();
+    };
+    let (hung, ()) = tokio::join!(hanging, restart);
+    assert!(hung.is_err());
+
+    rig.get(&login, "/api/pool").await.is(401);
+    let again = rig.admin().await;
+    assert_eq!(pools(&rig, &again).await, 1);
+    let after = rig.get(&again, "/api/cluster/runtime").await.json();
+    assert_ne!(before["node_states"][0]["up_since"], after["node_states"][0]["up_since"]);
+}
+
+/// The Go SDK does not escape names: a space makes a request line of four words.
+#[tokio::test]
+async fn a_space_in_the_request_line() {
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let rig = Rig::start().await;
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = rig.sim.ca_pem().as_bytes();
+    roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(rig.sim.address()).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    stream.write_all(b"GET /api/pool?name=a b HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer:?}");
+    let _ = Got::of(rig.http.get(rig.url("/api/initial-data")).send().await.unwrap()).await.is(200);
+}
