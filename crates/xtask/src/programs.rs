@@ -1,6 +1,7 @@
 //! The commands that build something and run it: demo, bench, docs.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -22,12 +23,30 @@ pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
     become_it(&mut demo)
 }
 
-/// Measures an operator in its release build.
+/// Measures: the subject's program, then the measuring, which goes on in our place.
 pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
-    let [what @ "vm", rest @ ..] = arguments else {
-        bail!("cargo xtask bench vm");
+    let [what @ ("vm" | "avi"), rest @ ..] = arguments else {
+        bail!("cargo xtask bench vm|avi [--write]");
     };
-    Tools::ensure()?;
+    let (variable, program) = match *what {
+        "vm" => {
+            Tools::ensure()?;
+            ("VM_OPERATOR_BIN", release_operator()?)
+        }
+        // Dev profile, as in the tests: its times are what a test waits.
+        _ => {
+            build(&["avi-simulator"])?;
+            ("AVI_SIMULATOR_BIN", binaries()?.join("avi-simulator"))
+        }
+    };
+    build(&["bench"])?;
+    let mut bench = Command::new(binaries()?.join("bench"));
+    bench.arg(what).args(rest).env(variable, program).current_dir(project_root()?);
+    become_it(&mut bench)
+}
+
+/// Builds vm-operator as it is shipped.
+fn release_operator() -> Result<PathBuf> {
     println!("building vm-operator for release");
     let mut release = cargo()?;
     release.args(["rustc", "--release", "--package", "vm-operator", "--bin", "vm-operator", "--"]);
@@ -36,12 +55,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
         release.args(["-C", "link-arg=-Wl,-z,pack-relative-relocs"]);
     }
     succeed(&mut release)?;
-    build(&["bench"])?;
-    let binaries = binaries()?;
-    let operator = binaries.parent().context("no target directory")?.join("release/vm-operator");
-    let mut bench = Command::new(binaries.join("bench"));
-    bench.arg(what).args(rest).env("VM_OPERATOR_BIN", operator).current_dir(project_root()?);
-    become_it(&mut bench)
+    Ok(binaries()?.parent().context("no target directory")?.join("release/vm-operator"))
 }
 
 /// Goes on as the program: Ctrl-C reaches it alone, and the shell waits until it has cleaned up.

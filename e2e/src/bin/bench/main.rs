@@ -1,37 +1,37 @@
-//! `cargo xtask bench vm [--write]`: what vm-operator's release build costs, each figure beside its aim.
+//! `cargo xtask bench vm|avi [--write]`: what a part costs, each figure beside its aim where it has one.
 //!
-//! Owns the order of the measurements and the aims. Prints Markdown; with `--write` it also goes into
-//! docs/benchmarks.md, between the markers. Figures of a machine that does other things are worthless:
+//! Owns how the figures become Markdown; what is measured is in a module for each subject. With `--write` they also go
+//! into docs/benchmarks.md, between the subject's markers. Figures of a machine that does other things are worthless:
 //! it says so if it sees that.
 
+mod avi;
 mod machine;
-mod memory;
-mod phases;
 mod report;
+mod vm;
 
 use std::env;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
+use report::Report;
 use testbed::project_root;
 
 /// The chapter that holds the figures.
 const CHAPTER: &str = "docs/benchmarks.md";
-const BEGIN: &str = "<!-- begin: cargo xtask bench vm --write -->";
 const END: &str = "<!-- end -->";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let write = match arguments.as_slice() {
-        ["vm"] => false,
-        ["vm", "--write"] => true,
-        _ => bail!("usage: bench vm [--write]"),
+    let (subject, write) = match arguments.as_slice() {
+        [subject @ ("vm" | "avi")] => (*subject, false),
+        [subject @ ("vm" | "avi"), "--write"] => (*subject, true),
+        _ => bail!("usage: bench vm|avi [--write]"),
     };
     machine::warn_if_busy();
     let report = tokio::select! {
-        report = phases::run() => report?,
+        report = measured(subject) => report?,
         interrupted = tokio::signal::ctrl_c() => { interrupted?; bail!("interrupted") }
     };
     let markdown = report.markdown();
@@ -39,16 +39,41 @@ async fn main() -> Result<()> {
     if write {
         let path = project_root()?.join(CHAPTER);
         let chapter = fs::read_to_string(&path).with_context(|| format!("cannot read {CHAPTER}"))?;
-        fs::write(&path, replaced(&chapter, &markdown)?)
+        fs::write(&path, replaced(&chapter, subject, &markdown)?)
             .with_context(|| format!("cannot write {CHAPTER}"))?;
         println!("written to {CHAPTER}");
     }
     Ok(())
 }
 
-/// The chapter with other figures between the markers.
-fn replaced(chapter: &str, figures: &str) -> Result<String> {
-    let (before, rest) = chapter.split_once(BEGIN).with_context(|| format!("{CHAPTER} has no {BEGIN}"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{CHAPTER} has no {END}"))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", figures.trim()))
+async fn measured(subject: &str) -> Result<Report> {
+    match subject {
+        "avi" => avi::run().await,
+        _ => vm::run().await,
+    }
+}
+
+/// The chapter with other figures between the subject's markers.
+fn replaced(chapter: &str, subject: &str, figures: &str) -> Result<String> {
+    let begin = format!("<!-- begin: cargo xtask bench {subject} --write -->");
+    let (before, rest) = chapter.split_once(&begin).with_context(|| format!("{CHAPTER} has no {begin}"))?;
+    let (_, after) =
+        rest.split_once(END).with_context(|| format!("{CHAPTER} has no {END} behind {begin}"))?;
+    Ok(format!("{before}{begin}\n\n{}\n\n{END}{after}", figures.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subject_keeps_to_its_own_place() {
+        let chapter = "a\n<!-- begin: cargo xtask bench vm --write -->\n1\n<!-- end -->\nb\n\
+            <!-- begin: cargo xtask bench avi --write -->\n2\n<!-- end -->\nc\n";
+        let written = replaced(chapter, "avi", "\nnew\n").unwrap();
+        let expected = "a\n<!-- begin: cargo xtask bench vm --write -->\n1\n<!-- end -->\nb\n\
+            <!-- begin: cargo xtask bench avi --write -->\n\nnew\n\n<!-- end -->\nc\n";
+        assert_eq!(written, expected);
+        assert!(replaced("", "vm", "").unwrap_err().to_string().contains("has no <!-- begin"));
+    }
 }

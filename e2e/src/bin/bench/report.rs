@@ -1,17 +1,15 @@
-//! The figures as Markdown.
+//! What was measured, as Markdown: figures beside their aims, and tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::memory::Parts;
-
-/// Everything that was measured.
+/// Everything that was measured of one subject.
 #[derive(Default)]
 pub(crate) struct Report {
-    machine: String,
+    /// What the figures are of.
+    preamble: String,
     figures: Vec<Figure>,
-    calls: Vec<Calls>,
-    memory: Vec<(String, Parts)>,
+    tables: Vec<Table>,
 }
 
 /// One figure.
@@ -24,19 +22,21 @@ struct Figure {
     remark: String,
 }
 
-/// Calls at the vCenter during one phase.
-pub(crate) struct Calls {
-    /// Heads the column.
-    pub(crate) phase: String,
-    /// Machines made or removed meanwhile.
-    pub(crate) machines: u32,
-    /// How many of each method.
-    pub(crate) by_method: BTreeMap<String, u64>,
+/// A table below the figures.
+pub(crate) struct Table {
+    /// Stands above it.
+    pub(crate) title: String,
+    /// Heads the first column.
+    pub(crate) corner: &'static str,
+    pub(crate) columns: Vec<String>,
+    /// The first cell, and a cell for each column.
+    pub(crate) rows: Vec<(String, Vec<String>)>,
 }
 
 impl Report {
-    pub(crate) fn new(machine: String) -> Self {
-        Self { machine, ..Self::default() }
+    /// `preamble` is a paragraph of Markdown: what was measured, and where.
+    pub(crate) fn new(preamble: impl Into<String>) -> Self {
+        Self { preamble: preamble.into(), ..Self::default() }
     }
 
     /// Adds a figure, and shows it at once.
@@ -53,40 +53,20 @@ impl Report {
         self.figures.push(figure);
     }
 
-    pub(crate) fn calls(&mut self, calls: Calls) {
-        self.calls.push(calls);
-    }
-
-    pub(crate) fn memory(&mut self, when: &str, parts: Parts) {
-        self.memory.push((when.to_owned(), parts));
+    pub(crate) fn table(&mut self, table: Table) {
+        self.tables.push(table);
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let mut text =
-            format!("Measured on {}, which also ran the control plane and the simulator.\n\n", self.machine);
+        let mut text = format!("{}\n\n", self.preamble);
         text.push_str("| figure | measured | aim | | |\n| --- | ---: | ---: | --- | --- |\n");
         for figure in &self.figures {
             text.push_str(&figure.row());
             text.push('\n');
         }
-        text.push_str("\nCalls at the vCenter, in parentheses per machine made or removed:\n\n");
-        let phases: Vec<_> = self.calls.iter().map(|calls| calls.phase.clone()).collect();
-        let methods: BTreeSet<&String> = self.calls.iter().flat_map(|calls| calls.by_method.keys()).collect();
-        let rows = methods.into_iter().map(|method| {
-            let cells = self.calls.iter().map(|calls| calls.cell(method));
-            (method.clone(), cells.collect())
-        });
-        table(&mut text, "method", &phases, rows);
-        text.push_str("\nResident memory by what it is, in MB:\n\n");
-        let times: Vec<_> = self.memory.iter().map(|(when, _)| when.clone()).collect();
-        let kinds: BTreeSet<&str> = self.memory.iter().flat_map(|(_, parts)| parts.keys().copied()).collect();
-        let rows = kinds.into_iter().map(|kind| {
-            let cells = self.memory.iter().map(|(_, parts)| {
-                parts.get(kind).map_or(String::new(), |bytes| format!("{:.2}", megabytes(*bytes)))
-            });
-            (kind.to_owned(), cells.collect())
-        });
-        table(&mut text, "part", &times, rows);
+        for table in &self.tables {
+            table.write(&mut text);
+        }
         text
     }
 }
@@ -99,36 +79,75 @@ impl Figure {
             Some(aim) if value <= aim => (format!("≤ {aim} {unit}"), "met".to_owned()),
             Some(aim) => (format!("≤ {aim} {unit}"), format!("**missed by {:.2} {unit}**", value - aim)),
         };
-        format!("| {name} | {value:.2} {unit} | {aim} | {verdict} | {remark} |")
+        // What is counted comes in whole numbers.
+        let value = if unit.is_empty() { format!("{value:.0}") } else { format!("{value:.2} {unit}") };
+        format!("| {name} | {value} | {} | {verdict} | {remark} |", aim.trim_end())
     }
 }
 
-impl Calls {
-    fn cell(&self, method: &str) -> String {
-        match (self.by_method.get(method), self.machines) {
-            (None | Some(0), _) => String::new(),
-            (Some(calls), 0) => calls.to_string(),
-            #[expect(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
-            (Some(calls), machines) => format!("{calls} ({:.2})", *calls as f64 / f64::from(machines)),
+impl Table {
+    /// Columns that share rows: the rows are all that any column has, in their order; what a column has not is empty.
+    pub(crate) fn of_columns<K: Ord + ToString, V>(
+        title: &str,
+        corner: &'static str,
+        columns: &[(String, BTreeMap<K, V>)],
+        cell: impl Fn(usize, &V) -> String,
+    ) -> Self {
+        let keys: BTreeSet<&K> = columns.iter().flat_map(|(_, entries)| entries.keys()).collect();
+        let cells = |key: &K| {
+            let cells = columns.iter().enumerate();
+            cells
+                .map(|(at, (_, entries))| entries.get(key).map_or(String::new(), |value| cell(at, value)))
+                .collect()
+        };
+        Self {
+            title: title.to_owned(),
+            corner,
+            columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+            rows: keys.into_iter().map(|key| (key.to_string(), cells(key))).collect(),
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        let Self { title, corner, columns, rows } = self;
+        let _ = writeln!(text, "\n{title}\n\n| {corner} | {} |", columns.join(" | "));
+        let _ = writeln!(text, "| --- |{}", " ---: |".repeat(columns.len()));
+        for (name, cells) in rows {
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
         }
     }
 }
 
-fn table(
-    text: &mut String,
-    corner: &str,
-    columns: &[String],
-    rows: impl Iterator<Item = (String, Vec<String>)>,
-) {
-    let _ = writeln!(text, "| {corner} | {} |", columns.join(" | "));
-    let _ = writeln!(text, "| --- |{}", " ---: |".repeat(columns.len()));
-    for (name, cells) in rows {
-        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Millions of bytes.
-#[expect(clippy::cast_precision_loss, reason = "sizes of a process or a file are far below 2^52")]
-pub(crate) fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
+    #[test]
+    fn as_markdown() {
+        let mut report = Report::new("Measured here.");
+        report.figure("start", 0.25, "s", Some(0.2), "once");
+        report.figure("logins", 1.0, "", Some(1.0), "");
+        let columns = [
+            ("a".to_owned(), BTreeMap::from([("x", 1), ("z", 2)])),
+            ("b".to_owned(), BTreeMap::from([("y", 3)])),
+        ];
+        report.table(Table::of_columns("Calls:", "method", &columns, |at, value| format!("{at}/{value}")));
+        let expected = "\
+Measured here.
+
+| figure | measured | aim | | |
+| --- | ---: | ---: | --- | --- |
+| start | 0.25 s | ≤ 0.2 s | **missed by 0.05 s** | once |
+| logins | 1 | ≤ 1 | met |  |
+
+Calls:
+
+| method | a | b |
+| --- | ---: | ---: |
+| x | 0/1 |  |
+| y |  | 1/3 |
+| z | 0/2 |  |
+";
+        assert_eq!(report.markdown(), expected);
+    }
 }

@@ -1,5 +1,9 @@
-//! What is done with the operator, and what is read off it.
+//! vm-operator's release build against a real API server and a simulated vCenter: what is done with it, and what is
+//! read off it.
 
+mod memory;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -7,8 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use e2e::{Launch, OperatorProcess, Rig};
 use testbed::{Vcsim, eventually};
 
-use crate::report::{Calls, Report, megabytes};
-use crate::{machine, memory};
+use crate::machine;
+use crate::report::{Report, Table};
+use memory::Parts;
 
 /// Starts of which the median is taken.
 const STARTS: usize = 9;
@@ -42,7 +47,9 @@ impl Burst {
 
 /// Measures everything.
 pub(crate) async fn run() -> Result<Report> {
-    let mut report = Report::new(machine::described());
+    let machine = machine::described();
+    let mut report =
+        Report::new(format!("Measured on {machine}, which also ran the control plane and the simulator."));
     let binary =
         env::var_os("VM_OPERATOR_BIN").context("VM_OPERATOR_BIN is not set: cargo xtask bench vm")?;
     let binary = fs::canonicalize(binary)?;
@@ -52,21 +59,40 @@ pub(crate) async fn run() -> Result<Report> {
     let templates: Vec<String> = (0..TWENTY.groups).map(template).collect();
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
     let rig = Rig::builder().vcenter(Vcsim::builder().templates(&templates)).start().await?;
-    let mut bench = Bench { rig, report, binary: binary.to_string_lossy().into_owned() };
+    let binary = binary.to_string_lossy().into_owned();
+    let mut bench =
+        Bench { rig, report, binary, calls: Vec::new(), machines: Vec::new(), memory: Vec::new() };
     bench.starts().await?;
     bench.rest_and_one_large().await?;
     bench.twenty().await?;
     bench.hundred().await?;
-    Ok(bench.report)
+    Ok(bench.reported())
 }
 
 struct Bench {
     rig: Rig,
     report: Report,
     binary: String,
+    /// Calls at the vCenter during each phase, by method.
+    calls: Vec<(String, BTreeMap<String, u64>)>,
+    /// Machines made or removed in each of those phases.
+    machines: Vec<u32>,
+    /// Resident memory at some moments.
+    memory: Vec<(String, Parts)>,
 }
 
 impl Bench {
+    fn reported(mut self) -> Report {
+        let title = "Calls at the vCenter, in parentheses per machine made or removed:";
+        self.report.table(Table::of_columns(title, "method", &self.calls, |phase, calls| {
+            cell(*calls, self.machines.get(phase).copied().unwrap_or(0))
+        }));
+        let title = "Resident memory by what it is, in MB:";
+        let cell = |_, bytes: &u64| format!("{:.2}", megabytes(*bytes));
+        self.report.table(Table::of_columns(title, "part", &self.memory, cell));
+        self.report
+    }
+
     /// As the Deployment starts it.
     fn launch(&self) -> Launch {
         self.rig.launch().without("RUST_LOG").arg("--enable-leader-election").arg("--log-format=json")
@@ -271,7 +297,8 @@ impl Bench {
 
     async fn calls(&mut self, phase: &str, machines: u32) -> Result<()> {
         let by_method = self.rig.vcenter.calls().await?;
-        self.report.calls(Calls { phase: phase.to_owned(), machines, by_method });
+        self.calls.push((phase.to_owned(), by_method));
+        self.machines.push(machines);
         Ok(())
     }
 
@@ -286,7 +313,7 @@ impl Bench {
         let memory = operator.process.memory()?;
         self.report.figure(&format!("RSS {when}"), megabytes(memory.rss), "MB", rss, "");
         self.report.figure(&format!("RssAnon {when}"), megabytes(memory.rss_anon), "MB", anon, "");
-        self.report.memory(when, memory::parts(operator.process.pid(), &self.binary)?);
+        self.memory.push((when.to_owned(), memory::parts(operator.process.pid(), &self.binary)?));
         Ok(())
     }
 
@@ -316,4 +343,20 @@ fn spread(times: &mut [Duration]) -> Result<(Duration, Duration, Duration)> {
     times.sort_unstable();
     let at = |index: usize| times.get(index).copied().context("nothing was measured");
     Ok((at(0)?, at(times.len() / 2)?, at(times.len().saturating_sub(1))?))
+}
+
+/// Calls, and how many they are for each machine.
+fn cell(calls: u64, machines: u32) -> String {
+    match (calls, machines) {
+        (0, _) => String::new(),
+        (calls, 0) => calls.to_string(),
+        #[expect(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
+        (calls, machines) => format!("{calls} ({:.2})", calls as f64 / f64::from(machines)),
+    }
+}
+
+/// Millions of bytes.
+#[expect(clippy::cast_precision_loss, reason = "sizes of a process or a file are far below 2^52")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
