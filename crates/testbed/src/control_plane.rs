@@ -23,9 +23,9 @@ use tokio::io::AsyncWriteExt;
 
 pub use self::audit::AuditEvent;
 use self::kubeconfig::Credentials;
-use self::pki::Pki;
+use self::pki::{HANDED_OUT, Pki};
 use crate::port::Port;
-use crate::{Process, ProcessSpec, Tools, Workdir};
+use crate::{Process, ProcessSpec, Tools, Workdir, eventually};
 
 /// Five seconds on an idle machine; a busy one with several planes starting takes a multiple.
 const START: Duration = Duration::from_mins(2);
@@ -185,12 +185,32 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
-    /// The administrator's kubeconfig with keys and certificates inside, as a Secret holds it.
+    /// An administrator's kubeconfig with keys and certificates inside, as a Secret holds it.
     ///
     /// # Errors
     /// If the plane's keys cannot be read.
     pub fn embedded_kubeconfig(&self) -> Result<String> {
-        kubeconfig::render(&self.url, &self.pki, "default", &Credentials::Certificate("admin"))
+        kubeconfig::render(&self.url, &self.pki, "default", &Credentials::Certificate(HANDED_OUT))
+    }
+
+    /// Revokes the credentials of [`ControlPlane::embedded_kubeconfig`] and yields one with others, which the
+    /// API server accepts when this returns. Whoever comes with the old ones is Unauthorized, also over a
+    /// connection that is open. Other kubeconfigs stay valid.
+    ///
+    /// # Errors
+    /// If the API server, which must run, does not accept them within a minute or so.
+    pub async fn rotate_embedded_kubeconfig(&self) -> Result<String> {
+        self.pki.hand_out()?;
+        let text = self.embedded_kubeconfig()?;
+        let config = Kubeconfig::from_yaml(&text)?;
+        let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(Client::try_from(config)?);
+        // It looks at the file when it is told of a change, and each minute at any rate.
+        let accepted = eventually("the new credentials are accepted", START, async || {
+            Ok(Some(accounts.get("default").await?))
+        });
+        accepted.await?;
+        Ok(text)
     }
 
     /// The authority that signed the API server's certificate.

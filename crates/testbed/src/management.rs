@@ -6,6 +6,7 @@
 
 mod api;
 mod manifests;
+mod objects;
 mod provider;
 mod sites;
 mod workload;

@@ -1,32 +1,337 @@
-//! Cluster API is the real one.
-#![allow(clippy::unwrap_used, reason = "a test")]
+//! Cluster API is the real one: Clusters become Available, hooks hold Machines, deletion has its order, both API
+//! versions are served.
+//!
+//! One management cluster serves all: each test takes a workload cluster of it, and they run side by side.
+#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
-use std::time::Instant;
+use std::time::Duration;
 
-use testbed::Management;
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::{Node, Secret};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{Management, Workload, eventually};
+
+const SOON: Duration = Duration::from_mins(1);
+const PRE_TERMINATE: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/test";
+const PRE_DRAIN: &str = "pre-drain.delete.hook.machine.cluster.x-k8s.io/test";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_becomes_available() {
-    let started = Instant::now();
+async fn cluster_api_for_real() {
     let management = Management::start().await.unwrap();
-    eprintln!("management {:?} rss {} MiB", started.elapsed(), management.memory().unwrap().rss >> 20);
-    let started = Instant::now();
-    let workload = management.with_workload("w1").await.unwrap();
-    eprintln!("workload {:?}", started.elapsed());
-    eprintln!(
-        "{}",
-        management
-            .kubectl(&[
-                "get",
-                "cluster,machine,md,ms,testbedcluster,testbedmachine,testbedcontrolplane",
-                "-o",
-                "wide"
-            ])
-            .await
-            .unwrap()
+    let (life, deletion, topology) =
+        tokio::join!(life(&management), deletion(&management), topology(&management));
+    // All of them, then whatever failed.
+    let failed = [("life", life), ("deletion", deletion), ("topology", topology)];
+    let failed: Vec<_> =
+        failed.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// A cluster's life: read in both versions, a Machine replaced behind a hook, cut off, with other credentials,
+/// and deleted while nobody can reach it.
+async fn life(management: &Management) -> Result<()> {
+    let mut workload = management
+        .workload("life")
+        .label("adc", "one")
+        .pod_cidrs(&["10.1.0.0/16"])
+        .workers(2)
+        .start()
+        .await?;
+    let objects = Objects::of(management, &workload);
+    both_versions(&objects).await?;
+    hook(&objects, &workload).await?;
+
+    // Cut off: a machine boots, and its Node cannot join.
+    workload.plane_mut().suspend_apiserver()?;
+    objects.patch("MachineDeployment", "life-md-0", json!({"spec": {"replicas": 3}})).await?;
+    let late = eventually("the third worker's machine runs", SOON, async || {
+        let machines = objects.list("Machine").await?;
+        Ok(machines.into_iter().find(|machine| machine.data["status"]["phase"] == "Provisioned"))
+    });
+    let late = late.await?.name_any();
+    ensure!(
+        !workload.nodes().names().contains(&late),
+        "{late} has joined an API server that does not answer"
     );
-    eprintln!("{}", workload.plane().kubectl(&["get", "node", "-o", "wide"]).await.unwrap());
-    if std::env::var_os("CAPI_LOG").is_some() {
-        eprintln!("{}", management.log());
+    workload.plane_mut().resume_apiserver()?;
+    objects.phase(&late, "Running").await?;
+
+    // Other credentials: the old ones are Unauthorized, the Secret has the new ones.
+    let (secrets, secret) =
+        (Api::<Secret>::default_namespaced(management.client()), workload.kubeconfig_secret());
+    let old = with_kubeconfig(&secrets.get(&secret).await?).await?;
+    Api::<Node>::all(old.clone())
+        .list(&ListParams::default())
+        .await
+        .context("the old credentials, before")?;
+    workload.rotate_kubeconfig().await?;
+    match Api::<Node>::all(old).list(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 401 => {}
+        other => bail!("the old credentials, after: {other:?}"),
     }
+    let new = with_kubeconfig(&secrets.get(&secret).await?).await?;
+    let nodes = Api::<Node>::all(new).list(&ListParams::default()).await?.items.len();
+    ensure!(nodes == 4, "{nodes} Nodes");
+
+    workload.plane_mut().stop_apiserver().await?;
+    workload.delete().await?;
+    workload.deleted(SOON).await
+}
+
+/// Version v1beta1 is a view of what is stored as v1beta2, in both directions.
+async fn both_versions(objects: &Objects) -> Result<()> {
+    let (old, new) = (objects.cluster("v1beta1").await?, objects.cluster("v1beta2").await?);
+    ensure!(old.uid() == new.uid() && old.labels()["adc"] == "one");
+    ensure!(new.data["spec"]["infrastructureRef"]["apiGroup"] == "infrastructure.cluster.x-k8s.io");
+    ensure!(old.data["spec"]["infrastructureRef"]["apiVersion"] == "infrastructure.cluster.x-k8s.io/v1");
+    ensure!(new.data["status"]["initialization"]["infrastructureProvisioned"] == true);
+    ensure!(old.data["status"]["infrastructureReady"] == true);
+    for cluster in [&old, &new] {
+        ensure!(cluster.data["spec"]["clusterNetwork"]["pods"]["cidrBlocks"] == json!(["10.1.0.0/16"]));
+        ensure!(cluster.data["status"]["phase"] == "Provisioned");
+    }
+    let patch = Patch::Merge(json!({"spec": {"clusterNetwork": {"serviceDomain": "older.local"}}}));
+    objects.api("Cluster", "v1beta1").patch("life", &PatchParams::default(), &patch).await?;
+    let seen = objects.cluster("v1beta2").await?;
+    ensure!(seen.data["spec"]["clusterNetwork"]["serviceDomain"] == "older.local");
+    Ok(())
+}
+
+/// A pre-terminate hook holds a Machine that is deleted: its infrastructure stays until the hook is gone.
+async fn hook(objects: &Objects, workload: &Workload) -> Result<()> {
+    let nodes: Api<Node> = Api::all(workload.plane().client());
+    let machine = objects.worker().await?;
+    objects.annotate(&machine, PRE_TERMINATE, Some("me")).await?;
+    objects.api("Machine", "v1beta2").delete(&machine, &DeleteParams::default()).await?;
+    objects.deleting(&machine, "WaitingForPreTerminateHook").await?;
+    // Time enough for one that is not held: it goes, and another takes its place.
+    let free =
+        objects.workers().await?.into_iter().find(|name| *name != machine).context("one worker only")?;
+    objects.api("Machine", "v1beta2").delete(&free, &DeleteParams::default()).await?;
+    objects.gone("Machine", &free).await?;
+    let all = objects.running_workers(2).await?;
+    ensure!(all.contains(&machine), "{machine} is held and not among {all:?}");
+    objects.deleting(&machine, "WaitingForPreTerminateHook").await?;
+    let infrastructure = objects.api("TestbedMachine", "v1").get(&machine).await?;
+    ensure!(
+        infrastructure.metadata.deletion_timestamp.is_none(),
+        "the machine goes while its Machine is held"
+    );
+    ensure!(nodes.get_opt(&machine).await?.is_some() && workload.nodes().names().contains(&machine));
+
+    objects.annotate(&machine, PRE_TERMINATE, None).await?;
+    objects.gone("Machine", &machine).await?;
+    objects.gone("TestbedMachine", &machine).await?;
+    // Cluster API removes the Node of a Machine that goes while its Cluster stays.
+    ensure!(nodes.get_opt(&machine).await?.is_none() && !workload.nodes().names().contains(&machine));
+    objects.running_workers(2).await?;
+    Ok(())
+}
+
+/// A Cluster's deletion: workers, control plane, infrastructure; hooks before the machine's end hold each, those
+/// before the drain are passed over; Nodes and the kubeconfig stay.
+async fn deletion(management: &Management) -> Result<()> {
+    let workload = management.workload("order").namespace("order").start().await?;
+    let objects = Objects::of(management, &workload);
+    let (worker, master) = (objects.worker().await?, "order-control-plane-0");
+    for machine in [&worker, master] {
+        objects.annotate(machine, PRE_TERMINATE, Some("me")).await?;
+        objects.annotate(machine, PRE_DRAIN, Some("me")).await?;
+    }
+
+    workload.delete().await?;
+    objects.deleting(&worker, "WaitingForPreTerminateHook").await?;
+    objects.cluster_deleting("WaitingForWorkersDeletion").await?;
+    for (kind, name) in [("Machine", master), ("TestbedControlPlane", "order"), ("TestbedCluster", "order")] {
+        ensure!(!objects.is_deleting(kind, name).await?, "{kind} goes while a worker is held");
+    }
+    ensure!(workload.nodes().names().len() == 2, "a kubelet ended while its Machine is held");
+
+    objects.annotate(&worker, PRE_TERMINATE, None).await?;
+    objects.deleting(master, "WaitingForPreTerminateHook").await?;
+    objects.gone("Machine", &worker).await?;
+    objects.cluster_deleting("WaitingForControlPlaneDeletion").await?;
+    ensure!(objects.is_deleting("TestbedControlPlane", "order").await?);
+    ensure!(
+        !objects.is_deleting("TestbedCluster", "order").await?,
+        "the infrastructure goes before the Machines"
+    );
+
+    objects.annotate(master, PRE_TERMINATE, None).await?;
+    workload.deleted(SOON).await?;
+    for (kind, name) in [("Machine", master), ("TestbedControlPlane", "order"), ("TestbedCluster", "order")] {
+        ensure!(objects.find(kind, name).await?.is_none(), "{kind} outlives the Cluster");
+    }
+    let secrets: Api<Secret> = Api::namespaced(management.client(), "order");
+    secrets.get(&workload.kubeconfig_secret()).await.context("the kubeconfig")?;
+    let nodes = Api::<Node>::all(workload.plane().client()).list(&ListParams::default()).await?.items;
+    ensure!(nodes.len() == 2, "Cluster API has removed Nodes of a Cluster that goes");
+    ensure!(workload.nodes().names().is_empty(), "a kubelet outlives its machine");
+    Ok(())
+}
+
+/// A Cluster made from a ClusterClass: its variables are read, written and checked.
+async fn topology(management: &Management) -> Result<()> {
+    let workload = management
+        .workload("topology")
+        .namespace("topology")
+        .control_plane_machines(3)
+        .workers(0)
+        .variable("highlyAvailable", true)
+        .unset_variable("endpoint", "string");
+    let workload = workload.start().await?;
+    let objects = Objects::of(management, &workload);
+    let cluster = objects.cluster("v1beta2").await?;
+    ensure!(
+        cluster.data["spec"]["topology"]["variables"] == json!([{"name": "highlyAvailable", "value": true}])
+    );
+    ensure!(objects.list("Machine").await?.len() == 3);
+
+    let set = |value: Value| {
+        let both = json!([{"name": "highlyAvailable", "value": true}, {"name": "endpoint", "value": value}]);
+        objects.patch("Cluster", "topology", json!({"spec": {"topology": {"variables": both}}}))
+    };
+    let error = set(json!(7)).await.unwrap_err();
+    ensure!(format!("{error:#}").contains("endpoint"), "refused for another reason: {error:#}");
+    set(json!("10.0.0.1")).await?;
+    let generation = objects.cluster("v1beta2").await?.metadata.generation;
+    eventually("the topology is reconciled", SOON, async || {
+        let cluster = objects.cluster("v1beta2").await?;
+        let reconciled = condition(&cluster, "TopologyReconciled");
+        ensure!(reconciled["observedGeneration"] == json!(generation), "{reconciled}");
+        ensure!(reconciled["status"] == "True", "{reconciled}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// The objects of one Cluster in the management cluster.
+struct Objects {
+    client: Client,
+    namespace: String,
+    cluster: String,
+}
+
+impl Objects {
+    fn of(management: &Management, workload: &Workload) -> Self {
+        Self {
+            client: management.client(),
+            namespace: workload.namespace().to_owned(),
+            cluster: workload.name().to_owned(),
+        }
+    }
+
+    fn api(&self, kind: &str, version: &str) -> Api<DynamicObject> {
+        let group = match kind {
+            "TestbedControlPlane" => "controlplane.cluster.x-k8s.io",
+            kind if kind.starts_with("Testbed") => "infrastructure.cluster.x-k8s.io",
+            _ => "cluster.x-k8s.io",
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    fn newest(&self, kind: &str) -> Api<DynamicObject> {
+        self.api(kind, if kind.starts_with("Testbed") { "v1" } else { "v1beta2" })
+    }
+
+    async fn cluster(&self, version: &str) -> Result<DynamicObject> {
+        Ok(self.api("Cluster", version).get(&self.cluster).await?)
+    }
+
+    async fn find(&self, kind: &str, name: &str) -> Result<Option<DynamicObject>> {
+        Ok(self.newest(kind).get_opt(name).await?)
+    }
+
+    async fn list(&self, kind: &str) -> Result<Vec<DynamicObject>> {
+        let ours = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={}", self.cluster));
+        Ok(self.newest(kind).list(&ours).await?.items)
+    }
+
+    async fn patch(&self, kind: &str, name: &str, patch: Value) -> Result<()> {
+        self.newest(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    async fn annotate(&self, machine: &str, key: &str, value: Option<&str>) -> Result<()> {
+        self.patch("Machine", machine, json!({"metadata": {"annotations": {key: value}}})).await
+    }
+
+    /// A worker's name.
+    async fn worker(&self) -> Result<String> {
+        self.workers().await?.pop().context("no worker")
+    }
+
+    async fn workers(&self) -> Result<Vec<String>> {
+        let machines = self.list("Machine").await?;
+        Ok(machines.iter().map(ResourceExt::name_any).filter(|name| name.contains("-md-0-")).collect())
+    }
+
+    /// Waits until there are so many workers and each runs, or is held at its end; yields their names.
+    async fn running_workers(&self, count: usize) -> Result<Vec<String>> {
+        eventually(&format!("{count} workers run"), SOON, async || {
+            let machines = self.list("Machine").await?.into_iter();
+            let workers: Vec<_> = machines.filter(|machine| machine.name_any().contains("-md-0-")).collect();
+            let fine = |worker: &&DynamicObject| {
+                worker.data["status"]["phase"] == "Running" || worker.data["status"]["phase"] == "Deleting"
+            };
+            let (there, fine) = (workers.len(), workers.iter().filter(fine).count());
+            ensure!(there == count && fine == count, "{fine} of {there}");
+            Ok(Some(workers.iter().map(ResourceExt::name_any).collect()))
+        })
+        .await
+    }
+
+    async fn is_deleting(&self, kind: &str, name: &str) -> Result<bool> {
+        let object = self.find(kind, name).await?;
+        Ok(object.context("gone")?.metadata.deletion_timestamp.is_some())
+    }
+
+    async fn gone(&self, kind: &str, name: &str) -> Result<()> {
+        let what = format!("{kind} {name} is gone");
+        eventually(&what, SOON, async || Ok(self.find(kind, name).await?.is_none().then_some(()))).await
+    }
+
+    async fn phase(&self, machine: &str, phase: &str) -> Result<()> {
+        eventually(&format!("{machine} is {phase}"), SOON, async || {
+            let machine = self.find("Machine", machine).await?.context("gone")?;
+            ensure!(machine.data["status"]["phase"] == phase, "{}", machine.data["status"]);
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    async fn deleting(&self, machine: &str, reason: &str) -> Result<()> {
+        self.held("Machine", machine, reason).await
+    }
+
+    async fn cluster_deleting(&self, reason: &str) -> Result<()> {
+        self.held("Cluster", &self.cluster, reason).await
+    }
+
+    /// Waits until the object is being deleted and says that it waits for `reason`.
+    async fn held(&self, kind: &str, name: &str, reason: &str) -> Result<()> {
+        eventually(&format!("{kind} {name}: {reason}"), SOON, async || {
+            let object = self.find(kind, name).await?.context("gone")?;
+            let deleting = condition(&object, "Deleting");
+            ensure!(deleting["status"] == "True" && deleting["reason"] == reason, "{deleting}");
+            Ok(Some(()))
+        })
+        .await
+    }
+}
+
+fn condition(object: &DynamicObject, kind: &str) -> Value {
+    let all = object.data["status"]["conditions"].as_array().into_iter().flatten();
+    all.into_iter().find(|is| is["type"] == kind).cloned().unwrap_or_default()
+}
+
+async fn with_kubeconfig(secret: &Secret) -> Result<Client> {
+    let value = secret.data.as_ref().and_then(|data| data.get("value")).context("no kubeconfig")?;
+    let config = Kubeconfig::from_yaml(std::str::from_utf8(&value.0)?)?;
+    Ok(Client::try_from(Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)?)
 }

@@ -20,21 +20,20 @@ pub(super) struct Pki {
     ca_pem: String,
 }
 
+/// The authorities whose clients the API server lets in: ours, and the one of [`HANDED_OUT`].
+pub(super) const CLIENT_CAS: &str = "clients.crt";
+/// The administrator's client certificate for others' hands. It has an authority of its own, so that it can be
+/// revoked: Kubernetes knows no other way.
+pub(super) const HANDED_OUT: &str = "handed-out";
+
 impl Pki {
     /// Makes the authority, the API server's certificate, the key pair that signs ServiceAccount tokens, and
     /// client certificates for the administrator (`admin`) and the controller manager (`kcm`).
     pub(super) fn create(directory: PathBuf) -> Result<Self> {
         fs::create_dir(&directory)?;
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "testbed-ca");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate()?;
-        let ca_pem = params.self_signed(&key)?.pem();
+        let (ca_pem, issuer) = authority("testbed-ca")?;
         fs::write(directory.join("ca.crt"), &ca_pem)?;
-        fs::write(directory.join("ca.key"), key.serialize_pem())?;
-        let issuer = Issuer::new(params, key);
+        fs::write(directory.join("ca.key"), issuer.key().serialize_pem())?;
         let pki = Self { directory, ca_pem };
 
         let mut server = CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
@@ -48,7 +47,19 @@ impl Pki {
         let tokens = KeyPair::generate()?;
         fs::write(pki.path("sa.key"), tokens.serialize_pem())?;
         fs::write(pki.path("sa.pub"), tokens.public_key_pem())?;
+        pki.hand_out()?;
         Ok(pki)
+    }
+
+    /// Makes a new [`HANDED_OUT`]; the one before is not let in any more once the API server has noticed.
+    pub(super) fn hand_out(&self) -> Result<()> {
+        let (ca_pem, issuer) = authority("testbed-handed-out-ca")?;
+        self.issue(HANDED_OUT, client("admin", Some("system:masters"))?, &issuer)?;
+        // By rename: the API server reads whenever it notices, and must not see half of it.
+        let scratch = self.path("clients.new");
+        fs::write(&scratch, format!("{}{ca_pem}", self.ca_pem))?;
+        fs::rename(scratch, self.path(CLIENT_CAS))?;
+        Ok(())
     }
 
     fn issue(&self, name: &str, mut params: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
@@ -71,6 +82,18 @@ impl Pki {
     pub(super) fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
+}
+
+/// A new authority: its certificate, and what signs with it.
+fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>)> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    let key = KeyPair::generate()?;
+    let pem = params.self_signed(&key)?.pem();
+    Ok((pem, Issuer::new(params, key)))
 }
 
 /// A client's certificate: Kubernetes takes the user from the common name and the group from the organisation.

@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::Result;
 
 use super::kubeconfig::{self, Credentials};
-use super::pki::Pki;
+use super::pki::{CLIENT_CAS, Pki};
 use super::{ControlPlaneBuilder, audit};
 use crate::port::Port;
 use crate::{ProcessSpec, Tools, Workdir};
@@ -60,7 +60,7 @@ pub(super) fn api_server(
         .add("cert-dir", pki.directory())
         .add("tls-cert-file", pki.path("apiserver.crt"))
         .add("tls-private-key-file", pki.path("apiserver.key"))
-        .add("client-ca-file", pki.path("ca.crt"))
+        .add("client-ca-file", pki.path(CLIENT_CAS))
         .add("authorization-mode", "Node,RBAC")
         // /readyz is asked without credentials.
         .add("anonymous-auth", "true")

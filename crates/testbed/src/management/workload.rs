@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::api::Endpoint;
 use super::provider::CLUSTER_LABEL;
 use super::sites::{ClusterKey, Site, Sites};
-use super::{Management, core_resource, machines};
+use super::{Management, core_resource, machines, objects};
 use crate::nodes::Nodes;
 use crate::{ControlPlane, ControlPlaneBuilder, eventually};
 
@@ -27,15 +28,23 @@ const FIELD_MANAGER: &str = "testbed";
 #[must_use]
 pub struct WorkloadBuilder<'a> {
     management: &'a Management,
-    name: String,
-    namespace: String,
-    control_plane: u32,
-    workers: u32,
-    pods: Vec<String>,
-    services: Vec<String>,
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) control_plane: u32,
+    pub(super) workers: u32,
+    pub(super) pods: Vec<String>,
+    pub(super) services: Vec<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) variables: Vec<Variable>,
     plane: ControlPlaneBuilder,
+}
+
+/// A variable of the ClusterClass: its name, the type in its schema, and what the Cluster sets.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) value: Option<Value>,
 }
 
 /// A running workload cluster. Dropped = its control plane is gone; the Cluster object is not deleted.
@@ -44,6 +53,7 @@ pub struct Workload {
     namespace: String,
     management: Client,
     sites: Sites,
+    site: Arc<Site>,
     plane: ControlPlane,
 }
 
@@ -75,7 +85,8 @@ impl<'a> WorkloadBuilder<'a> {
             services: vec!["10.96.0.0/16".to_owned()],
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            plane: ControlPlane::builder(),
+            variables: Vec::new(),
+            plane: ControlPlane::builder().all_controllers(true),
         }
     }
 
@@ -122,7 +133,31 @@ impl<'a> WorkloadBuilder<'a> {
         self
     }
 
-    /// The workload's control plane, where it differs from the default.
+    /// A topology variable with a value. With any variable, the Cluster is made from a ClusterClass of its
+    /// name, which declares them; the class has a control plane, and the workers stay a MachineDeployment
+    /// of their own.
+    pub fn variable(mut self, name: &str, value: impl Into<Value>) -> Self {
+        let value = value.into();
+        let kind = match &value {
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+            Value::String(_) | Value::Null => "string",
+        };
+        self.variables.push(Variable { name: name.to_owned(), kind, value: Some(value) });
+        self
+    }
+
+    /// A topology variable that the ClusterClass declares and the Cluster does not set, for others to set.
+    /// `kind` is `string`, `integer`, `number`, `boolean`, `array` or `object`.
+    pub fn unset_variable(mut self, name: &str, kind: &'static str) -> Self {
+        self.variables.push(Variable { name: name.to_owned(), kind, value: None });
+        self
+    }
+
+    /// The workload's control plane. Default: one with all controllers, so that Deployments roll out.
     pub fn plane(mut self, builder: ControlPlaneBuilder) -> Self {
         self.plane = builder;
         self
@@ -137,97 +172,28 @@ impl<'a> WorkloadBuilder<'a> {
         let version = plane.client().apiserver_version().await?.git_version;
         let address = plane.url().rsplit_once(':').context("a URL with a port")?.1.parse()?;
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: address };
+        let sites = self.management.sites.clone();
+        let nodes = Nodes::start(plane.client()).await?;
+        let site = sites.insert((self.namespace.clone(), self.name.clone()), Site::new(endpoint, nodes));
         let workload = Workload {
             name: self.name.clone(),
             namespace: self.namespace.clone(),
             management: self.management.client(),
-            sites: self.management.sites.clone(),
+            sites,
+            site,
             plane,
         };
-        let site = Site::new(endpoint, Nodes::start(workload.plane.client()).await?);
-        workload.sites.insert(workload.key(), site);
-        let manifests = self.manifests(&version);
         workload
             .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}))
             .await?;
         // Before the Cluster: whoever finds a Cluster without it waits long until it looks again.
-        workload.write_kubeconfig().await?;
-        for object in manifests {
+        workload.write_kubeconfig(workload.plane.embedded_kubeconfig()?).await?;
+        for object in objects::of(&self, &version) {
             workload.apply(object).await?;
         }
         workload.available(self.control_plane + self.workers).await?;
         Ok(workload)
     }
-
-    fn manifests(&self, version: &str) -> Vec<Value> {
-        let Self { name, namespace, .. } = self;
-        let metadata = json!({"name": name, "namespace": namespace});
-        let infrastructure = json!({
-            "apiVersion": "infrastructure.cluster.x-k8s.io/v1",
-            "kind": "TestbedCluster",
-            "metadata": metadata,
-            "spec": {},
-        });
-        let control_plane = json!({
-            "apiVersion": "controlplane.cluster.x-k8s.io/v1",
-            "kind": "TestbedControlPlane",
-            "metadata": metadata,
-            "spec": {"replicas": self.control_plane, "version": version},
-        });
-        let cluster = json!({
-            "apiVersion": "cluster.x-k8s.io/v1beta2",
-            "kind": "Cluster",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "labels": self.labels,
-                "annotations": self.annotations,
-            },
-            "spec": {
-                "clusterNetwork": {
-                    "pods": {"cidrBlocks": self.pods},
-                    "services": {"cidrBlocks": self.services},
-                },
-                "infrastructureRef": reference("infrastructure", "TestbedCluster", name),
-                "controlPlaneRef": reference("controlplane", "TestbedControlPlane", name),
-            },
-        });
-        let mut all = vec![infrastructure, control_plane, cluster];
-        if self.workers > 0 {
-            let deployment = format!("{name}-md-0");
-            all.push(json!({
-                "apiVersion": "infrastructure.cluster.x-k8s.io/v1",
-                "kind": "TestbedMachineTemplate",
-                "metadata": {"name": deployment, "namespace": namespace},
-                "spec": {"template": {"spec": {}}},
-            }));
-            all.push(json!({
-                "apiVersion": "cluster.x-k8s.io/v1beta2",
-                "kind": "MachineDeployment",
-                "metadata": {"name": deployment, "namespace": namespace, "labels": {CLUSTER_LABEL: name}},
-                "spec": {
-                    "clusterName": name,
-                    "replicas": self.workers,
-                    "selector": {"matchLabels": {CLUSTER_LABEL: name}},
-                    "template": {
-                        "metadata": {"labels": {CLUSTER_LABEL: name}},
-                        "spec": {
-                            "clusterName": name,
-                            "version": version,
-                            "bootstrap": {"dataSecretName": format!("{deployment}-bootstrap")},
-                            "infrastructureRef": reference("infrastructure", "TestbedMachineTemplate", &deployment),
-                        },
-                    },
-                },
-            }));
-        }
-        all
-    }
-}
-
-/// How one object of Cluster API's names another.
-fn reference(group: &str, kind: &str, name: &str) -> Value {
-    json!({"apiGroup": format!("{group}.cluster.x-k8s.io"), "kind": kind, "name": name})
 }
 
 impl Workload {
@@ -262,6 +228,21 @@ impl Workload {
         format!("{}-kubeconfig", self.name)
     }
 
+    /// The kubelets of its Nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &Nodes {
+        &self.site.nodes
+    }
+
+    /// Puts other credentials into the kubeconfig's Secret and revokes those that were there: see
+    /// [`ControlPlane::rotate_embedded_kubeconfig`].
+    ///
+    /// # Errors
+    /// If one of the two API servers does not answer.
+    pub async fn rotate_kubeconfig(&self) -> Result<()> {
+        self.write_kubeconfig(self.plane.rotate_embedded_kubeconfig().await?).await
+    }
+
     /// Begins the deletion of the Cluster; [`Workload::deleted`] waits for its end.
     ///
     /// # Errors
@@ -292,7 +273,7 @@ impl Workload {
         Api::namespaced_with(self.management.clone(), &self.namespace, resource)
     }
 
-    async fn write_kubeconfig(&self) -> Result<()> {
+    async fn write_kubeconfig(&self, kubeconfig: String) -> Result<()> {
         self.apply(json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -302,7 +283,7 @@ impl Workload {
                 "labels": {CLUSTER_LABEL: self.name},
             },
             "type": "cluster.x-k8s.io/secret",
-            "stringData": {"value": self.plane.embedded_kubeconfig()?},
+            "stringData": {"value": kubeconfig},
         }))
         .await
     }

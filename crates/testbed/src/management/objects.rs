@@ -1,0 +1,123 @@
+//! The objects that stand for a workload cluster in the management cluster. Pure.
+
+use serde_json::{Value, json};
+
+use super::provider::CLUSTER_LABEL;
+use super::workload::{Variable, WorkloadBuilder};
+
+const CORE: &str = "cluster.x-k8s.io/v1beta2";
+const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io/v1";
+const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io/v1";
+
+/// In the order in which they are applied; `version` is Kubernetes'.
+pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
+    let mut objects = if cluster.variables.is_empty() {
+        vec![
+            object(cluster, INFRASTRUCTURE, "TestbedCluster", json!({})),
+            object(
+                cluster,
+                CONTROL_PLANE,
+                "TestbedControlPlane",
+                json!({"replicas": cluster.control_plane, "version": version}),
+            ),
+        ]
+    } else {
+        vec![
+            object(cluster, INFRASTRUCTURE, "TestbedClusterTemplate", json!({"template": {"spec": {}}})),
+            object(cluster, CONTROL_PLANE, "TestbedControlPlaneTemplate", json!({"template": {"spec": {}}})),
+            object(cluster, CORE, "ClusterClass", class(cluster)),
+        ]
+    };
+    objects.push(object(cluster, CORE, "Cluster", spec(cluster, version)));
+    if cluster.workers > 0 {
+        objects.extend(workers(cluster, version));
+    }
+    objects
+}
+
+/// An object of the cluster's name; the Cluster itself has the builder's labels and annotations.
+fn object(cluster: &WorkloadBuilder<'_>, version: &str, kind: &str, spec: Value) -> Value {
+    let mut metadata = json!({"name": cluster.name, "namespace": cluster.namespace});
+    if kind == "Cluster" {
+        metadata["labels"] = json!(cluster.labels);
+        metadata["annotations"] = json!(cluster.annotations);
+    }
+    json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+fn spec(cluster: &WorkloadBuilder<'_>, version: &str) -> Value {
+    let mut spec = json!({
+        "clusterNetwork": {
+            "pods": {"cidrBlocks": cluster.pods},
+            "services": {"cidrBlocks": cluster.services},
+        },
+    });
+    if cluster.variables.is_empty() {
+        spec["infrastructureRef"] = reference("infrastructure", "TestbedCluster", &cluster.name);
+        spec["controlPlaneRef"] = reference("controlplane", "TestbedControlPlane", &cluster.name);
+    } else {
+        let set =
+            |variable: &Variable| Some(json!({"name": variable.name, "value": variable.value.as_ref()?}));
+        spec["topology"] = json!({
+            "classRef": {"name": cluster.name},
+            "version": version,
+            "controlPlane": {"replicas": cluster.control_plane},
+            "variables": cluster.variables.iter().filter_map(set).collect::<Vec<_>>(),
+        });
+    }
+    spec
+}
+
+/// How one object of Cluster API's names another.
+fn reference(group: &str, kind: &str, name: &str) -> Value {
+    json!({"apiGroup": format!("{group}.cluster.x-k8s.io"), "kind": kind, "name": name})
+}
+
+fn class(cluster: &WorkloadBuilder<'_>) -> Value {
+    let template = |version: &str, kind: &str| json!({"templateRef": {"apiVersion": version, "kind": kind, "name": cluster.name}});
+    let declared = |variable: &Variable| {
+        // Free within: what an array or an object holds is its user's affair.
+        let schema = json!({"type": variable.kind, "x-kubernetes-preserve-unknown-fields": true});
+        let schema = match variable.kind {
+            "array" => json!({"type": "array", "items": {"x-kubernetes-preserve-unknown-fields": true}}),
+            "object" => schema,
+            scalar => json!({"type": scalar}),
+        };
+        json!({"name": variable.name, "required": false, "schema": {"openAPIV3Schema": schema}})
+    };
+    json!({
+        "infrastructure": template(INFRASTRUCTURE, "TestbedClusterTemplate"),
+        "controlPlane": template(CONTROL_PLANE, "TestbedControlPlaneTemplate"),
+        "variables": cluster.variables.iter().map(declared).collect::<Vec<_>>(),
+    })
+}
+
+fn workers(cluster: &WorkloadBuilder<'_>, version: &str) -> [Value; 2] {
+    let WorkloadBuilder { name, namespace, .. } = cluster;
+    let deployment = format!("{name}-md-0");
+    let template = json!({
+        "apiVersion": INFRASTRUCTURE,
+        "kind": "TestbedMachineTemplate",
+        "metadata": {"name": deployment, "namespace": namespace},
+        "spec": {"template": {"spec": {}}},
+    });
+    let machine = json!({
+        "clusterName": name,
+        "version": version,
+        "bootstrap": {"dataSecretName": format!("{deployment}-bootstrap")},
+        "infrastructureRef": reference("infrastructure", "TestbedMachineTemplate", &deployment),
+    });
+    let labels = json!({CLUSTER_LABEL: name, "cluster.x-k8s.io/deployment-name": deployment});
+    let deployment = json!({
+        "apiVersion": CORE,
+        "kind": "MachineDeployment",
+        "metadata": {"name": deployment, "namespace": namespace, "labels": {CLUSTER_LABEL: name}},
+        "spec": {
+            "clusterName": name,
+            "replicas": cluster.workers,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": machine},
+        },
+    });
+    [template, deployment]
+}
