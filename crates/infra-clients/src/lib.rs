@@ -1,7 +1,7 @@
 //! Typed async clients for the systems the operators talk to: one module and one Cargo feature per
 //! system, so that an operator links only what it uses.
 //!
-//! Owns connections, sessions, wire formats and typed errors. Knows no Kubernetes and decides no
+//! Owns connections, sessions, wire formats and typed errors. Runs no controllers and decides no
 //! policy: what a failure means for an object is the operator's business, this crate only says
 //! what kind of failure it was.
 
@@ -11,6 +11,8 @@ mod secret;
 
 #[cfg(feature = "avi")]
 pub mod avi;
+#[cfg(feature = "capi")]
+pub mod capi;
 #[cfg(feature = "vsphere")]
 pub mod vsphere;
 

@@ -1,0 +1,247 @@
+//! Clients of workload clusters, made from the kubeconfig Secrets that Cluster API keeps. Owns which are held and
+//! when one is replaced; what is in a kubeconfig is [`kubeconfig`](super::kubeconfig)'s business, how requests fail
+//! [`gate`](super::gate)'s.
+//!
+//! ```text
+//!   Secret <cluster>-kubeconfig ──▶ UID + resourceVersion known? ──yes──▶ the same client, its connections reused
+//!                                        │ no
+//!                                        ▼
+//!             checked kubeconfig ──▶ connect ──▶ gate ──▶ new client; the old one sends nothing more
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, Config};
+use tower::BoxError;
+
+use super::error::{Error, Kind};
+use super::gate::Gate;
+use super::kubeconfig;
+
+/// What a Cluster's kubeconfig Secret is called, behind the Cluster's name.
+const SUFFIX: &str = "-kubeconfig";
+/// The one key of a kubeconfig Secret.
+const KEY: &str = "value";
+/// Longest silence within a body that streams. Watches end after 290 s by themselves.
+const SILENCE: Duration = Duration::from_secs(295);
+
+/// How long to wait for a workload cluster, and how many to remember.
+///
+/// With the defaults, a cluster that swallows packets costs one caller 5 s, and everybody else nothing, in every
+/// 20 s; one that takes connections and never answers, 10 s in every 25 s. One that refuses at once, or was slow
+/// for one request while it answered others, is simply asked again.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For a connection, TLS included. Default: 5 s.
+    pub connect: Duration,
+    /// For the whole answer; for a watch, for its beginning. Default: 10 s.
+    pub answer: Duration,
+    /// How long a cluster that was found unreachable is left alone: calls fail at once with the same error, and
+    /// then one is let through to find out. Default: 15 s.
+    pub remember: Duration,
+    /// Largest answer in bytes, but for streams: a workload cluster belongs to its users, and must not fill the
+    /// operator's memory. Default: 64 MiB.
+    pub answer_size: usize,
+    /// Clients held at most; then the one that was not asked for for the longest time goes. Default: 256.
+    pub clients: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(10),
+            remember: Duration::from_secs(15),
+            answer_size: 64 << 20,
+            clients: 256,
+        }
+    }
+}
+
+/// What a cache has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Clients held now.
+    pub held: usize,
+    /// Clients made since the start, each with connections of its own.
+    pub made: u64,
+}
+
+/// How a checked kubeconfig becomes a client.
+type Connect = dyn Fn(Config) -> Result<Client, BoxError> + Send + Sync;
+
+/// The clients of all workload clusters. Clones share them.
+#[derive(Clone)]
+pub struct WorkloadClients {
+    management: Client,
+    connect: Arc<Connect>,
+    limits: Limits,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Default)]
+struct Held {
+    clients: HashMap<(String, String), Entry>,
+    made: u64,
+    /// Counts uses, to tell which client was used last.
+    uses: u64,
+}
+
+struct Entry {
+    uid: String,
+    resource_version: String,
+    client: Client,
+    gate: Arc<Gate>,
+    used: u64,
+}
+
+impl fmt::Debug for WorkloadClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkloadClients")
+            .field("limits", &self.limits)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// kube's own client without its retries, which repeat a POST: for those who have no better one.
+///
+/// # Errors
+/// If the settings cannot be used.
+pub fn connect(mut config: Config) -> Result<Client, kube::Error> {
+    config.default_retry = false;
+    config.read_timeout = Some(SILENCE);
+    Client::try_from(config)
+}
+
+impl WorkloadClients {
+    /// Reads Secrets through `management`; `connect` makes a client, without sending anything or blocking: see
+    /// [`connect()`].
+    pub fn new<E: Into<BoxError>>(
+        management: Client,
+        connect: impl Fn(Config) -> Result<Client, E> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            management,
+            connect: Arc::new(move |config| connect(config).map_err(Into::into)),
+            limits: Limits::default(),
+            held: Arc::default(),
+        }
+    }
+
+    /// The same with other limits, for clients not yet made.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The client of a Cluster, after a look at its Secret, which costs one read from the management cluster.
+    /// Sends nothing to the workload cluster. Errors of its calls become [`Error`] again with `Error::from`.
+    ///
+    /// # Errors
+    /// [`Kind::NoKubeconfig`], [`Kind::BadKubeconfig`], and whatever reading the Secret can fail with.
+    pub async fn client(&self, namespace: &str, cluster: &str) -> Result<Client, Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.management.clone(), namespace);
+        let name = secret_name(cluster);
+        let secret = secrets
+            .get_opt(&name)
+            .await
+            .map_err(|error| Error::from(error).about(format_args!("Secret {namespace}/{name}")))?;
+        if let Some(secret) = secret {
+            self.client_from(&secret)
+        } else {
+            self.forget(namespace, cluster);
+            Err(Error::new(Kind::NoKubeconfig, format!("Secret {namespace}/{name} is not there yet")))
+        }
+    }
+
+    /// The client for a kubeconfig Secret that the caller has read.
+    ///
+    /// # Errors
+    /// [`Kind::BadKubeconfig`].
+    pub fn client_from(&self, secret: &Secret) -> Result<Client, Error> {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (namespace, name) = (text(&secret.metadata.namespace), text(&secret.metadata.name));
+        let subject = format!("Secret {namespace}/{name}");
+        let Some(cluster) = name.strip_suffix(SUFFIX) else {
+            return Err(bad("not the name of a Cluster's kubeconfig").about(subject));
+        };
+        let (uid, resource_version) = (text(&secret.metadata.uid), text(&secret.metadata.resource_version));
+
+        // Held while the client is made, which takes milliseconds: so it is made once.
+        let mut held = self.held();
+        held.uses += 1;
+        let used = held.uses;
+        let key = (namespace, cluster.to_owned());
+        if let Some(entry) = held.clients.get_mut(&key) {
+            if entry.uid == uid && entry.resource_version == resource_version {
+                entry.used = used;
+                return Ok(entry.client.clone());
+            }
+        }
+        // Whatever the new one is worth, the old one is not wanted any more.
+        held.remove(&key);
+        let value = secret.data.as_ref().and_then(|data| data.get(KEY));
+        let value = value.ok_or_else(|| bad("it has no key \"value\"").about(&subject))?;
+        let mut config = kubeconfig::read(&value.0).map_err(|error| error.about(&subject))?;
+        config.connect_timeout = Some(self.limits.connect);
+        // Its own words might quote what they are about.
+        let client = (self.connect)(config).map_err(|_| {
+            bad("its certificates or credentials cannot be used for a connection").about(&subject)
+        })?;
+        let gate = Gate::new(format!("cluster {}/{}", key.0, key.1), self.limits);
+        let client = gate.before(client);
+        held.made += 1;
+        held.make_room(self.limits.clients);
+        held.clients.insert(key, Entry { uid, resource_version, client: client.clone(), gate, used });
+        Ok(client)
+    }
+
+    /// Drops the client of a Cluster that is gone. Whoever still holds it gets [`Kind::Replaced`].
+    pub fn forget(&self, namespace: &str, cluster: &str) {
+        self.held().remove(&(namespace.to_owned(), cluster.to_owned()));
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let held = self.held();
+        Stats { held: held.clients.len(), made: held.made }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn remove(&mut self, key: &(String, String)) {
+        if let Some(entry) = self.clients.remove(key) {
+            entry.gate.retire();
+        }
+    }
+
+    /// Makes room for one more. Who is using the client that goes may finish.
+    fn make_room(&mut self, limit: usize) {
+        while self.clients.len() >= limit.max(1) {
+            let oldest = self.clients.iter().min_by_key(|(_, entry)| entry.used);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            self.clients.remove(&key);
+        }
+    }
+}
+
+/// The name of a Cluster's kubeconfig Secret.
+#[must_use]
+pub fn secret_name(cluster: &str) -> String {
+    format!("{cluster}{SUFFIX}")
+}
+
+fn bad(problem: &str) -> Error {
+    Error::new(Kind::BadKubeconfig, problem)
+}

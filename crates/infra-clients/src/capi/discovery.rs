@@ -1,0 +1,171 @@
+//! What a management cluster serves of Cluster API. Owns finding that out, once, and the `Api`s that follow from it.
+
+use kube::api::ListParams;
+use kube::core::DynamicResourceScope;
+use kube::{Api, Client, Resource};
+
+use super::cluster::Cluster;
+use super::error::{Error, Kind};
+use super::machine::{CONTROL_PLANE_LABEL, Machine};
+use super::object::{CLUSTER_NAME_LABEL, CORE_GROUP};
+use super::sets::CONTROL_PLANE_GROUP;
+use super::version::{ReadIn, Version};
+
+/// Machines per page.
+const PAGE: u32 = 100;
+
+/// A management cluster with Cluster API in it.
+///
+/// For watches: `Api`s from here are of any wrapper that keeps the kind's `DynamicType`, such as
+/// `Api<PartialObjectMeta<Machine>>`, and their kinds' `DynamicType` has a default, so stores and controllers
+/// need nothing said.
+#[derive(Clone)]
+pub struct Capi {
+    client: Client,
+    core: Version,
+    control_plane: Option<Version>,
+}
+
+impl std::fmt::Debug for Capi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capi")
+            .field("core", &self.core)
+            .field("control_plane", &self.control_plane)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Capi {
+    /// Finds out which versions are served: v1beta2 if it is, else v1beta1, of either group for itself.
+    ///
+    /// To be done once, when the operator starts. A version that a later release of Cluster API no longer serves
+    /// shows as [`Kind::NotFound`] of whole lists.
+    ///
+    /// # Errors
+    /// [`Kind::NotInstalled`]: there are no Clusters in a version this module knows. And whatever a call can
+    /// fail with.
+    pub async fn discover(client: Client) -> Result<Self, Error> {
+        let groups = client.list_api_groups().await?.groups;
+        let served = |group: &str| {
+            let group = groups.iter().find(|candidate| candidate.name == group);
+            let versions = group.map(|group| group.versions.as_slice()).unwrap_or_default();
+            versions.iter().map(|version| version.version.clone()).collect::<Vec<_>>()
+        };
+        let core = served(CORE_GROUP);
+        let Some(version) = newest(&client, CORE_GROUP, &core, "clusters").await? else {
+            let message = if core.is_empty() {
+                "Cluster API is not installed: the API server knows no cluster.x-k8s.io".to_owned()
+            } else {
+                let served = core.join(", ");
+                format!(
+                    "Cluster API serves Clusters neither in v1beta2 nor in v1beta1; of cluster.x-k8s.io there is {served}"
+                )
+            };
+            return Err(Error::new(Kind::NotInstalled, message));
+        };
+        let control_plane =
+            newest(&client, CONTROL_PLANE_GROUP, &served(CONTROL_PLANE_GROUP), "kubeadmcontrolplanes")
+                .await?;
+        Ok(Self { client, core: version, control_plane })
+    }
+
+    /// The version Clusters, Machines and MachineDeployments are read in.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.core
+    }
+
+    /// The version KubeadmControlPlanes are read in; none where that provider is not installed.
+    #[must_use]
+    pub fn control_plane_version(&self) -> Option<Version> {
+        self.control_plane
+    }
+
+    /// A kind in all namespaces.
+    ///
+    /// # Errors
+    /// [`Kind::NotInstalled`]: no KubeadmControlPlanes here.
+    pub fn all<K: Resource<DynamicType = ReadIn>>(&self) -> Result<Api<K>, Error> {
+        Ok(Api::all_with(self.client.clone(), &self.read_in::<K>()?))
+    }
+
+    /// A kind in one namespace.
+    ///
+    /// # Errors
+    /// [`Kind::NotInstalled`]: no KubeadmControlPlanes here.
+    pub fn namespaced<K>(&self, namespace: &str) -> Result<Api<K>, Error>
+    where
+        K: Resource<DynamicType = ReadIn, Scope = DynamicResourceScope>,
+    {
+        Ok(Api::namespaced_with(self.client.clone(), namespace, &self.read_in::<K>()?))
+    }
+
+    fn read_in<K: Resource<DynamicType = ReadIn>>(&self) -> Result<ReadIn, Error> {
+        let version = if K::group(&ReadIn::default()) == CONTROL_PLANE_GROUP {
+            self.control_plane.ok_or_else(|| {
+                Error::new(Kind::NotInstalled, format!("the API server knows no {CONTROL_PLANE_GROUP}"))
+            })?
+        } else {
+            self.core
+        };
+        Ok(ReadIn(version))
+    }
+
+    /// A Cluster; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// Whatever a call can fail with.
+    pub async fn cluster(&self, namespace: &str, name: &str) -> Result<Option<Cluster>, Error> {
+        Ok(self.namespaced::<Cluster>(namespace)?.get_opt(name).await?)
+    }
+
+    /// The Machines of a Cluster, read from the API server now.
+    ///
+    /// # Errors
+    /// Whatever a call can fail with.
+    pub async fn machines(&self, cluster: &Cluster) -> Result<Vec<Machine>, Error> {
+        self.machines_labelled(cluster, &format!("{CLUSTER_NAME_LABEL}={}", cluster.name())).await
+    }
+
+    /// The Machines of a Cluster's control plane, read from the API server now.
+    ///
+    /// # Errors
+    /// Whatever a call can fail with.
+    pub async fn control_plane_machines(&self, cluster: &Cluster) -> Result<Vec<Machine>, Error> {
+        let labels = format!("{CLUSTER_NAME_LABEL}={},{CONTROL_PLANE_LABEL}", cluster.name());
+        self.machines_labelled(cluster, &labels).await
+    }
+
+    async fn machines_labelled(&self, cluster: &Cluster, labels: &str) -> Result<Vec<Machine>, Error> {
+        let api = self.namespaced::<Machine>(cluster.namespace())?;
+        let mut page = ListParams::default().labels(labels).limit(PAGE);
+        let mut machines = Vec::new();
+        loop {
+            let list = api.list(&page).await?;
+            machines.extend(list.items);
+            match list.metadata.continue_ {
+                Some(token) if !token.is_empty() => page = page.continue_token(&token),
+                _ => return Ok(machines),
+            }
+        }
+    }
+}
+
+/// The newest version we know that `group` has `plural` in.
+async fn newest(
+    client: &Client,
+    group: &str,
+    served: &[String],
+    plural: &str,
+) -> Result<Option<Version>, Error> {
+    for version in [Version::V1Beta2, Version::V1Beta1] {
+        if !served.iter().any(|candidate| candidate == version.as_str()) {
+            continue;
+        }
+        let resources = client.list_api_group_resources(&format!("{group}/{version}")).await?;
+        if resources.resources.iter().any(|resource| resource.name == plural) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,277 @@
+//! The one error of this module: what kind of failure it was, in whose words, and whether a retry helps.
+//! Owns the mapping from Kubernetes' answers to kinds; never looks at message texts.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What went wrong, as far as a caller has to tell failures apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The cluster serves no version of the API that this module knows.
+    NotInstalled,
+    /// No connection to the API server, or it was cut.
+    Unreachable,
+    /// The API server's certificate is not trusted, or TLS could not be agreed on.
+    Tls,
+    /// No answer in time.
+    Timeout,
+    /// The API server answers that it cannot serve now (HTTP 500, 503, 504).
+    Unavailable,
+    /// Too many requests; [`Error::retry_after`] may say how long to wait.
+    RateLimited,
+    /// The credentials are refused.
+    Unauthorized,
+    /// The credentials are known and not allowed to do this.
+    Forbidden,
+    /// The object does not exist, or not any more.
+    NotFound,
+    /// The object was changed since it was read, or exists already.
+    Conflict,
+    /// The API server refused what was asked for.
+    Invalid,
+    /// An object's own fields contradict each other, or are of another type than was asked for.
+    InvalidSpec,
+    /// Cluster API has not written the Cluster's kubeconfig Secret yet.
+    NoKubeconfig,
+    /// The kubeconfig Secret is there and cannot, or must not, be used.
+    BadKubeconfig,
+    /// The client was made of a kubeconfig that has been replaced or withdrawn since: ask for a new one.
+    Replaced,
+    /// An answer that could not be understood.
+    Protocol,
+}
+
+impl Kind {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NotInstalled => {
+                "install Cluster API, or the provider, in a release that serves v1beta1 or v1beta2"
+            }
+            Self::Unreachable => {
+                "check that the cluster's control plane runs and can be reached from the operator's pod"
+            }
+            Self::Tls => {
+                "check the certificate authority in the cluster's kubeconfig Secret, and what answers at its address"
+            }
+            Self::Timeout => "check the cluster's control plane and the network to it; it is tried again",
+            Self::Unavailable | Self::RateLimited => {
+                "nothing, unless it lasts: the API server is overloaded or starting"
+            }
+            Self::Unauthorized => {
+                "check that the cluster's kubeconfig Secret holds credentials that are still valid"
+            }
+            Self::Forbidden => "grant the operator the right that the message names",
+            Self::NotFound => "check the name, and that the object has not been removed",
+            Self::Conflict | Self::Replaced => "nothing; it is read again and tried again",
+            Self::Invalid => "correct the value that the API server refused",
+            Self::InvalidSpec => "correct the field that the message names",
+            Self::NoKubeconfig => {
+                "nothing: Cluster API writes the Secret when the control plane is initialized"
+            }
+            Self::BadKubeconfig => {
+                "correct the cluster's kubeconfig Secret, with everything it needs inside it"
+            }
+            Self::Protocol => {
+                "check that it is a Kubernetes API server that answers, and no proxy in its place"
+            }
+        }
+    }
+
+    /// Whether the same request may succeed later with nobody changing anything.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable
+                | Self::Timeout
+                | Self::Unavailable
+                | Self::RateLimited
+                | Self::Conflict
+                | Self::NoKubeconfig
+                | Self::Replaced
+                | Self::Protocol
+        )
+    }
+}
+
+/// A failed call, or an object that says what cannot be. Cheap to clone; never holds credentials.
+#[derive(Clone)]
+pub struct Error(Arc<Repr>);
+
+#[derive(Clone)]
+struct Repr {
+    kind: Kind,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error of this module's own making.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Repr { kind, message: message.into(), retry_after: None }))
+    }
+
+    pub(super) fn after(mut self, pause: Duration) -> Self {
+        Arc::make_mut(&mut self.0).retry_after = Some(pause);
+        self
+    }
+
+    /// The same failure, with what it was about in front.
+    pub(super) fn about(mut self, subject: impl fmt::Display) -> Self {
+        let repr = Arc::make_mut(&mut self.0);
+        repr.message = format!("{subject}: {}", repr.message);
+        self
+    }
+
+    /// What kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// See [`Kind::retryable`].
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.kind().retryable()
+    }
+
+    /// How long a retry is sure to be in vain: asked for by the server, or the time an unreachable cluster is
+    /// left alone for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The most telling part of a failed connection: its kind, and the chain's texts from there on.
+    pub(super) fn of_connection(error: &(dyn StdError + 'static)) -> Self {
+        let mut kind = Kind::Unreachable;
+        let mut texts: Vec<String> = Vec::new();
+        let mut link = Some(error);
+        while let Some(cause) = link {
+            if let Some(ours) = cause.downcast_ref::<Self>() {
+                return ours.clone();
+            }
+            if cause.is::<rustls::Error>() {
+                kind = Kind::Tls;
+            }
+            if let Some(failure) = cause.downcast_ref::<io::Error>() {
+                if failure.kind() == io::ErrorKind::TimedOut {
+                    kind = Kind::Timeout;
+                }
+                // An I/O error's source() is its inner error's source: the inner one would be left out.
+                if failure.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                    kind = Kind::Tls;
+                }
+            }
+            let text = cause.to_string();
+            if !texts.last().is_some_and(|before| before.ends_with(&text)) {
+                texts.push(text);
+            }
+            link = cause.source();
+        }
+        Self::new(kind, texts.join(": "))
+    }
+}
+
+impl From<kube::Error> for Error {
+    /// Also the way back to this type from an error of a [`Client`](kube::Client) that
+    /// [`WorkloadClients`](super::WorkloadClients) made.
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                let pause = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                let error = Self::new(kind_of(status.code), status.message);
+                if pause == 0 { error } else { error.after(Duration::from_secs(pause.into())) }
+            }
+            kube::Error::SerdeError(error) => Self::new(Kind::Protocol, error.to_string()),
+            kube::Error::Service(error) => Self::of_connection(&*error),
+            kube::Error::HyperError(error) => Self::of_connection(&error),
+            kube::Error::ReadEvents(error) => Self::of_connection(&error),
+            other => Self::new(Kind::Protocol, other.to_string()),
+        }
+    }
+}
+
+fn kind_of(status: u16) -> Kind {
+    match status {
+        401 => Kind::Unauthorized,
+        403 => Kind::Forbidden,
+        404 => Kind::NotFound,
+        // 410: the version a read wanted to go on from is gone.
+        409 | 410 => Kind::Conflict,
+        429 => Kind::RateLimited,
+        400..500 => Kind::Invalid,
+        500..600 => Kind::Unavailable,
+        _ => Kind::Protocol,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}
+
+impl StdError for Error {}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn answers_have_a_kind() {
+        let cases = [
+            (400, Kind::Invalid, false),
+            (401, Kind::Unauthorized, false),
+            (403, Kind::Forbidden, false),
+            (404, Kind::NotFound, false),
+            (409, Kind::Conflict, true),
+            (410, Kind::Conflict, true),
+            (422, Kind::Invalid, false),
+            (429, Kind::RateLimited, true),
+            (500, Kind::Unavailable, true),
+            (503, Kind::Unavailable, true),
+        ];
+        for (code, kind, retryable) in cases {
+            let error = Error::from(kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code))));
+            assert_eq!((error.kind(), error.retryable()), (kind, retryable), "{code}");
+            assert_eq!(error.to_string(), "no");
+        }
+    }
+
+    #[test]
+    fn connections_fail_in_the_words_of_their_cause() {
+        let tls = io::Error::other(rustls::Error::HandshakeNotComplete);
+        let cases = [
+            (tls, Kind::Tls),
+            (io::Error::new(io::ErrorKind::TimedOut, "deadline"), Kind::Timeout),
+            (io::Error::new(io::ErrorKind::ConnectionRefused, "refused"), Kind::Unreachable),
+        ];
+        for (cause, kind) in cases {
+            let text = cause.to_string();
+            let error = Error::from(kube::Error::Service(Box::new(cause)));
+            assert_eq!((error.kind(), error.to_string()), (kind, text));
+        }
+        let ours = Error::new(Kind::Replaced, "old").after(Duration::from_secs(1));
+        let back = Error::from(kube::Error::Service(Box::new(ours)));
+        assert_eq!((back.kind(), back.retry_after()), (Kind::Replaced, Some(Duration::from_secs(1))));
+    }
+}

@@ -1,0 +1,58 @@
+//! Cluster API, as far as operators read and write it, and the workload clusters behind it.
+//!
+//! Owns views of Cluster API's and TKG's objects in whatever version is served, the patches that change one thing
+//! and preserve all else, and the clients of workload clusters. Runs no controllers, and decides nothing: whether a
+//! hook is put up or a cluster given up is the operator's business.
+//!
+//! ```text
+//!   Capi::discover ──▶ Api<Cluster>, Api<Machine> …  ──▶ Object<…>: what it is, is_deleting(), ip_family() …
+//!                                  ▲                          │
+//!                                  └────── Patch<Value> ◀─────┘ add_finalizer(), set_variables() …
+//!   WorkloadClients ──▶ Client of a Cluster
+//! ```
+//!
+//! Objects are read in v1beta2 where that is served, else in v1beta1, into the same types. They cannot be
+//! serialized: see [`patch`].
+
+mod addon;
+mod bootstrap;
+mod clients;
+mod cluster;
+mod condition;
+mod discovery;
+mod error;
+mod gate;
+mod kubeconfig;
+mod machine;
+mod network;
+mod object;
+pub mod patch;
+mod reference;
+mod sets;
+mod topology;
+mod version;
+
+pub use addon::{
+    ADDON_CLUSTER_LABEL, ADDON_NAME_LABEL, ADDON_TYPE_ANNOTATION, AddonForm, AddonSecret, MOVE_LABEL,
+    VALUES_KEY, read_addon,
+};
+pub use bootstrap::{BootstrapSpec, ClusterBootstrap, Package, SKIP_DELETION_ANNOTATION, ValuesFrom};
+pub use clients::{Limits, Stats, WorkloadClients, connect, secret_name};
+pub use cluster::{Cluster, ClusterSpec, ClusterStatus, Endpoint};
+pub use condition::{Condition, ConditionStatus, Conditions};
+pub use discovery::Capi;
+pub use error::{Error, Kind};
+pub use machine::{
+    Address, AddressType, CONTROL_PLANE_LABEL, Machine, MachineSpec, MachineStatus, PRE_TERMINATE_HOOK_PREFIX,
+};
+pub use network::IpFamily;
+pub use object::{
+    CLUSTER_NAME_LABEL, CORE_GROUP, Object, PAUSED_ANNOTATION, Spec, cluster_name, owning_cluster,
+};
+pub use reference::Reference;
+pub use sets::{
+    CONTROL_PLANE_GROUP, KubeadmControlPlane, KubeadmControlPlaneSpec, MachineDeployment,
+    MachineDeploymentSpec, Replicas,
+};
+pub use topology::{Topology, Variable};
+pub use version::{ReadIn, Version};

@@ -1,0 +1,175 @@
+//! A Cluster API object as the operators see it. Owns the envelope (version, metadata, conditions) and how kube
+//! addresses it; what is inside is each kind's.
+//!
+//! Nothing here can be serialized, so no object is ever written back whole: what these types do not know would be
+//! lost. Writes are patches of what is meant, made by the methods of each kind and by [`patch`](super::patch).
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use kube::core::DynamicResourceScope;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+
+use super::condition::{Conditions, WithConditions};
+use super::version::{ReadIn, Version};
+
+/// The group of Cluster, Machine and MachineDeployment.
+pub const CORE_GROUP: &str = "cluster.x-k8s.io";
+/// On everything that belongs to a Cluster: its name.
+pub const CLUSTER_NAME_LABEL: &str = "cluster.x-k8s.io/cluster-name";
+/// On an object that Cluster API's controllers leave alone; with any value.
+pub const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
+
+/// What makes a spec one of Cluster API's kinds.
+pub trait Spec: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static {
+    /// What goes with it.
+    type Status: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static;
+    /// The kind.
+    const KIND: &'static str;
+    /// Its API group.
+    const GROUP: &'static str;
+    /// Its plural, as in a URL.
+    const PLURAL: &'static str;
+}
+
+/// An object in either version; see the aliases [`Cluster`](super::Cluster), [`Machine`](super::Machine), …
+#[derive(Debug, Clone, Default)]
+pub struct Object<S: Spec> {
+    /// The version it was read in.
+    pub version: Version,
+    /// Kubernetes' own part.
+    pub metadata: ObjectMeta,
+    /// What is wanted, as far as the operators read it.
+    pub spec: S,
+    /// What is, as far as the operators read it, but for the conditions.
+    pub status: S::Status,
+    /// The conditions, wherever they stood.
+    pub conditions: Conditions,
+}
+
+impl<S: Spec> Object<S> {
+    /// Its name; empty before the API server has seen it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Whether somebody has asked for its deletion; finalizers may keep it for long.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The value of an annotation.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Whether it has the annotation that keeps Cluster API's controllers off this one object.
+    pub(super) fn is_paused_by_annotation(&self) -> bool {
+        self.annotation(PAUSED_ANNOTATION).is_some()
+    }
+}
+
+/// The name of the Cluster an object of any kind belongs to: its label.
+pub fn cluster_name(object: &impl Resource) -> Option<&str> {
+    object.meta().labels.as_ref()?.get(CLUSTER_NAME_LABEL).map(String::as_str)
+}
+
+/// The owner that is a Cluster, in whatever version the reference was written.
+pub fn owning_cluster(object: &impl Resource) -> Option<&OwnerReference> {
+    let owners = object.meta().owner_references.as_deref().unwrap_or_default();
+    owners.iter().find(|owner| {
+        owner.kind == "Cluster"
+            && owner.api_version.split_once('/').is_some_and(|(group, _)| group == CORE_GROUP)
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound = "S: Spec")]
+struct Envelope<S: Spec> {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: S,
+    #[serde(default)]
+    status: WithConditions<S::Status>,
+}
+
+impl<'de, S: Spec> Deserialize<'de> for Object<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Envelope { api_version, metadata, spec, status } = Envelope::<S>::deserialize(deserializer)?;
+        let version = Version::of_api_version(&api_version);
+        let (conditions, status) = status.split(version);
+        Ok(Self { version, metadata, spec, status, conditions })
+    }
+}
+
+impl<S: Spec> Resource for Object<S> {
+    type DynamicType = ReadIn;
+    type Scope = DynamicResourceScope;
+
+    fn kind(_: &ReadIn) -> Cow<'_, str> {
+        S::KIND.into()
+    }
+
+    fn group(_: &ReadIn) -> Cow<'_, str> {
+        S::GROUP.into()
+    }
+
+    fn version(read_in: &ReadIn) -> Cow<'_, str> {
+        read_in.0.as_str().into()
+    }
+
+    fn plural(_: &ReadIn) -> Cow<'_, str> {
+        S::PLURAL.into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn object_ref(&self, _: &ReadIn) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(Self::api_version(&ReadIn(self.version)).into_owned()),
+            kind: Some(S::KIND.to_owned()),
+            name: self.metadata.name.clone(),
+            namespace: self.metadata.namespace.clone(),
+            uid: self.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }
+    }
+
+    fn owner_ref(&self, _: &ReadIn) -> Option<OwnerReference> {
+        Some(OwnerReference {
+            api_version: Self::api_version(&ReadIn(self.version)).into_owned(),
+            kind: S::KIND.to_owned(),
+            name: self.metadata.name.clone()?,
+            uid: self.metadata.uid.clone()?,
+            ..OwnerReference::default()
+        })
+    }
+}
