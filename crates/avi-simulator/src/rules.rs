@@ -87,6 +87,17 @@ impl Rules {
 pub struct Assumptions {
     /// Entries of a page when the request does not say; 25.
     pub default_page_size: usize,
+    /// A page behind the last is refused with 404, as by the framework the controller is said to use; else it is an
+    /// empty list. True.
+    pub page_behind_last_is_404: bool,
+    /// A PUT without `_last_modified` goes through; else it is stale. True.
+    pub put_without_last_modified: bool,
+    /// The status of "Cannot delete, object is referred by"; 403, which AKO's CRD operator takes for that.
+    pub referred_status: u16,
+    /// The status of "User with this Username already exist"; 409, as of other names in use.
+    pub username_taken_status: u16,
+    /// The status of a ref to an object that is not there; 400, which AKO expects of "VrfContext not found".
+    pub missing_ref_status: u16,
     /// What a request without a live session is answered; 401. Clients treat 419 the same.
     pub expired_session_status: u16,
     /// What `X-Avi-Version` above the controller's, or none at all, is answered; 400.
@@ -105,6 +116,11 @@ impl Default for Assumptions {
     fn default() -> Self {
         Self {
             default_page_size: 25,
+            page_behind_last_is_404: true,
+            put_without_last_modified: true,
+            referred_status: 403,
+            username_taken_status: 409,
+            missing_ref_status: 400,
             expired_session_status: 401,
             invalid_version_status: 400,
             rate_limit_status: 429,

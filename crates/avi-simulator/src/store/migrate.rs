@@ -1,0 +1,197 @@
+//! Between the shapes of versions: objects are kept in the newest, a client writes and reads in its own.
+//!
+//! Before 20.1.3 a subnet had `static_ranges` and `static_ips`, an IPAM profile `usable_network_refs`; since then they
+//! are `static_ip_ranges` (with a `type`) and `usable_networks` (with labels). What the other version calls a thing has
+//! no meaning in one's own and is dropped.
+
+use serde_json::{Map, Value, json};
+
+use crate::Version;
+
+/// What a range is for if nothing is said.
+const RANGE_TYPE: &str = "STATIC_IPS_FOR_VIP_AND_SE";
+
+/// From the shape of `version` to the newest.
+pub(super) fn forward(kind: &str, version: Version, body: &mut Map<String, Value>) {
+    let old = version < Version::STATIC_IP_RANGES;
+    match kind {
+        "network" => each_subnet(body, |subnet| {
+            let ranges = subnet.remove("static_ranges");
+            let single = subnet.remove("static_ips");
+            if !old {
+                return;
+            }
+            subnet.remove("static_ip_ranges");
+            let given = ranges.is_some() || single.is_some();
+            let mut all: Vec<Value> =
+                list(ranges).map(|range| json!({"range": range, "type": RANGE_TYPE})).collect();
+            all.extend(list(single).map(|ip| json!({"range": {"begin": ip, "end": ip}, "type": RANGE_TYPE})));
+            if given {
+                subnet.insert("static_ip_ranges".to_owned(), Value::Array(all));
+            }
+        }),
+        "ipamdnsproviderprofile" => {
+            let Some(Value::Object(profile)) = body.get_mut("internal_profile") else { return };
+            let refs = profile.remove("usable_network_refs");
+            if !old {
+                return;
+            }
+            profile.remove("usable_networks");
+            if refs.is_some() {
+                let networks = list(refs).map(|nw_ref| json!({"nw_ref": nw_ref})).collect();
+                profile.insert("usable_networks".to_owned(), Value::Array(networks));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// From the newest shape to that of `version`.
+pub(super) fn backward(kind: &str, version: Version, body: &mut Map<String, Value>) {
+    if version >= Version::STATIC_IP_RANGES {
+        return;
+    }
+    match kind {
+        "network" => each_subnet(body, |subnet| {
+            if let Some(ranges) = subnet.remove("static_ip_ranges") {
+                let plain =
+                    list(Some(ranges)).filter_map(|mut range| range.get_mut("range").map(Value::take));
+                subnet.insert("static_ranges".to_owned(), plain.collect());
+            }
+        }),
+        "ipamdnsproviderprofile" => {
+            let Some(Value::Object(profile)) = body.get_mut("internal_profile") else { return };
+            if let Some(networks) = profile.remove("usable_networks") {
+                let plain =
+                    list(Some(networks)).filter_map(|mut network| network.get_mut("nw_ref").map(Value::take));
+                profile.insert("usable_network_refs".to_owned(), plain.collect());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Fills in what is said nowhere but inside of lists and optional parts.
+pub(super) fn complete(kind: &str, body: &mut Map<String, Value>) {
+    match kind {
+        "network" => each_subnet(body, |subnet| {
+            let Some(Value::Array(ranges)) = subnet.get_mut("static_ip_ranges") else { return };
+            for range in ranges.iter_mut().filter_map(Value::as_object_mut) {
+                range.entry("type").or_insert_with(|| Value::String(RANGE_TYPE.to_owned()));
+            }
+        }),
+        "ipamdnsproviderprofile" => {
+            let internal = body.get("type").and_then(Value::as_str) == Some("IPAMDNS_TYPE_INTERNAL");
+            if internal {
+                body.entry("internal_profile").or_insert_with(|| json!({}));
+            }
+            if let Some(Value::Object(profile)) = body.get_mut("internal_profile") {
+                profile.entry("ttl").or_insert_with(|| json!(30));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn each_subnet(body: &mut Map<String, Value>, mut change: impl FnMut(&mut Map<String, Value>)) {
+    let Some(Value::Array(subnets)) = body.get_mut("configured_subnets") else { return };
+    subnets.iter_mut().filter_map(Value::as_object_mut).for_each(&mut change);
+}
+
+fn list(value: Option<Value>) -> impl Iterator<Item = Value> {
+    match value {
+        Some(Value::Array(list)) => list,
+        _ => Vec::new(),
+    }
+    .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD: Version = Version(20, 1, 2);
+    const NEW: Version = Version(30, 2, 1);
+
+    fn through(
+        kind: &str,
+        version: Version,
+        body: &Value,
+        how: fn(&str, Version, &mut Map<String, Value>),
+    ) -> Value {
+        let mut map = body.as_object().cloned().unwrap();
+        how(kind, version, &mut map);
+        Value::Object(map)
+    }
+
+    fn ip() -> impl Strategy<Value = Value> {
+        any::<[u8; 4]>().prop_map(|b| json!({"addr": std::net::Ipv4Addr::from(b).to_string(), "type": "V4"}))
+    }
+
+    proptest! {
+        #[test]
+        fn an_old_client_reads_what_it_wrote(
+            ranges in prop::collection::vec((ip(), ip()), 0..4),
+            refs in prop::collection::vec("[a-z]{1,5}", 0..4),
+        ) {
+            let ranges: Vec<Value> = ranges.into_iter().map(|(begin, end)| json!({"begin": begin, "end": end})).collect();
+            let network = json!({"name": "n", "configured_subnets": [{"prefix": 1, "static_ranges": ranges}, {"prefix": 2}]});
+            let kept = through("network", OLD, &network, forward);
+            prop_assert!(!kept.to_string().contains("static_ranges"));
+            prop_assert_eq!(through("network", OLD, &kept, backward), network);
+            let profile = json!({"internal_profile": {"ttl": 1, "usable_network_refs": refs}});
+            let kept = through("ipamdnsproviderprofile", OLD, &profile, forward);
+            prop_assert_eq!(through("ipamdnsproviderprofile", OLD, &kept, backward), profile);
+        }
+
+        #[test]
+        fn what_is_kept_survives_an_old_client_that_knows_no_types(ranges in prop::collection::vec((ip(), ip()), 0..4)) {
+            let ranges: Vec<Value> = ranges
+                .into_iter()
+                .map(|(begin, end)| json!({"range": {"begin": begin, "end": end}, "type": RANGE_TYPE}))
+                .collect();
+            let kept = json!({"configured_subnets": [{"static_ip_ranges": ranges}]});
+            let old = through("network", OLD, &kept, backward);
+            prop_assert_eq!(through("network", OLD, &old, forward), kept);
+        }
+    }
+
+    #[test]
+    fn a_new_client_gets_the_newest_and_cannot_write_the_old() {
+        let kept = json!({"configured_subnets": [{"static_ip_ranges": [{"range": 1}]}]});
+        assert_eq!(through("network", NEW, &kept, backward), kept);
+        let old = json!({"configured_subnets": [{"static_ranges": [1], "static_ips": [2]}]});
+        assert_eq!(through("network", NEW, &old, forward), json!({"configured_subnets": [{}]}));
+        assert_eq!(through("network", OLD, &kept, forward), json!({"configured_subnets": [{}]}));
+    }
+
+    #[test]
+    fn single_addresses_become_ranges_of_one() {
+        let old = json!({"configured_subnets": [{"static_ips": ["a"]}]});
+        assert_eq!(
+            through("network", OLD, &old, forward),
+            json!({"configured_subnets": [{"static_ip_ranges": [{"range": {"begin": "a", "end": "a"}, "type": RANGE_TYPE}]}]})
+        );
+    }
+
+    #[test]
+    fn defaults_inside_of_lists() {
+        let body = json!({"configured_subnets": [{"static_ip_ranges": [{"range": 1}, {"type": "STATIC_IPS_FOR_SE"}]}]});
+        let full = through("network", NEW, &body, |kind, _, body| complete(kind, body));
+        let ranges = &full["configured_subnets"][0]["static_ip_ranges"];
+        assert_eq!(ranges[0]["type"], RANGE_TYPE);
+        assert_eq!(ranges[1]["type"], "STATIC_IPS_FOR_SE");
+        let internal =
+            through("ipamdnsproviderprofile", NEW, &json!({"type": "IPAMDNS_TYPE_INTERNAL"}), |k, _, b| {
+                complete(k, b)
+            });
+        assert_eq!(internal["internal_profile"], json!({"ttl": 30}));
+        let other =
+            through("ipamdnsproviderprofile", NEW, &json!({"type": "IPAMDNS_TYPE_INFOBLOX"}), |k, _, b| {
+                complete(k, b)
+            });
+        assert!(other.get("internal_profile").is_none());
+    }
+}

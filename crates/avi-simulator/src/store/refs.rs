@@ -1,0 +1,188 @@
+//! References between objects: where they are in a body, the forms they come in, the one form they are kept in.
+//!
+//! Kept as `/api/<kind>/<uuid>`, so that the address a controller is reached at is no part of its objects.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::kind::Kind;
+use super::query::decode;
+use super::table::Id;
+
+/// What a reference in a body says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pointer {
+    /// `https://host/api/pool/pool-1#name`, `/api/pool/pool-1`.
+    Uuid(String, String),
+    /// `/api/pool/?name=p`, `/api/pool?name=p`.
+    Name(String, String),
+    /// Without a type: a bare uuid.
+    Bare(String),
+}
+
+/// Reads a reference; `None` if it has none of the forms known.
+pub(super) fn parse(text: &str) -> Option<Pointer> {
+    let text = text.trim();
+    let path = match text.find("/api/") {
+        Some(at) if text[..at].trim_matches('/').is_empty() || text.starts_with("http") => &text[at + 5..],
+        Some(_) => return None,
+        None if text.starts_with("api/") => &text[4..],
+        None if text.contains(['/', '?', ' ']) => return None,
+        None => {
+            let uuid = text.split('#').next().unwrap_or_default();
+            return (!uuid.is_empty()).then(|| Pointer::Bare(uuid.to_owned()));
+        }
+    };
+    let path = path.trim_start_matches('/');
+    let kind = path.split(['/', '?', '#']).next().unwrap_or_default();
+    let rest = path[kind.len()..].trim_start_matches('/');
+    if let Some(query) = rest.strip_prefix('?') {
+        let name = query.split('&').find_map(|pair| pair.strip_prefix("name="))?;
+        return Some(Pointer::Name(kind.to_lowercase(), decode(name)));
+    }
+    let uuid = rest.split(['#', '?', '/']).next().unwrap_or_default();
+    (!kind.is_empty() && !uuid.is_empty()).then(|| Pointer::Uuid(kind.to_lowercase(), uuid.to_owned()))
+}
+
+/// The kept form.
+pub(super) fn canonical(kind: &str, uuid: &str) -> String {
+    format!("/api/{kind}/{uuid}")
+}
+
+/// Whether a reference kept in an object names `uuid`: the last step of its path.
+pub(super) fn uuid_of(text: &str) -> &str {
+    text.split('#').next().unwrap_or_default().rsplit('/').next().unwrap_or_default()
+}
+
+/// A kept reference to an object of a kind the simulator keeps.
+pub(super) fn held(text: &str) -> Option<Id> {
+    let (kind, uuid) = text.strip_prefix("/api/")?.split_once('/')?;
+    let kind = Kind::named(kind)?;
+    (kind.shape != super::kind::Shape::Foreign).then(|| Id { kind: kind.name, uuid: uuid.to_owned() })
+}
+
+/// Shows every reference of a body: strings under keys that end in `_ref` or `_refs`, at any depth.
+pub(super) fn visit<'a>(value: &'a Value, each: &mut impl FnMut(&'a str, &'a str)) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if key.ends_with("_ref") => each(key, text),
+                    Value::Array(list) if key.ends_with("_refs") => {
+                        list.iter().filter_map(Value::as_str).for_each(|text| each(key, text));
+                    }
+                    _ => visit(value, each),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| visit(value, each)),
+        _ => {}
+    }
+}
+
+/// Lets `each` change every reference; `Ok(None)` takes it out of the body.
+pub(super) fn rewrite<E>(
+    map: &mut Map<String, Value>,
+    each: &mut impl FnMut(&str, &str) -> Result<Option<String>, E>,
+) -> Result<(), E> {
+    let mut gone = Vec::new();
+    for (key, value) in map.iter_mut() {
+        match value {
+            Value::String(text) if key.ends_with("_ref") => match each(key, text)? {
+                Some(new) => *text = new,
+                None => gone.push(key.clone()),
+            },
+            Value::Array(list) if key.ends_with("_refs") && list.iter().all(Value::is_string) => {
+                let mut kept = Vec::with_capacity(list.len());
+                for text in list.iter().filter_map(Value::as_str) {
+                    kept.extend(each(key, text)?.map(Value::String));
+                }
+                *list = kept;
+            }
+            _ => rewrite_within(value, each)?,
+        }
+    }
+    for key in gone {
+        map.remove(&key);
+    }
+    Ok(())
+}
+
+fn rewrite_within<E>(
+    value: &mut Value,
+    each: &mut impl FnMut(&str, &str) -> Result<Option<String>, E>,
+) -> Result<(), E> {
+    match value {
+        Value::Object(map) => rewrite(map, each),
+        Value::Array(list) => list.iter_mut().try_for_each(|value| rewrite_within(value, each)),
+        _ => Ok(()),
+    }
+}
+
+/// All that a kept object refers to.
+pub(super) fn all(value: &Value) -> BTreeSet<Id> {
+    let mut found = BTreeSet::new();
+    visit(value, &mut |_, text| found.extend(held(text)));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_of_a_reference() {
+        let uuid = |kind: &str, uuid: &str| Some(Pointer::Uuid(kind.into(), uuid.into()));
+        let name = |kind: &str, name: &str| Some(Pointer::Name(kind.into(), name.into()));
+        for (text, expected) in [
+            ("https://10.0.0.1/api/pool/pool-1", uuid("pool", "pool-1")),
+            ("https://10.0.0.1:8443/api/pool/pool-1#web front", uuid("pool", "pool-1")),
+            ("https://10.0.0.1//api//pool/pool-1/", uuid("pool", "pool-1")),
+            ("/api/tenant/admin", uuid("tenant", "admin")),
+            ("api/Pool/pool-1", uuid("pool", "pool-1")),
+            ("/api/pool/?name=web", name("pool", "web")),
+            ("/api/pool?name=web%20front", name("pool", "web front")),
+            ("/api/tenant/?name=a+b", name("tenant", "a b")),
+            ("/api/VsVip/?cloud=x&name=v", name("vsvip", "v")),
+            ("pool-1", Some(Pointer::Bare("pool-1".into()))),
+            ("", None),
+            ("/api/pool", None),
+            ("/api/pool/", None),
+            ("/api/pool?x=1", None),
+            ("some words", None),
+            ("ftp://h/api/pool/pool-1", None),
+        ] {
+            assert_eq!(parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn references_are_found_at_any_depth_and_can_be_taken_out() {
+        let body = serde_json::json!({
+            "pool_ref": "/api/pool/a", "x": {"y": [{"nw_ref": "/api/network/b"}]},
+            "ssl_profile_refs": ["/api/sslprofile/c", ""], "name_ref": 3
+        });
+        let mut seen = Vec::new();
+        visit(&body, &mut |key, text| seen.push(format!("{key}={text}")));
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                "nw_ref=/api/network/b",
+                "pool_ref=/api/pool/a",
+                "ssl_profile_refs=",
+                "ssl_profile_refs=/api/sslprofile/c"
+            ]
+        );
+        let Value::Object(mut map) = body else { panic!("an object") };
+        rewrite(&mut map, &mut |_, text| {
+            Ok::<_, ()>((text.contains("/b") || text.contains("/c")).then(|| text.to_uppercase()))
+        })
+        .unwrap();
+        assert_eq!(
+            Value::Object(map),
+            serde_json::json!({"x": {"y": [{"nw_ref": "/API/NETWORK/B"}]}, "ssl_profile_refs": ["/API/SSLPROFILE/C"], "name_ref": 3})
+        );
+    }
+}

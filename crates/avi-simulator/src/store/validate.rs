@@ -1,0 +1,287 @@
+//! Looking into bodies: fields by path, what is required, what is a default, what values may be. Knows no other object.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use super::kind::Kind;
+use super::text;
+use crate::{ApiError, Version};
+
+/// From here on `PERMISSION_PINGACCESSAGENT` is no resource any more.
+const WITHOUT_PING_ACCESS: Version = Version(30, 2, 1);
+
+/// Refuses a body that lacks what its kind requires, or holds values that cannot be.
+pub(super) fn check(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
+    for path in kind.required {
+        required(body, path).map_err(|at| invalid(kind, &format!("{at}: This field is required.")))?;
+    }
+    if body.contains_key("name") && body.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
+        return Err(invalid(kind, "name: a text that is not empty is wanted."));
+    }
+    match kind.name {
+        "network" => subnets(kind, body),
+        "serviceenginegroup" if list(body, "labels").len() > 1 => {
+            Err(invalid(kind, "labels: Maximum of 1 items allowed."))
+        }
+        "ipamdnsproviderprofile" => ipam(kind, body),
+        "role" => role(kind, version, body),
+        _ => Ok(()),
+    }
+}
+
+/// 400 with the kind's name in front.
+pub(super) fn invalid(kind: &Kind, text: &str) -> ApiError {
+    ApiError::new(400, format!("{}: {text}", kind.model))
+}
+
+/// Asks the last step of a path of every parent found on the way; the path of the one that is missing.
+fn required(body: &Map<String, Value>, path: &str) -> Result<(), String> {
+    fn walk(body: &Map<String, Value>, path: &str, parent: &str) -> Result<(), String> {
+        let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+        let (name, many) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
+        let here = format!("{parent}{name}");
+        match body.get(name) {
+            None | Some(Value::Null) if rest.is_empty() => Err(here),
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::Array(list)) if many => list.iter().enumerate().try_for_each(|(index, value)| {
+                let here = format!("{here}[{index}]");
+                value.as_object().ok_or(here.clone()).and_then(|value| walk(value, rest, &format!("{here}.")))
+            }),
+            Some(Value::Object(value)) if !many && !rest.is_empty() => walk(value, rest, &format!("{here}.")),
+            Some(_) if rest.is_empty() => Ok(()),
+            Some(_) => Err(here),
+        }
+    }
+    walk(body, path, "")
+}
+
+fn list<'a>(body: &'a Map<String, Value>, field: &str) -> &'a [Value] {
+    body.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// `{addr, type}` as an address; the type must be that of the address.
+pub(super) fn address(value: Option<&Value>) -> Option<IpAddr> {
+    let value = value?;
+    let address: IpAddr = text(value, "addr").parse().ok()?;
+    let expected = if address.is_ipv4() { "V4" } else { "V6" };
+    (text(value, "type") == expected).then_some(address)
+}
+
+fn subnets(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
+    for subnet in list(body, "configured_subnets") {
+        let prefix = subnet.get("prefix").unwrap_or(&Value::Null);
+        let network = address(prefix.get("ip_addr"))
+            .ok_or_else(|| invalid(kind, "configured_subnets.prefix.ip_addr: no address of its type."))?;
+        let bits = if network.is_ipv4() { 32 } else { 128 };
+        if prefix.get("mask").and_then(Value::as_u64).is_none_or(|mask| mask > bits) {
+            return Err(invalid(kind, &format!("configured_subnets.prefix.mask: 0 to {bits} is wanted.")));
+        }
+        for range in subnet.get("static_ip_ranges").and_then(Value::as_array).into_iter().flatten() {
+            let bound = |end: &str| address(range.pointer(&format!("/range/{end}")));
+            let (Some(begin), Some(end)) = (bound("begin"), bound("end")) else {
+                return Err(invalid(kind, "static_ip_ranges.range: no addresses of their type."));
+            };
+            if begin > end || begin.is_ipv4() != end.is_ipv4() {
+                return Err(invalid(kind, &format!("static_ip_ranges.range: {begin} is behind {end}.")));
+            }
+            if !matches!(
+                text(range, "type"),
+                "" | "STATIC_IPS_FOR_VIP_AND_SE" | "STATIC_IPS_FOR_VIP" | "STATIC_IPS_FOR_SE"
+            ) {
+                return Err(invalid(kind, "static_ip_ranges.type: unknown value."));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ipam(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
+    let of = body.get("type").and_then(Value::as_str).unwrap_or_default();
+    if !of.starts_with("IPAMDNS_TYPE_") {
+        return Err(invalid(kind, &format!("type: '{of}' is not one of IPAMDNS_TYPE_….")));
+    }
+    let Some(profile) = body.get("internal_profile") else { return Ok(()) };
+    if !matches!(of, "IPAMDNS_TYPE_INTERNAL" | "IPAMDNS_TYPE_INTERNAL_DNS") {
+        return Err(invalid(kind, &format!("internal_profile: not with type {of}.")));
+    }
+    let usable = profile.get("usable_networks").and_then(Value::as_array);
+    let labels = |network: &Value| network.get("labels").and_then(Value::as_array).map_or(0, Vec::len);
+    match usable.into_iter().flatten().any(|network| labels(network) > 1) {
+        true => Err(invalid(kind, "usable_networks.labels: Maximum of 1 items allowed.")),
+        false => Ok(()),
+    }
+}
+
+fn role(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
+    for privilege in list(body, "privileges") {
+        let resource = text(privilege, "resource");
+        let gone = resource == "PERMISSION_PINGACCESSAGENT" && version >= WITHOUT_PING_ACCESS;
+        if gone || !PERMISSIONS.contains(&resource.trim_start_matches("PERMISSION_")) {
+            return Err(invalid(kind, &format!("privileges.resource: '{resource}' is no resource.")));
+        }
+        if !matches!(text(privilege, "type"), "NO_ACCESS" | "READ_ACCESS" | "WRITE_ACCESS") {
+            return Err(invalid(kind, &format!("privileges.type of {resource}: unknown value.")));
+        }
+    }
+    Ok(())
+}
+
+/// The value at a dotted path, to be changed.
+pub(super) fn field_mut<'a>(body: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Value> {
+    let mut steps = path.split('.');
+    let first = body.get_mut(steps.next()?)?;
+    steps.try_fold(first, |value, step| value.get_mut(step))
+}
+
+/// Fills in what the body leaves out, also inside of objects that are there or whose defaults say so.
+pub(super) fn fill(body: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+    for (key, default) in defaults {
+        match (body.get_mut(key), default) {
+            (None, _) => {
+                body.insert(key.clone(), default.clone());
+            }
+            (Some(Value::Object(inner)), Value::Object(defaults)) => fill(inner, defaults),
+            _ => {}
+        }
+    }
+}
+
+/// Takes out what is as it would be by default.
+pub(super) fn skip_defaults(body: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+    for (key, default) in defaults {
+        if let (Some(Value::Object(inner)), Value::Object(defaults)) = (body.get_mut(key), default) {
+            skip_defaults(inner, defaults);
+            if inner.is_empty() {
+                body.remove(key);
+            }
+        } else if body.get(key) == Some(default) {
+            body.remove(key);
+        }
+    }
+}
+
+/// An order of JSON values for `sort`: missing first, then false, true, numbers, texts; the rest as text.
+pub(super) fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+    fn rank(value: Option<&Value>) -> u8 {
+        match value {
+            None | Some(Value::Null) => 0,
+            Some(Value::Bool(false)) => 1,
+            Some(Value::Bool(true)) => 2,
+            Some(Value::Number(_)) => 3,
+            Some(Value::String(_)) => 4,
+            Some(_) => 5,
+        }
+    }
+    rank(a).cmp(&rank(b)).then_with(|| match (a, b) {
+        (Some(Value::Number(a)), Some(Value::Number(b))) => {
+            a.as_f64().unwrap_or_default().total_cmp(&b.as_f64().unwrap_or_default())
+        }
+        (Some(Value::String(a)), Some(Value::String(b))) => a.cmp(b),
+        (Some(a), Some(b)) if rank(Some(a)) == 5 => a.to_string().cmp(&b.to_string()),
+        _ => Ordering::Equal,
+    })
+}
+
+/// The resources a role can grant, without their `PERMISSION_`.
+pub(super) const PERMISSIONS: &[&str] = &[
+    "CONTROLLER",
+    "INTERNAL",
+    "VIRTUALSERVICE",
+    "POOL",
+    "HEALTHMONITOR",
+    "NETWORKPROFILE",
+    "APPLICATIONPROFILE",
+    "HTTPPOLICYSET",
+    "IPADDRGROUP",
+    "STRINGGROUP",
+    "SSLPROFILE",
+    "SSLKEYANDCERTIFICATE",
+    "NETWORKSECURITYPOLICY",
+    "APPLICATIONPERSISTENCEPROFILE",
+    "ANALYTICSPROFILE",
+    "VSDATASCRIPTSET",
+    "TENANT",
+    "PKIPROFILE",
+    "AUTHPROFILE",
+    "CLOUD",
+    "SERVICEENGINE",
+    "SERVICEENGINEGROUP",
+    "NETWORK",
+    "SYSTEMCONFIGURATION",
+    "VRFCONTEXT",
+    "USER",
+    "ROLE",
+    "ALERT",
+    "ALERTCONFIG",
+    "ALERTEMAILCONFIG",
+    "ALERTSYSLOGCONFIG",
+    "ACTIONGROUPCONFIG",
+    "SNMPTRAPPROFILE",
+    "UPGRADE",
+    "REBOOT",
+    "TECHSUPPORT",
+    "EXEMPT",
+    "VIRTUALSERVICE_MAINTENANCE",
+    "POOL_MAINTENANCE",
+    "TRAFFIC_CAPTURE",
+    "MICROSERVICEGROUP",
+    "IPAMDNSPROVIDERPROFILE",
+    "CERTIFICATEMANAGEMENTPROFILE",
+    "POOLGROUP",
+    "PRIORITYLABELS",
+    "POOLGROUPDEPLOYMENTPOLICY",
+    "GSLB",
+    "GSLBSERVICE",
+    "GSLBGEODBPROFILE",
+    "DNSPOLICY",
+    "TRAFFICCLONEPROFILE",
+    "SE_TOKEN",
+    "WAFPOLICY",
+    "WAFPROFILE",
+    "USER_CREDENTIAL",
+    "AUTOSCALE",
+    "CUSTOMIPAMDNSPROFILE",
+    "ERRORPAGEPROFILE",
+    "ERRORPAGEBODY",
+    "L4POLICYSET",
+    "MICROSERVICE",
+    "HARDWARESECURITYMODULEGROUP",
+    "SECURITYPOLICY",
+    "WAFPOLICYPSMGROUP",
+    "PINGACCESSAGENT",
+    "NETWORKSERVICE",
+    "NATPOLICY",
+    "PROTOCOLPARSER",
+    "SSOPOLICY",
+    "CONTROLLERSITE",
+    "IMAGE",
+    "UPGRADE_OPS",
+    "UPGRADE_SEGROUP_OPS",
+    "TESTSEDATASTORELEVEL1",
+    "TESTSEDATASTORELEVEL2",
+    "TESTSEDATASTORELEVEL3",
+    "FILE_OBJECT",
+    "IPREPUTATIONDB",
+    "ICAP",
+    "GSLBSERVICE_GROUP",
+    "JWTSERVERPROFILE",
+    "GEODB",
+    "BOTDETECTIONPOLICY",
+    "JWTPROFILE",
+    "LABELGROUP",
+    "WAFCRS",
+    "AUTHMAPPINGPROFILE",
+    "ALBSERVICESCONFIG",
+    "ALBSERVICESSTATUS",
+    "ALBSERVICESREG",
+    "LICENSING",
+    "ALBSERVICESUSERINFO",
+    "TENANT_SYSTEM_CONFIGURATION",
+    "CSRFPOLICY",
+    "SERVICEAUTHPROFILE",
+    "SYSTEMREPORT",
+    "CLOUD_API",
+    "TASKJOURNAL",
+];
