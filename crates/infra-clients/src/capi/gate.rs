@@ -162,3 +162,200 @@ fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usi
     }
     Error::of_connection(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
+
+    use futures::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use http_body_util::combinators::UnsyncBoxBody;
+    use hyper::body::{Bytes, Frame};
+
+    use super::*;
+
+    const ANSWER: Duration = Duration::from_millis(300);
+    const LIMITS: Limits = Limits {
+        connect: ANSWER,
+        answer: ANSWER,
+        remember: Duration::from_millis(600),
+        answer_size: 100,
+        clients: 1,
+    };
+
+    type Pieces = UnsyncBoxBody<Bytes, Infallible>;
+
+    /// How the server behind the gate behaves, by path, and the requests it got.
+    #[derive(Default)]
+    struct Server {
+        hangs: AtomicBool,
+        requests: AtomicUsize,
+    }
+
+    impl Server {
+        fn requests(&self) -> usize {
+            self.requests.load(Ordering::SeqCst)
+        }
+
+        fn hang(&self, on: bool) {
+            self.hangs.store(on, Ordering::SeqCst);
+        }
+    }
+
+    fn gated() -> (Arc<Gate>, Client, Arc<Server>) {
+        let server = Arc::new(Server::default());
+        let gate = Gate::new("cluster ns/w1".into(), LIMITS);
+        let behind = Arc::clone(&server);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&behind);
+            async move {
+                server.requests.fetch_add(1, Ordering::SeqCst);
+                let path = request.uri().path().to_owned();
+                if server.hangs.load(Ordering::SeqCst) || path == "/slow" {
+                    std::future::pending::<()>().await;
+                }
+                match path.as_str() {
+                    "/half" => answer(vec!["ha"], true),
+                    "/large" => answer(vec!["x"; 101], false),
+                    "/late" => answer(vec!["o", "k"], false),
+                    "/refused" => {
+                        Err(BoxError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)))
+                    }
+                    _ => answer(vec!["ok"], false),
+                }
+            }
+        });
+        let client = gate.before(Client::new(service, "default"));
+        (gate, client, server)
+    }
+
+    /// The body's pieces come one by one, the first at once; a body that hangs has no end.
+    fn answer(pieces: Vec<&'static str>, hangs: bool) -> Result<Response<Pieces>, BoxError> {
+        let pause = if pieces.len() == 2 { 2 * ANSWER } else { Duration::ZERO };
+        let pieces = stream::iter(pieces).enumerate().then(move |(n, piece)| async move {
+            tokio::time::sleep(if n == 0 { Duration::ZERO } else { pause }).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes())))
+        });
+        let end = stream::once(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(Frame::data(Bytes::new()))
+        });
+        Ok(Response::new(StreamBody::new(pieces.chain(end)).boxed_unsync()))
+    }
+
+    async fn get(client: &Client, path: &str) -> Result<String, Error> {
+        Ok(client.request_text(Request::get(path).body(vec![]).unwrap()).await?)
+    }
+
+    async fn failed(client: &Client, path: &str) -> (Error, Duration) {
+        let began = Instant::now();
+        (get(client, path).await.unwrap_err(), began.elapsed())
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_cluster_is_asked_rarely_and_recovers() {
+        let (_, client, server) = gated();
+        server.hang(true);
+        let (first, took) = failed(&client, "/").await;
+        assert_eq!(
+            (first.kind(), first.to_string().as_str()),
+            (Kind::Timeout, "cluster ns/w1: no answer within 0.3 s")
+        );
+        assert!(took >= ANSWER && took < 2 * ANSWER, "{took:?}");
+
+        for _ in 0..20 {
+            let (again, took) = failed(&client, "/").await;
+            assert_eq!((again.kind(), again.to_string()), (first.kind(), first.to_string()));
+            assert!(again.retry_after().is_some() && took < ANSWER / 2, "{again:?} {took:?}");
+        }
+        assert_eq!(server.requests(), 1, "only the first was sent");
+
+        tokio::time::sleep(LIMITS.remember).await;
+        let began = Instant::now();
+        let outcomes = futures::future::join_all((0..20).map(|_| get(&client, "/"))).await;
+        assert!(outcomes.iter().all(Result::is_err) && began.elapsed() < 2 * ANSWER);
+        assert_eq!(server.requests(), 2, "one finds out whether it is back");
+
+        server.hang(false);
+        tokio::time::sleep(LIMITS.remember).await;
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_is_cancelled_lets_the_next_one_try() {
+        let (_, client, server) = gated();
+        server.hang(true);
+        failed(&client, "/").await;
+        tokio::time::sleep(LIMITS.remember).await;
+        tokio::time::timeout(ANSWER / 3, get(&client, "/")).await.unwrap_err();
+        server.hang(false);
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn quick_failures_are_not_remembered() {
+        let (_, client, server) = gated();
+        for n in 1..4 {
+            let (error, _) = failed(&client, "/refused").await;
+            assert_eq!((error.kind(), server.requests()), (Kind::Unreachable, n));
+        }
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn one_slow_request_does_not_stop_the_others() {
+        let (_, client, _) = gated();
+        let slow = failed(&client, "/slow");
+        let others = async {
+            tokio::time::sleep(ANSWER / 3).await;
+            get(&client, "/").await.unwrap()
+        };
+        let ((error, _), _) = tokio::join!(slow, others);
+        assert_eq!(error.kind(), Kind::Timeout);
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn bodies_have_limits_unless_they_stream() {
+        let (_, client, _) = gated();
+        let (half, took) = failed(&client, "/half").await;
+        assert_eq!(half.kind(), Kind::Timeout);
+        assert!(took < 2 * ANSWER, "{took:?}");
+        tokio::time::sleep(LIMITS.remember).await;
+        let (large, _) = failed(&client, "/large").await;
+        assert_eq!(
+            (large.kind(), large.to_string().as_str()),
+            (Kind::Protocol, "cluster ns/w1: an answer of more than 100 bytes")
+        );
+        assert_eq!(failed(&client, "/late").await.0.kind(), Kind::Timeout);
+        tokio::time::sleep(LIMITS.remember).await;
+        assert_eq!(get(&client, "/late?watch=true").await.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_with_what_was_replaced() {
+        let (gate, client, server) = gated();
+        get(&client, "/").await.unwrap();
+        gate.retire();
+        let (error, _) = failed(&client, "/").await;
+        assert_eq!((error.kind(), error.retryable(), server.requests()), (Kind::Replaced, true, 1));
+    }
+
+    #[test]
+    fn streams_are_known_by_their_query() {
+        for (path, streams) in [
+            ("/api/v1/pods", false),
+            ("/api/v1/pods?limit=5&watch=false", false),
+            ("/api/v1/pods?&watch=true&labelSelector=watch", true),
+            ("/api/v1/pods?watch=1", true),
+            ("/log?follow=true", true),
+            ("/api/v1/pods?labelSelector=watch%3Dtrue", false),
+        ] {
+            assert_eq!(is_stream(&path.parse().unwrap()), streams, "{path}");
+        }
+    }
+}
