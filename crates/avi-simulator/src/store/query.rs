@@ -70,7 +70,7 @@ pub struct Query {
     /// `page_size`, 1 to [`MAX_PAGE_SIZE`]; more is taken as the most.
     pub page_size: Option<usize>,
     /// The parameters as they came, decoded, without `page`: what `next` repeats.
-    pairs: Vec<(String, Option<String>)>,
+    pub(super) pairs: Vec<(String, Option<String>)>,
 }
 
 impl Query {
