@@ -207,16 +207,15 @@ impl fmt::Debug for Identity {
 mod tests {
     use super::*;
 
+    type Proves = fn(String, Secret) -> Credentials;
+
     #[test]
     fn what_makes_clients_the_same() {
-        let identity = |user: &str,
-                        proof: fn(String, Secret) -> Credentials,
-                        secret: &str,
-                        trust: &Trust,
-                        scope: &Scope| {
+        let identity = |user: &str, proof: Proves, secret: &str, trust: &Trust, scope: &Scope| {
             Identity::new("c", &proof(user.to_owned(), Secret::new(secret)), trust, scope)
         };
-        let (password, token) = (Credentials::password::<String>, Credentials::token::<String>);
+        let password: Proves = |user, secret| Credentials::password(user, secret);
+        let token: Proves = |user, secret| Credentials::token(user, secret);
         let ca = |pem: &str| Trust::CaBundle(pem.into());
         let one = identity("u", password, "p", &ca("x"), &Scope::admin());
         assert_eq!(one, identity("u", password, "p", &ca("x"), &Scope::admin()));

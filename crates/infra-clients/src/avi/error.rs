@@ -247,6 +247,7 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
             Kind::Stale
         }
         400 | 403 | 409 | 422 if says("already exist") => Kind::Conflict,
+        400 | 403 | 409 | 422 if says("object is referred by") => Kind::Conflict,
         401 | 403 if says("concurrent session") || says("maximum number of sessions") => Kind::RateLimited,
         401 | 419 => Kind::Auth,
         403 if says("Tenant") && says("does not exist") => Kind::NotFound,
@@ -254,7 +255,6 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
         // A 404 that is not the controller's own says nothing about the object: a proxy, or a controller half up.
         404 if said.is_some() => Kind::NotFound,
         409 => Kind::Conflict,
-        400 if says("Cannot delete") || says("referred by") => Kind::Conflict,
         412 => Kind::Stale,
         429 => Kind::RateLimited,
         400 | 405 | 406 | 411 | 413..=415 | 422 | 501 => Kind::Invalid,
@@ -321,6 +321,7 @@ mod tests {
             (403, "User 'u' is not authorized to read on resource R in tenant T", Kind::Forbidden),
             (403, "Tenant 'T' does not exist!", Kind::NotFound),
             (403, "Configuration is disallowed during upgrade", Kind::Upgrading),
+            (403, "Cannot delete, object is referred by: ['VirtualService v']", Kind::Conflict),
             (404, "Network object not found!", Kind::NotFound),
             (405, "Method 'DELETE' not allowed.", Kind::Invalid),
             (409, "Pool with name p already exists", Kind::Conflict),

@@ -42,7 +42,12 @@ pub(super) fn values(
 
 impl Pages {
     async fn fetch(&mut self, query: &str) -> Result<(), Error> {
-        let page = page(self.api.page(self.kind, query).await?)?;
+        let body = match self.api.page(self.kind, query).await {
+            // The objects behind the last page went while the pages before were fetched.
+            Err(error) if error.is_gone() && number(query) > 1 => return Ok(()),
+            body => body?,
+        };
+        let page = page(body)?;
         if let Some(next) = &page.next
             && number(next) <= number(query)
         {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::header::{ACCEPT, COOKIE, HeaderName, HeaderValue, REFERER};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::config::{Config, Credentials, Identity, Scope};
 use super::error::{Error, Kind};
@@ -185,7 +186,7 @@ impl Session {
         }
         let (this, ended) = (self.clone(), self.ended.load(Ordering::Acquire));
         // A task of its own: a caller that gives up does not leave a login whose outcome nobody takes note of.
-        let login = tokio::spawn(async move { this.log_in(than, ended).await });
+        let login = tokio::spawn(async move { this.log_in(than, ended).await }.in_current_span());
         login.await.unwrap_or_else(|_| Err(Error::new(Kind::Transport, "the login was abandoned")))
     }
 

@@ -169,8 +169,11 @@ fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::O
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
+/// What some controllers show in place of a secret. It must not come back as one.
+const MASK: &str = "<sensitive>";
+
 fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| text != MASK).map(Secret::new))
 }
 
 #[cfg(test)]
@@ -187,5 +190,7 @@ mod tests {
         assert_eq!(wire, json!({"name": "u", "password": "hunter2"}));
         let back: User = serde_json::from_value(wire).unwrap();
         assert_eq!(back.password.unwrap().expose(), "hunter2");
+        let masked: User = serde_json::from_value(json!({"name": "u", "password": "<sensitive>"})).unwrap();
+        assert!(masked.password.is_none());
     }
 }

@@ -1,0 +1,330 @@
+//! Controllers that restart, hang, break off, or answer from the wrong mouth: typed errors in time, nothing twice.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use avi_simulator::{Effect, Fault};
+use futures::StreamExt;
+use infra_clients::avi::{Created, Kind, Limit, POOL, Query};
+use serde_json::{Value, json};
+use testbed::eventually;
+
+use crate::rig::{Rig, SOON, pool, refused};
+
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Short waits, so that what hangs is seen.
+async fn impatient() -> Result<Rig> {
+    Rig::with(avi_simulator::Config::default(), |config| {
+        config.reply_timeout = WAIT;
+        config.body_timeout = WAIT;
+    })
+    .await
+}
+
+fn thousand() -> Value {
+    json!({"pool": (0..1000).map(|number| json!({"name": format!("p{number:04}")})).collect::<Vec<_>>()})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_restarted() -> Result<()> {
+    let rig = impatient().await?;
+    for turn in 0..5 {
+        rig.api().create(POOL, &pool(&format!("before-{turn}"))).await?;
+        rig.sim.stop().await;
+        let begun = Instant::now();
+        let error = refused(rig.api().create(POOL, &pool(&format!("during-{turn}"))).await, Kind::Transport)?;
+        ensure!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        ensure!(error.retryable() && error.status().is_none(), "{error:?}");
+        refused(rig.api().all(POOL, &Query::new()).await, Kind::Transport)?;
+        rig.sim.restart().await?;
+        // The session is gone, the connections are: a call that only looks notices nothing.
+        let names = rig.api().all(POOL, &Query::new()).await?;
+        assert_eq!(names.iter().filter(|pool| pool.meta.name.starts_with("during")).count(), 0);
+        assert_eq!(rig.control().logins().total, turn + 2);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarted_under_load() -> Result<()> {
+    let rig = impatient().await?;
+    let writers = (0..40).map(|number| {
+        let api = rig.api();
+        let wanted = pool(&format!("p{number}"));
+        tokio::spawn(tokio::time::timeout(SOON, async move {
+            // As an operator does: again, a little later, until it is so.
+            while api.create_or_find(POOL, &wanted).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }))
+    });
+    let writers: Vec<_> = writers.collect();
+    for _ in 0..3 {
+        let behind = rig.control().requests().len();
+        eventually("some work", SOON, async || {
+            Ok((rig.control().requests().len() > behind + 5).then_some(()))
+        })
+        .await
+        .ok();
+        rig.sim.restart().await?;
+    }
+    for made in writers {
+        made.await??;
+    }
+    let mut names: Vec<String> =
+        rig.api().all(POOL, &Query::new()).await?.into_iter().map(|pool| pool.meta.name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 40);
+    assert_eq!(rig.control().store(|store| store.objects("pool").count()), 40, "none twice");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_expire_in_the_middle_of_a_list() -> Result<()> {
+    let rig = impatient().await?;
+    rig.control().seed_value(thousand())?;
+    let mut listed = rig.api().list(POOL, &Query::new().page_size(100));
+    let mut seen = 0_u64;
+    while let Some(pool) = listed.next().await {
+        pool?;
+        seen += 1;
+        if seen.is_multiple_of(150) {
+            rig.control().expire_sessions();
+        }
+        if seen == 500 {
+            rig.sim.restart().await?;
+        }
+    }
+    assert_eq!(seen, 1000);
+    assert!((4..=8).contains(&rig.control().logins().total), "{:?}", rig.control().logins());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unavailable_for_a_while() -> Result<()> {
+    let rig = impatient().await?;
+    rig.avi.versions().await?;
+    rig.control().unavailable(true);
+    let (mut tries, begun) = (0, Instant::now());
+    // Not so long as to be tiring; 503 is told apart at the first.
+    while begun.elapsed() < Duration::from_secs(2) {
+        let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Unavailable)?;
+        ensure!(error.status() == Some(503) && error.retryable() && !error.may_have_happened(), "{error:?}");
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    rig.control().unavailable(false);
+    rig.api().create(POOL, &pool("p")).await?;
+    assert_eq!(rig.count("POST", "/api/pool"), tries + 1, "one request each");
+    assert_eq!(rig.control().logins().total, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_wait() -> Result<()> {
+    let rig = impatient().await?;
+    for (code, kind) in [(429, Kind::RateLimited), (503, Kind::Unavailable)] {
+        let what = Effect::Status { code, body: None, retry_after: Some(7) };
+        rig.control().fault(Fault::new(what).on("POST", "/api/pool").times(1));
+        let error = refused(rig.api().create(POOL, &pool("p")).await, kind)?;
+        ensure!(error.retry_after() == Some(Duration::from_secs(7)), "{error:?}");
+        ensure!(error.retryable() && !error.may_have_happened(), "{error:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_replies() -> Result<()> {
+    let rig = impatient().await?;
+    rig.avi.versions().await?;
+    rig.control().fault(Fault::delay(Duration::from_secs(5)).under("/api/pool").times(2));
+    for looks in [true, false] {
+        let begun = Instant::now();
+        let result = if looks {
+            rig.api().all(POOL, &Query::new()).await.map(drop)
+        } else {
+            rig.api().create(POOL, &pool("p")).await.map(drop)
+        };
+        let error = refused(result, Kind::Transport)?;
+        ensure!(error.may_have_happened() != looks, "{error:?}");
+        ensure!(begun.elapsed() < WAIT * 3, "{:?}", begun.elapsed());
+    }
+    // A call that waits for its turn does not wait for ever.
+    let rig = Rig::with(avi_simulator::Config::default(), |config| {
+        config.reply_timeout = WAIT;
+        config.limit = Limit::new(2);
+    })
+    .await?;
+    rig.avi.versions().await?;
+    rig.control().fault(Fault::delay(Duration::from_secs(5)).under("/api/pool"));
+    let begun = Instant::now();
+    let calls = futures::future::join_all((0..20).map(|_| {
+        let api = rig.api();
+        async move { api.all(POOL, &Query::new()).await }
+    }))
+    .await;
+    for call in calls {
+        let error = call.err().context("an answer")?;
+        ensure!(
+            matches!(error.kind(), Kind::Transport | Kind::Unavailable) && error.retryable(),
+            "{error:?}"
+        );
+    }
+    ensure!(begun.elapsed() < WAIT * 5, "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_replies() -> Result<()> {
+    let rig = impatient().await?;
+    rig.avi.versions().await?;
+    rig.control().fault(Fault::new(Effect::HalfReply).under("/api/pool").times(3));
+    let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Transport)?;
+    ensure!(error.may_have_happened(), "{error:?}");
+    // What only looks is asked for once more, and no more.
+    refused(rig.api().all(POOL, &Query::new()).await, Kind::Transport)?;
+    assert_eq!(rig.count("GET", "/api/pool"), 2);
+    assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 1);
+    Ok(())
+}
+
+/// The reply to the making is lost: the object is found, and not made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_second_object_after_a_lost_reply() -> Result<()> {
+    for what in [Effect::CutAfter, Effect::HalfReply] {
+        let rig = impatient().await?;
+        rig.control().fault(Fault::new(what.clone()).on("POST", "/api/pool").times(1));
+        let Created::Found(found) = rig.api().create_or_find(POOL, &pool("p")).await? else {
+            anyhow::bail!("made twice")
+        };
+        assert_eq!(found.meta.name, "p");
+        assert_eq!(
+            (rig.count("POST", "/api/pool"), rig.api().all(POOL, &Query::new()).await?.len()),
+            (1, 1),
+            "{what:?}"
+        );
+        // The plain call says that it does not know.
+        rig.control().fault(Fault::new(what.clone()).on("POST", "/api/pool").times(1));
+        let error = refused(rig.api().create(POOL, &pool("q")).await, Kind::Transport)?;
+        ensure!(error.may_have_happened() && error.retryable(), "{error:?}");
+        assert_eq!(rig.count("POST", "/api/pool"), 2, "{what:?}");
+    }
+    // Cut before it had any effect: nothing is there, and the caller is told so by the same call later.
+    let rig = impatient().await?;
+    rig.control().fault(Fault::new(Effect::CutBefore).on("POST", "/api/pool").times(1));
+    let error = refused(rig.api().create_or_find(POOL, &pool("p")).await, Kind::Transport)?;
+    ensure!(error.may_have_happened(), "{error:?}");
+    assert_eq!(rig.count("POST", "/api/pool"), 1);
+    ensure!(matches!(rig.api().create_or_find(POOL, &pool("p")).await?, Created::Made(_)), "there was none");
+    Ok(())
+}
+
+/// Neither PUT, PATCH nor DELETE is sent twice when nobody knows what became of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_replies_to_other_writes() -> Result<()> {
+    let rig = impatient().await?;
+    let made = rig.api().create(POOL, &pool("p")).await?;
+    for method in ["PUT", "DELETE"] {
+        rig.control().fault(Fault::new(Effect::CutAfter).on(method, "/api/pool").times(1));
+    }
+    let mut runs = 0;
+    let api = rig.api();
+    let written = api.update(POOL, &made.meta.uuid, |pool| {
+        runs += 1;
+        pool.created_by = Some("me".to_owned());
+    });
+    ensure!(refused(written.await, Kind::Transport)?.may_have_happened(), "PUT");
+    assert_eq!((runs, rig.count("PUT", "/api/pool/{uuid}")), (1, 1));
+    ensure!(
+        refused(rig.api().delete(POOL, &made.meta.uuid).await, Kind::Transport)?.may_have_happened(),
+        "DELETE"
+    );
+    assert_eq!(rig.count("DELETE", "/api/pool/{uuid}"), 1);
+    ensure!(!rig.api().delete(POOL, &made.meta.uuid).await?, "it was deleted the first time");
+    Ok(())
+}
+
+/// Something else answers at the controller's address: nothing is taken for gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_from_the_wrong_mouth() -> Result<()> {
+    let rig = impatient().await?;
+    let made = rig.api().create(POOL, &pool("p")).await?;
+    for (code, body, kind) in [
+        (404, "<html>404 nginx</html>", Kind::Protocol),
+        (404, "[]", Kind::Protocol),
+        (302, "", Kind::Protocol),
+        (200, "<html>Welcome</html>", Kind::Protocol),
+        (200, "{}", Kind::Protocol),
+        (502, "<html>Bad Gateway</html>", Kind::Unavailable),
+        (500, "", Kind::Unavailable),
+        (418, "", Kind::Protocol),
+    ] {
+        let what = Effect::Status { code, body: Some(body.to_owned()), retry_after: None };
+        rig.control().fault(Fault::new(what).under("/api/pool").times(2));
+        refused(rig.api().all(POOL, &Query::new()).await, kind).context(code)?;
+        if code != 200 {
+            refused(rig.api().delete(POOL, &made.meta.uuid).await, kind).context(code)?;
+        } else {
+            rig.control().clear_faults();
+        }
+    }
+    ensure!(rig.api().find(POOL, &made.meta.uuid).await?.is_some(), "still there");
+    Ok(())
+}
+
+/// Pages come from the controller that was asked, and lists end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_next_page_elsewhere() -> Result<()> {
+    let (rig, elsewhere) = (impatient().await?, Rig::start().await?);
+    rig.control().seed_value(thousand())?;
+    let page = |next: String| Effect::Status {
+        code: 200,
+        body: Some(
+            json!({"count": 1000, "results": [{"name": "x", "uuid": "pool-x"}], "next": next}).to_string(),
+        ),
+        retry_after: None,
+    };
+    let next = format!("{}/api/pool?page=2&page_size=200", elsewhere.sim.url());
+    rig.control().fault(Fault::new(page(next)).on("GET", "/api/pool").times(1));
+    assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 1 + 800);
+    assert_eq!(elsewhere.control().requests().len(), 0);
+    // A list that leads back to where it was.
+    let next = format!("{}/api/pool?page=2", rig.sim.url());
+    rig.control().fault(Fault::new(page(next)).on("GET", "/api/pool"));
+    refused(rig.api().all(POOL, &Query::new()).await, Kind::Protocol)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_too_large() -> Result<()> {
+    let rig = Rig::with(avi_simulator::Config::default(), |config| config.max_reply = 20_000).await?;
+    rig.control().seed_value(thousand())?;
+    refused(rig.api().all(POOL, &Query::new()).await, Kind::Protocol)?;
+    assert_eq!(rig.api().all(POOL, &Query::new().page_size(10).name_contains("p00")).await?.len(), 100);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_calls_at_once_on_few_connections() -> Result<()> {
+    let rig = Rig::with(avi_simulator::Config::default(), |config| config.limit = Limit::new(3)).await?;
+    // A list that is not read on holds no turn.
+    rig.control().seed_value(thousand())?;
+    let mut idle: Vec<_> = (0..5).map(|_| rig.api().list(POOL, &Query::new().page_size(10))).collect();
+    for list in &mut idle {
+        list.next().await.context("an object")??;
+    }
+    let calls = (0..60).map(|_| {
+        let api = rig.api();
+        async move { api.all(POOL, &Query::new().name("p0001")).await }
+    });
+    for call in futures::future::join_all(calls).await {
+        assert_eq!(call?.len(), 1);
+    }
+    let connections: std::collections::BTreeSet<u64> =
+        rig.control().requests().iter().map(|request| request.connection).collect();
+    // A connection comes back a moment after its answer; the next call may have opened another by then.
+    assert!(connections.len() <= 6, "{connections:?}");
+    Ok(())
+}

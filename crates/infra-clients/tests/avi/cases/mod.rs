@@ -1,0 +1,89 @@
+//! What a client wants of a controller, case by case: the same as those of the Python suite. Each case begins with a
+//! simulator of its own; with a rule of the controller's broken one of them must fail.
+
+mod accounts;
+mod lists;
+mod objects;
+mod sessions;
+mod tenants;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use avi_simulator::Rules;
+use futures::future::BoxFuture;
+
+use crate::rig::Rig;
+
+/// A case: its name, and what it does; an error is a failure.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    run: fn(&Rig) -> BoxFuture<'_, Result<()>>,
+}
+
+/// A case that hangs has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+
+impl Case {
+    /// Runs it against a simulator with these rules.
+    pub(crate) async fn run(&self, rules: Rules) -> Result<()> {
+        let rig = Rig::with(avi_simulator::Config { rules, ..Default::default() }, |_| {}).await?;
+        tokio::time::timeout(LIMIT, (self.run)(&rig)).await.context("hangs")??;
+        Ok(())
+    }
+}
+
+macro_rules! cases {
+    ($($module:ident::$name:ident,)*) => {
+        &[$(Case { name: stringify!($name), run: |rig| Box::pin($module::$name(rig)) },)*]
+    };
+}
+
+pub(crate) const CASES: &[Case] = cases![
+    sessions::by_password,
+    sessions::by_token,
+    sessions::wrong_password,
+    sessions::expired_session,
+    sessions::logout,
+    sessions::strangers_write_nothing,
+    sessions::upgrade,
+    accounts::user_logs_in,
+    accounts::own_password,
+    accounts::roles_limit,
+    accounts::changes_of_access,
+    objects::every_kind,
+    objects::unknown_fields,
+    objects::ranges_keep_their_type,
+    objects::put_replaces,
+    objects::stale,
+    objects::patch,
+    objects::delete,
+    objects::slug,
+    objects::unique_names,
+    objects::versions,
+    objects::refs,
+    lists::thousand,
+    lists::by_name,
+    lists::odd_names,
+    lists::filters,
+    tenants::switch,
+    tenants::across,
+    tenants::unknown,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case() {
+    let mut failed = Vec::new();
+    for case in CASES {
+        if let Err(error) = case.run(Rules::default()).await {
+            failed.push(format!("{}: {error:?}", case.name));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), CASES.len(), failed.join("\n"));
+}
+
+/// Demands that two values are the same.
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(is: T, should: T) -> Result<()> {
+    ensure!(is == should, "{is:?} instead of {should:?}");
+    Ok(())
+}
