@@ -5,11 +5,11 @@
 
 mod audit;
 mod kubeconfig;
+mod kubectl;
 mod pki;
 mod servers;
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
@@ -19,7 +19,6 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use tokio::io::AsyncWriteExt;
 
 pub use self::audit::AuditEvent;
 use self::kubeconfig::Credentials;
@@ -246,45 +245,6 @@ impl ControlPlane {
     #[must_use]
     pub fn kubectl_path(&self) -> &Path {
         &self.kubectl
-    }
-
-    /// Runs `kubectl` as the administrator; yields what it wrote to stdout.
-    ///
-    /// # Errors
-    /// If it fails; what it wrote to stderr is in the error.
-    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        self.kubectl_stdin(args, "").await
-    }
-
-    /// As [`kubectl`](Self::kubectl), with `input` on its stdin, for `apply -f -`.
-    ///
-    /// # Errors
-    /// As `kubectl`.
-    pub async fn kubectl_stdin(&self, args: &[&str], input: &str) -> Result<String> {
-        let mut child = tokio::process::Command::new(&self.kubectl)
-            .args(args)
-            .env("KUBECONFIG", &self.kubeconfig)
-            // The usual cache is kept by host and port, so it may be of a plane long gone.
-            .env("KUBECACHEDIR", self.workdir.path().join("kubectl-cache"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
-        let mut stdin = child.stdin.take().context("kubectl's stdin is piped")?;
-        let feed = async {
-            // kubectl may rightly end without reading what it does not need.
-            let _ = stdin.write_all(input.as_bytes()).await;
-            drop(stdin);
-        };
-        let ((), output) = tokio::join!(feed, child.wait_with_output());
-        let output = output?;
-        if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            bail!("kubectl {}: {}: {}", args.join(" "), output.status, stderr.trim_end());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// A kubeconfig with a token of the ServiceAccount, which must exist: what a Pod of it could do, and no

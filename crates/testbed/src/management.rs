@@ -24,7 +24,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
-use self::manifests::Manifests;
+use self::manifests::{Manifests, Webhooks};
 use self::provider::Provider;
 use self::sites::Sites;
 pub use self::workload::{Workload, WorkloadBuilder};
@@ -78,8 +78,9 @@ impl Management {
         let [webhooks, health] = ports.each_ref().map(Port::number);
 
         let module = tools.directory(CORE)?.to_owned();
-        let (url, ca) = (format!("https://127.0.0.1:{webhooks}"), plane.ca_pem().to_owned());
-        let manifests = tokio::task::spawn_blocking(move || manifests::load(&module, &url, &ca)).await??;
+        let server =
+            Webhooks { url: format!("https://127.0.0.1:{webhooks}"), ca_pem: plane.ca_pem().to_owned() };
+        let manifests = tokio::task::spawn_blocking(move || manifests::load(&module, &server)).await??;
         let client = plane.client();
         install_definitions(&client, &manifests).await?;
 

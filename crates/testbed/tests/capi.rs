@@ -181,6 +181,7 @@ async fn topology(management: &Management) -> Result<()> {
         .namespace("topology")
         .control_plane_machines(3)
         .workers(0)
+        .endpoint(false)
         .variable("highlyAvailable", true)
         .unset_variable("endpoint", "string");
     let workload = workload.start().await?;
@@ -189,7 +190,19 @@ async fn topology(management: &Management) -> Result<()> {
     ensure!(
         cluster.data["spec"]["topology"]["variables"] == json!([{"name": "highlyAvailable", "value": true}])
     );
+    ensure!(cluster.data["spec"]["controlPlaneEndpoint"].is_null(), "the endpoint is for others to set");
     ensure!(objects.list("Machine").await?.len() == 3);
+
+    // A control-plane Machine that goes is replaced; so the provider keeps the number, as the class asks.
+    let one =
+        objects.find("Machine", "topology-control-plane-1").await?.context("three are numbered from 0")?;
+    objects.newest("Machine").delete(&one.name_any(), &DeleteParams::default()).await?;
+    eventually("another one runs in its place", SOON, async || {
+        let other = objects.find("Machine", &one.name_any()).await?.context("none yet")?;
+        ensure!(other.uid() != one.uid() && other.data["status"]["phase"] == "Running");
+        Ok(Some(()))
+    })
+    .await?;
 
     let set = |value: Value| {
         let both = json!([{"name": "highlyAvailable", "value": true}, {"name": "endpoint", "value": value}]);
@@ -198,6 +211,8 @@ async fn topology(management: &Management) -> Result<()> {
     let error = set(json!(7)).await.unwrap_err();
     ensure!(format!("{error:#}").contains("endpoint"), "refused for another reason: {error:#}");
     set(json!("10.0.0.1")).await?;
+    let endpoint = json!({"host": "10.0.0.1", "port": 6443});
+    objects.patch("Cluster", "topology", json!({"spec": {"controlPlaneEndpoint": endpoint}})).await?;
     let generation = objects.cluster("v1beta2").await?.metadata.generation;
     eventually("the topology is reconciled", SOON, async || {
         let cluster = objects.cluster("v1beta2").await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use testbed::{ControlPlane, Node, Nodes, eventually};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 const WORKLOADS: &str = "
 apiVersion: apps/v1

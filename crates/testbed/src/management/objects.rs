@@ -13,22 +13,22 @@ const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io/v1";
 pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
     let mut objects = if cluster.variables.is_empty() {
         vec![
-            object(cluster, INFRASTRUCTURE, "TestbedCluster", json!({})),
+            object(cluster, INFRASTRUCTURE, "TestbedCluster", &json!({})),
             object(
                 cluster,
                 CONTROL_PLANE,
                 "TestbedControlPlane",
-                json!({"replicas": cluster.control_plane, "version": version}),
+                &json!({"replicas": cluster.control_plane, "version": version}),
             ),
         ]
     } else {
         vec![
-            object(cluster, INFRASTRUCTURE, "TestbedClusterTemplate", json!({"template": {"spec": {}}})),
-            object(cluster, CONTROL_PLANE, "TestbedControlPlaneTemplate", json!({"template": {"spec": {}}})),
-            object(cluster, CORE, "ClusterClass", class(cluster)),
+            object(cluster, INFRASTRUCTURE, "TestbedClusterTemplate", &json!({"template": {"spec": {}}})),
+            object(cluster, CONTROL_PLANE, "TestbedControlPlaneTemplate", &json!({"template": {"spec": {}}})),
+            object(cluster, CORE, "ClusterClass", &class(cluster)),
         ]
     };
-    objects.push(object(cluster, CORE, "Cluster", spec(cluster, version)));
+    objects.push(object(cluster, CORE, "Cluster", &spec(cluster, version)));
     if cluster.workers > 0 {
         objects.extend(workers(cluster, version));
     }
@@ -36,7 +36,7 @@ pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
 }
 
 /// An object of the cluster's name; the Cluster itself has the builder's labels and annotations.
-fn object(cluster: &WorkloadBuilder<'_>, version: &str, kind: &str, spec: Value) -> Value {
+fn object(cluster: &WorkloadBuilder<'_>, version: &str, kind: &str, spec: &Value) -> Value {
     let mut metadata = json!({"name": cluster.name, "namespace": cluster.namespace});
     if kind == "Cluster" {
         metadata["labels"] = json!(cluster.labels);

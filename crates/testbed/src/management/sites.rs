@@ -17,7 +17,8 @@ pub(super) struct Sites(Arc<Mutex<BTreeMap<ClusterKey, Arc<Site>>>>);
 
 /// One workload cluster's place.
 pub(super) struct Site {
-    pub(super) endpoint: Endpoint,
+    /// What the infrastructure says is the API server's address; nothing if that is left to others.
+    pub(super) endpoint: Option<Endpoint>,
     pub(super) nodes: Nodes,
     /// Addresses given out so far.
     addresses: AtomicU32,
@@ -44,7 +45,7 @@ impl Sites {
 }
 
 impl Site {
-    pub(super) fn new(endpoint: Endpoint, nodes: Nodes) -> Self {
+    pub(super) fn new(endpoint: Option<Endpoint>, nodes: Nodes) -> Self {
         Self { endpoint, nodes, addresses: AtomicU32::new(0) }
     }
 

@@ -37,6 +37,7 @@ pub struct WorkloadBuilder<'a> {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) variables: Vec<Variable>,
+    endpoint: bool,
     plane: ControlPlaneBuilder,
 }
 
@@ -86,6 +87,7 @@ impl<'a> WorkloadBuilder<'a> {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             variables: Vec::new(),
+            endpoint: true,
             plane: ControlPlane::builder().all_controllers(true),
         }
     }
@@ -157,6 +159,13 @@ impl<'a> WorkloadBuilder<'a> {
         self
     }
 
+    /// Whether the infrastructure says where the API server is, so that the Cluster gets its
+    /// `spec.controlPlaneEndpoint` from there; else that is left to others. Default: yes.
+    pub fn endpoint(mut self, on: bool) -> Self {
+        self.endpoint = on;
+        self
+    }
+
     /// The workload's control plane. Default: one with all controllers, so that Deployments roll out.
     pub fn plane(mut self, builder: ControlPlaneBuilder) -> Self {
         self.plane = builder;
@@ -174,7 +183,10 @@ impl<'a> WorkloadBuilder<'a> {
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: address };
         let sites = self.management.sites.clone();
         let nodes = Nodes::start(plane.client()).await?;
-        let site = sites.insert((self.namespace.clone(), self.name.clone()), Site::new(endpoint, nodes));
+        let site = sites.insert(
+            (self.namespace.clone(), self.name.clone()),
+            Site::new(self.endpoint.then_some(endpoint), nodes),
+        );
         let workload = Workload {
             name: self.name.clone(),
             namespace: self.namespace.clone(),

@@ -195,7 +195,7 @@ mod tests {
 
     const IP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
 
-    fn pod(spec: Value, metadata: Value) -> Pod {
+    fn pod(spec: &Value, metadata: &Value) -> Pod {
         let mut pod = json!({"metadata": metadata, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
         pod["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         serde_json::from_value(pod).unwrap()
@@ -207,8 +207,8 @@ mod tests {
 
     #[test]
     fn a_pod_is_bound_run_and_removed() {
-        assert_eq!(step(&pod(json!({}), json!({}))), Step::Schedule);
-        let mut bound = pod(json!({"nodeName": "n"}), json!({}));
+        assert_eq!(step(&pod(&json!({}), &json!({}))), Step::Schedule);
+        let mut bound = pod(&json!({"nodeName": "n"}), &json!({}));
         let Step::Report(status) = step(&bound) else { panic!("not reported") };
         assert_eq!(
             (status.phase.as_deref(), status.pod_ip.as_deref()),
@@ -220,8 +220,8 @@ mod tests {
         bound.spec.as_mut().unwrap().containers[0].image = Some("i:2".to_owned());
         assert!(matches!(step(&bound), Step::Report(_)), "an image changed in place");
         let gone = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-        assert_eq!(step(&pod(json!({"nodeName": "n"}), gone.clone())), Step::Remove);
-        assert_eq!(step(&pod(json!({}), gone)), Step::Nothing);
+        assert_eq!(step(&pod(&json!({"nodeName": "n"}), &gone)), Step::Remove);
+        assert_eq!(step(&pod(&json!({}), &gone)), Step::Nothing);
     }
 
     #[test]
@@ -231,13 +231,14 @@ mod tests {
             json!({"schedulingGates": [{"name": "later"}]}),
             json!({"nodeName": "powered-off"}),
         ] {
-            assert_eq!(step(&pod(spec, json!({}))), Step::Nothing);
+            assert_eq!(step(&pod(&spec, &json!({}))), Step::Nothing);
         }
     }
 
     #[test]
     fn a_jobs_pod_ends_with_success() {
-        let Step::Report(status) = step(&pod(json!({"nodeName": "n", "restartPolicy": "Never"}), json!({})))
+        let Step::Report(status) =
+            step(&pod(&json!({"nodeName": "n", "restartPolicy": "Never"}), &json!({})))
         else {
             panic!("not reported")
         };

@@ -94,7 +94,7 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "spec": spec})).unwrap()
     }
 
-    fn chosen(spec: Value, pods: &[(&str, usize)]) -> Option<String> {
+    fn chosen(spec: &Value, pods: &[(&str, usize)]) -> Option<String> {
         let control_plane = json!({"taints": [{"key": "control-plane", "effect": "NoSchedule"}]});
         let nodes = [
             node("a", &json!({"disk": "ssd"}), &control_plane),
@@ -110,18 +110,18 @@ mod tests {
 
     #[test]
     fn the_emptiest_of_the_open_nodes_is_chosen() {
-        assert_eq!(chosen(json!({}), &[]).as_deref(), Some("b"));
-        assert_eq!(chosen(json!({}), &[("b", 2), ("c", 1)]).as_deref(), Some("c"));
+        assert_eq!(chosen(&json!({}), &[]).as_deref(), Some("b"));
+        assert_eq!(chosen(&json!({}), &[("b", 2), ("c", 1)]).as_deref(), Some("c"));
     }
 
     #[test]
     fn selectors_taints_and_affinity_are_heeded() {
-        assert_eq!(chosen(json!({"nodeSelector": {"disk": "ssd"}}), &[]).as_deref(), Some("c"));
-        assert_eq!(chosen(json!({"nodeSelector": {"disk": "tape"}}), &[]), None);
+        assert_eq!(chosen(&json!({"nodeSelector": {"disk": "ssd"}}), &[]).as_deref(), Some("c"));
+        assert_eq!(chosen(&json!({"nodeSelector": {"disk": "tape"}}), &[]), None);
         let tolerant = json!({"tolerations": [{"operator": "Exists"}]});
-        assert_eq!(chosen(tolerant, &[]).as_deref(), Some("a"));
+        assert_eq!(chosen(&tolerant, &[]).as_deref(), Some("a"));
         let value = json!({"tolerations": [{"key": "control-plane", "value": "other"}]});
-        assert_eq!(chosen(value, &[]).as_deref(), Some("b"));
+        assert_eq!(chosen(&value, &[]).as_deref(), Some("b"));
         let daemon = |name: &str| {
             let requirement = json!({"key": "metadata.name", "operator": "In", "values": [name]});
             json!({
@@ -131,11 +131,11 @@ mod tests {
                 }}},
             })
         };
-        assert_eq!(chosen(daemon("d"), &[]).as_deref(), Some("d"));
-        assert_eq!(chosen(daemon("a"), &[]), None);
+        assert_eq!(chosen(&daemon("d"), &[]).as_deref(), Some("d"));
+        assert_eq!(chosen(&daemon("a"), &[]), None);
         let nothing = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
             "nodeSelectorTerms": [{}],
         }}}});
-        assert_eq!(chosen(nothing, &[]), None);
+        assert_eq!(chosen(&nothing, &[]), None);
     }
 }

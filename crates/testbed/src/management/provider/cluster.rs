@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kube::runtime::controller::Action;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Context, RETRY, cluster_of, is_deleting, is_held};
 use crate::management::api::{Endpoint, TestbedCluster};
@@ -13,8 +13,8 @@ use crate::management::api::{Endpoint, TestbedCluster};
 enum Step {
     /// Let it be deleted.
     Release,
-    /// Write the endpoint, and keep it until its infrastructure is gone.
-    Prepare(Endpoint),
+    /// Write the endpoint, if any, and keep it until its infrastructure is gone.
+    Prepare(Option<Endpoint>),
     /// Say that it is provisioned.
     Provision,
     /// The API server is not known yet.
@@ -22,15 +22,17 @@ enum Step {
     Nothing,
 }
 
-fn plan(cluster: &TestbedCluster, endpoint: Option<Endpoint>) -> Step {
+/// `known`: whether there is such a cluster yet; `endpoint`: what is to be written, if not left to others.
+fn plan(cluster: &TestbedCluster, known: bool, endpoint: Option<&Endpoint>) -> Step {
     if is_deleting(cluster) {
         return if is_held(cluster) { Step::Release } else { Step::Nothing };
     }
-    let Some(endpoint) = endpoint else {
+    if !known {
         return Step::Wait;
-    };
-    if !is_held(cluster) || cluster.spec.control_plane_endpoint.as_ref() != Some(&endpoint) {
-        return Step::Prepare(endpoint);
+    }
+    let differs = endpoint.is_some() && cluster.spec.control_plane_endpoint.as_ref() != endpoint;
+    if !is_held(cluster) || differs {
+        return Step::Prepare(endpoint.cloned());
     }
     if cluster.status.as_ref().is_some_and(|status| status.initialization.provisioned) {
         return Step::Nothing;
@@ -40,10 +42,11 @@ fn plan(cluster: &TestbedCluster, endpoint: Option<Endpoint>) -> Step {
 
 pub(super) async fn reconcile(cluster: Arc<TestbedCluster>, context: Arc<Context>) -> kube::Result<Action> {
     let site = cluster_of(cluster.as_ref()).and_then(|key| context.sites.get(&key));
-    match plan(&cluster, site.map(|site| site.endpoint.clone())) {
+    let endpoint = site.as_ref().and_then(|site| site.endpoint.as_ref());
+    match plan(&cluster, site.is_some(), endpoint) {
         Step::Release => context.patch(cluster.as_ref(), false, json!({})).await?,
         Step::Prepare(endpoint) => {
-            let spec: Value = json!({"controlPlaneEndpoint": endpoint});
+            let spec = endpoint.map_or(json!({}), |endpoint| json!({"controlPlaneEndpoint": endpoint}));
             context.patch(cluster.as_ref(), true, spec).await?;
         }
         Step::Provision => {
@@ -53,4 +56,38 @@ pub(super) async fn reconcile(cluster: Arc<TestbedCluster>, context: Arc<Context
         Step::Nothing => {}
     }
     Ok(Action::await_change())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::FINALIZER;
+    use super::*;
+
+    fn cluster(metadata: &Value, spec: &Value, provisioned: bool) -> TestbedCluster {
+        let status = json!({"initialization": {"provisioned": provisioned}});
+        let mut object = json!({"metadata": metadata, "spec": spec, "status": status});
+        object["apiVersion"] = "infrastructure.cluster.x-k8s.io/v1".into();
+        object["kind"] = "TestbedCluster".into();
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn it_is_prepared_provisioned_and_released() {
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: 6443 };
+        let (held, spec) = (json!({"finalizers": [FINALIZER]}), json!({"controlPlaneEndpoint": endpoint}));
+        let new = cluster(&json!({}), &json!({}), false);
+        assert_eq!(plan(&new, false, None), Step::Wait);
+        assert_eq!(plan(&new, true, Some(&endpoint)), Step::Prepare(Some(endpoint.clone())));
+        assert_eq!(plan(&cluster(&held, &spec, false), true, Some(&endpoint)), Step::Provision);
+        assert_eq!(plan(&cluster(&held, &spec, true), true, Some(&endpoint)), Step::Nothing);
+        // Somebody else's endpoint is left alone where we have none to give.
+        assert_eq!(plan(&cluster(&held, &spec, true), true, None), Step::Nothing);
+
+        let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]});
+        assert_eq!(plan(&cluster(&going, &spec, true), false, None), Step::Release);
+        let others = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["other"]});
+        assert_eq!(plan(&cluster(&others, &spec, true), false, None), Step::Nothing);
+    }
 }

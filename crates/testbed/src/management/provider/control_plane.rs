@@ -237,3 +237,71 @@ fn exists<T>(created: kube::Result<T>) -> kube::Result<()> {
 fn parse<T: DeserializeOwned>(value: Value) -> kube::Result<T> {
     serde_json::from_value(value).map_err(kube::Error::SerdeError)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::FINALIZER;
+    use super::*;
+
+    fn plane(
+        replicas: i32,
+        deleting: bool,
+        status: Option<&TestbedControlPlaneStatus>,
+    ) -> TestbedControlPlane {
+        let mut metadata = json!({"name": "c", "finalizers": [FINALIZER]});
+        if deleting {
+            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        serde_json::from_value(json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1",
+            "kind": "TestbedControlPlane",
+            "metadata": metadata,
+            "spec": {"replicas": replicas, "version": "v1.36.1"},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn member(index: usize, deleting: bool) -> Member {
+        let name = format!("c-control-plane-{index}");
+        Member { name, deleting, version: "v1.36.1".to_owned(), ready: true, available: true }
+    }
+
+    fn step(plane: &TestbedControlPlane, members: &[Member]) -> Step {
+        plan(plane, members, Some("c"), Timestamp::UNIX_EPOCH)
+    }
+
+    fn names(indices: &[usize]) -> Vec<String> {
+        indices.iter().map(|index| format!("c-control-plane-{index}")).collect()
+    }
+
+    #[test]
+    fn machines_are_kept_at_their_number() {
+        let (a, b, c) = (member(0, false), member(1, false), member(2, false));
+        assert_eq!(step(&plane(3, false, None), &[]), Step::Create(names(&[0, 1, 2])));
+        assert_eq!(step(&plane(3, false, None), &[a.clone(), c.clone()]), Step::Create(names(&[1])));
+        assert_eq!(step(&plane(1, false, None), &[a.clone(), b.clone(), c]), Step::Delete(names(&[1, 2])));
+        let going = [a, member(1, true)];
+        assert!(matches!(step(&plane(2, false, None), &going), Step::Report(_)), "not before it is gone");
+        assert_eq!(plan(&plane(1, false, None), &[], None, Timestamp::UNIX_EPOCH), Step::Wait);
+    }
+
+    #[test]
+    fn the_status_settles() {
+        let members = [member(0, false)];
+        let Step::Report(status) = step(&plane(1, false, None), &members) else { panic!("no status") };
+        assert!(status.initialization.control_plane_initialized);
+        assert_eq!((status.replicas, status.ready_replicas, status.available_replicas), (1, 1, 1));
+        assert_eq!((status.version.as_str(), status.conditions[0].status.as_str()), ("v1.36.1", "True"));
+        let later = plan(&plane(1, false, Some(&status)), &members, Some("c"), Timestamp::now());
+        assert_eq!(later, Step::Nothing, "a second pass has nothing to do, whatever the time");
+    }
+
+    #[test]
+    fn it_stays_until_its_machines_are_gone() {
+        let going = plane(1, true, None);
+        assert_eq!(step(&going, &[member(0, false), member(1, true)]), Step::Delete(names(&[0])));
+        assert_eq!(step(&going, &[member(0, true)]), Step::Nothing);
+        assert_eq!(step(&going, &[]), Step::Release);
+    }
+}

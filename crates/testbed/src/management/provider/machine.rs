@@ -31,7 +31,7 @@ enum Step {
 }
 
 /// What else matters: the Machine's name, whether the cluster's API server is known, whether the kubelet runs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Observed {
     owner: Option<String>,
     site: bool,
@@ -98,4 +98,51 @@ pub(super) async fn reconcile(machine: Arc<TestbedMachine>, context: Arc<Context
         (Step::Nothing, _) => {}
     }
     Ok(Action::await_change())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::FINALIZER;
+    use super::*;
+
+    fn machine(metadata: &Value, spec: &Value, status: &Value) -> TestbedMachine {
+        let mut object = json!({"metadata": metadata, "spec": spec, "status": status});
+        object["metadata"]["name"] = "w-1".into();
+        object["metadata"]["namespace"] = "ns".into();
+        object["apiVersion"] = "infrastructure.cluster.x-k8s.io/v1".into();
+        object["kind"] = "TestbedMachine".into();
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn it_is_prepared_provisioned_joined_and_released() {
+        let ready = Observed { owner: Some("m-1".to_owned()), site: true, joined: false };
+        let new = machine(&json!({}), &json!({}), &json!({}));
+        assert_eq!(plan(&new, &Observed::default()), Step::Wait);
+        assert_eq!(plan(&new, &Observed { owner: None, ..ready.clone() }), Step::Wait);
+        assert_eq!(plan(&new, &ready), Step::Prepare("testbed:///ns/w-1".to_owned()));
+
+        let held = json!({"finalizers": [FINALIZER], "labels": {CONTROL_PLANE_LABEL: ""}});
+        let spec = json!({"providerID": "testbed:///ns/w-1"});
+        assert_eq!(plan(&machine(&held, &spec, &json!({})), &ready), Step::Provision);
+        let status = json!({"initialization": {"provisioned": true}, "addresses": [
+            {"type": "InternalIP", "address": "10.20.0.1"}, {"type": "ExternalIP", "address": "10.20.0.1"},
+        ]});
+        let provisioned = machine(&held, &spec, &status);
+        let node = Node {
+            name: "m-1".to_owned(),
+            provider_id: Some("testbed:///ns/w-1".to_owned()),
+            addresses: vec!["10.20.0.1".to_owned()],
+            control_plane: true,
+        };
+        assert_eq!(plan(&provisioned, &ready), Step::Join(node));
+        assert_eq!(plan(&provisioned, &Observed { joined: true, ..ready.clone() }), Step::Nothing);
+
+        let mut going = held;
+        going["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        // Also when the cluster's API server is gone.
+        assert_eq!(plan(&machine(&going, &spec, &status), &Observed::default()), Step::Release);
+    }
 }
