@@ -33,10 +33,16 @@ impl ApiError {
         Self { status: 405, body: ErrorBody::Detail(format!("Method '{method}' not allowed.")) }
     }
 
-    /// 412 for an object of `kind` that somebody else has written since it was read.
+    /// 412 for an object that somebody else has written since it was read, in the words AKO looks for. `model` is
+    /// `VsVip`.
     #[must_use]
-    pub fn stale(kind: &str) -> Self {
-        Self::new(412, format!("Concurrent Update Error: Need to reload object data {kind}"))
+    pub fn stale(model: &str, name: &str) -> Self {
+        Self::new(
+            412,
+            format!(
+                "Concurrent Update Error: {model} {name} has changed. Need to reload object data {model}"
+            ),
+        )
     }
 
     /// The text of the body.

@@ -17,5 +17,5 @@ pub use caller::{Caller, Scope};
 pub use error::ApiError;
 pub use rules::{Assumptions, Rule, Rules};
 pub use server::{ADMIN, CONTROL_HELP, Config, Control, Counters, Effect, Fault, LoggedRequest, Logins, Simulator};
-pub use server::placeholder::Store;
+pub use store::Store;
 pub use version::Version;

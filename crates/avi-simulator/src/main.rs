@@ -56,9 +56,10 @@ async fn main() -> Result<()> {
     let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 
-    let seed = arguments.seed.as_ref().map(|path| {
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    });
+    let seed = arguments
+        .seed
+        .as_ref()
+        .map(|path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
     let admin_password = env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     if admin_password.is_none() {
         tracing::warn!("{PASSWORD} is not set: nobody knows the password of {ADMIN}");

@@ -84,6 +84,7 @@ impl Rules {
 
 /// Behaviour that is inferred, not seen: each a switch, so that a client can be tried against both.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Assumptions {
     /// Entries of a page when the request does not say; 25.
     pub default_page_size: usize,

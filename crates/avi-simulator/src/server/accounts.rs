@@ -46,7 +46,7 @@ pub(super) struct Profile {
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) uuid: String,
-    pub(super) token: Hidden,
+    pub(super) value: Hidden,
     pub(super) user: String,
     pub(super) hours: u64,
     pub(super) expires: Micros,
@@ -126,7 +126,7 @@ impl Accounts {
             Proof::Token(token) => self
                 .tokens
                 .iter()
-                .any(|known| known.user == user && known.token == *token && now < known.expires),
+                .any(|known| known.user == user && known.value == *token && now < known.expires),
             Proof::Password(_) => false,
         };
         let account = self.by_user.entry(user.to_owned()).or_default();
@@ -158,7 +158,7 @@ impl Accounts {
     pub(super) fn issue(&mut self, user: &str, hours: u64, now: Micros) -> Token {
         let token = Token {
             uuid: format!("usertoken-{}", Uuid::new_v4()),
-            token: Hidden::new(Uuid::new_v4().simple().to_string()),
+            value: Hidden::new(Uuid::new_v4().simple().to_string()),
             user: user.to_owned(),
             hours,
             expires: now.saturating_add(hours.saturating_mul(3_600_000_000)),

@@ -13,7 +13,7 @@ use super::front::Shared;
 use super::journal::{Counters, LoggedRequest, Logins};
 use super::objects::take_password;
 use crate::Store;
-use crate::server::placeholder::{Diff, Snapshot};
+use crate::store::{Diff, Snapshot};
 
 /// A handle on a running simulator; clones are the same simulator.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ impl Control {
                 controller.accounts.set(&uuid, password, now);
             }
         }
-        seeded.map_err(|error| anyhow::anyhow!("{}: {}", error.status, error.text()))
+        seeded.map(|_| ()).map_err(|error| anyhow::anyhow!("{}: {}", error.status, error.text()))
     }
 
     /// All objects, as they are now.

@@ -104,7 +104,8 @@ impl Controller {
             return Err(self.unauthenticated());
         };
         let username = directory::username(account).to_owned();
-        let expired = self.accounts.expired(&user, directory::profile(&self.store, account), self.clock.now());
+        let expired =
+            self.accounts.expired(&user, directory::profile(&self.store, account), self.clock.now());
         seen.user = Some(username.clone());
 
         let mut reply = self
@@ -136,6 +137,14 @@ impl Controller {
             set_cookies(&mut reply, session);
         }
         Ok(reply)
+    }
+
+    /// What a write of the request's object is answered that comes too late.
+    pub(super) fn stale(&self, request: &Request) -> Reply {
+        let part = |index: usize| request.segments.get(index).map(String::as_str).unwrap_or_default();
+        let (kind, uuid) = (part(1), part(2));
+        let name = self.store.object(kind, uuid).and_then(|object| text(object, "name")).unwrap_or_default();
+        ApiError::stale(Store::kind(kind).map_or(kind, |kind| kind.model), name).into()
     }
 
     /// The user's uuid, and the session if it was one.
@@ -179,7 +188,8 @@ impl Controller {
     }
 
     fn unauthenticated(&self) -> ApiError {
-        let body = crate::error::ErrorBody::Detail("Authentication credentials were not provided.".to_owned());
+        let body =
+            crate::error::ErrorBody::Detail("Authentication credentials were not provided.".to_owned());
         ApiError { status: self.assumptions.expired_session_status, body }
     }
 
@@ -203,10 +213,8 @@ impl Controller {
         let Some(session) = session.filter(|_| request.writes() && self.rules.holds(Rule::Csrf)) else {
             return Ok(());
         };
-        let refused = |text: &str| ApiError {
-            status: 401,
-            body: crate::error::ErrorBody::Raw(text.to_owned()),
-        };
+        let refused =
+            |text: &str| ApiError { status: 401, body: crate::error::ErrorBody::Raw(text.to_owned()) };
         let Some(referer) = request.header(REFERER.as_str()) else {
             return Err(refused("Referer checking failed - no Referer."));
         };
@@ -274,7 +282,11 @@ pub(super) fn set_cookies(reply: &mut Reply, session: &Session) {
 
 /// What the web server in front answers while the controller behind it is down.
 fn unavailable() -> Reply {
-    Reply::text(503, "text/html", "<html><head><title>503 Service Temporarily Unavailable</title></head></html>")
+    Reply::text(
+        503,
+        "text/html",
+        "<html><head><title>503 Service Temporarily Unavailable</title></head></html>",
+    )
 }
 
 /// Whether a `Referer` is of the host the request was sent to.

@@ -28,7 +28,8 @@ pub(super) fn referred<'a>(store: &'a Store, kind: &str, reference: &str) -> Opt
     if let Some((_, query)) = reference.split_once('?') {
         let name = query.split('&').find_map(|pair| pair.strip_prefix("name="))?;
         let name = percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned();
-        return named(store, kind, &name);
+        let uuid = text(named(store, kind, &name)?, "uuid")?.to_owned();
+        return store.object(kind, &uuid);
     }
     let uuid = reference.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     store.object(kind, uuid)
@@ -40,15 +41,13 @@ pub(super) fn referred_uuid<'a>(store: &'a Store, kind: &str, reference: &str) -
 }
 
 /// The first object of that name, in whichever tenant.
-pub(super) fn named<'a>(store: &'a Store, kind: &str, name: &str) -> Option<&'a Value> {
-    store.objects(kind).find(|object| text(object, "name") == Some(name))
+pub(super) fn named<'a>(store: &'a Store, kind: &str, name: &'a str) -> Option<&'a Value> {
+    store.objects_named(kind, name).find(|object| text(object, "name") == Some(name))
 }
 
 /// The user who logs in under this name.
-pub(super) fn user<'a>(store: &'a Store, username: &str) -> Option<&'a Value> {
-    store
-        .objects("user")
-        .find(|user| text(user, "username").or_else(|| text(user, "name")) == Some(username))
+pub(super) fn user<'a>(store: &'a Store, username: &'a str) -> Option<&'a Value> {
+    store.objects_named("user", username).find(|user| self::username(user) == username)
 }
 
 /// What the account calls itself in messages.
@@ -88,8 +87,7 @@ pub(super) fn accesses<'a>(store: &'a Store, user: &'a Value) -> impl Iterator<I
 
 /// The tenants that the user may name in a request.
 pub(super) fn tenants<'a>(store: &'a Store, user: &'a Value) -> Vec<&'a Value> {
-    let everywhere =
-        superuser(user) || accesses(store, user).any(|access| access.tenant.is_none());
+    let everywhere = superuser(user) || accesses(store, user).any(|access| access.tenant.is_none());
     store
         .objects("tenant")
         .filter(|tenant| {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::clock::rfc3339;
 use super::controller::{Client, Controller};
-use super::directory::{referred, text};
+use super::directory::text;
 use super::permissions;
 use super::wire::{Reply, Request};
 use crate::{ApiError, Store, Version};
@@ -80,7 +80,10 @@ pub(super) fn answer(
         match path {
             ["cluster", "version"] => version(controller.version),
             ["cluster", "runtime"] => runtime(controller),
-            _ => json!({ "domains": domains(&controller.store, request) }),
+            _ => {
+                let cloud = request.parameter("cloud_uuid").unwrap_or_default();
+                json!({ "domains": controller.store.dns_domains(&cloud) })
+            }
         },
     )))
 }
@@ -92,7 +95,8 @@ impl Controller {
             return Ok(());
         }
         let Some(user) = self.store.object("user", &client.user) else { return Ok(()) };
-        permissions::check(&self.store, user, &client.caller.scope, kind, write)
+        let Some(kind) = Store::kind(kind) else { return Ok(()) };
+        permissions::check(&self.store, user, &client.caller.scope, kind.permission, write)
     }
 }
 
@@ -121,27 +125,4 @@ fn runtime(controller: &Controller) -> Value {
             "up_since": up_since,
         },
     })
-}
-
-/// The domains of a cloud's DNS profile.
-fn domains(store: &Store, request: &Request) -> Vec<Value> {
-    let cloud = request.parameter("cloud_uuid").and_then(|uuid| store.object("cloud", &uuid));
-    let profiles = ["dns_provider_ref", "ipam_provider_ref"]
-        .into_iter()
-        .filter_map(|field| referred(store, "ipamdnsproviderprofile", text(cloud?, field)?));
-    let mut domains = Vec::new();
-    for profile in profiles {
-        let listed = profile
-            .get("internal_profile")
-            .and_then(|internal| internal.get("dns_service_domain"))
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        for domain in listed.filter_map(|domain| domain.get("domain_name")) {
-            if !domains.contains(domain) {
-                domains.push(domain.clone());
-            }
-        }
-    }
-    domains
 }

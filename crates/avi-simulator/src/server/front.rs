@@ -177,10 +177,7 @@ async fn handle(
         Some(Effect::Status { code, body, retry_after }) => {
             Some(stand_in(*code, body.as_deref(), *retry_after))
         }
-        Some(Effect::Stale) => {
-            let model = request.segments.get(1).map_or("", String::as_str);
-            Some(Reply::from(ApiError::stale(model)))
-        }
+        Some(Effect::Stale) => Some(shared.lock().stale(&request)),
         _ => Some(shared.lock().answer(&request, &mut seen)),
     };
     let reply = reply.filter(|_| effect != Some(Effect::CutAfter));

@@ -94,8 +94,7 @@ pub(super) fn logout(controller: &mut Controller, request: &Request, seen: &mut 
     }
     let settings = Settings::read(&controller.store);
     let admitted = controller.authenticate(request, &settings).and_then(|(user, session)| {
-        seen.user =
-            controller.store.object("user", &user).map(|user| directory::username(user).to_owned());
+        seen.user = controller.store.object("user", &user).map(|user| directory::username(user).to_owned());
         controller.admit(request, &settings, session.as_ref())?;
         Ok(session)
     });
@@ -131,12 +130,10 @@ pub(super) fn own(
 ) -> Option<Result<Reply, ApiError>> {
     let not_allowed = || Err(ApiError::method_not_allowed(request.method.as_str()));
     Some(match (path, &request.method) {
-        (["useraccount"], &Method::GET) => {
-            Ok(controller.store.object("user", &client.user).map_or_else(
-                || Reply::json(200, json!({})),
-                |user| Reply::json(200, about(user)),
-            ))
-        }
+        (["useraccount"], &Method::GET) => Ok(controller
+            .store
+            .object("user", &client.user)
+            .map_or_else(|| Reply::json(200, json!({})), |user| Reply::json(200, about(user)))),
         (["useraccount"], &Method::PUT) => change_password(controller, request, client),
         (["user-tenant-list"], &Method::GET) => {
             let tenants: Vec<Value> = controller
@@ -183,7 +180,7 @@ fn show(token: &Token, client: &Client) -> Value {
         "uuid": token.uuid,
         "url": format!("{}/api/user-token/{}", client.caller.base, token.uuid),
         "username": client.caller.user,
-        "token": token.token.expose(),
+        "token": token.value.expose(),
         "hours": token.hours,
         "expires_at": rfc3339(token.expires),
     })
@@ -234,9 +231,7 @@ pub(super) fn check_password(
         && let Some(object) = controller.store.object("user", uuid)
     {
         let history = directory::profile(&controller.store, object).history;
-        weak = weak.or_else(|| {
-            controller.accounts.used(uuid, password, history).then_some(Weak::Used)
-        });
+        weak = weak.or_else(|| controller.accounts.used(uuid, password, history).then_some(Weak::Used));
     }
     match weak {
         None => Ok(()),

@@ -27,7 +27,6 @@ mod journal;
 mod login;
 mod objects;
 mod permissions;
-pub mod placeholder;
 mod remote;
 mod sessions;
 mod wire;
@@ -138,8 +137,7 @@ impl Simulator {
         let admin_password =
             Hidden::new(config.admin_password.unwrap_or_else(|| Uuid::new_v4().simple().to_string()));
 
-        let mut controller =
-            Controller::new(config.rules, config.assumptions, config.version, url.clone());
+        let mut controller = Controller::new(config.rules, config.assumptions, config.version, url.clone());
         let now = controller.clock.now();
         ensure!(directory::user(&controller.store, ADMIN).is_some(), "the store has no user {ADMIN}");
         controller.accounts.set("user-1", admin_password.clone(), now);

@@ -22,7 +22,7 @@ use super::control::Control;
 use super::faults::Fault;
 use super::wire::{Payload, Reply, Request};
 use crate::ApiError;
-use crate::server::placeholder::Snapshot;
+use crate::store::Snapshot;
 
 /// What the control API offers, as text for people.
 pub const CONTROL_HELP: &str = include_str!("remote.md");
@@ -73,7 +73,9 @@ impl Remote {
         let control = &self.control;
         match (request.method.as_str(), segments.as_slice()) {
             ("GET", []) => return Ok(Reply::json(200, self.about.clone())),
-            ("GET", ["ca.pem"]) => return Ok(Reply::text(200, "application/x-pem-file", self.ca_pem.clone())),
+            ("GET", ["ca.pem"]) => {
+                return Ok(Reply::text(200, "application/x-pem-file", self.ca_pem.clone()));
+            }
             ("POST", ["seed"]) => {
                 let text = std::str::from_utf8(&request.body).map_err(|error| refused(&error))?;
                 control.seed(text).map_err(|error| ApiError::new(400, format!("{error:#}")))?;
@@ -105,6 +107,7 @@ impl Remote {
                 return shown(&counters);
             }
             ("GET", ["logins"]) => return shown(&control.logins()),
+            ("GET", ["visited"]) => return shown(&control.store(|store| store.visited())),
             ("POST", ["faults"]) => control.fault(parsed::<Fault>(request)?),
             ("DELETE", ["faults"]) => control.clear_faults(),
             ("PUT", ["upgrade"]) => control.upgrade_mode(parsed(request)?),

@@ -48,8 +48,7 @@ impl Sessions {
 
     pub(super) fn open(&mut self, user: &str, now: Micros) -> Session {
         let secret = || Uuid::new_v4().simple().to_string();
-        let session =
-            Session { id: secret(), csrf: secret(), user: user.to_owned(), opened: now, used: now };
+        let session = Session { id: secret(), csrf: secret(), user: user.to_owned(), opened: now, used: now };
         self.by_id.insert(session.id.clone(), session.clone());
         session
     }

@@ -23,7 +23,8 @@ async fn with_header(rig: &Rig, login: &Login, path: &str, set: &[(&'static str,
 async fn the_version_asked_for() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
-    let version = async |value: Option<&str>| with_header(&rig, &login, "/api/pool", &[("x-avi-version", value)]).await;
+    let version =
+        async |value: Option<&str>| with_header(&rig, &login, "/api/pool", &[("x-avi-version", value)]).await;
     for (asked, echoed) in [(Some("30.2.1"), "30.2.1"), (Some("20.1.1"), "20.1.1"), (None, "16.4.1")] {
         let got = version(asked).await.is(200);
         assert_eq!(got.headers["avi_api_version"], echoed);
@@ -102,8 +103,7 @@ async fn a_role_grants_what_it_says_and_no_more() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     rig.send(&admin, "POST", "/api/tenant", json!({ "name": "blue" })).await.is(201);
-    let privileges =
-        [("POOL", "WRITE_ACCESS"), ("CLOUD", "READ_ACCESS"), ("VIRTUALSERVICE", "NO_ACCESS")];
+    let privileges = [("POOL", "WRITE_ACCESS"), ("CLOUD", "READ_ACCESS"), ("VIRTUALSERVICE", "NO_ACCESS")];
     role(&rig, &admin, "pools", &privileges).await;
     user(&rig, &admin, "u", "pools", "blue").await;
     let login = rig.login("u", PASSWORD).await;

@@ -46,7 +46,8 @@ async fn requests_are_logged_and_counted_without_secrets() {
     assert_eq!(get.version.as_deref(), Some("30.2.1"));
     assert_eq!(requests[4].path, format!("//api/pool/{uuid}"));
     let text = format!("{requests:?}{:?}{:?}", rig.sim, control);
-    for secret in ["wrong-password", "Correct-Horse-1", rig.sim.admin_password(), &login.session, &login.csrf] {
+    for secret in ["wrong-password", "Correct-Horse-1", rig.sim.admin_password(), &login.session, &login.csrf]
+    {
         assert!(!text.contains(secret), "{secret}");
     }
 
@@ -69,7 +70,7 @@ async fn a_seed_with_users() {
 tenant:
   - name: blue
 user:
-  - {name: u, username: u, password: x, access: [{role_ref: /api/role/?name=System-Admin, tenant_ref: /api/tenant/?name=blue}]}
+  - {name: u, username: u, password: x, access: [{role_ref: /api/role/?name=System-Admin, all_tenants: true}]}
 pool:
   - name: p
 ";
@@ -108,8 +109,7 @@ fn loopback() -> SocketAddr {
 #[tokio::test]
 async fn control_over_http() {
     let rig = Rig::with(Config { control_listen: Some(loopback()), ..Config::default() }).await;
-    let remote =
-        Remote { http: reqwest::Client::new(), url: rig.sim.control_url().unwrap().to_owned() };
+    let remote = Remote { http: reqwest::Client::new(), url: rig.sim.control_url().unwrap().to_owned() };
     let about = remote.call("GET", "/", "").await.is(200).json();
     assert_eq!(about, json!({ "url": rig.sim.url(), "version": "30.2.1" }));
     assert_eq!(remote.call("GET", "/ca.pem", "").await.is(200).text, rig.sim.ca_pem());
@@ -121,7 +121,10 @@ async fn control_over_http() {
 
     remote.call("PUT", "/password", r#"{"username": "admin", "password": "Known-1-Known"}"#).await.is(204);
     let login = rig.login("admin", "Known-1-Known").await;
-    remote.call("POST", "/faults", r#"{"path": "/api/pool", "what": {"status": {"code": 503}}}"#).await.is(204);
+    remote
+        .call("POST", "/faults", r#"{"path": "/api/pool", "what": {"status": {"code": 503}}}"#)
+        .await
+        .is(204);
     rig.get(&login, "/api/pool").await.is(503);
     remote.call("DELETE", "/faults", "").await.is(204);
     rig.get(&login, "/api/pool").await.is(200);
@@ -137,7 +140,10 @@ async fn control_over_http() {
     let behind = remote.call("GET", &format!("/requests?behind={}", last["number"]), "").await;
     assert_eq!(behind.is(200).json(), json!([]));
     let counters = remote.call("GET", "/counters", "").await.is(200).json();
-    assert!(counters.as_array().unwrap().contains(&json!({ "method": "GET", "path": "/api/pool", "count": 3 })), "{counters}");
+    assert!(
+        counters.as_array().unwrap().contains(&json!({ "method": "GET", "path": "/api/pool", "count": 3 })),
+        "{counters}"
+    );
     assert_eq!(remote.call("GET", "/logins", "").await.json(), json!({ "total": 1, "failed": 0 }));
     remote.call("DELETE", "/requests", "").await.is(204);
     assert_eq!(remote.call("GET", "/logins", "").await.json()["total"], 0);
@@ -218,7 +224,14 @@ async fn the_binary() {
     let directory = tempfile::tempdir().unwrap();
     let ca_file = directory.path().join("ca.pem");
     let mut child = Command::new(env!("CARGO_BIN_EXE_avi-simulator"))
-        .args(["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--controller-version", "22.1.3"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--control-listen",
+            "127.0.0.1:0",
+            "--controller-version",
+            "22.1.3",
+        ])
         .arg("--ca-file")
         .arg(&ca_file)
         .env("AVI_SIMULATOR_ADMIN_PASSWORD", "Known-1-Known")
@@ -249,7 +262,8 @@ async fn the_binary() {
 #[tokio::test]
 async fn help() {
     let run = async |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_avi-simulator")).args(arguments).output().await.unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_avi-simulator")).args(arguments).output().await.unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     let (success, text) = run(&["--help"]).await;

@@ -38,7 +38,9 @@ async fn a_status_as_often_as_asked_for() {
 async fn a_connection_cut_before_and_after_the_effect() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
-    let post = async |name: &str| rig.request(&login, "POST", "/api/pool").json(&json!({ "name": name })).send().await;
+    let post = async |name: &str| {
+        rig.request(&login, "POST", "/api/pool").json(&json!({ "name": name })).send().await
+    };
     rig.sim.control().fault(Fault::new(Effect::CutBefore).on("POST", "/api/pool").times(1));
     assert!(post("before").await.is_err());
     assert_eq!(pools(&rig, &login).await, 0);
@@ -84,10 +86,10 @@ async fn a_delay() {
     rig.sim.control().fault(Fault::delay(Duration::from_millis(300)).under("/api/pool").times(1));
     let begun = Instant::now();
     // One slow request holds nobody else up.
-    let (slow, fast) = tokio::join!(
-        async { (rig.get(&login, "/api/pool").await.is(200), begun.elapsed()).1 },
-        async { (rig.get(&login, "/api/cloud").await.is(200), begun.elapsed()).1 },
-    );
+    let (slow, fast) =
+        tokio::join!(async { (rig.get(&login, "/api/pool").await.is(200), begun.elapsed()).1 }, async {
+            (rig.get(&login, "/api/cloud").await.is(200), begun.elapsed()).1
+        },);
     assert!(slow >= Duration::from_millis(300), "{slow:?}");
     assert!(fast < slow, "{fast:?} {slow:?}");
 }

@@ -13,7 +13,8 @@ async fn what_needs_no_session() {
     // As the Go SDK asks after a failure: no headers, two slashes.
     let got = get("//api/cluster/status").await.is(200);
     assert_eq!(got.json()["cluster_state"]["state"], "CLUSTER_UP_NO_HA");
-    for path in ["/api/cluster", "/api/cluster/runtime", "/api/cluster/version", "/api/pool", "/api/nonsense"] {
+    for path in ["/api/cluster", "/api/cluster/runtime", "/api/cluster/version", "/api/pool", "/api/nonsense"]
+    {
         let got = get(path).await.is(401);
         assert_eq!(got.headers["content-type"], "application/json");
     }
@@ -80,7 +81,9 @@ async fn slashes() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     rig.send(&login, "POST", "//api/pool/", json!({ "name": "p" })).await.is(201);
-    for path in ["/api/pool", "/api/pool/", "//api/pool", "//api//pool/", "/api/pool/?name=p", "/api/pool?name=p"] {
+    for path in
+        ["/api/pool", "/api/pool/", "//api/pool", "//api//pool/", "/api/pool/?name=p", "/api/pool?name=p"]
+    {
         assert_eq!(rig.get(&login, path).await.is(200).json()["count"], 1, "{path}");
     }
 }

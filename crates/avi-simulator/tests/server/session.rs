@@ -73,7 +73,11 @@ async fn writes_need_csrf_token_and_referer() {
         ("x-csrftoken", None, "CSRF token missing or incorrect."),
         ("x-csrftoken", Some("0123456789abcdef0123456789abcdef"), "CSRF token missing or incorrect."),
         ("referer", None, "Referer checking failed - no Referer."),
-        ("referer", Some("https://elsewhere/"), "Referer checking failed - the Referer is of another origin."),
+        (
+            "referer",
+            Some("https://elsewhere/"),
+            "Referer checking failed - the Referer is of another origin.",
+        ),
     ] {
         let got = without(header, instead).await.is(401);
         assert_eq!(got.text, text);
@@ -105,11 +109,7 @@ async fn a_referer_of_another_origin_is_a_switch() {
 async fn repeated_cookies() {
     let rig = Rig::start().await;
     let (old, new) = (rig.admin().await, rig.admin().await);
-    let twice = format!(
-        "{}; {}",
-        cookies(&old.csrf, &old.session),
-        cookies(&new.csrf, &new.session)
-    );
+    let twice = format!("{}; {}", cookies(&old.csrf, &old.session), cookies(&new.csrf, &new.session));
     for login in [&old, &new] {
         let mut headers = rig.headers(login);
         headers.insert("cookie", twice.parse().unwrap());
@@ -174,9 +174,8 @@ async fn expiry_on_demand_and_its_other_status() {
 /// Each rule about sessions can be broken, and then it does not hold.
 #[tokio::test]
 async fn broken_rules() {
-    let broken = async |rule| {
-        Rig::with(Config { rules: Rules::default().without(rule), ..Config::default() }).await
-    };
+    let broken =
+        async |rule| Rig::with(Config { rules: Rules::default().without(rule), ..Config::default() }).await;
     let rig = broken(Rule::Csrf).await;
     let login = rig.admin().await;
     let mut headers = rig.headers(&login);
