@@ -42,8 +42,7 @@ TIMEOUT = 30
 
 
 def login(username=USERNAME, password=PASSWORD, **options):
-    """An avisdk session of its own, not the one that avisdk keeps for the same account."""
-    ApiSession.clear_cached_sessions()
+    """A session of avisdk's; it always logs in."""
     address = urlparse(URL)
     options = {"api_version": VERSION, "tenant": "admin", "verify": CA, "timeout": TIMEOUT, **options}
     return ApiSession(address.hostname, username, password, port=address.port, **options)
@@ -105,6 +104,8 @@ class Case(unittest.TestCase):
     """A test with a session of the administrator: `self.api`."""
 
     def setUp(self):
+        # avisdk keeps sessions by account, for the whole process.
+        ApiSession.clear_cached_sessions()
         self.api = login()
         self.suffix = uuid.uuid4().hex[:8]
 
