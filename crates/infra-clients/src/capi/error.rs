@@ -160,20 +160,17 @@ impl Error {
             if cause.is::<rustls::Error>() {
                 kind = Kind::Tls;
             }
-            if let Some(failure) = cause.downcast_ref::<io::Error>() {
-                if failure.kind() == io::ErrorKind::TimedOut {
-                    kind = Kind::Timeout;
-                }
-                // An I/O error's source() is its inner error's source: the inner one would be left out.
-                if failure.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                    kind = Kind::Tls;
-                }
+            let failure = cause.downcast_ref::<io::Error>();
+            if failure.is_some_and(|failure| failure.kind() == io::ErrorKind::TimedOut) {
+                kind = Kind::Timeout;
             }
             let text = cause.to_string();
             if !texts.last().is_some_and(|before| before.ends_with(&text)) {
                 texts.push(text);
             }
-            link = cause.source();
+            // An I/O error's source() is its inner error's source: the inner one would be left out.
+            let inner = failure.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
+            link = inner.or_else(|| cause.source());
         }
         Self::new(kind, texts.join(": "))
     }
@@ -259,9 +256,10 @@ mod tests {
 
     #[test]
     fn connections_fail_in_the_words_of_their_cause() {
-        let tls = io::Error::other(rustls::Error::HandshakeNotComplete);
+        let tls = || io::Error::other(rustls::Error::HandshakeNotComplete);
         let cases = [
-            (tls, Kind::Tls),
+            (tls(), Kind::Tls),
+            (io::Error::other(tls()), Kind::Tls),
             (io::Error::new(io::ErrorKind::TimedOut, "deadline"), Kind::Timeout),
             (io::Error::new(io::ErrorKind::ConnectionRefused, "refused"), Kind::Unreachable),
         ];

@@ -1,1 +1,45 @@
-//! x
+//! Cluster API's objects and workload clusters' clients, against real API servers and the real Cluster API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends with what it did not expect"
+)]
+
+mod clients;
+mod cluster_api;
+mod proxy;
+mod versions;
+
+use std::hash::Hash;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use futures::{Stream, StreamExt, future};
+use kube::Resource;
+use kube::runtime::reflector::Store;
+use serde_json::Value;
+
+/// For what happens in seconds, on a machine that does other things as well.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// Puts an entry into a JSON list, at its end if there is none yet.
+pub(crate) fn put(list: &mut Value, position: usize, entry: Value) {
+    let list = list.as_array_mut().expect("a list");
+    if position == list.len() {
+        list.push(entry);
+    } else {
+        list[position] = entry;
+    }
+}
+
+/// Runs a reflector until its store is complete.
+pub(crate) async fn filled<K>(store: &Store<K>, reflector: impl Stream) -> Result<()>
+where
+    K: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static,
+{
+    tokio::select! {
+        () = reflector.for_each(|_| future::ready(())) => bail!("the watch ended"),
+        ready = tokio::time::timeout(SOON, store.wait_until_ready()) => Ok(ready??),
+    }
+}

@@ -1,0 +1,246 @@
+//! The cache of clients: what it makes, keeps, replaces and refuses. One control plane is management cluster and
+//! workload clusters at once.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+use infra_clients::capi::{Error, Kind, Limits, Stats, WorkloadClients, connect, secret_name};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, eventually};
+
+use crate::SOON;
+use crate::proxy::Proxy;
+
+const FIRST: &str = "system:serviceaccount:default:first";
+const SECOND: &str = "system:serviceaccount:default:second";
+
+/// A control plane, whatever connects to it counted, and two who may connect.
+struct Rig {
+    plane: ControlPlane,
+    proxy: Proxy,
+}
+
+impl Rig {
+    async fn start() -> Result<Self> {
+        let plane = ControlPlane::builder().audit(true).start().await?;
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(plane.client());
+        for name in ["first", "second"] {
+            let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+            accounts.create(&PostParams::default(), &account).await?;
+        }
+        let proxy = Proxy::start(plane.url()).await?;
+        Ok(Self { plane, proxy })
+    }
+
+    /// The kubeconfig of a ServiceAccount, through the proxy.
+    async fn kubeconfig(&self, account: &str) -> Result<Value> {
+        let file = self.plane.service_account_kubeconfig("default", account).await?;
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+        kubeconfig["clusters"][0]["cluster"]["server"] = self.proxy.url().into();
+        Ok(kubeconfig)
+    }
+
+    /// Writes it into a Cluster's Secret.
+    async fn hand_out(&self, cluster: &str, kubeconfig: &Value) -> Result<Secret> {
+        let secrets: Api<Secret> = Api::default_namespaced(self.plane.client());
+        let name = secret_name(cluster);
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name},
+            "type": "cluster.x-k8s.io/secret",
+            "stringData": {"value": kubeconfig.to_string()},
+        });
+        Ok(secrets.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await?)
+    }
+
+    fn clients(&self) -> WorkloadClients {
+        WorkloadClients::new(self.plane.client(), connect)
+    }
+
+    /// The requests of one user so far.
+    fn requests_of(&self, user: &str) -> Result<usize> {
+        Ok(self.plane.audit_events()?.iter().filter(|event| event.user == user).count())
+    }
+}
+
+/// A request that everybody may make.
+async fn ask(client: &Client) -> Result<(), Error> {
+    client.apiserver_version().await.map(drop).map_err(Error::from)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_workload_clusters() {
+    let rig = Rig::start().await.unwrap();
+    one_client_serves_all(&rig).await.unwrap();
+    a_new_secret_is_a_new_client(&rig).await.unwrap();
+    no_more_are_held_than_allowed(&rig).await.unwrap();
+    bad_kubeconfigs_are_refused(&rig).await.unwrap();
+    refusals_are_told_apart(&rig).await.unwrap();
+}
+
+async fn one_client_serves_all(rig: &Rig) -> Result<()> {
+    rig.hand_out("many", &rig.kubeconfig("first").await?).await?;
+    let clients = rig.clients();
+    for _ in 0..20 {
+        ask(&clients.client("default", "many").await?).await?;
+    }
+    ensure!(rig.proxy.accepted() == 1, "{} connections for one request after another", rig.proxy.accepted());
+
+    let tasks = (0..50).map(|_| {
+        let clients = clients.clone();
+        async move { ask(&clients.client("default", "many").await?).await }
+    });
+    try_join_all(tasks).await?;
+    ensure!(clients.stats() == Stats { held: 1, made: 1 }, "{:?}", clients.stats());
+
+    // Anew, all at once.
+    let clients = rig.clients();
+    try_join_all((0..50).map(|_| clients.client("default", "many"))).await?;
+    ensure!(clients.stats() == Stats { held: 1, made: 1 }, "{:?}", clients.stats());
+    Ok(())
+}
+
+async fn a_new_secret_is_a_new_client(rig: &Rig) -> Result<()> {
+    rig.hand_out("rotated", &rig.kubeconfig("first").await?).await?;
+    let clients = rig.clients();
+    let old = clients.client("default", "rotated").await?;
+    ask(&old).await?;
+    eventually("the first one's requests are logged", SOON, async || {
+        Ok((rig.requests_of(FIRST)? > 0).then_some(()))
+    })
+    .await?;
+
+    rig.hand_out("rotated", &rig.kubeconfig("second").await?).await?;
+    let new = clients.client("default", "rotated").await?;
+    ensure!(clients.stats() == Stats { held: 1, made: 2 }, "{:?}", clients.stats());
+    let before = rig.requests_of(FIRST)?;
+    let error = ask(&old).await.unwrap_err();
+    ensure!(error.kind() == Kind::Replaced && error.retryable(), "{error:?}");
+    ask(&new).await?;
+    for _ in 0..5 {
+        ask(&clients.client("default", "rotated").await?).await?;
+    }
+    eventually("the second one's requests are logged", SOON, async || {
+        Ok((rig.requests_of(SECOND)? >= 6).then_some(()))
+    })
+    .await?;
+    ensure!(rig.requests_of(FIRST)? == before, "old credentials were used again");
+
+    // The same name, another object.
+    let secrets: Api<Secret> = Api::default_namespaced(rig.plane.client());
+    secrets.delete(&secret_name("rotated"), &kube::api::DeleteParams::default()).await?;
+    let error = clients.client("default", "rotated").await.err().context("a client of nothing")?;
+    ensure!(error.kind() == Kind::NoKubeconfig && error.retryable(), "{error:?}");
+    ensure!(clients.stats() == Stats { held: 0, made: 2 }, "{:?}", clients.stats());
+    ensure!(ask(&new).await.unwrap_err().kind() == Kind::Replaced);
+    rig.hand_out("rotated", &rig.kubeconfig("second").await?).await?;
+    ask(&clients.client("default", "rotated").await?).await?;
+    ensure!(clients.stats() == Stats { held: 1, made: 3 }, "{:?}", clients.stats());
+    Ok(())
+}
+
+async fn no_more_are_held_than_allowed(rig: &Rig) -> Result<()> {
+    let kubeconfig = rig.kubeconfig("first").await?;
+    for name in ["a", "b", "c"] {
+        rig.hand_out(name, &kubeconfig).await?;
+    }
+    let clients = rig.clients().with_limits(Limits { clients: 2, ..Limits::default() });
+    let first = clients.client("default", "a").await?;
+    clients.client("default", "b").await?;
+    clients.client("default", "a").await?;
+    clients.client("default", "c").await?;
+    ensure!(clients.stats() == Stats { held: 2, made: 3 }, "{:?}", clients.stats());
+    clients.client("default", "a").await?;
+    ensure!(clients.stats().made == 3, "the one used last was dropped");
+    clients.client("default", "b").await?;
+    clients.client("default", "c").await?;
+    ensure!(clients.stats() == Stats { held: 2, made: 5 }, "{:?}", clients.stats());
+    ask(&first).await.context("a client that had to make room is still good")?;
+    Ok(())
+}
+
+async fn bad_kubeconfigs_are_refused(rig: &Rig) -> Result<()> {
+    let good = rig.kubeconfig("first").await?;
+    let token = good["users"][0]["user"]["token"].as_str().context("no token")?.to_owned();
+    let proof = rig.plane.directory().join("ran");
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        bad
+    };
+    let cases = [
+        with(&|bad| {
+            let touch =
+                json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [proof]});
+            bad["users"][0]["user"] = json!({"exec": touch});
+        }),
+        with(&|bad| {
+            let config = json!({"cmd-path": "touch", "cmd-args": proof});
+            bad["users"][0]["user"] = json!({"auth-provider": {"name": "gcp", "config": config}});
+        }),
+        with(&|bad| bad["users"][0]["user"] = json!({"tokenFile": rig.plane.kubeconfig()})),
+        with(&|bad| bad["users"][0]["user"]["client-key"] = json!(rig.plane.kubeconfig())),
+        with(&|bad| bad["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = json!(true)),
+        with(&|bad| bad["users"][0]["user"]["token"] = json!(format!("{token}\n"))),
+        json!(token),
+    ];
+    let clients = rig.clients();
+    for bad in &cases {
+        rig.hand_out("bad", bad).await?;
+        let error = clients.client("default", "bad").await.err().context("taken")?;
+        let text = format!("{error} {error:?} {clients:?}");
+        ensure!(error.kind() == Kind::BadKubeconfig && !error.retryable(), "{text}");
+        ensure!(text.contains("Secret default/bad-kubeconfig: ") && !text.contains(&token), "{text}");
+    }
+    ensure!(!proof.exists(), "a program was run");
+
+    // What replaces a good one is refused, and ends it.
+    rig.hand_out("bad", &good).await?;
+    let client = clients.client("default", "bad").await?;
+    ask(&client).await?;
+    let empty = rig.hand_out("bad", &json!("")).await?;
+    ensure!(clients.client_from(&empty).err().context("taken")?.kind() == Kind::BadKubeconfig);
+    ensure!(ask(&client).await.unwrap_err().kind() == Kind::Replaced);
+    let foreign: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "other", "namespace": "default"}}))?;
+    ensure!(clients.client_from(&foreign).err().context("taken")?.kind() == Kind::BadKubeconfig);
+    Ok(())
+}
+
+async fn refusals_are_told_apart(rig: &Rig) -> Result<()> {
+    let good = rig.kubeconfig("first").await?;
+    let other = ControlPlane::start().await?;
+    let others: Value = serde_json::from_str(&other.embedded_kubeconfig()?)?;
+
+    let mut untrusted = good.clone();
+    untrusted["clusters"][0]["cluster"]["certificate-authority-data"] =
+        others["clusters"][0]["cluster"]["certificate-authority-data"].clone();
+    let mut unknown = good.clone();
+    unknown["users"][0]["user"]["token"] = "made-up".into();
+    let mut nobody = good.clone();
+    nobody["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1".into();
+
+    let clients = rig.clients();
+    for (name, kubeconfig, expected) in [
+        ("untrusted", untrusted, Kind::Tls),
+        ("unknown", unknown, Kind::Unauthorized),
+        ("nobody", nobody, Kind::Unreachable),
+        ("forbidden", good, Kind::Forbidden),
+    ] {
+        rig.hand_out(name, &kubeconfig).await?;
+        let client = clients.client("default", name).await?;
+        let namespaces: Api<Namespace> = Api::all(client);
+        let began = Instant::now();
+        let error = namespaces.list(&ListParams::default()).await.map_err(Error::from).unwrap_err();
+        ensure!(error.kind() == expected, "{name}: {error:?}");
+        ensure!(!format!("{error:?}").contains("made-up"), "{error:?}");
+        ensure!(began.elapsed() < Duration::from_secs(5), "{name}: {:?}", began.elapsed());
+    }
+    Ok(())
+}

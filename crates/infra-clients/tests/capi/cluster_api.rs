@@ -1,0 +1,402 @@
+//! The real Cluster API: both of its versions read alike, what we write is all that changes, Machines are held,
+//! clients follow the cluster through rotation and outage.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use futures::future::join_all;
+use infra_clients::capi::{
+    AddressType, Capi, Cluster, Endpoint, Error, IpFamily, Kind, KubeadmControlPlane, Limits, Machine,
+    MachineDeployment, ReadIn, Version, WorkloadClients, connect, owning_cluster, patch,
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DeleteParams, ListParams, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
+use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::{Controller, WatchStreamExt, controller::Action, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::{Value, json};
+use testbed::{Management, Workload, eventually};
+use tokio::sync::Notify;
+
+use crate::{SOON, filled, put};
+
+const BOTH: [Version; 2] = [Version::V1Beta1, Version::V1Beta2];
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(1),
+    answer: Duration::from_secs(2),
+    remember: Duration::from_secs(3),
+    answer_size: 1 << 20,
+    clients: 8,
+};
+
+/// A kind of the default namespace in a version of our choice.
+fn read_in<K>(client: &Client, version: Version) -> Api<K>
+where
+    K: Resource<DynamicType = ReadIn, Scope = kube::core::DynamicResourceScope>,
+{
+    Api::namespaced_with(client.clone(), "default", &ReadIn(version))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_cluster_api() {
+    let management = Management::start().await.unwrap();
+    let (plain, classy) = tokio::join!(plain(&management), classy(&management));
+    plain.unwrap();
+    classy.unwrap();
+}
+
+async fn plain(management: &Management) -> Result<()> {
+    let builder = management.workload("plain").label("adc", "one").pod_cidrs(&["10.1.0.0/16"]).workers(1);
+    let mut workload = builder.start().await?;
+    let client = management.client();
+    let capi = Capi::discover(client.clone()).await?;
+    ensure!(capi.version() == Version::V1Beta2, "{capi:?}");
+    ensure!(capi.all::<KubeadmControlPlane>().err().context("no such kind")?.kind() == Kind::NotInstalled);
+    both_versions(&client, &capi).await.context("both versions")?;
+    watches(&client).await.context("watches")?;
+    only_what_is_meant(&client).await.context("patches")?;
+    hook(&client, &capi).await.context("hook")?;
+    endpoint(management, &client).await.context("endpoint")?;
+    follow(management, &mut workload).await.context("clients")
+}
+
+async fn both_versions(client: &Client, capi: &Capi) -> Result<()> {
+    for version in BOTH {
+        let cluster = read_in::<Cluster>(client, version).get("plain").await?;
+        ensure!(cluster.version == version, "{cluster:?}");
+        ensure!(
+            (cluster.name(), cluster.namespace(), cluster.label("adc")) == ("plain", "default", Some("one"))
+        );
+        ensure!(!cluster.is_deleting() && !cluster.is_paused() && !cluster.is_class_based());
+        ensure!(cluster.infrastructure_provisioned() && cluster.control_plane_initialized(), "{cluster:?}");
+        ensure!(cluster.status.phase == "Provisioned");
+        ensure!(cluster.pod_cidrs()? == ["10.1.0.0/16".parse()?] && cluster.ip_family()? == IpFamily::V4);
+        ensure!(cluster.control_plane_endpoint().context("no endpoint")?.host == "127.0.0.1");
+        let infrastructure = cluster.spec.infrastructure_ref.as_ref().context("no reference")?;
+        ensure!(
+            infrastructure.group == "infrastructure.cluster.x-k8s.io"
+                && infrastructure.kind == "TestbedCluster"
+        );
+        ensure!(
+            cluster.spec.control_plane_ref.as_ref().context("no reference")?.kind == "TestbedControlPlane"
+        );
+        // One by its name in contract v1beta2, one by its name in v1beta1, in either version.
+        ensure!(cluster.conditions.is_true("Available"), "{:?}", cluster.conditions);
+        ensure!(cluster.conditions.is_true("ControlPlaneInitialized"), "{:?}", cluster.conditions);
+        let observed =
+            cluster.conditions.current().iter().all(|condition| condition.observed_generation.is_some());
+        ensure!(observed && !cluster.conditions.v1beta1().is_empty(), "{:?}", cluster.conditions);
+        let owner = cluster.owner_ref(&ReadIn::default()).context("no reference")?;
+        ensure!(owner.api_version == format!("cluster.x-k8s.io/{version}"));
+
+        let machines = read_in::<Machine>(client, version).list(&ListParams::default()).await?.items;
+        let machines: Vec<_> =
+            machines.iter().filter(|machine| machine.spec.cluster_name == "plain").collect();
+        ensure!(machines.len() == 2, "{machines:?}");
+        for machine in machines {
+            let worker = machine.name().starts_with("plain-md-0");
+            ensure!(machine.is_control_plane() != worker && machine.status.phase == "Running", "{machine:?}");
+            ensure!(machine.ips(AddressType::InternalIp).any(|address| address.is_ipv4()), "{machine:?}");
+            ensure!(machine.ips(AddressType::ExternalIp).count() <= machine.status.addresses.len());
+            ensure!(machine.addresses(AddressType::Other).next().is_none(), "{machine:?}");
+            ensure!(machine.node_name().is_some() && machine.spec.provider_id.is_some(), "{machine:?}");
+            ensure!(
+                machine.spec.version.as_ref().is_some_and(|version| version.starts_with("v1.")),
+                "{machine:?}"
+            );
+            ensure!(
+                machine.spec.infrastructure_ref.group == "infrastructure.cluster.x-k8s.io",
+                "{machine:?}"
+            );
+        }
+
+        let workers = read_in::<MachineDeployment>(client, version).get("plain-md-0").await?;
+        ensure!(workers.spec.cluster_name == "plain" && !workers.is_paused());
+        ensure!(
+            workers.spec.replicas == Some(1)
+                && workers.status.replicas == 1
+                && workers.status.ready_replicas == 1
+        );
+        ensure!(owning_cluster(&workers).context("no owner")?.uid == cluster.uid().unwrap_or_default());
+    }
+    let cluster = capi.cluster("default", "plain").await?.context("no Cluster")?;
+    let all = capi.machines(&cluster).await?;
+    let control_plane = capi.control_plane_machines(&cluster).await?;
+    ensure!((all.len(), control_plane.len()) == (2, 1) && control_plane[0].is_control_plane());
+    ensure!(capi.cluster("default", "gone").await?.is_none());
+    Ok(())
+}
+
+/// kube's watcher, reflector and Controller work with the types in both versions, and so does a metadata-only watch.
+async fn watches(client: &Client) -> Result<()> {
+    for version in BOTH {
+        let (reader, writer) = store::<Cluster>();
+        let events = watcher(read_in::<Cluster>(client, version), watcher::Config::default());
+        let events = events.reflect(writer).applied_objects();
+        let reached = move |object: Arc<Cluster>, seen: Arc<Notify>| async move {
+            if object.name() == "plain" && object.version == version {
+                seen.notify_one();
+            }
+            Ok::<_, Infallible>(Action::await_change())
+        };
+        let seen = Arc::new(Notify::new());
+        let controller = Controller::for_stream(events, reader.clone())
+            .run(reached, |_, _, _| Action::await_change(), seen.clone())
+            .for_each(|_| std::future::ready(()));
+        tokio::select! {
+            () = controller => anyhow::bail!("the controller ended"),
+            found = tokio::time::timeout(SOON, seen.notified()) => found.context("never reconciled")?,
+        }
+        // Whatever version somebody thinks of, it is the same object.
+        for reference in BOTH {
+            let reference = ObjectRef::new_with("plain", ReadIn(reference)).within("default");
+            ensure!(reader.get(&reference).is_some(), "{version} {reference:?}");
+        }
+
+        let (reader, writer) = store::<PartialObjectMeta<Machine>>();
+        let api = read_in::<PartialObjectMeta<Machine>>(client, version);
+        filled(&reader, watcher(api, watcher::Config::default()).reflect(writer)).await?;
+        ensure!(reader.state().iter().any(|machine| machine.name_any().starts_with("plain")));
+    }
+    Ok(())
+}
+
+/// Everything of an object but what changes by itself.
+async fn whole(client: &Client, kind: &str, name: &str) -> Result<Value> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind));
+    let mut object =
+        Api::<DynamicObject>::default_namespaced_with(client.clone(), &resource).get(name).await?;
+    object.metadata.managed_fields = None;
+    object.metadata.resource_version = None;
+    object.metadata.generation = None;
+    // Conditions are Cluster API's own, and say which generation they saw.
+    object.data["status"].take();
+    Ok(serde_json::to_value(object)?)
+}
+
+async fn only_what_is_meant(client: &Client) -> Result<()> {
+    let params = PatchParams::default();
+    for version in BOTH {
+        let api = read_in::<Cluster>(client, version);
+        let before = whole(client, "Cluster", "plain").await?;
+        let add = async || {
+            // Cluster API writes as well: what was read a moment ago may be stale, as it may be for an operator.
+            eventually("the finalizer is added", SOON, async || {
+                let cluster = api.get("plain").await?;
+                let Some(patch) = patch::add_finalizer(&cluster, "ours/x") else { return Ok(Some(cluster)) };
+                Ok(Some(api.patch("plain", &params, &patch).await?))
+            })
+            .await
+        };
+        let stale = api.get("plain").await?;
+        let with = add().await?;
+        ensure!(patch::add_finalizer(&with, "ours/x").is_none());
+        let late = patch::add_finalizer(&stale, "ours/y").context("is there")?;
+        let error = api.patch("plain", &params, &late).await.map_err(Error::from).unwrap_err();
+        ensure!(error.kind() == Kind::Conflict && error.retryable(), "{error:?}");
+
+        let label = patch::set_label(&with, "ours/label", "1").context("is there")?;
+        api.patch("plain", &params, &label).await?;
+        let mut expected = before.clone();
+        expected["metadata"]["finalizers"].as_array_mut().context("no finalizers")?.push("ours/x".into());
+        expected["metadata"]["labels"]["ours/label"] = "1".into();
+        let after = whole(client, "Cluster", "plain").await?;
+        ensure!(after == expected, "{version}: {after:#} is not {expected:#}");
+
+        eventually("both are removed", SOON, async || {
+            let cluster = api.get("plain").await?;
+            for patch in
+                [patch::remove_label(&cluster, "ours/label"), patch::remove_finalizer(&cluster, "ours/x")]
+            {
+                if let Some(patch) = patch {
+                    api.patch("plain", &params, &patch).await?;
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+        .await?;
+        ensure!(whole(client, "Cluster", "plain").await? == before);
+    }
+    Ok(())
+}
+
+async fn hook(client: &Client, capi: &Capi) -> Result<()> {
+    let api = capi.namespaced::<Machine>("default")?;
+    let params = PatchParams::default();
+    let cluster = capi.cluster("default", "plain").await?.context("no Cluster")?;
+    let worker = capi.machines(&cluster).await?.into_iter().find(|machine| !machine.is_control_plane());
+    let worker = worker.context("no worker")?;
+    let before = whole(client, "Machine", worker.name()).await?;
+    ensure!(worker.pre_terminate_hook("avi-cleanup").is_none());
+    ensure!(worker.remove_pre_terminate_hook("avi-cleanup").is_none());
+    let others = worker.add_pre_terminate_hook("other", "somebody").context("is there")?;
+    api.patch(worker.name(), &params, &others).await?;
+    // Made of what was read before: the other hook stays all the same.
+    let add = worker.add_pre_terminate_hook("avi-cleanup", "ako-operator").context("is there")?;
+    let held = api.patch(worker.name(), &params, &add).await?;
+    ensure!(held.pre_terminate_hook("avi-cleanup") == Some("ako-operator"));
+    ensure!(held.pre_terminate_hook("other") == Some("somebody"));
+    ensure!(held.add_pre_terminate_hook("avi-cleanup", "ako-operator").is_none());
+    ensure!(!held.waits_for_pre_terminate_hooks());
+    let without = held.remove_pre_terminate_hook("other").context("is not there")?;
+    api.patch(worker.name(), &params, &without).await?;
+    let mut expected = before;
+    expected["metadata"]["annotations"]["pre-terminate.delete.hook.machine.cluster.x-k8s.io/avi-cleanup"] =
+        "ako-operator".into();
+    let after = whole(client, "Machine", worker.name()).await?;
+    ensure!(after == expected, "{after:#} is not {expected:#}");
+
+    api.delete(worker.name(), &DeleteParams::default()).await?;
+    for version in BOTH {
+        let api = read_in::<Machine>(client, version);
+        eventually("the Machine waits for the hook", SOON, async || {
+            let machine = api.get(worker.name()).await?;
+            Ok((machine.is_deleting() && machine.waits_for_pre_terminate_hooks()).then_some(()))
+        })
+        .await?;
+    }
+    let held = api.get(worker.name()).await?;
+    let remove = held.remove_pre_terminate_hook("avi-cleanup").context("is not there")?;
+    api.patch(worker.name(), &params, &remove).await?;
+    eventually("the Machine is gone", SOON, async || {
+        Ok(api.get_opt(worker.name()).await?.is_none().then_some(()))
+    })
+    .await
+}
+
+/// A Cluster that nobody provisions: its endpoint is ours to set.
+async fn endpoint(management: &Management, client: &Client) -> Result<()> {
+    let bare = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Cluster",
+        "metadata": {"name": "bare"},
+        "spec": {
+            "paused": true,
+            "clusterNetwork": {
+                "apiServerPort": 6443,
+                "pods": {"cidrBlocks": ["fd00:1::/64", "10.1.0.0/16"]},
+                "services": {"cidrBlocks": ["fd00:2::/108", "10.2.0.0/16"]},
+            },
+            "infrastructureRef": {"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "TestbedCluster", "name": "none"},
+        },
+    });
+    management.plane().kubectl_stdin(&["apply", "-f", "-"], &bare.to_string()).await?;
+    for (n, version) in BOTH.into_iter().enumerate() {
+        let api = read_in::<Cluster>(client, version);
+        let cluster = api.get("bare").await?;
+        ensure!(
+            cluster.is_paused()
+                && cluster.ip_family()? == IpFamily::V6V4
+                && cluster.api_server_port() == Some(6443)
+        );
+        ensure!(cluster.control_plane_endpoint().is_some() == (n > 0), "{cluster:?}");
+        let endpoint = Endpoint { host: format!("avi-{n}.example"), port: 6443 };
+        let mut expected = whole(client, "Cluster", "bare").await?;
+        let patch = cluster.set_control_plane_endpoint(&endpoint).context("is so")?;
+        let cluster = api.patch("bare", &PatchParams::default(), &patch).await?;
+        ensure!(cluster.control_plane_endpoint() == Some(&endpoint));
+        ensure!(cluster.set_control_plane_endpoint(&endpoint).is_none());
+        expected["spec"]["controlPlaneEndpoint"] = json!({"host": endpoint.host, "port": 6443});
+        let after = whole(client, "Cluster", "bare").await?;
+        ensure!(after == expected, "{after:#} is not {expected:#}");
+    }
+    Ok(())
+}
+
+/// A request to the workload cluster, and how long it took.
+async fn nodes(client: &Client) -> (Result<usize, Error>, Duration) {
+    let began = Instant::now();
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    (nodes.map(|nodes| nodes.items.len()).map_err(Error::from), began.elapsed())
+}
+
+async fn follow(management: &Management, workload: &mut Workload) -> Result<()> {
+    let clients = WorkloadClients::new(management.client(), connect).with_limits(LIMITS);
+    let old = clients.client("default", "plain").await?;
+    ensure!(nodes(&old).await.0? >= 1);
+    workload.rotate_kubeconfig().await?;
+    let client = clients.client("default", "plain").await?;
+    ensure!(nodes(&client).await.0? >= 1 && clients.stats().made == 2, "{:?}", clients.stats());
+    let error = nodes(&old).await.0.unwrap_err();
+    ensure!(error.kind() == Kind::Replaced, "{error:?}");
+
+    // Cut off: connections are taken, or open already, and nothing comes back.
+    workload.plane_mut().suspend_apiserver()?;
+    let (first, took) = nodes(&client).await;
+    let first = first.unwrap_err();
+    ensure!(first.kind() == Kind::Timeout && first.retryable(), "{first:?}");
+    ensure!(took < 2 * LIMITS.answer, "{took:?}");
+    let began = Instant::now();
+    for (again, _) in join_all((0..20).map(|_| nodes(&client))).await {
+        let again = again.unwrap_err();
+        ensure!(again.kind() == Kind::Timeout && again.retry_after().is_some(), "{again:?}");
+    }
+    // Another caller's client is the same one, and knows.
+    nodes(&clients.client("default", "plain").await?).await.0.unwrap_err();
+    ensure!(began.elapsed() < LIMITS.connect, "{:?} for calls that were in vain", began.elapsed());
+    workload.plane_mut().resume_apiserver()?;
+    let began = Instant::now();
+    eventually("the cluster is back", SOON, async || Ok(Some(nodes(&client).await.0?))).await?;
+    ensure!(began.elapsed() < LIMITS.remember + LIMITS.answer * 2, "{:?} until it was seen", began.elapsed());
+
+    // Stopped: refused at once, and back at once.
+    workload.plane_mut().stop_apiserver().await?;
+    let (refused, took) = nodes(&client).await;
+    ensure!(refused.as_ref().is_err_and(|error| error.kind() == Kind::Unreachable), "{refused:?}");
+    ensure!(took < LIMITS.answer, "{took:?}");
+    workload.plane_mut().start_apiserver().await?;
+    eventually("the cluster is back", SOON, async || Ok(Some(nodes(&client).await.0?))).await?;
+    ensure!(clients.stats().made == 2, "{:?}", clients.stats());
+    Ok(())
+}
+
+/// A Cluster made from a ClusterClass.
+async fn classy(management: &Management) -> Result<()> {
+    let _workload = management
+        .workload("classy")
+        .workers(0)
+        .variable("aviAPIServerHAProvider", true)
+        .variable("nodes", json!([{"a": 1}, {"b": [2]}]))
+        .unset_variable("apiServerEndpoint", "string")
+        .unset_variable("apiServerPort", "integer")
+        .start()
+        .await?;
+    let client = management.client();
+    for (n, version) in BOTH.into_iter().enumerate() {
+        let api = read_in::<Cluster>(&client, version);
+        let mut expected = whole(&client, "Cluster", "classy").await?;
+        let host = format!("10.0.0.{n}");
+        let port = 6443 + n;
+        let cluster = eventually("the variables are set", SOON, async || {
+            let cluster = api.get("classy").await?;
+            let values = [("apiServerEndpoint", json!(host)), ("apiServerPort", json!(port))];
+            let Some(patch) = cluster.set_variables(values)? else { return Ok(Some(cluster)) };
+            Ok(Some(api.patch("classy", &PatchParams::default(), &patch).await?))
+        })
+        .await?;
+        ensure!(
+            cluster.is_class_based()
+                && cluster.topology_version().is_some_and(|version| version.starts_with("v1."))
+        );
+        ensure!(cluster.spec.topology.as_ref().context("no topology")?.class() == "classy");
+        ensure!(cluster.variable::<bool>("aviAPIServerHAProvider")? == Some(true));
+        ensure!(cluster.variable::<IpAddr>("apiServerEndpoint")? == Some(host.parse()?));
+        ensure!(cluster.variable::<usize>("apiServerPort")? == Some(port));
+        let variables = &mut expected["spec"]["topology"]["variables"];
+        put(variables, 2, json!({"name": "apiServerEndpoint", "value": host}));
+        put(variables, 3, json!({"name": "apiServerPort", "value": port}));
+        let after = whole(&client, "Cluster", "classy").await?;
+        ensure!(after["spec"] == expected["spec"], "{version}: {after:#} is not {expected:#}");
+        let wrong = cluster.set_variables([("apiServerPort", json!("text"))])?.context("is so")?;
+        let error =
+            api.patch("classy", &PatchParams::default(), &wrong).await.map_err(Error::from).unwrap_err();
+        ensure!(matches!(error.kind(), Kind::Invalid | Kind::Conflict), "{error:?}");
+    }
+    Ok(())
+}
