@@ -15,7 +15,8 @@ use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{Management, Workload, eventually};
 
-const SOON: Duration = Duration::from_mins(1);
+/// Seconds on an idle machine.
+const SOON: Duration = Duration::from_mins(2);
 const PRE_TERMINATE: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/test";
 const PRE_DRAIN: &str = "pre-drain.delete.hook.machine.cluster.x-k8s.io/test";
 
