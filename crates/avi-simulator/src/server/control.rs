@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::accounts::Hidden;
+use super::clock::micros;
+use super::controller::Discovery;
 use super::directory::{self, text};
 use super::faults::Fault;
 use super::front::Shared;
 use super::journal::{Counters, LoggedRequest, Logins};
 use super::objects::take_password;
 use crate::Store;
-use crate::store::{Diff, Snapshot};
+use crate::store::{Diff, PortGroup, Snapshot};
 
 /// A handle on a running simulator; clones are the same simulator.
 #[derive(Clone)]
@@ -28,7 +30,8 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// The configuration, for what has no method of its own. No request is answered meanwhile.
+    /// The configuration, for what has no method of its own. No request is answered meanwhile, and another call on this
+    /// handle from within waits for ever.
     pub fn store<T>(&self, use_it: impl FnOnce(&mut Store) -> T) -> T {
         use_it(&mut self.shared.lock().store)
     }
@@ -64,7 +67,24 @@ impl Control {
                 controller.accounts.set(&uuid, password, now);
             }
         }
-        seeded.map(|_| ()).map_err(|error| anyhow::anyhow!("{}: {}", error.status, error.text()))
+        seeded.map(|_| ()).map_err(|error| anyhow!("{}: {}", error.status, error.text()))
+    }
+
+    /// Lets a vCenter cloud (by uuid or name) find these port groups once its clock is `after` from now; nought is at
+    /// once. See [`Store::discover`] for what becomes of them.
+    ///
+    /// # Errors
+    /// If they are to be found at once and there is no such cloud, or it is of another type. Later, that is logged.
+    pub fn discover(&self, cloud: &str, groups: Vec<PortGroup>, after: Duration) -> Result<()> {
+        let mut controller = self.shared.lock();
+        if after.is_zero() {
+            let now = controller.clock.tick();
+            let found = controller.store.discover(cloud, &groups, now);
+            return found.map(drop).map_err(|error| anyhow!("{}: {}", error.status, error.text()));
+        }
+        let due = controller.clock.now().saturating_add(micros(after));
+        controller.discoveries.push(Discovery { due, cloud: cloud.to_owned(), groups });
+        Ok(())
     }
 
     /// All objects, as they are now.

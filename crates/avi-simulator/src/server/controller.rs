@@ -15,6 +15,7 @@ use super::journal::Journal;
 use super::sessions::{Session, Sessions};
 use super::wire::{Reply, Request};
 use super::{fixed, login, objects};
+use crate::store::PortGroup;
 use crate::{ApiError, Assumptions, Caller, Rule, Rules, Scope, Store, Version};
 
 /// Everything that changes, under one lock.
@@ -34,7 +35,17 @@ pub(super) struct Controller {
     pub(super) up_since: Micros,
     pub(super) upgrading: bool,
     pub(super) unavailable: bool,
+    /// What clouds are going to find, by when.
+    pub(super) discoveries: Vec<Discovery>,
     window: Window,
+}
+
+/// Port groups that a cloud's vCenter has and the cloud does not know yet.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    pub(super) due: Micros,
+    pub(super) cloud: String,
+    pub(super) groups: Vec<PortGroup>,
 }
 
 /// Requests counted in the running second.
@@ -74,7 +85,21 @@ impl Controller {
             base,
             upgrading: false,
             unavailable: false,
+            discoveries: Vec::new(),
             window: Window::default(),
+        }
+    }
+
+    /// Does what was due by now. Whoever looks at the controller looks at it after this.
+    pub(super) fn catch_up(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<Discovery> = self.discoveries.extract_if(.., |discovery| discovery.due <= now).collect();
+        for Discovery { cloud, groups, .. } in due {
+            let now = self.clock.tick();
+            // The cloud may be gone by now, or another.
+            if let Err(error) = self.store.discover(&cloud, &groups, now) {
+                tracing::warn!(cloud, error = error.text(), "cannot discover networks");
+            }
         }
     }
 

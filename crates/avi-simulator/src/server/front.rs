@@ -77,7 +77,9 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Controller> {
-        self.controller.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut controller = self.controller.lock().unwrap_or_else(PoisonError::into_inner);
+        controller.catch_up();
+        controller
     }
 
     /// Requests that were read and not answered yet.

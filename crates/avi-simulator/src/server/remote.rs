@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use super::control::Control;
 use super::faults::Fault;
 use super::wire::{Payload, Reply, Request};
 use crate::ApiError;
-use crate::store::Snapshot;
+use crate::store::{PortGroup, Snapshot};
 
 /// What the control API offers, as text for people.
 pub const CONTROL_HELP: &str = include_str!("remote.md");
@@ -32,6 +32,32 @@ struct Remote {
     about: Value,
     ca_pem: String,
     snapshots: Mutex<BTreeMap<u64, Snapshot>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Discover {
+    cloud: String,
+    port_groups: Vec<Found>,
+    #[serde(default)]
+    after_seconds: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Found {
+    moid: String,
+    name: String,
+    #[serde(default)]
+    dvs: Option<bool>,
+    #[serde(default)]
+    hosts: Vec<String>,
+}
+
+impl From<Found> for PortGroup {
+    fn from(Found { moid, name, dvs, hosts }: Found) -> Self {
+        Self { moid, name, dvs: dvs.unwrap_or(true), hosts }
+    }
 }
 
 /// Serves until the future is dropped.
@@ -110,6 +136,13 @@ impl Remote {
             ("GET", ["visited"]) => return shown(&control.store(|store| store.visited())),
             ("POST", ["faults"]) => control.fault(parsed::<Fault>(request)?),
             ("DELETE", ["faults"]) => control.clear_faults(),
+            ("POST", ["discover"]) => {
+                let Discover { cloud, port_groups, after_seconds } = parsed(request)?;
+                let after = Duration::try_from_secs_f64(after_seconds).map_err(|error| refused(&error))?;
+                let groups = port_groups.into_iter().map(Into::into).collect();
+                let found = control.discover(&cloud, groups, after);
+                found.map_err(|error| ApiError::new(400, format!("{error:#}")))?;
+            }
             ("PUT", ["upgrade"]) => control.upgrade_mode(parsed(request)?),
             ("PUT", ["unavailable"]) => control.unavailable(parsed(request)?),
             ("POST", ["expire-sessions"]) => control.expire_sessions(),

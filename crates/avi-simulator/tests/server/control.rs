@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use avi_simulator::store::PortGroup;
 use avi_simulator::{Config, Simulator};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -178,6 +179,41 @@ async fn control_over_http() {
     while reqwest::get(&url).await.is_ok() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn networks_are_discovered_when_it_is_time() {
+    let seed = "cloud:\n  - {name: vc, vtype: CLOUD_VCENTER}\n";
+    let config =
+        Config { seed: Some(seed.to_owned()), control_listen: Some(loopback()), ..Config::default() };
+    let rig = Rig::with(config).await;
+    let control = rig.sim.control();
+    let login = rig.admin().await;
+    let names = async || {
+        let found = rig.get(&login, "/api/network?cloud_ref.name=vc&sort=name").await.is(200).json();
+        let names = found["results"].as_array().unwrap().iter().map(|network| network["name"].clone());
+        Value::Array(names.collect())
+    };
+    let group = |moid: &str, name: &str| PortGroup {
+        moid: moid.to_owned(),
+        name: name.to_owned(),
+        dvs: true,
+        hosts: Vec::new(),
+    };
+    control.discover("vc", vec![group("dvportgroup-1", "a")], Duration::from_mins(5)).unwrap();
+    assert_eq!(names().await, json!([]));
+    control.advance_clock(Duration::from_mins(5));
+    assert_eq!(names().await, json!(["a"]));
+    control.discover("vc", vec![group("1", "a"), group("2", "b")], Duration::ZERO).unwrap();
+    assert_eq!(names().await, json!(["a", "b"]));
+    assert!(control.discover("nowhere", Vec::new(), Duration::ZERO).is_err());
+
+    let remote = Remote { http: reqwest::Client::new(), url: rig.sim.control_url().unwrap().to_owned() };
+    let three = json!({ "cloud": "vc", "port_groups": [{ "moid": "dvportgroup-3", "name": "c" }] });
+    remote.call("POST", "/discover", &three.to_string()).await.is(204);
+    assert_eq!(names().await, json!(["c"]));
+    let nowhere = json!({ "cloud": "nowhere", "port_groups": [] });
+    remote.call("POST", "/discover", &nowhere.to_string()).await.is(400);
 }
 
 #[tokio::test]
