@@ -62,8 +62,8 @@ impl Store {
                     body
                 }
             };
-            self.make_if_new(runtime, &uuid, seen, now)?;
-            self.make_if_new(network, &uuid, body, now)?;
+            self.make_if_new(runtime, &uuid, &seen, now)?;
+            self.make_if_new(network, &uuid, &body, now)?;
             found.push(uuid);
         }
         self.forget_vanished(network, runtime, &cloud, &found, now);
@@ -74,7 +74,7 @@ impl Store {
         &mut self,
         kind: &'static Kind,
         uuid: &str,
-        body: Value,
+        body: &Value,
         now: u64,
     ) -> Result<(), ApiError> {
         let same = |known: &Object| {

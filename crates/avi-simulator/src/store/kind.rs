@@ -117,10 +117,9 @@ impl Kind {
     pub fn allows(&self, method: &str, single: bool) -> bool {
         match (self.shape, method) {
             (Shape::Foreign, _) => false,
-            (_, "GET" | "HEAD" | "OPTIONS") => true,
+            (_, "GET" | "HEAD" | "OPTIONS") | (Shape::Singleton, "PUT" | "PATCH") => true,
             (Shape::Collection, "POST") => !single,
             (Shape::Collection, "PUT" | "PATCH" | "DELETE") => single,
-            (Shape::Singleton, "PUT" | "PATCH") => true,
             _ => false,
         }
     }

@@ -14,13 +14,13 @@ impl Store {
     ///
     /// # Errors
     /// As [`create`](Store::create) and [`replace`](Store::replace); what was written before the error stays.
-    pub fn macro_(&mut self, caller: &Caller, body: Value) -> Result<Value, ApiError> {
+    pub fn macro_(&mut self, caller: &Caller, mut body: Value) -> Result<Value, ApiError> {
         let wanted = text(&body, "model_name").to_owned();
         let kind = KINDS
             .iter()
             .find(|kind| kind.model.eq_ignore_ascii_case(&wanted))
             .ok_or_else(|| ApiError::new(400, format!("Invalid model_name '{wanted}'")))?;
-        let Some(Value::Object(data)) = body.get("data").cloned() else {
+        let Some(Value::Object(data)) = body.get_mut("data").map(Value::take) else {
             return Err(ApiError::new(400, "data: This field is required."));
         };
         let mut written = Vec::new();

@@ -5,11 +5,13 @@
 //!
 //! - [`kind`](Kind): the registry of types.
 //! - [`query`](Query): what a list was asked for.
-//! - `read`: lists, pages, the form of replies. `write`: create, replace, patch, delete.
+//! - `read`: lists, pages, the form of replies. `write`: create, replace, patch, delete. `compose`: what both of the
+//!   first two make sure of.
 //! - `refs`, `migrate`, `patch`, `vip`, `builtin`, `discover`, `seed`, `snapshot`, `check`: as named.
 
 mod builtin;
 mod check;
+mod compose;
 mod discover;
 mod kind;
 mod macros;
@@ -27,6 +29,7 @@ mod vip;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -48,7 +51,6 @@ use vip::Leases;
 pub const ADMIN: &str = "admin";
 
 /// What a controller keeps. See the module's documentation.
-#[derive(Debug)]
 pub struct Store {
     rules: Rules,
     assumptions: Assumptions,
@@ -193,6 +195,15 @@ impl Store {
             base: String::new(),
             now,
         }
+    }
+}
+
+/// Objects hold secrets: only how many there are is shown.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts =
+            self.tables.iter().map(|(kind, table)| (kind, table.len())).filter(|(_, count)| *count > 0);
+        f.debug_map().entries(counts).finish()
     }
 }
 

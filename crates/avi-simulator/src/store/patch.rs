@@ -77,7 +77,7 @@ fn add(target: &mut Map<String, Value>, field: &str, value: &Value) {
 fn delete(target: &mut Map<String, Value>, field: &str, value: &Value) {
     match (target.get_mut(field), value) {
         (Some(Value::Array(list)), Value::Array(gone)) => {
-            list.retain(|one| !gone.iter().any(|gone| covers(gone, one)))
+            list.retain(|one| !gone.iter().any(|gone| covers(gone, one)));
         }
         (Some(Value::Array(list)), gone) => list.retain(|one| !covers(gone, one)),
         _ => {

@@ -10,8 +10,17 @@ use crate::ApiError;
 pub const MAX_PAGE_SIZE: usize = 200;
 
 /// What has a meaning in a query, and so is written as `%XX` in `next`.
-const RESERVED: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'+').add(b'<').add(b'>');
+const RESERVED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?');
 
 /// Parameters that select nothing: they change the form of the reply, or only matter to a browser.
 const WITHOUT_EFFECT: &[&str] =

@@ -112,8 +112,7 @@ impl Store {
     fn selected(&self, caller: &Caller, kind: &'static Kind, query: &Query) -> Arc<Vec<String>> {
         let Some(table) = self.tables.get(kind.name) else { return Arc::default() };
         let key = format!("{}|{:?}|{}", kind.name, caller.scope, query.selection());
-        // Filters that follow refs depend on other tables: any change makes a new list then.
-        let changes = self.tables.values().map(|table| table.changes).sum();
+        let changes = self.changes_behind(table, &query.filters);
         if let Some(known) = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&key, changes) {
             return known;
         }
@@ -136,6 +135,18 @@ impl Store {
         let uuids: Arc<Vec<String>> = Arc::new(found.into_iter().map(|object| object.uuid.clone()).collect());
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(key, changes, Arc::clone(&uuids));
         uuids
+    }
+
+    /// A count that differs when a list may: of its own table's changes, and of those that its filters look into.
+    fn changes_behind(&self, table: &Table, filters: &[Filter]) -> u64 {
+        let beyond = |filter: &Filter| {
+            matches!(filter, Filter::CloudName(_) | Filter::RefName(..) | Filter::ReferredBy(..))
+        };
+        if filters.iter().any(beyond) {
+            self.tables.values().map(|table| table.changes).sum()
+        } else {
+            table.changes
+        }
     }
 
     /// The objects worth looking at: those an index gives, or all.
@@ -175,11 +186,11 @@ impl Store {
     }
 
     fn matches(&self, kind: &Kind, object: &Object, filters: &[Filter]) -> bool {
-        let named = |name: &str| object.name == *name || text(&object.value, "username") == name;
+        let called = |name: &str| object.name == *name || text(&object.value, "username") == name;
         filters.iter().all(|filter| match filter {
-            Filter::Name(name) => !self.rules.holds(Rule::NameFilter) || named(name),
+            Filter::Name(name) => !self.rules.holds(Rule::NameFilter) || called(name),
             Filter::NameIn(names) => {
-                !self.rules.holds(Rule::NameFilter) || names.iter().any(|name| named(name))
+                !self.rules.holds(Rule::NameFilter) || names.iter().any(|name| called(name))
             }
             Filter::NameContains(part) => object.name.contains(part.as_str()),
             Filter::Uuid(uuid) => object.uuid == *uuid,

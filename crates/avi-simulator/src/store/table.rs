@@ -13,7 +13,7 @@ pub(super) struct Id {
 }
 
 /// One object and what is asked of it often.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Object {
     pub(super) uuid: String,
     pub(super) name: String,
@@ -38,7 +38,7 @@ impl Object {
 }
 
 /// The objects of one kind.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Table {
     objects: BTreeMap<u64, Object>,
     by_uuid: HashMap<String, u64>,

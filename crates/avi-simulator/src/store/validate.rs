@@ -108,10 +108,10 @@ fn ipam(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
     }
     let usable = profile.get("usable_networks").and_then(Value::as_array);
     let labels = |network: &Value| network.get("labels").and_then(Value::as_array).map_or(0, Vec::len);
-    match usable.into_iter().flatten().any(|network| labels(network) > 1) {
-        true => Err(invalid(kind, "usable_networks.labels: Maximum of 1 items allowed.")),
-        false => Ok(()),
+    if usable.into_iter().flatten().any(|network| labels(network) > 1) {
+        return Err(invalid(kind, "usable_networks.labels: Maximum of 1 items allowed."));
     }
+    Ok(())
 }
 
 fn role(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::table::Object;
@@ -24,8 +25,8 @@ impl Leases {
     /// Gives back what a vsvip has.
     pub(super) fn free(&mut self, vsvip: &str) {
         for lease in self.by_vsvip.remove(vsvip).unwrap_or_default() {
-            for ((network, _), low) in &mut self.full_below {
-                if *network == lease.0 && lease.1 < *low {
+            for ((network, begin), low) in &mut self.full_below {
+                if *network == lease.0 && (*begin..*low).contains(&lease.1) {
                     *low = lease.1;
                 }
             }
@@ -142,7 +143,10 @@ impl Store {
         address: IpAddr,
         taken: &[(String, IpAddr)],
     ) -> Result<(String, IpAddr), ApiError> {
-        let home = self.ranges(cloud, vip, family).into_iter().find(|range| within(&range.prefix, address));
+        let home = self
+            .ranges(cloud, vip, family)
+            .into_iter()
+            .find(|range| net_of(&range.prefix).is_some_and(|net| net.contains(&address)));
         let lease = (home.as_ref().map_or_else(|| cloud.to_owned(), |range| range.network.clone()), address);
         if self.leases.by_address.get(&lease).is_some_and(|holder| holder != uuid) || taken.contains(&lease) {
             return Err(ApiError::new(400, format!("IP address {address} is already in use")));
@@ -178,32 +182,36 @@ impl Store {
     /// Where a vip's address may come from: the network it names, else those its cloud's IPAM profile lists.
     fn ranges(&self, cloud: &str, vip: &Map<String, Value>, family: Family) -> Vec<Range> {
         let place = vip.get("ipam_network_subnet");
-        let named = place.map(|place| text(place, "network_ref")).filter(|text| !text.is_empty());
-        let networks: Vec<String> = match named {
-            Some(network) => vec![refs::uuid_of(network).to_owned()],
-            None => self.usable_networks(cloud),
-        };
         let subnet = place.and_then(|place| place.get(family.subnet));
+        if let Some(named) = place.map(|place| text(place, "network_ref")).filter(|text| !text.is_empty()) {
+            return self.ranges_of(refs::uuid_of(named), family, subnet);
+        }
+        let mut networks = self.usable_networks(cloud);
+        if vip.get("auto_allocate_ip_type").and_then(Value::as_str) == Some("V4_V6") {
+            // Addresses of both families come from one network.
+            let has = |network: &str, family| !self.ranges_of(network, family, None).is_empty();
+            networks.retain(|network| has(network, V4) && has(network, V6));
+        }
+        networks.iter().flat_map(|network| self.ranges_of(network, family, subnet)).collect()
+    }
+
+    /// The ranges of one network that are for virtual services, of one family, in the subnet if one is wanted.
+    fn ranges_of(&self, network: &str, family: Family, subnet: Option<&Value>) -> Vec<Range> {
+        let value = self.object("network", network);
+        let subnets = value.and_then(|value| value.get("configured_subnets")).and_then(Value::as_array);
         let mut found = Vec::new();
-        for network in networks {
-            let value = self.object("network", &network);
-            let subnets = value.and_then(|value| value.get("configured_subnets")).and_then(Value::as_array);
-            for configured in subnets.into_iter().flatten() {
-                let prefix = configured.get("prefix").cloned().unwrap_or_default();
-                if text(&prefix["ip_addr"], "type") != family.name
-                    || subnet.is_some_and(|subnet| !same(subnet, &prefix))
-                {
-                    continue;
-                }
-                for range in
-                    configured.get("static_ip_ranges").and_then(Value::as_array).into_iter().flatten()
-                {
-                    let bound = |end: &str| validate::address(range.pointer(&format!("/range/{end}")));
-                    if let (Some(begin), Some(end), false) =
-                        (bound("begin"), bound("end"), text(range, "type") == "STATIC_IPS_FOR_SE")
-                    {
-                        found.push(Range { network: network.clone(), prefix: prefix.clone(), begin, end });
-                    }
+        for configured in subnets.into_iter().flatten() {
+            let prefix = configured.get("prefix").cloned().unwrap_or_default();
+            if text(&prefix["ip_addr"], "type") != family.name
+                || subnet.is_some_and(|subnet| net_of(subnet) != net_of(&prefix))
+            {
+                continue;
+            }
+            for range in configured.get("static_ip_ranges").and_then(Value::as_array).into_iter().flatten() {
+                let bound = |end: &str| validate::address(range.pointer(&format!("/range/{end}")));
+                let for_engines = text(range, "type") == "STATIC_IPS_FOR_SE";
+                if let (Some(begin), Some(end), false) = (bound("begin"), bound("end"), for_engines) {
+                    found.push(Range { network: network.to_owned(), prefix: prefix.clone(), begin, end });
                 }
             }
         }
@@ -240,27 +248,8 @@ fn after(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// The network of a prefix `{ip_addr, mask}`: its bits without those of the hosts, and how many bits hosts have.
-fn network_of(prefix: &Value) -> Option<(bool, u128, u32)> {
-    let address = validate::address(prefix.get("ip_addr"))?;
-    let mask = u32::try_from(prefix.get("mask")?.as_u64()?).ok()?;
-    let host = (if address.is_ipv4() { 32_u32 } else { 128 }).checked_sub(mask)?;
-    Some((address.is_ipv4(), bits(address).checked_shr(host).unwrap_or(0), host))
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-fn same(a: &Value, b: &Value) -> bool {
-    network_of(a).is_some_and(|a| network_of(b) == Some(a))
-}
-
-fn within(prefix: &Value, address: IpAddr) -> bool {
-    network_of(prefix).is_some_and(|(v4, network, host)| {
-        v4 == address.is_ipv4() && bits(address).checked_shr(host).unwrap_or(0) == network
-    })
+/// The network of a prefix `{ip_addr, mask}`.
+fn net_of(prefix: &Value) -> Option<IpNet> {
+    let mask = u8::try_from(prefix.get("mask")?.as_u64()?).ok()?;
+    IpNet::new(validate::address(prefix.get("ip_addr"))?, mask).ok().map(|net| net.trunc())
 }

@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::kind::{Kind, Shape, Tenancy};
+use super::kind::{Kind, Tenancy};
 use super::query::Query;
-use super::read::SENSITIVE;
 use super::resolve::Place;
 use super::table::{Id, Object};
-use super::{ADMIN, Store, fresh_uuid, keep, migrate, not_found, patch, refs, text, validate};
+use super::{ADMIN, Store, fresh_uuid, not_found, patch, refs, text};
 use crate::{ApiError, Caller, Rule, Scope};
-
-/// What a client never decides.
-const CONTROLLERS: &[&str] = &["url", "uuid", "_last_modified"];
 
 impl Store {
     /// `POST /api/<kind>`: the object as [`get`](Store::get) would give it, with names behind its refs.
@@ -170,44 +166,6 @@ impl Store {
         Err(stale(kind, &old.name))
     }
 
-    /// From a body in the caller's shape to an object fit to be kept: everything that can be refused is refused here.
-    pub(super) fn compose(
-        &mut self,
-        caller: &Caller,
-        kind: &'static Kind,
-        uuid: String,
-        old: Option<&Object>,
-        mut body: Map<String, Value>,
-    ) -> Result<Object, ApiError> {
-        body.retain(|key, value| !CONTROLLERS.contains(&key.as_str()) && !value.is_null());
-        if kind.name == "user" {
-            user_body(&mut body);
-        }
-        migrate::forward(kind.name, caller.version, &mut body);
-        let tenant = self.tenant_of(caller, kind, old, &mut body)?;
-        let cloud = self.cloud_of(kind, old, &tenant, &mut body)?;
-        let place = Place { tenant: &tenant, cloud: &cloud };
-        refs::rewrite(&mut body, &mut |field, text| self.resolve(field, text, place))?;
-        keep_secrets(kind, old, &mut body);
-        let defaults = serde_json::from_str(kind.defaults).unwrap_or_default();
-        validate::fill(&mut body, &defaults);
-        self.fill_refs(kind, place, &mut body);
-        migrate::complete(kind.name, &mut body);
-        validate::check(kind, caller.version, &body)?;
-        let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if self.rules.holds(Rule::UniqueNames) {
-            self.unused(kind, &name, &uuid, place, &body)?;
-        }
-        match kind.name {
-            "user" => self.check_access(kind, &body)?,
-            "vsvip" => self.allocate(&uuid, &cloud, old, &mut body)?,
-            _ => {}
-        }
-        body.insert("uuid".to_owned(), Value::String(uuid.clone()));
-        let builtin = old.is_some_and(|old| old.builtin);
-        Ok(Object { uuid, name, tenant, cloud, builtin, refs: Default::default(), value: keep(body) })
-    }
-
     /// Stamps an object and puts it in; its uuid.
     pub(super) fn settle(&mut self, caller: &Caller, kind: &'static Kind, mut object: Object) -> String {
         let stamp = self.stamp(caller.now).to_string();
@@ -223,124 +181,6 @@ impl Store {
     fn reply(&self, caller: &Caller, kind: &'static Kind, uuid: &str) -> Result<Value, ApiError> {
         let object = self.find(kind, uuid).ok_or_else(|| not_found(kind))?;
         Ok(self.form(caller, kind, object, &Query { include_name: true, ..Query::default() }))
-    }
-
-    fn tenant_of(
-        &self,
-        caller: &Caller,
-        kind: &Kind,
-        old: Option<&Object>,
-        body: &mut Map<String, Value>,
-    ) -> Result<String, ApiError> {
-        if !kind.tenanted() {
-            return Ok(String::new());
-        }
-        let scope = match &caller.scope {
-            Scope::Tenant(tenant) => tenant.as_str(),
-            Scope::All => ADMIN,
-        };
-        let wish = match body.get("tenant_ref").and_then(Value::as_str) {
-            Some(text) => self.resolve("tenant_ref", text, Place::default())?,
-            None => None,
-        };
-        let wish = wish.as_deref().map(refs::uuid_of);
-        let tenant = match (old, wish) {
-            (Some(old), wish) if wish.is_none_or(|wish| wish == old.tenant) => old.tenant.as_str(),
-            (Some(_), _) => return Err(validate::invalid(kind, "tenant_ref: cannot be changed.")),
-            (None, Some(wish)) if wish == scope || scope == ADMIN => wish,
-            (None, Some(_)) => {
-                return Err(validate::invalid(kind, "tenant_ref: not the tenant of the request."));
-            }
-            (None, None) => scope,
-        };
-        if kind.tenancy == Tenancy::Admin && tenant != ADMIN {
-            return Err(ApiError::new(400, format!("Cannot modify {} from tenant {tenant}", kind.model)));
-        }
-        body.insert("tenant_ref".to_owned(), Value::String(refs::canonical("tenant", tenant)));
-        Ok(tenant.to_owned())
-    }
-
-    fn cloud_of(
-        &self,
-        kind: &Kind,
-        old: Option<&Object>,
-        tenant: &str,
-        body: &mut Map<String, Value>,
-    ) -> Result<String, ApiError> {
-        if !kind.clouded {
-            return Ok(String::new());
-        }
-        let wish = match body.get("cloud_ref").and_then(Value::as_str) {
-            Some(text) => self.resolve("cloud_ref", text, Place { tenant, cloud: "" })?,
-            None => None,
-        };
-        let wish = wish.as_deref().map(refs::uuid_of);
-        let cloud = match (old, wish) {
-            (Some(old), wish) if wish.is_none_or(|wish| wish == old.cloud) => old.cloud.clone(),
-            (Some(_), _) => return Err(validate::invalid(kind, "cloud_ref: cannot be changed.")),
-            (None, Some(wish)) => wish.to_owned(),
-            (None, None) => self.default_cloud(),
-        };
-        body.insert("cloud_ref".to_owned(), Value::String(refs::canonical("cloud", &cloud)));
-        Ok(cloud)
-    }
-
-    fn unused(
-        &self,
-        kind: &'static Kind,
-        name: &str,
-        uuid: &str,
-        place: Place<'_>,
-        body: &Map<String, Value>,
-    ) -> Result<(), ApiError> {
-        if kind.names_repeat || kind.shape != Shape::Collection {
-            return Ok(());
-        }
-        let Some(table) = self.tables.get(kind.name) else { return Ok(()) };
-        let taken = |name: &str| {
-            table.named(name).any(|other| {
-                other.uuid != uuid
-                    && other.tenant == place.tenant
-                    && (!kind.clouded || other.cloud == place.cloud)
-            })
-        };
-        if kind.name == "user" {
-            let username = body.get("username").and_then(Value::as_str).unwrap_or(name);
-            if taken(username) || taken(name) {
-                return Err(ApiError::new(
-                    self.assumptions.username_taken_status,
-                    "User with this Username already exist",
-                ));
-            }
-        } else if taken(name) {
-            return Err(ApiError::new(409, format!("{} object with name {name} already exists", kind.model)));
-        }
-        Ok(())
-    }
-
-    /// A role over the controller itself is not for one tenant alone.
-    fn check_access(&self, kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
-        for access in body.get("access").and_then(Value::as_array).into_iter().flatten() {
-            let tenant = refs::uuid_of(text(access, "tenant_ref"));
-            let everywhere = access.get("all_tenants") == Some(&Value::Bool(true));
-            let role = self.object("role", refs::uuid_of(text(access, "role_ref")));
-            let Some(role) = role else {
-                return Err(validate::invalid(kind, "access.role_ref: This field is required."));
-            };
-            if tenant.is_empty() && !everywhere {
-                return Err(validate::invalid(kind, "access: tenant_ref or all_tenants is required."));
-            }
-            if !everywhere && tenant != ADMIN && governs(role) {
-                let role = text(role, "name");
-                return Err(ApiError::new(
-                    400,
-                    format!(
-                        "Cannot use Role {role} with access to Controller, Role, Tenant or User in non-admin tenant"
-                    ),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// `Pool web`, for texts.
@@ -360,15 +200,6 @@ fn stale(kind: &Kind, name: &str) -> ApiError {
     ApiError::new(412, text)
 }
 
-/// Whether a role grants anything on what belongs to `admin` alone.
-fn governs(role: &Value) -> bool {
-    role.get("privileges").and_then(Value::as_array).into_iter().flatten().any(|privilege| {
-        let resource = text(privilege, "resource");
-        let governing = ["PERMISSION_CONTROLLER", "PERMISSION_ROLE", "PERMISSION_TENANT", "PERMISSION_USER"];
-        governing.contains(&resource) && text(privilege, "type") != "NO_ACCESS"
-    })
-}
-
 /// The kind, if there is one and the method can be used on it.
 fn allowed(kind: &str, method: &str, single: bool) -> Result<&'static Kind, ApiError> {
     let kind = Store::known(kind)?;
@@ -379,27 +210,5 @@ fn object_of(body: Value) -> Result<Map<String, Value>, ApiError> {
     match body {
         Value::Object(map) => Ok(map),
         _ => Err(ApiError::new(400, "Invalid data: a JSON object is wanted")),
-    }
-}
-
-/// The password is the server's; before 30.0.0 there was one name for both.
-fn user_body(body: &mut Map<String, Value>) {
-    body.remove("password");
-    body.remove("old_password");
-    for (from, to) in [("name", "username"), ("username", "name")] {
-        if let (None, Some(value)) = (body.get(to), body.get(from).cloned()) {
-            body.insert(to.to_owned(), value);
-        }
-    }
-}
-
-/// A secret sent back as it was shown stays what it was.
-fn keep_secrets(kind: &Kind, old: Option<&Object>, body: &mut Map<String, Value>) {
-    for path in kind.secrets {
-        let Some(secret) = validate::field_mut(body, path).filter(|secret| *secret == SENSITIVE) else {
-            continue;
-        };
-        let pointer = format!("/{}", path.replace('.', "/"));
-        *secret = old.and_then(|old| old.value.pointer(&pointer)).cloned().unwrap_or_default();
     }
 }

@@ -1,0 +1,16 @@
+//! The store by itself: no server, no clock, no network.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod ako;
+mod discovery;
+mod fuzz;
+mod lists;
+mod rig;
+mod rules;
+mod scale;
+mod seeds;
+mod tenancy;
+mod versions;
+mod vips;
+mod walk;
+mod writes;

@@ -1,0 +1,139 @@
+//! Who sees and writes what: tenants, the objects of `admin` they share, and the kinds that are in none.
+
+use avi_simulator::Scope;
+use serde_json::json;
+
+use crate::rig::{Rig, text, uuid};
+
+fn two() -> (Rig, String, String) {
+    let mut rig = Rig::new();
+    let a = uuid(&rig.create("tenant", json!({"name": "a"})));
+    let b = uuid(&rig.create("tenant", json!({"name": "b"})));
+    (rig, a, b)
+}
+
+#[test]
+fn a_lookup_sees_its_tenant() {
+    let (mut rig, a, b) = two();
+    let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
+    assert_eq!(rig.list("pool", "name=p")["count"], 0, "nor does admin");
+    assert_eq!(rig.as_tenant(&b, |rig| rig.list("pool", "name=p"))["count"], 0);
+    assert_eq!(rig.as_tenant(&b, |rig| rig.get("pool", &pool, "")).unwrap_err().status, 404);
+    assert_eq!(rig.as_tenant(&b, |rig| rig.delete("pool", &pool)).unwrap_err().status, 404);
+    assert_eq!(rig.as_tenant(&a, |rig| rig.list("pool", "name=p"))["count"], 1);
+    assert_eq!(rig.as_scope(Scope::All, |rig| rig.list("pool", "name=p"))["count"], 1);
+    let seen = rig.as_tenant(&a, |rig| rig.get("pool", &pool, "include_name")).unwrap();
+    assert!(text(&seen, "tenant_ref").ends_with(&format!("/api/tenant/{a}#a")));
+    for kind in ["tenant", "cloud", "user"] {
+        let all = rig.list(kind, "")["count"].clone();
+        assert_eq!(
+            rig.as_tenant(&a, |rig| rig.list(kind, ""))["count"],
+            all,
+            "{kind} is seen from everywhere"
+        );
+    }
+}
+
+#[test]
+fn what_admin_shares_is_seen_and_not_written() {
+    let (mut rig, a, _) = two();
+    rig.create("network", json!({"name": "n"}));
+    rig.create("pool", json!({"name": "p"}));
+    rig.create("healthmonitor", json!({"name": "mine", "type": "HEALTH_MONITOR_TCP"}));
+    rig.as_tenant(&a, |rig| {
+        for (kind, name, count) in [
+            ("network", "n", 1), ("serviceenginegroup", "Default-Group", 1), ("vrfcontext", "global", 1),
+            ("applicationprofile", "System-L4-Application", 1), ("role", "Tenant-Admin", 1), ("pool", "p", 0), ("healthmonitor", "mine", 0),
+        ] {
+            assert_eq!(rig.list(kind, &format!("name={name}"))["count"], count, "{kind} {name}");
+        }
+        for (kind, name) in [("vrfcontext", "global"), ("network", "n"), ("serviceenginegroup", "Default-Group"), ("cloud", "Default-Cloud")] {
+            let id = rig.uuid_of(kind, name);
+            let error = rig.patch(kind, &id, json!({"add": {"x": 1}})).unwrap_err();
+            assert_eq!(error.status, 400);
+            assert!(error.text().contains("Cannot modify"), "{}", error.text());
+            assert_eq!(rig.delete(kind, &id).unwrap_err().status, 400);
+        }
+        assert_eq!(rig.try_create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"})).unwrap_err().status, 400);
+        let service = rig.create("virtualservice", json!({"name": "v", "application_profile_ref": "/api/applicationprofile/?name=System-L4-Application"}));
+        assert!(text(&service, "se_group_ref").ends_with("#Default-Group"), "refs reach what is shared");
+    });
+}
+
+#[test]
+fn the_body_may_choose_the_tenant_from_admin() {
+    let (mut rig, a, b) = two();
+    let pool = uuid(&rig.create("pool", json!({"name": "p", "tenant_ref": "/api/tenant/?name=a"})));
+    assert!(rig.as_tenant(&a, |rig| rig.get("pool", &pool, "")).is_ok());
+    assert_eq!(
+        rig.as_tenant(&b, |rig| rig
+            .try_create("pool", json!({"name": "p", "tenant_ref": "/api/tenant/?name=a"})))
+            .unwrap_err()
+            .status,
+        400
+    );
+    rig.as_tenant(&b, |rig| rig.create("pool", json!({"name": "p", "tenant_ref": "/api/tenant/?name=b"})));
+    let everywhere = rig.as_scope(Scope::All, |rig| uuid(&rig.create("pool", json!({"name": "q"}))));
+    assert!(rig.get("pool", &everywhere, "").is_ok(), "without a tenant it is in admin");
+    let role =
+        rig.create("role", json!({"name": "r", "tenant_ref": "/api/tenant/?name=a", "privileges": []}));
+    assert_eq!(rig.list("role", "name=r")["count"], 1, "admin sees the roles of all");
+    rig.delete("role", &uuid(&role)).expect("and writes them");
+}
+
+#[test]
+fn refs_do_not_reach_into_another_tenant() {
+    let (mut rig, a, b) = two();
+    let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
+    for form in ["/api/pool/?name=p".to_owned(), format!("/api/pool/{pool}")] {
+        let error = rig
+            .as_tenant(&b, |rig| rig.try_create("virtualservice", json!({"name": "v", "pool_ref": form})))
+            .unwrap_err();
+        assert_eq!((error.status, error.text()), (400, "Pool object not found!"));
+    }
+}
+
+#[test]
+fn tenants_go_when_they_are_empty() {
+    let (mut rig, a, _) = two();
+    let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
+    let user =
+        uuid(&rig.create("user", json!({"name": "u", "default_tenant_ref": format!("/api/tenant/{a}")})));
+    assert!(rig.delete("tenant", &a).unwrap_err().text().contains("Pool p"));
+    rig.as_tenant(&a, |rig| rig.delete("pool", &pool)).unwrap();
+    assert!(rig.delete("tenant", &a).unwrap_err().text().contains("User u"));
+    rig.delete("user", &user).unwrap();
+    rig.delete("tenant", &a).unwrap();
+    assert!(a.starts_with("tenant-"));
+    let defaults = rig.get("tenant", "admin", "").unwrap()["config_settings"].clone();
+    assert_eq!(
+        defaults,
+        json!({"se_in_provider_context": true, "tenant_access_to_provider_se": true, "tenant_vrf": false})
+    );
+}
+
+#[test]
+fn a_governing_role_is_for_admin_or_all_tenants() {
+    let (mut rig, a, _) = two();
+    let access = |role: &str, tenant: &str| json!([{"role_ref": format!("/api/role/?name={role}"), "tenant_ref": format!("/api/tenant/{tenant}")}]);
+    let error =
+        rig.try_create("user", json!({"name": "u", "access": access("System-Admin", &a)})).unwrap_err();
+    assert_eq!(error.status, 400);
+    assert_eq!(
+        error.text(),
+        "Cannot use Role System-Admin with access to Controller, Role, Tenant or User in non-admin tenant"
+    );
+    let user = uuid(&rig.create("user", json!({"name": "u", "access": access("Application-Admin", &a)})));
+    rig.put("user", &user, json!({"name": "u", "access": access("System-Admin", "admin")})).unwrap();
+    let everywhere = json!([{"role_ref": "/api/role/?name=System-Admin", "all_tenants": true}]);
+    rig.put("user", &user, json!({"name": "u", "access": everywhere})).unwrap();
+    assert_eq!(
+        rig.put("user", &user, json!({"name": "u", "access": access("System-Admin", &a)}))
+            .unwrap_err()
+            .status,
+        400
+    );
+    let role = uuid(&rig.create("role", json!({"name": "r", "privileges": [{"resource": "PERMISSION_USER", "type": "NO_ACCESS"}, {"resource": "PERMISSION_POOL", "type": "WRITE_ACCESS"}]})));
+    rig.put("user", &user, json!({"name": "u", "access": access("r", &a)})).unwrap();
+    assert!(rig.delete("role", &role).unwrap_err().text().contains("User u"));
+}

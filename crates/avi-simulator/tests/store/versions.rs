@@ -1,0 +1,73 @@
+//! One object in the shapes of two versions.
+
+use avi_simulator::Version;
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, text, uuid};
+
+const OLD: Version = Version(20, 1, 2);
+const FIRST: Version = Version(20, 1, 3);
+
+fn address(last: u8) -> Value {
+    json!({"addr": format!("10.0.0.{last}"), "type": "V4"})
+}
+
+fn network(subnet: Value) -> Value {
+    let mut subnet = subnet;
+    subnet["prefix"] = json!({"ip_addr": address(0), "mask": 24});
+    json!({"name": "n", "configured_subnets": [subnet]})
+}
+
+#[test]
+fn networks() {
+    let mut rig = Rig::new();
+    let old_range = json!({"begin": address(1), "end": address(9)});
+    let new_range = json!({"range": old_range, "type": "STATIC_IPS_FOR_VIP_AND_SE"});
+    let made =
+        rig.as_version(OLD, |rig| rig.create("network", network(json!({"static_ranges": [old_range]}))));
+    let subnet = &made["configured_subnets"][0];
+    assert_eq!(
+        (&subnet["static_ranges"], subnet.get("static_ip_ranges")),
+        (&json!([old_range]), None),
+        "as it was written"
+    );
+    let id = uuid(&made);
+    let subnet = rig.get("network", &id, "").unwrap()["configured_subnets"][0].clone();
+    assert_eq!(
+        (&subnet["static_ip_ranges"], subnet.get("static_ranges")),
+        (&json!([new_range]), None),
+        "as it is read now"
+    );
+    let subnet =
+        rig.as_version(FIRST, |rig| rig.get("network", &id, "")).unwrap()["configured_subnets"][0].clone();
+    assert_eq!(subnet["static_ip_ranges"], json!([new_range]), "20.1.3 is the first of the new");
+    let more =
+        network(json!({"static_ranges": [{"begin": address(20), "end": address(29)}]}))["configured_subnets"]
+            .clone();
+    let patched = rig
+        .as_version(OLD, |rig| rig.patch("network", &id, json!({"add": {"configured_subnets": more}})))
+        .unwrap();
+    assert_eq!(patched["configured_subnets"].as_array().unwrap().len(), 2);
+    let now = rig.list("network", "name=n")["results"][0]["configured_subnets"].clone();
+    assert!(
+        now.as_array()
+            .unwrap()
+            .iter()
+            .all(|subnet| subnet["static_ip_ranges"].as_array().unwrap().len() == 1),
+        "{now}"
+    );
+}
+
+#[test]
+fn ipam_profiles() {
+    let mut rig = Rig::new();
+    let net = uuid(&rig.create("network", json!({"name": "n"})));
+    let body = json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL", "internal_profile": {"usable_network_refs": [format!("/api/network/{net}")]}});
+    let made = rig.as_version(OLD, |rig| rig.create("ipamdnsproviderprofile", body));
+    assert_eq!(made["internal_profile"]["usable_network_refs"].as_array().unwrap().len(), 1);
+    let now = rig.get("ipamdnsproviderprofile", &uuid(&made), "include_name").unwrap();
+    let nw_ref = text(&now["internal_profile"]["usable_networks"][0], "nw_ref");
+    assert!(nw_ref.ends_with(&format!("/api/network/{net}#n")), "{nw_ref}");
+    assert_eq!(now["internal_profile"]["ttl"], 30);
+    assert_eq!(rig.delete("network", &net).unwrap_err().status, 403);
+}

@@ -1,0 +1,419 @@
+//! Create, replace, patch, delete: what they do and what they refuse.
+
+use avi_simulator::{Assumptions, Rules};
+use serde_json::{Value, json};
+
+use crate::rig::{BASE, Rig, text, uuid};
+
+#[test]
+fn every_collection_can_be_made_read_replaced_patched_and_deleted() {
+    for kind in avi_simulator::store::KINDS {
+        let mut rig = Rig::new();
+        if !kind.allows("POST", false) {
+            continue;
+        }
+        let mut body = json!({"name": "one"});
+        for (field, value) in [
+            ("vtype", json!("CLOUD_NONE")),
+            ("type", json!("IPAMDNS_TYPE_INTERNAL")),
+            ("profile", json!({"type": "PROTOCOL_TYPE_TCP_PROXY"})),
+            ("persistence_type", json!("PERSISTENCE_TYPE_TLS")),
+            ("certificate", json!({"certificate": "PEM"})),
+            ("mode", json!("WAF_MODE_ENFORCEMENT")),
+            ("waf_profile_ref", json!("/api/wafprofile?name=System-WAF-Profile")),
+            ("dns_policy_index", json!(1)),
+            ("network_security_policy_index", json!(2)),
+        ] {
+            if kind.required.contains(&field) {
+                body[field] = value;
+            }
+        }
+        let made = rig.create(kind.name, body.clone());
+        let id = uuid(&made);
+        assert!(id.starts_with(&format!("{}-", kind.name)), "{id}");
+        let mut read = rig.get(kind.name, &id, "").unwrap();
+        read["name"] = json!("two");
+        let replaced =
+            rig.put(kind.name, &id, read).unwrap_or_else(|error| panic!("{}: {error:?}", kind.name));
+        assert_eq!(replaced["name"], "two");
+        let patched = rig.patch(kind.name, &id, json!({"add": {"description": "d"}})).unwrap();
+        assert_eq!(
+            (&patched["description"], &patched["name"]),
+            (&json!("d"), &json!("two")),
+            "{}",
+            kind.name
+        );
+        rig.delete(kind.name, &id).unwrap_or_else(|error| panic!("{}: {error:?}", kind.name));
+        let gone = rig.get(kind.name, &id, "").unwrap_err();
+        assert_eq!((gone.status, gone.text()), (404, format!("{} object not found!", kind.model).as_str()));
+        assert_eq!(rig.delete(kind.name, &id).unwrap_err().status, 404);
+        for missing in kind.required.iter().filter(|path| !path.contains(['[', '.'])) {
+            let mut lacking = body.clone();
+            lacking.as_object_mut().unwrap().remove(*missing);
+            if kind.name == "user" {
+                continue;
+            }
+            let error = rig.try_create(kind.name, lacking).unwrap_err();
+            assert_eq!(error.status, 400, "{} without {missing}", kind.name);
+            assert!(
+                error.text().contains(&format!("{missing}: This field is required.")),
+                "{}",
+                error.text()
+            );
+        }
+        assert!(rig.store.check().is_empty(), "{:?}", rig.store.check());
+    }
+}
+
+#[test]
+fn methods_a_kind_does_not_have() {
+    let mut rig = Rig::new();
+    let refused = |error: avi_simulator::ApiError, method: &str| {
+        assert_eq!((error.status, error.text()), (405, format!("Method '{method}' not allowed.").as_str()));
+    };
+    refused(rig.try_create("vimgrnwruntime", json!({"name": "n"})).unwrap_err(), "POST");
+    refused(rig.put("vimgrnwruntime", "x", json!({})).unwrap_err(), "PUT");
+    refused(rig.patch("serviceengine", "x", json!({})).unwrap_err(), "PATCH");
+    refused(rig.delete("systemconfiguration", "default").unwrap_err(), "DELETE");
+    for (kind, error) in [
+        ("", rig.try_create("", json!({})).unwrap_err()),
+        ("pools", rig.try_create("pools", json!({})).unwrap_err()),
+        ("image", rig.delete("image", "x").unwrap_err()),
+    ] {
+        assert_eq!(error.status, 404, "{kind}");
+    }
+}
+
+#[test]
+fn bodies_that_cannot_be() {
+    let mut rig = Rig::new();
+    let subnet = |prefix: Value, ranges: Value| json!({"name": "n", "configured_subnets": [{"prefix": prefix, "static_ip_ranges": ranges}]});
+    let prefix = json!({"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 24});
+    let range = |begin: &str, end: &str| json!([{"range": {"begin": {"addr": begin, "type": "V4"}, "end": {"addr": end, "type": "V4"}}}]);
+    for (kind, body, text) in [
+        ("pool", json!([]), "JSON object"),
+        ("pool", json!("x"), "JSON object"),
+        ("pool", json!({"name": ""}), "name"),
+        ("pool", json!({"name": 3}), "name"),
+        ("pool", json!({"name": null}), "name: This field is required."),
+        ("pool", json!({"name": "p", "servers": [{"ip": {}}, {}]}), "servers[1].ip: This field is required."),
+        ("pool", json!({"name": "p", "servers": {"ip": 1}}), "servers"),
+        (
+            "pool",
+            json!({"name": "p", "health_monitor_refs": ["/api/healthmonitor?name=none"]}),
+            "HealthMonitor object not found!",
+        ),
+        ("pool", json!({"name": "p", "vrf_ref": "/api/vrfcontext?name=none"}), "VrfContext not found"),
+        (
+            "pool",
+            json!({"name": "p", "vrf_ref": "/api/pool?name=none"}),
+            "vrf_ref must refer to VrfContext, not Pool",
+        ),
+        ("pool", json!({"name": "p", "vrf_ref": "what is this"}), "Invalid reference"),
+        ("pool", json!({"name": "p", "cloud_ref": "/api/cloud?name=none"}), "Cloud object not found!"),
+        ("pool", json!({"name": "p", "tenant_ref": "/api/tenant?name=none"}), "Tenant object not found!"),
+        (
+            "vsvip",
+            json!({"name": "v", "vip": [{"auto_allocate_ip": false}]}),
+            "vip[0].vip_id: This field is required.",
+        ),
+        (
+            "network",
+            subnet(json!({"mask": 24}), json!([])),
+            "configured_subnets[0].prefix.ip_addr: This field is required.",
+        ),
+        (
+            "network",
+            subnet(json!({"ip_addr": {"addr": "10.0.0.0", "type": "V6"}, "mask": 24}), json!([])),
+            "no address of its type",
+        ),
+        (
+            "network",
+            subnet(json!({"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 33}), json!([])),
+            "0 to 32",
+        ),
+        ("network", subnet(prefix.clone(), range("10.0.0.9", "10.0.0.1")), "10.0.0.9 is behind 10.0.0.1"),
+        (
+            "network",
+            subnet(prefix.clone(), json!([{"range": {"begin": {"addr": "10.0.0.9", "type": "V4"}}}])),
+            "range.end: This field is required.",
+        ),
+        (
+            "network",
+            subnet(
+                prefix.clone(),
+                json!([{"range": range("10.0.0.1", "10.0.0.2")[0]["range"], "type": "X"}]),
+            ),
+            "static_ip_ranges.type",
+        ),
+        ("ipamdnsproviderprofile", json!({"name": "i", "type": "INTERNAL"}), "type"),
+        (
+            "ipamdnsproviderprofile",
+            json!({"name": "i", "type": "IPAMDNS_TYPE_INFOBLOX", "internal_profile": {}}),
+            "internal_profile",
+        ),
+        (
+            "ipamdnsproviderprofile",
+            json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL", "internal_profile": {"usable_networks": [{}]}}),
+            "usable_networks[0].nw_ref: This field is required.",
+        ),
+        ("serviceenginegroup", json!({"name": "s", "labels": [{"key": "a"}, {"key": "b"}]}), "labels"),
+        (
+            "role",
+            json!({"name": "r", "privileges": [{"resource": "PERMISSION_POOL"}]}),
+            "privileges[0].type: This field is required.",
+        ),
+        (
+            "role",
+            json!({"name": "r", "privileges": [{"resource": "PERMISSION_NOTHING", "type": "READ_ACCESS"}]}),
+            "PERMISSION_NOTHING",
+        ),
+        (
+            "role",
+            json!({"name": "r", "privileges": [{"resource": "PERMISSION_POOL", "type": "ALL"}]}),
+            "PERMISSION_POOL",
+        ),
+        ("user", json!({"name": "u", "access": [{"tenant_ref": "/api/tenant/admin"}]}), "access.role_ref"),
+    ] {
+        let before = rig.store.snapshot();
+        let error = rig.try_create(kind, body.clone()).unwrap_err();
+        assert_eq!(error.status, 400, "{kind} {body}");
+        assert!(error.text().contains(text), "{kind} {body}: {}", error.text());
+        assert!(rig.store.diff(&before).is_empty(), "a refused write changes nothing");
+    }
+}
+
+#[test]
+fn a_resource_that_went_with_a_version() {
+    let mut rig = Rig::new();
+    let body = json!({"name": "r", "privileges": [{"resource": "PERMISSION_PINGACCESSAGENT", "type": "READ_ACCESS"}]});
+    assert_eq!(rig.try_create("role", body.clone()).unwrap_err().status, 400);
+    rig.as_version(avi_simulator::Version(30, 1, 2), |rig| rig.create("role", body));
+}
+
+#[test]
+fn refs_come_in_many_forms_and_are_kept_in_one() {
+    let mut rig = Rig::new();
+    let monitor = rig.uuid_of("healthmonitor", "System-TCP");
+    let kept = json!([format!("/api/healthmonitor/{monitor}")]);
+    for form in [
+        format!("https://elsewhere/api/healthmonitor/{monitor}"),
+        format!("{BASE}/api/healthmonitor/{monitor}#System-TCP"),
+        format!("/api/healthmonitor/{monitor}"),
+        "/api/healthmonitor/?name=System-TCP".to_owned(),
+        "/api/healthmonitor?name=System-TCP".to_owned(),
+        monitor.clone(),
+    ] {
+        let made = rig
+            .create("pool", json!({"name": "p", "health_monitor_refs": [form, ""], "ssl_profile_ref": ""}));
+        let pool = uuid(&made);
+        assert_eq!(rig.store.object("pool", &pool).unwrap()["health_monitor_refs"], kept, "{form}");
+        assert!(made.get("ssl_profile_ref").is_none(), "an empty ref is none");
+        assert_eq!(
+            made["health_monitor_refs"],
+            json!([format!("{BASE}/api/healthmonitor/{monitor}#System-TCP")])
+        );
+        rig.delete("pool", &pool).unwrap();
+    }
+}
+
+#[test]
+fn names_are_used_once_per_tenant_and_cloud() {
+    let mut rig = Rig::new();
+    let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
+    rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"}));
+    rig.create("pool", json!({"name": "p"}));
+    let error = rig.try_create("pool", json!({"name": "p"})).unwrap_err();
+    assert_eq!(error.status, 409);
+    assert!(error.text().contains("already exists"), "{}", error.text());
+    rig.create("pool", json!({"name": "p", "cloud_ref": "/api/cloud?name=c"}));
+    rig.as_tenant(&tenant, |rig| rig.create("pool", json!({"name": "p"})));
+    let q = uuid(&rig.create("pool", json!({"name": "q"})));
+    assert_eq!(rig.patch("pool", &q, json!({"replace": {"name": "p"}})).unwrap_err().status, 409);
+    rig.patch("pool", &q, json!({"replace": {"name": "q"}})).unwrap();
+    rig.create("network", json!({"name": "net"}));
+    rig.create("network", json!({"name": "net"}));
+    assert_eq!(rig.list("network", "name=net")["count"], 2);
+    let error = rig.try_create(
+        "pool",
+        json!({"name": "x", "placement_networks": [{"network_ref": "/api/network?name=net"}]}),
+    );
+    assert!(error.unwrap_err().text().contains("More than one Network"));
+    rig.create("user", json!({"name": "u", "username": "login"}));
+    for taken in [
+        json!({"name": "login"}),
+        json!({"name": "v", "username": "login"}),
+        json!({"name": "u", "username": "w"}),
+    ] {
+        let error = rig.try_create("user", taken).unwrap_err();
+        assert_eq!((error.status, error.text()), (409, "User with this Username already exist"));
+    }
+}
+
+#[test]
+fn a_slug_is_the_uuid() {
+    let mut rig = Rig::new();
+    let made = rig.store.create(&rig.caller, "pool", Some("pool-fixed"), json!({"name": "p"})).unwrap();
+    assert_eq!(uuid(&made), "pool-fixed");
+    let again = rig.store.create(&rig.caller, "pool", Some("pool-fixed"), json!({"name": "q"})).unwrap_err();
+    assert_eq!(again.status, 409);
+    assert!(rig.store.create(&rig.caller, "pool", Some(""), json!({"name": "r"})).is_ok());
+}
+
+#[test]
+fn put_replaces_and_knows_what_is_stale() {
+    let mut rig = Rig::new();
+    let first = rig.create("pool", json!({"name": "p", "description": "d", "default_server_port": 8080}));
+    let pool = uuid(&first);
+    let second =
+        rig.put("pool", &pool, json!({"name": "p", "_last_modified": first["_last_modified"]})).unwrap();
+    assert!(second.get("description").is_none(), "what is left out is gone");
+    assert_eq!(second["default_server_port"], 80, "or as by default");
+    let stamp = |value: &Value| text(value, "_last_modified").parse::<u64>().unwrap();
+    assert!(stamp(&second) > stamp(&first), "though the clock stands still");
+    let stale =
+        rig.put("pool", &pool, json!({"name": "p", "_last_modified": first["_last_modified"]})).unwrap_err();
+    assert_eq!(stale.status, 412);
+    assert!(stale.text().contains("Concurrent Update Error"), "{}", stale.text());
+    rig.put("pool", &pool, json!({"name": "p", "_last_modified": stamp(&second)})).expect("a number will do");
+    rig.put("pool", &pool, json!({"name": "p"})).expect("without the field it is forced");
+    assert_eq!(
+        rig.patch("pool", &pool, json!({"_last_modified": "1", "add": {"x": 1}})).unwrap_err().status,
+        412
+    );
+    let vip = rig.create("vsvip", json!({"name": "v"}));
+    rig.put("vsvip", &uuid(&vip), json!({"name": "v"})).unwrap();
+    let stale = rig.put("vsvip", &uuid(&vip), vip.clone()).unwrap_err();
+    assert!(stale.text().contains("Need to reload object data VsVip"), "{}", stale.text());
+    assert_eq!(rig.put("pool", "pool-none", json!({"name": "p"})).unwrap_err().status, 404);
+    let strict = Assumptions { put_without_last_modified: false, ..Assumptions::default() };
+    let mut rig = Rig::with(Rules::default(), strict);
+    let pool = uuid(&rig.create("pool", json!({"name": "p"})));
+    assert_eq!(rig.put("pool", &pool, json!({"name": "p"})).unwrap_err().status, 412);
+}
+
+#[test]
+fn where_an_object_is_cannot_be_changed() {
+    let mut rig = Rig::new();
+    rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"}));
+    rig.create("tenant", json!({"name": "t"}));
+    let pool = uuid(&rig.create("pool", json!({"name": "p"})));
+    for field in [json!({"cloud_ref": "/api/cloud?name=c"}), json!({"tenant_ref": "/api/tenant?name=t"})] {
+        let error = rig.patch("pool", &pool, json!({"replace": field})).unwrap_err();
+        assert!(error.status == 400 && error.text().contains("cannot be changed"), "{error:?}");
+    }
+    let other = rig.put("pool", &pool, json!({"name": "p", "uuid": "pool-other"})).unwrap();
+    assert_eq!(uuid(&other), pool, "a uuid in the body says nothing");
+}
+
+#[test]
+fn patch_finds_refs_whatever_their_form() {
+    let mut rig = Rig::new();
+    let pool = uuid(&rig.create(
+        "pool",
+        json!({"name": "p", "health_monitor_refs":
+        ["/api/healthmonitor?name=System-TCP", "/api/healthmonitor?name=System-UDP"]}),
+    ));
+    let left = rig
+        .patch(
+            "pool",
+            &pool,
+            json!({"delete": {"health_monitor_refs": ["/api/healthmonitor/?name=System-TCP"]}}),
+        )
+        .unwrap();
+    assert_eq!(left["health_monitor_refs"].as_array().unwrap().len(), 1);
+    let more = rig
+        .patch(
+            "pool",
+            &pool,
+            json!({"add": {"health_monitor_refs": ["/api/healthmonitor?name=System-Ping"]}}),
+        )
+        .unwrap();
+    assert_eq!(more["health_monitor_refs"].as_array().unwrap().len(), 2);
+    assert!(
+        rig.list("pool", &format!("refers_to=healthmonitor:{}", rig.uuid_of("healthmonitor", "System-Ping")))
+            ["count"]
+            == 1
+    );
+    assert!(
+        rig.list("pool", &format!("refers_to=healthmonitor:{}", rig.uuid_of("healthmonitor", "System-TCP")))
+            ["count"]
+            == 0
+    );
+    let none = rig
+        .patch("pool", &pool, json!({"delete": {"vrf_ref": ""}, "replace": {"health_monitor_refs": []}}))
+        .unwrap();
+    assert_eq!(none["health_monitor_refs"], json!([]));
+    let tested = rig.patch("pool", &pool, json!({"json_patch": [
+        {"op": "test", "path": "/name", "value": "p"},
+        {"op": "add", "path": "/health_monitor_refs/-", "value": format!("{BASE}/api/healthmonitor/?name=System-UDP")},
+        {"op": "replace", "path": "/default_server_port", "value": 81}]}));
+    assert_eq!(tested.unwrap()["default_server_port"], 81);
+    for wrong in [
+        json!({"delete": {"name": ""}}),
+        json!({"json_patch": [{"op": "test", "path": "/name", "value": "q"}]}),
+        json!({"name": "x"}),
+    ] {
+        assert_eq!(rig.patch("pool", &pool, wrong.clone()).unwrap_err().status, 400, "{wrong}");
+    }
+}
+
+#[test]
+fn what_others_refer_to_stays() {
+    let mut rig = Rig::new();
+    let pool = uuid(&rig.create("pool", json!({"name": "p"})));
+    let service =
+        uuid(&rig.create("virtualservice", json!({"name": "v", "pool_ref": format!("/api/pool/{pool}")})));
+    let error = rig.delete("pool", &pool).unwrap_err();
+    assert_eq!(
+        (error.status, error.text()),
+        (403, "Cannot delete, object is referred by: ['VirtualService v']")
+    );
+    rig.patch("virtualservice", &service, json!({"delete": {"pool_ref": ""}})).unwrap();
+    rig.delete("pool", &pool).unwrap();
+    for (kind, name) in [
+        ("applicationprofile", "System-L4-Application"),
+        ("serviceenginegroup", "Default-Group"),
+        ("tenant", "admin"),
+        ("cloud", "Default-Cloud"),
+        ("role", "System-Admin"),
+        ("user", "admin"),
+    ] {
+        let id = rig.uuid_of(kind, name);
+        assert_eq!(rig.delete(kind, &id).unwrap_err().status, 403, "{kind} {name} came with the controller");
+    }
+}
+
+#[test]
+fn secrets_are_never_shown_and_survive_being_sent_back() {
+    let mut rig = Rig::new();
+    let before = rig.store.snapshot();
+    let made = rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_VCENTER", "vcenter_configuration": {"username": "u", "password": "hidden1"}}));
+    let cloud = uuid(&made);
+    assert_eq!(made["vcenter_configuration"]["password"], "<sensitive>");
+    let mut read = rig.get("cloud", &cloud, "").unwrap();
+    read["dhcp_enabled"] = json!(true);
+    rig.put("cloud", &cloud, read).unwrap();
+    assert_eq!(rig.store.object("cloud", &cloud).unwrap()["vcenter_configuration"]["password"], "hidden1");
+    let user = rig.create("user", json!({"name": "u", "password": "hidden2"}));
+    assert!(user.get("password").is_none());
+    assert!(
+        !format!("{:?}", rig.store.object("user", &uuid(&user))).contains("hidden2"),
+        "the server's, not the store's"
+    );
+    let key = rig.create("sslkeyandcertificate", json!({"name": "s", "certificate": {}, "key": "hidden3"}));
+    assert_eq!(key["key"], "<sensitive>");
+    let shown = format!("{:?} {:?}", rig.store.snapshot(), rig.store.diff(&before));
+    assert!(!shown.contains("hidden"), "a snapshot shows none either");
+}
+
+#[test]
+fn names_of_users_before_and_since_30() {
+    let mut rig = Rig::new();
+    let old = rig.create("user", json!({"name": "u"}));
+    assert_eq!(old["username"], "u");
+    let new = rig.create("user", json!({"name": "Full Name", "username": "login"}));
+    assert_eq!((&new["name"], &new["username"]), (&json!("Full Name"), &json!("login")));
+    assert_eq!(rig.list("user", "name=login")["count"], 1);
+    assert!(text(&new, "user_profile_ref").ends_with("#Default-User-Account-Profile"));
+}
