@@ -163,7 +163,7 @@ impl Store {
         if !self.rules.holds(Rule::OptimisticLock) || stamp == text(&old.value, "_last_modified") {
             return Ok(());
         }
-        Err(stale(kind, &old.name))
+        Err(ApiError::stale(kind.model, &old.name))
     }
 
     /// Stamps an object and puts it in; its uuid.
@@ -189,15 +189,6 @@ impl Store {
         let name = self.object(id.kind, &id.uuid).map(|object| text(object, "name")).unwrap_or_default();
         format!("{model} {}", if name.is_empty() { &id.uuid } else { name })
     }
-}
-
-/// 412, in the words AKO looks for.
-fn stale(kind: &Kind, name: &str) -> ApiError {
-    let text = format!(
-        "Concurrent Update Error: {0} {name} has changed. Need to reload object data {0}",
-        kind.model
-    );
-    ApiError::new(412, text)
 }
 
 /// The kind, if there is one and the method can be used on it.
