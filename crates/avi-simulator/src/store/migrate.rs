@@ -185,12 +185,12 @@ mod tests {
         assert_eq!(ranges[1]["type"], "STATIC_IPS_FOR_SE");
         let internal =
             through("ipamdnsproviderprofile", NEW, &json!({"type": "IPAMDNS_TYPE_INTERNAL"}), |k, _, b| {
-                complete(k, b)
+                complete(k, b);
             });
         assert_eq!(internal["internal_profile"], json!({"ttl": 30}));
         let other =
             through("ipamdnsproviderprofile", NEW, &json!({"type": "IPAMDNS_TYPE_INFOBLOX"}), |k, _, b| {
-                complete(k, b)
+                complete(k, b);
             });
         assert!(other.get("internal_profile").is_none());
     }
