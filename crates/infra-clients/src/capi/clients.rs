@@ -178,11 +178,12 @@ impl WorkloadClients {
         held.uses += 1;
         let used = held.uses;
         let key = (namespace, cluster.to_owned());
-        if let Some(entry) = held.clients.get_mut(&key) {
-            if entry.uid == uid && entry.resource_version == resource_version {
-                entry.used = used;
-                return Ok(entry.client.clone());
-            }
+        if let Some(entry) = held.clients.get_mut(&key)
+            && entry.uid == uid
+            && entry.resource_version == resource_version
+        {
+            entry.used = used;
+            return Ok(entry.client.clone());
         }
         // Whatever the new one is worth, the old one is not wanted any more.
         held.remove(&key);

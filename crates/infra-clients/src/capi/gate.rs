@@ -83,13 +83,11 @@ impl Gate {
                 Limited::new(body, largest).collect().await.map_err(|error| of_body(&*error, largest))?;
             Ok(Response::from_parts(head, Body::from(body.to_bytes())))
         };
-        let result = match tokio::time::timeout(self.limits.answer, answer).await {
-            Ok(result) => result,
-            Err(_) => {
-                let seconds = self.limits.answer.as_secs_f32();
-                Err(Error::new(Kind::Timeout, format!("no answer within {seconds} s")))
-            }
-        };
+        let in_time = tokio::time::timeout(self.limits.answer, answer).await;
+        let result = in_time.unwrap_or_else(|_| {
+            let seconds = self.limits.answer.as_secs_f32();
+            Err(Error::new(Kind::Timeout, format!("no answer within {seconds} s")))
+        });
         let result = result.map_err(|error: Error| error.about(&self.cluster));
         attempt.ended(result.as_ref().err());
         result.map_err(BoxError::from)
@@ -166,6 +164,7 @@ fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usi
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::io;
     use std::sync::atomic::AtomicUsize;
 
     use futures::{StreamExt, stream};
@@ -216,13 +215,11 @@ mod tests {
                     std::future::pending::<()>().await;
                 }
                 match path.as_str() {
-                    "/half" => answer(vec!["ha"], true),
-                    "/large" => answer(vec!["x"; 101], false),
-                    "/late" => answer(vec!["o", "k"], false),
-                    "/refused" => {
-                        Err(BoxError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)))
-                    }
-                    _ => answer(vec!["ok"], false),
+                    "/half" => Ok(answer(vec!["ha"], true)),
+                    "/large" => Ok(answer(vec!["x"; 101], false)),
+                    "/late" => Ok(answer(vec!["o", "k"], false)),
+                    "/refused" => Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused))),
+                    _ => Ok(answer(vec!["ok"], false)),
                 }
             }
         });
@@ -231,7 +228,7 @@ mod tests {
     }
 
     /// The body's pieces come one by one, the first at once; a body that hangs has no end.
-    fn answer(pieces: Vec<&'static str>, hangs: bool) -> Result<Response<Pieces>, BoxError> {
+    fn answer(pieces: Vec<&'static str>, hangs: bool) -> Response<Pieces> {
         let pause = if pieces.len() == 2 { 2 * ANSWER } else { Duration::ZERO };
         let pieces = stream::iter(pieces).enumerate().then(move |(n, piece)| async move {
             tokio::time::sleep(if n == 0 { Duration::ZERO } else { pause }).await;
@@ -243,7 +240,7 @@ mod tests {
             }
             Ok(Frame::data(Bytes::new()))
         });
-        Ok(Response::new(StreamBody::new(pieces.chain(end)).boxed_unsync()))
+        Response::new(StreamBody::new(pieces.chain(end)).boxed_unsync())
     }
 
     async fn get(client: &Client, path: &str) -> Result<String, Error> {

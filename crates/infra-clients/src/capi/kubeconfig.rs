@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    fn kubeconfig(cluster: Value, user: Value) -> Value {
+    fn kubeconfig(cluster: &Value, user: &Value) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -207,7 +207,7 @@ mod tests {
             json!({"token": "abc.def-ghi"}),
             json!({"username": "a", "password": "b"}),
         ] {
-            let config = read_value(&kubeconfig(cluster.clone(), user)).unwrap();
+            let config = read_value(&kubeconfig(&cluster, &user)).unwrap();
             assert_eq!(config.cluster_url, "https://10.0.0.1:6443/");
             assert_eq!(config.default_namespace, "ns");
             assert_eq!(config.tls_server_name.as_deref(), Some("api"));
@@ -287,7 +287,7 @@ mod tests {
             ),
         ];
         for (cluster, user, expected) in cases {
-            let Err(error) = read_value(&kubeconfig(cluster, user)) else { panic!("{expected}: taken") };
+            let Err(error) = read_value(&kubeconfig(&cluster, &user)) else { panic!("{expected}: taken") };
             let text = format!("{error} {error:?}");
             assert_eq!((error.kind(), error.retryable()), (Kind::BadKubeconfig, false));
             assert!(text.contains(expected), "{expected}: {text}");
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let whole = kubeconfig(json!({"server": "https://a"}), json!({"token": "t"}));
+        let whole = kubeconfig(&json!({"server": "https://a"}), &json!({"token": "t"}));
         let without = |field: &str, value: Value| {
             let mut some = whole.clone();
             some[field] = value;
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn users_that_are_not_chosen_do_not_matter() {
-        let mut value = kubeconfig(json!({"server": "https://a"}), json!({"token": "t"}));
+        let mut value = kubeconfig(&json!({"server": "https://a"}), &json!({"token": "t"}));
         value["users"]
             .as_array_mut()
             .unwrap()

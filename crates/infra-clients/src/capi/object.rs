@@ -173,3 +173,124 @@ impl<S: Spec> Resource for Object<S> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Cluster, KubeadmControlPlane, Machine, MachineDeployment};
+    use super::*;
+
+    fn read<S: Spec>(value: serde_json::Value) -> Object<S> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_cluster_reads_alike_in_both_versions() {
+        let condition = |name, status| json!({"type": name, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let current = json!([condition("Available", "True")]);
+        let old = json!([condition("Ready", "False")]);
+        let metadata =
+            json!({"name": "c", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let new: Cluster = read(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "metadata": metadata,
+            "spec": {"paused": true, "controlPlaneEndpoint": {"host": "h", "port": 1}},
+            "status": {
+                "initialization": {"infrastructureProvisioned": true, "controlPlaneInitialized": true},
+                "conditions": current,
+                "deprecated": {"v1beta1": {"conditions": old}},
+            },
+        }));
+        let before: Cluster = read(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta1",
+            "metadata": metadata,
+            "spec": {"paused": true, "controlPlaneEndpoint": {"host": "h", "port": 1}},
+            "status": {
+                "infrastructureReady": true, "controlPlaneReady": true,
+                "conditions": old,
+                "v1beta2": {"conditions": current},
+            },
+        }));
+        assert_eq!((new.version, before.version), (Version::V1Beta2, Version::V1Beta1));
+        for cluster in [&new, &before] {
+            assert!(cluster.is_deleting() && cluster.is_paused(), "{cluster:?}");
+            assert!(
+                cluster.infrastructure_provisioned() && cluster.control_plane_initialized(),
+                "{cluster:?}"
+            );
+            assert_eq!(cluster.control_plane_endpoint().unwrap().host, "h");
+            assert_eq!((cluster.conditions.current().len(), cluster.conditions.v1beta1().len()), (1, 1));
+            assert!(cluster.conditions.is_true("Available") && !cluster.conditions.is_true("Ready"));
+            assert!(cluster.conditions.get("Ready").is_some() && cluster.conditions.get("Gone").is_none());
+        }
+        let owned = |cluster: &Cluster| {
+            let mut object = k8s_openapi::api::core::v1::ConfigMap::default();
+            object.metadata.owner_references = cluster.owner_ref(&ReadIn::default()).map(|owner| vec![owner]);
+            owning_cluster(&object).map(|owner| (owner.api_version.clone(), owner.uid.clone())).unwrap()
+        };
+        assert_eq!(owned(&new), ("cluster.x-k8s.io/v1beta2".into(), "u".into()));
+        assert_eq!(owned(&before), ("cluster.x-k8s.io/v1beta1".into(), "u".into()));
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        let empty: Cluster = read(json!({"metadata": {"name": "c"}}));
+        assert!(!empty.is_deleting() && !empty.is_paused() && !empty.is_class_based());
+        assert!(empty.control_plane_endpoint().is_none() && empty.conditions == Conditions::default());
+        // As v1beta1 writes what is not set.
+        let unset: Cluster = read(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta1",
+            "spec": {"controlPlaneEndpoint": {"host": "", "port": 0}, "clusterNetwork": {"apiServerPort": 0}},
+        }));
+        assert!(unset.control_plane_endpoint().is_none() && unset.api_server_port().is_none());
+    }
+
+    #[test]
+    fn one_object_can_be_paused() {
+        let mut cluster = Cluster::default();
+        assert!(!cluster.is_paused());
+        cluster.metadata.annotations = Some([(PAUSED_ANNOTATION.into(), String::new())].into());
+        assert!(cluster.is_paused());
+    }
+
+    #[test]
+    fn sets_count_machines_in_both_versions() {
+        let new: KubeadmControlPlane = read(json!({
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2",
+            "spec": {"replicas": 3, "version": "v1.34.1", "kubeadmConfigSpec": {"any": 1}},
+            "status": {"replicas": 3, "readyReplicas": 2, "upToDateReplicas": 1},
+        }));
+        let old: MachineDeployment = read(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta1",
+            "spec": {"replicas": 3, "clusterName": "c", "paused": true},
+            "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, "v1beta2": {"upToDateReplicas": 0}},
+        }));
+        assert_eq!(new.status, old.status);
+        assert_eq!((new.spec.version.as_str(), new.spec.replicas), ("v1.34.1", Some(3)));
+        assert!(old.is_paused() && !new.is_paused());
+    }
+
+    #[test]
+    fn a_machine_waits_for_hooks_only_while_it_is_deleted() {
+        let machine = |deleting: bool, conditions: serde_json::Value| -> Machine {
+            let mut value =
+                json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "metadata": {}, "status": conditions});
+            if deleting {
+                value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+            }
+            read(value)
+        };
+        let waits = json!({"conditions": [{"type": "Deleting", "status": "True", "reason": "WaitingForPreTerminateHook"}]});
+        let drains =
+            json!({"conditions": [{"type": "Deleting", "status": "True", "reason": "DrainingNode"}]});
+        let old = json!({"type": "PreTerminateDeleteHookSucceeded", "status": "False", "reason": "WaitingExternalHook"});
+        assert!(machine(true, waits.clone()).waits_for_pre_terminate_hooks());
+        assert!(
+            machine(true, json!({"deprecated": {"v1beta1": {"conditions": [old]}}}))
+                .waits_for_pre_terminate_hooks()
+        );
+        assert!(!machine(false, waits).waits_for_pre_terminate_hooks());
+        assert!(!machine(true, drains).waits_for_pre_terminate_hooks());
+    }
+}

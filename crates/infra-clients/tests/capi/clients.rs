@@ -12,6 +12,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, eventually};
+use tokio::net::TcpListener;
 
 use crate::SOON;
 use crate::proxy::Proxy;
@@ -226,12 +227,19 @@ async fn refusals_are_told_apart(rig: &Rig) -> Result<()> {
     let mut nobody = good.clone();
     nobody["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1".into();
 
-    let clients = rig.clients();
+    // Connections are taken, by the kernel, and nobody is there.
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let mut mute = good.clone();
+    mute["clusters"][0]["cluster"]["server"] = format!("https://{}", silent.local_addr()?).into();
+
+    let limits = Limits { connect: Duration::from_secs(2), ..Limits::default() };
+    let clients = rig.clients().with_limits(limits);
     for (name, kubeconfig, expected) in [
         ("untrusted", untrusted, Kind::Tls),
         ("unknown", unknown, Kind::Unauthorized),
         ("nobody", nobody, Kind::Unreachable),
         ("forbidden", good, Kind::Forbidden),
+        ("mute", mute, Kind::Timeout),
     ] {
         rig.hand_out(name, &kubeconfig).await?;
         let client = clients.client("default", name).await?;

@@ -210,15 +210,12 @@ async fn only_what_is_meant(client: &Client) -> Result<()> {
 
         eventually("both are removed", SOON, async || {
             let cluster = api.get("plain").await?;
-            for patch in
-                [patch::remove_label(&cluster, "ours/label"), patch::remove_finalizer(&cluster, "ours/x")]
-            {
-                if let Some(patch) = patch {
-                    api.patch("plain", &params, &patch).await?;
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
+            let label = patch::remove_label(&cluster, "ours/label");
+            let Some(patch) = label.or_else(|| patch::remove_finalizer(&cluster, "ours/x")) else {
+                return Ok(Some(()));
+            };
+            api.patch("plain", &params, &patch).await?;
+            Ok(None)
         })
         .await?;
         ensure!(whole(client, "Cluster", "plain").await? == before);
