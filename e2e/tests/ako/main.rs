@@ -13,6 +13,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, ensure};
 use avi_simulator::{Config, Simulator};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Port, Process, ProcessSpec, Workdir, eventually};
@@ -79,6 +80,14 @@ async fn scenario(ako: &Ako) -> Result<()> {
     })
     .await?;
     ensure!(address.starts_with("10.92.0."), "{address} is not of the VIP network");
+    plane.kubectl_stdin(&["apply", "-f", "-"], &ingress().to_string()).await?;
+    let ingresses: Api<Ingress> = Api::namespaced(plane.client(), "default");
+    eventually("the Ingress has an address", PATIENCE, async || {
+        let status = ingresses.get("web").await?.status.unwrap_or_default();
+        let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
+        Ok(ingress.into_iter().find_map(|ingress| ingress.ip))
+    })
+    .await?;
     let problems = simulator.control().check();
     ensure!(problems.is_empty(), "AKO and the simulator left {problems:#?}");
 
@@ -193,6 +202,21 @@ fn service() -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}, "spec": {
         "type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}],
     }})
+}
+
+/// A host by itself, and one under TLS: shared virtual service, pool group, policies, certificate.
+fn ingress() -> Value {
+    let rule = |host: &str| {
+        json!({"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}})
+    };
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web-tls", "namespace": "default"},
+         "type": "kubernetes.io/tls", "stringData": {"tls.crt": "CERT", "tls.key": "KEY"}},
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web", "namespace": "default"},
+         "spec": {"ingressClassName": "avi-lb", "rules": [rule("web.avi.test"), rule("secure.avi.test")],
+                  "tls": [{"hosts": ["secure.avi.test"], "secretName": "web-tls"}]}},
+    ]})
 }
 
 /// What AKO asked for: a line each.
