@@ -64,6 +64,7 @@ async fn suite(rules: Rules, arguments: &[&str]) -> Run {
 
     let begin = Instant::now();
     let child = Command::new(python())
+        // avisdk's own warnings are not ours to mend.
         .args(["-W", "ignore::DeprecationWarning", "-B", "-m", "unittest", "discover", "--verbose"])
         .args(arguments)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/avisdk"))

@@ -13,7 +13,6 @@ import logging
 import os
 import unittest
 import uuid
-import warnings
 from urllib.parse import urlparse
 
 # avisdk leaves `verify` to requests after the login, and requests prefers these to it. A proxy has no business
@@ -22,12 +21,10 @@ for _name in list(os.environ):
     if _name.upper() in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") or _name.upper().endswith("_PROXY"):
         del os.environ[_name]
 
-# Of avisdk, not of ours: datetime.utcnow() and the like.
-warnings.simplefilter("ignore", DeprecationWarning)
 logging.getLogger("avi.sdk").setLevel(logging.CRITICAL)
 
 import requests  # noqa: E402  (after the environment is clean)
-from avi.sdk.avi_api import APIError, ApiSession  # noqa: E402
+from avi.sdk.avi_api import APIError, ApiSession, ObjectNotFound  # noqa: E402
 
 URL = os.environ["AVI_URL"]
 CA = os.environ["AVI_CA_FILE"]
@@ -134,7 +131,7 @@ class Case(unittest.TestCase):
         """avisdk gives the reply of a refusal back and raises only when its body is asked for."""
         self.assertEqual(reply.status_code, status, reply.text)
         self.assertIn(text, reply.text)
-        with self.assertRaises(Exception):
+        with self.assertRaises((APIError, ObjectNotFound)):
             reply.json()
 
     def user(self, name, role, tenant="admin", **fields):

@@ -18,18 +18,23 @@ use serde_json::json;
 
 use crate::machine;
 use crate::report::{Report, Table};
-use controller::{Controller, Exchange};
+use controller::{Controller, Exchange, real};
 
 /// How many objects there are, in turn.
-const SIZES: [usize; 2] = [1_000, 10_000];
+const FEW: usize = 1_000;
+const MANY: usize = 10_000;
 /// Entries of a page, the most that a controller gives.
 const PAGE: usize = 200;
 /// Calls of which the median time is taken.
 const CALLS: usize = 21;
 /// Tasks that use one new client at once.
 const TASKS: usize = 50;
-/// A list ten times as long may have this many times as many objects looked at: ten, and its other pages' ends.
+/// How many times as many objects may be looked at in a list ten times as long.
 const LINEAR: f64 = 10.5;
+/// How many objects may be looked at for one that is asked for by its name: in the index, and on the page.
+const LOOKUP: f64 = 2.0;
+const ALL: &str = "all, by pages of 200";
+const BY_NAME: &str = "by name";
 
 /// Measures everything.
 pub(crate) async fn run() -> Result<Report> {
@@ -37,28 +42,22 @@ pub(crate) async fn run() -> Result<Report> {
     let mut report = Report::new(format!(
         "Measured on {machine}, the simulator and the client on the same machine, both built with the dev profile."
     ));
-    let mut sizes = Vec::new();
-    for objects in SIZES {
-        let controller = Controller::start().await?;
-        sizes.push(lists(&controller, objects, &mut report).await?);
-        if objects == SIZES[1] {
-            client(&controller, objects, &mut report).await?;
-        }
-    }
-    if let [small, large] = sizes.as_slice() {
-        report.tables_of_lists(small, large)?;
-    }
+    let small = lists(&Controller::start().await?, FEW, &mut report).await?;
+    let controller = Controller::start().await?;
+    let large = lists(&controller, MANY, &mut report).await?;
+    compare(&small, &large, &mut report)?;
+    client(&controller, &mut report).await?;
     Ok(report)
 }
 
 /// One operation on the lists, as measured with some number of objects.
 struct Operation {
     name: &'static str,
-    requests: usize,
+    requests: u64,
     /// Objects that the simulator looked at.
     visited: u64,
     /// Of all replies together.
-    bytes: usize,
+    bytes: u64,
     time: Duration,
 }
 
@@ -69,11 +68,11 @@ async fn lists(controller: &Controller, objects: usize, report: &mut Report) -> 
         let made = controller.post("/api/pool", &pool(n)).await?;
         ensure!(made.status == 201, "cannot create a pool: {} {}", made.status, made.body);
     }
-    let per_object = begin.elapsed().as_secs_f64() * 1e3 / controller::real(objects);
-    let name = format!("create, with {objects} at the end");
-    report.figure(&name, per_object, "ms", None, "one after the other, over one connection");
+    let per_object = begin.elapsed().as_secs_f64() * 1e3 / real(objects as u64);
+    let remark = "each, one after the other, over one connection";
+    report.figure(&format!("create {objects} pools"), per_object, "ms", None, remark);
     let memory = controller.resident()?;
-    report.figure(&format!("simulator's RSS with {objects}"), memory, "MB", None, "");
+    report.figure(&format!("simulator's RSS with {objects} pools"), memory, "MB", None, "");
 
     let middle = objects / PAGE / 2;
     let wanted = name_of(objects / 2);
@@ -81,7 +80,7 @@ async fn lists(controller: &Controller, objects: usize, report: &mut Report) -> 
         walked(controller, objects).await?,
         median(controller, "one page in the middle", &format!("page_size={PAGE}&page={middle}")).await?,
         median(controller, "the first page, sorted", &format!("page_size={PAGE}&sort=-name")).await?,
-        median(controller, "by name", &format!("name={wanted}")).await?,
+        median(controller, BY_NAME, &format!("name={wanted}")).await?,
         median(controller, "by name, there is none", "name=none").await?,
         median(controller, "by part of the name, one has it", &format!("name.contains={wanted}")).await?,
         median(controller, "by maker, a hundredth", "created_by=m7&page_size=200&fields=name").await?,
@@ -97,7 +96,7 @@ async fn walked(controller: &Controller, objects: usize) -> Result<Operation> {
     while let Some(path) = next {
         let page = controller.get(&path).await?;
         requests += 1;
-        bytes += page.body.len();
+        bytes += page.body.len() as u64;
         let page = page.json()?;
         seen += page["results"].as_array().map_or(0, Vec::len);
         next = page["next"].as_str().map(|url| controller.path_of(url).to_owned());
@@ -105,17 +104,19 @@ async fn walked(controller: &Controller, objects: usize) -> Result<Operation> {
     let time = begin.elapsed();
     ensure!(seen == objects, "{seen} of {objects} were listed");
     let visited = controller.visited().await? - before;
-    Ok(Operation { name: "all, by pages of 200", requests, visited, bytes, time })
+    Ok(Operation { name: ALL, requests, visited, bytes, time })
 }
 
-/// One request, several times. A change before each, so that no list is answered from what is remembered of the last.
+/// One request, several times. A pool is changed before each: the simulator remembers what the last lists selected, as
+/// long as nothing they depend on is written.
 async fn median(controller: &Controller, name: &'static str, query: &str) -> Result<Operation> {
+    let first = controller.get(&format!("/api/pool?name={}", name_of(0))).await?.json()?;
+    let uuid = first["results"][0]["uuid"].as_str().context("the first pool")?;
     let mut times = Vec::new();
     let mut last: Option<(Exchange, u64)> = None;
     for n in 0..CALLS {
-        controller
-            .post("/api/vrfcontext", &json!({ "name": format!("{name} {n}"), "cloud_ref": CLOUD }))
-            .await?;
+        let change = json!({ "replace": { "description": format!("changed {n} times") } });
+        controller.patch(&format!("/api/pool/{uuid}"), &change).await?.json()?;
         let before = controller.visited().await?;
         let begin = Instant::now();
         let reply = controller.get(&format!("/api/pool?{query}")).await?;
@@ -126,11 +127,11 @@ async fn median(controller: &Controller, name: &'static str, query: &str) -> Res
     times.sort_unstable();
     let time = times.get(CALLS / 2).copied().unwrap_or_default();
     let (reply, visited) = last.context("nothing was asked")?;
-    Ok(Operation { name, requests: 1, visited, bytes: reply.body.len(), time })
+    Ok(Operation { name, requests: 1, visited, bytes: reply.body.len() as u64, time })
 }
 
 /// What the client asks of the controller, as the controller counts it.
-async fn client(controller: &Controller, objects: usize, report: &mut Report) -> Result<()> {
+async fn client(controller: &Controller, report: &mut Report) -> Result<()> {
     let mut counted = Counted { controller, rows: Vec::new() };
     let avi = connect(controller)?;
     let api = avi.api(Scope::admin());
@@ -148,7 +149,7 @@ async fn client(controller: &Controller, objects: usize, report: &mut Report) ->
     counted.of("delete", api.delete(POOL, &new.meta.uuid)).await?;
     counted.of("delete what is gone", api.delete(POOL, &new.meta.uuid)).await?;
     let all = counted.of("list 10,000", api.all(POOL, &Query::new())).await?;
-    ensure!(all.len() == objects, "{} of {objects} were listed", all.len());
+    ensure!(all.len() == MANY, "{} of {MANY} were listed", all.len());
     counted.of("logout", avi.logout()).await?;
 
     let avi = connect(controller)?;
@@ -166,12 +167,10 @@ async fn client(controller: &Controller, objects: usize, report: &mut Report) ->
     };
     counted.of("50 tasks, each by name, on a new client", together).await?;
     let took = begin.elapsed();
-    let logins = counted.last("POST /login");
-    let rows = std::mem::take(&mut counted.rows);
-    report.figure("logins for 50 tasks on a new client", logins, "", Some(1.0), "");
-    report.figure("50 tasks, each by name", took.as_secs_f64() * 1e3, "ms", None, "8 calls at once; once");
-    report.table(Table::of_requests(rows));
     avi.logout().await?;
+    report.figure("logins of 50 tasks on a new client", counted.last("POST /login"), "", Some(1.0), "");
+    report.figure("50 tasks, each by name", took.as_secs_f64() * 1e3, "ms", None, "8 calls at once; once");
+    report.table(counted.into_table());
     Ok(())
 }
 
@@ -205,54 +204,55 @@ impl Counted<'_> {
     /// How many requests of that kind the last operation took.
     fn last(&self, request: &str) -> f64 {
         let requests = self.rows.last().and_then(|(_, requests)| requests.get(request));
-        requests.map_or(0.0, |count| controller::real(usize::try_from(*count).unwrap_or(usize::MAX)))
+        requests.map_or(0.0, |count| real(*count))
     }
-}
 
-impl Table {
-    fn of_requests(rows: Vec<(&'static str, BTreeMap<String, u64>)>) -> Self {
-        let cells = |requests: BTreeMap<String, u64>| {
-            let total: u64 = requests.values().sum();
+    fn into_table(self) -> Table {
+        let each = |requests: BTreeMap<String, u64>| {
             let each = requests.iter().map(|(request, count)| format!("{count} {request}"));
-            vec![total.to_string(), each.collect::<Vec<_>>().join(", ")]
+            vec![each.collect::<Vec<_>>().join(", ")]
         };
-        Self {
-            title: "Requests that the client's operations take, with 10,000 objects there:".to_owned(),
+        Table {
+            title: format!(
+                "Requests of the client's operations, as the simulator counts them, with {MANY} pools:"
+            ),
             corner: "operation",
-            columns: vec!["requests".to_owned(), "which".to_owned()],
-            rows: rows.into_iter().map(|(name, requests)| (name.to_owned(), cells(requests))).collect(),
+            columns: vec!["requests".to_owned()],
+            rows: self.rows.into_iter().map(|(name, requests)| (name.to_owned(), each(requests))).collect(),
         }
     }
 }
 
-impl Report {
-    /// The lists' cost with few and with many objects.
-    fn tables_of_lists(&mut self, small: &[Operation], large: &[Operation]) -> Result<()> {
-        let all = small.first().zip(large.first()).context("nothing was measured")?;
-        let ratio = controller::real(usize::try_from(all.1.visited)?)
-            / controller::real(usize::try_from(all.0.visited)?);
-        let name = "objects looked at by listing all: 10,000 over 1,000";
-        self.figure(name, ratio, "times", Some(LINEAR), "linear is 10");
-        let mut columns = Vec::new();
-        for what in ["requests", "objects looked at", "kB", "ms"] {
-            columns.extend(SIZES.iter().map(|size| format!("{what}, {size}")));
-        }
-        let rows = small.iter().zip(large).map(|(small, large)| {
-            let pair = [small, large];
-            let mut cells: Vec<String> =
-                pair.iter().map(|operation| operation.requests.to_string()).collect();
-            cells.extend(pair.iter().map(|operation| operation.visited.to_string()));
-            cells.extend(
-                pair.iter().map(|operation| format!("{:.1}", controller::real(operation.bytes) / 1e3)),
-            );
-            cells.extend(pair.iter().map(|operation| format!("{:.1}", operation.time.as_secs_f64() * 1e3)));
-            (small.name.to_owned(), cells)
-        });
-        let title =
-            format!("Lists of 1,000 and of 10,000 pools; times of one request are the median of {CALLS}:");
-        self.table(Table { title, corner: "list", columns, rows: rows.collect() });
-        Ok(())
+/// The lists' cost with few and with many objects.
+fn compare(small: &[Operation], large: &[Operation], report: &mut Report) -> Result<()> {
+    let visited = |operations: &[Operation], name: &str| {
+        let operation = operations.iter().find(|operation| operation.name == name);
+        operation
+            .map(|operation| real(operation.visited))
+            .with_context(|| format!("{name:?} was not measured"))
+    };
+    let ratio = visited(large, ALL)? / visited(small, ALL)?;
+    report.figure("objects looked at to list all: 10,000 against 1,000", ratio, "times", Some(LINEAR), "");
+    let name = "objects looked at to find one of 10,000 by name";
+    report.figure(name, visited(large, BY_NAME)?, "", Some(LOOKUP), "");
+
+    let mut columns = Vec::new();
+    for what in ["requests", "objects looked at", "kB", "ms"] {
+        columns.extend([FEW, MANY].iter().map(|size| format!("{what}, {size}")));
     }
+    let rows = small.iter().zip(large).map(|(small, large)| {
+        let pair = [small, large];
+        let mut cells: Vec<String> = pair.iter().map(|operation| operation.requests.to_string()).collect();
+        cells.extend(pair.iter().map(|operation| operation.visited.to_string()));
+        cells.extend(pair.iter().map(|operation| format!("{:.1}", real(operation.bytes) / 1e3)));
+        cells.extend(pair.iter().map(|operation| format!("{:.1}", operation.time.as_secs_f64() * 1e3)));
+        (small.name.to_owned(), cells)
+    });
+    let title = format!(
+        "Lists of {FEW} and of {MANY} pools, something written before each; of one request the median of {CALLS} times:"
+    );
+    report.table(Table { title, corner: "list", columns, rows: rows.collect() });
+    Ok(())
 }
 
 const CLOUD: &str = "/api/cloud/?name=Default-Cloud";

@@ -116,6 +116,10 @@ impl Controller {
         self.exchange(self.http.post(format!("{}{path}", self.url)).json(body)).await
     }
 
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Exchange> {
+        self.exchange(self.http.patch(format!("{}{path}", self.url)).json(body)).await
+    }
+
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Exchange> {
         let reply = request.headers(self.headers.clone()).send().await?;
         Ok(Exchange { status: reply.status().as_u16(), body: reply.text().await? })
@@ -155,7 +159,7 @@ impl Controller {
 
     /// The simulator's resident memory, in millions of bytes.
     pub(super) fn resident(&self) -> Result<f64> {
-        Ok(real(usize::try_from(self.process.memory()?.rss)?) / 1e6)
+        Ok(real(self.process.memory()?.rss) / 1e6)
     }
 
     pub(super) fn url(&self) -> &str {
@@ -173,6 +177,6 @@ impl Controller {
 
 /// A count for dividing.
 #[expect(clippy::cast_precision_loss, reason = "counts and sizes here are far below 2^52")]
-pub(super) fn real(count: usize) -> f64 {
+pub(super) fn real(count: u64) -> f64 {
     count as f64
 }
