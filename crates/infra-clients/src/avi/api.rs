@@ -15,14 +15,13 @@ use super::config::Scope;
 use super::error::{Error, Kind};
 use super::list;
 use super::objects::{Object, Resource};
+use super::outcome::{Created, Found, Patch, Updated};
 use super::query::{Query, escape};
 use super::reply::{Reply, typed};
 use super::session::{Body, Call, Session};
 use super::version::modernise;
 
-/// Tries of a write that finds the object changed in between.
-const STALE_TRIES: u32 = 40;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Writers of this process to one object wait for each other instead of refusing each other. So many locks, each for
 /// the objects that fall on it.
@@ -50,113 +49,6 @@ impl Locks {
     async fn of(&self, object: impl Hash) -> tokio::sync::MutexGuard<'_, ()> {
         let at = usize::try_from(self.1.hash_one(object) % self.0.len() as u64).unwrap_or_default();
         self.0[at].lock().await
-    }
-}
-
-/// What a lookup by name came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Found<T> {
-    /// There is none.
-    None,
-    /// There is one.
-    One(T),
-    /// There are several: networks, or the same name in several clouds or tenants.
-    Several(Vec<T>),
-}
-
-impl<T: Object> Found<T> {
-    /// The one, or none.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::Conflict`] if there are several.
-    pub fn at_most_one(self) -> Result<Option<T>, Error> {
-        match self {
-            Self::None => Ok(None),
-            Self::One(object) => Ok(Some(object)),
-            Self::Several(objects) => {
-                let name = objects.first().map_or("", |object| &object.meta().name);
-                Err(Error::new(Kind::Conflict, format!("{} objects have the name {name:?}", objects.len())))
-            }
-        }
-    }
-}
-
-/// What [`Api::create_or_find`] came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Created<T> {
-    /// It was made by this call.
-    Made(T),
-    /// One of that name is there: made before, by somebody else, or by this call if its answer was lost. Its marks
-    /// tell whose it is.
-    Found(T),
-}
-
-impl<T> Created<T> {
-    /// The object, whoever made it.
-    #[must_use]
-    pub fn into_inner(self) -> T {
-        match self {
-            Self::Made(object) | Self::Found(object) => object,
-        }
-    }
-}
-
-/// What [`Api::update`] came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Updated<T> {
-    /// The object as the controller has it now.
-    Written(T),
-    /// Nothing was to be changed, and nothing was sent.
-    Unchanged(T),
-}
-
-impl<T> Updated<T> {
-    /// The object.
-    #[must_use]
-    pub fn into_inner(self) -> T {
-        match self {
-            Self::Written(object) | Self::Unchanged(object) => object,
-        }
-    }
-}
-
-/// A change to parts of an object: fields that are not named stay. Reaches one level deep: what lies in a field's
-/// list items or objects is changed by [`Api::update`].
-#[derive(Debug, Clone, Default)]
-pub struct Patch(super::objects::Rest);
-
-impl Patch {
-    /// No change yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Appends to lists, sets other fields. Not to be repeated lightly: a list grows each time.
-    #[must_use]
-    pub fn add(self, fields: Value) -> Self {
-        self.with("add", fields)
-    }
-
-    /// Sets fields, lists as a whole.
-    #[must_use]
-    pub fn replace(self, fields: Value) -> Self {
-        self.with("replace", fields)
-    }
-
-    /// Takes what matches out of lists, and away other fields.
-    #[must_use]
-    pub fn delete(self, fields: Value) -> Self {
-        self.with("delete", fields)
-    }
-
-    fn with(mut self, operation: &str, fields: Value) -> Self {
-        match (self.0.0.get_mut(operation), fields) {
-            (Some(Value::Object(so_far)), Value::Object(fields)) => so_far.extend(fields),
-            (_, fields) => self.0.set(operation, fields),
-        }
-        self
     }
 }
 
@@ -191,6 +83,7 @@ impl Api {
     /// All objects that the query selects, fetched page by page as they are wanted. An object that cannot be read is
     /// an error in its place; a page that cannot be had is the last item. What comes or goes while the pages are
     /// fetched may be missed or seen twice: to delete what is listed, collect it first ([`Api::all`]).
+    #[must_use]
     pub fn list<T: Object>(
         &self,
         resource: Resource<T>,
@@ -331,7 +224,9 @@ impl Api {
                 seen => after["_last_modified"] = seen.clone(),
             }
             match self.put(kind, uuid, &after).await {
-                Err(error) if error.kind() == Kind::Stale && tries + 1 < STALE_TRIES => pause(tries).await,
+                Err(error) if error.kind() == Kind::Stale && tries + 1 < self.session.stale_tries() => {
+                    pause(tries).await;
+                }
                 result => return Ok(Updated::Written(typed(kind, result?)?)),
             }
             tries += 1;
@@ -348,11 +243,13 @@ impl Api {
     ) -> Result<T, Error> {
         let kind = resource.kind();
         let _turn = self.locks.of((kind, uuid)).await;
-        let (path, body) = (path_of(kind, uuid)?, Value::Object(patch.0.0.clone()));
+        let (target, body) = (path_of(kind, uuid)?, patch.body());
         let mut tries = 0;
         loop {
-            match self.write(&Method::PATCH, &path, kind, Body::Patch(&body), None).await {
-                Err(error) if error.kind() == Kind::Stale && tries + 1 < STALE_TRIES => pause(tries).await,
+            match self.write(&Method::PATCH, &target, kind, Body::Patch(&body), None).await {
+                Err(error) if error.kind() == Kind::Stale && tries + 1 < self.session.stale_tries() => {
+                    pause(tries).await;
+                }
                 result => return typed(kind, result?),
             }
             tries += 1;
@@ -386,7 +283,9 @@ impl Api {
         let mut value = written(kind, object)?;
         if let Value::Object(fields) = &mut value {
             // Of the object it was copied from, if it was.
-            ["uuid", "url", "_last_modified"].iter().for_each(|field| drop(fields.remove(*field)));
+            for field in ["uuid", "url", "_last_modified"] {
+                fields.remove(field);
+            }
         }
         let path = format!("/api/{kind}");
         typed(kind, self.write(&Method::POST, &path, kind, Body::Object(&value), slug).await?)
@@ -442,7 +341,7 @@ impl std::fmt::Debug for Api {
         f.debug_struct("Api")
             .field("controller", &self.session.authority())
             .field("scope", &self.scope)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

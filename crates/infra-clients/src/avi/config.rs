@@ -36,6 +36,8 @@ pub struct Config {
     pub max_reply: usize,
     /// How many calls may be under way at once; 8. Clients of one controller can share one.
     pub limit: Limit,
+    /// How often a change is tried that finds the object changed by others in between; 50, which takes half a minute.
+    pub stale_tries: u32,
     /// Silence after which the client logs out; 5 minutes. The next call logs in again. `None`: the session is left to
     /// the controller, which ends it after 15 minutes of silence unless set otherwise.
     pub idle_logout: Option<Duration>,
@@ -59,6 +61,7 @@ impl Config {
             body_timeout: Duration::from_mins(1),
             max_reply: 64 << 20,
             limit: Limit::new(8),
+            stale_tries: 50,
             idle_logout: Some(Duration::from_mins(5)),
             observer: None,
         }

@@ -157,7 +157,7 @@ impl Error {
     }
 
     /// The same failure as another kind.
-    pub(super) fn as_kind(self, kind: Kind) -> Self {
+    pub(super) fn of_kind(self, kind: Kind) -> Self {
         self.with(|repr| repr.kind = kind)
     }
 

@@ -21,8 +21,10 @@ mod api;
 mod config;
 mod error;
 mod list;
+mod live;
 pub mod objects;
 mod observe;
+mod outcome;
 mod query;
 mod redact;
 mod reference;
@@ -36,7 +38,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-pub use api::{Api, Created, Found, Patch, Updated};
+pub use api::Api;
 pub use config::{Config, Credentials, Identity, Limit, Proof, Scope};
 pub use error::{Error, Kind};
 pub use objects::{
@@ -44,6 +46,7 @@ pub use objects::{
     VRF_CONTEXT, VSVIP,
 };
 pub use observe::{Exchange, Observer};
+pub use outcome::{Created, Found, Patch, Updated};
 pub use query::Query;
 pub use reference::Ref;
 pub use version::Version;

@@ -1,28 +1,24 @@
 //! The one session of a client: login by one caller at a time for all who wait, never again with credentials that
-//! were refused; its cookies; its end after silence. Owns the second try of a call that found the session gone, or
+//! were refused; its end after silence. Owns the second try of a call that found the session gone, or
 //! the connection broken before any harm; knows nothing of what the calls are about.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::header::{ACCEPT, COOKIE, HeaderName, HeaderValue, REFERER};
-use http::{HeaderMap, Method};
+use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::config::{Config, Credentials, Identity, Scope};
 use super::error::{Error, Kind};
+use super::live::{Live, common_headers, header};
 use super::redact::Redact;
 use super::reply::Reply;
 use super::version::{self, Version};
 use super::wire::{Request, Wire};
-use crate::{Secret, Trust};
+use crate::Trust;
 
-/// The session's cookies have one of these names, or the one that the login's answer says.
-const SESSION_COOKIES: [&str; 2] = ["avi-sessionid", "sessionid"];
-const CSRF_COOKIE: &str = "csrftoken";
 /// A logout is a courtesy; it is not waited for long.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,6 +49,7 @@ pub(super) struct Session {
     trust: Trust,
     scope: Scope,
     newest: Version,
+    stale_tries: u32,
     idle: Option<Duration>,
     credentials: Mutex<Credentials>,
     live: Mutex<Option<Arc<Live>>>,
@@ -74,15 +71,6 @@ struct Logins {
     failed: Option<Error>,
 }
 
-/// A session at the controller.
-pub(super) struct Live {
-    epoch: u64,
-    jar: Mutex<BTreeMap<String, Secret>>,
-    pub(super) controller: Version,
-    pub(super) api: Version,
-    used: Mutex<Instant>,
-}
-
 impl Session {
     pub(super) fn new(config: Config) -> Result<Self, Error> {
         Ok(Self {
@@ -90,6 +78,7 @@ impl Session {
             trust: config.trust,
             scope: config.scope,
             newest: config.api_version,
+            stale_tries: config.stale_tries,
             idle: config.idle_logout,
             credentials: Mutex::new(config.credentials),
             live: Mutex::default(),
@@ -101,6 +90,11 @@ impl Session {
 
     pub(super) fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// See [`Config::stale_tries`].
+    pub(super) fn stale_tries(&self) -> u32 {
+        self.stale_tries
     }
 
     pub(super) fn authority(&self) -> &str {
@@ -149,7 +143,8 @@ impl Session {
                 Some(patch)
             }
         };
-        let mut headers = self.headers(live)?;
+        let mut headers = live.headers(self.authority())?;
+        headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
         match call.scope {
             Scope::Name(name) => headers.insert("x-avi-tenant", header(name.as_bytes(), "a tenant's name")?),
             Scope::Uuid(uuid) => {
@@ -160,7 +155,7 @@ impl Session {
         if let Some(slug) = call.slug {
             headers.insert("slug", header(slug.as_bytes(), "a uuid")?);
         }
-        let mut redact = self.redact(Some(live));
+        let mut redact = self.redact(live);
         if let Some(body) = &body {
             redact.add_body(body);
         }
@@ -172,10 +167,10 @@ impl Session {
             body: body.as_ref(),
             redact,
         };
-        *locked(&live.used) = Instant::now();
+        live.touch();
         let reply = self.wire.exchange(request).await?;
-        *locked(&live.used) = Instant::now();
-        locked(&live.jar).extend(reply.cookies.iter().cloned());
+        live.touch();
+        live.keep(&reply.cookies);
         Ok(reply)
     }
 
@@ -227,7 +222,7 @@ impl Session {
                 Ok(live)
             }
             Err(error) if matches!(error.kind(), Kind::Auth | Kind::Forbidden) => {
-                let error = error.as_kind(Kind::Auth);
+                let error = error.of_kind(Kind::Auth);
                 tracing::warn!(controller = self.authority(), user = credentials.user, %error, "the AVI controller refused the login");
                 logins.refused = Some(error.clone());
                 Err(error)
@@ -248,25 +243,13 @@ impl Session {
             method: Method::POST,
             path: "/login",
             resource: "login",
-            headers: self.common_headers()?,
+            headers: common_headers(self.authority())?,
             body: Some(&body),
             redact,
         });
         let reply = reply.await?;
         let own_name = reply.body["session_cookie_name"].as_str();
-        let is_session = |name: &str| SESSION_COOKIES.contains(&name) || own_name == Some(name);
-        if !reply.cookies.iter().any(|(name, _)| name == CSRF_COOKIE)
-            || !reply.cookies.iter().any(|(name, _)| is_session(name))
-        {
-            return Err(Error::new(Kind::Protocol, "the answer to the login holds no session"));
-        }
-        let mut live = Live {
-            epoch,
-            jar: Mutex::new(reply.cookies.into_iter().collect()),
-            controller: self.newest,
-            api: self.newest,
-            used: Mutex::new(Instant::now()),
-        };
+        let mut live = Live::new(epoch, reply.cookies, own_name, self.newest)?;
         live.controller = match version_in(&reply.body) {
             Some(version) => version.parse()?,
             None => self.ask_version(&live).await?,
@@ -281,9 +264,9 @@ impl Session {
             method: Method::GET,
             path: "/api/initial-data",
             resource: "initial-data",
-            headers: self.session_headers(live)?,
+            headers: live.headers(self.authority())?,
             body: None,
-            redact: self.redact(Some(live)),
+            redact: self.redact(live),
         });
         let reply = reply.await?;
         version_in(&reply.body)
@@ -291,37 +274,10 @@ impl Session {
             .parse()
     }
 
-    fn common_headers(&self) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(REFERER, header(format!("https://{}/", self.authority()).as_bytes(), "the address")?);
-        Ok(headers)
-    }
-
-    fn session_headers(&self, live: &Live) -> Result<HeaderMap, Error> {
-        let mut headers = self.common_headers()?;
-        let jar = locked(&live.jar);
-        let cookies: Vec<String> =
-            jar.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
-        insert_secret(&mut headers, COOKIE, &cookies.join("; "))?;
-        if let Some(csrf) = jar.get(CSRF_COOKIE) {
-            insert_secret(&mut headers, HeaderName::from_static("x-csrftoken"), csrf.expose())?;
-        }
-        Ok(headers)
-    }
-
-    fn headers(&self, live: &Live) -> Result<HeaderMap, Error> {
-        let mut headers = self.session_headers(live)?;
-        headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
-        Ok(headers)
-    }
-
-    fn redact(&self, live: Option<&Live>) -> Redact {
+    fn redact(&self, live: &Live) -> Redact {
         let mut redact = Redact::default();
         redact.add(locked(&self.credentials).proof.secret());
-        for secret in live.iter().flat_map(|live| locked(&live.jar).values().cloned().collect::<Vec<_>>()) {
-            redact.add(&secret);
-        }
+        live.redact(&mut redact);
         redact
     }
 
@@ -364,9 +320,9 @@ impl Session {
             method: Method::POST,
             path: "/logout",
             resource: "logout",
-            headers: self.session_headers(live)?,
+            headers: live.headers(self.authority())?,
             body: None,
-            redact: self.redact(Some(live)),
+            redact: self.redact(live),
         };
         let result = tokio::time::timeout(LOGOUT_TIMEOUT, self.wire.exchange(request)).await;
         match result.unwrap_or_else(|_| Err(Error::new(Kind::Transport, "the logout was not answered"))) {
@@ -384,15 +340,15 @@ impl Session {
         let (session, live) = (Arc::downgrade(self), live.clone());
         tokio::spawn(async move {
             loop {
-                let due = *locked(&live.used) + idle;
+                let due = live.used() + idle;
                 tokio::time::sleep_until(due.into()).await;
                 let Some(session) = session.upgrade() else { return };
                 if session.current(live.epoch - 1).is_none_or(|current| current.epoch != live.epoch) {
                     return;
                 }
                 if session.busy.load(Ordering::Acquire) > 0 {
-                    *locked(&live.used) = Instant::now();
-                } else if locked(&live.used).elapsed() >= idle {
+                    live.touch();
+                } else if live.used().elapsed() >= idle {
                     drop(session.end(live.epoch).await);
                     return;
                 }
@@ -419,18 +375,6 @@ impl Drop for Busy<'_> {
 
 fn version_in(body: &Value) -> Option<&str> {
     body["version"]["Version"].as_str()
-}
-
-fn header(bytes: &[u8], what: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_bytes(bytes)
-        .map_err(|_| Error::new(Kind::Invalid, format!("{what} holds control characters")))
-}
-
-fn insert_secret(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Error> {
-    let mut value = header(value.as_bytes(), "a cookie")?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -43,6 +43,8 @@ impl Wire {
         let agent = format!("{}/{}", config.agent.0, config.agent.1);
         let http = https::client(&config.trust, config.connect_timeout)?
             .user_agent(agent)
+            // A connection that the controller is about to close for its silence would cost a write its outcome.
+            .pool_idle_timeout(Duration::from_secs(15))
             // What has no effect twice is this client's to know.
             .retry(reqwest::retry::never());
         Ok(Self {

@@ -264,10 +264,10 @@ async fn answers_from_the_wrong_mouth() -> Result<()> {
         let what = Effect::Status { code, body: Some(body.to_owned()), retry_after: None };
         rig.control().fault(Fault::new(what).under("/api/pool").times(2));
         refused(rig.api().all(POOL, &Query::new()).await, kind).context(code)?;
-        if code != 200 {
-            refused(rig.api().delete(POOL, &made.meta.uuid).await, kind).context(code)?;
-        } else {
+        if code == 200 {
             rig.control().clear_faults();
+        } else {
+            refused(rig.api().delete(POOL, &made.meta.uuid).await, kind).context(code)?;
         }
     }
     ensure!(rig.api().find(POOL, &made.meta.uuid).await?.is_some(), "still there");

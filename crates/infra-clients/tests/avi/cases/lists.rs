@@ -73,8 +73,8 @@ pub(super) async fn filters(rig: &Rig) -> Result<()> {
     let mut lean = rig.api().all(POOL, &Query::new().name("marked").fields(&["name", "markers"])).await?;
     let lean = lean.pop().unwrap_or_default();
     same((lean.markers.len(), lean.created_by), (1, None))?;
-    let mut named = rig.api().all(POOL, &Query::new().name("marked").include_name()).await?;
-    let named = named.pop().and_then(|pool| pool.cloud_ref);
-    same(named.as_ref().and_then(Ref::name), Some("Default-Cloud"))?;
-    same(named, marked.cloud_ref)
+    let mut full = rig.api().all(POOL, &Query::new().name("marked").include_name()).await?;
+    let shown = full.pop().and_then(|pool| pool.cloud_ref);
+    same(shown.as_ref().and_then(Ref::name), Some("Default-Cloud"))?;
+    same(shown, marked.cloud_ref)
 }

@@ -1,0 +1,107 @@
+//! A session at the controller: its cookies and what each request shows of them. Owns the CSRF token; makes no calls.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use http::HeaderMap;
+use http::header::{ACCEPT, COOKIE, HeaderName, HeaderValue, REFERER};
+
+use super::error::{Error, Kind};
+use super::redact::Redact;
+use super::version::Version;
+use crate::Secret;
+
+/// The session's cookie has one of these names, or the one that the login's answer says.
+const SESSION_COOKIES: [&str; 2] = ["avi-sessionid", "sessionid"];
+const CSRF_COOKIE: &str = "csrftoken";
+
+/// A session.
+pub(super) struct Live {
+    /// Counts the sessions of a client, from 1.
+    pub(super) epoch: u64,
+    pub(super) controller: Version,
+    /// The version that requests and answers are in.
+    pub(super) api: Version,
+    jar: Mutex<BTreeMap<String, Secret>>,
+    used: Mutex<Instant>,
+}
+
+impl Live {
+    /// From the cookies of a login's answer.
+    pub(super) fn new(
+        epoch: u64,
+        cookies: Vec<(String, Secret)>,
+        own_name: Option<&str>,
+        version: Version,
+    ) -> Result<Self, Error> {
+        let jar: BTreeMap<String, Secret> = cookies.into_iter().collect();
+        let is_session = |name: &String| SESSION_COOKIES.contains(&name.as_str()) || own_name == Some(name);
+        if !jar.contains_key(CSRF_COOKIE) || !jar.keys().any(is_session) {
+            return Err(Error::new(Kind::Protocol, "the answer to the login holds no session"));
+        }
+        Ok(Self {
+            epoch,
+            controller: version,
+            api: version,
+            jar: Mutex::new(jar),
+            used: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Takes the cookies of an answer for the next request: the controller may give new ones with each.
+    pub(super) fn keep(&self, cookies: &[(String, Secret)]) {
+        locked(&self.jar).extend(cookies.iter().cloned());
+    }
+
+    /// What every request of the session shows.
+    pub(super) fn headers(&self, authority: &str) -> Result<HeaderMap, Error> {
+        let mut headers = common_headers(authority)?;
+        let jar = locked(&self.jar);
+        let cookies: Vec<String> =
+            jar.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
+        headers.insert(COOKIE, secret(&cookies.join("; "))?);
+        if let Some(csrf) = jar.get(CSRF_COOKIE) {
+            headers.insert(HeaderName::from_static("x-csrftoken"), secret(csrf.expose())?);
+        }
+        Ok(headers)
+    }
+
+    pub(super) fn redact(&self, redact: &mut Redact) {
+        locked(&self.jar).values().for_each(|cookie| redact.add(cookie));
+    }
+
+    /// It was used just now.
+    pub(super) fn touch(&self) {
+        *locked(&self.used) = Instant::now();
+    }
+
+    /// When it was used last.
+    pub(super) fn used(&self) -> Instant {
+        *locked(&self.used)
+    }
+}
+
+/// What every request shows, with a session or without.
+pub(super) fn common_headers(authority: &str) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(REFERER, header(format!("https://{authority}/").as_bytes(), "the address")?);
+    Ok(headers)
+}
+
+/// A header's value, from text that people chose.
+pub(super) fn header(bytes: &[u8], what: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_bytes(bytes)
+        .map_err(|_| Error::new(Kind::Invalid, format!("{what} holds control characters")))
+}
+
+fn secret(value: &str) -> Result<HeaderValue, Error> {
+    let mut value = header(value.as_bytes(), "a cookie")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
