@@ -32,6 +32,7 @@ const CHECKS: &[Check] = &[
         about: "the AVI simulator, by a client that is not ours: Python's avisdk",
         run: python::avisdk,
     },
+    Check { name: "ako", about: "the AVI simulator, by an unmodified AKO where there is one", run: ako },
 ];
 
 /// Runs the checks named, or all; whether none failed.
@@ -147,6 +148,15 @@ fn go() -> Result<Outcome> {
 fn book() -> Result<Outcome> {
     book::check(&project_root()?)?;
     Ok(Outcome::Passed)
+}
+
+/// Runs the test with AKO, which comes from nowhere that a script could take it from.
+fn ako() -> Result<Outcome> {
+    if env::var_os("AKO_BIN").is_none() || env::var_os("AKO_CRDS").is_none() {
+        let missing = "AKO_BIN and AKO_CRDS are not both set: docs/testing.md says how to build an AKO";
+        return Ok(Outcome::Skipped(missing.to_owned()));
+    }
+    passed(cargo()?.args(["test", "--workspace", "--test", "ako", "--", "--ignored"]))
 }
 
 /// Runs the tests, their output shown and kept.

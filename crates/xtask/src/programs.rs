@@ -9,12 +9,15 @@ use testbed::{Tools, project_root};
 
 use crate::checks::{binaries, build, cargo, succeed};
 
+/// What the demo and the benchmark of vm-operator run: nobody waits for the programs of the tests' other servers.
+const RUN: &[&str] = &["etcd", "kube-apiserver", "vcsim"];
+
 /// Shows vm-operator at work. The operator and the program that shows it are the dev profile's.
 pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
     if let Some(unknown) = arguments.iter().find(|argument| **argument != "--keep") {
         bail!("unknown argument {unknown}: cargo xtask demo [--keep]");
     }
-    Tools::ensure()?;
+    Tools::of(RUN)?;
     println!("building vm-operator and the demo");
     build(&["vm-operator", "demo"])?;
     let binaries = binaries()?;
@@ -28,16 +31,13 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
     let [what @ ("vm" | "avi"), rest @ ..] = arguments else {
         bail!("cargo xtask bench vm|avi [--write]");
     };
-    let (variable, program) = match *what {
-        "vm" => {
-            Tools::ensure()?;
-            ("VM_OPERATOR_BIN", release_operator()?)
-        }
+    let (variable, program) = if *what == "vm" {
+        Tools::of(RUN)?;
+        ("VM_OPERATOR_BIN", release_operator()?)
+    } else {
         // Dev profile, as in the tests: its times are what a test waits.
-        _ => {
-            build(&["avi-simulator"])?;
-            ("AVI_SIMULATOR_BIN", binaries()?.join("avi-simulator"))
-        }
+        build(&["avi-simulator"])?;
+        ("AVI_SIMULATOR_BIN", binaries()?.join("avi-simulator"))
     };
     build(&["bench"])?;
     let mut bench = Command::new(binaries()?.join("bench"));

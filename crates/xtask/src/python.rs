@@ -39,7 +39,7 @@ pub(crate) fn avisdk() -> Result<Outcome> {
     let interpreter = environment(&python)?;
     let mut test = cargo()?;
     // Of the workspace, as in `build`: nothing is compiled a second time.
-    test.args(["test", "--workspace", "--test", "avisdk", "--", "--ignored"])
+    test.args(["test", "--workspace", "--test", "avisdk", "--", "--ignored", "--show-output"])
         .env("AVISDK_PYTHON", interpreter);
     succeed(&mut test)?;
     Ok(Outcome::Passed)
