@@ -100,7 +100,11 @@ impl Capi {
         Ok(Api::namespaced_with(self.client.clone(), namespace, &self.read_in::<K>()?))
     }
 
-    fn read_in<K: Resource<DynamicType = ReadIn>>(&self) -> Result<ReadIn, Error> {
+    /// The version a kind is read and written in, for whom kube asks for it.
+    ///
+    /// # Errors
+    /// [`Kind::NotInstalled`]: no KubeadmControlPlanes here.
+    pub fn read_in<K: Resource<DynamicType = ReadIn>>(&self) -> Result<ReadIn, Error> {
         let version = if K::group(&ReadIn::default()) == CONTROL_PLANE_GROUP {
             self.control_plane.ok_or_else(|| {
                 Error::new(Kind::NotInstalled, format!("the API server knows no {CONTROL_PLANE_GROUP}"))
