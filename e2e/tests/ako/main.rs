@@ -221,6 +221,10 @@ fn ingress() -> Value {
 
 /// What AKO asked for: a line each.
 fn requests(simulator: &Simulator) -> String {
-    let lines = simulator.control().requests().into_iter();
-    lines.map(|request| format!("{} {} {}\n", request.status, request.method, request.path)).collect()
+    let requests = simulator.control().requests();
+    let lines: Vec<_> = requests
+        .iter()
+        .map(|request| format!("{} {} {}", request.status, request.method, request.path))
+        .collect();
+    lines.join("\n")
 }
