@@ -1,6 +1,6 @@
-//! Who calls, as the store needs to know it. The server has authenticated and authorised them already.
+//! Who calls, as the store needs to know it. The server has authenticated them already.
 
-use crate::Version;
+use crate::{Rights, Version};
 
 /// One authenticated request, seen from the store.
 #[derive(Debug, Clone)]
@@ -9,6 +9,8 @@ pub struct Caller {
     pub user: String,
     /// Where the call looks and writes.
     pub scope: Scope,
+    /// What it may see and write there.
+    pub rights: Rights,
     /// The `X-Avi-Version` of the request: bodies and replies have that version's shape.
     pub version: Version,
     /// `https://host:port`, without a slash at the end: refs and `next` begin with it.
@@ -22,6 +24,6 @@ pub struct Caller {
 pub enum Scope {
     /// One tenant, by its uuid.
     Tenant(String),
-    /// `X-Avi-Tenant: *`: reads see every tenant; writes go to `admin`.
+    /// `X-Avi-Tenant: *`: reads see every tenant in which the caller may read; what is made goes to `admin`.
     All,
 }

@@ -8,6 +8,7 @@
 
 mod caller;
 mod error;
+mod rights;
 mod rules;
 pub mod server;
 pub mod store;
@@ -15,7 +16,10 @@ mod version;
 
 pub use caller::{Caller, Scope};
 pub use error::ApiError;
+pub use rights::{Grant, Level, Rights};
 pub use rules::{Assumptions, Rule, Rules};
-pub use server::{ADMIN, CONTROL_HELP, Config, Control, Counters, Effect, Fault, LoggedRequest, Logins, Simulator};
+pub use server::{
+    ADMIN, CONTROL_HELP, Config, Control, Counters, Effect, Fault, LoggedRequest, Logins, Simulator,
+};
 pub use store::Store;
 pub use version::Version;

@@ -101,7 +101,7 @@ pub struct Assumptions {
     pub missing_ref_status: u16,
     /// What a request without a live session is answered; 401. Clients treat 419 the same.
     pub expired_session_status: u16,
-    /// What `X-Avi-Version` above the controller's, or none at all, is answered; 400.
+    /// What an `X-Avi-Version` above the controller's, or one that is no version, is answered; 400.
     pub invalid_version_status: u16,
     /// What a request over `portal_request_rate_limit` is answered; 429. The other candidate is 503.
     pub rate_limit_status: u16,
@@ -109,6 +109,19 @@ pub struct Assumptions {
     pub credentials_expired_status: u16,
     /// Whether the `Referer` of a write must name the host it is sent to; true. That there is one is certain.
     pub referer_same_origin: bool,
+    /// What a login is answered that is refused because the account is locked or inactive; 401.
+    pub locked_status: u16,
+    /// What a login is answered that would be one session too many; 401.
+    pub too_many_sessions_status: u16,
+    /// What is answered to a request for an object that exists and that the filters of the caller's roles hide; 403.
+    /// With 404 it is answered as if it did not exist.
+    pub hidden_status: u16,
+    /// Whether an object that has markers, but none of a key that the role's filters name, is unlabelled; false.
+    pub unlabelled_is_without_key: bool,
+    /// Whether the filters of roles look at an object's `labels` beside its `markers`; false.
+    pub labels_count_as_markers: bool,
+    /// Whether two clouds of one tenant may each have an object of one name; true.
+    pub names_unique_per_cloud: bool,
     /// Whether users are shown with `password: "<sensitive>"`; false, they are shown without.
     pub password_masked_on_get: bool,
 }
@@ -127,6 +140,12 @@ impl Default for Assumptions {
             rate_limit_status: 429,
             credentials_expired_status: 403,
             referer_same_origin: true,
+            locked_status: 401,
+            too_many_sessions_status: 401,
+            hidden_status: 403,
+            unlabelled_is_without_key: false,
+            labels_count_as_markers: false,
+            names_unique_per_cloud: true,
             password_masked_on_get: false,
         }
     }

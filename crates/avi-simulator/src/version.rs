@@ -10,6 +10,8 @@ pub struct Version(pub u16, pub u16, pub u16);
 impl Version {
     /// What the controller assumes of a client that sends no `X-Avi-Version`.
     pub const UNSTATED: Version = Version(16, 4, 1);
+    /// Above every version there is.
+    pub(crate) const NEWEST: Version = Version(u16::MAX, 0, 0);
     /// From here on: `static_ip_ranges`, `usable_networks`.
     pub const STATIC_IP_RANGES: Version = Version(20, 1, 3);
 }

@@ -20,7 +20,8 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Micros {
-        micros(self.at_start + self.started.elapsed() + self.ahead).max(self.last)
+        let now = self.at_start.saturating_add(self.started.elapsed()).saturating_add(self.ahead);
+        micros(now).max(self.last)
     }
 
     /// Like [`Clock::now`], and later than every tick before: no two writes carry the same `_last_modified`.
@@ -30,13 +31,16 @@ impl Clock {
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
-        self.ahead += by;
+        self.ahead = self.ahead.saturating_add(by);
     }
 }
 
-/// A duration in the clock's unit; one of 500,000 years and more is cut there.
+/// The end of time: a good 100,000 years from now, and room behind it to count on.
+const LAST: Micros = Micros::MAX / 4;
+
+/// A duration in the clock's unit; cut at the end of time.
 pub(super) fn micros(duration: Duration) -> Micros {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    Micros::try_from(duration.as_micros()).map_or(LAST, |micros| micros.min(LAST))
 }
 
 /// `2026-01-31T23:59:59Z`, the form of RFC 3339 that Go and Python both read.
@@ -76,5 +80,10 @@ mod tests {
         assert!(clock.tick() > first);
         clock.advance(Duration::from_hours(1));
         assert!(clock.now() >= first + 3_600_000_000);
+        clock.advance(Duration::MAX);
+        clock.advance(Duration::MAX);
+        let last = clock.tick();
+        assert!(clock.tick() > last);
+        assert!(rfc3339(last).ends_with('Z'));
     }
 }

@@ -14,8 +14,8 @@ use super::faults::Fault;
 use super::front::Shared;
 use super::journal::{Counters, LoggedRequest, Logins};
 use super::objects::take_password;
-use crate::Store;
 use crate::store::{Diff, PortGroup, Snapshot};
+use crate::{Store, Version};
 
 /// A handle on a running simulator; clones are the same simulator.
 #[derive(Clone)]
@@ -153,6 +153,24 @@ impl Control {
     /// While on, every write is refused: the controller is being upgraded.
     pub fn upgrade_mode(&self, on: bool) {
         self.shared.lock().upgrading = on;
+    }
+
+    /// Upgrades the controller: it has another version, no sessions, and roles with more privileges than before, see
+    /// [`Store::upgrade_roles`].
+    ///
+    /// # Errors
+    /// As [`Store::upgrade_roles`].
+    pub fn upgrade_to(&self, version: Version) -> Result<()> {
+        let mut controller = self.shared.lock();
+        let now = controller.clock.tick();
+        controller
+            .store
+            .upgrade_roles(version, now)
+            .map_err(|error| anyhow!("{}: {}", error.status, error.text()))?;
+        controller.version = version;
+        controller.sessions.close_all();
+        controller.up_since = controller.clock.now();
+        Ok(())
     }
 
     /// While on, everything is answered 503 by the web server in front of the controller.

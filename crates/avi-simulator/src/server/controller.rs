@@ -148,6 +148,7 @@ impl Controller {
                 let caller = Caller {
                     user: username,
                     scope,
+                    rights: self.rights(&user),
                     version,
                     base: self.base.clone(),
                     now: self.clock.tick(),
@@ -203,12 +204,15 @@ impl Controller {
         let uuid = text(user, "uuid").unwrap_or_default().to_owned();
         let profile = directory::profile(&self.store, user);
         if !directory::active(user) {
-            return Err(ApiError::new(401, "User account is not active"));
+            return Err(ApiError::new(self.assumptions.locked_status, "User account is not active"));
+        }
+        if !self.rules.holds(Rule::PasswordCheck) {
+            return Ok(uuid);
         }
         match self.accounts.judge(&uuid, proof, profile, self.clock.now()) {
-            Verdict::Locked => Err(ApiError::new(401, "User account is locked")),
-            Verdict::Wrong if self.rules.holds(Rule::PasswordCheck) => Err(invalid()),
-            Verdict::Wrong | Verdict::Right => Ok(uuid),
+            Verdict::Locked => Err(ApiError::new(self.assumptions.locked_status, "User account is locked")),
+            Verdict::Wrong => Err(invalid()),
+            Verdict::Right => Ok(uuid),
         }
     }
 

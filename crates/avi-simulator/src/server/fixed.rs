@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::clock::rfc3339;
 use super::controller::{Client, Controller};
 use super::directory::text;
-use super::permissions;
 use super::wire::{Reply, Request};
 use crate::{ApiError, Store, Version};
 
@@ -86,18 +85,6 @@ pub(super) fn answer(
             }
         },
     )))
-}
-
-impl Controller {
-    /// Whether the client's roles let it read or write the kind.
-    pub(super) fn permit(&self, client: &Client, kind: &str, write: bool) -> Result<(), ApiError> {
-        if !self.rules.holds(crate::Rule::Permissions) {
-            return Ok(());
-        }
-        let Some(user) = self.store.object("user", &client.user) else { return Ok(()) };
-        let Some(kind) = Store::kind(kind) else { return Ok(()) };
-        permissions::check(&self.store, user, &client.caller.scope, kind.permission, write)
-    }
 }
 
 /// One node, the leader, since the last start: AKO begins anew when name or time change.

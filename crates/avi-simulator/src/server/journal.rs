@@ -76,7 +76,8 @@ impl Journal {
 
     /// Those behind the number; 0 for all.
     pub(super) fn entries(&self, behind: u64) -> Vec<LoggedRequest> {
-        self.entries.iter().filter(|entry| entry.number > behind).cloned().collect()
+        let begin = self.entries.partition_point(|entry| entry.number <= behind);
+        self.entries.range(begin..).cloned().collect()
     }
 
     pub(super) fn counters(&self) -> Counters {

@@ -40,7 +40,8 @@ fn try_login(controller: &mut Controller, request: &Request, seen: &mut Seen) ->
     };
     let most = directory::profile(&controller.store, user).sessions;
     if most.is_some_and(|most| controller.sessions.count(&uuid, settings.limits, now) >= most) {
-        return Err(ApiError::new(401, "Maximum number of concurrent sessions reached"));
+        let status = controller.assumptions.too_many_sessions_status;
+        return Err(ApiError::new(status, "Maximum number of concurrent sessions reached"));
     }
     let session = controller.sessions.open(&uuid, now);
     let tenants: Vec<Value> = directory::tenants(&controller.store, user)

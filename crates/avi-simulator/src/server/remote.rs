@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 use super::control::Control;
 use super::faults::Fault;
 use super::wire::{Payload, Reply, Request};
-use crate::ApiError;
 use crate::store::{PortGroup, Snapshot};
+use crate::{ApiError, Version};
 
 /// What the control API offers, as text for people.
 pub const CONTROL_HELP: &str = include_str!("remote.md");
@@ -144,6 +144,11 @@ impl Remote {
                 found.map_err(|error| ApiError::new(400, format!("{error:#}")))?;
             }
             ("PUT", ["upgrade"]) => control.upgrade_mode(parsed(request)?),
+            ("PUT", ["version"]) => {
+                let version: String = parsed(request)?;
+                let version: Version = version.parse().map_err(|error: String| ApiError::new(400, error))?;
+                control.upgrade_to(version).map_err(|error| ApiError::new(500, format!("{error:#}")))?;
+            }
             ("PUT", ["unavailable"]) => control.unavailable(parsed(request)?),
             ("POST", ["expire-sessions"]) => control.expire_sessions(),
             ("POST", ["clock"]) => {

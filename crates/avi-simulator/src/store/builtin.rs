@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::kind::Kind;
 use super::resolve::Place;
 use super::table::Id;
-use super::validate::PERMISSIONS;
+use super::validate::resources;
 use super::{ADMIN, Store, fresh_uuid, refs, text};
-use crate::{ApiError, Caller};
+use crate::{ApiError, Caller, Version};
 
 /// Built-in objects of one kind whose name and type are all a client asks of them: kind, field, its value, name.
 const PROFILES: &[(&str, &str, &str, &str)] = &[
@@ -58,11 +58,15 @@ const PROFILES: &[(&str, &str, &str, &str)] = &[
     ("stringgroup", "type", "SG_TYPE_STRING", "System-Devices-Mobile"),
 ];
 
+/// The built-in role over everything in a tenant, its users and roles too: the one such role that a tenant's user may
+/// have.
+pub(super) const TENANT_ADMIN: &str = "Tenant-Admin";
+
 /// Built-in roles, and the resources each of them cannot write, by the beginning of their names.
 const ROLES: &[(&str, &[&str], &str)] = &[
     ("System-Admin", &[], "WRITE_ACCESS"),
     (
-        "Tenant-Admin",
+        TENANT_ADMIN,
         &["CONTROLLER", "INTERNAL", "TENANT", "UPGRADE", "REBOOT", "IMAGE", "CLOUD", "LICENSING"],
         "WRITE_ACCESS",
     ),
@@ -102,12 +106,11 @@ impl Store {
             "account_lock_timeout": 0, "credentials_timeout_threshold": 0});
         self.install("useraccountprofile", None, unlocked);
         for (name, without, access) in ROLES {
-            let privileges: Vec<Value> = PERMISSIONS
-                .iter()
-                .filter(|resource| **resource != "PINGACCESSAGENT")
+            let privileges: Vec<Value> = resources(Version::NEWEST)
                 .map(|resource| {
-                    let denied = without.iter().any(|prefix| resource.starts_with(prefix));
-                    json!({"resource": format!("PERMISSION_{resource}"), "type": if denied { "NO_ACCESS" } else { access }})
+                    let stem = resource.trim_start_matches("PERMISSION_");
+                    let denied = without.iter().any(|prefix| stem.starts_with(prefix));
+                    json!({"resource": resource, "type": if denied { "NO_ACCESS" } else { access }})
                 })
                 .collect();
             self.install("role", None, json!({"name": name, "privileges": privileges}));
@@ -152,16 +155,12 @@ impl Store {
             "systemconfiguration",
             Some("default"),
             json!({"default_license_tier": "ENTERPRISE",
-            "portal_configuration": {"allow_basic_authentication": false, "password_strength_check": false,
+            "portal_configuration": {"api_force_timeout": 24, "allow_basic_authentication": false, "password_strength_check": false,
                 "minimum_password_length": 8, "enable_https": true, "redirect_to_https": true},
             "dns_configuration": {}, "global_tenant_config": {"tenant_vrf": false,
                 "se_in_provider_context": true, "tenant_access_to_provider_se": true}}),
         );
-        self.install(
-            "controllerproperties",
-            Some("global"),
-            json!({"api_idle_timeout": 15, "api_force_timeout": 24}),
-        );
+        self.install("controllerproperties", Some("global"), json!({"api_idle_timeout": 15}));
         self.install("seproperties", Some("global"), json!({}));
     }
 
@@ -190,6 +189,12 @@ impl Store {
         let mut object = self.compose(&caller, kind, uuid, old.as_ref(), body)?;
         object.builtin = true;
         Ok(self.settle(&caller, kind, object))
+    }
+
+    /// Whether an object came with the controller under this name.
+    pub(super) fn built_in(&self, kind: &str, uuid: &str, name: &str) -> bool {
+        let object = self.tables.get(kind).and_then(|table| table.get(uuid));
+        object.is_some_and(|object| object.builtin && object.name == name)
     }
 
     /// What a cloud always has.

@@ -1,5 +1,7 @@
 //! The state checker: whether the configuration makes sense as a whole. Repairs nothing.
 
+use serde_json::Value;
+
 use super::kind::{KINDS, Kind};
 use super::table::{Id, Object, Table};
 use super::{Store, refs};
@@ -60,7 +62,10 @@ impl Store {
                 ));
             }
         }
-        let made = |field: &str| object.value.get(field).is_some();
+        let made = |field: &str| match object.value.get(field) {
+            Some(Value::Array(list)) => !list.is_empty(),
+            value => value.is_some(),
+        };
         if SERVANTS.contains(&kind.name)
             && (made("created_by") || made("markers"))
             && !self.referrers.contains_key(&id)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::builtin::TENANT_ADMIN;
 use super::kind::{Kind, Shape, Tenancy};
 use super::read::SENSITIVE;
 use super::resolve::Place;
@@ -40,6 +41,9 @@ impl Store {
         self.fill_refs(kind, place, &mut body);
         migrate::complete(kind.name, &mut body);
         validate::check(kind, caller.version, &body)?;
+        if !self.writes(caller, kind, &tenant, &body) {
+            return Err(self.unauthorized(caller, kind, true));
+        }
         let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if self.rules.holds(Rule::UniqueNames) {
             self.unused(kind, &name, &uuid, place, &body)?;
@@ -126,11 +130,12 @@ impl Store {
             return Ok(());
         }
         let Some(table) = self.tables.get(kind.name) else { return Ok(()) };
+        let per_cloud = kind.clouded && self.assumptions.names_unique_per_cloud;
         let taken = |name: &str| {
             table.named(name).any(|other| {
                 other.uuid != uuid
                     && other.tenant == place.tenant
-                    && (!kind.clouded || other.cloud == place.cloud)
+                    && (!per_cloud || other.cloud == place.cloud)
             })
         };
         if kind.name == "user" {
@@ -159,7 +164,8 @@ impl Store {
             if tenant.is_empty() && !everywhere {
                 return Err(validate::invalid(kind, "access: tenant_ref or all_tenants is required."));
             }
-            if !everywhere && tenant != ADMIN && governs(role) {
+            let for_tenants = self.built_in("role", refs::uuid_of(text(access, "role_ref")), TENANT_ADMIN);
+            if !everywhere && tenant != ADMIN && governs(role) && !for_tenants {
                 let role = text(role, "name");
                 return Err(ApiError::new(
                     400,

@@ -130,6 +130,18 @@ impl Kind {
         self.shape == Shape::Singleton
     }
 
+    /// Whether a dotted path leads to a secret, or to what a secret is in.
+    pub(super) fn hides(&self, path: &str) -> bool {
+        self.secrets.iter().any(|secret| {
+            secret.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
+    /// Whether its objects can have `markers`, by which roles narrow what they grant.
+    pub(super) fn marked(&self) -> bool {
+        MARKED.contains(&self.name)
+    }
+
     /// Whether its objects are in a tenant.
     pub(super) fn tenanted(&self) -> bool {
         self.tenancy != Tenancy::System
@@ -193,6 +205,7 @@ pub static KINDS: &[Kind] = &[
         .defaults(r#"{"dhcp_enabled":false,"exclude_discovered_subnets":false,"vcenter_dvs":true,"synced_from_se":false,"ip6_autocfg_enabled":false}"#),
     Kind::new("ipamdnsproviderprofile", "IpamDnsProviderProfile", "PERMISSION_IPAMDNSPROVIDERPROFILE", Shared)
         .required(&["name", "type", "internal_profile.usable_networks[].nw_ref"])
+        .secrets(&["infoblox_profile.password", "aws_profile.secret_access_key", "openstack_profile.password"])
         .defaults(r#"{"allocate_ip_in_vrf":false}"#),
     Kind::new("serviceenginegroup", "ServiceEngineGroup", "PERMISSION_SERVICEENGINEGROUP", Shared)
         .clouded()
@@ -288,6 +301,7 @@ pub static KINDS: &[Kind] = &[
     Kind::new("cluster", "Cluster", "PERMISSION_CONTROLLER", System).shaped(Singleton),
     Kind::new("systemconfiguration", "SystemConfiguration", "PERMISSION_SYSTEMCONFIGURATION", System)
         .shaped(Singleton)
+        .secrets(&["email_configuration.auth_password"])
         .required(&[]),
     Kind::new("controllerproperties", "ControllerProperties", "PERMISSION_CONTROLLER", System)
         .shaped(Singleton)
@@ -309,6 +323,55 @@ pub static KINDS: &[Kind] = &[
     Kind::new("vimgrclusterruntime", "VIMgrClusterRuntime", "PERMISSION_CLOUD", Shared).shaped(Foreign),
     Kind::new("vimgrvmruntime", "VIMgrVMRuntime", "PERMISSION_CLOUD", Shared).shaped(Foreign),
     Kind::new("image", "Image", "PERMISSION_IMAGE", Admin).shaped(Foreign),
+];
+
+/// Kinds whose objects the swagger gives `markers`, "labels to be used for granular RBAC".
+const MARKED: &[&str] = &[
+    "analyticsprofile",
+    "applicationpersistenceprofile",
+    "applicationprofile",
+    "authprofile",
+    "autoscalelaunchconfig",
+    "certificatemanagementprofile",
+    "cloud",
+    "dnspolicy",
+    "errorpagebody",
+    "errorpageprofile",
+    "gslbservice",
+    "hardwaresecuritymodulegroup",
+    "healthmonitor",
+    "httppolicyset",
+    "ipamdnsproviderprofile",
+    "ipaddrgroup",
+    "ipreputationdb",
+    "l4policyset",
+    "natpolicy",
+    "network",
+    "networkprofile",
+    "networksecuritypolicy",
+    "networkservice",
+    "pkiprofile",
+    "pool",
+    "poolgroup",
+    "poolgroupdeploymentpolicy",
+    "prioritylabels",
+    "protocolparser",
+    "sslkeyandcertificate",
+    "sslprofile",
+    "ssopolicy",
+    "securitypolicy",
+    "serverautoscalepolicy",
+    "serviceenginegroup",
+    "stringgroup",
+    "trafficcloneprofile",
+    "vsdatascriptset",
+    "virtualservice",
+    "vrfcontext",
+    "vsvip",
+    "wafcrs",
+    "wafpolicy",
+    "wafpolicypsmgroup",
+    "wafprofile",
 ];
 
 /// What the fields that hold refs point at, where the name of the field does not say it: `<kind>_ref` and

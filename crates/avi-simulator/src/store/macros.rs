@@ -6,8 +6,8 @@
 use serde_json::{Map, Value};
 
 use super::kind::{KINDS, Kind, target};
-use super::{Store, text};
-use crate::{ApiError, Caller};
+use super::{ADMIN, Store, text};
+use crate::{ApiError, Caller, Scope};
 
 impl Store {
     /// The objects written, innermost first, each as its own POST or PUT would have given it.
@@ -54,14 +54,11 @@ impl Store {
                 _ => {}
             }
         }
-        let name = data.get("name").and_then(Value::as_str).unwrap_or_default();
-        let query = super::Query::parse(&format!(
-            "name={}",
-            percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
-        ))?;
-        let known = self.list(caller, kind.name, &query)?;
-        let known = known.pointer("/results/0").map(|known| text(known, "uuid").to_owned());
-        let reply = match known {
+        let tenant = match &caller.scope {
+            Scope::Tenant(tenant) => tenant.as_str(),
+            Scope::All => ADMIN,
+        };
+        let reply = match self.there_already(kind, &data, tenant)?.map(|known| known.uuid) {
             Some(uuid) => self.replace(caller, kind.name, &uuid, Value::Object(data))?,
             None => self.create(caller, kind.name, None, Value::Object(data))?,
         };

@@ -80,6 +80,13 @@ pub(super) fn complete(kind: &str, body: &mut Map<String, Value>) {
                 range.entry("type").or_insert_with(|| Value::String(RANGE_TYPE.to_owned()));
             }
         }),
+        "role" => {
+            let Some(Value::Array(filters)) = body.get_mut("filters") else { return };
+            for filter in filters.iter_mut().filter_map(Value::as_object_mut) {
+                filter.entry("enabled").or_insert(Value::Bool(true));
+                filter.entry("match_operation").or_insert_with(|| json!("ROLE_FILTER_EQUALS"));
+            }
+        }
         "ipamdnsproviderprofile" => {
             let internal = body.get("type").and_then(Value::as_str) == Some("IPAMDNS_TYPE_INTERNAL");
             if internal {

@@ -1,18 +1,20 @@
 //! The controller's configuration and its rules: every object, who sees it, what may be written.
 //!
-//! Synchronous, without I/O and without a clock: a [`Caller`] brings the time. Sessions, passwords and permissions are
-//! the server's. A user's password never enters the store: what holds one drops it.
+//! Synchronous, without I/O and without a clock: a [`Caller`] brings the time. Sessions and passwords are the
+//! server's, and who has which roles. A user's password never enters the store: what holds one drops it.
 //!
 //! - [`kind`](Kind): the registry of types.
 //! - [`query`](Query): what a list was asked for.
 //! - `read`: lists, pages, the form of replies. `write`: create, replace, patch, delete. `compose`: what both of the
 //!   first two make sure of.
-//! - `refs`, `migrate`, `patch`, `vip`, `builtin`, `discover`, `seed`, `snapshot`, `check`: as named.
+//! - `grants`: what the caller's roles let through.
+//! - `refs`, `migrate`, `patch`, `vip`, `builtin`, `discover`, `seed`, `snapshot`, `check`, `upgrade`: as named.
 
 mod builtin;
 mod check;
 mod compose;
 mod discover;
+mod grants;
 mod kind;
 mod macros;
 mod migrate;
@@ -24,6 +26,7 @@ mod resolve;
 mod seed;
 mod snapshot;
 mod table;
+mod upgrade;
 mod validate;
 mod vip;
 mod write;
@@ -42,7 +45,7 @@ pub use query::{Filter, MAX_PAGE_SIZE, Query};
 pub use seed::Seeded;
 pub use snapshot::{Change, Diff, Snapshot};
 
-use crate::{ApiError, Assumptions, Caller, Rules, Scope, Version};
+use crate::{ApiError, Assumptions, Caller, Rights, Rules, Scope, Version};
 use read::Pages;
 use table::{Id, Object, Table};
 use vip::Leases;
@@ -62,6 +65,8 @@ pub struct Store {
     visited: AtomicU64,
     pages: Mutex<Pages>,
     leases: Leases,
+    /// What an upgrade added to a role, by the role's uuid.
+    upgraded: HashMap<String, BTreeSet<String>>,
 }
 
 impl Store {
@@ -77,6 +82,7 @@ impl Store {
             visited: AtomicU64::new(0),
             pages: Mutex::default(),
             leases: Leases::default(),
+            upgraded: HashMap::new(),
         };
         store.build_in();
         store
@@ -191,7 +197,8 @@ impl Store {
         Caller {
             user: "admin".to_owned(),
             scope: Scope::Tenant(ADMIN.to_owned()),
-            version: Version(u16::MAX, 0, 0),
+            rights: Rights::all(),
+            version: Version::NEWEST,
             base: String::new(),
             now,
         }

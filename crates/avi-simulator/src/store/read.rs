@@ -9,7 +9,7 @@ use super::kind::{Kind, Shape, Tenancy};
 use super::query::{Filter, Query};
 use super::table::{Id, Object, Table};
 use super::{ADMIN, Store, migrate, not_found, refs, text, validate};
-use crate::{ApiError, Caller, Rule, Scope};
+use crate::{ApiError, Caller, Rule, Scope, Version};
 
 /// What stands in the place of a secret.
 pub(super) const SENSITIVE: &str = "<sensitive>";
@@ -69,7 +69,8 @@ impl Store {
     /// `GET /api/<kind>/<uuid>`; for a singleton the uuid does not matter.
     ///
     /// # Errors
-    /// 404 for an unknown kind, and for an object that is not there or not seen by the caller.
+    /// 404 for an unknown kind, and for an object that is not there or not seen by the caller's tenant; 403 (or as
+    /// [`Assumptions::hidden_status`](crate::Assumptions::hidden_status) says) for one its roles keep from it.
     pub fn get(&self, caller: &Caller, kind: &str, uuid: &str, query: &Query) -> Result<Value, ApiError> {
         let kind = Self::known(kind)?;
         let object = self.seen(caller, kind, uuid)?;
@@ -96,9 +97,11 @@ impl Store {
         if kind.shape == Shape::Singleton {
             return self.single(kind).ok_or_else(|| not_found(kind));
         }
-        self.find(kind, uuid)
+        let object = self
+            .find(kind, uuid)
             .filter(|object| self.visible(caller, kind, object))
-            .ok_or_else(|| not_found(kind))
+            .ok_or_else(|| not_found(kind))?;
+        if self.reads(caller, kind, object) { Ok(object) } else { Err(self.hidden(caller, kind)) }
     }
 
     pub(super) fn visible(&self, caller: &Caller, kind: &Kind, object: &Object) -> bool {
@@ -111,7 +114,8 @@ impl Store {
     /// The uuids a query selects, in its order.
     fn selected(&self, caller: &Caller, kind: &'static Kind, query: &Query) -> Arc<Vec<String>> {
         let Some(table) = self.tables.get(kind.name) else { return Arc::default() };
-        let key = format!("{}|{:?}|{}", kind.name, caller.scope, query.selection());
+        let rights = caller.rights.key(kind.permission);
+        let key = format!("{}|{:?}|{rights}|{}", kind.name, caller.scope, query.selection());
         let changes = self.changes_behind(table, &query.filters);
         if let Some(known) = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&key, changes) {
             return known;
@@ -122,11 +126,15 @@ impl Store {
             let shown = query.include_service_accounts
                 || kind.name != "user"
                 || object.value.get("service_user") != Some(&Value::Bool(true));
-            if shown && self.visible(caller, kind, object) && self.matches(kind, object, &query.filters) {
+            if shown
+                && self.visible(caller, kind, object)
+                && self.reads(caller, kind, object)
+                && self.matches(kind, object, &query.filters)
+            {
                 found.push(object);
             }
         }
-        for (descending, field) in query.sort.iter().rev() {
+        for (descending, field) in query.sort.iter().rev().filter(|(_, field)| !kind.hides(field)) {
             found.sort_by(|a, b| {
                 let order = validate::compare(at(&a.value, field), at(&b.value, field));
                 if *descending { order.reverse() } else { order }
@@ -218,6 +226,8 @@ impl Store {
             Filter::RefUuid(field, uuid) => at(&object.value, field)
                 .and_then(Value::as_str)
                 .is_some_and(|text| refs::uuid_of(text) == uuid),
+            // A filter must not find out what a reply hides.
+            Filter::Field(field, _) if kind.hides(field) => false,
             Filter::Field(field, wanted) => match at(&object.value, field) {
                 Some(Value::String(text)) => text == wanted,
                 Some(Value::Null) | None => false,
@@ -228,7 +238,8 @@ impl Store {
 
     /// The form in which a caller gets an object.
     pub(super) fn form(&self, caller: &Caller, kind: &'static Kind, object: &Object, query: &Query) -> Value {
-        let mut map = self.shaped(caller, kind, object);
+        let version = if self.rules.holds(Rule::VersionShape) { caller.version } else { Version::NEWEST };
+        let mut map = shaped(version, kind, object);
         if query.skip_default {
             let defaults = serde_json::from_str(kind.defaults).unwrap_or_default();
             validate::skip_defaults(&mut map, &defaults);
@@ -261,25 +272,23 @@ impl Store {
         Value::Object(map)
     }
 
-    /// The body in the caller's version, without secrets; refs as kept.
-    pub(super) fn shaped(&self, caller: &Caller, kind: &Kind, object: &Object) -> Map<String, Value> {
-        let mut map = object.value.as_object().cloned().unwrap_or_default();
-        if self.rules.holds(Rule::VersionShape) {
-            migrate::backward(kind.name, caller.version, &mut map);
-        }
-        for path in kind.secrets {
-            if let Some(secret) = validate::field_mut(&mut map, path) {
-                *secret = Value::String(SENSITIVE.to_owned());
-            }
-        }
-        map
-    }
-
     fn name_behind(&self, kept: &str) -> Option<&str> {
         let id = refs::held(kept)?;
         let object = self.tables.get(id.kind)?.get(&id.uuid)?;
         (!object.name.is_empty()).then_some(object.name.as_str())
     }
+}
+
+/// The body in the shape of a version, without secrets; refs as kept.
+pub(super) fn shaped(version: Version, kind: &Kind, object: &Object) -> Map<String, Value> {
+    let mut map = object.fields().cloned().unwrap_or_default();
+    migrate::backward(kind.name, version, &mut map);
+    for path in kind.secrets {
+        if let Some(secret) = validate::field_mut(&mut map, path) {
+            *secret = Value::String(SENSITIVE.to_owned());
+        }
+    }
+    map
 }
 
 /// Whether a tenant sees an object.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::kind::{Kind, Shape};
 use super::table::Object;
-use super::{Store, fresh_uuid, refs};
+use super::{ADMIN, Store, fresh_uuid, refs};
 use crate::ApiError;
 
 /// An object a seed made or changed.
@@ -86,7 +86,7 @@ impl Store {
             let tenant = tenant.as_str().unwrap_or_default();
             body.insert("tenant_ref".to_owned(), Value::String(format!("/api/tenant/?name={tenant}")));
         }
-        let old = self.there_already(entry.kind, &body)?;
+        let old = self.there_already(entry.kind, &body, ADMIN)?;
         let uuid = old.as_ref().map(|old| old.uuid.clone());
         let uuid = uuid.or_else(|| body.get("uuid").and_then(Value::as_str).map(str::to_owned));
         let uuid = uuid.unwrap_or_else(|| fresh_uuid(entry.kind));
@@ -104,11 +104,13 @@ impl Store {
         Ok(Seeded { kind: entry.kind.name, uuid, name })
     }
 
-    /// The object a seed's body means, if it is there.
-    fn there_already(
+    /// The object that a body means which is to be written whether it is there or not: by its uuid, or by its name in its
+    /// tenant (`tenant` if it names none) and cloud.
+    pub(super) fn there_already(
         &self,
         kind: &'static Kind,
         body: &Map<String, Value>,
+        tenant: &str,
     ) -> Result<Option<Object>, ApiError> {
         if kind.shape == Shape::Singleton {
             return Ok(self.single(kind).cloned());
@@ -126,7 +128,7 @@ impl Store {
             };
             Ok(kept.map_or_else(|| default.to_owned(), |kept| refs::uuid_of(&kept).to_owned()))
         };
-        let tenant = if kind.tenanted() { of("tenant_ref", super::ADMIN)? } else { String::new() };
+        let tenant = if kind.tenanted() { of("tenant_ref", tenant)? } else { String::new() };
         let cloud = if kind.clouded { of("cloud_ref", &self.default_cloud())? } else { String::new() };
         let table = self.tables.get(kind.name);
         let mut named = table.into_iter().flat_map(|table| table.named(name_of(body)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// An object's address: kind and uuid.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,10 @@ pub(super) struct Object {
 }
 
 impl Object {
+    pub(super) fn fields(&self) -> Option<&Map<String, Value>> {
+        self.value.as_object()
+    }
+
     /// The names it is found by: a user has two.
     fn names(&self) -> BTreeSet<&str> {
         let username = self.value.get("username").and_then(Value::as_str);

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
@@ -27,6 +28,11 @@ pub(super) fn check(kind: &Kind, version: Version, body: &Map<String, Value>) ->
         }
         "ipamdnsproviderprofile" => ipam(kind, body),
         "role" => role(kind, version, body),
+        "controllerproperties" => within(kind, body, "api_idle_timeout", 0..=1440),
+        "systemconfiguration" => match body.get("portal_configuration") {
+            Some(Value::Object(portal)) => within(kind, portal, "api_force_timeout", 1..=24),
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
 }
@@ -117,15 +123,39 @@ fn ipam(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
 fn role(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
     for privilege in list(body, "privileges") {
         let resource = text(privilege, "resource");
-        let gone = resource == "PERMISSION_PINGACCESSAGENT" && version >= WITHOUT_PING_ACCESS;
-        if gone || !PERMISSIONS.contains(&resource.trim_start_matches("PERMISSION_")) {
+        if !resources(version).any(|known| known == resource) {
             return Err(invalid(kind, &format!("privileges.resource: '{resource}' is no resource.")));
         }
         if !matches!(text(privilege, "type"), "NO_ACCESS" | "READ_ACCESS" | "WRITE_ACCESS") {
             return Err(invalid(kind, &format!("privileges.type of {resource}: unknown value.")));
         }
     }
+    if list(body, "filters").len() > 4 {
+        return Err(invalid(kind, "filters: Maximum of 4 items allowed."));
+    }
+    if let Some(filter) =
+        list(body, "filters").iter().find(|filter| !MATCHES.contains(&text(filter, "match_operation")))
+    {
+        let operation = text(filter, "match_operation");
+        return Err(invalid(kind, &format!("filters.match_operation: '{operation}' is unknown.")));
+    }
     Ok(())
+}
+
+/// Refuses a number that is there and out of its range.
+fn within(
+    kind: &Kind,
+    body: &Map<String, Value>,
+    field: &str,
+    range: RangeInclusive<u64>,
+) -> Result<(), ApiError> {
+    match body.get(field) {
+        Some(value) if !value.as_u64().is_some_and(|number| range.contains(&number)) => {
+            let (least, most) = range.into_inner();
+            Err(invalid(kind, &format!("{field}: {least} to {most} is wanted.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The value at a dotted path, to be changed.
@@ -184,8 +214,22 @@ pub(super) fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
     })
 }
 
+/// The resources that a version knows, with their `PERMISSION_`.
+pub(super) fn resources(version: Version) -> impl Iterator<Item = String> {
+    let known = move |resource: &&&str| **resource != "PINGACCESSAGENT" || version < WITHOUT_PING_ACCESS;
+    PERMISSIONS.iter().filter(known).map(|resource| format!("PERMISSION_{resource}"))
+}
+
+/// How a role's filter can compare.
+const MATCHES: &[&str] = &[
+    "ROLE_FILTER_EQUALS",
+    "ROLE_FILTER_DOES_NOT_EQUAL",
+    "ROLE_FILTER_GLOB_MATCH",
+    "ROLE_FILTER_GLOB_DOES_NOT_MATCH",
+];
+
 /// The resources a role can grant, without their `PERMISSION_`.
-pub(super) const PERMISSIONS: &[&str] = &[
+const PERMISSIONS: &[&str] = &[
     "CONTROLLER",
     "INTERNAL",
     "VIRTUALSERVICE",

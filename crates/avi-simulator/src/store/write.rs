@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::kind::{Kind, Tenancy};
 use super::query::Query;
+use super::read::shaped;
 use super::resolve::Place;
 use super::table::{Id, Object};
 use super::{ADMIN, Store, fresh_uuid, not_found, patch, refs, text};
@@ -17,7 +18,8 @@ impl Store {
     /// `slug` fixes the uuid. In scope `admin` (or all) the body's `tenant_ref` decides the tenant.
     ///
     /// # Errors
-    /// 404 unknown kind, 405, 400 for a body that cannot be, 409 for a name or uuid in use.
+    /// 404 unknown kind, 405, 400 for a body that cannot be, 403 for one the caller's roles do not let through, 409
+    /// for a name or uuid in use.
     pub fn create(
         &mut self,
         caller: &Caller,
@@ -42,7 +44,8 @@ impl Store {
     /// `PUT /api/<kind>/<uuid>`: the body takes the object's place. For a singleton the uuid does not matter.
     ///
     /// # Errors
-    /// As [`create`](Store::create), and 404 if it is not there, 412 if `_last_modified` is not the object's.
+    /// As [`create`](Store::create), and 404 if it is not there, 412 if `_last_modified` is not the object's, 500 for
+    /// a role without what an upgrade has added to it.
     pub fn replace(
         &mut self,
         caller: &Caller,
@@ -54,13 +57,15 @@ impl Store {
         let old = self.writable(caller, kind, uuid)?.clone();
         let mut body = object_of(body)?;
         self.unchanged_since(kind, &old, body.get("_last_modified"))?;
+        self.keeps_upgrade(&old.uuid, &body)?;
         if !self.rules.holds(Rule::PutReplaces) {
-            let mut merged = self.shaped(caller, kind, &old);
+            let mut merged = shaped(caller.version, kind, &old);
             merged.extend(body);
             body = merged;
         }
         let object = self.compose(caller, kind, old.uuid.clone(), Some(&old), body)?;
         let uuid = self.settle(caller, kind, object);
+        self.upgraded.remove(&uuid);
         self.reply(caller, kind, &uuid)
     }
 
@@ -76,7 +81,7 @@ impl Store {
             self.unchanged_since(kind, &old, Some(&stamp))?;
         }
         let place = Place { tenant: &old.tenant, cloud: &old.cloud };
-        let mut shape = self.shaped(caller, kind, &old);
+        let mut shape = shaped(caller.version, kind, &old);
         if body.contains_key("json_patch") {
             patch::json(&mut shape, &body)?;
         } else {
@@ -127,6 +132,7 @@ impl Store {
             }
         }
         self.leases.free(&uuid);
+        self.upgraded.remove(&uuid);
         self.withdraw(kind, &uuid);
         Ok(())
     }
@@ -134,6 +140,9 @@ impl Store {
     /// The object, if the caller may see and change it.
     fn writable(&self, caller: &Caller, kind: &'static Kind, uuid: &str) -> Result<&Object, ApiError> {
         let object = self.seen(caller, kind, uuid)?;
+        if !object.fields().is_some_and(|fields| self.writes(caller, kind, &object.tenant, fields)) {
+            return Err(self.unauthorized(caller, kind, true));
+        }
         match &caller.scope {
             Scope::Tenant(tenant)
                 if self.rules.holds(Rule::TenantScope)

@@ -7,5 +7,6 @@ mod accounts;
 mod control;
 mod faults;
 mod fixed;
+mod labels;
 mod rig;
 mod session;

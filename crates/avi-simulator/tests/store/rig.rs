@@ -1,7 +1,7 @@
 //! A store and who calls it.
 
 use avi_simulator::store::{Query, Store};
-use avi_simulator::{ApiError, Assumptions, Caller, Rules, Scope, Version};
+use avi_simulator::{ApiError, Assumptions, Caller, Rights, Rules, Scope, Version};
 use serde_json::Value;
 
 pub(crate) const BASE: &str = "https://avi.test:9443";
@@ -20,6 +20,7 @@ impl Rig {
         let caller = Caller {
             user: "admin".into(),
             scope: Scope::Tenant("admin".into()),
+            rights: Rights::all(),
             version: Version(30, 2, 1),
             base: BASE.into(),
             now: 1_700_000_000_000_000,
