@@ -83,6 +83,8 @@ impl Rules {
 }
 
 /// Behaviour that is inferred, not seen: each a switch, so that a client can be tried against both.
+///
+#[doc = include_str!("inferred.md")]
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Assumptions {
@@ -120,7 +122,8 @@ pub struct Assumptions {
     pub unlabelled_is_without_key: bool,
     /// Whether the filters of roles look at an object's `labels` beside its `markers`; false.
     pub labels_count_as_markers: bool,
-    /// Whether two clouds of one tenant may each have an object of one name; true.
+    /// Whether two clouds of one tenant may each have an object of one name; true. VRF contexts and service engine
+    /// groups may in any case: every cloud brings some of the same names.
     pub names_unique_per_cloud: bool,
     /// Whether users are shown with `password: "<sensitive>"`; false, they are shown without.
     pub password_masked_on_get: bool,

@@ -42,7 +42,10 @@ impl Control {
     /// # Errors
     /// If the text is no such map, or the store refuses an object; what came before it stays.
     pub fn seed(&self, yaml: &str) -> Result<()> {
-        let seed: Value = serde_saphyr::from_str(yaml).context("the seed is no YAML")?;
+        // An error must not show the lines around it: there are passwords in a seed.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let seed: Value =
+            serde_saphyr::from_str_with_options(yaml, options).context("the seed is no YAML")?;
         self.seed_value(seed)
     }
 

@@ -79,6 +79,15 @@ const ROLES: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+/// What every cloud has.
+const FURNITURE: &[(&str, &str)] =
+    &[("vrfcontext", "global"), ("vrfcontext", "management"), ("serviceenginegroup", "Default-Group")];
+
+/// Whether every cloud brings objects of this kind.
+pub(super) fn furnishes(kind: &Kind) -> bool {
+    FURNITURE.iter().any(|(name, _)| *name == kind.name)
+}
+
 const ADMINISTRATION: &[&str] = &[
     "CONTROLLER",
     "INTERNAL",
@@ -200,9 +209,8 @@ impl Store {
     /// What a cloud always has.
     fn furnish(&mut self, cloud: &str, now: u64) {
         let cloud_ref = refs::canonical("cloud", cloud);
-        for (kind, name) in
-            [("vrfcontext", "global"), ("vrfcontext", "management"), ("serviceenginegroup", "Default-Group")]
-        {
+        for (kind, name) in FURNITURE {
+            let kind = *kind;
             let mut body = json!({"name": name, "cloud_ref": cloud_ref});
             if kind == "vrfcontext" {
                 body["system_default"] = Value::Bool(true);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::builtin::TENANT_ADMIN;
+use super::builtin::{TENANT_ADMIN, furnishes};
 use super::kind::{Kind, Shape, Tenancy};
 use super::read::SENSITIVE;
 use super::resolve::Place;
@@ -130,7 +130,7 @@ impl Store {
             return Ok(());
         }
         let Some(table) = self.tables.get(kind.name) else { return Ok(()) };
-        let per_cloud = kind.clouded && self.assumptions.names_unique_per_cloud;
+        let per_cloud = kind.clouded && (self.assumptions.names_unique_per_cloud || furnishes(kind));
         let taken = |name: &str| {
             table.named(name).any(|other| {
                 other.uuid != uuid

@@ -58,8 +58,13 @@ impl Store {
             Scope::Tenant(tenant) => tenant.as_str(),
             Scope::All => ADMIN,
         };
-        let reply = match self.there_already(kind, &data, tenant)?.map(|known| known.uuid) {
-            Some(uuid) => self.replace(caller, kind.name, &uuid, Value::Object(data))?,
+        let reply = match self.there_already(kind, &data, tenant)? {
+            // Where the data says it is, which need not be where the request is.
+            Some(known) if kind.tenanted() => {
+                let there = Caller { scope: Scope::Tenant(known.tenant), ..caller.clone() };
+                self.replace(&there, kind.name, &known.uuid, Value::Object(data))?
+            }
+            Some(known) => self.replace(caller, kind.name, &known.uuid, Value::Object(data))?,
             None => self.create(caller, kind.name, None, Value::Object(data))?,
         };
         let url = text(&reply, "url").to_owned();

@@ -114,6 +114,28 @@ async fn three_wrong_passwords_lock_the_account() {
 }
 
 #[tokio::test]
+async fn refusals_of_a_right_password_are_switches() {
+    let assumptions =
+        Assumptions { locked_status: 423, too_many_sessions_status: 429, ..Assumptions::default() };
+    let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
+    let admin = rig.admin().await;
+    let made = user(&rig, &admin, "u", "System-Admin", "admin").await;
+    set_profile(&rig, &admin, json!({ "max_concurrent_sessions": 1 })).await;
+    rig.login("u", PASSWORD).await;
+    rig.post_login("u", PASSWORD).await.is(429);
+    for _ in 0..3 {
+        rig.post_login("u", "wrong").await.is(401);
+    }
+    rig.post_login("u", PASSWORD).await.is(423);
+    rig.sim.control().advance_clock(Duration::from_mins(30));
+    rig.post_login("u", PASSWORD).await.is(200);
+    let admin = rig.admin().await;
+    let path = format!("/api/user/{}", made["uuid"].as_str().unwrap());
+    rig.send(&admin, "PATCH", &path, json!({ "replace": { "is_active": false } })).await.is(200);
+    assert_eq!(rig.post_login("u", PASSWORD).await.is(423).error(), "User account is not active");
+}
+
+#[tokio::test]
 async fn sessions_at_a_time() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;

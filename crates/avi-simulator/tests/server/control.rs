@@ -90,6 +90,41 @@ pool:
     assert!(Simulator::start(Config { seed: Some(":".to_owned()), ..Config::default() }).await.is_err());
 }
 
+#[tokio::test]
+async fn the_sample_seed() {
+    let seed = include_str!("../../samples/seed.yaml").to_owned();
+    let rig = Rig::with(Config { seed: Some(seed.clone()), ..Config::default() }).await;
+    let control = rig.sim.control();
+    assert_eq!(control.check(), Vec::<String>::new());
+    let before = control.snapshot();
+    let admin = rig.admin().await;
+    let vip = json!({ "name": "v", "vip": [{ "vip_id": "0", "auto_allocate_ip": true }] });
+    let vip = rig.send(&admin, "POST", "/api/vsvip", vip).await.is(201).json();
+    assert_eq!(vip["vip"][0]["ip_address"]["addr"], "10.92.0.10");
+    let user = rig.login("c1-user", "Correct-Horse-1").await;
+    assert_eq!(user.body["tenants"][0]["name"], "blue");
+    rig.delete(&admin, &format!("/api/vsvip/{}", vip["uuid"].as_str().unwrap())).await.is(204);
+    assert!(control.diff(&before).is_empty());
+}
+
+/// What is wrong with a seed is said without what is in it.
+#[tokio::test]
+async fn a_wrong_seed_tells_no_secret() {
+    let rig = Rig::start().await;
+    for seed in [
+        "user: [{name: u, password: hidden1]\nx: 'hidden1",
+        "user:\n  - {name: u, password: hidden1}\n password: hidden1\n",
+        "user: {password: hidden1}",
+        "user: [hidden1]",
+        "hidden1",
+        "user: [{name: u, password: &hidden1 hidden1, access: *hidden2}]",
+        "cloud: [{name: c, vtype: CLOUD_VCENTER, vcenter_configuration: {password: hidden1}, tenant: none}]",
+    ] {
+        let error = rig.sim.control().seed(seed).expect_err(seed);
+        assert!(!format!("{error:#} {error:?}").contains("hidden1"), "{error:?}");
+    }
+}
+
 /// The control API, as a client in another language sees it.
 struct Remote {
     http: reqwest::Client,
@@ -129,6 +164,9 @@ async fn control_over_http() {
     rig.get(&login, "/api/pool").await.is(503);
     remote.call("DELETE", "/faults", "").await.is(204);
     rig.get(&login, "/api/pool").await.is(200);
+    remote.call("PUT", "/version", "\"30.2.1\"").await.is(204);
+    rig.get(&login, "/api/pool").await.is(401);
+    let login = rig.login("admin", "Known-1-Known").await;
     for (path, status) in [("/upgrade", 403), ("/unavailable", 503)] {
         remote.call("PUT", path, "true").await.is(204);
         rig.send(&login, "POST", "/api/pool", json!({ "name": "p" })).await.is(status);
@@ -142,10 +180,10 @@ async fn control_over_http() {
     assert_eq!(behind.is(200).json(), json!([]));
     let counters = remote.call("GET", "/counters", "").await.is(200).json();
     assert!(
-        counters.as_array().unwrap().contains(&json!({ "method": "GET", "path": "/api/pool", "count": 3 })),
+        counters.as_array().unwrap().contains(&json!({ "method": "GET", "path": "/api/pool", "count": 4 })),
         "{counters}"
     );
-    assert_eq!(remote.call("GET", "/logins", "").await.json(), json!({ "total": 1, "failed": 0 }));
+    assert_eq!(remote.call("GET", "/logins", "").await.json(), json!({ "total": 2, "failed": 0 }));
     remote.call("DELETE", "/requests", "").await.is(204);
     assert_eq!(remote.call("GET", "/logins", "").await.json()["total"], 0);
 
@@ -167,6 +205,7 @@ async fn control_over_http() {
         ("POST", "/faults", r#"{"what": "stale", "typo": 1}"#, 400),
         ("POST", "/clock", "-1", 400),
         ("PUT", "/upgrade", "maybe", 400),
+        ("PUT", "/version", "\"new\"", 400),
         ("GET", "/snapshots/77/diff", "", 404),
         ("PUT", "/password", r#"{"username": "nobody", "password": "x"}"#, 404),
     ] {

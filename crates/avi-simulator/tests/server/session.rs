@@ -190,5 +190,27 @@ async fn broken_rules() {
     rig.get(&login, "/api/pool").await.is(200);
 
     let rig = broken(Rule::PasswordCheck).await;
-    rig.post_login(ADMIN, "not it").await.is(200);
+    // No wrong password is one: none locks the account.
+    for _ in 0..5 {
+        rig.post_login(ADMIN, "not it").await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn the_time_outs_are_settings_within_bounds() {
+    let rig = Rig::start().await;
+    let login = rig.admin().await;
+    for (path, body, status) in [
+        ("/api/controllerproperties", json!({ "api_idle_timeout": 1441 }), 400),
+        ("/api/controllerproperties", json!({ "api_idle_timeout": "15" }), 400),
+        ("/api/systemconfiguration", json!({ "portal_configuration": { "api_force_timeout": 25 } }), 400),
+        ("/api/controllerproperties", json!({ "api_idle_timeout": 0 }), 200),
+        ("/api/systemconfiguration", json!({ "portal_configuration": { "api_force_timeout": 2 } }), 200),
+    ] {
+        rig.send(&login, "PATCH", path, json!({ "replace": body })).await.is(status);
+    }
+    rig.sim.control().advance_clock(Duration::from_mins(119));
+    rig.get(&login, "/api/pool").await.is(200);
+    rig.sim.control().advance_clock(Duration::from_mins(1));
+    rig.get(&login, "/api/pool").await.is(401);
 }

@@ -139,6 +139,27 @@ fn a_macro_writes_the_inner_objects_first() {
     assert_eq!(rig.store.macro_(&rig.caller, json!({"model_name": "Pool"})).unwrap_err().status, 400);
 }
 
+/// What a macro replaces is of its own cloud and tenant.
+#[test]
+fn a_macro_stays_in_its_cloud_and_tenant() {
+    let mut rig = controller();
+    let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
+    let pool = |cloud: &str, tenant: &str| {
+        json!({"model_name": "Pool", "data": {"name": "p", "cloud_ref": format!("/api/cloud?name={cloud}"),
+            "tenant_ref": format!("/api/tenant?name={tenant}")}})
+    };
+    for _ in 0..2 {
+        for (cloud, tenant) in [("vc", "admin"), ("Default-Cloud", "admin"), ("vc", "t")] {
+            rig.store
+                .macro_(&rig.caller, pool(cloud, tenant))
+                .map_err(|error| (cloud, tenant, error))
+                .unwrap();
+        }
+    }
+    assert_eq!(rig.list("pool", "name=p")["count"], 2);
+    assert_eq!(rig.as_tenant(&tenant, |rig| rig.list("pool", "name=p"))["count"], 1);
+}
+
 #[test]
 fn the_profiles_ako_looks_for() {
     let rig = Rig::new();

@@ -58,6 +58,20 @@ fn seen(rule: Rule, rig: &mut Rig) -> Value {
     }
 }
 
+/// Broken, the rule spoils the replies and not what is kept.
+#[test]
+fn the_shape_of_versions_is_of_replies() {
+    let mut rig = Rig::with(Rules::default().without(Rule::VersionShape), Assumptions::default());
+    let profile = json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL", "internal_profile": {"usable_networks": [
+        {"nw_ref": "/api/network?name=n"}]}});
+    rig.create("network", json!({"name": "n"}));
+    let id = uuid(&rig.create("ipamdnsproviderprofile", profile));
+    let patched = rig.as_version(Version(18, 2, 6), |rig| {
+        rig.patch("ipamdnsproviderprofile", &id, json!({"add": {"allocate_ip_in_vrf": true}})).unwrap()
+    });
+    assert_eq!(patched["internal_profile"]["usable_networks"].as_array().unwrap().len(), 1, "{patched}");
+}
+
 #[test]
 fn each_is_noticed() {
     let mut of_the_store = 0;
