@@ -13,7 +13,6 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Resource, ResourceExt,
     runtime::{
@@ -74,6 +73,11 @@ pub trait Reconciler: Send + Sync + 'static {
     const FINALIZER: Option<&'static str>;
     /// Objects reconciled at the same time.
     const CONCURRENCY: u16 = CONCURRENCY;
+
+    /// The version the objects are read and written in, for a kind that has several. Default: the only one.
+    fn kind(&self) -> <Self::Object as Resource>::DynamicType {
+        Default::default()
+    }
 
     /// Brings the world closer to what a live object wants. Writes its status itself, also on the way to an error it
     /// can explain; see [`report`](Self::report) for the others.
@@ -218,14 +222,19 @@ impl<R: Reconciler> Driver<R> {
                     Cleanup::Later(next) => Ok(next),
                     Cleanup::Done => {
                         info!("cleaned up");
-                        Ok(again(finalizer::remove(&self.client, &**object, finalizer).await?))
+                        Ok(again(
+                            finalizer::remove(&self.client, &self.reconciler.kind(), &**object, finalizer)
+                                .await?,
+                        ))
                     }
                 }
             }
             // Others are still at work on it; our part is done.
             (_, None) if deleted => Ok(Next::AwaitChange),
             // The watch brings the object back with the finalizer on it.
-            (Some(finalizer), None) => Ok(again(finalizer::add(&self.client, &**object, finalizer).await?)),
+            (Some(finalizer), None) => {
+                Ok(again(finalizer::add(&self.client, &self.reconciler.kind(), &**object, finalizer).await?))
+            }
             _ => self.reconciler.reconcile(Arc::clone(object)).await.map_err(Failure::Reconcile),
         }
     }
@@ -234,7 +243,7 @@ impl<R: Reconciler> Driver<R> {
     async fn invalid(&self, object: &Guarded<R::Object>, problem: &str) -> Action {
         self.metrics.start().end("invalid");
         self.metrics.error(INVALID_OBJECT);
-        let reference = reference(object);
+        let reference = object.object_ref(&self.reconciler.kind());
         if self.is_news(object.meta().uid.as_deref(), object.meta().generation, INVALID_OBJECT) {
             error!(problem, "the object does not parse, it is left alone until it changes");
             let message = format!("The object does not parse and is left alone until it changes: {problem}");
@@ -257,7 +266,7 @@ impl<R: Reconciler> Driver<R> {
                 error!(reason, error = chain, "failed, a person must put it right");
                 let meta = object.meta();
                 if self.is_news(meta.uid.as_deref(), meta.generation, reason) {
-                    self.events.warning(reason, &chain, &reference(&**object)).await;
+                    self.events.warning(reason, &chain, &object.object_ref(&self.reconciler.kind())).await;
                 }
             }
         }
@@ -322,10 +331,6 @@ fn again(patched: Patched) -> Next {
         Patched::Done => Next::AwaitChange,
         Patched::Stale => Next::After(Duration::from_secs(1)),
     }
-}
-
-fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
-    object.object_ref(&())
 }
 
 fn lock<T: Debug>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,19 +20,29 @@ pub(crate) enum Patched {
 }
 
 /// Adds `finalizer`, which the object does not have.
-pub(crate) async fn add<K>(client: &Client, object: &K, finalizer: &str) -> Result<Patched, kube::Error>
+pub(crate) async fn add<K>(
+    client: &Client,
+    kind: &K::DynamicType,
+    object: &K,
+    finalizer: &str,
+) -> Result<Patched, kube::Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Resource,
 {
-    send(client, object, &added(object.meta(), finalizer)).await
+    send(client, kind, object, &added(object.meta(), finalizer)).await
 }
 
 /// Removes `finalizer`, which the object has.
-pub(crate) async fn remove<K>(client: &Client, object: &K, finalizer: &str) -> Result<Patched, kube::Error>
+pub(crate) async fn remove<K>(
+    client: &Client,
+    kind: &K::DynamicType,
+    object: &K,
+    finalizer: &str,
+) -> Result<Patched, kube::Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Resource,
 {
-    send(client, object, &removed(object.meta(), finalizer)).await
+    send(client, kind, object, &removed(object.meta(), finalizer)).await
 }
 
 fn added(meta: &ObjectMeta, finalizer: &str) -> Value {
@@ -56,13 +66,18 @@ fn guarded(meta: &ObjectMeta, change: &Value) -> Value {
     ])
 }
 
-async fn send<K>(client: &Client, object: &K, patch: &Value) -> Result<Patched, kube::Error>
+async fn send<K>(
+    client: &Client,
+    kind: &K::DynamicType,
+    object: &K,
+    patch: &Value,
+) -> Result<Patched, kube::Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Resource,
 {
     let patch: Patch<()> =
         Patch::Json(serde_json::from_value(patch.clone()).map_err(kube::Error::SerdeError)?);
-    let request = Request::new(K::url_path(&(), object.meta().namespace.as_deref()))
+    let request = Request::new(K::url_path(kind, object.meta().namespace.as_deref()))
         .patch_metadata(&object.name_any(), &PatchParams::default(), &patch)
         .map_err(kube::Error::BuildRequest)?;
     match client.request::<PartialObjectMeta<K>>(request).await {

@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     fmt::Debug,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
     sync::Arc,
     time::Duration,
 };
@@ -122,12 +122,30 @@ impl<K: Resource + Clone> Resource for Guarded<K> {
 }
 
 /// What a kind must be to be watched; every custom resource is.
+///
+/// The dynamic type of one that is served in several versions says which; its default will do for caches.
 pub trait Kind:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType: Clone + Debug + Default + Eq + Hash + Send + Sync + Unpin>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
 {
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static> Kind for K {}
+impl<
+    K: Resource<DynamicType: Clone + Debug + Default + Eq + Hash + Send + Sync + Unpin>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+> Kind for K
+{
+}
 
 /// One kind being watched: its cache, those who want to hear of changes, and in the end its controller.
 ///
@@ -145,7 +163,8 @@ impl<K: Kind> Watch<K> {
     /// Prepares to watch `api` (`Api::all`, or one namespace) as narrowly as `config` says.
     #[must_use]
     pub fn new(kit: &Kit, api: Api<Guarded<K>>, config: watcher::Config) -> Self {
-        let kind = K::kind(&());
+        let dynamic = K::DynamicType::default();
+        let kind = K::kind(&dynamic).into_owned();
         let (reader, writer) = store();
         kit.metrics().watch_objects(&kind, {
             let reader = reader.clone();
@@ -165,7 +184,7 @@ impl<K: Kind> Watch<K> {
                     Err(error) => {
                         errors.inc();
                         let error = Chain(&error).to_string();
-                        warn!(kind = %K::kind(&()), error, "watch interrupted, will resume");
+                        warn!(kind, error, "watch interrupted, will resume");
                         progress.failed(error);
                         None
                     }
@@ -203,7 +222,9 @@ impl<K: Kind> Watch<K> {
         self.tap(|object| {
             let meta = object.meta();
             let owners = meta.owner_references.as_deref().unwrap_or_default();
-            owners.iter().find_map(|owner| ObjectRef::from_owner_ref(meta.namespace.as_deref(), owner, ()))
+            owners.iter().find_map(|owner| {
+                ObjectRef::from_owner_ref(meta.namespace.as_deref(), owner, P::DynamicType::default())
+            })
         })
     }
 
