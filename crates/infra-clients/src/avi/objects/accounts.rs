@@ -49,10 +49,10 @@ pub struct Role {
     #[serde(flatten)]
     pub meta: Meta,
     /// What may be done, by resource.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub privileges: Vec<Privilege>,
     /// Which objects, by their markers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<RoleFilter>,
     /// Whether objects without markers count as allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,8 +107,11 @@ pub struct MatchLabel {
     /// Its key.
     pub key: String,
     /// The values that match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 /// A user account.
@@ -129,7 +132,7 @@ pub struct User {
     )]
     pub password: Option<Secret>,
     /// What the account may do, and where.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Access>,
     /// The tenant it works in unless it says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]

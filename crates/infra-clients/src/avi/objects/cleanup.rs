@@ -11,8 +11,11 @@ pub struct Marker {
     /// The key: `clustername`.
     pub key: String,
     /// The values.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 impl Marker {
@@ -36,7 +39,7 @@ pub struct VirtualService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
     /// Marks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<Marker>,
     /// Its addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +70,7 @@ pub struct Pool {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
     /// Marks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<Marker>,
     /// All the rest.
     #[serde(flatten)]
@@ -86,7 +89,7 @@ pub struct VsVip {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
     /// Marks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<Marker>,
     /// All the rest.
     #[serde(flatten)]

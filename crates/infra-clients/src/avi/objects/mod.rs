@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::reference::Ref;
@@ -35,6 +35,12 @@ impl<T> Resource<T> {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    /// A ref to the object of that uuid.
+    #[must_use]
+    pub fn reference(&self, uuid: &str) -> Ref {
+        Ref::new(self.kind, uuid)
     }
 }
 
@@ -98,10 +104,10 @@ pub trait Object: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     /// Unique per type and tenant (and cloud), but for networks.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Empty until the controller has made the object.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub uuid: String,
     /// Its own ref.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,8 +128,13 @@ impl Meta {
     }
 }
 
+/// `null` is a field that is not there.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(field: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(field)?.unwrap_or_default())
+}
+
 /// The fields that have no type here, kept for the next write. Shows only their names: values may be secret.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rest(pub Map<String, Value>);
 
@@ -187,6 +198,21 @@ macro_rules! object {
 pub(crate) use object;
 
 object!(Any);
+
+impl Any {
+    /// Its maker, for the types that say so: `ako-<cluster name>`.
+    #[must_use]
+    pub fn created_by(&self) -> Option<&str> {
+        self.rest.text("created_by")
+    }
+
+    /// Its marks, for the types that have some.
+    #[must_use]
+    pub fn markers(&self) -> Vec<Marker> {
+        let markers = self.rest.get("markers").and_then(Value::as_array).into_iter().flatten();
+        markers.filter_map(|marker| Marker::deserialize(marker).ok()).collect()
+    }
+}
 
 /// Enumerations of the controller's, which grows them with every version: a text, the values that matter here named.
 macro_rules! words {
@@ -268,3 +294,6 @@ words! {
         DNS_INTERNAL = "IPAMDNS_TYPE_INTERNAL_DNS",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ pub struct Cloud {
     #[serde(flatten)]
     pub meta: Meta,
     /// `CLOUD_VCENTER`, `CLOUD_NSXT`, `CLOUD_NONE` …
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "String::is_empty")]
     pub vtype: String,
     /// Where its addresses come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub struct Network {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude_discovered_subnets: Option<bool>,
     /// The subnets that people configured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub configured_subnets: Vec<Subnet>,
     /// All the rest.
     #[serde(flatten)]
@@ -69,7 +69,7 @@ pub struct Subnet {
     /// The subnet.
     pub prefix: Prefix,
     /// The addresses to give out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub static_ip_ranges: Vec<StaticRange>,
     /// All the rest.
     #[serde(flatten)]
@@ -128,6 +128,9 @@ pub struct Address {
     /// V4, V6 or DNS.
     #[serde(rename = "type")]
     pub kind: AddressType,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 impl Address {
@@ -141,7 +144,7 @@ impl Address {
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         let kind = if ip.is_ipv4() { AddressType::V4 } else { AddressType::V6 };
-        Self { addr: ip.to_string(), kind }
+        Self { addr: ip.to_string(), kind, rest: Rest::default() }
     }
 }
 
@@ -163,7 +166,7 @@ impl StaticRange {
     #[must_use]
     pub fn new(begin: IpAddr, end: IpAddr, usage: RangeUse) -> Self {
         Self {
-            range: Range { begin: begin.into(), end: end.into() },
+            range: Range { begin: begin.into(), end: end.into(), rest: Rest::default() },
             kind: Some(usage),
             rest: Rest::default(),
         }
@@ -183,6 +186,9 @@ pub struct Range {
     pub begin: Address,
     /// The last.
     pub end: Address,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 impl Range {
@@ -216,7 +222,7 @@ object!(IpamDnsProviderProfile);
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InternalProfile {
     /// The networks that give addresses, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub usable_networks: Vec<UsableNetwork>,
     /// Of DNS records, in seconds; 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,7 +238,7 @@ pub struct UsableNetwork {
     /// The network.
     pub nw_ref: Ref,
     /// At most one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
     /// All the rest.
     #[serde(flatten)]
@@ -248,13 +254,16 @@ impl UsableNetwork {
 }
 
 /// A key and a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
     /// The key.
     pub key: String,
     /// The value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// All the rest.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 /// A group of service engines.
@@ -267,7 +276,7 @@ pub struct ServiceEngineGroup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
     /// At most one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
     /// How virtual services are spread over engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]

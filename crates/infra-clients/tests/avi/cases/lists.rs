@@ -56,7 +56,8 @@ pub(super) async fn filters(rig: &Rig) -> Result<()> {
     let mut marked = pool("marked");
     marked.cloud_ref = Some(cloud);
     marked.created_by = Some("ako-c2".to_owned());
-    marked.markers = vec![Marker { key: "clustername".to_owned(), values: vec!["c2".to_owned()] }];
+    marked.markers =
+        vec![Marker { key: "clustername".to_owned(), values: vec!["c2".to_owned()], ..Marker::default() }];
     let marked = rig.api().create(POOL, &marked).await?;
     rig.api().create(POOL, &pool("other")).await?;
     let names = async |query: Query| -> Result<Vec<String>> {
