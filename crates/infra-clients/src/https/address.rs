@@ -28,9 +28,12 @@ pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<Stri
     match name.parse::<http::uri::Authority>() {
         // What follows the host is a port that fits, or nothing.
         Ok(authority) if !authority.host().is_empty() => match name.strip_prefix(authority.host()) {
-            Some("") => Ok(name),
-            Some(_) if authority.port_u16().is_some_and(|port| port > 0) => Ok(name),
-            _ => Err(bad("does not end in a port number")),
+            Some(port) if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) => {
+                Err(bad("does not end in a port number"))
+            }
+            // Else it would be found out with the first request.
+            Some(_) if reqwest::Url::parse(&format!("https://{name}/")).is_ok() => Ok(name),
+            _ => Err(bad("is not a host name")),
         },
         _ => Err(bad("is not a host name")),
     }
@@ -69,6 +72,8 @@ mod tests {
             "vc:0",
             "vc:99999",
             "ftp://vc",
+            "256.1.1.1",
+            "xn--a.example.com",
         ] {
             let error = authority("vCenter", &["sdk"], bad).unwrap_err();
             assert!(!error.to_string().contains("pw"), "{error}");

@@ -7,7 +7,7 @@ use std::error::Error;
 pub(crate) enum Stage {
     /// TLS could not be agreed on: nothing was sent.
     Tls,
-    /// No connection: nothing was sent.
+    /// No connection, or it ended before the request was begun: nothing was sent.
     Connect,
     /// It was, or may have been, sent.
     Sent,
@@ -24,10 +24,12 @@ pub(crate) struct Cut {
 
 impl Cut {
     pub(crate) fn of(error: &reqwest::Error) -> Self {
-        let (mut tls, mut closed, mut cause) = (None, false, None);
+        let (mut tls, mut closed, mut unsent, mut cause) = (None, false, error.is_builder(), None);
         let mut source = error.source();
         while let Some(error) = source {
             tls = tls.or_else(|| tls_error(error));
+            // So hyper says that not one byte of a request was written.
+            unsent |= error.downcast_ref().is_some_and(hyper::Error::is_canceled);
             let io = error.downcast_ref::<std::io::Error>();
             closed |= io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof);
             // Only the innermost says what happened; the others where in the stack.
@@ -39,6 +41,7 @@ impl Cut {
         let (stage, message) = match tls {
             Some(tls) if error.is_connect() => (Stage::Tls, tls_words(tls)),
             None if error.is_connect() => (Stage::Connect, format!("cannot connect: {cause}")),
+            _ if unsent => (Stage::Connect, format!("it was not sent: {cause}")),
             _ if closed => (Stage::Sent, "the connection was cut: closed by the other side".to_owned()),
             _ => (Stage::Sent, format!("the connection was cut: {cause}")),
         };
