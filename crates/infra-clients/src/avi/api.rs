@@ -46,9 +46,15 @@ impl Default for Locks {
 }
 
 impl Locks {
-    async fn of(&self, object: impl Hash) -> tokio::sync::MutexGuard<'_, ()> {
+    /// Whose turn does not come in time is told so: the writers before it may all be waiting for the controller.
+    async fn of(
+        &self,
+        object: impl Hash,
+        patience: Duration,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, Error> {
         let at = usize::try_from(self.1.hash_one(object) % self.0.len() as u64).unwrap_or_default();
-        self.0[at].lock().await
+        let turn = tokio::time::timeout(patience, self.0[at].lock()).await;
+        turn.map_err(|_| Error::new(Kind::Unavailable, "too many changes to this object are under way"))
     }
 }
 
@@ -157,6 +163,8 @@ impl Api {
         resource: Resource<T>,
         object: &T,
     ) -> Result<Created<T>, Error> {
+        // Where names can repeat the controller would take it from each who found none.
+        let _turn = self.turn(resource.kind(), &object.meta().name).await?;
         if let Some(found) = self.namesake(resource, object).await? {
             return Ok(Created::Found(found));
         }
@@ -174,22 +182,25 @@ impl Api {
     }
 
     async fn namesake<T: Object>(&self, resource: Resource<T>, object: &T) -> Result<Option<T>, Error> {
-        let query = match object.cloud().and_then(super::Ref::uuid) {
-            Some(cloud) => Query::new().cloud_uuid(cloud),
-            None => Query::new(),
+        let cloud = object.cloud().map(|cloud| (cloud.uuid(), cloud.name()));
+        let query = match cloud {
+            Some((Some(uuid), _)) => Query::new().cloud_uuid(uuid),
+            Some((None, Some(name))) => Query::new().cloud_name(name),
+            _ => Query::new(),
         };
         self.by_name(resource, &object.meta().name, &query).await?.at_most_one()
     }
 
     /// Puts an object in the place of what the controller has, fields that are left out included. Refused if it was
-    /// changed since it was read.
+    /// changed since it was read, which the controller knows from [`Meta::last_modified`](super::objects::Meta): without
+    /// it everything is overwritten.
     ///
     /// # Errors
     ///
     /// [`Kind::Stale`], and whatever a call can fail with.
     pub async fn replace<T: Object>(&self, resource: Resource<T>, object: &T) -> Result<T, Error> {
         let value = written(resource.kind(), object)?;
-        typed(resource.kind(), self.put(resource.kind(), &object.meta().uuid, &value).await?)
+        self.put(resource, &object.meta().uuid, &value).await
     }
 
     /// Reads an object, has it changed, and writes it if it is another then; all again, a bounded number of times,
@@ -206,7 +217,7 @@ impl Api {
         mut change: impl FnMut(&mut T) + Send,
     ) -> Result<Updated<T>, Error> {
         let kind = resource.kind();
-        let _turn = self.locks.of((kind, uuid)).await;
+        let _turn = self.turn(kind, uuid).await?;
         let mut tries = 0;
         loop {
             let mut object: T = self.get(resource, uuid).await?;
@@ -223,11 +234,11 @@ impl Api {
                 }
                 seen => after["_last_modified"] = seen.clone(),
             }
-            match self.put(kind, uuid, &after).await {
+            match self.put(resource, uuid, &after).await {
                 Err(error) if error.kind() == Kind::Stale && tries + 1 < self.session.stale_tries() => {
                     pause(tries).await;
                 }
-                result => return Ok(Updated::Written(typed(kind, result?)?)),
+                result => return Ok(Updated::Written(result?)),
             }
             tries += 1;
         }
@@ -242,15 +253,15 @@ impl Api {
         patch: &Patch,
     ) -> Result<T, Error> {
         let kind = resource.kind();
-        let _turn = self.locks.of((kind, uuid)).await;
+        let _turn = self.turn(kind, uuid).await?;
         let (target, body) = (path_of(kind, uuid)?, patch.body());
         let mut tries = 0;
         loop {
-            match self.write(&Method::PATCH, &target, kind, Body::Patch(&body), None).await {
+            match self.write(resource, &Method::PATCH, &target, Body::Patch(&body), None).await {
                 Err(error) if error.kind() == Kind::Stale && tries + 1 < self.session.stale_tries() => {
                     pause(tries).await;
                 }
-                result => return typed(kind, result?),
+                result => return result,
             }
             tries += 1;
         }
@@ -288,8 +299,7 @@ impl Api {
             }
         }
         let path = format!("/api/{kind}");
-        typed(kind, self.write(&Method::POST, &path, kind, Body::Object(&value), slug).await?)
-            .map_err(|error: Error| error.doubtful())
+        self.write(resource, &Method::POST, &path, Body::Object(&value), slug).await
     }
 
     async fn read(&self, kind: &str, uuid: &str) -> Result<Value, Error> {
@@ -297,19 +307,30 @@ impl Api {
         Ok(modern(kind, reply))
     }
 
-    async fn put(&self, kind: &str, uuid: &str, object: &Value) -> Result<Value, Error> {
-        self.write(&Method::PUT, &path_of(kind, uuid)?, kind, Body::Object(object), None).await
+    async fn put<T: Object>(&self, resource: Resource<T>, uuid: &str, object: &Value) -> Result<T, Error> {
+        let path = path_of(resource.kind(), uuid)?;
+        self.write(resource, &Method::PUT, &path, Body::Object(object), None).await
     }
 
-    async fn write(
+    async fn write<T: Object>(
         &self,
+        resource: Resource<T>,
         method: &Method,
         path: &str,
-        kind: &str,
         body: Body<'_>,
         slug: Option<&str>,
-    ) -> Result<Value, Error> {
-        Ok(modern(kind, self.call(method, path, kind, body, slug).await?))
+    ) -> Result<T, Error> {
+        let kind = resource.kind();
+        let reply = self.call(method, path, kind, body, slug).await?;
+        let status = reply.status;
+        typed(kind, modern(kind, reply))
+            // Whatever it says, it was taken.
+            .map_err(|error: Error| error.with_status(status).doubtful().in_call(method, path))
+    }
+
+    /// The turn among the writers of this process to one object, by its uuid or its name.
+    async fn turn(&self, kind: &str, which: &str) -> Result<impl Sized + use<'_>, Error> {
+        self.locks.of((kind, which), self.session.patience()).await
     }
 
     /// A page of a list.

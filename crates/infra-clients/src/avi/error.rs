@@ -112,10 +112,8 @@ impl Error {
     /// An answer that is a refusal. `said` is the controller's text if the body was one of the controller's, and
     /// `None` if something else answered.
     pub(super) fn refusal(status: u16, said: Option<&str>, retry_after: Option<Duration>) -> Self {
-        let text = match said {
-            Some(said) if !said.trim().is_empty() => said.trim().to_owned(),
-            _ => format!("HTTP {status}"),
-        };
+        let said = said.map(str::trim).filter(|said| !said.is_empty());
+        let text = said.map_or_else(|| format!("HTTP {status}"), |said| said.replace(char::is_control, " "));
         Self::new(kind_of(status, said), text).with(|repr| {
             repr.status = Some(status);
             repr.retry_after = retry_after;
@@ -222,7 +220,7 @@ impl Error {
 
     /// The object itself, not its tenant and not the whole API, is not there.
     pub(super) fn is_gone(&self) -> bool {
-        self.0.kind == Kind::NotFound && self.0.status == Some(404)
+        self.0.kind == Kind::NotFound && self.0.status == Some(404) && !no_tenant(&self.0.text)
     }
 }
 
@@ -250,9 +248,9 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
         400 | 403 | 409 | 422 if says("object is referred by") => Kind::Conflict,
         401 | 403 if says("concurrent session") || says("maximum number of sessions") => Kind::RateLimited,
         401 | 419 => Kind::Auth,
-        403 if says("Tenant") && says("does not exist") => Kind::NotFound,
-        403 => Kind::Forbidden,
-        // A 404 that is not the controller's own says nothing about the object: a proxy, or a controller half up.
+        400 | 403 if said.is_some_and(no_tenant) => Kind::NotFound,
+        // What is not the controller's own says nothing about account and object: a proxy, or a controller half up.
+        403 if said.is_some() => Kind::Forbidden,
         404 if said.is_some() => Kind::NotFound,
         409 => Kind::Conflict,
         412 => Kind::Stale,
@@ -265,7 +263,12 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
 
 /// Refusals that end by themselves.
 fn passing(said: &str) -> bool {
-    contains(said, "No available free IPs") || (contains(said, "Tenant") && contains(said, "does not exist"))
+    contains(said, "No available free IPs") || no_tenant(said)
+}
+
+/// The tenant of the call, which says nothing about the object.
+fn no_tenant(said: &str) -> bool {
+    contains(said, "Tenant") && contains(said, "does not exist")
 }
 
 fn contains(text: &str, words: &str) -> bool {
@@ -336,7 +339,13 @@ mod tests {
             assert_eq!(error.kind(), kind, "{error:?}");
             assert_eq!(error.status(), Some(status));
         }
-        assert_eq!(Error::refusal(404, None, None).kind(), Kind::Protocol, "a proxy's 404 proves nothing");
+        for status in [403, 404] {
+            assert_eq!(
+                Error::refusal(status, None, None).kind(),
+                Kind::Protocol,
+                "a proxy's word proves nothing"
+            );
+        }
     }
 
     #[test]

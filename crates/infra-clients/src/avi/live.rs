@@ -9,12 +9,15 @@ use http::header::{ACCEPT, COOKIE, HeaderName, HeaderValue, REFERER};
 
 use super::error::{Error, Kind};
 use super::redact::Redact;
+use super::reply::Cookie;
 use super::version::Version;
 use crate::Secret;
 
 /// The session's cookie has one of these names, or the one that the login's answer says.
 const SESSION_COOKIES: [&str; 2] = ["avi-sessionid", "sessionid"];
 const CSRF_COOKIE: &str = "csrftoken";
+/// A server that gives another name to each is not given them all back.
+const MOST_COOKIES: usize = 32;
 
 /// A session.
 pub(super) struct Live {
@@ -31,11 +34,12 @@ impl Live {
     /// From the cookies of a login's answer.
     pub(super) fn new(
         epoch: u64,
-        cookies: Vec<(String, Secret)>,
+        cookies: Vec<Cookie>,
         own_name: Option<&str>,
         version: Version,
     ) -> Result<Self, Error> {
-        let jar: BTreeMap<String, Secret> = cookies.into_iter().collect();
+        let jar: BTreeMap<String, Secret> =
+            cookies.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let is_session = |name: &String| SESSION_COOKIES.contains(&name.as_str()) || own_name == Some(name);
         if !jar.contains_key(CSRF_COOKIE) || !jar.keys().any(is_session) {
             return Err(Error::new(Kind::Protocol, "the answer to the login holds no session"));
@@ -50,8 +54,17 @@ impl Live {
     }
 
     /// Takes the cookies of an answer for the next request: the controller may give new ones with each.
-    pub(super) fn keep(&self, cookies: &[(String, Secret)]) {
-        locked(&self.jar).extend(cookies.iter().cloned());
+    pub(super) fn keep(&self, cookies: Vec<Cookie>) {
+        let mut jar = locked(&self.jar);
+        for (name, value) in cookies {
+            match value {
+                Some(value) if jar.len() < MOST_COOKIES || jar.contains_key(&name) => {
+                    drop(jar.insert(name, value))
+                }
+                Some(_) => {}
+                None => drop(jar.remove(&name)),
+            }
+        }
     }
 
     /// What every request of the session shows.

@@ -22,6 +22,7 @@ mod config;
 mod error;
 mod list;
 mod live;
+mod login;
 pub mod objects;
 mod observe;
 mod outcome;
@@ -37,6 +38,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::json;
+use tracing::Instrument;
 
 pub use api::Api;
 pub use config::{Config, Credentials, Identity, Limit, Proof, Scope};
@@ -125,19 +127,29 @@ impl Avi {
     /// [`Kind::Invalid`] if the controller does not accept it, or if this client logs in by a token. With
     /// [`Error::may_have_happened`] either password may be the right one now; this client still has the old.
     pub async fn change_password(&self, password: Secret) -> Result<(), Error> {
-        let credentials = self.session.credentials();
-        let Proof::Password(old) = &credentials.proof else {
+        let old = self.session.credentials();
+        let Proof::Password(known) = &old.proof else {
             return Err(Error::new(
                 Kind::Invalid,
                 "a client that logs in by a token knows no password to change",
             ));
         };
         let body = json!({
-            "username": credentials.user, "old_password": old.expose(), "password": password.expose(),
+            "username": old.user, "old_password": known.expose(), "password": password.expose(),
         });
-        self.default_api().put_singleton("useraccount", &body).await?;
-        self.session.password_changed(Credentials::password(credentials.user, password)).await;
-        Ok(())
+        let (api, session) = (self.default_api(), self.session.clone());
+        // A task of its own: a caller that gives up does not leave the client with a password that was right.
+        let change = tokio::spawn(
+            async move {
+                api.put_singleton("useraccount", &body).await?;
+                let new = Credentials::password(old.user.clone(), password);
+                session.password_changed(&old, new).await;
+                Ok(())
+            }
+            .in_current_span(),
+        );
+        let abandoned = |_| Error::new(Kind::Transport, "the change was abandoned").doubtful();
+        change.await.map_err(abandoned)?
     }
 
     /// Ends the session, if there is one; the next call logs in again.
@@ -146,7 +158,7 @@ impl Avi {
     ///
     /// If the controller was not told. The session is not used any more in any case.
     pub async fn logout(&self) -> Result<(), Error> {
-        self.session.end(u64::MAX).await
+        self.session.end(|_| true).await
     }
 }
 

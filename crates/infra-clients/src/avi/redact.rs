@@ -18,16 +18,18 @@ impl Redact {
 
     /// Takes note of every field of a body that by its name is secret.
     pub(super) fn add_body(&mut self, body: &Value) {
-        match body {
+        self.add_part(body, false);
+    }
+
+    fn add_part(&mut self, part: &Value, secret: bool) {
+        match part {
             Value::Object(fields) => {
-                for (name, value) in fields {
-                    match value {
-                        Value::String(text) if is_secret(name) => self.add(&Secret::new(text.clone())),
-                        nested => self.add_body(nested),
-                    }
-                }
+                fields.iter().for_each(|(name, value)| self.add_part(value, is_secret(name)));
             }
-            Value::Array(items) => items.iter().for_each(|item| self.add_body(item)),
+            Value::Array(items) => items.iter().for_each(|item| self.add_part(item, secret)),
+            Value::String(text) if secret || text.contains("PRIVATE KEY-----") => {
+                self.add(&Secret::new(text.clone()));
+            }
             _ => {}
         }
     }
@@ -38,9 +40,12 @@ impl Redact {
         for secret in &self.0 {
             let plain = secret.expose();
             forms.push(secret.clone());
-            forms.push(Secret::new(
-                serde_json::to_string(plain).unwrap_or_default().trim_matches('"').to_owned(),
-            ));
+            let json = serde_json::to_string(plain).unwrap_or_default();
+            let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
+            // As Python writes it, too.
+            let ascii = json.chars().map(|char| if char.is_ascii() { char.to_string() } else { utf16(char) });
+            forms.push(Secret::new(ascii.collect::<String>()));
+            forms.push(Secret::new(json));
             forms.push(Secret::new(utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string()));
         }
         // The longest first, or a part of one secret that is another's whole would keep it from being found.
@@ -55,10 +60,14 @@ impl Redact {
     }
 }
 
+fn utf16(char: char) -> String {
+    char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
 /// Whether a field of that name holds something secret.
 pub(super) fn is_secret(field: &str) -> bool {
     let field = field.to_ascii_lowercase();
-    ["password", "passphrase", "secret", "token", "private_key", "credential"]
+    ["password", "passwd", "passphrase", "secret", "token", "private_key", "credential"]
         .iter()
         .any(|part| field.contains(part) && !field.ends_with("_ref"))
 }
@@ -71,10 +80,11 @@ mod tests {
     fn secrets_in_every_form() {
         let mut redact = Redact::default();
         redact.add(&Secret::new("p\"w d"));
-        redact.add_body(
-            &serde_json::json!({"a": [{"password": "hunter2", "name": "n"}], "old_password": "hunter"}),
-        );
-        let said = "p\"w d, p\\\"w d, p%22w%20d, hunter2, hunter, n";
-        assert_eq!(redact.hide(said), "***, ***, ***, ***, ***, n");
+        redact.add_body(&serde_json::json!({
+            "a": [{"password": "hunter2", "name": "n"}], "old_password": "hunter", "passwords": ["é\""],
+            "key": "-----BEGIN PRIVATE KEY-----\nMC4=\n",
+        }));
+        let said = r#"p"w d, p\"w d, p%22w%20d, hunter2, hunter, n, é", é\", \u00e9\", -----BEGIN PRIVATE KEY-----\nMC4=\n."#;
+        assert_eq!(redact.hide(said), "***, ***, ***, ***, ***, n, ***, ***, ***, ***.");
     }
 }

@@ -15,12 +15,16 @@ use crate::Secret;
 /// Nobody is asked to wait longer by a `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
+/// A cookie's name and value.
+pub(super) type Cookie = (String, Option<Secret>);
+
 /// An answer that is no refusal.
 pub(super) struct Reply {
+    pub(super) status: u16,
     /// `Null` for an empty one.
     pub(super) body: Value,
-    /// The cookies to send from now on.
-    pub(super) cookies: Vec<(String, Secret)>,
+    /// The cookies to send from now on; without a value, no longer.
+    pub(super) cookies: Vec<Cookie>,
 }
 
 /// Reads an answer.
@@ -38,7 +42,7 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], redact: &Reda
             Error::new(Kind::Protocol, "the answer is not JSON").with_status(status).doubtful()
         })?
     };
-    Ok(Reply { body, cookies: cookies(headers) })
+    Ok(Reply { status, body, cookies: cookies(headers) })
 }
 
 /// The controller's own words, or `None` if it was not the controller that answered: `{"error": …}`,
@@ -46,13 +50,15 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], redact: &Reda
 fn said(text: &str, headers: &HeaderMap) -> Option<String> {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(fields)) => {
-            let words = ["error", "detail", "message"].iter().find_map(|name| fields.get(*name))?;
+            let words = ["error", "detail"].iter().find_map(|name| fields.get(*name))?;
             Some(words.as_str().map_or_else(|| words.to_string(), str::to_owned))
         }
         Ok(Value::String(words)) => Some(words),
         Ok(_) => None,
         Err(_) => {
-            let json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
+            let json = headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.contains("json")));
             (json && !text.trim_start().starts_with(['<', '{', '['])).then(|| text.to_owned())
         }
     }
@@ -70,13 +76,20 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// Name and value of every cookie that is set to something that can be sent back.
-fn cookies(headers: &HeaderMap) -> Vec<(String, Secret)> {
+/// Every cookie for the whole server, or for its API, that is set or taken back.
+fn cookies(headers: &HeaderMap) -> Vec<Cookie> {
     let pair = |value: &HeaderValue| {
-        let text = value.to_str().ok()?;
-        let (name, value) = text.split(';').next()?.split_once('=')?;
+        let mut parts = value.to_str().ok()?.split(';').map(str::trim);
+        let (name, value) = parts.next()?.split_once('=')?;
         let (name, value) = (name.trim(), value.trim().trim_matches('"'));
-        (!name.is_empty() && !value.is_empty()).then(|| (name.to_owned(), Secret::new(value)))
+        let mut gone = value.is_empty();
+        for (attribute, value) in parts.filter_map(|part| part.split_once('=')) {
+            if attribute.eq_ignore_ascii_case("path") && !matches!(value, "" | "/" | "/api" | "/api/") {
+                return None;
+            }
+            gone |= attribute.eq_ignore_ascii_case("max-age") && value.parse().is_ok_and(|age: i64| age <= 0);
+        }
+        (!name.is_empty()).then(|| (name.to_owned(), (!gone).then(|| Secret::new(value))))
     };
     headers.get_all(SET_COOKIE).iter().filter_map(pair).collect()
 }

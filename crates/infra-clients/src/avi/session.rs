@@ -1,18 +1,18 @@
-//! The one session of a client: login by one caller at a time for all who wait, never again with credentials that
-//! were refused; its end after silence. Owns the second try of a call that found the session gone, or
-//! the connection broken before any harm; knows nothing of what the calls are about.
+//! The one session of a client, and its end after silence. Owns the second try of a call that found the session gone,
+//! or the connection broken before any harm; knows nothing of what the calls are about. How it begins: `login`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::Instrument;
 
 use super::config::{Config, Credentials, Identity, Scope};
 use super::error::{Error, Kind};
-use super::live::{Live, common_headers, header};
+use super::live::{Live, header};
+use super::login::Logins;
 use super::redact::Redact;
 use super::reply::Reply;
 use super::version::{self, Version};
@@ -21,6 +21,8 @@ use crate::Trust;
 
 /// A logout is a courtesy; it is not waited for long.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Less is no silence.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
 /// What is asked of the controller.
 #[derive(Clone, Copy)]
@@ -45,30 +47,19 @@ pub(super) enum Body<'a> {
 }
 
 pub(super) struct Session {
-    wire: Wire,
+    pub(super) wire: Wire,
     trust: Trust,
     scope: Scope,
-    newest: Version,
+    pub(super) newest: Version,
     stale_tries: u32,
     idle: Option<Duration>,
-    credentials: Mutex<Credentials>,
-    live: Mutex<Option<Arc<Live>>>,
-    login: tokio::sync::Mutex<Logins>,
+    pub(super) credentials: Mutex<Credentials>,
+    pub(super) live: Mutex<Option<Arc<Live>>>,
+    pub(super) login: tokio::sync::Mutex<Logins>,
     /// Logins that have ended, well or not.
-    ended: AtomicU64,
+    pub(super) ended: AtomicU64,
     /// Calls under way.
     busy: AtomicUsize,
-}
-
-/// How the last logins went.
-#[derive(Default)]
-struct Logins {
-    /// Sessions so far.
-    epoch: u64,
-    /// The controller refused these credentials.
-    refused: Option<Error>,
-    /// The last one failed for another reason.
-    failed: Option<Error>,
 }
 
 impl Session {
@@ -90,6 +81,11 @@ impl Session {
 
     pub(super) fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// How long a writer waits for its turn among the writers of its object.
+    pub(super) fn patience(&self) -> Duration {
+        self.wire.reply_timeout()
     }
 
     /// See [`Config::stale_tries`].
@@ -146,6 +142,10 @@ impl Session {
         let mut headers = live.headers(self.authority())?;
         headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
         match call.scope {
+            // They would mean the tenant `admin` and all tenants.
+            Scope::Name(name) | Scope::Uuid(name) if matches!(name.trim(), "" | "*") => {
+                return Err(Error::new(Kind::Invalid, format!("{name:?} is no tenant")));
+            }
             Scope::Name(name) => headers.insert("x-avi-tenant", header(name.as_bytes(), "a tenant's name")?),
             Scope::Uuid(uuid) => {
                 headers.insert("x-avi-tenant-uuid", header(uuid.as_bytes(), "a tenant's uuid")?)
@@ -168,9 +168,9 @@ impl Session {
             redact,
         };
         live.touch();
-        let reply = self.wire.exchange(request).await?;
+        let mut reply = self.wire.exchange(request).await?;
         live.touch();
-        live.keep(&reply.cookies);
+        live.keep(std::mem::take(&mut reply.cookies));
         Ok(reply)
     }
 
@@ -185,137 +185,28 @@ impl Session {
         login.await.unwrap_or_else(|_| Err(Error::new(Kind::Transport, "the login was abandoned")))
     }
 
-    fn current(&self, than: u64) -> Option<Arc<Live>> {
+    pub(super) fn current(&self, than: u64) -> Option<Arc<Live>> {
         locked(&self.live).clone().filter(|live| live.epoch > than)
     }
 
-    /// Logs in unless somebody has meanwhile, or has tried in vain: then that outcome is everybody's.
-    async fn log_in(self: Arc<Self>, than: u64, ended: u64) -> Result<Arc<Live>, Error> {
-        let mut logins = self.login.lock().await;
-        if let Some(live) = self.current(than) {
-            return Ok(live);
-        }
-        if let Some(refused) = &logins.refused {
-            return Err(refused.clone());
-        }
-        if let Some(failed) = &logins.failed
-            && self.ended.load(Ordering::Acquire) > ended
-        {
-            return Err(failed.clone());
-        }
-        let credentials = self.credentials();
-        let outcome = self.try_log_in(&credentials, logins.epoch + 1).await.map_err(Error::harmless);
-        self.ended.fetch_add(1, Ordering::Release);
-        logins.failed = None;
-        match outcome {
-            Ok(live) => {
-                let live = Arc::new(live);
-                logins.epoch = live.epoch;
-                *locked(&self.live) = Some(live.clone());
-                tracing::info!(
-                    controller = self.authority(),
-                    version = %live.controller,
-                    user = credentials.user,
-                    "logged in to the AVI controller"
-                );
-                self.watch(&live);
-                Ok(live)
-            }
-            Err(error) if matches!(error.kind(), Kind::Auth | Kind::Forbidden) => {
-                let error = error.of_kind(Kind::Auth);
-                tracing::warn!(controller = self.authority(), user = credentials.user, %error, "the AVI controller refused the login");
-                logins.refused = Some(error.clone());
-                Err(error)
-            }
-            Err(error) => {
-                logins.failed = Some(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    async fn try_log_in(&self, credentials: &Credentials, epoch: u64) -> Result<Live, Error> {
-        let proof = &credentials.proof;
-        let body = json!({"username": credentials.user, proof.field(): proof.secret().expose()});
-        let mut redact = Redact::default();
-        redact.add(proof.secret());
-        let reply = self.wire.exchange(Request {
-            method: Method::POST,
-            path: "/login",
-            resource: "login",
-            headers: common_headers(self.authority())?,
-            body: Some(&body),
-            redact,
-        });
-        let reply = reply.await?;
-        let own_name = reply.body["session_cookie_name"].as_str();
-        let mut live = Live::new(epoch, reply.cookies, own_name, self.newest)?;
-        live.controller = match version_in(&reply.body) {
-            Some(version) => version.parse()?,
-            None => self.ask_version(&live).await?,
-        };
-        live.api = self.newest.min(live.controller);
-        Ok(live)
-    }
-
-    /// Where the login's answer does not say it.
-    async fn ask_version(&self, live: &Live) -> Result<Version, Error> {
-        let reply = self.wire.exchange(Request {
-            method: Method::GET,
-            path: "/api/initial-data",
-            resource: "initial-data",
-            headers: live.headers(self.authority())?,
-            body: None,
-            redact: self.redact(live),
-        });
-        let reply = reply.await?;
-        version_in(&reply.body)
-            .ok_or_else(|| Error::new(Kind::Protocol, "the controller does not say which version it is"))?
-            .parse()
-    }
-
-    fn redact(&self, live: &Live) -> Redact {
+    pub(super) fn redact(&self, live: &Live) -> Redact {
         let mut redact = Redact::default();
         redact.add(locked(&self.credentials).proof.secret());
         live.redact(&mut redact);
         redact
     }
 
-    /// Other credentials from now on, and with them a new session; also the end of a refusal. `false` if they are
-    /// the same.
-    pub(super) async fn set_credentials(&self, credentials: Credentials) -> bool {
-        let mut logins = self.login.lock().await;
-        if *locked(&self.credentials) == credentials {
-            return false;
-        }
-        let old = locked(&self.live).take();
-        *locked(&self.credentials) = credentials;
-        logins.refused = None;
-        logins.failed = None;
-        if let Some(old) = old {
-            drop(self.log_out(&old).await);
-        }
-        true
-    }
-
-    /// The same account has another password now, by a call of this session, which stays.
-    pub(super) async fn password_changed(&self, credentials: Credentials) {
-        let mut logins = self.login.lock().await;
-        *locked(&self.credentials) = credentials;
-        logins.refused = None;
-    }
-
-    /// Ends the session, if there is one and it is no later one than `until`.
-    pub(super) async fn end(&self, until: u64) -> Result<(), Error> {
+    /// Ends the session, if there is one and `ends` says so.
+    pub(super) async fn end(&self, ends: impl FnOnce(&Live) -> bool + Send) -> Result<(), Error> {
         let _logins = self.login.lock().await;
-        let ended = locked(&self.live).take_if(|live| live.epoch <= until);
+        let ended = locked(&self.live).take_if(|live| ends(live));
         match ended {
             Some(live) => self.log_out(&live).await,
             None => Ok(()),
         }
     }
 
-    async fn log_out(&self, live: &Live) -> Result<(), Error> {
+    pub(super) async fn log_out(&self, live: &Live) -> Result<(), Error> {
         let request = Request {
             method: Method::POST,
             path: "/logout",
@@ -335,12 +226,12 @@ impl Session {
     }
 
     /// Ends the session after silence. The watch ends with the session, or with the client.
-    fn watch(self: &Arc<Self>, live: &Arc<Live>) {
-        let Some(idle) = self.idle else { return };
+    pub(super) fn watch(self: &Arc<Self>, live: &Arc<Live>) {
+        let Some(idle) = self.idle.map(|idle| idle.max(SHORTEST_SILENCE)) else { return };
         let (session, live) = (Arc::downgrade(self), live.clone());
         tokio::spawn(async move {
-            loop {
-                let due = live.used() + idle;
+            // Silence that cannot be told in time is for ever.
+            while let Some(due) = live.used().checked_add(idle) {
                 tokio::time::sleep_until(due.into()).await;
                 let Some(session) = session.upgrade() else { return };
                 if session.current(live.epoch - 1).is_none_or(|current| current.epoch != live.epoch) {
@@ -349,8 +240,13 @@ impl Session {
                 if session.busy.load(Ordering::Acquire) > 0 {
                     live.touch();
                 } else if live.used().elapsed() >= idle {
-                    drop(session.end(live.epoch).await);
-                    return;
+                    // A call counts as under way before it takes the session: here none has it, and none will.
+                    let silent = |now: &Live| {
+                        now.epoch == live.epoch
+                            && session.busy.load(Ordering::Acquire) == 0
+                            && now.used().elapsed() >= idle
+                    };
+                    drop(session.end(silent).await);
                 }
             }
         });
@@ -373,10 +269,6 @@ impl Drop for Busy<'_> {
     }
 }
 
-fn version_in(body: &Value) -> Option<&str> {
-    body["version"]["Version"].as_str()
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

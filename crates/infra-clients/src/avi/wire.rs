@@ -45,8 +45,11 @@ impl Wire {
             .user_agent(agent)
             // A connection that the controller is about to close for its silence would cost a write its outcome.
             .pool_idle_timeout(Duration::from_secs(15))
-            // What has no effect twice is this client's to know.
-            .retry(reqwest::retry::never());
+            // What has no effect twice is this client's to know. What was never written to a connection that closed,
+            // hyper still writes to another.
+            .retry(reqwest::retry::never())
+            // The environment's proxies are for the world outside; nothing here is set by the environment.
+            .no_proxy();
         Ok(Self {
             http: https::build(http)?,
             authority: https::authority("AVI controller", &[], &config.controller)?,
@@ -60,6 +63,11 @@ impl Wire {
 
     pub(super) fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// See [`Config::reply_timeout`].
+    pub(super) fn reply_timeout(&self) -> Duration {
+        self.reply_timeout
     }
 
     /// Sends a request when it is its turn.

@@ -27,6 +27,16 @@ fn bodies_of_refusals() {
     );
     let csrf = refused(401, &json, "CSRF token missing or incorrect.");
     assert_eq!((csrf.kind(), csrf.text()), (Kind::Auth, "CSRF token missing or incorrect."));
+    let charset = [("content-type", "application/json; charset=utf-8")];
+    assert_eq!(refused(400, &charset, "bare\r\nfake log line").text(), "bare  fake log line");
+    assert_eq!(refused(404, &json, "").kind(), Kind::Protocol);
+    assert_eq!(
+        refused(404, &json, r#"{"message": "no Route matched with those values"}"#).kind(),
+        Kind::Protocol
+    );
+    assert_eq!(refused(403, &[], "<html>Forbidden</html>").kind(), Kind::Protocol);
+    assert!(!refused(404, &json, r#"{"error": "Tenant 't' does not exist!"}"#).is_gone());
+    assert!(refused(404, &json, r#"{"error": "Tenant object not found!"}"#).is_gone());
     assert_eq!(refused(502, &[], "<html>Bad Gateway</html>").text(), "HTTP 502");
     assert_eq!(refused(404, &[], "<html>nginx</html>").kind(), Kind::Protocol);
     assert_eq!(refused(404, &json, r#"{"error": "Pool object not found!"}"#).kind(), Kind::NotFound);
@@ -50,14 +60,23 @@ fn when_to_ask_again() {
 #[test]
 fn cookies_to_keep() {
     let mut map = HeaderMap::new();
-    for cookie in
-        ["csrftoken=abc; Path=/; Secure", "avi-sessionid=\"xyz\"; HttpOnly", "gone=; Max-Age=0", "odd", "=x"]
-    {
+    for cookie in [
+        "csrftoken=abc; Path=/; Secure; Max-Age=31449600",
+        "avi-sessionid=\"xyz\"; HttpOnly",
+        "gone=; Max-Age=0",
+        "old=x; max-age=0; path=/",
+        "odd",
+        "=x",
+        "elsewhere=x; Path=/grafana",
+        "=",
+    ] {
         map.append(SET_COOKIE, cookie.parse().unwrap());
     }
+    let found = cookies(&map);
     let found: Vec<_> =
-        cookies(&map).into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect();
-    assert_eq!(found, [("csrftoken".into(), "abc".into()), ("avi-sessionid".to_owned(), "xyz".to_owned())]);
+        found.iter().map(|(name, value)| (&**name, value.as_ref().map(Secret::expose))).collect();
+    let wanted = [("csrftoken", Some("abc")), ("avi-sessionid", Some("xyz")), ("gone", None), ("old", None)];
+    assert_eq!(found, wanted);
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! Logging in: by one caller at a time for all who wait, never again with credentials that were refused. Owns what is
+//! known of the logins so far and the change of credentials; sends nothing but logins.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::config::Credentials;
+use super::error::{Error, Kind};
+use super::live::{Live, common_headers};
+use super::redact::Redact;
+use super::session::{Session, locked};
+use super::version::Version;
+use super::wire::Request;
+
+/// How the last logins went.
+#[derive(Default)]
+pub(super) struct Logins {
+    /// Sessions so far.
+    epoch: u64,
+    /// The controller refused these credentials.
+    refused: Option<Error>,
+    /// The last one failed for another reason.
+    failed: Option<Error>,
+}
+
+impl Session {
+    /// Logs in unless somebody has meanwhile, or has tried in vain: then that outcome is everybody's.
+    pub(super) async fn log_in(self: Arc<Self>, than: u64, ended: u64) -> Result<Arc<Live>, Error> {
+        let mut logins = self.login.lock().await;
+        if let Some(live) = self.current(than) {
+            return Ok(live);
+        }
+        if let Some(refused) = &logins.refused {
+            return Err(refused.clone());
+        }
+        if let Some(failed) = &logins.failed
+            && self.ended.load(Ordering::Acquire) > ended
+        {
+            return Err(failed.clone());
+        }
+        let credentials = self.credentials();
+        let outcome = self.try_log_in(&credentials, logins.epoch + 1).await.map_err(Error::harmless);
+        self.ended.fetch_add(1, Ordering::Release);
+        logins.failed = None;
+        match outcome {
+            Ok(live) => {
+                let live = Arc::new(live);
+                logins.epoch = live.epoch;
+                *locked(&self.live) = Some(live.clone());
+                tracing::info!(
+                    controller = self.authority(),
+                    version = %live.controller,
+                    user = credentials.user,
+                    "logged in to the AVI controller"
+                );
+                self.watch(&live);
+                Ok(live)
+            }
+            Err(error) if error.kind() == Kind::Auth => {
+                tracing::warn!(controller = self.authority(), user = credentials.user, %error, "the AVI controller refused the login");
+                logins.refused = Some(error.clone());
+                Err(error)
+            }
+            Err(error) => {
+                logins.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_log_in(&self, credentials: &Credentials, epoch: u64) -> Result<Live, Error> {
+        let proof = &credentials.proof;
+        let body = json!({"username": credentials.user, proof.field(): proof.secret().expose()});
+        let mut redact = Redact::default();
+        redact.add(proof.secret());
+        let reply = self.wire.exchange(Request {
+            method: Method::POST,
+            path: "/login",
+            resource: "login",
+            headers: common_headers(self.authority())?,
+            body: Some(&body),
+            redact,
+        });
+        let reply = reply.await.map_err(|error| match error.kind() {
+            Kind::Forbidden => error.of_kind(Kind::Auth),
+            _ => error,
+        })?;
+        let own_name = reply.body["session_cookie_name"].as_str();
+        let mut live = Live::new(epoch, reply.cookies, own_name, self.newest)?;
+        let version = match version_in(&reply.body) {
+            Some(version) => version.parse(),
+            None => self.ask_version(&live).await,
+        };
+        match version {
+            Ok(version) => live.controller = version,
+            Err(error) => {
+                // Of no use, and one of those that the account may have.
+                drop(self.log_out(&live).await);
+                // Whatever it was, it was not the credentials.
+                let refused = matches!(error.kind(), Kind::Auth | Kind::Forbidden);
+                return Err(if refused { error.of_kind(Kind::Protocol) } else { error });
+            }
+        }
+        live.api = self.newest.min(live.controller);
+        Ok(live)
+    }
+
+    /// Where the login's answer does not say it.
+    async fn ask_version(&self, live: &Live) -> Result<Version, Error> {
+        let reply = self.wire.exchange(Request {
+            method: Method::GET,
+            path: "/api/initial-data",
+            resource: "initial-data",
+            headers: live.headers(self.authority())?,
+            body: None,
+            redact: self.redact(live),
+        });
+        let reply = reply.await?;
+        version_in(&reply.body)
+            .ok_or_else(|| Error::new(Kind::Protocol, "the controller does not say which version it is"))?
+            .parse()
+    }
+
+    /// Other credentials from now on, and with them a new session; also the end of a refusal. `false` if they are
+    /// the same.
+    pub(super) async fn set_credentials(&self, credentials: Credentials) -> bool {
+        let mut logins = self.login.lock().await;
+        if *locked(&self.credentials) == credentials {
+            return false;
+        }
+        let old = locked(&self.live).take();
+        *locked(&self.credentials) = credentials;
+        logins.refused = None;
+        logins.failed = None;
+        if let Some(old) = old {
+            drop(self.log_out(&old).await);
+        }
+        true
+    }
+
+    /// The account of the `old` credentials has these now, by a call of this session, which stays.
+    pub(super) async fn password_changed(&self, old: &Credentials, new: Credentials) {
+        let mut logins = self.login.lock().await;
+        let mut credentials = locked(&self.credentials);
+        // Else somebody has set others meanwhile.
+        if *credentials == *old {
+            *credentials = new;
+            logins.refused = None;
+        }
+    }
+}
+
+fn version_in(body: &Value) -> Option<&str> {
+    body["version"]["Version"].as_str()
+}
