@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use avi_simulator::{Effect, Fault};
 use futures::StreamExt;
-use infra_clients::avi::{Created, Kind, Limit, POOL, Query};
+use infra_clients::avi::objects::{Cloud, Meta};
+use infra_clients::avi::{CLOUD, Created, Kind, Limit, NETWORK, POOL, Patch, Query, Ref};
 use serde_json::{Value, json};
 use testbed::eventually;
 
-use crate::rig::{Rig, SOON, pool, refused};
+use crate::rig::{Rig, SOON, network, pool, refused};
 
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -102,23 +103,43 @@ async fn sessions_expire_in_the_middle_of_a_list() -> Result<()> {
     Ok(())
 }
 
+/// Twenty seconds, with and without a session: everybody is told at once, nobody logs in again and again, and then all
+/// is as it was.
 #[tokio::test(flavor = "multi_thread")]
-async fn unavailable_for_a_while() -> Result<()> {
+async fn unavailable_for_twenty_seconds() -> Result<()> {
+    const OUTAGE: Duration = Duration::from_secs(20);
     let rig = impatient().await?;
-    rig.avi.versions().await?;
+    let made = rig.api().create(POOL, &pool("p")).await?;
+    let newcomer = rig.client(|_| {})?;
     rig.control().unavailable(true);
-    let (mut tries, begun) = (0, Instant::now());
-    // Not so long as to be tiring; 503 is told apart at the first.
-    while begun.elapsed() < Duration::from_secs(2) {
-        let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Unavailable)?;
-        ensure!(error.status() == Some(503) && error.retryable() && !error.may_have_happened(), "{error:?}");
-        tries += 1;
+    let (mut rounds, begun) = (0, Instant::now());
+    while begun.elapsed() < OUTAGE {
+        let (api, uuid) = (rig.api(), &*made.meta.uuid);
+        for result in [
+            api.create(POOL, &pool("q")).await.map(drop),
+            api.all(POOL, &Query::new()).await.map(drop),
+            api.update(POOL, uuid, |pool| pool.created_by = None).await.map(drop),
+            api.replace(POOL, &made).await.map(drop),
+            api.delete(POOL, uuid).await.map(drop),
+            newcomer.versions().await.map(drop),
+        ] {
+            let error = refused(result, Kind::Unavailable)?;
+            ensure!(
+                error.status() == Some(503) && error.retryable() && !error.may_have_happened(),
+                "{error:?}"
+            );
+        }
+        rounds += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    ensure!(rounds > 10, "told at once, not after a time-out: {rounds} rounds");
+    assert_eq!(rig.count("POST", "/login"), 1 + rounds, "one try each by the one that has no session");
+    assert_eq!(rig.count("POST", "/api/pool"), 1 + rounds, "one request each");
     rig.control().unavailable(false);
-    rig.api().create(POOL, &pool("p")).await?;
-    assert_eq!(rig.count("POST", "/api/pool"), tries + 1, "one request each");
-    assert_eq!(rig.control().logins().total, 1);
+    rig.api().create(POOL, &pool("q")).await?;
+    newcomer.versions().await?;
+    assert_eq!(rig.count("POST", "/login"), 1 + rounds + 1, "the old session goes on");
+    assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 2);
     Ok(())
 }
 
@@ -132,47 +153,6 @@ async fn asked_to_wait() -> Result<()> {
         ensure!(error.retry_after() == Some(Duration::from_secs(7)), "{error:?}");
         ensure!(error.retryable() && !error.may_have_happened(), "{error:?}");
     }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn slow_replies() -> Result<()> {
-    let rig = impatient().await?;
-    rig.avi.versions().await?;
-    rig.control().fault(Fault::delay(Duration::from_secs(5)).under("/api/pool").times(2));
-    for looks in [true, false] {
-        let begun = Instant::now();
-        let result = if looks {
-            rig.api().all(POOL, &Query::new()).await.map(drop)
-        } else {
-            rig.api().create(POOL, &pool("p")).await.map(drop)
-        };
-        let error = refused(result, Kind::Transport)?;
-        ensure!(error.may_have_happened() != looks, "{error:?}");
-        ensure!(begun.elapsed() < WAIT * 3, "{:?}", begun.elapsed());
-    }
-    // A call that waits for its turn does not wait for ever.
-    let rig = Rig::with(avi_simulator::Config::default(), |config| {
-        config.reply_timeout = WAIT;
-        config.limit = Limit::new(2);
-    })
-    .await?;
-    rig.avi.versions().await?;
-    rig.control().fault(Fault::delay(Duration::from_secs(5)).under("/api/pool"));
-    let begun = Instant::now();
-    let calls = futures::future::join_all((0..20).map(|_| {
-        let api = rig.api();
-        async move { api.all(POOL, &Query::new()).await }
-    }))
-    .await;
-    for call in calls {
-        let error = call.err().context("an answer")?;
-        ensure!(
-            matches!(error.kind(), Kind::Transport | Kind::Unavailable) && error.retryable(),
-            "{error:?}"
-        );
-    }
-    ensure!(begun.elapsed() < WAIT * 5, "{:?}", begun.elapsed());
     Ok(())
 }
 
@@ -326,5 +306,58 @@ async fn few_calls_at_once_on_few_connections() -> Result<()> {
         rig.control().requests().iter().map(|request| request.connection).collect();
     // A connection comes back a moment after its answer; the next call may have opened another by then.
     assert!(connections.len() <= 6, "{connections:?}");
+    Ok(())
+}
+
+/// The controller took the write and answered something that is no object.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_with_an_unreadable_answer() -> Result<()> {
+    let rig = impatient().await?;
+    let made = rig.api().create(POOL, &pool("p")).await?;
+    let (api, uuid) = (rig.api(), &*made.meta.uuid);
+    let patch = Patch::new().replace(json!({"description": "d"}));
+    for body in ["", "null", "[]", r#"{"name": 3}"#, "<html>Welcome</html>"] {
+        for method in ["POST", "PUT", "PATCH"] {
+            let what = Effect::Status { code: 200, body: Some(body.to_owned()), retry_after: None };
+            rig.control().fault(Fault::new(what).on(method, "/api/pool"));
+        }
+        for result in [
+            api.create(POOL, &pool("q")).await.map(drop),
+            api.replace(POOL, &made).await.map(drop),
+            api.update(POOL, uuid, |pool| pool.created_by = None).await.map(drop),
+            api.patch(POOL, uuid, &patch).await.map(drop),
+        ] {
+            let error = refused(result, Kind::Protocol)?;
+            ensure!(error.may_have_happened() && error.status() == Some(200), "{body:?}: {error:?}");
+            ensure!(error.call().is_some(), "{error:?}");
+        }
+        rig.control().clear_faults();
+    }
+    Ok(())
+}
+
+/// Names of networks can repeat, so that only this client itself can see to it that they do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_once_by_twenty_tasks() -> Result<()> {
+    let rig = Rig::start().await?;
+    let cloud = rig.cloud().await?;
+    let tasks = (0..20).map(|_| {
+        let (api, wanted) = (rig.api(), network("n", &cloud, Vec::new()));
+        tokio::spawn(async move { api.create_or_find(NETWORK, &wanted).await })
+    });
+    let mut made = 0;
+    for task in futures::future::join_all(tasks).await {
+        made += usize::from(matches!(task??, Created::Made(_)));
+    }
+    assert_eq!((made, rig.api().all(NETWORK, &Query::new().name("n")).await?.len()), (1, 1));
+    // In another cloud, whichever way that is said, there is none.
+    let other = Cloud { meta: Meta::named("other"), vtype: "CLOUD_NONE".to_owned(), ..Cloud::default() };
+    let other = Ref::new("cloud", &rig.api().create(CLOUD, &other).await?.meta.uuid);
+    let by_name =
+        rig.api().create_or_find(NETWORK, &network("n", &Ref::by_name("cloud", "other"), Vec::new())).await?;
+    let Created::Made(by_name) = by_name else { anyhow::bail!("{by_name:?} is in another cloud") };
+    assert_eq!(by_name.cloud_ref.as_ref(), Some(&other));
+    let by_uuid = rig.api().create_or_find(NETWORK, &network("n", &other, Vec::new())).await?;
+    assert_eq!(by_uuid.into_inner().meta.uuid, by_name.meta.uuid);
     Ok(())
 }

@@ -175,3 +175,102 @@ async fn whom_it_trusts() -> Result<()> {
     refused(Avi::new(bad), Kind::Config)?;
     Ok(())
 }
+
+/// A web server before the controller that refuses has not looked at the password.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxys_refusal_is_no_wrong_password() -> Result<()> {
+    let rig = Rig::start().await?;
+    for (code, body) in [(403, "<html>403 Forbidden</html>"), (403, ""), (404, "<html></html>"), (302, "")] {
+        let what = Effect::Status { code, body: Some(body.to_owned()), retry_after: None };
+        rig.control().fault(Fault::new(what).on("POST", "/login").times(1));
+        let error = refused(rig.client(|_| {})?.versions().await, Kind::Protocol)?;
+        ensure!(error.retryable(), "{error:?}");
+    }
+    // Nor is it one if the controller lets in, and then does not say which version it is.
+    let no_version = rig.client(|_| {})?;
+    rig.control().fault(Fault::status(401).on("GET", "/api/pool").times(1));
+    no_version.default_api().all(POOL, &Query::new()).await?;
+    Ok(())
+}
+
+/// Credentials that change in the midst of a login with the old: whoever asks afterwards has the new.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_credentials_during_a_login() -> Result<()> {
+    let rig = Rig::start().await?;
+    let right = Credentials::password("admin", Secret::new(rig.sim.admin_password()));
+    rig.control().fault(Fault::delay(Duration::from_millis(300)).on("POST", "/login").times(1));
+    let avi = rig.client_of("admin", "wrong")?;
+    let early: Vec<_> = (0..10)
+        .map(|_| {
+            let avi = avi.clone();
+            tokio::spawn(async move { avi.versions().await })
+        })
+        .collect();
+    eventually("the login", SOON, async || Ok((rig.control().requests_waiting() == 1).then_some(()))).await?;
+    assert!(avi.set_credentials(right).await);
+    avi.versions().await?;
+    for early in early {
+        // The old ones' refusal, or the new ones' session; in no case a second try of the old.
+        if let Err(error) = early.await? {
+            assert_eq!(error.kind(), Kind::Auth);
+        }
+    }
+    assert_eq!((rig.control().logins().total, rig.control().logins().failed), (2, 1));
+    Ok(())
+}
+
+/// Sessions that end for silence at the moment they are needed again: no call notices, nothing is made twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_that_is_just_over() -> Result<()> {
+    let rig = Rig::with(avi_simulator::Config::default(), |config| {
+        config.idle_logout = Some(Duration::from_millis(60));
+    })
+    .await?;
+    for number in 0..100 {
+        rig.api().create(POOL, &pool(&format!("p{number}"))).await?;
+        tokio::time::sleep(Duration::from_millis(50 + number % 20)).await;
+    }
+    assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 100);
+    let requests = rig.control().requests();
+    let refused = requests.iter().filter(|request| request.status == 401).count();
+    assert_eq!(refused, 0, "a call lost its session to the silence before it");
+    ensure!(rig.count("POST", "/logout") > 3, "it was never silent");
+    Ok(())
+}
+
+/// Calls go on while others log out, and while their callers give up wherever they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn logouts_and_callers_that_give_up() -> Result<()> {
+    let rig = Rig::start().await?;
+    let calls = (0..200_u64).map(|number| {
+        let avi = rig.avi.clone();
+        tokio::spawn(async move {
+            let hasty = Duration::from_micros(number * 150);
+            let call = async { avi.default_api().create(POOL, &pool(&format!("h{number}"))).await };
+            if number % 3 == 0 {
+                drop(tokio::time::timeout(hasty, call).await);
+            } else if number % 20 == 1 {
+                drop(tokio::time::timeout(hasty, avi.logout()).await);
+            } else {
+                avi.default_api().create_or_find(POOL, &pool(&format!("p{number}"))).await?;
+            }
+            Ok::<(), infra_clients::avi::Error>(())
+        })
+    });
+    for (number, call) in join_all(calls).await.into_iter().enumerate() {
+        // Two logouts in one call's time are more than it forgives.
+        if let Err(error) = call? {
+            assert_eq!(error.kind(), Kind::Auth, "{number}: {error:?}");
+        }
+    }
+    // It is as usable as before: no turn is lost.
+    let calls = (0..50).map(|_| async { rig.api().all(POOL, &Query::new()).await });
+    for listed in join_all(calls).await {
+        listed?;
+    }
+    let names: Vec<String> =
+        rig.api().all(POOL, &Query::new()).await?.into_iter().map(|pool| pool.meta.name).collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), distinct.len());
+    Ok(())
+}

@@ -8,9 +8,12 @@
 
 mod bad_days;
 mod cases;
+mod front;
+mod in_time;
 mod logins;
 mod mutations;
 mod raw;
+mod reuse;
 mod rig;
 mod secrets;
 mod writers;

@@ -1,0 +1,56 @@
+//! Connections that the other side closes at the very moment they are used again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use infra_clients::avi::{Kind, POOL, Query};
+
+use crate::front::{Front, Manner};
+use crate::rig::{Rig, pool, refused};
+
+/// A write either is made, or was never sent and is said to be so, or may have been sent and is said to be so; in no
+/// case is it sent twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_on_connections_that_close() -> Result<()> {
+    const WRITES: u32 = 1200;
+    let rig = Rig::start().await?;
+    let front = Front::of(rig.sim.url()).await?;
+    let avi = rig.client(|config| config.controller = front.url())?;
+    avi.versions().await?;
+    let (mut made, mut doubtful) = (0_u64, 0_u64);
+    for number in 0..WRITES {
+        // Now long before the next call, now after it, and mostly just then.
+        front.be(Manner::Impatient(Duration::from_micros(u64::from(number % 40) * 50)));
+        match avi.default_api().create(POOL, &pool(&format!("p{number}"))).await {
+            Ok(_) => made += 1,
+            Err(error) => {
+                let error = refused::<()>(Err(error), Kind::Transport)?;
+                ensure!(
+                    error.may_have_happened(),
+                    "what was not sent is sent on another connection: {error:?}"
+                );
+                doubtful += 1;
+            }
+        }
+    }
+    let mut there: BTreeMap<String, u32> = BTreeMap::new();
+    for pool in rig.api().all(POOL, &Query::new()).await? {
+        *there.entry(pool.meta.name).or_default() += 1;
+    }
+    let sent = rig.count("POST", "/api/pool");
+    println!(
+        "{made} made, {doubtful} in doubt, {sent} sent, {} there, {} connections",
+        there.len(),
+        front.accepted()
+    );
+    ensure!(there.values().all(|times| *times == 1), "made twice");
+    ensure!((made..=made + doubtful).contains(&sent), "sent twice");
+    ensure!(front.accepted() > 100, "the connections were not closed");
+    // What only looks never fails for that.
+    for number in 0..200 {
+        front.be(Manner::Impatient(Duration::from_micros(u64::from(number % 40_u32) * 50)));
+        avi.default_api().by_name(POOL, "p0", &Query::new()).await?;
+    }
+    Ok(())
+}
