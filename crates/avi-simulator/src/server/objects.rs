@@ -49,25 +49,16 @@ pub(super) fn answer(
             })?;
             created_reply(created)
         }
-        (&Method::PUT, uuid) => {
+        (method @ (&Method::PUT | &Method::PATCH), uuid) => {
             let Some(uuid) = uuid.map(str::to_owned).or_else(|| singleton(&controller.store, kind)) else {
-                return Err(ApiError::method_not_allowed("PUT"));
+                return Err(ApiError::method_not_allowed(method.as_str()));
             };
+            let write = if method == Method::PUT { Store::replace } else { Store::patch };
             let body = request.json()?;
-            let replaced = with_password(controller, client, kind, Some(&uuid), body, |store, body| {
-                store.replace(&client.caller, kind, &uuid, body)
+            let written = with_password(controller, client, kind, Some(&uuid), body, |store, body| {
+                write(store, &client.caller, kind, &uuid, body)
             })?;
-            Reply::json(200, replaced)
-        }
-        (&Method::PATCH, uuid) => {
-            let Some(uuid) = uuid.map(str::to_owned).or_else(|| singleton(&controller.store, kind)) else {
-                return Err(ApiError::method_not_allowed("PATCH"));
-            };
-            let body = request.json()?;
-            let patched = with_password(controller, client, kind, Some(&uuid), body, |store, body| {
-                store.patch(&client.caller, kind, &uuid, body)
-            })?;
-            Reply::json(200, patched)
+            Reply::json(200, written)
         }
         (&Method::DELETE, Some(uuid)) => {
             controller.store.delete(&client.caller, kind, uuid)?;

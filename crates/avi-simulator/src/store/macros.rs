@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::kind::{KINDS, Kind, target};
+use super::kind::{KINDS, Kind};
+use super::refs::target;
 use super::{ADMIN, Store, text};
 use crate::{ApiError, Caller, Scope};
 

@@ -10,6 +10,50 @@ use super::kind::Kind;
 use super::query::decode;
 use super::table::Id;
 
+/// What the fields that hold refs point at, where the name of the field does not say it: `<kind>_ref` and
+/// `<kind>_refs` do, with underscores left out.
+static TARGETS: &[(&str, &str)] = &[
+    ("bot_policy_ref", "botdetectionpolicy"),
+    ("ca_ref", "sslkeyandcertificate"),
+    ("default_tenant_ref", "tenant"),
+    ("deployment_policy_ref", "poolgroupdeploymentpolicy"),
+    ("dns_provider_ref", "ipamdnsproviderprofile"),
+    ("east_west_dns_provider_ref", "ipamdnsproviderprofile"),
+    ("east_west_ipam_provider_ref", "ipamdnsproviderprofile"),
+    ("hardwaresecuritymodulegroup_ref", "hardwaresecuritymodulegroup"),
+    ("host_refs", "vimgrhostruntime"),
+    ("icap_request_profile_refs", "icapprofile"),
+    ("ipam_provider_ref", "ipamdnsproviderprofile"),
+    ("mgmt_network_ref", "network"),
+    ("nw_ref", "network"),
+    ("obj_cloud_ref", "cloud"),
+    ("pool_group_ref", "poolgroup"),
+    ("se_group_ref", "serviceenginegroup"),
+    ("se_group_template_ref", "serviceenginegroup"),
+    ("server_network_profile_ref", "networkprofile"),
+    ("service_pool_group_ref", "poolgroup"),
+    ("service_pool_ref", "pool"),
+    ("sp_pool_refs", "pool"),
+    ("ssl_key_certificate_refs", "sslkeyandcertificate"),
+    ("usable_network_refs", "network"),
+    ("user_profile_ref", "useraccountprofile"),
+    ("vcenter_ref", "vcenterserver"),
+    ("vh_parent_vs_ref", "virtualservice"),
+    ("vimgrnw_ref", "vimgrnwruntime"),
+    ("vrf_ref", "vrfcontext"),
+    ("vs_datascript_set_ref", "vsdatascriptset"),
+    ("vs_ref", "virtualservice"),
+];
+
+/// The kind a field of this name points at, if it is known.
+pub(super) fn target(field: &str) -> Option<&'static Kind> {
+    if let Some((_, kind)) = TARGETS.iter().find(|(name, _)| *name == field) {
+        return Kind::named(kind);
+    }
+    let stem = field.strip_suffix("_refs").or_else(|| field.strip_suffix("_ref"))?;
+    Kind::named(&stem.replace('_', ""))
+}
+
 /// What a reference in a body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pointer {

@@ -1,7 +1,7 @@
 //! From the references a client writes to the form they are kept in: found by uuid or name, of the right kind, in
 //! reach of the object that has them. Changes nothing.
 
-use super::kind::{self, Kind, Shape};
+use super::kind::{Kind, Shape};
 use super::read::in_reach;
 use super::refs::{self, Pointer};
 use super::table::Object;
@@ -31,7 +31,7 @@ impl Store {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        let expected = kind::target(field);
+        let expected = refs::target(field);
         let unreadable = || ApiError::new(400, format!("Invalid reference '{text}' in {field}"));
         let pointer = refs::parse(text).ok_or_else(unreadable)?;
         let kind = match &pointer {
