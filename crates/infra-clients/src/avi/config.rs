@@ -7,9 +7,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::error::Error;
 use super::observe::Observer;
 use super::version::Version;
-use crate::{Secret, Trust};
+use crate::{Secret, Trust, https};
 
 /// Settings of a client of one controller.
 #[derive(Debug, Clone)]
@@ -65,6 +66,21 @@ impl Config {
             idle_logout: Some(Duration::from_mins(5)),
             observer: None,
         }
+    }
+
+    /// What a client of these settings would be the same by. For finding one that is there already, without making
+    /// another.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`](super::Kind::Config): the address cannot be used.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        Ok(Identity::new(&self.authority()?, &self.credentials, &self.trust, &self.scope))
+    }
+
+    /// Host and port.
+    pub(super) fn authority(&self) -> Result<String, Error> {
+        Ok(https::authority("AVI controller", &[], &self.controller)?)
     }
 }
 

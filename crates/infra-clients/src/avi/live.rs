@@ -59,7 +59,7 @@ impl Live {
         for (name, value) in cookies {
             match value {
                 Some(value) if jar.len() < MOST_COOKIES || jar.contains_key(&name) => {
-                    drop(jar.insert(name, value))
+                    drop(jar.insert(name, value));
                 }
                 Some(_) => {}
                 None => drop(jar.remove(&name)),

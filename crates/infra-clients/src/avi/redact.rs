@@ -1,5 +1,7 @@
 //! Keeping secrets out of texts that leave the module. Owns knowing what is secret in a request; never logs.
 
+use std::fmt::Write as _;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -43,8 +45,7 @@ impl Redact {
             let json = serde_json::to_string(plain).unwrap_or_default();
             let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
             // As Python writes it, too.
-            let ascii = json.chars().map(|char| if char.is_ascii() { char.to_string() } else { utf16(char) });
-            forms.push(Secret::new(ascii.collect::<String>()));
+            forms.push(Secret::new(ascii(json)));
             forms.push(Secret::new(json));
             forms.push(Secret::new(utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string()));
         }
@@ -60,8 +61,20 @@ impl Redact {
     }
 }
 
-fn utf16(char: char) -> String {
-    char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+/// The inside of a JSON string with every other character escaped.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_ascii() {
+            text.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // A string takes everything.
+                write!(text, "\\u{unit:04x}").unwrap_or_default();
+            }
+        }
+    }
+    text
 }
 
 /// Whether a field of that name holds something secret.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::query::escape;
 
 /// A ref: `https://host/api/<kind>/<uuid>`, often with `#name`, or `/api/<kind>/?name=<name>`. It is kept, and sent
-/// back, as it came. Two refs are equal if they mean the same object: host and `#name` do not count.
+/// back, as it came. Two refs are equal if they say the same object: host and `#name` do not count. One by uuid and one by
+/// name are never equal, whatever they lead to.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Ref {

@@ -43,8 +43,9 @@ impl Wire {
         let agent = format!("{}/{}", config.agent.0, config.agent.1);
         let http = https::client(&config.trust, config.connect_timeout)?
             .user_agent(agent)
-            // A connection that the controller is about to close for its silence would cost a write its outcome.
-            .pool_idle_timeout(Duration::from_secs(15))
+            // A connection that the other side closes for its silence just as a write goes out on it costs the write its
+            // outcome. No web server or balancer closes after less than 5 s unless told to.
+            .pool_idle_timeout(Duration::from_secs(4))
             // What has no effect twice is this client's to know. What was never written to a connection that closed,
             // hyper still writes to another.
             .retry(reqwest::retry::never())
@@ -52,7 +53,7 @@ impl Wire {
             .no_proxy();
         Ok(Self {
             http: https::build(http)?,
-            authority: https::authority("AVI controller", &[], &config.controller)?,
+            authority: config.authority()?,
             reply_timeout: config.reply_timeout,
             body_timeout: config.body_timeout,
             max_reply: config.max_reply,
