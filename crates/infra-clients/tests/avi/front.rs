@@ -78,7 +78,7 @@ async fn pass(mut near: TcpStream, target: &str, manner: watch::Receiver<Manner>
     let mut far = TcpStream::connect(target).await?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
-    let (mut from_client, mut from_server) = ([0; 16384], [0; 16384]);
+    let (mut from_client, mut from_server) = (vec![0; 16384], vec![0; 16384]);
     let (mut patience, mut turns, mut asked) = (None, 0, true);
     loop {
         let ends = async {

@@ -186,10 +186,12 @@ async fn a_proxys_refusal_is_no_wrong_password() -> Result<()> {
         let error = refused(rig.client(|_| {})?.versions().await, Kind::Protocol)?;
         ensure!(error.retryable(), "{error:?}");
     }
-    // Nor is it one if the controller lets in, and then does not say which version it is.
-    let no_version = rig.client(|_| {})?;
-    rig.control().fault(Fault::status(401).on("GET", "/api/pool").times(1));
-    no_version.default_api().all(POOL, &Query::new()).await?;
+    // The same client logs in as soon as it is let through.
+    let avi = rig.client(|_| {})?;
+    let what = Effect::Status { code: 403, body: Some("<html></html>".to_owned()), retry_after: None };
+    rig.control().fault(Fault::new(what).on("POST", "/login").times(1));
+    refused(avi.versions().await, Kind::Protocol)?;
+    avi.versions().await?;
     Ok(())
 }
 
@@ -272,5 +274,47 @@ async fn logouts_and_callers_that_give_up() -> Result<()> {
         rig.api().all(POOL, &Query::new()).await?.into_iter().map(|pool| pool.meta.name).collect();
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
     assert_eq!(names.len(), distinct.len());
+    Ok(())
+}
+
+/// A password that changes while its caller gives up, and while others set other credentials.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_password_in_between() -> Result<()> {
+    let rig = Rig::start().await?;
+    let slow = || Fault::delay(Duration::from_millis(300)).on("PUT", "/api/useraccount").times(1);
+    let sent =
+        async |times: u64| {
+            let arrived = async || Ok((rig.control().requests_waiting() > 0).then_some(()));
+            eventually("the change", SOON, arrived).await?;
+            eventually("its end", SOON, async || {
+                Ok((rig.count("PUT", "/api/useraccount") == times).then_some(()))
+            })
+            .await
+        };
+    rig.avi.versions().await?;
+    rig.control().fault(slow());
+    let hasty = rig.avi.change_password(Secret::new("Sec0nd-password!"));
+    assert!(tokio::time::timeout(Duration::from_millis(50), hasty).await.is_err(), "gave up");
+    sent(1).await?;
+    let second = Credentials::password("admin", Secret::new("Sec0nd-password!"));
+    let is_second = rig.client(|config| config.credentials = second.clone())?.identity();
+    eventually("the new password", SOON, async || Ok((rig.avi.identity() == is_second).then_some(())))
+        .await?;
+    rig.control().expire_sessions();
+    rig.avi.versions().await?;
+    rig.api().all(POOL, &Query::new()).await?;
+
+    rig.control().fault(slow());
+    let avi = rig.avi.clone();
+    let change = tokio::spawn(async move { avi.change_password(Secret::new("Th1rd-password!")).await });
+    let arrived = async || Ok((rig.control().requests_waiting() > 0).then_some(()));
+    eventually("the change", SOON, arrived).await?;
+    let others = Credentials::password("somebody", Secret::new("else"));
+    assert!(rig.avi.set_credentials(others.clone()).await);
+    // Whether it still counted, now that the session it came by has ended, is the controller's to say.
+    drop(change.await?);
+    let mut config = crate::rig::config(&rig.sim);
+    config.credentials = others;
+    assert_eq!(rig.avi.identity(), config.identity()?, "not overwritten");
     Ok(())
 }

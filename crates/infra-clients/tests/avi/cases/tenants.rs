@@ -50,6 +50,12 @@ pub(super) async fn unknown(rig: &Rig) -> Result<()> {
     let nowhere = rig.avi.api(Scope::Uuid("tenant-none".to_owned()));
     refused(nowhere.find(POOL, "pool-1").await, Kind::NotFound)?;
     refused(nowhere.delete(POOL, "pool-1").await, Kind::NotFound)?;
+    // Neither the tenant `admin` nor all tenants by mistake.
+    for none in ["", " ", "*"] {
+        for scope in [Scope::Name(none.to_owned()), Scope::Uuid(none.to_owned())] {
+            refused(rig.avi.api(scope).delete(POOL, "pool-1").await, Kind::Invalid)?;
+        }
+    }
     refused(rig.avi.api(Scope::Name("a\nb".to_owned())).all(POOL, &Query::new()).await, Kind::Invalid)?;
     Ok(())
 }
