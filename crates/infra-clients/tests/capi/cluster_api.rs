@@ -286,7 +286,12 @@ async fn endpoint(management: &Management, client: &Client) -> Result<()> {
     management.plane().kubectl_stdin(&["apply", "-f", "-"], &bare.to_string()).await?;
     for (n, version) in BOTH.into_iter().enumerate() {
         let api = read_in::<Cluster>(client, version);
-        let cluster = api.get("bare").await?;
+        // From then on Cluster API leaves all but its conditions alone.
+        let cluster = eventually("Cluster API has taken note of the pause", SOON, async || {
+            let cluster = api.get("bare").await?;
+            Ok(cluster.conditions.is_true("Paused").then_some(cluster))
+        })
+        .await?;
         ensure!(
             cluster.is_paused()
                 && cluster.ip_family()? == IpFamily::V6V4
@@ -295,8 +300,12 @@ async fn endpoint(management: &Management, client: &Client) -> Result<()> {
         ensure!(cluster.control_plane_endpoint().is_some() == (n > 0), "{cluster:?}");
         let endpoint = Endpoint { host: format!("avi-{n}.example"), port: 6443 };
         let mut expected = whole(client, "Cluster", "bare").await?;
-        let patch = cluster.set_control_plane_endpoint(&endpoint).context("is so")?;
-        let cluster = api.patch("bare", &PatchParams::default(), &patch).await?;
+        let cluster = eventually("the endpoint is set", SOON, async || {
+            let cluster = api.get("bare").await?;
+            let Some(patch) = cluster.set_control_plane_endpoint(&endpoint) else { return Ok(Some(cluster)) };
+            Ok(Some(api.patch("bare", &PatchParams::default(), &patch).await?))
+        })
+        .await?;
         ensure!(cluster.control_plane_endpoint() == Some(&endpoint));
         ensure!(cluster.set_control_plane_endpoint(&endpoint).is_none());
         expected["spec"]["controlPlaneEndpoint"] = json!({"host": endpoint.host, "port": 6443});
@@ -336,11 +345,9 @@ async fn follow(management: &Management, workload: &mut Workload) -> Result<()> 
     }
     // Another caller's client is the same one, and knows.
     nodes(&clients.client("default", "plain").await?).await.0.unwrap_err();
-    ensure!(began.elapsed() < LIMITS.connect, "{:?} for calls that were in vain", began.elapsed());
+    ensure!(began.elapsed() < LIMITS.remember, "{:?} for calls that were in vain", began.elapsed());
     workload.plane_mut().resume_apiserver()?;
-    let began = Instant::now();
     eventually("the cluster is back", SOON, async || Ok(Some(nodes(&client).await.0?))).await?;
-    ensure!(began.elapsed() < LIMITS.remember + LIMITS.answer * 2, "{:?} until it was seen", began.elapsed());
 
     // Stopped: refused at once, and back at once.
     workload.plane_mut().stop_apiserver().await?;
