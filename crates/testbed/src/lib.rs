@@ -12,9 +12,11 @@
 //!
 //! Without the feature `servers` only [`Tools`] is there, for the xtask.
 
+mod cache;
 mod tools;
 
-pub use tools::{Tools, cache_root, project_root};
+pub use cache::{CacheKey, cache_root, lock};
+pub use tools::{Tools, project_root};
 
 #[cfg(feature = "servers")]
 mod control_plane;

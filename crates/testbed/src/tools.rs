@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::cache::{CacheKey, cache_root};
+
 /// One Go module under `e2e/tools/`.
 struct Module {
     /// Its directory there, also the first half of its cache key.
@@ -155,13 +157,13 @@ fn module_hash(source: &Path) -> Result<String> {
     source_files(source, &mut files)
         .with_context(|| format!("cannot read the Go module {}", source.display()))?;
     files.sort();
-    let mut hash = Fnv::new();
+    let mut key = CacheKey::default();
     for file in files {
         let name = file.strip_prefix(source).unwrap_or(&file);
-        hash.write(name.as_os_str().as_encoded_bytes());
-        hash.write(&fs::read(&file)?);
+        key.add(name.as_os_str().as_encoded_bytes());
+        key.add(&fs::read(&file)?);
     }
-    Ok(hash.hex())
+    Ok(key.to_string())
 }
 
 fn source_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
@@ -176,41 +178,6 @@ fn source_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// FNV-1a: a cache key needs no strength, and a stable answer from every version of std.
-struct Fnv(u64);
-
-impl Fnv {
-    fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // The length goes first, so that two files never read as one.
-        for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-
-    fn hex(&self) -> String {
-        format!("{:016x}", self.0)
-    }
-}
-
-/// The directory outside any checkout where built things are kept: `$INFRA_OPERATORS_CACHE`, else
-/// `$XDG_CACHE_HOME/infra-operators`, else `~/.cache/infra-operators`.
-///
-/// # Errors
-/// If none of the three variables is set.
-pub fn cache_root() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = set("INFRA_OPERATORS_CACHE") {
-        return Ok(path);
-    }
-    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    let base = base.context("set INFRA_OPERATORS_CACHE: neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(base.join("infra-operators"))
 }
 
 /// The checkout around the working directory, or else the one this crate was compiled in.

@@ -4,17 +4,15 @@
 //! neither the machine's Python nor the user's is written to. What the suite asks is in
 //! `crates/avi-simulator/tests/avisdk`.
 
-use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::hash::{Hash, Hasher};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use testbed::{cache_root, project_root};
+use testbed::{CacheKey, cache_root, lock, project_root};
 
 use crate::checks::{cargo, succeed};
 use crate::report::Outcome;
@@ -96,18 +94,13 @@ fn environment(python: &Python) -> Result<PathBuf> {
     let suite = project_root()?.join(SUITE);
     let parent = cache_root()?.join("python");
     fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let name = format!("avisdk-{:016x}", key(python, &suite)?);
+    let name = format!("avisdk-{}", key(python, &suite)?);
     let directory = parent.join(&name);
     // Programs in an environment name its path: it is made where it stays, and the marker says that it is whole.
     let marker = directory.join("complete");
     let interpreter = directory.join("bin/python");
 
-    // The lock goes with the file handle: a builder that dies leaves nothing locked.
-    let lock = File::create(parent.join(format!("{name}.lock"))).context("cannot create a lock file")?;
-    if lock.try_lock().is_err() {
-        eprintln!("waiting for another process that installs avisdk");
-        lock.lock().context("cannot lock the Python environment")?;
-    }
+    let _lock = lock(&parent.join(format!("{name}.lock")), "installs avisdk")?;
     if marker.is_file() && works(&interpreter) {
         return Ok(interpreter);
     }
@@ -131,16 +124,15 @@ fn environment(python: &Python) -> Result<PathBuf> {
     Ok(interpreter)
 }
 
-/// Changes with the interpreter and the pins. Another release of Rust may hash differently; then the environment is
-/// made anew.
-fn key(python: &Python, suite: &Path) -> Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    python.identity.hash(&mut hasher);
+/// Changes with the interpreter and the pins.
+fn key(python: &Python, suite: &Path) -> Result<CacheKey> {
+    let mut key = CacheKey::default();
+    key.add(python.identity.as_bytes());
     for pins in PINS {
         let path = suite.join(pins);
-        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+        key.add(&fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
-    Ok(hasher.finish())
+    Ok(key)
 }
 
 /// Whether the environment can be used: the interpreter that it stands on may have gone.

@@ -1,7 +1,7 @@
 //! Building one Go module's programs, and taking along the files that belong to them. Knows nothing of which
 //! module is wanted when.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Module;
+use crate::cache::lock;
 
 /// How often a running build says that it is still alive.
 const PROGRESS: Duration = Duration::from_secs(15);
@@ -23,12 +24,7 @@ impl Module {
     pub(super) fn build(&self, source: &Path, directory: &Path, wanted: &[(&str, &str)]) -> Result<()> {
         let bin = directory.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-        // The lock goes with the file handle: a builder that dies leaves nothing locked.
-        let lock = File::create(directory.join("lock")).context("cannot create the build lock")?;
-        if lock.try_lock().is_err() {
-            eprintln!("waiting for another process that builds {}", self.name);
-            lock.lock().context("cannot lock the build directory")?;
-        }
+        let _lock = lock(&directory.join("lock"), &format!("builds {}", self.name))?;
         let wanted: Vec<_> = wanted.iter().filter(|(name, _)| !bin.join(name).is_file()).collect();
         if wanted.is_empty() {
             return self.take_manifests(source, directory);

@@ -1,0 +1,66 @@
+//! The cache that every checkout and every test process of a machine shares. Owns where it is, what tells one entry from
+//! another, and that an entry is made by one process at a time; knows nothing of what the entries are.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The directory outside any checkout where built things are kept: `$INFRA_OPERATORS_CACHE`, else
+/// `$XDG_CACHE_HOME/infra-operators`, else `~/.cache/infra-operators`.
+///
+/// # Errors
+/// If none of the three variables is set.
+pub fn cache_root() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = set("INFRA_OPERATORS_CACHE") {
+        return Ok(path);
+    }
+    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    let base = base.context("set INFRA_OPERATORS_CACHE: neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(base.join("infra-operators"))
+}
+
+/// A key that changes with everything that was added to it; formats as 16 hexadecimal digits.
+///
+/// FNV-1a: a cache key needs no strength, and a stable answer from every version of std.
+#[derive(Debug, Clone)]
+pub struct CacheKey(u64);
+
+impl Default for CacheKey {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl CacheKey {
+    /// Adds what the entry depends on: the same parts in the same order give the same key.
+    pub fn add(&mut self, bytes: &[u8]) {
+        // The length goes first, so that two parts never read as one.
+        for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Waits until no other process holds `file`, and holds it for as long as the handle lives; `doing` says on stderr
+/// what the other one does.
+///
+/// # Errors
+/// If the file cannot be created or locked.
+pub fn lock(file: &Path, doing: &str) -> Result<File> {
+    // The lock goes with the file handle: a builder that dies leaves nothing locked.
+    let lock = File::create(file).with_context(|| format!("cannot create the lock {}", file.display()))?;
+    if lock.try_lock().is_err() {
+        eprintln!("waiting for another process that {doing}");
+        lock.lock().with_context(|| format!("cannot lock {}", file.display()))?;
+    }
+    Ok(lock)
+}
