@@ -12,9 +12,6 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use avi_simulator::{Config, Simulator};
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::Api;
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Port, Process, ProcessSpec, Workdir, eventually};
 
@@ -72,22 +69,10 @@ async fn scenario(ako: &Ako) -> Result<()> {
     .await?;
 
     plane.kubectl_stdin(&["apply", "-f", "-"], &service().to_string()).await?;
-    let services: Api<Service> = Api::namespaced(plane.client(), "default");
-    let address = eventually("the Service has an address", PATIENCE, async || {
-        let status = services.get("web").await?.status.unwrap_or_default();
-        let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
-        Ok(ingress.into_iter().find_map(|ingress| ingress.ip))
-    })
-    .await?;
-    ensure!(address.starts_with("10.92.0."), "{address} is not of the VIP network");
+    let vip = address(plane, "service/web").await?;
+    ensure!(vip.starts_with("10.92.0."), "{vip} is not of the VIP network");
     plane.kubectl_stdin(&["apply", "-f", "-"], &ingress().to_string()).await?;
-    let ingresses: Api<Ingress> = Api::namespaced(plane.client(), "default");
-    eventually("the Ingress has an address", PATIENCE, async || {
-        let status = ingresses.get("web").await?.status.unwrap_or_default();
-        let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
-        Ok(ingress.into_iter().find_map(|ingress| ingress.ip))
-    })
-    .await?;
+    address(plane, "ingress/web").await?;
     let problems = simulator.control().check();
     ensure!(problems.is_empty(), "AKO and the simulator left {problems:#?}");
 
@@ -115,6 +100,16 @@ async fn scenario(ako: &Ako) -> Result<()> {
     let created: Vec<_> = left.added.iter().collect();
     ensure!(created.is_empty(), "AKO left {created:#?}");
     Ok(())
+}
+
+/// The address that AKO gives an object of the default namespace.
+async fn address(plane: &ControlPlane, object: &str) -> Result<String> {
+    let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
+    eventually(&format!("{object} has an address"), PATIENCE, async || {
+        let ip = plane.kubectl(&["get", object, "-o", path]).await?;
+        Ok((!ip.is_empty()).then_some(ip))
+    })
+    .await
 }
 
 async fn start() -> Result<Ako> {
