@@ -19,7 +19,8 @@ pub(crate) enum Manner {
     Silent,
     /// Passes on what the server says byte by byte, with so long a pause after each.
     ByteByByte(Duration),
-    /// Closes a connection so long after the server said something on it, whether it is about to be used again or not.
+    /// Closes a connection so long after the server said something on it, unless it is used again before; with no time
+    /// at all, it is closed for certain.
     Impatient(Duration),
 }
 
@@ -110,6 +111,9 @@ async fn pass(mut near: TcpStream, target: &str, manner: watch::Receiver<Manner>
                 if let Manner::Impatient(after) = manner
                     && turns > HANDSHAKE
                 {
+                    if after.is_zero() {
+                        return Ok(());
+                    }
                     patience = Some(after);
                 }
             }

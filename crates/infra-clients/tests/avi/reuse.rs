@@ -13,13 +13,18 @@ use crate::rig::{Rig, pool, refused};
 /// case is it sent twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_on_connections_that_close() -> Result<()> {
-    const WRITES: u32 = 1200;
+    const CONNECTIONS: usize = 100;
+    // How many close in time to be met is the machine's affair, but one in forty does for certain.
+    const WRITES: u32 = 40 * 120;
     let rig = Rig::start().await?;
     let front = Front::of(rig.sim.url()).await?;
     let avi = rig.client(|config| config.controller = front.url())?;
     avi.versions().await?;
     let (mut made, mut doubtful) = (0_u64, 0_u64);
     for number in 0..WRITES {
+        if number >= 1200 && front.accepted() > CONNECTIONS {
+            break;
+        }
         // Now long before the next call, now after it, and mostly just then.
         front.be(Manner::Impatient(Duration::from_micros(u64::from(number % 40) * 50)));
         match avi.default_api().create(POOL, &pool(&format!("p{number}"))).await {
@@ -46,7 +51,7 @@ async fn writes_on_connections_that_close() -> Result<()> {
     );
     ensure!(there.values().all(|times| *times == 1), "made twice");
     ensure!((made..=made + doubtful).contains(&sent), "sent twice");
-    ensure!(front.accepted() > 100, "the connections were not closed");
+    ensure!(front.accepted() > CONNECTIONS, "the connections were not closed");
     // What only looks never fails for that.
     for number in 0..200 {
         front.be(Manner::Impatient(Duration::from_micros(u64::from(number % 40_u32) * 50)));
