@@ -15,13 +15,15 @@ use tower::BoxError;
 use super::clients::Limits;
 use super::error::{Error, Kind};
 
-/// A failure that took less than this costs nothing to find out again.
+/// See [`Gate::slow`]; and the least time to wait for a cluster that is down.
 const SLOW: Duration = Duration::from_secs(1);
 
 pub(super) struct Gate {
     /// For messages.
     cluster: String,
     limits: Limits,
+    /// A failure that took less costs nothing to find out again.
+    slow: Duration,
     state: Mutex<State>,
     retired: AtomicBool,
 }
@@ -43,7 +45,8 @@ struct Down {
 
 impl Gate {
     pub(super) fn new(cluster: String, limits: Limits) -> Arc<Self> {
-        Arc::new(Self { cluster, limits, state: Mutex::default(), retired: AtomicBool::new(false) })
+        let slow = SLOW.min(limits.answer);
+        Arc::new(Self { cluster, limits, slow, state: Mutex::default(), retired: AtomicBool::new(false) })
     }
 
     /// A client whose requests go through the gate to `client`.
@@ -122,14 +125,15 @@ impl Attempt {
     fn ended(self, error: Option<&Error>) {
         let now = Instant::now();
         let mut state = self.gate.state();
-        let Some(error) = error else {
+        // What cannot be used is an answer all the same.
+        let Some(error) = error.filter(|error| error.kind() != Kind::Protocol) else {
             state.answered = Some(now);
             state.down = None;
             return;
         };
         // A cluster that answered others meanwhile is slow for this request only.
         let answers = state.answered.is_some_and(|answered| answered > self.began);
-        let slow = now.duration_since(self.began) >= SLOW.min(self.gate.limits.answer);
+        let slow = now.duration_since(self.began) >= self.gate.slow;
         state.down = (slow && !answers).then(|| Down {
             error: error.clone(),
             until: now + self.gate.limits.remember,
@@ -165,62 +169,65 @@ fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usi
 mod tests {
     use std::convert::Infallible;
     use std::io;
-    use std::sync::atomic::AtomicUsize;
 
     use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
     use http_body_util::combinators::UnsyncBoxBody;
     use hyper::body::{Bytes, Frame};
+    use tokio::sync::{Notify, watch};
 
     use super::*;
 
-    // Long enough for a machine that is busy with other tests.
-    const ANSWER: Duration = Duration::from_millis(500);
-    const LIMITS: Limits = Limits {
-        connect: ANSWER,
-        answer: ANSWER,
-        remember: Duration::from_secs(2),
-        answer_size: 100,
-        clients: 1,
-    };
+    /// Longer than any machine takes: what is to happen by then happens, and what is not to end does not.
+    const LONG: Duration = Duration::from_hours(1);
+    /// Over before anything else can be done.
+    const SHORT: Duration = Duration::from_millis(20);
+    const PATIENT: Limits =
+        Limits { connect: LONG, answer: LONG, remember: LONG, answer_size: 100, clients: 1 };
 
     type Pieces = UnsyncBoxBody<Bytes, Infallible>;
 
-    /// How the server behind the gate behaves, by path, and the requests it got.
+    /// The server behind the gate, which behaves by path.
     #[derive(Default)]
     struct Server {
-        hangs: AtomicBool,
-        requests: AtomicUsize,
+        /// The requests it got.
+        requests: watch::Sender<usize>,
+        /// Lets a `/held…` request go on.
+        release: Notify,
     }
 
     impl Server {
         fn requests(&self) -> usize {
-            self.requests.load(Ordering::SeqCst)
+            *self.requests.borrow()
         }
 
-        fn hang(&self, on: bool) {
-            self.hangs.store(on, Ordering::SeqCst);
+        async fn got(&self, requests: usize) {
+            self.requests.subscribe().wait_for(|got| *got >= requests).await.unwrap();
         }
     }
 
-    fn gated() -> (Arc<Gate>, Client, Arc<Server>) {
+    /// A gate that takes a failure after `slow` for one that was costly.
+    fn gated(limits: Limits, slow: Duration) -> (Arc<Gate>, Client, Arc<Server>) {
         let server = Arc::new(Server::default());
-        let gate = Gate::new("cluster ns/w1".into(), LIMITS);
+        let mut gate = Gate::new("cluster ns/w1".into(), limits);
+        Arc::get_mut(&mut gate).unwrap().slow = slow;
         let behind = Arc::clone(&server);
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = Arc::clone(&behind);
             async move {
-                server.requests.fetch_add(1, Ordering::SeqCst);
+                server.requests.send_modify(|got| *got += 1);
                 let path = request.uri().path().to_owned();
-                if server.hangs.load(Ordering::SeqCst) || path == "/slow" {
-                    std::future::pending::<()>().await;
+                if path.starts_with("/held") {
+                    server.release.notified().await;
                 }
                 match path.as_str() {
+                    "/hangs" => std::future::pending().await,
                     "/half" => Ok(answer(vec!["ha"], true)),
                     "/large" => Ok(answer(vec!["x"; 101], false)),
-                    "/late" => Ok(answer(vec!["o", "k"], false)),
-                    "/refused" => Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused))),
-                    _ => Ok(answer(vec!["ok"], false)),
+                    "/refused" | "/held/refused" => {
+                        Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused)))
+                    }
+                    _ => Ok(answer(vec!["o", "k"], false)),
                 }
             }
         });
@@ -228,76 +235,78 @@ mod tests {
         (gate, client, server)
     }
 
-    /// The body's pieces come one by one, the first at once; a body that hangs has no end.
+    /// The body's pieces come one by one; a body that hangs has no end.
     fn answer(pieces: Vec<&'static str>, hangs: bool) -> Response<Pieces> {
-        let pause = if pieces.len() == 2 { 2 * ANSWER } else { Duration::ZERO };
-        let pieces = stream::iter(pieces).enumerate().then(move |(n, piece)| async move {
-            tokio::time::sleep(if n == 0 { Duration::ZERO } else { pause }).await;
-            Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes())))
-        });
+        let frame =
+            |piece: &'static str| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes())));
         let end = stream::once(async move {
             if hangs {
                 std::future::pending::<()>().await;
             }
-            Ok(Frame::data(Bytes::new()))
+            frame("")
         });
-        Response::new(StreamBody::new(pieces.chain(end)).boxed_unsync())
+        Response::new(StreamBody::new(stream::iter(pieces).map(frame).chain(end)).boxed_unsync())
     }
 
     async fn get(client: &Client, path: &str) -> Result<String, Error> {
         Ok(client.request_text(Request::get(path).body(vec![]).unwrap()).await?)
     }
 
-    async fn failed(client: &Client, path: &str) -> (Error, Duration) {
-        let began = Instant::now();
-        (get(client, path).await.unwrap_err(), began.elapsed())
+    /// A request that goes on beside the test.
+    fn spawn(client: &Client, path: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
+        let client = client.clone();
+        tokio::spawn(async move { get(&client, path).await })
     }
 
     #[tokio::test]
-    async fn an_unreachable_cluster_is_asked_rarely_and_recovers() {
-        let (_, client, server) = gated();
-        server.hang(true);
-        let (first, took) = failed(&client, "/").await;
+    async fn an_unreachable_cluster_is_left_alone() {
+        let (gate, client, server) = gated(Limits { answer: SHORT, ..PATIENT }, SHORT);
+        let first = get(&client, "/hangs").await.unwrap_err();
         assert_eq!(
             (first.kind(), first.to_string().as_str()),
-            (Kind::Timeout, "cluster ns/w1: no answer within 0.5 s")
+            (Kind::Timeout, "cluster ns/w1: no answer within 0.02 s")
         );
-        assert!(took >= ANSWER, "{took:?}");
-
         for _ in 0..20 {
-            let (again, _) = failed(&client, "/").await;
+            let again = get(&client, "/").await.unwrap_err();
             assert_eq!((again.kind(), again.to_string()), (first.kind(), first.to_string()));
             assert!(again.retry_after().is_some(), "{again:?}");
         }
         assert_eq!(server.requests(), 1, "only the first was sent");
+        let until = gate.state().down.as_ref().unwrap().until;
+        assert!(until <= Instant::now() + LONG, "not for longer than the limit says");
+    }
 
-        tokio::time::sleep(LIMITS.remember).await;
-        let outcomes = futures::future::join_all((0..20).map(|_| get(&client, "/"))).await;
-        assert!(outcomes.iter().all(Result::is_err));
-        assert_eq!(server.requests(), 2, "one finds out whether it is back");
-
-        server.hang(false);
-        tokio::time::sleep(LIMITS.remember).await;
-        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+    #[tokio::test]
+    async fn after_a_while_one_finds_out_whether_it_is_back() {
+        let (_, client, server) = gated(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
+        get(&client, "/refused").await.unwrap_err();
+        let probe = spawn(&client, "/held");
+        server.got(2).await;
+        for _ in 0..20 {
+            assert_eq!(get(&client, "/").await.unwrap_err().kind(), Kind::Unreachable);
+        }
+        assert_eq!(server.requests(), 2, "while one finds out nobody else is sent");
+        server.release.notify_one();
+        assert_eq!(probe.await.unwrap().unwrap(), "ok");
         assert_eq!(get(&client, "/").await.unwrap(), "ok");
     }
 
     #[tokio::test]
     async fn a_probe_that_is_cancelled_lets_the_next_one_try() {
-        let (_, client, server) = gated();
-        server.hang(true);
-        failed(&client, "/").await;
-        tokio::time::sleep(LIMITS.remember).await;
-        tokio::time::timeout(ANSWER / 3, get(&client, "/")).await.unwrap_err();
-        server.hang(false);
+        let (_, client, server) = gated(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
+        get(&client, "/refused").await.unwrap_err();
+        let probe = spawn(&client, "/hangs");
+        server.got(2).await;
+        probe.abort();
+        assert!(probe.await.unwrap_err().is_cancelled());
         assert_eq!(get(&client, "/").await.unwrap(), "ok");
     }
 
     #[tokio::test]
     async fn quick_failures_are_not_remembered() {
-        let (_, client, server) = gated();
+        let (_, client, server) = gated(PATIENT, LONG);
         for n in 1..4 {
-            let (error, _) = failed(&client, "/refused").await;
+            let error = get(&client, "/refused").await.unwrap_err();
             assert_eq!((error.kind(), server.requests()), (Kind::Unreachable, n));
         }
         assert_eq!(get(&client, "/").await.unwrap(), "ok");
@@ -305,39 +314,50 @@ mod tests {
 
     #[tokio::test]
     async fn one_slow_request_does_not_stop_the_others() {
-        let (_, client, _) = gated();
-        let slow = failed(&client, "/slow");
-        let others = async {
-            tokio::time::sleep(ANSWER / 3).await;
-            get(&client, "/").await.unwrap()
-        };
-        let ((error, _), _) = tokio::join!(slow, others);
-        assert_eq!(error.kind(), Kind::Timeout);
+        let (_, client, server) = gated(PATIENT, Duration::ZERO);
+        let slow = spawn(&client, "/held/refused");
+        server.got(1).await;
+        get(&client, "/").await.unwrap();
+        server.release.notify_one();
+        assert_eq!(slow.await.unwrap().unwrap_err().kind(), Kind::Unreachable);
         assert_eq!(get(&client, "/").await.unwrap(), "ok");
     }
 
     #[tokio::test]
-    async fn bodies_have_limits_unless_they_stream() {
-        let (_, client, _) = gated();
-        let (half, _) = failed(&client, "/half").await;
-        assert_eq!(half.kind(), Kind::Timeout);
-        tokio::time::sleep(LIMITS.remember).await;
-        let (large, _) = failed(&client, "/large").await;
+    async fn a_body_that_stops_is_given_up() {
+        let (_, client, _) = gated(Limits { answer: SHORT, ..PATIENT }, SHORT);
+        assert_eq!(get(&client, "/half").await.unwrap_err().kind(), Kind::Timeout);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_given_up_and_the_cluster_is_not() {
+        let (_, client, _) = gated(PATIENT, Duration::ZERO);
+        let large = get(&client, "/large").await.unwrap_err();
         assert_eq!(
             (large.kind(), large.to_string().as_str()),
             (Kind::Protocol, "cluster ns/w1: an answer of more than 100 bytes")
         );
-        assert_eq!(failed(&client, "/late").await.0.kind(), Kind::Timeout);
-        tokio::time::sleep(LIMITS.remember).await;
-        assert_eq!(get(&client, "/late?watch=true").await.unwrap(), "ok");
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_streams_is_handed_on_as_it_comes() {
+        let (_, client, _) = gated(PATIENT, Duration::ZERO);
+        let request = Request::get("/half?watch=true").body(Body::empty()).unwrap();
+        let mut body = client.send(request).await.unwrap().into_body();
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap(), "ha");
+        let large = Request::get("/large?watch=true").body(Body::empty()).unwrap();
+        let body = client.send(large).await.unwrap().into_body();
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 101);
     }
 
     #[tokio::test]
     async fn nothing_is_sent_with_what_was_replaced() {
-        let (gate, client, server) = gated();
+        let (gate, client, server) = gated(PATIENT, Duration::ZERO);
         get(&client, "/").await.unwrap();
         gate.retire();
-        let (error, _) = failed(&client, "/").await;
+        let error = get(&client, "/").await.unwrap_err();
         assert_eq!((error.kind(), error.retryable(), server.requests()), (Kind::Replaced, true, 1));
     }
 

@@ -16,12 +16,23 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use futures::{Stream, StreamExt, future};
+use infra_clients::capi::Limits;
 use kube::Resource;
 use kube::runtime::reflector::Store;
 use serde_json::Value;
 
 /// For what happens in seconds, on a machine that does other things as well.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// For clusters that do answer, on such a machine.
+pub(crate) const PATIENT: Limits = Limits {
+    connect: Duration::from_mins(2),
+    answer: Duration::from_mins(2),
+    // Whoever was found unreachable stays so for the test.
+    remember: Duration::from_hours(1),
+    answer_size: 1 << 20,
+    clients: 8,
+};
 
 /// Puts an entry into a JSON list, at its end if there is none yet.
 pub(crate) fn put(list: &mut Value, position: usize, entry: Value) {
