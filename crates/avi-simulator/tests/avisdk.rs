@@ -1,12 +1,11 @@
 //! The simulator, proved by a client that is not ours: `avisdk/*.py` drives it through Python's avisdk.
 //!
 //! Needs a Python with avisdk in it, named by `AVISDK_PYTHON`: `cargo xtask test avisdk` makes one. The suite must
-//! pass, and must fail as soon as one rule of the simulator is broken.
+//! pass, and of each rule of the simulator one of its tests must notice that it is broken.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's way of failing")]
 
 use std::env;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -20,14 +19,30 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Far above what the suite takes: a client that hangs must not hang the tests.
-const PATIENCE: Duration = Duration::from_mins(4);
-/// Suites at a time, when each rule is broken in turn.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Runs at a time, when each rule is broken in turn.
 const AT_ONCE: usize = 2;
 /// Lines of a suite's output that are shown of a failure.
 const SHOWN: usize = 60;
 
-/// Rules that this suite cannot notice, and why. Another suite must.
-const UNNOTICED: &[(Rule, &str)] = &[];
+/// The test that notices when a rule is broken: that one must fail, not whichever a slow machine lets fail first.
+const NOTICED_BY: &[(Rule, &str)] = &[
+    (Rule::Csrf, "Csrf.test_a_write_without_token_or_referer_is_refused"),
+    (Rule::SessionExpiry, "Expiry.test_logout_ends_the_session"),
+    (Rule::UniqueNames, "Writing.test_names_are_used_once"),
+    (Rule::ReferentialIntegrity, "Writing.test_what_others_refer_to_stays"),
+    (Rule::OptimisticLock, "Writing.test_a_stale_put_is_refused"),
+    (Rule::Paging, "Paging.test_over_a_thousand_objects_come_once_each"),
+    (Rule::TenantScope, "Tenants.test_an_object_is_seen_in_its_tenant_only"),
+    (Rule::NameFilter, "ByName.test_one_among_others_that_contain_the_name"),
+    (Rule::PatchAdd, "Patching.test_add_appends"),
+    (Rule::PatchDelete, "Patching.test_delete_removes_what_matches"),
+    (Rule::VersionShape, "Versions.test_ranges_of_networks"),
+    (Rule::Slug, "Writing.test_slug_chooses_the_uuid"),
+    (Rule::PasswordCheck, "Login.test_a_wrong_password_is_refused_and_tried_once"),
+    (Rule::PutReplaces, "Writing.test_put_replaces"),
+    (Rule::Permissions, "Permissions.test_only_what_the_role_grants"),
+];
 
 /// How one run went.
 struct Run {
@@ -36,13 +51,10 @@ struct Run {
 }
 
 impl Run {
-    /// The names of the tests that failed or broke.
-    fn failures(&self) -> Vec<String> {
+    /// Whether an assertion of this test did not hold. A test that broke off, as by a time-out, asserted nothing.
+    fn failed(&self, test: &str) -> bool {
         let report = String::from_utf8_lossy(&self.output.stderr);
-        let failed = |line: &str| {
-            line.strip_prefix("FAIL: ").or_else(|| line.strip_prefix("ERROR: ")).map(str::to_owned)
-        };
-        report.lines().filter_map(failed).collect()
+        report.lines().filter_map(|line| line.strip_prefix("FAIL: ")).any(|failure| failure.contains(test))
     }
 
     /// The end of what it printed.
@@ -104,29 +116,21 @@ async fn avisdk_notices_every_broken_rule() {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut runs = JoinSet::new();
     for &rule in Rule::ALL {
+        let found = NOTICED_BY.iter().find(|(noticed, _)| *noticed == rule);
+        let (_, test) = *found.unwrap_or_else(|| panic!("no test notices {rule:?}"));
         let slots = Arc::clone(&slots);
         runs.spawn(async move {
             let _slot = slots.acquire_owned().await.unwrap();
-            (rule, suite(Rules::default().without(rule), &["--failfast"]).await)
+            (rule, test, suite(Rules::default().without(rule), &["-k", test]).await)
         });
     }
-    let mut report = String::new();
-    let mut faults = String::new();
-    let mut noticed = 0;
+    let mut unnoticed = Vec::new();
     while let Some(ended) = runs.join_next().await {
-        let (rule, run) = ended.unwrap();
-        let excuse = UNNOTICED.iter().find(|(unnoticed, _)| *unnoticed == rule).map(|(_, why)| *why);
-        let failures = run.failures();
-        writeln!(report, "{rule:?}: {} in {:.1} s", failures.join(", "), run.time.as_secs_f64()).unwrap();
-        match (failures.is_empty(), run.output.status.success(), excuse) {
-            (false, false, None) => noticed += 1,
-            (true, true, Some(_)) => {}
-            (true, true, None) => writeln!(faults, "{rule:?} is broken, and the suite passes").unwrap(),
-            (false, false, Some(why)) => writeln!(faults, "{rule:?} is noticed after all; {why:?}?").unwrap(),
-            _ => writeln!(faults, "{rule:?}: the suite did not run:\n{}", run.tail()).unwrap(),
+        let (rule, test, run) = ended.unwrap();
+        println!("{rule:?}: {:.1} s", run.time.as_secs_f64());
+        if run.output.status.success() || !run.failed(test) {
+            unnoticed.push(format!("{rule:?} is broken, and {test} does not notice:\n{}", run.tail()));
         }
     }
-    print!("{report}");
-    assert!(faults.is_empty(), "{faults}\n{report}");
-    assert!(noticed >= 10, "{noticed} rules are noticed");
+    assert!(unnoticed.is_empty(), "{}", unnoticed.join("\n"));
 }

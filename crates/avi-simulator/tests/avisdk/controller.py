@@ -35,7 +35,8 @@ PASSWORD = os.environ["AVI_PASSWORD"]
 VERSION = "30.2.1"
 # The last field names of networks and IPAM profiles before 20.1.3.
 OLD_VERSION = "20.1.2"
-TIMEOUT = 30
+# So long that only what hangs takes longer, on whatever machine.
+TIMEOUT = 120
 
 
 def login(username=USERNAME, password=PASSWORD, **options):

@@ -89,9 +89,9 @@ async fn three_wrong_passwords_lock_the_account() {
     }
     let got = rig.post_login("u", PASSWORD).await.is(401);
     assert_eq!(got.error(), "User account is locked");
-    rig.sim.control().advance_clock(Duration::from_mins(29));
+    rig.sim.control().advance_clock(Duration::from_mins(20));
     rig.post_login("u", PASSWORD).await.is(401);
-    rig.sim.control().advance_clock(Duration::from_mins(1));
+    rig.sim.control().advance_clock(Duration::from_mins(10));
     rig.post_login("u", PASSWORD).await.is(200);
     // A success in between sets the count to nought.
     for _ in 0..2 {

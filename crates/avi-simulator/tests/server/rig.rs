@@ -126,8 +126,9 @@ pub fn cookies(csrf: &str, session: &str) -> String {
     format!("csrftoken={csrf}; sessionid={session}; avi-sessionid={session}")
 }
 
-/// A client without cookies of its own that trusts the simulator's authority and nobody else.
+/// A client without cookies of its own that trusts the simulator's authority and nobody else. Every request has a
+/// connection of its own: none can meet one that the simulator has just dropped.
 pub fn client(sim: &Simulator) -> Client {
     let ca = reqwest::Certificate::from_pem(sim.ca_pem().as_bytes()).expect("a certificate");
-    Client::builder().tls_certs_only([ca]).build().expect("a client")
+    Client::builder().tls_certs_only([ca]).pool_max_idle_per_host(0).build().expect("a client")
 }

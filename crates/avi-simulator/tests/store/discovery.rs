@@ -71,3 +71,16 @@ fn only_vcenter_discovers() {
     assert_eq!(rig.store.discover("Default-Cloud", &[], 1).unwrap_err().status, 400);
     assert_eq!(rig.store.discover("none", &[], 1).unwrap_err().status, 404);
 }
+
+/// Subnets that were taken out again hold a network no longer.
+#[test]
+fn what_is_configured_no_more_may_vanish() {
+    let mut rig = Rig::new();
+    rig.create("cloud", json!({"name": "vc", "vtype": "CLOUD_VCENTER"}));
+    let found = rig.store.discover("vc", &[group("1", "one")], 1).unwrap();
+    let subnets = json!({"configured_subnets": [{"prefix": {"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 24}}]});
+    rig.patch("network", &found[0], json!({"add": subnets})).unwrap();
+    rig.patch("network", &found[0], json!({"delete": subnets})).unwrap();
+    rig.store.discover("vc", &[], 2).unwrap();
+    assert_eq!(rig.list("network", "cloud_ref.name=vc")["count"], 0);
+}

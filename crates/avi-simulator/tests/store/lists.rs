@@ -220,6 +220,28 @@ fn a_list_that_follows_refs_sees_their_changes() {
     assert_eq!(rig.names("pool", "cloud_ref.name=c2"), ["p"]);
 }
 
+/// Whichever index gives them, and however often a name is asked for.
+#[test]
+fn an_index_keeps_the_order_and_gives_each_once() {
+    let mut rig = Rig::new();
+    rig.create("user", json!({"name": "Full Name", "username": "login"}));
+    assert_eq!(rig.list("user", "name.in=login,Full+Name,login")["count"], 1);
+    let group = rig.uuid_of("serviceenginegroup", "Default-Group");
+    let names: Vec<String> = (0..30).map(|n| format!("v{n:02}")).collect();
+    for name in &names {
+        rig.create("virtualservice", json!({"name": name}));
+    }
+    assert_eq!(rig.names("virtualservice", "name.in=v07,v03,v05,v03"), ["v03", "v05", "v07"]);
+    assert_eq!(rig.names("virtualservice", &format!("refers_to=serviceenginegroup:{group}&page_size=200")), names);
+    let pools: Vec<String> = names
+        .iter()
+        .map(|name| text(&rig.create("poolgroup", json!({"name": name})), "url").to_owned())
+        .collect();
+    let members: Vec<serde_json::Value> = pools.iter().rev().map(|url| json!({"poolgroup_ref": url})).collect();
+    let set = uuid(&rig.create("httppolicyset", json!({"name": "h", "x": members})));
+    assert_eq!(rig.names("poolgroup", &format!("referred_by=httppolicyset:{set}&page_size=200")), names);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

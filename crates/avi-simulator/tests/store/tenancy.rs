@@ -137,3 +137,84 @@ fn a_governing_role_is_for_admin_or_all_tenants() {
     rig.put("user", &user, json!({"name": "u", "access": access("r", &a)})).unwrap();
     assert!(rig.delete("role", &role).unwrap_err().text().contains("User u"));
 }
+
+fn count(rig: &Rig, kind: &str, query: &str) -> serde_json::Value {
+    rig.list(kind, query)["count"].clone()
+}
+
+/// A tenant with a routing domain of its own, and one with service engines of its own.
+#[test]
+fn what_a_tenant_does_not_share_it_has_itself() {
+    let mut rig = Rig::new();
+    let before = rig.store.snapshot();
+    let own = uuid(&rig.create("tenant", json!({"name": "own", "config_settings": {"tenant_vrf": true}})));
+    let apart =
+        uuid(&rig.create("tenant", json!({"name": "apart", "config_settings": {"se_in_provider_context": false}})));
+    let seen = |rig: &mut Rig, tenant: &str, kind: &str| {
+        rig.as_tenant(tenant, |rig| {
+            let list = rig.list(kind, "cloud_ref.name=Default-Cloud&sort=name&include_name");
+            let of = |one: &serde_json::Value| {
+                (text(one, "name").to_owned(), text(one, "tenant_ref").rsplit('#').next().unwrap().to_owned())
+            };
+            list["results"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+        })
+    };
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    assert_eq!(seen(&mut rig, &own, "vrfcontext"), pairs(&[("global", "own")]));
+    assert_eq!(seen(&mut rig, &own, "serviceenginegroup"), pairs(&[("Default-Group", "admin")]));
+    assert_eq!(seen(&mut rig, &apart, "vrfcontext"), pairs(&[("global", "admin"), ("management", "admin")]));
+    assert_eq!(seen(&mut rig, &apart, "serviceenginegroup"), pairs(&[("Default-Group", "apart")]));
+    assert_eq!(count(&rig, "vrfcontext", "name=global"), 1, "admin sees its own");
+    // What is made there is in it without saying so, and by name.
+    for body in [json!({"name": "p"}), json!({"name": "q", "vrf_ref": "/api/vrfcontext/?name=global"})] {
+        let pool = rig.as_tenant(&own, |rig| rig.create("pool", body));
+        let vrf = rig.store.object("vrfcontext", text(&pool, "vrf_ref").rsplit('/').next().unwrap().split('#').next().unwrap());
+        assert_eq!(text(vrf.unwrap(), "tenant_ref"), format!("/api/tenant/{own}"));
+        rig.as_tenant(&own, |rig| rig.delete("pool", &uuid(&pool))).unwrap();
+    }
+    let service = rig.as_tenant(&apart, |rig| rig.create("virtualservice", json!({"name": "v"})));
+    assert!(rig.delete("tenant", &apart).unwrap_err().text().contains("VirtualService v"));
+    rig.as_tenant(&apart, |rig| rig.delete("virtualservice", &uuid(&service))).unwrap();
+    // A cloud that comes later has them too, and takes them along.
+    let cloud = uuid(&rig.create("cloud", json!({"name": "later", "vtype": "CLOUD_NONE"})));
+    assert_eq!(rig.as_tenant(&own, |rig| count(rig, "vrfcontext", "name=global")), 2);
+    assert_eq!(rig.as_tenant(&apart, |rig| count(rig, "serviceenginegroup", "cloud_ref.name=later")), 1);
+    assert_eq!(rig.store.check(), Vec::<String>::new());
+    rig.delete("cloud", &cloud).unwrap();
+    for tenant in [&own, &apart] {
+        rig.delete("tenant", tenant).expect("what it came with goes with it");
+    }
+    assert!(rig.store.diff(&before).is_empty(), "{:?}", rig.store.diff(&before));
+}
+
+/// The settings may come later; what was referred to before still is.
+#[test]
+fn a_tenant_may_get_a_routing_domain_later() {
+    let (mut rig, a, _) = two();
+    let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
+    let settings = json!({"config_settings": {"tenant_vrf": true}});
+    for _ in 0..2 {
+        rig.patch("tenant", &a, json!({"replace": settings})).unwrap();
+    }
+    rig.as_tenant(&a, |rig| {
+        assert_eq!(count(rig, "vrfcontext", "name=global"), 1);
+        let read = rig.get("pool", &pool, "include_name").unwrap();
+        rig.put("pool", &pool, read).expect("what is read can be written back");
+    });
+    assert_eq!(rig.store.check(), Vec::<String>::new());
+}
+
+/// A name in a user's access means the role of the request's tenant before another's.
+#[test]
+fn a_name_means_the_nearest() {
+    let (mut rig, a, b) = two();
+    let role = |rig: &mut Rig| uuid(&rig.create("role", json!({"name": "r", "privileges": []})));
+    let (of_a, of_b) = (rig.as_tenant(&a, role), rig.as_tenant(&b, role));
+    let of_admin = role(&mut rig);
+    let access = |tenant: &str| json!([{"role_ref": "/api/role/?name=r", "tenant_ref": format!("/api/tenant/{tenant}")}]);
+    for (scope, role) in [("admin", &of_admin), (a.as_str(), &of_a), (b.as_str(), &of_b)] {
+        let name = format!("u-{scope}");
+        let user = rig.as_tenant(scope, |rig| rig.create("user", json!({"name": name, "access": access(scope)})));
+        assert!(text(&user["access"][0], "role_ref").contains(role.as_str()), "{scope}: {user}");
+    }
+}

@@ -71,3 +71,41 @@ fn ipam_profiles() {
     assert_eq!(now["internal_profile"]["ttl"], 30);
     assert_eq!(rig.delete("network", &net).unwrap_err().status, 403);
 }
+
+/// An old client knows neither the types of ranges nor labels, and so cannot mean to change them.
+#[test]
+fn an_old_client_spoils_nothing_it_cannot_see() {
+    let mut rig = Rig::new();
+    let range = |begin, end, of: &str| json!({"range": {"begin": address(begin), "end": address(end)}, "type": of});
+    let ranges = json!([range(1, 9, "STATIC_IPS_FOR_VIP"), range(20, 29, "STATIC_IPS_FOR_SE")]);
+    let id = uuid(&rig.create("network", network(json!({"static_ip_ranges": ranges}))));
+    let ranges_now =
+        |rig: &Rig| rig.get("network", &id, "").unwrap()["configured_subnets"][0]["static_ip_ranges"].clone();
+    rig.as_version(OLD, |rig| rig.patch("network", &id, json!({"add": {"description": "d"}}))).unwrap();
+    assert_eq!(ranges_now(&rig), ranges, "patched elsewhere");
+    rig.as_version(OLD, |rig| {
+        let mut read = rig.get("network", &id, "include_name").unwrap();
+        read["configured_subnets"][0]["static_ranges"][1] = json!({"begin": address(40), "end": address(49)});
+        read["configured_subnets"][0]["static_ranges"].as_array_mut().unwrap().reverse();
+        rig.put("network", &id, read).unwrap();
+    });
+    assert_eq!(
+        ranges_now(&rig),
+        json!([range(40, 49, "STATIC_IPS_FOR_VIP_AND_SE"), range(1, 9, "STATIC_IPS_FOR_VIP")]),
+        "what it left keeps its type, what it made has the default"
+    );
+    let other = uuid(&rig.create("network", json!({"name": "o"})));
+    let labels = json!([{"key": "k", "value": "v"}]);
+    let profile = uuid(&rig.create("ipamdnsproviderprofile", json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL",
+        "internal_profile": {"usable_networks": [{"nw_ref": format!("/api/network/{id}"), "labels": labels}]}})));
+    rig.as_version(OLD, |rig| {
+        let mut read = rig.get("ipamdnsproviderprofile", &profile, "").unwrap();
+        read["internal_profile"]["usable_network_refs"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!(format!("/api/network/{other}")));
+        rig.put("ipamdnsproviderprofile", &profile, read).unwrap();
+    });
+    let now = rig.get("ipamdnsproviderprofile", &profile, "").unwrap()["internal_profile"]["usable_networks"].clone();
+    assert_eq!((now[0].get("labels"), &now[1]["labels"]), (None, &labels), "{now}");
+}

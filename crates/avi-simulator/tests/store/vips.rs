@@ -185,3 +185,19 @@ fn a_thousand_addresses_come_and_go_each_once() {
     let addresses: std::collections::BTreeSet<&str> = made.iter().map(address).collect();
     assert_eq!(addresses.len(), 1000);
 }
+
+/// An address that was chosen before its network was configured is as much in use as one that was given out.
+#[test]
+fn an_address_is_used_once_whoever_chose_it() {
+    let mut rig = Rig::new();
+    let network = uuid(&rig.create("network", json!({"name": "n"})));
+    rig.create("vsvip", json!({"name": "early", "vip": [{"vip_id": "0", "ip_address": v4("10.0.0.1")}]}));
+    let range = subnet("10.0.0.0", "10.0.0.1", "10.0.0.2", "STATIC_IPS_FOR_VIP");
+    rig.patch("network", &network, json!({"add": {"configured_subnets": [range]}})).unwrap();
+    let mut body = automatic("late");
+    body["vip"][0]["ipam_network_subnet"] = json!({"network_ref": "/api/network?name=n"});
+    assert_eq!(address(&rig.create("vsvip", body)), "10.0.0.2");
+    let chosen = json!({"name": "x", "vip": [{"vip_id": "0", "ip_address": v4("10.0.0.2")}]});
+    assert!(rig.try_create("vsvip", chosen).unwrap_err().text().contains("already in use"));
+    assert_eq!(rig.store.check(), Vec::<String>::new());
+}
