@@ -1,24 +1,27 @@
 //! Controllers that restart, hang, break off, or answer from the wrong mouth: typed errors in time, nothing twice.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use avi_simulator::{Effect, Fault};
 use futures::StreamExt;
+use futures::future::join_all;
 use infra_clients::avi::objects::{Cloud, Meta};
 use infra_clients::avi::{CLOUD, Created, Kind, Limit, NETWORK, POOL, Patch, Query, Ref};
 use serde_json::{Value, json};
 use testbed::eventually;
 
-use crate::rig::{Rig, SOON, network, pool, refused};
+use crate::rig::{NEVER, Rig, SOON, ends, network, pool, refused};
 
-const WAIT: Duration = Duration::from_millis(500);
-
-/// Short waits, so that what hangs is seen.
-async fn impatient() -> Result<Rig> {
+/// A client that would wait for ever, so that what waits for a time-out is seen to hang.
+async fn patient() -> Result<Rig> {
     Rig::with(avi_simulator::Config::default(), |config| {
-        config.reply_timeout = WAIT;
-        config.body_timeout = WAIT;
+        config.connect_timeout = NEVER;
+        config.reply_timeout = NEVER;
+        config.body_timeout = NEVER;
     })
     .await
 }
@@ -29,15 +32,14 @@ fn thousand() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_restarted() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = patient().await?;
     for turn in 0..5 {
         rig.api().create(POOL, &pool(&format!("before-{turn}"))).await?;
         rig.sim.stop().await;
-        let begun = Instant::now();
-        let error = refused(rig.api().create(POOL, &pool(&format!("during-{turn}"))).await, Kind::Transport)?;
-        ensure!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        let (api, during) = (rig.api(), pool(&format!("during-{turn}")));
+        let error = refused(ends(api.create(POOL, &during)).await?, Kind::Transport)?;
         ensure!(error.retryable() && error.status().is_none(), "{error:?}");
-        refused(rig.api().all(POOL, &Query::new()).await, Kind::Transport)?;
+        refused(ends(api.all(POOL, &Query::new())).await?, Kind::Transport)?;
         rig.sim.restart().await?;
         // The session is gone, the connections are: a call that only looks notices nothing.
         let names = rig.api().all(POOL, &Query::new()).await?;
@@ -49,42 +51,45 @@ async fn killed_and_restarted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarted_under_load() -> Result<()> {
-    let rig = impatient().await?;
-    let writers = (0..40).map(|number| {
-        let api = rig.api();
-        let wanted = pool(&format!("p{number}"));
-        tokio::spawn(tokio::time::timeout(SOON, async move {
-            // As an operator does: again, a little later, until it is so.
-            while api.create_or_find(POOL, &wanted).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+    const WRITERS: usize = 40;
+    let rig = Rig::start().await?;
+    let over = Arc::new(AtomicBool::new(false));
+    let writers = (0..WRITERS).map(|number| {
+        let (api, over) = (rig.api(), Arc::clone(&over));
+        tokio::spawn(async move {
+            let mut made = 0;
+            while !over.load(Ordering::SeqCst) {
+                let wanted = pool(&format!("p{number}-{made}"));
+                // As an operator does: again, a little later, until it is so.
+                while api.create_or_find(POOL, &wanted).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                made += 1;
             }
-        }))
+            made
+        })
     });
     let writers: Vec<_> = writers.collect();
     for _ in 0..3 {
-        let behind = rig.control().requests().len();
-        eventually("some work", SOON, async || {
-            Ok((rig.control().requests().len() > behind + 5).then_some(()))
-        })
-        .await
-        .ok();
+        let before = rig.count("POST", "/api/pool");
+        let working = async || Ok((rig.count("POST", "/api/pool") > before + 5).then_some(()));
+        eventually("some work", SOON, working).await?;
         rig.sim.restart().await?;
     }
-    for made in writers {
-        made.await??;
+    over.store(true, Ordering::SeqCst);
+    let mut wanted = BTreeSet::new();
+    for (number, made) in tokio::time::timeout(SOON, join_all(writers)).await?.into_iter().enumerate() {
+        wanted.extend((0..made?).map(|made| format!("p{number}-{made}")));
     }
-    let mut names: Vec<String> =
-        rig.api().all(POOL, &Query::new()).await?.into_iter().map(|pool| pool.meta.name).collect();
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), 40);
-    assert_eq!(rig.control().store(|store| store.objects("pool").count()), 40, "none twice");
+    let there = rig.api().all(POOL, &Query::new()).await?;
+    assert_eq!(there.len(), wanted.len(), "none twice");
+    assert_eq!(there.into_iter().map(|pool| pool.meta.name).collect::<BTreeSet<_>>(), wanted);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_expire_in_the_middle_of_a_list() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     rig.control().seed_value(thousand())?;
     let mut listed = rig.api().list(POOL, &Query::new().page_size(100));
     let mut seen = 0_u64;
@@ -99,7 +104,8 @@ async fn sessions_expire_in_the_middle_of_a_list() -> Result<()> {
         }
     }
     assert_eq!(seen, 1000);
-    assert!((4..=8).contains(&rig.control().logins().total), "{:?}", rig.control().logins());
+    // At first, and for the pages from 200, 300, 500 (after both), 600, 800 and 900 on.
+    assert_eq!(rig.control().logins().total, 7);
     Ok(())
 }
 
@@ -108,20 +114,20 @@ async fn sessions_expire_in_the_middle_of_a_list() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_for_twenty_seconds() -> Result<()> {
     const OUTAGE: Duration = Duration::from_secs(20);
-    let rig = impatient().await?;
+    let rig = patient().await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
-    let newcomer = rig.client(|_| {})?;
+    let newcomer = rig.client(|config| config.reply_timeout = NEVER)?;
     rig.control().unavailable(true);
     let (mut rounds, begun) = (0, Instant::now());
     while begun.elapsed() < OUTAGE {
         let (api, uuid) = (rig.api(), &*made.meta.uuid);
         for result in [
-            api.create(POOL, &pool("q")).await.map(drop),
-            api.all(POOL, &Query::new()).await.map(drop),
-            api.update(POOL, uuid, |pool| pool.created_by = None).await.map(drop),
-            api.replace(POOL, &made).await.map(drop),
-            api.delete(POOL, uuid).await.map(drop),
-            newcomer.versions().await.map(drop),
+            ends(api.create(POOL, &pool("q"))).await?.map(drop),
+            ends(api.all(POOL, &Query::new())).await?.map(drop),
+            ends(api.update(POOL, uuid, |pool| pool.created_by = None)).await?.map(drop),
+            ends(api.replace(POOL, &made)).await?.map(drop),
+            ends(api.delete(POOL, uuid)).await?.map(drop),
+            ends(newcomer.versions()).await?.map(drop),
         ] {
             let error = refused(result, Kind::Unavailable)?;
             ensure!(
@@ -132,7 +138,6 @@ async fn unavailable_for_twenty_seconds() -> Result<()> {
         rounds += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    ensure!(rounds > 10, "told at once, not after a time-out: {rounds} rounds");
     assert_eq!(rig.count("POST", "/login"), 1 + rounds, "one try each by the one that has no session");
     assert_eq!(rig.count("POST", "/api/pool"), 1 + rounds, "one request each");
     rig.control().unavailable(false);
@@ -145,7 +150,7 @@ async fn unavailable_for_twenty_seconds() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_wait() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     for (code, kind) in [(429, Kind::RateLimited), (503, Kind::Unavailable)] {
         let what = Effect::Status { code, body: None, retry_after: Some(7) };
         rig.control().fault(Fault::new(what).on("POST", "/api/pool").times(1));
@@ -158,7 +163,7 @@ async fn asked_to_wait() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_replies() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     rig.avi.versions().await?;
     rig.control().fault(Fault::new(Effect::HalfReply).under("/api/pool").times(3));
     let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Transport)?;
@@ -174,7 +179,7 @@ async fn half_replies() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_second_object_after_a_lost_reply() -> Result<()> {
     for what in [Effect::CutAfter, Effect::HalfReply] {
-        let rig = impatient().await?;
+        let rig = Rig::start().await?;
         rig.control().fault(Fault::new(what.clone()).on("POST", "/api/pool").times(1));
         let Created::Found(found) = rig.api().create_or_find(POOL, &pool("p")).await? else {
             anyhow::bail!("made twice")
@@ -192,7 +197,7 @@ async fn no_second_object_after_a_lost_reply() -> Result<()> {
         assert_eq!(rig.count("POST", "/api/pool"), 2, "{what:?}");
     }
     // Cut before it had any effect: nothing is there, and the caller is told so by the same call later.
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     rig.control().fault(Fault::new(Effect::CutBefore).on("POST", "/api/pool").times(1));
     let error = refused(rig.api().create_or_find(POOL, &pool("p")).await, Kind::Transport)?;
     ensure!(error.may_have_happened(), "{error:?}");
@@ -204,7 +209,7 @@ async fn no_second_object_after_a_lost_reply() -> Result<()> {
 /// Neither PUT, PATCH nor DELETE is sent twice when nobody knows what became of the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_replies_to_other_writes() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
     for method in ["PUT", "DELETE"] {
         rig.control().fault(Fault::new(Effect::CutAfter).on(method, "/api/pool").times(1));
@@ -229,7 +234,7 @@ async fn lost_replies_to_other_writes() -> Result<()> {
 /// Something else answers at the controller's address: nothing is taken for gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_from_the_wrong_mouth() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
     for (code, body, kind) in [
         (404, "<html>404 nginx</html>", Kind::Protocol),
@@ -257,7 +262,7 @@ async fn answers_from_the_wrong_mouth() -> Result<()> {
 /// Pages come from the controller that was asked, and lists end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_next_page_elsewhere() -> Result<()> {
-    let (rig, elsewhere) = (impatient().await?, Rig::start().await?);
+    let (rig, elsewhere) = (Rig::start().await?, Rig::start().await?);
     rig.control().seed_value(thousand())?;
     let page = |next: String| Effect::Status {
         code: 200,
@@ -286,33 +291,64 @@ async fn a_reply_too_large() -> Result<()> {
     Ok(())
 }
 
+/// Clients of one controller that share a limit share its turns; a list that is not read on holds none.
 #[tokio::test(flavor = "multi_thread")]
-async fn few_calls_at_once_on_few_connections() -> Result<()> {
-    let rig = Rig::with(avi_simulator::Config::default(), |config| config.limit = Limit::new(3)).await?;
-    // A list that is not read on holds no turn.
+async fn few_calls_at_once() -> Result<()> {
+    const MOST: usize = 3;
+    let limit = Limit::new(MOST);
+    let rig = Rig::with(avi_simulator::Config::default(), |config| config.limit = limit.clone()).await?;
     rig.control().seed_value(thousand())?;
     let mut idle: Vec<_> = (0..5).map(|_| rig.api().list(POOL, &Query::new().page_size(10))).collect();
     for list in &mut idle {
         list.next().await.context("an object")??;
     }
+    rig.control().fault(Fault::delay(NEVER).on("GET", "/api/pool"));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..MOST {
+        let api = rig.api();
+        calls.spawn(async move { api.all(POOL, &Query::new()).await });
+    }
+    eventually(
+        "all turns taken",
+        SOON,
+        async || Ok((rig.control().requests_waiting() == MOST).then_some(())),
+    )
+    .await?;
+    let late = rig.client(|config| {
+        config.limit = limit;
+        config.reply_timeout = Duration::from_millis(300);
+    })?;
+    let error = refused(late.versions().await, Kind::Unavailable)?;
+    ensure!(error.text().contains("under way") && error.status().is_none(), "{error:?}");
+    // Who gives up gives back the turn.
+    rig.control().clear_faults();
+    calls.shutdown().await;
+    rig.api().all(POOL, &Query::new()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_calls_on_few_connections() -> Result<()> {
+    let rig = Rig::with(avi_simulator::Config::default(), |config| config.limit = Limit::new(3)).await?;
+    rig.control().seed_value(thousand())?;
     let calls = (0..60).map(|_| {
         let api = rig.api();
         async move { api.all(POOL, &Query::new().name("p0001")).await }
     });
-    for call in futures::future::join_all(calls).await {
+    for call in join_all(calls).await {
         assert_eq!(call?.len(), 1);
     }
-    let connections: std::collections::BTreeSet<u64> =
+    let connections: BTreeSet<u64> =
         rig.control().requests().iter().map(|request| request.connection).collect();
     // A connection comes back a moment after its answer; the next call may have opened another by then.
-    assert!(connections.len() <= 6, "{connections:?}");
+    assert!(connections.len() < 30, "{connections:?}");
     Ok(())
 }
 
 /// The controller took the write and answered something that is no object.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_with_an_unreadable_answer() -> Result<()> {
-    let rig = impatient().await?;
+    let rig = Rig::start().await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
     let (api, uuid) = (rig.api(), &*made.meta.uuid);
     let patch = Patch::new().replace(json!({"description": "d"}));
@@ -346,7 +382,7 @@ async fn made_once_by_twenty_tasks() -> Result<()> {
         tokio::spawn(async move { api.create_or_find(NETWORK, &wanted).await })
     });
     let mut made = 0;
-    for task in futures::future::join_all(tasks).await {
+    for task in join_all(tasks).await {
         made += usize::from(matches!(task??, Created::Made(_)));
     }
     assert_eq!((made, rig.api().all(NETWORK, &Query::new().name("n")).await?.len()), (1, 1));

@@ -15,10 +15,13 @@ use tokio::task::JoinSet;
 pub(crate) enum Manner {
     /// Passes everything on.
     Kind,
-    /// Takes connections and says nothing.
+    /// Takes connections and says nothing, until it is asked to be otherwise: then it closes them.
     Silent,
-    /// Passes on what the server says byte by byte, with so long a pause after each.
-    ByteByByte(Duration),
+    /// Passes on what the client says, and what the server says to it until they have agreed on TLS: the server hears
+    /// and does everything, the client hears nothing of it for as long as this lasts.
+    Holding,
+    /// Passes on so much of what the server says, counted from when it was asked to, and not a byte more.
+    Breaking(usize),
     /// Closes a connection so long after the server said something on it, unless it is used again before; with no time
     /// at all, it is closed for certain.
     Impatient(Duration),
@@ -70,17 +73,32 @@ impl Front {
 /// How often the server speaks in a handshake: the certificate, and tickets for later.
 const HANDSHAKE: u32 = 2;
 
-async fn pass(mut near: TcpStream, target: &str, manner: watch::Receiver<Manner>) -> Result<()> {
+/// Whether a client that says this has its keys: a record of application data, as TLS 1.3 disguises everything from the
+/// end of the handshake on, behind the change of cipher that middleboxes wait for or alone.
+fn has_keys(said: &[u8]) -> bool {
+    const CHANGE_CIPHER_SPEC: u8 = 20;
+    const APPLICATION_DATA: u8 = 23;
+    match said {
+        [APPLICATION_DATA, ..] => true,
+        [CHANGE_CIPHER_SPEC, _, _, _, _, _, next, ..] => *next == APPLICATION_DATA,
+        _ => false,
+    }
+}
+
+async fn pass(mut near: TcpStream, target: &str, mut manner: watch::Receiver<Manner>) -> Result<()> {
     if *manner.borrow() == Manner::Silent {
-        // Until the client goes.
-        tokio::io::copy(&mut near, &mut tokio::io::sink()).await?;
+        let mut nowhere = tokio::io::sink();
+        tokio::select! {
+            copied = tokio::io::copy(&mut near, &mut nowhere) => drop(copied?),
+            other = manner.wait_for(|manner| *manner != Manner::Silent) => drop(other?),
+        }
         return Ok(());
     }
     let mut far = TcpStream::connect(target).await?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let (mut from_client, mut from_server) = (vec![0; 16384], vec![0; 16384]);
-    let (mut patience, mut turns, mut asked) = (None, 0, true);
+    let (mut patience, mut turns, mut asked, mut secured, mut passed) = (None, 0, true, false, 0);
     loop {
         let ends = async {
             match patience {
@@ -94,20 +112,23 @@ async fn pass(mut near: TcpStream, target: &str, manner: watch::Receiver<Manner>
                 if read == 0 { return Ok(()); }
                 patience = None;
                 asked = true;
+                secured |= has_keys(&from_client[..read]);
                 far.write_all(&from_client[..read]).await?;
             }
             read = far.read(&mut from_server) => {
                 let read = read?;
                 if read == 0 { return Ok(()); }
-                let manner = *manner.borrow();
                 turns += u32::from(std::mem::take(&mut asked));
-                match manner {
-                    Manner::ByteByByte(pause) => for byte in &from_server[..read] {
-                        near.write_all(&[*byte]).await?;
-                        tokio::time::sleep(pause).await;
-                    },
-                    _ => near.write_all(&from_server[..read]).await?,
+                if secured {
+                    manner.wait_for(|manner| *manner != Manner::Holding).await?;
                 }
+                let manner = *manner.borrow();
+                let most = match manner {
+                    Manner::Breaking(most) => read.min(most.saturating_sub(passed)),
+                    _ => read,
+                };
+                passed = if matches!(manner, Manner::Breaking(_)) { passed + most } else { 0 };
+                near.write_all(&from_server[..most]).await?;
                 if let Manner::Impatient(after) = manner
                     && turns > HANDSHAKE
                 {

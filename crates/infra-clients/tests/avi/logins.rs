@@ -9,7 +9,15 @@ use infra_clients::avi::{Avi, Config, Credentials, Kind, POOL, Query};
 use infra_clients::{Secret, Trust};
 use testbed::eventually;
 
+use crate::front::{Front, Manner};
 use crate::rig::{Rig, SOON, pool, refused};
+
+/// A simulator, and a front before it.
+async fn fronted() -> Result<(Rig, Front)> {
+    let rig = Rig::start().await?;
+    let front = Front::of(rig.sim.url()).await?;
+    Ok((rig, front))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_tasks_one_login() -> Result<()> {
@@ -67,11 +75,20 @@ async fn a_wrong_password_is_tried_once_by_fifty_tasks() -> Result<()> {
 /// A caller that gives up in the middle of a login leaves no second try to the next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_survives_its_caller() -> Result<()> {
-    let rig = Rig::start().await?;
-    rig.control().fault(Fault::delay(Duration::from_millis(300)).on("POST", "/login"));
-    let avi = rig.client_of("admin", "wrong")?;
-    let hasty = tokio::time::timeout(Duration::from_millis(100), avi.versions()).await;
-    assert!(hasty.is_err(), "gave up");
+    let (rig, front) = fronted().await?;
+    let avi = rig.client(|config| {
+        config.controller = front.url();
+        config.credentials = Credentials::password("admin", Secret::new("wrong"));
+    })?;
+    front.be(Manner::Holding);
+    let caller = tokio::spawn({
+        let avi = avi.clone();
+        async move { avi.versions().await }
+    });
+    eventually("the login", SOON, async || Ok((rig.control().logins().total == 1).then_some(()))).await?;
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()), "gave up");
+    front.be(Manner::Kind);
     refused(avi.versions().await, Kind::Auth)?;
     assert_eq!(rig.control().logins().total, 1);
     Ok(())
@@ -80,23 +97,25 @@ async fn a_login_survives_its_caller() -> Result<()> {
 /// Those who waited for a login that failed for want of an answer have their answer; who comes later tries again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_login_is_everybodys() -> Result<()> {
-    let rig = Rig::with(avi_simulator::Config::default(), |config| {
-        config.reply_timeout = Duration::from_millis(500);
-    })
-    .await?;
-    rig.control().fault(Fault::delay(Duration::from_secs(2)).on("POST", "/login").times(1));
-    let begun = std::time::Instant::now();
-    let tasks = (0..20).map(|_| {
-        let avi = rig.avi.clone();
-        tokio::spawn(async move { avi.default_api().create(POOL, &pool("p")).await })
-    });
-    for made in join_all(tasks).await {
-        let error = refused(made?, Kind::Transport)?;
+    let (rig, front) = fronted().await?;
+    let avi = rig.client(|config| config.controller = front.url())?;
+    front.be(Manner::Silent);
+    // All of them have asked before the other side is looked at for the first time.
+    let waiting = join_all((0..20).map(|_| async { avi.default_api().create(POOL, &pool("p")).await }));
+    let cut = async {
+        eventually("a connection", SOON, async || Ok((front.accepted() > 0).then_some(()))).await?;
+        front.be(Manner::Kind);
+        Ok::<(), anyhow::Error>(())
+    };
+    let (waited, cut) = tokio::join!(waiting, cut);
+    cut?;
+    for made in waited {
+        let error = refused(made, Kind::Transport)?;
         ensure!(error.retryable() && !error.may_have_happened(), "the pool was never sent: {error:?}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "one wait for all: {:?}", begun.elapsed());
-    rig.api().create(POOL, &pool("p")).await?;
-    assert!(rig.control().logins().total <= 2, "{:?}", rig.control().logins());
+    assert_eq!((front.accepted(), rig.control().logins().total), (1, 0), "one try for all");
+    avi.default_api().create(POOL, &pool("p")).await?;
+    assert_eq!(rig.control().logins().total, 1);
     Ok(())
 }
 
@@ -109,8 +128,9 @@ async fn after_silence_it_logs_out() -> Result<()> {
     // A call under way is no silence.
     rig.control().fault(Fault::delay(Duration::from_millis(700)).on("GET", "/api/pool").times(1));
     rig.api().all(POOL, &Query::new()).await?;
-    assert_eq!(rig.count("POST", "/logout"), 0);
     eventually("the logout", SOON, async || Ok((rig.count("POST", "/logout") == 1).then_some(()))).await?;
+    let ended: Vec<String> = rig.control().requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(ended, ["/login", "/api/pool", "/logout"], "in the order in which they were answered");
     rig.api().all(POOL, &Query::new()).await?;
     assert_eq!(rig.control().logins().total, 2);
     eventually("the other logout", SOON, async || Ok((rig.count("POST", "/logout") == 2).then_some(())))
@@ -198,18 +218,22 @@ async fn a_proxys_refusal_is_no_wrong_password() -> Result<()> {
 /// Credentials that change in the midst of a login with the old: whoever asks afterwards has the new.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_credentials_during_a_login() -> Result<()> {
-    let rig = Rig::start().await?;
+    let (rig, front) = fronted().await?;
     let right = Credentials::password("admin", Secret::new(rig.sim.admin_password()));
-    rig.control().fault(Fault::delay(Duration::from_millis(300)).on("POST", "/login").times(1));
-    let avi = rig.client_of("admin", "wrong")?;
+    let avi = rig.client(|config| {
+        config.controller = front.url();
+        config.credentials = Credentials::password("admin", Secret::new("wrong"));
+    })?;
+    front.be(Manner::Holding);
     let early: Vec<_> = (0..10)
         .map(|_| {
             let avi = avi.clone();
             tokio::spawn(async move { avi.versions().await })
         })
         .collect();
-    eventually("the login", SOON, async || Ok((rig.control().requests_waiting() == 1).then_some(()))).await?;
-    assert!(avi.set_credentials(right).await);
+    eventually("the login", SOON, async || Ok((rig.control().logins().total == 1).then_some(()))).await?;
+    let (others, ()) = tokio::join!(avi.set_credentials(right), async { front.be(Manner::Kind) });
+    assert!(others);
     avi.versions().await?;
     for early in early {
         // The old ones' refusal, or the new ones' session; in no case a second try of the old.
@@ -230,13 +254,19 @@ async fn silence_that_is_just_over() -> Result<()> {
     .await?;
     for number in 0..100 {
         rig.api().create(POOL, &pool(&format!("p{number}"))).await?;
-        tokio::time::sleep(Duration::from_millis(50 + number % 20)).await;
+        if number % 20 == 0 {
+            // Silent in any case, however late the clock.
+            let ended =
+                async || Ok((rig.count("POST", "/logout") >= rig.control().logins().total).then_some(()));
+            eventually("the logout", SOON, ended).await?;
+        } else {
+            tokio::time::sleep(Duration::from_millis(50 + number % 20)).await;
+        }
     }
     assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 100);
     let requests = rig.control().requests();
     let refused = requests.iter().filter(|request| request.status == 401).count();
     assert_eq!(refused, 0, "a call lost its session to the silence before it");
-    ensure!(rig.count("POST", "/logout") > 3, "it was never silent");
     Ok(())
 }
 
@@ -280,41 +310,41 @@ async fn logouts_and_callers_that_give_up() -> Result<()> {
 /// A password that changes while its caller gives up, and while others set other credentials.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_password_in_between() -> Result<()> {
-    let rig = Rig::start().await?;
-    let slow = || Fault::delay(Duration::from_millis(300)).on("PUT", "/api/useraccount").times(1);
-    let sent =
-        async |times: u64| {
-            let arrived = async || Ok((rig.control().requests_waiting() > 0).then_some(()));
-            eventually("the change", SOON, arrived).await?;
-            eventually("its end", SOON, async || {
-                Ok((rig.count("PUT", "/api/useraccount") == times).then_some(()))
-            })
-            .await
-        };
-    rig.avi.versions().await?;
-    rig.control().fault(slow());
-    let hasty = rig.avi.change_password(Secret::new("Sec0nd-password!"));
-    assert!(tokio::time::timeout(Duration::from_millis(50), hasty).await.is_err(), "gave up");
-    sent(1).await?;
-    let second = Credentials::password("admin", Secret::new("Sec0nd-password!"));
-    let is_second = rig.client(|config| config.credentials = second.clone())?.identity();
-    eventually("the new password", SOON, async || Ok((rig.avi.identity() == is_second).then_some(())))
-        .await?;
+    let (rig, front) = fronted().await?;
+    let avi = rig.client(|config| config.controller = front.url())?;
+    let identity = |credentials: &Credentials| {
+        let mut config = crate::rig::config(&rig.sim);
+        config.controller = front.url();
+        config.credentials = credentials.clone();
+        config.identity()
+    };
+    let changes = |password: &'static str| {
+        let avi = avi.clone();
+        tokio::spawn(async move { avi.change_password(Secret::new(password)).await })
+    };
+    let changed = async |times: u64| {
+        let done = || rig.count("PUT", "/api/useraccount") == times;
+        eventually("the change", SOON, async || Ok(done().then_some(()))).await
+    };
+    avi.versions().await?;
+    front.be(Manner::Holding);
+    let caller = changes("Sec0nd-password!");
+    changed(1).await?;
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()), "gave up");
+    front.be(Manner::Kind);
+    let second = identity(&Credentials::password("admin", Secret::new("Sec0nd-password!")))?;
+    eventually("the new password", SOON, async || Ok((avi.identity() == second).then_some(()))).await?;
     rig.control().expire_sessions();
-    rig.avi.versions().await?;
-    rig.api().all(POOL, &Query::new()).await?;
+    avi.default_api().all(POOL, &Query::new()).await?;
 
-    rig.control().fault(slow());
-    let avi = rig.avi.clone();
-    let change = tokio::spawn(async move { avi.change_password(Secret::new("Th1rd-password!")).await });
-    let arrived = async || Ok((rig.control().requests_waiting() > 0).then_some(()));
-    eventually("the change", SOON, arrived).await?;
+    front.be(Manner::Holding);
+    let caller = changes("Th1rd-password!");
+    changed(2).await?;
     let others = Credentials::password("somebody", Secret::new("else"));
-    assert!(rig.avi.set_credentials(others.clone()).await);
-    // Whether it still counted, now that the session it came by has ended, is the controller's to say.
-    drop(change.await?);
-    let mut config = crate::rig::config(&rig.sim);
-    config.credentials = others;
-    assert_eq!(rig.avi.identity(), config.identity()?, "not overwritten");
+    let (set, ()) = tokio::join!(avi.set_credentials(others.clone()), async { front.be(Manner::Kind) });
+    assert!(set);
+    caller.await??;
+    assert_eq!(avi.identity(), identity(&others)?, "not overwritten");
     Ok(())
 }

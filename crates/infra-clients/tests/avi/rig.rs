@@ -1,5 +1,6 @@
 //! A simulator and a client of it, and the objects that cases begin with.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use infra_clients::avi::{
 };
 use infra_clients::{Secret, Trust};
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// For what is sure to come, on a machine that has much else to do.
+pub(crate) const SOON: Duration = Duration::from_mins(2);
+/// For what must not be waited for.
+pub(crate) const NEVER: Duration = Duration::from_hours(1);
 pub(crate) const CLOUD_NAME: &str = "Default-Cloud";
 
 pub(crate) struct Rig {
@@ -99,6 +103,11 @@ pub(crate) fn subnet(third: u8, usage: RangeUse) -> Subnet {
         static_ip_ranges: vec![StaticRange::new(ip(5), ip(9), usage)],
         ..Subnet::default()
     }
+}
+
+/// Demands that a call ends by itself.
+pub(crate) async fn ends<T>(call: impl Future<Output = Result<T, Error>>) -> Result<Result<T, Error>> {
+    tokio::time::timeout(SOON, call).await.context("it hangs")
 }
 
 /// Demands a failure of that kind.
