@@ -234,13 +234,10 @@ impl Api {
                 }
                 seen => after["_last_modified"] = seen.clone(),
             }
-            match self.put(resource, uuid, &after).await {
-                Err(error) if error.kind() == Kind::Stale && tries + 1 < self.session.stale_tries() => {
-                    pause(tries).await;
-                }
-                result => return Ok(Updated::Written(result?)),
+            let result = self.put(resource, uuid, &after).await;
+            if !self.again(result.as_ref().err(), &mut tries).await {
+                return result.map(Updated::Written);
             }
-            tries += 1;
         }
     }
 
@@ -257,13 +254,10 @@ impl Api {
         let (target, body) = (path_of(kind, uuid)?, patch.body());
         let mut tries = 0;
         loop {
-            match self.write(resource, &Method::PATCH, &target, Body::Patch(&body), None).await {
-                Err(error) if error.kind() == Kind::Stale && tries + 1 < self.session.stale_tries() => {
-                    pause(tries).await;
-                }
-                result => return result,
+            let result = self.write(resource, &Method::PATCH, &target, Body::Patch(&body), None).await;
+            if !self.again(result.as_ref().err(), &mut tries).await {
+                return result;
             }
-            tries += 1;
         }
     }
 
@@ -328,6 +322,21 @@ impl Api {
             .map_err(|error: Error| error.with_status(status).doubtful().in_call(method, path))
     }
 
+    /// Whether a write has failed because others wrote in between, and is to be made again: after a while, longer with
+    /// each try and different for each writer, so that those who clashed do not clash again.
+    async fn again(&self, error: Option<&Error>, tries: &mut u32) -> bool {
+        let longest = FIRST_PAUSE.saturating_mul(1 << (*tries).min(16)).min(LONGEST_PAUSE);
+        *tries += 1;
+        if error.is_none_or(|error| error.kind() != Kind::Stale) || *tries >= self.session.stale_tries() {
+            return false;
+        }
+        // Seeded anew, and so different, each time: as random as this needs to be.
+        let random = RandomState::new().build_hasher().finish();
+        let share = u32::try_from(random % 1000).unwrap_or_default();
+        tokio::time::sleep(longest * share / 1000).await;
+        true
+    }
+
     /// The turn among the writers of this process to one object, by its uuid or its name.
     async fn turn(&self, kind: &str, which: &str) -> Result<impl Sized + use<'_>, Error> {
         self.locks.of((kind, which), self.session.patience()).await
@@ -386,13 +395,4 @@ fn written<T: Object>(kind: &str, object: &T) -> Result<Value, Error> {
         Ok(_) => Ok(Value::Object(Map::new())),
         Err(_) => Err(Error::new(Kind::Invalid, format!("this {kind} cannot be written as JSON"))),
     }
-}
-
-/// A while, longer with each try and different for each writer, so that those who clashed do not clash again.
-async fn pause(tries: u32) {
-    let longest = FIRST_PAUSE.saturating_mul(1 << tries.min(16)).min(LONGEST_PAUSE);
-    // Seeded anew, and so different, each time: as random as this needs to be.
-    let random = RandomState::new().build_hasher().finish();
-    let share = u32::try_from(random % 1000).unwrap_or_default();
-    tokio::time::sleep(longest * share / 1000).await;
 }

@@ -90,6 +90,8 @@ struct Repr {
     retry_after: Option<Duration>,
     may_have_happened: bool,
     repeatable: bool,
+    /// The text is the controller's own.
+    said: bool,
 }
 
 /// Longest text kept of what the controller said, in bytes.
@@ -106,6 +108,7 @@ impl Error {
             retry_after: None,
             may_have_happened: false,
             repeatable: false,
+            said: false,
         }))
     }
 
@@ -117,6 +120,7 @@ impl Error {
         Self::new(kind_of(status, said), text).with(|repr| {
             repr.status = Some(status);
             repr.retry_after = retry_after;
+            repr.said = said.is_some();
             // 429 and 503 come before the work, 500 and a gateway's answers perhaps in its midst.
             repr.may_have_happened = matches!(status, 500 | 502 | 504..=599);
         })
@@ -214,6 +218,11 @@ impl Error {
         matches!(self.0.status, Some(401 | 419))
     }
 
+    /// The controller itself, and no proxy, refused what was asked for.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.0.said && matches!(self.0.kind, Kind::Auth | Kind::Forbidden | Kind::Invalid)
+    }
+
     pub(super) fn repeatable(&self) -> bool {
         self.0.repeatable
     }
@@ -246,7 +255,9 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
         }
         400 | 403 | 409 | 422 if says("already exist") => Kind::Conflict,
         400 | 403 | 409 | 422 if says("object is referred by") => Kind::Conflict,
-        401 | 403 if says("concurrent session") || says("maximum number of sessions") => Kind::RateLimited,
+        400 | 401 | 403 if says("concurrent session") || says("maximum number of sessions") => {
+            Kind::RateLimited
+        }
         401 | 419 => Kind::Auth,
         400 | 403 if said.is_some_and(no_tenant) => Kind::NotFound,
         // What is not the controller's own says nothing about account and object: a proxy, or a controller half up.

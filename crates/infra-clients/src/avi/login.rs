@@ -84,10 +84,10 @@ impl Session {
             body: Some(&body),
             redact,
         });
-        let reply = reply.await.map_err(|error| match error.kind() {
-            Kind::Forbidden => error.of_kind(Kind::Auth),
-            _ => error,
-        })?;
+        // Whatever status a controller has for it.
+        let reply = reply
+            .await
+            .map_err(|error| if error.is_refusal() { error.of_kind(Kind::Auth) } else { error })?;
         let own_name = reply.body["session_cookie_name"].as_str();
         let mut live = Live::new(epoch, reply.cookies, own_name, self.newest)?;
         let version = match version_in(&reply.body) {

@@ -110,9 +110,38 @@ impl Patch {
 
     fn with(mut self, operation: &str, fields: Value) -> Self {
         match (self.0.0.get_mut(operation), fields) {
-            (Some(Value::Object(so_far)), Value::Object(fields)) => so_far.extend(fields),
+            (Some(Value::Object(so_far)), Value::Object(fields)) => {
+                for (field, value) in fields {
+                    match (so_far.get_mut(&field), value) {
+                        (Some(Value::Array(items)), Value::Array(more)) if operation != "replace" => {
+                            items.extend(more);
+                        }
+                        (_, value) => drop(so_far.insert(field, value)),
+                    }
+                }
+            }
             (_, fields) => self.0.set(operation, fields),
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_is_all_that_was_said() {
+        let patch = Patch::new()
+            .add(json!({"a": [1], "b": 1}))
+            .add(json!({"a": [2], "b": 2}))
+            .delete(json!({"c": [1]}))
+            .delete(json!({"c": [2]}))
+            .replace(json!({"d": [1]}))
+            .replace(json!({"d": [2]}));
+        let body = json!({"add": {"a": [1, 2], "b": 2}, "delete": {"c": [1, 2]}, "replace": {"d": [2]}});
+        assert_eq!(patch.body(), body);
     }
 }

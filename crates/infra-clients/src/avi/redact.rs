@@ -18,7 +18,7 @@ impl Redact {
         }
     }
 
-    /// Takes note of every field of a body that by its name is secret.
+    /// Takes note of every field of a body that by its name is secret, or lies in one that is.
     pub(super) fn add_body(&mut self, body: &Value) {
         self.add_part(body, false);
     }
@@ -26,7 +26,7 @@ impl Redact {
     fn add_part(&mut self, part: &Value, secret: bool) {
         match part {
             Value::Object(fields) => {
-                fields.iter().for_each(|(name, value)| self.add_part(value, is_secret(name)));
+                fields.iter().for_each(|(name, value)| self.add_part(value, secret || is_secret(name)));
             }
             Value::Array(items) => items.iter().for_each(|item| self.add_part(item, secret)),
             Value::String(text) if secret || text.contains("PRIVATE KEY-----") => {
@@ -95,9 +95,10 @@ mod tests {
         redact.add(&Secret::new("p\"w d"));
         redact.add_body(&serde_json::json!({
             "a": [{"password": "hunter2", "name": "n"}], "old_password": "hunter", "passwords": ["é\""],
+            "oci_credentials": {"pass_phrase": "hunter of old"},
             "key": "-----BEGIN PRIVATE KEY-----\nMC4=\n",
         }));
-        let said = r#"p"w d, p\"w d, p%22w%20d, hunter2, hunter, n, é", é\", \u00e9\", -----BEGIN PRIVATE KEY-----\nMC4=\n."#;
-        assert_eq!(redact.hide(said), "***, ***, ***, ***, ***, n, ***, ***, ***, ***.");
+        let said = r#"p"w d, p\"w d, p%22w%20d, hunter2, hunter of old, hunter, n, é", é\", \u00e9\", -----BEGIN PRIVATE KEY-----\nMC4=\n."#;
+        assert_eq!(redact.hide(said), "***, ***, ***, ***, ***, ***, n, ***, ***, ***, ***.");
     }
 }

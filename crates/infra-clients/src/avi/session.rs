@@ -142,8 +142,8 @@ impl Session {
         let mut headers = live.headers(self.authority())?;
         headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
         match call.scope {
-            // They would mean the tenant `admin` and all tenants.
-            Scope::Name(name) | Scope::Uuid(name) if matches!(name.trim(), "" | "*") => {
+            // They would mean the tenant `admin` and all tenants; and a header loses the spaces around it.
+            Scope::Name(name) | Scope::Uuid(name) if matches!(&**name, "" | "*") || name.trim() != name => {
                 return Err(Error::new(Kind::Invalid, format!("{name:?} is no tenant")));
             }
             Scope::Name(name) => headers.insert("x-avi-tenant", header(name.as_bytes(), "a tenant's name")?),

@@ -35,11 +35,8 @@ impl FromStr for Version {
         let bad = || Error::new(Kind::Protocol, format!("{text:?} is not a version such as 30.2.1"));
         let mut numbers = [0_u16; 3];
         let core = text.trim().split(['-', '(', ' ']).next().unwrap_or_default();
-        for (index, part) in core.split('.').enumerate() {
-            let number = part.parse().map_err(|_| bad())?;
-            if let Some(slot) = numbers.get_mut(index) {
-                *slot = number;
-            }
+        for (part, slot) in core.split('.').zip(&mut numbers) {
+            *slot = part.parse().map_err(|_| bad())?;
         }
         Ok(Self(numbers[0], numbers[1], numbers[2]))
     }
@@ -145,6 +142,7 @@ mod tests {
         assert_eq!("30.2.1".parse::<Version>().unwrap(), Version(30, 2, 1));
         assert_eq!("22.1.3-2p1".parse::<Version>().unwrap(), Version(22, 1, 3));
         assert_eq!("20.1".parse::<Version>().unwrap(), Version(20, 1, 0));
+        assert_eq!("20.1.4.p1".parse::<Version>().unwrap(), Version(20, 1, 4));
         assert!(Version(20, 1, 10) > Version(20, 1, 3));
         for bad in ["", "x", "1..2", "99999.1"] {
             assert!(bad.parse::<Version>().is_err(), "{bad}");

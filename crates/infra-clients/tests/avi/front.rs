@@ -106,6 +106,7 @@ async fn pass(mut near: TcpStream, target: &str, mut manner: watch::Receiver<Man
                 None => std::future::pending().await,
             }
         };
+        let held = secured && *manner.borrow() == Manner::Holding;
         tokio::select! {
             read = near.read(&mut from_client) => {
                 let read = read?;
@@ -115,13 +116,11 @@ async fn pass(mut near: TcpStream, target: &str, mut manner: watch::Receiver<Man
                 secured |= has_keys(&from_client[..read]);
                 far.write_all(&from_client[..read]).await?;
             }
-            read = far.read(&mut from_server) => {
+            changed = manner.changed(), if held => changed?,
+            read = far.read(&mut from_server), if !held => {
                 let read = read?;
                 if read == 0 { return Ok(()); }
                 turns += u32::from(std::mem::take(&mut asked));
-                if secured {
-                    manner.wait_for(|manner| *manner != Manner::Holding).await?;
-                }
                 let manner = *manner.borrow();
                 let most = match manner {
                     Manner::Breaking(most) => read.min(most.saturating_sub(passed)),

@@ -143,11 +143,33 @@ async fn after_silence_it_logs_out() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_sessions_is_no_wrong_password() -> Result<()> {
     let rig = Rig::start().await?;
-    let body = r#"{"error": "Maximum number of concurrent sessions reached"}"#.to_owned();
-    let what = Effect::Status { code: 401, body: Some(body), retry_after: None };
-    rig.control().fault(Fault::new(what).on("POST", "/login").times(1));
-    refused(rig.avi.versions().await, Kind::RateLimited)?;
-    rig.avi.versions().await?;
+    for code in [400, 401, 403] {
+        let body = r#"{"error": "Maximum number of concurrent sessions reached"}"#.to_owned();
+        let what = Effect::Status { code, body: Some(body), retry_after: None };
+        rig.control().fault(Fault::new(what).on("POST", "/login").times(1));
+        let avi = rig.client(|_| {})?;
+        refused(avi.versions().await, Kind::RateLimited)?;
+        avi.versions().await?;
+    }
+    Ok(())
+}
+
+/// Whatever status a controller has for it, as long as the words are its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_refused_login_is_tried_again() -> Result<()> {
+    let rig = Rig::start().await?;
+    for code in [400, 401, 403, 422] {
+        rig.control().reset_requests();
+        let body = r#"{"error": "User account is locked"}"#.to_owned();
+        rig.control()
+            .fault(Fault::new(Effect::Status { code, body: Some(body), retry_after: None }).times(1));
+        let avi = rig.client(|_| {})?;
+        for _ in 0..2 {
+            let error = refused(avi.versions().await, Kind::Auth)?;
+            ensure!(error.status() == Some(code) && !error.retryable(), "{error:?}");
+        }
+        assert_eq!(rig.control().requests().len(), 1, "{code}");
+    }
     Ok(())
 }
 
@@ -200,18 +222,20 @@ async fn whom_it_trusts() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxys_refusal_is_no_wrong_password() -> Result<()> {
     let rig = Rig::start().await?;
-    for (code, body) in [(403, "<html>403 Forbidden</html>"), (403, ""), (404, "<html></html>"), (302, "")] {
+    for (code, body, kind) in [
+        (403, "<html>403 Forbidden</html>", Kind::Protocol),
+        (403, "", Kind::Protocol),
+        (404, "<html></html>", Kind::Protocol),
+        (302, "", Kind::Protocol),
+        (400, "<html>400 Bad Request</html>", Kind::Invalid),
+    ] {
         let what = Effect::Status { code, body: Some(body.to_owned()), retry_after: None };
         rig.control().fault(Fault::new(what).on("POST", "/login").times(1));
-        let error = refused(rig.client(|_| {})?.versions().await, Kind::Protocol)?;
-        ensure!(error.retryable(), "{error:?}");
+        let avi = rig.client(|_| {})?;
+        refused(avi.versions().await, kind)?;
+        // The same client logs in as soon as it is let through.
+        avi.versions().await?;
     }
-    // The same client logs in as soon as it is let through.
-    let avi = rig.client(|_| {})?;
-    let what = Effect::Status { code: 403, body: Some("<html></html>".to_owned()), retry_after: None };
-    rig.control().fault(Fault::new(what).on("POST", "/login").times(1));
-    refused(avi.versions().await, Kind::Protocol)?;
-    avi.versions().await?;
     Ok(())
 }
 
