@@ -63,6 +63,7 @@ func run() error {
 	flag.IntVar(&config.Hosts, "hosts", 1, "hosts per cluster")
 	flag.Var(&templates, "template", "name of a template to put into each datacenter's vm folder; may be repeated")
 	flag.StringVar(&config.RootFolder, "root-folder", "", "folder to make in each datacenter's vm folder")
+	flag.BoolVar(&config.Switch, "switch", false, "a distributed switch DVS0 in each datacenter, with all its hosts and a port group DC0_DVPG0")
 	flag.StringVar(&config.Dir, "dir", "", "directory for temporary files (default the system's)")
 	flag.StringVar(&config.User, "user", "administrator@vsphere.local", "the one user who may log in; the password is in VCSIM_PASSWORD")
 	flag.StringVar(&config.Listen, "listen", "127.0.0.1:0", "address of the SDK")

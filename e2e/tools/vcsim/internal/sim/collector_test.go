@@ -113,7 +113,7 @@ func TestWaitEnds(t *testing.T) {
 	waiting := make(chan error, 1)
 	wait := func() { _, err := w.wait(types.WaitOptions{}); waiting <- err }
 	go wait()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	canceled := false
 	for !canceled && time.Now().Before(deadline) {
 		v.must(w.pc.CancelWaitForUpdates(t.Context()))
@@ -129,8 +129,9 @@ func TestWaitEnds(t *testing.T) {
 	if !canceled {
 		t.Fatal("a wait is not canceled")
 	}
+	v.rules.resetCounts()
 	go wait()
-	for v.rules.counted()["WaitForUpdatesEx"] < 4 {
+	for v.rules.counted()["WaitForUpdatesEx"] == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	v.sessions.expire()
@@ -151,7 +152,7 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
-// TestScale has bounds that are generous: it fails when something is an order of magnitude off.
+// TestScale has a bound of what is told for each clone: whoever tells of everything at each change tells n times that.
 func TestScale(t *testing.T) {
 	templates := []string{}
 	for i := range 10 {
@@ -160,7 +161,7 @@ func TestScale(t *testing.T) {
 	v := start(t, func(c *Config) { c.Templates = templates })
 	w := v.watch()
 	w.drain()
-	burst := func(what string, n int, limit time.Duration) {
+	burst := func(what string, n int) {
 		t.Helper()
 		began, had, updates := time.Now(), w.count("VirtualMachine"), w.updates
 		var calls sync.WaitGroup
@@ -178,20 +179,20 @@ func TestScale(t *testing.T) {
 		calls.Wait()
 		submitted := time.Since(began)
 		w.until(what, func() bool { return w.count("VirtualMachine") == had+n })
-		took := time.Since(began)
-		t.Logf("%s: %d clones submitted in %v, all seen in %v, %d object updates", what, n, submitted.Round(time.Millisecond), took.Round(time.Millisecond), w.updates-updates)
-		if took > limit {
-			t.Errorf("%s: %v is more than %v", what, took, limit)
+		told, took := w.updates-updates, time.Since(began)
+		t.Logf("%s: %d clones submitted in %v, all seen in %v, %d object updates", what, n, submitted.Round(time.Millisecond), took.Round(time.Millisecond), told)
+		if told > 10*n {
+			t.Errorf("%s: %d object updates for %d clones", what, told, n)
 		}
 	}
-	burst("instant", 50, 10*time.Second)
+	burst("instant", 50)
 	v.overrides.cloneTime.Store(int64(2 * time.Second))
-	burst("slow", 200, 20*time.Second)
+	burst("slow", 200)
 	if testing.Short() {
 		return
 	}
 	v.overrides.cloneTime.Store(0)
-	burst("many", 750, 60*time.Second)
+	burst("many", 750)
 	w.drain()
 	one := v.inventory.vms()[500]
 	began := time.Now()

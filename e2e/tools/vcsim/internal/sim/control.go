@@ -24,6 +24,15 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("GET /vms", answer(func(*http.Request) (any, error) { return s.inventory.vms(), nil }))
 	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return s.inventory.folders(), nil }))
 
+	mux.HandleFunc("GET /port-groups", answer(func(*http.Request) (any, error) { return s.inventory.portGroups(), nil }))
+	mux.HandleFunc("POST /port-groups", order(func(p struct {
+		Switch string `json:"switch"`
+		Name   string `json:"name"`
+		VLAN   int32  `json:"vlan"`
+	}) error {
+		return s.inventory.addPortGroup(p.Switch, p.Name, p.VLAN)
+	}))
+
 	type place struct {
 		Path         string `json:"path"`
 		Folder       string `json:"folder"`
@@ -39,6 +48,8 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("POST /vms/remove", order(func(p place) error { return s.inventory.removeVM(p.Path) }))
 	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))
+
+	mux.HandleFunc("POST /port-groups/remove", order(func(p place) error { return s.inventory.removePortGroup(p.Path) }))
 
 	mux.HandleFunc("PUT /clone-time", order(func(t struct {
 		MS int64 `json:"ms"`

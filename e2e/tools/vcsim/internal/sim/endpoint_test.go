@@ -66,7 +66,7 @@ func TestRules(t *testing.T) {
 	if _, err := v.clone(0, "one", true); err == nil || soap.IsSoapFault(err) {
 		t.Errorf("cut_after: %v", err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); count() != had+1; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); count() != had+1; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("cut_after did not run the call")
 		}
@@ -86,15 +86,16 @@ func TestRules(t *testing.T) {
 	}
 
 	add(Rule{Method: "CurrentTime", Times: -1, Kind: KindHang})
-	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-	defer cancel()
-	if _, err := methods.GetCurrentTime(short, v.client); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("hang: %v", err)
-	}
 	answered := make(chan error, 1)
+	v.rules.resetCounts()
 	go func() { _, err := methods.GetCurrentTime(ctx, v.client); answered <- err }()
-	for v.rules.counted()["CurrentTime"] < 5 {
+	for v.rules.counted()["CurrentTime"] == 0 {
 		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-answered:
+		t.Errorf("hang: %v", err)
+	case <-time.After(100 * time.Millisecond): // on a slower machine it shows less, and is no less true
 	}
 	v.rules.clear()
 	v.must(<-answered)

@@ -20,6 +20,8 @@ type Options struct {
 	Clusters    int
 	Hosts       int // per cluster
 	Templates   []string
+	// Switch makes a distributed switch DVS0 in each datacenter, with all its hosts and one port group, DC0_DVPG0.
+	Switch bool
 	// RootFolder is made in each datacenter's vm folder unless empty.
 	RootFolder string
 	Dir        string // for the datastores' files
@@ -36,6 +38,9 @@ func build(options Options) (*simulator.Model, error) {
 	model := simulator.VPX()
 	model.Datacenter, model.Cluster, model.ClusterHost = options.Datacenters, options.Clusters, options.Hosts
 	model.Host, model.Machine, model.Portgroup = 0, 0, 0
+	if options.Switch {
+		model.Portgroup = 1
+	}
 	if err := model.Create(); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
+// patience is how long is waited for what happens within a second on an idle machine: only what never happens fails.
+const patience = 5 * time.Minute
+
 // watch is one collector on all machines of the root folder and the recent tasks.
 type watch struct {
 	v       *vcenter
@@ -94,10 +97,10 @@ func (w *watch) drain() (pages int) {
 
 func (w *watch) until(what string, f func() bool) {
 	w.v.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !f() {
 		if time.Now().After(deadline) {
-			w.v.t.Fatalf("not in 20 s: %s", what)
+			w.v.t.Fatalf("not in %v: %s", patience, what)
 		}
 		_, err := w.wait(types.WaitOptions{MaxWaitSeconds: types.NewInt32(1)})
 		w.v.must(err)
