@@ -23,13 +23,11 @@ use kube::{Api, Client, Config};
 pub use self::audit::AuditEvent;
 use self::kubeconfig::Credentials;
 use self::pki::{HANDED_OUT, Pki};
-use crate::port::Port;
+use crate::port::{Port, again_if_taken};
 use crate::{Process, ProcessSpec, Tools, Workdir, eventually};
 
 /// Five seconds on an idle machine; a busy one with several planes starting takes a multiple.
-const START: Duration = Duration::from_mins(2);
-/// A start that met a taken port is tried again with others.
-const TRIES: usize = 3;
+const START: Duration = Duration::from_mins(5);
 /// What a control plane is made of, and the program that holds it.
 const PROGRAMS: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "supervise"];
 
@@ -72,21 +70,12 @@ impl ControlPlaneBuilder {
         let tools = tokio::task::spawn_blocking(|| Tools::of(PROGRAMS)).await??;
         // reqwest and kube take the process's provider; somebody may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match ControlPlane::start_once(&self, &tools).await {
-                Err(error) if tries < TRIES && is_port_clash(&error) => {
-                    eprintln!("testbed: a port was taken, starting again");
-                }
-                result => return result,
-            }
-        }
+        again_if_taken(async || {
+            let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+            ControlPlane::start_once(&self, &tools, ports).await
+        })
+        .await
     }
-}
-
-fn is_port_clash(error: &anyhow::Error) -> bool {
-    format!("{error:#}").contains("address already in use")
 }
 
 /// A running control plane. Dropped = gone, with everything stored in it.
@@ -102,7 +91,7 @@ pub struct ControlPlane {
     kubectl: PathBuf,
     client: Client,
     audit_log: Option<PathBuf>,
-    _ports: Vec<Port>,
+    _ports: [Port; 3],
     workdir: Workdir,
 }
 
@@ -130,20 +119,21 @@ impl ControlPlane {
         ControlPlaneBuilder::default()
     }
 
-    async fn start_once(options: &ControlPlaneBuilder, tools: &Tools) -> Result<Self> {
+    /// `ports`: for etcd's clients, for etcd's peers, for the API server.
+    async fn start_once(options: &ControlPlaneBuilder, tools: &Tools, ports: [Port; 3]) -> Result<Self> {
         let workdir = Workdir::new("control-plane")?;
         let pki = Pki::create(workdir.path().join("pki"))?;
-        let [etcd_clients, etcd_peers, api] = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let [etcd_clients, etcd_peers, api] = &ports;
         let url = format!("https://127.0.0.1:{}", api.number());
         let kubeconfig = workdir.path().join("admin.kubeconfig");
         kubeconfig::write(&kubeconfig, &url, &pki, "default", &Credentials::Certificate("admin"))?;
         let client = client(&kubeconfig).await?;
 
         // etcd and the API server start side by side: each takes a second or more to come up.
-        let etcd = Process::spawn(servers::etcd(tools, &workdir, &etcd_clients, &etcd_peers)?)?;
+        let etcd = Process::spawn(servers::etcd(tools, &workdir, etcd_clients, etcd_peers)?)?;
         let audit_log = options.audit.then(|| workdir.path().join("audit.log"));
         let api_server_spec =
-            servers::api_server(options, tools, &workdir, &pki, &etcd_clients, &api, audit_log.as_deref())?;
+            servers::api_server(options, tools, &workdir, &pki, etcd_clients, api, audit_log.as_deref())?;
         let mut plane = Self {
             controller_manager: None,
             api_server: None,
@@ -155,7 +145,7 @@ impl ControlPlane {
             kubectl: tools.path("kubectl")?,
             client,
             audit_log,
-            _ports: vec![etcd_clients, etcd_peers, api],
+            _ports: ports,
             workdir,
         };
         plane.start_apiserver().await?;
@@ -367,4 +357,28 @@ fn still_starting(name: &str, process: &mut Process, end: Instant) -> Result<()>
         bail!("{name} is not ready after {} s:\n{}", START.as_secs(), process.log_tail());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_else_takes_costs_a_start_and_no_more() {
+        let tools = Tools::of(PROGRAMS).unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut others = Vec::new();
+        let plane = again_if_taken(async || {
+            let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+            // Each in its turn is lost between its reservation and its server's start.
+            if let Some(port) = ports.get(others.len()) {
+                others.push(TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()))?);
+            }
+            ControlPlane::start_once(&ControlPlaneBuilder::default(), &tools, ports).await
+        });
+        plane.await.unwrap();
+        assert_eq!(others.len(), 3);
+    }
 }

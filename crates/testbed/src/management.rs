@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
@@ -28,30 +28,30 @@ use self::manifests::{Manifests, Webhooks};
 use self::provider::Provider;
 use self::sites::Sites;
 pub use self::workload::{Workload, WorkloadBuilder};
-use crate::port::Port;
+use crate::port::{Port, again_if_taken};
 use crate::{ControlPlane, Memory, Process, ProcessSpec, Tools, Workdir};
 
 /// A second on an idle machine.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(5);
 /// The manager's program.
 const CORE: &str = "capi-core";
+/// Of what is written here.
+const FIELD_MANAGER: &str = "testbed";
 
 /// A running management cluster. Dropped = gone, with the Clusters in it.
 pub struct Management {
     // Dropped in this order: clients before servers, and the files last.
     _provider: Provider,
-    core: Process,
+    core: Core,
     plane: ControlPlane,
     sites: Sites,
-    _ports: [Port; 2],
-    workdir: Workdir,
 }
 
 impl fmt::Debug for Management {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Management")
             .field("url", &self.plane.url())
-            .field("directory", &self.workdir.path())
+            .field("core", &self.core.process.log_path())
             .finish_non_exhaustive()
     }
 }
@@ -73,47 +73,12 @@ impl Management {
     /// As [`Management::start`].
     pub async fn on(plane: ControlPlane) -> Result<Self> {
         let tools = tokio::task::spawn_blocking(|| Tools::of(&[CORE])).await??;
-        let workdir = Workdir::new("management")?;
-        let ports = [Port::reserve()?, Port::reserve()?];
-        let [webhooks, health] = ports.each_ref().map(Port::number);
-
-        let module = tools.directory(CORE)?.to_owned();
-        let server =
-            Webhooks { url: format!("https://127.0.0.1:{webhooks}"), ca_pem: plane.ca_pem().to_owned() };
-        let manifests = tokio::task::spawn_blocking(move || manifests::load(&module, &server)).await??;
-        let client = plane.client();
-        install_definitions(&client, &manifests).await?;
-
-        let certificates = workdir.path().join("certificates");
-        fs::create_dir(&certificates)?;
-        for (from, to) in plane.serving_certificate().iter().zip(["tls.crt", "tls.key"]) {
-            fs::copy(from, certificates.join(to))?;
-        }
-        let mut spec = ProcessSpec::new(
-            CORE,
-            tools.path(CORE)?,
-            [
-                format!("--webhook-port={webhooks}"),
-                format!("--webhook-cert-dir={}", certificates.display()),
-                format!("--health-addr=127.0.0.1:{health}"),
-                "--diagnostics-address=127.0.0.1:0".to_owned(),
-                "--insecure-diagnostics".to_owned(),
-                "--leader-elect=false".to_owned(),
-                // There is nothing older to migrate.
-                "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields".to_owned(),
-                "--feature-gates=ClusterTopology=true".to_owned(),
-            ],
-            workdir.path().join("capi-core.log"),
-        );
-        spec.env.push(("KUBECONFIG".to_owned(), plane.kubeconfig().into()));
-        let mut core = Process::spawn(spec)?;
-        ready(&mut core, health).await?;
-        // Only now: nothing could be written while they are not answered.
-        try_join_all(manifests.webhooks.into_iter().map(|webhook| create(&client, webhook))).await?;
-
+        let core =
+            again_if_taken(async || Core::start(&plane, &tools, [Port::reserve()?, Port::reserve()?]).await)
+                .await?;
         let sites = Sites::default();
-        let provider = Provider::start(&client, &sites);
-        Ok(Self { _provider: provider, core, plane, sites, _ports: ports, workdir })
+        let provider = Provider::start(&plane.client(), &sites);
+        Ok(Self { _provider: provider, core, plane, sites })
     }
 
     /// A workload cluster with the defaults, in the namespace `default`: see [`WorkloadBuilder`].
@@ -152,7 +117,7 @@ impl Management {
     /// What the core manager has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        self.core.log()
+        self.core.process.log()
     }
 
     /// The memory the core manager holds now.
@@ -160,7 +125,56 @@ impl Management {
     /// # Errors
     /// If it has ended.
     pub fn memory(&self) -> Result<Memory> {
-        self.core.memory()
+        self.core.process.memory()
+    }
+}
+
+/// Cluster API's core manager. Dropped = gone; what it has installed stays.
+struct Core {
+    process: Process,
+    _ports: [Port; 2],
+    _workdir: Workdir,
+}
+
+impl Core {
+    /// `ports`: for the webhooks and for the probes.
+    async fn start(plane: &ControlPlane, tools: &Tools, ports: [Port; 2]) -> Result<Self> {
+        let [webhooks, health] = ports.each_ref().map(Port::number);
+        let workdir = Workdir::new("management")?;
+        let module = tools.directory(CORE)?.to_owned();
+        let server =
+            Webhooks { url: format!("https://127.0.0.1:{webhooks}"), ca_pem: plane.ca_pem().to_owned() };
+        let manifests = tokio::task::spawn_blocking(move || manifests::load(&module, &server)).await??;
+        let client = plane.client();
+        install_definitions(&client, &manifests).await?;
+
+        let certificates = workdir.path().join("certificates");
+        fs::create_dir(&certificates)?;
+        for (from, to) in plane.serving_certificate().iter().zip(["tls.crt", "tls.key"]) {
+            fs::copy(from, certificates.join(to))?;
+        }
+        let mut spec = ProcessSpec::new(
+            CORE,
+            tools.path(CORE)?,
+            [
+                format!("--webhook-port={webhooks}"),
+                format!("--webhook-cert-dir={}", certificates.display()),
+                format!("--health-addr=127.0.0.1:{health}"),
+                "--diagnostics-address=127.0.0.1:0".to_owned(),
+                "--insecure-diagnostics".to_owned(),
+                "--leader-elect=false".to_owned(),
+                // There is nothing older to migrate.
+                "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields".to_owned(),
+                "--feature-gates=ClusterTopology=true".to_owned(),
+            ],
+            workdir.path().join("capi-core.log"),
+        );
+        spec.env.push(("KUBECONFIG".to_owned(), plane.kubeconfig().into()));
+        let mut process = Process::spawn(spec)?;
+        ready(&mut process, health).await?;
+        // Only now: nothing could be written while they are not answered.
+        try_join_all(manifests.webhooks.into_iter().map(|webhook| apply(&client, webhook))).await?;
+        Ok(Self { process, _ports: ports, _workdir: workdir })
     }
 }
 
@@ -174,12 +188,12 @@ fn core_resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind))
 }
 
-/// Creates the CRDs, Cluster API's and ours, and waits until they are served.
+/// Applies the CRDs, Cluster API's and ours, and waits until they are served.
 async fn install_definitions(client: &Client, manifests: &Manifests) -> Result<()> {
     let theirs = manifests.crds.iter().cloned();
     let ours = api::definitions().into_iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
     try_join_all(theirs.chain(ours).map(|definition| async {
-        let name = create(client, definition).await?;
+        let name = apply(client, definition).await?;
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let served = await_condition(api, &name, conditions::is_crd_established());
         tokio::time::timeout(START, served).await.with_context(|| format!("{name} is not served"))??;
@@ -189,14 +203,16 @@ async fn install_definitions(client: &Client, manifests: &Manifests) -> Result<(
     Ok(())
 }
 
-/// Creates a cluster-wide object; yields its name.
-async fn create(client: &Client, object: Value) -> Result<String> {
+/// Applies a cluster-wide object, which may be there from a start with other ports; yields its name.
+async fn apply(client: &Client, object: Value) -> Result<String> {
     let object: DynamicObject = serde_json::from_value(object)?;
     let name = object.name_any();
     let types = object.types.clone().with_context(|| format!("{name} has no kind"))?;
     let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    api.create(&PostParams::default(), &object).await.with_context(|| format!("cannot create {name}"))?;
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let applied = api.patch(&name, &params, &Patch::Apply(&object)).await;
+    applied.with_context(|| format!("cannot apply {} {name}", types.kind))?;
     Ok(name)
 }
 

@@ -43,6 +43,8 @@ pub struct Node {
     pub addresses: Vec<String>,
     /// Whether it has the control plane's role: only Pods that tolerate it run there. Default: no.
     pub control_plane: bool,
+    /// Its kubelet's version, such as `v1.36.1`. Default: the API server's.
+    pub version: Option<String>,
 }
 
 impl Node {
@@ -98,7 +100,7 @@ impl Nodes {
             addresses: AtomicU32::new(0),
         };
         tasks.spawn(controllers::run(controller, pods::reconcile, Arc::new(context)));
-        tasks.spawn(beat(client.clone(), members.clone()));
+        tasks.spawn(beat(client.clone(), version.clone(), members.clone()));
         Ok(Self { client, version, members, _tasks: tasks })
     }
 
@@ -114,22 +116,9 @@ impl Nodes {
     /// If the API server does not take it.
     pub async fn join(&self, node: Node) -> kube::Result<()> {
         let api: Api<NodeObject> = Api::all(self.client.clone());
-        let kubelet = PatchParams::apply("testbed-kubelet").force();
-        api.patch(&node.name, &kubelet, &Patch::Apply(object(&node))).await?;
+        api.patch(&node.name, &kubelet(), &Patch::Apply(object(&node))).await?;
         renew(&self.client, &node.name).await?;
-        let ready =
-            api.patch_status(&node.name, &kubelet, &Patch::Apply(status(&node, &self.version))).await?;
-        let mut taints = ready.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-        taints.retain(|taint| taint.key != NOT_READY);
-        let patch = json!({
-            "metadata": {"resourceVersion": ready.resource_version()},
-            "spec": {"taints": taints},
-        });
-        match api.patch(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            // The node lifecycle controller has just done the same.
-            Err(kube::Error::Api(status)) if status.is_conflict() => {}
-            other => drop(other?),
-        }
+        report(&api, &node, &self.version).await?;
         self.members.all().insert(node.name.clone(), node);
         Ok(())
     }
@@ -138,6 +127,27 @@ impl Nodes {
     /// controllers run, they say after 40 s that it is not Ready.
     pub fn leave(&self, name: &str) {
         self.members.all().remove(name);
+    }
+}
+
+fn kubelet() -> PatchParams {
+    PatchParams::apply("testbed-kubelet").force()
+}
+
+/// Says that a Node is Ready.
+async fn report(api: &Api<NodeObject>, node: &Node, default_version: &str) -> kube::Result<()> {
+    let version = node.version.as_deref().unwrap_or(default_version);
+    let ready = api.patch_status(&node.name, &kubelet(), &Patch::Apply(status(node, version))).await?;
+    let mut taints = ready.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    taints.retain(|taint| taint.key != NOT_READY);
+    let patch = json!({
+        "metadata": {"resourceVersion": ready.resource_version()},
+        "spec": {"taints": taints},
+    });
+    match api.patch(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        // The node lifecycle controller has just done the same.
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
+        other => other.map(drop),
     }
 }
 
@@ -201,15 +211,30 @@ fn status(node: &Node, version: &str) -> Value {
     })
 }
 
-/// Renews the Leases for as long as it is polled.
-async fn beat(client: Client, members: Members) {
+/// What kubelets do for as long as they run.
+async fn beat(client: Client, version: String, members: Members) {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     loop {
         ticks.tick().await;
         for name in members.names() {
             // An API server that is away: again at the next tick, as a kubelet does.
-            let _ = renew(&client, &name).await;
+            let _ = keep(&client, &name, &version, &members).await;
         }
+    }
+}
+
+/// Renews a Node's Lease; a Node that was taken for dead, as all are after an API server was away for longer than
+/// the Lease holds, says that it is Ready.
+async fn keep(client: &Client, name: &str, version: &str, members: &Members) -> kube::Result<()> {
+    renew(client, name).await?;
+    let api: Api<NodeObject> = Api::all(client.clone());
+    let seen = api.get(name).await?;
+    let conditions = seen.status.and_then(|status| status.conditions).unwrap_or_default();
+    let is_ready = conditions.iter().any(|is| is.type_ == "Ready" && is.status == "True");
+    let node = members.all().get(name).cloned();
+    match node.filter(|_| !is_ready) {
+        Some(node) => report(&api, &node, version).await,
+        None => Ok(()),
     }
 }
 
@@ -225,6 +250,6 @@ async fn renew(client: &Client, node: &str) -> kube::Result<()> {
             "renewTime": MicroTime(Timestamp::now()),
         },
     });
-    api.patch(node, &PatchParams::apply("testbed-kubelet").force(), &Patch::Apply(lease)).await?;
+    api.patch(node, &kubelet(), &Patch::Apply(lease)).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! A port that the kernel gives out (bind to 0, close) is soon given to somebody else's outgoing connection,
 //! which hurts most while a server is stopped to be started again. So ports come from below the usual range
 //! of outgoing connections, and a locked file keeps other testbeds off; the kernel unlocks it when we end.
+//! Whoever else takes one before its server does costs another start, see [`again_if_taken`].
 
 use std::env;
 use std::fs::{self, File};
@@ -15,6 +16,8 @@ use anyhow::{Context, Result, bail};
 /// Below Linux's first port for outgoing connections, 32768.
 const RANGE: Range<u16> = 20_000..32_000;
 const TRIES: usize = 200;
+/// How often a server is started.
+const STARTS: usize = 5;
 
 /// A port of 127.0.0.1 that no other testbed uses while this lives. Nothing listens on it: that is for the
 /// server it is handed to.
@@ -48,5 +51,21 @@ impl Port {
     #[must_use]
     pub fn number(&self) -> u16 {
         self.number
+    }
+}
+
+/// Starts a server, and does so again, with other ports, where somebody else took one after it was reserved and
+/// before the server listened.
+pub(crate) async fn again_if_taken<T>(mut start: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        match start().await {
+            // As Go has it, in the server's log.
+            Err(error) if starts < STARTS && format!("{error:#}").contains("address already in use") => {
+                eprintln!("testbed: a port was taken, starting again");
+            }
+            result => return result,
+        }
     }
 }

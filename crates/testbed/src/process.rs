@@ -20,8 +20,8 @@ use crate::Tools;
 
 /// Waiting for an exit looks this often: short against anything measured, long against the cost.
 const POLL: Duration = Duration::from_millis(5);
-/// Killing a process and removing its directories takes longer than this only on a broken machine.
-const GONE: Duration = Duration::from_secs(10);
+/// Starting a process, or killing it and removing its directories, takes longer than this only on a broken machine.
+const GONE: Duration = Duration::from_mins(2);
 
 /// What to run, and how.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +82,9 @@ impl Process {
             .append(true)
             .open(&spec.log)
             .with_context(|| format!("cannot write {}", spec.log.display()))?;
-        let pid_directory = tempfile::tempdir().context("cannot create a temporary directory")?;
+        // Beside the log, so that it goes with that where we are killed before it is removed.
+        let beside = spec.log.parent().context("a log is a file in a directory")?;
+        let pid_directory = tempfile::tempdir_in(beside).context("cannot create a temporary directory")?;
         let pid_file = pid_directory.path().join("pid");
 
         let mut command = Command::new(supervise);

@@ -4,7 +4,9 @@
 //! the vSphere API: whatever is done here is uncounted, needs no session, and looks to an operator as if
 //! somebody else had done it.
 
+mod control;
 mod fault;
+mod network;
 mod start;
 
 use std::collections::BTreeMap;
@@ -12,22 +14,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use reqwest::{Method, StatusCode};
+use anyhow::Result;
+use reqwest::Method;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
+pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
-use crate::{Memory, Process, Workdir};
+use crate::{Memory, Port, Process, Workdir};
 
 /// A running simulator. Dropped = gone, with its inventory.
 pub struct Vcsim {
     // Dropped before the directory with its log.
     process: Process,
-    http: reqwest::Client,
-    control: String,
+    control: ControlPort,
+    _port: Port,
     host: String,
     user: String,
     password: String,
@@ -172,7 +175,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer; so for all that follow.
     pub async fn calls(&self) -> Result<BTreeMap<String, u64>> {
-        self.get("calls").await
+        self.control.get("calls").await
     }
 
     /// Counts from zero again.
@@ -180,7 +183,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn reset_calls(&self) -> Result<()> {
-        self.send(Method::DELETE, "calls", None).await
+        self.control.send(Method::DELETE, "calls", None).await
     }
 
     /// Makes calls fail from now on. Rules apply in the order they were given, each until it is used up.
@@ -188,7 +191,7 @@ impl Vcsim {
     /// # Errors
     /// If the fault is none.
     pub async fn fault(&self, fault: Fault) -> Result<()> {
-        self.send(Method::POST, "faults", Some(serde_json::to_value(fault)?)).await
+        self.control.send(Method::POST, "faults", Some(serde_json::to_value(fault)?)).await
     }
 
     /// How many rules are not used up yet.
@@ -196,7 +199,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn pending_faults(&self) -> Result<usize> {
-        Ok(self.get::<Vec<Value>>("faults").await?.len())
+        Ok(self.control.get::<Vec<Value>>("faults").await?.len())
     }
 
     /// Ends all fault rules; calls that hang go on.
@@ -204,7 +207,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn clear_faults(&self) -> Result<()> {
-        self.send(Method::DELETE, "faults", None).await
+        self.control.send(Method::DELETE, "faults", None).await
     }
 
     /// Starts an outage of the whole SDK endpoint, or ends it. The inventory and running tasks live on.
@@ -212,7 +215,7 @@ impl Vcsim {
     /// # Errors
     /// If the port cannot be opened again.
     pub async fn outage(&self, outage: Outage) -> Result<()> {
-        self.send(Method::PUT, "outage", Some(serde_json::to_value(outage)?)).await
+        self.control.send(Method::PUT, "outage", Some(serde_json::to_value(outage)?)).await
     }
 
     /// Sessions and logins.
@@ -220,7 +223,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn sessions(&self) -> Result<Sessions> {
-        self.get("sessions").await
+        self.control.get("sessions").await
     }
 
     /// Ends all sessions as an idle timeout does: calls are answered with NotAuthenticated, except
@@ -229,7 +232,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn expire_sessions(&self) -> Result<()> {
-        self.send(Method::DELETE, "sessions", None).await
+        self.control.send(Method::DELETE, "sessions", None).await
     }
 
     /// How long clone tasks take that are submitted from now on.
@@ -238,7 +241,7 @@ impl Vcsim {
     /// If the simulator does not answer.
     pub async fn set_clone_time(&self, time: Duration) -> Result<()> {
         let ms = u64::try_from(time.as_millis())?;
-        self.send(Method::PUT, "clone-time", Some(json!({"ms": ms}))).await
+        self.control.send(Method::PUT, "clone-time", Some(json!({"ms": ms}))).await
     }
 
     /// All machines, templates included, by path.
@@ -246,7 +249,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn vms(&self) -> Result<Vec<SimVm>> {
-        self.get("vms").await
+        self.control.get("vms").await
     }
 
     /// The machines in a folder, not those in folders within it.
@@ -264,7 +267,7 @@ impl Vcsim {
     /// # Errors
     /// If the simulator does not answer.
     pub async fn folders(&self) -> Result<Vec<String>> {
-        self.get("folders").await
+        self.control.get("folders").await
     }
 
     /// Adds a folder, behind the operator's back as all that follows.
@@ -272,7 +275,7 @@ impl Vcsim {
     /// # Errors
     /// If there is no such parent, or there is one of that name.
     pub async fn add_folder(&self, parent_path: &str, name: &str) -> Result<()> {
-        self.send(Method::POST, "folders", Some(json!({"folder": parent_path, "name": name}))).await
+        self.control.send(Method::POST, "folders", Some(json!({"folder": parent_path, "name": name}))).await
     }
 
     /// Adds a powered-off machine that is nobody's: 1 CPU, 1 GB, no markers.
@@ -280,7 +283,7 @@ impl Vcsim {
     /// # Errors
     /// If there is no such folder, or a machine of that name is in it.
     pub async fn add_vm(&self, folder_path: &str, name: &str) -> Result<()> {
-        self.send(Method::POST, "vms", Some(json!({"folder": folder_path, "name": name}))).await
+        self.control.send(Method::POST, "vms", Some(json!({"folder": folder_path, "name": name}))).await
     }
 
     /// Destroys a machine whatever its power state.
@@ -288,7 +291,7 @@ impl Vcsim {
     /// # Errors
     /// If there is none; so for those that follow.
     pub async fn remove_vm(&self, path: &str) -> Result<()> {
-        self.send(Method::POST, "vms/remove", Some(json!({"path": path}))).await
+        self.control.send(Method::POST, "vms/remove", Some(json!({"path": path}))).await
     }
 
     /// Powers a machine on; it may be on already.
@@ -296,7 +299,7 @@ impl Vcsim {
     /// # Errors
     /// If there is none.
     pub async fn power_on(&self, path: &str) -> Result<()> {
-        self.send(Method::POST, "vms/power", Some(json!({"path": path, "on": true}))).await
+        self.control.send(Method::POST, "vms/power", Some(json!({"path": path, "on": true}))).await
     }
 
     /// Powers a machine off; it may be off already.
@@ -304,7 +307,7 @@ impl Vcsim {
     /// # Errors
     /// If there is none.
     pub async fn power_off(&self, path: &str) -> Result<()> {
-        self.send(Method::POST, "vms/power", Some(json!({"path": path, "on": false}))).await
+        self.control.send(Method::POST, "vms/power", Some(json!({"path": path, "on": false}))).await
     }
 
     /// Renames a machine.
@@ -312,23 +315,6 @@ impl Vcsim {
     /// # Errors
     /// If there is none, or the name is taken.
     pub async fn rename_vm(&self, path: &str, name: &str) -> Result<()> {
-        self.send(Method::POST, "vms/rename", Some(json!({"path": path, "name": name}))).await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let response = self.http.get(format!("{}/{path}", self.control)).send().await?;
-        Ok(response.error_for_status()?.json().await?)
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<()> {
-        let mut request = self.http.request(method, format!("{}/{path}", self.control));
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.context("vcsim's control port does not answer")?;
-        if response.status() == StatusCode::OK {
-            return Ok(());
-        }
-        bail!("vcsim: {}", response.text().await?.trim())
+        self.control.send(Method::POST, "vms/rename", Some(json!({"path": path, "name": name}))).await
     }
 }

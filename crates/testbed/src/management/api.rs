@@ -1,5 +1,5 @@
 //! The kinds of our provider, in the shapes that Cluster API's contract `v1beta2` asks for: infrastructure
-//! without machines, a control plane that is another process, and the templates of both.
+//! without machines, bootstrap data that nobody reads, a control plane that is another process, and their templates.
 //!
 //! Owns their CRDs. What becomes of the objects is decided in [`super::provider`].
 
@@ -19,6 +19,8 @@ pub(super) fn definitions() -> Vec<CustomResourceDefinition> {
         TestbedClusterTemplate::crd(),
         TestbedMachine::crd(),
         TestbedMachineTemplate::crd(),
+        TestbedBootstrapConfig::crd(),
+        TestbedBootstrapConfigTemplate::crd(),
         TestbedControlPlane::crd(),
         TestbedControlPlaneTemplate::crd(),
     ];
@@ -103,6 +105,38 @@ pub(super) struct Address {
     pub kind: String,
     /// The address.
     pub address: String,
+}
+
+/// What a machine would start with.
+#[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "bootstrap.cluster.x-k8s.io",
+    version = "v1",
+    kind = "TestbedBootstrapConfig",
+    status = "TestbedBootstrapConfigStatus",
+    category = "cluster-api",
+    namespaced
+)]
+pub(super) struct TestbedBootstrapConfigSpec {}
+
+/// What the provider says of a bootstrap configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestbedBootstrapConfigStatus {
+    #[serde(default)]
+    pub initialization: DataSecret,
+    /// The Secret's name.
+    #[serde(default)]
+    pub data_secret_name: String,
+}
+
+/// Whether there is a name for the Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DataSecret {
+    /// True from then on.
+    #[serde(default)]
+    pub data_secret_created: bool,
 }
 
 /// A control plane: a set of Machines in front of an API server that runs anyway.
@@ -227,6 +261,13 @@ template!(
     TestbedMachineSpec,
     "TestbedMachineTemplate",
     "infrastructure.cluster.x-k8s.io"
+);
+template!(
+    TestbedBootstrapConfigTemplateSpec,
+    BootstrapConfigResource,
+    TestbedBootstrapConfigSpec,
+    "TestbedBootstrapConfigTemplate",
+    "bootstrap.cluster.x-k8s.io"
 );
 template!(
     TestbedControlPlaneTemplateSpec,

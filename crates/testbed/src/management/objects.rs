@@ -7,10 +7,17 @@ use super::workload::{Variable, WorkloadBuilder};
 
 const CORE: &str = "cluster.x-k8s.io/v1beta2";
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io/v1";
+const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io/v1";
 const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io/v1";
+/// The class of the workers of a ClusterClass.
+const WORKER: &str = "worker";
+/// What the only MachineDeployment is called within its cluster.
+const DEPLOYMENT: &str = "md-0";
 
 /// In the order in which they are applied; `version` is Kubernetes'.
 pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
+    let template =
+        |version: &str, kind: &str| object(cluster, version, kind, &json!({"template": {"spec": {}}}));
     let mut objects = if cluster.variables.is_empty() {
         vec![
             object(cluster, INFRASTRUCTURE, "TestbedCluster", &json!({})),
@@ -23,13 +30,15 @@ pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
         ]
     } else {
         vec![
-            object(cluster, INFRASTRUCTURE, "TestbedClusterTemplate", &json!({"template": {"spec": {}}})),
-            object(cluster, CONTROL_PLANE, "TestbedControlPlaneTemplate", &json!({"template": {"spec": {}}})),
+            template(INFRASTRUCTURE, "TestbedClusterTemplate"),
+            template(INFRASTRUCTURE, "TestbedMachineTemplate"),
+            template(BOOTSTRAP, "TestbedBootstrapConfigTemplate"),
+            template(CONTROL_PLANE, "TestbedControlPlaneTemplate"),
             object(cluster, CORE, "ClusterClass", &class(cluster)),
         ]
     };
     objects.push(object(cluster, CORE, "Cluster", &spec(cluster, version)));
-    if cluster.workers > 0 {
+    if cluster.workers > 0 && cluster.variables.is_empty() {
         objects.extend(workers(cluster, version));
     }
     objects
@@ -64,6 +73,10 @@ fn spec(cluster: &WorkloadBuilder<'_>, version: &str) -> Value {
             "controlPlane": {"replicas": cluster.control_plane},
             "variables": cluster.variables.iter().filter_map(set).collect::<Vec<_>>(),
         });
+        if cluster.workers > 0 {
+            let workers = json!({"class": WORKER, "name": DEPLOYMENT, "replicas": cluster.workers});
+            spec["topology"]["workers"] = json!({"machineDeployments": [workers]});
+        }
     }
     spec
 }
@@ -88,13 +101,19 @@ fn class(cluster: &WorkloadBuilder<'_>) -> Value {
     json!({
         "infrastructure": template(INFRASTRUCTURE, "TestbedClusterTemplate"),
         "controlPlane": template(CONTROL_PLANE, "TestbedControlPlaneTemplate"),
+        "workers": {"machineDeployments": [{
+            "class": WORKER,
+            "bootstrap": template(BOOTSTRAP, "TestbedBootstrapConfigTemplate"),
+            "infrastructure": template(INFRASTRUCTURE, "TestbedMachineTemplate"),
+            "naming": {"template": "{{ .cluster.name }}-{{ .machineDeployment.topologyName }}"},
+        }]},
         "variables": cluster.variables.iter().map(declared).collect::<Vec<_>>(),
     })
 }
 
 fn workers(cluster: &WorkloadBuilder<'_>, version: &str) -> [Value; 2] {
     let WorkloadBuilder { name, namespace, .. } = cluster;
-    let deployment = format!("{name}-md-0");
+    let deployment = format!("{name}-{DEPLOYMENT}");
     let template = json!({
         "apiVersion": INFRASTRUCTURE,
         "kind": "TestbedMachineTemplate",

@@ -3,6 +3,7 @@
 //! Each looks at one object, has a pure `plan` say what is missing, does that, and is woken by what it has
 //! done. Owns the finalizers of its kinds; a Machine, a Cluster or a Node is Cluster API's to delete.
 
+mod bootstrap;
 mod cluster;
 mod control_plane;
 mod machine;
@@ -42,6 +43,7 @@ impl Provider {
     pub(super) fn start(client: &Client, sites: &Sites) -> Self {
         let context = Arc::new(Context { client: client.clone(), sites: sites.clone() });
         let mut tasks = JoinSet::new();
+        tasks.spawn(run(all(client), bootstrap::reconcile, context.clone()));
         tasks.spawn(run(all(client), cluster::reconcile, context.clone()));
         tasks.spawn(run(all(client), machine::reconcile, context.clone()));
         let planes = all(client);

@@ -9,20 +9,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::api::Endpoint;
+use super::api::{Endpoint, TestbedControlPlane};
 use super::provider::CLUSTER_LABEL;
 use super::sites::{ClusterKey, Site, Sites};
-use super::{Management, core_resource, machines, objects};
+use super::{FIELD_MANAGER, Management, core_resource, machines, objects};
 use crate::nodes::Nodes;
 use crate::{ControlPlane, ControlPlaneBuilder, eventually};
 
 /// Twenty seconds on an idle machine.
-const AVAILABLE: Duration = Duration::from_mins(3);
-/// Of what is written here.
-const FIELD_MANAGER: &str = "testbed";
+const AVAILABLE: Duration = Duration::from_mins(10);
 
 /// What may differ from the default workload cluster.
 #[must_use]
@@ -136,8 +134,7 @@ impl<'a> WorkloadBuilder<'a> {
     }
 
     /// A topology variable with a value. With any variable, the Cluster is made from a ClusterClass of its
-    /// name, which declares them; the class has a control plane, and the workers stay a MachineDeployment
-    /// of their own.
+    /// name, which declares them, and its control plane and workers are the topology's.
     pub fn variable(mut self, name: &str, value: impl Into<Value>) -> Self {
         let value = value.into();
         let kind = match &value {
@@ -255,6 +252,53 @@ impl Workload {
         self.write_kubeconfig(self.plane.rotate_embedded_kubeconfig().await?).await
     }
 
+    /// Begins to roll out another Kubernetes version, such as `v1.36.2`: Machines are replaced one by one, and the
+    /// new ones' Nodes say that they have it. The API server stays what it is. [`Workload::rolled_out`] waits for
+    /// the end.
+    ///
+    /// # Errors
+    /// If Cluster API refuses the version.
+    pub async fn roll_out(&self, version: &str) -> Result<()> {
+        let clusters = self.api(&core_resource("Cluster"));
+        let patch = async |api: Api<DynamicObject>, name: &str, spec: Value| {
+            api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await
+        };
+        if clusters.get(&self.name).await?.data["spec"]["topology"].is_object() {
+            patch(clusters, &self.name, json!({"topology": {"version": version}})).await?;
+            return Ok(());
+        }
+        let planes = Api::<TestbedControlPlane>::namespaced(self.management.clone(), &self.namespace);
+        let spec = json!({"spec": {"version": version}});
+        planes.patch(&self.name, &PatchParams::default(), &Patch::Merge(spec)).await?;
+        let deployments = self.api(&core_resource("MachineDeployment"));
+        for deployment in deployments.list(&self.of_cluster()).await?.items {
+            let spec = json!({"template": {"spec": {"version": version}}});
+            patch(deployments.clone(), &deployment.name_any(), spec).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all Machines are of the version and run, and the Cluster says that nothing is left to do.
+    ///
+    /// # Errors
+    /// If that is not so after `deadline`; the error says what is lacking.
+    pub async fn rolled_out(&self, version: &str, deadline: Duration) -> Result<()> {
+        let clusters = self.api(&core_resource("Cluster"));
+        let machines = self.api(&machines());
+        eventually(&format!("{version} is rolled out"), deadline, async || {
+            for machine in machines.list(&self.of_cluster()).await?.items {
+                let (is, phase) = (&machine.data["spec"]["version"], &machine.data["status"]["phase"]);
+                ensure!(is == version && phase == "Running", "{}: {is} {phase}", machine.name_any());
+            }
+            let cluster = clusters.get(&self.name).await?;
+            let done = is_true(&cluster, "Available")
+                && !["RollingOut", "ScalingUp", "ScalingDown"].iter().any(|doing| is_true(&cluster, doing));
+            ensure!(done, "{}", conditions(&cluster));
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Begins the deletion of the Cluster; [`Workload::deleted`] waits for its end.
     ///
     /// # Errors
@@ -283,6 +327,10 @@ impl Workload {
 
     fn api(&self, resource: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.management.clone(), &self.namespace, resource)
+    }
+
+    fn of_cluster(&self) -> ListParams {
+        ListParams::default().labels(&format!("{CLUSTER_LABEL}={}", self.name))
     }
 
     async fn write_kubeconfig(&self, kubeconfig: String) -> Result<()> {
@@ -319,11 +367,10 @@ impl Workload {
     async fn available(&self, expected: u32) -> Result<()> {
         let clusters = self.api(&core_resource("Cluster"));
         let api = self.api(&machines());
-        let of_cluster = ListParams::default().labels(&format!("{CLUSTER_LABEL}={}", self.name));
         eventually("the Cluster is Available", AVAILABLE, async || {
             let cluster = clusters.get(&self.name).await?;
             ensure!(is_true(&cluster, "Available"), "{}", conditions(&cluster));
-            let machines = api.list(&of_cluster).await?.items;
+            let machines = api.list(&self.of_cluster()).await?.items;
             let running = machines.iter().filter(|machine| machine.data["status"]["phase"] == "Running");
             let running = running.count();
             ensure!(running >= usize::try_from(expected)?, "{running} of {expected} Machines run");

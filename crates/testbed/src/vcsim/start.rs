@@ -10,14 +10,14 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::Vcsim;
+use super::control::ControlPort;
+use crate::port::{Port, again_if_taken};
 use crate::{Process, ProcessSpec, Tools, Workdir};
 
 /// Below which vm-operator keeps its folders.
 const ROOT_FOLDER: &str = "vm-operator";
 /// Half a second on an idle machine.
-const START: Duration = Duration::from_mins(1);
-/// The control port answers from memory; only adding machines by the hundred takes longer.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_mins(5);
 
 /// What may differ from the default simulator.
 #[derive(Clone)]
@@ -66,6 +66,12 @@ impl VcsimBuilder {
     pub fn templates(mut self, names: &[&str]) -> Self {
         self.templates = names.iter().map(|&name| name.to_owned()).collect();
         self
+    }
+
+    /// Whether each datacenter has a distributed switch `DVS0`, with all its hosts and the port group `DC0_DVPG0`
+    /// (`DC1_DVPG0` and so on). Default: no.
+    pub fn switch(self, on: bool) -> Self {
+        self.flag("switch", on.to_string())
     }
 
     /// How long a clone task takes. Any number run at a time. Default: no time.
@@ -122,8 +128,11 @@ impl VcsimBuilder {
         let tools = tokio::task::spawn_blocking(|| Tools::of(&["vcsim"])).await??;
         // reqwest takes the process's provider; somebody may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(CONTROL_TIMEOUT).build()?;
+        again_if_taken(async || self.start_once(&tools, Port::reserve()?).await).await
+    }
 
+    /// The SDK's port is ours also during an outage, when nobody listens.
+    async fn start_once(&self, tools: &Tools, port: Port) -> Result<Vcsim> {
         let workdir = Workdir::new("vcsim")?;
         let data = workdir.path().join("data");
         fs::create_dir(&data)?;
@@ -131,6 +140,7 @@ impl VcsimBuilder {
         let log = workdir.path().join("vcsim.log");
         let mut spec = ProcessSpec::new("vcsim", tools.path("vcsim")?, self.args(), log);
         spec.args.extend(["-dir".into(), data.clone().into()]);
+        spec.args.push(format!("-listen=127.0.0.1:{}", port.number()).into());
         spec.env.push(("VCSIM_PASSWORD".to_owned(), password.clone().into()));
         spec.remove.push(data);
         let mut process = Process::spawn(spec)?;
@@ -140,8 +150,8 @@ impl VcsimBuilder {
         fs::write(&ca_file, &ready.ca_pem)?;
         Ok(Vcsim {
             process,
-            http,
-            control: format!("http://{}", ready.control),
+            control: ControlPort::new(&ready.control)?,
+            _port: port,
             host: ready.sdk,
             user: ready.user,
             password,

@@ -1,4 +1,5 @@
-//! TestbedControlPlane: keeps its number of control-plane Machines, and says that the API server serves.
+//! TestbedControlPlane: keeps its number of control-plane Machines, replaces those of another version one by one, and
+//! says that the API server serves: that one is the same all the time, whatever the version.
 //!
 //! When it is deleted it deletes its Machines and stays until the last is gone.
 
@@ -51,11 +52,11 @@ struct Member {
 
 fn plan(plane: &TestbedControlPlane, members: &[Member], cluster: Option<&str>, now: Timestamp) -> Step {
     let staying: Vec<_> = members.iter().filter(|member| !member.deleting).collect();
-    let names = |members: &[&Member]| members.iter().map(|member| member.name.clone()).collect();
+    let name = |member: &&Member| member.name.clone();
     if is_deleting(plane) {
         return match (is_held(plane), members.is_empty()) {
             (true, true) => Step::Release,
-            (true, false) if !staying.is_empty() => Step::Delete(names(&staying)),
+            (true, false) if !staying.is_empty() => Step::Delete(staying.iter().map(name).collect()),
             _ => Step::Nothing,
         };
     }
@@ -66,14 +67,21 @@ fn plan(plane: &TestbedControlPlane, members: &[Member], cluster: Option<&str>, 
         return Step::Hold;
     }
     let wanted = usize::try_from(plane.spec.replicas.unwrap_or(1)).unwrap_or_default();
-    if staying.len() > wanted {
-        return Step::Delete(names(&staying[wanted..]));
+    let (current, outdated): (Vec<&Member>, Vec<&Member>) =
+        staying.iter().partition(|member| member.version == plane.spec.version);
+    // What replaces another serves before that goes.
+    if staying.len() > wanted && (outdated.is_empty() || current.iter().all(|member| member.available)) {
+        let going = outdated.iter().chain(current.iter().rev()).take(staying.len() - wanted);
+        return Step::Delete(going.map(name).collect());
     }
-    // One that goes is replaced when it is gone, as kubeadm's control plane does.
-    if members.len() < wanted {
+    // One that goes is replaced when it is gone, as kubeadm's control plane does; one that is outdated, before.
+    let settled =
+        members.len() == wanted && members.iter().all(|member| !member.deleting && member.available);
+    let missing = wanted.saturating_sub(members.len()) + usize::from(settled && !outdated.is_empty());
+    if missing > 0 {
         let free = (0..).map(|index| format!("{cluster}-control-plane-{index}"));
         let free = free.filter(|name| members.iter().all(|member| member.name != *name));
-        return Step::Create(free.take(wanted - members.len()).collect());
+        return Step::Create(free.take(missing).collect());
     }
     let status = status(plane, members, cluster, now);
     if plane.status.as_ref() == Some(&status) { Step::Nothing } else { Step::Report(Box::new(status)) }
@@ -103,7 +111,9 @@ fn status(
         ready_replicas: count(&|member| member.ready),
         available_replicas: available,
         up_to_date_replicas: count(&|member| member.version == plane.spec.version),
-        version: versions.min().unwrap_or_else(|| plane.spec.version.clone()),
+        version: versions
+            .min_by_key(|version| numbers(version))
+            .unwrap_or_else(|| plane.spec.version.clone()),
         conditions: vec![Condition {
             type_: "Available".to_owned(),
             status: yes.to_owned(),
@@ -113,6 +123,11 @@ fn status(
             last_transition_time: unchanged.unwrap_or(Time(now)),
         }],
     }
+}
+
+/// A version's numbers, to compare it by.
+fn numbers(version: &str) -> Vec<u64> {
+    version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
 /// Wakes a control plane for its Machines.
@@ -280,10 +295,29 @@ mod tests {
         let (a, b, c) = (member(0, false), member(1, false), member(2, false));
         assert_eq!(step(&plane(3, false, None), &[]), Step::Create(names(&[0, 1, 2])));
         assert_eq!(step(&plane(3, false, None), &[a.clone(), c.clone()]), Step::Create(names(&[1])));
-        assert_eq!(step(&plane(1, false, None), &[a.clone(), b.clone(), c]), Step::Delete(names(&[1, 2])));
+        assert_eq!(step(&plane(1, false, None), &[a.clone(), b.clone(), c]), Step::Delete(names(&[2, 1])));
         let going = [a, member(1, true)];
         assert!(matches!(step(&plane(2, false, None), &going), Step::Report(_)), "not before it is gone");
         assert_eq!(plan(&plane(1, false, None), &[], None, Timestamp::UNIX_EPOCH), Step::Wait);
+    }
+
+    #[test]
+    fn another_version_is_rolled_out_one_by_one() {
+        let old = |index| Member { version: "v1.35.9".to_owned(), ..member(index, false) };
+        let starting = |index| Member { ready: false, available: false, ..member(index, false) };
+        let plane = plane(2, false, None);
+        assert_eq!(step(&plane, &[old(0), old(1)]), Step::Create(names(&[2])));
+        let waits = step(&plane, &[old(0), old(1), starting(2)]);
+        let Step::Report(status) = waits else { panic!("{waits:?} before the new one serves") };
+        assert_eq!((status.version.as_str(), status.up_to_date_replicas), ("v1.35.9", 1));
+        assert_eq!(step(&plane, &[old(0), old(1), member(2, false)]), Step::Delete(names(&[0])));
+        let going = Member { deleting: true, ..old(0) };
+        let waits = step(&plane, &[going, old(1), member(2, false)]);
+        assert!(matches!(waits, Step::Report(_)), "{waits:?} while one goes");
+        assert_eq!(step(&plane, &[old(1), member(2, false)]), Step::Create(names(&[0])));
+        assert_eq!(step(&plane, &[member(0, false), old(1), member(2, false)]), Step::Delete(names(&[1])));
+        assert!(matches!(step(&plane, &[member(0, false), member(2, false)]), Step::Report(_)));
+        assert!(numbers("v1.9.10") < numbers("v1.10.2"));
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
+use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::{CONTROL_PLANE_LABEL, Context, RETRY, cluster_of, is_deleting, is_held};
 use crate::management::api::{Address, TestbedMachine};
+use crate::management::machines;
 use crate::nodes::Node;
 
 /// What is to be done next. One thing a pass.
@@ -60,6 +62,7 @@ fn plan(machine: &TestbedMachine, observed: &Observed) -> Step {
                 provider_id: Some(provider_id.clone()),
                 addresses: addresses.map(|address| address.address.clone()).collect(),
                 control_plane: machine.labels().contains_key(CONTROL_PLANE_LABEL),
+                version: None,
             })
         }
         _ => Step::Provision,
@@ -93,11 +96,21 @@ pub(super) async fn reconcile(machine: Arc<TestbedMachine>, context: Arc<Context
             let status = json!({"initialization": {"provisioned": true}, "addresses": addresses});
             context.patch_status(machine.as_ref(), status).await?;
         }
-        (Step::Join(node), Some(site)) => site.nodes.join(node).await?,
+        (Step::Join(node), Some(site)) => {
+            let version = version(&context, &machine, &node.name).await?;
+            site.nodes.join(Node { version, ..node }).await?;
+        }
         (Step::Wait | Step::Provision | Step::Join(_), _) => return Ok(Action::requeue(RETRY)),
         (Step::Nothing, _) => {}
     }
     Ok(Action::await_change())
+}
+
+/// The version that the kubelet is to have: its Machine's.
+async fn version(context: &Context, machine: &TestbedMachine, name: &str) -> kube::Result<Option<String>> {
+    let namespace = machine.namespace().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &machines());
+    Ok(api.get(name).await?.data["spec"]["version"].as_str().map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -136,6 +149,7 @@ mod tests {
             provider_id: Some("testbed:///ns/w-1".to_owned()),
             addresses: vec!["10.20.0.1".to_owned()],
             control_plane: true,
+            version: None,
         };
         assert_eq!(plan(&provisioned, &ready), Step::Join(node));
         assert_eq!(plan(&provisioned, &Observed { joined: true, ..ready.clone() }), Step::Nothing);

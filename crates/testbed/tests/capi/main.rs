@@ -4,29 +4,37 @@
 //! One management cluster serves all: each test takes a workload cluster of it, and they run side by side.
 #![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
 
+mod objects;
+mod rollout;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{Node, Secret};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::GroupVersionKind;
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{Management, Workload, eventually};
 
-/// Seconds on an idle machine.
-const SOON: Duration = Duration::from_mins(2);
+use objects::{Objects, condition};
+
+/// Seconds on an idle machine. Only what never happens takes this long.
+const SOON: Duration = Duration::from_mins(10);
 const PRE_TERMINATE: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/test";
 const PRE_DRAIN: &str = "pre-drain.delete.hook.machine.cluster.x-k8s.io/test";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_api_for_real() {
     let management = Management::start().await.unwrap();
-    let (life, deletion, topology) =
-        tokio::join!(life(&management), deletion(&management), topology(&management));
+    let (life, deletion, topology, rollout) = tokio::join!(
+        life(&management),
+        deletion(&management),
+        topology(&management),
+        rollout::of_objects(&management)
+    );
     // All of them, then whatever failed.
-    let failed = [("life", life), ("deletion", deletion), ("topology", topology)];
+    let failed = [("life", life), ("deletion", deletion), ("topology", topology), ("rollout", rollout)];
     let failed: Vec<_> =
         failed.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
     assert!(failed.is_empty(), "{failed:#?}");
@@ -180,8 +188,8 @@ async fn topology(management: &Management) -> Result<()> {
     let workload = management
         .workload("topology")
         .namespace("topology")
-        .control_plane_machines(3)
-        .workers(0)
+        .control_plane_machines(2)
+        .workers(1)
         .endpoint(false)
         .variable("highlyAvailable", true)
         .unset_variable("endpoint", "string");
@@ -196,7 +204,7 @@ async fn topology(management: &Management) -> Result<()> {
 
     // A control-plane Machine that goes is replaced; so the provider keeps the number, as the class asks.
     let one =
-        objects.find("Machine", "topology-control-plane-1").await?.context("three are numbered from 0")?;
+        objects.find("Machine", "topology-control-plane-1").await?.context("they are numbered from 0")?;
     objects.newest("Machine").delete(&one.name_any(), &DeleteParams::default()).await?;
     eventually("another one runs in its place", SOON, async || {
         let other = objects.find("Machine", &one.name_any()).await?.context("none yet")?;
@@ -222,128 +230,16 @@ async fn topology(management: &Management) -> Result<()> {
         ensure!(reconciled["status"] == "True", "{reconciled}");
         Ok(Some(()))
     })
-    .await
-}
+    .await?;
 
-/// The objects of one Cluster in the management cluster.
-struct Objects {
-    client: Client,
-    namespace: String,
-    cluster: String,
-}
-
-impl Objects {
-    fn of(management: &Management, workload: &Workload) -> Self {
-        Self {
-            client: management.client(),
-            namespace: workload.namespace().to_owned(),
-            cluster: workload.name().to_owned(),
-        }
-    }
-
-    fn api(&self, kind: &str, version: &str) -> Api<DynamicObject> {
-        let group = match kind {
-            "TestbedControlPlane" => "controlplane.cluster.x-k8s.io",
-            kind if kind.starts_with("Testbed") => "infrastructure.cluster.x-k8s.io",
-            _ => "cluster.x-k8s.io",
-        };
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
-    }
-
-    fn newest(&self, kind: &str) -> Api<DynamicObject> {
-        self.api(kind, if kind.starts_with("Testbed") { "v1" } else { "v1beta2" })
-    }
-
-    async fn cluster(&self, version: &str) -> Result<DynamicObject> {
-        Ok(self.api("Cluster", version).get(&self.cluster).await?)
-    }
-
-    async fn find(&self, kind: &str, name: &str) -> Result<Option<DynamicObject>> {
-        Ok(self.newest(kind).get_opt(name).await?)
-    }
-
-    async fn list(&self, kind: &str) -> Result<Vec<DynamicObject>> {
-        let ours = ListParams::default().labels(&format!("cluster.x-k8s.io/cluster-name={}", self.cluster));
-        Ok(self.newest(kind).list(&ours).await?.items)
-    }
-
-    async fn patch(&self, kind: &str, name: &str, patch: Value) -> Result<()> {
-        self.newest(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        Ok(())
-    }
-
-    async fn annotate(&self, machine: &str, key: &str, value: Option<&str>) -> Result<()> {
-        self.patch("Machine", machine, json!({"metadata": {"annotations": {key: value}}})).await
-    }
-
-    /// A worker's name.
-    async fn worker(&self) -> Result<String> {
-        self.workers().await?.pop().context("no worker")
-    }
-
-    async fn workers(&self) -> Result<Vec<String>> {
-        let machines = self.list("Machine").await?;
-        Ok(machines.iter().map(ResourceExt::name_any).filter(|name| name.contains("-md-0-")).collect())
-    }
-
-    /// Waits until there are so many workers and each runs, or is held at its end; yields their names.
-    async fn running_workers(&self, count: usize) -> Result<Vec<String>> {
-        eventually(&format!("{count} workers run"), SOON, async || {
-            let machines = self.list("Machine").await?.into_iter();
-            let workers: Vec<_> = machines.filter(|machine| machine.name_any().contains("-md-0-")).collect();
-            let fine = |worker: &&DynamicObject| {
-                worker.data["status"]["phase"] == "Running" || worker.data["status"]["phase"] == "Deleting"
-            };
-            let (there, fine) = (workers.len(), workers.iter().filter(fine).count());
-            ensure!(there == count && fine == count, "{fine} of {there}");
-            Ok(Some(workers.iter().map(ResourceExt::name_any).collect()))
-        })
-        .await
-    }
-
-    async fn is_deleting(&self, kind: &str, name: &str) -> Result<bool> {
-        let object = self.find(kind, name).await?;
-        Ok(object.context("gone")?.metadata.deletion_timestamp.is_some())
-    }
-
-    async fn gone(&self, kind: &str, name: &str) -> Result<()> {
-        let what = format!("{kind} {name} is gone");
-        eventually(&what, SOON, async || Ok(self.find(kind, name).await?.is_none().then_some(()))).await
-    }
-
-    async fn phase(&self, machine: &str, phase: &str) -> Result<()> {
-        eventually(&format!("{machine} is {phase}"), SOON, async || {
-            let machine = self.find("Machine", machine).await?.context("gone")?;
-            ensure!(machine.data["status"]["phase"] == phase, "{}", machine.data["status"]);
-            Ok(Some(()))
-        })
-        .await
-    }
-
-    async fn deleting(&self, machine: &str, reason: &str) -> Result<()> {
-        self.held("Machine", machine, reason).await
-    }
-
-    async fn cluster_deleting(&self, reason: &str) -> Result<()> {
-        self.held("Cluster", &self.cluster, reason).await
-    }
-
-    /// Waits until the object is being deleted and says that it waits for `reason`.
-    async fn held(&self, kind: &str, name: &str, reason: &str) -> Result<()> {
-        eventually(&format!("{kind} {name}: {reason}"), SOON, async || {
-            let object = self.find(kind, name).await?.context("gone")?;
-            let deleting = condition(&object, "Deleting");
-            ensure!(deleting["status"] == "True" && deleting["reason"] == reason, "{deleting}");
-            Ok(Some(()))
-        })
-        .await
-    }
-}
-
-fn condition(object: &DynamicObject, kind: &str) -> Value {
-    let all = object.data["status"]["conditions"].as_array().into_iter().flatten();
-    all.into_iter().find(|is| is["type"] == kind).cloned().unwrap_or_default()
+    rollout::of(&objects, &workload).await?;
+    // The topology's workers come and go by its count.
+    let two = json!([{"class": "worker", "name": "md-0", "replicas": 2}]);
+    let workers = json!({"topology": {"workers": {"machineDeployments": two}}});
+    objects.patch("Cluster", "topology", json!({"spec": workers})).await?;
+    objects.running_workers(2).await?;
+    workload.delete().await?;
+    workload.deleted(SOON).await
 }
 
 async fn with_kubeconfig(secret: &Secret) -> Result<Client> {

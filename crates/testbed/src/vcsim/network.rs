@@ -1,0 +1,144 @@
+//! The simulated vCenter's distributed port groups, and how they come to a cloud of the AVI simulator.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use avi_simulator::Control;
+use avi_simulator::store::PortGroup;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::Vcsim;
+use super::control::ControlPort;
+
+/// How often a cloud looks at its vCenter; what it finds takes the time a test gives it besides.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A distributed port group in the simulator's inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SimPortGroup {
+    /// Its managed object's value, such as `dvportgroup-81`.
+    pub moref: String,
+    /// Its name as a person typed it: nothing is escaped.
+    pub name: String,
+    /// Its inventory path, escaped as a machine's is.
+    pub path: String,
+    /// Its switch's inventory path.
+    pub switch: String,
+    /// Its VLAN; 0 for none, and for a trunk.
+    pub vlan: u16,
+    /// The managed objects' values of the hosts that have it.
+    pub hosts: Vec<String>,
+}
+
+impl Vcsim {
+    /// All distributed port groups, by path; those of switches' uplinks are left out.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn port_groups(&self) -> Result<Vec<SimPortGroup>> {
+        self.control.get("port-groups").await
+    }
+
+    /// Adds a port group to a switch, such as `/DC0/network/DVS0`, behind everybody's back.
+    ///
+    /// # Errors
+    /// If there is no such switch, or something of that name is in its folder.
+    pub async fn add_port_group(&self, switch_path: &str, name: &str, vlan: u16) -> Result<()> {
+        let body = json!({"switch": switch_path, "name": name, "vlan": vlan});
+        self.control.send(Method::POST, "port-groups", Some(body)).await
+    }
+
+    /// Removes a port group.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn remove_port_group(&self, path: &str) -> Result<()> {
+        self.control.send(Method::POST, "port-groups/remove", Some(json!({"path": path}))).await
+    }
+
+    /// Lets a cloud of an AVI simulator, by uuid or name and of type `CLOUD_VCENTER`, find the port groups of this
+    /// vCenter, each change `delay` of the simulator's clock after it was seen.
+    ///
+    /// # Errors
+    /// If the simulator does not answer; and if there is no such cloud, where there is no delay.
+    pub async fn discovered_by(&self, avi: Control, cloud: &str, delay: Duration) -> Result<Discovery> {
+        let feed = Feed {
+            vcenter: self.control.clone(),
+            avi,
+            cloud: cloud.to_owned(),
+            delay,
+            told: Mutex::new(None),
+        };
+        feed.look().await?;
+        let feed = Arc::new(feed);
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
+            let feed = feed.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(LOOK).await;
+                    // A vCenter that is away has no other port groups than before.
+                    let _ = feed.look().await;
+                }
+            }
+        });
+        Ok(Discovery { feed, _tasks: tasks })
+    }
+}
+
+/// A cloud that looks at its vCenter. Dropped = it looks no more, and keeps what it has found.
+pub struct Discovery {
+    feed: Arc<Feed>,
+    _tasks: JoinSet<()>,
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery").field("cloud", &self.feed.cloud).finish_non_exhaustive()
+    }
+}
+
+impl Discovery {
+    /// Looks now: what vCenter has when this is called has been seen when it returns, and takes the delay from
+    /// then on at most.
+    ///
+    /// # Errors
+    /// As [`Vcsim::discovered_by`].
+    pub async fn look(&self) -> Result<()> {
+        self.feed.look().await
+    }
+}
+
+/// What is told of by whom, to whom.
+struct Feed {
+    vcenter: ControlPort,
+    avi: Control,
+    cloud: String,
+    delay: Duration,
+    /// What the cloud was told last. Held for a whole look: two that cross would undo each other's.
+    told: Mutex<Option<Vec<SimPortGroup>>>,
+}
+
+impl Feed {
+    async fn look(&self) -> Result<()> {
+        let mut told = self.told.lock().await;
+        let groups: Vec<SimPortGroup> = self.vcenter.get("port-groups").await?;
+        if told.as_ref() != Some(&groups) {
+            let found = groups.iter().cloned().map(as_found).collect();
+            self.avi.discover(&self.cloud, found, self.delay)?;
+            *told = Some(groups);
+        }
+        Ok(())
+    }
+}
+
+/// A port group as an AVI controller sees it.
+fn as_found(group: SimPortGroup) -> PortGroup {
+    PortGroup { moid: group.moref, name: group.name, dvs: true, hosts: group.hosts }
+}
