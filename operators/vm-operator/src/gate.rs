@@ -3,22 +3,24 @@
 //! A vCenter queues what it cannot run, first come, first served, so without a gate a group of one
 //! waits behind a group of two hundred. Pure: no clock, no I/O, no lock of its own.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Grants `limit` places to members of groups; a free place goes to the group that holds the fewest.
+/// Grants `limit` places to members of groups; a free place goes to the group that holds the fewest, and among
+/// several such to the one whose last turn is longest ago.
 #[derive(Debug)]
 pub struct Gate<G, M> {
     limit: usize,
     held: HashMap<M, G>,
-    waiting: BTreeMap<G, VecDeque<M>>,
+    /// By turn: a group that was given a place goes to the end.
+    waiting: VecDeque<(G, VecDeque<M>)>,
 }
 
-impl<G: Clone + Ord + Hash, M: Clone + Eq + Hash> Gate<G, M> {
+impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> Gate<G, M> {
     /// A gate with `limit` places; 0 counts as 1.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), held: HashMap::new(), waiting: BTreeMap::new() }
+        Self { limit: limit.max(1), held: HashMap::new(), waiting: VecDeque::new() }
     }
 
     /// Asks for a place for `member`. True: it has one, and keeps it until [`Gate::leave`]. False: it
@@ -31,9 +33,10 @@ impl<G: Clone + Ord + Hash, M: Clone + Eq + Hash> Gate<G, M> {
             self.held.insert(member.clone(), group.clone());
             return true;
         }
-        let line = self.waiting.entry(group.clone()).or_default();
-        if !line.contains(member) {
-            line.push_back(member.clone());
+        match self.waiting.iter_mut().find(|(waiting, _)| waiting == group) {
+            Some((_, line)) if line.contains(member) => {}
+            Some((_, line)) => line.push_back(member.clone()),
+            None => self.waiting.push_back((group.clone(), VecDeque::from([member.clone()]))),
         }
         false
     }
@@ -47,21 +50,20 @@ impl<G: Clone + Ord + Hash, M: Clone + Eq + Hash> Gate<G, M> {
     #[must_use = "those named hold a place and must be woken"]
     pub fn leave(&mut self, member: &M) -> Vec<M> {
         if self.held.remove(member).is_none() {
-            self.waiting.retain(|_, line| {
+            self.waiting.retain_mut(|(_, line)| {
                 line.retain(|m| m != member);
                 !line.is_empty()
             });
         }
         let mut next = Vec::new();
         while self.held.len() < self.limit {
-            let Some(group) = self.neediest() else { break };
-            let Some(line) = self.waiting.get_mut(&group) else { break };
+            let Some((group, mut line)) = self.neediest() else { break };
             if let Some(member) = line.pop_front() {
                 self.held.insert(member.clone(), group.clone());
                 next.push(member);
             }
-            if line.is_empty() {
-                self.waiting.remove(&group);
+            if !line.is_empty() {
+                self.waiting.push_back((group, line));
             }
         }
         next
@@ -73,13 +75,15 @@ impl<G: Clone + Ord + Hash, M: Clone + Eq + Hash> Gate<G, M> {
         self.held.len()
     }
 
-    /// The waiting group that holds the fewest places; the first by order where several do.
-    fn neediest(&self) -> Option<G> {
+    /// Takes the waiting group that holds the fewest places out of the line; the first of them where several do.
+    fn neediest(&mut self) -> Option<(G, VecDeque<M>)> {
         let mut holds: HashMap<&G, usize> = HashMap::new();
         for group in self.held.values() {
             *holds.entry(group).or_default() += 1;
         }
-        self.waiting.keys().min_by_key(|g| holds.get(g).copied().unwrap_or(0)).cloned()
+        let holds = |index: &usize| self.waiting.get(*index).and_then(|(group, _)| holds.get(group)).copied();
+        let neediest = (0..self.waiting.len()).min_by_key(|index| holds(index).unwrap_or(0))?;
+        self.waiting.remove(neediest)
     }
 }
 
@@ -98,6 +102,23 @@ mod tests {
         assert!(!gate.enter(&"small", &200));
         assert_eq!(gate.leave(&1), [200]);
         assert_eq!(gate.leave(&200), [3]);
+    }
+
+    /// Where all wait that hold nothing, they take turns, whatever they are called.
+    #[test]
+    fn groups_that_hold_as_few_take_turns() {
+        let mut gate = Gate::new(1);
+        assert!(gate.enter(&"a", &0));
+        for member in 1..100 {
+            assert!(!gate.enter(&"a", &member));
+        }
+        assert!(!gate.enter(&"z", &200) && !gate.enter(&"m", &100) && !gate.enter(&"m", &101));
+        let mut served = vec![0];
+        while let [next] = gate.leave(&served[served.len() - 1])[..] {
+            served.push(next);
+        }
+        assert_eq!(served[..6], [0, 1, 200, 100, 2, 101]);
+        assert_eq!(served.len(), 103);
     }
 
     #[test]
