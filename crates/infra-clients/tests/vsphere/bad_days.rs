@@ -10,15 +10,22 @@ use crate::rig::{Rig, SOON, down, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_under_load() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_millis(500)), |_| {}).await?;
+    // Eight calls at a time, so that the last are not sent before the first sessions have expired.
+    let sim = Vcsim::builder()
+        .call_delay("CloneVM_Task", Duration::from_millis(200))
+        .clone_time(Duration::from_millis(500));
+    let rig = Rig::with(sim, |_| {}).await?;
     let folder = rig.vc.create_folder("f").await?;
     rig.vc.template("photon").await?;
-    let mut changes = rig.vc.changes();
+    let changes = rig.vc.changes();
     let names: Vec<String> = (0..60).map(|i| format!("vm-{i}")).collect();
     let clones = futures::future::join_all(names.iter().map(|name| rig.submit(&folder, name)));
     let expiry = async {
-        for _ in 0..3 {
-            tokio::time::sleep(Duration::from_millis(80)).await;
+        for goal in [5, 20, 35] {
+            eventually("some clones", SOON, async || {
+                Ok((rig.sim.calls().await?.get("CloneVM_Task") >= Some(&goal)).then_some(()))
+            })
+            .await?;
             rig.sim.expire_sessions().await?;
         }
         anyhow::Ok(())
@@ -39,7 +46,7 @@ async fn an_expired_session_under_load() -> Result<()> {
 
     // Each VM came once in the news, whatever was reported again.
     let mut came = 0;
-    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_millis(200), changes.next()).await {
+    for change in rig.told(changes).await {
         assert!(!matches!(change, Change::Vm { after: None, .. }), "nothing went away");
         came += u32::from(matches!(change, Change::Vm { before: None, .. }));
     }
@@ -69,7 +76,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
     let gone = rig.make(&folder, "gone").await?;
     let stays = rig.make(&folder, "stays").await?;
     rig.vc.fresh().await?;
-    let mut changes = rig.vc.changes();
+    let changes = rig.vc.changes();
     for outage in [Outage::Refuse, Outage::Status(503)] {
         rig.sim.outage(outage).await?;
         let error = match outage {
@@ -99,7 +106,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
     let sessions = rig.sim.sessions().await?;
     assert_eq!((sessions.max, sessions.logins), (1, 1), "the session outlived the outage");
     let mut told = Vec::new();
-    while let Ok(Some(change)) = tokio::time::timeout(Duration::from_millis(200), changes.next()).await {
+    for change in rig.told(changes).await {
         told.push(match change {
             Change::Lost => "lost",
             Change::Synced => "synced",
@@ -113,7 +120,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_hangs_times_out_alone() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(2)).await?;
+    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(10)).await?;
     let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
     rig.vc.template("photon").await?;
     rig.sim.fault(Fault::hang("CloneVM_Task")).await?;
@@ -221,8 +228,8 @@ async fn the_root_folder_goes() -> Result<()> {
     rig.vc.fresh().await?;
     rig.vc.read(|inventory| {
         assert!(inventory.folder(&folder).is_none() && inventory.folder(&root).is_none());
-        assert_eq!(inventory.task(&task).map(|task| task.state), Some(TaskState::Success));
     });
+    assert_eq!(rig.ended(&task).await?.state, TaskState::Success);
     assert!(rig.sim.folders().await?.contains(&"/DC0/vm/vm-operator".to_owned()));
     Ok(())
 }
@@ -230,7 +237,7 @@ async fn the_root_folder_goes() -> Result<()> {
 /// Connections are accepted, nothing is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vcenter_that_hangs() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(1)).await?;
+    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(5)).await?;
     rig.sim.outage(Outage::Hang).await?;
     // Found out by the call that interrupts the poll; the connection is tried once more, and down.
     assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Timeout);

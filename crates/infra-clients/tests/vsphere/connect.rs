@@ -8,7 +8,7 @@ use infra_clients::Secret;
 use infra_clients::vsphere::{Kind, Link, Trust, VCenter};
 use testbed::{Outage, Vcsim, eventually};
 
-use crate::rig::{IDLE, Rig, config, down, up};
+use crate::rig::{IDLE, Rig, SOON, config, down, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_every_kind_of_trust() -> Result<()> {
@@ -99,7 +99,7 @@ async fn unreachable_at_first() -> Result<()> {
     assert_eq!((error.kind(), error.in_doubt()), (Kind::Unreachable, false), "{error}");
     assert_eq!(vc.create_folder("x").await.unwrap_err().kind(), Kind::Unreachable);
     sim.outage(Outage::Status(503)).await?;
-    eventually("the 503 to show", Duration::from_secs(20), async || {
+    eventually("the 503 to show", SOON, async || {
         let Link::Down(error) = vc.link().borrow().clone() else { return Ok(None) };
         Ok((error.kind() == Kind::Unavailable).then_some(()))
     })

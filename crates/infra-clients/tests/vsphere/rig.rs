@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use infra_clients::Secret;
-use infra_clients::vsphere::{CloneSpec, Config, Error, Link, MoRef, Task, Trust, VCenter};
+use infra_clients::vsphere::{Change, Changes, CloneSpec, Config, Error, Link, MoRef, Task, Trust, VCenter};
 use testbed::{Vcsim, VcsimBuilder, eventually};
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_mins(3);
 pub(crate) const OWNER: &str = "vmgroup/owner";
 
 /// Calls that do something, as against those that look.
@@ -83,6 +83,16 @@ impl Rig {
         let task = self.submit(folder, name).await?;
         let task = self.ended(&task).await?;
         task.result.clone().with_context(|| format!("no VM: {:?}", task.error))
+    }
+
+    /// The news told up to now, and that they end.
+    pub(crate) async fn told(&self, mut changes: Changes) -> Vec<Change> {
+        self.vc.close().await;
+        let mut told = Vec::new();
+        while let Some(change) = changes.next().await {
+            told.push(change);
+        }
+        told
     }
 
     /// The calls since the last reset that are not in `but`.
