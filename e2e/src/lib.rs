@@ -8,4 +8,4 @@ mod operator;
 mod rig;
 
 pub use operator::{Launch, OperatorProcess};
-pub use rig::{NAMESPACE, Rig, RigBuilder, group, ready};
+pub use rig::{NAMESPACE, PATIENCE, Rig, RigBuilder, group, ready};

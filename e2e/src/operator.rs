@@ -3,12 +3,13 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use testbed::{Port, Process, ProcessSpec, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::rig::PATIENCE;
 
 /// How an operator is started.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +91,7 @@ impl OperatorProcess {
     pub async fn ready(&mut self) -> Result<()> {
         let log = self.process.log_path().to_owned();
         let ended = || std::fs::read_to_string(&log).unwrap_or_default();
-        eventually("the operator is ready", Duration::from_secs(30), async || {
+        eventually("the operator is ready", PATIENCE, async || {
             ensure!(self.process.try_wait().is_none(), "the operator has ended: {}", ended());
             let (status, text) = self.get("/readyz").await?;
             ensure!(status == 200, "{text}");

@@ -16,7 +16,7 @@ pub const NAMESPACE: &str = "codeconnect-vm-operator-system";
 /// Its ServiceAccount.
 const ACCOUNT: &str = "vm-operator";
 /// Long enough for a busy machine; nothing waits this long that goes well.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// What a scenario stands on.
 pub struct Rig {
@@ -60,7 +60,7 @@ impl RigBuilder {
         let base = base.to_str().context("the project's path is not UTF-8")?;
         let installed = control_plane.kubectl(&["apply", "--server-side", "-k", base]).await?;
         control_plane
-            .kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"])
+            .kubectl(&["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"])
             .await?;
         let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, ACCOUNT).await?;
         Ok(Rig { control_plane, vcenter, workdir: Workdir::new("vm-operator")?, kubeconfig, installed })
@@ -71,6 +71,16 @@ impl Rig {
     /// The default rig.
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
+    }
+
+    /// A rig with this vCenter.
+    pub async fn with(vcenter: VcsimBuilder) -> Result<Self> {
+        Self::builder().vcenter(vcenter).start().await
+    }
+
+    /// A rig whose vCenter takes this long for each clone.
+    pub async fn with_clones_of(time: Duration) -> Result<Self> {
+        Self::with(Vcsim::builder().clone_time(time)).await
     }
 
     /// For a rig that differs from the default.
@@ -104,11 +114,16 @@ impl Rig {
         OperatorProcess::start(ACCOUNT, &self.kubeconfig, self.log_path(), launch)
     }
 
-    /// Starts the operator and waits until it is ready.
-    pub async fn operator(&self) -> Result<OperatorProcess> {
-        let mut operator = self.operator_with(&self.launch())?;
+    /// Starts the operator with `launch` and waits until it is ready.
+    pub async fn ready_operator(&self, launch: &Launch) -> Result<OperatorProcess> {
+        let mut operator = self.operator_with(launch)?;
         operator.ready().await?;
         Ok(operator)
+    }
+
+    /// The default operator, ready.
+    pub async fn operator(&self) -> Result<OperatorProcess> {
+        self.ready_operator(&self.launch()).await
     }
 
     /// Where the operator logs.
@@ -215,6 +230,14 @@ impl Rig {
         let vms = self.vcenter.vms().await?;
         let ours = vms.into_iter().filter(|vm| vm.folder.starts_with("/DC0/vm/vm-operator"));
         Ok(ours.map(|vm| (vm.path.clone(), vm.is_on())).collect())
+    }
+
+    /// Waits until a machine is there and on, by its inventory path.
+    pub async fn on(&self, path: &str) -> Result<()> {
+        eventually(&format!("{path} is on"), PATIENCE, async || {
+            Ok((self.machines().await?.get(path) == Some(&true)).then_some(()))
+        })
+        .await
     }
 
     /// How often a method was called at the vCenter since the last reset.

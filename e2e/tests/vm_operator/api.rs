@@ -73,9 +73,9 @@ async fn an_instance_without_a_group_is_left_alone() {
     });
     rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &instance.to_string()).await.unwrap();
     let kubectl = &rig.control_plane;
-    kubectl.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=20s"]).await.unwrap();
+    kubectl.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=180s"]).await.unwrap();
     let text = kubectl.kubectl(&["describe", "vgi/by-hand"]).await.unwrap();
     assert!(text.contains("NoGroup"), "{text}");
-    kubectl.kubectl(&["delete", "vgi/by-hand", "--timeout=20s"]).await.unwrap();
+    kubectl.kubectl(&["delete", "vgi/by-hand", "--timeout=180s"]).await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 }

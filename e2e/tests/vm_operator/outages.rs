@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use e2e::Rig;
-use testbed::{Fault, Outage, Vcsim, eventually};
+use testbed::{Fault, Outage, Vcsim};
 
 use crate::{machine, place};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_expire_under_load() {
     let _machine = machine().await;
-    let rig = Rig::builder()
-        .vcenter(Vcsim::builder().clone_time(Duration::from_millis(500)))
-        .start()
-        .await
-        .unwrap();
+    // Eight calls at a time, so that the last are not sent before the first sessions have expired.
+    let vcenter = Vcsim::builder()
+        .call_delay("CloneVM_Task", Duration::from_millis(200))
+        .clone_time(Duration::from_millis(500));
+    let rig = Rig::with(vcenter).await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 40, "photon").await.unwrap();
     for goal in [5, 20, 35] {
@@ -31,11 +31,7 @@ async fn sessions_that_expire_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vcenter_that_is_down_for_half_a_minute() {
     let _place = place().await;
-    let rig = Rig::builder()
-        .vcenter(Vcsim::builder().clone_time(Duration::from_millis(500)))
-        .start()
-        .await
-        .unwrap();
+    let rig = Rig::with_clones_of(Duration::from_millis(500)).await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 3, "photon").await.unwrap();
     rig.settled("default", "web", 3).await.unwrap();
@@ -65,6 +61,7 @@ async fn a_vcenter_that_answers_503_or_hangs() {
     for (name, outage) in [("busy", Outage::Status(503)), ("hung", Outage::Hang)] {
         rig.vcenter.outage(outage).await.unwrap();
         rig.apply("default", name, 2, "photon").await.unwrap();
+        // No sign tells that it hangs; if the operator has not met it by then, there is less to recover from.
         tokio::time::sleep(Duration::from_secs(2)).await;
         rig.vcenter.outage(Outage::None).await.unwrap();
         rig.settled("default", name, 2).await.unwrap();
@@ -91,11 +88,7 @@ async fn faults_are_said_and_got_over() {
 
     rig.vcenter.fault(Fault::soap("PowerOnVM_Task", "TaskInProgress").times(2)).await.unwrap();
     rig.vcenter.power_off("/DC0/vm/vm-operator/default.web/web-0").await.unwrap();
-    eventually("web-0 is on again", Duration::from_secs(30), async || {
-        Ok((rig.machines().await?.values().all(|on| *on)).then_some(()))
-    })
-    .await
-    .unwrap();
+    rig.on("/DC0/vm/vm-operator/default.web/web-0").await.unwrap();
     rig.vcenter.fault(Fault::task("Destroy_Task", "InvalidState").times(1)).await.unwrap();
     rig.delete("default", "web").await.unwrap();
     rig.gone("default", "web").await.unwrap();
@@ -105,8 +98,7 @@ async fn faults_are_said_and_got_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_restarts_in_a_burst() {
     let _machine = machine().await;
-    let mut rig =
-        Rig::builder().vcenter(Vcsim::builder().clone_time(Duration::from_secs(1))).start().await.unwrap();
+    let mut rig = Rig::with_clones_of(Duration::from_secs(1)).await.unwrap();
     let mut operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 30, "photon").await.unwrap();
     rig.called_often("CloneVM_Task", 10).await.unwrap();

@@ -1,11 +1,10 @@
 //! Must hold 8 and 9: no right too many, and the password nowhere.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use e2e::Rig;
+use e2e::{PATIENCE, Rig};
 use serde_json::{Value, json};
-use testbed::{Outage, Vcsim};
+use testbed::{Outage, Vcsim, eventually};
 
 use crate::place;
 
@@ -15,9 +14,8 @@ const PASSWORD: &str = "s3cr&t<\"Pa%ss\u{fc}";
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_is_nowhere() {
     let _place = place().await;
-    let rig = Rig::builder().vcenter(Vcsim::builder().password(PASSWORD)).start().await.unwrap();
-    let mut operator = rig.operator_with(&rig.launch().env("RUST_LOG", "trace")).unwrap();
-    operator.ready().await.unwrap();
+    let rig = Rig::with(Vcsim::builder().password(PASSWORD)).await.unwrap();
+    let operator = rig.ready_operator(&rig.launch().env("RUST_LOG", "trace")).await.unwrap();
     rig.apply("default", "web", 2, "photon").await.unwrap();
     rig.apply("default", "wrong", 1, "no-such-template").await.unwrap();
     rig.settled("default", "web", 2).await.unwrap();
@@ -61,10 +59,9 @@ async fn its_rights_are_those_it_uses() {
     let rig = Rig::builder().audit().start().await.unwrap();
     let account = format!("system:serviceaccount:{}:vm-operator", e2e::NAMESPACE);
     let launch = rig.launch().arg("--enable-leader-election");
-    let mut operator = rig.operator_with(&launch).unwrap();
-    operator.ready().await.unwrap();
+    let mut operator = rig.ready_operator(&launch).await.unwrap();
     life(&rig).await;
-    operator.process.terminate(Duration::from_secs(10)).await.unwrap();
+    operator.process.terminate(PATIENCE).await.unwrap();
 
     let requests = rig.control_plane.audit_events().unwrap();
     let ours: Vec<_> = requests.iter().filter(|e| e.user == account).collect();
@@ -105,13 +102,19 @@ async fn its_rights_are_those_it_uses() {
 
     // The same life without one of them.
     let patch = r#"[{"op":"test","path":"/rules/1/resources/0","value":"vminstances"},
+                   {"op":"test","path":"/rules/1/verbs/0","value":"create"},
                    {"op":"remove","path":"/rules/1/verbs/0"}]"#;
     rig.control_plane
         .kubectl(&["patch", "clusterrole", "vm-operator", "--type=json", "-p", patch])
         .await
         .unwrap();
-    let mut operator = rig.operator_with(&launch).unwrap();
-    operator.ready().await.unwrap();
+    eventually("the API server knows", PATIENCE, async || {
+        let ask = ["auth", "can-i", "create", "vminstances.vm.codeconnect.vmworld.com", "--as", &account];
+        Ok(rig.control_plane.kubectl(&ask).await.is_err().then_some(()))
+    })
+    .await
+    .unwrap();
+    let _operator = rig.ready_operator(&launch).await.unwrap();
     rig.apply("default", "refused", 1, "photon").await.unwrap();
     let status = rig.reason("default", "refused", "KubernetesApi").await.unwrap();
     assert!(status["lastMessage"].as_str().unwrap().contains("forbidden"), "{status}");

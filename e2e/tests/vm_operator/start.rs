@@ -1,8 +1,6 @@
 //! Starting with something wrong: each a clear message and the right thing, never a panic or a hammered login.
 
-use std::time::Duration;
-
-use e2e::{Launch, Rig};
+use e2e::{Launch, PATIENCE, Rig};
 use testbed::{Vcsim, eventually};
 
 use crate::place;
@@ -10,7 +8,7 @@ use crate::place;
 /// Starts the operator, which is to end by itself, and returns its last words.
 async fn ends(rig: &Rig, launch: &Launch) -> String {
     let mut operator = rig.operator_with(launch).unwrap();
-    let status = tokio::time::timeout(Duration::from_secs(10), operator.process.wait()).await.unwrap();
+    let status = tokio::time::timeout(PATIENCE, operator.process.wait()).await.unwrap();
     assert!(!status.success());
     let log = operator.process.log();
     assert!(!log.contains("panicked"), "{log}");
@@ -56,15 +54,13 @@ async fn what_may_mend_itself_is_said_and_waited_for() {
     );
 
     let launch = rig.launch().without("VC_CA_FILE").env("VC_THUMBPRINT", rig.vcenter.thumbprint_sha256());
-    let mut operator = rig.operator_with(&launch).unwrap();
-    operator.ready().await.unwrap();
+    let operator = rig.ready_operator(&launch).await.unwrap();
     rig.settled("default", "web", 1).await.unwrap();
     drop(operator);
 
     // The original's spelling.
     let launch = rig.launch().without("VC_CA_FILE").arg("-insecure").arg("-enable-leader-election=false");
-    let mut operator = rig.operator_with(&launch).unwrap();
-    operator.ready().await.unwrap();
+    let _operator = rig.ready_operator(&launch).await.unwrap();
     rig.apply("default", "web", 2, "photon").await.unwrap();
     rig.settled("default", "web", 2).await.unwrap();
 }
@@ -72,7 +68,7 @@ async fn what_may_mend_itself_is_said_and_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_datacenters_are_named_and_one_can_be_chosen() {
     let _place = place().await;
-    let rig = Rig::builder().vcenter(Vcsim::builder().datacenters(2)).start().await.unwrap();
+    let rig = Rig::with(Vcsim::builder().datacenters(2)).await.unwrap();
     rig.apply("default", "web", 1, "photon").await.unwrap();
     let operator = rig.operator_with(&rig.launch()).unwrap();
     let status = rig.reason("default", "web", "VCenterPlacementUnclear").await.unwrap();
@@ -82,24 +78,19 @@ async fn two_datacenters_are_named_and_one_can_be_chosen() {
         "{message}"
     );
     drop(operator);
-    let mut operator = rig.operator_with(&rig.launch().env("VC_DATACENTER", "DC0")).unwrap();
-    operator.ready().await.unwrap();
+    let _operator = rig.ready_operator(&rig.launch().env("VC_DATACENTER", "DC0")).await.unwrap();
     rig.settled("default", "web", 1).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_root_folder_is_made_or_asked_for() {
     let _place = place().await;
-    let rig = Rig::builder().vcenter(Vcsim::builder().root_folder(false)).start().await.unwrap();
+    let rig = Rig::with(Vcsim::builder().root_folder(false)).await.unwrap();
     rig.apply("default", "web", 1, "photon").await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.settled("default", "web", 1).await.unwrap();
 
-    let rig = Rig::builder()
-        .vcenter(Vcsim::builder().root_folder(false).read_only_user(true))
-        .start()
-        .await
-        .unwrap();
+    let rig = Rig::with(Vcsim::builder().root_folder(false).read_only_user(true)).await.unwrap();
     rig.apply("default", "web", 1, "photon").await.unwrap();
     let _operator = rig.operator_with(&rig.launch()).unwrap();
     let status = rig.reason("default", "web", "PermissionDenied").await.unwrap();
@@ -113,9 +104,9 @@ async fn it_stops_when_asked_and_logs_out() {
     let mut operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 1, "photon").await.unwrap();
     rig.settled("default", "web", 1).await.unwrap();
-    let status = operator.process.terminate(Duration::from_secs(10)).await.unwrap();
+    let status = operator.process.terminate(PATIENCE).await.unwrap();
     assert!(status.success(), "{status}: {}", operator.process.log());
-    eventually("the session is gone", Duration::from_secs(5), async || {
+    eventually("the session is gone", PATIENCE, async || {
         Ok((rig.vcenter.sessions().await?.now == 0).then_some(()))
     })
     .await
