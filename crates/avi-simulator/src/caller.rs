@@ -1,5 +1,6 @@
 //! Who calls, as the store needs to know it. The server has authenticated them already.
 
+use crate::store::ADMIN;
 use crate::{Rights, Version};
 
 /// One authenticated request, seen from the store.
@@ -26,4 +27,14 @@ pub enum Scope {
     Tenant(String),
     /// `X-Avi-Tenant: *`: reads see every tenant in which the caller may read; what is made goes to `admin`.
     All,
+}
+
+impl Scope {
+    /// The uuid of the tenant that what is made goes to if it does not say.
+    pub(crate) fn home(&self) -> &str {
+        match self {
+            Scope::Tenant(tenant) => tenant,
+            Scope::All => ADMIN,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 use super::resolve::Place;
-use super::table::Id;
+use super::table::{Id, Table};
 use super::validate::resources;
 use super::{ADMIN, Store, fresh_uuid, refs, text};
 use crate::{ApiError, Caller, Version};
@@ -222,34 +222,78 @@ impl Store {
         }
     }
 
-    /// What the controller makes because a client made an object.
-    pub(super) fn come_along(&mut self, caller: &Caller, kind: &Kind, uuid: &str) {
-        if kind.name == "cloud" {
-            self.furnish(uuid, caller.now);
+    /// What a tenant has in every cloud that it does not share with the others.
+    fn furnish_tenant(&mut self, tenant: &str, cloud: &str, now: u64) {
+        for (name, object) in [("vrfcontext", "global"), ("serviceenginegroup", "Default-Group")] {
+            let Some(kind) = Kind::named(name).filter(|kind| self.keeps_apart(kind, tenant)) else {
+                continue;
+            };
+            let table = self.tables.get(name);
+            let there = table.is_some_and(|table| {
+                table.named(object).any(|there| there.tenant == tenant && there.cloud == cloud)
+            });
+            if there {
+                continue;
+            }
+            let body = json!({"name": object, "tenant_ref": refs::canonical("tenant", tenant),
+                "cloud_ref": refs::canonical("cloud", cloud)});
+            let made = self.make(kind, None, body, now);
+            debug_assert!(made.is_ok(), "{object} {:?}", made.err());
         }
     }
 
-    /// What the controller removes with an object: of a cloud, what it always has and what it discovered.
+    /// What the controller makes because a client wrote an object.
+    pub(super) fn come_along(&mut self, caller: &Caller, kind: &Kind, uuid: &str, new: bool) {
+        let uuids = |kind: &str| -> Vec<String> {
+            self.tables
+                .get(kind)
+                .into_iter()
+                .flat_map(Table::iter)
+                .map(|object| object.uuid.clone())
+                .collect()
+        };
+        match kind.name {
+            "cloud" if new => {
+                let tenants = uuids("tenant");
+                self.furnish(uuid, caller.now);
+                for tenant in tenants {
+                    self.furnish_tenant(&tenant, uuid, caller.now);
+                }
+            }
+            "tenant" => {
+                for cloud in uuids("cloud") {
+                    self.furnish_tenant(uuid, &cloud, caller.now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the controller removes with an object: of a cloud or a tenant, what it came with, and of a cloud what it
+    /// discovered.
     pub(super) fn goes_along(&self, kind: &Kind, uuid: &str) -> BTreeSet<Id> {
-        if kind.name != "cloud" {
-            return BTreeSet::new();
-        }
-        let cloud = Id { kind: "cloud", uuid: uuid.to_owned() };
-        let suffix = format!("-{uuid}");
-        let of_cloud = self.referrers.get(&cloud).into_iter().flatten().filter(|id| {
+        let discovered = format!("-{uuid}");
+        let goes = |id: &&Id| {
             let object = self.tables.get(id.kind).and_then(|table| table.get(&id.uuid));
-            object.is_some_and(|object| object.builtin || object.uuid.ends_with(&suffix))
-        });
-        of_cloud.cloned().collect()
+            let found = matches!(id.kind, "network" | "vimgrnwruntime") && id.uuid.ends_with(&discovered);
+            object.is_some_and(|object| match kind.name {
+                "cloud" => object.cloud == uuid && (object.builtin || found),
+                _ => object.tenant == uuid && object.builtin,
+            })
+        };
+        match kind.name {
+            "cloud" | "tenant" => {
+                let id = Id { kind: kind.name, uuid: uuid.to_owned() };
+                self.referrers.get(&id).into_iter().flatten().filter(goes).cloned().collect()
+            }
+            _ => BTreeSet::new(),
+        }
     }
 
-    /// The uuid of the cloud of objects that name none.
+    /// The uuid of the cloud of objects that name none: the first, which is built in, whatever its name is by now.
     pub(super) fn default_cloud(&self) -> String {
         let clouds = self.tables.get("cloud");
-        clouds
-            .and_then(|clouds| clouds.named("Default-Cloud").next())
-            .map(|cloud| cloud.uuid.clone())
-            .unwrap_or_default()
+        clouds.and_then(|clouds| clouds.iter().next()).map(|cloud| cloud.uuid.clone()).unwrap_or_default()
     }
 
     /// The refs of an object that says nothing of them.

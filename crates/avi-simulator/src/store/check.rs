@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::kind::{KINDS, Kind};
 use super::table::{Id, Object, Table};
-use super::{Store, refs};
+use super::{Store, refs, vip};
 
 /// Kinds whose objects serve another one and are of no use alone.
 const SERVANTS: &[&str] = &["vsvip", "pool", "poolgroup", "httppolicyset", "l4policyset", "vsdatascriptset"];
@@ -14,7 +14,7 @@ impl Store {
     ///
     /// - A ref that leads to nothing.
     /// - The reverse index tells another story than the objects.
-    /// - An address that is held for a vsvip that is gone.
+    /// - An address that is held for a vsvip that is gone, or that is not shown by the vsvip it is held for.
     /// - An orphan: a vsvip, pool, pool group, policy set or data script that a program made (`created_by`, or
     ///   `markers`) and that nothing refers to. What a person made alone may stand alone.
     #[must_use]
@@ -40,6 +40,11 @@ impl Store {
         for holder in self.leases.holders().filter(|holder| self.object("vsvip", holder).is_none()) {
             wrong.push(format!("addresses are held for {holder}, which is gone"));
         }
+        for vsvip in self.tables.get("vsvip").into_iter().flat_map(Table::iter) {
+            if self.leases.held_by(&vsvip.uuid) != vip::shown(&vsvip.value) {
+                wrong.push(format!("VsVip {} shows other addresses than it holds", vsvip.name));
+            }
+        }
         wrong.sort();
         wrong
     }
@@ -64,11 +69,12 @@ impl Store {
         }
         let made = |field: &str| match object.value.get(field) {
             Some(Value::Array(list)) => !list.is_empty(),
-            value => value.is_some(),
+            Some(Value::String(text)) => !text.is_empty(),
+            _ => false,
         };
         if SERVANTS.contains(&kind.name)
             && (made("created_by") || made("markers"))
-            && !self.referrers.contains_key(&id)
+            && self.referrers.get(&id).into_iter().flatten().all(|referrer| *referrer == id)
         {
             wrong.push(format!("{} ({}) is an orphan: nothing refers to it", self.called(&id), object.uuid));
         }

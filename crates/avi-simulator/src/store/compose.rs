@@ -11,7 +11,7 @@ use super::read::SENSITIVE;
 use super::resolve::Place;
 use super::table::Object;
 use super::{ADMIN, Store, keep, migrate, refs, text, validate};
-use crate::{ApiError, Caller, Rule, Scope};
+use crate::{ApiError, Caller, Rule};
 
 /// What a client never decides.
 const CONTROLLERS: &[&str] = &["url", "uuid", "_last_modified"];
@@ -28,13 +28,16 @@ impl Store {
     ) -> Result<Object, ApiError> {
         body.retain(|key, value| !CONTROLLERS.contains(&key.as_str()) && !value.is_null());
         if kind.name == "user" {
-            user_body(&mut body);
+            user_body(old, &mut body);
         }
         migrate::forward(kind.name, caller.version, &mut body);
         let tenant = self.tenant_of(caller, kind, old, &mut body)?;
         let cloud = self.cloud_of(kind, old, &tenant, &mut body)?;
-        let place = Place { tenant: &tenant, cloud: &cloud };
+        let place = Place { tenant: &tenant, cloud: &cloud, request: caller.scope.home() };
         refs::rewrite(&mut body, &mut |field, text| self.resolve(field, text, place))?;
+        if let Some(old) = old {
+            migrate::keep_unseen(kind.name, caller.version, &old.value, &mut body);
+        }
         keep_secrets(kind, old, &mut body);
         let defaults = serde_json::from_str(kind.defaults).unwrap_or_default();
         validate::fill(&mut body, &defaults);
@@ -68,10 +71,7 @@ impl Store {
         if !kind.tenanted() {
             return Ok(String::new());
         }
-        let scope = match &caller.scope {
-            Scope::Tenant(tenant) => tenant.as_str(),
-            Scope::All => ADMIN,
-        };
+        let scope = caller.scope.home();
         let wish = match body.get("tenant_ref").and_then(Value::as_str) {
             Some(text) => self.resolve("tenant_ref", text, Place::default())?,
             None => None,
@@ -104,7 +104,7 @@ impl Store {
             return Ok(String::new());
         }
         let wish = match body.get("cloud_ref").and_then(Value::as_str) {
-            Some(text) => self.resolve("cloud_ref", text, Place { tenant, cloud: "" })?,
+            Some(text) => self.resolve("cloud_ref", text, Place { tenant, ..Place::default() })?,
             None => None,
         };
         let wish = wish.as_deref().map(refs::uuid_of);
@@ -189,9 +189,15 @@ fn governs(role: &Value) -> bool {
 }
 
 /// The password is the server's; before 30.0.0 there was one name for both.
-fn user_body(body: &mut Map<String, Value>) {
+fn user_body(old: Option<&Object>, body: &mut Map<String, Value>) {
     body.remove("password");
     body.remove("old_password");
+    // Who writes the one name back as it was says nothing of the other.
+    if let Some(old) = old.filter(|old| body.get("name").is_some_and(|name| *name == *old.name))
+        && let (None, Some(login)) = (body.get("username"), old.value.get("username"))
+    {
+        body.insert("username".to_owned(), login.clone());
+    }
     for (from, to) in [("name", "username"), ("username", "name")] {
         if let (None, Some(value)) = (body.get(to), body.get(from).cloned()) {
             body.insert(to.to_owned(), value);
@@ -199,13 +205,23 @@ fn user_body(body: &mut Map<String, Value>) {
     }
 }
 
-/// A secret sent back as it was shown stays what it was.
+/// A secret sent back as it was shown stays what it was, also if there was none.
 fn keep_secrets(kind: &Kind, old: Option<&Object>, body: &mut Map<String, Value>) {
     for path in kind.secrets {
         let Some(secret) = validate::field_mut(body, path).filter(|secret| *secret == SENSITIVE) else {
             continue;
         };
         let pointer = format!("/{}", path.replace('.', "/"));
-        *secret = old.and_then(|old| old.value.pointer(&pointer)).cloned().unwrap_or_default();
+        if let Some(kept) = old.and_then(|old| old.value.pointer(&pointer)) {
+            *secret = kept.clone();
+            continue;
+        }
+        match path.rsplit_once('.') {
+            Some((parent, last)) => {
+                let parent = validate::field_mut(body, parent).and_then(Value::as_object_mut);
+                parent.and_then(|parent| parent.remove(last));
+            }
+            None => drop(body.remove(*path)),
+        }
     }
 }

@@ -119,7 +119,8 @@ impl Store {
             let wanted = self.referrers.contains_key(&Id { kind: network.name, uuid: uuid.clone() });
             let configured = self
                 .object(network.name, &uuid)
-                .is_some_and(|value| value.get("configured_subnets").is_some());
+                .and_then(|value| value.get("configured_subnets")?.as_array())
+                .is_some_and(|subnets| !subnets.is_empty());
             if !wanted && !configured {
                 self.stamp(now);
                 self.withdraw(network, &uuid);

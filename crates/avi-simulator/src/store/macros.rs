@@ -1,7 +1,8 @@
 //! `POST /api/macro`: an object and those it refers to in one request, as AKO sent them before it wrote one by one.
 //!
-//! `{"model_name": "VirtualService", "data": {…}}`; where a ref would stand, `<field>_data` holds the object itself (or
-//! a list of them for `<field>s_data`). What exists under its name is replaced, what does not is made.
+//! `{"model_name": "VirtualService", "data": {…}}`; where a ref would stand, at whatever depth, `<field>_data` holds the
+//! object itself (or a list of them for `<field>s_data`). What exists under its name is replaced, what does not is made;
+//! if one part is refused, nothing was written.
 
 use serde_json::{Map, Value};
 
@@ -14,7 +15,7 @@ impl Store {
     /// The objects written, innermost first, each as its own POST or PUT would have given it.
     ///
     /// # Errors
-    /// As [`create`](Store::create) and [`replace`](Store::replace); what was written before the error stays.
+    /// As [`create`](Store::create) and [`replace`](Store::replace); then nothing has changed.
     pub fn macro_(&mut self, caller: &Caller, mut body: Value) -> Result<Value, ApiError> {
         let wanted = text(&body, "model_name").to_owned();
         let kind = KINDS
@@ -24,11 +25,14 @@ impl Store {
         let Some(Value::Object(data)) = body.get_mut("data").map(Value::take) else {
             return Err(ApiError::new(400, "data: This field is required."));
         };
-        let mut written = Vec::new();
-        self.write_nested(caller, kind, data, &mut written)?;
-        Ok(Value::Array(written))
+        self.all_or_nothing(|store| {
+            let mut written = Vec::new();
+            store.write_nested(caller, kind, data, &mut written)?;
+            Ok(Value::Array(written))
+        })
     }
 
+    /// The URL of an object, once it and its parts are written.
     fn write_nested(
         &mut self,
         caller: &Caller,
@@ -36,32 +40,10 @@ impl Store {
         mut data: Map<String, Value>,
         written: &mut Vec<Value>,
     ) -> Result<String, ApiError> {
-        let nested: Vec<String> = data.keys().filter(|key| key.ends_with("_data")).cloned().collect();
-        for key in nested {
-            let field = key.trim_end_matches("_data").to_owned();
-            let Some(inner) = target(&field) else { continue };
-            match data.remove(&key) {
-                Some(Value::Object(one)) => {
-                    let url = self.write_nested(caller, inner, one, written)?;
-                    data.insert(field, Value::String(url));
-                }
-                Some(Value::Array(many)) => {
-                    let mut urls = Vec::with_capacity(many.len());
-                    for one in many.into_iter().filter_map(|one| one.as_object().cloned()) {
-                        urls.push(Value::String(self.write_nested(caller, inner, one, written)?));
-                    }
-                    data.insert(field, Value::Array(urls));
-                }
-                _ => {}
-            }
-        }
-        let tenant = match &caller.scope {
-            Scope::Tenant(tenant) => tenant.as_str(),
-            Scope::All => ADMIN,
-        };
-        let reply = match self.there_already(kind, &data, tenant)? {
-            // Where the data says it is, which need not be where the request is.
-            Some(known) if kind.tenanted() => {
+        self.write_parts(caller, &mut data, written)?;
+        let reply = match self.there_already(kind, &data, caller.scope.home())? {
+            // Where the data says it is: from `admin`, that need not be where the request is.
+            Some(known) if kind.tenanted() && caller.scope.home() == ADMIN => {
                 let there = Caller { scope: Scope::Tenant(known.tenant), ..caller.clone() };
                 self.replace(&there, kind.name, &known.uuid, Value::Object(data))?
             }
@@ -72,4 +54,55 @@ impl Store {
         written.push(reply);
         Ok(url)
     }
+
+    /// Writes what stands in the place of refs, and puts refs there.
+    fn write_parts(
+        &mut self,
+        caller: &Caller,
+        data: &mut Map<String, Value>,
+        written: &mut Vec<Value>,
+    ) -> Result<(), ApiError> {
+        for (key, value) in std::mem::take(data) {
+            let part = key.strip_suffix("_data").and_then(|field| Some((field, target(field)?)));
+            let (key, value) = match (part, value) {
+                (Some((field, kind)), Value::Object(one)) => {
+                    (field.to_owned(), Value::String(self.write_nested(caller, kind, one, written)?))
+                }
+                (Some((field, kind)), Value::Array(many)) => {
+                    let mut urls = Vec::with_capacity(many.len());
+                    for one in many {
+                        let Value::Object(one) = one else { return Err(no_object(&key)) };
+                        urls.push(Value::String(self.write_nested(caller, kind, one, written)?));
+                    }
+                    (field.to_owned(), Value::Array(urls))
+                }
+                (Some(_), _) => return Err(no_object(&key)),
+                (None, mut value) => {
+                    self.write_within(caller, &mut value, written)?;
+                    (key, value)
+                }
+            };
+            data.insert(key, value);
+        }
+        Ok(())
+    }
+
+    fn write_within(
+        &mut self,
+        caller: &Caller,
+        value: &mut Value,
+        written: &mut Vec<Value>,
+    ) -> Result<(), ApiError> {
+        match value {
+            Value::Object(map) => self.write_parts(caller, map, written),
+            Value::Array(list) => {
+                list.iter_mut().try_for_each(|value| self.write_within(caller, value, written))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn no_object(key: &str) -> ApiError {
+    ApiError::new(400, format!("{key}: a JSON object is wanted, or a list of them"))
 }

@@ -2,10 +2,12 @@
 //!
 //! Before 20.1.3 a subnet had `static_ranges` and `static_ips`, an IPAM profile `usable_network_refs`; since then they
 //! are `static_ip_ranges` (with a `type`) and `usable_networks` (with labels). What the other version calls a thing has
-//! no meaning in one's own and is dropped.
+//! no meaning in one's own and is dropped. A resource of roles that a version does not know is not shown to it.
 
 use serde_json::{Map, Value, json};
 
+use super::text;
+use super::validate::gone;
 use crate::Version;
 
 /// What a range is for if nothing is said.
@@ -48,18 +50,20 @@ pub(super) fn forward(kind: &str, version: Version, body: &mut Map<String, Value
 
 /// From the newest shape to that of `version`.
 pub(super) fn backward(kind: &str, version: Version, body: &mut Map<String, Value>) {
-    if version >= Version::STATIC_IP_RANGES {
-        return;
-    }
+    let old = version < Version::STATIC_IP_RANGES;
     match kind {
-        "network" => each_subnet(body, |subnet| {
+        "role" => {
+            let Some(Value::Array(privileges)) = body.get_mut("privileges") else { return };
+            privileges.retain(|privilege| !gone(version, text(privilege, "resource")));
+        }
+        "network" if old => each_subnet(body, |subnet| {
             if let Some(ranges) = subnet.remove("static_ip_ranges") {
                 let plain =
                     list(Some(ranges)).filter_map(|mut range| range.get_mut("range").map(Value::take));
                 subnet.insert("static_ranges".to_owned(), plain.collect());
             }
         }),
-        "ipamdnsproviderprofile" => {
+        "ipamdnsproviderprofile" if old => {
             let Some(Value::Object(profile)) = body.get_mut("internal_profile") else { return };
             if let Some(networks) = profile.remove("usable_networks") {
                 let plain =
@@ -68,6 +72,42 @@ pub(super) fn backward(kind: &str, version: Version, body: &mut Map<String, Valu
             }
         }
         _ => {}
+    }
+}
+
+/// Gives back to a body of an old version what it could not say of things that are as they were in `old`, the kept
+/// object: the types of ranges, the labels of usable networks. The body is in the newest shape, its refs as kept.
+pub(super) fn keep_unseen(kind: &str, version: Version, old: &Value, body: &mut Map<String, Value>) {
+    if version >= Version::STATIC_IP_RANGES {
+        return;
+    }
+    let entries =
+        |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    match kind {
+        "network" => {
+            let mut subnets = entries(old, "configured_subnets");
+            each_subnet(body, |subnet| {
+                let same = subnets.iter().position(|was| was.get("prefix") == subnet.get("prefix"));
+                let Some(was) = same.map(|at| subnets.remove(at)) else { return };
+                restore(subnet.get_mut("static_ip_ranges"), entries(&was, "static_ip_ranges"), "range");
+            });
+        }
+        "ipamdnsproviderprofile" => {
+            let networks =
+                old.get("internal_profile").map(|was| entries(was, "usable_networks")).unwrap_or_default();
+            let profile = body.get_mut("internal_profile");
+            restore(profile.and_then(|profile| profile.get_mut("usable_networks")), networks, "nw_ref");
+        }
+        _ => {}
+    }
+}
+
+/// Puts the entries of `before`, each once, in the place of those that have the same `key`.
+fn restore(now: Option<&mut Value>, mut before: Vec<Value>, key: &str) {
+    for entry in now.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(at) = before.iter().position(|was| was.get(key) == entry.get(key)) {
+            *entry = before.remove(at);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! - `read`: lists, pages, the form of replies. `write`: create, replace, patch, delete. `compose`: what both of the
 //!   first two make sure of.
 //! - `grants`: what the caller's roles let through.
+//! - `undo`: several writes as one. `macros`: who needs that.
 //! - `refs`, `migrate`, `patch`, `vip`, `builtin`, `discover`, `seed`, `snapshot`, `check`, `upgrade`: as named.
 
 mod builtin;
@@ -26,6 +27,7 @@ mod resolve;
 mod seed;
 mod snapshot;
 mod table;
+mod undo;
 mod upgrade;
 mod validate;
 mod vip;
@@ -48,6 +50,7 @@ pub use snapshot::{Change, Diff, Snapshot};
 use crate::{ApiError, Assumptions, Caller, Rights, Rules, Scope, Version};
 use read::Pages;
 use table::{Id, Object, Table};
+use undo::Undo;
 use vip::Leases;
 
 /// The uuid of the tenant that is always there.
@@ -67,6 +70,8 @@ pub struct Store {
     leases: Leases,
     /// What an upgrade added to a role, by the role's uuid.
     upgraded: HashMap<String, BTreeSet<String>>,
+    /// How it was before each of the writes under way that are all or nothing.
+    undo: Option<Vec<Undo>>,
 }
 
 impl Store {
@@ -83,6 +88,7 @@ impl Store {
             pages: Mutex::default(),
             leases: Leases::default(),
             upgraded: HashMap::new(),
+            undo: None,
         };
         store.build_in();
         store
@@ -157,6 +163,7 @@ impl Store {
         let id = Id { kind: kind.name, uuid: object.uuid.clone() };
         let refs = object.refs.clone();
         let before = self.tables.entry(kind.name).or_default().put(object);
+        self.note(|| Undo::Object(kind, id.uuid.clone(), before.clone()));
         let old = before.map(|object| object.refs).unwrap_or_default();
         for gone in old.difference(&refs) {
             self.unrefer(gone, &id);

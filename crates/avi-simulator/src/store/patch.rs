@@ -3,9 +3,18 @@
 //! A list gains (`add`), is swapped (`replace`) or loses (`delete`) elements; anything else is set by `add` and
 //! `replace` alike and removed by `delete`. What lies inside of an object cannot be addressed.
 
+use json_patch::{AddOperation, CopyOperation, MoveOperation, PatchOperation, ReplaceOperation};
 use serde_json::{Map, Value};
 
+use super::validate::{DEEPEST, deeper_than};
 use crate::{ApiError, Rule, Rules};
+
+/// The operations of one `json_patch`: each may move all that a list has.
+const OPERATIONS: usize = 1000;
+
+/// What the `copy` and `move` operations of one `json_patch` may add up to: values, and bytes of text. Everything else
+/// that a patch brings stands in it, and so is bounded by the size of a request.
+const COPIED: usize = 1 << 20;
 
 /// Applies `{"add"|"replace"|"delete": {field: value, …}}`.
 ///
@@ -41,7 +50,7 @@ pub(super) fn apply(
 /// Applies the RFC 6902 operations under `json_patch`; all of them or none.
 ///
 /// # Errors
-/// 400 if it is no such patch, stands beside other operations, or does not apply.
+/// 400 if it is no such patch, stands beside other operations, does not apply, or makes too much of too little.
 pub(super) fn json(target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), ApiError> {
     if patch.len() > 1 {
         return Err(refused("json_patch stands alone"));
@@ -49,14 +58,59 @@ pub(super) fn json(target: &mut Map<String, Value>, patch: &Map<String, Value>) 
     let operations = patch.get("json_patch").cloned().unwrap_or_default();
     let operations: json_patch::Patch =
         serde_json::from_value(operations).map_err(|e| refused(&e.to_string()))?;
+    if operations.0.len() > OPERATIONS {
+        return Err(refused(&format!("json_patch takes at most {OPERATIONS} operations")));
+    }
     let mut whole = Value::Object(std::mem::take(target));
-    json_patch::patch(&mut whole, &operations).map_err(|e| refused(&e.to_string()))?;
+    let mut left = COPIED;
+    for operation in &operations.0 {
+        bounded(&whole, operation, &mut left)?;
+        json_patch::patch(&mut whole, std::slice::from_ref(operation))
+            .map_err(|e| refused(&e.to_string()))?;
+    }
     match whole {
         Value::Object(map) => {
             *target = map;
             Ok(())
         }
         _ => Err(refused("json_patch leaves no object")),
+    }
+}
+
+/// Refuses an operation that copies or moves more than is `left`, or puts something deeper than an object may be.
+fn bounded(whole: &Value, operation: &PatchOperation, left: &mut usize) -> Result<(), ApiError> {
+    let (path, value) = match operation {
+        PatchOperation::Add(AddOperation { path, value })
+        | PatchOperation::Replace(ReplaceOperation { path, value }) => (path, Some(value)),
+        PatchOperation::Move(MoveOperation { path, from })
+        | PatchOperation::Copy(CopyOperation { path, from }) => {
+            let value = from.resolve(whole).ok();
+            if value.is_some_and(|value| !spend(value, left)) {
+                return Err(refused("json_patch copies and moves more than it may"));
+            }
+            (path, value)
+        }
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+    };
+    let depth = DEEPEST.checked_sub(path.count());
+    if value.is_some_and(|value| depth.is_none_or(|depth| deeper_than(value, depth))) {
+        return Err(refused("json_patch makes values that are nested too deeply"));
+    }
+    Ok(())
+}
+
+/// Takes what a value amounts to from what is left; false if it does not suffice.
+fn spend(value: &Value, left: &mut usize) -> bool {
+    let cost = 1 + value.as_str().map_or(0, str::len);
+    let Some(rest) = left.checked_sub(cost) else { return false };
+    *left = rest;
+    match value {
+        Value::Array(list) => list.iter().all(|value| spend(value, left)),
+        Value::Object(map) => map.iter().all(|(key, value)| {
+            *left = left.saturating_sub(key.len());
+            spend(value, left)
+        }),
+        _ => true,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::{Map, Value, json};
 
+use super::builtin::furnishes;
 use super::kind::{Kind, Shape, Tenancy};
 use super::query::{Filter, Query};
 use super::table::{Id, Object, Table};
@@ -106,9 +107,24 @@ impl Store {
 
     pub(super) fn visible(&self, caller: &Caller, kind: &Kind, object: &Object) -> bool {
         match &caller.scope {
-            Scope::Tenant(tenant) if self.rules.holds(Rule::TenantScope) => in_reach(kind, object, tenant),
+            Scope::Tenant(tenant) if self.rules.holds(Rule::TenantScope) => {
+                in_reach(kind, object, tenant)
+                    && (object.tenant == *tenant || !self.keeps_apart(kind, tenant))
+            }
             _ => true,
         }
+    }
+
+    /// Whether a tenant has objects of this kind of its own, and so is not shown those of `admin`.
+    pub(super) fn keeps_apart(&self, kind: &Kind, tenant: &str) -> bool {
+        let settings = || self.object("tenant", tenant).and_then(|tenant| tenant.get("config_settings"));
+        let set = |flag: &str, to: bool| settings().and_then(|all| all.get(flag)) == Some(&Value::Bool(to));
+        tenant != ADMIN
+            && match kind.name {
+                "vrfcontext" => set("tenant_vrf", true),
+                "serviceenginegroup" => set("se_in_provider_context", false),
+                _ => false,
+            }
     }
 
     /// The uuids a query selects, in its order.
@@ -116,7 +132,7 @@ impl Store {
         let Some(table) = self.tables.get(kind.name) else { return Arc::default() };
         let rights = caller.rights.key(kind.permission);
         let key = format!("{}|{:?}|{rights}|{}", kind.name, caller.scope, query.selection());
-        let changes = self.changes_behind(table, &query.filters);
+        let changes = self.changes_behind(kind, table, &query.filters);
         if let Some(known) = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&key, changes) {
             return known;
         }
@@ -146,11 +162,12 @@ impl Store {
     }
 
     /// A count that differs when a list may: of its own table's changes, and of those that its filters look into.
-    fn changes_behind(&self, table: &Table, filters: &[Filter]) -> u64 {
+    fn changes_behind(&self, kind: &Kind, table: &Table, filters: &[Filter]) -> u64 {
         let beyond = |filter: &Filter| {
             matches!(filter, Filter::CloudName(_) | Filter::RefName(..) | Filter::ReferredBy(..))
         };
-        if filters.iter().any(beyond) {
+        // Who sees what a cloud is furnished with is a setting of the tenant.
+        if furnishes(kind) || filters.iter().any(beyond) {
             self.tables.values().map(|table| table.changes).sum()
         } else {
             table.changes
@@ -169,7 +186,7 @@ impl Store {
             match filter {
                 Filter::Name(name) if by_name => return table.named(name).collect(),
                 Filter::NameIn(names) if by_name => {
-                    return names.iter().flat_map(|name| table.named(name)).collect();
+                    return table.named_any(names.iter().map(String::as_str));
                 }
                 Filter::Uuid(uuid) => return table.get(uuid).into_iter().collect(),
                 Filter::RefersTo(target, uuid) => {
@@ -177,15 +194,13 @@ impl Store {
                         Kind::named(target).map(|target| Id { kind: target.name, uuid: uuid.clone() });
                     let referrers = target.and_then(|target| self.referrers.get(&target));
                     let of_kind = referrers.into_iter().flatten().filter(|id| id.kind == kind.name);
-                    return of_kind.filter_map(|id| table.get(&id.uuid)).collect();
+                    return table.in_order(of_kind.map(|id| id.uuid.as_str()));
                 }
                 Filter::ReferredBy(source, uuid) => {
                     let source = self.tables.get(source.as_str()).and_then(|table| table.get(uuid));
                     let refs = source.into_iter().flat_map(|source| &source.refs);
-                    return refs
-                        .filter(|id| id.kind == kind.name)
-                        .filter_map(|id| table.get(&id.uuid))
-                        .collect();
+                    let of_kind = refs.filter(|id| id.kind == kind.name);
+                    return table.in_order(of_kind.map(|id| id.uuid.as_str()));
                 }
                 _ => {}
             }

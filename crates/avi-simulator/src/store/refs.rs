@@ -114,7 +114,12 @@ pub(super) fn visit<'a>(value: &'a Value, each: &mut impl FnMut(&'a str, &'a str
                 match value {
                     Value::String(text) if key.ends_with("_ref") => each(key, text),
                     Value::Array(list) if key.ends_with("_refs") => {
-                        list.iter().filter_map(Value::as_str).for_each(|text| each(key, text));
+                        for entry in list {
+                            match entry {
+                                Value::String(text) => each(key, text),
+                                other => visit(other, each),
+                            }
+                        }
                     }
                     _ => visit(value, each),
                 }
@@ -137,10 +142,15 @@ pub(super) fn rewrite<E>(
                 Some(new) => *text = new,
                 None => gone.push(key.clone()),
             },
-            Value::Array(list) if key.ends_with("_refs") && list.iter().all(Value::is_string) => {
+            Value::Array(list) if key.ends_with("_refs") => {
                 let mut kept = Vec::with_capacity(list.len());
-                for text in list.iter().filter_map(Value::as_str) {
-                    kept.extend(each(key, text)?.map(Value::String));
+                for mut entry in list.drain(..) {
+                    if let Value::String(text) = &entry {
+                        kept.extend(each(key, text)?.map(Value::String));
+                    } else {
+                        rewrite_within(&mut entry, each)?;
+                        kept.push(entry);
+                    }
                 }
                 *list = kept;
             }

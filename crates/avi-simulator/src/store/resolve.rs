@@ -15,6 +15,8 @@ pub(super) struct Place<'a> {
     pub(super) tenant: &'a str,
     /// The uuid of its cloud; empty for kinds in no cloud.
     pub(super) cloud: &'a str,
+    /// The uuid of the tenant of the request, whose objects a name means first where the object is in none.
+    pub(super) request: &'a str,
 }
 
 impl Store {
@@ -71,8 +73,9 @@ impl Store {
             .filter(|object| self.within(kind, object, place.tenant))
             .filter(|object| !kind.clouded || place.cloud.is_empty() || object.cloud == place.cloud)
             .collect();
-        if found.iter().any(|object| object.tenant == place.tenant) {
-            found.retain(|object| object.tenant == place.tenant);
+        let near = if place.tenant.is_empty() { place.request } else { place.tenant };
+        if found.iter().any(|object| object.tenant == near) {
+            found.retain(|object| object.tenant == near);
         }
         match found.as_slice() {
             [] => Err(self.missing(kind)),

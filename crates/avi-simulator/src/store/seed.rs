@@ -98,9 +98,7 @@ impl Store {
         let object = self.compose(&caller, entry.kind, uuid, old.as_ref(), body)?;
         let name = object.name.clone();
         let uuid = self.settle(&caller, entry.kind, object);
-        if old.is_none() {
-            self.come_along(&caller, entry.kind, &uuid);
-        }
+        self.come_along(&caller, entry.kind, &uuid, old.is_none());
         Ok(Seeded { kind: entry.kind.name, uuid, name })
     }
 

@@ -66,6 +66,18 @@ impl Table {
         self.by_name.get(name).into_iter().flatten().filter_map(|key| self.objects.get(key))
     }
 
+    /// Those of these names, each once and in the order they were made.
+    pub(super) fn named_any<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<&Object> {
+        let keys: BTreeSet<&u64> = names.filter_map(|name| self.by_name.get(name)).flatten().collect();
+        keys.into_iter().filter_map(|key| self.objects.get(key)).collect()
+    }
+
+    /// Those of these uuids, each once and in the order they were made.
+    pub(super) fn in_order<'u>(&self, uuids: impl Iterator<Item = &'u str>) -> Vec<&Object> {
+        let keys: BTreeSet<&u64> = uuids.filter_map(|uuid| self.by_uuid.get(uuid)).collect();
+        keys.into_iter().filter_map(|key| self.objects.get(key)).collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.objects.len()
     }

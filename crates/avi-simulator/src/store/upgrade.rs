@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
 use super::table::{Object, Table};
-use super::validate::resources;
+use super::validate::{gone, resources};
 use super::{Store, text};
 use crate::{ApiError, Caller, Version};
 
 impl Store {
-    /// Adds every privilege that a role made by a client does not have and that `version` knows, with `NO_ACCESS`; `now`
-    /// is the time, µs since 1970. From then on a PUT of the role that leaves one of these out is answered 500, until one
+    /// Adds every privilege that a role made by a client does not have and that `version` knows, with `NO_ACCESS`, and
+    /// removes those of resources that `version` does not know; `now` is the time, µs since 1970. From then on a PUT of the role that leaves one of these out is answered 500, until one
     /// that has them all.
     ///
     /// # Errors
@@ -30,6 +30,9 @@ impl Store {
         let caller = Caller { version, ..Self::itself(now) };
         for role in roles {
             let mut body = role.fields().cloned().unwrap_or_default();
+            if let Some(Value::Array(privileges)) = body.get_mut("privileges") {
+                privileges.retain(|privilege| !gone(version, text(privilege, "resource")));
+            }
             let has = granted(&body);
             let added: BTreeSet<String> =
                 resources(version).filter(|resource| !has.contains(resource)).collect();

@@ -13,8 +13,14 @@ use crate::{ApiError, Version};
 /// From here on `PERMISSION_PINGACCESSAGENT` is no resource any more.
 const WITHOUT_PING_ACCESS: Version = Version(30, 2, 1);
 
+/// How deep an object may be, itself counted: what JSON parsers follow is some more (128), and replies put it into lists.
+pub(super) const DEEPEST: usize = 100;
+
 /// Refuses a body that lacks what its kind requires, or holds values that cannot be.
 pub(super) fn check(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
+    if body.values().any(|value| deeper_than(value, DEEPEST - 1)) {
+        return Err(invalid(kind, "values are nested too deeply."));
+    }
     for path in kind.required {
         required(body, path).map_err(|at| invalid(kind, &format!("{at}: This field is required.")))?;
     }
@@ -40,6 +46,15 @@ pub(super) fn check(kind: &Kind, version: Version, body: &Map<String, Value>) ->
 /// 400 with the kind's name in front.
 pub(super) fn invalid(kind: &Kind, text: &str) -> ApiError {
     ApiError::new(400, format!("{}: {text}", kind.model))
+}
+
+/// Whether a value has more than `depth` levels; goes no further down than that.
+pub(super) fn deeper_than(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(list) => depth == 0 || list.iter().any(|value| deeper_than(value, depth - 1)),
+        Value::Object(map) => depth == 0 || map.values().any(|value| deeper_than(value, depth - 1)),
+        _ => depth == 0,
+    }
 }
 
 /// Asks the last step of a path of every parent found on the way; the path of the one that is missing.
@@ -216,8 +231,13 @@ pub(super) fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
 
 /// The resources that a version knows, with their `PERMISSION_`.
 pub(super) fn resources(version: Version) -> impl Iterator<Item = String> {
-    let known = move |resource: &&&str| **resource != "PINGACCESSAGENT" || version < WITHOUT_PING_ACCESS;
-    PERMISSIONS.iter().filter(known).map(|resource| format!("PERMISSION_{resource}"))
+    let all = PERMISSIONS.iter().map(|resource| format!("PERMISSION_{resource}"));
+    all.filter(move |resource| !gone(version, resource))
+}
+
+/// Whether a version knows a resource no more that was one.
+pub(super) fn gone(version: Version, resource: &str) -> bool {
+    resource == "PERMISSION_PINGACCESSAGENT" && version >= WITHOUT_PING_ACCESS
 }
 
 /// How a role's filter can compare.

@@ -1,32 +1,37 @@
 //! The addresses of virtual services: given out of the networks a cloud's IPAM profile allows, one to each `vip` that
 //! asks, and free again when the vsvip goes. Knows nothing of virtual services.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::table::Object;
+use super::undo::Undo;
 use super::{Store, refs, text, validate};
 use crate::ApiError;
+
+/// An address, and where it is one.
+pub(super) type Lease = (String, IpAddr);
 
 /// Who has which address.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    /// The vsvip behind an address of a network (or, for addresses of no known network, of a cloud).
-    by_address: HashMap<(String, IpAddr), String>,
-    by_vsvip: HashMap<String, Vec<(String, IpAddr)>>,
-    /// Below this address a range (of a network, by its first address) has none free.
-    full_below: HashMap<(String, IpAddr), IpAddr>,
+    /// The vsvip behind an address of a VRF context (or of a cloud, where there is none): of the network's, or of the
+    /// vsvip's for an address of no known network.
+    by_address: HashMap<Lease, String>,
+    by_vsvip: HashMap<String, Vec<Lease>>,
+    /// Below this address a range (of a VRF context, by its first address) has none free.
+    full_below: HashMap<Lease, IpAddr>,
 }
 
 impl Leases {
     /// Gives back what a vsvip has.
     pub(super) fn free(&mut self, vsvip: &str) {
         for lease in self.by_vsvip.remove(vsvip).unwrap_or_default() {
-            for ((network, begin), low) in &mut self.full_below {
-                if *network == lease.0 && (*begin..*low).contains(&lease.1) {
+            for ((vrf, begin), low) in &mut self.full_below {
+                if *vrf == lease.0 && (*begin..*low).contains(&lease.1) {
                     *low = lease.1;
                 }
             }
@@ -34,9 +39,27 @@ impl Leases {
         }
     }
 
-    fn take(&mut self, vsvip: &str, lease: (String, IpAddr)) {
+    fn take(&mut self, vsvip: &str, lease: Lease) {
         self.by_address.insert(lease.clone(), vsvip.to_owned());
         self.by_vsvip.entry(vsvip.to_owned()).or_default().push(lease);
+    }
+
+    /// What a vsvip has, to be [`put_back`](Leases::put_back).
+    pub(super) fn of(&self, vsvip: &str) -> Vec<Lease> {
+        self.by_vsvip.get(vsvip).cloned().unwrap_or_default()
+    }
+
+    /// Gives a vsvip what it had, and nothing else.
+    pub(super) fn put_back(&mut self, vsvip: &str, had: Vec<Lease>) {
+        self.free(vsvip);
+        for lease in had {
+            self.take(vsvip, lease);
+        }
+    }
+
+    /// The addresses that a vsvip has.
+    pub(super) fn held_by(&self, vsvip: &str) -> BTreeSet<IpAddr> {
+        self.by_vsvip.get(vsvip).into_iter().flatten().map(|(_, address)| *address).collect()
     }
 
     /// Every vsvip that has addresses.
@@ -59,6 +82,7 @@ const V6: Family = Family { address: "ip6_address", subnet: "subnet6", name: "V6
 /// A range addresses can be taken from.
 struct Range {
     network: String,
+    vrf: String,
     prefix: Value,
     begin: IpAddr,
     end: IpAddr,
@@ -82,7 +106,9 @@ impl Store {
             .into_iter()
             .flatten()
             .collect();
-        let mut taken: Vec<(String, IpAddr)> = Vec::new();
+        let mut taken: Vec<Lease> = Vec::new();
+        let home = [ref_of(body, "vrf_context_ref"), cloud].into_iter().find(|uuid| !uuid.is_empty());
+        let home = home.unwrap_or_default().to_owned();
         let mut vips = body.remove("vip").unwrap_or_else(|| json!([]));
         for vip in vips.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             let id = vip.get("vip_id").cloned().unwrap_or_default();
@@ -118,7 +144,15 @@ impl Store {
                     ));
                 }
                 let lease = match given.or(had.filter(|_| asked)) {
-                    Some(address) => self.claim(uuid, cloud, vip, family, address, &taken)?,
+                    Some(address) => {
+                        let lease = self.claim((cloud, &home), vip, family, address);
+                        let holder = self.leases.by_address.get(&lease);
+                        if holder.is_some_and(|holder| holder != uuid) || taken.contains(&lease) {
+                            let text = format!("IP address {address} is already in use");
+                            return Err(ApiError::new(400, text));
+                        }
+                        lease
+                    }
                     None if asked => self.first_free(cloud, vip, family, &taken)?,
                     None => continue,
                 };
@@ -126,33 +160,26 @@ impl Store {
             }
         }
         body.insert("vip".to_owned(), vips);
-        self.leases.free(uuid);
-        for lease in taken {
-            self.leases.take(uuid, lease);
-        }
+        let had = self.leases.of(uuid);
+        self.note(|| Undo::Leases(uuid.to_owned(), had));
+        self.leases.put_back(uuid, taken);
         Ok(())
     }
 
-    /// An address a client chose, or the vip has already.
+    /// An address a client chose, or the vip has already, in the VRF context it is of.
     fn claim(
         &self,
-        uuid: &str,
-        cloud: &str,
+        (cloud, vrf): (&str, &str),
         vip: &mut Map<String, Value>,
         family: Family,
         address: IpAddr,
-        taken: &[(String, IpAddr)],
-    ) -> Result<(String, IpAddr), ApiError> {
+    ) -> Lease {
         let home = self
             .ranges(cloud, vip, family)
             .into_iter()
             .find(|range| net_of(&range.prefix).is_some_and(|net| net.contains(&address)));
-        let lease = (home.as_ref().map_or_else(|| cloud.to_owned(), |range| range.network.clone()), address);
-        if self.leases.by_address.get(&lease).is_some_and(|holder| holder != uuid) || taken.contains(&lease) {
-            return Err(ApiError::new(400, format!("IP address {address} is already in use")));
-        }
         write_down(vip, family, address, home.as_ref());
-        Ok(lease)
+        (home.map_or_else(|| vrf.to_owned(), |range| range.vrf), address)
     }
 
     fn first_free(
@@ -160,13 +187,13 @@ impl Store {
         cloud: &str,
         vip: &mut Map<String, Value>,
         family: Family,
-        taken: &[(String, IpAddr)],
-    ) -> Result<(String, IpAddr), ApiError> {
+        taken: &[Lease],
+    ) -> Result<Lease, ApiError> {
         for range in self.ranges(cloud, vip, family) {
-            let mark = (range.network.clone(), range.begin);
+            let mark = (range.vrf.clone(), range.begin);
             let mut next = Some(self.leases.full_below.get(&mark).copied().unwrap_or(range.begin));
             while let Some(address) = next.filter(|address| *address <= range.end) {
-                let lease = (range.network.clone(), address);
+                let lease = (range.vrf.clone(), address);
                 if !self.leases.by_address.contains_key(&lease) && !taken.contains(&lease) {
                     self.leases.full_below.insert(mark, address);
                     write_down(vip, family, address, Some(&range));
@@ -198,6 +225,9 @@ impl Store {
     /// The ranges of one network that are for virtual services, of one family, in the subnet if one is wanted.
     fn ranges_of(&self, network: &str, family: Family, subnet: Option<&Value>) -> Vec<Range> {
         let value = self.object("network", network);
+        let refs = ["vrf_context_ref", "cloud_ref"].map(|field| value.map(|value| text(value, field)));
+        let vrf =
+            refs.into_iter().flatten().map(refs::uuid_of).find(|uuid| !uuid.is_empty()).unwrap_or_default();
         let subnets = value.and_then(|value| value.get("configured_subnets")).and_then(Value::as_array);
         let mut found = Vec::new();
         for configured in subnets.into_iter().flatten() {
@@ -211,7 +241,8 @@ impl Store {
                 let bound = |end: &str| validate::address(range.pointer(&format!("/range/{end}")));
                 let for_engines = text(range, "type") == "STATIC_IPS_FOR_SE";
                 if let (Some(begin), Some(end), false) = (bound("begin"), bound("end"), for_engines) {
-                    found.push(Range { network: network.to_owned(), prefix: prefix.clone(), begin, end });
+                    let (network, vrf) = (network.to_owned(), vrf.to_owned());
+                    found.push(Range { network, vrf, prefix: prefix.clone(), begin, end });
                 }
             }
         }
@@ -227,6 +258,17 @@ impl Store {
         let networks = networks.and_then(Value::as_array).into_iter().flatten();
         networks.map(|network| refs::uuid_of(text(network, "nw_ref")).to_owned()).collect()
     }
+}
+
+/// The addresses that a vsvip shows.
+pub(super) fn shown(vsvip: &Value) -> BTreeSet<IpAddr> {
+    let vips = vsvip.get("vip").and_then(Value::as_array).into_iter().flatten();
+    vips.flat_map(|vip| [V4, V6].map(|family| validate::address(vip.get(family.address)))).flatten().collect()
+}
+
+/// The uuid behind a ref of a body; empty without one.
+fn ref_of<'a>(body: &'a Map<String, Value>, field: &str) -> &'a str {
+    body.get(field).and_then(Value::as_str).map(refs::uuid_of).unwrap_or_default()
 }
 
 /// What a vip shows of the address it has.

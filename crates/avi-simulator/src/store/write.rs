@@ -9,6 +9,7 @@ use super::query::Query;
 use super::read::shaped;
 use super::resolve::Place;
 use super::table::{Id, Object};
+use super::undo::Undo;
 use super::{ADMIN, Store, fresh_uuid, not_found, patch, refs, text};
 use crate::{ApiError, Caller, Rule, Scope};
 
@@ -29,6 +30,9 @@ impl Store {
     ) -> Result<Value, ApiError> {
         let kind = allowed(kind, "POST", false)?;
         let slug = slug.filter(|slug| !slug.is_empty() && self.rules.holds(Rule::Slug));
+        if let Some(slug) = slug.filter(|slug| !is_step(slug)) {
+            return Err(ApiError::new(400, format!("Invalid Slug '{slug}'")));
+        }
         if let Some(slug) = slug
             && self.find(kind, slug).is_some()
         {
@@ -37,7 +41,7 @@ impl Store {
         let uuid = slug.map_or_else(|| fresh_uuid(kind), str::to_owned);
         let object = self.compose(caller, kind, uuid, None, object_of(body)?)?;
         let uuid = self.settle(caller, kind, object);
-        self.come_along(caller, kind, &uuid);
+        self.come_along(caller, kind, &uuid, true);
         self.reply(caller, kind, &uuid)
     }
 
@@ -65,7 +69,10 @@ impl Store {
         }
         let object = self.compose(caller, kind, old.uuid.clone(), Some(&old), body)?;
         let uuid = self.settle(caller, kind, object);
-        self.upgraded.remove(&uuid);
+        if let Some(added) = self.upgraded.remove(&uuid) {
+            self.note(|| Undo::Upgraded(uuid.clone(), added));
+        }
+        self.come_along(caller, kind, &uuid, false);
         self.reply(caller, kind, &uuid)
     }
 
@@ -80,7 +87,7 @@ impl Store {
         if let Some(stamp) = body.remove("_last_modified") {
             self.unchanged_since(kind, &old, Some(&stamp))?;
         }
-        let place = Place { tenant: &old.tenant, cloud: &old.cloud };
+        let place = Place { tenant: &old.tenant, cloud: &old.cloud, request: caller.scope.home() };
         let mut shape = shaped(caller.version, kind, &old);
         if body.contains_key("json_patch") {
             patch::json(&mut shape, &body)?;
@@ -94,6 +101,7 @@ impl Store {
         }
         let object = self.compose(caller, kind, old.uuid.clone(), Some(&old), shape)?;
         let uuid = self.settle(caller, kind, object);
+        self.come_along(caller, kind, &uuid, false);
         self.reply(caller, kind, &uuid)
     }
 
@@ -204,6 +212,11 @@ impl Store {
 fn allowed(kind: &str, method: &str, single: bool) -> Result<&'static Kind, ApiError> {
     let kind = Store::known(kind)?;
     if kind.allows(method, single) { Ok(kind) } else { Err(ApiError::method_not_allowed(method)) }
+}
+
+/// Whether a uuid can be a step of a URL's path as it is.
+fn is_step(uuid: &str) -> bool {
+    !uuid.trim_matches('.').is_empty() && uuid.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn object_of(body: Value) -> Result<Map<String, Value>, ApiError> {

@@ -22,9 +22,8 @@ fn a_json_patch_cannot_copy_without_end() {
     let few: Vec<&Value> = std::iter::repeat_n(&double, 5).collect();
     rig.patch("pool", &pool, json!({"json_patch": few})).expect("a few are a patch like any other");
     let many: Vec<&Value> = std::iter::repeat_n(&double, 40).collect();
-    refused(&mut rig, &pool, json!({"json_patch": many}), "copies more than");
-    let long: Vec<Value> =
-        (0..1001).map(|n| json!({"op": "add", "path": "/y", "value": n})).collect();
+    refused(&mut rig, &pool, json!({"json_patch": many}), "more than it may");
+    let long: Vec<Value> = (0..1001).map(|n| json!({"op": "add", "path": "/y", "value": n})).collect();
     refused(&mut rig, &pool, json!({"json_patch": long}), "at most 1000 operations");
 }
 
@@ -33,7 +32,7 @@ fn a_json_patch_cannot_copy_without_end() {
 fn nothing_gets_deeper_than_it_can_be_read() {
     let mut rig = Rig::new();
     let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({"a": inner}));
-    let pool = uuid(&rig.create("pool", json!({"name": "p", "a": nested(90)})));
+    let pool = uuid(&rig.create("pool", json!({"name": "p", "a": nested(91)})));
     let error = rig.try_create("pool", json!({"name": "q", "a": nested(120)})).unwrap_err();
     assert!(error.status == 400 && error.text().contains("nested"), "{error:?}");
     let path = "/a".repeat(90);
@@ -43,10 +42,16 @@ fn nothing_gets_deeper_than_it_can_be_read() {
         json!({"json_patch": [{"op": "add", "path": format!("{path}/a"), "value": nested(60)}]}),
         "nested",
     );
-    refused(&mut rig, &pool, json!({"json_patch": [{"op": "copy", "from": "/a", "path": format!("{path}/a")}]}), "nested");
-    rig.patch("pool", &pool, json!({"add": {"b": {}}})).unwrap();
-    let into = format!("/b{}", "/a".repeat(0));
-    rig.patch("pool", &pool, json!({"json_patch": [{"op": "move", "from": "/a", "path": format!("{into}/a")}]})).unwrap();
+    refused(
+        &mut rig,
+        &pool,
+        json!({"json_patch": [{"op": "copy", "from": "/a", "path": format!("{path}/a")}]}),
+        "nested",
+    );
+    rig.patch("pool", &pool, json!({"add": {"b": nested(9)}})).unwrap();
+    let into = |depth: usize| json!({"json_patch": [{"op": "move", "from": "/a", "path": format!("/b{}/c", "/a".repeat(depth))}]});
+    refused(&mut rig, &pool, into(8), "nested");
+    rig.patch("pool", &pool, into(7)).expect("exactly as deep as may be");
     let whole = serde_json::to_string(&rig.list("pool", "name=p")).unwrap();
     serde_json::from_str::<Value>(&whole).expect("what is kept can be read");
 }
@@ -81,6 +86,19 @@ fn a_cloud_takes_only_its_own_along() {
     rig.store.create(&rig.caller, "pool", Some(&slug), body).unwrap();
     assert_eq!(rig.delete("cloud", &cloud).unwrap_err().status, 403);
     assert!(rig.get("pool", &slug, "").is_ok());
+}
+
+/// Built-in objects that refer to a cloud or tenant are no part of it.
+#[test]
+fn what_came_with_the_controller_goes_with_nothing() {
+    let mut rig = Rig::new();
+    let cloud = uuid(&rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"})));
+    let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
+    let refers = json!({"replace": {"obj_cloud_ref": format!("/api/cloud/{cloud}"), "default_tenant_ref": format!("/api/tenant/{tenant}")}});
+    rig.patch("user", "user-1", refers).unwrap();
+    for (kind, id) in [("cloud", &cloud), ("tenant", &tenant)] {
+        assert!(rig.delete(kind, id).unwrap_err().text().contains("User admin"));
+    }
 }
 
 /// Objects that name no cloud are in the one that came with the controller, whatever it is called.

@@ -232,12 +232,16 @@ fn an_index_keeps_the_order_and_gives_each_once() {
         rig.create("virtualservice", json!({"name": name}));
     }
     assert_eq!(rig.names("virtualservice", "name.in=v07,v03,v05,v03"), ["v03", "v05", "v07"]);
-    assert_eq!(rig.names("virtualservice", &format!("refers_to=serviceenginegroup:{group}&page_size=200")), names);
+    assert_eq!(
+        rig.names("virtualservice", &format!("refers_to=serviceenginegroup:{group}&page_size=200")),
+        names
+    );
     let pools: Vec<String> = names
         .iter()
         .map(|name| text(&rig.create("poolgroup", json!({"name": name})), "url").to_owned())
         .collect();
-    let members: Vec<serde_json::Value> = pools.iter().rev().map(|url| json!({"poolgroup_ref": url})).collect();
+    let members: Vec<serde_json::Value> =
+        pools.iter().rev().map(|url| json!({"poolgroup_ref": url})).collect();
     let set = uuid(&rig.create("httppolicyset", json!({"name": "h", "x": members})));
     assert_eq!(rig.names("poolgroup", &format!("referred_by=httppolicyset:{set}&page_size=200")), names);
 }

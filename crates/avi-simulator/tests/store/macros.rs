@@ -12,8 +12,11 @@ fn v4(addr: &str) -> Value {
 /// A controller with a network of ten addresses.
 fn with_addresses() -> Rig {
     let mut rig = Rig::new();
-    rig.create("network", json!({"name": "n", "configured_subnets": [{"prefix": {"ip_addr": v4("10.0.0.0"), "mask": 24},
-        "static_ip_ranges": [{"range": {"begin": v4("10.0.0.1"), "end": v4("10.0.0.10")}}]}]}));
+    rig.create(
+        "network",
+        json!({"name": "n", "configured_subnets": [{"prefix": {"ip_addr": v4("10.0.0.0"), "mask": 24},
+        "static_ip_ranges": [{"range": {"begin": v4("10.0.0.1"), "end": v4("10.0.0.10")}}]}]}),
+    );
     rig
 }
 

@@ -148,8 +148,9 @@ fn what_a_tenant_does_not_share_it_has_itself() {
     let mut rig = Rig::new();
     let before = rig.store.snapshot();
     let own = uuid(&rig.create("tenant", json!({"name": "own", "config_settings": {"tenant_vrf": true}})));
-    let apart =
-        uuid(&rig.create("tenant", json!({"name": "apart", "config_settings": {"se_in_provider_context": false}})));
+    let apart = uuid(
+        &rig.create("tenant", json!({"name": "apart", "config_settings": {"se_in_provider_context": false}})),
+    );
     let seen = |rig: &mut Rig, tenant: &str, kind: &str| {
         rig.as_tenant(tenant, |rig| {
             let list = rig.list(kind, "cloud_ref.name=Default-Cloud&sort=name&include_name");
@@ -159,7 +160,9 @@ fn what_a_tenant_does_not_share_it_has_itself() {
             list["results"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
         })
     };
-    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>()
+    };
     assert_eq!(seen(&mut rig, &own, "vrfcontext"), pairs(&[("global", "own")]));
     assert_eq!(seen(&mut rig, &own, "serviceenginegroup"), pairs(&[("Default-Group", "admin")]));
     assert_eq!(seen(&mut rig, &apart, "vrfcontext"), pairs(&[("global", "admin"), ("management", "admin")]));
@@ -168,7 +171,10 @@ fn what_a_tenant_does_not_share_it_has_itself() {
     // What is made there is in it without saying so, and by name.
     for body in [json!({"name": "p"}), json!({"name": "q", "vrf_ref": "/api/vrfcontext/?name=global"})] {
         let pool = rig.as_tenant(&own, |rig| rig.create("pool", body));
-        let vrf = rig.store.object("vrfcontext", text(&pool, "vrf_ref").rsplit('/').next().unwrap().split('#').next().unwrap());
+        let vrf = rig.store.object(
+            "vrfcontext",
+            text(&pool, "vrf_ref").rsplit('/').next().unwrap().split('#').next().unwrap(),
+        );
         assert_eq!(text(vrf.unwrap(), "tenant_ref"), format!("/api/tenant/{own}"));
         rig.as_tenant(&own, |rig| rig.delete("pool", &uuid(&pool))).unwrap();
     }
@@ -197,7 +203,9 @@ fn a_tenant_may_get_a_routing_domain_later() {
         rig.patch("tenant", &a, json!({"replace": settings})).unwrap();
     }
     rig.as_tenant(&a, |rig| {
-        assert_eq!(count(rig, "vrfcontext", "name=global"), 1);
+        let own = rig.list("vrfcontext", "name=global");
+        assert_eq!(own["count"], 1);
+        assert!(text(&own["results"][0], "tenant_ref").ends_with(&a), "its own: {own}");
         let read = rig.get("pool", &pool, "include_name").unwrap();
         rig.put("pool", &pool, read).expect("what is read can be written back");
     });
@@ -214,7 +222,8 @@ fn a_name_means_the_nearest() {
     let access = |tenant: &str| json!([{"role_ref": "/api/role/?name=r", "tenant_ref": format!("/api/tenant/{tenant}")}]);
     for (scope, role) in [("admin", &of_admin), (a.as_str(), &of_a), (b.as_str(), &of_b)] {
         let name = format!("u-{scope}");
-        let user = rig.as_tenant(scope, |rig| rig.create("user", json!({"name": name, "access": access(scope)})));
+        let user =
+            rig.as_tenant(scope, |rig| rig.create("user", json!({"name": name, "access": access(scope)})));
         assert!(text(&user["access"][0], "role_ref").contains(role.as_str()), "{scope}: {user}");
     }
 }

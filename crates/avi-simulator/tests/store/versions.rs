@@ -1,6 +1,7 @@
 //! One object in the shapes of two versions.
 
 use avi_simulator::Version;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, text, uuid};
@@ -76,7 +77,8 @@ fn ipam_profiles() {
 #[test]
 fn an_old_client_spoils_nothing_it_cannot_see() {
     let mut rig = Rig::new();
-    let range = |begin, end, of: &str| json!({"range": {"begin": address(begin), "end": address(end)}, "type": of});
+    let range =
+        |begin, end, of: &str| json!({"range": {"begin": address(begin), "end": address(end)}, "type": of});
     let ranges = json!([range(1, 9, "STATIC_IPS_FOR_VIP"), range(20, 29, "STATIC_IPS_FOR_SE")]);
     let id = uuid(&rig.create("network", network(json!({"static_ip_ranges": ranges}))));
     let ranges_now =
@@ -106,6 +108,46 @@ fn an_old_client_spoils_nothing_it_cannot_see() {
             .insert(0, json!(format!("/api/network/{other}")));
         rig.put("ipamdnsproviderprofile", &profile, read).unwrap();
     });
-    let now = rig.get("ipamdnsproviderprofile", &profile, "").unwrap()["internal_profile"]["usable_networks"].clone();
+    let now = rig.get("ipamdnsproviderprofile", &profile, "").unwrap()["internal_profile"]["usable_networks"]
+        .clone();
     assert_eq!((now[0].get("labels"), &now[1]["labels"]), (None, &labels), "{now}");
+}
+
+fn ranges() -> impl Strategy<Value = Vec<(u8, u8, usize)>> {
+    prop::collection::vec((1..5_u8, 5..9_u8, 0..3_usize), 0..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// What a client of any version reads it can write back, patched or put, and nothing has changed.
+    #[test]
+    fn reading_and_writing_back_changes_nothing(
+        subnets in prop::collection::vec((0..2_u8, ranges()), 0..4),
+        labels in prop::collection::vec(0..3_u8, 0..4),
+        version in prop::sample::select(vec![Version::UNSTATED, OLD, FIRST, Version(30, 2, 1)]),
+    ) {
+        const TYPES: [&str; 3] = ["STATIC_IPS_FOR_VIP_AND_SE", "STATIC_IPS_FOR_VIP", "STATIC_IPS_FOR_SE"];
+        let mut rig = Rig::new();
+        let range = |(begin, end, of): &(u8, u8, usize)| {
+            json!({"range": {"begin": address(*begin), "end": address(*end)}, "type": TYPES[*of]})
+        };
+        let subnets: Vec<Value> = subnets.iter().map(|(mask, ranges)| {
+            json!({"prefix": {"ip_addr": address(0), "mask": 24 + mask}, "static_ip_ranges": ranges.iter().map(range).collect::<Vec<_>>()})
+        }).collect();
+        let network = rig.create("network", json!({"name": "n", "configured_subnets": subnets}));
+        let usable: Vec<Value> = labels.iter().map(|label| {
+            json!({"nw_ref": network["url"], "labels": [{"key": "k", "value": label.to_string()}]})
+        }).collect();
+        let profile = rig.create("ipamdnsproviderprofile", json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL",
+            "internal_profile": {"usable_networks": usable}}));
+        let before = rig.store.snapshot();
+        for (kind, object) in [("network", &network), ("ipamdnsproviderprofile", &profile)] {
+            rig.as_version(version, |rig| {
+                let read = rig.get(kind, &uuid(object), "include_name").unwrap();
+                rig.put(kind, &uuid(object), read.clone()).unwrap();
+                rig.patch(kind, &uuid(object), json!({"replace": read})).unwrap();
+            });
+        }
+        prop_assert!(rig.store.diff(&before).is_empty(), "{:?}", rig.store.diff(&before));
+    }
 }
