@@ -13,6 +13,18 @@ use super::version::Version;
 use crate::{Secret, Trust, https};
 
 /// Settings of a client of one controller.
+///
+/// ```
+/// use infra_clients::avi::{Avi, Config, Credentials, Scope};
+/// use infra_clients::{Secret, Trust};
+///
+/// # fn example(ca: Vec<u8>, token: Secret) -> Result<Avi, infra_clients::avi::Error> {
+/// let mut config = Config::new("avi.example.com", Credentials::token("ako", token));
+/// config.trust = Trust::CaBundle(ca);
+/// config.scope = Scope::Name("team-a".into());
+/// let avi = Avi::new(config)?;
+/// # Ok(avi) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `name`, `name:port`, or `https://name[:port]`. Port 443 unless given.
@@ -145,7 +157,7 @@ impl Proof {
 /// The tenant a call looks and writes in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// By its name.
+    /// By its name: ASCII without spaces around it, since it travels in a header. Any other tenant by its uuid.
     Name(String),
     /// By its uuid.
     Uuid(String),

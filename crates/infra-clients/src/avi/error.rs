@@ -78,6 +78,23 @@ impl Kind {
 }
 
 /// A failed call. Cheap to clone.
+///
+/// ```no_run
+/// # use infra_clients::avi::{Api, Kind, POOL};
+/// # use std::time::Duration;
+/// # async fn example(api: Api) -> Option<Duration> {
+/// match api.delete(POOL, "pool-1").await {
+///     Ok(_) => None,
+///     // Until there are other credentials: the client itself does not try these again.
+///     Err(error) if error.kind() == Kind::Auth => None,
+///     Err(error) if error.retryable() => Some(error.retry_after().unwrap_or(Duration::from_secs(5))),
+///     Err(error) => {
+///         eprintln!("{error}: {}", error.remedy());
+///         None
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Repr>);
 

@@ -13,6 +13,26 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Making what is not there, changing a part, and looking through all there is, page by page:
+//!
+//! ```no_run
+//! # async fn example(api: infra_clients::avi::Api) -> Result<(), infra_clients::avi::Error> {
+//! use futures::TryStreamExt;
+//! use infra_clients::avi::objects::{Meta, Pool};
+//! use infra_clients::avi::{POOL, Patch, Query};
+//!
+//! let pool = Pool { meta: Meta::named("web"), created_by: Some("ako-c1".into()), ..Pool::default() };
+//! let pool = api.create_or_find(POOL, &pool).await?.into_inner();
+//! let change = Patch::new().replace(serde_json::json!({"description": "of cluster c1"}));
+//! api.patch(POOL, &pool.meta.uuid, &change).await?;
+//!
+//! let mut pools = api.list(POOL, &Query::new().created_by("ako-c1"));
+//! while let Some(pool) = pools.try_next().await? {
+//!     println!("{}", pool.meta.name);
+//! }
+//! # Ok(()) }
+//! ```
+//!
 //! Nothing is sent before the first call, which logs in; all tasks and clones share that session, and one new login
 //! when it ends. Credentials that the controller refused are not tried a second time: three tries lock an account.
 //! What has an effect is never sent twice when it is not known whether it had it: [`Error::may_have_happened`].

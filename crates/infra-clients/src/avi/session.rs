@@ -142,9 +142,13 @@ impl Session {
         let mut headers = live.headers(self.authority())?;
         headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
         match call.scope {
-            // They would mean the tenant `admin` and all tenants; and a header loses the spaces around it.
-            Scope::Name(name) | Scope::Uuid(name) if matches!(&**name, "" | "*") || name.trim() != name => {
-                return Err(Error::new(Kind::Invalid, format!("{name:?} is no tenant")));
+            // The first two would mean the tenant `admin` and all tenants; of the others a header loses the spaces
+            // around it, and has no agreed way to say what is not ASCII: it could arrive as no tenant at all.
+            Scope::Name(name) | Scope::Uuid(name)
+                if matches!(&**name, "" | "*") || name.trim() != name || !name.is_ascii() =>
+            {
+                let text = format!("{name:?} cannot stand for a tenant in a call; give the tenant's uuid");
+                return Err(Error::new(Kind::Invalid, text));
             }
             Scope::Name(name) => headers.insert("x-avi-tenant", header(name.as_bytes(), "a tenant's name")?),
             Scope::Uuid(uuid) => {

@@ -50,8 +50,9 @@ pub(super) async fn unknown(rig: &Rig) -> Result<()> {
     let nowhere = rig.avi.api(Scope::Uuid("tenant-none".to_owned()));
     refused(nowhere.find(POOL, "pool-1").await, Kind::NotFound)?;
     refused(nowhere.delete(POOL, "pool-1").await, Kind::NotFound)?;
-    // Neither the tenant `admin`, nor all tenants, nor another by mistake: a header loses the spaces around it.
-    for none in ["", " ", "*", "admin ", "\tadmin"] {
+    // Neither the tenant `admin`, nor all tenants, nor another by mistake: a header loses the spaces around it, and what
+    // is not ASCII may arrive as nothing.
+    for none in ["", " ", "*", "admin ", "\tadmin", "é"] {
         for scope in [Scope::Name(none.to_owned()), Scope::Uuid(none.to_owned())] {
             refused(rig.avi.api(scope).delete(POOL, "pool-1").await, Kind::Invalid)?;
         }
