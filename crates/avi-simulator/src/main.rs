@@ -7,7 +7,7 @@ use std::{env, fs, io};
 
 use anyhow::{Context, Result};
 use avi_simulator::{ADMIN, Config, Simulator, Version};
-use clap::Parser;
+use clap::{Parser, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -42,8 +42,8 @@ struct Arguments {
     /// Where to write the certificate of the authority that signed the controller's, as PEM
     #[arg(long, env = "AVI_SIMULATOR_CA_FILE")]
     ca_file: Option<PathBuf>,
-    /// Minutes a session lives without a request; 0 is for ever
-    #[arg(long, env = "AVI_SIMULATOR_API_IDLE_TIMEOUT", default_value_t = 15)]
+    /// Minutes a session lives without a request, up to 1440; 0 is for ever
+    #[arg(long, env = "AVI_SIMULATOR_API_IDLE_TIMEOUT", default_value_t = 15, value_parser = value_parser!(u64).range(..=1440))]
     api_idle_timeout: u64,
     /// What to log to standard error: off, error, warn, info, debug (every request), or a filter of tracing-subscriber
     #[arg(long, env = "AVI_SIMULATOR_LOG", default_value = "info")]
@@ -74,7 +74,7 @@ async fn main() -> Result<()> {
         version: arguments.controller_version,
         admin_password,
         seed: seed.transpose()?,
-        api_idle_timeout: Duration::from_secs(arguments.api_idle_timeout.saturating_mul(60)),
+        api_idle_timeout: Duration::from_mins(arguments.api_idle_timeout),
         control_listen: arguments.control_listen,
         ..Config::default()
     })

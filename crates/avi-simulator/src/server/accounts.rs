@@ -156,6 +156,7 @@ impl Accounts {
     }
 
     pub(super) fn issue(&mut self, user: &str, hours: u64, now: Micros) -> Token {
+        self.tokens.retain(|token| now < token.expires);
         let token = Token {
             uuid: format!("usertoken-{}", Uuid::new_v4()),
             value: Hidden::new(Uuid::new_v4().simple().to_string()),

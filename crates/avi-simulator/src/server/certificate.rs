@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -30,7 +30,8 @@ impl Identity {
         let ca_pem = authority.self_signed(&authority_key)?.pem();
         let issuer = Issuer::new(authority, authority_key);
 
-        let mut params = CertificateParams::new(names)?;
+        let refused = format!("one of the names {names:?} cannot stand in a certificate");
+        let mut params = CertificateParams::new(names).context(refused)?;
         params.distinguished_name.push(DnType::CommonName, "avi-simulator");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

@@ -318,11 +318,36 @@ fn unavailable() -> Reply {
     )
 }
 
-/// Whether a `Referer` is of the host the request was sent to.
+/// Whether a `Referer` is of the host the request was sent to. Clients leave the usual port out of one and not of the
+/// other.
 fn same_origin(referer: &str, host: Option<&str>) -> bool {
+    let plain = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_ascii_lowercase();
     let origin = referer.strip_prefix("https://").and_then(|rest| rest.split('/').next());
-    origin.is_some() && origin == host
+    origin.is_some() && origin.map(plain) == host.map(plain)
 }
 
 /// Header names that `http` has no constant for.
 pub(super) const SLUG: HeaderName = HeaderName::from_static("slug");
+
+#[cfg(test)]
+mod tests {
+    use super::same_origin;
+
+    #[test]
+    fn origins() {
+        for (referer, host, same) in [
+            ("https://avi.test", "avi.test", true),
+            ("https://avi.test/", "avi.test", true),
+            ("https://avi.test:443/x", "avi.test", true),
+            ("https://Avi.test/", "avi.test:443", true),
+            ("https://avi.test:8443/", "avi.test:8443", true),
+            ("https://avi.test:8443/", "avi.test", false),
+            ("http://avi.test/", "avi.test", false),
+            ("https://avi.test.evil/", "avi.test", false),
+            ("avi.test", "avi.test", false),
+        ] {
+            assert_eq!(same_origin(referer, Some(host)), same, "{referer} {host}");
+        }
+        assert!(!same_origin("https://avi.test", None));
+    }
+}

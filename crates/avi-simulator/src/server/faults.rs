@@ -31,11 +31,11 @@ pub struct Fault {
 
 /// What a fault does to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
     /// Answers this instead of doing anything.
     Status {
-        /// The HTTP status.
+        /// The HTTP status, from 200 to 999.
         code: u16,
         /// The body, sent as `application/json` as it is; `{"error": "…"}` of the status if `None`.
         #[serde(default)]
@@ -50,7 +50,8 @@ pub enum Effect {
     CutBefore,
     /// Does what was asked and closes the connection without a reply.
     CutAfter,
-    /// Does what was asked, sends half of the reply and closes the connection.
+    /// Does what was asked, sends half of the reply and closes the connection. Of a reply that cannot have a body, as
+    /// of DELETE, it sends nothing.
     HalfReply,
     /// Answers 412, as if somebody else had written the object just before.
     Stale,
@@ -102,6 +103,15 @@ impl Fault {
     pub fn skip(mut self, skip: u32) -> Self {
         self.skip = skip;
         self
+    }
+
+    /// Why it could never happen as it stands.
+    pub(super) fn complaint(&self) -> Option<&'static str> {
+        match &self.what {
+            Effect::Status { code, .. } if !(200..=999).contains(code) => Some("code: 200 to 999 is wanted"),
+            _ if self.path.contains('?') => Some("path: it has no query"),
+            _ => None,
+        }
     }
 
     fn hits(&self, method: &str, segments: &[String]) -> bool {

@@ -20,11 +20,13 @@ use super::certificate::Identity;
 use super::controller::{Controller, Seen};
 use super::faults::Effect;
 use super::journal::{LoggedRequest, template};
-use super::wire::{JSON, Payload, Reply, Request};
+use super::wire::{BODY_TIME, JSON, Payload, Reply, Request};
 use crate::ApiError;
 
 /// A client that does not finish its TLS handshake or its headers is dropped after this.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Before the next connection is accepted, when one could not be: for want of descriptors, which come back.
+pub(super) const RESPITE: Duration = Duration::from_millis(100);
 const BACKLOG: u32 = 1024;
 
 /// What lives as long as the simulator, over restarts.
@@ -128,8 +130,10 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot
                 Ok((stream, _)) => {
                     connections.spawn(serve(Arc::clone(&shared), stream));
                 }
-                // Out of descriptors, mostly: they come back when connections end.
-                Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(RESPITE).await;
+                }
             },
             Some(_) = connections.join_next() => {}
         }
@@ -164,9 +168,13 @@ async fn handle(
     request: http::Request<Incoming>,
 ) -> Result<Response<Payload>, io::Error> {
     let (parts, body) = request.into_parts();
-    let request = match Request::read(parts, body).await {
+    let request = match Request::read(parts, body, BODY_TIME).await {
         Ok(request) => request,
-        Err(error) => return Ok(Reply::from(error).into_response(false)),
+        Err(error) => {
+            let mut reply = Reply::from(error);
+            reply.last();
+            return Ok(reply.into_response(false));
+        }
     };
     let _waiting = Waiting::begin(&shared.waiting);
     let effect = shared.lock().faults.strike(request.method.as_str(), &request.segments);
@@ -182,7 +190,12 @@ async fn handle(
         Some(Effect::Stale) => Some(shared.lock().stale(&request)),
         _ => Some(shared.lock().answer(&request, &mut seen)),
     };
-    let reply = reply.filter(|_| effect != Some(Effect::CutAfter));
+    let reply = reply.filter(|reply| match effect {
+        Some(Effect::CutAfter) => false,
+        // There is no half of nothing: it is lost whole.
+        Some(Effect::HalfReply) => reply.has_body(&request.method),
+        _ => true,
+    });
     let mut controller = shared.lock();
     let at = controller.clock.now();
     controller.journal.write(

@@ -43,7 +43,7 @@ fn try_login(controller: &mut Controller, request: &Request, seen: &mut Seen) ->
         let status = controller.assumptions.too_many_sessions_status;
         return Err(ApiError::new(status, "Maximum number of concurrent sessions reached"));
     }
-    let session = controller.sessions.open(&uuid, now);
+    let session = controller.sessions.open(&uuid, settings.limits, now);
     let tenants: Vec<Value> = directory::tenants(&controller.store, user)
         .into_iter()
         .map(|tenant| {

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use http::uri::Authority;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -127,13 +128,16 @@ impl Simulator {
     /// Starts a controller; it answers when this returns.
     ///
     /// # Errors
-    /// If the address is taken, a name cannot stand in a certificate, or the seed is refused.
+    /// If the address is taken, a name cannot stand in a certificate, `advertise` is none of a host, or the seed is refused.
     pub async fn start(config: Config) -> Result<Self> {
         let (reserve, address) = front::reserve(config.listen)?;
         let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned()];
         names.extend(config.names);
         let identity = Identity::create(names)?;
-        let url = format!("https://{}", config.advertise.unwrap_or_else(|| address.to_string()));
+        let advertise = config.advertise.unwrap_or_else(|| address.to_string());
+        // It stands in every URL of every reply: a wrong one would be noticed late.
+        ensure!(advertise.parse::<Authority>().is_ok(), "{advertise:?} is no host:port to advertise");
+        let url = format!("https://{advertise}");
         let admin_password =
             Hidden::new(config.admin_password.unwrap_or_else(|| Uuid::new_v4().simple().to_string()));
 
@@ -151,7 +155,7 @@ impl Simulator {
         let control = simulator.control();
         control.seed_value(properties)?;
         if let Some(seed) = config.seed {
-            control.seed(&seed)?;
+            control.seed(&seed).context("the seed is refused")?;
         }
         if let Some(listen) = config.control_listen {
             let listener =

@@ -11,7 +11,7 @@ use http::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,7 +20,8 @@ use tokio::task::JoinSet;
 
 use super::control::Control;
 use super::faults::Fault;
-use super::wire::{Payload, Reply, Request};
+use super::front::RESPITE;
+use super::wire::{BODY_TIME, Payload, Reply, Request};
 use crate::store::{PortGroup, Snapshot};
 use crate::{ApiError, Version};
 
@@ -54,6 +55,13 @@ struct Found {
     hosts: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Password {
+    username: String,
+    password: String,
+}
+
 impl From<Found> for PortGroup {
     fn from(Found { moid, name, dvs, hosts }: Found) -> Self {
         Self { moid, name, dvs: dvs.unwrap_or(true), hosts }
@@ -70,7 +78,10 @@ pub(super) async fn serve(listener: TcpListener, control: Control, about: Value,
                 Ok((stream, _)) => {
                     connections.spawn(connection(Arc::clone(&remote), stream));
                 }
-                Err(error) => tracing::warn!(%error, "cannot accept a connection for control"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection for control");
+                    tokio::time::sleep(RESPITE).await;
+                }
             },
             Some(_) = connections.join_next() => {}
         }
@@ -79,16 +90,23 @@ pub(super) async fn serve(listener: TcpListener, control: Control, about: Value,
 
 async fn connection(remote: Arc<Remote>, stream: TcpStream) {
     let service = service_fn(|request| handle(&remote, request));
-    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+    // With a timer hyper ends a connection whose headers do not come.
+    let served =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
         tracing::debug!(%error, "a connection for control broke off");
     }
 }
 
 async fn handle(remote: &Remote, request: http::Request<Incoming>) -> Result<Response<Payload>, Infallible> {
     let (parts, body) = request.into_parts();
-    let reply = match Request::read(parts, body).await {
+    let reply = match Request::read(parts, body, BODY_TIME).await {
         Ok(request) => remote.answer(&request).await.unwrap_or_else(Reply::from),
-        Err(error) => error.into(),
+        Err(error) => {
+            let mut reply = Reply::from(error);
+            reply.last();
+            reply
+        }
     };
     Ok(reply.into_response(false))
 }
@@ -121,7 +139,9 @@ impl Remote {
             }
             ("GET", ["requests"]) => {
                 let behind = request.parameter("behind").map_or(Ok(0), |text| text.parse());
-                return shown(&control.requests_behind(behind.map_err(|error| refused(&error))?));
+                let behind =
+                    behind.map_err(|_| ApiError::new(400, "behind: the number of a request is wanted"))?;
+                return shown(&control.requests_behind(behind));
             }
             ("DELETE", ["requests"]) => control.reset_requests(),
             ("GET", ["counters"]) => {
@@ -134,7 +154,13 @@ impl Remote {
             }
             ("GET", ["logins"]) => return shown(&control.logins()),
             ("GET", ["visited"]) => return shown(&control.store(|store| store.visited())),
-            ("POST", ["faults"]) => control.fault(parsed::<Fault>(request)?),
+            ("POST", ["faults"]) => {
+                let fault: Fault = parsed(request)?;
+                if let Some(complaint) = fault.complaint() {
+                    return Err(ApiError::new(400, complaint));
+                }
+                control.fault(fault);
+            }
             ("DELETE", ["faults"]) => control.clear_faults(),
             ("POST", ["discover"]) => {
                 let Discover { cloud, port_groups, after_seconds } = parsed(request)?;
@@ -156,9 +182,8 @@ impl Remote {
                 control.advance_clock(by);
             }
             ("PUT", ["password"]) => {
-                let body = request.json()?;
-                let field = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-                if !control.set_password(field("username"), field("password")) {
+                let Password { username, password } = parsed(request)?;
+                if !control.set_password(&username, &password) {
                     return Err(ApiError::new(404, "no such user"));
                 }
             }

@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::clock::Micros;
 
+/// More sessions than this are not kept: the one that is unused for longest makes room for another.
+const MOST: usize = 10_000;
+
 /// How long a session lives.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -46,7 +49,14 @@ impl Sessions {
         Self { by_id: HashMap::new(), expiry }
     }
 
-    pub(super) fn open(&mut self, user: &str, now: Micros) -> Session {
+    pub(super) fn open(&mut self, user: &str, limits: Limits, now: Micros) -> Session {
+        self.forget(limits, now);
+        if self.by_id.len() >= MOST {
+            let idlest = self.by_id.values().min_by_key(|session| session.used).map(|session| &session.id);
+            if let Some(id) = idlest.cloned() {
+                self.by_id.remove(&id);
+            }
+        }
         let secret = || Uuid::new_v4().simple().to_string();
         let session = Session { id: secret(), csrf: secret(), user: user.to_owned(), opened: now, used: now };
         self.by_id.insert(session.id.clone(), session.clone());
@@ -77,12 +87,17 @@ impl Sessions {
         Some(session.clone())
     }
 
-    /// How many sessions a user has. Forgets those that are over.
+    /// How many sessions a user has.
     pub(super) fn count(&mut self, user: &str, limits: Limits, now: Micros) -> usize {
+        self.forget(limits, now);
+        self.by_id.values().filter(|session| session.user == user).count()
+    }
+
+    /// Forgets the sessions that are over.
+    fn forget(&mut self, limits: Limits, now: Micros) {
         if self.expiry {
             self.by_id.retain(|_, session| session.lives(limits, now));
         }
-        self.by_id.values().filter(|session| session.user == user).count()
     }
 
     pub(super) fn close(&mut self, id: &str) {
@@ -95,5 +110,56 @@ impl Sessions {
         if self.expiry {
             self.by_id.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::once;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { idle: Some(10), force: Some(100) };
+    const NONE: Limits = Limits { idle: None, force: None };
+
+    fn touch(sessions: &mut Sessions, id: &str, limits: Limits, now: Micros) -> bool {
+        sessions.touch(once(id), None, limits, now).is_some()
+    }
+
+    #[test]
+    fn a_session_ends_to_the_microsecond() {
+        let mut sessions = Sessions::new(true);
+        let id = sessions.open("u", LIMITS, 0).id;
+        for now in [9, 18, 27] {
+            assert!(touch(&mut sessions, &id, LIMITS, now));
+        }
+        assert!(!touch(&mut sessions, &id, LIMITS, 37));
+        let forced = Limits { idle: None, ..LIMITS };
+        assert!(touch(&mut sessions, &id, forced, 99));
+        assert!(!touch(&mut sessions, &id, forced, 100));
+    }
+
+    #[test]
+    fn sessions_that_nobody_ends_are_forgotten() {
+        let mut sessions = Sessions::new(true);
+        for now in 0..100 {
+            sessions.open("u", LIMITS, now);
+        }
+        assert_eq!(sessions.by_id.len(), 10);
+    }
+
+    #[test]
+    fn too_many_make_room_for_the_next() {
+        let mut sessions = Sessions::new(true);
+        let first = sessions.open("u", NONE, 0).id;
+        let second = sessions.open("u", NONE, 1).id;
+        for _ in sessions.by_id.len()..MOST {
+            sessions.open("u", NONE, 2);
+        }
+        assert!(touch(&mut sessions, &first, NONE, 3));
+        sessions.open("u", NONE, 4);
+        assert_eq!(sessions.by_id.len(), MOST);
+        assert!(touch(&mut sessions, &first, NONE, 5));
+        assert!(!touch(&mut sessions, &second, NONE, 5));
     }
 }

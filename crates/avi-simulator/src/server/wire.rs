@@ -1,23 +1,28 @@
 //! Requests as the routing reads them and replies as hyper writes them. No rule of the API is here.
 
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::error::ErrorBody;
 use crate::{ApiError, Version};
 
 /// A body beyond this is refused: the biggest object of a controller has a few megabytes.
 const MAX_BODY: usize = 16 << 20;
+/// How long a client may take to send a body.
+pub(super) const BODY_TIME: Duration = Duration::from_mins(1);
 
 /// One request, read to its end.
 pub(super) struct Request {
@@ -33,12 +38,24 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads the body. An error when it is cut short or too long.
-    pub(super) async fn read(parts: Parts, body: Incoming) -> Result<Self, ApiError> {
-        let body = Limited::new(body, MAX_BODY)
-            .collect()
+    /// Reads the body. An error when it is cut short, too long, or has not ended within `time`: what follows on the
+    /// connection is no request then.
+    pub(super) async fn read<B>(parts: Parts, body: B, time: Duration) -> Result<Self, ApiError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let too_long = || ApiError::new(413, format!("the request's body has more than {MAX_BODY} bytes"));
+        if body.size_hint().lower() > MAX_BODY as u64 {
+            return Err(too_long());
+        }
+        let body = timeout(time, Limited::new(body, MAX_BODY).collect())
             .await
-            .map_err(|error| ApiError::new(400, format!("cannot read the request's body: {error}")))?
+            .map_err(|_| ApiError::new(408, format!("the request's body did not end within {time:?}")))?
+            .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => too_long(),
+                None => ApiError::new(400, format!("cannot read the request's body: {error}")),
+            })?
             .to_bytes();
         let path = parts.uri.path().to_owned();
         let segments = path
@@ -80,20 +97,19 @@ impl Request {
 
     /// The body's fields, from JSON or from a form, whichever it is.
     pub(super) fn fields(&self) -> Result<Vec<(String, String)>, ApiError> {
-        let form = self
-            .header(CONTENT_TYPE.as_str())
-            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-        if form {
+        let kind = self.header(CONTENT_TYPE.as_str()).and_then(|kind| kind.split(';').next());
+        if kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
             return Ok(pairs(&String::from_utf8_lossy(&self.body)).collect());
         }
         let Value::Object(fields) = self.json()? else {
             return Err(ApiError::new(400, "the request's body is no JSON object"));
         };
         let text = |value: Value| match value {
-            Value::String(text) => text,
-            other => other.to_string(),
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            other => Some(other.to_string()),
         };
-        Ok(fields.into_iter().map(|(key, value)| (key, text(value))).collect())
+        Ok(fields.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect())
     }
 
     /// The first value of a parameter of the query, decoded.
@@ -152,6 +168,16 @@ impl Reply {
 
     pub(super) fn version(&mut self, version: Version) {
         self.header(HeaderName::from_static("avi_api_version"), &version.to_string());
+    }
+
+    /// Whether HTTP lets it have a body, be it an empty one.
+    pub(super) fn has_body(&self, method: &Method) -> bool {
+        *method != Method::HEAD && !matches!(self.status, 204 | 304)
+    }
+
+    /// Says that the connection ends with this reply.
+    pub(super) fn last(&mut self) {
+        self.header(CONNECTION, "close");
     }
 
     pub(super) fn retry_after(&mut self, seconds: u64) {
@@ -238,5 +264,47 @@ impl Body for Payload {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.length as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    /// Sends what it has and never ends.
+    struct Endless(Option<Bytes>);
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+            self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+        }
+    }
+
+    async fn read<B>(body: B, time: Duration) -> Result<Bytes, u16>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        Request::read(parts, body, time).await.map(|request| request.body).map_err(|error| error.status)
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_in_time_and_size() {
+        let whole = Bytes::from(vec![b'x'; MAX_BODY]);
+        let more = Bytes::from(vec![b'x'; MAX_BODY + 1]);
+        let long = Duration::from_hours(1);
+        assert_eq!(read(Endless(Some(Bytes::from_static(b"{"))), Duration::from_millis(1)).await, Err(408));
+        assert_eq!(read(Endless(Some(more.clone())), long).await, Err(413));
+        assert_eq!(read(Full::new(more), long).await, Err(413));
+        assert_eq!(read(Full::new(whole.clone()), long).await, Ok(whole));
     }
 }

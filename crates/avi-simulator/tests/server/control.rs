@@ -203,10 +203,16 @@ async fn control_over_http() {
         ("GET", "/nonsense", "", 404),
         ("POST", "/faults", r#"{"what": "nonsense"}"#, 400),
         ("POST", "/faults", r#"{"what": "stale", "typo": 1}"#, 400),
+        ("POST", "/faults", r#"{"what": {"status": {"code": 503, "retry": 1}}}"#, 400),
+        ("POST", "/faults", r#"{"what": {"status": {"code": 1000}}}"#, 400),
+        ("POST", "/faults", r#"{"what": {"status": {"code": 100}}}"#, 400),
+        ("POST", "/faults", r#"{"what": "stale", "path": "/api/pool?name=p"}"#, 400),
         ("POST", "/clock", "-1", 400),
         ("PUT", "/upgrade", "maybe", 400),
         ("PUT", "/version", "\"new\"", 400),
         ("GET", "/snapshots/77/diff", "", 404),
+        ("GET", "/requests?behind=all", "", 400),
+        ("PUT", "/password", r#"{"username": "admin"}"#, 400),
         ("PUT", "/password", r#"{"username": "nobody", "password": "x"}"#, 404),
     ] {
         let got = remote.call(method, path, body).await.is(status);
@@ -351,12 +357,20 @@ async fn help() {
     let run = async |arguments: &[&str]| {
         let output =
             Command::new(env!("CARGO_BIN_EXE_avi-simulator")).args(arguments).output().await.unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
     let (success, text) = run(&["--help"]).await;
     assert!(success);
     for part in ["--control-listen", "AVI_SIMULATOR_ADMIN_PASSWORD", "POST   /faults", "[default: 30.2.1]"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    assert!(!run(&["--controller-version", "new"]).await.0);
+    for refused in [
+        ["--controller-version", "new"],
+        ["--api-idle-timeout", "1441"],
+        ["--advertise", "https://avi.test/"],
+        ["--name", "ü"],
+    ] {
+        let (success, text) = run(&[&["--listen", "127.0.0.1:0"], &refused[..]].concat()).await;
+        assert!(!success && text.contains(refused[1]), "{refused:?}: {text}");
+    }
 }

@@ -77,6 +77,13 @@ async fn half_a_reply() {
     assert!(ended.is_err(), "the end was seen as one");
     assert_eq!(got, length / 2);
     assert_eq!(pools(&rig, &login).await, 1);
+
+    // What has no body has no half: nothing comes.
+    let made = rig.get(&login, "/api/pool?name=p").await.json();
+    rig.sim.control().fault(Fault::new(Effect::HalfReply).on("DELETE", "/api/pool").times(1));
+    let path = format!("/api/pool/{}", made["results"][0]["uuid"].as_str().unwrap());
+    assert!(rig.request(&login, "DELETE", &path).send().await.is_err());
+    assert_eq!(pools(&rig, &login).await, 0);
 }
 
 #[tokio::test]
@@ -164,12 +171,10 @@ async fn a_restart_drops_connections_and_sessions_and_keeps_the_rest() {
     assert_ne!(before["node_states"][0]["up_since"], after["node_states"][0]["up_since"]);
 }
 
-/// The Go SDK does not escape names: a space makes a request line of four words.
-#[tokio::test]
-async fn a_space_in_the_request_line() {
+/// What the simulator says to these bytes on a connection of their own, until it closes.
+async fn say(rig: &Rig, bytes: &[u8]) -> String {
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let rig = Rig::start().await;
     let mut roots = rustls::RootCertStore::empty();
     let pem = rig.sim.ca_pem().as_bytes();
     roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap()).unwrap();
@@ -177,9 +182,30 @@ async fn a_space_in_the_request_line() {
     let stream = tokio::net::TcpStream::connect(rig.sim.address()).await.unwrap();
     let name = "localhost".try_into().unwrap();
     let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    stream.write_all(b"GET /api/pool?name=a b HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    stream.write_all(bytes).await.unwrap();
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+/// A space in a name that a client does not escape makes a request line of four words.
+#[tokio::test]
+async fn a_space_in_the_request_line() {
+    let rig = Rig::start().await;
+    let answer = say(&rig, b"GET /api/pool?name=a b HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer:?}");
     let _ = Got::of(rig.http.get(rig.url("/api/initial-data")).send().await.unwrap()).await.is(200);
+}
+
+/// Refused before it is sent, and what follows is not taken for a request.
+#[tokio::test]
+async fn a_body_that_is_too_long() {
+    let rig = Rig::start().await;
+    let head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n{";
+    let answer = say(&rig, head).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer:?}");
+    assert!(
+        answer.contains("connection: close") && answer.contains("more than 16777216 bytes"),
+        "{answer:?}"
+    );
 }

@@ -34,7 +34,7 @@ async fn login_by_json_and_by_form() {
     assert!(rig.sim.control().set_password(ADMIN, "a b+c&d=é%"));
     let form = "username=admin&password=a+b%2Bc%26d%3D%C3%A9%25";
     let request = rig.http.post(rig.url("/login")).body(form);
-    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let request = request.header("content-type", "Application/x-www-form-urlencoded; charset=utf-8");
     Got::of(request.send().await.unwrap()).await.is(200);
 }
 
