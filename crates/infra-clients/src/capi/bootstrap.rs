@@ -2,18 +2,21 @@
 //! and the list of packages that outlive their entry; never the other packages.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::Patch;
 use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::patch;
 
 /// On a ClusterBootstrap, a list with commas: packages whose PackageInstall is left alone when it is deleted.
 pub const SKIP_DELETION_ANNOTATION: &str = "run.tanzu.vmware.com/skip-packageinstall-deletion";
+
+const ADDITIONAL_PACKAGES: &str = "/spec/additionalPackages";
 
 /// `run.tanzu.vmware.com/v1alpha3`. It has its Cluster's name and namespace.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -49,7 +52,7 @@ pub struct Package {
 }
 
 /// Where a package's values come from: exactly one of a Secret, `inline` and `providerRef`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValuesFrom {
     /// A Secret beside the ClusterBootstrap: see [`AddonSecret`](super::AddonSecret).
@@ -57,6 +60,13 @@ pub struct ValuesFrom {
     pub secret_ref: Option<String>,
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+impl fmt::Debug for ValuesFrom {
+    /// Without values that are given inline, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValuesFrom").field("secret_ref", &self.secret_ref).finish_non_exhaustive()
+    }
 }
 
 impl Package {
@@ -107,7 +117,7 @@ impl ClusterBootstrap {
         if packages == self.spec.additional_packages {
             return None;
         }
-        Some(patch::of_this_version(&self.metadata, json!({"spec": {"additionalPackages": packages}})))
+        Some(patch::list_of_this_version(&self.metadata, ADDITIONAL_PACKAGES, &packages))
     }
 
     /// The packages whose PackageInstall is left alone when it is deleted, by their short names such as
@@ -160,6 +170,9 @@ impl Resource for ClusterBootstrap {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::patch::tests::list_written;
     use super::*;
 
     const AKO: &str = "load-balancer-and-ingress-service.tanzu.vmware.com";
@@ -173,9 +186,7 @@ mod tests {
     }
 
     fn written(patch: Option<Patch<Value>>) -> Value {
-        let Some(Patch::Merge(body)) = patch else { panic!("no merge patch") };
-        assert_eq!(body["metadata"]["resourceVersion"], "7");
-        body["spec"]["additionalPackages"].clone()
+        list_written(patch, ADDITIONAL_PACKAGES).expect("something to write")
     }
 
     #[test]
@@ -213,8 +224,9 @@ mod tests {
     #[test]
     fn another_source_of_values_gives_way() {
         let inline = bootstrap(
-            &json!([{"refName": format!("{AKO}.1"), "valuesFrom": {"inline": {"a": 1}}, "new": 1}]),
+            &json!([{"refName": format!("{AKO}.1"), "valuesFrom": {"inline": {"a": "s3cret"}}, "new": 1}]),
         );
+        assert!(!format!("{inline:?}").contains("s3cret"), "{inline:?}");
         assert_eq!(
             written(inline.set_additional_package(AKO, &format!("{AKO}.1"), "s")),
             json!([{"refName": format!("{AKO}.1"), "valuesFrom": {"secretRef": "s"}, "new": 1}])

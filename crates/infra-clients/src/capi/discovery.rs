@@ -38,8 +38,9 @@ impl std::fmt::Debug for Capi {
 impl Capi {
     /// Finds out which versions are served: v1beta2 if it is, else v1beta1, of either group for itself.
     ///
-    /// To be done once, when the operator starts. A version that a later release of Cluster API no longer serves
-    /// shows as [`Kind::NotFound`] of whole lists.
+    /// To be done once, when the operator starts: what begins to be served later changes nothing. When the version
+    /// that was found is served no more, because Cluster API was upgraded, every call fails with
+    /// [`Kind::NotInstalled`], and it has to be discovered anew; watches go on failing, so best by a restart.
     ///
     /// # Errors
     /// [`Kind::NotInstalled`]: there are no Clusters in a version this module knows. And whatever a call can

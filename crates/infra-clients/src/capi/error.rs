@@ -7,11 +7,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Characters of a message that somebody else's server sends.
+const MESSAGE: usize = 1000;
+
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The cluster serves no version of the API that this module knows.
+    /// The cluster serves no such API, or no version of it that this module knows, or not any more the one it
+    /// served when it was asked.
     NotInstalled,
     /// No connection to the API server, or it was cut.
     Unreachable,
@@ -27,7 +31,7 @@ pub enum Kind {
     Unauthorized,
     /// The credentials are known and not allowed to do this.
     Forbidden,
-    /// The object does not exist, or not any more.
+    /// The object does not exist, or not any more: the API server says so of this very object.
     NotFound,
     /// The object was changed since it was read, or exists already.
     Conflict,
@@ -51,7 +55,7 @@ impl Kind {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::NotInstalled => {
-                "install Cluster API, or the provider, in a release that serves v1beta1 or v1beta2"
+                "install what serves this API (Cluster API, or the provider, in v1beta1 or v1beta2); where it was upgraded, restart the operator"
             }
             Self::Unreachable => {
                 "check that the cluster's control plane runs and can be reached from the operator's pod"
@@ -182,8 +186,16 @@ impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
+                let missing = status.details.as_ref().is_none_or(|details| details.name.is_empty());
+                if status.code == 404 && missing {
+                    let message = brief(status.message);
+                    return Self::new(
+                        Kind::NotInstalled,
+                        format!("the API server knows no such API: {message}"),
+                    );
+                }
                 let pause = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                let error = Self::new(kind_of(status.code), status.message);
+                let error = Self::new(kind_of(status.code), brief(status.message));
                 if pause == 0 { error } else { error.after(Duration::from_secs(pause.into())) }
             }
             kube::Error::SerdeError(error) => Self::new(Kind::Protocol, error.to_string()),
@@ -193,6 +205,15 @@ impl From<kube::Error> for Error {
             other => Self::new(Kind::Protocol, other.to_string()),
         }
     }
+}
+
+/// The beginning: where it is no API server that answers, the text is a whole page.
+fn brief(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MESSAGE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn kind_of(status: u16) -> Kind {
@@ -230,6 +251,7 @@ impl StdError for Error {}
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
+    use serde_json::json;
 
     use super::*;
 
@@ -239,7 +261,8 @@ mod tests {
             (400, Kind::Invalid, false),
             (401, Kind::Unauthorized, false),
             (403, Kind::Forbidden, false),
-            (404, Kind::NotFound, false),
+            // Of no object by name.
+            (404, Kind::NotInstalled, false),
             (409, Kind::Conflict, true),
             (410, Kind::Conflict, true),
             (422, Kind::Invalid, false),
@@ -250,8 +273,25 @@ mod tests {
         for (code, kind, retryable) in cases {
             let error = Error::from(kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code))));
             assert_eq!((error.kind(), error.retryable()), (kind, retryable), "{code}");
-            assert_eq!(error.to_string(), "no");
+            assert!(error.to_string().ends_with("no"), "{error}");
         }
+    }
+
+    fn answer(status: &serde_json::Value) -> kube::Error {
+        kube::Error::Api(Box::new(serde_json::from_value(status.clone()).unwrap()))
+    }
+
+    #[test]
+    fn an_object_is_gone_only_if_the_api_server_says_so_of_it() {
+        let gone = json!({
+            "status": "Failure", "reason": "NotFound", "code": 404, "message": "clusters \"c\" not found",
+            "details": {"name": "c", "group": "cluster.x-k8s.io", "kind": "clusters"},
+        });
+        assert_eq!(Error::from(answer(&gone)).kind(), Kind::NotFound);
+        let page = json!({"status": "Failure", "reason": "Failed to parse error data", "code": 404, "message": "ä".repeat(5000)});
+        let error = Error::from(answer(&page));
+        assert_eq!((error.kind(), error.retryable()), (Kind::NotInstalled, false));
+        assert!(error.to_string().chars().count() < 1100, "{error}");
     }
 
     #[test]

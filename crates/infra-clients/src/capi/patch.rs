@@ -1,13 +1,14 @@
 //! Patches of the parts every object has. Owns what is written and under which precondition; sends nothing.
 //!
-//! Each is a JSON merge patch of only what is meant, so unknown fields survive, or `None` where the object is so
-//! already. A patch that is computed from what was read, a list above all, carries the `resourceVersion` of that
+//! Each is a patch of only what is meant, so unknown fields survive, or `None` where the object is so already. A
+//! patch that is computed from what was read, a list above all, carries the `resourceVersion` of that
 //! reading: the API server answers 409 ([`Kind::Conflict`](super::Kind::Conflict)) if the object has changed
 //! since, and the caller reads it again.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::Patch;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A merge patch that only applies to the very state that was read.
@@ -15,6 +16,19 @@ pub(super) fn of_this_version(meta: &ObjectMeta, mut body: Value) -> Patch<Value
     // An object that was never read has none; the API server refuses the empty one.
     body["metadata"]["resourceVersion"] = meta.resource_version.as_deref().unwrap_or_default().into();
     Patch::Merge(body)
+}
+
+/// A patch that replaces a list, and only applies to the very state that was read.
+///
+/// No merge patch: of what that one brings along, the API server drops every null, those of others' entries too.
+#[allow(clippy::expect_used, reason = "both operations are well-formed, whatever the list")]
+pub(super) fn list_of_this_version(meta: &ObjectMeta, path: &str, list: &impl Serialize) -> Patch<Value> {
+    let read = meta.resource_version.as_deref().unwrap_or_default();
+    let operations = json!([
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": read},
+        {"op": "add", "path": path, "value": list},
+    ]);
+    Patch::Json(serde_json::from_value(operations).expect("a JSON patch"))
 }
 
 /// Adds a finalizer behind those that are there.
@@ -95,7 +109,7 @@ pub fn remove_from_list_annotation(object: &impl Resource, key: &str, item: &str
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::ResourceExt;
     use proptest::prelude::*;
@@ -135,6 +149,16 @@ mod tests {
         let mut value = serde_json::to_value(object).unwrap();
         merge(&mut value, &patch);
         serde_json::from_value(value).unwrap()
+    }
+
+    /// The list that such a patch makes, if it is one for `path` and an object read as 7.
+    pub(in super::super) fn list_written(patch: Option<Patch<Value>>, path: &str) -> Option<Value> {
+        let Patch::Json(operations) = patch? else { panic!("not a JSON patch") };
+        let operations = serde_json::to_value(operations).unwrap();
+        let version = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "7"});
+        let list = operations[1]["value"].clone();
+        assert_eq!(operations, json!([version, {"op": "add", "path": path, "value": list}]));
+        Some(list)
     }
 
     proptest! {

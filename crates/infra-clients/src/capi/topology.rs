@@ -1,14 +1,18 @@
 //! A Cluster's topology: its class, its Kubernetes version, and its variables. Owns setting a variable with all
 //! others preserved; what the variables mean is the ClusterClass's.
 
+use std::fmt;
+
 use kube::api::Patch;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::cluster::Cluster;
 use super::error::{Error, Kind};
 use super::patch;
+
+const VARIABLES: &str = "/spec/topology/variables";
 
 /// What a Cluster made from a ClusterClass asks of it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -33,7 +37,7 @@ struct ClassRef {
 }
 
 /// A value for one of the ClusterClass's variables.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Variable {
     /// Its name, once per Cluster.
     pub name: String,
@@ -43,6 +47,13 @@ pub struct Variable {
     /// What this type does not know, such as v1beta1's `definitionFrom`.
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+impl fmt::Debug for Variable {
+    /// Without the value: a proxy's URL, for one, may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Variable").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Topology {
@@ -96,15 +107,17 @@ impl Cluster {
             }
         }
         let changed = variables != topology.variables;
-        let body = json!({"spec": {"topology": {"variables": variables}}});
-        Ok(changed.then(|| patch::of_this_version(&self.metadata, body)))
+        let patch = || patch::list_of_this_version(&self.metadata, VARIABLES, &variables);
+        Ok(changed.then(patch))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
+    use super::super::patch::tests::list_written;
     use super::*;
 
     fn cluster(variables: &Value) -> Cluster {
@@ -118,13 +131,7 @@ mod tests {
     }
 
     fn written(patch: Result<Option<Patch<Value>>, Error>) -> Option<Value> {
-        match patch.unwrap()? {
-            Patch::Merge(body) => {
-                assert_eq!(body["metadata"]["resourceVersion"], "7");
-                Some(body["spec"]["topology"]["variables"].clone())
-            }
-            _ => panic!("not a merge patch"),
-        }
+        list_written(patch.unwrap(), VARIABLES)
     }
 
     #[test]
@@ -138,6 +145,7 @@ mod tests {
         assert_eq!(cluster.variable::<u16>("apiServerPort").unwrap(), Some(6443));
         assert_eq!(cluster.variable::<String>("apiServerEndpoint").unwrap().as_deref(), Some("10.0.0.1"));
         assert_eq!(cluster.variable::<bool>("absent").unwrap(), None);
+        assert!(!format!("{cluster:?}").contains("10.0.0.1"), "a value may be a secret");
         let error = cluster.variable::<bool>("apiServerPort").unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidSpec);
         assert!(error.to_string().contains("apiServerPort"), "{error}");

@@ -8,7 +8,10 @@
 
 mod clients;
 mod cluster_api;
+mod definitions;
+mod kubeadm;
 mod proxy;
+mod tkg;
 mod versions;
 
 use std::hash::Hash;

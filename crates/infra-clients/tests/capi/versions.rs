@@ -1,14 +1,11 @@
-//! Management clusters that serve less than the newest Cluster API does, and TKG's kinds beside it.
+//! Management clusters that serve less than the newest Cluster API does, and that begin to serve more.
 
 use anyhow::{Context, Result, ensure};
-use infra_clients::Secret;
 use infra_clients::capi::{
-    AddonForm, AddonSecret, CORE_GROUP, Capi, Cluster, ClusterBootstrap, Error, Kind, KubeadmControlPlane,
-    Version, patch, read_addon,
+    CORE_GROUP, Capi, Cluster, Error, Kind, KubeadmControlPlane, Machine, Version, patch,
 };
-use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -16,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, eventually};
 
-use crate::{SOON, filled, put};
+use crate::{SOON, filled, kubeadm, put, tkg};
 
 /// A CRD that takes anything, in one version.
 fn definition(group: &str, version: &str, kind: &str) -> CustomResourceDefinition {
@@ -65,7 +62,9 @@ async fn what_is_served_is_used() {
     assert_eq!((nothing.kind(), nothing.retryable()), (Kind::NotInstalled, false));
     assert!(nothing.to_string().contains("Cluster API is not installed"), "{nothing}");
     only_old_versions(&client).await.unwrap();
-    tkg(&client).await.unwrap();
+    upgraded(&client).await.unwrap();
+    kubeadm::control_planes(&plane).await.unwrap();
+    tkg::kinds(&plane).await.unwrap();
 }
 
 async fn only_old_versions(client: &Client) -> Result<()> {
@@ -85,14 +84,6 @@ async fn only_old_versions(client: &Client) -> Result<()> {
     let none = capi.all::<KubeadmControlPlane>().err().context("no such kind")?;
     ensure!(none.kind() == Kind::NotInstalled, "{none:?}");
 
-    // Each group has versions of its own.
-    define(client, "controlplane.cluster.x-k8s.io", "v1beta2", "KubeadmControlPlane").await?;
-    eventually("KubeadmControlPlanes are served", SOON, async || {
-        let version = Capi::discover(client.clone()).await?.control_plane_version();
-        Ok((version == Some(Version::V1Beta2)).then_some(()))
-    })
-    .await?;
-
     let before = create(
         client,
         json!({
@@ -105,7 +96,7 @@ async fn only_old_versions(client: &Client) -> Result<()> {
                 "topology": {
                     "class": "c", "version": "v1.30.0", "rolloutAfter": "2030-01-01T00:00:00Z",
                     "variables": [
-                        {"name": "first", "value": {"a": [1]}, "definitionFrom": "inline"},
+                        {"name": "first", "value": {"a": [1, null], "none": null}, "definitionFrom": "inline"},
                         {"name": "port", "value": 1},
                     ],
                 },
@@ -149,59 +140,52 @@ async fn only_old_versions(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn tkg(client: &Client) -> Result<()> {
-    const PACKAGE: &str = "load-balancer-and-ingress-service.tanzu.vmware.com";
-    define(client, "run.tanzu.vmware.com", "v1alpha3", "ClusterBootstrap").await?;
-    let mut expected = create(
-        client,
-        json!({
-            "apiVersion": "run.tanzu.vmware.com/v1alpha3",
-            "kind": "ClusterBootstrap",
-            "metadata": {"name": "w1"},
-            "spec": {
-                "cni": {"refName": "antrea.1", "valuesFrom": {"providerRef": {"kind": "AntreaConfig", "name": "w1"}}},
-                "additionalPackages": [{"refName": "metrics-server.1", "valuesFrom": {"inline": {"a": [1]}}}],
-            },
-        }),
-    )
-    .await?
-    .data;
-
-    let api: Api<ClusterBootstrap> = Api::default_namespaced(client.clone());
-    let bootstrap = api.get("w1").await?;
-    let name = AddonSecret::name_of("w1", "load-balancer-and-ingress-service");
-    let package =
-        bootstrap.set_additional_package(PACKAGE, &format!("{PACKAGE}.1.2"), &name).context("is there")?;
-    let bootstrap = api.patch("w1", &PatchParams::default(), &package).await?;
-    ensure!(bootstrap.set_additional_package(PACKAGE, &format!("{PACKAGE}.1.2"), &name).is_none());
-    let skip = bootstrap.skip_deletion("load-balancer-and-ingress-service").context("is there")?;
-    let bootstrap = api.patch("w1", &PatchParams::default(), &skip).await?;
-    ensure!(bootstrap.deletion_skipped().collect::<Vec<_>>() == ["load-balancer-and-ingress-service"]);
-    let entry = json!({"refName": format!("{PACKAGE}.1.2"), "valuesFrom": {"secretRef": name}});
-    put(&mut expected["spec"]["additionalPackages"], 1, entry);
-    let resource =
-        ApiResource::from_gvk(&GroupVersionKind::gvk("run.tanzu.vmware.com", "v1alpha3", "ClusterBootstrap"));
-    let after = Api::<DynamicObject>::default_namespaced_with(client.clone(), &resource).get("w1").await?;
-    ensure!(after.data == expected, "{:#} is not {expected:#}", after.data);
-
-    let values = Secret::new("loadBalancerAndIngressService:\n    name: ako\n");
-    let secret = AddonSecret {
-        namespace: "default",
-        cluster: "w1",
-        category: "networking",
-        addon: "load-balancer-and-ingress-service",
-        form: AddonForm::Legacy,
-        values: &values,
+/// Cluster API is upgraded while an operator runs, first to serve both versions, then without the old one.
+async fn upgraded(client: &Client) -> Result<()> {
+    define(client, CORE_GROUP, "v1beta1", "Machine").await?;
+    let before = Capi::discover(client.clone()).await?;
+    ensure!(before.version() == Version::V1Beta1);
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for (old_served, expected) in [(true, Version::V1Beta1), (false, Version::V1Beta2)] {
+        for kind in ["Cluster", "Machine"] {
+            let mut definition = serde_json::to_value(definition(CORE_GROUP, "v1beta1", kind))?;
+            let name = definition["metadata"]["name"].as_str().context("no name")?.to_owned();
+            let versions = &mut definition["spec"]["versions"];
+            let mut new = versions[0].clone();
+            new["name"] = "v1beta2".into();
+            new["storage"] = false.into();
+            versions[0]["served"] = old_served.into();
+            put(versions, 1, new);
+            let versions = json!({"spec": {"versions": versions}});
+            definitions.patch(&name, &PatchParams::default(), &Patch::Merge(versions)).await?;
+        }
+        let after = eventually("the new version is served", SOON, async || {
+            let capi = Capi::discover(client.clone()).await?;
+            ensure!(capi.version() == Version::V1Beta2);
+            let there = capi.cluster("default", "old").await?.context("not there")?;
+            let machines = capi.all::<Machine>()?.list(&ListParams::default()).await;
+            ensure!(machines.is_ok(), "{machines:?}");
+            Ok(Some(there))
+        })
+        .await?;
+        ensure!(after.version == Version::V1Beta2 && after.name() == "old");
+        if expected == Version::V1Beta1 {
+            let cluster = before.cluster("default", "old").await?.context("not there")?;
+            ensure!(cluster.version == expected && before.machines(&cluster).await?.is_empty());
+            ensure!(before.cluster("default", "gone").await?.is_none());
+            continue;
+        }
+        eventually("the old version is gone", SOON, async || {
+            let clusters = before.all::<Cluster>()?.list(&ListParams::default()).await;
+            let machines = before.all::<Machine>()?.list(&ListParams::default()).await;
+            Ok((clusters.is_err() && machines.is_err()).then_some(()))
+        })
+        .await?;
+        // Nobody may think that the Cluster, or its Machines, are gone.
+        for error in [before.cluster("default", "old").await.err(), before.machines(&after).await.err()] {
+            let error = error.context("taken for gone")?;
+            ensure!(error.kind() == Kind::NotInstalled && !error.retryable(), "{error:?}");
+        }
     }
-    .to_kubernetes();
-    let secrets: Api<KubernetesSecret> = Api::default_namespaced(client.clone());
-    let applied = secrets.patch(&name, &PatchParams::apply("test"), &Patch::Apply(&secret)).await?;
-    let again = secrets.patch(&name, &PatchParams::apply("test"), &Patch::Apply(&secret)).await?;
-    ensure!(
-        applied.metadata.resource_version == again.metadata.resource_version,
-        "a second apply changes something"
-    );
-    let (form, held) = read_addon(&again)?;
-    ensure!(form == AddonForm::Legacy && held.expose() == values.expose());
     Ok(())
 }
