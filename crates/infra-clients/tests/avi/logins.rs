@@ -346,14 +346,14 @@ async fn a_change_of_password_in_between() -> Result<()> {
         let avi = avi.clone();
         tokio::spawn(async move { avi.change_password(Secret::new(password)).await })
     };
-    let changed = async |times: u64| {
+    let arrived = async |times: u64| {
         let done = || rig.count("PUT", "/api/useraccount") == times;
         eventually("the change", SOON, async || Ok(done().then_some(()))).await
     };
     avi.versions().await?;
     front.be(Manner::Holding);
     let caller = changes("Sec0nd-password!");
-    changed(1).await?;
+    arrived(1).await?;
     caller.abort();
     assert!(caller.await.is_err_and(|error| error.is_cancelled()), "gave up");
     front.be(Manner::Kind);
@@ -364,7 +364,7 @@ async fn a_change_of_password_in_between() -> Result<()> {
 
     front.be(Manner::Holding);
     let caller = changes("Th1rd-password!");
-    changed(2).await?;
+    arrived(2).await?;
     let others = Credentials::password("somebody", Secret::new("else"));
     let (set, ()) = tokio::join!(avi.set_credentials(others.clone()), async { front.be(Manner::Kind) });
     assert!(set);

@@ -31,7 +31,7 @@ async fn storm(rig: &Rig, clients: &[Avi]) -> Result<usize> {
             let written = api.update(NETWORK, &uuid, |network| {
                 tries += 1;
                 if !ready[client].swap(true, Ordering::SeqCst) {
-                    tokio::task::block_in_place(|| drop(start.wait()));
+                    tokio::task::block_in_place(|| start.wait());
                 }
                 network.configured_subnets.push(subnet(number, RangeUse::VIP));
             });
