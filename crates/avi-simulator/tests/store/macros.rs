@@ -25,7 +25,7 @@ fn vip(name: &str) -> Value {
         "ipam_network_subnet": {"network_ref": "/api/network?name=n"}}]})
 }
 
-fn macro_(rig: &mut Rig, model: &str, data: Value) -> Result<Value, avi_simulator::ApiError> {
+fn macro_(rig: &mut Rig, model: &str, data: &Value) -> Result<Value, avi_simulator::ApiError> {
     rig.store.macro_(&rig.caller, json!({"model_name": model, "data": data}))
 }
 
@@ -41,14 +41,14 @@ fn a_refused_part_leaves_everything_as_it_was() {
         "pool_ref_data": {"name": "old", "description": "after"},
         "ssl_profile_ref_data": {"name": "mine"},
         "network_security_policy_ref_data": {"name": "nsp", "tenant_ref": "/api/tenant?name=none"}});
-    let error = macro_(&mut rig, "VirtualService", data).unwrap_err();
+    let error = macro_(&mut rig, "VirtualService", &data).unwrap_err();
     assert_eq!((error.status, error.text()), (400, "Tenant object not found!"));
     let after = rig.store.diff(&before);
     assert!(after.is_empty(), "{after:?}");
     assert_eq!(rig.get("pool", &uuid(&old), "").unwrap()["_last_modified"], old["_last_modified"]);
     // The vsvip that is there loses its address to a part of the macro, and has it again.
     let data = json!({"name": "vs", "vsvip_ref_data": {"name": "kept", "vip": []}, "pool_ref": "/api/pool?name=none"});
-    assert_eq!(macro_(&mut rig, "VirtualService", data).unwrap_err().status, 400);
+    assert_eq!(macro_(&mut rig, "VirtualService", &data).unwrap_err().status, 400);
     assert_eq!(rig.store.check(), Vec::<String>::new());
     let next = rig.create("vsvip", vip("next"));
     let addresses = [&kept, &next].map(|vip| text(&vip["vip"][0]["ip_address"], "addr").to_owned());
@@ -62,7 +62,7 @@ fn a_cloud_that_came_to_nothing_leaves_nothing() {
     let mut rig = Rig::new();
     let before = rig.store.snapshot();
     let data = json!({"name": "p", "vrf_ref": "/api/vrfcontext?name=none", "cloud_ref_data": {"name": "c", "vtype": "CLOUD_NONE"}});
-    assert_eq!(macro_(&mut rig, "Pool", data).unwrap_err().status, 400);
+    assert_eq!(macro_(&mut rig, "Pool", &data).unwrap_err().status, 400);
     assert!(rig.store.diff(&before).is_empty(), "{:?}", rig.store.diff(&before));
 }
 
@@ -72,7 +72,7 @@ fn parts_stand_at_any_depth() {
     let data = json!({"name": "vs", "pool_group_ref_data": {"name": "pg", "members": [
         {"priority_label": "20", "pool_ref_data": {"name": "one", "health_monitor_refs_data": [{"name": "hm", "type": "HEALTH_MONITOR_TCP"}]}},
         {"priority_label": "10", "pool_ref_data": {"name": "two"}}]}});
-    let written = macro_(&mut rig, "VirtualService", data).unwrap();
+    let written = macro_(&mut rig, "VirtualService", &data).unwrap();
     assert_eq!(written.as_array().unwrap().len(), 5);
     let group = rig.list("poolgroup", "name=pg&include_name")["results"][0].clone();
     assert!(text(&group["members"][1], "pool_ref").ends_with("#two"), "{group}");
@@ -85,7 +85,7 @@ fn a_part_that_is_no_object_is_refused() {
     let mut rig = Rig::new();
     for data in [json!("pool-1"), json!([3]), json!(null)] {
         let body = json!({"name": "vs", "pool_ref_data": data});
-        assert_eq!(macro_(&mut rig, "VirtualService", body.clone()).unwrap_err().status, 400, "{body}");
+        assert_eq!(macro_(&mut rig, "VirtualService", &body).unwrap_err().status, 400, "{body}");
     }
     assert!(rig.names("virtualservice", "").is_empty());
 }
@@ -97,10 +97,10 @@ fn a_tenant_writes_to_no_other() {
     let a = uuid(&rig.create("tenant", json!({"name": "a"})));
     let b = uuid(&rig.create("tenant", json!({"name": "b"})));
     let pool = |by: &str| json!({"name": "p", "tenant_ref": "/api/tenant?name=a", "description": by});
-    rig.as_tenant(&a, |rig| macro_(rig, "Pool", pool("a"))).unwrap();
-    let refused = rig.as_tenant(&b, |rig| macro_(rig, "Pool", pool("b"))).unwrap_err();
+    rig.as_tenant(&a, |rig| macro_(rig, "Pool", &pool("a"))).unwrap();
+    let refused = rig.as_tenant(&b, |rig| macro_(rig, "Pool", &pool("b"))).unwrap_err();
     assert!(matches!(refused.status, 400 | 404), "{refused:?}");
-    macro_(&mut rig, "Pool", pool("admin")).unwrap();
+    macro_(&mut rig, "Pool", &pool("admin")).unwrap();
     assert_eq!(rig.as_tenant(&a, |rig| rig.list("pool", "name=p"))["results"][0]["description"], "admin");
 }
 
@@ -131,7 +131,7 @@ proptest! {
             if fails {
                 data["ssl_profile_ref"] = json!("/api/sslprofile?name=none");
             }
-            let done = macro_(&mut rig, "VirtualService", data);
+            let done = macro_(&mut rig, "VirtualService", &data);
             prop_assert_eq!(done.is_err(), fails, "{:?}", done);
             if fails {
                 prop_assert!(rig.store.diff(&before).is_empty());
