@@ -151,13 +151,13 @@ pub(super) mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    /// The list that such a patch makes, if it is one for `path` and an object read as 7.
-    pub(in super::super) fn list_written(patch: Option<Patch<Value>>, path: &str) -> Option<Value> {
+    /// The list that such a patch writes, if it does so at `place` of an object read as 7.
+    pub(in super::super) fn list_written(patch: Option<Patch<Value>>, place: &str) -> Option<Value> {
         let Patch::Json(operations) = patch? else { panic!("not a JSON patch") };
         let operations = serde_json::to_value(operations).unwrap();
         let version = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "7"});
         let list = operations[1]["value"].clone();
-        assert_eq!(operations, json!([version, {"op": "add", "path": path, "value": list}]));
+        assert_eq!(operations, json!([version, {"op": "add", "path": place, "value": list}]));
         Some(list)
     }
 
