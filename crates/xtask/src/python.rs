@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use testbed::{CacheKey, cache_root, lock, project_root};
@@ -21,6 +22,8 @@ use crate::report::Outcome;
 const SUITE: &str = "crates/avi-simulator/tests/avisdk";
 /// The pins, in the order of their installation: the second needs the first to be built.
 const PINS: &[&str] = &["build-requirements.txt", "requirements.txt"];
+/// Before each further try to install: an index may be out of reach for a while.
+const PAUSES: &[Duration] = &[Duration::from_secs(10), Duration::from_secs(40)];
 /// What the pinned packages run on.
 const OLDEST: (u32, u32) = (3, 9);
 /// What makes an environment, tried before one is begun: Debian ships Python without them.
@@ -113,10 +116,20 @@ fn environment(python: &Python) -> Result<PathBuf> {
     for pins in PINS {
         let mut pip = isolated(&interpreter);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
+            // Pip's own defaults give up within 13 s of a network that refuses.
+            .args(["--retries", "8", "--timeout", "30"])
             // The files that the pins name and no others; avisdk's source is packaged by the pinned setuptools.
             .args(["--require-hashes", "--no-deps", "--no-build-isolation", "--use-pep517", "--requirement"])
             .arg(suite.join(pins));
-        succeed(&mut pip).with_context(|| format!("cannot install {SUITE}/{pins}"))?;
+        let mut pauses = PAUSES.iter();
+        while let Err(error) = succeed(&mut pip) {
+            let Some(&pause) = pauses.next() else {
+                return Err(error)
+                    .with_context(|| format!("cannot install {SUITE}/{pins}: is PyPI to be reached?"));
+            };
+            eprintln!("  {pins}: not installed, once more in {} s: {error:#}", pause.as_secs());
+            thread::sleep(pause);
+        }
         eprintln!("  {pins}: installed after {:.1} s", started.elapsed().as_secs_f64());
     }
     ensure!(works(&interpreter), "avisdk was installed into {} but cannot be imported", directory.display());
