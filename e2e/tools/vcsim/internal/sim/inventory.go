@@ -204,13 +204,10 @@ func (i *inventory) createFolder(parent, name string) error {
 	if err != nil {
 		return err
 	}
-	ctx := outside(i.registry)
-	ctx.WithLock(ref, func() {
-		res := i.registry.Get(ref).(*simulator.Folder).CreateFolder(ctx, &types.CreateFolder{This: ref, Name: unescape(name)})
-		if f := res.Fault(); f != nil {
-			err = fmt.Errorf("create folder %s/%s: %T", parent, name, f.VimFault())
-		}
-	})
+	res := i.overrides.CreateFolder(outside(i.registry), &types.CreateFolder{This: ref, Name: unescape(name)})
+	if f := res.Fault(); f != nil {
+		err = fmt.Errorf("create folder %s/%s: %T", parent, name, f.VimFault())
+	}
 	i.journal.touch(ref)
 	return err
 }
@@ -298,6 +295,8 @@ func (i *inventory) change(inventoryPath string, work func(*simulator.Context, *
 		return err
 	}
 	ctx := outside(i.registry)
+	i.overrides.tree.Lock()
+	defer i.overrides.tree.Unlock()
 	ctx.WithLock(ref, func() {
 		ctx.WithLock(folder, func() {
 			vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine)

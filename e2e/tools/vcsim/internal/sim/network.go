@@ -87,6 +87,8 @@ func (i *inventory) removePortGroup(inventoryPath string) error {
 // inStep carries out one of the simulator's own tasks, shown to nobody, with its entity locked.
 func (i *inventory) inStep(ref types.ManagedObjectReference, what string, start func(*simulator.Context)) error {
 	ctx := outside(i.registry)
+	i.overrides.tree.Lock()
+	defer i.overrides.tree.Unlock()
 	var fault types.BaseMethodFault
 	ctx.WithLock(ref, func() {
 		_, fault = i.overrides.tasks.step(ctx, ref, func() { start(ctx) })

@@ -22,6 +22,9 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //   - Destroy_Task of a folder takes its machines along, and refuses while one is powered on;
 //   - names are escaped once, whether the caller escaped them or not.
 //
+// And what changes the tree goes through it one by one: the simulator's views walk down the tree, without locks, each
+// time that something is made, and a list that is written meanwhile would end the process.
+//
 // It stands in the registry under its own reference; redirect sends those calls to it.
 type overrides struct {
 	registry *simulator.Registry
@@ -31,6 +34,8 @@ type overrides struct {
 	cloneTime    atomic.Int64 // time.Duration of a clone task
 	ignorePower  bool         // as the simulator does: a clone is always powered off
 	appearsEarly bool         // the machine exists, powered off, from the start of its clone task
+
+	tree sync.Mutex // who is whose child, and names; taken before any object's lock
 
 	mu       sync.Mutex
 	creating map[types.ManagedObjectReference]*creation // by folder
@@ -58,14 +63,40 @@ func (o *overrides) redirect(method *simulator.Method) {
 	case *types.CloneVM_Task:
 		method.This = overridesRef
 	case *types.Destroy_Task:
-		if method.This.Type == "Folder" {
+		if method.This.Type == "Folder" || method.This.Type == "VirtualMachine" {
 			method.This = overridesRef
 		}
 	case *types.CreateFolder:
 		body.Name = unescape(body.Name) // the simulator escapes it again
+		method.This = overridesRef
 	case *types.Rename_Task:
 		body.NewName = escape(body.NewName)
+	case *types.CreateContainerView:
+		method.This = overridesRef
 	}
+}
+
+// CreateFolder makes a folder.
+func (o *overrides) CreateFolder(ctx *simulator.Context, req *types.CreateFolder) (body soap.HasFault) {
+	o.tree.Lock()
+	defer o.tree.Unlock()
+	ctx.WithLock(req.This, func() {
+		if folder, ok := o.registry.Get(req.This).(*simulator.Folder); ok {
+			body = folder.CreateFolder(ctx, req)
+		} else {
+			body = &methods.CreateFolderBody{Fault_: missing(req.This)}
+		}
+	})
+	return body
+}
+
+// CreateContainerView makes a view, which walks down the tree.
+func (o *overrides) CreateContainerView(ctx *simulator.Context, req *types.CreateContainerView) (body soap.HasFault) {
+	o.tree.Lock()
+	defer o.tree.Unlock()
+	views := o.registry.ViewManager()
+	ctx.WithLock(views, func() { body = views.CreateContainerView(ctx, req) })
+	return body
 }
 
 func missing(ref types.ManagedObjectReference) *soap.Fault {
@@ -175,6 +206,8 @@ func (o *overrides) clone(source *simulator.VirtualMachine, req *types.CloneVM_T
 func (o *overrides) create(ctx *simulator.Context, folderRef types.ManagedObjectReference, config types.VirtualMachineConfigSpec,
 	pool types.ManagedObjectReference, host *types.ManagedObjectReference) (ref types.ManagedObjectReference, release func(), fault types.BaseMethodFault) {
 	made := &creation{ctx: ctx, unlock: func() {}}
+	o.tree.Lock()
+	defer o.tree.Unlock()
 	ctx.WithLock(folderRef, func() {
 		folder, ok := o.registry.Get(folderRef).(*simulator.Folder)
 		if !ok {
@@ -236,18 +269,38 @@ func power(ctx *simulator.Context, vm *simulator.VirtualMachine, state types.Vir
 	ctx.Update(vm, changes)
 }
 
-// DestroyTask destroys a folder and all that is in it, as vCenter does.
+// DestroyTask destroys a machine, or a folder and all that is in it, as vCenter does.
 func (o *overrides) DestroyTask(_ *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	body := new(methods.Destroy_TaskBody)
-	if _, ok := o.registry.Get(req.This).(*simulator.Folder); !ok {
+	var destroy func(*simulator.Context, types.ManagedObjectReference) types.BaseMethodFault
+	switch o.registry.Get(req.This).(type) {
+	case *simulator.Folder:
+		destroy = o.destroyFolder
+	case *simulator.VirtualMachine:
+		destroy = o.destroyVM
+	default:
 		body.Fault_ = missing(req.This)
 		return body
 	}
 	task := o.tasks.run(o.registry, req.This, "Destroy_Task", 0, func() (types.AnyType, types.BaseMethodFault) {
-		return nil, o.destroyFolder(outside(o.registry), req.This)
+		o.tree.Lock()
+		defer o.tree.Unlock()
+		return nil, destroy(outside(o.registry), req.This)
 	})
 	body.Res = &types.Destroy_TaskResponse{Returnval: task}
 	return body
+}
+
+func (o *overrides) destroyVM(ctx *simulator.Context, ref types.ManagedObjectReference) (fault types.BaseMethodFault) {
+	ctx.WithLock(ref, func() {
+		vm, ok := o.registry.Get(ref).(*simulator.VirtualMachine)
+		if !ok {
+			fault = &types.ManagedObjectNotFound{Obj: ref}
+			return
+		}
+		_, fault = o.tasks.step(ctx, ref, func() { vm.DestroyTask(ctx, &types.Destroy_Task{This: ref}) })
+	})
+	return fault
 }
 
 func (o *overrides) destroyFolder(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {

@@ -98,3 +98,47 @@ func TestBehindTheOperatorsBack(t *testing.T) {
 	}
 	w.until("only the folder is left", func() bool { return w.count("Folder") == 1 && w.count("VirtualMachine") == 0 })
 }
+
+// Under the race detector this is what keeps the simulator from ending in the middle of somebody's test.
+func TestTheTreeIsChangedByManyAtOnce(t *testing.T) {
+	v := start(t, nil)
+	w := v.watch()
+	ctx := t.Context()
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			folder, err := v.folder.CreateFolder(ctx, fmt.Sprintf("f%d", i))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for j := range 10 {
+				cloned, err := v.templates[0].Clone(ctx, folder, fmt.Sprintf("m%d", j), types.VirtualMachineCloneSpec{
+					Location: types.VirtualMachineRelocateSpec{Pool: &v.pool},
+				})
+				if err := v.waitFor(cloned, err); err != nil {
+					t.Error(err)
+					return
+				}
+				if j%2 == 0 {
+					name := fmt.Sprintf("/DC0/vm/vm-operator/f%d/m%d", i, j)
+					vm := object.NewVirtualMachine(v.client, types.ManagedObjectReference{Type: "VirtualMachine", Value: v.vm(name).MoRef})
+					gone, err := vm.Destroy(ctx)
+					if err := v.waitFor(gone, err); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if i%2 == 0 {
+				gone, err := folder.Destroy(ctx)
+				if err := v.waitFor(gone, err); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	w.until("half of the folders are left, and in them half of the machines", func() bool {
+		return w.count("Folder") == 4 && w.count("VirtualMachine") == 20
+	})
+}
