@@ -141,10 +141,10 @@ impl Core {
     async fn start(plane: &ControlPlane, tools: &Tools, ports: [Port; 2]) -> Result<Self> {
         let [webhooks, health] = ports.each_ref().map(Port::number);
         let workdir = Workdir::new("management")?;
-        let module = tools.directory(CORE)?.to_owned();
+        let shipped = tools.manifests("capi")?;
         let server =
             Webhooks { url: format!("https://127.0.0.1:{webhooks}"), ca_pem: plane.ca_pem().to_owned() };
-        let manifests = tokio::task::spawn_blocking(move || manifests::load(&module, &server)).await??;
+        let manifests = tokio::task::spawn_blocking(move || manifests::load(&shipped, &server)).await??;
         let client = plane.client();
         install_definitions(&client, &manifests).await?;
 

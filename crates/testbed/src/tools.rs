@@ -23,7 +23,7 @@ struct Module {
     name: &'static str,
     /// The module in `go.mod` whose version is the programs' version, where there is one.
     pinned: Option<&'static str>,
-    /// The programs: name of the binary and package to build.
+    /// The programs: name of the binary and package to build. None where only files are wanted.
     programs: &'static [(&'static str, &'static str)],
     /// Files and directories of the pinned module that are wanted with the programs.
     manifests: &'static [&'static str],
@@ -61,8 +61,19 @@ const MODULES: &[Module] = &[
         name: "capi",
         pinned: Some("sigs.k8s.io/cluster-api"),
         programs: &[("capi-core", "sigs.k8s.io/cluster-api/core")],
-        manifests: &["core/config/crd/bases", "core/config/webhook/manifests.yaml"],
+        manifests: &[
+            "core/config/crd/bases",
+            "core/config/webhook/manifests.yaml",
+            "controlplane/kubeadm/config/crd/bases",
+        ],
         duration: "2.5 minutes",
+    },
+    Module {
+        name: "tanzu",
+        pinned: Some("github.com/vmware-tanzu/tanzu-framework/apis/run"),
+        programs: &[],
+        manifests: &["config/crd/bases/run.tanzu.vmware.com_clusterbootstraps.yaml"],
+        duration: "5 seconds",
     },
 ];
 
@@ -70,7 +81,7 @@ const MODULES: &[Module] = &[
 #[derive(Debug, Clone)]
 pub struct Tools {
     paths: BTreeMap<&'static str, PathBuf>,
-    /// Where each program's module lies in the cache.
+    /// Where each module lies in the cache.
     modules: BTreeMap<&'static str, PathBuf>,
 }
 
@@ -86,17 +97,19 @@ impl Tools {
         Self::find(MODULES)
     }
 
-    /// As [`Tools::ensure`], but only the modules that build `programs`, so that nobody waits for what they
-    /// do not run.
+    /// As [`Tools::ensure`], but only the modules that have these names or build programs of these names, so that
+    /// nobody waits for what they do not use.
     ///
     /// # Errors
-    /// As `ensure`, and if no module builds a program of such a name.
-    pub fn of(programs: &[&str]) -> Result<Tools> {
-        let builds = |module: &Module, name: &str| module.programs.iter().any(|(built, _)| *built == name);
-        for name in programs {
-            ensure!(MODULES.iter().any(|module| builds(module, name)), "{}", unknown(name));
+    /// As `ensure`, and if there is neither a module nor a program of such a name.
+    pub fn of(names: &[&str]) -> Result<Tools> {
+        let has = |module: &Module, name: &str| {
+            module.name == name || module.programs.iter().any(|(built, _)| *built == name)
+        };
+        for name in names {
+            ensure!(MODULES.iter().any(|module| has(module, name)), "{}", unknown(name));
         }
-        Self::find(MODULES.iter().filter(|module| programs.iter().any(|name| builds(module, name))))
+        Self::find(MODULES.iter().filter(|module| names.iter().any(|name| has(module, name))))
     }
 
     fn find<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Result<Tools> {
@@ -115,11 +128,11 @@ impl Tools {
                     wanted.push((name, package));
                 }
                 tools.paths.insert(name, path);
-                tools.modules.insert(name, directory.clone());
             }
             if !wanted.is_empty() || !module.has_manifests(&directory) {
                 module.build(&source, &directory, &wanted)?;
             }
+            tools.modules.insert(module.name, directory);
         }
         Ok(tools)
     }
@@ -132,13 +145,13 @@ impl Tools {
         self.paths.get(name).cloned().with_context(|| unknown(name))
     }
 
-    /// The cache's directory of the module that builds the program `name`: its `manifests` are what was taken
-    /// from the module besides, under the paths they have there.
+    /// What was taken from the Go module that `e2e/tools/<module>` pins besides programs: files under the paths they
+    /// have there.
     ///
     /// # Errors
-    /// As [`Tools::path`].
-    pub fn directory(&self, name: &str) -> Result<&Path> {
-        self.modules.get(name).map(PathBuf::as_path).with_context(|| unknown(name))
+    /// If the module was not asked for, or there is none of that name.
+    pub fn manifests(&self, module: &str) -> Result<PathBuf> {
+        Ok(self.modules.get(module).with_context(|| unknown(module))?.join("manifests"))
     }
 
     /// Every program: its name and where it is.
@@ -147,8 +160,8 @@ impl Tools {
     }
 }
 
-fn unknown(program: &str) -> String {
-    format!("no Go module under e2e/tools builds a program named {program}, or it was not asked for")
+fn unknown(name: &str) -> String {
+    format!("no Go module under e2e/tools is or builds {name}, or it was not asked for")
 }
 
 /// A key that changes with everything that decides what a module's programs are.

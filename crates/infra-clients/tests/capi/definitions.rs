@@ -4,50 +4,20 @@
 //! version at a time, or knows what it does.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, eventually, project_root};
+use testbed::{ControlPlane, Tools, eventually};
 
 use crate::SOON;
 
-/// Cluster API's module, in the version of the manager the tests run.
-pub(crate) async fn cluster_api(file: &str) -> Result<PathBuf> {
-    let pinned = project_root()?.join("e2e/tools/capi");
-    let module = download(&pinned, "sigs.k8s.io/cluster-api", &[]).await?;
-    Ok(directory(&module)?.join(file))
-}
-
-/// Tanzu Framework's module of types: the last one with a ClusterBootstrap in it, 130 kB.
-pub(crate) async fn tanzu(file: &str) -> Result<PathBuf> {
-    const MODULE: &str =
-        "github.com/vmware-tanzu/tanzu-framework/apis/run@v0.0.0-20230419030809-7081502ebf68";
-    const SUM: &str = "h1:DMsg44rX3xSBDCoKYU7zfJGzs9dfPkMYmM7C5fFx7Es=";
-    // Outside of any Go module, whose go.sum would not know it; what came is checked here.
-    let nowhere = std::env::temp_dir();
-    let module = download(&nowhere, MODULE, &[("GONOSUMDB", "github.com/vmware-tanzu/*")]).await?;
-    ensure!(module["Sum"] == SUM, "{MODULE} is not what it was: {module}");
-    Ok(directory(&module)?.join(file))
-}
-
-/// Has Go fetch a module, or find it in its cache, and tell about it.
-async fn download(within: &Path, module: &str, environment: &[(&str, &str)]) -> Result<Value> {
-    let mut go = Command::new("go");
-    go.current_dir(within).args(["mod", "download", "-json", module]).envs(environment.iter().copied());
-    let answer = tokio::task::spawn_blocking(move || go.output()).await?.context("cannot run go")?;
-    let stderr = String::from_utf8_lossy(&answer.stderr);
-    let told: Value =
-        serde_json::from_slice(&answer.stdout).with_context(|| format!("{module}: {stderr}"))?;
-    ensure!(answer.status.success(), "Go cannot fetch {module}: {told} {stderr}");
-    Ok(told)
-}
-
-fn directory(module: &Value) -> Result<&Path> {
-    Ok(Path::new(module["Dir"].as_str().with_context(|| format!("no directory: {module}"))?))
+/// A file of the Go module that `e2e/tools/<module>` pins.
+pub(crate) async fn file_of(module: &'static str, file: &str) -> Result<PathBuf> {
+    let tools = tokio::task::spawn_blocking(move || Tools::of(&[module])).await??;
+    Ok(tools.manifests(module)?.join(file))
 }
 
 /// Reads a CRD's YAML.

@@ -16,7 +16,7 @@ const FILE: &str =
 const GROUP: &str = "controlplane.cluster.x-k8s.io";
 
 pub(crate) async fn control_planes(plane: &ControlPlane) -> Result<()> {
-    let definition = definitions::read(plane, &definitions::cluster_api(FILE).await?).await?;
+    let definition = definitions::read(plane, &definitions::file_of("capi", FILE).await?).await?;
     for version in [Version::V1Beta1, Version::V1Beta2] {
         definitions::serve(plane, &definition, &[version.as_str()]).await?;
         in_one_version(plane, version).await.with_context(|| version.to_string())?;

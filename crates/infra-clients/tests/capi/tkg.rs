@@ -17,7 +17,7 @@ const ADDON: &str = "load-balancer-and-ingress-service";
 const PACKAGE: &str = "load-balancer-and-ingress-service.tanzu.vmware.com";
 
 pub(crate) async fn kinds(plane: &ControlPlane) -> Result<()> {
-    let definition = definitions::read(plane, &definitions::tanzu(FILE).await?).await?;
+    let definition = definitions::read(plane, &definitions::file_of("tanzu", FILE).await?).await?;
     definitions::serve(plane, &definition, &["v1alpha3"]).await?;
     bootstrap(plane).await.context("ClusterBootstrap")?;
     addon(plane).await.context("add-on Secret")

@@ -28,9 +28,9 @@ pub(super) struct Webhooks {
     pub(super) ca_pem: String,
 }
 
-/// The manifests of the module in the tools' cache. Blocks: a quarter of a second in a debug build.
-pub(super) fn load(module: &Path, webhooks: &Webhooks) -> Result<Manifests> {
-    let config = module.join("manifests/core/config");
+/// From what Cluster API's module ships. Blocks: a quarter of a second in a debug build.
+pub(super) fn load(shipped: &Path, webhooks: &Webhooks) -> Result<Manifests> {
+    let config = shipped.join("core/config");
     let bases = config.join("crd/bases");
     let bases = fs::read_dir(&bases).with_context(|| format!("no CRDs in {}", bases.display()))?;
     let mut crds = Vec::new();

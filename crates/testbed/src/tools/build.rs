@@ -16,6 +16,9 @@ use crate::cache::lock;
 
 /// How often a running build says that it is still alive.
 const PROGRESS: Duration = Duration::from_secs(15);
+/// Said where `go` does not start.
+const NO_GO: &str = "cannot run `go`. The tests run real servers built from Go modules: Go must be on the PATH \
+                     (the version e2e/tools/kubernetes/go.mod names, or newer), from https://go.dev/dl/";
 /// How many lines of a failed build are shown.
 const FAILURE_LINES: usize = 30;
 
@@ -73,11 +76,11 @@ impl Module {
             return Ok(());
         };
         let mut go = Command::new("go");
+        go.current_dir(source).args(["mod", "download", pinned]);
+        said(&mut go).with_context(|| format!("go cannot fetch {pinned}"))?;
+        let mut go = Command::new("go");
         go.current_dir(source).args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", pinned]);
-        let answer = go.output().context("cannot run go")?;
-        let stderr = String::from_utf8_lossy(&answer.stderr);
-        ensure!(answer.status.success(), "go does not know where {pinned} is: {stderr}");
-        let module = String::from_utf8(answer.stdout)?;
+        let module = said(&mut go).with_context(|| format!("go does not know where {pinned} is"))?;
         let scratch = tempfile::Builder::new().prefix("copying-").tempdir_in(directory)?;
         for path in self.manifests {
             copy(&Path::new(module.trim()).join(path), &scratch.path().join(path))?;
@@ -115,6 +118,13 @@ impl Module {
     }
 }
 
+/// What a command of Go's prints.
+fn said(go: &mut Command) -> Result<String> {
+    let answer = go.stdin(Stdio::null()).output().with_context(|| NO_GO)?;
+    ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr).trim());
+    Ok(String::from_utf8(answer.stdout)?)
+}
+
 /// Copies a file, or a directory with everything in it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
@@ -134,11 +144,7 @@ fn run_with_progress(mut go: Command, name: &str) -> Result<()> {
     let started = Instant::now();
     let mut child = match go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "`go` is not on the PATH. The tests run real servers built from Go modules: install Go \
-             (the version e2e/tools/kubernetes/go.mod names, or newer) from https://go.dev/dl/"
-        ),
-        Err(error) => return Err(error).context("cannot run go"),
+        Err(error) => return Err(error).context(NO_GO),
     };
     let stderr = child.stderr.take().context("go's stderr is piped")?;
     let (send, lines) = mpsc::channel();
