@@ -2,6 +2,7 @@
 //! asks, and free again when the vsvip goes. Knows nothing of virtual services.
 
 use std::collections::{BTreeSet, HashMap};
+use std::iter::successors;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -190,18 +191,21 @@ impl Store {
         taken: &[Lease],
     ) -> Result<Lease, ApiError> {
         for range in self.ranges(cloud, vip, family) {
-            let mark = (range.vrf.clone(), range.begin);
-            let mut next = Some(self.leases.full_below.get(&mark).copied().unwrap_or(range.begin));
-            while let Some(address) = next.filter(|address| *address <= range.end) {
-                let lease = (range.vrf.clone(), address);
-                if !self.leases.by_address.contains_key(&lease) && !taken.contains(&lease) {
-                    self.leases.full_below.insert(mark, address);
-                    write_down(vip, family, address, Some(&range));
-                    return Ok(lease);
-                }
-                next = after(address);
+            let lease = |address| (range.vrf.clone(), address);
+            let mark = lease(range.begin);
+            let first = self.leases.full_below.get(&mark).copied().unwrap_or(range.begin);
+            let mut unheld = successors(Some(first), |address| after(*address))
+                .take_while(|address| *address <= range.end)
+                .filter(|address| !self.leases.by_address.contains_key(&lease(*address)))
+                .peekable();
+            // What is `taken` is not held yet, and will not be if another vip gets none.
+            let full_below = unheld.peek().copied().or(after(range.end)).unwrap_or(range.end);
+            let free = unheld.find(|address| !taken.contains(&lease(*address)));
+            self.leases.full_below.insert(mark, full_below);
+            if let Some(address) = free {
+                write_down(vip, family, address, Some(&range));
+                return Ok(lease(address));
             }
-            self.leases.full_below.insert(mark, after(range.end).unwrap_or(range.end));
         }
         Err(ApiError::new(400, "No available free IPs"))
     }

@@ -201,3 +201,15 @@ fn an_address_is_used_once_whoever_chose_it() {
     assert!(rig.try_create("vsvip", chosen).unwrap_err().text().contains("already in use"));
     assert_eq!(rig.store.check(), Vec::<String>::new());
 }
+
+/// Of several addresses one is lacking: those before it are as free as they were.
+#[test]
+fn what_is_refused_takes_no_address() {
+    let mut rig = with_addresses();
+    let vip = |id: u8| json!({"vip_id": id.to_string(), "auto_allocate_ip": true});
+    let four: Vec<Value> = (0..4).map(vip).collect();
+    let error = rig.try_create("vsvip", json!({"name": "four", "vip": four})).unwrap_err();
+    assert_eq!(error.text(), "No available free IPs");
+    let made = ["a", "b", "c"].map(|name| rig.create("vsvip", automatic(name)));
+    assert_eq!(made.each_ref().map(address), ["10.0.0.10", "10.0.0.11", "10.0.1.10"]);
+}
