@@ -183,14 +183,14 @@ impl Controller {
         if let Some(credentials) = request.header(AUTHORIZATION.as_str()) {
             let user = settings
                 .basic
-                .then(|| login::basic(credentials))
+                .then(|| login::basic(&credentials))
                 .flatten()
                 .and_then(|(username, password)| self.prove(&username, &Proof::Password(password)).ok());
             return user.map(|user| (user, None)).ok_or_else(|| self.unauthenticated());
         }
         let ids = request.cookies("avi-sessionid").chain(request.cookies("sessionid"));
         let csrf = request.header("x-csrftoken");
-        match self.sessions.touch(ids, csrf, settings.limits, now) {
+        match self.sessions.touch(ids, csrf.as_deref(), settings.limits, now) {
             Some(session) => Ok((session.user.clone(), Some(session))),
             None => Err(self.unauthenticated()),
         }
@@ -247,12 +247,13 @@ impl Controller {
         let Some(referer) = request.header(REFERER.as_str()) else {
             return Err(refused("Referer checking failed - no Referer."));
         };
-        if self.assumptions.referer_same_origin && !same_origin(referer, request.header(HOST.as_str())) {
+        let host = request.header(HOST.as_str());
+        if self.assumptions.referer_same_origin && !same_origin(&referer, host.as_deref()) {
             return Err(refused("Referer checking failed - the Referer is of another origin."));
         }
         let token = request.header("x-csrftoken");
         let cookie = request.cookies("csrftoken").any(|cookie| cookie == session.csrf);
-        if token != Some(session.csrf.as_str()) || !cookie {
+        if token.as_deref() != Some(session.csrf.as_str()) || !cookie {
             return Err(refused("CSRF token missing or incorrect."));
         }
         Ok(())
@@ -279,13 +280,13 @@ impl Controller {
     fn scope(&self, request: &Request, user: &str) -> Result<Scope, ApiError> {
         let unknown = |tenant: &str| ApiError::new(403, format!("Tenant '{tenant}' does not exist!"));
         if let Some(uuid) = request.header("x-avi-tenant-uuid") {
-            return match uuid {
+            return match &*uuid {
                 "*" => Ok(Scope::All),
                 uuid if self.store.object("tenant", uuid).is_some() => Ok(Scope::Tenant(uuid.to_owned())),
                 uuid => Err(unknown(uuid)),
             };
         }
-        match request.header("x-avi-tenant") {
+        match request.header("x-avi-tenant").as_deref() {
             Some("*") => Ok(Scope::All),
             Some(name) if !name.is_empty() => directory::named(&self.store, "tenant", name)
                 .and_then(|tenant| text(tenant, "uuid"))

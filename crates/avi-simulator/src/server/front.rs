@@ -1,5 +1,6 @@
 //! The sockets: TLS, connections, and what a fault does to them. Calls the controller, knows none of its rules.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -242,7 +243,7 @@ fn stand_in(code: u16, body: Option<&str>, retry_after: Option<u64>) -> Reply {
 }
 
 fn entry(request: &Request, connection: u64, status: u16, seen: Seen, fault: bool) -> LoggedRequest {
-    let header = |name: &str| request.header(name).map(str::to_owned);
+    let header = |name: &str| request.header(name).map(Cow::into_owned);
     LoggedRequest {
         number: 0,
         at: 0,

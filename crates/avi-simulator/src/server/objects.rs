@@ -45,7 +45,7 @@ pub(super) fn answer(
             let slug = request.header(SLUG.as_str());
             let body = request.json()?;
             let created = with_password(controller, client, kind, None, body, |store, body| {
-                store.create(&client.caller, kind, slug, body)
+                store.create(&client.caller, kind, slug.as_deref(), body)
             })?;
             created_reply(created)
         }

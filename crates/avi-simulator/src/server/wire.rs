@@ -1,5 +1,6 @@
 //! Requests as the routing reads them and replies as hyper writes them. No rule of the API is here.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
@@ -67,9 +68,9 @@ impl Request {
         Ok(Self { method: parts.method, path, query, segments, headers: parts.headers, body })
     }
 
-    /// A header's value, if it is text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// A header's value. What is no text is no good value, and not the same as none.
+    pub(super) fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
     /// Every value of a cookie, in order: clients repeat names within one header and over several.
@@ -97,7 +98,8 @@ impl Request {
 
     /// The body's fields, from JSON or from a form, whichever it is.
     pub(super) fn fields(&self) -> Result<Vec<(String, String)>, ApiError> {
-        let kind = self.header(CONTENT_TYPE.as_str()).and_then(|kind| kind.split(';').next());
+        let kind = self.header(CONTENT_TYPE.as_str());
+        let kind = kind.as_deref().and_then(|kind| kind.split(';').next());
         if kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
             return Ok(pairs(&String::from_utf8_lossy(&self.body)).collect());
         }

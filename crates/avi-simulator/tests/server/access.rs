@@ -1,10 +1,11 @@
 //! Versions, tenants, roles: what decides whether a request of a good session is let through.
 
 use avi_simulator::{Assumptions, Config, Rule, Rules};
+use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::accounts::user;
-use crate::rig::{Got, Login, Rig};
+use crate::rig::{Got, Login, Rig, until};
 
 const PASSWORD: &str = "Correct-Horse-1";
 
@@ -67,6 +68,18 @@ async fn the_tenant_of_a_request() {
     assert_eq!(count(&[("x-avi-tenant", Some("admin"))]).await, 0);
     assert_eq!(count(&[("x-avi-tenant", None)]).await, 0);
     assert_eq!(count(&[("x-avi-tenant", Some("*"))]).await, 1);
+    // What is not ASCII is not nothing, which would be the user's own tenant.
+    rig.send(&login, "POST", "/api/tenant", json!({ "name": "é" })).await.is(201);
+    for (name, value, status) in [
+        ("x-avi-tenant", "é".as_bytes(), 200),
+        ("x-avi-tenant", b"\xe9", 403),
+        ("x-avi-tenant-uuid", b"\xe9", 403),
+        ("x-avi-version", b"30.2.1\xe9", 400),
+    ] {
+        let mut headers = rig.headers(&login);
+        headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+        Got::of(rig.http.get(rig.url("/api/pool")).headers(headers).send().await.unwrap()).await.is(status);
+    }
 
     let got = with_header(&rig, &login, "/api/pool", &[("x-avi-tenant", Some("green"))]).await.is(403);
     assert_eq!(got.error(), "Tenant 'green' does not exist!");
@@ -188,14 +201,11 @@ async fn the_rate_limit() {
         }
         let limit = json!({ "replace": { "portal_request_rate_limit": 1 } });
         rig.send(&login, "PATCH", "/api/controllerproperties", limit).await.is(200);
-        // Until two come within one second of the controller's clock.
-        let refused = loop {
+        let refused = async || {
             let (one, other) = tokio::join!(rig.get(&login, "/api/pool"), rig.get(&login, "/api/pool"));
-            if let Some(refused) = [one, other].into_iter().find(|got| got.status != 200) {
-                break refused;
-            }
+            [one, other].into_iter().find(|got| got.status != 200).map(|got| assert_eq!(got.status, status))
         };
-        refused.is(status);
+        until("two within one second of the controller's clock", async || refused().await.is_some()).await;
         rig.sim.control().advance_clock(std::time::Duration::from_secs(1));
         rig.get(&login, "/api/pool").await.is(200);
     }

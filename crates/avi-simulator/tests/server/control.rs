@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::rig::{Got, Rig};
+use crate::rig::{Got, Rig, until};
 
 #[tokio::test]
 async fn requests_are_logged_and_counted_without_secrets() {
@@ -279,9 +279,7 @@ async fn the_ports_are_free_again_after_a_drop() {
     }
     drop(rig);
     for url in &urls {
-        while http.get(url).send().await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        until("nobody answers", async || http.get(url).send().await.is_err()).await;
     }
     let sim = Simulator::start(on(address, control)).await.unwrap();
     assert_eq!(sim.address(), address);

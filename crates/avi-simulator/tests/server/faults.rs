@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use avi_simulator::{Effect, Fault};
 use serde_json::json;
 
-use crate::rig::{Got, Rig};
+use crate::rig::{Got, Rig, until};
 
 async fn pools(rig: &Rig, login: &crate::rig::Login) -> u64 {
     rig.get(login, "/api/pool").await.is(200).json()["count"].as_u64().unwrap()
@@ -100,9 +100,7 @@ async fn a_delay() {
     // One slow request holds nobody else up.
     control.fault(Fault::delay(Duration::from_hours(1)).under("/api/pool").times(1));
     let others = async {
-        while control.requests_waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("it waits", async || control.requests_waiting() > 0).await;
         rig.get(&login, "/api/pool").await.is(200);
     };
     tokio::select! {
@@ -152,9 +150,7 @@ async fn a_restart_drops_connections_and_sessions_and_keeps_the_rest() {
     let hanging = rig.request(&login, "GET", "/api/cloud").send();
     let control = rig.sim.control();
     let restart = async {
-        while control.requests_waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("it waits", async || control.requests_waiting() > 0).await;
         rig.sim.stop().await;
         let refused = rig.request(&login, "GET", "/api/pool").send().await.unwrap_err();
         assert!(refused.is_connect(), "{refused:?}");

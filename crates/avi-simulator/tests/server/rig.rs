@@ -1,9 +1,12 @@
 //! A plain HTTP client with one session, and the simulator it talks to.
 
+use std::time::Duration;
+
 use avi_simulator::{ADMIN, Config, Simulator};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 /// A simulator and a client that trusts it.
 pub struct Rig {
@@ -124,6 +127,16 @@ impl Rig {
 
 pub fn cookies(csrf: &str, session: &str) -> String {
     format!("csrftoken={csrf}; sessionid={session}; avi-sessionid={session}")
+}
+
+/// Waits until something is so that is sure to come.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(Duration::from_mins(2), waiting).await.is_ok(), "it does not come: {what}");
 }
 
 /// A client without cookies of its own that trusts the simulator's authority and nobody else. Every request has a
