@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::clock::Micros;
 
-/// More sessions than this are not kept: the one that is unused for longest makes room for another.
+/// More sessions than this are not kept: those that are over make room for another, or else the one that is unused for
+/// longest.
 const MOST: usize = 10_000;
 
 /// How long a session lives.
@@ -50,7 +51,9 @@ impl Sessions {
     }
 
     pub(super) fn open(&mut self, user: &str, limits: Limits, now: Micros) -> Session {
-        self.forget(limits, now);
+        if self.by_id.len() >= MOST {
+            self.forget(limits, now);
+        }
         if self.by_id.len() >= MOST {
             let idlest = self.by_id.values().min_by_key(|session| session.used).map(|session| &session.id);
             if let Some(id) = idlest.cloned() {
@@ -140,12 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_nobody_ends_are_forgotten() {
+    fn sessions_that_are_over_make_room() {
         let mut sessions = Sessions::new(true);
-        for now in 0..100 {
-            sessions.open("u", LIMITS, now);
+        for _ in 0..MOST {
+            sessions.open("u", LIMITS, 0);
         }
-        assert_eq!(sessions.by_id.len(), 10);
+        let lives = sessions.open("u", LIMITS, 9).id;
+        assert_eq!(sessions.by_id.len(), MOST);
+        sessions.open("u", LIMITS, 10);
+        assert_eq!(sessions.by_id.len(), 2);
+        assert!(touch(&mut sessions, &lives, LIMITS, 11));
     }
 
     #[test]
