@@ -12,8 +12,8 @@ use crate::{ApiError, Caller, Version};
 
 impl Store {
     /// Adds every privilege that a role made by a client does not have and that `version` knows, with `NO_ACCESS`, and
-    /// removes those of resources that `version` does not know; `now` is the time, µs since 1970. From then on a PUT of the role that leaves one of these out is answered 500, until one
-    /// that has them all.
+    /// removes those of resources that `version` knows no more; `now` is the time, µs since 1970. From then on a PUT of
+    /// the role that leaves one of the new ones out is answered 500, until one that has them all.
     ///
     /// # Errors
     /// None but those of a role that could not have been there.
