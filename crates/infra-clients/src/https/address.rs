@@ -2,7 +2,8 @@
 
 use super::SettingError;
 
-/// `name[:port]` from what people write: a URL, a trailing slash, one of `paths`. `system` is how messages call it.
+/// `name[:port]`, in one spelling, from what people write: a URL, a trailing slash, one of `paths`. `system` is how
+/// messages call it.
 pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<String, SettingError> {
     let bad = |why: &str| SettingError::new(format!("the {system} address {host:?} {why}"));
     let text = host.trim();
@@ -24,7 +25,8 @@ pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<Stri
     if name.is_empty() {
         return Err(SettingError::new(format!("the {system} address is empty")));
     }
-    let name = if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
+    let name = name.to_ascii_lowercase();
+    let name = if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name };
     match name.parse::<http::uri::Authority>() {
         // What follows the host is a port that fits, or nothing.
         Ok(authority) if !authority.host().is_empty() => match name.strip_prefix(authority.host()) {
@@ -32,7 +34,9 @@ pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<Stri
                 Err(bad("does not end in a port number"))
             }
             // Else it would be found out with the first request.
-            Some(_) if reqwest::Url::parse(&format!("https://{name}/")).is_ok() => Ok(name),
+            Some(_) if reqwest::Url::parse(&format!("https://{name}/")).is_ok() => {
+                Ok(name.strip_suffix(":443").unwrap_or(&name).to_owned())
+            }
             _ => Err(bad("is not a host name")),
         },
         _ => Err(bad("is not a host name")),
@@ -49,13 +53,15 @@ mod tests {
             ("vc.example.com", "vc.example.com"),
             (" vc.example.com ", "vc.example.com"),
             ("vc.example.com:8443", "vc.example.com:8443"),
+            ("VC.Example.com:443", "vc.example.com"),
             ("https://vc.example.com", "vc.example.com"),
             ("HTTPS://vc.example.com:8443/sdk", "vc.example.com:8443"),
             ("https://vc.example.com/sdk/", "vc.example.com"),
             ("https://vc.example.com/", "vc.example.com"),
             ("10.0.0.1", "10.0.0.1"),
             ("[::1]:8989", "[::1]:8989"),
-            ("fd00::1", "[fd00::1]"),
+            ("FD00::1", "[fd00::1]"),
+            ("fd00::443", "[fd00::443]"),
         ] {
             assert_eq!(authority("vCenter", &["sdk"], given).unwrap(), want, "{given}");
         }
