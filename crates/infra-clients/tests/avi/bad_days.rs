@@ -296,7 +296,11 @@ async fn a_reply_too_large() -> Result<()> {
 async fn few_calls_at_once() -> Result<()> {
     const MOST: usize = 3;
     let limit = Limit::new(MOST);
-    let rig = Rig::with(avi_simulator::Config::default(), |config| config.limit = limit.clone()).await?;
+    let rig = Rig::with(avi_simulator::Config::default(), |config| {
+        config.limit = limit.clone();
+        config.reply_timeout = NEVER;
+    })
+    .await?;
     rig.control().seed_value(thousand())?;
     let mut idle: Vec<_> = (0..5).map(|_| rig.api().list(POOL, &Query::new().page_size(10))).collect();
     for list in &mut idle {

@@ -47,10 +47,13 @@ impl Front {
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
+                // Who waits for the count may change the manner at once.
+                let silent = *asked.borrow() == Manner::Silent;
                 counter.fetch_add(1, Ordering::SeqCst);
                 let (target, asked) = (target.clone(), asked.clone());
                 // How a connection ends is nobody's business.
-                connections.spawn(async move { pass(near, &target, asked).await.unwrap_or_default() });
+                connections
+                    .spawn(async move { pass(near, &target, asked, silent).await.unwrap_or_default() });
             }
         });
         Ok(Self { address, manner, accepted, _serving: serving })
@@ -85,8 +88,13 @@ fn has_keys(said: &[u8]) -> bool {
     }
 }
 
-async fn pass(mut near: TcpStream, target: &str, mut manner: watch::Receiver<Manner>) -> Result<()> {
-    if *manner.borrow() == Manner::Silent {
+async fn pass(
+    mut near: TcpStream,
+    target: &str,
+    mut manner: watch::Receiver<Manner>,
+    silent: bool,
+) -> Result<()> {
+    if silent {
         let mut nowhere = tokio::io::sink();
         tokio::select! {
             copied = tokio::io::copy(&mut near, &mut nowhere) => drop(copied?),

@@ -1,7 +1,7 @@
 //! Many writers to one object.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex};
 
 use anyhow::Result;
 use avi_simulator::{Effect, Fault};
@@ -10,7 +10,7 @@ use infra_clients::avi::objects::RangeUse;
 use infra_clients::avi::{Avi, Kind, NETWORK, POOL, Patch, Updated};
 use serde_json::json;
 
-use crate::rig::{NEVER, Rig, network, pool, refused, subnet};
+use crate::rig::{NEVER, Rig, SOON, network, pool, refused, subnet};
 
 /// Each refusal is another's success, so that the last of this many has succeeded.
 const WRITERS: u8 = 100;
@@ -20,19 +20,24 @@ const WRITERS: u8 = 100;
 async fn storm(rig: &Rig, clients: &[Avi]) -> Result<usize> {
     let made = rig.api().create(NETWORK, &network("n", &rig.cloud().await?, Vec::new())).await?;
     let behind = rig.control().requests().last().map_or(0, |request| request.number);
-    let start = Arc::new(Barrier::new(clients.len()));
-    let ready: Arc<[AtomicBool]> = clients.iter().map(|_| AtomicBool::new(false)).collect();
+    let (readers, all) = (Arc::new((Mutex::new(BTreeSet::new()), Condvar::new())), clients.len());
     let writers = (0..WRITERS).map(|number| {
         let client = usize::from(number) % clients.len();
         let (api, uuid) = (clients[client].default_api(), made.meta.uuid.clone());
-        let (start, ready) = (Arc::clone(&start), Arc::clone(&ready));
+        let readers = Arc::clone(&readers);
         tokio::spawn(async move {
             let mut tries = 0;
             let written = api.update(NETWORK, &uuid, |network| {
                 tries += 1;
-                if !ready[client].swap(true, Ordering::SeqCst) {
-                    tokio::task::block_in_place(|| start.wait());
-                }
+                tokio::task::block_in_place(|| {
+                    let (readers, more) = &*readers;
+                    let mut readers = readers.lock().unwrap();
+                    if readers.insert(client) {
+                        more.notify_all();
+                        // A client that never reads fails the test, and must not keep it from ending.
+                        drop(more.wait_timeout_while(readers, SOON, |readers| readers.len() < all));
+                    }
+                });
                 network.configured_subnets.push(subnet(number, RangeUse::VIP));
             });
             (written.await, tries)
