@@ -190,7 +190,6 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 	}
 	heartbeat := time.NewTicker(tick)
 	defer heartbeat.Stop()
-	watched := alive(ctx) // the in-process session is in no list, and cannot end
 	for {
 		set, fault := c.difference(ctx, reader, limit)
 		if fault != nil {
@@ -217,7 +216,7 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 				body.Res = new(types.WaitForUpdatesExResponse)
 				return body
 			case <-heartbeat.C:
-				if watched && !alive(ctx) {
+				if !alive(ctx) {
 					body.Fault_ = simulator.Fault("", &types.NotAuthenticated{
 						NoPermission: types.NoPermission{Object: &req.This, PrivilegeId: "System.View"},
 					})

@@ -152,6 +152,21 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
+// A session may end after the service has looked it up for a wait, and before the wait begins.
+func TestWaitOfASessionThatIsOver(t *testing.T) {
+	v := start(t, nil)
+	ended := make(chan soap.HasFault, 1)
+	go func() { ended <- new(Collector).WaitForUpdatesEx(outside(v.registry), &types.WaitForUpdatesEx{}) }()
+	select {
+	case res := <-ended:
+		if f := res.Fault(); f == nil || !isFault[*types.NotAuthenticated](soap.WrapSoapFault(f)) {
+			t.Errorf("%+v", res)
+		}
+	case <-time.After(patience):
+		t.Fatal("it waits for ever")
+	}
+}
+
 // TestScale has a bound of what is told for each clone: whoever tells of everything at each change tells n times that.
 func TestScale(t *testing.T) {
 	templates := []string{}

@@ -32,10 +32,10 @@ func (i *inventory) portGroups() []PortGroup {
 			continue
 		}
 		seen := PortGroup{MoRef: group.Self.Value, Hosts: []string{}}
-		var vswitch types.ManagedObjectReference
+		var vswitch *types.ManagedObjectReference
 		ctx.WithLock(group.Self, func() {
 			seen.Name = unescape(group.Name)
-			vswitch = *group.Config.DistributedVirtualSwitch
+			vswitch = group.Config.DistributedVirtualSwitch
 			if ports, ok := group.Config.DefaultPortConfig.(*types.VMwareDVSPortSetting); ok {
 				if vlan, ok := ports.Vlan.(*types.VmwareDistributedVirtualSwitchVlanIdSpec); ok {
 					seen.VLAN = vlan.VlanId
@@ -45,7 +45,10 @@ func (i *inventory) portGroups() []PortGroup {
 				seen.Hosts = append(seen.Hosts, host.Value)
 			}
 		})
-		seen.Path, seen.Switch = i.pathOf(group.Self), i.pathOf(vswitch)
+		if vswitch == nil {
+			continue // being made
+		}
+		seen.Path, seen.Switch = i.pathOf(group.Self), i.pathOf(*vswitch)
 		if strings.HasPrefix(seen.Path, seen.Switch+"-DVUplinks") || i.registry.Get(group.Self) == nil {
 			continue
 		}

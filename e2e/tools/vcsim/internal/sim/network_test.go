@@ -6,6 +6,7 @@ import (
 
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -26,6 +27,8 @@ func TestPortGroups(t *testing.T) {
 			t.Errorf("%q, not %q", got, want)
 		}
 	}
+	// One that is being made: the simulator lists it before it says whose it is.
+	v.registry.Put(&simulator.DistributedVirtualPortgroup{})
 	is("/DC0/network/DC0_DVPG0=DC0_DVPG0 vlan 0")
 	v.rules.resetCounts()
 	v.must(v.inventory.addPortGroup("/DC0/network/DVS0", "vip/a", 7))

@@ -22,8 +22,8 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //   - Destroy_Task of a folder takes its machines along, and refuses while one is powered on;
 //   - names are escaped once, whether the caller escaped them or not.
 //
-// And what changes the tree goes through it one by one: the simulator's views walk down the tree, without locks, each
-// time that something is made, and a list that is written meanwhile would end the process.
+// And what makes and destroys machines and folders goes through it one by one: the simulator's views walk down the
+// tree, without locks, each time that something is made, and a list that is written meanwhile would end the process.
 //
 // It stands in the registry under its own reference; redirect sends those calls to it.
 type overrides struct {
@@ -35,7 +35,7 @@ type overrides struct {
 	ignorePower  bool         // as the simulator does: a clone is always powered off
 	appearsEarly bool         // the machine exists, powered off, from the start of its clone task
 
-	tree sync.Mutex // who is whose child, and names; taken before any object's lock
+	tree sync.Mutex // who is whose child; taken before any object's lock
 
 	mu       sync.Mutex
 	creating map[types.ManagedObjectReference]*creation // by folder
@@ -184,22 +184,21 @@ func (o *overrides) clone(source *simulator.VirtualMachine, req *types.CloneVM_T
 	if delay > 0 {
 		release()
 		time.Sleep(delay)
-		if o.registry.Get(ref) == nil {
-			return nil, &types.ManagedObjectNotFound{Obj: ref}
-		}
 	} else {
 		defer release()
 	}
 	ctx.WithLock(ref, func() {
-		vm := o.registry.Get(ref).(*simulator.VirtualMachine)
+		vm, ok := o.registry.Get(ref).(*simulator.VirtualMachine)
 		switch {
+		case !ok:
+			fault = &types.ManagedObjectNotFound{Obj: ref}
 		case req.Spec.Template:
 			vm.MarkAsTemplate(&types.MarkAsTemplate{This: ref})
 		case req.Spec.PowerOn && !o.ignorePower:
 			power(ctx, vm, types.VirtualMachinePowerStatePoweredOn)
 		}
 	})
-	return ref, nil
+	return ref, fault
 }
 
 // create makes a machine that nobody sees until release is called.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -74,6 +75,25 @@ func TestCloneAppearsEarly(t *testing.T) {
 	w.until("the clone is on", func() bool {
 		return w.machine("two")["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOn
 	})
+}
+
+// TestCloneThatIsRemovedBeforeItsEnd: it waits for the machine's lock, and then there is no machine.
+func TestCloneThatIsRemovedBeforeItsEnd(t *testing.T) {
+	const cloneTime = 200 * time.Millisecond
+	v := start(t, func(c *Config) { c.AppearEarly, c.CloneTime = true, cloneTime })
+	started, err := v.clone(0, "one", true)
+	v.must(err)
+	w := v.watch()
+	w.until("the clone is seen", func() bool { return w.machine("one") != nil })
+	ctx := outside(v.registry)
+	ref := v.vmRef("one")
+	ctx.WithLock(ref, func() {
+		time.Sleep(2 * cloneTime) // if it does not wait by then, it finds out sooner
+		v.registry.Get(ref).(*simulator.VirtualMachine).UnregisterVM(ctx, &types.UnregisterVM{This: ref})
+	})
+	if err := v.waitFor(started, nil); !isFault[*types.ManagedObjectNotFound](err) {
+		t.Errorf("the clone ended with %v", err)
+	}
 }
 
 func TestBehindTheOperatorsBack(t *testing.T) {
