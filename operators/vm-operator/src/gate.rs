@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// Grants `limit` places to members of groups; a free place goes to the group that holds the fewest, and among
-/// several such to the one whose last turn is longest ago.
+/// several such to the one that has waited longest since it came or had its last turn.
 #[derive(Debug)]
 pub struct Gate<G, M> {
     limit: usize,
@@ -46,15 +46,14 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> Gate<G, M> {
         self.held.insert(member.clone(), group.clone());
     }
 
-    /// Gives up `member`'s place, or its place in the line. Returns who may go next: each already holds a place.
+    /// Gives up `member`'s place, and its place in the line. Returns who may go next: each already holds a place.
     #[must_use = "those named hold a place and must be woken"]
     pub fn leave(&mut self, member: &M) -> Vec<M> {
-        if self.held.remove(member).is_none() {
-            self.waiting.retain_mut(|(_, line)| {
-                line.retain(|m| m != member);
-                !line.is_empty()
-            });
-        }
+        self.held.remove(member);
+        self.waiting.retain_mut(|(_, line)| {
+            line.retain(|m| m != member);
+            !line.is_empty()
+        });
         let mut next = Vec::new();
         while self.held.len() < self.limit {
             let Some((group, mut line)) = self.neediest() else { break };
@@ -129,6 +128,17 @@ mod tests {
         assert!(gate.leave(&2).is_empty());
         assert_eq!(gate.leave(&1), [3]);
         assert!(gate.enter(&"g", &3), "who was named holds its place");
+    }
+
+    /// Its clone, of an earlier try, turns up while it stands in line for another.
+    #[test]
+    fn who_holds_a_place_and_stands_in_line_leaves_both() {
+        let mut gate = Gate::new(1);
+        assert!(gate.enter(&"g", &1) && !gate.enter(&"g", &2));
+        gate.hold(&"g", &2);
+        assert!(gate.leave(&2).is_empty());
+        assert!(gate.leave(&1).is_empty(), "a place for somebody who has gone");
+        assert!(gate.enter(&"g", &3));
     }
 
     proptest! {
