@@ -216,7 +216,8 @@ async fn every_reconcile_takes_the_same_road() {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     crds.create(&PostParams::default(), &crd()).await.unwrap();
     let established = kube::runtime::conditions::is_crd_established();
-    kube::runtime::wait::await_condition(crds, "things.kit.example.com", established).await.unwrap();
+    let served = kube::runtime::wait::await_condition(crds, "things.kit.example.com", established);
+    tokio::time::timeout(PATIENCE, served).await.unwrap().unwrap();
 
     // There before the controller starts, and not what the type says.
     let bad = json!({"apiVersion": "kit.example.com/v1", "kind": "Thing", "metadata": {"name": "bad"}, "spec": {"mode": 7}});

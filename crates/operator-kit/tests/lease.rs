@@ -44,6 +44,10 @@ fn candidate(client: &Client, lease: &str, identity: &str, timing: Timing) -> Ca
     Candidate::new(client.clone(), "default", lease, identity.to_owned(), timing)
 }
 
+async fn leader(client: &Client, lease: &str, identity: &str, timing: Timing) -> Leadership {
+    within(candidate(client, lease, identity, timing).acquire()).await
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap()
 }
@@ -69,7 +73,7 @@ async fn one_lease_has_one_holder() {
 }
 
 async fn renewed_is_kept(client: &Client) {
-    let first = candidate(client, "renewed", "first", TIMING).acquire().await;
+    let first = leader(client, "renewed", "first", TIMING).await;
     let second = tokio::spawn(candidate(client, "renewed", "second", TIMING).acquire());
     eventually("renewals beyond the duration", PATIENCE, async || {
         let now = record(client, "renewed").await;
@@ -88,7 +92,7 @@ async fn renewed_is_kept(client: &Client) {
 }
 
 async fn released_is_taken_at_once(client: &Client) {
-    let first = candidate(client, "released", "first", LASTING).acquire().await;
+    let first = leader(client, "released", "first", LASTING).await;
     let second = tokio::spawn(candidate(client, "released", "second", LASTING).acquire());
     first.release().await;
     assert!(!first.is_leader());
@@ -104,7 +108,7 @@ async fn cut_off_is_deposed_before_the_next_leads(direct: &Client, mut config: C
     config.tls_server_name = Some("127.0.0.1".to_owned());
     config.cluster_url = format!("https://{}", gate.address).parse().unwrap();
     let cut_off = client::build(config, "test/1").unwrap();
-    let first = candidate(&cut_off, "cut", "first", TIMING).acquire().await;
+    let first = leader(&cut_off, "cut", "first", TIMING).await;
     let second = tokio::spawn({
         let (second, first) = (candidate(direct, "cut", "second", TIMING), first.clone());
         async move { (second.acquire().await, first.is_leader()) }
@@ -123,7 +127,7 @@ async fn cut_off_is_deposed_before_the_next_leads(direct: &Client, mut config: C
 }
 
 async fn stolen_is_noticed(client: &Client) {
-    let first = candidate(client, "stolen", "first", LASTING).acquire().await;
+    let first = leader(client, "stolen", "first", LASTING).await;
     let api: Api<Lease> = Api::default_namespaced(client.clone());
     let thief = serde_json::json!({"spec": {"holderIdentity": "thief"}});
     api.patch("stolen", &PatchParams::default(), &Patch::Merge(thief)).await.unwrap();
@@ -137,7 +141,7 @@ async fn many_contend(client: &Client) {
     let names: Vec<_> = (0..5).map(|n| format!("candidate-{n}")).collect();
     let mut waiting: Vec<_> = names
         .iter()
-        .map(|name| tokio::spawn(candidate(client, "contended", name, TIMING).acquire()))
+        .map(|name| tokio::spawn(candidate(client, "contended", name, LASTING).acquire()))
         .collect();
     let mut leaderships: Vec<Option<Leadership>> = vec![];
     for terms in 1..=names.len() {

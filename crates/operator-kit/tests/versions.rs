@@ -154,7 +154,8 @@ async fn objects_are_written_in_the_version_that_is_served() {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     crds.create(&PostParams::default(), &crd()).await.unwrap();
     let established = kube::runtime::conditions::is_crd_established();
-    kube::runtime::wait::await_condition(crds, "gadgets.kit.example.com", established).await.unwrap();
+    let served = kube::runtime::wait::await_condition(crds, "gadgets.kit.example.com", established);
+    tokio::time::timeout(PATIENCE, served).await.unwrap().unwrap();
 
     let kit = Kit::with_client(OPERATOR, client.clone()).unwrap();
     let watched = Api::<Guarded<Gadget>>::all_with(client.clone(), &OLD);

@@ -202,7 +202,9 @@ mod tests {
         }
 
         async fn got(&self, requests: usize) {
-            self.requests.subscribe().wait_for(|got| *got >= requests).await.unwrap();
+            let mut seen = self.requests.subscribe();
+            let got = seen.wait_for(|got| *got >= requests);
+            tokio::time::timeout(Duration::from_mins(2), got).await.unwrap().unwrap();
         }
     }
 

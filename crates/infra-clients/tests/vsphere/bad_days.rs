@@ -46,7 +46,7 @@ async fn an_expired_session_under_load() -> Result<()> {
 
     // Each VM came once in the news, whatever was reported again.
     let mut came = 0;
-    for change in rig.told(changes).await {
+    for change in rig.told(changes).await? {
         assert!(!matches!(change, Change::Vm { after: None, .. }), "nothing went away");
         came += u32::from(matches!(change, Change::Vm { before: None, .. }));
     }
@@ -106,7 +106,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
     let sessions = rig.sim.sessions().await?;
     assert_eq!((sessions.max, sessions.logins), (1, 1), "the session outlived the outage");
     let mut told = Vec::new();
-    for change in rig.told(changes).await {
+    for change in rig.told(changes).await? {
         told.push(match change {
             Change::Lost => "lost",
             Change::Synced => "synced",

@@ -72,7 +72,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
 
     // The news told the same story.
     let (mut came, mut went, mut tasks) = (0, 0, 0);
-    for change in rig.told(changes).await {
+    for change in rig.told(changes).await? {
         match change {
             Change::Vm { before: None, after: Some(vm) } if vm.moref == moref => came += 1,
             Change::Vm { before: Some(vm), after: None } if vm.moref == moref => went += 1,
@@ -171,7 +171,7 @@ async fn what_others_do_is_news() -> Result<()> {
         assert!(inventory.vm_named(&folder, "friend").is_some());
     });
     let (mut off, mut went) = (false, false);
-    for change in rig.told(changes).await {
+    for change in rig.told(changes).await? {
         if let Change::Vm { before: Some(before), after } = change
             && before.moref == vm
         {

@@ -86,13 +86,13 @@ impl Rig {
     }
 
     /// The news told up to now, and that they end.
-    pub(crate) async fn told(&self, mut changes: Changes) -> Vec<Change> {
+    pub(crate) async fn told(&self, mut changes: Changes) -> Result<Vec<Change>> {
         self.vc.close().await;
         let mut told = Vec::new();
-        while let Some(change) = changes.next().await {
+        while let Some(change) = tokio::time::timeout(SOON, changes.next()).await? {
             told.push(change);
         }
-        told
+        Ok(told)
     }
 
     /// The calls since the last reset that are not in `but`.
