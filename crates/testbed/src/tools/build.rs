@@ -120,7 +120,7 @@ impl Module {
 
 /// What a command of Go's prints.
 fn said(go: &mut Command) -> Result<String> {
-    let answer = go.stdin(Stdio::null()).output().with_context(|| NO_GO)?;
+    let answer = go.stdin(Stdio::null()).output().context(NO_GO)?;
     ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr).trim());
     Ok(String::from_utf8(answer.stdout)?)
 }
