@@ -29,13 +29,7 @@ where
     if let Some(object) = body.as_object_mut() {
         object.remove("status");
     }
-    strip_nulls(&mut body);
-    let request = Request::new(K::url_path(kind, object.meta().namespace.as_deref())).patch(
-        &object.name_any(),
-        &PatchParams::apply(manager).force(),
-        &Patch::Apply(body),
-    );
-    client.request(request.map_err(kube::Error::BuildRequest)?).await
+    send(client, kind, None, manager, object, body).await
 }
 
 /// Applies `status` to the status subresource of `object`, in this version of its kind, as `manager`.
@@ -52,19 +46,34 @@ where
     K: Resource + DeserializeOwned,
     S: Serialize,
 {
-    let mut body = json!({
+    let body = json!({
         "apiVersion": K::api_version(kind),
         "kind": K::kind(kind),
         "metadata": { "name": object.name_any(), "namespace": object.namespace(), "uid": object.uid() },
         "status": status,
     });
+    send(client, kind, Some("status"), manager, object, body).await
+}
+
+/// Sends `body` as what `manager` says of `object`, or of a subresource of it.
+async fn send<K>(
+    client: &Client,
+    kind: &K::DynamicType,
+    subresource: Option<&str>,
+    manager: &str,
+    object: &K,
+    mut body: Value,
+) -> Result<K, kube::Error>
+where
+    K: Resource + DeserializeOwned,
+{
     strip_nulls(&mut body);
-    let request = Request::new(K::url_path(kind, object.meta().namespace.as_deref())).patch_subresource(
-        "status",
-        &object.name_any(),
-        &PatchParams::apply(manager).force(),
-        &Patch::Apply(body),
-    );
+    let (name, params) = (object.name_any(), PatchParams::apply(manager).force());
+    let path = Request::new(K::url_path(kind, object.meta().namespace.as_deref()));
+    let request = match subresource {
+        Some(subresource) => path.patch_subresource(subresource, &name, &params, &Patch::Apply(body)),
+        None => path.patch(&name, &params, &Patch::Apply(body)),
+    };
     client.request(request.map_err(kube::Error::BuildRequest)?).await
 }
 
