@@ -1,6 +1,6 @@
-//! Writes to Kubernetes: server-side apply, and nothing else.
+//! Server-side apply of single objects and statuses.
 //!
-//! Owns how objects and statuses are sent (forced, without nulls, bound to the object's UID); never what is in them.
+//! Owns how they are sent (forced, without nulls, bound to the object's UID); never what is in them.
 
 use kube::{
     Client, Resource, ResourceExt,
@@ -10,10 +10,13 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// Applies `object`, of this version of its kind, as `manager`, taking over fields others own. Returns what the API
+/// Applies `object`, of this version of its kind, as `manager`, taking over fields of other managers. Returns what the API
 /// server made of it.
 ///
 /// Without nulls: a null in server-side apply claims the field.
+///
+/// # Errors
+/// The API server refuses the request or does not answer.
 pub async fn server_side<K>(
     client: &Client,
     kind: &K::DynamicType,
@@ -32,19 +35,17 @@ where
     send(client, kind, None, manager, object, body).await
 }
 
-/// Applies `status` to the status subresource of `object`, in this version of its kind, as `manager`.
-///
-/// Bound to the UID: the status of a deleted object never lands on its successor (409 instead).
-pub async fn patch_status<K, S>(
+/// Applies `status` to the status subresource of `object`. The answer parses as `R`.
+pub(crate) async fn status<K, R>(
     client: &Client,
     kind: &K::DynamicType,
     manager: &str,
     object: &K,
-    status: &S,
-) -> Result<K, kube::Error>
+    status: &impl Serialize,
+) -> Result<R, kube::Error>
 where
-    K: Resource + DeserializeOwned,
-    S: Serialize,
+    K: Resource,
+    R: DeserializeOwned,
 {
     let body = json!({
         "apiVersion": K::api_version(kind),
@@ -56,16 +57,17 @@ where
 }
 
 /// Sends `body` as what `manager` says of `object`, or of a subresource of it.
-async fn send<K>(
+async fn send<K, R>(
     client: &Client,
     kind: &K::DynamicType,
     subresource: Option<&str>,
     manager: &str,
     object: &K,
     mut body: Value,
-) -> Result<K, kube::Error>
+) -> Result<R, kube::Error>
 where
-    K: Resource + DeserializeOwned,
+    K: Resource,
+    R: DeserializeOwned,
 {
     strip_nulls(&mut body);
     let (name, params) = (object.name_any(), PatchParams::apply(manager).force());
@@ -78,7 +80,7 @@ where
 }
 
 /// Removes null members of objects, at every depth; nulls in lists stay, as they hold a place.
-pub fn strip_nulls(value: &mut Value) {
+pub(crate) fn strip_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());

@@ -1,4 +1,4 @@
-//! The arguments every operator takes, in today's spelling and in Go's.
+//! The flags every operator has, also in Go's spelling.
 //!
 //! Owns the flags and their parsing; never acts on them. Next step: [`run`](crate::run()).
 
@@ -6,7 +6,7 @@ use std::{ffi::OsString, net::SocketAddr, path::Path, str::FromStr};
 
 use clap::{ArgAction, Args, ValueEnum};
 
-/// Where a pod finds the namespace it runs in.
+/// File in a pod with the namespace it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Flags shared by all operators; `#[command(flatten)]` them into the operator's own.
@@ -17,7 +17,16 @@ pub struct CommonArgs {
     #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
     pub metrics_addr: Listen,
 
-    /// Run only while holding the leader Lease, so that several replicas may stand by
+    /// Namespace to watch instead of all; may be repeated. `rbac --watch-namespace …` prints the matching roles
+    #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE", global = true)]
+    pub watch_namespace: Vec<String>,
+
+    /// Id of this cluster among those that share an outside system [default: the UID of the namespace kube-system].
+    /// Set it for a cluster that was restored from another's backup, which has the same UID
+    #[arg(long, env = "CLUSTER_ID", value_name = "ID")]
+    pub cluster_id: Option<String>,
+
+    /// Run only while holding the leader Lease, so that other replicas can be standbys
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
           default_missing_value = "true", value_name = "BOOL")]
     pub enable_leader_election: bool,
@@ -26,19 +35,19 @@ pub struct CommonArgs {
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 
-    /// How log lines are written to standard error
+    /// Format of the log on standard error
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as `info,vm_operator=debug`; SIGUSR1 toggles debug
+    /// What to log: a level, or directives such as `info,vm_operator=debug`; SIGUSR1 toggles debug
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub log_level: String,
 }
 
 impl CommonArgs {
-    /// The namespace leader election uses: as told, else the one this pod runs in, else `default`.
+    /// Returns the namespace of the Lease: of the flag, else of this pod, else `default`.
     #[must_use]
-    pub fn lease_namespace(&self) -> String {
+    pub(crate) fn lease_namespace(&self) -> String {
         self.leader_election_namespace
             .clone()
             .or_else(|| namespace_from(Path::new(NAMESPACE_FILE)))
@@ -51,12 +60,12 @@ fn namespace_from(file: &Path) -> Option<String> {
     (!namespace.is_empty()).then_some(namespace)
 }
 
-/// How log lines look.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people; coloured on a terminal.
+    /// For people, coloured on a terminal.
     Human,
 }
 
@@ -75,7 +84,7 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = || format!("`{text}` is no address: write `:8080`, `127.0.0.1:8080` or `0`");
+        let address = || format!("`{text}` is not an address: write `:8080`, `127.0.0.1:8080` or `0`");
         match text.strip_prefix(':') {
             Some(port) => port.parse().map(Listen::Any).map_err(|_| address()),
             None if text == "0" => Ok(Listen::Off),
@@ -84,10 +93,10 @@ impl FromStr for Listen {
     }
 }
 
-/// Rewrites Go's single-dash long flags (`-metrics-addr=:8080`, `-insecure`) to the double-dash form clap reads.
+/// Rewrites Go's long flags with one dash (`-metrics-addr=:8080`, `-insecure`) to the form with two that clap reads.
 ///
 /// Short flags (`-h`), negative numbers and everything after `--` stay as they are.
-pub fn go_style(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+pub(crate) fn go_style(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut literal = false;
     arguments.into_iter().map(move |argument| {
         literal |= argument == "--";

@@ -1,9 +1,12 @@
-//! The Kubernetes client, made not to hang and not to repeat what must happen once.
+//! The Kubernetes client: it does not hang, does not repeat what must happen once, and writes only while this process leads.
 //!
-//! Owns timeouts and retries. A request that gets no response header in time fails; the body of a watch may take as long
-//! as it likes. Only reads and server-side applies are repeated: a POST is answered once, by the caller.
+//! Owns timeouts, retries and the write fence. A request without response header in time fails; the body of a watch may
+//! take as long as it likes. Only reads and server-side applies are retried here: a failed POST is for the caller.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use kube::{
@@ -11,32 +14,64 @@ use kube::{
     client::{Body, ClientBuilder},
 };
 use tokio::time::Sleep;
-use tower::{BoxError, buffer::BufferLayer, retry::RetryLayer, util::MapFutureLayer};
+use tower::{BoxError, buffer::BufferLayer, filter::FilterLayer, retry::RetryLayer, util::MapFutureLayer};
 
-use crate::error::Error;
+use crate::{
+    backoff::shorten,
+    error::Error,
+    lease::{Leadership, NotLeader},
+};
 
-/// How long the API server may take to begin its answer. It gives up on a request after 60 s itself.
+/// How long the API server may take to begin its response. It gives up on a request after 60 s itself.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest silence within a body. Watches end after 290 s by themselves.
+/// Longest silence within a body. The API server ends watches after 290 s.
 const SILENCE: Duration = Duration::from_secs(295);
-/// Repetitions of a request that may be repeated.
+/// Retries of a request that may be repeated.
 const RETRIES: u32 = 3;
 /// Longest Retry-After obeyed here; a longer one is for the caller's back-off.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Requests that wait for the connection pool.
 const QUEUE: usize = 1024;
 
-/// The client of this pod, or of the current kubeconfig; `agent` is sent as User-Agent (`vm-operator/1.2.3`).
-pub async fn infer(agent: &str) -> Result<Client, Error> {
-    build(Config::infer().await?, agent)
+/// Refuses requests that change something while this process does not lead. Clones share the leadership.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fence(Arc<OnceLock<Leadership>>);
+
+impl Fence {
+    /// Opens the fence as long as `leadership` lasts. Only the first call has an effect.
+    pub(crate) fn open(&self, leadership: Leadership) {
+        let _ = self.0.set(leadership);
+    }
+
+    /// Returns whether a request may be sent now.
+    fn check(&self, method: &Method) -> Result<(), NotLeader> {
+        if method.is_safe() {
+            return Ok(());
+        }
+        self.0.get().ok_or(NotLeader)?.check()
+    }
 }
 
-/// A client for `config`, with the kit's timeouts and retries in place of kube's.
+/// Creates a client for `config` with the kit's timeouts and retries in place of kube's. `agent` is sent as User-Agent
+/// (`vm-operator/1.2.3`).
+///
+/// # Errors
+/// The configuration cannot be used.
 pub fn build(config: Config, agent: &str) -> Result<Client, Error> {
-    layered(config, agent, HEADER_TIMEOUT)
+    layered(config, agent, HEADER_TIMEOUT, None)
 }
 
-fn layered(mut config: Config, agent: &str, header_timeout: Duration) -> Result<Client, Error> {
+/// Creates the same client with `fence` before its writes.
+pub(crate) fn build_fenced(config: Config, agent: &str, fence: Fence) -> Result<Client, Error> {
+    layered(config, agent, HEADER_TIMEOUT, Some(fence))
+}
+
+fn layered(
+    mut config: Config,
+    agent: &str,
+    header_timeout: Duration,
+    fence: Option<Fence>,
+) -> Result<Client, Error> {
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
     if let Ok(agent) = HeaderValue::from_str(agent) {
@@ -45,18 +80,24 @@ fn layered(mut config: Config, agent: &str, header_timeout: Duration) -> Result<
     let in_time = MapFutureLayer::new(move |response| async move {
         match tokio::time::timeout(header_timeout, response).await {
             Ok(result) => result,
-            Err(_) => Err(BoxError::from(format!("no answer within {} s", header_timeout.as_secs_f32()))),
+            Err(_) => Err(BoxError::from(format!("no response within {} s", header_timeout.as_secs_f32()))),
         }
+    });
+    // Innermost, so that each retry is checked as well.
+    let fenced = FilterLayer::new(move |request: Request<Body>| match &fence {
+        Some(fence) => fence.check(request.method()).map(|()| request),
+        None => Ok(request),
     });
     let client = ClientBuilder::try_from(config)?
         .with_layer(&in_time)
+        .with_layer(&fenced)
         .with_layer(&BufferLayer::new(QUEUE))
         .with_layer(&RetryLayer::new(Repeat::default()))
         .build();
     Ok(client)
 }
 
-/// Repeats what may be repeated when the API server is overloaded or starting.
+/// Retries what may be repeated when the API server is overloaded or starting.
 #[derive(Clone, Debug, Default)]
 struct Repeat {
     done: u32,
@@ -85,7 +126,7 @@ impl<B> tower::retry::Policy<Request<Body>, Response<B>, BoxError> for Repeat {
 }
 
 impl Repeat {
-    /// How long to wait before the next try; `None`: this answer stands.
+    /// Returns how long to wait before the next attempt; `None` if this response stands.
     fn pause<B>(&self, response: &Response<B>) -> Option<Duration> {
         const OVERLOADED: [StatusCode; 3] =
             [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
@@ -96,11 +137,11 @@ impl Repeat {
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let asked = asked.map_or(Duration::ZERO, Duration::from_secs);
         let ours = Duration::from_millis(200) * (1 << self.done);
-        (asked <= PATIENCE).then(|| asked.max(ours.mul_f64(1.0 - 0.25 * crate::backoff::jitter())))
+        (asked <= LONGEST_RETRY_AFTER).then(|| asked.max(shorten(ours)))
     }
 }
 
-/// Whether doing it twice is as good as once.
+/// Returns whether sending the request twice has the same effect as once.
 fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     method == Method::GET || (method == Method::PATCH && kind.starts_with(b"application/apply-patch"))
@@ -108,7 +149,7 @@ fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -156,6 +197,14 @@ mod tests {
         answers: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send + 'static>,
         header_timeout: Duration,
     ) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let (url, requests) = listen(answers).await;
+        (layered(Config::new(url), "op/1", header_timeout, None).unwrap(), requests)
+    }
+
+    /// The server's address, and the requests it got.
+    async fn listen(
+        answers: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send + 'static>,
+    ) -> (http::Uri, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let requests = Arc::new(Mutex::new(vec![]));
@@ -179,7 +228,7 @@ mod tests {
                 }
             }
         });
-        (layered(Config::new(url), "op/1", header_timeout).unwrap(), requests)
+        (url, requests)
     }
 
     fn request(method: Method) -> Request<Vec<u8>> {
@@ -204,7 +253,23 @@ mod tests {
     async fn a_silent_server_is_given_up() {
         let (client, _) = server([], BRIEF).await;
         let error = client.request_text(request(Method::GET)).await.unwrap_err();
-        assert!(error.to_string().contains("no answer within 0.2 s"), "{error}");
+        assert!(error.to_string().contains("no response within 0.2 s"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_fence_lets_reads_through_and_holds_writes_until_this_process_leads() {
+        let fence = Fence::default();
+        let (url, requests) = listen(std::iter::repeat(vec![FINE, "fine"])).await;
+        let client = layered(Config::new(url), "op/1", HEADER_TIMEOUT, Some(fence.clone())).unwrap();
+        client.request_text(request(Method::GET)).await.unwrap();
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let error = client.request_text(request(method)).await.unwrap_err();
+            let failure = crate::error::Failure::from(error);
+            assert!(matches!(failure, crate::error::Failure::NotLeader(_)), "{failure}");
+        }
+        assert_eq!(requests.lock().unwrap().len(), 1);
+        fence.open(Leadership::always());
+        client.request_text(request(Method::POST)).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
-//! Kubernetes conditions, set so that nothing changes when nothing changed.
+//! Kubernetes conditions.
 //!
-//! Owns the rules (times move only with the status, sorted with `Ready` first, messages bounded); never talks to the
-//! API server.
+//! Owns the rules: times change only with the status, `Ready` comes first, messages are bounded. Never talks to the API
+//! server.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -12,19 +12,19 @@ pub const READY: &str = "Ready";
 /// Longest message kept, in bytes; the API allows 32,768, a reader fewer.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// Whether a condition holds.
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
-    /// It holds.
+    /// The condition holds.
     True,
-    /// It does not.
+    /// The condition does not hold.
     False,
-    /// It cannot be told at present.
+    /// Not known at present.
     Unknown,
 }
 
 impl Status {
-    /// As Kubernetes spells it.
+    /// Returns the status as Kubernetes spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,10 +41,10 @@ impl From<bool> for Status {
     }
 }
 
-/// Sets one condition and says whether anything but a time changed.
+/// Sets one condition and returns whether anything but a time changed.
 ///
-/// `lastTransitionTime` moves to `now` only when the status changes. `message` is cut to 1 KiB; it must carry no
-/// time and no id that changes from pass to pass. `Ready` stays first, the others follow by name.
+/// `lastTransitionTime` becomes `now` only when the status changes. `message` is cut to 1 KiB; it must contain no time and
+/// no id that changes from pass to pass. `Ready` comes first, the others follow by name.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: &str,
@@ -75,41 +75,18 @@ pub fn set(
     changed
 }
 
-/// Removes a condition that no longer applies and says whether it was there.
-pub fn remove(conditions: &mut Vec<Condition>, type_: &str) -> bool {
-    let before = conditions.len();
+/// Removes a condition that does not apply.
+pub fn remove(conditions: &mut Vec<Condition>, type_: &str) {
     conditions.retain(|condition| condition.type_ != type_);
-    conditions.len() != before
 }
 
-/// The condition of that type.
+/// Returns the condition of this type.
 #[must_use]
 pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Whether the condition is there and `True`.
-#[must_use]
-pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    get(conditions, type_).is_some_and(|condition| condition.status == Status::True.as_str())
-}
-
-/// Whether two sets of conditions say the same, whenever they began to.
-#[must_use]
-pub fn semantic_eq(a: &[Condition], b: &[Condition]) -> bool {
-    fn said(condition: &Condition) -> (&str, &str, &str, &str, Option<i64>) {
-        (
-            &condition.type_,
-            &condition.status,
-            &condition.reason,
-            &condition.message,
-            condition.observed_generation,
-        )
-    }
-    a.len() == b.len() && a.iter().map(said).eq(b.iter().map(said))
-}
-
-/// The longest prefix of at most `limit` bytes that ends at a character.
+/// Returns the longest prefix of at most `limit` bytes that ends at a character.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
@@ -132,8 +109,8 @@ mod tests {
         let before = conditions.clone();
         assert!(set(&mut conditions, READY, Status::True, "AsWanted", "", Some(2), at(4)));
         assert_eq!(conditions[0].last_transition_time, Time(at(4)));
-        assert!(!semantic_eq(&before, &conditions));
-        assert!(is_true(&conditions, READY));
+        assert_ne!(before, conditions);
+        assert_eq!(get(&conditions, READY).unwrap().status, "True");
     }
 
     #[test]
@@ -144,8 +121,8 @@ mod tests {
         }
         let order: Vec<_> = conditions.iter().map(|c| c.type_.as_str()).collect();
         assert_eq!(order, ["Ready", "Accepted", "Zeal"]);
-        assert!(remove(&mut conditions, "Zeal"));
-        assert!(!remove(&mut conditions, "Zeal"));
+        remove(&mut conditions, "Zeal");
+        assert!(get(&conditions, "Zeal").is_none());
     }
 
     #[test]

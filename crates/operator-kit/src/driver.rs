@@ -1,338 +1,457 @@
-//! The one road every reconcile takes.
+//! The driver: runs a reconciler over the objects of a watch.
 //!
-//! Owns what surrounds a reconcile: the finalizer, the tracing span, metrics, the delay after an error, the Warning event.
-//! Never knows what is reconciled. A panic in a reconcile is not caught: it ends the process, which is restarted.
+//! Owns what surrounds the four steps: the queue, the finalizer, the bounded look-again loop, back-off, the status write
+//! on success and on every error, one Warning event per transition into a reason that needs help, metrics and the tracing
+//! span. No pass begins before every cache of the process is complete. A panic in a step becomes the error
+//! `InternalError` of that object, counted and backed off like any other, and does not end the process: one object that
+//! meets a bug must not stop the operator for every tenant.
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
-    fmt::Debug,
-    future::Future,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use futures::{FutureExt, StreamExt};
-use kube::{
-    Resource, ResourceExt,
-    runtime::{
-        Controller,
-        controller::{self, Action},
-        reflector::Store,
-    },
-};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt, core::object::HasStatus};
+use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::{
-    backoff::{Backoff, PERMANENT},
-    error::{Chain, Disposition, Error, ReconcileError},
-    events::Events,
-    finalizer::{self, Patched},
+    backoff::{self, shorten},
+    cache::Cache,
+    conditions,
+    error::{Chain, Error, Failure, NOT_LEADER, ReconcileError},
+    guarded::Guarded,
+    key::Key,
     metrics::ControllerMetrics,
+    objects::{Objects, Patched},
+    queue::{Queue, Taken},
+    reconcile::{AUDIT, Outcome, Reconciler, StatusOf, Turn},
     run::Kit,
-    watch::{Guarded, Kind},
+    triggers::Triggers,
+    watch::{Kind, Watch},
 };
 
-/// Objects of a kind reconciled at the same time. Each may take a connection to the API server with its buffers; more
-/// than this made no burst faster.
-pub const CONCURRENCY: u16 = 12;
 /// Reason of the event and the metric for an object that does not parse.
 pub const INVALID_OBJECT: &str = "InvalidObject";
+/// How often one pass may observe. Each look after the first follows a change of what this process remembers.
+const LOOKS: usize = 10;
+/// How soon an object is looked at again whose finalizer could not be changed because it had changed itself.
+const STALE: Duration = Duration::from_secs(1);
 
-/// When to look at an object again after all went well.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Next {
-    /// When something happens.
-    AwaitChange,
-    /// When something happens, or after this time.
-    After(Duration),
-    /// The same, but what was begun may yet fail: earlier failures are not forgotten, so that something that fails each
-    /// time it is begun is begun less and less often.
-    Pending(Duration),
-}
-
-/// How far the cleanup of a deleted object is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cleanup {
-    /// Nothing is left outside: the finalizer goes, and the object with it.
-    Done,
-    /// Something is still going; the finalizer stays.
-    Later(Next),
-}
-
-/// What an operator writes for one kind: observe, plan, apply, status.
-pub trait Reconciler: Send + Sync + 'static {
-    /// The kind.
-    type Object: Kind;
-    /// What may go wrong.
-    type Error: ReconcileError;
-
-    /// Metric label and last part of the field manager, e.g. `vmgroup`.
-    const NAME: &'static str;
-    /// On every object before its first reconcile; `None` if nothing exists outside its namespace.
-    const FINALIZER: Option<&'static str>;
-    /// Objects reconciled at the same time.
-    const CONCURRENCY: u16 = CONCURRENCY;
-
-    /// The version the objects are read and written in, for a kind that has several. Default: the only one.
-    fn kind(&self) -> <Self::Object as Resource>::DynamicType {
-        Default::default()
-    }
-
-    /// Brings the world closer to what a live object wants. Writes its status itself, also on the way to an error it
-    /// can explain; see [`report`](Self::report) for the others.
-    fn reconcile(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Next, Self::Error>> + Send;
-
-    /// Takes back what a deleted object caused. Called until it says [`Cleanup::Done`]; never without [`FINALIZER`](Self::FINALIZER).
-    fn cleanup(&self, object: Arc<Self::Object>)
-    -> impl Future<Output = Result<Cleanup, Self::Error>> + Send;
-
-    /// Tells the object's status of the error `reconcile` or `cleanup` ended with. Default: nothing.
-    fn report(&self, object: Arc<Self::Object>, error: &Self::Error) -> impl Future<Output = ()> + Send {
-        let _ = (object, error);
-        async {}
-    }
-}
-
-/// Runs a controller until the kit shuts down, letting running reconciles end.
+/// Runs a reconciler until the kit shuts down, then lets running passes end.
 ///
-/// Poll it where a panic ends the process: in the future given to [`run`](crate::run()), not in a detached task.
+/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers and deletion, but not of status,
+/// labels and annotations.
+///
+/// # Errors
+/// Never returns an error before the kit shuts down; the type fits `tokio::try_join!`.
 pub async fn run<R: Reconciler>(
-    controller: Controller<Guarded<R::Object>>,
-    reconciler: Arc<R>,
     kit: &Kit,
+    watch: Watch<R::Object>,
+    triggers: Triggers<R::Object>,
+    reconciler: Arc<R>,
 ) -> Result<(), Error> {
-    let store = controller.store();
-    let driver = Arc::new(Driver {
-        reconciler,
-        store: controller.store(),
-        client: kit.client(),
-        events: kit.events(),
-        metrics: kit.metrics().controller(R::NAME),
-        backoff: Mutex::default(),
-        warned: Mutex::default(),
-    });
-    let results = controller
-        .with_config(controller::Config::default().concurrency(R::CONCURRENCY))
-        .graceful_shutdown_on(kit.shutdown().cancelled_owned())
-        .run(
-            |object, driver: Arc<Driver<R>>| async move { Ok::<_, Infallible>(driver.turn(&object).await) },
-            // Errors are dealt with inside; there is none left to see here.
-            |_, never: &Infallible, _| match *never {},
-            driver,
-        );
-    let all = results.for_each(|result| async {
-        // An object deleted between its trigger and its turn; the error is as good as none.
-        if let Err(error) = result {
-            debug!(controller = R::NAME, %error, "nothing to reconcile");
-        }
-    });
-    // A controller begins, and so can end, only once its first list is complete.
-    let not_begun = async {
-        kit.shutdown().cancelled().await;
-        if store.wait_until_ready().now_or_never().is_some() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let driver = Driver::new(kit, &watch, &triggers, reconciler);
+    driver.subscribe(&watch);
+    let watching = watch.spawn();
+    let stop = kit.shutdown();
     tokio::select! {
-        () = all => {}
-        () = not_begun => {}
+        () = kit.caches() => {}
+        () = stop.cancelled() => return Ok(()),
     }
-    if kit.shutdown().is_cancelled() {
-        info!(controller = R::NAME, "controller stopped");
-        return Ok(());
+    // What appeared before this driver subscribed; later changes wake by themselves.
+    driver.cache.keys().iter().for_each(|key| driver.queue.wake(key));
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = running.next() => {}
+            () = stop.cancelled() => break,
+            taken = driver.queue.take(), if running.len() < R::CONCURRENCY => running.push(driver.turn(taken)),
+        }
     }
-    Err(Error::ControllerEnded(R::NAME))
+    while running.next().await.is_some() {}
+    drop(watching);
+    info!(controller = R::NAME, "controller stopped");
+    Ok(())
 }
 
 struct Driver<R: Reconciler> {
+    kit: Kit,
     reconciler: Arc<R>,
-    store: Store<Guarded<R::Object>>,
-    client: kube::Client,
-    events: Events,
+    cache: Cache<R::Object>,
+    objects: Objects<R::Object>,
+    kind: <R::Object as Resource>::DynamicType,
+    queue: Arc<Queue>,
+    triggers: Triggers<R::Object>,
+    manager: String,
     metrics: ControllerMetrics,
-    backoff: Mutex<Backoff>,
-    /// By UID, the Warning last published.
-    warned: Mutex<HashMap<String, Warned>>,
+    memory: Arc<Memory<R::Error>>,
 }
 
-#[derive(Clone, Debug)]
-struct Warned {
+/// What the driver remembers of objects, by key.
+struct Memory<E> {
+    failing: Mutex<HashMap<Key, Failing<E>>>,
+    /// UID and generation of objects that do not parse, once they were reported.
+    invalid: Mutex<HashMap<Key, (Option<String>, Option<i64>)>>,
+}
+
+impl<E> Memory<E> {
+    fn forget(&self, key: &Key) {
+        lock(&self.failing).remove(key);
+        lock(&self.invalid).remove(key);
+    }
+}
+
+/// An object in back-off.
+struct Failing<E> {
+    /// Which version of the object failed.
+    version: Version,
+    failures: u32,
+    /// Number of the last [`Triggers::retry_all`] before the failure.
+    era: u64,
+    not_before: Instant,
+    error: Arc<E>,
+}
+
+/// What ends a back-off when it changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Version {
+    uid: Option<String>,
     generation: Option<i64>,
-    reason: &'static str,
-    at: Instant,
+    deleting: bool,
+}
+
+impl Version {
+    fn of(object: &impl Resource) -> Self {
+        let meta = object.meta();
+        Self {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
 }
 
 impl<R: Reconciler> Driver<R> {
-    /// One pass over one object, from trigger to the next appointment.
-    async fn turn(&self, object: &Guarded<R::Object>) -> Action {
-        let meta = object.meta();
-        let span = info_span!(
-            "reconcile",
-            controller = R::NAME,
-            namespace = meta.namespace,
-            name = meta.name,
-            generation = meta.generation,
-        );
-        async {
-            match object.object() {
-                Ok(object) => self.valid(object).await,
-                Err(problem) => self.invalid(object, problem).await,
-            }
+    fn new(kit: &Kit, watch: &Watch<R::Object>, triggers: &Triggers<R::Object>, reconciler: Arc<R>) -> Self {
+        let (cache, kind) = watch.parts();
+        let metrics = kit.metrics().controller(R::NAME);
+        let queue = triggers.queue();
+        kit.metrics().watch_queue(R::NAME, {
+            let queue = Arc::clone(&queue);
+            move || queue.depth()
+        });
+        Self {
+            kit: kit.clone(),
+            reconciler,
+            cache,
+            objects: watch.objects(),
+            kind,
+            queue,
+            triggers: triggers.clone(),
+            manager: kit.field_manager(R::NAME),
+            metrics,
+            memory: Arc::new(Memory { failing: Mutex::default(), invalid: Mutex::default() }),
         }
-        .instrument(span)
-        .await
     }
 
-    async fn valid(&self, object: &Arc<R::Object>) -> Action {
-        let timer = self.metrics.start();
-        let (label, next) = match self.pass(object).await {
-            Ok(next) => {
-                if !matches!(next, Next::Pending(_)) {
-                    self.forget(object.meta().uid.as_deref().unwrap_or_default());
+    /// Wakes objects that changed in a way that matters, and forgets those that are gone.
+    fn subscribe(&self, watch: &Watch<R::Object>) {
+        let (queue, reconciler) = (Arc::clone(&self.queue), Arc::clone(&self.reconciler));
+        let memory = Arc::clone(&self.memory);
+        watch.subscribe(move |change| match (&change.before, &change.after) {
+            (Some(before), None) => {
+                let key = Key::of(before);
+                queue.forget(&key);
+                memory.forget(&key);
+                if let Some(uid) = before.meta().uid.as_deref() {
+                    reconciler.forget(uid);
                 }
-                debug!(?next, "reconciled");
-                ("ok", next)
             }
-            Err(Failure::Kubernetes(error)) => {
-                warn!(error = %Chain(&error), "finalizer not written");
-                self.metrics.error("KubernetesApi");
-                self.postponed(object, crate::error::kubernetes(&error))
+            (before, Some(after)) if before.as_ref().map(relevant) != Some(relevant(after)) => {
+                queue.wake(&Key::of(after));
             }
-            Err(Failure::Reconcile(error)) => {
-                self.tell(object, &error).await;
-                self.reconciler.report(Arc::clone(object), &error).await;
-                self.postponed(object, error.disposition())
+            _ => {}
+        });
+    }
+
+    /// Reconciles one object and makes the next appointment.
+    async fn turn(&self, taken: Taken) {
+        self.metrics.waited(taken.waited);
+        let key = taken.key;
+        let span = info_span!("reconcile", controller = R::NAME, object = %key);
+        let pause = async {
+            match self.cache.get(&key) {
+                None => None,
+                Some(object) => match object.object() {
+                    Ok(valid) => self.valid(&key, valid).await,
+                    Err(problem) => self.invalid(&key, &object, problem),
+                },
             }
         };
-        timer.end(label);
-        match next {
-            Next::AwaitChange => Action::await_change(),
-            Next::After(delay) | Next::Pending(delay) => Action::requeue(delay),
+        let pause = pause.instrument(span).await;
+        self.queue.done(&key, pause);
+    }
+
+    async fn valid(&self, key: &Key, object: &Arc<R::Object>) -> Option<Duration> {
+        let timer = self.metrics.start();
+        lock(&self.memory.invalid).remove(key);
+        let deleting = object.meta().deletion_timestamp.is_some();
+        let has_finalizer =
+            R::FINALIZER.is_none_or(|ours| object.finalizers().iter().any(|held| held == ours));
+        let object = match (deleting, has_finalizer, R::FINALIZER) {
+            // Other controllers are still at work on it; this one's part is done.
+            (true, false, _) => return None,
+            (true, true, None) => return None,
+            (false, false, Some(finalizer)) => match self.add_finalizer(key, object, finalizer).await {
+                Ok(Some(object)) => object,
+                Ok(None) => return Some(STALE),
+                Err(failure) => {
+                    let pass = self.failed(key, object, failure.into());
+                    return self.end(key, object, None, pass, timer).await;
+                }
+            },
+            _ => Arc::clone(object),
+        };
+        let mut object = object;
+        let (seen, pass) = self.pass(key, &mut object).await;
+        self.end(key, &object, seen.as_ref(), pass, timer).await
+    }
+
+    /// Adds the finalizer and returns the object with it; `None` if the object has changed meanwhile.
+    async fn add_finalizer(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        finalizer: &str,
+    ) -> Result<Option<Arc<R::Object>>, Failure> {
+        match self.objects.change_finalizers(object, Some(finalizer), &[]).await? {
+            Patched::Done => Ok(self.cache.valid(key).filter(|now| now.uid() == object.uid())),
+            Patched::Stale => Ok(None),
         }
     }
 
-    /// Finalizer outermost: nothing is made before it is on, nothing is left when it goes.
-    async fn pass(&self, object: &Arc<R::Object>) -> Result<Next, Failure<R::Error>> {
-        let deleted = object.meta().deletion_timestamp.is_some();
-        let ours = R::FINALIZER.filter(|ours| object.finalizers().iter().any(|held| held == ours));
-        match (R::FINALIZER, ours) {
-            (_, Some(finalizer)) if deleted => {
-                match self.reconciler.cleanup(Arc::clone(object)).await.map_err(Failure::Reconcile)? {
-                    Cleanup::Later(next) => Ok(next),
-                    Cleanup::Done => {
-                        info!("cleaned up");
-                        Ok(again(
-                            finalizer::remove(&self.client, &self.reconciler.kind(), &**object, finalizer)
-                                .await?,
-                        ))
+    /// Observes, plans and applies until the turn ends; what was seen last, and how it ended.
+    async fn pass(&self, key: &Key, object: &mut Arc<R::Object>) -> (Option<R::Seen>, Pass<R>) {
+        let mut last = None;
+        for _ in 0..LOOKS {
+            // A step may have written the object.
+            if let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) {
+                *object = newest;
+            }
+            let seen = match caught(self.reconciler.observe(object)).await {
+                Ok(seen) => seen,
+                Err(error) => return (last, self.failed(key, object, error)),
+            };
+            let turn = match caught(async { Ok(R::plan(object, &seen, Timestamp::now())) }).await {
+                Ok(turn) => turn,
+                Err(error) => return (Some(seen), self.failed(key, object, error)),
+            };
+            debug!(?turn, "planned");
+            let pass = match turn {
+                Turn::LookAgain(plan) => {
+                    last = Some(seen);
+                    match caught(self.reconciler.apply(object, plan)).await {
+                        Ok(_) => continue,
+                        Err(error) => return (last, self.failed(key, object, error)),
                     }
                 }
+                Turn::Act(plan) => match self.held(key, object) {
+                    Some(held) => held,
+                    None => match caught(self.reconciler.apply(object, plan)).await {
+                        Ok(done) => Pass::looked(Outcome::Acted(done), AUDIT / 4),
+                        Err(error) => self.failed(key, object, error),
+                    },
+                },
+                Turn::Wait { reason, message, after } => {
+                    Pass::looked(Outcome::Waiting(reason, message), after.unwrap_or(AUDIT / 4))
+                }
+                Turn::Blocked { reason, message } => {
+                    Pass::looked(Outcome::Blocked(reason, message), AUDIT / 4)
+                }
+                Turn::Settled => {
+                    lock(&self.memory.failing).remove(key);
+                    Pass::looked(Outcome::Settled, AUDIT)
+                }
+                Turn::Gone => Pass::Gone,
+            };
+            return (Some(seen), pass);
+        }
+        (last, self.failed(key, object, Failure::StillChanging.into()))
+    }
+
+    /// The outcome of an object in back-off: its last error, until the time has come or something relevant has changed.
+    fn held(&self, key: &Key, object: &R::Object) -> Option<Pass<R>> {
+        let failing = lock(&self.memory.failing);
+        let failing = failing.get(key)?;
+        let left = failing.not_before.checked_duration_since(Instant::now())?;
+        let holds = failing.version == Version::of(object) && failing.era == self.triggers.era();
+        (holds && !left.is_zero()).then(|| Pass::looked(Outcome::Failed(Arc::clone(&failing.error)), left))
+    }
+
+    /// Counts a failure.
+    fn failed(&self, key: &Key, object: &R::Object, error: R::Error) -> Pass<R> {
+        let (reason, disposition) = (error.reason(), error.disposition());
+        self.metrics.error(reason);
+        let text = Chain(&error).to_string();
+        if disposition.needs_help() {
+            error!(reason, error = text, "failed, a person has to act");
+        } else {
+            warn!(reason, error = text, "failed, it will be tried again");
+        }
+        let (version, era, error) = (Version::of(object), self.triggers.era(), Arc::new(error));
+        let mut failing = lock(&self.memory.failing);
+        let before = failing.get(key).filter(|known| known.version == version && known.era == era);
+        let failures = before.map_or(0, |known| known.failures).saturating_add(1);
+        let pause = backoff::delay(disposition, failures);
+        let not_before = Instant::now() + pause;
+        failing
+            .insert(key.clone(), Failing { version, failures, era, not_before, error: Arc::clone(&error) });
+        Pass::Ended { outcome: Outcome::Failed(error), pause, label: disposition.label() }
+    }
+
+    /// Writes the status or removes the finalizer; the time until the next look.
+    async fn end(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        seen: Option<&R::Seen>,
+        pass: Pass<R>,
+        timer: crate::metrics::Timer,
+    ) -> Option<Duration> {
+        let (outcome, mut pause, label) = match pass {
+            Pass::Gone => {
+                let pause = self.remove_finalizer(key, object).await;
+                timer.end("ok");
+                return pause;
             }
-            // Others are still at work on it; our part is done.
-            (_, None) if deleted => Ok(Next::AwaitChange),
-            // The watch brings the object back with the finalizer on it.
-            (Some(finalizer), None) => {
-                Ok(again(finalizer::add(&self.client, &self.reconciler.kind(), &**object, finalizer).await?))
+            Pass::Ended { outcome, pause, label } => (outcome, pause, label),
+        };
+        if let Outcome::Acted(done) = &outcome
+            && let Some((reason, message)) = R::event(done)
+        {
+            info!(reason, message);
+            self.kit.events().publish_normal(reason, &message, object.object_ref(&self.kind));
+        }
+        if let Err(error) = self.write_status(key, object, seen, &outcome).await {
+            let Pass::Ended { pause: until, .. } = self.failed(key, object, error.into()) else {
+                return None;
+            };
+            pause = pause.min(until);
+        }
+        timer.end(label);
+        Some(shorten(pause))
+    }
+
+    async fn write_status(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        seen: Option<&R::Seen>,
+        outcome: &Outcome<R::Done, R::Error>,
+    ) -> Result<(), Failure> {
+        if let Outcome::Failed(error) = outcome
+            && error.reason() == NOT_LEADER
+        {
+            // Another process says how things are now.
+            return Ok(());
+        }
+        // The newest version: this pass may have written the object.
+        let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) else {
+            return Ok(());
+        };
+        let old = newest.status();
+        let status = AssertUnwindSafe(async { R::status(old, object, seen, outcome, Timestamp::now()) });
+        let status = status.catch_unwind().await.map_err(|panic| Failure::panicked(&*panic))?;
+        let Some(status) = status.filter(|status| old != Some(status)) else { return Ok(()) };
+        let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
+        match self.objects.apply_status(&self.manager, object, &status).await {
+            Ok(_) => {}
+            // The object is gone or was recreated: its status is of no interest.
+            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        if let Some((reason, message)) = help {
+            self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
+        }
+        Ok(())
+    }
+
+    /// Returns the reason of the Ready condition.
+    fn ready_reason(status: Option<&StatusOf<R>>) -> Option<&str> {
+        conditions::get(R::conditions(status?), conditions::READY).map(|ready| ready.reason.as_str())
+    }
+
+    async fn remove_finalizer(&self, key: &Key, object: &Arc<R::Object>) -> Option<Duration> {
+        let finalizer = R::FINALIZER.filter(|_| object.meta().deletion_timestamp.is_some())?;
+        match self.objects.change_finalizers(object, None, &[finalizer]).await {
+            Ok(Patched::Done) => {
+                info!("nothing of the object is left, its finalizer is removed");
+                lock(&self.memory.failing).remove(key);
+                None
             }
-            _ => self.reconciler.reconcile(Arc::clone(object)).await.map_err(Failure::Reconcile),
+            Ok(Patched::Stale) => Some(STALE),
+            Err(error) => match self.failed(key, object, Failure::from(error).into()) {
+                Pass::Ended { pause, .. } => Some(pause),
+                Pass::Gone => None,
+            },
         }
     }
 
-    /// An object that does not parse: said once, looked at again when it changes.
-    async fn invalid(&self, object: &Guarded<R::Object>, problem: &str) -> Action {
+    /// Reports an object that does not parse, once; it is looked at again when it changes.
+    fn invalid(&self, key: &Key, object: &Guarded<R::Object>, problem: &str) -> Option<Duration> {
         self.metrics.start().end("invalid");
         self.metrics.error(INVALID_OBJECT);
-        let reference = object.object_ref(&self.reconciler.kind());
-        if self.is_news(object.meta().uid.as_deref(), object.meta().generation, INVALID_OBJECT) {
-            error!(problem, "the object does not parse, it is left alone until it changes");
-            let message = format!("The object does not parse and is left alone until it changes: {problem}");
-            self.events.warning(INVALID_OBJECT, &message, &reference).await;
+        let version = (object.uid(), object.meta().generation);
+        if lock(&self.memory.invalid).insert(key.clone(), version.clone()) != Some(version) {
+            let message = format!("the object does not parse and is left alone until it changes: {problem}");
+            error!(message);
+            self.kit.events().publish_warning(INVALID_OBJECT, &message, object.object_ref(&self.kind));
         }
-        Action::await_change()
-    }
-
-    async fn tell(&self, object: &Arc<R::Object>, error: &R::Error) {
-        let (chain, reason) = (Chain(error).to_string(), error.reason());
-        if !matches!(error.disposition(), Disposition::Wait { .. }) {
-            self.metrics.error(reason);
-        }
-        match error.disposition() {
-            Disposition::Wait { .. } => debug!(reason, chain, "waiting"),
-            Disposition::Transient { .. } | Disposition::Auth => {
-                warn!(reason, error = chain, "failed, will be tried again");
-            }
-            Disposition::Permanent => {
-                error!(reason, error = chain, "failed, a person must put it right");
-                let meta = object.meta();
-                if self.is_news(meta.uid.as_deref(), meta.generation, reason) {
-                    self.events.warning(reason, &chain, &object.object_ref(&self.reconciler.kind())).await;
-                }
-            }
-        }
-    }
-
-    fn postponed(&self, object: &Arc<R::Object>, disposition: Disposition) -> (&'static str, Next) {
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        let mut backoff = lock(&self.backoff);
-        let delay = backoff.failed(uid, disposition);
-        // Objects deleted without another pass leave entries behind.
-        if backoff.len() > self.store.len() {
-            let live = self.live();
-            backoff.retain(|uid| live.contains(uid));
-            lock(&self.warned).retain(|uid, _| live.contains(uid));
-        }
-        (disposition.label(), delay.map_or(Next::AwaitChange, Next::After))
-    }
-
-    /// Whether this Warning differs from the last about the object, or that one is as old as events get.
-    fn is_news(&self, uid: Option<&str>, generation: Option<i64>, reason: &'static str) -> bool {
-        let mut warned = lock(&self.warned);
-        if warned.len() > self.store.len() {
-            let live = self.live();
-            warned.retain(|uid, _| live.contains(uid));
-        }
-        let uid = uid.unwrap_or_default();
-        let known = warned.get(uid);
-        let same = known.is_some_and(|last| {
-            last.generation == generation && last.reason == reason && last.at.elapsed() < PERMANENT / 2
-        });
-        if !same {
-            warned.insert(uid.to_owned(), Warned { generation, reason, at: Instant::now() });
-        }
-        !same
-    }
-
-    fn forget(&self, uid: &str) {
-        lock(&self.backoff).clear(uid);
-        lock(&self.warned).remove(uid);
-    }
-
-    fn live(&self) -> std::collections::HashSet<String> {
-        self.store.state().iter().filter_map(|object| object.meta().uid.clone()).collect()
+        None
     }
 }
 
-enum Failure<E> {
-    Kubernetes(kube::Error),
-    Reconcile(E),
+/// How a pass ended.
+enum Pass<R: Reconciler> {
+    Ended { outcome: Outcome<R::Done, R::Error>, pause: Duration, label: &'static str },
+    Gone,
 }
 
-impl<E> From<kube::Error> for Failure<E> {
-    fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(error)
+impl<R: Reconciler> Pass<R> {
+    /// A pass without a failure of its own.
+    fn looked(outcome: Outcome<R::Done, R::Error>, pause: Duration) -> Self {
+        let label = match &outcome {
+            Outcome::Acted(_) | Outcome::Settled => "ok",
+            Outcome::Waiting(..) => "wait",
+            Outcome::Blocked(..) => "blocked",
+            Outcome::Failed(_) => "held",
+        };
+        Self::Ended { outcome, pause, label }
     }
 }
 
-/// After a patch that fitted, the watch comes back by itself; one that did not fit was computed from an old object whose
-/// newer version may have been passed over as unimportant.
-fn again(patched: Patched) -> Next {
-    match patched {
-        Patched::Done => Next::AwaitChange,
-        Patched::Stale => Next::After(Duration::from_secs(1)),
+/// Runs a step; a panic in it becomes an error.
+async fn caught<T, E: ReconcileError>(step: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    // What a step shares with others is behind locks that no panicking code holds half changed.
+    match AssertUnwindSafe(step).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(Failure::panicked(&*panic).into()),
     }
 }
 
-fn lock<T: Debug>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What makes a controller look again at an object of its own kind.
+fn relevant<K: Kind>(object: &Guarded<K>) -> impl PartialEq + use<K> {
+    let meta = object.meta();
+    let problem = object.object().err().map(str::to_owned);
+    (meta.uid.clone(), meta.generation, meta.finalizers.clone(), meta.deletion_timestamp.clone(), problem)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,66 +1,139 @@
 //! What an error means for an object, and the kit's own errors.
 //!
-//! Owns the vocabulary; never a delay: those are chosen in [`backoff`](crate::backoff) alone.
+//! Owns the vocabulary; never a delay: [`backoff`](crate::backoff) chooses those.
 
-use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
+use std::{any::Any, error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 
-/// What is to happen after a reconcile failed.
+use kube::core::Status;
+
+use crate::lease::NotLeader;
+
+/// What follows a failed reconcile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Disposition {
-    /// Not an error: something awaited is not there yet. Again after the given time, else upon the next event.
-    Wait {
-        /// `None`: an event will come.
-        after: Option<Duration>,
-    },
-    /// May work when tried again: exponential per-object delay, at least what the other side asked for.
+    /// May work when tried again: after 1 s, doubled up to 5 min, at least what the other side asked for.
     Transient {
         /// The other side's Retry-After.
         retry_after: Option<Duration>,
     },
-    /// Only a person can put it right: a Warning event; again when the spec changes, and hourly.
+    /// A person has to act outside this object (rights, capacity, credentials, a name): a Warning event, and delays as for
+    /// `Transient`, since no event reports that it was done.
+    NeedsHelp {
+        /// The other side's Retry-After.
+        retry_after: Option<Duration>,
+    },
+    /// Only a change of the object helps: a Warning event; again when the object changes, and hourly.
     Permanent,
-    /// The session or credentials were refused. The client has dropped the session; as `Transient` from here.
-    Auth,
 }
 
 impl Disposition {
-    /// Transient without a wish of the other side.
+    /// `Transient` without a Retry-After.
     pub const TRANSIENT: Self = Self::Transient { retry_after: None };
+    /// `NeedsHelp` without a Retry-After.
+    pub const NEEDS_HELP: Self = Self::NeedsHelp { retry_after: None };
 
-    /// The metric label.
+    /// Returns whether a person has to act.
+    #[must_use]
+    pub const fn needs_help(self) -> bool {
+        !matches!(self, Self::Transient { .. })
+    }
+
+    /// Returns the metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Wait { .. } => "wait",
             Self::Transient { .. } => "transient",
+            Self::NeedsHelp { .. } => "needs_help",
             Self::Permanent => "permanent",
-            Self::Auth => "auth",
         }
     }
 }
 
 /// An error a reconcile may end with.
-pub trait ReconcileError: StdError + Send + Sync + 'static {
-    /// What is to happen next.
-    fn disposition(&self) -> Disposition;
+///
+/// An operator's error type has a variant for [`Failure`], what the driver and Kubernetes report, and one for each outside
+/// system.
+pub trait ReconcileError: StdError + From<Failure> + Send + Sync + 'static {
+    /// Returns the reason, a CamelCase constant that condition, event and metric share and the docs explain, and what
+    /// follows.
+    fn classify(&self) -> (&'static str, Disposition);
 
-    /// CamelCase constant used by condition, event and metric alike, documented in `docs/`.
-    fn reason(&self) -> &'static str;
+    /// Returns the reason.
+    fn reason(&self) -> &'static str {
+        self.classify().0
+    }
+
+    /// Returns what follows.
+    fn disposition(&self) -> Disposition {
+        self.classify().1
+    }
 }
 
-/// The disposition of an answer of the Kubernetes API server, for operators' error types to build on.
-#[must_use]
-pub fn kubernetes(error: &kube::Error) -> Disposition {
-    let kube::Error::Api(status) = error else { return Disposition::TRANSIENT };
-    let retry_after = status
-        .details
-        .as_ref()
-        .map(|details| u64::from(details.retry_after_seconds))
-        .filter(|seconds| *seconds > 0)
-        .map(Duration::from_secs);
+/// Reason of [`Failure::Kubernetes`].
+pub const KUBERNETES_API: &str = "KubernetesApi";
+/// Reason of [`Failure::NotLeader`].
+pub const NOT_LEADER: &str = "NotLeader";
+/// Reason of [`Failure::Panicked`] and [`Failure::StillChanging`].
+pub const INTERNAL_ERROR: &str = "InternalError";
+
+/// What every reconcile may fail with, whatever the operator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The Kubernetes API server refused a request or did not answer.
+    #[error("Kubernetes API: {0}")]
+    Kubernetes(#[source] kube::Error),
+    /// This process does not lead any longer and must not write.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// A step panicked.
+    #[error("a bug in the operator: a step panicked: {0}; report it with the operator's log")]
+    Panicked(String),
+    /// The bounded look-again loop did not come to an end.
+    #[error("a bug in the operator: the plan does not settle; report it with the operator's log")]
+    StillChanging,
+}
+
+impl Failure {
+    /// The failure for what a panic carries.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Panicked(text.unwrap_or_else(|| "no message".to_owned()))
+    }
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        // The write fence of the client answers with this error.
+        match &error {
+            kube::Error::Service(cause) if cause.is::<NotLeader>() => Self::NotLeader(NotLeader),
+            _ => Self::Kubernetes(error),
+        }
+    }
+}
+
+impl ReconcileError for Failure {
+    fn classify(&self) -> (&'static str, Disposition) {
+        match self {
+            Self::Kubernetes(kube::Error::Api(status)) => (KUBERNETES_API, of_answer(status)),
+            Self::Kubernetes(_) => (KUBERNETES_API, Disposition::TRANSIENT),
+            Self::NotLeader(_) => (NOT_LEADER, Disposition::TRANSIENT),
+            Self::Panicked(_) | Self::StillChanging => (INTERNAL_ERROR, Disposition::NEEDS_HELP),
+        }
+    }
+}
+
+/// What follows an answer of the Kubernetes API server that is no success.
+fn of_answer(status: &Status) -> Disposition {
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
     match status.code {
-        // Refused as it stands; 404, 409, 410 pass when the cache has caught up, 403 when the RBAC is repaired.
+        // Refused as it stands.
         400 | 405 | 413 | 415 | 422 => Disposition::Permanent,
+        // Until the RBAC is repaired.
+        401 | 403 => Disposition::NeedsHelp { retry_after },
+        // 404, 409 and 410 pass when the cache has caught up.
         _ => Disposition::Transient { retry_after },
     }
 }
@@ -83,9 +156,15 @@ pub enum Error {
     /// No kubeconfig and no ServiceAccount.
     #[error("no way to reach Kubernetes: {0}")]
     KubeConfig(#[from] kube::config::InferConfigError),
-    /// The Kubernetes client could not be built.
+    /// The Kubernetes client cannot be built, or a request at start failed.
     #[error("Kubernetes client: {0}")]
     Client(#[source] Box<kube::Error>),
+    /// The cluster has no id and none is given.
+    #[error(
+        "cannot tell the cluster's id, the UID of the namespace kube-system: {0}; set --cluster-id, or let the \
+         ServiceAccount get that namespace"
+    )]
+    ClusterId(String),
     /// A metric was registered twice or badly named.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -95,9 +174,9 @@ pub enum Error {
     /// The leader Lease was lost; another replica may be writing, so this process must end.
     #[error("the leader Lease was lost")]
     LeaseLost,
-    /// A controller ended without being asked to.
-    #[error("controller {0} ended although nobody asked it to")]
-    ControllerEnded(&'static str),
+    /// A background task panicked.
+    #[error("a bug in the operator: the task {0} panicked")]
+    TaskPanicked(String),
     /// The work did not end in time after SIGTERM.
     #[error("still busy {} s after the signal to stop", .0.as_secs())]
     ShutdownTimeout(Duration),
@@ -115,7 +194,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// An error with all its causes on one line: `a: b: c`. Answers of the API server are reduced to their message.
+/// Displays an error with all its causes on one line: `a: b: c`. Answers of the API server are reduced to their message.
 pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -132,35 +211,42 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     let own = error.to_string();
     let Some(source) = error.source() else { return own };
     // Most errors print their source themselves.
-    let (plain, told) = (source.to_string(), chain(source));
-    if own.contains(&plain) { own.replace(&plain, &told) } else { format!("{own}: {told}") }
+    let (plain, chained) = (source.to_string(), chain(source));
+    if own.contains(&plain) { own.replace(&plain, &chained) } else { format!("{own}: {chained}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::{core::Status, runtime::watcher};
+    use kube::runtime::watcher;
 
     use super::*;
 
     fn answer(code: u16) -> Disposition {
-        kubernetes(&kube::Error::Api(Box::new(Status { code, ..Status::default() })))
+        Failure::from(kube::Error::Api(Box::new(Status { code, ..Status::default() }))).disposition()
     }
 
     #[test]
     fn answers_are_classified() {
         assert_eq!(answer(422), Disposition::Permanent);
-        for code in [401, 403, 404, 409, 410, 429, 500, 503] {
+        assert_eq!(answer(403), Disposition::NEEDS_HELP);
+        for code in [404, 409, 410, 429, 500, 503] {
             assert_eq!(answer(code), Disposition::TRANSIENT, "{code}");
         }
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn the_write_fence_is_recognised() {
+        let refused = Failure::from(kube::Error::Service(Box::new(NotLeader)));
+        assert_eq!(refused.reason(), NOT_LEADER);
+    }
+
+    #[test]
+    fn causes_are_shown_once() {
         let io = std::io::Error::other("disk full");
         assert_eq!(Chain(&Error::Io(io)).to_string(), "operating system: disk full");
         let status = Status { code: 403, message: "no".to_owned(), ..Status::default() };
         let refused = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
-        let told = Chain(&refused).to_string();
-        assert!(told.ends_with("no (403)") && !told.contains("Status"), "{told}");
+        let text = Chain(&refused).to_string();
+        assert!(text.ends_with("no (403)") && !text.contains("Status"), "{text}");
     }
 }

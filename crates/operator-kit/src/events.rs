@@ -1,69 +1,69 @@
 //! Events a person can act on.
 //!
-//! Owns the recorder and its bounds. Never fails a reconcile and never holds one up: an event that cannot be published
-//! is logged and forgotten.
+//! Owns the recorder and its bounds. Never fails a reconcile and never holds one up: events are published by a task of
+//! their own, and one that cannot be published is logged and dropped.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-pub use kube::runtime::events::EventType;
-use kube::runtime::events::{Event, Recorder, Reporter};
-use tracing::warn;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
 
-use crate::{conditions::cut, error::Chain};
+use crate::{conditions::cut, error::Chain, lease::pod_name};
 
 /// Longest note the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
-/// How long an unreachable API server may hold up the caller.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the API server may take to accept an event.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Events that wait to be published; more are dropped.
+const QUEUE: usize = 512;
 
-/// Publishes events as one reporter; clones share the deduplication (6 minutes, as a series).
+/// Publishes events as one reporter, deduplicated for 6 minutes as a series. Clones share the queue.
 #[derive(Clone)]
-pub struct Events {
-    recorder: Recorder,
-}
+pub struct Events(mpsc::Sender<(Event, ObjectReference)>);
 
 impl Events {
-    /// A recorder that reports as `controller`, e.g. `vm-operator`.
-    #[must_use]
-    pub fn new(client: kube::Client, controller: &str) -> Self {
-        let reporter =
-            Reporter { controller: controller.to_owned(), instance: Some(crate::lease::pod_name()) };
-        Self { recorder: Recorder::new(client, reporter) }
+    /// Creates a recorder that reports as `controller`, e.g. `vm-operator`, and the task that publishes.
+    pub(crate) fn new(client: kube::Client, controller: &str) -> (Self, impl Future<Output = ()> + use<>) {
+        let reporter = Reporter { controller: controller.to_owned(), instance: Some(pod_name()) };
+        let recorder = Recorder::new(client, reporter);
+        let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+        let publish = async move {
+            while let Some((event, object)) = receiver.recv().await {
+                let reason = &event.reason;
+                match tokio::time::timeout(TIMEOUT, recorder.publish(&event, &object)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => warn!(error = %Chain(&error), reason, "event not published"),
+                    Err(_) => warn!(reason, "event not published: no answer within {} s", TIMEOUT.as_secs()),
+                }
+            }
+        };
+        (Self(sender), publish)
     }
 
-    /// Publishes one event about `object`. `reason` is a CamelCase constant, `action` the verb that was tried.
-    pub async fn publish(
-        &self,
-        kind: EventType,
-        reason: &str,
-        action: &str,
-        message: &str,
-        object: &ObjectReference,
-    ) {
+    /// Publishes that a person should look at `object`. `reason` is a CamelCase constant.
+    pub fn publish_warning(&self, reason: &str, message: &str, object: ObjectReference) {
+        self.publish(EventType::Warning, reason, message, object);
+    }
+
+    /// Publishes something worth knowing about `object`.
+    pub fn publish_normal(&self, reason: &str, message: &str, object: ObjectReference) {
+        self.publish(EventType::Normal, reason, message, object);
+    }
+
+    fn publish(&self, type_: EventType, reason: &str, message: &str, object: ObjectReference) {
         let event = Event {
-            type_: kind,
+            type_,
             reason: reason.to_owned(),
             note: Some(cut(message, NOTE_LIMIT).to_owned()),
-            action: action.to_owned(),
+            action: "Reconcile".to_owned(),
             secondary: None,
         };
-        // Events are told apart by what they regard; its version must not make each one new.
-        let object = ObjectReference { resource_version: None, ..object.clone() };
-        match tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &object)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = %Chain(&error), reason, "event not published"),
-            Err(_) => warn!(reason, "event not published: no answer within {} s", PATIENCE.as_secs()),
+        // Events are told apart by the object they regard; its version must not make each one new.
+        let object = ObjectReference { resource_version: None, ..object };
+        if self.0.try_send((event, object)).is_err() {
+            debug!(reason, "event dropped: {QUEUE} others wait to be published");
         }
-    }
-
-    /// Something a person should look at.
-    pub async fn warning(&self, reason: &str, message: &str, object: &ObjectReference) {
-        self.publish(EventType::Warning, reason, "Reconcile", message, object).await;
-    }
-
-    /// Something worth knowing.
-    pub async fn normal(&self, reason: &str, message: &str, object: &ObjectReference) {
-        self.publish(EventType::Normal, reason, "Reconcile", message, object).await;
     }
 }

@@ -1,7 +1,6 @@
-//! Whether the process is ready and alive.
+//! Readiness: the register of named checks.
 //!
-//! Owns the register of named checks; never serves them: that is the admin server's part. A process without checks (a
-//! standby waiting for the Lease) is ready.
+//! Owns the checks; the admin server serves them.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The register; clones share it.
+/// The register. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    checks: Arc<Mutex<BTreeMap<String, Check>>>,
+    checks: Arc<Mutex<Checks>>,
+}
+
+#[derive(Debug, Default)]
+struct Checks {
+    /// By name, and by number where several have the same name.
+    by_name: BTreeMap<(String, u64), Check>,
+    registered: u64,
 }
 
 #[derive(Clone, Debug)]
 enum Check {
     Ready,
     NotReady(String),
-    /// Ready again at that time, unless it is said once more.
+    /// Ready again at that time, unless it is set once more.
     Disturbed(String, Instant),
 }
 
@@ -35,22 +41,27 @@ impl Check {
 }
 
 impl Health {
-    /// Adds a check that is not ready until its handle says so, and is gone with its handle.
+    /// Adds a check, which is not ready until its handle is set ready, and is removed with its handle.
     #[must_use]
     pub fn register(&self, name: impl Into<String>) -> Readiness {
-        let readiness = Readiness { health: self.clone(), name: name.into() };
+        let number = {
+            let mut checks = self.lock();
+            checks.registered += 1;
+            checks.registered
+        };
+        let readiness = Readiness { health: self.clone(), id: (name.into(), number) };
         readiness.not_ready("starting");
         readiness
     }
 
-    /// Whether all checks are ready, and a line for each. Before there is one, the process is still starting.
+    /// Returns whether all checks are ready, and a line for each. Before there is one, the process is still starting.
     #[must_use]
     pub fn report(&self) -> (bool, String) {
         let now = Instant::now();
         let checks = self.lock();
-        let mut ready = !checks.is_empty();
+        let mut ready = !checks.by_name.is_empty();
         let mut lines = String::from(if ready { "" } else { "[-] start: not everything is set up\n" });
-        for (name, check) in checks.iter() {
+        for ((name, _), check) in &checks.by_name {
             let problem = check.problem(now);
             ready &= problem.is_none();
             // Writing to a String cannot fail.
@@ -63,42 +74,42 @@ impl Health {
         (ready, lines)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Check>> {
+    fn lock(&self) -> MutexGuard<'_, Checks> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One check; dropping it removes the check.
+/// One check. Dropping it removes the check.
 #[derive(Debug)]
 pub struct Readiness {
     health: Health,
-    name: String,
+    id: (String, u64),
 }
 
 impl Readiness {
-    /// From now on ready.
+    /// Sets the check ready.
     pub fn ready(&self) {
         self.set(Check::Ready);
     }
 
-    /// From now on not ready, for this reason (one line, no secrets).
+    /// Sets the check not ready, for this reason (one line, no secrets).
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.set(Check::NotReady(reason.into()));
     }
 
-    /// Not ready for a while, for this reason: for what says when it fails, but not when it works again.
+    /// Sets the check not ready for a while: for what reports failures, but not that it works again.
     pub fn disturbed(&self, reason: impl Into<String>, pause: Duration) {
         self.set(Check::Disturbed(reason.into(), Instant::now() + pause));
     }
 
     fn set(&self, check: Check) {
-        self.health.lock().insert(self.name.clone(), check);
+        self.health.lock().by_name.insert(self.id.clone(), check);
     }
 }
 
 impl Drop for Readiness {
     fn drop(&mut self) {
-        self.health.lock().remove(&self.name);
+        self.health.lock().by_name.remove(&self.id);
     }
 }
 
@@ -125,5 +136,16 @@ mod tests {
         system.not_ready("unreachable");
         drop(system);
         assert!(health.report().0);
+    }
+
+    #[test]
+    fn checks_of_the_same_name_are_two_checks() {
+        let health = Health::default();
+        let (first, second) = (health.register("watch Secret"), health.register("watch Secret"));
+        first.ready();
+        assert!(!health.report().0);
+        second.ready();
+        drop(first);
+        assert_eq!(health.report(), (true, "[+] watch Secret\nready\n".to_owned()));
     }
 }

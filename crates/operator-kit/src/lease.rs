@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    backoff::{jitter, random},
+    backoff::{random, shorten},
     error::Chain,
     health::Readiness,
 };
@@ -123,8 +123,7 @@ impl Candidate {
                     self.readiness.iter().for_each(|readiness| readiness.not_ready(&error));
                 }
             }
-            let spread = 1.0 + 0.2 * jitter();
-            tokio::time::sleep(self.timing.retry_period.mul_f64(spread)).await;
+            tokio::time::sleep(shorten(self.timing.retry_period)).await;
         }
     }
 

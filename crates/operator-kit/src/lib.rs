@@ -1,45 +1,61 @@
 //! What every operator needs and no operator should write again.
 //!
-//! Owns the life of an operator's process (arguments, logs, metrics, probes, signals, leader election), the one road
-//! every reconcile takes (watch → reconcile → delay), and the small grammar the operators share when they talk to
-//! Kubernetes: conditions, events, server-side apply, manifests. It knows no outside system and no custom resource.
+//! Owns the life of an operator's process (command line, logs, metrics, probes, signals, leader election), the driver that
+//! runs every reconcile through the same four steps, and how the operators write to Kubernetes: finalizers, statuses,
+//! conditions, events, server-side apply. It knows no outside system and no custom resource.
 //!
 //! ```text
-//!  main.rs ── run(operator, args, |kit| …) ── Kit ─┬─ logs, metrics, admin server: /metrics /healthz /readyz
-//!                                                  ├─ client (timeouts, retries of reads only)
-//!                                                  └─ lead() ── Leadership: fences writes, its loss ends the process
+//!  main::<Program>() ──▶ Kit ─┬─ logs, metrics, admin server: /metrics /healthz /readyz
+//!                             ├─ client: timeouts, retries of reads, no writes without leadership
+//!                             └─ lead() ──▶ Leadership; losing it ends the process
 //!
-//!  Watch<K> ──store──▶ observe                     one watch, one cache per kind
-//!     │ └─taps──▶ other controllers' triggers
-//!     └─controller()──▶ driver::run(Reconciler) ─┬─ finalizer, span, metrics
-//!                                                └─ Error ─ Disposition ─ backoff ─▶ requeue, event
+//!  Watch<K> ──▶ Cache<K> ◀── Objects<K> (own writes)      one watch and one cache per kind; indexes by a function
+//!     │            │
+//!     ▼            ▼ subscribers: wake objects of other controllers by their Triggers
+//!  Triggers<K> ─▶ queue ─▶ driver: observe ─▶ plan ─▶ apply ─▶ status
+//!                             └─ finalizer, back-off, events, metrics, panics, forgetting
 //! ```
 //!
-//! Next step: an operator's `src/lib.rs` builds a [`Watch`] per kind and hands its controllers to
-//! [`driver::run`].
+//! `examples/` has a complete operator of one kind; `docs/operator-kit.md` walks through it.
 
 pub mod apply;
-pub mod args;
-pub mod backoff;
 pub mod client;
 pub mod conditions;
 pub mod driver;
 pub mod error;
-pub mod events;
 pub mod health;
 pub mod lease;
 pub mod manifests;
-pub mod metrics;
-pub mod status;
-pub mod watch;
+pub mod names;
+pub mod reasons;
 
 mod admin;
-mod finalizer;
+mod args;
+mod backoff;
+mod cache;
+mod cli;
+mod events;
+mod guarded;
+mod key;
 mod logs;
+mod metrics;
+mod objects;
+mod queue;
+mod reconcile;
 mod run;
+mod triggers;
+mod watch;
 
 pub use args::CommonArgs;
-pub use driver::{Cleanup, Next, Reconciler};
-pub use error::{Disposition, Error, ReconcileError};
+pub use cache::{Cache, Change, Index};
+pub use cli::{Program, Rights, main};
+pub use error::{Disposition, Error, Failure, ReconcileError};
+pub use events::Events;
+pub use guarded::Guarded;
+pub use key::Key;
+pub use metrics::Metrics;
+pub use objects::{Deleted, Objects, Patched};
+pub use reconcile::{Outcome, Reconciler, StatusOf, Turn};
 pub use run::{Kit, Operator, run};
-pub use watch::{Guarded, Watch};
+pub use triggers::Triggers;
+pub use watch::{Kind, Watch, Watching};

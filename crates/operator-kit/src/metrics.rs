@@ -1,4 +1,4 @@
-//! What Prometheus sees.
+//! Metrics in Prometheus' text format.
 //!
 //! Owns the registry and the metrics every operator has. Labels are constants of the code (controller, kind, result,
 //! reason), never names of objects or texts of errors, so the number of series is bounded.
@@ -26,6 +26,8 @@ pub struct Metrics {
     reconciles: IntCounterVec,
     durations: HistogramVec,
     in_flight: IntGaugeVec,
+    depth: IntGaugeVec,
+    waits: HistogramVec,
     errors: IntCounterVec,
     watch_errors: IntCounterVec,
     objects: IntGaugeVec,
@@ -51,7 +53,16 @@ impl Metrics {
                 &["controller"],
             )?,
             in_flight: IntGaugeVec::new(
-                Opts::new("operator_reconcile_in_flight", "Reconciles under way"),
+                Opts::new("operator_reconcile_in_flight", "Reconciles in flight"),
+                &["controller"],
+            )?,
+            depth: IntGaugeVec::new(
+                Opts::new("operator_workqueue_depth", "Objects that wait to be reconciled"),
+                &["controller"],
+            )?,
+            waits: HistogramVec::new(
+                HistogramOpts::new("operator_workqueue_wait_seconds", "Time from wake-up to reconcile")
+                    .buckets(BUCKETS.to_vec()),
                 &["controller"],
             )?,
             errors: IntCounterVec::new(
@@ -76,6 +87,8 @@ impl Metrics {
             Box::new(metrics.reconciles.clone()),
             Box::new(metrics.durations.clone()),
             Box::new(metrics.in_flight.clone()),
+            Box::new(metrics.depth.clone()),
+            Box::new(metrics.waits.clone()),
             Box::new(metrics.errors.clone()),
             Box::new(metrics.watch_errors.clone()),
             Box::new(metrics.objects.clone()),
@@ -90,7 +103,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// For an operator's own metrics.
+    /// Returns the registry, for an operator's own metrics.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -101,9 +114,9 @@ impl Metrics {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(f));
     }
 
-    /// The metrics of one controller.
+    /// Returns the metrics of one controller.
     #[must_use]
-    pub fn controller(&self, name: &'static str) -> ControllerMetrics {
+    pub(crate) fn controller(&self, name: &'static str) -> ControllerMetrics {
         ControllerMetrics { name, metrics: self.clone() }
     }
 
@@ -116,11 +129,16 @@ impl Metrics {
         self.on_scrape(move || gauge.set(i64::try_from(count()).unwrap_or(i64::MAX)));
     }
 
-    pub(crate) fn leads(&self, leads: bool) {
+    pub(crate) fn watch_queue(&self, controller: &str, depth: impl Fn() -> usize + Send + 'static) {
+        let gauge = self.depth.with_label_values(&[controller]);
+        self.on_scrape(move || gauge.set(i64::try_from(depth()).unwrap_or(i64::MAX)));
+    }
+
+    pub(crate) fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
-    /// All metrics as Prometheus reads them.
+    /// Returns all metrics as text.
     pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
         self.process.refresh();
         for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -134,13 +152,18 @@ impl Metrics {
 
 /// The metrics of one controller.
 #[derive(Clone)]
-pub struct ControllerMetrics {
+pub(crate) struct ControllerMetrics {
     name: &'static str,
     metrics: Metrics,
 }
 
 impl ControllerMetrics {
-    /// A reconcile begins.
+    /// Observes how long an object waited in the queue.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.metrics.waits.with_label_values(&[self.name]).observe(time.as_secs_f64());
+    }
+
+    /// Starts the timer of a reconcile.
     #[must_use]
     pub(crate) fn start(&self) -> Timer {
         let in_flight = self.metrics.in_flight.with_label_values(&[self.name]);
@@ -148,13 +171,13 @@ impl ControllerMetrics {
         Timer { metrics: self.clone(), in_flight, begun: Instant::now() }
     }
 
-    /// A reconcile met an error of this reason.
+    /// Counts a reconcile that ended by an error of this reason.
     pub(crate) fn error(&self, reason: &'static str) {
         self.metrics.errors.with_label_values(&[self.name, reason]).inc();
     }
 }
 
-/// A reconcile under way; dropped without an end it was cancelled.
+/// A reconcile in flight. Dropped without an end, it was cancelled.
 pub(crate) struct Timer {
     metrics: ControllerMetrics,
     in_flight: IntGauge,

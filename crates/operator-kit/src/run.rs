@@ -1,24 +1,33 @@
 //! The life of an operator's process.
 //!
-//! Owns start, leadership and end; never an operator's work. Ends with an error the moment the Lease is lost, lets
-//! reconciles finish after SIGTERM, and gives the Lease up last of all.
+//! Owns start, leadership and end; never an operator's work. Ends with an error the moment the Lease is lost or a background
+//! task panics, lets reconciles finish after SIGTERM, and releases the Lease last.
 
-use std::{error::Error as StdError, future::Future, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use kube::Client;
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, Config, ResourceExt};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::{OnceCell, watch},
+    sync::{OnceCell, mpsc, watch},
+    task::AbortHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     admin,
     args::CommonArgs,
-    client,
-    error::Error,
+    client::{self, Fence},
+    error::{Chain, Error},
     events::Events,
     health::{Health, Readiness},
     lease::{Candidate, Leadership, Timing, identity},
@@ -28,15 +37,15 @@ use crate::{
 
 /// How long the work may take to end after SIGTERM; Kubernetes kills after 30 s.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long giving up the Lease may take.
+/// How long releasing the Lease may take.
 const RELEASE: Duration = Duration::from_secs(3);
-/// An operator waits for networks; two threads keep a busy reconcile from holding up the Lease.
+/// An operator waits for networks; two threads keep a busy reconcile from delaying the Lease.
 const THREADS: usize = 2;
 
-/// Who is running.
+/// The identity of an operator.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator {
-    /// Name of the operator, e.g. `vm-operator`: reporter of events, User-Agent, name of the Lease.
+    /// Name of the operator, e.g. `vm-operator`: reporter of events, User-Agent, name of the Lease and of the roles.
     pub name: &'static str,
     /// API group of its kinds, e.g. `vm.example.com`: part of the field manager.
     pub group: &'static str,
@@ -45,23 +54,24 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// The field manager of one of its controllers: `<operator>.<group>/<controller>`.
+    /// Returns the field manager of one of its controllers: `<operator>.<group>/<controller>`.
     #[must_use]
     pub fn field_manager(&self, controller: &str) -> String {
         format!("{}.{}/{controller}", self.name, self.group)
     }
 
-    /// The name of its Lease.
-    #[must_use]
-    pub const fn lease_name(&self) -> &'static str {
-        self.name
+    fn agent(&self) -> String {
+        format!("{}/{}", self.name, self.version)
     }
 }
 
-/// Starts the process, runs `work` and ends the process in order: the whole of an operator's `main`.
+/// Starts the process, runs `work` and ends the process in order.
 ///
-/// `work` usually waits for [`Kit::lead`], then runs its controllers until [`Kit::shutdown`]; a standby's is dropped at
-/// SIGTERM. Returns an error when the process should exit non-zero.
+/// `work` usually waits for [`Kit::lead`], then runs its controllers until [`Kit::shutdown`]; the work of a standby is
+/// dropped at SIGTERM.
+///
+/// # Errors
+/// Why the process should exit with a status other than 0.
 pub fn run<F, W, E>(operator: Operator, args: &CommonArgs, work: F) -> Result<(), Error>
 where
     F: FnOnce(Kit) -> W,
@@ -70,8 +80,8 @@ where
 {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let result = runtime.block_on(async {
-        let kit = Kit::start(operator, args).await?;
-        let result = kit.live(work(kit.clone())).await;
+        let (kit, fatal) = Kit::start(operator, args).await?;
+        let result = kit.live(work(kit.clone()), fatal).await;
         if let Ok(()) = &result {
             info!("stopped");
         }
@@ -82,39 +92,79 @@ where
     result
 }
 
-/// What a running operator has; clones share it.
+/// What a running operator has. Clones share it.
 #[derive(Clone)]
 pub struct Kit(Arc<Inner>);
 
 struct Inner {
     operator: Operator,
     client: Client,
+    fence: Fence,
     events: Events,
     health: Health,
     metrics: Metrics,
     shutdown: CancellationToken,
-    election: Option<String>,
+    scope: Scope,
+    election: Option<Election>,
     leadership: OnceCell<Leadership>,
     role: watch::Sender<Role>,
+    /// Whether each cache that controllers may read is complete.
+    caches: Mutex<Vec<watch::Receiver<bool>>>,
+    /// Names of background tasks that panicked.
+    fatal: mpsc::UnboundedSender<String>,
+}
+
+/// What of the cluster the operator serves.
+#[derive(Debug, Default)]
+struct Scope {
+    namespaces: Vec<String>,
+    cluster_id: Option<String>,
+}
+
+impl Scope {
+    fn of(args: &CommonArgs) -> Self {
+        // An empty variable means none.
+        let given = |text: &&String| !text.is_empty();
+        Self {
+            namespaces: args.watch_namespace.iter().filter(given).cloned().collect(),
+            cluster_id: args.cluster_id.as_ref().filter(given).cloned(),
+        }
+    }
+}
+
+/// Where leader election takes place. The Lease has a client of its own: it is written while this process does not lead,
+/// and must not queue behind other requests.
+struct Election {
+    client: Client,
+    namespace: String,
+}
+
+/// How the process speaks to Kubernetes.
+struct Kubernetes {
+    client: Client,
+    fence: Fence,
+    scope: Scope,
+    election: Option<Election>,
 }
 
 /// What the work is at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Role {
-    /// Has not asked to lead, or need not.
+    /// Has not asked to lead.
     Working,
     /// Waits for the Lease.
     Standby,
-    /// Holds it, or runs without election.
+    /// Holds the Lease, or runs without election.
     Leading,
 }
 
 impl Kit {
-    /// Logs, probes and metrics, signals, client: in that order, so that each problem is seen.
-    ///
-    /// Call it once per process, within a Tokio runtime; [`run`] does.
-    pub async fn start(operator: Operator, args: &CommonArgs) -> Result<Self, Error> {
-        // An error means another part of the process has installed one; both are as good.
+    /// Starts logs, probes and metrics, signals and the client, in this order, so that each problem is reported.
+    async fn start(
+        operator: Operator,
+        args: &CommonArgs,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<String>), Error> {
+        // An error means that another part of the process has installed one; both are as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         logs::start(args)?;
         info!(operator = operator.name, version = operator.version, "starting");
@@ -125,66 +175,86 @@ impl Kit {
         }
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;
-        let client = client::infer(&format!("{}/{}", operator.name, operator.version)).await?;
-        let election = args.enable_leader_election.then(|| args.lease_namespace());
-        Ok(Self::assemble(operator, client, health, metrics, shutdown, election))
+        let (config, fence) = (Config::infer().await?, Fence::default());
+        let client = client::build_fenced(config.clone(), &operator.agent(), fence.clone())?;
+        let election = if args.enable_leader_election {
+            let client = client::build(config, &operator.agent())?;
+            Some(Election { client, namespace: args.lease_namespace() })
+        } else {
+            None
+        };
+        let kubernetes = Kubernetes { client, fence, scope: Scope::of(args), election };
+        Ok(Self::assemble(operator, kubernetes, health, metrics, shutdown))
     }
 
-    /// A kit without process around it (no logs, no admin server, no signals, no election), for tests of reconcilers
-    /// against a real API server.
+    /// Creates a kit without a process around it (no logs, no admin server, no signals, no election), for tests of
+    /// reconcilers against a real API server.
+    ///
+    /// # Errors
+    /// The metrics cannot be registered.
     pub fn with_client(operator: Operator, client: Client) -> Result<Self, Error> {
         let metrics = Metrics::new(operator.name, operator.version)?;
-        Ok(Self::assemble(operator, client, Health::default(), metrics, CancellationToken::new(), None))
+        let stop = CancellationToken::new();
+        let (scope, fence) = (Scope::default(), Fence::default());
+        let kubernetes = Kubernetes { client, fence, scope, election: None };
+        let (kit, mut fatal) = Self::assemble(operator, kubernetes, Health::default(), metrics, stop.clone());
+        tokio::spawn(async move {
+            if let Some(task) = fatal.recv().await {
+                error!(task, "background task panicked");
+                stop.cancel();
+            }
+        });
+        Ok(kit)
     }
 
     fn assemble(
         operator: Operator,
-        client: Client,
+        kubernetes: Kubernetes,
         health: Health,
         metrics: Metrics,
         shutdown: CancellationToken,
-        election: Option<String>,
-    ) -> Self {
-        let events = Events::new(client.clone(), operator.name);
-        let (leadership, role) = (OnceCell::new(), watch::Sender::new(Role::Working));
-        Self(Arc::new(Inner {
+    ) -> (Self, mpsc::UnboundedReceiver<String>) {
+        let Kubernetes { client, fence, scope, election } = kubernetes;
+        let (events, publish) = Events::new(client.clone(), operator.name);
+        let (fatal, fatal_receiver) = mpsc::unbounded_channel();
+        let kit = Self(Arc::new(Inner {
             operator,
             client,
+            fence,
             events,
             health,
             metrics,
             shutdown,
+            scope,
             election,
-            leadership,
-            role,
-        }))
+            leadership: OnceCell::new(),
+            role: watch::Sender::new(Role::Working),
+            caches: Mutex::default(),
+            fatal,
+        }));
+        kit.spawn("events", publish);
+        (kit, fatal_receiver)
     }
 
-    /// Who is running.
-    #[must_use]
-    pub fn operator(&self) -> &Operator {
-        &self.0.operator
-    }
-
-    /// The Kubernetes client.
+    /// Returns the Kubernetes client. It refuses writes while this process does not lead.
     #[must_use]
     pub fn client(&self) -> Client {
         self.0.client.clone()
     }
 
-    /// The recorder of events.
+    /// Returns the recorder of events.
     #[must_use]
-    pub fn events(&self) -> Events {
-        self.0.events.clone()
+    pub fn events(&self) -> &Events {
+        &self.0.events
     }
 
-    /// The metrics; `metrics().registry()` for an operator's own.
+    /// Returns the metrics; `metrics().registry()` for an operator's own.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// The register of readiness checks.
+    /// Returns the register of readiness checks.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.0.health
@@ -196,16 +266,62 @@ impl Kit {
         self.0.health.register(name)
     }
 
-    /// Cancelled when the process is to end.
+    /// Returns the token that is cancelled when the process is to end.
     #[must_use]
     pub fn shutdown(&self) -> CancellationToken {
         self.0.shutdown.clone()
     }
 
-    /// The field manager of one controller: `<operator>.<group>/<controller>`.
+    /// Returns the field manager of one controller: `<operator>.<group>/<controller>`.
     #[must_use]
     pub fn field_manager(&self, controller: &str) -> String {
         self.0.operator.field_manager(controller)
+    }
+
+    /// Returns the namespaces of `--watch-namespace`; none means all.
+    #[must_use]
+    pub fn namespaces(&self) -> &[String] {
+        &self.0.scope.namespaces
+    }
+
+    /// Returns what tells this cluster's things from those of other clusters in a shared outside system: `--cluster-id`, or
+    /// the UID of the namespace `kube-system`.
+    ///
+    /// # Errors
+    /// [`Error::ClusterId`]: no id is given and the namespace cannot be read.
+    pub async fn cluster_id(&self) -> Result<String, Error> {
+        if let Some(given) = &self.0.scope.cluster_id {
+            return Ok(given.clone());
+        }
+        let namespace = Api::<Namespace>::all(self.client()).get("kube-system").await;
+        let namespace = namespace.map_err(|error| Error::ClusterId(Chain(&error).to_string()))?;
+        namespace.uid().ok_or_else(|| Error::ClusterId("it has no UID".to_owned()))
+    }
+
+    /// Runs `task` in the background. A panic in it ends the process.
+    pub fn spawn(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let (name, fatal) = (name.to_owned(), self.0.fatal.clone());
+        let task = async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                // Fails only when the process is ending already.
+                let _ = fatal.send(name);
+            }
+        };
+        tokio::spawn(task).abort_handle()
+    }
+
+    /// Adds a cache that must be complete before any controller's first pass.
+    pub(crate) fn await_cache(&self, complete: watch::Receiver<bool>) {
+        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).push(complete);
+    }
+
+    /// Resolves when every cache of the process is complete.
+    pub(crate) async fn caches(&self) {
+        let caches = self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for mut complete in caches {
+            // Fails where the watch was dropped: nobody reads its cache.
+            let _ = complete.wait_for(|complete| *complete).await;
+        }
     }
 
     /// Waits until this process leads; at once without leader election.
@@ -216,32 +332,38 @@ impl Kit {
     async fn acquire(&self) -> Leadership {
         let leadership = match &self.0.election {
             None => Leadership::always(),
-            Some(namespace) => {
+            Some(Election { client, namespace }) => {
                 self.0.role.send_replace(Role::Standby);
-                let name = self.0.operator.lease_name();
-                Candidate::new(self.client(), namespace, name, identity(), Timing::default())
+                let name = self.0.operator.name;
+                Candidate::new(client.clone(), namespace, name, identity(), Timing::default())
                     .reporting_to(self.readiness("leader election"))
                     .acquire()
                     .await
             }
         };
-        self.0.metrics.leads(true);
+        self.0.fence.open(leadership.clone());
+        self.0.metrics.set_leader(true);
         self.0.role.send_replace(Role::Leading);
         leadership
     }
 
     /// Runs `work` as long as it may run.
-    async fn live<E>(&self, work: impl Future<Output = Result<(), E>>) -> Result<(), Error>
+    async fn live<E>(
+        &self,
+        work: impl Future<Output = Result<(), E>>,
+        mut fatal: mpsc::UnboundedReceiver<String>,
+    ) -> Result<(), Error>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let result = tokio::select! {
             biased;
             () = self.deposed() => return Err(Error::LeaseLost),
+            Some(task) = fatal.recv() => return Err(Error::TaskPanicked(task)),
             result = work => result.map_err(|error| Error::Operator(error.into())),
             result = self.dismissed() => result,
         };
-        // Work that ended well writes no more, so another may. Otherwise something may still be under way: the Lease is
+        // Work that ended well writes no more, so another may. Otherwise something may still be in flight: the Lease is
         // left to expire.
         if let (Ok(()), Some(leadership)) = (&result, self.0.leadership.get()) {
             let _ = tokio::time::timeout(RELEASE, leadership.release()).await;

@@ -1,129 +1,45 @@
-//! One watch and one lean cache per kind.
+//! `Watch`: keeps the cache of one kind current.
 //!
-//! Owns how objects get from the API server into memory: guarded against what does not parse, stripped of what nobody
-//! reads, each watch with its own short back-off. Never decides anything. Next step: [`driver::run`](crate::driver::run).
+//! Owns the watches at the API server (one, or one per namespace), the short back-off of each, and the readiness check.
+//! Decides nothing. Next step: [`driver::run`](crate::driver::run) reconciles what a watch brings;
+//! [`Watch::spawn`] runs a cache that has no controller.
 
-use std::{
-    borrow::Cow,
-    fmt::Debug,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Debug, hash::Hash, time::Duration};
 
-use futures::{Stream, StreamExt, channel::mpsc, future, stream::BoxStream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use futures::{StreamExt, stream::select_all};
 use kube::{
-    Api, Resource,
+    Api, Client, Resource,
+    core::{DynamicResourceScope, NamespaceResourceScope},
     runtime::{
-        Controller, PredicateConfig, WatchStreamExt,
-        reflector::{ObjectRef, Store, store},
+        WatchStreamExt,
         utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use prometheus::IntCounter;
+use serde::de::DeserializeOwned;
+use tokio::task::AbortHandle;
 use tracing::warn;
 
-use crate::{error::Chain, health::Readiness, run::Kit};
+use crate::{
+    backoff::shorten,
+    cache::{Cache, Change, Index},
+    error::Chain,
+    guarded::Guarded,
+    health::Readiness,
+    key::Key,
+    objects::Objects,
+    run::Kit,
+};
 
-/// Objects per page of the first list: bounds the memory a start takes.
-const PAGE: u32 = 100;
-/// Longest pause between two tries to resume a watch.
+/// Objects per page of a list: bounds the memory a start takes.
+const PAGE: u32 = 250;
+/// Longest pause between two attempts to resume a watch.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// An annotation as large as the object that nobody here reads.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// An object as the API server holds it, which may not be what its type says.
-///
-/// One that does not parse keeps its metadata and stops nobody else. `managedFields` and kubectl's last-applied copy are
-/// dropped, so never write a cached object back whole: use server-side apply.
-#[derive(Clone, Debug)]
-pub struct Guarded<K>(Result<Arc<K>, Box<Invalid>>);
-
-/// What is known of an object that does not parse.
-#[derive(Clone, Debug)]
-struct Invalid {
-    error: String,
-    metadata: ObjectMeta,
-}
-
-impl<K> Guarded<K> {
-    /// The object; costs a reference count.
-    ///
-    /// # Errors
-    /// Why it does not parse.
-    pub fn object(&self) -> Result<&Arc<K>, &str> {
-        self.0.as_ref().map_err(|invalid| invalid.error.as_str())
-    }
-}
-
-impl<K> From<K> for Guarded<K> {
-    fn from(object: K) -> Self {
-        Self(Ok(Arc::new(object)))
-    }
-}
-
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let mut value = Value::deserialize(deserializer)?;
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                annotations.remove(LAST_APPLIED);
-            }
-        }
-        if let Ok(object) = K::deserialize(&value) {
-            return Ok(object.into());
-        }
-        // Once more for the name of the field, which would cost every object that parses.
-        let error = match serde_path_to_error::deserialize::<_, K>(&value) {
-            Ok(object) => return Ok(object.into()),
-            Err(error) => error.to_string(),
-        };
-        let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
-        let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
-        Ok(Self(Err(Box::new(Invalid { error, metadata }))))
-    }
-}
-
-impl<K: Resource + Clone> Resource for Guarded<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::kind(dt)
-    }
-
-    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::group(dt)
-    }
-
-    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::version(dt)
-    }
-
-    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
-        K::plural(dt)
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        self.0.as_ref().map_or_else(|invalid| &invalid.metadata, |object| object.meta())
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        match &mut self.0 {
-            Ok(object) => Arc::make_mut(object).meta_mut(),
-            Err(invalid) => &mut invalid.metadata,
-        }
-    }
-}
 
 /// What a kind must be to be watched; every custom resource is.
 ///
-/// The dynamic type of one that is served in several versions says which; its default will do for caches.
+/// The dynamic type of a kind that is served in several versions says which one; its default will do for caches.
 pub trait Kind:
     Resource<DynamicType: Clone + Debug + Default + Eq + Hash + Send + Sync + Unpin>
     + Clone
@@ -147,187 +63,273 @@ impl<
 {
 }
 
-/// One kind being watched: its cache, those who want to hear of changes, and in the end its controller.
+/// One kind being watched. Indexes and subscribers are added before it is spawned, so that they miss nothing.
 ///
-/// Nothing is sent before the controller runs. Whoever is told of a change finds it in the cache already, also after the
-/// watch had to start over: then everything is told again, and what vanished meanwhile too.
+/// ```no_run
+/// # use k8s_openapi::api::core::v1::Secret;
+/// # use operator_kit::{Key, Kit, Watch};
+/// # fn example(kit: &Kit) {
+/// let secrets = Watch::<Secret>::namespaced(kit).labels("example.com/kind=credentials");
+/// let by_owner = secrets.index(|secret| secret.metadata.labels.as_ref()?.get("owner").cloned());
+/// let cache = secrets.objects();
+/// let _watching = secrets.spawn();
+/// # }
+/// ```
+#[must_use = "a watch does nothing until it is spawned"]
 pub struct Watch<K: Kind> {
-    store: Store<Guarded<K>>,
-    events: BoxStream<'static, Event<Guarded<K>>>,
-    taps: Vec<Tap<K>>,
+    kit: Kit,
+    cache: Cache<K>,
+    client: Client,
+    kind: K::DynamicType,
+    name: String,
+    /// `None`: all namespaces, or a cluster-scoped kind.
+    namespaces: Vec<Option<String>>,
+    api: fn(Client, Option<&str>, &K::DynamicType) -> Api<Guarded<K>>,
+    config: watcher::Config,
+    /// Whether the operator needs this watch to be ready.
+    needed: bool,
 }
 
-type Tap<K> = Box<dyn FnMut(&Guarded<K>) + Send>;
+impl<K: Kind + Resource<Scope = NamespaceResourceScope>> Watch<K> {
+    /// Prepares to watch a namespaced kind, in the namespaces of `--watch-namespace` or in all.
+    pub fn namespaced(kit: &Kit) -> Self {
+        let api = |client, namespace: Option<&str>, _: &K::DynamicType| match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        Self::new(kit, kit.client(), K::DynamicType::default(), scope(kit), api).needed()
+    }
+}
+
+impl<K: Kind + Resource<Scope = DynamicResourceScope>> Watch<K> {
+    /// Prepares to watch and write this version of a namespaced kind that is served in several, in the namespaces of
+    /// `--watch-namespace` or in all.
+    pub fn version(kit: &Kit, kind: K::DynamicType) -> Self {
+        let api = |client, namespace: Option<&str>, kind: &K::DynamicType| match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, kind),
+            None => Api::all_with(client, kind),
+        };
+        Self::new(kit, kit.client(), kind, scope(kit), api).needed()
+    }
+}
+
+/// The namespaces to watch; `None`: all, in one watch.
+fn scope(kit: &Kit) -> Vec<Option<String>> {
+    match kit.namespaces() {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
+    }
+}
 
 impl<K: Kind> Watch<K> {
-    /// Prepares to watch `api` (`Api::all`, or one namespace) as narrowly as `config` says.
-    #[must_use]
-    pub fn new(kit: &Kit, api: Api<Guarded<K>>, config: watcher::Config) -> Self {
-        let dynamic = K::DynamicType::default();
-        let kind = K::kind(&dynamic).into_owned();
-        let (reader, writer) = store();
-        kit.metrics().watch_objects(&kind, {
-            let reader = reader.clone();
-            move || reader.len()
-        });
-        let errors = kit.metrics().watch_errors(&kind);
-        let mut progress = Progress::new(kit.health().register(format!("watch {kind}")));
-        let events = watcher(api, config.page_size(PAGE))
-            .backoff(Pace::default())
-            .reflect(writer)
-            .filter_map(move |event| {
-                future::ready(match event {
-                    Ok(event) => {
-                        progress.went_on(&event);
-                        Some(event)
-                    }
-                    Err(error) => {
-                        errors.inc();
-                        let error = Chain(&error).to_string();
-                        warn!(kind, error, "watch interrupted, will resume");
-                        progress.failed(error);
-                        None
-                    }
-                })
-            })
-            .boxed();
-        Self { store: reader, events, taps: Vec::new() }
+    /// Prepares to watch a cluster-scoped kind, or a namespaced one in all namespaces.
+    pub fn cluster_wide(kit: &Kit) -> Self {
+        let api = |client, _: Option<&str>, kind: &K::DynamicType| Api::all_with(client, kind);
+        Self::new(kit, kit.client(), K::DynamicType::default(), vec![None], api).needed()
     }
 
-    /// The cache. Empty until the controller runs; `wait_until_ready` says when it is complete.
-    #[must_use]
-    pub fn store(&self) -> Store<Guarded<K>> {
-        self.store.clone()
+    /// Prepares to watch another cluster, through its client. The operator becomes and stays ready without this watch, and
+    /// no controller waits for its cache. `name` as in [`named`](Self::named); one for all clusters, as it is a metric label.
+    pub fn remote(kit: &Kit, client: Client, name: &str) -> Self {
+        let api = |client, _: Option<&str>, kind: &K::DynamicType| Api::all_with(client, kind);
+        Self::new(kit, client, K::DynamicType::default(), vec![None], api).named(name)
     }
 
-    /// A stream of what `f` makes of every object that appeared, changed (its status, too) or went, for
-    /// `Controller::reconcile_on` of another controller.
-    pub fn tap<T, F>(&mut self, f: F) -> impl Stream<Item = T> + Send + use<K, T, F>
-    where
-        T: Send + 'static,
-        F: Fn(&Guarded<K>) -> Option<T> + Send + 'static,
-    {
-        let (sender, receiver) = mpsc::unbounded();
-        self.taps.push(Box::new(move |object| {
-            if let Some(item) = f(object) {
-                // Fails only when the other controller has ended.
-                let _ = sender.unbounded_send(item);
-            }
-        }));
-        receiver
-    }
-
-    /// The owners of kind `P` of every object that appeared, changed or went.
-    pub fn owners<P: Kind>(&mut self) -> impl Stream<Item = ObjectRef<Guarded<P>>> + Send + use<K, P> {
-        self.tap(|object| {
-            let meta = object.meta();
-            let owners = meta.owner_references.as_deref().unwrap_or_default();
-            owners.iter().find_map(|owner| {
-                ObjectRef::from_owner_ref(meta.namespace.as_deref(), owner, P::DynamicType::default())
-            })
-        })
-    }
-
-    /// The controller of this kind: triggered by spec, finalizers and deletion, not by its own status writes.
-    #[must_use]
-    pub fn controller(self) -> Controller<Guarded<K>> {
-        let Self { store, events, taps } = self;
-        let changed = changes(events, store.clone(), taps)
-            .map(Ok)
-            .predicate_filter(|object: &_| Some(own_changes::<K>(object)), PredicateConfig::default());
-        Controller::for_stream(changed, store).trigger_backoff(Pace::default())
-    }
-}
-
-/// The objects that appeared or changed, in the cache by now; the taps hear of those that went as well.
-fn changes<K: Kind>(
-    events: impl Stream<Item = Event<Guarded<K>>>,
-    store: Store<Guarded<K>>,
-    mut taps: Vec<Tap<K>>,
-) -> impl Stream<Item = Guarded<K>> {
-    let mut before = Vec::new();
-    events.flat_map(move |event| {
-        let (appeared, gone) = match event {
-            Event::Apply(object) => (vec![object], vec![]),
-            Event::Delete(object) => (vec![], vec![object]),
-            Event::Init => {
-                before = store.state();
-                (vec![], vec![])
-            }
-            // Not in the cache before the list is complete.
-            Event::InitApply(_) => (vec![], vec![]),
-            Event::InitDone => {
-                let mut gone = std::mem::take(&mut before);
-                gone.retain(|object| !is_held(&store, object));
-                (owned(&store.state()), owned(&gone))
-            }
-        };
-        for object in appeared.iter().chain(&gone) {
-            for tap in &mut taps {
-                tap(object);
-            }
+    fn new(
+        kit: &Kit,
+        client: Client,
+        kind: K::DynamicType,
+        namespaces: Vec<Option<String>>,
+        api: fn(Client, Option<&str>, &K::DynamicType) -> Api<Guarded<K>>,
+    ) -> Self {
+        Self {
+            kit: kit.clone(),
+            cache: Cache::default(),
+            client,
+            name: K::kind(&kind).into_owned(),
+            kind,
+            namespaces,
+            api,
+            config: watcher::Config::default().page_size(PAGE),
+            needed: false,
         }
-        futures::stream::iter(appeared)
-    })
+    }
+
+    /// From now on no controller makes its first pass before this cache is complete, whatever the order of starts.
+    fn needed(mut self) -> Self {
+        self.needed = true;
+        self.kit.await_cache(self.cache.completeness());
+        self
+    }
+
+    /// Watches only objects that this label selector matches.
+    pub fn labels(mut self, selector: &str) -> Self {
+        self.config = self.config.labels(selector);
+        self
+    }
+
+    /// Watches only objects that this field selector matches.
+    pub fn fields(mut self, selector: &str) -> Self {
+        self.config = self.config.fields(selector);
+        self
+    }
+
+    /// Names the watch in readiness checks, logs and metrics, where one kind is watched twice. Default: the kind.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Returns a handle for reading and writing objects of this kind. Its cache is empty until the first list is complete.
+    #[must_use]
+    pub fn objects(&self) -> Objects<K> {
+        Objects::new(self.cache.clone(), self.client.clone(), self.kind.clone())
+    }
+
+    /// Creates an index over the cache: see [`Cache::index`].
+    #[must_use]
+    pub fn index<Q, I>(&self, by: impl Fn(&K) -> I + Send + Sync + 'static) -> Index<K, Q>
+    where
+        Q: Eq + Hash + Send + Sync + 'static,
+        I: IntoIterator<Item = Q>,
+    {
+        self.cache.index(by)
+    }
+
+    /// Calls `f` after every change: see [`Cache::subscribe`].
+    pub fn subscribe(&self, f: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        self.cache.subscribe(f);
+    }
+
+    /// Calls `f` with the key of the owner of kind `P` after every change of an object that has one.
+    pub fn subscribe_owners<P: Kind>(&self, f: impl Fn(&Key) + Send + Sync + 'static) {
+        let owner = P::DynamicType::default();
+        let (kind, group) = (P::kind(&owner).into_owned(), P::group(&owner).into_owned());
+        self.subscribe(move |change| {
+            let Some(meta) = change.newest().map(Resource::meta) else { return };
+            let owners = meta.owner_references.iter().flatten();
+            let ours = owners.filter(|owner| {
+                let of = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+                owner.kind == kind && of == group
+            });
+            ours.for_each(|owner| f(&Key::new(meta.namespace.as_deref().unwrap_or_default(), &owner.name)));
+        });
+    }
+
+    /// Starts watching. Dropping the result ends it; `keep` lets it run as long as the process.
+    pub fn spawn(self) -> Watching {
+        let metrics = self.kit.metrics();
+        metrics.watch_objects(&self.name, {
+            let cache = self.cache.clone();
+            move || cache.len()
+        });
+        let errors = metrics.watch_errors(&self.name);
+        let readiness = self.needed.then(|| self.kit.readiness(&format!("watch {}", self.name)));
+        let name = format!("watch {}", self.name);
+        let kit = self.kit.clone();
+        Watching(Some(kit.spawn(&name, self.run(errors, readiness))))
+    }
+
+    /// Watches every namespace until dropped.
+    async fn run(self, errors: IntCounter, readiness: Option<Readiness>) {
+        let mut progress: Vec<Progress> = self.namespaces.iter().map(|_| Progress::default()).collect();
+        let mut events = select_all(self.namespaces.iter().enumerate().map(|(n, namespace)| {
+            let api = (self.api)(self.client.clone(), namespace.as_deref(), &self.kind);
+            watcher(api, self.config.clone()).backoff(Pace::default()).map(move |event| (n, event)).boxed()
+        }));
+        let mut lists: Vec<Vec<Guarded<K>>> = self.namespaces.iter().map(|_| Vec::new()).collect();
+        while let Some((n, event)) = events.next().await {
+            let (Some(list), Some(state)) = (lists.get_mut(n), progress.get_mut(n)) else { continue };
+            match event {
+                Ok(event) => {
+                    state.went_on(&event);
+                    let namespace = self.namespaces.get(n).and_then(Option::as_deref);
+                    self.take(namespace, event, list);
+                }
+                Err(error) => {
+                    errors.inc();
+                    let error = Chain(&error).to_string();
+                    warn!(watch = self.name, error, "watch interrupted, it will be resumed");
+                    state.failed(error);
+                }
+            }
+            if progress.iter().all(|state| state.synced) {
+                self.cache.set_complete();
+            }
+            readiness.iter().for_each(|readiness| Progress::report(&progress, readiness));
+        }
+    }
+
+    fn take(&self, namespace: Option<&str>, event: Event<Guarded<K>>, list: &mut Vec<Guarded<K>>) {
+        match event {
+            Event::Apply(object) => self.cache.watched(object),
+            Event::Delete(object) => self.cache.deleted(&object),
+            Event::Init => list.clear(),
+            Event::InitApply(object) => list.push(object),
+            Event::InitDone => self.cache.listed(namespace, std::mem::take(list)),
+        }
+    }
+
+    pub(crate) fn parts(&self) -> (Cache<K>, K::DynamicType) {
+        (self.cache.clone(), self.kind.clone())
+    }
 }
 
-fn owned<K>(objects: &[Arc<Guarded<K>>]) -> Vec<Guarded<K>>
-where
-    Guarded<K>: Clone,
-{
-    objects.iter().map(|object| Guarded::clone(object)).collect()
+/// A running watch. Dropped = ended.
+#[must_use = "dropping it ends the watch"]
+#[derive(Debug)]
+pub struct Watching(Option<AbortHandle>);
+
+impl Watching {
+    /// Lets the watch run as long as the process.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
 }
 
-/// Whether the cache holds this very object, not a successor of the same name.
-fn is_held<K: Kind>(store: &Store<Guarded<K>>, object: &Guarded<K>) -> bool {
-    store.get(&ObjectRef::from_obj(object)).is_some_and(|held| held.meta().uid == object.meta().uid)
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
 }
 
-/// A hash of what makes a controller look at its own object again.
-fn own_changes<K: Kind>(object: &Guarded<K>) -> u64 {
-    let meta = object.meta();
-    let deletion = meta.deletion_timestamp.as_ref().map(|time| time.0.as_second());
-    let relevant = (meta.generation, &meta.finalizers, deletion, object.object().err());
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(relevant)
-}
-
-/// How a watch is doing, told to its readiness check.
+/// How one watch is doing.
 ///
-/// Single interruptions are a watch's daily bread. Three in a row are a problem, which is taken for solved when no
-/// other follows: a watch that resumes has nothing to say before something changes.
+/// Single interruptions are normal. Three in a row are a problem, which counts as over when no other follows: a watch that
+/// was resumed is silent until something changes.
+#[derive(Default)]
 struct Progress {
-    readiness: Readiness,
     synced: bool,
     failures: u32,
+    error: Option<String>,
 }
 
 impl Progress {
-    fn new(readiness: Readiness) -> Self {
-        Self { readiness, synced: false, failures: 0 }
-    }
-
     fn went_on<K>(&mut self, event: &Event<K>) {
-        self.failures = 0;
+        (self.failures, self.error) = (0, None);
         if matches!(event, Event::InitDone) {
             self.synced = true;
-        }
-        if self.synced {
-            self.readiness.ready();
         }
     }
 
     fn failed(&mut self, error: String) {
         self.failures = self.failures.saturating_add(1);
-        if !self.synced {
-            self.readiness.not_ready(error);
-        } else if self.failures >= 3 {
-            self.readiness.disturbed(error, 3 * LONGEST_PAUSE);
+        self.error = Some(error);
+    }
+
+    fn report(all: &[Self], readiness: &Readiness) {
+        if let Some(waiting) = all.iter().find(|state| !state.synced) {
+            readiness.not_ready(waiting.error.as_deref().unwrap_or("the first list is not complete"));
+        } else if let Some(troubled) = all.iter().find(|state| state.failures >= 3) {
+            readiness.disturbed(troubled.error.as_deref().unwrap_or_default(), 3 * LONGEST_PAUSE);
+        } else {
+            readiness.ready();
         }
     }
 }
 
-/// The pause after a failed watch: from half a second, doubling, never above [`LONGEST_PAUSE`], so that an API server that comes back
-/// is noticed.
+/// The pause after a failed watch: from half a second, doubled, never above [`LONGEST_PAUSE`], so that the return of an
+/// API server is noticed soon.
 #[derive(Debug, Default)]
 struct Pace {
     failures: u32,
@@ -339,94 +341,12 @@ impl Iterator for Pace {
     fn next(&mut self) -> Option<Duration> {
         let pause = Duration::from_millis(500) * (1 << self.failures.min(4));
         self.failures = self.failures.saturating_add(1);
-        let pause = pause.min(LONGEST_PAUSE);
-        Some(pause.mul_f64(1.0 - 0.25 * crate::backoff::jitter()))
+        Some(shorten(pause.min(LONGEST_PAUSE)))
     }
 }
 
 impl Backoff for Pace {
     fn reset(&mut self) {
         self.failures = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use futures::stream;
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-
-    use super::*;
-
-    fn config_map(name: &str, uid: &str) -> Guarded<ConfigMap> {
-        let metadata = json!({
-            "name": name, "namespace": "n", "uid": uid,
-            "annotations": { LAST_APPLIED: "{}", "kept": "yes" },
-            "managedFields": [{ "manager": "kubectl" }],
-        });
-        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
-    }
-
-    #[test]
-    fn objects_are_lean_and_bad_ones_keep_their_metadata() {
-        let good = config_map("a", "1");
-        assert_eq!(good.meta().managed_fields, None);
-        assert_eq!(good.meta().annotations.as_ref().unwrap().len(), 1);
-        let bad = json!({ "metadata": { "name": "b" }, "data": { "key": [] } });
-        let bad: Guarded<ConfigMap> = serde_json::from_value(bad).unwrap();
-        assert_eq!(bad.meta().name.as_deref(), Some("b"));
-        assert!(bad.object().unwrap_err().starts_with("data.key: invalid type"), "{bad:?}");
-    }
-
-    /// What goes through, and what the taps hear with what the cache held at that moment.
-    async fn play(events: Vec<Event<Guarded<ConfigMap>>>) -> (Vec<String>, Vec<(String, usize)>) {
-        let (reader, mut writer) = store();
-        let heard = Arc::new(Mutex::new(vec![]));
-        let tap: Tap<ConfigMap> = Box::new({
-            let (heard, reader) = (Arc::clone(&heard), reader.clone());
-            move |object| heard.lock().unwrap().push((object.meta().uid.clone().unwrap(), reader.len()))
-        });
-        let events = stream::iter(events).inspect(move |event| writer.apply_watcher_event(event));
-        let mut through: Vec<_> = changes(events, reader, vec![tap])
-            .map(|object| object.meta().uid.clone().unwrap())
-            .collect()
-            .await;
-        // A cache has no order.
-        through.sort();
-        let mut heard = heard.lock().unwrap().clone();
-        heard.sort();
-        (through, heard)
-    }
-
-    #[tokio::test]
-    async fn a_list_is_told_when_it_is_complete() {
-        let events = vec![
-            Event::Init,
-            Event::InitApply(config_map("a", "1")),
-            Event::InitApply(config_map("b", "2")),
-            Event::InitDone,
-        ];
-        let (through, heard) = play(events).await;
-        assert_eq!(through, ["1", "2"]);
-        assert_eq!(heard, [("1".to_owned(), 2), ("2".to_owned(), 2)], "told before it was in the cache");
-    }
-
-    #[tokio::test]
-    async fn what_vanished_between_two_lists_is_told() {
-        let events = vec![
-            Event::Apply(config_map("deleted", "1")),
-            Event::Delete(config_map("deleted", "1")),
-            Event::Apply(config_map("vanished", "2")),
-            Event::Apply(config_map("recreated", "3")),
-            Event::Init,
-            Event::InitApply(config_map("recreated", "4")),
-            Event::InitDone,
-        ];
-        let (through, heard) = play(events).await;
-        assert_eq!(through, ["1", "2", "3", "4"]);
-        let heard: Vec<_> = heard.into_iter().map(|(uid, _)| uid).collect();
-        assert_eq!(heard, ["1", "1", "2", "2", "3", "3", "4"]);
     }
 }

@@ -1,24 +1,19 @@
-//! An operator's process from start to end: two replicas of one that does nothing.
-//!
-//! The process is this test program itself, told to run `operator` alone.
+//! The example operator as a process, from start to end, under its own ServiceAccount and the RBAC it prints.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     env,
-    process::{Command, exit},
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-use clap::Parser;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
     api::{Patch, PatchParams},
-    runtime::watcher,
-};
-use operator_kit::{
-    Cleanup, CommonArgs, Disposition, Kit, Next, Operator, ReconcileError, Reconciler, Watch, driver,
 };
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Process, ProcessSpec, Workdir, eventually};
@@ -27,66 +22,24 @@ use tokio::{
     net::TcpStream,
 };
 
-const OPERATOR: Operator = Operator { name: "idle-operator", group: "kit.example.com", version: "1.0.0" };
 const PATIENCE: Duration = Duration::from_mins(3);
+/// Where the example is installed, and the name of all its parts.
+const NAMESPACE: &str = "page-operator-system";
+const NAME: &str = "page-operator";
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    common: CommonArgs,
+/// The binary; `cargo test` builds the examples.
+fn program() -> PathBuf {
+    let this = env::current_exe().unwrap();
+    let example = this.parent().unwrap().with_file_name("examples").join("page_operator");
+    assert!(example.is_file(), "no {}: run `cargo build --workspace --examples`", example.display());
+    example
 }
 
-struct Idle;
-
-#[derive(Debug, thiserror::Error)]
-#[error("never")]
-struct Never;
-
-impl ReconcileError for Never {
-    fn disposition(&self) -> Disposition {
-        Disposition::Permanent
-    }
-
-    fn reason(&self) -> &'static str {
-        "Never"
-    }
-}
-
-impl Reconciler for Idle {
-    type Object = ConfigMap;
-    type Error = Never;
-
-    const NAME: &'static str = "configmap";
-    const FINALIZER: Option<&'static str> = None;
-
-    async fn reconcile(&self, config: std::sync::Arc<ConfigMap>) -> Result<Next, Never> {
-        assert_ne!(config.metadata.name.as_deref(), Some("bomb"), "as the test wants it");
-        Ok(Next::AwaitChange)
-    }
-
-    async fn cleanup(&self, _: std::sync::Arc<ConfigMap>) -> Result<Cleanup, Never> {
-        Ok(Cleanup::Done)
-    }
-}
-
-/// No test of its own but the process the other tests start.
-#[test]
-fn operator() {
-    let Ok(arguments) = env::var("OPERATOR_ARGUMENTS") else { return };
-    let arguments = ["operator"].into_iter().chain(arguments.split_whitespace());
-    let cli = Cli::parse_from(operator_kit::args::go_style(arguments.map(Into::into)));
-    let result = operator_kit::run(OPERATOR, &cli.common, |kit: Kit| async move {
-        kit.lead().await;
-        let watch = Watch::<ConfigMap>::new(&kit, Api::all(kit.client()), watcher::Config::default());
-        driver::run(watch.controller(), std::sync::Arc::new(Idle), &kit).await
-    });
-    exit(match result {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("{error}");
-            1
-        }
-    });
+/// What the binary prints for a command line.
+fn print(arguments: &[&str]) -> String {
+    let output = Command::new(program()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// One replica.
@@ -96,21 +49,18 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(control_plane: &ControlPlane, arguments: &str) -> Self {
-        let workdir = Workdir::new("idle-operator").unwrap();
-        let arguments = format!("-metrics-addr=127.0.0.1:0 -log-format=json {arguments}");
-        let program = env::current_exe().unwrap();
+    fn start(kubeconfig: &Path, pages: &Path, arguments: &str) -> Self {
+        let workdir = Workdir::new(NAME).unwrap();
+        let arguments =
+            format!("run -metrics-addr=127.0.0.1:0 -log-format=json -log-level=debug {arguments}");
+        let arguments: Vec<OsString> = arguments.split_whitespace().map(OsString::from).collect();
         let log = workdir.path().join("log");
-        let options = ["--exact", "operator", "--nocapture"];
-        let mut spec = ProcessSpec::new("idle-operator", program, options, log);
-        spec.env = vec![
-            ("KUBECONFIG".to_owned(), control_plane.kubeconfig().into()),
-            ("OPERATOR_ARGUMENTS".to_owned(), arguments.into()),
-        ];
+        let mut spec = ProcessSpec::new(NAME, program(), arguments, log);
+        spec.env = vec![("KUBECONFIG".to_owned(), kubeconfig.into()), ("PAGES".to_owned(), pages.into())];
         Self { process: Process::spawn(spec).unwrap(), _workdir: workdir }
     }
 
-    /// The log lines that are JSON: all but the test harness's.
+    /// The log lines.
     fn lines(&self) -> Vec<Value> {
         self.process.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -140,57 +90,178 @@ impl Replica {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_replicas_live_and_die() {
-    let control_plane = ControlPlane::start().await.unwrap();
-    let leases: Api<Lease> = Api::default_namespaced(control_plane.client());
+/// A control plane with the example installed as a user would, by what the binary prints.
+struct Rig {
+    control_plane: ControlPlane,
+    kubeconfig: PathBuf,
+    pages: Workdir,
+}
 
-    // Without election: ready at once, ends well.
-    let mut alone = Replica::start(&control_plane, "");
-    alone.is_ready("[+] watch ConfigMap").await;
+impl Rig {
+    async fn start() -> Self {
+        let control_plane = ControlPlane::start().await.unwrap();
+        control_plane.kubectl_stdin(&["apply", "-f", "-"], &print(&["crd"])).await.unwrap();
+        for namespace in [NAMESPACE, "team", "other"] {
+            control_plane.kubectl(&["create", "namespace", namespace]).await.unwrap();
+        }
+        control_plane.kubectl(&["-n", NAMESPACE, "create", "serviceaccount", NAME]).await.unwrap();
+        let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, NAME).await.unwrap();
+        Self { control_plane, kubeconfig, pages: Workdir::new("pages").unwrap() }
+    }
+
+    /// Installs the roles that the binary prints, and binds them as a kustomize base does.
+    async fn grant(&self) {
+        let kubectl = &self.control_plane;
+        kubectl.kubectl_stdin(&["-n", NAMESPACE, "apply", "-f", "-"], &print(&["rbac"])).await.unwrap();
+        let account = format!("--serviceaccount={NAMESPACE}:{NAME}");
+        let role = format!("--role={NAME}-leader-election");
+        let binding = ["-n", NAMESPACE, "create", "rolebinding", NAME, &role, &account];
+        kubectl.kubectl(&binding).await.unwrap();
+        let role = format!("--clusterrole={NAME}");
+        kubectl.kubectl(&["create", "clusterrolebinding", NAME, &role, &account]).await.unwrap();
+    }
+
+    fn replica(&self, arguments: &str) -> Replica {
+        Replica::start(&self.kubeconfig, self.pages.path(), arguments)
+    }
+
+    async fn page(&self, namespace: &str, name: &str, text: &str) {
+        let page = json!({
+            "apiVersion": "example.com/v1", "kind": "Page", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"text": text},
+        });
+        self.control_plane.kubectl_stdin(&["apply", "-f", "-"], &page.to_string()).await.unwrap();
+    }
+
+    async fn wait(&self, namespace: &str, name: &str, condition: &str) {
+        let condition = format!("--for=condition={condition}");
+        let wait = ["-n", namespace, "wait", &format!("page/{name}"), &condition, "--timeout=180s"];
+        self.control_plane.kubectl(&wait).await.unwrap();
+    }
+
+    /// The texts of the files.
+    fn texts(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.pages.path()).unwrap();
+        let mut texts: Vec<_> =
+            files.filter_map(|file| std::fs::read_to_string(file.unwrap().path()).ok()).collect();
+        texts.sort();
+        texts
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_does_its_work_and_two_replicas_live_and_die() {
+    let rig = Rig::start().await;
+    rig.grant().await;
+    let leases: Api<Lease> = Api::namespaced(rig.control_plane.client(), NAMESPACE);
+
+    // Without election: ready at once, does the work, ends well.
+    let mut alone = rig.replica("");
+    alone.is_ready("[+] watch Page").await;
     assert!(alone.get("/metrics").await.contains("operator_leader 1"));
-    assert!(alone.process.terminate(PATIENCE).await.unwrap().success());
-    assert!(leases.get_opt("idle-operator").await.unwrap().is_none());
+    the_work_is_done(&rig).await;
+    assert!(alone.process.terminate(PATIENCE).await.unwrap().success(), "{}", alone.process.log());
+    assert!(leases.get_opt(NAME).await.unwrap().is_none());
 
     // The leader works, the standby answers its probes.
-    let election = "-enable-leader-election -leader-election-namespace=default";
-    let mut first = Replica::start(&control_plane, election);
-    first.is_ready("[+] watch ConfigMap").await;
-    let mut second = Replica::start(&control_plane, election);
+    let election = format!("-enable-leader-election -leader-election-namespace={NAMESPACE}");
+    let mut first = rig.replica(&election);
+    first.is_ready("[+] watch Page").await;
+    let mut second = rig.replica(&election);
     second.is_ready("[+] leader election").await;
     assert!(second.get("/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(second.get("/metrics").await.contains("operator_leader 0"));
 
-    // Asked to go, the leader gives up the Lease last and the standby takes over without waiting for it to expire.
+    // At SIGTERM the leader releases the Lease last, and the standby takes over without waiting for it to expire.
     assert!(first.process.terminate(PATIENCE).await.unwrap().success(), "{}", first.process.log());
     first.says("leader Lease released").await;
     second.says("leading").await;
-    second.is_ready("[+] watch ConfigMap").await;
+    second.is_ready("[+] watch Page").await;
 
     // A standby has nothing to end: it would not end well if it were waited for.
-    let mut third = Replica::start(&control_plane, election);
+    let mut third = rig.replica(&election);
     third.is_ready("[+] leader election").await;
     assert!(third.process.terminate(PATIENCE).await.unwrap().success());
 
-    // SIGUSR1 raises the log level.
+    // SIGUSR1 toggles the log level.
     let pid = second.process.pid().to_string();
     assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
     second.says("log level changed by SIGUSR1").await;
-    control_plane.kubectl(&["create", "configmap", "seen"]).await.unwrap();
-    second.says("reconciled").await;
 
     // Deposed, it ends at once and says so.
     let thief = json!({"spec": {"holderIdentity": "thief"}});
-    leases.patch("idle-operator", &PatchParams::default(), &Patch::Merge(thief)).await.unwrap();
+    leases.patch(NAME, &PatchParams::default(), &Patch::Merge(thief)).await.unwrap();
     let status = tokio::time::timeout(PATIENCE, second.process.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1), "{}", second.process.log());
     assert!(second.process.log().contains("the leader Lease was lost"));
+}
 
-    // A panic in a reconcile ends the process: no controller dies in silence.
-    let mut doomed = Replica::start(&control_plane, "");
-    doomed.is_ready("[+] watch ConfigMap").await;
-    control_plane.kubectl(&["create", "configmap", "bomb"]).await.unwrap();
-    let status = tokio::time::timeout(PATIENCE, doomed.process.wait()).await.unwrap();
-    assert!(!status.success());
-    assert!(doomed.process.log().contains("as the test wants it"));
+async fn the_work_is_done(rig: &Rig) {
+    rig.page("team", "greeting", "hello").await;
+    rig.wait("team", "greeting", "Ready").await;
+    assert_eq!(rig.texts(), ["hello"]);
+    rig.page("team", "greeting", "good morning").await;
+    eventually("the new text", PATIENCE, async || Ok((rig.texts() == ["good morning"]).then_some(())))
+        .await
+        .unwrap();
+    let kubectl = &rig.control_plane;
+    // The file cannot be written where a directory is.
+    let uid =
+        kubectl.kubectl(&["-n", "team", "get", "page", "greeting", "-o", "jsonpath={.metadata.uid}"]).await;
+    let file = rig.pages.path().join(format!("{}.txt", uid.unwrap()));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    rig.page("team", "greeting", "good evening").await;
+    rig.wait("team", "greeting", "Ready=False").await;
+    eventually("an event says what to do", PATIENCE, async || {
+        let events = kubectl.kubectl(&["-n", "team", "get", "events"]).await?;
+        let said = events.contains("DirectoryNotWritable") && events.contains("make the directory writable");
+        Ok(said.then_some(()))
+    })
+    .await
+    .unwrap();
+    std::fs::remove_dir(&file).unwrap();
+    rig.wait("team", "greeting", "Ready").await;
+    kubectl.kubectl(&["-n", "team", "delete", "page", "greeting", "--timeout=180s"]).await.unwrap();
+    assert!(rig.texts().is_empty());
+}
+
+/// With `--watch-namespace` the Roles of those namespaces suffice, and others are left alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_may_be_confined_to_namespaces() {
+    let rig = Rig::start().await;
+    let confined = ["--watch-namespace=team", "--watch-namespace=default"];
+    let rbac = print(&[&["rbac"], &confined[..]].concat());
+    rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &rbac).await.unwrap();
+    let mut replica = rig.replica(&confined.join(" "));
+    replica.is_ready("[+] watch Page").await;
+    for (namespace, text) in [("other", "not watched"), ("team", "one"), ("default", "two")] {
+        rig.page(namespace, "page", text).await;
+    }
+    rig.wait("team", "page", "Ready").await;
+    rig.wait("default", "page", "Ready").await;
+    assert_eq!(rig.texts(), ["one", "two"]);
+    assert!(replica.process.terminate(PATIENCE).await.unwrap().success());
+    let log = replica.process.log();
+    assert!(!log.contains("forbidden"), "{log}");
+}
+
+#[test]
+fn the_command_line_explains_itself() {
+    let help = print(&["--help"]);
+    for word in [
+        "crd",
+        "rbac",
+        "manifests",
+        "completions",
+        "--watch-namespace",
+        "--pages",
+        "[env: PAGES=",
+        "LOG_FORMAT",
+    ] {
+        assert!(help.contains(word), "{word} not in\n{help}");
+    }
+    assert_eq!(print(&["--version"]), "page-operator 1.0.0\n");
+    assert!(print(&["manifests"]).starts_with(&print(&["crd"])));
+    assert!(print(&["completions", "bash"]).contains("page-operator"));
 }

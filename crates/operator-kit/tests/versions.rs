@@ -5,15 +5,15 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api, Resource,
     api::{DeleteParams, ObjectMeta, PostParams},
     core::{DynamicResourceScope, object::HasStatus},
-    runtime::watcher,
 };
 use operator_kit::{
-    Cleanup, Disposition, Guarded, Kit, Next, Operator, ReconcileError, Reconciler, Watch, apply, driver,
-    status::Written,
+    Disposition, Failure, Kit, Operator, Outcome, ReconcileError, Reconciler, Triggers, Turn, Watch, apply,
+    driver,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -102,48 +102,52 @@ fn crd() -> CustomResourceDefinition {
     .unwrap()
 }
 
-struct Keeper {
-    kit: Kit,
-    written: Written<Gadget>,
-}
+struct Keeper;
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-struct Refused(#[from] kube::Error);
+struct Refused(#[from] Failure);
 
 impl ReconcileError for Refused {
-    fn disposition(&self) -> Disposition {
-        Disposition::TRANSIENT
-    }
-
-    fn reason(&self) -> &'static str {
-        "Refused"
+    fn classify(&self) -> (&'static str, Disposition) {
+        self.0.classify()
     }
 }
 
 impl Reconciler for Keeper {
     type Object = Gadget;
+    type Seen = ();
+    type Plan = ();
+    type Done = ();
     type Error = Refused;
 
     const NAME: &'static str = "gadget";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
 
-    fn kind(&self) -> Version {
-        OLD
+    async fn observe(&self, _: &Gadget) -> Result<(), Refused> {
+        Ok(())
     }
 
-    async fn reconcile(&self, gadget: Arc<Gadget>) -> Result<Next, Refused> {
-        let seen = Seen { generation: gadget.metadata.generation };
-        self.written.write(&self.kit, &gadget, seen.clone(), Self::NAME).await?;
-        assert!(
-            !self.written.write(&self.kit, &gadget, seen, Self::NAME).await?,
-            "the same is not written again"
-        );
-        Ok(Next::AwaitChange)
+    fn plan(gadget: &Gadget, (): &(), _: Timestamp) -> Turn<()> {
+        if gadget.metadata.deletion_timestamp.is_some() { Turn::Gone } else { Turn::Settled }
     }
 
-    async fn cleanup(&self, _: Arc<Gadget>) -> Result<Cleanup, Refused> {
-        Ok(Cleanup::Done)
+    async fn apply(&self, _: &Gadget, (): ()) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn status(
+        _: Option<&Seen>,
+        gadget: &Gadget,
+        _: Option<&()>,
+        _: &Outcome<(), Refused>,
+        _: Timestamp,
+    ) -> Option<Seen> {
+        Some(Seen { generation: gadget.metadata.generation })
+    }
+
+    fn conditions(_: &Seen) -> &[Condition] {
+        &[]
     }
 }
 
@@ -158,12 +162,10 @@ async fn objects_are_written_in_the_version_that_is_served() {
     tokio::time::timeout(PATIENCE, served).await.unwrap().unwrap();
 
     let kit = Kit::with_client(OPERATOR, client.clone()).unwrap();
-    let watched = Api::<Guarded<Gadget>>::all_with(client.clone(), &OLD);
-    let controller = Watch::<Gadget>::new(&kit, watched, watcher::Config::default()).controller();
     let running = tokio::spawn({
         let kit = kit.clone();
-        let keeper = Arc::new(Keeper { kit: kit.clone(), written: Written::of(OLD) });
-        async move { driver::run(controller, keeper, &kit).await }
+        let watch = Watch::<Gadget>::version(&kit, OLD);
+        async move { driver::run(&kit, watch, Triggers::default(), Arc::new(Keeper)).await }
     });
 
     let mut gadget = Gadget::default();

@@ -1,0 +1,153 @@
+//! A complete operator of one kind: the text of every `Page` is a file in a directory.
+//!
+//! The directory stands for an outside system: things in it exist beside Kubernetes, so a `Page` has a finalizer, and each
+//! file is named after the UID of its `Page`. `docs/operator-kit.md` walks through this file.
+
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::{CustomResource, CustomResourceExt, ResourceExt};
+use operator_kit::conditions::{self, READY};
+use operator_kit::{CommonArgs, Disposition, Failure, Kit, Operator, Outcome, Program};
+use operator_kit::{ReconcileError, Reconciler, Rights, Triggers, Turn, Watch, driver, manifests::rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A text that is to be a file.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[kube(group = "example.com", version = "v1", kind = "Page", namespaced, status = "PageStatus")]
+struct PageSpec {
+    /// The text of the file.
+    text: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+struct PageStatus {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Kit(#[from] Failure),
+    #[error("{0}: make the directory writable for the operator")]
+    Directory(#[from] io::Error),
+}
+
+impl ReconcileError for Error {
+    fn classify(&self) -> (&'static str, Disposition) {
+        match self {
+            Self::Kit(failure) => failure.classify(),
+            Self::Directory(_) => ("DirectoryNotWritable", Disposition::NEEDS_HELP),
+        }
+    }
+}
+
+struct Pages(PathBuf);
+
+impl Pages {
+    fn file(&self, page: &Page) -> PathBuf {
+        self.0.join(format!("{}.txt", page.uid().unwrap_or_default()))
+    }
+}
+
+impl Reconciler for Pages {
+    type Object = Page;
+    /// The text of the file, if there is one.
+    type Seen = Option<String>;
+    /// The text that the file is to have; `None`: remove it.
+    type Plan = Option<String>;
+    type Done = ();
+    type Error = Error;
+    const NAME: &'static str = "page";
+    const FINALIZER: Option<&'static str> = Some("example.com/page-operator");
+
+    async fn observe(&self, page: &Page) -> Result<Self::Seen, Error> {
+        match tokio::fs::read_to_string(self.file(page)).await {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn plan(page: &Page, seen: &Self::Seen, _: Timestamp) -> Turn<Self::Plan> {
+        match (page.metadata.deletion_timestamp.is_some(), seen) {
+            (true, None) => Turn::Gone,
+            (true, Some(_)) => Turn::LookAgain(None),
+            (false, Some(text)) if *text == page.spec.text => Turn::Settled,
+            (false, _) => Turn::LookAgain(Some(page.spec.text.clone())),
+        }
+    }
+
+    async fn apply(&self, page: &Page, plan: Self::Plan) -> Result<(), Error> {
+        match plan {
+            Some(text) => Ok(tokio::fs::write(self.file(page), text).await?),
+            None => Ok(tokio::fs::remove_file(self.file(page)).await?),
+        }
+    }
+
+    fn status(
+        old: Option<&PageStatus>,
+        page: &Page,
+        _: Option<&Self::Seen>,
+        outcome: &Outcome<(), Error>,
+        now: Timestamp,
+    ) -> Option<PageStatus> {
+        let mut status = old.cloned().unwrap_or_default();
+        let (ready, reason, message) = outcome.ready("Written");
+        let generation = page.metadata.generation;
+        conditions::set(&mut status.conditions, READY, ready, reason, &message, generation, now);
+        Some(status)
+    }
+
+    fn conditions(status: &PageStatus) -> &[Condition] {
+        &status.conditions
+    }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct PageArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The directory for the files
+    #[arg(long, env = "PAGES", value_name = "DIRECTORY", default_value = ".")]
+    pages: PathBuf,
+}
+
+struct PageOperator;
+
+impl Program for PageOperator {
+    type Args = PageArgs;
+    type Error = operator_kit::Error;
+    const OPERATOR: Operator = Operator { name: "page-operator", group: "example.com", version: "1.0.0" };
+    const ABOUT: &'static str = "page-operator: keeps the text of every Page in a file";
+    const NAMESPACE: &'static str = "page-operator-system";
+
+    fn common(args: &PageArgs) -> &CommonArgs {
+        &args.common
+    }
+
+    fn crds() -> Vec<CustomResourceDefinition> {
+        vec![Page::crd()]
+    }
+
+    fn rights() -> Rights {
+        let pages = rule("example.com", &["pages"], &["list", "patch", "watch"]);
+        Rights {
+            namespaced: vec![pages, rule("example.com", &["pages/status"], &["patch"])],
+            cluster: vec![],
+        }
+    }
+
+    async fn run(kit: Kit, args: PageArgs) -> Result<(), operator_kit::Error> {
+        kit.lead().await;
+        driver::run(&kit, Watch::namespaced(&kit), Triggers::default(), Arc::new(Pages(args.pages))).await
+    }
+}
+
+fn main() -> ExitCode {
+    operator_kit::main::<PageOperator>()
+}

@@ -1,0 +1,91 @@
+//! Names derived from other names: deterministic, within a limit, and different for different inputs.
+
+use data_encoding::BASE32HEX_NOPAD;
+use sha2::{Digest, Sha256};
+
+/// Longest value of a Kubernetes label, in bytes.
+const LABEL_VALUE: usize = 63;
+/// Characters of hash that replace what is cut off or cannot be kept.
+const HASH: usize = 8;
+
+/// Returns `name` if it has at most `max` bytes; else its beginning, `-` and 8 characters of its SHA-256.
+///
+/// The result ends at a character and has at most `max` bytes, whatever the input; `max` is at least 10.
+///
+/// ```
+/// use operator_kit::names::bounded;
+/// assert_eq!(bounded("web-0", 80), "web-0");
+/// assert_eq!(bounded("a-very-long-name", 14), "a-ver-dgaoggl0");
+/// ```
+#[must_use]
+pub fn bounded(name: &str, max: usize) -> String {
+    if name.len() <= max {
+        return name.to_owned();
+    }
+    hashed(name, name, max)
+}
+
+/// Returns `text` as the value of a Kubernetes label: unchanged where it is one, else with what a label cannot hold
+/// replaced by `-`, and 8 characters of its SHA-256 appended.
+///
+/// ```
+/// use operator_kit::names::label_value;
+/// assert_eq!(label_value("web.team-a"), "web.team-a");
+/// assert_eq!(label_value("größe"), "gr--e-qd9q4por");
+/// ```
+#[must_use]
+pub fn label_value(text: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let ends = |text: &str| {
+        let alphanumeric = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        alphanumeric(text.chars().next()) && alphanumeric(text.chars().next_back())
+    };
+    if text.is_empty() || (text.len() <= LABEL_VALUE && text.chars().all(fits) && ends(text)) {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().map(|c| if fits(c) { c } else { '-' }).collect();
+    hashed(kept.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()), text, LABEL_VALUE)
+}
+
+/// The beginning of `head`, and a hash of `whole`.
+fn hashed(head: &str, whole: &str, max: usize) -> String {
+    let hash = BASE32HEX_NOPAD.encode(&Sha256::digest(whole).as_slice()[..5]).to_ascii_lowercase();
+    let end = head.floor_char_boundary(max.saturating_sub(HASH + 1));
+    let head = head[..end].trim_end_matches(|c: char| !c.is_alphanumeric());
+    if head.is_empty() { hash } else { format!("{head}-{hash}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_fit_and_stay_apart(a in ".{0,120}", b in ".{0,120}", max in 10..100usize) {
+            prop_assert!(bounded(&a, max).len() <= max);
+            prop_assert_eq!(bounded(&a, max), bounded(&a, max));
+            if a != b {
+                prop_assert_ne!(bounded(&a, max), bounded(&b, max));
+                prop_assert_ne!(label_value(&a), label_value(&b));
+            }
+        }
+
+        #[test]
+        fn label_values_are_valid(text in ".{0,120}") {
+            let value = label_value(&text);
+            let end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+            prop_assert!(value.len() <= LABEL_VALUE);
+            prop_assert!(value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)));
+            prop_assert!(end(value.chars().next()) && end(value.chars().next_back()), "{}", value);
+        }
+
+        #[test]
+        fn object_names_stay_object_names(name in "[a-z]([-.a-z0-9]{0,250}[a-z0-9])?", max in 10..100usize) {
+            let short = bounded(&name, max);
+            prop_assert!(short.starts_with(|c: char| c.is_ascii_alphanumeric()));
+            prop_assert!(short.ends_with(|c: char| c.is_ascii_alphanumeric()));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `Objects`: reads the objects of a kind from the cache, and writes them at the API server.
+//!
+//! Owns how objects are written: by server-side apply without nulls, or by a request bound to the object's UID, so that a
+//! write never lands on a successor of the same name. The response of a write is in the cache when the call returns.
+
+use kube::{
+    Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Request,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    apply::{self, strip_nulls},
+    cache::Cache,
+    guarded::Guarded,
+    key::Key,
+    watch::Kind,
+};
+
+/// Reads and writes the objects of one kind. Clones share the cache.
+pub struct Objects<K: Kind> {
+    cache: Cache<K>,
+    client: Client,
+    kind: K::DynamicType,
+}
+
+impl<K: Kind> Clone for Objects<K> {
+    fn clone(&self) -> Self {
+        Self { cache: self.cache.clone(), client: self.client.clone(), kind: self.kind.clone() }
+    }
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Deleted {
+    /// It no longer exists, or existed only under another UID.
+    Gone,
+    /// Its finalizers keep it.
+    Going,
+}
+
+/// Whether a patch fitted the object as it is now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Patched {
+    /// The patch was applied.
+    Done,
+    /// The object is gone or has changed since it was read: read it again.
+    Stale,
+}
+
+impl<K: Kind> Objects<K> {
+    pub(crate) fn new(cache: Cache<K>, client: Client, kind: K::DynamicType) -> Self {
+        Self { cache, client, kind }
+    }
+
+    /// Returns the cache.
+    #[must_use]
+    pub fn cache(&self) -> &Cache<K> {
+        &self.cache
+    }
+
+    /// Reads an object from the API server, not from the cache; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// The API server refuses the request or does not answer.
+    pub async fn read(&self, key: &Key) -> Result<Option<Guarded<K>>, kube::Error> {
+        let request = self.at(key).get(key.name(), &kube::api::GetParams::default());
+        match self.client.request::<Guarded<K>>(request.map_err(kube::Error::BuildRequest)?).await {
+            Ok(object) => Ok(Some(object)),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates `object` as `manager`, and fails if one of its name exists: for an intent that must not take over an object
+    /// of somebody else.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); 409 `AlreadyExists` if the name is taken.
+    pub async fn create(&self, manager: &str, object: &K) -> Result<Guarded<K>, kube::Error>
+    where
+        K: Serialize,
+    {
+        let params = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+        let mut body = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+        body["apiVersion"] = K::api_version(&self.kind).into();
+        body["kind"] = K::kind(&self.kind).into();
+        strip_nulls(&mut body);
+        let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
+        let request = self.at(&Key::of(object)).create(&params, body);
+        self.send(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    /// Applies `status` to the status subresource of `object` as `manager`.
+    ///
+    /// Bound to the UID: the status of a deleted object never lands on its successor (409 instead).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn apply_status(
+        &self,
+        manager: &str,
+        object: &K,
+        status: &impl Serialize,
+    ) -> Result<Guarded<K>, kube::Error> {
+        let written =
+            apply::status::<K, Guarded<K>>(&self.client, &self.kind, manager, object, status).await?;
+        self.cache.wrote(written.clone());
+        Ok(written)
+    }
+
+    /// Changes `object` by a merge patch as `manager`, unless it changed since it was read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn merge(&self, manager: &str, object: &K, mut patch: Value) -> Result<Patched, kube::Error> {
+        patch["metadata"]["uid"] = json!(object.meta().uid);
+        patch["metadata"]["resourceVersion"] = json!(object.meta().resource_version);
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        self.patch(object, &params, &Patch::Merge(patch), &[404, 409]).await
+    }
+
+    /// Replaces the finalizers of `object`: adds `add` and removes those of `remove`, bound to the list that was read, so
+    /// that no finalizer of another controller is lost.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn change_finalizers(
+        &self,
+        object: &K,
+        add: Option<&str>,
+        remove: &[&str],
+    ) -> Result<Patched, kube::Error> {
+        let held = object.finalizers();
+        let mut wanted: Vec<&str> = held.iter().map(String::as_str).filter(|f| !remove.contains(f)).collect();
+        wanted.extend(add.filter(|add| !held.iter().any(|held| held == add)));
+        let ends = wanted.is_empty() && object.meta().deletion_timestamp.is_some();
+        // A test against null holds where the list is absent.
+        let before = (!held.is_empty()).then_some(held);
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": object.meta().uid},
+            {"op": "test", "path": "/metadata/finalizers", "value": before},
+            {"op": "add", "path": "/metadata/finalizers", "value": wanted},
+        ]);
+        let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+        // A test that fails is 422; a race with another writer is 409.
+        let stale = &[404, 409, 422];
+        let patched = self.patch(object, &PatchParams::default(), &Patch::<()>::Json(patch), stale).await?;
+        if ends && patched == Patched::Done {
+            self.cache.removed(&Key::of(object), object.meta().uid.as_deref().unwrap_or_default());
+        }
+        Ok(patched)
+    }
+
+    /// Deletes the object of this UID, not a successor of its name.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn delete(&self, key: &Key, uid: &str) -> Result<Deleted, kube::Error> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let request = self.at(key).delete(key.name(), &params).map_err(kube::Error::BuildRequest)?;
+        match self.client.request::<Value>(request).await {
+            // The API server answers with the object while finalizers keep it, else with a Status.
+            Ok(object) if object["metadata"]["deletionTimestamp"].is_string() => {
+                let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+                self.cache.wrote(object);
+                Ok(Deleted::Going)
+            }
+            Ok(_) => {
+                self.cache.removed(key, uid);
+                Ok(Deleted::Gone)
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                self.cache.removed(key, uid);
+                Ok(Deleted::Gone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn at(&self, key: &Key) -> Request {
+        let namespace = key.namespace();
+        Request::new(K::url_path(&self.kind, (!namespace.is_empty()).then_some(namespace)))
+    }
+
+    async fn patch<P: Serialize + std::fmt::Debug>(
+        &self,
+        object: &K,
+        params: &PatchParams,
+        patch: &Patch<P>,
+        stale: &[u16],
+    ) -> Result<Patched, kube::Error> {
+        let key = Key::of(object);
+        let request = self.at(&key).patch(key.name(), params, patch).map_err(kube::Error::BuildRequest)?;
+        match self.send(request).await {
+            Ok(_) => Ok(Patched::Done),
+            Err(kube::Error::Api(status)) if stale.contains(&status.code) => Ok(Patched::Stale),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a write and adds the response to the cache.
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Guarded<K>, kube::Error>
+    where
+        Guarded<K>: DeserializeOwned,
+    {
+        let object: Guarded<K> = self.client.request(request).await?;
+        self.cache.wrote(object.clone());
+        Ok(object)
+    }
+}

@@ -1,0 +1,164 @@
+//! `Reconciler`: the four functions an operator writes for one kind.
+//!
+//! ```text
+//!            ┌──────────── look again ────────────┐
+//!            ▼                                    │
+//! wake ─▶ observe ──▶ plan ──▶ apply ─────────────┤──▶ status ──▶ one patch, or none
+//!          reads       pure     writes            │     pure
+//! ```
+//!
+//! [`driver::run`](crate::driver::run) calls them and does everything around them.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::object::HasStatus;
+use serde::Serialize;
+
+use crate::{conditions::Status, error::ReconcileError, watch::Kind};
+
+/// Objects of a kind reconciled at the same time, unless a reconciler says otherwise. More made no burst faster.
+pub const CONCURRENCY: usize = 12;
+/// How often an object is reconciled although nothing happened.
+pub const AUDIT: Duration = Duration::from_mins(20);
+
+/// Reason of a Ready condition while a plan that was applied takes effect.
+pub const PROGRESSING: &str = "Progressing";
+
+/// What `plan` decided.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Turn<P> {
+    /// Apply this plan. What it starts ends with an event that wakes the object. While the object is in back-off, the
+    /// plan is not applied.
+    Act(P),
+    /// Apply this plan, which only changes what this process remembers or asks for, and observe again at once.
+    LookAgain(P),
+    /// Something is not there yet and needs no help.
+    Wait {
+        /// CamelCase constant for conditions and metrics.
+        reason: &'static str,
+        /// What is awaited, for people; without times and ids that change from pass to pass.
+        message: String,
+        /// When to look again if no event comes first; `None`: at the next audit.
+        after: Option<Duration>,
+    },
+    /// A person has to act; an event wakes the object then. One Warning event is published when the reason changes.
+    Blocked {
+        /// CamelCase constant for conditions, events and metrics.
+        reason: &'static str,
+        /// What is wrong, where, and what to do.
+        message: String,
+    },
+    /// The object is as its spec asks. Ends the back-off.
+    Settled,
+    /// Nothing of a deleted object is left outside: its finalizer is removed.
+    Gone,
+}
+
+/// How a pass ended, for `status`.
+#[derive(Debug)]
+pub enum Outcome<D, E> {
+    /// The plan was applied.
+    Acted(D),
+    /// [`Turn::Wait`].
+    Waiting(&'static str, String),
+    /// [`Turn::Blocked`].
+    Blocked(&'static str, String),
+    /// [`Turn::Settled`].
+    Settled,
+    /// A step failed; also while the object is in back-off after that.
+    Failed(Arc<E>),
+}
+
+impl<D, E: ReconcileError> Outcome<D, E> {
+    /// Returns reason and message if a person has to act.
+    #[must_use]
+    pub fn help(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Blocked(reason, message) => Some((reason, message.clone())),
+            Self::Failed(error) if error.disposition().needs_help() => {
+                Some((error.reason(), error.to_string()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns status, reason and message of a Ready condition that says how the pass ended; with the reason `settled`
+    /// where the object is as its spec asks.
+    #[must_use]
+    pub fn ready(&self, settled: &'static str) -> (Status, &'static str, String) {
+        match self {
+            Self::Settled => (Status::True, settled, String::new()),
+            Self::Acted(_) => (Status::False, PROGRESSING, String::new()),
+            Self::Waiting(reason, message) | Self::Blocked(reason, message) => {
+                (Status::False, reason, message.clone())
+            }
+            Self::Failed(error) => (Status::False, error.reason(), error.to_string()),
+        }
+    }
+}
+
+/// The status of an object.
+pub type StatusOf<R> = <<R as Reconciler>::Object as HasStatus>::Status;
+
+/// What an operator writes for one kind.
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind.
+    type Object: Kind + HasStatus<Status: Clone + PartialEq + Serialize + Send + Sync>;
+    /// What `observe` saw.
+    type Seen: Send + Sync;
+    /// What `apply` does.
+    type Plan: fmt::Debug + Send;
+    /// What `apply` did.
+    type Done: Send + Sync;
+    /// What may go wrong.
+    type Error: ReconcileError;
+
+    /// Metric label and last part of the field manager, e.g. `vmgroup`.
+    const NAME: &'static str;
+    /// Finalizer that every object has before its first `observe`: `<group>/<name>`. `None` if nothing exists outside the
+    /// object's namespace.
+    const FINALIZER: Option<&'static str>;
+    /// Objects reconciled at the same time.
+    const CONCURRENCY: usize = CONCURRENCY;
+
+    /// Reads caches, memory and the outside system. Writes nothing, not even what this process remembers, and waits for
+    /// nothing that takes seconds. Absence is data, not an error.
+    fn observe(&self, object: &Self::Object) -> impl Future<Output = Result<Self::Seen, Self::Error>> + Send;
+
+    /// Decides what to do: a total, pure function. Deletion is decided here as well: an object with a deletion timestamp
+    /// ends in [`Turn::Gone`].
+    fn plan(object: &Self::Object, seen: &Self::Seen, now: Timestamp) -> Turn<Self::Plan>;
+
+    /// Carries out a plan: idempotent steps that wait for nothing that takes seconds.
+    fn apply(
+        &self,
+        object: &Self::Object,
+        plan: Self::Plan,
+    ) -> impl Future<Output = Result<Self::Done, Self::Error>> + Send;
+
+    /// Computes the status: a pure function of the old one, what was seen and how the pass ended. `None` leaves the status
+    /// as it is. `seen` is `None` where `observe` failed.
+    fn status(
+        old: Option<&StatusOf<Self>>,
+        object: &Self::Object,
+        seen: Option<&Self::Seen>,
+        outcome: &Outcome<Self::Done, Self::Error>,
+        now: Timestamp,
+    ) -> Option<StatusOf<Self>>;
+
+    /// Returns the conditions of a status, of which `Ready` is one.
+    fn conditions(status: &StatusOf<Self>) -> &[Condition];
+
+    /// Returns reason and message of the Normal event for what was done. Default: no event.
+    fn event(done: &Self::Done) -> Option<(&'static str, String)> {
+        let _ = done;
+        None
+    }
+
+    /// Forgets an object that is gone, however it went: also when its finalizer was removed by hand.
+    fn forget(&self, uid: &str) {
+        let _ = uid;
+    }
+}

@@ -1,0 +1,203 @@
+//! A kind whose objects say what reconciling them leads to, and a reconciler that counts.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp,
+};
+use kube::{CustomResource, ResourceExt};
+use operator_kit::{
+    Disposition, Failure, Objects, Outcome, ReconcileError, Reconciler, Turn,
+    conditions::{self, READY},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use testbed::eventually;
+
+use crate::PATIENCE;
+
+pub const FINALIZER: &str = "kit.example.com/thing";
+
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
+#[kube(group = "kit.example.com", version = "v1", kind = "Thing", namespaced, schema = "disabled")]
+#[kube(status = "ThingStatus")]
+pub struct ThingSpec {
+    pub mode: Mode,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ThingStatus {
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// What reconciling it leads to.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Mode {
+    Well,
+    /// Each act fails.
+    Failing,
+    /// A person has to act.
+    Hopeless,
+    /// Its cleanup does not end.
+    Clinging,
+    /// A step panics.
+    Panicking,
+    /// The plan never settles.
+    Restless,
+    /// Its observation fails.
+    Unobservable,
+}
+
+/// Accepts anything, as an old or careless schema would.
+pub fn crd() -> CustomResourceDefinition {
+    serde_json::from_value(json!({
+        "metadata": {"name": "things.kit.example.com"},
+        "spec": {
+            "group": "kit.example.com",
+            "scope": "Namespaced",
+            "names": {"kind": "Thing", "plural": "things", "singular": "thing"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    }))
+    .unwrap()
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error(transparent)]
+    Kit(#[from] Failure),
+    #[error("it fails")]
+    Failing,
+}
+
+impl ReconcileError for Trouble {
+    fn classify(&self) -> (&'static str, Disposition) {
+        match self {
+            Self::Kit(failure) => failure.classify(),
+            Self::Failing => ("Failing", Disposition::TRANSIENT),
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Step {
+    Observe,
+    Apply,
+    Forget,
+}
+
+/// Notes when each step was taken for each object.
+#[derive(Default)]
+pub struct Things {
+    objects: Option<Objects<Thing>>,
+    calls: Mutex<BTreeMap<(String, Step), Vec<Instant>>>,
+}
+
+impl Things {
+    pub fn over(objects: Objects<Thing>) -> Self {
+        Self { objects: Some(objects), ..Self::default() }
+    }
+
+    fn note(&self, name: &str, step: Step) {
+        self.calls.lock().unwrap().entry((name.to_owned(), step)).or_default().push(Instant::now());
+    }
+
+    pub fn times(&self, name: &str, step: Step) -> Vec<Instant> {
+        self.calls.lock().unwrap().get(&(name.to_owned(), step)).cloned().unwrap_or_default()
+    }
+
+    pub fn count(&self, name: &str, step: Step) -> usize {
+        self.times(name, step).len()
+    }
+
+    pub async fn until(&self, name: &str, step: Step, count: usize) {
+        let goal = format!("{step:?} of {name} {count} times");
+        eventually(&goal, PATIENCE, async || Ok((self.count(name, step) >= count).then_some(())))
+            .await
+            .unwrap();
+    }
+
+    /// The cached object, for what a pass sees of its own writes.
+    pub fn cached(&self, name: &str) -> Option<Arc<Thing>> {
+        let objects = self.objects.as_ref()?;
+        objects.cache().get(&operator_kit::Key::new("default", name))?.valid().cloned()
+    }
+}
+
+impl Reconciler for Things {
+    type Object = Thing;
+    type Seen = ();
+    type Plan = ();
+    type Done = ();
+    type Error = Trouble;
+
+    const NAME: &'static str = "thing";
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    async fn observe(&self, thing: &Thing) -> Result<(), Trouble> {
+        assert_eq!(thing.finalizers(), [FINALIZER], "observed without the finalizer");
+        assert!(thing.managed_fields().is_empty(), "the cache is not lean");
+        self.note(&thing.name_any(), Step::Observe);
+        match thing.spec.mode {
+            Mode::Unobservable => Err(Trouble::Failing),
+            _ => Ok(()),
+        }
+    }
+
+    fn plan(thing: &Thing, (): &(), _: Timestamp) -> Turn<()> {
+        let deleting = thing.metadata.deletion_timestamp.is_some();
+        match thing.spec.mode {
+            Mode::Clinging if deleting => {
+                Turn::Wait { reason: "Clinging", message: "it does not go".to_owned(), after: None }
+            }
+            _ if deleting => Turn::Gone,
+            Mode::Well | Mode::Clinging | Mode::Unobservable => Turn::Settled,
+            Mode::Failing => Turn::Act(()),
+            Mode::Hopeless => Turn::Blocked { reason: "Hopeless", message: "it is hopeless".to_owned() },
+            Mode::Panicking => panic!("as the test wants it"),
+            Mode::Restless => Turn::LookAgain(()),
+        }
+    }
+
+    async fn apply(&self, thing: &Thing, (): ()) -> Result<(), Trouble> {
+        self.note(&thing.name_any(), Step::Apply);
+        if thing.spec.mode == Mode::Failing { Err(Trouble::Failing) } else { Ok(()) }
+    }
+
+    fn status(
+        old: Option<&ThingStatus>,
+        thing: &Thing,
+        _: Option<&()>,
+        outcome: &Outcome<(), Trouble>,
+        now: Timestamp,
+    ) -> Option<ThingStatus> {
+        let mut status = old.cloned().unwrap_or_default();
+        let (ready, reason, message) = outcome.ready("Well");
+        let generation = thing.metadata.generation;
+        conditions::set(&mut status.conditions, READY, ready, reason, &message, generation, now);
+        Some(status)
+    }
+
+    fn conditions(status: &ThingStatus) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn forget(&self, uid: &str) {
+        self.note(uid, Step::Forget);
+    }
+}
+
+/// A kind that is only watched.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
+#[kube(group = "kit.example.com", version = "v1", kind = "Gadget", namespaced, schema = "disabled")]
+pub struct GadgetSpec {}
