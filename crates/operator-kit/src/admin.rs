@@ -1,7 +1,7 @@
 //! The admin server: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Owns the listener. Serves from the first moment, so a standby answers its probes; read-only, without secrets.
-//! `/healthz` answers as long as the runtime makes progress, which is what liveness means here.
+//! Owns the listener. It serves from the start of the process, so a standby answers its probes. Read-only, without secrets.
+//! `/healthz` answers as long as the runtime makes progress: that is liveness.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,18 +18,18 @@ use tracing::{debug, info, warn};
 
 use crate::{args::Listen, error::Error, health::Health, metrics::Metrics};
 
-/// Connections served at the same time; more wait.
+/// Connections served at the same time. Others wait.
 const CONNECTIONS: usize = 32;
-/// How long a client may take to send its request.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to send its request head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Binds the server, `None` if it is off.
+/// Binds the listener; `None` if the server is off.
 pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
     let address = match listen {
         Listen::Off => return Ok(None),
         Listen::On(address) => address,
         Listen::Any(port) => {
-            // One socket for both families, unless the machine has no IPv6.
+            // One socket serves both families, unless the machine has no IPv6.
             if let Ok(listener) = TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, port)).await {
                 return Ok(Some(listener));
             }
@@ -39,7 +39,7 @@ pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
     TcpListener::bind(address).await.map(Some).map_err(|source| Error::Listen { address, source })
 }
 
-/// Serves for ever.
+/// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) {
     info!(address = %listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), "admin server listens");
     let free = Arc::new(Semaphore::new(CONNECTIONS));
@@ -61,7 +61,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metric
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(16 * 1024)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn off_means_off_and_a_taken_port_is_told() {
+    async fn off_means_off_and_a_taken_port_is_reported() {
         assert!(bind(Listen::Off).await.unwrap().is_none());
         let taken = bind(Listen::Any(0)).await.unwrap().unwrap();
         let port = taken.local_addr().unwrap().port();

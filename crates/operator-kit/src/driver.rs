@@ -257,14 +257,20 @@ impl<R: Reconciler> Driver<R> {
                 Turn::LookAgain(plan) => {
                     last = Some(seen);
                     match caught(self.reconciler.apply(object, plan)).await {
-                        Ok(_) => continue,
+                        Ok(done) => {
+                            self.publish_event(object, &done);
+                            continue;
+                        }
                         Err(error) => return (last, self.failed(key, object, error)),
                     }
                 }
                 Turn::Act(plan) => match self.held(key, object) {
                     Some(held) => held,
                     None => match caught(self.reconciler.apply(object, plan)).await {
-                        Ok(done) => Pass::looked(Outcome::Acted(done), AUDIT / 4),
+                        Ok(done) => {
+                            self.publish_event(object, &done);
+                            Pass::looked(Outcome::Acted(done), AUDIT / 4)
+                        }
                         Err(error) => self.failed(key, object, error),
                     },
                 },
@@ -283,6 +289,13 @@ impl<R: Reconciler> Driver<R> {
             return (Some(seen), pass);
         }
         (last, self.failed(key, object, Failure::StillChanging.into()))
+    }
+
+    fn publish_event(&self, object: &R::Object, done: &R::Done) {
+        if let Some((reason, message)) = R::event(done) {
+            info!(reason, message);
+            self.kit.events().publish_normal(reason, &message, object.object_ref(&self.kind));
+        }
     }
 
     /// The outcome of an object in back-off: its last error, until the time has come or something relevant has changed.
@@ -332,12 +345,6 @@ impl<R: Reconciler> Driver<R> {
             }
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
-        if let Outcome::Acted(done) = &outcome
-            && let Some((reason, message)) = R::event(done)
-        {
-            info!(reason, message);
-            self.kit.events().publish_normal(reason, &message, object.object_ref(&self.kind));
-        }
         if let Err(error) = self.write_status(key, object, seen, &outcome).await {
             let Pass::Ended { pause: until, .. } = self.failed(key, object, error.into()) else {
                 return None;

@@ -19,6 +19,7 @@
 //! `examples/` has a complete operator of one kind; `docs/operator-kit.md` walks through it.
 
 pub mod apply;
+pub mod apply_set;
 pub mod client;
 pub mod conditions;
 pub mod driver;

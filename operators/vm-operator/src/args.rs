@@ -1,42 +1,17 @@
-//! The operator's arguments and environment, in today's spelling and the original's.
+//! The operator's flags and environment, also in the original's spelling.
 
+use std::env::VarError;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use clap::{ArgAction, Parser, Subcommand};
+use anyhow::{Context as _, bail, ensure};
+use clap::ArgAction;
 use infra_clients::Secret;
-use infra_clients::vsphere::{Config, Trust};
+use infra_clients::vsphere::{self, Trust, vms};
 use operator_kit::CommonArgs;
 
 use crate::api::MARKER_PREFIX;
 
-/// The folder under the datacenter's VM folder in which all groups' folders stand.
-const ROOT_FOLDER: &str = "vm-operator";
-
-/// vm-operator: keeps groups of virtual machines, cloned from vCenter templates, at their asked count.
-#[derive(Clone, Debug, Parser)]
-#[command(version, max_term_width = 110)]
-pub struct Cli {
-    /// What to do instead of running the operator.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// How to run the operator.
-    #[command(flatten)]
-    pub args: Args,
-}
-
-/// What to do instead of running the operator.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum Command {
-    /// Print the CustomResourceDefinitions as YAML
-    Crd,
-    /// Print the ServiceAccount's roles as YAML: exactly the verbs the operator uses
-    Rbac,
-    /// Print both
-    Manifests,
-}
-
-/// How to run the operator.
+/// The operator's flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Flags all operators have.
@@ -47,19 +22,19 @@ pub struct Args {
     #[arg(long, env = "VC_HOST", value_name = "HOST")]
     pub vc_host: Option<String>,
 
-    /// The vCenter user, such as `vm-operator@vsphere.local`; the password comes from VC_PASS only
+    /// The vCenter user, such as `vm-operator@vsphere.local`; the password is read from VC_PASS only
     #[arg(long, env = "VC_USER", value_name = "USER")]
     pub vc_user: Option<String>,
 
-    /// A PEM file with the certificates that sign the vCenter's, instead of the system's
-    #[arg(long, env = "VC_CA_FILE", value_name = "FILE", conflicts_with_all = ["insecure", "vc_thumbprint"])]
+    /// A PEM file with the certificate authorities of the vCenter, instead of the system's
+    #[arg(long, env = "VC_CA_FILE", value_name = "FILE")]
     pub vc_ca_file: Option<PathBuf>,
 
     /// SHA-256 or SHA-1 thumbprint of the vCenter's certificate, which is then the only one trusted
-    #[arg(long, env = "VC_THUMBPRINT", value_name = "HEX", conflicts_with = "insecure")]
+    #[arg(long, env = "VC_THUMBPRINT", value_name = "HEX")]
     pub vc_thumbprint: Option<String>,
 
-    /// Trust whatever certificate the vCenter shows. Who can answer in its place learns the password
+    /// Trust any certificate of the vCenter. A server in its place learns the password
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
           default_missing_value = "true", value_name = "BOOL")]
     pub insecure: bool,
@@ -72,49 +47,138 @@ pub struct Args {
     #[arg(long, env = "VC_RESOURCE_POOL", value_name = "POOL")]
     pub vc_resource_pool: Option<String>,
 
-    /// Clones under way at once, over all groups
+    /// Folder below the datacenter's VM folder for the folders of all groups. Give each cluster that shares a vCenter its
+    /// own, such as `vm-operator/cluster-a`
+    #[arg(long, env = "VC_FOLDER", default_value = "vm-operator", value_name = "PATH")]
+    pub vc_folder: String,
+
+    /// Clones in flight at once, over all groups
     #[arg(long, env = "MAX_CLONES", default_value_t = 100, value_name = "N")]
     pub max_clones: usize,
+
+    /// Most virtual machines of one group; a group that asks for more is left as it is, and says so
+    #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N")]
+    pub max_replicas: i32,
 }
 
 impl Args {
-    /// How to reach the vCenter; says which variables are missing, all at once.
-    pub fn vsphere(&self) -> anyhow::Result<Config> {
-        let password = std::env::var("VC_PASS").ok().filter(|p| !p.is_empty()).map(Secret::from);
-        let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
-        let (Some(host), Some(user), Some(password)) =
-            (given(&self.vc_host), given(&self.vc_user), password.clone())
-        else {
-            let missing = [
-                ("VC_HOST", given(&self.vc_host).is_none()),
-                ("VC_USER", given(&self.vc_user).is_none()),
-                ("VC_PASS", password.is_none()),
-            ];
-            let missing: Vec<_> = missing.iter().filter(|(_, m)| *m).map(|(name, _)| *name).collect();
+    /// Returns how to reach the vCenter.
+    ///
+    /// # Errors
+    /// Says which variables are missing, all at once, or which value cannot be used.
+    pub fn vsphere(&self) -> anyhow::Result<vsphere::Config> {
+        let (host, user, password) = (given(self.vc_host.as_deref()), given(self.vc_user.as_deref()), password()?);
+        let (Some(host), Some(user), Some(password)) = (host, user, password.clone()) else {
+            let missing =
+                [("VC_HOST", host.is_none()), ("VC_USER", user.is_none()), ("VC_PASS", password.is_none())];
+            let missing: Vec<_> = missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
             bail!(
-                "{} not set: the vCenter's host name, user and password come from the environment, in the \
-                 Deployment from the Secret vc-creds (kubectl create secret generic vc-creds \
-                 --from-literal=VC_HOST=… --from-literal=VC_USER=… --from-literal=VC_PASS=…)",
+                "{} not set: the vCenter's host name, user and password are read from the environment, in the Deployment from \
+                 the Secret vc-creds (kubectl create secret generic vc-creds --from-literal=VC_HOST=… \
+                 --from-literal=VC_USER=… --from-literal=VC_PASS=…)",
                 missing.join(", ")
             );
         };
-        // An empty key of the Secret means none.
+        Ok(vsphere::Config {
+            trust: self.trust()?,
+            agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            ..vsphere::Config::new(host, user, password)
+        })
+    }
+
+    /// Returns where in the vCenter to work.
+    ///
+    /// # Errors
+    /// The folder is no path.
+    pub fn vms(&self) -> anyhow::Result<vms::Config> {
+        let folder = self.vc_folder.trim().trim_matches('/');
+        ensure!(
+            !folder.is_empty() && folder.split('/').all(|name| !name.trim().is_empty()),
+            "--vc-folder {:?} is not a path: write a folder's name, or names with slashes between them",
+            self.vc_folder
+        );
+        Ok(vms::Config {
+            datacenter: given(self.vc_datacenter.as_deref()).map(str::to_owned),
+            resource_pool: given(self.vc_resource_pool.as_deref()).map(str::to_owned),
+            marker_prefix: MARKER_PREFIX.to_owned(),
+            ..vms::Config::new(folder)
+        })
+    }
+
+    fn trust(&self) -> anyhow::Result<Trust> {
         let ca_file = self.vc_ca_file.as_ref().filter(|file| !file.as_os_str().is_empty());
-        let trust = match (ca_file, given(&self.vc_thumbprint)) {
-            (Some(file), _) => Trust::CaBundle(
-                std::fs::read(file).with_context(|| format!("--vc-ca-file {}", file.display()))?,
-            ),
-            (None, Some(thumbprint)) => Trust::Thumbprint(thumbprint.parse().context("--vc-thumbprint")?),
+        let thumbprint = given(self.vc_thumbprint.as_deref());
+        let chosen = [ca_file.is_some(), thumbprint.is_some(), self.insecure].iter().filter(|chosen| **chosen).count();
+        ensure!(
+            chosen <= 1,
+            "set only one of VC_CA_FILE (--vc-ca-file), VC_THUMBPRINT (--vc-thumbprint) and --insecure"
+        );
+        Ok(match (ca_file, thumbprint) {
+            (Some(file), _) => {
+                let pem = std::fs::read(file).with_context(|| format!("VC_CA_FILE {}", file.display()))?;
+                Trust::CaBundle(pem)
+            }
+            (None, Some(thumbprint)) => Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT")?),
             (None, None) if self.insecure => Trust::Insecure,
             (None, None) => Trust::System,
-        };
-        Ok(Config {
-            trust,
-            datacenter: given(&self.vc_datacenter),
-            resource_pool: given(&self.vc_resource_pool),
-            marker_prefix: MARKER_PREFIX.to_owned(),
-            agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-            ..Config::new(host, user, password, ROOT_FOLDER)
         })
+    }
+}
+
+/// A value without the line break that `kubectl create secret --from-file` leaves at its end; `None` if that is all.
+fn given(value: Option<&str>) -> Option<&str> {
+    value.map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// The password, without the line breaks at its end; blanks may belong to it.
+fn password() -> anyhow::Result<Option<Secret>> {
+    match std::env::var("VC_PASS") {
+        Ok(text) => {
+            let text = text.trim_end_matches(['\r', '\n']);
+            Ok((!text.is_empty()).then(|| Secret::new(text)))
+        }
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            bail!("VC_PASS is not UTF-8: a vCenter takes passwords as Unicode text; write the Secret's value in UTF-8")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &[&str]) -> Args {
+        Cli::try_parse_from([&["vm-operator"], line].concat()).unwrap().args
+    }
+
+    #[test]
+    fn empty_variables_are_none_and_two_ways_to_trust_are_an_error() {
+        assert!(matches!(parse(&["--vc-ca-file=", "--vc-thumbprint=", "--insecure"]).trust(), Ok(Trust::Insecure)));
+        assert!(matches!(parse(&["--vc-ca-file=", "--vc-thumbprint= "]).trust(), Ok(Trust::System)));
+        let error = parse(&["--vc-ca-file=/ca", "--insecure"]).trust().unwrap_err();
+        assert!(error.to_string().contains("only one of VC_CA_FILE"), "{error}");
+    }
+
+    #[test]
+    fn line_breaks_at_the_end_are_no_part_of_a_value() {
+        assert_eq!(given(Some("vc.example.com\n")), Some("vc.example.com"));
+        assert_eq!(given(Some("\n")), None);
+    }
+
+    #[test]
+    fn the_folder_is_a_path() {
+        assert_eq!(parse(&["--vc-folder", "/a/b/"]).vms().unwrap().root_folder, "a/b");
+        for bad in ["", "/", "a//b", "a/ /b"] {
+            assert!(parse(&["--vc-folder", bad]).vms().is_err(), "{bad}");
+        }
     }
 }

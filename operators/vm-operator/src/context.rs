@@ -1,146 +1,160 @@
-//! What both controllers share: the vCenter, the caches, the ledger, the clone gate and who leads.
+//! What both controllers share: the vCenter, the caches and their indexes, what is in flight, and the clone queue.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedSender;
-use infra_clients::vsphere::{Link, MoRef, VCenter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt};
-use operator_kit::lease::Leadership;
-use operator_kit::{Guarded, Kit};
+use infra_clients::vsphere::vms::{Vm, Vms};
+use kube::ResourceExt;
+use operator_kit::{Index, Key, Kit, Objects, Triggers, Watch};
 
 use crate::api::names::Marker;
-use crate::api::{VmGroup, VmInstance, reason};
-use crate::error::{Error, advice, vcenter_reason};
-use crate::gate::Gate;
-use crate::ledger::Ledger;
-use crate::vminstance::Subject;
+use crate::api::{VmGroup, VmInstance};
+use crate::clone_queue::{CloneQueue, Place};
+use crate::in_flight::InFlight;
+use crate::requests::Requests;
+use crate::visibility::Visibility;
+use crate::vminstance;
 
-/// What an administrator may tune.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Clones under way at once, over all groups.
-    pub max_clones: usize,
-    /// How long the vCenter may be out of sight before objects say so.
-    pub grace: Duration,
-}
+/// Namespace of a VmInstance, and the UID of the group that it names.
+pub type GroupId = (String, String);
 
-/// Shared by the controllers; cheap to read, and nothing in it is held over an await.
+/// Shared by the controllers. Cheap to read; nothing in it is locked across an await.
 pub struct Context {
     /// Client, events, metrics.
     pub kit: Kit,
-    /// Whether this process may write.
-    pub leadership: Leadership,
     /// The one vCenter.
-    pub vcenter: VCenter,
+    pub vms: Vms,
+    /// Whether it is in sight.
+    pub visibility: Visibility,
     /// All groups.
-    pub groups: Store<Guarded<VmGroup>>,
+    pub groups: Objects<VmGroup>,
     /// All instances.
-    pub instances: Store<Guarded<VmInstance>>,
-    /// What was asked of the vCenter.
-    pub ledger: Ledger,
-    /// Settings.
-    pub settings: Settings,
-    /// UID of the `kube-system` namespace.
+    pub instances: Objects<VmInstance>,
+    /// Instances by group.
+    pub by_group: Index<VmInstance, GroupId>,
+    /// Instances by the name of their machine.
+    pub by_vm_name: Index<VmInstance, String>,
+    /// Instances by the task that their durable status names.
+    pub by_task: Index<VmInstance, String>,
+    /// Instances by the machine that their durable status names.
+    pub by_machine: Index<VmInstance, String>,
+    /// Instances by instanceUuid.
+    pub by_uuid: Index<VmInstance, String>,
+    /// Groups and the folder names that they may use.
+    pub by_folder: Index<VmGroup, String>,
+    /// What was requested from the vCenter.
+    pub in_flight: InFlight,
+    /// What is to be requested.
+    pub requests: Requests,
+    /// Wakes instances.
+    pub instance_triggers: Triggers<VmInstance>,
+    /// Wakes groups.
+    pub group_triggers: Triggers<VmGroup>,
+    /// Which instance clones next: by the group's UID.
+    pub clone_queue: Mutex<CloneQueue<String, Key>>,
+    /// Id of the cluster.
     pub cluster: String,
-    /// Wakes an instance.
-    pub wake_instance: UnboundedSender<ObjectRef<VmInstance>>,
-    /// Whose turn it is to clone: by the group's UID.
-    pub gate: Mutex<Gate<String, ObjectRef<VmInstance>>>,
-    /// Since when the inventory has not been current. None: it is.
-    pub lost_since: Mutex<Option<Instant>>,
+    /// Most machines of one group.
+    pub max_replicas: i32,
+}
+
+/// What an administrator chooses.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Id of the cluster.
+    pub cluster: String,
+    /// Clones in flight at once, over all groups.
+    pub max_clones: usize,
+    /// Most machines of one group.
+    pub max_replicas: i32,
+    /// How long the vCenter may be out of sight before statuses say so.
+    pub grace: Duration,
 }
 
 impl Context {
-    /// Why the inventory cannot be trusted, as reason and message; None as long as it can, or the loss is
-    /// younger than the grace.
-    pub fn blind(&self) -> Option<(&'static str, String)> {
-        if self.vcenter.read(infra_clients::vsphere::Inventory::is_synced) {
-            return None;
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        kit: &Kit,
+        vms: Vms,
+        groups: &Watch<VmGroup>,
+        instances: &Watch<VmInstance>,
+        settings: Settings,
+    ) -> Self {
+        use crate::api::names::{folder, original_folder};
+        Self {
+            kit: kit.clone(),
+            vms,
+            visibility: Visibility::new(settings.grace),
+            groups: groups.objects(),
+            instances: instances.objects(),
+            by_group: instances.index(|i| Some((i.namespace()?, i.spec.group_uid.clone()))),
+            by_vm_name: instances.index(|i| [i.spec.vm_name.clone()]),
+            by_task: instances.index(|i| Some(i.status.as_ref()?.task.as_ref()?.r#ref.clone())),
+            by_machine: instances.index(|i| i.status.as_ref()?.vm_ref.clone()),
+            by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
+            by_folder: groups.index(|g| {
+                let (namespace, name) = (g.namespace().unwrap_or_default(), g.name_any());
+                [folder(&namespace, &name), original_folder(&namespace, &name)]
+            }),
+            in_flight: InFlight::default(),
+            requests: Requests::default(),
+            instance_triggers: Triggers::default(),
+            group_triggers: Triggers::default(),
+            clone_queue: Mutex::new(CloneQueue::new(settings.max_clones)),
+            cluster: settings.cluster,
+            max_replicas: settings.max_replicas,
         }
-        let since = *self.lost_since.lock().unwrap_or_else(PoisonError::into_inner);
-        // Lost, and the news of it still on their way: as if just lost.
-        if since.is_none_or(|since| since.elapsed() < self.settings.grace) {
-            return None;
-        }
-        Some(match &*self.vcenter.link().borrow() {
-            Link::Down(error) => (vcenter_reason(error), format!("{error}: {}", advice(error))),
-            Link::Connecting | Link::Up => (
-                reason::VCENTER_UNREACHABLE,
-                "still connecting to the vCenter and reading its inventory".into(),
-            ),
+    }
+
+    /// Returns the group of an instance: the one of its name and UID, not a later one of the same name.
+    #[must_use]
+    pub fn group_of(&self, instance: &VmInstance) -> Option<Arc<VmGroup>> {
+        let key = Key::new(&instance.namespace()?, &instance.spec.group);
+        self.groups.cache().valid(&key).filter(|group| group.uid().as_deref() == Some(&*instance.spec.group_uid))
+    }
+
+    /// Returns the instances of a group.
+    #[must_use]
+    pub fn members(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
+        self.by_group.get(&(group.namespace().unwrap_or_default(), group.uid().unwrap_or_default()))
+    }
+
+    /// Returns whether the machine with this marker is the one of its VmInstance, and not a copy or left over.
+    #[must_use]
+    pub fn is_member(&self, vm: &Vm, marker: &Marker) -> bool {
+        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| {
+            vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
+                || vminstance::recorded(instance).as_ref() == Some(&vm.moref)
         })
     }
 
-    /// The marker of an instance's machine.
-    pub fn marker(&self, instance: &VmInstance) -> Result<Marker, Error> {
-        Ok(Marker {
-            cluster: self.cluster.clone(),
-            namespace: instance.namespace().ok_or(Error::Incomplete("namespace"))?,
-            group: instance.spec.group.clone(),
-            group_uid: instance.spec.group_uid.clone(),
-            slot: instance.spec.slot,
-        })
+    /// Returns an instance's place in the clone queue.
+    #[must_use]
+    pub fn place(&self, instance: &Key) -> Place {
+        self.queue().place(instance)
     }
 
-    /// All instances that parse.
-    pub fn instances(&self) -> impl Iterator<Item = Arc<VmInstance>> {
-        self.instances.state().into_iter().filter_map(|i| i.object().ok().cloned())
-    }
-
-    /// All groups that parse.
-    pub fn groups(&self) -> impl Iterator<Item = Arc<VmGroup>> {
-        self.groups.state().into_iter().filter_map(|g| g.object().ok().cloned())
-    }
-
-    /// Whether the group of an instance is there, and not one of the same name that came later.
-    pub fn has_group(&self, instance: &VmInstance) -> bool {
-        let namespace = instance.namespace().unwrap_or_default();
-        let group = self.groups.get(&ObjectRef::new(&instance.spec.group).within(&namespace));
-        group.is_some_and(|group| group.meta().uid.as_deref() == Some(instance.spec.group_uid.as_str()))
-    }
-
-    /// The instances of the group with this UID.
-    pub fn instances_of(&self, group: &str) -> Vec<Arc<VmInstance>> {
-        self.instances().filter(|i| i.spec.group_uid == group).collect()
-    }
-
-    /// Whether some instance's durable status names this task.
-    pub fn is_claimed(&self, task: &MoRef) -> bool {
-        self.instances()
-            .any(|i| i.status.as_ref().and_then(|s| s.task.as_ref()).is_some_and(|t| t.r#ref == task.value()))
-    }
-
-    /// Asks the gate for a place.
-    pub fn enter_gate(&self, subject: &Subject<'_>) -> bool {
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.enter(&subject.marker.group_uid, &ObjectRef::from(subject.instance))
-    }
-
-    /// Takes a place although it may be one too many: the clone is under way already.
-    pub fn hold_gate(&self, subject: &Subject<'_>) {
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.hold(&subject.marker.group_uid, &ObjectRef::from(subject.instance));
-    }
-
-    /// Gives the place up, and wakes whoever is next.
-    pub fn leave_gate(&self, instance: &ObjectRef<VmInstance>) {
-        let next = self.gate.lock().unwrap_or_else(PoisonError::into_inner).leave(instance);
-        for instance in next {
-            self.wake(instance);
+    /// Puts an instance into the clone queue; wakes it if it may clone at once.
+    pub fn enqueue(&self, instance: &Key, group_uid: &str) {
+        let place = self.queue().enter(&group_uid.to_owned(), instance);
+        if place == Place::Held {
+            self.instance_triggers.wake(instance);
         }
     }
 
-    /// Forgets an instance that is no more, however it went.
-    pub fn departed(&self, uid: &str, instance: &ObjectRef<VmInstance>) {
-        self.leave_gate(instance);
-        self.ledger.close(uid);
+    /// Takes a place for an instance whose clone is in flight already.
+    pub fn hold_place(&self, instance: &Key, group_uid: &str) {
+        self.queue().hold(&group_uid.to_owned(), instance);
     }
 
-    /// Wakes an instance.
-    pub fn wake(&self, instance: ObjectRef<VmInstance>) {
-        // Closed only when the controllers are gone.
-        let _ = self.wake_instance.unbounded_send(instance);
+    /// Takes an instance out of the clone queue, and wakes those that may clone now.
+    pub fn leave_queue(&self, instance: &Key) {
+        let next = self.queue().leave(instance);
+        next.iter().for_each(|instance| self.instance_triggers.wake(instance));
+    }
+
+    fn queue(&self) -> MutexGuard<'_, CloneQueue<String, Key>> {
+        self.clone_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

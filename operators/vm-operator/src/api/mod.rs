@@ -1,7 +1,7 @@
 //! The Kubernetes API of vm-operator: group `vm.codeconnect.vmworld.com`, version `v1alpha1`.
 //!
-//! Owns the two kinds, the strings users meet (labels, finalizers, condition types, reasons) and the
-//! names derived from an object. Never talks to anything.
+//! Owns the two kinds, the strings users meet (labels, annotations, finalizers, condition types, reasons) and the names
+//! derived from an object. Never talks to anything.
 
 pub mod names;
 pub mod reason;
@@ -14,13 +14,18 @@ pub use vminstance::{TaskKind, TaskStatus, VmInstance, VmInstanceSpec, VmInstanc
 /// API group of both kinds.
 pub const GROUP: &str = "vm.codeconnect.vmworld.com";
 
-/// API version of both kinds.
-pub const VERSION: &str = "v1alpha1";
+/// Finalizer of both kinds.
+pub const FINALIZER: &str = "vm.codeconnect.vmworld.com/vm-operator";
 
-/// Finalizer of both kinds; the name the original operator used.
-pub const FINALIZER: &str = "vm-operator";
+/// Finalizer of the original operator. A [`VmGroup`] that has it was managed by the original: its machines are adopted, then
+/// the finalizer is removed.
+pub const ORIGINAL_FINALIZER: &str = "vm-operator";
 
-/// Label of a [`VmInstance`]: the group it belongs to, as [`names::label_value`] writes it.
+/// Annotation of a [`VmGroup`] or [`VmInstance`] with the value `true`: once the object is deleted, the operator lets go of
+/// its machines without touching the vCenter, e.g. because the vCenter no longer exists.
+pub const DETACH: &str = "vm.codeconnect.vmworld.com/detach";
+
+/// Label of a [`VmInstance`]: the group it belongs to, as `operator_kit::names::label_value` writes it.
 pub const GROUP_LABEL: &str = "vm.codeconnect.vmworld.com/group";
 
 /// Key of the extraConfig entry that marks a virtual machine as ours: see [`names::Marker`].
@@ -30,15 +35,23 @@ pub const OWNER_MARKER: &str = "vmgroup/owner";
 /// [`VmInstanceSpec::revision`].
 pub const REVISION_MARKER: &str = "vmgroup/revision";
 
-/// What all our extraConfig keys begin with.
+/// Prefix of all extraConfig keys of the operator.
 pub const MARKER_PREFIX: &str = "vmgroup/";
 
 /// Condition types.
 pub mod condition {
-    /// The object is as its spec asks, as far as the vCenter says right now.
+    /// The object is as its spec asks, as far as the vCenter says now.
     pub const READY: &str = "Ready";
-    /// Work is under way that needs no help.
+    /// Work is in flight that needs no help.
     pub const PROGRESSING: &str = "Progressing";
     /// Every virtual machine was made from the present spec.
     pub const CONFIG_SYNCED: &str = "ConfigSynced";
+    /// Virtual machines have the marker of this group, but are not machines of it: copies, or machines without VmInstance.
+    pub const ORPHANS_FOUND: &str = "OrphansFound";
+}
+
+/// Returns whether an object has the annotation [`DETACH`].
+#[must_use]
+pub fn is_detached(object: &impl kube::Resource) -> bool {
+    object.meta().annotations.as_ref().and_then(|all| all.get(DETACH)).is_some_and(|value| value == "true")
 }

@@ -1,109 +1,94 @@
-//! Reasons: the one word a condition, an event and a metric share. `docs/vm-operator/reasons.md`
-//! says what to do about each; a test holds the two together.
+//! Reasons: the CamelCase constants that conditions, events and metrics share. `docs/vm-operator/reasons.md` says what to do
+//! about each; a test compares the two. Reasons of a failing vCenter are those of the client:
+//! `infra_clients::vsphere::REASONS`.
 
-/// Declares the reasons, and [`ALL`] of them for the test that compares them with the docs.
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident = $value:literal;)+) => {
-        $($(#[doc = $doc])+ pub const $name: &str = $value;)+
-        /// Every reason there is.
-        pub const ALL: &[&str] = &[$($value),+];
-    };
-}
+use infra_clients::Class;
+use operator_kit::error::INTERNAL_ERROR;
 
-reasons! {
-    /// The object is as asked.
+operator_kit::reasons! {
+    /// The object is as its spec asks.
     AS_ASKED = "AsAsked";
     /// Virtual machines are being made, powered on or removed.
     SCALING = "Scaling";
-    /// Nothing is left to do.
+    /// No work is in flight.
     IDLE = "Idle";
     /// The machine is being cloned.
     CLONING = "Cloning";
-    /// The machine waits for its turn: as many clones as `--max-clones` allows are under way.
+    /// The machine waits in the clone queue: as many clones as `--max-clones` allows are in flight.
     QUEUED = "Queued";
     /// The machine is being powered on.
     POWERING_ON = "PoweringOn";
     /// The machine is being powered off and destroyed.
     REMOVING = "Removing";
-    /// The group's folder is not there yet.
+    /// A machine of the original operator is being marked as this instance's.
+    ADOPTING = "Adopting";
+    /// The inventory is being brought up to date.
+    REFRESHING = "Refreshing";
+    /// The group's folder does not exist yet.
     WAITING_FOR_FOLDER = "WaitingForFolder";
-    /// A clone that may be this one's, asked for before a restart or a lost reply, is still running.
+    /// The template is being looked up.
+    WAITING_FOR_TEMPLATE = "WaitingForTemplate";
+    /// A clone that may be this instance's, requested before a restart or with its response lost, is still running.
     WAITING_FOR_EARLIER_CLONE = "WaitingForEarlierClone";
-    /// Other objects stand where this one's should: the predecessor is not gone yet.
+    /// A VmInstance of the same name exists that belongs to another group.
     WAITING_FOR_PREDECESSOR = "WaitingForPredecessor";
+    /// `spec.paused` is set.
+    PAUSED = "Paused";
     /// Some machines were made from an earlier spec.
     OUTDATED_MACHINES = "OutdatedMachines";
-    /// The folder held things that are not ours and was left.
+    /// The folder held objects that are not the group's and was kept.
     FOLDER_KEPT = "FolderKept";
+    /// The operator let go of a machine without destroying it.
+    MACHINE_RELEASED = "MachineReleased";
+    /// Machines with the group's marker are not its machines.
+    ORPHANS = "Orphans";
+    /// No machine without VmInstance has the group's marker.
+    NO_ORPHANS = "NoOrphans";
 
-    /// The vCenter does not answer.
-    VCENTER_UNREACHABLE = "VCenterUnreachable";
-    /// The vCenter's certificate is not trusted.
-    VCENTER_CERTIFICATE_REFUSED = "VCenterCertificateRefused";
-    /// The vCenter refuses the user name or password.
-    VCENTER_LOGIN_REFUSED = "VCenterLoginRefused";
-    /// The vCenter's inventory does not allow a choice: two datacenters, no pool, no folder.
-    VCENTER_PLACEMENT_UNCLEAR = "VCenterPlacementUnclear";
-    /// The vCenter user lacks a privilege.
-    PERMISSION_DENIED = "PermissionDenied";
-    /// There is no such template.
-    TEMPLATE_NOT_FOUND = "TemplateNotFound";
-    /// Several virtual machines bear the template's name.
-    TEMPLATE_AMBIGUOUS = "TemplateAmbiguous";
-    /// A virtual machine that is not ours bears the name.
+    /// A virtual machine that is not ours has the name.
     NAME_CONFLICT = "NameConflict";
-    /// Several virtual machines bear the same owner marker.
+    /// Several virtual machines have the instance's marker and instanceUuid.
     DUPLICATE_MACHINES = "DuplicateMachines";
     /// The machine was moved out of the operator's folder.
     MACHINE_MOVED = "MachineMoved";
-    /// There is no group of the instance's name and UID.
-    NO_GROUP = "NoGroup";
     /// The vCenter cannot tell the machine's configuration or power state.
     MACHINE_UNCLEAR = "MachineUnclear";
-    /// No capacity: memory, CPU, licences or disk space.
-    NO_RESOURCES = "NoResources";
-    /// The machine or its host is busy with something else.
-    BUSY = "Busy";
-    /// A vCenter task or call failed.
-    VCENTER_FAULT = "VCenterFault";
-    /// The Kubernetes API server refused or did not answer.
-    KUBERNETES_API = "KubernetesApi";
-    /// This process is not, or no longer, the leader.
-    NOT_LEADER = "NotLeader";
+    /// A task ended well, but the machine is not as the task should have made it.
+    MACHINE_UNSTABLE = "MachineUnstable";
+    /// The VmInstance is not the one of its slot: it was copied or edited by hand.
+    INVALID_INSTANCE = "InvalidInstance";
+    /// The VmGroup of the VmInstance does not exist.
+    NO_GROUP = "NoGroup";
+    /// Machines need help for a reason that only a newer operator knows.
+    MACHINES_NEED_HELP = "MachinesNeedHelp";
+    /// `spec.replicas` is larger than `--max-replicas`.
+    TOO_MANY_REPLICAS = "TooManyReplicas";
 }
 
-/// Whether an instance whose Ready condition has this reason needs help, as against time.
+/// Returns whether a person has to act on an instance whose Ready condition is False with this reason.
 #[must_use]
 pub fn needs_help(reason: &str) -> bool {
     matches!(
         reason,
-        VCENTER_CERTIFICATE_REFUSED
-            | VCENTER_LOGIN_REFUSED
-            | VCENTER_PLACEMENT_UNCLEAR
-            | PERMISSION_DENIED
-            | TEMPLATE_NOT_FOUND
-            | TEMPLATE_AMBIGUOUS
-            | NAME_CONFLICT
-            | DUPLICATE_MACHINES
-            | MACHINE_MOVED
-            | MACHINE_UNCLEAR
-            | NO_RESOURCES
-            | VCENTER_FAULT
-    )
+        NAME_CONFLICT | DUPLICATE_MACHINES | MACHINE_MOVED | INVALID_INSTANCE | NO_GROUP | INTERNAL_ERROR
+    ) || infra_clients::vsphere::class_of(reason).is_some_and(|class| class != Class::Retry)
+}
+
+/// Returns the constant of a reason that was read from a status; [`MACHINES_NEED_HELP`] where it is none of this version.
+#[must_use]
+pub fn intern(reason: &str) -> &'static str {
+    let known = ALL.iter().chain(infra_clients::vsphere::REASONS).chain(operator_kit::reasons::KIT);
+    known.copied().find(|known| *known == reason).unwrap_or(MACHINES_NEED_HELP)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::ALL;
 
-    /// Every reason has its line in the docs, and every line there is a reason.
     #[test]
-    fn the_docs_know_every_reason() {
+    fn the_docs_explain_every_reason() {
         let docs = include_str!("../../../../docs/vm-operator/reasons.md");
-        let rows = docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
-        let described: BTreeSet<&str> = rows.map(|(reason, _)| reason).collect();
-        assert_eq!(described, ALL.iter().copied().collect());
+        let reasons = ALL.iter().chain(infra_clients::vsphere::REASONS);
+        operator_kit::reasons::check_documented(docs, reasons).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a group of virtual machines should look like.
+/// The desired state of a group of virtual machines.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "vm.codeconnect.vmworld.com",
@@ -39,36 +39,46 @@ pub struct VmGroupSpec {
     /// Memory of each virtual machine, in GB (1024 MB): 1 to 8.
     #[schemars(range(min = 1, max = 8))]
     pub memory: i32,
-    /// How many virtual machines there should be. 0 keeps the group and its folder, but no machine.
+    /// Number of virtual machines. 0 keeps the group and its folder, but no machine. At most `--max-replicas` of the
+    /// operator.
     #[schemars(range(min = 0))]
     pub replicas: i32,
-    /// Name of the template, unique in the datacenter, or its inventory path, such as
+    /// Name of the template, unique in the datacenter, or the inventory path of a template or virtual machine, such as
     /// `/DC0/vm/templates/photon-5`.
     pub template: String,
+    /// Stops all work on the group and its virtual machines, deletion included, until it is removed or false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
 }
 
 impl VmGroupSpec {
-    /// The revision a machine made from this spec has: see [`VmInstanceSpec::revision`].
+    /// Returns the revision of a machine made from this spec: see [`VmInstanceSpec::revision`].
     ///
     /// [`VmInstanceSpec::revision`]: super::VmInstanceSpec::revision
     #[must_use]
     pub fn revision(&self) -> String {
         super::vminstance::revision(self.cpu, self.memory, &self.template)
     }
+
+    /// Returns whether work on the group is stopped.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.unwrap_or_default()
+    }
 }
 
-/// What is known of the group.
+/// The observed state of the group.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VmGroupStatus {
-    /// RUNNING: as asked. PENDING: under way, or waiting for the vCenter. ERROR: needs help; the
-    /// Ready condition says which.
+    /// RUNNING: as the spec asks. PENDING: work is in flight, or waits for the vCenter. ERROR: a person has to act; the Ready
+    /// condition says how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Virtual machines that exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_replicas: Option<i32>,
-    /// Virtual machines asked for by the spec that this status answers.
+    /// `spec.replicas` of the generation that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired_replicas: Option<i32>,
     /// The Ready condition's message.
@@ -80,14 +90,16 @@ pub struct VmGroupStatus {
     /// Virtual machines that exist; what the scale subresource reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// Virtual machines known to exist and to be powered on. While the vCenter cannot be asked, none
-    /// is known to.
+    /// Virtual machines that exist and are powered on. 0 while the vCenter cannot be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
     /// Label selector of the group's VmInstances, in the form the scale subresource wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Ready, Progressing and ConfigSynced.
+    /// Folder of the original operator in which adopted virtual machines stand, under the operator's root folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_folder: Option<String>,
+    /// Ready, Progressing, ConfigSynced and OrphansFound.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -95,10 +107,10 @@ pub struct VmGroupStatus {
 
 /// Values of [`VmGroupStatus::phase`].
 pub mod phase {
-    /// The group is as asked.
+    /// The group is as its spec asks.
     pub const RUNNING: &str = "RUNNING";
-    /// Work is under way, or waits for the vCenter.
+    /// Work is in flight, or waits for the vCenter.
     pub const PENDING: &str = "PENDING";
-    /// Somebody must act.
+    /// A person has to act.
     pub const ERROR: &str = "ERROR";
 }

@@ -1,7 +1,7 @@
 //! `VmInstance`: one slot of a group, and the durable intent to have its virtual machine.
 //!
-//! The operator makes it before it asks the vCenter for anything, so that a crash at any moment leaves
-//! a record of what may exist there. Users read it; deleting one replaces its virtual machine.
+//! The operator creates it before any request to the vCenter, so that a crash at any moment leaves a record of what may
+//! exist there. Users read it; deleting one replaces its virtual machine.
 
 use data_encoding::BASE32HEX_NOPAD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// One virtual machine of a VmGroup. Made by vm-operator; not meant to be written by hand.
+/// One virtual machine of a VmGroup. Created by vm-operator; not meant to be written by hand.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "vm.codeconnect.vmworld.com",
@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
     namespaced,
     status = "VmInstanceStatus",
     derive = "PartialEq",
-    doc = "VmInstance is one virtual machine of a VmGroup. vm-operator makes and removes it; delete one to have its virtual machine replaced.",
+    doc = "VmInstance is one virtual machine of a VmGroup. vm-operator creates and removes it; delete one to have its virtual machine replaced.",
     printcolumn = r#"{"name":"Slot","type":"integer","jsonPath":".spec.slot"}"#,
     printcolumn = r#"{"name":"VM","type":"string","jsonPath":".status.vmRef"}"#,
     printcolumn = r#"{"name":"Power","type":"string","jsonPath":".status.power"}"#,
@@ -35,15 +35,31 @@ use sha2::{Digest, Sha256};
 #[serde(rename_all = "camelCase")]
 pub struct VmInstanceSpec {
     /// Name of the VmGroup it belongs to.
+    #[schemars(
+        length(max = 253),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+        extend("x-kubernetes-validations" = immutable("group"))
+    )]
     pub group: String,
-    /// UID of that VmGroup: one of the same name that comes later has nothing to do with it.
+    /// UID of that VmGroup: a later one of the same name is another group.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[-a-zA-Z0-9]+$"),
+        extend("x-kubernetes-validations" = immutable("groupUid"))
+    )]
     pub group_uid: String,
     /// Its place in the group, from 0.
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0), extend("x-kubernetes-validations" = immutable("slot")))]
     pub slot: i32,
-    /// Name of the virtual machine inside the group's folder.
+    /// Name of the virtual machine inside its folder.
+    #[schemars(length(min = 1, max = 80), extend("x-kubernetes-validations" = immutable("vmName")))]
     pub vm_name: String,
-    /// The virtual machine's instanceUuid, settled before the machine is asked for.
+    /// The virtual machine's instanceUuid, random for each VmInstance and fixed before the machine is requested. A machine
+    /// with the owner marker but another instanceUuid is a copy, which the operator never touches.
+    #[schemars(
+        regex(pattern = "^[-0-9a-f]{36}$"),
+        extend("x-kubernetes-validations" = immutable("instanceUuid"))
+    )]
     pub instance_uuid: String,
     /// Virtual CPUs, in cores.
     pub cpu: i32,
@@ -53,22 +69,30 @@ pub struct VmInstanceSpec {
     pub template: String,
 }
 
+/// The CEL rule of a field that never changes.
+fn immutable(field: &str) -> serde_json::Value {
+    serde_json::json!([{
+        "rule": "self == oldSelf",
+        "message": format!("{field} is immutable: delete the VmInstance to have its virtual machine replaced"),
+    }])
+}
+
 impl VmInstanceSpec {
-    /// Short hash over all that a virtual machine is made from. Equal revisions, equal machines.
+    /// Returns a short hash of all that a virtual machine is made from. Equal revisions, equal machines.
     #[must_use]
     pub fn revision(&self) -> String {
         revision(self.cpu, self.memory, &self.template)
     }
 }
 
-/// Short hash over all that a virtual machine is made from (13 characters of `0-9a-v`).
+/// Returns a short hash of all that a virtual machine is made from (13 characters of `0-9a-v`).
 #[must_use]
 pub fn revision(cpu: i32, memory: i32, template: &str) -> String {
     let digest = Sha256::digest(format!("cpu={cpu};memory={memory};template={template}"));
     BASE32HEX_NOPAD.encode(&digest[..8]).to_ascii_lowercase()
 }
 
-/// What is known of the virtual machine.
+/// The observed state of the virtual machine.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VmInstanceStatus {
@@ -81,7 +105,7 @@ pub struct VmInstanceStatus {
     /// The revision the machine was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The last task asked of the vCenter, until its outcome is dealt with.
+    /// The clone task, until its outcome is dealt with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskStatus>,
     /// The spec's generation that this status answers.
@@ -93,7 +117,7 @@ pub struct VmInstanceStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// A vCenter task that was asked for.
+/// A vCenter task that the operator submitted.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskStatus {
@@ -101,11 +125,11 @@ pub struct TaskStatus {
     pub r#ref: String,
     /// What it does.
     pub kind: TaskKind,
-    /// When it was asked for, by the operator's clock.
+    /// When it was submitted, by the operator's clock.
     pub submitted_at: Time,
 }
 
-/// What a task does to the virtual machine.
+/// What a task does to the virtual machine. A status of a newer operator may have others: they read as `Unknown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum TaskKind {
     /// CloneVM_Task.
@@ -116,11 +140,23 @@ pub enum TaskKind {
     PowerOff,
     /// Destroy_Task.
     Destroy,
+    /// ReconfigVM_Task: sets the owner marker of an adopted machine.
+    Mark,
+    /// A task of a newer operator.
+    #[serde(other)]
+    Unknown,
 }
 
 #[cfg(test)]
 mod tests {
     use super::revision;
+
+    #[test]
+    fn a_task_of_a_newer_operator_is_readable() {
+        let task = r#"{"ref":"task-1","kind":"Migrate","submittedAt":"2026-01-01T00:00:00Z","progress":7}"#;
+        let task: super::TaskStatus = serde_json::from_str(task).unwrap();
+        assert_eq!(task.kind, super::TaskKind::Unknown);
+    }
 
     #[test]
     fn revision_is_stable_and_tells_specs_apart() {

@@ -1,70 +1,147 @@
-//! What is there for one group: its instances and, through the inventory, their machines and folder. Reads
-//! caches only; `plan` decides about it next.
+//! What exists for one group: its instances and, through the inventory, their machines and folders. Reads caches only; `plan`
+//! decides about it next.
 
+use infra_clients::vsphere::vms::{Folder, Inventory, Outside};
 use infra_clients::vsphere::{MoRef, PowerState};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
+use operator_kit::{Key, conditions};
 
-use crate::api::{VmGroup, VmInstance, condition, names, reason};
+use crate::api::names::{self, Marker};
+use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, condition, reason};
 use crate::context::Context;
-use crate::vminstance;
+use crate::in_flight::FolderRequest;
+use crate::vminstance::{self, Refresh};
 
-use super::expected::Expected;
-use super::plan::{Member, Observed};
+use super::plan::{FolderProgress, FolderSeen, Member, OriginalMachine, Seen};
+
+/// Orphans named in messages.
+const NAMED_ORPHANS: usize = 5;
 
 /// Looks at everything that concerns one group.
-pub fn observe(ctx: &Context, group: &VmGroup, expected: &Expected) -> Observed {
+#[must_use]
+pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
-    let folder = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
-    let instances = ctx.instances_of(&uid);
-    let blind = ctx.blind();
-    ctx.vcenter.read(|inventory| {
-        let synced = inventory.is_synced();
-        let member = |instance: &VmInstance| {
-            let marker = ctx.marker(instance).ok()?;
-            let machines = if synced {
-                vminstance::machines(inventory, instance, &marker, recorded(instance).as_ref())
-            } else {
-                Vec::new()
-            };
-            let machine = machines.first();
-            let uid = instance.uid()?;
-            Some(Member {
-                name: instance.name_any(),
-                slot: instance.spec.slot,
-                deleting: instance.metadata.deletion_timestamp.is_some() || expected.is_deleted(&uid),
-                exists: machine.is_some(),
-                on: machine.is_some_and(|m| m.power == Some(PowerState::On)),
-                begun: machine.is_some() || ctx.ledger.is_busy(&uid) || has_record(instance),
-                asked: instance.spec.revision(),
-                made_from: machine.and_then(|m| m.revision.clone()),
-                trouble: trouble(instance),
-                uid,
-            })
+    let entry = ctx.in_flight.group(&uid);
+    let instances = ctx.members(group);
+    let blind = ctx.visibility.blind(&ctx.vms);
+    ctx.vms.read(|inventory| {
+        let mut members: Vec<Member> =
+            instances.iter().map(|instance| member(ctx, inventory, instance, blind.is_none())).collect();
+        members.sort_by_key(|member| member.slot);
+        let refresh = match entry.refresh {
+            None => Refresh::None,
+            Some(ticket) if inventory.refreshed(ticket) => Refresh::Served,
+            Some(_) => Refresh::Requested,
         };
-        let mut members: Vec<Member> = instances.iter().filter_map(|i| member(i)).collect();
-        members.extend(expected.not_yet_seen(&instances));
-        members.sort_by_key(|m| m.slot);
-        Observed {
-            synced,
-            blind: if synced { None } else { blind },
-            folder: inventory.folder_named(&folder).is_some(),
-            members,
+        let request = entry.request.as_ref().map(|request| folder_progress(inventory, request));
+        let (kept, max_replicas) = (entry.kept, ctx.max_replicas);
+        let seen = Seen { members, request, refresh, kept, max_replicas, ..Seen::default() };
+        match blind {
+            Some(blind) => Seen { blind: Some(blind), ..seen },
+            None => with_folders(ctx, inventory, group, seen),
         }
     })
 }
 
-/// The machine that its durable status names.
-fn recorded(instance: &VmInstance) -> Option<MoRef> {
-    instance.status.as_ref()?.vm_ref.as_deref().map(|id| MoRef::new("VirtualMachine", id))
+fn with_folders(ctx: &Context, inventory: &Inventory, group: &VmGroup, seen: Seen) -> Seen {
+    let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
+    let adopted = group.status.as_ref().and_then(|status| status.adopted_folder.as_deref());
+    let adopting = group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER);
+    let original = names::original_folder(&namespace, &name);
+    let folder = inventory.folder_named(&names::folder(&namespace, &name));
+    let original_folder =
+        (adopting || adopted == Some(&original)).then(|| inventory.folder_named(&original)).flatten();
+    let originals = match original_folder {
+        Some(folder) if adopting => originals(ctx, inventory, &folder.moref, &name),
+        _ => Vec::new(),
+    };
+    let orphans = [folder, original_folder].into_iter().flatten();
+    let orphans = orphans.flat_map(|folder| orphans_in(ctx, inventory, group, &folder.moref)).collect();
+    let folder = folder.map(|folder| folder_seen(folder));
+    Seen { folder, original_folder: original_folder.map(|folder| folder_seen(folder)), originals, orphans, ..seen }
 }
 
-/// Whether its durable status says that the vCenter was asked for a machine.
-fn has_record(instance: &VmInstance) -> bool {
-    instance.status.as_ref().is_some_and(|s| s.task.is_some() || s.vm_ref.is_some())
+fn folder_seen(folder: &Folder) -> FolderSeen {
+    FolderSeen { moref: folder.moref.clone(), name: folder.name.to_string(), children: folder.children }
+}
+
+/// The machines of the original operator that no VmInstance names.
+fn originals(ctx: &Context, inventory: &Inventory, folder: &MoRef, group: &str) -> Vec<OriginalMachine> {
+    let mut machines: Vec<_> = inventory
+        .vms_in(folder)
+        .filter(|vm| names::is_original_machine(group, &vm.name))
+        .filter(|vm| vm.markers.is_some() && vm.marker(OWNER_MARKER).is_none())
+        .filter_map(|vm| Some((vm.name.to_string(), vm.instance_uuid.as_deref()?.to_owned())))
+        .filter(|(_, instance_uuid)| !ctx.by_uuid.contains(instance_uuid))
+        .map(|(name, instance_uuid)| OriginalMachine { name, instance_uuid })
+        .collect();
+    machines.sort_by(|a, b| a.name.cmp(&b.name));
+    machines
+}
+
+/// Names the machines in a folder that have the group's marker and belong to none of its instances.
+fn orphans_in(ctx: &Context, inventory: &Inventory, group: &VmGroup, folder: &MoRef) -> Vec<String> {
+    let ours = |marker: &Marker| marker.cluster == ctx.cluster && Some(&marker.group_uid) == group.uid().as_ref();
+    let mut orphans: Vec<String> = inventory
+        .vms_in(folder)
+        .filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)))
+        .filter(|(vm, marker)| ours(marker) && !ctx.is_member(vm, marker))
+        .map(|(vm, _)| format!("{} ({})", vm.name, vm.moref.value()))
+        .collect();
+    orphans.sort();
+    orphans
+}
+
+/// Lists orphans for a message: the first few, and how many others there are.
+#[must_use]
+pub fn list(orphans: &[String]) -> String {
+    let named = orphans.iter().take(NAMED_ORPHANS).cloned().collect::<Vec<_>>().join(", ");
+    match orphans.len().saturating_sub(NAMED_ORPHANS) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight: bool) -> Member {
+    let uid = instance.uid().unwrap_or_default();
+    let marker = Marker::of(&ctx.cluster, instance);
+    let machines = if in_sight { vminstance::machines(inventory, instance, &marker).0 } else { Vec::new() };
+    let machine = machines.first();
+    let recorded = vminstance::recorded(instance);
+    let moved = recorded.as_ref().is_some_and(|moref| matches!(inventory.outside(moref), Some(Outside::Elsewhere(_))));
+    let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some()) || recorded.is_some();
+    Member {
+        key: Key::of(instance),
+        slot: instance.spec.slot,
+        deleting: instance.meta().deletion_timestamp.is_some(),
+        exists: machine.is_some() || moved,
+        on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
+        begun: machine.is_some() || has_record || ctx.in_flight.is_busy(&uid),
+        asked: instance.spec.revision(),
+        made_from: machine.and_then(|machine| machine.revision.clone()),
+        trouble: trouble(instance),
+        uid,
+    }
 }
 
 fn trouble(instance: &VmInstance) -> Option<(String, String)> {
-    let ready = operator_kit::conditions::get(&instance.status.as_ref()?.conditions, condition::READY)?;
+    let ready = conditions::get(&instance.status.as_ref()?.conditions, condition::READY)?;
     (ready.status == "False" && reason::needs_help(&ready.reason))
         .then(|| (ready.reason.clone(), ready.message.clone()))
+}
+
+fn folder_progress(inventory: &Inventory, request: &FolderRequest) -> FolderProgress {
+    use crate::in_flight::FolderChange::Remove;
+    match request {
+        FolderRequest::Sending(change) => FolderProgress::Running(*change),
+        FolderRequest::Failed(change, fault) => FolderProgress::Failed(*change, fault.clone()),
+        FolderRequest::Task(task) => match inventory.task(task) {
+            Some(task) if !task.state.ended() => FolderProgress::Running(Remove),
+            Some(task) => match &task.error {
+                Some(fault) => FolderProgress::Failed(Remove, fault.clone()),
+                None => FolderProgress::Ended,
+            },
+            None => FolderProgress::Ended,
+        },
+    }
 }

@@ -1,96 +1,311 @@
-//! What to do next about one group: a total, pure function of its spec and what was seen. Reads and
-//! writes nothing; `apply` carries the plan out and comes next.
+//! What to do next about one group: a total, pure function of the object and what was seen. Reads and writes nothing; `apply`
+//! carries the plan out and comes next.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::api::VmGroupSpec;
+use infra_clients::vsphere::{Error as Fault, MoRef};
+use kube::ResourceExt;
+use operator_kit::{Key, Turn};
+
+use crate::api::{ORIGINAL_FINALIZER, VmGroup, is_detached, reason};
+use crate::in_flight::FolderChange;
+use crate::vminstance::Refresh;
+use crate::visibility::Blind;
+
+/// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
+const BATCH: usize = 50;
 
 /// One VmInstance of the group, with what the inventory says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
 pub struct Member {
-    /// Name of the VmInstance.
-    pub name: String,
+    /// Key of the VmInstance.
+    pub key: Key,
     /// UID of the VmInstance.
     pub uid: String,
     /// Its slot.
     pub slot: i32,
     /// It is being deleted.
     pub deleting: bool,
-    /// Its machine is in the inventory.
+    /// Its machine is in the inventory, or was moved out of the operator's folder.
     pub exists: bool,
-    /// Its machine is in the inventory and powered on.
+    /// Its machine is powered on, as far as the vCenter knows.
     pub on: bool,
-    /// The vCenter was asked for its machine, or is being asked.
+    /// A machine was requested for it, or is being requested.
     pub begun: bool,
-    /// What its spec asks for.
+    /// The revision that its spec asks for.
     pub asked: String,
-    /// What its machine was made from.
+    /// The revision that its machine was made from; `None` where that is not known.
     pub made_from: Option<String>,
-    /// Reason and message, where it needs help.
+    /// Reason and message, where a person has to act.
     pub trouble: Option<(String, String)>,
 }
 
+/// The group's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderSeen {
+    /// The vCenter's reference.
+    pub moref: MoRef,
+    /// Its name.
+    pub name: String,
+    /// Objects in it.
+    pub children: usize,
+}
+
+/// A machine that the original operator made, and that no VmInstance names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginalMachine {
+    /// Its name.
+    pub name: String,
+    /// Its instanceUuid.
+    pub instance_uuid: String,
+}
+
+/// How far the last change of the folder is.
+#[derive(Clone, Debug)]
+pub enum FolderProgress {
+    /// In flight.
+    Running(FolderChange),
+    /// It failed.
+    Failed(FolderChange, Arc<Fault>),
+    /// The task that removes it has ended.
+    Ended,
+}
+
 /// What `observe` saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// The inventory is complete and kept current. If not, `exists` and `on` say nothing.
-    pub synced: bool,
-    /// Reason and message, where the inventory is not to be trusted.
-    pub blind: Option<(&'static str, String)>,
-    /// The group's folder is there.
-    pub folder: bool,
-    /// Its instances, by slot.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Why the inventory cannot be trusted. Then nothing is known of machines and folders.
+    pub blind: Option<Blind>,
+    /// The group's own folder.
+    pub folder: Option<FolderSeen>,
+    /// The folder in which the original operator kept the group's machines.
+    pub original_folder: Option<FolderSeen>,
+    /// Machines in it that were not adopted.
+    pub originals: Vec<OriginalMachine>,
+    /// The group's instances, by slot.
     pub members: Vec<Member>,
+    /// Machines with the group's marker that are no member's: copies, or left over.
+    pub orphans: Vec<String>,
+    /// The last change of the folder, until it is dealt with.
+    pub request: Option<FolderProgress>,
+    /// Whether the inventory was refreshed since the machines were gone.
+    pub refresh: Refresh,
+    /// Whether an event has reported that the folder is kept.
+    pub kept: bool,
+    /// `--max-replicas`.
+    pub max_replicas: i32,
 }
 
-/// What to change. Empty: nothing.
+/// What to change.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Change VmInstances and create the folder.
+    Scale(Scale),
+    /// Create a VmInstance for each of these machines of the original operator, in these slots.
+    Adopt(Vec<(i32, OriginalMachine)>),
+    /// Remove the finalizer of the original operator: every machine is adopted.
+    FinishAdoption,
+    /// Request that the inventory be brought up to date.
+    Refresh,
+    /// Remove this empty folder.
+    RemoveFolder(MoRef),
+    /// Report that these folders are kept, since they hold objects of others.
+    KeepFolder(String),
+    /// Report the fault of the last change of the folder, and forget it.
+    FailFolder(FolderChange, Arc<Fault>),
+    /// Forget the last change of the folder: its outcome is dealt with.
+    SettleFolder,
+}
+
+/// Changes of VmInstances and the folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Make the folder.
+pub struct Scale {
+    /// Create the folder.
     pub folder: bool,
-    /// Slots to make an instance for.
+    /// Slots to create a VmInstance for.
     pub create: Vec<i32>,
-    /// Instances to delete: name and UID.
-    pub delete: Vec<(String, String)>,
-    /// Instances to give the present spec, since nothing was made from their old one.
-    pub respec: Vec<String>,
-}
-
-impl Plan {
-    /// Nothing is to be done.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
+    /// VmInstances to delete: key and UID.
+    pub delete: Vec<(Key, String)>,
+    /// VmInstances that get the present spec, since no machine was requested from their old one.
+    pub respec: Vec<Key>,
 }
 
 /// Decides what to change.
 #[must_use]
-pub fn plan(spec: &VmGroupSpec, seen: &Observed) -> Plan {
+pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
+    if group.spec.is_paused() {
+        return wait(reason::PAUSED, "paused: set spec.paused to false".to_owned());
+    }
+    if group.metadata.deletion_timestamp.is_some() {
+        return plan_deletion(group, seen);
+    }
+    if let Some(blind) = &seen.blind {
+        return plan_blind(blind);
+    }
+    if let Some(turn) = plan_folder_request(seen) {
+        return turn;
+    }
+    if group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER) {
+        return plan_adoption(seen);
+    }
+    if group.spec.replicas > seen.max_replicas {
+        let message = format!(
+            "spec.replicas is {}, and at most {} are allowed: lower it, or raise --max-replicas of the operator; nothing is \
+             changed until then",
+            group.spec.replicas, seen.max_replicas
+        );
+        return Turn::Blocked { reason: reason::TOO_MANY_REPLICAS, message };
+    }
+    let scale = plan_scale(group, seen);
+    if scale == Scale::default() { summarize(group, seen) } else { Turn::Act(Plan::Scale(scale)) }
+}
+
+fn plan_blind(blind: &Blind) -> Turn<Plan> {
+    let (reason, message) = (blind.reason, blind.message.clone());
+    if blind.needs_help && blind.reported { Turn::Blocked { reason, message } } else { wait(reason, message) }
+}
+
+/// Waits for the last change of the folder, or reports that it failed.
+fn plan_folder_request(seen: &Seen) -> Option<Turn<Plan>> {
+    match seen.request.as_ref()? {
+        FolderProgress::Failed(change, fault) => {
+            Some(Turn::LookAgain(Plan::FailFolder(*change, Arc::clone(fault))))
+        }
+        FolderProgress::Running(FolderChange::Remove) => {
+            Some(wait(reason::REMOVING, "the folder is being removed".to_owned()))
+        }
+        // Instances are created meanwhile.
+        FolderProgress::Running(FolderChange::Create) => None,
+        FolderProgress::Ended => Some(Turn::LookAgain(Plan::SettleFolder)),
+    }
+}
+
+fn plan_adoption(seen: &Seen) -> Turn<Plan> {
+    if seen.originals.is_empty() {
+        return Turn::Act(Plan::FinishAdoption);
+    }
+    let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
+    let free = (0..).filter(|slot| !taken.contains(slot));
+    let machines = free.zip(seen.originals.iter().cloned()).take(BATCH).collect();
+    Turn::Act(Plan::Adopt(machines))
+}
+
+fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
+    let spec = &group.spec;
     let wanted = usize::try_from(spec.replicas).unwrap_or(0);
     let revision = spec.revision();
-    let mut live: Vec<&Member> = seen.members.iter().filter(|m| !m.deleting).collect();
+    let mut live: Vec<&Member> = seen.members.iter().filter(|member| !member.deleting).collect();
 
-    let taken: BTreeSet<i32> = seen.members.iter().map(|m| m.slot).collect();
-    let create: Vec<i32> =
-        (0..).filter(|slot| !taken.contains(slot)).take(wanted.saturating_sub(live.len())).collect();
+    let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
+    let missing = wanted.saturating_sub(live.len()).min(BATCH);
+    let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
-    // Least loss first: what never worked, then what is outdated, then the highest slot.
-    live.sort_by_key(|m| (m.on, m.exists, m.made_from.as_ref() == Some(&revision), -m.slot));
+    // Least loss first: machines that do not work, then outdated ones, then the highest slot.
+    live.sort_by_key(|member| (member.on, member.exists, !is_outdated(member, &revision), -member.slot));
     let surplus = live.len().saturating_sub(wanted);
     let (victims, kept) = live.split_at(surplus);
+    let creating = matches!(seen.request, Some(FolderProgress::Running(FolderChange::Create)));
 
-    Plan {
-        folder: seen.synced && !seen.folder && (wanted > 0 || !seen.members.is_empty()),
+    Scale {
+        folder: seen.folder.is_none() && !creating && (wanted > 0 || !seen.members.is_empty()),
         create,
-        delete: victims.iter().map(|m| (m.name.clone(), m.uid.clone())).collect(),
+        delete: victims.iter().take(BATCH).map(|member| (member.key.clone(), member.uid.clone())).collect(),
         respec: kept
             .iter()
-            .filter(|m| seen.synced && m.asked != revision && !m.exists && !m.begun)
-            .map(|m| m.name.clone())
+            .filter(|member| member.asked != revision && !member.exists && !member.begun)
+            .map(|member| member.key.clone())
+            .take(BATCH)
             .collect(),
     }
+}
+
+/// Whether a machine is known to be made from another spec.
+#[must_use]
+pub fn is_outdated(member: &Member, revision: &str) -> bool {
+    member.made_from.as_deref().is_some_and(|made_from| made_from != revision)
+}
+
+/// The turn where nothing is to be changed.
+fn summarize(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
+    let wanted = usize::try_from(group.spec.replicas).unwrap_or(0);
+    let ready = seen.members.iter().filter(|member| member.on && !member.deleting).count();
+    let tally = tally(ready, wanted);
+    match trouble(&seen.members) {
+        // Reasons are constants of the code; one of a newer operator is shown as the general one.
+        Some((reason, message)) => {
+            Turn::Blocked { reason: reason::intern(&reason), message: format!("{tally}; {message}") }
+        }
+        None if ready == wanted && seen.members.len() == wanted => Turn::Settled,
+        None => wait(reason::SCALING, tally),
+    }
+}
+
+/// How many machines are ready, for people.
+#[must_use]
+pub fn tally(ready: usize, wanted: usize) -> String {
+    format!("{ready} of {wanted} virtual machines are ready")
+}
+
+/// The first trouble in slot order, and how many others have the same.
+fn trouble(members: &[Member]) -> Option<(String, String)> {
+    let (first, (reason, message)) =
+        members.iter().find_map(|member| member.trouble.as_ref().map(|trouble| (member, trouble)))?;
+    let is_same = |member: &&Member| member.trouble.as_ref().is_some_and(|(other, _)| other == reason);
+    let same = members.iter().filter(is_same).count() - 1;
+    let others = if same > 0 { format!(" (and {same} more)") } else { String::new() };
+    Some((reason.clone(), format!("{}{others}: {message}", first.key.name())))
+}
+
+fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
+    let live = seen.members.iter().filter(|member| !member.deleting);
+    let delete: Vec<_> = live.take(BATCH).map(|member| (member.key.clone(), member.uid.clone())).collect();
+    if !delete.is_empty() {
+        return Turn::Act(Plan::Scale(Scale { delete, ..Scale::default() }));
+    }
+    if !seen.members.is_empty() {
+        let left = match seen.members.len() {
+            1 => "1 virtual machine is left to remove".to_owned(),
+            n => format!("{n} virtual machines are left to remove"),
+        };
+        return match (trouble(&seen.members), &seen.blind) {
+            (_, Some(blind)) => plan_blind(blind),
+            (Some((reason, text)), None) => {
+                Turn::Blocked { reason: reason::intern(&reason), message: format!("{left}; {text}") }
+            }
+            (None, None) => wait(reason::REMOVING, left),
+        };
+    }
+    if is_detached(group) {
+        return Turn::Gone;
+    }
+    match &seen.blind {
+        Some(blind) => plan_blind(blind),
+        None => plan_folder_removal(seen),
+    }
+}
+
+/// Removes the folders once they are empty, by an inventory that is newer than the last machine's end.
+fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
+    if let Some(turn) = plan_folder_request(seen) {
+        return turn;
+    }
+    let folders: Vec<_> = seen.folder.iter().chain(&seen.original_folder).collect();
+    let Some(empty) = folders.iter().find(|folder| folder.children == 0) else {
+        let names = folders.iter().map(|folder| format!("{} ({} objects)", folder.name, folder.children));
+        let names = names.collect::<Vec<_>>().join(", ");
+        return if seen.kept || folders.is_empty() { Turn::Gone } else { Turn::LookAgain(Plan::KeepFolder(names)) };
+    };
+    match seen.refresh {
+        Refresh::None => Turn::LookAgain(Plan::Refresh),
+        Refresh::Requested => wait(reason::REMOVING, "every virtual machine is gone; the folder is next".to_owned()),
+        Refresh::Served => Turn::Act(Plan::RemoveFolder(empty.moref.clone())),
+    }
+}
+
+fn wait(reason: &'static str, message: String) -> Turn<Plan> {
+    Turn::Wait { reason, message, after: None }
 }
 
 #[cfg(test)]

@@ -1,87 +1,108 @@
-//! What is said about a group: a pure function of its spec, its old status and what was seen. The last
-//! of the four steps; the patch is sent by the controller.
+//! The status of a group: a pure function of the old one, what was seen and how the pass ended. The last of the four steps;
+//! the driver writes it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
+use operator_kit::names::label_value;
 
-use crate::api::{VmGroupSpec, VmGroupStatus, condition, phase, reason};
+use crate::api::{GROUP_LABEL, VmGroup, VmGroupStatus, condition, phase, reason};
+use crate::error::Error;
 
-use super::plan::{Member, Observed};
+use super::apply::Done;
+use super::observe::list;
+use super::plan::{Member, Seen, is_outdated, tally};
 
-/// What the pass came to, beside what was seen.
-#[derive(Clone, Debug)]
-pub enum Pass {
-    /// It did what it planned.
-    Ran,
-    /// It failed: reason, message, and whether somebody must act.
-    Failed(&'static str, String, bool),
-    /// The group is being deleted.
-    Deleting,
-}
-
-/// Computes the status of a group of this spec and generation.
+/// Computes the status.
 #[must_use]
 pub fn status(
     old: Option<&VmGroupStatus>,
-    spec: &VmGroupSpec,
-    generation: i64,
-    selector: String,
-    seen: &Observed,
-    pass: &Pass,
+    group: &VmGroup,
+    seen: Option<&Seen>,
+    outcome: &Outcome<Done, Error>,
     now: Timestamp,
-) -> VmGroupStatus {
-    let exists = count(&seen.members, |m| m.exists);
-    let ready = if seen.synced { count(&seen.members, |m| m.on && !m.deleting) } else { 0 };
-    // While the vCenter cannot be asked, the number last seen stands: it claims no machine is ready.
-    let replicas = match old.and_then(|s| s.replicas) {
-        Some(last) if !seen.synced => last,
+) -> Option<VmGroupStatus> {
+    let seen = seen?;
+    let blind = seen.blind.as_ref();
+    if blind.is_some_and(|blind| !blind.reported) && !matches!(outcome, Outcome::Failed(_)) {
+        // Just lost, or just started: the last status stands a little longer.
+        return None;
+    }
+    let (generation, spec) = (group.metadata.generation, &group.spec);
+    let exists = count(&seen.members, |member| member.exists);
+    let ready = if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
+    // While the vCenter cannot be asked, the number last seen stands.
+    let replicas = match old.and_then(|old| old.replicas) {
+        Some(last) if blind.is_some() => last,
         _ => exists,
     };
-
-    let verdict = Verdict::of(spec, seen, pass, ready, exists);
-    let mut conditions = old.map(|s| s.conditions.clone()).unwrap_or_default();
+    let verdict = Verdict::of(group, seen, outcome, ready);
+    let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
-        conditions::set(&mut conditions, type_, status, reason, message, Some(generation), now);
+        conditions::set(&mut conditions, type_, status, reason, message, generation, now);
     };
     set(condition::READY, verdict.ready, &verdict.reason, &verdict.message);
-    if verdict.phase == phase::PENDING {
-        set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message);
-    } else {
-        set(condition::PROGRESSING, Status::False, reason::IDLE, "");
+    match verdict.phase {
+        phase::PENDING => set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message),
+        _ => set(condition::PROGRESSING, Status::False, reason::IDLE, ""),
     }
-    let outdated = count(&seen.members, |m| m.exists && m.made_from.as_ref() != Some(&spec.revision()));
-    if outdated > 0 {
-        set(
-            condition::CONFIG_SYNCED,
-            Status::False,
-            reason::OUTDATED_MACHINES,
-            &format!(
-                "{outdated} of {exists} virtual machines were made from an earlier cpu, memory or template; \
-                 running machines are not changed: delete a VmInstance to have its machine replaced"
-            ),
-        );
-    } else if seen.synced {
-        set(condition::CONFIG_SYNCED, Status::True, reason::AS_ASKED, "");
+    if blind.is_none() {
+        set_details(&mut conditions, group, seen, exists, now);
     }
-
-    VmGroupStatus {
+    let adopted_folder = seen.original_folder.as_ref().map(|folder| folder.name.clone());
+    Some(VmGroupStatus {
         phase: Some(verdict.phase.to_owned()),
         current_replicas: Some(replicas),
         desired_replicas: Some(spec.replicas),
         last_message: Some(verdict.message),
-        observed_generation: Some(generation),
+        observed_generation: generation,
         replicas: Some(replicas),
         ready_replicas: Some(ready),
-        selector: Some(selector),
+        selector: Some(format!("{GROUP_LABEL}={}", label_value(&group.name_any()))),
+        adopted_folder: adopted_folder.or_else(|| old.and_then(|old| old.adopted_folder.clone())),
         conditions,
-    }
+    })
+}
+
+/// Sets the conditions that say more about the machines.
+fn set_details(conditions: &mut Vec<Condition>, group: &VmGroup, seen: &Seen, exists: i32, now: Timestamp) {
+    let generation = group.metadata.generation;
+    let revision = group.spec.revision();
+    let outdated = count(&seen.members, |member| member.exists && is_outdated(member, &revision));
+    let (status, reason, message) = match outdated {
+        0 => (Status::True, reason::AS_ASKED, String::new()),
+        n => (
+            Status::False,
+            reason::OUTDATED_MACHINES,
+            format!(
+                "{n} of {exists} virtual machines were made from an earlier cpu, memory or template; running machines are not \
+                 changed: delete a VmInstance to have its machine replaced"
+            ),
+        ),
+    };
+    conditions::set(conditions, condition::CONFIG_SYNCED, status, reason, &message, generation, now);
+    let (status, reason, message) = match seen.orphans.len() {
+        0 => (Status::False, reason::NO_ORPHANS, String::new()),
+        n => (
+            Status::True,
+            reason::ORPHANS,
+            format!(
+                "{n} virtual machines have this group's marker and belong to none of its VmInstances, such as copies made by \
+                 hand; the operator does not touch them: {}",
+                list(&seen.orphans)
+            ),
+        ),
+    };
+    conditions::set(conditions, condition::ORPHANS_FOUND, status, reason, &message, generation, now);
 }
 
 fn count(members: &[Member], f: impl Fn(&Member) -> bool) -> i32 {
-    i32::try_from(members.iter().filter(|m| f(m)).count()).unwrap_or(i32::MAX)
+    i32::try_from(members.iter().filter(|member| f(member)).count()).unwrap_or(i32::MAX)
 }
 
-/// The Ready condition and the phase that goes with it.
+/// The Ready condition, and the phase that goes with it.
 struct Verdict {
     ready: Status,
     phase: &'static str,
@@ -90,52 +111,25 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(ready: Status, phase: &'static str, reason: &str, message: String) -> Self {
-        Self { ready, phase, reason: reason.to_owned(), message }
-    }
-
-    fn of(spec: &VmGroupSpec, seen: &Observed, pass: &Pass, ready: i32, exists: i32) -> Self {
-        if let Some((reason, message)) = &seen.blind {
-            let phase = if reason::needs_help(reason) { phase::ERROR } else { phase::PENDING };
-            return Self::new(Status::Unknown, phase, reason, message.clone());
-        }
-        let wanted = spec.replicas;
-        let tally = format!("{ready} of {wanted} virtual machines are ready");
-        match pass {
-            Pass::Deleting => {
-                let left = match exists {
-                    0 => "every virtual machine is gone; the folder goes next".to_owned(),
-                    1 => "1 virtual machine is left to remove".to_owned(),
-                    n => format!("{n} virtual machines are left to remove"),
-                };
-                match troubles(&seen.members) {
-                    Some((reason, text)) => {
-                        Self::new(Status::False, phase::ERROR, &reason, format!("{left}; {text}"))
-                    }
-                    None => Self::new(Status::False, phase::PENDING, reason::REMOVING, left),
-                }
+    fn of(group: &VmGroup, seen: &Seen, outcome: &Outcome<Done, Error>, ready: i32) -> Self {
+        let (wanted, ready) = (usize::try_from(group.spec.replicas), usize::try_from(ready));
+        let tally = tally(ready.unwrap_or(0), wanted.unwrap_or(0));
+        let phase = if outcome.help().is_some() { phase::ERROR } else { phase::PENDING };
+        let new = |ready, phase, reason: &str, message| Self { ready, phase, reason: reason.to_owned(), message };
+        match outcome {
+            Outcome::Settled => new(Status::True, phase::RUNNING, reason::AS_ASKED, tally),
+            Outcome::Acted(_) if group.metadata.deletion_timestamp.is_some() => {
+                new(Status::False, phase, reason::REMOVING, "the virtual machines are being removed".to_owned())
             }
-            Pass::Failed(reason, message, help) => {
-                let phase = if *help { phase::ERROR } else { phase::PENDING };
-                Self::new(Status::False, phase, reason, format!("{tally}; {message}"))
+            Outcome::Acted(_) => new(Status::False, phase, reason::SCALING, tally),
+            Outcome::Waiting(reason, message) | Outcome::Blocked(reason, message) => {
+                let unknown = seen.blind.as_ref().is_some_and(|blind| blind.reason == *reason);
+                new(if unknown { Status::Unknown } else { Status::False }, phase, reason, message.clone())
             }
-            Pass::Ran => match troubles(&seen.members) {
-                Some((reason, text)) => {
-                    Self::new(Status::False, phase::ERROR, &reason, format!("{tally}; {text}"))
-                }
-                None if ready == wanted && seen.members.len() == usize::try_from(wanted).unwrap_or(0) => {
-                    Self::new(Status::True, phase::RUNNING, reason::AS_ASKED, tally)
-                }
-                None => Self::new(Status::False, phase::PENDING, reason::SCALING, tally),
-            },
+            Outcome::Failed(error) => {
+                use operator_kit::ReconcileError as _;
+                new(Status::False, phase, error.reason(), format!("{tally}; {error}"))
+            }
         }
     }
-}
-
-/// The first trouble in slot order, and how many others have the same.
-fn troubles(members: &[Member]) -> Option<(String, String)> {
-    let (first, (reason, message)) = members.iter().find_map(|m| m.trouble.as_ref().map(|t| (m, t)))?;
-    let same = count(members, |m| m.trouble.as_ref().is_some_and(|(r, _)| r == reason)) - 1;
-    let others = if same > 0 { format!(" (and {same} more)") } else { String::new() };
-    Some((reason.clone(), format!("{}{others}: {message}", first.name)))
 }

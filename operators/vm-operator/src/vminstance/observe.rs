@@ -1,160 +1,204 @@
-//! What is there for one instance: its machine, its task, and what might be under way. Reads the
-//! inventory and the ledger, never the network; `plan` decides about it next.
+//! What exists for one instance: its machine, its request, and what may be in flight. Reads the inventory, the caches and
+//! the in-flight memory, never the network; `plan` decides about it next.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::{Connection, Inventory, MoRef, PowerState, Task, TaskState, Vm};
+use infra_clients::vsphere::vms::{self, Connection, Inventory, Outside, Task, TaskState, Vm};
+use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 
 use crate::api::names::{self, Marker};
-use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, VmInstance, VmInstanceStatus};
-use crate::ledger::{Doubt, Entry, Ledger, task_ref};
+use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, is_detached};
+use crate::context::Context;
+use crate::in_flight::{Doubt, Entry, Request, task_ref};
 
-use super::plan::{Machine, Observed, Outcome};
+use super::plan::{Group, InDoubt, Machine, Missing, Progress, Refresh, Seen, Template};
 
-/// A clone that was queued this long before the instance was made cannot be the instance's, whatever the
-/// two clocks say.
-const CLOCK_SLACK: Duration = Duration::from_mins(10);
+/// A clone that was queued this long before the instance was created cannot be the instance's, however far the clocks of the
+/// vCenter and of Kubernetes are apart.
+const CLOCK_SLACK: Duration = Duration::from_hours(2);
 
-/// Looks at everything that concerns one instance but its group.
-///
-/// `status` is the last one written, which may be newer than the instance's. `claimed` says whether a
-/// task is some instance's by its durable status.
-pub fn observe(
+/// Looks at everything that concerns one instance.
+#[must_use]
+pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
+    let uid = instance.uid().unwrap_or_default();
+    let entry = ctx.in_flight.get(&uid);
+    let marker = Marker::of(&ctx.cluster, instance);
+    let group = ctx.group_of(instance);
+    let seen = Seen {
+        blind: ctx.visibility.blind(&ctx.vms),
+        adopted: entry.is_some(),
+        group: group.map(|group| Group { paused: group.spec.is_paused(), detached: is_detached(&*group) }),
+        place: ctx.place(&marker.instance()),
+        ..Seen::default()
+    };
+    ctx.vms.read(|inventory| {
+        let request = entry.as_ref().and_then(|entry| request(inventory, entry));
+        let task = entry.as_ref().and_then(clone_task);
+        let seen = Seen { request, task, ..seen };
+        match entry {
+            Some(entry) if inventory.is_synced() => look(ctx, inventory, instance, &marker, &entry, seen),
+            _ => seen,
+        }
+    })
+}
+
+fn look(
+    ctx: &Context,
     inventory: &Inventory,
     instance: &VmInstance,
     marker: &Marker,
-    status: Option<&VmInstanceStatus>,
-    ledger: &Ledger,
-    claimed: impl Fn(&MoRef) -> bool,
-) -> Observed {
-    let uid = instance.uid().unwrap_or_default();
-    let entry = ledger.entry(&uid, instance);
-    if !inventory.is_synced() {
-        return Observed::default();
-    }
-    let folder =
-        inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
-    let recorded = status.and_then(|s| s.vm_ref.as_deref()).map(|id| MoRef::new("VirtualMachine", id));
-    let mine = machines(inventory, instance, marker, recorded.as_ref());
-    let namesake = folder.as_ref().and_then(|folder| inventory.vm_named(folder, &instance.spec.vm_name));
-    let namesake = namesake.filter(|vm| !mine.iter().any(|m| m.moref == vm.moref));
-    // What cannot be read may be ours.
+    entry: &Entry,
+    seen: Seen,
+) -> Seen {
+    let spec = &instance.spec;
+    let folder = inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
+    let recorded = recorded(instance);
+    let (mine, copies) = machines(inventory, instance, marker);
+    let namesake = folder.as_ref().and_then(|folder| inventory.vm_named(folder, &spec.vm_name));
+    let namesake = namesake.filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
+    // What cannot be read may be the instance's.
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
     let stranger = namesake.filter(|vm| vm.markers.is_some()).map(|vm| vm.moref.clone());
-    let task = entry
-        .task
-        .as_ref()
-        .map(|task| (task.kind, outcome(inventory.task(&task_ref(&task.r#ref)).map(|t| &**t))));
-    let destroyed = matches!(task, Some((TaskKind::Destroy, Outcome::Ended)));
-    let moved = entry.moved.clone().filter(|_| !destroyed);
-    let vanished = recorded
-        .filter(|_| mine.is_empty() && !destroyed && moved.is_none())
-        .filter(|moref| entry.gone.as_ref() != Some(moref) && inventory.vm(moref).is_none());
-    let (reply_lost, earlier_clones) = if mine.is_empty() {
-        examine(inventory, instance, &uid, &entry, ledger, claimed)
-    } else {
-        // The one clone there can have been has made it.
-        if entry.doubt != Doubt::ReplyLost {
-            ledger.set_doubt(&uid, Doubt::None);
-        }
-        (entry.doubt == Doubt::ReplyLost, 0)
+    let missing = recorded.filter(|_| mine.is_empty()).map_or(Missing::No, |moref| missing(inventory, moref, marker));
+    let template = if mine.is_empty() { template(inventory, &spec.template) } else { Template::default() };
+    let refresh = match entry.refresh {
+        None => Refresh::None,
+        Some(ticket) if inventory.refreshed(ticket) => Refresh::Served,
+        Some(_) => Refresh::Requested,
     };
-    Observed {
-        synced: true,
-        group: false,
-        folder,
-        mine,
-        unread,
-        stranger,
-        task,
-        earlier_clones,
-        reply_lost,
-        refreshed: false,
-        vanished,
-        moved,
-    }
+    let doubt = match &entry.doubt {
+        Doubt::None => InDoubt::No,
+        Doubt::ResponseLost => InDoubt::ResponseLost,
+        Doubt::Unexamined => InDoubt::Unexamined(unclaimed_clones(ctx, inventory, instance, &template)),
+        Doubt::Watching(tasks) => InDoubt::Watching(tasks.iter().filter(|task| is_unfinished(inventory, task)).count()),
+    };
+    Seen { folder, mine, copies, unread, stranger, missing, template, refresh, doubt, ..seen }
 }
 
-/// The machines that are the instance's, wherever in the operator's folder and under whatever name.
-///
-/// They bear its marker. So does a copy that somebody made of one; `recorded`, the machine last seen, and the
-/// instanceUuid tell the two apart, and the copy is left alone.
+/// The machine that the durable status names.
 #[must_use]
-pub fn machines(
-    inventory: &Inventory,
-    instance: &VmInstance,
-    marker: &Marker,
-    recorded: Option<&MoRef>,
-) -> Vec<Machine> {
-    let bearers: Vec<&Arc<Vm>> = inventory.vms_marked(OWNER_MARKER, &marker.to_string()).collect();
-    let known = |vm: &Arc<Vm>| {
-        recorded == Some(&vm.moref)
-            || vm.instance_uuid.as_deref() == Some(instance.spec.instance_uuid.as_str())
+pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
+    instance.status.as_ref()?.vm_ref.as_deref().map(|id| MoRef::new("VirtualMachine", id))
+}
+
+/// Finds the machines that are the instance's, wherever in the operator's folder and under whatever name, and the copies of
+/// them.
+///
+/// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A copy
+/// that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine that the
+/// original operator made has no marker yet: it is told by its name and instanceUuid in the original's folder.
+#[must_use]
+pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> (Vec<Machine>, Vec<MoRef>) {
+    let recorded = recorded(instance);
+    let is_ours = |vm: &Vm| {
+        recorded.as_ref() == Some(&vm.moref) || vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
     };
-    // Before one was recorded the vCenter may have given it another instanceUuid, where two would clash.
-    let any_is_known = recorded.is_some() || bearers.iter().any(|vm| known(vm));
-    let ours = bearers.into_iter().filter(|vm| !any_is_known || known(vm));
-    ours.map(|vm| Machine {
+    let machine = |vm: &Vm, marked| Machine {
         moref: vm.moref.clone(),
         power: power(vm),
         revision: vm.marker(REVISION_MARKER).map(str::to_owned),
-    })
-    .collect()
+        marked,
+    };
+    let bearers = inventory.vms_marked(OWNER_MARKER, &marker.to_string());
+    let (ours, copies): (Vec<_>, Vec<_>) = bearers.partition(|vm| is_ours(vm));
+    let mut mine: Vec<_> = ours.iter().map(|vm| machine(vm, true)).collect();
+    if mine.is_empty() && names::is_original_machine(&marker.group, &instance.spec.vm_name) {
+        let folder = inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group));
+        let vm = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
+        let vm = vm.filter(|vm| is_ours(vm) && vm.markers.is_some() && vm.marker(OWNER_MARKER).is_none());
+        mine.extend(vm.map(|vm| machine(vm, false)));
+    }
+    (mine, copies.iter().map(|vm| vm.moref.clone()).collect())
 }
 
-/// A machine's power state, where the vCenter knows: of one on a host that does not answer it has only the last.
-pub fn power(vm: &Vm) -> Option<PowerState> {
+/// A machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
+fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
-/// The owner that a machine's marker names.
-#[must_use]
-pub fn owner(vm: &Vm) -> Option<Marker> {
-    vm.marker(OWNER_MARKER)?.parse().ok()
-}
-
-fn outcome(task: Option<&Task>) -> Outcome {
-    match task {
-        Some(Task { state: TaskState::Queued | TaskState::Running, .. }) => Outcome::Running,
-        Some(Task { state: TaskState::Error, error: Some(error), .. }) => Outcome::Failed(error.clone()),
-        // An unknown task ended long ago, or the vCenter was restarted: the inventory says what came of it.
-        _ => Outcome::Ended,
+fn missing(inventory: &Inventory, moref: MoRef, marker: &Marker) -> Missing {
+    if inventory.vm(&moref).is_some() {
+        // It is in the folder, with another marker or none: it is not the instance's any more.
+        return Missing::No;
+    }
+    match inventory.outside(&moref) {
+        None => Missing::Unknown(moref),
+        Some(Outside::LookingUp) => Missing::LookingUp,
+        Some(Outside::Gone) => Missing::Gone,
+        Some(Outside::Elsewhere(vm)) if vm.markers.is_none() => Missing::Unclear(moref),
+        Some(Outside::Elsewhere(vm)) if vm.marker(OWNER_MARKER) == Some(&marker.to_string()) => Missing::Elsewhere(moref),
+        // A vCenter that was set up again gives old references to other machines.
+        Some(Outside::Elsewhere(_)) => Missing::Gone,
     }
 }
 
-/// Whether the last reply is lost, and how many unfinished clones may be this instance's.
-fn examine(
+fn template(inventory: &Inventory, name: &str) -> Template {
+    match inventory.template(name) {
+        vms::Template::Unknown => Template::Unknown,
+        vms::Template::LookingUp => Template::LookingUp,
+        vms::Template::Known(moref) => Template::Known(moref),
+        vms::Template::Failed(error) => Template::Failed(Arc::new(error)),
+    }
+}
+
+fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)> {
+    Some(match entry.request.as_ref()? {
+        Request::Sending(kind) => (*kind, Progress::Sending),
+        Request::Failed(kind, fault) => (*kind, Progress::Failed(Arc::clone(fault))),
+        Request::Task(task) => (task.kind, progress(inventory.task(&task_ref(&task.r#ref)).map(AsRef::as_ref))),
+    })
+}
+
+fn clone_task(entry: &Entry) -> Option<TaskStatus> {
+    match &entry.request {
+        Some(Request::Task(task)) if task.kind == TaskKind::Clone => Some(task.clone()),
+        _ => None,
+    }
+}
+
+fn progress(task: Option<&Task>) -> Progress {
+    match task {
+        Some(Task { state: TaskState::Queued | TaskState::Running, .. }) => Progress::Running,
+        Some(Task { state: TaskState::Error, error: Some(error), .. }) => Progress::Failed(Arc::clone(error)),
+        // An unknown task ended long ago, or the vCenter was restarted: the inventory shows its effect.
+        _ => Progress::Ended,
+    }
+}
+
+fn is_unfinished(inventory: &Inventory, task: &MoRef) -> bool {
+    inventory.task(task).is_some_and(|task| !task.state.ended())
+}
+
+/// Finds the unfinished clones that may be the instance's: of its template, by this operator's user, since shortly before
+/// it was created, and not known to be of another instance.
+fn unclaimed_clones(
+    ctx: &Context,
     inventory: &Inventory,
     instance: &VmInstance,
-    uid: &str,
-    entry: &Entry,
-    ledger: &Ledger,
-    claimed: impl Fn(&MoRef) -> bool,
-) -> (bool, usize) {
-    let unfinished = |task: &Arc<Task>| !task.state.ended();
-    let watching: HashSet<MoRef> = match &entry.doubt {
-        Doubt::None => return (false, 0),
-        Doubt::ReplyLost => return (true, 0),
-        Doubt::Watching(set) => {
-            set.iter().filter(|t| inventory.task(t).is_some_and(unfinished)).cloned().collect()
-        }
-        Doubt::Unexamined => {
-            let made = instance.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |t| t.0.into());
-            let since = made.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
-            inventory
-                .tasks()
-                .filter(|t| unfinished(t) && t.description_id == "VirtualMachine.clone")
-                .filter(|t| t.queued_at.is_none_or(|at| at >= since))
-                .filter(|t| ledger.owner_of(&t.moref).is_none() && !claimed(&t.moref))
-                .map(|t| t.moref.clone())
-                .collect()
-        }
+    template: &Template,
+) -> HashSet<MoRef> {
+    let created = instance.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
+    let since = created.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
+    let template = match template {
+        Template::Known(moref) => Some(moref),
+        _ => None,
     };
-    let count = watching.len();
-    ledger.set_doubt(uid, if count == 0 { Doubt::None } else { Doubt::Watching(watching) });
-    (false, count)
+    let user = ctx.vms.user();
+    inventory
+        .tasks()
+        .filter(|task| !task.state.ended() && task.description_id == "VirtualMachine.clone")
+        .filter(|task| task.queued_at.is_none_or(|at| at >= since))
+        // What is not known does not exclude a clone.
+        .filter(|task| template.is_none_or(|template| task.entity.as_ref().is_none_or(|entity| entity == template)))
+        .filter(|task| match (&user, &task.user) {
+            (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
+            _ => true,
+        })
+        .filter(|task| !ctx.in_flight.is_claimed(&task.moref) && !ctx.by_task.contains(&task.moref.value().to_owned()))
+        .map(|task| task.moref.clone())
+        .collect()
 }

@@ -1,195 +1,426 @@
-//! What to do next about one instance: a total, pure function of what was seen. Reads and writes
-//! nothing; `apply` carries the step out and comes next.
+//! What to do next about one instance: a total, pure function of the object and what was seen. Reads and writes nothing;
+//! `apply` carries the action out and comes next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
+use kube::ResourceExt;
+use operator_kit::Turn;
 
-use crate::api::TaskKind;
+use crate::api::{TaskKind, TaskStatus, VmInstance, is_detached, names, reason};
+use crate::clone_queue::Place;
+use crate::in_flight::Doubt;
+use crate::visibility::Blind;
 
-/// One virtual machine that bears the instance's marker.
+/// One virtual machine that is the instance's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// The vCenter's reference.
     pub moref: MoRef,
-    /// Absent while the vCenter has not said.
+    /// `None` while the vCenter cannot tell.
     pub power: Option<PowerState>,
     /// What it was made from, as its extraConfig says.
     pub revision: Option<String>,
+    /// Whether it has the owner marker. One that the original operator made has none at first.
+    pub marked: bool,
 }
 
-/// Where the last task we asked for stands.
+/// How far the last request is.
 #[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Queued or running.
+pub enum Progress {
+    /// Not answered yet.
+    Sending,
+    /// A task is queued or running.
     Running,
-    /// Ended well, or so long ago that the vCenter no longer knows it.
+    /// The task ended well, or so long ago that the vCenter does not know it any more.
     Ended,
-    /// Ended in a fault.
+    /// The request was refused or the task failed.
     Failed(Arc<Fault>),
+}
+
+/// Whether the inventory was refreshed since something in doubt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// No refresh was requested.
+    #[default]
+    None,
+    /// Requested, not served yet.
+    Requested,
+    /// The inventory shows everything up to the request.
+    Served,
+}
+
+/// Whether clones may be in flight that no record names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum InDoubt {
+    /// No.
+    #[default]
+    No,
+    /// The response to the last request was lost.
+    ResponseLost,
+    /// The inventory was not searched before; these unfinished clones may be the instance's.
+    Unexamined(HashSet<MoRef>),
+    /// So many of the clones found then are not finished.
+    Watching(usize),
+}
+
+/// What is known of the recorded machine, where the inventory does not show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// No machine is recorded, or the inventory shows it.
+    #[default]
+    No,
+    /// It was not looked up yet.
+    Unknown(MoRef),
+    /// The look-up is in flight.
+    LookingUp,
+    /// It no longer exists.
+    Gone,
+    /// It exists outside the operator's folder.
+    Elsewhere(MoRef),
+    /// It exists outside the operator's folder, and the vCenter cannot tell whose it is.
+    Unclear(MoRef),
+}
+
+/// What is known of the template.
+#[derive(Clone, Debug, Default)]
+pub enum Template {
+    /// It was not looked up yet.
+    #[default]
+    Unknown,
+    /// The look-up is in flight.
+    LookingUp,
+    /// Its reference.
+    Known(MoRef),
+    /// Why it is not known.
+    Failed(Arc<Fault>),
+}
+
+/// The instance's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// `spec.paused`.
+    pub paused: bool,
+    /// It has the annotation `detach`.
+    pub detached: bool,
 }
 
 /// What `observe` saw.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
-pub struct Observed {
-    /// The inventory is complete and kept current. If not, the rest says nothing.
-    pub synced: bool,
-    /// The group is there: a clone is only ever asked for on behalf of one.
-    pub group: bool,
+pub struct Seen {
+    /// Whether the inventory is complete and current. If not, what follows says nothing about machines.
+    pub blind: Option<Blind>,
+    /// Whether this process has an in-flight entry for the instance.
+    pub adopted: bool,
+    /// The group of this name and UID.
+    pub group: Option<Group>,
     /// The group's folder.
     pub folder: Option<MoRef>,
-    /// Machines with our marker.
+    /// The instance's machines.
     pub mine: Vec<Machine>,
-    /// A machine that may be ours, of which the vCenter cannot tell the marker.
+    /// Machines with the instance's marker that are not its own: copies.
+    pub copies: Vec<MoRef>,
+    /// A machine that may be the instance's, of which the vCenter cannot tell the marker.
     pub unread: Option<MoRef>,
-    /// A machine in the group's folder with our name but not our marker.
+    /// A machine of another owner in the group's folder with this machine's name.
     pub stranger: Option<MoRef>,
-    /// The last task we asked for, until it is dealt with.
-    pub task: Option<(TaskKind, Outcome)>,
-    /// Unfinished clones that may be ours: asked for before a restart, or with the reply lost.
-    pub earlier_clones: usize,
-    /// The last request's reply was lost and the inventory has not been refreshed since.
-    pub reply_lost: bool,
-    /// The inventory was refreshed in this pass, so it shows all that ended tasks brought about.
-    pub refreshed: bool,
-    /// The machine we had, where it is in the inventory no more and nobody has looked for it elsewhere.
-    pub vanished: Option<MoRef>,
-    /// The machine we had stands outside the operator's folder. Its power state there is not watched.
-    pub moved: Option<(MoRef, Option<PowerState>)>,
+    /// The recorded machine, where the inventory does not show it.
+    pub missing: Missing,
+    /// The last request, until it is dealt with.
+    pub request: Option<(TaskKind, Progress)>,
+    /// The clone task, for the durable status.
+    pub task: Option<TaskStatus>,
+    /// Whether clones may be in flight that no record names.
+    pub doubt: InDoubt,
+    /// Whether the inventory was refreshed since.
+    pub refresh: Refresh,
+    /// The instance's place in the clone queue.
+    pub place: Place,
+    /// The template, looked at only where a clone is next.
+    pub template: Template,
 }
 
-/// The next step. At most one asks the vCenter for a change.
+/// The next step. At most one requests a change from the vCenter.
 #[derive(Clone, Debug)]
-pub enum Step {
-    /// The inventory is not to be trusted now.
-    Blind,
-    /// Refresh the inventory, and look again.
+pub enum Action {
+    /// Begin to track requests of this instance.
+    Adopt,
+    /// Request that the inventory be brought up to date.
     Refresh,
-    /// Ask the vCenter whether this machine still exists, and look again.
-    LookFor(MoRef),
-    /// A task is under way; its end wakes us.
-    Await(TaskKind),
-    /// A clone that may be ours is under way; its end wakes us.
-    AwaitEarlierClone,
-    /// The vCenter cannot tell the machine's configuration or power state; when it can, that wakes us.
-    AwaitClarity(MoRef),
-    /// There is no such group.
-    AwaitGroup,
-    /// The group makes the folder; its appearance wakes us.
-    AwaitFolder,
-    /// The task failed: report, forget it, and try again after a while.
-    Failed(Arc<Fault>),
-    /// Clone the template into this folder.
-    Clone(MoRef),
+    /// Remember what is in doubt.
+    SetDoubt(Doubt),
+    /// Request where this machine is.
+    LookUp(MoRef),
+    /// Request that the template be looked up.
+    FindTemplate,
+    /// Enter the clone queue.
+    Enqueue,
+    /// Take a place in the clone queue although it may be one too many: the clone is in flight.
+    HoldPlace,
+    /// Leave the clone queue.
+    LeaveQueue,
+    /// Forget the last request: its outcome is dealt with.
+    Settle,
+    /// Report the fault of the last request, and forget it.
+    Fail(TaskKind, Arc<Fault>),
+    /// Report that the machine does not stay as the last task made it, and forget the task.
+    FailUnstable(TaskKind),
+    /// Report that the template cannot be used.
+    FailTemplate(Arc<Fault>),
+    /// Clone the template into the folder.
+    Clone {
+        /// The template.
+        template: MoRef,
+        /// The group's folder.
+        folder: MoRef,
+    },
+    /// Set the owner marker.
+    Mark(MoRef),
     /// Power the machine on.
     PowerOn(MoRef),
     /// Power the machine off, to destroy it next.
     PowerOff(MoRef),
     /// Destroy the machine.
     Destroy(MoRef),
-    /// A stranger bears our name.
-    Conflict(MoRef),
-    /// More than one machine bears our marker.
-    Duplicates(Vec<MoRef>),
-    /// The machine was moved out of the operator's folder.
-    Moved(MoRef),
-    /// As asked.
-    Settled,
-    /// Deleted, and nothing of it is left.
-    Gone,
 }
 
 /// Decides the next step.
 #[must_use]
-pub fn plan(deleting: bool, seen: &Observed) -> Step {
-    if !seen.synced {
-        return Step::Blind;
-    }
-    if seen.reply_lost {
-        return Step::Refresh;
-    }
-    match &seen.task {
-        Some((kind, Outcome::Running)) => return Step::Await(*kind),
-        Some((kind, Outcome::Failed(fault))) if !harmless(*kind, fault.kind(), seen) => {
-            return Step::Failed(fault.clone());
+pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
+    let deleting = instance.metadata.deletion_timestamp.is_some();
+    let turn = if let Err(problem) = names::check(instance) {
+        plan_invalid(deleting, &problem)
+    } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
+        Turn::Gone
+    } else if seen.group.is_some_and(|group| group.paused) {
+        wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
+    } else if let Some(blind) = &seen.blind {
+        wait(blind.reason, &blind.message)
+    } else if seen.adopted {
+        plan_request(instance, deleting, seen)
+    } else {
+        Turn::LookAgain(Action::Adopt)
+    };
+    with_place(turn, seen)
+}
+
+/// Keeps the place in the clone queue in step with what the instance does: held while a clone is in flight, left when the
+/// instance does anything but wait for a clone.
+fn with_place(turn: Turn<Action>, seen: &Seen) -> Turn<Action> {
+    let cloning = matches!(seen.request, Some((TaskKind::Clone, Progress::Sending | Progress::Running)));
+    let queued = matches!(
+        turn,
+        Turn::Act(Action::Clone { .. } | Action::Enqueue) | Turn::Wait { reason: reason::QUEUED, .. }
+    );
+    match seen.place {
+        Place::None | Place::Waiting if cloning => Turn::LookAgain(Action::HoldPlace),
+        Place::Waiting | Place::Held if !cloning && !queued && !matches!(turn, Turn::LookAgain(_)) => {
+            Turn::LookAgain(Action::LeaveQueue)
         }
-        Some((_, Outcome::Failed(_))) if !seen.refreshed => return Step::Refresh,
-        // The task's end and what it brought about may arrive one after the other.
-        Some((kind, Outcome::Ended)) if !seen.refreshed && !shows(*kind, seen) => return Step::Refresh,
-        Some(_) | None => {}
-    }
-    match seen.mine.as_slice() {
-        [] => absent(deleting, seen),
-        [machine, ..] if deleting => remove(&machine.moref, machine.power),
-        [machine] => match machine.power {
-            Some(PowerState::On) => Step::Settled,
-            None => Step::AwaitClarity(machine.moref.clone()),
-            Some(_) => Step::PowerOn(machine.moref.clone()),
-        },
-        several => Step::Duplicates(several.iter().map(|m| m.moref.clone()).collect()),
+        _ => turn,
     }
 }
 
-/// The next step towards a machine's end.
-fn remove(moref: &MoRef, power: Option<PowerState>) -> Step {
-    match power {
-        Some(PowerState::Off) => Step::Destroy(moref.clone()),
-        Some(_) => Step::PowerOff(moref.clone()),
-        None => Step::AwaitClarity(moref.clone()),
-    }
-}
-
-/// The next step where no machine bears our marker.
-fn absent(deleting: bool, seen: &Observed) -> Step {
-    if let Some(moref) = &seen.unread {
-        return Step::AwaitClarity(moref.clone());
-    }
-    if let Some(moref) = &seen.vanished {
-        return Step::LookFor(moref.clone());
-    }
-    if let Some((moref, power)) = &seen.moved {
-        return if deleting { remove(moref, *power) } else { Step::Moved(moref.clone()) };
-    }
-    if seen.earlier_clones > 0 {
-        return Step::AwaitEarlierClone;
-    }
+fn plan_invalid(deleting: bool, problem: &str) -> Turn<Action> {
     if deleting {
-        return Step::Gone;
+        return Turn::Gone;
     }
-    if !seen.group {
-        return Step::AwaitGroup;
+    let message = format!("{problem}; nothing is done for it: delete it, and scale the VmGroup instead");
+    Turn::Blocked { reason: reason::INVALID_INSTANCE, message }
+}
+
+/// Deals with the last request first.
+fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
+    if seen.doubt == InDoubt::ResponseLost && !matches!(seen.request, Some((_, Progress::Failed(_)))) {
+        return refreshed(seen, || Turn::LookAgain(Action::SetDoubt(Doubt::Unexamined)));
     }
-    match (&seen.stranger, &seen.folder) {
-        (Some(stranger), _) => Step::Conflict(stranger.clone()),
-        (None, None) => Step::AwaitFolder,
-        (None, Some(folder)) => Step::Clone(folder.clone()),
+    let Some((kind, progress)) = &seen.request else { return plan_machine(instance, deleting, seen) };
+    match progress {
+        Progress::Sending | Progress::Running => wait_for(*kind, instance),
+        Progress::Failed(fault) if !is_harmless(*kind, fault.kind(), seen) => {
+            Turn::LookAgain(Action::Fail(*kind, Arc::clone(fault)))
+        }
+        Progress::Ended if shows(*kind, seen) => Turn::LookAgain(Action::Settle),
+        // The end of a task and its effect may arrive one after the other.
+        Progress::Failed(fault) => refreshed(seen, || match shows(*kind, seen) {
+            true => Turn::LookAgain(Action::Settle),
+            false => Turn::LookAgain(Action::Fail(*kind, Arc::clone(fault))),
+        }),
+        Progress::Ended => refreshed(seen, || match kind {
+            // Powered off again at once, or on: not a loop at the speed of the vCenter.
+            TaskKind::PowerOn | TaskKind::PowerOff if !shows(*kind, seen) => {
+                Turn::LookAgain(Action::FailUnstable(*kind))
+            }
+            _ => Turn::LookAgain(Action::Settle),
+        }),
     }
 }
 
-/// Whether the inventory shows what a task of this kind brings about.
-fn shows(kind: TaskKind, seen: &Observed) -> bool {
-    let power = seen.mine.first().and_then(|m| m.power);
+/// Continues once the inventory shows everything up to now.
+fn refreshed(seen: &Seen, next: impl FnOnce() -> Turn<Action>) -> Turn<Action> {
+    match seen.refresh {
+        Refresh::None => Turn::LookAgain(Action::Refresh),
+        Refresh::Requested => wait(reason::REFRESHING, "the inventory is being brought up to date"),
+        Refresh::Served => next(),
+    }
+}
+
+fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
+    match seen.mine.as_slice() {
+        [] => plan_absent(instance, deleting, seen),
+        // The one clone there can have been has made it.
+        [_, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::SetDoubt(Doubt::None)),
+        [machine] if deleting => plan_removal(machine),
+        [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),
+        [Machine { moref, power, .. }] => match power {
+            Some(PowerState::On) => Turn::Settled,
+            None => unclear(moref),
+            Some(_) => Turn::Act(Action::PowerOn(moref.clone())),
+        },
+        several => {
+            let list = several.iter().map(|machine| machine.moref.to_string()).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "{list} all have this instance's owner marker and instanceUuid, so it cannot be told which is its machine; \
+                 none is touched: delete the copies, or their extraConfig entry vmgroup/owner"
+            );
+            Turn::Blocked { reason: reason::DUPLICATE_MACHINES, message }
+        }
+    }
+}
+
+fn plan_removal(machine: &Machine) -> Turn<Action> {
+    match machine.power {
+        Some(PowerState::Off) => Turn::Act(Action::Destroy(machine.moref.clone())),
+        Some(_) => Turn::Act(Action::PowerOff(machine.moref.clone())),
+        None => unclear(&machine.moref),
+    }
+}
+
+/// The next step where the inventory shows no machine of the instance.
+fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
+    if let Some(moref) = &seen.unread {
+        return unclear(moref);
+    }
+    match &seen.missing {
+        Missing::No | Missing::Gone => {}
+        Missing::Unknown(moref) => return Turn::LookAgain(Action::LookUp(moref.clone())),
+        Missing::LookingUp => {
+            return wait(reason::REFRESHING, "the vCenter is asked where the virtual machine is");
+        }
+        Missing::Unclear(moref) => return unclear(moref),
+        // Never destroyed outside the folder: it is somebody else's business there.
+        Missing::Elsewhere(_) if deleting => return Turn::Gone,
+        Missing::Elsewhere(moref) => {
+            let message = format!(
+                "{moref} was moved out of the operator's folder: move it back, or delete this VmInstance to have another \
+                 machine in its place; the operator leaves {moref} as it is"
+            );
+            return Turn::Blocked { reason: reason::MACHINE_MOVED, message };
+        }
+    }
+    match &seen.doubt {
+        InDoubt::No => {}
+        InDoubt::ResponseLost => {
+            return refreshed(seen, || Turn::LookAgain(Action::SetDoubt(Doubt::Unexamined)));
+        }
+        InDoubt::Unexamined(found) => {
+            return Turn::LookAgain(Action::SetDoubt(Doubt::Watching(found.clone())));
+        }
+        InDoubt::Watching(0) => {
+            // A clone that has just ended may not be in the inventory yet.
+            return refreshed(seen, || Turn::LookAgain(Action::SetDoubt(Doubt::None)));
+        }
+        InDoubt::Watching(_) => {
+            return wait(
+                reason::WAITING_FOR_EARLIER_CLONE,
+                "clones that were in flight before a restart or a lost response may be this machine's",
+            );
+        }
+    }
+    if deleting { Turn::Gone } else { plan_clone(instance, seen) }
+}
+
+fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
+    if seen.group.is_none() {
+        let message = "the VmGroup of this name and UID does not exist, so no machine is made: delete this VmInstance";
+        return Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() };
+    }
+    if let Some(stranger) = &seen.stranger {
+        let message = format!(
+            "{stranger} in the group's folder is called {:?} but is not this group's: rename or move it; the operator does not \
+             touch it",
+            instance.spec.vm_name
+        );
+        return Turn::Blocked { reason: reason::NAME_CONFLICT, message };
+    }
+    let Some(folder) = &seen.folder else {
+        return wait(reason::WAITING_FOR_FOLDER, "the group's folder does not exist yet");
+    };
+    let template = match &seen.template {
+        Template::Known(template) => template,
+        Template::Unknown => return Turn::LookAgain(Action::FindTemplate),
+        Template::LookingUp => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
+        Template::Failed(fault) => return Turn::Act(Action::FailTemplate(Arc::clone(fault))),
+    };
+    match seen.place {
+        Place::None => Turn::Act(Action::Enqueue),
+        Place::Waiting => wait(reason::QUEUED, "as many clones as --max-clones allows are in flight"),
+        Place::Held => Turn::Act(Action::Clone { template: template.clone(), folder: folder.clone() }),
+    }
+}
+
+/// Whether the inventory shows the effect of a task of this kind.
+fn shows(kind: TaskKind, seen: &Seen) -> bool {
+    let power = seen.mine.first().and_then(|machine| machine.power);
     match kind {
         TaskKind::Clone => !seen.mine.is_empty(),
         TaskKind::PowerOn => seen.mine.is_empty() || power == Some(PowerState::On),
-        TaskKind::PowerOff => match &seen.moved {
-            Some((_, power)) => *power == Some(PowerState::Off),
-            None => seen.mine.is_empty() || power == Some(PowerState::Off),
-        },
+        TaskKind::PowerOff => seen.mine.is_empty() || power == Some(PowerState::Off),
         TaskKind::Destroy => seen.mine.is_empty(),
+        TaskKind::Mark => seen.mine.iter().all(|machine| machine.marked),
+        TaskKind::Unknown => true,
     }
 }
 
-/// Whether a fault only says that things are already as the task would have made them, or that the
-/// inventory knows better what comes next.
-fn harmless(task: TaskKind, fault: Kind, seen: &Observed) -> bool {
+/// Whether a fault only says that things are already as the task would have made them, or that the inventory knows better
+/// what comes next.
+fn is_harmless(task: TaskKind, fault: Kind, seen: &Seen) -> bool {
     match (task, fault) {
         (TaskKind::PowerOn | TaskKind::PowerOff, Kind::InvalidPowerState | Kind::NotFound)
-        | (TaskKind::Destroy, Kind::NotFound) => true,
+        | (TaskKind::Destroy | TaskKind::Mark, Kind::NotFound) => true,
         (TaskKind::Clone, Kind::DuplicateName) => !seen.mine.is_empty() || seen.stranger.is_some(),
         _ => false,
     }
+}
+
+fn wait(reason: &'static str, message: &str) -> Turn<Action> {
+    Turn::Wait { reason, message: message.to_owned(), after: None }
+}
+
+fn wait_for(kind: TaskKind, instance: &VmInstance) -> Turn<Action> {
+    let (reason, message) = describe(kind, &instance.spec.template);
+    Turn::Wait { reason, message, after: None }
+}
+
+/// Reason and message of a request that is in flight.
+#[must_use]
+pub fn describe(kind: TaskKind, template: &str) -> (&'static str, String) {
+    match kind {
+        TaskKind::Clone => (reason::CLONING, format!("being cloned from template {template:?}")),
+        TaskKind::PowerOn => (reason::POWERING_ON, "being powered on".to_owned()),
+        TaskKind::PowerOff | TaskKind::Destroy => (reason::REMOVING, "being powered off and removed".to_owned()),
+        TaskKind::Mark => (reason::ADOPTING, "being marked as this VmInstance's".to_owned()),
+        TaskKind::Unknown => (reason::REFRESHING, "a task of a newer operator is running".to_owned()),
+    }
+}
+
+fn unclear(moref: &MoRef) -> Turn<Action> {
+    let message = format!(
+        "the vCenter cannot tell the configuration or power state of {moref}: its host is disconnected or its files are out of \
+         reach; bring them back, or remove the machine from the vCenter's inventory to give it up"
+    );
+    Turn::Wait { reason: reason::MACHINE_UNCLEAR, message, after: None }
 }
 
 #[cfg(test)]

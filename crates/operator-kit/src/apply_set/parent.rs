@@ -1,0 +1,113 @@
+//! The parent of a set: a ConfigMap that records which kinds and namespaces the set uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{ApplySet, Member, SetError};
+
+const ID: &str = "applyset.kubernetes.io/id";
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
+const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
+
+/// What the parent records about the members.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Record {
+    pub(super) exists: bool,
+    /// Group and kind of every member.
+    pub(super) kinds: BTreeSet<(String, String)>,
+    /// Namespaces of members beside the parent's.
+    pub(super) namespaces: BTreeSet<String>,
+}
+
+impl Record {
+    /// Adds a member; `parent` is the namespace of the parent.
+    pub(super) fn add(&mut self, member: &Member, parent: &str) {
+        self.kinds.insert((member.group.clone(), member.kind.clone()));
+        if !member.namespace.is_empty() && member.namespace != parent {
+            self.namespaces.insert(member.namespace.clone());
+        }
+    }
+}
+
+impl ApplySet {
+    pub(super) fn parent_member(&self) -> Member {
+        Member {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    pub(super) async fn parent(&self) -> Result<Record, SetError> {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
+        let member = self.parent_member();
+        let parent = api.get_opt(&self.name).await;
+        let Some(parent) = parent.map_err(|error| SetError::Kubernetes { member: member.clone(), error })?
+        else {
+            return Ok(Record::default());
+        };
+        if parent.labels().get(ID) != Some(&self.id()) {
+            return Err(SetError::NotOurs { member, owner: "something that is no apply set".to_owned() });
+        }
+        let list = |name: &str| parent.annotations().get(name).cloned().unwrap_or_default();
+        let kinds =
+            list(GROUP_KINDS).split(',').filter(|text| !text.is_empty()).map(parse_group_kind).collect();
+        let namespaces = list(NAMESPACES);
+        let namespaces = namespaces.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Ok(Record { exists: true, kinds, namespaces })
+    }
+
+    pub(super) async fn write_parent(&self, record: &Record) -> Result<(), SetError> {
+        let kinds: Vec<_> = record.kinds.iter().map(|(group, kind)| group_kind(group, kind)).collect();
+        let namespaces: Vec<_> = record.namespaces.iter().cloned().collect();
+        let annotations: BTreeMap<&str, String> = BTreeMap::from([
+            (TOOLING, format!("{}/v1", self.manager.split('/').next().unwrap_or_default())),
+            (GROUP_KINDS, kinds.join(",")),
+            (NAMESPACES, namespaces.join(",")),
+        ]);
+        let parent = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace,
+                "labels": { ID: self.id() }, "annotations": annotations,
+            },
+        });
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
+        let params = PatchParams::apply(&self.manager).force();
+        let written = api.patch(&self.name, &params, &Patch::Apply(parent)).await;
+        written.map(drop).map_err(|error| SetError::Kubernetes { member: self.parent_member(), error })
+    }
+}
+
+/// `Kind.group`, or `Kind` for the core group.
+fn group_kind(group: &str, kind: &str) -> String {
+    if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
+}
+
+fn parse_group_kind(text: &str) -> (String, String) {
+    let (kind, group) = text.split_once('.').unwrap_or((text, ""));
+    (group.to_owned(), kind.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_recorded_as_the_specification_says() {
+        for (group, kind, text) in
+            [("", "Secret", "Secret"), ("apps", "Deployment", "Deployment.apps"), ("a.b", "K", "K.a.b")]
+        {
+            assert_eq!(group_kind(group, kind), text);
+            assert_eq!(parse_group_kind(text), (group.to_owned(), kind.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A set of objects on a real API server: waves, pruning, objects of others, and a second pass that writes nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+};
+use operator_kit::apply_set::{ApplySet, Member, Progress, SetError};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, eventually};
+
+const PATIENCE: Duration = Duration::from_mins(3);
+const MANAGER: &str = "test-operator.example.com/set";
+
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
+}
+
+fn config_map(namespace: Option<&str>, name: &str, value: &str) -> DynamicObject {
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace},
+        "data": {"key": value},
+    }))
+}
+
+fn crd() -> DynamicObject {
+    object(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Cluster",
+            "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    }))
+}
+
+fn widget() -> DynamicObject {
+    object(
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 1}}),
+    )
+}
+
+struct Rig {
+    control_plane: ControlPlane,
+    set: ApplySet,
+}
+
+impl Rig {
+    fn configs(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.control_plane.client(), namespace)
+    }
+
+    /// Applies until the set is complete; what was pruned.
+    async fn complete(&self, waves: &[Vec<DynamicObject>]) -> Vec<String> {
+        let pruned =
+            eventually("the set is complete", PATIENCE, async || match self.set.apply(waves).await? {
+                Progress::Complete(pruned) => Ok(Some(pruned)),
+                Progress::Waiting(_) => Ok(None),
+            });
+        pruned.await.unwrap().iter().map(Member::to_string).collect()
+    }
+
+    async fn values(&self, namespace: &str) -> Vec<String> {
+        let members = ListParams::default().labels("applyset.kubernetes.io/part-of");
+        let configs = self.configs(namespace).list(&members).await.unwrap();
+        configs.into_iter().filter_map(|config| config.data?.remove("key")).collect()
+    }
+
+    fn writes(&self) -> usize {
+        let events = self.control_plane.audit_events().unwrap();
+        events.iter().filter(|event| event.is_write() && event.user == "admin").count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_is_applied_in_waves_pruned_and_deleted() {
+    let control_plane = ControlPlane::builder().audit(true).start().await.unwrap();
+    control_plane.kubectl(&["create", "namespace", "other"]).await.unwrap();
+    let set = ApplySet::new(control_plane.client(), "default", "drivers", MANAGER);
+    let rig = Rig { control_plane, set };
+
+    waves_wait_for_each_other(&rig).await;
+    what_leaves_the_set_is_pruned(&rig).await;
+    objects_of_others_are_refused(&rig).await;
+    conflicts_name_the_other_manager(&rig).await;
+
+    // Another process, which remembers nothing, deletes the set.
+    let set = ApplySet::new(rig.control_plane.client(), "default", "drivers", MANAGER);
+    eventually("every member is gone", PATIENCE, async || Ok(set.delete().await?.is_empty().then_some(())))
+        .await
+        .unwrap();
+    assert!(rig.configs("default").get_opt("drivers").await.unwrap().is_none(), "the parent goes last");
+    assert!(rig.values("default").await.is_empty() && rig.values("other").await.is_empty());
+    assert_eq!(rig.set.delete().await.unwrap(), []);
+}
+
+async fn waves_wait_for_each_other(rig: &Rig) {
+    let waves = [
+        vec![config_map(None, "first", "1"), crd()],
+        vec![widget(), config_map(Some("other"), "second", "2")],
+    ];
+    assert_eq!(rig.complete(&waves).await, Vec::<String>::new());
+    assert_eq!(
+        (rig.values("default").await, rig.values("other").await),
+        (vec!["1".to_owned()], vec!["2".to_owned()])
+    );
+    rig.control_plane.kubectl(&["get", "widget", "w"]).await.unwrap();
+
+    // Nothing new is nothing to write.
+    eventually("the second pass is silent", PATIENCE, async || {
+        let before = rig.writes();
+        rig.complete(&waves).await;
+        // An object that was written last becomes visible in the log before this read.
+        rig.configs("default").get("first").await?;
+        Ok((rig.writes() == before).then_some(()))
+    })
+    .await
+    .unwrap();
+    // A change by hand is undone.
+    let drift = Patch::Merge(json!({"metadata": {"labels": {"applyset.kubernetes.io/part-of": null}}}));
+    rig.configs("default").patch("first", &PatchParams::default(), &drift).await.unwrap();
+    rig.complete(&waves).await;
+    assert_eq!(rig.values("default").await, ["1"]);
+}
+
+async fn what_leaves_the_set_is_pruned(rig: &Rig) {
+    let waves = [vec![crd()], vec![config_map(None, "first", "changed")]];
+    let mut pruned = rig.complete(&waves).await;
+    pruned.sort();
+    assert_eq!(pruned, ["ConfigMap other/second", "Widget w"]);
+    assert_eq!(rig.complete(&waves).await, Vec::<String>::new());
+    assert_eq!(rig.values("default").await, ["changed"]);
+    // A kind that the cluster does not serve any more has no members.
+    rig.complete(&[vec![config_map(None, "first", "changed")]]).await;
+    eventually("the CRD is gone", PATIENCE, async || {
+        Ok(rig.control_plane.kubectl(&["get", "crd", "widgets.example.com"]).await.is_err().then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.complete(&[vec![config_map(None, "first", "changed")]]).await;
+    let error = rig.set.apply(&[vec![widget()]]).await.unwrap_err();
+    assert!(matches!(&error, SetError::NotServed(member) if member.kind == "Widget"), "{error}");
+    rig.complete(&[vec![config_map(None, "first", "changed")]]).await;
+}
+
+async fn objects_of_others_are_refused(rig: &Rig) {
+    let mut owned: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "owned"}})).unwrap();
+    let parent = rig.configs("default").get("first").await.unwrap();
+    owned.metadata.owner_references =
+        kube::Resource::controller_owner_ref(&parent, &()).map(|owner| vec![owner]);
+    rig.configs("default").create(&PostParams::default(), &owned).await.unwrap();
+    let error = rig.set.apply(&[vec![config_map(None, "owned", "x")]]).await.unwrap_err();
+    assert!(error.to_string().contains("belongs to ConfigMap first"), "{error}");
+
+    let other = ApplySet::new(rig.control_plane.client(), "default", "other-set", MANAGER);
+    other.apply(&[vec![config_map(None, "theirs", "x")]]).await.unwrap();
+    let error = rig.set.apply(&[vec![config_map(None, "theirs", "y")]]).await.unwrap_err();
+    assert!(error.to_string().contains("belongs to the apply set applyset-"), "{error}");
+    assert!(other.delete().await.unwrap().len() <= 1);
+
+    let plain = json!({"metadata": {"name": "plain"}});
+    rig.configs("default")
+        .create(&PostParams::default(), &serde_json::from_value(plain).unwrap())
+        .await
+        .unwrap();
+    let set = ApplySet::new(rig.control_plane.client(), "default", "plain", MANAGER);
+    let error = set.apply(&[]).await.unwrap_err();
+    assert!(error.to_string().contains("ConfigMap default/plain exists"), "{error}");
+}
+
+async fn conflicts_name_the_other_manager(rig: &Rig) {
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}, "data": {"key": "theirs"}});
+    rig.configs("default")
+        .patch("shared", &PatchParams::apply("somebody"), &Patch::Apply(theirs))
+        .await
+        .unwrap();
+    let error = rig.set.apply(&[vec![config_map(None, "shared", "ours")]]).await.unwrap_err();
+    let SetError::Conflicts { member, conflicts } = &error else { panic!("{error}") };
+    assert_eq!((member.name.as_str(), conflicts[0].manager.as_str()), ("shared", "somebody"));
+    assert_eq!(conflicts[0].field, ".data.key");
+    assert!(error.to_string().contains("somebody holds .data.key"), "{error}");
+}

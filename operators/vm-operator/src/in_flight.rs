@@ -1,0 +1,394 @@
+//! What this process has requested from the vCenter and not seen through, for each instance and group.
+//!
+//! The caches lag behind requests, so this memory, and not a cached status, says whether something is in flight. After a
+//! restart an instance's entry starts from its durable status, and is in doubt until every clone that may be its own has
+//! ended. Every method is short and none waits. Entries change in `apply` and when a response arrives, never in `observe`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use infra_clients::vsphere::vms::Ticket;
+use infra_clients::vsphere::{Error as Fault, MoRef};
+use operator_kit::Key;
+
+use crate::api::{TaskKind, TaskStatus};
+
+/// Whether clones may be in flight that no record names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// No.
+    None,
+    /// An earlier process may have requested some; the inventory has not been searched for them.
+    Unexamined,
+    /// A request was sent and its response lost; the inventory has not been refreshed since.
+    ResponseLost,
+    /// These were unfinished and unclaimed when the inventory was searched.
+    Watching(HashSet<MoRef>),
+}
+
+/// How far the last request is.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// In the queue, or sent and not answered.
+    Sending(TaskKind),
+    /// Answered with a task.
+    Task(TaskStatus),
+    /// Refused, or not answered.
+    Failed(TaskKind, Arc<Fault>),
+}
+
+/// An instance's entry.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The last request, until its outcome is dealt with.
+    pub request: Option<Request>,
+    /// Whether there may be clones beside it.
+    pub doubt: Doubt,
+    /// The refresh of the inventory that the instance waits for, or has waited for.
+    pub refresh: Option<Ticket>,
+}
+
+impl Entry {
+    fn new(doubt: Doubt) -> Self {
+        Self { request: None, doubt, refresh: None }
+    }
+}
+
+/// A change of a group's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderChange {
+    /// CreateFolder.
+    Create,
+    /// UnregisterAndDestroy_Task.
+    Remove,
+}
+
+/// How far a change of a group's folder is.
+#[derive(Clone, Debug)]
+pub enum FolderRequest {
+    /// In the queue, or sent and not answered.
+    Sending(FolderChange),
+    /// Answered with a task, which removes the folder.
+    Task(MoRef),
+    /// Refused, or not answered.
+    Failed(FolderChange, Arc<Fault>),
+}
+
+/// A group's entry.
+#[derive(Clone, Debug, Default)]
+pub struct GroupEntry {
+    /// The last request, until its outcome is dealt with.
+    pub request: Option<FolderRequest>,
+    /// The refresh of the inventory that the group waits for, or has waited for.
+    pub refresh: Option<Ticket>,
+    /// An event has reported that its folder is kept.
+    pub kept: bool,
+}
+
+/// All entries, by the UID of their object.
+#[derive(Debug, Default)]
+pub struct InFlight(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<String, Entry>,
+    groups: HashMap<String, GroupEntry>,
+    /// The instanceUuids of VmInstances that this process creates: nothing was requested for them before.
+    created: HashSet<String>,
+    /// The UID of the instance that each task or unclaimed clone concerns.
+    tasks: HashMap<MoRef, HashSet<String>>,
+    keys: HashMap<String, Waiter>,
+    tickets: BTreeMap<Ticket, HashSet<String>>,
+}
+
+/// An object that waits for something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Waiter {
+    /// A VmInstance.
+    Instance(Key),
+    /// A VmGroup.
+    Group(Key),
+}
+
+// === reading ===
+
+impl InFlight {
+    /// Returns an instance's entry; `None` before [`adopt`](Self::adopt).
+    #[must_use]
+    pub fn get(&self, uid: &str) -> Option<Entry> {
+        self.lock().entries.get(uid).cloned()
+    }
+
+    /// Returns a group's entry.
+    #[must_use]
+    pub fn group(&self, uid: &str) -> GroupEntry {
+        self.lock().groups.get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Returns whether anything was requested for this instance that is not seen through.
+    #[must_use]
+    pub fn is_busy(&self, uid: &str) -> bool {
+        self.lock().entries.get(uid).is_some_and(|entry| {
+            entry.request.is_some() || matches!(entry.doubt, Doubt::ResponseLost | Doubt::Watching(_))
+        })
+    }
+
+    /// Returns whether this process submitted the task for some instance.
+    #[must_use]
+    pub fn is_claimed(&self, task: &MoRef) -> bool {
+        let inner = self.lock();
+        let owners = inner.tasks.get(task).into_iter().flatten();
+        owners.filter_map(|uid| inner.entries.get(uid)).any(|entry| task_of(entry).as_ref() == Some(task))
+    }
+
+    /// Returns the objects that a task concerns: whose it is, and those that it may be of.
+    #[must_use]
+    pub fn waiters(&self, task: &MoRef) -> Vec<Waiter> {
+        let inner = self.lock();
+        let uids = inner.tasks.get(task).into_iter().flatten();
+        uids.filter_map(|uid| inner.keys.get(uid).cloned()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code that holds the lock leaves the maps half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === instances ===
+
+impl InFlight {
+    /// Announces that this process is about to create the VmInstance with this instanceUuid.
+    pub fn creating(&self, instance_uuid: &str) {
+        self.lock().created.insert(instance_uuid.to_owned());
+    }
+
+    /// Creates the entry of an instance. `task` is the one that its durable status names.
+    pub fn adopt(&self, uid: &str, key: &Key, instance_uuid: &str, task: Option<TaskStatus>) {
+        let mut inner = self.lock();
+        let doubt = if inner.created.remove(instance_uuid) { Doubt::None } else { Doubt::Unexamined };
+        let entry = Entry { request: task.map(Request::Task), ..Entry::new(doubt) };
+        inner.keys.insert(uid.to_owned(), Waiter::Instance(key.clone()));
+        inner.put(uid, entry);
+    }
+
+    /// Records that a request is in the queue or sent. It ends what the last one left.
+    pub fn sending(&self, uid: &str, kind: TaskKind) {
+        self.lock().change(uid, |entry| {
+            entry.request = Some(Request::Sending(kind));
+            entry.refresh = None;
+        });
+    }
+
+    /// Records that the request was answered with a task.
+    pub fn submitted(&self, uid: &str, task: TaskStatus) {
+        self.lock().change(uid, |entry| entry.request = Some(Request::Task(task)));
+    }
+
+    /// Records that the request failed; with `in_doubt`, it may have taken effect.
+    pub fn failed(&self, uid: &str, kind: TaskKind, fault: Arc<Fault>, in_doubt: bool) {
+        self.lock().change(uid, |entry| {
+            entry.request = Some(Request::Failed(kind, fault));
+            if in_doubt {
+                entry.doubt = Doubt::ResponseLost;
+            }
+        });
+    }
+
+    /// Forgets the request: its outcome is dealt with.
+    pub fn settle(&self, uid: &str) {
+        self.lock().change(uid, |entry| (entry.request, entry.refresh) = (None, None));
+    }
+
+    /// Sets what is known of clones that no record names.
+    pub fn set_doubt(&self, uid: &str, doubt: Doubt) {
+        self.lock().change(uid, |entry| (entry.doubt, entry.refresh) = (doubt, None));
+    }
+
+    /// Records that the instance waits for this refresh of the inventory.
+    pub fn refreshing(&self, uid: &str, ticket: Ticket) {
+        let mut inner = self.lock();
+        inner.change(uid, |entry| entry.refresh = Some(ticket));
+        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+    }
+
+    /// Forgets an instance that is gone, and returns its key.
+    pub fn forget(&self, uid: &str) -> Option<Key> {
+        let mut inner = self.lock();
+        inner.take(uid);
+        match inner.keys.remove(uid) {
+            Some(Waiter::Instance(key)) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+// === groups ===
+
+impl InFlight {
+    /// Records how far a change of a group's folder is; `None`: its outcome is dealt with.
+    pub fn set_folder_request(&self, uid: &str, key: &Key, request: Option<FolderRequest>) {
+        let mut inner = self.lock();
+        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
+        let task = |request: &Option<FolderRequest>| match request {
+            Some(FolderRequest::Task(task)) => Some(task.clone()),
+            _ => None,
+        };
+        let entry = inner.groups.entry(uid.to_owned()).or_default();
+        let (old, new) = (task(&entry.request), task(&request));
+        (entry.request, entry.refresh) = (request, None);
+        old.into_iter().for_each(|task| inner.unlink(&task, uid));
+        new.into_iter().for_each(|task| inner.link(task, uid));
+    }
+
+    /// Records that the group waits for this refresh of the inventory.
+    pub fn group_refreshing(&self, uid: &str, key: &Key, ticket: Ticket) {
+        let mut inner = self.lock();
+        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
+        inner.groups.entry(uid.to_owned()).or_default().refresh = Some(ticket);
+        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+    }
+
+    /// Records that an event has reported that the group's folder is kept.
+    pub fn folder_kept(&self, uid: &str) {
+        self.lock().groups.entry(uid.to_owned()).or_default().kept = true;
+    }
+
+    /// Forgets a group that is gone.
+    pub fn forget_group(&self, uid: &str) {
+        let mut inner = self.lock();
+        if let Some(GroupEntry { request: Some(FolderRequest::Task(task)), .. }) = inner.groups.remove(uid) {
+            inner.unlink(&task, uid);
+        }
+        inner.keys.remove(uid);
+    }
+
+    /// Returns the objects that waited for refreshes up to this one, and forgets that they wait.
+    pub fn refreshed(&self, ticket: Ticket) -> Vec<Waiter> {
+        let mut inner = self.lock();
+        let mut served = Vec::new();
+        while let Some(first) = inner.tickets.first_entry().filter(|first| *first.key() <= ticket) {
+            served.extend(first.remove());
+        }
+        served.iter().filter_map(|uid| inner.keys.get(uid).cloned()).collect()
+    }
+}
+
+impl Inner {
+    fn change(&mut self, uid: &str, f: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = self.take(uid) {
+            f(&mut entry);
+            self.put(uid, entry);
+        }
+    }
+
+    fn take(&mut self, uid: &str) -> Option<Entry> {
+        let entry = self.entries.remove(uid)?;
+        for task in tasks_of(&entry) {
+            self.unlink(&task, uid);
+        }
+        Some(entry)
+    }
+
+    fn put(&mut self, uid: &str, entry: Entry) {
+        for task in tasks_of(&entry) {
+            self.link(task, uid);
+        }
+        self.entries.insert(uid.to_owned(), entry);
+    }
+
+    fn link(&mut self, task: MoRef, uid: &str) {
+        self.tasks.entry(task).or_default().insert(uid.to_owned());
+    }
+
+    fn unlink(&mut self, task: &MoRef, uid: &str) {
+        if let Some(uids) = self.tasks.get_mut(task) {
+            uids.remove(uid);
+            if uids.is_empty() {
+                self.tasks.remove(task);
+            }
+        }
+    }
+}
+
+/// Returns a task's reference, from the form that statuses hold.
+#[must_use]
+pub fn task_ref(id: &str) -> MoRef {
+    MoRef::new("Task", id)
+}
+
+/// The task that is the entry's own.
+fn task_of(entry: &Entry) -> Option<MoRef> {
+    match &entry.request {
+        Some(Request::Task(task)) => Some(task_ref(&task.r#ref)),
+        _ => None,
+    }
+}
+
+/// Every task that the entry waits for.
+fn tasks_of(entry: &Entry) -> Vec<MoRef> {
+    let watched = match &entry.doubt {
+        Doubt::Watching(tasks) => tasks.iter().cloned().collect(),
+        _ => Vec::new(),
+    };
+    task_of(entry).into_iter().chain(watched).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn task(id: &str) -> TaskStatus {
+        TaskStatus { r#ref: id.into(), kind: TaskKind::Clone, submitted_at: Time(Timestamp::UNIX_EPOCH) }
+    }
+
+    fn waiter(name: &str) -> Waiter {
+        Waiter::Instance(Key::new("n", name))
+    }
+
+    #[test]
+    fn tasks_concern_their_owner_and_those_in_doubt_until_they_are_dealt_with() {
+        let in_flight = InFlight::default();
+        in_flight.adopt("a", &Key::new("n", "a"), "ia", Some(task("t1")));
+        in_flight.adopt("b", &Key::new("n", "b"), "ib", None);
+        in_flight.set_doubt("b", Doubt::Watching([task_ref("t1")].into()));
+        let mut waiters = in_flight.waiters(&task_ref("t1"));
+        waiters.sort_by_key(|waiter| format!("{waiter:?}"));
+        assert_eq!(waiters, [waiter("a"), waiter("b")]);
+        assert!(in_flight.is_claimed(&task_ref("t1")));
+        in_flight.settle("a");
+        assert!(!in_flight.is_claimed(&task_ref("t1")), "it is only watched");
+        assert_eq!(in_flight.waiters(&task_ref("t1")), [waiter("b")]);
+        in_flight.forget("b");
+        assert!(in_flight.waiters(&task_ref("t1")).is_empty());
+        assert!(in_flight.lock().tasks.is_empty());
+    }
+
+    #[test]
+    fn an_instance_of_this_process_is_not_in_doubt() {
+        let in_flight = InFlight::default();
+        in_flight.creating("ours");
+        in_flight.adopt("a", &Key::new("n", "a"), "ours", None);
+        in_flight.adopt("b", &Key::new("n", "b"), "found", None);
+        assert_eq!(in_flight.get("a").unwrap().doubt, Doubt::None);
+        assert_eq!(in_flight.get("b").unwrap().doubt, Doubt::Unexamined);
+    }
+
+    #[test]
+    fn a_lost_response_leaves_doubt_and_a_refusal_does_not() {
+        let in_flight = InFlight::default();
+        in_flight.creating("i");
+        in_flight.adopt("a", &Key::new("n", "a"), "i", None);
+        let fault = Arc::new(Fault::new(infra_clients::vsphere::Kind::Timeout, "no answer"));
+        in_flight.sending("a", TaskKind::Clone);
+        in_flight.failed("a", TaskKind::Clone, Arc::clone(&fault), false);
+        assert_eq!(in_flight.get("a").unwrap().doubt, Doubt::None);
+        in_flight.failed("a", TaskKind::Clone, fault, true);
+        in_flight.settle("a");
+        assert_eq!(in_flight.get("a").unwrap().doubt, Doubt::ResponseLost);
+        assert!(in_flight.is_busy("a"));
+    }
+}

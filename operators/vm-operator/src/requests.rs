@@ -1,0 +1,242 @@
+//! Requests to the vCenter: a queue, and workers that send what is in it.
+//!
+//! A reconcile never waits for the vCenter: it puts a request here and ends. The response goes into the in-flight memory and
+//! wakes the object. Removals and repairs go before clones. Owns the check that this process still leads, right before each
+//! request is sent.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use infra_clients::vsphere::vms::CloneSpec;
+use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
+use infra_clients::Failure as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use operator_kit::Key;
+use operator_kit::lease::Leadership;
+use tokio::sync::Notify;
+use tracing::{debug, info};
+
+use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
+use crate::context::Context;
+use crate::in_flight::{FolderChange, FolderRequest};
+
+/// Requests sent at the same time. The client bounds calls as well.
+const CONCURRENCY: usize = 8;
+/// Megabytes in one GB of `spec.memory`.
+const MB_PER_GB: i64 = 1024;
+
+/// The object that a request is for.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A VmInstance, and what is done to its machine.
+    Instance {
+        /// Its UID.
+        uid: String,
+        /// Its key.
+        key: Key,
+        /// What the request does.
+        kind: TaskKind,
+    },
+    /// A VmGroup, and what is done to its folder.
+    Group {
+        /// Its UID.
+        uid: String,
+        /// Its key.
+        key: Key,
+        /// What the request does.
+        change: FolderChange,
+    },
+}
+
+impl Subject {
+    fn uid(&self) -> &str {
+        match self {
+            Self::Instance { uid, .. } | Self::Group { uid, .. } => uid,
+        }
+    }
+}
+
+/// A virtual machine to be cloned.
+#[derive(Clone, Debug)]
+pub struct Clone {
+    /// The template.
+    pub template: MoRef,
+    /// The group's folder.
+    pub folder: MoRef,
+    /// The template as the spec names it.
+    pub template_name: String,
+    /// Name of the machine.
+    pub name: String,
+    /// Its instanceUuid.
+    pub instance_uuid: String,
+    /// Virtual CPUs.
+    pub cpus: i32,
+    /// Memory in GB.
+    pub memory_gb: i32,
+    /// The owner marker.
+    pub marker: String,
+    /// The revision marker.
+    pub revision: String,
+}
+
+/// A call of the vCenter.
+#[derive(Debug)]
+pub enum Call {
+    /// Clones a machine and powers it on.
+    Clone(Box<Clone>),
+    /// Sets the owner marker of a machine.
+    Mark {
+        /// The machine.
+        vm: MoRef,
+        /// The owner marker.
+        marker: String,
+    },
+    /// Powers a machine on.
+    PowerOn(MoRef),
+    /// Powers a machine off at once.
+    PowerOff(MoRef),
+    /// Destroys a machine and its disks.
+    Destroy(MoRef),
+    /// Creates a folder in the root folder.
+    CreateFolder(String),
+    /// Destroys a folder; machines that came into it meanwhile are unregistered, not destroyed.
+    RemoveFolder(MoRef),
+}
+
+/// A request for an object.
+#[derive(Debug)]
+pub struct Request {
+    /// For whom.
+    pub subject: Subject,
+    /// What.
+    pub call: Call,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Requests {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    first: VecDeque<Request>,
+    clones: VecDeque<Request>,
+}
+
+impl Requests {
+    /// Adds a request.
+    pub fn push(&self, request: Request) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match request.call {
+            Call::Clone(_) => waiting.clones.push_back(request),
+            _ => waiting.first.push_back(request),
+        }
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Drops the requests of an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.first.retain(|request| request.subject.uid() != uid);
+        waiting.clones.retain(|request| request.subject.uid() != uid);
+    }
+
+    async fn take(&self) -> Request {
+        loop {
+            let next = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.first.pop_front().or_else(|| waiting.clones.pop_front())
+            };
+            match next {
+                Some(request) => return request,
+                None => self.changed.notified().await,
+            }
+        }
+    }
+}
+
+/// Sends requests until dropped.
+pub async fn run(ctx: Arc<Context>, leadership: Leadership) {
+    let mut sending = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = sending.next() => {}
+            request = ctx.requests.take(), if sending.len() < CONCURRENCY => {
+                // Another process leads: this one is about to end.
+                if leadership.check().is_err() {
+                    return;
+                }
+                sending.push(send(&ctx, request));
+            }
+        }
+    }
+}
+
+async fn send(ctx: &Context, Request { subject, call }: Request) {
+    let vms = &ctx.vms;
+    let result = match &call {
+        Call::Clone(clone) => send_clone(ctx, clone, subject.uid()).await.map(Some),
+        Call::Mark { vm, marker } => vms.set_extra_config(vm, &[(OWNER_MARKER, marker)]).await.map(Some),
+        Call::PowerOn(vm) => vms.power_on(vm).await.map(Some),
+        Call::PowerOff(vm) => vms.power_off(vm).await.map(Some),
+        Call::Destroy(vm) => vms.destroy(vm).await.map(Some),
+        Call::CreateFolder(name) => vms.create_folder(name).await.map(|_| None),
+        Call::RemoveFolder(folder) => vms.remove_folder(folder).await.map(Some),
+    };
+    match &result {
+        Ok(task) => info!(?subject, task = ?task.as_ref().map(MoRef::value), "request accepted"),
+        Err(error) => debug!(?subject, %error, in_doubt = error.in_doubt(), "request failed"),
+    }
+    match subject {
+        Subject::Instance { uid, key, kind } => {
+            match result {
+                Ok(Some(task)) => ctx.in_flight.submitted(&uid, task_status(&task, kind)),
+                Ok(None) => ctx.in_flight.settle(&uid),
+                Err(error) => {
+                    let in_doubt = error.in_doubt();
+                    ctx.in_flight.failed(&uid, kind, Arc::new(error), in_doubt);
+                }
+            }
+            ctx.instance_triggers.wake(&key);
+        }
+        Subject::Group { uid, key, change } => {
+            let request = match result {
+                Ok(task) => task.map(FolderRequest::Task),
+                Err(error) => Some(FolderRequest::Failed(change, Arc::new(error))),
+            };
+            ctx.in_flight.set_folder_request(&uid, &key, request);
+            ctx.group_triggers.wake(&key);
+        }
+    }
+}
+
+async fn send_clone(ctx: &Context, clone: &Clone, op_id: &str) -> Result<MoRef, Fault> {
+    let spec = CloneSpec {
+        template: &clone.template,
+        folder: &clone.folder,
+        name: &clone.name,
+        instance_uuid: &clone.instance_uuid,
+        cpus: clone.cpus,
+        memory_mb: i64::from(clone.memory_gb) * MB_PER_GB,
+        power_on: true,
+        extra_config: &[(OWNER_MARKER, &clone.marker), (REVISION_MARKER, &clone.revision)],
+        op_id,
+    };
+    let result = ctx.vms.clone_vm(&spec).await;
+    if result.as_ref().is_err_and(|error| error.kind() == Kind::NotFound) {
+        // The template is not where it was.
+        ctx.vms.forget_template(&clone.template_name);
+    }
+    result
+}
+
+fn task_status(task: &MoRef, kind: TaskKind) -> TaskStatus {
+    TaskStatus { r#ref: task.value().to_owned(), kind, submitted_at: Time(Timestamp::now()) }
+}

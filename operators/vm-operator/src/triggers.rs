@@ -1,0 +1,146 @@
+//! Which objects the vCenter's changes concern. Wakes those and no others.
+
+use std::sync::Arc;
+
+use infra_clients::vsphere::vms::{Change, Folder, Inventory, Link, Vm, Vms};
+use kube::ResourceExt;
+use operator_kit::Key;
+use operator_kit::health::Readiness;
+
+use crate::api::OWNER_MARKER;
+use crate::api::names::Marker;
+use crate::context::Context;
+use crate::in_flight::Waiter;
+
+/// Resolves when the inventory is complete.
+pub async fn synced(vms: &Vms) {
+    let mut changes = vms.changes();
+    if vms.read(Inventory::is_synced) {
+        return;
+    }
+    while let Some(change) = changes.next().await {
+        if matches!(change, Change::Synced) {
+            return;
+        }
+    }
+}
+
+/// Forwards changes until the vCenter client ends.
+pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
+    let mut changes = ctx.vms.changes();
+    let mut link = ctx.vms.link();
+    let triggers = Triggers { ctx: &ctx };
+    if ctx.vms.read(Inventory::is_synced) {
+        triggers.wake_for(&Change::Synced);
+        readiness.ready();
+    }
+    loop {
+        let grace_over = async {
+            match ctx.visibility.grace_left() {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            change = changes.next() => match change {
+                None => return,
+                Some(change) => {
+                    match &change {
+                        Change::Synced => readiness.ready(),
+                        Change::Lost => tracing::warn!("the vCenter is out of sight"),
+                        _ => {}
+                    }
+                    triggers.wake_for(&change);
+                }
+            },
+            // Statuses name the reason why the vCenter is out of sight.
+            Ok(()) = link.changed() => {
+                let down = matches!(&*link.borrow_and_update(), Link::Down(_));
+                if down && ctx.visibility.grace_left().is_none() {
+                    triggers.wake_all();
+                }
+            }
+            () = grace_over => triggers.wake_all(),
+        }
+    }
+}
+
+struct Triggers<'a> {
+    ctx: &'a Context,
+}
+
+impl Triggers<'_> {
+    fn wake_for(&self, change: &Change) {
+        match change {
+            Change::Synced => {
+                self.ctx.visibility.set(true);
+                // What failed while the vCenter was out of sight need not wait for its delay.
+                self.ctx.instance_triggers.retry_all(&self.ctx.instances.cache().keys());
+                self.ctx.group_triggers.retry_all(&self.ctx.groups.cache().keys());
+            }
+            Change::Lost => self.ctx.visibility.set(false),
+            Change::Vm { before, after } => before.iter().chain(after).for_each(|vm| self.wake_for_vm(vm)),
+            // Its children report themselves.
+            Change::Folder { before: Some(before), after: Some(after) }
+                if before.name == after.name && before.parent == after.parent => {}
+            Change::Folder { before, after } => {
+                before.iter().chain(after).for_each(|folder| self.wake_for_folder(folder));
+            }
+            Change::Task(task) => {
+                let ended = task.state.ended() || self.ctx.vms.read(|i| i.task(&task.moref).is_none());
+                if ended {
+                    self.ctx.in_flight.waiters(&task.moref).iter().for_each(|waiter| self.wake(waiter));
+                }
+            }
+            Change::Refreshed(ticket) => {
+                self.ctx.in_flight.refreshed(*ticket).iter().for_each(|waiter| self.wake(waiter));
+            }
+            Change::LookedUp(moref) => {
+                let instances = self.ctx.by_machine.keys(&moref.value().to_owned());
+                instances.iter().for_each(|key| self.ctx.instance_triggers.wake(key));
+            }
+            Change::Templates => self.wake_for_templates(),
+        }
+    }
+
+    fn wake(&self, waiter: &Waiter) {
+        match waiter {
+            Waiter::Instance(key) => self.ctx.instance_triggers.wake(key),
+            Waiter::Group(key) => self.ctx.group_triggers.wake(key),
+        }
+    }
+
+    fn wake_all(&self) {
+        self.ctx.instances.cache().keys().iter().for_each(|key| self.ctx.instance_triggers.wake(key));
+        self.ctx.groups.cache().keys().iter().for_each(|key| self.ctx.group_triggers.wake(key));
+    }
+
+    fn wake_for_vm(&self, vm: &Vm) {
+        if let Some(owner) = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok()) {
+            self.ctx.instance_triggers.wake(&owner.instance());
+            self.ctx.group_triggers.wake(&owner.group());
+        }
+        // The machine may be in the way of another of its name, or be one that the original operator made.
+        let namesakes = self.ctx.by_vm_name.keys(&vm.name.to_string());
+        namesakes.iter().for_each(|key| self.ctx.instance_triggers.wake(key));
+    }
+
+    /// Wakes the groups that may use a folder of this name, and their instances.
+    fn wake_for_folder(&self, folder: &Folder) {
+        for group in self.ctx.by_folder.get(&folder.name.to_string()) {
+            self.ctx.group_triggers.wake(&Key::of(&*group));
+            for instance in self.ctx.members(&group) {
+                self.ctx.instance_triggers.wake(&Key::of(&*instance));
+            }
+        }
+    }
+
+    /// Wakes the instances without machine: one of the templates that were looked up may be theirs.
+    fn wake_for_templates(&self) {
+        let waiting = self.ctx.instances.cache().all();
+        let waiting = waiting.iter().filter(|instance| {
+            instance.status.as_ref().is_none_or(|status| status.vm_ref.is_none()) && instance.uid().is_some()
+        });
+        waiting.for_each(|instance| self.ctx.instance_triggers.wake(&Key::of(&**instance)));
+    }
+}
