@@ -3,17 +3,14 @@
 //! The directory stands for an outside system: things in it exist beside Kubernetes, so a `Page` has a finalizer, and each
 //! file is named after the UID of its `Page`. `docs/operator-kit.md` walks through this file.
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
-
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{CustomResource, CustomResourceExt, ResourceExt};
-use operator_kit::conditions::{self, READY};
-use operator_kit::{CommonArgs, Disposition, Failure, Kit, Operator, Outcome, Program};
-use operator_kit::{ReconcileError, Reconciler, Rights, Triggers, Turn, Watch, driver, manifests::rule};
+use operator_kit::{CommonArgs, Disposition, Failure, Kit, Operator, Outcome, Program, ReconcileError};
+use operator_kit::{Reconciler, Rights, Triggers, Turn, Watch, conditions, driver, manifests::rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
 
 /// A text that is to be a file.
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -99,7 +96,7 @@ impl Reconciler for Pages {
         let mut status = old.cloned().unwrap_or_default();
         let (ready, reason, message) = outcome.ready("Written");
         let generation = page.metadata.generation;
-        conditions::set(&mut status.conditions, READY, ready, reason, &message, generation, now);
+        conditions::set(&mut status.conditions, conditions::READY, ready, reason, &message, generation, now);
         Some(status)
     }
 

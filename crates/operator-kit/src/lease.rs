@@ -1,8 +1,8 @@
 //! Leader election by a Lease, wire-compatible with client-go.
 //!
-//! Owns the protocol: who may write the record and when a holder must consider itself deposed. Never ends the process
-//! and never starts work: [`run`](crate::run()) does both. Clocks of different machines are never compared: another
-//! holder counts as gone when its record has not changed for its own duration *by our* monotonic clock.
+//! Owns the protocol: who may write the record, and when a holder has lost it. Never ends the process and never starts work:
+//! [`run`](crate::run()) does both. Clocks of different machines are never compared: another holder counts as gone when its
+//! record has not changed for its own duration *by our* monotonic clock.
 
 use std::{
     sync::{
@@ -34,11 +34,11 @@ use crate::{
 /// The intervals of the protocol.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timing {
-    /// How long a record stands without being renewed. 15 s.
+    /// How long a record is valid without renewal. 15 s.
     pub duration: Duration,
-    /// How long a holder goes on without a successful renewal; less than `duration`. 10 s.
+    /// How long a holder may write without a successful renewal; less than `duration`. 10 s.
     pub renew_deadline: Duration,
-    /// Between two renewals, and between two looks at another's record. 2 s.
+    /// Time between two renewals, and between two reads of another holder's record. 2 s.
     pub retry_period: Duration,
 }
 
@@ -52,12 +52,12 @@ impl Default for Timing {
     }
 }
 
-/// The caller is not, or no longer, the leader: it must not write.
+/// The process does not lead, so it must not write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not the leader: the Lease has not been renewed in time")]
 pub struct NotLeader;
 
-/// Name of this pod (its host name), for records and events.
+/// Returns the name of this pod (its host name), for records and events.
 #[must_use]
 pub fn pod_name() -> String {
     std::env::var("POD_NAME")
@@ -66,13 +66,13 @@ pub fn pod_name() -> String {
         .unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// A name for this process no other has, also after a restart in the same pod.
+/// Returns a name of this process that is unique, also among restarts in the same pod.
 #[must_use]
 pub fn identity() -> String {
     format!("{}_{:016x}", pod_name(), random())
 }
 
-/// One that wants to lead.
+/// A process that wants to lead.
 #[derive(Debug)]
 pub struct Candidate {
     api: Api<Lease>,
@@ -83,7 +83,7 @@ pub struct Candidate {
     observed: Option<Observed>,
 }
 
-/// The record as last read or written, and since when it has been unchanged.
+/// The record as it was read or written last, and since when it has been unchanged.
 #[derive(Clone, Debug)]
 struct Observed {
     lease: Lease,
@@ -91,23 +91,23 @@ struct Observed {
 }
 
 impl Candidate {
-    /// A candidate for the Lease `name` in `namespace`.
+    /// Creates a candidate for the Lease `name` in `namespace`.
     #[must_use]
     pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, timing: Timing) -> Self {
         let api = Api::namespaced(client, namespace);
         Self { api, name: name.to_owned(), identity, timing, readiness: None, observed: None }
     }
 
-    /// Reports here whether it could lead: a standby without the right to the Lease is none.
+    /// Reports to this check whether the candidate could lead: a standby without rights on the Lease is not ready.
     #[must_use]
     pub fn reporting_to(mut self, readiness: Readiness) -> Self {
         self.readiness = Some(readiness);
         self
     }
 
-    /// Waits until the Lease is held, however long that takes, and renews it from then on in a task of its own.
+    /// Waits until it holds the Lease, without a time limit, and renews it from then on in a task of its own.
     ///
-    /// Errors are logged and tried again.
+    /// Errors are logged and retried.
     pub async fn acquire(mut self) -> Leadership {
         info!(lease = self.name, identity = self.identity, "waiting for the leader Lease");
         loop {
@@ -128,7 +128,7 @@ impl Candidate {
     }
 
     fn hold(mut self, sent: Instant) -> Leadership {
-        // From here on a lost Lease ends the process; there is nothing to be unready for.
+        // From here on a lost Lease ends the process, so readiness has nothing to report.
         self.readiness = None;
         info!(lease = self.name, identity = self.identity, "leading");
         let held = Arc::new(Held {
@@ -142,7 +142,7 @@ impl Candidate {
         Leadership(Some(Arc::new(Lead { held, release, task: Mutex::new(Some(task)) })))
     }
 
-    /// Renews until released or deposed. Whatever ends it, `held` says so at once.
+    /// Renews until released or deposed. However it ends, `held` is lost at once.
     async fn renew(mut self, held: Arc<Held>, release: CancellationToken) {
         // Also when this task panics or is dropped with its runtime.
         let _deposed = held.lost.clone().drop_guard();
@@ -171,18 +171,18 @@ impl Candidate {
         }
     }
 
-    /// One try to acquire or renew: when it was sent if the record is ours now, `None` if another holds it.
+    /// Tries once to acquire or renew. Returns when the request was sent if the record is ours now, `None` if another holds it.
     async fn attempt(&mut self) -> Result<Option<Instant>, kube::Error> {
-        // A hung request must leave time for another within the deadline.
-        let patience = (self.timing.renew_deadline / 2).max(self.timing.retry_period);
-        match tokio::time::timeout(patience, self.try_once()).await {
+        // A request that hangs must leave time for another within the deadline.
+        let timeout = (self.timing.renew_deadline / 2).max(self.timing.retry_period);
+        match tokio::time::timeout(timeout, self.try_once()).await {
             Ok(result) => result,
             Err(_) => Err(kube::Error::Service("no answer in time".into())),
         }
     }
 
     async fn try_once(&mut self) -> Result<Option<Instant>, kube::Error> {
-        // The holder writes on top of what it wrote last and reads only when that is refused.
+        // The holder writes over its own last record, and reads only when that is refused.
         if self.leads() {
             match self.write().await {
                 Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
@@ -230,7 +230,7 @@ impl Candidate {
         self.observed = Some(Observed { lease, since });
     }
 
-    /// Gives the record up so that another may take it at once.
+    /// Releases the record, so that another candidate can acquire it at once.
     async fn release(mut self) {
         if !self.leads() {
             return;
@@ -265,7 +265,7 @@ fn holder(observed: &Observed) -> &str {
     observed.lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
-/// The record `identity` may write, or `None` while another holds it: the whole decision of the protocol.
+/// Returns the record that `identity` may write, or `None` while another holds it: the whole decision of the protocol.
 fn next_spec(
     identity: &str,
     timing: Timing,
@@ -299,7 +299,7 @@ fn next_spec(
     Some(LeaseSpec { lease_transitions: Some(transitions.saturating_add(1)), ..fresh })
 }
 
-/// The right to write, as long as it lasts. Clones share it.
+/// The right to write, as long as the Lease is held. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Leadership(Option<Arc<Lead>>);
 
@@ -313,7 +313,7 @@ struct Lead {
 #[derive(Debug)]
 struct Held {
     epoch: Instant,
-    /// Milliseconds from `epoch` to when the last successful renewal was sent.
+    /// Milliseconds from `epoch` to the sending of the last successful renewal.
     renewed: AtomicU64,
     deadline: Duration,
     lost: CancellationToken,
@@ -335,16 +335,16 @@ impl Held {
 }
 
 impl Leadership {
-    /// Leads without a Lease, for ever: the operator runs as a single replica.
+    /// Creates a leadership without Lease, which is never lost: the operator runs as a single replica.
     #[must_use]
     pub const fn always() -> Self {
         Self(None)
     }
 
-    /// Whether a write may be sent now; costs an atomic load, so ask before each.
+    /// Returns whether a write may be sent now. Costs an atomic load: ask before each.
     ///
-    /// Judged by the age of the last renewal, so it refuses even when the renewing task is stuck. Between the refusal and
-    /// the moment another may lead lie `duration - renew_deadline`: time for calls under way to end.
+    /// Judges by the age of the last renewal, so it refuses even when the renewing task is stuck. Another process can lead
+    /// `duration - renew_deadline` after the refusal at the earliest: time for calls in flight to end.
     pub fn check(&self) -> Result<(), NotLeader> {
         match &self.0 {
             Some(lead) if !lead.held.stands(Instant::now()) => Err(NotLeader),
@@ -352,7 +352,7 @@ impl Leadership {
         }
     }
 
-    /// [`check`](Self::check) as a truth value.
+    /// Returns [`check`](Self::check) as a truth value.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.check().is_ok()
@@ -366,9 +366,9 @@ impl Leadership {
         }
     }
 
-    /// Stops renewing and gives the Lease up; the next leader need not wait for it to expire.
+    /// Stops renewing and releases the Lease, so that the next leader need not wait until it expires.
     ///
-    /// Call it when nothing writes any more. Returns when the API server has answered; once is enough.
+    /// Call it when nothing writes any more. Returns when the API server has answered. A second call does nothing.
     pub async fn release(&self) {
         let Some(lead) = &self.0 else { return };
         lead.release.cancel();

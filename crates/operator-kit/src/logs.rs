@@ -1,7 +1,7 @@
 //! Log lines on standard error.
 //!
-//! Owns format and filter. Crates that would print secrets or drown everything are kept down unless named; SIGUSR1 raises
-//! everything else to debug and back.
+//! Owns format and filter. Crates that print secrets or too much are limited to a higher level unless the filter names them;
+//! SIGUSR1 toggles debug for all others.
 
 use std::io::IsTerminal;
 
@@ -17,7 +17,7 @@ use crate::{
     error::Error,
 };
 
-/// Never above this level unless the filter names them: noise, or bodies with passwords.
+/// The most verbose level of crates that print too much, or bodies with passwords, unless the filter names them.
 const QUIET: [(&str, LevelFilter); 9] = [
     ("hyper", LevelFilter::INFO),
     ("hyper_util", LevelFilter::INFO),
@@ -27,13 +27,13 @@ const QUIET: [(&str, LevelFilter); 9] = [
     ("tower", LevelFilter::INFO),
     ("vim_rs", LevelFilter::INFO),
     ("kube_runtime", LevelFilter::WARN),
-    // Says of every failed call what its caller says better.
+    // Logs every failed call, which its caller logs with more context.
     ("kube_client::client::builder", LevelFilter::OFF),
 ];
-/// Prints requests at trace level; debug is the most anybody gets.
+/// Prints requests at trace level, so its most verbose level is debug whatever the filter says.
 const SECRETIVE: &str = "vim_rs";
 
-/// Sends log lines to standard error from here on, as told. Only the first call of a process has an effect.
+/// Starts logging to standard error, as the flags say. Only the first call of a process has an effect.
 pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
     let (layer, handle) = reload::Layer::new(filter(&args.log_level)?);
     let lines = match args.log_format {
@@ -50,7 +50,7 @@ pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// SIGUSR1: debug, and back.
+/// Toggles debug at each SIGUSR1.
 async fn toggle(handle: reload::Handle<EnvFilter, Registry>, usual: String) {
     let Ok(mut signals) = signal(SignalKind::user_defined1()) else {
         return warn!("SIGUSR1 cannot be listened to: the log level stays");
@@ -64,10 +64,10 @@ async fn toggle(handle: reload::Handle<EnvFilter, Registry>, usual: String) {
     }
 }
 
-/// The filter a person asked for, with the caps.
+/// Returns the filter of the flag, with the limits.
 fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
     let directives: Vec<_> = asked.split(',').map(str::trim).filter(|d| !d.is_empty()).collect();
-    // The last bare level counts, as in the filter itself.
+    // The last level without target counts, as in the filter itself.
     let usual = directives.iter().rev().find_map(|directive| directive.parse::<LevelFilter>().ok());
     let usual = usual.unwrap_or(LevelFilter::INFO);
     let mut filter = EnvFilter::builder().with_default_directive(usual.into()).parse("")?;
@@ -80,7 +80,7 @@ fn filter(asked: &str) -> Result<EnvFilter, ParseError> {
         }
         filter = filter.add_directive(directive.parse()?);
     }
-    // Whatever was asked, also by a span or a module of it.
+    // Whatever the flag says, also by a span or a module.
     for directive in asked.split(',').map(str::trim).filter(|d| d.starts_with(SECRETIVE)) {
         let target = directive.split(['=', '[']).next().unwrap_or(SECRETIVE);
         let most = filter_level(directive).min(LevelFilter::DEBUG);

@@ -16,10 +16,10 @@ use prometheus::{
 
 /// Buckets of the reconcile duration, in seconds.
 const BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
-/// Clock ticks per second of /proc/<pid>/stat: a constant of Linux's user interface.
+/// Clock ticks per second in /proc/<pid>/stat: a constant of Linux.
 const TICKS: f64 = 100.0;
 
-/// The registry and the kit's metrics; clones share them.
+/// The registry and the kit's metrics. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
@@ -198,7 +198,7 @@ impl Drop for Timer {
     }
 }
 
-/// The process's own figures, read from /proc at each scrape.
+/// Figures of the process, read from /proc at each scrape.
 #[derive(Clone)]
 struct Process {
     resident: IntGauge,

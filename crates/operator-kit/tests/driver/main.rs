@@ -157,6 +157,7 @@ async fn every_object_takes_the_same_road() {
         settled_objects_are_left_alone(&bench),
         a_bad_object_stops_no_other(&bench),
         failures_are_retried_ever_later(&bench, &triggers),
+        waiting_does_not_end_a_back_off(&bench),
         a_failed_observation_is_reported(&bench),
         what_needs_help_is_published_once(&bench),
         a_bug_stays_with_its_object(&bench),
@@ -240,6 +241,15 @@ async fn failures_are_retried_ever_later(bench: &Bench, triggers: &Triggers<Thin
     // So does a new spec.
     bench.set("failing", Mode::Well).await;
     bench.says("failing", "Well").await;
+}
+
+/// What fails each time after a wait, such as for a place in a queue, is tried less and less often.
+async fn waiting_does_not_end_a_back_off(bench: &Bench) {
+    bench.create("queued", Mode::Queued).await;
+    bench.things.until("queued", Step::Apply, 4).await;
+    let times = bench.things.times("queued", Step::Apply);
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps[1] >= Duration::from_millis(1500) && gaps[2] >= Duration::from_secs(3), "{gaps:?}");
 }
 
 async fn a_failed_observation_is_reported(bench: &Bench) {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::{
@@ -52,6 +52,8 @@ pub enum Mode {
     Restless,
     /// Its observation fails.
     Unobservable,
+    /// Waits, then fails, by turns.
+    Queued,
 }
 
 /// Accepts anything, as an old or careless schema would.
@@ -136,7 +138,8 @@ impl Things {
 
 impl Reconciler for Things {
     type Object = Thing;
-    type Seen = ();
+    /// Whether it is to wait.
+    type Seen = bool;
     type Plan = ();
     type Done = ();
     type Error = Trouble;
@@ -144,17 +147,19 @@ impl Reconciler for Things {
     const NAME: &'static str = "thing";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
 
-    async fn observe(&self, thing: &Thing) -> Result<(), Trouble> {
+    async fn observe(&self, thing: &Thing) -> Result<bool, Trouble> {
         assert_eq!(thing.finalizers(), [FINALIZER], "observed without the finalizer");
         assert!(thing.managed_fields().is_empty(), "the cache is not lean");
         self.note(&thing.name_any(), Step::Observe);
         match thing.spec.mode {
             Mode::Unobservable => Err(Trouble::Failing),
-            _ => Ok(()),
+            // The plan is pure, so what alternates is part of what was seen.
+            Mode::Queued => Ok(self.count(&thing.name_any(), Step::Observe) % 2 == 1),
+            _ => Ok(false),
         }
     }
 
-    fn plan(thing: &Thing, (): &(), _: Timestamp) -> Turn<()> {
+    fn plan(thing: &Thing, waits: &bool, _: Timestamp) -> Turn<()> {
         let deleting = thing.metadata.deletion_timestamp.is_some();
         match thing.spec.mode {
             Mode::Clinging if deleting => {
@@ -162,7 +167,12 @@ impl Reconciler for Things {
             }
             _ if deleting => Turn::Gone,
             Mode::Well | Mode::Clinging | Mode::Unobservable => Turn::Settled,
-            Mode::Failing => Turn::Act(()),
+            Mode::Queued if *waits => Turn::Wait {
+                reason: "Queued",
+                message: "in the queue".to_owned(),
+                after: Some(Duration::from_millis(10)),
+            },
+            Mode::Failing | Mode::Queued => Turn::Act(()),
             Mode::Hopeless => Turn::Blocked { reason: "Hopeless", message: "it is hopeless".to_owned() },
             Mode::Panicking => panic!("as the test wants it"),
             Mode::Restless => Turn::LookAgain(()),
@@ -171,13 +181,13 @@ impl Reconciler for Things {
 
     async fn apply(&self, thing: &Thing, (): ()) -> Result<(), Trouble> {
         self.note(&thing.name_any(), Step::Apply);
-        if thing.spec.mode == Mode::Failing { Err(Trouble::Failing) } else { Ok(()) }
+        if matches!(thing.spec.mode, Mode::Failing | Mode::Queued) { Err(Trouble::Failing) } else { Ok(()) }
     }
 
     fn status(
         old: Option<&ThingStatus>,
         thing: &Thing,
-        _: Option<&()>,
+        _: Option<&bool>,
         outcome: &Outcome<(), Trouble>,
         now: Timestamp,
     ) -> Option<ThingStatus> {
