@@ -10,9 +10,12 @@
 mod api;
 mod chaos;
 mod counted;
+mod limits;
 mod main_job;
+mod migration;
 mod outages;
 mod ownership;
+mod safety;
 mod secrets;
 mod start;
 

@@ -1,0 +1,80 @@
+//! What the original operator left: its objects, its finalizer, its folders and its machines.
+
+use std::collections::BTreeMap;
+
+use e2e::{PATIENCE, Rig, group};
+use kube::api::{ListParams, PostParams};
+use serde_json::json;
+use testbed::eventually;
+
+use crate::place;
+
+/// Machines by path: moref, and whether they are on.
+async fn machines(rig: &Rig) -> BTreeMap<String, (String, bool)> {
+    let vms = rig.vcenter.vms().await.unwrap().into_iter();
+    let ours = vms.filter(|vm| vm.path.starts_with("/DC0/vm/vm-operator/"));
+    ours.map(|vm| (vm.path.clone(), (vm.moref.clone(), vm.is_on()))).collect()
+}
+
+/// Groups as the original left them, two of which shared a folder, are adopted in place.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    for namespace in ["a", "a-b"] {
+        rig.namespace(namespace).await.unwrap();
+    }
+    rig.vcenter.add_original_group("default", "web", 3, 1, 1024).await.unwrap();
+    rig.vcenter.add_original_group("a-b", "c", 2, 1, 1024).await.unwrap();
+    rig.vcenter.add_original_group("a", "b-c", 2, 1, 1024).await.unwrap();
+    rig.vcenter.add_vm("/DC0/vm/vm-operator/default-web", "stranger").await.unwrap();
+    let before = machines(&rig).await;
+    // One group asks for more than the original made, one for fewer.
+    for (namespace, name, replicas) in [("default", "web", 4), ("a-b", "c", 2), ("a", "b-c", 1)] {
+        let mut group = group(name, replicas, "photon");
+        group["metadata"]["finalizers"] = json!(["vm-operator"]);
+        group["metadata"]["namespace"] = namespace.into();
+        let api = rig.api(namespace, "VmGroup");
+        api.create(&PostParams::default(), &serde_json::from_value(group).unwrap()).await.unwrap();
+    }
+
+    let operator = rig.operator().await.unwrap();
+    rig.settled("default", "web", 4).await.unwrap();
+    rig.settled("a-b", "c", 2).await.unwrap();
+    rig.settled("a", "b-c", 1).await.unwrap();
+    let after = machines(&rig).await;
+    let (kept, made): (Vec<_>, Vec<_>) = after.keys().partition(|path| before.contains_key(*path));
+    assert_eq!(made, ["/DC0/vm/vm-operator/default.web/web-3"]);
+    assert_eq!(kept.len(), before.len() - 1, "one of three groups was scaled down by one: {after:?}");
+    assert!(kept.iter().all(|path| after[*path] == before[*path]), "the same machines, and still on");
+    let finalizers = ["get", "vg", "-A", "-o", "jsonpath={.items[*].metadata.finalizers[*]}"];
+    let finalizers = rig.control_plane.kubectl(&finalizers).await.unwrap();
+    assert_eq!(finalizers, ["vm.codeconnect.vmworld.com/vm-operator"; 3].join(" "));
+
+    // Another process knows them by their marker.
+    drop(operator);
+    let _operator = rig.operator().await.unwrap();
+    rig.settled("default", "web", 4).await.unwrap();
+    assert_eq!(machines(&rig).await, after);
+
+    // A machine that is replaced comes into the group's own folder.
+    let adopted = rig.api("default", "VmInstance").list(&ListParams::default()).await.unwrap();
+    let adopted = adopted.iter().find(|i| i.data["spec"]["vmName"].as_str().unwrap().contains("-replica-")).unwrap();
+    let name = adopted.metadata.name.clone().unwrap();
+    rig.control_plane.kubectl(&["delete", "vgi", &name, "--timeout=180s"]).await.unwrap();
+    eventually("it is replaced", PATIENCE, async || {
+        Ok(machines(&rig).await.contains_key(&format!("/DC0/vm/vm-operator/default.web/{name}")).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.settled("default", "web", 4).await.unwrap();
+
+    for (namespace, name) in [("default", "web"), ("a-b", "c"), ("a", "b-c")] {
+        rig.delete(namespace, name).await.unwrap();
+        rig.gone(namespace, name).await.unwrap();
+    }
+    let left: Vec<_> = machines(&rig).await.into_keys().collect();
+    assert_eq!(left, ["/DC0/vm/vm-operator/default-web/stranger"]);
+    let folders = rig.vcenter.folders().await.unwrap();
+    assert_eq!(folders, ["/DC0/vm", "/DC0/vm/vm-operator", "/DC0/vm/vm-operator/default-web"]);
+}
