@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use infra_clients::Failure;
 use infra_clients::vsphere::{self, Kind};
 use operator_kit::error::{Disposition, ReconcileError};
 
@@ -61,8 +62,8 @@ impl ReconcileError for Error {
             Self::NotLeader(_) | Self::Incomplete(_) | Self::Template(_) => Disposition::TRANSIENT,
             Self::NeedsHelp { .. } => Disposition::Permanent,
             Self::VCenter(error) => match error.kind() {
-                Kind::InvalidLogin | Kind::NotAuthenticated => Disposition::Auth,
-                Kind::NoPermission | Kind::InvalidArgument | Kind::NotSupported => Disposition::Permanent,
+                Kind::Unauthorized => Disposition::Auth,
+                Kind::Forbidden | Kind::Invalid | Kind::NotSupported => Disposition::Permanent,
                 _ => Disposition::TRANSIENT,
             },
         }
@@ -89,9 +90,9 @@ pub fn vcenter_reason(error: &vsphere::Error) -> &'static str {
     match error.kind() {
         Kind::Unreachable | Kind::Timeout | Kind::Unavailable | Kind::Protocol => reason::VCENTER_UNREACHABLE,
         Kind::Tls => reason::VCENTER_CERTIFICATE_REFUSED,
-        Kind::InvalidLogin | Kind::NotAuthenticated => reason::VCENTER_LOGIN_REFUSED,
+        Kind::Unauthorized => reason::VCENTER_LOGIN_REFUSED,
         Kind::Config | Kind::Ambiguous => reason::VCENTER_PLACEMENT_UNCLEAR,
-        Kind::NoPermission => reason::PERMISSION_DENIED,
+        Kind::Forbidden => reason::PERMISSION_DENIED,
         Kind::DuplicateName => reason::NAME_CONFLICT,
         Kind::NoResources => reason::NO_RESOURCES,
         Kind::Busy => reason::BUSY,
@@ -107,9 +108,7 @@ pub fn advice(error: &vsphere::Error) -> &'static str {
             "check VC_HOST, the network and the vCenter; it is tried again"
         }
         Kind::Tls => "set VC_CA_FILE or VC_THUMBPRINT; for a lab, --insecure",
-        Kind::InvalidLogin | Kind::NotAuthenticated => {
-            "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator"
-        }
+        Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
         _ => error.remedy(),
     }

@@ -122,7 +122,7 @@ async fn find_datacenter(session: &Session, wanted: Option<&str>) -> Result<(Str
             let folder = |path| {
                 object.moref(path).ok_or_else(|| {
                     Error::new(
-                        Kind::NoPermission,
+                        Kind::Forbidden,
                         format!("the account cannot read the datacenter {}", object.name()),
                     )
                 })
@@ -263,7 +263,7 @@ async fn find_root(
                 "something that is not a folder is called {name} in {datacenter}/vm: rename it, a folder of that name is needed"
             ))),
         },
-        Err(error) if error.kind() == Kind::NoPermission => Err(error.explained(format!(
+        Err(error) if error.kind() == Kind::Forbidden => Err(error.explained(format!(
             "the folder {datacenter}/vm/{name} does not exist and the account may not make it: have a vCenter administrator make it and grant the account rights on it, or grant Folder.Create on {datacenter}/vm"
         ))),
         Err(error) => Err(error),
@@ -312,7 +312,7 @@ impl Templates {
             Some(scan) => scan,
             None => Scan::take(session, site).await?,
         };
-        let found = scan.find(site, name);
+        let found = scan.find(site, name).map_err(Error::of_template);
         known.scan = Some(scan);
         let moref = found?;
         known.found.insert(name.to_owned(), (moref.clone(), Instant::now()));

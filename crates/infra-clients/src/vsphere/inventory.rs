@@ -13,31 +13,12 @@ use tokio::sync::mpsc;
 
 use super::error::Error;
 use super::moref::MoRef;
+use super::power::PowerState;
 use super::updates::{ObjectUpdate, UpdateKind};
 use super::xml::Node;
 
 /// How long a task of ours is remembered after it ended, though vCenter may have dropped it.
 const TASK_MEMORY: Duration = Duration::from_mins(10);
-
-/// `VirtualMachine.runtime.powerState`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the variants are vSphere's own words")]
-pub enum PowerState {
-    On,
-    Off,
-    Suspended,
-}
-
-impl PowerState {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "poweredOn" => Some(Self::On),
-            "poweredOff" => Some(Self::Off),
-            "suspended" => Some(Self::Suspended),
-            _ => None,
-        }
-    }
-}
 
 /// `VirtualMachine.runtime.connectionState`. Only a connected VM can be worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

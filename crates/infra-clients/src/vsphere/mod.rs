@@ -15,10 +15,12 @@
 
 mod config;
 mod error;
+mod fault;
 mod finder;
 mod inventory;
 mod moref;
 mod name;
+mod power;
 mod session;
 mod soap;
 mod updates;
@@ -36,10 +38,11 @@ use vim_rs::mo::VirtualMachine;
 use vim_rs::types::structs::ManagedObjectReference;
 
 pub use config::Config;
-pub use error::{Error, Kind};
-pub use inventory::{Change, Changes, Connection, Folder, Inventory, PowerState, Task, TaskState, Vm};
+pub use error::{Error, Kind, REASONS};
+pub use inventory::{Change, Changes, Connection, Folder, Inventory, Task, TaskState, Vm};
 pub use moref::{MoRef, ParseMoRefError};
 pub use name::{escape, unescape};
+pub use power::PowerState;
 
 pub use crate::{Thumbprint, Trust};
 

@@ -137,7 +137,7 @@ impl Session {
             self.calls.acquire().await.map_err(|_| Error::new(Kind::Canceled, "the connection is closed"))?;
         let epoch = *self.epoch.borrow();
         let mut result = call().await;
-        if result.as_ref().is_err_and(|error| error.kind() == Kind::NotAuthenticated) {
+        if result.as_ref().is_err_and(Error::is_session_lost) {
             self.renew(epoch).await?;
             result = call().await;
         }
@@ -174,11 +174,11 @@ impl Session {
         }
         let now = Instant::now();
         if let Some(refused) = refused.as_ref().filter(|refused| refused.until > now) {
-            return Err(refused.error.clone());
+            return Err(refused.error.clone().after(refused.until - now));
         }
         if seen > 0 {
             match self.direct(None, current_time).await {
-                Err(error) if error.kind() == Kind::NotAuthenticated => {}
+                Err(error) if error.is_session_lost() => {}
                 alive_or_unknown => return alive_or_unknown.map(drop),
             }
         }
@@ -195,7 +195,7 @@ impl Session {
                 tracing::info!(user = self.user, "logged in to vCenter");
                 Ok(())
             }
-            Err(error) if matches!(error.kind(), Kind::InvalidLogin | Kind::NoPermission) => {
+            Err(error) if matches!(error.kind(), Kind::Unauthorized | Kind::Forbidden) => {
                 let pause = refused
                     .as_ref()
                     .map_or(FIRST_LOCK_OUT_PAUSE, |last| LONGEST_LOCK_OUT_PAUSE.min(last.pause * 2));
@@ -204,7 +204,7 @@ impl Session {
                 let message = format!("vCenter refuses to let {} in ({fault})", self.user);
                 let error = error.clone().explained(message);
                 *refused = Some(Refused { until: now + pause, pause, error: error.clone() });
-                Err(error)
+                Err(error.after(pause))
             }
             Err(error) => Err(error),
         }

@@ -13,7 +13,8 @@ use vim_rs::core::client::{
 };
 use vim_rs::types::structs::{ManagedObjectReference, ServiceContent};
 
-use super::error::{Error, Fault, Kind};
+use super::error::{Error, Kind};
+use super::fault::Fault;
 use super::moref::MoRef;
 use super::xml;
 use crate::https::{Cut, Stage};
@@ -123,7 +124,8 @@ impl Soap {
             Err(_) => Error::new(Kind::Timeout, format!("no answer within {deadline:?}")).doubtful(),
         };
         tracing::debug!(method = &*body.method, %error, kind = ?error.kind(), "call failed");
-        Err(error.in_method(&body.method))
+        let error = error.in_method(&body.method);
+        Err(if only_reads(&body.method) { error.harmless() } else { error })
     }
 
     async fn post(&self, envelope: String) -> Result<(reqwest::StatusCode, String), reqwest::Error> {
@@ -140,6 +142,25 @@ impl Soap {
     }
 }
 
+/// Whether a method changes nothing that outlives the session.
+fn only_reads(method: &str) -> bool {
+    matches!(
+        method,
+        "RetrieveServiceContent"
+            | "Login"
+            | "Logout"
+            | "CurrentTime"
+            | "RetrievePropertiesEx"
+            | "ContinueRetrievePropertiesEx"
+            | "CreateContainerView"
+            | "CreatePropertyCollector"
+            | "DestroyPropertyCollector"
+            | "CreateFilter"
+            | "WaitForUpdatesEx"
+            | "CancelWaitForUpdates"
+    )
+}
+
 /// An answer with an HTTP error: a fault, or a proxy's or server's own words.
 fn refused(status: reqwest::StatusCode, text: &str) -> Error {
     if let Ok(Some(fault)) = xml::first(text, "Fault") {
@@ -151,9 +172,9 @@ fn refused(status: reqwest::StatusCode, text: &str) -> Error {
     }
     let message = format!("HTTP {status}");
     match status.as_u16() {
-        429 | 503 => Error::new(Kind::Unavailable, message),
-        // A gateway that gave up waiting does not know whether the server got it.
-        502 | 504 => Error::new(Kind::Unavailable, message).doubtful(),
+        429 => Error::new(Kind::RateLimited, message),
+        // A gateway that answers in the server's place may have passed the request on.
+        502..=504 => Error::new(Kind::Unavailable, message).doubtful(),
         500..=599 => Error::new(Kind::Protocol, message).doubtful(),
         _ => Error::new(Kind::Protocol, message),
     }
@@ -293,6 +314,7 @@ impl VimClient for Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
     use reqwest::StatusCode;
 
     #[test]
@@ -322,10 +344,11 @@ mod tests {
         let error = refused(StatusCode::INTERNAL_SERVER_ERROR, fault);
         assert_eq!(
             (error.kind(), error.fault(), error.in_doubt()),
-            (Kind::NotAuthenticated, Some("NotAuthenticated"), false)
+            (Kind::Unauthorized, Some("NotAuthenticated"), false)
         );
         for (status, kind, in_doubt) in [
-            (503, Kind::Unavailable, false),
+            (429, Kind::RateLimited, false),
+            (503, Kind::Unavailable, true),
             (502, Kind::Unavailable, true),
             (500, Kind::Protocol, true),
             (404, Kind::Protocol, false),

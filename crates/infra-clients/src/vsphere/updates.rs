@@ -330,6 +330,6 @@ mod tests {
     #[test]
     fn a_dead_session_among_the_missing_is_an_error() {
         let answer = ANSWER.replace("NoPermission", "NotAuthenticated");
-        assert_eq!(read_updates(&answer, |_| {}).unwrap_err().kind(), Kind::NotAuthenticated);
+        assert_eq!(read_updates(&answer, |_| {}).unwrap_err().kind(), Kind::Unauthorized);
     }
 }

@@ -3,7 +3,6 @@
 //! vCenter and the barrier behind [`VCenter::fresh`](super::VCenter::fresh); never changes anything
 //! at vCenter but its own view, collector and session.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use super::moref::MoRef;
 use super::soap::Body;
 use super::updates::{Page, UpdateKind, read_updates, tasks_filter, wait_request, watch_filter};
 use super::{Link, Shared};
+use crate::failure::{Class, Failure, jittered};
 
 /// Longest poll, in seconds: below the five minutes after which proxies and firewalls forget an
 /// idle connection.
@@ -77,7 +77,7 @@ impl Watcher {
             let epoch = *shared.session.epoch().borrow();
             let Err(mut error) = self.watch().await;
             shared.update(|inventory| inventory.set_synced(false));
-            if error.kind() == Kind::NotAuthenticated
+            if error.is_session_lost()
                 && let Err(refused) = shared.session.renew(epoch).await
             {
                 error = refused;
@@ -93,17 +93,17 @@ impl Watcher {
             }
             // Connections are cut and sessions end now and then; it is down only if the next
             // attempt to get it up fails.
-            let passing = up.is_some() && (error.retryable() || error.kind() == Kind::NotFound);
+            let passing = up.is_some() && (error.class() == Class::Retry || error.is_session_lost());
             if !passing {
                 pause = pause.max(FIRST_PAUSE);
             }
             let wait = match error.kind() {
-                Kind::InvalidLogin => shared
+                Kind::Unauthorized if !error.is_session_lost() => shared
                     .session
                     .refused_until()
                     .await
                     .map_or(ADMIN_PAUSE, |until| until.saturating_duration_since(Instant::now())),
-                _ if passing || error.retryable() => jittered(pause),
+                _ if passing || error.class() == Class::Retry || error.is_session_lost() => jittered(pause),
                 _ => ADMIN_PAUSE,
             };
             pause = (pause * 2).clamp(shared.config.poll_interval, LONGEST_PAUSE);
@@ -170,7 +170,7 @@ impl Watcher {
         loop {
             self.pace().await;
             if *epochs.borrow() != epoch {
-                return Err(Error::new(Kind::NotAuthenticated, "the session was replaced"));
+                return Err(Error::session_lost());
             }
             let serving = *shared.fresh.asked.borrow();
             let polled = Instant::now();
@@ -178,7 +178,7 @@ impl Watcher {
             let page = tokio::select! {
                 page = self.poll(&collector, &version, max_wait, &site) => page,
                 error = interrupt(&shared, &collector, serving), if max_wait > 0 => Err(error),
-                _ = epochs.changed() => Err(Error::new(Kind::NotAuthenticated, "the session was replaced")),
+                _ = epochs.changed() => Err(Error::session_lost()),
             };
             match page {
                 Ok(page) => {
@@ -333,10 +333,4 @@ async fn interrupt(shared: &Shared, collector: &MoRef, serving: u64) -> Error {
         }
         tokio::time::sleep(CANCEL_AGAIN).await;
     }
-}
-
-/// Up to a quarter longer, so that operators that lost a vCenter together do not return together.
-fn jittered(pause: Duration) -> Duration {
-    let random = u32::try_from(RandomState::new().hash_one(0) % 256).unwrap_or(0);
-    pause + pause / 4 * random / 256
 }

@@ -8,10 +8,11 @@ use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::error::{Error, Fault, Kind};
-use super::inventory::PowerState;
+use super::error::{Error, Kind};
+use super::fault::Fault;
 use super::moref::MoRef;
 use super::name::unescape;
+use super::power::PowerState;
 
 /// One element with everything in it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use infra_clients::Failure;
 use infra_clients::vsphere::{Change, Error, Kind, Link, TaskState};
 use testbed::{Fault, Outage, Vcsim, eventually};
 
@@ -84,10 +85,11 @@ async fn an_outage_loses_nothing() -> Result<()> {
             // The poll under way does not notice; the next call does.
             _ => std::sync::Arc::new(rig.vc.power_off(&stays).await.unwrap_err()),
         };
-        let want = if outage == Outage::Refuse { Kind::Unreachable } else { Kind::Unavailable };
-        assert_eq!((error.kind(), error.in_doubt()), (want, false), "{error}");
+        let refused_connection = outage == Outage::Refuse;
+        let want = if refused_connection { Kind::Unreachable } else { Kind::Unavailable };
+        assert_eq!((error.kind(), error.in_doubt()), (want, !refused_connection), "{error}");
         let refused = rig.vc.power_off(&stays).await.unwrap_err();
-        assert_eq!((refused.kind(), refused.in_doubt()), (want, false), "{refused}");
+        assert_eq!((refused.kind(), refused.in_doubt()), (want, !refused_connection), "{refused}");
         if outage == Outage::Refuse {
             rig.sim.remove_vm("/DC0/vm/vm-operator/f/gone").await?;
             assert!(

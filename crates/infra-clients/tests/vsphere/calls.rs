@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use infra_clients::vsphere::{Change, Kind, PowerState, TaskState};
+use infra_clients::{Class, Failure};
 use testbed::{Fault, Vcsim, eventually};
 
 use crate::rig::{IDLE, OWNER, Rig, SOON, spec};
@@ -113,7 +114,7 @@ async fn faults_are_typed() -> Result<()> {
         (again.kind(), again.object(), again.method()),
         (Kind::DuplicateName, Some(&folder), Some("CreateFolder"))
     );
-    assert!(!again.in_doubt() && !again.retryable());
+    assert!(!again.in_doubt() && again.class() == Class::NeedsHelp);
 
     let vm = rig.make(&folder, "a").await?;
     let task = rig.ended(&rig.submit(&folder, "a").await?).await?;
@@ -133,7 +134,7 @@ async fn faults_are_typed() -> Result<()> {
     rig.sim.fault(Fault::soap("CloneVM_Task", "NoPermission")).await?;
     let error = rig.submit(&folder, "b").await.unwrap_err();
     let error = error.downcast::<infra_clients::vsphere::Error>()?;
-    assert_eq!((error.kind(), error.in_doubt()), (Kind::NoPermission, false), "{error}");
+    assert_eq!((error.kind(), error.in_doubt()), (Kind::Forbidden, false), "{error}");
 
     rig.sim.fault(Fault::task("CloneVM_Task", "InsufficientMemoryResourcesFault")).await?;
     let task = rig.ended(&rig.submit(&folder, "c").await?).await?;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use infra_clients::Secret;
 use infra_clients::vsphere::{Kind, Link, Trust, VCenter};
+use infra_clients::{Failure, Secret};
 use testbed::{Outage, Vcsim, eventually};
 
 use crate::rig::{IDLE, Rig, SOON, config, down, up};
@@ -78,11 +78,11 @@ async fn a_wrong_password_is_tried_once() -> Result<()> {
     config.password = Secret::new("wrong");
     let vc = VCenter::start(config)?;
     let error = down(&vc).await?;
-    assert_eq!(error.kind(), Kind::InvalidLogin, "{error}");
+    assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
     assert!(!error.to_string().contains("wrong"));
     for _ in 0..20 {
-        assert_eq!(vc.fresh().await.unwrap_err().kind(), Kind::InvalidLogin);
-        assert_eq!(vc.template("photon").await.unwrap_err().kind(), Kind::InvalidLogin);
+        assert_eq!(vc.fresh().await.unwrap_err().kind(), Kind::Unauthorized);
+        assert_eq!(vc.template("photon").await.unwrap_err().kind(), Kind::Unauthorized);
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let sessions = sim.sessions().await?;
@@ -162,7 +162,7 @@ async fn makes_the_root_folder_if_it_may() -> Result<()> {
 
     let sim = Vcsim::builder().root_folder(false).read_only_user(true).start().await?;
     let error = down(&VCenter::start(config(&sim))?).await?;
-    assert_eq!(error.kind(), Kind::NoPermission);
+    assert_eq!(error.kind(), Kind::Forbidden);
     assert!(
         error.to_string().contains("DC0/vm/vm-operator") && error.to_string().contains("administrator"),
         "{error}"

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use infra_clients::Failure;
 use infra_clients::vsphere::{Kind, MoRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};

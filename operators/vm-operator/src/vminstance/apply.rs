@@ -1,6 +1,7 @@
 //! Carries a step out: asks the vCenter for one change and writes down the task. Never waits for a task;
 //! its end wakes the instance. `status` comes next.
 
+use infra_clients::Failure;
 use infra_clients::vsphere::{CloneSpec, Error as Fault, Kind, MoRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
