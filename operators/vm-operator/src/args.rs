@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Parser, Subcommand};
 use infra_clients::Secret;
-use infra_clients::vsphere::{Config, Trust};
+use infra_clients::vsphere::{Config, Trust, vms};
 use operator_kit::CommonArgs;
 
 use crate::api::MARKER_PREFIX;
@@ -79,7 +79,7 @@ pub struct Args {
 
 impl Args {
     /// How to reach the vCenter; says which variables are missing, all at once.
-    pub fn vsphere(&self) -> anyhow::Result<Config> {
+    pub fn vsphere(&self) -> anyhow::Result<(Config, vms::Config)> {
         let password = std::env::var("VC_PASS").ok().filter(|p| !p.is_empty()).map(Secret::from);
         let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
         let (Some(host), Some(user), Some(password)) =
@@ -108,13 +108,17 @@ impl Args {
             (None, None) if self.insecure => Trust::Insecure,
             (None, None) => Trust::System,
         };
-        Ok(Config {
+        let session = Config {
             trust,
+            agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            ..Config::new(host, user, password)
+        };
+        let vms = vms::Config {
             datacenter: given(&self.vc_datacenter),
             resource_pool: given(&self.vc_resource_pool),
             marker_prefix: MARKER_PREFIX.to_owned(),
-            agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-            ..Config::new(host, user, password, ROOT_FOLDER)
-        })
+            ..vms::Config::new(ROOT_FOLDER)
+        };
+        Ok((session, vms))
     }
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedSender;
-use infra_clients::vsphere::{Link, MoRef, VCenter};
+use infra_clients::vsphere::MoRef;
+use infra_clients::vsphere::vms::{Inventory, Link, Vms};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use operator_kit::lease::Leadership;
@@ -33,7 +34,7 @@ pub struct Context {
     /// Whether this process may write.
     pub leadership: Leadership,
     /// The one vCenter.
-    pub vcenter: VCenter,
+    pub vcenter: Vms,
     /// All groups.
     pub groups: Store<Guarded<VmGroup>>,
     /// All instances.
@@ -56,7 +57,7 @@ impl Context {
     /// Why the inventory cannot be trusted, as reason and message; None as long as it can, or the loss is
     /// younger than the grace.
     pub fn blind(&self) -> Option<(&'static str, String)> {
-        if self.vcenter.read(infra_clients::vsphere::Inventory::is_synced) {
+        if self.vcenter.read(Inventory::is_synced) {
             return None;
         }
         let since = *self.lost_since.lock().unwrap_or_else(PoisonError::into_inner);

@@ -25,6 +25,7 @@ mod error;
 mod gate;
 mod ledger;
 pub mod manifests;
+mod vcenter;
 mod vmgroup;
 mod vminstance;
 mod wake;
@@ -34,7 +35,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::channel::mpsc;
-use infra_clients::vsphere::VCenter;
+use infra_clients::vsphere::Session;
+use infra_clients::vsphere::vms::Vms;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -58,7 +60,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs the operator until the kit shuts down.
 pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
     // Before anything is waited for: what is wrong with the arguments is said at once.
-    let config = args.vsphere()?;
+    let (session, vms) = args.vsphere()?;
     let readiness = kit.readiness("vcenter");
     if args.common.enable_leader_election {
         // A standby has nothing to reach yet, and is ready to take over.
@@ -68,7 +70,8 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
     readiness.not_ready("the vCenter was not reached yet");
     let cluster = cluster_id(&kit).await?;
 
-    let vcenter = VCenter::start(config)?;
+    let session = Session::start(session)?;
+    let vcenter = Vms::start(session.clone(), vms);
     let groups = Watch::<VmGroup>::new(&kit, Api::all(kit.client()), watcher::Config::default());
     let mut instances = Watch::<VmInstance>::new(&kit, Api::all(kit.client()), watcher::Config::default());
     let (wake_group, woken_groups) = mpsc::unbounded();
@@ -132,7 +135,7 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
         () = farewells => Ok(()),
     };
     // Or the vCenter keeps the session until it idles out.
-    if tokio::time::timeout(FAREWELL, vcenter.close()).await.is_err() {
+    if tokio::time::timeout(FAREWELL, session.close()).await.is_err() {
         tracing::warn!("the vCenter did not answer the logout; it will end the session by itself");
     }
     Ok(result?)

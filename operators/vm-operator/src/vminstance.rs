@@ -23,6 +23,7 @@ use crate::api::{FINALIZER, OWNER_MARKER, TaskKind, VmInstance, reason};
 use crate::context::Context;
 use crate::error::Error;
 use crate::ledger::Doubt;
+use crate::vcenter;
 
 pub use observe::{machines, owner};
 use plan::{Observed, Outcome, Step, plan};
@@ -127,7 +128,7 @@ impl VmInstances {
                 Step::LookFor(moref) => {
                     tracing::debug!(vm = %moref, task = ?seen.task, deleting, "not in the inventory any more; asking for it");
                     let marker = subject.marker.to_string();
-                    match ctx.vcenter.vm(moref).await? {
+                    match vcenter::vm(&ctx.vcenter, moref).await? {
                         // Nobody can say whose it is.
                         Some(vm) if vm.markers.is_none() => {
                             return Ok((Step::AwaitClarity(moref.clone()), Next::After(CLARITY)));

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedSender;
-use infra_clients::vsphere::{Change, VCenter, Vm};
+use infra_clients::vsphere::vms::{Change, Inventory, Vm, Vms};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use operator_kit::Guarded;
@@ -25,9 +25,9 @@ where
 }
 
 /// Waits until the inventory is complete, for `patience` at most.
-pub async fn synced(vcenter: &VCenter, patience: Duration) {
+pub async fn synced(vcenter: &Vms, patience: Duration) {
     let mut changes = vcenter.changes();
-    if vcenter.read(infra_clients::vsphere::Inventory::is_synced) {
+    if vcenter.read(Inventory::is_synced) {
         return;
     }
     let wait = async {
@@ -45,7 +45,7 @@ pub async fn synced(vcenter: &VCenter, patience: Duration) {
 pub async fn forward(ctx: Arc<Context>, groups: UnboundedSender<ObjectRef<VmGroup>>, readiness: Readiness) {
     let mut changes = ctx.vcenter.changes();
     let wake = Wake { ctx: &ctx, groups: &groups };
-    if ctx.vcenter.read(infra_clients::vsphere::Inventory::is_synced) {
+    if ctx.vcenter.read(Inventory::is_synced) {
         wake.news(&Change::Synced);
         readiness.ready();
     }
@@ -88,7 +88,8 @@ impl Wake<'_> {
     fn news(&self, change: &Change) {
         match change {
             Change::Synced => self.everybody(),
-            Change::Lost => {}
+            // Who waits for an answer looks for it.
+            Change::Lost | Change::Refreshed(_) | Change::LookedUp(_) | Change::Templates => {}
             Change::Vm { before, after } => {
                 for vm in before.iter().chain(after) {
                     self.machine(vm);

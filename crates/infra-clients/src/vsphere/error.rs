@@ -236,6 +236,11 @@ impl Error {
         self.with(|repr| repr.template = true)
     }
 
+    /// The same failure, as the answer to a login: the account may lack the right to log in.
+    pub(super) fn of_login(self) -> Self {
+        self.with(|repr| repr.kind = Kind::Unauthorized)
+    }
+
     /// The same failure with a message that says what it was about.
     pub(super) fn explained(self, message: impl Into<String>) -> Self {
         self.with(|repr| repr.message = message.into())
@@ -278,6 +283,11 @@ impl Error {
     /// Whether the session has ended, so that a new login may help.
     pub(super) fn is_session_lost(&self) -> bool {
         self.is_fault("NotAuthenticated")
+    }
+
+    /// Whether vCenter says that an object the request named does not exist.
+    pub(super) fn is_object_missing(&self) -> bool {
+        self.is_fault("ManagedObjectNotFound")
     }
 }
 

@@ -2,7 +2,8 @@
 //! its end wakes the instance. `status` comes next.
 
 use infra_clients::Failure;
-use infra_clients::vsphere::{CloneSpec, Error as Fault, Kind, MoRef};
+use infra_clients::vsphere::vms::CloneSpec;
+use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
@@ -10,6 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, reason};
 use crate::context::Context;
 use crate::error::Error;
+use crate::vcenter;
 
 use super::Subject;
 
@@ -34,7 +36,8 @@ pub async fn clone_vm(ctx: &Context, subject: &Subject<'_>, folder: &MoRef) -> R
 
 async fn submit_clone(ctx: &Context, subject: &Subject<'_>, folder: &MoRef) -> Result<(), Error> {
     let VmInstance { spec, .. } = subject.instance;
-    let template = ctx.vcenter.template(&spec.template).await.map_err(|e| Error::Template(e.into()))?;
+    let template =
+        vcenter::template(&ctx.vcenter, &spec.template).await.map_err(|e| Error::Template(e.into()))?;
     let (marker, revision) = (subject.marker.to_string(), spec.revision());
     let result = send(ctx, subject, TaskKind::Clone, async || {
         ctx.vcenter
@@ -56,7 +59,7 @@ async fn submit_clone(ctx: &Context, subject: &Subject<'_>, folder: &MoRef) -> R
         && error.kind() == Kind::NotFound
     {
         // The template, the folder or the pool is not where it was.
-        ctx.vcenter.forget_template(&spec.template).await;
+        ctx.vcenter.forget_template(&spec.template);
     }
     result
 }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::{Connection, Inventory, MoRef, PowerState, Task, TaskState, Vm};
+use infra_clients::vsphere::vms::{Connection, Inventory, Task, TaskState, Vm};
+use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 
 use crate::api::names::{self, Marker};
@@ -147,7 +148,7 @@ fn examine(
             let since = made.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
             inventory
                 .tasks()
-                .filter(|t| unfinished(t) && t.description_id == "VirtualMachine.clone")
+                .filter(|t| unfinished(t) && &*t.description_id == "VirtualMachine.clone")
                 .filter(|t| t.queued_at.is_none_or(|at| at >= since))
                 .filter(|t| ledger.owner_of(&t.moref).is_none() && !claimed(&t.moref))
                 .map(|t| t.moref.clone())
