@@ -29,7 +29,7 @@ async fn port_groups_of_a_vcenter_become_networks_of_a_cloud() {
     let password = Secret::from(simulator.admin_password().to_owned());
     let mut config = Config::new(simulator.url(), Credentials::password("admin", password));
     config.trust = Trust::CaBundle(simulator.ca_pem().into());
-    let avi = Avi::new(config).unwrap();
+    let avi = Avi::start(config).unwrap();
     let api = avi.api(Scope::admin());
     let discovery = vcsim.discovered_by(control.clone(), CLOUD, DELAY).await.unwrap();
 

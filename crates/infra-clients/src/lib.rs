@@ -5,6 +5,7 @@
 //! policy: what a failure means for an object is the operator's business, this crate only says
 //! what kind of failure it was.
 
+mod failure;
 #[cfg(any(feature = "avi", feature = "vsphere"))]
 mod https;
 mod secret;
@@ -16,6 +17,7 @@ pub mod capi;
 #[cfg(feature = "vsphere")]
 pub mod vsphere;
 
+pub use failure::{Class, Failure};
 #[cfg(any(feature = "avi", feature = "vsphere"))]
 pub use https::{SettingError, Thumbprint, Trust};
 pub use secret::Secret;

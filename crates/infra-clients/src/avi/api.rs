@@ -2,7 +2,7 @@
 //! never is; knows no type in particular.
 
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::query::{Query, escape};
 use super::reply::{Reply, typed};
 use super::session::{Body, Call, Session};
 use super::version::modernise;
+use crate::failure::{Failure, jittered};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -124,7 +125,7 @@ impl Api {
         })
     }
 
-    /// Makes an object. Never sent twice: if [`Error::may_have_happened`], look by name before trying again, or use
+    /// Makes an object. Never sent twice: if [`Error::in_doubt`], look by name before trying again, or use
     /// [`Api::create_or_find`].
     ///
     /// # Errors
@@ -156,7 +157,7 @@ impl Api {
     ///
     /// # Errors
     ///
-    /// [`Kind::Conflict`] if there are several; the lost answer itself, with [`Error::may_have_happened`], if the
+    /// [`Kind::Ambiguous`] if there are several; the lost answer itself, with [`Error::in_doubt`], if the
     /// object cannot be seen (yet): the same call later finds it, or makes it.
     pub async fn create_or_find<T: Object>(
         &self,
@@ -170,7 +171,7 @@ impl Api {
         }
         match self.create(resource, object).await {
             Ok(made) => Ok(Created::Made(made)),
-            Err(error) if error.may_have_happened() || error.kind() == Kind::Conflict => {
+            Err(error) if error.in_doubt() || error.kind() == Kind::Conflict => {
                 tracing::debug!(%error, kind = resource.kind(), "looking whether the object is there after all");
                 match self.namesake(resource, object).await {
                     Ok(Some(found)) => Ok(Created::Found(found)),
@@ -209,7 +210,7 @@ impl Api {
     /// # Errors
     ///
     /// [`Kind::NotFound`]; [`Kind::Stale`] if others were quicker each time; whatever a call can fail with. With
-    /// [`Error::may_have_happened`] the last write may have landed: it is not tried again.
+    /// [`Error::in_doubt`] the last write may have landed: it is not tried again.
     pub async fn update<T: Object>(
         &self,
         resource: Resource<T>,
@@ -330,10 +331,7 @@ impl Api {
         if error.is_none_or(|error| error.kind() != Kind::Stale) || *tries >= self.session.stale_tries() {
             return false;
         }
-        // Seeded anew, and so different, each time: as random as this needs to be.
-        let random = RandomState::new().build_hasher().finish();
-        let share = u32::try_from(random % 1000).unwrap_or_default();
-        tokio::time::sleep(longest * share / 1000).await;
+        tokio::time::sleep(jittered(longest)).await;
         true
     }
 

@@ -22,7 +22,7 @@ use crate::{Secret, Trust, https};
 /// let mut config = Config::new("avi.example.com", Credentials::token("ako", token));
 /// config.trust = Trust::CaBundle(ca);
 /// config.scope = Scope::Name("team-a".into());
-/// let avi = Avi::new(config)?;
+/// let avi = Avi::start(config)?;
 /// # Ok(avi) }
 /// ```
 #[derive(Debug, Clone)]

@@ -1,10 +1,11 @@
-//! The one error of this client: what kind of failure it was, what the controller said, and whether and when to try
-//! again. Owns the reading of the controller's words, so that nobody else has to; never holds a secret: who makes an
-//! error has hidden them.
+//! The one error of this client: what kind of failure it was and what the controller said. Owns the mapping from
+//! statuses and texts to kinds; never holds a secret: the callers that create an error have hidden them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::failure::{Class, Failure, Row};
 
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,15 +13,26 @@ use std::time::Duration;
 pub enum Kind {
     /// This client's own settings cannot work.
     Config,
-    /// The controller refused the credentials, or the account may not be used. It is not asked again with the same.
-    Auth,
+    /// No connection to the controller, or it was cut.
+    Unreachable,
+    /// The controller's certificate is not trusted, or TLS could not be agreed on.
+    Tls,
+    /// No answer in time.
+    Timeout,
+    /// The controller, or a proxy in front of it, cannot answer now.
+    Unavailable,
+    /// The controller refused the credentials, or the account may not be used. The client does not send the same
+    /// credentials again.
+    Unauthorized,
     /// The account's roles do not allow it.
     Forbidden,
     /// The object, or the tenant of the call, does not exist.
     NotFound,
+    /// Several objects have the name.
+    Ambiguous,
     /// The name is taken, or the object is in use by another.
     Conflict,
-    /// The object was changed by somebody else in between.
+    /// Another client changed the object in between.
     Stale,
     /// The controller does not accept what was asked for.
     Invalid,
@@ -28,70 +40,121 @@ pub enum Kind {
     Upgrading,
     /// Too many requests, or too many sessions of the account.
     RateLimited,
-    /// The controller, or a proxy before it, says it cannot answer now.
-    Unavailable,
-    /// No connection, or it was cut, or no answer in time, or no trust in the certificate.
-    Transport,
+    /// The call was dropped because this process is ending.
+    Canceled,
     /// An answer that could not be understood.
     Protocol,
 }
 
-impl Kind {
-    /// What a person can do about it.
-    #[must_use]
-    pub fn remedy(self) -> &'static str {
-        match self {
-            Self::Config => "correct the AVI controller's address or CA certificate",
-            Self::Auth => {
-                "correct user name and password or token, check that the account is not locked or expired"
-            }
-            Self::Forbidden => "have an AVI administrator give the account a role with the missing privilege",
-            Self::NotFound => "check the name and the tenant, and that the object has not been removed",
-            Self::Conflict => "rename or remove the other object, or what still uses this one",
-            Self::Stale => "nothing; it is tried again with the newest state of the object",
-            Self::Invalid => "correct the value that the controller refused",
-            Self::Upgrading => "wait until the controller's upgrade has ended",
-            Self::RateLimited => "nothing; it is tried again more slowly",
-            Self::Unavailable => "wait until the controller's services are up again; it is tried again",
-            Self::Transport => {
-                "check the controller's address, port and CA certificate, its load, and the network and firewalls in between"
-            }
-            Self::Protocol => {
-                "check that the address is an AVI controller's and that no proxy answers in its place"
-            }
-        }
-    }
+/// Every [`Failure::reason`] of this client.
+pub const REASONS: &[&str] = &[
+    "AviSettingsInvalid",
+    "AviUnreachable",
+    "AviCertificateRefused",
+    "AviLoginRefused",
+    "AviPermissionDenied",
+    "AviObjectNotFound",
+    "AviNameAmbiguous",
+    "AviConflict",
+    "AviObjectChanged",
+    "AviRequestInvalid",
+    "AviUpgrading",
+    "AviRateLimited",
+    "AviCallCanceled",
+];
 
-    /// Whether the same request may succeed later with nobody changing anything.
-    #[must_use]
-    pub fn retryable(self) -> bool {
-        matches!(
-            self,
-            Self::Stale
-                | Self::Upgrading
-                | Self::RateLimited
-                | Self::Unavailable
-                | Self::Transport
-                | Self::Protocol
-        )
+impl Kind {
+    /// Returns what errors of this kind answer.
+    fn row(self) -> Row {
+        let row = |class, reason, remedy| Row { class, reason, remedy };
+        match self {
+            Self::Config => row(
+                Class::NeedsHelp,
+                "AviSettingsInvalid",
+                "correct the AVI controller's address or CA certificate",
+            ),
+            Self::Unreachable | Self::Timeout => row(
+                Class::Retry,
+                "AviUnreachable",
+                "check the controller's address and port, its load, and the network and firewalls in between",
+            ),
+            Self::Unavailable => row(
+                Class::Retry,
+                "AviUnreachable",
+                "wait until the controller's services are up again; the call is retried",
+            ),
+            Self::Protocol => row(
+                Class::Retry,
+                "AviUnreachable",
+                "check that the address is an AVI controller's and that no proxy answers in its place",
+            ),
+            Self::Tls => row(
+                Class::NeedsHelp,
+                "AviCertificateRefused",
+                "give the CA certificate that signed the controller's certificate, and use the host name the certificate was issued for",
+            ),
+            Self::Unauthorized => row(
+                Class::Refused,
+                "AviLoginRefused",
+                "correct user name and password or token, check that the account is not locked or expired",
+            ),
+            Self::Forbidden => row(
+                Class::NeedsHelp,
+                "AviPermissionDenied",
+                "have an AVI administrator give the account a role with the missing privilege",
+            ),
+            Self::NotFound => row(
+                Class::NeedsHelp,
+                "AviObjectNotFound",
+                "check the name and the tenant, and that the object has not been removed",
+            ),
+            Self::Ambiguous => row(
+                Class::NeedsHelp,
+                "AviNameAmbiguous",
+                "rename all but one of the objects of that name, or name the cloud",
+            ),
+            Self::Conflict => row(
+                Class::NeedsHelp,
+                "AviConflict",
+                "rename or remove the other object, or what still uses this one",
+            ),
+            Self::Stale => row(
+                Class::Retry,
+                "AviObjectChanged",
+                "nothing; the call is retried with the newest state of the object",
+            ),
+            Self::Invalid => {
+                row(Class::NeedsHelp, "AviRequestInvalid", "correct the value that the controller refused")
+            }
+            Self::Upgrading => {
+                row(Class::Retry, "AviUpgrading", "wait until the controller's upgrade has ended")
+            }
+            Self::RateLimited => {
+                row(Class::Retry, "AviRateLimited", "nothing; the call is retried more slowly")
+            }
+            Self::Canceled => row(Class::Retry, "AviCallCanceled", "nothing; the process is ending"),
+        }
     }
 }
 
 /// A failed call. Cheap to clone.
 ///
 /// ```no_run
-/// # use infra_clients::avi::{Api, Kind, POOL};
+/// # use infra_clients::avi::{Api, POOL};
+/// # use infra_clients::{Class, Failure};
 /// # use std::time::Duration;
 /// # async fn example(api: Api) -> Option<Duration> {
 /// match api.delete(POOL, "pool-1").await {
 ///     Ok(_) => None,
-///     // Until there are other credentials: the client itself does not try these again.
-///     Err(error) if error.kind() == Kind::Auth => None,
-///     Err(error) if error.retryable() => Some(error.retry_after().unwrap_or(Duration::from_secs(5))),
-///     Err(error) => {
-///         eprintln!("{error}: {}", error.remedy());
-///         None
-///     }
+///     Err(error) => match error.class() {
+///         Class::Retry => Some(error.retry_after().unwrap_or(Duration::from_secs(5))),
+///         // The client itself does not send refused credentials again.
+///         Class::Refused => None,
+///         Class::NeedsHelp => {
+///             eprintln!("{error}: {}", error.remedy());
+///             None
+///         }
+///     },
 /// }
 /// # }
 /// ```
@@ -105,7 +168,7 @@ struct Repr {
     text: String,
     call: Option<String>,
     retry_after: Option<Duration>,
-    may_have_happened: bool,
+    in_doubt: bool,
     repeatable: bool,
     /// The text is the controller's own.
     said: bool,
@@ -123,7 +186,7 @@ impl Error {
             text: truncated(text.into()),
             call: None,
             retry_after: None,
-            may_have_happened: false,
+            in_doubt: false,
             repeatable: false,
             said: false,
         }))
@@ -138,8 +201,8 @@ impl Error {
             repr.status = Some(status);
             repr.retry_after = retry_after;
             repr.said = said.is_some();
-            // 429 and 503 come before the work, 500 and a gateway's answers perhaps in its midst.
-            repr.may_have_happened = matches!(status, 500 | 502 | 504..=599);
+            // 429 comes before the work; the others may come from a server or a gateway that had begun it.
+            repr.in_doubt = matches!(status, 500 | 502..=599);
         })
     }
 
@@ -153,17 +216,17 @@ impl Error {
         self.with(|repr| {
             repr.call = Some(format!("{method} {path}"));
             // What only looks has no effect to be in doubt about.
-            repr.may_have_happened &= !method.is_safe();
+            repr.in_doubt &= !method.is_safe();
         })
     }
 
     pub(super) fn doubtful(self) -> Self {
-        self.with(|repr| repr.may_have_happened = true)
+        self.with(|repr| repr.in_doubt = true)
     }
 
     /// A failure of something that went before the call, which was never made.
     pub(super) fn harmless(self) -> Self {
-        self.with(|repr| repr.may_have_happened = false)
+        self.with(|repr| repr.in_doubt = false)
     }
 
     /// The connection broke before an answer began: a request that only looks may be sent again at once.
@@ -204,32 +267,6 @@ impl Error {
         self.0.call.as_deref()
     }
 
-    /// See [`Kind::retryable`]; and some that the controller refuses today may go through tomorrow without a change
-    /// of ours: no address free, a tenant that was just made.
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        self.0.kind.retryable() || passing(&self.0.text)
-    }
-
-    /// When the controller asked to be asked again (`Retry-After`), at most an hour.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
-    }
-
-    /// See [`Kind::remedy`].
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        self.0.kind.remedy()
-    }
-
-    /// Whether the request may have taken effect although it failed: it was, or may have been, sent, and no answer
-    /// came back that says otherwise. Look before asking again for anything that must not happen twice.
-    #[must_use]
-    pub fn may_have_happened(&self) -> bool {
-        self.0.may_have_happened
-    }
-
     /// The session is not, or not any more, one of the controller's.
     pub(super) fn expired(&self) -> bool {
         matches!(self.0.status, Some(401 | 419))
@@ -237,7 +274,7 @@ impl Error {
 
     /// The controller itself, and no proxy, refused what was asked for.
     pub(super) fn is_refusal(&self) -> bool {
-        self.0.said && matches!(self.0.kind, Kind::Auth | Kind::Forbidden | Kind::Invalid)
+        self.0.said && matches!(self.0.kind, Kind::Unauthorized | Kind::Forbidden | Kind::Invalid)
     }
 
     pub(super) fn repeatable(&self) -> bool {
@@ -275,7 +312,7 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
         400 | 401 | 403 if says("concurrent session") || says("maximum number of sessions") => {
             Kind::RateLimited
         }
-        401 | 419 => Kind::Auth,
+        401 | 419 => Kind::Unauthorized,
         400 | 403 if said.is_some_and(no_tenant) => Kind::NotFound,
         // What is not the controller's own says nothing about account and object: a proxy, or a controller half up.
         403 if said.is_some() => Kind::Forbidden,
@@ -325,14 +362,39 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}({self})", self.0.kind)?;
-        if self.0.may_have_happened {
-            f.write_str(" may have happened")?;
+        if self.0.in_doubt {
+            f.write_str(" in doubt")?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Error {}
+
+impl Failure for Error {
+    fn reason(&self) -> &'static str {
+        self.0.kind.row().reason
+    }
+
+    fn remedy(&self) -> &'static str {
+        self.0.kind.row().remedy
+    }
+
+    /// By the kind; and some refusals pass with time although nobody corrects the request: no address is free, the
+    /// tenant was created a moment ago.
+    fn class(&self) -> Class {
+        if passing(&self.0.text) { Class::Retry } else { self.0.kind.row().class }
+    }
+
+    /// What the controller asked for (`Retry-After`), at most an hour.
+    fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.0.in_doubt
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -347,8 +409,8 @@ mod tests {
                 Kind::Invalid,
             ),
             (400, "User with this Username already exist", Kind::Conflict),
-            (401, "Invalid credentials", Kind::Auth),
-            (401, "CSRF token missing or incorrect.", Kind::Auth),
+            (401, "Invalid credentials", Kind::Unauthorized),
+            (401, "CSRF token missing or incorrect.", Kind::Unauthorized),
             (403, "User 'u' is not authorized to read on resource R in tenant T", Kind::Forbidden),
             (403, "Tenant 'T' does not exist!", Kind::NotFound),
             (403, "Configuration is disallowed during upgrade", Kind::Upgrading),
@@ -357,7 +419,7 @@ mod tests {
             (405, "Method 'DELETE' not allowed.", Kind::Invalid),
             (409, "Pool with name p already exists", Kind::Conflict),
             (412, "Concurrent Update Error", Kind::Stale),
-            (419, "", Kind::Auth),
+            (419, "", Kind::Unauthorized),
             (429, "", Kind::RateLimited),
             (500, "", Kind::Unavailable),
             (503, "", Kind::Unavailable),
@@ -378,10 +440,10 @@ mod tests {
 
     #[test]
     fn what_may_pass() {
-        assert!(Error::refusal(400, Some("No available free IPs"), None).retryable());
-        assert!(!Error::refusal(400, Some("bad value"), None).retryable());
-        assert!(!Error::refusal(401, Some("Invalid credentials"), None).retryable());
-        assert!(Error::refusal(503, None, None).retryable());
+        assert_eq!(Error::refusal(400, Some("No available free IPs"), None).class(), Class::Retry);
+        assert_eq!(Error::refusal(400, Some("bad value"), None).class(), Class::NeedsHelp);
+        assert_eq!(Error::refusal(401, Some("Invalid credentials"), None).class(), Class::Refused);
+        assert_eq!(Error::refusal(503, None, None).class(), Class::Retry);
     }
 
     #[test]

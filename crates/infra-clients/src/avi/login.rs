@@ -59,7 +59,7 @@ impl Session {
                 self.watch(&live);
                 Ok(live)
             }
-            Err(error) if error.kind() == Kind::Auth => {
+            Err(error) if error.kind() == Kind::Unauthorized => {
                 tracing::warn!(controller = self.authority(), user = credentials.user, %error, "the AVI controller refused the login");
                 logins.refused = Some(error.clone());
                 Err(error)
@@ -87,7 +87,7 @@ impl Session {
         // Whatever status a controller has for it.
         let reply = reply
             .await
-            .map_err(|error| if error.is_refusal() { error.of_kind(Kind::Auth) } else { error })?;
+            .map_err(|error| if error.is_refusal() { error.of_kind(Kind::Unauthorized) } else { error })?;
         let own_name = reply.body["session_cookie_name"].as_str();
         let mut live = Live::new(epoch, reply.cookies, own_name, self.newest)?;
         let version = match version_in(&reply.body) {
@@ -100,7 +100,7 @@ impl Session {
                 // Of no use, and one of those that the account may have.
                 drop(self.log_out(&live).await);
                 // Whatever it was, it was not the credentials.
-                let refused = matches!(error.kind(), Kind::Auth | Kind::Forbidden);
+                let refused = matches!(error.kind(), Kind::Unauthorized | Kind::Forbidden);
                 return Err(if refused { error.of_kind(Kind::Protocol) } else { error });
             }
         }

@@ -4,7 +4,7 @@
 //! # async fn example(config: infra_clients::avi::Config) -> Result<(), infra_clients::avi::Error> {
 //! use infra_clients::avi::{Avi, Query, NETWORK, Scope};
 //!
-//! let avi = Avi::new(config)?;
+//! let avi = Avi::start(config)?;
 //! let api = avi.api(Scope::admin());
 //! let network = api.by_name(NETWORK, "vip network", &Query::new().cloud_name("Default-Cloud")).await?;
 //! if let Some(network) = network.at_most_one()? {
@@ -35,7 +35,7 @@
 //!
 //! Nothing is sent before the first call, which logs in; all tasks and clones share that session, and one new login
 //! when it ends. Credentials that the controller refused are not tried a second time: three tries lock an account.
-//! What has an effect is never sent twice when it is not known whether it had it: [`Error::may_have_happened`].
+//! What has an effect is never sent twice when it is not known whether it had it: [`Error::in_doubt`].
 
 mod api;
 mod config;
@@ -62,7 +62,7 @@ use tracing::Instrument;
 
 pub use api::Api;
 pub use config::{Config, Credentials, Identity, Limit, Proof, Scope};
-pub use error::{Error, Kind};
+pub use error::{Error, Kind, REASONS};
 pub use objects::{
     CLOUD, IPAM_PROFILE, NETWORK, Object, POOL, ROLE, Resource, SE_GROUP, TENANT, USER, VIRTUAL_SERVICE,
     VRF_CONTEXT, VSVIP,
@@ -78,7 +78,7 @@ use session::Session;
 use crate::Secret;
 
 /// A client of one controller. Clones share its session; when the last is dropped the session is left to the
-/// controller, which ends it ([`Avi::logout`] does it at once).
+/// controller, which ends it ([`Avi::close`] does it at once).
 #[derive(Clone)]
 pub struct Avi {
     session: Arc<Session>,
@@ -100,7 +100,7 @@ impl Avi {
     /// # Errors
     ///
     /// [`Kind::Config`]: the address or the CA bundle cannot be used.
-    pub fn new(config: Config) -> Result<Self, Error> {
+    pub fn start(config: Config) -> Result<Self, Error> {
         Ok(Self { session: Arc::new(Session::new(config)?), locks: api::Locks::default() })
     }
 
@@ -145,7 +145,7 @@ impl Avi {
     /// # Errors
     ///
     /// [`Kind::Invalid`] if the controller does not accept it, or if this client logs in by a token. With
-    /// [`Error::may_have_happened`] either password may be the right one now; this client still has the old.
+    /// [`Error::in_doubt`] either password may be the right one now; this client still has the old.
     pub async fn change_password(&self, password: Secret) -> Result<(), Error> {
         let old = self.session.credentials();
         let Proof::Password(known) = &old.proof else {
@@ -168,7 +168,10 @@ impl Avi {
             }
             .in_current_span(),
         );
-        let abandoned = |_| Error::new(Kind::Transport, "the change was abandoned").doubtful();
+        let abandoned = |_| {
+            Error::new(Kind::Canceled, "the process is ending; the change of the password was dropped")
+                .doubtful()
+        };
         change.await.map_err(abandoned)?
     }
 
@@ -177,7 +180,7 @@ impl Avi {
     /// # Errors
     ///
     /// If the controller was not told. The session is not used any more in any case.
-    pub async fn logout(&self) -> Result<(), Error> {
+    pub async fn close(&self) -> Result<(), Error> {
         self.session.end(|_| true).await
     }
 }

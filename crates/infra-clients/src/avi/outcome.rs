@@ -21,14 +21,14 @@ impl<T: Object> Found<T> {
     ///
     /// # Errors
     ///
-    /// [`Kind::Conflict`] if there are several.
+    /// [`Kind::Ambiguous`] if there are several.
     pub fn at_most_one(self) -> Result<Option<T>, Error> {
         match self {
             Self::None => Ok(None),
             Self::One(object) => Ok(Some(object)),
             Self::Several(objects) => {
                 let name = objects.first().map_or("", |object| &object.meta().name);
-                Err(Error::new(Kind::Conflict, format!("{} objects have the name {name:?}", objects.len())))
+                Err(Error::new(Kind::Ambiguous, format!("{} objects have the name {name:?}", objects.len())))
             }
         }
     }

@@ -186,7 +186,9 @@ impl Session {
         let (this, ended) = (self.clone(), self.ended.load(Ordering::Acquire));
         // A task of its own: a caller that gives up does not leave a login whose outcome nobody takes note of.
         let login = tokio::spawn(async move { this.log_in(than, ended).await }.in_current_span());
-        login.await.unwrap_or_else(|_| Err(Error::new(Kind::Transport, "the login was abandoned")))
+        login.await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Canceled, "the process is ending; the login was dropped"))
+        })
     }
 
     pub(super) fn current(&self, than: u64) -> Option<Arc<Live>> {
@@ -220,7 +222,7 @@ impl Session {
             redact: self.redact(live),
         };
         let result = tokio::time::timeout(LOGOUT_TIMEOUT, self.wire.exchange(request)).await;
-        match result.unwrap_or_else(|_| Err(Error::new(Kind::Transport, "the logout was not answered"))) {
+        match result.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "the logout was not answered"))) {
             Err(error) if !error.expired() => {
                 tracing::debug!(%error, "logout failed");
                 Err(error)

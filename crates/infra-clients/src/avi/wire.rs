@@ -99,7 +99,7 @@ impl Wire {
             Ok(Err(error)) => return (None, Err(cut(&error, &request.redact))),
             Err(_) => {
                 let text = format!("no answer within {:?}", self.reply_timeout);
-                return (None, Err(Error::new(Kind::Transport, text).doubtful()));
+                return (None, Err(Error::new(Kind::Timeout, text).doubtful()));
             }
         };
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
@@ -108,7 +108,7 @@ impl Wire {
             tokio::time::timeout(self.body_timeout, self.read(answer, &mut body, &request.redact)).await;
         let read = read.unwrap_or_else(|_| {
             let text = format!("the answer was not complete within {:?}", self.body_timeout);
-            Err(Error::new(Kind::Transport, text))
+            Err(Error::new(Kind::Timeout, text))
         });
         let result = match read {
             // A refusal is one even if its reason was cut off.
@@ -138,10 +138,11 @@ impl Wire {
 /// No answer, or not all of it.
 fn cut(error: &reqwest::Error, redact: &Redact) -> Error {
     let cut = Cut::of(error);
-    let told = Error::new(Kind::Transport, redact.hide(&cut.message));
+    let error = |kind| Error::new(kind, redact.hide(&cut.message));
     match cut.stage {
-        Stage::Tls | Stage::Connect => told,
-        Stage::Sent if cut.timeout => told.doubtful(),
-        Stage::Sent => told.doubtful().broken_connection(),
+        Stage::Tls => error(Kind::Tls),
+        Stage::Connect => error(Kind::Unreachable),
+        Stage::Sent if cut.timeout => error(Kind::Timeout).doubtful(),
+        Stage::Sent => error(Kind::Unreachable).doubtful().broken_connection(),
     }
 }

@@ -148,10 +148,9 @@ impl WorkloadClients {
     pub async fn client(&self, namespace: &str, cluster: &str) -> Result<Client, Error> {
         let secrets: Api<Secret> = Api::namespaced(self.management.clone(), namespace);
         let name = secret_name(cluster);
-        let secret = secrets
-            .get_opt(&name)
-            .await
-            .map_err(|error| Error::from(error).about(format_args!("Secret {namespace}/{name}")))?;
+        let secret = secrets.get_opt(&name).await.map_err(|error| {
+            Error::from(error).harmless().about(format_args!("Secret {namespace}/{name}"))
+        })?;
         if let Some(secret) = secret {
             self.client_from(&secret)
         } else {

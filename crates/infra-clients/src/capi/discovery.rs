@@ -46,7 +46,7 @@ impl Capi {
     /// [`Kind::NotInstalled`]: there are no Clusters in a version this module knows. And whatever a call can
     /// fail with.
     pub async fn discover(client: Client) -> Result<Self, Error> {
-        let groups = client.list_api_groups().await?.groups;
+        let groups = client.list_api_groups().await.map_err(Error::of_read)?.groups;
         let served = |group: &str| {
             let group = groups.iter().find(|candidate| candidate.name == group);
             let versions = group.map(|group| group.versions.as_slice()).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Capi {
     /// # Errors
     /// Whatever a call can fail with.
     pub async fn cluster(&self, namespace: &str, name: &str) -> Result<Option<Cluster>, Error> {
-        Ok(self.namespaced::<Cluster>(namespace)?.get_opt(name).await?)
+        self.namespaced::<Cluster>(namespace)?.get_opt(name).await.map_err(Error::of_read)
     }
 
     /// The Machines of a Cluster, read from the API server now.
@@ -146,7 +146,7 @@ impl Capi {
         let mut page = ListParams::default().labels(labels).limit(PAGE);
         let mut machines = Vec::new();
         loop {
-            let list = api.list(&page).await?;
+            let list = api.list(&page).await.map_err(Error::of_read)?;
             machines.extend(list.items);
             match list.metadata.continue_ {
                 Some(token) if !token.is_empty() => page = page.continue_token(&token),
@@ -167,7 +167,8 @@ async fn newest(
         if !served.iter().any(|candidate| candidate == version.as_str()) {
             continue;
         }
-        let resources = client.list_api_group_resources(&format!("{group}/{version}")).await?;
+        let resources =
+            client.list_api_group_resources(&format!("{group}/{version}")).await.map_err(Error::of_read)?;
         if resources.resources.iter().any(|resource| resource.name == plural) {
             return Ok(Some(version));
         }

@@ -7,6 +7,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::failure::{Class, Failure, Row};
+
 /// Characters of a message that somebody else's server sends.
 const MESSAGE: usize = 1000;
 
@@ -49,58 +51,107 @@ pub enum Kind {
     Protocol,
 }
 
-impl Kind {
-    /// What a person can do about it.
-    #[must_use]
-    pub fn remedy(self) -> &'static str {
-        match self {
-            Self::NotInstalled => {
-                "install what serves this API (Cluster API, or the provider, in v1beta1 or v1beta2); where it was upgraded, restart the operator"
-            }
-            Self::Unreachable => {
-                "check that the cluster's control plane runs and can be reached from the operator's pod"
-            }
-            Self::Tls => {
-                "check the certificate authority in the cluster's kubeconfig Secret, and what answers at its address"
-            }
-            Self::Timeout => "check the cluster's control plane and the network to it; it is tried again",
-            Self::Unavailable | Self::RateLimited => {
-                "nothing, unless it lasts: the API server is overloaded or starting"
-            }
-            Self::Unauthorized => {
-                "check that the cluster's kubeconfig Secret holds credentials that are still valid"
-            }
-            Self::Forbidden => "grant the operator the right that the message names",
-            Self::NotFound => "check the name, and that the object has not been removed",
-            Self::Conflict | Self::Replaced => "nothing; it is read again and tried again",
-            Self::Invalid => "correct the value that the API server refused",
-            Self::InvalidSpec => "correct the field that the message names",
-            Self::NoKubeconfig => {
-                "nothing: Cluster API writes the Secret when the control plane is initialized"
-            }
-            Self::BadKubeconfig => {
-                "correct the cluster's kubeconfig Secret, with everything it needs inside it"
-            }
-            Self::Protocol => {
-                "check that it is a Kubernetes API server that answers, and no proxy in its place"
-            }
-        }
-    }
+/// Every [`Failure::reason`] of this client.
+pub const REASONS: &[&str] = &[
+    "ClusterApiNotInstalled",
+    "ClusterUnreachable",
+    "ClusterCertificateRefused",
+    "ClusterRateLimited",
+    "ClusterLoginRefused",
+    "ClusterPermissionDenied",
+    "ClusterObjectNotFound",
+    "ClusterObjectChanged",
+    "ClusterRequestInvalid",
+    "ClusterObjectInvalid",
+    "ClusterKubeconfigMissing",
+    "ClusterKubeconfigInvalid",
+    "ClusterKubeconfigReplaced",
+];
 
-    /// Whether the same request may succeed later with nobody changing anything.
-    #[must_use]
-    pub fn retryable(self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable
-                | Self::Timeout
-                | Self::Unavailable
-                | Self::RateLimited
-                | Self::Conflict
-                | Self::NoKubeconfig
-                | Self::Replaced
-                | Self::Protocol
-        )
+impl Kind {
+    /// Returns what errors of this kind answer.
+    fn row(self) -> Row {
+        let row = |class, reason, remedy| Row { class, reason, remedy };
+        match self {
+            Self::NotInstalled => row(
+                Class::NeedsHelp,
+                "ClusterApiNotInstalled",
+                "install what serves this API (Cluster API, or the provider, in v1beta1 or v1beta2); where it was upgraded, restart the operator",
+            ),
+            Self::Unreachable => row(
+                Class::Retry,
+                "ClusterUnreachable",
+                "check that the cluster's control plane runs and can be reached from the operator's pod",
+            ),
+            Self::Timeout => row(
+                Class::Retry,
+                "ClusterUnreachable",
+                "check the cluster's control plane and the network to it; the call is retried",
+            ),
+            Self::Unavailable => row(
+                Class::Retry,
+                "ClusterUnreachable",
+                "nothing, unless it lasts: the API server is overloaded or starting",
+            ),
+            Self::Protocol => row(
+                Class::Retry,
+                "ClusterUnreachable",
+                "check that it is a Kubernetes API server that answers, and no proxy in its place",
+            ),
+            Self::Tls => row(
+                Class::NeedsHelp,
+                "ClusterCertificateRefused",
+                "check the certificate authority in the cluster's kubeconfig Secret, and what answers at its address",
+            ),
+            Self::RateLimited => row(
+                Class::Retry,
+                "ClusterRateLimited",
+                "nothing, unless it lasts: the API server is overloaded",
+            ),
+            Self::Unauthorized => row(
+                Class::Refused,
+                "ClusterLoginRefused",
+                "check that the cluster's kubeconfig Secret holds credentials that are still valid",
+            ),
+            Self::Forbidden => row(
+                Class::NeedsHelp,
+                "ClusterPermissionDenied",
+                "grant the operator the right that the message names",
+            ),
+            Self::NotFound => row(
+                Class::NeedsHelp,
+                "ClusterObjectNotFound",
+                "check the name, and that the object has not been removed",
+            ),
+            Self::Conflict => row(
+                Class::Retry,
+                "ClusterObjectChanged",
+                "nothing; the object is read again and the call retried",
+            ),
+            Self::Invalid => row(
+                Class::NeedsHelp,
+                "ClusterRequestInvalid",
+                "correct the value that the API server refused",
+            ),
+            Self::InvalidSpec => {
+                row(Class::NeedsHelp, "ClusterObjectInvalid", "correct the field that the message names")
+            }
+            Self::NoKubeconfig => row(
+                Class::Retry,
+                "ClusterKubeconfigMissing",
+                "nothing: Cluster API writes the Secret when the control plane is initialized",
+            ),
+            Self::BadKubeconfig => row(
+                Class::NeedsHelp,
+                "ClusterKubeconfigInvalid",
+                "correct the cluster's kubeconfig Secret, with everything it needs inside it",
+            ),
+            Self::Replaced => row(
+                Class::Retry,
+                "ClusterKubeconfigReplaced",
+                "nothing; a client of the present kubeconfig is made and the call retried",
+            ),
+        }
     }
 }
 
@@ -113,12 +164,13 @@ struct Repr {
     kind: Kind,
     message: String,
     retry_after: Option<Duration>,
+    in_doubt: bool,
 }
 
 impl Error {
     /// An error of this module's own making.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Repr { kind, message: message.into(), retry_after: None }))
+        Self(Arc::new(Repr { kind, message: message.into(), retry_after: None, in_doubt: false }))
     }
 
     pub(super) fn after(mut self, pause: Duration) -> Self {
@@ -139,22 +191,27 @@ impl Error {
         self.0.kind
     }
 
-    /// See [`Kind::retryable`].
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        self.kind().retryable()
+    /// The same failure of a request that may have taken effect.
+    pub(super) fn doubtful(mut self) -> Self {
+        Arc::make_mut(&mut self.0).in_doubt = true;
+        self
     }
 
-    /// How long a retry is sure to be in vain: asked for by the server, or the time an unreachable cluster is
-    /// left alone for.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+    /// The same failure of a request that changes nothing, or that was never sent.
+    pub(super) fn harmless(mut self) -> Self {
+        Arc::make_mut(&mut self.0).in_doubt = false;
+        self
+    }
+
+    /// An error of a call that only read.
+    pub(super) fn of_read(error: kube::Error) -> Self {
+        Self::from(error).harmless()
     }
 
     /// The most telling part of a failed connection: its kind, and the chain's texts from there on.
     pub(super) fn of_connection(error: &(dyn StdError + 'static)) -> Self {
         let mut kind = Kind::Unreachable;
+        let mut sent = true;
         let mut texts: Vec<String> = Vec::new();
         let mut link = Some(error);
         while let Some(cause) = link {
@@ -163,10 +220,14 @@ impl Error {
             }
             if cause.is::<rustls::Error>() {
                 kind = Kind::Tls;
+                sent = false;
             }
             let failure = cause.downcast_ref::<io::Error>();
             if failure.is_some_and(|failure| failure.kind() == io::ErrorKind::TimedOut) {
                 kind = Kind::Timeout;
+            }
+            if failure.is_some_and(|failure| failure.kind() == io::ErrorKind::ConnectionRefused) {
+                sent = false;
             }
             let text = cause.to_string();
             if !texts.last().is_some_and(|before| before.ends_with(&text)) {
@@ -176,7 +237,8 @@ impl Error {
             let inner = failure.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
             link = inner.or_else(|| cause.source());
         }
-        Self::new(kind, texts.join(": "))
+        let error = Self::new(kind, texts.join(": "));
+        if sent { error.doubtful() } else { error }
     }
 }
 
@@ -195,14 +257,17 @@ impl From<kube::Error> for Error {
                     );
                 }
                 let pause = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                let error = Self::new(kind_of(status.code), brief(status.message));
+                let mut error = Self::new(kind_of(status.code), brief(status.message));
+                if matches!(error.kind(), Kind::Unavailable | Kind::Protocol) {
+                    error = error.doubtful();
+                }
                 if pause == 0 { error } else { error.after(Duration::from_secs(pause.into())) }
             }
-            kube::Error::SerdeError(error) => Self::new(Kind::Protocol, error.to_string()),
+            kube::Error::SerdeError(error) => Self::new(Kind::Protocol, error.to_string()).doubtful(),
             kube::Error::Service(error) => Self::of_connection(&*error),
             kube::Error::HyperError(error) => Self::of_connection(&error),
             kube::Error::ReadEvents(error) => Self::of_connection(&error),
-            other => Self::new(Kind::Protocol, other.to_string()),
+            other => Self::new(Kind::Protocol, other.to_string()).doubtful(),
         }
     }
 }
@@ -242,11 +307,37 @@ impl fmt::Debug for Error {
             .field("kind", &self.0.kind)
             .field("message", &self.0.message)
             .field("retry_after", &self.0.retry_after)
+            .field("in_doubt", &self.0.in_doubt)
             .finish()
     }
 }
 
 impl StdError for Error {}
+
+impl Failure for Error {
+    fn reason(&self) -> &'static str {
+        self.0.kind.row().reason
+    }
+
+    fn remedy(&self) -> &'static str {
+        self.0.kind.row().remedy
+    }
+
+    fn class(&self) -> Class {
+        self.0.kind.row().class
+    }
+
+    /// Asked for by the server, or the rest of the time for which an unreachable cluster is not asked.
+    fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// A [`kube::Error`] does not say which call it was: an error made from one answers as for a write. Callers of a
+    /// read ignore it.
+    fn in_doubt(&self) -> bool {
+        self.0.in_doubt
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -272,7 +363,7 @@ mod tests {
         ];
         for (code, kind, retryable) in cases {
             let error = Error::from(kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code))));
-            assert_eq!((error.kind(), error.retryable()), (kind, retryable), "{code}");
+            assert_eq!((error.kind(), error.class() == Class::Retry), (kind, retryable), "{code}");
             assert!(error.to_string().ends_with("no"), "{error}");
         }
     }
@@ -290,7 +381,7 @@ mod tests {
         assert_eq!(Error::from(answer(&gone)).kind(), Kind::NotFound);
         let page = json!({"status": "Failure", "reason": "Failed to parse error data", "code": 404, "message": "ä".repeat(5000)});
         let error = Error::from(answer(&page));
-        assert_eq!((error.kind(), error.retryable()), (Kind::NotInstalled, false));
+        assert_eq!((error.kind(), error.class() == Class::Retry), (Kind::NotInstalled, false));
         assert!(error.to_string().chars().count() < 1100, "{error}");
     }
 

@@ -72,6 +72,7 @@ impl Gate {
                 Error::new(Kind::Replaced, "its kubeconfig Secret has changed: a new client is needed");
             return Err(error.about(&self.cluster).into());
         }
+        let reads = request.method().is_safe();
         let attempt = self.enter()?;
         let largest = self.limits.answer_size;
         let answer = async {
@@ -89,9 +90,12 @@ impl Gate {
         let in_time = tokio::time::timeout(self.limits.answer, answer).await;
         let result = in_time.unwrap_or_else(|_| {
             let seconds = self.limits.answer.as_secs_f32();
-            Err(Error::new(Kind::Timeout, format!("no answer within {seconds} s")))
+            Err(Error::new(Kind::Timeout, format!("no answer within {seconds} s")).doubtful())
         });
-        let result = result.map_err(|error: Error| error.about(&self.cluster));
+        let result = result.map_err(|error: Error| {
+            let error = error.about(&self.cluster);
+            if reads { error.harmless() } else { error }
+        });
         attempt.ended(result.as_ref().err());
         result.map_err(BoxError::from)
     }
@@ -103,7 +107,11 @@ impl Gate {
         if let Some(down) = &mut state.down {
             if down.probing || now < down.until {
                 // While somebody tries nobody else has to wait for the same.
-                return Err(down.error.clone().after(down.until.saturating_duration_since(now).max(SLOW)));
+                return Err(down
+                    .error
+                    .clone()
+                    .harmless()
+                    .after(down.until.saturating_duration_since(now).max(SLOW)));
             }
             down.probing = true;
         }
@@ -160,7 +168,7 @@ fn is_stream(uri: &Uri) -> bool {
 
 fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usize) -> Error {
     if error.is::<LengthLimitError>() {
-        return Error::new(Kind::Protocol, format!("an answer of more than {largest} bytes"));
+        return Error::new(Kind::Protocol, format!("an answer of more than {largest} bytes")).doubtful();
     }
     Error::of_connection(error)
 }
@@ -177,6 +185,7 @@ mod tests {
     use tokio::sync::{Notify, watch};
 
     use super::*;
+    use crate::failure::{Class, Failure};
 
     /// Longer than any machine takes: what is to happen by then happens, and what is not to end does not.
     const LONG: Duration = Duration::from_hours(1);
@@ -305,6 +314,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_a_write_without_an_answer_is_in_doubt() {
+        let (_, client, _) = gated(Limits { answer: SHORT, ..PATIENT }, LONG);
+        assert!(!get(&client, "/hangs").await.unwrap_err().in_doubt());
+        let (_, client, server) = gated(Limits { answer: SHORT, ..PATIENT }, SHORT);
+        let write = || Request::post("/hangs").body(vec![]).unwrap();
+        let first = Error::from(client.request_text(write()).await.unwrap_err());
+        assert_eq!((first.kind(), first.in_doubt()), (Kind::Timeout, true));
+        let again = Error::from(client.request_text(write()).await.unwrap_err());
+        assert_eq!((again.in_doubt(), server.requests()), (false, 1), "it was not sent");
+    }
+
+    #[tokio::test]
     async fn quick_failures_are_not_remembered() {
         let (_, client, server) = gated(PATIENT, LONG);
         for n in 1..4 {
@@ -360,7 +381,10 @@ mod tests {
         get(&client, "/").await.unwrap();
         gate.retire();
         let error = get(&client, "/").await.unwrap_err();
-        assert_eq!((error.kind(), error.retryable(), server.requests()), (Kind::Replaced, true, 1));
+        assert_eq!(
+            (error.kind(), error.class() == Class::Retry, server.requests()),
+            (Kind::Replaced, true, 1)
+        );
     }
 
     #[test]

@@ -161,6 +161,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::failure::{Class, Failure};
 
     struct Material {
         certificate: String,
@@ -289,7 +290,7 @@ mod tests {
         for (cluster, user, expected) in cases {
             let Err(error) = read_value(&kubeconfig(&cluster, &user)) else { panic!("{expected}: taken") };
             let text = format!("{error} {error:?}");
-            assert_eq!((error.kind(), error.retryable()), (Kind::BadKubeconfig, false));
+            assert_eq!((error.kind(), error.class() == Class::Retry), (Kind::BadKubeconfig, false));
             assert!(text.contains(expected), "{expected}: {text}");
             assert!(!text.contains(SECRET) && !text.contains(&key[..32]), "{text}");
         }

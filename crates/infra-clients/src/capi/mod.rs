@@ -41,7 +41,7 @@ pub use clients::{Limits, Stats, WorkloadClients, connect, secret_name};
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus, Endpoint};
 pub use condition::{Condition, ConditionStatus, Conditions};
 pub use discovery::Capi;
-pub use error::{Error, Kind};
+pub use error::{Error, Kind, REASONS};
 pub use machine::{
     Address, AddressType, CONTROL_PLANE_LABEL, Machine, MachineSpec, MachineStatus, PRE_TERMINATE_HOOK_PREFIX,
 };

@@ -104,6 +104,7 @@ mod tests {
 
     use super::super::cluster::Cluster;
     use super::*;
+    use crate::failure::{Class, Failure};
 
     const V4: &str = "10.0.0.0/16";
     const OTHER_V4: &str = "192.168.7.0/24";
@@ -147,7 +148,7 @@ mod tests {
         ];
         for (pods, services, expected) in cases {
             let error = family(pods, services).unwrap_err();
-            assert_eq!((error.kind(), error.retryable()), (Kind::InvalidSpec, false));
+            assert_eq!((error.kind(), error.class() == Class::Retry), (Kind::InvalidSpec, false));
             assert!(error.to_string().contains(expected), "{error}");
         }
     }

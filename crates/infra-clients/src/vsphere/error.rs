@@ -1,19 +1,20 @@
-//! The one error of this client: what kind of failure it was, which vim fault if any, and what a
-//! person can do. Owns the mapping from vim fault types to kinds; never looks at message texts.
+//! The one error of this client: what kind of failure it was, which vim fault if any, and what a person can do. Owns
+//! the table from kinds to answers; the mapping from vim faults to kinds is [`super::fault`]'s.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use vim_rs::types::struct_enum::StructType;
-
-use super::inventory::PowerState;
+use super::fault::Fault;
 use super::moref::MoRef;
+use super::power::PowerState;
+use crate::failure::{Class, Failure, Row};
 
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// This client's own settings cannot work, or name something that is not there.
+    /// This client's own settings cannot work, or name something that does not exist.
     Config,
     /// No connection to the vCenter, or it was cut.
     Unreachable,
@@ -21,28 +22,29 @@ pub enum Kind {
     Tls,
     /// No answer in time.
     Timeout,
-    /// The server, or a host behind it, says it cannot serve now (HTTP 503 and the like).
+    /// The server, or a host behind it, cannot serve now (HTTP 503 and similar).
     Unavailable,
-    /// User name or password refused. Never retried at once: five tries lock an account.
-    InvalidLogin,
-    /// The session is gone. Callers see it only when a new login did not help.
-    NotAuthenticated,
+    /// Too many requests (HTTP 429).
+    RateLimited,
+    /// User name or password refused, or the session ended and another login did not help. The client keeps refused
+    /// logins far apart, because five of them lock an account.
+    Unauthorized,
     /// The account lacks a privilege.
-    NoPermission,
-    /// The object does not exist, or not any more.
+    Forbidden,
+    /// The object does not exist.
     NotFound,
     /// A name fits several objects.
     Ambiguous,
-    /// The name is taken in that folder; [`Error::object`] says by what.
+    /// The name is taken in that folder; [`Error::object`] is the object that has it.
     DuplicateName,
-    /// The VM is already in, or cannot go to, that power state; [`Error::existing_power`].
+    /// The VM is in that power state already, or cannot change to it; see [`Error::existing_power`].
     InvalidPowerState,
-    /// The object or the server is busy with something else; it will pass.
+    /// The object or the server is busy with another operation, which will end.
     Busy,
     /// No host, memory, space or licence for it.
     NoResources,
     /// vCenter refused what was asked for.
-    InvalidArgument,
+    Invalid,
     /// This vCenter or host cannot do it, or not with this licence.
     NotSupported,
     /// The task or call was cancelled, or this client was closed.
@@ -53,10 +55,79 @@ pub enum Kind {
     Protocol,
 }
 
+const UNREACHABLE: &str = "VCenterUnreachable";
+const PLACEMENT_UNCLEAR: &str = "VCenterPlacementUnclear";
+const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
+const TEMPLATE_AMBIGUOUS: &str = "TemplateAmbiguous";
+const FAULT: &str = "VCenterFault";
+
+/// Every [`Failure::reason`] of this client.
+pub const REASONS: &[&str] = &[
+    UNREACHABLE,
+    "VCenterCertificateRefused",
+    "VCenterLoginRefused",
+    PLACEMENT_UNCLEAR,
+    "PermissionDenied",
+    "VCenterObjectNotFound",
+    TEMPLATE_NOT_FOUND,
+    TEMPLATE_AMBIGUOUS,
+    "NameConflict",
+    "NoResources",
+    "Busy",
+    "VCenterRequestInvalid",
+    FAULT,
+];
+
 impl Kind {
-    /// What a person can do about it.
-    #[must_use]
-    pub fn remedy(self) -> &'static str {
+    /// Every kind, for tests of the table.
+    #[cfg(test)]
+    const ALL: &'static [Self] = &[
+        Self::Config,
+        Self::Unreachable,
+        Self::Tls,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::RateLimited,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Ambiguous,
+        Self::DuplicateName,
+        Self::InvalidPowerState,
+        Self::Busy,
+        Self::NoResources,
+        Self::Invalid,
+        Self::NotSupported,
+        Self::Canceled,
+        Self::Fault,
+        Self::Protocol,
+    ];
+
+    /// Returns what errors of this kind answer.
+    fn row(self) -> Row {
+        let (class, reason) = self.class_and_reason();
+        Row { class, reason, remedy: self.remedy() }
+    }
+
+    fn class_and_reason(self) -> (Class, &'static str) {
+        match self {
+            Self::Config | Self::Ambiguous => (Class::NeedsHelp, PLACEMENT_UNCLEAR),
+            Self::Unreachable | Self::Timeout | Self::Unavailable | Self::Protocol => {
+                (Class::Retry, UNREACHABLE)
+            }
+            Self::Tls => (Class::NeedsHelp, "VCenterCertificateRefused"),
+            Self::Unauthorized => (Class::Refused, "VCenterLoginRefused"),
+            Self::Forbidden => (Class::NeedsHelp, "PermissionDenied"),
+            Self::NotFound => (Class::Retry, "VCenterObjectNotFound"),
+            Self::DuplicateName => (Class::NeedsHelp, "NameConflict"),
+            Self::NoResources => (Class::NeedsHelp, "NoResources"),
+            Self::Busy | Self::RateLimited | Self::InvalidPowerState => (Class::Retry, "Busy"),
+            Self::Invalid | Self::NotSupported => (Class::NeedsHelp, "VCenterRequestInvalid"),
+            Self::Canceled | Self::Fault => (Class::Retry, FAULT),
+        }
+    }
+
+    fn remedy(self) -> &'static str {
         match self {
             Self::Config => "correct the operator's vCenter settings",
             Self::Unreachable => {
@@ -65,15 +136,15 @@ impl Kind {
             Self::Tls => {
                 "give the CA certificate that signed the vCenter's certificate or the right thumbprint, and use the host name the certificate was issued for"
             }
-            Self::Timeout => "check the vCenter's load and the network; the operation is tried again",
+            Self::Timeout => "check the vCenter's load and the network; the operation is retried",
             Self::Unavailable => {
-                "wait until the vCenter's services or the host are up again; the operation is tried again"
+                "wait until the vCenter's services or the host are up again; the operation is retried"
             }
-            Self::InvalidLogin => {
-                "correct user name and password, check that the account is not locked or expired; tries are kept far apart so as not to lock it"
+            Self::RateLimited => "nothing; the operation is retried more slowly",
+            Self::Unauthorized => {
+                "correct user name and password, check that the account is not locked or expired; logins are retried at most three times in 30 minutes, so as not to lock it"
             }
-            Self::NotAuthenticated => "the session ended; a new login is made",
-            Self::NoPermission => {
+            Self::Forbidden => {
                 "have a vCenter administrator grant the account the missing privilege on the object"
             }
             Self::NotFound => "check the name, and that the object has not been removed",
@@ -81,32 +152,15 @@ impl Kind {
                 "name the object by its inventory path, or set the option that chooses between them"
             }
             Self::DuplicateName => "rename or remove the other object of that name",
-            Self::InvalidPowerState => "check the VM's power state in vCenter",
-            Self::Busy => "nothing; it is tried again when the other operation has ended",
+            Self::InvalidPowerState => "nothing, unless it lasts: check the VM's power state in vCenter",
+            Self::Busy => "nothing; the operation is retried when the other one has ended",
             Self::NoResources => "free or add hosts, memory, disk space or licences, or ask for less",
-            Self::InvalidArgument => "correct the value that vCenter refused",
+            Self::Invalid => "correct the value that vCenter refused",
             Self::NotSupported => "check the vCenter's and the hosts' version and licence",
-            Self::Canceled => "nothing; it is tried again unless it was stopped on purpose",
+            Self::Canceled => "nothing; the operation is retried unless it was stopped on purpose",
             Self::Fault => "look at the task and the events of the object in vCenter",
             Self::Protocol => "check that the address is a vCenter's and that no proxy answers in its place",
         }
-    }
-
-    /// Whether the same request may succeed later with nobody changing anything.
-    #[must_use]
-    pub fn retryable(self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable
-                | Self::Timeout
-                | Self::Unavailable
-                | Self::NotAuthenticated
-                | Self::Busy
-                | Self::NoResources
-                | Self::Canceled
-                | Self::Fault
-                | Self::Protocol
-        )
     }
 }
 
@@ -120,38 +174,39 @@ struct Repr {
     message: String,
     method: Option<String>,
     fault: Option<Fault>,
+    retry_after: Option<Duration>,
     in_doubt: bool,
-}
-
-/// A vim fault as it came over the wire.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// The vim type name.
-    pub(super) name: String,
-    /// vCenter's own words, which may be empty or in another language.
-    pub(super) text: String,
-    /// The object the fault is about (`DuplicateName`, `ManagedObjectNotFound`, `NoPermission`).
-    pub(super) object: Option<MoRef>,
-    /// `InvalidPowerState.existingState`.
-    pub(super) existing: Option<PowerState>,
-    /// `NoPermission.privilegeId`, `DuplicateName.name`, `InvalidArgument.invalidProperty`.
-    pub(super) detail: Option<String>,
+    /// The error is the result of looking for a template.
+    template: bool,
 }
 
 impl Error {
-    /// An error that is no vim fault.
+    /// Creates an error that is no vim fault.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Repr { kind, message: message.into(), method: None, fault: None, in_doubt: false }))
+        Self(Arc::new(Repr {
+            kind,
+            message: message.into(),
+            method: None,
+            fault: None,
+            retry_after: None,
+            in_doubt: false,
+            template: false,
+        }))
     }
 
     pub(super) fn of_fault(fault: Fault) -> Self {
-        let kind = kind_of(&fault.name);
         let mut message = fault.name.clone();
         for part in fault.detail.iter().chain((!fault.text.is_empty()).then_some(&fault.text)) {
             message.push_str(": ");
             message.push_str(part);
         }
-        Self(Arc::new(Repr { kind, message, method: None, fault: Some(fault), in_doubt: false }))
+        Self::new(fault.kind(), message).with(|repr| repr.fault = Some(fault))
+    }
+
+    /// The session that a call or a watch belongs to does not exist any more.
+    pub(super) fn session_lost() -> Self {
+        Self::of_fault(Fault { name: "NotAuthenticated".to_owned(), ..Fault::default() })
+            .explained("the session was replaced")
     }
 
     fn with(mut self, change: impl FnOnce(&mut Repr)) -> Self {
@@ -167,63 +222,104 @@ impl Error {
         self.with(|repr| repr.in_doubt = true)
     }
 
-    /// The same failure, told so that a person knows what it was about.
+    /// The same failure of a request that changes nothing.
+    pub(super) fn harmless(self) -> Self {
+        if self.0.in_doubt { self.with(|repr| repr.in_doubt = false) } else { self }
+    }
+
+    pub(super) fn after(self, pause: Duration) -> Self {
+        self.with(|repr| repr.retry_after = Some(pause))
+    }
+
+    /// The same failure, as the result of looking for a template.
+    pub(super) fn of_template(self) -> Self {
+        self.with(|repr| repr.template = true)
+    }
+
+    /// The same failure, as the answer to a login: the account may lack the right to log in.
+    pub(super) fn of_login(self) -> Self {
+        self.with(|repr| repr.kind = Kind::Unauthorized)
+    }
+
+    /// The same failure with a message that says what it was about.
     pub(super) fn explained(self, message: impl Into<String>) -> Self {
         self.with(|repr| repr.message = message.into())
     }
 
-    /// What kind of failure.
+    /// Returns what kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// The vim fault's type name, if vCenter answered with one.
+    /// Returns the vim fault's type name, if vCenter answered with one.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         self.0.fault.as_ref().map(|fault| fault.name.as_str())
     }
 
-    /// The vCenter method that failed; none for tasks and for errors before any call.
+    /// Returns the vCenter method that failed; none for tasks and for errors before any call.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         self.0.method.as_deref()
     }
 
-    /// The object the fault names: for [`Kind::DuplicateName`] the one that has the name already.
+    /// Returns the object the fault names: for [`Kind::DuplicateName`] the one that has the name already.
     #[must_use]
     pub fn object(&self) -> Option<&MoRef> {
         self.0.fault.as_ref()?.object.as_ref()
     }
 
-    /// For [`Kind::InvalidPowerState`] the state the VM is in.
+    /// Returns, for [`Kind::InvalidPowerState`], the state the VM is in.
     #[must_use]
     pub fn existing_power(&self) -> Option<PowerState> {
         self.0.fault.as_ref()?.existing
     }
 
-    /// See [`Kind::retryable`].
-    #[must_use]
-    pub fn retryable(&self) -> bool {
-        self.0.kind.retryable()
-    }
-
-    /// See [`Kind::remedy`].
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        self.0.kind.remedy()
-    }
-
-    /// Whether the request may have taken effect although it failed: it was, or may have been,
-    /// sent, and no answer came back. Look ([`VCenter::fresh`](super::VCenter::fresh)) before
-    /// asking again for anything that must not happen twice.
-    #[must_use]
-    pub fn in_doubt(&self) -> bool {
-        self.0.in_doubt
-    }
-
     pub(super) fn is_fault(&self, name: &str) -> bool {
         self.fault() == Some(name)
+    }
+
+    /// Whether the session has ended, so that a new login may help.
+    pub(super) fn is_session_lost(&self) -> bool {
+        self.is_fault("NotAuthenticated")
+    }
+
+    /// Whether vCenter says that an object the request named does not exist.
+    pub(super) fn is_object_missing(&self) -> bool {
+        self.is_fault("ManagedObjectNotFound")
+    }
+}
+
+impl Failure for Error {
+    fn reason(&self) -> &'static str {
+        match self.0.kind {
+            Kind::NotFound if self.0.template => TEMPLATE_NOT_FOUND,
+            Kind::Ambiguous if self.0.template => TEMPLATE_AMBIGUOUS,
+            kind => kind.row().reason,
+        }
+    }
+
+    fn remedy(&self) -> &'static str {
+        self.0.kind.row().remedy
+    }
+
+    /// By the kind. A template that is missing needs help; any other missing object is found again or dropped by
+    /// the client, and the call is retried.
+    fn class(&self) -> Class {
+        match self.0.kind {
+            Kind::NotFound if self.0.template => Class::NeedsHelp,
+            kind => kind.row().class,
+        }
+    }
+
+    /// For a refused login, the time until the client sends another.
+    fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.0.in_doubt
     }
 }
 
@@ -254,134 +350,24 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// Maps a vim fault type to a kind: by name where a family holds several kinds, else by the
-/// family it inherits from, else (a type newer than the bindings) by the shape of its name.
-fn kind_of(name: &str) -> Kind {
-    by_name(name).or_else(|| by_family(name)).unwrap_or_else(|| by_shape(name))
-}
-
-fn by_name(name: &str) -> Option<Kind> {
-    Some(match name {
-        "NotAuthenticated" => Kind::NotAuthenticated,
-        "InvalidLogin" | "PasswordExpired" | "NoClientCertificate" | "InvalidClientCertificate" => {
-            Kind::InvalidLogin
-        }
-        "AuthMinimumAdminPermission" | "RestrictedByAdministrator" => Kind::NoPermission,
-        "ManagedObjectNotFound" | "NotFound" | "FileNotFound" | "ManagedObjectNotFoundFault" => {
-            Kind::NotFound
-        }
-        "DuplicateName" | "AlreadyExists" | "FileAlreadyExists" => Kind::DuplicateName,
-        "InvalidPowerState" => Kind::InvalidPowerState,
-        "TaskInProgress" | "ResourceInUse" | "ConcurrentAccess" | "FileLocked" | "MethodDisabled" => {
-            Kind::Busy
-        }
-        "NoDiskSpace"
-        | "NoHost"
-        | "NoCompatibleHost"
-        | "NoCompatibleDatastore"
-        | "NotEnoughCpus"
-        | "NotEnoughLicenses"
-        | "LicenseExpired" => Kind::NoResources,
-        "MethodNotFound" | "NotImplemented" | "RestrictedVersion" => Kind::NotSupported,
-        "RequestCanceled" => Kind::Canceled,
-        "Timedout" => Kind::Timeout,
-        "HostCommunication" | "HostNotConnected" | "HostNotReachable" => Kind::Unavailable,
-        _ => return None,
-    })
-}
-
-fn by_family(name: &str) -> Option<Kind> {
-    use StructType as T;
-    const FAMILIES: &[(T, Kind)] = &[
-        (T::InvalidLogin, Kind::InvalidLogin),
-        (T::NoPermission, Kind::NoPermission),
-        (T::DuplicateName, Kind::DuplicateName),
-        (T::AlreadyExists, Kind::DuplicateName),
-        (T::NotFound, Kind::NotFound),
-        (T::FileNotFound, Kind::NotFound),
-        (T::InsufficientResourcesFault, Kind::NoResources),
-        (T::NotEnoughLicenses, Kind::NoResources),
-        (T::NoCompatibleHost, Kind::NoResources),
-        (T::HostCommunication, Kind::Unavailable),
-        (T::TaskInProgress, Kind::Busy),
-        (T::ResourceInUse, Kind::Busy),
-        (T::InvalidState, Kind::Busy),
-        (T::NotSupported, Kind::NotSupported),
-        (T::InvalidArgument, Kind::InvalidArgument),
-        (T::InvalidName, Kind::InvalidArgument),
-        (T::InvalidDatastore, Kind::InvalidArgument),
-        (T::InvalidRequest, Kind::InvalidArgument),
-        (T::VmConfigFault, Kind::InvalidArgument),
-        (T::CustomizationFault, Kind::InvalidArgument),
-        (T::Timedout, Kind::Timeout),
-        (T::RequestCanceled, Kind::Canceled),
-    ];
-    let fault = T::from_str(name)?;
-    FAMILIES.iter().find(|(family, _)| fault.child_of(*family)).map(|&(_, kind)| kind)
-}
-
-fn by_shape(name: &str) -> Kind {
-    if name.starts_with("Insufficient") || name.starts_with("NotEnough") {
-        Kind::NoResources
-    } else if name.ends_with("NotSupported") || name.ends_with("Unsupported") {
-        Kind::NotSupported
-    } else if name.ends_with("NotFound") {
-        Kind::NotFound
-    } else if name.ends_with("InProgress") || name.ends_with("InUse") {
-        Kind::Busy
-    } else if name.starts_with("NoPermission") {
-        Kind::NoPermission
-    } else {
-        Kind::Fault
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn vim_faults_have_kinds() {
-        for (name, kind) in [
-            ("NotAuthenticated", Kind::NotAuthenticated),
-            ("InvalidLogin", Kind::InvalidLogin),
-            ("NoPermission", Kind::NoPermission),
-            ("NoPermissionOnHost", Kind::NoPermission),
-            ("ManagedObjectNotFound", Kind::NotFound),
-            ("DuplicateName", Kind::DuplicateName),
-            ("DvsExistsInDatacenter", Kind::Fault),
-            ("InvalidPowerState", Kind::InvalidPowerState),
-            ("InvalidState", Kind::Busy),
-            ("InvalidHostState", Kind::Busy),
-            ("TaskInProgress", Kind::Busy),
-            ("VAppTaskInProgress", Kind::Busy),
-            ("ResourceInUse", Kind::Busy),
-            ("InsufficientResourcesFault", Kind::NoResources),
-            ("InsufficientMemoryResourcesFault", Kind::NoResources),
-            ("InsufficientFailoverResourcesFault", Kind::NoResources),
-            ("NoDiskSpace", Kind::NoResources),
-            ("NotEnoughLicenses", Kind::NoResources),
-            ("InvalidArgument", Kind::InvalidArgument),
-            ("InvalidName", Kind::InvalidArgument),
-            ("InvalidDatastorePath", Kind::InvalidArgument),
-            ("TooManyDevices", Kind::InvalidArgument),
-            ("GenericVmConfigFault", Kind::InvalidArgument),
-            ("MemoryHotPlugNotSupported", Kind::InvalidArgument),
-            ("NotSupported", Kind::NotSupported),
-            ("MethodNotFound", Kind::NotSupported),
-            ("HostNotConnected", Kind::Unavailable),
-            ("HostCommunication", Kind::Unavailable),
-            ("RequestCanceled", Kind::Canceled),
-            ("Timedout", Kind::Timeout),
-            ("SystemError", Kind::Fault),
-            ("InvalidCollectorVersion", Kind::Fault),
-            // Not in the bindings: by the shape of the name.
-            ("InsufficientFluxCapacity", Kind::NoResources),
-            ("SomethingNewNotSupported", Kind::NotSupported),
-            ("com.vendor.Oddity", Kind::Fault),
-        ] {
-            assert_eq!(kind_of(name), kind, "{name}");
-        }
+    fn reasons_are_listed_and_used() {
+        let templates = [Kind::NotFound, Kind::Ambiguous].map(|kind| Error::new(kind, "").of_template());
+        let all = Kind::ALL.iter().map(|kind| Error::new(*kind, "")).chain(templates);
+        let used: BTreeSet<_> = all.map(|error| error.reason()).collect();
+        assert_eq!(used, REASONS.iter().copied().collect());
+    }
+
+    #[test]
+    fn a_vm_config_fault_is_retried() {
+        let error = Error::of_fault(Fault { name: "GenericVmConfigFault".into(), ..Fault::default() });
+        assert_eq!((error.class(), error.reason()), (Class::Retry, FAULT));
     }
 
     #[test]
@@ -397,7 +383,8 @@ mod tests {
             error.to_string(),
             "CloneVM_Task: NoPermission: VirtualMachine.Inventory.Create: Permission denied."
         );
-        assert!(!error.retryable() && !error.in_doubt());
+        assert_eq!((error.class(), error.in_doubt()), (Class::NeedsHelp, false));
         assert!(error.clone().doubtful().in_doubt());
+        assert!(!error.doubtful().harmless().in_doubt());
     }
 }

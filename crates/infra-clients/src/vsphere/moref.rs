@@ -1,4 +1,4 @@
-//! References to vCenter's objects. Owns their text form; never looks an object up.
+//! References to vCenter's objects. Owns their text form; never reads an object.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,45 +8,39 @@ use std::sync::Arc;
 use vim_rs::types::enums::MoTypesEnum;
 use vim_rs::types::structs::ManagedObjectReference;
 
-/// A managed object reference, such as `VirtualMachine:vm-12`. Cheap to clone; unique within one
-/// vCenter for as long as the object exists, and not used again after.
+/// A managed object reference, such as `VirtualMachine:vm-12`. Cheap to clone. Unique within one vCenter, which does
+/// not use it again when the object is gone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MoRef(Arc<str>);
 
 impl MoRef {
-    /// A reference from its two parts.
+    /// Creates a reference from its two parts.
     #[must_use]
     pub fn new(kind: &str, value: &str) -> Self {
         Self(format!("{kind}:{value}").into())
     }
 
-    /// The managed object type, `VirtualMachine`.
+    /// Returns the managed object type, `VirtualMachine`.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.0.split_once(':').map_or("", |(kind, _)| kind)
     }
 
-    /// The id, `vm-12`.
+    /// Returns the id, `vm-12`.
     #[must_use]
     pub fn value(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, value)| value)
     }
 
-    /// Both parts, `VirtualMachine:vm-12`.
+    /// Returns both parts, `VirtualMachine:vm-12`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The form the generated bindings take.
+    /// Returns the form that the generated bindings take.
     pub(super) fn to_vim(&self) -> ManagedObjectReference {
         ManagedObjectReference { r#type: MoTypesEnum::from_str(self.kind()), value: self.value().to_owned() }
-    }
-}
-
-impl From<&ManagedObjectReference> for MoRef {
-    fn from(vim: &ManagedObjectReference) -> Self {
-        Self::new(vim.r#type.as_str(), &vim.value)
     }
 }
 

@@ -1,10 +1,9 @@
-//! Names as vCenter writes them. Inside vCenter an object's name never holds a bare `%`, `/` or
-//! `\`: they are escaped, so that inventory paths can be split at `/`. Owns that mapping and
-//! nothing else.
+//! Names as vCenter writes them. Inside vCenter an object's name never holds a bare `%`, `/` or `\`: they are
+//! escaped, so that inventory paths can be split at `/`. Owns that mapping and nothing else.
 
 use std::borrow::Cow;
 
-/// The name in vCenter's escaped form.
+/// Returns the name in vCenter's escaped form.
 #[must_use]
 pub fn escape(name: &str) -> Cow<'_, str> {
     if !name.contains(['%', '/', '\\']) {
@@ -22,37 +21,36 @@ pub fn escape(name: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The name a person gave, from vCenter's escaped form. Other escape sequences are left as they are.
+/// Returns the name a person gave, from vCenter's escaped form. Other escape sequences stay as they are.
 #[must_use]
 pub fn unescape(name: &str) -> Cow<'_, str> {
     if !name.contains('%') {
         return Cow::Borrowed(name);
     }
+    let mut parts = name.split('%');
     let mut out = String::with_capacity(name.len());
-    let mut rest = name;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 3).map(str::to_ascii_lowercase);
-        let plain = match code.as_deref() {
-            Some("25") => '%',
-            Some("2f") => '/',
-            Some("5c") => '\\',
-            _ => {
-                out.push('%');
-                rest = &rest[at + 1..];
-                continue;
-            }
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let plain = match part.get(..2) {
+            Some("25") => Some('%'),
+            Some("2f" | "2F") => Some('/'),
+            Some("5c" | "5C") => Some('\\'),
+            _ => None,
         };
-        out.push(plain);
-        rest = &rest[at + 3..];
+        if let (Some(plain), Some(rest)) = (plain, part.get(2..)) {
+            out.push(plain);
+            out.push_str(rest);
+        } else {
+            out.push('%');
+            out.push_str(part);
+        }
     }
-    out.push_str(rest);
     Cow::Owned(out)
 }
 
-/// The name to send in a call that creates or renames. vCenter escapes `/`, `\` and `%` itself,
-/// except a `%` that already begins an escape sequence; so only such a name has to be escaped
-/// here, and every other name may be sent as it is (the simulator escapes without exception).
+/// Returns the name to send in a call that creates or renames. vCenter escapes `/`, `\` and `%` itself, except a `%`
+/// that already begins an escape sequence: only such a name has to be escaped here, and every other name is sent as it
+/// is (the simulator escapes without exception).
 pub(super) fn to_send(name: &str) -> Cow<'_, str> {
     if unescape(name) == name { Cow::Borrowed(name) } else { escape(name) }
 }
@@ -78,10 +76,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn unescape_undoes_escape(name in "[a-z%/\\\\25cfFC é]{0,24}") {
+        fn unescape_undoes_escape(name in prop_oneof!["[a-z%/\\\\25cfFC é]{0,24}", ".{0,24}"]) {
             let escaped = escape(&name).into_owned();
             prop_assert!(!escaped.contains(['/', '\\']));
             prop_assert_eq!(unescape(&escaped), name);
+        }
+
+        /// Names from outside are not always escaped as vCenter does it.
+        #[test]
+        fn unescape_takes_any_text(name in prop_oneof!["[%25fFcC日é]{0,12}", ".{0,24}"]) {
+            let plain = unescape(&name).into_owned();
+            prop_assert!(plain.len() <= name.len());
+            prop_assert_eq!(unescape(&to_send(&plain)).into_owned(), unescape(&plain));
         }
     }
 }

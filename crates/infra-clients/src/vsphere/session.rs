@@ -1,162 +1,241 @@
-//! The one session: login, once and by one caller at a time, never more often than an account's
-//! lock-out allows; keeping it alive; logout. Owns the limit on concurrent calls and the retry of
-//! a call that found the session gone; knows nothing of what the calls are about.
+//! A session: login, by one caller at a time and never more often than an account's lock-out allows; keeping it
+//! alive; logout. Owns the limit on concurrent calls and the retry of a call that found the session gone; knows
+//! nothing of what the calls are about, needs no datacenter and creates nothing.
 
-use std::future::Future;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, Semaphore, watch};
-use vim_rs::core::client::{Error as VimError, Transport, VimClientHandle, unmarshal};
-use vim_rs::mo::{ServiceInstance, SessionManager};
-use vim_rs::types::structs::{ManagedObjectReference, PropertyFilterSpec, ServiceContent};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use vim_rs::types::structs::PropertyFilterSpec;
 
 use super::config::Config;
 use super::error::{Error, Kind};
+use super::login::Refusals;
 use super::moref::MoRef;
-use super::soap::{Body, Soap, bound};
-use super::updates::{ObjectUpdate, continue_request, read_objects, retrieve_request};
+use super::properties::{ObjectUpdate, read_objects};
+use super::soap::{Call, Soap};
+use super::value::Data;
+use super::xml::{self, Node};
 use crate::{Secret, https};
 
-/// After a refused login; doubled each time. Lock-out policies count five in a few minutes.
-const FIRST_LOCK_OUT_PAUSE: Duration = Duration::from_mins(1);
-const LONGEST_LOCK_OUT_PAUSE: Duration = Duration::from_mins(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Objects in one answer when properties are read once.
 const PAGE: i32 = 500;
 
-pub(super) struct Session {
-    soap: Arc<Soap>,
-    user: String,
-    password: Secret,
-    call_timeout: Duration,
-    content: OnceCell<Arc<ServiceContent>>,
-    /// How many logins there have been. A new one ends everything that belonged to the last.
-    epoch: watch::Sender<u64>,
-    login: tokio::sync::Mutex<Option<Refused>>,
-    calls: Semaphore,
-    /// When the last ordinary call was answered.
-    last_answer: Mutex<Instant>,
-}
-
-/// The last login was refused.
-struct Refused {
-    until: Instant,
-    pause: Duration,
-    error: Error,
+/// A session at a vCenter, and the account behind it. Clones share it. When the last clone is dropped it ends without
+/// a logout; [`Session::close`] sends one.
+#[derive(Clone)]
+pub struct Session {
+    core: Arc<Core>,
+    _stop: Arc<DropGuard>,
 }
 
 impl Session {
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+    /// Creates a session that logs in with its first call. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`]: the address or the CA bundle cannot be used. Whether the vCenter can be reached shows with
+    /// the first call.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        let core = Arc::new(Core::new(config)?);
+        let (alive, stop) = (core.clone(), core.stop.clone());
+        core.tasks.spawn(async move { stop.run_until_cancelled(alive.keep_alive()).await });
+        let stop = core.stop.clone().drop_guard();
+        Ok(Self { core, _stop: Arc::new(stop) })
+    }
+
+    /// Returns the account as the vCenter names it since the last login, such as `VSPHERE.LOCAL\operator`: the name
+    /// that its tasks carry. None before the first login.
+    #[must_use]
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.core.user()
+    }
+
+    /// Ends everything that works on this session, and logs out. Calls fail with [`Kind::Canceled`] from then on.
+    pub async fn close(&self) {
+        self.core.close().await;
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("host", &self.core.config.host).finish_non_exhaustive()
+    }
+}
+
+/// The root objects that every vCenter has.
+#[derive(Debug)]
+pub(super) struct Roots {
+    pub(super) folder: MoRef,
+    pub(super) collector: MoRef,
+    pub(super) views: MoRef,
+    pub(super) tasks: MoRef,
+    sessions: MoRef,
+}
+
+impl Roots {
+    fn read(answer: &str) -> Result<Self, Error> {
+        let content = xml::first(answer, "returnval")?.unwrap_or_default();
+        let root = |name: &str| {
+            content.child(name).and_then(Node::moref).ok_or_else(|| {
+                Error::new(Kind::Protocol, format!("the server has no {name}: it is not a vCenter"))
+            })
+        };
+        let roots = Self {
+            folder: root("rootFolder")?,
+            collector: root("propertyCollector")?,
+            views: root("viewManager")?,
+            tasks: root("taskManager")?,
+            sessions: root("sessionManager")?,
+        };
+        let about = |name| content.child("about")?.child(name).map(|node| node.text.as_str());
+        tracing::info!(server = about("fullName"), api = about("apiVersion"), "vCenter found");
+        Ok(roots)
+    }
+}
+
+/// What the clones of a session and the tasks that work on it share. Tasks hold this and not the session, so that
+/// the session ends when its last clone is dropped.
+pub(super) struct Core {
+    config: SessionSettings,
+    soap: Soap,
+    roots: OnceCell<Roots>,
+    /// How many logins there were. A login ends everything that belonged to the session before.
+    epoch: watch::Sender<u64>,
+    user: Mutex<Option<Arc<str>>>,
+    login: tokio::sync::Mutex<Refusals>,
+    calls: Semaphore,
+    /// When the last ordinary call was answered.
+    last_answer: Mutex<Instant>,
+    stop: CancellationToken,
+    /// Everything that works on the session.
+    tasks: TaskTracker,
+}
+
+/// The settings that are needed after the start.
+struct SessionSettings {
+    host: String,
+    user: String,
+    password: Secret,
+    call_timeout: Duration,
+    keep_alive: Duration,
+}
+
+impl Core {
+    fn new(config: Config) -> Result<Self, Error> {
         let agent = format!("{}/{}", config.agent.0, config.agent.1);
         // The cookies are the session.
         let http = https::build(https::client(&config.trust, CONNECT_TIMEOUT)?.cookie_store(true))?;
-        let soap = Soap::new(http, &https::authority("vCenter", &["sdk"], &config.host)?, agent);
+        let authority = https::authority("vCenter", &["sdk"], &config.host)?;
         Ok(Self {
-            soap: Arc::new(soap),
-            user: config.user.clone(),
-            password: config.password.clone(),
-            call_timeout: config.call_timeout,
-            content: OnceCell::new(),
+            soap: Soap::new(http, &authority, agent, config.max_answer),
+            roots: OnceCell::new(),
             epoch: watch::Sender::new(0),
-            login: tokio::sync::Mutex::new(None),
+            user: Mutex::default(),
+            login: tokio::sync::Mutex::default(),
             calls: Semaphore::new(config.concurrency.max(1)),
             last_answer: Mutex::new(Instant::now()),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            config: SessionSettings {
+                host: config.host,
+                user: config.user,
+                password: config.password,
+                call_timeout: config.call_timeout,
+                keep_alive: config.keep_alive,
+            },
         })
     }
 
-    /// The number of the current session, 0 before the first; it changes with every login.
+    pub(super) fn host(&self) -> &str {
+        &self.config.host
+    }
+
+    pub(super) fn user(&self) -> Option<Arc<str>> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the token that is cancelled when the session is closed or dropped.
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Returns the tracker of what [`Core::close`] waits for.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Returns the number of the current session, 0 before the first; it changes with every login.
     pub(super) fn epoch(&self) -> watch::Receiver<u64> {
         self.epoch.subscribe()
     }
 
-    /// The root objects, asked for once.
-    pub(super) async fn content(&self) -> Result<&Arc<ServiceContent>, Error> {
-        self.content
+    fn check_open(&self) -> Result<(), Error> {
+        if self.stop.is_cancelled() { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Returns the root objects, which are read once.
+    pub(super) async fn roots(&self) -> Result<&Roots, Error> {
+        self.roots
             .get_or_try_init(|| async {
                 let this = MoRef::new("ServiceInstance", "ServiceInstance");
-                let body = Body::new("RetrieveServiceContent", &this, None);
-                let answer = self.soap.send(&body, None, self.call_timeout).await?;
-                let content = unmarshal::<ServiceContent>(Transport::Soap, answer.as_bytes())
-                    .map_err(|_| Error::new(Kind::Protocol, "what answers there is not a vCenter"))?;
-                tracing::info!(
-                    server = content.about.full_name,
-                    api = content.about.api_version,
-                    "vCenter found"
-                );
-                Ok(Arc::new(content))
+                let call = Call::new("RetrieveServiceContent", &this);
+                let answer = self.send(&call, self.config.call_timeout).await?;
+                Roots::read(&answer).map_err(|error| call.not_understood(error))
             })
             .await
     }
 
-    /// One of the root objects, which every vCenter has.
-    pub(super) async fn root_object(
-        &self,
-        pick: impl FnOnce(&ServiceContent) -> Option<&ManagedObjectReference>,
-    ) -> Result<MoRef, Error> {
-        let content = self.content().await?;
-        pick(content)
-            .map(MoRef::from)
-            .ok_or_else(|| Error::new(Kind::Protocol, "the server lacks a root object: it is no vCenter"))
+    /// Sends a call as it is: no limit on calls, no login.
+    pub(super) async fn send(&self, call: &Call<'_>, deadline: Duration) -> Result<String, Error> {
+        self.soap.send(call, deadline).await
     }
 
-    /// The property collector of the session.
-    pub(super) async fn collector(&self) -> Result<MoRef, Error> {
-        self.root_object(|content| Some(&content.property_collector)).await
+    /// Sends a call as it is and reads the reference in its answer.
+    pub(super) async fn send_for_moref(&self, call: &Call<'_>) -> Result<MoRef, Error> {
+        let answer = self.send(call, self.config.call_timeout).await?;
+        returned_moref(&answer).map_err(|error| call.not_understood(error))
     }
 
-    /// Sends a call as it is: no limit, no login.
-    pub(super) async fn send(&self, body: &Body, deadline: Duration) -> Result<String, Error> {
-        self.soap.send(body, None, deadline).await
+    /// Sends a call as it is, whose answer holds nothing.
+    pub(super) async fn send_for_nothing(&self, call: &Call<'_>) -> Result<(), Error> {
+        self.send(call, self.config.call_timeout).await.map(drop)
     }
 
-    /// Makes a call through the generated bindings as it is: no limit, no login.
-    pub(super) async fn direct<T, F, Fut>(&self, op_id: Option<&str>, call: F) -> Result<T, Error>
-    where
-        F: FnOnce(VimClientHandle) -> Fut,
-        Fut: Future<Output = Result<T, VimError>>,
-    {
-        bound(&self.soap, self.content().await?, op_id, self.call_timeout, call).await
-    }
-
-    /// Makes an ordinary call; if the session turns out to be gone, once more after a login.
-    pub(super) async fn call<T, F, Fut>(&self, op_id: Option<&str>, call: F) -> Result<T, Error>
-    where
-        F: Fn(VimClientHandle) -> Fut,
-        Fut: Future<Output = Result<T, VimError>>,
-    {
-        self.with_session(|| self.direct(op_id, &call)).await
-    }
-
-    async fn with_session<T, F, Fut>(&self, call: F) -> Result<T, Error>
-    where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, Error>>,
-    {
-        let _permit =
-            self.calls.acquire().await.map_err(|_| Error::new(Kind::Canceled, "the connection is closed"))?;
-        let epoch = *self.epoch.borrow();
-        let mut result = call().await;
-        if result.as_ref().is_err_and(|error| error.kind() == Kind::NotAuthenticated) {
-            self.renew(epoch).await?;
-            result = call().await;
-        }
-        if result.is_ok() {
-            *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        }
-        result
+    /// Makes a call within the limit on calls, and reads the reference in its answer. Logs in when there is no
+    /// session; if the session turns out to be gone, logs in and sends the call once more.
+    pub(super) async fn call_for_moref(&self, call: &Call<'_>) -> Result<MoRef, Error> {
+        self.with_session(|| self.send_for_moref(call)).await
     }
 
     /// Reads properties once, page by page.
     pub(super) async fn retrieve(&self, filter: &PropertyFilterSpec) -> Result<Vec<ObjectUpdate>, Error> {
-        let collector = &self.collector().await?;
+        let collector = &self.roots().await?.collector;
         self.with_session(|| async move {
+            let options = Data { type_name: "RetrieveOptions", fields: vec![("maxObjects", &PAGE)] };
             let mut objects = Vec::new();
-            let mut request = retrieve_request(collector, filter, PAGE);
+            let mut token: Option<String> = None;
             loop {
-                let answer = self.soap.send(&request, None, self.call_timeout).await?;
-                match read_objects(&answer, |object| objects.push(object))? {
-                    Some(token) => request = continue_request(collector, &token),
+                let call = match &token {
+                    None => Call::new("RetrievePropertiesEx", collector)
+                        .with("specSet", filter)
+                        .with("options", &options),
+                    Some(token) => Call::new("ContinueRetrievePropertiesEx", collector).with("token", token),
+                };
+                let answer = self.send(&call, self.config.call_timeout).await?;
+                let next = read_objects(&answer, |object| objects.push(object))
+                    .map_err(|error| call.failed(error))?;
+                match next {
+                    Some(next) => token = Some(next),
                     None => return Ok(objects),
                 }
             }
@@ -164,90 +243,134 @@ impl Session {
         .await
     }
 
-    /// Logs in unless somebody has since session `seen`. To be called when there is no session or
-    /// vCenter has said that it is gone. It is asked again before: logging in over a live session
-    /// is refused as if the password were wrong, and counts towards a lock-out.
+    async fn with_session<T, Fut>(&self, call: impl Fn() -> Fut) -> Result<T, Error>
+    where
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        self.check_open()?;
+        let _permit = self.calls.acquire().await.map_err(|_| closed())?;
+        if *self.epoch.borrow() == 0 {
+            self.renew(0).await?;
+        }
+        let epoch = *self.epoch.borrow();
+        let mut result = call().await;
+        if result.as_ref().is_err_and(Error::is_session_lost) {
+            self.renew(epoch).await?;
+            result = call().await;
+        }
+        if result.is_ok() {
+            self.touch();
+        }
+        result
+    }
+
+    fn touch(&self) {
+        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Logs in unless another caller has since session `seen`. To be called when there is no session or vCenter has
+    /// said that it is gone. The session is probed before: logging in over a live session is refused as if the
+    /// password were wrong, and counts towards a lock-out.
     pub(super) async fn renew(&self, seen: u64) -> Result<(), Error> {
-        let mut refused = self.login.lock().await;
+        let mut refusals = self.login.lock().await;
         if *self.epoch.borrow() != seen {
             return Ok(());
         }
-        let now = Instant::now();
-        if let Some(refused) = refused.as_ref().filter(|refused| refused.until > now) {
-            return Err(refused.error.clone());
+        self.check_open()?;
+        if let Some((error, left)) = refusals.blocking(Instant::now()) {
+            return Err(error.clone().after(left));
         }
         if seen > 0 {
-            match self.direct(None, current_time).await {
-                Err(error) if error.kind() == Kind::NotAuthenticated => {}
-                alive_or_unknown => return alive_or_unknown.map(drop),
+            match self.probe(self.config.call_timeout).await {
+                Err(error) if error.is_session_lost() => {}
+                alive_or_unknown => return alive_or_unknown,
             }
         }
-        let manager = self.root_object(|content| content.session_manager.as_ref()).await?;
-        let login = self.direct(None, |client| async move {
-            SessionManager::new(client, manager.value())
-                .login(&self.user, self.password.expose(), Some("en"))
-                .await
-        });
-        match login.await {
-            Ok(_) => {
-                *refused = None;
+        match self.log_in().await {
+            Ok(user) => {
+                refusals.succeeded();
+                *self.user.lock().unwrap_or_else(PoisonError::into_inner) = user;
                 self.epoch.send_modify(|epoch| *epoch += 1);
-                tracing::info!(user = self.user, "logged in to vCenter");
+                self.touch();
+                tracing::info!(user = self.config.user, "logged in to vCenter");
                 Ok(())
             }
-            Err(error) if matches!(error.kind(), Kind::InvalidLogin | Kind::NoPermission) => {
-                let pause = refused
-                    .as_ref()
-                    .map_or(FIRST_LOCK_OUT_PAUSE, |last| LONGEST_LOCK_OUT_PAUSE.min(last.pause * 2));
-                tracing::warn!(user = self.user, %error, ?pause, "vCenter refused the login");
+            Err(error) if matches!(error.kind(), Kind::Unauthorized | Kind::Forbidden) => {
                 let fault = error.fault().unwrap_or_default();
-                let message = format!("vCenter refuses to let {} in ({fault})", self.user);
-                let error = error.clone().explained(message);
-                *refused = Some(Refused { until: now + pause, pause, error: error.clone() });
-                Err(error)
+                let message = format!("vCenter refuses the login of {} ({fault})", self.config.user);
+                let error = error.clone().explained(message).of_login();
+                let now = Instant::now();
+                refusals.refused(now, error.clone());
+                let left = refusals.blocking(now).map_or(Duration::ZERO, |(_, left)| left);
+                tracing::warn!(user = self.config.user, %error, retry_in = ?left, "vCenter refused the login");
+                Err(error.after(left))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// When the next login may be tried, if the last was refused.
-    pub(super) async fn refused_until(&self) -> Option<Instant> {
-        self.login.lock().await.as_ref().map(|refused| refused.until)
+    /// Returns the account as the vCenter names it.
+    async fn log_in(&self) -> Result<Option<Arc<str>>, Error> {
+        let password = self.config.password.expose();
+        let call = Call::new("Login", &self.roots().await?.sessions)
+            .with("userName", &self.config.user)
+            .with("password", &password)
+            .with("locale", &"en");
+        let answer = self.send(&call, self.config.call_timeout).await?;
+        let session =
+            xml::first(&answer, "returnval").map_err(|error| call.not_understood(error))?.unwrap_or_default();
+        Ok(session.child("userName").map(|user| user.text.as_str().into()))
     }
 
-    /// Makes a call whenever there was none for so long, for ever.
-    pub(super) async fn keep_alive(&self, pause: Duration) {
+    /// Makes the cheapest call that needs a session.
+    pub(super) async fn probe(&self, deadline: Duration) -> Result<(), Error> {
+        let this = MoRef::new("ServiceInstance", "ServiceInstance");
+        self.send(&Call::new("CurrentTime", &this), deadline).await.map(drop)
+    }
+
+    /// Makes a call whenever there was none for the time set. Never returns.
+    async fn keep_alive(&self) {
         loop {
             let last = *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = last + pause;
+            let due = last + self.config.keep_alive;
             if Instant::now() < due {
                 tokio::time::sleep_until(due.into()).await;
                 continue;
             }
             if *self.epoch.borrow() > 0
-                && let Err(error) = self.call(None, current_time).await
+                && let Err(error) = self.with_session(|| self.probe(self.config.call_timeout)).await
             {
                 tracing::debug!(%error, "keep-alive failed");
             }
-            *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            self.touch();
         }
     }
 
-    /// Ends the session at vCenter, if there is one; no call is made after.
-    pub(super) async fn logout(&self) {
+    async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
         self.calls.close();
+        // A login in flight ends first.
+        let _login = self.login.lock().await;
         if *self.epoch.borrow() == 0 {
             return;
         }
-        let Ok(manager) = self.root_object(|content| content.session_manager.as_ref()).await else { return };
-        let body = Body::new("Logout", &manager, None);
-        if let Err(error) = self.soap.send(&body, None, Duration::from_secs(5)).await {
+        let Ok(roots) = self.roots().await else { return };
+        if let Err(error) = self.send(&Call::new("Logout", &roots.sessions), LOGOUT_TIMEOUT).await {
             tracing::debug!(%error, "logout failed");
         }
     }
 }
 
-/// The cheapest call that needs a session.
-async fn current_time(client: VimClientHandle) -> Result<String, VimError> {
-    ServiceInstance::new(client, "ServiceInstance").current_time().await
+pub(super) fn closed() -> Error {
+    Error::new(Kind::Canceled, "the session is closed")
+}
+
+fn returned_moref(answer: &str) -> Result<MoRef, Error> {
+    let returned = xml::first(answer, "returnval")?;
+    returned
+        .as_ref()
+        .and_then(Node::moref)
+        .ok_or_else(|| Error::new(Kind::Protocol, "the answer holds no reference"))
 }

@@ -1,6 +1,6 @@
-//! Reading XML without knowing every vim type: an element is its text, its type and its children.
-//! The collector's answers carry whatever a vCenter has, faults of newer versions included, and
-//! one unknown type must not make the rest unreadable. Owns parsing; knows no vim method.
+//! Reads XML without knowing every vim type: an element is its text, its type and its children. The collector's
+//! answers carry whatever a vCenter has, faults of newer versions included, and one unknown type must not make the
+//! rest unreadable. Owns parsing and its limits: no answer, however malformed, exhausts the stack or the memory.
 
 use std::time::SystemTime;
 
@@ -8,27 +8,33 @@ use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::error::{Error, Fault, Kind};
-use super::inventory::PowerState;
+use super::error::{Error, Kind};
+use super::fault::Fault;
 use super::moref::MoRef;
 use super::name::unescape;
+use super::power::PowerState;
+
+/// Deepest nesting of elements. Answers of vCenter stay below 30.
+const MAX_DEPTH: usize = 100;
+/// Most elements within one that is read whole. The largest in use is the list of a folder's children.
+const MAX_ELEMENTS: usize = 250_000;
 
 /// One element with everything in it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    /// Its name without a prefix.
+    /// The name without a prefix.
     pub(super) tag: String,
     /// `xsi:type`, without a prefix.
     pub(super) xsi_type: Option<String>,
     /// The plain attribute `type`, which references carry.
     pub(super) mo_type: Option<String>,
-    /// Its text, entities resolved.
+    /// The text with entities resolved.
     pub(super) text: String,
     pub(super) children: Vec<Node>,
 }
 
 impl Node {
-    /// The first child of that name.
+    /// Returns the first child of that name.
     pub(super) fn child(&self, tag: &str) -> Option<&Node> {
         self.children.iter().find(|child| child.tag == tag)
     }
@@ -37,38 +43,37 @@ impl Node {
         self.child(tag).map(|child| child.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// The text as an object's name.
+    /// Reads the text as an object's name.
     pub(super) fn name(&self) -> String {
         unescape(&self.text).into_owned()
     }
 
-    /// The element as a reference.
+    /// Reads the element as a reference.
     pub(super) fn moref(&self) -> Option<MoRef> {
         let kind = self.mo_type.as_deref().filter(|kind| !kind.is_empty())?;
         (!self.text.is_empty()).then(|| MoRef::new(kind, &self.text))
     }
 
-    /// The element as `xsd:dateTime`.
+    /// Reads the element as `xsd:dateTime`.
     pub(super) fn time(&self) -> Option<SystemTime> {
         self.text.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
     }
 
-    /// The element as an array of `OptionValue`, reduced to keys with a prefix, by key.
-    pub(super) fn options(&self, prefix: &str) -> Vec<(String, String)> {
+    /// Reads the element as an array of `OptionValue`: keys with a prefix and their values, in the order of the keys.
+    pub(super) fn options(&self, prefix: &str) -> Vec<(&str, &str)> {
         let mut options: Vec<_> = self
             .children
             .iter()
             .filter_map(|option| {
                 let key = option.child_text("key").filter(|key| key.starts_with(prefix))?;
-                Some((key.to_owned(), option.child_text("value").unwrap_or_default().to_owned()))
+                Some((key, option.child_text("value").unwrap_or_default()))
             })
             .collect();
         options.sort_unstable();
-        options.shrink_to_fit();
         options
     }
 
-    /// The element as a `MethodFault`.
+    /// Reads the element as a `MethodFault`.
     pub(super) fn fault(&self) -> Fault {
         // The element in a SOAP fault's detail is called after the type, with `Fault` added.
         let name = self
@@ -87,7 +92,7 @@ impl Node {
         }
     }
 
-    /// The element as a `LocalizedMethodFault`.
+    /// Reads the element as a `LocalizedMethodFault`.
     pub(super) fn localized_fault(&self) -> Fault {
         let mut fault = self.child("fault").map(Node::fault).unwrap_or_default();
         if fault.name.is_empty() {
@@ -106,7 +111,30 @@ fn broken(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Protocol, format!("the answer is not the XML expected: {why}"))
 }
 
-/// Walks a document and hands out, whole, every element for whose name `wanted` says yes.
+/// Checks that a document is an answer to `method`, as far as the first element of its body tells.
+pub(super) fn check_answer(xml: &str, method: &str) -> Result<(), Error> {
+    let mut reader = Reader::from_str(xml);
+    let mut in_body = false;
+    loop {
+        match reader.read_event().map_err(broken)? {
+            Event::Start(start) | Event::Empty(start) => {
+                let name = start.local_name();
+                let name: &str = name.as_ref();
+                if !in_body {
+                    in_body = name == "Body";
+                } else if name.strip_suffix("Response") == Some(method) {
+                    return Ok(());
+                } else {
+                    return Err(Error::new(Kind::Protocol, "the answer belongs to another method"));
+                }
+            }
+            Event::Eof => return Err(Error::new(Kind::Protocol, "the answer is not a SOAP envelope")),
+            _ => {}
+        }
+    }
+}
+
+/// Walks a document and passes on, whole, every element whose name is `wanted`.
 pub(super) fn each(
     xml: &str,
     wanted: impl Fn(&str) -> bool,
@@ -130,7 +158,7 @@ pub(super) fn each(
     }
 }
 
-/// The first element of that name, whole.
+/// Returns the first element of that name, whole.
 pub(super) fn first(xml: &str, tag: &str) -> Result<Option<Node>, Error> {
     let mut found = None;
     each(
@@ -160,25 +188,29 @@ fn open(start: &BytesStart<'_>) -> Result<Node, Error> {
     Ok(node)
 }
 
-/// Reads on until the end of the element that `start` began. Iterative, so that no answer can
-/// exhaust the stack.
+/// Reads on until the end of the element that `start` began. Elements within elements are dropped recursively, so
+/// their depth is limited although reading is not recursive.
 fn element(reader: &mut Reader<&[u8]>, start: &BytesStart<'_>) -> Result<Node, Error> {
     let mut node = open(start)?;
     let mut parents: Vec<Node> = Vec::new();
+    let mut elements = 0_usize;
     loop {
-        match reader.read_event().map_err(broken)? {
+        let event = reader.read_event().map_err(broken)?;
+        elements += usize::from(matches!(event, Event::Start(_) | Event::Empty(_)));
+        if parents.len() > MAX_DEPTH || elements > MAX_ELEMENTS {
+            return Err(broken("it has too many elements, or too deep ones"));
+        }
+        match event {
             Event::Start(start) => parents.push(std::mem::replace(&mut node, open(&start)?)),
             Event::Empty(start) => node.children.push(open(&start)?),
             Event::Text(text) => node.text.push_str(text.as_ref()),
             Event::CData(text) => node.text.push_str(text.as_ref()),
             Event::GeneralRef(entity) => {
-                let name: &str = entity.as_ref();
-                match entity.resolve_char_ref().map_err(broken)? {
-                    Some(c) => node.text.push(c),
-                    None => node.text.push_str(
-                        quick_xml::escape::resolve_predefined_entity(name)
-                            .ok_or_else(|| broken("an unknown entity"))?,
-                    ),
+                if let Some(c) = entity.resolve_char_ref().map_err(broken)? {
+                    node.text.push(c);
+                } else {
+                    let text = quick_xml::escape::resolve_predefined_entity(entity.as_ref());
+                    node.text.push_str(text.ok_or_else(|| broken("an unknown entity"))?);
                 }
             }
             Event::End(_) => {
@@ -201,58 +233,4 @@ fn element(reader: &mut Reader<&[u8]>, start: &BytesStart<'_>) -> Result<Node, E
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_values() {
-        let xml = r#"<?xml version="1.0"?><e:Body xmlns:e="e"><val xsi:type="ArrayOfOptionValue">
-            <OptionValue xsi:type="OptionValue"><key>our.b</key><value xsi:type="xsd:string">a &amp; b &#233;</value></OptionValue>
-            <OptionValue><key>our.a</key><value/></OptionValue><OptionValue><key>x</key><value>y</value></OptionValue>
-            </val></e:Body>"#;
-        let node = first(xml, "val").unwrap().unwrap();
-        assert_eq!(node.xsi_type.as_deref(), Some("ArrayOfOptionValue"));
-        assert_eq!(
-            node.options("our."),
-            [("our.a".into(), String::new()), ("our.b".into(), "a & b é".into())]
-        );
-
-        let parent =
-            first(r#"<x><val type="Folder" xsi:type="ManagedObjectReference">group-v3</val></x>"#, "val")
-                .unwrap()
-                .unwrap();
-        assert_eq!(parent.moref(), Some(MoRef::new("Folder", "group-v3")));
-        let time = first("<q>2026-01-02T03:04:05.678+01:00</q>", "q").unwrap().unwrap().time().unwrap();
-        assert_eq!(time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis(), 1_767_319_445_678);
-    }
-
-    #[test]
-    fn reads_faults_of_any_type() {
-        let xml = r#"<val xsi:type="LocalizedMethodFault"><fault xsi:type="DuplicateName"><name>a%2fb</name>
-            <object type="VirtualMachine">vm-7</object></fault><localizedMessage>*types.DuplicateName</localizedMessage></val>"#;
-        let fault = first(xml, "val").unwrap().unwrap().localized_fault();
-        assert_eq!(
-            fault,
-            Fault {
-                name: "DuplicateName".into(),
-                object: Some(MoRef::new("VirtualMachine", "vm-7")),
-                detail: Some("a/b".into()),
-                ..Fault::default()
-            }
-        );
-        let xml = r#"<detail><InvalidPowerStateFault xmlns="urn:vim25" xsi:type="InvalidPowerState"><requestedState>poweredOn</requestedState>
-            <existingState>poweredOn</existingState></InvalidPowerStateFault></detail>"#;
-        let fault = first(xml, "detail").unwrap().unwrap().children[0].fault();
-        assert_eq!((fault.name.as_str(), fault.existing), ("InvalidPowerState", Some(PowerState::On)));
-        let strange =
-            first("<detail><BrandNewFault/></detail>", "detail").unwrap().unwrap().children[0].fault();
-        assert_eq!(strange.name, "BrandNew");
-    }
-
-    #[test]
-    fn a_cut_answer_is_an_error() {
-        for cut in ["<a><b>", "<a><objectSet><obj>x</obj>", "<a", "no xml <"] {
-            assert!(each(cut, |tag| tag == "objectSet", |_| Ok(())).is_err(), "{cut}");
-        }
-    }
-}
+mod tests;

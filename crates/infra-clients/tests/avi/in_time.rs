@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use avi_simulator::Fault;
 use futures::future::join_all;
 use infra_clients::avi::{Avi, Config, Kind, Limit, POOL, Query};
+use infra_clients::{Class, Failure};
 use testbed::eventually;
 
 use crate::front::{Front, Manner};
@@ -32,17 +33,17 @@ async fn no_answer() -> Result<()> {
     let api = hasty(&rig, |_| {}).await?.default_api();
     rig.control().fault(Fault::delay(NEVER).under("/api/pool"));
     let looked = ends(api.all(POOL, &Query::new())).await?.map(drop);
-    ensure!(!refused(looked, Kind::Transport)?.may_have_happened(), "it only looked");
+    ensure!(!refused(looked, Kind::Timeout)?.in_doubt(), "it only looked");
     let calls = [
         ends(api.create(POOL, &pool("q"))).await?.map(drop),
         ends(api.replace(POOL, &made)).await?.map(drop),
         ends(api.delete(POOL, &made.meta.uuid)).await?.map(drop),
     ];
     for written in calls {
-        ensure!(refused(written, Kind::Transport)?.may_have_happened(), "it was sent");
+        ensure!(refused(written, Kind::Timeout)?.in_doubt(), "it was sent");
     }
     let made = ends(api.create_or_find(POOL, &pool("r"))).await?;
-    ensure!(!refused(made, Kind::Transport)?.may_have_happened(), "it never came to the making");
+    ensure!(!refused(made, Kind::Timeout)?.in_doubt(), "it never came to the making");
     Ok(())
 }
 
@@ -52,9 +53,9 @@ async fn no_answer_to_a_login_nor_a_logout() -> Result<()> {
     let avi = hasty(&rig, |_| {}).await?;
     rig.control().fault(Fault::delay(NEVER).under("/login"));
     rig.control().fault(Fault::delay(NEVER).under("/logout"));
-    refused(ends(avi.logout()).await?, Kind::Transport)?;
-    let error = refused(ends(avi.default_api().create(POOL, &pool("p"))).await?, Kind::Transport)?;
-    ensure!(!error.may_have_happened(), "it was never sent");
+    refused(ends(avi.close()).await?, Kind::Timeout)?;
+    let error = refused(ends(avi.default_api().create(POOL, &pool("p"))).await?, Kind::Timeout)?;
+    ensure!(!error.in_doubt(), "it was never sent");
     Ok(())
 }
 
@@ -68,15 +69,15 @@ async fn no_turn() -> Result<()> {
     let listed = join_all((0..100).map(|_| async { ends(api.all(POOL, &Query::new())).await }));
     for listed in listed.await {
         let error = listed?.err().context("an answer")?;
-        ensure!(matches!(error.kind(), Kind::Transport | Kind::Unavailable), "{error:?}");
-        ensure!(error.retryable() && !error.may_have_happened(), "{error:?}");
+        ensure!(matches!(error.kind(), Kind::Timeout | Kind::Unavailable), "{error:?}");
+        ensure!(error.class() == Class::Retry && !error.in_doubt(), "{error:?}");
     }
     let written =
         join_all((0..100).map(|_| ends(api.update(POOL, &made.meta.uuid, |pool| pool.created_by = None))));
     for written in written.await {
         let error = written?.err().context("an answer")?;
-        ensure!(matches!(error.kind(), Kind::Transport | Kind::Unavailable), "{error:?}");
-        ensure!(error.retryable() && !error.may_have_happened(), "{error:?}");
+        ensure!(matches!(error.kind(), Kind::Timeout | Kind::Unavailable), "{error:?}");
+        ensure!(error.class() == Class::Retry && !error.in_doubt(), "{error:?}");
     }
     Ok(())
 }
@@ -92,8 +93,8 @@ async fn no_handshake() -> Result<()> {
         config.connect_timeout = WAIT;
         config.reply_timeout = NEVER;
     })?;
-    let error = refused(ends(avi.versions()).await?, Kind::Transport)?;
-    ensure!(error.text().contains("connect") && !error.may_have_happened(), "{error:?}");
+    let error = refused(ends(avi.versions()).await?, Kind::Unreachable)?;
+    ensure!(error.text().contains("connect") && !error.in_doubt(), "{error:?}");
     ensure!(front.accepted() > 0 && rig.control().requests().is_empty(), "it got through");
     Ok(())
 }
@@ -113,7 +114,7 @@ async fn no_end() -> Result<()> {
     eventually("a login in time", SOON, async || Ok(avi.versions().await.ok())).await?;
     // More than a record of TLS, which is read only when it is whole, and less than a page of pools.
     front.be(Manner::Breaking(20_000));
-    let error = refused(ends(avi.default_api().all(POOL, &Query::new())).await?, Kind::Transport)?;
+    let error = refused(ends(avi.default_api().all(POOL, &Query::new())).await?, Kind::Timeout)?;
     ensure!(error.text().contains("not complete") && error.status() == Some(200), "{error:?}");
     Ok(())
 }

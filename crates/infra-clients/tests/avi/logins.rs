@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use avi_simulator::{Effect, Fault};
 use futures::future::join_all;
 use infra_clients::avi::{Avi, Config, Credentials, Kind, POOL, Query};
+use infra_clients::{Class, Failure};
 use infra_clients::{Secret, Trust};
 use testbed::eventually;
 
@@ -56,14 +57,14 @@ async fn a_wrong_password_is_tried_once_by_fifty_tasks() -> Result<()> {
         tokio::spawn(async move { avi.default_api().all(POOL, &Query::new()).await })
     });
     for listed in join_all(tasks).await {
-        refused(listed?, Kind::Auth)?;
+        refused(listed?, Kind::Unauthorized)?;
     }
-    refused(avi.versions().await, Kind::Auth)?;
+    refused(avi.versions().await, Kind::Unauthorized)?;
     assert_eq!(rig.control().requests().len(), 1);
     // Another wrong one is tried once, too; the account is still not locked.
     assert!(avi.set_credentials(Credentials::password("admin", Secret::new("wrong as well"))).await);
     for _ in 0..5 {
-        refused(avi.versions().await, Kind::Auth)?;
+        refused(avi.versions().await, Kind::Unauthorized)?;
     }
     assert_eq!(rig.control().logins().failed, 2);
     assert!(avi.set_credentials(Credentials::password("admin", Secret::new(rig.sim.admin_password()))).await);
@@ -89,7 +90,7 @@ async fn a_login_survives_its_caller() -> Result<()> {
     caller.abort();
     assert!(caller.await.is_err_and(|error| error.is_cancelled()), "gave up");
     front.be(Manner::Kind);
-    refused(avi.versions().await, Kind::Auth)?;
+    refused(avi.versions().await, Kind::Unauthorized)?;
     assert_eq!(rig.control().logins().total, 1);
     Ok(())
 }
@@ -110,8 +111,8 @@ async fn a_failed_login_is_everybodys() -> Result<()> {
     let (waited, cut) = tokio::join!(waiting, cut);
     cut?;
     for made in waited {
-        let error = refused(made, Kind::Transport)?;
-        ensure!(error.retryable() && !error.may_have_happened(), "the pool was never sent: {error:?}");
+        let error = refused(made, Kind::Unreachable)?;
+        ensure!(error.class() == Class::Retry && !error.in_doubt(), "the pool was never sent: {error:?}");
     }
     assert_eq!((front.accepted(), rig.control().logins().total), (1, 0), "one try for all");
     avi.default_api().create(POOL, &pool("p")).await?;
@@ -165,8 +166,8 @@ async fn no_refused_login_is_tried_again() -> Result<()> {
             .fault(Fault::new(Effect::Status { code, body: Some(body), retry_after: None }).times(1));
         let avi = rig.client(|_| {})?;
         for _ in 0..2 {
-            let error = refused(avi.versions().await, Kind::Auth)?;
-            ensure!(error.status() == Some(code) && !error.retryable(), "{error:?}");
+            let error = refused(avi.versions().await, Kind::Unauthorized)?;
+            ensure!(error.status() == Some(code) && error.class() != Class::Retry, "{error:?}");
         }
         assert_eq!(rig.control().requests().len(), 1, "{code}");
     }
@@ -179,7 +180,7 @@ async fn a_session_that_is_never_known() -> Result<()> {
     for status in [401, 419] {
         let rig = Rig::start().await?;
         rig.control().fault(Fault::status(status).under("/api/pool"));
-        refused(rig.api().create(POOL, &pool("p")).await, Kind::Auth)?;
+        refused(rig.api().create(POOL, &pool("p")).await, Kind::Unauthorized)?;
         assert_eq!((rig.control().logins().total, rig.count("POST", "/api/pool")), (2, 2));
         rig.control().clear_faults();
         // Once is an expired session.
@@ -204,17 +205,17 @@ async fn whom_it_trusts() -> Result<()> {
         if trusted {
             avi.versions().await?;
         } else {
-            let error = refused(avi.versions().await, Kind::Transport)?;
-            ensure!(!error.may_have_happened(), "{error:?}");
+            let error = refused(avi.versions().await, Kind::Tls)?;
+            ensure!(!error.in_doubt(), "{error:?}");
         }
     }
     assert_eq!(rig.control().logins().total, 2, "the password goes to nobody else");
     let config = |controller: &str| Config::new(controller, Credentials::password("u", Secret::new("p")));
-    refused(Avi::new(config("http://controller")), Kind::Config)?;
-    refused(Avi::new(config("u:p@controller")), Kind::Config)?;
+    refused(Avi::start(config("http://controller")), Kind::Config)?;
+    refused(Avi::start(config("u:p@controller")), Kind::Config)?;
     let mut bad = config("controller");
     bad.trust = Trust::CaBundle(Vec::new());
-    refused(Avi::new(bad), Kind::Config)?;
+    refused(Avi::start(bad), Kind::Config)?;
     Ok(())
 }
 
@@ -262,7 +263,7 @@ async fn other_credentials_during_a_login() -> Result<()> {
     for early in early {
         // The old ones' refusal, or the new ones' session; in no case a second try of the old.
         if let Err(error) = early.await? {
-            assert_eq!(error.kind(), Kind::Auth);
+            assert_eq!(error.kind(), Kind::Unauthorized);
         }
     }
     assert_eq!((rig.control().logins().total, rig.control().logins().failed), (2, 1));
@@ -306,7 +307,7 @@ async fn logouts_and_callers_that_give_up() -> Result<()> {
             if number % 3 == 0 {
                 drop(tokio::time::timeout(hasty, call).await);
             } else if number % 20 == 1 {
-                drop(tokio::time::timeout(hasty, avi.logout()).await);
+                drop(tokio::time::timeout(hasty, avi.close()).await);
             } else {
                 avi.default_api().create_or_find(POOL, &pool(&format!("p{number}"))).await?;
             }
@@ -316,7 +317,7 @@ async fn logouts_and_callers_that_give_up() -> Result<()> {
     for (number, call) in join_all(calls).await.into_iter().enumerate() {
         // Two logouts in one call's time are more than it forgives.
         if let Err(error) = call? {
-            assert_eq!(error.kind(), Kind::Auth, "{number}: {error:?}");
+            assert_eq!(error.kind(), Kind::Unauthorized, "{number}: {error:?}");
         }
     }
     // It is as usable as before: no turn is lost.

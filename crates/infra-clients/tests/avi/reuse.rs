@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use avi_simulator::{Effect, Fault};
+use infra_clients::Failure;
 use infra_clients::avi::{Kind, POOL, Query};
 
 use crate::front::{Front, Manner};
@@ -31,7 +32,7 @@ async fn writes_on_connections_that_close() -> Result<()> {
         match avi.default_api().create(POOL, &pool(&format!("p{number}"))).await {
             Ok(_) => made += 1,
             Err(error) => {
-                let doubt = refused::<()>(Err(error), Kind::Transport)?.may_have_happened();
+                let doubt = refused::<()>(Err(error), Kind::Unreachable)?.in_doubt();
                 *(if doubt { &mut doubtful } else { &mut unsent }) += 1;
             }
         }

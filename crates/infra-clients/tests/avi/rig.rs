@@ -40,7 +40,7 @@ impl Rig {
         let sim = Simulator::start(sim).await?;
         let mut config = config(&sim);
         change(&mut config);
-        Ok(Self { avi: Avi::new(config)?, sim })
+        Ok(Self { avi: Avi::start(config)?, sim })
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -56,7 +56,7 @@ impl Rig {
     pub(crate) fn client(&self, change: impl FnOnce(&mut Config)) -> Result<Avi> {
         let mut config = config(&self.sim);
         change(&mut config);
-        Ok(Avi::new(config)?)
+        Ok(Avi::start(config)?)
     }
 
     /// A client that logs in with these.

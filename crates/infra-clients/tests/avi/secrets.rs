@@ -55,9 +55,10 @@ async fn life(rig: &Rig, shown: &mut Vec<String>) -> Result<()> {
     let client = rig.client_of("u1", PASSWORD)?;
     client.versions().await?;
     client.change_password(Secret::new(OTHER)).await?;
-    client.logout().await?;
+    client.close().await?;
     shown.push(format!("{client:?} {:?}", client.identity()));
-    shown.push(format!("{:?}", refused(rig.client_of("u1", PASSWORD)?.versions().await, Kind::Auth)?));
+    shown
+        .push(format!("{:?}", refused(rig.client_of("u1", PASSWORD)?.versions().await, Kind::Unauthorized)?));
     api.update(USER, &made.meta.uuid, |user| user.password = Some(Secret::new("S3cret-no-3!"))).await?;
 
     let mut cloud = Cloud { meta: Meta::named("vc"), vtype: "CLOUD_VCENTER".to_owned(), ..Cloud::default() };

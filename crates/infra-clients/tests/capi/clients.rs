@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use infra_clients::capi::{Error, Kind, Limits, Stats, WorkloadClients, connect, secret_name};
+use infra_clients::{Class, Failure};
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -128,7 +129,7 @@ async fn a_new_secret_is_a_new_client(rig: &Rig) -> Result<()> {
     let new = clients.client("default", "rotated").await?;
     ensure!(clients.stats() == Stats { held: 1, made: 2 }, "{:?}", clients.stats());
     let error = ask(&old).await.unwrap_err();
-    ensure!(error.kind() == Kind::Replaced && error.retryable(), "{error:?}");
+    ensure!(error.kind() == Kind::Replaced && error.class() == Class::Retry, "{error:?}");
     ask(&new).await?;
     for _ in 0..5 {
         ask(&clients.client("default", "rotated").await?).await?;
@@ -140,7 +141,7 @@ async fn a_new_secret_is_a_new_client(rig: &Rig) -> Result<()> {
     let secrets: Api<Secret> = Api::default_namespaced(rig.plane.client());
     secrets.delete(&secret_name("rotated"), &kube::api::DeleteParams::default()).await?;
     let error = clients.client("default", "rotated").await.err().context("a client of nothing")?;
-    ensure!(error.kind() == Kind::NoKubeconfig && error.retryable(), "{error:?}");
+    ensure!(error.kind() == Kind::NoKubeconfig && error.class() == Class::Retry, "{error:?}");
     ensure!(clients.stats() == Stats { held: 0, made: 2 }, "{:?}", clients.stats());
     ensure!(ask(&new).await.unwrap_err().kind() == Kind::Replaced);
     rig.hand_out("rotated", &rig.kubeconfig("new").await?).await?;
@@ -199,7 +200,7 @@ async fn bad_kubeconfigs_are_refused(rig: &Rig) -> Result<()> {
         rig.hand_out("bad", bad).await?;
         let error = clients.client("default", "bad").await.err().context("taken")?;
         let text = format!("{error} {error:?} {clients:?}");
-        ensure!(error.kind() == Kind::BadKubeconfig && !error.retryable(), "{text}");
+        ensure!(error.kind() == Kind::BadKubeconfig && error.class() != Class::Retry, "{text}");
         ensure!(text.contains("Secret default/bad-kubeconfig: ") && !text.contains(&token), "{text}");
     }
     ensure!(!proof.exists(), "a program was run");

@@ -13,6 +13,7 @@ use infra_clients::capi::{
     AddressType, Capi, Cluster, Endpoint, Error, IpFamily, Kind, KubeadmControlPlane, Limits, Machine,
     MachineDeployment, ReadIn, Replicas, Version, WorkloadClients, connect, owning_cluster, patch,
 };
+use infra_clients::{Class, Failure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, ListParams, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
@@ -194,7 +195,7 @@ async fn only_what_is_meant(client: &Client) -> Result<()> {
         ensure!(patch::add_finalizer(&with, "ours/x").is_none());
         let late = patch::add_finalizer(&stale, "ours/y").context("is there")?;
         let error = api.patch("plain", &params, &late).await.map_err(Error::from).unwrap_err();
-        ensure!(error.kind() == Kind::Conflict && error.retryable(), "{error:?}");
+        ensure!(error.kind() == Kind::Conflict && error.class() == Class::Retry, "{error:?}");
 
         let label = patch::set_label(&with, "ours/label", "1").context("is there")?;
         api.patch("plain", &params, &label).await?;
@@ -335,7 +336,7 @@ async fn follow(management: &Management, workload: &mut Workload) -> Result<()> 
     workload.plane_mut().suspend_apiserver()?;
     let cut_off = remembering.client("default", "plain").await?;
     let first = nodes(&cut_off).await.unwrap_err();
-    ensure!(first.kind() == Kind::Timeout && first.retryable(), "{first:?}");
+    ensure!(first.kind() == Kind::Timeout && first.class() == Class::Retry, "{first:?}");
     for again in join_all((0..20).map(|_| nodes(&cut_off))).await {
         let again = again.unwrap_err();
         ensure!(again.kind() == Kind::Timeout && again.retry_after().is_some(), "{again:?}");

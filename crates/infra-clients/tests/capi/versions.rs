@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use infra_clients::capi::{
     CORE_GROUP, Capi, Cluster, Error, Kind, KubeadmControlPlane, Machine, Version, patch,
 };
+use infra_clients::{Class, Failure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -59,7 +60,7 @@ async fn what_is_served_is_used() {
     let plane = ControlPlane::start().await.unwrap();
     let client = plane.client();
     let nothing = Capi::discover(client.clone()).await.unwrap_err();
-    assert_eq!((nothing.kind(), nothing.retryable()), (Kind::NotInstalled, false));
+    assert_eq!((nothing.kind(), nothing.class() == Class::Retry), (Kind::NotInstalled, false));
     assert!(nothing.to_string().contains("Cluster API is not installed"), "{nothing}");
     only_old_versions(&client).await.unwrap();
     upgraded(&client).await.unwrap();
@@ -128,7 +129,7 @@ async fn only_old_versions(client: &Client) -> Result<()> {
         cluster.set_variables([("port", json!(6443)), ("host", json!("h"))])?.context("are there")?;
     api.patch("old", &params, &variables).await?;
     let stale = api.patch("old", &params, &variables).await.map_err(Error::from).unwrap_err();
-    ensure!(stale.kind() == Kind::Conflict && stale.retryable(), "{stale:?}");
+    ensure!(stale.kind() == Kind::Conflict && stale.class() == Class::Retry, "{stale:?}");
 
     let mut expected = before.data.clone();
     expected["spec"]["topology"]["variables"][1]["value"] = json!(6443);
@@ -184,7 +185,7 @@ async fn upgraded(client: &Client) -> Result<()> {
         // Nobody may think that the Cluster, or its Machines, are gone.
         for error in [before.cluster("default", "old").await.err(), before.machines(&after).await.err()] {
             let error = error.context("taken for gone")?;
-            ensure!(error.kind() == Kind::NotInstalled && !error.retryable(), "{error:?}");
+            ensure!(error.kind() == Kind::NotInstalled && error.class() != Class::Retry, "{error:?}");
         }
     }
     Ok(())

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use infra_clients::vsphere::{Change, Error, Kind, Link, TaskState};
+use anyhow::Result;
+use infra_clients::Failure;
+use infra_clients::vsphere::vms::{Change, Inventory, Link, TaskState};
+use infra_clients::vsphere::{Error, Kind, vms};
 use testbed::{Fault, Outage, Vcsim, eventually};
 
-use crate::rig::{Rig, SOON, down, up};
+use crate::rig::{Rig, SOON, down, template, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_under_load() -> Result<()> {
@@ -14,10 +16,10 @@ async fn an_expired_session_under_load() -> Result<()> {
     let sim = Vcsim::builder()
         .call_delay("CloneVM_Task", Duration::from_millis(200))
         .clone_time(Duration::from_millis(500));
-    let rig = Rig::with(sim, |_| {}).await?;
-    let folder = rig.vc.create_folder("f").await?;
-    rig.vc.template("photon").await?;
-    let changes = rig.vc.changes();
+    let rig = Rig::with(sim, |_, _| {}).await?;
+    let folder = rig.vms.create_folder("f").await?;
+    template(&rig.vms, "photon").await?;
+    let changes = rig.vms.changes();
     let names: Vec<String> = (0..60).map(|i| format!("vm-{i}")).collect();
     let clones = futures::future::join_all(names.iter().map(|name| rig.submit(&folder, name)));
     let expiry = async {
@@ -36,8 +38,8 @@ async fn an_expired_session_under_load() -> Result<()> {
         assert_eq!(rig.ended(&task?).await?.state, TaskState::Success);
     }
     eventually("all VMs to be known", SOON, async || {
-        rig.vc.fresh().await.ok();
-        Ok((rig.vc.read(|inventory| inventory.vms_in(&folder).count()) == 60).then_some(()))
+        rig.vms.fresh().await.ok();
+        Ok((rig.vms.read(|inventory| inventory.vms_in(&folder).count()) == 60).then_some(()))
     })
     .await?;
     let sessions = rig.sim.sessions().await?;
@@ -46,7 +48,7 @@ async fn an_expired_session_under_load() -> Result<()> {
 
     // Each VM came once in the news, whatever was reported again.
     let mut came = 0;
-    for change in rig.told(changes).await? {
+    for change in rig.received(changes).await? {
         assert!(!matches!(change, Change::Vm { after: None, .. }), "nothing went away");
         came += u32::from(matches!(change, Change::Vm { before: None, .. }));
     }
@@ -57,14 +59,14 @@ async fn an_expired_session_under_load() -> Result<()> {
 /// Nobody calls anything; only the keep-alive can find out.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_at_rest() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder(), |config| config.keep_alive = Duration::from_secs(1)).await?;
+    let rig = Rig::with(Vcsim::builder(), |session, _| session.keep_alive = Duration::from_secs(1)).await?;
     rig.sim.expire_sessions().await?;
     rig.sim.add_vm("/DC0/vm/vm-operator", "meanwhile").await?;
     eventually("the VM to be known", SOON, async || {
-        Ok(rig.vc.read(|inventory| inventory.vms().next().cloned()))
+        Ok(rig.vms.read(|inventory| inventory.vms().next().cloned()))
     })
     .await?;
-    up(&rig.vc).await?;
+    up(&rig.vms).await?;
     assert_eq!(rig.sim.sessions().await?.logins, 2);
     Ok(())
 }
@@ -72,41 +74,42 @@ async fn an_expired_session_at_rest() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_loses_nothing() -> Result<()> {
     let rig = Rig::start().await?;
-    let folder = rig.vc.create_folder("f").await?;
+    let folder = rig.vms.create_folder("f").await?;
     let gone = rig.make(&folder, "gone").await?;
     let stays = rig.make(&folder, "stays").await?;
-    rig.vc.fresh().await?;
-    let changes = rig.vc.changes();
+    rig.vms.fresh().await?;
+    let changes = rig.vms.changes();
     for outage in [Outage::Refuse, Outage::Status(503)] {
         rig.sim.outage(outage).await?;
         let error = match outage {
-            Outage::Refuse => down(&rig.vc).await?,
+            Outage::Refuse => down(&rig.vms).await?,
             // The poll under way does not notice; the next call does.
-            _ => std::sync::Arc::new(rig.vc.power_off(&stays).await.unwrap_err()),
+            _ => std::sync::Arc::new(rig.vms.power_off(&stays).await.unwrap_err()),
         };
-        let want = if outage == Outage::Refuse { Kind::Unreachable } else { Kind::Unavailable };
-        assert_eq!((error.kind(), error.in_doubt()), (want, false), "{error}");
-        let refused = rig.vc.power_off(&stays).await.unwrap_err();
-        assert_eq!((refused.kind(), refused.in_doubt()), (want, false), "{refused}");
+        let refused_connection = outage == Outage::Refuse;
+        let want = if refused_connection { Kind::Unreachable } else { Kind::Unavailable };
+        assert_eq!((error.kind(), error.in_doubt()), (want, !refused_connection), "{error}");
+        let refused = rig.vms.power_off(&stays).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.in_doubt()), (want, !refused_connection), "{refused}");
         if outage == Outage::Refuse {
             rig.sim.remove_vm("/DC0/vm/vm-operator/f/gone").await?;
             assert!(
-                rig.vc.read(|inventory| !inventory.is_synced() && inventory.vm(&gone).is_some()),
+                rig.vms.read(|inventory| !inventory.is_synced() && inventory.vm(&gone).is_some()),
                 "not known to be gone"
             );
-            assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Unreachable);
+            assert_eq!(rig.vms.fresh().await.unwrap_err().kind(), Kind::Unreachable);
         }
         rig.sim.outage(Outage::None).await?;
-        up(&rig.vc).await?;
+        up(&rig.vms).await?;
     }
-    rig.vc.fresh().await?;
-    rig.vc.read(|inventory| {
+    rig.vms.fresh().await?;
+    rig.vms.read(|inventory| {
         assert!(inventory.is_synced() && inventory.vm(&gone).is_none() && inventory.vm(&stays).is_some());
     });
     let sessions = rig.sim.sessions().await?;
     assert_eq!((sessions.max, sessions.logins), (1, 1), "the session outlived the outage");
     let mut told = Vec::new();
-    for change in rig.told(changes).await? {
+    for change in rig.received(changes).await? {
         told.push(match change {
             Change::Lost => "lost",
             Change::Synced => "synced",
@@ -120,11 +123,12 @@ async fn an_outage_loses_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_hangs_times_out_alone() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(10)).await?;
-    let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
-    rig.vc.template("photon").await?;
+    let rig =
+        Rig::with(Vcsim::builder(), |session, _| session.call_timeout = Duration::from_secs(10)).await?;
+    let root = rig.root()?;
+    template(&rig.vms, "photon").await?;
     rig.sim.fault(Fault::hang("CloneVM_Task")).await?;
-    let (hung, folder) = tokio::join!(rig.submit(&root, "a"), rig.vc.create_folder("meanwhile"));
+    let (hung, folder) = tokio::join!(rig.submit(&root, "a"), rig.vms.create_folder("meanwhile"));
     folder?;
     let error = hung.unwrap_err().downcast::<Error>()?;
     assert_eq!(
@@ -132,23 +136,23 @@ async fn a_call_that_hangs_times_out_alone() -> Result<()> {
         (Kind::Timeout, true, Some("CloneVM_Task")),
         "{error}"
     );
-    assert!(rig.vc.link().borrow().is_up());
+    assert!(rig.vms.link().borrow().is_up());
     Ok(())
 }
 
 /// The answer is lost but the call took effect: after `fresh` it shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_cut_off() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_millis(300)), |_| {}).await?;
-    let folder = rig.vc.create_folder("f").await?;
-    let template = rig.vc.template("photon").await?;
+    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_millis(300)), |_, _| {}).await?;
+    let folder = rig.vms.create_folder("f").await?;
+    let template = template(&rig.vms, "photon").await?;
     for i in 0..5 {
         rig.sim.fault(Fault::cut_after("CloneVM_Task")).await?;
         let name = format!("vm-{i}");
         let error = rig.submit(&folder, &name).await.unwrap_err().downcast::<Error>()?;
         assert_eq!((error.kind(), error.in_doubt()), (Kind::Unreachable, true), "{error}");
-        rig.vc.fresh().await?;
-        let seen = rig.vc.read(|inventory| {
+        rig.vms.fresh().await?;
+        let seen = rig.vms.read(|inventory| {
             let task = inventory.tasks().any(|task| {
                 !task.state.ended()
                     && task.entity.as_ref() == Some(&template)
@@ -159,26 +163,26 @@ async fn an_answer_that_is_cut_off() -> Result<()> {
         assert!(
             seen,
             "neither task nor VM {name}: {:#?}",
-            rig.vc.read(|inventory| inventory.tasks().cloned().collect::<Vec<_>>())
+            rig.vms.read(|inventory| inventory.tasks().cloned().collect::<Vec<_>>())
         );
     }
     eventually("all five", SOON, async || {
-        Ok((rig.vc.read(|inventory| inventory.vms_in(&folder).count()) == 5).then_some(()))
+        Ok((rig.vms.read(|inventory| inventory.vms_in(&folder).count()) == 5).then_some(()))
     })
     .await?;
     assert_eq!(rig.sim.calls().await?["CloneVM_Task"], 5, "nothing was sent twice");
 
     rig.sim.fault(Fault::cut_before("CreateFolder")).await?;
-    assert!(rig.vc.create_folder("g").await.unwrap_err().in_doubt());
-    rig.vc.fresh().await?;
-    assert!(rig.vc.read(|inventory| inventory.folder_named("g").is_none()));
+    assert!(rig.vms.create_folder("g").await.unwrap_err().in_doubt());
+    rig.vms.fresh().await?;
+    assert!(rig.vms.read(|inventory| inventory.folder_named("g").is_none()));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_that_fail_are_made_good() -> Result<()> {
     let rig = Rig::start().await?;
-    let mut link = rig.vc.link();
+    let mut link = rig.vms.link();
     for (i, fault) in [
         Fault::cut_after("WaitForUpdatesEx"),
         Fault::status("WaitForUpdatesEx", 503),
@@ -194,20 +198,20 @@ async fn polls_that_fail_are_made_good() -> Result<()> {
         let name = format!("vm-{i}");
         rig.sim.add_vm("/DC0/vm/vm-operator", &name).await?;
         eventually(&name, SOON, async || {
-            Ok(rig.vc.read(|inventory| inventory.vms().any(|vm| *vm.name == *name)).then_some(()))
+            Ok(rig.vms.read(|inventory| inventory.vms().any(|vm| *vm.name == *name)).then_some(()))
         })
         .await?;
         // The one that is under way may bring the VM before the fault hits the next.
         eventually("the fault to be used up", SOON, async || {
-            rig.vc.fresh().await.ok();
+            rig.vms.fresh().await.ok();
             Ok((rig.sim.pending_faults().await? == 0).then_some(()))
         })
         .await?;
-        up(&rig.vc).await?;
-        rig.vc.fresh().await?;
+        up(&rig.vms).await?;
+        rig.vms.fresh().await?;
     }
     assert!(!matches!(*link.borrow_and_update(), Link::Down(_)));
-    assert_eq!(rig.vc.read(|inventory| inventory.vms().count()), 6);
+    assert_eq!(rig.vms.read(|inventory| inventory.vms().count()), 6);
     assert_eq!(rig.sim.sessions().await?.max, 1);
     Ok(())
 }
@@ -216,17 +220,18 @@ async fn polls_that_fail_are_made_good() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_folder_goes() -> Result<()> {
     let rig = Rig::start().await?;
-    let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
-    let folder = rig.vc.create_folder("f").await?;
-    rig.vc.fresh().await?;
-    let task = rig.vc.destroy(&root).await?;
+    let root = rig.root()?;
+    let folder = rig.vms.create_folder("f").await?;
+    rig.vms.fresh().await?;
+    let task = rig.vms.destroy(&root).await?;
     eventually("another root folder", SOON, async || {
-        let now = rig.vc.read(|inventory| inventory.root_folder().filter(|_| inventory.is_synced()).cloned());
+        let now =
+            rig.vms.read(|inventory| inventory.root_folder().filter(|_| inventory.is_synced()).cloned());
         Ok(now.filter(|now| *now != root))
     })
     .await?;
-    rig.vc.fresh().await?;
-    rig.vc.read(|inventory| {
+    rig.vms.fresh().await?;
+    rig.vms.read(|inventory| {
         assert!(inventory.folder(&folder).is_none() && inventory.folder(&root).is_none());
     });
     assert_eq!(rig.ended(&task).await?.state, TaskState::Success);
@@ -234,17 +239,28 @@ async fn the_root_folder_goes() -> Result<()> {
     Ok(())
 }
 
-/// Connections are accepted, nothing is answered.
+/// Connections are accepted, nothing is answered, and nobody calls anything.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vcenter_that_hangs() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder(), |config| config.call_timeout = Duration::from_secs(5)).await?;
+async fn a_vcenter_that_hangs_is_found_by_the_poll() -> Result<()> {
+    let defaults = vms::Config::new("f");
+    assert!(defaults.poll_wait + defaults.poll_grace <= Duration::from_mins(1), "found within a minute");
+
+    let rig = Rig::with(Vcsim::builder(), |session, vms| {
+        session.call_timeout = Duration::from_secs(2);
+        (vms.poll_wait, vms.poll_grace) = (Duration::from_secs(2), Duration::from_secs(2));
+    })
+    .await?;
     rig.sim.outage(Outage::Hang).await?;
-    // Found out by the call that interrupts the poll; the connection is tried once more, and down.
-    assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Timeout);
-    assert!(!rig.vc.read(infra_clients::vsphere::Inventory::is_synced));
+    let error = down(&rig.vms).await?;
+    assert_eq!(error.kind(), Kind::Timeout, "{error}");
+    assert!(!rig.vms.read(Inventory::is_synced));
+    let ticket = rig.vms.request_refresh();
     rig.sim.outage(Outage::None).await?;
-    up(&rig.vc).await?;
-    rig.vc.fresh().await?;
+    up(&rig.vms).await?;
+    eventually("the refresh", SOON, async || {
+        Ok(rig.vms.read(|inventory| inventory.refreshed(ticket)).then_some(()))
+    })
+    .await?;
     assert!(rig.sim.sessions().await?.max <= 2);
     Ok(())
 }

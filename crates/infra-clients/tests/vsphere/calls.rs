@@ -3,32 +3,34 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use infra_clients::vsphere::{Change, Kind, PowerState, TaskState};
+use infra_clients::vsphere::vms::{Change, TaskState};
+use infra_clients::vsphere::{Kind, PowerState};
+use infra_clients::{Class, Failure};
 use testbed::{Fault, Vcsim, eventually};
 
-use crate::rig::{IDLE, OWNER, Rig, SOON, spec};
+use crate::rig::{IDLE, OWNER, Rig, SOON, spec, template};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vm_from_clone_to_destroy() -> Result<()> {
     let rig = Rig::start().await?;
-    let changes = rig.vc.changes();
-    let folder = rig.vc.create_folder("ns.group").await?;
-    let known = rig.vc.read(|inventory| inventory.folder_named("ns.group").cloned());
+    let changes = rig.vms.changes();
+    let folder = rig.vms.create_folder("ns.group").await?;
+    let known = rig.vms.read(|inventory| inventory.folder_named("ns.group").cloned());
     assert_eq!(known.context("the folder is known at once")?.moref, folder);
 
-    let template = rig.vc.template("photon").await?;
+    let template = template(&rig.vms, "photon").await?;
     rig.sim.reset_calls().await?;
-    let task = rig.vc.clone_vm(&spec(&template, &folder, "group-0")).await?;
-    rig.vc.read(|inventory| inventory.task(&task).cloned()).context("the task is known at once")?;
+    let task = rig.vms.clone_vm(&spec(&template, &folder, "group-0")).await?;
+    rig.vms.read(|inventory| inventory.task(&task).cloned()).context("the task is known at once")?;
     let done = rig.ended(&task).await?;
     assert_eq!(done.state, TaskState::Success, "{done:?}");
     let moref = done.result.clone().context("the clone")?;
-    rig.vc.fresh().await?;
-    let vm = rig.vc.read(|inventory| inventory.vm(&moref).cloned()).context("the VM")?;
+    rig.vms.fresh().await?;
+    let vm = rig.vms.read(|inventory| inventory.vm(&moref).cloned()).context("the VM")?;
     assert_eq!((&*vm.name, vm.parent.as_ref(), vm.power), ("group-0", Some(&folder), Some(PowerState::On)));
     assert_eq!(vm.marker(OWNER), Some("a<b&c é"));
-    assert_eq!(vm.markers.as_ref().map(Vec::len), Some(2), "{:?}", vm.markers);
-    rig.vc.read(|inventory| {
+    assert_eq!(vm.markers.as_ref().map(|markers| markers.len()), Some(2), "{:?}", vm.markers);
+    rig.vms.read(|inventory| {
         let uuid = "5030B1C6-8A3F-4B52-9E70-0123456789AB";
         assert_eq!(inventory.vm_by_instance_uuid(uuid).count(), 1);
         assert_eq!(inventory.vm_named(&folder, "group-0").map(|vm| &vm.moref), Some(&moref));
@@ -42,9 +44,9 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     );
 
     for task in [
-        rig.vc.power_off(&moref).await?,
-        rig.vc.reconfigure(&moref, 4, 4096).await?,
-        rig.vc.power_on(&moref).await?,
+        rig.vms.power_off(&moref).await?,
+        rig.vms.reconfigure(&moref, 4, 4096).await?,
+        rig.vms.power_on(&moref).await?,
     ] {
         // Each is asked for before the one before has ended; the simulator does them in turn.
         let task = rig.ended(&task).await?;
@@ -54,12 +56,12 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     assert_eq!((sim.cpu, sim.memory_mb, sim.is_on()), (4, 4096, true));
 
     for task in
-        [rig.vc.power_off(&moref).await?, rig.vc.destroy(&moref).await?, rig.vc.destroy(&folder).await?]
+        [rig.vms.power_off(&moref).await?, rig.vms.destroy(&moref).await?, rig.vms.destroy(&folder).await?]
     {
         assert_eq!(rig.ended(&task).await?.state, TaskState::Success);
     }
-    rig.vc.fresh().await?;
-    rig.vc.read(|inventory| {
+    rig.vms.fresh().await?;
+    rig.vms.read(|inventory| {
         assert!(inventory.vm(&moref).is_none() && inventory.folder(&folder).is_none());
         assert_eq!(
             inventory.vms().count()
@@ -72,7 +74,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
 
     // The news told the same story.
     let (mut came, mut went, mut tasks) = (0, 0, 0);
-    for change in rig.told(changes).await? {
+    for change in rig.received(changes).await? {
         match change {
             Change::Vm { before: None, after: Some(vm) } if vm.moref == moref => came += 1,
             Change::Vm { before: Some(vm), after: None } if vm.moref == moref => went += 1,
@@ -88,14 +90,14 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
 /// One that will not end as long as this test runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_reported_while_it_runs() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_hours(1)), |_| {}).await?;
-    let folder = rig.vc.create_folder("f").await?;
-    let template = rig.vc.template("photon").await?;
+    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_hours(1)), |_, _| {}).await?;
+    let folder = rig.vms.create_folder("f").await?;
+    let template = template(&rig.vms, "photon").await?;
     let task = rig.submit(&folder, "a").await?;
-    let known = rig.vc.read(|inventory| inventory.task(&task).cloned()).context("known at once")?;
+    let known = rig.vms.read(|inventory| inventory.task(&task).cloned()).context("known at once")?;
     assert!(!known.state.ended());
     let running = eventually("the collector to report the task", SOON, async || {
-        let task = rig.vc.read(|inventory| inventory.task(&task).cloned());
+        let task = rig.vms.read(|inventory| inventory.task(&task).cloned());
         Ok(task.filter(|task| !task.description_id.is_empty()))
     })
     .await?;
@@ -107,13 +109,13 @@ async fn a_task_is_reported_while_it_runs() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_typed() -> Result<()> {
     let rig = Rig::start().await?;
-    let folder = rig.vc.create_folder("f").await?;
-    let again = rig.vc.create_folder("f").await.unwrap_err();
+    let folder = rig.vms.create_folder("f").await?;
+    let again = rig.vms.create_folder("f").await.unwrap_err();
     assert_eq!(
         (again.kind(), again.object(), again.method()),
         (Kind::DuplicateName, Some(&folder), Some("CreateFolder"))
     );
-    assert!(!again.in_doubt() && !again.retryable());
+    assert!(!again.in_doubt() && again.class() == Class::NeedsHelp);
 
     let vm = rig.make(&folder, "a").await?;
     let task = rig.ended(&rig.submit(&folder, "a").await?).await?;
@@ -123,7 +125,7 @@ async fn faults_are_typed() -> Result<()> {
         (Kind::DuplicateName, Some(&vm), Some("DuplicateName"))
     );
 
-    let on = match rig.vc.power_on(&vm).await {
+    let on = match rig.vms.power_on(&vm).await {
         Ok(task) => rig.ended(&task).await?.error.as_deref().cloned(),
         Err(error) => Some(error),
     };
@@ -133,14 +135,14 @@ async fn faults_are_typed() -> Result<()> {
     rig.sim.fault(Fault::soap("CloneVM_Task", "NoPermission")).await?;
     let error = rig.submit(&folder, "b").await.unwrap_err();
     let error = error.downcast::<infra_clients::vsphere::Error>()?;
-    assert_eq!((error.kind(), error.in_doubt()), (Kind::NoPermission, false), "{error}");
+    assert_eq!((error.kind(), error.in_doubt()), (Kind::Forbidden, false), "{error}");
 
     rig.sim.fault(Fault::task("CloneVM_Task", "InsufficientMemoryResourcesFault")).await?;
     let task = rig.ended(&rig.submit(&folder, "c").await?).await?;
     assert_eq!(task.error.as_ref().map(|error| error.kind()), Some(Kind::NoResources), "{task:?}");
 
     rig.sim.remove_vm("/DC0/vm/vm-operator/f/a").await?;
-    let gone = rig.vc.power_on(&vm).await.unwrap_err();
+    let gone = rig.vms.power_on(&vm).await.unwrap_err();
     assert_eq!((gone.kind(), gone.object()), (Kind::NotFound, Some(&vm)), "{gone}");
     Ok(())
 }
@@ -148,30 +150,30 @@ async fn faults_are_typed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_do_is_news() -> Result<()> {
     let rig = Rig::start().await?;
-    let folder = rig.vc.create_folder("f").await?;
+    let folder = rig.vms.create_folder("f").await?;
     let vm = rig.make(&folder, "a").await?;
-    rig.vc.fresh().await?;
-    let changes = rig.vc.changes();
+    rig.vms.fresh().await?;
+    let changes = rig.vms.changes();
     rig.sim.power_off("/DC0/vm/vm-operator/f/a").await?;
     rig.sim.add_vm("/DC0/vm/vm-operator/f", "stranger").await?;
-    rig.vc.fresh().await?;
-    rig.vc.read(|inventory| {
+    rig.vms.fresh().await?;
+    rig.vms.read(|inventory| {
         assert_eq!(inventory.vm(&vm).and_then(|vm| vm.power), Some(PowerState::Off));
         assert!(
             inventory
                 .vm_named(&folder, "stranger")
-                .is_some_and(|vm| vm.markers.as_ref().is_some_and(Vec::is_empty))
+                .is_some_and(|vm| vm.markers.as_ref().is_some_and(|markers| markers.is_empty()))
         );
     });
     rig.sim.rename_vm("/DC0/vm/vm-operator/f/stranger", "friend").await?;
     rig.sim.remove_vm("/DC0/vm/vm-operator/f/a").await?;
-    rig.vc.fresh().await?;
-    rig.vc.read(|inventory| {
+    rig.vms.fresh().await?;
+    rig.vms.read(|inventory| {
         assert!(inventory.vm(&vm).is_none() && inventory.vm_named(&folder, "stranger").is_none());
         assert!(inventory.vm_named(&folder, "friend").is_some());
     });
     let (mut off, mut went) = (false, false);
-    for change in rig.told(changes).await? {
+    for change in rig.received(changes).await? {
         if let Change::Vm { before: Some(before), after } = change
             && before.moref == vm
         {
@@ -185,31 +187,11 @@ async fn what_others_do_is_news() -> Result<()> {
     Ok(())
 }
 
-/// Every answer of `fresh` includes what came before it, however many ask, and they share polls.
-#[tokio::test(flavor = "multi_thread")]
-async fn fresh_is_fresh_and_cheap() -> Result<()> {
-    let rig = Rig::start().await?;
-    let began = std::time::Instant::now();
-    rig.sim.reset_calls().await?;
-    for i in 0..6 {
-        let name = format!("vm-{i}");
-        rig.sim.add_vm("/DC0/vm/vm-operator", &name).await?;
-        let asks = futures::future::join_all((0..20).map(|_| rig.vc.fresh()));
-        asks.await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
-        assert!(rig.vc.read(|inventory| inventory.vm_named(&root, &name).is_some()), "{name}");
-    }
-    let polls = rig.sim.calls().await?["WaitForUpdatesEx"];
-    let limit = 2 + u64::try_from(began.elapsed().as_millis())? / 250;
-    assert!(polls <= limit, "{polls} polls in {:?}", began.elapsed());
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_clones_share_the_polls() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_secs(1)), |_| {}).await?;
-    let folder = rig.vc.create_folder("f").await?;
-    rig.vc.template("photon").await?;
+    let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_secs(1)), |_, _| {}).await?;
+    let folder = rig.vms.create_folder("f").await?;
+    template(&rig.vms, "photon").await?;
     rig.sim.reset_calls().await?;
     let began = std::time::Instant::now();
     let names: Vec<String> = (0..50).map(|i| format!("vm-{i}")).collect();
@@ -217,8 +199,8 @@ async fn fifty_clones_share_the_polls() -> Result<()> {
     for task in clones {
         assert_eq!(rig.ended(&task?).await?.state, TaskState::Success);
     }
-    rig.vc.fresh().await?;
-    assert_eq!(rig.vc.read(|inventory| inventory.vms_in(&folder).count()), 50);
+    rig.vms.fresh().await?;
+    assert_eq!(rig.vms.read(|inventory| inventory.vms_in(&folder).count()), 50);
     let calls = rig.sim.calls().await?;
     println!("50 clones of 1 s in {:?}: {calls:?}", began.elapsed());
     assert_eq!(calls["CloneVM_Task"], 50);
@@ -231,46 +213,14 @@ async fn fifty_clones_share_the_polls() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_beyond_the_list_are_not_lost() -> Result<()> {
     let rig =
-        Rig::with(Vcsim::builder().clone_time(Duration::from_secs(5)), |config| config.concurrency = 32)
+        Rig::with(Vcsim::builder().clone_time(Duration::from_secs(5)), |session, _| session.concurrency = 32)
             .await?;
-    let folder = rig.vc.create_folder("f").await?;
+    let folder = rig.vms.create_folder("f").await?;
     let names: Vec<String> = (0..250).map(|i| format!("vm-{i}")).collect();
     let clones = futures::future::join_all(names.iter().map(|name| rig.submit(&folder, name))).await;
     for task in clones {
         let task = task?;
         assert_eq!(rig.ended(&task).await?.state, TaskState::Success);
     }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn templates_are_scanned_for_once() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().templates(&["photon", "debian", "a/b"]), |_| {}).await?;
-    let began = std::time::Instant::now();
-    rig.sim.reset_calls().await?;
-    let names = ["photon", "debian", "a/b", "/DC0/vm/debian", "photon", "DC0/vm/a%2fb"];
-    let found = futures::future::join_all(names.iter().map(|name| rig.vc.template(name))).await;
-    let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
-    assert_eq!((&found[0], &found[1], &found[2]), (&found[4], &found[3], &found[5]));
-    let error = rig.vc.template("windows").await.unwrap_err();
-    assert!(error.kind() == Kind::NotFound && error.to_string().contains("windows"), "{error}");
-    // A scan is good for ten seconds.
-    let scans = rig.calls_but(IDLE).await?.values().sum::<u64>();
-    assert!(scans <= 1 + began.elapsed().as_secs() / 10, "{scans} in {:?}", began.elapsed());
-
-    let root = rig.vc.read(|inventory| inventory.root_folder().cloned()).context("root")?;
-    rig.make(&root, "late").await?;
-    assert_eq!(
-        rig.vc.template("late").await.unwrap_err().kind(),
-        Kind::NotFound,
-        "our own VMs are no templates"
-    );
-    rig.sim.remove_vm("/DC0/vm/photon").await?;
-    assert_eq!(rig.vc.clone_vm(&spec(&found[0], &root, "x")).await.unwrap_err().kind(), Kind::NotFound);
-    rig.vc.forget_template("photon").await;
-    assert_eq!(rig.vc.template("photon").await.unwrap_err().kind(), Kind::NotFound);
-    rig.sim.add_vm("/DC0/vm", "photon").await?;
-    rig.vc.forget_template("photon").await;
-    assert_ne!(rig.vc.template("photon").await?, found[0]);
     Ok(())
 }

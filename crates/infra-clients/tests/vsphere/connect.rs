@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use infra_clients::Secret;
-use infra_clients::vsphere::{Kind, Link, Trust, VCenter};
+use infra_clients::vsphere::vms::{Change, Link};
+use infra_clients::vsphere::{Kind, Trust};
+use infra_clients::{Failure, Secret};
 use testbed::{Outage, Vcsim, eventually};
 
-use crate::rig::{IDLE, Rig, SOON, config, down, up};
+use crate::rig::{IDLE, Rig, SOON, down, start, template, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_every_kind_of_trust() -> Result<()> {
@@ -21,11 +22,9 @@ async fn by_every_kind_of_trust() -> Result<()> {
         Trust::Insecure,
     ] {
         let shown = format!("{trust:?}").chars().take(40).collect::<String>();
-        let mut config = config(&sim);
-        config.trust = trust;
-        let vc = VCenter::start(config)?;
-        up(&vc).await.map_err(|error| error.context(shown))?;
-        vc.close().await;
+        let (session, vms) = start(&sim, |session, _| session.trust = trust)?;
+        up(&vms).await.map_err(|error| error.context(shown))?;
+        session.close().await;
     }
     for trust in [
         Trust::System,
@@ -33,10 +32,8 @@ async fn by_every_kind_of_trust() -> Result<()> {
         Trust::Thumbprint(other.thumbprint_sha1().parse()?),
         Trust::Thumbprint(other.thumbprint_sha256().parse()?),
     ] {
-        let mut config = config(&sim);
-        config.trust = trust.clone();
-        let vc = VCenter::start(config)?;
-        let error = down(&vc).await?;
+        let (_, vms) = start(&sim, |session, _| session.trust = trust.clone())?;
+        let error = down(&vms).await?;
         assert_eq!((error.kind(), error.in_doubt()), (Kind::Tls, false), "{error}");
         println!("{error}");
         let pinned = matches!(trust, Trust::Thumbprint(_));
@@ -54,35 +51,33 @@ async fn costs_few_calls_and_none_at_rest() -> Result<()> {
     let rig = Rig::start().await?;
     let calls = rig.sim.calls().await?;
     assert!(calls.values().sum::<u64>() <= 12, "{calls:?}");
-    rig.vc.fresh().await?;
+    rig.vms.fresh().await?;
     rig.sim.reset_calls().await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let calls = rig.sim.calls().await?;
     assert!(calls.values().sum::<u64>() <= 1, "one poll may have begun: {calls:?}");
 
-    let mut changes = rig.vc.changes();
-    rig.vc.close().await;
-    assert!(matches!(changes.next().await, Some(infra_clients::vsphere::Change::Lost)));
+    let mut changes = rig.vms.changes();
+    rig.session.close().await;
+    assert!(matches!(changes.next().await, Some(Change::Lost)));
     assert!(changes.next().await.is_none());
     let sessions = rig.sim.sessions().await?;
     assert_eq!((sessions.now, sessions.max, sessions.logins), (0, 1, 1));
-    assert_eq!(rig.vc.fresh().await.unwrap_err().kind(), Kind::Canceled);
-    assert_eq!(rig.vc.create_folder("x").await.unwrap_err().kind(), Kind::Canceled);
+    assert_eq!(rig.vms.fresh().await.unwrap_err().kind(), Kind::Canceled);
+    assert_eq!(rig.vms.create_folder("x").await.unwrap_err().kind(), Kind::Canceled);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_tried_once() -> Result<()> {
     let sim = Vcsim::start().await?;
-    let mut config = config(&sim);
-    config.password = Secret::new("wrong");
-    let vc = VCenter::start(config)?;
+    let (_, vc) = start(&sim, |session, _| session.password = Secret::new("wrong"))?;
     let error = down(&vc).await?;
-    assert_eq!(error.kind(), Kind::InvalidLogin, "{error}");
+    assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
     assert!(!error.to_string().contains("wrong"));
     for _ in 0..20 {
-        assert_eq!(vc.fresh().await.unwrap_err().kind(), Kind::InvalidLogin);
-        assert_eq!(vc.template("photon").await.unwrap_err().kind(), Kind::InvalidLogin);
+        assert_eq!(vc.fresh().await.unwrap_err().kind(), Kind::Unauthorized);
+        assert_eq!(template(&vc, "photon").await.unwrap_err().kind(), Kind::Unauthorized);
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let sessions = sim.sessions().await?;
@@ -94,7 +89,7 @@ async fn a_wrong_password_is_tried_once() -> Result<()> {
 async fn unreachable_at_first() -> Result<()> {
     let sim = Vcsim::start().await?;
     sim.outage(Outage::Refuse).await?;
-    let vc = VCenter::start(config(&sim))?;
+    let (_, vc) = start(&sim, |_, _| {})?;
     let error = down(&vc).await?;
     assert_eq!((error.kind(), error.in_doubt()), (Kind::Unreachable, false), "{error}");
     assert_eq!(vc.create_folder("x").await.unwrap_err().kind(), Kind::Unreachable);
@@ -113,23 +108,19 @@ async fn unreachable_at_first() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_datacenters_must_be_chosen_from() -> Result<()> {
     let sim = Vcsim::builder().datacenters(2).start().await?;
-    let error = down(&VCenter::start(config(&sim))?).await?;
+    let error = down(&start(&sim, |_, _| {})?.1).await?;
     assert_eq!(error.kind(), Kind::Ambiguous);
     assert!(error.to_string().contains("DC0, DC1"), "{error}");
 
-    let mut wrong = config(&sim);
-    wrong.datacenter = Some("DC7".to_owned());
-    let error = down(&VCenter::start(wrong)?).await?;
+    let error = down(&start(&sim, |_, vms| vms.datacenter = Some("DC7".to_owned()))?.1).await?;
     assert_eq!(error.kind(), Kind::Config);
     assert!(error.to_string().contains("DC7") && error.to_string().contains("DC0, DC1"), "{error}");
 
     for name in ["DC1", "/DC1"] {
-        let mut right = config(&sim);
-        right.datacenter = Some(name.to_owned());
-        let vc = VCenter::start(right)?;
+        let (session, vc) = start(&sim, |_, vms| vms.datacenter = Some(name.to_owned()))?;
         up(&vc).await?;
-        assert!(vc.template("photon").await.is_ok());
-        vc.close().await;
+        assert!(template(&vc, "photon").await.is_ok());
+        session.close().await;
     }
     Ok(())
 }
@@ -137,32 +128,28 @@ async fn two_datacenters_must_be_chosen_from() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clusters_must_be_chosen_from() -> Result<()> {
     let sim = Vcsim::builder().clusters(2).start().await?;
-    let error = down(&VCenter::start(config(&sim))?).await?;
+    let error = down(&start(&sim, |_, _| {})?.1).await?;
     assert_eq!(error.kind(), Kind::Ambiguous);
     assert!(error.to_string().contains("DC0_C0/Resources, DC0_C1/Resources"), "{error}");
     for name in ["DC0_C1", "DC0_C1/Resources"] {
-        let mut right = config(&sim);
-        right.resource_pool = Some(name.to_owned());
-        let vc = VCenter::start(right)?;
+        let (session, vc) = start(&sim, |_, vms| vms.resource_pool = Some(name.to_owned()))?;
         up(&vc).await?;
-        vc.close().await;
+        session.close().await;
     }
-    let mut wrong = config(&sim);
-    wrong.resource_pool = Some("gold".to_owned());
-    let error = down(&VCenter::start(wrong)?).await?;
+    let error = down(&start(&sim, |_, vms| vms.resource_pool = Some("gold".to_owned()))?.1).await?;
     assert!(error.kind() == Kind::Config && error.to_string().contains("gold"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn makes_the_root_folder_if_it_may() -> Result<()> {
-    let rig = Rig::with(Vcsim::builder().root_folder(false), |_| {}).await?;
+    let rig = Rig::with(Vcsim::builder().root_folder(false), |_, _| {}).await?;
     assert!(rig.sim.folders().await?.contains(&"/DC0/vm/vm-operator".to_owned()));
     assert!(rig.calls_but(IDLE).await?.values().sum::<u64>() <= 12);
 
     let sim = Vcsim::builder().root_folder(false).read_only_user(true).start().await?;
-    let error = down(&VCenter::start(config(&sim))?).await?;
-    assert_eq!(error.kind(), Kind::NoPermission);
+    let error = down(&start(&sim, |_, _| {})?.1).await?;
+    assert_eq!(error.kind(), Kind::Forbidden);
     assert!(
         error.to_string().contains("DC0/vm/vm-operator") && error.to_string().contains("administrator"),
         "{error}"
@@ -181,15 +168,15 @@ async fn the_password_is_in_no_log() -> Result<()> {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let sim = Vcsim::start().await?;
-    let vc = VCenter::start(config(&sim))?;
+    let (session, vc) = start(&sim, |_, _| {})?;
     up(&vc).await?;
     sim.expire_sessions().await?;
-    vc.template("photon").await?;
-    let mut wrong = config(&sim);
+    template(&vc, "photon").await?;
+    let mut wrong = crate::rig::session_config(&sim);
     wrong.password = Secret::new("Wr0ng-one");
     let shown = format!("{wrong:?}");
-    down(&VCenter::start(wrong)?).await?;
-    vc.close().await;
+    down(&start(&sim, |session, _| *session = wrong)?.1).await?;
+    session.close().await;
     drop(guard);
     let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned() + &shown;
     assert!(log.contains("logged in") && log.contains("refused") && log.contains("TRACE"), "{log}");

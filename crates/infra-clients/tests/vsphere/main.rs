@@ -4,4 +4,5 @@ mod bad_days;
 mod calls;
 mod connect;
 mod names;
+mod requests;
 mod rig;

@@ -1,4 +1,4 @@
-//! A simulator and a client of it, and waiting for what one of them should come to.
+//! A simulator with a client, and waiting for what they come to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,40 +6,57 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use infra_clients::Secret;
-use infra_clients::vsphere::{Change, Changes, CloneSpec, Config, Error, Link, MoRef, Task, Trust, VCenter};
+use infra_clients::vsphere::vms::{Change, Changes, CloneSpec, Link, Task, Template, Vms};
+use infra_clients::vsphere::{Config, Error, MoRef, Session, Trust, vms};
 use testbed::{Vcsim, VcsimBuilder, eventually};
 
 pub(crate) const SOON: Duration = Duration::from_mins(3);
 pub(crate) const OWNER: &str = "vmgroup/owner";
+pub(crate) const ROOT: &str = "vm-operator";
 
-/// Calls that do something, as against those that look.
+/// The calls of a watch at rest, and those that a refresh needs.
 pub(crate) const IDLE: &[&str] = &["WaitForUpdatesEx", "CancelWaitForUpdates"];
 
 pub(crate) struct Rig {
     pub(crate) sim: Vcsim,
-    pub(crate) vc: VCenter,
+    pub(crate) session: Session,
+    pub(crate) vms: Vms,
 }
 
-pub(crate) fn config(sim: &Vcsim) -> Config {
-    let mut config = Config::new(sim.host(), sim.user(), Secret::new(sim.password()), "vm-operator");
+pub(crate) fn session_config(sim: &Vcsim) -> Config {
+    let mut config = Config::new(sim.host(), sim.user(), Secret::new(sim.password()));
     config.trust = Trust::CaBundle(sim.ca_pem().into());
-    "vmgroup/".clone_into(&mut config.marker_prefix);
     config
 }
 
-/// Waits until the connection is up; a failure names the reason it is not.
-pub(crate) async fn up(vc: &VCenter) -> Result<()> {
-    let mut link = vc.link();
+pub(crate) fn vms_config() -> vms::Config {
+    vms::Config { marker_prefix: "vmgroup/".to_owned(), ..vms::Config::new(ROOT) }
+}
+
+/// Starts a client of the simulator with other settings than the default.
+pub(crate) fn start(
+    sim: &Vcsim,
+    change: impl FnOnce(&mut Config, &mut vms::Config),
+) -> Result<(Session, Vms)> {
+    let (mut session, mut vms) = (session_config(sim), vms_config());
+    change(&mut session, &mut vms);
+    let session = Session::start(session)?;
+    Ok((session.clone(), Vms::start(session, vms)))
+}
+
+/// Waits until the link is up; a failure names the reason it is not.
+pub(crate) async fn up(vms: &Vms) -> Result<()> {
+    let mut link = vms.link();
     let waiting = link.wait_for(Link::is_up);
     if tokio::time::timeout(SOON, waiting).await.is_err() {
-        bail!("not up: {:?}", vc.link().borrow().clone());
+        bail!("not up: {:?}", vms.link().borrow().clone());
     }
     Ok(())
 }
 
-/// Waits until the connection is down, and says why.
-pub(crate) async fn down(vc: &VCenter) -> Result<Arc<Error>> {
-    let mut link = vc.link();
+/// Waits until the link is down, and returns why.
+pub(crate) async fn down(vms: &Vms) -> Result<Arc<Error>> {
+    let mut link = vms.link();
     let waiting = link.wait_for(|link| matches!(link, Link::Down(_)));
     match tokio::time::timeout(SOON, waiting).await.context("still not down")??.clone() {
         Link::Down(error) => Ok(error),
@@ -47,52 +64,72 @@ pub(crate) async fn down(vc: &VCenter) -> Result<Arc<Error>> {
     }
 }
 
+/// Waits until it is known what a template is.
+pub(crate) async fn template(vms: &Vms, name: &str) -> Result<MoRef, Error> {
+    let answer = eventually("the template to be known", SOON, async || {
+        Ok(match vms.template(name) {
+            Template::Known(moref) => Some(Ok(moref)),
+            Template::Failed(error) => Some(Err(error)),
+            Template::Unknown => None,
+        })
+    });
+    match answer.await {
+        Ok(answer) => answer,
+        Err(error) => Err(Error::new(infra_clients::vsphere::Kind::Timeout, error.to_string())),
+    }
+}
+
 impl Rig {
     pub(crate) async fn start() -> Result<Self> {
-        Self::with(Vcsim::builder(), |_| {}).await
+        Self::with(Vcsim::builder(), |_, _| {}).await
     }
 
-    pub(crate) async fn with(builder: VcsimBuilder, change: impl FnOnce(&mut Config)) -> Result<Self> {
+    pub(crate) async fn with(
+        builder: VcsimBuilder,
+        change: impl FnOnce(&mut Config, &mut vms::Config),
+    ) -> Result<Self> {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(std::env::var("RUST_LOG").unwrap_or_default())
             .try_init();
         let sim = builder.start().await?;
-        let mut config = config(&sim);
-        change(&mut config);
-        let vc = VCenter::start(config)?;
-        up(&vc).await?;
-        Ok(Self { sim, vc })
+        let (session, vms) = start(&sim, change)?;
+        up(&vms).await?;
+        Ok(Self { sim, session, vms })
+    }
+
+    pub(crate) fn root(&self) -> Result<MoRef> {
+        self.vms.read(|inventory| inventory.root_folder().cloned()).context("no root folder")
     }
 
     /// Submits a clone of `photon`.
     pub(crate) async fn submit(&self, folder: &MoRef, name: &str) -> Result<MoRef> {
-        let template = self.vc.template("photon").await?;
-        Ok(self.vc.clone_vm(&spec(&template, folder, name)).await?)
+        let template = template(&self.vms, "photon").await?;
+        Ok(self.vms.clone_vm(&spec(&template, folder, name)).await?)
     }
 
     pub(crate) async fn ended(&self, task: &MoRef) -> Result<Arc<Task>> {
         eventually("the task to end", SOON, async || {
-            let task = self.vc.read(|inventory| inventory.task(task).cloned()).context("no such task")?;
+            let task = self.vms.read(|inventory| inventory.task(task).cloned()).context("no such task")?;
             Ok(task.state.ended().then_some(task))
         })
         .await
     }
 
-    /// Clones and waits for it.
+    /// Clones and waits for the clone.
     pub(crate) async fn make(&self, folder: &MoRef, name: &str) -> Result<MoRef> {
         let task = self.submit(folder, name).await?;
         let task = self.ended(&task).await?;
         task.result.clone().with_context(|| format!("no VM: {:?}", task.error))
     }
 
-    /// The news told up to now, and that they end.
-    pub(crate) async fn told(&self, mut changes: Changes) -> Result<Vec<Change>> {
-        self.vc.close().await;
-        let mut told = Vec::new();
+    /// Closes the client; returns the changes sent up to then.
+    pub(crate) async fn received(&self, mut changes: Changes) -> Result<Vec<Change>> {
+        self.vms.close().await;
+        let mut received = Vec::new();
         while let Some(change) = tokio::time::timeout(SOON, changes.next()).await? {
-            told.push(change);
+            received.push(change);
         }
-        Ok(told)
+        Ok(received)
     }
 
     /// The calls since the last reset that are not in `but`.

@@ -150,7 +150,7 @@ async fn client(controller: &Controller, report: &mut Report) -> Result<()> {
     counted.of("delete what is gone", api.delete(POOL, &new.meta.uuid)).await?;
     let all = counted.of("list 10,000", api.all(POOL, &Query::new())).await?;
     ensure!(all.len() == MANY, "{} of {MANY} were listed", all.len());
-    counted.of("logout", avi.logout()).await?;
+    counted.of("logout", avi.close()).await?;
 
     let avi = connect(controller)?;
     let api = avi.api(Scope::admin());
@@ -167,7 +167,7 @@ async fn client(controller: &Controller, report: &mut Report) -> Result<()> {
     };
     counted.of("50 tasks, each by name, on a new client", together).await?;
     let took = begin.elapsed();
-    avi.logout().await?;
+    avi.close().await?;
     report.figure("logins of 50 tasks on a new client", counted.last("POST /login"), "", Some(1.0), "");
     report.figure("50 tasks, each by name", took.as_secs_f64() * 1e3, "ms", None, "8 calls at once; once");
     report.table(counted.into_table());
@@ -177,7 +177,7 @@ async fn client(controller: &Controller, report: &mut Report) -> Result<()> {
 fn connect(controller: &Controller) -> Result<Avi> {
     let credentials = Credentials::password(controller::USER, Secret::new(controller.password()));
     let trust = Trust::CaBundle(controller.ca_pem().to_vec());
-    Ok(Avi::new(Config { trust, ..Config::new(controller.url(), credentials) })?)
+    Ok(Avi::start(Config { trust, ..Config::new(controller.url(), credentials) })?)
 }
 
 /// Operations of the client, and the requests that each took.

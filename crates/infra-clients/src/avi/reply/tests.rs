@@ -26,7 +26,7 @@ fn bodies_of_refusals() {
         "Method 'X' not allowed."
     );
     let csrf = refused(401, &json, "CSRF token missing or incorrect.");
-    assert_eq!((csrf.kind(), csrf.text()), (Kind::Auth, "CSRF token missing or incorrect."));
+    assert_eq!((csrf.kind(), csrf.text()), (Kind::Unauthorized, "CSRF token missing or incorrect."));
     let charset = [("content-type", "application/json; charset=utf-8")];
     assert_eq!(refused(400, &charset, "bare\r\nfake log line").text(), "bare  fake log line");
     assert_eq!(refused(404, &json, "").kind(), Kind::Protocol);

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use infra_clients::Secret;
 use infra_clients::avi::objects::{Access, AccessType, Meta, Privilege, Role, User};
 use infra_clients::avi::{CLOUD, Kind, POOL, Query, ROLE, Ref, Scope, USER};
+use infra_clients::{Class, Failure};
 
 use super::same;
 use crate::rig::{Rig, pool, refused};
@@ -45,10 +46,10 @@ pub(super) async fn user_logs_in(rig: &Rig) -> Result<()> {
     rig.client_of("u1", PASSWORD)?.versions().await?;
     // A write with one changes it.
     rig.api().update(USER, &made.meta.uuid, |user| user.password = Some(Secret::new("An0ther-one!"))).await?;
-    refused(rig.client_of("u1", PASSWORD)?.versions().await, Kind::Auth)?;
+    refused(rig.client_of("u1", PASSWORD)?.versions().await, Kind::Unauthorized)?;
     rig.client_of("u1", "An0ther-one!")?.versions().await?;
     ensure!(rig.api().delete(USER, &made.meta.uuid).await?, "was there");
-    refused(rig.client_of("u1", "An0ther-one!")?.versions().await, Kind::Auth)?;
+    refused(rig.client_of("u1", "An0ther-one!")?.versions().await, Kind::Unauthorized)?;
     let taken = User { meta: Meta::named("admin"), password: Some(Secret::new(PASSWORD)), ..User::default() };
     refused(rig.api().create(USER, &taken).await, Kind::Conflict)?;
     Ok(())
@@ -61,7 +62,7 @@ pub(super) async fn own_password(rig: &Rig) -> Result<()> {
     client.change_password(Secret::new("An0ther-one!")).await?;
     rig.control().expire_sessions();
     client.default_api().all(POOL, &Query::new()).await?;
-    refused(rig.client_of("u1", PASSWORD)?.versions().await, Kind::Auth)?;
+    refused(rig.client_of("u1", PASSWORD)?.versions().await, Kind::Unauthorized)?;
     Ok(())
 }
 
@@ -72,7 +73,7 @@ pub(super) async fn roles_limit(rig: &Rig) -> Result<()> {
     let client = rig.client_of("u1", PASSWORD)?;
     client.default_api().all(POOL, &Query::new()).await?;
     let error = refused(client.default_api().create(POOL, &pool("p")).await, Kind::Forbidden)?;
-    ensure!(!error.retryable() && error.status() == Some(403), "{error:?}");
+    ensure!(error.class() != Class::Retry && error.status() == Some(403), "{error:?}");
     refused(client.default_api().all(CLOUD, &Query::new()).await, Kind::Forbidden)?;
     let elsewhere = client.api(Scope::Name("t1".to_owned()));
     refused(elsewhere.all(POOL, &Query::new()).await, Kind::Forbidden)?;

@@ -36,7 +36,7 @@ pub(super) async fn by_name(rig: &Rig) -> Result<()> {
     same(find("none").await?, Found::None)?;
     ensure!(matches!(find("one").await?, Found::One(network) if network.meta.name == "one"), "one");
     ensure!(matches!(find("twice").await?, Found::Several(networks) if networks.len() == 2), "several");
-    refused(find("twice").await?.at_most_one(), Kind::Conflict)?;
+    refused(find("twice").await?.at_most_one(), Kind::Ambiguous)?;
     ensure!(find("one").await?.at_most_one()?.is_some(), "one");
     Ok(())
 }

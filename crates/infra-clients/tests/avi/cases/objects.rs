@@ -8,6 +8,7 @@ use infra_clients::avi::objects::{
 use infra_clients::avi::{
     Created, IPAM_PROFILE, Kind, NETWORK, POOL, Patch, Query, Ref, Resource, VIRTUAL_SERVICE, VSVIP, Version,
 };
+use infra_clients::{Class, Failure};
 use serde_json::json;
 
 use super::same;
@@ -59,7 +60,7 @@ pub(super) async fn stale(rig: &Rig) -> Result<()> {
     let mine = rig.api().create(POOL, &pool("p")).await?;
     rig.api().update(POOL, &mine.meta.uuid, |pool| pool.created_by = Some("another".to_owned())).await?;
     let error = refused(rig.api().replace(POOL, &mine).await, Kind::Stale)?;
-    ensure!(error.retryable() && error.status() == Some(412), "{error:?}");
+    ensure!(error.class() == Class::Retry && error.status() == Some(412), "{error:?}");
     same(rig.api().get(POOL, &mine.meta.uuid).await?.created_by.as_deref(), Some("another"))?;
     // Somebody writes between reading and writing, once.
     let (other, uuid) = (rig.client(|_| {})?, mine.meta.uuid.clone());
@@ -122,7 +123,7 @@ pub(super) async fn delete(rig: &Rig) -> Result<()> {
     service.rest.set("services", json!([{"port": 80}]));
     let service = rig.api().create(VIRTUAL_SERVICE, &service).await?;
     let error = refused(rig.api().delete(POOL, &made.meta.uuid).await, Kind::Conflict)?;
-    ensure!(!error.may_have_happened(), "{error:?}");
+    ensure!(!error.in_doubt(), "{error:?}");
     ensure!(rig.api().delete(VIRTUAL_SERVICE, &service.meta.uuid).await?, "was there");
     ensure!(rig.api().delete(POOL, &made.meta.uuid).await?, "nothing refers to it any more");
     ensure!(!rig.api().delete(POOL, &made.meta.uuid).await?, "is gone");
@@ -145,7 +146,7 @@ pub(super) async fn slug(rig: &Rig) -> Result<()> {
 pub(super) async fn unique_names(rig: &Rig) -> Result<()> {
     let made = rig.api().create(POOL, &pool("p")).await?;
     let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Conflict)?;
-    ensure!(!error.may_have_happened(), "{error:?}");
+    ensure!(!error.in_doubt(), "{error:?}");
     let Created::Found(found) = rig.api().create_or_find(POOL, &pool("p")).await? else {
         anyhow::bail!("made a second one")
     };

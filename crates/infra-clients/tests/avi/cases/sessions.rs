@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use infra_clients::Secret;
 use infra_clients::avi::objects::{Any, Meta, Rest};
 use infra_clients::avi::{CLOUD, Credentials, Kind, POOL, Query, Resource, Version, Versions};
+use infra_clients::{Class, Failure};
 use serde_json::json;
 
 use super::same;
@@ -43,7 +44,7 @@ pub(super) async fn by_token(rig: &Rig) -> Result<()> {
     client.default_api().all(CLOUD, &Query::new()).await?;
     let wrong =
         rig.client(|config| config.credentials = Credentials::token("admin", Secret::new("no-token")))?;
-    refused(wrong.versions().await, Kind::Auth)?;
+    refused(wrong.versions().await, Kind::Unauthorized)?;
     refused(client.change_password(Secret::new("Other-1-password")).await, Kind::Invalid)?;
     Ok(())
 }
@@ -52,14 +53,14 @@ pub(super) async fn by_token(rig: &Rig) -> Result<()> {
 pub(super) async fn wrong_password(rig: &Rig) -> Result<()> {
     let client = rig.client_of("admin", "not it")?;
     for _ in 0..3 {
-        let error = refused(client.default_api().all(CLOUD, &Query::new()).await, Kind::Auth)?;
+        let error = refused(client.default_api().all(CLOUD, &Query::new()).await, Kind::Unauthorized)?;
         same(error.status(), Some(401))?;
-        ensure!(!error.retryable() && !error.may_have_happened(), "{error:?}");
+        ensure!(error.class() != Class::Retry && !error.in_doubt(), "{error:?}");
     }
     same(rig.control().requests().len(), 1)?;
     same(rig.control().logins().failed, 1)?;
     ensure!(!client.set_credentials(Credentials::password("admin", Secret::new("not it"))).await, "the same");
-    refused(client.versions().await, Kind::Auth)?;
+    refused(client.versions().await, Kind::Unauthorized)?;
     same(rig.control().logins().total, 1)?;
     let right = Credentials::password("admin", Secret::new(rig.sim.admin_password()));
     ensure!(client.set_credentials(right).await, "others");
@@ -80,8 +81,8 @@ pub(super) async fn expired_session(rig: &Rig) -> Result<()> {
 
 pub(super) async fn logout(rig: &Rig) -> Result<()> {
     rig.avi.versions().await?;
-    rig.avi.logout().await?;
-    rig.avi.logout().await?;
+    rig.avi.close().await?;
+    rig.avi.close().await?;
     same(rig.count("POST", "/logout"), 1)?;
     rig.api().all(CLOUD, &Query::new()).await?;
     same(rig.control().logins().total, 2)
@@ -109,7 +110,7 @@ pub(super) async fn strangers_write_nothing(rig: &Rig) -> Result<()> {
 pub(super) async fn upgrade(rig: &Rig) -> Result<()> {
     rig.control().upgrade_mode(true);
     let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Upgrading)?;
-    ensure!(error.retryable() && error.status() == Some(403), "{error:?}");
+    ensure!(error.class() == Class::Retry && error.status() == Some(403), "{error:?}");
     rig.control().upgrade_mode(false);
     rig.api().create(POOL, &pool("p")).await?;
     Ok(())

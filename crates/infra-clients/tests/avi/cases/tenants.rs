@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use infra_clients::avi::{Found, Kind, POOL, Query, Scope, TENANT};
+use infra_clients::{Class, Failure};
 
 use super::same;
 use crate::rig::{Rig, pool, refused};
@@ -45,7 +46,7 @@ pub(super) async fn across(rig: &Rig) -> Result<()> {
 pub(super) async fn unknown(rig: &Rig) -> Result<()> {
     let error =
         refused(rig.avi.api(Scope::Name("none".to_owned())).all(POOL, &Query::new()).await, Kind::NotFound)?;
-    ensure!(error.status() == Some(403) && error.retryable(), "{error:?}");
+    ensure!(error.status() == Some(403) && error.class() == Class::Retry, "{error:?}");
     // That the tenant is not there does not prove that the object is gone.
     let nowhere = rig.avi.api(Scope::Uuid("tenant-none".to_owned()));
     refused(nowhere.find(POOL, "pool-1").await, Kind::NotFound)?;

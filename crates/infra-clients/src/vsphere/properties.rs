@@ -1,0 +1,141 @@
+//! Properties of objects: the filters that select them, the requests that read them once, and the decoding of
+//! objects. Keeps no state; polls for changes are [`super::vms`]'s.
+
+use vim_rs::types::structs::{
+    ManagedObjectReference, ObjectSpec, PropertyFilterSpec, PropertySpec, SelectionSpec, TraversalSpec,
+};
+use vim_rs::types::traits::SelectionSpecTrait;
+
+use super::error::{Error, Kind};
+use super::moref::MoRef;
+use super::xml::{self, Node};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpdateKind {
+    Enter,
+    Modify,
+    Leave,
+}
+
+/// What one answer says of one object: property paths with their values, `None` where vCenter has none.
+#[derive(Debug)]
+pub(super) struct ObjectUpdate {
+    pub(super) kind: UpdateKind,
+    pub(super) obj: MoRef,
+    pub(super) properties: Vec<(String, Option<Node>)>,
+}
+
+impl ObjectUpdate {
+    pub(super) fn get(&self, path: &str) -> Option<&Node> {
+        self.properties.iter().find(|(name, _)| name == path)?.1.as_ref()
+    }
+
+    /// Reads the property `name`, unescaped.
+    pub(super) fn name(&self) -> String {
+        self.get("name").map(Node::name).unwrap_or_default()
+    }
+
+    pub(super) fn moref(&self, path: &str) -> Option<MoRef> {
+        self.get(path)?.moref()
+    }
+}
+
+// === filters ===
+
+/// Follows one property of one type, and from there the traversals named.
+pub(super) fn traverse(name: &str, of: &str, path: &str, next: &[&str]) -> Box<dyn SelectionSpecTrait> {
+    let next = next
+        .iter()
+        .map(|name| -> Box<dyn SelectionSpecTrait> {
+            Box::new(SelectionSpec { name: Some((*name).to_owned()) })
+        })
+        .collect::<Vec<_>>();
+    Box::new(TraversalSpec {
+        selection_spec_: SelectionSpec { name: Some(name.to_owned()) },
+        r#type: of.to_owned(),
+        path: path.to_owned(),
+        skip: Some(false),
+        select_set: (!next.is_empty()).then_some(next),
+    })
+}
+
+/// Selects properties of a type and its subtypes.
+pub(super) fn properties(of: &str, paths: &[&str]) -> PropertySpec {
+    PropertySpec {
+        r#type: of.to_owned(),
+        all: Some(false),
+        path_set: Some(paths.iter().map(|path| (*path).to_owned()).collect()),
+    }
+}
+
+/// Selects an object, unless `skip`, and what is reached from it.
+pub(super) fn object(
+    obj: ManagedObjectReference,
+    skip: bool,
+    select: Vec<Box<dyn SelectionSpecTrait>>,
+) -> ObjectSpec {
+    ObjectSpec { obj, skip: Some(skip), select_set: (!select.is_empty()).then_some(select) }
+}
+
+/// A filter that leaves out objects that do not exist, in place of failing.
+pub(super) fn filter(prop_set: Vec<PropertySpec>, object_set: Vec<ObjectSpec>) -> PropertyFilterSpec {
+    PropertyFilterSpec { prop_set, object_set, report_missing_objects_in_results: Some(true) }
+}
+
+// === answers ===
+
+/// Reads the answer of a RetrievePropertiesEx object by object; returns the token of the next page, if any.
+pub(super) fn read_objects(xml: &str, mut each: impl FnMut(ObjectUpdate)) -> Result<Option<String>, Error> {
+    let mut token = None;
+    xml::each(
+        xml,
+        |tag| matches!(tag, "objects" | "token"),
+        |node| {
+            match node.tag.as_str() {
+                "token" => token = Some(node.text),
+                _ => each(read_object(node)?),
+            }
+            Ok(())
+        },
+    )?;
+    Ok(token)
+}
+
+/// Reads an `ObjectContent` or an `ObjectUpdate`.
+pub(super) fn read_object(node: Node) -> Result<ObjectUpdate, Error> {
+    let (mut obj, mut kind, mut properties) = (None, UpdateKind::Enter, Vec::new());
+    for mut child in node.children {
+        match child.tag.as_str() {
+            "obj" => obj = child.moref(),
+            "kind" => {
+                kind = match child.text.as_str() {
+                    "modify" => UpdateKind::Modify,
+                    "leave" => UpdateKind::Leave,
+                    _ => UpdateKind::Enter,
+                }
+            }
+            // PropertyChange and DynamicProperty; without a value the property is unset.
+            "changeSet" | "propSet" => {
+                let name = child.child("name").map(|name| name.text.clone()).unwrap_or_default();
+                let value = child.children.iter().position(|value| value.tag == "val");
+                properties.push((name, value.map(|at| child.children.swap_remove(at))));
+            }
+            "missingSet" => {
+                check_missing(&child)?;
+                properties
+                    .push((child.child("path").map(|path| path.text.clone()).unwrap_or_default(), None));
+            }
+            _ => {}
+        }
+    }
+    let obj = obj.ok_or_else(|| Error::new(Kind::Protocol, "an object without a reference"))?;
+    Ok(ObjectUpdate { kind, obj, properties })
+}
+
+/// Fails if something is missing because the session has ended: vCenter may report that with HTTP 200.
+pub(super) fn check_missing(node: &Node) -> Result<(), Error> {
+    match node.child("fault").map(Node::localized_fault) {
+        Some(fault) if fault.name == "NotAuthenticated" => Err(Error::of_fault(fault)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,51 @@
+//! The settings of a watch over virtual machines. Reads no environment and no files.
+
+use std::time::Duration;
+
+/// Settings of [`Vms`](super::Vms).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name or inventory path of the datacenter; not needed when there is one.
+    pub datacenter: Option<String>,
+    /// Resource pool for new VMs: a cluster's name (its root pool), a pool's name, or `cluster/Resources/pool`; not
+    /// needed when there is one cluster.
+    pub resource_pool: Option<String>,
+    /// The folder that holds everything this client watches and creates: a path below `<datacenter>/vm`, such as `a`
+    /// or `a/b`, with `/` in a name written `%2f`. Every level is created when missing.
+    pub root_folder: String,
+    /// Only `extraConfig` keys that begin so are kept in the inventory.
+    pub marker_prefix: String,
+    /// Longest wait of one poll for a change, rounded up to seconds. Default: 25 s. At rest there is one poll in this
+    /// time.
+    pub poll_wait: Duration,
+    /// How much later than `poll_wait` the answer to a poll may come. Default: 20 s. A vCenter that stops answering
+    /// is found within the sum of both.
+    pub poll_grace: Duration,
+    /// Polls that may follow each other without `poll_interval` between them, after a quiet time. Default: 5.
+    pub poll_burst: u32,
+    /// Time that adds one poll to the allowance, up to `poll_burst`. Default: a third of a second. In any time `t` there
+    /// are at most `poll_burst + t / poll_interval` polls: with the defaults 20 in any 5 seconds. The pages of one
+    /// answer count as one poll.
+    pub poll_interval: Duration,
+    /// Time between two complete reports that are compared with the inventory, because a vCenter may lose an update.
+    /// Default: 10 minutes.
+    pub audit: Duration,
+}
+
+impl Config {
+    /// Creates settings with every default.
+    #[must_use]
+    pub fn new(root_folder: impl Into<String>) -> Self {
+        Self {
+            datacenter: None,
+            resource_pool: None,
+            root_folder: root_folder.into(),
+            marker_prefix: String::new(),
+            poll_wait: Duration::from_secs(25),
+            poll_grace: Duration::from_secs(20),
+            poll_burst: 5,
+            poll_interval: Duration::from_secs(1) / 3,
+            audit: Duration::from_mins(10),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The tasks in the inventory: what the collector reports of them, and how long each is kept.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::change::Change;
+use super::objects::{Task, TaskState};
+use super::{Inventory, MoRef};
+use crate::vsphere::Error;
+use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
+use crate::vsphere::xml::Node;
+
+/// How long a task that this client submitted is kept after it ended, though vCenter may have dropped it.
+const SUBMITTED_LIFE: Duration = Duration::from_mins(10);
+/// How long any other task of this client's account is kept after it ended: the collector may report a task of this
+/// client before the answer that names it arrives. Tasks of other accounts are dropped when they end.
+const UNCLAIMED_LIFE: Duration = Duration::from_mins(2);
+
+#[derive(Debug)]
+pub(super) struct TaskEntry {
+    pub(super) task: Arc<Task>,
+    /// When this client submitted it.
+    pub(super) submitted: Option<Instant>,
+    /// When it was seen to have ended.
+    ended: Option<Instant>,
+    /// Whether the collector watches it.
+    pub(super) watched: bool,
+}
+
+impl Inventory {
+    /// Sets the account whose tasks may be this client's.
+    pub(in crate::vsphere::vms) fn set_user(&mut self, user: Option<Arc<str>>) {
+        self.user = user;
+    }
+
+    /// Records a task whose reference vCenter has just returned. Sends no change: the submitter knows.
+    pub(in crate::vsphere::vms) fn task_submitted(&mut self, moref: &MoRef, now: Instant) {
+        let entry = self.tasks.entry(moref.clone()).or_insert_with(|| TaskEntry {
+            task: Arc::new(Task { queued_at: Some(SystemTime::now()), ..Task::queued(moref.clone()) }),
+            submitted: None,
+            ended: None,
+            watched: false,
+        });
+        entry.submitted = Some(now);
+        if entry.task.state.ended() {
+            entry.ended = Some(now);
+        }
+    }
+
+    pub(super) fn apply_task(&mut self, update: &ObjectUpdate, now: Instant) {
+        if update.kind == UpdateKind::Leave {
+            return self.task_left(&update.obj);
+        }
+        let known = self.tasks.get(&update.obj).map(|entry| entry.task.clone());
+        if update.kind == UpdateKind::Modify && known.is_none() {
+            // One that was dropped because it had ended.
+            return;
+        }
+        let task = Arc::new(self.read_task(known.as_deref(), update));
+        let changed = known.is_none_or(|old| {
+            old.state != task.state || old.result != task.result || old.description_id != task.description_id
+        });
+        self.put_task(&task, now);
+        if changed {
+            // A fault about an object that is gone says so before, or without, an update of that object.
+            let missing = task.error.as_ref().filter(|error| error.is_object_missing());
+            self.missing.extend(missing.map(|error| error.object().cloned()));
+            self.send(&Change::Task(task));
+        }
+    }
+
+    fn put_task(&mut self, task: &Arc<Task>, now: Instant) {
+        let ended = task.state.ended().then_some(now);
+        let of_another = task.user.is_some() && self.user.is_some() && task.user != self.user;
+        match self.tasks.get_mut(&task.moref) {
+            Some(entry) if entry.submitted.is_some() || ended.is_none() || !of_another => {
+                entry.task = task.clone();
+                entry.watched = true;
+                entry.ended = entry.ended.or(ended);
+            }
+            Some(_) => drop(self.tasks.remove(&task.moref)),
+            None if ended.is_some() && of_another => {}
+            None => {
+                let entry = TaskEntry { task: task.clone(), submitted: None, ended, watched: true };
+                self.tasks.insert(task.moref.clone(), entry);
+            }
+        }
+    }
+
+    fn read_task(&mut self, known: Option<&Task>, update: &ObjectUpdate) -> Task {
+        let mut task = known.map_or_else(|| Task::queued(update.obj.clone()), Task::clone);
+        for (path, value) in &update.properties {
+            let value = value.as_ref();
+            let text = value.map(|value| value.text.as_str());
+            match path.as_str() {
+                "info.state" => task.state = text.map_or(TaskState::Queued, TaskState::parse),
+                "info.descriptionId" => task.description_id = self.texts.shared(text.unwrap_or_default()),
+                "info.entity" => task.entity = value.and_then(Node::moref),
+                "info.queueTime" => task.queued_at = value.and_then(Node::time),
+                "info.reason" => {
+                    let user = value.and_then(|value| value.child("userName"));
+                    task.user = user.map(|user| self.texts.shared(&user.text));
+                }
+                "info.result" => task.result = value.and_then(Node::moref),
+                "info.error" => {
+                    task.error = value.map(|value| Arc::new(Error::of_fault(value.localized_fault())));
+                }
+                _ => {}
+            }
+        }
+        task
+    }
+
+    fn task_left(&mut self, moref: &MoRef) {
+        if let Some(entry) = self.tasks.get_mut(moref) {
+            entry.watched = false;
+            if entry.submitted.is_none() {
+                self.tasks.remove(moref);
+            }
+        }
+    }
+
+    /// Returns the tasks submitted by this client before `polled` that have not ended and that the collector does not
+    /// watch, because vCenter's list of recent tasks is bounded: they have to be read by reference.
+    pub(in crate::vsphere::vms) fn unwatched_tasks(&self, polled: Instant) -> Vec<MoRef> {
+        self.tasks
+            .iter()
+            .filter(|(_, entry)| {
+                !entry.watched
+                    && !entry.task.state.ended()
+                    && entry.submitted.is_some_and(|submitted| submitted < polled)
+            })
+            .map(|(moref, _)| moref.clone())
+            .collect()
+    }
+
+    /// Applies what was read of an unwatched task; no update means that vCenter has dropped it.
+    pub(in crate::vsphere::vms) fn task_read(
+        &mut self,
+        moref: &MoRef,
+        update: Option<&ObjectUpdate>,
+        now: Instant,
+    ) {
+        if let Some(update) = update {
+            self.apply_task(update, now);
+            self.task_left(moref);
+        } else if let Some(entry) = self.tasks.remove(moref) {
+            self.send(&Change::Task(entry.task));
+        }
+    }
+
+    /// Drops tasks that ended long enough ago.
+    pub(super) fn purge_tasks(&mut self, now: Instant) {
+        self.tasks.retain(|_, entry| {
+            let life = if entry.submitted.is_some() { SUBMITTED_LIFE } else { UNCLAIMED_LIFE };
+            entry.ended.is_none_or(|ended| now.saturating_duration_since(ended) < life)
+        });
+    }
+}

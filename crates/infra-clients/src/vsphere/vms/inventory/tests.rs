@@ -1,0 +1,271 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
+use crate::vsphere::xml::{self, Node};
+
+/// The value of a property, written as vCenter writes it.
+fn value(xml: &str) -> Option<Node> {
+    xml::first(&format!("<val {xml}</val>"), "val").unwrap()
+}
+
+fn text(text: &str) -> Option<Node> {
+    value(&format!(">{}", quick_xml::escape::escape(text)))
+}
+
+fn moref(kind: &str, id: &str) -> Option<Node> {
+    value(&format!("type=\"{kind}\">{id}"))
+}
+
+fn options(entries: &[(&str, &str)]) -> Option<Node> {
+    let escape = |text: &str| quick_xml::escape::escape(text).into_owned();
+    let option = |(key, value): &(&str, &str)| {
+        format!("<o><key>{}</key><value>{}</value></o>", escape(key), escape(value))
+    };
+    value(&format!(">{}", entries.iter().map(option).collect::<String>()))
+}
+
+fn update(kind: UpdateKind, obj: &MoRef, properties: Vec<(&str, Option<Node>)>) -> ObjectUpdate {
+    let properties = properties.into_iter().map(|(path, value)| (path.to_owned(), value)).collect();
+    ObjectUpdate { kind, obj: obj.clone(), properties }
+}
+
+fn vm(id: &str) -> MoRef {
+    MoRef::new("VirtualMachine", id)
+}
+
+fn task(id: &str) -> MoRef {
+    MoRef::new("Task", id)
+}
+
+fn received(changes: &mut Changes) -> Vec<Change> {
+    std::iter::from_fn(|| changes.0.try_recv().ok()).collect()
+}
+
+/// An update of a VM that was never reported was preceded by one that was lost: nothing is made up from it.
+#[test]
+fn a_change_of_an_unknown_object_asks_for_a_complete_report() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    inventory.apply(&update(UpdateKind::Modify, &vm("1"), vec![("name", text("a"))]), now);
+    assert!(inventory.vms().next().is_none() && inventory.is_incomplete());
+    inventory.begin_baseline();
+    inventory.apply(&update(UpdateKind::Enter, &vm("1"), vec![("name", text("a"))]), now);
+    inventory.end_baseline(now);
+    assert!(!inventory.is_incomplete() && inventory.vm(&vm("1")).is_some());
+    inventory.apply(&update(UpdateKind::Modify, &task("1"), vec![("info.state", text("running"))]), now);
+    assert!(inventory.task(&task("1")).is_none() && !inventory.is_incomplete());
+}
+
+#[test]
+fn an_object_that_a_fault_says_is_missing_is_removed_and_reported() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    let folder = MoRef::new("Folder", "f");
+    inventory.apply(&update(UpdateKind::Enter, &vm("1"), vec![("name", text("a"))]), now);
+    inventory.apply(&update(UpdateKind::Enter, &folder, vec![("name", text("f"))]), now);
+    let mut changes = inventory.subscribe();
+    inventory.remove_missing(&vm("1"));
+    inventory.remove_missing(&vm("2"));
+    inventory.remove_missing(&folder);
+    let changes = received(&mut changes);
+    assert!(
+        matches!(changes.as_slice(), [Change::Vm { after: None, .. }, Change::Folder { after: None, .. }]),
+        "{changes:?}"
+    );
+
+    let fault = "xsi:type=\"x\"><fault xsi:type=\"ManagedObjectNotFound\"><obj type=\"VirtualMachine\">vm-7</obj></fault>";
+    let ended = vec![("info.state", text("error")), ("info.error", value(fault))];
+    inventory.apply(&update(UpdateKind::Enter, &task("1"), ended), now);
+    assert_eq!(inventory.take_missing(), [Some(vm("vm-7"))]);
+    assert!(inventory.take_missing().is_empty());
+}
+
+#[test]
+fn a_look_up_is_answered_until_the_vm_appears() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    inventory.looked_up(&vm("1"), Outside::Gone, now);
+    inventory.looked_up(&vm("2"), Outside::Elsewhere(Arc::new(Vm::empty(vm("2")))), now);
+    assert_eq!(inventory.outside(&vm("1")), Some(&Outside::Gone));
+    inventory.apply(&update(UpdateKind::Enter, &vm("2"), vec![("name", text("a"))]), now);
+    assert_eq!(inventory.outside(&vm("2")), None);
+    inventory.looked_up(&vm("2"), Outside::Gone, now);
+    assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
+    inventory.forget_outside(&vm("1"));
+    assert_eq!(inventory.outside(&vm("1")), None);
+
+    inventory.looked_up(&vm("3"), Outside::Gone, now);
+    inventory.purge(now + OUTSIDE_LIFE);
+    assert_eq!(inventory.outside(&vm("3")), None, "too old");
+}
+
+#[test]
+fn tickets_are_served_in_order() {
+    let mut inventory = Inventory::new(String::new());
+    let mut changes = inventory.subscribe();
+    inventory.set_refreshed(Ticket(2));
+    inventory.set_refreshed(Ticket(2));
+    inventory.set_refreshed(Ticket(1));
+    assert!(inventory.refreshed(Ticket(1)) && inventory.refreshed(Ticket(2)));
+    assert!(!inventory.refreshed(Ticket(3)));
+    assert!(matches!(received(&mut changes).as_slice(), [Change::Refreshed(Ticket(2))]));
+}
+
+/// A task as the collector reports it.
+fn reported(kind: UpdateKind, id: &str, state: &str, user: &str) -> ObjectUpdate {
+    let reason = value(&format!("xsi:type=\"TaskReasonUser\"><userName>{user}</userName>"));
+    let properties = vec![
+        ("info.state", text(state)),
+        ("info.descriptionId", text("VirtualMachine.clone")),
+        ("info.entity", moref("VirtualMachine", "vm-1")),
+        ("info.reason", reason),
+    ];
+    update(kind, &task(id), properties)
+}
+
+#[test]
+fn tasks_say_who_submitted_them_on_what() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    inventory.set_user(Some("us".into()));
+    inventory.apply(&reported(UpdateKind::Enter, "1", "running", "D\\other"), now);
+    let shown = inventory.task(&task("1")).unwrap();
+    assert_eq!((shown.user.as_deref(), shown.entity.as_ref()), (Some("D\\other"), Some(&vm("vm-1"))));
+    assert_eq!((&*shown.description_id, shown.state), ("VirtualMachine.clone", TaskState::Running));
+}
+
+#[test]
+fn ended_tasks_of_others_are_dropped_and_ours_are_kept_for_a_while() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    inventory.set_user(Some("us".into()));
+    let mut changes = inventory.subscribe();
+    inventory.apply(&reported(UpdateKind::Enter, "other", "running", "them"), now);
+    inventory.apply(&reported(UpdateKind::Modify, "other", "success", "them"), now);
+    inventory.apply(&reported(UpdateKind::Enter, "ended before", "error", "them"), now);
+    assert_eq!(received(&mut changes).len(), 3, "their end is reported");
+    assert!(inventory.tasks().next().is_none());
+
+    // Reported before the answer to the call that submitted it arrives.
+    inventory.apply(&reported(UpdateKind::Enter, "ours", "success", "us"), now);
+    inventory.apply(&reported(UpdateKind::Enter, "no answer", "success", "us"), now);
+    inventory.task_submitted(&task("ours"), now);
+    assert!(inventory.unwatched_tasks(now + Duration::from_secs(1)).is_empty());
+    inventory.purge(now + Duration::from_mins(3));
+    assert_eq!(inventory.tasks().map(|task| &task.moref).collect::<Vec<_>>(), [&task("ours")]);
+    inventory.purge(now + Duration::from_mins(11));
+    assert!(inventory.tasks().next().is_none());
+}
+
+#[test]
+fn a_submitted_task_that_the_collector_does_not_watch_is_read() {
+    let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+    inventory.task_submitted(&task("1"), now);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(inventory.unwatched_tasks(later), [task("1")]);
+    assert!(inventory.unwatched_tasks(now).is_empty(), "the poll was sent before");
+    inventory.task_read(&task("1"), Some(&reported(UpdateKind::Enter, "1", "running", "us")), later);
+    assert_eq!(inventory.unwatched_tasks(later), [task("1")]);
+    let mut changes = inventory.subscribe();
+    inventory.task_read(&task("1"), None, later);
+    assert!(matches!(received(&mut changes).as_slice(), [Change::Task(task)] if !task.state.ended()));
+    assert!(inventory.task(&task("1")).is_none());
+}
+
+#[test]
+fn equal_texts_are_shared() {
+    let (mut inventory, now) = (Inventory::new("our.".to_owned()), Instant::now());
+    for id in ["1", "2"] {
+        let properties = vec![
+            ("parent", moref("Folder", "f")),
+            ("name", text(id)),
+            ("config.extraConfig", options(&[("our.revision", "r"), ("other", "x")])),
+        ];
+        inventory.apply(&update(UpdateKind::Enter, &vm(id), properties), now);
+    }
+    let [one, two] = ["1", "2"].map(|id| inventory.vm(&vm(id)).unwrap().markers.clone().unwrap());
+    assert_eq!(one.len(), 1);
+    assert!(Arc::ptr_eq(&one[0].0, &two[0].0) && Arc::ptr_eq(&one[0].1, &two[0].1));
+}
+
+/// What happens to one of a few VMs.
+#[derive(Debug, Clone)]
+enum Event {
+    Enter { id: u8, name: String, uuid: String, markers: Vec<(String, String)> },
+    Rename { id: u8, name: String },
+    Leave { id: u8 },
+    Missing { id: u8 },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let any_text = prop_oneof!["[ab]", "[^\\u{0}-\\u{1f}\\u{fffe}\\u{ffff}]{0,6}"];
+    let markers = prop::collection::vec(("our\\.[a-zé日]{0,2}", any_text.clone()), 0..3);
+    prop_oneof![
+        (0u8..4, any_text.clone(), "[A-Fé日]{0,3}", markers)
+            .prop_map(|(id, name, uuid, markers)| { Event::Enter { id, name, uuid, markers } }),
+        (0u8..4, any_text).prop_map(|(id, name)| Event::Rename { id, name }),
+        (0u8..4).prop_map(|id| Event::Leave { id }),
+        (0u8..4).prop_map(|id| Event::Missing { id }),
+    ]
+}
+
+fn apply(inventory: &mut Inventory, event: &Event) {
+    let now = Instant::now();
+    match event {
+        Event::Enter { id, name, uuid, markers } => {
+            let entries: Vec<_> = markers.iter().map(|(key, value)| (&**key, &**value)).collect();
+            let properties = vec![
+                ("name", text(name)),
+                ("parent", moref("Folder", "f")),
+                ("config.instanceUuid", text(uuid)),
+                ("config.extraConfig", options(&entries)),
+            ];
+            inventory.apply(&update(UpdateKind::Enter, &vm(&id.to_string()), properties), now);
+        }
+        Event::Rename { id, name } => {
+            let properties = vec![("name", text(name))];
+            inventory.apply(&update(UpdateKind::Modify, &vm(&id.to_string()), properties), now);
+        }
+        Event::Leave { id } => {
+            inventory.apply(&update(UpdateKind::Leave, &vm(&id.to_string()), Vec::new()), now);
+        }
+        Event::Missing { id } => inventory.remove_missing(&vm(&id.to_string())),
+    }
+}
+
+proptest! {
+    /// Whatever happens, with texts of any characters: every index finds exactly the VMs there are, and the changes
+    /// sent lead from one state to the next.
+    #[test]
+    fn indexes_and_changes_agree_with_the_vms(events in prop::collection::vec(event(), 0..40)) {
+        let mut inventory = Inventory::new("our.".to_owned());
+        let mut changes = inventory.subscribe();
+        let mut replayed: HashMap<MoRef, Arc<Vm>> = HashMap::new();
+        for event in &events {
+            apply(&mut inventory, event);
+            for change in received(&mut changes) {
+                let Change::Vm { before, after } = change else { continue };
+                let moref = before.iter().chain(&after).next().unwrap().moref.clone();
+                prop_assert_eq!(replayed.remove(&moref), before);
+                replayed.extend(after.map(|after| (moref, after)));
+            }
+            prop_assert_eq!(&replayed, &inventory.vms);
+        }
+        let folder = MoRef::new("Folder", "f");
+        prop_assert_eq!(inventory.vms_in(&folder).count(), inventory.vms().count());
+        for vm in inventory.vms() {
+            let same_name = inventory.vm_named(&folder, &vm.name).unwrap();
+            prop_assert_eq!(&same_name.name, &vm.name);
+            if let Some(uuid) = &vm.instance_uuid {
+                let upper = uuid.to_ascii_uppercase();
+                prop_assert!(inventory.vm_by_instance_uuid(&upper).any(|found| found.moref == vm.moref));
+            }
+            for (key, value) in vm.markers.iter().flatten() {
+                // Of two entries with one key the first counts.
+                if vm.marker(key) == Some(value) {
+                    prop_assert!(inventory.vms_marked(key, value).any(|found| found.moref == vm.moref));
+                }
+            }
+        }
+        for moref in inventory.vms.keys().cloned().collect::<Vec<_>>() {
+            inventory.remove_missing(&moref);
+        }
+        prop_assert!(inventory.by_name.is_empty() && inventory.by_uuid.is_empty() && inventory.by_marker.is_empty());
+    }
+}

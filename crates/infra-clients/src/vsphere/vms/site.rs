@@ -1,0 +1,325 @@
+//! Where this client works: datacenter, root folder and resource pool, found by name. Owns the messages that say which
+//! name does not fit and which would; never chooses between two. Creates the levels of the root folder that are
+//! missing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+use vim_rs::types::structs::PropertyFilterSpec;
+
+use super::config::Config;
+use super::paths::{Paths, list, normal, segments};
+use crate::vsphere::name::{escape, to_send};
+use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
+use crate::vsphere::session::Core;
+use crate::vsphere::soap::Call;
+use crate::vsphere::{Error, Kind, MoRef};
+
+/// Where this client works.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// The datacenter's inventory path.
+    pub(super) datacenter: String,
+    pub(super) vm_folder: MoRef,
+    pub(super) root: MoRef,
+    pub(super) pool: MoRef,
+}
+
+/// The site, once found, and whether it has to be found again.
+#[derive(Debug)]
+pub(super) struct Sites {
+    current: watch::Sender<Option<Arc<Site>>>,
+    /// An object of the site turned out not to exist.
+    stale: AtomicBool,
+    finding: tokio::sync::Mutex<()>,
+}
+
+impl Default for Sites {
+    fn default() -> Self {
+        Self {
+            current: watch::Sender::new(None),
+            stale: AtomicBool::new(false),
+            finding: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Sites {
+    /// Returns the site as it was last found.
+    pub(super) fn current(&self) -> Option<Arc<Site>> {
+        self.current.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Option<Arc<Site>>> {
+        self.current.subscribe()
+    }
+
+    /// Has the site found again before it is next used.
+    pub(super) fn mark_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// Returns the site, and finds it if it was not found yet or is stale. Callers at one time share one search.
+    pub(super) async fn find(&self, core: &Core, config: &Config) -> Result<Arc<Site>, Error> {
+        let _one_at_a_time = self.finding.lock().await;
+        let stale = self.stale.swap(false, Ordering::AcqRel);
+        if let Some(site) = self.current().filter(|_| !stale) {
+            return Ok(site);
+        }
+        match Site::find(core, config).await {
+            Ok(site) => {
+                let site = Arc::new(site);
+                self.current.send_replace(Some(site.clone()));
+                Ok(site)
+            }
+            Err(error) => {
+                self.stale.store(stale, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Site {
+    /// Finds the site with one call, and one more for each level of the root folder that is missing.
+    async fn find(core: &Core, config: &Config) -> Result<Self, Error> {
+        let levels: Vec<String> = segments(&config.root_folder).collect();
+        if levels.is_empty() {
+            return Err(Error::new(Kind::Config, "the root folder's path is empty: name a folder"));
+        }
+        let top = &core.roots().await?.folder;
+        let objects = core.retrieve(&site_filter(top, levels.len())).await?;
+        let paths = Paths::of(&objects);
+        let datacenter = find_datacenter(&objects, &paths, top, config.datacenter.as_deref())?;
+        let name = paths.path(&datacenter.obj, top);
+        let folder = |path| {
+            datacenter.moref(path).ok_or_else(|| {
+                let message = format!(
+                    "the account cannot read the datacenter {name}: have a vCenter administrator grant it System.Read there"
+                );
+                Error::new(Kind::Forbidden, message)
+            })
+        };
+        let (vm_folder, host_folder) = (folder("vmFolder")?, folder("hostFolder")?);
+        let pool = find_pool(&objects, &paths, &host_folder, config.resource_pool.as_deref(), &name)?;
+        let root = find_root(core, &objects, &paths, &vm_folder, &levels, &name).await?;
+        tracing::info!(datacenter = name, %root, %pool, "working in");
+        Ok(Self { datacenter: name, vm_folder, root, pool })
+    }
+}
+
+/// Selects the datacenters, the clusters and pools in each, and the VM folders in each down to that many levels.
+fn site_filter(top: &MoRef, levels: usize) -> PropertyFilterSpec {
+    let vm_level = |level: usize| format!("vms{level}");
+    let mut traversals = vec![
+        traverse("folders", "Folder", "childEntity", &["folders", "hosts", "vms"]),
+        traverse("hosts", "Datacenter", "hostFolder", &["hostFolders"]),
+        traverse("hostFolders", "Folder", "childEntity", &["hostFolders", "roots"]),
+        traverse("roots", "ComputeResource", "resourcePool", &["pools"]),
+        traverse("pools", "ResourcePool", "resourcePool", &["pools"]),
+        traverse("vms", "Datacenter", "vmFolder", &[vm_level(1).as_str()]),
+    ];
+    for level in 1..=levels {
+        let next = vm_level(level + 1);
+        let next: &[&str] = if level < levels { &[next.as_str()] } else { &[] };
+        traversals.push(traverse(&vm_level(level), "Folder", "childEntity", next));
+    }
+    filter(
+        vec![
+            properties("Datacenter", &["name", "parent", "vmFolder", "hostFolder"]),
+            properties("Folder", &["name", "parent"]),
+            properties("ComputeResource", &["name", "parent", "resourcePool"]),
+            properties("ResourcePool", &["name", "parent"]),
+        ],
+        vec![object(top.to_vim(), true, traversals)],
+    )
+}
+
+fn find_datacenter<'a>(
+    objects: &'a [ObjectUpdate],
+    paths: &Paths,
+    top: &MoRef,
+    wanted: Option<&str>,
+) -> Result<&'a ObjectUpdate, Error> {
+    let all: Vec<(String, &ObjectUpdate)> = objects
+        .iter()
+        .filter(|object| object.obj.kind() == "Datacenter")
+        .map(|object| (paths.path(&object.obj, top), object))
+        .collect();
+    let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
+    let found: Vec<_> = all
+        .iter()
+        .filter(|(path, object)| {
+            wanted.is_none_or(|wanted| object.name() == wanted || *path == normal(wanted))
+        })
+        .collect();
+    let error = |kind, message| Err(Error::new(kind, message));
+    match (found.as_slice(), wanted) {
+        ([(_, object)], _) => Ok(object),
+        ([], None) => error(Kind::Config, "the account sees no datacenter in this vCenter".to_owned()),
+        ([], Some(wanted)) if names.is_empty() => error(
+            Kind::Config,
+            format!("there is no datacenter {wanted}; the account sees no datacenter at all"),
+        ),
+        ([], Some(wanted)) => {
+            error(Kind::Config, format!("there is no datacenter {wanted}, only {}", list(&names)))
+        }
+        (_, None) => error(
+            Kind::Ambiguous,
+            format!(
+                "this vCenter has {} datacenters ({}): set the datacenter to use",
+                names.len(),
+                list(&names)
+            ),
+        ),
+        (_, Some(wanted)) => error(
+            Kind::Ambiguous,
+            format!(
+                "{} datacenters have the name {wanted} ({}): set the datacenter to one of these paths",
+                found.len(),
+                list(&names)
+            ),
+        ),
+    }
+}
+
+/// A resource pool that could be meant.
+struct Candidate {
+    /// `cluster/Resources/pool`.
+    path: String,
+    name: String,
+    /// For a root pool, the name of its cluster or host.
+    cluster: Option<String>,
+    moref: MoRef,
+}
+
+impl Candidate {
+    fn fits(&self, wanted: Option<&str>) -> bool {
+        match wanted {
+            None => self.cluster.is_some(),
+            Some(wanted) => {
+                self.cluster.as_deref() == Some(wanted)
+                    || (self.cluster.is_none() && self.name == wanted)
+                    || self.path == normal(wanted)
+            }
+        }
+    }
+}
+
+fn candidates(objects: &[ObjectUpdate], paths: &Paths, hosts: &MoRef) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    let clusters = objects.iter().filter(|object| {
+        object.obj.kind().ends_with("ComputeResource") && paths.is_under(&object.obj, hosts)
+    });
+    for cluster in clusters {
+        let Some(root) = cluster.moref("resourcePool") else { continue };
+        let pools = objects
+            .iter()
+            .filter(|object| object.obj.kind() == "ResourcePool" && paths.is_under(&object.obj, &root));
+        candidates.extend(pools.map(|pool| Candidate {
+            path: format!("{}/{}", escape(&cluster.name()), paths.path(&pool.obj, &cluster.obj)),
+            name: pool.name(),
+            cluster: (pool.obj == root).then(|| cluster.name()),
+            moref: pool.obj.clone(),
+        }));
+    }
+    candidates
+}
+
+fn find_pool(
+    objects: &[ObjectUpdate],
+    paths: &Paths,
+    hosts: &MoRef,
+    wanted: Option<&str>,
+    datacenter: &str,
+) -> Result<MoRef, Error> {
+    let candidates = candidates(objects, paths, hosts);
+    let found: Vec<_> = candidates.iter().filter(|candidate| candidate.fits(wanted)).collect();
+    let names = |candidates: &[&Candidate]| {
+        list(&candidates.iter().map(|candidate| &candidate.path).collect::<Vec<_>>())
+    };
+    let error = |kind, message| Err(Error::new(kind, message));
+    match (found.as_slice(), wanted) {
+        ([pool], _) => Ok(pool.moref.clone()),
+        ([], None) => error(
+            Kind::Config,
+            format!(
+                "the account sees no resource pool in datacenter {datacenter}: it has no cluster or host, or the account lacks rights on them"
+            ),
+        ),
+        ([], Some(wanted)) => error(
+            Kind::Config,
+            format!(
+                "there is no resource pool {wanted} in datacenter {datacenter}, only {}",
+                names(&candidates.iter().collect::<Vec<_>>())
+            ),
+        ),
+        (some, None) => error(
+            Kind::Ambiguous,
+            format!(
+                "datacenter {datacenter} has {} clusters or hosts ({}): set the resource pool to use",
+                some.len(),
+                names(some)
+            ),
+        ),
+        (some, Some(wanted)) => error(
+            Kind::Ambiguous,
+            format!(
+                "{wanted} fits {} resource pools ({}): set the resource pool to one of these paths",
+                some.len(),
+                names(some)
+            ),
+        ),
+    }
+}
+
+async fn find_root(
+    core: &Core,
+    objects: &[ObjectUpdate],
+    paths: &Paths,
+    vm_folder: &MoRef,
+    levels: &[String],
+    datacenter: &str,
+) -> Result<MoRef, Error> {
+    let mut at = vm_folder.clone();
+    let mut path = format!("{datacenter}/vm");
+    for name in levels {
+        let found = objects.iter().find(|object| {
+            object.obj.kind() == "Folder" && paths.parent(&object.obj) == Some(&at) && object.name() == *name
+        });
+        at = match found {
+            Some(folder) => folder.obj.clone(),
+            None => create_level(core, &at, name, &path).await?,
+        };
+        path = format!("{path}/{}", escape(name));
+    }
+    Ok(at)
+}
+
+/// Creates one level of the root folder in the folder `parent`, whose path is `path`.
+async fn create_level(core: &Core, parent: &MoRef, name: &str, path: &str) -> Result<MoRef, Error> {
+    match create_folder(core, parent, name).await {
+        Ok(folder) => {
+            tracing::info!(path, name, %folder, "created a level of the root folder");
+            Ok(folder)
+        }
+        // Another client was faster, or the folder is hidden from this account.
+        Err(error) if error.kind() == Kind::DuplicateName => match error.object() {
+            Some(folder) if folder.kind() == "Folder" => Ok(folder.clone()),
+            _ => Err(error.explained(format!(
+                "an object in {path} has the name {name} and is not a folder: rename it, a folder of that name is needed"
+            ))),
+        },
+        Err(error) if error.kind() == Kind::Forbidden => Err(error.explained(format!(
+            "the folder {path}/{name} does not exist and the account may not create it: have a vCenter administrator create it and grant the account rights on it, or grant Folder.Create on {path}"
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates a folder.
+pub(super) async fn create_folder(core: &Core, parent: &MoRef, name: &str) -> Result<MoRef, Error> {
+    let name = &*to_send(name);
+    core.call_for_moref(&Call::new("CreateFolder", parent).with("name", &name)).await
+}

@@ -1,0 +1,132 @@
+//! What the property collector is asked about VMs and what it answers. Owns the filters, the poll and its decoding;
+//! keeps no state.
+
+use vim_rs::types::structs::PropertyFilterSpec;
+
+use crate::vsphere::error::Error;
+use crate::vsphere::moref::MoRef;
+use crate::vsphere::properties::{
+    ObjectUpdate, check_missing, filter, object, properties, read_object, traverse,
+};
+use crate::vsphere::xml;
+
+/// Objects in one answer of the collector. More would only make the peak of memory higher.
+pub(super) const PAGE: i32 = 100;
+
+const TASK_PATHS: &[&str] = &[
+    "info.state",
+    "info.descriptionId",
+    "info.entity",
+    "info.queueTime",
+    "info.reason",
+    "info.result",
+    "info.error",
+];
+
+const VM_PATHS: &[&str] = &[
+    "name",
+    "parent",
+    "runtime.powerState",
+    "runtime.connectionState",
+    "config.instanceUuid",
+    "config.extraConfig",
+];
+
+/// Selects what is watched: everything in the view, the root folder itself, and every recent task.
+pub(super) fn watch_filter(view: &MoRef, root: &MoRef, task_manager: &MoRef) -> PropertyFilterSpec {
+    filter(
+        vec![
+            properties("VirtualMachine", VM_PATHS),
+            properties("Folder", &["name", "parent", "childEntity"]),
+            properties("Task", TASK_PATHS),
+        ],
+        vec![
+            object(root.to_vim(), false, Vec::new()),
+            object(view.to_vim(), true, vec![traverse("view", "ContainerView", "view", &[])]),
+            object(task_manager.to_vim(), true, vec![traverse("tasks", "TaskManager", "recentTask", &[])]),
+        ],
+    )
+}
+
+/// Selects these tasks.
+pub(super) fn tasks_filter(tasks: &[MoRef]) -> PropertyFilterSpec {
+    these("Task", TASK_PATHS, tasks)
+}
+
+/// Selects these VMs.
+pub(super) fn vms_filter(vms: &[MoRef]) -> PropertyFilterSpec {
+    these("VirtualMachine", VM_PATHS, vms)
+}
+
+fn these(of: &str, paths: &[&str], objects: &[MoRef]) -> PropertyFilterSpec {
+    filter(
+        vec![properties(of, paths)],
+        objects.iter().map(|moref| object(moref.to_vim(), false, Vec::new())).collect(),
+    )
+}
+
+/// What the answer to a poll says beside the objects.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    /// To be given to the next poll.
+    pub(super) version: String,
+    /// Whether there is more to read at once.
+    pub(super) truncated: bool,
+}
+
+/// Reads the answer to a poll object by object; `None` if nothing has changed.
+pub(super) fn read_updates(xml: &str, mut each: impl FnMut(ObjectUpdate)) -> Result<Option<Page>, Error> {
+    let (mut version, mut truncated) = (None, false);
+    xml::each(
+        xml,
+        |tag| matches!(tag, "objectSet" | "missingObjects" | "version" | "truncated"),
+        |node| {
+            match node.tag.as_str() {
+                "version" => version = Some(node.text),
+                "truncated" => truncated = matches!(node.text.as_str(), "true" | "1"),
+                "missingObjects" => check_missing(&node)?,
+                _ => each(read_object(node)?),
+            }
+            Ok(())
+        },
+    )?;
+    Ok(version.map(|version| Page { version, truncated }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vsphere::error::Kind;
+    use crate::vsphere::properties::UpdateKind;
+
+    const ANSWER: &str = r#"<?xml version="1.0"?><soapenv:Envelope xmlns:soapenv="s"><soapenv:Body><WaitForUpdatesExResponse xmlns="urn:vim25">
+        <returnval><version>7</version><filterSet><filter type="PropertyFilter">f-1</filter>
+        <objectSet><kind>enter</kind><obj type="VirtualMachine">vm-1</obj>
+          <changeSet><name>name</name><op>assign</op><val xsi:type="xsd:string">a%2fb</val></changeSet>
+          <changeSet><name>config.instanceUuid</name><op>assign</op></changeSet>
+          <missingSet><path>parent</path><fault><fault xsi:type="NoPermission"/></fault></missingSet></objectSet>
+        <objectSet><kind>leave</kind><obj type="Task">task-1</obj></objectSet>
+        </filterSet><truncated>true</truncated></returnval></WaitForUpdatesExResponse></soapenv:Body></soapenv:Envelope>"#;
+
+    #[test]
+    fn reads_a_page_of_updates() {
+        let mut updates = Vec::new();
+        let page = read_updates(ANSWER, |update| updates.push(update)).unwrap();
+        assert_eq!(page, Some(Page { version: "7".into(), truncated: true }));
+        assert_eq!((updates[0].kind, updates[0].name().as_str()), (UpdateKind::Enter, "a/b"));
+        assert_eq!(updates[0].properties.len(), 3);
+        assert_eq!((updates[1].kind, &updates[1].obj), (UpdateKind::Leave, &MoRef::new("Task", "task-1")));
+    }
+
+    #[test]
+    fn an_answer_without_changes() {
+        let answer = "<a><WaitForUpdatesExResponse/></a>";
+        assert_eq!(read_updates(answer, |_| panic!("there is none")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_session_that_ended_is_an_error_though_it_is_only_among_what_is_missing() {
+        let answer = ANSWER.replace("NoPermission", "NotAuthenticated");
+        assert_eq!(read_updates(&answer, |_| {}).unwrap_err().kind(), Kind::Unauthorized);
+    }
+}

@@ -1,0 +1,120 @@
+//! When the next poll may be sent. Owns the limit on polls and the time in which changes gather; sends nothing and
+//! reads no clock.
+
+use std::time::{Duration, Instant};
+
+/// How long changes gather before the second poll after a quiet time. Doubled with each poll that follows while
+/// changes keep coming.
+const FIRST_GATHERING: Duration = Duration::from_millis(10);
+
+/// An allowance of polls: `burst` at most, one more each `interval`. The poll that waits through a quiet time returns
+/// with the first change, so that change is read at once; the polls after it are the further apart the less of the
+/// allowance is left.
+#[derive(Debug)]
+pub(super) struct Pace {
+    burst: f64,
+    interval: Duration,
+    /// Polls that may be sent, as of `at`.
+    left: f64,
+    at: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(burst: u32, interval: Duration, now: Instant) -> Self {
+        let burst = f64::from(burst.max(1));
+        Self { burst, interval: interval.max(Duration::from_millis(1)), left: burst, at: now }
+    }
+
+    fn left(&self, now: Instant) -> f64 {
+        let added = now.saturating_duration_since(self.at).div_duration_f64(self.interval);
+        (self.left + added).min(self.burst)
+    }
+
+    /// Takes one poll from the allowance.
+    pub(super) fn take(&mut self, now: Instant) {
+        self.left = (self.left(now) - 1.0).max(0.0);
+        self.at = now;
+    }
+
+    /// Returns how long to wait before the next poll: as long as changes are to gather, if there are any, and as long
+    /// as the allowance demands.
+    pub(super) fn wait(&self, gather: bool, now: Instant) -> Duration {
+        let left = self.left(now);
+        if left < 1.0 {
+            return self.interval.mul_f64(1.0 - left);
+        }
+        if !gather {
+            return Duration::ZERO;
+        }
+        let used = (self.burst - left).max(0.0);
+        FIRST_GATHERING.mul_f64(used.exp2()).min(self.interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const THIRD: Duration = Duration::from_nanos(333_333_333);
+
+    /// Returns when polls are sent while every one of them brings changes.
+    fn busy(pace: &mut Pace, start: Instant, time: Duration) -> Vec<Duration> {
+        let (mut now, mut polls) = (start, Vec::new());
+        while now < start + time {
+            pace.take(now);
+            polls.push(now - start);
+            // The allowance demands more than the gathering at times.
+            loop {
+                let wait = pace.wait(true, now);
+                now += wait;
+                if pace.left(now) >= 1.0 - 1e-6 {
+                    break;
+                }
+            }
+        }
+        polls
+    }
+
+    #[test]
+    fn the_first_changes_are_read_soon_and_many_together() {
+        let start = Instant::now();
+        let polls = busy(&mut Pace::new(5, THIRD, start), start, Duration::from_secs(10));
+        assert!(polls[1] < Duration::from_millis(25) && polls[2] < Duration::from_millis(65), "{polls:?}");
+        assert!((27..=35).contains(&polls.len()), "{}", polls.len());
+    }
+
+    #[test]
+    fn no_more_than_four_polls_a_second_over_any_five_seconds() {
+        let start = Instant::now();
+        let polls = busy(&mut Pace::new(5, THIRD, start), start, Duration::from_mins(1));
+        for (i, first) in polls.iter().enumerate() {
+            let within = polls[i..].iter().take_while(|poll| **poll < *first + Duration::from_secs(5));
+            assert!(within.count() <= 20);
+        }
+    }
+
+    proptest! {
+        /// Whatever comes when: never more than the burst and the rate allow.
+        #[test]
+        fn the_allowance_is_kept(pauses in prop::collection::vec((0u64..400, any::<bool>()), 1..300)) {
+            let start = Instant::now();
+            let (mut pace, mut now) = (Pace::new(5, THIRD, start), start);
+            let mut polls = Vec::new();
+            for (pause, gather) in pauses {
+                now += Duration::from_millis(pause);
+                now += pace.wait(gather, now);
+                now += pace.wait(false, now);
+                pace.take(now);
+                polls.push(now);
+            }
+            for (i, first) in polls.iter().enumerate() {
+                for (n, last) in (1u32..).zip(&polls[i..]) {
+                    let allowed = 5.0 + (*last - *first).div_duration_f64(THIRD);
+                    prop_assert!(f64::from(n) <= allowed + 1e-3, "{n} polls, {allowed} allowed");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads that do not wait: a request, and the answer as a change.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use infra_clients::Failure;
+use infra_clients::vsphere::vms::{Change, Changes, Outside, Template};
+use infra_clients::vsphere::{Kind, MoRef};
+use testbed::{Fault, Outage, Vcsim};
+
+use crate::rig::{IDLE, Rig, SOON, down, spec, template};
+
+/// Waits for a change that `found` takes something from.
+async fn received<T>(changes: &mut Changes, mut found: impl FnMut(Change) -> Option<T>) -> Result<T> {
+    let waiting = async {
+        loop {
+            let change = changes.next().await.context("the client was closed")?;
+            if let Some(found) = found(change) {
+                return Ok(found);
+            }
+        }
+    };
+    tokio::time::timeout(SOON, waiting).await.context("no such change")?
+}
+
+/// A refresh includes what came before it, however many are requested, and they share polls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_is_complete_and_cheap() -> Result<()> {
+    let rig = Rig::start().await?;
+    let began = std::time::Instant::now();
+    rig.sim.reset_calls().await?;
+    let root = rig.root()?;
+    for i in 0..6 {
+        let name = format!("vm-{i}");
+        rig.sim.add_vm("/DC0/vm/vm-operator", &name).await?;
+        let mut changes = rig.vms.changes();
+        let tickets: Vec<_> = (0..20).map(|_| rig.vms.request_refresh()).collect();
+        let newest = *tickets.last().context("20")?;
+        let served = received(&mut changes, |change| match change {
+            Change::Refreshed(ticket) if ticket >= newest => Some(ticket),
+            _ => None,
+        });
+        let served = served.await?;
+        rig.vms.read(|inventory| {
+            assert!(
+                tickets.iter().all(|ticket| inventory.refreshed(*ticket)),
+                "{served:?} serves all before"
+            );
+            assert!(inventory.vm_named(&root, &name).is_some(), "{name}");
+        });
+    }
+    let polls = rig.sim.calls().await?["WaitForUpdatesEx"];
+    let limit = 5 + 1 + u64::try_from(began.elapsed().as_millis())? / 333;
+    assert!(polls <= limit, "{polls} polls in {:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_outlives_the_link() -> Result<()> {
+    let rig = Rig::start().await?;
+    rig.sim.outage(Outage::Refuse).await?;
+    down(&rig.vms).await?;
+    let mut changes = rig.vms.changes();
+    let ticket = rig.vms.request_refresh();
+    rig.sim.add_vm("/DC0/vm/vm-operator", "meanwhile").await?;
+    assert!(!rig.vms.read(|inventory| inventory.refreshed(ticket)));
+    rig.sim.outage(Outage::None).await?;
+    let mut synced = false;
+    received(&mut changes, |change| {
+        synced |= matches!(change, Change::Synced);
+        matches!(change, Change::Refreshed(_)).then_some(())
+    })
+    .await?;
+    assert!(synced, "served by a complete report");
+    assert!(rig.vms.read(|inventory| inventory.refreshed(ticket) && inventory.vms().count() == 1));
+    Ok(())
+}
+
+/// Waits until each of these was looked up.
+async fn looked_up(changes: &mut Changes, vms: &[&MoRef]) -> Result<()> {
+    let mut open: BTreeSet<MoRef> = vms.iter().copied().cloned().collect();
+    received(changes, |change| {
+        if let Change::LookedUp(vm) = change {
+            open.remove(&vm);
+        }
+        open.is_empty().then_some(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vms_that_are_not_shown_are_looked_up_in_one_call() -> Result<()> {
+    let rig = Rig::start().await?;
+    let elsewhere = template(&rig.vms, "photon").await?;
+    let gone: Vec<MoRef> = (0..30).map(|i| MoRef::new("VirtualMachine", &format!("vm-9{i:03}"))).collect();
+    let mut changes = rig.vms.changes();
+    rig.sim.reset_calls().await?;
+    for vm in gone.iter().chain([&elsewhere]) {
+        rig.vms.look_up(vm);
+        rig.vms.look_up(vm);
+        assert!(rig.vms.read(|inventory| inventory.outside(vm).is_none()));
+    }
+    looked_up(&mut changes, &gone.iter().chain([&elsewhere]).collect::<Vec<_>>()).await?;
+    rig.vms.read(|inventory| {
+        for vm in &gone {
+            assert_eq!(inventory.outside(vm), Some(&Outside::Gone), "{vm}");
+        }
+        match inventory.outside(&elsewhere) {
+            Some(Outside::Elsewhere(vm)) => assert_eq!(&*vm.name, "photon"),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(rig.calls_but(IDLE).await?, [("RetrievePropertiesEx".to_owned(), 1)].into());
+
+    // Answered: asking again adds nothing, until the answer is dropped.
+    rig.vms.look_up(&elsewhere);
+    rig.vms.forget_lookup(&gone[0]);
+    assert!(rig.vms.read(|inventory| inventory.outside(&gone[0]).is_none()));
+    rig.vms.look_up(&gone[0]);
+    looked_up(&mut changes, &[&gone[0]]).await?;
+    assert_eq!(rig.calls_but(IDLE).await?["RetrievePropertiesEx"], 2);
+    Ok(())
+}
+
+/// One that is in the inventory, or comes into it, has no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_is_shown_is_not_outside() -> Result<()> {
+    let rig = Rig::start().await?;
+    let vm = rig.make(&rig.root()?, "a").await?;
+    rig.vms.fresh().await?;
+    let mut changes = rig.vms.changes();
+    rig.vms.look_up(&vm);
+    looked_up(&mut changes, &[&vm]).await?;
+    rig.vms.read(|inventory| assert!(inventory.outside(&vm).is_none() && inventory.vm(&vm).is_some()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_outlives_the_link() -> Result<()> {
+    let rig = Rig::start().await?;
+    let gone = MoRef::new("VirtualMachine", "vm-9999");
+    let mut changes = rig.vms.changes();
+    rig.sim.fault(Fault::cut_before("RetrievePropertiesEx")).await?;
+    rig.vms.look_up(&gone);
+    looked_up(&mut changes, &[&gone]).await?;
+    rig.sim.outage(Outage::Refuse).await?;
+    down(&rig.vms).await?;
+    rig.vms.forget_lookup(&gone);
+    rig.vms.look_up(&gone);
+    rig.sim.outage(Outage::None).await?;
+    looked_up(&mut changes, &[&gone]).await?;
+    assert_eq!(rig.vms.read(|inventory| inventory.outside(&gone).cloned()), Some(Outside::Gone));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn templates_are_scanned_for_once() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().templates(&["photon", "debian", "a/b"]), |_, _| {}).await?;
+    let began = std::time::Instant::now();
+    rig.sim.reset_calls().await?;
+    let names = ["photon", "debian", "a/b", "/DC0/vm/debian", "photon", "DC0/vm/a%2fb"];
+    let mut changes = rig.vms.changes();
+    for name in names {
+        assert!(matches!(rig.vms.template(name), Template::Unknown), "{name}");
+    }
+    received(&mut changes, |change| matches!(change, Change::Templates).then_some(())).await?;
+    let known = |name| match rig.vms.template(name) {
+        Template::Known(moref) => Ok(moref),
+        other => anyhow::bail!("{name}: {other:?}"),
+    };
+    let found = names.into_iter().map(known).collect::<Result<Vec<_>>>()?;
+    assert_eq!((&found[0], &found[1], &found[2]), (&found[4], &found[3], &found[5]));
+    let error = template(&rig.vms, "windows").await.unwrap_err();
+    assert!(error.reason() == "TemplateNotFound" && error.to_string().contains("windows"), "{error}");
+    // A scan is good for ten seconds.
+    let scans = rig.calls_but(IDLE).await?.values().sum::<u64>();
+    assert!(scans <= 1 + began.elapsed().as_secs() / 10, "{scans} in {:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_templates_are_found_by_name() -> Result<()> {
+    let rig = Rig::start().await?;
+    rig.sim.add_vm("/DC0/vm", "machine").await?;
+    let error = template(&rig.vms, "machine").await.unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (Kind::NotFound, "TemplateNotFound"));
+    assert!(error.to_string().contains("write its path: /DC0/vm/machine"), "{error}");
+    let machine = template(&rig.vms, "/DC0/vm/machine").await?;
+    let task = rig.vms.clone_vm(&spec(&machine, &rig.root()?, "copy")).await?;
+    rig.ended(&task).await?.result.clone().context("a copy")?;
+
+    rig.vms.forget_template("machine");
+    let error = template(&rig.vms, "vm-operator/copy").await;
+    assert!(error.is_ok(), "in the root folder: put there to be cloned");
+    let folder = rig.vms.create_folder("f").await?;
+    rig.make(&folder, "ours").await?;
+    rig.vms.forget_template("machine");
+    let error = template(&rig.vms, "vm-operator/f/ours").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "what this client created is not cloned: {error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_was_replaced_is_found_again() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().templates(&["photon", "other"]), |_, _| {}).await?;
+    let root = rig.root()?;
+    let first = template(&rig.vms, "photon").await?;
+    rig.sim.remove_vm("/DC0/vm/photon").await?;
+    assert!(matches!(rig.vms.template("photon"), Template::Known(_)), "the client cannot know");
+    let error = rig.vms.clone_vm(&spec(&first, &root, "x")).await.unwrap_err();
+    assert_eq!((error.kind(), error.object()), (Kind::NotFound, Some(&first)));
+    let error = template(&rig.vms, "photon").await.unwrap_err();
+    assert_eq!(error.reason(), "TemplateNotFound");
+    rig.sim.rename_vm("/DC0/vm/other", "photon").await?;
+    rig.vms.forget_template("photon");
+    assert_ne!(template(&rig.vms, "photon").await?, first);
+    Ok(())
+}
