@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// controls is the control port: JSON in, JSON out; an error is a plain text with status 400 or 404.
+// controls returns the handler of the control port: JSON in, JSON out; an error is plain text with status 400 or 404.
 func (s *Server) controls() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /calls", answer(func(*http.Request) (any, error) { return s.rules.counted(), nil }))
@@ -45,6 +45,15 @@ func (s *Server) controls() http.Handler {
 		return err
 	}))
 	mux.HandleFunc("POST /folders", order(func(p place) error { return s.inventory.createFolder(p.Folder, p.Name) }))
+	mux.HandleFunc("POST /vms/copy", order(func(p place) error { return s.inventory.copyVM(p.Path, p.Folder, p.Name) }))
+	mux.HandleFunc("POST /vms/move", order(func(p place) error { return s.inventory.moveVM(p.Path, p.Folder) }))
+	mux.HandleFunc("POST /vms/extra-config", order(func(p struct {
+		Path  string  `json:"path"`
+		Key   string  `json:"key"`
+		Value *string `json:"value"` // null removes the entry
+	}) error {
+		return s.inventory.setExtraConfig(p.Path, p.Key, p.Value)
+	}))
 	mux.HandleFunc("POST /vms/remove", order(func(p place) error { return s.inventory.removeVM(p.Path) }))
 	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))

@@ -19,15 +19,17 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //   - CloneVM_Task honours powerOn, copies extraConfig, enforces unique names under concurrency, and clones of one
 //     template do not queue; a clone becomes visible when it is complete, not half configured;
 //   - Destroy_Task of a folder also destroys its machines, and fails while one of them is powered on;
-//   - names are escaped once, whether the caller escaped them or not.
+//   - names are escaped once, whether the caller escaped them or not;
+//   - views and collectors notice that a machine or a folder was moved.
 //
-// It also serialises everything that adds or removes machines and folders: the simulator's views walk the tree without
-// locks each time an object is added, and a concurrent write to a list of children would crash the process.
+// It also serialises everything that adds, moves or removes machines and folders: views walk the tree without locks,
+// and a concurrent write to a list of children would crash the process.
 //
 // It is registered under its own reference; redirect sends the calls to it.
 type overrides struct {
 	registry *simulator.Registry
 	tasks    *tasks
+	journal  *journal
 	clones   atomic.Int64 // numbers the directories of machines
 
 	cloneTime    atomic.Int64 // time.Duration of a clone task
@@ -40,8 +42,8 @@ type overrides struct {
 	creating map[types.ManagedObjectReference]*creation // by folder
 }
 
-func newOverrides(registry *simulator.Registry, tasks *tasks) *overrides {
-	return &overrides{registry: registry, tasks: tasks, creating: map[types.ManagedObjectReference]*creation{}}
+func newOverrides(registry *simulator.Registry, tasks *tasks, journal *journal) *overrides {
+	return &overrides{registry: registry, tasks: tasks, journal: journal, creating: map[types.ManagedObjectReference]*creation{}}
 }
 
 func (o *overrides) Reference() types.ManagedObjectReference { return overridesRef }
@@ -64,6 +66,10 @@ func (o *overrides) redirect(method *simulator.Method) {
 		method.This = overridesRef
 	case *types.Rename_Task:
 		body.NewName = escape(body.NewName)
+	case *types.MoveIntoFolder_Task:
+		if movable(body.List) {
+			method.This = overridesRef
+		}
 	case *types.CreateContainerView:
 		method.This = overridesRef
 	}
@@ -80,15 +86,6 @@ func (o *overrides) CreateFolder(ctx *simulator.Context, req *types.CreateFolder
 			body = &methods.CreateFolderBody{Fault_: missing(req.This)}
 		}
 	})
-	return body
-}
-
-// CreateContainerView creates a view, which walks down the tree.
-func (o *overrides) CreateContainerView(ctx *simulator.Context, req *types.CreateContainerView) (body soap.HasFault) {
-	o.tree.Lock()
-	defer o.tree.Unlock()
-	views := o.registry.ViewManager()
-	ctx.WithLock(views, func() { body = views.CreateContainerView(ctx, req) })
 	return body
 }
 

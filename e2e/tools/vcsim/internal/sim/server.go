@@ -69,7 +69,7 @@ func Start(config Config) (*Server, error) {
 		journal:  newJournal(),
 	}
 	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager))
-	s.overrides = newOverrides(registry, s.tasks)
+	s.overrides = newOverrides(registry, s.tasks, s.journal)
 	s.overrides.cloneTime.Store(int64(config.CloneTime))
 	s.overrides.ignorePower, s.overrides.appearsEarly = config.StockPowerOn, config.AppearEarly
 	s.inventory = &inventory{registry: registry, overrides: s.overrides, journal: s.journal}

@@ -1,12 +1,14 @@
-//! The simulated vCenter, driven through its handle, and over the wire where the wire is what is tested.
+//! The simulated vCenter, driven through its handle and, where the answers of the API matter, over the wire.
 #![allow(clippy::unwrap_used, reason = "the functions here are part of the tests")]
+
+mod inventory;
 
 use std::time::Duration;
 
 use reqwest::{Client, Response};
 use testbed::{Fault, Outage, Vcsim, eventually};
 
-/// A moment on an idle machine. Only what never happens takes this long.
+/// Bounds each wait for something that takes less than a second on an idle machine.
 const SOON: Duration = Duration::from_mins(2);
 const FOLDER: &str = "/DC0/vm/vm-operator";
 
@@ -42,6 +44,20 @@ impl Sdk {
     async fn login(&self, user: &str, password: &str) -> (u16, String) {
         let args = format!("<userName>{user}</userName><password>{password}</password>");
         self.call("Login", ("SessionManager", "SessionManager"), &args).await
+    }
+
+    /// Returns the answer of a RetrievePropertiesEx for properties of one object.
+    async fn properties(&self, this: (&str, &str), paths: &[&str]) -> String {
+        let (kind, value) = this;
+        let paths: String = paths.iter().map(|path| format!("<pathSet>{path}</pathSet>")).collect();
+        let args = format!(
+            r#"<specSet><propSet><type>{kind}</type>{paths}</propSet>
+               <objectSet><obj type="{kind}">{value}</obj></objectSet></specSet><options/>"#
+        );
+        let collector = ("PropertyCollector", "propertyCollector");
+        let (status, body) = self.call("RetrievePropertiesEx", collector, &args).await;
+        assert_eq!(status, 200, "{body}");
+        body
     }
 
     async fn time(&self) -> reqwest::Result<Response> {

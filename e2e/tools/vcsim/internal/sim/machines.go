@@ -1,0 +1,170 @@
+package sim
+
+import (
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// addVM adds a powered-off machine. If instanceUUID is empty, the simulator assigns one.
+func (i *inventory) addVM(folder, name, instanceUUID string) (types.ManagedObjectReference, error) {
+	none := types.ManagedObjectReference{}
+	ref, err := i.find("Folder", folder)
+	if err != nil {
+		return none, err
+	}
+	pool, err := i.pool(folder)
+	if err != nil {
+		return none, err
+	}
+	directory := fmt.Sprintf("machine-%d", i.overrides.clones.Add(1))
+	made, release, fault := i.overrides.create(outside(i.registry), ref, types.VirtualMachineConfigSpec{
+		Name:         unescape(name),
+		InstanceUuid: instanceUUID,
+		GuestId:      string(types.VirtualMachineGuestOsIdentifierOtherGuest),
+		NumCPUs:      1,
+		MemoryMB:     1024,
+		Files:        &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0] " + directory + "/" + directory + ".vmx"},
+	}, pool, nil)
+	if fault != nil {
+		return none, fmt.Errorf("add %s to %s: %T", name, folder, fault)
+	}
+	release()
+	i.journal.touch(made)
+	return made, nil
+}
+
+// copyVM clones a machine as an administrator does: the copy has its extraConfig, UUIDs of its own, and is powered off.
+func (i *inventory) copyVM(inventoryPath, folder, name string) error {
+	ref, err := i.find("VirtualMachine", inventoryPath)
+	if err != nil {
+		return err
+	}
+	target, err := i.find("Folder", folder)
+	if err != nil {
+		return err
+	}
+	source, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
+	if !ok {
+		return fmt.Errorf("%w: %s", errNotFound, inventoryPath)
+	}
+	req := &types.CloneVM_Task{This: ref, Folder: target, Name: name}
+	if isTemplate(outside(i.registry), source) { // it has no pool to inherit
+		pool, err := i.pool(folder)
+		if err != nil {
+			return err
+		}
+		req.Spec.Location.Pool = &pool
+	}
+	made, fault := i.overrides.clone(source, req, 0)
+	if fault != nil {
+		return fmt.Errorf("copy %s to %s/%s: %T", inventoryPath, folder, name, fault)
+	}
+	i.journal.touch(made.(types.ManagedObjectReference))
+	return nil
+}
+
+func isTemplate(ctx *simulator.Context, vm *simulator.VirtualMachine) (template bool) {
+	ctx.WithLock(vm.Self, func() { template = vm.Config.Template })
+	return template
+}
+
+// moveVM moves a machine to another folder.
+func (i *inventory) moveVM(inventoryPath, folder string) error {
+	ref, err := i.find("VirtualMachine", inventoryPath)
+	if err != nil {
+		return err
+	}
+	target, err := i.find("Folder", folder)
+	if err != nil {
+		return err
+	}
+	if fault := i.overrides.move(ref, target); fault != nil {
+		return fmt.Errorf("move %s to %s: %T", inventoryPath, folder, fault)
+	}
+	return nil
+}
+
+// removeVM removes a machine whatever its power state, in one step.
+func (i *inventory) removeVM(inventoryPath string) error {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		vm.Runtime.PowerState = types.VirtualMachinePowerStatePoweredOff // one that is on would be refused
+		if f := vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self}).Fault(); f != nil {
+			return fmt.Errorf("remove %s: %T", inventoryPath, f.VimFault())
+		}
+		return nil
+	})
+}
+
+// renameVM renames a machine.
+func (i *inventory) renameVM(inventoryPath, name string) error {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		folder := i.registry.Get(*vm.Parent).(*simulator.Folder)
+		if other := i.registry.FindByName(escape(name), folder.ChildEntity); other != nil {
+			return fmt.Errorf("rename %s: %s is taken", inventoryPath, name)
+		}
+		ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: escape(name)}})
+		return nil
+	})
+}
+
+// setPower powers a machine on or off.
+func (i *inventory) setPower(inventoryPath string, on bool) error {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		state := types.VirtualMachinePowerStatePoweredOff
+		if on {
+			state = types.VirtualMachinePowerStatePoweredOn
+		}
+		power(ctx, vm, state)
+		return nil
+	})
+}
+
+// setExtraConfig sets an entry of a machine's extraConfig; a nil or empty value removes it, as in a vCenter.
+func (i *inventory) setExtraConfig(inventoryPath, key string, value *string) error {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		option := &types.OptionValue{Key: key, Value: ""}
+		if value != nil {
+			option.Value = *value
+		}
+		entries := mergeExtraConfig(vm.Config.ExtraConfig, []types.BaseOptionValue{option})
+		now := time.Now()
+		ctx.Update(vm, []types.PropertyChange{
+			{Name: "config.extraConfig", Val: entries},
+			{Name: "config.changeVersion", Val: fmt.Sprint(now.UnixNano())},
+			{Name: "config.modified", Val: now},
+		})
+		return nil
+	})
+}
+
+// change calls work with the machine and its folder locked, in the order in which the simulator locks them.
+func (i *inventory) change(inventoryPath string, work func(*simulator.Context, *simulator.VirtualMachine) error) error {
+	ref, err := i.find("VirtualMachine", inventoryPath)
+	if err != nil {
+		return err
+	}
+	folder, err := i.find("Folder", path.Dir(inventoryPath))
+	if err != nil {
+		return err
+	}
+	ctx := outside(i.registry)
+	i.overrides.tree.Lock()
+	defer i.overrides.tree.Unlock()
+	ctx.WithLock(ref, func() {
+		ctx.WithLock(folder, func() {
+			vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
+			if !ok {
+				err = fmt.Errorf("%w: VirtualMachine %s", errNotFound, inventoryPath)
+				return
+			}
+			err = work(ctx, vm)
+		})
+	})
+	i.journal.touch(ref)
+	i.journal.touch(folder)
+	return err
+}
