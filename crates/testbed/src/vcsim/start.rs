@@ -14,8 +14,8 @@ use super::control::ControlPort;
 use crate::port::{Port, again_if_taken};
 use crate::{Process, ProcessSpec, Tools, Workdir};
 
-/// Below which vm-operator keeps its folders.
-const ROOT_FOLDER: &str = "vm-operator";
+/// The folder in each datacenter's `vm` folder in which vm-operator keeps its folders.
+pub(super) const ROOT_FOLDER: &str = "vm-operator";
 /// Half a second on an idle machine.
 const START: Duration = Duration::from_mins(5);
 

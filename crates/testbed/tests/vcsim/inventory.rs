@@ -1,8 +1,11 @@
 //! What administrators and other clients do to the inventory.
 
-use testbed::{SimVm, Vcsim};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::{FOLDER, logged_in};
+use testbed::{NewVm, SimVm, Vcsim, eventually};
+
+use crate::{FOLDER, SOON, logged_in};
 
 async fn vm(vcsim: &Vcsim, path: &str) -> SimVm {
     vcsim.vms().await.unwrap().into_iter().find(|vm| vm.path == path).unwrap()
@@ -61,4 +64,65 @@ async fn extra_config_takes_any_text() {
     vcsim.set_extra_config(&path, "key ü", None).await.unwrap();
     assert!(!vm(&vcsim, &path).await.extra_config.contains_key("key ü"));
     vcsim.set_extra_config("/DC0/vm/none", "a", None).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn machines_are_added_in_one_request() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let uuid = "0d9bd1f2-0000-0000-0000-000000000001";
+    let first = NewVm::new("a/1").instance_uuid(uuid).marker("infra.owner", "x").marker("infra.slot", "1");
+    let second = NewVm::new("b").size(4, 2048).on(false);
+    vcsim.add_vms(FOLDER, &[first.clone(), second]).await.unwrap();
+    let vms = vcsim.vms_in(FOLDER).await.unwrap();
+    let (one, two) = (&vms[0], &vms[1]);
+    assert!(one.name == "a/1" && one.is_on() && one.instance_uuid == uuid, "{one:?}");
+    assert_eq!(
+        (one.extra_config["infra.owner"].as_str(), one.extra_config["infra.slot"].as_str()),
+        ("x", "1")
+    );
+    assert!(
+        !two.is_on() && (two.cpu, two.memory_mb) == (4, 2048) && !two.instance_uuid.is_empty(),
+        "{two:?}"
+    );
+    let error = vcsim.add_vms(FOLDER, &[NewVm::new("c"), first]).await.unwrap_err();
+    assert!(error.to_string().contains("DuplicateName"), "{error}");
+    assert_eq!(vcsim.vms_in(FOLDER).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn original_group_is_as_the_original_operator_leaves_it() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let names = vcsim.add_original_group("team", "web", 5, 2, 3072).await.unwrap();
+    let folder = format!("{FOLDER}/team-web");
+    let vms = vcsim.vms_in(&folder).await.unwrap();
+    assert_eq!(vms.iter().map(|vm| vm.name.clone()).collect::<BTreeSet<_>>(), names.into_iter().collect());
+    assert_eq!(vms.len(), 5);
+    for vm in &vms {
+        let suffix = vm.name.strip_prefix("web-replica-").unwrap();
+        assert!(suffix.len() == 8 && suffix.bytes().all(|b| b.is_ascii_lowercase()), "{suffix}");
+        assert!(vm.is_on() && (vm.cpu, vm.memory_mb) == (2, 3072), "{vm:?}");
+        assert!(!vm.extra_config.keys().any(|key| key.contains("infra")), "{vm:?}");
+    }
+    vcsim.add_original_group("team", "web", 1, 1, 1024).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn clone_of_another_user_names_that_user() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    let started =
+        vcsim.start_clone("/DC0/vm/photon", FOLDER, "theirs", r"CORP\alice", Duration::from_hours(1));
+    started.await.unwrap();
+    let tasks = sdk.properties(("TaskManager", "TaskManager"), &["recentTask"]).await;
+    let task = tasks.split(r#"type="Task">"#).nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let paths = ["info.reason", "info.state", "info.descriptionId", "info.entity", "info.queueTime"];
+    let info = sdk.properties(("Task", task), &paths).await;
+    assert!(info.contains(r#":type="TaskReasonUser""#), "{info}");
+    assert!(info.contains(r"<userName>CORP\alice</userName>"), "{info}");
+    assert!(info.contains(">running<") && info.contains(">VirtualMachine.clone<"), "{info}");
+
+    vcsim.start_clone("/DC0/vm/photon", FOLDER, "soon", r"CORP\alice", Duration::ZERO).await.unwrap();
+    let appears = async || Ok(vcsim.vms_in(FOLDER).await?.pop());
+    let vm = eventually("the clone is there", SOON, appears).await.unwrap();
+    assert!(vm.name == "soon" && !vm.is_on(), "{vm:?}");
 }

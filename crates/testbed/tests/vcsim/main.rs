@@ -49,9 +49,9 @@ impl Sdk {
     /// Returns the answer of a RetrievePropertiesEx for properties of one object.
     async fn properties(&self, this: (&str, &str), paths: &[&str]) -> String {
         let (kind, value) = this;
-        let paths: String = paths.iter().map(|path| format!("<pathSet>{path}</pathSet>")).collect();
+        let paths = paths.join("</pathSet><pathSet>");
         let args = format!(
-            r#"<specSet><propSet><type>{kind}</type>{paths}</propSet>
+            r#"<specSet><propSet><type>{kind}</type><pathSet>{paths}</pathSet></propSet>
                <objectSet><obj type="{kind}">{value}</obj></objectSet></specSet><options/>"#
         );
         let collector = ("PropertyCollector", "propertyCollector");

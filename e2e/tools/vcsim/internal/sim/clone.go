@@ -32,16 +32,22 @@ func (o *overrides) CloneVMTask(_ *simulator.Context, req *types.CloneVM_Task) s
 		body.Fault_ = missing(*pool)
 		return body
 	}
-	delay := time.Duration(o.cloneTime.Load())
+	task := o.startClone(source, req, "", time.Duration(o.cloneTime.Load()))
+	body.Res = &types.CloneVM_TaskResponse{Returnval: task}
+	return body
+}
+
+// startClone starts a clone task of that user that takes that long. The machine appears at the end of the task or,
+// with appearsEarly, at its start.
+func (o *overrides) startClone(source *simulator.VirtualMachine, req *types.CloneVM_Task, user string, delay time.Duration) types.ManagedObjectReference {
 	before, within := delay, time.Duration(0)
 	if o.appearsEarly {
 		before, within = 0, delay
 	}
-	task := o.tasks.run(o.registry, req.This, "CloneVM_Task", before, func() (types.AnyType, types.BaseMethodFault) {
-		return o.clone(source, req, within)
+	return o.tasks.start(o.registry, job{
+		entity: req.This, method: "CloneVM_Task", user: user, delay: before,
+		run: func() (types.AnyType, types.BaseMethodFault) { return o.clone(source, req, within) },
 	})
-	body.Res = &types.CloneVM_TaskResponse{Returnval: task}
-	return body
 }
 
 // clone creates the clone and, after the delay, applies its power state.

@@ -34,18 +34,28 @@ func (s *Server) controls() http.Handler {
 	}))
 
 	type place struct {
-		Path         string `json:"path"`
-		Folder       string `json:"folder"`
-		Name         string `json:"name"`
-		InstanceUUID string `json:"instanceUuid"`
-		On           bool   `json:"on"`
+		Path   string `json:"path"`
+		Folder string `json:"folder"`
+		Name   string `json:"name"`
+		On     bool   `json:"on"`
 	}
-	mux.HandleFunc("POST /vms", order(func(p place) error {
-		_, err := s.inventory.addVM(p.Folder, p.Name, p.InstanceUUID)
-		return err
+	mux.HandleFunc("POST /vms", order(func(p struct {
+		Folder   string  `json:"folder"`
+		Machines []NewVM `json:"machines"`
+	}) error {
+		return s.inventory.addVMs(p.Folder, p.Machines)
 	}))
 	mux.HandleFunc("POST /folders", order(func(p place) error { return s.inventory.createFolder(p.Folder, p.Name) }))
 	mux.HandleFunc("POST /vms/copy", order(func(p place) error { return s.inventory.copyVM(p.Path, p.Folder, p.Name) }))
+	mux.HandleFunc("POST /clones", order(func(c struct {
+		Template string `json:"template"`
+		Folder   string `json:"folder"`
+		Name     string `json:"name"`
+		User     string `json:"user"`
+		MS       int64  `json:"ms"`
+	}) error {
+		return s.inventory.startClone(c.Template, c.Folder, c.Name, c.User, time.Duration(c.MS)*time.Millisecond)
+	}))
 	mux.HandleFunc("POST /vms/move", order(func(p place) error { return s.inventory.moveVM(p.Path, p.Folder) }))
 	mux.HandleFunc("POST /vms/extra-config", order(func(p struct {
 		Path  string  `json:"path"`

@@ -20,11 +20,12 @@ func (o *overrides) DestroyTask(_ *simulator.Context, req *types.Destroy_Task) s
 		body.Fault_ = missing(req.This)
 		return body
 	}
-	task := o.tasks.run(o.registry, req.This, "Destroy_Task", 0, func() (types.AnyType, types.BaseMethodFault) {
+	run := func() (types.AnyType, types.BaseMethodFault) {
 		o.tree.Lock()
 		defer o.tree.Unlock()
 		return nil, destroy(outside(o.registry), req.This)
-	})
+	}
+	task := o.tasks.start(o.registry, job{entity: req.This, method: "Destroy_Task", run: run})
 	body.Res = &types.Destroy_TaskResponse{Returnval: task}
 	return body
 }

@@ -90,7 +90,10 @@ func (i *inventory) populate(options Options) error {
 			}
 		}
 		for _, name := range options.Templates {
-			ref, err := i.addVM(base, name, "")
+			if err := i.addVMs(base, []NewVM{{Name: name}}); err != nil {
+				return err
+			}
+			ref, err := i.find("VirtualMachine", base+"/"+escape(name))
 			if err != nil {
 				return err
 			}

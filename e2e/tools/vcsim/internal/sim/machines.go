@@ -9,55 +9,69 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// addVM adds a powered-off machine. If instanceUUID is empty, the simulator assigns one.
-func (i *inventory) addVM(folder, name, instanceUUID string) (types.ManagedObjectReference, error) {
-	none := types.ManagedObjectReference{}
+// NewVM describes a machine to add.
+type NewVM struct {
+	Name         string            `json:"name"`
+	InstanceUUID string            `json:"instanceUuid"` // empty: the simulator assigns one
+	ExtraConfig  map[string]string `json:"extraConfig"`
+	CPU          int32             `json:"cpu"`      // 0: 1
+	MemoryMB     int64             `json:"memoryMb"` // 0: 1024
+	On           bool              `json:"on"`
+}
+
+// addVMs adds machines to a folder, all or, after an error, the first of them.
+func (i *inventory) addVMs(folder string, machines []NewVM) error {
 	ref, err := i.find("Folder", folder)
 	if err != nil {
-		return none, err
+		return err
 	}
 	pool, err := i.pool(folder)
 	if err != nil {
-		return none, err
+		return err
 	}
-	directory := fmt.Sprintf("machine-%d", i.overrides.clones.Add(1))
-	made, release, fault := i.overrides.create(outside(i.registry), ref, types.VirtualMachineConfigSpec{
-		Name:         unescape(name),
-		InstanceUuid: instanceUUID,
+	for _, machine := range machines {
+		if fault := i.overrides.add(ref, pool, machine); fault != nil {
+			return fmt.Errorf("add %s to %s: %T", machine.Name, folder, fault)
+		}
+	}
+	return nil
+}
+
+// add adds a machine and powers it on if it is to be on.
+func (o *overrides) add(folder, pool types.ManagedObjectReference, machine NewVM) types.BaseMethodFault {
+	ctx := outside(o.registry)
+	directory := fmt.Sprintf("machine-%d", o.clones.Add(1))
+	config := types.VirtualMachineConfigSpec{
+		Name:         unescape(machine.Name),
+		InstanceUuid: machine.InstanceUUID,
 		GuestId:      string(types.VirtualMachineGuestOsIdentifierOtherGuest),
-		NumCPUs:      1,
-		MemoryMB:     1024,
+		NumCPUs:      max(machine.CPU, 1),
+		MemoryMB:     machine.MemoryMB,
 		Files:        &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0] " + directory + "/" + directory + ".vmx"},
-	}, pool, nil)
+	}
+	if config.MemoryMB == 0 {
+		config.MemoryMB = 1024
+	}
+	for key, value := range machine.ExtraConfig {
+		config.ExtraConfig = append(config.ExtraConfig, &types.OptionValue{Key: key, Value: value})
+	}
+	ref, release, fault := o.create(ctx, folder, config, pool, nil)
 	if fault != nil {
-		return none, fmt.Errorf("add %s to %s: %T", name, folder, fault)
+		return fault
+	}
+	if vm, ok := o.registry.Get(ref).(*simulator.VirtualMachine); ok && machine.On {
+		power(ctx, vm, types.VirtualMachinePowerStatePoweredOn)
 	}
 	release()
-	i.journal.touch(made)
-	return made, nil
+	o.journal.touch(ref)
+	return nil
 }
 
 // copyVM clones a machine as an administrator does: the copy has its extraConfig, UUIDs of its own, and is powered off.
 func (i *inventory) copyVM(inventoryPath, folder, name string) error {
-	ref, err := i.find("VirtualMachine", inventoryPath)
+	source, req, err := i.cloneRequest(inventoryPath, folder, name)
 	if err != nil {
 		return err
-	}
-	target, err := i.find("Folder", folder)
-	if err != nil {
-		return err
-	}
-	source, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
-	if !ok {
-		return fmt.Errorf("%w: %s", errNotFound, inventoryPath)
-	}
-	req := &types.CloneVM_Task{This: ref, Folder: target, Name: name}
-	if isTemplate(outside(i.registry), source) { // it has no pool to inherit
-		pool, err := i.pool(folder)
-		if err != nil {
-			return err
-		}
-		req.Spec.Location.Pool = &pool
 	}
 	made, fault := i.overrides.clone(source, req, 0)
 	if fault != nil {
@@ -67,6 +81,42 @@ func (i *inventory) copyVM(inventoryPath, folder, name string) error {
 	return nil
 }
 
+// startClone starts a clone task of another user that takes that long; the machine appears, powered off, at its end.
+func (i *inventory) startClone(template, folder, name, user string, time time.Duration) error {
+	source, req, err := i.cloneRequest(template, folder, name)
+	if err != nil {
+		return err
+	}
+	i.overrides.startClone(source, req, user, time)
+	return nil
+}
+
+// cloneRequest returns a request to clone a machine or template, powered off, and its source.
+func (i *inventory) cloneRequest(inventoryPath, folder, name string) (*simulator.VirtualMachine, *types.CloneVM_Task, error) {
+	ref, err := i.find("VirtualMachine", inventoryPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	target, err := i.find("Folder", folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	source, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: VirtualMachine %s", errNotFound, inventoryPath)
+	}
+	req := &types.CloneVM_Task{This: ref, Folder: target, Name: name}
+	if isTemplate(outside(i.registry), source) { // it has no pool to inherit
+		pool, err := i.pool(folder)
+		if err != nil {
+			return nil, nil, err
+		}
+		req.Spec.Location.Pool = &pool
+	}
+	return source, req, nil
+}
+
+// isTemplate reports whether the machine is a template.
 func isTemplate(ctx *simulator.Context, vm *simulator.VirtualMachine) (template bool) {
 	ctx.WithLock(vm.Self, func() { template = vm.Config.Template })
 	return template

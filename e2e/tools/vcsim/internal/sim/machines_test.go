@@ -77,8 +77,7 @@ func TestMoveOfAFolder(t *testing.T) {
 	v := start(t, nil)
 	v.must(v.inventory.createFolder(root, "a"))
 	v.must(v.inventory.createFolder(root+"/a", "b"))
-	_, err := v.inventory.addVM(root+"/a/b", "one", "")
-	v.must(err)
+	v.must(v.inventory.addVMs(root+"/a/b", []NewVM{{Name: "one"}}))
 	w := v.watch()
 	w.until("all is seen", func() bool { return w.count("Folder") == 2 && w.count("VirtualMachine") == 1 })
 	move := func(from, to string) error {

@@ -17,14 +17,15 @@ func (o *overrides) MoveIntoFolderTask(_ *simulator.Context, req *types.MoveInto
 		body.Fault_ = missing(req.This)
 		return body
 	}
-	task := o.tasks.run(o.registry, req.This, "MoveIntoFolder_Task", 0, func() (types.AnyType, types.BaseMethodFault) {
+	run := func() (types.AnyType, types.BaseMethodFault) {
 		for _, ref := range req.List {
 			if fault := o.move(ref, req.This); fault != nil {
 				return nil, fault
 			}
 		}
 		return nil, nil
-	})
+	}
+	task := o.tasks.start(o.registry, job{entity: req.This, method: "MoveIntoFolder_Task", run: run})
 	body.Res = &types.MoveIntoFolder_TaskResponse{Returnval: task}
 	return body
 }

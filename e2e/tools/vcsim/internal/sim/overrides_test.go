@@ -101,8 +101,7 @@ func TestBehindTheOperatorsBack(t *testing.T) {
 	w := v.watch()
 	w.drain()
 	v.rules.resetCounts()
-	_, err := v.inventory.addVM("/DC0/vm/vm-operator", "foreign", "")
-	v.must(err)
+	v.must(v.inventory.addVMs("/DC0/vm/vm-operator", []NewVM{{Name: "foreign"}}))
 	v.must(v.inventory.setPower("/DC0/vm/vm-operator/foreign", true))
 	v.must(v.inventory.renameVM("/DC0/vm/vm-operator/foreign", "strange/r"))
 	if vm := v.vm("/DC0/vm/vm-operator/strange%2fr"); vm.Power != "poweredOn" {

@@ -20,6 +20,7 @@ import (
 type vcenter struct {
 	t *testing.T
 	*Server
+	user      string
 	client    *vim25.Client
 	manager   *session.Manager
 	pool      types.ManagedObjectReference
@@ -42,7 +43,7 @@ func start(t *testing.T, change func(*Config)) *vcenter {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	v := &vcenter{t: t, Server: server}
+	v := &vcenter{t: t, Server: server, user: config.User}
 	v.client, v.manager = v.login("secret")
 	ctx := t.Context()
 	finder := find.NewFinder(v.client)
@@ -84,7 +85,7 @@ func (v *vcenter) login(password string) (*vim25.Client, *session.Manager) {
 	v.t.Helper()
 	client := v.connect()
 	manager := session.NewManager(client)
-	v.must(manager.Login(v.t.Context(), url.UserPassword("user", password)))
+	v.must(manager.Login(v.t.Context(), url.UserPassword(v.user, password)))
 	return client, manager
 }
 
