@@ -139,7 +139,7 @@ async fn faults_are_typed() -> Result<()> {
     let task = rig.ended(&rig.submit(&folder, "c").await?).await?;
     assert_eq!(task.error.as_ref().map(|error| error.kind()), Some(Kind::NoResources), "{task:?}");
 
-    rig.sim.remove_vm("/DC0/vm/vm-operator/f/a").await?;
+    rig.sim.unregister_vm("/DC0/vm/vm-operator/f/a").await?;
     let gone = rig.vc.power_on(&vm).await.unwrap_err();
     assert_eq!((gone.kind(), gone.object()), (Kind::NotFound, Some(&vm)), "{gone}");
     Ok(())
@@ -164,7 +164,7 @@ async fn what_others_do_is_news() -> Result<()> {
         );
     });
     rig.sim.rename_vm("/DC0/vm/vm-operator/f/stranger", "friend").await?;
-    rig.sim.remove_vm("/DC0/vm/vm-operator/f/a").await?;
+    rig.sim.unregister_vm("/DC0/vm/vm-operator/f/a").await?;
     rig.vc.fresh().await?;
     rig.vc.read(|inventory| {
         assert!(inventory.vm(&vm).is_none() && inventory.vm_named(&folder, "stranger").is_none());
@@ -265,7 +265,7 @@ async fn templates_are_scanned_for_once() -> Result<()> {
         Kind::NotFound,
         "our own VMs are no templates"
     );
-    rig.sim.remove_vm("/DC0/vm/photon").await?;
+    rig.sim.unregister_vm("/DC0/vm/photon").await?;
     assert_eq!(rig.vc.clone_vm(&spec(&found[0], &root, "x")).await.unwrap_err().kind(), Kind::NotFound);
     rig.vc.forget_template("photon").await;
     assert_eq!(rig.vc.template("photon").await.unwrap_err().kind(), Kind::NotFound);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use reqwest::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Vcsim;
@@ -69,6 +69,17 @@ impl NewVm {
         self.on = on;
         self
     }
+}
+
+/// A machine that has left the simulator's inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RemovedVm {
+    /// The value of its managed object.
+    pub moref: String,
+    /// Its last inventory path.
+    pub path: String,
+    /// Whether it was destroyed with its files. Otherwise it was unregistered: its files are still on the datastore.
+    pub destroyed: bool,
 }
 
 impl Vcsim {
@@ -169,12 +180,20 @@ impl Vcsim {
         self.change("vms/extra-config", json!({"path": path, "key": key, "value": value})).await
     }
 
-    /// Destroys a machine whatever its power state.
+    /// Removes a machine from the inventory, whatever its power state, and leaves its files on the datastore.
     ///
     /// # Errors
     /// If there is no such machine.
-    pub async fn remove_vm(&self, path: &str) -> Result<()> {
-        self.change("vms/remove", json!({"path": path})).await
+    pub async fn unregister_vm(&self, path: &str) -> Result<()> {
+        self.change("vms/unregister", json!({"path": path})).await
+    }
+
+    /// Returns the machines that have left the inventory since the start, in that order, whoever removed them.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn removed_vms(&self) -> Result<Vec<RemovedVm>> {
+        self.control.get("vms/removed").await
     }
 
     /// Powers a machine on; it may be on already.

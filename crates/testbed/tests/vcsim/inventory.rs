@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testbed::{NewVm, SimVm, Vcsim, eventually};
 
-use crate::{FOLDER, SOON, logged_in};
+use crate::{FOLDER, SOON, logged_in, reference};
 
 async fn vm(vcsim: &Vcsim, path: &str) -> SimVm {
     vcsim.vms().await.unwrap().into_iter().find(|vm| vm.path == path).unwrap()
@@ -114,7 +114,7 @@ async fn clone_of_another_user_names_that_user() {
         vcsim.start_clone("/DC0/vm/photon", FOLDER, "theirs", r"CORP\alice", Duration::from_hours(1));
     started.await.unwrap();
     let tasks = sdk.properties(("TaskManager", "TaskManager"), &["recentTask"]).await;
-    let task = tasks.split(r#"type="Task">"#).nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let task = &reference("Task", &tasks).unwrap();
     let paths = ["info.reason", "info.state", "info.descriptionId", "info.entity", "info.queueTime"];
     let info = sdk.properties(("Task", task), &paths).await;
     assert!(info.contains(r#":type="TaskReasonUser""#), "{info}");
@@ -125,4 +125,46 @@ async fn clone_of_another_user_names_that_user() {
     let appears = async || Ok(vcsim.vms_in(FOLDER).await?.pop());
     let vm = eventually("the clone is there", SOON, appears).await.unwrap();
     assert!(vm.name == "soon" && !vm.is_on(), "{vm:?}");
+}
+
+#[tokio::test]
+async fn folder_is_destroyed_and_its_machines_only_unregistered() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.add_folder(FOLDER, "group").await.unwrap();
+    let folder = format!("{FOLDER}/group");
+    vcsim.add_vms(&folder, &[NewVm::new("on"), NewVm::new("off").on(false)]).await.unwrap();
+    let moref = sdk.find("Folder", &folder).await;
+    let destroy = async || sdk.call("UnregisterAndDestroy_Task", ("Folder", &moref), "").await;
+
+    let refused = sdk.outcome(&destroy().await).await;
+    assert!(refused.contains(r#":type="InvalidPowerState""#), "{refused}");
+    vcsim.power_off(&format!("{folder}/on")).await.unwrap();
+    sdk.outcome(&destroy().await).await;
+    assert!(!vcsim.folders().await.unwrap().contains(&folder));
+    let removed = vcsim.removed_vms().await.unwrap();
+    assert_eq!(removed.len(), 2, "{removed:?}");
+    assert!(removed.iter().all(|vm| !vm.destroyed && vm.path.starts_with(&folder)), "{removed:?}");
+    let (status, body) = destroy().await;
+    assert!(status == 500 && body.contains(r#"xsi:type="ManagedObjectNotFound""#), "{body}");
+}
+
+#[tokio::test]
+async fn unregistered_machine_is_unknown_to_calls() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    let path = format!("{FOLDER}/one");
+    let moref = vm(&vcsim, &path).await.moref;
+    vcsim.unregister_vm(&path).await.unwrap();
+    vcsim.unregister_vm(&path).await.unwrap_err();
+    assert_eq!(
+        vcsim.removed_vms().await.unwrap(),
+        [testbed::RemovedVm { moref: moref.clone(), path, destroyed: false }]
+    );
+    for method in ["PowerOffVM_Task", "Destroy_Task"] {
+        let (status, body) = sdk.call(method, ("VirtualMachine", &moref), "").await;
+        assert!(status == 500 && body.contains(r#"xsi:type="ManagedObjectNotFound""#), "{method}: {body}");
+        assert!(body.contains(&moref), "{method}: {body}");
+    }
 }

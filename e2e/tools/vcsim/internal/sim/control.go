@@ -64,7 +64,8 @@ func (s *Server) controls() http.Handler {
 	}) error {
 		return s.inventory.setExtraConfig(p.Path, p.Key, p.Value)
 	}))
-	mux.HandleFunc("POST /vms/remove", order(func(p place) error { return s.inventory.removeVM(p.Path) }))
+	mux.HandleFunc("POST /vms/unregister", order(func(p place) error { return s.inventory.unregisterVM(p.Path) }))
+	mux.HandleFunc("GET /vms/removed", answer(func(*http.Request) (any, error) { return s.overrides.removed(), nil }))
 	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))
 

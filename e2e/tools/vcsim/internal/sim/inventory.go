@@ -113,11 +113,11 @@ func (i *inventory) populate(options Options) error {
 }
 
 // pathOf returns the inventory path of an entity; "" if one of its ancestors no longer exists.
-func (i *inventory) pathOf(ref types.ManagedObjectReference) string {
-	ctx := outside(i.registry)
+func pathOf(registry *simulator.Registry, ref types.ManagedObjectReference) string {
+	ctx := outside(registry)
 	var names []string
 	for {
-		entity, ok := i.registry.Get(ref).(mo.Entity)
+		entity, ok := registry.Get(ref).(mo.Entity)
 		if !ok {
 			return ""
 		}
@@ -166,7 +166,7 @@ func (i *inventory) vms() []VM {
 		})
 		folder, known := folders[parent]
 		if !known {
-			folder = i.pathOf(parent)
+			folder = pathOf(i.registry, parent)
 			folders[parent] = folder
 		}
 		if folder == "" || i.registry.Get(vm.Self) == nil {
@@ -183,7 +183,7 @@ func (i *inventory) vms() []VM {
 func (i *inventory) folders() []string {
 	paths := []string{}
 	for _, ref := range i.registry.AllReference("Folder") {
-		p := i.pathOf(ref.Reference())
+		p := pathOf(i.registry, ref.Reference())
 		if parts := strings.Split(p, "/"); len(parts) >= 3 && parts[2] == "vm" {
 			paths = append(paths, p)
 		}

@@ -138,15 +138,24 @@ func (i *inventory) moveVM(inventoryPath, folder string) error {
 	return nil
 }
 
-// removeVM removes a machine whatever its power state, in one step.
-func (i *inventory) removeVM(inventoryPath string) error {
-	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
-		vm.Runtime.PowerState = types.VirtualMachinePowerStatePoweredOff // one that is on would be refused
-		if f := vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self}).Fault(); f != nil {
-			return fmt.Errorf("remove %s: %T", inventoryPath, f.VimFault())
+// unregisterVM removes a machine from the inventory in one step, whatever its power state.
+func (i *inventory) unregisterVM(inventoryPath string) error {
+	ref, err := i.find("VirtualMachine", inventoryPath)
+	if err != nil {
+		return err
+	}
+	i.overrides.tree.Lock()
+	defer i.overrides.tree.Unlock()
+	ctx := outside(i.registry)
+	ctx.WithLock(ref, func() {
+		if vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine); ok {
+			vm.Runtime.PowerState = types.VirtualMachinePowerStatePoweredOff // the simulator refuses one that is on
 		}
-		return nil
 	})
+	if fault := i.overrides.removeVM(ref, false); fault != nil {
+		return fmt.Errorf("unregister %s: %T", inventoryPath, fault)
+	}
+	return nil
 }
 
 // renameVM renames a machine.

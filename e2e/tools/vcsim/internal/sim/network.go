@@ -48,7 +48,7 @@ func (i *inventory) portGroups() []PortGroup {
 		if vswitch == nil {
 			continue // being made
 		}
-		seen.Path, seen.Switch = i.pathOf(group.Self), i.pathOf(*vswitch)
+		seen.Path, seen.Switch = pathOf(i.registry, group.Self), pathOf(i.registry, *vswitch)
 		if strings.HasPrefix(seen.Path, seen.Switch+"-DVUplinks") || i.registry.Get(group.Self) == nil {
 			continue
 		}

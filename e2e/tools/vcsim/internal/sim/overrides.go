@@ -18,7 +18,8 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //
 //   - CloneVM_Task honours powerOn, copies extraConfig, enforces unique names under concurrency, and clones of one
 //     template do not queue; a clone becomes visible when it is complete, not half configured;
-//   - Destroy_Task of a folder also destroys its machines, and fails while one of them is powered on;
+//   - Destroy_Task of a folder also destroys its machines, UnregisterAndDestroy_Task exists and unregisters them, and
+//     both fail while one of them is powered on;
 //   - names are escaped once, whether the caller escaped them or not;
 //   - views and collectors notice that a machine or a folder was moved.
 //
@@ -40,6 +41,7 @@ type overrides struct {
 
 	mu       sync.Mutex
 	creating map[types.ManagedObjectReference]*creation // by folder
+	removals []Removal
 }
 
 func newOverrides(registry *simulator.Registry, tasks *tasks, journal *journal) *overrides {
@@ -61,6 +63,8 @@ func (o *overrides) redirect(method *simulator.Method) {
 		if method.This.Type == "Folder" || method.This.Type == "VirtualMachine" {
 			method.This = overridesRef
 		}
+	case *types.UnregisterAndDestroy_Task, *types.UnregisterVM:
+		method.This = overridesRef
 	case *types.CreateFolder:
 		body.Name = unescape(body.Name) // the simulator escapes it again
 		method.This = overridesRef

@@ -107,7 +107,7 @@ func TestBehindTheOperatorsBack(t *testing.T) {
 	if vm := v.vm("/DC0/vm/vm-operator/strange%2fr"); vm.Power != "poweredOn" {
 		t.Errorf("%+v", vm)
 	}
-	v.must(v.inventory.removeVM("/DC0/vm/vm-operator/strange%2fr"))
+	v.must(v.inventory.unregisterVM("/DC0/vm/vm-operator/strange%2fr"))
 	v.must(v.inventory.createFolder("/DC0/vm/vm-operator", "sub"))
 	if got := fmt.Sprint(v.inventory.folders()); got != "[/DC0/vm /DC0/vm/vm-operator /DC0/vm/vm-operator/sub]" {
 		t.Error(got)

@@ -19,7 +19,7 @@ func (i *inventory) pool(inventoryPath string) (types.ManagedObjectReference, er
 		if !ok || !strings.HasSuffix(pool.Parent.Type, "ComputeResource") {
 			continue
 		}
-		if path := i.pathOf(pool.Self); strings.HasPrefix(path, "/"+datacenter+"/") {
+		if path := pathOf(i.registry, pool.Self); strings.HasPrefix(path, "/"+datacenter+"/") {
 			paths = append(paths, path)
 			pools[path] = pool.Self
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/url"
+	"reflect"
 	"testing"
 	"time"
 
@@ -116,25 +117,15 @@ func isFault[T types.BaseMethodFault](err error) bool {
 	return false
 }
 
-// ptr gives the pointer form of the few faults decoded as values.
+// ptr returns the pointer to a fault that was decoded as a value, as the faults of calls are.
 func ptr(fault any) any {
-	switch f := fault.(type) {
-	case types.NoPermission:
-		return &f
-	case types.NotAuthenticated:
-		return &f
-	case types.RequestCanceled:
-		return &f
-	case types.InvalidCollectorVersion:
-		return &f
-	case types.InvalidLogin:
-		return &f
-	case types.ManagedObjectNotFound:
-		return &f
-	case types.DuplicateName:
-		return &f
+	value := reflect.ValueOf(fault)
+	if !value.IsValid() || value.Kind() == reflect.Pointer {
+		return fault
 	}
-	return fault
+	pointer := reflect.New(value.Type())
+	pointer.Elem().Set(value)
+	return pointer.Interface()
 }
 
 func (v *vcenter) inTask(started *object.Task, err error) {
