@@ -219,6 +219,15 @@ impl Vcsim {
     pub async fn rename_vm(&self, path: &str, name: &str) -> Result<()> {
         self.change("vms/rename", json!({"path": path, "name": name})).await
     }
+
+    /// Destroys the resource pool of that name in each cluster and creates another one, with another managed object,
+    /// in its place. Its machines move to its parent.
+    ///
+    /// # Errors
+    /// If [`VcsimBuilder::pools`](super::VcsimBuilder::pools) has added none of that name.
+    pub async fn recreate_pool(&self, name: &str) -> Result<()> {
+        self.change("pools/recreate", json!({"name": name})).await
+    }
 }
 
 /// Returns 8 random letters from a to z.

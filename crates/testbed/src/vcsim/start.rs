@@ -26,6 +26,7 @@ pub struct VcsimBuilder {
     /// Arguments of the simulator's own command line, by name.
     flags: BTreeMap<&'static str, String>,
     templates: Vec<String>,
+    pools: Vec<String>,
     call_delays: Vec<String>,
     password: Option<String>,
 }
@@ -35,6 +36,7 @@ impl Default for VcsimBuilder {
         Self {
             flags: BTreeMap::from([("root-folder", ROOT_FOLDER.to_owned())]),
             templates: vec!["photon".to_owned()],
+            pools: Vec::new(),
             call_delays: Vec::new(),
             password: None,
         }
@@ -52,7 +54,7 @@ impl VcsimBuilder {
         self.flag("datacenters", n.to_string())
     }
 
-    /// Clusters per datacenter, `DC0_C0` and so on, each with one resource pool. Default: 1.
+    /// Clusters per datacenter, `DC0_C0` and so on, each with a root resource pool. Default: 1.
     pub fn clusters(self, n: u32) -> Self {
         self.flag("clusters", n.to_string())
     }
@@ -65,6 +67,12 @@ impl VcsimBuilder {
     /// The templates in each datacenter's `vm` folder: 1 CPU, 1 GB. Default: `photon`.
     pub fn templates(mut self, names: &[&str]) -> Self {
         self.templates = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Resource pools to add to each cluster's root pool: `/DC0/host/DC0_C0/Resources/NAME`. Default: none.
+    pub fn pools(mut self, names: &[&str]) -> Self {
+        self.pools = names.iter().map(|&name| name.to_owned()).collect();
         self
     }
 
@@ -117,7 +125,8 @@ impl VcsimBuilder {
         let flags = self.flags.iter().map(|(name, value)| format!("-{name}={value}"));
         let templates = self.templates.iter().map(|name| format!("-template={name}"));
         let delays = self.call_delays.iter().map(|delay| format!("-call-delay={delay}"));
-        flags.chain(templates).chain(delays).map(Into::into).collect()
+        let pools = self.pools.iter().map(|name| format!("-pool={name}"));
+        flags.chain(templates).chain(pools).chain(delays).map(Into::into).collect()
     }
 
     /// Starts the simulator; it serves when this returns.

@@ -168,3 +168,31 @@ async fn unregistered_machine_is_unknown_to_calls() {
         assert!(body.contains(&moref), "{method}: {body}");
     }
 }
+
+#[tokio::test]
+async fn recreated_pool_is_another_object() {
+    let vcsim = Vcsim::builder().pools(&["team"]).start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    let pool = async || sdk.find("ResourcePool", "/DC0/host/DC0_C0/Resources/team").await;
+    let (folder, template) =
+        (sdk.find("Folder", FOLDER).await, sdk.find("VirtualMachine", "/DC0/vm/photon").await);
+    let clone = async |name: &str, pool: &str| {
+        let args = format!(
+            r#"<folder type="Folder">{folder}</folder><name>{name}</name><spec><location>
+               <pool type="ResourcePool">{pool}</pool></location><template>0</template><powerOn>0</powerOn></spec>"#
+        );
+        sdk.call("CloneVM_Task", ("VirtualMachine", &template), &args).await
+    };
+    let before = pool().await;
+    sdk.outcome(&clone("one", &before).await).await;
+    vcsim.recreate_pool("team").await.unwrap();
+    assert_ne!(pool().await, before);
+
+    let (status, body) = clone("two", &before).await;
+    assert!(status == 500 && body.contains(r#"xsi:type="ManagedObjectNotFound""#), "{body}");
+    assert!(body.contains(&format!(r#"<obj type="ResourcePool">{before}</obj>"#)), "{body}");
+    sdk.outcome(&clone("two", &pool().await).await).await;
+    assert_eq!(vcsim.vms_in(FOLDER).await.unwrap().len(), 2);
+    let error = vcsim.recreate_pool("none").await.unwrap_err();
+    assert!(error.to_string().contains("none"), "{error}");
+}

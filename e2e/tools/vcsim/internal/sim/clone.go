@@ -169,6 +169,10 @@ func (o *overrides) create(ctx *simulator.Context, folderRef types.ManagedObject
 			fault = &types.ManagedObjectNotFound{Obj: folderRef}
 			return
 		}
+		if o.registry.Get(pool) == nil { // destroyed since the task began; the simulator would crash
+			fault = &types.ManagedObjectNotFound{Obj: pool}
+			return
+		}
 		if other := o.registry.FindByName(escape(config.Name), folder.ChildEntity); other != nil {
 			fault = &types.DuplicateName{Name: escape(config.Name), Object: other.Reference()}
 			return

@@ -69,6 +69,7 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))
 
+	mux.HandleFunc("POST /pools/recreate", order(func(p place) error { return s.inventory.recreatePool(p.Name) }))
 	mux.HandleFunc("POST /port-groups/remove", order(func(p place) error { return s.inventory.removePortGroup(p.Path) }))
 
 	mux.HandleFunc("PUT /clone-time", order(func(t struct {

@@ -20,6 +20,8 @@ type Options struct {
 	Clusters    int
 	Hosts       int // per cluster
 	Templates   []string
+	// Pools are the names of the resource pools in each cluster's root pool.
+	Pools []string
 	// Switch adds a distributed switch DVS0 to each datacenter, with all its hosts and one port group, DC0_DVPG0.
 	Switch bool
 	// RootFolder is created in each datacenter's vm folder unless empty.
@@ -80,8 +82,15 @@ type VM struct {
 	Template     bool              `json:"template"`
 }
 
-// populate adds the root folder and the templates.
+// populate adds the pools, the root folder and the templates.
 func (i *inventory) populate(options Options) error {
+	for _, ref := range i.registry.AllReference("ResourcePool") {
+		for _, name := range options.Pools {
+			if err := i.addPool(ref.Reference(), name); err != nil {
+				return err
+			}
+		}
+	}
 	for _, dc := range i.registry.All("Datacenter") {
 		base := "/" + dc.Entity().Name + "/vm"
 		if options.RootFolder != "" {
@@ -90,26 +99,30 @@ func (i *inventory) populate(options Options) error {
 			}
 		}
 		for _, name := range options.Templates {
-			if err := i.addVMs(base, []NewVM{{Name: name}}); err != nil {
-				return err
-			}
-			ref, err := i.find("VirtualMachine", base+"/"+escape(name))
-			if err != nil {
-				return err
-			}
-			ctx := outside(i.registry)
-			ctx.WithLock(ref, func() {
-				res := i.registry.Get(ref).(*simulator.VirtualMachine).MarkAsTemplate(&types.MarkAsTemplate{This: ref})
-				if f := res.Fault(); f != nil {
-					err = fmt.Errorf("mark %s as a template: %T", name, f.VimFault())
-				}
-			})
-			if err != nil {
+			if err := i.addTemplate(base, name); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// addTemplate adds a template to a folder.
+func (i *inventory) addTemplate(folder, name string) error {
+	if err := i.addVMs(folder, []NewVM{{Name: name}}); err != nil {
+		return err
+	}
+	ref, err := i.find("VirtualMachine", folder+"/"+escape(name))
+	if err != nil {
+		return err
+	}
+	outside(i.registry).WithLock(ref, func() {
+		res := i.registry.Get(ref).(*simulator.VirtualMachine).MarkAsTemplate(&types.MarkAsTemplate{This: ref})
+		if f := res.Fault(); f != nil {
+			err = fmt.Errorf("mark %s as a template: %T", name, f.VimFault())
+		}
+	})
+	return err
 }
 
 // pathOf returns the inventory path of an entity; "" if one of its ancestors no longer exists.

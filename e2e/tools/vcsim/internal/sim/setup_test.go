@@ -51,7 +51,7 @@ func start(t *testing.T, change func(*Config)) *vcenter {
 	dc, err := finder.Datacenter(ctx, "DC0")
 	v.must(err)
 	finder.SetDatacenter(dc)
-	pool, err := finder.DefaultResourcePool(ctx)
+	pool, err := finder.ResourcePool(ctx, "/DC0/host/DC0_C0/Resources")
 	v.must(err)
 	v.pool = pool.Reference()
 	v.folder, err = finder.Folder(ctx, "/DC0/vm/vm-operator")
