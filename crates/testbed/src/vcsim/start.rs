@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::DirBuilderExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -143,8 +144,9 @@ impl VcsimBuilder {
     /// The SDK's port is ours also during an outage, when nobody listens.
     async fn start_once(&self, tools: &Tools, port: Port) -> Result<Vcsim> {
         let workdir = Workdir::new("vcsim")?;
-        let data = workdir.path().join("data");
-        fs::create_dir(&data)?;
+        // Three small files for each machine, which on a disk take longer than the rest of a clone.
+        let data = workdir.memory_path("datastores");
+        fs::DirBuilder::new().mode(0o700).create(&data)?;
         let password = self.password.clone().unwrap_or_else(random_password);
         let log = workdir.path().join("vcsim.log");
         let mut spec = ProcessSpec::new("vcsim", tools.path("vcsim")?, self.args(), log);
