@@ -46,6 +46,8 @@ pub use port::Port;
 #[cfg(feature = "servers")]
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
-pub use vcsim::{Discovery, Fault, Outage, Sessions, SimPortGroup, SimVm, Vcsim, VcsimBuilder};
+pub use vcsim::{
+    Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, Vcsim, VcsimBuilder,
+};
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

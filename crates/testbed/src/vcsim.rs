@@ -6,6 +6,7 @@
 
 mod control;
 mod fault;
+mod machines;
 mod network;
 mod start;
 
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
+pub use self::machines::{NewVm, RemovedVm};
 pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
 use crate::{Memory, Port, Process, Workdir};
@@ -268,53 +270,5 @@ impl Vcsim {
     /// If the simulator does not answer.
     pub async fn folders(&self) -> Result<Vec<String>> {
         self.control.get("folders").await
-    }
-
-    /// Adds a folder, behind the operator's back as all that follows.
-    ///
-    /// # Errors
-    /// If there is no such parent, or there is one of that name.
-    pub async fn add_folder(&self, parent_path: &str, name: &str) -> Result<()> {
-        self.control.send(Method::POST, "folders", Some(json!({"folder": parent_path, "name": name}))).await
-    }
-
-    /// Adds a powered-off machine that is nobody's: 1 CPU, 1 GB, no markers.
-    ///
-    /// # Errors
-    /// If there is no such folder, or a machine of that name is in it.
-    pub async fn add_vm(&self, folder_path: &str, name: &str) -> Result<()> {
-        self.control.send(Method::POST, "vms", Some(json!({"folder": folder_path, "name": name}))).await
-    }
-
-    /// Destroys a machine whatever its power state.
-    ///
-    /// # Errors
-    /// If there is none; so for those that follow.
-    pub async fn remove_vm(&self, path: &str) -> Result<()> {
-        self.control.send(Method::POST, "vms/remove", Some(json!({"path": path}))).await
-    }
-
-    /// Powers a machine on; it may be on already.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub async fn power_on(&self, path: &str) -> Result<()> {
-        self.control.send(Method::POST, "vms/power", Some(json!({"path": path, "on": true}))).await
-    }
-
-    /// Powers a machine off; it may be off already.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub async fn power_off(&self, path: &str) -> Result<()> {
-        self.control.send(Method::POST, "vms/power", Some(json!({"path": path, "on": false}))).await
-    }
-
-    /// Renames a machine.
-    ///
-    /// # Errors
-    /// If there is none, or the name is taken.
-    pub async fn rename_vm(&self, path: &str, name: &str) -> Result<()> {
-        self.control.send(Method::POST, "vms/rename", Some(json!({"path": path, "name": name}))).await
     }
 }

@@ -45,6 +45,14 @@ impl Workdir {
         &self.path
     }
 
+    /// Returns a path outside of the directory for files that are written often: in memory where there is a memory
+    /// disk. The caller creates and removes it.
+    pub(crate) fn memory_path(&self, kind: &str) -> PathBuf {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
+        parent.join(format!("infra-operators-{kind}-{}", self.name))
+    }
+
     /// The directory's unique name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -129,7 +129,7 @@ async fn a_status_never_claims_what_is_not_so() {
 
     // While nobody watches, one machine goes and another is switched off; what mends it is held up.
     operator.process.kill().await;
-    rig.vcenter.remove_vm(&format!("{FOLDER}/web-0")).await.unwrap();
+    rig.vcenter.unregister_vm(&format!("{FOLDER}/web-0")).await.unwrap();
     rig.vcenter.power_off(&format!("{FOLDER}/web-1")).await.unwrap();
     let stale = rig.api("default", "VmGroup").get("web").await.unwrap();
     rig.vcenter.set_clone_time(Duration::from_secs(2)).await.unwrap();

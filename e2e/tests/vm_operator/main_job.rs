@@ -43,7 +43,7 @@ async fn machines_appear_scale_recover_and_go() {
     rig.vcenter.power_off(&format!("{folder}/web-1")).await.unwrap();
     rig.on(&format!("{folder}/web-1")).await.unwrap();
 
-    rig.vcenter.remove_vm(&format!("{folder}/web-2")).await.unwrap();
+    rig.vcenter.unregister_vm(&format!("{folder}/web-2")).await.unwrap();
     eventually("web-2 is made anew", PATIENCE, async || Ok((rig.machines().await?.len() == 5).then_some(())))
         .await
         .unwrap();

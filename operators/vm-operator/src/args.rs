@@ -6,11 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail, ensure};
 use clap::ArgAction;
 use infra_clients::Secret;
-<<<<<<< HEAD
 use infra_clients::vsphere::{self, Trust, vms};
-=======
-use infra_clients::vsphere::{Config, Trust, vms};
->>>>>>> clients
 use operator_kit::CommonArgs;
 
 use crate::api::MARKER_PREFIX;
@@ -66,7 +62,6 @@ pub struct Args {
 }
 
 impl Args {
-<<<<<<< HEAD
     /// Returns how to reach the vCenter.
     ///
     /// # Errors
@@ -77,21 +72,6 @@ impl Args {
             let missing =
                 [("VC_HOST", host.is_none()), ("VC_USER", user.is_none()), ("VC_PASS", password.is_none())];
             let missing: Vec<_> = missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
-=======
-    /// How to reach the vCenter; says which variables are missing, all at once.
-    pub fn vsphere(&self) -> anyhow::Result<(Config, vms::Config)> {
-        let password = std::env::var("VC_PASS").ok().filter(|p| !p.is_empty()).map(Secret::from);
-        let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
-        let (Some(host), Some(user), Some(password)) =
-            (given(&self.vc_host), given(&self.vc_user), password.clone())
-        else {
-            let missing = [
-                ("VC_HOST", given(&self.vc_host).is_none()),
-                ("VC_USER", given(&self.vc_user).is_none()),
-                ("VC_PASS", password.is_none()),
-            ];
-            let missing: Vec<_> = missing.iter().filter(|(_, m)| *m).map(|(name, _)| *name).collect();
->>>>>>> clients
             bail!(
                 "{} not set: the vCenter's host name, user and password are read from the environment, in the Deployment from \
                  the Secret vc-creds (kubectl create secret generic vc-creds --from-literal=VC_HOST=… \
@@ -141,23 +121,7 @@ impl Args {
             (None, Some(thumbprint)) => Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT")?),
             (None, None) if self.insecure => Trust::Insecure,
             (None, None) => Trust::System,
-<<<<<<< HEAD
         })
-=======
-        };
-        let session = Config {
-            trust,
-            agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-            ..Config::new(host, user, password)
-        };
-        let vms = vms::Config {
-            datacenter: given(&self.vc_datacenter),
-            resource_pool: given(&self.vc_resource_pool),
-            marker_prefix: MARKER_PREFIX.to_owned(),
-            ..vms::Config::new(ROOT_FOLDER)
-        };
-        Ok((session, vms))
->>>>>>> clients
     }
 }
 

@@ -3,19 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-<<<<<<< HEAD
 use infra_clients::vsphere::vms::{Vm, Vms};
 use kube::ResourceExt;
 use operator_kit::{Index, Key, Kit, Objects, Triggers, Watch};
-=======
-use futures::channel::mpsc::UnboundedSender;
-use infra_clients::vsphere::MoRef;
-use infra_clients::vsphere::vms::{Inventory, Link, Vms};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt};
-use operator_kit::lease::Leadership;
-use operator_kit::{Guarded, Kit};
->>>>>>> clients
 
 use crate::api::names::Marker;
 use crate::api::{VmGroup, VmInstance};
@@ -33,13 +23,9 @@ pub struct Context {
     /// Client, events, metrics.
     pub kit: Kit,
     /// The one vCenter.
-<<<<<<< HEAD
     pub vms: Vms,
     /// Whether it is in sight.
     pub visibility: Visibility,
-=======
-    pub vcenter: Vms,
->>>>>>> clients
     /// All groups.
     pub groups: Objects<VmGroup>,
     /// All instances.
@@ -86,7 +72,6 @@ pub struct Settings {
 }
 
 impl Context {
-<<<<<<< HEAD
     /// Puts the parts together.
     #[must_use]
     pub fn new(
@@ -119,13 +104,6 @@ impl Context {
             clone_queue: Mutex::new(CloneQueue::new(settings.max_clones)),
             cluster: settings.cluster,
             max_replicas: settings.max_replicas,
-=======
-    /// Why the inventory cannot be trusted, as reason and message; None as long as it can, or the loss is
-    /// younger than the grace.
-    pub fn blind(&self) -> Option<(&'static str, String)> {
-        if self.vcenter.read(Inventory::is_synced) {
-            return None;
->>>>>>> clients
         }
     }
 

@@ -23,25 +23,17 @@ pub mod args;
 mod clone_queue;
 mod context;
 mod error;
-<<<<<<< HEAD
 mod in_flight;
 mod orphans;
 mod requests;
 mod triggers;
 mod visibility;
-=======
-mod gate;
-mod ledger;
-pub mod manifests;
-mod vcenter;
->>>>>>> clients
 mod vmgroup;
 mod vminstance;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-<<<<<<< HEAD
 use infra_clients::vsphere::Session;
 use infra_clients::vsphere::vms::Vms;
 use k8s_openapi::api::rbac::v1::PolicyRule;
@@ -49,17 +41,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{CustomResourceExt, ResourceExt};
 use operator_kit::manifests::rule;
 use operator_kit::{CommonArgs, Key, Kit, Operator, Program, Rights, Watch, driver};
-=======
-use futures::StreamExt;
-use futures::channel::mpsc;
-use infra_clients::vsphere::Session;
-use infra_clients::vsphere::vms::Vms;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
-use operator_kit::{Kit, Operator, Watch, driver};
->>>>>>> clients
 
 use crate::api::{GROUP, VmGroup, VmInstance};
 use crate::args::Args;
@@ -72,7 +53,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long logging out may take.
 const LOGOUT: Duration = Duration::from_secs(3);
 
-<<<<<<< HEAD
 /// The program.
 pub struct VmOperator;
 
@@ -88,56 +68,11 @@ impl Program for VmOperator {
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
-=======
-/// Runs the operator until the kit shuts down.
-pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
-    // Before anything is waited for: what is wrong with the arguments is said at once.
-    let (session, vms) = args.vsphere()?;
-    let readiness = kit.readiness("vcenter");
-    if args.common.enable_leader_election {
-        // A standby has nothing to reach yet, and is ready to take over.
-        readiness.ready();
->>>>>>> clients
     }
 
-<<<<<<< HEAD
     fn crds() -> Vec<CustomResourceDefinition> {
         vec![VmGroup::crd(), VmInstance::crd()]
     }
-=======
-    let session = Session::start(session)?;
-    let vcenter = Vms::start(session.clone(), vms);
-    let groups = Watch::<VmGroup>::new(&kit, Api::all(kit.client()), watcher::Config::default());
-    let mut instances = Watch::<VmInstance>::new(&kit, Api::all(kit.client()), watcher::Config::default());
-    let (wake_group, woken_groups) = mpsc::unbounded();
-    let (wake_instance, woken_instances) = mpsc::unbounded();
-    // By the spec, since an owner reference can be taken away.
-    let group_news = instances.tap(|i| {
-        let instance = i.object().ok()?;
-        Some(ObjectRef::new(&instance.spec.group).within(instance.namespace()?.as_str()))
-    });
-    let departures = {
-        let store = instances.store();
-        instances.tap(move |i| {
-            let reference = ObjectRef::from_obj(i);
-            let gone = store.get(&reference).is_none_or(|held| held.uid() != i.uid());
-            gone.then(|| (i.uid().unwrap_or_default(), i.name_any(), i.namespace().unwrap_or_default()))
-        })
-    };
-    let ctx = Arc::new(Context {
-        leadership,
-        vcenter: vcenter.clone(),
-        groups: groups.store(),
-        instances: instances.store(),
-        ledger: ledger::Ledger::default(),
-        settings: Settings { max_clones: args.max_clones, grace: GRACE },
-        cluster,
-        wake_instance,
-        gate: Mutex::new(gate::Gate::new(args.max_clones)),
-        lost_since: Mutex::new(Some(Instant::now())),
-        kit: kit.clone(),
-    });
->>>>>>> clients
 
     fn rights() -> Rights {
         let kube_system = PolicyRule {
@@ -155,33 +90,6 @@ pub async fn run(kit: Kit, args: args::Args) -> anyhow::Result<()> {
             ],
             cluster: vec![kube_system],
         }
-<<<<<<< HEAD
-=======
-    });
-    let controllers = async {
-        first_look.await;
-        tokio::try_join!(
-            driver::run(
-                groups.controller().reconcile_on(group_news).reconcile_on(woken_groups.map(wake::guarded)),
-                Arc::new(vmgroup::VmGroups::new(Arc::clone(&ctx))),
-                &kit,
-            ),
-            driver::run(
-                instances.controller().reconcile_on(woken_instances.map(wake::guarded)),
-                reconciler,
-                &kit,
-            ),
-        )
-    };
-    let result = tokio::select! {
-        result = controllers => result.map(|_| ()),
-        () = news => Ok(()),
-        () = farewells => Ok(()),
-    };
-    // Or the vCenter keeps the session until it idles out.
-    if tokio::time::timeout(FAREWELL, session.close()).await.is_err() {
-        tracing::warn!("the vCenter did not answer the logout; it will end the session by itself");
->>>>>>> clients
     }
 
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {

@@ -92,7 +92,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
         let refused = rig.vms.power_off(&stays).await.unwrap_err();
         assert_eq!((refused.kind(), refused.in_doubt()), (want, !refused_connection), "{refused}");
         if outage == Outage::Refuse {
-            rig.sim.remove_vm("/DC0/vm/vm-operator/f/gone").await?;
+            rig.sim.unregister_vm("/DC0/vm/vm-operator/f/gone").await?;
             assert!(
                 rig.vms.read(|inventory| !inventory.is_synced() && inventory.vm(&gone).is_some()),
                 "not known to be gone"

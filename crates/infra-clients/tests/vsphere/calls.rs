@@ -141,7 +141,7 @@ async fn faults_are_typed() -> Result<()> {
     let task = rig.ended(&rig.submit(&folder, "c").await?).await?;
     assert_eq!(task.error.as_ref().map(|error| error.kind()), Some(Kind::NoResources), "{task:?}");
 
-    rig.sim.remove_vm("/DC0/vm/vm-operator/f/a").await?;
+    rig.sim.unregister_vm("/DC0/vm/vm-operator/f/a").await?;
     let gone = rig.vms.power_on(&vm).await.unwrap_err();
     assert_eq!((gone.kind(), gone.object()), (Kind::NotFound, Some(&vm)), "{gone}");
     Ok(())
@@ -166,7 +166,7 @@ async fn what_others_do_is_news() -> Result<()> {
         );
     });
     rig.sim.rename_vm("/DC0/vm/vm-operator/f/stranger", "friend").await?;
-    rig.sim.remove_vm("/DC0/vm/vm-operator/f/a").await?;
+    rig.sim.unregister_vm("/DC0/vm/vm-operator/f/a").await?;
     rig.vms.fresh().await?;
     rig.vms.read(|inventory| {
         assert!(inventory.vm(&vm).is_none() && inventory.vm_named(&folder, "stranger").is_none());

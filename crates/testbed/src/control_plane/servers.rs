@@ -1,8 +1,8 @@
 //! How each server of a control plane is run: its flags, its log, and what goes with it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::Path;
-use std::{env, fs};
 
 use anyhow::Result;
 
@@ -21,10 +21,7 @@ const ALL_CONTROLLERS: &str = "*,-node-ipam-controller,-node-route-controller,\
                                -cloud-node-lifecycle-controller,-service-lb-controller";
 
 pub(super) fn etcd(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Port) -> Result<ProcessSpec> {
-    // In memory where there is a memory disk: etcd syncs each write.
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
-    let data = parent.join(format!("infra-operators-etcd-{}", workdir.name()));
+    let data = workdir.memory_path("etcd"); // etcd syncs each write
     let clients = format!("http://127.0.0.1:{}", clients.number());
     let peers = format!("http://127.0.0.1:{}", peers.number());
     let mut args = Arguments::default();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::DirBuilderExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +15,8 @@ use super::control::ControlPort;
 use crate::port::{Port, again_if_taken};
 use crate::{Process, ProcessSpec, Tools, Workdir};
 
-/// Below which vm-operator keeps its folders.
-const ROOT_FOLDER: &str = "vm-operator";
+/// The folder in each datacenter's `vm` folder in which vm-operator keeps its folders.
+pub(super) const ROOT_FOLDER: &str = "vm-operator";
 /// Half a second on an idle machine.
 const START: Duration = Duration::from_mins(5);
 
@@ -26,6 +27,7 @@ pub struct VcsimBuilder {
     /// Arguments of the simulator's own command line, by name.
     flags: BTreeMap<&'static str, String>,
     templates: Vec<String>,
+    pools: Vec<String>,
     call_delays: Vec<String>,
     password: Option<String>,
 }
@@ -35,6 +37,7 @@ impl Default for VcsimBuilder {
         Self {
             flags: BTreeMap::from([("root-folder", ROOT_FOLDER.to_owned())]),
             templates: vec!["photon".to_owned()],
+            pools: Vec::new(),
             call_delays: Vec::new(),
             password: None,
         }
@@ -52,7 +55,7 @@ impl VcsimBuilder {
         self.flag("datacenters", n.to_string())
     }
 
-    /// Clusters per datacenter, `DC0_C0` and so on, each with one resource pool. Default: 1.
+    /// Clusters per datacenter, `DC0_C0` and so on, each with a root resource pool. Default: 1.
     pub fn clusters(self, n: u32) -> Self {
         self.flag("clusters", n.to_string())
     }
@@ -65,6 +68,12 @@ impl VcsimBuilder {
     /// The templates in each datacenter's `vm` folder: 1 CPU, 1 GB. Default: `photon`.
     pub fn templates(mut self, names: &[&str]) -> Self {
         self.templates = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Resource pools to add to each cluster's root pool: `/DC0/host/DC0_C0/Resources/NAME`. Default: none.
+    pub fn pools(mut self, names: &[&str]) -> Self {
+        self.pools = names.iter().map(|&name| name.to_owned()).collect();
         self
     }
 
@@ -117,7 +126,8 @@ impl VcsimBuilder {
         let flags = self.flags.iter().map(|(name, value)| format!("-{name}={value}"));
         let templates = self.templates.iter().map(|name| format!("-template={name}"));
         let delays = self.call_delays.iter().map(|delay| format!("-call-delay={delay}"));
-        flags.chain(templates).chain(delays).map(Into::into).collect()
+        let pools = self.pools.iter().map(|name| format!("-pool={name}"));
+        flags.chain(templates).chain(pools).chain(delays).map(Into::into).collect()
     }
 
     /// Starts the simulator; it serves when this returns.
@@ -134,8 +144,9 @@ impl VcsimBuilder {
     /// The SDK's port is ours also during an outage, when nobody listens.
     async fn start_once(&self, tools: &Tools, port: Port) -> Result<Vcsim> {
         let workdir = Workdir::new("vcsim")?;
-        let data = workdir.path().join("data");
-        fs::create_dir(&data)?;
+        // Three small files for each machine, which on a disk take longer than the rest of a clone.
+        let data = workdir.memory_path("datastores");
+        fs::DirBuilder::new().mode(0o700).create(&data)?;
         let password = self.password.clone().unwrap_or_else(random_password);
         let log = workdir.path().join("vcsim.log");
         let mut spec = ProcessSpec::new("vcsim", tools.path("vcsim")?, self.args(), log);

@@ -3,20 +3,10 @@
 
 use std::sync::Arc;
 
-<<<<<<< HEAD
 use futures::{StreamExt, TryStreamExt, stream};
 use infra_clients::vsphere::Kind;
 use kube::{Resource, ResourceExt};
 use operator_kit::{Guarded, Key, names::label_value};
-=======
-use infra_clients::Failure;
-use infra_clients::vsphere::{Kind, MoRef};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
-use operator_kit::Guarded;
->>>>>>> clients
 use serde_json::json;
 use uuid::Uuid;
 

@@ -5,11 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-<<<<<<< HEAD
 use infra_clients::vsphere::vms::{self, Connection, Inventory, Outside, Task, TaskState, Vm};
-=======
-use infra_clients::vsphere::vms::{Connection, Inventory, Task, TaskState, Vm};
->>>>>>> clients
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 
@@ -183,7 +179,6 @@ fn unclaimed_clones(
     ctx: &Context,
     inventory: &Inventory,
     instance: &VmInstance,
-<<<<<<< HEAD
     template: &Template,
 ) -> HashSet<MoRef> {
     let created = instance.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
@@ -191,31 +186,6 @@ fn unclaimed_clones(
     let template = match template {
         Template::Known(moref) => Some(moref),
         _ => None,
-=======
-    uid: &str,
-    entry: &Entry,
-    ledger: &Ledger,
-    claimed: impl Fn(&MoRef) -> bool,
-) -> (bool, usize) {
-    let unfinished = |task: &Arc<Task>| !task.state.ended();
-    let watching: HashSet<MoRef> = match &entry.doubt {
-        Doubt::None => return (false, 0),
-        Doubt::ReplyLost => return (true, 0),
-        Doubt::Watching(set) => {
-            set.iter().filter(|t| inventory.task(t).is_some_and(unfinished)).cloned().collect()
-        }
-        Doubt::Unexamined => {
-            let made = instance.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |t| t.0.into());
-            let since = made.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
-            inventory
-                .tasks()
-                .filter(|t| unfinished(t) && &*t.description_id == "VirtualMachine.clone")
-                .filter(|t| t.queued_at.is_none_or(|at| at >= since))
-                .filter(|t| ledger.owner_of(&t.moref).is_none() && !claimed(&t.moref))
-                .map(|t| t.moref.clone())
-                .collect()
-        }
->>>>>>> clients
     };
     let user = ctx.vms.user();
     inventory

@@ -60,8 +60,7 @@ func TestCollectorPagesAndRepeatsALostAnswer(t *testing.T) {
 	w := v.watch()
 	w.drain()
 	for i := range 25 {
-		_, err := v.inventory.addVM("/DC0/vm/vm-operator", fmt.Sprintf("vm-%02d", i), "")
-		v.must(err)
+		v.must(v.inventory.addVMs(root, []NewVM{{Name: fmt.Sprintf("vm-%02d", i)}}))
 	}
 	before := w.version
 	lost := map[int]int{1: 2} // by page

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// controls is the control port: JSON in, JSON out; an error is a plain text with status 400 or 404.
+// controls returns the handler of the control port: JSON in, JSON out; an error is plain text with status 400 or 404.
 func (s *Server) controls() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /calls", answer(func(*http.Request) (any, error) { return s.rules.counted(), nil }))
@@ -34,21 +34,42 @@ func (s *Server) controls() http.Handler {
 	}))
 
 	type place struct {
-		Path         string `json:"path"`
-		Folder       string `json:"folder"`
-		Name         string `json:"name"`
-		InstanceUUID string `json:"instanceUuid"`
-		On           bool   `json:"on"`
+		Path   string `json:"path"`
+		Folder string `json:"folder"`
+		Name   string `json:"name"`
+		On     bool   `json:"on"`
 	}
-	mux.HandleFunc("POST /vms", order(func(p place) error {
-		_, err := s.inventory.addVM(p.Folder, p.Name, p.InstanceUUID)
-		return err
+	mux.HandleFunc("POST /vms", order(func(p struct {
+		Folder   string  `json:"folder"`
+		Machines []NewVM `json:"machines"`
+	}) error {
+		return s.inventory.addVMs(p.Folder, p.Machines)
 	}))
 	mux.HandleFunc("POST /folders", order(func(p place) error { return s.inventory.createFolder(p.Folder, p.Name) }))
-	mux.HandleFunc("POST /vms/remove", order(func(p place) error { return s.inventory.removeVM(p.Path) }))
+	mux.HandleFunc("POST /vms/copy", order(func(p place) error { return s.inventory.copyVM(p.Path, p.Folder, p.Name) }))
+	mux.HandleFunc("POST /clones", order(func(c struct {
+		Template string `json:"template"`
+		Folder   string `json:"folder"`
+		Name     string `json:"name"`
+		User     string `json:"user"`
+		MS       int64  `json:"ms"`
+	}) error {
+		return s.inventory.startClone(c.Template, c.Folder, c.Name, c.User, time.Duration(c.MS)*time.Millisecond)
+	}))
+	mux.HandleFunc("POST /vms/move", order(func(p place) error { return s.inventory.moveVM(p.Path, p.Folder) }))
+	mux.HandleFunc("POST /vms/extra-config", order(func(p struct {
+		Path  string  `json:"path"`
+		Key   string  `json:"key"`
+		Value *string `json:"value"` // null removes the entry
+	}) error {
+		return s.inventory.setExtraConfig(p.Path, p.Key, p.Value)
+	}))
+	mux.HandleFunc("POST /vms/unregister", order(func(p place) error { return s.inventory.unregisterVM(p.Path) }))
+	mux.HandleFunc("GET /vms/removed", answer(func(*http.Request) (any, error) { return s.overrides.removed(), nil }))
 	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))
 
+	mux.HandleFunc("POST /pools/recreate", order(func(p place) error { return s.inventory.recreatePool(p.Name) }))
 	mux.HandleFunc("POST /port-groups/remove", order(func(p place) error { return s.inventory.removePortGroup(p.Path) }))
 
 	mux.HandleFunc("PUT /clone-time", order(func(t struct {

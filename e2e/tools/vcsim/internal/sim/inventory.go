@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -20,17 +20,19 @@ type Options struct {
 	Clusters    int
 	Hosts       int // per cluster
 	Templates   []string
-	// Switch makes a distributed switch DVS0 in each datacenter, with all its hosts and one port group, DC0_DVPG0.
+	// Pools are the names of the resource pools in each cluster's root pool.
+	Pools []string
+	// Switch adds a distributed switch DVS0 to each datacenter, with all its hosts and one port group, DC0_DVPG0.
 	Switch bool
-	// RootFolder is made in each datacenter's vm folder unless empty.
+	// RootFolder is created in each datacenter's vm folder unless empty.
 	RootFolder string
 	Dir        string // for the datastores' files
 }
 
-// build makes the inventory. Names are DC0, DC0_C0, DC0_C0_H0, LocalDS_0; templates are in the vm folders.
+// build creates the inventory. Names are DC0, DC0_C0, DC0_C0_H0, LocalDS_0; templates are in the vm folders.
 func build(options Options) (*simulator.Model, error) {
 	if options.Dir != "" {
-		// The simulator makes its datastores in the temporary directory.
+		// The simulator creates its datastores in the temporary directory.
 		if err := os.Setenv("TMPDIR", options.Dir); err != nil {
 			return nil, err
 		}
@@ -47,7 +49,7 @@ func build(options Options) (*simulator.Model, error) {
 	return model, nil
 }
 
-// outside is a context for a look or a change from behind the API's back.
+// outside returns a context for reading or changing the inventory without an API session.
 func outside(registry *simulator.Registry) *simulator.Context {
 	return &simulator.Context{
 		Context: context.Background(),
@@ -56,17 +58,17 @@ func outside(registry *simulator.Registry) *simulator.Context {
 	}
 }
 
-// inventory shows the inventory and changes it without going through the API: no call is counted, no session needed.
+// inventory reads and changes the inventory without going through the API: no call is counted, no session is needed.
 type inventory struct {
 	registry  *simulator.Registry
 	overrides *overrides
 	journal   *journal
 }
 
-// VM is a virtual machine as a test wants to see it.
+// VM is a virtual machine as tests see it.
 type VM struct {
 	MoRef string `json:"moref"`
-	// Name is as a person typed it, with nothing escaped.
+	// Name is unescaped.
 	Name string `json:"name"`
 	// Folder and Path are inventory paths; `%`, `/` and `\` in names are escaped in them.
 	Folder       string            `json:"folder"`
@@ -80,8 +82,15 @@ type VM struct {
 	Template     bool              `json:"template"`
 }
 
-// populate adds the root folder and the templates.
+// populate adds the pools, the root folder and the templates.
 func (i *inventory) populate(options Options) error {
+	for _, ref := range i.registry.AllReference("ResourcePool") {
+		for _, name := range options.Pools {
+			if err := i.addPool(ref.Reference(), name); err != nil {
+				return err
+			}
+		}
+	}
 	for _, dc := range i.registry.All("Datacenter") {
 		base := "/" + dc.Entity().Name + "/vm"
 		if options.RootFolder != "" {
@@ -90,18 +99,7 @@ func (i *inventory) populate(options Options) error {
 			}
 		}
 		for _, name := range options.Templates {
-			ref, err := i.addVM(base, name, "")
-			if err != nil {
-				return err
-			}
-			ctx := outside(i.registry)
-			ctx.WithLock(ref, func() {
-				res := i.registry.Get(ref).(*simulator.VirtualMachine).MarkAsTemplate(&types.MarkAsTemplate{This: ref})
-				if f := res.Fault(); f != nil {
-					err = fmt.Errorf("mark %s as a template: %T", name, f.VimFault())
-				}
-			})
-			if err != nil {
+			if err := i.addTemplate(base, name); err != nil {
 				return err
 			}
 		}
@@ -109,12 +107,30 @@ func (i *inventory) populate(options Options) error {
 	return nil
 }
 
-// pathOf walks up to the root; "" if the entity hangs in the air, as after its folder was destroyed.
-func (i *inventory) pathOf(ref types.ManagedObjectReference) string {
-	ctx := outside(i.registry)
+// addTemplate adds a template to a folder.
+func (i *inventory) addTemplate(folder, name string) error {
+	if err := i.addVMs(folder, []NewVM{{Name: name}}); err != nil {
+		return err
+	}
+	ref, err := i.find("VirtualMachine", folder+"/"+escape(name))
+	if err != nil {
+		return err
+	}
+	outside(i.registry).WithLock(ref, func() {
+		res := i.registry.Get(ref).(*simulator.VirtualMachine).MarkAsTemplate(&types.MarkAsTemplate{This: ref})
+		if f := res.Fault(); f != nil {
+			err = fmt.Errorf("mark %s as a template: %T", name, f.VimFault())
+		}
+	})
+	return err
+}
+
+// pathOf returns the inventory path of an entity; "" if one of its ancestors no longer exists.
+func pathOf(registry *simulator.Registry, ref types.ManagedObjectReference) string {
+	ctx := outside(registry)
 	var names []string
 	for {
-		entity, ok := i.registry.Get(ref).(mo.Entity)
+		entity, ok := registry.Get(ref).(mo.Entity)
 		if !ok {
 			return ""
 		}
@@ -131,6 +147,7 @@ func (i *inventory) pathOf(ref types.ManagedObjectReference) string {
 	return "/" + strings.Join(names, "/")
 }
 
+// vms returns all machines, templates included, sorted by path.
 func (i *inventory) vms() []VM {
 	vms := []VM{}
 	ctx := outside(i.registry)
@@ -162,7 +179,7 @@ func (i *inventory) vms() []VM {
 		})
 		folder, known := folders[parent]
 		if !known {
-			folder = i.pathOf(parent)
+			folder = pathOf(i.registry, parent)
 			folders[parent] = folder
 		}
 		if folder == "" || i.registry.Get(vm.Self) == nil {
@@ -175,11 +192,11 @@ func (i *inventory) vms() []VM {
 	return vms
 }
 
-// folders are the inventory paths of the machines' folders, each datacenter's own one included.
+// folders returns the inventory paths of all folders for machines, each datacenter's vm folder included.
 func (i *inventory) folders() []string {
 	paths := []string{}
 	for _, ref := range i.registry.AllReference("Folder") {
-		p := i.pathOf(ref.Reference())
+		p := pathOf(i.registry, ref.Reference())
 		if parts := strings.Split(p, "/"); len(parts) >= 3 && parts[2] == "vm" {
 			paths = append(paths, p)
 		}
@@ -190,15 +207,60 @@ func (i *inventory) folders() []string {
 
 var errNotFound = errors.New("no such object")
 
+// find returns the entity of the given type at the inventory path. It walks down from the root: its cost grows with the
+// number of siblings on the way, not with the inventory.
 func (i *inventory) find(kind, inventoryPath string) (types.ManagedObjectReference, error) {
-	for _, ref := range i.registry.AllReference(kind) {
-		if i.pathOf(ref.Reference()) == inventoryPath {
-			return ref.Reference(), nil
+	ref := i.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.RootFolder
+	names := strings.Split(strings.Trim(inventoryPath, "/"), "/")
+	for n, name := range names {
+		childKind := ""
+		if n == len(names)-1 {
+			childKind = kind
 		}
+		child := i.child(ref, childKind, name)
+		if child == nil {
+			return ref, fmt.Errorf("%w: %s %s", errNotFound, kind, inventoryPath)
+		}
+		ref = *child
 	}
-	return types.ManagedObjectReference{}, fmt.Errorf("%w: %s %s", errNotFound, kind, inventoryPath)
+	return ref, nil
 }
 
+// child returns the child of that name, of any type if kind is empty; nil if there is none.
+func (i *inventory) child(parent types.ManagedObjectReference, kind, name string) *types.ManagedObjectReference {
+	ctx := outside(i.registry)
+	var children []types.ManagedObjectReference
+	object := i.registry.Get(parent)
+	if object == nil {
+		return nil
+	}
+	ctx.WithLock(parent, func() {
+		switch e := object.(type) {
+		case *simulator.Datacenter:
+			children = []types.ManagedObjectReference{e.VmFolder, e.HostFolder, e.DatastoreFolder, e.NetworkFolder}
+		case *simulator.Folder:
+			children = append(children, e.ChildEntity...)
+		case *simulator.ClusterComputeResource:
+			children = append(children, *e.ResourcePool)
+		case *simulator.ResourcePool:
+			children = append(children, e.ResourcePool.ResourcePool...)
+		}
+	})
+	for _, ref := range children {
+		entity, ok := i.registry.Get(ref).(mo.Entity)
+		if !ok || kind != "" && ref.Type != kind {
+			continue
+		}
+		found := false
+		ctx.WithLock(ref, func() { found = entity.Entity().Name == name })
+		if found {
+			return &ref
+		}
+	}
+	return nil
+}
+
+// createFolder creates a folder.
 func (i *inventory) createFolder(parent, name string) error {
 	ref, err := i.find("Folder", parent)
 	if err != nil {
@@ -208,105 +270,6 @@ func (i *inventory) createFolder(parent, name string) error {
 	if f := res.Fault(); f != nil {
 		err = fmt.Errorf("create folder %s/%s: %T", parent, name, f.VimFault())
 	}
-	i.journal.touch(ref)
-	return err
-}
-
-// addVM makes a powered-off machine; an empty instance UUID gives it one of its own.
-func (i *inventory) addVM(folder, name, instanceUUID string) (types.ManagedObjectReference, error) {
-	none := types.ManagedObjectReference{}
-	ref, err := i.find("Folder", folder)
-	if err != nil {
-		return none, err
-	}
-	pool, err := i.pool(folder)
-	if err != nil {
-		return none, err
-	}
-	directory := fmt.Sprintf("machine-%d", i.overrides.clones.Add(1))
-	made, release, fault := i.overrides.create(outside(i.registry), ref, types.VirtualMachineConfigSpec{
-		Name:         unescape(name),
-		InstanceUuid: instanceUUID,
-		GuestId:      string(types.VirtualMachineGuestOsIdentifierOtherGuest),
-		NumCPUs:      1,
-		MemoryMB:     1024,
-		Files:        &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0] " + directory + "/" + directory + ".vmx"},
-	}, pool, nil)
-	if fault != nil {
-		return none, fmt.Errorf("add %s to %s: %T", name, folder, fault)
-	}
-	release()
-	i.journal.touch(made)
-	return made, nil
-}
-
-// pool is a resource pool of the datacenter that the path is in.
-func (i *inventory) pool(inventoryPath string) (types.ManagedObjectReference, error) {
-	datacenter := strings.SplitN(inventoryPath, "/", 3)[1]
-	for _, ref := range i.registry.AllReference("ResourcePool") {
-		if strings.HasPrefix(i.pathOf(ref.Reference()), "/"+datacenter+"/") {
-			return ref.Reference(), nil
-		}
-	}
-	return types.ManagedObjectReference{}, fmt.Errorf("%w: resource pool in %s", errNotFound, datacenter)
-}
-
-// removeVM removes a machine whatever its power state, in one step.
-func (i *inventory) removeVM(inventoryPath string) error {
-	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
-		vm.Runtime.PowerState = types.VirtualMachinePowerStatePoweredOff // one that is on would be refused
-		if f := vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self}).Fault(); f != nil {
-			return fmt.Errorf("remove %s: %T", inventoryPath, f.VimFault())
-		}
-		return nil
-	})
-}
-
-func (i *inventory) renameVM(inventoryPath, name string) error {
-	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
-		folder := i.registry.Get(*vm.Parent).(*simulator.Folder)
-		if other := i.registry.FindByName(escape(name), folder.ChildEntity); other != nil {
-			return fmt.Errorf("rename %s: %s is taken", inventoryPath, name)
-		}
-		ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: escape(name)}})
-		return nil
-	})
-}
-
-func (i *inventory) setPower(inventoryPath string, on bool) error {
-	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
-		state := types.VirtualMachinePowerStatePoweredOff
-		if on {
-			state = types.VirtualMachinePowerStatePoweredOn
-		}
-		power(ctx, vm, state)
-		return nil
-	})
-}
-
-// change works on a machine with itself and its folder locked, in the order in which the simulator locks them.
-func (i *inventory) change(inventoryPath string, work func(*simulator.Context, *simulator.VirtualMachine) error) error {
-	ref, err := i.find("VirtualMachine", inventoryPath)
-	if err != nil {
-		return err
-	}
-	folder, err := i.find("Folder", path.Dir(inventoryPath))
-	if err != nil {
-		return err
-	}
-	ctx := outside(i.registry)
-	i.overrides.tree.Lock()
-	defer i.overrides.tree.Unlock()
-	ctx.WithLock(ref, func() {
-		ctx.WithLock(folder, func() {
-			vm, ok := i.registry.Get(ref).(*simulator.VirtualMachine)
-			if !ok {
-				err = errNotFound
-				return
-			}
-			err = work(ctx, vm)
-		})
-	})
 	i.journal.touch(ref)
 	return err
 }

@@ -9,20 +9,21 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// PortGroup is a distributed port group as a test wants to see it.
+// PortGroup is a distributed port group as tests see it.
 type PortGroup struct {
 	MoRef string `json:"moref"`
-	// Name is as a person typed it; Path has it escaped, as the inventory has.
+	// Name is unescaped; in Path it is escaped, as in the inventory.
 	Name string `json:"name"`
 	Path string `json:"path"`
-	// Switch is its switch's path.
+	// Switch is the inventory path of its switch.
 	Switch string `json:"switch"`
 	// VLAN is 0 for untagged traffic and for trunks.
 	VLAN  int32    `json:"vlan"`
 	Hosts []string `json:"hosts"` // managed objects' values
 }
 
-// portGroups are the distributed port groups by path, without those of the switches' uplinks: nobody attaches to them.
+// portGroups returns the distributed port groups sorted by path, without the switches' uplink port groups, to which
+// no machine is attached.
 func (i *inventory) portGroups() []PortGroup {
 	groups := []PortGroup{}
 	ctx := outside(i.registry)
@@ -46,9 +47,9 @@ func (i *inventory) portGroups() []PortGroup {
 			}
 		})
 		if vswitch == nil {
-			continue // being made
+			continue // under creation
 		}
-		seen.Path, seen.Switch = i.pathOf(group.Self), i.pathOf(*vswitch)
+		seen.Path, seen.Switch = pathOf(i.registry, group.Self), pathOf(i.registry, *vswitch)
 		if strings.HasPrefix(seen.Path, seen.Switch+"-DVUplinks") || i.registry.Get(group.Self) == nil {
 			continue
 		}
@@ -58,6 +59,7 @@ func (i *inventory) portGroups() []PortGroup {
 	return groups
 }
 
+// addPortGroup adds a port group to a switch.
 func (i *inventory) addPortGroup(switchPath, name string, vlan int32) error {
 	ref, err := i.find("DistributedVirtualSwitch", switchPath)
 	if err != nil {
@@ -76,6 +78,7 @@ func (i *inventory) addPortGroup(switchPath, name string, vlan int32) error {
 	})
 }
 
+// removePortGroup removes a port group.
 func (i *inventory) removePortGroup(inventoryPath string) error {
 	ref, err := i.find("DistributedVirtualPortgroup", inventoryPath)
 	if err != nil {
@@ -87,7 +90,7 @@ func (i *inventory) removePortGroup(inventoryPath string) error {
 	})
 }
 
-// inStep carries out one of the simulator's own tasks, shown to nobody, with its entity locked.
+// inStep runs one of the simulator's own tasks, hidden from the API, with its entity locked.
 func (i *inventory) inStep(ref types.ManagedObjectReference, what string, start func(*simulator.Context)) error {
 	ctx := outside(i.registry)
 	i.overrides.tree.Lock()

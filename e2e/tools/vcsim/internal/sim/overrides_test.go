@@ -101,14 +101,13 @@ func TestBehindTheOperatorsBack(t *testing.T) {
 	w := v.watch()
 	w.drain()
 	v.rules.resetCounts()
-	_, err := v.inventory.addVM("/DC0/vm/vm-operator", "foreign", "")
-	v.must(err)
+	v.must(v.inventory.addVMs("/DC0/vm/vm-operator", []NewVM{{Name: "foreign"}}))
 	v.must(v.inventory.setPower("/DC0/vm/vm-operator/foreign", true))
 	v.must(v.inventory.renameVM("/DC0/vm/vm-operator/foreign", "strange/r"))
 	if vm := v.vm("/DC0/vm/vm-operator/strange%2fr"); vm.Power != "poweredOn" {
 		t.Errorf("%+v", vm)
 	}
-	v.must(v.inventory.removeVM("/DC0/vm/vm-operator/strange%2fr"))
+	v.must(v.inventory.unregisterVM("/DC0/vm/vm-operator/strange%2fr"))
 	v.must(v.inventory.createFolder("/DC0/vm/vm-operator", "sub"))
 	if got := fmt.Sprint(v.inventory.folders()); got != "[/DC0/vm /DC0/vm/vm-operator /DC0/vm/vm-operator/sub]" {
 		t.Error(got)

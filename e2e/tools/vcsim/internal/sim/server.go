@@ -1,8 +1,8 @@
-// Package sim is a vCenter simulator for tests of an operator: govmomi's, with its differences from a vCenter that
-// an operator can see put right, over TLS with a checked login, and with a control port that counts calls, injects
-// faults and outages, and changes the inventory behind the operator's back.
+// Package sim is a vCenter simulator for the tests of operators. It extends govmomi's simulator: it corrects the
+// differences from a vCenter that an operator can observe, serves TLS and checks logins, and has a control port that
+// counts calls, injects faults and outages, and changes the inventory as other clients do.
 //
-// It simulates what a vm-operator uses. It does not know REST, VI JSON, permissions or resources.
+// It simulates what vm-operator uses. It has no REST, VI JSON, permissions or resource limits.
 package sim
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// Config is how a Server is started.
+// Config configures a Server.
 type Config struct {
 	Options
 	User, Password string
@@ -68,8 +68,8 @@ func Start(config Config) (*Server, error) {
 		sessions: newSessions(registry),
 		journal:  newJournal(),
 	}
-	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager))
-	s.overrides = newOverrides(registry, s.tasks)
+	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager), accountName(config.User))
+	s.overrides = newOverrides(registry, s.tasks, s.journal)
 	s.overrides.cloneTime.Store(int64(config.CloneTime))
 	s.overrides.ignorePower, s.overrides.appearsEarly = config.StockPowerOn, config.AppearEarly
 	s.inventory = &inventory{registry: registry, overrides: s.overrides, journal: s.journal}
@@ -91,7 +91,7 @@ func Start(config Config) (*Server, error) {
 	return s, nil
 }
 
-// extend puts our own parts in place of the simulator's.
+// extend replaces parts of the simulator by those of this package.
 func (s *Server) extend() {
 	s.journal.finished = s.tasks.done
 	s.registry.Put(s.journal)
@@ -106,8 +106,11 @@ func (s *Server) extend() {
 		if ctx.Session != nil {
 			s.sessions.note(ctx.Session)
 		} else if method.This.Type == "PropertyCollector" && s.registry.Get(method.This) == nil {
-			// A collector of a session that is over. Only the one all sessions have answers regardless.
+			// A collector of a session that has ended. Only the one that all sessions have answers without a session.
 			return nil, &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &method.This, PrivilegeId: "System.View"}}
+		}
+		if login, ok := method.Body.(*types.Login); ok {
+			login.UserName = accountName(login.UserName)
 		}
 		s.overrides.redirect(method)
 		return nil, nil
@@ -122,9 +125,13 @@ func (s *Server) open(config Config) error {
 	if err := s.endpoint.listen(config.Listen); err != nil {
 		return err
 	}
-	// A user in this URL is what makes the simulator check logins.
-	service.Listen = &url.URL{Scheme: "https", Host: s.endpoint.address, Path: vim25.Path, User: url.UserPassword(config.User, config.Password)}
-	s.registry.SessionManager().ServiceHostName = s.endpoint.address
+	// The simulator checks logins only if this URL has a user.
+	service.Listen = &url.URL{Scheme: "https", Host: s.endpoint.address, Path: vim25.Path, User: url.User(config.User)}
+	manager := s.registry.SessionManager()
+	manager.ServiceHostName = s.endpoint.address
+	manager.ValidLogin = func(login *types.Login) bool {
+		return login.UserName == accountName(config.User) && login.Password == config.Password
+	}
 
 	listener, err := net.Listen("tcp", config.Control)
 	if err != nil {
@@ -136,13 +143,13 @@ func (s *Server) open(config Config) error {
 	return nil
 }
 
-// SDKAddress is where the SDK is served: https://ADDRESS/sdk.
+// SDKAddress returns the host and port of the SDK: https://ADDRESS/sdk.
 func (s *Server) SDKAddress() string { return s.endpoint.address }
 
-// ControlAddress is where the control port is: http://ADDRESS.
+// ControlAddress returns the host and port of the control port: http://ADDRESS.
 func (s *Server) ControlAddress() string { return s.address }
 
-// Close ends both and removes the datastores' files.
+// Close closes both ports and removes the datastores' files.
 func (s *Server) Close() {
 	if s.endpoint != nil {
 		s.endpoint.close()
@@ -153,7 +160,7 @@ func (s *Server) Close() {
 	s.model.Remove()
 }
 
-// after is told of each call that was answered, or would have been.
+// after updates what depends on calls; the endpoint calls it after each call that was run or answered with a fault.
 func (s *Server) after(c call, status int) {
 	switch {
 	case c.method == "Login":
@@ -161,17 +168,18 @@ func (s *Server) after(c call, status int) {
 	case c.method == "Logout":
 		s.sessions.prune()
 	case !readOnly(c.method):
-		s.journal.touch(c.this) // not every change is announced
+		s.journal.touch(c.this) // the simulator does not announce every change
 	}
 }
 
-// failedTask is a task that ends in the fault after the time it would have taken.
+// failedTask starts a task that ends in the fault after the time that the task takes.
 func (s *Server) failedTask(c call, fault types.BaseMethodFault) types.ManagedObjectReference {
 	delay := time.Duration(0)
 	if c.method == "CloneVM_Task" {
 		delay = time.Duration(s.overrides.cloneTime.Load())
 	}
-	return s.tasks.run(s.registry, c.this, c.method, delay, func() (types.AnyType, types.BaseMethodFault) {
-		return nil, fault
+	return s.tasks.start(s.registry, job{
+		entity: c.this, method: c.method, delay: delay,
+		run: func() (types.AnyType, types.BaseMethodFault) { return nil, fault },
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/url"
+	"reflect"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 type vcenter struct {
 	t *testing.T
 	*Server
+	user      string
 	client    *vim25.Client
 	manager   *session.Manager
 	pool      types.ManagedObjectReference
@@ -42,14 +44,14 @@ func start(t *testing.T, change func(*Config)) *vcenter {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	v := &vcenter{t: t, Server: server}
+	v := &vcenter{t: t, Server: server, user: config.User}
 	v.client, v.manager = v.login("secret")
 	ctx := t.Context()
 	finder := find.NewFinder(v.client)
 	dc, err := finder.Datacenter(ctx, "DC0")
 	v.must(err)
 	finder.SetDatacenter(dc)
-	pool, err := finder.DefaultResourcePool(ctx)
+	pool, err := finder.ResourcePool(ctx, "/DC0/host/DC0_C0/Resources")
 	v.must(err)
 	v.pool = pool.Reference()
 	v.folder, err = finder.Folder(ctx, "/DC0/vm/vm-operator")
@@ -84,7 +86,7 @@ func (v *vcenter) login(password string) (*vim25.Client, *session.Manager) {
 	v.t.Helper()
 	client := v.connect()
 	manager := session.NewManager(client)
-	v.must(manager.Login(v.t.Context(), url.UserPassword("user", password)))
+	v.must(manager.Login(v.t.Context(), url.UserPassword(v.user, password)))
 	return client, manager
 }
 
@@ -115,25 +117,15 @@ func isFault[T types.BaseMethodFault](err error) bool {
 	return false
 }
 
-// ptr gives the pointer form of the few faults decoded as values.
+// ptr returns the pointer to a fault that was decoded as a value, as the faults of calls are.
 func ptr(fault any) any {
-	switch f := fault.(type) {
-	case types.NoPermission:
-		return &f
-	case types.NotAuthenticated:
-		return &f
-	case types.RequestCanceled:
-		return &f
-	case types.InvalidCollectorVersion:
-		return &f
-	case types.InvalidLogin:
-		return &f
-	case types.ManagedObjectNotFound:
-		return &f
-	case types.DuplicateName:
-		return &f
+	value := reflect.ValueOf(fault)
+	if !value.IsValid() || value.Kind() == reflect.Pointer {
+		return fault
 	}
-	return fault
+	pointer := reflect.New(value.Type())
+	pointer.Elem().Set(value)
+	return pointer.Interface()
 }
 
 func (v *vcenter) inTask(started *object.Task, err error) {

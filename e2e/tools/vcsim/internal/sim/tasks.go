@@ -12,32 +12,43 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// recentTasks is how many finished tasks vCenter lists.
+// recentTasks is the number of tasks that vCenter lists; running tasks are listed beyond it.
 const recentTasks = 200
 
-// tasks keeps TaskManager.recentTask as vCenter does: all that run, and the latest of those that ended. The
-// simulator's own list drops running tasks in a burst and shows the steps a task is made of as tasks of their own.
+// tasks maintains TaskManager.recentTask as vCenter does: all tasks that run, and the latest of those that ended. The
+// simulator's own list drops running tasks in a burst, and shows the steps that a task consists of as tasks.
 type tasks struct {
 	manager *simulator.TaskManager
+	user    string // who starts tasks through the API: the one account that can log in
 	last    atomic.Int64
 
 	mu       sync.Mutex
 	recent   []types.ManagedObjectReference
 	finished map[types.ManagedObjectReference]bool
-	steps    map[types.ManagedObjectReference]chan types.ManagedObjectReference // by entity: who waits for a step's task
-	waiting  map[types.ManagedObjectReference]chan struct{}                     // by task: closed when it ends
+	steps    map[types.ManagedObjectReference]chan types.ManagedObjectReference // by entity: receives the task of a step
+	waiting  map[types.ManagedObjectReference]chan struct{}                     // by task of a step: closed when it ends
 }
 
-func newTasks(manager *simulator.TaskManager) *tasks {
+// job is a task to start.
+type job struct {
+	entity types.ManagedObjectReference
+	method string
+	user   string // empty for the account that can log in
+	delay  time.Duration
+	run    func() (types.AnyType, types.BaseMethodFault) // called after the delay, without any lock
+}
+
+func newTasks(manager *simulator.TaskManager, user string) *tasks {
 	return &tasks{
 		manager:  manager,
+		user:     user,
 		finished: map[types.ManagedObjectReference]bool{},
 		steps:    map[types.ManagedObjectReference]chan types.ManagedObjectReference{},
 		waiting:  map[types.ManagedObjectReference]chan struct{}{},
 	}
 }
 
-// Reference is the TaskManager's, so that registering this handler replaces the simulator's.
+// Reference returns the reference of the TaskManager, so that registering this handler replaces the simulator's.
 func (t *tasks) Reference() types.ManagedObjectReference { return t.manager.Self }
 
 // PutObject implements simulator.RegisterObject.
@@ -55,7 +66,11 @@ func (t *tasks) PutObject(ctx *simulator.Context, o mo.Reference) {
 		return
 	}
 	if entity.Type == "FileManager" {
-		return // destroying a machine deletes its files: no task of anybody's
+		return // a step of destroying a machine: it deletes the machine's files
+	}
+	// No collector reads the task before it is listed.
+	if reason, ok := task.Info.Reason.(*types.TaskReasonUser); ok && reason.UserName == "vcsim" {
+		task.Info.Reason = &types.TaskReasonUser{UserName: t.user}
 	}
 	t.recent = append(t.recent, task.Self)
 	for i := 0; len(t.recent) > recentTasks && i < len(t.recent); {
@@ -72,12 +87,13 @@ func (t *tasks) PutObject(ctx *simulator.Context, o mo.Reference) {
 	})
 }
 
-// UpdateObject implements simulator.RegisterObject; the journal's finished is what counts here.
+// UpdateObject implements simulator.RegisterObject. The journal reports the end of a task, see done.
 func (t *tasks) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
 
 // RemoveObject implements simulator.RegisterObject.
 func (t *tasks) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}
 
+// done records that a task has ended.
 func (t *tasks) done(task types.ManagedObjectReference) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,23 +105,25 @@ func (t *tasks) done(task types.ManagedObjectReference) {
 	t.finished[task] = true
 }
 
-// run starts a task on the entity and returns at once. Unlike the simulator's own it holds no lock while it sleeps
-// or works: work takes those it needs.
-func (t *tasks) run(registry *simulator.Registry, entity types.ManagedObjectReference, method string, delay time.Duration,
-	work func() (types.AnyType, types.BaseMethodFault)) types.ManagedObjectReference {
-	task := simulator.CreateTask(entity, method, nil)
+// start starts a task and returns at once. Unlike the simulator's own tasks it holds no lock while it waits or works.
+func (t *tasks) start(registry *simulator.Registry, j job) types.ManagedObjectReference {
+	task := simulator.CreateTask(j.entity, j.method, nil)
 	task.Self = types.ManagedObjectReference{Type: "Task", Value: fmt.Sprintf("task-s%d", t.last.Add(1))}
 	task.Info.Key, task.Info.Task = task.Self.Value, task.Self
-	task.Info.Name = method
-	task.Info.DescriptionId = entity.Type + "." + describe(method)
+	task.Info.Name = j.method
+	task.Info.DescriptionId = j.entity.Type + "." + describe(j.method)
+	if j.user == "" {
+		j.user = t.user
+	}
+	task.Info.Reason = &types.TaskReasonUser{UserName: j.user}
 	now := time.Now()
 	task.Info.State, task.Info.StartTime = types.TaskInfoStateRunning, &now
 
 	inside := outside(registry)
 	registry.Put(task)
 	go func() {
-		time.Sleep(delay)
-		result, fault := work()
+		time.Sleep(j.delay)
+		result, fault := j.run()
 		changes := []types.PropertyChange{{Name: "info.completeTime", Val: time.Now()}}
 		if fault == nil {
 			changes = append(changes,
@@ -121,14 +139,14 @@ func (t *tasks) run(registry *simulator.Registry, entity types.ManagedObjectRefe
 	return task.Self
 }
 
-// describe turns a method into its part of a task's description id: CloneVM_Task into clone.
+// describe returns the method's part of a task's description id: clone for CloneVM_Task.
 func describe(method string) string {
 	name := strings.TrimSuffix(strings.TrimSuffix(method, "_Task"), "VM")
 	return strings.ToLower(name[:1]) + name[1:]
 }
 
-// step runs one of the simulator's own tasks as a part of another one, out of sight, and returns its outcome.
-// The caller holds the entity's lock on behalf of ctx, so that no one else's task can be taken for it.
+// step runs one of the simulator's own tasks as a hidden part of another task and returns its outcome. The caller
+// holds the entity's lock on behalf of ctx, so that no other task of the entity can start.
 func (t *tasks) step(ctx *simulator.Context, entity types.ManagedObjectReference, start func()) (types.AnyType, types.BaseMethodFault) {
 	started := make(chan types.ManagedObjectReference, 1)
 	t.mu.Lock()

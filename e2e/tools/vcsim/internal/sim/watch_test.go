@@ -9,7 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// patience is how long is waited for what happens within a second on an idle machine: only what never happens fails.
+// patience bounds each wait for something that takes less than a second on an idle machine.
 const patience = 5 * time.Minute
 
 // watch is one collector on all machines of the root folder and the recent tasks.
@@ -30,7 +30,7 @@ func (v *vcenter) watch() *watch {
 	v.must(err)
 	spec := types.PropertyFilterSpec{
 		PropSet: []types.PropertySpec{
-			{Type: "VirtualMachine", PathSet: []string{"name", "parent", "runtime.powerState", "config.instanceUuid", "config.extraConfig", "config.hardware.numCPU"}},
+			{Type: "VirtualMachine", PathSet: []string{"name", "parent", "runtime.powerState", "runtime.connectionState", "config.instanceUuid", "config.extraConfig", "config.hardware.numCPU"}},
 			{Type: "Folder", PathSet: []string{"name", "childEntity"}},
 			{Type: "Task", PathSet: []string{"info.state", "info.result"}},
 		},
@@ -123,4 +123,20 @@ func (w *watch) count(kind string) (n int) {
 		}
 	}
 	return n
+}
+
+// children returns the childEntity of a folder as the watch knows it.
+func (w *watch) children(folder types.ManagedObjectReference) []types.ManagedObjectReference {
+	if list, ok := w.objects[folder]["childEntity"].(types.ArrayOfManagedObjectReference); ok {
+		return list.ManagedObjectReference
+	}
+	return nil
+}
+
+// extraConfig returns the extraConfig of a machine as the watch knows it.
+func (w *watch) extraConfig(name string) []types.BaseOptionValue {
+	if list, ok := w.machine(name)["config.extraConfig"].(types.ArrayOfOptionValue); ok {
+		return list.OptionValue
+	}
+	return nil
 }

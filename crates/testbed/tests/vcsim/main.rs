@@ -1,12 +1,14 @@
-//! The simulated vCenter, driven through its handle, and over the wire where the wire is what is tested.
+//! The simulated vCenter, driven through its handle and, where the answers of the API matter, over the wire.
 #![allow(clippy::unwrap_used, reason = "the functions here are part of the tests")]
+
+mod inventory;
 
 use std::time::Duration;
 
 use reqwest::{Client, Response};
 use testbed::{Fault, Outage, Vcsim, eventually};
 
-/// A moment on an idle machine. Only what never happens takes this long.
+/// Bounds each wait for something that takes less than a second on an idle machine.
 const SOON: Duration = Duration::from_mins(2);
 const FOLDER: &str = "/DC0/vm/vm-operator";
 
@@ -44,9 +46,46 @@ impl Sdk {
         self.call("Login", ("SessionManager", "SessionManager"), &args).await
     }
 
+    /// Returns the answer of a RetrievePropertiesEx for properties of one object.
+    async fn properties(&self, this: (&str, &str), paths: &[&str]) -> String {
+        let (kind, value) = this;
+        let paths = paths.join("</pathSet><pathSet>");
+        let args = format!(
+            r#"<specSet><propSet><type>{kind}</type><pathSet>{paths}</pathSet></propSet>
+               <objectSet><obj type="{kind}">{value}</obj></objectSet></specSet><options/>"#
+        );
+        let collector = ("PropertyCollector", "propertyCollector");
+        let (status, body) = self.call("RetrievePropertiesEx", collector, &args).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Returns the managed object's value of the entity at an inventory path.
+    async fn find(&self, kind: &str, path: &str) -> String {
+        let args = format!("<inventoryPath>{path}</inventoryPath>");
+        let (_, body) = self.call("FindByInventoryPath", ("SearchIndex", "SearchIndex"), &args).await;
+        reference(kind, &body).unwrap()
+    }
+
+    /// Waits for the end of the task that the answer of a call names, and returns its `info.error`.
+    async fn outcome(&self, answer: &(u16, String)) -> String {
+        let task = reference("Task", &answer.1).unwrap();
+        let ended = async || {
+            let info = self.properties(("Task", &task), &["info.state", "info.error"]).await;
+            Ok((info.contains(">success<") || info.contains(">error<")).then_some(info))
+        };
+        eventually("the task has ended", SOON, ended).await.unwrap()
+    }
+
     async fn time(&self) -> reqwest::Result<Response> {
         self.send("CurrentTime", ("ServiceInstance", "ServiceInstance"), "").await
     }
+}
+
+/// Returns the value of the first reference to a managed object of that type.
+fn reference(kind: &str, body: &str) -> Option<String> {
+    let rest = body.split(&format!("type=\"{kind}\">")).nth(1)?;
+    rest.split('<').next().map(str::to_owned)
 }
 
 async fn logged_in(vcsim: &Vcsim) -> Sdk {
@@ -110,7 +149,7 @@ async fn the_inventory_changes_behind_the_operators_back() {
     vcsim.rename_vm(&format!("{folder}/foreign"), "renamed").await.unwrap();
     let vms = vcsim.vms_in(&folder).await.unwrap();
     assert!(vms.len() == 1 && vms[0].name == "renamed" && vms[0].is_on(), "{vms:?}");
-    vcsim.remove_vm(&format!("{folder}/renamed")).await.unwrap();
+    vcsim.unregister_vm(&format!("{folder}/renamed")).await.unwrap();
     assert!(vcsim.vms_in(&folder).await.unwrap().is_empty());
     let error = vcsim.power_off(&format!("{folder}/renamed")).await.unwrap_err();
     assert!(error.to_string().contains("ns-group/renamed"), "{error}");
@@ -150,10 +189,7 @@ async fn faults_come_in_order_and_are_used_up() {
 async fn a_cut_reply_leaves_its_effect() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    let (_, body) = sdk
-        .call("FindByInventoryPath", ("SearchIndex", "SearchIndex"), "<inventoryPath>/DC0/vm</inventoryPath>")
-        .await;
-    let folder = body.split("type=\"Folder\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let folder = &sdk.find("Folder", "/DC0/vm").await;
 
     vcsim.fault(Fault::cut_after("CreateFolder")).await.unwrap();
     assert!(sdk.send("CreateFolder", ("Folder", folder), "<name>a%2fb</name>").await.is_err());

@@ -1,0 +1,243 @@
+//! Changes of the simulated vCenter's machines and folders, as an administrator or another client makes them.
+//!
+//! No change is a call of the vSphere API: nothing is counted, and no session is needed.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use anyhow::Result;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Vcsim;
+use super::start::ROOT_FOLDER;
+
+/// A machine to add with [`Vcsim::add_vms`].
+///
+/// ```
+/// use testbed::NewVm;
+///
+/// let vm = NewVm::new("web-0").instance_uuid("0d9bd1f2-0000-0000-0000-000000000001").marker("infra.owner", "x");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[must_use]
+pub struct NewVm {
+    name: String,
+    instance_uuid: String,
+    extra_config: BTreeMap<String, String>,
+    cpu: u32,
+    memory_mb: u64,
+    on: bool,
+}
+
+impl NewVm {
+    /// Describes a powered-on machine with 1 CPU, 1 GB and no markers.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            instance_uuid: String::new(),
+            extra_config: BTreeMap::new(),
+            cpu: 1,
+            memory_mb: 1024,
+            on: true,
+        }
+    }
+
+    /// Sets `config.instanceUuid`. Default: one that the simulator assigns.
+    pub fn instance_uuid(mut self, uuid: &str) -> Self {
+        uuid.clone_into(&mut self.instance_uuid);
+        self
+    }
+
+    /// Adds an entry to `config.extraConfig`.
+    pub fn marker(mut self, key: &str, value: &str) -> Self {
+        self.extra_config.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets the number of virtual CPUs and the memory in MB.
+    pub fn size(mut self, cpu: u32, memory_mb: u64) -> Self {
+        (self.cpu, self.memory_mb) = (cpu, memory_mb);
+        self
+    }
+
+    /// Whether the machine is powered on. Default: yes.
+    pub fn on(mut self, on: bool) -> Self {
+        self.on = on;
+        self
+    }
+}
+
+/// A machine that has left the simulator's inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RemovedVm {
+    /// The value of its managed object.
+    pub moref: String,
+    /// Its last inventory path.
+    pub path: String,
+    /// Whether it was destroyed with its files. Otherwise it was unregistered: its files are still on the datastore.
+    pub destroyed: bool,
+}
+
+impl Vcsim {
+    /// Posts a change to the control port.
+    async fn change(&self, route: &str, body: Value) -> Result<()> {
+        self.control.send(Method::POST, route, Some(body)).await
+    }
+
+    /// Adds a folder.
+    ///
+    /// # Errors
+    /// If there is no such parent, or the name is taken.
+    pub async fn add_folder(&self, parent_path: &str, name: &str) -> Result<()> {
+        self.change("folders", json!({"folder": parent_path, "name": name})).await
+    }
+
+    /// Adds a powered-off machine without markers: 1 CPU, 1 GB.
+    ///
+    /// # Errors
+    /// If there is no such folder, or the name is taken.
+    pub async fn add_vm(&self, folder_path: &str, name: &str) -> Result<()> {
+        self.add_vms(folder_path, &[NewVm::new(name).on(false)]).await
+    }
+
+    /// Adds machines in one request: 10,000 take a few seconds.
+    ///
+    /// # Errors
+    /// If there is no such folder, or a name is taken; the machines before that one exist then.
+    pub async fn add_vms(&self, folder_path: &str, vms: &[NewVm]) -> Result<()> {
+        self.change("vms", json!({"folder": folder_path, "machines": vms})).await
+    }
+
+    /// Adds what the original operator leaves of a group: the folder `/DC0/vm/vm-operator/<namespace>-<group>` with
+    /// that many powered-on machines, named `<group>-replica-<8 random letters>` and without markers. Returns the
+    /// machines' names.
+    ///
+    /// # Errors
+    /// If the root folder does not exist, or the group's folder does.
+    pub async fn add_original_group(
+        &self,
+        namespace: &str,
+        group: &str,
+        machines: usize,
+        cpu: u32,
+        memory_mb: u64,
+    ) -> Result<Vec<String>> {
+        let root = format!("/DC0/vm/{ROOT_FOLDER}");
+        let folder = format!("{namespace}-{group}");
+        self.add_folder(&root, &folder).await?;
+        let names: Vec<_> = (0..machines).map(|_| format!("{group}-replica-{}", random_letters())).collect();
+        let vms: Vec<_> = names.iter().map(|name| NewVm::new(name).size(cpu, memory_mb)).collect();
+        self.add_vms(&format!("{root}/{folder}"), &vms).await?;
+        Ok(names)
+    }
+
+    /// Starts a clone task of another user, such as `CORP\\alice`, that takes this long; the machine appears, powered
+    /// off, at its end. The source may be a template or a machine.
+    ///
+    /// # Errors
+    /// If there is no such template or folder. A name that is taken fails the task.
+    pub async fn start_clone(
+        &self,
+        template_path: &str,
+        folder_path: &str,
+        name: &str,
+        user: &str,
+        time: Duration,
+    ) -> Result<()> {
+        let ms = u64::try_from(time.as_millis())?;
+        let body =
+            json!({"template": template_path, "folder": folder_path, "name": name, "user": user, "ms": ms});
+        self.change("clones", body).await
+    }
+
+    /// Copies a machine, as an administrator clones it by hand: the copy is complete at once, powered off, has the
+    /// `extraConfig` of the source, and a managed object, an instance UUID and a BIOS UUID of its own.
+    ///
+    /// # Errors
+    /// If there is no such machine or folder, or the name is taken.
+    pub async fn copy_vm(&self, path: &str, folder_path: &str, name: &str) -> Result<()> {
+        self.change("vms/copy", json!({"path": path, "folder": folder_path, "name": name})).await
+    }
+
+    /// Moves a machine to another folder. It leaves a container view if that folder is outside of it, and enters it
+    /// again when it is moved back.
+    ///
+    /// # Errors
+    /// If there is no such machine or folder, or the folder has a child of that name.
+    pub async fn move_vm(&self, path: &str, folder_path: &str) -> Result<()> {
+        self.change("vms/move", json!({"path": path, "folder": folder_path})).await
+    }
+
+    /// Sets an entry of a machine's `extraConfig`; `None` or an empty value removes it.
+    ///
+    /// # Errors
+    /// If there is no such machine.
+    pub async fn set_extra_config(&self, path: &str, key: &str, value: Option<&str>) -> Result<()> {
+        self.change("vms/extra-config", json!({"path": path, "key": key, "value": value})).await
+    }
+
+    /// Removes a machine from the inventory, whatever its power state, and leaves its files on the datastore.
+    ///
+    /// # Errors
+    /// If there is no such machine.
+    pub async fn unregister_vm(&self, path: &str) -> Result<()> {
+        self.change("vms/unregister", json!({"path": path})).await
+    }
+
+    /// Returns the machines that have left the inventory since the start, in that order, whoever removed them.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn removed_vms(&self) -> Result<Vec<RemovedVm>> {
+        self.control.get("vms/removed").await
+    }
+
+    /// Powers a machine on; it may be on already.
+    ///
+    /// # Errors
+    /// If there is no such machine.
+    pub async fn power_on(&self, path: &str) -> Result<()> {
+        self.change("vms/power", json!({"path": path, "on": true})).await
+    }
+
+    /// Powers a machine off; it may be off already.
+    ///
+    /// # Errors
+    /// If there is no such machine.
+    pub async fn power_off(&self, path: &str) -> Result<()> {
+        self.change("vms/power", json!({"path": path, "on": false})).await
+    }
+
+    /// Renames a machine.
+    ///
+    /// # Errors
+    /// If there is no such machine, or the name is taken.
+    pub async fn rename_vm(&self, path: &str, name: &str) -> Result<()> {
+        self.change("vms/rename", json!({"path": path, "name": name})).await
+    }
+
+    /// Destroys the resource pool of that name in each cluster and creates another one, with another managed object,
+    /// in its place. Its machines move to its parent.
+    ///
+    /// # Errors
+    /// If [`VcsimBuilder::pools`](super::VcsimBuilder::pools) has added none of that name.
+    pub async fn recreate_pool(&self, name: &str) -> Result<()> {
+        self.change("pools/recreate", json!({"name": name})).await
+    }
+}
+
+/// Returns 8 random letters from a to z.
+fn random_letters() -> String {
+    let mut bits = RandomState::new().hash_one(0);
+    let mut letters = String::new();
+    for _ in 0..8 {
+        // Within a to z: the remainder is below 26.
+        letters.push(char::from(b'a' + (bits % 26) as u8));
+        bits /= 26;
+    }
+    letters
+}
