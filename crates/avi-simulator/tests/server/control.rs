@@ -58,7 +58,7 @@ async fn requests_are_logged_and_counted_without_secrets() {
     assert_eq!((control.logins().total, control.logins().failed), (2, 1));
     let last = requests.last().unwrap().number;
     rig.get(&login, "/api/pool").await.is(200);
-    assert_eq!(control.requests_behind(last).len(), 1);
+    assert_eq!(control.requests_after(last).len(), 1);
     control.reset_requests();
     assert!(control.requests().is_empty() && control.counters().is_empty());
     rig.get(&login, "/api/pool").await.is(200);
@@ -176,7 +176,7 @@ async fn control_over_http() {
     let log = remote.call("GET", "/requests", "").await.is(200).json();
     let last = log.as_array().unwrap().last().unwrap().clone();
     assert_eq!((&last["path"], &last["status"]), (&json!("/api/pool"), &json!(200)));
-    let behind = remote.call("GET", &format!("/requests?behind={}", last["number"]), "").await;
+    let behind = remote.call("GET", &format!("/requests?after={}", last["number"]), "").await;
     assert_eq!(behind.is(200).json(), json!([]));
     let counters = remote.call("GET", "/counters", "").await.is(200).json();
     assert!(
@@ -211,7 +211,7 @@ async fn control_over_http() {
         ("PUT", "/upgrade", "maybe", 400),
         ("PUT", "/version", "\"new\"", 400),
         ("GET", "/snapshots/77/diff", "", 404),
-        ("GET", "/requests?behind=all", "", 400),
+        ("GET", "/requests?after=all", "", 400),
         ("PUT", "/password", r#"{"username": "admin"}"#, 400),
         ("PUT", "/password", r#"{"username": "nobody", "password": "x"}"#, 404),
     ] {

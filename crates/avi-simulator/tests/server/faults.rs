@@ -100,7 +100,7 @@ async fn a_delay() {
     // One slow request holds nobody else up.
     control.fault(Fault::delay(Duration::from_hours(1)).under("/api/pool").times(1));
     let others = async {
-        until("it waits", async || control.requests_waiting() > 0).await;
+        until("it waits", async || control.requests_in_flight() > 0).await;
         rig.get(&login, "/api/pool").await.is(200);
     };
     tokio::select! {
@@ -150,7 +150,7 @@ async fn a_restart_drops_connections_and_sessions_and_keeps_the_rest() {
     let hanging = rig.request(&login, "GET", "/api/cloud").send();
     let control = rig.sim.control();
     let restart = async {
-        until("it waits", async || control.requests_waiting() > 0).await;
+        until("it waits", async || control.requests_in_flight() > 0).await;
         rig.sim.stop().await;
         let refused = rig.request(&login, "GET", "/api/pool").send().await.unwrap_err();
         assert!(refused.is_connect(), "{refused:?}");
