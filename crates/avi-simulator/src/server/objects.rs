@@ -102,7 +102,7 @@ fn run_macro(controller: &mut Controller, request: &Request, client: &Client) ->
     if let Some(model) = text(&body, "model_name") {
         controller.check_permission(client, &model.to_lowercase(), true)?;
     }
-    Ok(Reply::json(201, controller.store.macro_(&client.caller, body)?))
+    Ok(Reply::json(201, controller.store.run_macro(&client.caller, body)?))
 }
 
 /// Runs `write`. From the body of a user it first removes the password, and sets it in the account after the write.
