@@ -1,40 +1,20 @@
-//! Who calls, as the store needs to know it. The server has authenticated them already.
+//! The caller of a request, as the store needs to know it. The server has authenticated it.
 
-use crate::store::ADMIN;
-use crate::{Rights, Version};
+use crate::{Rights, Scope, Version};
 
-/// One authenticated request, seen from the store.
+/// The caller of one authenticated request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The account's `username`.
     pub user: String,
-    /// Where the call looks and writes.
+    /// The tenant of the request.
     pub scope: Scope,
-    /// What it may see and write there.
+    /// What the caller may read and write in that scope.
     pub rights: Rights,
-    /// The `X-Avi-Version` of the request: bodies and replies have that version's shape.
+    /// The `X-Avi-Version` of the request: request and reply have the shape of that version.
     pub version: Version,
-    /// `https://host:port`, without a slash at the end: refs and `next` begin with it.
+    /// `https://host:port`, without a slash at the end: the start of refs and `next`.
     pub base: String,
-    /// Microseconds since 1970: `_last_modified` of what is written.
+    /// Microseconds since 1970: `_last_modified` of the objects that the request writes.
     pub now: u64,
-}
-
-/// The tenant of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// One tenant, by its uuid.
-    Tenant(String),
-    /// `X-Avi-Tenant: *`: reads see every tenant in which the caller may read; what is made goes to `admin`.
-    All,
-}
-
-impl Scope {
-    /// The uuid of the tenant that what is made goes to if it does not say.
-    pub(crate) fn home(&self) -> &str {
-        match self {
-            Scope::Tenant(tenant) => tenant,
-            Scope::All => ADMIN,
-        }
-    }
 }

@@ -1,6 +1,6 @@
-//! What the controller answers instead of what was asked for: a status and one of its three body shapes.
+//! Error responses: a status and a body in one of three shapes.
 
-/// A refusal, as it goes over the wire.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
@@ -9,32 +9,32 @@ pub struct ApiError {
     pub body: ErrorBody,
 }
 
-/// The shapes of error bodies seen on controllers.
+/// The shapes of error bodies that controllers send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ErrorBody {
-    /// `{"error": "…"}`: almost all.
+    /// `{"error": "…"}`: almost all errors.
     Error(String),
     /// `{"detail": "…"}`: method not allowed.
     Detail(String),
-    /// The bare text under a JSON content type: wrong CSRF token.
+    /// Plain text with a JSON content type: wrong CSRF token.
     Raw(String),
 }
 
 impl ApiError {
-    /// `{"error": text}` with `status`.
+    /// Creates `{"error": text}` with `status`.
     #[must_use]
     pub fn new(status: u16, text: impl Into<String>) -> Self {
         Self { status, body: ErrorBody::Error(text.into()) }
     }
 
-    /// 405 for `method`.
+    /// Creates a 405 for `method`.
     #[must_use]
     pub fn method_not_allowed(method: &str) -> Self {
         Self { status: 405, body: ErrorBody::Detail(format!("Method '{method}' not allowed.")) }
     }
 
-    /// 412 for an object that somebody else has written since it was read, in the words AKO looks for. `model` is
-    /// `VsVip`.
+    /// Creates a 412 for an object that another client has written since it was read, with the text that AKO looks for.
+    /// `model` is the kind's model, for example `VsVip`.
     #[must_use]
     pub fn stale(model: &str, name: &str) -> Self {
         Self::new(
@@ -45,7 +45,7 @@ impl ApiError {
         )
     }
 
-    /// The text of the body.
+    /// Returns the text of the body.
     #[must_use]
     pub fn text(&self) -> &str {
         match &self.body {

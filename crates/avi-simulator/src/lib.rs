@@ -1,8 +1,8 @@
-//! An AVI (NSX Advanced Load Balancer) controller for tests: the REST API over HTTPS under a CA of its own, everything
-//! in memory.
+//! An AVI (NSX Advanced Load Balancer) controller for tests: the REST API over HTTPS with its own CA, everything in
+//! memory.
 //!
-//! Owns the behaviour a client sees: sessions, tenants, roles, objects and their rules, faults on demand. Never
-//! balances any load, and is never a normal dependency of an operator.
+//! Owns the behaviour that a client sees: sessions, tenants, roles, objects and their rules, injected faults. Never
+//! balances load, and is never a normal dependency of an operator.
 //!
 //! # As a program
 //!
@@ -12,7 +12,7 @@
 //!     --control-listen 127.0.0.1:9080
 //! ```
 //!
-//! It prints one line of JSON once it answers, and ends at SIGTERM or Ctrl-C. In another shell:
+//! It prints one line of JSON when it is ready, and stops at SIGTERM or Ctrl-C. In another shell:
 //!
 //! ```sh
 //! curl --cacert /tmp/avi-ca.pem -c /tmp/avi-cookies https://127.0.0.1:9443/login \
@@ -22,9 +22,9 @@
 //! curl 127.0.0.1:9080/requests
 //! ```
 //!
-//! A write asks besides for the headers `X-CSRFToken` (the cookie `csrftoken`) and `Referer` (the controller's URL), as
-//! every SDK sends them. `--help` tells the other arguments, their environment variables and the control API
-//! ([`CONTROL_HELP`]); the sample seed shows the form of an inventory ([`Store::seed`]).
+//! A write also requires the headers `X-CSRFToken` (the value of the cookie `csrftoken`) and `Referer` (the controller's
+//! URL), which every SDK sends. `--help` lists the other arguments, their environment variables and the control API
+//! ([`CONTROL_HELP`]); the sample seed shows the form of a seed ([`Store::seed`]).
 //!
 //! # In a test
 //!
@@ -36,9 +36,9 @@
 //! # async fn example() -> anyhow::Result<()> {
 //! let seed = "pool: [{name: web}]".to_owned();
 //! let sim = Simulator::start(Config { seed: Some(seed), ..Config::default() }).await?;
-//! // What a client needs to know:
+//! // For the client:
 //! let (url, ca, user, password) = (sim.url(), sim.ca_pem(), ADMIN, sim.admin_password());
-//! // What the test sees and does besides; see `Control` for all of it:
+//! // For the test:
 //! let control = sim.control();
 //! let before = control.snapshot();
 //! control.fault(Fault::new(Effect::CutAfter).on("POST", "/api/pool").times(1));
@@ -48,25 +48,27 @@
 //! # }
 //! ```
 //!
-//! Everything starts with the rules in force and the assumptions at their defaults. [`Rules::without`] breaks one rule, to
-//! prove that a client's tests would notice; [`Assumptions`] switches what no one has seen a real controller do, and
-//! lists what is inferred besides. The parts:
+//! By default all rules are in force. [`Rules::without`] breaks one rule, to prove that the tests of a client detect the
+//! difference. [`Assumptions`] has a switch for each behaviour that was inferred and not observed on a real controller,
+//! and lists what else was inferred. The parts:
 //!
-//! - [`store`]: the controller's configuration and its rules; synchronous, no I/O, no clock.
+//! - [`store`]: the controller's configuration and its rules; synchronous, without I/O and without a clock.
 //! - [`server`]: HTTPS, sessions, accounts, permissions, faults, counters; calls the store.
 
 mod caller;
 mod error;
 mod rights;
 mod rules;
+mod scope;
 pub mod server;
 pub mod store;
 mod version;
 
-pub use caller::{Caller, Scope};
+pub use caller::Caller;
 pub use error::ApiError;
 pub use rights::{Grant, Level, Rights};
 pub use rules::{Assumptions, Rule, Rules};
+pub use scope::Scope;
 pub use server::{
     ADMIN, CONTROL_HELP, Config, Control, Counters, Effect, Fault, LoggedRequest, Logins, Simulator,
 };

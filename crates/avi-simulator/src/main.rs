@@ -1,4 +1,4 @@
-//! `avi-simulator`: one simulated AVI controller, until a signal ends it.
+//! `avi-simulator`: runs one simulated AVI controller until SIGTERM or SIGINT.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,41 +11,42 @@ use clap::{Parser, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Where the administrator's password is read from: arguments can be seen by every user of the machine.
+/// The environment variable of the administrator's password. It is not an argument, because every user of the machine
+/// can see arguments.
 const PASSWORD: &str = "AVI_SIMULATOR_ADMIN_PASSWORD";
 
 /// Simulates an AVI (NSX Advanced Load Balancer) controller: its REST API over HTTPS, everything in memory.
 ///
-/// Prints one line of JSON to standard output once it answers: `{"url", "control_url", "ca_file", "username"}`.
+/// Prints one line of JSON to standard output when it is ready: `{"url", "control_url", "ca_file", "username"}`.
 /// The administrator is `admin`; its password comes from AVI_SIMULATOR_ADMIN_PASSWORD.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = avi_simulator::CONTROL_HELP)]
 struct Arguments {
-    /// Where to listen for clients
+    /// Address of the REST API
     #[arg(long, env = "AVI_SIMULATOR_LISTEN", default_value = "127.0.0.1:9443")]
     listen: SocketAddr,
-    /// Where to listen for the control API, which asks for no password; nowhere if left out
+    /// Address of the control API, which has no authentication; without it the control API is not served
     #[arg(long, env = "AVI_SIMULATOR_CONTROL_LISTEN")]
     control_listen: Option<SocketAddr>,
-    /// host:port of the URLs in replies; the address it listens on if left out
+    /// host:port of the URLs in replies; default: the address of the REST API
     #[arg(long, env = "AVI_SIMULATOR_ADVERTISE")]
     advertise: Option<String>,
-    /// A further name or address for the certificate; may be repeated
+    /// Additional name or address in the certificate; may be repeated
     #[arg(long = "name", env = "AVI_SIMULATOR_NAMES", value_delimiter = ',')]
     names: Vec<String>,
-    /// The controller's version
+    /// Version of the controller
     #[arg(long, env = "AVI_SIMULATOR_VERSION", default_value = "30.2.1")]
     controller_version: Version,
-    /// A YAML file with the objects to begin with: a map of kinds to lists of objects
+    /// YAML file with the initial objects: a map of kinds to lists of objects
     #[arg(long, env = "AVI_SIMULATOR_SEED")]
     seed: Option<PathBuf>,
-    /// Where to write the certificate of the authority that signed the controller's, as PEM
+    /// File to which the CA certificate is written, as PEM
     #[arg(long, env = "AVI_SIMULATOR_CA_FILE")]
     ca_file: Option<PathBuf>,
-    /// Minutes a session lives without a request, up to 1440; 0 is for ever
+    /// Minutes until an idle session expires, up to 1440; 0 disables expiry
     #[arg(long, env = "AVI_SIMULATOR_API_IDLE_TIMEOUT", default_value_t = 15, value_parser = value_parser!(u64).range(..=1440))]
     api_idle_timeout: u64,
-    /// What to log to standard error: off, error, warn, info, debug (every request), or a filter of tracing-subscriber
+    /// Log level of standard error: off, error, warn, info, debug (every request), or a tracing-subscriber filter
     #[arg(long, env = "AVI_SIMULATOR_LOG", default_value = "info")]
     log: String,
 }
@@ -62,9 +63,9 @@ async fn main() -> Result<()> {
         .map(|path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
     let admin_password = env::var(PASSWORD).ok().filter(|password| !password.is_empty());
     if admin_password.is_none() {
-        tracing::warn!("{PASSWORD} is not set: nobody knows the password of {ADMIN}");
+        tracing::warn!("{PASSWORD} is not set: {ADMIN} gets a random password; set it to log in");
     }
-    // Before the start: a signal that comes while it starts must not be lost.
+    // Before the start, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let simulator = Simulator::start(Config {

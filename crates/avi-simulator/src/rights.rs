@@ -1,5 +1,5 @@
-//! What a caller's roles let it see and write: privileges by resource, narrowed by labels. Made by the server from the
-//! user's roles, asked by the store. Keeps no object and knows no user.
+//! The rights of a caller: privileges by resource, restricted by labels. The server derives them from the user's roles;
+//! the store checks them. Knows neither objects nor users.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,19 +8,20 @@ use serde_json::{Map, Value};
 
 use crate::{Assumptions, Scope};
 
-/// How much a privilege grants.
+/// The access level of a privilege.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// `NO_ACCESS`.
     None,
     /// `READ_ACCESS`.
     Read,
-    /// `WRITE_ACCESS`; reading too.
+    /// `WRITE_ACCESS`, which includes reading.
     Write,
 }
 
 impl Level {
-    fn of(text: &str) -> Self {
+    /// Parses a level; unknown texts are [`Level::None`].
+    fn parse(text: &str) -> Self {
         match text {
             "READ_ACCESS" => Level::Read,
             "WRITE_ACCESS" => Level::Write,
@@ -29,40 +30,40 @@ impl Level {
     }
 }
 
-/// All that a caller may do.
+/// The rights of a caller.
 #[derive(Debug, Clone)]
 pub struct Rights(Option<Arc<Vec<Grant>>>);
 
 impl Rights {
-    /// Everything, everywhere.
+    /// Returns all rights in all tenants.
     #[must_use]
     pub fn all() -> Self {
         Self(None)
     }
 
-    /// What these grants allow together, and nothing else.
+    /// Returns the union of the grants.
     #[must_use]
     pub fn of(grants: Vec<Grant>) -> Self {
         Self(Some(Arc::new(grants)))
     }
 
-    /// Whether anything of the resource (`PERMISSION_…`) can be read or written in the scope.
+    /// Whether some object of the resource (`PERMISSION_…`) can be accessed in the scope at that level.
     #[must_use]
     pub fn allow(&self, resource: &str, level: Level, scope: &Scope) -> bool {
-        self.some(resource, level, |grant| match scope {
+        self.any_grant(resource, level, |grant| match scope {
             Scope::All => true,
-            Scope::Tenant(tenant) => grant.holds_in(tenant),
+            Scope::Tenant(tenant) => grant.applies_to(tenant),
         })
     }
 
-    /// Whether one of the grants that reach the level is as wanted. With all rights there is nothing to ask.
-    pub(crate) fn some(&self, resource: &str, level: Level, wanted: impl Fn(&Grant) -> bool) -> bool {
+    /// Whether a grant of the level or more satisfies `condition`; true with all rights.
+    pub(crate) fn any_grant(&self, resource: &str, level: Level, condition: impl Fn(&Grant) -> bool) -> bool {
         let Some(grants) = &self.0 else { return true };
-        grants.iter().any(|grant| grant.level(resource) >= level && wanted(grant))
+        grants.iter().any(|grant| grant.level(resource) >= level && condition(grant))
     }
 
-    /// What of the rights decides which objects of the resource are seen; empty for all.
-    pub(crate) fn key(&self, resource: &str) -> String {
+    /// Returns a key that is equal for rights that make the same objects of the resource visible; empty for all rights.
+    pub(crate) fn visibility_key(&self, resource: &str) -> String {
         let Some(grants) = &self.0 else { return String::new() };
         let seen = grants.iter().filter(|grant| grant.level(resource) >= Level::Read);
         format!(
@@ -72,33 +73,34 @@ impl Rights {
     }
 }
 
-/// One role in one tenant, or in all.
+/// What a role grants in one tenant or in all.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// The uuid of the tenant; `None` is every tenant.
+    /// The tenant's uuid; `None`: all tenants.
     tenant: Option<String>,
-    /// By resource; what is not there is [`Level::None`].
+    /// By resource; a missing one is [`Level::None`].
     levels: BTreeMap<String, Level>,
     /// All of them must match.
     filters: Vec<LabelFilter>,
+    /// Whether the filters admit objects without labels.
     unlabelled: bool,
 }
 
 impl Grant {
-    /// What a role (an object of kind `role`) grants in a tenant, by its uuid; `None` is every tenant.
+    /// Creates the grant of a role (an object of kind `role`) in a tenant, by uuid; `None`: all tenants.
     #[must_use]
     pub fn of_role(role: &Value, tenant: Option<&str>) -> Self {
         let mut levels = BTreeMap::new();
         for privilege in list(role, "privileges") {
-            let level = Level::of(text(privilege, "type"));
-            let most = levels.entry(text(privilege, "resource").to_owned()).or_insert(level);
-            *most = level.max(*most);
+            let level = Level::parse(text(privilege, "type"));
+            let highest = levels.entry(text(privilege, "resource").to_owned()).or_insert(level);
+            *highest = level.max(*highest);
         }
         let enabled = |filter: &&Value| filter.get("enabled") != Some(&Value::Bool(false));
         Self {
             tenant: tenant.map(str::to_owned),
             levels,
-            filters: list(role, "filters").iter().filter(enabled).map(LabelFilter::of).collect(),
+            filters: list(role, "filters").iter().filter(enabled).map(LabelFilter::parse).collect(),
             unlabelled: role.get("allow_unlabelled_access") != Some(&Value::Bool(false)),
         }
     }
@@ -107,15 +109,17 @@ impl Grant {
         self.levels.get(resource).copied().unwrap_or(Level::None)
     }
 
+    /// Returns the tenant's uuid; `None`: all tenants.
     pub(crate) fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
     }
 
-    pub(crate) fn holds_in(&self, tenant: &str) -> bool {
+    /// Whether the grant applies to a tenant, by uuid.
+    pub(crate) fn applies_to(&self, tenant: &str) -> bool {
         self.tenant().is_none_or(|own| own == tenant)
     }
 
-    /// Whether the filters let an object through, by its labels.
+    /// Whether the filters admit an object, by its labels.
     pub(crate) fn admits(&self, object: &Map<String, Value>, assumptions: &Assumptions) -> bool {
         if self.filters.is_empty() {
             return true;
@@ -144,21 +148,21 @@ impl Grant {
     }
 }
 
-/// A key and its values.
+/// A key and its values, of an object.
 type Label<'a> = (&'a str, Vec<&'a str>);
 
 /// One entry of a role's `filters`.
 #[derive(Debug, Clone)]
 struct LabelFilter {
     key: String,
-    /// Any of them; the key alone if there are none.
+    /// An object matches with one of these values; if the list is empty, with any.
     values: Vec<String>,
     glob: bool,
     negated: bool,
 }
 
 impl LabelFilter {
-    fn of(filter: &Value) -> Self {
+    fn parse(filter: &Value) -> Self {
         let label = filter.get("match_label").unwrap_or(&Value::Null);
         let operation = text(filter, "match_operation");
         Self {
@@ -170,21 +174,22 @@ impl LabelFilter {
     }
 
     fn matches(&self, labels: &[Label<'_>]) -> bool {
-        let is = |wanted: &str, value: &str| if self.glob { glob(wanted, value) } else { wanted == value };
+        let equals =
+            |wanted: &str, value: &str| if self.glob { matches_glob(wanted, value) } else { wanted == value };
         let hit = labels.iter().filter(|(key, _)| *key == self.key).any(|(_, values)| {
             self.values.is_empty()
-                || values.iter().any(|value| self.values.iter().any(|wanted| is(wanted, value)))
+                || values.iter().any(|value| self.values.iter().any(|wanted| equals(wanted, value)))
         });
         hit != self.negated
     }
 }
 
-/// Whether a text is of a pattern in which `*` stands for any text and `?` for any character. Takes no more steps than
-/// the product of their lengths.
-fn glob(pattern: &str, text: &str) -> bool {
+/// Whether a text matches a pattern in which `*` stands for any text and `?` for any character. The number of steps is
+/// at most the product of the lengths.
+fn matches_glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
-    // Where the last `*` stands, and how far the text was when it was met.
+    // The position of the last `*` in the pattern, and the position in the text from which it matches.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -226,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
+    fn globs_match_whole_texts() {
         for (pattern, text, expected) in [
             ("", "", true),
             ("", "a", false),
@@ -239,13 +244,16 @@ mod tests {
             ("c1-*", "c1-x", true),
             ("c1-*", "c10-x", false),
         ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+            assert_eq!(matches_glob(pattern, text), expected, "{pattern} {text}");
         }
-        assert!(!glob(&"*a".repeat(2000), &"a".repeat(1999)), "in time");
+        assert!(
+            !matches_glob(&"*a".repeat(2000), &"a".repeat(1999)),
+            "a pattern with many * takes polynomial time"
+        );
     }
 
     #[test]
-    fn filters_let_through_by_label() {
+    fn filters_admit_objects_by_label() {
         let marked = |key: &str, value: &str| json!({"markers": [{"key": key, "values": [value, "also"]}]});
         let (one, two, other) = (marked("cluster", "c1"), marked("cluster", "c2"), marked("team", "c1"));
         let (bare, labelled) = (json!({}), json!({"labels": [{"key": "cluster", "value": "c1"}]}));

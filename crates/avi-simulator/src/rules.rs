@@ -1,42 +1,42 @@
-//! The rules that can be broken, one at a time, to prove that the tests notice, and the switches for what nobody
-//! has seen a real controller do.
+//! The rules that a test can break to prove that a client's suite detects it, and the switches for behaviour that was
+//! inferred.
 
 use std::collections::BTreeSet;
 
-/// A behaviour of the controller that clients rely on. A simulator started with one of them broken must make a
-/// client's test suite fail: that is how the suites are proved.
+/// A behaviour of the controller on which clients rely. If the simulator breaks one, the test suite of a client must
+/// fail: that proves the suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Rule {
     /// Writes need `X-CSRFToken` and `Referer`.
     Csrf,
-    /// A session that expired or was logged out answers 401.
+    /// A request with an expired or ended session gets 401.
     SessionExpiry,
-    /// A name is used once per type and tenant (and cloud).
+    /// A name is unique per kind and tenant (and cloud).
     UniqueNames,
-    /// An object that another refers to cannot be deleted.
+    /// An object to which another object refers cannot be deleted.
     ReferentialIntegrity,
     /// A PUT with a stale `_last_modified` is refused with 412.
     OptimisticLock,
-    /// Lists come in pages with `next`.
+    /// Lists have pages with `next`.
     Paging,
-    /// A lookup sees only the tenant of the request.
+    /// A read returns only objects of the request's tenant.
     TenantScope,
-    /// `name=` selects by the whole name.
+    /// `name=` selects by the complete name.
     NameFilter,
     /// PATCH `add` appends to lists.
     PatchAdd,
-    /// PATCH `delete` removes what matches.
+    /// PATCH `delete` removes the matching elements.
     PatchDelete,
-    /// Replies have the shape of the version that was asked for.
+    /// Replies have the shape of the requested version.
     VersionShape,
-    /// `Slug` fixes the uuid of a POST.
+    /// The header `Slug` of a POST sets the uuid.
     Slug,
     /// A wrong password is refused.
     PasswordCheck,
-    /// A PUT replaces: fields left out are gone.
+    /// A PUT removes the fields that its body lacks.
     PutReplaces,
-    /// What a role does not grant is refused with 403.
+    /// A request that no role grants gets 403.
     Permissions,
 }
 
@@ -61,71 +61,71 @@ impl Rule {
     ];
 }
 
-/// Which rules hold: all, but for those broken on purpose.
+/// The rules in force: all except the broken ones.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     broken: BTreeSet<Rule>,
 }
 
 impl Rules {
-    /// All rules but this one.
+    /// Breaks a rule.
     #[must_use]
     pub fn without(mut self, rule: Rule) -> Self {
         self.broken.insert(rule);
         self
     }
 
-    /// Whether the rule holds.
+    /// Whether the rule is in force.
     #[must_use]
     pub fn holds(&self, rule: Rule) -> bool {
         !self.broken.contains(&rule)
     }
 }
 
-/// Behaviour that is inferred, not seen: each a switch, so that a client can be tried against both.
+/// Switches for behaviour that was inferred, not observed, so that a client can be tested with both.
 ///
 #[doc = include_str!("inferred.md")]
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "the switches are independent")]
 pub struct Assumptions {
-    /// Entries of a page when the request does not say; 25.
+    /// The page size of a request without `page_size`; default 25.
     pub default_page_size: usize,
-    /// A page behind the last is refused with 404, as by the framework the controller is said to use; else it is an
-    /// empty list. True.
-    pub page_behind_last_is_404: bool,
-    /// A PUT without `_last_modified` goes through; else it is stale. True.
+    /// Whether a page after the last gets 404, as in the framework that the controller is said to use; otherwise it is an
+    /// empty list. Default true.
+    pub page_after_last_is_404: bool,
+    /// Whether a PUT without `_last_modified` is accepted; otherwise it is stale. Default true.
     pub put_without_last_modified: bool,
-    /// The status of "Cannot delete, object is referred by"; 403, which AKO's CRD operator takes for that.
+    /// The status of "Cannot delete, object is referred by"; default 403, which AKO's CRD operator expects.
     pub referred_status: u16,
-    /// The status of "User with this Username already exist"; 409, as of other names in use.
+    /// The status of "User with this Username already exist"; default 409, as for other names in use.
     pub username_taken_status: u16,
-    /// The status of a ref to an object that is not there; 400, which AKO expects of "VrfContext not found".
+    /// The status of a ref to an object that does not exist; default 400, which AKO expects with "VrfContext not found".
     pub missing_ref_status: u16,
-    /// What a request without a live session is answered; 401. Clients treat 419 the same.
+    /// The status of a request without a live session; default 401. Clients treat 419 the same.
     pub expired_session_status: u16,
-    /// What an `X-Avi-Version` above the controller's, or one that is no version, is answered; 400.
+    /// The status of an `X-Avi-Version` that is invalid or above the controller's; default 400.
     pub invalid_version_status: u16,
-    /// What a request over `portal_request_rate_limit` is answered; 429. The other candidate is 503.
+    /// The status of a request above `portal_request_rate_limit`; default 429. The other candidate is 503.
     pub rate_limit_status: u16,
-    /// What everything but `/api/useraccount` is answered once the password is too old; 403.
+    /// The status of all requests except `/api/useraccount` after the password expired; default 403.
     pub credentials_expired_status: u16,
-    /// Whether the `Referer` of a write must name the host it is sent to; true. That there is one is certain.
+    /// Whether the `Referer` of a write must name the host of the request; default true. That it must exist is observed.
     pub referer_same_origin: bool,
-    /// What a login is answered that is refused because the account is locked or inactive; 401.
+    /// The status of a login to a locked or inactive account; default 401.
     pub locked_status: u16,
-    /// What a login is answered that would be one session too many; 401.
+    /// The status of a login above `max_concurrent_sessions`; default 401.
     pub too_many_sessions_status: u16,
-    /// What is answered to a request for an object that exists and that the filters of the caller's roles hide; 403.
-    /// With 404 it is answered as if it did not exist.
+    /// The status of a request for an object that the filters of the caller's roles hide; default 403. With 404 the reply
+    /// is that for an object that does not exist.
     pub hidden_status: u16,
-    /// Whether an object that has markers, but none of a key that the role's filters name, is unlabelled; false.
+    /// Whether an object counts as unlabelled if it has markers, but none with a key of the role's filters; default false.
     pub unlabelled_is_without_key: bool,
-    /// Whether the filters of roles look at an object's `labels` beside its `markers`; false.
+    /// Whether the filters of roles match an object's `labels` as well as its `markers`; default false.
     pub labels_count_as_markers: bool,
-    /// Whether two clouds of one tenant may each have an object of one name; true. VRF contexts and service engine
-    /// groups may in any case: every cloud brings some of the same names.
+    /// Whether two clouds of a tenant may each have an object of the same name; default true. VRF contexts and service
+    /// engine groups always may: each cloud has some of the same names.
     pub names_unique_per_cloud: bool,
-    /// Whether users are shown with `password: "<sensitive>"`; false, they are shown without.
+    /// Whether users are returned with `password: "<sensitive>"`; default false: without the field.
     pub password_masked_on_get: bool,
 }
 
@@ -133,7 +133,7 @@ impl Default for Assumptions {
     fn default() -> Self {
         Self {
             default_page_size: 25,
-            page_behind_last_is_404: true,
+            page_after_last_is_404: true,
             put_without_last_modified: true,
             referred_status: 403,
             username_taken_status: 409,

@@ -1,18 +1,18 @@
-//! Controller versions: parsing and order. Knows nothing of what a version changes.
+//! Controller versions: parsing and order.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A controller version, `30.2.1`: dotted numbers, of which the first three are compared by clients and server alike.
+/// A controller version such as `30.2.1`. Clients and controllers compare the first three numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u16, pub u16, pub u16);
 
 impl Version {
-    /// What the controller assumes of a client that sends no `X-Avi-Version`.
+    /// The version of a request without `X-Avi-Version`.
     pub const UNSTATED: Version = Version(16, 4, 1);
-    /// Above every version there is.
+    /// Above every real version.
     pub(crate) const NEWEST: Version = Version(u16::MAX, 0, 0);
-    /// From here on: `static_ip_ranges`, `usable_networks`.
+    /// The first version with `static_ip_ranges` and `usable_networks`.
     pub const STATIC_IP_RANGES: Version = Version(20, 1, 3);
 }
 
@@ -25,11 +25,12 @@ impl fmt::Display for Version {
 impl FromStr for Version {
     type Err = String;
 
-    /// One to any number of dotted numbers; missing ones are 0, those behind the third are ignored.
+    /// Parses dotted numbers. Missing ones are 0; those after the third are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut numbers = [0_u16; 3];
         for (index, part) in text.split('.').enumerate() {
-            let number = part.parse().map_err(|_| format!("{text:?} is no version such as 30.2.1"))?;
+            let number =
+                part.parse().map_err(|_| format!("{text:?} is not a version; write one such as 30.2.1"))?;
             if let Some(slot) = numbers.get_mut(index) {
                 *slot = number;
             }

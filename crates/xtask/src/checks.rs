@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 use testbed::{Tools, project_root};
 
 use crate::report::{self, Check, Outcome};
-use crate::{book, deny, generate, python};
+use crate::{book, deny, generate, python, words};
 
 /// The checks that run no test.
-pub(crate) const LINT: &[&str] = &["fmt", "clippy", "docs", "generated", "go", "deny", "advisories", "book"];
+pub(crate) const LINT: &[&str] =
+    &["fmt", "clippy", "docs", "generated", "go", "deny", "advisories", "book", "words"];
 
 const CHECKS: &[Check] = &[
     Check { name: "fmt", about: "every Rust file is formatted", run: fmt },
@@ -26,6 +27,11 @@ const CHECKS: &[Check] = &[
     Check { name: "deny", about: "licences, sources and duplicates of the dependencies", run: deny::check },
     Check { name: "advisories", about: "known holes in the dependencies", run: deny::advisories },
     Check { name: "book", about: "the links of README and docs lead somewhere", run: book },
+    Check {
+        name: "words",
+        about: "plain words, as docs/contributing.md says, and no file over 500 lines",
+        run: words,
+    },
     Check { name: "test", about: "every Rust test", run: test },
     Check {
         name: "avisdk",
@@ -147,6 +153,11 @@ fn go() -> Result<Outcome> {
 
 fn book() -> Result<Outcome> {
     book::check(&project_root()?)?;
+    Ok(Outcome::Passed)
+}
+
+fn words() -> Result<Outcome> {
+    words::check(&project_root()?)?;
     Ok(Outcome::Passed)
 }
 

@@ -10,6 +10,7 @@ mod generate;
 mod programs;
 mod python;
 mod report;
+mod words;
 
 use std::env;
 use std::process::ExitCode;
@@ -22,7 +23,8 @@ usage: cargo xtask COMMAND
 
   test [STEP…]         every check, or the named ones; goes on after a failure and sums up.
                        The step avisdk needs python3 with venv, and is skipped where there is none
-  lint                 the checks that run no test: fmt, clippy, docs, generated, go, deny, book
+  lint                 the checks that run no test: fmt, clippy, docs, generated, go, deny, advisories,
+                       book, words
   demo [--keep]        a control plane, a vCenter simulator and vm-operator, shown at work
   bench vm [--write]   measures vm-operator in its release build: the figures in docs/benchmarks.md
   bench avi [--write]  counts what the AVI client asks and what the AVI simulator does for it

@@ -1,5 +1,5 @@
-//! What the controller keeps of a user beside the object: passwords, failures, lock-out, tokens. Never shown by
-//! the API, the log or `Debug`.
+//! Credentials: each user's passwords, failed logins, lock-out and tokens. They are not part of the configuration, and
+//! neither the API nor the log nor `Debug` shows them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -10,85 +10,79 @@ use super::clock::Micros;
 
 /// A password or token; prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Hidden(String);
+pub(super) struct Secret(String);
 
-impl Hidden {
+impl Secret {
+    /// Wraps a text.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
+    /// Returns the text. Never log it.
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-/// The user account profile in force, in the clock's unit.
+/// A user account profile, with times in the clock's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Profile {
-    /// Sessions at a time; `None` is any number.
-    pub(super) sessions: Option<usize>,
-    /// Wrong passwords before the account is locked; `None` is any number.
-    pub(super) failures: Option<u64>,
-    pub(super) lock: Micros,
-    /// How many passwords, the present one among them, may not be chosen again.
+    /// The most concurrent sessions; `None`: no limit.
+    pub(super) max_sessions: Option<usize>,
+    /// The number of wrong passwords that locks the account; `None`: never.
+    pub(super) max_failures: Option<u64>,
+    /// How long the account stays locked.
+    pub(super) lock_time: Micros,
+    /// How many of the latest passwords, the current one included, must not be reused.
     pub(super) history: usize,
-    /// The age at which a password is too old; `None` is never.
-    pub(super) expiry: Option<Micros>,
+    /// The age at which a password expires; `None`: never.
+    pub(super) max_age: Option<Micros>,
 }
 
-/// A token that stands for a password.
+/// A token, which a login accepts in place of the password.
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) uuid: String,
-    pub(super) value: Hidden,
+    pub(super) value: Secret,
+    /// The user's uuid.
     pub(super) user: String,
+    /// Its lifetime.
     pub(super) hours: u64,
     pub(super) expires: Micros,
 }
 
 #[derive(Debug, Default)]
 struct Account {
-    /// The present password last, those before it in front.
-    passwords: VecDeque<Hidden>,
+    /// Oldest first; the last one is current.
+    passwords: VecDeque<Secret>,
     set_at: Micros,
     failures: u64,
     locked_until: Micros,
 }
 
-/// Why a password was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weak {
-    /// Shorter than this.
-    Short(usize),
-    /// Not of all four kinds of characters.
-    Simple,
-    /// Used before.
-    Used,
-}
-
-/// What a user offered at login.
+/// What a client sends to prove its identity.
 #[derive(Debug)]
-pub(super) enum Proof {
-    Password(Hidden),
-    Token(Hidden),
+pub(super) enum Credential {
+    Password(Secret),
+    Token(Secret),
 }
 
-/// The answer to a login.
+/// The result of checking a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum CredentialCheck {
     Right,
     Wrong,
-    /// Right or wrong, the account is locked.
+    /// The account is locked; the credential was not checked.
     Locked,
 }
 
-/// By the user's uuid.
+/// The credentials of all users, by the user's uuid.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     by_user: HashMap<String, Account>,
@@ -96,8 +90,8 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// Sets a password without asking anybody: a seed, or a user just made.
-    pub(super) fn set(&mut self, user: &str, password: Hidden, now: Micros) {
+    /// Sets a password without checking it, and unlocks the account. The current password changes nothing.
+    pub(super) fn set_password(&mut self, user: &str, password: Secret, now: Micros) {
         let account = self.by_user.entry(user.to_owned()).or_default();
         if account.passwords.back() == Some(&password) {
             return;
@@ -108,58 +102,65 @@ impl Accounts {
         account.locked_until = 0;
     }
 
-    /// Whether the password is the present one.
-    pub(super) fn is(&self, user: &str, password: &Hidden) -> bool {
+    /// Whether the password is the current one.
+    pub(super) fn is_current(&self, user: &str, password: &Secret) -> bool {
         self.by_user.get(user).is_some_and(|account| account.passwords.back() == Some(password))
     }
 
-    /// Whether the password is among the last `history`.
-    pub(super) fn used(&self, user: &str, password: &Hidden, history: usize) -> bool {
+    /// Whether the password is among the latest `history` passwords.
+    pub(super) fn is_reused(&self, user: &str, password: &Secret, history: usize) -> bool {
         self.by_user
             .get(user)
             .is_some_and(|account| account.passwords.iter().rev().take(history).any(|old| old == password))
     }
 
-    /// Judges a login and counts a failure.
-    pub(super) fn judge(&mut self, user: &str, proof: &Proof, profile: Profile, now: Micros) -> Verdict {
-        let by_token = match proof {
-            Proof::Token(token) => self
+    /// Checks a credential. Counts a wrong one, and locks the account at the profile's limit.
+    pub(super) fn check(
+        &mut self,
+        user: &str,
+        credential: &Credential,
+        profile: Profile,
+        now: Micros,
+    ) -> CredentialCheck {
+        let by_token = match credential {
+            Credential::Token(token) => self
                 .tokens
                 .iter()
                 .any(|known| known.user == user && known.value == *token && now < known.expires),
-            Proof::Password(_) => false,
+            Credential::Password(_) => false,
         };
         let account = self.by_user.entry(user.to_owned()).or_default();
         if now < account.locked_until {
-            return Verdict::Locked;
+            return CredentialCheck::Locked;
         }
-        let right = match proof {
-            Proof::Token(_) => by_token,
-            Proof::Password(password) => account.passwords.back() == Some(password),
+        let right = match credential {
+            Credential::Token(_) => by_token,
+            Credential::Password(password) => account.passwords.back() == Some(password),
         };
         if right {
             account.failures = 0;
-            return Verdict::Right;
+            return CredentialCheck::Right;
         }
         account.failures += 1;
-        if profile.failures.is_some_and(|most| account.failures >= most) {
+        if profile.max_failures.is_some_and(|max| account.failures >= max) {
             account.failures = 0;
-            account.locked_until = now.saturating_add(profile.lock);
+            account.locked_until = now.saturating_add(profile.lock_time);
         }
-        Verdict::Wrong
+        CredentialCheck::Wrong
     }
 
     /// Whether the password is older than its profile allows.
-    pub(super) fn expired(&self, user: &str, profile: Profile, now: Micros) -> bool {
+    pub(super) fn is_password_expired(&self, user: &str, profile: Profile, now: Micros) -> bool {
         let set_at = self.by_user.get(user).map_or(0, |account| account.set_at);
-        profile.expiry.is_some_and(|age| now >= set_at.saturating_add(age))
+        profile.max_age.is_some_and(|age| now >= set_at.saturating_add(age))
     }
 
-    pub(super) fn issue(&mut self, user: &str, hours: u64, now: Micros) -> Token {
+    /// Issues a token that is valid for `hours`.
+    pub(super) fn issue_token(&mut self, user: &str, hours: u64, now: Micros) -> Token {
         self.tokens.retain(|token| now < token.expires);
         let token = Token {
             uuid: format!("usertoken-{}", Uuid::new_v4()),
-            value: Hidden::new(Uuid::new_v4().simple().to_string()),
+            value: Secret::new(Uuid::new_v4().simple().to_string()),
             user: user.to_owned(),
             hours,
             expires: now.saturating_add(hours.saturating_mul(3_600_000_000)),
@@ -168,30 +169,21 @@ impl Accounts {
         token
     }
 
+    /// Returns the user's valid tokens.
     pub(super) fn tokens(&self, user: &str, now: Micros) -> Vec<&Token> {
         self.tokens.iter().filter(|token| token.user == user && now < token.expires).collect()
     }
 
-    /// Whether there was one to revoke.
-    pub(super) fn revoke(&mut self, user: &str, uuid: &str) -> bool {
+    /// Revokes a token; false if the user has no such token.
+    pub(super) fn revoke_token(&mut self, user: &str, uuid: &str) -> bool {
         let before = self.tokens.len();
         self.tokens.retain(|token| !(token.user == user && token.uuid == uuid));
         self.tokens.len() < before
     }
 
-    /// Forgets a user who was deleted.
-    pub(super) fn forget(&mut self, user: &str) {
+    /// Removes a user and the user's tokens.
+    pub(super) fn remove_user(&mut self, user: &str) {
         self.by_user.remove(user);
         self.tokens.retain(|token| token.user != user);
     }
-}
-
-/// Holds a new password against the portal's rules.
-pub(super) fn weakness(password: &Hidden, at_least: usize, strict: bool) -> Option<Weak> {
-    let text = password.expose();
-    if text.chars().count() < at_least {
-        return Some(Weak::Short(at_least));
-    }
-    let kinds = [char::is_lowercase, char::is_uppercase, char::is_numeric, |c: char| !c.is_alphanumeric()];
-    (strict && !kinds.iter().all(|kind| text.chars().any(*kind))).then_some(Weak::Simple)
 }

@@ -1,4 +1,4 @@
-//! The controller's certificate, and the authority that signed it: made anew for every simulator, in memory.
+//! The controller's certificate and the authority that signs it: created for each simulator, in memory only.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// What a server on TLS needs, and what its clients need to trust it.
+/// The TLS acceptor of the server, and the CA certificate its clients trust.
 pub(super) struct Identity {
     pub(super) acceptor: TlsAcceptor,
     pub(super) ca_pem: String,
 }
 
 impl Identity {
-    /// A certificate for `names`: host names or addresses.
+    /// Creates an authority and a certificate for `names`: host names or IP addresses.
     pub(super) fn create(names: Vec<String>) -> Result<Self> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.distinguished_name.push(DnType::CommonName, "avi-simulator-ca");
@@ -30,14 +30,14 @@ impl Identity {
         let ca_pem = authority.self_signed(&authority_key)?.pem();
         let issuer = Issuer::new(authority, authority_key);
 
-        let refused = format!("one of the names {names:?} cannot stand in a certificate");
+        let refused = format!("one of {names:?} is neither a host name nor an IP address");
         let mut params = CertificateParams::new(names).context(refused)?;
         params.distinguished_name.push(DnType::CommonName, "avi-simulator");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &issuer)?;
-        // The provider is named, not the process's: whoever embeds the simulator chooses that one.
+        // The provider is set here because the process-wide one is for the embedding program to choose.
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()

@@ -1,53 +1,60 @@
-//! The controller's clock: real time plus what a test has put it forward. Never goes back.
+//! The controller's clock: real time plus the time by which a test advanced it. Never goes back.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since 1970, as the controller writes `_last_modified`.
 pub(super) type Micros = u64;
 
+/// The clock of one controller.
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
+    /// The system time at the start, since 1970.
     at_start: Duration,
+    /// How far a test advanced the clock.
     ahead: Duration,
+    /// The latest tick.
     last: Micros,
 }
 
 impl Clock {
+    /// Returns a clock that shows the system time.
     pub(super) fn new() -> Self {
         let at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), at_start, ahead: Duration::ZERO, last: 0 }
     }
 
+    /// Returns the time.
     pub(super) fn now(&self) -> Micros {
         let now = self.at_start.saturating_add(self.started.elapsed()).saturating_add(self.ahead);
         micros(now).max(self.last)
     }
 
-    /// Like [`Clock::now`], and later than every tick before: no two writes carry the same `_last_modified`.
+    /// Returns a time later than every tick before: each write gets its own `_last_modified`.
     pub(super) fn tick(&mut self) -> Micros {
         self.last = self.now().max(self.last + 1);
         self.last
     }
 
+    /// Advances the clock.
     pub(super) fn advance(&mut self, by: Duration) {
         self.ahead = self.ahead.saturating_add(by);
     }
 }
 
-/// The end of time: a good 100,000 years from now, and room behind it to count on.
+/// The latest time, more than 100,000 years from now. Sums of a few such times do not overflow.
 const LAST: Micros = Micros::MAX / 4;
 
-/// A duration in the clock's unit; cut at the end of time.
+/// Converts a duration to the clock's unit; at most [`LAST`].
 pub(super) fn micros(duration: Duration) -> Micros {
     Micros::try_from(duration.as_micros()).map_or(LAST, |micros| micros.min(LAST))
 }
 
-/// `2026-01-31T23:59:59Z`, the form of RFC 3339 that Go and Python both read.
+/// Formats a time as `2026-01-31T23:59:59Z`, the form of RFC 3339 that Go and Python both parse.
 pub(super) fn rfc3339(at: Micros) -> String {
     let seconds = at / 1_000_000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days of the Gregorian calendar counted from 1 March of year 0, so that a leap day ends its year.
+    // Counts Gregorian days from 1 March of year 0: a leap day is then the last day of its year.
     let days = days + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
@@ -66,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates() {
+    fn times_are_formatted_as_rfc3339() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(951_782_400_000_000), "2000-02-29T00:00:00Z");
         assert_eq!(rfc3339(1_735_689_599_999_999), "2024-12-31T23:59:59Z");
@@ -74,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_differ_and_time_moves_on() {
+    fn every_tick_is_later_than_the_last() {
         let mut clock = Clock::new();
         let first = clock.tick();
         assert!(clock.tick() > first);

@@ -1,4 +1,4 @@
-//! The other side of the simulator: what tests and demos see of it and do to it, past its API.
+//! [`Control`], the handle of tests and demos: inspects and changes a simulator directly, not through its API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
-use super::accounts::Hidden;
+use super::accounts::Secret;
 use super::clock::micros;
-use super::controller::Discovery;
 use super::directory::{self, text};
 use super::faults::Fault;
-use super::front::Shared;
 use super::journal::{Counters, LoggedRequest, Logins};
-use super::objects::take_password;
+use super::listener::Shared;
+use super::passwords::take_password;
+use super::state::Discovery;
 use crate::store::{Diff, PortGroup, Snapshot};
 use crate::{Store, Version};
 
-/// A handle on a running simulator; clones are the same simulator.
+/// A handle of a running simulator; clones refer to the same simulator.
 #[derive(Clone)]
 pub struct Control {
     pub(super) shared: Arc<Shared>,
@@ -30,31 +30,31 @@ impl std::fmt::Debug for Control {
 }
 
 impl Control {
-    /// The configuration, for what has no method of its own. No request is answered meanwhile, and another call on this
-    /// handle from within waits for ever.
-    pub fn store<T>(&self, use_it: impl FnOnce(&mut Store) -> T) -> T {
-        use_it(&mut self.shared.lock().store)
+    /// Runs `access` on the configuration. Holds the simulator's lock: no request is answered meanwhile, and a call of
+    /// another method of this handle from within `access` deadlocks.
+    pub fn store<T>(&self, access: impl FnOnce(&mut Store) -> T) -> T {
+        access(&mut self.shared.lock().store)
     }
 
-    /// Adds objects, from YAML (or JSON, which is YAML): a map of kinds to lists of objects, see [`Store::seed`].
-    /// A user's `password` is taken as the account's, whatever the policy says.
+    /// Adds objects from YAML or JSON: a map of kinds to lists of objects, see [`Store::seed`]. Sets the `password` of a
+    /// user without checking it against the policy.
     ///
     /// # Errors
-    /// If the text is no such map, or the store refuses an object; what came before it stays.
+    /// If the text is not such a map, or the store refuses an object; the objects before it stay.
     pub fn seed(&self, yaml: &str) -> Result<()> {
-        // An error must not show the lines around it: there are passwords in a seed.
+        // No snippet in errors: a seed has passwords.
         let options = serde_saphyr::options! { with_snippet: false };
         let seed: Value =
-            serde_saphyr::from_str_with_options(yaml, options).context("the seed is no YAML")?;
+            serde_saphyr::from_str_with_options(yaml, options).context("the seed is not YAML")?;
         self.seed_value(seed)
     }
 
-    /// As [`Control::seed`], from a value.
+    /// Adds objects as [`Control::seed`] does, from a value.
     ///
     /// # Errors
-    /// If the store refuses an object; what came before it stays.
+    /// If the store refuses an object; the objects before it stay.
     pub fn seed_value(&self, mut seed: Value) -> Result<()> {
-        let mut passwords: Vec<(String, Hidden)> = Vec::new();
+        let mut passwords: Vec<(String, Secret)> = Vec::new();
         for user in seed.get_mut("user").and_then(Value::as_array_mut).into_iter().flatten() {
             let username = directory::username(user).to_owned();
             if let Some(password) = take_password(user) {
@@ -65,19 +65,19 @@ impl Control {
         let now = controller.clock.tick();
         let seeded = controller.store.seed(seed, now);
         for (username, password) in passwords {
-            let uuid = directory::user(&controller.store, &username).and_then(|user| text(user, "uuid"));
+            let uuid = directory::find_user(&controller.store, &username).and_then(|user| text(user, "uuid"));
             if let Some(uuid) = uuid.map(str::to_owned) {
-                controller.accounts.set(&uuid, password, now);
+                controller.accounts.set_password(&uuid, password, now);
             }
         }
         seeded.map(|_| ()).map_err(|error| anyhow!("{}: {}", error.status, error.text()))
     }
 
-    /// Lets a vCenter cloud (by uuid or name) find these port groups once its clock is `after` from now; nought is at
-    /// once. See [`Store::discover`] for what becomes of them.
+    /// Lets a vCenter cloud (by uuid or name) find these port groups when the controller's clock has advanced by `after`;
+    /// with zero, immediately. See [`Store::discover`] for the resulting networks.
     ///
     /// # Errors
-    /// If they are to be found at once and there is no such cloud, or it is of another type. Later, that is logged.
+    /// With `after` zero: if there is no such cloud, or it has another type. A later discovery only logs that.
     pub fn discover(&self, cloud: &str, groups: Vec<PortGroup>, after: Duration) -> Result<()> {
         let mut controller = self.shared.lock();
         if after.is_zero() {
@@ -90,79 +90,79 @@ impl Control {
         Ok(())
     }
 
-    /// All objects, as they are now.
+    /// Returns all objects as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.shared.lock().store.snapshot()
     }
 
-    /// What is on the controller now that was not before, what is gone, what changed.
+    /// Returns the objects that were added, removed and changed since the snapshot.
     #[must_use]
     pub fn diff(&self, before: &Snapshot) -> Diff {
         self.shared.lock().store.diff(before)
     }
 
-    /// What is wrong with the configuration: references to nowhere, orphans. Empty is good.
+    /// Returns the faults of the configuration: dangling references, orphans. Empty if it is consistent.
     #[must_use]
     pub fn check(&self) -> Vec<String> {
         self.shared.lock().store.check()
     }
 
-    /// The requests so far, the oldest first.
+    /// Returns the requests so far, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.requests_behind(0)
+        self.requests_after(0)
     }
 
-    /// The requests with a [`LoggedRequest::number`] above this.
+    /// Returns the requests with a [`LoggedRequest::number`] above `number`, oldest first.
     #[must_use]
-    pub fn requests_behind(&self, number: u64) -> Vec<LoggedRequest> {
-        self.shared.lock().journal.entries(number)
+    pub fn requests_after(&self, number: u64) -> Vec<LoggedRequest> {
+        self.shared.lock().journal.entries_after(number)
     }
 
-    /// How many requests are being answered now: those that a fault delays, mostly.
+    /// Returns the number of requests in flight, for example of those that a fault delays.
     #[must_use]
-    pub fn requests_waiting(&self) -> usize {
-        self.shared.waiting()
+    pub fn requests_in_flight(&self) -> usize {
+        self.shared.in_flight()
     }
 
-    /// Requests by method and path template (`/api/pool/{uuid}`).
+    /// Returns the number of requests by method and path template (`/api/pool/{uuid}`).
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.lock().journal.counters()
     }
 
-    /// The logins so far.
+    /// Returns the number of logins so far.
     #[must_use]
     pub fn logins(&self) -> Logins {
         self.shared.lock().journal.logins()
     }
 
-    /// Empties the request log, the counters and the logins.
+    /// Empties the request log and sets all counters to 0.
     pub fn reset_requests(&self) {
         self.shared.lock().journal.reset();
     }
 
-    /// Adds a fault behind those that are set.
+    /// Adds a fault after the active ones. The first fault that matches a request affects it.
     pub fn fault(&self, fault: Fault) {
         self.shared.lock().faults.add(fault);
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear();
     }
 
-    /// While on, every write is refused: the controller is being upgraded.
+    /// Turns upgrade mode on or off. While on, every write is refused with 403.
     pub fn upgrade_mode(&self, on: bool) {
         self.shared.lock().upgrading = on;
     }
 
-    /// Upgrades the controller: it has another version, no sessions, and roles with more privileges than before, see
+    /// Upgrades the controller: sets the version, ends all sessions, and adds privileges to the roles, see
     /// [`Store::upgrade_roles`].
     ///
     /// # Errors
-    /// As [`Store::upgrade_roles`].
+    /// If [`Store::upgrade_roles`] fails.
     pub fn upgrade_to(&self, version: Version) -> Result<()> {
         let mut controller = self.shared.lock();
         let now = controller.clock.tick();
@@ -176,7 +176,7 @@ impl Control {
         Ok(())
     }
 
-    /// While on, everything is answered 503 by the web server in front of the controller.
+    /// Turns an outage on or off. While on, every request gets 503, as from the web server in front of a controller.
     pub fn unavailable(&self, on: bool) {
         self.shared.lock().unavailable = on;
     }
@@ -186,31 +186,31 @@ impl Control {
         self.shared.lock().sessions.close_all();
     }
 
-    /// Puts the controller's clock forward: sessions, lock-outs, tokens and passwords grow older.
+    /// Advances the controller's clock, by which sessions, lock-outs, tokens and passwords expire.
     pub fn advance_clock(&self, by: Duration) {
         self.shared.lock().clock.advance(by);
     }
 
-    /// Sets a user's password past the policy. False if there is no such user.
+    /// Sets a user's password without checking it against the policy. False if there is no such user.
     #[must_use]
     pub fn set_password(&self, username: &str, password: &str) -> bool {
         let mut controller = self.shared.lock();
         let now = controller.clock.now();
-        let uuid = directory::user(&controller.store, username).and_then(|user| text(user, "uuid"));
+        let uuid = directory::find_user(&controller.store, username).and_then(|user| text(user, "uuid"));
         let Some(uuid) = uuid.map(str::to_owned) else { return false };
-        controller.accounts.set(&uuid, Hidden::new(password), now);
+        controller.accounts.set_password(&uuid, Secret::new(password), now);
         true
     }
 
-    /// Stops listening and drops every connection, in the middle of whatever it is. The configuration stays.
+    /// Stops listening and drops every connection, also in the middle of a request. The configuration stays.
     pub async fn stop(&self) {
         self.shared.close().await;
     }
 
-    /// Listens again on the same port; without sessions, and with the cluster up from now.
+    /// Starts to listen again on the same port. Ends all sessions and sets the cluster's start time to now.
     ///
     /// # Errors
-    /// If the port was taken meanwhile.
+    /// If the port cannot be bound.
     pub async fn restart(&self) -> Result<()> {
         self.shared.close().await;
         {

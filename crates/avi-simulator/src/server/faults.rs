@@ -1,31 +1,31 @@
-//! Faults on demand: which request they hit, and what happens to it.
+//! Fault injection: which requests a fault matches, and what happens to them.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that goes wrong, on purpose.
+/// A fault to inject.
 ///
 /// As JSON, for the control API: `{"method": "POST", "path": "/api/pool", "times": 2, "skip": 0, "what": …}` with
 /// `what` one of `{"status": {"code": 503, "body": "…", "retry_after": 5}}`, `{"delay_ms": 200}`, `"cut_before"`,
-/// `"cut_after"`, `"half_reply"`, `"stale"`; only `what` must be there.
+/// `"cut_after"`, `"half_reply"`, `"stale"`; only `what` is required.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Hits only this method; any if `None`.
+    /// The method it matches; `None`: any.
     #[serde(default)]
     pub method: Option<String>,
-    /// Hits this path and what lies under it, part by part: `/api/pool` hits `/api/pool/pool-1` and not
-    /// `/api/poolgroup`. A part `*` is any. Everything if empty.
+    /// The path it matches, including all paths below it: `/api/pool` matches `/api/pool/pool-1`, but not
+    /// `/api/poolgroup`. The segment `*` matches any segment, the empty path every path.
     #[serde(default)]
     pub path: String,
-    /// How many requests it lets pass before it begins; 0.
+    /// How many matching requests pass before the fault takes effect; default 0.
     #[serde(default)]
     pub skip: u32,
-    /// How many requests it hits; `None` is all, until the faults are cleared.
+    /// How many requests it affects; `None`: all, until the faults are cleared.
     #[serde(default)]
     pub times: Option<u32>,
-    /// What happens to them.
+    /// What happens to a request.
     pub what: Effect,
 }
 
@@ -33,50 +33,50 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
-    /// Answers this instead of doing anything.
+    /// Sends this response instead of processing the request.
     Status {
         /// The HTTP status, from 200 to 999.
         code: u16,
-        /// The body, sent as `application/json` as it is; `{"error": "…"}` of the status if `None`.
+        /// The body, sent unchanged as `application/json`; `None`: `{"error": "…"}` with the status.
         #[serde(default)]
         body: Option<String>,
         /// `Retry-After`, in seconds.
         #[serde(default)]
         retry_after: Option<u64>,
     },
-    /// Waits, in real milliseconds, and then does what was asked.
+    /// Waits so many milliseconds of real time before it processes the request.
     DelayMs(u64),
-    /// Closes the connection; nothing was done.
+    /// Closes the connection without processing the request.
     CutBefore,
-    /// Does what was asked and closes the connection without a reply.
+    /// Processes the request and closes the connection without a response.
     CutAfter,
-    /// Does what was asked, sends half of the reply and closes the connection. Of a reply that cannot have a body, as
-    /// of DELETE, it sends nothing.
+    /// Processes the request, sends half of the response and closes the connection. Sends nothing if the response cannot
+    /// have a body, as that of DELETE.
     HalfReply,
-    /// Answers 412, as if somebody else had written the object just before.
+    /// Responds 412, as if another client had just written the object. Does not process the request.
     Stale,
 }
 
 impl Fault {
-    /// A fault that hits every request, until the faults are cleared.
+    /// Creates a fault that affects every request until the faults are cleared.
     #[must_use]
     pub fn new(what: Effect) -> Self {
         Self { method: None, path: String::new(), skip: 0, times: None, what }
     }
 
-    /// Answers `code`.
+    /// Creates a fault that responds with the status `code`.
     #[must_use]
     pub fn status(code: u16) -> Self {
         Self::new(Effect::Status { code, body: None, retry_after: None })
     }
 
-    /// Waits before everything.
+    /// Creates a fault that delays every request.
     #[must_use]
     pub fn delay(by: Duration) -> Self {
         Self::new(Effect::DelayMs(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Hits only this method and this path (see [`Fault::path`]).
+    /// Restricts the fault to a method and a path (see [`Fault::path`]).
     #[must_use]
     pub fn on(mut self, method: &str, path: &str) -> Self {
         self.method = Some(method.to_owned());
@@ -84,37 +84,39 @@ impl Fault {
         self
     }
 
-    /// Hits only this path (see [`Fault::path`]).
+    /// Restricts the fault to a path (see [`Fault::path`]).
     #[must_use]
     pub fn under(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 
-    /// Hits this many requests.
+    /// Limits how many requests the fault affects.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Lets this many requests pass first.
+    /// Lets so many matching requests pass first.
     #[must_use]
     pub fn skip(mut self, skip: u32) -> Self {
         self.skip = skip;
         self
     }
 
-    /// Why it could never happen as it stands.
-    pub(super) fn complaint(&self) -> Option<&'static str> {
+    /// Returns an error for a fault that could never take effect.
+    pub(super) fn validate(&self) -> Result<(), &'static str> {
         match &self.what {
-            Effect::Status { code, .. } if !(200..=999).contains(code) => Some("code: 200 to 999 is wanted"),
-            _ if self.path.contains('?') => Some("path: it has no query"),
-            _ => None,
+            Effect::Status { code, .. } if !(200..=999).contains(code) => {
+                Err("code: write a status from 200 to 999")
+            }
+            _ if self.path.contains('?') => Err("path: remove the query, faults match the path only"),
+            _ => Ok(()),
         }
     }
 
-    fn hits(&self, method: &str, segments: &[String]) -> bool {
+    fn matches(&self, method: &str, segments: &[String]) -> bool {
         let mut path = self.path.split('/').filter(|part| !part.is_empty());
         self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && path
@@ -124,23 +126,25 @@ impl Fault {
     }
 }
 
-/// The faults that are set, the oldest first.
+/// The active faults, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<Fault>);
 
 impl Faults {
+    /// Appends a fault.
     pub(super) fn add(&mut self, fault: Fault) {
         self.0.push(fault);
     }
 
+    /// Removes all faults.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// What hits this request: the first fault that matches and is due.
-    pub(super) fn strike(&mut self, method: &str, segments: &[String]) -> Option<Effect> {
+    /// Returns the effect of the first fault that matches the request and is due, and counts it.
+    pub(super) fn take_effect(&mut self, method: &str, segments: &[String]) -> Option<Effect> {
         for fault in &mut self.0 {
-            if !fault.hits(method, segments) {
+            if !fault.matches(method, segments) {
                 continue;
             }
             if fault.skip > 0 {
@@ -169,27 +173,27 @@ mod tests {
     }
 
     #[test]
-    fn paths_match_part_by_part() {
+    fn paths_match_segment_by_segment() {
         let fault = Fault::status(503).on("post", "/api/pool");
-        assert!(fault.hits("POST", &segments("/api/pool/pool-1")));
-        assert!(fault.hits("POST", &segments("/api/pool")));
-        assert!(!fault.hits("POST", &segments("/api/poolgroup")));
-        assert!(!fault.hits("POST", &segments("/api")));
-        assert!(!fault.hits("GET", &segments("/api/pool")));
-        assert!(Fault::status(503).under("/api/*/x").hits("GET", &segments("/api/pool/x")));
-        assert!(Fault::status(503).hits("GET", &segments("/login")));
+        assert!(fault.matches("POST", &segments("/api/pool/pool-1")));
+        assert!(fault.matches("POST", &segments("/api/pool")));
+        assert!(!fault.matches("POST", &segments("/api/poolgroup")));
+        assert!(!fault.matches("POST", &segments("/api")));
+        assert!(!fault.matches("GET", &segments("/api/pool")));
+        assert!(Fault::status(503).under("/api/*/x").matches("GET", &segments("/api/pool/x")));
+        assert!(Fault::status(503).matches("GET", &segments("/login")));
     }
 
     #[test]
-    fn counted() {
+    fn skip_and_times_count_requests() {
         let mut faults = Faults::default();
         faults.add(Fault::status(503).times(2).skip(1));
-        let struck: Vec<bool> = (0..4).map(|_| faults.strike("GET", &[]).is_some()).collect();
-        assert_eq!(struck, [false, true, true, false]);
+        let affected: Vec<bool> = (0..4).map(|_| faults.take_effect("GET", &[]).is_some()).collect();
+        assert_eq!(affected, [false, true, true, false]);
     }
 
     #[test]
-    fn as_json() {
+    fn faults_are_read_from_json() {
         let text = r#"{"path": "/api/pool", "times": 1, "what": {"status": {"code": 503}}}"#;
         let fault: Fault = serde_json::from_str(text).expect("a fault");
         assert_eq!(fault, Fault::status(503).under("/api/pool").times(1));

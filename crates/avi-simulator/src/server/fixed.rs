@@ -1,16 +1,17 @@
-//! Paths that are no objects: the controller's version, the cluster's state, and what is computed from others.
+//! Read-only paths that are not objects: the controller's version, the cluster's state, DNS domains.
 
 use http::Method;
 use serde_json::{Value, json};
 
+use super::admission::Client;
 use super::clock::rfc3339;
-use super::controller::{Client, Controller};
 use super::directory::text;
+use super::state::Controller;
 use super::wire::{Reply, Request};
 use crate::{ApiError, Store, Version};
 
-/// The version as `/login`, `/api/initial-data` and `/api/cluster/version` tell it.
-pub(super) fn version(version: Version) -> Value {
+/// Returns the version as `/login`, `/api/initial-data` and `/api/cluster/version` show it.
+pub(super) fn version_info(version: Version) -> Value {
     json!({
         "Version": version.to_string(),
         "Tag": format!("{version}-9000-simulator"),
@@ -22,7 +23,7 @@ pub(super) fn version(version: Version) -> Value {
     })
 }
 
-/// The part of the system configuration that a portal shows before and after login.
+/// Returns the part of the system configuration that a login response has.
 pub(super) fn system_config(store: &Store) -> Value {
     let configuration = store.objects("systemconfiguration").next();
     let field = |name: &str| configuration.and_then(|configuration| configuration.get(name)).cloned();
@@ -33,16 +34,16 @@ pub(super) fn system_config(store: &Store) -> Value {
     })
 }
 
-/// Paths that need no session; `None` for any other.
-pub(super) fn anonymous(controller: &Controller, request: &Request, path: &[&str]) -> Option<Reply> {
+/// Answers the paths that need no session; `None` for all others.
+pub(super) fn answer_anonymous(controller: &Controller, request: &Request, path: &[&str]) -> Option<Reply> {
     let value = match path {
         ["initial-data"] => json!({
-            "version": version(controller.version),
+            "version": version_info(controller.version),
             "session_cookie_name": "avi-sessionid",
             "user_initialized": true,
             "setup_failed": false,
         }),
-        ["cluster", "status"] => runtime(controller),
+        ["cluster", "status"] => cluster_runtime(controller),
         _ => return None,
     };
     Some(if request.method == Method::GET {
@@ -52,15 +53,15 @@ pub(super) fn anonymous(controller: &Controller, request: &Request, path: &[&str
     })
 }
 
-/// The other paths; `None` for objects.
-pub(super) fn answer(
+/// Answers the paths that need a session; `None` for all others.
+pub(super) fn answer_authenticated(
     controller: &Controller,
     request: &Request,
     path: &[&str],
     client: &Client,
 ) -> Option<Result<Reply, ApiError>> {
-    // Any account may learn the version; the rest is guarded like the objects it tells of.
-    let guarded = match path {
+    // The version needs no privilege; the other paths need that of the objects they show.
+    let required = match path {
         ["cluster", "version"] => None,
         ["cluster", "runtime"] => Some("cluster"),
         ["ipamdnsproviderprofiledomainlist"] => Some("ipamdnsproviderprofile"),
@@ -69,16 +70,16 @@ pub(super) fn answer(
     if request.method != Method::GET {
         return Some(Err(ApiError::method_not_allowed(request.method.as_str())));
     }
-    if let Some(kind) = guarded
-        && let Err(error) = controller.permit(client, kind, false)
+    if let Some(kind) = required
+        && let Err(error) = controller.check_permission(client, kind, false)
     {
         return Some(Err(error));
     }
     Some(Ok(Reply::json(
         200,
         match path {
-            ["cluster", "version"] => version(controller.version),
-            ["cluster", "runtime"] => runtime(controller),
+            ["cluster", "version"] => version_info(controller.version),
+            ["cluster", "runtime"] => cluster_runtime(controller),
             _ => {
                 let cloud = request.parameter("cloud_uuid").unwrap_or_default();
                 json!({ "domains": controller.store.dns_domains(&cloud) })
@@ -87,8 +88,8 @@ pub(super) fn answer(
     )))
 }
 
-/// One node, the leader, since the last start: AKO begins anew when name or time change.
-fn runtime(controller: &Controller) -> Value {
+/// Returns the state of a cluster with one node. AKO restarts itself when the node's name or `up_since` changes.
+fn cluster_runtime(controller: &Controller) -> Value {
     let host = controller.base.trim_start_matches("https://");
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let up_since = rfc3339(controller.up_since).replace('T', " ").replace('Z', "");

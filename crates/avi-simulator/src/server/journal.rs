@@ -1,4 +1,4 @@
-//! What was asked and what was answered: the request log, counters and logins. Keeps no header, no body, no secret.
+//! The request log, with counters of requests and logins. Keeps neither bodies nor secrets.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,102 +6,113 @@ use serde::Serialize;
 
 use super::clock::Micros;
 
-/// The oldest entries go when there are more than this; counters stay.
-const KEPT: usize = 100_000;
+/// The most entries: beyond it the log drops the oldest. The counters count all requests.
+const MAX_ENTRIES: usize = 100_000;
 
-/// One request, as answered.
+/// A request and the status of its response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoggedRequest {
-    /// Counts from 1 and never starts anew.
+    /// Counts from 1; [`Control::reset_requests`](super::Control::reset_requests) does not reset it.
     pub number: u64,
-    /// When the answer was ready, in microseconds since 1970 on the controller's clock.
+    /// When the response was ready: microseconds since 1970 on the controller's clock.
     pub at: u64,
-    /// The connection it came on, counted from 1.
+    /// The number of its connection, from 1.
     pub connection: u64,
     /// `GET`, `POST` …
     pub method: String,
-    /// The path as it came.
+    /// The path as received.
     pub path: String,
-    /// What stood behind `?`, undecoded; empty if nothing.
+    /// The query, not decoded; empty if there is none.
     pub query: String,
-    /// The path with `{uuid}` for uuids, as the counters know it.
+    /// The path with `{uuid}` in place of uuids, as in the counters.
     pub template: String,
-    /// The status answered; 0 where the connection was cut instead.
+    /// The status of the response; 0 if the connection was cut instead.
     pub status: u16,
-    /// `X-Avi-Tenant`, or `X-Avi-Tenant-UUID`, as sent.
+    /// `X-Avi-Tenant`, or else `X-Avi-Tenant-UUID`, as received.
     pub tenant: Option<String>,
-    /// The username of the session.
+    /// The username of the session or login.
     pub user: Option<String>,
-    /// `X-Avi-Version`, as sent.
+    /// `X-Avi-Version`, as received.
     pub version: Option<String>,
-    /// Whether a fault hit it.
+    /// Whether a fault affected it.
     pub fault: bool,
 }
 
-/// The logins so far.
+/// The number of logins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Logins {
-    /// `POST /login` in all, whatever came of it.
+    /// All `POST /login`, with any result.
     pub total: u64,
-    /// Those not answered with 200.
+    /// Those with a status other than 200.
     pub failed: u64,
 }
 
-/// Requests by method and path template.
+/// The number of requests by method and path template.
 pub type Counters = BTreeMap<(String, String), u64>;
 
+/// What the log records of a request that only its processing finds out.
+#[derive(Debug, Default)]
+pub(super) struct LogFields {
+    pub(super) user: Option<String>,
+}
+
+/// The request log and the counters.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     entries: VecDeque<LoggedRequest>,
     counters: Counters,
     logins: Logins,
-    numbers: u64,
+    /// The number of the latest entry.
+    last_number: u64,
 }
 
 impl Journal {
-    pub(super) fn write(&mut self, mut entry: LoggedRequest, at: Micros) {
-        self.numbers += 1;
-        entry.number = self.numbers;
+    /// Records a request; sets the entry's number and time.
+    pub(super) fn record(&mut self, mut entry: LoggedRequest, at: Micros) {
+        self.last_number += 1;
+        entry.number = self.last_number;
         entry.at = at;
         if entry.method == "POST" && entry.template == "/login" {
             self.logins.total += 1;
             self.logins.failed += u64::from(entry.status != 200);
         }
         *self.counters.entry((entry.method.clone(), entry.template.clone())).or_default() += 1;
-        if self.entries.len() == KEPT {
+        if self.entries.len() == MAX_ENTRIES {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);
     }
 
-    /// Those behind the number; 0 for all.
-    pub(super) fn entries(&self, behind: u64) -> Vec<LoggedRequest> {
-        let begin = self.entries.partition_point(|entry| entry.number <= behind);
+    /// Returns the entries with a number above `number`; 0 for all.
+    pub(super) fn entries_after(&self, number: u64) -> Vec<LoggedRequest> {
+        let begin = self.entries.partition_point(|entry| entry.number <= number);
         self.entries.range(begin..).cloned().collect()
     }
 
+    /// Returns the counters of requests.
     pub(super) fn counters(&self) -> Counters {
         self.counters.clone()
     }
 
+    /// Returns the counters of logins.
     pub(super) fn logins(&self) -> Logins {
         self.logins
     }
 
-    /// Empties the log and sets all counters to nought.
+    /// Removes all entries and sets the counters to 0.
     pub(super) fn reset(&mut self) {
-        *self = Self { numbers: self.numbers, ..Self::default() };
+        *self = Self { last_number: self.last_number, ..Self::default() };
     }
 }
 
-/// `/api/pool/{uuid}/runtime` for the parts of a path.
-pub(super) fn template(segments: &[String]) -> String {
+/// Returns the template of a path: `/api/pool/{uuid}/runtime`.
+pub(super) fn path_template(segments: &[String]) -> String {
     let mut text = String::new();
     for (index, part) in segments.iter().enumerate() {
         text.push('/');
-        // Of the third part on only words of the API are kept: uuids have digits and dashes.
-        let identifier = index >= 2 && segments[0] == "api" && part.contains('-');
-        text.push_str(if identifier { "{uuid}" } else { part });
+        // From the third segment on, a segment with a dash is a uuid: words of the API have none there.
+        let is_uuid = index >= 2 && segments[0] == "api" && part.contains('-');
+        text.push_str(if is_uuid { "{uuid}" } else { part });
     }
     if text.is_empty() { "/".to_owned() } else { text }
 }
@@ -111,9 +122,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates() {
+    fn uuids_are_replaced_in_templates() {
         let of = |path: &str| {
-            template(&path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>())
+            path_template(
+                &path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>(),
+            )
         };
         assert_eq!(of("//api/pool/"), "/api/pool");
         assert_eq!(of("/api/user/user-1"), "/api/user/{uuid}");

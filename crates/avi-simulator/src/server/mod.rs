@@ -1,7 +1,20 @@
 //! HTTPS, sessions, accounts, permissions, faults and counters; calls the [store](crate::store) for objects.
 //!
-//! A [`Simulator`] is one controller on one port, with a certificate of its own authority. What a client sees of it
-//! is the REST API; what a test sees of it besides is its [`Control`].
+//! A [`Simulator`] is one controller on one port, with a certificate of its own CA. Clients use its REST API, tests also
+//! its [`Control`].
+//!
+//! The modules form layers. A module imports only modules of the layers below and those that an arrow points to:
+//!
+//! ```text
+//! handles     remote ─▶ control               what tests use: HTTP and Rust
+//! transport   listener                        sockets, TLS, faults, request log
+//! routing     router                          checks a request, calls the module that answers it
+//! paths       objects · login ─▶ own_account, fixed
+//! checks      permissions ─▶ admission · passwords
+//! state       state                           the Controller, under one lock
+//! parts       directory ─▶ sessions, accounts · journal · faults
+//! base        clock · wire · certificate
+//! ```
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -15,20 +28,24 @@
 //! ```
 
 mod accounts;
+mod admission;
 mod certificate;
 mod clock;
 mod control;
-mod controller;
 mod directory;
 mod faults;
 mod fixed;
-mod front;
 mod journal;
+mod listener;
 mod login;
 mod objects;
+mod own_account;
+mod passwords;
 mod permissions;
 mod remote;
+mod router;
 mod sessions;
+mod state;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,42 +59,43 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use self::accounts::Hidden;
+use self::accounts::Secret;
 use self::certificate::Identity;
 pub use self::control::Control;
-use self::controller::Controller;
 pub use self::faults::{Effect, Fault};
-use self::front::Shared;
 pub use self::journal::{Counters, LoggedRequest, Logins};
+use self::listener::Shared;
 pub use self::remote::CONTROL_HELP;
+use self::state::Controller;
 use crate::{Assumptions, Rules, Version};
 
-/// The username of the account that may do everything. Its uuid is `user-1`.
+/// The username of the administrator, who has all privileges. Its uuid is `user-1`.
 pub const ADMIN: &str = "admin";
 
-/// What may differ from one simulator to the next.
+/// The settings of a simulator.
 #[derive(Clone)]
 pub struct Config {
-    /// Where it listens; a free port of 127.0.0.1.
+    /// The address of the REST API; default: a free port of 127.0.0.1.
     pub listen: SocketAddr,
-    /// Names and addresses in the certificate, besides 127.0.0.1, ::1 and `localhost`; none.
+    /// Names and addresses in the certificate, in addition to 127.0.0.1, ::1 and `localhost`; default: none.
     pub names: Vec<String>,
-    /// `host:port` of the URLs in replies; the address it listens on. For one reached through a Service or a proxy.
+    /// `host:port` of the URLs in replies, for clients that come through a Service or a proxy; default: the address of
+    /// the REST API.
     pub advertise: Option<String>,
-    /// The controller's version; 30.2.1.
+    /// The controller's version; default 30.2.1.
     pub version: Version,
-    /// The password of [`ADMIN`]; random, see [`Simulator::admin_password`].
+    /// The password of [`ADMIN`]; default: random, see [`Simulator::admin_password`].
     pub admin_password: Option<String>,
-    /// Which rules hold; all.
+    /// The rules in force; default: all.
     pub rules: Rules,
-    /// What is only believed of controllers.
+    /// Behaviour that was inferred, not observed on a controller.
     pub assumptions: Assumptions,
-    /// Objects to begin with, as [`Control::seed`] takes them; none but the built-in ones.
+    /// Initial objects in the form of [`Control::seed`]; default: only the built-in ones.
     pub seed: Option<String>,
-    /// How long a session lives without a request, in whole minutes; 15, nought is for ever. The same as
+    /// The time without a request after which a session expires, in whole minutes; 0 disables expiry; default 15. Sets
     /// `api_idle_timeout` of the controller's properties.
     pub api_idle_timeout: Duration,
-    /// Where the control API listens (see [`Simulator::control_url`]); nowhere.
+    /// The address of the control API (see [`Simulator::control_url`]); default: not served.
     pub control_listen: Option<SocketAddr>,
 }
 
@@ -107,14 +125,14 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// A running controller. Dropped = gone.
+/// A running simulator. Dropping it stops it.
 pub struct Simulator {
     shared: Arc<Shared>,
     url: String,
     address: SocketAddr,
-    admin_password: Hidden,
+    admin_password: Secret,
     control_url: Option<String>,
-    /// Serves the control API; dropped = gone.
+    /// Serves the control API until dropped.
     remote: JoinSet<()>,
 }
 
@@ -125,26 +143,27 @@ impl std::fmt::Debug for Simulator {
 }
 
 impl Simulator {
-    /// Starts a controller; it answers when this returns.
+    /// Starts a simulator. Its API answers when this returns.
     ///
     /// # Errors
-    /// If the address is taken, a name cannot stand in a certificate, `advertise` is none of a host, or the seed is refused.
+    /// If the address cannot be bound, a name is not valid in a certificate, `advertise` is not `host:port`, or the store
+    /// refuses the seed.
     pub async fn start(config: Config) -> Result<Self> {
-        let (reserve, address) = front::reserve(config.listen)?;
+        let (reserve, address) = listener::reserve_port(config.listen)?;
         let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned()];
         names.extend(config.names);
         let identity = Identity::create(names)?;
         let advertise = config.advertise.unwrap_or_else(|| address.to_string());
-        // It stands in every URL of every reply: a wrong one would be noticed late.
-        ensure!(advertise.parse::<Authority>().is_ok(), "{advertise:?} is no host:port to advertise");
+        // Checked here, because every URL in every reply contains it.
+        ensure!(advertise.parse::<Authority>().is_ok(), "advertise: {advertise:?} is not host:port");
         let url = format!("https://{advertise}");
         let admin_password =
-            Hidden::new(config.admin_password.unwrap_or_else(|| Uuid::new_v4().simple().to_string()));
+            Secret::new(config.admin_password.unwrap_or_else(|| Uuid::new_v4().simple().to_string()));
 
         let mut controller = Controller::new(config.rules, config.assumptions, config.version, url.clone());
         let now = controller.clock.now();
-        ensure!(directory::user(&controller.store, ADMIN).is_some(), "the store has no user {ADMIN}");
-        controller.accounts.set("user-1", admin_password.clone(), now);
+        ensure!(directory::find_user(&controller.store, ADMIN).is_some(), "the store has no user {ADMIN}");
+        controller.accounts.set_password("user-1", admin_password.clone(), now);
         let minutes = config.api_idle_timeout.as_secs() / 60;
         let properties = json!({ "controllerproperties": [{ "api_idle_timeout": minutes }] });
 
@@ -155,7 +174,7 @@ impl Simulator {
         let control = simulator.control();
         control.seed_value(properties)?;
         if let Some(seed) = config.seed {
-            control.seed(&seed).context("the seed is refused")?;
+            control.seed(&seed).context("cannot load the seed")?;
         }
         if let Some(listen) = config.control_listen {
             let listener =
@@ -168,52 +187,52 @@ impl Simulator {
         Ok(simulator)
     }
 
-    /// `https://127.0.0.1:PORT`, without a slash at the end.
+    /// Returns the URL, `https://127.0.0.1:PORT`, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where it listens.
+    /// Returns the address of the REST API.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The authority that signed its certificate.
+    /// Returns the certificate of the CA that signed the server's certificate, as PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.shared.identity.ca_pem
     }
 
-    /// The password of [`ADMIN`] at the start.
+    /// Returns the initial password of [`ADMIN`].
     #[must_use]
     pub fn admin_password(&self) -> &str {
         self.admin_password.expose()
     }
 
-    /// Where the control API listens, `http://127.0.0.1:PORT`: what [`Control`] does, over HTTP with JSON. Its requests
-    /// are listed in [`CONTROL_HELP`].
+    /// Returns the URL of the control API, `http://127.0.0.1:PORT`; `None` if it is not served. The control API is
+    /// [`Control`] over HTTP with JSON; [`CONTROL_HELP`] lists its requests.
     #[must_use]
     pub fn control_url(&self) -> Option<&str> {
         self.control_url.as_deref()
     }
 
-    /// A handle for seeding, watching and disturbing it.
+    /// Returns a handle that seeds, inspects and disturbs the simulator.
     #[must_use]
     pub fn control(&self) -> Control {
         Control { shared: Arc::clone(&self.shared) }
     }
 
-    /// As [`Control::stop`].
+    /// Calls [`Control::stop`].
     pub async fn stop(&self) {
         self.control().stop().await;
     }
 
-    /// As [`Control::restart`].
+    /// Calls [`Control::restart`].
     ///
     /// # Errors
-    /// If the port was taken meanwhile.
+    /// If the port cannot be bound.
     pub async fn restart(&self) -> Result<()> {
         self.control().restart().await
     }
@@ -221,6 +240,6 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        self.shared.abandon();
+        self.shared.close_in_background();
     }
 }

@@ -1,20 +1,21 @@
-//! `/api/<kind>[/<uuid>]`: permissions, then the store. Passwords in users' bodies stop here.
+//! `/api/<kind>[/<uuid>]` and `/api/macro`: checks permissions and calls the store. Keeps passwords out of the store.
 
 use http::Method;
 use http::header::LOCATION;
 use serde_json::{Value, json};
 
-use super::accounts::Hidden;
-use super::controller::{Client, Controller, SLUG};
+use super::admission::Client;
 use super::directory::text;
-use super::login;
-use super::wire::{Reply, Request};
+use super::passwords::{check_password, take_password};
+use super::state::Controller;
+use super::wire::{Content, Reply, Request};
 use crate::store::{Query, Shape};
 use crate::{ApiError, Store};
 
-/// What stands in a reply for a password that the controller knows.
+/// The value of a password in replies.
 const SENSITIVE: &str = "<sensitive>";
 
+/// Answers all paths that no other module answers.
 pub(super) fn answer(
     controller: &mut Controller,
     request: &Request,
@@ -23,7 +24,7 @@ pub(super) fn answer(
 ) -> Result<Reply, ApiError> {
     let not_found = || ApiError::new(404, format!("{} was not found", request.path));
     let (kind, uuid) = match path {
-        ["macro"] => return macro_(controller, request, client),
+        ["macro"] => return run_macro(controller, request, client),
         [kind] => (*kind, None),
         [kind, uuid] => (*kind, Some(*uuid)),
         _ => return Err(not_found()),
@@ -31,7 +32,7 @@ pub(super) fn answer(
     if Store::kind(kind).is_none() {
         return Err(not_found());
     }
-    controller.permit(client, kind, request.writes())?;
+    controller.check_permission(client, kind, request.is_write())?;
     let mut reply = match (&request.method, uuid) {
         (&Method::GET, None) => {
             let query = Query::parse(&request.query)?;
@@ -42,20 +43,21 @@ pub(super) fn answer(
             Reply::json(200, controller.store.get(&client.caller, kind, uuid, &query)?)
         }
         (&Method::POST, None) => {
-            let slug = request.header(SLUG.as_str());
-            let body = request.json()?;
-            let created = with_password(controller, client, kind, None, body, |store, body| {
+            let slug = request.header("slug");
+            let body = request.parse_json()?;
+            let created = write_with_password(controller, client, kind, None, body, |store, body| {
                 store.create(&client.caller, kind, slug.as_deref(), body)
             })?;
             created_reply(created)
         }
         (method @ (&Method::PUT | &Method::PATCH), uuid) => {
-            let Some(uuid) = uuid.map(str::to_owned).or_else(|| singleton(&controller.store, kind)) else {
+            let Some(uuid) = uuid.map(str::to_owned).or_else(|| singleton_uuid(&controller.store, kind))
+            else {
                 return Err(ApiError::method_not_allowed(method.as_str()));
             };
             let write = if method == Method::PUT { Store::replace } else { Store::patch };
-            let body = request.json()?;
-            let written = with_password(controller, client, kind, Some(&uuid), body, |store, body| {
+            let body = request.parse_json()?;
+            let written = write_with_password(controller, client, kind, Some(&uuid), body, |store, body| {
                 write(store, &client.caller, kind, &uuid, body)
             })?;
             Reply::json(200, written)
@@ -63,48 +65,48 @@ pub(super) fn answer(
         (&Method::DELETE, Some(uuid)) => {
             controller.store.delete(&client.caller, kind, uuid)?;
             if kind == "user" {
-                controller.accounts.forget(uuid);
+                controller.accounts.remove_user(uuid);
             }
             Reply::empty(204)
         }
         (method, _) => return Err(ApiError::method_not_allowed(method.as_str())),
     };
     if kind == "user" && controller.assumptions.password_masked_on_get {
-        mask(&mut reply);
+        mask_passwords(&mut reply);
     }
     Ok(reply)
 }
 
-/// 201, and where it is.
+/// Creates a 201 reply with the object's `Location`.
 fn created_reply(created: Value) -> Reply {
     let location = text(&created, "url").map(|url| url.split('#').next().unwrap_or_default().to_owned());
     let mut reply = Reply::json(201, created);
     if let Some(location) = location {
-        reply.header(LOCATION, &location);
+        reply.add_header(LOCATION, &location);
     }
     reply
 }
 
-/// The uuid of the one object of a kind that has one.
-fn singleton(store: &Store, kind: &str) -> Option<String> {
+/// Returns the uuid of the only object of a singleton kind.
+fn singleton_uuid(store: &Store, kind: &str) -> Option<String> {
     Store::kind(kind).filter(|kind| kind.shape == Shape::Singleton)?;
     store.objects(kind).next().and_then(|object| text(object, "uuid")).map(str::to_owned)
 }
 
-fn macro_(controller: &mut Controller, request: &Request, client: &Client) -> Result<Reply, ApiError> {
+/// Answers `POST /api/macro`.
+fn run_macro(controller: &mut Controller, request: &Request, client: &Client) -> Result<Reply, ApiError> {
     if request.method != Method::POST {
         return Err(ApiError::method_not_allowed(request.method.as_str()));
     }
-    let body = request.json()?;
+    let body = request.parse_json()?;
     if let Some(model) = text(&body, "model_name") {
-        controller.permit(client, &model.to_lowercase(), true)?;
+        controller.check_permission(client, &model.to_lowercase(), true)?;
     }
-    Ok(Reply::json(201, controller.store.macro_(&client.caller, body)?))
+    Ok(Reply::json(201, controller.store.run_macro(&client.caller, body)?))
 }
 
-/// Carries out a write. Of a user's body the password is taken out before and kept apart after; other kinds go through
-/// as they are.
-fn with_password(
+/// Runs `write`. From the body of a user it first removes the password, and sets it in the account after the write.
+fn write_with_password(
     controller: &mut Controller,
     client: &Client,
     kind: &str,
@@ -116,38 +118,22 @@ fn with_password(
         return write(&mut controller.store, body);
     }
     let password = take_password(&mut body)
-        // A client that writes back what it read changes nothing, and neither does the present password.
+        // Neither a masked password that a client writes back nor the current password is a change.
         .filter(|password| password.expose() != SENSITIVE)
-        .filter(|password| uuid.is_none_or(|uuid| !controller.accounts.is(uuid, password)));
+        .filter(|password| uuid.is_none_or(|uuid| !controller.accounts.is_current(uuid, password)));
     if let Some(password) = &password {
-        login::check_password(controller, uuid, password)?;
+        check_password(controller, uuid, password)?;
     }
     let written = write(&mut controller.store, body)?;
     if let (Some(password), Some(uuid)) = (password, text(&written, "uuid")) {
-        controller.accounts.set(uuid, password, client.caller.now);
+        controller.accounts.set_password(uuid, password, client.caller.now);
     }
     Ok(written)
 }
 
-/// Takes the password out of a user's body, or of a PATCH of one.
-pub(super) fn take_password(body: &mut Value) -> Option<Hidden> {
-    let mut found = None;
-    let mut take = |part: Option<&mut Value>| {
-        let password = part.and_then(Value::as_object_mut).and_then(|part| part.remove("password"));
-        if let Some(Value::String(password)) = password {
-            found = Some(Hidden::new(password));
-        }
-    };
-    take(Some(body));
-    for operation in ["add", "replace"] {
-        take(body.get_mut(operation));
-    }
-    found
-}
-
-/// Shows that there is a password, as the switch demands.
-fn mask(reply: &mut Reply) {
-    let super::wire::Content::Json(value) = &mut reply.content else { return };
+/// Adds a masked password to the users of a reply.
+fn mask_passwords(reply: &mut Reply) {
+    let Content::Json(value) = &mut reply.content else { return };
     let mask = |user: &mut Value| {
         if let Some(user) = user.as_object_mut() {
             user.insert("password".to_owned(), json!(SENSITIVE));

@@ -1,16 +1,17 @@
-//! What the roles of a user grant, and the refusal of a request that none of them allows. Which objects a request may
-//! touch is the store's.
+//! Permissions by kind: what a user's roles grant, and the refusal of a request that no role allows. The store decides
+//! about single objects.
 
-use super::controller::{Client, Controller};
-use super::directory::{accesses, superuser};
+use super::admission::Client;
+use super::directory::{access_entries, is_superuser};
+use super::state::Controller;
 use crate::{ApiError, Grant, Level, Rights, Rule, Store};
 
 impl Controller {
-    /// What the user with this uuid may do.
+    /// Returns the rights of a user, by uuid.
     pub(super) fn rights(&self, user: &str) -> Rights {
         match self.store.object("user", user) {
-            Some(user) if self.rules.holds(Rule::Permissions) && !superuser(user) => Rights::of(
-                accesses(&self.store, user)
+            Some(user) if self.rules.holds(Rule::Permissions) && !is_superuser(user) => Rights::of(
+                access_entries(&self.store, user)
                     .map(|access| Grant::of_role(access.role, access.tenant))
                     .collect(),
             ),
@@ -18,8 +19,8 @@ impl Controller {
         }
     }
 
-    /// Whether the client's roles let it read or write anything of the kind; 403 if not.
-    pub(super) fn permit(&self, client: &Client, kind: &str, write: bool) -> Result<(), ApiError> {
+    /// Checks that the client's roles let it read or write any object of the kind; 403 if not.
+    pub(super) fn check_permission(&self, client: &Client, kind: &str, write: bool) -> Result<(), ApiError> {
         let Some(kind) = Store::kind(kind) else { return Ok(()) };
         let level = if write { Level::Write } else { Level::Read };
         if client.caller.rights.allow(kind.permission, level, &client.caller.scope) {

@@ -1,4 +1,4 @@
-//! Who is logged in: session ids, CSRF tokens and their two time-outs. Knows no passwords.
+//! Sessions: their ids, CSRF tokens and two time-outs. Knows no passwords.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,15 @@ use uuid::Uuid;
 
 use super::clock::Micros;
 
-/// More sessions than this are not kept: those that are over make room for another, or else the one that is unused for
-/// longest.
-const MOST: usize = 10_000;
+/// The most sessions. At the limit a login evicts the expired sessions or, if there is none, the least recently used one.
+const MAX_SESSIONS: usize = 10_000;
 
-/// How long a session lives.
+/// The time-outs of sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Without a request; `None` is for ever.
+    /// The time without a request after which a session expires; `None`: never.
     pub(super) idle: Option<Micros>,
-    /// In all.
+    /// The age at which a session expires; `None`: never.
     pub(super) force: Option<Micros>,
 }
 
@@ -31,7 +30,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn lives(&self, limits: Limits, now: Micros) -> bool {
+    /// Whether the session has not expired.
+    fn is_alive(&self, limits: Limits, now: Micros) -> bool {
         limits.idle.is_none_or(|idle| now < self.used.saturating_add(idle))
             && limits.force.is_none_or(|force| now < self.opened.saturating_add(force))
     }
@@ -41,22 +41,25 @@ impl Session {
 #[derive(Debug)]
 pub(super) struct Sessions {
     by_id: HashMap<String, Session>,
-    /// Off when the rule is broken on purpose: then no session ever ends.
+    /// False if [`Rule::SessionExpiry`](crate::Rule::SessionExpiry) is broken: then no session ends.
     expiry: bool,
 }
 
 impl Sessions {
+    /// Returns no sessions; with `expiry` false they will never end.
     pub(super) fn new(expiry: bool) -> Self {
         Self { by_id: HashMap::new(), expiry }
     }
 
+    /// Opens a session of the user.
     pub(super) fn open(&mut self, user: &str, limits: Limits, now: Micros) -> Session {
-        if self.by_id.len() >= MOST {
-            self.forget(limits, now);
+        if self.by_id.len() >= MAX_SESSIONS {
+            self.remove_expired(limits, now);
         }
-        if self.by_id.len() >= MOST {
-            let idlest = self.by_id.values().min_by_key(|session| session.used).map(|session| &session.id);
-            if let Some(id) = idlest.cloned() {
+        if self.by_id.len() >= MAX_SESSIONS {
+            let least_recent =
+                self.by_id.values().min_by_key(|session| session.used).map(|session| &session.id);
+            if let Some(id) = least_recent.cloned() {
                 self.by_id.remove(&id);
             }
         }
@@ -66,8 +69,8 @@ impl Sessions {
         session
     }
 
-    /// The session that a request's cookies name. Of several the one whose CSRF token the request carries:
-    /// a client that logged in again may send its old cookie beside the new one.
+    /// Returns the session that a request's cookies name, and records its use. Of several it is the one whose CSRF
+    /// token the request has: after a second login a client may send its old cookie together with the new one.
     pub(super) fn touch<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a str>,
@@ -77,7 +80,7 @@ impl Sessions {
     ) -> Option<Session> {
         let mut found: Option<&Session> = None;
         for id in ids {
-            let live = self.by_id.get(id).filter(|session| !self.expiry || session.lives(limits, now));
+            let live = self.by_id.get(id).filter(|session| !self.expiry || session.is_alive(limits, now));
             if let Some(session) = live
                 && (found.is_none() || csrf == Some(session.csrf.as_str()))
             {
@@ -90,25 +93,27 @@ impl Sessions {
         Some(session.clone())
     }
 
-    /// How many sessions a user has.
+    /// Returns how many sessions the user has.
     pub(super) fn count(&mut self, user: &str, limits: Limits, now: Micros) -> usize {
-        self.forget(limits, now);
+        self.remove_expired(limits, now);
         self.by_id.values().filter(|session| session.user == user).count()
     }
 
-    /// Forgets the sessions that are over.
-    fn forget(&mut self, limits: Limits, now: Micros) {
+    /// Removes the expired sessions.
+    fn remove_expired(&mut self, limits: Limits, now: Micros) {
         if self.expiry {
-            self.by_id.retain(|_, session| session.lives(limits, now));
+            self.by_id.retain(|_, session| session.is_alive(limits, now));
         }
     }
 
+    /// Ends one session.
     pub(super) fn close(&mut self, id: &str) {
         if self.expiry {
             self.by_id.remove(id);
         }
     }
 
+    /// Ends all sessions.
     pub(super) fn close_all(&mut self) {
         if self.expiry {
             self.by_id.clear();
@@ -130,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_to_the_microsecond() {
+    fn a_session_expires_to_the_microsecond() {
         let mut sessions = Sessions::new(true);
         let id = sessions.open("u", LIMITS, 0).id;
         for now in [9, 18, 27] {
@@ -143,29 +148,29 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_are_over_make_room() {
+    fn a_login_at_the_limit_evicts_expired_sessions() {
         let mut sessions = Sessions::new(true);
-        for _ in 0..MOST {
+        for _ in 0..MAX_SESSIONS {
             sessions.open("u", LIMITS, 0);
         }
-        let lives = sessions.open("u", LIMITS, 9).id;
-        assert_eq!(sessions.by_id.len(), MOST);
+        let alive = sessions.open("u", LIMITS, 9).id;
+        assert_eq!(sessions.by_id.len(), MAX_SESSIONS);
         sessions.open("u", LIMITS, 10);
         assert_eq!(sessions.by_id.len(), 2);
-        assert!(touch(&mut sessions, &lives, LIMITS, 11));
+        assert!(touch(&mut sessions, &alive, LIMITS, 11));
     }
 
     #[test]
-    fn too_many_make_room_for_the_next() {
+    fn a_login_at_the_limit_evicts_the_least_recently_used_session() {
         let mut sessions = Sessions::new(true);
         let first = sessions.open("u", NONE, 0).id;
         let second = sessions.open("u", NONE, 1).id;
-        for _ in sessions.by_id.len()..MOST {
+        for _ in sessions.by_id.len()..MAX_SESSIONS {
             sessions.open("u", NONE, 2);
         }
         assert!(touch(&mut sessions, &first, NONE, 3));
         sessions.open("u", NONE, 4);
-        assert_eq!(sessions.by_id.len(), MOST);
+        assert_eq!(sessions.by_id.len(), MAX_SESSIONS);
         assert!(touch(&mut sessions, &first, NONE, 5));
         assert!(!touch(&mut sessions, &second, NONE, 5));
     }

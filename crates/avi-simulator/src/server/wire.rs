@@ -1,4 +1,4 @@
-//! Requests as the routing reads them and replies as hyper writes them. No rule of the API is here.
+//! HTTP requests and responses: reads a request from hyper, converts a response for hyper. Has no rule of the API.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -20,27 +20,27 @@ use tokio::time::timeout;
 use crate::error::ErrorBody;
 use crate::{ApiError, Version};
 
-/// A body beyond this is refused: the biggest object of a controller has a few megabytes.
+/// The largest request body, in bytes; larger ones are refused. The largest object of a controller has a few megabytes.
 const MAX_BODY: usize = 16 << 20;
-/// How long a client may take to send a body.
-pub(super) const BODY_TIME: Duration = Duration::from_mins(1);
+/// The time within which a client must send the body of a request.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// One request, read to its end.
+/// A request that was received completely.
 pub(super) struct Request {
     pub(super) method: Method,
-    /// The path as it came, slashes and all.
+    /// The path as received, not decoded.
     pub(super) path: String,
-    /// What stands behind `?`, undecoded; empty if nothing.
+    /// The query, not decoded; empty if there is none.
     pub(super) query: String,
-    /// The path's parts, decoded, without the empty ones: `//api/pool/` is `["api", "pool"]`.
+    /// The decoded segments of the path without the empty ones: `//api/pool/` is `["api", "pool"]`.
     pub(super) segments: Vec<String>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
 impl Request {
-    /// Reads the body. An error when it is cut short, too long, or has not ended within `time`: what follows on the
-    /// connection is no request then.
+    /// Receives the body. Fails if it breaks off, is too long, or does not end within `time`. After an error the
+    /// connection must be closed, because the rest of the body may follow on it.
     pub(super) async fn read<B>(parts: Parts, body: B, time: Duration) -> Result<Self, ApiError>
     where
         B: Body<Data = Bytes>,
@@ -68,12 +68,12 @@ impl Request {
         Ok(Self { method: parts.method, path, query, segments, headers: parts.headers, body })
     }
 
-    /// A header's value. What is no text is no good value, and not the same as none.
+    /// Returns a header's value. Bytes that are not UTF-8 become U+FFFD: such a header is wrong, but not missing.
     pub(super) fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
-    /// Every value of a cookie, in order: clients repeat names within one header and over several.
+    /// Returns every value of a cookie, in order: clients repeat a name within a header and in several headers.
     pub(super) fn cookies<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.headers
             .get_all(COOKIE)
@@ -85,26 +85,26 @@ impl Request {
             .map(|(_, value)| value.trim_matches('"'))
     }
 
-    /// Whether it changes something.
-    pub(super) fn writes(&self) -> bool {
+    /// Whether the method may change something.
+    pub(super) fn is_write(&self) -> bool {
         !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// The body as JSON.
-    pub(super) fn json(&self) -> Result<Value, ApiError> {
+    /// Parses the body as JSON.
+    pub(super) fn parse_json(&self) -> Result<Value, ApiError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| ApiError::new(400, format!("Invalid JSON in request body: {error}")))
     }
 
-    /// The body's fields, from JSON or from a form, whichever it is.
-    pub(super) fn fields(&self) -> Result<Vec<(String, String)>, ApiError> {
+    /// Parses the body's fields, from a form or from JSON as the content type says.
+    pub(super) fn parse_fields(&self) -> Result<Vec<(String, String)>, ApiError> {
         let kind = self.header(CONTENT_TYPE.as_str());
         let kind = kind.as_deref().and_then(|kind| kind.split(';').next());
         if kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
-            return Ok(pairs(&String::from_utf8_lossy(&self.body)).collect());
+            return Ok(parse_pairs(&String::from_utf8_lossy(&self.body)).collect());
         }
-        let Value::Object(fields) = self.json()? else {
-            return Err(ApiError::new(400, "the request's body is no JSON object"));
+        let Value::Object(fields) = self.parse_json()? else {
+            return Err(ApiError::new(400, "the request's body is not a JSON object"));
         };
         let text = |value: Value| match value {
             Value::Null => None,
@@ -114,14 +114,14 @@ impl Request {
         Ok(fields.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect())
     }
 
-    /// The first value of a parameter of the query, decoded.
+    /// Returns the first value of a query parameter, decoded.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
-        pairs(&self.query).find(|(key, _)| key == name).map(|(_, value)| value)
+        parse_pairs(&self.query).find(|(key, _)| key == name).map(|(_, value)| value)
     }
 }
 
-/// `a=1&b=x+y%20z`, decoded.
-fn pairs(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
+/// Parses and decodes `a=1&b=x+y%20z`.
+fn parse_pairs(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
     let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
     text.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -129,16 +129,16 @@ fn pairs(text: &str) -> impl Iterator<Item = (String, String)> + '_ {
     })
 }
 
-/// What a reply says.
+/// The body of a reply.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content {
     Empty,
     Json(Value),
-    /// Text under a content type of its own.
+    /// A content type and the text.
     Text(&'static str, String),
 }
 
-/// One reply.
+/// A response before its conversion for hyper.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -146,47 +146,53 @@ pub(super) struct Reply {
     pub(super) content: Content,
 }
 
+/// The content type of JSON.
 pub(super) const JSON: &str = "application/json";
 
 impl Reply {
+    /// Creates a reply without a body.
     pub(super) fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), content: Content::Empty }
     }
 
+    /// Creates a reply with a JSON body.
     pub(super) fn json(status: u16, value: Value) -> Self {
         Self { status, headers: Vec::new(), content: Content::Json(value) }
     }
 
+    /// Creates a reply with a text.
     pub(super) fn text(status: u16, content_type: &'static str, text: impl Into<String>) -> Self {
         Self { status, headers: Vec::new(), content: Content::Text(content_type, text.into()) }
     }
 
-    /// Adds a header. One that cannot be written is left out: values come from clients and from faults.
-    pub(super) fn header(&mut self, name: HeaderName, value: &str) {
+    /// Adds a header. Skips it if the value is not valid: values come from clients and from faults.
+    pub(super) fn add_header(&mut self, name: HeaderName, value: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));
         }
     }
 
-    pub(super) fn version(&mut self, version: Version) {
-        self.header(HeaderName::from_static("avi_api_version"), &version.to_string());
+    /// Sets the header with the API version of the reply.
+    pub(super) fn set_version(&mut self, version: Version) {
+        self.add_header(HeaderName::from_static("avi_api_version"), &version.to_string());
     }
 
-    /// Whether HTTP lets it have a body, be it an empty one.
+    /// Whether HTTP allows a body for this method and status.
     pub(super) fn has_body(&self, method: &Method) -> bool {
         *method != Method::HEAD && !matches!(self.status, 204 | 304)
     }
 
-    /// Says that the connection ends with this reply.
-    pub(super) fn last(&mut self) {
-        self.header(CONNECTION, "close");
+    /// Announces that the connection closes after this reply.
+    pub(super) fn close_connection(&mut self) {
+        self.add_header(CONNECTION, "close");
     }
 
-    pub(super) fn retry_after(&mut self, seconds: u64) {
-        self.header(RETRY_AFTER, &seconds.to_string());
+    /// Sets `Retry-After`.
+    pub(super) fn set_retry_after(&mut self, seconds: u64) {
+        self.add_header(RETRY_AFTER, &seconds.to_string());
     }
 
-    /// The reply for hyper; only its first half, and then a broken connection, if `half`.
+    /// Converts the reply for hyper. With `half`, only the first half of the body is sent and the connection breaks.
     pub(super) fn into_response(self, half: bool) -> Response<Payload> {
         let (content_type, bytes) = match self.content {
             Content::Empty => (None, Bytes::new()),
@@ -195,7 +201,7 @@ impl Reply {
         };
         let length = bytes.len();
         let payload = if half {
-            // A body announced as longer than it is breaks off even where there is nothing to halve.
+            // At least one byte is announced, so that the response breaks off even if the body is empty.
             Payload { rest: Some(bytes.slice(..length / 2)), length: length.max(1), ending: Ending::Flush }
         } else {
             Payload { rest: Some(bytes).filter(|bytes| !bytes.is_empty()), length, ending: Ending::Whole }
@@ -223,7 +229,7 @@ impl From<ApiError> for Reply {
     }
 }
 
-/// A body: whole, or breaking off.
+/// The body of a response: complete, or breaking off.
 pub(super) struct Payload {
     rest: Option<Bytes>,
     length: usize,
@@ -233,7 +239,7 @@ pub(super) struct Payload {
 #[derive(Clone, Copy)]
 enum Ending {
     Whole,
-    /// What was written so far must leave the machine before the connection breaks.
+    /// Lets hyper send the bytes it has before the connection breaks.
     Flush,
     Break,
 }
@@ -275,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends what it has and never ends.
+    /// Yields its bytes, then never ends.
     struct Endless(Option<Bytes>);
 
     impl Body for Endless {

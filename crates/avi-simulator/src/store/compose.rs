@@ -1,23 +1,22 @@
-//! From a body to an object fit to be kept: where it is, what it refers to, its defaults and secrets, and every reason
-//! to refuse it. Puts nothing into a table.
+//! From the body of a request to an object that can be stored: tenant and cloud, references, defaults, secrets, and all
+//! checks. Does not store it.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::builtin::{TENANT_ADMIN, furnishes};
-use super::kind::{Kind, Shape, Tenancy};
-use super::read::SENSITIVE;
+use super::builtin::{TENANT_ADMIN, is_created_per_cloud};
+use super::kind::{Kind, SENSITIVE, Shape, Tenancy};
 use super::resolve::Place;
 use super::table::Object;
-use super::{ADMIN, Store, keep, migrate, refs, text, validate};
+use super::{ADMIN, Store, migrate, refs, text, validate, wrap_body};
 use crate::{ApiError, Caller, Rule};
 
-/// What a client never decides.
-const CONTROLLERS: &[&str] = &["url", "uuid", "_last_modified"];
+/// The fields that only the controller sets.
+const READ_ONLY: &[&str] = &["url", "uuid", "_last_modified"];
 
 impl Store {
-    /// From a body in the caller's shape to an object fit to be kept: everything that can be refused is refused here.
+    /// Converts a body in the shape of the caller's version to an object that can be stored. Makes all checks of a write.
     pub(super) fn compose(
         &mut self,
         caller: &Caller,
@@ -26,61 +25,64 @@ impl Store {
         old: Option<&Object>,
         mut body: Map<String, Value>,
     ) -> Result<Object, ApiError> {
-        body.retain(|key, value| !CONTROLLERS.contains(&key.as_str()) && !value.is_null());
+        body.retain(|key, value| !READ_ONLY.contains(&key.as_str()) && !value.is_null());
         if kind.name == "user" {
-            user_body(old, &mut body);
+            normalize_user(old, &mut body);
         }
-        migrate::forward(kind.name, caller.version, &mut body);
-        let tenant = self.tenant_of(caller, kind, old, &mut body)?;
-        let cloud = self.cloud_of(kind, old, &tenant, &mut body)?;
+        migrate::to_newest(kind.name, caller.version, &mut body);
+        let tenant = self.choose_tenant(caller, kind, old, &mut body)?;
+        let cloud = self.choose_cloud(kind, old, &tenant, &mut body)?;
         let place = Place { tenant: &tenant, cloud: &cloud, request: caller.scope.home() };
-        refs::rewrite(&mut body, &mut |field, text| self.resolve(field, text, place))?;
+        refs::rewrite(&mut body, &mut |field, text| self.resolve_ref(field, text, place))?;
         if let Some(old) = old {
-            migrate::keep_unseen(kind.name, caller.version, &old.value, &mut body);
+            migrate::restore_unseen(kind.name, caller.version, &old.value, &mut body);
         }
         keep_secrets(kind, old, &mut body);
         let defaults = serde_json::from_str(kind.defaults).unwrap_or_default();
-        validate::fill(&mut body, &defaults);
-        self.fill_refs(kind, place, &mut body);
-        migrate::complete(kind.name, &mut body);
+        validate::fill_defaults(&mut body, &defaults);
+        self.fill_default_refs(kind, place, &mut body);
+        migrate::fill_defaults(kind.name, &mut body);
         validate::check(kind, caller.version, &body)?;
-        if !self.writes(caller, kind, &tenant, &body) {
+        if !self.may_write(caller, kind, &tenant, &body) {
             return Err(self.unauthorized(caller, kind, true));
         }
         let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if self.rules.holds(Rule::UniqueNames) {
-            self.unused(kind, &name, &uuid, place, &body)?;
+            self.check_name_unused(kind, &name, &uuid, place, &body)?;
         }
         match kind.name {
             "user" => self.check_access(kind, &body)?,
-            "vsvip" => self.allocate(&uuid, &cloud, old, &mut body)?,
+            "vsvip" => self.allocate_addresses(&uuid, &cloud, old, &mut body)?,
             _ => {}
         }
         body.insert("uuid".to_owned(), Value::String(uuid.clone()));
         let builtin = old.is_some_and(|old| old.builtin);
-        Ok(Object { uuid, name, tenant, cloud, builtin, refs: BTreeSet::new(), value: keep(body) })
+        Ok(Object { uuid, name, tenant, cloud, builtin, refs: BTreeSet::new(), value: wrap_body(body) })
     }
 
-    fn tenant_of(
+    /// Returns the uuid of the object's tenant and sets `tenant_ref`.
+    fn choose_tenant(
         &self,
         caller: &Caller,
         kind: &Kind,
         old: Option<&Object>,
         body: &mut Map<String, Value>,
     ) -> Result<String, ApiError> {
-        if !kind.tenanted() {
+        if !kind.has_tenant() {
             return Ok(String::new());
         }
         let scope = caller.scope.home();
-        let wish = match body.get("tenant_ref").and_then(Value::as_str) {
-            Some(text) => self.resolve("tenant_ref", text, Place::default())?,
+        let requested = match body.get("tenant_ref").and_then(Value::as_str) {
+            Some(text) => self.resolve_ref("tenant_ref", text, Place::default())?,
             None => None,
         };
-        let wish = wish.as_deref().map(refs::uuid_of);
-        let tenant = match (old, wish) {
-            (Some(old), wish) if wish.is_none_or(|wish| wish == old.tenant) => old.tenant.as_str(),
+        let requested = requested.as_deref().map(refs::uuid_of);
+        let tenant = match (old, requested) {
+            (Some(old), requested) if requested.is_none_or(|requested| requested == old.tenant) => {
+                old.tenant.as_str()
+            }
             (Some(_), _) => return Err(validate::invalid(kind, "tenant_ref: cannot be changed.")),
-            (None, Some(wish)) if wish == scope || scope == ADMIN => wish,
+            (None, Some(requested)) if requested == scope || scope == ADMIN => requested,
             (None, Some(_)) => {
                 return Err(validate::invalid(kind, "tenant_ref: not the tenant of the request."));
             }
@@ -93,7 +95,8 @@ impl Store {
         Ok(tenant.to_owned())
     }
 
-    fn cloud_of(
+    /// Returns the uuid of the object's cloud and sets `cloud_ref`.
+    fn choose_cloud(
         &self,
         kind: &Kind,
         old: Option<&Object>,
@@ -103,22 +106,25 @@ impl Store {
         if !kind.clouded {
             return Ok(String::new());
         }
-        let wish = match body.get("cloud_ref").and_then(Value::as_str) {
-            Some(text) => self.resolve("cloud_ref", text, Place { tenant, ..Place::default() })?,
+        let requested = match body.get("cloud_ref").and_then(Value::as_str) {
+            Some(text) => self.resolve_ref("cloud_ref", text, Place { tenant, ..Place::default() })?,
             None => None,
         };
-        let wish = wish.as_deref().map(refs::uuid_of);
-        let cloud = match (old, wish) {
-            (Some(old), wish) if wish.is_none_or(|wish| wish == old.cloud) => old.cloud.clone(),
+        let requested = requested.as_deref().map(refs::uuid_of);
+        let cloud = match (old, requested) {
+            (Some(old), requested) if requested.is_none_or(|requested| requested == old.cloud) => {
+                old.cloud.clone()
+            }
             (Some(_), _) => return Err(validate::invalid(kind, "cloud_ref: cannot be changed.")),
-            (None, Some(wish)) => wish.to_owned(),
+            (None, Some(requested)) => requested.to_owned(),
             (None, None) => self.default_cloud(),
         };
         body.insert("cloud_ref".to_owned(), Value::String(refs::canonical("cloud", &cloud)));
         Ok(cloud)
     }
 
-    fn unused(
+    /// Checks that no other object in the same name space has the name.
+    fn check_name_unused(
         &self,
         kind: &'static Kind,
         name: &str,
@@ -130,9 +136,10 @@ impl Store {
             return Ok(());
         }
         let Some(table) = self.tables.get(kind.name) else { return Ok(()) };
-        let per_cloud = kind.clouded && (self.assumptions.names_unique_per_cloud || furnishes(kind));
+        let per_cloud =
+            kind.clouded && (self.assumptions.names_unique_per_cloud || is_created_per_cloud(kind));
         let taken = |name: &str| {
-            table.named(name).any(|other| {
+            table.find_by_name(name).any(|other| {
                 other.uuid != uuid
                     && other.tenant == place.tenant
                     && (!per_cloud || other.cloud == place.cloud)
@@ -152,7 +159,7 @@ impl Store {
         Ok(())
     }
 
-    /// A role over the controller itself is not for one tenant alone.
+    /// Checks a user's `access`: a role that grants administration of the controller must not be limited to one tenant.
     fn check_access(&self, kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
         for access in body.get("access").and_then(Value::as_array).into_iter().flatten() {
             let tenant = refs::uuid_of(text(access, "tenant_ref"));
@@ -164,8 +171,8 @@ impl Store {
             if tenant.is_empty() && !everywhere {
                 return Err(validate::invalid(kind, "access: tenant_ref or all_tenants is required."));
             }
-            let for_tenants = self.built_in("role", refs::uuid_of(text(access, "role_ref")), TENANT_ADMIN);
-            if !everywhere && tenant != ADMIN && governs(role) && !for_tenants {
+            let for_tenants = self.is_builtin("role", refs::uuid_of(text(access, "role_ref")), TENANT_ADMIN);
+            if !everywhere && tenant != ADMIN && grants_administration(role) && !for_tenants {
                 let role = text(role, "name");
                 return Err(ApiError::new(
                     400,
@@ -179,8 +186,8 @@ impl Store {
     }
 }
 
-/// Whether a role grants anything on what belongs to `admin` alone.
-fn governs(role: &Value) -> bool {
+/// Whether a role grants access to the administration of the controller.
+fn grants_administration(role: &Value) -> bool {
     role.get("privileges").and_then(Value::as_array).into_iter().flatten().any(|privilege| {
         let resource = text(privilege, "resource");
         let governing = ["PERMISSION_CONTROLLER", "PERMISSION_ROLE", "PERMISSION_TENANT", "PERMISSION_USER"];
@@ -188,11 +195,11 @@ fn governs(role: &Value) -> bool {
     })
 }
 
-/// The password is the server's; before 30.0.0 there was one name for both.
-fn user_body(old: Option<&Object>, body: &mut Map<String, Value>) {
+/// Removes the password, which the server keeps, and completes `name` and `username`: before 30.0.0 they were one.
+fn normalize_user(old: Option<&Object>, body: &mut Map<String, Value>) {
     body.remove("password");
     body.remove("old_password");
-    // Who writes the one name back as it was says nothing of the other.
+    // A client that writes `name` back unchanged does not mean to change `username`.
     if let Some(old) = old.filter(|old| body.get("name").is_some_and(|name| *name == *old.name))
         && let (None, Some(login)) = (body.get("username"), old.value.get("username"))
     {
@@ -205,7 +212,7 @@ fn user_body(old: Option<&Object>, body: &mut Map<String, Value>) {
     }
 }
 
-/// A secret sent back as it was shown stays what it was, also if there was none.
+/// Restores the stored value of each secret that the client sent back masked; removes it if there was none.
 fn keep_secrets(kind: &Kind, old: Option<&Object>, body: &mut Map<String, Value>) {
     for path in kind.secrets {
         let Some(secret) = validate::field_mut(body, path).filter(|secret| *secret == SENSITIVE) else {

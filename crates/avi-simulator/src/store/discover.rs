@@ -1,5 +1,5 @@
-//! The networks a vCenter cloud finds: one `network` and one `vimgrnwruntime` for each port group, under one uuid.
-//! When they are found, and from where, is the caller's affair.
+//! Discovery by a vCenter cloud: one `network` and one `vimgrnwruntime` for each port group, with the same uuid. The caller
+//! decides when port groups are found.
 
 use std::collections::BTreeSet;
 
@@ -10,39 +10,41 @@ use super::table::{Id, Object};
 use super::{Store, refs, text};
 use crate::ApiError;
 
-/// A port group, as vCenter tells of it.
+/// A port group of a vCenter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortGroup {
-    /// The managed object's id: `dvportgroup-81`, or `81`.
+    /// Its managed object id: `dvportgroup-81`, or `81`.
     pub moid: String,
-    /// Its name; several may have the same.
+    /// Its name, which need not be unique.
     pub name: String,
-    /// Whether it is of a distributed switch.
+    /// Whether it belongs to a distributed switch.
     pub dvs: bool,
-    /// The uuids of the hosts that have it.
+    /// The uuids of its hosts.
     pub hosts: Vec<String>,
 }
 
 impl PortGroup {
+    /// Returns the uuid of its objects in a cloud.
     fn uuid(&self, cloud: &str) -> String {
-        let plain = self.moid.chars().all(|c| c.is_ascii_digit());
-        format!("{}{}-{cloud}", if plain { "dvportgroup-" } else { "" }, self.moid)
+        let is_number = self.moid.chars().all(|c| c.is_ascii_digit());
+        format!("{}{}-{cloud}", if is_number { "dvportgroup-" } else { "" }, self.moid)
     }
 }
 
 impl Store {
-    /// Brings the networks of a cloud in line with the port groups of its vCenter; the uuids of all of them.
+    /// Updates the networks of a cloud (by uuid or name) to the port groups of its vCenter. Returns their uuids.
     ///
-    /// New ones are made, renamed ones renamed, vanished ones removed unless they were configured or are referred to.
+    /// Creates networks for new port groups and renames them with their port groups. Removes a network without a port
+    /// group unless it has subnets or an object refers to it.
     ///
     /// # Errors
-    /// 404 if there is no such cloud (uuid or name), 400 if it is not of type `CLOUD_VCENTER`.
+    /// 404 if there is no such cloud, 400 if it is not of type `CLOUD_VCENTER`.
     pub fn discover(&mut self, cloud: &str, groups: &[PortGroup], now: u64) -> Result<Vec<String>, ApiError> {
-        let cloud = self.cloud_named(cloud).ok_or_else(|| ApiError::new(404, "Cloud object not found!"))?;
+        let cloud = self.find_cloud(cloud).ok_or_else(|| ApiError::new(404, "Cloud object not found!"))?;
         if self.object("cloud", &cloud).is_none_or(|cloud| text(cloud, "vtype") != "CLOUD_VCENTER") {
             return Err(ApiError::new(400, "Only a cloud of type CLOUD_VCENTER discovers port groups"));
         }
-        let (Some(network), Some(runtime)) = (Kind::named("network"), Kind::named("vimgrnwruntime")) else {
+        let (Some(network), Some(runtime)) = (Kind::find("network"), Kind::find("vimgrnwruntime")) else {
             return Ok(Vec::new());
         };
         let cloud_ref = refs::canonical("cloud", &cloud);
@@ -62,15 +64,16 @@ impl Store {
                     body
                 }
             };
-            self.make_if_new(runtime, &uuid, &seen, now)?;
-            self.make_if_new(network, &uuid, &body, now)?;
+            self.write_if_changed(runtime, &uuid, &seen, now)?;
+            self.write_if_changed(network, &uuid, &body, now)?;
             found.push(uuid);
         }
-        self.forget_vanished(network, runtime, &cloud, &found, now);
+        self.remove_vanished(network, runtime, &cloud, &found, now);
         Ok(found)
     }
 
-    fn make_if_new(
+    /// Writes an object unless it already has the fields of `body`.
+    fn write_if_changed(
         &mut self,
         kind: &'static Kind,
         uuid: &str,
@@ -84,7 +87,7 @@ impl Store {
         if self.find(kind, uuid).is_some_and(same) {
             return Ok(());
         }
-        let caller = Self::itself(now);
+        let caller = Self::own_caller(now);
         let old = self.find(kind, uuid).cloned();
         let object = self.compose(
             &caller,
@@ -93,11 +96,12 @@ impl Store {
             old.as_ref(),
             body.as_object().cloned().unwrap_or_default(),
         )?;
-        self.settle(&caller, kind, object);
+        self.stamp_and_insert(&caller, kind, object);
         Ok(())
     }
 
-    fn forget_vanished(
+    /// Removes the networks whose port groups are not among `found`, unless they are in use.
+    fn remove_vanished(
         &mut self,
         network: &'static Kind,
         runtime: &'static Kind,
@@ -116,15 +120,15 @@ impl Store {
             .map(|object| object.uuid.clone())
             .collect();
         for uuid in gone {
-            let wanted = self.referrers.contains_key(&Id { kind: network.name, uuid: uuid.clone() });
-            let configured = self
+            let is_referred = self.referrers.contains_key(&Id { kind: network.name, uuid: uuid.clone() });
+            let has_subnets = self
                 .object(network.name, &uuid)
                 .and_then(|value| value.get("configured_subnets")?.as_array())
                 .is_some_and(|subnets| !subnets.is_empty());
-            if !wanted && !configured {
-                self.stamp(now);
-                self.withdraw(network, &uuid);
-                self.withdraw(runtime, &uuid);
+            if !is_referred && !has_subnets {
+                self.next_stamp(now);
+                self.remove_object(network, &uuid);
+                self.remove_object(runtime, &uuid);
             }
         }
     }

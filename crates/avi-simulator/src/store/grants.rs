@@ -1,44 +1,43 @@
-//! What the roles of a caller let through: its tenants, levels and labels held against an object. Changes nothing.
+//! Access to single objects: checks the caller's rights against an object's tenant and labels. Only reads.
 
 use serde_json::{Map, Value};
 
 use super::kind::Kind;
-use super::read::in_reach;
 use super::table::Object;
 use super::{Store, not_found, text};
 use crate::{ApiError, Caller, Level, Scope};
 
 impl Store {
-    /// Whether the caller's roles let it see an object that its scope shows.
-    pub(super) fn reads(&self, caller: &Caller, kind: &Kind, object: &Object) -> bool {
-        caller.rights.some(kind.permission, Level::Read, |grant| {
+    /// Whether the caller's roles let it read an object of its scope.
+    pub(super) fn may_read(&self, caller: &Caller, kind: &Kind, object: &Object) -> bool {
+        caller.rights.any_grant(kind.permission, Level::Read, |grant| {
             let here = match &caller.scope {
-                Scope::Tenant(tenant) => grant.holds_in(tenant),
-                Scope::All => grant.tenant().is_none_or(|tenant| in_reach(kind, object, tenant)),
+                Scope::Tenant(tenant) => grant.applies_to(tenant),
+                Scope::All => grant.tenant().is_none_or(|tenant| object.is_visible_in(kind, tenant)),
             };
-            here && (!kind.marked()
+            here && (!kind.has_markers()
                 || object.fields().is_some_and(|fields| grant.admits(fields, &self.assumptions)))
         })
     }
 
-    /// Whether the caller's roles let it write an object of this tenant, as it is or is going to be.
-    pub(super) fn writes(
+    /// Whether the caller's roles let it write an object of a tenant; `object` is the body before or after the write.
+    pub(super) fn may_write(
         &self,
         caller: &Caller,
         kind: &Kind,
         tenant: &str,
         object: &Map<String, Value>,
     ) -> bool {
-        caller.rights.some(kind.permission, Level::Write, |grant| {
+        caller.rights.any_grant(kind.permission, Level::Write, |grant| {
             let here = match &caller.scope {
-                Scope::Tenant(scope) => grant.holds_in(scope),
-                Scope::All => !kind.tenanted() || grant.holds_in(tenant),
+                Scope::Tenant(scope) => grant.applies_to(scope),
+                Scope::All => !kind.has_tenant() || grant.applies_to(tenant),
             };
-            here && (!kind.marked() || grant.admits(object, &self.assumptions))
+            here && (!kind.has_markers() || grant.admits(object, &self.assumptions))
         })
     }
 
-    /// 403 for want of a privilege.
+    /// Creates the 403 for a missing privilege.
     #[must_use]
     pub fn unauthorized(&self, caller: &Caller, kind: &Kind, write: bool) -> ApiError {
         let verb = if write { "write" } else { "read" };
@@ -48,7 +47,7 @@ impl Store {
                 self.object("tenant", uuid).map_or(uuid.as_str(), |tenant| text(tenant, "name"))
             }
         };
-        // The resource as messages call it: `System` is known, the others are written as the privilege is.
+        // The name of the resource in messages. Only `System` was observed; for others the privilege's name is assumed.
         let resource = match kind.permission {
             "PERMISSION_CONTROLLER" => "System",
             other => other.trim_start_matches("PERMISSION_"),
@@ -62,8 +61,8 @@ impl Store {
         )
     }
 
-    /// What a caller gets in the place of an object that its roles keep from it.
-    pub(super) fn hidden(&self, caller: &Caller, kind: &Kind) -> ApiError {
+    /// Creates the error for an object that the caller's roles hide.
+    pub(super) fn hidden_error(&self, caller: &Caller, kind: &Kind) -> ApiError {
         match self.assumptions.hidden_status {
             404 => not_found(kind),
             status => ApiError { status, ..self.unauthorized(caller, kind, false) },

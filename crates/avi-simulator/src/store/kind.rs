@@ -1,57 +1,60 @@
-//! What kinds of objects the controller has: one line each. Holds no objects.
+//! The registry of kinds, one entry each. Holds no objects.
 //!
-//! Names and required fields are those of the controller's swagger; tenancy is what clients rely on.
+//! Names and required fields are those of the controller's swagger; the tenancy is what clients rely on.
 
-/// Where the objects of a kind live, and who sees them.
+/// The value of a secret field in replies and snapshots.
+pub(super) const SENSITIVE: &str = "<sensitive>";
+
+/// The tenants in which objects of a kind exist and are visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tenancy {
-    /// In no tenant: one name space, seen from everywhere (`tenant`, `user`, `cluster`).
+    /// In no tenant: one name space, visible in every tenant (`tenant`, `user`, `cluster`).
     System,
-    /// In `admin` alone, seen from everywhere, written from `admin` (`cloud`).
+    /// Only in `admin`: visible in every tenant, writable in `admin` (`cloud`).
     Admin,
-    /// In a tenant; those of `admin` are seen by every tenant (`network`, `serviceenginegroup`).
+    /// In a tenant; those of `admin` are visible in every tenant (`network`, `serviceenginegroup`).
     Shared,
-    /// In a tenant; `admin` sees all of them, a tenant its own and those of `admin` (`role`).
+    /// In a tenant; all are visible in `admin`, those of `admin` in every tenant (`role`).
     Directory,
-    /// In a tenant and seen there alone, but for the built-in ones (`pool`, `virtualservice`).
+    /// In a tenant, visible only there, except the built-in ones (`pool`, `virtualservice`).
     Own,
 }
 
-/// What can be done with a kind.
+/// The operations of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// List, create, and everything on one object.
+    /// List and create; read, replace, patch and delete an object.
     Collection,
-    /// One object, at `/api/<kind>` itself: read, replace, patch.
+    /// One object, at `/api/<kind>`: read, replace, patch.
     Singleton,
-    /// Made by the controller: read only.
+    /// Created by the controller: read only.
     Runtime,
-    /// Known by name, so that objects may refer to it; the simulator keeps none and does not check such refs.
+    /// A target of refs only: the simulator has no objects of the kind and does not check such refs.
     Foreign,
 }
 
-/// One kind of objects, as found under `/api/<name>`.
+/// A kind of objects, at `/api/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kind {
-    /// The path: `vsvip`. Also what uuids begin with.
+    /// The name in paths and at the start of uuids: `vsvip`.
     pub name: &'static str,
-    /// The name in texts: `VsVip`.
+    /// The name in messages: `VsVip`.
     pub model: &'static str,
     /// The resource of a role's privileges: `PERMISSION_…`.
     pub permission: &'static str,
-    /// Who sees it.
+    /// The tenants in which objects are visible.
     pub tenancy: Tenancy,
-    /// What can be done with it.
+    /// The operations.
     pub shape: Shape,
     /// Whether its objects belong to a cloud (`cloud_ref`).
     pub clouded: bool,
-    /// Whether several objects may have one name.
+    /// Whether several objects may have the same name.
     pub names_repeat: bool,
-    /// Paths that must be there, `configured_subnets[].prefix.mask`; the last step is asked of every parent found.
+    /// The required fields as paths, `configured_subnets[].prefix.mask`. The last step is required in each parent that exists.
     pub required: &'static [&'static str],
-    /// What a field left out becomes, as a JSON object.
+    /// The defaults of fields, as a JSON object.
     pub defaults: &'static str,
-    /// Paths whose value is never shown.
+    /// The paths of secrets, which replies do not show.
     pub secrets: &'static [&'static str],
 }
 
@@ -106,13 +109,13 @@ impl Kind {
         self
     }
 
-    /// The kind at `/api/<name>`.
+    /// Returns the kind at `/api/<name>`.
     #[must_use]
-    pub fn named(name: &str) -> Option<&'static Kind> {
+    pub fn find(name: &str) -> Option<&'static Kind> {
         KINDS.iter().find(|kind| kind.name == name)
     }
 
-    /// Whether the HTTP method can be used, on the kind itself or (`single`) on one of its objects.
+    /// Whether the kind allows an HTTP method, at `/api/<name>` or, with `single`, at an object's path.
     #[must_use]
     pub fn allows(&self, method: &str, single: bool) -> bool {
         match (self.shape, method) {
@@ -124,26 +127,26 @@ impl Kind {
         }
     }
 
-    /// Whether there is one object only, at `/api/<name>` itself.
+    /// Whether there is exactly one object, at `/api/<name>`.
     #[must_use]
-    pub fn singleton(&self) -> bool {
+    pub fn is_singleton(&self) -> bool {
         self.shape == Shape::Singleton
     }
 
-    /// Whether a dotted path leads to a secret, or to what a secret is in.
+    /// Whether a dotted path leads to a secret or to an object that contains one.
     pub(super) fn hides(&self, path: &str) -> bool {
         self.secrets.iter().any(|secret| {
             secret.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     }
 
-    /// Whether its objects can have `markers`, by which roles narrow what they grant.
-    pub(super) fn marked(&self) -> bool {
+    /// Whether objects can have `markers`, by which the filters of roles select.
+    pub(super) fn has_markers(&self) -> bool {
         MARKED.contains(&self.name)
     }
 
-    /// Whether its objects are in a tenant.
-    pub(super) fn tenanted(&self) -> bool {
+    /// Whether objects are in a tenant.
+    pub(super) fn has_tenant(&self) -> bool {
         self.tenancy != Tenancy::System
     }
 }
@@ -186,7 +189,7 @@ const POOL_DEFAULTS: &str = r#"{"enabled":true,"default_server_port":80,"lb_algo
 use Shape::{Foreign, Runtime, Singleton};
 use Tenancy::{Admin, Directory, Own, Shared, System};
 
-/// Every kind, the ones clients work with first.
+/// Every kind; the ones that clients use most come first.
 pub static KINDS: &[Kind] = &[
     Kind::new("tenant", "Tenant", "PERMISSION_TENANT", System).defaults(TENANT_DEFAULTS),
     Kind::new("role", "Role", "PERMISSION_ROLE", Directory)
@@ -325,7 +328,7 @@ pub static KINDS: &[Kind] = &[
     Kind::new("image", "Image", "PERMISSION_IMAGE", Admin).shaped(Foreign),
 ];
 
-/// Kinds whose objects the swagger gives `markers`, "labels to be used for granular RBAC".
+/// The kinds whose objects have `markers` in the swagger, "labels to be used for granular RBAC".
 const MARKED: &[&str] = &[
     "analyticsprofile",
     "applicationpersistenceprofile",

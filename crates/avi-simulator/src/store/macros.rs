@@ -1,27 +1,27 @@
-//! `POST /api/macro`: an object and those it refers to in one request, as AKO sent them before it wrote one by one.
+//! `POST /api/macro`: writes an object and those it refers to in one request, as old versions of AKO did.
 //!
-//! `{"model_name": "VirtualService", "data": {…}}`; where a ref would stand, at whatever depth, `<field>_data` holds the
-//! object itself (or a list of them for `<field>s_data`). What exists under its name is replaced, what does not is made;
-//! if one part is refused, nothing was written.
+//! `{"model_name": "VirtualService", "data": {…}}`. At any depth, `<field>_data` contains an object in place of a ref
+//! (`<field>s_data` a list of them). An object that exists under its name is replaced, any other is created. If one of them
+//! is refused, none is written.
 
 use serde_json::{Map, Value};
 
 use super::kind::{KINDS, Kind};
-use super::refs::target;
+use super::refs::target_kind;
 use super::{ADMIN, Store, text};
 use crate::{ApiError, Caller, Scope};
 
 impl Store {
-    /// The objects written, innermost first, each as its own POST or PUT would have given it.
+    /// Runs a macro. Returns the written objects, innermost first, in the form that POST or PUT returns.
     ///
     /// # Errors
-    /// As [`create`](Store::create) and [`replace`](Store::replace); then nothing has changed.
-    pub fn macro_(&mut self, caller: &Caller, mut body: Value) -> Result<Value, ApiError> {
-        let wanted = text(&body, "model_name").to_owned();
+    /// Those of [`create`](Store::create) and [`replace`](Store::replace); nothing is changed then.
+    pub fn run_macro(&mut self, caller: &Caller, mut body: Value) -> Result<Value, ApiError> {
+        let model = text(&body, "model_name").to_owned();
         let kind = KINDS
             .iter()
-            .find(|kind| kind.model.eq_ignore_ascii_case(&wanted))
-            .ok_or_else(|| ApiError::new(400, format!("Invalid model_name '{wanted}'")))?;
+            .find(|kind| kind.model.eq_ignore_ascii_case(&model))
+            .ok_or_else(|| ApiError::new(400, format!("Invalid model_name '{model}'")))?;
         let Some(Value::Object(data)) = body.get_mut("data").map(Value::take) else {
             return Err(ApiError::new(400, "data: This field is required."));
         };
@@ -32,7 +32,7 @@ impl Store {
         })
     }
 
-    /// The URL of an object, once it and its parts are written.
+    /// Writes an object and the objects in it. Returns its URL.
     fn write_nested(
         &mut self,
         caller: &Caller,
@@ -41,11 +41,11 @@ impl Store {
         written: &mut Vec<Value>,
     ) -> Result<String, ApiError> {
         self.write_parts(caller, &mut data, written)?;
-        let reply = match self.there_already(kind, &data, caller.scope.home())? {
-            // Where the data says it is: from `admin`, that need not be where the request is.
-            Some(known) if kind.tenanted() && caller.scope.home() == ADMIN => {
-                let there = Caller { scope: Scope::Tenant(known.tenant), ..caller.clone() };
-                self.replace(&there, kind.name, &known.uuid, Value::Object(data))?
+        let reply = match self.find_existing(kind, &data, caller.scope.home())? {
+            // A request in `admin` may write an object of another tenant, which the replace must address.
+            Some(known) if kind.has_tenant() && caller.scope.home() == ADMIN => {
+                let caller = Caller { scope: Scope::Tenant(known.tenant), ..caller.clone() };
+                self.replace(&caller, kind.name, &known.uuid, Value::Object(data))?
             }
             Some(known) => self.replace(caller, kind.name, &known.uuid, Value::Object(data))?,
             None => self.create(caller, kind.name, None, Value::Object(data))?,
@@ -55,7 +55,7 @@ impl Store {
         Ok(url)
     }
 
-    /// Writes what stands in the place of refs, and puts refs there.
+    /// Writes the objects in place of refs and replaces them by refs.
     fn write_parts(
         &mut self,
         caller: &Caller,
@@ -63,7 +63,7 @@ impl Store {
         written: &mut Vec<Value>,
     ) -> Result<(), ApiError> {
         for (key, value) in std::mem::take(data) {
-            let part = key.strip_suffix("_data").and_then(|field| Some((field, target(field)?)));
+            let part = key.strip_suffix("_data").and_then(|field| Some((field, target_kind(field)?)));
             let (key, value) = match (part, value) {
                 (Some((field, kind)), Value::Object(one)) => {
                     (field.to_owned(), Value::String(self.write_nested(caller, kind, one, written)?))
@@ -71,12 +71,12 @@ impl Store {
                 (Some((field, kind)), Value::Array(many)) => {
                     let mut urls = Vec::with_capacity(many.len());
                     for one in many {
-                        let Value::Object(one) = one else { return Err(no_object(&key)) };
+                        let Value::Object(one) = one else { return Err(not_an_object(&key)) };
                         urls.push(Value::String(self.write_nested(caller, kind, one, written)?));
                     }
                     (field.to_owned(), Value::Array(urls))
                 }
-                (Some(_), _) => return Err(no_object(&key)),
+                (Some(_), _) => return Err(not_an_object(&key)),
                 (None, mut value) => {
                     self.write_within(caller, &mut value, written)?;
                     (key, value)
@@ -87,6 +87,7 @@ impl Store {
         Ok(())
     }
 
+    /// Writes the objects in place of refs at any depth.
     fn write_within(
         &mut self,
         caller: &Caller,
@@ -103,6 +104,6 @@ impl Store {
     }
 }
 
-fn no_object(key: &str) -> ApiError {
-    ApiError::new(400, format!("{key}: a JSON object is wanted, or a list of them"))
+fn not_an_object(key: &str) -> ApiError {
+    ApiError::new(400, format!("{key}: write a JSON object, or a list of them"))
 }

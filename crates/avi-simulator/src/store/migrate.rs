@@ -1,20 +1,20 @@
-//! Between the shapes of versions: objects are kept in the newest, a client writes and reads in its own.
+//! Conversion between API versions: objects are stored in the newest shape, a client reads and writes that of its version.
 //!
-//! Before 20.1.3 a subnet had `static_ranges` and `static_ips`, an IPAM profile `usable_network_refs`; since then they
-//! are `static_ip_ranges` (with a `type`) and `usable_networks` (with labels). What the other version calls a thing has
-//! no meaning in one's own and is dropped. A resource of roles that a version does not know is not shown to it.
+//! Before 20.1.3 a subnet has `static_ranges` and `static_ips`, an IPAM profile `usable_network_refs`. Since then they are
+//! `static_ip_ranges` (with a `type`) and `usable_networks` (with labels). A field of the other shape is dropped. The
+//! privileges of a role for resources that a version does not know are hidden from it.
 
 use serde_json::{Map, Value, json};
 
 use super::text;
-use super::validate::gone;
+use super::validate::is_removed;
 use crate::Version;
 
-/// What a range is for if nothing is said.
+/// The default type of a range.
 const RANGE_TYPE: &str = "STATIC_IPS_FOR_VIP_AND_SE";
 
-/// From the shape of `version` to the newest.
-pub(super) fn forward(kind: &str, version: Version, body: &mut Map<String, Value>) {
+/// Converts a body from the shape of `version` to the newest.
+pub(super) fn to_newest(kind: &str, version: Version, body: &mut Map<String, Value>) {
     let old = version < Version::STATIC_IP_RANGES;
     match kind {
         "network" => each_subnet(body, |subnet| {
@@ -48,13 +48,13 @@ pub(super) fn forward(kind: &str, version: Version, body: &mut Map<String, Value
     }
 }
 
-/// From the newest shape to that of `version`.
-pub(super) fn backward(kind: &str, version: Version, body: &mut Map<String, Value>) {
+/// Converts a body from the newest shape to that of `version`.
+pub(super) fn to_version(kind: &str, version: Version, body: &mut Map<String, Value>) {
     let old = version < Version::STATIC_IP_RANGES;
     match kind {
         "role" => {
             let Some(Value::Array(privileges)) = body.get_mut("privileges") else { return };
-            privileges.retain(|privilege| !gone(version, text(privilege, "resource")));
+            privileges.retain(|privilege| !is_removed(version, text(privilege, "resource")));
         }
         "network" if old => each_subnet(body, |subnet| {
             if let Some(ranges) = subnet.remove("static_ip_ranges") {
@@ -75,9 +75,9 @@ pub(super) fn backward(kind: &str, version: Version, body: &mut Map<String, Valu
     }
 }
 
-/// Gives back to a body of an old version what it could not say of things that are as they were in `old`, the kept
-/// object: the types of ranges, the labels of usable networks. The body is in the newest shape, its refs as kept.
-pub(super) fn keep_unseen(kind: &str, version: Version, old: &Value, body: &mut Map<String, Value>) {
+/// Restores what a body of an old version cannot express, from the stored object `old`: the types of unchanged ranges and
+/// the labels of unchanged networks. The body must be in the newest shape with canonical refs.
+pub(super) fn restore_unseen(kind: &str, version: Version, old: &Value, body: &mut Map<String, Value>) {
     if version >= Version::STATIC_IP_RANGES {
         return;
     }
@@ -102,7 +102,7 @@ pub(super) fn keep_unseen(kind: &str, version: Version, old: &Value, body: &mut 
     }
 }
 
-/// Puts the entries of `before`, each once, in the place of those that have the same `key`.
+/// Replaces each entry by one of `before` with the same `key`; uses each of `before` once.
 fn restore(now: Option<&mut Value>, mut before: Vec<Value>, key: &str) {
     for entry in now.and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(at) = before.iter().position(|was| was.get(key) == entry.get(key)) {
@@ -112,7 +112,7 @@ fn restore(now: Option<&mut Value>, mut before: Vec<Value>, key: &str) {
 }
 
 /// Fills in what is said nowhere but inside of lists and optional parts.
-pub(super) fn complete(kind: &str, body: &mut Map<String, Value>) {
+pub(super) fn fill_defaults(kind: &str, body: &mut Map<String, Value>) {
     match kind {
         "network" => each_subnet(body, |subnet| {
             let Some(Value::Array(ranges)) = subnet.get_mut("static_ip_ranges") else { return };
@@ -179,65 +179,65 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_old_client_reads_what_it_wrote(
+        fn old_clients_read_what_they_wrote(
             ranges in prop::collection::vec((ip(), ip()), 0..4),
             refs in prop::collection::vec("[a-z]{1,5}", 0..4),
         ) {
             let ranges: Vec<Value> = ranges.into_iter().map(|(begin, end)| json!({"begin": begin, "end": end})).collect();
             let network = json!({"name": "n", "configured_subnets": [{"prefix": 1, "static_ranges": ranges}, {"prefix": 2}]});
-            let kept = through("network", OLD, &network, forward);
+            let kept = through("network", OLD, &network, to_newest);
             prop_assert!(!kept.to_string().contains("static_ranges"));
-            prop_assert_eq!(through("network", OLD, &kept, backward), network);
+            prop_assert_eq!(through("network", OLD, &kept, to_version), network);
             let profile = json!({"internal_profile": {"ttl": 1, "usable_network_refs": refs}});
-            let kept = through("ipamdnsproviderprofile", OLD, &profile, forward);
-            prop_assert_eq!(through("ipamdnsproviderprofile", OLD, &kept, backward), profile);
+            let kept = through("ipamdnsproviderprofile", OLD, &profile, to_newest);
+            prop_assert_eq!(through("ipamdnsproviderprofile", OLD, &kept, to_version), profile);
         }
 
         #[test]
-        fn what_is_kept_survives_an_old_client_that_knows_no_types(ranges in prop::collection::vec((ip(), ip()), 0..4)) {
+        fn ranges_of_the_default_type_survive_an_old_client(ranges in prop::collection::vec((ip(), ip()), 0..4)) {
             let ranges: Vec<Value> = ranges
                 .into_iter()
                 .map(|(begin, end)| json!({"range": {"begin": begin, "end": end}, "type": RANGE_TYPE}))
                 .collect();
             let kept = json!({"configured_subnets": [{"static_ip_ranges": ranges}]});
-            let old = through("network", OLD, &kept, backward);
-            prop_assert_eq!(through("network", OLD, &old, forward), kept);
+            let old = through("network", OLD, &kept, to_version);
+            prop_assert_eq!(through("network", OLD, &old, to_newest), kept);
         }
     }
 
     #[test]
-    fn a_new_client_gets_the_newest_and_cannot_write_the_old() {
+    fn new_clients_use_the_newest_shape_only() {
         let kept = json!({"configured_subnets": [{"static_ip_ranges": [{"range": 1}]}]});
-        assert_eq!(through("network", NEW, &kept, backward), kept);
+        assert_eq!(through("network", NEW, &kept, to_version), kept);
         let old = json!({"configured_subnets": [{"static_ranges": [1], "static_ips": [2]}]});
-        assert_eq!(through("network", NEW, &old, forward), json!({"configured_subnets": [{}]}));
-        assert_eq!(through("network", OLD, &kept, forward), json!({"configured_subnets": [{}]}));
+        assert_eq!(through("network", NEW, &old, to_newest), json!({"configured_subnets": [{}]}));
+        assert_eq!(through("network", OLD, &kept, to_newest), json!({"configured_subnets": [{}]}));
     }
 
     #[test]
-    fn single_addresses_become_ranges_of_one() {
+    fn single_addresses_become_ranges_of_one_address() {
         let old = json!({"configured_subnets": [{"static_ips": ["a"]}]});
         assert_eq!(
-            through("network", OLD, &old, forward),
+            through("network", OLD, &old, to_newest),
             json!({"configured_subnets": [{"static_ip_ranges": [{"range": {"begin": "a", "end": "a"}, "type": RANGE_TYPE}]}]})
         );
     }
 
     #[test]
-    fn defaults_inside_of_lists() {
+    fn defaults_are_filled_in_inside_lists() {
         let body = json!({"configured_subnets": [{"static_ip_ranges": [{"range": 1}, {"type": "STATIC_IPS_FOR_SE"}]}]});
-        let full = through("network", NEW, &body, |kind, _, body| complete(kind, body));
+        let full = through("network", NEW, &body, |kind, _, body| fill_defaults(kind, body));
         let ranges = &full["configured_subnets"][0]["static_ip_ranges"];
         assert_eq!(ranges[0]["type"], RANGE_TYPE);
         assert_eq!(ranges[1]["type"], "STATIC_IPS_FOR_SE");
         let internal =
             through("ipamdnsproviderprofile", NEW, &json!({"type": "IPAMDNS_TYPE_INTERNAL"}), |k, _, b| {
-                complete(k, b);
+                fill_defaults(k, b);
             });
         assert_eq!(internal["internal_profile"], json!({"ttl": 30}));
         let other =
             through("ipamdnsproviderprofile", NEW, &json!({"type": "IPAMDNS_TYPE_INFOBLOX"}), |k, _, b| {
-                complete(k, b);
+                fill_defaults(k, b);
             });
         assert!(other.get("internal_profile").is_none());
     }

@@ -1,15 +1,16 @@
-//! The controller's configuration and its rules: every object, who sees it, what may be written.
+//! The controller's configuration and its rules: all objects, their visibility, and what may be written.
 //!
-//! Synchronous, without I/O and without a clock: a [`Caller`] brings the time. Sessions and passwords are the
-//! server's, and who has which roles. A user's password never enters the store: what holds one drops it.
+//! Synchronous, without I/O and without a clock: a [`Caller`] has the time. The server owns sessions and passwords and
+//! evaluates the roles of a user. The store removes a password from the body of a user.
 //!
-//! - [`kind`](Kind): the registry of types.
-//! - [`query`](Query): what a list was asked for.
-//! - `read`: lists, pages, the form of replies. `write`: create, replace, patch, delete. `compose`: what both of the
-//!   first two make sure of.
-//! - `grants`: what the caller's roles let through.
-//! - `undo`: several writes as one. `macros`: who needs that.
-//! - `refs`, `migrate`, `patch`, `vip`, `builtin`, `discover`, `seed`, `snapshot`, `check`, `upgrade`: as named.
+//! - [`kind`](Kind): the registry of kinds. `table`: the objects of one kind. [`query`](Query): parsed queries.
+//! - `read`: lists, pages, replies. `write`: create, replace, patch, delete. `compose`: checks and completes a body
+//!   before it is stored.
+//! - `grants`: access to single objects by the caller's roles.
+//! - `refs`, `resolve`: references between objects, in bodies and in the canonical form.
+//! - `undo`: atomic groups of writes, for `macros`.
+//! - `vip`, `leases`: addresses of virtual services.
+//! - `migrate`, `patch`, `builtin`, `discover`, `seed`, `snapshot`, `check`, `upgrade`: as named.
 
 mod builtin;
 mod check;
@@ -17,6 +18,7 @@ mod compose;
 mod discover;
 mod grants;
 mod kind;
+mod leases;
 mod macros;
 mod migrate;
 mod patch;
@@ -47,35 +49,38 @@ pub use query::{Filter, MAX_PAGE_SIZE, Query};
 pub use seed::Seeded;
 pub use snapshot::{Change, Diff, Snapshot};
 
+use crate::scope::ADMIN_TENANT;
 use crate::{ApiError, Assumptions, Caller, Rights, Rules, Scope, Version};
+use leases::Leases;
 use read::Pages;
 use table::{Id, Object, Table};
 use undo::Undo;
-use vip::Leases;
 
-/// The uuid of the tenant that is always there.
-pub const ADMIN: &str = "admin";
+/// The uuid of the tenant that always exists.
+pub const ADMIN: &str = ADMIN_TENANT;
 
-/// What a controller keeps. See the module's documentation.
+/// The configuration of a controller. See the module's documentation.
 pub struct Store {
     rules: Rules,
     assumptions: Assumptions,
     tables: BTreeMap<&'static str, Table>,
-    /// Who refers to an object.
+    /// The reverse index of refs: for each object, those that refer to it.
     referrers: HashMap<Id, BTreeSet<Id>>,
-    /// The last `_last_modified` given, µs since 1970.
+    /// The latest `_last_modified`, µs since 1970.
     modified: u64,
+    /// The number of objects that lists have examined.
     visited: AtomicU64,
     pages: Mutex<Pages>,
     leases: Leases,
-    /// What an upgrade added to a role, by the role's uuid.
+    /// The resources that an upgrade added to a role, by the role's uuid.
     upgraded: HashMap<String, BTreeSet<String>>,
-    /// How it was before each of the writes under way that are all or nothing.
+    /// While an atomic group runs: the state before each of its writes.
     undo: Option<Vec<Undo>>,
 }
 
 impl Store {
-    /// A fresh controller: tenant `admin`, its user and roles, `Default-Cloud` and all `System-…` profiles.
+    /// Creates the configuration of a new controller: tenant `admin`, its user and roles, `Default-Cloud` and all
+    /// `System-…` profiles.
     #[must_use]
     pub fn new(rules: Rules, assumptions: Assumptions) -> Store {
         let mut store = Store {
@@ -90,61 +95,61 @@ impl Store {
             upgraded: HashMap::new(),
             undo: None,
         };
-        store.build_in();
+        store.create_builtins();
         store
     }
 
-    /// The kind at `/api/<name>`.
+    /// Returns the kind at `/api/<name>`.
     #[must_use]
     pub fn kind(name: &str) -> Option<&'static Kind> {
-        Kind::named(name)
+        Kind::find(name)
     }
 
-    /// One object as it is kept: newest shape, refs as `/api/<kind>/<uuid>` without a host, secrets in it.
+    /// Returns an object as stored: in the newest shape, refs in the canonical form `/api/<kind>/<uuid>`, with secrets.
     #[must_use]
     pub fn object(&self, kind: &str, uuid: &str) -> Option<&Value> {
         self.tables.get(kind)?.get(uuid).map(|object| &*object.value)
     }
 
-    /// All objects of a kind as they are kept, in the order they were made; none for an unknown kind.
+    /// Returns all objects of a kind as stored, in the order of their creation; none for an unknown kind.
     pub fn objects(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.tables.get(kind).into_iter().flat_map(Table::iter).map(|object| &*object.value)
     }
 
-    /// The kept objects of a kind with this name; for users also the `username`.
+    /// Returns the objects of a kind with this name, as stored. Users are also found by `username`.
     pub fn objects_named<'a>(&'a self, kind: &str, name: &'a str) -> impl Iterator<Item = &'a Value> {
         self.tables
             .get(kind)
             .into_iter()
-            .flat_map(move |table| table.named(name))
+            .flat_map(move |table| table.find_by_name(name))
             .map(|object| &*object.value)
     }
 
-    /// How many objects of a kind there are.
+    /// Returns the number of objects of a kind.
     #[must_use]
     pub fn len(&self, kind: &str) -> usize {
         self.tables.get(kind).map_or(0, Table::len)
     }
 
-    /// How many objects lists have looked at so far: what a list costs, counted instead of timed.
+    /// Returns the number of objects that lists have examined so far: the cost of lists, independent of the machine.
     #[must_use]
     pub fn visited(&self) -> u64 {
         self.visited.load(Ordering::Relaxed)
     }
 
-    /// The switches in force.
+    /// Returns the switches in force.
     #[must_use]
     pub fn assumptions(&self) -> &Assumptions {
         &self.assumptions
     }
 
-    fn looked_at(&self, objects: usize) {
+    fn count_visited(&self, objects: usize) {
         self.visited.fetch_add(objects as u64, Ordering::Relaxed);
     }
 
-    /// A kind that can be listed and read.
-    fn known(name: &str) -> Result<&'static Kind, ApiError> {
-        Kind::named(name)
+    /// Returns a kind that can be listed and read, or a 404.
+    fn listable_kind(name: &str) -> Result<&'static Kind, ApiError> {
+        Kind::find(name)
             .filter(|kind| kind.shape != Shape::Foreign)
             .ok_or_else(|| ApiError::new(404, format!("Invalid path: no object type '{name}'")))
     }
@@ -153,38 +158,38 @@ impl Store {
         self.tables.get(kind.name)?.get(uuid)
     }
 
-    /// The only object of a singleton.
-    fn single(&self, kind: &Kind) -> Option<&Object> {
+    /// Returns the only object of a singleton kind.
+    fn find_singleton(&self, kind: &Kind) -> Option<&Object> {
         self.tables.get(kind.name)?.iter().next()
     }
 
-    /// Puts an object into its table and its refs into the reverse index.
-    fn commit(&mut self, kind: &'static Kind, object: Object) {
+    /// Inserts or replaces an object in its table and in the reverse index.
+    fn insert_object(&mut self, kind: &'static Kind, object: Object) {
         let id = Id { kind: kind.name, uuid: object.uuid.clone() };
         let refs = object.refs.clone();
-        let before = self.tables.entry(kind.name).or_default().put(object);
-        self.note(|| Undo::Object(kind, id.uuid.clone(), before.clone()));
+        let before = self.tables.entry(kind.name).or_default().insert(object);
+        self.record_undo(|| Undo::Object(kind, id.uuid.clone(), before.clone()));
         let old = before.map(|object| object.refs).unwrap_or_default();
         for gone in old.difference(&refs) {
-            self.unrefer(gone, &id);
+            self.remove_referrer(gone, &id);
         }
         for new in refs.difference(&old) {
             self.referrers.entry(new.clone()).or_default().insert(id.clone());
         }
     }
 
-    /// Takes an object out of its table and its refs out of the reverse index.
-    fn withdraw(&mut self, kind: &'static Kind, uuid: &str) {
+    /// Removes an object from its table and from the reverse index.
+    fn remove_object(&mut self, kind: &'static Kind, uuid: &str) {
         let Some(object) = self.tables.get_mut(kind.name).and_then(|table| table.remove(uuid)) else {
             return;
         };
         let id = Id { kind: kind.name, uuid: object.uuid };
         for target in &object.refs {
-            self.unrefer(target, &id);
+            self.remove_referrer(target, &id);
         }
     }
 
-    fn unrefer(&mut self, target: &Id, by: &Id) {
+    fn remove_referrer(&mut self, target: &Id, by: &Id) {
         if let Some(set) = self.referrers.get_mut(target) {
             set.remove(by);
             if set.is_empty() {
@@ -193,14 +198,14 @@ impl Store {
         }
     }
 
-    /// The next `_last_modified`: the caller's time, or one more than the last, whichever is later.
-    fn stamp(&mut self, now: u64) -> u64 {
+    /// Returns the next `_last_modified`: `now`, or the latest one plus 1 if that is later.
+    fn next_stamp(&mut self, now: u64) -> u64 {
         self.modified = now.max(self.modified + 1);
         self.modified
     }
 
-    /// The controller itself, as the writer of what it makes on its own.
-    fn itself(now: u64) -> Caller {
+    /// Returns the controller as the caller, for objects that it writes itself.
+    fn own_caller(now: u64) -> Caller {
         Caller {
             user: "admin".to_owned(),
             scope: Scope::Tenant(ADMIN.to_owned()),
@@ -212,7 +217,7 @@ impl Store {
     }
 }
 
-/// Objects hold secrets: only how many there are is shown.
+/// Prints only the number of objects, because objects contain secrets.
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts =
@@ -221,22 +226,22 @@ impl fmt::Debug for Store {
     }
 }
 
-/// A kept object's field as text; empty if it is missing or no text.
+/// Returns a text field of an object; empty if it is missing or not a text.
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// `{Model} object not found!`, as 404.
+/// Creates the 404 `{Model} object not found!`.
 fn not_found(kind: &Kind) -> ApiError {
     ApiError::new(404, format!("{} object not found!", kind.model))
 }
 
-/// A uuid of the form a kind's objects have.
-fn fresh_uuid(kind: &Kind) -> String {
+/// Creates a uuid for an object of a kind.
+fn new_uuid(kind: &Kind) -> String {
     format!("{}-{}", kind.name, Uuid::new_v4())
 }
 
-/// Wraps a body for keeping.
-fn keep(map: serde_json::Map<String, Value>) -> Arc<Value> {
+/// Wraps a body for storing.
+fn wrap_body(map: serde_json::Map<String, Value>) -> Arc<Value> {
     Arc::new(Value::Object(map))
 }

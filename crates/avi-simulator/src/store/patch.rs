@@ -1,36 +1,36 @@
-//! PATCH: `add`, `replace` and `delete` one level deep, and RFC 6902. Knows no kinds.
+//! PATCH: `add`, `replace` and `delete` of top-level fields, and RFC 6902. Knows no kinds.
 //!
-//! A list gains (`add`), is swapped (`replace`) or loses (`delete`) elements; anything else is set by `add` and
-//! `replace` alike and removed by `delete`. What lies inside of an object cannot be addressed.
+//! `add` appends to a list, `replace` replaces it, `delete` removes elements. Any other field is set by `add` and `replace`
+//! and removed by `delete`. Fields inside an object cannot be addressed.
 
 use json_patch::{AddOperation, CopyOperation, MoveOperation, PatchOperation, ReplaceOperation};
 use serde_json::{Map, Value};
 
-use super::validate::{DEEPEST, deeper_than};
+use super::validate::{MAX_DEPTH, is_deeper_than};
 use crate::{ApiError, Rule, Rules};
 
-/// The operations of one `json_patch`: each may move all that a list has.
-const OPERATIONS: usize = 1000;
+/// The most operations of one `json_patch`: each may move all elements of a list.
+const MAX_OPERATIONS: usize = 1000;
 
-/// What the `copy` and `move` operations of one `json_patch` may add up to: values, and bytes of text. Everything else
-/// that a patch brings stands in it, and so is bounded by the size of a request.
-const COPIED: usize = 1 << 20;
+/// The most that the `copy` and `move` operations of one `json_patch` may copy in total: values plus bytes of text. The
+/// values of other operations are in the request, so its maximum size bounds them.
+const MAX_COPIED: usize = 1 << 20;
 
 /// Applies `{"add"|"replace"|"delete": {field: value, …}}`.
 ///
 /// # Errors
-/// 400 for another operation, or fields that are no object.
+/// 400 for another operation, or fields that are not an object.
 pub(super) fn apply(
     target: &mut Map<String, Value>,
     patch: &Map<String, Value>,
     rules: &Rules,
 ) -> Result<(), ApiError> {
     if patch.is_empty() {
-        return Err(refused("add, replace or delete is wanted"));
+        return Err(invalid_patch("write add, replace or delete"));
     }
     for (operation, fields) in patch {
         let Value::Object(fields) = fields else {
-            return Err(refused(&format!("{operation} wants an object of fields")));
+            return Err(invalid_patch(&format!("{operation} must be an object of fields")));
         };
         for (field, value) in fields {
             match operation.as_str() {
@@ -40,81 +40,88 @@ pub(super) fn apply(
                 }
                 "delete" if rules.holds(Rule::PatchDelete) => delete(target, field, value),
                 "delete" => {}
-                other => return Err(refused(&format!("'{other}' is none of add, replace, delete"))),
+                other => {
+                    return Err(invalid_patch(&format!(
+                        "unknown operation '{other}'; use add, replace or delete"
+                    )));
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Applies the RFC 6902 operations under `json_patch`; all of them or none.
+/// Applies the RFC 6902 operations in `json_patch`: all or none.
 ///
 /// # Errors
-/// 400 if it is no such patch, stands beside other operations, does not apply, or makes too much of too little.
-pub(super) fn json(target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), ApiError> {
+/// 400 if the patch is invalid, has other operations too, does not apply, or exceeds a limit.
+pub(super) fn apply_json_patch(
+    target: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<(), ApiError> {
     if patch.len() > 1 {
-        return Err(refused("json_patch stands alone"));
+        return Err(invalid_patch("json_patch cannot be combined with other operations"));
     }
     let operations = patch.get("json_patch").cloned().unwrap_or_default();
     let operations: json_patch::Patch =
-        serde_json::from_value(operations).map_err(|e| refused(&e.to_string()))?;
-    if operations.0.len() > OPERATIONS {
-        return Err(refused(&format!("json_patch takes at most {OPERATIONS} operations")));
+        serde_json::from_value(operations).map_err(|e| invalid_patch(&e.to_string()))?;
+    if operations.0.len() > MAX_OPERATIONS {
+        return Err(invalid_patch(&format!("json_patch has more than {MAX_OPERATIONS} operations")));
     }
     let mut whole = Value::Object(std::mem::take(target));
-    let mut left = COPIED;
+    let mut left = MAX_COPIED;
     for operation in &operations.0 {
-        bounded(&whole, operation, &mut left)?;
+        check_operation(&whole, operation, &mut left)?;
         json_patch::patch(&mut whole, std::slice::from_ref(operation))
-            .map_err(|e| refused(&e.to_string()))?;
+            .map_err(|e| invalid_patch(&e.to_string()))?;
     }
     match whole {
         Value::Object(map) => {
             *target = map;
             Ok(())
         }
-        _ => Err(refused("json_patch leaves no object")),
+        _ => Err(invalid_patch("json_patch replaces the object by another value")),
     }
 }
 
-/// Refuses an operation that copies or moves more than is `left`, or puts something deeper than an object may be.
-fn bounded(whole: &Value, operation: &PatchOperation, left: &mut usize) -> Result<(), ApiError> {
+/// Checks that an operation copies at most `left`, which it reduces, and does not nest values too deeply.
+fn check_operation(whole: &Value, operation: &PatchOperation, left: &mut usize) -> Result<(), ApiError> {
     let (path, value) = match operation {
         PatchOperation::Add(AddOperation { path, value })
         | PatchOperation::Replace(ReplaceOperation { path, value }) => (path, Some(value)),
         PatchOperation::Move(MoveOperation { path, from })
         | PatchOperation::Copy(CopyOperation { path, from }) => {
             let value = from.resolve(whole).ok();
-            if value.is_some_and(|value| !spend(value, left)) {
-                return Err(refused("json_patch copies and moves more than it may"));
+            if value.is_some_and(|value| !charge(value, left)) {
+                return Err(invalid_patch("json_patch copies and moves too much"));
             }
             (path, value)
         }
         PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
     };
-    let depth = DEEPEST.checked_sub(path.count());
-    if value.is_some_and(|value| depth.is_none_or(|depth| deeper_than(value, depth))) {
-        return Err(refused("json_patch makes values that are nested too deeply"));
+    let depth = MAX_DEPTH.checked_sub(path.count());
+    if value.is_some_and(|value| depth.is_none_or(|depth| is_deeper_than(value, depth))) {
+        return Err(invalid_patch("json_patch makes values that are nested too deeply"));
     }
     Ok(())
 }
 
-/// Takes what a value amounts to from what is left; false if it does not suffice.
-fn spend(value: &Value, left: &mut usize) -> bool {
+/// Subtracts the size of a value from `left`; false if it is larger.
+fn charge(value: &Value, left: &mut usize) -> bool {
     let cost = 1 + value.as_str().map_or(0, str::len);
     let Some(rest) = left.checked_sub(cost) else { return false };
     *left = rest;
     match value {
-        Value::Array(list) => list.iter().all(|value| spend(value, left)),
+        Value::Array(list) => list.iter().all(|value| charge(value, left)),
         Value::Object(map) => map.iter().all(|(key, value)| {
             *left = left.saturating_sub(key.len());
-            spend(value, left)
+            charge(value, left)
         }),
         _ => true,
     }
 }
 
-fn refused(text: &str) -> ApiError {
+fn invalid_patch(text: &str) -> ApiError {
     ApiError::new(400, format!("Invalid patch: {text}"))
 }
 
@@ -131,22 +138,22 @@ fn add(target: &mut Map<String, Value>, field: &str, value: &Value) {
 fn delete(target: &mut Map<String, Value>, field: &str, value: &Value) {
     match (target.get_mut(field), value) {
         (Some(Value::Array(list)), Value::Array(gone)) => {
-            list.retain(|one| !gone.iter().any(|gone| covers(gone, one)));
+            list.retain(|one| !gone.iter().any(|gone| matches(gone, one)));
         }
-        (Some(Value::Array(list)), gone) => list.retain(|one| !covers(gone, one)),
+        (Some(Value::Array(list)), gone) => list.retain(|one| !matches(gone, one)),
         _ => {
             target.remove(field);
         }
     }
 }
 
-/// Whether an element is meant: everything said of it is so. What is not said may be anything.
-fn covers(said: &Value, element: &Value) -> bool {
-    match (said, element) {
-        (Value::Object(said), Value::Object(element)) => {
-            said.iter().all(|(key, said)| element.get(key).is_some_and(|value| covers(said, value)))
+/// Whether an element has every field of a pattern.
+fn matches(pattern: &Value, element: &Value) -> bool {
+    match (pattern, element) {
+        (Value::Object(pattern), Value::Object(element)) => {
+            pattern.iter().all(|(key, part)| element.get(key).is_some_and(|value| matches(part, value)))
         }
-        _ => said == element,
+        _ => pattern == element,
     }
 }
 
@@ -160,7 +167,7 @@ mod tests {
     fn patched(target: Value, patch: Value) -> Result<Value, ApiError> {
         let (Value::Object(mut target), Value::Object(patch)) = (target, patch) else { panic!("objects") };
         if patch.contains_key("json_patch") {
-            json(&mut target, &patch)?;
+            apply_json_patch(&mut target, &patch)?;
         } else {
             apply(&mut target, &patch, &Rules::default())?;
         }
@@ -168,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn add_replace_and_delete() {
+    fn add_replace_and_delete_change_fields_and_lists() {
         let target = json!({"name": "n", "l": [1, 2], "o": {"a": 1, "b": 2}, "s": [{"ip": {"addr": "1"}, "port": 80}, {"ip": {"addr": "2"}}]});
         for (patch, expected) in [
             (json!({"add": {"l": [3]}}), json!({"l": [1, 2, 3]})),
@@ -192,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_patch_is_refused() {
+    fn invalid_patches_are_refused() {
         for patch in [
             json!({}),
             json!({"name": "x"}),
@@ -208,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_6902_applies() {
+    fn rfc_6902_patches_apply() {
         let patch = json!({"json_patch": [
             {"op": "test", "path": "/a/0", "value": 1}, {"op": "add", "path": "/a/-", "value": 2}, {"op": "remove", "path": "/b"}]});
         assert_eq!(patched(json!({"a": [1], "b": 3}), patch).unwrap(), json!({"a": [1, 2]}));
@@ -224,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn replace_twice_is_replace_once_and_forgets(a in prop::collection::vec(any::<u8>(), 0..8), b in prop::collection::vec(any::<u8>(), 0..8)) {
+        fn replace_is_idempotent(a in prop::collection::vec(any::<u8>(), 0..8), b in prop::collection::vec(any::<u8>(), 0..8)) {
             let patch = json!({"replace": {"l": b}});
             let once = patched(json!({"l": a}), patch.clone()).unwrap();
             prop_assert_eq!(&patched(once.clone(), patch).unwrap(), &once);
@@ -232,7 +239,7 @@ mod tests {
         }
 
         #[test]
-        fn delete_twice_is_delete_once(a in prop::collection::vec(0..9_u8, 0..12), b in prop::collection::vec(0..9_u8, 0..6)) {
+        fn delete_is_idempotent(a in prop::collection::vec(0..9_u8, 0..12), b in prop::collection::vec(0..9_u8, 0..6)) {
             let patch = json!({"delete": {"l": b}});
             let once = patched(json!({"l": a}), patch.clone()).unwrap();
             prop_assert!(once["l"].as_array().unwrap().iter().all(|left| !b.iter().any(|gone| left == gone)));

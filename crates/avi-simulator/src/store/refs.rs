@@ -1,6 +1,6 @@
-//! References between objects: where they are in a body, the forms they come in, the one form they are kept in.
+//! References between objects: their place in a body, the forms that clients send, and the canonical form.
 //!
-//! Kept as `/api/<kind>/<uuid>`, so that the address a controller is reached at is no part of its objects.
+//! The canonical form is `/api/<kind>/<uuid>`. It does not contain the controller's address.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use super::kind::Kind;
 use super::query::decode;
 use super::table::Id;
 
-/// What the fields that hold refs point at, where the name of the field does not say it: `<kind>_ref` and
-/// `<kind>_refs` do, with underscores left out.
+/// The target kinds of fields whose names do not tell it. Otherwise the name is `<kind>_ref` or `<kind>_refs`, in which
+/// the kind may contain underscores.
 static TARGETS: &[(&str, &str)] = &[
     ("bot_policy_ref", "botdetectionpolicy"),
     ("ca_ref", "sslkeyandcertificate"),
@@ -45,27 +45,27 @@ static TARGETS: &[(&str, &str)] = &[
     ("vs_ref", "virtualservice"),
 ];
 
-/// The kind a field of this name points at, if it is known.
-pub(super) fn target(field: &str) -> Option<&'static Kind> {
+/// Returns the target kind of a field, if it is known.
+pub(super) fn target_kind(field: &str) -> Option<&'static Kind> {
     if let Some((_, kind)) = TARGETS.iter().find(|(name, _)| *name == field) {
-        return Kind::named(kind);
+        return Kind::find(kind);
     }
     let stem = field.strip_suffix("_refs").or_else(|| field.strip_suffix("_ref"))?;
-    Kind::named(&stem.replace('_', ""))
+    Kind::find(&stem.replace('_', ""))
 }
 
-/// What a reference in a body says.
+/// A parsed reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pointer {
     /// `https://host/api/pool/pool-1#name`, `/api/pool/pool-1`.
     Uuid(String, String),
     /// `/api/pool/?name=p`, `/api/pool?name=p`.
     Name(String, String),
-    /// Without a type: a bare uuid.
+    /// A uuid without a kind.
     Bare(String),
 }
 
-/// Reads a reference; `None` if it has none of the forms known.
+/// Parses a reference; `None` if it has no known form.
 pub(super) fn parse(text: &str) -> Option<Pointer> {
     let text = text.trim();
     let path = match text.find("/api/") {
@@ -89,24 +89,24 @@ pub(super) fn parse(text: &str) -> Option<Pointer> {
     (!kind.is_empty() && !uuid.is_empty()).then(|| Pointer::Uuid(kind.to_lowercase(), uuid.to_owned()))
 }
 
-/// The kept form.
+/// Returns the canonical form.
 pub(super) fn canonical(kind: &str, uuid: &str) -> String {
     format!("/api/{kind}/{uuid}")
 }
 
-/// Whether a reference kept in an object names `uuid`: the last step of its path.
+/// Returns the uuid of a reference: the last segment of its path.
 pub(super) fn uuid_of(text: &str) -> &str {
     text.split('#').next().unwrap_or_default().rsplit('/').next().unwrap_or_default()
 }
 
-/// A kept reference to an object of a kind the simulator keeps.
-pub(super) fn held(text: &str) -> Option<Id> {
+/// Parses a reference in the canonical form; `None` if the simulator has no objects of its kind.
+pub(super) fn parse_canonical(text: &str) -> Option<Id> {
     let (kind, uuid) = text.strip_prefix("/api/")?.split_once('/')?;
-    let kind = Kind::named(kind)?;
+    let kind = Kind::find(kind)?;
     (kind.shape != super::kind::Shape::Foreign).then(|| Id { kind: kind.name, uuid: uuid.to_owned() })
 }
 
-/// Shows every reference of a body: strings under keys that end in `_ref` or `_refs`, at any depth.
+/// Calls `each` with every reference of a body: texts under keys that end with `_ref` or `_refs`, at any depth.
 pub(super) fn visit<'a>(value: &'a Value, each: &mut impl FnMut(&'a str, &'a str)) {
     match value {
         Value::Object(map) => {
@@ -130,7 +130,7 @@ pub(super) fn visit<'a>(value: &'a Value, each: &mut impl FnMut(&'a str, &'a str
     }
 }
 
-/// Lets `each` change every reference; `Ok(None)` takes it out of the body.
+/// Replaces every reference of a body by the result of `each`; `Ok(None)` removes it.
 pub(super) fn rewrite<E>(
     map: &mut Map<String, Value>,
     each: &mut impl FnMut(&str, &str) -> Result<Option<String>, E>,
@@ -174,10 +174,10 @@ fn rewrite_within<E>(
     }
 }
 
-/// All that a kept object refers to.
-pub(super) fn all(value: &Value) -> BTreeSet<Id> {
+/// Returns the targets of all references of a stored object.
+pub(super) fn collect(value: &Value) -> BTreeSet<Id> {
     let mut found = BTreeSet::new();
-    visit(value, &mut |_, text| found.extend(held(text)));
+    visit(value, &mut |_, text| found.extend(parse_canonical(text)));
     found
 }
 
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_forms_of_a_reference() {
+    fn references_are_parsed_in_all_forms() {
         let uuid = |kind: &str, uuid: &str| Some(Pointer::Uuid(kind.into(), uuid.into()));
         let name = |kind: &str, name: &str| Some(Pointer::Name(kind.into(), name.into()));
         for (text, expected) in [
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_found_at_any_depth_and_can_be_taken_out() {
+    fn references_are_found_and_removed_at_any_depth() {
         let body = serde_json::json!({
             "pool_ref": "/api/pool/a", "x": {"y": [{"nw_ref": "/api/network/b"}]},
             "ssl_profile_refs": ["/api/sslprofile/c", ""], "name_ref": 3

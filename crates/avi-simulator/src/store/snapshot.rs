@@ -1,4 +1,4 @@
-//! What was on the controller at a moment, and what is different now. Secrets do not appear.
+//! Snapshots of the configuration and the differences between them, without secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,30 +6,29 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::kind::{KINDS, Kind};
-use super::read::SENSITIVE;
+use super::kind::{KINDS, Kind, SENSITIVE};
 use super::table::Table;
 use super::{Store, text, validate};
 
-/// The configuration of a moment. Cheap: it shares the objects with the store.
+/// The configuration at one time. It shares the objects with the store.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     objects: BTreeMap<(&'static str, String), Arc<Value>>,
 }
 
-/// What came, went and changed; each list ordered by kind and uuid.
+/// The differences from a snapshot; each list is sorted by kind and uuid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// There now, not before.
+    /// Objects that exist now and not in the snapshot.
     pub added: Vec<Change>,
-    /// There before, not now.
+    /// Objects that exist in the snapshot and not now.
     pub removed: Vec<Change>,
-    /// Written in between, and different; with the names of the fields that differ.
+    /// Objects with different fields, whose names are in [`Change::fields`].
     pub changed: Vec<Change>,
 }
 
 impl Diff {
-    /// Whether nothing differs.
+    /// Whether there are no differences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
@@ -43,27 +42,27 @@ pub struct Change {
     pub kind: String,
     /// `pool-…`.
     pub uuid: String,
-    /// Its name, as it is now if it is there now.
+    /// Its current name, or its last one if it was removed.
     pub name: String,
-    /// For a changed object: the fields that differ, without `_last_modified`.
+    /// For a changed object: the names of the different fields, except `_last_modified`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
 }
 
 impl Store {
-    /// The configuration as it is.
+    /// Takes a snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut objects = BTreeMap::new();
         for kind in KINDS {
             for object in self.tables.get(kind.name).into_iter().flat_map(Table::iter) {
-                objects.insert((kind.name, object.uuid.clone()), public(kind, &object.value));
+                objects.insert((kind.name, object.uuid.clone()), mask_secrets(kind, &object.value));
             }
         }
         Snapshot { objects }
     }
 
-    /// What is different from a snapshot. An object written without a change of its fields does not appear.
+    /// Returns the differences from a snapshot. A write that changed no field is none.
     #[must_use]
     pub fn diff(&self, before: &Snapshot) -> Diff {
         let now = self.snapshot();
@@ -73,7 +72,7 @@ impl Store {
                 None => diff.added.push(change(key, value, Vec::new())),
                 Some(old) if Arc::ptr_eq(old, value) => {}
                 Some(old) => {
-                    let fields = differing(old, value);
+                    let fields = changed_fields(old, value);
                     if !fields.is_empty() {
                         diff.changed.push(change(key, value, fields));
                     }
@@ -86,8 +85,8 @@ impl Store {
     }
 }
 
-/// The object, without its secrets if it has any.
-fn public(kind: &Kind, value: &Arc<Value>) -> Arc<Value> {
+/// Returns the object with masked secrets.
+fn mask_secrets(kind: &Kind, value: &Arc<Value>) -> Arc<Value> {
     let mut value = Arc::clone(value);
     for path in kind.secrets {
         if value.pointer(&format!("/{}", path.replace('.', "/"))).is_some()
@@ -104,7 +103,8 @@ fn change((kind, uuid): &(&'static str, String), value: &Value, fields: Vec<Stri
     Change { kind: (*kind).to_owned(), uuid: uuid.clone(), name: text(value, "name").to_owned(), fields }
 }
 
-fn differing(old: &Value, new: &Value) -> Vec<String> {
+/// Returns the names of the fields that differ.
+fn changed_fields(old: &Value, new: &Value) -> Vec<String> {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return Vec::new() };
     let mut fields: Vec<String> = old
         .keys()

@@ -1,27 +1,27 @@
-//! Several writes as one: all of them, or none. Knows what was before, and not why a write was refused.
+//! Atomic groups of writes: records the state before each write and restores it if one fails.
 
 use std::collections::BTreeSet;
 
 use super::Store;
 use super::kind::Kind;
+use super::leases::Lease;
 use super::table::Object;
-use super::vip::Lease;
 
-/// How something was before a write. Nothing is deleted among writes that are one, so there is no note of that.
+/// The state before a write. There is no variant for deletion, because an atomic group deletes nothing.
 pub(super) enum Undo {
-    /// An object; `None` if it was not there.
+    /// An object; `None` if it did not exist.
     Object(&'static Kind, String, Option<Object>),
-    /// The addresses of a vsvip.
+    /// The leases of a vsvip.
     Leases(String, Vec<Lease>),
-    /// What an upgrade had added to a role.
+    /// The privileges that an upgrade had added to a role.
     Upgraded(String, BTreeSet<String>),
 }
 
 impl Store {
-    /// Carries out writes, and takes all of them back if `writes` fails in the end. Times go on nevertheless.
+    /// Runs `writes` and undoes them all if it fails. Does not undo the advance of `_last_modified`.
     ///
     /// # Errors
-    /// What `writes` fails with.
+    /// The error of `writes`.
     pub(super) fn all_or_nothing<T, E>(
         &mut self,
         writes: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -35,8 +35,8 @@ impl Store {
         result
     }
 
-    /// Notes how it was, if somebody may want it back.
-    pub(super) fn note(&mut self, before: impl FnOnce() -> Undo) {
+    /// Records the state before a write, if an atomic group is running.
+    pub(super) fn record_undo(&mut self, before: impl FnOnce() -> Undo) {
         if let Some(undo) = &mut self.undo {
             undo.push(before());
         }
@@ -44,9 +44,9 @@ impl Store {
 
     fn restore(&mut self, before: Undo) {
         match before {
-            Undo::Object(kind, _, Some(object)) => self.commit(kind, object),
-            Undo::Object(kind, uuid, None) => self.withdraw(kind, &uuid),
-            Undo::Leases(vsvip, had) => self.leases.put_back(&vsvip, had),
+            Undo::Object(kind, _, Some(object)) => self.insert_object(kind, object),
+            Undo::Object(kind, uuid, None) => self.remove_object(kind, &uuid),
+            Undo::Leases(vsvip, had) => self.leases.set(&vsvip, had),
             Undo::Upgraded(role, added) => drop(self.upgraded.insert(role, added)),
         }
     }

@@ -1,4 +1,4 @@
-//! Looking into bodies: fields by path, what is required, what is a default, what values may be. Knows no other object.
+//! Checks of a single body: required fields, defaults, valid values. Knows no other object.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -10,55 +10,55 @@ use super::kind::Kind;
 use super::text;
 use crate::{ApiError, Version};
 
-/// From here on `PERMISSION_PINGACCESSAGENT` is no resource any more.
+/// The first version without the resource `PERMISSION_PINGACCESSAGENT`.
 const WITHOUT_PING_ACCESS: Version = Version(30, 2, 1);
 
-/// How deep an object may be, itself counted: what JSON parsers follow is some more (128), and replies put it into lists.
-pub(super) const DEEPEST: usize = 100;
+/// The most levels of nesting of an object, itself included. JSON parsers accept 128, and replies put objects into lists.
+pub(super) const MAX_DEPTH: usize = 100;
 
-/// Refuses a body that lacks what its kind requires, or holds values that cannot be.
+/// Checks the required fields and the values of a body.
 pub(super) fn check(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
-    if body.values().any(|value| deeper_than(value, DEEPEST - 1)) {
+    if body.values().any(|value| is_deeper_than(value, MAX_DEPTH - 1)) {
         return Err(invalid(kind, "values are nested too deeply."));
     }
     for path in kind.required {
-        required(body, path).map_err(|at| invalid(kind, &format!("{at}: This field is required.")))?;
+        check_required(body, path).map_err(|at| invalid(kind, &format!("{at}: This field is required.")))?;
     }
     if body.contains_key("name") && body.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
-        return Err(invalid(kind, "name: a text that is not empty is wanted."));
+        return Err(invalid(kind, "name: write a text that is not empty."));
     }
     match kind.name {
-        "network" => subnets(kind, body),
+        "network" => check_subnets(kind, body),
         "serviceenginegroup" if list(body, "labels").len() > 1 => {
             Err(invalid(kind, "labels: Maximum of 1 items allowed."))
         }
-        "ipamdnsproviderprofile" => ipam(kind, body),
-        "role" => role(kind, version, body),
-        "controllerproperties" => within(kind, body, "api_idle_timeout", 0..=1440),
+        "ipamdnsproviderprofile" => check_ipam(kind, body),
+        "role" => check_role(kind, version, body),
+        "controllerproperties" => check_range(kind, body, "api_idle_timeout", 0..=1440),
         "systemconfiguration" => match body.get("portal_configuration") {
-            Some(Value::Object(portal)) => within(kind, portal, "api_force_timeout", 1..=24),
+            Some(Value::Object(portal)) => check_range(kind, portal, "api_force_timeout", 1..=24),
             _ => Ok(()),
         },
         _ => Ok(()),
     }
 }
 
-/// 400 with the kind's name in front.
+/// Creates a 400 that starts with the kind's name.
 pub(super) fn invalid(kind: &Kind, text: &str) -> ApiError {
     ApiError::new(400, format!("{}: {text}", kind.model))
 }
 
-/// Whether a value has more than `depth` levels; goes no further down than that.
-pub(super) fn deeper_than(value: &Value, depth: usize) -> bool {
+/// Whether a value has more than `depth` levels of nesting.
+pub(super) fn is_deeper_than(value: &Value, depth: usize) -> bool {
     match value {
-        Value::Array(list) => depth == 0 || list.iter().any(|value| deeper_than(value, depth - 1)),
-        Value::Object(map) => depth == 0 || map.values().any(|value| deeper_than(value, depth - 1)),
+        Value::Array(list) => depth == 0 || list.iter().any(|value| is_deeper_than(value, depth - 1)),
+        Value::Object(map) => depth == 0 || map.values().any(|value| is_deeper_than(value, depth - 1)),
         _ => depth == 0,
     }
 }
 
-/// Asks the last step of a path of every parent found on the way; the path of the one that is missing.
-fn required(body: &Map<String, Value>, path: &str) -> Result<(), String> {
+/// Checks that the last step of a path exists in each parent that exists. The error is the path of a missing field.
+fn check_required(body: &Map<String, Value>, path: &str) -> Result<(), String> {
     fn walk(body: &Map<String, Value>, path: &str, parent: &str) -> Result<(), String> {
         let (step, rest) = path.split_once('.').unwrap_or((path, ""));
         let (name, many) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
@@ -82,30 +82,30 @@ fn list<'a>(body: &'a Map<String, Value>, field: &str) -> &'a [Value] {
     body.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// `{addr, type}` as an address; the type must be that of the address.
-pub(super) fn address(value: Option<&Value>) -> Option<IpAddr> {
+/// Parses an address `{addr, type}`; the type must match.
+pub(super) fn parse_address(value: Option<&Value>) -> Option<IpAddr> {
     let value = value?;
     let address: IpAddr = text(value, "addr").parse().ok()?;
     let expected = if address.is_ipv4() { "V4" } else { "V6" };
     (text(value, "type") == expected).then_some(address)
 }
 
-fn subnets(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
+fn check_subnets(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
     for subnet in list(body, "configured_subnets") {
         let prefix = subnet.get("prefix").unwrap_or(&Value::Null);
-        let network = address(prefix.get("ip_addr"))
-            .ok_or_else(|| invalid(kind, "configured_subnets.prefix.ip_addr: no address of its type."))?;
+        let network = parse_address(prefix.get("ip_addr"))
+            .ok_or_else(|| invalid(kind, "configured_subnets.prefix.ip_addr: not an address of its type."))?;
         let bits = if network.is_ipv4() { 32 } else { 128 };
         if prefix.get("mask").and_then(Value::as_u64).is_none_or(|mask| mask > bits) {
-            return Err(invalid(kind, &format!("configured_subnets.prefix.mask: 0 to {bits} is wanted.")));
+            return Err(invalid(kind, &format!("configured_subnets.prefix.mask: write 0 to {bits}.")));
         }
         for range in subnet.get("static_ip_ranges").and_then(Value::as_array).into_iter().flatten() {
-            let bound = |end: &str| address(range.pointer(&format!("/range/{end}")));
+            let bound = |end: &str| parse_address(range.pointer(&format!("/range/{end}")));
             let (Some(begin), Some(end)) = (bound("begin"), bound("end")) else {
-                return Err(invalid(kind, "static_ip_ranges.range: no addresses of their type."));
+                return Err(invalid(kind, "static_ip_ranges.range: not addresses of their type."));
             };
             if begin > end || begin.is_ipv4() != end.is_ipv4() {
-                return Err(invalid(kind, &format!("static_ip_ranges.range: {begin} is behind {end}.")));
+                return Err(invalid(kind, &format!("static_ip_ranges.range: {begin} is after {end}.")));
             }
             if !matches!(
                 text(range, "type"),
@@ -118,7 +118,7 @@ fn subnets(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn ipam(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
+fn check_ipam(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
     let of = body.get("type").and_then(Value::as_str).unwrap_or_default();
     if !of.starts_with("IPAMDNS_TYPE_") {
         return Err(invalid(kind, &format!("type: '{of}' is not one of IPAMDNS_TYPE_….")));
@@ -135,11 +135,11 @@ fn ipam(kind: &Kind, body: &Map<String, Value>) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn role(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
+fn check_role(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), ApiError> {
     for privilege in list(body, "privileges") {
         let resource = text(privilege, "resource");
         if !resources(version).any(|known| known == resource) {
-            return Err(invalid(kind, &format!("privileges.resource: '{resource}' is no resource.")));
+            return Err(invalid(kind, &format!("privileges.resource: '{resource}' is not a resource.")));
         }
         if !matches!(text(privilege, "type"), "NO_ACCESS" | "READ_ACCESS" | "WRITE_ACCESS") {
             return Err(invalid(kind, &format!("privileges.type of {resource}: unknown value.")));
@@ -157,8 +157,8 @@ fn role(kind: &Kind, version: Version, body: &Map<String, Value>) -> Result<(), 
     Ok(())
 }
 
-/// Refuses a number that is there and out of its range.
-fn within(
+/// Checks that a number, if present, is in a range.
+fn check_range(
     kind: &Kind,
     body: &Map<String, Value>,
     field: &str,
@@ -167,37 +167,37 @@ fn within(
     match body.get(field) {
         Some(value) if !value.as_u64().is_some_and(|number| range.contains(&number)) => {
             let (least, most) = range.into_inner();
-            Err(invalid(kind, &format!("{field}: {least} to {most} is wanted.")))
+            Err(invalid(kind, &format!("{field}: write {least} to {most}.")))
         }
         _ => Ok(()),
     }
 }
 
-/// The value at a dotted path, to be changed.
+/// Returns the value at a dotted path.
 pub(super) fn field_mut<'a>(body: &'a mut Map<String, Value>, path: &str) -> Option<&'a mut Value> {
     let mut steps = path.split('.');
     let first = body.get_mut(steps.next()?)?;
     steps.try_fold(first, |value, step| value.get_mut(step))
 }
 
-/// Fills in what the body leaves out, also inside of objects that are there or whose defaults say so.
-pub(super) fn fill(body: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+/// Fills in the defaults that the body lacks, also inside objects that it has.
+pub(super) fn fill_defaults(body: &mut Map<String, Value>, defaults: &Map<String, Value>) {
     for (key, default) in defaults {
         match (body.get_mut(key), default) {
             (None, _) => {
                 body.insert(key.clone(), default.clone());
             }
-            (Some(Value::Object(inner)), Value::Object(defaults)) => fill(inner, defaults),
+            (Some(Value::Object(inner)), Value::Object(defaults)) => fill_defaults(inner, defaults),
             _ => {}
         }
     }
 }
 
-/// Takes out what is as it would be by default.
-pub(super) fn skip_defaults(body: &mut Map<String, Value>, defaults: &Map<String, Value>) {
+/// Removes the fields with their default value.
+pub(super) fn remove_defaults(body: &mut Map<String, Value>, defaults: &Map<String, Value>) {
     for (key, default) in defaults {
         if let (Some(Value::Object(inner)), Value::Object(defaults)) = (body.get_mut(key), default) {
-            skip_defaults(inner, defaults);
+            remove_defaults(inner, defaults);
             if inner.is_empty() {
                 body.remove(key);
             }
@@ -207,7 +207,7 @@ pub(super) fn skip_defaults(body: &mut Map<String, Value>, defaults: &Map<String
     }
 }
 
-/// An order of JSON values for `sort`: missing first, then false, true, numbers, texts; the rest as text.
+/// Orders JSON values for `sort`: missing, false, true, numbers, texts, then all others as text.
 pub(super) fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
     fn rank(value: Option<&Value>) -> u8 {
         match value {
@@ -229,18 +229,18 @@ pub(super) fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
     })
 }
 
-/// The resources that a version knows, with their `PERMISSION_`.
+/// Returns the resources of a version, with the prefix `PERMISSION_`.
 pub(super) fn resources(version: Version) -> impl Iterator<Item = String> {
     let all = PERMISSIONS.iter().map(|resource| format!("PERMISSION_{resource}"));
-    all.filter(move |resource| !gone(version, resource))
+    all.filter(move |resource| !is_removed(version, resource))
 }
 
-/// Whether a version knows a resource no more that was one.
-pub(super) fn gone(version: Version, resource: &str) -> bool {
+/// Whether a version has removed a resource.
+pub(super) fn is_removed(version: Version, resource: &str) -> bool {
     resource == "PERMISSION_PINGACCESSAGENT" && version >= WITHOUT_PING_ACCESS
 }
 
-/// How a role's filter can compare.
+/// The match operations of a role's filters.
 const MATCHES: &[&str] = &[
     "ROLE_FILTER_EQUALS",
     "ROLE_FILTER_DOES_NOT_EQUAL",
@@ -248,7 +248,7 @@ const MATCHES: &[&str] = &[
     "ROLE_FILTER_GLOB_DOES_NOT_MATCH",
 ];
 
-/// The resources a role can grant, without their `PERMISSION_`.
+/// The resources of privileges, without the prefix `PERMISSION_`.
 const PERMISSIONS: &[&str] = &[
     "CONTROLLER",
     "INTERNAL",

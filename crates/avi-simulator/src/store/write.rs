@@ -1,4 +1,4 @@
-//! Writing: create, replace, patch and delete, and the rules each of them obeys. A write that fails changes nothing.
+//! Writes: create, replace, patch and delete, with their rules. A write that fails changes nothing.
 
 use std::sync::Arc;
 
@@ -6,21 +6,21 @@ use serde_json::{Map, Value};
 
 use super::kind::{Kind, Tenancy};
 use super::query::Query;
-use super::read::shaped;
+use super::read::body_for_version;
 use super::resolve::Place;
 use super::table::{Id, Object};
 use super::undo::Undo;
-use super::{ADMIN, Store, fresh_uuid, not_found, patch, refs, text};
+use super::{ADMIN, Store, new_uuid, not_found, patch, refs, text};
 use crate::{ApiError, Caller, Rule, Scope};
 
 impl Store {
-    /// `POST /api/<kind>`: the object as [`get`](Store::get) would give it, with names behind its refs.
+    /// Answers `POST /api/<kind>`. Returns the object as [`get`](Store::get) does, with the names of its refs.
     ///
-    /// `slug` fixes the uuid. In scope `admin` (or all) the body's `tenant_ref` decides the tenant.
+    /// `slug` sets the uuid. In the tenant `admin`, and with all tenants, the body's `tenant_ref` sets the tenant.
     ///
     /// # Errors
-    /// 404 unknown kind, 405, 400 for a body that cannot be, 403 for one the caller's roles do not let through, 409
-    /// for a name or uuid in use.
+    /// 404 for an unknown kind, 405 for a kind without POST, 400 for an invalid body, 403 if the caller's roles do not
+    /// permit it, 409 for a name or uuid in use.
     pub fn create(
         &mut self,
         caller: &Caller,
@@ -28,9 +28,9 @@ impl Store {
         slug: Option<&str>,
         body: Value,
     ) -> Result<Value, ApiError> {
-        let kind = allowed(kind, "POST", false)?;
+        let kind = check_method(kind, "POST", false)?;
         let slug = slug.filter(|slug| !slug.is_empty() && self.rules.holds(Rule::Slug));
-        if let Some(slug) = slug.filter(|slug| !is_step(slug)) {
+        if let Some(slug) = slug.filter(|slug| !is_path_segment(slug)) {
             return Err(ApiError::new(400, format!("Invalid Slug '{slug}'")));
         }
         if let Some(slug) = slug
@@ -38,18 +38,18 @@ impl Store {
         {
             return Err(ApiError::new(409, format!("{} object with uuid {slug} already exists", kind.model)));
         }
-        let uuid = slug.map_or_else(|| fresh_uuid(kind), str::to_owned);
-        let object = self.compose(caller, kind, uuid, None, object_of(body)?)?;
-        let uuid = self.settle(caller, kind, object);
-        self.come_along(caller, kind, &uuid, true);
+        let uuid = slug.map_or_else(|| new_uuid(kind), str::to_owned);
+        let object = self.compose(caller, kind, uuid, None, parse_object(body)?)?;
+        let uuid = self.stamp_and_insert(caller, kind, object);
+        self.create_dependents(caller, kind, &uuid, true);
         self.reply(caller, kind, &uuid)
     }
 
-    /// `PUT /api/<kind>/<uuid>`: the body takes the object's place. For a singleton the uuid does not matter.
+    /// Answers `PUT /api/<kind>/<uuid>`: replaces the object with the body. Ignores the uuid of a singleton.
     ///
     /// # Errors
-    /// As [`create`](Store::create), and 404 if it is not there, 412 if `_last_modified` is not the object's, 500 for
-    /// a role without what an upgrade has added to it.
+    /// Those of [`create`](Store::create), 404 if the object does not exist, 412 if `_last_modified` is not the
+    /// object's, 500 for a role without the privileges that an upgrade added.
     pub fn replace(
         &mut self,
         caller: &Caller,
@@ -57,61 +57,62 @@ impl Store {
         uuid: &str,
         body: Value,
     ) -> Result<Value, ApiError> {
-        let kind = allowed(kind, "PUT", true)?;
-        let old = self.writable(caller, kind, uuid)?.clone();
-        let mut body = object_of(body)?;
-        self.unchanged_since(kind, &old, body.get("_last_modified"))?;
-        self.keeps_upgrade(&old.uuid, &body)?;
+        let kind = check_method(kind, "PUT", true)?;
+        let old = self.find_writable(caller, kind, uuid)?.clone();
+        let mut body = parse_object(body)?;
+        self.check_last_modified(kind, &old, body.get("_last_modified"))?;
+        self.check_upgraded_privileges(&old.uuid, &body)?;
         if !self.rules.holds(Rule::PutReplaces) {
-            let mut merged = shaped(caller.version, kind, &old);
+            let mut merged = body_for_version(caller.version, kind, &old);
             merged.extend(body);
             body = merged;
         }
         let object = self.compose(caller, kind, old.uuid.clone(), Some(&old), body)?;
-        let uuid = self.settle(caller, kind, object);
+        let uuid = self.stamp_and_insert(caller, kind, object);
         if let Some(added) = self.upgraded.remove(&uuid) {
-            self.note(|| Undo::Upgraded(uuid.clone(), added));
+            self.record_undo(|| Undo::Upgraded(uuid.clone(), added));
         }
-        self.come_along(caller, kind, &uuid, false);
+        self.create_dependents(caller, kind, &uuid, false);
         self.reply(caller, kind, &uuid)
     }
 
-    /// `PATCH /api/<kind>/<uuid>`: `{"add"|"replace"|"delete": {…}}` or `{"json_patch": […]}`.
+    /// Answers `PATCH /api/<kind>/<uuid>` with `{"add"|"replace"|"delete": {…}}` or `{"json_patch": […]}`.
     ///
     /// # Errors
-    /// As [`replace`](Store::replace); 400 for a patch of another form or one that does not apply.
+    /// Those of [`replace`](Store::replace), 400 for a patch of another form or one that does not apply.
     pub fn patch(&mut self, caller: &Caller, kind: &str, uuid: &str, body: Value) -> Result<Value, ApiError> {
-        let kind = allowed(kind, "PATCH", true)?;
-        let old = self.writable(caller, kind, uuid)?.clone();
-        let mut body = object_of(body)?;
+        let kind = check_method(kind, "PATCH", true)?;
+        let old = self.find_writable(caller, kind, uuid)?.clone();
+        let mut body = parse_object(body)?;
         if let Some(stamp) = body.remove("_last_modified") {
-            self.unchanged_since(kind, &old, Some(&stamp))?;
+            self.check_last_modified(kind, &old, Some(&stamp))?;
         }
         let place = Place { tenant: &old.tenant, cloud: &old.cloud, request: caller.scope.home() };
-        let mut shape = shaped(caller.version, kind, &old);
+        let mut shape = body_for_version(caller.version, kind, &old);
         if body.contains_key("json_patch") {
-            patch::json(&mut shape, &body)?;
+            patch::apply_json_patch(&mut shape, &body)?;
         } else {
-            // Refs in the patch become those of the object, so that `delete` finds them.
+            // Refs in the patch get the canonical form, so that `delete` finds them in the object.
             refs::rewrite(&mut body, &mut |field, text| {
-                // An empty ref stays in the patch: it says which field is meant.
-                self.resolve(field, text, place).map(|kept| Some(kept.unwrap_or_default()))
+                // An empty ref stays in the patch, because it names the field to change.
+                self.resolve_ref(field, text, place).map(|resolved| Some(resolved.unwrap_or_default()))
             })?;
             patch::apply(&mut shape, &body, &self.rules)?;
         }
         let object = self.compose(caller, kind, old.uuid.clone(), Some(&old), shape)?;
-        let uuid = self.settle(caller, kind, object);
-        self.come_along(caller, kind, &uuid, false);
+        let uuid = self.stamp_and_insert(caller, kind, object);
+        self.create_dependents(caller, kind, &uuid, false);
         self.reply(caller, kind, &uuid)
     }
 
-    /// `DELETE /api/<kind>/<uuid>`.
+    /// Answers `DELETE /api/<kind>/<uuid>`.
     ///
     /// # Errors
-    /// 404, 405; 403 if another object refers to it or if it came with the controller.
+    /// 404 for an unknown kind or object, 405 for a kind without DELETE, 403 if another object refers to it or the
+    /// controller created it.
     pub fn delete(&mut self, caller: &Caller, kind: &str, uuid: &str) -> Result<(), ApiError> {
-        let kind = allowed(kind, "DELETE", true)?;
-        let object = self.writable(caller, kind, uuid)?;
+        let kind = check_method(kind, "DELETE", true)?;
+        let object = self.find_writable(caller, kind, uuid)?;
         if object.builtin {
             return Err(ApiError::new(
                 403,
@@ -119,13 +120,13 @@ impl Store {
             ));
         }
         let uuid = object.uuid.clone();
-        let along = self.goes_along(kind, &uuid);
+        let dependents = self.find_dependents(kind, &uuid);
         if self.rules.holds(Rule::ReferentialIntegrity) {
-            let own = |id: &Id| *id == Id { kind: kind.name, uuid: uuid.clone() } || along.contains(id);
+            let own = |id: &Id| *id == Id { kind: kind.name, uuid: uuid.clone() } || dependents.contains(id);
             let mut blockers = Vec::new();
-            for target in std::iter::once(&Id { kind: kind.name, uuid: uuid.clone() }).chain(&along) {
+            for target in std::iter::once(&Id { kind: kind.name, uuid: uuid.clone() }).chain(&dependents) {
                 let others = self.referrers.get(target).into_iter().flatten().filter(|id| !own(id));
-                blockers.extend(others.take(10).map(|id| self.called(id)));
+                blockers.extend(others.take(10).map(|id| self.display_name(id)));
             }
             if !blockers.is_empty() {
                 blockers.truncate(10);
@@ -133,28 +134,28 @@ impl Store {
                 return Err(ApiError::new(self.assumptions.referred_status, text));
             }
         }
-        self.stamp(caller.now);
-        for id in along {
-            if let Some(kind) = Kind::named(id.kind) {
-                self.withdraw(kind, &id.uuid);
+        self.next_stamp(caller.now);
+        for id in dependents {
+            if let Some(kind) = Kind::find(id.kind) {
+                self.remove_object(kind, &id.uuid);
             }
         }
-        self.leases.free(&uuid);
+        self.leases.release(&uuid);
         self.upgraded.remove(&uuid);
-        self.withdraw(kind, &uuid);
+        self.remove_object(kind, &uuid);
         Ok(())
     }
 
-    /// The object, if the caller may see and change it.
-    fn writable(&self, caller: &Caller, kind: &'static Kind, uuid: &str) -> Result<&Object, ApiError> {
-        let object = self.seen(caller, kind, uuid)?;
-        if !object.fields().is_some_and(|fields| self.writes(caller, kind, &object.tenant, fields)) {
+    /// Returns an object that the caller may read and write.
+    fn find_writable(&self, caller: &Caller, kind: &'static Kind, uuid: &str) -> Result<&Object, ApiError> {
+        let object = self.find_readable(caller, kind, uuid)?;
+        if !object.fields().is_some_and(|fields| self.may_write(caller, kind, &object.tenant, fields)) {
             return Err(self.unauthorized(caller, kind, true));
         }
         match &caller.scope {
             Scope::Tenant(tenant)
                 if self.rules.holds(Rule::TenantScope)
-                    && kind.tenanted()
+                    && kind.has_tenant()
                     && *tenant != object.tenant
                     && !(kind.tenancy == Tenancy::Directory && tenant == ADMIN) =>
             {
@@ -170,7 +171,8 @@ impl Store {
         }
     }
 
-    fn unchanged_since(&self, kind: &Kind, old: &Object, stamp: Option<&Value>) -> Result<(), ApiError> {
+    /// Checks that the `_last_modified` of a request is the object's.
+    fn check_last_modified(&self, kind: &Kind, old: &Object, stamp: Option<&Value>) -> Result<(), ApiError> {
         let stamp = match stamp {
             None | Some(Value::Null) if self.assumptions.put_without_last_modified => return Ok(()),
             None | Some(Value::Null) => String::new(),
@@ -183,45 +185,51 @@ impl Store {
         Err(ApiError::stale(kind.model, &old.name))
     }
 
-    /// Stamps an object and puts it in; its uuid.
-    pub(super) fn settle(&mut self, caller: &Caller, kind: &'static Kind, mut object: Object) -> String {
-        let stamp = self.stamp(caller.now).to_string();
+    /// Sets `_last_modified`, stores the object and returns its uuid.
+    pub(super) fn stamp_and_insert(
+        &mut self,
+        caller: &Caller,
+        kind: &'static Kind,
+        mut object: Object,
+    ) -> String {
+        let stamp = self.next_stamp(caller.now).to_string();
         if let Value::Object(map) = Arc::make_mut(&mut object.value) {
             map.insert("_last_modified".to_owned(), Value::String(stamp));
         }
-        object.refs = refs::all(&object.value);
+        object.refs = refs::collect(&object.value);
         let uuid = object.uuid.clone();
-        self.commit(kind, object);
+        self.insert_object(kind, object);
         uuid
     }
 
+    /// Returns the reply to a write.
     fn reply(&self, caller: &Caller, kind: &'static Kind, uuid: &str) -> Result<Value, ApiError> {
         let object = self.find(kind, uuid).ok_or_else(|| not_found(kind))?;
-        Ok(self.form(caller, kind, object, &Query { include_name: true, ..Query::default() }))
+        Ok(self.render(caller, kind, object, &Query { include_name: true, ..Query::default() }))
     }
 
-    /// `Pool web`, for texts.
-    pub(super) fn called(&self, id: &Id) -> String {
-        let model = Kind::named(id.kind).map_or(id.kind, |kind| kind.model);
+    /// Returns the name of an object for messages: `Pool web`.
+    pub(super) fn display_name(&self, id: &Id) -> String {
+        let model = Kind::find(id.kind).map_or(id.kind, |kind| kind.model);
         let name = self.object(id.kind, &id.uuid).map(|object| text(object, "name")).unwrap_or_default();
         format!("{model} {}", if name.is_empty() { &id.uuid } else { name })
     }
 }
 
-/// The kind, if there is one and the method can be used on it.
-fn allowed(kind: &str, method: &str, single: bool) -> Result<&'static Kind, ApiError> {
-    let kind = Store::known(kind)?;
+/// Returns the kind if it exists and allows the method.
+fn check_method(kind: &str, method: &str, single: bool) -> Result<&'static Kind, ApiError> {
+    let kind = Store::listable_kind(kind)?;
     if kind.allows(method, single) { Ok(kind) } else { Err(ApiError::method_not_allowed(method)) }
 }
 
-/// Whether a uuid can be a step of a URL's path as it is.
-fn is_step(uuid: &str) -> bool {
+/// Whether a uuid can be a segment of a URL's path without encoding.
+fn is_path_segment(uuid: &str) -> bool {
     !uuid.trim_matches('.').is_empty() && uuid.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-fn object_of(body: Value) -> Result<Map<String, Value>, ApiError> {
+fn parse_object(body: Value) -> Result<Map<String, Value>, ApiError> {
     match body {
         Value::Object(map) => Ok(map),
-        _ => Err(ApiError::new(400, "Invalid data: a JSON object is wanted")),
+        _ => Err(ApiError::new(400, "Invalid data: the body is not a JSON object")),
     }
 }

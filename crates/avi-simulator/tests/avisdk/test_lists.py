@@ -14,19 +14,19 @@ class Paging(Case):
         self.expected = ["%s-%04d" % (self.prefix, index) for index in range(MANY)]
         control.seed({"pool": [{"name": name} for name in self.expected]})
 
-    def walk(self, **params):
-        before = control.asked("GET", "/api/pool")
+    def read_pages(self, **params):
+        before = control.request_count("GET", "/api/pool")
         names = self.names("pool", **{"name.contains": self.prefix, **params})
-        return names, control.asked("GET", "/api/pool") - before
+        return names, control.request_count("GET", "/api/pool") - before
 
-    def test_over_a_thousand_objects_come_once_each(self):
+    def test_pages_list_each_object_once(self):
         for size, pages in ((100, 11), (200, 6)):
             with self.subTest(page_size=size):
-                names, asked = self.walk(page_size=size, sort="name")
+                names, requests = self.read_pages(page_size=size, sort="name")
                 self.assertEqual(names, self.expected)
-                self.assertEqual(asked, pages)
-        names, _ = self.walk(page_size=200)
-        self.assertEqual(sorted(names), self.expected, "without an order, too, each comes once")
+                self.assertEqual(requests, pages)
+        names, _ = self.read_pages(page_size=200)
+        self.assertEqual(sorted(names), self.expected, "each object is listed once, also without an order")
 
     def test_next_is_an_absolute_url(self):
         params = {"name.contains": self.prefix, "page_size": 200, "sort": "-name"}
@@ -53,12 +53,12 @@ class Paging(Case):
 
 
 class ByName(Case):
-    def test_none(self):
+    def test_an_unknown_name(self):
         self.assertIsNone(self.api.get_object_by_name("pool", self.name("none")))
         reply = self.api.get("pool", params={"name": self.name("none")})
         self.assertEqual((reply.status_code, reply.json()["count"]), (200, 0))
 
-    def test_one_among_others_that_contain_the_name(self):
+    def test_a_name_that_other_names_contain(self):
         pools = [self.create("pool", name) for name in ("one", "one-more", "another-one")]
         found = self.api.get("pool", params={"name": self.name("one")}).json()
         self.assertEqual([entry["uuid"] for entry in found["results"]], [pools[0]["uuid"]])
@@ -73,7 +73,7 @@ class ByName(Case):
         self.assertIn(self.api.get_object_by_name("network", self.name("twin"))["uuid"], uuids)
 
     def twins(self):
-        """Port groups of a name in two folders, as a vCenter cloud finds them."""
+        """Seeds two networks with the same name, as a vCenter cloud finds them for port groups in two folders."""
         cloud = self.create("cloud", "vcenter", vtype="CLOUD_VCENTER")
         uuids = {"dvportgroup-%d-cloud-%s" % (moid, cloud["uuid"][len("cloud-"):]) for moid in (7, 8)}
         ref = cloud["url"].split("#")[0]
@@ -120,7 +120,7 @@ class Filters(Case):
         found = self.api.get("pool", params=params).json()["results"][0]
         self.assertEqual(found["default_server_port"], 3)
         self.assertNotIn("created_by", found)
-        # avisdk's helpers need these.
+        # Helpers of avisdk need these.
         self.assertIn("uuid", found)
         self.assertIn("url", found)
 
@@ -132,7 +132,7 @@ class Filters(Case):
         for params in ({"cloud_ref.name": cloud["name"]}, {"cloud_ref.uuid": cloud["uuid"]}):
             with self.subTest(params=params):
                 self.assertEqual(self.names("network", **params), [self.name("there")])
-        # Tenants have no cloud: nothing matches, and nothing fails.
+        # Tenants have no cloud, so none matches.
         self.assertEqual(self.names("tenant", **{"cloud_ref.name": cloud["name"]}), [])
 
 
@@ -143,7 +143,7 @@ class References(Case):
         self.pool = self.create("pool", "with-vrf", vrf_ref=self.vrf["url"].split("#")[0])
         self.create("pool", "without-vrf")
 
-    def test_names_of_what_is_referred_to(self):
+    def test_names_of_targets(self):
         self.assertTrue(self.pool["vrf_ref"].endswith("#" + self.vrf["name"]), self.pool["vrf_ref"])
         plain = self.read("pool", self.pool["uuid"])["vrf_ref"]
         self.assertEqual(plain, "%s/api/vrfcontext/%s" % (self.api.prefix, self.vrf["uuid"]))
@@ -153,7 +153,7 @@ class References(Case):
                 self.assertEqual(named, plain + "#" + self.vrf["name"])
         self.assertEqual(self.api.get_slug_from_uri(self.pool["vrf_ref"]), self.vrf["uuid"])
 
-    def test_who_refers_to_whom(self):
+    def test_referrers_and_targets(self):
         referring = self.names("pool", refers_to="vrfcontext:" + self.vrf["uuid"])
         self.assertEqual(referring, [self.pool["name"]])
         referred = self.names("vrfcontext", referred_by="pool:" + self.pool["uuid"])

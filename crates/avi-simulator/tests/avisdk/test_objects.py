@@ -1,4 +1,4 @@
-"""Objects: every kind made, read, replaced, patched and deleted; locks, references, versions, upgrades."""
+"""Objects: create, read, replace, patch and delete of every kind; locks, references, versions, upgrades."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ ADDRESS = {"addr": "10.1.2.3", "type": "V4"}
 PRIVILEGE = {"resource": "PERMISSION_POOL", "type": "READ_ACCESS"}
 ACCESS = {"role_ref": "/api/role/?name=Tenant-Admin", "tenant_ref": "/api/tenant/?name=admin"}
 
-# Kind, what it needs besides a name, and a field to be changed.
+# Kind, the fields it requires in addition to a name, and a field to change.
 KINDS = (
     ("cloud", {"vtype": "CLOUD_NONE", "dhcp_enabled": False}, ("dhcp_enabled", True)),
     ("network", {**CLOUD, "dhcp_enabled": False}, ("dhcp_enabled", True)),
@@ -29,16 +29,16 @@ KINDS = (
 
 
 class EveryKind(Case):
-    def test_from_the_cradle_to_the_grave(self):
+    def test_create_read_replace_patch_delete(self):
         faults = control.check()
         for kind, fields, change in KINDS:
             with self.subTest(kind=kind):
                 if kind == "user":
                     fields = {**fields, "username": self.name(kind)}
-                self.live(kind, fields, change)
+                self.run_lifecycle(kind, fields, change)
         self.assertEqual(control.check(), faults)
 
-    def live(self, kind, fields, change):
+    def run_lifecycle(self, kind, fields, change):
         field, value = change
         name = self.name(kind)
         reply = self.api.post(kind, data={"name": name, **fields})
@@ -79,7 +79,7 @@ class EveryKind(Case):
         with self.assertRaises(ObjectNotFound):
             self.api.delete_by_name(kind, renamed)
 
-    def test_what_is_missing_is_named(self):
+    def test_missing_fields_and_unknown_refs_are_refused(self):
         for kind, fields in (("pool", {}), ("cloud", {"name": self.name("cloud")})):
             with self.subTest(kind=kind):
                 self.assertRefused(self.api.post(kind, data=fields), 400)
@@ -87,12 +87,12 @@ class EveryKind(Case):
         self.assertGreaterEqual(self.api.post("pool", data=body).status_code, 400)
         self.assertIsNone(self.api.get_object_by_name("pool", body["name"]))
 
-    def test_methods_that_a_path_does_not_have(self):
+    def test_methods_that_a_path_lacks(self):
         reply = self.api.delete("systemconfiguration")
         self.assertRefused(reply, 405, "Method 'DELETE' not allowed.")
         self.assertEqual(list(json.loads(reply.text)), ["detail"])
 
-    def test_fields_that_nobody_knows_are_kept(self):
+    def test_unknown_fields_are_kept(self):
         pool = self.create("pool", "extra", markers=[{"key": "clustername", "values": ["c1"]}])
         self.assertEqual(self.read("pool", pool["uuid"])["markers"][0]["values"], ["c1"])
 
@@ -124,7 +124,7 @@ class Writing(Case):
         mine["_last_modified"] = self.api.get(where).json()["_last_modified"]
         self.assertEqual(self.api.put(where, data=mine).status_code, 200)
 
-    def test_names_are_used_once(self):
+    def test_names_are_unique(self):
         pool = self.create("pool", "twice")
         self.assertRefused(self.api.post("pool", data={"name": pool["name"]}), 409, "already exists")
         other = self.create("pool", "other")
@@ -132,7 +132,7 @@ class Writing(Case):
         self.assertRefused(reply, 409, "already exists")
         self.create("vrfcontext", "twice", **CLOUD)
 
-    def test_slug_chooses_the_uuid(self):
+    def test_slug_sets_the_uuid(self):
         wanted = "pool-%s" % uuid.uuid4()
         body = {"name": self.name("slug")}
         reply = self.api.post("pool", data=body, force_uuid=wanted)
@@ -142,19 +142,19 @@ class Writing(Case):
         body["name"] += "-2"
         self.assertRefused(self.api.post("pool", data=body, force_uuid=wanted), 409)
 
-    def test_what_others_refer_to_stays(self):
+    def test_objects_with_referrers_cannot_be_deleted(self):
         pool = self.create("pool", "needed")
         service = self.create(
             "virtualservice", "needing", services=[{"port": 80}], pool_ref=pool["url"].split("#")[0], **CLOUD
         )
         reply = self.api.delete("pool/" + pool["uuid"])
         self.assertGreaterEqual(reply.status_code, 400, "a pool in use was deleted")
-        self.assertIn(service["name"], reply.text, "the refusal names who refers")
+        self.assertIn(service["name"], reply.text, "the error names the referrer")
         self.assertEqual(self.read("pool", pool["uuid"])["name"], pool["name"])
         self.assertEqual(self.api.delete("virtualservice/" + service["uuid"]).status_code, 204)
         self.assertEqual(self.api.delete("pool/" + pool["uuid"]).status_code, 204)
 
-    def test_nothing_is_written_during_an_upgrade(self):
+    def test_writes_are_refused_during_an_upgrade(self):
         pool = self.create("pool", "upgraded")
         self.addCleanup(control.upgrade_mode, False)
         control.upgrade_mode(True)
@@ -168,7 +168,7 @@ class Writing(Case):
         control.upgrade_mode(False)
         self.assertEqual(self.api.delete("pool/" + pool["uuid"]).status_code, 204)
 
-    def test_a_failing_controller_is_told_apart(self):
+    def test_server_errors_raise_their_own_type(self):
         self.addCleanup(control.clear_faults)
         control.fault({"status": {"code": 503}}, path="/api/pool", times=2)
         with self.assertRaises(AviServerError):
@@ -199,16 +199,16 @@ class Patching(Case):
         self.patch(add={"servers": [server(3)]})
         self.assertEqual(self.addresses, ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
 
-    def test_add_sets_what_is_no_list(self):
+    def test_add_sets_other_fields(self):
         now = self.patch(add={"default_server_port": 81, "description": "new"})
         self.assertEqual((now["default_server_port"], now["description"]), (81, "new"))
         self.assertEqual(self.addresses, ["10.0.0.1", "10.0.0.2"])
 
-    def test_replace_swaps(self):
+    def test_replace_replaces(self):
         now = self.patch(replace={"servers": [server(9)], "default_server_port": 82})
         self.assertEqual((self.addresses, now["default_server_port"]), (["10.0.0.9"], 82))
 
-    def test_delete_removes_what_matches(self):
+    def test_delete_removes_matching_elements(self):
         self.patch(delete={"servers": [server(1)]})
         self.assertEqual(self.addresses, ["10.0.0.2"])
 
@@ -277,7 +277,7 @@ class Versions(Case):
         self.assertNotIn("usable_networks", old)
         self.assertGreaterEqual(self.api.delete("network/" + network["uuid"]).status_code, 400)
 
-    def test_no_version_is_an_old_one(self):
+    def test_without_a_version_the_oldest_shape_is_used(self):
         network = self.network("unstated", VERSION, static_ip_ranges=[NEW_RANGE])
         reply = login(api_version=None).get("network/" + network["uuid"])
         self.assertIn("static_ranges", reply.json()["configured_subnets"][0])

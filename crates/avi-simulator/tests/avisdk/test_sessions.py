@@ -1,4 +1,4 @@
-"""Sessions and accounts: logging in and out, CSRF, expiry, lock-out, passwords, versions before and after login."""
+"""Sessions and accounts: login, logout, CSRF, expiry, lock-out, passwords, versions before and after login."""
 
 import re
 
@@ -12,7 +12,7 @@ DAY = 24 * 60 * 60
 
 
 def cookies(reply):
-    """The cookies of a login as a client sends them later."""
+    """Returns the cookies of a login as a client sends them."""
     return {name: reply.cookies[name] for name in ("csrftoken", "avi-sessionid", "sessionid")}
 
 
@@ -54,9 +54,9 @@ class Login(Case):
         self.assertIn("Invalid credentials", str(refused.exception))
         self.assertEqual(control.logins(), (total + 1, failed + 1))
         self.assertEqual(login(username, password).get("pool").status_code, 200)
-        self.assertLoginRefused(self.name("nobody"), password)
+        self.assertLoginRefused(self.name("unknown"), password)
 
-    def test_what_is_known_before_the_login(self):
+    def test_paths_without_login(self):
         self.assertEqual(http("GET", "/api/initial-data").json()["version"]["Version"], VERSION)
         self.assertIn("cluster_state", http("GET", "/api/cluster/status").json())
         self.assertEqual(http("GET", "/api/pool").status_code, 401)
@@ -90,13 +90,13 @@ class Csrf(Case):
                 self.assertEqual(reply.text, "CSRF token missing or incorrect.")
                 self.assertIn("application/json", reply.headers["Content-Type"])
         self.assertGreaterEqual(self.post(name, {"X-CSRFToken": self.headers["X-CSRFToken"]}).status_code, 400)
-        self.assertIsNone(self.api.get_object_by_name("pool", name), "refused, and yet it was done")
+        self.assertIsNone(self.api.get_object_by_name("pool", name), "the refused write had an effect")
         self.assertEqual(self.post(name, self.headers).status_code, 201)
 
-    def test_a_read_needs_neither(self):
+    def test_a_read_needs_neither_token_nor_referer(self):
         self.assertEqual(http("GET", "/api/pool", cookies=self.cookies).status_code, 200)
 
-    def test_repeated_cookies_and_slashes_do_no_harm(self):
+    def test_repeated_cookies_and_slashes_are_accepted(self):
         pairs = ["%s=%s" % pair for pair in self.cookies.items()]
         headers = {"Cookie": "; ".join(pairs + pairs)}
         for path in ("/api/pool", "//api/pool", "/api/pool/", "/api/pool/?name=none"):
@@ -105,7 +105,7 @@ class Csrf(Case):
 
 
 class Expiry(Case):
-    """avisdk logs in again by itself; how often, the controller has counted."""
+    """avisdk logs in again after expiry; the simulator counts the logins."""
 
     def assertLogsInOnce(self, act):
         total, failed = control.logins()
@@ -118,7 +118,7 @@ class Expiry(Case):
         control.expire_sessions()
         self.assertLogsInOnce(lambda: self.api.get("pool"))
 
-    def test_a_write_after_the_end_is_done_once(self):
+    def test_a_write_after_expiry_is_carried_out_once(self):
         pool = self.create("pool", "late", default_server_port=1)
         control.expire_sessions()
         pool["default_server_port"] = 2
@@ -169,7 +169,7 @@ class Accounts(Case):
         self.assertEqual(found.json()["count"], 1)
         self.assertNotIn(password, found.text)
 
-    def test_a_user_changes_the_own_password(self):
+    def test_users_change_their_own_password(self):
         username, old = self.user("changing", "Tenant-Admin")
         own, new = login(username, old), "Another-Secret-2"
         body = {"username": username, "old_password": "wrong", "password": new}
@@ -192,7 +192,7 @@ class Accounts(Case):
         self.assertLoginRefused(username, old)
         self.assertEqual(login(username, "Given-Secret-3").get("pool").status_code, 200)
 
-    def test_an_old_password_only_lets_itself_be_changed(self):
+    def test_an_expired_password_can_only_be_changed(self):
         profile = self.profile("short-lived", credentials_timeout_threshold=1)
         username, old = self.user("aged", "Tenant-Admin", user_profile_ref=profile)
         self.assertEqual(login(username, old).get("pool").status_code, 200)
@@ -203,7 +203,7 @@ class Accounts(Case):
         self.assertEqual(own.put("useraccount", data=body).status_code, 200)
         self.assertEqual(login(username, "Fresh-Secret-4").get("pool").status_code, 200)
 
-    def test_sessions_of_an_account_may_be_bounded(self):
+    def test_concurrent_sessions_can_be_limited(self):
         profile = self.profile("single", max_concurrent_sessions=1)
         username, password = self.user("single", "Tenant-Admin", user_profile_ref=profile)
         first = login(username, password)

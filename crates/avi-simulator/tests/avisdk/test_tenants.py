@@ -1,4 +1,4 @@
-"""Tenants, and what a role lets its holder do in them."""
+"""Tenants, and permissions of roles in them."""
 
 from controller import Case, login
 
@@ -8,7 +8,7 @@ class Tenants(Case):
         super().setUp()
         self.tenant = self.create("tenant", "t", local=True)
 
-    def test_an_object_is_seen_in_its_tenant_only(self):
+    def test_objects_are_visible_in_their_tenant_only(self):
         pool = self.create("pool", "inside", tenant=self.tenant["name"])
         self.assertIn(self.tenant["uuid"], pool["tenant_ref"])
         for where in ({"tenant": self.tenant["name"]}, {"tenant_uuid": self.tenant["uuid"]}):
@@ -30,11 +30,11 @@ class Tenants(Case):
         by_uuid.avi_credentials.tenant = None
         self.assertIsNotNone(by_uuid.get_object_by_name("pool", self.name("own")))
 
-    def test_names_are_used_once_per_tenant(self):
+    def test_names_are_unique_per_tenant(self):
         self.create("pool", "same")
         self.create("pool", "same", tenant=self.tenant["name"])
 
-    def test_a_tenant_that_does_not_exist(self):
+    def test_an_unknown_tenant_is_refused(self):
         reply = self.api.get("pool", tenant=self.name("nowhere"))
         self.assertRefused(reply, 403, "Tenant '%s' does not exist!" % self.name("nowhere"))
 
@@ -42,7 +42,7 @@ class Tenants(Case):
         self.assertIn("admin", self.names("tenant", tenant=self.tenant["name"]))
         self.assertIn(self.tenant["name"], self.names("tenant"))
 
-    def test_a_tenant_with_objects_stays(self):
+    def test_a_tenant_with_objects_cannot_be_deleted(self):
         pool = self.create("pool", "inside", tenant=self.tenant["name"])
         self.assertGreaterEqual(self.api.delete("tenant/" + self.tenant["uuid"]).status_code, 400)
         reply = self.api.delete("pool/" + pool["uuid"], tenant=self.tenant["name"])
@@ -63,7 +63,7 @@ class Permissions(Case):
         username, password = self.user("limited", role, tenant=self.tenant["name"])
         return login(username, password, tenant=self.tenant["name"])
 
-    def test_only_what_the_role_grants(self):
+    def test_a_role_grants_its_privileges_only(self):
         own = self.as_user(self.role("pools", POOL="WRITE_ACCESS", NETWORK="READ_ACCESS"))
         name = self.name("p")
         self.assertEqual(own.post("pool", data={"name": name}).status_code, 201)
@@ -75,12 +75,12 @@ class Permissions(Case):
         self.assertRefused(own.get("virtualservice"), 403, text + "read on resource")
         self.assertEqual(self.names("network", tenant=self.tenant["name"], name=name), [])
 
-    def test_only_in_the_tenant_of_the_grant(self):
+    def test_a_role_applies_in_its_tenant_only(self):
         own = self.as_user(self.role("pools", POOL="WRITE_ACCESS"))
         self.assertEqual(own.get("pool").status_code, 200)
         self.assertRefused(own.get("pool", tenant="admin"), 403)
 
-    def test_what_governs_the_controller_is_not_granted_in_a_tenant(self):
+    def test_administrative_roles_cannot_be_limited_to_a_tenant(self):
         role = self.role("reaching", TENANT="WRITE_ACCESS")
         access = {"role_ref": "/api/role/?name=" + role, "tenant_ref": "/api/tenant/?name=" + self.tenant["name"]}
         body = {"name": self.name("u"), "username": self.name("u"), "password": "Secret-Enough-1"}

@@ -1,4 +1,4 @@
-//! Versions, tenants, roles: what decides whether a request of a good session is let through.
+//! Versions, tenants and roles: whether a request with a live session is permitted.
 
 use avi_simulator::{Assumptions, Config, Rule, Rules};
 use reqwest::header::HeaderValue;
@@ -21,7 +21,7 @@ async fn with_header(rig: &Rig, login: &Login, path: &str, set: &[(&'static str,
 }
 
 #[tokio::test]
-async fn the_version_asked_for() {
+async fn the_requested_version_is_checked_and_echoed() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let version =
@@ -34,7 +34,7 @@ async fn the_version_asked_for() {
         let got = version(Some(asked)).await.is(400);
         assert!(got.error().starts_with("Invalid version"), "{}", got.text);
     }
-    // How a client learns it: these answer whatever is asked for.
+    // A client reads the version here, so these paths accept any.
     for path in ["/api/initial-data", "//api/cluster/status"] {
         with_header(&rig, &login, path, &[("x-avi-version", Some("99.1.1"))]).await.is(200);
     }
@@ -49,7 +49,7 @@ async fn the_status_of_an_invalid_version_is_a_switch() {
 }
 
 #[tokio::test]
-async fn the_tenant_of_a_request() {
+async fn headers_select_the_tenant() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let tenant = rig.send(&login, "POST", "/api/tenant", json!({ "name": "blue" })).await.is(201).json();
@@ -68,7 +68,7 @@ async fn the_tenant_of_a_request() {
     assert_eq!(count(&[("x-avi-tenant", Some("admin"))]).await, 0);
     assert_eq!(count(&[("x-avi-tenant", None)]).await, 0);
     assert_eq!(count(&[("x-avi-tenant", Some("*"))]).await, 1);
-    // What is not ASCII is not nothing, which would be the user's own tenant.
+    // A header that is not ASCII must not be ignored, which would select the user's default tenant.
     rig.send(&login, "POST", "/api/tenant", json!({ "name": "é" })).await.is(201);
     for (name, value, status) in [
         ("x-avi-tenant", "é".as_bytes(), 200),
@@ -88,7 +88,7 @@ async fn the_tenant_of_a_request() {
 }
 
 #[tokio::test]
-async fn a_slug_fixes_the_uuid() {
+async fn a_slug_sets_the_uuid() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let post = async |slug: &str, name: &str| {
@@ -101,7 +101,7 @@ async fn a_slug_fixes_the_uuid() {
     post(uuid, "q").await.is(409);
 }
 
-/// Makes a role with these privileges in `admin`.
+/// Creates a role with these privileges in `admin`.
 async fn role(rig: &Rig, admin: &Login, name: &str, privileges: &[(&str, &str)]) {
     let privileges: Vec<Value> = privileges
         .iter()
@@ -112,7 +112,7 @@ async fn role(rig: &Rig, admin: &Login, name: &str, privileges: &[(&str, &str)])
 }
 
 #[tokio::test]
-async fn a_role_grants_what_it_says_and_no_more() {
+async fn a_role_grants_its_privileges_only() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     rig.send(&admin, "POST", "/api/tenant", json!({ "name": "blue" })).await.is(201);
@@ -127,7 +127,7 @@ async fn a_role_grants_what_it_says_and_no_more() {
     };
     get("/api/pool", "blue").await.is(200);
     get("/api/cloud", "blue").await.is(200);
-    // The text is known from users' reports.
+    // Users have reported this text.
     let got = get("/api/cluster", "blue").await.is(403);
     assert_eq!(got.error(), "User 'u' is not authorized to read on resource System in tenant blue");
     for path in ["/api/virtualservice", "/api/vsvip", "/api/network", "/api/cluster/runtime"] {
@@ -150,7 +150,7 @@ async fn a_role_grants_what_it_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn broken_permissions_let_everything_through() {
+async fn without_the_rule_every_request_is_permitted() {
     let config = Config { rules: Rules::default().without(Rule::Permissions), ..Config::default() };
     let rig = Rig::with(config).await;
     let admin = rig.admin().await;
@@ -161,7 +161,7 @@ async fn broken_permissions_let_everything_through() {
 }
 
 #[tokio::test]
-async fn a_role_over_the_whole_controller_stays_in_admin() {
+async fn an_administrative_role_cannot_be_limited_to_a_tenant() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     rig.send(&admin, "POST", "/api/tenant", json!({ "name": "blue" })).await.is(201);
@@ -184,14 +184,14 @@ async fn a_role_over_the_whole_controller_stays_in_admin() {
     let made = rig.send(&admin, "POST", "/api/user", access("admin", true)).await.is(201).json();
     let path = format!("/api/user/{}", made["uuid"].as_str().unwrap());
     rig.send(&admin, "PUT", &path, access("blue", false)).await.is(400);
-    // In all tenants it counts everywhere.
+    // With all_tenants the role applies in each tenant.
     let login = rig.login("u", PASSWORD).await;
     with_header(&rig, &login, "/api/cluster", &[("x-avi-tenant", Some("blue"))]).await.is(200);
     with_header(&rig, &login, "/api/pool", &[("x-avi-tenant", Some("*"))]).await.is(200);
 }
 
 #[tokio::test]
-async fn the_rate_limit() {
+async fn requests_above_the_rate_limit_are_refused() {
     for (switch, status) in [(429, 429), (503, 503)] {
         let assumptions = Assumptions { rate_limit_status: switch, ..Assumptions::default() };
         let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
@@ -205,7 +205,10 @@ async fn the_rate_limit() {
             let (one, other) = tokio::join!(rig.get(&login, "/api/pool"), rig.get(&login, "/api/pool"));
             [one, other].into_iter().find(|got| got.status != 200).map(|got| assert_eq!(got.status, status))
         };
-        until("two within one second of the controller's clock", async || refused().await.is_some()).await;
+        until("two requests are in the same second of the controller's clock", async || {
+            refused().await.is_some()
+        })
+        .await;
         rig.sim.control().advance_clock(std::time::Duration::from_secs(1));
         rig.get(&login, "/api/pool").await.is(200);
     }

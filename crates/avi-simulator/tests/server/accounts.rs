@@ -1,4 +1,4 @@
-//! Passwords, tokens, and what keeps an account out.
+//! Passwords, tokens, lock-out and other reasons to refuse a login.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::rig::{Got, Login, Rig};
 
 const PASSWORD: &str = "Correct-Horse-1";
 
-/// Makes a user of the role in the tenant, in the default profile.
+/// Creates a user with a role in a tenant and the default profile.
 pub async fn user(rig: &Rig, admin: &Login, name: &str, role: &str, tenant: &str) -> Value {
     let body = json!({
         "name": name,
@@ -47,7 +47,7 @@ async fn a_password_is_never_shown() {
     assert!(!snapshot.contains(PASSWORD));
     rig.login("u", PASSWORD).await;
 
-    // Written back without it, and with the present one: nothing changes.
+    // A write without the password or with the current one does not change it.
     let mut body = got.json();
     body["full_name"] = json!("U. Ser");
     let path = format!("/api/user/{uuid}");
@@ -66,7 +66,7 @@ async fn a_password_is_never_shown() {
 }
 
 #[tokio::test]
-async fn a_mask_in_its_place_is_a_switch() {
+async fn the_mask_of_a_password_is_a_switch() {
     let assumptions = Assumptions { password_masked_on_get: true, ..Assumptions::default() };
     let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
     let admin = rig.admin().await;
@@ -93,7 +93,7 @@ async fn three_wrong_passwords_lock_the_account() {
     rig.post_login("u", PASSWORD).await.is(401);
     rig.sim.control().advance_clock(Duration::from_mins(10));
     rig.post_login("u", PASSWORD).await.is(200);
-    // A success in between sets the count to nought.
+    // A successful login resets the count.
     for _ in 0..2 {
         rig.post_login("u", "wrong").await.is(401);
     }
@@ -101,7 +101,7 @@ async fn three_wrong_passwords_lock_the_account() {
     rig.post_login("u", "wrong").await.is(401);
     rig.post_login("u", PASSWORD).await.is(200);
 
-    // The administrator is no exception, but in another profile. A name nobody has is no different from a wrong password.
+    // The administrator's profile here has no lock-out. An unknown user gets the same error as a wrong password.
     let unlocked = "/api/useraccountprofile/?name=No-Lockout-User-Account-Profile";
     let change = json!({ "replace": { "user_profile_ref": unlocked } });
     let admin = rig.admin().await;
@@ -110,11 +110,11 @@ async fn three_wrong_passwords_lock_the_account() {
         rig.post_login(ADMIN, "wrong").await.is(401);
     }
     rig.admin().await;
-    assert_eq!(rig.post_login("nobody", "wrong").await.is(401).error(), "Invalid credentials");
+    assert_eq!(rig.post_login("unknown", "wrong").await.is(401).error(), "Invalid credentials");
 }
 
 #[tokio::test]
-async fn refusals_of_a_right_password_are_switches() {
+async fn the_statuses_of_refused_logins_are_switches() {
     let assumptions =
         Assumptions { locked_status: 423, too_many_sessions_status: 429, ..Assumptions::default() };
     let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
@@ -136,7 +136,7 @@ async fn refusals_of_a_right_password_are_switches() {
 }
 
 #[tokio::test]
-async fn sessions_at_a_time() {
+async fn concurrent_sessions_are_limited() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     user(&rig, &admin, "u", "System-Admin", "admin").await;
@@ -148,13 +148,13 @@ async fn sessions_at_a_time() {
     Got::of(rig.request(&first, "POST", "/logout").send().await.unwrap()).await.is(200);
     rig.login("u", PASSWORD).await;
     rig.post_login("u", PASSWORD).await.is(401);
-    // Sessions that ran out count no more.
+    // Expired sessions do not count.
     rig.sim.control().advance_clock(Duration::from_mins(15));
     rig.login("u", PASSWORD).await;
 }
 
 #[tokio::test]
-async fn an_old_password_opens_the_account_alone() {
+async fn an_expired_password_can_only_be_changed() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     user(&rig, &admin, "u", "System-Admin", "admin").await;
@@ -168,7 +168,7 @@ async fn an_old_password_opens_the_account_alone() {
 }
 
 #[tokio::test]
-async fn changing_ones_own_password() {
+async fn users_change_their_own_password() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     user(&rig, &admin, "u", "System-Admin", "admin").await;
@@ -184,7 +184,7 @@ async fn changing_ones_own_password() {
     rig.post_login("u", PASSWORD).await.is(401);
     rig.login("u", "Another-Horse-0").await;
 
-    // Four passwords are remembered, the present one among them: the first is free again after three others.
+    // The history has four passwords, the current one included: the first can be reused after three others.
     change("Another-Horse-0", PASSWORD).await.is(400);
     change("Another-Horse-0", "Another-Horse-1").await.is(200);
     change("Another-Horse-1", "Another-Horse-2").await.is(200);
@@ -195,7 +195,7 @@ async fn changing_ones_own_password() {
 }
 
 #[tokio::test]
-async fn the_policy_for_passwords() {
+async fn passwords_must_follow_the_policy() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     let make = async |name: &str, password: &str| {
@@ -211,28 +211,28 @@ async fn the_policy_for_passwords() {
     make("weak", "onlylowercase").await.is(400);
     make("short", "Ab1!5678901").await.is(400);
     make("good", "Ab1!56789012").await.is(201);
-    // Nobody was made by a refusal.
+    // A refused POST creates no user.
     assert_eq!(rig.get(&admin, "/api/user?name=weak").await.json()["count"], 0);
 }
 
 #[tokio::test]
-async fn tokens() {
+async fn tokens_replace_the_password_until_they_expire() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     user(&rig, &admin, "u", "System-Admin", "admin").await;
     let login = rig.login("u", PASSWORD).await;
-    // As AKO asks: the hours are text.
+    // AKO sends the hours as text.
     let made = rig.send(&login, "POST", "/api/user-token", json!({ "hours": "240" })).await.is(201).json();
     let token = made["token"].as_str().unwrap();
     let expires = made["expires_at"].as_str().unwrap();
     assert!(expires.len() == 20 && expires.ends_with('Z'), "{expires}");
     let list = rig.get(&login, "/api/user-token").await.is(200).json();
     assert_eq!((&list["count"], &list["results"][0]), (&json!(1), &made));
-    // Others do not see it.
+    // Other users do not see it.
     assert_eq!(rig.get(&admin, "/api/user-token").await.json()["count"], 0);
 
     let by_token = async |username: &str| {
-        // What a typed client leaves out it may send as null.
+        // A typed client may send null for a missing field.
         let body = json!({ "username": username, "token": token, "password": null });
         Got::of(rig.http.post(rig.url("/login")).json(&body).send().await.unwrap()).await
     };
@@ -263,13 +263,13 @@ async fn basic_authentication_only_if_allowed() {
     rig.send(&admin, "PATCH", "/api/systemconfiguration", portal).await.is(200);
     basic(rig.sim.admin_password()).await.is(200);
     basic("wrong").await.is(401);
-    // No session: no CSRF either.
+    // Without a session no CSRF token is required.
     let request = rig.http.post(rig.url("/api/pool")).basic_auth(ADMIN, Some(rig.sim.admin_password()));
     Got::of(request.json(&json!({ "name": "p" })).send().await.unwrap()).await.is(201);
 }
 
 #[tokio::test]
-async fn a_login_that_makes_no_sense() {
+async fn an_invalid_login_gets_400_and_counts_as_failed() {
     let rig = Rig::start().await;
     for body in ["", "[]", "{}", r#"{"username": "admin"}"#, r#"{"password": "x"}"#, "\u{0}"] {
         let request = rig.http.post(rig.url("/login")).body(body);

@@ -1,4 +1,4 @@
-//! The request log and the control API, in the process and over HTTP; and the binary.
+//! The request log, the control API in Rust and over HTTP, and the binary.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
@@ -58,7 +58,7 @@ async fn requests_are_logged_and_counted_without_secrets() {
     assert_eq!((control.logins().total, control.logins().failed), (2, 1));
     let last = requests.last().unwrap().number;
     rig.get(&login, "/api/pool").await.is(200);
-    assert_eq!(control.requests_behind(last).len(), 1);
+    assert_eq!(control.requests_after(last).len(), 1);
     control.reset_requests();
     assert!(control.requests().is_empty() && control.counters().is_empty());
     rig.get(&login, "/api/pool").await.is(200);
@@ -66,7 +66,7 @@ async fn requests_are_logged_and_counted_without_secrets() {
 }
 
 #[tokio::test]
-async fn a_seed_with_users() {
+async fn a_seed_sets_passwords_of_users() {
     let seed = "
 tenant:
   - name: blue
@@ -91,7 +91,7 @@ pool:
 }
 
 #[tokio::test]
-async fn the_sample_seed() {
+async fn the_sample_seed_is_consistent() {
     let seed = include_str!("../../samples/seed.yaml").to_owned();
     let rig = Rig::with(Config { seed: Some(seed.clone()), ..Config::default() }).await;
     let control = rig.sim.control();
@@ -107,9 +107,9 @@ async fn the_sample_seed() {
     assert!(control.diff(&before).is_empty());
 }
 
-/// What is wrong with a seed is said without what is in it.
+/// Errors must not quote the seed.
 #[tokio::test]
-async fn a_wrong_seed_tells_no_secret() {
+async fn errors_of_a_seed_have_no_secrets() {
     let rig = Rig::start().await;
     for seed in [
         "user: [{name: u, password: hidden1]\nx: 'hidden1",
@@ -125,7 +125,7 @@ async fn a_wrong_seed_tells_no_secret() {
     }
 }
 
-/// The control API, as a client in another language sees it.
+/// A client of the control API.
 struct Remote {
     http: reqwest::Client,
     url: String,
@@ -143,7 +143,7 @@ fn loopback() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn control_over_http() {
+async fn the_control_api_works_over_http() {
     let rig = Rig::with(Config { control_listen: Some(loopback()), ..Config::default() }).await;
     let remote = Remote { http: reqwest::Client::new(), url: rig.sim.control_url().unwrap().to_owned() };
     let about = remote.call("GET", "/", "").await.is(200).json();
@@ -176,8 +176,8 @@ async fn control_over_http() {
     let log = remote.call("GET", "/requests", "").await.is(200).json();
     let last = log.as_array().unwrap().last().unwrap().clone();
     assert_eq!((&last["path"], &last["status"]), (&json!("/api/pool"), &json!(200)));
-    let behind = remote.call("GET", &format!("/requests?behind={}", last["number"]), "").await;
-    assert_eq!(behind.is(200).json(), json!([]));
+    let later = remote.call("GET", &format!("/requests?after={}", last["number"]), "").await;
+    assert_eq!(later.is(200).json(), json!([]));
     let counters = remote.call("GET", "/counters", "").await.is(200).json();
     assert!(
         counters.as_array().unwrap().contains(&json!({ "method": "GET", "path": "/api/pool", "count": 4 })),
@@ -198,7 +198,12 @@ async fn control_over_http() {
     assert!(rig.request(&login, "GET", "/api/pool").send().await.is_err());
     remote.call("POST", "/restart", "").await.is(204);
     rig.login("admin", "Known-1-Known").await;
+}
 
+#[tokio::test]
+async fn invalid_control_requests_get_an_error_with_a_text() {
+    let rig = Rig::with(Config { control_listen: Some(loopback()), ..Config::default() }).await;
+    let remote = Remote { http: reqwest::Client::new(), url: rig.sim.control_url().unwrap().to_owned() };
     for (method, path, body, status) in [
         ("GET", "/nonsense", "", 404),
         ("POST", "/faults", r#"{"what": "nonsense"}"#, 400),
@@ -211,9 +216,9 @@ async fn control_over_http() {
         ("PUT", "/upgrade", "maybe", 400),
         ("PUT", "/version", "\"new\"", 400),
         ("GET", "/snapshots/77/diff", "", 404),
-        ("GET", "/requests?behind=all", "", 400),
+        ("GET", "/requests?after=all", "", 400),
         ("PUT", "/password", r#"{"username": "admin"}"#, 400),
-        ("PUT", "/password", r#"{"username": "nobody", "password": "x"}"#, 404),
+        ("PUT", "/password", r#"{"username": "unknown", "password": "x"}"#, 404),
     ] {
         let got = remote.call(method, path, body).await.is(status);
         assert!(!got.error().is_empty(), "{path}");
@@ -221,7 +226,7 @@ async fn control_over_http() {
 }
 
 #[tokio::test]
-async fn networks_are_discovered_when_it_is_time() {
+async fn networks_are_discovered_when_the_clock_reaches_the_time() {
     let seed = "cloud:\n  - {name: vc, vtype: CLOUD_VCENTER}\n";
     let config =
         Config { seed: Some(seed.to_owned()), control_listen: Some(loopback()), ..Config::default() };
@@ -256,8 +261,8 @@ async fn networks_are_discovered_when_it_is_time() {
 }
 
 #[tokio::test]
-async fn the_ports_are_free_again_after_a_drop() {
-    // An address that nobody else on this machine uses: no other test gets the port in between.
+async fn ports_are_free_after_a_drop() {
+    // An address that no other test uses, so that none takes the port meanwhile.
     let own: IpAddr = "127.105.77.4".parse().unwrap();
     let on = |listen: SocketAddr, control: SocketAddr| Config {
         listen,
@@ -279,15 +284,14 @@ async fn the_ports_are_free_again_after_a_drop() {
     }
     drop(rig);
     for url in &urls {
-        until("nobody answers", async || http.get(url).send().await.is_err()).await;
+        until("the simulator has stopped", async || http.get(url).send().await.is_err()).await;
     }
     let sim = Simulator::start(on(address, control)).await.unwrap();
     assert_eq!(sim.address(), address);
 }
 
-/// The certificate holds for the names asked for, and for no others.
 #[tokio::test]
-async fn names_in_the_certificate() {
+async fn the_certificate_is_valid_for_the_given_names_only() {
     let config = Config {
         names: vec!["avi.test".to_owned()],
         advertise: Some("avi.test:443".to_owned()),
@@ -311,7 +315,7 @@ async fn names_in_the_certificate() {
 }
 
 #[tokio::test]
-async fn the_binary() {
+async fn the_binary_prints_its_urls_and_stops_at_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let ca_file = directory.path().join("ca.pem");
     let mut child = Command::new(env!("CARGO_BIN_EXE_avi-simulator"))
@@ -346,12 +350,12 @@ async fn the_binary() {
 
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    let ended = tokio::time::timeout(Duration::from_mins(1), child.wait()).await.expect("it ends");
+    let ended = tokio::time::timeout(Duration::from_mins(1), child.wait()).await.expect("the binary stops");
     assert!(ended.unwrap().success());
 }
 
 #[tokio::test]
-async fn help() {
+async fn the_binary_shows_help_and_refuses_wrong_arguments() {
     let run = async |arguments: &[&str]| {
         let output =
             Command::new(env!("CARGO_BIN_EXE_avi-simulator")).args(arguments).output().await.unwrap();
@@ -360,7 +364,7 @@ async fn help() {
     let (success, text) = run(&["--help"]).await;
     assert!(success);
     for part in ["--control-listen", "AVI_SIMULATOR_ADMIN_PASSWORD", "POST   /faults", "[default: 30.2.1]"] {
-        assert!(text.contains(part), "{part} is not in {text}");
+        assert!(text.contains(part), "{part} is missing in {text}");
     }
     for refused in [
         ["--controller-version", "new"],

@@ -1,4 +1,4 @@
-//! Things that go wrong on demand, and what is left of them on the controller.
+//! Injected faults and their effect on the configuration.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ async fn pools(rig: &Rig, login: &crate::rig::Login) -> u64 {
 }
 
 #[tokio::test]
-async fn a_status_as_often_as_asked_for() {
+async fn a_status_fault_affects_the_given_number_of_requests() {
     let rig = Rig::start().await;
     let control = rig.sim.control();
     let login = rig.admin().await;
@@ -35,7 +35,7 @@ async fn a_status_as_often_as_asked_for() {
 }
 
 #[tokio::test]
-async fn a_connection_cut_before_and_after_the_effect() {
+async fn a_cut_before_has_no_effect_and_a_cut_after_has() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let post = async |name: &str| {
@@ -59,12 +59,12 @@ async fn a_connection_cut_before_and_after_the_effect() {
 }
 
 #[tokio::test]
-async fn half_a_reply() {
+async fn half_a_reply_is_an_error_for_the_client() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     rig.sim.control().fault(Fault::new(Effect::HalfReply).on("POST", "/api/pool").times(1));
     let request = rig.request(&login, "POST", "/api/pool").json(&json!({ "name": "p" }));
-    let mut response = request.send().await.expect("the head comes");
+    let mut response = request.send().await.expect("the head of the response");
     assert_eq!(response.status(), 201);
     let length = usize::try_from(response.content_length().unwrap()).unwrap();
     let mut got = 0;
@@ -74,11 +74,11 @@ async fn half_a_reply() {
             ended => break ended,
         }
     };
-    assert!(ended.is_err(), "the end was seen as one");
+    assert!(ended.is_err(), "the client did not notice the missing half");
     assert_eq!(got, length / 2);
     assert_eq!(pools(&rig, &login).await, 1);
 
-    // What has no body has no half: nothing comes.
+    // A response without a body is dropped.
     let made = rig.get(&login, "/api/pool?name=p").await.json();
     rig.sim.control().fault(Fault::new(Effect::HalfReply).on("DELETE", "/api/pool").times(1));
     let path = format!("/api/pool/{}", made["results"][0]["uuid"].as_str().unwrap());
@@ -87,7 +87,7 @@ async fn half_a_reply() {
 }
 
 #[tokio::test]
-async fn a_delay() {
+async fn a_delay_affects_its_request_only() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let control = rig.sim.control();
@@ -97,20 +97,20 @@ async fn a_delay() {
     rig.get(&login, "/api/pool").await.is(200);
     assert!(begun.elapsed() >= by);
 
-    // One slow request holds nobody else up.
+    // A delayed request does not block others.
     control.fault(Fault::delay(Duration::from_hours(1)).under("/api/pool").times(1));
     let others = async {
-        until("it waits", async || control.requests_waiting() > 0).await;
+        until("the request is in flight", async || control.requests_in_flight() > 0).await;
         rig.get(&login, "/api/pool").await.is(200);
     };
     tokio::select! {
-        got = rig.get(&login, "/api/pool") => panic!("answered in no time: {got:?}"),
+        got = rig.get(&login, "/api/pool") => panic!("answered without the delay: {got:?}"),
         () = others => {}
     }
 }
 
 #[tokio::test]
-async fn a_412_out_of_the_blue() {
+async fn a_stale_fault_looks_like_a_real_412() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let made = rig.send(&login, "POST", "/api/vsvip", json!({ "name": "v" })).await.is(201).json();
@@ -118,14 +118,14 @@ async fn a_412_out_of_the_blue() {
     rig.sim.control().fault(Fault::new(Effect::Stale).on("PUT", "/api/vsvip").times(1));
     let got = rig.send(&login, "PUT", &path, made.clone()).await.is(412);
     assert!(got.error().contains("Concurrent Update Error"), "{}", got.text);
-    // The real one says the same.
+    // A real 412 has the same body.
     rig.send(&login, "PUT", &path, made.clone()).await.is(200);
     let real = rig.send(&login, "PUT", &path, made).await.is(412);
     assert_eq!(real.text, got.text);
 }
 
 #[tokio::test]
-async fn unavailable_is_everything() {
+async fn an_outage_affects_every_path() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     rig.sim.control().unavailable(true);
@@ -139,18 +139,18 @@ async fn unavailable_is_everything() {
 }
 
 #[tokio::test]
-async fn a_restart_drops_connections_and_sessions_and_keeps_the_rest() {
+async fn a_restart_drops_connections_and_sessions_and_keeps_objects() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     rig.send(&login, "POST", "/api/pool", json!({ "name": "p" })).await.is(201);
     let before = rig.get(&login, "/api/cluster/runtime").await.json();
 
-    // One request hangs while the controller goes away.
+    // One request is in flight during the restart.
     rig.sim.control().fault(Fault::delay(Duration::from_hours(1)).under("/api/cloud").times(1));
     let hanging = rig.request(&login, "GET", "/api/cloud").send();
     let control = rig.sim.control();
     let restart = async {
-        until("it waits", async || control.requests_waiting() > 0).await;
+        until("the request is in flight", async || control.requests_in_flight() > 0).await;
         rig.sim.stop().await;
         let refused = rig.request(&login, "GET", "/api/pool").send().await.unwrap_err();
         assert!(refused.is_connect(), "{refused:?}");
@@ -167,8 +167,8 @@ async fn a_restart_drops_connections_and_sessions_and_keeps_the_rest() {
     assert_ne!(before["node_states"][0]["up_since"], after["node_states"][0]["up_since"]);
 }
 
-/// What the simulator says to these bytes on a connection of their own, until it closes.
-async fn say(rig: &Rig, bytes: &[u8]) -> String {
+/// Sends bytes on a new connection and returns what the simulator sends until it closes the connection.
+async fn exchange(rig: &Rig, bytes: &[u8]) -> String {
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut roots = rustls::RootCertStore::empty();
@@ -184,21 +184,21 @@ async fn say(rig: &Rig, bytes: &[u8]) -> String {
     answer
 }
 
-/// A space in a name that a client does not escape makes a request line of four words.
+/// A name with a space that is not encoded makes the request line invalid.
 #[tokio::test]
-async fn a_space_in_the_request_line() {
+async fn a_space_in_the_request_line_gets_400() {
     let rig = Rig::start().await;
-    let answer = say(&rig, b"GET /api/pool?name=a b HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let answer = exchange(&rig, b"GET /api/pool?name=a b HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer:?}");
     let _ = Got::of(rig.http.get(rig.url("/api/initial-data")).send().await.unwrap()).await.is(200);
 }
 
-/// Refused before it is sent, and what follows is not taken for a request.
+/// The simulator refuses the body before it is sent and closes the connection.
 #[tokio::test]
-async fn a_body_that_is_too_long() {
+async fn a_body_that_is_too_long_gets_413() {
     let rig = Rig::start().await;
     let head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n{";
-    let answer = say(&rig, head).await;
+    let answer = exchange(&rig, head).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer:?}");
     assert!(
         answer.contains("connection: close") && answer.contains("more than 16777216 bytes"),

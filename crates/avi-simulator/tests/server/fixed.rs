@@ -1,16 +1,16 @@
-//! What is no object: the cluster's state, the version, paths that do not exist, bodies that are no JSON.
+//! Paths that are not objects: the cluster's state and version, unknown paths, invalid JSON.
 
 use serde_json::json;
 
 use crate::rig::{Got, Rig};
 
 #[tokio::test]
-async fn what_needs_no_session() {
+async fn some_paths_need_no_session() {
     let rig = Rig::start().await;
     let get = async |path: &str| Got::of(rig.http.get(rig.url(path)).send().await.unwrap()).await;
     let got = get("/api/initial-data").await.is(200);
     assert_eq!(got.json()["version"]["Version"], "30.2.1");
-    // As the Go SDK asks after a failure: no headers, two slashes.
+    // The Go SDK sends this after a failure: without headers, with two slashes.
     let got = get("//api/cluster/status").await.is(200);
     assert_eq!(got.json()["cluster_state"]["state"], "CLUSTER_UP_NO_HA");
     for path in ["/api/cluster", "/api/cluster/runtime", "/api/cluster/version", "/api/pool", "/api/nonsense"]
@@ -22,7 +22,7 @@ async fn what_needs_no_session() {
 }
 
 #[tokio::test]
-async fn the_cluster_as_ako_reads_it() {
+async fn akos_requests_for_the_cluster_are_answered() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let runtime = rig.get(&login, "/api/cluster/runtime").await.is(200).json();
@@ -52,7 +52,7 @@ async fn the_cluster_as_ako_reads_it() {
 }
 
 #[tokio::test]
-async fn refusals() {
+async fn unknown_paths_methods_and_bodies_are_refused() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     rig.get(&login, "/api/nonsense").await.is(404);
@@ -75,9 +75,8 @@ async fn refusals() {
     assert!(got.error().starts_with("Invalid JSON"), "{}", got.text);
 }
 
-/// `/api/pool`, however it is written.
 #[tokio::test]
-async fn slashes() {
+async fn additional_slashes_are_ignored() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     rig.send(&login, "POST", "//api/pool/", json!({ "name": "p" })).await.is(201);

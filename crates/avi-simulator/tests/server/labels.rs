@@ -1,5 +1,4 @@
-//! What the roles of a user let it see and write: by the labels of objects, in several tenants at once, and after an
-//! upgrade.
+//! Access by roles: by the labels of objects, in several tenants at once, and after an upgrade.
 
 use avi_simulator::{Assumptions, Config, Version};
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ fn markers(cluster: &str) -> Value {
     json!([{ "key": "clustername", "values": [cluster] }])
 }
 
-/// A role over pools that sees those of the cluster `c1`, as AKO makes it.
+/// Returns a role for the pools of the cluster `c1`, like that of AKO.
 fn pools_of_c1(unlabelled: bool) -> Value {
     json!({
         "name": "c1", "tenant_ref": "/api/tenant/?name=admin", "allow_unlabelled_access": unlabelled,
@@ -32,7 +31,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Tenants `blue` and `green`, and a user with these roles: a name and a tenant each.
+    /// Creates the tenants `blue` and `green`, the roles, and a user with `access`: pairs of role and tenant.
     async fn new(assumptions: Assumptions, roles: &[Value], access: &[(&str, &str)]) -> Self {
         let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
         let admin = rig.admin().await;
@@ -61,7 +60,7 @@ impl Scene {
         Got::of(request.json(&body).send().await.unwrap()).await
     }
 
-    /// Makes an object in a tenant as the administrator; its path.
+    /// Creates an object in a tenant as the administrator. Returns its path.
     async fn make(&self, tenant: &str, kind: &str, body: Value) -> String {
         let made = self.act(&self.admin, tenant, "POST", &format!("/api/{kind}"), body).await.is(201).json();
         format!("/api/{kind}/{}", made["uuid"].as_str().unwrap())
@@ -78,7 +77,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_filter_hides_what_others_have_labelled() {
+async fn a_filter_hides_objects_with_other_labels() {
     for (unlabelled, hidden) in [(true, 403), (false, 404)] {
         let assumptions = Assumptions { hidden_status: hidden, ..Assumptions::default() };
         let scene = Scene::new(assumptions, &[pools_of_c1(unlabelled)], &[("c1", "admin")]).await;
@@ -105,7 +104,7 @@ async fn a_filter_hides_what_others_have_labelled() {
         }
         act("GET", &bare, Value::Null).await.is(if unlabelled { 200 } else { hidden });
 
-        // What it makes and what it leaves must carry the label too.
+        // An object must have the label after a write, too.
         let post = async |name: &str, markers: Value| {
             act("POST", "/api/pool", json!({ "name": name, "markers": markers })).await
         };
@@ -117,17 +116,17 @@ async fn a_filter_hides_what_others_have_labelled() {
         act("PATCH", &mine, json!({ "replace": { "default_server_port": 81 } })).await.is(200);
         act("DELETE", &mine, Value::Null).await.is(204);
 
-        // A list the administrator has just had is not the user's; kinds without markers are not filtered.
+        // The cached list of the administrator is not used for the user. Kinds without markers are not filtered.
         let all =
             scene.act(&scene.admin, "admin", "GET", "/api/pool", Value::Null).await.json()["count"].clone();
         assert_ne!(all, scene.names("admin", "/api/pool").await.len());
         assert_eq!(scene.names("admin", "/api/tenant").await, ["admin", "blue", "green"]);
-        assert_eq!(scene.rig.sim.control().check().len(), 2, "two pools with markers that nothing refers to");
+        assert_eq!(scene.rig.sim.control().check().len(), 2, "two orphans: pools with markers");
     }
 }
 
 #[tokio::test]
-async fn a_filter_that_is_wrong() {
+async fn invalid_filters_are_refused() {
     let rig = Rig::start().await;
     let admin = rig.admin().await;
     let filter = json!({ "match_label": { "key": "k" } });
@@ -142,9 +141,8 @@ async fn a_filter_that_is_wrong() {
     assert_eq!(made["filters"][0]["enabled"], true);
 }
 
-/// `X-Avi-Tenant: *` shows what the user's roles show in each of its tenants, and no more.
 #[tokio::test]
-async fn all_tenants_are_those_of_the_user() {
+async fn the_scope_of_all_tenants_covers_those_of_the_user_only() {
     let role = |name: &str, pool: &str, network: &str| {
         json!({ "name": name, "privileges": [
             { "resource": "PERMISSION_POOL", "type": pool }, { "resource": "PERMISSION_NETWORK", "type": network },
@@ -160,7 +158,7 @@ async fn all_tenants_are_those_of_the_user() {
     }
     assert_eq!(scene.names("*", "/api/pool").await, ["blue", "green"]);
     assert_eq!(scene.names("blue", "/api/pool").await, ["blue"]);
-    // The networks of admin are shared with every tenant, also here.
+    // The networks of admin are visible in every tenant.
     assert_eq!(scene.names("*", "/api/network").await, ["admin", "green"]);
     let act = async |method: &str, path: &str| {
         scene.act(&scene.user, "*", method, path, json!({ "name": "x" })).await
@@ -168,7 +166,7 @@ async fn all_tenants_are_those_of_the_user() {
     act("GET", &paths[0]).await.is(403);
     act("PUT", &paths[1]).await.is(200);
     act("PUT", &paths[2]).await.is(403);
-    // What is made without a tenant is admin's.
+    // Without tenant_ref an object is created in admin.
     act("POST", "/api/pool").await.is(403);
     let green = json!({ "name": "y", "tenant_ref": "/api/tenant/?name=blue" });
     scene.act(&scene.user, "*", "POST", "/api/pool", green).await.is(201);
@@ -176,9 +174,8 @@ async fn all_tenants_are_those_of_the_user() {
     assert_eq!(got.error(), "User 'u' is not authorized to read on resource VIRTUALSERVICE in tenant *");
 }
 
-/// Every object of a macro is held against the roles, not only the outermost.
 #[tokio::test]
-async fn a_macro_needs_the_rights_to_all_its_parts() {
+async fn a_macro_needs_permission_for_each_part() {
     let role = json!({ "name": "services", "privileges": [{ "resource": "PERMISSION_VIRTUALSERVICE", "type": "WRITE_ACCESS" }] });
     let scene = Scene::new(Assumptions::default(), &[role], &[("services", "blue")]).await;
     let of = |data: Value| json!({ "model_name": "VirtualService", "data": data });
@@ -189,12 +186,12 @@ async fn a_macro_needs_the_rights_to_all_its_parts() {
 }
 
 #[tokio::test]
-async fn the_built_in_role_for_tenants_is_for_any_tenant() {
+async fn the_built_in_tenant_admin_may_be_used_in_any_tenant() {
     let scene = Scene::new(Assumptions::default(), &[], &[("Tenant-Admin", "blue")]).await;
     let pool = json!({ "name": "p" });
     scene.act(&scene.user, "blue", "POST", "/api/pool", pool.clone()).await.is(201);
     scene.act(&scene.user, "green", "POST", "/api/pool", pool).await.is(403);
-    // Another of that name is not the built-in one.
+    // A role that a client created with this name is not the built-in one.
     let role = json!({ "name": "Tenant-Admin", "tenant_ref": "/api/tenant/?name=blue",
         "privileges": [{ "resource": "PERMISSION_USER", "type": "READ_ACCESS" }] });
     let role = scene.act(&scene.admin, "admin", "POST", "/api/role", role).await.is(201).json();
@@ -203,9 +200,8 @@ async fn the_built_in_role_for_tenants_is_for_any_tenant() {
     assert!(got.error().starts_with("Cannot use Role Tenant-Admin with access to"), "{}", got.text);
 }
 
-/// A client that writes back the privileges it knows after an upgrade is answered 500; one that keeps the new ones is not.
 #[tokio::test]
-async fn a_role_after_an_upgrade() {
+async fn after_an_upgrade_a_put_of_a_role_needs_the_new_privileges() {
     let rig = Rig::with(Config { version: Version(22, 1, 3), ..Config::default() }).await;
     let mut admin = rig.admin().await;
     let old = Some("22.1.3");

@@ -1,4 +1,4 @@
-//! The controller over real HTTPS, with a client that knows nothing of AVI.
+//! Tests of the simulator over HTTPS, with a plain HTTP client.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! A plain HTTP client with one session, and the simulator it talks to.
+//! A simulator and a plain HTTP client for it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Rig {
     pub http: Client,
 }
 
-/// The headers of a session, as an SDK sends them.
+/// A session, with the values of the headers that an SDK sends.
 #[derive(Debug, Clone)]
 pub struct Login {
     pub session: String,
@@ -22,7 +22,7 @@ pub struct Login {
     pub body: Value,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Got {
     pub status: u16,
@@ -33,7 +33,7 @@ pub struct Got {
 impl Got {
     pub async fn of(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, text: response.text().await.expect("the whole body") }
+        Self { status, headers, text: response.text().await.expect("the complete body") }
     }
 
     pub fn json(&self) -> Value {
@@ -41,10 +41,10 @@ impl Got {
     }
 
     pub fn error(&self) -> String {
-        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {:?}", self.text)).to_owned()
+        self.json()["error"].as_str().unwrap_or_else(|| panic!("not an error: {:?}", self.text)).to_owned()
     }
 
-    /// Demands a status, and shows the body if it is another.
+    /// Checks the status; the failure message has the body.
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
@@ -92,7 +92,7 @@ impl Rig {
         self.login(ADMIN, self.sim.admin_password()).await
     }
 
-    /// A request with everything an SDK sends.
+    /// Creates a request with all headers that an SDK sends.
     pub fn request(&self, login: &Login, method: &str, path: &str) -> RequestBuilder {
         self.http
             .request(Method::from_bytes(method.as_bytes()).expect("a method"), self.url(path))
@@ -129,18 +129,18 @@ pub fn cookies(csrf: &str, session: &str) -> String {
     format!("csrftoken={csrf}; sessionid={session}; avi-sessionid={session}")
 }
 
-/// Waits until something is so that is sure to come.
-pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+/// Waits until a condition holds; fails after two minutes.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
-        while !so().await {
+        while !condition().await {
             tokio::task::yield_now().await;
         }
     };
-    assert!(timeout(Duration::from_mins(2), waiting).await.is_ok(), "it does not come: {what}");
+    assert!(timeout(Duration::from_mins(2), waiting).await.is_ok(), "timed out waiting until {what}");
 }
 
-/// A client without cookies of its own that trusts the simulator's authority and nobody else. Every request has a
-/// connection of its own: none can meet one that the simulator has just dropped.
+/// Returns a client without a cookie store that trusts only the simulator's CA. It opens a connection for each request, so
+/// that no request uses one that the simulator has just dropped.
 pub fn client(sim: &Simulator) -> Client {
     let ca = reqwest::Certificate::from_pem(sim.ca_pem().as_bytes()).expect("a certificate");
     Client::builder().tls_certs_only([ca]).pool_max_idle_per_host(0).build().expect("a client")

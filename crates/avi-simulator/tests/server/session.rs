@@ -1,4 +1,4 @@
-//! Logging in, staying in and getting out.
+//! Login, sessions and logout.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::rig::{Got, Rig, cookies};
 
 #[tokio::test]
-async fn login_by_json_and_by_form() {
+async fn login_accepts_json_and_forms() {
     let rig = Rig::start().await;
     let got = rig.post_login(ADMIN, rig.sim.admin_password()).await.is(200);
     let body = got.json();
@@ -30,7 +30,7 @@ async fn login_by_json_and_by_form() {
         assert!(cookie.contains(if csrf { "Max-Age=31449600" } else { "Max-Age=86400" }), "{cookie}");
     }
 
-    // As Python's requests encodes it: the password may hold what a form encodes.
+    // A form as Python's requests encodes it, with characters that need encoding.
     assert!(rig.sim.control().set_password(ADMIN, "a b+c&d=é%"));
     let form = "username=admin&password=a+b%2Bc%26d%3D%C3%A9%25";
     let request = rig.http.post(rig.url("/login")).body(form);
@@ -54,7 +54,6 @@ async fn a_session_reads_and_writes() {
     rig.get(&login, &format!("/api/pool/{uuid}")).await.is(404);
 }
 
-/// Every way a write can lack what proves that it comes from the session's own pages.
 #[tokio::test]
 async fn writes_need_csrf_token_and_referer() {
     let rig = Rig::start().await;
@@ -88,7 +87,7 @@ async fn writes_need_csrf_token_and_referer() {
     assert_eq!(got.text, "CSRF token missing or incorrect.");
     assert_eq!(rig.get(&login, "/api/pool").await.json()["count"], 0);
 
-    // Reading asks for the session alone.
+    // A read needs only the session.
     let got = rig.http.get(rig.url("/api/pool")).header("cookie", cookie).send().await.unwrap();
     Got::of(got).await.is(200);
 }
@@ -104,9 +103,9 @@ async fn a_referer_of_another_origin_is_a_switch() {
     Got::of(request.send().await.unwrap()).await.is(201);
 }
 
-/// Python's SDK sends a cookie of its jar and one of its own under one name.
+/// Python's SDK sends the cookie of its jar and its own with the same name.
 #[tokio::test]
-async fn repeated_cookies() {
+async fn of_repeated_cookies_the_session_with_the_csrf_token_is_used() {
     let rig = Rig::start().await;
     let (old, new) = (rig.admin().await, rig.admin().await);
     let twice = format!("{}; {}", cookies(&old.csrf, &old.session), cookies(&new.csrf, &new.session));
@@ -117,7 +116,7 @@ async fn repeated_cookies() {
         let name = format!("p-{}", login.csrf);
         Got::of(request.json(&json!({ "name": name })).send().await.unwrap()).await.is(201);
     }
-    // The same with the one of the two logged out.
+    // Also if one of the sessions has ended.
     Got::of(rig.request(&old, "POST", "/logout").send().await.unwrap()).await.is(200);
     let mut headers = rig.headers(&new);
     headers.insert("cookie", twice.parse().unwrap());
@@ -125,7 +124,7 @@ async fn repeated_cookies() {
 }
 
 #[tokio::test]
-async fn logout_ends_the_session_and_asks_for_csrf() {
+async fn logout_ends_the_session_and_needs_the_csrf_token() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     let mut headers = rig.headers(&login);
@@ -139,7 +138,7 @@ async fn logout_ends_the_session_and_asks_for_csrf() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_idle_and_when_old() {
+async fn sessions_expire_when_idle_and_when_old() {
     let rig = Rig::start().await;
     let control = rig.sim.control();
     let login = rig.admin().await;
@@ -161,7 +160,7 @@ async fn a_session_ends_when_idle_and_when_old() {
 }
 
 #[tokio::test]
-async fn expiry_on_demand_and_its_other_status() {
+async fn the_status_of_an_expired_session_is_a_switch() {
     let assumptions = Assumptions { expired_session_status: 419, ..Assumptions::default() };
     let rig = Rig::with(Config { assumptions, ..Config::default() }).await;
     let login = rig.admin().await;
@@ -171,9 +170,8 @@ async fn expiry_on_demand_and_its_other_status() {
     rig.get(&again, "/api/pool").await.is(200);
 }
 
-/// Each rule about sessions can be broken, and then it does not hold.
 #[tokio::test]
-async fn broken_rules() {
+async fn each_rule_of_sessions_can_be_broken() {
     let broken =
         async |rule| Rig::with(Config { rules: Rules::default().without(rule), ..Config::default() }).await;
     let rig = broken(Rule::Csrf).await;
@@ -190,14 +188,14 @@ async fn broken_rules() {
     rig.get(&login, "/api/pool").await.is(200);
 
     let rig = broken(Rule::PasswordCheck).await;
-    // No wrong password is one: none locks the account.
+    // Wrong passwords are accepted and do not lock the account.
     for _ in 0..5 {
         rig.post_login(ADMIN, "not it").await.is(200);
     }
 }
 
 #[tokio::test]
-async fn the_time_outs_are_settings_within_bounds() {
+async fn the_time_outs_are_settings_with_limits() {
     let rig = Rig::start().await;
     let login = rig.admin().await;
     for (path, body, status) in [

@@ -1,4 +1,4 @@
-//! What AKO asks at its start, for a Service of type LoadBalancer, and when it goes: the same queries and bodies.
+//! The queries and bodies that AKO sends at its start, for a Service of type LoadBalancer, and for its deletion.
 
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn controller() -> Rig {
 }
 
 #[test]
-fn the_start() {
+fn the_requests_of_akos_start_are_answered() {
     let mut rig = controller();
     let one = |rig: &Rig, kind: &str, query: &str| {
         let list = rig.list(kind, query);
@@ -47,8 +47,7 @@ fn the_start() {
         one(&rig, "serviceenginegroup", "include_name&page_size=100&cloud_ref.name=vc&name.in=Default-Group");
     let mut labelled = group.clone();
     labelled["labels"] = json!([{"key": "clustername", "value": "c1"}]);
-    rig.put("serviceenginegroup", &uuid(&group), labelled.clone())
-        .expect("refs with names come back as they were given");
+    rig.put("serviceenginegroup", &uuid(&group), labelled.clone()).expect("refs with names are accepted");
     assert_eq!(rig.put("serviceenginegroup", &uuid(&group), labelled).unwrap_err().status, 412);
     one(&rig, "network", "include_name&name=vip%20net&cloud_ref.name=vc");
     one(&rig, "network", "include_name&name=vip%20net&cloud_ref.name=vc&vrf_context_ref.name=global");
@@ -75,7 +74,7 @@ fn the_start() {
 }
 
 #[test]
-fn a_service_comes_and_goes() {
+fn a_service_is_created_and_deleted_without_rest() {
     let mut rig = controller();
     let before = rig.store.snapshot();
     let markers = json!([{"key": "clustername", "values": ["c1"]}]);
@@ -92,7 +91,7 @@ fn a_service_comes_and_goes() {
     let kept = policy.pointer("/l4_connection_policy/rules/0/action/select_pool/pool_ref").unwrap();
     assert!(
         kept.as_str().unwrap().ends_with("#c1--default-web-TCP-80"),
-        "by name, in whichever cloud there is one: {kept}"
+        "resolved by name in the only cloud that has one: {kept}"
     );
     let service = rig.create("virtualservice", json!({"name": "c1--default-web", "created_by": "ako-c1", "cloud_ref": "/api/cloud?name=vc", "markers": markers,
         "tenant_ref": "/api/tenant/?name=admin", "application_profile_ref": "/api/applicationprofile/?name=System-L4-Application",
@@ -106,7 +105,7 @@ fn a_service_comes_and_goes() {
         .list("virtualservice", "name=c1--default-web&cloud_ref.name=vc&include_name=true&created_by=ako-c1");
     assert_eq!(mine["count"], 1);
     let read = rig.get("vsvip", &uuid(&vip), "include_name").unwrap();
-    rig.put("vsvip", &uuid(&vip), read).expect("what is read can be written back");
+    rig.put("vsvip", &uuid(&vip), read).expect("a read object can be written back");
     let stale = rig.put("vsvip", &uuid(&vip), vip.clone()).unwrap_err();
     assert!(stale.status == 412 && stale.text().contains("Need to reload object data VsVip"));
     assert_eq!(rig.delete("vsvip", &uuid(&vip)).unwrap_err().status, 403);
@@ -115,7 +114,7 @@ fn a_service_comes_and_goes() {
     {
         rig.delete(kind, &uuid(object)).unwrap();
     }
-    assert!(rig.store.diff(&before).is_empty(), "nothing is left");
+    assert!(rig.store.diff(&before).is_empty(), "objects are left");
 }
 
 #[test]
@@ -124,24 +123,27 @@ fn a_macro_writes_the_inner_objects_first() {
     let body = json!({"model_name": "VirtualService", "data": {"name": "m", "cloud_ref": "/api/cloud?name=vc",
         "vsvip_ref_data": {"name": "m-vip", "cloud_ref": "/api/cloud?name=vc", "vip": [{"vip_id": "0", "auto_allocate_ip": true}]},
         "pool_ref_data": {"name": "m-pool", "cloud_ref": "/api/cloud?name=vc"}}});
-    let written = rig.store.macro_(&rig.caller, body.clone()).unwrap();
+    let written = rig.store.run_macro(&rig.caller, body.clone()).unwrap();
     let urls: Vec<&str> = written.as_array().unwrap().iter().map(|one| text(one, "url")).collect();
     assert_eq!(urls.len(), 3);
     assert!(urls[2].starts_with(&format!("{BASE}/api/virtualservice/")), "{urls:?}");
     assert!(text(&written[2], "pool_ref").ends_with("#m-pool"));
     let before = rig.store.snapshot();
-    rig.store.macro_(&rig.caller, body).unwrap();
-    assert!(rig.store.diff(&before).is_empty(), "again is the same: {:?}", rig.store.diff(&before));
+    rig.store.run_macro(&rig.caller, body).unwrap();
+    assert!(
+        rig.store.diff(&before).is_empty(),
+        "a second run changes nothing: {:?}",
+        rig.store.diff(&before)
+    );
     assert_eq!(
-        rig.store.macro_(&rig.caller, json!({"model_name": "Nothing", "data": {}})).unwrap_err().status,
+        rig.store.run_macro(&rig.caller, json!({"model_name": "Nothing", "data": {}})).unwrap_err().status,
         400
     );
-    assert_eq!(rig.store.macro_(&rig.caller, json!({"model_name": "Pool"})).unwrap_err().status, 400);
+    assert_eq!(rig.store.run_macro(&rig.caller, json!({"model_name": "Pool"})).unwrap_err().status, 400);
 }
 
-/// What a macro replaces is of its own cloud and tenant.
 #[test]
-fn a_macro_stays_in_its_cloud_and_tenant() {
+fn a_macro_replaces_only_objects_of_its_cloud_and_tenant() {
     let mut rig = controller();
     let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
     let pool = |cloud: &str, tenant: &str| {
@@ -151,7 +153,7 @@ fn a_macro_stays_in_its_cloud_and_tenant() {
     for _ in 0..2 {
         for (cloud, tenant) in [("vc", "admin"), ("Default-Cloud", "admin"), ("vc", "t")] {
             rig.store
-                .macro_(&rig.caller, pool(cloud, tenant))
+                .run_macro(&rig.caller, pool(cloud, tenant))
                 .map_err(|error| (cloud, tenant, error))
                 .unwrap();
         }
@@ -161,7 +163,7 @@ fn a_macro_stays_in_its_cloud_and_tenant() {
 }
 
 #[test]
-fn the_profiles_ako_looks_for() {
+fn the_profiles_of_ako_are_built_in() {
     let rig = Rig::new();
     for (kind, names) in [
         (

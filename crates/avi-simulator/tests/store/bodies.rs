@@ -1,16 +1,24 @@
-//! Bodies that cannot be, and what is said of them.
+//! Invalid bodies and their errors.
 
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
 
-#[test]
-fn bodies_that_cannot_be() {
+/// Checks that a POST of each body (kind, body, text of the error) gets 400 and changes nothing.
+fn assert_refused(cases: &[(&str, Value, &str)]) {
     let mut rig = Rig::new();
-    let subnet = |prefix: Value, ranges: Value| json!({"name": "n", "configured_subnets": [{"prefix": prefix, "static_ip_ranges": ranges}]});
-    let prefix = json!({"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 24});
-    let range = |begin: &str, end: &str| json!([{"range": {"begin": {"addr": begin, "type": "V4"}, "end": {"addr": end, "type": "V4"}}}]);
-    for (kind, body, text) in [
+    for (kind, body, text) in cases {
+        let before = rig.store.snapshot();
+        let error = rig.try_create(kind, body.clone()).unwrap_err();
+        assert_eq!(error.status, 400, "{kind} {body}");
+        assert!(error.text().contains(text), "{kind} {body}: {}", error.text());
+        assert!(rig.store.diff(&before).is_empty(), "a refused write changes nothing");
+    }
+}
+
+#[test]
+fn invalid_fields_and_refs_are_refused() {
+    assert_refused(&[
         ("pool", json!([]), "JSON object"),
         ("pool", json!("x"), "JSON object"),
         ("pool", json!({"name": ""}), "name"),
@@ -37,6 +45,15 @@ fn bodies_that_cannot_be() {
             json!({"name": "v", "vip": [{"auto_allocate_ip": false}]}),
             "vip[0].vip_id: This field is required.",
         ),
+    ]);
+}
+
+#[test]
+fn invalid_networks_are_refused() {
+    let subnet = |prefix: Value, ranges: Value| json!({"name": "n", "configured_subnets": [{"prefix": prefix, "static_ip_ranges": ranges}]});
+    let prefix = json!({"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 24});
+    let range = |begin: &str, end: &str| json!([{"range": {"begin": {"addr": begin, "type": "V4"}, "end": {"addr": end, "type": "V4"}}}]);
+    assert_refused(&[
         (
             "network",
             subnet(json!({"mask": 24}), json!([])),
@@ -45,14 +62,14 @@ fn bodies_that_cannot_be() {
         (
             "network",
             subnet(json!({"ip_addr": {"addr": "10.0.0.0", "type": "V6"}, "mask": 24}), json!([])),
-            "no address of its type",
+            "not an address of its type",
         ),
         (
             "network",
             subnet(json!({"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 33}), json!([])),
             "0 to 32",
         ),
-        ("network", subnet(prefix.clone(), range("10.0.0.9", "10.0.0.1")), "10.0.0.9 is behind 10.0.0.1"),
+        ("network", subnet(prefix.clone(), range("10.0.0.9", "10.0.0.1")), "10.0.0.9 is after 10.0.0.1"),
         (
             "network",
             subnet(prefix.clone(), json!([{"range": {"begin": {"addr": "10.0.0.9", "type": "V4"}}}])),
@@ -66,6 +83,12 @@ fn bodies_that_cannot_be() {
             ),
             "static_ip_ranges.type",
         ),
+    ]);
+}
+
+#[test]
+fn invalid_profiles_roles_and_users_are_refused() {
+    assert_refused(&[
         ("ipamdnsproviderprofile", json!({"name": "i", "type": "INTERNAL"}), "type"),
         (
             "ipamdnsproviderprofile",
@@ -94,17 +117,11 @@ fn bodies_that_cannot_be() {
             "PERMISSION_POOL",
         ),
         ("user", json!({"name": "u", "access": [{"tenant_ref": "/api/tenant/admin"}]}), "access.role_ref"),
-    ] {
-        let before = rig.store.snapshot();
-        let error = rig.try_create(kind, body.clone()).unwrap_err();
-        assert_eq!(error.status, 400, "{kind} {body}");
-        assert!(error.text().contains(text), "{kind} {body}: {}", error.text());
-        assert!(rig.store.diff(&before).is_empty(), "a refused write changes nothing");
-    }
+    ]);
 }
 
 #[test]
-fn a_resource_that_went_with_a_version() {
+fn a_removed_resource_is_refused_since_its_version() {
     let mut rig = Rig::new();
     let body = json!({"name": "r", "privileges": [{"resource": "PERMISSION_PINGACCESSAGENT", "type": "READ_ACCESS"}]});
     assert_eq!(rig.try_create("role", body.clone()).unwrap_err().status, 400);

@@ -1,4 +1,4 @@
-//! What a vCenter cloud finds.
+//! Discovery of port groups by a vCenter cloud.
 
 use avi_simulator::store::PortGroup;
 use serde_json::json;
@@ -24,7 +24,11 @@ fn port_groups_become_networks() {
         found,
         [format!("dvportgroup-81-{cloud}"), format!("dvportgroup-82-{cloud}"), format!("network-7-{cloud}")]
     );
-    assert_eq!(rig.list("network", "name=same&cloud_ref.name=vc")["count"], 2, "names of networks repeat");
+    assert_eq!(
+        rig.list("network", "name=same&cloud_ref.name=vc")["count"],
+        2,
+        "names of networks need not be unique"
+    );
     let network = rig.get("network", &found[0], "include_name").unwrap();
     assert!(text(&network, "vimgrnw_ref").ends_with(&format!("/api/vimgrnwruntime/{}#same", found[0])));
     assert!(text(&network, "vrf_context_ref").ends_with("#global"));
@@ -33,12 +37,16 @@ fn port_groups_become_networks() {
     assert_eq!(runtime["managed_object_id"], "dvportgroup-81");
     let before = rig.store.snapshot();
     rig.store.discover(&cloud, &groups, 2).unwrap();
-    assert!(rig.store.diff(&before).is_empty(), "finding the same again changes nothing");
-    assert_eq!(rig.get("network", &found[0], "include_name").unwrap(), network, "not even the time");
+    assert!(rig.store.diff(&before).is_empty(), "a second discovery changes nothing");
+    assert_eq!(
+        rig.get("network", &found[0], "include_name").unwrap(),
+        network,
+        "_last_modified does not change"
+    );
 }
 
 #[test]
-fn what_vanishes_stays_while_it_is_wanted() {
+fn a_network_in_use_survives_its_port_group() {
     let mut rig = Rig::new();
     let cloud = uuid(&rig.create("cloud", json!({"name": "vc", "vtype": "CLOUD_VCENTER"})));
     let found = rig
@@ -60,21 +68,24 @@ fn what_vanishes_stays_while_it_is_wanted() {
     assert_eq!(rig.delete("cloud", &cloud).unwrap_err().status, 403, "a profile uses a network of the cloud");
     rig.delete("ipamdnsproviderprofile", &uuid(&profile)).unwrap();
     rig.delete("cloud", &cloud).unwrap();
-    assert_eq!(rig.list("vimgrnwruntime", "")["count"], 0, "what the cloud found goes with it");
+    assert_eq!(
+        rig.list("vimgrnwruntime", "")["count"],
+        0,
+        "the discovered objects are deleted with the cloud"
+    );
     assert_eq!(rig.list("vrfcontext", "name=global")["count"], 1);
     assert!(rig.store.check().is_empty(), "{:?}", rig.store.check());
 }
 
 #[test]
-fn only_vcenter_discovers() {
+fn only_vcenter_clouds_discover() {
     let mut rig = Rig::new();
     assert_eq!(rig.store.discover("Default-Cloud", &[], 1).unwrap_err().status, 400);
     assert_eq!(rig.store.discover("none", &[], 1).unwrap_err().status, 404);
 }
 
-/// Subnets that were taken out again hold a network no longer.
 #[test]
-fn what_is_configured_no_more_may_vanish() {
+fn a_network_without_subnets_is_removed_with_its_port_group() {
     let mut rig = Rig::new();
     rig.create("cloud", json!({"name": "vc", "vtype": "CLOUD_VCENTER"}));
     let found = rig.store.discover("vc", &[group("1", "one")], 1).unwrap();

@@ -1,10 +1,10 @@
-//! The query parser against 100,000 queries nobody meant.
+//! The query parser with 100,000 random queries.
 
 use avi_simulator::store::Query;
 
 use crate::rig::Rig;
 
-/// A linear congruential generator: fast, and the same cases each time.
+/// A linear congruential generator: fast, with the same cases in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -108,7 +108,7 @@ fn no_query_panics_and_none_breaks_a_list() {
         } else if case % 4 == 1 {
             (0..dice.roll(14)).map(|_| *dice.pick(PIECES)).collect()
         } else {
-            // Well-formed pairs of known parameters, with values that are not.
+            // Well-formed pairs of known parameters with random values.
             let pair = |dice: &mut Dice| {
                 format!("{}={}{}", dice.pick(PARAMETERS), dice.pick(PIECES), dice.pick(PIECES))
             };
@@ -121,7 +121,7 @@ fn no_query_panics_and_none_breaks_a_list() {
                 assert_eq!(
                     again.as_ref(),
                     Ok(&query),
-                    "{raw:?} does not survive being a next: {}",
+                    "{raw:?} changes in `next`: {}",
                     query.at_page(query.page)
                 );
                 if case % 10 == 0 {
@@ -137,6 +137,6 @@ fn no_query_panics_and_none_breaks_a_list() {
     }
     assert!(
         parsed > 50_000 && refused > 5_000,
-        "{parsed} parsed, {refused} refused: the pieces are badly chosen"
+        "{parsed} parsed, {refused} refused: change PIECES so that more of both occur"
     );
 }

@@ -1,11 +1,11 @@
-//! What nobody sends who means well: the store stays whole, bounded and able to show what it keeps.
+//! Hostile requests: the store stays consistent, bounded and readable.
 
 use avi_simulator::Version;
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, text, uuid};
 
-fn refused(rig: &mut Rig, pool: &str, patch: Value, words: &str) {
+fn assert_refused(rig: &mut Rig, pool: &str, patch: Value, words: &str) {
     let before = rig.store.snapshot();
     let error = rig.patch("pool", pool, patch).unwrap_err();
     assert_eq!(error.status, 400, "{}", error.text());
@@ -13,36 +13,36 @@ fn refused(rig: &mut Rig, pool: &str, patch: Value, words: &str) {
     assert!(rig.store.diff(&before).is_empty());
 }
 
-/// Thirty copies of a field into itself would be a thousand million of them.
+/// Each copy of a field into itself doubles it: 30 copies make a thousand million.
 #[test]
-fn a_json_patch_cannot_copy_without_end() {
+fn a_json_patch_cannot_copy_without_limit() {
     let mut rig = Rig::new();
     let pool = uuid(&rig.create("pool", json!({"name": "p", "x": [[1, "abc"]]})));
     let double = json!({"op": "copy", "from": "/x", "path": "/x/-"});
     let few: Vec<&Value> = std::iter::repeat_n(&double, 5).collect();
-    rig.patch("pool", &pool, json!({"json_patch": few})).expect("a few are a patch like any other");
+    rig.patch("pool", &pool, json!({"json_patch": few})).expect("a few copies are allowed");
     let many: Vec<&Value> = std::iter::repeat_n(&double, 40).collect();
-    refused(&mut rig, &pool, json!({"json_patch": many}), "more than it may");
+    assert_refused(&mut rig, &pool, json!({"json_patch": many}), "too much");
     let long: Vec<Value> = (0..1001).map(|n| json!({"op": "add", "path": "/y", "value": n})).collect();
-    refused(&mut rig, &pool, json!({"json_patch": long}), "at most 1000 operations");
+    assert_refused(&mut rig, &pool, json!({"json_patch": long}), "more than 1000 operations");
 }
 
-/// What is deeper than a parser follows could be kept, but not read.
+/// A JSON parser could not read deeper objects.
 #[test]
-fn nothing_gets_deeper_than_it_can_be_read() {
+fn no_write_nests_deeper_than_parsers_accept() {
     let mut rig = Rig::new();
     let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({"a": inner}));
     let pool = uuid(&rig.create("pool", json!({"name": "p", "a": nested(91)})));
     let error = rig.try_create("pool", json!({"name": "q", "a": nested(120)})).unwrap_err();
     assert!(error.status == 400 && error.text().contains("nested"), "{error:?}");
     let path = "/a".repeat(90);
-    refused(
+    assert_refused(
         &mut rig,
         &pool,
         json!({"json_patch": [{"op": "add", "path": format!("{path}/a"), "value": nested(60)}]}),
         "nested",
     );
-    refused(
+    assert_refused(
         &mut rig,
         &pool,
         json!({"json_patch": [{"op": "copy", "from": "/a", "path": format!("{path}/a")}]}),
@@ -50,24 +50,22 @@ fn nothing_gets_deeper_than_it_can_be_read() {
     );
     rig.patch("pool", &pool, json!({"add": {"b": nested(9)}})).unwrap();
     let into = |depth: usize| json!({"json_patch": [{"op": "move", "from": "/a", "path": format!("/b{}/c", "/a".repeat(depth))}]});
-    refused(&mut rig, &pool, into(8), "nested");
-    rig.patch("pool", &pool, into(7)).expect("exactly as deep as may be");
+    assert_refused(&mut rig, &pool, into(8), "nested");
+    rig.patch("pool", &pool, into(7)).expect("the maximum depth is allowed");
     let whole = serde_json::to_string(&rig.list("pool", "name=p")).unwrap();
-    serde_json::from_str::<Value>(&whole).expect("what is kept can be read");
+    serde_json::from_str::<Value>(&whole).expect("stored objects can be parsed");
 }
 
-/// A list of refs in which one entry is none.
 #[test]
-fn every_ref_of_a_list_is_held_to_be_one() {
+fn every_ref_of_a_list_is_checked() {
     let mut rig = Rig::new();
     let body = json!({"name": "p", "health_monitor_refs": ["/api/healthmonitor/healthmonitor-none", 3]});
     assert_eq!(rig.try_create("pool", body).unwrap_err().status, 400);
     assert_eq!(rig.store.check(), Vec::<String>::new());
 }
 
-/// A uuid that would not survive being part of a URL.
 #[test]
-fn a_slug_is_a_step_of_a_path() {
+fn a_slug_that_needs_url_encoding_is_refused() {
     let mut rig = Rig::new();
     for slug in ["pool/x", "pool#x", "pool?x", "pool x", "..", "p\u{e4}"] {
         let error = rig.store.create(&rig.caller, "pool", Some(slug), json!({"name": "p"})).unwrap_err();
@@ -76,9 +74,9 @@ fn a_slug_is_a_step_of_a_path() {
     rig.store.create(&rig.caller, "pool", Some("pool-1.2_x"), json!({"name": "p"})).unwrap();
 }
 
-/// An object whose uuid ends as those of a cloud's discovered networks do is not one of them.
+/// The uuids of discovered networks end with that of the cloud; other objects may have such a uuid, too.
 #[test]
-fn a_cloud_takes_only_its_own_along() {
+fn a_deleted_cloud_takes_only_its_own_objects() {
     let mut rig = Rig::new();
     let cloud = uuid(&rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_VCENTER"})));
     let slug = format!("pool-{cloud}");
@@ -88,9 +86,8 @@ fn a_cloud_takes_only_its_own_along() {
     assert!(rig.get("pool", &slug, "").is_ok());
 }
 
-/// Built-in objects that refer to a cloud or tenant are no part of it.
 #[test]
-fn what_came_with_the_controller_goes_with_nothing() {
+fn a_built_in_object_blocks_the_deletion_of_what_it_refers_to() {
     let mut rig = Rig::new();
     let cloud = uuid(&rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"})));
     let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
@@ -101,9 +98,8 @@ fn what_came_with_the_controller_goes_with_nothing() {
     }
 }
 
-/// Objects that name no cloud are in the one that came with the controller, whatever it is called.
 #[test]
-fn the_default_cloud_may_be_renamed() {
+fn a_renamed_default_cloud_stays_the_default() {
     let mut rig = Rig::new();
     let cloud = rig.uuid_of("cloud", "Default-Cloud");
     rig.patch("cloud", &cloud, json!({"replace": {"name": "other"}})).unwrap();
@@ -112,9 +108,8 @@ fn the_default_cloud_may_be_renamed() {
     assert_eq!(rig.store.check(), Vec::<String>::new());
 }
 
-/// What stands for a secret is none.
 #[test]
-fn a_secret_that_was_never_given_is_not_shown_as_if() {
+fn a_mask_is_not_stored_as_a_secret() {
     let mut rig = Rig::new();
     let made = rig.create(
         "cloud",
@@ -123,43 +118,40 @@ fn a_secret_that_was_never_given_is_not_shown_as_if() {
     assert!(made["vcenter_configuration"].get("password").is_none(), "{made}");
 }
 
-/// A role with a resource that the new version does not know any more.
 #[test]
-fn a_role_outlives_its_resources() {
+fn a_role_with_a_removed_resource_survives_an_upgrade() {
     let mut rig = Rig::new();
     let gone = json!({"resource": "PERMISSION_PINGACCESSAGENT", "type": "READ_ACCESS"});
     let stays = json!({"resource": "PERMISSION_POOL", "type": "READ_ACCESS"});
     let body = json!({"name": "r", "privileges": [gone, stays]});
     let role = uuid(&rig.as_version(Version(30, 1, 2), |rig| rig.create("role", body)));
     let now = rig.get("role", &role, "").unwrap();
-    assert_eq!(now["privileges"], json!([stays]), "not shown where it is not known");
-    rig.put("role", &role, now).expect("what was read can be written");
+    assert_eq!(now["privileges"], json!([stays]), "a removed resource is hidden");
+    rig.put("role", &role, now).expect("a read role can be written back");
     let body = json!({"name": "s", "privileges": [gone, stays]});
     let role = uuid(&rig.as_version(Version(30, 1, 2), |rig| rig.create("role", body)));
-    rig.store.upgrade_roles(Version(30, 2, 1), 1).expect("an upgrade goes through");
+    rig.store.upgrade_roles(Version(30, 2, 1), 1).expect("the upgrade succeeds");
     let kept = rig.store.object("role", &role).unwrap()["privileges"].to_string();
     assert!(!kept.contains("PINGACCESS") && kept.contains("PERMISSION_TASKJOURNAL"), "{kept}");
 }
 
-/// `created_by` without a creator makes no orphan, and an object is no use to itself.
 #[test]
-fn the_checker_is_not_taken_in() {
+fn an_empty_created_by_makes_no_orphan_and_a_self_reference_does_not_prevent_one() {
     let mut rig = Rig::new();
-    rig.create("pool", json!({"name": "by nobody", "created_by": ""}));
+    rig.create("pool", json!({"name": "empty creator", "created_by": ""}));
     assert_eq!(rig.store.check(), Vec::<String>::new());
     let pool = uuid(&rig.create("pool", json!({"name": "selfish", "created_by": "ako-c"})));
     rig.patch("pool", &pool, json!({"add": {"pool_ref": format!("/api/pool/{pool}")}})).unwrap();
     assert_eq!(rig.store.check().len(), 1, "{:?}", rig.store.check());
 }
 
-/// A user's login name stays when a client writes that knows of one name only.
 #[test]
-fn a_put_without_username_keeps_the_login() {
+fn a_put_without_username_keeps_it() {
     let mut rig = Rig::new();
     let user = uuid(&rig.create("user", json!({"name": "Full Name", "username": "login"})));
     let now = rig.put("user", &user, json!({"name": "Full Name", "full_name": "x"})).unwrap();
     assert_eq!(now["username"], "login");
     let user = uuid(&rig.create("user", json!({"name": "plain"})));
     let now = rig.put("user", &user, json!({"name": "renamed"})).unwrap();
-    assert_eq!(now["username"], "renamed", "where there was one name only, it is still one");
+    assert_eq!(now["username"], "renamed", "a user with one name still has one");
 }

@@ -1,4 +1,4 @@
-//! Lists: what selects, what the form is, and the pages.
+//! Lists: filters, the form of replies, order and pages.
 
 use avi_simulator::store::Query;
 use avi_simulator::{Assumptions, Rules};
@@ -16,8 +16,8 @@ fn with_pools(names: &[&str]) -> Rig {
     rig
 }
 
-#[test]
-fn what_selects() {
+/// Returns a rig with four pools and two objects with labels.
+fn with_labelled_objects() -> Rig {
     let mut rig = with_pools(&["web", "web 2", "db", "a&b=c"]);
     rig.create("stringgroup", json!({"name": "marked", "type": "SG_TYPE_STRING",
         "markers": [{"key": "created_by", "values": ["ako-x"]}, {"key": "clustername", "values": ["c1", "c2"]}]}));
@@ -25,13 +25,18 @@ fn what_selects() {
         "serviceenginegroup",
         json!({"name": "labelled", "labels": [{"key": "clustername", "value": "c1"}]}),
     );
+    rig
+}
+
+#[test]
+fn filters_select() {
+    let mut rig = with_labelled_objects();
     let default_cloud = rig.uuid_of("cloud", "Default-Cloud");
     let global = rig.uuid_of("vrfcontext", "global");
     let group = rig.uuid_of("serviceenginegroup", "Default-Group");
     let web = rig.uuid_of("pool", "web");
     let service =
         uuid(&rig.create("virtualservice", json!({"name": "vs", "pool_ref": format!("/api/pool/{web}")})));
-    let _ = &service;
     for (kind, query, expected) in [
         ("pool", "", vec!["web", "web 2", "db", "a&b=c"]),
         ("pool", "name=web", vec!["web"]),
@@ -70,7 +75,7 @@ fn what_selects() {
         ("stringgroup", "label_key=clustername&label_value=c3", vec![]),
         ("stringgroup", "label_key=clustername", vec!["marked"]),
         ("serviceenginegroup", "label_key=clustername&label_value=c1", vec!["labelled"]),
-        // A kind without clouds has nothing in any.
+        // Objects of a kind without clouds are in no cloud.
         ("pkiprofile", "cloud_ref.name=Default-Cloud", vec![]),
         ("tenant", "cloud_ref.uuid=x", vec![]),
         ("tenant", "", vec!["admin"]),
@@ -81,17 +86,22 @@ fn what_selects() {
         }
         assert_eq!(names, expected, "{kind}?{query}");
     }
-    assert_eq!(rig.list("pool", "name=none")["count"], 0, "nothing found is no error");
+}
+
+#[test]
+fn an_empty_list_is_a_list_and_an_unknown_kind_is_404() {
+    let rig = with_pools(&["web"]);
+    assert_eq!(rig.list("pool", "name=none")["count"], 0, "an empty list is not an error");
     assert_eq!(rig.try_list("nonsense", "").unwrap_err().status, 404);
     assert_eq!(
         rig.try_list("vimgrhostruntime", "").unwrap_err().status,
         404,
-        "a kind the simulator has none of"
+        "a foreign kind cannot be listed"
     );
 }
 
 #[test]
-fn users_of_services_are_listed_when_asked_for() {
+fn service_accounts_are_listed_on_request() {
     let mut rig = Rig::new();
     rig.create("user", json!({"name": "svc", "service_user": true}));
     assert_eq!(rig.list("user", "name=svc")["count"], 0);
@@ -101,11 +111,11 @@ fn users_of_services_are_listed_when_asked_for() {
 }
 
 #[test]
-fn the_form_of_replies() {
+fn replies_have_the_requested_form() {
     let mut rig = Rig::new();
     let made = rig.create("pool", json!({"name": "p one", "x_unknown": {"kept": [1]}}));
     let pool = uuid(&made);
-    assert_eq!(text(&made, "url"), format!("{BASE}/api/pool/{pool}#p one"), "a write's reply has names");
+    assert_eq!(text(&made, "url"), format!("{BASE}/api/pool/{pool}#p one"), "the reply to a write has names");
     assert!(text(&made, "cloud_ref").ends_with("#Default-Cloud"));
     assert_eq!(made["x_unknown"], json!({"kept": [1]}));
     assert!(text(&made, "_last_modified").parse::<u64>().is_ok());
@@ -129,7 +139,7 @@ fn the_form_of_replies() {
 }
 
 #[test]
-fn runtime_joins_a_virtual_service() {
+fn join_subresources_adds_the_runtime_state() {
     let mut rig = Rig::new();
     let vs = uuid(&rig.create("virtualservice", json!({"name": "v", "enabled": false})));
     assert!(rig.get("virtualservice", &vs, "").unwrap().get("runtime").is_none());
@@ -138,7 +148,7 @@ fn runtime_joins_a_virtual_service() {
 }
 
 #[test]
-fn singletons_are_their_own_list() {
+fn a_singleton_is_read_at_its_kind() {
     let mut rig = Rig::new();
     assert!(text(&rig.list("cluster", ""), "uuid").starts_with("cluster-"));
     assert_eq!(rig.list("systemconfiguration", "")["default_license_tier"], "ENTERPRISE");
@@ -155,7 +165,7 @@ fn singletons_are_their_own_list() {
 }
 
 #[test]
-fn order_is_that_of_making_or_of_sort() {
+fn lists_are_in_creation_order_or_sorted() {
     let rig = with_pools(&["b", "a", "c"]);
     assert_eq!(rig.names("pool", ""), ["b", "a", "c"]);
     assert_eq!(rig.names("pool", "sort=name"), ["a", "b", "c"]);
@@ -173,7 +183,7 @@ fn pages_have_a_next_that_repeats_the_query() {
     let first =
         rig.list("pool", "name.contains=p&include_name&cloud_ref.name=Default-Cloud&created_by=ako-a");
     assert_eq!(first["count"], 30);
-    assert_eq!(first["results"].as_array().unwrap().len(), 25, "the default");
+    assert_eq!(first["results"].as_array().unwrap().len(), 25, "the default page size");
     let next = format!(
         "{BASE}/api/pool?name.contains=p&include_name&cloud_ref.name=Default-Cloud&created_by=ako-a&page=2"
     );
@@ -181,11 +191,11 @@ fn pages_have_a_next_that_repeats_the_query() {
     let last = rig.list("pool", next.split_once('?').unwrap().1);
     assert_eq!(last["results"].as_array().unwrap().len(), 5);
     assert!(last.get("next").is_none());
-    assert_eq!(rig.list("pool", "page_size=60").get("next"), None, "exactly one page");
+    assert_eq!(rig.list("pool", "page_size=60").get("next"), None, "one page has no next");
     assert_eq!(
         rig.list("pool", "page_size=100000")["results"].as_array().unwrap().len(),
         60,
-        "more than 200 is 200"
+        "200 is the maximum"
     );
     assert_eq!(rig.try_list("pool", "page=4").unwrap_err().status, 404);
     assert_eq!(rig.list("pool", "name=none&page=1")["count"], 0);
@@ -193,12 +203,12 @@ fn pages_have_a_next_that_repeats_the_query() {
         assert_eq!(rig.try_list("pool", wrong).unwrap_err().status, 400, "{wrong}");
     }
     let lenient =
-        Rig::with(Rules::default(), Assumptions { page_behind_last_is_404: false, ..Assumptions::default() });
+        Rig::with(Rules::default(), Assumptions { page_after_last_is_404: false, ..Assumptions::default() });
     assert_eq!(lenient.list("tenant", "page=9")["results"], json!([]));
 }
 
 #[test]
-fn a_page_after_a_write_is_that_of_now() {
+fn a_page_after_a_write_is_current() {
     let mut rig = with_pools(&["a", "b", "c", "d"]);
     assert_eq!(rig.names("pool", "page_size=2"), ["a", "b"]);
     let b = rig.uuid_of("pool", "b");
@@ -210,7 +220,7 @@ fn a_page_after_a_write_is_that_of_now() {
 }
 
 #[test]
-fn a_list_that_follows_refs_sees_their_changes() {
+fn filters_by_name_of_a_ref_follow_its_changes() {
     let mut rig = Rig::new();
     let cloud = uuid(&rig.create("cloud", json!({"name": "c1", "vtype": "CLOUD_NONE"})));
     rig.create("pool", json!({"name": "p", "cloud_ref": format!("/api/cloud/{cloud}")}));
@@ -220,9 +230,8 @@ fn a_list_that_follows_refs_sees_their_changes() {
     assert_eq!(rig.names("pool", "cloud_ref.name=c2"), ["p"]);
 }
 
-/// Whichever index gives them, and however often a name is asked for.
 #[test]
-fn an_index_keeps_the_order_and_gives_each_once() {
+fn lists_from_an_index_keep_the_order_without_duplicates() {
     let mut rig = Rig::new();
     rig.create("user", json!({"name": "Full Name", "username": "login"}));
     assert_eq!(rig.list("user", "name.in=login,Full+Name,login")["count"], 1);
@@ -273,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn next_means_the_same_query(name in "\\PC{0,12}", value in "\\PC{0,12}", bare: bool) {
+    fn next_repeats_the_query(name in "\\PC{0,12}", value in "\\PC{0,12}", bare: bool) {
         let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let raw = format!("name={}&{}={}&include_name{}&page=3", encode(&name), encode("x_y"), encode(&value), if bare { "" } else { "=true" });
         let first = Query::parse(&raw).unwrap();

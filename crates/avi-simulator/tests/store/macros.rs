@@ -1,4 +1,4 @@
-//! Macros: a hierarchy of objects in one request, all of it or nothing.
+//! Macros: several objects in one request, written all or none.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ fn v4(addr: &str) -> Value {
     json!({"addr": addr, "type": "V4"})
 }
 
-/// A controller with a network of ten addresses.
+/// Returns a controller with a network of ten addresses.
 fn with_addresses() -> Rig {
     let mut rig = Rig::new();
     rig.create(
@@ -25,12 +25,12 @@ fn vip(name: &str) -> Value {
         "ipam_network_subnet": {"network_ref": "/api/network?name=n"}}]})
 }
 
-fn macro_(rig: &mut Rig, model: &str, data: &Value) -> Result<Value, avi_simulator::ApiError> {
-    rig.store.macro_(&rig.caller, json!({"model_name": model, "data": data}))
+fn run_macro(rig: &mut Rig, model: &str, data: &Value) -> Result<Value, avi_simulator::ApiError> {
+    rig.store.run_macro(&rig.caller, json!({"model_name": model, "data": data}))
 }
 
 #[test]
-fn a_refused_part_leaves_everything_as_it_was() {
+fn a_refused_part_undoes_the_macro() {
     let mut rig = with_addresses();
     let old = rig.create("pool", json!({"name": "old", "description": "before"}));
     let kept = rig.create("vsvip", vip("kept"));
@@ -41,38 +41,42 @@ fn a_refused_part_leaves_everything_as_it_was() {
         "pool_ref_data": {"name": "old", "description": "after"},
         "ssl_profile_ref_data": {"name": "mine"},
         "network_security_policy_ref_data": {"name": "nsp", "tenant_ref": "/api/tenant?name=none"}});
-    let error = macro_(&mut rig, "VirtualService", &data).unwrap_err();
+    let error = run_macro(&mut rig, "VirtualService", &data).unwrap_err();
     assert_eq!((error.status, error.text()), (400, "Tenant object not found!"));
     let after = rig.store.diff(&before);
     assert!(after.is_empty(), "{after:?}");
     assert_eq!(rig.get("pool", &uuid(&old), "").unwrap()["_last_modified"], old["_last_modified"]);
-    // The vsvip that is there loses its address to a part of the macro, and has it again.
+    // A part of this macro releases the address of an existing vsvip; the undo restores it.
     let data = json!({"name": "vs", "vsvip_ref_data": {"name": "kept", "vip": []}, "pool_ref": "/api/pool?name=none"});
-    assert_eq!(macro_(&mut rig, "VirtualService", &data).unwrap_err().status, 400);
+    assert_eq!(run_macro(&mut rig, "VirtualService", &data).unwrap_err().status, 400);
     assert_eq!(rig.store.check(), Vec::<String>::new());
     let next = rig.create("vsvip", vip("next"));
     let addresses = [&kept, &next].map(|vip| text(&vip["vip"][0]["ip_address"], "addr").to_owned());
-    assert_eq!(addresses, ["10.0.0.1", "10.0.0.2"], "an address is free again, and a held one is not");
-    assert_eq!(rig.names("pool", ""), ["old"], "and the order is as it was");
+    assert_eq!(
+        addresses,
+        ["10.0.0.1", "10.0.0.2"],
+        "the address of the undone vsvip is free, that of the other is not"
+    );
+    assert_eq!(rig.names("pool", ""), ["old"], "the order is restored");
 }
 
-/// What the controller makes along with an object goes with it.
+/// The undo also removes the objects that the controller created with the cloud.
 #[test]
-fn a_cloud_that_came_to_nothing_leaves_nothing() {
+fn a_cloud_of_an_undone_macro_leaves_nothing() {
     let mut rig = Rig::new();
     let before = rig.store.snapshot();
     let data = json!({"name": "p", "vrf_ref": "/api/vrfcontext?name=none", "cloud_ref_data": {"name": "c", "vtype": "CLOUD_NONE"}});
-    assert_eq!(macro_(&mut rig, "Pool", &data).unwrap_err().status, 400);
+    assert_eq!(run_macro(&mut rig, "Pool", &data).unwrap_err().status, 400);
     assert!(rig.store.diff(&before).is_empty(), "{:?}", rig.store.diff(&before));
 }
 
 #[test]
-fn parts_stand_at_any_depth() {
+fn parts_are_written_at_any_depth() {
     let mut rig = Rig::new();
     let data = json!({"name": "vs", "pool_group_ref_data": {"name": "pg", "members": [
         {"priority_label": "20", "pool_ref_data": {"name": "one", "health_monitor_refs_data": [{"name": "hm", "type": "HEALTH_MONITOR_TCP"}]}},
         {"priority_label": "10", "pool_ref_data": {"name": "two"}}]}});
-    let written = macro_(&mut rig, "VirtualService", &data).unwrap();
+    let written = run_macro(&mut rig, "VirtualService", &data).unwrap();
     assert_eq!(written.as_array().unwrap().len(), 5);
     let group = rig.list("poolgroup", "name=pg&include_name")["results"][0].clone();
     assert!(text(&group["members"][1], "pool_ref").ends_with("#two"), "{group}");
@@ -81,26 +85,26 @@ fn parts_stand_at_any_depth() {
 }
 
 #[test]
-fn a_part_that_is_no_object_is_refused() {
+fn a_part_that_is_not_an_object_is_refused() {
     let mut rig = Rig::new();
     for data in [json!("pool-1"), json!([3]), json!(null)] {
         let body = json!({"name": "vs", "pool_ref_data": data});
-        assert_eq!(macro_(&mut rig, "VirtualService", &body).unwrap_err().status, 400, "{body}");
+        assert_eq!(run_macro(&mut rig, "VirtualService", &body).unwrap_err().status, 400, "{body}");
     }
     assert!(rig.names("virtualservice", "").is_empty());
 }
 
-/// From `admin` the data says in which tenant an object is; a tenant writes nowhere else.
+/// A request in `admin` may write to any tenant, one in another tenant only there.
 #[test]
-fn a_tenant_writes_to_no_other() {
+fn a_tenant_cannot_write_to_another() {
     let mut rig = Rig::new();
     let a = uuid(&rig.create("tenant", json!({"name": "a"})));
     let b = uuid(&rig.create("tenant", json!({"name": "b"})));
     let pool = |by: &str| json!({"name": "p", "tenant_ref": "/api/tenant?name=a", "description": by});
-    rig.as_tenant(&a, |rig| macro_(rig, "Pool", &pool("a"))).unwrap();
-    let refused = rig.as_tenant(&b, |rig| macro_(rig, "Pool", &pool("b"))).unwrap_err();
+    rig.as_tenant(&a, |rig| run_macro(rig, "Pool", &pool("a"))).unwrap();
+    let refused = rig.as_tenant(&b, |rig| run_macro(rig, "Pool", &pool("b"))).unwrap_err();
     assert!(matches!(refused.status, 400 | 404), "{refused:?}");
-    macro_(&mut rig, "Pool", &pool("admin")).unwrap();
+    run_macro(&mut rig, "Pool", &pool("admin")).unwrap();
     assert_eq!(rig.as_tenant(&a, |rig| rig.list("pool", "name=p"))["results"][0]["description"], "admin");
 }
 
@@ -117,9 +121,9 @@ fn part() -> impl Strategy<Value = Part> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// After any macros, right and wrong, the addresses held are those shown, and a wrong one did nothing.
+    /// After valid and invalid macros the leases match the vsvips, and an invalid macro changes nothing.
     #[test]
-    fn all_or_nothing(parts in prop::collection::vec(part(), 1..30)) {
+    fn macros_are_atomic(parts in prop::collection::vec(part(), 1..30)) {
         let mut rig = with_addresses();
         for Part { vip: v, pool, fails } in parts {
             let before = rig.store.snapshot();
@@ -131,7 +135,7 @@ proptest! {
             if fails {
                 data["ssl_profile_ref"] = json!("/api/sslprofile?name=none");
             }
-            let done = macro_(&mut rig, "VirtualService", &data);
+            let done = run_macro(&mut rig, "VirtualService", &data);
             prop_assert_eq!(done.is_err(), fails, "{:?}", done);
             if fails {
                 prop_assert!(rig.store.diff(&before).is_empty());

@@ -1,4 +1,4 @@
-//! The store by itself: no server, no clock, no network.
+//! Tests of the store alone, without server, clock and network.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod ako;

@@ -1,4 +1,4 @@
-//! A store and who calls it.
+//! A store with a caller.
 
 use avi_simulator::store::{Query, Store};
 use avi_simulator::{ApiError, Assumptions, Caller, Rights, Rules, Scope, Version};
@@ -28,7 +28,7 @@ impl Rig {
         Self { store: Store::new(rules, assumptions), caller }
     }
 
-    /// What `act` does, done by a caller in this tenant.
+    /// Runs `act` as a caller in a tenant.
     pub(crate) fn as_tenant<T>(&mut self, uuid: &str, act: impl FnOnce(&mut Rig) -> T) -> T {
         self.as_scope(Scope::Tenant(uuid.into()), act)
     }
@@ -79,13 +79,13 @@ impl Rig {
         self.store.list(&self.caller, kind, &Query::parse(query)?)
     }
 
-    /// The names a list gives, in its order.
+    /// Returns the names of a list, in its order.
     pub(crate) fn names(&self, kind: &str, query: &str) -> Vec<String> {
         let list = self.list(kind, query);
         list["results"].as_array().unwrap().iter().map(|one| text(one, "name").to_owned()).collect()
     }
 
-    /// The uuid of the only object of this name.
+    /// Returns the uuid of the only object with a name.
     pub(crate) fn uuid_of(&self, kind: &str, name: &str) -> String {
         let list = self.list(kind, &format!("name={name}"));
         assert_eq!(list["count"], 1, "{kind} {name}");
@@ -94,7 +94,7 @@ impl Rig {
 }
 
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_else(|| panic!("no text {field} in {value}"))
+    value[field].as_str().unwrap_or_else(|| panic!("{field} is not a text in {value}"))
 }
 
 pub(crate) fn uuid(value: &Value) -> String {

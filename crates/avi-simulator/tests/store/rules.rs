@@ -1,12 +1,12 @@
-//! Each rule of the store, broken, changes what a client sees.
+//! Each broken rule of the store changes what a client sees, and nothing else.
 
 use avi_simulator::{Assumptions, Rule, Rules, Scope, Version};
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, uuid};
 
-/// What a client sees of a rule: one value, different if the rule is broken.
-fn seen(rule: Rule, rig: &mut Rig) -> Value {
+/// Returns what a client sees of a rule: a value that differs if the rule is broken; null for rules of the server.
+fn observe(rule: Rule, rig: &mut Rig) -> Value {
     match rule {
         Rule::UniqueNames => {
             rig.create("pool", json!({"name": "p"}));
@@ -53,14 +53,12 @@ fn seen(rule: Rule, rig: &mut Rig) -> Value {
             let pool = uuid(&rig.create("pool", json!({"name": "p", "description": "d"})));
             json!(rig.put("pool", &pool, json!({"name": "p"})).unwrap().get("description").is_some())
         }
-        // The server's.
         _ => Value::Null,
     }
 }
 
-/// Broken, the rule spoils the replies and not what is kept.
 #[test]
-fn the_shape_of_versions_is_of_replies() {
+fn a_broken_version_shape_affects_replies_only() {
     let mut rig = Rig::with(Rules::default().without(Rule::VersionShape), Assumptions::default());
     let profile = json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL", "internal_profile": {"usable_networks": [
         {"nw_ref": "/api/network?name=n"}]}});
@@ -73,18 +71,19 @@ fn the_shape_of_versions_is_of_replies() {
 }
 
 #[test]
-fn each_is_noticed() {
+fn each_broken_rule_changes_its_own_observation_only() {
     let mut of_the_store = 0;
     for rule in Rule::ALL {
-        let whole = seen(*rule, &mut Rig::new());
+        let whole = observe(*rule, &mut Rig::new());
         if whole.is_null() {
             continue;
         }
         of_the_store += 1;
-        let broken = seen(*rule, &mut Rig::with(Rules::default().without(*rule), Assumptions::default()));
+        let broken = observe(*rule, &mut Rig::with(Rules::default().without(*rule), Assumptions::default()));
         assert_ne!(whole, broken, "{rule:?}");
         for other in Rule::ALL.iter().filter(|other| *other != rule) {
-            let rest = seen(*rule, &mut Rig::with(Rules::default().without(*other), Assumptions::default()));
+            let rest =
+                observe(*rule, &mut Rig::with(Rules::default().without(*other), Assumptions::default()));
             assert_eq!(rest, whole, "{rule:?} with {other:?} broken");
         }
     }

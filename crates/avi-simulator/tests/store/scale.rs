@@ -1,4 +1,4 @@
-//! 10,000 objects: what lists, filters, pages and writes cost, counted in objects looked at and not in seconds.
+//! The cost of lists, filters, pages and writes with 10,000 objects, measured in examined objects, not in time.
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use crate::rig::{Rig, text, uuid};
 
 const MANY: u64 = 10_000;
 
-/// `many` pools, of which every tenth has a virtual service and every hundredth another creator.
-fn crowd(many: u64) -> Rig {
+/// Returns a rig with pools: every tenth has a virtual service, every hundredth another creator.
+fn with_many_pools(many: u64) -> Rig {
     let mut rig = Rig::new();
     for n in 0..many {
         let by = if n % 100 == 0 { "ako-few" } else { "ako-most" };
@@ -19,8 +19,8 @@ fn crowd(many: u64) -> Rig {
     rig
 }
 
-/// The objects looked at while walking all pages, and how many objects that gave.
-fn walk(rig: &Rig, kind: &str, query: &str) -> (u64, u64) {
+/// Reads all pages. Returns the number of examined objects and of listed objects.
+fn read_pages(rig: &Rig, kind: &str, query: &str) -> (u64, u64) {
     let before = rig.store.visited();
     let mut given = 0;
     let mut next = Some(query.to_owned());
@@ -33,18 +33,18 @@ fn walk(rig: &Rig, kind: &str, query: &str) -> (u64, u64) {
 }
 
 #[test]
-fn what_is_asked_decides_the_cost() {
-    let mut rig = crowd(MANY);
-    let look = |rig: &Rig, kind: &str, query: &str| walk(rig, kind, query);
-    assert_eq!(rig.store.visited(), 0, "writing lists nothing");
+fn the_query_determines_the_cost() {
+    let mut rig = with_many_pools(MANY);
+    let look = |rig: &Rig, kind: &str, query: &str| read_pages(rig, kind, query);
+    assert_eq!(rig.store.visited(), 0, "writes examine no objects");
     assert_eq!(
         look(&rig, "pool", "page_size=100"),
         (2 * MANY, MANY),
-        "a hundred pages: one walk, and each given once"
+        "a hundred pages: one search, and each object is listed once"
     );
-    assert_eq!(look(&rig, "pool", "page_size=10"), (MANY, MANY), "a thousand pages of a list that is known");
+    assert_eq!(look(&rig, "pool", "page_size=10"), (MANY, MANY), "a thousand pages of a cached list");
     assert_eq!(look(&rig, "pool", "page_size=100&created_by=ako-few"), (MANY + 100, 100));
-    assert_eq!(look(&rig, "pool", "name=p77"), (2, 1), "an index gives it");
+    assert_eq!(look(&rig, "pool", "name=p77"), (2, 1), "found by the index");
     assert_eq!(look(&rig, "pool", "name=p77&created_by=ako-few"), (1, 0));
     assert_eq!(look(&rig, "pool", "name.in=p1,p2,p3"), (6, 3));
     assert_eq!(look(&rig, "pool", "name=none"), (0, 0));
@@ -56,28 +56,28 @@ fn what_is_asked_decides_the_cost() {
     assert_eq!(rig.delete("pool", &pool).unwrap_err().status, 403);
     rig.delete("virtualservice", &service).unwrap();
     rig.delete("pool", &pool).unwrap();
-    assert_eq!(rig.store.visited(), before, "deleting lists nothing");
-    assert!(rig.store.check().iter().all(|wrong| wrong.contains("orphan")));
+    assert_eq!(rig.store.visited(), before, "deletes examine no objects");
+    assert!(rig.store.check().iter().all(|fault| fault.contains("orphan")));
 }
 
 #[test]
-fn twice_the_objects_cost_twice() {
-    let (small, large) = (crowd(500), crowd(1000));
+fn the_cost_grows_linearly() {
+    let (small, large) = (with_many_pools(500), with_many_pools(1000));
     for query in [
         "page_size=50",
         "page_size=50&created_by=ako-most",
         "page_size=50&sort=-name",
         "page_size=50&name.contains=p",
     ] {
-        let (few, given_few) = walk(&small, "pool", query);
-        let (many, given_many) = walk(&large, "pool", query);
+        let (few, given_few) = read_pages(&small, "pool", query);
+        let (many, given_many) = read_pages(&large, "pool", query);
         assert_eq!((few * 2, given_few * 2), (many, given_many), "{query}");
     }
 }
 
 #[test]
-fn deletes_of_what_many_refer_to_look_at_few() {
-    let mut rig = crowd(2000);
+fn deletes_use_the_index() {
+    let mut rig = with_many_pools(2000);
     let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
     let refused = rig.delete("cloud", &rig.uuid_of("cloud", "Default-Cloud")).unwrap_err();
     assert_eq!(refused.status, 403);

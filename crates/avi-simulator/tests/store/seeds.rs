@@ -1,4 +1,4 @@
-//! Seeds, snapshots, and the checker.
+//! Seeds, snapshots and the consistency check.
 
 use avi_simulator::{Assumptions, Rule, Rules};
 use serde_json::json;
@@ -19,7 +19,7 @@ fn inventory() -> serde_json::Value {
 }
 
 #[test]
-fn a_seed_in_any_order_and_in_a_circle() {
+fn seeds_may_be_in_any_order_and_cyclic() {
     let mut rig = Rig::new();
     let made = rig.store.seed(inventory(), 1).unwrap();
     assert_eq!(made.iter().filter(|made| made.kind == "network").count(), 3);
@@ -27,7 +27,11 @@ fn a_seed_in_any_order_and_in_a_circle() {
     assert!(text(&cloud, "ipam_provider_ref").ends_with("#ipam"));
     assert_eq!(rig.list("network", "name=twin")["count"], 2);
     assert_eq!(rig.list("network", "name=net")["count"], 1);
-    assert_eq!(rig.list("vrfcontext", "cloud_ref.name=vc")["count"], 2, "a seeded cloud is a whole one");
+    assert_eq!(
+        rig.list("vrfcontext", "cloud_ref.name=vc")["count"],
+        2,
+        "a seeded cloud has its built-in objects"
+    );
     assert_eq!(rig.list("systemconfiguration", "")["default_license_tier"], "ESSENTIALS");
     let blue = rig.uuid_of("tenant", "blue");
     let service = rig.as_tenant(&blue, |rig| rig.list("virtualservice", "name=vs&include_name"));
@@ -38,17 +42,17 @@ fn a_seed_in_any_order_and_in_a_circle() {
     assert_eq!(
         (&tenant["description"], &tenant["name"]),
         (&json!("d"), &json!("blue")),
-        "the same one, with more"
+        "the existing object gets the fields"
     );
 }
 
 #[test]
-fn seeds_that_cannot_be() {
+fn invalid_seeds_are_refused() {
     for (seed, text) in [
         (json!([]), "Invalid seed"),
         (json!({"pools": []}), "no object type 'pools'"),
-        (json!({"pool": {"name": "p"}}), "wants a list"),
-        (json!({"pool": ["p"]}), "is no object"),
+        (json!({"pool": {"name": "p"}}), "must be a list"),
+        (json!({"pool": ["p"]}), "is not an object"),
         (json!({"pool": [{"name": "p", "tenant": "none"}]}), "Pool p: Tenant object not found!"),
         (
             json!({"pool": [{"name": "p", "ssl_profile_ref": "/api/sslprofile?name=none"}]}),
@@ -63,7 +67,7 @@ fn seeds_that_cannot_be() {
 }
 
 #[test]
-fn a_diff_says_what_came_went_and_changed() {
+fn a_diff_lists_added_removed_and_changed_objects() {
     let mut rig = Rig::new();
     let stays = uuid(&rig.create("pool", json!({"name": "stays", "description": "a"})));
     let goes = uuid(&rig.create("pool", json!({"name": "goes"})));
@@ -87,7 +91,7 @@ fn a_diff_says_what_came_went_and_changed() {
 }
 
 #[test]
-fn the_checker_finds_orphans_and_broken_refs() {
+fn the_check_finds_orphans_and_dangling_refs() {
     let mut rig = Rig::with(Rules::default().without(Rule::ReferentialIntegrity), Assumptions::default());
     let pool = uuid(&rig.create("pool", json!({"name": "p", "created_by": "ako-c"})));
     rig.create("pool", json!({"name": "made by hand"}));
@@ -98,8 +102,8 @@ fn the_checker_finds_orphans_and_broken_refs() {
     rig.delete("pool", &pool).unwrap();
     assert_eq!(
         rig.store.check(),
-        [format!("VirtualService v refers to /api/pool/{pool}, which is not there")]
+        [format!("VirtualService v refers to /api/pool/{pool}, which does not exist")]
     );
     rig.create("vsvip", json!({"name": "x", "markers": [{"key": "clustername", "values": ["c"]}]}));
-    assert_eq!(rig.store.check().len(), 2, "a vsvip has no created_by, but markers");
+    assert_eq!(rig.store.check().len(), 2, "markers make an orphan like created_by");
 }

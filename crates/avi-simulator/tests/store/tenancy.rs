@@ -1,11 +1,11 @@
-//! Who sees and writes what: tenants, the objects of `admin` they share, and the kinds that are in none.
+//! Visibility and writes by tenant: a tenant's own objects, shared objects of `admin`, kinds without tenants.
 
 use avi_simulator::Scope;
 use serde_json::json;
 
 use crate::rig::{Rig, text, uuid};
 
-fn two() -> (Rig, String, String) {
+fn with_two_tenants() -> (Rig, String, String) {
     let mut rig = Rig::new();
     let a = uuid(&rig.create("tenant", json!({"name": "a"})));
     let b = uuid(&rig.create("tenant", json!({"name": "b"})));
@@ -13,10 +13,10 @@ fn two() -> (Rig, String, String) {
 }
 
 #[test]
-fn a_lookup_sees_its_tenant() {
-    let (mut rig, a, b) = two();
+fn reads_return_objects_of_the_tenant_only() {
+    let (mut rig, a, b) = with_two_tenants();
     let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
-    assert_eq!(rig.list("pool", "name=p")["count"], 0, "nor does admin");
+    assert_eq!(rig.list("pool", "name=p")["count"], 0, "not visible in admin");
     assert_eq!(rig.as_tenant(&b, |rig| rig.list("pool", "name=p"))["count"], 0);
     assert_eq!(rig.as_tenant(&b, |rig| rig.get("pool", &pool, "")).unwrap_err().status, 404);
     assert_eq!(rig.as_tenant(&b, |rig| rig.delete("pool", &pool)).unwrap_err().status, 404);
@@ -29,14 +29,14 @@ fn a_lookup_sees_its_tenant() {
         assert_eq!(
             rig.as_tenant(&a, |rig| rig.list(kind, ""))["count"],
             all,
-            "{kind} is seen from everywhere"
+            "{kind} is visible in every tenant"
         );
     }
 }
 
 #[test]
-fn what_admin_shares_is_seen_and_not_written() {
-    let (mut rig, a, _) = two();
+fn shared_objects_are_visible_and_not_writable() {
+    let (mut rig, a, _) = with_two_tenants();
     rig.create("network", json!({"name": "n"}));
     rig.create("pool", json!({"name": "p"}));
     rig.create("healthmonitor", json!({"name": "mine", "type": "HEALTH_MONITOR_TCP"}));
@@ -56,13 +56,13 @@ fn what_admin_shares_is_seen_and_not_written() {
         }
         assert_eq!(rig.try_create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"})).unwrap_err().status, 400);
         let service = rig.create("virtualservice", json!({"name": "v", "application_profile_ref": "/api/applicationprofile/?name=System-L4-Application"}));
-        assert!(text(&service, "se_group_ref").ends_with("#Default-Group"), "refs reach what is shared");
+        assert!(text(&service, "se_group_ref").ends_with("#Default-Group"), "refs may name shared objects");
     });
 }
 
 #[test]
-fn the_body_may_choose_the_tenant_from_admin() {
-    let (mut rig, a, b) = two();
+fn in_admin_the_body_may_set_the_tenant() {
+    let (mut rig, a, b) = with_two_tenants();
     let pool = uuid(&rig.create("pool", json!({"name": "p", "tenant_ref": "/api/tenant/?name=a"})));
     assert!(rig.as_tenant(&a, |rig| rig.get("pool", &pool, "")).is_ok());
     assert_eq!(
@@ -74,16 +74,16 @@ fn the_body_may_choose_the_tenant_from_admin() {
     );
     rig.as_tenant(&b, |rig| rig.create("pool", json!({"name": "p", "tenant_ref": "/api/tenant/?name=b"})));
     let everywhere = rig.as_scope(Scope::All, |rig| uuid(&rig.create("pool", json!({"name": "q"}))));
-    assert!(rig.get("pool", &everywhere, "").is_ok(), "without a tenant it is in admin");
+    assert!(rig.get("pool", &everywhere, "").is_ok(), "without tenant_ref it is created in admin");
     let role =
         rig.create("role", json!({"name": "r", "tenant_ref": "/api/tenant/?name=a", "privileges": []}));
-    assert_eq!(rig.list("role", "name=r")["count"], 1, "admin sees the roles of all");
-    rig.delete("role", &uuid(&role)).expect("and writes them");
+    assert_eq!(rig.list("role", "name=r")["count"], 1, "admin sees the roles of all tenants");
+    rig.delete("role", &uuid(&role)).expect("admin may write them");
 }
 
 #[test]
-fn refs_do_not_reach_into_another_tenant() {
-    let (mut rig, a, b) = two();
+fn refs_cannot_name_objects_of_another_tenant() {
+    let (mut rig, a, b) = with_two_tenants();
     let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
     for form in ["/api/pool/?name=p".to_owned(), format!("/api/pool/{pool}")] {
         let error = rig
@@ -94,8 +94,8 @@ fn refs_do_not_reach_into_another_tenant() {
 }
 
 #[test]
-fn tenants_go_when_they_are_empty() {
-    let (mut rig, a, _) = two();
+fn only_empty_tenants_can_be_deleted() {
+    let (mut rig, a, _) = with_two_tenants();
     let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
     let user =
         uuid(&rig.create("user", json!({"name": "u", "default_tenant_ref": format!("/api/tenant/{a}")})));
@@ -113,8 +113,8 @@ fn tenants_go_when_they_are_empty() {
 }
 
 #[test]
-fn a_governing_role_is_for_admin_or_all_tenants() {
-    let (mut rig, a, _) = two();
+fn administrative_roles_are_for_admin_or_all_tenants() {
+    let (mut rig, a, _) = with_two_tenants();
     let access = |role: &str, tenant: &str| json!([{"role_ref": format!("/api/role/?name={role}"), "tenant_ref": format!("/api/tenant/{tenant}")}]);
     let error =
         rig.try_create("user", json!({"name": "u", "access": access("System-Admin", &a)})).unwrap_err();
@@ -142,9 +142,9 @@ fn count(rig: &Rig, kind: &str, query: &str) -> serde_json::Value {
     rig.list(kind, query)["count"].clone()
 }
 
-/// A tenant with a routing domain of its own, and one with service engines of its own.
+/// One tenant has its own VRF contexts, the other its own service engine groups.
 #[test]
-fn what_a_tenant_does_not_share_it_has_itself() {
+fn a_tenant_has_its_own_objects_of_kinds_it_does_not_share() {
     let mut rig = Rig::new();
     let before = rig.store.snapshot();
     let own = uuid(&rig.create("tenant", json!({"name": "own", "config_settings": {"tenant_vrf": true}})));
@@ -167,8 +167,8 @@ fn what_a_tenant_does_not_share_it_has_itself() {
     assert_eq!(seen(&mut rig, &own, "serviceenginegroup"), pairs(&[("Default-Group", "admin")]));
     assert_eq!(seen(&mut rig, &apart, "vrfcontext"), pairs(&[("global", "admin"), ("management", "admin")]));
     assert_eq!(seen(&mut rig, &apart, "serviceenginegroup"), pairs(&[("Default-Group", "apart")]));
-    assert_eq!(count(&rig, "vrfcontext", "name=global"), 1, "admin sees its own");
-    // What is made there is in it without saying so, and by name.
+    assert_eq!(count(&rig, "vrfcontext", "name=global"), 1, "only that of admin is visible in admin");
+    // A new object there refers to it by default and by name.
     for body in [json!({"name": "p"}), json!({"name": "q", "vrf_ref": "/api/vrfcontext/?name=global"})] {
         let pool = rig.as_tenant(&own, |rig| rig.create("pool", body));
         let vrf = rig.store.object(
@@ -181,22 +181,22 @@ fn what_a_tenant_does_not_share_it_has_itself() {
     let service = rig.as_tenant(&apart, |rig| rig.create("virtualservice", json!({"name": "v"})));
     assert!(rig.delete("tenant", &apart).unwrap_err().text().contains("VirtualService v"));
     rig.as_tenant(&apart, |rig| rig.delete("virtualservice", &uuid(&service))).unwrap();
-    // A cloud that comes later has them too, and takes them along.
+    // A later cloud has them too, and they are deleted with it.
     let cloud = uuid(&rig.create("cloud", json!({"name": "later", "vtype": "CLOUD_NONE"})));
     assert_eq!(rig.as_tenant(&own, |rig| count(rig, "vrfcontext", "name=global")), 2);
     assert_eq!(rig.as_tenant(&apart, |rig| count(rig, "serviceenginegroup", "cloud_ref.name=later")), 1);
     assert_eq!(rig.store.check(), Vec::<String>::new());
     rig.delete("cloud", &cloud).unwrap();
     for tenant in [&own, &apart] {
-        rig.delete("tenant", tenant).expect("what it came with goes with it");
+        rig.delete("tenant", tenant).expect("its built-in objects are deleted with it");
     }
     assert!(rig.store.diff(&before).is_empty(), "{:?}", rig.store.diff(&before));
 }
 
-/// The settings may come later; what was referred to before still is.
+/// Existing refs keep their targets.
 #[test]
-fn a_tenant_may_get_a_routing_domain_later() {
-    let (mut rig, a, _) = two();
+fn a_tenant_may_get_its_own_vrf_context_later() {
+    let (mut rig, a, _) = with_two_tenants();
     let pool = rig.as_tenant(&a, |rig| uuid(&rig.create("pool", json!({"name": "p"}))));
     let settings = json!({"config_settings": {"tenant_vrf": true}});
     for _ in 0..2 {
@@ -205,17 +205,16 @@ fn a_tenant_may_get_a_routing_domain_later() {
     rig.as_tenant(&a, |rig| {
         let own = rig.list("vrfcontext", "name=global");
         assert_eq!(own["count"], 1);
-        assert!(text(&own["results"][0], "tenant_ref").ends_with(&a), "its own: {own}");
+        assert!(text(&own["results"][0], "tenant_ref").ends_with(&a), "the VRF context of the tenant: {own}");
         let read = rig.get("pool", &pool, "include_name").unwrap();
-        rig.put("pool", &pool, read).expect("what is read can be written back");
+        rig.put("pool", &pool, read).expect("a read object can be written back");
     });
     assert_eq!(rig.store.check(), Vec::<String>::new());
 }
 
-/// A name in a user's access means the role of the request's tenant before another's.
 #[test]
-fn a_name_means_the_nearest() {
-    let (mut rig, a, b) = two();
+fn a_role_name_in_access_is_resolved_in_the_tenant_of_the_request_first() {
+    let (mut rig, a, b) = with_two_tenants();
     let role = |rig: &mut Rig| uuid(&rig.create("role", json!({"name": "r", "privileges": []})));
     let (of_a, of_b) = (rig.as_tenant(&a, role), rig.as_tenant(&b, role));
     let of_admin = role(&mut rig);

@@ -1,4 +1,4 @@
-//! One object in the shapes of two versions.
+//! Objects in the shapes of several API versions.
 
 use avi_simulator::Version;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn network(subnet: Value) -> Value {
 }
 
 #[test]
-fn networks() {
+fn networks_have_the_shape_of_the_version() {
     let mut rig = Rig::new();
     let old_range = json!({"begin": address(1), "end": address(9)});
     let new_range = json!({"range": old_range, "type": "STATIC_IPS_FOR_VIP_AND_SE"});
@@ -30,18 +30,22 @@ fn networks() {
     assert_eq!(
         (&subnet["static_ranges"], subnet.get("static_ip_ranges")),
         (&json!([old_range]), None),
-        "as it was written"
+        "the shape of the request"
     );
     let id = uuid(&made);
     let subnet = rig.get("network", &id, "").unwrap()["configured_subnets"][0].clone();
     assert_eq!(
         (&subnet["static_ip_ranges"], subnet.get("static_ranges")),
         (&json!([new_range]), None),
-        "as it is read now"
+        "the newest shape"
     );
     let subnet =
         rig.as_version(FIRST, |rig| rig.get("network", &id, "")).unwrap()["configured_subnets"][0].clone();
-    assert_eq!(subnet["static_ip_ranges"], json!([new_range]), "20.1.3 is the first of the new");
+    assert_eq!(
+        subnet["static_ip_ranges"],
+        json!([new_range]),
+        "20.1.3 is the first version of the newest shape"
+    );
     let more =
         network(json!({"static_ranges": [{"begin": address(20), "end": address(29)}]}))["configured_subnets"]
             .clone();
@@ -60,7 +64,7 @@ fn networks() {
 }
 
 #[test]
-fn ipam_profiles() {
+fn ipam_profiles_have_the_shape_of_the_version() {
     let mut rig = Rig::new();
     let net = uuid(&rig.create("network", json!({"name": "n"})));
     let body = json!({"name": "i", "type": "IPAMDNS_TYPE_INTERNAL", "internal_profile": {"usable_network_refs": [format!("/api/network/{net}")]}});
@@ -73,9 +77,9 @@ fn ipam_profiles() {
     assert_eq!(rig.delete("network", &net).unwrap_err().status, 403);
 }
 
-/// An old client knows neither the types of ranges nor labels, and so cannot mean to change them.
+/// An old version has neither types of ranges nor labels, so a write must not change them.
 #[test]
-fn an_old_client_spoils_nothing_it_cannot_see() {
+fn old_clients_preserve_fields_their_version_lacks() {
     let mut rig = Rig::new();
     let range =
         |begin, end, of: &str| json!({"range": {"begin": address(begin), "end": address(end)}, "type": of});
@@ -84,7 +88,7 @@ fn an_old_client_spoils_nothing_it_cannot_see() {
     let ranges_now =
         |rig: &Rig| rig.get("network", &id, "").unwrap()["configured_subnets"][0]["static_ip_ranges"].clone();
     rig.as_version(OLD, |rig| rig.patch("network", &id, json!({"add": {"description": "d"}}))).unwrap();
-    assert_eq!(ranges_now(&rig), ranges, "patched elsewhere");
+    assert_eq!(ranges_now(&rig), ranges, "a patch of another field");
     rig.as_version(OLD, |rig| {
         let mut read = rig.get("network", &id, "include_name").unwrap();
         read["configured_subnets"][0]["static_ranges"][1] = json!({"begin": address(40), "end": address(49)});
@@ -94,7 +98,7 @@ fn an_old_client_spoils_nothing_it_cannot_see() {
     assert_eq!(
         ranges_now(&rig),
         json!([range(40, 49, "STATIC_IPS_FOR_VIP_AND_SE"), range(1, 9, "STATIC_IPS_FOR_VIP")]),
-        "what it left keeps its type, what it made has the default"
+        "an unchanged range keeps its type, a new one has the default"
     );
     let other = uuid(&rig.create("network", json!({"name": "o"})));
     let labels = json!([{"key": "k", "value": "v"}]);
@@ -119,7 +123,7 @@ fn ranges() -> impl Strategy<Value = Vec<(u8, u8, usize)>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// What a client of any version reads it can write back, patched or put, and nothing has changed.
+    /// A PUT or PATCH of a read object changes nothing, with any version.
     #[test]
     fn reading_and_writing_back_changes_nothing(
         subnets in prop::collection::vec((0..2_u8, ranges()), 0..4),

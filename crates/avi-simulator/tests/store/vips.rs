@@ -1,4 +1,4 @@
-//! The addresses of vsvips.
+//! Allocation of the addresses of vsvips.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn subnet(network: &str, begin: &str, end: &str, of: &str) -> Value {
         "static_ip_ranges": [{"range": {"begin": v4(begin), "end": v4(end)}, "type": of}]})
 }
 
-/// A cloud whose IPAM profile has networks `one` (two addresses) and `two` (one).
+/// Returns a rig with a cloud whose IPAM profile has the networks `one` (two addresses) and `two` (one).
 fn with_addresses() -> Rig {
     let mut rig = Rig::new();
     rig.create(
@@ -51,7 +51,7 @@ fn address(vsvip: &Value) -> &str {
 }
 
 #[test]
-fn addresses_are_given_in_order_kept_and_given_again() {
+fn addresses_are_allocated_in_order_kept_and_reused() {
     let mut rig = with_addresses();
     let made: Vec<Value> = ["a", "b", "c"].iter().map(|name| rig.create("vsvip", automatic(name))).collect();
     assert_eq!(made.iter().map(address).collect::<Vec<_>>(), ["10.0.0.10", "10.0.0.11", "10.0.1.10"]);
@@ -63,7 +63,7 @@ fn addresses_are_given_in_order_kept_and_given_again() {
     rig.delete("vsvip", &uuid(&made[0])).unwrap();
     assert_eq!(address(&rig.create("vsvip", automatic("d"))), "10.0.0.10");
     let kept = rig.put("vsvip", &uuid(&made[1]), automatic("b")).unwrap();
-    assert_eq!(address(&kept), "10.0.0.11", "a PUT that says nothing of it keeps it");
+    assert_eq!(address(&kept), "10.0.0.11", "a PUT without the address keeps it");
     let gone = rig.put("vsvip", &uuid(&made[1]), json!({"name": "b"})).unwrap();
     assert_eq!(gone["vip"], json!([]));
     assert_eq!(address(&rig.create("vsvip", automatic("e"))), "10.0.0.11");
@@ -71,7 +71,7 @@ fn addresses_are_given_in_order_kept_and_given_again() {
 }
 
 #[test]
-fn a_vip_may_name_its_network_its_subnet_and_its_address() {
+fn a_vip_may_set_its_network_subnet_and_address() {
     let mut rig = with_addresses();
     let place = |network: &str| json!({"network_ref": format!("/api/network/?name={network}")});
     let body = |name: &str, more: Value| {
@@ -112,14 +112,14 @@ fn a_vip_may_name_its_network_its_subnet_and_its_address() {
 }
 
 #[test]
-fn both_families() {
+fn both_families_are_allocated_from_one_network() {
     let mut rig = with_addresses();
     let body = |name: &str, of: &str| json!({"name": name, "vip": [{"vip_id": "0", "auto_allocate_ip": true, "auto_allocate_ip_type": of}]});
     let both = rig.create("vsvip", body("both", "V4_V6"));
     assert_eq!(
         (address(&both), text(&both["vip"][0]["ip6_address"], "addr")),
         ("10.0.1.10", "fd00::10"),
-        "of one network"
+        "both from network two"
     );
     let six = rig.create("vsvip", body("six", "V6_ONLY"));
     assert_eq!(
@@ -130,11 +130,11 @@ fn both_families() {
     rig.delete("vsvip", &uuid(&six)).unwrap();
     assert!(rig.try_create("vsvip", body("more", "V4_V6")).is_err(), "one family is not enough");
     let six = rig.create("vsvip", body("six", "V6_ONLY"));
-    assert_eq!(text(&six["vip"][0]["ip6_address"], "addr"), "fd00::11", "what failed took nothing");
+    assert_eq!(text(&six["vip"][0]["ip6_address"], "addr"), "fd00::11", "the refused vsvip holds no address");
 }
 
 #[test]
-fn without_ipam_there_is_nothing_to_give() {
+fn without_ipam_no_address_is_allocated() {
     let mut rig = Rig::new();
     assert_eq!(rig.try_create("vsvip", automatic("a")).unwrap_err().text(), "No available free IPs");
     rig.create("vsvip", json!({"name": "static", "vip": [{"vip_id": "0", "ip_address": v4("192.0.2.1")}]}));
@@ -146,7 +146,7 @@ fn without_ipam_there_is_nothing_to_give() {
 }
 
 #[test]
-fn what_is_given_back_in_one_range_is_of_that_range() {
+fn a_released_address_is_free_in_its_range_only() {
     let mut rig = Rig::new();
     let mut configured = subnet("10.0.0.0", "10.0.0.1", "10.0.0.2", "STATIC_IPS_FOR_VIP");
     let more =
@@ -166,7 +166,7 @@ fn what_is_given_back_in_one_range_is_of_that_range() {
 }
 
 #[test]
-fn a_thousand_addresses_come_and_go_each_once() {
+fn a_thousand_addresses_are_reused_without_duplicates() {
     let mut rig = Rig::new();
     let range = subnet("10.1.0.0", "10.1.0.0", "10.1.3.231", "STATIC_IPS_FOR_VIP");
     rig.create("network", json!({"name": "n", "configured_subnets": [range]}));
@@ -186,9 +186,9 @@ fn a_thousand_addresses_come_and_go_each_once() {
     assert_eq!(addresses.len(), 1000);
 }
 
-/// An address that was chosen before its network was configured is as much in use as one that was given out.
+/// Also an address that a client chose before its network was configured is in use.
 #[test]
-fn an_address_is_used_once_whoever_chose_it() {
+fn chosen_and_allocated_addresses_do_not_collide() {
     let mut rig = Rig::new();
     let network = uuid(&rig.create("network", json!({"name": "n"})));
     rig.create("vsvip", json!({"name": "early", "vip": [{"vip_id": "0", "ip_address": v4("10.0.0.1")}]}));
@@ -202,9 +202,9 @@ fn an_address_is_used_once_whoever_chose_it() {
     assert_eq!(rig.store.check(), Vec::<String>::new());
 }
 
-/// Of several addresses one is lacking: those before it are as free as they were.
+/// The addresses for the first vips of a refused vsvip stay free.
 #[test]
-fn what_is_refused_takes_no_address() {
+fn a_refused_vsvip_holds_no_address() {
     let mut rig = with_addresses();
     let vip = |id: u8| json!({"vip_id": id.to_string(), "auto_allocate_ip": true});
     let four: Vec<Value> = (0..4).map(vip).collect();

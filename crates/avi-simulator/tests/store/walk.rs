@@ -1,4 +1,4 @@
-//! Random writes, right and wrong: after each of them the store is consistent, and a refused one changed nothing.
+//! Random valid and invalid writes: after each the store is consistent, and a refused one changes nothing.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ enum Step {
     Delete(usize),
 }
 
-/// Kinds that refer to each other in a chain, and the field that does.
+/// Kinds that refer to each other in a chain, with the field of the ref.
 const CHAIN: &[(&str, &str)] = &[
     ("healthmonitor", "x_ref"),
     ("pool", "health_monitor_refs"),
@@ -36,13 +36,13 @@ fn step() -> impl Strategy<Value = Step> {
 fn body(kind: usize, name: u8, to: u8) -> Value {
     let mut body = json!({"name": format!("n{name}"), "type": "HEALTH_MONITOR_TCP"});
     if kind > 0 {
-        body[CHAIN[kind].1] = target(kind, to);
+        body[CHAIN[kind].1] = ref_value(kind, to);
     }
     body
 }
 
-/// The value of the field that refers on.
-fn target(kind: usize, to: u8) -> Value {
+/// Returns the value of the field with the ref.
+fn ref_value(kind: usize, to: u8) -> Value {
     let text = format!("/api/{}?name=n{to}", CHAIN[kind - 1].0);
     match CHAIN[kind].1 {
         "health_monitor_refs" => json!([text]),
@@ -54,7 +54,7 @@ fn target(kind: usize, to: u8) -> Value {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn every_write_leaves_sense(steps in prop::collection::vec(step(), 1..60)) {
+    fn every_write_leaves_the_store_consistent(steps in prop::collection::vec(step(), 1..60)) {
         let mut rig = Rig::new();
         let mut there: Vec<(usize, String)> = Vec::new();
         for step in steps {
@@ -71,7 +71,7 @@ proptest! {
                 Step::Add(at, to) | Step::Remove(at, to) => match pick(*at) {
                     Some((kind, id)) if kind > 0 => {
                         let operation = if matches!(step, Step::Add(..)) { "add" } else { "delete" };
-                        rig.patch(CHAIN[kind].0, &id, json!({operation: {CHAIN[kind].1: target(kind, *to)}})).map(drop)
+                        rig.patch(CHAIN[kind].0, &id, json!({operation: {CHAIN[kind].1: ref_value(kind, *to)}})).map(drop)
                     }
                     _ => continue,
                 },
@@ -82,7 +82,7 @@ proptest! {
             };
             if let Err(error) = done {
                 prop_assert!(matches!(error.status, 400 | 403 | 409), "{step:?}: {error:?}");
-                prop_assert!(rig.store.diff(&before).is_empty(), "{step:?} was refused and did something");
+                prop_assert!(rig.store.diff(&before).is_empty(), "{step:?} was refused but changed something");
             }
             prop_assert_eq!(rig.store.check(), Vec::<String>::new());
             for (kind, _) in CHAIN {
@@ -91,7 +91,7 @@ proptest! {
                 prop_assert_eq!(&all["count"], &json!(raw));
             }
         }
-        // Everything can be taken down again, what refers first.
+        // All objects can be deleted, the referring ones first.
         there.sort_by_key(|(kind, _)| std::cmp::Reverse(*kind));
         for (kind, id) in there {
             prop_assert!(rig.delete(CHAIN[kind].0, &id).is_ok());

@@ -1,4 +1,4 @@
-//! Create, replace, patch, delete: what they do and what they refuse.
+//! Create, replace, patch and delete.
 
 use avi_simulator::{Assumptions, Rules};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::rig::{BASE, Rig, text, uuid};
 
 #[test]
-fn every_collection_can_be_made_read_replaced_patched_and_deleted() {
+fn every_collection_can_be_created_read_replaced_patched_and_deleted() {
     for kind in avi_simulator::store::KINDS {
         let mut rig = Rig::new();
         if !kind.allows("POST", false) {
@@ -66,7 +66,7 @@ fn every_collection_can_be_made_read_replaced_patched_and_deleted() {
 }
 
 #[test]
-fn methods_a_kind_does_not_have() {
+fn methods_that_a_kind_lacks_get_405() {
     let mut rig = Rig::new();
     let refused = |error: avi_simulator::ApiError, method: &str| {
         assert_eq!((error.status, error.text()), (405, format!("Method '{method}' not allowed.").as_str()));
@@ -85,7 +85,7 @@ fn methods_a_kind_does_not_have() {
 }
 
 #[test]
-fn refs_come_in_many_forms_and_are_kept_in_one() {
+fn refs_of_all_forms_are_stored_in_the_canonical_form() {
     let mut rig = Rig::new();
     let monitor = rig.uuid_of("healthmonitor", "System-TCP");
     let kept = json!([format!("/api/healthmonitor/{monitor}")]);
@@ -101,7 +101,7 @@ fn refs_come_in_many_forms_and_are_kept_in_one() {
             .create("pool", json!({"name": "p", "health_monitor_refs": [form, ""], "ssl_profile_ref": ""}));
         let pool = uuid(&made);
         assert_eq!(rig.store.object("pool", &pool).unwrap()["health_monitor_refs"], kept, "{form}");
-        assert!(made.get("ssl_profile_ref").is_none(), "an empty ref is none");
+        assert!(made.get("ssl_profile_ref").is_none(), "an empty ref is removed");
         assert_eq!(
             made["health_monitor_refs"],
             json!([format!("{BASE}/api/healthmonitor/{monitor}#System-TCP")])
@@ -111,7 +111,7 @@ fn refs_come_in_many_forms_and_are_kept_in_one() {
 }
 
 #[test]
-fn names_are_used_once_per_tenant_and_cloud() {
+fn names_are_unique_per_tenant_and_cloud() {
     let mut rig = Rig::new();
     let tenant = uuid(&rig.create("tenant", json!({"name": "t"})));
     rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"}));
@@ -160,22 +160,23 @@ fn a_slug_is_the_uuid() {
 }
 
 #[test]
-fn put_replaces_and_knows_what_is_stale() {
+fn put_replaces_and_refuses_stale_objects() {
     let mut rig = Rig::new();
     let first = rig.create("pool", json!({"name": "p", "description": "d", "default_server_port": 8080}));
     let pool = uuid(&first);
     let second =
         rig.put("pool", &pool, json!({"name": "p", "_last_modified": first["_last_modified"]})).unwrap();
-    assert!(second.get("description").is_none(), "what is left out is gone");
-    assert_eq!(second["default_server_port"], 80, "or as by default");
+    assert!(second.get("description").is_none(), "a field that the body lacks is removed");
+    assert_eq!(second["default_server_port"], 80, "or gets its default");
     let stamp = |value: &Value| text(value, "_last_modified").parse::<u64>().unwrap();
-    assert!(stamp(&second) > stamp(&first), "though the clock stands still");
+    assert!(stamp(&second) > stamp(&first), "also if the clock does not advance");
     let stale =
         rig.put("pool", &pool, json!({"name": "p", "_last_modified": first["_last_modified"]})).unwrap_err();
     assert_eq!(stale.status, 412);
     assert!(stale.text().contains("Concurrent Update Error"), "{}", stale.text());
-    rig.put("pool", &pool, json!({"name": "p", "_last_modified": stamp(&second)})).expect("a number will do");
-    rig.put("pool", &pool, json!({"name": "p"})).expect("without the field it is forced");
+    rig.put("pool", &pool, json!({"name": "p", "_last_modified": stamp(&second)}))
+        .expect("a number is accepted");
+    rig.put("pool", &pool, json!({"name": "p"})).expect("without the field the write is forced");
     assert_eq!(
         rig.patch("pool", &pool, json!({"_last_modified": "1", "add": {"x": 1}})).unwrap_err().status,
         412
@@ -192,7 +193,7 @@ fn put_replaces_and_knows_what_is_stale() {
 }
 
 #[test]
-fn where_an_object_is_cannot_be_changed() {
+fn tenant_and_cloud_of_an_object_cannot_be_changed() {
     let mut rig = Rig::new();
     rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_NONE"}));
     rig.create("tenant", json!({"name": "t"}));
@@ -202,11 +203,11 @@ fn where_an_object_is_cannot_be_changed() {
         assert!(error.status == 400 && error.text().contains("cannot be changed"), "{error:?}");
     }
     let other = rig.put("pool", &pool, json!({"name": "p", "uuid": "pool-other"})).unwrap();
-    assert_eq!(uuid(&other), pool, "a uuid in the body says nothing");
+    assert_eq!(uuid(&other), pool, "the uuid in the body is ignored");
 }
 
 #[test]
-fn patch_finds_refs_whatever_their_form() {
+fn patch_finds_refs_of_all_forms() {
     let mut rig = Rig::new();
     let pool = uuid(&rig.create(
         "pool",
@@ -258,7 +259,7 @@ fn patch_finds_refs_whatever_their_form() {
 }
 
 #[test]
-fn what_others_refer_to_stays() {
+fn objects_with_referrers_and_built_in_objects_cannot_be_deleted() {
     let mut rig = Rig::new();
     let pool = uuid(&rig.create("pool", json!({"name": "p"})));
     let service =
@@ -279,12 +280,12 @@ fn what_others_refer_to_stays() {
         ("user", "admin"),
     ] {
         let id = rig.uuid_of(kind, name);
-        assert_eq!(rig.delete(kind, &id).unwrap_err().status, 403, "{kind} {name} came with the controller");
+        assert_eq!(rig.delete(kind, &id).unwrap_err().status, 403, "{kind} {name} is built in");
     }
 }
 
 #[test]
-fn secrets_are_never_shown_and_survive_being_sent_back() {
+fn secrets_are_masked_and_survive_a_write_of_the_mask() {
     let mut rig = Rig::new();
     let before = rig.store.snapshot();
     let made = rig.create("cloud", json!({"name": "c", "vtype": "CLOUD_VCENTER", "vcenter_configuration": {"username": "u", "password": "hidden1"}}));
@@ -299,23 +300,23 @@ fn secrets_are_never_shown_and_survive_being_sent_back() {
         "vcenter_configuration=x",
         "vcenter_configuration.password=%3Csensitive%3E",
     ] {
-        assert_eq!(rig.list("cloud", query)["count"], 0, "a filter finds nothing out: {query}");
+        assert_eq!(rig.list("cloud", query)["count"], 0, "a filter does not reveal a secret: {query}");
     }
     assert_eq!(rig.list("cloud", "vcenter_configuration.username=u")["count"], 1);
     let user = rig.create("user", json!({"name": "u", "password": "hidden2"}));
     assert!(user.get("password").is_none());
     assert!(
         !format!("{:?}", rig.store.object("user", &uuid(&user))).contains("hidden2"),
-        "the server's, not the store's"
+        "the store does not keep passwords of users"
     );
     let key = rig.create("sslkeyandcertificate", json!({"name": "s", "certificate": {}, "key": "hidden3"}));
     assert_eq!(key["key"], "<sensitive>");
     let shown = format!("{:?} {:?}", rig.store.snapshot(), rig.store.diff(&before));
-    assert!(!shown.contains("hidden"), "a snapshot shows none either");
+    assert!(!shown.contains("hidden"), "a snapshot has no secrets");
 }
 
 #[test]
-fn names_of_users_before_and_since_30() {
+fn users_have_one_name_before_version_30_and_two_since() {
     let mut rig = Rig::new();
     let old = rig.create("user", json!({"name": "u"}));
     assert_eq!(old["username"], "u");

@@ -313,11 +313,9 @@ async fn few_calls_at_once() -> Result<()> {
         let api = rig.api();
         calls.spawn(async move { api.all(POOL, &Query::new()).await });
     }
-    eventually(
-        "all turns taken",
-        SOON,
-        async || Ok((rig.control().requests_waiting() == MOST).then_some(())),
-    )
+    eventually("all turns taken", SOON, async || {
+        Ok((rig.control().requests_in_flight() == MOST).then_some(()))
+    })
     .await?;
     let late = rig.client(|config| {
         config.limit = limit;

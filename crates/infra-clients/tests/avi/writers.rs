@@ -56,7 +56,7 @@ async fn storm(rig: &Rig, clients: &[Avi]) -> Result<usize> {
     let mut wanted: Vec<String> = (0..WRITERS).map(|number| format!("10.0.{number}.0")).collect();
     wanted.sort();
     assert_eq!(landed, wanted);
-    let stale = rig.control().requests_behind(behind).iter().filter(|request| request.status == 412).count();
+    let stale = rig.control().requests_after(behind).iter().filter(|request| request.status == 412).count();
     println!("{} clients: {stale} refusals, {most} tries at most", clients.len());
     Ok(stale)
 }

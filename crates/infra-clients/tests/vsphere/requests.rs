@@ -205,7 +205,7 @@ async fn a_template_that_was_replaced_is_found_again() -> Result<()> {
     let rig = Rig::with(Vcsim::builder().templates(&["photon", "other"]), |_, _| {}).await?;
     let root = rig.root()?;
     let first = template(&rig.vms, "photon").await?;
-    rig.sim.remove_vm("/DC0/vm/photon").await?;
+    rig.sim.unregister_vm("/DC0/vm/photon").await?;
     assert!(matches!(rig.vms.template("photon"), Template::Known(_)), "the client cannot know");
     let error = rig.vms.clone_vm(&spec(&first, &root, "x")).await.unwrap_err();
     assert_eq!((error.kind(), error.object()), (Kind::NotFound, Some(&first)));

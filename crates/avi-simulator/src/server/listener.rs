@@ -1,4 +1,5 @@
-//! The sockets: TLS, connections, and what a fault does to them. Calls the controller, knows none of its rules.
+//! The listening socket and its TLS connections. Passes each request to the [`router`](super::router), applies faults and
+//! writes the request log. Knows no rule of the API.
 
 use std::borrow::Cow;
 use std::io;
@@ -18,37 +19,43 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::certificate::Identity;
-use super::controller::{Controller, Seen};
 use super::faults::Effect;
-use super::journal::{LoggedRequest, template};
-use super::wire::{BODY_TIME, JSON, Payload, Reply, Request};
+use super::journal::{LogFields, LoggedRequest, path_template};
+use super::router;
+use super::state::Controller;
+use super::wire::{BODY_TIMEOUT, JSON, Payload, Reply, Request};
 use crate::ApiError;
 
-/// A client that does not finish its TLS handshake or its headers is dropped after this.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Before the next connection is accepted, when one could not be: for want of descriptors, which come back.
-pub(super) const RESPITE: Duration = Duration::from_millis(100);
+/// The time within which a client must finish the TLS handshake, and then the headers of each request.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause after a failed accept, for example because the process has no free file descriptor.
+pub(super) const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The most connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// What lives as long as the simulator, over restarts.
+/// What the listener, its connections and the handles of a simulator share. A restart keeps it.
 pub(super) struct Shared {
     controller: Mutex<Controller>,
     pub(super) identity: Identity,
     address: SocketAddr,
+    /// The number of connections so far.
     connections: AtomicU64,
-    waiting: AtomicUsize,
+    /// The number of requests in flight.
+    in_flight: AtomicUsize,
+    /// The accept loop; `None` while stopped.
     running: Mutex<Option<Running>>,
-    /// Bound and never listening: keeps the port for a restart.
+    /// Is bound but never listens: it keeps the port while the simulator is stopped.
     _reserve: TcpSocket,
 }
 
+/// The accept loop; ends when `stop` is dropped.
 struct Running {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-/// Takes a port and keeps it; `address` with port 0 is any.
-pub(super) fn reserve(address: SocketAddr) -> Result<(TcpSocket, SocketAddr)> {
+/// Binds a port without listening; port 0 is any free port. Returns the socket, which keeps the port, and the address.
+pub(super) fn reserve_port(address: SocketAddr) -> Result<(TcpSocket, SocketAddr)> {
     let socket = bind(address).with_context(|| format!("cannot bind {address}"))?;
     let address = socket.local_addr()?;
     Ok((socket, address))
@@ -62,6 +69,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 impl Shared {
+    /// Returns a stopped simulator; `reserve` keeps the port of `address`.
     pub(super) fn new(
         controller: Controller,
         identity: Identity,
@@ -73,24 +81,25 @@ impl Shared {
             identity,
             address,
             connections: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             running: Mutex::new(None),
             _reserve: reserve,
         }
     }
 
+    /// Locks the controller and brings it up to date with its clock.
     pub(super) fn lock(&self) -> MutexGuard<'_, Controller> {
         let mut controller = self.controller.lock().unwrap_or_else(PoisonError::into_inner);
-        controller.catch_up();
+        controller.run_due_discoveries();
         controller
     }
 
-    /// Requests that were read and not answered yet.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    /// Returns the number of requests in flight: received, but not answered yet.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Begins to listen. Does nothing if it does already.
+    /// Starts to listen; does nothing if it listens already.
     pub(super) fn open(self: &Arc<Self>) -> Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_some() {
@@ -105,23 +114,23 @@ impl Shared {
         Ok(())
     }
 
-    /// Stops listening and drops every connection, in the middle of whatever it is.
+    /// Stops listening and drops every connection, also in the middle of a request.
     pub(super) async fn close(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Running { stop, task }) = running {
             drop(stop);
-            // The task ends by itself, or has panicked: there is nothing left to close then.
+            // An error means that the task panicked: there is nothing left to close.
             let _ = task.await;
         }
     }
 
-    /// As [`Shared::close`], without waiting for the end.
-    pub(super) fn abandon(&self) {
+    /// Does the same as [`Shared::close`] without waiting for the end.
+    pub(super) fn close_in_background(&self) {
         drop(self.running.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// Accepts until told to stop; then every connection is dropped.
+/// Accepts connections until `stopped` resolves, then drops every connection.
 async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
@@ -129,11 +138,11 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot
             _ = &mut stopped => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(Arc::clone(&shared), stream));
+                    connections.spawn(serve_connection(Arc::clone(&shared), stream));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(RESPITE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             },
             Some(_) = connections.join_next() => {}
@@ -143,70 +152,68 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot
     connections.shutdown().await;
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+/// Serves one connection.
+async fn serve_connection(shared: Arc<Shared>, stream: TcpStream) {
     let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
     let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(PATIENCE, shared.identity.acceptor.accept(stream)).await;
+    let handshake = tokio::time::timeout(CLIENT_TIMEOUT, shared.identity.acceptor.accept(stream)).await;
     let Ok(Ok(stream)) = handshake else {
-        tracing::debug!(number, "no TLS handshake");
+        tracing::debug!(number, "TLS handshake failed or timed out");
         return;
     };
-    let service = service_fn(|request| handle(&shared, number, request));
+    let service = service_fn(|request| handle_request(&shared, number, request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(CLIENT_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(number, %error, "a connection broke off");
+        tracing::debug!(number, %error, "connection failed");
     }
 }
 
-/// The error closes the connection without a reply.
-async fn handle(
+/// Answers one request. An error closes the connection without a response.
+async fn handle_request(
     shared: &Shared,
     connection: u64,
     request: http::Request<Incoming>,
 ) -> Result<Response<Payload>, io::Error> {
     let (parts, body) = request.into_parts();
-    let request = match Request::read(parts, body, BODY_TIME).await {
+    let request = match Request::read(parts, body, BODY_TIMEOUT).await {
         Ok(request) => request,
         Err(error) => {
             let mut reply = Reply::from(error);
-            reply.last();
+            reply.close_connection();
             return Ok(reply.into_response(false));
         }
     };
-    let _waiting = Waiting::begin(&shared.waiting);
-    let effect = shared.lock().faults.strike(request.method.as_str(), &request.segments);
+    let _in_flight = InFlight::begin(&shared.in_flight);
+    let effect = shared.lock().faults.take_effect(request.method.as_str(), &request.segments);
     if let Some(Effect::DelayMs(milliseconds)) = &effect {
         tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
     }
-    let mut seen = Seen::default();
+    let mut log = LogFields::default();
     let reply = match &effect {
         Some(Effect::CutBefore) => None,
         Some(Effect::Status { code, body, retry_after }) => {
-            Some(stand_in(*code, body.as_deref(), *retry_after))
+            Some(fault_reply(*code, body.as_deref(), *retry_after))
         }
-        Some(Effect::Stale) => Some(shared.lock().stale(&request)),
-        _ => Some(shared.lock().answer(&request, &mut seen)),
+        Some(Effect::Stale) => Some(router::answer_stale(&shared.lock(), &request)),
+        _ => Some(router::answer(&mut shared.lock(), &request, &mut log)),
     };
     let reply = reply.filter(|reply| match effect {
         Some(Effect::CutAfter) => false,
-        // There is no half of nothing: it is lost whole.
+        // Without a body there is no half to send.
         Some(Effect::HalfReply) => reply.has_body(&request.method),
         _ => true,
     });
     let mut controller = shared.lock();
     let at = controller.clock.now();
-    controller.journal.write(
-        entry(&request, connection, reply.as_ref().map_or(0, |reply| reply.status), seen, effect.is_some()),
-        at,
-    );
+    let status = reply.as_ref().map_or(0, |reply| reply.status);
+    controller.journal.record(log_entry(&request, connection, status, log, effect.is_some()), at);
     drop(controller);
     tracing::debug!(
-        connection, method = %request.method, path = request.path, query = request.query,
-        status = reply.as_ref().map_or(0, |reply| reply.status), "answered"
+        connection, method = %request.method, path = request.path, query = request.query, status, "answered"
     );
     match reply {
         Some(reply) => Ok(reply.into_response(effect == Some(Effect::HalfReply))),
@@ -214,35 +221,36 @@ async fn handle(
     }
 }
 
-/// Counts a request for as long as it is being answered, also when its connection is dropped meanwhile.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a request until it is answered or its connection is dropped.
+struct InFlight<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> InFlight<'a> {
     fn begin(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What a fault answers in the controller's place.
-fn stand_in(code: u16, body: Option<&str>, retry_after: Option<u64>) -> Reply {
+/// Creates the reply of [`Effect::Status`].
+fn fault_reply(code: u16, body: Option<&str>, retry_after: Option<u64>) -> Reply {
     let mut reply = match body {
         Some(body) => Reply::text(code, JSON, body),
-        None => ApiError::new(code, format!("HTTP {code} on demand")).into(),
+        None => ApiError::new(code, format!("HTTP {code} by an injected fault")).into(),
     };
     if let Some(seconds) = retry_after {
-        reply.retry_after(seconds);
+        reply.set_retry_after(seconds);
     }
     reply
 }
 
-fn entry(request: &Request, connection: u64, status: u16, seen: Seen, fault: bool) -> LoggedRequest {
+/// Creates the log entry of a request; the journal sets number and time.
+fn log_entry(request: &Request, connection: u64, status: u16, log: LogFields, fault: bool) -> LoggedRequest {
     let header = |name: &str| request.header(name).map(Cow::into_owned);
     LoggedRequest {
         number: 0,
@@ -251,10 +259,10 @@ fn entry(request: &Request, connection: u64, status: u16, seen: Seen, fault: boo
         method: request.method.as_str().to_owned(),
         path: request.path.clone(),
         query: request.query.clone(),
-        template: template(&request.segments),
+        template: path_template(&request.segments),
         status,
         tenant: header("x-avi-tenant").or_else(|| header("x-avi-tenant-uuid")),
-        user: seen.user,
+        user: log.user,
         version: header("x-avi-version"),
         fault,
     }
