@@ -21,7 +21,10 @@ async fn a_huge_number_of_replicas_is_refused_with_a_message() {
     rig.control_plane.kubectl(&scale).await.unwrap();
     let status = rig.reason("default", "huge", "TooManyReplicas").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap();
-    assert!(message.contains("100000000") && message.contains("1000") && message.contains("--max-replicas"), "{message}");
+    assert!(
+        message.contains("100000000") && message.contains("1000") && message.contains("--max-replicas"),
+        "{message}"
+    );
     assert_eq!((status["phase"].as_str(), &status["readyReplicas"]), (Some("ERROR"), &json!(2)));
     // The neighbour is served.
     rig.apply("default", "neighbour", 2, "photon").await.unwrap();
@@ -72,7 +75,8 @@ async fn texts_of_any_unicode_stop_nothing() {
     rig.settled("default", "web", 1).await.unwrap();
     let folder = "/DC0/vm/vm-operator/default.web";
     let kubectl = &rig.control_plane;
-    let cluster = kubectl.kubectl(&["get", "ns", "kube-system", "-o", "jsonpath={.metadata.uid}"]).await.unwrap();
+    let cluster =
+        kubectl.kubectl(&["get", "ns", "kube-system", "-o", "jsonpath={.metadata.uid}"]).await.unwrap();
     for (n, marker) in [
         format!("{cluster}/default/größe-和/u/0/i"),
         format!("{cluster}/{}/web/u/0/i", "ä".repeat(300)),
@@ -145,8 +149,24 @@ async fn a_group_is_paused_resumed_and_detached() {
     rig.reason("default", "web", "Paused").await.unwrap();
     rig.vcenter.power_off("/DC0/vm/vm-operator/default.web/web-0").await.unwrap();
     kubectl.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
-    kubectl.kubectl(&["wait", "vgi/web-0", "--for=jsonpath={.status.conditions[0].reason}=Paused", "--timeout=180s"]).await.unwrap();
-    kubectl.kubectl(&["wait", "vgi/web-1", "--for=jsonpath={.status.conditions[0].reason}=Paused", "--timeout=180s"]).await.unwrap();
+    kubectl
+        .kubectl(&[
+            "wait",
+            "vgi/web-0",
+            "--for=jsonpath={.status.conditions[0].reason}=Paused",
+            "--timeout=180s",
+        ])
+        .await
+        .unwrap();
+    kubectl
+        .kubectl(&[
+            "wait",
+            "vgi/web-1",
+            "--for=jsonpath={.status.conditions[0].reason}=Paused",
+            "--timeout=180s",
+        ])
+        .await
+        .unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 2);
     pause(false).await;
     rig.settled("default", "web", 2).await.unwrap();
@@ -160,5 +180,9 @@ async fn a_group_is_paused_resumed_and_detached() {
     kubectl.kubectl(&detach).await.unwrap();
     rig.gone("default", "web").await.unwrap();
     assert!(rig.api("default", "VmInstance").list(&ListParams::default()).await.unwrap().items.is_empty());
-    assert_eq!(rig.machines().await.unwrap().values().filter(|on| **on).count(), 2, "the machines stay as they are");
+    assert_eq!(
+        rig.machines().await.unwrap().values().filter(|on| **on).count(),
+        2,
+        "the machines stay as they are"
+    );
 }

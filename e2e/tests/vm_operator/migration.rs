@@ -59,11 +59,15 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
 
     // A machine that is replaced comes into the group's own folder.
     let adopted = rig.api("default", "VmInstance").list(&ListParams::default()).await.unwrap();
-    let adopted = adopted.iter().find(|i| i.data["spec"]["vmName"].as_str().unwrap().contains("-replica-")).unwrap();
+    let adopted =
+        adopted.iter().find(|i| i.data["spec"]["vmName"].as_str().unwrap().contains("-replica-")).unwrap();
     let name = adopted.metadata.name.clone().unwrap();
     rig.control_plane.kubectl(&["delete", "vgi", &name, "--timeout=180s"]).await.unwrap();
     eventually("it is replaced", PATIENCE, async || {
-        Ok(machines(&rig).await.contains_key(&format!("/DC0/vm/vm-operator/default.web/{name}")).then_some(()))
+        Ok(machines(&rig)
+            .await
+            .contains_key(&format!("/DC0/vm/vm-operator/default.web/{name}"))
+            .then_some(()))
     })
     .await
     .unwrap();

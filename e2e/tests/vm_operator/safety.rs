@@ -128,7 +128,9 @@ async fn a_copied_instance_destroys_nothing() {
     let kubectl = &rig.control_plane;
     let text = kubectl.kubectl(&["get", "vgi", "web-0", "-o", "json"]).await.unwrap();
     let original: Value = serde_json::from_str(&text).unwrap();
-    for (namespace, name, keep_owner) in [("default", "copy", true), ("default", "web-7", true), ("other", "web-0", false)] {
+    for (namespace, name, keep_owner) in
+        [("default", "copy", true), ("default", "web-7", true), ("other", "web-0", false)]
+    {
         let mut copy = original.clone();
         copy["metadata"] = json!({
             "name": name, "namespace": namespace, "finalizers": original["metadata"]["finalizers"],
@@ -144,9 +146,12 @@ async fn a_copied_instance_destroys_nothing() {
         kubectl.kubectl(&["-n", namespace, "delete", &named, "--timeout=180s"]).await.unwrap();
     }
     // What tells the machine apart cannot be edited.
-    for (field, value) in [("slot", json!(5)), ("vmName", json!("x")), ("groupUid", json!("x")), ("group", json!("x"))] {
+    for (field, value) in
+        [("slot", json!(5)), ("vmName", json!("x")), ("groupUid", json!("x")), ("group", json!("x"))]
+    {
         let patch = json!({"spec": {field: value}}).to_string();
-        let error = kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap_err();
+        let error =
+            kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap_err();
         assert!(format!("{error:#}").contains("is immutable"), "{error:#}");
     }
     rig.settled("default", "web", 2).await.unwrap();
@@ -169,9 +174,11 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
     rig.reason("default", "web", "MachineMoved").await.unwrap();
     // It is not the first victim: it works.
     rig.apply("default", "web", 2, "photon").await.unwrap();
-    eventually("web-2 is gone", PATIENCE, async || Ok((!morefs(&rig).await.contains_key("web-2")).then_some(())))
-        .await
-        .unwrap();
+    eventually("web-2 is gone", PATIENCE, async || {
+        Ok((!morefs(&rig).await.contains_key("web-2")).then_some(()))
+    })
+    .await
+    .unwrap();
     assert!(machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on());
 
     // Moved back, it is the instance's again.
@@ -184,7 +191,10 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
     rig.settled("default", "web", 2).await.unwrap();
     rig.delete("default", "web").await.unwrap();
     rig.gone("default", "web").await.unwrap();
-    assert!(machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on(), "neither powered off nor destroyed");
+    assert!(
+        machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on(),
+        "neither powered off nor destroyed"
+    );
 }
 
 /// Two clusters with one vCenter: each has its folder, and neither sees the machines of the other.
@@ -259,9 +269,10 @@ async fn clones_of_others_put_no_instance_in_doubt() {
     drop(operator);
     rig.vcenter.clear_faults().await.unwrap();
     let hour = std::time::Duration::from_hours(1);
-    for (template, name, user) in
-        [("/DC0/vm/other", "a", rig.vcenter.user().to_owned()), ("/DC0/vm/photon", "b", "somebody@else".to_owned())]
-    {
+    for (template, name, user) in [
+        ("/DC0/vm/other", "a", rig.vcenter.user().to_owned()),
+        ("/DC0/vm/photon", "b", "somebody@else".to_owned()),
+    ] {
         rig.vcenter.start_clone(template, "/DC0/vm", name, &user, hour).await.unwrap();
     }
     // After a restart the instances are in doubt about clones that run.

@@ -1,7 +1,6 @@
 //! The operator's flags and environment, also in the original's spelling.
 
 use std::env::VarError;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::ArgAction;
@@ -28,7 +27,7 @@ pub struct Args {
 
     /// A PEM file with the certificate authorities of the vCenter, instead of the system's
     #[arg(long, env = "VC_CA_FILE", value_name = "FILE")]
-    pub vc_ca_file: Option<PathBuf>,
+    pub vc_ca_file: Option<String>,
 
     /// SHA-256 or SHA-1 thumbprint of the vCenter's certificate, which is then the only one trusted
     #[arg(long, env = "VC_THUMBPRINT", value_name = "HEX")]
@@ -67,11 +66,13 @@ impl Args {
     /// # Errors
     /// Says which variables are missing, all at once, or which value cannot be used.
     pub fn vsphere(&self) -> anyhow::Result<vsphere::Config> {
-        let (host, user, password) = (given(self.vc_host.as_deref()), given(self.vc_user.as_deref()), password()?);
+        let (host, user, password) =
+            (given(self.vc_host.as_deref()), given(self.vc_user.as_deref()), password()?);
         let (Some(host), Some(user), Some(password)) = (host, user, password.clone()) else {
             let missing =
                 [("VC_HOST", host.is_none()), ("VC_USER", user.is_none()), ("VC_PASS", password.is_none())];
-            let missing: Vec<_> = missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
+            let missing: Vec<_> =
+                missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
             bail!(
                 "{} not set: the vCenter's host name, user and password are read from the environment, in the Deployment from \
                  the Secret vc-creds (kubectl create secret generic vc-creds --from-literal=VC_HOST=… \
@@ -106,16 +107,17 @@ impl Args {
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {
-        let ca_file = self.vc_ca_file.as_ref().filter(|file| !file.as_os_str().is_empty());
+        let ca_file = given(self.vc_ca_file.as_deref());
         let thumbprint = given(self.vc_thumbprint.as_deref());
-        let chosen = [ca_file.is_some(), thumbprint.is_some(), self.insecure].iter().filter(|chosen| **chosen).count();
+        let chosen =
+            [ca_file.is_some(), thumbprint.is_some(), self.insecure].iter().filter(|chosen| **chosen).count();
         ensure!(
             chosen <= 1,
             "set only one of VC_CA_FILE (--vc-ca-file), VC_THUMBPRINT (--vc-thumbprint) and --insecure"
         );
         Ok(match (ca_file, thumbprint) {
             (Some(file), _) => {
-                let pem = std::fs::read(file).with_context(|| format!("VC_CA_FILE {}", file.display()))?;
+                let pem = std::fs::read(file).with_context(|| format!("VC_CA_FILE {file}"))?;
                 Trust::CaBundle(pem)
             }
             (None, Some(thumbprint)) => Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT")?),
@@ -139,7 +141,9 @@ fn password() -> anyhow::Result<Option<Secret>> {
         }
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
-            bail!("VC_PASS is not UTF-8: a vCenter takes passwords as Unicode text; write the Secret's value in UTF-8")
+            bail!(
+                "VC_PASS is not UTF-8: a vCenter takes passwords as Unicode text; write the Secret's value in UTF-8"
+            )
         }
     }
 }
@@ -162,7 +166,10 @@ mod tests {
 
     #[test]
     fn empty_variables_are_none_and_two_ways_to_trust_are_an_error() {
-        assert!(matches!(parse(&["--vc-ca-file=", "--vc-thumbprint=", "--insecure"]).trust(), Ok(Trust::Insecure)));
+        assert!(matches!(
+            parse(&["--vc-ca-file=", "--vc-thumbprint=", "--insecure"]).trust(),
+            Ok(Trust::Insecure)
+        ));
         assert!(matches!(parse(&["--vc-ca-file=", "--vc-thumbprint= "]).trust(), Ok(Trust::System)));
         let error = parse(&["--vc-ca-file=/ca", "--insecure"]).trust().unwrap_err();
         assert!(error.to_string().contains("only one of VC_CA_FILE"), "{error}");

@@ -111,7 +111,10 @@ impl Context {
     #[must_use]
     pub fn group_of(&self, instance: &VmInstance) -> Option<Arc<VmGroup>> {
         let key = Key::new(&instance.namespace()?, &instance.spec.group);
-        self.groups.cache().valid(&key).filter(|group| group.uid().as_deref() == Some(&*instance.spec.group_uid))
+        self.groups
+            .cache()
+            .valid(&key)
+            .filter(|group| group.uid().as_deref() == Some(&*instance.spec.group_uid))
     }
 
     /// Returns the instances of a group.

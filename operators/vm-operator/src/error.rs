@@ -24,8 +24,11 @@ pub enum Error {
         fault: Arc<Fault>,
     },
     /// The template cannot be used.
-    #[error("{0}: {}", .0.remedy())]
-    Template(Arc<Fault>),
+    #[error("{fault}: {}", .fault.remedy())]
+    Template {
+        /// What failed.
+        fault: Arc<Fault>,
+    },
     /// A task ended well, and the machine is not as the task made it.
     #[error(
         "{0} ended well, but the virtual machine did not stay in that power state: look at its events in the vCenter; it is \
@@ -49,7 +52,7 @@ impl ReconcileError for Error {
     fn classify(&self) -> (&'static str, Disposition) {
         match self {
             Self::Kit(failure) => failure.classify(),
-            Self::VCenter { fault, .. } | Self::Template(fault) => (fault.reason(), disposition(fault)),
+            Self::VCenter { fault, .. } | Self::Template { fault } => (fault.reason(), disposition(fault)),
             Self::Unstable(_) => (reason::MACHINE_UNSTABLE, Disposition::TRANSIENT),
             Self::Taken(_) => (reason::WAITING_FOR_PREDECESSOR, Disposition::TRANSIENT),
         }

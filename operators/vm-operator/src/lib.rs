@@ -62,8 +62,7 @@ impl Program for VmOperator {
 
     const OPERATOR: Operator =
         Operator { name: "vm-operator", group: GROUP, version: env!("CARGO_PKG_VERSION") };
-    const ABOUT: &'static str =
-        "vm-operator: keeps groups of virtual machines, cloned from vCenter templates, at their desired count";
+    const ABOUT: &'static str = "vm-operator: keeps groups of virtual machines, cloned from vCenter templates, at their desired count";
     const NAMESPACE: &'static str = "codeconnect-vm-operator-system";
 
     fn common(args: &Args) -> &CommonArgs {
@@ -104,7 +103,7 @@ impl Program for VmOperator {
         readiness.not_ready("the vCenter was not reached yet");
 
         let session = Session::start(session)?;
-        let vms = Vms::start(session.clone(), vms)?;
+        let vms = Vms::start(session.clone(), vms);
         let groups = Watch::<VmGroup>::namespaced(&kit);
         let instances = Watch::<VmInstance>::namespaced(&kit);
         let settings = Settings {
@@ -128,10 +127,16 @@ impl Program for VmOperator {
         let controllers = async {
             // Objects that are first looked at with the inventory at hand need no second look.
             let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
-            let (group_triggers, instance_triggers) = (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
+            let (group_triggers, instance_triggers) =
+                (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
             tokio::try_join!(
                 driver::run(&kit, groups, group_triggers, Arc::new(vmgroup::VmGroups(Arc::clone(&ctx)))),
-                driver::run(&kit, instances, instance_triggers, Arc::new(vminstance::VmInstances(Arc::clone(&ctx)))),
+                driver::run(
+                    &kit,
+                    instances,
+                    instance_triggers,
+                    Arc::new(vminstance::VmInstances(Arc::clone(&ctx)))
+                ),
             )
         };
         let result = tokio::select! {

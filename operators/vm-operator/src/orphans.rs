@@ -30,7 +30,8 @@ pub fn count(ctx: &Arc<Context>) -> Result<(), prometheus::Error> {
 }
 
 fn orphans(ctx: &Context, inventory: &Inventory) -> usize {
-    let markers = inventory.vms().filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)));
+    let markers =
+        inventory.vms().filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)));
     let ours = markers.filter(|(_, marker)| marker.cluster == ctx.cluster);
     ours.filter(|(vm, marker)| !ctx.is_member(vm, marker)).count()
 }

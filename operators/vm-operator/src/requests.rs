@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use infra_clients::vsphere::vms::CloneSpec;
-use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
 use infra_clients::Failure as _;
+use infra_clients::vsphere::vms::CloneSpec;
+use infra_clients::vsphere::{Error as Fault, MoRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::Key;
@@ -66,8 +66,6 @@ pub struct Clone {
     pub template: MoRef,
     /// The group's folder.
     pub folder: MoRef,
-    /// The template as the spec names it.
-    pub template_name: String,
     /// Name of the machine.
     pub name: String,
     /// Its instanceUuid.
@@ -229,12 +227,7 @@ async fn send_clone(ctx: &Context, clone: &Clone, op_id: &str) -> Result<MoRef, 
         extra_config: &[(OWNER_MARKER, &clone.marker), (REVISION_MARKER, &clone.revision)],
         op_id,
     };
-    let result = ctx.vms.clone_vm(&spec).await;
-    if result.as_ref().is_err_and(|error| error.kind() == Kind::NotFound) {
-        // The template is not where it was.
-        ctx.vms.forget_template(&clone.template_name);
-    }
-    result
+    ctx.vms.clone_vm(&spec).await
 }
 
 fn task_status(task: &MoRef, kind: TaskKind) -> TaskStatus {

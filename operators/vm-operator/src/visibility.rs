@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use infra_clients::vsphere::vms::{Inventory, Link, Vms};
+use infra_clients::vsphere::vms::{Inventory, Link};
 use infra_clients::{Class, Failure};
 
 use crate::api::reason;
@@ -54,17 +54,19 @@ impl Visibility {
 
     /// Returns why the inventory cannot be trusted; `None` while it can.
     #[must_use]
-    pub fn blind(&self, vms: &Vms) -> Option<Blind> {
-        if vms.read(Inventory::is_synced) {
+    pub fn blind(&self, inventory: &Inventory, link: &Link) -> Option<Blind> {
+        if inventory.is_synced() {
             return None;
         }
         // A loss whose event has not arrived yet counts as one that has just begun.
         let lost = *self.lost_since.lock().unwrap_or_else(PoisonError::into_inner);
         let reported = lost.is_some_and(|since| since.elapsed() >= self.grace);
-        let (reason, message, needs_help) = match &*vms.link().borrow() {
-            Link::Down(error) => {
-                (error.reason(), format!("{}: {}", describe(error.reason()), advise(error)), error.class() != Class::Retry)
-            }
+        let (reason, message, needs_help) = match link {
+            Link::Down(error) => (
+                error.reason(),
+                format!("{}: {}", describe(error.reason()), advise(error)),
+                error.class() != Class::Retry,
+            ),
             Link::Connecting | Link::Up => {
                 (reason::REFRESHING, "connecting to the vCenter and reading its inventory".to_owned(), false)
             }

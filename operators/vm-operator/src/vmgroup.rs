@@ -64,11 +64,13 @@ impl Reconciler for VmGroups {
 
     fn event(done: &Done) -> Option<(&'static str, String)> {
         if let Some(folders) = &done.kept {
-            let message = format!("the group is gone; folders that hold objects of others are kept: {folders}");
+            let message =
+                format!("the group is gone; folders that hold objects of others are kept: {folders}");
             return Some((reason::FOLDER_KEPT, message));
         }
         let parts = [(done.created, "creating"), (done.deleted, "removing"), (done.adopted, "adopting")];
-        let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, verb)| machines(verb, *n)).collect();
+        let parts: Vec<_> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, verb)| machines(verb, *n)).collect();
         (!parts.is_empty()).then(|| (reason::SCALING, parts.join(", ")))
     }
 

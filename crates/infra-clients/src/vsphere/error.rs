@@ -78,9 +78,17 @@ pub const REASONS: &[&str] = &[
     FAULT,
 ];
 
+/// Returns who has to act about errors with this [`Failure::reason`]; `None` for a reason that is not one of [`REASONS`].
+#[must_use]
+pub fn class_of(reason: &str) -> Option<Class> {
+    match reason {
+        TEMPLATE_NOT_FOUND | TEMPLATE_AMBIGUOUS => Some(Class::NeedsHelp),
+        _ => Kind::ALL.iter().map(|kind| kind.row()).find(|row| row.reason == reason).map(|row| row.class),
+    }
+}
+
 impl Kind {
-    /// Every kind, for tests of the table.
-    #[cfg(test)]
+    /// Every kind.
     const ALL: &'static [Self] = &[
         Self::Config,
         Self::Unreachable,

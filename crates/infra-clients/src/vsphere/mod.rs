@@ -23,7 +23,7 @@ pub mod vms;
 mod xml;
 
 pub use config::Config;
-pub use error::{Error, Kind, REASONS};
+pub use error::{Error, Kind, REASONS, class_of};
 pub use moref::{MoRef, ParseMoRefError};
 pub use name::{escape, unescape};
 pub use power::PowerState;

@@ -184,12 +184,21 @@ mod tests {
     #[test]
     fn machines_of_the_original_are_recognised_by_their_whole_name() {
         assert!(is_original_machine("web", "web-replica-abcdefgh"));
-        for name in ["web-replica-abcdefg", "web-replica-abcdefghi", "web-replica-abcdefg1", "web-0", "x-web-replica-abcdefgh"] {
+        for name in [
+            "web-replica-abcdefg",
+            "web-replica-abcdefghi",
+            "web-replica-abcdefg1",
+            "web-0",
+            "x-web-replica-abcdefgh",
+        ] {
             assert!(!is_original_machine("web", name), "{name}");
         }
         // `a-b`/`c` and `a`/`b-c` shared a folder; the names of their machines differ.
         assert_eq!(original_folder("a-b", "c"), original_folder("a", "b-c"));
-        assert!(!is_original_machine("c", "b-c-replica-abcdefgh") && !is_original_machine("b-c", "c-replica-abcdefgh"));
+        assert!(
+            !is_original_machine("c", "b-c-replica-abcdefgh")
+                && !is_original_machine("b-c", "c-replica-abcdefgh")
+        );
     }
 
     fn instance_of(name: &str, vm_name: &str, owner_uid: &str) -> VmInstance {
@@ -218,9 +227,12 @@ mod tests {
     fn a_copied_instance_is_no_instance() {
         assert_eq!(check(&instance_of("web-2", "web-2", "u-1")), Ok(()));
         assert_eq!(check(&instance_of("web-2", "web-replica-abcdefgh", "u-1")), Ok(()));
-        for (name, vm_name, owner) in
-            [("web-3", "web-2", "u-1"), ("copy", "web-2", "u-1"), ("web-2", "web-3", "u-1"), ("web-2", "web-2", "u-2")]
-        {
+        for (name, vm_name, owner) in [
+            ("web-3", "web-2", "u-1"),
+            ("copy", "web-2", "u-1"),
+            ("web-2", "web-3", "u-1"),
+            ("web-2", "web-2", "u-2"),
+        ] {
             assert!(check(&instance_of(name, vm_name, owner)).is_err(), "{name} {vm_name} {owner}");
         }
         let mut orphan = instance_of("web-2", "web-2", "u-1");
@@ -231,7 +243,14 @@ mod tests {
     #[test]
     fn markers_reject_what_they_did_not_write() {
         for text in [
-            "", "a/b/c/d/1", "a/b/c/d/x/u", "a//c/d/1/u", "a/b/c/d/1/u/2", "a/b/c/d/-1/u", "a/b/ü/d/1/u", "a/b/c d/d/1/u",
+            "",
+            "a/b/c/d/1",
+            "a/b/c/d/x/u",
+            "a//c/d/1/u",
+            "a/b/c/d/1/u/2",
+            "a/b/c/d/-1/u",
+            "a/b/ü/d/1/u",
+            "a/b/c d/d/1/u",
         ] {
             assert_eq!(text.parse::<Marker>(), Err(NotAMarker), "{text}");
         }

@@ -23,8 +23,9 @@ pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
     let entry = ctx.in_flight.group(&uid);
     let instances = ctx.members(group);
-    let blind = ctx.visibility.blind(&ctx.vms);
+    let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
+        let blind = ctx.visibility.blind(inventory, &link);
         let mut members: Vec<Member> =
             instances.iter().map(|instance| member(ctx, inventory, instance, blind.is_none())).collect();
         members.sort_by_key(|member| member.slot);
@@ -58,7 +59,13 @@ fn with_folders(ctx: &Context, inventory: &Inventory, group: &VmGroup, seen: See
     let orphans = [folder, original_folder].into_iter().flatten();
     let orphans = orphans.flat_map(|folder| orphans_in(ctx, inventory, group, &folder.moref)).collect();
     let folder = folder.map(|folder| folder_seen(folder));
-    Seen { folder, original_folder: original_folder.map(|folder| folder_seen(folder)), originals, orphans, ..seen }
+    Seen {
+        folder,
+        original_folder: original_folder.map(|folder| folder_seen(folder)),
+        originals,
+        orphans,
+        ..seen
+    }
 }
 
 fn folder_seen(folder: &Folder) -> FolderSeen {
@@ -81,7 +88,8 @@ fn originals(ctx: &Context, inventory: &Inventory, folder: &MoRef, group: &str) 
 
 /// Names the machines in a folder that have the group's marker and belong to none of its instances.
 fn orphans_in(ctx: &Context, inventory: &Inventory, group: &VmGroup, folder: &MoRef) -> Vec<String> {
-    let ours = |marker: &Marker| marker.cluster == ctx.cluster && Some(&marker.group_uid) == group.uid().as_ref();
+    let ours =
+        |marker: &Marker| marker.cluster == ctx.cluster && Some(&marker.group_uid) == group.uid().as_ref();
     let mut orphans: Vec<String> = inventory
         .vms_in(folder)
         .filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)))
@@ -105,11 +113,14 @@ pub fn list(orphans: &[String]) -> String {
 fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight: bool) -> Member {
     let uid = instance.uid().unwrap_or_default();
     let marker = Marker::of(&ctx.cluster, instance);
-    let machines = if in_sight { vminstance::machines(inventory, instance, &marker).0 } else { Vec::new() };
+    let machines = if in_sight { vminstance::machines(inventory, instance, &marker) } else { Vec::new() };
     let machine = machines.first();
     let recorded = vminstance::recorded(instance);
-    let moved = recorded.as_ref().is_some_and(|moref| matches!(inventory.outside(moref), Some(Outside::Elsewhere(_))));
-    let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some()) || recorded.is_some();
+    let moved = recorded
+        .as_ref()
+        .is_some_and(|moref| matches!(inventory.outside(moref), Some(Outside::Elsewhere(_))));
+    let has_record =
+        instance.status.as_ref().is_some_and(|status| status.task.is_some()) || recorded.is_some();
     Member {
         key: Key::of(instance),
         slot: instance.spec.slot,

@@ -10,8 +10,8 @@ use operator_kit::{Key, Turn};
 
 use crate::api::{ORIGINAL_FINALIZER, VmGroup, is_detached, reason};
 use crate::in_flight::FolderChange;
-use crate::vminstance::Refresh;
 use crate::visibility::Blind;
+use crate::vminstance::Refresh;
 
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
 const BATCH: usize = 50;
@@ -295,11 +295,17 @@ fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
     let Some(empty) = folders.iter().find(|folder| folder.children == 0) else {
         let names = folders.iter().map(|folder| format!("{} ({} objects)", folder.name, folder.children));
         let names = names.collect::<Vec<_>>().join(", ");
-        return if seen.kept || folders.is_empty() { Turn::Gone } else { Turn::LookAgain(Plan::KeepFolder(names)) };
+        return if seen.kept || folders.is_empty() {
+            Turn::Gone
+        } else {
+            Turn::LookAgain(Plan::KeepFolder(names))
+        };
     };
     match seen.refresh {
         Refresh::None => Turn::LookAgain(Plan::Refresh),
-        Refresh::Requested => wait(reason::REMOVING, "every virtual machine is gone; the folder is next".to_owned()),
+        Refresh::Requested => {
+            wait(reason::REMOVING, "every virtual machine is gone; the folder is next".to_owned())
+        }
         Refresh::Served => Turn::Act(Plan::RemoveFolder(empty.moref.clone())),
     }
 }

@@ -32,7 +32,8 @@ pub fn status(
     }
     let (generation, spec) = (group.metadata.generation, &group.spec);
     let exists = count(&seen.members, |member| member.exists);
-    let ready = if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
+    let ready =
+        if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
     // While the vCenter cannot be asked, the number last seen stands.
     let replicas = match old.and_then(|old| old.replicas) {
         Some(last) if blind.is_some() => last,
@@ -115,12 +116,16 @@ impl Verdict {
         let (wanted, ready) = (usize::try_from(group.spec.replicas), usize::try_from(ready));
         let tally = tally(ready.unwrap_or(0), wanted.unwrap_or(0));
         let phase = if outcome.help().is_some() { phase::ERROR } else { phase::PENDING };
-        let new = |ready, phase, reason: &str, message| Self { ready, phase, reason: reason.to_owned(), message };
+        let new =
+            |ready, phase, reason: &str, message| Self { ready, phase, reason: reason.to_owned(), message };
         match outcome {
             Outcome::Settled => new(Status::True, phase::RUNNING, reason::AS_ASKED, tally),
-            Outcome::Acted(_) if group.metadata.deletion_timestamp.is_some() => {
-                new(Status::False, phase, reason::REMOVING, "the virtual machines are being removed".to_owned())
-            }
+            Outcome::Acted(_) if group.metadata.deletion_timestamp.is_some() => new(
+                Status::False,
+                phase,
+                reason::REMOVING,
+                "the virtual machines are being removed".to_owned(),
+            ),
             Outcome::Acted(_) => new(Status::False, phase, reason::SCALING, tally),
             Outcome::Waiting(reason, message) | Outcome::Blocked(reason, message) => {
                 let unknown = seen.blind.as_ref().is_some_and(|blind| blind.reason == *reason);

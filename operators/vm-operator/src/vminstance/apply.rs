@@ -22,8 +22,6 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         Action::Adopt => adopt(ctx, instance, &uid, &key),
         Action::Refresh => in_flight.refreshing(&uid, ctx.vms.request_refresh()),
         Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
-        Action::LookUp(moref) => ctx.vms.look_up(&moref),
-        Action::FindTemplate => ctx.vms.find_template(&instance.spec.template),
         Action::Enqueue => ctx.enqueue(&key, &instance.spec.group_uid),
         Action::HoldPlace => ctx.hold_place(&key, &instance.spec.group_uid),
         Action::LeaveQueue => ctx.leave_queue(&key),
@@ -36,7 +34,7 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
             in_flight.settle(&uid);
             return Err(Error::Unstable(method(kind)));
         }
-        Action::FailTemplate(fault) => return Err(Error::Template(fault)),
+        Action::FailTemplate(fault) => return Err(Error::Template { fault }),
         Action::Clone { template, folder } => {
             let clone = Box::new(clone(ctx, instance, template, folder));
             return Ok(Some(send(ctx, uid, key, TaskKind::Clone, Call::Clone(clone))));
@@ -65,7 +63,6 @@ fn clone(ctx: &Context, instance: &VmInstance, template: MoRef, folder: MoRef) -
     Clone {
         template,
         folder,
-        template_name: spec.template.clone(),
         name: spec.vm_name.clone(),
         instance_uuid: spec.instance_uuid.clone(),
         cpus: spec.cpu,

@@ -20,7 +20,8 @@ use super::plan::{Group, InDoubt, Machine, Missing, Progress, Refresh, Seen, Tem
 /// vCenter and of Kubernetes are apart.
 const CLOCK_SLACK: Duration = Duration::from_hours(2);
 
-/// Looks at everything that concerns one instance.
+/// Looks at everything that concerns one instance. Requests a look-up of what it lacks: the template, or a machine that left
+/// the inventory; the answer wakes the instance.
 #[must_use]
 pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let uid = instance.uid().unwrap_or_default();
@@ -28,21 +29,26 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let marker = Marker::of(&ctx.cluster, instance);
     let group = ctx.group_of(instance);
     let seen = Seen {
-        blind: ctx.visibility.blind(&ctx.vms),
         adopted: entry.is_some(),
         group: group.map(|group| Group { paused: group.spec.is_paused(), detached: is_detached(&*group) }),
         place: ctx.place(&marker.instance()),
         ..Seen::default()
     };
-    ctx.vms.read(|inventory| {
+    let link = ctx.vms.link().borrow().clone();
+    let seen = ctx.vms.read(|inventory| {
+        let blind = ctx.visibility.blind(inventory, &link);
         let request = entry.as_ref().and_then(|entry| request(inventory, entry));
         let task = entry.as_ref().and_then(clone_task);
-        let seen = Seen { request, task, ..seen };
-        match entry {
-            Some(entry) if inventory.is_synced() => look(ctx, inventory, instance, &marker, &entry, seen),
+        let seen = Seen { blind, request, task, ..seen };
+        match &entry {
+            Some(entry) if seen.blind.is_none() => look(ctx, inventory, instance, &marker, entry, seen),
             _ => seen,
         }
-    })
+    });
+    if seen.missing == Missing::Unknown {
+        recorded(instance).iter().for_each(|moref| ctx.vms.look_up(moref));
+    }
+    seen
 }
 
 fn look(
@@ -54,17 +60,20 @@ fn look(
     seen: Seen,
 ) -> Seen {
     let spec = &instance.spec;
-    let folder = inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
+    let folder =
+        inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
     let recorded = recorded(instance);
-    let (mine, copies) = machines(inventory, instance, marker);
+    let owner = marker.to_string();
+    let mine = machines(inventory, instance, marker);
     let namesake = folder.as_ref().and_then(|folder| inventory.vm_named(folder, &spec.vm_name));
     let namesake = namesake.filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
     // What cannot be read may be the instance's.
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
     let stranger = namesake.filter(|vm| vm.markers.is_some()).map(|vm| vm.moref.clone());
-    let missing = recorded.filter(|_| mine.is_empty()).map_or(Missing::No, |moref| missing(inventory, moref, marker));
-    let template = if mine.is_empty() { template(inventory, &spec.template) } else { Template::default() };
+    let missing =
+        recorded.filter(|_| mine.is_empty()).map_or(Missing::No, |moref| missing(inventory, moref, &owner));
+    let template = if mine.is_empty() { template(ctx, &spec.template) } else { Template::default() };
     let refresh = match entry.refresh {
         None => Refresh::None,
         Some(ticket) if inventory.refreshed(ticket) => Refresh::Served,
@@ -74,9 +83,11 @@ fn look(
         Doubt::None => InDoubt::No,
         Doubt::ResponseLost => InDoubt::ResponseLost,
         Doubt::Unexamined => InDoubt::Unexamined(unclaimed_clones(ctx, inventory, instance, &template)),
-        Doubt::Watching(tasks) => InDoubt::Watching(tasks.iter().filter(|task| is_unfinished(inventory, task)).count()),
+        Doubt::Watching(tasks) => {
+            InDoubt::Watching(tasks.iter().filter(|task| is_unfinished(inventory, task)).count())
+        }
     };
-    Seen { folder, mine, copies, unread, stranger, missing, template, refresh, doubt, ..seen }
+    Seen { folder, mine, unread, stranger, missing, template, refresh, doubt, ..seen }
 }
 
 /// The machine that the durable status names.
@@ -85,17 +96,17 @@ pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
     instance.status.as_ref()?.vm_ref.as_deref().map(|id| MoRef::new("VirtualMachine", id))
 }
 
-/// Finds the machines that are the instance's, wherever in the operator's folder and under whatever name, and the copies of
-/// them.
+/// Finds the machines that are the instance's, wherever in the operator's folder and under whatever name.
 ///
 /// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A copy
 /// that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine that the
 /// original operator made has no marker yet: it is told by its name and instanceUuid in the original's folder.
 #[must_use]
-pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> (Vec<Machine>, Vec<MoRef>) {
+pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
     let recorded = recorded(instance);
     let is_ours = |vm: &Vm| {
-        recorded.as_ref() == Some(&vm.moref) || vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
+        recorded.as_ref() == Some(&vm.moref)
+            || vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
     };
     let machine = |vm: &Vm, marked| Machine {
         moref: vm.moref.clone(),
@@ -103,16 +114,16 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
         revision: vm.marker(REVISION_MARKER).map(str::to_owned),
         marked,
     };
-    let bearers = inventory.vms_marked(OWNER_MARKER, &marker.to_string());
-    let (ours, copies): (Vec<_>, Vec<_>) = bearers.partition(|vm| is_ours(vm));
-    let mut mine: Vec<_> = ours.iter().map(|vm| machine(vm, true)).collect();
+    let owner = marker.to_string();
+    let bearers = inventory.vms_marked(OWNER_MARKER, &owner);
+    let mut mine: Vec<_> = bearers.filter(|vm| is_ours(vm)).map(|vm| machine(vm, true)).collect();
     if mine.is_empty() && names::is_original_machine(&marker.group, &instance.spec.vm_name) {
         let folder = inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group));
         let vm = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
         let vm = vm.filter(|vm| is_ours(vm) && vm.markers.is_some() && vm.marker(OWNER_MARKER).is_none());
         mine.extend(vm.map(|vm| machine(vm, false)));
     }
-    (mine, copies.iter().map(|vm| vm.moref.clone()).collect())
+    mine
 }
 
 /// A machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
@@ -120,26 +131,24 @@ fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
-fn missing(inventory: &Inventory, moref: MoRef, marker: &Marker) -> Missing {
+fn missing(inventory: &Inventory, moref: MoRef, owner: &str) -> Missing {
     if inventory.vm(&moref).is_some() {
         // It is in the folder, with another marker or none: it is not the instance's any more.
         return Missing::No;
     }
     match inventory.outside(&moref) {
-        None => Missing::Unknown(moref),
-        Some(Outside::LookingUp) => Missing::LookingUp,
+        None => Missing::Unknown,
         Some(Outside::Gone) => Missing::Gone,
         Some(Outside::Elsewhere(vm)) if vm.markers.is_none() => Missing::Unclear(moref),
-        Some(Outside::Elsewhere(vm)) if vm.marker(OWNER_MARKER) == Some(&marker.to_string()) => Missing::Elsewhere(moref),
+        Some(Outside::Elsewhere(vm)) if vm.marker(OWNER_MARKER) == Some(owner) => Missing::Elsewhere(moref),
         // A vCenter that was set up again gives old references to other machines.
         Some(Outside::Elsewhere(_)) => Missing::Gone,
     }
 }
 
-fn template(inventory: &Inventory, name: &str) -> Template {
-    match inventory.template(name) {
+fn template(ctx: &Context, name: &str) -> Template {
+    match ctx.vms.template(name) {
         vms::Template::Unknown => Template::Unknown,
-        vms::Template::LookingUp => Template::LookingUp,
         vms::Template::Known(moref) => Template::Known(moref),
         vms::Template::Failed(error) => Template::Failed(Arc::new(error)),
     }
@@ -149,7 +158,9 @@ fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)>
     Some(match entry.request.as_ref()? {
         Request::Sending(kind) => (*kind, Progress::Sending),
         Request::Failed(kind, fault) => (*kind, Progress::Failed(Arc::clone(fault))),
-        Request::Task(task) => (task.kind, progress(inventory.task(&task_ref(&task.r#ref)).map(AsRef::as_ref))),
+        Request::Task(task) => {
+            (task.kind, progress(inventory.task(&task_ref(&task.r#ref)).map(AsRef::as_ref)))
+        }
     })
 }
 
@@ -190,15 +201,19 @@ fn unclaimed_clones(
     let user = ctx.vms.user();
     inventory
         .tasks()
-        .filter(|task| !task.state.ended() && task.description_id == "VirtualMachine.clone")
+        .filter(|task| !task.state.ended() && &*task.description_id == "VirtualMachine.clone")
         .filter(|task| task.queued_at.is_none_or(|at| at >= since))
         // What is not known does not exclude a clone.
-        .filter(|task| template.is_none_or(|template| task.entity.as_ref().is_none_or(|entity| entity == template)))
+        .filter(|task| {
+            template.is_none_or(|template| task.entity.as_ref().is_none_or(|entity| entity == template))
+        })
         .filter(|task| match (&user, &task.user) {
             (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
             _ => true,
         })
-        .filter(|task| !ctx.in_flight.is_claimed(&task.moref) && !ctx.by_task.contains(&task.moref.value().to_owned()))
+        .filter(|task| {
+            !ctx.in_flight.is_claimed(&task.moref) && !ctx.by_task.contains(&task.moref.value().to_owned())
+        })
         .map(|task| task.moref.clone())
         .collect()
 }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
-use kube::ResourceExt;
 use operator_kit::Turn;
 
 use crate::api::{TaskKind, TaskStatus, VmInstance, is_detached, names, reason};
@@ -71,10 +70,8 @@ pub enum Missing {
     /// No machine is recorded, or the inventory shows it.
     #[default]
     No,
-    /// It was not looked up yet.
-    Unknown(MoRef),
-    /// The look-up is in flight.
-    LookingUp,
+    /// It is being looked up.
+    Unknown,
     /// It no longer exists.
     Gone,
     /// It exists outside the operator's folder.
@@ -86,11 +83,9 @@ pub enum Missing {
 /// What is known of the template.
 #[derive(Clone, Debug, Default)]
 pub enum Template {
-    /// It was not looked up yet.
+    /// It is being looked up, where it is needed.
     #[default]
     Unknown,
-    /// The look-up is in flight.
-    LookingUp,
     /// Its reference.
     Known(MoRef),
     /// Why it is not known.
@@ -119,8 +114,6 @@ pub struct Seen {
     pub folder: Option<MoRef>,
     /// The instance's machines.
     pub mine: Vec<Machine>,
-    /// Machines with the instance's marker that are not its own: copies.
-    pub copies: Vec<MoRef>,
     /// A machine that may be the instance's, of which the vCenter cannot tell the marker.
     pub unread: Option<MoRef>,
     /// A machine of another owner in the group's folder with this machine's name.
@@ -150,10 +143,6 @@ pub enum Action {
     Refresh,
     /// Remember what is in doubt.
     SetDoubt(Doubt),
-    /// Request where this machine is.
-    LookUp(MoRef),
-    /// Request that the template be looked up.
-    FindTemplate,
     /// Enter the clone queue.
     Enqueue,
     /// Take a place in the clone queue although it may be one too many: the clone is in flight.
@@ -304,8 +293,7 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
     }
     match &seen.missing {
         Missing::No | Missing::Gone => {}
-        Missing::Unknown(moref) => return Turn::LookAgain(Action::LookUp(moref.clone())),
-        Missing::LookingUp => {
+        Missing::Unknown => {
             return wait(reason::REFRESHING, "the vCenter is asked where the virtual machine is");
         }
         Missing::Unclear(moref) => return unclear(moref),
@@ -343,7 +331,8 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
 
 fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     if seen.group.is_none() {
-        let message = "the VmGroup of this name and UID does not exist, so no machine is made: delete this VmInstance";
+        let message =
+            "the VmGroup of this name and UID does not exist, so no machine is made: delete this VmInstance";
         return Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() };
     }
     if let Some(stranger) = &seen.stranger {
@@ -359,8 +348,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     };
     let template = match &seen.template {
         Template::Known(template) => template,
-        Template::Unknown => return Turn::LookAgain(Action::FindTemplate),
-        Template::LookingUp => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
+        Template::Unknown => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
         Template::Failed(fault) => return Turn::Act(Action::FailTemplate(Arc::clone(fault))),
     };
     match seen.place {
@@ -409,7 +397,9 @@ pub fn describe(kind: TaskKind, template: &str) -> (&'static str, String) {
     match kind {
         TaskKind::Clone => (reason::CLONING, format!("being cloned from template {template:?}")),
         TaskKind::PowerOn => (reason::POWERING_ON, "being powered on".to_owned()),
-        TaskKind::PowerOff | TaskKind::Destroy => (reason::REMOVING, "being powered off and removed".to_owned()),
+        TaskKind::PowerOff | TaskKind::Destroy => {
+            (reason::REMOVING, "being powered off and removed".to_owned())
+        }
         TaskKind::Mark => (reason::ADOPTING, "being marked as this VmInstance's".to_owned()),
         TaskKind::Unknown => (reason::REFRESHING, "a task of a newer operator is running".to_owned()),
     }

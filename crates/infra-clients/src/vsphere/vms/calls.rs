@@ -46,15 +46,7 @@ impl Vms {
         let name = &*to_send(spec.name);
         let values: Vec<AnyString<'_>> =
             spec.extra_config.iter().map(|(_, value)| AnyString(value)).collect();
-        let options: Vec<Data<'_>> = spec
-            .extra_config
-            .iter()
-            .zip(&values)
-            .map(|((key, _), value)| Data {
-                type_name: "OptionValue",
-                fields: vec![("key", key), ("value", value)],
-            })
-            .collect();
+        let options = options(spec.extra_config, &values);
         let location = Data { type_name: "VirtualMachineRelocateSpec", fields: vec![("pool", &pool)] };
         let config = Data {
             type_name: "VirtualMachineConfigSpec",
@@ -86,6 +78,14 @@ impl Vms {
     pub async fn reconfigure(&self, vm: &MoRef, cpus: i32, memory_mb: i64) -> Result<MoRef, Error> {
         let fields: Vec<(&str, Value<'_>)> = vec![("numCPUs", &cpus), ("memoryMB", &memory_mb)];
         let spec = Data { type_name: "VirtualMachineConfigSpec", fields };
+        self.submit(&Call::new("ReconfigVM_Task", vm).with("spec", &spec)).await
+    }
+
+    /// Submits setting `extraConfig` entries: keys and values; returns the task. Other entries stay.
+    pub async fn set_extra_config(&self, vm: &MoRef, entries: &[(&str, &str)]) -> Result<MoRef, Error> {
+        let values: Vec<AnyString<'_>> = entries.iter().map(|(_, value)| AnyString(value)).collect();
+        let options = options(entries, &values);
+        let spec = Data { type_name: "VirtualMachineConfigSpec", fields: vec![("extraConfig", &options)] };
         self.submit(&Call::new("ReconfigVM_Task", vm).with("spec", &spec)).await
     }
 
@@ -139,6 +139,15 @@ impl Vms {
             Err(error) => Err(shared.note_missing(error, call.this())),
         }
     }
+}
+
+/// Returns `OptionValue`s of these keys and values.
+fn options<'a>(entries: &'a [(&str, &str)], values: &'a [AnyString<'a>]) -> Vec<Data<'a>> {
+    let option = |((key, _), value): (&'a (&str, &str), &'a AnyString<'a>)| Data {
+        type_name: "OptionValue",
+        fields: vec![("key", key), ("value", value)],
+    };
+    entries.iter().zip(values).map(option).collect()
 }
 
 impl Shared {

@@ -159,8 +159,7 @@ impl Shared {
 pub struct Vms {
     shared: Arc<Shared>,
     tasks: TaskTracker,
-    /// Keeps the session.
-    _session: Session,
+    session: Session,
     _stop: Arc<DropGuard>,
 }
 
@@ -195,13 +194,19 @@ impl Vms {
         let tasks = TaskTracker::new();
         shared.core.tasks().spawn(tasks.track_future(shared.clone().run()));
         tasks.close();
-        Self { shared, tasks, _session: session, _stop: Arc::new(stop.drop_guard()) }
+        Self { shared, tasks, session, _stop: Arc::new(stop.drop_guard()) }
     }
 
     /// Returns how the connection is, now and whenever that changes.
     #[must_use]
     pub fn link(&self) -> tokio::sync::watch::Receiver<Link> {
         self.shared.link.subscribe()
+    }
+
+    /// Returns the account of this client, as tasks name it; none before the first login.
+    #[must_use]
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.session.user()
     }
 
     /// Reads the inventory. Updates wait meanwhile: keep it short, and do not read again from within, which would wait

@@ -87,8 +87,10 @@ fn zero_replicas_need_no_folder_and_no_machine() {
 
 #[test]
 fn nothing_is_created_and_no_victim_is_chosen_while_the_vcenter_is_not_seen() {
-    let blind = Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
-    for members in [vec![], (0..5).map(|slot| Member { exists: false, on: false, ..member(slot) }).collect()] {
+    let blind =
+        Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
+    for members in [vec![], (0..5).map(|slot| Member { exists: false, on: false, ..member(slot) }).collect()]
+    {
         let seen = Seen { blind: Some(blind.clone()), folder: None, ..seen(members) };
         assert!(matches!(plan(&group(3, "t"), &seen), Turn::Wait { reason: "VCenterUnreachable", .. }));
     }
@@ -124,7 +126,10 @@ fn too_many_replicas_are_refused_and_change_nothing() {
     assert_eq!(blocked(&turn), Some(reason::TOO_MANY_REPLICAS));
     let paused = VmGroup { spec: VmGroupSpec { paused: Some(true), ..group(9, "t").spec }, ..group(9, "t") };
     assert!(matches!(plan(&paused, &empty()), Turn::Wait { reason: reason::PAUSED, .. }));
-    assert!(matches!(plan(&deleted(paused), &seen(vec![member(0)])), Turn::Wait { reason: reason::PAUSED, .. }));
+    assert!(matches!(
+        plan(&deleted(paused), &seen(vec![member(0)])),
+        Turn::Wait { reason: reason::PAUSED, .. }
+    ));
 }
 
 #[test]
@@ -143,7 +148,11 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
     let originals = vec![machine("g-replica-aaaaaaaa"), machine("g-replica-bbbbbbbb")];
     let found = Seen { original_folder: Some(folder("n-g", 2)), originals: originals.clone(), ..empty() };
     let Turn::Act(Plan::Adopt(adopted)) = plan(&group, &found) else { panic!("{:?}", plan(&group, &found)) };
-    assert_eq!(adopted, [(0, originals[0].clone()), (1, originals[1].clone())], "also those beyond the replicas");
+    assert_eq!(
+        adopted,
+        [(0, originals[0].clone()), (1, originals[1].clone())],
+        "also those beyond the replicas"
+    );
     let done = Seen { original_folder: Some(folder("n-g", 2)), ..seen(vec![member(0), member(1)]) };
     assert!(matches!(plan(&group, &done), Turn::Act(Plan::FinishAdoption)));
 }
@@ -169,7 +178,8 @@ fn deletion_removes_instances_then_empty_folders_by_a_fresh_look() {
 #[test]
 fn a_detached_group_goes_without_the_vcenter() {
     let mut group = deleted(group(2, "t"));
-    let blind = Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
+    let blind =
+        Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
     let unseen = || Seen { blind: Some(blind.clone()), ..empty() };
     assert!(matches!(plan(&group, &unseen()), Turn::Wait { .. }));
     group.metadata.annotations = Some([(crate::api::DETACH.to_owned(), "true".to_owned())].into());
