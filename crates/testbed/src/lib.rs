@@ -47,7 +47,8 @@ pub use port::Port;
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, Vcsim, VcsimBuilder,
+    Connection, Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, Vcsim,
+    VcsimBuilder,
 };
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
-pub use self::machines::{NewVm, RemovedVm};
+pub use self::machines::{Connection, NewVm, RemovedVm};
 pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
 use crate::{Memory, Port, Process, Workdir};
@@ -66,6 +66,8 @@ pub struct SimVm {
     pub path: String,
     /// `poweredOn`, `poweredOff` or `suspended`.
     pub power: String,
+    /// `runtime.connectionState`.
+    pub connection: Connection,
     /// `config.instanceUuid`.
     pub instance_uuid: String,
     /// `config.uuid`, the BIOS UUID.

@@ -71,6 +71,22 @@ impl NewVm {
     }
 }
 
+/// What a vCenter knows of a machine's host and files: `runtime.connectionState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Connection {
+    /// The machine is accessible.
+    Connected,
+    /// Its host is not connected.
+    Disconnected,
+    /// Its files are not accessible.
+    Inaccessible,
+    /// Its host does not know it.
+    Orphaned,
+    /// Its configuration cannot be read.
+    Invalid,
+}
+
 /// A machine that has left the simulator's inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RemovedVm {
@@ -178,6 +194,33 @@ impl Vcsim {
     /// If there is no such machine.
     pub async fn set_extra_config(&self, path: &str, key: &str, value: Option<&str>) -> Result<()> {
         self.change("vms/extra-config", json!({"path": path, "key": key, "value": value})).await
+    }
+
+    /// Sets `runtime.connectionState`. With `readable` false, the properties below `config` are unset for the
+    /// collectors, as for a machine whose host or files are not accessible. Calls of tasks of a machine that is not
+    /// connected fault with InvalidState.
+    ///
+    /// # Errors
+    /// If there is no such machine.
+    pub async fn set_connection(&self, path: &str, state: Connection, readable: bool) -> Result<()> {
+        self.change("vms/connection", json!({"path": path, "state": state, "readable": readable})).await
+    }
+
+    /// Makes the long polls of all collectors miss every change of this machine or folder, its removal included, as
+    /// when a vCenter loses an event. Calls, RetrievePropertiesEx and the first report of a collector see the truth.
+    ///
+    /// # Errors
+    /// If there is nothing at the path.
+    pub async fn lose_updates(&self, path: &str) -> Result<()> {
+        self.change("lost-updates", json!({"path": path})).await
+    }
+
+    /// Ends [`Vcsim::lose_updates`] for all objects; what was missed is reported.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn restore_updates(&self) -> Result<()> {
+        self.control.send(Method::DELETE, "lost-updates", None).await
     }
 
     /// Removes a machine from the inventory, whatever its power state, and leaves its files on the datastore.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use testbed::{NewVm, SimVm, Vcsim, eventually};
+use testbed::{Connection, NewVm, SimVm, Vcsim, eventually};
 
 use crate::{FOLDER, SOON, logged_in, reference};
 
@@ -195,4 +195,74 @@ async fn recreated_pool_is_another_object() {
     assert_eq!(vcsim.vms_in(FOLDER).await.unwrap().len(), 2);
     let error = vcsim.recreate_pool("none").await.unwrap_err();
     assert!(error.to_string().contains("none"), "{error}");
+}
+
+#[tokio::test]
+async fn config_of_a_machine_on_a_host_that_is_away_is_unset() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    let path = format!("{FOLDER}/one");
+    let moref = vm(&vcsim, &path).await.moref;
+    let this = ("VirtualMachine", moref.as_str());
+    let read =
+        async || sdk.properties(this, &["name", "config.instanceUuid", "runtime.connectionState"]).await;
+    for state in
+        [Connection::Inaccessible, Connection::Orphaned, Connection::Invalid, Connection::Disconnected]
+    {
+        vcsim.set_connection(&path, state, true).await.unwrap();
+        assert_eq!(vm(&vcsim, &path).await.connection, state);
+    }
+    let readable = read().await;
+    assert!(readable.contains(">disconnected<") && readable.contains("config.instanceUuid"), "{readable}");
+
+    vcsim.set_connection(&path, Connection::Disconnected, false).await.unwrap();
+    let unreadable = read().await;
+    assert!(unreadable.contains(">one<") && !unreadable.contains("config."), "{unreadable}");
+    let (status, body) = sdk.call("PowerOffVM_Task", this, "").await;
+    assert!(status == 500 && body.contains(r#"xsi:type="InvalidState""#), "{body}");
+
+    vcsim.set_connection(&path, Connection::Connected, true).await.unwrap();
+    assert!(read().await.contains("config.instanceUuid"));
+    sdk.outcome(&sdk.call("PowerOffVM_Task", this, "").await).await;
+    assert!(!vm(&vcsim, &path).await.is_on());
+}
+
+#[tokio::test]
+async fn removed_machine_whose_updates_are_lost_is_still_shown() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.add_vms(FOLDER, &[NewVm::new("one"), NewVm::new("two")]).await.unwrap();
+    let (one, two) = (format!("{FOLDER}/one"), format!("{FOLDER}/two"));
+    let (lost, seen) = (vm(&vcsim, &one).await.moref, vm(&vcsim, &two).await.moref);
+    let mut watch = sdk.watch(FOLDER).await;
+    watch.until("both are shown", |shown| shown.contains(&lost) && shown.contains(&seen)).await;
+
+    vcsim.lose_updates(&one).await.unwrap();
+    vcsim.unregister_vm(&one).await.unwrap();
+    vcsim.unregister_vm(&two).await.unwrap();
+    watch.until("only the other has left", |shown| !shown.contains(&seen)).await;
+    assert!(watch.shown.contains(&lost));
+    for method in ["PowerOffVM_Task", "Destroy_Task"] {
+        let (status, body) = sdk.call(method, ("VirtualMachine", &lost), "").await;
+        assert!(status == 500 && body.contains(r#"xsi:type="ManagedObjectNotFound""#), "{method}: {body}");
+    }
+    vcsim.restore_updates().await.unwrap();
+    watch.until("it leaves", |shown| !shown.contains(&lost)).await;
+    vcsim.lose_updates(&one).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn moved_machine_leaves_the_view_and_comes_back() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    let path = format!("{FOLDER}/one");
+    let moref = vm(&vcsim, &path).await.moref;
+    let mut watch = sdk.watch(FOLDER).await;
+    watch.until("it is shown", |shown| shown.contains(&moref)).await;
+    vcsim.move_vm(&path, "/DC0/vm").await.unwrap();
+    watch.until("it has left", BTreeSet::is_empty).await;
+    vcsim.move_vm("/DC0/vm/one", FOLDER).await.unwrap();
+    watch.until("it is back", |shown| shown.contains(&moref)).await;
 }

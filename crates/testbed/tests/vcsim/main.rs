@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the functions here are part of the tests")]
 
 mod inventory;
+mod watch;
 
 use std::time::Duration;
 

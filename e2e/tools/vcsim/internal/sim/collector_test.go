@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -164,59 +163,4 @@ func TestWaitOfASessionThatIsOver(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it waits for ever")
 	}
-}
-
-// TestScale has a bound of what is told for each clone: whoever tells of everything at each change tells n times that.
-func TestScale(t *testing.T) {
-	templates := []string{}
-	for i := range 10 {
-		templates = append(templates, fmt.Sprintf("template-%d", i))
-	}
-	v := start(t, func(c *Config) { c.Templates = templates })
-	w := v.watch()
-	w.drain()
-	burst := func(what string, n int) {
-		t.Helper()
-		began, had, updates := time.Now(), w.count("VirtualMachine"), w.updates
-		var calls sync.WaitGroup
-		slots := make(chan struct{}, 8)
-		for i := range n {
-			calls.Add(1)
-			slots <- struct{}{}
-			go func() {
-				defer func() { <-slots; calls.Done() }()
-				if _, err := v.clone(i%10, fmt.Sprintf("%s-%d", what, i), true); err != nil {
-					t.Error(err)
-				}
-			}()
-		}
-		calls.Wait()
-		submitted := time.Since(began)
-		w.until(what, func() bool { return w.count("VirtualMachine") == had+n })
-		told, took := w.updates-updates, time.Since(began)
-		t.Logf("%s: %d clones submitted in %v, all seen in %v, %d object updates", what, n, submitted.Round(time.Millisecond), took.Round(time.Millisecond), told)
-		if told > 10*n {
-			t.Errorf("%s: %d object updates for %d clones", what, told, n)
-		}
-	}
-	burst("instant", 50)
-	v.overrides.cloneTime.Store(int64(2 * time.Second))
-	burst("slow", 200)
-	if testing.Short() {
-		return
-	}
-	v.overrides.cloneTime.Store(0)
-	burst("many", 750)
-	w.drain()
-	one := v.inventory.vms()[500]
-	began := time.Now()
-	v.must(v.inventory.setPower(one.Path, false))
-	w.until("one change", func() bool {
-		return w.machine(one.Name)["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOff
-	})
-	t.Logf("one change among %d machines seen in %v", w.count("VirtualMachine"), time.Since(began).Round(time.Millisecond))
-	began = time.Now()
-	v.must(v.inventory.createFolder("/DC0/vm/vm-operator", "one-more"))
-	w.until("one folder", func() bool { return w.count("Folder") == 1 })
-	t.Logf("one folder beside %d machines seen in %v", w.count("VirtualMachine"), time.Since(began).Round(time.Millisecond))
 }

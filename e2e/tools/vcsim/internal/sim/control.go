@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 // controls returns the handler of the control port: JSON in, JSON out; an error is plain text with status 400 or 404.
@@ -21,9 +23,73 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("GET /sessions", answer(func(*http.Request) (any, error) { return s.sessions.count(), nil }))
 	mux.HandleFunc("DELETE /sessions", answer(func(*http.Request) (any, error) { return s.sessions.expire(), nil }))
 
-	mux.HandleFunc("GET /vms", answer(func(*http.Request) (any, error) { return s.inventory.vms(), nil }))
-	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return s.inventory.folders(), nil }))
+	mux.HandleFunc("PUT /clone-time", order(func(t struct {
+		MS int64 `json:"ms"`
+	}) error {
+		s.overrides.cloneTime.Store(int64(time.Duration(t.MS) * time.Millisecond))
+		return nil
+	}))
+	mux.HandleFunc("POST /lost-updates", order(func(p place) error { return s.inventory.loseUpdates(p.Path) }))
+	mux.HandleFunc("DELETE /lost-updates", answer(func(*http.Request) (any, error) { s.journal.restore(); return nil, nil }))
+	s.controlMachines(mux)
+	s.controlPools(mux)
+	return mux
+}
 
+// place is where a change is made, as far as the change needs it.
+type place struct {
+	Path   string `json:"path"`
+	Folder string `json:"folder"`
+	Name   string `json:"name"`
+	On     bool   `json:"on"`
+}
+
+// controlMachines adds the routes that show and change machines and folders.
+func (s *Server) controlMachines(mux *http.ServeMux) {
+	i := s.inventory
+	mux.HandleFunc("GET /vms", answer(func(*http.Request) (any, error) { return i.vms(), nil }))
+	mux.HandleFunc("GET /vms/removed", answer(func(*http.Request) (any, error) { return s.overrides.removed(), nil }))
+	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return i.folders(), nil }))
+	mux.HandleFunc("POST /folders", order(func(p place) error { return i.createFolder(p.Folder, p.Name) }))
+	mux.HandleFunc("POST /vms", order(func(p struct {
+		Folder   string  `json:"folder"`
+		Machines []NewVM `json:"machines"`
+	}) error {
+		return i.addVMs(p.Folder, p.Machines)
+	}))
+	mux.HandleFunc("POST /vms/copy", order(func(p place) error { return i.copyVM(p.Path, p.Folder, p.Name) }))
+	mux.HandleFunc("POST /vms/move", order(func(p place) error { return i.moveVM(p.Path, p.Folder) }))
+	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return i.renameVM(p.Path, p.Name) }))
+	mux.HandleFunc("POST /vms/power", order(func(p place) error { return i.setPower(p.Path, p.On) }))
+	mux.HandleFunc("POST /vms/unregister", order(func(p place) error { return i.unregisterVM(p.Path) }))
+	mux.HandleFunc("POST /vms/extra-config", order(func(p struct {
+		Path  string  `json:"path"`
+		Key   string  `json:"key"`
+		Value *string `json:"value"` // null removes the entry
+	}) error {
+		return i.setExtraConfig(p.Path, p.Key, p.Value)
+	}))
+	mux.HandleFunc("POST /vms/connection", order(func(p struct {
+		Path     string                              `json:"path"`
+		State    types.VirtualMachineConnectionState `json:"state"`
+		Readable bool                                `json:"readable"`
+	}) error {
+		return i.setConnection(p.Path, p.State, p.Readable)
+	}))
+	mux.HandleFunc("POST /clones", order(func(c struct {
+		Template string `json:"template"`
+		Folder   string `json:"folder"`
+		Name     string `json:"name"`
+		User     string `json:"user"`
+		MS       int64  `json:"ms"`
+	}) error {
+		return i.startClone(c.Template, c.Folder, c.Name, c.User, time.Duration(c.MS)*time.Millisecond)
+	}))
+}
+
+// controlPools adds the routes that show and change resource pools and port groups.
+func (s *Server) controlPools(mux *http.ServeMux) {
+	mux.HandleFunc("POST /pools/recreate", order(func(p place) error { return s.inventory.recreatePool(p.Name) }))
 	mux.HandleFunc("GET /port-groups", answer(func(*http.Request) (any, error) { return s.inventory.portGroups(), nil }))
 	mux.HandleFunc("POST /port-groups", order(func(p struct {
 		Switch string `json:"switch"`
@@ -32,55 +98,10 @@ func (s *Server) controls() http.Handler {
 	}) error {
 		return s.inventory.addPortGroup(p.Switch, p.Name, p.VLAN)
 	}))
-
-	type place struct {
-		Path   string `json:"path"`
-		Folder string `json:"folder"`
-		Name   string `json:"name"`
-		On     bool   `json:"on"`
-	}
-	mux.HandleFunc("POST /vms", order(func(p struct {
-		Folder   string  `json:"folder"`
-		Machines []NewVM `json:"machines"`
-	}) error {
-		return s.inventory.addVMs(p.Folder, p.Machines)
-	}))
-	mux.HandleFunc("POST /folders", order(func(p place) error { return s.inventory.createFolder(p.Folder, p.Name) }))
-	mux.HandleFunc("POST /vms/copy", order(func(p place) error { return s.inventory.copyVM(p.Path, p.Folder, p.Name) }))
-	mux.HandleFunc("POST /clones", order(func(c struct {
-		Template string `json:"template"`
-		Folder   string `json:"folder"`
-		Name     string `json:"name"`
-		User     string `json:"user"`
-		MS       int64  `json:"ms"`
-	}) error {
-		return s.inventory.startClone(c.Template, c.Folder, c.Name, c.User, time.Duration(c.MS)*time.Millisecond)
-	}))
-	mux.HandleFunc("POST /vms/move", order(func(p place) error { return s.inventory.moveVM(p.Path, p.Folder) }))
-	mux.HandleFunc("POST /vms/extra-config", order(func(p struct {
-		Path  string  `json:"path"`
-		Key   string  `json:"key"`
-		Value *string `json:"value"` // null removes the entry
-	}) error {
-		return s.inventory.setExtraConfig(p.Path, p.Key, p.Value)
-	}))
-	mux.HandleFunc("POST /vms/unregister", order(func(p place) error { return s.inventory.unregisterVM(p.Path) }))
-	mux.HandleFunc("GET /vms/removed", answer(func(*http.Request) (any, error) { return s.overrides.removed(), nil }))
-	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return s.inventory.renameVM(p.Path, p.Name) }))
-	mux.HandleFunc("POST /vms/power", order(func(p place) error { return s.inventory.setPower(p.Path, p.On) }))
-
-	mux.HandleFunc("POST /pools/recreate", order(func(p place) error { return s.inventory.recreatePool(p.Name) }))
 	mux.HandleFunc("POST /port-groups/remove", order(func(p place) error { return s.inventory.removePortGroup(p.Path) }))
-
-	mux.HandleFunc("PUT /clone-time", order(func(t struct {
-		MS int64 `json:"ms"`
-	}) error {
-		s.overrides.cloneTime.Store(int64(time.Duration(t.MS) * time.Millisecond))
-		return nil
-	}))
-	return mux
 }
 
+// answer returns a handler that answers with the function's value as JSON.
 func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		value, err := f(r)
@@ -96,6 +117,7 @@ func answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	}
 }
 
+// order returns a handler that calls the function with what the JSON body holds.
 func order[T any](f func(T) error) http.HandlerFunc {
 	return answer(func(r *http.Request) (any, error) {
 		var t T

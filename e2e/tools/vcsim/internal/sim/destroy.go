@@ -85,6 +85,11 @@ func (o *overrides) startRemoval(entity types.ManagedObjectReference, method str
 
 // removeVM destroys or unregisters a machine; the caller holds the tree's lock.
 func (o *overrides) removeVM(ref types.ManagedObjectReference, destroy bool) (fault types.BaseMethodFault) {
+	if destroy {
+		if fault := o.checkConnected(ref); fault != nil {
+			return fault
+		}
+	}
 	ctx := outside(o.registry)
 	path := pathOf(o.registry, ref)
 	var folder types.ManagedObjectReference
@@ -105,6 +110,7 @@ func (o *overrides) removeVM(ref types.ManagedObjectReference, destroy bool) (fa
 		return fault
 	}
 	o.mu.Lock()
+	delete(o.unreadable, ref)
 	o.removals = append(o.removals, Removal{MoRef: ref.Value, Path: path, Destroyed: destroy})
 	o.mu.Unlock()
 	o.journal.touch(folder)

@@ -74,6 +74,7 @@ type VM struct {
 	Folder       string            `json:"folder"`
 	Path         string            `json:"path"`
 	Power        string            `json:"power"`
+	Connection   string            `json:"connection"`
 	InstanceUUID string            `json:"instanceUuid"`
 	UUID         string            `json:"uuid"`
 	CPU          int32             `json:"cpu"`
@@ -166,6 +167,7 @@ func (i *inventory) vms() []VM {
 				Name:         unescape(vm.Name),
 				Path:         vm.Name,
 				Power:        string(vm.Runtime.PowerState),
+				Connection:   string(vm.Runtime.ConnectionState),
 				InstanceUUID: vm.Config.InstanceUuid,
 				UUID:         vm.Config.Uuid,
 				CPU:          vm.Config.Hardware.NumCPU,
@@ -207,7 +209,7 @@ func (i *inventory) folders() []string {
 
 var errNotFound = errors.New("no such object")
 
-// find returns the entity of the given type at the inventory path. It walks down from the root: its cost grows with the
+// find returns the entity of the given type, or of any type if kind is empty, at the inventory path. It walks down from the root: its cost grows with the
 // number of siblings on the way, not with the inventory.
 func (i *inventory) find(kind, inventoryPath string) (types.ManagedObjectReference, error) {
 	ref := i.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.RootFolder

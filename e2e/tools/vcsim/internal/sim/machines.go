@@ -138,6 +138,16 @@ func (i *inventory) moveVM(inventoryPath, folder string) error {
 	return nil
 }
 
+// loseUpdates makes all waits miss the changes of the entity at the path, see journal.lose.
+func (i *inventory) loseUpdates(inventoryPath string) error {
+	ref, err := i.find("", inventoryPath)
+	if err != nil {
+		return err
+	}
+	i.journal.lose(ref)
+	return nil
+}
+
 // unregisterVM removes a machine from the inventory in one step, whatever its power state.
 func (i *inventory) unregisterVM(inventoryPath string) error {
 	ref, err := i.find("VirtualMachine", inventoryPath)

@@ -20,6 +20,7 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //     template do not queue; a clone becomes visible when it is complete, not half configured;
 //   - Destroy_Task of a folder also destroys its machines, UnregisterAndDestroy_Task exists and unregisters them, and
 //     both fail while one of them is powered on;
+//   - a machine that is not connected can only be unregistered;
 //   - names are escaped once, whether the caller escaped them or not;
 //   - views and collectors notice that a machine or a folder was moved.
 //
@@ -39,13 +40,20 @@ type overrides struct {
 
 	tree sync.Mutex // guards parents and lists of children; taken before the lock of any object
 
-	mu       sync.Mutex
-	creating map[types.ManagedObjectReference]*creation // by folder
-	removals []Removal
+	mu         sync.Mutex
+	creating   map[types.ManagedObjectReference]*creation // by folder
+	removals   []Removal
+	unreadable map[types.ManagedObjectReference]struct{} // the machines whose config collectors do not show
 }
 
 func newOverrides(registry *simulator.Registry, tasks *tasks, journal *journal) *overrides {
-	return &overrides{registry: registry, tasks: tasks, journal: journal, creating: map[types.ManagedObjectReference]*creation{}}
+	return &overrides{
+		registry:   registry,
+		tasks:      tasks,
+		journal:    journal,
+		creating:   map[types.ManagedObjectReference]*creation{},
+		unreadable: map[types.ManagedObjectReference]struct{}{},
+	}
 }
 
 func (o *overrides) Reference() types.ManagedObjectReference { return overridesRef }

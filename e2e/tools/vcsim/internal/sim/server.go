@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -111,6 +112,11 @@ func (s *Server) extend() {
 		}
 		if login, ok := method.Body.(*types.Login); ok {
 			login.UserName = accountName(login.UserName)
+		}
+		if ctx.Session != nil && strings.HasSuffix(method.Name, "_Task") {
+			if fault := s.overrides.checkConnected(method.This); fault != nil {
+				return nil, fault
+			}
 		}
 		s.overrides.redirect(method)
 		return nil, nil

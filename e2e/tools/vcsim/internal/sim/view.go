@@ -16,7 +16,12 @@ type containerView struct {
 	*simulator.ContainerView
 
 	present map[types.ManagedObjectReference]struct{} // the objects in View
+	log     []types.ManagedObjectReference            // the objects that entered or left, in order
+	dropped int                                       // how many entries were dropped from the start of log
 }
+
+// position returns the position after the last entry of the log.
+func (v *containerView) position() int { return v.dropped + len(v.log) }
 
 // CreateContainerView creates a view, which walks down the tree once.
 func (o *overrides) CreateContainerView(ctx *simulator.Context, req *types.CreateContainerView) (body soap.HasFault) {
@@ -90,16 +95,21 @@ func (v *containerView) UpdateObject(*simulator.Context, mo.Reference, []types.P
 // set adds the object to the view or removes it, and with a folder everything below it. It returns whether the view
 // has changed.
 func (v *containerView) set(registry *simulator.Registry, ref types.ManagedObjectReference, inside bool) (changed bool) {
+	if len(v.log) > len(v.present)+1000 { // reading the whole view costs less
+		v.dropped, v.log = v.position(), nil
+	}
 	_, present := v.present[ref]
 	switch {
 	case !slices.Contains(v.Type, ref.Type) || present == inside:
 	case inside:
 		v.present[ref] = struct{}{}
 		v.View = append(v.View, ref)
+		v.log = append(v.log, ref)
 		changed = true
 	default:
 		delete(v.present, ref)
 		simulator.RemoveReference(&v.View, ref)
+		v.log = append(v.log, ref)
 		changed = true
 	}
 	if folder, ok := registry.Get(ref).(*simulator.Folder); ok && (v.Recursive || !inside) {

@@ -19,6 +19,7 @@ type watch struct {
 	version string
 	objects map[types.ManagedObjectReference]map[string]types.AnyType
 	updates int
+	removed []string // the properties that were unset with what contains them
 }
 
 func (v *vcenter) watch() *watch {
@@ -76,6 +77,9 @@ func (w *watch) wait(options types.WaitOptions) (*types.UpdateSet, error) {
 			}
 			for _, change := range o.ChangeSet {
 				w.objects[o.Obj][change.Name] = change.Val
+				if change.Op == types.PropertyChangeOpIndirectRemove {
+					w.removed = append(w.removed, change.Name)
+				}
 			}
 		}
 	}
