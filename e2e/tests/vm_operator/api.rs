@@ -56,9 +56,9 @@ async fn every_overlay_builds() {
     assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
 }
 
-/// A VmInstance made by hand, of a group that is not there, makes nothing and can be deleted.
+/// A VmInstance that a person creates gets no machine and can be deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_without_a_group_is_left_alone() {
+async fn an_instance_created_by_hand_is_left_alone() {
     let _place = place().await;
     let rig = Rig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
@@ -67,7 +67,7 @@ async fn an_instance_without_a_group_is_left_alone() {
         "kind": "VmInstance",
         "metadata": { "name": "by-hand" },
         "spec": {
-            "group": "none", "groupUid": "none", "slot": 0, "vmName": "by-hand", "instanceUuid": "u",
+            "group": "none", "groupUid": "none", "slot": 0, "vmName": "by-hand", "instanceUuid": "00000000-0000-4000-8000-000000000000",
             "cpu": 1, "memory": 1, "template": "photon"
         },
     });
@@ -75,7 +75,7 @@ async fn an_instance_without_a_group_is_left_alone() {
     let kubectl = &rig.control_plane;
     kubectl.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=180s"]).await.unwrap();
     let text = kubectl.kubectl(&["describe", "vgi/by-hand"]).await.unwrap();
-    assert!(text.contains("NoGroup"), "{text}");
+    assert!(text.contains("InvalidInstance"), "{text}");
     kubectl.kubectl(&["delete", "vgi/by-hand", "--timeout=180s"]).await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 }

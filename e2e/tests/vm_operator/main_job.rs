@@ -92,7 +92,11 @@ async fn a_template_may_stand_in_the_operators_folder() {
     let rig = Rig::start().await.unwrap();
     rig.vcenter.add_vm("/DC0/vm/vm-operator", "golden").await.unwrap();
     let _operator = rig.operator().await.unwrap();
+    // No template by its flag: it is cloned when its path is given, and the message says so.
     rig.apply("default", "web", 2, "golden").await.unwrap();
+    let status = rig.reason("default", "web", "TemplateNotFound").await.unwrap();
+    assert!(status["lastMessage"].as_str().unwrap().contains("/DC0/vm/vm-operator/golden"), "{status}");
+    rig.apply("default", "web", 2, "/DC0/vm/vm-operator/golden").await.unwrap();
     rig.settled("default", "web", 2).await.unwrap();
     rig.apply("default", "path", 1, "/DC0/vm/vm-operator/golden").await.unwrap();
     rig.settled("default", "path", 1).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use e2e::{PATIENCE, Rig, group};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
-use testbed::eventually;
+use testbed::{NewVm, eventually};
 
 use crate::place;
 
@@ -26,7 +26,9 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
     }
     rig.vcenter.add_original_group("default", "web", 3, 1, 1024).await.unwrap();
     rig.vcenter.add_original_group("a-b", "c", 2, 1, 1024).await.unwrap();
-    rig.vcenter.add_original_group("a", "b-c", 2, 1, 1024).await.unwrap();
+    // The original put the machines of a/b-c into the folder of a-b/c.
+    let others = ["b-c-replica-abcdefgh", "b-c-replica-ijklmnop"].map(|name| NewVm::new(name).size(1, 1024));
+    rig.vcenter.add_vms("/DC0/vm/vm-operator/a-b-c", &others).await.unwrap();
     rig.vcenter.add_vm("/DC0/vm/vm-operator/default-web", "stranger").await.unwrap();
     let before = machines(&rig).await;
     // One group asks for more than the original made, one for fewer.

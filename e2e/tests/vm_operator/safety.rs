@@ -250,7 +250,7 @@ async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
     // A start reads the site once, and the template once.
     rig.vcenter.reset_calls().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 12).await.unwrap();
+    rig.called_often("CloneVM_Task", 10).await.unwrap();
     let calls = rig.calls().await.unwrap();
     let reads = calls.get("RetrievePropertiesEx").copied().unwrap_or(0);
     assert!(reads <= 8, "{reads} reads for 10 machines: {calls:?}");

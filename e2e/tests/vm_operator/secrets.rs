@@ -131,7 +131,7 @@ async fn life(rig: &Rig) {
         "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1",
         "kind": "VmInstance",
         "metadata": { "name": "web-2" },
-        "spec": { "group": "web", "groupUid": "another", "slot": 2, "vmName": "web-2", "instanceUuid": "u", "cpu": 1, "memory": 1, "template": "photon" },
+        "spec": { "group": "web", "groupUid": "another", "slot": 2, "vmName": "web-2", "instanceUuid": "00000000-0000-4000-8000-000000000000", "cpu": 1, "memory": 1, "template": "photon" },
     });
     rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &instance.to_string()).await.unwrap();
     rig.apply("default", "web", 3, "photon").await.unwrap();

@@ -138,12 +138,10 @@ impl Context {
         self.queue().place(instance)
     }
 
-    /// Puts an instance into the clone queue; wakes it if it may clone at once.
+    /// Puts an instance into the clone queue, and wakes it to clone or to report that it waits.
     pub fn enqueue(&self, instance: &Key, group_uid: &str) {
-        let place = self.queue().enter(&group_uid.to_owned(), instance);
-        if place == Place::Held {
-            self.instance_triggers.wake(instance);
-        }
+        self.queue().enter(&group_uid.to_owned(), instance);
+        self.instance_triggers.wake(instance);
     }
 
     /// Takes a place for an instance whose clone is in flight already.

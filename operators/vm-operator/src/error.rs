@@ -35,9 +35,10 @@ pub enum Error {
          tried again"
     )]
     Unstable(&'static str),
-    /// A VmInstance of that name belongs to another group.
+    /// A VmInstance of that name is not the group's.
     #[error(
-        "VmInstance {0} belongs to another group: wait until it is gone, or delete it if somebody created it by hand"
+        "VmInstance {0} belongs to another group or is a copy: wait until it is gone, or delete it if somebody created it by \
+         hand"
     )]
     Taken(String),
 }

@@ -114,16 +114,7 @@ impl Program for VmOperator {
         };
         let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, settings));
         orphans::count(&ctx)?;
-        instances.subscribe({
-            let triggers = ctx.group_triggers.clone();
-            move |change| {
-                // By the spec, since an owner reference can be removed.
-                let instance = change.newest().and_then(|instance| instance.valid());
-                if let Some(instance) = instance {
-                    triggers.wake(&Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group));
-                }
-            }
-        });
+        triggers::subscribe(&ctx, &groups, &instances);
         let controllers = async {
             // Objects that are first looked at with the inventory at hand need no second look.
             let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;

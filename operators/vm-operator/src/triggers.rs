@@ -4,13 +4,39 @@ use std::sync::Arc;
 
 use infra_clients::vsphere::vms::{Change, Folder, Inventory, Link, Vm, Vms};
 use kube::ResourceExt;
-use operator_kit::Key;
 use operator_kit::health::Readiness;
+use operator_kit::{Guarded, Key, Watch};
 
-use crate::api::OWNER_MARKER;
 use crate::api::names::Marker;
+use crate::api::{OWNER_MARKER, VmGroup, VmInstance};
 use crate::context::Context;
 use crate::in_flight::Waiter;
+use crate::vminstance;
+
+/// Wakes groups for changes of their instances, and instances for those changes of their group that concern them.
+pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmInstance>) {
+    let triggers = ctx.group_triggers.clone();
+    instances.subscribe(move |change| {
+        // By the spec, since an owner reference can be removed.
+        if let Some(instance) = change.newest().and_then(Guarded::valid) {
+            triggers.wake(&Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group));
+        }
+    });
+    let (triggers, by_group) = (ctx.instance_triggers.clone(), ctx.by_group.clone());
+    groups.subscribe(move |change| {
+        let view = |group: &Guarded<VmGroup>| {
+            Some((group.uid()?, group.valid().map(|group| vminstance::Group::of(group))))
+        };
+        let (before, after) = (change.before.as_ref().and_then(view), change.after.as_ref().and_then(view));
+        if before == after {
+            return;
+        }
+        for (uid, _) in before.iter().chain(&after) {
+            let namespace = change.newest().and_then(ResourceExt::namespace).unwrap_or_default();
+            by_group.keys(&(namespace, uid.clone())).iter().for_each(|instance| triggers.wake(instance));
+        }
+    });
+}
 
 /// Resolves when the inventory is complete.
 pub async fn synced(vms: &Vms) {

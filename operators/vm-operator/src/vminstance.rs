@@ -19,8 +19,8 @@ use crate::context::Context;
 use crate::error::Error;
 
 pub use observe::{machines, recorded};
-pub use plan::Refresh;
 use plan::{Action, Seen};
+pub use plan::{Group, Refresh};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);

@@ -142,7 +142,11 @@ async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
             let found = ctx.instances.read(&Key::of(instance)).await?;
             let found = found.as_ref().and_then(Guarded::valid).map(Arc::as_ref);
             match found {
-                Some(found) if found.spec.group_uid == instance.spec.group_uid => Ok(()),
+                Some(found)
+                    if found.spec.group_uid == instance.spec.group_uid && names::check(found).is_ok() =>
+                {
+                    Ok(())
+                }
                 Some(_) | None => Err(Error::Taken(instance.name_any())),
             }
         }

@@ -22,7 +22,9 @@ const NAMED_ORPHANS: usize = 5;
 pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
     let entry = ctx.in_flight.group(&uid);
-    let instances = ctx.members(group);
+    // A copy made by hand is no member, whatever its spec says: it must not make a scale-down choose a victim.
+    let instances = ctx.members(group).into_iter().filter(|instance| names::check(instance).is_ok());
+    let instances: Vec<_> = instances.collect();
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
         let blind = ctx.visibility.blind(inventory, &link);
@@ -126,6 +128,7 @@ fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight:
         slot: instance.spec.slot,
         deleting: instance.meta().deletion_timestamp.is_some(),
         exists: machine.is_some() || moved,
+        moved,
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
         begun: machine.is_some() || has_record || ctx.in_flight.is_busy(&uid),
         asked: instance.spec.revision(),

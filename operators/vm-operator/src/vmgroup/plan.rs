@@ -30,6 +30,8 @@ pub struct Member {
     pub deleting: bool,
     /// Its machine is in the inventory, or was moved out of the operator's folder.
     pub exists: bool,
+    /// Its machine was moved out of the operator's folder.
+    pub moved: bool,
     /// Its machine is powered on, as far as the vCenter knows.
     pub on: bool,
     /// A machine was requested for it, or is being requested.
@@ -202,8 +204,10 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let missing = wanted.saturating_sub(live.len()).min(BATCH);
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
-    // Least loss first: machines that do not work, then outdated ones, then the highest slot.
-    live.sort_by_key(|member| (member.on, member.exists, !is_outdated(member, &revision), -member.slot));
+    // Least loss first: machines that do not work (one that was moved may), then outdated ones, then the highest slot.
+    live.sort_by_key(|member| {
+        (member.on || member.moved, member.exists, !is_outdated(member, &revision), -member.slot)
+    });
     let surplus = live.len().saturating_sub(wanted);
     let (victims, kept) = live.split_at(surplus);
     let creating = matches!(seen.request, Some(FolderProgress::Running(FolderChange::Create)));

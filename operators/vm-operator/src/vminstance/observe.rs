@@ -30,7 +30,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let group = ctx.group_of(instance);
     let seen = Seen {
         adopted: entry.is_some(),
-        group: group.map(|group| Group { paused: group.spec.is_paused(), detached: is_detached(&*group) }),
+        group: group.map(|group| Group::of(&group)),
         place: ctx.place(&marker.instance()),
         ..Seen::default()
     };
@@ -45,7 +45,8 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             _ => seen,
         }
     });
-    if seen.missing == Missing::Unknown {
+    let destroyed = matches!(seen.request, Some((TaskKind::Destroy, Progress::Succeeded)));
+    if seen.missing == Missing::Unknown && !destroyed {
         recorded(instance).iter().for_each(|moref| ctx.vms.look_up(moref));
     }
     seen
@@ -175,8 +176,8 @@ fn progress(task: Option<&Task>) -> Progress {
     match task {
         Some(Task { state: TaskState::Queued | TaskState::Running, .. }) => Progress::Running,
         Some(Task { state: TaskState::Error, error: Some(error), .. }) => Progress::Failed(Arc::clone(error)),
-        // An unknown task ended long ago, or the vCenter was restarted: the inventory shows its effect.
-        _ => Progress::Ended,
+        Some(_) => Progress::Succeeded,
+        None => Progress::Forgotten,
     }
 }
 

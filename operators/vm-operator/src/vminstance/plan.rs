@@ -7,7 +7,7 @@ use std::sync::Arc;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
-use crate::api::{TaskKind, TaskStatus, VmInstance, is_detached, names, reason};
+use crate::api::{TaskKind, TaskStatus, VmGroup, VmInstance, is_detached, names, reason};
 use crate::clone_queue::Place;
 use crate::in_flight::Doubt;
 use crate::visibility::Blind;
@@ -32,8 +32,10 @@ pub enum Progress {
     Sending,
     /// A task is queued or running.
     Running,
-    /// The task ended well, or so long ago that the vCenter does not know it any more.
-    Ended,
+    /// The task ended well.
+    Succeeded,
+    /// The task ended so long ago that the vCenter does not know it any more, or the vCenter was restarted.
+    Forgotten,
     /// The request was refused or the task failed.
     Failed(Arc<Fault>),
 }
@@ -101,6 +103,14 @@ pub struct Group {
     pub detached: bool,
 }
 
+impl Group {
+    /// Returns what instances see of a group.
+    #[must_use]
+    pub fn of(group: &VmGroup) -> Self {
+        Self { paused: group.spec.is_paused(), detached: is_detached(group) }
+    }
+}
+
 /// What `observe` saw.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -132,6 +142,13 @@ pub struct Seen {
     pub place: Place,
     /// The template, looked at only where a clone is next.
     pub template: Template,
+}
+
+impl Seen {
+    /// Whether no machine in the inventory is, or may be, the instance's.
+    fn is_absent(&self) -> bool {
+        self.mine.is_empty() && self.unread.is_none()
+    }
 }
 
 /// The next step. At most one requests a change from the vCenter.
@@ -202,9 +219,11 @@ fn with_place(turn: Turn<Action>, seen: &Seen) -> Turn<Action> {
         turn,
         Turn::Act(Action::Clone { .. } | Action::Enqueue) | Turn::Wait { reason: reason::QUEUED, .. }
     );
+    // An instance that failed waits for its delay outside the queue.
+    let goes_on = matches!(&turn, Turn::LookAgain(action) if !matches!(action, Action::Fail(..) | Action::FailUnstable(_)));
     match seen.place {
         Place::None | Place::Waiting if cloning => Turn::LookAgain(Action::HoldPlace),
-        Place::Waiting | Place::Held if !cloning && !queued && !matches!(turn, Turn::LookAgain(_)) => {
+        Place::Waiting | Place::Held if !cloning && !queued && !goes_on => {
             Turn::LookAgain(Action::LeaveQueue)
         }
         _ => turn,
@@ -230,13 +249,15 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         Progress::Failed(fault) if !is_harmless(*kind, fault.kind(), seen) => {
             Turn::LookAgain(Action::Fail(*kind, Arc::clone(fault)))
         }
-        Progress::Ended if shows(*kind, seen) => Turn::LookAgain(Action::Settle),
+        // A machine that was destroyed needs no look-up to tell that it is gone.
+        Progress::Succeeded if *kind == TaskKind::Destroy && deleting && seen.is_absent() => Turn::Gone,
+        Progress::Succeeded | Progress::Forgotten if shows(*kind, seen) => Turn::LookAgain(Action::Settle),
         // The end of a task and its effect may arrive one after the other.
         Progress::Failed(fault) => refreshed(seen, || match shows(*kind, seen) {
             true => Turn::LookAgain(Action::Settle),
             false => Turn::LookAgain(Action::Fail(*kind, Arc::clone(fault))),
         }),
-        Progress::Ended => refreshed(seen, || match kind {
+        Progress::Succeeded | Progress::Forgotten => refreshed(seen, || match kind {
             // Powered off again at once, or on: not a loop at the speed of the vCenter.
             TaskKind::PowerOn | TaskKind::PowerOff if !shows(*kind, seen) => {
                 Turn::LookAgain(Action::FailUnstable(*kind))

@@ -30,6 +30,7 @@ fn member(slot: i32) -> Member {
         slot,
         deleting: false,
         exists: true,
+        moved: false,
         on: true,
         begun: true,
         asked: revision("t"),
@@ -104,6 +105,8 @@ fn scale_down_takes_what_does_not_work_then_the_outdated_then_the_highest() {
     for (replicas, wanted) in [(3, vec!["g-0"]), (2, vec!["g-0", "g-1"]), (1, vec!["g-0", "g-1", "g-3"])] {
         assert_eq!(victims(&scale(plan(&group(replicas, "t"), &seen(members.clone())))), wanted);
     }
+    let moved = Member { moved: true, on: false, ..member(0) };
+    assert_eq!(victims(&scale(plan(&group(1, "t"), &seen(vec![moved, member(1)])))), ["g-1"]);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn what_is_not_the_instances_is_never_touched() {
 
 #[test]
 fn requests_are_seen_through() {
-    use Progress::{Ended, Failed, Running, Sending};
+    use Progress::{Failed, Forgotten, Running, Sending, Succeeded};
     let request = |kind, progress| Seen { request: Some((kind, progress)), place: Place::None, ..seen() };
     let on = || vec![machine(PowerState::On)];
     let off = || vec![machine(PowerState::Off)];
@@ -154,21 +154,26 @@ fn requests_are_seen_through() {
     check(vec![
         ("Cloning", false, cloning(Sending)),
         ("Cloning", true, cloning(Running)),
-        ("Refresh", false, cloning(Ended)),
-        ("Refreshing", false, Seen { refresh: Refresh::Requested, place: Place::None, ..cloning(Ended) }),
-        ("Settle", false, Seen { refresh: Refresh::Served, ..cloning(Ended) }),
-        ("Settle", false, Seen { mine: on(), ..cloning(Ended) }),
-        ("Fail", false, cloning(Failed(fault(Kind::NoResources)))),
+        ("Refresh", false, cloning(Succeeded)),
+        ("Refreshing", false, Seen { refresh: Refresh::Requested, place: Place::None, ..cloning(Succeeded) }),
+        ("Settle", false, Seen { refresh: Refresh::Served, ..cloning(Succeeded) }),
+        ("Settle", false, Seen { mine: on(), ..cloning(Succeeded) }),
+        ("LeaveQueue", false, cloning(Failed(fault(Kind::NoResources)))),
+        ("Fail", false, request(TaskKind::Clone, Failed(fault(Kind::NoResources)))),
+        ("Gone", true, request(TaskKind::Destroy, Succeeded)),
+        ("Gone", true, Seen { missing: Missing::Unknown, ..request(TaskKind::Destroy, Succeeded) }),
+        ("Settle", true, Seen { missing: Missing::Unknown, ..request(TaskKind::Destroy, Forgotten) }),
+        ("Settle", true, Seen { unread: Some(vm("vm-1")), ..request(TaskKind::Destroy, Succeeded) }),
         (
             "Refresh",
             false,
             Seen { stranger: Some(vm("vm-9")), ..cloning(Failed(fault(Kind::DuplicateName))) },
         ),
-        ("Refresh", false, Seen { mine: off(), ..request(TaskKind::PowerOn, Ended) }),
+        ("Refresh", false, Seen { mine: off(), ..request(TaskKind::PowerOn, Succeeded) }),
         (
             "FailUnstable",
             false,
-            Seen { mine: off(), refresh: Refresh::Served, ..request(TaskKind::PowerOn, Ended) },
+            Seen { mine: off(), refresh: Refresh::Served, ..request(TaskKind::PowerOn, Succeeded) },
         ),
         ("Refresh", true, request(TaskKind::Destroy, Failed(fault(Kind::NotFound)))),
         (
@@ -264,7 +269,7 @@ impl World {
             adopted: self.adopted,
             mine: self.machine.map(machine).into_iter().collect(),
             request: self.request.map(|kind| {
-                (kind, if self.running == Some(kind) { Progress::Running } else { Progress::Ended })
+                (kind, if self.running == Some(kind) { Progress::Running } else { Progress::Succeeded })
             }),
             doubt: match &self.doubt {
                 Doubt::None => InDoubt::No,
