@@ -78,7 +78,7 @@ async fn its_rights_are_those_it_uses() {
     for role in [
         rig.control_plane.kubectl(&["get", "clusterrole", "vm-operator", "-o", "json"]).await.unwrap(),
         rig.control_plane
-            .kubectl(&["-n", e2e::NAMESPACE, "get", "role", "vm-operator", "-o", "json"])
+            .kubectl(&["-n", e2e::NAMESPACE, "get", "role", "vm-operator-leader-election", "-o", "json"])
             .await
             .unwrap(),
     ] {
