@@ -1,5 +1,5 @@
-//! The cache that every checkout and every test process of a machine shares. Owns where it is, what tells one entry from
-//! another, and that an entry is made by one process at a time; knows nothing of what the entries are.
+//! The cache that all checkouts and test processes of a machine share. Owns its location, the keys of its entries, and the
+//! locks by which only one process creates an entry. Knows nothing about the contents.
 
 use std::fmt;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The directory outside any checkout where built things are kept: `$INFRA_OPERATORS_CACHE`, else
+/// Returns the directory of the cache, which is outside of any checkout: `$INFRA_OPERATORS_CACHE`, else
 /// `$XDG_CACHE_HOME/infra-operators`, else `~/.cache/infra-operators`.
 ///
 /// # Errors
@@ -24,7 +24,7 @@ pub fn cache_root() -> Result<PathBuf> {
 
 /// A key that changes with everything that was added to it; formats as 16 hexadecimal digits.
 ///
-/// FNV-1a: a cache key needs no strength, and a stable answer from every version of std.
+/// Uses FNV-1a: a cache key needs no cryptographic strength, but must be the same with every version of std.
 #[derive(Debug, Clone)]
 pub struct CacheKey(u64);
 
@@ -35,9 +35,9 @@ impl Default for CacheKey {
 }
 
 impl CacheKey {
-    /// Adds what the entry depends on: the same parts in the same order give the same key.
+    /// Adds a part on which the entry depends. The same parts in the same order give the same key.
     pub fn add(&mut self, bytes: &[u8]) {
-        // The length goes first, so that two parts never read as one.
+        // Hashes the length first: otherwise ("ab", "c") and ("a", "bc") would give the same key.
         for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         }
@@ -50,13 +50,13 @@ impl fmt::Display for CacheKey {
     }
 }
 
-/// Waits until no other process holds `file`, and holds it for as long as the handle lives; `doing` says on stderr
-/// what the other one does.
+/// Locks `file` until the handle is dropped; waits while another process holds the lock. `doing` is what that process does,
+/// for the message on stderr: "waiting for another process that {doing}".
 ///
 /// # Errors
 /// If the file cannot be created or locked.
 pub fn lock(file: &Path, doing: &str) -> Result<File> {
-    // The lock goes with the file handle: a builder that dies leaves nothing locked.
+    // The kernel releases the lock with the file handle, also if the process is killed.
     let lock = File::create(file).with_context(|| format!("cannot create the lock {}", file.display()))?;
     if lock.try_lock().is_err() {
         eprintln!("waiting for another process that {doing}");

@@ -1,7 +1,7 @@
 //! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, as processes.
 //!
-//! Owns their keys, ports, flags and order of start. There are no nodes: a Pod stays Pending. Knows nothing
-//! of what is installed into it.
+//! Owns their keys, ports, flags and start order. There are no nodes: a Pod stays Pending. Knows nothing about what is
+//! installed into it.
 
 mod audit;
 mod kubeconfig;
@@ -26,12 +26,12 @@ use self::pki::{HANDED_OUT, Pki};
 use crate::port::{Port, again_if_taken};
 use crate::{Process, ProcessSpec, Tools, Workdir, eventually};
 
-/// Five seconds on an idle machine; a busy one with several planes starting takes a multiple.
+/// The time limit of the start. It takes 5 s on an idle machine, several times that while other planes start.
 const START: Duration = Duration::from_mins(5);
-/// What a control plane is made of, and the program that holds it.
+/// The programs of a control plane, and that of [`Process`].
 const PROGRAMS: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "supervise"];
 
-/// What may differ from the default control plane.
+/// The settings of a control plane.
 #[derive(Debug, Clone, Default)]
 pub struct ControlPlaneBuilder {
     audit: bool,
@@ -40,35 +40,35 @@ pub struct ControlPlaneBuilder {
 }
 
 impl ControlPlaneBuilder {
-    /// Keeps an audit log for [`ControlPlane::audit_events`]. Default: off.
+    /// Turns the audit log on, for [`ControlPlane::audit_events`]. Default: off.
     #[must_use]
     pub fn audit(mut self, on: bool) -> Self {
         self.audit = on;
         self
     }
 
-    /// Lets the API server throttle clients, as a cluster's does. Default: off, it costs time at the start.
+    /// Turns the API server's throttling of clients on, as in a cluster. Default: off, because it slows the start.
     #[must_use]
     pub fn priority_and_fairness(mut self, on: bool) -> Self {
         self.priority_and_fairness = on;
         self
     }
 
-    /// Runs the controllers for workloads (Deployment, ReplicaSet, Job …) as well. Default: off, only
-    /// ServiceAccounts, root CA, namespaces and garbage collection.
+    /// Runs all controllers, also those of Deployments, ReplicaSets, Jobs and so on. Default: off, only ServiceAccounts,
+    /// root CA, namespaces and garbage collection.
     #[must_use]
     pub fn all_controllers(mut self, on: bool) -> Self {
         self.all_controllers = on;
         self
     }
 
-    /// Starts the control plane; ready when this returns, with the default ServiceAccount.
+    /// Starts the control plane. It is ready when this returns and has the default ServiceAccount.
     ///
     /// # Errors
-    /// If a program cannot be built or a server does not become ready; the end of its log is in the error.
+    /// If a program cannot be built or a server does not become ready; the error has the end of its log.
     pub async fn start(self) -> Result<ControlPlane> {
         let tools = tokio::task::spawn_blocking(|| Tools::of(PROGRAMS)).await??;
-        // reqwest and kube take the process's provider; somebody may have chosen one already.
+        // reqwest and kube use the process-wide provider. An error means that the process has set one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         again_if_taken(async || {
             let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
@@ -78,9 +78,9 @@ impl ControlPlaneBuilder {
     }
 }
 
-/// A running control plane. Dropped = gone, with everything stored in it.
+/// A running control plane. Dropping it stops it and deletes everything stored in it.
 pub struct ControlPlane {
-    // Dropped in this order: clients before servers, and the files last.
+    // Fields drop in this order: clients before servers, files last.
     controller_manager: Option<Process>,
     api_server: Option<Process>,
     etcd: Process,
@@ -105,21 +105,21 @@ impl fmt::Debug for ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one with the defaults: see [`ControlPlaneBuilder`].
+    /// Starts a control plane with the defaults of [`ControlPlaneBuilder`].
     ///
     /// # Errors
-    /// As [`ControlPlaneBuilder::start`].
+    /// Those of [`ControlPlaneBuilder::start`].
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
     }
 
-    /// For a control plane that differs from the default.
+    /// Returns a builder, for a control plane with other settings.
     #[must_use]
     pub fn builder() -> ControlPlaneBuilder {
         ControlPlaneBuilder::default()
     }
 
-    /// `ports`: for etcd's clients, for etcd's peers, for the API server.
+    /// Starts the servers once. `ports` are those of etcd's clients, of etcd's peers, and of the API server.
     async fn start_once(options: &ControlPlaneBuilder, tools: &Tools, ports: [Port; 3]) -> Result<Self> {
         let workdir = Workdir::new("control-plane")?;
         let pki = Pki::create(workdir.path().join("pki"))?;
@@ -129,7 +129,7 @@ impl ControlPlane {
         kubeconfig::write(&kubeconfig, &url, &pki, "default", &Credentials::Certificate("admin"))?;
         let client = client(&kubeconfig).await?;
 
-        // etcd and the API server start side by side: each takes a second or more to come up.
+        // etcd and the API server start at the same time, because each takes a second or more.
         let etcd = Process::spawn(servers::etcd(tools, &workdir, etcd_clients, etcd_peers)?)?;
         let audit_log = options.audit.then(|| workdir.path().join("audit.log"));
         let api_server_spec =
@@ -163,18 +163,18 @@ impl ControlPlane {
                 return Ok(());
             }
             let controller_manager = self.controller_manager.as_mut().context("not started")?;
-            still_starting("kube-controller-manager", controller_manager, end)?;
+            check_starting("kube-controller-manager", controller_manager, end)?;
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
-    /// The administrator's kubeconfig.
+    /// Returns the path of the administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// An administrator's kubeconfig with keys and certificates inside, as a Secret holds it.
+    /// Returns an administrator's kubeconfig with embedded keys and certificates, for a Secret.
     ///
     /// # Errors
     /// If the plane's keys cannot be read.
@@ -182,19 +182,19 @@ impl ControlPlane {
         kubeconfig::render(&self.url, &self.pki, "default", &Credentials::Certificate(HANDED_OUT))
     }
 
-    /// Revokes the credentials of [`ControlPlane::embedded_kubeconfig`] and yields one with others, which the
-    /// API server accepts when this returns. Whoever comes with the old ones is Unauthorized, also over a
-    /// connection that is open. Other kubeconfigs stay valid.
+    /// Revokes the credentials of [`ControlPlane::embedded_kubeconfig`] and returns a kubeconfig with new ones, which the
+    /// API server accepts when this returns. Clients with the old ones get Unauthorized, also on open connections. Other
+    /// kubeconfigs stay valid.
     ///
     /// # Errors
-    /// If the API server, which must run, does not accept them within a minute or so.
+    /// If the API server does not run, or does not accept the credentials within the time limit of the start.
     pub async fn rotate_embedded_kubeconfig(&self) -> Result<String> {
         self.pki.hand_out()?;
         let text = self.embedded_kubeconfig()?;
         let config = Kubeconfig::from_yaml(&text)?;
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
         let accounts: Api<ServiceAccount> = Api::default_namespaced(Client::try_from(config)?);
-        // It looks at the file when it is told of a change, and each minute at any rate.
+        // The API server reads the file when the kernel reports a change, and every minute.
         let accepted = eventually("the new credentials are accepted", START, async || {
             Ok(Some(accounts.get("default").await?))
         });
@@ -202,46 +202,46 @@ impl ControlPlane {
         Ok(text)
     }
 
-    /// The authority that signed the API server's certificate.
+    /// Returns the certificate of the CA that signed the API server's certificate, as PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         self.pki.ca_pem()
     }
 
-    /// Certificate and key that the plane's clients trust at 127.0.0.1, for a webhook server.
+    /// Returns the paths of a certificate and key for a webhook server at 127.0.0.1 that the API server trusts.
     pub(crate) fn serving_certificate(&self) -> [PathBuf; 2] {
         ["apiserver.crt", "apiserver.key"].map(|file| self.pki.path(file))
     }
 
-    /// The API server's URL, which stays the same when it is restarted.
+    /// Returns the API server's URL. A restart does not change it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A client with the administrator's rights.
+    /// Returns a client with the administrator's rights.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// Where logs and keys are.
+    /// Returns the directory of logs and keys.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.workdir.path()
     }
 
-    /// The kubectl of the same version.
+    /// Returns the path of the kubectl of the same version.
     #[must_use]
     pub fn kubectl_path(&self) -> &Path {
         &self.kubectl
     }
 
-    /// A kubeconfig with a token of the ServiceAccount, which must exist: what a Pod of it could do, and no
-    /// more. The token is valid for a day.
+    /// Writes a kubeconfig with a token of an existing ServiceAccount, which has the rights of a Pod with that account. The
+    /// token is valid for a day. Returns the file's path.
     ///
     /// # Errors
-    /// If there is no such ServiceAccount.
+    /// If the ServiceAccount does not exist.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let request = TokenRequest {
@@ -256,11 +256,10 @@ impl ControlPlane {
         Ok(file)
     }
 
-    /// Kills the API server, as a crash would: connections are cut, its port refuses. What it acknowledged is
-    /// in etcd.
+    /// Kills the API server like a crash: connections break, new ones are refused. Acknowledged writes are in etcd.
     ///
     /// # Errors
-    /// None today; starting and stopping have one shape.
+    /// None; it has the signature of [`start_apiserver`](Self::start_apiserver).
     pub async fn stop_apiserver(&mut self) -> Result<()> {
         if let Some(mut server) = self.api_server.take() {
             server.kill().await;
@@ -268,10 +267,10 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Starts the API server, on the same port and the same etcd; ready when this returns.
+    /// Starts the API server on the same port and etcd. It is ready when this returns.
     ///
     /// # Errors
-    /// If it does not become ready; the end of its log is in the error.
+    /// If it does not become ready; the error has the end of its log.
     pub async fn start_apiserver(&mut self) -> Result<()> {
         if self.api_server.is_none() {
             self.api_server = Some(Process::spawn(self.api_server_spec.clone())?);
@@ -285,38 +284,38 @@ impl ControlPlane {
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
             }
-            still_starting("etcd", &mut self.etcd, end)?;
+            check_starting("etcd", &mut self.etcd, end)?;
             if let Some(server) = &mut self.api_server {
-                still_starting("kube-apiserver", server, end)?;
+                check_starting("kube-apiserver", server, end)?;
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 
-    /// Suspends the API server: connections stay open, new ones are accepted, nothing is answered.
+    /// Suspends the API server: connections stay open, new ones are accepted, no request is answered.
     ///
     /// # Errors
     /// If it does not run.
     pub fn suspend_apiserver(&mut self) -> Result<()> {
-        self.api_server.as_mut().context("the API server is stopped")?.suspend()
+        self.api_server.as_mut().context("the API server is stopped; call start_apiserver")?.suspend()
     }
 
     /// Resumes a suspended API server.
     ///
     /// # Errors
-    /// As [`suspend_apiserver`](Self::suspend_apiserver).
+    /// If it does not run.
     pub fn resume_apiserver(&mut self) -> Result<()> {
-        self.api_server.as_mut().context("the API server is stopped")?.resume()
+        self.api_server.as_mut().context("the API server is stopped; call start_apiserver")?.resume()
     }
 
-    /// The API server's log so far, over all its restarts.
+    /// Returns the API server's log, including that before restarts.
     #[must_use]
     pub fn apiserver_log(&self) -> String {
         let bytes = fs::read(&self.api_server_spec.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The servers that run: name and process id.
+    /// Returns name and process id of the running servers.
     #[must_use]
     pub fn pids(&self) -> Vec<(&'static str, u32)> {
         let api_server = self.api_server.as_ref().map(|process| ("kube-apiserver", process.pid()));
@@ -325,20 +324,20 @@ impl ControlPlane {
         [Some(("etcd", self.etcd.pid())), api_server, manager].into_iter().flatten().collect()
     }
 
-    /// Every request of a client so far, in the order of the answers. The control plane's own are left out. A
-    /// request shows up here just before or just after its answer: poll with [`eventually`](crate::eventually).
+    /// Returns all requests of clients so far, in the order of the responses, without those of the control plane itself. A
+    /// request may be logged shortly after its response: poll with [`eventually`](crate::eventually).
     ///
     /// # Errors
     /// If the control plane was built without `audit(true)`.
     pub fn audit_events(&self) -> Result<Vec<AuditEvent>> {
         let file = self.audit_log.as_ref();
-        let file = file.context("no audit log: start with ControlPlane::builder().audit(true)")?;
-        // Created with the first event.
+        let file = file.context("there is no audit log: start with ControlPlane::builder().audit(true)")?;
+        // The API server creates the file with the first event.
         audit::parse(&fs::read_to_string(file).unwrap_or_default())
     }
 }
 
-/// A client with a kubeconfig's rights, such as [`ControlPlane::service_account_kubeconfig`]'s.
+/// Creates a client from a kubeconfig, for example that of [`ControlPlane::service_account_kubeconfig`].
 ///
 /// # Errors
 /// If the file is not a kubeconfig.
@@ -348,8 +347,8 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// An error with the end of the server's log if it has ended or its time is up.
-fn still_starting(name: &str, process: &mut Process, end: Instant) -> Result<()> {
+/// Fails with the end of the server's log if the server has ended or `end` has passed.
+fn check_starting(name: &str, process: &mut Process, end: Instant) -> Result<()> {
     if let Some(status) = process.try_wait() {
         bail!("{name} ended while starting ({status}):\n{}", process.log_tail());
     }
@@ -366,13 +365,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_port_that_somebody_else_takes_costs_a_start_and_no_more() {
+    async fn a_start_is_retried_if_a_port_is_taken() {
         let tools = Tools::of(PROGRAMS).unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut others = Vec::new();
         let plane = again_if_taken(async || {
             let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
-            // Each in its turn is lost between its reservation and its server's start.
+            // In each try another port is taken between its reservation and the start of its server.
             if let Some(port) = ports.get(others.len()) {
                 others.push(TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()))?);
             }

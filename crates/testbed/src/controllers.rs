@@ -1,4 +1,4 @@
-//! Small controllers that run as tasks of this process: the parts real clusters have and a bare machine lacks.
+//! Small controllers that run as tasks of this process, for parts of a cluster that a single machine lacks.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-/// How long until what could not be done is tried again.
+/// The delay before a retry.
 pub(crate) const RETRY: Duration = Duration::from_millis(500);
 
-/// A controller for all objects of a kind.
+/// Returns a controller of all objects of a kind.
 pub(crate) fn all<K>(client: &Client) -> Controller<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -32,12 +32,12 @@ pub(crate) async fn run<K, Reconcile, Future, Context>(
     Reconcile: FnMut(Arc<K>, Arc<Context>) -> Future,
     Future: TryFuture<Ok = Action, Error = kube::Error> + Send + 'static,
 {
-    // A conflict or an API server that is away: the next try sees how things are then.
+    // A conflict or an unreachable API server: the next reconcile reads the current state.
     let retry = |_: Arc<K>, _: &kube::Error, _: Arc<Context>| Action::requeue(RETRY);
     controller.run(reconcile, retry, context).for_each(|_| std::future::ready(())).await;
 }
 
-/// A lost watch is tried again at a steady pace: tests stop API servers, and wait for what comes after.
+/// The back-off of a watch: constant, because tests stop API servers and wait for the effect of a restart.
 struct Steady;
 
 impl Iterator for Steady {

@@ -1,16 +1,16 @@
-//! Real servers for tests, demos and benchmarks, each a handle whose drop leaves nothing behind.
+//! Real servers for tests, demos and benchmarks. Each is a handle; dropping it stops the server and removes its files.
 //!
-//! Owns how the servers are built, started and stopped. Never decides anything an operator does, and is
-//! never a normal dependency of one.
+//! Owns how the servers are built, started and stopped. Contains no logic of an operator, and is never a normal dependency
+//! of one.
 //!
 //! - [`Tools`]: the Go programs, pinned and built once per machine.
-//! - [`Process`]: one supervised child process, dead with its owner however the owner ends.
+//! - [`Process`]: a supervised child process, which ends with its owner.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager.
 //! - [`Management`]: a control plane with Cluster API; [`Workload`]: a cluster it manages.
-//! - [`Nodes`]: Nodes without machines, on which Pods become Ready.
+//! - [`Nodes`]: simulated Nodes, on which Pods become Ready.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
-//! Without the feature `servers` only [`Tools`] is there, for the xtask.
+//! Without the feature `servers`, for the xtask, there are only [`Tools`] and the cache.
 
 mod cache;
 mod tools;

@@ -1,8 +1,8 @@
-//! A Cluster API management cluster: a real control plane with the real core controllers, and a provider
-//! whose machines need no hardware.
+//! A Cluster API management cluster: a real control plane with the real core controllers, and a provider with simulated
+//! machines.
 //!
-//! Owns the manager's process, its webhooks and conversion, and the provider's controllers. A workload
-//! cluster is a second real control plane: see [`Workload`]. Knows nothing of any operator.
+//! Owns the manager's process, its webhooks and conversion, and the provider's controllers. A workload cluster is another
+//! real control plane: see [`Workload`]. Knows nothing about operators.
 
 mod api;
 mod manifests;
@@ -31,16 +31,16 @@ pub use self::workload::{Workload, WorkloadBuilder};
 use crate::port::{Port, again_if_taken};
 use crate::{ControlPlane, Memory, Process, ProcessSpec, Tools, Workdir};
 
-/// A second on an idle machine.
+/// The time limit of the start, which takes a second on an idle machine.
 const START: Duration = Duration::from_mins(5);
 /// The manager's program.
 const CORE: &str = "capi-core";
-/// Of what is written here.
+/// The field manager of objects that the testbed applies.
 const FIELD_MANAGER: &str = "testbed";
 
-/// A running management cluster. Dropped = gone, with the Clusters in it.
+/// A running management cluster. Dropping it stops it and deletes its Clusters.
 pub struct Management {
-    // Dropped in this order: clients before servers, and the files last.
+    // Fields drop in this order: clients before servers, files last.
     _provider: Provider,
     core: Core,
     plane: ControlPlane,
@@ -57,20 +57,20 @@ impl fmt::Debug for Management {
 }
 
 impl Management {
-    /// Starts one on a control plane with the defaults.
+    /// Starts a management cluster on a control plane with the defaults.
     ///
     /// # Errors
-    /// If a program cannot be built or a server does not become ready; the end of its log is in the error.
+    /// If a program cannot be built or a server does not become ready; the error has the end of its log.
     pub async fn start() -> Result<Self> {
-        // Cluster API's build is the longer one when nothing is built yet, and both use every core.
+        // Builds Cluster API first: each build uses all cores, so two at the same time are not faster.
         tokio::task::spawn_blocking(|| Tools::of(&[CORE])).await??;
         Self::on(ControlPlane::start().await?).await
     }
 
-    /// Installs Cluster API into a control plane of the caller's making, and starts it there.
+    /// Installs Cluster API into a given control plane and starts it.
     ///
     /// # Errors
-    /// As [`Management::start`].
+    /// Those of [`Management::start`].
     pub async fn on(plane: ControlPlane) -> Result<Self> {
         let tools = tokio::task::spawn_blocking(|| Tools::of(&[CORE])).await??;
         let core =
@@ -81,46 +81,46 @@ impl Management {
         Ok(Self { _provider: provider, core, plane, sites })
     }
 
-    /// A workload cluster with the defaults, in the namespace `default`: see [`WorkloadBuilder`].
+    /// Starts a workload cluster in the namespace `default`, with the defaults of [`WorkloadBuilder`].
     ///
     /// # Errors
-    /// As [`WorkloadBuilder::start`].
+    /// Those of [`WorkloadBuilder::start`].
     pub async fn with_workload(&self, name: &str) -> Result<Workload> {
         self.workload(name).start().await
     }
 
-    /// For a workload cluster that differs from the default.
+    /// Returns a builder, for a workload cluster with other settings.
     pub fn workload(&self, name: &str) -> WorkloadBuilder<'_> {
         WorkloadBuilder::new(self, name)
     }
 
-    /// The control plane Cluster API runs in.
+    /// Returns the control plane of Cluster API.
     #[must_use]
     pub fn plane(&self) -> &ControlPlane {
         &self.plane
     }
 
-    /// A client with the administrator's rights.
+    /// Returns a client with the administrator's rights.
     #[must_use]
     pub fn client(&self) -> Client {
         self.plane.client()
     }
 
-    /// Runs `kubectl` against it: see [`ControlPlane::kubectl`].
+    /// Runs `kubectl` on the control plane: see [`ControlPlane::kubectl`].
     ///
     /// # Errors
-    /// If it fails; what it wrote to stderr is in the error.
+    /// If it fails; the error has its stderr.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.plane.kubectl(args).await
     }
 
-    /// What the core manager has logged.
+    /// Returns the log of the core manager.
     #[must_use]
     pub fn log(&self) -> String {
         self.core.process.log()
     }
 
-    /// The memory the core manager holds now.
+    /// Returns the memory use of the core manager.
     ///
     /// # Errors
     /// If it has ended.
@@ -129,7 +129,7 @@ impl Management {
     }
 }
 
-/// Cluster API's core manager. Dropped = gone; what it has installed stays.
+/// Cluster API's core manager. Dropping it stops it; the objects that it installed stay.
 struct Core {
     process: Process,
     _ports: [Port; 2],
@@ -137,7 +137,7 @@ struct Core {
 }
 
 impl Core {
-    /// `ports`: for the webhooks and for the probes.
+    /// Installs and starts the manager. `ports` are those of the webhooks and of the probes.
     async fn start(plane: &ControlPlane, tools: &Tools, ports: [Port; 2]) -> Result<Self> {
         let [webhooks, health] = ports.each_ref().map(Port::number);
         let workdir = Workdir::new("management")?;
@@ -163,7 +163,7 @@ impl Core {
                 "--diagnostics-address=127.0.0.1:0".to_owned(),
                 "--insecure-diagnostics".to_owned(),
                 "--leader-elect=false".to_owned(),
-                // There is nothing older to migrate.
+                // There are no objects of older versions to migrate.
                 "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields".to_owned(),
                 "--feature-gates=ClusterTopology=true".to_owned(),
             ],
@@ -171,24 +171,24 @@ impl Core {
         );
         spec.env.push(("KUBECONFIG".to_owned(), plane.kubeconfig().into()));
         let mut process = Process::spawn(spec)?;
-        ready(&mut process, health).await?;
-        // Only now: nothing could be written while they are not answered.
+        await_ready(&mut process, health).await?;
+        // After the start, because writes fail while the webhooks do not answer.
         try_join_all(manifests.webhooks.into_iter().map(|webhook| apply(&client, webhook))).await?;
         Ok(Self { process, _ports: ports, _workdir: workdir })
     }
 }
 
-/// Machines, in the version Cluster API stores.
+/// Returns the resource of Machines, in the version that Cluster API stores.
 fn machines() -> ApiResource {
     core_resource("Machine")
 }
 
-/// A kind of the core's, in the version it stores.
+/// Returns the resource of a kind of Cluster API's core, in the version that it stores.
 fn core_resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind))
 }
 
-/// Applies the CRDs, Cluster API's and ours, and waits until they are served.
+/// Applies the CRDs of Cluster API and of the provider and waits until they are served.
 async fn install_definitions(client: &Client, manifests: &Manifests) -> Result<()> {
     let theirs = manifests.crds.iter().cloned();
     let ours = api::definitions().into_iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
@@ -203,7 +203,7 @@ async fn install_definitions(client: &Client, manifests: &Manifests) -> Result<(
     Ok(())
 }
 
-/// Applies a cluster-wide object, which may be there from a start with other ports; yields its name.
+/// Applies a cluster-scoped object, which may exist from a start with other ports. Returns its name.
 async fn apply(client: &Client, object: Value) -> Result<String> {
     let object: DynamicObject = serde_json::from_value(object)?;
     let name = object.name_any();
@@ -217,7 +217,7 @@ async fn apply(client: &Client, object: Value) -> Result<String> {
 }
 
 /// Waits until the manager's controllers and webhooks run.
-async fn ready(core: &mut Process, port: u16) -> Result<()> {
+async fn await_ready(core: &mut Process, port: u16) -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
     let url = format!("http://127.0.0.1:{port}/readyz");
     let end = Instant::now() + START;

@@ -1,8 +1,8 @@
-//! Nodes without machines: what kubelets and a scheduler would do, as far as a test sees it.
+//! Simulated Nodes: what kubelets and a scheduler do to Nodes and Pods, without machines.
 //!
-//! Pods are bound to Nodes whose kubelet runs, become Ready at once, and go when they are deleted. No
-//! container runs, no probe is asked, no address answers. Deployments, StatefulSets and DaemonSets need the
-//! controllers that make Pods of them: [`ControlPlaneBuilder::all_controllers`](crate::ControlPlaneBuilder::all_controllers).
+//! Pods are bound to Nodes whose kubelet runs, become Ready immediately, and disappear when they are deleted. No container
+//! runs, probes are not executed, addresses do not respond. Deployments, StatefulSets and DaemonSets need the controllers
+//! that create their Pods: [`ControlPlaneBuilder::all_controllers`](crate::ControlPlaneBuilder::all_controllers).
 
 mod pods;
 mod schedule;
@@ -24,38 +24,39 @@ use tokio::task::JoinSet;
 
 use crate::controllers;
 
-/// How often a kubelet renews its Lease, and for how long it holds.
+/// The interval in which a kubelet renews its Lease.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The duration of a kubelet's Lease.
 const LEASE_SECONDS: u64 = 40;
-/// The role's label on a Node of the control plane, and the taint that keeps other Pods off it.
+/// The label of a control-plane Node, and its taint against other Pods.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-/// The API server puts it on every new Node; whoever finds the Node Ready takes it away.
+/// The taint that the API server adds to every new Node. It is removed when the Node is Ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
-/// A Node that joins.
+/// A Node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its name.
+    /// The name.
     pub name: String,
     /// `spec.providerID`, of the form `<provider>://<id>`. Default: none.
     pub provider_id: Option<String>,
-    /// Its addresses of the type `InternalIP`. Default: none.
+    /// The addresses of the type `InternalIP`. Default: none.
     pub addresses: Vec<String>,
-    /// Whether it has the control plane's role: only Pods that tolerate it run there. Default: no.
+    /// Whether it is a control-plane Node, on which only Pods with a toleration run. Default: false.
     pub control_plane: bool,
-    /// Its kubelet's version, such as `v1.36.1`. Default: the API server's.
+    /// The kubelet's version, for example `v1.36.1`. Default: that of the API server.
     pub version: Option<String>,
 }
 
 impl Node {
-    /// A worker with nothing but a name.
+    /// Returns a worker with a name and defaults.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
 }
 
-/// The kubelets and the scheduler of one control plane. Dropped = all ended; what they wrote stays.
+/// The kubelets and the scheduler of a control plane. Dropping it stops them; the objects that they wrote stay.
 pub struct Nodes {
     client: Client,
     version: String,
@@ -69,7 +70,7 @@ impl fmt::Debug for Nodes {
     }
 }
 
-/// The kubelets that run.
+/// The running kubelets.
 #[derive(Debug, Clone, Default)]
 struct Members(Arc<Mutex<BTreeMap<String, Node>>>);
 
@@ -84,10 +85,10 @@ impl Members {
 }
 
 impl Nodes {
-    /// Starts the scheduler; there is no Node yet.
+    /// Starts the scheduler, without Nodes.
     ///
     /// # Errors
-    /// If the API server does not say its version.
+    /// If the version of the API server cannot be read.
     pub async fn start(client: Client) -> kube::Result<Self> {
         let version = client.apiserver_version().await?.git_version;
         let members = Members::default();
@@ -100,44 +101,45 @@ impl Nodes {
             addresses: AtomicU32::new(0),
         };
         tasks.spawn(controllers::run(controller, pods::reconcile, Arc::new(context)));
-        tasks.spawn(beat(client.clone(), version.clone(), members.clone()));
+        tasks.spawn(send_heartbeats(client.clone(), version.clone(), members.clone()));
         Ok(Self { client, version, members, _tasks: tasks })
     }
 
-    /// The names of the Nodes whose kubelet runs.
+    /// Returns the names of the Nodes whose kubelet runs.
     #[must_use]
     pub fn names(&self) -> BTreeSet<String> {
         self.members.names()
     }
 
-    /// Starts a kubelet; its Node is there and Ready when this returns.
+    /// Starts a kubelet. Its Node exists and is Ready when this returns.
     ///
     /// # Errors
-    /// If the API server does not take it.
+    /// If the API server refuses the Node.
     pub async fn join(&self, node: Node) -> kube::Result<()> {
         let api: Api<NodeObject> = Api::all(self.client.clone());
-        api.patch(&node.name, &kubelet(), &Patch::Apply(object(&node))).await?;
-        renew(&self.client, &node.name).await?;
-        report(&api, &node, &self.version).await?;
+        api.patch(&node.name, &kubelet(), &Patch::Apply(node_object(&node))).await?;
+        renew_lease(&self.client, &node.name).await?;
+        report_ready(&api, &node, &self.version).await?;
         self.members.all().insert(node.name.clone(), node);
         Ok(())
     }
 
-    /// Ends a kubelet, as a machine's end does: the Node stays, and so do its Pods, even deleted ones. Where all
-    /// controllers run, they say after 40 s that it is not Ready.
+    /// Stops a kubelet as if its machine had failed: the Node and its Pods stay, even deleted Pods. If all controllers run,
+    /// they set the Node to not Ready after 40 s.
     pub fn leave(&self, name: &str) {
         self.members.all().remove(name);
     }
 }
 
+/// Returns the parameters of a kubelet's server-side apply.
 fn kubelet() -> PatchParams {
     PatchParams::apply("testbed-kubelet").force()
 }
 
-/// Says that a Node is Ready.
-async fn report(api: &Api<NodeObject>, node: &Node, default_version: &str) -> kube::Result<()> {
+/// Reports a Node as Ready and removes the taint of new Nodes.
+async fn report_ready(api: &Api<NodeObject>, node: &Node, default_version: &str) -> kube::Result<()> {
     let version = node.version.as_deref().unwrap_or(default_version);
-    let ready = api.patch_status(&node.name, &kubelet(), &Patch::Apply(status(node, version))).await?;
+    let ready = api.patch_status(&node.name, &kubelet(), &Patch::Apply(node_status(node, version))).await?;
     let mut taints = ready.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
     taints.retain(|taint| taint.key != NOT_READY);
     let patch = json!({
@@ -145,13 +147,14 @@ async fn report(api: &Api<NodeObject>, node: &Node, default_version: &str) -> ku
         "spec": {"taints": taints},
     });
     match api.patch(&node.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        // The node lifecycle controller has just done the same.
+        // The node lifecycle controller has removed the taint.
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
         other => other.map(drop),
     }
 }
 
-fn object(node: &Node) -> Value {
+/// Returns the Node object without its status.
+fn node_object(node: &Node) -> Value {
     let mut labels = json!({
         "kubernetes.io/hostname": node.name,
         "kubernetes.io/os": "linux",
@@ -173,7 +176,8 @@ fn object(node: &Node) -> Value {
     })
 }
 
-fn status(node: &Node, version: &str) -> Value {
+/// Returns the Node object with the status of a Ready Node.
+fn node_status(node: &Node, version: &str) -> Value {
     let now = Timestamp::now();
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({"type": kind, "status": status, "reason": reason, "message": "",
@@ -211,34 +215,35 @@ fn status(node: &Node, version: &str) -> Value {
     })
 }
 
-/// What kubelets do for as long as they run.
-async fn beat(client: Client, version: String, members: Members) {
+/// Sends the heartbeats of all kubelets until dropped.
+async fn send_heartbeats(client: Client, version: String, members: Members) {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     loop {
         ticks.tick().await;
         for name in members.names() {
-            // An API server that is away: again at the next tick, as a kubelet does.
-            let _ = keep(&client, &name, &version, &members).await;
+            // If the API server is unreachable, the next tick retries, as a kubelet does.
+            let _ = send_heartbeat(&client, &name, &version, &members).await;
         }
     }
 }
 
-/// Renews a Node's Lease; a Node that was taken for dead, as all are after an API server was away for longer than
-/// the Lease holds, says that it is Ready.
-async fn keep(client: &Client, name: &str, version: &str, members: &Members) -> kube::Result<()> {
-    renew(client, name).await?;
+/// Renews a Node's Lease. Reports the Node as Ready if the controllers have set it to not Ready, which they do when the API
+/// server was unreachable for longer than the Lease's duration.
+async fn send_heartbeat(client: &Client, name: &str, version: &str, members: &Members) -> kube::Result<()> {
+    renew_lease(client, name).await?;
     let api: Api<NodeObject> = Api::all(client.clone());
     let seen = api.get(name).await?;
     let conditions = seen.status.and_then(|status| status.conditions).unwrap_or_default();
     let is_ready = conditions.iter().any(|is| is.type_ == "Ready" && is.status == "True");
     let node = members.all().get(name).cloned();
     match node.filter(|_| !is_ready) {
-        Some(node) => report(&api, &node, version).await,
+        Some(node) => report_ready(&api, &node, version).await,
         None => Ok(()),
     }
 }
 
-async fn renew(client: &Client, node: &str) -> kube::Result<()> {
+/// Renews a Node's Lease.
+async fn renew_lease(client: &Client, node: &str) -> kube::Result<()> {
     let api: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",

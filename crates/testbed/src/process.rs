@@ -1,9 +1,8 @@
-//! One child process that never outlives its owner.
+//! A child process that ends with its owner.
 //!
-//! Every process runs under `supervise` (`e2e/tools/vcsim/cmd/supervise`), which kills it when our end of
-//! its stdin closes. The kernel closes that when we end in any way, SIGKILL included, so neither a
-//! panicking nor a killed test leaves a server behind. Owns starting, stopping, logs and the figures of
-//! `/proc`; knows nothing of what the process is.
+//! Every process runs under `supervise` (`e2e/tools/vcsim/cmd/supervise`), which kills it when the pipe to its stdin closes.
+//! The kernel closes the pipe when this process ends in any way, also by SIGKILL, so neither a panicking nor a killed test
+//! leaves a server behind. Owns start, stop, logs and the figures of `/proc`; knows nothing about the program.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -18,32 +17,32 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Tools;
 
-/// Waiting for an exit looks this often: short against anything measured, long against the cost.
+/// The interval in which the end of a process is polled.
 const POLL: Duration = Duration::from_millis(5);
-/// Starting a process, or killing it and removing its directories, takes longer than this only on a broken machine.
+/// The time limit for starting a process, and for killing it and removing its directories.
 const GONE: Duration = Duration::from_mins(2);
 
-/// What to run, and how.
+/// A process to start.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessSpec {
-    /// Names the process in errors.
+    /// The name in errors.
     pub name: String,
-    /// The binary: a path, or a name looked up in `PATH`.
+    /// The binary: a path, or a name in `PATH`.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments.
     pub args: Vec<OsString>,
-    /// Variables added to the environment.
+    /// Additional environment variables.
     pub env: Vec<(String, OsString)>,
-    /// Whether the process sees only `env` instead of our environment with `env` added. Default: no.
+    /// Whether the environment has only `env`; otherwise it is this process's environment plus `env`. Default: false.
     pub clear_env: bool,
-    /// Where stdout and stderr go, appended, so that a restart continues the log.
+    /// The file to which stdout and stderr are appended, so that a restart continues the log.
     pub log: PathBuf,
-    /// Directories removed when the process has ended, however it ended.
+    /// Directories that are removed after the process has ended in any way.
     pub remove: Vec<PathBuf>,
 }
 
 impl ProcessSpec {
-    /// `program` with `args`, logging to `log`.
+    /// Returns the specification of `program` with `args` and the log file `log`.
     pub fn new<A: Into<OsString>>(
         name: &str,
         program: impl Into<PathBuf>,
@@ -60,7 +59,7 @@ impl ProcessSpec {
     }
 }
 
-/// A running process. Dropped = killed with SIGKILL and gone.
+/// A running process. Dropping it kills the process with SIGKILL and waits for its end.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -71,10 +70,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a process. Returns once it exists, which is not yet when it serves.
+    /// Starts a process. Returns when it exists, which is before a server is ready.
     ///
     /// # Errors
-    /// If it cannot be started; the end of its log is in the error.
+    /// If it cannot be started; the error has the end of its log.
     pub fn spawn(spec: ProcessSpec) -> Result<Self> {
         let supervise = Tools::of(&["supervise"])?.path("supervise")?;
         let log = OpenOptions::new()
@@ -82,8 +81,8 @@ impl Process {
             .append(true)
             .open(&spec.log)
             .with_context(|| format!("cannot write {}", spec.log.display()))?;
-        // Beside the log, so that it goes with that where we are killed before it is removed.
-        let beside = spec.log.parent().context("a log is a file in a directory")?;
+        // In the directory of the log, with which it is removed if this process is killed first.
+        let beside = spec.log.parent().context("the log path has no directory")?;
         let pid_directory = tempfile::tempdir_in(beside).context("cannot create a temporary directory")?;
         let pid_file = pid_directory.path().join("pid");
 
@@ -96,7 +95,7 @@ impl Process {
         if spec.clear_env {
             command.env_clear();
         }
-        // A group of its own: Ctrl-C in a terminal reaches us, and we end the servers in order.
+        // In a new process group: Ctrl-C in a terminal then reaches only this process, which stops the servers in order.
         command.process_group(0).envs(spec.env).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         let supervisor = command.spawn().with_context(|| format!("cannot start {}", spec.name))?;
         let mut process = Self { name: spec.name, supervisor, pid: Pid::INIT, log: spec.log, status: None };
@@ -104,12 +103,12 @@ impl Process {
         Ok(process)
     }
 
-    /// Waits for the process to exist: some milliseconds, so a thread may as well block.
+    /// Waits until the process exists. Blocks the thread, for some milliseconds.
     fn await_pid(&mut self, file: &Path) -> Result<Pid> {
         let deadline = Instant::now() + GONE;
         loop {
             let ended = self.try_wait();
-            // Written by rename: absent or whole.
+            // `supervise` writes the file by rename, so it is never incomplete.
             let pid = fs::read_to_string(file).unwrap_or_default().trim().parse().ok();
             if let Some(pid) = pid.and_then(Pid::from_raw) {
                 return Ok(pid);
@@ -124,7 +123,7 @@ impl Process {
         }
     }
 
-    /// The process's own id, not its supervisor's.
+    /// Returns the id of the process, not that of its supervisor.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
@@ -133,7 +132,7 @@ impl Process {
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
-    /// If it has not ended after `grace`; it is killed then.
+    /// If the process has not ended after `grace`; it is killed then.
     pub async fn terminate(&mut self, grace: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         let ended = tokio::time::timeout(grace, self.wait()).await;
@@ -153,7 +152,7 @@ impl Process {
         }
     }
 
-    /// Kills the process with SIGKILL; it is gone when this returns.
+    /// Kills the process with SIGKILL. It has ended when this returns.
     pub async fn kill(&mut self) {
         drop(self.supervisor.stdin.take());
         if tokio::time::timeout(GONE, self.wait()).await.is_err() {
@@ -161,7 +160,7 @@ impl Process {
         }
     }
 
-    /// Suspends (`SIGSTOP`) the process: it keeps its connections and answers nothing.
+    /// Suspends the process with SIGSTOP: it keeps its connections and does not respond.
     ///
     /// # Errors
     /// If it has ended.
@@ -184,23 +183,23 @@ impl Process {
         kill_process(self.pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
-    /// How the process ended, or `None` while it runs. A signal shows as 128 + its number.
+    /// Returns the exit status, or `None` while the process runs. After a signal the status is 128 plus its number.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
-            // An error means that there is no such child: it is gone, with a status nobody knows.
+            // An error means that the child does not exist: it has ended with an unknown status.
             self.status = self.supervisor.try_wait().unwrap_or_else(|_| Some(ExitStatus::from_raw(0xff00)));
         }
         self.status
     }
 
-    /// Everything the process has written to stdout and stderr so far.
+    /// Returns everything that the process has written to stdout and stderr.
     #[must_use]
     pub fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The last lines of the log, for an error.
+    /// Returns the last lines of the log, for an error.
     pub(crate) fn log_tail(&self) -> String {
         const LINES: usize = 20;
         let log = self.log();
@@ -208,18 +207,18 @@ impl Process {
         log.lines().skip(skip).collect::<Vec<_>>().join("\n")
     }
 
-    /// The file with the log.
+    /// Returns the path of the log.
     #[must_use]
     pub fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// The memory the process holds now.
+    /// Returns the memory use of the process.
     ///
     /// # Errors
     /// If the process has ended, or there is no `/proc`.
     pub fn memory(&self) -> Result<Memory> {
-        let status = self.proc("status")?;
+        let status = self.read_proc("status")?;
         let bytes = |key: &str| -> Result<u64> {
             let line = status.lines().find_map(|line| line.strip_prefix(key));
             let kib = line.and_then(|rest| rest.trim_start_matches(':').split_whitespace().next());
@@ -229,13 +228,13 @@ impl Process {
         Ok(Memory { rss: bytes("VmRSS")?, rss_anon: bytes("RssAnon")? })
     }
 
-    /// The CPU time, user and system, that the process has used since its start.
+    /// Returns the CPU time (user and system) of the process since its start.
     ///
     /// # Errors
     /// If the process has ended, or there is no `/proc`.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let stat = self.proc("stat")?;
-        // The name, in parentheses, may hold anything; utime and stime are 11 fields after it.
+        let stat = self.read_proc("stat")?;
+        // The name in parentheses may contain spaces and parentheses; utime and stime are 11 fields after it.
         let (_, fields) = stat.rsplit_once(") ").context("unknown form of /proc/<pid>/stat")?;
         let mut fields = fields.split(' ').skip(11);
         let mut ticks = || fields.next().unwrap_or_default().parse::<u32>();
@@ -244,13 +243,14 @@ impl Process {
         Ok(Duration::from_secs_f64(ticks / f64::from(rate)))
     }
 
-    fn proc(&self, file: &str) -> Result<String> {
+    /// Reads a file of `/proc/<pid>`.
+    fn read_proc(&self, file: &str) -> Result<String> {
         let path = format!("/proc/{}/{file}", self.pid());
-        fs::read_to_string(&path).with_context(|| format!("{} is gone: no {path}", self.name))
+        fs::read_to_string(&path).with_context(|| format!("{} has ended: there is no {path}", self.name))
     }
 
     fn kill_supervisor(&mut self) {
-        // The kernel kills the child with its supervisor.
+        // The kernel then kills the child.
         let _ = self.supervisor.kill();
         self.status = self.supervisor.wait().ok();
     }
@@ -270,19 +270,19 @@ impl Drop for Process {
     }
 }
 
-/// What `/proc/<pid>/status` says of a process's memory, in bytes.
+/// The memory use of a process, from `/proc/<pid>/status`, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Resident memory, with the pages of files, which are shared or can be dropped.
+    /// Resident memory, including pages of files, which are shared or can be dropped.
     pub rss: u64,
-    /// Resident memory of the process's own: heap and stacks.
+    /// Anonymous resident memory: heap and stacks.
     pub rss_anon: u64,
 }
 
-/// Polls `f` each 50 ms until it yields a value; an error of `f` counts as "not yet".
+/// Polls `f` every 50 ms until it returns a value. An error of `f` counts as "not yet".
 ///
 /// # Errors
-/// If there is no value within `deadline`; the error names `what` and the last error of `f`.
+/// If `f` returns no value within `deadline`; the error has `what` and the last error of `f`.
 pub async fn eventually<T>(
     what: &str,
     deadline: Duration,

@@ -1,10 +1,9 @@
-//! The Go programs that tests, the demo and the benchmarks run: where they are, and how they get there.
+//! The Go programs that tests, the demo and the benchmarks run.
 //!
-//! Owns the cache of built programs. Each Go module under `e2e/tools/` is pinned by its `go.mod` and
-//! `go.sum`; its programs are built once into `<cache>/tools/<module>-<hash of the module>/bin` and
-//! shared by every checkout and every test process of the machine. What a program needs of its module's
-//! files lies beside `bin`, in `manifests`. Never downloads a binary, and never removes a cache entry:
-//! another checkout may be using it.
+//! Owns the cache of built programs. Each Go module under `e2e/tools/` is pinned by its `go.mod` and `go.sum`. Its programs
+//! are built once into `<cache>/tools/<module>-<hash of the module>/bin`, for all checkouts and test processes of the
+//! machine. Files of the module that tests need are in `manifests`, next to `bin`. Never downloads a binary, and never removes
+//! a cache entry, because another checkout may use it.
 
 mod build;
 
@@ -17,17 +16,17 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cache::{CacheKey, cache_root};
 
-/// One Go module under `e2e/tools/`.
+/// A Go module under `e2e/tools/`.
 struct Module {
-    /// Its directory there, also the first half of its cache key.
+    /// Its directory, and the first part of its cache key.
     name: &'static str,
-    /// The module in `go.mod` whose version is the programs' version, where there is one.
+    /// The module in `go.mod` whose version is that of the programs, if there is one.
     pinned: Option<&'static str>,
-    /// The programs: name of the binary and package to build. None where only files are wanted.
+    /// The programs: name of the binary and package to build. Empty if tests need only files.
     programs: &'static [(&'static str, &'static str)],
-    /// Files and directories of the pinned module that are wanted with the programs.
+    /// Files and directories of the pinned module that tests need.
     manifests: &'static [&'static str],
-    /// Said before a build, so that nobody takes a long one for a hang.
+    /// The usual duration of a build, for a message, so that a long build does not look like a hang.
     duration: &'static str,
 }
 
@@ -77,31 +76,31 @@ const MODULES: &[Module] = &[
     },
 ];
 
-/// Programs that are present.
+/// Built programs.
 #[derive(Debug, Clone)]
 pub struct Tools {
     paths: BTreeMap<&'static str, PathBuf>,
-    /// Where each module lies in the cache.
+    /// The directory of each module in the cache.
     modules: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Tools {
-    /// Finds every program, and builds those that are missing. Costs a millisecond when nothing is.
+    /// Finds all programs and builds the missing ones. Takes a millisecond if none is missing.
     ///
-    /// `KUBEBUILDER_ASSETS` wins for the programs found in it. Says on stderr what it builds and how
-    /// far it is. Processes that ask at the same time wait for one build.
+    /// A program in the directory `KUBEBUILDER_ASSETS` has precedence. Prints the progress of builds to stderr. If several
+    /// processes need a build, one builds and the others wait.
     ///
     /// # Errors
-    /// If `go` is missing or a build fails; the end of the compiler's output is in the error.
+    /// If `go` is missing or a build fails; the error has the end of the compiler's output.
     pub fn ensure() -> Result<Tools> {
         Self::find(MODULES)
     }
 
-    /// As [`Tools::ensure`], but only the modules that have these names or build programs of these names, so that
-    /// nobody waits for what they do not use.
+    /// Does the same as [`Tools::ensure`] only for modules with these names or programs with these names, so that a test does
+    /// not wait for builds that it does not need.
     ///
     /// # Errors
-    /// As `ensure`, and if there is neither a module nor a program of such a name.
+    /// Those of `ensure`, and if no module or program has one of the names.
     pub fn of(names: &[&str]) -> Result<Tools> {
         let has = |module: &Module, name: &str| {
             module.name == name || module.programs.iter().any(|(built, _)| *built == name)
@@ -120,51 +119,52 @@ impl Tools {
         for module in modules {
             let source = sources.join(module.name);
             let directory = cache.join(format!("{}-{}", module.name, module_hash(&source)?));
-            let mut wanted = Vec::new();
+            let mut missing = Vec::new();
             for &(name, package) in module.programs {
                 let asset = assets.as_ref().map(|dir| dir.join(name)).filter(|path| path.is_file());
                 let path = asset.unwrap_or_else(|| directory.join("bin").join(name));
                 if !path.is_file() {
-                    wanted.push((name, package));
+                    missing.push((name, package));
                 }
                 tools.paths.insert(name, path);
             }
-            if !wanted.is_empty() || !module.has_manifests(&directory) {
-                module.build(&source, &directory, &wanted)?;
+            if !missing.is_empty() || !module.has_manifests(&directory) {
+                module.build(&source, &directory, &missing)?;
             }
             tools.modules.insert(module.name, directory);
         }
         Ok(tools)
     }
 
-    /// Where the program `name` is.
+    /// Returns the path of a program.
     ///
     /// # Errors
-    /// If it was not asked for, or no module builds a program of that name.
+    /// If the program was not requested, or no module builds it.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
         self.paths.get(name).cloned().with_context(|| unknown(name))
     }
 
-    /// What was taken from the Go module that `e2e/tools/<module>` pins besides programs: files under the paths they
-    /// have there.
+    /// Returns the directory of files copied from the Go module that `e2e/tools/<module>` pins, with the paths of that module.
     ///
     /// # Errors
-    /// If the module was not asked for, or there is none of that name.
+    /// If the module was not requested, or does not exist.
     pub fn manifests(&self, module: &str) -> Result<PathBuf> {
         Ok(self.modules.get(module).with_context(|| unknown(module))?.join("manifests"))
     }
 
-    /// Every program: its name and where it is.
+    /// Returns name and path of each program.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.paths.iter().map(|(name, path)| (*name, path.as_path()))
     }
 }
 
 fn unknown(name: &str) -> String {
-    format!("no Go module under e2e/tools is or builds {name}, or it was not asked for")
+    format!(
+        "{name} is neither a Go module under e2e/tools nor one of their programs, or was not requested from Tools::of"
+    )
 }
 
-/// A key that changes with everything that decides what a module's programs are.
+/// Returns a hash of the files that determine a module's programs.
 fn module_hash(source: &Path) -> Result<String> {
     let mut files = Vec::new();
     source_files(source, &mut files)
@@ -193,13 +193,14 @@ fn source_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The checkout around the working directory, or else the one this crate was compiled in.
+/// Returns the root of the checkout that contains the working directory, or else of the one in which this crate was
+/// compiled.
 ///
 /// # Errors
-/// If there is neither.
+/// If neither is a checkout.
 pub fn project_root() -> Result<PathBuf> {
     let is_root = |path: &Path| path.join("e2e/tools").is_dir() && path.join("Cargo.toml").is_file();
-    // First where we are: checkouts that share a target directory share binaries, too.
+    // The working directory has precedence: checkouts with the same target directory share binaries.
     let cwd = env::current_dir()?;
     if let Some(root) = cwd.ancestors().find(|path| is_root(path)) {
         return Ok(root.to_owned());
@@ -217,21 +218,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_follows_names_and_contents() {
+    fn the_hash_depends_on_names_and_contents() {
         let module = tempfile::tempdir().unwrap();
         let key = || module_hash(module.path()).unwrap();
         fs::write(module.path().join("go.mod"), "module m").unwrap();
         let first = key();
         fs::write(module.path().join("main_test.go"), "package m").unwrap();
         fs::write(module.path().join("README.md"), "text").unwrap();
-        assert_eq!(key(), first, "neither tests nor texts decide what is built");
+        assert_eq!(key(), first, "tests and texts do not affect the programs");
         fs::create_dir(module.path().join("cmd")).unwrap();
         fs::write(module.path().join("cmd/main.go"), "package main").unwrap();
         assert_ne!(key(), first);
     }
 
     #[test]
-    fn a_program_nobody_builds_is_refused_before_anything_is_built() {
+    fn an_unknown_program_is_refused_before_any_build() {
         let error = Tools::of(&["supervise", "nonesuch"]).unwrap_err().to_string();
         assert!(error.contains("nonesuch"), "{error}");
     }

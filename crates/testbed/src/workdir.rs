@@ -1,7 +1,6 @@
-//! A directory for one server's files: configuration, keys, logs.
+//! A directory for a server's files: configuration, keys, logs.
 //!
-//! Removed with its owner, unless the test is failing: then its path is printed, because its logs are
-//! what one wants to read next.
+//! It is removed with its owner unless the test fails; then its path is printed, for the logs in it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -9,8 +8,8 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, Result};
 
-/// Directories of killed or failed tests are removed after this long, by the next test that starts.
-const KEPT: Duration = Duration::from_hours(24);
+/// The age at which directories of killed or failed tests are removed, by the next test that starts.
+const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// A directory under `$TMPDIR/infra-operators-testbed/`, readable by its owner only.
 ///
@@ -22,14 +21,14 @@ pub struct Workdir {
 }
 
 impl Workdir {
-    /// Makes a new one; `name` starts the directory's name.
+    /// Creates a directory whose name starts with `name`.
     ///
     /// # Errors
     /// If the temporary directory cannot be written.
     pub fn new(name: &str) -> Result<Self> {
         let parent = env::temp_dir().join("infra-operators-testbed");
         fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
-        sweep(&parent);
+        remove_old(&parent);
         let path = tempfile::Builder::new()
             .prefix(&format!("{name}-"))
             .tempdir_in(&parent)
@@ -39,7 +38,7 @@ impl Workdir {
         Ok(Self { path, name: name.unwrap_or_default() })
     }
 
-    /// The directory.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -57,21 +56,21 @@ impl Drop for Workdir {
         if thread::panicking() || env::var_os("INFRA_TESTBED_KEEP").is_some_and(|keep| keep == "1") {
             eprintln!("testbed: kept {}", self.path.display());
         } else {
-            // What cannot be removed now is swept tomorrow.
+            // A directory that cannot be removed now is removed later as an old one.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// Removes what tests that were killed or failed have left, once nobody will look at it any more.
-fn sweep(parent: &Path) {
+/// Removes old directories of tests that were killed or failed.
+fn remove_old(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
     };
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-        if age.is_some_and(|age| age > KEPT) {
+        if age.is_some_and(|age| age > MAX_AGE) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

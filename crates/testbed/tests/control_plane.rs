@@ -1,4 +1,4 @@
-//! The control plane is a real one, can be restarted, does not meet its neighbours, and leaves nothing behind.
+//! Tests of the control plane: RBAC, restarts, several planes at the same time, cleanup.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -12,10 +12,10 @@ use kube::Api;
 use kube::api::ListParams;
 use testbed::{ControlPlane, client, eventually};
 
-/// A second or two on an idle machine. Only what never happens takes this long.
+/// The time limit of a wait, far above the seconds that it takes on an idle machine.
 const SOON: Duration = Duration::from_mins(5);
 
-/// Set in the child process of the test that kills it.
+/// Is set in the child process that a test kills.
 const OWNER: &str = "TESTBED_TEST_OWNER";
 
 const READER: &str = "
@@ -32,7 +32,7 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: default}]
 ";
 
 #[tokio::test]
-async fn a_service_account_may_do_what_its_role_says_and_no_more() {
+async fn a_service_account_has_the_rights_of_its_role_only() {
     let plane = ControlPlane::builder().audit(true).priority_and_fairness(true).start().await.unwrap();
     plane.kubectl(&["create", "serviceaccount", "reader"]).await.unwrap();
     plane.kubectl_stdin(&["apply", "-f", "-"], READER).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_service_account_may_do_what_its_role_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_api_server_comes_back_with_everything_and_several_planes_do_not_meet() {
+async fn an_api_server_keeps_its_objects_over_a_restart_and_planes_are_separate() {
     let (first, second) = tokio::join!(ControlPlane::start(), ControlPlane::start());
     let (mut first, second) = (first.unwrap(), second.unwrap());
     assert_ne!(first.url(), second.url());
@@ -81,7 +81,7 @@ async fn an_api_server_comes_back_with_everything_and_several_planes_do_not_meet
     first.kubectl(&["get", "configmap", "kept"]).await.unwrap();
     assert!(first.kubectl(&["get", "configmap", "other"]).await.is_err());
 
-    // The controllers go on as well: a new namespace gets its ServiceAccount.
+    // The controllers run after the restart: a new namespace gets its ServiceAccount.
     first.kubectl(&["create", "namespace", "later"]).await.unwrap();
     eventually("the new namespace's ServiceAccount", SOON, async || {
         Ok(Some(first.kubectl(&["get", "serviceaccount", "default", "-n", "later"]).await?))
@@ -89,8 +89,8 @@ async fn an_api_server_comes_back_with_everything_and_several_planes_do_not_meet
     .await
     .unwrap();
 
-    let mut left = left_by(&first);
-    left.extend(left_by(&second));
+    let mut left = resources_of(&first);
+    left.extend(resources_of(&second));
     let directories = [first.directory().to_owned(), second.directory().to_owned()];
     drop((first, second));
     assert!(left.iter().chain(&directories).all(|path| !path.exists()), "{left:?} {directories:?}");
@@ -124,16 +124,16 @@ async fn nothing_survives_a_killed_owner() {
     })
     .await
     .unwrap();
-    // Logs and keys stay for a day: they may tell why the owner was killed.
+    // Logs and keys of a killed owner are kept for a day; this test needs none.
     for logs in paths("logs: ") {
         std::fs::remove_dir_all(logs).unwrap();
     }
 }
 
-/// What the test's child process does until it is killed, or the test has ended without.
+/// Runs in the child process: starts a control plane and waits until the test kills the process or closes its stdin.
 async fn own_a_plane() -> Result<()> {
     let plane = ControlPlane::start().await?;
-    for path in left_by(&plane) {
+    for path in resources_of(&plane) {
         println!("left: {}", path.display());
     }
     println!("logs: {}", plane.directory().display());
@@ -143,16 +143,18 @@ async fn own_a_plane() -> Result<()> {
     Ok(())
 }
 
-/// What must be gone with the plane: its processes, and etcd's data.
-fn left_by(plane: &ControlPlane) -> Vec<PathBuf> {
+/// Returns what must disappear with the plane: its processes and etcd's data.
+fn resources_of(plane: &ControlPlane) -> Vec<PathBuf> {
     let mut left: Vec<_> =
         plane.pids().iter().map(|(_, pid)| PathBuf::from(format!("/proc/{pid}"))).collect();
     left.extend(etcd_data(plane));
     left
 }
 
+/// Returns the path of etcd's data.
 fn etcd_data(plane: &ControlPlane) -> Result<PathBuf> {
-    let (_, etcd) = plane.pids().into_iter().find(|(name, _)| *name == "etcd").context("no etcd")?;
+    let (_, etcd) =
+        plane.pids().into_iter().find(|(name, _)| *name == "etcd").context("etcd does not run")?;
     let arguments = std::fs::read(Path::new("/proc").join(etcd.to_string()).join("cmdline"))?;
     let arguments = String::from_utf8(arguments)?;
     let data = arguments.split('\0').find_map(|argument| argument.strip_prefix("--data-dir="));

@@ -1,12 +1,12 @@
-//! Pods become Ready on Nodes without machines, as far as controllers and kubectl can tell.
-#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+//! Tests of simulated Nodes with real controllers and kubectl.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use testbed::{ControlPlane, Node, Nodes, eventually};
 
-/// Seconds on an idle machine. Only what never happens takes this long.
+/// The time limit of a wait, far above the seconds that it takes on an idle machine.
 const SOON: Duration = Duration::from_mins(5);
 
 const WORKLOADS: &str = "
@@ -50,8 +50,8 @@ spec:
     spec: {restartPolicy: Never, containers: [{name: once, image: 'once:1'}]}
 ";
 
-/// The Nodes of the Pods with a label, in order.
-async fn places(plane: &ControlPlane, app: &str) -> anyhow::Result<Vec<String>> {
+/// Returns the Nodes of the Pods with a label, sorted.
+async fn nodes_of(plane: &ControlPlane, app: &str) -> anyhow::Result<Vec<String>> {
     let template = "jsonpath={range .items[*]}{.spec.nodeName}{'\\n'}{end}";
     let selector = format!("app={app}");
     let out = plane.kubectl(&["get", "pod", "-l", &selector, "-o", template]).await?;
@@ -61,7 +61,7 @@ async fn places(plane: &ControlPlane, app: &str) -> anyhow::Result<Vec<String>> 
 }
 
 #[tokio::test]
-async fn workloads_roll_out_move_and_go() {
+async fn workloads_roll_out_move_and_are_deleted() {
     let mut plane = ControlPlane::builder().all_controllers(true).start().await.unwrap();
     let nodes = Nodes::start(plane.client()).await.unwrap();
     for node in [Node { control_plane: true, ..Node::named("cp") }, Node::named("n1"), Node::named("n2")] {
@@ -75,12 +75,12 @@ async fn workloads_roll_out_move_and_go() {
         plane.kubectl(&["rollout", "status", workload, "--timeout=5m"]).await.unwrap();
     }
     plane.kubectl(&["wait", "--for=condition=Complete", "job/once", "--timeout=5m"]).await.unwrap();
-    assert_eq!(places(&plane, "agent").await.unwrap(), ["cp", "n1", "n2"]);
-    assert_eq!(places(&plane, "ako").await.unwrap().len(), 2);
-    let web = places(&plane, "web").await.unwrap();
+    assert_eq!(nodes_of(&plane, "agent").await.unwrap(), ["cp", "n1", "n2"]);
+    assert_eq!(nodes_of(&plane, "ako").await.unwrap().len(), 2);
+    let web = nodes_of(&plane, "web").await.unwrap();
     assert!(web.len() == 3 && !web.contains(&"cp".to_owned()), "{web:?}");
 
-    // A new image comes through, and deletion ends, also when the API server was away in between.
+    // A new image is rolled out and deletion completes, also after a restart of the API server.
     plane.stop_apiserver().await.unwrap();
     plane.start_apiserver().await.unwrap();
     plane.kubectl(&["set", "image", "statefulset/ako", "ako=ako:2"]).await.unwrap();
@@ -88,7 +88,7 @@ async fn workloads_roll_out_move_and_go() {
     plane.kubectl(&["drain", "n1", "--ignore-daemonsets", "--force", "--timeout=5m"]).await.unwrap();
     eventually("everything but the agent is on n2", SOON, async || {
         for app in ["web", "ako"] {
-            let places = places(&plane, app).await?;
+            let places = nodes_of(&plane, app).await?;
             ensure!(!places.is_empty() && places.iter().all(|node| node == "n2"), "{app}: {places:?}");
         }
         Ok(Some(()))
@@ -98,21 +98,21 @@ async fn workloads_roll_out_move_and_go() {
     plane.kubectl(&["delete", "statefulset", "ako", "--timeout=5m"]).await.unwrap();
     plane.kubectl(&["wait", "--for=delete", "pod", "-l", "app=ako", "--timeout=5m"]).await.unwrap();
 
-    // A kubelet that ended answers for nothing any more.
+    // The Pods of a kubelet that has ended stay.
     nodes.leave("n2");
     plane.kubectl(&["delete", "pod", "-l", "app=web", "--wait=false"]).await.unwrap();
     plane.kubectl(&["uncordon", "n1"]).await.unwrap();
     plane.kubectl(&["rollout", "status", "deployment/web", "--timeout=5m"]).await.unwrap();
-    // The rollout's status may still be that of before the deletion.
-    eventually("the old ones wait for a kubelet, the new ones run elsewhere", SOON, async || {
-        let left = places(&plane, "web").await?;
+    // The rollout's status may be older than the deletion.
+    eventually("the new Pods run on n1, the old ones stay on n2", SOON, async || {
+        let left = nodes_of(&plane, "web").await?;
         ensure!(left == ["n1", "n1", "n1", "n2", "n2", "n2"], "{left:?}");
         Ok(Some(()))
     })
     .await
     .unwrap();
 
-    // Taken for dead, as after an API server's longer outage: a kubelet that runs says that it is not so.
+    // A running kubelet reports its Node as Ready after the controllers set it to Unknown, as after a long outage.
     let dead = r#"{"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}"#;
     plane.kubectl(&["patch", "node", "n1", "--subresource=status", "-p", dead]).await.unwrap();
     plane.kubectl(&["wait", "--for=condition=Ready", "node/n1", "--timeout=5m"]).await.unwrap();

@@ -1,11 +1,11 @@
-//! Processes: their end in every way, their logs and figures, and the directories that go with them.
+//! Tests of processes: exit, logs, figures, and directories to remove.
 
 use std::path::Path;
 use std::time::Duration;
 
 use testbed::{Process, ProcessSpec, Workdir, eventually};
 
-/// A moment on an idle machine. Only what never happens takes this long.
+/// The time limit of a wait, far above the milliseconds that it takes on an idle machine.
 const SOON: Duration = Duration::from_mins(2);
 
 fn shell(dir: &Workdir, script: &str) -> ProcessSpec {
@@ -16,12 +16,13 @@ fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-async fn logged(process: &Process, text: &str) -> anyhow::Result<()> {
+/// Waits until the log contains a text.
+async fn await_log(process: &Process, text: &str) -> anyhow::Result<()> {
     eventually(text, SOON, async || Ok(process.log().contains(text).then_some(()))).await
 }
 
 #[tokio::test]
-async fn the_end_is_seen_with_its_code_and_log() {
+async fn exit_code_and_log_are_available_after_the_end() {
     let dir = Workdir::new("process").unwrap();
     let mut process = Process::spawn(shell(&dir, "echo out; echo err >&2; exit 7")).unwrap();
     assert_eq!(process.wait().await.code(), Some(7));
@@ -30,18 +31,19 @@ async fn the_end_is_seen_with_its_code_and_log() {
 }
 
 #[tokio::test]
-async fn a_polite_process_ends_by_sigterm_and_a_deaf_one_by_force() {
+async fn a_process_that_ignores_sigterm_is_killed() {
     let dir = Workdir::new("process").unwrap();
     let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done";
     let mut polite = Process::spawn(shell(&dir, script)).unwrap();
-    logged(&polite, "up").await.unwrap();
+    await_log(&polite, "up").await.unwrap();
     assert_eq!(polite.terminate(SOON).await.unwrap().code(), Some(3));
 
-    let mut deaf = Process::spawn(shell(&dir, "trap '' TERM; echo deaf; while :; do sleep 1; done")).unwrap();
-    logged(&deaf, "deaf").await.unwrap();
-    let error = deaf.terminate(Duration::from_millis(50)).await.unwrap_err();
+    let mut stubborn =
+        Process::spawn(shell(&dir, "trap '' TERM; echo stubborn; while :; do sleep 1; done")).unwrap();
+    await_log(&stubborn, "stubborn").await.unwrap();
+    let error = stubborn.terminate(Duration::from_millis(50)).await.unwrap_err();
     assert!(error.to_string().contains("ignored SIGTERM"), "{error}");
-    assert!(!exists(deaf.pid()));
+    assert!(!exists(stubborn.pid()));
 }
 
 #[tokio::test]
@@ -76,9 +78,10 @@ async fn a_missing_program_is_named() {
 }
 
 #[tokio::test]
-async fn eventually_says_what_it_waited_for() {
-    let error =
-        eventually::<()>("the moon", Duration::from_millis(60), async || Err(anyhow::anyhow!("clouds")));
+async fn the_error_of_eventually_has_the_condition_and_the_last_error() {
+    let error = eventually::<()>("the server is ready", Duration::from_millis(60), async || {
+        Err(anyhow::anyhow!("connection refused"))
+    });
     let error = format!("{:#}", error.await.unwrap_err());
-    assert!(error.contains("the moon") && error.contains("clouds"), "{error}");
+    assert!(error.contains("the server is ready") && error.contains("connection refused"), "{error}");
 }

@@ -1,12 +1,12 @@
-//! What clients asked of the API server, from its audit log.
+//! Requests of clients, from the API server's audit log.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// One line per finished request and one per opened watch. Without the control plane's own traffic, which
-/// would bury everybody else's.
+/// The audit policy: one line for each finished request and for each opened watch, without requests of the control plane
+/// itself, which are much more numerous.
 pub(super) const POLICY: &str = r#"{
   "apiVersion": "audit.k8s.io/v1",
   "kind": "Policy",
@@ -20,7 +20,7 @@ pub(super) const POLICY: &str = r#"{
   ]
 }"#;
 
-/// One request, as the API server saw it.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
@@ -31,34 +31,34 @@ pub struct AuditEvent {
     pub group: String,
     /// Plural name of the kind; empty for paths such as `/readyz`.
     pub resource: String,
-    /// Such as `status`; else empty.
+    /// For example `status`; empty if there is none.
     pub subresource: String,
     /// Namespace of the object; empty if it has none.
     pub namespace: String,
-    /// Name of the object; empty for lists and for names the server generates.
+    /// Name of the object; empty for lists and for generated names.
     pub name: String,
-    /// The answer's HTTP code; 0 if the request was cut off.
+    /// The HTTP status of the response; 0 if the request was aborted.
     pub code: u16,
     /// The client's `User-Agent`.
     pub user_agent: String,
 }
 
 impl AuditEvent {
-    /// Whether the request could change something.
+    /// Whether the verb can change an object.
     #[must_use]
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 }
 
-/// Reads the log; a last line still being written is left for the next time.
+/// Parses the log. Ignores an incomplete last line, which is still being written.
 pub(super) fn parse(log: &str) -> Result<Vec<AuditEvent>> {
     let mut events: Vec<AuditEvent> = Vec::new();
     let mut seen = BTreeMap::new();
     let complete = log.rsplit_once('\n').map_or("", |(complete, _)| complete);
     for line in complete.lines() {
         let raw: Raw = serde_json::from_str(line).with_context(|| format!("not an audit event: {line}"))?;
-        // A watch is logged when it is opened and when it ends: one request all the same.
+        // A watch is logged when it starts and when it ends, with the same id.
         let index = *seen.entry(raw.audit_id.clone()).or_insert(events.len());
         let event = AuditEvent::from(raw);
         match events.get_mut(index) {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_counts_once_and_a_cut_line_waits() {
+    fn a_watch_counts_once_and_an_incomplete_line_is_ignored() {
         let line = |id: &str, verb: &str, code: u16| {
             format!(
                 r#"{{"auditID":"{id}","verb":"{verb}","user":{{"username":"u"}},"responseStatus":{{"code":{code}}},"objectRef":{{"resource":"pods","apiGroup":"g"}}}}"#

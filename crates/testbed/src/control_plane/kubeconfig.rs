@@ -1,4 +1,4 @@
-//! Kubeconfig files. Written as JSON, which is YAML to every reader.
+//! Kubeconfig files, written as JSON, which is valid YAML.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::pki::Pki;
 
-/// How the holder proves who it is.
+/// The credentials in a kubeconfig.
 pub(super) enum Credentials<'a> {
     /// The client certificate of this name in the PKI.
     Certificate(&'a str),
@@ -19,7 +19,7 @@ pub(super) enum Credentials<'a> {
     Token(&'a str),
 }
 
-/// A kubeconfig with everything in it: it reads the same on any machine, and in a Secret.
+/// Returns a kubeconfig with embedded keys, which works on any machine and in a Secret.
 pub(super) fn render(url: &str, pki: &Pki, namespace: &str, credentials: &Credentials<'_>) -> Result<String> {
     let user = match credentials {
         Credentials::Certificate(name) => json!({
@@ -45,13 +45,13 @@ pub(super) fn render(url: &str, pki: &Pki, namespace: &str, credentials: &Creden
     Ok(serde_json::to_string_pretty(&config)?)
 }
 
-/// A file of the PKI as Kubernetes writes bytes.
+/// Reads a file of the PKI; serde writes it in base64.
 fn base64(pki: &Pki, file: &str) -> Result<ByteString> {
     let path = pki.path(file);
     Ok(ByteString(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?))
 }
 
-/// Writes a kubeconfig that only its owner can read, replacing one that is there.
+/// Writes a kubeconfig that only its owner can read; replaces an existing file.
 pub(super) fn write(
     file: &Path,
     url: &str,

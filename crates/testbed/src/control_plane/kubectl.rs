@@ -1,4 +1,4 @@
-//! What a person would type.
+//! kubectl commands, as a person would enter them.
 
 use std::process::Stdio;
 
@@ -8,23 +8,23 @@ use tokio::io::AsyncWriteExt;
 use super::ControlPlane;
 
 impl ControlPlane {
-    /// Runs `kubectl` as the administrator; yields what it wrote to stdout.
+    /// Runs `kubectl` as the administrator. Returns its stdout.
     ///
     /// # Errors
-    /// If it fails; what it wrote to stderr is in the error.
+    /// If it fails; the error has its stderr.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.kubectl_stdin(args, "").await
     }
 
-    /// As [`kubectl`](Self::kubectl), with `input` on its stdin, for `apply -f -`.
+    /// Runs `kubectl` like [`kubectl`](Self::kubectl), with `input` on its stdin, for `apply -f -`.
     ///
     /// # Errors
-    /// As `kubectl`.
+    /// If it fails; the error has its stderr.
     pub async fn kubectl_stdin(&self, args: &[&str], input: &str) -> Result<String> {
         let mut child = tokio::process::Command::new(&self.kubectl)
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
-            // The usual cache is kept by host and port, so it may be of a plane long gone.
+            // The default cache is keyed by host and port, so it could be that of an earlier plane.
             .env("KUBECACHEDIR", self.workdir.path().join("kubectl-cache"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -34,7 +34,7 @@ impl ControlPlane {
             .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
         let mut stdin = child.stdin.take().context("kubectl's stdin is piped")?;
         let feed = async {
-            // kubectl may rightly end without reading what it does not need.
+            // kubectl may exit before it has read everything.
             let _ = stdin.write_all(input.as_bytes()).await;
             drop(stdin);
         };

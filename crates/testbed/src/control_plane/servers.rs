@@ -1,4 +1,4 @@
-//! How each server of a control plane is run: its flags, its log, and what goes with it.
+//! The processes of a control plane: flags, logs, and directories to remove.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -12,14 +12,15 @@ use super::{ControlPlaneBuilder, audit};
 use crate::port::Port;
 use crate::{ProcessSpec, Tools, Workdir};
 
-/// The controllers without which objects behave differently from a cluster's: namespaces go away and have
-/// a default ServiceAccount and the root CA, owned objects are collected.
+/// The default controllers: deletion of namespaces, their default ServiceAccount and root CA, garbage collection. Without
+/// them objects behave differently from those in a cluster.
 const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publisher-controller,\
                            namespace-controller,garbage-collector-controller";
-/// All but those that need a cloud or a node network.
+/// All controllers except those that need a cloud or a node network.
 const ALL_CONTROLLERS: &str = "*,-node-ipam-controller,-node-route-controller,\
                                -cloud-node-lifecycle-controller,-service-lb-controller";
 
+/// Returns the process of etcd.
 pub(super) fn etcd(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Port) -> Result<ProcessSpec> {
     // In memory where there is a memory disk: etcd syncs each write.
     let memory = Path::new("/dev/shm");
@@ -42,6 +43,7 @@ pub(super) fn etcd(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Por
     Ok(spec)
 }
 
+/// Returns the process of the API server.
 pub(super) fn api_server(
     options: &ControlPlaneBuilder,
     tools: &Tools,
@@ -62,7 +64,7 @@ pub(super) fn api_server(
         .add("tls-private-key-file", pki.path("apiserver.key"))
         .add("client-ca-file", pki.path(CLIENT_CAS))
         .add("authorization-mode", "Node,RBAC")
-        // /readyz is asked without credentials.
+        // The readiness check has no credentials.
         .add("anonymous-auth", "true")
         .add("service-account-issuer", "https://kubernetes.default.svc")
         .add("service-account-key-file", pki.path("sa.pub"))
@@ -81,6 +83,7 @@ pub(super) fn api_server(
     Ok(ProcessSpec::new("kube-apiserver", tools.path("kube-apiserver")?, args.0, log))
 }
 
+/// Returns the process of the controller manager.
 pub(super) fn controller_manager(
     options: &ControlPlaneBuilder,
     tools: &Tools,
@@ -94,7 +97,7 @@ pub(super) fn controller_manager(
     args.add("kubeconfig", &kubeconfig)
         .add("authentication-kubeconfig", &kubeconfig)
         .add("authorization-kubeconfig", &kubeconfig)
-        // No port of its own: one less to clash, and nobody asks it anything.
+        // Without a port, because no client needs one.
         .add("secure-port", "0")
         .add("leader-elect", "false")
         .add("use-service-account-credentials", "true")

@@ -1,7 +1,7 @@
-//! The kinds of our provider, in the shapes that Cluster API's contract `v1beta2` asks for: infrastructure
-//! without machines, bootstrap data that nobody reads, a control plane that is another process, and their templates.
+//! The kinds of the testbed's provider, in the shape of Cluster API's contract `v1beta2`: simulated infrastructure, unused
+//! bootstrap data, a control plane that is another process, and their templates.
 //!
-//! Owns their CRDs. What becomes of the objects is decided in [`super::provider`].
+//! Owns the CRDs. [`super::provider`] reconciles the objects.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -9,10 +9,10 @@ use kube::{CustomResource, CustomResourceExt, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which of our versions serves a contract: every CRD's label.
+/// The label of each CRD: the contract, and the version that implements it.
 const CONTRACT: (&str, &str) = ("cluster.x-k8s.io/v1beta2", "v1");
 
-/// Our CRDs.
+/// Returns the CRDs.
 pub(super) fn definitions() -> Vec<CustomResourceDefinition> {
     let mut definitions = vec![
         TestbedCluster::crd(),
@@ -30,7 +30,7 @@ pub(super) fn definitions() -> Vec<CustomResourceDefinition> {
     definitions
 }
 
-/// A cluster's infrastructure: nothing but the address of its API server.
+/// The infrastructure of a cluster: only the address of its API server.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "infrastructure.cluster.x-k8s.io",
@@ -42,19 +42,19 @@ pub(super) fn definitions() -> Vec<CustomResourceDefinition> {
 )]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestbedClusterSpec {
-    /// Where the workload cluster's API server is. Set by the provider.
+    /// The address of the workload cluster's API server. Set by the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane_endpoint: Option<Endpoint>,
 }
 
-/// What the provider says of a cluster's infrastructure.
+/// The status of a cluster's infrastructure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct TestbedClusterStatus {
     #[serde(default)]
     pub initialization: Provisioned,
 }
 
-/// An address of an API server.
+/// The address of an API server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Endpoint {
     /// Host name or IP address.
@@ -63,15 +63,15 @@ pub(super) struct Endpoint {
     pub port: i32,
 }
 
-/// Whether something was provisioned once.
+/// Whether the infrastructure was provisioned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Provisioned {
-    /// True from then on.
+    /// Never becomes false again.
     #[serde(default)]
     pub provisioned: bool,
 }
 
-/// A machine, simulated: it has addresses, and a Node that joins the workload cluster.
+/// A simulated machine: it has addresses, and its Node joins the workload cluster.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "infrastructure.cluster.x-k8s.io",
@@ -82,22 +82,22 @@ pub(super) struct Provisioned {
     namespaced
 )]
 pub(super) struct TestbedMachineSpec {
-    /// The same as its Node's `spec.providerID`. Set by the provider.
+    /// Equals the Node's `spec.providerID`. Set by the provider.
     #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
 }
 
-/// What the provider says of a machine.
+/// The status of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct TestbedMachineStatus {
     #[serde(default)]
     pub initialization: Provisioned,
-    /// The machine's addresses, of the types a Machine knows.
+    /// The machine's addresses.
     #[serde(default)]
     pub addresses: Vec<Address>,
 }
 
-/// An address of a machine.
+/// The address of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct Address {
     /// `InternalIP` or `ExternalIP`.
@@ -107,7 +107,7 @@ pub(super) struct Address {
     pub address: String,
 }
 
-/// What a machine would start with.
+/// The bootstrap data of a machine.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "bootstrap.cluster.x-k8s.io",
@@ -119,7 +119,7 @@ pub(super) struct Address {
 )]
 pub(super) struct TestbedBootstrapConfigSpec {}
 
-/// What the provider says of a bootstrap configuration.
+/// The status of a bootstrap configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestbedBootstrapConfigStatus {
@@ -130,16 +130,16 @@ pub(super) struct TestbedBootstrapConfigStatus {
     pub data_secret_name: String,
 }
 
-/// Whether there is a name for the Secret.
+/// Whether the Secret has a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DataSecret {
-    /// True from then on.
+    /// Never becomes false again.
     #[serde(default)]
     pub data_secret_created: bool,
 }
 
-/// A control plane: a set of Machines in front of an API server that runs anyway.
+/// A control plane: a set of Machines. Its API server runs independently of them.
 #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "controlplane.cluster.x-k8s.io",
@@ -156,30 +156,30 @@ pub(super) struct DataSecret {
 )]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestbedControlPlaneSpec {
-    /// How many Machines. Default: 1.
+    /// The number of Machines. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// The Kubernetes version, such as `v1.36.1`.
+    /// The Kubernetes version, for example `v1.36.1`.
     #[serde(default)]
     pub version: String,
-    /// What the Machines look like.
+    /// The template of the Machines.
     #[serde(default)]
     pub machine_template: MachineTemplate,
 }
 
-/// What a control plane's Machines look like.
+/// The template of a control plane's Machines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct MachineTemplate {
     /// Labels and annotations of the Machines.
     #[serde(default)]
     pub metadata: TemplateMetadata,
-    /// Taken as it is; only Cluster API's topology controller writes it.
+    /// Stored but not used; Cluster API's topology controller writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "anything")]
     pub spec: Option<serde_json::Value>,
 }
 
-/// Labels and annotations that are handed down.
+/// Labels and annotations of objects that are created from a template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct TemplateMetadata {
     #[serde(default)]
@@ -188,55 +188,55 @@ pub(super) struct TemplateMetadata {
     pub annotations: std::collections::BTreeMap<String, String>,
 }
 
-/// What the provider says of a control plane.
+/// The status of a control plane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestbedControlPlaneStatus {
     #[serde(default)]
     pub initialization: Initialized,
-    /// Of the Machines, for the scale subresource.
+    /// The label selector of the Machines, for the scale subresource.
     #[serde(default)]
     pub selector: String,
-    /// Machines there are.
+    /// The number of Machines.
     #[serde(default)]
     pub replicas: i32,
-    /// Machines whose Ready is true.
+    /// The number of Machines with Ready=True.
     #[serde(default)]
     pub ready_replicas: i32,
-    /// Machines whose Available is true.
+    /// The number of Machines with Available=True.
     #[serde(default)]
     pub available_replicas: i32,
-    /// Machines of the version wanted.
+    /// The number of Machines with the version of the spec.
     #[serde(default)]
     pub up_to_date_replicas: i32,
-    /// The lowest version of a Machine.
+    /// The lowest version of the Machines.
     #[serde(default)]
     pub version: String,
-    /// `Available`.
+    /// The condition `Available`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }
 
-/// Whether the API server has answered once.
+/// Whether the API server has answered a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Initialized {
-    /// True from then on.
+    /// Never becomes false again.
     #[serde(default)]
     pub control_plane_initialized: bool,
 }
 
 macro_rules! template {
     ($spec:ident, $inner:ident, $of:ident, $kind:literal, $group:literal) => {
-        #[doc = concat!("A template: ", $kind)]
+        #[doc = concat!("The template ", $kind)]
         #[derive(CustomResource, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
         #[kube(group = $group, version = "v1", kind = $kind, category = "cluster-api", namespaced)]
         pub(super) struct $spec {
-            /// The object to be made of it.
+            /// The object that is created from the template.
             pub template: $inner,
         }
 
-        /// The object to be made of a template.
+        /// The object that is created from a template.
         #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
         pub(super) struct $inner {
             /// Its labels and annotations.

@@ -1,8 +1,7 @@
-//! Cluster API's own CRDs and webhook configurations, as the module ships them, made fit for a manager that
-//! is a process beside the API server.
+//! Cluster API's CRDs and webhook configurations, as its module ships them, changed for a manager outside of the cluster.
 //!
-//! What kustomize adds in a release is added here: contract labels and conversion webhooks; and webhooks are
-//! called by URL, for there is no Service.
+//! Adds what kustomize adds for a release: contract labels and conversion webhooks. The API server calls webhooks by URL,
+//! because there is no Service.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +10,10 @@ use anyhow::{Context, Result};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-/// The contract versions that a CRD's label of the same name maps to its API versions.
+/// The contract versions. A CRD has a label for each, whose value is the API version that implements it.
 const CONTRACTS: [&str; 2] = ["v1beta1", "v1beta2"];
 
-/// What is applied: in this order, CRDs first.
+/// The objects to apply: CRDs first, then webhooks.
 pub(super) struct Manifests {
     pub(super) crds: Vec<Value>,
     pub(super) webhooks: Vec<Value>,
@@ -22,31 +21,32 @@ pub(super) struct Manifests {
 
 /// The webhook server, for conversion and admission.
 pub(super) struct Webhooks {
-    /// Its `https://127.0.0.1:PORT`.
+    /// The URL, `https://127.0.0.1:PORT`.
     pub(super) url: String,
     /// The CA that signed its certificate.
     pub(super) ca_pem: String,
 }
 
-/// From what Cluster API's module ships. Blocks: a quarter of a second in a debug build.
+/// Loads the manifests from the files of Cluster API's module. Blocks for a quarter of a second in a debug build.
 pub(super) fn load(shipped: &Path, webhooks: &Webhooks) -> Result<Manifests> {
     let config = shipped.join("core/config");
     let bases = config.join("crd/bases");
     let bases = fs::read_dir(&bases).with_context(|| format!("no CRDs in {}", bases.display()))?;
     let mut crds = Vec::new();
     for file in bases {
-        for crd in documents(&file?.path())? {
-            crds.push(definition(crd, webhooks));
+        for crd in read_documents(&file?.path())? {
+            crds.push(complete_definition(crd, webhooks));
         }
     }
-    let configurations = documents(&config.join("webhook/manifests.yaml"))?;
-    let by_url = configurations.into_iter().map(|configuration| by_url(configuration, webhooks));
-    Ok(Manifests { crds, webhooks: by_url.collect::<Result<_>>()? })
+    let configurations = read_documents(&config.join("webhook/manifests.yaml"))?;
+    let webhooks = configurations.into_iter().map(|configuration| set_urls(configuration, webhooks));
+    Ok(Manifests { crds, webhooks: webhooks.collect::<Result<_>>()? })
 }
 
-fn documents(file: &Path) -> Result<Vec<Value>> {
+/// Parses the YAML documents of a file.
+fn read_documents(file: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    // These are files we pinned ourselves, and larger than what is wise to accept from a stranger.
+    // No size limit: the files are pinned, and larger than the default limit for untrusted input.
     let options = serde_saphyr::options! { budget: None };
     let documents = serde_saphyr::from_multiple_with_options(&text, options);
     documents.with_context(|| format!("cannot parse {}", file.display()))
@@ -59,7 +59,8 @@ impl Webhooks {
     }
 }
 
-fn definition(mut crd: Value, webhooks: &Webhooks) -> Value {
+/// Adds the contract labels and the conversion webhook to a CRD.
+fn complete_definition(mut crd: Value, webhooks: &Webhooks) -> Value {
     let versions = crd["spec"]["versions"].as_array().cloned().unwrap_or_default();
     let mut labels = json!({"cluster.x-k8s.io/provider": "cluster-api"});
     for contract in CONTRACTS {
@@ -78,11 +79,14 @@ fn definition(mut crd: Value, webhooks: &Webhooks) -> Value {
     crd
 }
 
-fn by_url(mut configuration: Value, webhooks: &Webhooks) -> Result<Value> {
+/// Replaces the Service of each webhook by its URL.
+fn set_urls(mut configuration: Value, webhooks: &Webhooks) -> Result<Value> {
     let name = configuration["metadata"]["name"].as_str().unwrap_or_default();
     configuration["metadata"]["name"] = format!("capi-{name}").into();
-    for webhook in configuration["webhooks"].as_array_mut().context("a configuration without webhooks")? {
-        let path = webhook["clientConfig"]["service"]["path"].as_str().context("a webhook without a path")?;
+    for webhook in
+        configuration["webhooks"].as_array_mut().context("the webhook configuration has no webhooks")?
+    {
+        let path = webhook["clientConfig"]["service"]["path"].as_str().context("the webhook has no path")?;
         webhook["clientConfig"] = webhooks.client_config(path);
     }
     Ok(configuration)

@@ -1,4 +1,4 @@
-//! The objects that stand for a workload cluster in the management cluster. Pure.
+//! The objects of a workload cluster in the management cluster. Pure functions.
 
 use serde_json::{Value, json};
 
@@ -9,13 +9,13 @@ const CORE: &str = "cluster.x-k8s.io/v1beta2";
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io/v1";
 const BOOTSTRAP: &str = "bootstrap.cluster.x-k8s.io/v1";
 const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io/v1";
-/// The class of the workers of a ClusterClass.
+/// The class of the workers in the ClusterClass.
 const WORKER: &str = "worker";
-/// What the only MachineDeployment is called within its cluster.
+/// The name of the only MachineDeployment within its cluster.
 const DEPLOYMENT: &str = "md-0";
 
-/// In the order in which they are applied; `version` is Kubernetes'.
-pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
+/// Returns the objects in the order in which they must be applied. `version` is the Kubernetes version.
+pub(super) fn objects_of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
     let template =
         |version: &str, kind: &str| object(cluster, version, kind, &json!({"template": {"spec": {}}}));
     let mut objects = if cluster.variables.is_empty() {
@@ -44,7 +44,7 @@ pub(super) fn of(cluster: &WorkloadBuilder<'_>, version: &str) -> Vec<Value> {
     objects
 }
 
-/// An object of the cluster's name; the Cluster itself has the builder's labels and annotations.
+/// Returns an object with the cluster's name. A Cluster also gets the builder's labels and annotations.
 fn object(cluster: &WorkloadBuilder<'_>, version: &str, kind: &str, spec: &Value) -> Value {
     let mut metadata = json!({"name": cluster.name, "namespace": cluster.namespace});
     if kind == "Cluster" {
@@ -81,7 +81,7 @@ fn spec(cluster: &WorkloadBuilder<'_>, version: &str) -> Value {
     spec
 }
 
-/// How one object of Cluster API's names another.
+/// Returns a reference to an object of a provider.
 fn reference(group: &str, kind: &str, name: &str) -> Value {
     json!({"apiGroup": format!("{group}.cluster.x-k8s.io"), "kind": kind, "name": name})
 }
@@ -89,7 +89,7 @@ fn reference(group: &str, kind: &str, name: &str) -> Value {
 fn class(cluster: &WorkloadBuilder<'_>) -> Value {
     let template = |version: &str, kind: &str| json!({"templateRef": {"apiVersion": version, "kind": kind, "name": cluster.name}});
     let declared = |variable: &Variable| {
-        // Free within: what an array or an object holds is its user's affair.
+        // The contents of arrays and objects are not restricted.
         let schema = json!({"type": variable.kind, "x-kubernetes-preserve-unknown-fields": true});
         let schema = match variable.kind {
             "array" => json!({"type": "array", "items": {"x-kubernetes-preserve-unknown-fields": true}}),

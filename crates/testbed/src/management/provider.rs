@@ -1,7 +1,8 @@
-//! The provider: controllers for our kinds, as tasks of this process.
+//! The provider: controllers for the testbed's kinds, as tasks of this process.
 //!
-//! Each looks at one object, has a pure `plan` say what is missing, does that, and is woken by what it has
-//! done. Owns the finalizers of its kinds; a Machine, a Cluster or a Node is Cluster API's to delete.
+//! Each reconciles one object: a pure function `plan` chooses the next step, the controller carries it out, and the change
+//! triggers the next reconcile. Owns the finalizers of its kinds. Never deletes a Cluster or a Node, which is the task of
+//! Cluster API.
 
 mod bootstrap;
 mod cluster;
@@ -21,25 +22,26 @@ use tokio::task::JoinSet;
 use super::sites::Sites;
 use crate::controllers::{RETRY, all, run};
 
-/// Ours on every object of our kinds.
+/// The finalizer on every object of the testbed's kinds.
 const FINALIZER: &str = "testbed.infra-operators.dev/provider";
-/// On everything that belongs to a cluster.
+/// The label on everything that belongs to a cluster.
 pub(super) const CLUSTER_LABEL: &str = "cluster.x-k8s.io/cluster-name";
-/// On control-plane Machines and what belongs to them.
+/// The label on control-plane Machines and the objects that belong to them.
 pub(super) const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
 
-/// The running controllers. Dropped = ended.
+/// The running controllers. Dropping it stops them.
 pub(super) struct Provider {
     _tasks: JoinSet<()>,
 }
 
-/// What every reconcile is given.
+/// The context of every reconcile.
 struct Context {
     client: Client,
     sites: Sites,
 }
 
 impl Provider {
+    /// Starts the controllers.
     pub(super) fn start(client: &Client, sites: &Sites) -> Self {
         let context = Arc::new(Context { client: client.clone(), sites: sites.clone() });
         let mut tasks = JoinSet::new();
@@ -53,7 +55,7 @@ impl Provider {
 }
 
 impl Context {
-    /// The objects of a kind beside `object`.
+    /// Returns the API of a kind in the namespace of `object`.
     fn api<K>(&self, object: &impl ResourceExt) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -61,14 +63,14 @@ impl Context {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
-    /// Adds our finalizer, or takes it away, leaving others' alone; `spec` is written with it.
-    async fn patch<K>(&self, object: &K, ours: bool, spec: Value) -> kube::Result<()>
+    /// Adds or removes the finalizer, keeps all others, and merges `spec`.
+    async fn patch<K>(&self, object: &K, held: bool, spec: Value) -> kube::Result<()>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
     {
         let mut finalizers = object.finalizers().to_vec();
         finalizers.retain(|name| name != FINALIZER);
-        if ours {
+        if held {
             finalizers.push(FINALIZER.to_owned());
         }
         let patch = json!({
@@ -80,6 +82,7 @@ impl Context {
         Ok(())
     }
 
+    /// Merges the status.
     async fn patch_status<K>(&self, object: &K, status: Value) -> kube::Result<()>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
@@ -90,17 +93,17 @@ impl Context {
     }
 }
 
-/// Whether the object is on its way out.
+/// Whether the object is being deleted.
 fn is_deleting(object: &impl Resource) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
-/// Whether our finalizer is on it.
+/// Whether the object has the finalizer.
 fn is_held(object: &impl ResourceExt) -> bool {
     object.finalizers().iter().any(|name| name == FINALIZER)
 }
 
-/// The cluster an object belongs to, once Cluster API has said so: namespace and name.
+/// Returns namespace and name of the object's cluster; `None` until Cluster API has set the label.
 fn cluster_of(object: &impl ResourceExt) -> Option<(String, String)> {
     let cluster = object.labels().get(CLUSTER_LABEL)?;
     Some((object.namespace()?, cluster.clone()))

@@ -1,4 +1,4 @@
-//! Where each workload cluster really runs, for the provider: what a real one would ask its cloud.
+//! The registry of running workload clusters. The provider reads it as a real one would query its cloud.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,30 +11,33 @@ use crate::nodes::Nodes;
 /// A Cluster: namespace and name.
 pub(super) type ClusterKey = (String, String);
 
-/// Every workload cluster there is.
+/// All running workload clusters.
 #[derive(Clone, Default)]
 pub(super) struct Sites(Arc<Mutex<BTreeMap<ClusterKey, Arc<Site>>>>);
 
-/// One workload cluster's place.
+/// A running workload cluster.
 pub(super) struct Site {
-    /// What the infrastructure says is the API server's address; nothing if that is left to others.
+    /// The address that the provider writes to `controlPlaneEndpoint`; `None`: another client writes it.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) nodes: Nodes,
-    /// Addresses given out so far.
+    /// The number of addresses assigned so far.
     addresses: AtomicU32,
 }
 
 impl Sites {
+    /// Returns a cluster.
     pub(super) fn get(&self, key: &ClusterKey) -> Option<Arc<Site>> {
         self.all().get(key).cloned()
     }
 
+    /// Adds a cluster.
     pub(super) fn insert(&self, key: ClusterKey, site: Site) -> Arc<Site> {
         let site = Arc::new(site);
         self.all().insert(key, site.clone());
         site
     }
 
+    /// Removes a cluster.
     pub(super) fn remove(&self, key: &ClusterKey) {
         self.all().remove(key);
     }
@@ -49,7 +52,7 @@ impl Site {
         Self { endpoint, nodes, addresses: AtomicU32::new(0) }
     }
 
-    /// An address that no machine of this cluster has had, from 10.20.0.1 on.
+    /// Returns the next address for a machine, from 10.20.0.1; addresses are not reused.
     pub(super) fn next_address(&self) -> Ipv4Addr {
         let number = self.addresses.fetch_add(1, Ordering::Relaxed) + 1;
         Ipv4Addr::from_bits(Ipv4Addr::new(10, 20, 0, 0).to_bits() + number)

@@ -1,5 +1,4 @@
-//! A workload cluster: a second real control plane, and the Cluster with its Machines that stands for it in
-//! the management cluster.
+//! A workload cluster: another real control plane, and its Cluster and Machines in the management cluster.
 
 mod rollout;
 
@@ -21,10 +20,10 @@ use super::{FIELD_MANAGER, Management, core_resource, machines, objects};
 use crate::nodes::Nodes;
 use crate::{ControlPlane, ControlPlaneBuilder, eventually};
 
-/// Twenty seconds on an idle machine.
+/// The time limit until the Cluster is Available, which takes 20 s on an idle machine.
 const AVAILABLE: Duration = Duration::from_mins(10);
 
-/// What may differ from the default workload cluster.
+/// The settings of a workload cluster.
 #[must_use]
 pub struct WorkloadBuilder<'a> {
     management: &'a Management,
@@ -41,14 +40,14 @@ pub struct WorkloadBuilder<'a> {
     plane: ControlPlaneBuilder,
 }
 
-/// A variable of the ClusterClass: its name, the type in its schema, and what the Cluster sets.
+/// A variable of the ClusterClass: its name, the type in its schema, and the value that the Cluster sets.
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) kind: &'static str,
     pub(super) value: Option<Value>,
 }
 
-/// A running workload cluster. Dropped = its control plane is gone; the Cluster object is not deleted.
+/// A running workload cluster. Dropping it stops its control plane; the Cluster object is not deleted.
 pub struct Workload {
     name: String,
     namespace: String,
@@ -92,51 +91,52 @@ impl<'a> WorkloadBuilder<'a> {
         }
     }
 
-    /// The namespace of the Cluster; made if it is not there. Default: `default`.
+    /// Sets the namespace of the Cluster, which is created if it does not exist. Default: `default`.
     pub fn namespace(mut self, name: &str) -> Self {
         name.clone_into(&mut self.namespace);
         self
     }
 
-    /// Control-plane Machines. Default: 1.
+    /// Sets the number of control-plane Machines. Default: 1.
     pub fn control_plane_machines(mut self, count: u32) -> Self {
         self.control_plane = count;
         self
     }
 
-    /// Workers, Machines of the MachineDeployment `<cluster>-md-0`. Default: 1. There is none for 0.
+    /// Sets the number of workers, the Machines of the MachineDeployment `<cluster>-md-0`. With 0 there is no
+    /// MachineDeployment. Default: 1.
     pub fn workers(mut self, count: u32) -> Self {
         self.workers = count;
         self
     }
 
-    /// `spec.clusterNetwork.pods.cidrBlocks`. Default: `192.168.0.0/16`. Nothing has such an address.
+    /// Sets `spec.clusterNetwork.pods.cidrBlocks`. Default: `192.168.0.0/16`. The addresses of Pods do not depend on it.
     pub fn pod_cidrs(mut self, cidrs: &[&str]) -> Self {
         self.pods = cidrs.iter().map(|&cidr| cidr.to_owned()).collect();
         self
     }
 
-    /// `spec.clusterNetwork.services.cidrBlocks`. Default: `10.96.0.0/16`, which is also what the API server
-    /// gives out whatever is said here.
+    /// Sets `spec.clusterNetwork.services.cidrBlocks`. Default: `10.96.0.0/16`. The API server always assigns addresses of
+    /// that default range.
     pub fn service_cidrs(mut self, cidrs: &[&str]) -> Self {
         self.services = cidrs.iter().map(|&cidr| cidr.to_owned()).collect();
         self
     }
 
-    /// A label of the Cluster.
+    /// Adds a label to the Cluster.
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// An annotation of the Cluster.
+    /// Adds an annotation to the Cluster.
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// A topology variable with a value. With any variable, the Cluster is made from a ClusterClass of its
-    /// name, which declares them, and its control plane and workers are the topology's.
+    /// Adds a topology variable with a value. A Cluster with variables is created from a ClusterClass of the same name, which
+    /// declares them; the topology controller then creates its control plane and workers.
     pub fn variable(mut self, name: &str, value: impl Into<Value>) -> Self {
         let value = value.into();
         let kind = match &value {
@@ -151,30 +151,30 @@ impl<'a> WorkloadBuilder<'a> {
         self
     }
 
-    /// A topology variable that the ClusterClass declares and the Cluster does not set, for others to set.
+    /// Adds a topology variable that the ClusterClass declares and the Cluster does not set, so that a client can set it.
     /// `kind` is `string`, `integer`, `number`, `boolean`, `array` or `object`.
     pub fn unset_variable(mut self, name: &str, kind: &'static str) -> Self {
         self.variables.push(Variable { name: name.to_owned(), kind, value: None });
         self
     }
 
-    /// Whether the infrastructure says where the API server is, so that the Cluster gets its
-    /// `spec.controlPlaneEndpoint` from there; else that is left to others. Default: yes.
+    /// Sets whether the provider writes the address of the API server, which Cluster API copies to
+    /// `spec.controlPlaneEndpoint`; otherwise another client must write it. Default: true.
     pub fn endpoint(mut self, on: bool) -> Self {
         self.endpoint = on;
         self
     }
 
-    /// The workload's control plane. Default: one with all controllers, so that Deployments roll out.
+    /// Sets the control plane of the workload cluster. Default: one with all controllers, so that Deployments roll out.
     pub fn plane(mut self, builder: ControlPlaneBuilder) -> Self {
         self.plane = builder;
         self
     }
 
-    /// Starts it; the Cluster is Available and its Machines are Running when this returns.
+    /// Starts the workload cluster. The Cluster is Available and its Machines are Running when this returns.
     ///
     /// # Errors
-    /// If a server does not start, or the Cluster does not become Available; the error says what it lacked.
+    /// If a server does not start, or the Cluster does not become Available; the error has its conditions.
     pub async fn start(self) -> Result<Workload> {
         let plane = self.plane.clone().start().await?;
         let version = plane.client().apiserver_version().await?.git_version;
@@ -197,67 +197,67 @@ impl<'a> WorkloadBuilder<'a> {
         workload
             .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}))
             .await?;
-        // Before the Cluster: whoever finds a Cluster without it waits long until it looks again.
+        // Before the Cluster, because controllers that find no Secret retry only after a long delay.
         workload.write_kubeconfig(workload.plane.embedded_kubeconfig()?).await?;
-        for object in objects::of(&self, &version) {
+        for object in objects::objects_of(&self, &version) {
             workload.apply(object).await?;
         }
-        workload.available(self.control_plane + self.workers).await?;
+        workload.await_available(self.control_plane + self.workers).await?;
         Ok(workload)
     }
 }
 
 impl Workload {
-    /// The Cluster's name.
+    /// Returns the Cluster's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The Cluster's namespace.
+    /// Returns the Cluster's namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The workload cluster itself.
+    /// Returns the control plane of the workload cluster.
     #[must_use]
     pub fn plane(&self) -> &ControlPlane {
         &self.plane
     }
 
-    /// The workload cluster itself, to be stopped ([`ControlPlane::stop_apiserver`]: connections refused), cut
-    /// off ([`ControlPlane::suspend_apiserver`]: no answers), and brought back.
+    /// Returns the control plane of the workload cluster, to stop it ([`ControlPlane::stop_apiserver`]: connections are
+    /// refused), to suspend it ([`ControlPlane::suspend_apiserver`]: no responses), and to start or resume it.
     #[must_use]
     pub fn plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.plane
     }
 
-    /// The name of the Secret with the kubeconfig, under the key `value`.
+    /// Returns the name of the Secret with the kubeconfig, whose key is `value`.
     #[must_use]
     pub fn kubeconfig_secret(&self) -> String {
         format!("{}-kubeconfig", self.name)
     }
 
-    /// The kubelets of its Nodes.
+    /// Returns the Nodes of the workload cluster.
     #[must_use]
     pub fn nodes(&self) -> &Nodes {
         &self.site.nodes
     }
 
-    /// Puts other credentials into the kubeconfig's Secret and revokes those that were there: see
+    /// Writes new credentials to the Secret of the kubeconfig and revokes the old ones: see
     /// [`ControlPlane::rotate_embedded_kubeconfig`].
     ///
     /// # Errors
-    /// If one of the two API servers does not answer.
+    /// If one of the two API servers does not respond.
     pub async fn rotate_kubeconfig(&self) -> Result<()> {
         self.write_kubeconfig(self.plane.rotate_embedded_kubeconfig().await?).await
     }
 
-    /// Begins the deletion of the Cluster; [`Workload::deleted`] waits for its end.
+    /// Deletes the Cluster without waiting; [`Workload::deleted`] waits until it is gone.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the Cluster does not exist.
     pub async fn delete(&self) -> Result<()> {
         self.api(&core_resource("Cluster")).delete(&self.name, &DeleteParams::default()).await?;
         Ok(())
@@ -266,7 +266,7 @@ impl Workload {
     /// Waits until the Cluster is gone.
     ///
     /// # Errors
-    /// If it is still there after `deadline`; the error says what holds it.
+    /// If it still exists after `deadline`; the error has its conditions.
     pub async fn deleted(&self, deadline: Duration) -> Result<()> {
         let clusters = self.api(&core_resource("Cluster"));
         eventually("the Cluster is gone", deadline, async || match clusters.get_opt(&self.name).await? {
@@ -306,7 +306,7 @@ impl Workload {
     /// Applies an object to the management cluster.
     async fn apply(&self, object: Value) -> Result<()> {
         let object: DynamicObject = serde_json::from_value(object)?;
-        let types = object.types.clone().context("an object without a kind")?;
+        let types = object.types.clone().context("the object has no kind")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
         let api: Api<DynamicObject> = match &object.metadata.namespace {
             Some(namespace) => Api::namespaced_with(self.management.clone(), namespace, &resource),
@@ -319,7 +319,8 @@ impl Workload {
         Ok(())
     }
 
-    async fn available(&self, expected: u32) -> Result<()> {
+    /// Waits until the Cluster is Available and `expected` Machines are Running.
+    async fn await_available(&self, expected: u32) -> Result<()> {
         let clusters = self.api(&core_resource("Cluster"));
         let api = self.api(&machines());
         eventually("the Cluster is Available", AVAILABLE, async || {
@@ -328,7 +329,7 @@ impl Workload {
             let machines = api.list(&self.of_cluster()).await?.items;
             let running = machines.iter().filter(|machine| machine.data["status"]["phase"] == "Running");
             let running = running.count();
-            ensure!(running >= usize::try_from(expected)?, "{running} of {expected} Machines run");
+            ensure!(running >= usize::try_from(expected)?, "{running} of {expected} Machines are Running");
             Ok(Some(()))
         })
         .await
@@ -340,7 +341,7 @@ fn is_true(object: &DynamicObject, condition: &str) -> bool {
     all.into_iter().flatten().any(|is| is["type"] == condition && is["status"] == "True")
 }
 
-/// What an object says of itself that is not as it should be.
+/// Formats the conditions of an object for an error.
 fn conditions(object: &DynamicObject) -> String {
     let all = object.data["status"]["conditions"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! What scheduler and kubelets do with a Pod: bind it, run it, end it. Containers start and are ready at once,
-//! and stop at once; those that are not to run for ever end with success.
+//! The reconcile of a Pod, in place of scheduler and kubelet: bind, run, remove. Containers start, become ready and stop
+//! immediately. Containers of a Pod with a restart policy other than Always succeed immediately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -21,19 +21,19 @@ use serde_json::{Value, json};
 use super::schedule::choose;
 use crate::controllers::RETRY;
 
-/// What is to be done next with a Pod.
+/// The next step; a reconcile carries out one.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// Find a Node for it.
+    /// Binds the Pod to a Node.
     Schedule,
-    /// Say that its containers run, or have ended.
+    /// Writes the status.
     Report(Box<PodStatus>),
-    /// Its containers have stopped: it may go.
+    /// Removes the Pod.
     Remove,
     Nothing,
 }
 
-/// `running`: the Nodes whose kubelet runs.
+/// Chooses the next step. `running`: the Nodes whose kubelet runs. `ip`: the address of a new Pod.
 fn plan(pod: &Pod, running: &BTreeSet<String>, ip: Ipv4Addr, now: Timestamp) -> Step {
     let Some(spec) = &pod.spec else {
         return Step::Nothing;
@@ -41,9 +41,9 @@ fn plan(pod: &Pod, running: &BTreeSet<String>, ip: Ipv4Addr, now: Timestamp) -> 
     let Some(node) = &spec.node_name else {
         let ours = spec.scheduler_name.as_deref().is_none_or(|name| name == "default-scheduler");
         let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-        // The API server itself removes a Pod that has no Node.
-        let wanted = ours && !gated && pod.metadata.deletion_timestamp.is_none();
-        return if wanted { Step::Schedule } else { Step::Nothing };
+        // The API server itself removes a Pod without a Node.
+        let schedulable = ours && !gated && pod.metadata.deletion_timestamp.is_none();
+        return if schedulable { Step::Schedule } else { Step::Nothing };
     };
     if !running.contains(node) {
         return Step::Nothing;
@@ -52,14 +52,14 @@ fn plan(pod: &Pod, running: &BTreeSet<String>, ip: Ipv4Addr, now: Timestamp) -> 
         return Step::Remove;
     }
     let old = pod.status.clone().unwrap_or_default();
-    if matches!(old.phase.as_deref(), Some("Succeeded" | "Failed")) || runs(spec, &old) {
+    if matches!(old.phase.as_deref(), Some("Succeeded" | "Failed")) || is_reported(spec, &old) {
         return Step::Nothing;
     }
-    Step::Report(Box::new(status(spec, old, ip, now)))
+    Step::Report(Box::new(pod_status(spec, old, ip, now)))
 }
 
-/// Whether the status is what [`status`] says of a Pod that runs.
-fn runs(spec: &PodSpec, status: &PodStatus) -> bool {
+/// Whether the status is that of a running Pod with these containers.
+fn is_reported(spec: &PodSpec, status: &PodStatus) -> bool {
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     let is_ready = |container: &Container| {
         let image = container.image.as_deref().unwrap_or_default();
@@ -68,8 +68,9 @@ fn runs(spec: &PodSpec, status: &PodStatus) -> bool {
     status.phase.as_deref() == Some("Running") && spec.containers.iter().all(is_ready)
 }
 
-fn status(spec: &PodSpec, old: PodStatus, ip: Ipv4Addr, now: Timestamp) -> PodStatus {
-    // Jobs would never end otherwise.
+/// Returns the status of a running or succeeded Pod.
+fn pod_status(spec: &PodSpec, old: PodStatus, ip: Ipv4Addr, now: Timestamp) -> PodStatus {
+    // Otherwise Jobs would never complete.
     let ends = spec.restart_policy.as_deref().is_some_and(|policy| policy != "Always");
     let start = old.start_time.unwrap_or(Time(now));
     let ended = ContainerState {
@@ -126,15 +127,16 @@ fn status(spec: &PodSpec, old: PodStatus, ip: Ipv4Addr, now: Timestamp) -> PodSt
     }
 }
 
-/// What every pass is given.
+/// The context of every reconcile.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) pods: Store<Pod>,
     pub(super) members: super::Members,
-    /// Pods' addresses given out so far.
+    /// The number of addresses assigned so far.
     pub(super) addresses: AtomicU32,
 }
 
+/// Reconciles a Pod.
 pub(super) async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> kube::Result<Action> {
     let namespace = pod.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
@@ -144,7 +146,7 @@ pub(super) async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> kube::Res
     let running = context.members.names();
     match plan(&pod, &running, ip, Timestamp::now()) {
         Step::Schedule => {
-            let Some(node) = place(&pod, &context, &running).await? else {
+            let Some(node) = choose_node(&pod, &context, &running).await? else {
                 return Ok(Action::requeue(RETRY));
             };
             let target = json!({"apiVersion": "v1", "kind": "Node", "name": node});
@@ -157,7 +159,7 @@ pub(super) async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> kube::Res
             api.patch_status(&name, &PatchParams::default(), &patch).await?;
         }
         Step::Remove => {
-            // Not one of the same name that came after it.
+            // The precondition protects a later Pod with the same name.
             let this = Preconditions { uid: pod.uid(), ..Preconditions::default() };
             let at_once =
                 DeleteParams { preconditions: Some(this), ..DeleteParams::default().grace_period(0) };
@@ -172,13 +174,18 @@ pub(super) async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> kube::Res
     Ok(Action::await_change())
 }
 
-/// A Pod bound by hand may be there before its Node.
+/// Whether the Pod is bound to a Node without a running kubelet, which may join later.
 fn waits_for_kubelet(pod: &Pod, running: &BTreeSet<String>) -> bool {
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
     node.is_some_and(|node| !running.contains(node))
 }
 
-async fn place(pod: &Pod, context: &Context, running: &BTreeSet<String>) -> kube::Result<Option<String>> {
+/// Chooses a Node for a Pod; `None` if none fits.
+async fn choose_node(
+    pod: &Pod,
+    context: &Context,
+    running: &BTreeSet<String>,
+) -> kube::Result<Option<String>> {
     let nodes: Api<Node> = Api::all(context.client.clone());
     let nodes = nodes.list(&ListParams::default()).await?.items;
     let mut pods = BTreeMap::new();
@@ -215,7 +222,7 @@ mod tests {
             (Some("Running"), Some("192.168.0.1"))
         );
         bound.status = Some(*status);
-        assert_eq!(step(&bound), Step::Nothing, "a second pass has nothing to do");
+        assert_eq!(step(&bound), Step::Nothing, "a second reconcile changes nothing");
 
         bound.spec.as_mut().unwrap().containers[0].image = Some("i:2".to_owned());
         assert!(matches!(step(&bound), Step::Report(_)), "an image changed in place");
@@ -225,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
+    fn pods_of_other_schedulers_and_nodes_are_ignored() {
         for spec in [
             json!({"schedulerName": "other"}),
             json!({"schedulingGates": [{"name": "later"}]}),
@@ -236,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jobs_pod_ends_with_success() {
+    fn a_pod_of_a_job_succeeds() {
         let Step::Report(status) =
             step(&pod(&json!({"nodeName": "n", "restartPolicy": "Never"}), &json!({})))
         else {

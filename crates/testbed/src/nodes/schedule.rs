@@ -1,7 +1,7 @@
-//! Which Node a Pod goes to: what of a scheduler's rules a test can see. Pure.
+//! Choice of a Node for a Pod. Pure functions.
 //!
-//! Heeded: `nodeSelector`, required node affinity, taints and tolerations, cordons. Not heeded: resources,
-//! affinity between Pods, preferences, priorities.
+//! Supports `nodeSelector`, required node affinity, taints and tolerations, and cordons. Ignores resources, affinity between
+//! Pods, preferences and priorities.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use kube::ResourceExt;
 /// The taint of a cordoned Node; Pods of DaemonSets tolerate it.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
-/// The fitting Node with the fewest Pods, the first by name of those.
+/// Returns the fitting Node with the fewest Pods; of several the first by name.
 pub(super) fn choose<'a>(
     pod: &Pod,
     nodes: impl IntoIterator<Item = &'a Node>,
@@ -24,6 +24,7 @@ pub(super) fn choose<'a>(
     fitting.min_by_key(|node| (pods.get(&node.name_any()).copied().unwrap_or_default(), node.name_any()))
 }
 
+/// Whether a Pod may run on a Node.
 fn fits(pod: &PodSpec, node: &Node) -> bool {
     let tolerations = pod.tolerations.as_deref().unwrap_or_default();
     let tolerated = |taint: &Taint| tolerations.iter().any(|toleration| tolerates(toleration, taint));
@@ -46,6 +47,7 @@ fn fits(pod: &PodSpec, node: &Node) -> bool {
         && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| selects(term, node)))
 }
 
+/// Whether a toleration matches a taint.
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let any_value = toleration.operator.as_deref() == Some("Exists");
     let key = match toleration.key.as_deref() {
@@ -59,7 +61,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     key && effect && value
 }
 
-/// Whether all requirements of a term are met. One without any selects nothing.
+/// Whether a Node meets all requirements of a term. A term without requirements selects no Node.
 fn selects(term: &NodeSelectorTerm, node: &Node) -> bool {
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
@@ -71,6 +73,7 @@ fn selects(term: &NodeSelectorTerm, node: &Node) -> bool {
         && expressions.iter().all(|requirement| is_met(requirement, label(&requirement.key)))
 }
 
+/// Whether a value meets a requirement.
 fn is_met(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     let values = requirement.values.as_deref().unwrap_or_default();
     let listed = value.is_some_and(|value| values.iter().any(|one| one == value));
@@ -79,7 +82,7 @@ fn is_met(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
         "NotIn" => !listed,
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        // Numbers compared: nothing here labels a Node with one.
+        // Gt and Lt: no Node of the testbed has a numeric label.
         _ => false,
     }
 }
@@ -109,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn the_emptiest_of_the_open_nodes_is_chosen() {
+    fn the_node_with_the_fewest_pods_is_chosen() {
         assert_eq!(chosen(&json!({}), &[]).as_deref(), Some("b"));
         assert_eq!(chosen(&json!({}), &[("b", 2), ("c", 1)]).as_deref(), Some("c"));
     }
 
     #[test]
-    fn selectors_taints_and_affinity_are_heeded() {
+    fn selectors_taints_and_affinity_are_respected() {
         assert_eq!(chosen(&json!({"nodeSelector": {"disk": "ssd"}}), &[]).as_deref(), Some("c"));
         assert_eq!(chosen(&json!({"nodeSelector": {"disk": "tape"}}), &[]), None);
         let tolerant = json!({"tolerations": [{"operator": "Exists"}]});

@@ -1,5 +1,4 @@
-//! Building one Go module's programs, and taking along the files that belong to them. Knows nothing of which
-//! module is wanted when.
+//! Builds the programs of one Go module and copies the files that tests need. Does not decide which modules are built.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,27 +13,27 @@ use anyhow::{Context, Result, bail, ensure};
 use super::Module;
 use crate::cache::lock;
 
-/// How often a running build says that it is still alive.
+/// The interval of progress messages during a build.
 const PROGRESS: Duration = Duration::from_secs(15);
-/// Said where `go` does not start.
+/// The error if `go` cannot be started.
 const NO_GO: &str = "cannot run `go`. The tests run real servers built from Go modules: Go must be on the PATH \
                      (the version e2e/tools/kubernetes/go.mod names, or newer), from https://go.dev/dl/";
-/// How many lines of a failed build are shown.
+/// The number of lines of a failed build in the error.
 const FAILURE_LINES: usize = 30;
 
 impl Module {
-    /// Builds `wanted` into a scratch directory and moves each program into place when all are done.
-    pub(super) fn build(&self, source: &Path, directory: &Path, wanted: &[(&str, &str)]) -> Result<()> {
+    /// Builds the `missing` programs into a temporary directory and moves them to `directory` when all are built.
+    pub(super) fn build(&self, source: &Path, directory: &Path, missing: &[(&str, &str)]) -> Result<()> {
         let bin = directory.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
         let _lock = lock(&directory.join("lock"), &format!("builds {}", self.name))?;
-        let wanted: Vec<_> = wanted.iter().filter(|(name, _)| !bin.join(name).is_file()).collect();
-        if wanted.is_empty() {
-            return self.take_manifests(source, directory);
+        let missing: Vec<_> = missing.iter().filter(|(name, _)| !bin.join(name).is_file()).collect();
+        if missing.is_empty() {
+            return self.copy_manifests(source, directory);
         }
 
         let version = self.version(source)?;
-        let names = wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let names = missing.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let cores = thread::available_parallelism().map_or(1, usize::from);
         eprintln!(
             "building {names} ({version}); up to {} cold on 2 cores (this machine: {cores}), once",
@@ -42,12 +41,12 @@ impl Module {
         );
         let started = Instant::now();
         let scratch = tempfile::Builder::new().prefix("building-").tempdir_in(directory)?;
-        // The name go gives a binary is the last element of its package's path; etcd needs another.
-        let output = match wanted.as_slice() {
+        // `go build` names a binary after the last element of the package path, which is wrong for etcd.
+        let output = match missing.as_slice() {
             [(name, _)] => scratch.path().join(name),
             _ => scratch.path().to_owned(),
         };
-        // The same flags for all programs of a module: the compiler's cache is missed otherwise.
+        // The same flags for all programs of a module, so that they share Go's build cache.
         let mut go = Command::new("go");
         go.current_dir(source)
             .env("CGO_ENABLED", "0")
@@ -55,32 +54,32 @@ impl Module {
             .arg(self.ldflags(&version))
             .arg("-o")
             .arg(output)
-            .args(wanted.iter().map(|(_, package)| package));
+            .args(missing.iter().map(|(_, package)| package));
         run_with_progress(go, self.name)?;
-        for (name, package) in wanted {
+        for (name, package) in missing {
             fs::rename(scratch.path().join(name), bin.join(name))
                 .with_context(|| format!("go build of {package} left no binary {name}"))?;
         }
         eprintln!("built {names} in {} s", started.elapsed().as_secs());
-        self.take_manifests(source, directory)
+        self.copy_manifests(source, directory)
     }
 
-    /// Whether everything in `manifests` is there.
+    /// Whether all files of `manifests` have been copied.
     pub(super) fn has_manifests(&self, directory: &Path) -> bool {
         self.manifests.iter().all(|path| directory.join("manifests").join(path).exists())
     }
 
-    /// Copies `manifests` out of the pinned module, so that nobody needs Go's module cache afterwards.
-    fn take_manifests(&self, source: &Path, directory: &Path) -> Result<()> {
+    /// Copies `manifests` from the pinned module, so that tests do not depend on Go's module cache.
+    fn copy_manifests(&self, source: &Path, directory: &Path) -> Result<()> {
         let Some(pinned) = self.pinned.filter(|_| !self.has_manifests(directory)) else {
             return Ok(());
         };
         let mut go = Command::new("go");
         go.current_dir(source).args(["mod", "download", pinned]);
-        said(&mut go).with_context(|| format!("go cannot fetch {pinned}"))?;
+        stdout_of(&mut go).with_context(|| format!("go cannot fetch {pinned}"))?;
         let mut go = Command::new("go");
         go.current_dir(source).args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", pinned]);
-        let module = said(&mut go).with_context(|| format!("go does not know where {pinned} is"))?;
+        let module = stdout_of(&mut go).with_context(|| format!("go cannot find {pinned}"))?;
         let scratch = tempfile::Builder::new().prefix("copying-").tempdir_in(directory)?;
         for path in self.manifests {
             copy(&Path::new(module.trim()).join(path), &scratch.path().join(path))?;
@@ -92,10 +91,10 @@ impl Module {
         fs::rename(scratch.keep(), target).context("cannot keep the module's files")
     }
 
-    /// The version in go.mod of the module the programs come from.
+    /// Returns the version of the pinned module in go.mod.
     fn version(&self, source: &Path) -> Result<String> {
         let Some(pinned) = self.pinned else {
-            return Ok("our own".to_owned());
+            return Ok("this repository".to_owned());
         };
         let file = fs::read_to_string(source.join("go.mod"))?;
         required_version(&file, pinned)
@@ -107,7 +106,7 @@ impl Module {
         if self.name != "kubernetes" {
             return "-s -w".to_owned();
         }
-        // Without these, /version and `kubectl version` say v0.0.0, and clients choose by version.
+        // Without these flags the version is v0.0.0, and clients that choose by version fail.
         let mut parts = version.trim_start_matches('v').split('.');
         let major = parts.next().unwrap_or_default();
         let minor = parts.next().unwrap_or_default();
@@ -118,14 +117,14 @@ impl Module {
     }
 }
 
-/// What a command of Go's prints.
-fn said(go: &mut Command) -> Result<String> {
+/// Runs a go command and returns its stdout.
+fn stdout_of(go: &mut Command) -> Result<String> {
     let answer = go.stdin(Stdio::null()).output().context(NO_GO)?;
     ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr).trim());
     Ok(String::from_utf8(answer.stdout)?)
 }
 
-/// Copies a file, or a directory with everything in it.
+/// Copies a file or a directory with its contents.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         fs::create_dir_all(to.parent().context("a file has a directory")?)?;
@@ -139,7 +138,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs `go build -v`, showing a line now and then instead of the thousand packages it names.
+/// Runs `go build -v`. Prints a progress line at intervals instead of its output.
 fn run_with_progress(mut go: Command, name: &str) -> Result<()> {
     let started = Instant::now();
     let mut child = match go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
@@ -184,7 +183,7 @@ fn run_with_progress(mut go: Command, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The version `go.mod` requires of `module`.
+/// Returns the version of `module` that `go.mod` requires.
 fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
     go_mod.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_come_from_go_mod() {
+    fn versions_are_read_from_go_mod() {
         let file = "module m\nrequire a.b/c v1.2.3\nrequire (\n\td.e/f v0.9.0 // indirect\n)\nreplace x => d.e/g v1.0.0\n";
         assert_eq!(required_version(file, "a.b/c"), Some("v1.2.3"));
         assert_eq!(required_version(file, "d.e/f"), Some("v0.9.0"));
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_knows_its_version() {
+    fn the_version_of_kubernetes_is_linked_into_its_programs() {
         let module = MODULES.iter().find(|module| module.name == "kubernetes").unwrap();
         let flags = module.ldflags("v1.36.1");
         assert!(flags.contains("gitVersion=v1.36.1") && flags.contains("gitMinor=36"), "{flags}");

@@ -1,8 +1,8 @@
-//! Cluster API is the real one: Clusters become Available, hooks hold Machines, deletion has its order, both API
-//! versions are served.
+//! Tests of the management cluster: Clusters become Available, hooks block the deletion of Machines, deletion has its order,
+//! both API versions are served.
 //!
-//! One management cluster serves all: each test takes a workload cluster of it, and they run side by side.
-#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+//! All scenarios share a management cluster. Each has its own workload cluster, and they run concurrently.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod objects;
 mod rollout;
@@ -19,30 +19,31 @@ use testbed::{Management, Workload, eventually};
 
 use objects::{Objects, condition};
 
-/// Seconds on an idle machine. Only what never happens takes this long.
+/// The time limit of a wait, far above the seconds that it takes on an idle machine.
 const SOON: Duration = Duration::from_mins(10);
 const PRE_TERMINATE: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/test";
 const PRE_DRAIN: &str = "pre-drain.delete.hook.machine.cluster.x-k8s.io/test";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cluster_api_for_real() {
+async fn cluster_api_manages_workload_clusters() {
     let management = Management::start().await.unwrap();
-    let (life, deletion, topology, rollout) = tokio::join!(
-        life(&management),
-        deletion(&management),
-        topology(&management),
-        rollout::of_objects(&management)
+    let (lifecycle, deletion, topology, rollout) = tokio::join!(
+        check_lifecycle(&management),
+        check_deletion(&management),
+        check_topology(&management),
+        rollout::check_standalone(&management)
     );
-    // All of them, then whatever failed.
-    let failed = [("life", life), ("deletion", deletion), ("topology", topology), ("rollout", rollout)];
+    // Runs all scenarios before it fails.
+    let failed =
+        [("lifecycle", lifecycle), ("deletion", deletion), ("topology", topology), ("rollout", rollout)];
     let failed: Vec<_> =
         failed.into_iter().filter_map(|(name, result)| Some((name, result.err()?))).collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// A cluster's life: read in both versions, a Machine replaced behind a hook, cut off, with other credentials,
-/// and deleted while nobody can reach it.
-async fn life(management: &Management) -> Result<()> {
+/// Reads a cluster in both versions, replaces a Machine with a hook, suspends the API server, rotates the credentials, and
+/// deletes the cluster while its API server is stopped.
+async fn check_lifecycle(management: &Management) -> Result<()> {
     let mut workload = management
         .workload("life")
         .label("adc", "one")
@@ -51,10 +52,10 @@ async fn life(management: &Management) -> Result<()> {
         .start()
         .await?;
     let objects = Objects::of(management, &workload);
-    both_versions(&objects).await?;
-    hook(&objects, &workload).await?;
+    check_both_versions(&objects).await?;
+    check_hook(&objects, &workload).await?;
 
-    // Cut off: a machine boots, and its Node cannot join.
+    // With a suspended API server a machine boots, but its Node cannot join.
     workload.plane_mut().suspend_apiserver()?;
     objects.patch("MachineDeployment", "life-md-0", json!({"spec": {"replicas": 3}})).await?;
     let late = eventually("the third worker's machine runs", SOON, async || {
@@ -62,25 +63,22 @@ async fn life(management: &Management) -> Result<()> {
         Ok(machines.into_iter().find(|machine| machine.data["status"]["phase"] == "Provisioned"))
     });
     let late = late.await?.name_any();
-    ensure!(
-        !workload.nodes().names().contains(&late),
-        "{late} has joined an API server that does not answer"
-    );
+    ensure!(!workload.nodes().names().contains(&late), "{late} has joined a suspended API server");
     workload.plane_mut().resume_apiserver()?;
     objects.phase(&late, "Running").await?;
 
-    // Other credentials: the old ones are Unauthorized, the Secret has the new ones.
+    // After a rotation the old credentials get Unauthorized, and the Secret has the new ones.
     let (secrets, secret) =
         (Api::<Secret>::default_namespaced(management.client()), workload.kubeconfig_secret());
     let old = with_kubeconfig(&secrets.get(&secret).await?).await?;
     Api::<Node>::all(old.clone())
         .list(&ListParams::default())
         .await
-        .context("the old credentials, before")?;
+        .context("the old credentials before the rotation")?;
     workload.rotate_kubeconfig().await?;
     match Api::<Node>::all(old).list(&ListParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 401 => {}
-        other => bail!("the old credentials, after: {other:?}"),
+        other => bail!("the old credentials after the rotation: {other:?}"),
     }
     let new = with_kubeconfig(&secrets.get(&secret).await?).await?;
     let nodes = Api::<Node>::all(new).list(&ListParams::default()).await?.items.len();
@@ -91,8 +89,8 @@ async fn life(management: &Management) -> Result<()> {
     workload.deleted(SOON).await
 }
 
-/// Version v1beta1 is a view of what is stored as v1beta2, in both directions.
-async fn both_versions(objects: &Objects) -> Result<()> {
+/// Checks that v1beta1 is converted from and to v1beta2.
+async fn check_both_versions(objects: &Objects) -> Result<()> {
     let (old, new) = (objects.cluster("v1beta1").await?, objects.cluster("v1beta2").await?);
     ensure!(old.uid() == new.uid() && old.labels()["adc"] == "one");
     ensure!(new.data["spec"]["infrastructureRef"]["apiGroup"] == "infrastructure.cluster.x-k8s.io");
@@ -110,40 +108,44 @@ async fn both_versions(objects: &Objects) -> Result<()> {
     Ok(())
 }
 
-/// A pre-terminate hook holds a Machine that is deleted: its infrastructure stays until the hook is gone.
-async fn hook(objects: &Objects, workload: &Workload) -> Result<()> {
+/// Checks that a pre-terminate hook blocks the deletion of a Machine and of its infrastructure.
+async fn check_hook(objects: &Objects, workload: &Workload) -> Result<()> {
     let nodes: Api<Node> = Api::all(workload.plane().client());
     let machine = objects.worker().await?;
     objects.annotate(&machine, PRE_TERMINATE, Some("me")).await?;
     objects.api("Machine", "v1beta2").delete(&machine, &DeleteParams::default()).await?;
     objects.deleting(&machine, "WaitingForPreTerminateHook").await?;
-    // Time enough for one that is not held: it goes, and another takes its place.
-    let free =
-        objects.workers().await?.into_iter().find(|name| *name != machine).context("one worker only")?;
+    // Meanwhile a Machine without a hook is deleted and replaced.
+    let free = objects
+        .workers()
+        .await?
+        .into_iter()
+        .find(|name| *name != machine)
+        .context("there is only one worker")?;
     objects.api("Machine", "v1beta2").delete(&free, &DeleteParams::default()).await?;
     objects.gone("Machine", &free).await?;
     let all = objects.running_workers(2).await?;
-    ensure!(all.contains(&machine), "{machine} is held and not among {all:?}");
+    ensure!(all.contains(&machine), "{machine} has a hook, but is not among {all:?}");
     objects.deleting(&machine, "WaitingForPreTerminateHook").await?;
     let infrastructure = objects.api("TestbedMachine", "v1").get(&machine).await?;
     ensure!(
         infrastructure.metadata.deletion_timestamp.is_none(),
-        "the machine goes while its Machine is held"
+        "the infrastructure is being deleted in spite of the hook"
     );
     ensure!(nodes.get_opt(&machine).await?.is_some() && workload.nodes().names().contains(&machine));
 
     objects.annotate(&machine, PRE_TERMINATE, None).await?;
     objects.gone("Machine", &machine).await?;
     objects.gone("TestbedMachine", &machine).await?;
-    // Cluster API removes the Node of a Machine that goes while its Cluster stays.
+    // Cluster API deletes the Node of a deleted Machine, unless its Cluster is being deleted.
     ensure!(nodes.get_opt(&machine).await?.is_none() && !workload.nodes().names().contains(&machine));
     objects.running_workers(2).await?;
     Ok(())
 }
 
-/// A Cluster's deletion: workers, control plane, infrastructure; hooks before the machine's end hold each, those
-/// before the drain are passed over; Nodes and the kubeconfig stay.
-async fn deletion(management: &Management) -> Result<()> {
+/// Checks the order in which a Cluster is deleted: workers, control plane, infrastructure. Pre-terminate hooks block each,
+/// pre-drain hooks are ignored; Nodes and the Secret of the kubeconfig stay.
+async fn check_deletion(management: &Management) -> Result<()> {
     let workload = management.workload("order").namespace("order").start().await?;
     let objects = Objects::of(management, &workload);
     let (worker, master) = (objects.worker().await?, "order-control-plane-0");
@@ -156,9 +158,9 @@ async fn deletion(management: &Management) -> Result<()> {
     objects.deleting(&worker, "WaitingForPreTerminateHook").await?;
     objects.cluster_deleting("WaitingForWorkersDeletion").await?;
     for (kind, name) in [("Machine", master), ("TestbedControlPlane", "order"), ("TestbedCluster", "order")] {
-        ensure!(!objects.is_deleting(kind, name).await?, "{kind} goes while a worker is held");
+        ensure!(!objects.is_deleting(kind, name).await?, "{kind} is being deleted while a worker has a hook");
     }
-    ensure!(workload.nodes().names().len() == 2, "a kubelet ended while its Machine is held");
+    ensure!(workload.nodes().names().len() == 2, "a kubelet has ended although its Machine has a hook");
 
     objects.annotate(&worker, PRE_TERMINATE, None).await?;
     objects.deleting(master, "WaitingForPreTerminateHook").await?;
@@ -167,24 +169,24 @@ async fn deletion(management: &Management) -> Result<()> {
     ensure!(objects.is_deleting("TestbedControlPlane", "order").await?);
     ensure!(
         !objects.is_deleting("TestbedCluster", "order").await?,
-        "the infrastructure goes before the Machines"
+        "the infrastructure is being deleted before the Machines"
     );
 
     objects.annotate(master, PRE_TERMINATE, None).await?;
     workload.deleted(SOON).await?;
     for (kind, name) in [("Machine", master), ("TestbedControlPlane", "order"), ("TestbedCluster", "order")] {
-        ensure!(objects.find(kind, name).await?.is_none(), "{kind} outlives the Cluster");
+        ensure!(objects.find(kind, name).await?.is_none(), "{kind} exists after the Cluster");
     }
     let secrets: Api<Secret> = Api::namespaced(management.client(), "order");
-    secrets.get(&workload.kubeconfig_secret()).await.context("the kubeconfig")?;
+    secrets.get(&workload.kubeconfig_secret()).await.context("the Secret of the kubeconfig")?;
     let nodes = Api::<Node>::all(workload.plane().client()).list(&ListParams::default()).await?.items;
-    ensure!(nodes.len() == 2, "Cluster API has removed Nodes of a Cluster that goes");
-    ensure!(workload.nodes().names().is_empty(), "a kubelet outlives its machine");
+    ensure!(nodes.len() == 2, "Cluster API has deleted Nodes of a deleted Cluster");
+    ensure!(workload.nodes().names().is_empty(), "a kubelet runs after its machine was deleted");
     Ok(())
 }
 
-/// A Cluster made from a ClusterClass: its variables are read, written and checked.
-async fn topology(management: &Management) -> Result<()> {
+/// Checks a Cluster with a ClusterClass: its variables are set and validated.
+async fn check_topology(management: &Management) -> Result<()> {
     let workload = management
         .workload("topology")
         .namespace("topology")
@@ -199,14 +201,16 @@ async fn topology(management: &Management) -> Result<()> {
     ensure!(
         cluster.data["spec"]["topology"]["variables"] == json!([{"name": "highlyAvailable", "value": true}])
     );
-    ensure!(cluster.data["spec"]["controlPlaneEndpoint"].is_null(), "the endpoint is for others to set");
+    ensure!(cluster.data["spec"]["controlPlaneEndpoint"].is_null(), "the provider has written the endpoint");
     ensure!(objects.list("Machine").await?.len() == 3);
 
-    // A control-plane Machine that goes is replaced; so the provider keeps the number, as the class asks.
-    let one =
-        objects.find("Machine", "topology-control-plane-1").await?.context("they are numbered from 0")?;
+    // The provider replaces a deleted control-plane Machine.
+    let one = objects
+        .find("Machine", "topology-control-plane-1")
+        .await?
+        .context("control-plane Machines are numbered from 0")?;
     objects.newest("Machine").delete(&one.name_any(), &DeleteParams::default()).await?;
-    eventually("another one runs in its place", SOON, async || {
+    eventually("a new Machine has replaced it", SOON, async || {
         let other = objects.find("Machine", &one.name_any()).await?.context("none yet")?;
         ensure!(other.uid() != one.uid() && other.data["status"]["phase"] == "Running");
         Ok(Some(()))
@@ -232,8 +236,8 @@ async fn topology(management: &Management) -> Result<()> {
     })
     .await?;
 
-    rollout::of(&objects, &workload).await?;
-    // The topology's workers come and go by its count.
+    rollout::check(&objects, &workload).await?;
+    // The number of workers follows the topology.
     let two = json!([{"class": "worker", "name": "md-0", "replicas": 2}]);
     let workers = json!({"topology": {"workers": {"machineDeployments": two}}});
     objects.patch("Cluster", "topology", json!({"spec": workers})).await?;
@@ -243,7 +247,8 @@ async fn topology(management: &Management) -> Result<()> {
 }
 
 async fn with_kubeconfig(secret: &Secret) -> Result<Client> {
-    let value = secret.data.as_ref().and_then(|data| data.get("value")).context("no kubeconfig")?;
+    let value =
+        secret.data.as_ref().and_then(|data| data.get("value")).context("the Secret has no kubeconfig")?;
     let config = Kubeconfig::from_yaml(std::str::from_utf8(&value.0)?)?;
     Ok(Client::try_from(Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)?)
 }

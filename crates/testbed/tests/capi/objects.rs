@@ -1,4 +1,4 @@
-//! What a workload cluster is made of in the management cluster, and waiting for what becomes of it.
+//! The objects of a workload cluster in the management cluster, and waits for their state.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -61,7 +61,7 @@ impl Objects {
         self.patch("Machine", machine, json!({"metadata": {"annotations": {key: value}}})).await
     }
 
-    /// A worker's name.
+    /// Returns the name of a worker.
     pub(crate) async fn worker(&self) -> Result<String> {
         self.workers().await?.pop().context("no worker")
     }
@@ -71,16 +71,16 @@ impl Objects {
         Ok(machines.iter().map(ResourceExt::name_any).filter(|name| name.contains("-md-0-")).collect())
     }
 
-    /// Waits until there are so many workers and each runs, or is held at its end; yields their names.
+    /// Waits until there are `count` workers that are Running or Deleting. Returns their names.
     pub(crate) async fn running_workers(&self, count: usize) -> Result<Vec<String>> {
         eventually(&format!("{count} workers run"), SOON, async || {
             let machines = self.list("Machine").await?.into_iter();
             let workers: Vec<_> = machines.filter(|machine| machine.name_any().contains("-md-0-")).collect();
-            let fine = |worker: &&DynamicObject| {
+            let is_up = |worker: &&DynamicObject| {
                 worker.data["status"]["phase"] == "Running" || worker.data["status"]["phase"] == "Deleting"
             };
-            let (there, fine) = (workers.len(), workers.iter().filter(fine).count());
-            ensure!(there == count && fine == count, "{fine} of {there}");
+            let (all, up) = (workers.len(), workers.iter().filter(is_up).count());
+            ensure!(all == count && up == count, "{up} of {all} workers are Running or Deleting");
             Ok(Some(workers.iter().map(ResourceExt::name_any).collect()))
         })
         .await
@@ -88,7 +88,7 @@ impl Objects {
 
     pub(crate) async fn is_deleting(&self, kind: &str, name: &str) -> Result<bool> {
         let object = self.find(kind, name).await?;
-        Ok(object.context("gone")?.metadata.deletion_timestamp.is_some())
+        Ok(object.context("it does not exist")?.metadata.deletion_timestamp.is_some())
     }
 
     pub(crate) async fn gone(&self, kind: &str, name: &str) -> Result<()> {
@@ -98,7 +98,7 @@ impl Objects {
 
     pub(crate) async fn phase(&self, machine: &str, phase: &str) -> Result<()> {
         eventually(&format!("{machine} is {phase}"), SOON, async || {
-            let machine = self.find("Machine", machine).await?.context("gone")?;
+            let machine = self.find("Machine", machine).await?.context("it does not exist")?;
             ensure!(machine.data["status"]["phase"] == phase, "{}", machine.data["status"]);
             Ok(Some(()))
         })
@@ -106,17 +106,17 @@ impl Objects {
     }
 
     pub(crate) async fn deleting(&self, machine: &str, reason: &str) -> Result<()> {
-        self.held("Machine", machine, reason).await
+        self.await_deleting("Machine", machine, reason).await
     }
 
     pub(crate) async fn cluster_deleting(&self, reason: &str) -> Result<()> {
-        self.held("Cluster", &self.cluster, reason).await
+        self.await_deleting("Cluster", &self.cluster, reason).await
     }
 
-    /// Waits until the object is being deleted and says that it waits for `reason`.
-    pub(crate) async fn held(&self, kind: &str, name: &str, reason: &str) -> Result<()> {
+    /// Waits until the object's condition `Deleting` is true with `reason`.
+    pub(crate) async fn await_deleting(&self, kind: &str, name: &str, reason: &str) -> Result<()> {
         eventually(&format!("{kind} {name}: {reason}"), SOON, async || {
-            let object = self.find(kind, name).await?.context("gone")?;
+            let object = self.find(kind, name).await?.context("it does not exist")?;
             let deleting = condition(&object, "Deleting");
             ensure!(deleting["status"] == "True" && deleting["reason"] == reason, "{deleting}");
             Ok(Some(()))

@@ -1,4 +1,4 @@
-//! TestbedBootstrapConfig: names the Secret its machine would start with. None is made: nothing starts.
+//! TestbedBootstrapConfig: sets the name of the bootstrap Secret. It creates no Secret, because no machine reads it.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Context, is_deleting};
 use crate::management::api::TestbedBootstrapConfig;
 
+/// Reconciles a TestbedBootstrapConfig.
 pub(super) async fn reconcile(
     config: Arc<TestbedBootstrapConfig>,
     context: Arc<Context>,

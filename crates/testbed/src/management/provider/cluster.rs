@@ -1,4 +1,4 @@
-//! TestbedCluster: says where the API server is, and goes when it is told to.
+//! TestbedCluster: sets the address of the API server, and removes its finalizer when it is deleted.
 
 use std::sync::Arc;
 
@@ -8,21 +8,22 @@ use serde_json::json;
 use super::{Context, RETRY, cluster_of, is_deleting, is_held};
 use crate::management::api::{Endpoint, TestbedCluster};
 
-/// What is to be done next. One thing a pass.
+/// The next step; a reconcile carries out one.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Let it be deleted.
+    /// Removes the finalizer.
     Release,
-    /// Write the endpoint, if any, and keep it until its infrastructure is gone.
+    /// Adds the finalizer and writes the endpoint, if any.
     Prepare(Option<Endpoint>),
-    /// Say that it is provisioned.
+    /// Sets `provisioned`.
     Provision,
-    /// The API server is not known yet.
+    /// Waits until the workload cluster is registered.
     Wait,
     Nothing,
 }
 
-/// `known`: whether there is such a cluster yet; `endpoint`: what is to be written, if not left to others.
+/// Chooses the next step. `known`: whether the workload cluster is registered. `endpoint`: the address to write, if the
+/// provider writes it.
 fn plan(cluster: &TestbedCluster, known: bool, endpoint: Option<&Endpoint>) -> Step {
     if is_deleting(cluster) {
         return if is_held(cluster) { Step::Release } else { Step::Nothing };
@@ -40,6 +41,7 @@ fn plan(cluster: &TestbedCluster, known: bool, endpoint: Option<&Endpoint>) -> S
     Step::Provision
 }
 
+/// Reconciles a TestbedCluster.
 pub(super) async fn reconcile(cluster: Arc<TestbedCluster>, context: Arc<Context>) -> kube::Result<Action> {
     let site = cluster_of(cluster.as_ref()).and_then(|key| context.sites.get(&key));
     let endpoint = site.as_ref().and_then(|site| site.endpoint.as_ref());
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_prepared_provisioned_and_released() {
+    fn a_cluster_is_prepared_provisioned_and_released() {
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: 6443 };
         let (held, spec) = (json!({"finalizers": [FINALIZER]}), json!({"controlPlaneEndpoint": endpoint}));
         let new = cluster(&json!({}), &json!({}), false);
@@ -82,7 +84,7 @@ mod tests {
         assert_eq!(plan(&new, true, Some(&endpoint)), Step::Prepare(Some(endpoint.clone())));
         assert_eq!(plan(&cluster(&held, &spec, false), true, Some(&endpoint)), Step::Provision);
         assert_eq!(plan(&cluster(&held, &spec, true), true, Some(&endpoint)), Step::Nothing);
-        // Somebody else's endpoint is left alone where we have none to give.
+        // Without an endpoint to write, the provider keeps one that another client wrote.
         assert_eq!(plan(&cluster(&held, &spec, true), true, None), Step::Nothing);
 
         let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]});

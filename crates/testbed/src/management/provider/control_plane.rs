@@ -1,7 +1,7 @@
-//! TestbedControlPlane: keeps its number of control-plane Machines, replaces those of another version one by one, and
-//! says that the API server serves: that one is the same all the time, whatever the version.
+//! TestbedControlPlane: keeps the number of control-plane Machines, replaces those of another version one by one, and
+//! reports the API server as initialized. The API server always runs and does not change with the version.
 //!
-//! When it is deleted it deletes its Machines and stays until the last is gone.
+//! When it is deleted, it deletes its Machines and keeps its finalizer until the last one is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,28 +19,28 @@ use super::{CLUSTER_LABEL, CONTROL_PLANE_LABEL, Context, RETRY, cluster_of, is_d
 use crate::management::api::{Initialized, TestbedControlPlane, TestbedControlPlaneStatus, TestbedMachine};
 use crate::management::machines;
 
-/// Names the control plane a Machine belongs to.
+/// The label with the name of a Machine's control plane.
 const NAME_LABEL: &str = "cluster.x-k8s.io/control-plane-name";
 
-/// What is to be done next.
+/// The next step; a reconcile carries out one.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// Let it be deleted.
+    /// Removes the finalizer.
     Release,
-    /// Keep it until its Machines are gone.
+    /// Adds the finalizer.
     Hold,
-    /// Delete these Machines.
+    /// Deletes these Machines.
     Delete(Vec<String>),
-    /// Make Machines of these names.
+    /// Creates Machines with these names.
     Create(Vec<String>),
-    /// Write the status.
+    /// Writes the status.
     Report(Box<TestbedControlPlaneStatus>),
-    /// The cluster is not known yet.
+    /// Waits until the workload cluster is registered.
     Wait,
     Nothing,
 }
 
-/// A Machine of ours, as far as it matters.
+/// A Machine of the control plane, with the fields that `plan` needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
     name: String,
@@ -50,6 +50,7 @@ struct Member {
     available: bool,
 }
 
+/// Chooses the next step. `cluster` is the name of the registered workload cluster.
 fn plan(plane: &TestbedControlPlane, members: &[Member], cluster: Option<&str>, now: Timestamp) -> Step {
     let staying: Vec<_> = members.iter().filter(|member| !member.deleting).collect();
     let name = |member: &&Member| member.name.clone();
@@ -69,12 +70,12 @@ fn plan(plane: &TestbedControlPlane, members: &[Member], cluster: Option<&str>, 
     let wanted = usize::try_from(plane.spec.replicas.unwrap_or(1)).unwrap_or_default();
     let (current, outdated): (Vec<&Member>, Vec<&Member>) =
         staying.iter().partition(|member| member.version == plane.spec.version);
-    // What replaces another serves before that goes.
+    // A new Machine must be available before an outdated one is deleted.
     if staying.len() > wanted && (outdated.is_empty() || current.iter().all(|member| member.available)) {
         let going = outdated.iter().chain(current.iter().rev()).take(staying.len() - wanted);
         return Step::Delete(going.map(name).collect());
     }
-    // One that goes is replaced when it is gone, as kubeadm's control plane does; one that is outdated, before.
+    // A deleted Machine is replaced after it is gone, as KubeadmControlPlane does; an outdated one before it is deleted.
     let settled =
         members.len() == wanted && members.iter().all(|member| !member.deleting && member.available);
     let missing = wanted.saturating_sub(members.len()) + usize::from(settled && !outdated.is_empty());
@@ -98,7 +99,7 @@ fn status(
     };
     let replicas = count(&|_| true);
     let available = count(&|member| member.available);
-    // The API server is a process of its own and serves before any Machine is there.
+    // The API server is a separate process and serves without Machines.
     let (yes, reason) =
         if available > 0 || replicas == 0 { ("True", "Available") } else { ("False", "NoMachineAvailable") };
     let old = plane.status.iter().flat_map(|status| &status.conditions).find(|old| old.type_ == "Available");
@@ -112,7 +113,7 @@ fn status(
         available_replicas: available,
         up_to_date_replicas: count(&|member| member.version == plane.spec.version),
         version: versions
-            .min_by_key(|version| numbers(version))
+            .min_by_key(|version| version_numbers(version))
             .unwrap_or_else(|| plane.spec.version.clone()),
         conditions: vec![Condition {
             type_: "Available".to_owned(),
@@ -125,12 +126,12 @@ fn status(
     }
 }
 
-/// A version's numbers, to compare it by.
-fn numbers(version: &str) -> Vec<u64> {
+/// Returns the numbers of a version, for comparison.
+fn version_numbers(version: &str) -> Vec<u64> {
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Wakes a control plane for its Machines.
+/// Lets changes of Machines trigger their control plane.
 pub(super) fn watch_machines(
     planes: Controller<TestbedControlPlane>,
     client: &Client,
@@ -143,6 +144,7 @@ pub(super) fn watch_machines(
     )
 }
 
+/// Reconciles a TestbedControlPlane.
 pub(super) async fn reconcile(
     plane: Arc<TestbedControlPlane>,
     context: Arc<Context>,
@@ -151,7 +153,7 @@ pub(super) async fn reconcile(
     let site = cluster.as_ref().and_then(|key| context.sites.get(key));
     let namespace = plane.namespace().unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &machines());
-    let members = members(&api, &plane).await?;
+    let members = list_members(&api, &plane).await?;
     let known = cluster.as_ref().filter(|_| site.is_some()).map(|(_, name)| name.as_str());
     match plan(&plane, &members, known, Timestamp::now()) {
         Step::Release => context.patch(plane.as_ref(), false, json!({})).await?,
@@ -166,7 +168,7 @@ pub(super) async fn reconcile(
         }
         Step::Create(names) => {
             for name in names {
-                create(&context, &plane, &api, known.unwrap_or_default(), &name).await?;
+                create_machine(&context, &plane, &api, known.unwrap_or_default(), &name).await?;
             }
         }
         Step::Report(status) => {
@@ -179,7 +181,8 @@ pub(super) async fn reconcile(
     Ok(Action::await_change())
 }
 
-async fn members(api: &Api<DynamicObject>, plane: &TestbedControlPlane) -> kube::Result<Vec<Member>> {
+/// Returns the Machines of a control plane, by name.
+async fn list_members(api: &Api<DynamicObject>, plane: &TestbedControlPlane) -> kube::Result<Vec<Member>> {
     let all = api.list(&ListParams::default().labels(CONTROL_PLANE_LABEL)).await?;
     let ours = all.items.into_iter().filter(|machine| {
         machine.owner_references().iter().any(|owner| Some(&owner.uid) == plane.meta().uid.as_ref())
@@ -201,7 +204,8 @@ async fn members(api: &Api<DynamicObject>, plane: &TestbedControlPlane) -> kube:
     Ok(members)
 }
 
-async fn create(
+/// Creates a Machine and its TestbedMachine.
+async fn create_machine(
     context: &Context,
     plane: &TestbedControlPlane,
     api: &Api<DynamicObject>,
@@ -217,7 +221,7 @@ async fn create(
         "metadata": {"name": name, "labels": labels},
         "spec": {},
     }))?;
-    exists(context.api(plane).create(&PostParams::default(), &infrastructure).await)?;
+    accept_existing(context.api(plane).create(&PostParams::default(), &infrastructure).await)?;
     let machine: DynamicObject = parse(json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
         "kind": "Machine",
@@ -238,11 +242,11 @@ async fn create(
             },
         },
     }))?;
-    exists(api.create(&PostParams::default(), &machine).await)
+    accept_existing(api.create(&PostParams::default(), &machine).await)
 }
 
-/// A pass that was cut short has made it already.
-fn exists<T>(created: kube::Result<T>) -> kube::Result<()> {
+/// Accepts that an object exists, because an interrupted reconcile has created it.
+fn accept_existing<T>(created: kube::Result<T>) -> kube::Result<()> {
     match created {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         other => other.map(|_| ()),
@@ -291,13 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn machines_are_kept_at_their_number() {
+    fn the_number_of_machines_is_kept() {
         let (a, b, c) = (member(0, false), member(1, false), member(2, false));
         assert_eq!(step(&plane(3, false, None), &[]), Step::Create(names(&[0, 1, 2])));
         assert_eq!(step(&plane(3, false, None), &[a.clone(), c.clone()]), Step::Create(names(&[1])));
         assert_eq!(step(&plane(1, false, None), &[a.clone(), b.clone(), c]), Step::Delete(names(&[2, 1])));
         let going = [a, member(1, true)];
-        assert!(matches!(step(&plane(2, false, None), &going), Step::Report(_)), "not before it is gone");
+        assert!(
+            matches!(step(&plane(2, false, None), &going), Step::Report(_)),
+            "no replacement before the deleted one is gone"
+        );
         assert_eq!(plan(&plane(1, false, None), &[], None, Timestamp::UNIX_EPOCH), Step::Wait);
     }
 
@@ -308,31 +315,31 @@ mod tests {
         let plane = plane(2, false, None);
         assert_eq!(step(&plane, &[old(0), old(1)]), Step::Create(names(&[2])));
         let waits = step(&plane, &[old(0), old(1), starting(2)]);
-        let Step::Report(status) = waits else { panic!("{waits:?} before the new one serves") };
+        let Step::Report(status) = waits else { panic!("{waits:?} before the new one is available") };
         assert_eq!((status.version.as_str(), status.up_to_date_replicas), ("v1.35.9", 1));
         assert_eq!(step(&plane, &[old(0), old(1), member(2, false)]), Step::Delete(names(&[0])));
         let going = Member { deleting: true, ..old(0) };
         let waits = step(&plane, &[going, old(1), member(2, false)]);
-        assert!(matches!(waits, Step::Report(_)), "{waits:?} while one goes");
+        assert!(matches!(waits, Step::Report(_)), "{waits:?} while one is being deleted");
         assert_eq!(step(&plane, &[old(1), member(2, false)]), Step::Create(names(&[0])));
         assert_eq!(step(&plane, &[member(0, false), old(1), member(2, false)]), Step::Delete(names(&[1])));
         assert!(matches!(step(&plane, &[member(0, false), member(2, false)]), Step::Report(_)));
-        assert!(numbers("v1.9.10") < numbers("v1.10.2"));
+        assert!(version_numbers("v1.9.10") < version_numbers("v1.10.2"));
     }
 
     #[test]
-    fn the_status_settles() {
+    fn an_unchanged_status_is_not_written() {
         let members = [member(0, false)];
         let Step::Report(status) = step(&plane(1, false, None), &members) else { panic!("no status") };
         assert!(status.initialization.control_plane_initialized);
         assert_eq!((status.replicas, status.ready_replicas, status.available_replicas), (1, 1, 1));
         assert_eq!((status.version.as_str(), status.conditions[0].status.as_str()), ("v1.36.1", "True"));
         let later = plan(&plane(1, false, Some(&status)), &members, Some("c"), Timestamp::now());
-        assert_eq!(later, Step::Nothing, "a second pass has nothing to do, whatever the time");
+        assert_eq!(later, Step::Nothing, "a second reconcile changes nothing, also at another time");
     }
 
     #[test]
-    fn it_stays_until_its_machines_are_gone() {
+    fn the_finalizer_stays_until_the_machines_are_gone() {
         let going = plane(1, true, None);
         assert_eq!(step(&going, &[member(0, false), member(1, true)]), Step::Delete(names(&[0])));
         assert_eq!(step(&going, &[member(0, true)]), Step::Nothing);

@@ -1,7 +1,6 @@
-//! TestbedMachine: a machine that boots at once and whose kubelet joins the workload cluster.
+//! TestbedMachine: a machine that boots immediately and whose kubelet joins the workload cluster.
 //!
-//! When it is deleted its kubelet ends with it; the Node object stays, as after any machine that was taken
-//! away, until Cluster API removes it.
+//! When it is deleted, its kubelet ends. The Node stays until Cluster API deletes it, as for a real machine.
 
 use std::sync::Arc;
 
@@ -15,31 +14,35 @@ use crate::management::api::{Address, TestbedMachine};
 use crate::management::machines;
 use crate::nodes::Node;
 
-/// What is to be done next. One thing a pass.
+/// The next step; a reconcile carries out one.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Power off, and let it be deleted.
+    /// Ends the kubelet and removes the finalizer.
     Release,
-    /// Give it its identity. Before it is provisioned: Cluster API looks again after seconds only when it
-    /// finds a provisioned machine without.
+    /// Adds the finalizer and writes the provider id. This comes before `provisioned`, because Cluster API retries only
+    /// after seconds if a provisioned machine has no provider id.
     Prepare(String),
-    /// Say that it runs, and where.
+    /// Sets `provisioned` and the addresses.
     Provision,
-    /// Let its kubelet join.
+    /// Lets the kubelet join.
     Join(Node),
-    /// Its Machine or its cluster's API server is not known yet.
+    /// Waits until the Machine has set its owner reference and the workload cluster is registered.
     Wait,
     Nothing,
 }
 
-/// What else matters: the Machine's name, whether the cluster's API server is known, whether the kubelet runs.
+/// The observed state.
 #[derive(Debug, Clone, Default)]
 struct Observed {
+    /// The name of the Machine.
     owner: Option<String>,
+    /// Whether the workload cluster is registered.
     site: bool,
+    /// Whether the kubelet runs.
     joined: bool,
 }
 
+/// Chooses the next step.
 fn plan(machine: &TestbedMachine, observed: &Observed) -> Step {
     if is_deleting(machine) {
         return if is_held(machine) { Step::Release } else { Step::Nothing };
@@ -69,6 +72,7 @@ fn plan(machine: &TestbedMachine, observed: &Observed) -> Step {
     }
 }
 
+/// Reconciles a TestbedMachine.
 pub(super) async fn reconcile(machine: Arc<TestbedMachine>, context: Arc<Context>) -> kube::Result<Action> {
     let owner = machine.owner_references().iter().find(|owner| owner.kind == "Machine");
     let owner = owner.map(|owner| owner.name.clone());
@@ -90,14 +94,14 @@ pub(super) async fn reconcile(machine: Arc<TestbedMachine>, context: Arc<Context
         }
         (Step::Provision, Some(site)) => {
             let address = site.next_address().to_string();
-            // One interface, known by both names: operators look for either.
+            // The same address with both types, because operators look for either.
             let addresses = ["InternalIP", "ExternalIP"]
                 .map(|kind| Address { kind: kind.to_owned(), address: address.clone() });
             let status = json!({"initialization": {"provisioned": true}, "addresses": addresses});
             context.patch_status(machine.as_ref(), status).await?;
         }
         (Step::Join(node), Some(site)) => {
-            let version = version(&context, &machine, &node.name).await?;
+            let version = machine_version(&context, &machine, &node.name).await?;
             site.nodes.join(Node { version, ..node }).await?;
         }
         (Step::Wait | Step::Provision | Step::Join(_), _) => return Ok(Action::requeue(RETRY)),
@@ -106,8 +110,12 @@ pub(super) async fn reconcile(machine: Arc<TestbedMachine>, context: Arc<Context
     Ok(Action::await_change())
 }
 
-/// The version that the kubelet is to have: its Machine's.
-async fn version(context: &Context, machine: &TestbedMachine, name: &str) -> kube::Result<Option<String>> {
+/// Returns the version of the Machine, which is that of the kubelet.
+async fn machine_version(
+    context: &Context,
+    machine: &TestbedMachine,
+    name: &str,
+) -> kube::Result<Option<String>> {
     let namespace = machine.namespace().unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &machines());
     Ok(api.get(name).await?.data["spec"]["version"].as_str().map(str::to_owned))
@@ -130,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_prepared_provisioned_joined_and_released() {
+    fn a_machine_is_prepared_provisioned_joined_and_released() {
         let ready = Observed { owner: Some("m-1".to_owned()), site: true, joined: false };
         let new = machine(&json!({}), &json!({}), &json!({}));
         assert_eq!(plan(&new, &Observed::default()), Step::Wait);
@@ -156,7 +164,7 @@ mod tests {
 
         let mut going = held;
         going["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        // Also when the cluster's API server is gone.
+        // Also after the workload cluster has stopped.
         assert_eq!(plan(&machine(&going, &spec, &status), &Observed::default()), Step::Release);
     }
 }

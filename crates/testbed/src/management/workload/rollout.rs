@@ -1,5 +1,5 @@
-//! Another Kubernetes version for a workload cluster's Machines. What is replaced when is Cluster API's affair, and for
-//! the control plane the provider's.
+//! Upgrades of a workload cluster's Machines to another Kubernetes version. Cluster API replaces the workers, the provider
+//! the control plane.
 
 use std::time::Duration;
 
@@ -14,9 +14,8 @@ use crate::management::api::TestbedControlPlane;
 use crate::management::{core_resource, machines};
 
 impl Workload {
-    /// Begins to roll out another Kubernetes version, such as `v1.36.2`: Machines are replaced one by one, and the
-    /// new ones' Nodes say that they have it. The API server stays what it is. [`Workload::rolled_out`] waits for
-    /// the end.
+    /// Starts to roll out another Kubernetes version, for example `v1.36.2`. Machines are replaced one by one, and the Nodes of
+    /// the new ones report the version. The API server keeps its version. [`Workload::rolled_out`] waits for the end.
     ///
     /// # Errors
     /// If Cluster API refuses the version.
@@ -40,10 +39,10 @@ impl Workload {
         Ok(())
     }
 
-    /// Waits until all Machines are of the version and run, and the Cluster says that nothing is left to do.
+    /// Waits until all Machines have the version and are Running, and the Cluster has finished the rollout.
     ///
     /// # Errors
-    /// If that is not so after `deadline`; the error says what is lacking.
+    /// If the rollout is not finished after `deadline`; the error has the Machine or the Cluster's conditions.
     pub async fn rolled_out(&self, version: &str, deadline: Duration) -> Result<()> {
         let clusters = self.api(&core_resource("Cluster"));
         let machines = self.api(&machines());
