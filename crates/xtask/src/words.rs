@@ -26,7 +26,8 @@ const EXEMPT: &[&str] = &[
     "docs/roadmap.md",
     "docs/testing.md",
     "docs/vm-operator/",
-    "e2e/",
+    "e2e/tests/",
+    "e2e/tools/vcsim/",
     "operators/vm-operator/",
 ];
 /// What the lines of a comment begin with.
