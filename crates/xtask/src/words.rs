@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// The phrases, one `PHRASE = SUGGESTION` per line.
 const PHRASES: &str = include_str!("words.txt");
-/// The most lines that a Rust or Go file may have, tests included.
+/// The maximum number of lines that a Rust or Go file may have, tests included.
 const MAX_LINES: usize = 500;
 /// Files that are not checked, because they quote the phrases: the style guide and the tests below.
 const QUOTES: &[&str] = &["docs/contributing.md", "crates/xtask/src/words.rs"];
