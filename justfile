@@ -1,20 +1,20 @@
-# The commands are `cargo xtask …`; these are only shorter. `just` alone lists them.
+# Short names for the commands of `cargo xtask`. `just` without arguments lists them.
 default:
     @just --list
 
-# Every check CI runs; with names, only those: `just test fmt clippy`
+# Runs all checks of CI, or the named ones: `just test fmt clippy`
 test *steps:
     cargo xtask test {{ steps }}
 
-# Formatting, lints, docs, licences: everything but the tests
+# Runs the checks without Rust tests
 lint:
     cargo xtask lint
 
-# A control plane, a vCenter simulator and the vm-operator, shown at work; `just demo --keep` leaves them running
+# Runs vm-operator with a control plane and a vCenter simulator; `just demo --keep` keeps them running
 demo *args:
     cargo xtask demo {{ args }}
 
-# The figures in docs/benchmarks.md
+# Measures the figures in docs/benchmarks.md
 bench *args:
     cargo xtask bench {{ args }}
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 const RANGE: Range<u16> = 20_000..32_000;
 /// The number of random ports to try.
 const TRIES: usize = 200;
-/// The most starts of a server.
+/// The maximum number of starts of a server.
 const STARTS: usize = 5;
 
 /// A port of 127.0.0.1 that no other testbed uses until this is dropped. Nothing listens on it yet.

@@ -1,6 +1,6 @@
-//! The book's and the README's links: each must lead to a file, and each chapter must be in the summary.
+//! The check `book`: relative links in the book and the README must lead to files, and every chapter must be in the summary.
 //!
-//! Looks at relative links only; what is on the network changes without us.
+//! Ignores links to the network.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Checks README.md and docs; an error lists every fault found.
+/// Checks README.md and docs. An error lists all faults.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let source = root.join("docs");
     let summary = source.join("SUMMARY.md");
@@ -21,20 +21,20 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let directory = file.parent().unwrap_or(root);
         for (line, target) in links(&text) {
-            let Some(path) = relative(target) else { continue };
+            let Some(path) = link_path(target) else { continue };
             let path = directory.join(path);
             match path.canonicalize() {
                 Ok(path) if *file == summary => {
                     chapters.insert(path);
                 }
                 Ok(_) => {}
-                Err(_) => faults.push(format!("{}:{line}: no {target}", shown(file, root))),
+                Err(_) => faults.push(format!("{}:{line}: {target} does not exist", relative_to(file, root))),
             }
         }
     }
     for file in files.iter().filter(|file| **file != summary) {
         if !chapters.contains(&file.canonicalize()?) {
-            faults.push(format!("{} is not in SUMMARY.md", shown(file, root)));
+            faults.push(format!("{} is not in SUMMARY.md; add it", relative_to(file, root)));
         }
     }
     ensure!(faults.is_empty(), "{} faults: {}", faults.len(), faults.join("\n"));
@@ -42,10 +42,12 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn shown(file: &Path, root: &Path) -> String {
+/// Returns a path relative to the root, for messages.
+fn relative_to(file: &Path, root: &Path) -> String {
     file.strip_prefix(root).unwrap_or(file).display().to_string()
 }
 
+/// Collects the Markdown files of a directory.
 fn markdown_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -58,7 +60,7 @@ fn markdown_files(directory: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The targets of `[text](target)` outside code, with their line numbers.
+/// Returns the targets of `[text](target)` outside of code, with line numbers.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut in_code = false;
@@ -69,9 +71,9 @@ fn links(text: &str) -> Vec<(usize, &str)> {
         if in_code {
             continue;
         }
-        // Between an even number of backticks is text, between an odd number is code.
+        // Every second part between backticks is code.
         for prose in line.split('`').step_by(2) {
-            // `[`code`](target)` leaves `](target)` at the start of a piece of prose.
+            // Of `[`code`](target)` the prose has `](target)`.
             for piece in prose.split("](").skip(1) {
                 if let Some((target, _)) = piece.split_once(')') {
                     found.push((index + 1, target.split_whitespace().next().unwrap_or_default()));
@@ -82,8 +84,8 @@ fn links(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// The file a link names, without its anchor; `None` for links within the page and to elsewhere.
-fn relative(target: &str) -> Option<&str> {
+/// Returns the path of a relative link, without its anchor; `None` for links within the page and to the network.
+fn link_path(target: &str) -> Option<&str> {
     let path = target.split('#').next().unwrap_or_default();
     (!path.is_empty() && !path.contains("://") && !path.starts_with("mailto:")).then_some(path)
 }
@@ -93,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_found_outside_code_only() {
+    fn links_in_code_are_ignored() {
         let text = "a [b](c.md) and [`d`](e.md#f \"title\") not `[x](y.md)`\n```\n[n](o.md)\n```\n[p](#q) [r](https://s)";
         assert_eq!(links(text), [(1, "c.md"), (1, "e.md#f"), (5, "#q"), (5, "https://s")]);
-        let files: Vec<_> = links(text).into_iter().filter_map(|(_, target)| relative(target)).collect();
+        let files: Vec<_> = links(text).into_iter().filter_map(|(_, target)| link_path(target)).collect();
         assert_eq!(files, ["c.md", "e.md"]);
     }
 
     #[test]
-    fn dead_links_and_forgotten_chapters_are_faults() {
+    fn dead_links_and_missing_chapters_are_faults() {
         let root = std::env::temp_dir().join(format!("xtask-book-{}", std::process::id()));
         fs::create_dir_all(root.join("docs")).unwrap();
         fs::write(root.join("README.md"), "[docs](docs/a.md) [gone](gone.md)").unwrap();
@@ -110,7 +112,10 @@ mod tests {
         fs::write(root.join("docs/b.md"), "").unwrap();
         let error = check(&root).unwrap_err().to_string();
         fs::remove_dir_all(&root).unwrap();
-        assert!(error.starts_with("2 faults") && error.contains("README.md:1: no gone.md"), "{error}");
+        assert!(
+            error.starts_with("2 faults") && error.contains("README.md:1: gone.md does not exist"),
+            "{error}"
+        );
         assert!(error.contains("b.md is not in SUMMARY.md"), "{error}");
     }
 }

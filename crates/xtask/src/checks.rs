@@ -1,65 +1,65 @@
-//! The checks of `cargo xtask test`, in the order in which they run: quick answers first, tests last.
+//! The checks of `cargo xtask test`, in the order in which they run: quick ones first, tests last.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use testbed::{Tools, project_root};
 
 use crate::report::{self, Check, Outcome};
-use crate::{book, deny, generate, python, words};
+use crate::{book, deny, generate, python, slowest, words};
 
-/// The checks that run no test.
+/// The checks of `cargo xtask lint`, which runs no Rust test.
 pub(crate) const LINT: &[&str] =
     &["fmt", "clippy", "docs", "generated", "go", "deny", "advisories", "book", "words"];
 
 const CHECKS: &[Check] = &[
-    Check { name: "fmt", about: "every Rust file is formatted", run: fmt },
-    Check { name: "tools", about: "the Go programs that tests run are built", run: tools },
-    Check { name: "build", about: "everything compiles: libraries, binaries, tests", run: compile },
-    Check { name: "clippy", about: "no warnings", run: clippy },
-    Check { name: "docs", about: "the API documentation has no warnings", run: docs },
-    Check { name: "generated", about: "generated files are what the code generates", run: generated },
-    Check { name: "go", about: "our Go programs: gofmt, vet, tests", run: go },
-    Check { name: "deny", about: "licences, sources and duplicates of the dependencies", run: deny::check },
-    Check { name: "advisories", about: "known holes in the dependencies", run: deny::advisories },
-    Check { name: "book", about: "the links of README and docs lead somewhere", run: book },
+    Check { name: "fmt", about: "format of the Rust files", run: fmt },
+    Check { name: "tools", about: "builds the Go programs that tests run", run: tools },
+    Check { name: "build", about: "compiles all libraries, binaries and tests", run: compile },
+    Check { name: "clippy", about: "lints", run: clippy },
+    Check { name: "docs", about: "warnings of the API documentation", run: docs },
+    Check { name: "generated", about: "generated files are up to date", run: generated },
+    Check { name: "go", about: "gofmt, vet and tests of the Go programs", run: go },
+    Check { name: "deny", about: "licences, sources and duplicates of dependencies", run: deny::check },
+    Check { name: "advisories", about: "known vulnerabilities of dependencies", run: deny::advisories },
+    Check { name: "book", about: "links of README.md and docs", run: book },
     Check {
         name: "words",
-        about: "plain words, as docs/contributing.md says, and no file over 500 lines",
+        about: "phrases to avoid and lengths of files, see docs/contributing.md",
         run: words,
     },
-    Check { name: "test", about: "every Rust test", run: test },
-    Check {
-        name: "avisdk",
-        about: "the AVI simulator, by a client that is not ours: Python's avisdk",
-        run: python::avisdk,
-    },
-    Check { name: "ako", about: "the AVI simulator, by an unmodified AKO where there is one", run: ako },
+    Check { name: "test", about: "all Rust tests", run: test },
+    Check { name: "avisdk", about: "the AVI simulator with the vendor's Python SDK", run: python::avisdk },
+    Check { name: "ako", about: "the AVI simulator with an unmodified AKO, if AKO_BIN is set", run: ako },
 ];
 
-/// Runs the checks named, or all; whether none failed.
+/// Runs the named checks, or all. Returns whether none failed.
 pub(crate) fn run(names: &[&str]) -> Result<bool> {
     for name in names {
         if !CHECKS.iter().any(|check| check.name == *name) {
             let known: Vec<_> = CHECKS.iter().map(|check| check.name).collect();
-            bail!("no check is named {name}; there are {}", known.join(", "));
+            bail!("unknown check {name}; use one of {}", known.join(", "));
         }
     }
-    let wanted = |check: &&Check| names.is_empty() || names.contains(&check.name);
-    let checks: Vec<&Check> = CHECKS.iter().filter(wanted).collect();
-    Ok(report::run(&checks))
+    let is_selected = |check: &&Check| names.is_empty() || names.contains(&check.name);
+    let checks: Vec<&Check> = CHECKS.iter().filter(is_selected).collect();
+    let passed = report::run(&checks);
+    if checks.iter().any(|check| check.name == "test") {
+        print_slowest()?;
+    }
+    Ok(passed)
 }
 
-/// The cargo that runs us, in the project's root.
+/// Returns the cargo that runs this program, with the root of the checkout as its working directory.
 pub(crate) fn cargo() -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(project_root()?);
-    // What `cargo run` tells us of our own package. Build scripts that watch these variables (ring's does)
-    // would run again, and all above them be compiled again, whenever cargo is called with us in between or not.
+    // `cargo run` sets these variables for this program. A build script that watches one (ring's does) would run again
+    // whenever cargo is called by this program after a direct call, or the reverse, and its dependents be compiled again.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -69,8 +69,8 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// Runs a command whose output the user sees; an error if it fails.
-pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+/// Runs a command with its output on the terminal. Fails if the command fails.
+pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let name =
         Path::new(&program).file_name().map_or(program.clone(), |name| name.to_string_lossy().into_owned());
@@ -80,31 +80,31 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds binaries of the dev profile.
+/// Builds binaries with the dev profile.
 pub(crate) fn build(names: &[&str]) -> Result<()> {
     let mut command = cargo()?;
-    // Of the workspace, not of a package: the features are those of every other build then, and nothing is
-    // compiled a second time.
+    // With --workspace the features of dependencies are those of all other builds, so that nothing is compiled twice.
     command.args(["build", "--workspace"]);
     for name in names {
         command.args(["--bin", name]);
     }
-    succeed(&mut command)
+    run_command(&mut command)
 }
 
-/// The directory of the dev profile's binaries: ours is one of them.
+/// Returns the directory of the dev profile's binaries, which contains this program.
 pub(crate) fn binaries() -> Result<PathBuf> {
     let own = env::current_exe()?;
-    Ok(own.parent().context("the xtask has no directory")?.to_owned())
+    Ok(own.parent().context("the path of the xtask has no directory")?.to_owned())
 }
 
-fn passed(command: &mut Command) -> Result<Outcome> {
-    succeed(command)?;
+/// Runs a command as a check.
+fn check_command(command: &mut Command) -> Result<Outcome> {
+    run_command(command)?;
     Ok(Outcome::Passed)
 }
 
 fn fmt() -> Result<Outcome> {
-    passed(cargo()?.args(["fmt", "--all", "--check"]))
+    check_command(cargo()?.args(["fmt", "--all", "--check"]))
 }
 
 fn tools() -> Result<Outcome> {
@@ -113,16 +113,16 @@ fn tools() -> Result<Outcome> {
 }
 
 fn compile() -> Result<Outcome> {
-    // The same units that `test` needs, and the binaries besides: nothing is compiled twice.
-    passed(cargo()?.args(["build", "--workspace", "--all-targets"]))
+    // All targets, so that `test` compiles nothing.
+    check_command(cargo()?.args(["build", "--workspace", "--all-targets"]))
 }
 
 fn clippy() -> Result<Outcome> {
-    passed(cargo()?.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    check_command(cargo()?.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn docs() -> Result<Outcome> {
-    passed(cargo()?.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    check_command(cargo()?.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn generated() -> Result<Outcome> {
@@ -135,10 +135,10 @@ fn go() -> Result<Outcome> {
     let badly_formatted = Command::new("gofmt").arg("-l").arg(&tools).output();
     let badly_formatted = badly_formatted.context("cannot run gofmt; it comes with Go")?;
     let names = String::from_utf8_lossy(&badly_formatted.stdout);
-    let complaint = String::from_utf8_lossy(&badly_formatted.stderr);
-    ensure!(names.is_empty() && badly_formatted.status.success(), "run gofmt -w on\n{names}{complaint}");
+    let stderr = String::from_utf8_lossy(&badly_formatted.stderr);
+    ensure!(names.is_empty() && badly_formatted.status.success(), "run gofmt -w on\n{names}{stderr}");
     for verb in ["vet", "test"] {
-        // The flags of the tools' build, so that its compiled packages serve here too.
+        // The flags of the tools' build, so that both share Go's build cache.
         let mut go = Command::new("go");
         go.current_dir(tools.join("vcsim")).env("CGO_ENABLED", "0").args([
             verb,
@@ -146,7 +146,7 @@ fn go() -> Result<Outcome> {
             "-trimpath",
             "./...",
         ]);
-        succeed(&mut go)?;
+        run_command(&mut go)?;
     }
     Ok(Outcome::Passed)
 }
@@ -161,29 +161,55 @@ fn words() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Runs the test with AKO, which comes from nowhere that a script could take it from.
+/// Runs the test with AKO. Its binary must be given, because no package registry has it.
 fn ako() -> Result<Outcome> {
     if env::var_os("AKO_BIN").is_none() || env::var_os("AKO_CRDS").is_none() {
-        let missing = "AKO_BIN and AKO_CRDS are not both set: docs/testing.md says how to build an AKO";
+        let missing = "set AKO_BIN and AKO_CRDS, see docs/testing.md";
         return Ok(Outcome::Skipped(missing.to_owned()));
     }
-    passed(cargo()?.args(["test", "--workspace", "--test", "ako", "--", "--ignored"]))
+    check_command(cargo()?.args(["test", "--workspace", "--test", "ako", "--", "--ignored"]))
 }
 
-/// Runs the tests, their output shown and kept.
+/// Returns the file with the output of the latest tests.
+fn test_log() -> Result<PathBuf> {
+    Ok(binaries()?.with_file_name("test.log"))
+}
+
+/// Prints the slowest tests of the latest run.
+fn print_slowest() -> Result<()> {
+    let log = fs::read(test_log()?).unwrap_or_default();
+    let lines = slowest::report(&String::from_utf8_lossy(&log));
+    if !lines.is_empty() {
+        println!("\n=== slowest Rust tests\n{lines}");
+    }
+    Ok(())
+}
+
+/// Runs the tests. Their output is shown and written to [`test_log`].
 fn test() -> Result<Outcome> {
-    let path = binaries()?.with_file_name("test.log");
+    let path = test_log()?;
     let mut log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    // One pipe for both, so that the log keeps their order.
+    let mut tests = cargo()?;
+    tests.args(["--config", slowest::RUNNER, "test", "--workspace", "--no-fail-fast", "--tests"]);
+    let tests = run_logged(tests, &mut log)?;
+    // Separately, because with a runner rustdoc runs all examples of a crate in one process.
+    let mut examples = cargo()?;
+    examples.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
+    let examples = run_logged(examples, &mut log)?;
+    println!("log: {}", path.display());
+    for status in [tests, examples] {
+        ensure!(status.success(), "cargo test: {status}; log: {}", path.display());
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Runs a command. Its output is shown and written to `log`.
+fn run_logged(mut command: Command, log: &mut File) -> Result<ExitStatus> {
+    // One pipe for stdout and stderr, so that the log has their order.
     let (mut output, input) = std::io::pipe()?;
-    let mut command = cargo()?;
-    command
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .stdin(Stdio::null())
-        .stdout(input.try_clone()?)
-        .stderr(input);
-    let mut child = command.spawn().context("cannot run cargo test")?;
-    // The command holds the pipe's other end; the loop below would never see it closed.
+    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    let mut child = command.spawn().context("cannot run cargo")?;
+    // The command holds the write end of the pipe; with it open, the loop below would never end.
     drop(command);
     let mut buffer = [0; 8192];
     loop {
@@ -196,8 +222,5 @@ fn test() -> Result<Outcome> {
         std::io::stdout().write_all(bytes)?;
         std::io::stdout().flush()?;
     }
-    let status = child.wait()?;
-    println!("log: {}", path.display());
-    ensure!(status.success(), "cargo test: {status}; log: {}", path.display());
-    Ok(Outcome::Passed)
+    Ok(child.wait()?)
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask …`: the workspace's commands. The justfile's recipes and CI call nothing else.
+//! `cargo xtask …`: the commands of the workspace. The recipes of the justfile and CI call only these.
 //!
-//! Owns which programs are run, in which order, and how a result is told. Never decides what a check demands:
-//! that is in the check's own configuration (Cargo.toml's lints, clippy.toml, deny.toml).
+//! Owns which programs run, in which order, and how results are reported. The rules of the checks are in Cargo.toml (lints),
+//! clippy.toml, deny.toml and words.txt.
 
 mod book;
 mod checks;
@@ -10,6 +10,7 @@ mod generate;
 mod programs;
 mod python;
 mod report;
+mod slowest;
 mod words;
 
 use std::env;
@@ -21,16 +22,16 @@ use testbed::Tools;
 const HELP: &str = "\
 usage: cargo xtask COMMAND
 
-  test [STEP…]         every check, or the named ones; goes on after a failure and sums up.
-                       The step avisdk needs python3 with venv, and is skipped where there is none
-  lint                 the checks that run no test: fmt, clippy, docs, generated, go, deny, advisories,
+  test [STEP…]         runs all checks, or the named ones; continues after a failure and prints a summary.
+                       The step avisdk needs python3 with venv; without it the step is skipped
+  lint                 runs the checks without Rust tests: fmt, clippy, docs, generated, go, deny, advisories,
                        book, words
-  demo [--keep]        a control plane, a vCenter simulator and vm-operator, shown at work
-  bench vm [--write]   measures vm-operator in its release build: the figures in docs/benchmarks.md
-  bench avi [--write]  counts what the AVI client asks and what the AVI simulator does for it
-  generate [--check]   writes the generated files under deploy/; with --check only compares
-  tools                builds the Go programs that tests run, and says where they are
-  docs                 API documentation into the target directory, and the book if mdbook is there
+  demo [--keep]        runs vm-operator with a control plane and a vCenter simulator
+  bench vm [--write]   measures the release build of vm-operator; --write updates docs/benchmarks.md
+  bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
+  generate [--check]   writes the generated files under deploy/; --check only compares them
+  tools                builds the Go programs that tests run and prints their paths
+  docs                 builds the API documentation and, if mdbook is installed, the book
 ";
 
 fn main() -> ExitCode {
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all went well.
+/// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
         ["test", names @ ..] => return checks::run(names),

@@ -1,25 +1,25 @@
-//! Runs checks one after the other and says at the end how each went.
+//! Runs checks one after the other and prints a summary.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// How a check ended, when it did not fail.
+/// The result of a check that did not fail.
 pub(crate) enum Outcome {
     Passed,
-    /// It could not be made here, and why.
+    /// The check cannot run on this machine, and the reason.
     Skipped(String),
 }
 
 /// A named check.
 pub(crate) struct Check {
     pub(crate) name: &'static str,
-    /// What it does, for its heading.
+    /// A description, for its heading.
     pub(crate) about: &'static str,
     pub(crate) run: fn() -> Result<Outcome>,
 }
 
-/// Runs all of them, whether earlier ones failed or not. Whether none failed.
+/// Runs all checks, also after a failure. Returns whether none failed.
 pub(crate) fn run(checks: &[&Check]) -> bool {
     let mut lines = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
@@ -47,7 +47,7 @@ pub(crate) fn run(checks: &[&Check]) -> bool {
             println!("{word}: {why}");
         }
         println!("--- {} {word} after {:.1} s", check.name, took.as_secs_f64());
-        lines.push(line(word, check.name, took, &why));
+        lines.push(summary_line(word, check.name, took, &why));
     }
     println!("\n=== summary");
     for line in lines {
@@ -58,8 +58,9 @@ pub(crate) fn run(checks: &[&Check]) -> bool {
     failed == 0
 }
 
-fn line(word: &str, name: &str, took: Duration, why: &str) -> String {
-    // One line per check: the whole message stands further up.
+/// Formats a line of the summary.
+fn summary_line(word: &str, name: &str, took: Duration, why: &str) -> String {
+    // Only the first line of the message; the check has printed all of it.
     let why = why.lines().next().unwrap_or_default();
     format!("{word:7} {name:10} {:7.1} s  {why}", took.as_secs_f64()).trim_end().to_owned()
 }

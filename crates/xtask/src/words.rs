@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// The phrases, one `PHRASE = SUGGESTION` per line.
 const PHRASES: &str = include_str!("words.txt");
-/// The most lines that a Rust or Go file may have, tests included.
+/// The maximum number of lines that a Rust or Go file may have, tests included.
 const MAX_LINES: usize = 500;
-/// Files that are not checked: the style guide and the tests below quote what is ruled out.
+/// Files that are not checked, because they quote the phrases: the style guide and the tests below.
 const QUOTES: &[&str] = &["docs/contributing.md", "crates/xtask/src/words.rs"];
 /// Files and directories that are not checked until they are rewritten. Remove each entry as soon as it is clean:
 /// the check names those that are.
@@ -21,9 +21,13 @@ const EXEMPT: &[&str] = &[
     "crates/infra-clients/",
     "crates/operator-kit/",
     "crates/testbed/src/vcsim",
-    "crates/xtask/",
-    "docs/",
-    "e2e/",
+    "docs/architecture.md",
+    "docs/benchmarks.md",
+    "docs/roadmap.md",
+    "docs/testing.md",
+    "docs/vm-operator/",
+    "e2e/tests/",
+    "e2e/tools/vcsim/",
     "operators/vm-operator/",
 ];
 /// What the lines of a comment begin with.
@@ -46,7 +50,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     let mut exempt_faults = vec![0_usize; EXEMPT.len()];
     for file in &files {
         let path = root.join(file);
-        // A deleted file is listed until the deletion is staged.
+        // Git lists a deleted file until the deletion is staged.
         if !path.is_file() {
             continue;
         }
@@ -116,7 +120,7 @@ fn file_faults(file: &str, text: &str, phrases: &[Phrase]) -> Vec<String> {
     let lines = text.lines().count();
     let is_code = [".rs", ".go"].iter().any(|extension| file.ends_with(extension));
     if is_code && lines > MAX_LINES {
-        faults.push(format!("{file}:{MAX_LINES}: {lines} lines; split it: {MAX_LINES} is the most"));
+        faults.push(format!("{file}:{MAX_LINES}: {lines} lines; split the file, the limit is {MAX_LINES}"));
     }
     faults
 }
@@ -149,7 +153,7 @@ fn flatten(text: &str) -> (String, Vec<usize>) {
         starts.push(prose.len());
         let line = line.trim();
         let line = MARKERS.iter().find_map(|marker| line.strip_prefix(marker)).unwrap_or(line);
-        // The end of a line in a string that goes on.
+        // A string may continue on the next line.
         let line = line.strip_suffix('\\').unwrap_or(line);
         for word in line.split(|character: char| character.is_whitespace() || character == '_') {
             if !word.is_empty() {
@@ -207,7 +211,10 @@ mod tests {
     #[test]
     fn long_code_is_a_fault_and_long_prose_is_not() {
         let text = "\n".repeat(MAX_LINES + 1);
-        assert_eq!(file_faults("a.rs", &text, &[]), ["a.rs:500: 501 lines; split it: 500 is the most"]);
+        assert_eq!(
+            file_faults("a.rs", &text, &[]),
+            ["a.rs:500: 501 lines; split the file, the limit is 500"]
+        );
         assert_eq!(file_faults("a.go", &text, &[]).len(), 1);
         assert!(file_faults("a.md", &text, &[]).is_empty());
         assert!(file_faults("a.rs", &"\n".repeat(MAX_LINES), &[]).is_empty());

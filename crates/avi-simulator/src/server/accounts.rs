@@ -33,7 +33,7 @@ impl fmt::Debug for Secret {
 /// A user account profile, with times in the clock's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Profile {
-    /// The most concurrent sessions; `None`: no limit.
+    /// The maximum number of concurrent sessions; `None`: no limit.
     pub(super) max_sessions: Option<usize>,
     /// The number of wrong passwords that locks the account; `None`: never.
     pub(super) max_failures: Option<u64>,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::clock::Micros;
 
-/// The most entries: beyond it the log drops the oldest. The counters count all requests.
+/// The maximum number of entries: beyond it the log drops the oldest. The counters count all requests.
 const MAX_ENTRIES: usize = 100_000;
 
 /// A request and the status of its response.

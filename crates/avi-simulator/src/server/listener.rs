@@ -30,7 +30,7 @@ use crate::ApiError;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after a failed accept, for example because the process has no free file descriptor.
 pub(super) const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// The most connections that wait to be accepted.
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// What the listener, its connections and the handles of a simulator share. A restart keeps it.

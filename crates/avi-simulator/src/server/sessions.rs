@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::clock::Micros;
 
-/// The most sessions. At the limit a login evicts the expired sessions or, if there is none, the least recently used one.
+/// The maximum number of sessions. At the limit a login evicts the expired sessions or, if there is none, the least recently
+/// used one.
 const MAX_SESSIONS: usize = 10_000;
 
 /// The time-outs of sessions.

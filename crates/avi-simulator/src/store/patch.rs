@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::validate::{MAX_DEPTH, is_deeper_than};
 use crate::{ApiError, Rule, Rules};
 
-/// The most operations of one `json_patch`: each may move all elements of a list.
+/// The maximum number of operations of one `json_patch`: each may move all elements of a list.
 const MAX_OPERATIONS: usize = 1000;
 
 /// The most that the `copy` and `move` operations of one `json_patch` may copy in total: values plus bytes of text. The

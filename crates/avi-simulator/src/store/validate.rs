@@ -13,7 +13,8 @@ use crate::{ApiError, Version};
 /// The first version without the resource `PERMISSION_PINGACCESSAGENT`.
 const WITHOUT_PING_ACCESS: Version = Version(30, 2, 1);
 
-/// The most levels of nesting of an object, itself included. JSON parsers accept 128, and replies put objects into lists.
+/// The maximum number of levels of nesting of an object, itself included. JSON parsers accept 128, and replies put objects
+/// into lists.
 pub(super) const MAX_DEPTH: usize = 100;
 
 /// Checks the required fields and the values of a body.

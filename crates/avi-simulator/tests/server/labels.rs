@@ -1,4 +1,4 @@
-//! Access by roles: by the labels of objects, in several tenants at once, and after an upgrade.
+//! Access by roles: by the labels of objects, in several tenants at the same time, and after an upgrade.
 
 use avi_simulator::{Assumptions, Config, Version};
 use serde_json::{Value, json};

@@ -1,8 +1,7 @@
-//! The AVI simulator and the AVI client: what a call costs by the number of objects there are, and how many requests
-//! each of the client's operations takes.
+//! Benchmark of the AVI simulator and the AVI client: the cost of lists by the number of objects, and the number of requests
+//! of each operation of the client.
 //!
-//! Both are the dev profile's, as in the tests: what is counted does not depend on that, and the times are those that a
-//! test waits.
+//! Both are built with the dev profile, as in the tests. Counts do not depend on the profile; the times are those of tests.
 
 mod controller;
 
@@ -20,18 +19,18 @@ use crate::machine;
 use crate::report::{Report, Table};
 use controller::{Controller, Exchange, real};
 
-/// How many objects there are, in turn.
+/// The numbers of objects to measure with.
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
-/// Entries of a page, the most that a controller gives.
+/// The page size, the maximum of a controller.
 const PAGE: usize = 200;
-/// Calls of which the median time is taken.
+/// The number of calls whose median time is reported.
 const CALLS: usize = 21;
-/// Tasks that use one new client at once.
+/// The number of concurrent tasks with one client.
 const TASKS: usize = 50;
-/// How many times as many objects may be looked at in a list ten times as long.
+/// The limit: how many times more objects may be examined for a list that is ten times longer.
 const LINEAR: f64 = 10.5;
-/// How many objects may be looked at for one that is asked for by its name: in the index, and on the page.
+/// The limit of examined objects for a lookup by name: one in the index and one on the page.
 const LOOKUP: f64 = 2.0;
 const ALL: &str = "all, by pages of 200";
 const BY_NAME: &str = "by name";
@@ -50,18 +49,18 @@ pub(crate) async fn run() -> Result<Report> {
     Ok(report)
 }
 
-/// One operation on the lists, as measured with some number of objects.
+/// The cost of an operation with a number of objects.
 struct Operation {
     name: &'static str,
     requests: u64,
-    /// Objects that the simulator looked at.
+    /// The number of objects that the simulator examined.
     visited: u64,
-    /// Of all replies together.
+    /// The size of all responses.
     bytes: u64,
     time: Duration,
 }
 
-/// Fills the simulator and asks for lists.
+/// Fills the simulator and measures lists.
 async fn lists(controller: &Controller, objects: usize, report: &mut Report) -> Result<Vec<Operation>> {
     let begin = Instant::now();
     for n in 0..objects {
@@ -87,7 +86,7 @@ async fn lists(controller: &Controller, objects: usize, report: &mut Report) -> 
     ])
 }
 
-/// Every page, following `next`.
+/// Reads all pages.
 async fn walked(controller: &Controller, objects: usize) -> Result<Operation> {
     let before = controller.visited().await?;
     let (mut requests, mut bytes, mut seen) = (0, 0, 0);
@@ -107,8 +106,8 @@ async fn walked(controller: &Controller, objects: usize) -> Result<Operation> {
     Ok(Operation { name: ALL, requests, visited, bytes, time })
 }
 
-/// One request, several times. A pool is changed before each: the simulator remembers what the last lists selected, as
-/// long as nothing they depend on is written.
+/// Measures a request several times. Changes a pool before each, because the simulator caches lists until an object that
+/// they depend on is written.
 async fn median(controller: &Controller, name: &'static str, query: &str) -> Result<Operation> {
     let first = controller.get(&format!("/api/pool?name={}", name_of(0))).await?.json()?;
     let uuid = first["results"][0]["uuid"].as_str().context("the first pool")?;
@@ -130,7 +129,7 @@ async fn median(controller: &Controller, name: &'static str, query: &str) -> Res
     Ok(Operation { name, requests: 1, visited, bytes: reply.body.len() as u64, time })
 }
 
-/// What the client asks of the controller, as the controller counts it.
+/// Measures the requests of the client, as counted by the simulator.
 async fn client(controller: &Controller, report: &mut Report) -> Result<()> {
     let mut counted = Counted { controller, rows: Vec::new() };
     let avi = connect(controller)?;
@@ -180,7 +179,7 @@ fn connect(controller: &Controller) -> Result<Avi> {
     Ok(Avi::start(Config { trust, ..Config::new(controller.url(), credentials) })?)
 }
 
-/// Operations of the client, and the requests that each took.
+/// The operations of the client with the number of requests of each.
 struct Counted<'a> {
     controller: &'a Controller,
     rows: Vec<(&'static str, BTreeMap<String, u64>)>,
@@ -201,7 +200,7 @@ impl Counted<'_> {
         Ok(result)
     }
 
-    /// How many requests of that kind the last operation took.
+    /// Returns the number of requests of a kind in the latest operation.
     fn last(&self, request: &str) -> f64 {
         let requests = self.rows.last().and_then(|(_, requests)| requests.get(request));
         requests.map_or(0.0, |count| real(*count))
@@ -223,7 +222,7 @@ impl Counted<'_> {
     }
 }
 
-/// The lists' cost with few and with many objects.
+/// Formats the cost of lists with few and with many objects.
 fn compare(small: &[Operation], large: &[Operation], report: &mut Report) -> Result<()> {
     let visited = |operations: &[Operation], name: &str| {
         let operation = operations.iter().find(|operation| operation.name == name);

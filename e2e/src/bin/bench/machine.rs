@@ -1,12 +1,12 @@
-//! The machine the figures are of.
+//! The machine on which the benchmark runs.
 
 use std::fs;
 use std::thread::available_parallelism;
 
-/// Other work at the start that spoils times: a hundredth of a core does not, half a core does.
+/// The load average at the start above which times are not reliable.
 const BUSY: f64 = 0.5;
 
-/// Says so if the machine has other things to do.
+/// Prints a warning if other programs use the machine.
 pub(crate) fn warn_if_busy() {
     let load = load_average();
     if load > BUSY {
@@ -14,13 +14,13 @@ pub(crate) fn warn_if_busy() {
     }
 }
 
-/// Over the last minute.
+/// Returns the load average of the last minute.
 fn load_average() -> f64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
 }
 
-/// Cores, processor, memory, and whether it had other things to do.
+/// Describes the machine: cores, processor, memory, load average.
 pub(crate) fn described() -> String {
     let cores = available_parallelism().map_or(0, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

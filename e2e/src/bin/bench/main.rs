@@ -1,8 +1,8 @@
-//! `cargo xtask bench vm|avi [--write]`: what a part costs, each figure beside its aim where it has one.
+//! `cargo xtask bench vm|avi [--write]`: measures a part, with an aim for some figures.
 //!
-//! Owns how the figures become Markdown; what is measured is in a module for each subject. With `--write` they also go
-//! into docs/benchmarks.md, between the subject's markers. Figures of a machine that does other things are worthless:
-//! it says so if it sees that.
+//! Owns the conversion of figures to Markdown; each subject has a module that measures. `--write` also writes the figures to
+//! docs/benchmarks.md, between the subject's markers. Prints a warning if other programs use the machine, because figures are
+//! not comparable then.
 
 mod avi;
 mod machine;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use report::Report;
 use testbed::project_root;
 
-/// The chapter that holds the figures.
+/// The chapter with the figures.
 const CHAPTER: &str = "docs/benchmarks.md";
 const END: &str = "<!-- end -->";
 
@@ -53,7 +53,7 @@ async fn measured(subject: &str) -> Result<Report> {
     }
 }
 
-/// The chapter with other figures between the subject's markers.
+/// Replaces the figures between the subject's markers.
 fn replaced(chapter: &str, subject: &str, figures: &str) -> Result<String> {
     let begin = format!("<!-- begin: cargo xtask bench {subject} --write -->");
     let (before, rest) = chapter.split_once(&begin).with_context(|| format!("{CHAPTER} has no {begin}"))?;

@@ -1,45 +1,45 @@
-//! What was measured, as Markdown: figures beside their aims, and tables.
+//! The report of a benchmark in Markdown: figures with their aims, and tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// Everything that was measured of one subject.
+/// The results of one subject.
 #[derive(Default)]
 pub(crate) struct Report {
-    /// What the figures are of.
+    /// A description of the measurement.
     preamble: String,
     figures: Vec<Figure>,
     tables: Vec<Table>,
 }
 
-/// One figure.
+/// A figure.
 struct Figure {
     name: String,
     value: f64,
     unit: &'static str,
-    /// The most it should be.
+    /// The aim: the maximum.
     aim: Option<f64>,
     remark: String,
 }
 
-/// A table below the figures.
+/// A table after the figures.
 pub(crate) struct Table {
-    /// Stands above it.
+    /// The text before the table.
     pub(crate) title: String,
-    /// Heads the first column.
+    /// The heading of the first column.
     pub(crate) corner: &'static str,
     pub(crate) columns: Vec<String>,
-    /// The first cell, and a cell for each column.
+    /// The first cell and a cell for each column.
     pub(crate) rows: Vec<(String, Vec<String>)>,
 }
 
 impl Report {
-    /// `preamble` is a paragraph of Markdown: what was measured, and where.
+    /// Creates a report. `preamble` is a paragraph of Markdown that describes the measurement and the machine.
     pub(crate) fn new(preamble: impl Into<String>) -> Self {
         Self { preamble: preamble.into(), ..Self::default() }
     }
 
-    /// Adds a figure, and shows it at once.
+    /// Adds a figure and prints it.
     pub(crate) fn figure(
         &mut self,
         name: &str,
@@ -79,14 +79,14 @@ impl Figure {
             Some(aim) if value <= aim => (format!("≤ {aim} {unit}"), "met".to_owned()),
             Some(aim) => (format!("≤ {aim} {unit}"), format!("**missed by {:.2} {unit}**", value - aim)),
         };
-        // What is counted comes in whole numbers.
+        // Counts are whole numbers.
         let value = if unit.is_empty() { format!("{value:.0}") } else { format!("{value:.2} {unit}") };
         format!("| {name} | {value} | {} | {verdict} | {remark} |", aim.trim_end())
     }
 }
 
 impl Table {
-    /// Columns that share rows: the rows are all that any column has, in their order; what a column has not is empty.
+    /// Adds a table whose columns share rows: it has the rows of all columns, in their order, and empty cells.
     pub(crate) fn of_columns<K: Ord + ToString, V>(
         title: &str,
         corner: &'static str,

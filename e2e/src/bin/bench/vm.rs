@@ -1,5 +1,4 @@
-//! vm-operator's release build against a real API server and a simulated vCenter: what is done with it, and what is
-//! read off it.
+//! Benchmark of vm-operator's release build with a real API server and a simulated vCenter.
 
 mod memory;
 
@@ -15,19 +14,19 @@ use crate::machine;
 use crate::report::{Report, Table};
 use memory::Parts;
 
-/// Starts of which the median is taken.
+/// The number of starts whose median is reported.
 const STARTS: usize = 9;
-/// Bursts of which the median is taken.
+/// The number of bursts whose median is reported.
 const BURSTS: usize = 3;
-/// Between the last change and reading the memory: allocators and caches have calmed down.
+/// The pause between the last change and a measurement of memory, until allocators and caches are stable.
 const CALM: Duration = Duration::from_secs(10);
-/// How long the operator is watched while nothing changes.
+/// The duration of the measurement at rest.
 const REST: Duration = Duration::from_secs(30);
-/// For the largest burst.
+/// The time limit of the largest burst.
 const PATIENCE: Duration = Duration::from_mins(5);
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Groups of one size.
+/// A number of groups of one size.
 #[derive(Clone, Copy)]
 struct Burst {
     groups: usize,
@@ -73,11 +72,11 @@ struct Bench {
     rig: Rig,
     report: Report,
     binary: String,
-    /// Calls at the vCenter during each phase, by method.
+    /// The calls to the vCenter in each phase, by method.
     calls: Vec<(String, BTreeMap<String, u64>)>,
-    /// Machines made or removed in each of those phases.
+    /// The number of machines created or removed in each phase.
     machines: Vec<u32>,
-    /// Resident memory at some moments.
+    /// The resident memory in each phase.
     memory: Vec<(String, Parts)>,
 }
 
@@ -93,18 +92,18 @@ impl Bench {
         self.report
     }
 
-    /// As the Deployment starts it.
+    /// Starts the operator with the arguments of the Deployment.
     fn launch(&self) -> Launch {
         self.rig.launch().without("RUST_LOG").arg("--enable-leader-election").arg("--log-format=json")
     }
 
-    /// Starts the operator as the Deployment does, and waits until it looks at the vCenter: a standby is
-    /// ready before that.
+    /// Starts the operator with the arguments of the Deployment and waits until it polls the vCenter, because a standby is ready
+    /// before that.
     async fn start_leader(&self) -> Result<OperatorProcess> {
         self.rig.vcenter.reset_calls().await?;
         let (operator, _) = self.start(&self.launch()).await?;
         eventually("the operator leads and watches the vCenter", PATIENCE, async || {
-            // The second poll is asked for when the first, with the whole inventory, has been read.
+            // The operator sends the second poll after it has read the first, which has the whole inventory.
             let polls = self.rig.vcenter.calls().await?.get("WaitForUpdatesEx").copied().unwrap_or(0);
             Ok((polls > 1).then_some(()))
         })
@@ -112,7 +111,7 @@ impl Bench {
         Ok(operator)
     }
 
-    /// Starts the operator; with it, how long it took to answer 200 at /readyz.
+    /// Starts the operator. Returns it and the time until /readyz returned 200.
     async fn start(&self, launch: &Launch) -> Result<(OperatorProcess, Duration)> {
         let begin = Instant::now();
         let mut operator = self.rig.operator_with(launch)?;
@@ -126,7 +125,7 @@ impl Bench {
         Ok((operator, begin.elapsed()))
     }
 
-    /// Without leader election, so that ready means: session, inventory and watches are there.
+    /// Starts the operator without leader election, so that it is ready when session, inventory and watches are complete.
     async fn starts(&mut self) -> Result<()> {
         let launch = self.rig.launch().without("RUST_LOG").arg("--log-format=json");
         let mut times = Vec::new();
@@ -204,7 +203,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Half of each of the twenty groups.
+    /// Scales twenty groups to half their size.
     async fn scale_down(&mut self) -> Result<()> {
         let half = TWENTY.size / 2;
         self.rig.vcenter.reset_calls().await?;
@@ -219,7 +218,7 @@ impl Bench {
         self.calls("scale 20 × 10 to 20 × 5", u32::try_from(TWENTY.groups * half)?).await
     }
 
-    /// A thousand machines: made, at rest, found by another process, deleted.
+    /// Measures a thousand machines: creation, rest, restart, deletion.
     async fn hundred(&mut self) -> Result<()> {
         let mut operator = self.start_leader().await?;
         self.remove(TWENTY.groups).await?;
@@ -254,7 +253,7 @@ impl Bench {
         Ok(())
     }
 
-    /// From the first apply until all groups are ready.
+    /// Measures the time from the first apply until all groups are ready.
     async fn make(&self, burst: Burst) -> Result<Duration> {
         self.rig.vcenter.set_clone_time(burst.clone_time).await?;
         let begin = Instant::now();
@@ -266,7 +265,7 @@ impl Bench {
         Ok(time)
     }
 
-    /// From the first delete until all groups are gone.
+    /// Measures the time from the first delete until all groups are gone.
     async fn remove(&self, groups: usize) -> Result<Duration> {
         let begin = Instant::now();
         for n in 0..groups {
@@ -338,14 +337,14 @@ fn template(n: usize) -> String {
     format!("t{n}")
 }
 
-/// Least, median and greatest.
+/// Returns minimum, median and maximum.
 fn spread(times: &mut [Duration]) -> Result<(Duration, Duration, Duration)> {
     times.sort_unstable();
     let at = |index: usize| times.get(index).copied().context("nothing was measured");
     Ok((at(0)?, at(times.len() / 2)?, at(times.len().saturating_sub(1))?))
 }
 
-/// Calls, and how many they are for each machine.
+/// Formats calls and calls per machine.
 fn cell(calls: u64, machines: u32) -> String {
     match (calls, machines) {
         (0, _) => String::new(),
@@ -355,7 +354,7 @@ fn cell(calls: u64, machines: u32) -> String {
     }
 }
 
-/// Millions of bytes.
+/// Converts to millions of bytes.
 #[expect(clippy::cast_precision_loss, reason = "sizes of a process or a file are far below 2^52")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6

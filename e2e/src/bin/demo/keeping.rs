@@ -1,4 +1,4 @@
-//! What a person needs to play with what `--keep` leaves running.
+//! The instructions that `--keep` prints for the running control plane and vCenter.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use e2e::{OperatorProcess, Rig};
 
-/// Prints it. The vCenter's password goes into a file that only the user reads.
+/// Prints the instructions. Writes the vCenter's password to a file that only the user can read.
 pub(crate) fn tell(rig: &Rig, operator: &OperatorProcess) -> Result<()> {
     let govc = govc(rig)?;
     println!("\n== Left running, until Ctrl-C (or kill {})\n", std::process::id());
@@ -29,7 +29,7 @@ pub(crate) fn tell(rig: &Rig, operator: &OperatorProcess) -> Result<()> {
     Ok(())
 }
 
-/// A file that sets govc's environment.
+/// Writes a file that sets govc's environment.
 fn govc(rig: &Rig) -> Result<PathBuf> {
     let path = rig.directory().join("govc.env");
     let mut file = OpenOptions::new()
@@ -47,7 +47,7 @@ fn govc(rig: &Rig) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether the user's shell finds a program.
+/// Whether a program is in the PATH.
 fn on_path(program: &str) -> bool {
     env::var_os("PATH")
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))

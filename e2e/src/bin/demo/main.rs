@@ -1,7 +1,7 @@
-//! `cargo xtask demo [--keep]`: vm-operator at work, as a person at a terminal would see it.
+//! `cargo xtask demo [--keep]`: shows vm-operator in a terminal.
 //!
-//! Owns the order of the steps. Each is shown and then verified: the exit code is 0 only if all came true.
-//! Never reaches into the operator: it sees what `kubectl` and the vCenter's inventory show.
+//! Owns the order of the steps. Each is shown and then verified: the exit code is 0 only if all succeed. Observes the
+//! operator only through `kubectl` and the vCenter's inventory.
 
 mod keeping;
 mod screen;
@@ -18,14 +18,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::screen::Screen;
 
-/// The template the samples ask for.
+/// The template of the samples.
 const TEMPLATE: &str = "vm-operator-template";
-/// Slow enough to see what happens, fast enough to watch.
+/// The duration of a task in the vCenter, so that a person can follow the changes.
 const CLONE_TIME: Duration = Duration::from_millis(1500);
 const POWER_ON_DELAY: Duration = Duration::from_secs(1);
-/// A step that goes well takes a few seconds.
+/// The time limit of a step, which usually takes a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Lines of the operator's log shown when a step does not come true.
+/// The number of lines of the operator's log that are shown after a failure.
 const LOG_TAIL: usize = 20;
 
 /// The group of samples/vmgroup.yaml.
@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whatever way this ends, what it holds is dropped, and every server with it.
+/// Runs the demo. All servers stop when this returns or is dropped.
 async fn run(keep: bool) -> Result<()> {
     let kept = tokio::select! {
         result = demo(keep) => result?,
@@ -67,7 +67,7 @@ async fn run(keep: bool) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C, or a polite kill.
+/// Waits for SIGINT or SIGTERM.
 async fn interrupt() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -77,9 +77,9 @@ async fn interrupt() -> Result<()> {
     Ok(())
 }
 
-/// Shows it all; with `keep`, what is still running.
+/// Runs the steps. With `keep`, returns the running servers.
 async fn demo(keep: bool) -> Result<Option<(Rig, OperatorProcess)>> {
-    // So that paths on the screen are those a reader of the README would type.
+    // The printed commands have paths relative to the root of the checkout.
     env::set_current_dir(project_root()?)?;
     let mut screen = Screen::new();
     screen.step("A Kubernetes control plane and a simulated vCenter");
@@ -101,7 +101,7 @@ async fn demo(keep: bool) -> Result<Option<(Rig, OperatorProcess)>> {
     Ok(shown?.map(|operator| (rig, operator)))
 }
 
-/// The steps; with `keep`, only the first, and the operator goes on.
+/// Runs the steps; with `keep`, only the first, after which the operator keeps running.
 async fn show(rig: &Rig, screen: &mut Screen, keep: bool) -> Result<Option<OperatorProcess>> {
     screen.step("Install vm-operator, and run it under its own ServiceAccount");
     screen.command("apply --server-side -k deploy/vm-operator/base", rig.installed());
@@ -135,12 +135,12 @@ async fn show(rig: &Rig, screen: &mut Screen, keep: bool) -> Result<Option<Opera
     screen.kubectl(rig, &format!("get vg {WRONG}")).await?;
     let events =
         format!("get events --field-selector involvedObject.kind=VmGroup,involvedObject.name={WRONG}");
-    let told = eventually("an event tells of the template", PATIENCE, async || {
+    let reported = eventually("an event reports the template", PATIENCE, async || {
         let events = screen::kubectl(rig, &events).await?;
         Ok(events.contains("TemplateNotFound").then_some(events))
     });
-    let told = screen.during(rig, told).await?;
-    screen.command(&events, &told);
+    let reported = screen.during(rig, reported).await?;
+    screen.command(&events, &reported);
 
     screen.step("… and recovers");
     let patch = format!(r#"'{{"spec":{{"template":"{TEMPLATE}"}}}}'"#);
@@ -164,7 +164,7 @@ async fn show(rig: &Rig, screen: &mut Screen, keep: bool) -> Result<Option<Opera
     Ok(None)
 }
 
-/// Shows what happens until the group has its machines; then believes the vCenter only.
+/// Shows the changes until the group has its machines, and verifies them in the vCenter.
 async fn settled(rig: &Rig, screen: &mut Screen, group: &str, replicas: usize) -> Result<()> {
     screen.during(rig, rig.settled_within("default", group, replicas, PATIENCE)).await?;
     let machines = machines(rig, group).await?;
@@ -191,7 +191,7 @@ async fn power_off_one(rig: &Rig, screen: &mut Screen) -> Result<()> {
     settled(rig, screen, GROUP, machines.len()).await
 }
 
-/// A group's machines by inventory path: on or not.
+/// Returns the group's machines by inventory path, and whether each is powered on.
 async fn machines(rig: &Rig, group: &str) -> Result<BTreeMap<String, bool>> {
     let folder = format!("/default.{group}/");
     let mut machines = rig.machines().await?;

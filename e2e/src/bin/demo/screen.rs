@@ -1,7 +1,6 @@
-//! What the demo shows: steps, commands with their answers, and what changes meanwhile.
+//! The output of the demo: steps, commands with their output, and the changes meanwhile.
 //!
-//! Owns the terminal: everything is printed from the demo's one task, whole lines at a time, so that nothing
-//! interleaves. Decides nothing.
+//! Owns the terminal: only the demo's task prints, in complete lines, so that lines do not mix.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,19 +10,19 @@ use anyhow::Result;
 use e2e::Rig;
 use testbed::{Process, ProcessSpec};
 
-/// How often changes are looked for.
+/// The interval in which changes are polled.
 const TICK: Duration = Duration::from_millis(100);
-/// How long changes are shown that follow the one waited for: `kubectl get -w` is a little behind.
+/// The time for which changes are shown after a step is complete, because `kubectl get -w` has a delay.
 const AFTERMATH: u32 = 4;
 
-/// The terminal, and what it has shown.
+/// The terminal, with the state of what it has shown.
 pub(crate) struct Screen {
     begin: Instant,
     /// `kubectl get vg -w`.
     watch: Option<Process>,
-    /// Bytes of the watch's output that were shown.
+    /// The number of bytes of the watch's output that were shown.
     watched: usize,
-    /// Machines and folders that were shown: what is said of each, by path.
+    /// The shown description of each machine and folder, by path.
     inventory: BTreeMap<String, String>,
 }
 
@@ -32,18 +31,18 @@ impl Screen {
         Self { begin: Instant::now(), watch: None, watched: 0, inventory: BTreeMap::new() }
     }
 
-    /// A heading, with the seconds since the start.
+    /// Prints a heading with the seconds since the start.
     pub(crate) fn step(&self, title: &str) {
         println!("\n== {title}  [{:.1} s]", self.begin.elapsed().as_secs_f64());
     }
 
-    /// A remark.
+    /// Prints a remark.
     #[expect(clippy::unused_self, reason = "only who has the screen may print")]
     pub(crate) fn say(&self, remark: &str) {
         println!("   {remark}");
     }
 
-    /// A kubectl command that was run, and what it answered.
+    /// Prints a kubectl command and its output.
     pub(crate) fn command(&self, command: &str, answer: &str) {
         self.say(&format!("$ kubectl {command}"));
         self.answer(answer);
@@ -56,7 +55,7 @@ impl Screen {
         answer.lines().for_each(|line| self.say(line.trim_end()));
     }
 
-    /// Runs a kubectl command and shows it, and what changes until it ends.
+    /// Runs a kubectl command. Prints it, its output, and the changes until it ends.
     pub(crate) async fn kubectl(&mut self, rig: &Rig, command: &str) -> Result<()> {
         self.say(&format!("$ kubectl {command}"));
         let answer = kubectl(rig, command);
@@ -71,7 +70,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Starts `kubectl get vg -w`; its lines are shown from now on, and the inventory's changes.
+    /// Starts `kubectl get vg -w`. From then on its lines and the changes of the inventory are shown.
     pub(crate) async fn watch(&mut self, rig: &Rig) -> Result<()> {
         let program = rig.control_plane.kubectl_path();
         let log = rig.directory().join("watch.log");
@@ -86,7 +85,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Shows what changes while `work` is waited for.
+    /// Runs `work` and shows the changes meanwhile.
     pub(crate) async fn during<T>(&mut self, rig: &Rig, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::pin!(work);
         let done = loop {
@@ -102,7 +101,7 @@ impl Screen {
         done
     }
 
-    /// Shows what has changed since the last look.
+    /// Shows the changes since the previous call.
     async fn changes(&mut self, rig: &Rig) -> Result<()> {
         let Some(watch) = &self.watch else {
             return Ok(());
@@ -129,14 +128,14 @@ impl Screen {
     }
 }
 
-/// Runs a kubectl command; what it wrote to stdout.
+/// Runs a kubectl command and returns its stdout.
 pub(crate) async fn kubectl(rig: &Rig, command: &str) -> Result<String> {
-    // Quotes are for the reader's shell; no argument here has a blank in it.
+    // The quotes are for a shell; no argument contains a blank.
     let arguments: Vec<_> = command.split_whitespace().map(|argument| argument.trim_matches('\'')).collect();
     rig.control_plane.kubectl(&arguments).await
 }
 
-/// The operator's folders and machines in the vCenter, and what is to be said of each.
+/// Returns the operator's folders and machines in the vCenter, with a description of each.
 async fn inventory(rig: &Rig) -> Result<BTreeMap<String, String>> {
     let ours = |path: &str| path.starts_with("/DC0/vm/vm-operator/");
     let folders = rig.vcenter.folders().await?;

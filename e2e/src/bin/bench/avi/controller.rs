@@ -1,4 +1,4 @@
-//! The simulator as a process of its own, and a plain client: it counts bytes, which no client of ours shows.
+//! The simulator as a process, and a plain HTTP client that counts bytes.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,15 +10,15 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use testbed::{Process, ProcessSpec, Workdir, eventually};
 
-/// The account that may do everything.
+/// The account with all privileges.
 pub(super) const USER: &str = "admin";
 const VERSION: &str = "30.2.1";
 const START: Duration = Duration::from_secs(20);
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A running simulator, and a session on it. Dropped = gone.
+/// A running simulator with a session. Dropping it stops it.
 pub(super) struct Controller {
-    // First, so that it ends before its directory goes.
+    // The first field, so that the process ends before its directory is removed.
     process: Process,
     _workdir: Workdir,
     http: reqwest::Client,
@@ -29,7 +29,7 @@ pub(super) struct Controller {
     password: String,
 }
 
-/// A reply.
+/// A response.
 pub(super) struct Exchange {
     pub(super) status: u16,
     pub(super) body: String,
@@ -65,7 +65,7 @@ impl Controller {
         };
 
         let ca_pem = fs::read(&ca_file)?;
-        // reqwest takes the process's provider.
+        // reqwest uses the process-wide provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = reqwest::Certificate::from_pem(&ca_pem)?;
         let http =
@@ -125,18 +125,18 @@ impl Controller {
         Ok(Exchange { status: reply.status().as_u16(), body: reply.text().await? })
     }
 
-    /// The part of a URL behind the controller's address.
+    /// Returns the part of a URL after the controller's address.
     pub(super) fn path_of<'a>(&self, url: &'a str) -> &'a str {
         url.strip_prefix(&self.url).unwrap_or(url)
     }
 
-    /// Objects that lists have looked at so far.
+    /// Returns the number of objects that lists have examined.
     pub(super) async fn visited(&self) -> Result<u64> {
         let visited = self.control("visited").await?;
         visited.as_u64().with_context(|| format!("{visited} is no count"))
     }
 
-    /// The requests since [`Controller::forget_requests`], by method and path.
+    /// Returns the requests since [`Controller::forget_requests`], by method and path.
     pub(super) async fn counters(&self) -> Result<BTreeMap<String, u64>> {
         let counters = self.control("counters").await?;
         let entries = counters.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -157,7 +157,7 @@ impl Controller {
         Ok(serde_json::from_str(&reply.text().await?)?)
     }
 
-    /// The simulator's resident memory, in millions of bytes.
+    /// Returns the simulator's resident memory, in millions of bytes.
     pub(super) fn resident(&self) -> Result<f64> {
         Ok(real(self.process.memory()?.rss) / 1e6)
     }
@@ -175,7 +175,7 @@ impl Controller {
     }
 }
 
-/// A count for dividing.
+/// Converts a count for a division.
 #[expect(clippy::cast_precision_loss, reason = "counts and sizes here are far below 2^52")]
 pub(super) fn real(count: u64) -> f64 {
     count as f64

@@ -1,4 +1,4 @@
-//! What a process's resident memory consists of, from `/proc/<pid>/smaps`.
+//! The parts of a process's resident memory, from `/proc/<pid>/smaps`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,10 +6,10 @@ use std::str::SplitWhitespace;
 
 use anyhow::{Context, Result};
 
-/// Resident bytes by what they are.
+/// The resident bytes by kind.
 pub(crate) type Parts = BTreeMap<&'static str, u64>;
 
-/// The parts of a process's resident memory; `binary` is the file it runs.
+/// Reads the parts of a process's resident memory; `binary` is its executable.
 pub(crate) fn parts(pid: u32, binary: &str) -> Result<Parts> {
     let path = format!("/proc/{pid}/smaps");
     let smaps = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -28,7 +28,7 @@ fn parse(smaps: &str, binary: &str) -> Parts {
         };
         match first {
             "Rss:" => resident = kib(&mut fields),
-            // Pages of a file that were written to are the process's own.
+            // A page of a file that was written is private to the process.
             "Anonymous:" => {
                 let anonymous = kib(&mut fields);
                 *parts.entry(own(mapping, binary)).or_default() += anonymous;
