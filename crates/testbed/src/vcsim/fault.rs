@@ -1,10 +1,10 @@
-//! What can be made to go wrong at a simulated vCenter.
+//! Faults of single calls and outages of a simulated vCenter.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// A rule by which calls of one method fail, once unless said otherwise.
+/// A rule that makes calls of one method fail. It applies to one call unless changed.
 ///
 /// ```
 /// use testbed::Fault;
@@ -30,6 +30,8 @@ enum Kind {
     Status { status: u16 },
     Hang,
     Delay { delay_ms: u64 },
+    Garbage,
+    Truncate,
 }
 
 impl Fault {
@@ -37,19 +39,19 @@ impl Fault {
         Self { method: method.to_owned(), times: 1, kind }
     }
 
-    /// Answers with the vim fault of this type name, such as `NoPermission`; nothing is run.
+    /// Answers with the vim fault of this type name, such as `NoPermission`, and does not run the call.
     #[must_use]
     pub fn soap(method: &str, vim_type: &str) -> Self {
         Self::new(method, Kind::Fault { fault: vim_type.to_owned() })
     }
 
-    /// Answers a `*_Task` method with a task that ends in the vim fault; nothing else is run.
+    /// Answers a `*_Task` method with a task that ends in the vim fault, and does not run the call.
     #[must_use]
     pub fn task(method: &str, vim_type: &str) -> Self {
         Self::new(method, Kind::TaskFault { fault: vim_type.to_owned() })
     }
 
-    /// Closes the connection; nothing is run.
+    /// Closes the connection and does not run the call.
     #[must_use]
     pub fn cut_before(method: &str) -> Self {
         Self::new(method, Kind::CutBefore)
@@ -61,10 +63,23 @@ impl Fault {
         Self::new(method, Kind::CutAfter)
     }
 
-    /// Answers with an HTTP status; nothing is run.
+    /// Answers with an HTTP status and does not run the call.
     #[must_use]
     pub fn status(method: &str, status: u16) -> Self {
         Self::new(method, Kind::Status { status })
+    }
+
+    /// Answers with status 200 and a page of HTML, as a proxy in between does, and does not run the call.
+    #[must_use]
+    pub fn garbage(method: &str) -> Self {
+        Self::new(method, Kind::Garbage)
+    }
+
+    /// Runs the call, then answers with its status and the first half of its body. The length of the response is
+    /// right: only the XML shows that something is missing.
+    #[must_use]
+    pub fn truncate(method: &str) -> Self {
+        Self::new(method, Kind::Truncate)
     }
 
     /// Does not answer until the rules are cleared; then runs the call if the client still waits.
@@ -73,20 +88,20 @@ impl Fault {
         Self::new(method, Kind::Hang)
     }
 
-    /// Runs the call only after this time, if the client still waits.
+    /// Runs the call after this time, if the client still waits.
     #[must_use]
     pub fn delay(method: &str, time: Duration) -> Self {
         Self::new(method, Kind::Delay { delay_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) })
     }
 
-    /// For the next so many calls.
+    /// Applies the rule to that many calls.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = i64::from(times);
         self
     }
 
-    /// For all calls until [`crate::Vcsim::clear_faults`].
+    /// Applies the rule to all calls until [`crate::Vcsim::clear_faults`].
     #[must_use]
     pub fn until_cleared(mut self) -> Self {
         self.times = -1;
@@ -94,15 +109,15 @@ impl Fault {
     }
 }
 
-/// What the whole SDK endpoint does.
+/// The state of the whole SDK endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", content = "status", rename_all = "snake_case")]
 pub enum Outage {
-    /// It serves.
+    /// It serves requests.
     None,
-    /// Nobody listens, and open connections are closed. The port is the same when it ends.
+    /// The port is closed, and so are open connections. The port is the same when the outage ends.
     Refuse,
-    /// Connections are accepted and nothing is answered, long polls in progress included. When it ends,
+    /// Connections are accepted and no request is answered, long polls in progress included. When the outage ends,
     /// calls whose client still waits are run and answered.
     Hang,
     /// Every request is answered with this HTTP status.

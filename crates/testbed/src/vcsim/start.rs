@@ -94,6 +94,12 @@ impl VcsimBuilder {
         self
     }
 
+    /// Makes the vCenter's clock wrong: CurrentTime and the times of tasks are that far ahead, or behind. Default: right.
+    pub fn clock_offset(self, offset: Duration, ahead: bool) -> Self {
+        let sign = if ahead { "" } else { "-" };
+        self.flag("clock-offset", format!("{sign}{}ms", offset.as_millis()))
+    }
+
     /// Whether a clone with `powerOn` is powered on when its task ends, as vCenter does; `false` is
     /// govmomi's simulator: it stays off. Default: yes.
     pub fn honour_power_on(self, on: bool) -> Self {

@@ -187,6 +187,48 @@ async fn faults_come_in_order_and_are_used_up() {
 }
 
 #[tokio::test]
+async fn hostile_answers_have_a_good_status() {
+    let vcsim = Vcsim::start().await.unwrap();
+    let sdk = logged_in(&vcsim).await;
+    let folder = sdk.find("Folder", FOLDER).await;
+    let create = async |name: &str| sdk.send("CreateFolder", ("Folder", &folder), name).await.unwrap();
+
+    vcsim.fault(Fault::garbage("CreateFolder")).await.unwrap();
+    let answer = create("<name>garbage</name>").await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().starts_with("<!DOCTYPE html>"));
+    assert_eq!(vcsim.folders().await.unwrap().len(), 2);
+
+    let whole = create("<name>whole</name>").await.text().await.unwrap();
+    vcsim.fault(Fault::truncate("CreateFolder")).await.unwrap();
+    let answer = create("<name>truncated</name>").await;
+    assert_eq!(answer.status(), 200);
+    let length = answer.content_length();
+    let half = answer.text().await.unwrap();
+    assert_eq!(length, Some(half.len() as u64));
+    assert!(whole.contains("</soapenv:Envelope>") && !half.contains("</soapenv:Envelope>"), "{half}");
+    assert!(half.starts_with("<?xml") && whole.starts_with(&half[..whole.len() / 4]), "{half}");
+    assert!(vcsim.folders().await.unwrap().contains(&format!("{FOLDER}/truncated")));
+}
+
+#[tokio::test]
+async fn clock_is_off() {
+    let (ahead, behind) = tokio::join!(
+        Vcsim::builder().clock_offset(Duration::from_hours(48), true).start(),
+        Vcsim::builder().clock_offset(Duration::from_hours(48), false).start(),
+    );
+    let (ahead, behind) = (ahead.unwrap(), behind.unwrap());
+    // RFC 3339 in UTC: the order of the texts is that of the times.
+    let time = async |vcsim: &Vcsim| {
+        let body = logged_in(vcsim).await.time().await.unwrap().text().await.unwrap();
+        body.split("<returnval>").nth(1).unwrap()[..10].to_owned()
+    };
+    let (ahead, right, behind) =
+        (time(&ahead).await, time(&Vcsim::start().await.unwrap()).await, time(&behind).await);
+    assert!(ahead > right && right > behind, "{ahead}, {right}, {behind}");
+}
+
+#[tokio::test]
 async fn a_cut_reply_leaves_its_effect() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;

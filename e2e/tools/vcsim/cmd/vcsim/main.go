@@ -70,6 +70,7 @@ func run() error {
 	flag.StringVar(&config.Listen, "listen", "127.0.0.1:0", "address of the SDK")
 	flag.StringVar(&config.Control, "control", "127.0.0.1:0", "address of the control port")
 	flag.DurationVar(&config.CloneTime, "clone-time", 0, "how long a clone task takes")
+	flag.DurationVar(&config.ClockOffset, "clock-offset", 0, "how far the vCenter's clock is ahead; negative: behind")
 	flag.Var(delays(config.CallDelays), "call-delay", "METHOD=DURATION: delay calls of a method; may be repeated")
 	flag.BoolVar(&config.StockPowerOn, "stock-power-on", false, "ignore powerOn in a clone spec, as govmomi's simulator does")
 	flag.BoolVar(&config.AppearEarly, "appear-early", false, "add a clone to the inventory, powered off, at the start of its task")

@@ -17,10 +17,10 @@ import (
 	"github.com/vmware/govmomi/vim25"
 )
 
-// Outage is what the whole SDK endpoint does; the inventory lives on.
+// Outage is a failure of the whole SDK endpoint; the inventory and running tasks are not affected.
 type Outage struct {
-	// Kind is none, refuse (nobody listens, open connections are closed), hang (connections are accepted,
-	// nothing is answered until this ends) or status.
+	// Kind is none, refuse (the port is closed, and so are open connections), hang (connections are accepted, no
+	// request is answered until the outage ends) or status.
 	Kind string `json:"kind"`
 	// Status is the HTTP status of kind status.
 	Status int `json:"status,omitempty"`
@@ -34,7 +34,7 @@ const (
 	OutageStatus = "status"
 )
 
-// endpoint is the HTTPS side of the SDK: it counts calls, applies rules and outages, and passes on the rest.
+// endpoint is the HTTPS side of the SDK: it counts calls, applies rules and outages, and passes other calls on.
 type endpoint struct {
 	service  *Server
 	handler  http.Handler
@@ -43,7 +43,7 @@ type endpoint struct {
 
 	mu      sync.Mutex
 	outage  Outage
-	changed chan struct{} // closed and renewed when the outage changes
+	changed chan struct{} // closed and replaced when the outage changes
 	server  *http.Server  // nil while connections are refused
 }
 
@@ -53,14 +53,14 @@ func newEndpoint(service *Server, handler http.Handler, identity *Identity) *end
 		handler: handler,
 		identity: &tls.Config{
 			Certificates: []tls.Certificate{identity.Certificate},
-			NextProtos:   []string{"http/1.1"}, // a connection carries one call at a time, so it can be cut
+			NextProtos:   []string{"http/1.1"}, // a connection carries one call at a time: cutting it affects no other call
 		},
 		outage:  Outage{Kind: OutageNone},
 		changed: make(chan struct{}),
 	}
 }
 
-// listen opens the address, and keeps the port it was given for later.
+// listen opens the address and records it: a later call opens the same port.
 func (e *endpoint) listen(address string) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -70,7 +70,7 @@ func (e *endpoint) listen(address string) error {
 	server := &http.Server{
 		Handler:           e,
 		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // every cut and every scan of the port would be in it
+		ErrorLog:          log.New(io.Discard, "", 0), // each connection that is cut would be logged
 	}
 	e.server = server
 	go func() {
@@ -81,15 +81,16 @@ func (e *endpoint) listen(address string) error {
 	return nil
 }
 
+// set begins an outage or ends it.
 func (e *endpoint) set(outage Outage) error {
 	switch outage.Kind {
 	case OutageNone, OutageRefuse, OutageHang:
 	case OutageStatus:
 		if http.StatusText(outage.Status) == "" {
-			return fmt.Errorf("status %d is no HTTP status", outage.Status)
+			return fmt.Errorf("%d is not an HTTP status; set status to one such as 503", outage.Status)
 		}
 	default:
-		return fmt.Errorf("unknown outage %q", outage.Kind)
+		return fmt.Errorf("unknown outage %q; use none, refuse, hang or status", outage.Kind)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -108,6 +109,7 @@ func (e *endpoint) set(outage Outage) error {
 	return nil
 }
 
+// close closes the port and all connections.
 func (e *endpoint) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -116,8 +118,8 @@ func (e *endpoint) close() {
 	}
 }
 
-// admit holds the call back for as long as the outage has it so. It returns the status to answer with
-// instead, or 0; and false if the client did not wait.
+// admit waits while the outage is a hang. It returns the status to answer instead of running the call, or 0, and false
+// if the client has gone away.
 func (e *endpoint) admit(ctx context.Context) (status int, ok bool) {
 	for {
 		e.mu.Lock()
@@ -138,7 +140,7 @@ func (e *endpoint) admit(ctx context.Context) (status int, ok bool) {
 	}
 }
 
-// cut closes the connection with no answer.
+// cut closes the connection without an answer.
 func cut() { panic(http.ErrAbortHandler) }
 
 // ServeHTTP implements http.Handler.
@@ -155,7 +157,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.handler.ServeHTTP(w, r)
 		return
 	}
-	// The whole body: net/http notices that a client is gone only after that.
+	// Read the whole body: only then does net/http notice that a client has gone away.
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		cut()
@@ -163,17 +165,44 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.serveSDK(w, r, body)
 }
 
+// serveSDK applies the rule for the call, if there is one, or runs the call.
 func (e *endpoint) serveSDK(w http.ResponseWriter, r *http.Request, body []byte) {
 	c := parseCall(body)
 	rule, cleared, delay := e.service.rules.decide(c.method)
-	run := func() *reply {
-		answer := newReply()
-		again := r.Clone(context.WithoutCancel(r.Context()))
-		again.Body = io.NopCloser(bytes.NewReader(body))
-		e.handler.ServeHTTP(answer, again)
-		e.service.after(c, answer.status)
-		return answer
+	if e.refuse(w, c, rule) {
+		return
 	}
+	switch rule.Kind {
+	case KindHang:
+		if !pause(r, -1, cleared) {
+			cut()
+		}
+	case KindDelay:
+		delay += time.Duration(rule.DelayMS) * time.Millisecond
+	}
+	if !pause(r, delay, nil) {
+		cut()
+	}
+	answer := e.run(r, c, body)
+	if rule.Kind == KindCutAfter {
+		cut()
+	}
+	// An outage that began in the meantime takes the answer, too.
+	status, ok := e.admit(r.Context())
+	switch {
+	case !ok:
+		cut()
+	case status != 0:
+		w.WriteHeader(status)
+		return
+	case rule.Kind == KindTruncate:
+		answer.body.Truncate(answer.body.Len() / 2)
+	}
+	answer.send(w)
+}
+
+// refuse answers the call without running it, if the rule says so.
+func (e *endpoint) refuse(w http.ResponseWriter, c call, rule Rule) bool {
 	var err error
 	switch rule.Kind {
 	case KindFault:
@@ -187,45 +216,34 @@ func (e *endpoint) serveSDK(w http.ResponseWriter, r *http.Request, body []byte)
 		err = writeTask(w, c.method, e.service.failedTask(c, fault))
 	case KindStatus:
 		w.WriteHeader(rule.Status)
+	case KindGarbage:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, err = io.WriteString(w, garbage)
 	case KindCutBefore:
 		cut()
-	case KindCutAfter:
-		if !pause(r, delay, nil) {
-			cut()
-		}
-		run()
-		cut()
 	default:
-		switch rule.Kind {
-		case KindHang:
-			ok := pause(r, -1, cleared)
-			if !ok {
-				cut()
-			}
-		case KindDelay:
-			delay += time.Duration(rule.DelayMS) * time.Millisecond
-		}
-		if !pause(r, delay, nil) {
-			cut()
-		}
-		answer := run()
-		// An outage that began meanwhile takes the answer, too.
-		status, ok := e.admit(r.Context())
-		switch {
-		case !ok:
-			cut()
-		case status != 0:
-			w.WriteHeader(status)
-		default:
-			answer.send(w)
-		}
+		return false
 	}
 	if err != nil {
 		log.Printf("%s: %v", c.method, err)
 	}
+	return true
 }
 
-// pause waits for the time (negative: for ever) or until ended; false if the client is gone.
+// garbage is what a proxy in front of a vCenter may answer.
+const garbage = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><p>Sign in to the proxy & continue.<br></body></html>\n"
+
+// run runs the call, also if the client goes away meanwhile, and returns its answer.
+func (e *endpoint) run(r *http.Request, c call, body []byte) *reply {
+	answer := newReply()
+	again := r.Clone(context.WithoutCancel(r.Context()))
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	e.handler.ServeHTTP(answer, again)
+	e.service.after(c, answer.status)
+	return answer
+}
+
+// pause waits for the delay (negative: without limit) or until ended is closed; false if the client has gone away.
 func pause(r *http.Request, delay time.Duration, ended <-chan struct{}) bool {
 	var timer <-chan time.Time
 	if delay >= 0 {
@@ -241,7 +259,7 @@ func pause(r *http.Request, delay time.Duration, ended <-chan struct{}) bool {
 	}
 }
 
-// readOnly says of a method that it changes nothing in the inventory.
+// readOnly reports whether a method changes nothing in the inventory.
 func readOnly(method string) bool {
 	for _, prefix := range []string{"Retrieve", "Wait", "Query", "Find", "Current", "Session", "Cancel", "Login", "Continue"} {
 		if strings.HasPrefix(method, prefix) {

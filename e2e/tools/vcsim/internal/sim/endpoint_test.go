@@ -85,6 +85,17 @@ func TestRules(t *testing.T) {
 		t.Error("delay did not")
 	}
 
+	folders := func() int { return len(v.inventory.folders()) }
+	before := folders()
+	add(Rule{Method: "CreateFolder", Times: 1, Kind: KindGarbage})
+	if _, err := v.folder.CreateFolder(ctx, "garbage"); err == nil || soap.IsSoapFault(err) || folders() != before {
+		t.Errorf("garbage: %v, %d folders more", err, folders()-before)
+	}
+	add(Rule{Method: "CreateFolder", Times: 1, Kind: KindTruncate})
+	if _, err := v.folder.CreateFolder(ctx, "truncated"); err == nil || soap.IsSoapFault(err) || folders() != before+1 {
+		t.Errorf("truncate: %v, %d folders more", err, folders()-before)
+	}
+
 	add(Rule{Method: "CurrentTime", Times: -1, Kind: KindHang})
 	answered := make(chan error, 1)
 	v.rules.resetCounts()

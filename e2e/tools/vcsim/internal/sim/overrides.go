@@ -3,6 +3,7 @@ package sim
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -21,6 +22,7 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //   - Destroy_Task of a folder also destroys its machines, UnregisterAndDestroy_Task exists and unregisters them, and
 //     both fail while one of them is powered on;
 //   - a machine that is not connected can only be unregistered;
+//   - CurrentTime is the time of the vCenter's clock, which can be wrong;
 //   - names are escaped once, whether the caller escaped them or not;
 //   - views and collectors notice that a machine or a folder was moved.
 //
@@ -82,6 +84,8 @@ func (o *overrides) redirect(method *simulator.Method) {
 		if movable(body.List) {
 			method.This = overridesRef
 		}
+	case *types.CurrentTime:
+		method.This = overridesRef
 	case *types.CreateContainerView:
 		method.This = overridesRef
 	}
@@ -99,6 +103,13 @@ func (o *overrides) CreateFolder(ctx *simulator.Context, req *types.CreateFolder
 		}
 	})
 	return body
+}
+
+// CurrentTime returns the time of the vCenter's clock.
+func (o *overrides) CurrentTime(*simulator.Context, *types.CurrentTime) soap.HasFault {
+	return &methods.CurrentTimeBody{
+		Res: &types.CurrentTimeResponse{Returnval: time.Now().Add(o.tasks.offset)},
+	}
 }
 
 // missing returns the fault for an object that does not exist.

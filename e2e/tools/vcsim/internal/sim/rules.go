@@ -12,11 +12,11 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// Rule makes calls of one method fail. The first rule that fits a call decides it.
+// Rule makes calls of one method fail. The first rule that matches a call decides it.
 type Rule struct {
 	// Method is the SOAP method, such as CloneVM_Task; empty for all.
 	Method string `json:"method"`
-	// Times is how many calls it decides; negative: until cleared.
+	// Times is the number of calls it decides; negative: all until cleared.
 	Times int `json:"times"`
 	// Kind is one of the kinds below.
 	Kind string `json:"kind"`
@@ -37,44 +37,47 @@ const (
 	KindStatus    = "status"     // answer with an HTTP status, run nothing
 	KindHang      = "hang"       // do not answer until cleared; then run, if the client is still there
 	KindDelay     = "delay"      // run later
+	KindGarbage   = "garbage"    // answer 200 with a page of HTML, run nothing
+	KindTruncate  = "truncate"   // run the call, then answer with the first half of the body
 )
 
 func (r Rule) check() error {
 	if r.Times == 0 {
-		return fmt.Errorf("times is 0: the rule would decide nothing")
+		return fmt.Errorf("times is 0: the rule would decide no call; set a number, or -1 for all calls until cleared")
 	}
 	switch r.Kind {
 	case KindFault, KindTaskFault:
 		if r.Kind == KindTaskFault && !strings.HasSuffix(r.Method, "_Task") {
-			return fmt.Errorf("%q returns no task", r.Method)
+			return fmt.Errorf("%q returns no task; kind task_fault is for methods that end in _Task", r.Method)
 		}
 		_, err := newFault(r.Fault, types.ManagedObjectReference{})
 		return err
 	case KindStatus:
 		if http.StatusText(r.Status) == "" {
-			return fmt.Errorf("status %d is no HTTP status", r.Status)
+			return fmt.Errorf("%d is not an HTTP status; set status to one such as 503", r.Status)
 		}
-	case KindCutBefore, KindCutAfter, KindHang, KindDelay:
+	case KindCutBefore, KindCutAfter, KindHang, KindDelay, KindGarbage, KindTruncate:
 	default:
-		return fmt.Errorf("unknown kind %q", r.Kind)
+		return fmt.Errorf("unknown kind of rule %q; the kinds are in rules.go", r.Kind)
 	}
 	return nil
 }
 
-// rules are the fault rules in force, the calls counted, and the delays of methods.
+// rules holds the fault rules in force, the counts of calls, and the delays of methods.
 type rules struct {
 	mu      sync.Mutex
 	list    []*Rule
-	cleared chan struct{} // closed and renewed by clear
+	cleared chan struct{} // closed and replaced by clear
 	calls   map[string]uint64
 	delays  map[string]time.Duration
-	fixed   []Rule // set at start, not cleared
+	fixed   []Rule // set at the start, never cleared
 }
 
 func newRules(fixed []Rule, delays map[string]time.Duration) *rules {
 	return &rules{cleared: make(chan struct{}), calls: map[string]uint64{}, delays: delays, fixed: fixed}
 }
 
+// add adds a rule after the others.
 func (r *rules) add(rule Rule) error {
 	if err := rule.check(); err != nil {
 		return err
@@ -85,6 +88,7 @@ func (r *rules) add(rule Rule) error {
 	return nil
 }
 
+// clear removes all rules but the fixed ones; calls that hang continue.
 func (r *rules) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,7 +97,7 @@ func (r *rules) clear() {
 	r.cleared = make(chan struct{})
 }
 
-// pending are the rules that still decide calls.
+// pending returns the rules that still decide calls.
 func (r *rules) pending() []Rule {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,12 +134,14 @@ func (r *rules) decide(method string) (rule Rule, cleared <-chan struct{}, delay
 	return Rule{}, nil, delay
 }
 
+// counted returns the number of calls by method.
 func (r *rules) counted() map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.calls)
 }
 
+// resetCounts sets all counts to zero.
 func (r *rules) resetCounts() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,6 +26,7 @@ type Config struct {
 	Listen, Control string
 	CloneTime       time.Duration
 	CallDelays      map[string]time.Duration // by method
+	ClockOffset     time.Duration            // how far the vCenter's clock is ahead; negative: behind
 	StockPowerOn    bool                     // ignore powerOn in a clone spec, as govmomi's simulator does
 	AppearEarly     bool                     // a clone is in the inventory from the start of its task
 	NoCreateFolder  bool                     // CreateFolder answers NoPermission
@@ -69,7 +70,7 @@ func Start(config Config) (*Server, error) {
 		sessions: newSessions(registry),
 		journal:  newJournal(),
 	}
-	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager), accountName(config.User))
+	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager), accountName(config.User), config.ClockOffset)
 	s.overrides = newOverrides(registry, s.tasks, s.journal)
 	s.overrides.cloneTime.Store(int64(config.CloneTime))
 	s.overrides.ignorePower, s.overrides.appearsEarly = config.StockPowerOn, config.AppearEarly
@@ -113,7 +114,10 @@ func (s *Server) extend() {
 		if login, ok := method.Body.(*types.Login); ok {
 			login.UserName = accountName(login.UserName)
 		}
-		if ctx.Session != nil && strings.HasSuffix(method.Name, "_Task") {
+		if ctx.Session == nil {
+			return nil, nil
+		}
+		if strings.HasSuffix(method.Name, "_Task") {
 			if fault := s.overrides.checkConnected(method.This); fault != nil {
 				return nil, fault
 			}

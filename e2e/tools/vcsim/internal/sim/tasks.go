@@ -19,7 +19,8 @@ const recentTasks = 200
 // simulator's own list drops running tasks in a burst, and shows the steps that a task consists of as tasks.
 type tasks struct {
 	manager *simulator.TaskManager
-	user    string // who starts tasks through the API: the one account that can log in
+	user    string        // who starts tasks through the API: the one account that can log in
+	offset  time.Duration // how far the vCenter's clock is ahead
 	last    atomic.Int64
 
 	mu       sync.Mutex
@@ -38,10 +39,11 @@ type job struct {
 	run    func() (types.AnyType, types.BaseMethodFault) // called after the delay, without any lock
 }
 
-func newTasks(manager *simulator.TaskManager, user string) *tasks {
+func newTasks(manager *simulator.TaskManager, user string, offset time.Duration) *tasks {
 	return &tasks{
 		manager:  manager,
 		user:     user,
+		offset:   offset,
 		finished: map[types.ManagedObjectReference]bool{},
 		steps:    map[types.ManagedObjectReference]chan types.ManagedObjectReference{},
 		waiting:  map[types.ManagedObjectReference]chan struct{}{},
@@ -69,6 +71,8 @@ func (t *tasks) PutObject(ctx *simulator.Context, o mo.Reference) {
 		return // a step of destroying a machine: it deletes the machine's files
 	}
 	// No collector reads the task before it is listed.
+	task.Info.QueueTime = task.Info.QueueTime.Add(t.offset)
+	t.shift(task.Info.StartTime)
 	if reason, ok := task.Info.Reason.(*types.TaskReasonUser); ok && reason.UserName == "vcsim" {
 		task.Info.Reason = &types.TaskReasonUser{UserName: t.user}
 	}
@@ -87,8 +91,29 @@ func (t *tasks) PutObject(ctx *simulator.Context, o mo.Reference) {
 	})
 }
 
-// UpdateObject implements simulator.RegisterObject. The journal reports the end of a task, see done.
-func (t *tasks) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+// UpdateObject implements simulator.RegisterObject; the caller holds the task's lock. The journal reports the end of a
+// task, see done.
+func (t *tasks) UpdateObject(_ *simulator.Context, o mo.Reference, changes []types.PropertyChange) {
+	task, ok := o.(*mo.Task)
+	if !ok {
+		return
+	}
+	for _, change := range changes {
+		switch change.Name {
+		case "info.startTime":
+			t.shift(task.Info.StartTime)
+		case "info.completeTime":
+			t.shift(task.Info.CompleteTime)
+		}
+	}
+}
+
+// shift changes a time of this machine's clock to that of the vCenter's clock.
+func (t *tasks) shift(at *time.Time) {
+	if at != nil {
+		*at = at.Add(t.offset)
+	}
+}
 
 // RemoveObject implements simulator.RegisterObject.
 func (t *tasks) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}

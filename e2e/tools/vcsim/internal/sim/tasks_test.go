@@ -6,6 +6,7 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -97,6 +98,28 @@ func TestAccountName(t *testing.T) {
 	} {
 		if got := accountName(login); got != want {
 			t.Errorf("%s is shown as %s", login, got)
+		}
+	}
+}
+
+func TestClockIsWrong(t *testing.T) {
+	for _, offset := range []time.Duration{-3 * time.Hour, 40 * time.Minute} {
+		v := start(t, func(c *Config) { c.ClockOffset = offset })
+		off := func(what string, at *time.Time) {
+			t.Helper()
+			if at == nil || time.Until(at.Add(-offset)).Abs() > patience {
+				t.Errorf("%v: %s at %v", offset, what, at)
+			}
+		}
+		now, err := methods.GetCurrentTime(t.Context(), v.client)
+		v.must(err)
+		off("now", now)
+		v.must(v.waitFor(v.clone(0, "one", true)))
+		v.inTask(object.NewVirtualMachine(v.client, v.vmRef("one")).PowerOff(t.Context()))
+		for _, info := range v.recent() {
+			off(info.DescriptionId+" queued", &info.QueueTime)
+			off(info.DescriptionId+" started", info.StartTime)
+			off(info.DescriptionId+" completed", info.CompleteTime)
 		}
 	}
 }
