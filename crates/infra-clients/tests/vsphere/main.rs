@@ -3,6 +3,8 @@
 mod bad_days;
 mod calls;
 mod connect;
+mod latency;
 mod names;
 mod requests;
 mod rig;
+mod safety;

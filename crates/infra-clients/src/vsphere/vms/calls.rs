@@ -151,10 +151,16 @@ fn options<'a>(entries: &'a [(&str, &str)], values: &'a [AnyString<'a>]) -> Vec<
 }
 
 impl Shared {
-    /// Takes note of an object that a call's error says does not exist: the one it names, else the call's own.
+    /// Takes note of an object that a call's error says does not exist: the one it names; if it names none, the call's
+    /// own, and the pool of the site may be meant as well.
     fn note_missing(&self, error: Error, this: &MoRef) -> Error {
         if error.is_object_missing() {
-            self.object_missing(Some(error.object().unwrap_or(this)));
+            self.update(|inventory| {
+                if error.object().is_none() {
+                    self.object_missing(inventory, None);
+                }
+                self.object_missing(inventory, Some(error.object().unwrap_or(this)));
+            });
         }
         error
     }

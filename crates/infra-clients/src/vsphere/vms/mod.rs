@@ -124,15 +124,16 @@ impl Shared {
         })
     }
 
-    /// Takes note of an object that does not exist, or of one that a fault does not name.
-    fn object_missing(&self, moref: Option<&MoRef>) {
+    /// Takes note of an object that does not exist, or of one that a fault does not name. Whoever reads the inventory
+    /// after this finds the object gone, and the site stale.
+    fn object_missing(&self, inventory: &mut Inventory, moref: Option<&MoRef>) {
         match moref.map(|moref| (moref.kind(), moref)) {
             Some(("VirtualMachine", vm)) => {
                 self.templates.forget_moref(vm);
-                self.update(|inventory| inventory.remove_missing(vm));
+                inventory.remove_missing(vm);
             }
             Some(("Folder", folder)) => {
-                self.update(|inventory| inventory.remove_missing(folder));
+                inventory.remove_missing(folder);
                 if self.sites.current().is_some_and(|site| site.root == *folder) {
                     self.sites.mark_stale();
                 }

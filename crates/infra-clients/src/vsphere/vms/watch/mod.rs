@@ -236,9 +236,6 @@ impl Watcher {
         while page.is_some_and(|page| page.truncated) {
             page = self.poll_page(watched, Duration::ZERO).await?;
         }
-        for moref in self.shared.update(Inventory::take_missing) {
-            self.shared.object_missing(moref.as_ref());
-        }
         Ok(changed)
     }
 
@@ -249,10 +246,14 @@ impl Watcher {
         let mut root_left = false;
         let page = shared.update(|inventory| {
             let now = Instant::now();
-            read_updates(&answer, |update| {
+            let page = read_updates(&answer, |update| {
                 root_left |= update.kind == UpdateKind::Leave && update.obj == watched.root;
                 inventory.apply(&update, now);
-            })
+            });
+            for moref in inventory.take_missing() {
+                shared.object_missing(inventory, moref.as_ref());
+            }
+            page
         })?;
         if root_left {
             return Err(root_gone(shared));
