@@ -38,9 +38,9 @@ use infra_clients::vsphere::Session;
 use infra_clients::vsphere::vms::Vms;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{CustomResourceExt, ResourceExt};
+use kube::CustomResourceExt;
 use operator_kit::manifests::rule;
-use operator_kit::{CommonArgs, Key, Kit, Operator, Program, Rights, Watch, driver};
+use operator_kit::{CommonArgs, Kit, Operator, Program, Rights, Watch, driver};
 
 use crate::api::{GROUP, VmGroup, VmInstance};
 use crate::args::Args;

@@ -10,7 +10,7 @@ use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 
 use crate::api::names::{self, Marker};
-use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, is_detached};
+use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance};
 use crate::context::Context;
 use crate::in_flight::{Doubt, Entry, Request, task_ref};
 
