@@ -169,7 +169,9 @@ impl ApplySet {
         }
         let pruned = self.prune(&record, &members).await?;
         let mut exact = Record { exists: true, ..Record::default() };
-        members.iter().for_each(|member| exact.add(member, &self.namespace));
+        for member in &members {
+            exact.add(member, &self.namespace);
+        }
         if exact != record {
             self.write_parent(&exact).await?;
         }

@@ -218,7 +218,7 @@ impl<K: Kind> State<K> {
             return vec![];
         }
         self.written.insert(key.clone(), Written { version, at: now });
-        self.put(key, Some(object))
+        self.put(&key, Some(object))
     }
 
     fn end(&mut self, key: &Key, uid: &str, now: Instant) -> Vec<Change<K>> {
@@ -228,7 +228,7 @@ impl<K: Kind> State<K> {
             return vec![];
         }
         self.written.remove(key);
-        self.put(key.clone(), None)
+        self.put(key, None)
     }
 
     fn watched(&mut self, object: Guarded<K>, now: Instant) -> Vec<Change<K>> {
@@ -237,7 +237,7 @@ impl<K: Kind> State<K> {
             return vec![];
         }
         self.written.remove(&key);
-        self.put(key, Some(object))
+        self.put(&key, Some(object))
     }
 
     fn deleted(&mut self, object: &Guarded<K>) -> Vec<Change<K>> {
@@ -248,7 +248,7 @@ impl<K: Kind> State<K> {
             return vec![];
         }
         self.written.remove(&key);
-        self.put(key, None)
+        self.put(&key, None)
     }
 
     fn listed(&mut self, namespace: Option<&str>, objects: Vec<Guarded<K>>, now: Instant) -> Vec<Change<K>> {
@@ -266,7 +266,7 @@ impl<K: Kind> State<K> {
         let mut changes = Vec::new();
         for key in gone {
             self.written.remove(&key);
-            changes.extend(self.put(key, None));
+            changes.extend(self.put(&key, None));
         }
         for object in objects {
             changes.extend(self.watched(object, now));
@@ -287,15 +287,15 @@ impl<K: Kind> State<K> {
     }
 
     /// Stores one version and returns what changed.
-    fn put(&mut self, key: Key, object: Option<Guarded<K>>) -> Vec<Change<K>> {
+    fn put(&mut self, key: &Key, object: Option<Guarded<K>>) -> Vec<Change<K>> {
         let before = match &object {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
-            None => self.objects.remove(&key),
+            None => self.objects.remove(key),
         };
         let valid = |object: &Option<Guarded<K>>| object.as_ref().and_then(|object| object.valid().cloned());
         let (old, new) = (valid(&before), valid(&object));
         for index in &self.indexes {
-            index.update(&key, old.as_deref(), new.as_deref());
+            index.update(key, old.as_deref(), new.as_deref());
         }
         match (before, object) {
             (None, None) => vec![],

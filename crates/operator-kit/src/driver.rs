@@ -96,8 +96,8 @@ struct Driver<R: Reconciler> {
 /// What the driver remembers of objects, by key.
 struct Memory<E> {
     failing: Mutex<HashMap<Key, Failing<E>>>,
-    /// UID and generation of objects that do not parse, once they were reported.
-    invalid: Mutex<HashMap<Key, (Option<String>, Option<i64>)>>,
+    /// Versions of objects that do not parse, once they were reported.
+    invalid: Mutex<HashMap<Key, Version>>,
 }
 
 impl<E> Memory<E> {
@@ -206,8 +206,7 @@ impl<R: Reconciler> Driver<R> {
             R::FINALIZER.is_none_or(|ours| object.finalizers().iter().any(|held| held == ours));
         let object = match (deleting, has_finalizer, R::FINALIZER) {
             // Other controllers are still at work on it; this one's part is done.
-            (true, false, _) => return None,
-            (true, true, None) => return None,
+            (true, false, _) | (true, true, None) => return None,
             (false, false, Some(finalizer)) => match self.add_finalizer(key, object, finalizer).await {
                 Ok(Some(object)) => object,
                 Ok(None) => return Some(STALE),
@@ -414,7 +413,7 @@ impl<R: Reconciler> Driver<R> {
     fn invalid(&self, key: &Key, object: &Guarded<R::Object>, problem: &str) -> Option<Duration> {
         self.metrics.start().end("invalid");
         self.metrics.error(INVALID_OBJECT);
-        let version = (object.uid(), object.meta().generation);
+        let version = Version::of(object);
         if lock(&self.memory.invalid).insert(key.clone(), version.clone()) != Some(version) {
             let message = format!("the object does not parse and is left alone until it changes: {problem}");
             error!(message);

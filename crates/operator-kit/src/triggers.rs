@@ -36,10 +36,17 @@ impl<K> Triggers<K> {
         self.queue.wake(key);
     }
 
+    /// Wakes these objects.
+    pub fn wake_all<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
+        for key in keys {
+            self.wake(key);
+        }
+    }
+
     /// Ends the back-off of all objects, e.g. because the outside system is back, and wakes these.
     pub fn retry_all<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
         self.era.fetch_add(1, Ordering::Relaxed);
-        keys.into_iter().for_each(|key| self.queue.wake(key));
+        self.wake_all(keys);
     }
 
     pub(crate) fn queue(&self) -> Arc<Queue> {

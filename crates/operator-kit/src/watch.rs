@@ -63,6 +63,9 @@ impl<
 {
 }
 
+/// Returns the requests for one kind, in one namespace or all.
+type ApiOf<K> = fn(Client, Option<&str>, &<K as Resource>::DynamicType) -> Api<Guarded<K>>;
+
 /// One kind being watched. Indexes and subscribers are added before it is spawned, so that they miss nothing.
 ///
 /// ```no_run
@@ -84,7 +87,7 @@ pub struct Watch<K: Kind> {
     name: String,
     /// `None`: all namespaces, or a cluster-scoped kind.
     namespaces: Vec<Option<String>>,
-    api: fn(Client, Option<&str>, &K::DynamicType) -> Api<Guarded<K>>,
+    api: ApiOf<K>,
     config: watcher::Config,
     /// Whether the operator needs this watch to be ready.
     needed: bool,
@@ -140,7 +143,7 @@ impl<K: Kind> Watch<K> {
         client: Client,
         kind: K::DynamicType,
         namespaces: Vec<Option<String>>,
-        api: fn(Client, Option<&str>, &K::DynamicType) -> Api<Guarded<K>>,
+        api: ApiOf<K>,
     ) -> Self {
         Self {
             kit: kit.clone(),
@@ -256,7 +259,9 @@ impl<K: Kind> Watch<K> {
             if progress.iter().all(|state| state.synced) {
                 self.cache.set_complete();
             }
-            readiness.iter().for_each(|readiness| Progress::report(&progress, readiness));
+            if let Some(readiness) = &readiness {
+                Progress::report(&progress, readiness);
+            }
         }
     }
 

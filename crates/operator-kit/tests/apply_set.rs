@@ -183,7 +183,7 @@ async fn conflicts_name_the_other_manager(rig: &Rig) {
         .await
         .unwrap();
     let error = rig.set.apply(&[vec![config_map(None, "shared", "ours")]]).await.unwrap_err();
-    let SetError::Conflicts { member, conflicts } = &error else { panic!("{error}") };
+    let SetError::Conflicts { member, conflicts } = &error else { unreachable!("{error}") };
     assert_eq!((member.name.as_str(), conflicts[0].manager.as_str()), ("shared", "somebody"));
     assert_eq!(conflicts[0].field, ".data.key");
     assert!(error.to_string().contains("somebody holds .data.key"), "{error}");

@@ -152,7 +152,7 @@ impl Context {
     /// Takes an instance out of the clone queue, and wakes those that may clone now.
     pub fn leave_queue(&self, instance: &Key) {
         let next = self.queue().leave(instance);
-        next.iter().for_each(|instance| self.instance_triggers.wake(instance));
+        self.instance_triggers.wake_all(&next);
     }
 
     fn queue(&self) -> MutexGuard<'_, CloneQueue<String, Key>> {

@@ -237,8 +237,12 @@ impl InFlight {
         let entry = inner.groups.entry(uid.to_owned()).or_default();
         let (old, new) = (task(&entry.request), task(&request));
         (entry.request, entry.refresh) = (request, None);
-        old.into_iter().for_each(|task| inner.unlink(&task, uid));
-        new.into_iter().for_each(|task| inner.link(task, uid));
+        if let Some(task) = old {
+            inner.unlink(&task, uid);
+        }
+        if let Some(task) = new {
+            inner.link(task, uid);
+        }
     }
 
     /// Records that the group waits for this refresh of the inventory.

@@ -33,7 +33,7 @@ pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmIns
         }
         for (uid, _) in before.iter().chain(&after) {
             let namespace = change.newest().and_then(ResourceExt::namespace).unwrap_or_default();
-            by_group.keys(&(namespace, uid.clone())).iter().for_each(|instance| triggers.wake(instance));
+            triggers.wake_all(&by_group.keys(&(namespace, uid.clone())));
         }
     });
 }
@@ -123,7 +123,7 @@ impl Triggers<'_> {
             }
             Change::LookedUp(moref) => {
                 let instances = self.ctx.by_machine.keys(&moref.value().to_owned());
-                instances.iter().for_each(|key| self.ctx.instance_triggers.wake(key));
+                self.ctx.instance_triggers.wake_all(&instances);
             }
             Change::Templates => self.wake_for_templates(),
         }
@@ -137,8 +137,8 @@ impl Triggers<'_> {
     }
 
     fn wake_all(&self) {
-        self.ctx.instances.cache().keys().iter().for_each(|key| self.ctx.instance_triggers.wake(key));
-        self.ctx.groups.cache().keys().iter().for_each(|key| self.ctx.group_triggers.wake(key));
+        self.ctx.instance_triggers.wake_all(&self.ctx.instances.cache().keys());
+        self.ctx.group_triggers.wake_all(&self.ctx.groups.cache().keys());
     }
 
     fn wake_for_vm(&self, vm: &Vm) {
@@ -147,8 +147,7 @@ impl Triggers<'_> {
             self.ctx.group_triggers.wake(&owner.group());
         }
         // The machine may be in the way of another of its name, or be one that the original operator made.
-        let namesakes = self.ctx.by_vm_name.keys(&vm.name.to_string());
-        namesakes.iter().for_each(|key| self.ctx.instance_triggers.wake(key));
+        self.ctx.instance_triggers.wake_all(&self.ctx.by_vm_name.keys(&vm.name.to_string()));
     }
 
     /// Wakes the groups that may use a folder of this name, and their instances.

@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    fn object(kind: &str, generation: i64, data: Value) -> DynamicObject {
+    fn object(kind: &str, generation: i64, data: &Value) -> DynamicObject {
         let mut object = json!({
             "apiVersion": "x/v1", "kind": kind, "metadata": {"name": "x", "generation": generation},
         });
@@ -99,7 +99,7 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn reason(kind: &str, generation: i64, data: Value) -> Option<String> {
+    fn reason(kind: &str, generation: i64, data: &Value) -> Option<String> {
         not_ready(&object(kind, generation, data))
     }
 
@@ -110,26 +110,26 @@ mod tests {
                 "observedGeneration": observed, "replicas": 2, "updatedReplicas": updated, "availableReplicas": available,
             }})
         };
-        assert_eq!(reason("Deployment", 3, deployment(3, 2, 2)), None);
-        assert!(reason("Deployment", 3, deployment(2, 2, 2)).unwrap().contains("generation"));
-        assert!(reason("Deployment", 3, deployment(3, 1, 2)).unwrap().contains("1 are updated"));
-        assert!(reason("Deployment", 3, deployment(3, 2, 0)).unwrap().starts_with("0 of 2"));
-        assert!(reason("Deployment", 1, json!({"spec": {"replicas": 1}})).is_some(), "no status yet");
+        assert_eq!(reason("Deployment", 3, &deployment(3, 2, 2)), None);
+        assert!(reason("Deployment", 3, &deployment(2, 2, 2)).unwrap().contains("generation"));
+        assert!(reason("Deployment", 3, &deployment(3, 1, 2)).unwrap().contains("1 are updated"));
+        assert!(reason("Deployment", 3, &deployment(3, 2, 0)).unwrap().starts_with("0 of 2"));
+        assert!(reason("Deployment", 1, &json!({"spec": {"replicas": 1}})).is_some(), "no status yet");
         let daemon = json!({"status": {"observedGeneration": 1, "desiredNumberScheduled": 3,
             "updatedNumberScheduled": 3, "numberAvailable": 2}});
-        assert!(reason("DaemonSet", 1, daemon).unwrap().starts_with("2 of 3 pods"));
+        assert!(reason("DaemonSet", 1, &daemon).unwrap().starts_with("2 of 3 pods"));
     }
 
     #[test]
     fn other_kinds_by_their_conditions() {
         let with = |type_: &str, status: &str| json!({"status": {"conditions": [{"type": type_, "status": status, "message": "why"}]}});
-        assert_eq!(reason("CustomResourceDefinition", 1, with("Established", "True")), None);
-        assert!(reason("CustomResourceDefinition", 1, json!({})).is_some());
-        assert_eq!(reason("Job", 1, with("Complete", "True")), None);
-        assert_eq!(reason("Job", 1, with("Failed", "True")).unwrap(), "it failed: why");
-        assert_eq!(reason("ConfigMap", 0, json!({"data": {}})), None);
-        assert_eq!(reason("Thing", 1, with("Ready", "True")), None);
-        assert_eq!(reason("Thing", 1, with("Ready", "False")).unwrap(), "Ready is False: why");
-        assert!(reason("Thing", 2, json!({"status": {"observedGeneration": 1}})).is_some());
+        assert_eq!(reason("CustomResourceDefinition", 1, &with("Established", "True")), None);
+        assert!(reason("CustomResourceDefinition", 1, &json!({})).is_some());
+        assert_eq!(reason("Job", 1, &with("Complete", "True")), None);
+        assert_eq!(reason("Job", 1, &with("Failed", "True")).unwrap(), "it failed: why");
+        assert_eq!(reason("ConfigMap", 0, &json!({"data": {}})), None);
+        assert_eq!(reason("Thing", 1, &with("Ready", "True")), None);
+        assert_eq!(reason("Thing", 1, &with("Ready", "False")).unwrap(), "Ready is False: why");
+        assert!(reason("Thing", 2, &json!({"status": {"observedGeneration": 1}})).is_some());
     }
 }

@@ -46,8 +46,11 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
         }
     });
     let destroyed = matches!(seen.request, Some((TaskKind::Destroy, Progress::Succeeded)));
-    if seen.missing == Missing::Unknown && !destroyed {
-        recorded(instance).iter().for_each(|moref| ctx.vms.look_up(moref));
+    if seen.missing == Missing::Unknown
+        && !destroyed
+        && let Some(moref) = recorded(instance)
+    {
+        ctx.vms.look_up(&moref);
     }
     seen
 }
@@ -88,7 +91,7 @@ fn look(
             InDoubt::Watching(tasks.iter().filter(|task| is_unfinished(inventory, task)).count())
         }
     };
-    Seen { folder, mine, unread, stranger, missing, template, refresh, doubt, ..seen }
+    Seen { folder, mine, unread, stranger, missing, doubt, refresh, template, ..seen }
 }
 
 /// The machine that the durable status names.
@@ -139,11 +142,10 @@ fn missing(inventory: &Inventory, moref: MoRef, owner: &str) -> Missing {
     }
     match inventory.outside(&moref) {
         None => Missing::Unknown,
-        Some(Outside::Gone) => Missing::Gone,
         Some(Outside::Elsewhere(vm)) if vm.markers.is_none() => Missing::Unclear(moref),
         Some(Outside::Elsewhere(vm)) if vm.marker(OWNER_MARKER) == Some(owner) => Missing::Elsewhere(moref),
         // A vCenter that was set up again gives old references to other machines.
-        Some(Outside::Elsewhere(_)) => Missing::Gone,
+        Some(Outside::Gone | Outside::Elsewhere(_)) => Missing::Gone,
     }
 }
 

@@ -253,9 +253,9 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         Progress::Succeeded if *kind == TaskKind::Destroy && deleting && seen.is_absent() => Turn::Gone,
         Progress::Succeeded | Progress::Forgotten if shows(*kind, seen) => Turn::LookAgain(Action::Settle),
         // The end of a task and its effect may arrive one after the other.
-        Progress::Failed(fault) => refreshed(seen, || match shows(*kind, seen) {
-            true => Turn::LookAgain(Action::Settle),
-            false => Turn::LookAgain(Action::Fail(*kind, Arc::clone(fault))),
+        Progress::Failed(fault) => refreshed(seen, || {
+            let is_moot = shows(*kind, seen);
+            Turn::LookAgain(if is_moot { Action::Settle } else { Action::Fail(*kind, Arc::clone(fault)) })
         }),
         Progress::Succeeded | Progress::Forgotten => refreshed(seen, || match kind {
             // Powered off again at once, or on: not a loop at the speed of the vCenter.

@@ -28,7 +28,7 @@ fn instance(deleting: bool) -> VmInstance {
         template: "t".into(),
     };
     let mut instance = VmInstance::new("g-0", spec);
-    instance.metadata.deletion_timestamp = deleting.then(|| Time(Timestamp::UNIX_EPOCH));
+    instance.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
     instance.owner_references_mut().push(OwnerReference {
         kind: "VmGroup".into(),
         name: "g".into(),
