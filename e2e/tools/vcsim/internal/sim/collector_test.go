@@ -161,6 +161,6 @@ func TestWaitOfASessionThatIsOver(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 	case <-time.After(patience):
-		t.Fatal("it waits for ever")
+		t.Fatal("the wait does not end")
 	}
 }
