@@ -1,8 +1,8 @@
-//! A simulated vCenter as a process, and everything a test wants to ask of it or do to it.
+//! A simulated vCenter as a process, and everything that a test reads from it or changes in it.
 //!
-//! Owns the process and the control port's client; the simulator itself is `e2e/tools/vcsim`. Never speaks
-//! the vSphere API: whatever is done here is uncounted, needs no session, and looks to an operator as if
-//! somebody else had done it.
+//! Owns the process and the client of its control port; the simulator itself is `e2e/tools/vcsim`. Never calls the
+//! vSphere API: nothing here is counted as a call or needs a session, and to an operator every change looks like one
+//! of another client.
 
 mod control;
 mod fault;
@@ -27,7 +27,7 @@ pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
 use crate::{Memory, Port, Process, Workdir};
 
-/// A running simulator. Dropped = gone, with its inventory.
+/// A running simulator. Dropping it ends it and removes its inventory.
 pub struct Vcsim {
     // Dropped before the directory with its log.
     process: Process,
@@ -58,11 +58,11 @@ impl fmt::Debug for Vcsim {
 pub struct SimVm {
     /// Its managed object's value, such as `vm-42`.
     pub moref: String,
-    /// Its name as a person typed it: nothing is escaped.
+    /// Its name, unescaped.
     pub name: String,
     /// The inventory path of its folder. `%`, `/` and `\` within a name are `%25`, `%2f` and `%5c`.
     pub folder: String,
-    /// Its own inventory path, escaped alike.
+    /// Its own inventory path, with names escaped as in `folder`.
     pub path: String,
     /// `poweredOn`, `poweredOff` or `suspended`.
     pub power: String,
@@ -93,19 +93,19 @@ impl SimVm {
 /// Sessions and logins since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Sessions {
-    /// Sessions there are.
+    /// Sessions that exist now.
     pub now: u64,
-    /// The most there were at one time.
+    /// The highest number of sessions at one time.
     pub max: u64,
     /// Logins that succeeded.
     pub logins: u64,
-    /// Logins that failed, those by an injected fault included.
+    /// Logins that failed, also by an injected fault.
     pub failed_logins: u64,
 }
 
 impl Vcsim {
-    /// One datacenter, one cluster with one host, one resource pool, the template `photon` and the folder
-    /// `vm-operator`; instant clones.
+    /// Starts a simulator with one datacenter, one cluster with one host, one resource pool, the template `photon` and
+    /// the folder `vm-operator`. Clones take no time.
     ///
     /// # Errors
     /// If it cannot be built or does not start; the end of its log is in the error.
@@ -113,60 +113,61 @@ impl Vcsim {
         Self::builder().start().await
     }
 
-    /// For a simulator that differs from the default.
+    /// Returns a builder for a simulator that differs from the default.
     pub fn builder() -> VcsimBuilder {
         VcsimBuilder::default()
     }
 
-    /// The SDK's `127.0.0.1:PORT`, as `VC_HOST` takes it. HTTPS, under a CA of its own.
+    /// Returns the SDK's `127.0.0.1:PORT`, the value for `VC_HOST`. It serves HTTPS with a CA of its own.
     #[must_use]
     pub fn host(&self) -> String {
         self.host.clone()
     }
 
-    /// The one user who may log in.
+    /// Returns the account that can log in. Sessions and tasks name it as a vCenter does: `VSPHERE.LOCAL\Administrator`
+    /// for `administrator@vsphere.local`.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The user's password: another one for each simulator, unless the builder was given one.
+    /// Returns the account's password: a random one, unless the builder was given one.
     #[must_use]
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// The CA that signed the certificate, for `127.0.0.1` and `localhost`.
+    /// Returns the CA that signed the certificate, which is for `127.0.0.1` and `localhost`.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// A file with [`Vcsim::ca_pem`].
+    /// Returns the path of a file with [`Vcsim::ca_pem`].
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
     }
 
-    /// The certificate's SHA-1, as vCenter shows it: upper-case hex with colons.
+    /// Returns the certificate's SHA-1 as vCenter shows it: upper-case hex with colons.
     #[must_use]
     pub fn thumbprint_sha1(&self) -> String {
         self.sha1.clone()
     }
 
-    /// The certificate's SHA-256, upper-case hex with colons.
+    /// Returns the certificate's SHA-256: upper-case hex with colons.
     #[must_use]
     pub fn thumbprint_sha256(&self) -> String {
         self.sha256.clone()
     }
 
-    /// What the simulator has logged.
+    /// Returns what the simulator has logged.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The memory the simulator holds now.
+    /// Returns the memory that the simulator uses now.
     ///
     /// # Errors
     /// If it has ended.
@@ -174,15 +175,16 @@ impl Vcsim {
         self.process.memory()
     }
 
-    /// SOAP calls by method since the start or the last [`Vcsim::reset_calls`], failed ones included.
+    /// Returns the number of SOAP calls by method since the start or the last [`Vcsim::reset_calls`], failed calls
+    /// included.
     ///
     /// # Errors
-    /// If the simulator does not answer; so for all that follow.
+    /// If the simulator does not answer.
     pub async fn calls(&self) -> Result<BTreeMap<String, u64>> {
         self.control.get("calls").await
     }
 
-    /// Counts from zero again.
+    /// Sets the counts of calls to zero.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -190,15 +192,15 @@ impl Vcsim {
         self.control.send(Method::DELETE, "calls", None).await
     }
 
-    /// Makes calls fail from now on. Rules apply in the order they were given, each until it is used up.
+    /// Adds a rule that makes calls fail. Rules apply in the order in which they were added, each until it is used up.
     ///
     /// # Errors
-    /// If the fault is none.
+    /// If the rule is not valid.
     pub async fn fault(&self, fault: Fault) -> Result<()> {
         self.control.send(Method::POST, "faults", Some(serde_json::to_value(fault)?)).await
     }
 
-    /// How many rules are not used up yet.
+    /// Returns the number of rules that are not used up.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -206,7 +208,7 @@ impl Vcsim {
         Ok(self.control.get::<Vec<Value>>("faults").await?.len())
     }
 
-    /// Ends all fault rules; calls that hang go on.
+    /// Removes all rules; calls that hang continue.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -214,7 +216,7 @@ impl Vcsim {
         self.control.send(Method::DELETE, "faults", None).await
     }
 
-    /// Starts an outage of the whole SDK endpoint, or ends it. The inventory and running tasks live on.
+    /// Begins an outage of the whole SDK endpoint, or ends it. The inventory and running tasks are not affected.
     ///
     /// # Errors
     /// If the port cannot be opened again.
@@ -222,7 +224,7 @@ impl Vcsim {
         self.control.send(Method::PUT, "outage", Some(serde_json::to_value(outage)?)).await
     }
 
-    /// Sessions and logins.
+    /// Returns the numbers of sessions and logins.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -230,8 +232,8 @@ impl Vcsim {
         self.control.get("sessions").await
     }
 
-    /// Ends all sessions as an idle timeout does: calls are answered with NotAuthenticated, except
-    /// RetrievePropertiesEx, which hides it in `missingSet`.
+    /// Ends all sessions as an idle timeout does: their calls get NotAuthenticated, except RetrievePropertiesEx, which
+    /// reports it in `missingSet`.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -239,7 +241,7 @@ impl Vcsim {
         self.control.send(Method::DELETE, "sessions", None).await
     }
 
-    /// How long clone tasks take that are submitted from now on.
+    /// Sets how long the clone tasks take that are submitted from now on.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -248,7 +250,7 @@ impl Vcsim {
         self.control.send(Method::PUT, "clone-time", Some(json!({"ms": ms}))).await
     }
 
-    /// All machines, templates included, by path.
+    /// Returns all machines, templates included, sorted by path.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -256,7 +258,7 @@ impl Vcsim {
         self.control.get("vms").await
     }
 
-    /// The machines in a folder, not those in folders within it.
+    /// Returns the machines in a folder, without those in folders below it.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -266,7 +268,7 @@ impl Vcsim {
         Ok(vms)
     }
 
-    /// The inventory paths of all folders for machines, from `/DC0/vm` on, in order.
+    /// Returns the inventory paths of all folders for machines, `/DC0/vm` included, sorted.
     ///
     /// # Errors
     /// If the simulator does not answer.

@@ -64,7 +64,7 @@ impl NewVm {
         self
     }
 
-    /// Whether the machine is powered on. Default: yes.
+    /// Sets whether the machine is powered on. Default: yes.
     pub fn on(mut self, on: bool) -> Self {
         self.on = on;
         self
@@ -120,7 +120,7 @@ impl Vcsim {
         self.add_vms(folder_path, &[NewVm::new(name).on(false)]).await
     }
 
-    /// Adds machines in one request: 10,000 take a few seconds.
+    /// Adds machines in one request. 10,000 take about 10 seconds.
     ///
     /// # Errors
     /// If there is no such folder, or a name is taken; the machines before that one exist then.
@@ -231,7 +231,7 @@ impl Vcsim {
         self.change("vms/unregister", json!({"path": path})).await
     }
 
-    /// Returns the machines that have left the inventory since the start, in that order, whoever removed them.
+    /// Returns the machines that clients and tests have removed from the inventory since the start, in that order.
     ///
     /// # Errors
     /// If the simulator does not answer.

@@ -1,4 +1,4 @@
-//! The simulated vCenter's distributed port groups, and how they come to a cloud of the AVI simulator.
+//! The simulated vCenter's distributed port groups, and their discovery by a cloud of the AVI simulator.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::Vcsim;
 use super::control::ControlPort;
 
-/// How often a cloud looks at its vCenter; what it finds takes the time a test gives it besides.
+/// The interval at which a cloud reads its vCenter. The delay that a test sets comes on top.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A distributed port group in the simulator's inventory.
@@ -24,20 +24,20 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct SimPortGroup {
     /// Its managed object's value, such as `dvportgroup-81`.
     pub moref: String,
-    /// Its name as a person typed it: nothing is escaped.
+    /// Its name, unescaped.
     pub name: String,
     /// Its inventory path, escaped as a machine's is.
     pub path: String,
     /// Its switch's inventory path.
     pub switch: String,
-    /// Its VLAN; 0 for none, and for a trunk.
+    /// Its VLAN; 0 for untagged traffic and for a trunk.
     pub vlan: u16,
     /// The managed objects' values of the hosts that have it.
     pub hosts: Vec<String>,
 }
 
 impl Vcsim {
-    /// All distributed port groups, by path; those of switches' uplinks are left out.
+    /// Returns all distributed port groups except the switches' uplink port groups, sorted by path.
     ///
     /// # Errors
     /// If the simulator does not answer.
@@ -45,10 +45,10 @@ impl Vcsim {
         self.control.get("port-groups").await
     }
 
-    /// Adds a port group to a switch, such as `/DC0/network/DVS0`, behind everybody's back.
+    /// Adds a port group to a switch, such as `/DC0/network/DVS0`.
     ///
     /// # Errors
-    /// If there is no such switch, or something of that name is in its folder.
+    /// If there is no such switch, or the name is taken.
     pub async fn add_port_group(&self, switch_path: &str, name: &str, vlan: u16) -> Result<()> {
         let body = json!({"switch": switch_path, "name": name, "vlan": vlan});
         self.control.send(Method::POST, "port-groups", Some(body)).await
@@ -57,7 +57,7 @@ impl Vcsim {
     /// Removes a port group.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no such port group.
     pub async fn remove_port_group(&self, path: &str) -> Result<()> {
         self.control.send(Method::POST, "port-groups/remove", Some(json!({"path": path}))).await
     }
@@ -73,7 +73,7 @@ impl Vcsim {
             avi,
             cloud: cloud.to_owned(),
             delay,
-            told: Mutex::new(None),
+            given: Mutex::new(None),
         };
         feed.look().await?;
         let feed = Arc::new(feed);
@@ -83,7 +83,7 @@ impl Vcsim {
             async move {
                 loop {
                     tokio::time::sleep(LOOK).await;
-                    // A vCenter that is away has no other port groups than before.
+                    // While the vCenter does not answer, the cloud keeps what it has found.
                     let _ = feed.look().await;
                 }
             }
@@ -92,7 +92,7 @@ impl Vcsim {
     }
 }
 
-/// A cloud that looks at its vCenter. Dropped = it looks no more, and keeps what it has found.
+/// A cloud that reads its vCenter. Dropping it stops that; the cloud keeps what it has found.
 pub struct Discovery {
     feed: Arc<Feed>,
     _tasks: JoinSet<()>,
@@ -105,8 +105,8 @@ impl fmt::Debug for Discovery {
 }
 
 impl Discovery {
-    /// Looks now: what vCenter has when this is called has been seen when it returns, and takes the delay from
-    /// then on at most.
+    /// Reads the vCenter now: the cloud finds what the vCenter has when this is called at most the delay after this
+    /// returns.
     ///
     /// # Errors
     /// As [`Vcsim::discovered_by`].
@@ -115,30 +115,30 @@ impl Discovery {
     }
 }
 
-/// What is told of by whom, to whom.
+/// Reads a vCenter's port groups and gives them to a cloud.
 struct Feed {
     vcenter: ControlPort,
     avi: Control,
     cloud: String,
     delay: Duration,
-    /// What the cloud was told last. Held for a whole look: two that cross would undo each other's.
-    told: Mutex<Option<Vec<SimPortGroup>>>,
+    /// What the cloud was given last. Locked for a whole reading: an older one must not overwrite a newer one.
+    given: Mutex<Option<Vec<SimPortGroup>>>,
 }
 
 impl Feed {
     async fn look(&self) -> Result<()> {
-        let mut told = self.told.lock().await;
+        let mut given = self.given.lock().await;
         let groups: Vec<SimPortGroup> = self.vcenter.get("port-groups").await?;
-        if told.as_ref() != Some(&groups) {
+        if given.as_ref() != Some(&groups) {
             let found = groups.iter().cloned().map(as_found).collect();
             self.avi.discover(&self.cloud, found, self.delay)?;
-            *told = Some(groups);
+            *given = Some(groups);
         }
         Ok(())
     }
 }
 
-/// A port group as an AVI controller sees it.
+/// Converts a port group to what an AVI controller has of it.
 fn as_found(group: SimPortGroup) -> PortGroup {
     PortGroup { moid: group.moref, name: group.name, dvs: true, hosts: group.hosts }
 }

@@ -1,4 +1,4 @@
-//! Starting a simulated vCenter: what may differ from the default, and waiting until it serves.
+//! Starts a simulated vCenter: its options, and waiting until it serves.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ pub(super) const ROOT_FOLDER: &str = "vm-operator";
 /// Half a second on an idle machine.
 const START: Duration = Duration::from_mins(5);
 
-/// What may differ from the default simulator.
+/// The options of a simulator.
 #[derive(Clone)]
 #[must_use]
 pub struct VcsimBuilder {
@@ -50,28 +50,28 @@ impl VcsimBuilder {
         self
     }
 
-    /// Datacenters `DC0`, `DC1` and so on, all alike. Default: 1.
+    /// Sets the number of datacenters, `DC0`, `DC1` and so on, all alike. Default: 1.
     pub fn datacenters(self, n: u32) -> Self {
         self.flag("datacenters", n.to_string())
     }
 
-    /// Clusters per datacenter, `DC0_C0` and so on, each with a root resource pool. Default: 1.
+    /// Sets the number of clusters per datacenter, `DC0_C0` and so on, each with a root resource pool. Default: 1.
     pub fn clusters(self, n: u32) -> Self {
         self.flag("clusters", n.to_string())
     }
 
-    /// Hosts per cluster. Default: 1.
+    /// Sets the number of hosts per cluster. Default: 1.
     pub fn hosts(self, n: u32) -> Self {
         self.flag("hosts", n.to_string())
     }
 
-    /// The templates in each datacenter's `vm` folder: 1 CPU, 1 GB. Default: `photon`.
+    /// Sets the templates in each datacenter's `vm` folder, with 1 CPU and 1 GB each. Default: `photon`.
     pub fn templates(mut self, names: &[&str]) -> Self {
         self.templates = names.iter().map(|&name| name.to_owned()).collect();
         self
     }
 
-    /// Resource pools to add to each cluster's root pool: `/DC0/host/DC0_C0/Resources/NAME`. Default: none.
+    /// Sets the resource pools to add to each cluster's root pool: `/DC0/host/DC0_C0/Resources/NAME`. Default: none.
     pub fn pools(mut self, names: &[&str]) -> Self {
         self.pools = names.iter().map(|&name| name.to_owned()).collect();
         self
@@ -83,12 +83,12 @@ impl VcsimBuilder {
         self.flag("switch", on.to_string())
     }
 
-    /// How long a clone task takes. Any number run at a time. Default: no time.
+    /// Sets how long a clone task takes. Any number of them run at a time. Default: no time.
     pub fn clone_time(self, time: Duration) -> Self {
         self.flag("clone-time", format!("{}ms", time.as_millis()))
     }
 
-    /// How long each call of a method is held back before it runs. Default: not.
+    /// Delays each call of a method before it runs. Default: no delay.
     pub fn call_delay(mut self, method: &str, time: Duration) -> Self {
         self.call_delays.push(format!("{method}={}ms", time.as_millis()));
         self
@@ -122,7 +122,7 @@ impl VcsimBuilder {
         self.flag("no-create-folder", on.to_string())
     }
 
-    /// The user's password. Default: a random one of letters, digits and `!`.
+    /// Sets the account's password. Default: a random one of letters, digits and `!`.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
@@ -136,18 +136,18 @@ impl VcsimBuilder {
         flags.chain(templates).chain(pools).chain(delays).map(Into::into).collect()
     }
 
-    /// Starts the simulator; it serves when this returns.
+    /// Starts the simulator and returns when it serves.
     ///
     /// # Errors
     /// If it cannot be built or does not start; the end of its log is in the error.
     pub async fn start(self) -> Result<Vcsim> {
         let tools = tokio::task::spawn_blocking(|| Tools::of(&["vcsim"])).await??;
-        // reqwest takes the process's provider; somebody may have chosen one already.
+        // reqwest uses the process's provider; an error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         again_if_taken(async || self.start_once(&tools, Port::reserve()?).await).await
     }
 
-    /// The SDK's port is ours also during an outage, when nobody listens.
+    /// Starts the simulator on the port, which stays reserved during an outage, when the simulator does not listen.
     async fn start_once(&self, tools: &Tools, port: Port) -> Result<Vcsim> {
         let workdir = Workdir::new("vcsim")?;
         // Three small files for each machine, which on a disk take longer than the rest of a clone.
@@ -181,7 +181,7 @@ impl VcsimBuilder {
     }
 }
 
-/// The line the simulator prints when both its ports are open.
+/// The line that the simulator prints when both its ports are open.
 #[derive(Deserialize)]
 struct Ready {
     sdk: String,
@@ -197,10 +197,11 @@ async fn ready(process: &mut Process) -> Result<Ready> {
     loop {
         let ended = process.try_wait();
         let log = process.log();
-        // A whole line, not the half of it that is there while it is being written.
+        // Only a whole line: it may be read while it is being written.
         let line = log.split_inclusive('\n').find(|line| line.starts_with('{') && line.ends_with('\n'));
         if let Some(line) = line {
-            return serde_json::from_str(line).context("vcsim printed no line that says it is ready");
+            return serde_json::from_str(line)
+                .context("cannot parse the line that vcsim prints when it is ready");
         }
         if let Some(status) = ended {
             bail!("vcsim ended ({status}):\n{log}");
@@ -212,7 +213,7 @@ async fn ready(process: &mut Process) -> Result<Ready> {
     }
 }
 
-/// Nobody else's, so that finding it in a log says whose it is. The `!` is for password rules.
+/// Returns a unique password, so that a test can search logs for it. The `!` satisfies password rules.
 fn random_password() -> String {
     format!("Vc{:016x}!", RandomState::new().hash_one(0))
 }

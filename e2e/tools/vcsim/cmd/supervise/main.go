@@ -1,8 +1,8 @@
-// Command supervise runs one child process and makes sure that it never outlives the test that wanted it.
+// Command supervise runs one child process and ends it with the test that started it.
 //
-// It owns the child's life and nothing else: it never restarts it and never looks at its output, which goes
-// straight to where supervise's own goes. The child dies when its parent closes supervise's standard input
-// (also by being killed), when supervise gets a signal, and when supervise itself is killed.
+// It never restarts the child and does not read its output, which goes to supervise's own standard output and error.
+// The child ends when the parent closes supervise's standard input (also when the parent is killed), when supervise
+// gets a signal, and when supervise is killed.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	"syscall"
 )
 
-// dirs is a flag that may be given several times.
+// dirs is a flag that may be repeated.
 type dirs []string
 
 func (d *dirs) String() string     { return strings.Join(*d, ",") }
@@ -51,7 +51,7 @@ func main() {
 }
 
 func run(argv []string, pidfile string) (int, error) {
-	// The kernel sends Pdeathsig when the thread that forked ends, not the process: keep that thread.
+	// The kernel sends Pdeathsig when the thread that forked ends, not when the process ends: keep that thread.
 	runtime.LockOSThread()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -83,7 +83,7 @@ func run(argv []string, pidfile string) (int, error) {
 		case s := <-signals:
 			_ = child.Process.Signal(s)
 		case <-orphaned:
-			// The whole group: nobody is left to care for what the child may have started.
+			// Kill the whole process group: no process is left to end the child's own children.
 			_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL)
 			orphaned = nil
 		case err := <-ended:
@@ -92,7 +92,7 @@ func run(argv []string, pidfile string) (int, error) {
 	}
 }
 
-// writePid writes by rename, so that a reader finds either no file or a whole number.
+// writePid writes the file by renaming it: a reader finds either no file or a whole number.
 func writePid(path string, pid int) error {
 	partial := path + ".partial"
 	if err := os.WriteFile(partial, []byte(strconv.Itoa(pid)), 0o644); err != nil {
@@ -101,7 +101,7 @@ func writePid(path string, pid int) error {
 	return os.Rename(partial, path)
 }
 
-// exitCode is the child's, or 128 + n if signal n ended it, as shells have it.
+// exitCode returns the child's exit code, or 128 + n if signal n ended it, as in a shell.
 func exitCode(err error) (int, error) {
 	if err == nil {
 		return 0, nil

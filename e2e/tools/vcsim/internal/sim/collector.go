@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// tick is how long changes gather before they are reported.
+	// tick is how long a wait gathers changes before it reports them.
 	tick = 20 * time.Millisecond
-	// pageSize is vCenter's default and greatest number of object updates in one answer.
+	// pageSize is the default and the maximum of object updates in one answer, as in a vCenter.
 	pageSize = 100
 )
 

@@ -75,7 +75,7 @@ func TestCollectorPagesAndRepeatsALostAnswer(t *testing.T) {
 		if set.Truncated == nil || !*set.Truncated {
 			break
 		}
-		for range lost[len(sizes)] { // as if the answer, and the one to its repetition, had been lost
+		for range lost[len(sizes)] { // as if the answer and its repetition had been lost
 			w.version, w.objects = before, map[types.ManagedObjectReference]map[string]types.AnyType{}
 			set, err := w.wait(types.WaitOptions{MaxWaitSeconds: types.NewInt32(5), MaxObjectUpdates: 10})
 			v.must(err)
@@ -139,7 +139,7 @@ func TestWaitEnds(t *testing.T) {
 	if n := len(v.journal.readers); n != 0 {
 		t.Errorf("%d readers left", n)
 	}
-	// The quirk of vCenter's that a client has to know.
+	// A vCenter reports a dead session here as missing properties.
 	var folder mo.Folder
 	err = property.DefaultCollector(v.client).RetrieveOne(t.Context(), v.folder.Reference(), []string{"name"}, &folder)
 	if err == nil || soap.IsSoapFault(err) {
@@ -161,6 +161,6 @@ func TestWaitOfASessionThatIsOver(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 	case <-time.After(patience):
-		t.Fatal("it waits for ever")
+		t.Fatal("the wait does not end")
 	}
 }

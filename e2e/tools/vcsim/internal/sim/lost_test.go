@@ -29,11 +29,10 @@ func TestUpdatesAreLost(t *testing.T) {
 	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff {
 		t.Error("reading does not see the truth")
 	}
-	if x := v.watch(); true { // another collector starts with the truth
-		x.until("both are off", func() bool {
-			return x.count("VirtualMachine") == 2 && x.machine("one")["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOff
-		})
-	}
+	other := v.watch() // another collector starts with the truth
+	other.until("both are off", func() bool {
+		return other.count("VirtualMachine") == 2 && other.machine("one")["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOff
+	})
 	v.journal.restore()
 	w.until("the change is seen", func() bool { return power("one") == types.VirtualMachinePowerStatePoweredOff })
 	if v.inventory.loseUpdates(root+"/none") == nil {
@@ -67,7 +66,7 @@ func TestRemovalIsLost(t *testing.T) {
 	if w.machine("one") == nil {
 		t.Fatal("the failed calls revealed the removal")
 	}
-	// A client that starts from the beginning sees the truth.
+	// A wait that starts from the beginning describes the truth.
 	w.version, w.objects = "", map[types.ManagedObjectReference]map[string]types.AnyType{}
 	w.drain()
 	if w.count("VirtualMachine") != 0 {

@@ -120,7 +120,7 @@ func TestExtraConfigIsEdited(t *testing.T) {
 	v.must(v.inventory.setExtraConfig(root+"/one", "infra.owner", nil))
 	v.must(v.inventory.setExtraConfig(root+"/one", "absent", nil))
 	w.until("the removal is seen", func() bool { return entry("infra.owner") == nil })
-	if got := v.vm(root + "/one").ExtraConfig; got["key 🦀"] != strange || len(got) != 2 { // and the simulator's own
+	if got := v.vm(root + "/one").ExtraConfig; got["key 🦀"] != strange || len(got) != 2 { // the other one is the simulator's own
 		t.Errorf("%q", got)
 	}
 }

@@ -27,7 +27,7 @@ func TestPortGroups(t *testing.T) {
 			t.Errorf("%q, not %q", got, want)
 		}
 	}
-	// One that is being made: the simulator lists it before it says whose it is.
+	// One under creation: the simulator lists it before it has a switch.
 	v.registry.Put(&simulator.DistributedVirtualPortgroup{})
 	is("/DC0/network/DC0_DVPG0=DC0_DVPG0 vlan 0")
 	v.rules.resetCounts()
@@ -47,7 +47,7 @@ func TestPortGroups(t *testing.T) {
 		t.Errorf("calls %v", calls)
 	}
 
-	// Made through the API: the same.
+	// A port group that was added through the API is listed too.
 	network, err := find.NewFinder(v.client).Network(t.Context(), "/DC0/network/DVS0")
 	v.must(err)
 	vswitch := network.(*object.DistributedVirtualSwitch)

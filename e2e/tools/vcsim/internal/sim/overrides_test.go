@@ -40,7 +40,7 @@ func TestClone(t *testing.T) {
 		types.VirtualMachineCloneSpec{}); !isFault[*types.ManagedObjectNotFound](err) {
 		t.Errorf("no such folder: %v", err)
 	}
-	// As vCenter, and unlike the simulator: a folder takes its machines along, unless one is on.
+	// As in a vCenter, destroying a folder destroys its machines, unless one is powered on.
 	gone, err := v.folder.Destroy(ctx)
 	if err := v.waitFor(gone, err); !isFault[*types.InvalidPowerState](err) {
 		t.Errorf("destroy with a machine on: %v", err)
@@ -61,7 +61,7 @@ func TestCloneAsTheSimulatorDoes(t *testing.T) {
 }
 
 func TestCloneAppearsEarly(t *testing.T) {
-	// The first clone's task does not end while anybody looks, the second's does at once.
+	// The first clone's task does not end during the test, the second's ends at once.
 	v := start(t, func(c *Config) { c.AppearEarly, c.CloneTime = true, time.Hour })
 	w := v.watch()
 	_, err := v.clone(0, "one", true)
@@ -77,7 +77,7 @@ func TestCloneAppearsEarly(t *testing.T) {
 	})
 }
 
-// TestCloneThatIsRemovedBeforeItsEnd: it waits for the machine's lock, and then there is no machine.
+// The clone's task waits for the machine's lock, and then the machine does not exist.
 func TestCloneThatIsRemovedBeforeItsEnd(t *testing.T) {
 	const cloneTime = 200 * time.Millisecond
 	v := start(t, func(c *Config) { c.AppearEarly, c.CloneTime = true, cloneTime })
@@ -88,7 +88,7 @@ func TestCloneThatIsRemovedBeforeItsEnd(t *testing.T) {
 	ctx := outside(v.registry)
 	ref := v.vmRef("one")
 	ctx.WithLock(ref, func() {
-		time.Sleep(2 * cloneTime) // if it does not wait by then, it finds out sooner
+		time.Sleep(2 * cloneTime) // after that, the clone waits for the lock
 		v.registry.Get(ref).(*simulator.VirtualMachine).UnregisterVM(ctx, &types.UnregisterVM{This: ref})
 	})
 	if err := v.waitFor(started, nil); !isFault[*types.ManagedObjectNotFound](err) {
@@ -118,7 +118,7 @@ func TestBehindTheOperatorsBack(t *testing.T) {
 	w.until("only the folder is left", func() bool { return w.count("Folder") == 1 && w.count("VirtualMachine") == 0 })
 }
 
-// Under the race detector this is what keeps the simulator from ending in the middle of somebody's test.
+// Under the race detector, this test finds the races that would crash the simulator during other tests.
 func TestTheTreeIsChangedByManyAtOnce(t *testing.T) {
 	v := start(t, nil)
 	w := v.watch()

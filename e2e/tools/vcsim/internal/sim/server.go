@@ -108,7 +108,7 @@ func (s *Server) extend() {
 		if ctx.Session != nil {
 			s.sessions.note(ctx.Session)
 		} else if method.This.Type == "PropertyCollector" && s.registry.Get(method.This) == nil {
-			// A collector of a session that has ended. Only the one that all sessions have answers without a session.
+			// A collector that belonged to a session that has ended. The default collector also answers without a session.
 			return nil, &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &method.This, PrivilegeId: "System.View"}}
 		}
 		if login, ok := method.Body.(*types.Login); ok {

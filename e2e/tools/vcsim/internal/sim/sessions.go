@@ -8,7 +8,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// sessions knows who is logged in, which the simulator does not tell from outside.
+// sessions tracks the sessions of the simulator, and counts logins.
 type sessions struct {
 	registry *simulator.Registry
 
@@ -17,7 +17,7 @@ type sessions struct {
 	counts SessionCounts
 }
 
-// SessionCounts are the logins and the sessions there are (now) and were at most at one time (max).
+// SessionCounts holds the number of sessions now, the highest number at one time (max), and the number of logins.
 type SessionCounts struct {
 	Now          int `json:"now"`
 	Max          int `json:"max"`
@@ -29,7 +29,7 @@ func newSessions(registry *simulator.Registry) *sessions {
 	return &sessions{registry: registry, seen: map[string]*simulator.Session{}}
 }
 
-// alive says whether the session of this call still exists.
+// alive reports whether the session of this call still exists.
 func alive(ctx *simulator.Context) bool {
 	manager := ctx.Map.SessionManager()
 	res := manager.SessionIsActive(ctx, &types.SessionIsActive{
@@ -40,7 +40,7 @@ func alive(ctx *simulator.Context) bool {
 	return res.(*methods.SessionIsActiveBody).Res.Returnval
 }
 
-// note remembers the session of a call that a client made.
+// note records the session of a client's call.
 func (s *sessions) note(session *simulator.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *sessions) note(session *simulator.Session) {
 	}
 }
 
-// login counts an answered Login.
+// login counts a Login that was answered.
 func (s *sessions) login(ok bool) {
 	now := len(s.list())
 	s.mu.Lock()
@@ -62,6 +62,7 @@ func (s *sessions) login(ok bool) {
 	s.counts.Max = max(s.counts.Max, now)
 }
 
+// count returns the counts.
 func (s *sessions) count() SessionCounts {
 	now := len(s.list())
 	s.mu.Lock()
@@ -70,13 +71,14 @@ func (s *sessions) count() SessionCounts {
 	return s.counts
 }
 
-// list is of those logged in, by the simulator's own account.
+// list returns the sessions that the simulator has.
 func (s *sessions) list() []types.UserSession {
 	outside := &simulator.Session{Registry: simulator.NewRegistry(), Map: s.registry}
 	return outside.Get(s.registry.SessionManager().Self).(*simulator.SessionManager).SessionList
 }
 
-// expire ends all sessions as an idle timeout does: the next call of each is not authenticated.
+// expire ends all sessions as an idle timeout does, and returns their number: the next call of each gets
+// NotAuthenticated.
 func (s *sessions) expire() int {
 	manager := s.registry.SessionManager()
 	listed := s.list()
@@ -86,7 +88,7 @@ func (s *sessions) expire() int {
 		delete(s.seen, user.Key)
 		s.mu.Unlock()
 		ctx := outside(s.registry)
-		if session == nil { // logged in, and no call since
+		if session == nil { // no call since the login
 			manager.TerminateSession(ctx, &types.TerminateSession{This: manager.Self, SessionId: []string{user.Key}})
 			continue
 		}
@@ -97,7 +99,7 @@ func (s *sessions) expire() int {
 	return len(listed)
 }
 
-// prune drops what is kept for sessions that have ended.
+// prune releases the sessions that have ended.
 func (s *sessions) prune() {
 	live := map[string]bool{}
 	for _, user := range s.list() {
@@ -119,7 +121,7 @@ func (s *sessions) prune() {
 	}
 }
 
-// release takes the session's collectors off the journal. A wait in progress notices by itself.
+// release removes the session's collectors from the journal. A wait in progress ends at its next tick.
 func release(ctx *simulator.Context) {
 	for _, o := range ctx.Session.Registry.AllReference("PropertyCollector") {
 		if c, ok := o.(*Collector); ok {

@@ -12,13 +12,13 @@ import (
 	"github.com/vmware/govmomi/vim25/xml"
 )
 
-// call is what the endpoint wants to know of a SOAP request.
+// call is the method and the target of a SOAP request.
 type call struct {
 	method string
 	this   types.ManagedObjectReference
 }
 
-// parseCall reads the method and its target from a SOAP envelope; a body it cannot read has no method.
+// parseCall reads the method and its target from a SOAP envelope; both are empty if it cannot parse the body.
 func parseCall(body []byte) call {
 	var c call
 	decoder := xml.NewDecoder(bytes.NewReader(body))
@@ -57,18 +57,18 @@ const envelope = xml.Header + `<soapenv:Envelope xmlns:soapenv="http://schemas.x
 	` xmlns:xsd="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">` +
 	`<soapenv:Body>%s</soapenv:Body></soapenv:Envelope>`
 
-// newFault makes a fault of the named vim type with this as the object it is about, where the type has one.
+// newFault returns a fault of the named vim type, about the object this where the type names one.
 func newFault(name string, this types.ManagedObjectReference) (types.BaseMethodFault, error) {
 	kind, ok := types.TypeFunc()(name)
 	if !ok {
-		return nil, fmt.Errorf("%q is no vim type", name)
+		return nil, fmt.Errorf("unknown vim type %q; use the name of a fault, such as NoPermission", name)
 	}
 	value := reflect.New(kind)
 	fault, ok := value.Interface().(types.BaseMethodFault)
 	if !ok {
-		return nil, fmt.Errorf("%q is no fault", name)
+		return nil, fmt.Errorf("%q is a vim type but not a fault; use the name of a fault, such as NoPermission", name)
 	}
-	// What a client's decoder may insist on.
+	// Set the fields that a client's decoder may require.
 	for i := range kind.NumField() {
 		field := value.Elem().Field(i)
 		switch field.Interface().(type) {
@@ -83,7 +83,7 @@ func newFault(name string, this types.ManagedObjectReference) (types.BaseMethodF
 	return fault, nil
 }
 
-// writeFault answers as vCenter does: status 500, the fault's type in xsi:type, and a text nobody should parse.
+// writeFault writes a fault as vCenter does: status 500, and the fault's type in xsi:type.
 func writeFault(w http.ResponseWriter, fault types.BaseMethodFault) error {
 	name := reflect.TypeOf(fault).Elem().Name()
 	var detail bytes.Buffer
@@ -108,7 +108,7 @@ func writeFault(w http.ResponseWriter, fault types.BaseMethodFault) error {
 	return err
 }
 
-// writeTask answers a *_Task method with the task that stands for it.
+// writeTask writes the answer of a *_Task method: a reference to the task.
 func writeTask(w http.ResponseWriter, method string, task types.ManagedObjectReference) error {
 	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 	_, err := fmt.Fprintf(w, envelope, fmt.Sprintf(`<%[1]sResponse xmlns="urn:%[2]s"><returnval type="Task">%[3]s</returnval></%[1]sResponse>`,
@@ -116,7 +116,7 @@ func writeTask(w http.ResponseWriter, method string, task types.ManagedObjectRef
 	return err
 }
 
-// reply is a whole answer held back, so that the endpoint can still decide what becomes of it.
+// reply buffers a whole answer, so that the endpoint can change or drop it.
 type reply struct {
 	header http.Header
 	status int
@@ -129,6 +129,7 @@ func (r *reply) Header() http.Header         { return r.header }
 func (r *reply) WriteHeader(status int)      { r.status = status }
 func (r *reply) Write(b []byte) (int, error) { return r.body.Write(b) }
 
+// send writes the answer to the client.
 func (r *reply) send(w http.ResponseWriter) {
 	for key, values := range r.header {
 		w.Header()[key] = values

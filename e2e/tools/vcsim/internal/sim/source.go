@@ -27,7 +27,7 @@ var lists = map[string]string{
 }
 
 // journalled reports whether the journal notes every change of an object of that type. The simulator changes hosts,
-// pools and the like without announcing it.
+// pools, datastores and networks without announcing it.
 func journalled(kind string) bool {
 	return kind == "VirtualMachine" || kind == "Folder" || kind == "Task"
 }

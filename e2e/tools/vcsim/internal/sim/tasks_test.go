@@ -63,14 +63,14 @@ func TestCloneOfAnotherUser(t *testing.T) {
 	v := start(t, func(c *Config) { c.Templates = []string{"photon", "debian"} })
 	w := v.watch()
 	began := time.Now()
-	v.must(v.inventory.startClone("/DC0/vm/debian", root, "theirs", `CORP\somebody`, time.Hour))
-	v.must(v.inventory.startClone("/DC0/vm/photon", root, "soon", `CORP\somebody`, 200*time.Millisecond))
+	v.must(v.inventory.startClone("/DC0/vm/debian", root, "theirs", `CORP\alice`, time.Hour))
+	v.must(v.inventory.startClone("/DC0/vm/photon", root, "soon", `CORP\alice`, 200*time.Millisecond))
 	infos := v.recent()
 	if len(infos) != 2 {
 		t.Fatalf("%d tasks", len(infos))
 	}
 	slow := infos[0]
-	if userOf(slow) != `CORP\somebody` || *slow.Entity != v.templates[1].Reference() || slow.DescriptionId != "VirtualMachine.clone" {
+	if userOf(slow) != `CORP\alice` || *slow.Entity != v.templates[1].Reference() || slow.DescriptionId != "VirtualMachine.clone" {
 		t.Errorf("%+v", slow)
 	}
 	if slow.State != types.TaskInfoStateRunning || slow.QueueTime.Before(began.Add(-time.Second)) {

@@ -17,16 +17,16 @@ import (
 	"time"
 )
 
-// Identity is the server's certificate under a CA of its own, both made at start.
+// Identity is the server's certificate and the CA that signed it; each server has its own.
 type Identity struct {
 	Certificate tls.Certificate
-	// CAPEM is what a client needs to trust the server.
+	// CAPEM is the CA's certificate, which a client needs to trust the server.
 	CAPEM string
 	// SHA1 and SHA256 are the certificate's thumbprints, upper-case hex with colons as vCenter shows them.
 	SHA1, SHA256 string
 }
 
-// NewIdentity makes a CA and a certificate for 127.0.0.1 and localhost, valid for a year.
+// NewIdentity creates a CA and a certificate for 127.0.0.1 and localhost, valid for a year.
 func NewIdentity() (*Identity, error) {
 	now := time.Now()
 	template := func(serial int64, name string) *x509.Certificate {
@@ -42,7 +42,7 @@ func NewIdentity() (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The name differs from run to run: a client must not take one run's CA for another's.
+	// The name is unique: a client must not confuse the CAs of two servers.
 	ca := template(now.UnixNano(), fmt.Sprintf("vcsim CA %d", now.UnixNano()))
 	ca.IsCA = true
 	ca.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
