@@ -44,7 +44,7 @@ async fn port_groups_of_a_vcenter_become_networks_of_a_cloud() {
     let network = api.find(NETWORK, &uuid(vip)).await.unwrap().unwrap();
     assert_eq!(network.vcenter_dvs, Some(true));
 
-    // Nobody has to ask for a look.
+    // No client has to request a look.
     vcsim.remove_port_group(&first.path).await.unwrap();
     eventually("the network of the port group that was removed is gone", SOON, async || {
         control.advance_clock(DELAY);

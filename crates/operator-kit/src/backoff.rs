@@ -17,7 +17,7 @@ pub const LONGEST: Duration = Duration::from_mins(5);
 pub const PERMANENT: Duration = Duration::from_hours(1);
 
 /// Returns the delay after the `failures`-th failure in a row (from 1): 1 s, doubled up to 5 min, shortened by jitter,
-/// and never shorter than the other side asked for.
+/// and never shorter than the server's Retry-After.
 pub(crate) fn delay(disposition: Disposition, failures: u32) -> Duration {
     match disposition {
         Disposition::Permanent => shorten(PERMANENT),

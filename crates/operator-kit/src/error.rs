@@ -11,15 +11,15 @@ use crate::lease::NotLeader;
 /// What follows a failed reconcile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Disposition {
-    /// May work when tried again: after 1 s, doubled up to 5 min, at least what the other side asked for.
+    /// May work when tried again: after 1 s, doubled up to 5 min, at least the server's Retry-After.
     Transient {
-        /// The other side's Retry-After.
+        /// The server's Retry-After.
         retry_after: Option<Duration>,
     },
     /// A person has to act outside this object (rights, capacity, credentials, a name): a Warning event, and delays as for
     /// `Transient`, since no event reports that it was done.
     NeedsHelp {
-        /// The other side's Retry-After.
+        /// The server's Retry-After.
         retry_after: Option<Duration>,
     },
     /// Only a change of the object helps: a Warning event; again when the object changes, and hourly.

@@ -60,7 +60,7 @@ impl Events {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        // Events are told apart by the object they regard; its version must not make each one new.
+        // Events are grouped by the object they regard; its version must not make each one new.
         let object = ObjectReference { resource_version: None, ..object };
         if self.0.try_send((event, object)).is_err() {
             debug!(reason, "event dropped: {QUEUE} others wait to be published");

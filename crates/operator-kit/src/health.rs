@@ -97,7 +97,7 @@ impl Readiness {
         self.set(Check::NotReady(reason.into()));
     }
 
-    /// Sets the check not ready for a while: for what reports failures, but not that it works again.
+    /// Sets the check not ready temporarily: for what reports failures, but not that it works again.
     pub fn disturbed(&self, reason: impl Into<String>, pause: Duration) {
         self.set(Check::Disturbed(reason.into(), Instant::now() + pause));
     }

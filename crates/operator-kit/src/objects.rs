@@ -75,7 +75,7 @@ impl<K: Kind> Objects<K> {
     }
 
     /// Creates `object` as `manager`, and fails if one of its name exists: for an intent that must not take over an object
-    /// of somebody else.
+    /// of another client.
     ///
     /// # Errors
     /// As [`read`](Self::read); 409 `AlreadyExists` if the name is taken.

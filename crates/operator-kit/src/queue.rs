@@ -1,7 +1,7 @@
 //! The work queue of a controller: which object is reconciled next.
 //!
 //! An object is in the queue at most once, is never reconciled twice at the same time, and one that is woken while it is
-//! being reconciled is reconciled again afterwards. Owns the appointments (look again after a while); an earlier wake-up
+//! being reconciled is reconciled again afterwards. Owns the appointments (look again after a delay); an earlier wake-up
 //! replaces a later appointment.
 
 use std::{

@@ -319,7 +319,7 @@ impl Kit {
     pub(crate) async fn caches(&self) {
         let caches = self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for mut complete in caches {
-            // Fails where the watch was dropped: nobody reads its cache.
+            // Fails where the watch was dropped: no task reads its cache.
             let _ = complete.wait_for(|complete| *complete).await;
         }
     }

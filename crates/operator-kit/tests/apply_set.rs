@@ -179,12 +179,12 @@ async fn objects_of_others_are_refused(rig: &Rig) {
 async fn conflicts_name_the_other_manager(rig: &Rig) {
     let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}, "data": {"key": "theirs"}});
     rig.configs("default")
-        .patch("shared", &PatchParams::apply("somebody"), &Patch::Apply(theirs))
+        .patch("shared", &PatchParams::apply("another-client"), &Patch::Apply(theirs))
         .await
         .unwrap();
     let error = rig.set.apply(&[vec![config_map(None, "shared", "ours")]]).await.unwrap_err();
     let SetError::Conflicts { member, conflicts } = &error else { unreachable!("{error}") };
-    assert_eq!((member.name.as_str(), conflicts[0].manager.as_str()), ("shared", "somebody"));
+    assert_eq!((member.name.as_str(), conflicts[0].manager.as_str()), ("shared", "another-client"));
     assert_eq!(conflicts[0].field, ".data.key");
-    assert!(error.to_string().contains("somebody holds .data.key"), "{error}");
+    assert!(error.to_string().contains("another-client holds .data.key"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! A kind that is served in several versions, of which the cluster at hand has not the newest.
+//! A kind that is served in several versions, of which the test cluster does not have the newest.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,7 +1,7 @@
 //! An unmodified AKO against the AVI simulator: starts, gives a Service of type LoadBalancer a virtual service and
 //! an address, and takes everything back when told to.
 //!
-//! AKO is nobody's dependency and comes as no Go module, so its binary is the user's: `AKO_BIN`, and with its
+//! AKO is not a dependency of ours and is not published as a Go module, so the user gives its binary: `AKO_BIN`, and with its
 //! CustomResourceDefinitions a directory in `AKO_CRDS`. `cargo xtask test ako` runs this where both are given.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -127,7 +127,7 @@ async fn a_status_never_claims_what_is_not_so() {
     rig.apply("default", "web", 4, "photon").await.unwrap();
     rig.settled("default", "web", 4).await.unwrap();
 
-    // While nobody watches, one machine goes and another is switched off; what mends it is held up.
+    // While no operator runs, one machine goes and another is switched off; what mends it is held up.
     operator.process.kill().await;
     rig.vcenter.unregister_vm(&format!("{FOLDER}/web-0")).await.unwrap();
     rig.vcenter.power_off(&format!("{FOLDER}/web-1")).await.unwrap();

@@ -126,7 +126,7 @@ async fn a_settled_group_costs_nothing() {
 
     // A touch of the metadata that changes nothing asked for: seen, and passed over.
     rig.control_plane.kubectl(&["annotate", "vg/web", "touched=yes"]).await.unwrap();
-    // A finalizer of somebody else's makes every controller look again.
+    // A finalizer of another client makes every controller look again.
     let patch =
         r#"{"metadata":{"finalizers":["vm.codeconnect.vmworld.com/vm-operator","example.com/other"]}}"#;
     rig.control_plane.kubectl(&["patch", "vg", "web", "--type=merge", "-p", patch]).await.unwrap();

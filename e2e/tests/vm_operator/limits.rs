@@ -8,7 +8,7 @@ use testbed::{Fault, eventually};
 
 use crate::place;
 
-/// A number that nobody means.
+/// A number that can only be a mistake.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_number_of_replicas_is_refused_with_a_message() {
     let _place = place().await;
@@ -127,7 +127,7 @@ async fn doomed_clones_back_off_although_they_queue() {
     let begun = std::time::Instant::now();
     rig.called_often("CloneVM_Task", 15).await.unwrap();
     assert!(begun.elapsed() > std::time::Duration::from_secs(7), "{:?}", begun.elapsed());
-    // The cause is removed: nobody waits longer than the delay.
+    // The cause is removed: no instance waits longer than its delay.
     rig.vcenter.clear_faults().await.unwrap();
     rig.settled("default", "doomed", 3).await.unwrap();
 }

@@ -44,9 +44,13 @@ async fn machines_appear_scale_recover_and_go() {
     rig.on(&format!("{folder}/web-1")).await.unwrap();
 
     rig.vcenter.unregister_vm(&format!("{folder}/web-2")).await.unwrap();
-    eventually("web-2 is made anew", PATIENCE, async || Ok((rig.machines().await?.len() == 5).then_some(())))
-        .await
-        .unwrap();
+    eventually(
+        "web-2 is made again",
+        PATIENCE,
+        async || Ok((rig.machines().await?.len() == 5).then_some(())),
+    )
+    .await
+    .unwrap();
     rig.settled("team", "web", 5).await.unwrap();
 
     kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=0"]).await.unwrap();
@@ -129,7 +133,7 @@ async fn edits_are_reported_and_reach_replaced_machines() {
     };
     synced("False").await;
     rig.control_plane.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
-    // In this order: until the old machines are seen to be gone, the status still tells of them as ready.
+    // In this order: until the old machines are seen to be gone, the status still counts them as ready.
     synced("True").await;
     rig.settled("default", "web", 2).await.unwrap();
     let machines = rig.vcenter.vms_in("/DC0/vm/vm-operator/default.web").await.unwrap();

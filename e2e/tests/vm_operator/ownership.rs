@@ -1,4 +1,4 @@
-//! Must hold 5: only what bears the group's own marker is touched.
+//! Must hold 5: only what has the group's own marker is touched.
 
 use e2e::Rig;
 

@@ -159,7 +159,7 @@ async fn a_copied_instance_destroys_nothing() {
     assert_eq!(rig.calls().await.unwrap(), BTreeMap::new(), "no machine was touched");
 }
 
-/// A machine that somebody moved out of the folder is theirs from then on.
+/// A machine that an administrator moved out of the folder is released.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_moved_out_of_the_folder_is_released() {
     let _place = place().await;
@@ -257,7 +257,7 @@ async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
     assert_eq!(calls.get("CloneVM_Task"), Some(&10));
 }
 
-/// A clone of somebody else, of another template or by another user, delays no machine of ours.
+/// A clone of another client, of another template or by another user, delays no machine of ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn clones_of_others_put_no_instance_in_doubt() {
     let _place = place().await;
@@ -271,7 +271,7 @@ async fn clones_of_others_put_no_instance_in_doubt() {
     let hour = std::time::Duration::from_hours(1);
     for (template, name, user) in [
         ("/DC0/vm/other", "a", rig.vcenter.user().to_owned()),
-        ("/DC0/vm/photon", "b", "somebody@else".to_owned()),
+        ("/DC0/vm/photon", "b", "another@vsphere.local".to_owned()),
     ] {
         rig.vcenter.start_clone(template, "/DC0/vm", name, &user, hour).await.unwrap();
     }

@@ -116,7 +116,7 @@ impl Program for VmOperator {
         orphans::count(&ctx)?;
         triggers::subscribe(&ctx, &groups, &instances);
         let controllers = async {
-            // Objects that are first looked at with the inventory at hand need no second look.
+            // Objects that are first reconciled with a complete inventory need no second pass.
             let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
             let (group_triggers, instance_triggers) =
                 (ctx.group_triggers.clone(), ctx.instance_triggers.clone());

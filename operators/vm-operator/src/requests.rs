@@ -107,7 +107,7 @@ pub enum Call {
 /// A request for an object.
 #[derive(Debug)]
 pub struct Request {
-    /// For whom.
+    /// The object that the request is for.
     pub subject: Subject,
     /// What.
     pub call: Call,

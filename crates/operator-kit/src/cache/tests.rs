@@ -86,7 +86,7 @@ fn a_restored_api_server_is_believed_although_its_versions_are_lower() {
 }
 
 #[test]
-fn an_unconfirmed_write_is_given_up_after_a_while() {
+fn an_unconfirmed_write_is_given_up_after_the_lag() {
     let mut state =
         State { objects: HashMap::new(), written: HashMap::new(), removed: HashMap::new(), indexes: vec![] };
     let now = Instant::now();

@@ -166,7 +166,7 @@ async fn every_object_takes_the_same_road() {
     );
     an_api_server_restart_is_survived(&mut bench).await;
 
-    // A watch that was interrupted often reports that for a while.
+    // A watch that was interrupted reports that more than once.
     eventually("all is well", PATIENCE, async || Ok(kit.health().report().0.then_some(()))).await.unwrap();
     kit.shutdown().cancel();
     tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();

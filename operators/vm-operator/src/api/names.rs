@@ -146,7 +146,7 @@ pub struct NotAMarker;
 impl FromStr for Marker {
     type Err = NotAMarker;
 
-    /// Reads only what [`Marker`] writes: anybody may edit the extraConfig of a machine.
+    /// Reads only what [`Marker`] writes: any vCenter user with the right may edit the extraConfig of a machine.
     fn from_str(s: &str) -> Result<Self, NotAMarker> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let mut parts = s.split('/');

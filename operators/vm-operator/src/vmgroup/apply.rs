@@ -58,7 +58,7 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
         Plan::FailFolder(change, fault) => {
             ctx.in_flight.set_folder_request(&uid, &key, None);
             match (change, fault.kind()) {
-                // Created a moment ago by a request whose response was lost, or by somebody else: a folder serves either
+                // Created a moment ago by a request whose response was lost, or by another client: a folder serves either
                 // way, and the inventory shows it.
                 (FolderChange::Create, Kind::DuplicateName) | (FolderChange::Remove, Kind::NotFound) => {}
                 (FolderChange::Create, _) => return Err(Error::VCenter { doing: "CreateFolder", fault }),

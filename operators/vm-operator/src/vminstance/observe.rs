@@ -104,7 +104,7 @@ pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
 ///
 /// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A copy
 /// that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine that the
-/// original operator made has no marker yet: it is told by its name and instanceUuid in the original's folder.
+/// original operator made has no marker yet: its name and instanceUuid in the original's folder identify it.
 #[must_use]
 pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
     let recorded = recorded(instance);

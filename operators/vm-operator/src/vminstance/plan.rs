@@ -291,7 +291,7 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         several => {
             let list = several.iter().map(|machine| machine.moref.to_string()).collect::<Vec<_>>().join(", ");
             let message = format!(
-                "{list} all have this instance's owner marker and instanceUuid, so it cannot be told which is its machine; \
+                "{list} all have this instance's owner marker and instanceUuid, so the operator cannot tell which is its machine; \
                  none is touched: delete the copies, or their extraConfig entry vmgroup/owner"
             );
             Turn::Blocked { reason: reason::DUPLICATE_MACHINES, message }
@@ -318,7 +318,7 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
             return wait(reason::REFRESHING, "the vCenter is asked where the virtual machine is");
         }
         Missing::Unclear(moref) => return unclear(moref),
-        // Never destroyed outside the folder: it is somebody else's business there.
+        // Never destroyed outside the folder: the administrator who moved it owns it now.
         Missing::Elsewhere(_) if deleting => return Turn::Gone,
         Missing::Elsewhere(moref) => {
             let message = format!(
