@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Who has to act before the same request can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Nobody: the cause passes with time. Retry with back-off.
+    /// No person: the cause passes with time. Retry with back-off.
     Retry,
     /// The server refused the login or the session. The client limits logins itself: retry no sooner than
     /// [`Failure::retry_after`].
@@ -32,7 +32,8 @@ pub trait Failure: std::error::Error {
     fn retry_after(&self) -> Option<Duration>;
 
     /// Whether the request may have taken effect although it failed: it was or may have been sent, and no answer came
-    /// back that says otherwise. Read the current state before sending it again. False for reads, where the client knows that it was one.
+    /// back that says otherwise. Read the current state before sending it again. False for reads, as far as the client
+    /// knows that it was one.
     fn in_doubt(&self) -> bool;
 }
 

@@ -1,9 +1,8 @@
-//! Typed async clients for the systems the operators talk to: one module and one Cargo feature per
-//! system, so that an operator links only what it uses.
+//! Typed async clients for the systems the operators talk to: one module and one Cargo feature per system, so that an
+//! operator links only what it uses.
 //!
-//! Owns connections, sessions, wire formats and typed errors. Runs no controllers and decides no
-//! policy: what a failure means for an object is the operator's business, this crate only says
-//! what kind of failure it was.
+//! Owns connections, sessions, wire formats and typed errors. Every error implements [`Failure`]. Runs no controllers
+//! and decides no policy: an operator decides what a failure means for an object.
 
 mod failure;
 #[cfg(any(feature = "avi", feature = "vsphere"))]

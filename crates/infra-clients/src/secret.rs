@@ -1,5 +1,4 @@
-//! A string that must not be seen. Owns hiding it from formatting and wiping it; never reads it
-//! from anywhere itself.
+//! A secret string. Hides it from formatting and wipes it from memory; reads it from nowhere.
 
 use std::fmt;
 use zeroize::Zeroizing;
@@ -15,13 +14,13 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over the text.
+    /// Creates a secret from the text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself, for the one place that sends it.
+    /// Returns the text, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

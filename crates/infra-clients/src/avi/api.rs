@@ -1,5 +1,5 @@
-//! Looking and writing in one tenant. Owns the calls that every type of object has, what is tried again and what
-//! never is; knows no type in particular.
+//! Reads and writes in one tenant. Owns the calls that every type of object has, and which are retried; knows no type
+//! in particular.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
@@ -24,11 +24,11 @@ use crate::failure::{Failure, jittered};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Writers of this process to one object wait for each other instead of refusing each other. So many locks, each for
-/// the objects that fall on it.
+/// Locks for the writers of this process, so that they wait for each other and the controller refuses none of them as
+/// stale. An object is assigned to one of these locks by its hash.
 const LOCKS: usize = 64;
 
-/// The objects of one tenant, or, for looking, of all. Clones share the session.
+/// The calls on the objects of one tenant, or, for reads, of all. Clones share the session.
 #[derive(Clone)]
 pub struct Api {
     session: Arc<Session>,
@@ -36,7 +36,7 @@ pub struct Api {
     locks: Locks,
 }
 
-/// See [`LOCKS`].
+/// The locks: see [`LOCKS`].
 #[derive(Clone)]
 pub(super) struct Locks(Arc<[tokio::sync::Mutex<()>]>, RandomState);
 
@@ -47,7 +47,8 @@ impl Default for Locks {
 }
 
 impl Locks {
-    /// Whose turn does not come in time is told so: the writers before it may all be waiting for the controller.
+    /// Locks an object. Fails with [`Kind::Unavailable`] if that takes longer than `patience`: the writers before may
+    /// all be waiting for the controller.
     async fn of(
         &self,
         object: impl Hash,
@@ -64,13 +65,13 @@ impl Api {
         Self { session, scope, locks }
     }
 
-    /// The tenant.
+    /// Returns the tenant.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// The object of that uuid.
+    /// Returns the object of that uuid.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl Api {
         typed(resource.kind(), self.read(resource.kind(), uuid).await?)
     }
 
-    /// The object of that uuid, or `None` if the controller says that there is none.
+    /// Returns the object of that uuid, or `None` if the controller says that it does not exist.
     pub async fn find<T: Object>(&self, resource: Resource<T>, uuid: &str) -> Result<Option<T>, Error> {
         match self.get(resource, uuid).await {
             Err(error) if error.is_gone() => Ok(None),
@@ -87,9 +88,10 @@ impl Api {
         }
     }
 
-    /// All objects that the query selects, fetched page by page as they are wanted. An object that cannot be read is
-    /// an error in its place; a page that cannot be had is the last item. What comes or goes while the pages are
-    /// fetched may be missed or seen twice: to delete what is listed, collect it first ([`Api::all`]).
+    /// Returns all objects that the query selects, fetched page by page as the stream is read. An object that cannot
+    /// be read is an error in its place; a page that cannot be fetched ends the stream with an error. Objects that
+    /// are created or deleted while pages are fetched may be missed or returned twice: to delete what is listed,
+    /// collect it first ([`Api::all`]).
     #[must_use]
     pub fn list<T: Object>(
         &self,
@@ -100,12 +102,12 @@ impl Api {
         list::values(self.clone(), kind, query).map(move |object| typed(kind, object?)).boxed()
     }
 
-    /// All objects that the query selects.
+    /// Returns all objects that the query selects.
     pub async fn all<T: Object>(&self, resource: Resource<T>, query: &Query) -> Result<Vec<T>, Error> {
         self.list(resource, query).try_collect().await
     }
 
-    /// The objects of that name among those that the query selects.
+    /// Returns the objects of that name among those that the query selects.
     pub async fn by_name<T: Object>(
         &self,
         resource: Resource<T>,
@@ -113,7 +115,7 @@ impl Api {
         query: &Query,
     ) -> Result<Found<T>, Error> {
         let mut found = self.all(resource, &query.clone().name(name)).await?;
-        // A controller that does not know the filter must not have everything taken for what was looked for.
+        // A controller that ignores the filter returns every object.
         found.retain(|object| object.meta().name == name);
         Ok(match found.pop() {
             None => Found::None,
@@ -125,8 +127,8 @@ impl Api {
         })
     }
 
-    /// Makes an object. Never sent twice: if [`Error::in_doubt`], look by name before trying again, or use
-    /// [`Api::create_or_find`].
+    /// Creates an object. The request is never sent twice: if the error is in doubt, look by name before trying
+    /// again, or use [`Api::create_or_find`].
     ///
     /// # Errors
     ///
@@ -135,7 +137,7 @@ impl Api {
         self.post(resource, object, None).await
     }
 
-    /// Makes an object of that uuid, which makes a second one impossible.
+    /// Creates an object with that uuid, so that a second one cannot exist.
     ///
     /// # Errors
     ///
@@ -147,24 +149,24 @@ impl Api {
         object: &T,
     ) -> Result<T, Error> {
         if uuid.is_empty() {
-            return Err(Error::new(Kind::Invalid, "an object cannot be made with an empty uuid"));
+            return Err(Error::new(Kind::Invalid, "an object cannot be created with an empty uuid"));
         }
         self.post(resource, object, Some(uuid)).await
     }
 
-    /// Finds the object of that name (in the same cloud), or makes it. Where the answer to the making is lost it looks
-    /// again, so that it never makes two.
+    /// Finds the object of that name (in the same cloud), or creates it. If the answer to the creation is lost it
+    /// looks again, so that it never creates two.
     ///
     /// # Errors
     ///
-    /// [`Kind::Ambiguous`] if there are several; the lost answer itself, with [`Error::in_doubt`], if the
-    /// object cannot be seen (yet): the same call later finds it, or makes it.
+    /// [`Kind::Ambiguous`] if there are several. If the answer to the creation is lost and the object cannot be seen
+    /// (yet), the error is in doubt: the same call later finds the object or creates it.
     pub async fn create_or_find<T: Object>(
         &self,
         resource: Resource<T>,
         object: &T,
     ) -> Result<Created<T>, Error> {
-        // Where names can repeat the controller would take it from each who found none.
+        // Where names may repeat, the controller would accept the object from every caller that found none.
         let _turn = self.turn(resource.kind(), &object.meta().name).await?;
         if let Some(found) = self.namesake(resource, object).await? {
             return Ok(Created::Found(found));
@@ -172,7 +174,7 @@ impl Api {
         match self.create(resource, object).await {
             Ok(made) => Ok(Created::Made(made)),
             Err(error) if error.in_doubt() || error.kind() == Kind::Conflict => {
-                tracing::debug!(%error, kind = resource.kind(), "looking whether the object is there after all");
+                tracing::debug!(%error, kind = resource.kind(), "looking for the object, which may exist");
                 match self.namesake(resource, object).await {
                     Ok(Some(found)) => Ok(Created::Found(found)),
                     _ => Err(error),
@@ -192,9 +194,9 @@ impl Api {
         self.by_name(resource, &object.meta().name, &query).await?.at_most_one()
     }
 
-    /// Puts an object in the place of what the controller has, fields that are left out included. Refused if it was
-    /// changed since it was read, which the controller knows from [`Meta::last_modified`](super::objects::Meta): without
-    /// it everything is overwritten.
+    /// Replaces the whole object at the controller; fields that are left out are cleared. The controller refuses it
+    /// if the object has changed since it was read, which it recognizes by
+    /// [`Meta::last_modified`](super::objects::Meta); without that field it overwrites everything.
     ///
     /// # Errors
     ///
@@ -204,13 +206,14 @@ impl Api {
         self.put(resource, &object.meta().uuid, &value).await
     }
 
-    /// Reads an object, has it changed, and writes it if it is another then; all again, a bounded number of times,
-    /// if somebody else wrote in between. So `change` may run several times, each time on the newest state.
+    /// Reads an object, calls `change`, and writes the object if that changed it. If another client wrote in between,
+    /// all of it is repeated, a bounded number of times: `change` may be called several times, each time with the
+    /// newest state.
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`]; [`Kind::Stale`] if others were quicker each time; whatever a call can fail with. With
-    /// [`Error::in_doubt`] the last write may have landed: it is not tried again.
+    /// [`Kind::NotFound`]; [`Kind::Stale`] if other clients wrote in between each time; whatever a call can fail
+    /// with. If the error is in doubt the last write may have taken effect, and is not retried.
     pub async fn update<T: Object>(
         &self,
         resource: Resource<T>,
@@ -228,10 +231,13 @@ impl Api {
             if after == before {
                 return Ok(Updated::Unchanged(object));
             }
-            // Without it the controller would take the write whatever came between.
+            // Without it the controller would accept the write whatever was written in between.
             match &before["_last_modified"] {
                 Value::Null => {
-                    return Err(Error::new(Kind::Protocol, "the object does not say when it was changed"));
+                    return Err(Error::new(
+                        Kind::Protocol,
+                        "the object has no _last_modified: it cannot be written safely",
+                    ));
                 }
                 seen => after["_last_modified"] = seen.clone(),
             }
@@ -242,8 +248,8 @@ impl Api {
         }
     }
 
-    /// Changes parts of an object. Tried again, a bounded number of times, if the controller refuses it because of
-    /// somebody else's write; never if its outcome is unknown.
+    /// Changes parts of an object. Retried, a bounded number of times, if the controller refuses it because another
+    /// client wrote in between; never if its outcome is unknown.
     pub async fn patch<T: Object>(
         &self,
         resource: Resource<T>,
@@ -262,7 +268,7 @@ impl Api {
         }
     }
 
-    /// Deletes an object; `false` if the controller says that there is none (any more).
+    /// Deletes an object. Returns false if the controller says that it does not exist.
     ///
     /// # Errors
     ///
@@ -283,12 +289,12 @@ impl Api {
         slug: Option<&str>,
     ) -> Result<T, Error> {
         if self.scope == Scope::All {
-            return Err(Error::new(Kind::Invalid, "an object is made in one tenant, not in all"));
+            return Err(Error::new(Kind::Invalid, "an object cannot be created in all tenants: name one"));
         }
         let kind = resource.kind();
         let mut value = written(kind, object)?;
         if let Value::Object(fields) = &mut value {
-            // Of the object it was copied from, if it was.
+            // These belong to the object that this one was copied from.
             for field in ["uuid", "url", "_last_modified"] {
                 fields.remove(field);
             }
@@ -319,12 +325,12 @@ impl Api {
         let reply = self.call(method, path, kind, body, slug).await?;
         let status = reply.status;
         typed(kind, modern(kind, reply))
-            // Whatever it says, it was taken.
+            // The controller accepted it, whatever the answer says.
             .map_err(|error: Error| error.with_status(status).doubtful().in_call(method, path))
     }
 
-    /// Whether a write has failed because others wrote in between, and is to be made again: after a while, longer with
-    /// each try and different for each writer, so that those who clashed do not clash again.
+    /// Whether to repeat a write that failed because another client wrote in between. Waits before it returns true:
+    /// longer with each attempt, and differently for each writer, so that the same writers do not collide again.
     async fn again(&self, error: Option<&Error>, tries: &mut u32) -> bool {
         let longest = FIRST_PAUSE.saturating_mul(1 << (*tries).min(16)).min(LONGEST_PAUSE);
         *tries += 1;
@@ -335,12 +341,12 @@ impl Api {
         true
     }
 
-    /// The turn among the writers of this process to one object, by its uuid or its name.
+    /// Locks an object, by its uuid or its name, among the writers of this process.
     async fn turn(&self, kind: &str, which: &str) -> Result<impl Sized + use<'_>, Error> {
         self.locks.of((kind, which), self.session.patience()).await
     }
 
-    /// A page of a list.
+    /// Fetches a page of a list.
     pub(super) async fn page(&self, kind: &str, query: &str) -> Result<Value, Error> {
         let path = format!("/api/{kind}?{query}");
         Ok(self.call(&Method::GET, &path, kind, Body::None, None).await?.body)
@@ -357,7 +363,7 @@ impl Api {
         self.session.call(Call { method, path, kind, scope: &self.scope, body, slug }).await
     }
 
-    /// A call to something that is no object of a tenant's: `PUT /api/useraccount`.
+    /// Writes something that is not an object of a tenant: `PUT /api/useraccount`.
     pub(super) async fn put_singleton(&self, kind: &str, body: &Value) -> Result<(), Error> {
         let path = format!("/api/{kind}");
         self.call(&Method::PUT, &path, kind, Body::Object(body), None).await.map(drop)
@@ -375,8 +381,8 @@ impl std::fmt::Debug for Api {
 
 fn path_of(kind: &str, uuid: &str) -> Result<String, Error> {
     if uuid.is_empty() || uuid == "." || uuid == ".." {
-        // It would be the path of the whole list.
-        return Err(Error::new(Kind::Invalid, format!("{uuid:?} is no uuid of a {kind}")));
+        // That would be the path of the whole list.
+        return Err(Error::new(Kind::Invalid, format!("{uuid:?} is not the uuid of a {kind}")));
     }
     Ok(format!("/api/{kind}/{}", escape(uuid)))
 }

@@ -1,4 +1,4 @@
-//! What a client needs to know: where, who, whom to trust, how long to wait. Reads no environment and no files.
+//! The settings of a client. Reads no environment and no files.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,37 +29,39 @@ use crate::{Secret, Trust, https};
 pub struct Config {
     /// `name`, `name:port`, or `https://name[:port]`. Port 443 unless given.
     pub controller: String,
-    /// Who logs in.
+    /// The account.
     pub credentials: Credentials,
     /// How the controller's certificate is judged.
     pub trust: Trust,
-    /// The tenant of calls that name no other; `admin`.
+    /// The tenant of calls that name no other. Default: `admin`.
     pub scope: Scope,
     /// Name and version of the program, sent with every request.
     pub agent: (&'static str, &'static str),
-    /// The newest API version to speak; [`Version::KNOWN`]. Older controllers are spoken to in theirs.
+    /// The newest API version to use. Default: [`Version::KNOWN`]. Older controllers are called with their own
+    /// version.
     pub api_version: Version,
-    /// Longest wait for a connection; 10 s.
+    /// Longest wait for a connection. Default: 10 s.
     pub connect_timeout: Duration,
-    /// Longest wait for an answer to begin, and for a turn among the calls under way; 60 s.
+    /// Longest wait for an answer to begin, and for the limit on calls. Default: 60 s.
     pub reply_timeout: Duration,
-    /// Longest wait for an answer to be complete after it began; 60 s.
+    /// Longest wait for an answer to be complete after it began. Default: 60 s.
     pub body_timeout: Duration,
-    /// Largest answer, in bytes; 64 MiB.
+    /// Largest answer, in bytes. Default: 64 MiB.
     pub max_reply: usize,
-    /// How many calls may be under way at once; 8. Clients of one controller can share one.
+    /// How many calls may be in flight at once. Default: 8. Clients of one controller can share a limit.
     pub limit: Limit,
-    /// How often a change is tried that finds the object changed by others in between; 50, which takes half a minute.
+    /// How often a change is attempted when other clients change the object in between. Default: 50, which takes half
+    /// a minute.
     pub stale_tries: u32,
-    /// Silence after which the client logs out; 5 minutes. The next call logs in again. `None`: the session is left to
-    /// the controller, which ends it after 15 minutes of silence unless set otherwise.
+    /// Idle time after which the client logs out. Default: 5 minutes. The next call logs in again. `None`: the
+    /// controller ends the session, by default after 15 idle minutes.
     pub idle_logout: Option<Duration>,
-    /// Hears of every exchange, for metrics.
+    /// Receives every exchange, for metrics.
     pub observer: Option<Observer>,
 }
 
 impl Config {
-    /// Settings with every default, trusting the system's certificate authorities.
+    /// Creates settings with every default, trusting the system's certificate authorities.
     #[must_use]
     pub fn new(controller: impl Into<String>, credentials: Credentials) -> Self {
         Self {
@@ -80,8 +82,7 @@ impl Config {
         }
     }
 
-    /// What a client of these settings would be the same by. For finding one that is there already, without making
-    /// another.
+    /// Returns the identity of a client with these settings, to find an existing one without creating another.
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ impl Config {
         Ok(Identity::new(&self.authority()?, &self.credentials, &self.trust, &self.scope))
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub(super) fn authority(&self) -> Result<String, Error> {
         Ok(https::authority("AVI controller", &[], &self.controller)?)
     }
@@ -106,13 +107,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// By password.
+    /// Creates credentials with a password.
     #[must_use]
     pub fn password(user: impl Into<String>, password: Secret) -> Self {
         Self { user: user.into(), proof: Proof::Password(password) }
     }
 
-    /// By an API token.
+    /// Creates credentials with an API token.
     #[must_use]
     pub fn token(user: impl Into<String>, token: Secret) -> Self {
         Self { user: user.into(), proof: Proof::Token(token) }
@@ -134,7 +135,7 @@ impl Eq for Credentials {}
 pub enum Proof {
     /// Its password.
     Password(Secret),
-    /// A token that the controller gave out.
+    /// A token that the controller issued.
     Token(Secret),
 }
 
@@ -145,7 +146,7 @@ impl Proof {
         }
     }
 
-    /// The name of the login's field.
+    /// Returns the name of the field in the login.
     pub(super) fn field(&self) -> &'static str {
         match self {
             Self::Password(_) => "password",
@@ -154,39 +155,40 @@ impl Proof {
     }
 }
 
-/// The tenant a call looks and writes in.
+/// The tenant of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// By its name: ASCII without spaces around it, since it travels in a header. Any other tenant by its uuid.
+    /// By its name: ASCII without spaces around it, because it is sent in a header. Name any other tenant by its
+    /// uuid.
     Name(String),
     /// By its uuid.
     Uuid(String),
-    /// All of them. For looking only: nothing can be made there.
+    /// All tenants. Only for reads: no object can be created there.
     All,
 }
 
 impl Scope {
-    /// The tenant that every controller has.
+    /// Returns the tenant that every controller has.
     #[must_use]
     pub fn admin() -> Self {
         Self::Name("admin".to_owned())
     }
 }
 
-/// How many calls may be under way at once. Clones share it.
+/// A limit on calls in flight. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Limit(pub(super) Arc<Semaphore>);
 
 impl Limit {
-    /// That many, at least one.
+    /// Creates a limit of that many calls, at least one.
     #[must_use]
     pub fn new(calls: usize) -> Self {
         Self(Arc::new(Semaphore::new(calls.clamp(1, Semaphore::MAX_PERMITS))))
     }
 }
 
-/// What makes two clients the same: controller, credentials, trust and tenant rules. For keeping clients by; shows
-/// nothing of the secrets.
+/// What makes two clients equal: controller, credentials, trust and tenant. Serves as a key; shows nothing of the
+/// secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     authority: String,

@@ -170,15 +170,15 @@ struct Repr {
     retry_after: Option<Duration>,
     in_doubt: bool,
     repeatable: bool,
-    /// The text is the controller's own.
+    /// Whether the text is the controller's own.
     said: bool,
 }
 
-/// Longest text kept of what the controller said, in bytes.
+/// Longest text of the controller that is kept, in bytes.
 const LONGEST_TEXT: usize = 512;
 
 impl Error {
-    /// An error that is no answer of the controller.
+    /// Creates an error that is not an answer of the controller.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self(Arc::new(Repr {
             kind,
@@ -192,8 +192,8 @@ impl Error {
         }))
     }
 
-    /// An answer that is a refusal. `said` is the controller's text if the body was one of the controller's, and
-    /// `None` if something else answered.
+    /// Creates the error of an answer that is a refusal. `said` is the controller's text, or `None` if something else
+    /// answered.
     pub(super) fn refusal(status: u16, said: Option<&str>, retry_after: Option<Duration>) -> Self {
         let said = said.map(str::trim).filter(|said| !said.is_empty());
         let text = said.map_or_else(|| format!("HTTP {status}"), |said| said.replace(char::is_control, " "));
@@ -211,11 +211,11 @@ impl Error {
         self
     }
 
-    /// The call it was: method and path.
+    /// Adds method and path of the call.
     pub(super) fn in_call(self, method: &http::Method, path: &str) -> Self {
         self.with(|repr| {
             repr.call = Some(format!("{method} {path}"));
-            // What only looks has no effect to be in doubt about.
+            // A read has no effect to be in doubt about.
             repr.in_doubt &= !method.is_safe();
         })
     }
@@ -224,12 +224,12 @@ impl Error {
         self.with(|repr| repr.in_doubt = true)
     }
 
-    /// A failure of something that went before the call, which was never made.
+    /// The failure of something before the call, which was never sent.
     pub(super) fn harmless(self) -> Self {
         self.with(|repr| repr.in_doubt = false)
     }
 
-    /// The connection broke before an answer began: a request that only looks may be sent again at once.
+    /// The connection broke before an answer began: a read may be sent again at once.
     pub(super) fn broken_connection(self) -> Self {
         self.with(|repr| repr.repeatable = true)
     }
@@ -243,36 +243,36 @@ impl Error {
         self.with(|repr| repr.kind = kind)
     }
 
-    /// What kind of failure.
+    /// Returns what kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// The HTTP status, if there was an answer.
+    /// Returns the HTTP status, if there was an answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// What the controller said, or what happened instead; at most 512 bytes, secrets replaced by `***`.
+    /// Returns what the controller said, or what happened instead; at most 512 bytes, secrets replaced by `***`.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
     }
 
-    /// Method and path of the call that failed; none for errors before any call.
+    /// Returns method and path of the call that failed; none for errors before any call.
     #[must_use]
     pub fn call(&self) -> Option<&str> {
         self.0.call.as_deref()
     }
 
-    /// The session is not, or not any more, one of the controller's.
+    /// Whether the controller does not know the session.
     pub(super) fn expired(&self) -> bool {
         matches!(self.0.status, Some(401 | 419))
     }
 
-    /// The controller itself, and no proxy, refused what was asked for.
+    /// Whether the controller itself, and not a proxy, refused what was asked for.
     pub(super) fn is_refusal(&self) -> bool {
         self.0.said && matches!(self.0.kind, Kind::Unauthorized | Kind::Forbidden | Kind::Invalid)
     }
@@ -281,7 +281,7 @@ impl Error {
         self.0.repeatable
     }
 
-    /// The object itself, not its tenant and not the whole API, is not there.
+    /// Whether the object itself, and not its tenant or the whole API, does not exist.
     pub(super) fn is_gone(&self) -> bool {
         self.0.kind == Kind::NotFound && self.0.status == Some(404) && !no_tenant(&self.0.text)
     }
@@ -296,8 +296,8 @@ fn truncated(mut text: String) -> String {
     text
 }
 
-/// The one place where the controller's words are looked at. Statuses first; words where one status means several
-/// things, or where the status for a case is not known.
+/// The only place where the controller's texts are looked at: where one status means several things, or where the
+/// status for a case is not known.
 fn kind_of(status: u16, said: Option<&str>) -> Kind {
     let says = |words: &str| said.is_some_and(|said| contains(said, words));
     match status {
@@ -314,7 +314,8 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
         }
         401 | 419 => Kind::Unauthorized,
         400 | 403 if said.is_some_and(no_tenant) => Kind::NotFound,
-        // What is not the controller's own says nothing about account and object: a proxy, or a controller half up.
+        // An answer that is not the controller's says nothing about account and object: a proxy sent it, or a
+        // controller that is starting.
         403 if said.is_some() => Kind::Forbidden,
         404 if said.is_some() => Kind::NotFound,
         409 => Kind::Conflict,
@@ -326,12 +327,12 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
     }
 }
 
-/// Refusals that end by themselves.
+/// Whether a refusal passes with time.
 fn passing(said: &str) -> bool {
     contains(said, "No available free IPs") || no_tenant(said)
 }
 
-/// The tenant of the call, which says nothing about the object.
+/// Whether the tenant of the call does not exist, which says nothing about the object.
 fn no_tenant(said: &str) -> bool {
     contains(said, "Tenant") && contains(said, "does not exist")
 }
@@ -380,8 +381,8 @@ impl Failure for Error {
         self.0.kind.row().remedy
     }
 
-    /// By the kind; and some refusals pass with time although nobody corrects the request: no address is free, the
-    /// tenant was created a moment ago.
+    /// By the kind. Some refusals pass with time although the request stays the same: no address is free, the tenant
+    /// was created a moment ago.
     fn class(&self) -> Class {
         if passing(&self.0.text) { Class::Retry } else { self.0.kind.row().class }
     }

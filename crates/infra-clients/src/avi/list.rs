@@ -1,5 +1,5 @@
-//! Lists, page by page. Owns the way from page to page, always at the controller that was asked; a turn among the
-//! calls is held only while a page is fetched.
+//! Lists, page by page. Owns the way from page to page, always at the controller that was asked. A call counts
+//! towards the limit on calls only while a page is fetched.
 
 use futures::Stream;
 use serde_json::Value;
@@ -18,7 +18,7 @@ struct Pages {
     next: Option<String>,
 }
 
-/// The objects as they come, in the newest field names.
+/// Returns the objects as they are fetched, with the newest field names.
 pub(super) fn values(
     api: Api,
     kind: &'static str,
@@ -43,7 +43,7 @@ pub(super) fn values(
 impl Pages {
     async fn fetch(&mut self, query: &str) -> Result<(), Error> {
         let body = match self.api.page(self.kind, query).await {
-            // The objects behind the last page went while the pages before were fetched.
+            // The objects on the last page were deleted while the pages before were fetched.
             Err(error) if error.is_gone() && number(query) > 1 => return Ok(()),
             body => body?,
         };
@@ -51,7 +51,7 @@ impl Pages {
         if let Some(next) = &page.next
             && number(next) <= number(query)
         {
-            return Err(Error::new(Kind::Protocol, "the next page is not a later one"));
+            return Err(Error::new(Kind::Protocol, "the controller names an earlier page as the next one"));
         }
         self.ready = page.results.into_iter();
         self.next = page.next;
@@ -59,7 +59,7 @@ impl Pages {
     }
 }
 
-/// Which page a query is for; the first unless it says.
+/// Returns the number of the page that a query asks for; the first if it has none.
 fn number(query: &str) -> u64 {
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page="));
     page.map_or(1, |number| number.parse().unwrap_or(0))

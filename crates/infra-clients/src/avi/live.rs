@@ -1,4 +1,4 @@
-//! A session at the controller: its cookies and what each request shows of them. Owns the CSRF token; makes no calls.
+//! A session at the controller: its cookies, and the headers that requests have. Owns the CSRF token; makes no calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,15 +13,15 @@ use super::reply::Cookie;
 use super::version::Version;
 use crate::Secret;
 
-/// The session's cookie has one of these names, or the one that the login's answer says.
+/// Names of the cookie that is the session, unless the answer to the login names another.
 const SESSION_COOKIES: [&str; 2] = ["avi-sessionid", "sessionid"];
 const CSRF_COOKIE: &str = "csrftoken";
-/// A server that gives another name to each is not given them all back.
+/// Most cookies that are kept: a server could set cookies of ever other names.
 const MOST_COOKIES: usize = 32;
 
 /// A session.
 pub(super) struct Live {
-    /// Counts the sessions of a client, from 1.
+    /// The number of the session among those of its client, from 1.
     pub(super) epoch: u64,
     pub(super) controller: Version,
     /// The version that requests and answers are in.
@@ -31,7 +31,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// From the cookies of a login's answer.
+    /// Creates a session from the cookies in the answer to a login.
     pub(super) fn new(
         epoch: u64,
         cookies: Vec<Cookie>,
@@ -42,7 +42,7 @@ impl Live {
             cookies.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let is_session = |name: &String| SESSION_COOKIES.contains(&name.as_str()) || own_name == Some(name);
         if !jar.contains_key(CSRF_COOKIE) || !jar.keys().any(is_session) {
-            return Err(Error::new(Kind::Protocol, "the answer to the login holds no session"));
+            return Err(Error::new(Kind::Protocol, "the answer to the login has no session cookie"));
         }
         Ok(Self {
             epoch,
@@ -53,7 +53,7 @@ impl Live {
         })
     }
 
-    /// Takes the cookies of an answer for the next request: the controller may give new ones with each.
+    /// Keeps the cookies of an answer for the next request: the controller may set new ones with each.
     pub(super) fn keep(&self, cookies: Vec<Cookie>) {
         let mut jar = locked(&self.jar);
         for (name, value) in cookies {
@@ -67,7 +67,7 @@ impl Live {
         }
     }
 
-    /// What every request of the session shows.
+    /// Returns the headers of every request of the session.
     pub(super) fn headers(&self, authority: &str) -> Result<HeaderMap, Error> {
         let mut headers = common_headers(authority)?;
         let jar = locked(&self.jar);
@@ -84,18 +84,18 @@ impl Live {
         locked(&self.jar).values().for_each(|cookie| redact.add(cookie));
     }
 
-    /// It was used just now.
+    /// Records that the session is being used.
     pub(super) fn touch(&self) {
         *locked(&self.used) = Instant::now();
     }
 
-    /// When it was used last.
+    /// Returns when it was last used.
     pub(super) fn used(&self) -> Instant {
         *locked(&self.used)
     }
 }
 
-/// What every request shows, with a session or without.
+/// Returns the headers of every request, with a session or without.
 pub(super) fn common_headers(authority: &str) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -103,10 +103,10 @@ pub(super) fn common_headers(authority: &str) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-/// A header's value, from text that people chose.
+/// Returns the value of a header, from text that a person chose.
 pub(super) fn header(bytes: &[u8], what: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(bytes)
-        .map_err(|_| Error::new(Kind::Invalid, format!("{what} holds control characters")))
+        .map_err(|_| Error::new(Kind::Invalid, format!("{what} has control characters; remove them")))
 }
 
 fn secret(value: &str) -> Result<HeaderValue, Error> {

@@ -1,5 +1,5 @@
-//! Logging in: by one caller at a time for all who wait, never again with credentials that were refused. Owns what is
-//! known of the logins so far and the change of credentials; sends nothing but logins.
+//! Logs in: one caller at a time for all that wait, and never again with credentials that were refused. Owns the
+//! outcomes of logins and the change of credentials; sends nothing but logins.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,19 +15,20 @@ use super::session::{Session, locked};
 use super::version::Version;
 use super::wire::Request;
 
-/// How the last logins went.
+/// The outcomes of the last logins.
 #[derive(Default)]
 pub(super) struct Logins {
-    /// Sessions so far.
+    /// How many sessions there were.
     epoch: u64,
-    /// The controller refused these credentials.
+    /// The refusal, if the controller refused the present credentials.
     refused: Option<Error>,
-    /// The last one failed for another reason.
+    /// The error of the last login, if it failed for another reason.
     failed: Option<Error>,
 }
 
 impl Session {
-    /// Logs in unless somebody has meanwhile, or has tried in vain: then that outcome is everybody's.
+    /// Logs in, unless another caller has done so or failed to since `than` and `ended`: that outcome is shared by
+    /// all callers that waited.
     pub(super) async fn log_in(self: Arc<Self>, than: u64, ended: u64) -> Result<Arc<Live>, Error> {
         let mut logins = self.login.lock().await;
         if let Some(live) = self.current(than) {
@@ -84,7 +85,7 @@ impl Session {
             body: Some(&body),
             redact,
         });
-        // Whatever status a controller has for it.
+        // Controllers differ in the status of a refused login.
         let reply = reply
             .await
             .map_err(|error| if error.is_refusal() { error.of_kind(Kind::Unauthorized) } else { error })?;
@@ -97,9 +98,9 @@ impl Session {
         match version {
             Ok(version) => live.controller = version,
             Err(error) => {
-                // Of no use, and one of those that the account may have.
+                // The session is of no use, and counts towards the sessions that the account may have.
                 drop(self.log_out(&live).await);
-                // Whatever it was, it was not the credentials.
+                // The credentials were accepted: this refusal is about something else.
                 let refused = matches!(error.kind(), Kind::Unauthorized | Kind::Forbidden);
                 return Err(if refused { error.of_kind(Kind::Protocol) } else { error });
             }
@@ -108,7 +109,7 @@ impl Session {
         Ok(live)
     }
 
-    /// Where the login's answer does not say it.
+    /// Reads the version where the answer to the login does not have it.
     async fn ask_version(&self, live: &Live) -> Result<Version, Error> {
         let reply = self.wire.exchange(Request {
             method: Method::GET,
@@ -120,12 +121,11 @@ impl Session {
         });
         let reply = reply.await?;
         version_in(&reply.body)
-            .ok_or_else(|| Error::new(Kind::Protocol, "the controller does not say which version it is"))?
+            .ok_or_else(|| Error::new(Kind::Protocol, "the controller does not name its version"))?
             .parse()
     }
 
-    /// Other credentials from now on, and with them a new session; also the end of a refusal. `false` if they are
-    /// the same.
+    /// Sets other credentials, which end the session and a refusal. Returns false if they are the same.
     pub(super) async fn set_credentials(&self, credentials: Credentials) -> bool {
         let mut logins = self.login.lock().await;
         if *locked(&self.credentials) == credentials {
@@ -141,11 +141,11 @@ impl Session {
         true
     }
 
-    /// The account of the `old` credentials has these now, by a call of this session, which stays.
+    /// Records that the account of the `old` credentials has these now. The session stays.
     pub(super) async fn password_changed(&self, old: &Credentials, new: Credentials) {
         let mut logins = self.login.lock().await;
         let mut credentials = locked(&self.credentials);
-        // Else somebody has set others meanwhile.
+        // Otherwise other credentials were set meanwhile.
         if *credentials == *old {
             *credentials = new;
             logins.refused = None;

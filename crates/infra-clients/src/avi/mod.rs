@@ -1,4 +1,5 @@
-//! A client of one AVI (NSX Advanced Load Balancer) controller: one session, typed objects, errors that say what to do.
+//! A client of one AVI (NSX Advanced Load Balancer) controller: one session, typed objects, errors that say what to
+//! do.
 //!
 //! ```no_run
 //! # async fn example(config: infra_clients::avi::Config) -> Result<(), infra_clients::avi::Error> {
@@ -13,7 +14,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Making what is not there, changing a part, and looking through all there is, page by page:
+//! Creating an object if it does not exist, changing a part of it, and reading a list page by page:
 //!
 //! ```no_run
 //! # async fn example(api: infra_clients::avi::Api) -> Result<(), infra_clients::avi::Error> {
@@ -33,9 +34,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Nothing is sent before the first call, which logs in; all tasks and clones share that session, and one new login
-//! when it ends. Credentials that the controller refused are not tried a second time: three tries lock an account.
-//! What has an effect is never sent twice when it is not known whether it had it: [`Error::in_doubt`].
+//! The first call logs in. All tasks and clones share that session, and one login follows when it ends. Credentials
+//! that the controller refused are not sent again: three attempts lock an account. A request that has an effect is
+//! not sent again when it is not known whether it took effect: see [`Failure::in_doubt`](crate::Failure::in_doubt).
 
 mod api;
 mod config;
@@ -77,25 +78,25 @@ use session::Session;
 
 use crate::Secret;
 
-/// A client of one controller. Clones share its session; when the last is dropped the session is left to the
-/// controller, which ends it ([`Avi::close`] does it at once).
+/// A client of one controller. Clones share its session. When the last clone is dropped, the controller ends the
+/// session after some time; [`Avi::close`] ends it at once.
 #[derive(Clone)]
 pub struct Avi {
     session: Arc<Session>,
     locks: api::Locks,
 }
 
-/// The two versions that matter.
+/// The versions of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Versions {
-    /// The controller's own.
+    /// The version of the controller.
     pub controller: Version,
-    /// The one it is spoken to in.
+    /// The version that requests and answers are in.
     pub api: Version,
 }
 
 impl Avi {
-    /// A client. Sends nothing yet. To be used within a tokio runtime.
+    /// Creates a client, which logs in with its first call. To be used within a tokio runtime.
     ///
     /// # Errors
     ///
@@ -104,48 +105,48 @@ impl Avi {
         Ok(Self { session: Arc::new(Session::new(config)?), locks: api::Locks::default() })
     }
 
-    /// The objects of that tenant.
+    /// Returns the calls on the objects of that tenant.
     #[must_use]
     pub fn api(&self, scope: Scope) -> Api {
         Api::new(self.session.clone(), scope, self.locks.clone())
     }
 
-    /// The objects of the tenant of [`Config::scope`].
+    /// Returns the calls on the objects of the tenant of [`Config::scope`].
     #[must_use]
     pub fn default_api(&self) -> Api {
         self.api(self.session.scope().clone())
     }
 
-    /// Host and port of the controller.
+    /// Returns host and port of the controller.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.session.authority()
     }
 
-    /// What makes this client the same as another.
+    /// Returns what makes this client equal to another.
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.session.identity()
     }
 
-    /// The controller's version, as its last login said; logs in if there is no session.
+    /// Returns the versions as of the last login; logs in if there is no session.
     pub async fn versions(&self) -> Result<Versions, Error> {
         let live = self.session.live(0).await?;
         Ok(Versions { controller: live.controller, api: live.api })
     }
 
-    /// Other credentials from now on: the session ends, the next call logs in with these. `false`, and no change, if
-    /// they are the same: then a login that was refused stays refused.
+    /// Sets other credentials: the session ends, and the next call logs in with these. Returns false, and changes
+    /// nothing, if they are the same: a login that was refused stays refused then.
     pub async fn set_credentials(&self, credentials: Credentials) -> bool {
         self.session.set_credentials(credentials).await
     }
 
-    /// Gives the account of this client another password, and uses it from now on.
+    /// Changes the password of the account of this client, which uses it from then on.
     ///
     /// # Errors
     ///
-    /// [`Kind::Invalid`] if the controller does not accept it, or if this client logs in by a token. With
-    /// [`Error::in_doubt`] either password may be the right one now; this client still has the old.
+    /// [`Kind::Invalid`] if the controller does not accept it, or if this client logs in by a token. If the error is
+    /// in doubt, either password may be the valid one; this client keeps the old one.
     pub async fn change_password(&self, password: Secret) -> Result<(), Error> {
         let old = self.session.credentials();
         let Proof::Password(known) = &old.proof else {
@@ -158,7 +159,7 @@ impl Avi {
             "username": old.user, "old_password": known.expose(), "password": password.expose(),
         });
         let (api, session) = (self.default_api(), self.session.clone());
-        // A task of its own: a caller that gives up does not leave the client with a password that was right.
+        // A task of its own: if the caller drops this future, the client still learns the password that is valid.
         let change = tokio::spawn(
             async move {
                 api.put_singleton("useraccount", &body).await?;
@@ -175,11 +176,11 @@ impl Avi {
         change.await.map_err(abandoned)?
     }
 
-    /// Ends the session, if there is one; the next call logs in again.
+    /// Ends the session, if there is one. A call made later starts another.
     ///
     /// # Errors
     ///
-    /// If the controller was not told. The session is not used any more in any case.
+    /// If the controller did not confirm it. The client does not use the session any more in any case.
     pub async fn close(&self) -> Result<(), Error> {
         self.session.end(|_| true).await
     }

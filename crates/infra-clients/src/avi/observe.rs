@@ -1,4 +1,4 @@
-//! Telling whoever wants to count: one notice per exchange with the controller. Owns no metric.
+//! Reports every exchange with the controller to an observer. Owns no metric.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ pub struct Exchange<'a> {
     pub resource: &'a str,
     /// The HTTP status; none if no answer came.
     pub status: Option<u16>,
-    /// From sending to the end of the answer; waiting for a turn not counted.
+    /// From sending to the end of the answer; the wait for the limit on calls is not included.
     pub elapsed: Duration,
 }
 
-/// Hears of every exchange. Must not block.
+/// Receives every exchange. Must not block.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&Exchange<'_>) + Send + Sync>);
 
 impl Observer {
-    /// Calls that.
+    /// Creates an observer that calls a function.
     pub fn new(hear: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(hear))
     }

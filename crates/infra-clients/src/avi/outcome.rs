@@ -1,23 +1,23 @@
-//! What calls come to, and the changes that go with them: plain values.
+//! The outcomes of calls, and changes to objects: plain values.
 
 use serde_json::Value;
 
 use super::error::{Error, Kind};
 use super::objects::{Object, Rest};
 
-/// What a lookup by name came to.
+/// The outcome of a lookup by name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found<T> {
-    /// There is none.
+    /// No object has the name.
     None,
-    /// There is one.
+    /// One object has it.
     One(T),
-    /// There are several: networks, or the same name in several clouds or tenants.
+    /// Several have it: networks, or objects in several clouds or tenants.
     Several(Vec<T>),
 }
 
 impl<T: Object> Found<T> {
-    /// The one, or none.
+    /// Returns the one object, or none.
     ///
     /// # Errors
     ///
@@ -34,18 +34,18 @@ impl<T: Object> Found<T> {
     }
 }
 
-/// What [`Api::create_or_find`](super::Api::create_or_find) came to.
+/// The outcome of [`Api::create_or_find`](super::Api::create_or_find).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Created<T> {
-    /// It was made by this call.
+    /// This call created it.
     Made(T),
-    /// One of that name is there: made before, by somebody else, or by this call if its answer was lost. Its marks
-    /// tell whose it is.
+    /// One of that name exists: created earlier, by another client, or by this call if its answer was lost. Its
+    /// markers say whose it is.
     Found(T),
 }
 
 impl<T> Created<T> {
-    /// The object, whoever made it.
+    /// Returns the object.
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
@@ -54,17 +54,17 @@ impl<T> Created<T> {
     }
 }
 
-/// What [`Api::update`](super::Api::update) came to.
+/// The outcome of [`Api::update`](super::Api::update).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Updated<T> {
     /// The object as the controller has it now.
     Written(T),
-    /// Nothing was to be changed, and nothing was sent.
+    /// There was nothing to change, and nothing was sent.
     Unchanged(T),
 }
 
 impl<T> Updated<T> {
-    /// The object.
+    /// Returns the object.
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
@@ -73,32 +73,32 @@ impl<T> Updated<T> {
     }
 }
 
-/// A change to parts of an object: fields that are not named stay. Reaches one level deep: what lies in a field's
-/// list items or objects is changed by [`Api::update`](super::Api::update).
+/// A change to parts of an object; fields that it does not name stay. It reaches one level deep: to change what is
+/// inside list items or nested objects use [`Api::update`](super::Api::update).
 #[derive(Debug, Clone, Default)]
 pub struct Patch(Rest);
 
 impl Patch {
-    /// No change yet.
+    /// Creates an empty change.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends to lists, sets other fields. Not to be repeated lightly: a list grows each time.
+    /// Appends to lists, and sets other fields. Do not repeat it without need: a list grows each time.
     #[must_use]
     #[expect(clippy::should_implement_trait, reason = "the controller's word for it; nothing is summed")]
     pub fn add(self, fields: Value) -> Self {
         self.with("add", fields)
     }
 
-    /// Sets fields, lists as a whole.
+    /// Sets fields; a list is replaced as a whole.
     #[must_use]
     pub fn replace(self, fields: Value) -> Self {
         self.with("replace", fields)
     }
 
-    /// Takes what matches out of lists, and away other fields.
+    /// Removes matching items from lists, and removes other fields.
     #[must_use]
     pub fn delete(self, fields: Value) -> Self {
         self.with("delete", fields)

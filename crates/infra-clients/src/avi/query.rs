@@ -1,18 +1,18 @@
-//! What a list is asked for. Owns the names of the controller's query parameters and their escaping; sends nothing.
+//! Conditions on a list. Owns the names of the controller's query parameters and their escaping; sends nothing.
 
 use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything but the characters that mean nothing anywhere in a URL.
+/// Every character that can mean something in a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Text as it stands in a URL.
+/// Returns text escaped for a URL.
 pub(super) fn escape(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 
-/// Which objects of a type, and how much of each. Conditions are joined by "and". Values are escaped here.
+/// Selects objects of a type, and which fields of each. Conditions are joined by "and". Values are escaped here.
 ///
 /// ```
 /// use infra_clients::avi::Query;
@@ -23,83 +23,86 @@ pub(super) fn escape(text: &str) -> String {
 pub struct Query(Vec<(&'static str, String)>);
 
 impl Query {
-    /// Entries of a page at most, as the controller allows.
+    /// Largest number of entries in a page that controllers allow.
     pub const LARGEST_PAGE: u16 = 200;
 
-    /// Everything.
+    /// Creates a query that selects everything.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Any parameter of the controller's, by its own name.
+    /// Adds any parameter of the controller, by its own name.
     #[must_use]
     pub fn param(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.0.push((name, value.into()));
         self
     }
 
-    /// Of exactly that name.
+    /// Selects objects of exactly that name.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
         self.param("name", name)
     }
 
-    /// With that in the name.
+    /// Selects objects whose name contains the text.
     #[must_use]
     pub fn name_contains(self, part: &str) -> Self {
         self.param("name.contains", part)
     }
 
-    /// In the cloud of that name. For types that belong to a cloud only: others have nothing that matches.
+    /// Selects objects in the cloud of that name. Only for types that belong to a cloud: objects of other types do
+    /// not match.
     #[must_use]
     pub fn cloud_name(self, name: &str) -> Self {
         self.param("cloud_ref.name", name)
     }
 
-    /// In the cloud of that uuid. For types that belong to a cloud only: others have nothing that matches.
+    /// Selects objects in the cloud of that uuid. Only for types that belong to a cloud: objects of other types do
+    /// not match.
     #[must_use]
     pub fn cloud_uuid(self, uuid: &str) -> Self {
         self.param("cloud_ref.uuid", uuid)
     }
 
-    /// Marked so by their maker. AKO's mark is `ako-<cluster name>`. vsvip and vrfcontext have no such field.
+    /// Selects objects whose `created_by` is this. AKO writes `ako-<cluster name>`. vsvip and vrfcontext have no such
+    /// field.
     #[must_use]
     pub fn created_by(self, maker: &str) -> Self {
         self.param("created_by", maker)
     }
 
-    /// With a marker of that key and value.
+    /// Selects objects with a marker of that key and value.
     #[must_use]
     pub fn label(self, key: &str, value: &str) -> Self {
         self.param("label_key", key).param("label_value", value)
     }
 
-    /// That refer to this object.
+    /// Selects objects that refer to this one.
     #[must_use]
     pub fn refers_to(self, kind: &str, uuid: &str) -> Self {
         self.param("refers_to", format!("{kind}:{uuid}"))
     }
 
-    /// These fields only, beside those that every answer has. Such objects are not for writing back.
+    /// Selects these fields only, and those that every answer has. Do not write such objects back.
     #[must_use]
     pub fn fields(self, fields: &[&str]) -> Self {
         self.param("fields", fields.join(","))
     }
 
-    /// With the names of what is referred to behind the refs: [`Ref::name`](super::Ref::name).
+    /// Adds the names of referenced objects to the refs: [`Ref::name`](super::Ref::name).
     #[must_use]
     pub fn include_name(self) -> Self {
         self.param("include_name", "true")
     }
 
-    /// In the order of a field; `-` before it turns the order round.
+    /// Orders by a field; `-` in front of it reverses the order.
     #[must_use]
     pub fn sort(self, field: &str) -> Self {
         self.param("sort", field)
     }
 
-    /// Entries of a page: 1 to [`Query::LARGEST_PAGE`], which is what it is unless set.
+    /// Sets the number of entries in a page: 1 to [`Query::LARGEST_PAGE`], which is the default.
     #[must_use]
     pub fn page_size(mut self, entries: u16) -> Self {
         self.0.retain(|(name, _)| *name != "page_size");

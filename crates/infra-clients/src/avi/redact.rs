@@ -1,4 +1,4 @@
-//! Keeping secrets out of texts that leave the module. Owns knowing what is secret in a request; never logs.
+//! Removes secrets from texts that leave the module. Owns the knowledge of what is secret in a request; never logs.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Secret;
 
-/// The secrets that one exchange knows of.
+/// The secrets in one exchange.
 #[derive(Default)]
 pub(super) struct Redact(Vec<Secret>);
 
@@ -18,7 +18,7 @@ impl Redact {
         }
     }
 
-    /// Takes note of every field of a body that by its name is secret, or lies in one that is.
+    /// Adds every field of a body whose name, or the name of a field around it, says that it is secret.
     pub(super) fn add_body(&mut self, body: &Value) {
         self.add_part(body, false);
     }
@@ -36,7 +36,7 @@ impl Redact {
         }
     }
 
-    /// The text with every secret, also escaped as in JSON and as in URLs, replaced by `***`.
+    /// Returns the text with every secret, also as escaped in JSON and in URLs, replaced by `***`.
     pub(super) fn hide(&self, text: &str) -> String {
         let mut forms: Vec<Secret> = Vec::new();
         for secret in &self.0 {
@@ -44,12 +44,12 @@ impl Redact {
             forms.push(secret.clone());
             let json = serde_json::to_string(plain).unwrap_or_default();
             let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
-            // As Python writes it, too.
+            // Also as Python writes it.
             forms.push(Secret::new(ascii(json)));
             forms.push(Secret::new(json));
             forms.push(Secret::new(utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string()));
         }
-        // The longest first, or a part of one secret that is another's whole would keep it from being found.
+        // The longest first: otherwise replacing a secret that is part of another one would hide only that part.
         forms.sort_by_key(|form| std::cmp::Reverse(form.expose().len()));
         let mut text = text.to_owned();
         for form in forms {
@@ -61,7 +61,7 @@ impl Redact {
     }
 }
 
-/// The inside of a JSON string with every other character escaped.
+/// Returns the inside of a JSON string with every non-ASCII character escaped.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for char in json.chars() {
@@ -69,7 +69,7 @@ fn ascii(json: &str) -> String {
             text.push(char);
         } else {
             for unit in char.encode_utf16(&mut [0; 2]) {
-                // A string takes everything.
+                // Writing to a string cannot fail.
                 write!(text, "\\u{unit:04x}").unwrap_or_default();
             }
         }
@@ -77,7 +77,7 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// Whether a field of that name holds something secret.
+/// Whether a field of that name is secret.
 pub(super) fn is_secret(field: &str) -> bool {
     let field = field.to_ascii_lowercase();
     ["password", "passwd", "passphrase", "secret", "token", "private_key", "credential"]

@@ -1,5 +1,4 @@
-//! Refs, the URLs by which objects name each other. Owns taking them apart and comparing them by what they mean;
-//! follows none.
+//! Refs: the URLs by which objects refer to each other. Owns their parsing and comparison; follows none.
 
 use std::fmt;
 
@@ -9,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::query::escape;
 
 /// A ref: `https://host/api/<kind>/<uuid>`, often with `#name`, or `/api/<kind>/?name=<name>`. It is kept, and sent
-/// back, as it came. Two refs are equal if they say the same object: host and `#name` do not count. One by uuid and one by
-/// name are never equal, whatever they lead to.
+/// back, as it was received. Two refs are equal if they name the same object: host and `#name` are ignored. A ref by
+/// uuid and one by name are never equal, even if they lead to the same object.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Ref {
@@ -24,30 +23,30 @@ pub struct Ref {
 enum Target {
     Uuid(String),
     Name(String),
-    /// Not the form of a ref: the whole text.
+    /// Not in the form of a ref: the whole text.
     Other(String),
 }
 
 impl Ref {
-    /// To the object of that kind (`network`) and uuid.
+    /// Creates a ref to the object of that kind (`network`) and uuid.
     #[must_use]
     pub fn new(kind: &str, uuid: &str) -> Self {
         Self::from(format!("/api/{}/{}", escape(kind), escape(uuid)))
     }
 
-    /// To the object of that kind and name, which the controller looks up when it gets the ref.
+    /// Creates a ref to the object of that kind and name, which the controller looks up when it receives the ref.
     #[must_use]
     pub fn by_name(kind: &str, name: &str) -> Self {
         Self::from(format!("/api/{}/?name={}", escape(kind), escape(name)))
     }
 
-    /// The kind of object, as in its path: `network`. Empty if this is no ref.
+    /// Returns the kind of object, as in its path: `network`. Empty if this is not a ref.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// The object's uuid, unless the ref is by name.
+    /// Returns the object's uuid, unless the ref is by name.
     #[must_use]
     pub fn uuid(&self) -> Option<&str> {
         match &self.target {
@@ -56,7 +55,7 @@ impl Ref {
         }
     }
 
-    /// The object's name, if the ref says it: `#name` in answers to writes and with
+    /// Returns the object's name, if the ref has it: `#name` in answers to writes and with
     /// [`Query::include_name`](super::Query::include_name), or a ref by name.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -66,20 +65,20 @@ impl Ref {
         }
     }
 
-    /// Host and port, if the ref has them.
+    /// Returns host and port, if the ref has them.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         let (_, rest) = self.text.split_once("://")?;
         rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty())
     }
 
-    /// The ref as it came.
+    /// Returns the ref as it was received.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it means the object of that kind and uuid.
+    /// Whether it names the object of that kind and uuid.
     #[must_use]
     pub fn is(&self, kind: &str, uuid: &str) -> bool {
         self.kind == kind && self.uuid() == Some(uuid)

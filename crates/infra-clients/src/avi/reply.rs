@@ -1,5 +1,5 @@
-//! Reading answers: a status, headers and bytes become JSON or an error. Pure, so that it can be tried with anything;
-//! owns the forms that bodies come in, knows no object.
+//! Reads answers: a status, headers and bytes become JSON or an error. Pure, so that tests can try anything; owns the
+//! forms of bodies, knows no object.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use super::error::{Error, Kind};
 use super::redact::Redact;
 use crate::Secret;
 
-/// Nobody is asked to wait longer by a `Retry-After`.
+/// Longest wait that a `Retry-After` can ask for.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// A cookie's name and value.
 pub(super) type Cookie = (String, Option<Secret>);
 
-/// An answer that is no refusal.
+/// An answer that is not a refusal.
 pub(super) struct Reply {
     pub(super) status: u16,
-    /// `Null` for an empty one.
+    /// The body; `Null` for an empty one.
     pub(super) body: Value,
-    /// The cookies to send from now on; without a value, no longer.
+    /// The cookies to send from now on; one without a value is not sent any more.
     pub(super) cookies: Vec<Cookie>,
 }
 
@@ -38,15 +38,15 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], redact: &Reda
         Value::Null
     } else {
         serde_json::from_slice(body).map_err(|_| {
-            // Whatever it was, it said that it worked.
+            // The status says that the request took effect.
             Error::new(Kind::Protocol, "the answer is not JSON").with_status(status).doubtful()
         })?
     };
     Ok(Reply { status, body, cookies: cookies(headers) })
 }
 
-/// The controller's own words, or `None` if it was not the controller that answered: `{"error": …}`,
-/// `{"detail": …}`, or bare text in spite of a JSON content type.
+/// Returns the controller's text, or `None` if something else answered: `{"error": …}`, `{"detail": …}`, or plain
+/// text in spite of a JSON content type.
 fn said(text: &str, headers: &HeaderMap) -> Option<String> {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(fields)) => {
@@ -64,7 +64,7 @@ fn said(text: &str, headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// Seconds, or a date.
+/// Reads seconds, or a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if let Ok(seconds) = text.parse() {
@@ -76,7 +76,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// Every cookie for the whole server, or for its API, that is set or taken back.
+/// Returns every cookie for the whole server, or for its API, that is set or removed.
 fn cookies(headers: &HeaderMap) -> Vec<Cookie> {
     let pair = |value: &HeaderValue| {
         let mut parts = value.to_str().ok()?.split(';').map(str::trim);
@@ -97,8 +97,8 @@ fn cookies(headers: &HeaderMap) -> Vec<Cookie> {
 /// A page of a list.
 pub(super) struct Page {
     pub(super) results: Vec<Value>,
-    /// The query of the next page. The rest of its URL is not looked at: pages come from the controller that was
-    /// asked, never from wherever an answer points to.
+    /// The query of the next page. The rest of its URL is ignored: pages come from the controller that was asked,
+    /// never from where an answer points to.
     pub(super) next: Option<String>,
 }
 
@@ -120,7 +120,7 @@ pub(super) fn page(body: Value) -> Result<Page, Error> {
     Ok(Page { results, next })
 }
 
-/// An object with its type, from JSON. The error says what was expected, not what came.
+/// Reads an object from JSON. The error says what was expected, not what was received.
 pub(super) fn typed<T: serde::de::DeserializeOwned>(kind: &str, object: Value) -> Result<T, Error> {
     serde_json::from_value(object).map_err(|error| {
         let text = error.to_string();

@@ -1,5 +1,6 @@
-//! The one session of a client, and its end after silence. Owns the second try of a call that found the session gone,
-//! or the connection broken before any harm; knows nothing of what the calls are about. How it begins: `login`.
+//! The session of a client, and its end after idle time. Owns the second attempt of a call that found the session
+//! gone, or its connection broken before it had an effect; knows nothing of what the calls are about. The login is in
+//! `login`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,25 +20,25 @@ use super::version::{self, Version};
 use super::wire::{Request, Wire};
 use crate::Trust;
 
-/// A logout is a courtesy; it is not waited for long.
+/// Longest wait for a logout, which only frees a session earlier.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Less is no silence.
+/// Shortest idle time that counts.
 const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
-/// What is asked of the controller.
+/// A call.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) method: &'a Method,
-    /// With its query.
+    /// The path with its query.
     pub(super) path: &'a str,
     pub(super) kind: &'a str,
     pub(super) scope: &'a Scope,
     pub(super) body: Body<'a>,
-    /// The uuid of what is made.
+    /// The uuid of the object to create.
     pub(super) slug: Option<&'a str>,
 }
 
-/// What goes with it, in the newest field names.
+/// The body of a call, with the newest field names.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
     None,
@@ -56,9 +57,9 @@ pub(super) struct Session {
     pub(super) credentials: Mutex<Credentials>,
     pub(super) live: Mutex<Option<Arc<Live>>>,
     pub(super) login: tokio::sync::Mutex<Logins>,
-    /// Logins that have ended, well or not.
+    /// How many logins have ended, with success or not.
     pub(super) ended: AtomicU64,
-    /// Calls under way.
+    /// How many calls are in flight.
     busy: AtomicUsize,
 }
 
@@ -83,12 +84,12 @@ impl Session {
         &self.scope
     }
 
-    /// How long a writer waits for its turn among the writers of its object.
+    /// Returns the longest wait for the lock of an object.
     pub(super) fn patience(&self) -> Duration {
         self.wire.reply_timeout()
     }
 
-    /// See [`Config::stale_tries`].
+    /// Returns [`Config::stale_tries`].
     pub(super) fn stale_tries(&self) -> u32 {
         self.stale_tries
     }
@@ -105,9 +106,9 @@ impl Session {
         locked(&self.credentials).clone()
     }
 
-    /// Makes a call, logging in before if there is no session. If the session turns out to be gone it is made once
-    /// more after a login: a controller that does not know the session has done nothing. If it only looks and the
-    /// connection broke it is made once more, too.
+    /// Makes a call; logs in before if there is no session. If the session turns out to be gone the call is made once
+    /// more after a login: a controller that does not know the session has done nothing. A read whose connection
+    /// broke is made once more, too.
     pub(super) async fn call(self: &Arc<Self>, call: Call<'_>) -> Result<Reply, Error> {
         let _busy = Busy::new(&self.busy);
         let live = self.live(0).await?;
@@ -142,12 +143,12 @@ impl Session {
         let mut headers = live.headers(self.authority())?;
         headers.insert("x-avi-version", header(live.api.to_string().as_bytes(), "a version")?);
         match call.scope {
-            // The first two would mean the tenant `admin` and all tenants; of the others a header loses the spaces
-            // around it, and has no agreed way to say what is not ASCII: it could arrive as no tenant at all.
+            // The first two would mean the tenant `admin` and all tenants. A header loses the spaces around its
+            // value, and has no common encoding of what is not ASCII: it could arrive as no tenant at all.
             Scope::Name(name) | Scope::Uuid(name)
                 if matches!(&**name, "" | "*") || name.trim() != name || !name.is_ascii() =>
             {
-                let text = format!("{name:?} cannot stand for a tenant in a call; give the tenant's uuid");
+                let text = format!("{name:?} cannot name a tenant in a call; give the tenant's uuid");
                 return Err(Error::new(Kind::Invalid, text));
             }
             Scope::Name(name) => headers.insert("x-avi-tenant", header(name.as_bytes(), "a tenant's name")?),
@@ -178,13 +179,13 @@ impl Session {
         Ok(reply)
     }
 
-    /// The current session if it is a later one than `than`, else a new one.
+    /// Returns the current session if it is later than `than`, or a new one.
     pub(super) async fn live(self: &Arc<Self>, than: u64) -> Result<Arc<Live>, Error> {
         if let Some(live) = self.current(than) {
             return Ok(live);
         }
         let (this, ended) = (self.clone(), self.ended.load(Ordering::Acquire));
-        // A task of its own: a caller that gives up does not leave a login whose outcome nobody takes note of.
+        // A task of its own: if the caller drops this future, the outcome of the login is still recorded.
         let login = tokio::spawn(async move { this.log_in(than, ended).await }.in_current_span());
         login.await.unwrap_or_else(|_| {
             Err(Error::new(Kind::Canceled, "the process is ending; the login was dropped"))
@@ -202,7 +203,7 @@ impl Session {
         redact
     }
 
-    /// Ends the session, if there is one and `ends` says so.
+    /// Ends the session, if there is one and `ends` agrees.
     pub(super) async fn end(&self, ends: impl FnOnce(&Live) -> bool + Send) -> Result<(), Error> {
         let _logins = self.login.lock().await;
         let ended = locked(&self.live).take_if(|live| ends(live));
@@ -231,12 +232,12 @@ impl Session {
         }
     }
 
-    /// Ends the session after silence. The watch ends with the session, or with the client.
+    /// Ends the session after idle time. This task ends with the session, or with the client.
     pub(super) fn watch(self: &Arc<Self>, live: &Arc<Live>) {
         let Some(idle) = self.idle.map(|idle| idle.max(SHORTEST_SILENCE)) else { return };
         let (session, live) = (Arc::downgrade(self), live.clone());
         tokio::spawn(async move {
-            // Silence that cannot be told in time is for ever.
+            // An idle time too long to add to the clock disables this.
             while let Some(due) = live.used().checked_add(idle) {
                 tokio::time::sleep_until(due.into()).await;
                 let Some(session) = session.upgrade() else { return };
@@ -246,7 +247,8 @@ impl Session {
                 if session.busy.load(Ordering::Acquire) > 0 {
                     live.touch();
                 } else if live.used().elapsed() >= idle {
-                    // A call counts as under way before it takes the session: here none has it, and none will.
+                    // A call is counted as in flight before it takes the session: at this point none has it, and none
+                    // will take it.
                     let silent = |now: &Live| {
                         now.epoch == live.epoch
                             && session.busy.load(Ordering::Acquire) == 0
@@ -259,7 +261,7 @@ impl Session {
     }
 }
 
-/// Counts a call as long as it lasts.
+/// Counts a call as in flight while it exists.
 struct Busy<'a>(&'a AtomicUsize);
 
 impl<'a> Busy<'a> {

@@ -1,5 +1,5 @@
-//! Controller versions, and what of the objects' shape depends on them. Owns the one place where old and new field
-//! names meet: everything else knows the new ones only.
+//! Versions of controllers, and how objects differ between them. Owns the only place where old and new field names
+//! meet: all other code uses the new ones.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 
 use super::error::{Error, Kind};
 
-/// A controller's or API version, such as 30.2.1.
+/// The version of a controller or of the API, such as 30.2.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u16, pub u16, pub u16);
 
 impl Version {
-    /// The newest version whose objects this client knows; newer controllers are spoken to in this one.
+    /// The newest version whose objects this client knows; newer controllers are called with this one.
     pub const KNOWN: Self = Self(30, 2, 1);
-    /// From here on networks have `static_ip_ranges` and IPAM profiles `usable_networks`.
+    /// The first version in which networks have `static_ip_ranges` and IPAM profiles `usable_networks`.
     const TYPED_RANGES: Self = Self(20, 1, 3);
-    /// From here on users are made with a `username` beside their name.
+    /// The first version in which users are created with a `username` besides their name.
     const USERNAME: Self = Self(30, 0, 0);
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Version {
 impl FromStr for Version {
     type Err = Error;
 
-    /// Dotted numbers; a missing one is 0, what follows the third (a patch level) does not count.
+    /// Reads numbers separated by dots; a missing one is 0, and what follows the third (a patch level) is ignored.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || Error::new(Kind::Protocol, format!("{text:?} is not a version such as 30.2.1"));
         let mut numbers = [0_u16; 3];
@@ -42,10 +42,10 @@ impl FromStr for Version {
     }
 }
 
-/// The range type that controllers without range types mean.
+/// The range type that applies on controllers without range types.
 const DEFAULT_RANGE_TYPE: &str = "STATIC_IPS_FOR_VIP_AND_SE";
 
-/// Gives an object, or the part of one, that came from a controller of any version the newest field names.
+/// Changes the field names of an object, or of a part of one, from those of any version to the newest.
 pub(super) fn modernise(kind: &str, object: &mut Value) {
     match kind {
         "network" => each_subnet(object, |subnet| {
@@ -72,11 +72,11 @@ pub(super) fn modernise(kind: &str, object: &mut Value) {
     }
 }
 
-/// Gives an object, or the part of one, that is about to be sent the field names of `version`.
+/// Changes the field names of an object, or of a part of one, from the newest to those of `version`.
 ///
 /// # Errors
 ///
-/// [`Kind::Invalid`] if that version has no way to say it.
+/// [`Kind::Invalid`] if that version cannot express it.
 pub(super) fn fit(kind: &str, object: &mut Value, version: Version) -> Result<(), Error> {
     match kind {
         "network" if version < Version::TYPED_RANGES => {

@@ -1,6 +1,5 @@
-//! One request over HTTPS, one answer, and when there is none, exactly what is known about why. Owns the turn among
-//! calls, time limits and the size limit; knows no session and never sends anything twice. Bodies and headers are
-//! never logged.
+//! One request over HTTPS, one answer, and without an answer what is known about why. Owns the limit on calls, time
+//! limits and the size limit; knows no session and never sends a request twice. Never logs bodies and headers.
 
 use std::time::{Duration, Instant};
 
@@ -25,16 +24,16 @@ pub(super) struct Wire {
     observer: Option<Observer>,
 }
 
-/// A request, written out.
+/// A request.
 pub(super) struct Request<'a> {
     pub(super) method: Method,
-    /// With its query.
+    /// The path with its query.
     pub(super) path: &'a str,
-    /// For [`Exchange::resource`].
+    /// What [`Exchange::resource`] is.
     pub(super) resource: &'a str,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<&'a Value>,
-    /// What must not be seen in an error.
+    /// What must not be part of an error.
     pub(super) redact: Redact,
 }
 
@@ -43,13 +42,14 @@ impl Wire {
         let agent = format!("{}/{}", config.agent.0, config.agent.1);
         let http = https::client(&config.trust, config.connect_timeout)?
             .user_agent(agent)
-            // A connection that the other side closes for its silence just as a write goes out on it costs the write its
-            // outcome. No web server or balancer closes after less than 5 s unless told to.
+            // If the server closes an idle connection just when a write is sent on it, the outcome of the write is
+            // unknown. No web server or load balancer closes after less than 5 s by default.
             .pool_idle_timeout(Duration::from_secs(4))
-            // What has no effect twice is this client's to know. What was never written to a connection that closed,
-            // hyper still writes to another.
+            // This client decides what may be sent twice. Requests of which no byte was written before a connection
+            // closed are still sent on another one by hyper.
             .retry(reqwest::retry::never())
-            // The environment's proxies are for the world outside; nothing here is set by the environment.
+            // Proxies in the environment are meant for the outside world; this client takes no setting from the
+            // environment.
             .no_proxy();
         Ok(Self {
             http: https::build(http)?,
@@ -66,12 +66,12 @@ impl Wire {
         &self.authority
     }
 
-    /// See [`Config::reply_timeout`].
+    /// Returns [`Config::reply_timeout`].
     pub(super) fn reply_timeout(&self) -> Duration {
         self.reply_timeout
     }
 
-    /// Sends a request when it is its turn.
+    /// Sends a request, as soon as the limit on calls allows it.
     pub(super) async fn exchange(&self, request: Request<'_>) -> Result<Reply, Error> {
         let busy = || Error::new(Kind::Unavailable, "too many calls to this controller are under way");
         let turn = tokio::time::timeout(self.reply_timeout, self.limit.0.acquire()).await;
@@ -111,7 +111,7 @@ impl Wire {
             Err(Error::new(Kind::Timeout, text))
         });
         let result = match read {
-            // A refusal is one even if its reason was cut off.
+            // The status says that it is a refusal, even if the reason was cut off.
             Err(error) if (200..300).contains(&status) => Err(error.with_status(status).doubtful()),
             _ => reply::parse(status, &headers, &body, &request.redact),
         };
@@ -135,7 +135,7 @@ impl Wire {
     }
 }
 
-/// No answer, or not all of it.
+/// No answer, or not the whole of it.
 fn cut(error: &reqwest::Error, redact: &Redact) -> Error {
     let cut = Cut::of(error);
     let error = |kind| Error::new(kind, redact.hide(&cut.message));

@@ -1,5 +1,5 @@
-//! The Secret through which TKG hands values to an add-on of a workload cluster. Owns its name, type, labels and the
-//! form of its content; what the values are is the add-on's.
+//! The Secret that holds the values for an add-on of a workload cluster in TKG. Owns its name, type, labels and the
+//! form of its content; the add-on defines what the values mean.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::error::{Error, Kind};
 use crate::Secret;
 
-/// The one key of an add-on Secret.
+/// The only key of an add-on Secret.
 pub const VALUES_KEY: &str = "values.yaml";
-/// What the add-on is, as `<category>/<addon>`.
+/// Annotation: the add-on, as `<category>/<addon>`.
 pub const ADDON_TYPE_ANNOTATION: &str = "tkg.tanzu.vmware.com/addon-type";
 /// Label: the add-on's name.
 pub const ADDON_NAME_LABEL: &str = "tkg.tanzu.vmware.com/addon-name";
@@ -21,10 +21,10 @@ pub const ADDON_CLUSTER_LABEL: &str = "tkg.tanzu.vmware.com/cluster-name";
 /// Label: `clusterctl move` takes the object along.
 pub const MOVE_LABEL: &str = "clusterctl.cluster.x-k8s.io/move";
 
-/// What makes the content ytt data values.
+/// The header of ytt data values.
 const LEGACY_HEADER: &str = "#@data/values\n#@overlay/match-child-defaults missing_ok=True\n---\n";
 
-/// Who reads the Secret, which decides its type and whether the content begins with ytt's header.
+/// Who reads the Secret, which decides on its type and whether the content begins with ytt's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddonForm {
     /// TKG's addons manager, for a Cluster without a ClusterClass.
@@ -34,7 +34,7 @@ pub enum AddonForm {
 }
 
 impl AddonForm {
-    /// The Secret's `type`.
+    /// Returns the `type` of the Secret.
     #[must_use]
     pub fn secret_type(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl AddonForm {
     }
 }
 
-/// An add-on Secret to be.
+/// An add-on Secret to create.
 #[derive(Debug, Clone)]
 pub struct AddonSecret<'a> {
     /// The Cluster's namespace, and so the Secret's.
@@ -69,13 +69,13 @@ pub struct AddonSecret<'a> {
 }
 
 impl AddonSecret<'_> {
-    /// The name of a Cluster's Secret for an add-on.
+    /// Returns the name of a Cluster's Secret for an add-on.
     #[must_use]
     pub fn name_of(cluster: &str, addon: &str) -> String {
         format!("{cluster}-{addon}-addon")
     }
 
-    /// The whole object, to be applied. Its `Debug` shows the values: never print it.
+    /// Returns the whole object, to be applied. Its `Debug` shows the values: never print it.
     #[must_use]
     pub fn to_kubernetes(&self) -> KubernetesSecret {
         let content = [self.form.header(), self.values.expose()].concat();
@@ -98,16 +98,17 @@ impl AddonSecret<'_> {
     }
 }
 
-/// What an add-on Secret holds: its form by its type, and the values without a header.
+/// Reads an add-on Secret: its form by its type, and the values without a header.
 ///
 /// # Errors
-/// [`Kind::InvalidSpec`]: it is of another type, or has no values that are text.
+/// [`Kind::InvalidSpec`]: it is of another type, or has no values in text form.
 pub fn read_addon(secret: &KubernetesSecret) -> Result<(AddonForm, Secret), Error> {
     let type_ = secret.type_.as_deref().unwrap_or_default();
     let form =
         [AddonForm::Legacy, AddonForm::ClusterBootstrap].into_iter().find(|form| form.secret_type() == type_);
-    let form = form
-        .ok_or_else(|| Error::new(Kind::InvalidSpec, format!("a Secret of type {type_:?} is no add-on's")))?;
+    let form = form.ok_or_else(|| {
+        Error::new(Kind::InvalidSpec, format!("a Secret of type {type_:?} does not belong to an add-on"))
+    })?;
     let content = secret.data.as_ref().and_then(|data| data.get(VALUES_KEY));
     let content = content.and_then(|content| std::str::from_utf8(&content.0).ok());
     let content = content.ok_or_else(|| {

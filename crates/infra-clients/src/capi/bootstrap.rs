@@ -1,5 +1,5 @@
-//! ClusterBootstrap: which packages TKG installs into a cluster made from a ClusterClass. Owns one package's entry
-//! and the list of packages that outlive their entry; never the other packages.
+//! ClusterBootstrap: which packages TKG installs into a cluster that is created from a ClusterClass. Owns one
+//! package's entry and the list of packages that outlive their entry; never the other packages.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use super::patch;
 
-/// On a ClusterBootstrap, a list with commas: packages whose PackageInstall is left alone when it is deleted.
+/// Annotation of a ClusterBootstrap, a list separated by commas: packages whose PackageInstall is not processed when
+/// it is deleted.
 pub const SKIP_DELETION_ANNOTATION: &str = "run.tanzu.vmware.com/skip-packageinstall-deletion";
 
 const ADDITIONAL_PACKAGES: &str = "/spec/additionalPackages";
@@ -21,23 +22,23 @@ const ADDITIONAL_PACKAGES: &str = "/spec/additionalPackages";
 /// `run.tanzu.vmware.com/v1alpha3`. It has its Cluster's name and namespace.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct ClusterBootstrap {
-    /// Kubernetes' own part.
+    /// The metadata.
     #[serde(default)]
     pub metadata: ObjectMeta,
-    /// What is to be installed.
+    /// The packages to install.
     #[serde(default)]
     pub spec: BootstrapSpec,
 }
 
-/// What a ClusterBootstrap is to be.
+/// The spec of a ClusterBootstrap.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct BootstrapSpec {
-    /// Besides those every cluster needs (CNI, CSI, CPI, kapp-controller).
+    /// Packages besides those that every cluster needs (CNI, CSI, CPI, kapp-controller).
     pub additional_packages: Vec<Package>,
 }
 
-/// A package to be installed.
+/// A package to install.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Package {
@@ -55,7 +56,7 @@ pub struct Package {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValuesFrom {
-    /// A Secret beside the ClusterBootstrap: see [`AddonSecret`](super::AddonSecret).
+    /// A Secret in the namespace of the ClusterBootstrap: see [`AddonSecret`](super::AddonSecret).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<String>,
     #[serde(flatten)]
@@ -63,14 +64,14 @@ pub struct ValuesFrom {
 }
 
 impl fmt::Debug for ValuesFrom {
-    /// Without values that are given inline, which may be secrets.
+    /// Leaves out inline values, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValuesFrom").field("secret_ref", &self.secret_ref).finish_non_exhaustive()
     }
 }
 
 impl Package {
-    /// Whether it is `package`, in whatever version.
+    /// Whether it is `package`, in any version.
     #[must_use]
     pub fn is(&self, package: &str) -> bool {
         self.ref_name.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -78,14 +79,14 @@ impl Package {
 }
 
 impl ClusterBootstrap {
-    /// The entry of a package, such as `load-balancer-and-ingress-service.tanzu.vmware.com`.
+    /// Returns the entry of a package, such as `load-balancer-and-ingress-service.tanzu.vmware.com`.
     #[must_use]
     pub fn additional_package(&self, package: &str) -> Option<&Package> {
         self.spec.additional_packages.iter().find(|entry| entry.is(package))
     }
 
-    /// Has `package` installed in the version `ref_name` with the values of a Secret, in place of the entry it
-    /// may have; the other entries stay as they are. `None`: it is so already.
+    /// Returns the patch that has `package` installed in the version `ref_name` with the values of a Secret, in place
+    /// of its present entry; the other entries stay. `None`: it is so already.
     #[must_use]
     pub fn set_additional_package(
         &self,
@@ -100,12 +101,12 @@ impl ClusterBootstrap {
         });
         let entry = &mut packages[position];
         ref_name.clone_into(&mut entry.ref_name);
-        // Only one source may be named.
+        // Only one source is allowed.
         entry.values_from = Some(ValuesFrom { secret_ref: Some(secret.to_owned()), rest: Map::new() });
         self.with_packages(&packages)
     }
 
-    /// Has `package` installed no more; the other entries stay as they are. `None`: it is so already.
+    /// Returns the patch that removes the entry of `package`; the other entries stay. `None`: it has none.
     #[must_use]
     pub fn remove_additional_package(&self, package: &str) -> Option<Patch<Value>> {
         let mut packages = self.spec.additional_packages.clone();
@@ -120,19 +121,19 @@ impl ClusterBootstrap {
         Some(patch::list_of_this_version(&self.metadata, ADDITIONAL_PACKAGES, &packages))
     }
 
-    /// The packages whose PackageInstall is left alone when it is deleted, by their short names such as
+    /// Returns the packages whose PackageInstall is not processed when it is deleted, by their short names such as
     /// `load-balancer-and-ingress-service`.
     pub fn deletion_skipped(&self) -> impl Iterator<Item = &str> {
         patch::list_annotation(self, SKIP_DELETION_ANNOTATION)
     }
 
-    /// Has a package's PackageInstall left alone as well. `None`: it is so already.
+    /// Returns the patch that adds a package to them. `None`: it is one already.
     #[must_use]
     pub fn skip_deletion(&self, short_name: &str) -> Option<Patch<Value>> {
         patch::add_to_list_annotation(self, SKIP_DELETION_ANNOTATION, short_name)
     }
 
-    /// Takes that back, for one package. `None`: it is so already.
+    /// Returns the patch that removes a package from them. `None`: it is not one.
     #[must_use]
     pub fn stop_skipping_deletion(&self, short_name: &str) -> Option<Patch<Value>> {
         patch::remove_from_list_annotation(self, SKIP_DELETION_ANNOTATION, short_name)

@@ -1,6 +1,6 @@
-//! Clients of workload clusters, made from the kubeconfig Secrets that Cluster API keeps. Owns which are held and
-//! when one is replaced; what is in a kubeconfig is [`kubeconfig`](super::kubeconfig)'s business, how requests fail
-//! [`gate`](super::gate)'s.
+//! Clients of workload clusters, created from the kubeconfig Secrets of Cluster API. Owns which clients are cached
+//! and when one is replaced; [`kubeconfig`](super::kubeconfig) owns the reading of a kubeconfig, and
+//! [`gate`](super::gate) what happens when requests fail.
 //!
 //! ```text
 //!   Secret <cluster>-kubeconfig ──▶ UID + resourceVersion known? ──yes──▶ the same client, its connections reused
@@ -22,31 +22,31 @@ use super::error::{Error, Kind};
 use super::gate::Gate;
 use super::kubeconfig;
 
-/// What a Cluster's kubeconfig Secret is called, behind the Cluster's name.
+/// Suffix of the name of a kubeconfig Secret, after the Cluster's name.
 const SUFFIX: &str = "-kubeconfig";
-/// The one key of a kubeconfig Secret.
+/// The only key of a kubeconfig Secret.
 const KEY: &str = "value";
-/// Longest silence within a body that streams. Watches end after 290 s by themselves.
+/// Longest time without data in a streamed body. Watches end after 290 s by themselves.
 const SILENCE: Duration = Duration::from_secs(295);
 
-/// How long to wait for a workload cluster, and how many to remember.
+/// Time limits for workload clusters, and how many clients to cache.
 ///
-/// With the defaults, a cluster that swallows packets costs one caller 5 s, and everybody else nothing, in every
-/// 20 s; one that takes connections and never answers, 10 s in every 25 s. One that refuses at once, or was slow
-/// for one request while it answered others, is simply asked again.
+/// With the defaults, a cluster that drops packets costs one caller 5 s in every 20 s, and all other callers no time;
+/// one that accepts connections and never answers costs one caller 10 s in every 25 s. A cluster that refuses
+/// connections at once, or was slow for one request while it answered others, is called again without a pause.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a connection, TLS included. Default: 5 s.
+    /// Time limit for a connection, TLS included. Default: 5 s.
     pub connect: Duration,
-    /// For the whole answer; for a watch, for its beginning. Default: 10 s.
+    /// Time limit for the whole answer; for a watch, for its beginning. Default: 10 s.
     pub answer: Duration,
-    /// How long a cluster that was found unreachable is left alone: calls fail at once with the same error, and
-    /// then one is let through to find out. Default: 15 s.
+    /// How long a cluster that was unreachable is not called: calls fail at once with the same error. Then one call
+    /// is let through as a probe. Default: 15 s.
     pub remember: Duration,
-    /// Largest answer in bytes, but for streams: a workload cluster belongs to its users, and must not fill the
-    /// operator's memory. Default: 64 MiB.
+    /// Largest answer in bytes, except for streams: a workload cluster belongs to its users, and must not fill the
+    /// memory of the operator. Default: 64 MiB.
     pub answer_size: usize,
-    /// Clients held at most; then the one that was not asked for for the longest time goes. Default: 256.
+    /// Most clients in the cache; beyond it the least recently used one is evicted. Default: 256.
     pub clients: usize,
 }
 
@@ -62,16 +62,16 @@ impl Default for Limits {
     }
 }
 
-/// What a cache has done so far.
+/// Figures of a cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Clients held now.
+    /// Clients in the cache.
     pub held: usize,
-    /// Clients made since the start, each with connections of its own.
+    /// Clients created since the start, each with its own connections.
     pub made: u64,
 }
 
-/// How a checked kubeconfig becomes a client.
+/// Creates a client from a checked kubeconfig.
 type Connect = dyn Fn(Config) -> Result<Client, BoxError> + Send + Sync;
 
 /// The clients of all workload clusters. Clones share them.
@@ -87,7 +87,7 @@ pub struct WorkloadClients {
 struct Held {
     clients: HashMap<(String, String), Entry>,
     made: u64,
-    /// Counts uses, to tell which client was used last.
+    /// Counts uses, to find the client that was used last.
     uses: u64,
 }
 
@@ -108,7 +108,7 @@ impl fmt::Debug for WorkloadClients {
     }
 }
 
-/// kube's own client without its retries, which repeat a POST: for those who have no better one.
+/// Creates kube's own client without its retries, which repeat a POST.
 ///
 /// # Errors
 /// If the settings cannot be used.
@@ -119,8 +119,8 @@ pub fn connect(mut config: Config) -> Result<Client, kube::Error> {
 }
 
 impl WorkloadClients {
-    /// Reads Secrets through `management`; `connect` makes a client, without sending anything or blocking: see
-    /// [`connect()`].
+    /// Creates a cache that reads Secrets through `management`. `connect` creates a client without sending anything
+    /// or blocking: see [`connect()`].
     pub fn new<E: Into<BoxError>>(
         management: Client,
         connect: impl Fn(Config) -> Result<Client, E> + Send + Sync + 'static,
@@ -133,15 +133,15 @@ impl WorkloadClients {
         }
     }
 
-    /// The same with other limits, for clients not yet made.
+    /// Sets other limits, for clients that are created from then on.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The client of a Cluster, after a look at its Secret, which costs one read from the management cluster.
-    /// Sends nothing to the workload cluster. Errors of its calls become [`Error`] again with `Error::from`.
+    /// Returns the client of a Cluster. Costs one read of its Secret from the management cluster, and sends nothing
+    /// to the workload cluster. Errors of the client's calls become [`Error`] again with `Error::from`.
     ///
     /// # Errors
     /// [`Kind::NoKubeconfig`], [`Kind::BadKubeconfig`], and whatever reading the Secret can fail with.
@@ -155,11 +155,11 @@ impl WorkloadClients {
             self.client_from(&secret)
         } else {
             self.forget(namespace, cluster);
-            Err(Error::new(Kind::NoKubeconfig, format!("Secret {namespace}/{name} is not there yet")))
+            Err(Error::new(Kind::NoKubeconfig, format!("Secret {namespace}/{name} does not exist yet")))
         }
     }
 
-    /// The client for a kubeconfig Secret that the caller has read.
+    /// Returns the client for a kubeconfig Secret that the caller has read.
     ///
     /// # Errors
     /// [`Kind::BadKubeconfig`].
@@ -172,7 +172,7 @@ impl WorkloadClients {
         };
         let (uid, resource_version) = (text(&secret.metadata.uid), text(&secret.metadata.resource_version));
 
-        // Held while the client is made, which takes milliseconds: so it is made once.
+        // Locked while the client is created, which takes milliseconds: so it is created once.
         let mut held = self.held();
         held.uses += 1;
         let used = held.uses;
@@ -184,13 +184,13 @@ impl WorkloadClients {
             entry.used = used;
             return Ok(entry.client.clone());
         }
-        // Whatever the new one is worth, the old one is not wanted any more.
+        // The old client must not be used any more, even if the new kubeconfig is invalid.
         held.remove(&key);
         let value = secret.data.as_ref().and_then(|data| data.get(KEY));
         let value = value.ok_or_else(|| bad("it has no key \"value\"").about(&subject))?;
         let mut config = kubeconfig::read(&value.0).map_err(|error| error.about(&subject))?;
         config.connect_timeout = Some(self.limits.connect);
-        // Its own words might quote what they are about.
+        // Its message might quote a secret.
         let client = (self.connect)(config).map_err(|_| {
             bad("its certificates or credentials cannot be used for a connection").about(&subject)
         })?;
@@ -202,12 +202,12 @@ impl WorkloadClients {
         Ok(client)
     }
 
-    /// Drops the client of a Cluster that is gone. Whoever still holds it gets [`Kind::Replaced`].
+    /// Drops the client of a Cluster that does not exist any more. Its users receive [`Kind::Replaced`].
     pub fn forget(&self, namespace: &str, cluster: &str) {
         self.held().remove(&(namespace.to_owned(), cluster.to_owned()));
     }
 
-    /// What was done so far.
+    /// Returns the figures of the cache.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let held = self.held();
@@ -226,7 +226,7 @@ impl Held {
         }
     }
 
-    /// Makes room for one more. Who is using the client that goes may finish.
+    /// Evicts clients until there is room for one more. Requests in flight on an evicted client may finish.
     fn make_room(&mut self, limit: usize) {
         while self.clients.len() >= limit.max(1) {
             let oldest = self.clients.iter().min_by_key(|(_, entry)| entry.used);
@@ -236,7 +236,7 @@ impl Held {
     }
 }
 
-/// The name of a Cluster's kubeconfig Secret.
+/// Returns the name of a Cluster's kubeconfig Secret.
 #[must_use]
 pub fn secret_name(cluster: &str) -> String {
     format!("{cluster}{SUFFIX}")

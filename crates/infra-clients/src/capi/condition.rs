@@ -1,18 +1,18 @@
-//! Conditions of both contract versions in one shape. Owns where in a status they stand; never writes any.
+//! Conditions of both contract versions in one shape. Owns their place in a status; never writes any.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
 use super::version::Version;
 
-/// Whether a condition holds.
+/// The status of a condition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum ConditionStatus {
-    /// It does.
+    /// It is true.
     True,
-    /// It does not.
+    /// It is false.
     False,
-    /// Nobody can say.
+    /// It is not known.
     #[default]
     #[serde(other)]
     Unknown,
@@ -22,32 +22,32 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Condition {
-    /// Its name, such as `Available`.
+    /// Its type, such as `Available`.
     #[serde(rename = "type")]
     pub type_: String,
-    /// Whether it holds.
+    /// Whether it is true.
     pub status: ConditionStatus,
-    /// Why, in one word. May be empty in contract v1beta1.
+    /// The reason. May be empty in contract v1beta1.
     pub reason: String,
-    /// Why, for people.
+    /// The message, for people.
     pub message: String,
     /// `Error`, `Warning` or `Info`; only in contract v1beta1 and there only with `False`.
     pub severity: Option<String>,
-    /// The `metadata.generation` it speaks of; only in contract v1beta2.
+    /// The `metadata.generation` it was observed at; only in contract v1beta2.
     pub observed_generation: Option<i64>,
-    /// Since when.
+    /// When its status changed last.
     pub last_transition_time: Option<Time>,
 }
 
 impl Condition {
-    /// Whether it holds.
+    /// Whether it is true.
     #[must_use]
     pub fn is_true(&self) -> bool {
         self.status == ConditionStatus::True
     }
 }
 
-/// The conditions of one object, wherever its version keeps them.
+/// The conditions of one object, wherever its version has them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conditions {
     current: Vec<Condition>,
@@ -55,29 +55,29 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// The condition of that name: contract v1beta2's if there is one, else v1beta1's.
+    /// Returns the condition of that type: contract v1beta2's if there is one, else v1beta1's.
     ///
-    /// Some names mean something else in each, `Ready` above all: where that matters see
+    /// Some types mean something else in each contract, above all `Ready`: where that matters see
     /// [`Conditions::current`] and [`Conditions::v1beta1`].
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Condition> {
         self.current.iter().chain(&self.v1beta1).find(|condition| condition.type_ == name)
     }
 
-    /// Whether [`Conditions::get`] finds one, and it holds.
+    /// Whether [`Conditions::get`] finds one, and it is true.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(Condition::is_true)
     }
 
-    /// Those of contract v1beta2: `Available`, `RemoteConnectionProbe`, `Deleting`, … None where Cluster API is
-    /// older than 1.9.
+    /// Returns those of contract v1beta2: `Available`, `RemoteConnectionProbe`, `Deleting`, … None where Cluster API
+    /// is older than 1.9.
     #[must_use]
     pub fn current(&self) -> &[Condition] {
         &self.current
     }
 
-    /// Those of contract v1beta1: `Ready`, `ControlPlaneInitialized`, `PreTerminateDeleteHookSucceeded`, …
+    /// Returns those of contract v1beta1: `Ready`, `ControlPlaneInitialized`, `PreTerminateDeleteHookSucceeded`, …
     #[must_use]
     pub fn v1beta1(&self) -> &[Condition] {
         &self.v1beta1
@@ -89,10 +89,10 @@ impl Conditions {
 pub(super) struct WithConditions<T> {
     #[serde(default)]
     conditions: Vec<Condition>,
-    /// In v1beta1, what v1beta2 has at the top.
+    /// In v1beta1, the conditions that v1beta2 has at the top.
     #[serde(default)]
     v1beta2: Nested,
-    /// In v1beta2, what v1beta1 has at the top.
+    /// In v1beta2, the conditions that v1beta1 has at the top.
     #[serde(default)]
     deprecated: Deprecated,
     #[serde(flatten)]
@@ -112,7 +112,7 @@ struct Deprecated {
 }
 
 impl<T> WithConditions<T> {
-    /// The conditions of a status in `version`, and the rest of it.
+    /// Returns the conditions of a status in `version`, and the rest of it.
     pub(super) fn split(self, version: Version) -> (Conditions, T) {
         let conditions = match version {
             Version::V1Beta1 => Conditions { current: self.v1beta2.conditions, v1beta1: self.conditions },

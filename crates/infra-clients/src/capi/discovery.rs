@@ -1,4 +1,4 @@
-//! What a management cluster serves of Cluster API. Owns finding that out, once, and the `Api`s that follow from it.
+//! The versions of Cluster API that a management cluster serves. Owns finding them, once, and the `Api`s for them.
 
 use kube::api::ListParams;
 use kube::core::DynamicResourceScope;
@@ -16,9 +16,9 @@ const PAGE: u32 = 100;
 
 /// A management cluster with Cluster API in it.
 ///
-/// For watches: `Api`s from here are of any wrapper that keeps the kind's `DynamicType`, such as
-/// `Api<PartialObjectMeta<Machine>>`, and their kinds' `DynamicType` has a default, so stores and controllers
-/// need nothing said.
+/// For watches: `Api`s from here work with any wrapper that keeps the kind's `DynamicType`, such as
+/// `Api<PartialObjectMeta<Machine>>`. The `DynamicType` of these kinds has a default, so stores and controllers need
+/// no argument for it.
 #[derive(Clone)]
 pub struct Capi {
     client: Client,
@@ -36,15 +36,15 @@ impl std::fmt::Debug for Capi {
 }
 
 impl Capi {
-    /// Finds out which versions are served: v1beta2 if it is, else v1beta1, of either group for itself.
+    /// Finds the versions that are served: v1beta2 if it is, else v1beta1, for each group separately.
     ///
-    /// To be done once, when the operator starts: what begins to be served later changes nothing. When the version
-    /// that was found is served no more, because Cluster API was upgraded, every call fails with
-    /// [`Kind::NotInstalled`], and it has to be discovered anew; watches go on failing, so best by a restart.
+    /// To be called once, when the operator starts: versions that are served later are not noticed. When the version
+    /// that was found is not served any more, because Cluster API was upgraded, every call fails with
+    /// [`Kind::NotInstalled`], and discovery has to be repeated; watches keep failing, so a restart is best.
     ///
     /// # Errors
-    /// [`Kind::NotInstalled`]: there are no Clusters in a version this module knows. And whatever a call can
-    /// fail with.
+    /// [`Kind::NotInstalled`]: Clusters are not served in a version this module knows. And whatever a call can fail
+    /// with.
     pub async fn discover(client: Client) -> Result<Self, Error> {
         let groups = client.list_api_groups().await.map_err(Error::of_read)?.groups;
         let served = |group: &str| {
@@ -70,30 +70,30 @@ impl Capi {
         Ok(Self { client, core: version, control_plane })
     }
 
-    /// The version Clusters, Machines and MachineDeployments are read in.
+    /// Returns the version that Clusters, Machines and MachineDeployments are read in.
     #[must_use]
     pub fn version(&self) -> Version {
         self.core
     }
 
-    /// The version KubeadmControlPlanes are read in; none where that provider is not installed.
+    /// Returns the version that KubeadmControlPlanes are read in; none if that provider is not installed.
     #[must_use]
     pub fn control_plane_version(&self) -> Option<Version> {
         self.control_plane
     }
 
-    /// A kind in all namespaces.
+    /// Returns the `Api` of a kind in all namespaces.
     ///
     /// # Errors
-    /// [`Kind::NotInstalled`]: no KubeadmControlPlanes here.
+    /// [`Kind::NotInstalled`]: KubeadmControlPlanes are not served.
     pub fn all<K: Resource<DynamicType = ReadIn>>(&self) -> Result<Api<K>, Error> {
         Ok(Api::all_with(self.client.clone(), &self.read_in::<K>()?))
     }
 
-    /// A kind in one namespace.
+    /// Returns the `Api` of a kind in one namespace.
     ///
     /// # Errors
-    /// [`Kind::NotInstalled`]: no KubeadmControlPlanes here.
+    /// [`Kind::NotInstalled`]: KubeadmControlPlanes are not served.
     pub fn namespaced<K>(&self, namespace: &str) -> Result<Api<K>, Error>
     where
         K: Resource<DynamicType = ReadIn, Scope = DynamicResourceScope>,
@@ -101,10 +101,10 @@ impl Capi {
         Ok(Api::namespaced_with(self.client.clone(), namespace, &self.read_in::<K>()?))
     }
 
-    /// The version a kind is read and written in, for whom kube asks for it.
+    /// Returns the version that a kind is read and written in, as kube's `DynamicType`.
     ///
     /// # Errors
-    /// [`Kind::NotInstalled`]: no KubeadmControlPlanes here.
+    /// [`Kind::NotInstalled`]: KubeadmControlPlanes are not served.
     pub fn read_in<K: Resource<DynamicType = ReadIn>>(&self) -> Result<ReadIn, Error> {
         let version = if K::group(&ReadIn::default()) == CONTROL_PLANE_GROUP {
             self.control_plane.ok_or_else(|| {
@@ -116,7 +116,7 @@ impl Capi {
         Ok(ReadIn(version))
     }
 
-    /// A Cluster; `None` if there is none of that name.
+    /// Returns a Cluster, or `None` if it does not exist.
     ///
     /// # Errors
     /// Whatever a call can fail with.
@@ -124,7 +124,7 @@ impl Capi {
         self.namespaced::<Cluster>(namespace)?.get_opt(name).await.map_err(Error::of_read)
     }
 
-    /// The Machines of a Cluster, read from the API server now.
+    /// Returns the Machines of a Cluster, read from the API server now.
     ///
     /// # Errors
     /// Whatever a call can fail with.
@@ -132,7 +132,7 @@ impl Capi {
         self.machines_labelled(cluster, &format!("{CLUSTER_NAME_LABEL}={}", cluster.name())).await
     }
 
-    /// The Machines of a Cluster's control plane, read from the API server now.
+    /// Returns the Machines of a Cluster's control plane, read from the API server now.
     ///
     /// # Errors
     /// Whatever a call can fail with.
@@ -156,7 +156,7 @@ impl Capi {
     }
 }
 
-/// The newest version we know that `group` has `plural` in.
+/// Returns the newest version known here in which `group` has `plural`.
 async fn newest(
     client: &Client,
     group: &str,

@@ -1,5 +1,5 @@
-//! The one error of this module: what kind of failure it was, in whose words, and whether a retry helps.
-//! Owns the mapping from Kubernetes' answers to kinds; never looks at message texts.
+//! The one error of this module: what kind of failure it was, and in whose words. Owns the mapping from Kubernetes'
+//! answers to kinds; never looks at message texts.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use crate::failure::{Class, Failure, Row};
 
-/// Characters of a message that somebody else's server sends.
+/// Most characters that are kept of a message of another server.
 const MESSAGE: usize = 1000;
 
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The cluster serves no such API, or no version of it that this module knows, or not any more the one it
-    /// served when it was asked.
+    /// The cluster does not serve the API, or no version of it that this module knows, or not the version any more
+    /// that it served at discovery.
     NotInstalled,
     /// No connection to the API server, or it was cut.
     Unreachable,
@@ -27,25 +27,25 @@ pub enum Kind {
     Timeout,
     /// The API server answers that it cannot serve now (HTTP 500, 503, 504).
     Unavailable,
-    /// Too many requests; [`Error::retry_after`] may say how long to wait.
+    /// Too many requests; [`Failure::retry_after`] may say how long to wait.
     RateLimited,
     /// The credentials are refused.
     Unauthorized,
     /// The credentials are known and not allowed to do this.
     Forbidden,
-    /// The object does not exist, or not any more: the API server says so of this very object.
+    /// The object does not exist: the API server says so of exactly this object.
     NotFound,
     /// The object was changed since it was read, or exists already.
     Conflict,
     /// The API server refused what was asked for.
     Invalid,
-    /// An object's own fields contradict each other, or are of another type than was asked for.
+    /// The fields of an object contradict each other, or are of another type than was asked for.
     InvalidSpec,
     /// Cluster API has not written the Cluster's kubeconfig Secret yet.
     NoKubeconfig,
-    /// The kubeconfig Secret is there and cannot, or must not, be used.
+    /// The kubeconfig Secret exists and cannot, or must not, be used.
     BadKubeconfig,
-    /// The client was made of a kubeconfig that has been replaced or withdrawn since: ask for a new one.
+    /// The client was created from a kubeconfig that has been replaced or removed since: get a new client.
     Replaced,
     /// An answer that could not be understood.
     Protocol,
@@ -155,7 +155,7 @@ impl Kind {
     }
 }
 
-/// A failed call, or an object that says what cannot be. Cheap to clone; never holds credentials.
+/// A failed call, or an object that contradicts itself. Cheap to clone; never holds credentials.
 #[derive(Clone)]
 pub struct Error(Arc<Repr>);
 
@@ -168,7 +168,7 @@ struct Repr {
 }
 
 impl Error {
-    /// An error of this module's own making.
+    /// Creates an error that is not an answer of an API server.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Arc::new(Repr { kind, message: message.into(), retry_after: None, in_doubt: false }))
     }
@@ -178,14 +178,14 @@ impl Error {
         self
     }
 
-    /// The same failure, with what it was about in front.
+    /// The same failure, with its subject in front of the message.
     pub(super) fn about(mut self, subject: impl fmt::Display) -> Self {
         let repr = Arc::make_mut(&mut self.0);
         repr.message = format!("{subject}: {}", repr.message);
         self
     }
 
-    /// What kind of failure.
+    /// Returns what kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -208,7 +208,7 @@ impl Error {
         Self::from(error).harmless()
     }
 
-    /// The most telling part of a failed connection: its kind, and the chain's texts from there on.
+    /// Creates an error from a failed connection: the most specific kind in the chain of errors, and its texts.
     pub(super) fn of_connection(error: &(dyn StdError + 'static)) -> Self {
         let mut kind = Kind::Unreachable;
         let mut sent = true;
@@ -233,7 +233,7 @@ impl Error {
             if !texts.last().is_some_and(|before| before.ends_with(&text)) {
                 texts.push(text);
             }
-            // An I/O error's source() is its inner error's source: the inner one would be left out.
+            // source() of an I/O error skips the inner error.
             let inner = failure.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
             link = inner.or_else(|| cause.source());
         }
@@ -243,8 +243,8 @@ impl Error {
 }
 
 impl From<kube::Error> for Error {
-    /// Also the way back to this type from an error of a [`Client`](kube::Client) that
-    /// [`WorkloadClients`](super::WorkloadClients) made.
+    /// Also converts an error of a [`Client`](kube::Client) that [`WorkloadClients`](super::WorkloadClients) created
+    /// back to this type.
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
@@ -272,7 +272,7 @@ impl From<kube::Error> for Error {
     }
 }
 
-/// The beginning: where it is no API server that answers, the text is a whole page.
+/// Returns the beginning of a text: if the answer is not an API server's, it is a whole page.
 fn brief(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MESSAGE) {
         text.truncate(end);
@@ -286,7 +286,7 @@ fn kind_of(status: u16) -> Kind {
         401 => Kind::Unauthorized,
         403 => Kind::Forbidden,
         404 => Kind::NotFound,
-        // 410: the version a read wanted to go on from is gone.
+        // 410: the version that a read continues from is not kept any more.
         409 | 410 => Kind::Conflict,
         429 => Kind::RateLimited,
         400..500 => Kind::Invalid,
@@ -352,7 +352,7 @@ mod tests {
             (400, Kind::Invalid, false),
             (401, Kind::Unauthorized, false),
             (403, Kind::Forbidden, false),
-            // Of no object by name.
+            // Without the name of an object.
             (404, Kind::NotInstalled, false),
             (409, Kind::Conflict, true),
             (410, Kind::Conflict, true),

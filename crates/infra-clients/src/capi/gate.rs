@@ -1,5 +1,6 @@
-//! What every request to a workload cluster goes through. Owns its time-out, the memory of an unreachable cluster,
-//! and that a replaced kubeconfig is used no more; knows nothing of what is asked.
+//! The circuit breaker that every request to a workload cluster passes. Owns the time limit of a request, the memory
+//! of an unreachable cluster, and that a replaced kubeconfig is not used any more; knows nothing of what requests are
+//! about.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +16,14 @@ use tower::BoxError;
 use super::clients::Limits;
 use super::error::{Error, Kind};
 
-/// See [`Gate::slow`]; and the least time to wait for a cluster that is down.
+/// See [`Gate::slow`]. Also the shortest time to wait for a cluster that is down.
 const SLOW: Duration = Duration::from_secs(1);
 
 pub(super) struct Gate {
-    /// For messages.
+    /// The name in messages.
     cluster: String,
     limits: Limits,
-    /// A failure that took less costs nothing to find out again.
+    /// A failure that took less time is not remembered: finding it again costs little.
     slow: Duration,
     state: Mutex<State>,
     retired: AtomicBool,
@@ -30,16 +31,16 @@ pub(super) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// When the last answer came, whatever it was.
+    /// When the last answer was received, of any kind.
     answered: Option<Instant>,
     down: Option<Down>,
 }
 
-/// Unreachable, as far as is known.
+/// The cluster was unreachable.
 struct Down {
     error: Error,
     until: Instant,
-    /// One request is finding out whether it still is.
+    /// A probe is in flight.
     probing: bool,
 }
 
@@ -49,7 +50,7 @@ impl Gate {
         Arc::new(Self { cluster, limits, slow, state: Mutex::default(), retired: AtomicBool::new(false) })
     }
 
-    /// A client whose requests go through the gate to `client`.
+    /// Returns a client whose requests pass the gate to `client`.
     pub(super) fn before(self: &Arc<Self>, client: Client) -> Client {
         let gate = Arc::clone(self);
         let namespace = client.default_namespace().to_owned();
@@ -57,7 +58,7 @@ impl Gate {
         Client::new(service, namespace)
     }
 
-    /// No request is sent any more, whoever still holds the client.
+    /// Fails every request from now on.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
@@ -81,7 +82,7 @@ impl Gate {
             if streams || response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(response);
             }
-            // Here and not in the caller's hands, so that a body that stops half-way meets the time-out as well.
+            // Reads the body here, so that the time limit also covers a body that stops in the middle.
             let (head, body) = response.into_parts();
             let body =
                 Limited::new(body, largest).collect().await.map_err(|error| of_body(&*error, largest))?;
@@ -100,13 +101,13 @@ impl Gate {
         result.map_err(BoxError::from)
     }
 
-    /// Lets a request through, unless the cluster is known to be unreachable.
+    /// Lets a request pass, unless the cluster is known to be unreachable.
     fn enter(self: &Arc<Self>) -> Result<Attempt, Error> {
         let now = Instant::now();
         let mut state = self.state();
         if let Some(down) = &mut state.down {
             if down.probing || now < down.until {
-                // While somebody tries nobody else has to wait for the same.
+                // Only the probe has to wait for the cluster.
                 return Err(down
                     .error
                     .clone()
@@ -123,7 +124,7 @@ impl Gate {
     }
 }
 
-/// A request on its way. Dropped without an end, it was cancelled, and says nothing about the cluster.
+/// A request in flight. If it is dropped before its end it was cancelled, and says nothing about the cluster.
 struct Attempt {
     gate: Arc<Gate>,
     began: Instant,
@@ -133,13 +134,13 @@ impl Attempt {
     fn ended(self, error: Option<&Error>) {
         let now = Instant::now();
         let mut state = self.gate.state();
-        // What cannot be used is an answer all the same.
+        // An answer that cannot be used shows that the cluster answers.
         let Some(error) = error.filter(|error| error.kind() != Kind::Protocol) else {
             state.answered = Some(now);
             state.down = None;
             return;
         };
-        // A cluster that answered others meanwhile is slow for this request only.
+        // A cluster that answered other requests meanwhile is slow for this one only.
         let answers = state.answered.is_some_and(|answered| answered > self.began);
         let slow = now.duration_since(self.began) >= self.gate.slow;
         state.down = (slow && !answers).then(|| Down {
@@ -158,7 +159,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Whether the answer's body goes on for as long as somebody listens.
+/// Whether the body of the answer is a stream without an end.
 fn is_stream(uri: &Uri) -> bool {
     let on =
         |name: &str, value: &str| matches!(name, "watch" | "follow") && matches!(value, "" | "true" | "1");
@@ -187,21 +188,21 @@ mod tests {
     use super::*;
     use crate::failure::{Class, Failure};
 
-    /// Longer than any machine takes: what is to happen by then happens, and what is not to end does not.
+    /// Longer than any test: limits of this length do not expire.
     const LONG: Duration = Duration::from_hours(1);
-    /// Over before anything else can be done.
+    /// Shorter than any answer: limits of this length expire first.
     const SHORT: Duration = Duration::from_millis(20);
     const PATIENT: Limits =
         Limits { connect: LONG, answer: LONG, remember: LONG, answer_size: 100, clients: 1 };
 
     type Pieces = UnsyncBoxBody<Bytes, Infallible>;
 
-    /// The server behind the gate, which behaves by path.
+    /// The server behind the gate, which acts by path.
     #[derive(Default)]
     struct Server {
-        /// The requests it got.
+        /// The number of requests received.
         requests: watch::Sender<usize>,
-        /// Lets a `/held…` request go on.
+        /// Lets a `/held…` request continue.
         release: Notify,
     }
 
@@ -217,7 +218,7 @@ mod tests {
         }
     }
 
-    /// A gate that takes a failure after `slow` for one that was costly.
+    /// Creates a gate that remembers failures that took at least `slow`.
     fn gated(limits: Limits, slow: Duration) -> (Arc<Gate>, Client, Arc<Server>) {
         let server = Arc::new(Server::default());
         let mut gate = Gate::new("cluster ns/w1".into(), limits);
@@ -246,7 +247,7 @@ mod tests {
         (gate, client, server)
     }
 
-    /// The body's pieces come one by one; a body that hangs has no end.
+    /// Creates an answer whose body has these pieces; a body that hangs has no end.
     fn answer(pieces: Vec<&'static str>, hangs: bool) -> Response<Pieces> {
         let frame =
             |piece: &'static str| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes())));
@@ -263,7 +264,7 @@ mod tests {
         Ok(client.request_text(Request::get(path).body(vec![]).unwrap()).await?)
     }
 
-    /// A request that goes on beside the test.
+    /// Sends a request in a task of its own.
     fn spawn(client: &Client, path: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
         let client = client.clone();
         tokio::spawn(async move { get(&client, path).await })
@@ -296,7 +297,7 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(get(&client, "/").await.unwrap_err().kind(), Kind::Unreachable);
         }
-        assert_eq!(server.requests(), 2, "while one finds out nobody else is sent");
+        assert_eq!(server.requests(), 2, "no other request is sent while the probe is in flight");
         server.release.notify_one();
         assert_eq!(probe.await.unwrap().unwrap(), "ok");
         assert_eq!(get(&client, "/").await.unwrap(), "ok");

@@ -1,9 +1,9 @@
-//! From the text of a kubeconfig Secret to a connection's settings. Owns what such a kubeconfig may say; reads no
-//! file, no environment, runs nothing.
+//! Reads connection settings from the text of a kubeconfig Secret. Owns what such a kubeconfig may contain; reads no
+//! file and no environment, and runs nothing.
 //!
-//! Whoever may write the Secret chooses where the operator connects to and as whom, and no more: programs (`exec`,
-//! `auth-provider`), files, proxies and unverified connections are refused. Errors name the field, and never quote
-//! a value that could be a key or password: a parser's own message might.
+//! Users who may write the Secret choose where the operator connects to and as which user, and no more: programs (`exec`,
+//! `auth-provider`), files, proxies and unverified connections are refused. Errors name the field, and never quote a
+//! value that could be a key or a password, which a parser's own message might do.
 
 use data_encoding::BASE64;
 use http::Uri;
@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 
 use super::error::{Error, Kind};
 
-/// The settings of the current context.
+/// Returns the settings of the current context.
 pub(super) fn read(text: &[u8]) -> Result<Config, Error> {
     let text = std::str::from_utf8(text).map_err(|_| bad("not text"))?;
     let kubeconfig = Kubeconfig::from_yaml(text).map_err(|_| bad("not a kubeconfig in YAML"))?;
@@ -25,15 +25,15 @@ pub(super) fn read(text: &[u8]) -> Result<Config, Error> {
     let context = kubeconfig.contexts.into_iter().find(|context| context.name == current);
     let context = context
         .and_then(|context| context.context)
-        .ok_or_else(|| bad("current-context names a context that is not there"))?;
+        .ok_or_else(|| bad("current-context names a context that does not exist"))?;
     let cluster = kubeconfig.clusters.into_iter().find(|cluster| cluster.name == context.cluster);
     let cluster = cluster
         .and_then(|cluster| cluster.cluster)
-        .ok_or_else(|| bad("the context names a cluster that is not there"))?;
+        .ok_or_else(|| bad("the context names a cluster that does not exist"))?;
     let user = kubeconfig.auth_infos.into_iter().find(|user| Some(&user.name) == context.user.as_ref());
     let user = user
         .and_then(|user| user.auth_info)
-        .ok_or_else(|| bad("the context names a user that is not there"))?;
+        .ok_or_else(|| bad("the context names a user that does not exist"))?;
 
     let mut config = Config::new(server(&cluster)?);
     config.root_cert = authority(&cluster)?;
@@ -70,7 +70,7 @@ fn authority(cluster: &Cluster) -> Result<Option<Vec<Vec<u8>>>, Error> {
     Ok(Some(certificates.iter().map(|certificate| certificate.to_vec()).collect()))
 }
 
-/// Only what we know: kube must not find anything to run or to read.
+/// Only known fields: kube must not find anything to run or to read.
 fn credentials(user: AuthInfo) -> Result<AuthInfo, Error> {
     if user.exec.is_some() {
         return Err(bad("exec is refused: the operator runs no programs to get credentials"));
@@ -104,7 +104,7 @@ fn credentials(user: AuthInfo) -> Result<AuthInfo, Error> {
     };
     let token = known.token.as_ref().map(ExposeSecret::expose_secret);
     if token.is_some_and(|token| token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-        return Err(bad("token is empty or holds characters no token has"));
+        return Err(bad("token is empty or has characters that no token has"));
     }
     let password = known.username.is_some() && known.password.is_some();
     if !pair && token.is_none() && !password {
@@ -124,7 +124,7 @@ fn check_pair(certificate: &str, key: &str) -> Result<(), Error> {
             rustls::Error::InconsistentKeys(_) => {
                 bad("client-key-data is not the key of client-certificate-data")
             }
-            _ => bad("client-certificate-data or client-key-data is of no kind that is supported"),
+            _ => bad("client-certificate-data or client-key-data is of a kind that is not supported"),
         })
         .map(drop)
 }
@@ -144,9 +144,9 @@ fn decoded(field: &str, data: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Error
 
 fn refuse_file(field: &str, path: Option<&String>) -> Result<(), Error> {
     match path {
-        Some(path) if !path.is_empty() => {
-            Err(bad(&format!("{field} is refused: the Secret has to hold everything itself, not name files")))
-        }
+        Some(path) if !path.is_empty() => Err(bad(&format!(
+            "{field} is refused: the Secret has to contain everything itself instead of naming files"
+        ))),
         _ => Ok(()),
     }
 }
@@ -265,8 +265,8 @@ mod tests {
             (good(), with(token(), "tokenFile", "/var/run/token".into()), "tokenFile is refused"),
             (good(), with(token(), "client-certificate", "/x".into()), "client-certificate is refused"),
             (good(), with(token(), "client-key", "/x".into()), "client-key is refused"),
-            (good(), json!({"token": format!("{SECRET}\n")}), "token is empty or holds"),
-            (good(), json!({"token": ""}), "token is empty or holds"),
+            (good(), json!({"token": format!("{SECRET}\n")}), "token is empty or has"),
+            (good(), json!({"token": ""}), "token is empty or has"),
             (good(), json!({}), "the user has no credentials"),
             (good(), json!({"username": "u"}), "the user has no credentials"),
             (good(), json!({"client-key-data": key}), "client-key-data has no"),

@@ -1,4 +1,4 @@
-//! Machine. Owns what the operators read of one, and the hooks that hold its deletion up.
+//! Machine. Owns what the operators read of one, and the hooks that delay its deletion.
 
 use std::net::IpAddr;
 
@@ -10,30 +10,30 @@ use super::object::{CORE_GROUP, Object, Spec};
 use super::patch;
 use super::reference::Reference;
 
-/// On the Machines of a control plane; with any value.
+/// Label of the Machines of a control plane, with any value.
 pub const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
-/// Every annotation `<this>/<hook>` holds a deleted Machine's infrastructure up until it is removed.
+/// Prefix of annotations `<this>/<hook>`: each keeps a deleted Machine's infrastructure until it is removed.
 pub const PRE_TERMINATE_HOOK_PREFIX: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io";
 
 /// One machine of a Cluster.
 pub type Machine = Object<MachineSpec>;
 
-/// What a Machine is to be.
+/// The spec of a Machine.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MachineSpec {
     /// The Cluster it belongs to, in its own namespace.
     pub cluster_name: String,
-    /// The object that stands for the real machine.
+    /// The object of the real machine.
     pub infrastructure_ref: Reference,
     /// The Kubernetes version.
     pub version: Option<String>,
-    /// How its Node is recognised. The real machine's provider writes it.
+    /// What identifies its Node. The provider of the real machine writes it.
     #[serde(rename = "providerID")]
     pub provider_id: Option<String>,
 }
 
-/// What a Machine is.
+/// The status of a Machine.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MachineStatus {
@@ -49,7 +49,7 @@ pub struct MachineStatus {
 /// An address of a Machine.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Address {
-    /// What it is.
+    /// Its type.
     #[serde(rename = "type")]
     pub type_: AddressType,
     /// The IP address or name.
@@ -57,25 +57,25 @@ pub struct Address {
     pub address: String,
 }
 
-/// What an address is, and who can use it.
+/// The type of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum AddressType {
-    /// The host's own name.
+    /// The name of the host.
     #[serde(rename = "Hostname")]
     HostName,
-    /// An IP address from outside the cluster's network.
+    /// An external IP address.
     #[serde(rename = "ExternalIP")]
     ExternalIp,
-    /// An IP address within it.
+    /// An internal IP address.
     #[serde(rename = "InternalIP")]
     InternalIp,
-    /// A name that resolves outside.
+    /// An external DNS name.
     #[serde(rename = "ExternalDNS")]
     ExternalDns,
-    /// A name that resolves within.
+    /// An internal DNS name.
     #[serde(rename = "InternalDNS")]
     InternalDns,
-    /// One this module does not know.
+    /// A type this module does not know.
     #[serde(other)]
     Other,
 }
@@ -88,20 +88,20 @@ impl Spec for MachineSpec {
 }
 
 impl Machine {
-    /// Whether it is one of its Cluster's control plane.
+    /// Whether it belongs to the control plane of its Cluster.
     #[must_use]
     pub fn is_control_plane(&self) -> bool {
         self.label(CONTROL_PLANE_LABEL).is_some()
     }
 
-    /// Whether Cluster API's controllers leave this Machine alone; they do as well when its Cluster
-    /// [is paused](super::Cluster::is_paused).
+    /// Whether Cluster API's controllers skip this Machine; they also do so when its Cluster [is
+    /// paused](super::Cluster::is_paused).
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.is_paused_by_annotation()
     }
 
-    /// Its addresses of one type, in the provider's order.
+    /// Returns its addresses of one type, in the order of the provider.
     pub fn addresses(&self, of: AddressType) -> impl Iterator<Item = &str> {
         self.status
             .addresses
@@ -110,38 +110,38 @@ impl Machine {
             .map(|address| address.address.as_str())
     }
 
-    /// Those of its addresses of one type that are IP addresses.
+    /// Returns those of its addresses of one type that are IP addresses.
     pub fn ips(&self, of: AddressType) -> impl Iterator<Item = IpAddr> {
         self.addresses(of).filter_map(|address| address.parse().ok())
     }
 
-    /// Its Node in the workload cluster, once it has joined.
+    /// Returns its Node in the workload cluster, once it has joined.
     #[must_use]
     pub fn node_name(&self) -> Option<&str> {
         let node = &self.status.node_ref;
         node.is_set().then_some(node.name.as_str())
     }
 
-    /// Who put up the pre-terminate hook of that name.
+    /// Returns the owner of the pre-terminate hook of that name.
     #[must_use]
     pub fn pre_terminate_hook(&self, hook: &str) -> Option<&str> {
         self.annotation(&hook_annotation(hook))
     }
 
-    /// Puts up a pre-terminate hook: once deleted, the Machine loses its Node's pods but keeps running until the
-    /// hook is removed. `owner` tells people who will do that. `None`: it is up already.
+    /// Returns the patch that adds a pre-terminate hook: once deleted, the Machine loses the pods of its Node but
+    /// keeps running until the hook is removed. `owner` says who will remove it. `None`: it exists already.
     #[must_use]
     pub fn add_pre_terminate_hook(&self, hook: &str, owner: &str) -> Option<Patch<Value>> {
         patch::set_annotation(self, &hook_annotation(hook), owner)
     }
 
-    /// Removes a pre-terminate hook, and no other. `None`: it is not there.
+    /// Returns the patch that removes a pre-terminate hook, and no other. `None`: it does not exist.
     #[must_use]
     pub fn remove_pre_terminate_hook(&self, hook: &str) -> Option<Patch<Value>> {
         patch::remove_annotation(self, &hook_annotation(hook))
     }
 
-    /// Whether its deletion has come as far as the pre-terminate hooks, and waits for them, ours or others'.
+    /// Whether its deletion waits for pre-terminate hooks, of any owner.
     #[must_use]
     pub fn waits_for_pre_terminate_hooks(&self) -> bool {
         let conditions = &self.conditions;

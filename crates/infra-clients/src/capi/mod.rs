@@ -1,8 +1,8 @@
 //! Cluster API, as far as operators read and write it, and the workload clusters behind it.
 //!
-//! Owns views of Cluster API's and TKG's objects in whatever version is served, the patches that change one thing
-//! and preserve all else, and the clients of workload clusters. Runs no controllers, and decides nothing: whether a
-//! hook is put up or a cluster given up is the operator's business.
+//! Owns views of Cluster API's and TKG's objects in the version that is served, patches that change one thing and
+//! preserve everything else, and the clients of workload clusters. Runs no controllers and decides nothing: an
+//! operator decides whether a hook is added or a cluster is given up.
 //!
 //! ```text
 //!   Capi::discover ──▶ Api<Cluster>, Api<Machine> …  ──▶ Object<…>: what it is, is_deleting(), ip_family() …

@@ -1,4 +1,4 @@
-//! A cluster's address families. Owns the rules by which ranges make a family; reads nothing.
+//! The address families of a cluster. Owns the rules by which ranges form a family; reads nothing.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,16 +7,16 @@ use ipnet::IpNet;
 
 use super::error::{Error, Kind};
 
-/// Address families in the order of preference.
+/// Address families in order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IpFamily {
     /// IPv4 only.
     V4,
     /// IPv6 only.
     V6,
-    /// Both, IPv4 being primary.
+    /// Both; IPv4 is primary.
     V4V6,
-    /// Both, IPv6 being primary.
+    /// Both; IPv6 is primary.
     V6V4,
 }
 
@@ -27,7 +27,7 @@ impl IpFamily {
         matches!(self, Self::V4 | Self::V4V6)
     }
 
-    /// Whether an address of that kind belongs to it, primary or not.
+    /// Whether an address belongs to it, primary or not.
     #[must_use]
     pub fn includes(self, address: IpAddr) -> bool {
         match self {
@@ -37,8 +37,8 @@ impl IpFamily {
         }
     }
 
-    /// Of a cluster with these ranges. Stricter than Cluster API in one point, as AKO needs it: pods of both
-    /// families with Services of one are refused.
+    /// Returns the family of a cluster with these ranges. Stricter than Cluster API in one point, as AKO requires:
+    /// pods of both families with Services of one are refused.
     pub(super) fn of_cluster(pods: &[IpNet], services: &[IpNet]) -> Result<Self, Error> {
         match (Self::of_ranges("pods", pods)?, Self::of_ranges("services", services)?) {
             (Some(pods), Some(services)) if pods != services => Err(Error::new(
@@ -69,7 +69,7 @@ impl IpFamily {
 }
 
 impl fmt::Display for IpFamily {
-    /// `V4`, `V6`, `V4,V6` or `V6,V4`.
+    /// Writes `V4`, `V6`, `V4,V6` or `V6,V4`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::V4 => "V4",
@@ -80,7 +80,7 @@ impl fmt::Display for IpFamily {
     }
 }
 
-/// The ranges of `pods` or `services`.
+/// Reads the ranges of `pods` or `services`.
 pub(super) fn parse_cidrs(of: &str, cidrs: &[String]) -> Result<Vec<IpNet>, Error> {
     let parse = |cidr: &String| {
         cidr.parse().map_err(|_| {

@@ -1,8 +1,9 @@
 //! A Cluster API object as the operators see it. Owns the envelope (version, metadata, conditions) and how kube
-//! addresses it; what is inside is each kind's.
+//! addresses it; each kind owns its content.
 //!
-//! Nothing here can be serialized, so no object is ever written back whole: what these types do not know would be
-//! lost. Writes are patches of what is meant, made by the methods of each kind and by [`patch`](super::patch).
+//! Nothing here can be serialized, so that no object is written back as a whole: fields that these types do not have
+//! would be lost. Writes are patches of single fields, created by the methods of each kind and by
+//! [`patch`](super::patch).
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -19,14 +20,14 @@ use super::version::{ReadIn, Version};
 
 /// The group of Cluster, Machine and MachineDeployment.
 pub const CORE_GROUP: &str = "cluster.x-k8s.io";
-/// On everything that belongs to a Cluster: its name.
+/// Label of everything that belongs to a Cluster: the Cluster's name.
 pub const CLUSTER_NAME_LABEL: &str = "cluster.x-k8s.io/cluster-name";
-/// On an object that Cluster API's controllers leave alone; with any value.
+/// Annotation of an object that Cluster API's controllers skip, with any value.
 pub const PAUSED_ANNOTATION: &str = "cluster.x-k8s.io/paused";
 
-/// What makes a spec one of Cluster API's kinds.
+/// The spec of one of Cluster API's kinds.
 pub trait Spec: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static {
-    /// What goes with it.
+    /// The status of the kind.
     type Status: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'static;
     /// The kind.
     const KIND: &'static str;
@@ -41,59 +42,59 @@ pub trait Spec: Clone + Debug + Default + DeserializeOwned + Send + Sync + 'stat
 pub struct Object<S: Spec> {
     /// The version it was read in.
     pub version: Version,
-    /// Kubernetes' own part.
+    /// The metadata.
     pub metadata: ObjectMeta,
-    /// What is wanted, as far as the operators read it.
+    /// The spec, as far as the operators read it.
     pub spec: S,
-    /// What is, as far as the operators read it, but for the conditions.
+    /// The status without the conditions, as far as the operators read it.
     pub status: S::Status,
-    /// The conditions, wherever they stood.
+    /// The conditions, wherever the version has them.
     pub conditions: Conditions,
 }
 
 impl<S: Spec> Object<S> {
-    /// Its name; empty before the API server has seen it.
+    /// Returns its name; empty before the API server has seen it.
     #[must_use]
     pub fn name(&self) -> &str {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// Its namespace.
+    /// Returns its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
-    /// Whether somebody has asked for its deletion; finalizers may keep it for long.
+    /// Whether its deletion was requested; finalizers may delay it for long.
     #[must_use]
     pub fn is_deleting(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
     }
 
-    /// The value of an annotation.
+    /// Returns the value of an annotation.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
-    /// The value of a label.
+    /// Returns the value of a label.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         self.metadata.labels.as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Whether it has the annotation that keeps Cluster API's controllers off this one object.
+    /// Whether it has the annotation that makes Cluster API's controllers skip this object.
     pub(super) fn is_paused_by_annotation(&self) -> bool {
         self.annotation(PAUSED_ANNOTATION).is_some()
     }
 }
 
-/// The name of the Cluster an object of any kind belongs to: its label.
+/// Returns the name of the Cluster that an object of any kind belongs to: its label.
 pub fn cluster_name(object: &impl Resource) -> Option<&str> {
     object.meta().labels.as_ref()?.get(CLUSTER_NAME_LABEL).map(String::as_str)
 }
 
-/// The owner that is a Cluster, in whatever version the reference was written.
+/// Returns the owner that is a Cluster, in any version of the reference.
 pub fn owning_cluster(object: &impl Resource) -> Option<&OwnerReference> {
     let owners = object.meta().owner_references.as_deref().unwrap_or_default();
     owners.iter().find(|owner| {
@@ -242,7 +243,7 @@ mod tests {
         let empty: Cluster = read(json!({"metadata": {"name": "c"}}));
         assert!(!empty.is_deleting() && !empty.is_paused() && !empty.is_class_based());
         assert!(empty.control_plane_endpoint().is_none() && empty.conditions == Conditions::default());
-        // As v1beta1 writes what is not set.
+        // v1beta1 writes fields that are not set like this.
         let unset: Cluster = read(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta1",
             "spec": {"controlPlaneEndpoint": {"host": "", "port": 0}, "clusterNetwork": {"apiServerPort": 0}},

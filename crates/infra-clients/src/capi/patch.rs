@@ -1,9 +1,9 @@
-//! Patches of the parts every object has. Owns what is written and under which precondition; sends nothing.
+//! Patches of the parts that every object has. Owns what is written and under which precondition; sends nothing.
 //!
-//! Each is a patch of only what is meant, so unknown fields survive, or `None` where the object is so already. A
-//! patch that is computed from what was read, a list above all, carries the `resourceVersion` of that
-//! reading: the API server answers 409 ([`Kind::Conflict`](super::Kind::Conflict)) if the object has changed
-//! since, and the caller reads it again.
+//! Each patch changes a single field, so that unknown fields survive, or is `None` if the object is so already. A
+//! patch that is computed from what was read, above all of a list, carries the `resourceVersion` of that read: the
+//! API server answers 409 ([`Kind::Conflict`](super::Kind::Conflict)) if the object has changed since, and the caller
+//! reads it again.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -11,16 +11,16 @@ use kube::api::Patch;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A merge patch that only applies to the very state that was read.
+/// Creates a merge patch that applies only to the state that was read.
 pub(super) fn of_this_version(meta: &ObjectMeta, mut body: Value) -> Patch<Value> {
-    // An object that was never read has none; the API server refuses the empty one.
+    // An object that was never read has no version; the API server refuses the empty one.
     body["metadata"]["resourceVersion"] = meta.resource_version.as_deref().unwrap_or_default().into();
     Patch::Merge(body)
 }
 
-/// A patch that replaces a list, and only applies to the very state that was read.
+/// Creates a patch that replaces a list, and applies only to the state that was read.
 ///
-/// No merge patch: of what that one brings along, the API server drops every null, those of others' entries too.
+/// Not a merge patch: the API server drops every null in one, also those in entries of others.
 #[allow(clippy::expect_used, reason = "both operations are well-formed, whatever the list")]
 pub(super) fn list_of_this_version(meta: &ObjectMeta, path: &str, list: &impl Serialize) -> Patch<Value> {
     let read = meta.resource_version.as_deref().unwrap_or_default();
@@ -31,7 +31,7 @@ pub(super) fn list_of_this_version(meta: &ObjectMeta, path: &str, list: &impl Se
     Patch::Json(serde_json::from_value(operations).expect("a JSON patch"))
 }
 
-/// Adds a finalizer behind those that are there.
+/// Returns the patch that appends a finalizer.
 pub fn add_finalizer(object: &impl Resource, finalizer: &str) -> Option<Patch<Value>> {
     let meta = object.meta();
     let mut finalizers = meta.finalizers.clone().unwrap_or_default();
@@ -42,7 +42,7 @@ pub fn add_finalizer(object: &impl Resource, finalizer: &str) -> Option<Patch<Va
     Some(of_this_version(meta, json!({"metadata": {"finalizers": finalizers}})))
 }
 
-/// Removes a finalizer and leaves the others.
+/// Returns the patch that removes a finalizer and keeps the others.
 pub fn remove_finalizer(object: &impl Resource, finalizer: &str) -> Option<Patch<Value>> {
     let meta = object.meta();
     let mut finalizers = meta.finalizers.clone().unwrap_or_default();
@@ -54,39 +54,39 @@ pub fn remove_finalizer(object: &impl Resource, finalizer: &str) -> Option<Patch
     Some(of_this_version(meta, json!({"metadata": {"finalizers": finalizers}})))
 }
 
-/// Sets one annotation, whatever the others are by now.
+/// Returns the patch that sets one annotation, whatever the others are by now.
 pub fn set_annotation(object: &impl Resource, key: &str, value: &str) -> Option<Patch<Value>> {
     let present = object.meta().annotations.as_ref().and_then(|annotations| annotations.get(key));
     (present.map(String::as_str) != Some(value))
         .then(|| Patch::Merge(json!({"metadata": {"annotations": {key: value}}})))
 }
 
-/// Removes one annotation, whatever the others are by now.
+/// Returns the patch that removes one annotation, whatever the others are by now.
 pub fn remove_annotation(object: &impl Resource, key: &str) -> Option<Patch<Value>> {
     let present = object.meta().annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key));
     present.then(|| Patch::Merge(json!({"metadata": {"annotations": {key: null}}})))
 }
 
-/// Sets one label, whatever the others are by now.
+/// Returns the patch that sets one label, whatever the others are by now.
 pub fn set_label(object: &impl Resource, key: &str, value: &str) -> Option<Patch<Value>> {
     let present = object.meta().labels.as_ref().and_then(|labels| labels.get(key));
     (present.map(String::as_str) != Some(value))
         .then(|| Patch::Merge(json!({"metadata": {"labels": {key: value}}})))
 }
 
-/// Removes one label, whatever the others are by now.
+/// Returns the patch that removes one label, whatever the others are by now.
 pub fn remove_label(object: &impl Resource, key: &str) -> Option<Patch<Value>> {
     let present = object.meta().labels.as_ref().is_some_and(|labels| labels.contains_key(key));
     present.then(|| Patch::Merge(json!({"metadata": {"labels": {key: null}}})))
 }
 
-/// The items of an annotation that is a list with commas.
+/// Returns the items of an annotation that is a list separated by commas.
 pub fn list_annotation<'a>(object: &'a impl Resource, key: &str) -> impl Iterator<Item = &'a str> {
     let annotation = object.meta().annotations.as_ref().and_then(|annotations| annotations.get(key));
     annotation.into_iter().flat_map(|list| list.split(',')).map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// Appends to an annotation that is a list with commas, and leaves its other items.
+/// Returns the patch that appends to an annotation that is a list separated by commas, and keeps its other items.
 pub fn add_to_list_annotation(object: &impl Resource, key: &str, item: &str) -> Option<Patch<Value>> {
     let mut items: Vec<_> = list_annotation(object, key).collect();
     if items.contains(&item) {
@@ -96,7 +96,8 @@ pub fn add_to_list_annotation(object: &impl Resource, key: &str, item: &str) -> 
     Some(of_this_version(object.meta(), json!({"metadata": {"annotations": {key: items.join(",")}}})))
 }
 
-/// Removes from an annotation that is a list with commas; one that becomes empty goes.
+/// Returns the patch that removes from an annotation that is a list separated by commas; an annotation that becomes
+/// empty is removed.
 pub fn remove_from_list_annotation(object: &impl Resource, key: &str, item: &str) -> Option<Patch<Value>> {
     let mut items: Vec<_> = list_annotation(object, key).collect();
     let before = items.len();
@@ -126,7 +127,7 @@ pub(super) mod tests {
         object
     }
 
-    /// What RFC 7386 makes of an object and a patch.
+    /// Applies a patch to an object as RFC 7386 says.
     fn merge(target: &mut Value, patch: &Value) {
         let Value::Object(patch) = patch else {
             *target = patch.clone();
@@ -151,7 +152,7 @@ pub(super) mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    /// The list that such a patch writes, if it does so at `place` of an object read as 7.
+    /// Returns the list that such a patch writes at `place`, if it is for an object read as version 7.
     pub(in super::super) fn list_written(patch: Option<Patch<Value>>, place: &str) -> Option<Value> {
         let Patch::Json(operations) = patch? else { panic!("not a JSON patch") };
         let operations = serde_json::to_value(operations).unwrap();

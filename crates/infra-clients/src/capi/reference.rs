@@ -2,22 +2,22 @@
 
 use serde::Deserialize;
 
-/// Another object: v1beta1's `{apiVersion, kind, name, namespace}` or v1beta2's `{apiGroup, kind, name}`.
+/// A reference to an object: v1beta1's `{apiVersion, kind, name, namespace}` or v1beta2's `{apiGroup, kind, name}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Raw")]
 pub struct Reference {
-    /// API group; empty is Kubernetes' core.
+    /// The API group; empty for Kubernetes' core.
     pub group: String,
     /// Kind.
     pub kind: String,
     /// Name.
     pub name: String,
-    /// Namespace, only ever in v1beta1's shape. In v1beta2 it is the referring object's.
+    /// The namespace; only in v1beta1. In v1beta2 it is that of the referring object.
     pub namespace: Option<String>,
 }
 
 impl Reference {
-    /// Whether it refers to anything: an empty reference stands for none.
+    /// Whether it refers to an object: an empty reference stands for none.
     #[must_use]
     pub fn is_set(&self) -> bool {
         !self.name.is_empty()

@@ -1,5 +1,5 @@
-//! MachineDeployment and KubeadmControlPlane, as far as the operators read them: how many Machines there are to
-//! be, and are.
+//! MachineDeployment and KubeadmControlPlane, as far as the operators read them: how many Machines there should be,
+//! and are.
 
 use serde::Deserialize;
 
@@ -8,43 +8,43 @@ use super::object::{CORE_GROUP, Object, Spec};
 /// The group of KubeadmControlPlane.
 pub const CONTROL_PLANE_GROUP: &str = "controlplane.cluster.x-k8s.io";
 
-/// A set of like worker Machines.
+/// A set of equal worker Machines.
 pub type MachineDeployment = Object<MachineDeploymentSpec>;
 
 /// The Machines of a control plane that kubeadm sets up.
 pub type KubeadmControlPlane = Object<KubeadmControlPlaneSpec>;
 
-/// What a MachineDeployment is to be.
+/// The spec of a MachineDeployment.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MachineDeploymentSpec {
     /// The Cluster it belongs to, in its own namespace.
     pub cluster_name: String,
-    /// How many Machines; the API server's default is 1.
+    /// How many Machines; the default of the API server is 1.
     pub replicas: Option<u32>,
     paused: bool,
 }
 
-/// What a KubeadmControlPlane is to be.
+/// The spec of a KubeadmControlPlane.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct KubeadmControlPlaneSpec {
-    /// How many Machines; the API server's default is 1.
+    /// How many Machines; the default of the API server is 1.
     pub replicas: Option<u32>,
     /// The Kubernetes version.
     pub version: String,
 }
 
-/// How many Machines of a set there are. The contracts disagree on when one counts as ready: it is only a figure
-/// for people here.
+/// How many Machines of a set there are. The contracts disagree on when one is ready: here it is only a figure for
+/// people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Replicas {
-    /// Machines there are.
+    /// Machines that exist.
     pub replicas: u32,
     /// Machines that are ready.
     pub ready_replicas: u32,
-    /// Machines that are as the set's template says.
+    /// Machines that match the template of the set.
     #[serde(alias = "updatedReplicas")]
     pub up_to_date_replicas: u32,
 }
@@ -64,8 +64,8 @@ impl Spec for KubeadmControlPlaneSpec {
 }
 
 impl MachineDeployment {
-    /// Whether Cluster API's controllers leave it alone; they do as well when its Cluster
-    /// [is paused](super::Cluster::is_paused).
+    /// Whether Cluster API's controllers skip it; they also do so when its Cluster [is
+    /// paused](super::Cluster::is_paused).
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.spec.paused || self.is_paused_by_annotation()
@@ -73,8 +73,8 @@ impl MachineDeployment {
 }
 
 impl KubeadmControlPlane {
-    /// Whether Cluster API's controllers leave it alone; they do as well when its Cluster
-    /// [is paused](super::Cluster::is_paused).
+    /// Whether Cluster API's controllers skip it; they also do so when its Cluster [is
+    /// paused](super::Cluster::is_paused).
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.is_paused_by_annotation()

@@ -1,5 +1,5 @@
-//! A Cluster's topology: its class, its Kubernetes version, and its variables. Owns setting a variable with all
-//! others preserved; what the variables mean is the ClusterClass's.
+//! The topology of a Cluster: its class, its Kubernetes version, and its variables. Owns setting a variable with all
+//! others preserved; the ClusterClass defines what the variables mean.
 
 use std::fmt;
 
@@ -14,18 +14,18 @@ use super::patch;
 
 const VARIABLES: &str = "/spec/topology/variables";
 
-/// What a Cluster made from a ClusterClass asks of it.
+/// The topology of a Cluster that is created from a ClusterClass.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Topology {
-    /// v1beta1's.
+    /// Only in v1beta1.
     class: String,
-    /// v1beta1's.
+    /// Only in v1beta1.
     class_namespace: Option<String>,
     class_ref: ClassRef,
     /// The Kubernetes version, such as `v1.34.1`.
     pub version: String,
-    /// The Cluster's own; machines' overrides are not among them.
+    /// The variables of the Cluster; overrides of machines are not among them.
     pub variables: Vec<Variable>,
 }
 
@@ -36,34 +36,34 @@ struct ClassRef {
     namespace: Option<String>,
 }
 
-/// A value for one of the ClusterClass's variables.
+/// A value for a variable of the ClusterClass.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Variable {
-    /// Its name, once per Cluster.
+    /// Its name, unique within a Cluster.
     pub name: String,
-    /// Its value, of the type the class asks for.
+    /// Its value, of the type that the class defines.
     #[serde(default)]
     pub value: Value,
-    /// What this type does not know, such as v1beta1's `definitionFrom`.
+    /// Fields that this type does not have, such as v1beta1's `definitionFrom`.
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
 
 impl fmt::Debug for Variable {
-    /// Without the value: a proxy's URL, for one, may hold a password.
+    /// Leaves out the value, which may be secret: the URL of a proxy may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Variable").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl Topology {
-    /// The ClusterClass's name.
+    /// Returns the name of the ClusterClass.
     #[must_use]
     pub fn class(&self) -> &str {
         if self.class_ref.name.is_empty() { &self.class } else { &self.class_ref.name }
     }
 
-    /// The ClusterClass's namespace, where it is not the Cluster's.
+    /// Returns the namespace of the ClusterClass, if it is not that of the Cluster.
     #[must_use]
     pub fn class_namespace(&self) -> Option<&str> {
         self.class_ref.namespace.as_deref().or(self.class_namespace.as_deref())
@@ -71,7 +71,7 @@ impl Topology {
 }
 
 impl Cluster {
-    /// The value of a topology variable; `None` where it is not set or there is no topology.
+    /// Returns the value of a topology variable; `None` if it is not set or there is no topology.
     ///
     /// # Errors
     /// [`Kind::InvalidSpec`]: the value is of another type.
@@ -84,11 +84,11 @@ impl Cluster {
         })
     }
 
-    /// Sets topology variables, one or more at once, and leaves the others, and the others' order, as they are.
-    /// `None`: all are so already.
+    /// Returns the patch that sets one or more topology variables, and keeps the others and their order. `None`: all
+    /// are set so already.
     ///
     /// # Errors
-    /// [`Kind::InvalidSpec`]: the Cluster is not made from a ClusterClass.
+    /// [`Kind::InvalidSpec`]: the Cluster is not created from a ClusterClass.
     pub fn set_variables<'a>(
         &self,
         values: impl IntoIterator<Item = (&'a str, Value)>,

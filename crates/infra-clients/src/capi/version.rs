@@ -1,5 +1,5 @@
-//! The versions of Cluster API's kinds. Owns which there are and how a kind is addressed in one of them; finding
-//! out which is served is [`Capi`](super::Capi)'s.
+//! The versions of Cluster API's kinds. Owns which versions there are and how a kind is addressed in one of them;
+//! [`Capi`](super::Capi) finds the version that is served.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,7 +15,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// As it stands in a URL.
+    /// Returns the version as in a URL.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -24,7 +24,7 @@ impl Version {
         }
     }
 
-    /// The version in `group/version`. One that is unknown is read like the newest.
+    /// Returns the version in `group/version`. An unknown one is read like the newest.
     pub(super) fn of_api_version(api_version: &str) -> Self {
         match api_version.rsplit('/').next() {
             Some("v1beta1") => Self::V1Beta1,
@@ -41,10 +41,9 @@ impl fmt::Display for Version {
 
 /// The version a kind is read in, as kube's `DynamicType`.
 ///
-/// All are equal, because the version an object is read in is no part of its identity: an
-/// `ObjectRef<Cluster>` made with the default finds its object in every store, whatever is served. What has to
-/// have the right version has it: an `Api` from [`Capi`](super::Capi), and references to an object, which take
-/// the version that object was read in.
+/// All are equal, because the version an object is read in is not part of its identity: an `ObjectRef<Cluster>` with
+/// the default finds its object in every store, whatever is served. Where the version matters it is set: in an `Api`
+/// from [`Capi`](super::Capi), and in references to an object, which have the version that the object was read in.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadIn(pub Version);
 

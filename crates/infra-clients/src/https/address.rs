@@ -1,9 +1,9 @@
-//! Where a server is. Owns the check of what people write as its address; resolves nothing.
+//! The address of a server. Owns the check of what people write as an address; resolves nothing.
 
 use super::SettingError;
 
-/// `name[:port]`, in one spelling, from what people write: a URL, a trailing slash, one of `paths`. `system` is how
-/// messages call it.
+/// Returns `name[:port]`, in one spelling, from what people write: a URL, a trailing slash, one of `paths`. `system`
+/// names the server in messages.
 pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<String, SettingError> {
     let bad = |why: &str| SettingError::new(format!("the {system} address {host:?} {why}"));
     let text = host.trim();
@@ -28,12 +28,12 @@ pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<Stri
     let name = name.to_ascii_lowercase();
     let name = if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name };
     match name.parse::<http::uri::Authority>() {
-        // What follows the host is a port that fits, or nothing.
+        // Accepts nothing but a port behind the host.
         Ok(authority) if !authority.host().is_empty() => match name.strip_prefix(authority.host()) {
             Some(port) if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) => {
                 Err(bad("does not end in a port number"))
             }
-            // Else it would be found out with the first request.
+            // Otherwise the first request would fail.
             Some(_) if reqwest::Url::parse(&format!("https://{name}/")).is_ok() => {
                 Ok(name.strip_suffix(":443").unwrap_or(&name).to_owned())
             }

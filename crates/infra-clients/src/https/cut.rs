@@ -1,4 +1,4 @@
-//! Why no answer came: how far the request got, and the innermost cause in words. Never decides what it means.
+//! Why there is no answer: how far the request got, and the innermost cause as text. Never decides what that means.
 
 use std::error::Error;
 
@@ -7,18 +7,18 @@ use std::error::Error;
 pub(crate) enum Stage {
     /// TLS could not be agreed on: nothing was sent.
     Tls,
-    /// No connection, or it ended before the request was begun: nothing was sent.
+    /// No connection, or it ended before a byte of the request was written: nothing was sent.
     Connect,
-    /// It was, or may have been, sent.
+    /// The request was sent, or may have been.
     Sent,
 }
 
 /// A request without an answer.
 pub(crate) struct Cut {
     pub(crate) stage: Stage,
-    /// It took too long.
+    /// Whether a time limit was exceeded.
     pub(crate) timeout: bool,
-    /// For people.
+    /// The cause.
     pub(crate) message: String,
 }
 
@@ -28,28 +28,28 @@ impl Cut {
         let mut source = error.source();
         while let Some(error) = source {
             tls = tls.or_else(|| tls_error(error));
-            // So hyper says that not one byte of a request was written.
+            // hyper reports so that no byte of a request was written.
             unsent |= error.downcast_ref().is_some_and(hyper::Error::is_canceled);
             let io = error.downcast_ref::<std::io::Error>();
             closed |= io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof);
-            // Only the innermost says what happened; the others where in the stack.
+            // Only the innermost error says what happened; the others name the layers.
             cause = Some(error.to_string());
             source = error.source();
         }
         let cause = cause.unwrap_or_else(|| "unknown cause".to_owned());
-        // Until it is connected nothing has been sent.
+        // Nothing is sent before there is a connection.
         let (stage, message) = match tls {
             Some(tls) if error.is_connect() => (Stage::Tls, tls_words(tls)),
             None if error.is_connect() => (Stage::Connect, format!("cannot connect: {cause}")),
             _ if unsent => (Stage::Connect, format!("it was not sent: {cause}")),
-            _ if closed => (Stage::Sent, "the connection was cut: closed by the other side".to_owned()),
+            _ if closed => (Stage::Sent, "the connection was cut: closed by the server".to_owned()),
             _ => (Stage::Sent, format!("the connection was cut: {cause}")),
         };
         Self { stage, timeout: error.is_timeout(), message }
     }
 }
 
-/// The TLS error, in however many I/O errors it is wrapped.
+/// Returns the TLS error within any number of I/O errors.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(tls) = error.downcast_ref() {
         return Some(tls);

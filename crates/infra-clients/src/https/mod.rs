@@ -1,5 +1,5 @@
-//! HTTPS as every system here is spoken to: certificates judged as [`Trust`] says, nothing redirected, dead peers
-//! noticed. Owns no connection and no session; never sees a request.
+//! HTTPS for every client: certificates are checked as [`Trust`] says, redirects are refused, dead peers are
+//! detected. Owns no connection and no session; never sees a request.
 
 mod address;
 mod cut;
@@ -22,7 +22,7 @@ pub(crate) use address::authority;
 pub(crate) use cut::{Cut, Stage};
 pub use trust::{Thumbprint, Trust};
 
-/// A setting that cannot work, with what is wrong about it.
+/// A setting that cannot work; the message says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingError(String);
 
@@ -40,7 +40,8 @@ impl fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
-/// What a client for one server begins with. It sets no limit on how long an answer takes: who makes a call knows.
+/// Returns the builder of a client for one server. It sets no limit on the time of an answer, which depends on the
+/// call.
 pub(crate) fn client(
     trust: &Trust,
     connect_timeout: Duration,
@@ -50,14 +51,14 @@ pub(crate) fn client(
         .https_only(true)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout)
-        // A peer that vanished is noticed within a minute even while only a long poll waits.
+        // A peer that is gone is detected within a minute even while only a long poll waits.
         .tcp_keepalive(Duration::from_secs(30))
         .tcp_keepalive_interval(Duration::from_secs(10))
         .tcp_keepalive_retries(3)
         .pool_idle_timeout(Duration::from_secs(50)))
 }
 
-/// The client itself.
+/// Builds the client.
 pub(crate) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SettingError> {
     builder.build().map_err(|error| SettingError::new(format!("cannot set up HTTPS: {error}")))
 }
@@ -101,8 +102,8 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, SettingError> {
     Ok(roots)
 }
 
-/// Accepts one certificate, or with no thumbprint any; in both cases the server has to prove that
-/// it holds the certificate's key.
+/// Accepts one certificate, or without a thumbprint any; in both cases the server has to prove that it has the key of
+/// the certificate.
 #[derive(Debug)]
 struct PinnedVerifier {
     thumbprint: Option<Thumbprint>,

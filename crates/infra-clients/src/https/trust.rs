@@ -1,20 +1,21 @@
-//! How a server's certificate is judged. Owns the check of thumbprints; reads no files and judges nothing itself.
+//! How a server's certificate is checked. Owns the reading of thumbprints; reads no files and checks no certificate
+//! itself.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::SettingError;
 
-/// How the server's certificate is judged.
+/// How the server's certificate is checked.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// By the certificate authorities of the system.
+    /// By the system's certificate authorities.
     System,
     /// By these authorities and no others: PEM, one certificate or more.
     CaBundle(Vec<u8>),
-    /// It must be this very certificate; its names, dates and issuer do not matter.
+    /// It has to be exactly this certificate; its names, dates and issuer are ignored.
     Thumbprint(Thumbprint),
-    /// Not at all. Anyone in between can read and change everything, the password included.
+    /// Not at all. Anyone on the network in between can read and change everything, the password included.
     Insecure,
 }
 

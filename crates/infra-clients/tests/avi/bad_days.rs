@@ -1,4 +1,5 @@
-//! Controllers that restart, hang, break off, or answer from the wrong mouth: typed errors in time, nothing twice.
+//! Controllers that restart, hang or break off, and other servers in their place: errors have the right kind, come in
+//! time, and nothing is done twice.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use testbed::eventually;
 
 use crate::rig::{NEVER, Rig, SOON, ends, network, pool, refused};
 
-/// A client that would wait for ever, so that what waits for a time-out is seen to hang.
+/// A client whose time limits never expire, so that a call that hangs is seen to hang.
 async fn patient() -> Result<Rig> {
     Rig::with(avi_simulator::Config::default(), |config| {
         config.connect_timeout = NEVER;
@@ -42,7 +43,7 @@ async fn killed_and_restarted() -> Result<()> {
         ensure!(error.class() == Class::Retry && error.status().is_none(), "{error:?}");
         refused(ends(api.all(POOL, &Query::new())).await?, Kind::Unreachable)?;
         rig.sim.restart().await?;
-        // The session is gone, the connections are: a call that only looks notices nothing.
+        // Session and connections are gone: a read does not fail.
         let names = rig.api().all(POOL, &Query::new()).await?;
         assert_eq!(names.iter().filter(|pool| pool.meta.name.starts_with("during")).count(), 0);
         assert_eq!(rig.control().logins().total, turn + 2);
@@ -61,7 +62,7 @@ async fn restarted_under_load() -> Result<()> {
             let mut made = 0;
             while !over.load(Ordering::SeqCst) {
                 let wanted = pool(&format!("p{number}-{made}"));
-                // As an operator does: again, a little later, until it is so.
+                // As an operator does: retry until it is so.
                 while api.create_or_find(POOL, &wanted).await.is_err() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -105,13 +106,13 @@ async fn sessions_expire_in_the_middle_of_a_list() -> Result<()> {
         }
     }
     assert_eq!(seen, 1000);
-    // At first, and for the pages from 200, 300, 500 (after both), 600, 800 and 900 on.
+    // On the first page, and on those from 200, 300, 500 (after both), 600, 800 and 900 on.
     assert_eq!(rig.control().logins().total, 7);
     Ok(())
 }
 
-/// Twenty seconds, with and without a session: everybody is told at once, nobody logs in again and again, and then all
-/// is as it was.
+/// For twenty seconds, with and without a session: every call fails at once, no client logs in more than once per
+/// call, and afterwards all is as before.
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_for_twenty_seconds() -> Result<()> {
     const OUTAGE: Duration = Duration::from_secs(20);
@@ -172,14 +173,14 @@ async fn half_replies() -> Result<()> {
     rig.control().fault(Fault::new(Effect::HalfReply).under("/api/pool").times(3));
     let error = refused(rig.api().create(POOL, &pool("p")).await, Kind::Unreachable)?;
     ensure!(error.in_doubt(), "{error:?}");
-    // What only looks is asked for once more, and no more.
+    // A read is repeated once, and not more often.
     refused(rig.api().all(POOL, &Query::new()).await, Kind::Unreachable)?;
     assert_eq!(rig.count("GET", "/api/pool"), 2);
     assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 1);
     Ok(())
 }
 
-/// The reply to the making is lost: the object is found, and not made again.
+/// The answer to the creation is lost: the object is found, and not created again.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_second_object_after_a_lost_reply() -> Result<()> {
     for what in [Effect::CutAfter, Effect::HalfReply] {
@@ -194,13 +195,13 @@ async fn no_second_object_after_a_lost_reply() -> Result<()> {
             (1, 1),
             "{what:?}"
         );
-        // The plain call says that it does not know.
+        // The plain call is in doubt.
         rig.control().fault(Fault::new(what.clone()).on("POST", "/api/pool").times(1));
         let error = refused(rig.api().create(POOL, &pool("q")).await, Kind::Unreachable)?;
         ensure!(error.in_doubt() && error.class() == Class::Retry, "{error:?}");
         assert_eq!(rig.count("POST", "/api/pool"), 2, "{what:?}");
     }
-    // Cut before it had any effect: nothing is there, and the caller is told so by the same call later.
+    // Cut before it had an effect: the object does not exist, and the same call creates it later.
     let rig = Rig::start().await?;
     rig.control().fault(Fault::new(Effect::CutBefore).on("POST", "/api/pool").times(1));
     let error = refused(rig.api().create_or_find(POOL, &pool("p")).await, Kind::Unreachable)?;
@@ -210,7 +211,7 @@ async fn no_second_object_after_a_lost_reply() -> Result<()> {
     Ok(())
 }
 
-/// Neither PUT, PATCH nor DELETE is sent twice when nobody knows what became of the first.
+/// PUT, PATCH and DELETE are not repeated when the outcome is unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_replies_to_other_writes() -> Result<()> {
     let rig = Rig::start().await?;
@@ -232,9 +233,9 @@ async fn lost_replies_to_other_writes() -> Result<()> {
     Ok(())
 }
 
-/// Something else answers at the controller's address: nothing is taken for gone.
+/// Another server answers at the address of the controller: no object counts as gone.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_from_the_wrong_mouth() -> Result<()> {
+async fn another_server_answers() -> Result<()> {
     let rig = Rig::start().await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
     for (code, body, kind) in [
@@ -276,7 +277,7 @@ async fn a_next_page_elsewhere() -> Result<()> {
     rig.control().fault(Fault::new(page(next)).on("GET", "/api/pool").times(1));
     assert_eq!(rig.api().all(POOL, &Query::new()).await?.len(), 1 + 800);
     assert_eq!(elsewhere.control().requests().len(), 0);
-    // A list that leads back to where it was.
+    // A list whose next page is an earlier one.
     let next = format!("{}/api/pool?page=2", rig.sim.url());
     rig.control().fault(Fault::new(page(next)).on("GET", "/api/pool"));
     refused(rig.api().all(POOL, &Query::new()).await, Kind::Protocol)?;
@@ -292,7 +293,7 @@ async fn a_reply_too_large() -> Result<()> {
     Ok(())
 }
 
-/// Clients of one controller that share a limit share its turns; a list that is not read on holds none.
+/// Clients of one controller can share a limit on calls; a list that is not read on does not count.
 #[tokio::test(flavor = "multi_thread")]
 async fn few_calls_at_once() -> Result<()> {
     const MOST: usize = 3;
@@ -323,7 +324,7 @@ async fn few_calls_at_once() -> Result<()> {
     })?;
     let error = refused(late.versions().await, Kind::Unavailable)?;
     ensure!(error.text().contains("under way") && error.status().is_none(), "{error:?}");
-    // Who gives up gives back the turn.
+    // A caller that gives up frees its place.
     rig.control().clear_faults();
     calls.shutdown().await;
     rig.api().all(POOL, &Query::new()).await?;
@@ -343,12 +344,12 @@ async fn many_calls_on_few_connections() -> Result<()> {
     }
     let connections: BTreeSet<u64> =
         rig.control().requests().iter().map(|request| request.connection).collect();
-    // A connection comes back a moment after its answer; the next call may have opened another by then.
+    // A connection is returned a moment after its answer; the next call may have opened another by then.
     assert!(connections.len() < 30, "{connections:?}");
     Ok(())
 }
 
-/// The controller took the write and answered something that is no object.
+/// The controller accepted the write and answered something that is not an object.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_with_an_unreadable_answer() -> Result<()> {
     let rig = Rig::start().await?;
@@ -375,9 +376,9 @@ async fn a_write_with_an_unreadable_answer() -> Result<()> {
     Ok(())
 }
 
-/// Names of networks can repeat, so that only this client itself can see to it that they do not.
+/// Names of networks may repeat, so that only this client can prevent a second one.
 #[tokio::test(flavor = "multi_thread")]
-async fn made_once_by_twenty_tasks() -> Result<()> {
+async fn twenty_tasks_create_one() -> Result<()> {
     let rig = Rig::start().await?;
     let cloud = rig.cloud().await?;
     let tasks = (0..20).map(|_| {
@@ -389,7 +390,7 @@ async fn made_once_by_twenty_tasks() -> Result<()> {
         made += usize::from(matches!(task??, Created::Made(_)));
     }
     assert_eq!((made, rig.api().all(NETWORK, &Query::new().name("n")).await?.len()), (1, 1));
-    // In another cloud, whichever way that is said, there is none.
+    // In another cloud, in either form of the condition, there is none.
     let other = Cloud { meta: Meta::named("other"), vtype: "CLOUD_NONE".to_owned(), ..Cloud::default() };
     let other = Ref::new("cloud", &rig.api().create(CLOUD, &other).await?.meta.uuid);
     let by_name =

@@ -1,4 +1,4 @@
-//! A TCP proxy before a simulator, which sees nothing of what it passes on and can be unkind with it.
+//! A TCP proxy in front of a simulator, which cannot read what it forwards and can fail in several ways.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use tokio::task::JoinSet;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Manner {
-    /// Passes everything on.
+    /// Forwards everything.
     Kind,
-    /// Takes connections and says nothing, until it is asked to be otherwise: then it closes them.
+    /// Accepts connections and sends nothing until the manner changes: then it closes them.
     Silent,
-    /// Passes on what the client says, and what the server says to it until they have agreed on TLS: the server hears
-    /// and does everything, the client hears nothing of it for as long as this lasts.
+    /// Forwards what the client sends, and what the server sends until TLS is established: the server receives and
+    /// does everything, and the client receives no answer for as long as this lasts.
     Holding,
-    /// Passes on so much of what the server says, counted from when it was asked to, and not a byte more.
+    /// Forwards this many bytes of the server, counted from the change of manner, and not one more.
     Breaking(usize),
-    /// Closes a connection so long after the server said something on it, unless it is used again before; with no time
-    /// at all, it is closed for certain.
+    /// Closes a connection this long after the server sent something on it, unless it is used again before; with no
+    /// time at all, it is closed in any case.
     Impatient(Duration),
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Before `https://host:port`.
+    /// Starts a proxy in front of `https://host:port`.
     pub(crate) async fn of(url: &str) -> Result<Self> {
         let target = url.trim_start_matches("https://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -47,11 +47,11 @@ impl Front {
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
-                // Who waits for the count may change the manner at once.
+                // A test that waits for the count may change the manner at once.
                 let silent = *asked.borrow() == Manner::Silent;
                 counter.fetch_add(1, Ordering::SeqCst);
                 let (target, asked) = (target.clone(), asked.clone());
-                // How a connection ends is nobody's business.
+                // How a connection ends does not matter.
                 connections
                     .spawn(async move { pass(near, &target, asked, silent).await.unwrap_or_default() });
             }
@@ -67,17 +67,17 @@ impl Front {
         self.manner.send_replace(manner);
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 }
 
-/// How often the server speaks in a handshake: the certificate, and tickets for later.
+/// How often the server sends in a handshake: the certificate, and later tickets.
 const HANDSHAKE: u32 = 2;
 
-/// Whether a client that says this has its keys: a record of application data, as TLS 1.3 disguises everything from the
-/// end of the handshake on, behind the change of cipher that middleboxes wait for or alone.
+/// Whether a client that sends this has its keys: a record of application data, as which TLS 1.3 disguises everything
+/// from the end of the handshake on, after the change of cipher that middleboxes expect.
 fn has_keys(said: &[u8]) -> bool {
     const CHANGE_CIPHER_SPEC: u8 = 20;
     const APPLICATION_DATA: u8 = 23;

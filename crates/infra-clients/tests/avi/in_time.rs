@@ -1,5 +1,5 @@
-//! Nothing hangs. What is waited for here never comes, so that no machine is too slow to tell a time-out from an answer:
-//! a call either ends by itself, or never.
+//! No call hangs. The answers never come here, so that no machine is too slow to distinguish a time limit from an
+//! answer: a call either ends by itself, or never.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::rig::{NEVER, Rig, SOON, ends, pool, refused};
 
 const WAIT: Duration = Duration::from_millis(300);
 
-/// A client that is logged in and does not wait long for answers.
+/// A client that is logged in and has short time limits.
 async fn hasty(rig: &Rig, change: impl FnOnce(&mut Config)) -> Result<Avi> {
     let avi = rig.client(|config| {
         config.reply_timeout = WAIT;
         change(config);
     })?;
-    // A busy machine may need several tries.
+    // A busy machine may need several attempts.
     eventually("a login in time", SOON, async || Ok(avi.versions().await.ok())).await?;
     Ok(avi)
 }
@@ -59,9 +59,9 @@ async fn no_answer_to_a_login_nor_a_logout() -> Result<()> {
     Ok(())
 }
 
-/// Those who wait for their turn do not wait for ever, be it among the calls or among the writers of one object.
+/// The wait for the limit on calls, and for the lock of an object, is limited.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_turn() -> Result<()> {
+async fn no_place_among_the_calls() -> Result<()> {
     let rig = Rig::start().await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
     let api = hasty(&rig, |config| config.limit = Limit::new(2)).await?.default_api();
@@ -82,7 +82,7 @@ async fn no_turn() -> Result<()> {
     Ok(())
 }
 
-/// Somebody takes the connection and then says nothing, not even TLS.
+/// A server accepts the connection and sends nothing, not even TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_handshake() -> Result<()> {
     let rig = Rig::start().await?;
@@ -99,7 +99,7 @@ async fn no_handshake() -> Result<()> {
     Ok(())
 }
 
-/// An answer begins, and never ends.
+/// An answer begins and never ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_end() -> Result<()> {
     let rig = Rig::start().await?;
@@ -112,7 +112,7 @@ async fn no_end() -> Result<()> {
     let pools: Vec<_> = (0..500).map(|number| serde_json::json!({"name": format!("p{number}")})).collect();
     rig.control().seed_value(serde_json::json!({"pool": pools}))?;
     eventually("a login in time", SOON, async || Ok(avi.versions().await.ok())).await?;
-    // More than a record of TLS, which is read only when it is whole, and less than a page of pools.
+    // More than a TLS record, which is read only when it is complete, and less than a page of pools.
     front.be(Manner::Breaking(20_000));
     let error = refused(ends(avi.default_api().all(POOL, &Query::new())).await?, Kind::Timeout)?;
     ensure!(error.text().contains("not complete") && error.status() == Some(200), "{error:?}");

@@ -1,4 +1,5 @@
-//! How often this client logs in: once for all who wait, once after a session ended, never again when refused.
+//! How often this client logs in: once for all that wait, once after a session ended, and never again after a
+//! refusal.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use testbed::eventually;
 use crate::front::{Front, Manner};
 use crate::rig::{Rig, SOON, pool, refused};
 
-/// A simulator, and a front before it.
+/// A simulator with a proxy in front of it.
 async fn fronted() -> Result<(Rig, Front)> {
     let rig = Rig::start().await?;
     let front = Front::of(rig.sim.url()).await?;
@@ -32,7 +33,7 @@ async fn fifty_tasks_one_login() -> Result<()> {
         made??;
     }
     assert_eq!(rig.control().logins().total, 1);
-    // And one more when the session ends under all of them.
+    // And once more when the session ends during all of them.
     for turn in 2..5 {
         rig.control().expire_sessions();
         let tasks = (0..50).map(|_| {
@@ -61,7 +62,7 @@ async fn a_wrong_password_is_tried_once_by_fifty_tasks() -> Result<()> {
     }
     refused(avi.versions().await, Kind::Unauthorized)?;
     assert_eq!(rig.control().requests().len(), 1);
-    // Another wrong one is tried once, too; the account is still not locked.
+    // Another wrong password is sent once, too; the account is still not locked.
     assert!(avi.set_credentials(Credentials::password("admin", Secret::new("wrong as well"))).await);
     for _ in 0..5 {
         refused(avi.versions().await, Kind::Unauthorized)?;
@@ -73,7 +74,7 @@ async fn a_wrong_password_is_tried_once_by_fifty_tasks() -> Result<()> {
     Ok(())
 }
 
-/// A caller that gives up in the middle of a login leaves no second try to the next.
+/// A caller that gives up during a login causes no second attempt by the next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_survives_its_caller() -> Result<()> {
     let (rig, front) = fronted().await?;
@@ -95,13 +96,13 @@ async fn a_login_survives_its_caller() -> Result<()> {
     Ok(())
 }
 
-/// Those who waited for a login that failed for want of an answer have their answer; who comes later tries again.
+/// Callers that waited for a login without an answer share its error; a later call tries again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_login_is_everybodys() -> Result<()> {
+async fn a_failed_login_is_shared() -> Result<()> {
     let (rig, front) = fronted().await?;
     let avi = rig.client(|config| config.controller = front.url())?;
     front.be(Manner::Silent);
-    // All of them have asked before the other side is looked at for the first time.
+    // All of them have called before the server is looked at for the first time.
     let waiting = join_all((0..20).map(|_| async { avi.default_api().create(POOL, &pool("p")).await }));
     let cut = async {
         eventually("a connection", SOON, async || Ok((front.accepted() > 0).then_some(()))).await?;
@@ -121,12 +122,12 @@ async fn a_failed_login_is_everybodys() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_silence_it_logs_out() -> Result<()> {
+async fn after_idle_time_it_logs_out() -> Result<()> {
     let rig = Rig::with(avi_simulator::Config::default(), |config| {
         config.idle_logout = Some(Duration::from_millis(200));
     })
     .await?;
-    // A call under way is no silence.
+    // A call in flight is not idle time.
     rig.control().fault(Fault::delay(Duration::from_millis(700)).on("GET", "/api/pool").times(1));
     rig.api().all(POOL, &Query::new()).await?;
     eventually("the logout", SOON, async || Ok((rig.count("POST", "/logout") == 1).then_some(()))).await?;
@@ -140,7 +141,7 @@ async fn after_silence_it_logs_out() -> Result<()> {
     Ok(())
 }
 
-/// Refused for now, and not for the credentials: to be tried again.
+/// Refused temporarily, and not for the credentials: it is retried.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_sessions_is_no_wrong_password() -> Result<()> {
     let rig = Rig::start().await?;
@@ -155,7 +156,7 @@ async fn too_many_sessions_is_no_wrong_password() -> Result<()> {
     Ok(())
 }
 
-/// Whatever status a controller has for it, as long as the words are its own.
+/// With any status of the controller, as long as the text is its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_refused_login_is_tried_again() -> Result<()> {
     let rig = Rig::start().await?;
@@ -174,7 +175,7 @@ async fn no_refused_login_is_tried_again() -> Result<()> {
     Ok(())
 }
 
-/// A controller that knows no session, however new, is not asked for another without end.
+/// A controller that does not even know new sessions does not get logins without limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_never_known() -> Result<()> {
     for status in [401, 419] {
@@ -183,7 +184,7 @@ async fn a_session_that_is_never_known() -> Result<()> {
         refused(rig.api().create(POOL, &pool("p")).await, Kind::Unauthorized)?;
         assert_eq!((rig.control().logins().total, rig.count("POST", "/api/pool")), (2, 2));
         rig.control().clear_faults();
-        // Once is an expired session.
+        // The first time it is an expired session.
         rig.control().fault(Fault::status(status).under("/api/pool").times(1));
         rig.api().create(POOL, &pool("p")).await?;
         assert_eq!((rig.control().logins().total, rig.count("POST", "/api/pool")), (3, 4));
@@ -192,7 +193,7 @@ async fn a_session_that_is_never_known() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_it_trusts() -> Result<()> {
+async fn the_password_is_sent_to_trusted_servers_only() -> Result<()> {
     let (rig, other) = (Rig::start().await?, Rig::start().await?);
     for (trust, trusted) in [
         (Trust::CaBundle(rig.sim.ca_pem().into()), true),
@@ -209,7 +210,7 @@ async fn whom_it_trusts() -> Result<()> {
             ensure!(!error.in_doubt(), "{error:?}");
         }
     }
-    assert_eq!(rig.control().logins().total, 2, "the password goes to nobody else");
+    assert_eq!(rig.control().logins().total, 2, "the password is sent to no other server");
     let config = |controller: &str| Config::new(controller, Credentials::password("u", Secret::new("p")));
     refused(Avi::start(config("http://controller")), Kind::Config)?;
     refused(Avi::start(config("u:p@controller")), Kind::Config)?;
@@ -219,7 +220,7 @@ async fn whom_it_trusts() -> Result<()> {
     Ok(())
 }
 
-/// A web server before the controller that refuses has not looked at the password.
+/// A web server in front of the controller that refuses has not checked the password.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxys_refusal_is_no_wrong_password() -> Result<()> {
     let rig = Rig::start().await?;
@@ -240,7 +241,7 @@ async fn a_proxys_refusal_is_no_wrong_password() -> Result<()> {
     Ok(())
 }
 
-/// Credentials that change in the midst of a login with the old: whoever asks afterwards has the new.
+/// Credentials that change during a login with the old ones: later calls use the new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_credentials_during_a_login() -> Result<()> {
     let (rig, front) = fronted().await?;
@@ -261,7 +262,7 @@ async fn other_credentials_during_a_login() -> Result<()> {
     assert!(others);
     avi.versions().await?;
     for early in early {
-        // The old ones' refusal, or the new ones' session; in no case a second try of the old.
+        // The refusal of the old ones, or a session with the new ones; in no case a second attempt with the old ones.
         if let Err(error) = early.await? {
             assert_eq!(error.kind(), Kind::Unauthorized);
         }
@@ -270,9 +271,9 @@ async fn other_credentials_during_a_login() -> Result<()> {
     Ok(())
 }
 
-/// Sessions that end for silence at the moment they are needed again: no call notices, nothing is made twice.
+/// Sessions that end for idle time just when they are needed again: no call fails, and nothing is created twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_that_is_just_over() -> Result<()> {
+async fn idle_time_that_has_just_ended() -> Result<()> {
     let rig = Rig::with(avi_simulator::Config::default(), |config| {
         config.idle_logout = Some(Duration::from_millis(60));
     })
@@ -280,7 +281,7 @@ async fn silence_that_is_just_over() -> Result<()> {
     for number in 0..100 {
         rig.api().create(POOL, &pool(&format!("p{number}"))).await?;
         if number % 20 == 0 {
-            // Silent in any case, however late the clock.
+            // Idle in any case, however late the clock is.
             let ended =
                 async || Ok((rig.count("POST", "/logout") >= rig.control().logins().total).then_some(()));
             eventually("the logout", SOON, ended).await?;
@@ -295,7 +296,7 @@ async fn silence_that_is_just_over() -> Result<()> {
     Ok(())
 }
 
-/// Calls go on while others log out, and while their callers give up wherever they are.
+/// Calls continue while other tasks log out, and while callers give up at any point.
 #[tokio::test(flavor = "multi_thread")]
 async fn logouts_and_callers_that_give_up() -> Result<()> {
     let rig = Rig::start().await?;
@@ -315,12 +316,12 @@ async fn logouts_and_callers_that_give_up() -> Result<()> {
         })
     });
     for (number, call) in join_all(calls).await.into_iter().enumerate() {
-        // Two logouts in one call's time are more than it forgives.
+        // The call fails after two logouts within it.
         if let Err(error) = call? {
             assert_eq!(error.kind(), Kind::Unauthorized, "{number}: {error:?}");
         }
     }
-    // It is as usable as before: no turn is lost.
+    // It is as usable as before: no place among the calls is lost.
     let calls = (0..50).map(|_| async { rig.api().all(POOL, &Query::new()).await });
     for listed in join_all(calls).await {
         listed?;
@@ -332,7 +333,7 @@ async fn logouts_and_callers_that_give_up() -> Result<()> {
     Ok(())
 }
 
-/// A password that changes while its caller gives up, and while others set other credentials.
+/// A password that changes while its caller gives up, and while other credentials are set.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_password_in_between() -> Result<()> {
     let (rig, front) = fronted().await?;

@@ -1,4 +1,4 @@
-//! That the cases notice: with any one rule of the controller's broken, the case that is about it fails.
+//! Tests of the cases: if one rule of the controller is broken, the case about it fails.
 
 use anyhow::{Context, Result, ensure};
 use avi_simulator::{Rule, Rules};
@@ -6,7 +6,7 @@ use tokio::time::error::Elapsed;
 
 use crate::cases::CASES;
 
-/// Which case is about which rule.
+/// The rule of each case.
 const ABOUT: &[(Rule, &str)] = &[
     (Rule::Csrf, "strangers_write_nothing"),
     (Rule::SessionExpiry, "expired_session"),
@@ -26,7 +26,7 @@ const ABOUT: &[(Rule, &str)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_rule_is_missed() -> Result<()> {
+async fn each_broken_rule_is_noticed() -> Result<()> {
     for &rule in Rule::ALL {
         let (_, name) =
             ABOUT.iter().find(|(about, _)| *about == rule).with_context(|| format!("{rule:?}"))?;

@@ -1,4 +1,4 @@
-//! Requests that this client would never make, by hand: what the controller does to others.
+//! Requests that this client never sends, written by hand: what the controller answers to other clients.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{COOKIE, HeaderMap, REFERER, SET_COOKIE};
@@ -39,7 +39,7 @@ impl Raw {
         Ok(Self { http, url: rig.sim.url().to_owned(), csrf: csrf.to_owned(), cookies: pairs.join("; ") })
     }
 
-    /// Status and body of a request with the session's cookies and the given headers alone.
+    /// Returns status and body of a request with the cookies of the session and only the given headers.
     pub(crate) async fn send(
         &self,
         method: &str,
@@ -60,7 +60,7 @@ impl Raw {
         Ok((reply.status().as_u16(), reply.text().await?))
     }
 
-    /// What an honest client of that API version reads.
+    /// Returns what a correct client of that API version reads.
     pub(crate) async fn read(&self, path: &str, version: &str) -> Result<Value> {
         let referer = format!("{}/", self.url);
         let headers =

@@ -1,4 +1,4 @@
-//! Connections that the other side closes at the very moment they are used again.
+//! Connections that the server closes just when they are used again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,11 @@ use infra_clients::avi::{Kind, POOL, Query};
 use crate::front::{Front, Manner};
 use crate::rig::{Rig, pool, refused};
 
-/// A write either is made, or was never sent and is said to be so, or may have been sent and is said to be so; in no
-/// case is it sent twice.
+/// A write either succeeds, or fails and was never sent, or fails in doubt; in no case is it sent twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_on_connections_that_close() -> Result<()> {
     const CONNECTIONS: usize = 100;
-    // How many close in time to be met is the machine's affair, but one in forty does for certain.
+    // How many connections close just in time depends on the machine, but one in forty does in any case.
     const WRITES: u32 = 40 * 120;
     let rig = Rig::start().await?;
     let front = Front::of(rig.sim.url()).await?;
@@ -27,7 +26,7 @@ async fn writes_on_connections_that_close() -> Result<()> {
         if number >= 1200 && front.accepted() > CONNECTIONS {
             break;
         }
-        // Now long before the next call, now after it, and mostly just then.
+        // Sometimes long before the next call, sometimes after it, and mostly just then.
         front.be(Manner::Impatient(Duration::from_micros(u64::from(number % 40) * 50)));
         match avi.default_api().create(POOL, &pool(&format!("p{number}"))).await {
             Ok(_) => made += 1,
@@ -53,9 +52,9 @@ async fn writes_on_connections_that_close() -> Result<()> {
     Ok(())
 }
 
-/// What only looks is asked for once more.
+/// A read is repeated once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_on_a_connection_that_closes() -> Result<()> {
+async fn a_read_on_a_connection_that_closes() -> Result<()> {
     let rig = Rig::start().await?;
     rig.api().create(POOL, &pool("p")).await?;
     for what in [Effect::CutBefore, Effect::HalfReply] {

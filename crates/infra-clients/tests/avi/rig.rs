@@ -1,4 +1,4 @@
-//! A simulator and a client of it, and the objects that cases begin with.
+//! A simulator with a client, and the objects that cases begin with.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -12,9 +12,9 @@ use infra_clients::avi::{
 };
 use infra_clients::{Secret, Trust};
 
-/// For what is sure to come, on a machine that has much else to do.
+/// Limit for what is certain to happen, on a machine that is busy otherwise.
 pub(crate) const SOON: Duration = Duration::from_mins(2);
-/// For what must not be waited for.
+/// Limit for what must not be waited for.
 pub(crate) const NEVER: Duration = Duration::from_hours(1);
 pub(crate) const CLOUD_NAME: &str = "Default-Cloud";
 
@@ -23,7 +23,7 @@ pub(crate) struct Rig {
     pub(crate) avi: Avi,
 }
 
-/// Settings of a client of that simulator, as its administrator.
+/// Returns the settings of a client of that simulator, as its administrator.
 pub(crate) fn config(sim: &Simulator) -> Config {
     let password = Secret::new(sim.admin_password());
     let mut config = Config::new(sim.url(), Credentials::password(avi_simulator::ADMIN, password));
@@ -47,19 +47,19 @@ impl Rig {
         self.sim.control()
     }
 
-    /// The tenant `admin`.
+    /// Returns the calls in the tenant `admin`.
     pub(crate) fn api(&self) -> Api {
         self.avi.api(Scope::admin())
     }
 
-    /// Another client of the same simulator.
+    /// Creates another client of the same simulator.
     pub(crate) fn client(&self, change: impl FnOnce(&mut Config)) -> Result<Avi> {
         let mut config = config(&self.sim);
         change(&mut config);
         Ok(Avi::start(config)?)
     }
 
-    /// A client that logs in with these.
+    /// Creates a client that logs in with these.
     pub(crate) fn client_of(&self, user: &str, password: &str) -> Result<Avi> {
         self.client(|config| config.credentials = Credentials::password(user, Secret::new(password)))
     }
@@ -70,13 +70,13 @@ impl Rig {
         Ok(Ref::new("cloud", &cloud.meta.uuid))
     }
 
-    /// A tenant of that name, and its objects.
+    /// Creates a tenant; returns the calls in it.
     pub(crate) async fn tenant(&self, name: &str) -> Result<Api> {
         self.api().create(TENANT, &Tenant { meta: Meta::named(name), ..Tenant::default() }).await?;
         Ok(self.avi.api(Scope::Name(name.to_owned())))
     }
 
-    /// How often requests with that method and path template were made.
+    /// Returns how often requests with that method and path template were made.
     pub(crate) fn count(&self, method: &str, template: &str) -> u64 {
         self.control().counters().get(&(method.to_owned(), template.to_owned())).copied().unwrap_or(0)
     }
@@ -95,7 +95,7 @@ pub(crate) fn network(name: &str, cloud: &Ref, subnets: Vec<Subnet>) -> Network 
     }
 }
 
-/// `10.0.<third>.0/24` with one range.
+/// Returns the subnet `10.0.<third>.0/24` with one range.
 pub(crate) fn subnet(third: u8, usage: RangeUse) -> Subnet {
     let ip = |last| IpAddr::from([10, 0, third, last]);
     Subnet {
@@ -105,12 +105,12 @@ pub(crate) fn subnet(third: u8, usage: RangeUse) -> Subnet {
     }
 }
 
-/// Demands that a call ends by itself.
+/// Checks that a call ends by itself.
 pub(crate) async fn ends<T>(call: impl Future<Output = Result<T, Error>>) -> Result<Result<T, Error>> {
     tokio::time::timeout(SOON, call).await.context("it hangs")
 }
 
-/// Demands a failure of that kind.
+/// Checks that a call fails with that kind.
 pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: Kind) -> Result<Error> {
     match result {
         Ok(value) => anyhow::bail!("{value:?} instead of a failure of kind {kind:?}"),

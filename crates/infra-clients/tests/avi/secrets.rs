@@ -1,4 +1,4 @@
-//! No secret is seen: in no log of this crate or of those under it, in no error, in nothing that is shown.
+//! No secret is visible: in no log of this crate or of those under it, in no error, in no formatted value.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,7 @@ impl Log {
     }
 }
 
-/// A login, a user made and changed, a cloud with a password of its own, and every way to fail at it.
+/// A login, a user created and changed, a cloud with a password of its own, and every kind of failure.
 async fn life(rig: &Rig, shown: &mut Vec<String>) -> Result<()> {
     let api = rig.api();
     shown.push(format!("{:?} {:?} {:?}", rig.avi, api, rig.avi.versions().await?));
@@ -73,7 +73,7 @@ async fn life(rig: &Rig, shown: &mut Vec<String>) -> Result<()> {
         Err(error) => shown.push(format!("{error:?}")),
     }
 
-    // A controller that repeats everything it was told.
+    // A controller that repeats everything it received.
     for (code, json) in [(400, true), (401, false), (500, false)] {
         for (path, told) in [("/login", ""), ("/api/user", PASSWORD), ("/api/cloud", OF_VCENTER)] {
             let said = format!("bad: {} {told}", rig.sim.admin_password());
@@ -101,14 +101,15 @@ async fn no_secret_is_seen() -> Result<()> {
     let rig = Rig::start().await?;
     let log = Log::default();
     let writer = log.clone();
-    // All that is logged in this thread, by whatever crate, the log facade's users included: one thread runs it all.
+    // Everything that is logged in this thread, by any crate, those with the log facade included: everything runs in
+    // one thread.
     let logging = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish()
         .set_default();
-    // With a single subscriber in the process, other tests' threads would have a say in what is logged at all.
+    // With a single subscriber in the process, threads of other tests would influence what is logged.
     let second = tracing::Dispatch::new(tracing_subscriber::registry());
     let mut shown = Vec::new();
     life(&rig, &mut shown).await?;
@@ -129,7 +130,7 @@ async fn no_secret_is_seen() -> Result<()> {
             }
         }
     }
-    // Something was refused, and says why.
+    // Something was refused, and the error says why.
     ensure!(shown.iter().any(|text| text.contains("bad: ***")), "{shown:#?}");
     rig.api().all(USER, &Query::new()).await?;
     Ok(())

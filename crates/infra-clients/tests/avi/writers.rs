@@ -12,11 +12,11 @@ use serde_json::json;
 
 use crate::rig::{NEVER, Rig, SOON, network, pool, refused, subnet};
 
-/// Each refusal is another's success, so that the last of this many has succeeded.
+/// Each refusal is the success of another writer, so that the last of this many has succeeded.
 const WRITERS: u8 = 100;
 
-/// A hundred writers, each with a subnet of its own: every one lands, each once. None writes before one of each client
-/// has read, so that all of these but one are refused.
+/// A hundred writers, each with a subnet of its own: every subnet is written, each once. None writes before one of
+/// each client has read, so that all of these but one are refused.
 async fn storm(rig: &Rig, clients: &[Avi]) -> Result<usize> {
     let made = rig.api().create(NETWORK, &network("n", &rig.cloud().await?, Vec::new())).await?;
     let behind = rig.control().requests().last().map_or(0, |request| request.number);
@@ -84,9 +84,9 @@ async fn a_hundred_tasks_of_many_clients() -> Result<()> {
     Ok(())
 }
 
-/// Tries are bounded, and what the closure leaves as it was is not written.
+/// The number of attempts is limited, and an object that the closure does not change is not written.
 #[tokio::test(flavor = "multi_thread")]
-async fn tries_end() -> Result<()> {
+async fn attempts_are_limited() -> Result<()> {
     let rig = Rig::with(avi_simulator::Config::default(), |config| config.stale_tries = 7).await?;
     let made = rig.api().create(POOL, &pool("p")).await?;
     rig.control().fault(Fault::new(Effect::Stale).on("PUT", "/api/pool").times(5));

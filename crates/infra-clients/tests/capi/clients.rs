@@ -1,5 +1,5 @@
-//! The cache of clients: what it makes, keeps, replaces and refuses. One control plane is management cluster and
-//! workload clusters at once.
+//! The cache of clients: what it creates, keeps, replaces and refuses. One control plane is the management cluster
+//! and all workload clusters.
 
 use std::fs;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::proxy::Proxy;
 use crate::{PATIENT, SOON};
 
-/// A control plane, whatever connects to it counted, and those who may connect.
+/// A control plane behind a proxy that counts connections, and its users.
 struct Rig {
     plane: ControlPlane,
     proxy: Proxy,
@@ -36,7 +36,7 @@ impl Rig {
         Ok(Self { plane, proxy })
     }
 
-    /// The kubeconfig of a ServiceAccount, through the proxy.
+    /// Returns the kubeconfig of a ServiceAccount, through the proxy.
     async fn kubeconfig(&self, account: &str) -> Result<Value> {
         let file = self.plane.service_account_kubeconfig("default", account).await?;
         let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
@@ -44,7 +44,7 @@ impl Rig {
         Ok(kubeconfig)
     }
 
-    /// Writes it into a Cluster's Secret.
+    /// Writes a kubeconfig into a Cluster's Secret.
     async fn hand_out(&self, cluster: &str, kubeconfig: &Value) -> Result<Secret> {
         let secrets: Api<Secret> = Api::default_namespaced(self.plane.client());
         let name = secret_name(cluster);
@@ -62,7 +62,7 @@ impl Rig {
         WorkloadClients::new(self.plane.client(), connect).with_limits(PATIENT)
     }
 
-    /// Waits until so many requests of a ServiceAccount are logged; a request may be answered before it is.
+    /// Waits until this many requests of a ServiceAccount are logged: a request may be answered before it is logged.
     async fn logged(&self, account: &str, requests: usize) -> Result<()> {
         eventually(&format!("{requests} requests of {account} are logged"), SOON, async || {
             Ok((self.requests_of(account)? >= requests).then_some(()))
@@ -70,14 +70,14 @@ impl Rig {
         .await
     }
 
-    /// The requests of a ServiceAccount so far.
+    /// Returns the number of requests of a ServiceAccount so far.
     fn requests_of(&self, account: &str) -> Result<usize> {
         let user = format!("system:serviceaccount:default:{account}");
         Ok(self.plane.audit_events()?.iter().filter(|event| event.user == user).count())
     }
 }
 
-/// A request that everybody may make.
+/// Makes a request that every user may make.
 async fn ask(client: &Client) -> Result<(), Error> {
     client.apiserver_version().await.map(drop).map_err(Error::from)
 }
@@ -89,7 +89,7 @@ async fn clients_of_workload_clusters() {
     a_new_secret_is_a_new_client(&rig).await.unwrap();
     no_more_are_held_than_allowed(&rig).await.unwrap();
     bad_kubeconfigs_are_refused(&rig).await.unwrap();
-    refusals_are_told_apart(&rig).await.unwrap();
+    refusals_have_kinds(&rig).await.unwrap();
 }
 
 async fn one_client_serves_all(rig: &Rig) -> Result<()> {
@@ -111,7 +111,7 @@ async fn one_client_serves_all(rig: &Rig) -> Result<()> {
     try_join_all(tasks).await?;
     ensure!(clients.stats() == Stats { held: 1, made: 1 }, "{:?}", clients.stats());
 
-    // Anew, all at once.
+    // Again from the start, all at once.
     let clients = rig.clients();
     try_join_all((0..50).map(|_| clients.client("default", "many"))).await?;
     ensure!(clients.stats() == Stats { held: 1, made: 1 }, "{:?}", clients.stats());
@@ -205,7 +205,7 @@ async fn bad_kubeconfigs_are_refused(rig: &Rig) -> Result<()> {
     }
     ensure!(!proof.exists(), "a program was run");
 
-    // What replaces a good one is refused, and ends it.
+    // A bad kubeconfig that replaces a good one is refused, and ends the old client.
     rig.hand_out("bad", &good).await?;
     let client = clients.client("default", "bad").await?;
     ask(&client).await?;
@@ -218,7 +218,7 @@ async fn bad_kubeconfigs_are_refused(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-async fn refusals_are_told_apart(rig: &Rig) -> Result<()> {
+async fn refusals_have_kinds(rig: &Rig) -> Result<()> {
     let good = rig.kubeconfig("any").await?;
     let other = ControlPlane::start().await?;
     let others: Value = serde_json::from_str(&other.embedded_kubeconfig()?)?;
@@ -228,10 +228,10 @@ async fn refusals_are_told_apart(rig: &Rig) -> Result<()> {
         others["clusters"][0]["cluster"]["certificate-authority-data"].clone();
     let mut unknown = good.clone();
     unknown["users"][0]["user"]["token"] = "made-up".into();
-    let mut nobody = good.clone();
-    nobody["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1".into();
+    let mut refusing = good.clone();
+    refusing["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1".into();
 
-    // Connections are taken, by the kernel, and nobody is there.
+    // The kernel accepts connections, and no server reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     let mut mute = good.clone();
     mute["clusters"][0]["cluster"]["server"] = format!("https://{}", silent.local_addr()?).into();
@@ -240,7 +240,7 @@ async fn refusals_are_told_apart(rig: &Rig) -> Result<()> {
     for (name, kubeconfig, limits, expected) in [
         ("untrusted", untrusted, PATIENT, Kind::Tls),
         ("unknown", unknown, PATIENT, Kind::Unauthorized),
-        ("nobody", nobody, PATIENT, Kind::Unreachable),
+        ("nobody", refusing, PATIENT, Kind::Unreachable),
         ("forbidden", good, PATIENT, Kind::Forbidden),
         ("mute", mute, impatient, Kind::Timeout),
     ] {

@@ -1,5 +1,5 @@
-//! The real Cluster API: both of its versions read alike, what we write is all that changes, Machines are held,
-//! clients follow the cluster through rotation and outage.
+//! The real Cluster API: both of its versions are read alike, writes change nothing else, Machines wait for hooks,
+//! and clients follow the cluster through rotation and outage.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ use crate::{PATIENT, SOON, filled, put};
 
 const BOTH: [Version; 2] = [Version::V1Beta1, Version::V1Beta2];
 
-/// A kind of the default namespace in a version of our choice.
+/// Returns a kind of the default namespace in a chosen version.
 fn read_in<K>(client: &Client, version: Version) -> Api<K>
 where
     K: Resource<DynamicType = ReadIn, Scope = kube::core::DynamicResourceScope>,
@@ -79,7 +79,7 @@ async fn both_versions(client: &Client, capi: &Capi) -> Result<()> {
         ensure!(
             cluster.spec.control_plane_ref.as_ref().context("no reference")?.kind == "TestbedControlPlane"
         );
-        // One by its name in contract v1beta2, one by its name in v1beta1, in either version.
+        // One condition by its type in contract v1beta2, one by its type in v1beta1, in either version.
         ensure!(cluster.conditions.is_true("Available"), "{:?}", cluster.conditions);
         ensure!(cluster.conditions.is_true("ControlPlaneInitialized"), "{:?}", cluster.conditions);
         let observed =
@@ -149,7 +149,7 @@ async fn watches(client: &Client) -> Result<()> {
             () = controller => anyhow::bail!("the controller ended"),
             found = tokio::time::timeout(SOON, seen.notified()) => found.context("never reconciled")?,
         }
-        // Whatever version somebody thinks of, it is the same object.
+        // It is the same object in any version.
         for reference in BOTH {
             let reference = ObjectRef::new_with("plain", ReadIn(reference)).within("default");
             ensure!(reader.get(&reference).is_some(), "{version} {reference:?}");
@@ -163,7 +163,7 @@ async fn watches(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Everything of an object but what changes by itself.
+/// Returns an object without what changes by itself.
 async fn whole(client: &Client, kind: &str, name: &str) -> Result<Value> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", kind));
     let mut object =
@@ -171,7 +171,7 @@ async fn whole(client: &Client, kind: &str, name: &str) -> Result<Value> {
     object.metadata.managed_fields = None;
     object.metadata.resource_version = None;
     object.metadata.generation = None;
-    // Conditions are Cluster API's own, and say which generation they saw.
+    // Cluster API writes conditions by itself, with the generation they were observed at.
     object.data["status"].take();
     Ok(serde_json::to_value(object)?)
 }
@@ -182,7 +182,7 @@ async fn only_what_is_meant(client: &Client) -> Result<()> {
         let api = read_in::<Cluster>(client, version);
         let before = whole(client, "Cluster", "plain").await?;
         let add = async || {
-            // Cluster API writes as well: what was read a moment ago may be stale, as it may be for an operator.
+            // Cluster API writes as well: what was read a moment ago may be stale, as for an operator.
             eventually("the finalizer is added", SOON, async || {
                 let cluster = api.get("plain").await?;
                 let Some(patch) = patch::add_finalizer(&cluster, "ours/x") else { return Ok(Some(cluster)) };
@@ -231,7 +231,7 @@ async fn hook(client: &Client, capi: &Capi) -> Result<()> {
     ensure!(worker.remove_pre_terminate_hook("avi-cleanup").is_none());
     let others = worker.add_pre_terminate_hook("other", "somebody").context("is there")?;
     api.patch(worker.name(), &params, &others).await?;
-    // Made of what was read before: the other hook stays all the same.
+    // Computed from what was read before: the other hook stays.
     let add = worker.add_pre_terminate_hook("avi-cleanup", "ako-operator").context("is there")?;
     let held = api.patch(worker.name(), &params, &add).await?;
     ensure!(held.pre_terminate_hook("avi-cleanup") == Some("ako-operator"));
@@ -264,7 +264,7 @@ async fn hook(client: &Client, capi: &Capi) -> Result<()> {
     .await
 }
 
-/// A Cluster that nobody provisions: its endpoint is ours to set.
+/// A Cluster that no provider provisions: the test sets its endpoint.
 async fn endpoint(management: &Management, client: &Client) -> Result<()> {
     let bare = json!({
         "apiVersion": "cluster.x-k8s.io/v1beta2",
@@ -283,7 +283,7 @@ async fn endpoint(management: &Management, client: &Client) -> Result<()> {
     management.plane().kubectl_stdin(&["apply", "-f", "-"], &bare.to_string()).await?;
     for (n, version) in BOTH.into_iter().enumerate() {
         let api = read_in::<Cluster>(client, version);
-        // From then on Cluster API leaves all but its conditions alone.
+        // From then on Cluster API changes nothing but its conditions.
         let cluster = eventually("Cluster API has taken note of the pause", SOON, async || {
             let cluster = api.get("bare").await?;
             Ok(cluster.conditions.is_true("Paused").then_some(cluster))
@@ -327,7 +327,7 @@ async fn follow(management: &Management, workload: &mut Workload) -> Result<()> 
     let error = nodes(&old).await.unwrap_err();
     ensure!(error.kind() == Kind::Replaced, "{error:?}");
 
-    // Cut off: connections are taken, and nothing comes back.
+    // Cut off: connections are accepted, and nothing is answered.
     let with = |limits| WorkloadClients::new(management.client(), connect).with_limits(limits);
     let patience = Duration::from_secs(3);
     let remembering = with(Limits { connect: patience, answer: patience, ..PATIENT });
@@ -345,11 +345,11 @@ async fn follow(management: &Management, workload: &mut Workload) -> Result<()> 
     ensure!(nodes(&finding_out).await.unwrap_err().kind() == Kind::Timeout);
     workload.plane_mut().resume_apiserver()?;
     eventually("the cluster is back", SOON, async || Ok(Some(nodes(&finding_out).await?))).await?;
-    // Answers now, but is left alone for as long as was asked for; and another caller's client is the same one.
+    // It answers now, but is not called for as long as the error said; another caller receives the same client.
     let error = nodes(&remembering.client("default", "plain").await?).await.unwrap_err();
     ensure!(error.kind() == Kind::Timeout, "{error:?}");
 
-    // Stopped: refused at once, which is not remembered.
+    // Stopped: it refuses connections at once, which is not remembered.
     workload.plane_mut().stop_apiserver().await?;
     let client = forgetting.client("default", "plain").await?;
     let refused = nodes(&client).await;
@@ -360,7 +360,7 @@ async fn follow(management: &Management, workload: &mut Workload) -> Result<()> 
     Ok(())
 }
 
-/// A Cluster made from a ClusterClass.
+/// A Cluster that is created from a ClusterClass.
 async fn classy(management: &Management) -> Result<()> {
     let _workload = management
         .workload("classy")

@@ -1,7 +1,7 @@
-//! The CRDs that others ship, taken from their Go modules, and made to serve the versions a test wants.
+//! CRDs of other projects, taken from their Go modules, and served in the versions that a test requires.
 //!
 //! No conversion webhook runs: objects keep the fields of the version they were written in, so a test serves one
-//! version at a time, or knows what it does.
+//! version at a time or takes that into account.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use testbed::{ControlPlane, Tools, eventually};
 
 use crate::SOON;
 
-/// A file of the Go module that `e2e/tools/<module>` pins.
+/// Returns a file of the Go module that `e2e/tools/<module>` pins.
 pub(crate) async fn file_of(module: &'static str, file: &str) -> Result<PathBuf> {
     let tools = tokio::task::spawn_blocking(move || Tools::of(&[module])).await??;
     Ok(tools.manifests(module)?.join(file))
@@ -27,11 +27,11 @@ pub(crate) async fn read(plane: &ControlPlane, file: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&json)?)
 }
 
-/// Serves `definition` in these versions and no others, and stores it in the first; returns when it is so.
+/// Serves `definition` in these versions and no others, and stores it in the first; returns when it is served.
 pub(crate) async fn serve(plane: &ControlPlane, definition: &Value, versions: &[&str]) -> Result<()> {
     let mut definition = definition.clone();
     let name = definition["metadata"]["name"].as_str().context("no name")?.to_owned();
-    // What kubectl adds to what it reads.
+    // What kubectl adds to objects.
     definition["metadata"] = json!({"name": name});
     for version in definition["spec"]["versions"].as_array_mut().context("no versions")? {
         let name = version["name"].as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! KubeadmControlPlanes, with the CRD Cluster API ships: its schema, its pruning and its defaults. The provider
-//! itself does not run, nor its conversion, so each version is served by itself.
+//! KubeadmControlPlanes, with Cluster API's CRD: its schema, its pruning and its defaults. Neither the provider nor
+//! its conversion runs, so each version is served by itself.
 
 use anyhow::{Context, Result, ensure};
 use infra_clients::capi::{Capi, Error, Kind, KubeadmControlPlane, Version, patch};

@@ -1,4 +1,4 @@
-//! Cluster API's objects and workload clusters' clients, against real API servers and the real Cluster API.
+//! Cluster API's objects and clients of workload clusters, against real API servers and the real Cluster API.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,20 +24,20 @@ use kube::Resource;
 use kube::runtime::reflector::Store;
 use serde_json::Value;
 
-/// For what happens in seconds, on a machine that does other things as well.
+/// Limit for what takes seconds, on a machine that is busy otherwise.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
-/// For clusters that do answer, on such a machine.
+/// Limits for clusters that answer, on such a machine.
 pub(crate) const PATIENT: Limits = Limits {
     connect: Duration::from_mins(2),
     answer: Duration::from_mins(2),
-    // Whoever was found unreachable stays so for the test.
+    // An unreachable cluster stays so for the test.
     remember: Duration::from_hours(1),
     answer_size: 1 << 20,
     clients: 8,
 };
 
-/// Puts an entry into a JSON list, at its end if there is none yet.
+/// Adds an entry to a JSON list, which is created if it is missing.
 pub(crate) fn put(list: &mut Value, position: usize, entry: Value) {
     let list = list.as_array_mut().expect("a list");
     if position == list.len() {

@@ -15,7 +15,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of `https://host:port`.
+    /// Starts a proxy in front of `https://host:port`.
     pub(crate) async fn start(url: &str) -> Result<Self> {
         let target = url.trim_start_matches("https://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -30,7 +30,7 @@ impl Proxy {
                 let target = target.clone();
                 connections.spawn(async move {
                     if let Ok(mut far) = TcpStream::connect(target).await {
-                        // Ends with either side; which one is nobody's business.
+                        // Ends when either side closes; which one does not matter.
                         let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                     }
                 });
@@ -43,7 +43,7 @@ impl Proxy {
         format!("https://{}", self.address)
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }

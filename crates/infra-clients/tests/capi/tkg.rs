@@ -1,4 +1,4 @@
-//! TKG's kinds: ClusterBootstraps, with the CRD that Tanzu Framework ships, and add-on Secrets.
+//! TKG's kinds: ClusterBootstraps, with Tanzu Framework's CRD, and add-on Secrets.
 
 use anyhow::{Context, Result, ensure};
 use infra_clients::Secret;
@@ -28,7 +28,7 @@ async fn bootstrap(plane: &ControlPlane) -> Result<()> {
         ApiResource::from_gvk(&GroupVersionKind::gvk("run.tanzu.vmware.com", "v1alpha3", "ClusterBootstrap"));
     let whole: Api<DynamicObject> = Api::default_namespaced_with(plane.client(), &resource);
     let provider = json!({"apiGroup": "cni.tanzu.vmware.com", "kind": "AntreaConfig", "name": "w1"});
-    // What a package's own values hold is anything at all.
+    // The values of a package can be anything.
     let inline = json!({"a": [1, null, {"b": null}], "none": null, "third": 0.333_333_333_333_333_3, "big": 9_007_199_254_740_993_i64});
     let object = serde_json::from_value(json!({
         "apiVersion": "run.tanzu.vmware.com/v1alpha3",

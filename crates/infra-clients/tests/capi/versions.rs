@@ -16,7 +16,7 @@ use testbed::{ControlPlane, eventually};
 
 use crate::{SOON, filled, kubeadm, put, tkg};
 
-/// A CRD that takes anything, in one version.
+/// A CRD that accepts anything, in one version.
 fn definition(group: &str, version: &str, kind: &str) -> CustomResourceDefinition {
     let singular = kind.to_lowercase();
     let plural = format!("{singular}s");
@@ -24,7 +24,7 @@ fn definition(group: &str, version: &str, kind: &str) -> CustomResourceDefinitio
     serde_json::from_value(json!({
         "metadata": {
             "name": format!("{plural}.{group}"),
-            // The API server asks for it in these groups; ours is no approved API, only a test's.
+            // The API server requires it in these groups; this is not an approved API.
             "annotations": {"api-approved.kubernetes.io": "unapproved, test only"},
         },
         "spec": {
@@ -182,7 +182,7 @@ async fn upgraded(client: &Client) -> Result<()> {
             Ok((clusters.is_err() && machines.is_err()).then_some(()))
         })
         .await?;
-        // Nobody may think that the Cluster, or its Machines, are gone.
+        // The Cluster and its Machines must not seem to be gone.
         for error in [before.cluster("default", "old").await.err(), before.machines(&after).await.err()] {
             let error = error.context("taken for gone")?;
             ensure!(error.kind() == Kind::NotInstalled && error.class() != Class::Retry, "{error:?}");

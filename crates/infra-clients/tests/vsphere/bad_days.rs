@@ -46,7 +46,7 @@ async fn an_expired_session_under_load() -> Result<()> {
     assert_eq!(sessions.max, 1, "{sessions:?}");
     assert!((2..=4).contains(&sessions.logins) && sessions.failed_logins == 0, "{sessions:?}");
 
-    // Each VM came once in the news, whatever was reported again.
+    // Each VM appeared once, however often it was reported.
     let mut came = 0;
     for change in rig.received(changes).await? {
         assert!(!matches!(change, Change::Vm { after: None, .. }), "nothing went away");
@@ -56,7 +56,7 @@ async fn an_expired_session_under_load() -> Result<()> {
     Ok(())
 }
 
-/// Nobody calls anything; only the keep-alive can find out.
+/// No caller makes a call; only the keep-alive can notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_at_rest() -> Result<()> {
     let rig = Rig::with(Vcsim::builder(), |session, _| session.keep_alive = Duration::from_secs(1)).await?;
@@ -83,7 +83,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
         rig.sim.outage(outage).await?;
         let error = match outage {
             Outage::Refuse => down(&rig.vms).await?,
-            // The poll under way does not notice; the next call does.
+            // The poll in flight does not fail; the next call does.
             _ => std::sync::Arc::new(rig.vms.power_off(&stays).await.unwrap_err()),
         };
         let refused_connection = outage == Outage::Refuse;
@@ -108,16 +108,16 @@ async fn an_outage_loses_nothing() -> Result<()> {
     });
     let sessions = rig.sim.sessions().await?;
     assert_eq!((sessions.max, sessions.logins), (1, 1), "the session outlived the outage");
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     for change in rig.received(changes).await? {
-        told.push(match change {
+        seen.push(match change {
             Change::Lost => "lost",
             Change::Synced => "synced",
             Change::Vm { before: Some(vm), after: None } if vm.moref == gone => "gone",
             _ => continue,
         });
     }
-    assert_eq!(told[..3], ["lost", "gone", "synced"], "{told:?}");
+    assert_eq!(seen[..3], ["lost", "gone", "synced"], "{seen:?}");
     Ok(())
 }
 
@@ -140,7 +140,7 @@ async fn a_call_that_hangs_times_out_alone() -> Result<()> {
     Ok(())
 }
 
-/// The answer is lost but the call took effect: after `fresh` it shows.
+/// The answer is lost but the call took effect: a refresh shows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_cut_off() -> Result<()> {
     let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_millis(300)), |_, _| {}).await?;
@@ -201,7 +201,7 @@ async fn polls_that_fail_are_made_good() -> Result<()> {
             Ok(rig.vms.read(|inventory| inventory.vms().any(|vm| *vm.name == *name)).then_some(()))
         })
         .await?;
-        // The one that is under way may bring the VM before the fault hits the next.
+        // The poll in flight may report the VM before the fault hits the next.
         eventually("the fault to be used up", SOON, async || {
             rig.vms.fresh().await.ok();
             Ok((rig.sim.pending_faults().await? == 0).then_some(()))
@@ -216,7 +216,7 @@ async fn polls_that_fail_are_made_good() -> Result<()> {
     Ok(())
 }
 
-/// Somebody removes the root folder itself: it is made again, and nothing under it is believed in.
+/// The root folder is removed: it is created again, and what was in it is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_folder_goes() -> Result<()> {
     let rig = Rig::start().await?;
@@ -239,7 +239,7 @@ async fn the_root_folder_goes() -> Result<()> {
     Ok(())
 }
 
-/// Connections are accepted, nothing is answered, and nobody calls anything.
+/// Connections are accepted, nothing is answered, and no caller makes a call.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vcenter_that_hangs_is_found_by_the_poll() -> Result<()> {
     let defaults = vms::Config::new("f");

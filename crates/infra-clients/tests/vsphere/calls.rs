@@ -1,4 +1,4 @@
-//! Making, changing and removing, and seeing it through the collector.
+//! Creating, changing and removing, and what the collector reports of it.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
         rig.vms.reconfigure(&moref, 4, 4096).await?,
         rig.vms.power_on(&moref).await?,
     ] {
-        // Each is asked for before the one before has ended; the simulator does them in turn.
+        // Each is submitted before the one before has ended; the simulator runs them in order.
         let task = rig.ended(&task).await?;
         assert_eq!(task.state, TaskState::Success, "{task:?}");
     }
@@ -72,7 +72,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     let calls = rig.calls_but(IDLE).await?;
     assert_eq!(calls.values().sum::<u64>(), 7, "one call for each thing asked, and no other: {calls:?}");
 
-    // The news told the same story.
+    // The changes say the same.
     let (mut came, mut went, mut tasks) = (0, 0, 0);
     for change in rig.received(changes).await? {
         match change {
@@ -87,7 +87,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     Ok(())
 }
 
-/// One that will not end as long as this test runs.
+/// One that does not end during the test.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_reported_while_it_runs() -> Result<()> {
     let rig = Rig::with(Vcsim::builder().clone_time(Duration::from_hours(1)), |_, _| {}).await?;
@@ -148,7 +148,7 @@ async fn faults_are_typed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_is_news() -> Result<()> {
+async fn changes_by_others_are_reported() -> Result<()> {
     let rig = Rig::start().await?;
     let folder = rig.vms.create_folder("f").await?;
     let vm = rig.make(&folder, "a").await?;
@@ -209,7 +209,7 @@ async fn fifty_clones_share_the_polls() -> Result<()> {
     Ok(())
 }
 
-/// More tasks than vCenter lists: those pushed off the list are asked for, all in one call.
+/// More tasks than vCenter lists: those that drop out of the list are read by reference, all in one call.
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_beyond_the_list_are_not_lost() -> Result<()> {
     let rig =

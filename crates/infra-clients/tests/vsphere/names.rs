@@ -1,4 +1,4 @@
-//! Names with everything vCenter escapes, and more.
+//! Names with everything that vCenter escapes, and more.
 
 use anyhow::{Context, Result};
 use infra_clients::vsphere::{Config, vms};
@@ -25,7 +25,7 @@ async fn names_survive() -> Result<()> {
             );
         });
     }
-    // The folder is found again, not made again.
+    // The folder is found again, not created again.
     rig.session.close().await;
     let (_, again) = start(&rig.sim, at_root)?;
     up(&again).await?;

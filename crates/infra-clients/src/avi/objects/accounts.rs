@@ -9,35 +9,35 @@ use crate::avi::reference::Ref;
 /// A tenant.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tenant {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
-    /// Whether it was made here and not by a cloud.
+    /// Whether it was created here and not by a cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<bool>,
-    /// Whose the service engines are.
+    /// Who owns the service engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_settings: Option<TenantSettings>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 object!(Tenant);
 
-/// Whose the service engines and routes of a tenant are.
+/// Who owns the service engines and routes of a tenant.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantSettings {
-    /// Whether the engines are the provider's (the provider context) and not the tenant's own; true.
+    /// Whether the engines are the provider's (the provider context) and not the tenant's own. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub se_in_provider_context: Option<bool>,
-    /// Whether the tenant may see the provider's engines; true.
+    /// Whether the tenant may see the provider's engines. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_access_to_provider_se: Option<bool>,
-    /// Whether the tenant has routing contexts of its own; false.
+    /// Whether the tenant has routing contexts of its own. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_vrf: Option<bool>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -45,40 +45,40 @@ pub struct TenantSettings {
 /// A role.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Role {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
-    /// What may be done, by resource.
+    /// What is allowed, by resource.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub privileges: Vec<Privilege>,
-    /// Which objects, by their markers.
+    /// Which objects are meant, by their markers.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<RoleFilter>,
     /// Whether objects without markers count as allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_unlabelled_access: Option<bool>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 object!(Role);
 
-/// What may be done with one resource.
+/// What is allowed with one resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Privilege {
-    /// `PERMISSION_POOL` and the like.
+    /// The resource, such as `PERMISSION_POOL`.
     pub resource: String,
-    /// What may be done.
+    /// What is allowed.
     #[serde(rename = "type")]
     pub kind: AccessType,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 impl Privilege {
-    /// That access to that resource.
+    /// Creates the privilege of that access to that resource.
     #[must_use]
     pub fn new(resource: impl Into<String>, kind: AccessType) -> Self {
         Self { resource: resource.into(), kind, rest: Rest::default() }
@@ -93,10 +93,10 @@ pub struct RoleFilter {
     /// `ROLE_FILTER_EQUALS`, `ROLE_FILTER_GLOB` …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_operation: Option<String>,
-    /// Whether the condition counts.
+    /// Whether the condition applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -109,7 +109,7 @@ pub struct MatchLabel {
     /// The values that match.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -117,13 +117,14 @@ pub struct MatchLabel {
 /// A user account.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct User {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
-    /// The name to log in with; the object's name unless given. Not sent to controllers before 30.0.0, which have none.
+    /// The name to log in with. Default: the object's name. Not sent to controllers before 30.0.0, which do not have
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// To be set; the controller does not show it.
+    /// The password to set; the controller does not return it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -131,19 +132,19 @@ pub struct User {
         deserialize_with = "hidden"
     )]
     pub password: Option<Secret>,
-    /// What the account may do, and where.
+    /// What the account may do, and in which tenants.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Access>,
-    /// The tenant it works in unless it says otherwise.
+    /// The tenant of its calls that name no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_tenant_ref: Option<Ref>,
     /// The rules for its password and its lock-out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_profile_ref: Option<Ref>,
-    /// Whether it is a program's account.
+    /// Whether it is the account of a program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_user: Option<bool>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -156,13 +157,13 @@ pub struct Access {
     /// The role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_ref: Option<Ref>,
-    /// The tenant, unless it is all of them.
+    /// The tenant, unless all tenants are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_ref: Option<Ref>,
-    /// Whether it is all tenants.
+    /// Whether all tenants are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_tenants: Option<bool>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -172,7 +173,7 @@ fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::O
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
-/// What some controllers show in place of a secret. It must not come back as one.
+/// What some controllers return in place of a secret. It must not be sent back as one.
 const MASK: &str = "<sensitive>";
 
 fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {

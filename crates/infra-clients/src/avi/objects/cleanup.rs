@@ -1,4 +1,5 @@
-//! What a cluster's AKO makes, as far as finding and removing it needs: who made it, which cloud, what refers to what.
+//! What AKO creates for a cluster, as far as finding and removing it requires: who created it, in which cloud, what
+//! refers to what.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +14,13 @@ pub struct Marker {
     /// The values.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 impl Marker {
-    /// Whether one of them has that key and value.
+    /// Whether a marker has that key and value.
     #[must_use]
     pub fn any(markers: &[Self], key: &str, value: &str) -> bool {
         markers.iter().any(|marker| marker.key == key && marker.values.iter().any(|is| is == value))
@@ -29,16 +30,16 @@ impl Marker {
 /// A virtual service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VirtualService {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// The cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
-    /// Its maker: `ako-<cluster name>`.
+    /// Who created it: `ako-<cluster name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// Marks.
+    /// Its markers.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<Marker>,
     /// Its addresses.
@@ -47,10 +48,10 @@ pub struct VirtualService {
     /// Its servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<Ref>,
-    /// The virtual service it is a child of: children go first.
+    /// Its parent, if it is a child: children are deleted first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vh_parent_vs_ref: Option<Ref>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -60,38 +61,38 @@ object!(VirtualService, in a cloud);
 /// A pool of servers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pool {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// The cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
-    /// Its maker: `ako-<cluster name>`.
+    /// Who created it: `ako-<cluster name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// Marks.
+    /// Its markers.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<Marker>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 object!(Pool, in a cloud);
 
-/// The addresses of virtual services. Has no `created_by`: it is known by its marks.
+/// The addresses of virtual services. Has no `created_by`: it is identified by its markers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VsVip {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// The cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
-    /// Marks.
+    /// Its markers.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<Marker>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -101,13 +102,13 @@ object!(VsVip, in a cloud);
 /// A routing context. Has no `created_by`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VrfContext {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// The cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
-    /// All the rest; AKO's static routes among it.
+    /// The other fields, with AKO's static routes.
     #[serde(flatten)]
     pub rest: Rest,
 }

@@ -1,5 +1,6 @@
-//! The controller's objects: typed where an operator decides on a field, everything else kept as it came and sent
-//! back with the next write. Owns their shape in the newest version known; older field names end before they come here.
+//! The objects of the controller: typed where an operator decides by a field; every other field is kept as it was
+//! received and sent back with the next write. Owns their shape in the newest version known; older field names are
+//! replaced before.
 
 mod accounts;
 mod cleanup;
@@ -20,7 +21,8 @@ pub use networks::{
     ServiceEngineGroup, StaticRange, Subnet, UsableNetwork,
 };
 
-/// A type of object: its path under `/api/` and its shape here. A constant each; [`Resource::any`] for the others.
+/// A type of object: its path under `/api/` and its Rust type. There is a constant for each; [`Resource::any`] for
+/// the others.
 pub struct Resource<T> {
     kind: &'static str,
     shape: PhantomData<fn() -> T>,
@@ -31,13 +33,13 @@ impl<T> Resource<T> {
         Self { kind, shape: PhantomData }
     }
 
-    /// As in its path and its refs: `network`.
+    /// Returns the kind, as in its path and its refs: `network`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// A ref to the object of that uuid.
+    /// Returns a ref to the object of that uuid.
     #[must_use]
     pub fn reference(&self, uuid: &str) -> Ref {
         Ref::new(self.kind, uuid)
@@ -45,7 +47,7 @@ impl<T> Resource<T> {
 }
 
 impl Resource<Any> {
-    /// A type that has no shape here, such as `poolgroup`.
+    /// Returns a type that has no Rust type here, such as `poolgroup`.
     #[must_use]
     pub const fn any(kind: &'static str) -> Self {
         Self::new(kind)
@@ -68,7 +70,7 @@ impl<T> fmt::Debug for Resource<T> {
 
 /// Clouds. In tenant `admin`.
 pub const CLOUD: Resource<Cloud> = Resource::new("cloud");
-/// Networks of clouds. Names can repeat.
+/// Networks of clouds. Names may repeat.
 pub const NETWORK: Resource<Network> = Resource::new("network");
 /// IPAM and DNS profiles.
 pub const IPAM_PROFILE: Resource<IpamDnsProviderProfile> = Resource::new("ipamdnsproviderprofile");
@@ -91,7 +93,7 @@ pub const VRF_CONTEXT: Resource<VrfContext> = Resource::new("vrfcontext");
 
 /// What every object has.
 pub trait Object: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     fn meta(&self) -> &Meta;
 
     /// The cloud it belongs to, for the types that do.
@@ -100,52 +102,54 @@ pub trait Object: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// Name, uuid and the like. All but the name is the controller's to set.
+/// Name, uuid and what else every object has. The controller sets all but the name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
-    /// Unique per type and tenant (and cloud), but for networks.
+    /// The name. Unique per type and tenant (and cloud), except for networks.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Empty until the controller has made the object.
+    /// The uuid. Empty until the controller has created the object.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub uuid: String,
-    /// Its own ref.
+    /// The ref of the object itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Ref>,
-    /// The tenant it lies in.
+    /// The tenant it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_ref: Option<Ref>,
-    /// What a write must show to prove that it knows the newest state: microseconds since 1970, in digits.
+    /// The time of the last write, in microseconds since 1970 as digits. A write has to contain it to prove that it
+    /// is based on the newest state.
     #[serde(rename = "_last_modified", default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
 }
 
 impl Meta {
-    /// Of an object that is to be made.
+    /// Creates the part of an object that is to be created.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 }
 
-/// `null` is a field that is not there.
+/// Reads `null` as a missing field.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(field: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(field)?.unwrap_or_default())
 }
 
-/// The fields that have no type here, kept for the next write. Shows only their names: values may be secret.
+/// The fields that have no Rust type here, kept for the next write. `Debug` shows only their names: values may be
+/// secret.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rest(pub Map<String, Value>);
 
 impl Rest {
-    /// A field.
+    /// Returns a field.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field)
     }
 
-    /// A field that is text.
+    /// Returns a field that is text.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
         self.0.get(field)?.as_str()
@@ -163,18 +167,18 @@ impl fmt::Debug for Rest {
     }
 }
 
-/// An object of a type that has no shape here.
+/// An object of a type that has no Rust type here.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Any {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
-/// The types whose [`Object`] is their `meta` (and `cloud_ref`).
+/// Implements [`Object`] for types with a `meta` (and a `cloud_ref`).
 macro_rules! object {
     ($type:ty) => {
         impl $crate::avi::objects::Object for $type {
@@ -200,13 +204,13 @@ pub(crate) use object;
 object!(Any);
 
 impl Any {
-    /// Its maker, for the types that say so: `ako-<cluster name>`.
+    /// Returns who created it, for types that have the field: `ako-<cluster name>`.
     #[must_use]
     pub fn created_by(&self) -> Option<&str> {
         self.rest.text("created_by")
     }
 
-    /// Its marks, for the types that have some.
+    /// Returns its markers, for types that have them.
     #[must_use]
     pub fn markers(&self) -> Vec<Marker> {
         let markers = self.rest.get("markers").and_then(Value::as_array).into_iter().flatten();
@@ -214,7 +218,7 @@ impl Any {
     }
 }
 
-/// Enumerations of the controller's, which grows them with every version: a text, the values that matter here named.
+/// Enumerations of the controller, which grow with every version: a text, with names for the values that matter here.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -228,13 +232,13 @@ macro_rules! words {
                 pub const $word: Self = Self(std::borrow::Cow::Borrowed($text));
             )*
 
-            /// Any value, by the controller's name for it.
+            /// Returns any value, by the controller's name for it.
             #[must_use]
             pub fn new(text: impl Into<std::borrow::Cow<'static, str>>) -> Self {
                 Self(text.into())
             }
 
-            /// The controller's name for it.
+            /// Returns the controller's name for it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -278,15 +282,15 @@ words! {
     AccessType {
         /// Nothing.
         NONE = "NO_ACCESS",
-        /// Look.
+        /// Read.
         READ = "READ_ACCESS",
-        /// Look and change.
+        /// Read and write.
         WRITE = "WRITE_ACCESS",
     }
 }
 
 words! {
-    /// What an IPAM or DNS profile is made of.
+    /// The provider of an IPAM or DNS profile.
     ProfileType {
         /// AVI's own IPAM, the one with usable networks.
         IPAM_INTERNAL = "IPAMDNS_TYPE_INTERNAL",

@@ -1,4 +1,4 @@
-//! Clouds, their networks and service engine groups, and the IPAM profiles that say which networks give addresses.
+//! Clouds, their networks and service engine groups, and the IPAM profiles that select the networks for addresses.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::avi::reference::Ref;
 /// A cloud: a vCenter, an NSX-T, or none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cloud {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// `CLOUD_VCENTER`, `CLOUD_NSXT`, `CLOUD_NONE` …
@@ -19,20 +19,20 @@ pub struct Cloud {
     /// Where its addresses come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipam_provider_ref: Option<Ref>,
-    /// Whether its networks have DHCP unless they say otherwise.
+    /// Whether its networks have DHCP by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp_enabled: Option<bool>,
-    /// All the rest, `vcenter_configuration` and `nsxt_configuration` among it.
+    /// The other fields, with `vcenter_configuration` and `nsxt_configuration`.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 object!(Cloud);
 
-/// A network of a cloud: a port group, mostly.
+/// A network of a cloud, mostly a port group.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Network {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// The cloud.
@@ -50,40 +50,40 @@ pub struct Network {
     /// Whether it has DHCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp_enabled: Option<bool>,
-    /// Whether only `configured_subnets` count.
+    /// Whether only `configured_subnets` are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude_discovered_subnets: Option<bool>,
     /// The subnets that people configured.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub configured_subnets: Vec<Subnet>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 object!(Network, in a cloud);
 
-/// A subnet and the addresses AVI may give out in it.
+/// A subnet and the addresses in it that AVI may assign.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Subnet {
     /// The subnet.
     pub prefix: Prefix,
-    /// The addresses to give out.
+    /// The addresses to assign.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub static_ip_ranges: Vec<StaticRange>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
-/// A subnet's address and length.
+/// Address and prefix length of a subnet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prefix {
     /// The address.
     pub ip_addr: Address,
     /// The length in bits.
     pub mask: u8,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -95,14 +95,14 @@ impl Default for Prefix {
 }
 
 impl Prefix {
-    /// Of that address and length, in bits.
+    /// Creates a subnet from address and prefix length in bits.
     #[must_use]
     pub fn new(address: IpAddr, mask: u8) -> Self {
         Self { ip_addr: address.into(), mask, rest: Rest::default() }
     }
 
-    /// The network address and the length: host bits do not count, nor how an IPv6 address is written. `None` if
-    /// it is no address, or the length no length of its family.
+    /// Returns the network address and the length: host bits and the spelling of an IPv6 address do not matter.
+    /// `None` if it is not an address, or the length does not fit its family.
     #[must_use]
     pub fn network(&self) -> Option<(IpAddr, u8)> {
         let mask = u32::from(self.mask);
@@ -128,13 +128,13 @@ pub struct Address {
     /// V4, V6 or DNS.
     #[serde(rename = "type")]
     pub kind: AddressType,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 impl Address {
-    /// The address, if it is one and not a name.
+    /// Returns the address, if it is one and not a name.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.addr.parse().ok()
@@ -148,21 +148,21 @@ impl From<IpAddr> for Address {
     }
 }
 
-/// Addresses to give out, and to whom.
+/// Addresses to assign, and their use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StaticRange {
     /// The addresses.
     pub range: Range,
-    /// For whom; see [`StaticRange::usage`].
+    /// Their use; see [`StaticRange::usage`].
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<RangeUse>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 impl StaticRange {
-    /// From `begin` to `end`, both included.
+    /// Creates the range from `begin` to `end`, both included.
     #[must_use]
     pub fn new(begin: IpAddr, end: IpAddr, usage: RangeUse) -> Self {
         Self {
@@ -172,7 +172,7 @@ impl StaticRange {
         }
     }
 
-    /// For whom the addresses are.
+    /// Returns the use of the addresses.
     #[must_use]
     pub fn usage(&self) -> &RangeUse {
         self.kind.as_ref().unwrap_or(&RangeUse::VIP_AND_SE)
@@ -186,13 +186,13 @@ pub struct Range {
     pub begin: Address,
     /// The last.
     pub end: Address,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 impl Range {
-    /// Both ends, if they are addresses. To be compared instead of the texts.
+    /// Returns both ends, if they are addresses. Compare these, not the texts.
     #[must_use]
     pub fn ips(&self) -> Option<(IpAddr, IpAddr)> {
         Some((self.begin.ip()?, self.end.ip()?))
@@ -202,16 +202,16 @@ impl Range {
 /// An IPAM or DNS profile.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct IpamDnsProviderProfile {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
-    /// What it is made of.
+    /// Its provider.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<ProfileType>,
-    /// Of AVI's own IPAM and DNS; others have none.
+    /// Set for AVI's own IPAM and DNS; others have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal_profile: Option<InternalProfile>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -221,32 +221,32 @@ object!(IpamDnsProviderProfile);
 /// AVI's own IPAM.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InternalProfile {
-    /// The networks that give addresses, in order.
+    /// The networks that addresses are taken from, in order.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub usable_networks: Vec<UsableNetwork>,
-    /// Of DNS records, in seconds; 30.
+    /// Time to live of DNS records, in seconds. Default: 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u32>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
-/// A network that gives addresses.
+/// A network that addresses are taken from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UsableNetwork {
     /// The network.
     pub nw_ref: Ref,
-    /// At most one.
+    /// Labels; at most one.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
 
 impl UsableNetwork {
-    /// That network, without labels.
+    /// Creates an entry for that network, without labels.
     #[must_use]
     pub fn new(network: Ref) -> Self {
         Self { nw_ref: network, labels: Vec::new(), rest: Rest::default() }
@@ -261,7 +261,7 @@ pub struct Label {
     /// The value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -269,19 +269,19 @@ pub struct Label {
 /// A group of service engines.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceEngineGroup {
-    /// Name, uuid and the like.
+    /// Name, uuid and what else every object has.
     #[serde(flatten)]
     pub meta: Meta,
     /// The cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_ref: Option<Ref>,
-    /// At most one.
+    /// Labels; at most one.
     #[serde(default, deserialize_with = "super::or_default", skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
     /// How virtual services are spread over engines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha_mode: Option<String>,
-    /// All the rest.
+    /// The other fields.
     #[serde(flatten)]
     pub rest: Rest,
 }

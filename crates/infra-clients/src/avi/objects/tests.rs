@@ -1,11 +1,11 @@
-//! Nothing of what the controller sends is lost between reading an object and writing it back, at whatever depth.
+//! Whatever the controller sends is kept between reading an object and writing it back, at any depth.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 
-/// Every kind with every field that has a type here.
+/// Every kind with every field that has a Rust type.
 fn samples() -> Vec<(&'static str, Value)> {
     let address = json!({"addr": "10.0.0.5", "type": "V4"});
     let meta = json!({
@@ -107,7 +107,7 @@ fn through(kind: &str, object: Value) -> Result<Value, String> {
     }
 }
 
-/// Every object in the value, however deep, with what `change` makes of it.
+/// Calls `change` with every object in the value, at any depth.
 fn each_object(value: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     match value {
         Value::Object(fields) => {
@@ -140,7 +140,7 @@ fn anything() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Fields that are not known, in every object of the object.
+    /// Adds unknown fields to every object within the object.
     #[test]
     fn what_is_not_known_comes_back(extra in prop::collection::btree_map("x[a-z_]{0,6}", anything(), 1..4)) {
         for (kind, mut object) in samples() {
@@ -150,10 +150,10 @@ proptest! {
     }
 }
 
-/// What is not there, and what is `null`, is neither made up nor in the way.
+/// Missing fields and `null` are neither added nor an error.
 #[test]
 fn what_is_not_there_stays_away() {
-    // Without these the object would mean nothing.
+    // An object without these is meaningless.
     let needed = [
         "prefix",
         "ip_addr",
@@ -180,7 +180,7 @@ fn what_is_not_there_stays_away() {
                     *field = Value::Null;
                 }
             });
-            // In `any`, nobody knows what it means, and it stays.
+            // In `any` its meaning is not known, so it stays.
             let known = if kind == "any" && ["created_by", "markers", "key", "values"].contains(&&**name) {
                 null.clone()
             } else {

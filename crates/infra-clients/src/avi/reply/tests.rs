@@ -1,4 +1,4 @@
-//! What answers look like, and that none of them can do harm: 100,000 random and mutated ones.
+//! Forms of answers, and that no answer does harm: 100,000 random and mutated ones.
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn an_unreadable_object_is_not_quoted() {
     assert!(error.text().contains("expected") && !error.text().contains("hunter2"), "{error}");
 }
 
-/// Bodies that controllers send, to be mutated.
+/// Bodies of controllers, to be mutated.
 const REAL: &[&str] = &[
     r#"{"count": 2, "results": [{"name": "a", "uuid": "pool-1"}, {"name": "b"}], "next": "https://h/api/pool?page=2"}"#,
     r#"{"error": "Concurrent Update Error"}"#,
@@ -110,7 +110,7 @@ const REAL: &[&str] = &[
     r#"{"name": "u", "access": [{"role_ref": "https://h/api/role/role-1#r", "all_tenants": true}], "password": null}"#,
 ];
 
-/// Numbers as random as fuzzing needs them, the same in every run (SplitMix64).
+/// Pseudo-random numbers for fuzzing, the same in every run (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -150,7 +150,7 @@ impl Dice {
                         1 => body.insert(at, self.byte()),
                         2 => drop(body.remove(at)),
                         3 => body[at] = self.byte(),
-                        // Still JSON, mostly, but of another shape.
+                        // Mostly still JSON, but of another shape.
                         4 => body.splice(at..at, *b"null").for_each(drop),
                         5 => body.splice(at..at, *b"[{}]").for_each(drop),
                         6 => body.splice(at..at, self.pick(REAL).bytes()).for_each(drop),

@@ -24,7 +24,7 @@ pub struct CloneSpec<'a> {
     pub cpus: i32,
     /// Memory in MiB.
     pub memory_mb: i64,
-    /// Whether to power it on at once. The simulator can be told to ignore this.
+    /// Whether to power it on at once. The simulator has an option to ignore this.
     pub power_on: bool,
     /// `extraConfig` entries: keys and values.
     pub extra_config: &'a [(&'a str, &'a str)],

@@ -124,8 +124,8 @@ impl Shared {
         })
     }
 
-    /// Takes note of an object that does not exist, or of one that a fault does not name. Whoever reads the inventory
-    /// after this finds the object gone, and the site stale.
+    /// Takes note of an object that does not exist, or of one that a fault does not name. A reader of the inventory
+    /// after this finds the object gone and the site stale.
     fn object_missing(&self, inventory: &mut Inventory, moref: Option<&MoRef>) {
         match moref.map(|moref| (moref.kind(), moref)) {
             Some(("VirtualMachine", vm)) => {

@@ -141,7 +141,7 @@ impl Templates {
         loop {
             let holds_scan = self.state().scan.is_some();
             if holds_scan {
-                // Frees the memory of a scan that nobody uses.
+                // Frees the memory of a scan that is not used.
                 if tokio::time::timeout(SCAN_LIFE, self.asked.notified()).await.is_err() {
                     self.state().purge(Instant::now());
                     continue;

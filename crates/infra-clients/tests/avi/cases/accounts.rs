@@ -77,7 +77,7 @@ pub(super) async fn roles_limit(rig: &Rig) -> Result<()> {
     refused(client.default_api().all(CLOUD, &Query::new()).await, Kind::Forbidden)?;
     let elsewhere = client.api(Scope::Name("t1".to_owned()));
     refused(elsewhere.all(POOL, &Query::new()).await, Kind::Forbidden)?;
-    // What was refused has not happened, and ended no session.
+    // A refused write has no effect and ends no session.
     same(rig.api().all(POOL, &Query::new()).await?.len(), 0)?;
     same(rig.control().logins().total, 2)
 }

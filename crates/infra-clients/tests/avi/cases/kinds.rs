@@ -1,4 +1,4 @@
-//! Making, finding, changing and deleting, for every kind.
+//! Creating, finding, changing and deleting objects of every kind.
 
 use anyhow::{Context, Result, ensure};
 use infra_clients::Secret;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::same;
 use crate::rig::{Rig, network, pool, refused, subnet};
 
-/// The life of an object; returns when it is gone.
+/// Takes an object through its life; returns when it is deleted.
 async fn life<T: Object + Clone + std::fmt::Debug>(
     rig: &Rig,
     resource: Resource<T>,

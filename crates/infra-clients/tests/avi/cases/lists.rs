@@ -16,7 +16,7 @@ pub(super) async fn thousand(rig: &Rig) -> Result<()> {
     let names: std::collections::BTreeSet<&str> = listed.iter().map(|pool| &*pool.meta.name).collect();
     same((listed.len(), names.len()), (1000, 1000))?;
     same(rig.count("GET", "/api/pool"), 5)?;
-    // Fetched as they are wanted.
+    // Fetched as the stream is read.
     let some: Vec<_> = rig.api().list(POOL, &Query::new().page_size(10)).take(15).try_collect().await?;
     same((some.len(), rig.count("GET", "/api/pool")), (15, 7))?;
     let part = rig.api().all(POOL, &Query::new().name_contains("p00").sort("-name").page_size(33)).await?;
@@ -30,7 +30,7 @@ pub(super) async fn by_name(rig: &Rig) -> Result<()> {
     for name in ["one", "one more", "ones", "twice", "twice"] {
         rig.api().create(NETWORK, &network(name, &cloud, vec![subnet(1, RangeUse::VIP)])).await?;
     }
-    // What the controller itself selects, before this client looks.
+    // What the controller itself selects, before this client checks it.
     same(rig.api().all(NETWORK, &Query::new().name("one")).await?.len(), 1)?;
     let find = async |name: &str| rig.api().by_name(NETWORK, name, &Query::new()).await;
     same(find("none").await?, Found::None)?;
@@ -70,7 +70,7 @@ pub(super) async fn filters(rig: &Rig) -> Result<()> {
     same(names(Query::new().cloud_name("Default-Cloud")).await?.len(), 2)?;
     same(names(Query::new().cloud_uuid("cloud-none")).await?, vec![])?;
     ensure!(names(Query::new().refers_to("cloud", &uuid)).await?.contains(&"marked".to_owned()), "refers_to");
-    // Fields, and names behind refs.
+    // Selected fields, and names in refs.
     let mut lean = rig.api().all(POOL, &Query::new().name("marked").fields(&["name", "markers"])).await?;
     let lean = lean.pop().unwrap_or_default();
     same((lean.markers.len(), lean.created_by), (1, None))?;

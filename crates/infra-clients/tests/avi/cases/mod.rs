@@ -1,5 +1,5 @@
-//! What a client wants of a controller, case by case: the same as those of the Python suite. Each case begins with a
-//! simulator of its own; with a rule of the controller's broken one of them must fail.
+//! What a client requires of a controller, case by case: the same as in the Python suite. Each case has a simulator
+//! of its own; if a rule of the controller is broken one of them must fail.
 
 mod accounts;
 mod kinds;
@@ -14,14 +14,14 @@ use futures::future::BoxFuture;
 
 use crate::rig::{Rig, SOON};
 
-/// A case: its name, and what it does; an error is a failure.
+/// A case: its name and its function; an error is a failure.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     run: fn(&Rig) -> BoxFuture<'_, Result<()>>,
 }
 
 impl Case {
-    /// Runs it against a simulator with these rules; one that hangs has failed.
+    /// Runs it against a simulator with these rules; a case that hangs fails.
     pub(crate) async fn run(&self, rules: Rules) -> Result<()> {
         let rig = Rig::with(avi_simulator::Config { rules, ..Default::default() }, |_| {}).await?;
         tokio::time::timeout(SOON, (self.run)(&rig)).await??;
@@ -80,7 +80,7 @@ async fn every_case() {
     assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), CASES.len(), failed.join("\n"));
 }
 
-/// Demands that two values are the same.
+/// Checks that two values are equal.
 #[expect(clippy::needless_pass_by_value, reason = "reads as it is meant: same(is, should)")]
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(is: T, should: T) -> Result<()> {
     ensure!(is == should, "{is:?} instead of {should:?}");

@@ -62,7 +62,7 @@ pub(super) async fn stale(rig: &Rig) -> Result<()> {
     let error = refused(rig.api().replace(POOL, &mine).await, Kind::Stale)?;
     ensure!(error.class() == Class::Retry && error.status() == Some(412), "{error:?}");
     same(rig.api().get(POOL, &mine.meta.uuid).await?.created_by.as_deref(), Some("another"))?;
-    // Somebody writes between reading and writing, once.
+    // Another client writes once between read and write.
     let (other, uuid) = (rig.client(|_| {})?, mine.meta.uuid.clone());
     let (mut runs, handle) = (0, tokio::runtime::Handle::current());
     let result = rig
@@ -127,7 +127,7 @@ pub(super) async fn delete(rig: &Rig) -> Result<()> {
     ensure!(rig.api().delete(VIRTUAL_SERVICE, &service.meta.uuid).await?, "was there");
     ensure!(rig.api().delete(POOL, &made.meta.uuid).await?, "nothing refers to it any more");
     ensure!(!rig.api().delete(POOL, &made.meta.uuid).await?, "is gone");
-    // Never the whole list.
+    // It must not be the whole list.
     for uuid in ["", ".", ".."] {
         refused(rig.api().delete(POOL, uuid).await, Kind::Invalid)?;
     }
@@ -155,7 +155,7 @@ pub(super) async fn unique_names(rig: &Rig) -> Result<()> {
     same(rig.api().all(POOL, &Query::new()).await?.len(), 2)
 }
 
-/// Old and new clients see the same, each in their own words.
+/// Old and new clients see the same, each with the field names of its version.
 pub(super) async fn versions(rig: &Rig) -> Result<()> {
     let cloud = rig.cloud().await?;
     let old = rig.client(|config| config.api_version = Version(18, 2, 6))?;
@@ -195,7 +195,7 @@ pub(super) async fn versions(rig: &Rig) -> Result<()> {
         let read = api.get(IPAM_PROFILE, &profile.meta.uuid).await?.internal_profile.unwrap_or_default();
         same(read.usable_networks.first().map(|usable| &usable.nw_ref), Some(&network))?;
     }
-    // What the old version cannot say is an error and no loss.
+    // What the old version cannot express is an error, and is not lost.
     let only_vip =
         rig.api().create(NETWORK, &crate::rig::network("m", &cloud, vec![subnet(2, RangeUse::VIP)])).await;
     let only_vip = only_vip?.meta.uuid;
@@ -204,7 +204,7 @@ pub(super) async fn versions(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// Answers to writes name what is referred to; refs by name are looked up.
+/// Answers to writes have the names of referenced objects; refs by name are looked up.
 pub(super) async fn refs(rig: &Rig) -> Result<()> {
     let mut by_name = pool("p");
     by_name.cloud_ref = Some(Ref::by_name("cloud", "Default-Cloud"));

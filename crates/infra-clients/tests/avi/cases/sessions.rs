@@ -30,7 +30,7 @@ pub(super) async fn by_password(rig: &Rig) -> Result<()> {
     );
     let connections: std::collections::BTreeSet<u64> =
         requests.iter().map(|request| request.connection).collect();
-    // One that is not back yet when the next call begins has a second one opened: that is for the machine to say.
+    // If a connection is not returned when the next call begins another is opened, which depends on the machine.
     ensure!(connections.len() * 2 < requests.len(), "{connections:?} for {} requests", requests.len());
     Ok(())
 }
@@ -49,7 +49,7 @@ pub(super) async fn by_token(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// Asked once, and again only with others.
+/// Sent once, and again only with other credentials.
 pub(super) async fn wrong_password(rig: &Rig) -> Result<()> {
     let client = rig.client_of("admin", "not it")?;
     for _ in 0..3 {
@@ -73,7 +73,7 @@ pub(super) async fn expired_session(rig: &Rig) -> Result<()> {
     rig.control().expire_sessions();
     rig.api().create(POOL, &pool("p2")).await?;
     same(rig.control().logins().total, 2)?;
-    // Of old age.
+    // By its age.
     rig.control().advance_clock(std::time::Duration::from_hours(1));
     same(rig.api().all(POOL, &Query::new()).await?.len(), 2)?;
     same(rig.control().logins().total, 3)
@@ -88,7 +88,7 @@ pub(super) async fn logout(rig: &Rig) -> Result<()> {
     same(rig.control().logins().total, 2)
 }
 
-/// Another web page in the administrator's browser has the cookies, but not the token in the header.
+/// A foreign web page in the administrator's browser has the cookies, but not the token in the header.
 pub(super) async fn strangers_write_nothing(rig: &Rig) -> Result<()> {
     let raw = Raw::log_in(rig).await?;
     let referer = format!("{}/", rig.sim.url());
@@ -102,7 +102,7 @@ pub(super) async fn strangers_write_nothing(rig: &Rig) -> Result<()> {
         let (status, body) = raw.send("POST", "/api/pool", headers, Some(&body)).await?;
         ensure!(status == 401, "{status}: {body}");
     }
-    // This client has it.
+    // This client sends it.
     rig.api().create(POOL, &pool("p")).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Calls that look and write in one tenant, by name and by uuid, and those that look in all.
+//! Calls that read and write in one tenant, by name and by uuid, and those that read in all.
 
 use anyhow::{Context, Result, ensure};
 use infra_clients::avi::{Found, Kind, POOL, Query, Scope, TENANT};
@@ -18,7 +18,7 @@ pub(super) async fn switch(rig: &Rig) -> Result<()> {
         let found = api.by_name(POOL, "p", &Query::new()).await?.at_most_one()?.context("no pool")?;
         same(&found.meta.uuid, &wanted.meta.uuid)?;
     }
-    // Not seen from the other tenant, and nothing can be done to it from there.
+    // It is not visible from the other tenant, and cannot be changed from there.
     same(rig.api().find(POOL, &mine.meta.uuid).await?, None)?;
     same(rig.api().delete(POOL, &mine.meta.uuid).await?, false)?;
     ensure!(tenant.delete(POOL, &mine.meta.uuid).await?, "still there");
@@ -37,7 +37,7 @@ pub(super) async fn across(rig: &Rig) -> Result<()> {
     tenants.sort();
     same(tenants, vec!["t1".to_owned(), "t2".to_owned()])?;
     refused(all.create(POOL, &pool("q")).await, Kind::Invalid)?;
-    // Tenants are listed from everywhere.
+    // Tenants are listed from every tenant.
     let tenants = rig.avi.api(Scope::Name("t1".to_owned())).all(TENANT, &Query::new()).await?;
     ensure!(tenants.iter().any(|tenant| tenant.meta.name == "t2"), "{tenants:?}");
     Ok(())
@@ -47,12 +47,12 @@ pub(super) async fn unknown(rig: &Rig) -> Result<()> {
     let error =
         refused(rig.avi.api(Scope::Name("none".to_owned())).all(POOL, &Query::new()).await, Kind::NotFound)?;
     ensure!(error.status() == Some(403) && error.class() == Class::Retry, "{error:?}");
-    // That the tenant is not there does not prove that the object is gone.
+    // A missing tenant does not prove that the object is gone.
     let nowhere = rig.avi.api(Scope::Uuid("tenant-none".to_owned()));
     refused(nowhere.find(POOL, "pool-1").await, Kind::NotFound)?;
     refused(nowhere.delete(POOL, "pool-1").await, Kind::NotFound)?;
-    // Neither the tenant `admin`, nor all tenants, nor another by mistake: a header loses the spaces around it, and what
-    // is not ASCII may arrive as nothing.
+    // Neither the tenant `admin`, nor all tenants, nor another one by mistake: a header loses the spaces around its
+    // value, and what is not ASCII may be lost.
     for none in ["", " ", "*", "admin ", "\tadmin", "é"] {
         for scope in [Scope::Name(none.to_owned()), Scope::Uuid(none.to_owned())] {
             refused(rig.avi.api(scope).delete(POOL, "pool-1").await, Kind::Invalid)?;
