@@ -27,7 +27,8 @@ usage: cargo xtask COMMAND
   lint                 runs the checks without Rust tests: fmt, clippy, docs, generated, go, deny, advisories,
                        book, words
   demo [--keep]        runs vm-operator with a control plane and a vCenter simulator
-  bench vm [--write]   measures the release build of vm-operator; --write updates docs/benchmarks.md
+  bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
+  bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths

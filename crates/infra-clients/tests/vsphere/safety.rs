@@ -79,8 +79,7 @@ async fn a_vm_that_does_not_exist_is_removed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_carry_user_and_object() -> Result<()> {
     let rig = Rig::start().await?;
-    let user = rig.session.user().context("the account as the login names it")?;
-    assert_eq!(&*user, rig.sim.user());
+    let user = rig.vms.user().context("the account as the login names it")?;
     let photon = template(&rig.vms, "photon").await?;
     rig.sim.set_clone_time(Duration::from_mins(1)).await?;
     let task = rig.submit(&rig.root()?, "a").await?;
@@ -88,7 +87,12 @@ async fn tasks_carry_user_and_object() -> Result<()> {
         let task = rig.vms.read(|inventory| inventory.task(&task).cloned());
         Ok(task.filter(|task| task.user.is_some()))
     });
-    let Task { entity, description_id, .. } = &*reported.await?;
+    let Task { entity, description_id, user: submitter, .. } = &*reported.await?;
+    assert_eq!(
+        submitter.as_ref(),
+        Some(&user),
+        "vCenter writes accounts differently than `VC_USER` has them"
+    );
     assert_eq!((entity.as_ref(), &**description_id), (Some(&photon), "VirtualMachine.clone"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench vm|avi [--write]`: measures a part, with an aim for some figures.
+//! `cargo xtask bench vm [PART…]|avi [--write]`: measures a subject, or parts of it, with an aim for some figures.
 //!
 //! Owns the conversion of figures to Markdown; each subject has a module that measures. `--write` also writes the figures to
 //! docs/benchmarks.md, between the subject's markers. Prints a warning if other programs use the machine, because figures are
@@ -24,14 +24,16 @@ const END: &str = "<!-- end -->";
 async fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (subject, write) = match arguments.as_slice() {
-        [subject @ ("vm" | "avi")] => (*subject, false),
-        [subject @ ("vm" | "avi"), "--write"] => (*subject, true),
-        _ => bail!("usage: bench vm|avi [--write]"),
+    let (subject, parts, write) = match arguments.as_slice() {
+        ["avi"] => ("avi", &[][..], false),
+        ["avi", "--write"] => ("avi", &[][..], true),
+        ["vm", "--write"] => ("vm", &[][..], true),
+        ["vm", parts @ ..] if parts.iter().all(|part| vm::PARTS.contains(part)) => ("vm", parts, false),
+        _ => bail!("usage: bench vm [{}] | vm --write | avi [--write]", vm::PARTS.join("|")),
     };
     machine::warn_if_busy();
     let report = tokio::select! {
-        report = measured(subject) => report?,
+        report = measured(subject, parts) => report?,
         interrupted = tokio::signal::ctrl_c() => { interrupted?; bail!("interrupted") }
     };
     let markdown = report.markdown();
@@ -46,10 +48,10 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn measured(subject: &str) -> Result<Report> {
+async fn measured(subject: &str, parts: &[&str]) -> Result<Report> {
     match subject {
         "avi" => avi::run().await,
-        _ => vm::run().await,
+        _ => vm::run(parts).await,
     }
 }
 

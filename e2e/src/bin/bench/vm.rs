@@ -1,6 +1,8 @@
 //! Benchmark of vm-operator's release build with a real API server and a simulated vCenter.
 
+mod latency;
 mod memory;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -44,8 +46,11 @@ impl Burst {
     }
 }
 
-/// Measures everything.
-pub(crate) async fn run() -> Result<Report> {
+/// The parts, each with groups of its own size.
+pub(crate) const PARTS: &[&str] = &["starts", "50", "latency", "200", "1000", "10000"];
+
+/// Measures these parts, or all.
+pub(crate) async fn run(parts: &[&str]) -> Result<Report> {
     let machine = machine::described();
     let mut report =
         Report::new(format!("Measured on {machine}, which also ran the control plane and the simulator."));
@@ -61,10 +66,16 @@ pub(crate) async fn run() -> Result<Report> {
     let binary = binary.to_string_lossy().into_owned();
     let mut bench =
         Bench { rig, report, binary, calls: Vec::new(), machines: Vec::new(), memory: Vec::new() };
-    bench.starts().await?;
-    bench.rest_and_one_large().await?;
-    bench.twenty().await?;
-    bench.hundred().await?;
+    for part in if parts.is_empty() { PARTS } else { parts } {
+        match *part {
+            "starts" => bench.starts().await?,
+            "50" => bench.rest_and_one_large().await?,
+            "latency" => bench.latencies().await?,
+            "200" => bench.twenty().await?,
+            "1000" => bench.hundred().await?,
+            _ => bench.thousand().await?,
+        }
+    }
     Ok(bench.reported())
 }
 
@@ -198,6 +209,7 @@ impl Bench {
             self.time("CPU of 20 × 10", &mut cpu, None)?;
             self.memory(&operator, "with 200 machines", Some(20.0), Some(6.0)).await?;
             self.scale_down().await?;
+            self.remove(TWENTY.groups).await?;
             operator.process.terminate(GRACE).await?;
         }
         Ok(())
@@ -221,7 +233,6 @@ impl Bench {
     /// Measures a thousand machines: creation, rest, restart, deletion.
     async fn hundred(&mut self) -> Result<()> {
         let mut operator = self.start_leader().await?;
-        self.remove(TWENTY.groups).await?;
         let before = operator.process.cpu_time()?;
         let time = self.make(HUNDRED).await?;
         let cpu = operator.process.cpu_time()?.saturating_sub(before);
@@ -237,6 +248,7 @@ impl Bench {
         self.calls(&rest, 0).await?;
         let name = format!("CPU of {} s at rest with 1,000", REST.as_secs());
         self.report.figure(&name, cpu.as_secs_f64(), "s", None, "in steps of 10 ms");
+        self.events(&operator, "1,000").await?;
         operator.process.terminate(GRACE).await?;
 
         let (mut operator, time) = self.start(&self.rig.launch().without("RUST_LOG")).await?;
