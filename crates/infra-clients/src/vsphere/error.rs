@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::moref::MoRef;
 use super::power::PowerState;
-use crate::failure::{Class, Failure, Row};
+use crate::failure::{Class, Failure};
 
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,12 +111,6 @@ impl Kind {
         Self::Protocol,
     ];
 
-    /// Returns what errors of this kind answer.
-    fn row(self) -> Row {
-        let (class, reason) = self.class_and_reason();
-        Row { class, reason, remedy: self.remedy() }
-    }
-
     fn class_and_reason(self) -> (Class, &'static str) {
         match self {
             Self::Config | Self::Ambiguous => (Class::NeedsHelp, PLACEMENT_UNCLEAR),
@@ -203,10 +197,10 @@ impl Error {
     }
 
     pub(super) fn of_fault(fault: Fault) -> Self {
-        let mut message = fault.name.clone();
+        let mut message = brief(&fault.name);
         for part in fault.detail.iter().chain((!fault.text.is_empty()).then_some(&fault.text)) {
             message.push_str(": ");
-            message.push_str(part);
+            message.push_str(&brief(part));
         }
         Self::new(fault.kind(), message).with(|repr| repr.fault = Some(fault))
     }
@@ -304,12 +298,12 @@ impl Failure for Error {
         match self.0.kind {
             Kind::NotFound if self.0.template => TEMPLATE_NOT_FOUND,
             Kind::Ambiguous if self.0.template => TEMPLATE_AMBIGUOUS,
-            kind => kind.row().reason,
+            kind => kind.class_and_reason().1,
         }
     }
 
     fn remedy(&self) -> &'static str {
-        self.0.kind.row().remedy
+        self.0.kind.remedy()
     }
 
     /// By the kind. A template that is missing needs help; any other missing object is found again or dropped by
@@ -317,7 +311,7 @@ impl Failure for Error {
     fn class(&self) -> Class {
         match self.0.kind {
             Kind::NotFound if self.0.template => Class::NeedsHelp,
-            kind => kind.row().class,
+            kind => kind.class_and_reason().0,
         }
     }
 
@@ -329,6 +323,16 @@ impl Failure for Error {
     fn in_doubt(&self) -> bool {
         self.0.in_doubt
     }
+}
+
+/// Returns the beginning of a server's text, for a message: at most 300 characters, none of which controls a terminal.
+fn brief(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut brief: String = chars.by_ref().take(300).collect();
+    if chars.next().is_some() {
+        brief.push('…');
+    }
+    brief
 }
 
 impl From<crate::SettingError> for Error {
@@ -376,6 +380,15 @@ mod tests {
     fn a_vm_config_fault_is_retried() {
         let error = Error::of_fault(Fault { name: "GenericVmConfigFault".into(), ..Fault::default() });
         assert_eq!((error.class(), error.reason()), (Class::Retry, FAULT));
+    }
+
+    #[test]
+    fn texts_of_a_server_are_cut_and_harmless() {
+        let text = "é\u{1b}[2J\n".repeat(1000);
+        let error = Error::of_fault(Fault { name: "SystemError".into(), text, ..Fault::default() });
+        let shown = error.to_string();
+        assert!(shown.chars().count() < 400 && shown.ends_with('…'), "{shown}");
+        assert!(!shown.contains(char::is_control));
     }
 
     #[test]

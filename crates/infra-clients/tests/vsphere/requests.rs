@@ -98,7 +98,7 @@ async fn vms_that_are_not_shown_are_looked_up_in_one_call() -> Result<()> {
     for vm in gone.iter().chain([&elsewhere]) {
         rig.vms.look_up(vm);
         rig.vms.look_up(vm);
-        assert!(rig.vms.read(|inventory| inventory.outside(vm).is_none()));
+        assert!(rig.vms.is_looking_up(vm) && rig.vms.read(|inventory| inventory.outside(vm).is_none()));
     }
     looked_up(&mut changes, &gone.iter().chain([&elsewhere]).collect::<Vec<_>>()).await?;
     rig.vms.read(|inventory| {
@@ -161,7 +161,8 @@ async fn templates_are_scanned_for_once() -> Result<()> {
     let names = ["photon", "debian", "a/b", "/DC0/vm/debian", "photon", "DC0/vm/a%2fb"];
     let mut changes = rig.vms.changes();
     for name in names {
-        assert!(matches!(rig.vms.template(name), Template::Unknown), "{name}");
+        rig.vms.request_template(name);
+        assert!(matches!(rig.vms.template(name), Template::LookingUp), "{name}");
     }
     received(&mut changes, |change| matches!(change, Change::Templates).then_some(())).await?;
     let known = |name| match rig.vms.template(name) {

@@ -67,10 +67,11 @@ pub(crate) async fn down(vms: &Vms) -> Result<Arc<Error>> {
 /// Waits until it is known what a template is.
 pub(crate) async fn template(vms: &Vms, name: &str) -> Result<MoRef, Error> {
     let answer = eventually("the template to be known", SOON, async || {
+        vms.request_template(name);
         Ok(match vms.template(name) {
             Template::Known(moref) => Some(Ok(moref)),
             Template::Failed(error) => Some(Err(error)),
-            Template::Unknown => None,
+            Template::Unknown | Template::LookingUp => None,
         })
     });
     match answer.await {

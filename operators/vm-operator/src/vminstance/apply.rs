@@ -22,6 +22,8 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         Action::Adopt => adopt(ctx, instance, &uid, &key),
         Action::Refresh => in_flight.refreshing(&uid, ctx.vms.request_refresh()),
         Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
+        Action::LookUp(moref) => ctx.vms.look_up(&moref),
+        Action::FindTemplate => ctx.vms.request_template(&instance.spec.template),
         Action::Enqueue => ctx.enqueue(&key, &instance.spec.group_uid),
         Action::HoldPlace => ctx.hold_place(&key, &instance.spec.group_uid),
         Action::LeaveQueue => ctx.leave_queue(&key),

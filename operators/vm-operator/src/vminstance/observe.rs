@@ -20,8 +20,7 @@ use super::plan::{Group, InDoubt, Machine, Missing, Progress, Refresh, Seen, Tem
 /// vCenter and of Kubernetes are apart.
 const CLOCK_SLACK: Duration = Duration::from_hours(2);
 
-/// Looks at everything that concerns one instance. Requests a look-up of what it lacks: the template, or a machine that left
-/// the inventory; the answer wakes the instance.
+/// Looks at everything that concerns one instance.
 #[must_use]
 pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let uid = instance.uid().unwrap_or_default();
@@ -35,7 +34,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
         ..Seen::default()
     };
     let link = ctx.vms.link().borrow().clone();
-    let seen = ctx.vms.read(|inventory| {
+    ctx.vms.read(|inventory| {
         let blind = ctx.visibility.blind(inventory, &link);
         let request = entry.as_ref().and_then(|entry| request(inventory, entry));
         let task = entry.as_ref().and_then(clone_task);
@@ -44,15 +43,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             Some(entry) if seen.blind.is_none() => look(ctx, inventory, instance, &marker, entry, seen),
             _ => seen,
         }
-    });
-    let destroyed = matches!(seen.request, Some((TaskKind::Destroy, Progress::Succeeded)));
-    if seen.missing == Missing::Unknown
-        && !destroyed
-        && let Some(moref) = recorded(instance)
-    {
-        ctx.vms.look_up(&moref);
-    }
-    seen
+    })
 }
 
 fn look(
@@ -76,7 +67,7 @@ fn look(
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
     let stranger = namesake.filter(|vm| vm.markers.is_some()).map(|vm| vm.moref.clone());
     let missing =
-        recorded.filter(|_| mine.is_empty()).map_or(Missing::No, |moref| missing(inventory, moref, &owner));
+        recorded.filter(|_| mine.is_empty()).map_or(Missing::No, |moref| missing(ctx, inventory, moref, &owner));
     let template = if mine.is_empty() { template(ctx, &spec.template) } else { Template::default() };
     let refresh = match entry.refresh {
         None => Refresh::None,
@@ -135,13 +126,14 @@ fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
-fn missing(inventory: &Inventory, moref: MoRef, owner: &str) -> Missing {
+fn missing(ctx: &Context, inventory: &Inventory, moref: MoRef, owner: &str) -> Missing {
     if inventory.vm(&moref).is_some() {
         // It is in the folder, with another marker or none: it is not the instance's any more.
         return Missing::No;
     }
     match inventory.outside(&moref) {
-        None => Missing::Unknown,
+        None if ctx.vms.is_looking_up(&moref) => Missing::LookingUp,
+        None => Missing::Unknown(moref),
         Some(Outside::Elsewhere(vm)) if vm.markers.is_none() => Missing::Unclear(moref),
         Some(Outside::Elsewhere(vm)) if vm.marker(OWNER_MARKER) == Some(owner) => Missing::Elsewhere(moref),
         // A vCenter that was set up again gives old references to other machines.
@@ -152,6 +144,7 @@ fn missing(inventory: &Inventory, moref: MoRef, owner: &str) -> Missing {
 fn template(ctx: &Context, name: &str) -> Template {
     match ctx.vms.template(name) {
         vms::Template::Unknown => Template::Unknown,
+        vms::Template::LookingUp => Template::LookingUp,
         vms::Template::Known(moref) => Template::Known(moref),
         vms::Template::Failed(error) => Template::Failed(Arc::new(error)),
     }

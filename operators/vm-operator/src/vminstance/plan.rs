@@ -72,8 +72,10 @@ pub enum Missing {
     /// No machine is recorded, or the inventory shows it.
     #[default]
     No,
-    /// It is being looked up.
-    Unknown,
+    /// It was not looked up yet.
+    Unknown(MoRef),
+    /// The look-up is in flight.
+    LookingUp,
     /// It no longer exists.
     Gone,
     /// It exists outside the operator's folder.
@@ -85,9 +87,11 @@ pub enum Missing {
 /// What is known of the template.
 #[derive(Clone, Debug, Default)]
 pub enum Template {
-    /// It is being looked up, where it is needed.
+    /// It was not looked up yet.
     #[default]
     Unknown,
+    /// The look-up is in flight.
+    LookingUp,
     /// Its reference.
     Known(MoRef),
     /// Why it is not known.
@@ -160,6 +164,10 @@ pub enum Action {
     Refresh,
     /// Remember what is in doubt.
     SetDoubt(Doubt),
+    /// Request where this machine is.
+    LookUp(MoRef),
+    /// Request that the template be looked up.
+    FindTemplate,
     /// Enter the clone queue.
     Enqueue,
     /// Take a place in the clone queue although it may be one too many: the clone is in flight.
@@ -314,7 +322,8 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
     }
     match &seen.missing {
         Missing::No | Missing::Gone => {}
-        Missing::Unknown => {
+        Missing::Unknown(moref) => return Turn::LookAgain(Action::LookUp(moref.clone())),
+        Missing::LookingUp => {
             return wait(reason::REFRESHING, "the vCenter is asked where the virtual machine is");
         }
         Missing::Unclear(moref) => return unclear(moref),
@@ -369,7 +378,8 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     };
     let template = match &seen.template {
         Template::Known(template) => template,
-        Template::Unknown => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
+        Template::Unknown => return Turn::LookAgain(Action::FindTemplate),
+        Template::LookingUp => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
         Template::Failed(fault) => return Turn::Act(Action::FailTemplate(Arc::clone(fault))),
     };
     match seen.place {

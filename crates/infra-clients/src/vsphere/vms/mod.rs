@@ -19,7 +19,7 @@
 //! | --- | --- | --- |
 //! | [`Vms::request_refresh`] | [`Inventory::refreshed`] | [`Change::Refreshed`] |
 //! | [`Vms::look_up`] | [`Inventory::outside`] | [`Change::LookedUp`] |
-//! | [`Vms::template`] | [`Vms::template`] | [`Change::Templates`] |
+//! | [`Vms::request_template`] | [`Vms::template`] | [`Change::Templates`] |
 
 mod calls;
 mod config;
@@ -269,18 +269,30 @@ impl Vms {
         }
     }
 
+    /// Whether a request of [`Vms::look_up`] is not answered yet.
+    #[must_use]
+    pub fn is_looking_up(&self, vm: &MoRef) -> bool {
+        self.shared.look_ups.is_open(vm)
+    }
+
     /// Drops the answer to a look-up, so that the next request is sent.
     pub fn forget_lookup(&self, vm: &MoRef) {
         self.shared.update(|inventory| inventory.forget_outside(vm));
     }
 
     /// Returns what is known of a template, by its name or its inventory path. Only templates are found by name; any VM
-    /// is found by its path. If nothing is known a scan of the datacenter is requested, and [`Change::Templates`] sent
-    /// when it has ended. One scan answers for all names, for 10 seconds for a name without a template and for 5
-    /// minutes for a template.
+    /// is found by its path.
     #[must_use]
     pub fn template(&self, name: &str) -> Template {
         self.shared.templates.get(name)
+    }
+
+    /// Requests a scan of the datacenter for a template; [`Change::Templates`] is sent when it has ended. One scan answers
+    /// for all names, for 10 seconds for a name without a template and for 5 minutes for a template.
+    pub fn request_template(&self, name: &str) {
+        if matches!(self.template(name), Template::Unknown) {
+            self.shared.templates.request(name);
+        }
     }
 
     /// Has the template looked for again when it is next asked for.

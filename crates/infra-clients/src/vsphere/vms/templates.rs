@@ -25,8 +25,10 @@ const NAME_LIFE: Duration = Duration::from_mins(5);
 pub enum Template {
     /// It is this VM.
     Known(MoRef),
-    /// Not known yet: a scan was requested or is in progress, and [`Change::Templates`] is sent when it has ended.
+    /// Nothing is known, or not for long enough any more: [`Vms::request_template`](super::Vms::request_template).
     Unknown,
+    /// Requested; [`Change::Templates`] is sent when the answer is there.
+    LookingUp,
     /// There is no such template, or more than one, or the scan failed. Asking again after 10 seconds scans again.
     Failed(Error),
 }
@@ -68,10 +70,8 @@ impl State {
                     self.answers.insert(name.to_owned(), (answer.clone(), *since));
                     answer
                 }
-                _ => {
-                    self.wanted.insert(name.to_owned());
-                    return Template::Unknown;
-                }
+                _ if self.wanted.contains(name) => return Template::LookingUp,
+                _ => return Template::Unknown,
             },
         };
         answer.map_or_else(Template::Failed, Template::Known)
@@ -98,13 +98,15 @@ impl Templates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what is known of a template, and requests a scan if that is nothing.
+    /// Returns what is known of a template.
     pub(super) fn get(&self, name: &str) -> Template {
-        let template = self.state().get(name, Instant::now());
-        if matches!(template, Template::Unknown) {
-            self.asked.notify_one();
-        }
-        template
+        self.state().get(name, Instant::now())
+    }
+
+    /// Requests a scan.
+    pub(super) fn request(&self, name: &str) {
+        self.state().wanted.insert(name.to_owned());
+        self.asked.notify_one();
     }
 
     /// Has the template looked for again when it is next asked for.

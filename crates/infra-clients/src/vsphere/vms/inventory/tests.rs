@@ -42,6 +42,31 @@ fn received(changes: &mut Changes) -> Vec<Change> {
     std::iter::from_fn(|| changes.0.try_recv().ok()).collect()
 }
 
+/// No poll has seen the folder: no update will say that it is gone.
+#[test]
+fn a_folder_that_was_created_and_removed_between_two_polls_is_gone() {
+    let (root, folder, now) = (MoRef::new("Folder", "r"), MoRef::new("Folder", "f"), Instant::now());
+    for answer_first in [true, false] {
+        let mut inventory = Inventory::new(String::new());
+        inventory.set_root(root.clone());
+        inventory.folder_created(&folder, "f", &root, now);
+        assert!(inventory.folder_named("f").is_some());
+        let mut steps = [true, false];
+        if !answer_first {
+            steps.reverse();
+        }
+        for answer in steps {
+            assert!(inventory.folder(&folder).is_some());
+            if answer {
+                inventory.removal_submitted(&task("1"), &folder, now);
+            } else {
+                inventory.apply(&reported(UpdateKind::Enter, "1", "success", "us"), now);
+            }
+        }
+        assert!(inventory.folder(&folder).is_none() && inventory.folder_named("f").is_none());
+    }
+}
+
 /// An update of a VM that was never reported was preceded by one that was lost: nothing is made up from it.
 #[test]
 fn a_change_of_an_unknown_object_asks_for_a_complete_report() {
@@ -82,17 +107,17 @@ fn an_object_that_a_fault_says_is_missing_is_removed_and_reported() {
 #[test]
 fn a_look_up_is_answered_until_the_vm_appears() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.looked_up(&vm("1"), Outside::Gone, now);
-    inventory.looked_up(&vm("2"), Outside::Elsewhere(Arc::new(Vm::empty(vm("2")))), now);
+    inventory.set_outside(&vm("1"), Outside::Gone, now);
+    inventory.set_outside(&vm("2"), Outside::Elsewhere(Arc::new(Vm::empty(vm("2")))), now);
     assert_eq!(inventory.outside(&vm("1")), Some(&Outside::Gone));
     inventory.apply(&update(UpdateKind::Enter, &vm("2"), vec![("name", text("a"))]), now);
     assert_eq!(inventory.outside(&vm("2")), None);
-    inventory.looked_up(&vm("2"), Outside::Gone, now);
+    inventory.set_outside(&vm("2"), Outside::Gone, now);
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
     inventory.forget_outside(&vm("1"));
     assert_eq!(inventory.outside(&vm("1")), None);
 
-    inventory.looked_up(&vm("3"), Outside::Gone, now);
+    inventory.set_outside(&vm("3"), Outside::Gone, now);
     inventory.purge(now + OUTSIDE_LIFE);
     assert_eq!(inventory.outside(&vm("3")), None, "too old");
 }
@@ -124,7 +149,6 @@ fn reported(kind: UpdateKind, id: &str, state: &str, user: &str) -> ObjectUpdate
 #[test]
 fn tasks_say_who_submitted_them_on_what() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_user(Some("us".into()));
     inventory.apply(&reported(UpdateKind::Enter, "1", "running", "D\\other"), now);
     let shown = inventory.task(&task("1")).unwrap();
     assert_eq!((shown.user.as_deref(), shown.entity.as_ref()), (Some("D\\other"), Some(&vm("vm-1"))));
@@ -132,25 +156,26 @@ fn tasks_say_who_submitted_them_on_what() {
 }
 
 #[test]
-fn ended_tasks_of_others_are_dropped_and_ours_are_kept_for_a_while() {
+fn ended_tasks_are_kept_for_a_time_and_ours_for_longer() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_user(Some("us".into()));
     let mut changes = inventory.subscribe();
     inventory.apply(&reported(UpdateKind::Enter, "other", "running", "them"), now);
     inventory.apply(&reported(UpdateKind::Modify, "other", "success", "them"), now);
-    inventory.apply(&reported(UpdateKind::Enter, "ended before", "error", "them"), now);
-    assert_eq!(received(&mut changes).len(), 3, "their end is reported");
-    assert!(inventory.tasks().next().is_none());
-
+    inventory.apply(&reported(UpdateKind::Enter, "running", "running", "them"), now);
     // Reported before the answer to the call that submitted it arrives.
     inventory.apply(&reported(UpdateKind::Enter, "ours", "success", "us"), now);
-    inventory.apply(&reported(UpdateKind::Enter, "no answer", "success", "us"), now);
     inventory.task_submitted(&task("ours"), now);
+    assert_eq!(received(&mut changes).len(), 4);
     assert!(inventory.unwatched_tasks(now + Duration::from_secs(1)).is_empty());
-    inventory.purge(now + Duration::from_mins(3));
-    assert_eq!(inventory.tasks().map(|task| &task.moref).collect::<Vec<_>>(), [&task("ours")]);
-    inventory.purge(now + Duration::from_mins(11));
-    assert!(inventory.tasks().next().is_none());
+    let mut left = |seconds| {
+        inventory.purge(now + Duration::from_secs(seconds));
+        let mut left: Vec<_> = inventory.tasks().map(|task| task.moref.value().to_owned()).collect();
+        left.sort();
+        left
+    };
+    assert_eq!(left(20), ["other", "ours", "running"]);
+    assert_eq!(left(40), ["ours", "running"]);
+    assert_eq!(left(601), ["running"]);
 }
 
 #[test]
