@@ -66,8 +66,9 @@ fn look(
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
     let stranger = namesake.filter(|vm| vm.markers.is_some()).map(|vm| vm.moref.clone());
-    let missing =
-        recorded.filter(|_| mine.is_empty()).map_or(Missing::No, |moref| missing(ctx, inventory, moref, &owner));
+    let missing = recorded
+        .filter(|_| mine.is_empty())
+        .map_or(Missing::No, |moref| missing(ctx, inventory, moref, &owner));
     let template = if mine.is_empty() { template(ctx, &spec.template) } else { Template::default() };
     let refresh = match entry.refresh {
         None => Refresh::None,

@@ -163,8 +163,16 @@ fn requests_are_seen_through() {
         ("LeaveQueue", false, cloning(Failed(fault(Kind::NoResources)))),
         ("Fail", false, request(TaskKind::Clone, Failed(fault(Kind::NoResources)))),
         ("Gone", true, request(TaskKind::Destroy, Succeeded)),
-        ("Gone", true, Seen { missing: Missing::Unknown(vm("vm-1")), ..request(TaskKind::Destroy, Succeeded) }),
-        ("Settle", true, Seen { missing: Missing::Unknown(vm("vm-1")), ..request(TaskKind::Destroy, Forgotten) }),
+        (
+            "Gone",
+            true,
+            Seen { missing: Missing::Unknown(vm("vm-1")), ..request(TaskKind::Destroy, Succeeded) },
+        ),
+        (
+            "Settle",
+            true,
+            Seen { missing: Missing::Unknown(vm("vm-1")), ..request(TaskKind::Destroy, Forgotten) },
+        ),
         ("Settle", true, Seen { unread: Some(vm("vm-1")), ..request(TaskKind::Destroy, Succeeded) }),
         (
             "Refresh",
