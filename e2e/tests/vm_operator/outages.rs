@@ -31,16 +31,31 @@ async fn sessions_that_expire_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vcenter_that_is_down_for_half_a_minute() {
     let _place = place().await;
-    let rig = Rig::with_clones_of(Duration::from_millis(500)).await.unwrap();
+    let vcenter = Vcsim::builder().clone_time(Duration::from_millis(500));
+    let rig = Rig::builder().vcenter(vcenter).audit().start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.apply("default", "web", 3, "photon").await.unwrap();
     rig.settled("default", "web", 3).await.unwrap();
+    rig.control_plane
+        .kubectl(&["wait", "vgi", "--all", "--for=condition=Ready", "--timeout=180s"])
+        .await
+        .unwrap();
 
+    let before = status_writes(&rig, "web");
     rig.vcenter.outage(Outage::Refuse).await.unwrap();
     let down = std::time::Instant::now();
     let status = rig.reason("default", "web", "VCenterUnreachable").await.unwrap();
     assert_eq!(status["readyReplicas"], 0, "what cannot be seen is not claimed: {status}");
     assert_eq!(e2e::ready(&status).map(|(s, _)| s), Some("Unknown"));
+    // The errors differ, the reason does not: one status is written for each object.
+    for (second, outage) in [(13, Outage::Status(503)), (16, Outage::Refuse), (19, Outage::Status(503))] {
+        tokio::time::sleep(Duration::from_secs(second).saturating_sub(down.elapsed())).await;
+        rig.vcenter.outage(outage).await.unwrap();
+    }
+    let written: Vec<_> = status_writes(&rig, "web").split_off(before.len());
+    let by_object = |name: &str| written.iter().filter(|object| *object == name).count();
+    let counts = ["web", "web-0", "web-1", "web-2"].map(by_object);
+    assert_eq!(counts, [1; 4], "{written:?}");
     rig.apply("default", "web", 6, "photon").await.unwrap();
     rig.apply("default", "new", 2, "photon").await.unwrap();
     rig.reason("default", "new", "VCenterUnreachable").await.unwrap();
@@ -51,6 +66,14 @@ async fn a_vcenter_that_is_down_for_half_a_minute() {
     rig.settled("default", "new", 2).await.unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 8);
     assert!(rig.vcenter.sessions().await.unwrap().max <= 2);
+}
+
+/// The objects of a group whose statuses the operator has written, in order.
+fn status_writes(rig: &Rig, group: &str) -> Vec<String> {
+    let events = rig.control_plane.audit_events().unwrap();
+    let ours = events.into_iter().filter(|event| event.user.ends_with(":vm-operator"));
+    let statuses = ours.filter(|event| event.is_write() && event.subresource == "status");
+    statuses.map(|event| event.name).filter(|name| name.starts_with(group)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,3 +79,25 @@ pub fn method(kind: TaskKind) -> &'static str {
         TaskKind::Unknown => "a task of a newer operator",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use infra_clients::vsphere::Kind;
+
+    use super::*;
+
+    /// A privilege that is granted, or a fault that passes, is not reported by any event: the delay must stay short. The
+    /// kit's delays for these dispositions end at 5 minutes.
+    #[test]
+    fn whatever_the_vcenter_refuses_is_tried_again_within_minutes() {
+        for kind in Kind::ALL {
+            let fault = Arc::new(Fault::new(*kind, "as the test wants it"));
+            for error in [
+                Error::VCenter { doing: "CloneVM_Task", fault: Arc::clone(&fault) },
+                Error::Template { fault },
+            ] {
+                assert!(!matches!(error.disposition(), Disposition::Permanent), "{kind:?}");
+            }
+        }
+    }
+}

@@ -83,13 +83,15 @@ pub const REASONS: &[&str] = &[
 pub fn class_of(reason: &str) -> Option<Class> {
     match reason {
         TEMPLATE_NOT_FOUND | TEMPLATE_AMBIGUOUS => Some(Class::NeedsHelp),
-        _ => Kind::ALL.iter().map(|kind| kind.class_and_reason()).find(|row| row.1 == reason).map(|row| row.0),
+        _ => {
+            Kind::ALL.iter().map(|kind| kind.class_and_reason()).find(|row| row.1 == reason).map(|row| row.0)
+        }
     }
 }
 
 impl Kind {
     /// Every kind.
-    const ALL: &'static [Self] = &[
+    pub const ALL: &'static [Self] = &[
         Self::Config,
         Self::Unreachable,
         Self::Tls,
