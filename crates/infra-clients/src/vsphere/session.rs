@@ -128,6 +128,7 @@ struct SessionSettings {
     password: Secret,
     call_timeout: Duration,
     keep_alive: Duration,
+    concurrency: usize,
 }
 
 impl Core {
@@ -135,6 +136,7 @@ impl Core {
         let agent = format!("{}/{}", config.agent.0, config.agent.1);
         // The cookies are the session.
         let http = https::build(https::client(&config.trust, CONNECT_TIMEOUT)?.cookie_store(true))?;
+        let concurrency = config.concurrency.max(1);
         let authority = https::authority("vCenter", &["sdk"], &config.host)?;
         Ok(Self {
             soap: Soap::new(http, &authority, agent, config.max_answer),
@@ -142,7 +144,7 @@ impl Core {
             epoch: watch::Sender::new(0),
             user: Mutex::default(),
             login: tokio::sync::Mutex::default(),
-            calls: Semaphore::new(config.concurrency.max(1)),
+            calls: Semaphore::new(concurrency),
             last_answer: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -152,6 +154,7 @@ impl Core {
                 password: config.password,
                 call_timeout: config.call_timeout,
                 keep_alive: config.keep_alive,
+                concurrency,
             },
         })
     }
@@ -241,6 +244,11 @@ impl Core {
             }
         })
         .await
+    }
+
+    /// Whether a call is in flight; long polls do not count.
+    pub(super) fn is_calling(&self) -> bool {
+        self.calls.available_permits() < self.config.concurrency
     }
 
     async fn with_session<T, Fut>(&self, call: impl Fn() -> Fut) -> Result<T, Error>

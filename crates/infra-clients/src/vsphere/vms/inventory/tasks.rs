@@ -131,6 +131,12 @@ impl Inventory {
         }
     }
 
+    /// Returns the number of tasks submitted by this client that have not ended.
+    pub(in crate::vsphere::vms) fn running_tasks(&self) -> usize {
+        let ours = self.tasks.values().filter(|entry| entry.submitted.is_some());
+        ours.filter(|entry| !entry.task.state.ended()).count()
+    }
+
     /// Returns the tasks submitted by this client before `polled` that have not ended and that the collector does not
     /// watch, because vCenter's list of recent tasks is bounded: they have to be read by reference.
     pub(in crate::vsphere::vms) fn unwatched_tasks(&self, polled: Instant) -> Vec<MoRef> {

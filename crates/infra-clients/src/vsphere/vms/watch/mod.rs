@@ -178,7 +178,7 @@ impl Watcher {
         let (mut sites, mut epochs) = (shared.sites.subscribe(), shared.core.epoch());
         let mut changed = false;
         while Instant::now() < audit_due && !shared.read(Inventory::is_incomplete) {
-            self.wait_for_turn(changed || shared.has_open_tickets()).await;
+            self.wait_for_turn((changed && self.expects_more()) || shared.has_open_tickets()).await;
             if *epochs.borrow_and_update() != watched.epoch {
                 return Err(Error::session_lost());
             }
@@ -204,6 +204,12 @@ impl Watcher {
             shared.update(|inventory| inventory.purge(Instant::now()));
         }
         Ok(())
+    }
+
+    /// Whether more changes are about to follow: calls are in flight, or several tasks of this client run. The end of a
+    /// single task is not to wait for others.
+    fn expects_more(&self) -> bool {
+        self.shared.core.is_calling() || self.shared.read(Inventory::running_tasks) > 1
     }
 
     /// Waits until another poll is allowed and, where there is something to gather, for that.
