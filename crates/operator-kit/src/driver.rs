@@ -1,7 +1,7 @@
 //! The driver: runs a reconciler over the objects of a watch.
 //!
 //! Owns what surrounds the four steps: the queue, the finalizer, the bounded look-again loop, back-off, the status write
-//! on success and on every error, one Warning event per transition into a reason that needs help, metrics and the tracing
+//! on success and on every error (progress is written once it has lasted), one Warning event per transition into a reason that needs help, metrics and the tracing
 //! span. No pass begins before every cache of the process is complete. A panic in a step becomes the error
 //! `InternalError` of that object, counted and backed off like any other, and does not end the process: one object that
 //! meets a bug must not stop the operator for every tenant.
@@ -41,6 +41,9 @@ pub const INVALID_OBJECT: &str = "InvalidObject";
 const LOOKS: usize = 10;
 /// How soon an object is looked at again whose finalizer could not be changed because it had changed itself.
 const STALE: Duration = Duration::from_secs(1);
+/// How long progress lasts before the status reports it: most of it is over before, and each write costs the API server
+/// more than the pass. What ends a change, and what needs help, is written at once.
+const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
 ///
@@ -98,12 +101,21 @@ struct Memory<E> {
     failing: Mutex<HashMap<Key, Failing<E>>>,
     /// Versions of objects that do not parse, once they were reported.
     invalid: Mutex<HashMap<Key, Version>>,
+    /// Since when objects have had progress that their status does not report.
+    progress: Mutex<HashMap<Key, Instant>>,
+}
+
+impl<E> Default for Memory<E> {
+    fn default() -> Self {
+        Self { failing: Mutex::default(), invalid: Mutex::default(), progress: Mutex::default() }
+    }
 }
 
 impl<E> Memory<E> {
     fn forget(&self, key: &Key) {
         lock(&self.failing).remove(key);
         lock(&self.invalid).remove(key);
+        lock(&self.progress).remove(key);
     }
 }
 
@@ -156,7 +168,7 @@ impl<R: Reconciler> Driver<R> {
             triggers: triggers.clone(),
             manager: kit.field_manager(R::NAME),
             metrics,
-            memory: Arc::new(Memory { failing: Mutex::default(), invalid: Mutex::default() }),
+            memory: Arc::new(Memory::default()),
         }
     }
 
@@ -336,7 +348,7 @@ impl<R: Reconciler> Driver<R> {
         pass: Pass<R>,
         timer: crate::metrics::Timer,
     ) -> Option<Duration> {
-        let (outcome, mut pause, label) = match pass {
+        let (outcome, pause, label) = match pass {
             Pass::Gone => {
                 let pause = self.remove_finalizer(key, object).await;
                 timer.end("ok");
@@ -344,48 +356,73 @@ impl<R: Reconciler> Driver<R> {
             }
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
-        if let Err(error) = self.write_status(key, object, seen, &outcome).await {
-            let Pass::Ended { pause: until, .. } = self.failed(key, object, error.into()) else {
-                return None;
-            };
-            pause = pause.min(until);
-        }
+        let pause = match self.write_status(key, object, seen, &outcome).await {
+            Ok(None) => shorten(pause),
+            Ok(Some(postponed)) => postponed.min(pause),
+            Err(error) => match self.failed(key, object, error.into()) {
+                Pass::Ended { pause: until, .. } => shorten(pause.min(until)),
+                Pass::Gone => return None,
+            },
+        };
         timer.end(label);
-        Some(shorten(pause))
+        Some(pause)
     }
 
+    /// Writes the status if it differs; returns when to look again if that is postponed.
     async fn write_status(
         &self,
         key: &Key,
         object: &Arc<R::Object>,
         seen: Option<&R::Seen>,
         outcome: &Outcome<R::Done, R::Error>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Duration>, Failure> {
         if let Outcome::Failed(error) = outcome
             && error.reason() == NOT_LEADER
         {
             // Another process says how things are now.
-            return Ok(());
+            return Ok(None);
         }
         // The newest version: this pass may have written the object.
         let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) else {
-            return Ok(());
+            return Ok(None);
         };
         let old = newest.status();
         let status = AssertUnwindSafe(async { R::status(old, object, seen, outcome, Timestamp::now()) });
         let status = status.catch_unwind().await.map_err(|panic| Failure::panicked(&*panic))?;
-        let Some(status) = status.filter(|status| old != Some(status)) else { return Ok(()) };
+        let Some(status) = status.filter(|status| old != Some(status)) else {
+            lock(&self.memory.progress).remove(key);
+            return Ok(None);
+        };
+        if let Some(left) = self.postpone(key, outcome) {
+            return Ok(Some(left));
+        }
         let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
         match self.objects.apply_status(&self.manager, object, &status).await {
             Ok(_) => {}
             // The object is gone or was recreated: its status is of no interest.
-            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => return Ok(()),
+            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         }
         if let Some((reason, message)) = help {
             self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Returns how long progress is still not to be reported; `None` if the status is to be written now.
+    fn postpone(&self, key: &Key, outcome: &Outcome<R::Done, R::Error>) -> Option<Duration> {
+        let mut progress = lock(&self.memory.progress);
+        let now = Instant::now();
+        if matches!(outcome, Outcome::Acted(_) | Outcome::Waiting(..)) {
+            let left = PROGRESS.saturating_sub(now - *progress.entry(key.clone()).or_insert(now));
+            if !left.is_zero() {
+                return Some(left);
+            }
+        }
+        progress.remove(key);
+        None
     }
 
     /// Returns the reason of the Ready condition.

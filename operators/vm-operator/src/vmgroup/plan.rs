@@ -290,27 +290,26 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
 }
 
-/// Removes the folders once they are empty, by an inventory that is newer than the last machine's end.
+/// Removes the folders that are empty; machines that come into one meanwhile are unregistered, not destroyed. That one is
+/// not empty is believed only by an inventory that is newer than the last machine's end.
 fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
     if let Some(turn) = plan_folder_request(seen) {
         return turn;
     }
     let folders: Vec<_> = seen.folder.iter().chain(&seen.original_folder).collect();
-    let Some(empty) = folders.iter().find(|folder| folder.children == 0) else {
-        let names = folders.iter().map(|folder| format!("{} ({} objects)", folder.name, folder.children));
-        let names = names.collect::<Vec<_>>().join(", ");
-        return if seen.kept || folders.is_empty() {
-            Turn::Gone
-        } else {
-            Turn::LookAgain(Plan::KeepFolder(names))
-        };
-    };
+    if let Some(empty) = folders.iter().find(|folder| folder.children == 0) {
+        return Turn::Act(Plan::RemoveFolder(empty.moref.clone()));
+    }
+    if seen.kept || folders.is_empty() {
+        return Turn::Gone;
+    }
+    let names = folders.iter().map(|folder| format!("{} ({} objects)", folder.name, folder.children));
     match seen.refresh {
         Refresh::None => Turn::LookAgain(Plan::Refresh),
         Refresh::Requested => {
             wait(reason::REMOVING, "every virtual machine is gone; the folder is next".to_owned())
         }
-        Refresh::Served => Turn::Act(Plan::RemoveFolder(empty.moref.clone())),
+        Refresh::Served => Turn::LookAgain(Plan::KeepFolder(names.collect::<Vec<_>>().join(", "))),
     }
 }
 

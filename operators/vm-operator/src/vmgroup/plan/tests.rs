@@ -161,18 +161,18 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
 }
 
 #[test]
-fn deletion_removes_instances_then_empty_folders_by_a_fresh_look() {
+fn deletion_removes_instances_then_folders_and_keeps_one_only_by_a_fresh_look() {
     let group = deleted(group(2, "t"));
     assert_eq!(victims(&scale(plan(&group, &seen(vec![member(0), member(1)])))), ["g-0", "g-1"]);
     let going = Member { deleting: true, ..member(0) };
     assert!(matches!(plan(&group, &seen(vec![going])), Turn::Wait { reason: reason::REMOVING, .. }));
     let none = || Seen { folder: Some(folder("n.g", 0)), ..empty() };
-    assert!(matches!(plan(&group, &none()), Turn::LookAgain(Plan::Refresh)));
-    let fresh = Seen { refresh: Refresh::Served, ..none() };
-    assert!(matches!(plan(&group, &fresh), Turn::Act(Plan::RemoveFolder(_))));
-    let both = Seen { original_folder: Some(folder("n-g", 0)), folder: None, ..fresh };
+    assert!(matches!(plan(&group, &none()), Turn::Act(Plan::RemoveFolder(_))));
+    let both = Seen { original_folder: Some(folder("n-g", 0)), folder: None, ..none() };
     assert!(matches!(plan(&group, &both), Turn::Act(Plan::RemoveFolder(_))));
     let shared = Seen { folder: Some(folder("n.g", 2)), ..empty() };
+    assert!(matches!(plan(&group, &shared), Turn::LookAgain(Plan::Refresh)));
+    let shared = Seen { refresh: Refresh::Served, ..shared };
     assert!(matches!(plan(&group, &shared), Turn::LookAgain(Plan::KeepFolder(_))));
     assert!(matches!(plan(&group, &Seen { kept: true, ..shared }), Turn::Gone));
     assert!(matches!(plan(&group, &empty()), Turn::Gone));
