@@ -105,13 +105,16 @@ pub struct Group {
     pub paused: bool,
     /// It has the annotation `detach`.
     pub detached: bool,
+    /// It is being deleted.
+    pub deleting: bool,
 }
 
 impl Group {
     /// Returns what instances see of a group.
     #[must_use]
     pub fn of(group: &VmGroup) -> Self {
-        Self { paused: group.spec.is_paused(), detached: is_detached(group) }
+        let deleting = group.metadata.deletion_timestamp.is_some();
+        Self { paused: group.spec.is_paused(), detached: is_detached(group), deleting }
     }
 }
 
@@ -202,7 +205,9 @@ pub enum Action {
 /// Decides the next step.
 #[must_use]
 pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
-    let deleting = instance.metadata.deletion_timestamp.is_some();
+    let deleted = instance.metadata.deletion_timestamp.is_some();
+    // The machines of a deleted group go while the group's controller still deletes the instances.
+    let deleting = deleted || seen.group.is_some_and(|group| group.deleting);
     let turn = if let Err(problem) = names::check(instance) {
         plan_invalid(deleting, &problem)
     } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
@@ -216,7 +221,10 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     } else {
         Turn::LookAgain(Action::Adopt)
     };
-    with_place(turn, seen)
+    match with_place(turn, seen) {
+        Turn::Gone if !deleted => wait(reason::REMOVING, "the VmGroup is being deleted"),
+        turn => turn,
+    }
 }
 
 /// Keeps the place in the clone queue in step with what the instance does: held while a clone is in flight, left when the

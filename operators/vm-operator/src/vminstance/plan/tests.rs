@@ -42,7 +42,7 @@ fn instance(deleting: bool) -> VmInstance {
 fn seen() -> Seen {
     Seen {
         adopted: true,
-        group: Some(Group { paused: false, detached: false }),
+        group: Some(Group { paused: false, detached: false, deleting: false }),
         folder: Some(MoRef::new("Folder", "group-1")),
         template: Template::Known(vm("vm-t")),
         ..Seen::default()
@@ -101,12 +101,13 @@ fn machines_are_cloned_powered_on_and_removed() {
 }
 
 #[test]
-fn an_unseen_vcenter_a_paused_group_and_a_detached_object() {
+fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
     let blind =
         Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
     let blind = || Seen { blind: Some(blind.clone()), ..seen() };
-    let paused = Some(Group { paused: true, detached: false });
-    let detached = Some(Group { paused: false, detached: true });
+    let paused = Some(Group { paused: true, detached: false, deleting: false });
+    let deleting = Some(Group { paused: false, detached: false, deleting: true });
+    let detached = Some(Group { paused: false, detached: true, deleting: false });
     check(vec![
         ("VCenterUnreachable", false, blind()),
         ("VCenterUnreachable", true, blind()),
@@ -115,6 +116,9 @@ fn an_unseen_vcenter_a_paused_group_and_a_detached_object() {
         ("Gone", true, Seen { group: detached, ..blind() }),
         ("Gone", true, Seen { group: detached, mine: vec![machine(PowerState::On)], ..seen() }),
         ("Enqueue", false, Seen { group: detached, ..seen() }),
+        ("PowerOff", false, Seen { group: deleting, mine: vec![machine(PowerState::On)], ..seen() }),
+        ("Removing", false, Seen { group: deleting, ..seen() }),
+        ("Gone", true, Seen { group: deleting, ..seen() }),
     ]);
 }
 
@@ -236,7 +240,11 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
         (
             "LeaveQueue",
             false,
-            Seen { place: Place::Held, group: Some(Group { paused: true, detached: false }), ..seen() },
+            Seen {
+                place: Place::Held,
+                group: Some(Group { paused: true, detached: false, deleting: false }),
+                ..seen()
+            },
         ),
     ]);
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use collector::Resources;
 pub(super) use look_ups::LookUps;
-use pace::Pace;
+use pace::{Next, Pace};
 
 use super::inventory::{Inventory, Ticket};
 use super::site::Site;
@@ -145,7 +145,7 @@ impl Watcher {
     /// Reads a complete report. The inventory is current when this returns.
     async fn read_baseline(&mut self, watched: &mut Watched) -> Result<(), Error> {
         let shared = self.shared.clone();
-        self.wait_for_turn(false).await;
+        self.wait_for_turn(Next::Change).await;
         let (started, serving) = (Instant::now(), shared.newest_ticket());
         shared.update(Inventory::begin_baseline);
         if !self.poll(watched, Duration::ZERO).await? {
@@ -178,7 +178,7 @@ impl Watcher {
         let (mut sites, mut epochs) = (shared.sites.subscribe(), shared.core.epoch());
         let mut changed = false;
         while Instant::now() < audit_due && !shared.read(Inventory::is_incomplete) {
-            self.wait_for_turn((changed && self.expects_more()) || shared.has_open_tickets()).await;
+            self.wait_for_turn(self.next_poll(changed)).await;
             if *epochs.borrow_and_update() != watched.epoch {
                 return Err(Error::session_lost());
             }
@@ -206,18 +206,25 @@ impl Watcher {
         Ok(())
     }
 
-    /// Whether more changes are about to follow: calls are in flight, or several tasks of this client run. The end of a
-    /// single task is not to wait for others.
-    fn expects_more(&self) -> bool {
-        self.shared.core.is_calling() || self.shared.read(Inventory::running_tasks) > 1
+    /// Returns what the next poll is for: more changes are about to follow while calls are in flight or several tasks of
+    /// this client run.
+    fn next_poll(&self, changed: bool) -> Next {
+        let running = self.shared.read(Inventory::running_tasks);
+        if self.shared.has_open_tickets() || (changed && (self.shared.core.is_calling() || running > 1)) {
+            Next::Gathering
+        } else if running == 1 {
+            Next::Urgent
+        } else {
+            Next::Change
+        }
     }
 
     /// Waits until another poll is allowed and, where there is something to gather, for that.
-    async fn wait_for_turn(&mut self, gather: bool) {
-        let mut wait = self.pace.wait(gather, Instant::now());
+    async fn wait_for_turn(&mut self, next: Next) {
+        let mut wait = self.pace.wait(next, Instant::now());
         while !wait.is_zero() {
             tokio::time::sleep(wait).await;
-            wait = self.pace.wait(false, Instant::now());
+            wait = self.pace.wait(if next == Next::Urgent { next } else { Next::Change }, Instant::now());
         }
         self.pace.take(Instant::now());
     }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 /// changes keep coming.
 const FIRST_GATHERING: Duration = Duration::from_millis(10);
 const LONGEST_GATHERING: Duration = Duration::from_millis(80);
+/// Polls that may be taken in advance for [`Next::Urgent`].
+const ADVANCE: f64 = 3.0;
 
-/// An allowance of polls: `burst` at most, one more each `interval`. The poll that waits through a quiet time returns
+/// An allowance of polls: `burst` at most, one more each `interval`, and a few in advance for what is urgent. The poll that waits through a quiet time returns
 /// with the first change, so that change is read at once; the polls after it are the further apart the less of the
 /// allowance is left.
 #[derive(Debug)]
@@ -33,18 +35,19 @@ impl Pace {
 
     /// Takes one poll from the allowance.
     pub(super) fn take(&mut self, now: Instant) {
-        self.left = (self.left(now) - 1.0).max(0.0);
+        self.left = (self.left(now) - 1.0).max(-ADVANCE);
         self.at = now;
     }
 
-    /// Returns how long to wait before the next poll: as long as changes are to gather, if there are any, and as long
-    /// as the allowance demands.
-    pub(super) fn wait(&self, gather: bool, now: Instant) -> Duration {
+    /// Returns how long to wait before the next poll: as long as changes are to gather, and as long as the allowance
+    /// demands.
+    pub(super) fn wait(&self, next: Next, now: Instant) -> Duration {
         let left = self.left(now);
-        if left < 1.0 {
-            return self.interval.mul_f64(1.0 - left);
+        let needed = if next == Next::Urgent { 1.0 - ADVANCE } else { 1.0 };
+        if left < needed {
+            return self.interval.mul_f64(needed - left);
         }
-        if !gather {
+        if next != Next::Gathering {
             return Duration::ZERO;
         }
         let used = (self.burst - left).max(0.0);
@@ -52,10 +55,22 @@ impl Pace {
     }
 }
 
+/// What the next poll is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next change, whenever it comes.
+    Change,
+    /// Changes that come one after the other, and are better read together.
+    Gathering,
+    /// The end of a single task, on which more work depends.
+    Urgent,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::Next::{Change, Gathering, Urgent};
     use super::*;
 
     const BURST: u32 = 6;
@@ -69,7 +84,7 @@ mod tests {
             polls.push(now - start);
             // The allowance demands more than the gathering at times.
             loop {
-                let wait = pace.wait(true, now);
+                let wait = pace.wait(Gathering, now);
                 now += wait;
                 if pace.left(now) >= 1.0 - 1e-6 {
                     break;
@@ -100,20 +115,21 @@ mod tests {
     proptest! {
         /// Whatever comes when: never more than the burst and the rate allow.
         #[test]
-        fn the_allowance_is_kept(pauses in prop::collection::vec((0u64..400, any::<bool>()), 1..300)) {
+        fn the_allowance_is_kept(pauses in prop::collection::vec((0u64..400, 0usize..3), 1..300)) {
             let start = Instant::now();
             let (mut pace, mut now) = (Pace::new(BURST, INTERVAL, start), start);
             let mut polls = Vec::new();
-            for (pause, gather) in pauses {
+            for (pause, next) in pauses {
+                let next = [Change, Gathering, Urgent][next];
                 now += Duration::from_millis(pause);
-                now += pace.wait(gather, now);
-                now += pace.wait(false, now);
+                now += pace.wait(next, now);
+                now += pace.wait(if next == Urgent { Urgent } else { Change }, now);
                 pace.take(now);
                 polls.push(now);
             }
             for (i, first) in polls.iter().enumerate() {
                 for (n, last) in (1u32..).zip(&polls[i..]) {
-                    let allowed = f64::from(BURST) + (*last - *first).div_duration_f64(INTERVAL);
+                    let allowed = f64::from(BURST) + ADVANCE + (*last - *first).div_duration_f64(INTERVAL);
                     prop_assert!(f64::from(n) <= allowed + 1e-3, "{n} polls, {allowed} allowed");
                 }
             }
