@@ -21,10 +21,10 @@ pub struct Config {
     /// How much later than `poll_wait` the answer to a poll may come. Default: 20 s. A vCenter that stops answering
     /// is found within the sum of both.
     pub poll_grace: Duration,
-    /// Polls that may follow each other without `poll_interval` between them, after a quiet time. Default: 6.
+    /// Polls that may follow each other without `poll_interval` between them, after a quiet time. Default: 10.
     pub poll_burst: u32,
-    /// Time that adds one poll to the allowance, up to `poll_burst`. Default: 0.3 s. In any time `t` there
-    /// are at most `poll_burst + t / poll_interval` polls: with the defaults 22 in any 5 seconds. The pages of one
+    /// Time that adds one poll to the allowance, up to `poll_burst`. Default: a third of a second. In any time `t` there
+    /// are at most `poll_burst + t / poll_interval` polls: with the defaults 40 in any 10 seconds. The pages of one
     /// answer count as one poll.
     pub poll_interval: Duration,
     /// Time between two complete reports that are compared with the inventory, because a vCenter may lose an update.
@@ -43,8 +43,8 @@ impl Config {
             marker_prefix: String::new(),
             poll_wait: Duration::from_secs(25),
             poll_grace: Duration::from_secs(20),
-            poll_burst: 6,
-            poll_interval: Duration::from_millis(300),
+            poll_burst: 10,
+            poll_interval: Duration::from_secs(1) / 3,
             audit: Duration::from_mins(10),
         }
     }

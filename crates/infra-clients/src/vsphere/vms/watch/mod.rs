@@ -193,6 +193,7 @@ impl Watcher {
             match answer {
                 Ok(any) => {
                     changed = any;
+                    self.pace.answered(polled.elapsed());
                     self.read_unwatched_tasks(polled).await?;
                     shared.update(|inventory| inventory.set_refreshed(serving));
                     shared.served.send_replace(serving);

@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-/// How long changes gather before the second poll after a quiet time. Doubled with each poll that follows while
-/// changes keep coming.
+/// How long changes gather before the second poll after a quiet time. Doubled with each poll that follows.
 const FIRST_GATHERING: Duration = Duration::from_millis(10);
 const LONGEST_GATHERING: Duration = Duration::from_millis(80);
+/// A poll that waits for longer than this ends a quiet time.
+const QUIET: Duration = Duration::from_millis(100);
 /// Polls that may be taken in advance for [`Next::Urgent`].
 const ADVANCE: f64 = 3.0;
 
 /// An allowance of polls: `burst` at most, one more each `interval`, and a few in advance for what is urgent. The poll that waits through a quiet time returns
-/// with the first change, so that change is read at once; the polls after it are the further apart the less of the
-/// allowance is left.
+/// with the first change, so that change is read at once; the polls after it are further and further apart.
 #[derive(Debug)]
 pub(super) struct Pace {
     burst: f64,
@@ -20,12 +20,14 @@ pub(super) struct Pace {
     /// Polls that may be sent, as of `at`.
     left: f64,
     at: Instant,
+    /// Polls since the last quiet time.
+    streak: u32,
 }
 
 impl Pace {
     pub(super) fn new(burst: u32, interval: Duration, now: Instant) -> Self {
         let burst = f64::from(burst.max(1));
-        Self { burst, interval: interval.max(Duration::from_millis(1)), left: burst, at: now }
+        Self { burst, interval: interval.max(Duration::from_millis(1)), left: burst, at: now, streak: 0 }
     }
 
     fn left(&self, now: Instant) -> f64 {
@@ -37,6 +39,14 @@ impl Pace {
     pub(super) fn take(&mut self, now: Instant) {
         self.left = (self.left(now) - 1.0).max(-ADVANCE);
         self.at = now;
+        self.streak += 1;
+    }
+
+    /// Takes note of how long a poll waited for its answer.
+    pub(super) fn answered(&mut self, waited: Duration) {
+        if waited >= QUIET {
+            self.streak = 1;
+        }
     }
 
     /// Returns how long to wait before the next poll: as long as changes are to gather, and as long as the allowance
@@ -50,8 +60,8 @@ impl Pace {
         if next != Next::Gathering {
             return Duration::ZERO;
         }
-        let used = (self.burst - left).max(0.0);
-        FIRST_GATHERING.mul_f64(used.exp2()).min(LONGEST_GATHERING)
+        let doublings = self.streak.saturating_sub(1).min(8);
+        (FIRST_GATHERING * (1 << doublings)).min(LONGEST_GATHERING)
     }
 }
 
@@ -73,8 +83,8 @@ mod tests {
     use super::Next::{Change, Gathering, Urgent};
     use super::*;
 
-    const BURST: u32 = 6;
-    const INTERVAL: Duration = Duration::from_millis(300);
+    const BURST: u32 = 10;
+    const INTERVAL: Duration = Duration::from_nanos(333_333_333);
 
     /// Returns when polls are sent while every one of them brings changes.
     fn busy(pace: &mut Pace, start: Instant, time: Duration) -> Vec<Duration> {
@@ -99,7 +109,7 @@ mod tests {
         let start = Instant::now();
         let polls = busy(&mut Pace::new(BURST, INTERVAL, start), start, Duration::from_secs(10));
         assert!(polls[1] < Duration::from_millis(25) && polls[2] < Duration::from_millis(65), "{polls:?}");
-        assert!((30..=40).contains(&polls.len()), "{}", polls.len());
+        assert!((36..=41).contains(&polls.len()), "{}", polls.len());
     }
 
     #[test]
