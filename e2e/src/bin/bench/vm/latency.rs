@@ -13,6 +13,9 @@ use super::{Bench, GRACE, ONE_LARGE, PATIENCE, group, spread};
 
 /// The number of repetitions whose median is reported.
 const ROUNDS: usize = 5;
+/// The pause before each change: these are changes of a person, not of a load test, and the operator polls the vCenter at most
+/// three times a second after a burst.
+const PAUSE: Duration = Duration::from_secs(5);
 /// The size after scaling down.
 const FEW: usize = 5;
 
@@ -104,6 +107,7 @@ impl Bench {
         group: Until,
         change: impl AsyncFnOnce() -> Result<()>,
     ) -> Result<()> {
+        tokio::time::sleep(PAUSE).await;
         let machines = watch(self.rig.api("default", "VmInstance"), machine, machines).await?;
         let group = watch(self.rig.api("default", "VmGroup"), group, 1).await?;
         let begin = Instant::now();
