@@ -37,13 +37,6 @@ pub trait Failure: std::error::Error {
     fn in_doubt(&self) -> bool;
 }
 
-/// What one kind of error answers: a row of a client's table.
-pub(crate) struct Row {
-    pub(crate) class: Class,
-    pub(crate) reason: &'static str,
-    pub(crate) remedy: &'static str,
-}
-
 /// Shortens a pause by up to a quarter, so that clients that failed together do not retry together.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     // Every `RandomState` has another key.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::failure::{Class, Failure, Row};
+use crate::failure::{Class, Failure};
 
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,75 +64,51 @@ pub const REASONS: &[&str] = &[
 ];
 
 impl Kind {
-    /// Returns what errors of this kind answer.
-    fn row(self) -> Row {
-        let row = |class, reason, remedy| Row { class, reason, remedy };
+    fn class_and_reason(self) -> (Class, &'static str) {
         match self {
-            Self::Config => row(
-                Class::NeedsHelp,
-                "AviSettingsInvalid",
-                "correct the AVI controller's address or CA certificate",
-            ),
-            Self::Unreachable | Self::Timeout => row(
-                Class::Retry,
-                "AviUnreachable",
-                "check the controller's address and port, its load, and the network and firewalls in between",
-            ),
-            Self::Unavailable => row(
-                Class::Retry,
-                "AviUnreachable",
-                "wait until the controller's services are up again; the call is retried",
-            ),
-            Self::Protocol => row(
-                Class::Retry,
-                "AviUnreachable",
-                "check that the address is an AVI controller's and that no proxy answers in its place",
-            ),
-            Self::Tls => row(
-                Class::NeedsHelp,
-                "AviCertificateRefused",
-                "give the CA certificate that signed the controller's certificate, and use the host name the certificate was issued for",
-            ),
-            Self::Unauthorized => row(
-                Class::Refused,
-                "AviLoginRefused",
-                "correct user name and password or token, check that the account is not locked or expired",
-            ),
-            Self::Forbidden => row(
-                Class::NeedsHelp,
-                "AviPermissionDenied",
-                "have an AVI administrator give the account a role with the missing privilege",
-            ),
-            Self::NotFound => row(
-                Class::NeedsHelp,
-                "AviObjectNotFound",
-                "check the name and the tenant, and that the object has not been removed",
-            ),
-            Self::Ambiguous => row(
-                Class::NeedsHelp,
-                "AviNameAmbiguous",
-                "rename all but one of the objects of that name, or name the cloud",
-            ),
-            Self::Conflict => row(
-                Class::NeedsHelp,
-                "AviConflict",
-                "rename or remove the other object, or what still uses this one",
-            ),
-            Self::Stale => row(
-                Class::Retry,
-                "AviObjectChanged",
-                "nothing; the call is retried with the newest state of the object",
-            ),
-            Self::Invalid => {
-                row(Class::NeedsHelp, "AviRequestInvalid", "correct the value that the controller refused")
+            Self::Config => (Class::NeedsHelp, "AviSettingsInvalid"),
+            Self::Unreachable | Self::Timeout | Self::Unavailable | Self::Protocol => {
+                (Class::Retry, "AviUnreachable")
             }
-            Self::Upgrading => {
-                row(Class::Retry, "AviUpgrading", "wait until the controller's upgrade has ended")
+            Self::Tls => (Class::NeedsHelp, "AviCertificateRefused"),
+            Self::Unauthorized => (Class::Refused, "AviLoginRefused"),
+            Self::Forbidden => (Class::NeedsHelp, "AviPermissionDenied"),
+            Self::NotFound => (Class::NeedsHelp, "AviObjectNotFound"),
+            Self::Ambiguous => (Class::NeedsHelp, "AviNameAmbiguous"),
+            Self::Conflict => (Class::NeedsHelp, "AviConflict"),
+            Self::Stale => (Class::Retry, "AviObjectChanged"),
+            Self::Invalid => (Class::NeedsHelp, "AviRequestInvalid"),
+            Self::Upgrading => (Class::Retry, "AviUpgrading"),
+            Self::RateLimited => (Class::Retry, "AviRateLimited"),
+            Self::Canceled => (Class::Retry, "AviCallCanceled"),
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Config => "correct the AVI controller's address or CA certificate",
+            Self::Unreachable | Self::Timeout => {
+                "check the controller's address and port, its load, and the network and firewalls in between"
             }
-            Self::RateLimited => {
-                row(Class::Retry, "AviRateLimited", "nothing; the call is retried more slowly")
+            Self::Unavailable => "wait until the controller's services are up again; the call is retried",
+            Self::Protocol => {
+                "check that the address is an AVI controller's and that no proxy answers in its place"
             }
-            Self::Canceled => row(Class::Retry, "AviCallCanceled", "nothing; the process is ending"),
+            Self::Tls => {
+                "give the CA certificate that signed the controller's certificate, and use the host name the certificate was issued for"
+            }
+            Self::Unauthorized => {
+                "correct user name and password or token, check that the account is not locked or expired"
+            }
+            Self::Forbidden => "have an AVI administrator give the account a role with the missing privilege",
+            Self::NotFound => "check the name and the tenant, and that the object has not been removed",
+            Self::Ambiguous => "rename all but one of the objects of that name, or name the cloud",
+            Self::Conflict => "rename or remove the other object, or what still uses this one",
+            Self::Stale => "nothing; the call is retried with the newest state of the object",
+            Self::Invalid => "correct the value that the controller refused",
+            Self::Upgrading => "wait until the controller's upgrade has ended",
+            Self::RateLimited => "nothing; the call is retried more slowly",
+            Self::Canceled => "nothing; the process is ending",
         }
     }
 }
@@ -374,17 +350,17 @@ impl std::error::Error for Error {}
 
 impl Failure for Error {
     fn reason(&self) -> &'static str {
-        self.0.kind.row().reason
+        self.0.kind.class_and_reason().1
     }
 
     fn remedy(&self) -> &'static str {
-        self.0.kind.row().remedy
+        self.0.kind.remedy()
     }
 
     /// By the kind. Some refusals pass with time although the request stays the same: no address is free, the tenant
     /// was created a moment ago.
     fn class(&self) -> Class {
-        if passing(&self.0.text) { Class::Retry } else { self.0.kind.row().class }
+        if passing(&self.0.text) { Class::Retry } else { self.0.kind.class_and_reason().0 }
     }
 
     /// What the controller asked for (`Retry-After`), at most an hour.
@@ -399,6 +375,8 @@ impl Failure for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -440,7 +418,31 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass() {
+    fn reasons_are_listed_and_used() {
+        let kinds = [
+            Kind::Config,
+            Kind::Unreachable,
+            Kind::Tls,
+            Kind::Timeout,
+            Kind::Unavailable,
+            Kind::Unauthorized,
+            Kind::Forbidden,
+            Kind::NotFound,
+            Kind::Ambiguous,
+            Kind::Conflict,
+            Kind::Stale,
+            Kind::Invalid,
+            Kind::Upgrading,
+            Kind::RateLimited,
+            Kind::Canceled,
+            Kind::Protocol,
+        ];
+        let used: BTreeSet<_> = kinds.map(|kind| Error::new(kind, "").reason()).into();
+        assert_eq!(used, REASONS.iter().copied().collect());
+    }
+
+    #[test]
+    fn some_refusals_pass() {
         assert_eq!(Error::refusal(400, Some("No available free IPs"), None).class(), Class::Retry);
         assert_eq!(Error::refusal(400, Some("bad value"), None).class(), Class::NeedsHelp);
         assert_eq!(Error::refusal(401, Some("Invalid credentials"), None).class(), Class::Refused);

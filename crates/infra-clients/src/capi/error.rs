@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::failure::{Class, Failure, Row};
+use crate::failure::{Class, Failure};
 
 /// Most characters that are kept of a message of another server.
 const MESSAGE: usize = 1000;
@@ -69,88 +69,58 @@ pub const REASONS: &[&str] = &[
 ];
 
 impl Kind {
-    /// Returns what errors of this kind answer.
-    fn row(self) -> Row {
-        let row = |class, reason, remedy| Row { class, reason, remedy };
+    fn class_and_reason(self) -> (Class, &'static str) {
         match self {
-            Self::NotInstalled => row(
-                Class::NeedsHelp,
-                "ClusterApiNotInstalled",
-                "install what serves this API (Cluster API, or the provider, in v1beta1 or v1beta2); where it was upgraded, restart the operator",
-            ),
-            Self::Unreachable => row(
-                Class::Retry,
-                "ClusterUnreachable",
-                "check that the cluster's control plane runs and can be reached from the operator's pod",
-            ),
-            Self::Timeout => row(
-                Class::Retry,
-                "ClusterUnreachable",
-                "check the cluster's control plane and the network to it; the call is retried",
-            ),
-            Self::Unavailable => row(
-                Class::Retry,
-                "ClusterUnreachable",
-                "nothing, unless it lasts: the API server is overloaded or starting",
-            ),
-            Self::Protocol => row(
-                Class::Retry,
-                "ClusterUnreachable",
-                "check that it is a Kubernetes API server that answers, and no proxy in its place",
-            ),
-            Self::Tls => row(
-                Class::NeedsHelp,
-                "ClusterCertificateRefused",
-                "check the certificate authority in the cluster's kubeconfig Secret, and what answers at its address",
-            ),
-            Self::RateLimited => row(
-                Class::Retry,
-                "ClusterRateLimited",
-                "nothing, unless it lasts: the API server is overloaded",
-            ),
-            Self::Unauthorized => row(
-                Class::Refused,
-                "ClusterLoginRefused",
-                "check that the cluster's kubeconfig Secret holds credentials that are still valid",
-            ),
-            Self::Forbidden => row(
-                Class::NeedsHelp,
-                "ClusterPermissionDenied",
-                "grant the operator the right that the message names",
-            ),
-            Self::NotFound => row(
-                Class::NeedsHelp,
-                "ClusterObjectNotFound",
-                "check the name, and that the object has not been removed",
-            ),
-            Self::Conflict => row(
-                Class::Retry,
-                "ClusterObjectChanged",
-                "nothing; the object is read again and the call retried",
-            ),
-            Self::Invalid => row(
-                Class::NeedsHelp,
-                "ClusterRequestInvalid",
-                "correct the value that the API server refused",
-            ),
-            Self::InvalidSpec => {
-                row(Class::NeedsHelp, "ClusterObjectInvalid", "correct the field that the message names")
+            Self::NotInstalled => (Class::NeedsHelp, "ClusterApiNotInstalled"),
+            Self::Unreachable | Self::Timeout | Self::Unavailable | Self::Protocol => {
+                (Class::Retry, "ClusterUnreachable")
             }
-            Self::NoKubeconfig => row(
-                Class::Retry,
-                "ClusterKubeconfigMissing",
-                "nothing: Cluster API writes the Secret when the control plane is initialized",
-            ),
-            Self::BadKubeconfig => row(
-                Class::NeedsHelp,
-                "ClusterKubeconfigInvalid",
-                "correct the cluster's kubeconfig Secret, with everything it needs inside it",
-            ),
-            Self::Replaced => row(
-                Class::Retry,
-                "ClusterKubeconfigReplaced",
-                "nothing; a client of the present kubeconfig is made and the call retried",
-            ),
+            Self::Tls => (Class::NeedsHelp, "ClusterCertificateRefused"),
+            Self::RateLimited => (Class::Retry, "ClusterRateLimited"),
+            Self::Unauthorized => (Class::Refused, "ClusterLoginRefused"),
+            Self::Forbidden => (Class::NeedsHelp, "ClusterPermissionDenied"),
+            Self::NotFound => (Class::NeedsHelp, "ClusterObjectNotFound"),
+            Self::Conflict => (Class::Retry, "ClusterObjectChanged"),
+            Self::Invalid => (Class::NeedsHelp, "ClusterRequestInvalid"),
+            Self::InvalidSpec => (Class::NeedsHelp, "ClusterObjectInvalid"),
+            Self::NoKubeconfig => (Class::Retry, "ClusterKubeconfigMissing"),
+            Self::BadKubeconfig => (Class::NeedsHelp, "ClusterKubeconfigInvalid"),
+            Self::Replaced => (Class::Retry, "ClusterKubeconfigReplaced"),
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::NotInstalled => {
+                "install what serves this API (Cluster API, or the provider, in v1beta1 or v1beta2); where it was upgraded, restart the operator"
+            }
+            Self::Unreachable => {
+                "check that the cluster's control plane runs and can be reached from the operator's pod"
+            }
+            Self::Timeout => "check the cluster's control plane and the network to it; the call is retried",
+            Self::Unavailable => "nothing, unless it lasts: the API server is overloaded or starting",
+            Self::Protocol => {
+                "check that it is a Kubernetes API server that answers, and no proxy in its place"
+            }
+            Self::Tls => {
+                "check the certificate authority in the cluster's kubeconfig Secret, and what answers at its address"
+            }
+            Self::RateLimited => "nothing, unless it lasts: the API server is overloaded",
+            Self::Unauthorized => {
+                "check that the cluster's kubeconfig Secret holds credentials that are still valid"
+            }
+            Self::Forbidden => "grant the operator the right that the message names",
+            Self::NotFound => "check the name, and that the object has not been removed",
+            Self::Conflict => "nothing; the object is read again and the call retried",
+            Self::Invalid => "correct the value that the API server refused",
+            Self::InvalidSpec => "correct the field that the message names",
+            Self::NoKubeconfig => {
+                "nothing: Cluster API writes the Secret when the control plane is initialized"
+            }
+            Self::BadKubeconfig => {
+                "correct the cluster's kubeconfig Secret, with everything it needs inside it"
+            }
+            Self::Replaced => "nothing; a client of the present kubeconfig is made and the call retried",
         }
     }
 }
@@ -316,15 +286,15 @@ impl StdError for Error {}
 
 impl Failure for Error {
     fn reason(&self) -> &'static str {
-        self.0.kind.row().reason
+        self.0.kind.class_and_reason().1
     }
 
     fn remedy(&self) -> &'static str {
-        self.0.kind.row().remedy
+        self.0.kind.remedy()
     }
 
     fn class(&self) -> Class {
-        self.0.kind.row().class
+        self.0.kind.class_and_reason().0
     }
 
     /// Asked for by the server, or the rest of the time for which an unreachable cluster is not asked.
@@ -341,10 +311,36 @@ impl Failure for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use kube::core::Status;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn reasons_are_listed_and_used() {
+        let kinds = [
+            Kind::NotInstalled,
+            Kind::Unreachable,
+            Kind::Tls,
+            Kind::Timeout,
+            Kind::Unavailable,
+            Kind::RateLimited,
+            Kind::Unauthorized,
+            Kind::Forbidden,
+            Kind::NotFound,
+            Kind::Conflict,
+            Kind::Invalid,
+            Kind::InvalidSpec,
+            Kind::NoKubeconfig,
+            Kind::BadKubeconfig,
+            Kind::Replaced,
+            Kind::Protocol,
+        ];
+        let used: BTreeSet<_> = kinds.map(|kind| Error::new(kind, "").reason()).into();
+        assert_eq!(used, REASONS.iter().copied().collect());
+    }
 
     #[test]
     fn answers_have_a_kind() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::moref::MoRef;
 use super::power::PowerState;
-use crate::failure::{Class, Failure, Row};
+use crate::failure::{Class, Failure};
 
 /// What went wrong, as far as a caller has to tell failures apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +83,11 @@ pub const REASONS: &[&str] = &[
 pub fn class_of(reason: &str) -> Option<Class> {
     match reason {
         TEMPLATE_NOT_FOUND | TEMPLATE_AMBIGUOUS => Some(Class::NeedsHelp),
-        _ => Kind::ALL.iter().map(|kind| kind.row()).find(|row| row.reason == reason).map(|row| row.class),
+        _ => Kind::ALL
+            .iter()
+            .map(|kind| kind.class_and_reason())
+            .find(|(_, listed)| *listed == reason)
+            .map(|(class, _)| class),
     }
 }
 
@@ -110,12 +114,6 @@ impl Kind {
         Self::Fault,
         Self::Protocol,
     ];
-
-    /// Returns what errors of this kind answer.
-    fn row(self) -> Row {
-        let (class, reason) = self.class_and_reason();
-        Row { class, reason, remedy: self.remedy() }
-    }
 
     fn class_and_reason(self) -> (Class, &'static str) {
         match self {
@@ -304,12 +302,12 @@ impl Failure for Error {
         match self.0.kind {
             Kind::NotFound if self.0.template => TEMPLATE_NOT_FOUND,
             Kind::Ambiguous if self.0.template => TEMPLATE_AMBIGUOUS,
-            kind => kind.row().reason,
+            kind => kind.class_and_reason().1,
         }
     }
 
     fn remedy(&self) -> &'static str {
-        self.0.kind.row().remedy
+        self.0.kind.remedy()
     }
 
     /// By the kind. A template that is missing needs help; any other missing object is found again or dropped by
@@ -317,7 +315,7 @@ impl Failure for Error {
     fn class(&self) -> Class {
         match self.0.kind {
             Kind::NotFound if self.0.template => Class::NeedsHelp,
-            kind => kind.row().class,
+            kind => kind.class_and_reason().0,
         }
     }
 

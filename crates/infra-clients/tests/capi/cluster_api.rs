@@ -62,70 +62,72 @@ async fn plain(management: &Management) -> Result<()> {
 async fn both_versions(client: &Client, capi: &Capi) -> Result<()> {
     for version in BOTH {
         let cluster = read_in::<Cluster>(client, version).get("plain").await?;
-        ensure!(cluster.version == version, "{cluster:?}");
-        ensure!(
-            (cluster.name(), cluster.namespace(), cluster.label("adc")) == ("plain", "default", Some("one"))
-        );
-        ensure!(!cluster.is_deleting() && !cluster.is_paused() && !cluster.is_class_based());
-        ensure!(cluster.infrastructure_provisioned() && cluster.control_plane_initialized(), "{cluster:?}");
-        ensure!(cluster.status.phase == "Provisioned");
-        ensure!(cluster.pod_cidrs()? == ["10.1.0.0/16".parse()?] && cluster.ip_family()? == IpFamily::V4);
-        ensure!(cluster.control_plane_endpoint().context("no endpoint")?.host == "127.0.0.1");
-        let infrastructure = cluster.spec.infrastructure_ref.as_ref().context("no reference")?;
-        ensure!(
-            infrastructure.group == "infrastructure.cluster.x-k8s.io"
-                && infrastructure.kind == "TestbedCluster"
-        );
-        ensure!(
-            cluster.spec.control_plane_ref.as_ref().context("no reference")?.kind == "TestbedControlPlane"
-        );
-        // One condition by its type in contract v1beta2, one by its type in v1beta1, in either version.
-        ensure!(cluster.conditions.is_true("Available"), "{:?}", cluster.conditions);
-        ensure!(cluster.conditions.is_true("ControlPlaneInitialized"), "{:?}", cluster.conditions);
-        let observed =
-            cluster.conditions.current().iter().all(|condition| condition.observed_generation.is_some());
-        ensure!(observed && !cluster.conditions.v1beta1().is_empty(), "{:?}", cluster.conditions);
-        let owner = cluster.owner_ref(&ReadIn::default()).context("no reference")?;
-        ensure!(owner.api_version == format!("cluster.x-k8s.io/{version}"));
-
-        let machines = read_in::<Machine>(client, version).list(&ListParams::default()).await?.items;
-        let machines: Vec<_> =
-            machines.iter().filter(|machine| machine.spec.cluster_name == "plain").collect();
-        ensure!(machines.len() == 2, "{machines:?}");
-        for machine in machines {
-            let worker = machine.name().starts_with("plain-md-0");
-            ensure!(machine.is_control_plane() != worker && machine.status.phase == "Running", "{machine:?}");
-            ensure!(machine.ips(AddressType::InternalIp).any(|address| address.is_ipv4()), "{machine:?}");
-            ensure!(machine.ips(AddressType::ExternalIp).count() <= machine.status.addresses.len());
-            ensure!(machine.addresses(AddressType::Other).next().is_none(), "{machine:?}");
-            ensure!(machine.node_name().is_some() && machine.spec.provider_id.is_some(), "{machine:?}");
-            ensure!(
-                machine.spec.version.as_ref().is_some_and(|version| version.starts_with("v1.")),
-                "{machine:?}"
-            );
-            ensure!(
-                machine.spec.infrastructure_ref.group == "infrastructure.cluster.x-k8s.io",
-                "{machine:?}"
-            );
-        }
-
-        let api = read_in::<MachineDeployment>(client, version);
-        let workers = eventually("Cluster API has counted the workers", SOON, async || {
-            let workers = api.get("plain-md-0").await?;
-            let all = Replicas { replicas: 1, ready_replicas: 1, up_to_date_replicas: 1 };
-            Ok((workers.status == all).then_some(workers))
-        })
-        .await?;
-        ensure!(
-            workers.spec.cluster_name == "plain" && workers.spec.replicas == Some(1) && !workers.is_paused()
-        );
-        ensure!(owning_cluster(&workers).context("no owner")?.uid == cluster.uid().unwrap_or_default());
+        check_cluster(&cluster, version)?;
+        check_machines(client, version).await?;
+        check_workers(client, version, &cluster).await?;
     }
     let cluster = capi.cluster("default", "plain").await?.context("no Cluster")?;
     let all = capi.machines(&cluster).await?;
     let control_plane = capi.control_plane_machines(&cluster).await?;
     ensure!((all.len(), control_plane.len()) == (2, 1) && control_plane[0].is_control_plane());
     ensure!(capi.cluster("default", "gone").await?.is_none());
+    Ok(())
+}
+
+fn check_cluster(cluster: &Cluster, version: Version) -> Result<()> {
+    ensure!(cluster.version == version, "{cluster:?}");
+    ensure!((cluster.name(), cluster.namespace(), cluster.label("adc")) == ("plain", "default", Some("one")));
+    ensure!(!cluster.is_deleting() && !cluster.is_paused() && !cluster.is_class_based());
+    ensure!(cluster.infrastructure_provisioned() && cluster.control_plane_initialized(), "{cluster:?}");
+    ensure!(cluster.status.phase == "Provisioned");
+    ensure!(cluster.pod_cidrs()? == ["10.1.0.0/16".parse()?] && cluster.ip_family()? == IpFamily::V4);
+    ensure!(cluster.control_plane_endpoint().context("no endpoint")?.host == "127.0.0.1");
+    let infrastructure = cluster.spec.infrastructure_ref.as_ref().context("no reference")?;
+    ensure!(
+        infrastructure.group == "infrastructure.cluster.x-k8s.io" && infrastructure.kind == "TestbedCluster"
+    );
+    ensure!(cluster.spec.control_plane_ref.as_ref().context("no reference")?.kind == "TestbedControlPlane");
+    // One condition by its type in contract v1beta2, one by its type in v1beta1, in either version.
+    ensure!(cluster.conditions.is_true("Available"), "{:?}", cluster.conditions);
+    ensure!(cluster.conditions.is_true("ControlPlaneInitialized"), "{:?}", cluster.conditions);
+    let observed =
+        cluster.conditions.current().iter().all(|condition| condition.observed_generation.is_some());
+    ensure!(observed && !cluster.conditions.v1beta1().is_empty(), "{:?}", cluster.conditions);
+    let owner = cluster.owner_ref(&ReadIn::default()).context("no reference")?;
+    ensure!(owner.api_version == format!("cluster.x-k8s.io/{version}"));
+    Ok(())
+}
+
+async fn check_machines(client: &Client, version: Version) -> Result<()> {
+    let machines = read_in::<Machine>(client, version).list(&ListParams::default()).await?.items;
+    let machines: Vec<_> = machines.iter().filter(|machine| machine.spec.cluster_name == "plain").collect();
+    ensure!(machines.len() == 2, "{machines:?}");
+    for machine in machines {
+        let worker = machine.name().starts_with("plain-md-0");
+        ensure!(machine.is_control_plane() != worker && machine.status.phase == "Running", "{machine:?}");
+        ensure!(machine.ips(AddressType::InternalIp).any(|address| address.is_ipv4()), "{machine:?}");
+        ensure!(machine.ips(AddressType::ExternalIp).count() <= machine.status.addresses.len());
+        ensure!(machine.addresses(AddressType::Other).next().is_none(), "{machine:?}");
+        ensure!(machine.node_name().is_some() && machine.spec.provider_id.is_some(), "{machine:?}");
+        ensure!(
+            machine.spec.version.as_ref().is_some_and(|version| version.starts_with("v1.")),
+            "{machine:?}"
+        );
+        ensure!(machine.spec.infrastructure_ref.group == "infrastructure.cluster.x-k8s.io", "{machine:?}");
+    }
+    Ok(())
+}
+
+async fn check_workers(client: &Client, version: Version, cluster: &Cluster) -> Result<()> {
+    let api = read_in::<MachineDeployment>(client, version);
+    let workers = eventually("Cluster API has counted the workers", SOON, async || {
+        let workers = api.get("plain-md-0").await?;
+        let all = Replicas { replicas: 1, ready_replicas: 1, up_to_date_replicas: 1 };
+        Ok((workers.status == all).then_some(workers))
+    })
+    .await?;
+    ensure!(workers.spec.cluster_name == "plain" && workers.spec.replicas == Some(1) && !workers.is_paused());
+    ensure!(owning_cluster(&workers).context("no owner")?.uid == cluster.uid().unwrap_or_default());
     Ok(())
 }
 

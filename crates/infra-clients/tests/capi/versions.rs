@@ -68,6 +68,30 @@ async fn what_is_served_is_used() {
     tkg::kinds(&plane).await.unwrap();
 }
 
+/// A Cluster in v1beta1, with fields that the types do not have.
+fn old_cluster() -> Value {
+    json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta1",
+        "kind": "Cluster",
+        "metadata": {"name": "old", "finalizers": ["others/one"], "annotations": {"a": "b"}},
+        "spec": {
+            "unknown": {"deep": [1, {"x": null}]},
+            "infrastructureRef": {"apiVersion": "infra.x-k8s.io/v1", "kind": "Infra", "name": "i", "namespace": "default"},
+            "topology": {
+                "class": "c", "version": "v1.30.0", "rolloutAfter": "2030-01-01T00:00:00Z",
+                "variables": [
+                    {"name": "first", "value": {"a": [1, null], "none": null}, "definitionFrom": "inline"},
+                    {"name": "port", "value": 1},
+                ],
+            },
+        },
+        "status": {
+            "infrastructureReady": true,
+            "conditions": [{"type": "Ready", "status": "False", "severity": "Error", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        },
+    })
+}
+
 async fn only_old_versions(client: &Client) -> Result<()> {
     define(client, CORE_GROUP, "v1alpha4", "Something").await?;
     let other = eventually("the group is there", SOON, async || {
@@ -85,30 +109,7 @@ async fn only_old_versions(client: &Client) -> Result<()> {
     let none = capi.all::<KubeadmControlPlane>().err().context("no such kind")?;
     ensure!(none.kind() == Kind::NotInstalled, "{none:?}");
 
-    let before = create(
-        client,
-        json!({
-            "apiVersion": "cluster.x-k8s.io/v1beta1",
-            "kind": "Cluster",
-            "metadata": {"name": "old", "finalizers": ["others/one"], "annotations": {"a": "b"}},
-            "spec": {
-                "unknown": {"deep": [1, {"x": null}]},
-                "infrastructureRef": {"apiVersion": "infra.x-k8s.io/v1", "kind": "Infra", "name": "i", "namespace": "default"},
-                "topology": {
-                    "class": "c", "version": "v1.30.0", "rolloutAfter": "2030-01-01T00:00:00Z",
-                    "variables": [
-                        {"name": "first", "value": {"a": [1, null], "none": null}, "definitionFrom": "inline"},
-                        {"name": "port", "value": 1},
-                    ],
-                },
-            },
-            "status": {
-                "infrastructureReady": true,
-                "conditions": [{"type": "Ready", "status": "False", "severity": "Error", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-            },
-        }),
-    )
-    .await?;
+    let before = create(client, old_cluster()).await?;
 
     // A watch in the version that is served finds it, under the same name as in any other.
     let (reader, writer) = store::<Cluster>();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use infra_clients::vsphere::vms::{Change, TaskState};
-use infra_clients::vsphere::{Kind, PowerState};
+use infra_clients::vsphere::{Kind, MoRef, PowerState};
 use infra_clients::{Class, Failure};
 use testbed::{Fault, Vcsim, eventually};
 
@@ -26,22 +26,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     assert_eq!(done.state, TaskState::Success, "{done:?}");
     let moref = done.result.clone().context("the clone")?;
     rig.vms.fresh().await?;
-    let vm = rig.vms.read(|inventory| inventory.vm(&moref).cloned()).context("the VM")?;
-    assert_eq!((&*vm.name, vm.parent.as_ref(), vm.power), ("group-0", Some(&folder), Some(PowerState::On)));
-    assert_eq!(vm.marker(OWNER), Some("a<b&c é"));
-    assert_eq!(vm.markers.as_ref().map(|markers| markers.len()), Some(2), "{:?}", vm.markers);
-    rig.vms.read(|inventory| {
-        let uuid = "5030B1C6-8A3F-4B52-9E70-0123456789AB";
-        assert_eq!(inventory.vm_by_instance_uuid(uuid).count(), 1);
-        assert_eq!(inventory.vm_named(&folder, "group-0").map(|vm| &vm.moref), Some(&moref));
-        assert_eq!(inventory.vms_in(&folder).count(), 1);
-        assert_eq!(inventory.folder(&folder).map(|folder| folder.children), Some(1));
-    });
-    let sim = rig.sim.vms_in("/DC0/vm/vm-operator/ns.group").await?.pop().context("in the simulator")?;
-    assert_eq!(
-        (sim.cpu, sim.memory_mb, sim.instance_uuid.as_str()),
-        (2, 2048, "5030b1c6-8a3f-4b52-9e70-0123456789ab")
-    );
+    check_created(&rig, &moref, &folder).await?;
 
     for task in [
         rig.vms.power_off(&moref).await?,
@@ -72,19 +57,44 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
     let calls = rig.calls_but(IDLE).await?;
     assert_eq!(calls.values().sum::<u64>(), 7, "one call for each thing asked, and no other: {calls:?}");
 
-    // The changes say the same.
+    check_changes(&rig.received(changes).await?, &moref);
+    Ok(())
+}
+
+/// The inventory and the simulator show the VM as it was asked for.
+async fn check_created(rig: &Rig, moref: &MoRef, folder: &MoRef) -> Result<()> {
+    let vm = rig.vms.read(|inventory| inventory.vm(moref).cloned()).context("the VM")?;
+    assert_eq!((&*vm.name, vm.parent.as_ref(), vm.power), ("group-0", Some(folder), Some(PowerState::On)));
+    assert_eq!(vm.marker(OWNER), Some("a<b&c é"));
+    assert_eq!(vm.markers.as_ref().map(|markers| markers.len()), Some(2), "{:?}", vm.markers);
+    rig.vms.read(|inventory| {
+        let uuid = "5030B1C6-8A3F-4B52-9E70-0123456789AB";
+        assert_eq!(inventory.vm_by_instance_uuid(uuid).count(), 1);
+        assert_eq!(inventory.vm_named(folder, "group-0").map(|vm| &vm.moref), Some(moref));
+        assert_eq!(inventory.vms_in(folder).count(), 1);
+        assert_eq!(inventory.folder(folder).map(|folder| folder.children), Some(1));
+    });
+    let sim = rig.sim.vms_in("/DC0/vm/vm-operator/ns.group").await?.pop().context("in the simulator")?;
+    assert_eq!(
+        (sim.cpu, sim.memory_mb, sim.instance_uuid.as_str()),
+        (2, 2048, "5030b1c6-8a3f-4b52-9e70-0123456789ab")
+    );
+    Ok(())
+}
+
+/// The changes say that the VM came and went, and that every task ended.
+fn check_changes(changes: &[Change], moref: &MoRef) {
     let (mut came, mut went, mut tasks) = (0, 0, 0);
-    for change in rig.received(changes).await? {
+    for change in changes {
         match change {
-            Change::Vm { before: None, after: Some(vm) } if vm.moref == moref => came += 1,
-            Change::Vm { before: Some(vm), after: None } if vm.moref == moref => went += 1,
+            Change::Vm { before: None, after: Some(vm) } if vm.moref == *moref => came += 1,
+            Change::Vm { before: Some(vm), after: None } if vm.moref == *moref => went += 1,
             Change::Task(task) if task.state.ended() => tasks += 1,
             _ => {}
         }
     }
     assert_eq!((came, went), (1, 1));
     assert!(tasks >= 7, "{tasks}");
-    Ok(())
 }
 
 /// One that does not end during the test.

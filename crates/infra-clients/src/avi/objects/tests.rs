@@ -5,32 +5,41 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Every kind with every field that has a Rust type.
-fn samples() -> Vec<(&'static str, Value)> {
-    let address = json!({"addr": "10.0.0.5", "type": "V4"});
-    let meta = json!({
+/// Returns an object with these fields and those that every object has.
+fn object_with(fields: Value) -> Value {
+    let mut object = json!({
         "name": "n", "uuid": "x-1", "url": "https://c/api/x/x-1", "tenant_ref": "https://c/api/tenant/admin#admin",
         "_last_modified": "1700000000000000",
     });
-    let cloud_ref = "https://c/api/cloud/cloud-1";
-    let marks = json!([{"key": "clustername", "values": ["c1", "c2"]}]);
+    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+        object.extend(fields);
+    }
+    object
+}
+
+const CLOUD_REF: &str = "https://c/api/cloud/cloud-1";
+
+/// Every kind with every field that has a Rust type.
+fn samples() -> Vec<(&'static str, Value)> {
+    let mut samples = infrastructure_samples();
+    samples.extend(account_and_service_samples());
+    samples
+}
+
+fn infrastructure_samples() -> Vec<(&'static str, Value)> {
+    let address = json!({"addr": "10.0.0.5", "type": "V4"});
     let label = json!([{"key": "k", "value": "v"}]);
-    let of = |fields: Value| {
-        let mut object = meta.clone();
-        if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
-            object.extend(fields);
-        }
-        object
-    };
     vec![
         (
             "cloud",
-            of(json!({"vtype": "CLOUD_VCENTER", "ipam_provider_ref": "/api/p/p-1", "dhcp_enabled": true})),
+            object_with(
+                json!({"vtype": "CLOUD_VCENTER", "ipam_provider_ref": "/api/p/p-1", "dhcp_enabled": true}),
+            ),
         ),
         (
             "network",
-            of(json!({
-                "cloud_ref": cloud_ref, "vrf_context_ref": "/api/vrfcontext/v", "vimgrnw_ref": "/api/vimgrnwruntime/v",
+            object_with(json!({
+                "cloud_ref": CLOUD_REF, "vrf_context_ref": "/api/vrfcontext/v", "vimgrnw_ref": "/api/vimgrnwruntime/v",
                 "vcenter_dvs": true, "dhcp_enabled": false, "exclude_discovered_subnets": false,
                 "configured_subnets": [{
                     "prefix": {"ip_addr": address, "mask": 24},
@@ -40,24 +49,30 @@ fn samples() -> Vec<(&'static str, Value)> {
         ),
         (
             "ipamdnsproviderprofile",
-            of(json!({
+            object_with(json!({
                 "type": "IPAMDNS_TYPE_INTERNAL",
                 "internal_profile": {"usable_networks": [{"nw_ref": "/api/network/n", "labels": label}], "ttl": 30},
             })),
         ),
         (
             "serviceenginegroup",
-            of(json!({"cloud_ref": cloud_ref, "labels": label, "ha_mode": "HA_MODE_SHARED"})),
+            object_with(json!({"cloud_ref": CLOUD_REF, "labels": label, "ha_mode": "HA_MODE_SHARED"})),
         ),
+    ]
+}
+
+fn account_and_service_samples() -> Vec<(&'static str, Value)> {
+    let markers = json!([{"key": "clustername", "values": ["c1", "c2"]}]);
+    vec![
         (
             "tenant",
-            of(json!({"local": true, "config_settings": {
+            object_with(json!({"local": true, "config_settings": {
                 "se_in_provider_context": true, "tenant_access_to_provider_se": true, "tenant_vrf": false,
             }})),
         ),
         (
             "role",
-            of(json!({
+            object_with(json!({
                 "privileges": [{"resource": "PERMISSION_POOL", "type": "SOME_ACCESS"}], "allow_unlabelled_access": true,
                 "filters": [{
                     "match_label": {"key": "k", "values": ["v"]}, "match_operation": "ROLE_FILTER_GLOB", "enabled": true,
@@ -66,7 +81,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ),
         (
             "user",
-            of(json!({
+            object_with(json!({
                 "username": "u", "password": "p", "default_tenant_ref": "/api/tenant/t", "service_user": false,
                 "user_profile_ref": "/api/useraccountprofile/u",
                 "access": [{"role_ref": "/api/role/r", "tenant_ref": "/api/tenant/t", "all_tenants": false}],
@@ -74,15 +89,15 @@ fn samples() -> Vec<(&'static str, Value)> {
         ),
         (
             "virtualservice",
-            of(json!({
-                "cloud_ref": cloud_ref, "created_by": "ako-c1", "markers": marks, "vsvip_ref": "/api/vsvip/v",
+            object_with(json!({
+                "cloud_ref": CLOUD_REF, "created_by": "ako-c1", "markers": markers, "vsvip_ref": "/api/vsvip/v",
                 "pool_ref": "/api/pool/p", "vh_parent_vs_ref": "/api/virtualservice/v",
             })),
         ),
-        ("pool", of(json!({"cloud_ref": cloud_ref, "created_by": "ako-c1", "markers": marks}))),
-        ("vsvip", of(json!({"cloud_ref": cloud_ref, "markers": marks}))),
-        ("vrfcontext", of(json!({"cloud_ref": cloud_ref}))),
-        ("any", of(json!({"created_by": "ako-c1", "markers": marks}))),
+        ("pool", object_with(json!({"cloud_ref": CLOUD_REF, "created_by": "ako-c1", "markers": markers}))),
+        ("vsvip", object_with(json!({"cloud_ref": CLOUD_REF, "markers": markers}))),
+        ("vrfcontext", object_with(json!({"cloud_ref": CLOUD_REF}))),
+        ("any", object_with(json!({"created_by": "ako-c1", "markers": markers}))),
     ]
 }
 
