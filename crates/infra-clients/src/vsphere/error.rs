@@ -201,10 +201,10 @@ impl Error {
     }
 
     pub(super) fn of_fault(fault: Fault) -> Self {
-        let mut message = fault.name.clone();
+        let mut message = brief(&fault.name);
         for part in fault.detail.iter().chain((!fault.text.is_empty()).then_some(&fault.text)) {
             message.push_str(": ");
-            message.push_str(part);
+            message.push_str(&brief(part));
         }
         Self::new(fault.kind(), message).with(|repr| repr.fault = Some(fault))
     }
@@ -329,6 +329,16 @@ impl Failure for Error {
     }
 }
 
+/// Returns the beginning of a server's text, for a message: at most 300 characters, none of which controls a terminal.
+fn brief(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut brief: String = chars.by_ref().take(300).collect();
+    if chars.next().is_some() {
+        brief.push('…');
+    }
+    brief
+}
+
 impl From<crate::SettingError> for Error {
     fn from(error: crate::SettingError) -> Self {
         Self::new(Kind::Config, error.to_string())
@@ -374,6 +384,15 @@ mod tests {
     fn a_vm_config_fault_is_retried() {
         let error = Error::of_fault(Fault { name: "GenericVmConfigFault".into(), ..Fault::default() });
         assert_eq!((error.class(), error.reason()), (Class::Retry, FAULT));
+    }
+
+    #[test]
+    fn texts_of_a_server_are_cut_and_harmless() {
+        let text = "é\u{1b}[2J\n".repeat(1000);
+        let error = Error::of_fault(Fault { name: "SystemError".into(), text, ..Fault::default() });
+        let shown = error.to_string();
+        assert!(shown.chars().count() < 400 && shown.ends_with('…'), "{shown}");
+        assert!(!shown.contains(char::is_control));
     }
 
     #[test]

@@ -39,8 +39,6 @@ pub struct Inventory {
     refreshed: u64,
     marker_prefix: String,
     root: Option<MoRef>,
-    /// This client's account.
-    user: Option<Arc<str>>,
     vms: HashMap<MoRef, Arc<Vm>>,
     folders: HashMap<MoRef, FolderEntry>,
     tasks: HashMap<MoRef, TaskEntry>,
@@ -135,8 +133,8 @@ impl Inventory {
         self.folders.values().map(|entry| &entry.folder)
     }
 
-    /// Returns vCenter's unfinished recent tasks, and those submitted by this client until 10 minutes after they
-    /// ended, in no order.
+    /// Returns vCenter's recent tasks until they have ended, and for half a minute after; those that this client submitted
+    /// for 10 minutes. In no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.tasks.values().map(|entry| &entry.task)
     }

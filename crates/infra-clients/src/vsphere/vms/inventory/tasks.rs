@@ -12,9 +12,9 @@ use crate::vsphere::xml::Node;
 
 /// How long a task that this client submitted is kept after it ended, though vCenter may have dropped it.
 const SUBMITTED_LIFE: Duration = Duration::from_mins(10);
-/// How long any other task of this client's account is kept after it ended: the collector may report a task of this
-/// client before the answer that names it arrives. Tasks of other accounts are dropped when they end.
-const UNCLAIMED_LIFE: Duration = Duration::from_mins(2);
+/// How long any other task is kept after it ended: the collector may report a task of this client before the answer
+/// that names it arrives.
+const UNCLAIMED_LIFE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct TaskEntry {
@@ -28,11 +28,6 @@ pub(super) struct TaskEntry {
 }
 
 impl Inventory {
-    /// Sets the account whose tasks may be this client's.
-    pub(in crate::vsphere::vms) fn set_user(&mut self, user: Option<Arc<str>>) {
-        self.user = user;
-    }
-
     /// Records a task whose reference vCenter has just returned. Sends no change: the submitter knows.
     pub(in crate::vsphere::vms) fn task_submitted(&mut self, moref: &MoRef, now: Instant) {
         let entry = self.tasks.entry(moref.clone()).or_insert_with(|| TaskEntry {
@@ -60,30 +55,20 @@ impl Inventory {
         let changed = known.is_none_or(|old| {
             old.state != task.state || old.result != task.result || old.description_id != task.description_id
         });
-        self.put_task(&task, now);
+        let ended = task.state.ended().then_some(now);
+        if let Some(entry) = self.tasks.get_mut(&task.moref) {
+            entry.task = task.clone();
+            entry.watched = true;
+            entry.ended = entry.ended.or(ended);
+        } else {
+            let entry = TaskEntry { task: task.clone(), submitted: None, ended, watched: true };
+            self.tasks.insert(task.moref.clone(), entry);
+        }
         if changed {
             // A fault about an object that is gone says so before, or without, an update of that object.
             let missing = task.error.as_ref().filter(|error| error.is_object_missing());
             self.missing.extend(missing.map(|error| error.object().cloned()));
             self.send(&Change::Task(task));
-        }
-    }
-
-    fn put_task(&mut self, task: &Arc<Task>, now: Instant) {
-        let ended = task.state.ended().then_some(now);
-        let of_another = task.user.is_some() && self.user.is_some() && task.user != self.user;
-        match self.tasks.get_mut(&task.moref) {
-            Some(entry) if entry.submitted.is_some() || ended.is_none() || !of_another => {
-                entry.task = task.clone();
-                entry.watched = true;
-                entry.ended = entry.ended.or(ended);
-            }
-            Some(_) => drop(self.tasks.remove(&task.moref)),
-            None if ended.is_some() && of_another => {}
-            None => {
-                let entry = TaskEntry { task: task.clone(), submitted: None, ended, watched: true };
-                self.tasks.insert(task.moref.clone(), entry);
-            }
         }
     }
 

@@ -124,7 +124,6 @@ fn reported(kind: UpdateKind, id: &str, state: &str, user: &str) -> ObjectUpdate
 #[test]
 fn tasks_say_who_submitted_them_on_what() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_user(Some("us".into()));
     inventory.apply(&reported(UpdateKind::Enter, "1", "running", "D\\other"), now);
     let shown = inventory.task(&task("1")).unwrap();
     assert_eq!((shown.user.as_deref(), shown.entity.as_ref()), (Some("D\\other"), Some(&vm("vm-1"))));
@@ -132,25 +131,26 @@ fn tasks_say_who_submitted_them_on_what() {
 }
 
 #[test]
-fn ended_tasks_of_others_are_dropped_and_ours_are_kept_for_a_while() {
+fn ended_tasks_are_kept_for_a_time_and_ours_for_longer() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_user(Some("us".into()));
     let mut changes = inventory.subscribe();
     inventory.apply(&reported(UpdateKind::Enter, "other", "running", "them"), now);
     inventory.apply(&reported(UpdateKind::Modify, "other", "success", "them"), now);
-    inventory.apply(&reported(UpdateKind::Enter, "ended before", "error", "them"), now);
-    assert_eq!(received(&mut changes).len(), 3, "their end is reported");
-    assert!(inventory.tasks().next().is_none());
-
+    inventory.apply(&reported(UpdateKind::Enter, "running", "running", "them"), now);
     // Reported before the answer to the call that submitted it arrives.
     inventory.apply(&reported(UpdateKind::Enter, "ours", "success", "us"), now);
-    inventory.apply(&reported(UpdateKind::Enter, "no answer", "success", "us"), now);
     inventory.task_submitted(&task("ours"), now);
+    assert_eq!(received(&mut changes).len(), 4);
     assert!(inventory.unwatched_tasks(now + Duration::from_secs(1)).is_empty());
-    inventory.purge(now + Duration::from_mins(3));
-    assert_eq!(inventory.tasks().map(|task| &task.moref).collect::<Vec<_>>(), [&task("ours")]);
-    inventory.purge(now + Duration::from_mins(11));
-    assert!(inventory.tasks().next().is_none());
+    let mut left = |seconds| {
+        inventory.purge(now + Duration::from_secs(seconds));
+        let mut left: Vec<_> = inventory.tasks().map(|task| task.moref.value().to_owned()).collect();
+        left.sort();
+        left
+    };
+    assert_eq!(left(20), ["other", "ours", "running"]);
+    assert_eq!(left(40), ["ours", "running"]);
+    assert_eq!(left(601), ["running"]);
 }
 
 #[test]

@@ -2,16 +2,16 @@
 //! sent in one call, and a link that is down delays them and loses none.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::failure::jittered;
-use crate::vsphere::vms::inventory::{Inventory, Outside, Vm};
-use crate::vsphere::vms::updates::vms_filter;
+use crate::vsphere::vms::inventory::{Inventory, Outside};
+use crate::vsphere::vms::updates::read_vms;
 use crate::vsphere::vms::{Link, Shared};
-use crate::vsphere::{Error, Kind, MoRef};
+use crate::vsphere::{Error, MoRef};
 
 /// How long requests gather.
 const GATHERING: Duration = Duration::from_millis(10);
@@ -85,8 +85,7 @@ impl LookUps {
                     let wait = jittered(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     tracing::debug!(%error, vms = morefs.len(), retry_in = ?wait, "cannot look VMs up");
-                    let answered = |moref: &MoRef| !self.requests().open.contains(moref);
-                    self.put_back(morefs.into_iter().filter(|moref| !answered(moref)).collect());
+                    self.put_back(morefs);
                     tokio::time::sleep(wait).await;
                 }
             }
@@ -94,44 +93,17 @@ impl LookUps {
     }
 }
 
-/// Looks VMs up with one call, and answers. Those that vCenter refuses to read together are looked up in halves.
+/// Looks VMs up with one call, and answers.
 async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
-    let mut parts = vec![morefs];
-    while let Some(part) = parts.pop() {
-        match retrieve(shared, part).await {
-            Ok(found) => {
-                for moref in part {
-                    let vm = found.iter().find(|vm| vm.moref == *moref).cloned();
-                    answer(shared, moref, vm.map_or(Outside::Gone, Outside::Elsewhere));
-                }
-            }
-            Err(error) if error.kind() == Kind::NotFound => match part {
-                [] => {}
-                [moref] => answer(shared, moref, Outside::Gone),
-                several => {
-                    let (left, right) = several.split_at(several.len() / 2);
-                    parts.extend([right, left]);
-                }
-            },
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-async fn retrieve(shared: &Shared, morefs: &[MoRef]) -> Result<Vec<Arc<Vm>>, Error> {
-    if morefs.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
     let now = Instant::now();
-    for update in shared.core.retrieve(&vms_filter(morefs)).await? {
+    for update in read_vms(&shared.core, morefs).await? {
         read.apply(&update, now);
     }
-    Ok(read.vms().cloned().collect())
-}
-
-fn answer(shared: &Shared, moref: &MoRef, outside: Outside) {
-    shared.look_ups.close(moref);
-    shared.update(|inventory| inventory.looked_up(moref, outside, Instant::now()));
+    for moref in morefs {
+        shared.look_ups.close(moref);
+        let outside = read.vm(moref).map_or(Outside::Gone, |vm| Outside::Elsewhere(vm.clone()));
+        shared.update(|inventory| inventory.looked_up(moref, outside, Instant::now()));
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ use pace::Pace;
 
 use super::inventory::{Inventory, Ticket};
 use super::site::Site;
-use super::updates::{Page, read_updates, tasks_filter};
+use super::updates::{Page, read_tasks, read_updates};
 use super::{Link, Shared};
 use crate::failure::{Class, Failure, jittered};
 use crate::vsphere::properties::UpdateKind;
@@ -131,7 +131,6 @@ impl Watcher {
             core.renew(0).await?;
         }
         let epoch = *core.epoch().borrow();
-        shared.update(|inventory| inventory.set_user(core.user()));
         self.resources.enter(epoch);
         let old = self.resources.take_collector();
         let (site, created, ()) =
@@ -275,8 +274,7 @@ impl Watcher {
             return Ok(());
         }
         self.tasks_read = Some(Instant::now());
-        let filter = tasks_filter(&tasks);
-        let read = tokio::time::timeout(shared.config.poll_grace, shared.core.retrieve(&filter)).await;
+        let read = tokio::time::timeout(shared.config.poll_grace, read_tasks(&shared.core, &tasks)).await;
         let known = read.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "tasks cannot be read")))?;
         shared.update(|inventory| {
             for moref in tasks {
