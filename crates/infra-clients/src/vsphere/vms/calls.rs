@@ -102,7 +102,7 @@ impl Vms {
     /// Submits the destruction of a VM, disks included; returns the task. The VM has to be off. A folder is destroyed
     /// with everything in it: use [`Vms::remove_folder`].
     pub async fn destroy(&self, object: &MoRef) -> Result<MoRef, Error> {
-        self.submit(&Call::new("Destroy_Task", object)).await
+        self.submit_removal(&Call::new("Destroy_Task", object)).await
     }
 
     /// Creates a folder in the root folder. The inventory shows it when this returns.
@@ -125,19 +125,25 @@ impl Vms {
     /// Submits the removal of a folder; returns the task. A VM that is in it, or comes into it meanwhile, is taken out
     /// of vCenter's inventory and keeps its files.
     pub async fn remove_folder(&self, folder: &MoRef) -> Result<MoRef, Error> {
-        self.submit(&Call::new("UnregisterAndDestroy_Task", folder)).await
+        self.submit_removal(&Call::new("UnregisterAndDestroy_Task", folder)).await
     }
 
     async fn submit(&self, call: &Call<'_>) -> Result<MoRef, Error> {
-        let shared = &self.shared;
-        shared.check_open()?;
-        match shared.core.call_for_moref(call).await {
-            Ok(task) => {
-                shared.update(|inventory| inventory.task_submitted(&task, Instant::now()));
-                Ok(task)
-            }
-            Err(error) => Err(shared.note_missing(error, call.this())),
-        }
+        let task = self.call(call).await?;
+        self.shared.update(|inventory| inventory.task_submitted(&task, Instant::now()));
+        Ok(task)
+    }
+
+    async fn submit_removal(&self, call: &Call<'_>) -> Result<MoRef, Error> {
+        let task = self.call(call).await?;
+        self.shared.update(|inventory| inventory.removal_submitted(&task, call.this(), Instant::now()));
+        Ok(task)
+    }
+
+    async fn call(&self, call: &Call<'_>) -> Result<MoRef, Error> {
+        self.shared.check_open()?;
+        let called = self.shared.core.call_for_moref(call).await;
+        called.map_err(|error| self.shared.note_missing(error, call.this()))
     }
 }
 

@@ -25,20 +25,49 @@ pub(super) struct TaskEntry {
     ended: Option<Instant>,
     /// Whether the collector watches it.
     pub(super) watched: bool,
+    /// The object that it removes, of a task that this client submitted.
+    removes: Option<MoRef>,
+}
+
+impl TaskEntry {
+    fn new(task: Arc<Task>) -> Self {
+        Self { task, submitted: None, ended: None, watched: false, removes: None }
+    }
+
+    /// Returns the object that the task has removed.
+    fn removed(&self) -> Option<&MoRef> {
+        self.removes.as_ref().filter(|_| self.task.state == TaskState::Success)
+    }
 }
 
 impl Inventory {
     /// Records a task whose reference vCenter has just returned. Sends no change: the submitter knows.
     pub(in crate::vsphere::vms) fn task_submitted(&mut self, moref: &MoRef, now: Instant) {
-        let entry = self.tasks.entry(moref.clone()).or_insert_with(|| TaskEntry {
-            task: Arc::new(Task { queued_at: Some(SystemTime::now()), ..Task::queued(moref.clone()) }),
-            submitted: None,
-            ended: None,
-            watched: false,
+        let entry = self.tasks.entry(moref.clone()).or_insert_with(|| {
+            let queued_at = Some(SystemTime::now());
+            TaskEntry::new(Arc::new(Task { queued_at, ..Task::queued(moref.clone()) }))
         });
         entry.submitted = Some(now);
         if entry.task.state.ended() {
             entry.ended = Some(now);
+        }
+    }
+
+    /// Records a task that removes an object, as [`Inventory::task_submitted`].
+    pub(in crate::vsphere::vms) fn removal_submitted(&mut self, moref: &MoRef, object: &MoRef, now: Instant) {
+        self.task_submitted(moref, now);
+        if let Some(entry) = self.tasks.get_mut(moref) {
+            entry.removes = Some(object.clone());
+        }
+        self.apply_removal(moref);
+    }
+
+    /// Removes a folder whose removal has ended if the collector has never reported it: it was created and removed
+    /// between two polls, and no update will say so.
+    fn apply_removal(&mut self, task: &MoRef) {
+        let Some(removed) = self.tasks.get(task).and_then(TaskEntry::removed).cloned() else { return };
+        if self.folders.get(&removed).is_some_and(|entry| entry.created.is_some()) {
+            self.put_folder(&removed, None, None);
         }
     }
 
@@ -56,14 +85,11 @@ impl Inventory {
             old.state != task.state || old.result != task.result || old.description_id != task.description_id
         });
         let ended = task.state.ended().then_some(now);
-        if let Some(entry) = self.tasks.get_mut(&task.moref) {
-            entry.task = task.clone();
-            entry.watched = true;
-            entry.ended = entry.ended.or(ended);
-        } else {
-            let entry = TaskEntry { task: task.clone(), submitted: None, ended, watched: true };
-            self.tasks.insert(task.moref.clone(), entry);
-        }
+        let entry = self.tasks.entry(task.moref.clone()).or_insert_with(|| TaskEntry::new(task.clone()));
+        entry.task = task.clone();
+        entry.watched = true;
+        entry.ended = entry.ended.or(ended);
+        self.apply_removal(&task.moref);
         if changed {
             // A fault about an object that is gone says so before, or without, an update of that object.
             let missing = task.error.as_ref().filter(|error| error.is_object_missing());

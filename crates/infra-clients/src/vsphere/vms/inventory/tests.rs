@@ -42,6 +42,31 @@ fn received(changes: &mut Changes) -> Vec<Change> {
     std::iter::from_fn(|| changes.0.try_recv().ok()).collect()
 }
 
+/// No poll has seen the folder: no update will say that it is gone.
+#[test]
+fn a_folder_that_was_created_and_removed_between_two_polls_is_gone() {
+    let (root, folder, now) = (MoRef::new("Folder", "r"), MoRef::new("Folder", "f"), Instant::now());
+    for answer_first in [true, false] {
+        let mut inventory = Inventory::new(String::new());
+        inventory.set_root(root.clone());
+        inventory.folder_created(&folder, "f", &root, now);
+        assert!(inventory.folder_named("f").is_some());
+        let mut steps = [true, false];
+        if !answer_first {
+            steps.reverse();
+        }
+        for answer in steps {
+            assert!(inventory.folder(&folder).is_some());
+            if answer {
+                inventory.removal_submitted(&task("1"), &folder, now);
+            } else {
+                inventory.apply(&reported(UpdateKind::Enter, "1", "success", "us"), now);
+            }
+        }
+        assert!(inventory.folder(&folder).is_none() && inventory.folder_named("f").is_none());
+    }
+}
+
 /// An update of a VM that was never reported was preceded by one that was lost: nothing is made up from it.
 #[test]
 fn a_change_of_an_unknown_object_asks_for_a_complete_report() {
