@@ -1,7 +1,6 @@
 //! What every client error can say, whichever system it comes from. Owns the vocabulary shared by the clients and by
 //! the operators that map errors to delays, conditions, events and metrics; each client owns its own table.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Who has to act before the same request can succeed.
@@ -38,13 +37,16 @@ pub trait Failure: std::error::Error {
 }
 
 /// Shortens a pause by up to a quarter, so that clients that failed together do not retry together.
+#[cfg(any(feature = "avi", feature = "vsphere"))]
 pub(crate) fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+
     // Every `RandomState` has another key.
     let random = u8::try_from(RandomState::new().hash_one(0) % 256).unwrap_or(0);
     pause.mul_f64(1.0 - 0.25 * f64::from(random) / 256.0)
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "avi", feature = "vsphere")))]
 mod tests {
     use super::*;
 

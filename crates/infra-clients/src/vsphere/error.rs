@@ -83,9 +83,11 @@ pub const REASONS: &[&str] = &[
 pub fn class_of(reason: &str) -> Option<Class> {
     match reason {
         TEMPLATE_NOT_FOUND | TEMPLATE_AMBIGUOUS => Some(Class::NeedsHelp),
-        _ => {
-            Kind::ALL.iter().map(|kind| kind.class_and_reason()).find(|row| row.1 == reason).map(|row| row.0)
-        }
+        _ => Kind::ALL
+            .iter()
+            .map(|kind| kind.class_and_reason())
+            .find(|(_, listed)| *listed == reason)
+            .map(|(class, _)| class),
     }
 }
 

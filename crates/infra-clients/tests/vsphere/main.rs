@@ -1,5 +1,6 @@
 //! The vSphere client against a simulated vCenter, over the real wire.
 
+mod administrator;
 mod bad_days;
 mod calls;
 mod connect;
