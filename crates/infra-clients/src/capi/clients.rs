@@ -1,12 +1,12 @@
 //! Clients of workload clusters, created from the kubeconfig Secrets of Cluster API. Owns which clients are cached
 //! and when one is replaced; [`kubeconfig`](super::kubeconfig) owns the reading of a kubeconfig, and
-//! [`gate`](super::gate) what happens when requests fail.
+//! [`circuit_breaker`](super::circuit_breaker) what happens when requests fail.
 //!
 //! ```text
 //!   Secret <cluster>-kubeconfig ──▶ UID + resourceVersion known? ──yes──▶ the same client, its connections reused
 //!                                        │ no
 //!                                        ▼
-//!             checked kubeconfig ──▶ connect ──▶ gate ──▶ new client; the old one sends nothing more
+//!             checked kubeconfig ──▶ connect ──▶ circuit breaker ──▶ new client; the old one sends nothing more
 //! ```
 
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, Config};
 use tower::BoxError;
 
+use super::circuit_breaker::CircuitBreaker;
 use super::error::{Error, Kind};
-use super::gate::Gate;
 use super::kubeconfig;
 
 /// Suffix of the name of a kubeconfig Secret, after the Cluster's name.
@@ -95,7 +95,7 @@ struct Entry {
     uid: String,
     resource_version: String,
     client: Client,
-    gate: Arc<Gate>,
+    breaker: Arc<CircuitBreaker>,
     used: u64,
 }
 
@@ -194,11 +194,11 @@ impl WorkloadClients {
         let client = (self.connect)(config).map_err(|_| {
             bad("its certificates or credentials cannot be used for a connection").about(&subject)
         })?;
-        let gate = Gate::new(format!("cluster {}/{}", key.0, key.1), self.limits);
-        let client = gate.before(client);
+        let breaker = CircuitBreaker::new(format!("cluster {}/{}", key.0, key.1), self.limits);
+        let client = breaker.before(client);
         held.made += 1;
         held.make_room(self.limits.clients);
-        held.clients.insert(key, Entry { uid, resource_version, client: client.clone(), gate, used });
+        held.clients.insert(key, Entry { uid, resource_version, client: client.clone(), breaker, used });
         Ok(client)
     }
 
@@ -222,7 +222,7 @@ impl WorkloadClients {
 impl Held {
     fn remove(&mut self, key: &(String, String)) {
         if let Some(entry) = self.clients.remove(key) {
-            entry.gate.retire();
+            entry.breaker.retire();
         }
     }
 

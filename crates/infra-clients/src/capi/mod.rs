@@ -16,12 +16,12 @@
 
 mod addon;
 mod bootstrap;
+mod circuit_breaker;
 mod clients;
 mod cluster;
 mod condition;
 mod discovery;
 mod error;
-mod gate;
 mod kubeconfig;
 mod machine;
 mod network;

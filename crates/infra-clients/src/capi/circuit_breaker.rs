@@ -16,10 +16,10 @@ use tower::BoxError;
 use super::clients::Limits;
 use super::error::{Error, Kind};
 
-/// See [`Gate::slow`]. Also the shortest time to wait for a cluster that is down.
+/// See [`CircuitBreaker::slow`]. Also the shortest time to wait for a cluster that is down.
 const SLOW: Duration = Duration::from_secs(1);
 
-pub(super) struct Gate {
+pub(super) struct CircuitBreaker {
     /// The name in messages.
     cluster: String,
     limits: Limits,
@@ -44,17 +44,17 @@ struct Down {
     probing: bool,
 }
 
-impl Gate {
+impl CircuitBreaker {
     pub(super) fn new(cluster: String, limits: Limits) -> Arc<Self> {
         let slow = SLOW.min(limits.answer);
         Arc::new(Self { cluster, limits, slow, state: Mutex::default(), retired: AtomicBool::new(false) })
     }
 
-    /// Returns a client whose requests pass the gate to `client`.
+    /// Returns a client whose requests pass the circuit breaker to `client`.
     pub(super) fn before(self: &Arc<Self>, client: Client) -> Client {
-        let gate = Arc::clone(self);
+        let breaker = Arc::clone(self);
         let namespace = client.default_namespace().to_owned();
-        let service = tower::service_fn(move |request| Arc::clone(&gate).call(client.clone(), request));
+        let service = tower::service_fn(move |request| Arc::clone(&breaker).call(client.clone(), request));
         Client::new(service, namespace)
     }
 
@@ -116,7 +116,7 @@ impl Gate {
             }
             down.probing = true;
         }
-        Ok(Attempt { gate: Arc::clone(self), began: now })
+        Ok(Attempt { breaker: Arc::clone(self), began: now })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,14 +126,14 @@ impl Gate {
 
 /// A request in flight. If it is dropped before its end it was cancelled, and says nothing about the cluster.
 struct Attempt {
-    gate: Arc<Gate>,
+    breaker: Arc<CircuitBreaker>,
     began: Instant,
 }
 
 impl Attempt {
     fn ended(self, error: Option<&Error>) {
         let now = Instant::now();
-        let mut state = self.gate.state();
+        let mut state = self.breaker.state();
         // An answer that cannot be used shows that the cluster answers.
         let Some(error) = error.filter(|error| error.kind() != Kind::Protocol) else {
             state.answered = Some(now);
@@ -142,10 +142,10 @@ impl Attempt {
         };
         // A cluster that answered other requests meanwhile is slow for this one only.
         let answers = state.answered.is_some_and(|answered| answered > self.began);
-        let slow = now.duration_since(self.began) >= self.gate.slow;
+        let slow = now.duration_since(self.began) >= self.breaker.slow;
         state.down = (slow && !answers).then(|| Down {
             error: error.clone(),
-            until: now + self.gate.limits.remember,
+            until: now + self.breaker.limits.remember,
             probing: false,
         });
     }
@@ -153,7 +153,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some(down) = &mut self.gate.state().down {
+        if let Some(down) = &mut self.breaker.state().down {
             down.probing = false;
         }
     }
@@ -197,7 +197,7 @@ mod tests {
 
     type Pieces = UnsyncBoxBody<Bytes, Infallible>;
 
-    /// The server behind the gate, which acts by path.
+    /// The server after the circuit breaker, which acts by path.
     #[derive(Default)]
     struct Server {
         /// The number of requests received.
@@ -218,11 +218,11 @@ mod tests {
         }
     }
 
-    /// Creates a gate that remembers failures that took at least `slow`.
-    fn gated(limits: Limits, slow: Duration) -> (Arc<Gate>, Client, Arc<Server>) {
+    /// Creates a circuit breaker that remembers failures that took at least `slow`.
+    fn with_breaker(limits: Limits, slow: Duration) -> (Arc<CircuitBreaker>, Client, Arc<Server>) {
         let server = Arc::new(Server::default());
-        let mut gate = Gate::new("cluster ns/w1".into(), limits);
-        Arc::get_mut(&mut gate).unwrap().slow = slow;
+        let mut breaker = CircuitBreaker::new("cluster ns/w1".into(), limits);
+        Arc::get_mut(&mut breaker).unwrap().slow = slow;
         let behind = Arc::clone(&server);
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = Arc::clone(&behind);
@@ -243,8 +243,8 @@ mod tests {
                 }
             }
         });
-        let client = gate.before(Client::new(service, "default"));
-        (gate, client, server)
+        let client = breaker.before(Client::new(service, "default"));
+        (breaker, client, server)
     }
 
     /// Creates an answer whose body has these pieces; a body that hangs has no end.
@@ -272,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unreachable_cluster_is_left_alone() {
-        let (gate, client, server) = gated(Limits { answer: SHORT, ..PATIENT }, SHORT);
+        let (breaker, client, server) = with_breaker(Limits { answer: SHORT, ..PATIENT }, SHORT);
         let first = get(&client, "/hangs").await.unwrap_err();
         assert_eq!(
             (first.kind(), first.to_string().as_str()),
@@ -284,13 +284,14 @@ mod tests {
             assert!(again.retry_after().is_some(), "{again:?}");
         }
         assert_eq!(server.requests(), 1, "only the first was sent");
-        let until = gate.state().down.as_ref().unwrap().until;
+        let until = breaker.state().down.as_ref().unwrap().until;
         assert!(until <= Instant::now() + LONG, "not for longer than the limit says");
     }
 
     #[tokio::test]
-    async fn after_a_while_one_finds_out_whether_it_is_back() {
-        let (_, client, server) = gated(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
+    async fn after_its_time_one_request_finds_out_whether_it_is_back() {
+        let (_, client, server) =
+            with_breaker(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
         get(&client, "/refused").await.unwrap_err();
         let probe = spawn(&client, "/held");
         server.got(2).await;
@@ -305,7 +306,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_probe_that_is_cancelled_lets_the_next_one_try() {
-        let (_, client, server) = gated(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
+        let (_, client, server) =
+            with_breaker(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
         get(&client, "/refused").await.unwrap_err();
         let probe = spawn(&client, "/hangs");
         server.got(2).await;
@@ -316,9 +318,9 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_write_without_an_answer_is_in_doubt() {
-        let (_, client, _) = gated(Limits { answer: SHORT, ..PATIENT }, LONG);
+        let (_, client, _) = with_breaker(Limits { answer: SHORT, ..PATIENT }, LONG);
         assert!(!get(&client, "/hangs").await.unwrap_err().in_doubt());
-        let (_, client, server) = gated(Limits { answer: SHORT, ..PATIENT }, SHORT);
+        let (_, client, server) = with_breaker(Limits { answer: SHORT, ..PATIENT }, SHORT);
         let write = || Request::post("/hangs").body(vec![]).unwrap();
         let first = Error::from(client.request_text(write()).await.unwrap_err());
         assert_eq!((first.kind(), first.in_doubt()), (Kind::Timeout, true));
@@ -328,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn quick_failures_are_not_remembered() {
-        let (_, client, server) = gated(PATIENT, LONG);
+        let (_, client, server) = with_breaker(PATIENT, LONG);
         for n in 1..4 {
             let error = get(&client, "/refused").await.unwrap_err();
             assert_eq!((error.kind(), server.requests()), (Kind::Unreachable, n));
@@ -338,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_slow_request_does_not_stop_the_others() {
-        let (_, client, server) = gated(PATIENT, Duration::ZERO);
+        let (_, client, server) = with_breaker(PATIENT, Duration::ZERO);
         let slow = spawn(&client, "/held/refused");
         server.got(1).await;
         get(&client, "/").await.unwrap();
@@ -349,13 +351,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_stops_is_given_up() {
-        let (_, client, _) = gated(Limits { answer: SHORT, ..PATIENT }, SHORT);
+        let (_, client, _) = with_breaker(Limits { answer: SHORT, ..PATIENT }, SHORT);
         assert_eq!(get(&client, "/half").await.unwrap_err().kind(), Kind::Timeout);
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_large_is_given_up_and_the_cluster_is_not() {
-        let (_, client, _) = gated(PATIENT, Duration::ZERO);
+        let (_, client, _) = with_breaker(PATIENT, Duration::ZERO);
         let large = get(&client, "/large").await.unwrap_err();
         assert_eq!(
             (large.kind(), large.to_string().as_str()),
@@ -366,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_streams_is_handed_on_as_it_comes() {
-        let (_, client, _) = gated(PATIENT, Duration::ZERO);
+        let (_, client, _) = with_breaker(PATIENT, Duration::ZERO);
         let request = Request::get("/half?watch=true").body(Body::empty()).unwrap();
         let mut body = client.send(request).await.unwrap().into_body();
         let first = body.frame().await.unwrap().unwrap();
@@ -378,9 +380,9 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_sent_with_what_was_replaced() {
-        let (gate, client, server) = gated(PATIENT, Duration::ZERO);
+        let (breaker, client, server) = with_breaker(PATIENT, Duration::ZERO);
         get(&client, "/").await.unwrap();
-        gate.retire();
+        breaker.retire();
         let error = get(&client, "/").await.unwrap_err();
         assert_eq!(
             (error.kind(), error.class() == Class::Retry, server.requests()),
