@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_while_one_finds_out_whether_it_is_back() {
+    async fn after_the_pause_one_probe_is_sent() {
         let (_, client, server) = gated(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
         get(&client, "/refused").await.unwrap_err();
         let probe = spawn(&client, "/held");

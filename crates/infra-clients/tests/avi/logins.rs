@@ -367,7 +367,7 @@ async fn a_change_of_password_in_between() -> Result<()> {
     front.be(Manner::Holding);
     let caller = changes("Th1rd-password!");
     arrived(2).await?;
-    let others = Credentials::password("somebody", Secret::new("else"));
+    let others = Credentials::password("another", Secret::new("else"));
     let (set, ()) = tokio::join!(avi.set_credentials(others.clone()), async { front.be(Manner::Kind) });
     assert!(set);
     caller.await??;

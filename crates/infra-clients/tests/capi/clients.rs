@@ -240,7 +240,7 @@ async fn refusals_have_kinds(rig: &Rig) -> Result<()> {
     for (name, kubeconfig, limits, expected) in [
         ("untrusted", untrusted, PATIENT, Kind::Tls),
         ("unknown", unknown, PATIENT, Kind::Unauthorized),
-        ("nobody", refusing, PATIENT, Kind::Unreachable),
+        ("refusing", refusing, PATIENT, Kind::Unreachable),
         ("forbidden", good, PATIENT, Kind::Forbidden),
         ("mute", mute, impatient, Kind::Timeout),
     ] {

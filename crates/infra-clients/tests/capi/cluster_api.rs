@@ -231,13 +231,13 @@ async fn hook(client: &Client, capi: &Capi) -> Result<()> {
     let before = whole(client, "Machine", worker.name()).await?;
     ensure!(worker.pre_terminate_hook("avi-cleanup").is_none());
     ensure!(worker.remove_pre_terminate_hook("avi-cleanup").is_none());
-    let others = worker.add_pre_terminate_hook("other", "somebody").context("is there")?;
+    let others = worker.add_pre_terminate_hook("other", "another").context("is there")?;
     api.patch(worker.name(), &params, &others).await?;
     // Computed from what was read before: the other hook stays.
     let add = worker.add_pre_terminate_hook("avi-cleanup", "ako-operator").context("is there")?;
     let held = api.patch(worker.name(), &params, &add).await?;
     ensure!(held.pre_terminate_hook("avi-cleanup") == Some("ako-operator"));
-    ensure!(held.pre_terminate_hook("other") == Some("somebody"));
+    ensure!(held.pre_terminate_hook("other") == Some("another"));
     ensure!(held.add_pre_terminate_hook("avi-cleanup", "ako-operator").is_none());
     ensure!(!held.waits_for_pre_terminate_hooks());
     let without = held.remove_pre_terminate_hook("other").context("is not there")?;
