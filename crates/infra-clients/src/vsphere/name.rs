@@ -87,7 +87,7 @@ mod tests {
         fn unescape_takes_any_text(name in prop_oneof!["[%25fFcC日é]{0,12}", ".{0,24}"]) {
             let plain = unescape(&name).into_owned();
             prop_assert!(plain.len() <= name.len());
-            prop_assert_eq!(unescape(&to_send(&plain)).into_owned(), unescape(&plain));
+            prop_assert_eq!(unescape(&to_send(&plain)).into_owned(), plain);
         }
     }
 }
