@@ -6,7 +6,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{CustomResource, CustomResourceExt, ResourceExt};
-use operator_kit::{CommonArgs, Disposition, Failure, Kit, Operator, Outcome, Program, ReconcileError};
+use operator_kit::{CommonArgs, Disposition, Kit, KitError, Operator, Outcome, Program, ReconcileError};
 use operator_kit::{Reconciler, Rights, Triggers, Turn, Watch, conditions, driver, manifests::rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ struct PageStatus {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Kit(#[from] Failure),
+    Kit(#[from] KitError),
     #[error("{0}: make the directory writable for the operator")]
     Directory(#[from] io::Error),
 }

@@ -27,6 +27,7 @@ use kube::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::error::{Disposition, classify_kube};
 use parent::Record;
 pub use readiness::not_ready;
 
@@ -118,6 +119,28 @@ pub enum SetError {
         /// The fields.
         conflicts: Vec<Conflict>,
     },
+}
+
+crate::reasons! {
+    /// The cluster does not serve a kind of the set.
+    KIND_NOT_SERVED = "KindNotServed";
+    /// An object of the set exists and belongs to something else.
+    OBJECT_NOT_OURS = "ObjectNotOurs";
+    /// Another field manager holds a field of the set with another value.
+    FIELD_CONFLICT = "FieldConflict";
+}
+
+impl SetError {
+    /// Returns reason and disposition, for an operator's [`ReconcileError::classify`](crate::ReconcileError::classify).
+    #[must_use]
+    pub fn classify(&self) -> (&'static str, Disposition) {
+        match self {
+            Self::Kubernetes { error, .. } => classify_kube(error),
+            Self::NotServed(_) => (KIND_NOT_SERVED, Disposition::NEEDS_HELP),
+            Self::NotOurs { .. } => (OBJECT_NOT_OURS, Disposition::NEEDS_HELP),
+            Self::Conflicts { .. } => (FIELD_CONFLICT, Disposition::NEEDS_HELP),
+        }
+    }
 }
 
 fn list(conflicts: &[Conflict]) -> String {

@@ -5,7 +5,7 @@
 //! reconcile always reads its own writes. Owns the indexes, which are consistent with the objects at every read.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::Hash,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
@@ -15,8 +15,8 @@ use kube::Resource;
 
 use crate::{guarded::Guarded, key::Key, watch::Kind};
 
-/// How long an own write is kept against older watch events, and a removal against events of the removed object. No
-/// watch lags further behind; after that the watch wins, e.g. where the API server was restored from a backup.
+/// How long an own write is kept against older watch events, and a removal against events and responses that are older. None
+/// is later than that; after that the watch wins, e.g. where the API server was restored from a backup.
 const LAG: Duration = Duration::from_mins(1);
 
 /// A change of one object: appeared (no `before`), gone (no `after`) or changed.
@@ -52,15 +52,14 @@ impl<K> Clone for Cache<K> {
 struct Shared<K> {
     state: RwLock<State<K>>,
     subscribers: RwLock<Vec<Subscriber<K>>>,
-    complete: tokio::sync::watch::Sender<bool>,
 }
 
 struct State<K> {
     objects: HashMap<Key, Guarded<K>>,
     /// Own writes that the watch has not confirmed.
     written: HashMap<Key, Written>,
-    /// UIDs of objects that this process saw to their end, against late watch events.
-    removed: HashMap<String, Instant>,
+    /// UIDs of objects that are gone, against late watch events and late responses.
+    removed: Removed,
     indexes: Vec<Box<dyn Update<K> + Send + Sync>>,
 }
 
@@ -75,11 +74,10 @@ impl<K: Kind> Default for Cache<K> {
             state: RwLock::new(State {
                 objects: HashMap::new(),
                 written: HashMap::new(),
-                removed: HashMap::new(),
+                removed: Removed::default(),
                 indexes: Vec::new(),
             }),
             subscribers: RwLock::default(),
-            complete: tokio::sync::watch::Sender::new(false),
         }))
     }
 }
@@ -121,11 +119,6 @@ impl<K: Kind> Cache<K> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Returns whether the first complete list is in the cache, now and when that changes.
-    pub(crate) fn completeness(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.0.complete.subscribe()
     }
 
     /// Creates an index: finds objects by the keys that `by` returns for each. Objects that do not parse are not in it.
@@ -183,7 +176,7 @@ impl<K: Kind> Cache<K> {
 
     /// Removes an object by a watch event.
     pub(crate) fn deleted(&self, object: &Guarded<K>) {
-        let changes = self.state_mut().deleted(object);
+        let changes = self.state_mut().deleted(object, Instant::now());
         self.publish(&changes);
     }
 
@@ -191,11 +184,6 @@ impl<K: Kind> Cache<K> {
     pub(crate) fn listed(&self, namespace: Option<&str>, objects: Vec<Guarded<K>>) {
         let changes = self.state_mut().listed(namespace, objects, Instant::now());
         self.publish(&changes);
-    }
-
-    /// Marks the cache as complete.
-    pub(crate) fn set_complete(&self) {
-        self.0.complete.send_replace(true);
     }
 
     fn publish(&self, changes: &[Change<K>]) {
@@ -214,7 +202,7 @@ impl<K: Kind> State<K> {
         let (key, version) = (Key::of(&object), version_of(&object));
         // The watch, or a later write, may have been faster than this response.
         let newer = |held: &Guarded<K>| uid_of(held) == uid_of(&object) && version_of(held) >= version;
-        if self.is_removed(&object, now) || self.objects.get(&key).is_some_and(newer) {
+        if self.removed.contains(uid_of(&object), now) || self.objects.get(&key).is_some_and(newer) {
             return vec![];
         }
         self.written.insert(key.clone(), Written { version, at: now });
@@ -222,8 +210,7 @@ impl<K: Kind> State<K> {
     }
 
     fn end(&mut self, key: &Key, uid: &str, now: Instant) -> Vec<Change<K>> {
-        self.removed.retain(|_, since| now.duration_since(*since) < LAG);
-        self.removed.insert(uid.to_owned(), now);
+        self.removed.insert(uid, now);
         if self.objects.get(key).is_none_or(|held| uid_of(held) != uid) {
             return vec![];
         }
@@ -233,22 +220,16 @@ impl<K: Kind> State<K> {
 
     fn watched(&mut self, object: Guarded<K>, now: Instant) -> Vec<Change<K>> {
         let key = Key::of(&object);
-        if self.is_removed(&object, now) || self.is_stale(&key, &object, now) {
+        if self.removed.contains(uid_of(&object), now) || self.is_stale(&key, &object, now) {
             return vec![];
         }
         self.written.remove(&key);
         self.put(&key, Some(object))
     }
 
-    fn deleted(&mut self, object: &Guarded<K>) -> Vec<Change<K>> {
-        let key = Key::of(object);
-        self.removed.remove(uid_of(object));
-        // A successor may be known already.
-        if self.objects.get(&key).is_none_or(|held| uid_of(held) != uid_of(object)) {
-            return vec![];
-        }
-        self.written.remove(&key);
-        self.put(&key, None)
+    fn deleted(&mut self, object: &Guarded<K>, now: Instant) -> Vec<Change<K>> {
+        // The response to an earlier write of this process may still arrive. A successor may be known already.
+        self.end(&Key::of(object), uid_of(object), now)
     }
 
     fn listed(&mut self, namespace: Option<&str>, objects: Vec<Guarded<K>>, now: Instant) -> Vec<Change<K>> {
@@ -272,11 +253,6 @@ impl<K: Kind> State<K> {
             changes.extend(self.watched(object, now));
         }
         changes
-    }
-
-    /// Returns whether `object` is a late event of an object that this process has seen to its end.
-    fn is_removed(&self, object: &Guarded<K>, now: Instant) -> bool {
-        self.removed.get(uid_of(object)).is_some_and(|since| now.duration_since(*since) < LAG)
     }
 
     /// Returns whether `object` is older than what this process wrote.
@@ -310,6 +286,33 @@ impl<K: Kind> State<K> {
             }
             (before, after) => vec![Change { before, after }],
         }
+    }
+}
+
+/// UIDs of objects that went within the last [`LAG`].
+#[derive(Default)]
+struct Removed {
+    since: HashMap<String, Instant>,
+    /// The oldest first.
+    order: VecDeque<(Instant, String)>,
+}
+
+impl Removed {
+    fn insert(&mut self, uid: &str, now: Instant) {
+        while let Some((since, _)) = self.order.front()
+            && now.duration_since(*since) >= LAG
+            && let Some((_, old)) = self.order.pop_front()
+        {
+            self.since.remove(&old);
+        }
+        if !self.since.contains_key(uid) {
+            self.since.insert(uid.to_owned(), now);
+            self.order.push_back((now, uid.to_owned()));
+        }
+    }
+
+    fn contains(&self, uid: &str, now: Instant) -> bool {
+        self.since.get(uid).is_some_and(|since| now.duration_since(*since) < LAG)
     }
 }
 

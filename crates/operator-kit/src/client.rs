@@ -43,11 +43,8 @@ impl Fence {
         let _ = self.0.set(leadership);
     }
 
-    /// Returns whether a request may be sent now.
-    fn check(&self, method: &Method) -> Result<(), NotLeader> {
-        if method.is_safe() {
-            return Ok(());
-        }
+    /// Returns an error while this process does not lead.
+    pub(crate) fn check(&self) -> Result<(), NotLeader> {
         self.0.get().ok_or(NotLeader)?.check()
     }
 }
@@ -85,8 +82,8 @@ fn layered(
     });
     // Innermost, so that each retry is checked as well.
     let fenced = FilterLayer::new(move |request: Request<Body>| match &fence {
-        Some(fence) => fence.check(request.method()).map(|()| request),
-        None => Ok(request),
+        Some(fence) if !request.method().is_safe() => fence.check().map(|()| request),
+        _ => Ok(request),
     });
     let client = ClientBuilder::try_from(config)?
         .with_layer(&in_time)
@@ -264,8 +261,8 @@ mod tests {
         client.request_text(request(Method::GET)).await.unwrap();
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             let error = client.request_text(request(method)).await.unwrap_err();
-            let failure = crate::error::Failure::from(error);
-            assert!(matches!(failure, crate::error::Failure::NotLeader(_)), "{failure}");
+            let failure = crate::error::KitError::from(error);
+            assert!(matches!(failure, crate::error::KitError::NotLeader(_)), "{failure}");
         }
         assert_eq!(requests.lock().unwrap().len(), 1);
         fence.open(Leadership::always());

@@ -75,11 +75,6 @@ pub fn set(
     changed
 }
 
-/// Removes a condition that does not apply.
-pub fn remove(conditions: &mut Vec<Condition>, type_: &str) {
-    conditions.retain(|condition| condition.type_ != type_);
-}
-
 /// Returns the condition of this type.
 #[must_use]
 pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
@@ -121,8 +116,6 @@ mod tests {
         }
         let order: Vec<_> = conditions.iter().map(|c| c.type_.as_str()).collect();
         assert_eq!(order, ["Ready", "Accepted", "Zeal"]);
-        remove(&mut conditions, "Zeal");
-        assert!(get(&conditions, "Zeal").is_none());
     }
 
     #[test]

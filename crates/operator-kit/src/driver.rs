@@ -1,17 +1,14 @@
 //! The driver: runs a reconciler over the objects of a watch.
 //!
 //! Owns what surrounds the four steps: the queue, the finalizer, the bounded look-again loop, back-off, the status write
-//! on success and on every error (progress is written once it has lasted), one Warning event per transition into a reason that needs help, metrics and the tracing
-//! span. No pass begins before every cache of the process is complete. A panic in a step becomes the error
+//! on success and on every error (progress is written once it has lasted), one Warning event per transition into a reason
+//! that needs help, metrics and the tracing span. No pass begins before every cache of the process is complete. A panic in a step becomes the error
 //! `InternalError` of that object, counted and backed off like any other, and does not end the process: one object that
 //! meets a bug must not stop the operator for every tenant.
 
-use std::{
-    collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod memory;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -19,11 +16,12 @@ use kube::{Resource, ResourceExt, core::object::HasStatus};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+use self::memory::{Failing, Memory, Version, lock};
 use crate::{
     backoff::{self, shorten},
     cache::Cache,
     conditions,
-    error::{Chain, Error, Failure, NOT_LEADER, ReconcileError},
+    error::{Chain, Error, KitError, NOT_LEADER, ReconcileError},
     guarded::Guarded,
     key::Key,
     metrics::ControllerMetrics,
@@ -96,59 +94,6 @@ struct Driver<R: Reconciler> {
     memory: Arc<Memory<R::Error>>,
 }
 
-/// What the driver remembers of objects, by key.
-struct Memory<E> {
-    failing: Mutex<HashMap<Key, Failing<E>>>,
-    /// Versions of objects that do not parse, once they were reported.
-    invalid: Mutex<HashMap<Key, Version>>,
-    /// Since when objects have had progress that their status does not report.
-    progress: Mutex<HashMap<Key, Instant>>,
-}
-
-impl<E> Default for Memory<E> {
-    fn default() -> Self {
-        Self { failing: Mutex::default(), invalid: Mutex::default(), progress: Mutex::default() }
-    }
-}
-
-impl<E> Memory<E> {
-    fn forget(&self, key: &Key) {
-        lock(&self.failing).remove(key);
-        lock(&self.invalid).remove(key);
-        lock(&self.progress).remove(key);
-    }
-}
-
-/// An object in back-off.
-struct Failing<E> {
-    /// Which version of the object failed.
-    version: Version,
-    failures: u32,
-    /// Number of the last [`Triggers::retry_all`] before the failure.
-    era: u64,
-    not_before: Instant,
-    error: Arc<E>,
-}
-
-/// What ends a back-off when it changes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Version {
-    uid: Option<String>,
-    generation: Option<i64>,
-    deleting: bool,
-}
-
-impl Version {
-    fn of(object: &impl Resource) -> Self {
-        let meta = object.meta();
-        Self {
-            uid: meta.uid.clone(),
-            generation: meta.generation,
-            deleting: meta.deletion_timestamp.is_some(),
-        }
-    }
-}
-
 impl<R: Reconciler> Driver<R> {
     fn new(kit: &Kit, watch: &Watch<R::Object>, triggers: &Triggers<R::Object>, reconciler: Arc<R>) -> Self {
         let (cache, kind) = watch.parts();
@@ -200,33 +145,50 @@ impl<R: Reconciler> Driver<R> {
         let pause = async {
             match self.cache.get(&key) {
                 None => None,
-                Some(object) => match object.object() {
-                    Ok(valid) => self.valid(&key, valid).await,
-                    Err(problem) => self.invalid(&key, &object, problem),
-                },
+                Some(object) => {
+                    let pause = match object.object() {
+                        Ok(valid) => self.valid(&key, valid).await,
+                        Err(problem) => self.invalid(&key, &object, problem),
+                    };
+                    self.forget_if_gone(&key, object.meta().uid.as_deref());
+                    pause
+                }
             }
         };
         let pause = pause.instrument(span).await;
         self.queue.done(&key, pause);
     }
 
+    /// Forgets an object that went during the pass: the pass may have remembered it after the watch had it forgotten.
+    fn forget_if_gone(&self, key: &Key, uid: Option<&str>) {
+        if self.cache.get(key).is_none_or(|now| now.meta().uid.as_deref() != uid) {
+            self.memory.forget(key);
+            if let Some(uid) = uid {
+                self.reconciler.forget(uid);
+            }
+        }
+    }
+
     async fn valid(&self, key: &Key, object: &Arc<R::Object>) -> Option<Duration> {
         let timer = self.metrics.start();
         lock(&self.memory.invalid).remove(key);
         let deleting = object.meta().deletion_timestamp.is_some();
-        let has_finalizer =
-            R::FINALIZER.is_none_or(|ours| object.finalizers().iter().any(|held| held == ours));
-        let object = match (deleting, has_finalizer, R::FINALIZER) {
+        let has = |finalizer: &str| object.finalizers().iter().any(|held| held == finalizer);
+        let object = match R::FINALIZER {
             // Other controllers are still at work on it; this one's part is done.
-            (true, false, _) | (true, true, None) => return None,
-            (false, false, Some(finalizer)) => match self.add_finalizer(key, object, finalizer).await {
-                Ok(Some(object)) => object,
-                Ok(None) => return Some(STALE),
-                Err(failure) => {
-                    let pass = self.failed(key, object, failure.into());
-                    return self.end(key, object, None, pass, timer).await;
+            _ if deleting && !R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).any(|ours| has(ours)) => {
+                return None;
+            }
+            Some(finalizer) if !deleting && !has(finalizer) => {
+                match self.add_finalizer(key, object, finalizer).await {
+                    Ok(Some(object)) => object,
+                    Ok(None) => return Some(STALE),
+                    Err(failure) => {
+                        let pass = self.failed(key, object, failure.into());
+                        return self.end(key, object, None, pass, timer).await;
+                    }
                 }
-            },
+            }
             _ => Arc::clone(object),
         };
         let mut object = object;
@@ -240,7 +202,7 @@ impl<R: Reconciler> Driver<R> {
         key: &Key,
         object: &Arc<R::Object>,
         finalizer: &str,
-    ) -> Result<Option<Arc<R::Object>>, Failure> {
+    ) -> Result<Option<Arc<R::Object>>, KitError> {
         match self.objects.change_finalizers(object, Some(finalizer), &[]).await? {
             Patched::Done => Ok(self.cache.valid(key).filter(|now| now.uid() == object.uid())),
             Patched::Stale => Ok(None),
@@ -267,21 +229,15 @@ impl<R: Reconciler> Driver<R> {
             let pass = match turn {
                 Turn::LookAgain(plan) => {
                     last = Some(seen);
-                    match caught(self.reconciler.apply(object, plan)).await {
-                        Ok(done) => {
-                            self.publish_event(object, &done);
-                            continue;
-                        }
+                    match self.apply(object, plan).await {
+                        Ok(_) => continue,
                         Err(error) => return (last, self.failed(key, object, error)),
                     }
                 }
                 Turn::Act(plan) => match self.held(key, object) {
                     Some(held) => held,
-                    None => match caught(self.reconciler.apply(object, plan)).await {
-                        Ok(done) => {
-                            self.publish_event(object, &done);
-                            Pass::looked(Outcome::Acted(done), AUDIT / 4)
-                        }
+                    None => match self.apply(object, plan).await {
+                        Ok(done) => Pass::looked(Outcome::Acted(done), AUDIT / 4),
                         Err(error) => self.failed(key, object, error),
                     },
                 },
@@ -299,14 +255,18 @@ impl<R: Reconciler> Driver<R> {
             };
             return (Some(seen), pass);
         }
-        (last, self.failed(key, object, Failure::StillChanging.into()))
+        (last, self.failed(key, object, KitError::StillChanging.into()))
     }
 
-    fn publish_event(&self, object: &R::Object, done: &R::Done) {
-        if let Some((reason, message)) = R::event(done) {
+    /// Applies a plan while this process leads, and publishes the event for what was done.
+    async fn apply(&self, object: &R::Object, plan: R::Plan) -> Result<R::Done, R::Error> {
+        self.kit.check_leadership().map_err(KitError::from)?;
+        let done = caught(self.reconciler.apply(object, plan)).await?;
+        if let Some((reason, message)) = R::event(&done) {
             info!(reason, message);
             self.kit.events().publish_normal(reason, &message, object.object_ref(&self.kind));
         }
+        Ok(done)
     }
 
     /// The outcome of an object in back-off: its last error, until the time has come or something relevant has changed.
@@ -375,7 +335,7 @@ impl<R: Reconciler> Driver<R> {
         object: &Arc<R::Object>,
         seen: Option<&R::Seen>,
         outcome: &Outcome<R::Done, R::Error>,
-    ) -> Result<Option<Duration>, Failure> {
+    ) -> Result<Option<Duration>, KitError> {
         if let Outcome::Failed(error) = outcome
             && error.reason() == NOT_LEADER
         {
@@ -388,7 +348,7 @@ impl<R: Reconciler> Driver<R> {
         };
         let old = newest.status();
         let status = AssertUnwindSafe(async { R::status(old, object, seen, outcome, Timestamp::now()) });
-        let status = status.catch_unwind().await.map_err(|panic| Failure::panicked(&*panic))?;
+        let status = status.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
         let Some(status) = status.filter(|status| old != Some(status)) else {
             lock(&self.memory.progress).remove(key);
             return Ok(None);
@@ -431,15 +391,16 @@ impl<R: Reconciler> Driver<R> {
     }
 
     async fn remove_finalizer(&self, key: &Key, object: &Arc<R::Object>) -> Option<Duration> {
-        let finalizer = R::FINALIZER.filter(|_| object.meta().deletion_timestamp.is_some())?;
-        match self.objects.change_finalizers(object, None, &[finalizer]).await {
+        object.meta().deletion_timestamp.as_ref()?;
+        let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
+        match self.objects.change_finalizers(object, None, &ours).await {
             Ok(Patched::Done) => {
                 info!("nothing of the object is left, its finalizer is removed");
                 lock(&self.memory.failing).remove(key);
                 None
             }
             Ok(Patched::Stale) => Some(STALE),
-            Err(error) => match self.failed(key, object, Failure::from(error).into()) {
+            Err(error) => match self.failed(key, object, KitError::from(error).into()) {
                 Pass::Ended { pause, .. } => Some(pause),
                 Pass::Gone => None,
             },
@@ -484,7 +445,7 @@ async fn caught<T, E: ReconcileError>(step: impl Future<Output = Result<T, E>>) 
     // What a step shares with others is behind locks that no panicking code holds half changed.
     match AssertUnwindSafe(step).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Err(Failure::panicked(&*panic).into()),
+        Err(panic) => Err(KitError::panicked(&*panic).into()),
     }
 }
 
@@ -493,8 +454,4 @@ fn relevant<K: Kind>(object: &Guarded<K>) -> impl PartialEq + use<K> {
     let meta = object.meta();
     let problem = object.object().err().map(str::to_owned);
     (meta.uid.clone(), meta.generation, meta.finalizers.clone(), meta.deletion_timestamp.clone(), problem)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

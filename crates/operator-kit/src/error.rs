@@ -51,9 +51,9 @@ impl Disposition {
 
 /// An error a reconcile may end with.
 ///
-/// An operator's error type has a variant for [`Failure`], what the driver and Kubernetes report, and one for each outside
+/// An operator's error type has a variant for [`KitError`], what the driver and Kubernetes report, and one for each outside
 /// system.
-pub trait ReconcileError: StdError + From<Failure> + Send + Sync + 'static {
+pub trait ReconcileError: StdError + From<KitError> + Send + Sync + 'static {
     /// Returns the reason, a CamelCase constant that condition, event and metric share and the docs explain, and what
     /// follows.
     fn classify(&self) -> (&'static str, Disposition);
@@ -69,17 +69,17 @@ pub trait ReconcileError: StdError + From<Failure> + Send + Sync + 'static {
     }
 }
 
-/// Reason of [`Failure::Kubernetes`].
+/// Reason of [`KitError::Kubernetes`].
 pub const KUBERNETES_API: &str = "KubernetesApi";
-/// Reason of [`Failure::NotLeader`].
+/// Reason of [`KitError::NotLeader`].
 pub const NOT_LEADER: &str = "NotLeader";
-/// Reason of [`Failure::Panicked`] and [`Failure::StillChanging`].
+/// Reason of [`KitError::Panicked`] and [`KitError::StillChanging`].
 pub const INTERNAL_ERROR: &str = "InternalError";
 
 /// What every reconcile may fail with, whatever the operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum KitError {
     /// The Kubernetes API server refused a request or did not answer.
     #[error("Kubernetes API: {0}")]
     Kubernetes(#[source] kube::Error),
@@ -94,7 +94,7 @@ pub enum Failure {
     StillChanging,
 }
 
-impl Failure {
+impl KitError {
     /// The failure for what a panic carries.
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
@@ -103,25 +103,34 @@ impl Failure {
     }
 }
 
-impl From<kube::Error> for Failure {
+impl From<kube::Error> for KitError {
     fn from(error: kube::Error) -> Self {
-        // The write fence of the client answers with this error.
-        match &error {
-            kube::Error::Service(cause) if cause.is::<NotLeader>() => Self::NotLeader(NotLeader),
-            _ => Self::Kubernetes(error),
-        }
+        if is_fenced(&error) { Self::NotLeader(NotLeader) } else { Self::Kubernetes(error) }
     }
 }
 
-impl ReconcileError for Failure {
+impl ReconcileError for KitError {
     fn classify(&self) -> (&'static str, Disposition) {
         match self {
-            Self::Kubernetes(kube::Error::Api(status)) => (KUBERNETES_API, of_answer(status)),
-            Self::Kubernetes(_) => (KUBERNETES_API, Disposition::TRANSIENT),
+            Self::Kubernetes(error) => classify_kube(error),
             Self::NotLeader(_) => (NOT_LEADER, Disposition::TRANSIENT),
             Self::Panicked(_) | Self::StillChanging => (INTERNAL_ERROR, Disposition::NEEDS_HELP),
         }
     }
+}
+
+/// Returns reason and disposition of a failed request to the API server.
+pub(crate) fn classify_kube(error: &kube::Error) -> (&'static str, Disposition) {
+    match error {
+        kube::Error::Api(status) => (KUBERNETES_API, of_answer(status)),
+        error if is_fenced(error) => (NOT_LEADER, Disposition::TRANSIENT),
+        _ => (KUBERNETES_API, Disposition::TRANSIENT),
+    }
+}
+
+/// Returns whether the write fence of the client refused the request.
+fn is_fenced(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(cause) if cause.is::<NotLeader>())
 }
 
 /// What follows an answer of the Kubernetes API server that is no success.
@@ -222,7 +231,7 @@ mod tests {
     use super::*;
 
     fn answer(code: u16) -> Disposition {
-        Failure::from(kube::Error::Api(Box::new(Status { code, ..Status::default() }))).disposition()
+        KitError::from(kube::Error::Api(Box::new(Status { code, ..Status::default() }))).disposition()
     }
 
     #[test]
@@ -236,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_write_fence_is_recognised() {
-        let refused = Failure::from(kube::Error::Service(Box::new(NotLeader)));
+        let refused = KitError::from(kube::Error::Service(Box::new(NotLeader)));
         assert_eq!(refused.reason(), NOT_LEADER);
     }
 

@@ -98,7 +98,7 @@ impl Readiness {
     }
 
     /// Sets the check not ready temporarily: for what reports failures, but not that it works again.
-    pub fn disturbed(&self, reason: impl Into<String>, pause: Duration) {
+    pub(crate) fn disturbed(&self, reason: impl Into<String>, pause: Duration) {
         self.set(Check::Disturbed(reason.into(), Instant::now() + pause));
     }
 

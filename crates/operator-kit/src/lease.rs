@@ -59,7 +59,7 @@ pub struct NotLeader;
 
 /// Returns the name of this pod (its host name), for records and events.
 #[must_use]
-pub fn pod_name() -> String {
+pub(crate) fn pod_name() -> String {
     std::env::var("POD_NAME")
         .or_else(|_| std::env::var("HOSTNAME"))
         .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()))
@@ -68,7 +68,7 @@ pub fn pod_name() -> String {
 
 /// Returns a name of this process that is unique, also among restarts in the same pod.
 #[must_use]
-pub fn identity() -> String {
+pub(crate) fn identity() -> String {
     format!("{}_{:016x}", pod_name(), random())
 }
 
@@ -100,7 +100,7 @@ impl Candidate {
 
     /// Reports to this check whether the candidate could lead: a standby without rights on the Lease is not ready.
     #[must_use]
-    pub fn reporting_to(mut self, readiness: Readiness) -> Self {
+    pub(crate) fn reporting_to(mut self, readiness: Readiness) -> Self {
         self.readiness = Some(readiness);
         self
     }
@@ -352,12 +352,6 @@ impl Leadership {
         }
     }
 
-    /// Returns [`check`](Self::check) as a truth value.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        self.check().is_ok()
-    }
-
     /// Resolves when the Lease is lost or released; never without election.
     pub async fn lost(&self) {
         match &self.0 {
@@ -445,6 +439,6 @@ mod tests {
         assert!(!held.stands(epoch + 19 * second));
         held.lost.cancel();
         assert!(!held.stands(epoch + 9 * second));
-        assert!(Leadership::always().is_leader());
+        assert!(Leadership::always().check().is_ok());
     }
 }

@@ -18,7 +18,6 @@
 //!
 //! `examples/` has a complete operator of one kind; `docs/operator-kit.md` walks through it.
 
-pub mod apply;
 pub mod apply_set;
 pub mod client;
 pub mod conditions;
@@ -31,6 +30,7 @@ pub mod names;
 pub mod reasons;
 
 mod admin;
+mod apply;
 mod args;
 mod backoff;
 mod cache;
@@ -50,13 +50,13 @@ mod watch;
 pub use args::CommonArgs;
 pub use cache::{Cache, Change, Index};
 pub use cli::{Program, Rights, main};
-pub use error::{Disposition, Error, Failure, ReconcileError};
+pub use error::{Disposition, Error, KitError, ReconcileError};
 pub use events::Events;
 pub use guarded::Guarded;
 pub use key::Key;
 pub use metrics::Metrics;
 pub use objects::{Deleted, Objects, Patched};
 pub use reconcile::{Outcome, Reconciler, StatusOf, Turn};
-pub use run::{Kit, Operator, run};
+pub use run::{Kit, Operator};
 pub use triggers::Triggers;
 pub use watch::{Kind, Watch, Watching};

@@ -6,7 +6,7 @@
 use kube::{
     Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::Request,
+    core::{Request, Status},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ impl<K: Kind> Objects<K> {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn apply_status(
+    pub(crate) async fn apply_status(
         &self,
         manager: &str,
         object: &K,
@@ -197,6 +197,10 @@ impl<K: Kind> Objects<K> {
         let request = self.at(&key).patch(key.name(), params, patch).map_err(kube::Error::BuildRequest)?;
         match self.send(request).await {
             Ok(_) => Ok(Patched::Done),
+            Err(kube::Error::Api(status)) if is_absent(&status, &key) => {
+                self.cache.removed(&key, object.meta().uid.as_deref().unwrap_or_default());
+                Ok(Patched::Stale)
+            }
             Err(kube::Error::Api(status)) if stale.contains(&status.code) => Ok(Patched::Stale),
             Err(error) => Err(error),
         }
@@ -211,4 +215,10 @@ impl<K: Kind> Objects<K> {
         self.cache.wrote(object.clone());
         Ok(object)
     }
+}
+
+/// Returns whether the API server says that no object of this name exists. For a kind that it does not serve yet, while it
+/// starts, it answers 404 as well, without a name.
+fn is_absent(status: &Status, key: &Key) -> bool {
+    status.is_not_found() && status.details.as_ref().is_some_and(|details| details.name == key.name())
 }

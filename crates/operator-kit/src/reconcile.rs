@@ -23,7 +23,8 @@ pub const CONCURRENCY: usize = 12;
 /// How often an object is reconciled although nothing happened.
 pub const AUDIT: Duration = Duration::from_mins(20);
 
-/// Reason of a Ready condition while a plan that was applied takes effect.
+/// Reason of a Ready condition while a plan that was applied takes effect. An operator that uses [`Outcome::ready`] explains it
+/// in its docs.
 pub const PROGRESSING: &str = "Progressing";
 
 /// What `plan` decided.
@@ -32,11 +33,11 @@ pub enum Turn<P> {
     /// Apply this plan. What it starts ends with an event that wakes the object. While the object is in back-off, the
     /// plan is not applied.
     Act(P),
-    /// Apply this plan, which only changes what this process remembers or asks for, and observe again at once.
+    /// Apply this plan, whose effect is there when `apply` returns, and observe again at once.
     LookAgain(P),
     /// Something is not there yet and needs no help.
     Wait {
-        /// CamelCase constant for conditions and metrics.
+        /// CamelCase constant for conditions.
         reason: &'static str,
         /// What is awaited, for people; without times and ids that change from pass to pass.
         message: String,
@@ -45,7 +46,7 @@ pub enum Turn<P> {
     },
     /// A person has to act; an event wakes the object then. One Warning event is published when the reason changes.
     Blocked {
-        /// CamelCase constant for conditions, events and metrics.
+        /// CamelCase constant for conditions and events.
         reason: &'static str,
         /// What is wrong, where, and what to do.
         message: String,
@@ -120,6 +121,9 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Finalizer that every object has before its first `observe`: `<group>/<name>`. `None` if nothing exists outside the
     /// object's namespace.
     const FINALIZER: Option<&'static str>;
+    /// Finalizers under which an earlier operator, or an earlier version of this one, held objects: an object that is being
+    /// deleted and has only one of these is reconciled as well, and [`Turn::Gone`] removes all of them.
+    const FORMER_FINALIZERS: &'static [&'static str] = &[];
     /// Objects reconciled at the same time.
     const CONCURRENCY: usize = CONCURRENCY;
 

@@ -30,7 +30,7 @@ use crate::{
     error::{Chain, Error},
     events::Events,
     health::{Health, Readiness},
-    lease::{Candidate, Leadership, Timing, identity},
+    lease::{Candidate, Leadership, NotLeader, Timing, identity},
     logs,
     metrics::Metrics,
 };
@@ -196,6 +196,7 @@ impl Kit {
         let metrics = Metrics::new(operator.name, operator.version)?;
         let stop = CancellationToken::new();
         let (scope, fence) = (Scope::default(), Fence::default());
+        fence.open(Leadership::always());
         let kubernetes = Kubernetes { client, fence, scope, election: None };
         let (kit, mut fatal) = Self::assemble(operator, kubernetes, Health::default(), metrics, stop.clone());
         tokio::spawn(async move {
@@ -319,7 +320,7 @@ impl Kit {
     pub(crate) async fn caches(&self) {
         let caches = self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for mut complete in caches {
-            // Fails where the watch was dropped: no task reads its cache.
+            // Fails where the watch was dropped: its cache stays as it is.
             let _ = complete.wait_for(|complete| *complete).await;
         }
     }
@@ -327,6 +328,11 @@ impl Kit {
     /// Waits until this process leads; at once without leader election.
     pub async fn lead(&self) -> Leadership {
         self.0.leadership.get_or_init(|| self.acquire()).await.clone()
+    }
+
+    /// Returns an error while this process does not lead: nothing outside may be changed then.
+    pub(crate) fn check_leadership(&self) -> Result<(), NotLeader> {
+        self.0.fence.check()
     }
 
     async fn acquire(&self) -> Leadership {

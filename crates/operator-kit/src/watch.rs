@@ -18,7 +18,7 @@ use kube::{
 };
 use prometheus::IntCounter;
 use serde::de::DeserializeOwned;
-use tokio::task::AbortHandle;
+use tokio::{sync, task::AbortHandle};
 use tracing::warn;
 
 use crate::{
@@ -89,8 +89,8 @@ pub struct Watch<K: Kind> {
     namespaces: Vec<Option<String>>,
     api: ApiOf<K>,
     config: watcher::Config,
-    /// Whether the operator needs this watch to be ready.
-    needed: bool,
+    /// Told once the cache is complete; `None`: the operator is ready, and controllers start, without this watch.
+    needed: Option<sync::watch::Sender<bool>>,
 }
 
 impl<K: Kind + Resource<Scope = NamespaceResourceScope>> Watch<K> {
@@ -154,14 +154,15 @@ impl<K: Kind> Watch<K> {
             namespaces,
             api,
             config: watcher::Config::default().page_size(PAGE),
-            needed: false,
+            needed: None,
         }
     }
 
     /// From now on no controller makes its first pass before this cache is complete, whatever the order of starts.
     fn needed(mut self) -> Self {
-        self.needed = true;
-        self.kit.await_cache(self.cache.completeness());
+        let complete = sync::watch::Sender::new(false);
+        self.kit.await_cache(complete.subscribe());
+        self.needed = Some(complete);
         self
     }
 
@@ -227,7 +228,7 @@ impl<K: Kind> Watch<K> {
             move || cache.len()
         });
         let errors = metrics.watch_errors(&self.name);
-        let readiness = self.needed.then(|| self.kit.readiness(&format!("watch {}", self.name)));
+        let readiness = self.needed.as_ref().map(|_| self.kit.readiness(&format!("watch {}", self.name)));
         let name = format!("watch {}", self.name);
         let kit = self.kit.clone();
         Watching(Some(kit.spawn(&name, self.run(errors, readiness))))
@@ -256,8 +257,9 @@ impl<K: Kind> Watch<K> {
                     state.failed(error);
                 }
             }
-            if progress.iter().all(|state| state.synced) {
-                self.cache.set_complete();
+            if let Some(complete) = self.needed.as_ref().filter(|_| progress.iter().all(|state| state.synced))
+            {
+                complete.send_replace(true);
             }
             if let Some(readiness) = &readiness {
                 Progress::report(&progress, readiness);

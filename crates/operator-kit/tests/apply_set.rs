@@ -9,6 +9,7 @@ use kube::{
     Api,
     api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
+use operator_kit::Disposition;
 use operator_kit::apply_set::{ApplySet, Member, Progress, SetError};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, eventually};
@@ -148,6 +149,7 @@ async fn what_leaves_the_set_is_pruned(rig: &Rig) {
     rig.complete(&[vec![config_map(None, "first", "changed")]]).await;
     let error = rig.set.apply(&[vec![widget()]]).await.unwrap_err();
     assert!(matches!(&error, SetError::NotServed(member) if member.kind == "Widget"), "{error}");
+    assert_eq!(error.classify(), ("KindNotServed", Disposition::NEEDS_HELP));
     rig.complete(&[vec![config_map(None, "first", "changed")]]).await;
 }
 
@@ -159,6 +161,7 @@ async fn objects_of_others_are_refused(rig: &Rig) {
     rig.configs("default").create(&PostParams::default(), &owned).await.unwrap();
     let error = rig.set.apply(&[vec![config_map(None, "owned", "x")]]).await.unwrap_err();
     assert!(error.to_string().contains("belongs to ConfigMap first"), "{error}");
+    assert_eq!(error.classify().0, "ObjectNotOurs");
 
     let other = ApplySet::new(rig.control_plane.client(), "default", "other-set", MANAGER);
     other.apply(&[vec![config_map(None, "theirs", "x")]]).await.unwrap();
@@ -187,4 +190,5 @@ async fn conflicts_name_the_other_manager(rig: &Rig) {
     assert_eq!((member.name.as_str(), conflicts[0].manager.as_str()), ("shared", "another-client"));
     assert_eq!(conflicts[0].field, ".data.key");
     assert!(error.to_string().contains("another-client holds .data.key"), "{error}");
+    assert_eq!(error.classify().0, "FieldConflict");
 }

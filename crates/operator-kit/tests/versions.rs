@@ -12,8 +12,7 @@ use kube::{
     core::{DynamicResourceScope, object::HasStatus},
 };
 use operator_kit::{
-    Disposition, Failure, Kit, Operator, Outcome, ReconcileError, Reconciler, Triggers, Turn, Watch, apply,
-    driver,
+    Disposition, Kit, KitError, Operator, Outcome, ReconcileError, Reconciler, Triggers, Turn, Watch, driver,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -106,7 +105,7 @@ struct Keeper;
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-struct Refused(#[from] Failure);
+struct Refused(#[from] KitError);
 
 impl ReconcileError for Refused {
     fn classify(&self) -> (&'static str, Disposition) {
@@ -171,8 +170,8 @@ async fn objects_are_written_in_the_version_that_is_served() {
     let mut gadget = Gadget::default();
     gadget.metadata.name = Some("old".to_owned());
     gadget.metadata.namespace = Some("default".to_owned());
-    apply::server_side(&client, &OLD, "test", &gadget).await.unwrap();
     let gadgets: Api<Gadget> = Api::namespaced_with(client, "default", &OLD);
+    gadgets.create(&PostParams::default(), &gadget).await.unwrap();
     eventually("its status", PATIENCE, async || {
         let gadget = gadgets.get("old").await?;
         let held = gadget.metadata.finalizers.as_deref() == Some(&[FINALIZER.to_owned()]);

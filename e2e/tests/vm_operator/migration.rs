@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use e2e::{PATIENCE, Rig, group};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
-use testbed::{NewVm, eventually};
+use testbed::{Connection, NewVm, eventually};
 
 use crate::place;
 
@@ -81,4 +81,46 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
     assert_eq!(left, ["/DC0/vm/vm-operator/default-web/stranger"]);
     let folders = rig.vcenter.folders().await.unwrap();
     assert_eq!(folders, ["/DC0/vm", "/DC0/vm/vm-operator", "/DC0/vm/vm-operator/default-web"]);
+}
+
+/// A machine of the original that the vCenter cannot read is waited for: none is made in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_of_the_original_on_a_disconnected_host_is_waited_for() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    rig.vcenter.add_original_group("default", "web", 2, 1, 1024).await.unwrap();
+    let before = machines(&rig).await;
+    let away = before.keys().next().unwrap();
+    rig.vcenter.set_connection(away, Connection::Disconnected, false).await.unwrap();
+    create_original(&rig, "web", 2).await;
+
+    let _operator = rig.operator().await.unwrap();
+    rig.reason("default", "web", "MachineUnclear").await.unwrap();
+    assert_eq!(machines(&rig).await.len(), 2);
+    rig.vcenter.set_connection(away, Connection::Connected, true).await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    assert_eq!(machines(&rig).await, before, "the same machines, none made");
+}
+
+/// A group that was deleted while no operator ran has only the original's finalizer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_deleted_before_it_was_adopted_leaves_nothing() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    rig.vcenter.add_original_group("default", "web", 2, 1, 1024).await.unwrap();
+    create_original(&rig, "web", 2).await;
+    rig.delete("default", "web").await.unwrap();
+
+    let _operator = rig.operator().await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert!(machines(&rig).await.is_empty());
+    assert_eq!(rig.vcenter.folders().await.unwrap(), ["/DC0/vm", "/DC0/vm/vm-operator"]);
+}
+
+/// Creates a group as the original operator leaves it.
+async fn create_original(rig: &Rig, name: &str, replicas: usize) {
+    let mut group = group(name, replicas, "photon");
+    group["metadata"]["finalizers"] = json!(["vm-operator"]);
+    let api = rig.api("default", "VmGroup");
+    api.create(&PostParams::default(), &serde_json::from_value(group).unwrap()).await.unwrap();
 }

@@ -146,9 +146,13 @@ async fn a_copied_instance_destroys_nothing() {
         kubectl.kubectl(&["-n", namespace, "delete", &named, "--timeout=180s"]).await.unwrap();
     }
     // What tells the machine apart cannot be edited.
-    for (field, value) in
-        [("slot", json!(5)), ("vmName", json!("x")), ("groupUid", json!("x")), ("group", json!("x"))]
-    {
+    for (field, value) in [
+        ("slot", json!(5)),
+        ("vmName", json!("x")),
+        ("groupUid", json!("x")),
+        ("group", json!("x")),
+        ("instanceUuid", json!("x")),
+    ] {
         let patch = json!({"spec": {field: value}}).to_string();
         let error =
             kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap_err();
@@ -164,7 +168,7 @@ async fn a_copied_instance_destroys_nothing() {
 async fn a_machine_moved_out_of_the_folder_is_released() {
     let _place = place().await;
     let rig = Rig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "elsewhere").await.unwrap();
     rig.apply("default", "web", 3, "photon").await.unwrap();
     rig.settled("default", "web", 3).await.unwrap();
@@ -172,8 +176,10 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
     rig.vcenter.move_vm(&format!("{FOLDER}/web-1"), "/DC0/vm/elsewhere").await.unwrap();
     instance_says(&rig, "web-1", "MachineMoved").await;
     rig.reason("default", "web", "MachineMoved").await.unwrap();
-    // It is not the first victim: it works.
+    // It is not the first victim, since it works; not even for a process that has not looked for it yet.
+    drop(operator);
     rig.apply("default", "web", 2, "photon").await.unwrap();
+    let _operator = rig.operator().await.unwrap();
     eventually("web-2 is gone", PATIENCE, async || {
         Ok((!morefs(&rig).await.contains_key("web-2")).then_some(()))
     })
@@ -195,9 +201,12 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
         machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on(),
         "neither powered off nor destroyed"
     );
+    let events = rig.control_plane.kubectl(&["get", "events"]).await.unwrap();
+    assert!(events.contains("MachineReleased"), "{events}");
 }
 
-/// Two clusters with one vCenter: each has its folder, and neither sees the machines of the other.
+/// Two clusters with one vCenter and a group of the same name: each has its folder, and neither sees the machines of the
+/// other.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clusters_on_one_vcenter_have_their_own_folders() {
     let _place = place().await;
@@ -205,8 +214,20 @@ async fn two_clusters_on_one_vcenter_have_their_own_folders() {
     let operator = rig.ready_operator(&rig.launch().env("VC_FOLDER", "vm-operator/cluster-a")).await.unwrap();
     rig.apply("default", "web", 1, "photon").await.unwrap();
     rig.settled("default", "web", 1).await.unwrap();
+    let other = Rig::start().await.unwrap();
+    let launch = rig.launch().env("VC_FOLDER", "vm-operator/cluster-b");
+    let other_operator = other.ready_operator(&launch).await.unwrap();
+    other.apply("default", "web", 2, "photon").await.unwrap();
+    other.settled("default", "web", 2).await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
-    assert_eq!(machines, ["/DC0/vm/vm-operator/cluster-a/default.web/web-0"]);
+    assert_eq!(
+        machines,
+        ["cluster-a/default.web/web-0", "cluster-b/default.web/web-0", "cluster-b/default.web/web-1"]
+            .map(|path| format!("/DC0/vm/vm-operator/{path}"))
+    );
+    other.delete("default", "web").await.unwrap();
+    other.gone("default", "web").await.unwrap();
+    drop(other_operator);
     // A machine of another cluster that comes into the folder is not destroyed with it.
     rig.vcenter.add_vm("/DC0/vm/vm-operator/cluster-a/default.web", "foreign").await.unwrap();
     rig.delete("default", "web").await.unwrap();
@@ -269,8 +290,9 @@ async fn clones_of_others_put_no_instance_in_doubt() {
     drop(operator);
     rig.vcenter.clear_faults().await.unwrap();
     let hour = std::time::Duration::from_hours(1);
+    // Tasks name the account as a vCenter does.
     for (template, name, user) in [
-        ("/DC0/vm/other", "a", rig.vcenter.user().to_owned()),
+        ("/DC0/vm/other", "a", r"VSPHERE.LOCAL\Administrator".to_owned()),
         ("/DC0/vm/photon", "b", "another@vsphere.local".to_owned()),
     ] {
         rig.vcenter.start_clone(template, "/DC0/vm", name, &user, hour).await.unwrap();

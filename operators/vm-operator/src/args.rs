@@ -66,8 +66,11 @@ impl Args {
     /// # Errors
     /// Says which variables are missing, all at once, or which value cannot be used.
     pub fn vsphere(&self) -> anyhow::Result<vsphere::Config> {
-        let (host, user, password) =
-            (given(self.vc_host.as_deref()), given(self.vc_user.as_deref()), password()?);
+        let (host, user, password) = (
+            given(self.vc_host.as_deref()),
+            given(self.vc_user.as_deref()),
+            password(std::env::var("VC_PASS"))?,
+        );
         let (Some(host), Some(user), Some(password)) = (host, user, password.clone()) else {
             let missing =
                 [("VC_HOST", host.is_none()), ("VC_USER", user.is_none()), ("VC_PASS", password.is_none())];
@@ -133,8 +136,8 @@ fn given(value: Option<&str>) -> Option<&str> {
 }
 
 /// The password, without the line breaks at its end; blanks may belong to it.
-fn password() -> anyhow::Result<Option<Secret>> {
-    match std::env::var("VC_PASS") {
+fn password(variable: Result<String, VarError>) -> anyhow::Result<Option<Secret>> {
+    match variable {
         Ok(text) => {
             let text = text.trim_end_matches(['\r', '\n']);
             Ok((!text.is_empty()).then(|| Secret::new(text)))
@@ -179,6 +182,16 @@ mod tests {
     fn line_breaks_at_the_end_are_no_part_of_a_value() {
         assert_eq!(given(Some("vc.example.com\n")), Some("vc.example.com"));
         assert_eq!(given(Some("\n")), None);
+    }
+
+    #[test]
+    fn a_password_keeps_its_blanks_and_is_unicode() {
+        let read = |text: &str| password(Ok(text.to_owned())).unwrap();
+        assert_eq!(read(" secret \r\n").unwrap().expose(), " secret ");
+        assert!(read("\n").is_none());
+        assert!(password(Err(VarError::NotPresent)).unwrap().is_none());
+        let error = password(Err(VarError::NotUnicode("x".into()))).unwrap_err();
+        assert!(error.to_string().contains("write the Secret's value in UTF-8"), "{error}");
     }
 
     #[test]

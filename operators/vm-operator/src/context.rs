@@ -13,10 +13,15 @@ use crate::clone_queue::{CloneQueue, Place};
 use crate::in_flight::InFlight;
 use crate::requests::Requests;
 use crate::visibility::Visibility;
-use crate::vminstance;
+use crate::vminstance::recorded;
 
 /// Namespace of a VmInstance, and the UID of the group that it names.
 pub type GroupId = (String, String);
+
+/// Returns which group an instance belongs to: one of its own namespace, whatever its spec says.
+fn group_id(instance: &VmInstance) -> GroupId {
+    (instance.namespace().unwrap_or_default(), instance.spec.group_uid.clone())
+}
 
 /// Shared by the controllers. Cheap to read; nothing in it is locked across an await.
 pub struct Context {
@@ -38,6 +43,8 @@ pub struct Context {
     pub by_task: Index<VmInstance, String>,
     /// Instances by the machine that their durable status names.
     pub by_machine: Index<VmInstance, String>,
+    /// Instances whose durable status names no machine.
+    pub without_machine: Index<VmInstance, ()>,
     /// Instances by instanceUuid.
     pub by_uuid: Index<VmInstance, String>,
     /// Groups and the folder names that they may use.
@@ -88,10 +95,11 @@ impl Context {
             visibility: Visibility::new(settings.grace),
             groups: groups.objects(),
             instances: instances.objects(),
-            by_group: instances.index(|i| Some((i.namespace()?, i.spec.group_uid.clone()))),
+            by_group: instances.index(|i| [group_id(i)]),
             by_vm_name: instances.index(|i| [i.spec.vm_name.clone()]),
             by_task: instances.index(|i| Some(i.status.as_ref()?.task.as_ref()?.r#ref.clone())),
             by_machine: instances.index(|i| i.status.as_ref()?.vm_ref.clone()),
+            without_machine: instances.index(|i| recorded(i).is_none().then_some(())),
             by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
             by_folder: groups.index(|g| {
                 let (namespace, name) = (g.namespace().unwrap_or_default(), g.name_any());
@@ -128,7 +136,7 @@ impl Context {
     pub fn is_member(&self, vm: &Vm, marker: &Marker) -> bool {
         self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| {
             vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
-                || vminstance::recorded(instance).as_ref() == Some(&vm.moref)
+                || recorded(instance).as_ref() == Some(&vm.moref)
         })
     }
 
@@ -157,5 +165,33 @@ impl Context {
 
     fn queue(&self) -> MutexGuard<'_, CloneQueue<String, Key>> {
         self.clone_queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::VmInstanceSpec;
+
+    /// A tenant cannot make an instance in its own namespace a member of another tenant's group.
+    #[test]
+    fn instances_of_another_namespace_are_no_members() {
+        let instance = |namespace: &str| {
+            let spec = VmInstanceSpec {
+                group: "web".into(),
+                group_uid: "uid".into(),
+                slot: 0,
+                vm_name: "web-0".into(),
+                instance_uuid: "uuid".into(),
+                cpu: 1,
+                memory: 1,
+                template: "photon".into(),
+            };
+            let mut instance = VmInstance::new("web-0", spec);
+            instance.metadata.namespace = Some(namespace.into());
+            instance
+        };
+        assert_eq!(group_id(&instance("ours")), ("ours".to_owned(), "uid".to_owned()));
+        assert_ne!(group_id(&instance("theirs")), group_id(&instance("ours")));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use infra_clients::vsphere::Error as Fault;
 use infra_clients::{Class, Failure as _};
-use operator_kit::{Disposition, Failure, ReconcileError};
+use operator_kit::{Disposition, KitError, ReconcileError};
 
 use crate::api::{TaskKind, reason};
 
@@ -14,7 +14,7 @@ use crate::api::{TaskKind, reason};
 pub enum Error {
     /// What every reconcile may fail with.
     #[error(transparent)]
-    Kit(#[from] Failure),
+    Kit(#[from] KitError),
     /// A request to the vCenter failed, or its task.
     #[error("{doing}: {fault}: {}", .fault.remedy())]
     VCenter {

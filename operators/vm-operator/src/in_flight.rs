@@ -63,6 +63,17 @@ pub enum FolderChange {
     Remove,
 }
 
+impl FolderChange {
+    /// Returns the vCenter's name of the request.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Create => "CreateFolder",
+            Self::Remove => "UnregisterAndDestroy_Task",
+        }
+    }
+}
+
 /// How far a change of a group's folder is.
 #[derive(Clone, Debug)]
 pub enum FolderRequest {
@@ -94,10 +105,12 @@ struct Inner {
     entries: HashMap<String, Entry>,
     groups: HashMap<String, GroupEntry>,
     /// The instanceUuids of VmInstances that this process creates: nothing was requested for them before.
-    created: HashSet<String>,
+    created: HashMap<Key, String>,
     /// The UID of the instance that each task or unclaimed clone concerns.
     tasks: HashMap<MoRef, HashSet<String>>,
     keys: HashMap<String, Waiter>,
+    /// UIDs of instances whose machine was reported as released.
+    released: HashSet<String>,
     tickets: BTreeMap<Ticket, HashSet<String>>,
 }
 
@@ -133,6 +146,12 @@ impl InFlight {
         })
     }
 
+    /// Returns whether an event has reported that the instance's machine is released.
+    #[must_use]
+    pub fn is_released(&self, uid: &str) -> bool {
+        self.lock().released.contains(uid)
+    }
+
     /// Returns whether this process submitted the task for some instance.
     #[must_use]
     pub fn is_claimed(&self, task: &MoRef) -> bool {
@@ -158,15 +177,21 @@ impl InFlight {
 // === instances ===
 
 impl InFlight {
-    /// Announces that this process is about to create the VmInstance with this instanceUuid.
-    pub fn creating(&self, instance_uuid: &str) {
-        self.lock().created.insert(instance_uuid.to_owned());
+    /// Records that this process is about to create this VmInstance with this instanceUuid.
+    pub fn creating(&self, key: &Key, instance_uuid: &str) {
+        self.lock().created.insert(key.clone(), instance_uuid.to_owned());
+    }
+
+    /// Records that the VmInstance was not created, or that nobody knows.
+    pub fn not_created(&self, key: &Key) {
+        self.lock().created.remove(key);
     }
 
     /// Creates the entry of an instance. `task` is the one that its durable status names.
     pub fn adopt(&self, uid: &str, key: &Key, instance_uuid: &str, task: Option<TaskStatus>) {
         let mut inner = self.lock();
-        let doubt = if inner.created.remove(instance_uuid) { Doubt::None } else { Doubt::Unexamined };
+        let created = inner.created.remove(key).is_some_and(|created| created == instance_uuid);
+        let doubt = if created { Doubt::None } else { Doubt::Unexamined };
         let entry = Entry { request: task.map(Request::Task), ..Entry::new(doubt) };
         inner.keys.insert(uid.to_owned(), Waiter::Instance(key.clone()));
         inner.put(uid, entry);
@@ -212,10 +237,16 @@ impl InFlight {
         inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
     }
 
+    /// Records that an event has reported that the instance's machine is released.
+    pub fn set_released(&self, uid: &str) {
+        self.lock().released.insert(uid.to_owned());
+    }
+
     /// Forgets an instance that is gone, and returns its key.
     pub fn forget(&self, uid: &str) -> Option<Key> {
         let mut inner = self.lock();
         inner.take(uid);
+        inner.released.remove(uid);
         match inner.keys.remove(uid) {
             Some(Waiter::Instance(key)) => Some(key),
             _ => None,
@@ -226,6 +257,13 @@ impl InFlight {
 // === groups ===
 
 impl InFlight {
+    /// Records the response to a request for a group's folder, unless the group is gone.
+    pub fn folder_answered(&self, uid: &str, key: &Key, request: Option<FolderRequest>) {
+        if self.lock().groups.contains_key(uid) {
+            self.set_folder_request(uid, key, request);
+        }
+    }
+
     /// Records how far a change of a group's folder is; `None`: its outcome is dealt with.
     pub fn set_folder_request(&self, uid: &str, key: &Key, request: Option<FolderRequest>) {
         let mut inner = self.lock();
@@ -374,17 +412,20 @@ mod tests {
     #[test]
     fn an_instance_of_this_process_is_not_in_doubt() {
         let in_flight = InFlight::default();
-        in_flight.creating("ours");
+        in_flight.creating(&Key::new("n", "a"), "ours");
         in_flight.adopt("a", &Key::new("n", "a"), "ours", None);
         in_flight.adopt("b", &Key::new("n", "b"), "found", None);
         assert_eq!(in_flight.get("a").unwrap().doubt, Doubt::None);
         assert_eq!(in_flight.get("b").unwrap().doubt, Doubt::Unexamined);
+        in_flight.creating(&Key::new("n", "c"), "refused");
+        in_flight.not_created(&Key::new("n", "c"));
+        assert!(in_flight.lock().created.is_empty());
     }
 
     #[test]
     fn a_lost_response_leaves_doubt_and_a_refusal_does_not() {
         let in_flight = InFlight::default();
-        in_flight.creating("i");
+        in_flight.creating(&Key::new("n", "a"), "i");
         in_flight.adopt("a", &Key::new("n", "a"), "i", None);
         let fault = Arc::new(Fault::new(infra_clients::vsphere::Kind::Timeout, "no answer"));
         in_flight.sending("a", TaskKind::Clone);

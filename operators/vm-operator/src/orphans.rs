@@ -32,6 +32,9 @@ pub fn count(ctx: &Arc<Context>) -> Result<(), prometheus::Error> {
 fn orphans(ctx: &Context, inventory: &Inventory) -> usize {
     let markers =
         inventory.vms().filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)));
-    let ours = markers.filter(|(_, marker)| marker.cluster == ctx.cluster);
+    // The VmInstances of namespaces that are not watched are not known.
+    let namespaces = ctx.kit.namespaces();
+    let is_watched = |marker: &Marker| namespaces.is_empty() || namespaces.contains(&marker.namespace);
+    let ours = markers.filter(|(_, marker)| marker.cluster == ctx.cluster && is_watched(marker));
     ours.filter(|(vm, marker)| !ctx.is_member(vm, marker)).count()
 }

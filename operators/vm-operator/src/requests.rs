@@ -1,8 +1,8 @@
 //! Requests to the vCenter: a queue, and workers that send what is in it.
 //!
 //! A reconcile never waits for the vCenter: it puts a request here and ends. The response goes into the in-flight memory and
-//! wakes the object. Removals and repairs go before clones. Owns the check that this process still leads, right before each
-//! request is sent.
+//! wakes the object. Removals and repairs go before clones. Owns the check that this process still leads, which each request
+//! passes when it leaves the queue.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -209,7 +209,7 @@ async fn send(ctx: &Context, Request { subject, call }: Request) {
                 Ok(task) => task.map(FolderRequest::Task),
                 Err(error) => Some(FolderRequest::Failed(change, Arc::new(error))),
             };
-            ctx.in_flight.set_folder_request(&uid, &key, request);
+            ctx.in_flight.folder_answered(&uid, &key, request);
             ctx.group_triggers.wake(&key);
         }
     }

@@ -1,6 +1,7 @@
 //! Which objects the vCenter's changes concern. Wakes those and no others.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use infra_clients::vsphere::vms::{Change, Folder, Inventory, Link, Vm, Vms};
 use kube::ResourceExt;
@@ -8,21 +9,28 @@ use operator_kit::health::Readiness;
 use operator_kit::{Guarded, Key, Watch};
 
 use crate::api::names::Marker;
-use crate::api::{OWNER_MARKER, VmGroup, VmInstance};
+use crate::api::{OWNER_MARKER, VmGroup, VmInstance, is_detached};
 use crate::context::Context;
 use crate::in_flight::Waiter;
 use crate::vminstance;
 
 /// Wakes groups for changes of their instances, and instances for those changes of their group that concern them.
 pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmInstance>) {
-    let triggers = ctx.group_triggers.clone();
+    let (group_triggers, triggers) = (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
     instances.subscribe(move |change| {
         // By the spec, since an owner reference can be removed.
         if let Some(instance) = change.newest().and_then(Guarded::valid) {
-            triggers.wake(&Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group));
+            group_triggers.wake(&Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group));
+        }
+        let detached = |instance: &Guarded<VmInstance>| instance.valid().is_some_and(|i| is_detached(&**i));
+        if let (Some(before), Some(after)) = (&change.before, &change.after)
+            && detached(before) != detached(after)
+        {
+            triggers.wake(&Key::of(after));
         }
     });
-    let (triggers, by_group) = (ctx.instance_triggers.clone(), ctx.by_group.clone());
+    let (group_triggers, triggers) = (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
+    let by_group = ctx.by_group.clone();
     groups.subscribe(move |change| {
         let view = |group: &Guarded<VmGroup>| {
             Some((group.uid()?, group.valid().map(|group| vminstance::Group::of(group))))
@@ -30,6 +38,9 @@ pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmIns
         let (before, after) = (change.before.as_ref().and_then(view), change.after.as_ref().and_then(view));
         if before == after {
             return;
+        }
+        if let Some(group) = &change.after {
+            group_triggers.wake(&Key::of(group));
         }
         for (uid, _) in before.iter().chain(&after) {
             let namespace = change.newest().and_then(ResourceExt::namespace).unwrap_or_default();
@@ -55,16 +66,19 @@ pub async fn synced(vms: &Vms) {
 pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
     let mut changes = ctx.vms.changes();
     let mut link = ctx.vms.link();
-    let triggers = Triggers { ctx: &ctx };
+    let router = Router { ctx: &ctx };
     if ctx.vms.read(Inventory::is_synced) {
-        triggers.wake_for(&Change::Synced);
+        router.wake_for(&Change::Synced);
         readiness.ready();
     }
+    // The end of the grace that statuses have been told of.
+    let mut told = None;
     loop {
+        let grace_end = ctx.visibility.grace_end();
         let grace_over = async {
-            match ctx.visibility.grace_left() {
-                Some(left) => tokio::time::sleep(left).await,
-                None => std::future::pending().await,
+            match grace_end {
+                Some(end) if told != grace_end => tokio::time::sleep_until(end.into()).await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -76,26 +90,30 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                         Change::Lost => tracing::warn!("the vCenter is out of sight"),
                         _ => {}
                     }
-                    triggers.wake_for(&change);
+                    router.wake_for(&change);
                 }
             },
             // Statuses name the reason why the vCenter is out of sight.
             Ok(()) = link.changed() => {
                 let down = matches!(&*link.borrow_and_update(), Link::Down(_));
-                if down && ctx.visibility.grace_left().is_none() {
-                    triggers.wake_all();
+                if down && grace_end.is_some_and(|end| end <= Instant::now()) {
+                    router.wake_all();
                 }
             }
-            () = grace_over => triggers.wake_all(),
+            () = grace_over => {
+                told = grace_end;
+                router.wake_all();
+            }
         }
     }
 }
 
-struct Triggers<'a> {
+/// Finds the objects that a change of the vCenter concerns.
+struct Router<'a> {
     ctx: &'a Context,
 }
 
-impl Triggers<'_> {
+impl Router<'_> {
     fn wake_for(&self, change: &Change) {
         match change {
             Change::Synced => {
@@ -162,10 +180,6 @@ impl Triggers<'_> {
 
     /// Wakes the instances without machine: one of the templates that were looked up may be theirs.
     fn wake_for_templates(&self) {
-        let waiting = self.ctx.instances.cache().all();
-        let waiting = waiting.iter().filter(|instance| {
-            instance.status.as_ref().is_none_or(|status| status.vm_ref.is_none()) && instance.uid().is_some()
-        });
-        waiting.for_each(|instance| self.ctx.instance_triggers.wake(&Key::of(&**instance)));
+        self.ctx.instance_triggers.wake_all(&self.ctx.without_machine.keys(&()));
     }
 }

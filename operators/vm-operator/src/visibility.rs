@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use infra_clients::vsphere::vms::{Inventory, Link};
+use infra_clients::vsphere::{Error, Kind};
 use infra_clients::{Class, Failure};
 
 use crate::api::reason;
@@ -44,12 +45,11 @@ impl Visibility {
         *lost = if current { None } else { lost.or_else(|| Some(Instant::now())) };
     }
 
-    /// Returns how long until the grace of the present loss is over; `None` while the vCenter is in sight or after that.
+    /// Returns when the grace of the present loss ends, or has ended; `None` while the vCenter is in sight.
     #[must_use]
-    pub fn grace_left(&self) -> Option<Duration> {
+    pub fn grace_end(&self) -> Option<Instant> {
         let since = (*self.lost_since.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let left = (since + self.grace).saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+        Some(since + self.grace)
     }
 
     /// Returns why the inventory cannot be trusted; `None` while it can.
@@ -59,14 +59,9 @@ impl Visibility {
             return None;
         }
         // A loss whose event has not arrived yet counts as one that has just begun.
-        let lost = *self.lost_since.lock().unwrap_or_else(PoisonError::into_inner);
-        let reported = lost.is_some_and(|since| since.elapsed() >= self.grace);
+        let reported = self.grace_end().is_some_and(|end| end <= Instant::now());
         let (reason, message, needs_help) = match link {
-            Link::Down(error) => (
-                error.reason(),
-                format!("{}: {}", describe(error.reason()), advise(error)),
-                error.class() != Class::Retry,
-            ),
+            Link::Down(error) => (error.reason(), explain(error), error.class() != Class::Retry),
             Link::Connecting | Link::Up => {
                 (reason::REFRESHING, "connecting to the vCenter and reading its inventory".to_owned(), false)
             }
@@ -75,30 +70,28 @@ impl Visibility {
     }
 }
 
-/// What an outage with this reason is, in words that do not change with the error text.
-fn describe(reason: &str) -> &'static str {
-    match reason {
-        "VCenterUnreachable" => "the vCenter does not answer",
-        "VCenterCertificateRefused" => "the vCenter's certificate is not trusted",
-        "VCenterLoginRefused" => "the vCenter refuses the user name or password",
-        "VCenterPlacementUnclear" => "the vCenter's inventory does not allow a choice",
-        "PermissionDenied" => "the vCenter user lacks a privilege",
-        _ => "the vCenter cannot be used",
-    }
-}
-
-/// What an administrator of this operator can do about it.
-fn advise(error: &infra_clients::vsphere::Error) -> String {
-    match error.reason() {
-        "VCenterUnreachable" => {
-            "check VC_HOST, the network and the vCenter; the operator's log has the error, and it reconnects by itself".to_owned()
+/// Returns what is wrong and what an administrator of this operator can do about it, in words that depend on the kind of
+/// failure alone.
+fn explain(error: &Error) -> String {
+    match error.kind() {
+        Kind::Unreachable | Kind::Timeout | Kind::Unavailable | Kind::Protocol => {
+            "the vCenter does not answer: check VC_HOST, the network and the vCenter; the operator's log has the error, and it \
+             reconnects by itself"
+                .to_owned()
         }
-        "VCenterCertificateRefused" => "set VC_CA_FILE or VC_THUMBPRINT; for a lab, --insecure".to_owned(),
-        "VCenterLoginRefused" => {
-            "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator".to_owned()
+        Kind::Tls => "the vCenter's certificate is not trusted: set VC_CA_FILE or VC_THUMBPRINT; for a lab, --insecure".to_owned(),
+        Kind::Unauthorized => {
+            "the vCenter refuses the user name or password: correct VC_USER and VC_PASS in the Secret vc-creds and restart the \
+             operator"
+                .to_owned()
         }
-        // These name what was found, which does not change while the outage lasts.
-        "VCenterPlacementUnclear" => format!("{error}: choose with VC_DATACENTER and VC_RESOURCE_POOL"),
-        _ => format!("{error}: {}", error.remedy()),
+        // The error names what was found, which does not change while the outage lasts.
+        Kind::Config | Kind::Ambiguous => {
+            format!(
+                "the vCenter's inventory does not allow a choice: {error}: choose with VC_DATACENTER and VC_RESOURCE_POOL"
+            )
+        }
+        Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {}", error.remedy()),
+        _ => format!("the vCenter cannot be used: {error}: {}", error.remedy()),
     }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::{Outcome, Reconciler, Turn};
 
-use crate::api::{FINALIZER, VmGroup, VmGroupStatus, reason};
+use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, reason};
 use crate::context::Context;
 use crate::error::Error;
 
@@ -33,6 +33,7 @@ impl Reconciler for VmGroups {
 
     const NAME: &'static str = "vmgroup";
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
+    const FORMER_FINALIZERS: &'static [&'static str] = &[ORIGINAL_FINALIZER];
     /// Passes over groups are few: the instances have the work.
     const CONCURRENCY: usize = 6;
 

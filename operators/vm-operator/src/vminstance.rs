@@ -10,15 +10,16 @@ mod status;
 
 use std::sync::Arc;
 
+use infra_clients::vsphere::MoRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::{Outcome, Reconciler, Turn};
 
-use crate::api::{FINALIZER, TaskKind, VmInstance, VmInstanceStatus};
+use crate::api::{FINALIZER, VmInstance, VmInstanceStatus, reason};
 use crate::context::Context;
 use crate::error::Error;
 
-pub use observe::{machines, recorded};
+pub use observe::{is_moved, machines, recorded};
 use plan::{Action, Seen};
 pub use plan::{Group, Refresh};
 
@@ -29,7 +30,7 @@ impl Reconciler for VmInstances {
     type Object = VmInstance;
     type Seen = Seen;
     type Plan = Action;
-    type Done = Option<TaskKind>;
+    type Done = Option<MoRef>;
     type Error = Error;
 
     const NAME: &'static str = "vminstance";
@@ -43,7 +44,7 @@ impl Reconciler for VmInstances {
         plan::plan(instance, seen)
     }
 
-    async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<TaskKind>, Error> {
+    async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<MoRef>, Error> {
         apply::apply(&self.0, instance, action)
     }
 
@@ -51,7 +52,7 @@ impl Reconciler for VmInstances {
         old: Option<&VmInstanceStatus>,
         instance: &VmInstance,
         seen: Option<&Seen>,
-        outcome: &Outcome<Option<TaskKind>, Error>,
+        outcome: &Outcome<Option<MoRef>, Error>,
         now: Timestamp,
     ) -> Option<VmInstanceStatus> {
         status::status(old, instance, seen, outcome, now)
@@ -59,6 +60,12 @@ impl Reconciler for VmInstances {
 
     fn conditions(status: &VmInstanceStatus) -> &[Condition] {
         &status.conditions
+    }
+
+    fn event(released: &Option<MoRef>) -> Option<(&'static str, String)> {
+        let machine = released.as_ref()?;
+        let message = format!("{machine} is no longer managed, and stays as it is in the vCenter");
+        Some((reason::MACHINE_RELEASED, message))
     }
 
     fn forget(&self, uid: &str) {

@@ -77,6 +77,31 @@ fn late_events_do_not_bring_back_what_was_seen_to_its_end() {
     assert_eq!(take(&calls), ["- 1@10", "1@10 -", "- 2@12"]);
 }
 
+/// Two writes of one object by this process overtake each other: the object ends, and the response to the DELETE comes last.
+#[test]
+fn a_late_response_does_not_bring_back_what_is_gone() {
+    for by_watch in [false, true] {
+        let (cache, _) = recorded();
+        cache.listed(None, vec![object("a", "1", 10)]);
+        if !by_watch {
+            cache.removed(&Key::new("n", "a"), "1");
+        }
+        cache.deleted(&object("a", "1", 12));
+        cache.wrote(object("a", "1", 11));
+        assert!(cache.is_empty());
+    }
+}
+
+#[test]
+fn what_is_gone_is_remembered_for_the_lag() {
+    let (mut removed, now) = (Removed::default(), Instant::now());
+    removed.insert("a", now);
+    removed.insert("b", now + LAG / 2);
+    assert!(removed.contains("a", now + LAG / 2) && !removed.contains("a", now + LAG));
+    removed.insert("c", now + LAG);
+    assert_eq!((removed.since.len(), removed.order.len()), (2, 2), "a is forgotten");
+}
+
 #[test]
 fn a_restored_api_server_is_believed_although_its_versions_are_lower() {
     let (cache, _) = recorded();
@@ -87,8 +112,12 @@ fn a_restored_api_server_is_believed_although_its_versions_are_lower() {
 
 #[test]
 fn an_unconfirmed_write_is_given_up_after_the_lag() {
-    let mut state =
-        State { objects: HashMap::new(), written: HashMap::new(), removed: HashMap::new(), indexes: vec![] };
+    let mut state = State {
+        objects: HashMap::new(),
+        written: HashMap::new(),
+        removed: Removed::default(),
+        indexes: vec![],
+    };
     let now = Instant::now();
     state.wrote(object("a", "1", 5000), now);
     assert!(state.watched(object("a", "1", 3000), now).is_empty());

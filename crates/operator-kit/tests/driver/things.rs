@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{CustomResource, ResourceExt};
 use operator_kit::{
-    Disposition, Failure, Objects, Outcome, ReconcileError, Reconciler, Turn,
+    Disposition, KitError, Objects, Outcome, ReconcileError, Reconciler, Turn,
     conditions::{self, READY},
 };
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub fn crd() -> CustomResourceDefinition {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     #[error(transparent)]
-    Kit(#[from] Failure),
+    Kit(#[from] KitError),
     #[error("it fails")]
     Failing,
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use infra_clients::vsphere::Kind;
 use kube::{Resource, ResourceExt};
 use operator_kit::{Guarded, Key, names::label_value};
 use serde_json::json;
@@ -57,23 +56,15 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
         Plan::SettleFolder => ctx.in_flight.set_folder_request(&uid, &key, None),
         Plan::FailFolder(change, fault) => {
             ctx.in_flight.set_folder_request(&uid, &key, None);
-            match (change, fault.kind()) {
-                // Created a moment ago by a request whose response was lost, or by another client: a folder serves either
-                // way, and the inventory shows it.
-                (FolderChange::Create, Kind::DuplicateName) | (FolderChange::Remove, Kind::NotFound) => {}
-                (FolderChange::Create, _) => return Err(Error::VCenter { doing: "CreateFolder", fault }),
-                (FolderChange::Remove, _) => {
-                    return Err(Error::VCenter { doing: "UnregisterAndDestroy_Task", fault });
-                }
-            }
+            return Err(Error::VCenter { doing: change.method(), fault });
         }
     }
     Ok(Done::default())
 }
 
 async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Error> {
-    let Scale { folder, create: slots, delete, respec } = scale;
-    if folder {
+    let Scale { create_folder, create: slots, delete, respec } = scale;
+    if create_folder {
         let name = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
         send(ctx, group, FolderChange::Create, Call::CreateFolder(name));
     }
@@ -134,12 +125,17 @@ async fn create(ctx: &Context, instances: impl Iterator<Item = VmInstance>) -> R
 
 /// Creates by POST: an apply would take over an object of that name that belongs to something else.
 async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
-    ctx.in_flight.creating(&instance.spec.instance_uuid);
-    match ctx.instances.create(&ctx.kit.field_manager("vmgroup"), instance).await {
+    let key = Key::of(instance);
+    ctx.in_flight.creating(&key, &instance.spec.instance_uuid);
+    let created = ctx.instances.create(&ctx.kit.field_manager("vmgroup"), instance).await;
+    if created.is_err() {
+        ctx.in_flight.not_created(&key);
+    }
+    match created {
         Ok(_) => Ok(()),
         // Created by a request whose response was lost: the cache is about to show it. Or it belongs to another group.
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            let found = ctx.instances.read(&Key::of(instance)).await?;
+            let found = ctx.instances.read(&key).await?;
             let found = found.as_ref().and_then(Guarded::valid).map(Arc::as_ref);
             match found {
                 Some(found)

@@ -1,7 +1,10 @@
 //! What exists for one group: its instances and, through the inventory, their machines and folders. Reads caches only; `plan`
 //! decides about it next.
 
-use infra_clients::vsphere::vms::{Folder, Inventory, Outside};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use infra_clients::vsphere::vms::{Folder, Inventory};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::{Resource, ResourceExt};
 use operator_kit::{Key, conditions};
@@ -12,7 +15,7 @@ use crate::context::Context;
 use crate::in_flight::FolderRequest;
 use crate::vminstance::{self, Refresh};
 
-use super::plan::{FolderProgress, FolderSeen, Member, OriginalMachine, Seen};
+use super::plan::{FolderProgress, FolderSeen, Member, OriginalMachine, Originals, Seen};
 
 /// Orphans named in messages.
 const NAMED_ORPHANS: usize = 5;
@@ -41,12 +44,18 @@ pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
         let seen = Seen { members, request, refresh, kept, max_replicas, ..Seen::default() };
         match blind {
             Some(blind) => Seen { blind: Some(blind), ..seen },
-            None => with_folders(ctx, inventory, group, seen),
+            None => with_folders(ctx, inventory, group, &instances, seen),
         }
     })
 }
 
-fn with_folders(ctx: &Context, inventory: &Inventory, group: &VmGroup, seen: Seen) -> Seen {
+fn with_folders(
+    ctx: &Context,
+    inventory: &Inventory,
+    group: &VmGroup,
+    instances: &[Arc<VmInstance>],
+    seen: Seen,
+) -> Seen {
     let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
     let adopted = group.status.as_ref().and_then(|status| status.adopted_folder.as_deref());
     let adopting = group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER);
@@ -55,8 +64,8 @@ fn with_folders(ctx: &Context, inventory: &Inventory, group: &VmGroup, seen: See
     let original_folder =
         (adopting || adopted == Some(&original)).then(|| inventory.folder_named(&original)).flatten();
     let originals = match original_folder {
-        Some(folder) if adopting => originals(ctx, inventory, &folder.moref, &name),
-        _ => Vec::new(),
+        Some(folder) if adopting => originals(inventory, &folder.moref, &name, instances),
+        _ => Originals::default(),
     };
     let orphans = [folder, original_folder].into_iter().flatten();
     let orphans = orphans.flat_map(|folder| orphans_in(ctx, inventory, group, &folder.moref)).collect();
@@ -75,17 +84,21 @@ fn folder_seen(folder: &Folder) -> FolderSeen {
 }
 
 /// The machines of the original operator that no VmInstance names.
-fn originals(ctx: &Context, inventory: &Inventory, folder: &MoRef, group: &str) -> Vec<OriginalMachine> {
-    let mut machines: Vec<_> = inventory
-        .vms_in(folder)
-        .filter(|vm| names::is_original_machine(group, &vm.name))
-        .filter(|vm| vm.markers.is_some() && vm.marker(OWNER_MARKER).is_none())
-        .filter_map(|vm| Some((vm.name.to_string(), vm.instance_uuid.as_deref()?.to_owned())))
-        .filter(|(_, instance_uuid)| !ctx.by_uuid.contains(instance_uuid))
-        .map(|(name, instance_uuid)| OriginalMachine { name, instance_uuid })
-        .collect();
-    machines.sort_by(|a, b| a.name.cmp(&b.name));
-    machines
+fn originals(inventory: &Inventory, folder: &MoRef, group: &str, instances: &[Arc<VmInstance>]) -> Originals {
+    let adopted: HashSet<&str> = instances.iter().map(|instance| &*instance.spec.vm_name).collect();
+    let mut originals = Originals::default();
+    let candidates = inventory.vms_in(folder).filter(|vm| names::is_original_machine(group, &vm.name));
+    for vm in candidates.filter(|vm| !adopted.contains(&*vm.name)) {
+        match (&vm.markers, vm.instance_uuid.as_deref()) {
+            (Some(_), _) if vm.marker(OWNER_MARKER).is_some() => {}
+            (Some(_), Some(instance_uuid)) => originals
+                .known
+                .push(OriginalMachine { name: vm.name.to_string(), instance_uuid: instance_uuid.to_owned() }),
+            _ => originals.unread = Some(vm.moref.clone()),
+        }
+    }
+    originals.known.sort_by(|a, b| a.name.cmp(&b.name));
+    originals
 }
 
 /// Names the machines in a folder that have the group's marker and belong to none of its instances.
@@ -117,12 +130,9 @@ fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight:
     let marker = Marker::of(&ctx.cluster, instance);
     let machines = if in_sight { vminstance::machines(inventory, instance, &marker) } else { Vec::new() };
     let machine = machines.first();
-    let recorded = vminstance::recorded(instance);
-    let moved = recorded
-        .as_ref()
-        .is_some_and(|moref| matches!(inventory.outside(moref), Some(Outside::Elsewhere(_))));
-    let has_record =
-        instance.status.as_ref().is_some_and(|status| status.task.is_some()) || recorded.is_some();
+    let moved = in_sight && machine.is_none() && vminstance::is_moved(inventory, instance, &marker);
+    let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
+        || vminstance::recorded(instance).is_some();
     Member {
         key: Key::of(instance),
         slot: instance.spec.slot,

@@ -3,18 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use infra_clients::vsphere::{Error as Fault, MoRef};
+use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
 use kube::ResourceExt;
 use operator_kit::{Key, Turn};
 
-use crate::api::{ORIGINAL_FINALIZER, VmGroup, is_detached, reason};
+use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, is_detached, reason};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
 
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
 const BATCH: usize = 50;
+/// When to look whether the status that the driver writes has been written.
+const RECORDED: Duration = Duration::from_millis(500);
 
 /// One VmInstance of the group, with what the inventory says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +67,15 @@ pub struct OriginalMachine {
     pub instance_uuid: String,
 }
 
+/// The machines that the original operator made, and that no VmInstance names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Originals {
+    /// Those that can be adopted.
+    pub known: Vec<OriginalMachine>,
+    /// One that may be such a machine, of which the vCenter cannot tell the configuration.
+    pub unread: Option<MoRef>,
+}
+
 /// How far the last change of the folder is.
 #[derive(Clone, Debug)]
 pub enum FolderProgress {
@@ -85,7 +97,7 @@ pub struct Seen {
     /// The folder in which the original operator kept the group's machines.
     pub original_folder: Option<FolderSeen>,
     /// Machines in it that were not adopted.
-    pub originals: Vec<OriginalMachine>,
+    pub originals: Originals,
     /// The group's instances, by slot.
     pub members: Vec<Member>,
     /// Machines with the group's marker that are no member's: copies, or left over.
@@ -125,7 +137,7 @@ pub enum Plan {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scale {
     /// Create the folder.
-    pub folder: bool,
+    pub create_folder: bool,
     /// Slots to create a VmInstance for.
     pub create: Vec<i32>,
     /// VmInstances to delete: key and UID.
@@ -141,7 +153,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return wait(reason::PAUSED, "paused: set spec.paused to false".to_owned());
     }
     if group.metadata.deletion_timestamp.is_some() {
-        return plan_deletion(group, seen);
+        return plan_former(group, seen).unwrap_or_else(|| plan_deletion(group, seen));
     }
     if let Some(blind) = &seen.blind {
         return plan_blind(blind);
@@ -149,8 +161,8 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     if let Some(turn) = plan_folder_request(seen) {
         return turn;
     }
-    if group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER) {
-        return plan_adoption(seen);
+    if has_finalizer(group, ORIGINAL_FINALIZER) {
+        return plan_adoption(group, seen).unwrap_or(Turn::Act(Plan::FinishAdoption));
     }
     if group.spec.replicas > seen.max_replicas {
         let message = format!(
@@ -169,9 +181,39 @@ fn plan_blind(blind: &Blind) -> Turn<Plan> {
     if blind.needs_help && blind.reported { Turn::Blocked { reason, message } } else { wait(reason, message) }
 }
 
+fn has_finalizer(group: &VmGroup, finalizer: &str) -> bool {
+    group.finalizers().iter().any(|held| held == finalizer)
+}
+
+/// The next step for the machines of the original operator where the group is being deleted: they are adopted, and then
+/// removed like any other. `None` if nothing is to be done for them.
+fn plan_former(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
+    if seen.blind.is_some() || is_detached(group) || !has_finalizer(group, ORIGINAL_FINALIZER) {
+        return None;
+    }
+    // Where the group has no other finalizer, this one keeps it until its machines are gone.
+    let last = || has_finalizer(group, FINALIZER).then_some(Turn::Act(Plan::FinishAdoption));
+    plan_adoption(group, seen).or_else(last)
+}
+
 /// Waits for the last change of the folder, or reports that it failed.
 fn plan_folder_request(seen: &Seen) -> Option<Turn<Plan>> {
     match seen.request.as_ref()? {
+        // Created a moment ago by a request whose response was lost, or by another client, and then a folder serves either
+        // way; or something else has the name.
+        FolderProgress::Failed(FolderChange::Create, fault) if fault.kind() == Kind::DuplicateName => {
+            match (&seen.folder, seen.refresh) {
+                (Some(_), _) => Some(Turn::LookAgain(Plan::SettleFolder)),
+                (None, Refresh::None) => Some(Turn::LookAgain(Plan::Refresh)),
+                (None, Refresh::Requested) => Some(refreshing()),
+                (None, Refresh::Served) => {
+                    Some(Turn::LookAgain(Plan::FailFolder(FolderChange::Create, fault.clone())))
+                }
+            }
+        }
+        FolderProgress::Failed(FolderChange::Remove, fault) if fault.kind() == Kind::NotFound => {
+            Some(Turn::LookAgain(Plan::SettleFolder))
+        }
         FolderProgress::Failed(change, fault) => {
             Some(Turn::LookAgain(Plan::FailFolder(*change, Arc::clone(fault))))
         }
@@ -184,14 +226,29 @@ fn plan_folder_request(seen: &Seen) -> Option<Turn<Plan>> {
     }
 }
 
-fn plan_adoption(seen: &Seen) -> Turn<Plan> {
-    if seen.originals.is_empty() {
-        return Turn::Act(Plan::FinishAdoption);
+/// The next step until every machine of the original operator is adopted and the status names its folder; `None` after that.
+fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
+    let Originals { known, unread } = &seen.originals;
+    if !known.is_empty() {
+        let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
+        let free = (0..).filter(|slot| !taken.contains(slot));
+        return Some(Turn::Act(Plan::Adopt(free.zip(known.iter().cloned()).take(BATCH).collect())));
     }
-    let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
-    let free = (0..).filter(|slot| !taken.contains(slot));
-    let machines = free.zip(seen.originals.iter().cloned()).take(BATCH).collect();
-    Turn::Act(Plan::Adopt(machines))
+    if let Some(moref) = unread {
+        let message = format!(
+            "the vCenter cannot tell the configuration of {moref}, which the original operator may have made: its host is \
+             disconnected or its files are out of reach; bring them back, or remove the machine from the vCenter's inventory \
+             to give it up; until then nothing is adopted, created or removed"
+        );
+        return Some(wait(reason::MACHINE_UNCLEAR, message));
+    }
+    let recorded = group.status.as_ref().and_then(|status| status.adopted_folder.as_deref());
+    let unrecorded = seen.original_folder.as_ref().filter(|folder| recorded != Some(&folder.name));
+    unrecorded.map(|_| Turn::Wait {
+        reason: reason::ADOPTING,
+        message: "the original operator's folder is being recorded in the status".to_owned(),
+        after: Some(RECORDED),
+    })
 }
 
 fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
@@ -213,7 +270,7 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let creating = matches!(seen.request, Some(FolderProgress::Running(FolderChange::Create)));
 
     Scale {
-        folder: seen.folder.is_none() && !creating && (wanted > 0 || !seen.members.is_empty()),
+        create_folder: seen.folder.is_none() && !creating && (wanted > 0 || !seen.members.is_empty()),
         create,
         delete: victims.iter().take(BATCH).map(|member| (member.key.clone(), member.uid.clone())).collect(),
         respec: kept
@@ -311,6 +368,10 @@ fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
         }
         Refresh::Served => Turn::LookAgain(Plan::KeepFolder(names.collect::<Vec<_>>().join(", "))),
     }
+}
+
+fn refreshing() -> Turn<Plan> {
+    wait(reason::REFRESHING, "the inventory is being brought up to date".to_owned())
 }
 
 fn wait(reason: &'static str, message: String) -> Turn<Plan> {

@@ -13,8 +13,8 @@ use crate::requests::{Call, Clone, Request, Subject};
 
 use super::plan::Action;
 
-/// Carries out one action.
-pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Option<TaskKind>, Error> {
+/// Carries out one action, and returns the machine that it released.
+pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Option<MoRef>, Error> {
     let uid = instance.uid().unwrap_or_default();
     let key = Key::of(instance);
     let in_flight = &ctx.in_flight;
@@ -39,15 +39,19 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         Action::FailTemplate(fault) => return Err(Error::Template { fault }),
         Action::Clone { template, folder } => {
             let clone = Box::new(clone(ctx, instance, template, folder));
-            return Ok(Some(send(ctx, uid, key, TaskKind::Clone, Call::Clone(clone))));
+            send(ctx, uid, key, TaskKind::Clone, Call::Clone(clone));
+        }
+        Action::Release(machine) => {
+            in_flight.set_released(&uid);
+            return Ok(Some(machine));
         }
         Action::Mark(vm) => {
             let marker = Marker::of(&ctx.cluster, instance).to_string();
-            return Ok(Some(send(ctx, uid, key, TaskKind::Mark, Call::Mark { vm, marker })));
+            send(ctx, uid, key, TaskKind::Mark, Call::Mark { vm, marker });
         }
-        Action::PowerOn(vm) => return Ok(Some(send(ctx, uid, key, TaskKind::PowerOn, Call::PowerOn(vm)))),
-        Action::PowerOff(vm) => return Ok(Some(send(ctx, uid, key, TaskKind::PowerOff, Call::PowerOff(vm)))),
-        Action::Destroy(vm) => return Ok(Some(send(ctx, uid, key, TaskKind::Destroy, Call::Destroy(vm)))),
+        Action::PowerOn(vm) => send(ctx, uid, key, TaskKind::PowerOn, Call::PowerOn(vm)),
+        Action::PowerOff(vm) => send(ctx, uid, key, TaskKind::PowerOff, Call::PowerOff(vm)),
+        Action::Destroy(vm) => send(ctx, uid, key, TaskKind::Destroy, Call::Destroy(vm)),
     }
     Ok(None)
 }
@@ -75,8 +79,7 @@ fn clone(ctx: &Context, instance: &VmInstance, template: MoRef, folder: MoRef) -
 }
 
 /// Puts a request into the queue.
-fn send(ctx: &Context, uid: String, key: Key, kind: TaskKind, call: Call) -> TaskKind {
+fn send(ctx: &Context, uid: String, key: Key, kind: TaskKind, call: Call) {
     ctx.in_flight.sending(&uid, kind);
     ctx.requests.push(Request { subject: Subject::Instance { uid, key, kind }, call });
-    kind
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use infra_clients::vsphere::vms::{self, Connection, Inventory, Outside, Task, TaskState, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
+use operator_kit::conditions;
 
 use crate::api::names::{self, Marker};
-use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance};
+use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason};
 use crate::context::Context;
 use crate::in_flight::{Doubt, Entry, Request, task_ref};
 
@@ -29,6 +30,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let group = ctx.group_of(instance);
     let seen = Seen {
         adopted: entry.is_some(),
+        released: ctx.in_flight.is_released(&uid),
         group: group.map(|group| Group::of(&group)),
         place: ctx.place(&marker.instance()),
         ..Seen::default()
@@ -122,6 +124,37 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
     mine
 }
 
+/// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. Where
+/// nobody has asked the vCenter for long, the last status stands.
+#[must_use]
+pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> bool {
+    let Some(moref) = recorded(instance).filter(|moref| inventory.vm(moref).is_none()) else { return false };
+    if let Some(outside) = inventory.outside(&moref) {
+        return matches!(place_of(outside, &marker.to_string()), Place::Elsewhere | Place::Unclear);
+    }
+    let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
+    let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
+    ready.is_some_and(|ready| ready.reason == reason::MACHINE_MOVED)
+}
+
+/// Where a machine is that is not in the operator's folder.
+enum Place {
+    /// It does not exist any more. A vCenter that was set up again gives old references to other machines.
+    Gone,
+    /// It is the instance's, and somewhere else.
+    Elsewhere,
+    /// The vCenter cannot tell whose it is.
+    Unclear,
+}
+
+fn place_of(outside: &Outside, owner: &str) -> Place {
+    match outside {
+        Outside::Elsewhere(vm) if vm.markers.is_none() => Place::Unclear,
+        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) => Place::Elsewhere,
+        Outside::Gone | Outside::Elsewhere(_) => Place::Gone,
+    }
+}
+
 /// A machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
 fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
@@ -135,10 +168,11 @@ fn missing(ctx: &Context, inventory: &Inventory, moref: MoRef, owner: &str) -> M
     match inventory.outside(&moref) {
         None if ctx.vms.is_looking_up(&moref) => Missing::LookingUp,
         None => Missing::Unknown(moref),
-        Some(Outside::Elsewhere(vm)) if vm.markers.is_none() => Missing::Unclear(moref),
-        Some(Outside::Elsewhere(vm)) if vm.marker(OWNER_MARKER) == Some(owner) => Missing::Elsewhere(moref),
-        // A vCenter that was set up again gives old references to other machines.
-        Some(Outside::Gone | Outside::Elsewhere(_)) => Missing::Gone,
+        Some(outside) => match place_of(outside, owner) {
+            Place::Gone => Missing::Gone,
+            Place::Elsewhere => Missing::Elsewhere(moref),
+            Place::Unclear => Missing::Unclear(moref),
+        },
     }
 }
 

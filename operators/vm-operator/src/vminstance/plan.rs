@@ -12,6 +12,8 @@ use crate::clone_queue::Place;
 use crate::in_flight::Doubt;
 use crate::visibility::Blind;
 
+use super::observe::recorded;
+
 /// One virtual machine that is the instance's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -125,6 +127,8 @@ pub struct Seen {
     pub blind: Option<Blind>,
     /// Whether this process has an in-flight entry for the instance.
     pub adopted: bool,
+    /// Whether an event has reported that the machine is released.
+    pub released: bool,
     /// The group of this name and UID.
     pub group: Option<Group>,
     /// The group's folder.
@@ -200,6 +204,8 @@ pub enum Action {
     PowerOff(MoRef),
     /// Destroy the machine.
     Destroy(MoRef),
+    /// Report that this machine is the instance's no more, and stays.
+    Release(MoRef),
 }
 
 /// Decides the next step.
@@ -211,7 +217,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     let turn = if let Err(problem) = names::check(instance) {
         plan_invalid(deleting, &problem)
     } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
-        Turn::Gone
+        plan_release(seen, recorded(instance))
     } else if seen.group.is_some_and(|group| group.paused) {
         wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
     } else if let Some(blind) = &seen.blind {
@@ -252,6 +258,14 @@ fn plan_invalid(deleting: bool, problem: &str) -> Turn<Action> {
     }
     let message = format!("{problem}; nothing is done for it: delete it, and scale the VmGroup instead");
     Turn::Blocked { reason: reason::INVALID_INSTANCE, message }
+}
+
+/// Gives up the machine without touching it.
+fn plan_release(seen: &Seen, machine: Option<MoRef>) -> Turn<Action> {
+    match machine.filter(|_| !seen.released) {
+        Some(machine) => Turn::LookAgain(Action::Release(machine)),
+        None => Turn::Gone,
+    }
 }
 
 /// Deals with the last request first.
@@ -336,7 +350,7 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         }
         Missing::Unclear(moref) => return unclear(moref),
         // Never destroyed outside the folder: the administrator who moved it owns it now.
-        Missing::Elsewhere(_) if deleting => return Turn::Gone,
+        Missing::Elsewhere(moref) if deleting => return plan_release(seen, Some(moref.clone())),
         Missing::Elsewhere(moref) => {
             let message = format!(
                 "{moref} was moved out of the operator's folder: move it back, or delete this VmInstance to have another \
@@ -350,8 +364,13 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         InDoubt::ResponseLost => {
             return refreshed(seen, || Turn::LookAgain(Action::SetDoubt(Doubt::Unexamined)));
         }
+        // Only clones of the instance's template may be its own.
         InDoubt::Unexamined(found) => {
-            return Turn::LookAgain(Action::SetDoubt(Doubt::Watching(found.clone())));
+            return match seen.template {
+                Template::Unknown => Turn::LookAgain(Action::FindTemplate),
+                Template::LookingUp => wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
+                _ => Turn::LookAgain(Action::SetDoubt(Doubt::Watching(found.clone()))),
+            };
         }
         InDoubt::Watching(0) => {
             // A clone that has just ended may not be in the inventory yet.

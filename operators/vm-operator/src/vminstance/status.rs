@@ -1,12 +1,12 @@
 //! The status of an instance: a pure function of the old one, what was seen and how the pass ended. The last of the four
 //! steps; the driver writes it.
 
-use infra_clients::vsphere::PowerState;
+use infra_clients::vsphere::{MoRef, PowerState};
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
 
-use crate::api::{TaskKind, VmInstance, VmInstanceStatus, condition, reason};
+use crate::api::{VmInstance, VmInstanceStatus, condition, reason};
 use crate::error::Error;
 
 use super::plan::{Missing, Seen};
@@ -17,7 +17,7 @@ pub fn status(
     old: Option<&VmInstanceStatus>,
     instance: &VmInstance,
     seen: Option<&Seen>,
-    outcome: &Outcome<Option<TaskKind>, Error>,
+    outcome: &Outcome<Option<MoRef>, Error>,
     now: Timestamp,
 ) -> Option<VmInstanceStatus> {
     let (ready, reason, message) = ready(seen, outcome)?;
@@ -51,7 +51,7 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
 /// Status, reason and message of the Ready condition; `None` leaves the status as it is.
 fn ready(
     seen: Option<&Seen>,
-    outcome: &Outcome<Option<TaskKind>, Error>,
+    outcome: &Outcome<Option<MoRef>, Error>,
 ) -> Option<(Status, &'static str, String)> {
     match outcome {
         Outcome::Settled => Some((Status::True, reason::AS_ASKED, "powered on".to_owned())),

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::VmGroupSpec;
+use crate::api::{VmGroupSpec, VmGroupStatus};
 
 fn group(replicas: i32, template: &str) -> VmGroup {
     let spec = VmGroupSpec { cpu: 1, memory: 1, replicas, template: template.into(), paused: None };
@@ -78,7 +78,7 @@ fn a_settled_group_plans_nothing() {
 #[test]
 fn a_new_group_gets_its_folder_and_its_lowest_slots() {
     let scale = scale(plan(&group(3, "t"), &empty()));
-    assert_eq!((scale.folder, scale.create), (true, vec![0, 1, 2]));
+    assert_eq!((scale.create_folder, scale.create), (true, vec![0, 1, 2]));
 }
 
 #[test]
@@ -149,7 +149,8 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
     group.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into()]);
     let machine = |name: &str| OriginalMachine { name: name.into(), instance_uuid: name.into() };
     let originals = vec![machine("g-replica-aaaaaaaa"), machine("g-replica-bbbbbbbb")];
-    let found = Seen { original_folder: Some(folder("n-g", 2)), originals: originals.clone(), ..empty() };
+    let known = Originals { known: originals.clone(), unread: Some(MoRef::new("VirtualMachine", "vm-9")) };
+    let found = Seen { original_folder: Some(folder("n-g", 2)), originals: known, ..empty() };
     let Turn::Act(Plan::Adopt(adopted)) = plan(&group, &found) else { panic!("{:?}", plan(&group, &found)) };
     assert_eq!(
         adopted,
@@ -157,7 +158,80 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
         "also those beyond the replicas"
     );
     let done = Seen { original_folder: Some(folder("n-g", 2)), ..seen(vec![member(0), member(1)]) };
+    assert!(matches!(plan(&group, &done), Turn::Wait { reason: reason::ADOPTING, after: Some(_), .. }));
+    record_folder(&mut group);
     assert!(matches!(plan(&group, &done), Turn::Act(Plan::FinishAdoption)));
+}
+
+/// The status names the folder, so that it is removed with the group.
+fn record_folder(group: &mut VmGroup) {
+    group.status = Some(VmGroupStatus { adopted_folder: Some("n-g".into()), ..VmGroupStatus::default() });
+}
+
+#[test]
+fn adoption_waits_for_a_machine_that_cannot_be_read() {
+    let mut group = group(1, "t");
+    group.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into(), FINALIZER.into()]);
+    record_folder(&mut group);
+    let unread = Originals { known: vec![], unread: Some(MoRef::new("VirtualMachine", "vm-9")) };
+    let seen = Seen { original_folder: Some(folder("n-g", 1)), originals: unread, ..empty() };
+    for group in [group.clone(), deleted(group)] {
+        assert!(matches!(plan(&group, &seen), Turn::Wait { reason: reason::MACHINE_UNCLEAR, .. }));
+    }
+}
+
+#[test]
+fn machines_of_the_original_are_removed_with_their_group_whoever_holds_it() {
+    let machine = OriginalMachine { name: "g-replica-aaaaaaaa".into(), instance_uuid: "i".into() };
+    let found = || Seen {
+        original_folder: Some(folder("n-g", 1)),
+        originals: Originals { known: vec![machine.clone()], unread: None },
+        ..empty()
+    };
+    let adopted = || Seen { original_folder: Some(folder("n-g", 1)), folder: None, ..seen(vec![member(0)]) };
+    for (finalizers, finishes) in
+        [(vec![ORIGINAL_FINALIZER, FINALIZER], true), (vec![ORIGINAL_FINALIZER], false)]
+    {
+        let mut group = deleted(group(1, "t"));
+        group.metadata.finalizers = Some(finalizers.into_iter().map(str::to_owned).collect());
+        assert!(matches!(plan(&group, &found()), Turn::Act(Plan::Adopt(_))));
+        record_folder(&mut group);
+        match plan(&group, &adopted()) {
+            Turn::Act(Plan::FinishAdoption) => assert!(finishes),
+            // The original finalizer is the last one: it stays until the machines are gone.
+            turn => assert!(!finishes && victims(&scale(turn)) == ["g-0"]),
+        }
+        // Detached, the machines stay.
+        group.metadata.annotations = Some([(crate::api::DETACH.to_owned(), "true".to_owned())].into());
+        assert!(matches!(plan(&group, &found()), Turn::Gone));
+    }
+}
+
+#[test]
+fn a_folder_that_exists_serves_and_something_else_of_its_name_is_reported() {
+    let fault = Fault::new(Kind::DuplicateName, "as the test wants it");
+    let refused = |refresh| {
+        let request = Some(FolderProgress::Failed(FolderChange::Create, Arc::new(fault.clone())));
+        Seen { request, refresh, ..empty() }
+    };
+    let group = group(1, "t");
+    let found = Seen { folder: Some(folder("n.g", 0)), ..refused(Refresh::None) };
+    assert!(matches!(plan(&group, &found), Turn::LookAgain(Plan::SettleFolder)));
+    assert!(matches!(plan(&group, &refused(Refresh::None)), Turn::LookAgain(Plan::Refresh)));
+    assert!(matches!(
+        plan(&group, &refused(Refresh::Requested)),
+        Turn::Wait { reason: reason::REFRESHING, .. }
+    ));
+    assert!(matches!(
+        plan(&group, &refused(Refresh::Served)),
+        Turn::LookAgain(Plan::FailFolder(FolderChange::Create, _))
+    ));
+    let gone = Fault::new(Kind::NotFound, "as the test wants it");
+    let request = Some(FolderProgress::Failed(FolderChange::Remove, Arc::new(gone)));
+    assert!(matches!(
+        plan(&deleted(group), &Seen { request, ..empty() }),
+        Turn::LookAgain(Plan::SettleFolder)
+    ));
 }
 
 #[test]
@@ -216,7 +290,7 @@ fn any_member() -> impl Strategy<Value = Member> {
 
 /// Applies changes to the world.
 fn apply(world: &mut Seen, scale: &Scale, asked: &str) {
-    if scale.folder {
+    if scale.create_folder {
         world.folder = Some(folder("n.g", 0));
     }
     for (key, _) in &scale.delete {

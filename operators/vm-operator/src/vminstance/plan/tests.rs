@@ -136,7 +136,8 @@ fn what_is_not_the_instances_is_never_touched() {
         ("LookUp", true, Seen { missing: Missing::Unknown(vm("vm-1")), ..seen() }),
         ("Refreshing", true, Seen { missing: Missing::LookingUp, ..seen() }),
         ("MachineMoved", false, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..seen() }),
-        ("Gone", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..seen() }),
+        ("Release", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..seen() }),
+        ("Gone", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), released: true, ..seen() }),
         ("MachineUnclear", true, Seen { missing: Missing::Unclear(vm("vm-1")), ..seen() }),
         ("Gone", true, Seen { missing: Missing::Gone, ..seen() }),
         ("Enqueue", false, Seen { missing: Missing::Gone, ..seen() }),
@@ -215,6 +216,13 @@ fn doubt_ends_only_with_a_fresh_look() {
         ("Refresh", false, doubt(InDoubt::ResponseLost)),
         ("SetDoubt", false, Seen { refresh: Refresh::Served, ..doubt(InDoubt::ResponseLost) }),
         ("SetDoubt", false, doubt(InDoubt::Unexamined(one()))),
+        // Clones of another template are not its own: the template is needed to tell.
+        ("FindTemplate", false, Seen { template: Template::Unknown, ..doubt(InDoubt::Unexamined(one())) }),
+        (
+            "WaitingForTemplate",
+            true,
+            Seen { template: Template::LookingUp, ..doubt(InDoubt::Unexamined(one())) },
+        ),
         ("WaitingForEarlierClone", false, doubt(InDoubt::Watching(1))),
         ("WaitingForEarlierClone", true, doubt(InDoubt::Watching(1))),
         ("Refresh", false, doubt(InDoubt::Watching(0))),
@@ -247,6 +255,17 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
             },
         ),
     ]);
+}
+
+#[test]
+fn a_detached_instance_reports_the_machine_that_it_leaves() {
+    let detached = Seen { group: Some(Group { paused: false, detached: true, deleting: false }), ..seen() };
+    let mut instance = instance(true);
+    assert_eq!(name(&plan(&instance, &detached)), "Gone");
+    instance.status =
+        Some(crate::api::VmInstanceStatus { vm_ref: Some("vm-1".into()), ..Default::default() });
+    assert_eq!(name(&plan(&instance, &detached)), "Release");
+    assert_eq!(name(&plan(&instance, &Seen { released: true, ..detached })), "Gone");
 }
 
 /// A vCenter with one slot's machine, and what the process remembers.

@@ -1,0 +1,68 @@
+//! What the driver remembers of objects between passes: back-offs, reports and postponed progress.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::Resource;
+use tokio::time::Instant;
+
+use crate::key::Key;
+
+/// What the driver remembers of objects, by key.
+pub(super) struct Memory<E> {
+    pub(super) failing: Mutex<HashMap<Key, Failing<E>>>,
+    /// Versions of objects that do not parse, once they were reported.
+    pub(super) invalid: Mutex<HashMap<Key, Version>>,
+    /// Since when objects have had progress that their status does not report.
+    pub(super) progress: Mutex<HashMap<Key, Instant>>,
+}
+
+impl<E> Default for Memory<E> {
+    fn default() -> Self {
+        Self { failing: Mutex::default(), invalid: Mutex::default(), progress: Mutex::default() }
+    }
+}
+
+impl<E> Memory<E> {
+    pub(super) fn forget(&self, key: &Key) {
+        lock(&self.failing).remove(key);
+        lock(&self.invalid).remove(key);
+        lock(&self.progress).remove(key);
+    }
+}
+
+/// An object in back-off.
+pub(super) struct Failing<E> {
+    /// Which version of the object failed.
+    pub(super) version: Version,
+    pub(super) failures: u32,
+    /// Number of the last [`retry_all`](crate::triggers::Triggers::retry_all) before the failure.
+    pub(super) era: u64,
+    pub(super) not_before: Instant,
+    pub(super) error: Arc<E>,
+}
+
+/// What ends a back-off when it changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Version {
+    uid: Option<String>,
+    generation: Option<i64>,
+    deleting: bool,
+}
+
+impl Version {
+    pub(super) fn of(object: &impl Resource) -> Self {
+        let meta = object.meta();
+        Self {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            deleting: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
