@@ -95,7 +95,7 @@ async fn released_is_taken_at_once(client: &Client) {
     let first = leader(client, "released", "first", LASTING).await;
     let second = tokio::spawn(candidate(client, "released", "second", LASTING).acquire());
     first.release().await;
-    assert!(!first.check().is_ok());
+    assert!(first.check().is_err());
     // Had it to expire, that would take hours.
     let second = within(second).await.unwrap();
     let after = record(client, "released").await;
@@ -116,13 +116,13 @@ async fn cut_off_is_deposed_before_the_next_leads(direct: &Client, mut config: C
 
     gate.close();
     within(first.lost()).await;
-    assert!(!first.check().is_ok());
+    assert!(first.check().is_err());
     let (second, two) = within(second).await.unwrap();
     assert!(!two, "two at a time");
 
     // The cut-off one comes back and stands behind.
     gate.reopen();
-    assert!(second.check().is_ok() && !first.check().is_ok());
+    assert!(second.check().is_ok() && first.check().is_err());
     second.release().await;
 }
 

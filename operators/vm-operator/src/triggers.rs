@@ -160,9 +160,18 @@ impl Router<'_> {
     }
 
     fn wake_for_vm(&self, vm: &Vm) {
-        if let Some(owner) = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok()) {
-            self.ctx.instance_triggers.wake(&owner.instance());
-            self.ctx.group_triggers.wake(&owner.group());
+        match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
+            Some(Ok(owner)) => {
+                self.ctx.instance_triggers.wake(&owner.instance());
+                self.ctx.group_triggers.wake(&owner.group());
+            }
+            Some(Err(_)) => {}
+            // The machine may be one that the original operator made, and that its group is to adopt.
+            None => {
+                let folder = self.ctx.vms.read(|i| Some(i.folder(vm.parent.as_ref()?)?.name.to_string()));
+                let groups = folder.map(|name| self.ctx.by_folder.keys(&name));
+                self.ctx.group_triggers.wake_all(&groups.unwrap_or_default());
+            }
         }
         // The machine may be in the way of another of its name, or be one that the original operator made.
         self.ctx.instance_triggers.wake_all(&self.ctx.by_vm_name.keys(&vm.name.to_string()));

@@ -238,7 +238,7 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
         let message = format!(
             "the vCenter cannot tell the configuration of {moref}, which the original operator may have made: its host is \
              disconnected or its files are out of reach; bring them back, or remove the machine from the vCenter's inventory \
-             to give it up; until then nothing is adopted, created or removed"
+             to give it up; until then no machine is created or removed"
         );
         return Some(wait(reason::MACHINE_UNCLEAR, message));
     }
