@@ -1,7 +1,7 @@
 //! Leader election by a Lease, wire-compatible with client-go.
 //!
 //! Owns the protocol: who may write the record, and when a holder has lost it. Never ends the process and never starts work:
-//! [`run`](crate::run()) does both. Clocks of different machines are never compared: another holder counts as gone when its
+//! [`main`](crate::main()) does both. Clocks of different machines are never compared: another holder counts as gone when its
 //! record has not changed for its own duration *by our* monotonic clock.
 
 use std::{

@@ -236,7 +236,7 @@ impl<K: Kind> Watch<K> {
 
     /// Watches every namespace until dropped.
     async fn run(self, errors: IntCounter, readiness: Option<Readiness>) {
-        let mut progress: Vec<Progress> = self.namespaces.iter().map(|_| Progress::default()).collect();
+        let mut progress: Vec<WatchState> = self.namespaces.iter().map(|_| WatchState::default()).collect();
         let mut events = select_all(self.namespaces.iter().enumerate().map(|(n, namespace)| {
             let api = (self.api)(self.client.clone(), namespace.as_deref(), &self.kind);
             watcher(api, self.config.clone()).backoff(Pace::default()).map(move |event| (n, event)).boxed()
@@ -262,7 +262,7 @@ impl<K: Kind> Watch<K> {
                 complete.send_replace(true);
             }
             if let Some(readiness) = &readiness {
-                Progress::report(&progress, readiness);
+                WatchState::report(&progress, readiness);
             }
         }
     }
@@ -305,13 +305,13 @@ impl Drop for Watching {
 /// Single interruptions are normal. Three in a row are a problem, which counts as over when no other follows: a watch that
 /// was resumed is silent until something changes.
 #[derive(Default)]
-struct Progress {
+struct WatchState {
     synced: bool,
     failures: u32,
     error: Option<String>,
 }
 
-impl Progress {
+impl WatchState {
     fn went_on<K>(&mut self, event: &Event<K>) {
         (self.failures, self.error) = (0, None);
         if matches!(event, Event::InitDone) {

@@ -95,7 +95,7 @@ async fn a_vcenter_that_answers_503_or_hangs() {
 
 /// Faults of single calls: refused, failed as tasks, contradicted.
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_are_said_and_got_over() {
+async fn faults_are_reported_and_end() {
     let _place = place().await;
     let rig = Rig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
@@ -131,5 +131,5 @@ async fn an_api_server_that_restarts_in_a_burst() {
     assert_eq!(rig.machines().await.unwrap().len(), 30);
     rig.delete("default", "web").await.unwrap();
     rig.gone("default", "web").await.unwrap();
-    assert!(operator.process.try_wait().is_none(), "it lived through it");
+    assert!(operator.process.try_wait().is_none(), "the process goes on");
 }

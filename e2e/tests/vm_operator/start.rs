@@ -16,7 +16,7 @@ async fn ends(rig: &Rig, launch: &Launch) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_only_be_mended_by_hand_ends_it_with_a_hint() {
+async fn settings_that_cannot_work_end_the_process_with_a_hint() {
     let _place = place().await;
     let rig = Rig::start().await.unwrap();
     let log = ends(&rig, &rig.launch().without("VC_HOST").without("VC_PASS")).await;
@@ -29,9 +29,9 @@ async fn what_can_only_be_mended_by_hand_ends_it_with_a_hint() {
     assert!(log.contains("--metrics-addr"), "{log}");
 }
 
-/// What may mend itself, or be mended without a restart, is waited for, and every group says what it is.
+/// What may pass, or be corrected without a restart, is retried, and every group reports it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_mend_itself_is_said_and_waited_for() {
+async fn failures_that_may_pass_are_reported_and_retried() {
     let _place = place().await;
     let rig = Rig::start().await.unwrap();
     rig.apply("default", "web", 1, "photon").await.unwrap();

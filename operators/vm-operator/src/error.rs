@@ -1,8 +1,6 @@
 //! What can go wrong in a reconcile, and what follows. Reasons and dispositions of a failing vCenter derive from the client's
 //! own table.
 
-use std::sync::Arc;
-
 use infra_clients::vsphere::Error as Fault;
 use infra_clients::{Class, Failure as _};
 use operator_kit::{Disposition, KitError, ReconcileError};
@@ -21,13 +19,13 @@ pub enum Error {
         /// What was requested.
         doing: &'static str,
         /// What failed.
-        fault: Arc<Fault>,
+        fault: Fault,
     },
     /// The template cannot be used.
     #[error("{fault}: {}", .fault.remedy())]
     Template {
         /// What failed.
-        fault: Arc<Fault>,
+        fault: Fault,
     },
     /// A task ended well, and the machine is not as the task made it.
     #[error(
@@ -91,11 +89,10 @@ mod tests {
     #[test]
     fn whatever_the_vcenter_refuses_is_tried_again_within_minutes() {
         for kind in Kind::ALL {
-            let fault = Arc::new(Fault::new(*kind, "as the test wants it"));
-            for error in [
-                Error::VCenter { doing: "CloneVM_Task", fault: Arc::clone(&fault) },
-                Error::Template { fault },
-            ] {
+            let fault = Fault::new(*kind, "as the test wants it");
+            for error in
+                [Error::VCenter { doing: "CloneVM_Task", fault: fault.clone() }, Error::Template { fault }]
+            {
                 assert!(!matches!(error.disposition(), Disposition::Permanent), "{kind:?}");
             }
         }

@@ -5,7 +5,7 @@
 //! ended. Every method is short and none waits. Entries change in `apply` and when a response arrives, never in `observe`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use infra_clients::vsphere::vms::Ticket;
 use infra_clients::vsphere::{Error as Fault, MoRef};
@@ -28,20 +28,20 @@ pub enum Doubt {
 
 /// How far the last request is.
 #[derive(Clone, Debug)]
-pub enum Request {
+pub enum RequestState {
     /// In the queue, or sent and not answered.
     Sending(TaskKind),
     /// Answered with a task.
     Task(TaskStatus),
     /// Refused, or not answered.
-    Failed(TaskKind, Arc<Fault>),
+    Failed(TaskKind, Fault),
 }
 
 /// An instance's entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The last request, until its outcome is dealt with.
-    pub request: Option<Request>,
+    pub request: Option<RequestState>,
     /// Whether there may be clones beside it.
     pub doubt: Doubt,
     /// The refresh of the inventory that the instance waits for, or has waited for.
@@ -82,7 +82,7 @@ pub enum FolderRequest {
     /// Answered with a task, which removes the folder.
     Task(MoRef),
     /// Refused, or not answered.
-    Failed(FolderChange, Arc<Fault>),
+    Failed(FolderChange, Fault),
 }
 
 /// A group's entry.
@@ -182,7 +182,7 @@ impl InFlight {
         self.lock().created.insert(key.clone(), instance_uuid.to_owned());
     }
 
-    /// Records that the VmInstance was not created, or that nobody knows.
+    /// Records that the VmInstance was not created, or may not have been.
     pub fn not_created(&self, key: &Key) {
         self.lock().created.remove(key);
     }
@@ -192,7 +192,7 @@ impl InFlight {
         let mut inner = self.lock();
         let created = inner.created.remove(key).is_some_and(|created| created == instance_uuid);
         let doubt = if created { Doubt::None } else { Doubt::Unexamined };
-        let entry = Entry { request: task.map(Request::Task), ..Entry::new(doubt) };
+        let entry = Entry { request: task.map(RequestState::Task), ..Entry::new(doubt) };
         inner.keys.insert(uid.to_owned(), Waiter::Instance(key.clone()));
         inner.put(uid, entry);
     }
@@ -200,20 +200,20 @@ impl InFlight {
     /// Records that a request is in the queue or sent. It ends what the last one left.
     pub fn sending(&self, uid: &str, kind: TaskKind) {
         self.lock().change(uid, |entry| {
-            entry.request = Some(Request::Sending(kind));
+            entry.request = Some(RequestState::Sending(kind));
             entry.refresh = None;
         });
     }
 
     /// Records that the request was answered with a task.
     pub fn submitted(&self, uid: &str, task: TaskStatus) {
-        self.lock().change(uid, |entry| entry.request = Some(Request::Task(task)));
+        self.lock().change(uid, |entry| entry.request = Some(RequestState::Task(task)));
     }
 
     /// Records that the request failed; with `in_doubt`, it may have taken effect.
-    pub fn failed(&self, uid: &str, kind: TaskKind, fault: Arc<Fault>, in_doubt: bool) {
+    pub fn failed(&self, uid: &str, kind: TaskKind, fault: Fault, in_doubt: bool) {
         self.lock().change(uid, |entry| {
-            entry.request = Some(Request::Failed(kind, fault));
+            entry.request = Some(RequestState::Failed(kind, fault));
             if in_doubt {
                 entry.doubt = Doubt::ResponseLost;
             }
@@ -362,7 +362,7 @@ pub fn task_ref(id: &str) -> MoRef {
 /// The task that is the entry's own.
 fn task_of(entry: &Entry) -> Option<MoRef> {
     match &entry.request {
-        Some(Request::Task(task)) => Some(task_ref(&task.r#ref)),
+        Some(RequestState::Task(task)) => Some(task_ref(&task.r#ref)),
         _ => None,
     }
 }
@@ -427,9 +427,9 @@ mod tests {
         let in_flight = InFlight::default();
         in_flight.creating(&Key::new("n", "a"), "i");
         in_flight.adopt("a", &Key::new("n", "a"), "i", None);
-        let fault = Arc::new(Fault::new(infra_clients::vsphere::Kind::Timeout, "no answer"));
+        let fault = Fault::new(infra_clients::vsphere::Kind::Timeout, "no answer");
         in_flight.sending("a", TaskKind::Clone);
-        in_flight.failed("a", TaskKind::Clone, Arc::clone(&fault), false);
+        in_flight.failed("a", TaskKind::Clone, fault.clone(), false);
         assert_eq!(in_flight.get("a").unwrap().doubt, Doubt::None);
         in_flight.failed("a", TaskKind::Clone, fault, true);
         in_flight.settle("a");

@@ -199,7 +199,7 @@ async fn send(ctx: &Context, Request { subject, call }: Request) {
                 Ok(None) => ctx.in_flight.settle(&uid),
                 Err(error) => {
                     let in_doubt = error.in_doubt();
-                    ctx.in_flight.failed(&uid, kind, Arc::new(error), in_doubt);
+                    ctx.in_flight.failed(&uid, kind, error, in_doubt);
                 }
             }
             ctx.instance_triggers.wake(&key);
@@ -207,7 +207,7 @@ async fn send(ctx: &Context, Request { subject, call }: Request) {
         Subject::Group { uid, key, change } => {
             let request = match result {
                 Ok(task) => task.map(FolderRequest::Task),
-                Err(error) => Some(FolderRequest::Failed(change, Arc::new(error))),
+                Err(error) => Some(FolderRequest::Failed(change, error)),
             };
             ctx.in_flight.folder_answered(&uid, &key, request);
             ctx.group_triggers.wake(&key);

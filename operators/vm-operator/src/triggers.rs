@@ -33,7 +33,7 @@ pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmIns
     let by_group = ctx.by_group.clone();
     groups.subscribe(move |change| {
         let view = |group: &Guarded<VmGroup>| {
-            Some((group.uid()?, group.valid().map(|group| vminstance::Group::of(group))))
+            Some((group.uid()?, group.valid().map(|group| vminstance::GroupView::of(group))))
         };
         let (before, after) = (change.before.as_ref().and_then(view), change.after.as_ref().and_then(view));
         if before == after {
@@ -71,13 +71,13 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
         router.wake_for(&Change::Synced);
         readiness.ready();
     }
-    // The end of the grace that statuses have been told of.
-    let mut told = None;
+    // The end of the grace that statuses report.
+    let mut reported = None;
     loop {
         let grace_end = ctx.visibility.grace_end();
         let grace_over = async {
             match grace_end {
-                Some(end) if told != grace_end => tokio::time::sleep_until(end.into()).await,
+                Some(end) if reported != grace_end => tokio::time::sleep_until(end.into()).await,
                 _ => std::future::pending().await,
             }
         };
@@ -101,7 +101,7 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                 }
             }
             () = grace_over => {
-                told = grace_end;
+                reported = grace_end;
                 router.wake_all();
             }
         }

@@ -21,7 +21,7 @@ use crate::error::Error;
 
 pub use observe::{is_moved, machines, recorded};
 use plan::{Action, Seen};
-pub use plan::{Group, Refresh};
+pub use plan::{GroupView, Refresh};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);

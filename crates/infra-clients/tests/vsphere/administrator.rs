@@ -27,7 +27,7 @@ async fn a_recreated_resource_pool_needs_no_restart() -> Result<()> {
         Err(error) => error,
         Ok(task) => {
             let task = rig.ended(&task).await?;
-            task.error.as_deref().cloned().with_context(|| format!("no fault: {task:?}"))?
+            task.error.clone().with_context(|| format!("no fault: {task:?}"))?
         }
     };
     assert_eq!((error.kind(), error.class()), (Kind::NotFound, Class::Retry), "{error}");

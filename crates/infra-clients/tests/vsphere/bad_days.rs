@@ -84,7 +84,7 @@ async fn an_outage_loses_nothing() -> Result<()> {
         let error = match outage {
             Outage::Refuse => down(&rig.vms).await?,
             // The poll in flight does not fail; the next call does.
-            _ => std::sync::Arc::new(rig.vms.power_off(&stays).await.unwrap_err()),
+            _ => rig.vms.power_off(&stays).await.unwrap_err(),
         };
         let refused_connection = outage == Outage::Refuse;
         let want = if refused_connection { Kind::Unreachable } else { Kind::Unavailable };

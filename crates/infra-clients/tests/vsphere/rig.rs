@@ -55,7 +55,7 @@ pub(crate) async fn up(vms: &Vms) -> Result<()> {
 }
 
 /// Waits until the link is down, and returns why.
-pub(crate) async fn down(vms: &Vms) -> Result<Arc<Error>> {
+pub(crate) async fn down(vms: &Vms) -> Result<Error> {
     let mut link = vms.link();
     let waiting = link.wait_for(|link| matches!(link, Link::Down(_)));
     match tokio::time::timeout(SOON, waiting).await.context("still not down")??.clone() {

@@ -105,7 +105,7 @@ async fn a_vm_config_fault_is_retried_within_minutes() -> Result<()> {
         rig.sim.fault(Fault::task("CloneVM_Task", fault)).await?;
         let task = rig.submit(&rig.root()?, "a").await?;
         let task = rig.ended(&task).await?;
-        let error = task.error.as_deref().context("a fault")?;
+        let error = task.error.as_ref().context("a fault")?;
         assert_eq!((error.fault(), error.class()), (Some(fault), Class::Retry));
     }
     Ok(())

@@ -2,7 +2,6 @@
 //! carries the plan out and comes next.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
@@ -82,7 +81,7 @@ pub enum FolderProgress {
     /// In flight.
     Running(FolderChange),
     /// It failed.
-    Failed(FolderChange, Arc<Fault>),
+    Failed(FolderChange, Fault),
     /// The task that removes it has ended.
     Ended,
 }
@@ -128,7 +127,7 @@ pub enum Plan {
     /// Report that these folders are kept, since they hold objects of others.
     KeepFolder(String),
     /// Report the fault of the last change of the folder, and forget it.
-    FailFolder(FolderChange, Arc<Fault>),
+    FailFolder(FolderChange, Fault),
     /// Forget the last change of the folder: its outcome is dealt with.
     SettleFolder,
 }
@@ -215,7 +214,7 @@ fn plan_folder_request(seen: &Seen) -> Option<Turn<Plan>> {
             Some(Turn::LookAgain(Plan::SettleFolder))
         }
         FolderProgress::Failed(change, fault) => {
-            Some(Turn::LookAgain(Plan::FailFolder(*change, Arc::clone(fault))))
+            Some(Turn::LookAgain(Plan::FailFolder(*change, fault.clone())))
         }
         FolderProgress::Running(FolderChange::Remove) => {
             Some(wait(reason::REMOVING, "the folder is being removed".to_owned()))

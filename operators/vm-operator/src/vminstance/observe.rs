@@ -2,10 +2,9 @@
 //! the in-flight memory, never the network; `plan` decides about it next.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::vms::{self, Connection, Inventory, Outside, Task, TaskState, Vm};
+use infra_clients::vsphere::vms::{Connection, Inventory, Outside, Task, TaskState, Template, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 use operator_kit::conditions;
@@ -13,9 +12,9 @@ use operator_kit::conditions;
 use crate::api::names::{self, Marker};
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason};
 use crate::context::Context;
-use crate::in_flight::{Doubt, Entry, Request, task_ref};
+use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
 
-use super::plan::{Group, InDoubt, Machine, Missing, Progress, Refresh, Seen, Template};
+use super::plan::{GroupView, InDoubt, Machine, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created cannot be the instance's, however far the clocks of the
 /// vCenter and of Kubernetes are apart.
@@ -31,7 +30,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let seen = Seen {
         adopted: entry.is_some(),
         released: ctx.in_flight.is_released(&uid),
-        group: group.map(|group| Group::of(&group)),
+        group: group.map(|group| GroupView::of(&group)),
         place: ctx.place(&marker.instance()),
         ..Seen::default()
     };
@@ -71,7 +70,7 @@ fn look(
     let missing = recorded
         .filter(|_| mine.is_empty())
         .map_or(Missing::No, |moref| missing(ctx, inventory, moref, &owner));
-    let template = if mine.is_empty() { template(ctx, &spec.template) } else { Template::default() };
+    let template = if mine.is_empty() { ctx.vms.template(&spec.template) } else { Template::default() };
     let refresh = match entry.refresh {
         None => Refresh::None,
         Some(ticket) if inventory.refreshed(ticket) => Refresh::Served,
@@ -124,8 +123,8 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
     mine
 }
 
-/// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. Where
-/// nobody has asked the vCenter for long, the last status stands.
+/// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. While
+/// no answer of the vCenter is known, the last status stands.
 #[must_use]
 pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> bool {
     let Some(moref) = recorded(instance).filter(|moref| inventory.vm(moref).is_none()) else { return false };
@@ -176,20 +175,11 @@ fn missing(ctx: &Context, inventory: &Inventory, moref: MoRef, owner: &str) -> M
     }
 }
 
-fn template(ctx: &Context, name: &str) -> Template {
-    match ctx.vms.template(name) {
-        vms::Template::Unknown => Template::Unknown,
-        vms::Template::LookingUp => Template::LookingUp,
-        vms::Template::Known(moref) => Template::Known(moref),
-        vms::Template::Failed(error) => Template::Failed(Arc::new(error)),
-    }
-}
-
 fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)> {
     Some(match entry.request.as_ref()? {
-        Request::Sending(kind) => (*kind, Progress::Sending),
-        Request::Failed(kind, fault) => (*kind, Progress::Failed(Arc::clone(fault))),
-        Request::Task(task) => {
+        RequestState::Sending(kind) => (*kind, Progress::Sending),
+        RequestState::Failed(kind, fault) => (*kind, Progress::Failed(fault.clone())),
+        RequestState::Task(task) => {
             (task.kind, progress(inventory.task(&task_ref(&task.r#ref)).map(AsRef::as_ref)))
         }
     })
@@ -197,7 +187,7 @@ fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)>
 
 fn clone_task(entry: &Entry) -> Option<TaskStatus> {
     match &entry.request {
-        Some(Request::Task(task)) if task.kind == TaskKind::Clone => Some(task.clone()),
+        Some(RequestState::Task(task)) if task.kind == TaskKind::Clone => Some(task.clone()),
         _ => None,
     }
 }
@@ -205,7 +195,7 @@ fn clone_task(entry: &Entry) -> Option<TaskStatus> {
 fn progress(task: Option<&Task>) -> Progress {
     match task {
         Some(Task { state: TaskState::Queued | TaskState::Running, .. }) => Progress::Running,
-        Some(Task { state: TaskState::Error, error: Some(error), .. }) => Progress::Failed(Arc::clone(error)),
+        Some(Task { state: TaskState::Error, error: Some(error), .. }) => Progress::Failed(error.clone()),
         Some(_) => Progress::Succeeded,
         None => Progress::Forgotten,
     }

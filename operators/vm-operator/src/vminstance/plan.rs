@@ -2,8 +2,8 @@
 //! `apply` carries the action out and comes next.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
+use infra_clients::vsphere::vms::Template;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
@@ -39,7 +39,7 @@ pub enum Progress {
     /// The task ended so long ago that the vCenter does not know it any more, or the vCenter was restarted.
     Forgotten,
     /// The request was refused or the task failed.
-    Failed(Arc<Fault>),
+    Failed(Fault),
 }
 
 /// Whether the inventory was refreshed since something in doubt.
@@ -86,23 +86,9 @@ pub enum Missing {
     Unclear(MoRef),
 }
 
-/// What is known of the template.
-#[derive(Clone, Debug, Default)]
-pub enum Template {
-    /// It was not looked up yet.
-    #[default]
-    Unknown,
-    /// The look-up is in flight.
-    LookingUp,
-    /// Its reference.
-    Known(MoRef),
-    /// Why it is not known.
-    Failed(Arc<Fault>),
-}
-
 /// The instance's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct GroupView {
     /// `spec.paused`.
     pub paused: bool,
     /// It has the annotation `detach`.
@@ -111,7 +97,7 @@ pub struct Group {
     pub deleting: bool,
 }
 
-impl Group {
+impl GroupView {
     /// Returns what instances see of a group.
     #[must_use]
     pub fn of(group: &VmGroup) -> Self {
@@ -130,7 +116,7 @@ pub struct Seen {
     /// Whether an event has reported that the machine is released.
     pub released: bool,
     /// The group of this name and UID.
-    pub group: Option<Group>,
+    pub group: Option<GroupView>,
     /// The group's folder.
     pub folder: Option<MoRef>,
     /// The instance's machines.
@@ -184,11 +170,11 @@ pub enum Action {
     /// Forget the last request: its outcome is dealt with.
     Settle,
     /// Report the fault of the last request, and forget it.
-    Fail(TaskKind, Arc<Fault>),
+    Fail(TaskKind, Fault),
     /// Report that the machine does not stay as the last task made it, and forget the task.
     FailUnstable(TaskKind),
     /// Report that the template cannot be used.
-    FailTemplate(Arc<Fault>),
+    FailTemplate(Fault),
     /// Clone the template into the folder.
     Clone {
         /// The template.
@@ -277,7 +263,7 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
     match progress {
         Progress::Sending | Progress::Running => wait_for(*kind, instance),
         Progress::Failed(fault) if !is_harmless(*kind, fault.kind(), seen) => {
-            Turn::LookAgain(Action::Fail(*kind, Arc::clone(fault)))
+            Turn::LookAgain(Action::Fail(*kind, fault.clone()))
         }
         // A machine that was destroyed needs no look-up to tell that it is gone.
         Progress::Succeeded if *kind == TaskKind::Destroy && deleting && seen.is_absent() => Turn::Gone,
@@ -285,7 +271,7 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         // The end of a task and its effect may arrive one after the other.
         Progress::Failed(fault) => refreshed(seen, || {
             let is_moot = shows(*kind, seen);
-            Turn::LookAgain(if is_moot { Action::Settle } else { Action::Fail(*kind, Arc::clone(fault)) })
+            Turn::LookAgain(if is_moot { Action::Settle } else { Action::Fail(*kind, fault.clone()) })
         }),
         Progress::Succeeded | Progress::Forgotten => refreshed(seen, || match kind {
             // Powered off again at once, or on: not a loop at the speed of the vCenter.
@@ -407,7 +393,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         Template::Known(template) => template,
         Template::Unknown => return Turn::LookAgain(Action::FindTemplate),
         Template::LookingUp => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
-        Template::Failed(fault) => return Turn::Act(Action::FailTemplate(Arc::clone(fault))),
+        Template::Failed(fault) => return Turn::Act(Action::FailTemplate(fault.clone())),
     };
     match seen.place {
         Place::None => Turn::Act(Action::Enqueue),

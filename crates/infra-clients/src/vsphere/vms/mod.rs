@@ -58,7 +58,7 @@ pub enum Link {
     /// Connected; the inventory is complete and current.
     Up,
     /// Not connected, for this reason. Connecting is retried, as often as the reason makes sensible.
-    Down(Arc<Error>),
+    Down(Error),
 }
 
 impl Link {
@@ -150,7 +150,7 @@ impl Shared {
         let work = async { tokio::join!(watcher.run(), self.look_ups.run(&self), self.templates.run(&self)) };
         self.stop.run_until_cancelled(work).await;
         self.update(Inventory::close);
-        self.link.send_replace(Link::Down(Arc::new(closed())));
+        self.link.send_replace(Link::Down(closed()));
     }
 }
 

@@ -21,11 +21,12 @@ const SCAN_LIFE: Duration = Duration::from_secs(10);
 const NAME_LIFE: Duration = Duration::from_mins(5);
 
 /// What is known of a template.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Template {
     /// It is this VM.
     Known(MoRef),
     /// Nothing is known, or not for long enough any more: [`Vms::request_template`](super::Vms::request_template).
+    #[default]
     Unknown,
     /// Requested; [`Change::Templates`] is sent when the answer is there.
     LookingUp,

@@ -181,7 +181,7 @@ fn adoption_waits_for_a_machine_that_cannot_be_read() {
 }
 
 #[test]
-fn machines_of_the_original_are_removed_with_their_group_whoever_holds_it() {
+fn machines_of_the_original_are_removed_with_their_group() {
     let machine = OriginalMachine { name: "g-replica-aaaaaaaa".into(), instance_uuid: "i".into() };
     let found = || Seen {
         original_folder: Some(folder("n-g", 1)),
@@ -211,7 +211,7 @@ fn machines_of_the_original_are_removed_with_their_group_whoever_holds_it() {
 fn a_folder_that_exists_serves_and_something_else_of_its_name_is_reported() {
     let fault = Fault::new(Kind::DuplicateName, "as the test wants it");
     let refused = |refresh| {
-        let request = Some(FolderProgress::Failed(FolderChange::Create, Arc::new(fault.clone())));
+        let request = Some(FolderProgress::Failed(FolderChange::Create, fault.clone()));
         Seen { request, refresh, ..empty() }
     };
     let group = group(1, "t");
@@ -227,7 +227,7 @@ fn a_folder_that_exists_serves_and_something_else_of_its_name_is_reported() {
         Turn::LookAgain(Plan::FailFolder(FolderChange::Create, _))
     ));
     let gone = Fault::new(Kind::NotFound, "as the test wants it");
-    let request = Some(FolderProgress::Failed(FolderChange::Remove, Arc::new(gone)));
+    let request = Some(FolderProgress::Failed(FolderChange::Remove, gone));
     assert!(matches!(
         plan(&deleted(group), &Seen { request, ..empty() }),
         Turn::LookAgain(Plan::SettleFolder)

@@ -42,15 +42,15 @@ fn instance(deleting: bool) -> VmInstance {
 fn seen() -> Seen {
     Seen {
         adopted: true,
-        group: Some(Group { paused: false, detached: false, deleting: false }),
+        group: Some(GroupView { paused: false, detached: false, deleting: false }),
         folder: Some(MoRef::new("Folder", "group-1")),
         template: Template::Known(vm("vm-t")),
         ..Seen::default()
     }
 }
 
-fn fault(kind: Kind) -> Arc<Fault> {
-    Arc::new(Fault::new(kind, "as the test wants it"))
+fn fault(kind: Kind) -> Fault {
+    Fault::new(kind, "as the test wants it")
 }
 
 /// A short name for what a turn is.
@@ -105,9 +105,9 @@ fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
     let blind =
         Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
     let blind = || Seen { blind: Some(blind.clone()), ..seen() };
-    let paused = Some(Group { paused: true, detached: false, deleting: false });
-    let deleting = Some(Group { paused: false, detached: false, deleting: true });
-    let detached = Some(Group { paused: false, detached: true, deleting: false });
+    let paused = Some(GroupView { paused: true, detached: false, deleting: false });
+    let deleting = Some(GroupView { paused: false, detached: false, deleting: true });
+    let detached = Some(GroupView { paused: false, detached: true, deleting: false });
     check(vec![
         ("VCenterUnreachable", false, blind()),
         ("VCenterUnreachable", true, blind()),
@@ -250,7 +250,7 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
             false,
             Seen {
                 place: Place::Held,
-                group: Some(Group { paused: true, detached: false, deleting: false }),
+                group: Some(GroupView { paused: true, detached: false, deleting: false }),
                 ..seen()
             },
         ),
@@ -259,7 +259,8 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
 
 #[test]
 fn a_detached_instance_reports_the_machine_that_it_leaves() {
-    let detached = Seen { group: Some(Group { paused: false, detached: true, deleting: false }), ..seen() };
+    let detached =
+        Seen { group: Some(GroupView { paused: false, detached: true, deleting: false }), ..seen() };
     let mut instance = instance(true);
     assert_eq!(name(&plan(&instance, &detached)), "Gone");
     instance.status =

@@ -52,7 +52,7 @@ impl Inventory {
                 "runtime.connectionState" => vm.connection = text.and_then(Connection::parse),
                 "config.instanceUuid" => {
                     let uuid = text.filter(|text| !text.is_empty()).map(str::to_ascii_lowercase);
-                    vm.instance_uuid = uuid.map(|uuid| self.by_uuid.shared(&uuid));
+                    vm.instance_uuid = uuid.map(Arc::from);
                 }
                 "config.extraConfig" => vm.markers = value.map(|value| self.read_markers(value)),
                 _ => {}

@@ -43,7 +43,6 @@ pub struct Inventory {
     folders: HashMap<MoRef, FolderEntry>,
     tasks: HashMap<MoRef, TaskEntry>,
     outside: HashMap<MoRef, (Outside, Instant)>,
-    by_uuid: Index,
     /// VMs by the value of a marker, whichever its key.
     by_marker: Index,
     /// VMs and folders by parent and name.
@@ -90,11 +89,6 @@ impl Inventory {
     /// Returns every VM under the root folder, in no order.
     pub fn vms(&self) -> impl Iterator<Item = &Arc<Vm>> {
         self.vms.values()
-    }
-
-    /// Returns the VMs with an instance UUID, in either case. vCenter keeps them unique, mostly.
-    pub fn vm_by_instance_uuid(&self, uuid: &str) -> impl Iterator<Item = &Arc<Vm>> {
-        self.by_uuid.get(&uuid.to_ascii_lowercase()).filter_map(|moref| self.vms.get(moref))
     }
 
     /// Returns the VMs with a marker of that key and value. Copies of a VM have its markers.
@@ -298,9 +292,6 @@ impl Inventory {
         }
         if let Some(old) = &before {
             self.unname(old.parent.as_ref(), &old.name, moref);
-            if let Some(uuid) = &old.instance_uuid {
-                self.by_uuid.remove(uuid, moref);
-            }
             for (_, value) in old.markers.iter().flatten() {
                 self.by_marker.remove(value, moref);
             }
@@ -309,9 +300,6 @@ impl Inventory {
         if let Some(new) = &after {
             let key = &new.moref;
             self.name(new.parent.as_ref(), &new.name, key);
-            if let Some(uuid) = &new.instance_uuid {
-                self.by_uuid.insert(uuid, key);
-            }
             for (_, value) in new.markers.iter().flatten() {
                 self.by_marker.insert(value, key);
             }

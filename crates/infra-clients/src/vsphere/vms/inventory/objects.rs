@@ -132,7 +132,7 @@ pub struct Task {
     /// What it created.
     pub result: Option<MoRef>,
     /// Why it failed.
-    pub error: Option<Arc<Error>>,
+    pub error: Option<Error>,
 }
 
 impl Task {

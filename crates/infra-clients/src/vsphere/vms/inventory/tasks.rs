@@ -114,7 +114,7 @@ impl Inventory {
                 }
                 "info.result" => task.result = value.and_then(Node::moref),
                 "info.error" => {
-                    task.error = value.map(|value| Arc::new(Error::of_fault(value.localized_fault())));
+                    task.error = value.map(|value| Error::of_fault(value.localized_fault()));
                 }
                 _ => {}
             }

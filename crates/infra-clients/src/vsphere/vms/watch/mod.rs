@@ -107,7 +107,7 @@ impl Watcher {
             shared.link.send_replace(Link::Connecting);
         } else {
             tracing::warn!(%error, remedy = error.remedy(), retry_in = ?wait, "the link to vCenter is down");
-            shared.link.send_replace(Link::Down(Arc::new(error)));
+            shared.link.send_replace(Link::Down(error));
         }
         tokio::time::sleep(wait).await;
     }
