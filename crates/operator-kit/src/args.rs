@@ -1,6 +1,6 @@
 //! The flags every operator has, also in Go's spelling.
 //!
-//! Owns the flags and their parsing; never acts on them. Next step: [`run`](crate::run()).
+//! Owns the flags and their parsing; never acts on them. Next step: `run`.
 
 use std::{ffi::OsString, net::SocketAddr, path::Path, str::FromStr};
 

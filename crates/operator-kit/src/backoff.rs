@@ -1,6 +1,7 @@
 //! Delays: when a failed object is tried again.
 //!
-//! Owns every delay of the driver and the one formula for jitter. Never sleeps and never reads a clock.
+//! Owns every delay of the driver and the formula for jitter; infra-clients, which does not know the kit, has the same one.
+//! Never sleeps and never reads a clock.
 
 use std::{
     hash::{BuildHasher, RandomState},
