@@ -30,7 +30,7 @@ struct PageStatus {
 enum Error {
     #[error(transparent)]
     Kit(#[from] KitError),
-    #[error("{0}: make the directory writable for the operator")]
+    #[error("the directory of --pages: {0}: create it, or make it writable for the operator")]
     Directory(#[from] io::Error),
 }
 

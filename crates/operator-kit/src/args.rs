@@ -18,12 +18,13 @@ pub struct CommonArgs {
     pub metrics_addr: Listen,
 
     /// Namespace to watch instead of all; may be repeated. `rbac --watch-namespace …` prints the matching roles
-    #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE", global = true)]
+    #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE", global = true,
+          value_parser = namespace)]
     pub watch_namespace: Vec<String>,
 
     /// Id of this cluster among those that share an outside system [default: the UID of the namespace kube-system].
     /// Set it for a cluster that was restored from another's backup, which has the same UID
-    #[arg(long, env = "CLUSTER_ID", value_name = "ID")]
+    #[arg(long, env = "CLUSTER_ID", value_name = "ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
 
     /// Run only while holding the leader Lease, so that other replicas can be standbys
@@ -45,6 +46,11 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
+    /// Returns the namespaces to watch; none means all.
+    pub(crate) fn watched(&self) -> Vec<String> {
+        self.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect()
+    }
+
     /// Returns the namespace of the Lease: of the flag, else of this pod, else `default`.
     #[must_use]
     pub(crate) fn lease_namespace(&self) -> String {
@@ -53,6 +59,26 @@ impl CommonArgs {
             .or_else(|| namespace_from(Path::new(NAMESPACE_FILE)))
             .unwrap_or_else(|| "default".to_owned())
     }
+}
+
+/// Accepts a namespace's name; an empty text counts as none.
+fn namespace(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let valid = text.len() <= 63 && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-');
+    if valid {
+        return Ok(text.to_owned());
+    }
+    Err("not a namespace: its name has lower-case letters, digits and hyphens, and at most 63 characters"
+        .to_owned())
+}
+
+/// Accepts an id that is safe as part of names and markers; an empty text counts as none.
+fn cluster_id(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if text.len() <= 63 && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("use at most 63 letters, digits, hyphens, dots and underscores".to_owned())
 }
 
 fn namespace_from(file: &Path) -> Option<String> {
@@ -128,6 +154,17 @@ mod tests {
     fn parse(line: &str) -> CommonArgs {
         let arguments = line.split_whitespace().map(OsString::from);
         Cli::try_parse_from(go_style(arguments)).unwrap().common
+    }
+
+    #[test]
+    fn namespaces_and_ids_are_checked() {
+        let args = parse("op --watch-namespace=a,,b-1 --cluster-id=site.1");
+        assert_eq!(args.watched(), ["a", "b-1"]);
+        assert_eq!(parse("op --watch-namespace= --cluster-id=").watched(), [""; 0]);
+        for bad in ["--watch-namespace=No_such", "--watch-namespace=-a", "--cluster-id=a/b", "--cluster-id=ü"]
+        {
+            assert!(Cli::try_parse_from(["op", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn print<P: Program>(action: Action, args: &CommonArgs, mut command: Command) ->
     let crds = || manifests::crds(&P::crds());
     let rbac = || {
         let account = Account { name: P::OPERATOR.name, namespace: P::NAMESPACE };
-        manifests::rbac(account, P::rights(), &args.watch_namespace)
+        manifests::rbac(account, P::rights(), &args.watched())
     };
     match action {
         Action::Run => {}

@@ -45,8 +45,8 @@ const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
 ///
-/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers and deletion, but not of status,
-/// labels and annotations.
+/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers, deletion and controller, but not
+/// of status, labels and annotations.
 ///
 /// # Errors
 /// Never returns an error before the kit shuts down; the type fits `tokio::try_join!`.
@@ -141,6 +141,9 @@ impl<R: Reconciler> Driver<R> {
     async fn turn(&self, taken: Taken) {
         self.metrics.waited(taken.waited);
         let key = taken.key;
+        if self.triggers.take_retry(&key) {
+            lock(&self.memory.failing).remove(&key);
+        }
         let span = info_span!("reconcile", controller = R::NAME, object = %key);
         let pause = async {
             match self.cache.get(&key) {
@@ -453,5 +456,14 @@ async fn caught<T, E: ReconcileError>(step: impl Future<Output = Result<T, E>>) 
 fn relevant<K: Kind>(object: &Guarded<K>) -> impl PartialEq + use<K> {
     let meta = object.meta();
     let problem = object.object().err().map(str::to_owned);
-    (meta.uid.clone(), meta.generation, meta.finalizers.clone(), meta.deletion_timestamp.clone(), problem)
+    let controller =
+        meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).cloned();
+    (
+        meta.uid.clone(),
+        meta.generation,
+        meta.finalizers.clone(),
+        meta.deletion_timestamp.clone(),
+        controller,
+        problem,
+    )
 }

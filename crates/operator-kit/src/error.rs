@@ -4,7 +4,10 @@
 
 use std::{any::Any, error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 
-use kube::core::Status;
+use kube::{
+    config::{InferConfigError, KubeconfigError},
+    core::Status,
+};
 
 use crate::lease::NotLeader;
 
@@ -164,7 +167,7 @@ pub enum Error {
     },
     /// No kubeconfig and no ServiceAccount.
     #[error("no way to reach Kubernetes: {0}")]
-    KubeConfig(#[from] kube::config::InferConfigError),
+    KubeConfig(String),
     /// The Kubernetes client cannot be built, or a request at start failed.
     #[error("Kubernetes client: {0}")]
     Client(#[source] Box<kube::Error>),
@@ -195,6 +198,18 @@ pub enum Error {
     /// The operator's own error.
     #[error(transparent)]
     Operator(Box<dyn StdError + Send + Sync>),
+}
+
+impl From<InferConfigError> for Error {
+    fn from(error: InferConfigError) -> Self {
+        Self::KubeConfig(match error.source().and_then(|source| source.downcast_ref()) {
+            // Its text quotes the file, which may hold credentials.
+            Some(KubeconfigError::Parse(_)) => {
+                "the file that KUBECONFIG names, or ~/.kube/config, is not a kubeconfig".to_owned()
+            }
+            _ => Chain(&error).to_string(),
+        })
+    }
 }
 
 impl From<kube::Error> for Error {

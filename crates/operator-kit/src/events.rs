@@ -3,7 +3,10 @@
 //! Owns the recorder and its bounds. Never fails a reconcile and never holds one up: events are published by a task of
 //! their own, and one that cannot be published is logged and dropped.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -19,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Events that wait to be published; more are dropped.
 const QUEUE: usize = 512;
 
-/// Publishes events as one reporter, deduplicated for 6 minutes as a series. Clones share the queue.
+/// Publishes events as one reporter; equal ones within 6 minutes are one series. Clones share the queue.
 #[derive(Clone)]
 pub struct Events(mpsc::Sender<(Event, ObjectReference)>);
 
@@ -57,7 +60,9 @@ impl Events {
             type_,
             reason: reason.to_owned(),
             note: Some(cut(message, NOTE_LIMIT).to_owned()),
-            action: "Reconcile".to_owned(),
+            // The recorder extends a series by reason and action and keeps its first note: events with another note are
+            // another series.
+            action: format!("Reconcile{:016x}", hash_of(message)),
             secondary: None,
         };
         // Events are grouped by the object they regard; its version must not make each one new.
@@ -66,4 +71,10 @@ impl Events {
             debug!(reason, "event dropped: {QUEUE} others wait to be published");
         }
     }
+}
+
+fn hash_of(message: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    message.hash(&mut hasher);
+    hasher.finish()
 }

@@ -124,11 +124,7 @@ struct Scope {
 impl Scope {
     fn of(args: &CommonArgs) -> Self {
         // An empty variable means none.
-        let given = |text: &&String| !text.is_empty();
-        Self {
-            namespaces: args.watch_namespace.iter().filter(given).cloned().collect(),
-            cluster_id: args.cluster_id.as_ref().filter(given).cloned(),
-        }
+        Self { namespaces: args.watched(), cluster_id: args.cluster_id.clone().filter(|id| !id.is_empty()) }
     }
 }
 
@@ -183,7 +179,11 @@ impl Kit {
         } else {
             None
         };
-        let kubernetes = Kubernetes { client, fence, scope: Scope::of(args), election };
+        let scope = Scope::of(args);
+        if !scope.namespaces.is_empty() {
+            info!(namespaces = ?scope.namespaces, "watches only these namespaces");
+        }
+        let kubernetes = Kubernetes { client, fence, scope, election };
         Ok(Self::assemble(operator, kubernetes, health, metrics, shutdown))
     }
 

@@ -18,7 +18,7 @@ use kube::{
 };
 use prometheus::IntCounter;
 use serde::de::DeserializeOwned;
-use tokio::{sync, task::AbortHandle};
+use tokio::{sync, task::AbortHandle, time::Instant};
 use tracing::warn;
 
 use crate::{
@@ -252,9 +252,10 @@ impl<K: Kind> Watch<K> {
                 }
                 Err(error) => {
                     errors.inc();
-                    let error = Chain(&error).to_string();
-                    warn!(watch = self.name, error, "watch interrupted, it will be resumed");
-                    state.failed(error);
+                    let error = format!("{}{}", Chain(&error), self.remedy(&error));
+                    if state.failed(&error) {
+                        warn!(watch = self.name, error, "watch interrupted, it will be resumed");
+                    }
                 }
             }
             if let Some(complete) = self.needed.as_ref().filter(|_| progress.iter().all(|state| state.synced))
@@ -274,6 +275,26 @@ impl<K: Kind> Watch<K> {
             Event::Init => list.clear(),
             Event::InitApply(object) => list.push(object),
             Event::InitDone => self.cache.listed(namespace, std::mem::take(list)),
+        }
+    }
+
+    /// Returns what to do about a failed watch, where the API server's answer does not say it.
+    fn remedy(&self, error: &watcher::Error) -> String {
+        let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))) = error
+        else {
+            return String::new();
+        };
+        let (plural, group) = (K::plural(&self.kind), K::group(&self.kind));
+        match status.code {
+            404 => {
+                format!("; the cluster does not serve {plural}.{group}: install its CustomResourceDefinition")
+            }
+            403 => format!(
+                "; grant list and watch of {plural}.{group}: the operator's command `rbac` prints every right it needs"
+            ),
+            _ => String::new(),
         }
     }
 
@@ -313,15 +334,21 @@ struct WatchState {
 
 impl WatchState {
     fn went_on<K>(&mut self, event: &Event<K>) {
-        (self.failures, self.error) = (0, None);
+        // The beginning of a list is no success yet.
+        if !matches!(event, Event::Init) {
+            (self.failures, self.error) = (0, None);
+        }
         if matches!(event, Event::InitDone) {
             self.synced = true;
         }
     }
 
-    fn failed(&mut self, error: String) {
+    /// Counts a failure, and returns whether it is another than the last.
+    fn failed(&mut self, error: &str) -> bool {
         self.failures = self.failures.saturating_add(1);
-        self.error = Some(error);
+        let is_new = self.error.as_deref() != Some(error);
+        self.error = Some(error.to_owned());
+        is_new
     }
 
     fn report(all: &[Self], readiness: &Readiness) {
@@ -335,17 +362,22 @@ impl WatchState {
     }
 }
 
-/// The pause after a failed watch: from half a second, doubled, never above [`LONGEST_PAUSE`], so that the return of an
-/// API server is noticed soon.
+/// The pause after a failed watch: from half a second, doubled while failures follow each other closely, never above
+/// [`LONGEST_PAUSE`], so that the return of an API server is noticed soon.
 #[derive(Debug, Default)]
 struct Pace {
     failures: u32,
+    last: Option<Instant>,
 }
 
 impl Iterator for Pace {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
+        if self.last.is_some_and(|last| last.elapsed() > 4 * LONGEST_PAUSE) {
+            self.failures = 0;
+        }
+        self.last = Some(Instant::now());
         let pause = Duration::from_millis(500) * (1 << self.failures.min(4));
         self.failures = self.failures.saturating_add(1);
         Some(shorten(pause.min(LONGEST_PAUSE)))
@@ -353,7 +385,6 @@ impl Iterator for Pace {
 }
 
 impl Backoff for Pace {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
+    /// Called for each event, of which the beginning of a list that then fails is one: only time resets the pause.
+    fn reset(&mut self) {}
 }

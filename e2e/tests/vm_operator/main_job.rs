@@ -40,6 +40,17 @@ async fn machines_appear_scale_recover_and_go() {
         .await
         .unwrap();
 
+    eventually("two events, not one with the first note", PATIENCE, async || {
+        let events = kubectl.kubectl(&["-n", "team", "get", "events"]).await?;
+        ensure!(
+            events.contains("creating 3 virtual machines") && events.contains("creating 2 virtual machines"),
+            "{events}"
+        );
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+
     rig.vcenter.power_off(&format!("{folder}/web-1")).await.unwrap();
     rig.on(&format!("{folder}/web-1")).await.unwrap();
 

@@ -53,6 +53,9 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
     let finalizers = rig.control_plane.kubectl(&finalizers).await.unwrap();
     assert_eq!(finalizers, ["vm.codeconnect.vmworld.com/vm-operator"; 3].join(" "));
 
+    let status = rig.status("default", "web").await.unwrap();
+    assert_eq!(status["adoptedFolder"], "default-web");
+
     // Another process knows them by their marker.
     drop(operator);
     let _operator = rig.operator().await.unwrap();

@@ -158,6 +158,15 @@ async fn a_copied_instance_destroys_nothing() {
             kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap_err();
         assert!(format!("{error:#}").contains("is immutable"), "{error:#}");
     }
+    // Without its owner it is not the group's, until it is given back.
+    let owners = |value: &Value| json!({"metadata": {"ownerReferences": value}}).to_string();
+    for (owner, reason) in
+        [(json!(null), "InvalidInstance"), (original["metadata"]["ownerReferences"].clone(), "AsAsked")]
+    {
+        let patch = owners(&owner);
+        kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap();
+        instance_says(&rig, "web-0", reason).await;
+    }
     rig.settled("default", "web", 2).await.unwrap();
     assert_eq!(morefs(&rig).await, before);
     assert_eq!(rig.calls().await.unwrap(), BTreeMap::new(), "no machine was touched");

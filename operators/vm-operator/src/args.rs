@@ -1,6 +1,7 @@
 //! The operator's flags and environment, also in the original's spelling.
 
 use std::env::VarError;
+use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::ArgAction;
@@ -52,11 +53,11 @@ pub struct Args {
     pub vc_folder: String,
 
     /// Clones in flight at once, over all groups
-    #[arg(long, env = "MAX_CLONES", default_value_t = 100, value_name = "N")]
+    #[arg(long, env = "MAX_CLONES", default_value_t = 100, value_name = "N", value_parser = at_least_one::<usize>)]
     pub max_clones: usize,
 
     /// Most virtual machines of one group; a group that asks for more is left as it is, and says so
-    #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N")]
+    #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N", value_parser = at_least_one::<i32>)]
     pub max_replicas: i32,
 }
 
@@ -78,8 +79,8 @@ impl Args {
                 missing.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
             bail!(
                 "{} not set: the vCenter's host name, user and password are read from the environment, in the Deployment from \
-                 the Secret vc-creds (kubectl create secret generic vc-creds --from-literal=VC_HOST=… \
-                 --from-literal=VC_USER=… --from-literal=VC_PASS=…)",
+                 the Secret vc-creds (kubectl -n codeconnect-vm-operator-system create secret generic vc-creds \
+                 --from-literal=VC_HOST=… --from-literal=VC_USER=… --from-literal=VC_PASS=…)",
                 missing.join(", ")
             );
         };
@@ -130,6 +131,11 @@ impl Args {
     }
 }
 
+fn at_least_one<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
+    let number = text.trim().parse().ok().filter(|number| *number > T::default());
+    number.ok_or_else(|| "write a whole number from 1, or leave it out for the default".to_owned())
+}
+
 /// A value without the line break that `kubectl create secret --from-file` leaves at its end; `None` if that is all.
 fn given(value: Option<&str>) -> Option<&str> {
     value.map(str::trim).filter(|value| !value.is_empty())
@@ -176,6 +182,14 @@ mod tests {
         assert!(matches!(parse(&["--vc-ca-file=", "--vc-thumbprint= "]).trust(), Ok(Trust::System)));
         let error = parse(&["--vc-ca-file=/ca", "--insecure"]).trust().unwrap_err();
         assert!(error.to_string().contains("only one of VC_CA_FILE"), "{error}");
+    }
+
+    #[test]
+    fn limits_are_numbers_from_one() {
+        assert_eq!(parse(&["--max-clones=1", "--max-replicas=7"]).max_replicas, 7);
+        for bad in ["--max-clones=0", "--max-replicas=-1", "--max-replicas=", "--max-replicas=many"] {
+            assert!(Cli::try_parse_from(["vm-operator", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

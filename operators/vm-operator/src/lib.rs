@@ -24,7 +24,7 @@ mod clone_queue;
 mod context;
 mod error;
 mod in_flight;
-mod orphans;
+mod metrics;
 mod requests;
 mod triggers;
 mod visibility;
@@ -113,7 +113,7 @@ impl Program for VmOperator {
             grace: GRACE,
         };
         let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, settings));
-        orphans::count(&ctx)?;
+        metrics::register(&ctx)?;
         triggers::subscribe(&ctx, &groups, &instances);
         let controllers = async {
             // Objects that are first reconciled with a complete inventory need no second pass.

@@ -20,7 +20,12 @@ pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmIns
     instances.subscribe(move |change| {
         // By the spec, since an owner reference can be removed.
         if let Some(instance) = change.newest().and_then(Guarded::valid) {
-            group_triggers.wake(&Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group));
+            let group = Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group);
+            match change.after {
+                Some(_) => group_triggers.wake(&group),
+                // A name is free that the group may have failed to use.
+                None => group_triggers.retry(&group),
+            }
         }
         let detached = |instance: &Guarded<VmInstance>| instance.valid().is_some_and(|i| is_detached(&**i));
         if let (Some(before), Some(after)) = (&change.before, &change.after)
@@ -67,9 +72,12 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
     let mut changes = ctx.vms.changes();
     let mut link = ctx.vms.link();
     let router = Router { ctx: &ctx };
+    // An outage after the first look leaves the operator ready: it serves no requests, and statuses report it.
+    let mut seen = false;
     if ctx.vms.read(Inventory::is_synced) {
         router.wake_for(&Change::Synced);
         readiness.ready();
+        seen = true;
     }
     // The end of the grace that statuses report.
     let mut reported = None;
@@ -86,7 +94,10 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                 None => return,
                 Some(change) => {
                     match &change {
-                        Change::Synced => readiness.ready(),
+                        Change::Synced => {
+                            readiness.ready();
+                            seen = true;
+                        }
                         Change::Lost => tracing::warn!("the vCenter is out of sight"),
                         _ => {}
                     }
@@ -95,7 +106,11 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
             },
             // Statuses name the reason why the vCenter is out of sight.
             Ok(()) = link.changed() => {
-                let down = matches!(&*link.borrow_and_update(), Link::Down(_));
+                let state = link.borrow_and_update().clone();
+                if let (Link::Down(error), false) = (&state, seen) {
+                    readiness.not_ready(error.to_string());
+                }
+                let down = matches!(state, Link::Down(_));
                 if down && grace_end.is_some_and(|end| end <= Instant::now()) {
                     router.wake_all();
                 }

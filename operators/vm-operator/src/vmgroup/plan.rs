@@ -305,7 +305,8 @@ fn summarize(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
 /// How many machines are ready, for people.
 #[must_use]
 pub fn tally(ready: usize, wanted: usize) -> String {
-    format!("{ready} of {wanted} virtual machines are ready")
+    let (machines, are) = if wanted == 1 { ("machine", "is") } else { ("machines", "are") };
+    format!("{ready} of {wanted} virtual {machines} {are} ready")
 }
 
 /// The first trouble in slot order, and how many others have the same.

@@ -86,12 +86,12 @@ fn set_details(conditions: &mut Vec<Condition>, group: &VmGroup, seen: &Seen, ex
     conditions::set(conditions, condition::CONFIG_SYNCED, status, reason, &message, generation, now);
     let (status, reason, message) = match seen.orphans.len() {
         0 => (Status::False, reason::NO_ORPHANS, String::new()),
-        n => (
+        _ => (
             Status::True,
             reason::ORPHANS,
             format!(
-                "{n} virtual machines have this group's marker and belong to none of its VmInstances, such as copies made by \
-                 hand; the operator does not touch them: {}",
+                "virtual machines that have this group's marker and belong to none of its VmInstances, such as copies made by \
+                 hand: {}; the operator does not touch them",
                 list(&seen.orphans)
             ),
         ),

@@ -66,7 +66,12 @@ fn look(
     // What cannot be read may be the instance's.
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
-    let stranger = namesake.filter(|vm| vm.markers.is_some()).map(|vm| vm.moref.clone());
+    let stranger = namesake.filter(|vm| vm.markers.is_some());
+    let other_cluster = stranger.and_then(|vm| vm.marker(OWNER_MARKER)?.parse::<Marker>().ok());
+    let other_cluster = other_cluster
+        .filter(|other| Marker { cluster: marker.cluster.clone(), ..other.clone() } == *marker)
+        .map(|other| other.cluster);
+    let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
         .map_or(Missing::No, |moref| missing(ctx, inventory, moref, &owner));
@@ -84,7 +89,7 @@ fn look(
             InDoubt::Watching(tasks.iter().filter(|task| is_unfinished(inventory, task)).count())
         }
     };
-    Seen { folder, mine, unread, stranger, missing, doubt, refresh, template, ..seen }
+    Seen { folder, mine, unread, stranger, other_cluster, missing, doubt, refresh, template, ..seen }
 }
 
 /// The machine that the durable status names.

@@ -125,6 +125,8 @@ pub struct Seen {
     pub unread: Option<MoRef>,
     /// A machine of another owner in the group's folder with this machine's name.
     pub stranger: Option<MoRef>,
+    /// The cluster that the stranger's marker names, where it is this instance's in all else.
+    pub other_cluster: Option<String>,
     /// The recorded machine, where the inventory does not show it.
     pub missing: Missing,
     /// The last request, until it is dealt with.
@@ -202,10 +204,10 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     let deleting = deleted || seen.group.is_some_and(|group| group.deleting);
     let turn = if let Err(problem) = names::check(instance) {
         plan_invalid(deleting, &problem)
-    } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
-        plan_release(seen, recorded(instance))
     } else if seen.group.is_some_and(|group| group.paused) {
         wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
+    } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
+        plan_release(seen, recorded(instance))
     } else if let Some(blind) = &seen.blind {
         wait(blind.reason, &blind.message)
     } else if seen.adopted {
@@ -379,11 +381,17 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         return Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() };
     }
     if let Some(stranger) = &seen.stranger {
-        let message = format!(
-            "{stranger} in the group's folder is called {:?} but is not this group's: rename or move it; the operator does not \
-             touch it",
-            instance.spec.vm_name
-        );
+        let name = &instance.spec.vm_name;
+        let message = match &seen.other_cluster {
+            None => format!(
+                "{stranger} in the group's folder is called {name:?} but is not this group's: rename or move it; the operator \
+                 does not touch it"
+            ),
+            Some(cluster) => format!(
+                "{stranger} is this VmInstance's machine, but its owner marker names the cluster {cluster}, which this \
+                 operator is not: set CLUSTER_ID={cluster} if the operator's id was changed; the operator does not touch it"
+            ),
+        };
         return Turn::Blocked { reason: reason::NAME_CONFLICT, message };
     }
     let Some(folder) = &seen.folder else {

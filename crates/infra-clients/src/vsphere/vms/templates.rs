@@ -255,7 +255,7 @@ impl Scan {
             [] => {}
             several => {
                 let message = format!(
-                    "{} templates have the name {name} in {place} ({}): write the path of the one to clone",
+                    "{} templates have the name {name:?} in {place} ({}): write the path of the one to clone",
                     several.len(),
                     full(several)
                 );
@@ -270,10 +270,10 @@ impl Scan {
             }
         }
         let message = if others.is_empty() {
-            format!("there is no template {name} in {place}")
+            format!("there is no template {name:?} in {place}")
         } else {
             format!(
-                "there is no template {name} in {place}; to clone the virtual machine of that name, write its path: {}",
+                "there is no template {name:?} in {place}; to clone the virtual machine of that name, write its path: {}",
                 full(&others)
             )
         };

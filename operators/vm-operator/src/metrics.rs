@@ -1,0 +1,70 @@
+//! The operator's own metrics, computed at each scrape: orphans, and whether the vCenter is in sight. Logs each orphan once.
+//!
+//! An orphan is a virtual machine that has this cluster's marker and belongs to no VmInstance: left over, or copied by hand.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use infra_clients::vsphere::MoRef;
+use infra_clients::vsphere::vms::{Inventory, Vm};
+use prometheus::IntGauge;
+use tracing::warn;
+
+use crate::api::OWNER_MARKER;
+use crate::api::names::Marker;
+use crate::context::Context;
+
+/// Registers the metrics.
+///
+/// # Errors
+/// A metric of the name is registered already.
+pub fn register(ctx: &Arc<Context>) -> Result<(), prometheus::Error> {
+    let orphaned = IntGauge::new(
+        "vm_operator_orphaned_machines",
+        "Virtual machines with this cluster's marker that belong to no VmInstance",
+    )?;
+    let up = IntGauge::new(
+        "vm_operator_vcenter_up",
+        "1 while the operator sees all changes of the vCenter's inventory, else 0",
+    )?;
+    let registry = ctx.kit.metrics().registry();
+    registry.register(Box::new(orphaned.clone()))?;
+    registry.register(Box::new(up.clone()))?;
+    let metrics = ctx.kit.metrics().clone();
+    let logged = Mutex::new(HashSet::new());
+    // The context holds the metrics, so they must not hold it.
+    let ctx: Weak<Context> = Arc::downgrade(ctx);
+    metrics.on_scrape(move || {
+        let Some(ctx) = ctx.upgrade() else { return };
+        ctx.vms.read(|inventory| {
+            up.set(inventory.is_synced().into());
+            let orphans: Vec<_> = orphans(&ctx, inventory).collect();
+            orphaned.set(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
+            log_new(&mut logged.lock().unwrap_or_else(PoisonError::into_inner), &orphans);
+        });
+    });
+    Ok(())
+}
+
+fn orphans<'a>(ctx: &'a Context, inventory: &'a Inventory) -> impl Iterator<Item = (&'a Arc<Vm>, Marker)> {
+    let markers =
+        inventory.vms().filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)));
+    // The VmInstances of namespaces that are not watched are not known.
+    let namespaces = ctx.kit.namespaces();
+    let is_watched = |marker: &Marker| namespaces.is_empty() || namespaces.contains(&marker.namespace);
+    let ours = markers.filter(move |(_, marker)| marker.cluster == ctx.cluster && is_watched(marker));
+    ours.filter(|(vm, marker)| !ctx.is_member(vm, marker))
+}
+
+/// Logs the orphans that are not in `logged`, which becomes these orphans.
+fn log_new(logged: &mut HashSet<MoRef>, orphans: &[(&Arc<Vm>, Marker)]) {
+    for (vm, marker) in orphans.iter().filter(|(vm, _)| !logged.contains(&vm.moref)) {
+        warn!(
+            machine = vm.moref.value(),
+            name = &*vm.name,
+            %marker,
+            "virtual machine with this cluster's marker belongs to no VmInstance; the operator does not touch it"
+        );
+    }
+    *logged = orphans.iter().map(|(vm, _)| vm.moref.clone()).collect();
+}
