@@ -12,10 +12,12 @@ use serde_json::Value;
 
 /// An annotation as large as the object, which no operator reads.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Longest annotation kept, in bytes: the API server takes 256 KiB for each object, and a user may create many.
+const LONGEST_ANNOTATION: usize = 1024;
 
 /// An object of kind `K`, or the metadata of one that does not parse as `K`. Cloning costs a reference count.
 ///
-/// `managedFields` and kubectl's last-applied annotation are dropped, so never write a cached object back whole: use
+/// `managedFields`, kubectl's last-applied annotation and annotations above 1 KiB are dropped, so never write a cached object back whole: use
 /// server-side apply. A status that does not parse is dropped as well: it was written by another version of the operator,
 /// and the operator can compute it again.
 #[derive(Clone, Debug)]
@@ -57,7 +59,9 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                annotations.remove(LAST_APPLIED);
+                annotations.retain(|key, value| {
+                    key != LAST_APPLIED && value.as_str().is_none_or(|text| text.len() <= LONGEST_ANNOTATION)
+                });
             }
         }
         if let Ok(object) = K::deserialize(&value) {
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn drops_what_no_operator_reads() {
         let metadata = json!({
-            "name": "a", "annotations": { LAST_APPLIED: "{}", "kept": "yes" },
+            "name": "a", "annotations": { LAST_APPLIED: "{}", "kept": "yes", "large": "x".repeat(LONGEST_ANNOTATION + 1) },
             "managedFields": [{ "manager": "kubectl" }],
         });
         let good: Guarded<ConfigMap> = serde_json::from_value(json!({ "metadata": metadata })).unwrap();

@@ -1,4 +1,4 @@
-//! `Reconciler`: the four functions an operator writes for one kind.
+//! `Reconciler`: the four steps that an operator writes for one kind.
 //!
 //! ```text
 //!            ┌──────────── look again ────────────┐

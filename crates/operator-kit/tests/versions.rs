@@ -171,7 +171,7 @@ async fn objects_are_written_in_the_version_that_is_served() {
     gadget.metadata.name = Some("old".to_owned());
     gadget.metadata.namespace = Some("default".to_owned());
     let gadgets: Api<Gadget> = Api::namespaced_with(client, "default", &OLD);
-    gadgets.create(&PostParams::default(), &gadget).await.unwrap();
+    Watch::<Gadget>::version(&kit, OLD).objects().create("test", &gadget).await.unwrap();
     eventually("its status", PATIENCE, async || {
         let gadget = gadgets.get("old").await?;
         let held = gadget.metadata.finalizers.as_deref() == Some(&[FINALIZER.to_owned()]);

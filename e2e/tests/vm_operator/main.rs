@@ -15,6 +15,7 @@ mod main_job;
 mod migration;
 mod outages;
 mod ownership;
+mod release;
 mod safety;
 mod secrets;
 mod start;

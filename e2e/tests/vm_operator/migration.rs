@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use e2e::{PATIENCE, Rig, group};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
-use testbed::{Connection, NewVm, eventually};
+use testbed::{Connection, Fault, NewVm, eventually};
 
 use crate::place;
 
@@ -103,6 +103,48 @@ async fn a_machine_of_the_original_on_a_disconnected_host_is_waited_for() {
     rig.vcenter.set_connection(away, Connection::Connected, true).await.unwrap();
     rig.settled("default", "web", 2).await.unwrap();
     assert_eq!(machines(&rig).await, before, "the same machines, none made");
+}
+
+/// The right to mark machines is missing; meanwhile an administrator renames one and moves another.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_the_original_that_cannot_be_marked_are_not_doubled() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    rig.vcenter.add_original_group("default", "web", 3, 1, 1024).await.unwrap();
+    rig.vcenter.add_folder("/DC0/vm", "elsewhere").await.unwrap();
+    rig.vcenter.fault(Fault::soap("ReconfigVM_Task", "NoPermission").until_cleared()).await.unwrap();
+    create_original(&rig, "web", 3).await;
+    let _operator = rig.operator().await.unwrap();
+    rig.reason("default", "web", "PermissionDenied").await.unwrap();
+    eventually("each machine is recorded", PATIENCE, async || {
+        let path = "jsonpath={.items[*].status.vmRef}";
+        let recorded = rig.control_plane.kubectl(&["get", "vgi", "-o", path]).await?;
+        Ok((recorded.split_whitespace().count() == 3).then_some(()))
+    })
+    .await
+    .unwrap();
+    let before: Vec<_> = machines(&rig).await.into_keys().collect();
+    rig.vcenter.rename_vm(&before[0], "renamed").await.unwrap();
+    rig.vcenter.move_vm(&before[1], "/DC0/vm/elsewhere").await.unwrap();
+    eventually("the moved machine is missed", PATIENCE, async || {
+        let path = "jsonpath={.items[*].status.conditions[0].reason}";
+        Ok(rig
+            .control_plane
+            .kubectl(&["get", "vgi", "-o", path])
+            .await?
+            .contains("MachineMoved")
+            .then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.clear_faults().await.unwrap();
+    let name = before[1].rsplit('/').next().unwrap();
+    rig.vcenter
+        .move_vm(&format!("/DC0/vm/elsewhere/{name}"), "/DC0/vm/vm-operator/default-web")
+        .await
+        .unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+    assert_eq!(machines(&rig).await.len(), 3, "none was made");
 }
 
 /// A group that was deleted while no operator ran has only the original's finalizer.

@@ -14,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Kit(#[from] KitError),
     /// A request to the vCenter failed, or its task.
-    #[error("{doing}: {fault}: {}", .fault.remedy())]
+    #[error("{}{fault}: {}", prefix(doing, fault), .fault.remedy())]
     VCenter {
         /// What was requested.
         doing: &'static str,
@@ -29,8 +29,8 @@ pub enum Error {
     },
     /// A task ended well, and the machine is not as the task made it.
     #[error(
-        "{0} ended well, but the virtual machine did not stay in that power state: look at its events in the vCenter; it is \
-         tried again"
+        "{0} ended well, but the vCenter does not show the virtual machine as it should be then: look at its events in the \
+         vCenter; it is tried again"
     )]
     Unstable(&'static str),
     /// A VmInstance of that name is not the group's.
@@ -38,6 +38,11 @@ pub enum Error {
         "VmInstance {0} belongs to another group or is a copy: wait until it is gone, or delete it if it was created by hand"
     )]
     Taken(String),
+}
+
+/// The name of the request, unless the failure begins with it.
+fn prefix(doing: &str, fault: &Fault) -> String {
+    if fault.method().is_some() { String::new() } else { format!("{doing}: ") }
 }
 
 impl From<kube::Error> for Error {

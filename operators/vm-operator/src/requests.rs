@@ -1,8 +1,8 @@
 //! Requests to the vCenter: a queue, and workers that send what is in it.
 //!
 //! A reconcile never waits for the vCenter: it puts a request here and ends. The response goes into the in-flight memory and
-//! wakes the object. Removals and repairs go before clones. Owns the check that this process still leads, which each request
-//! passes when it leaves the queue.
+//! wakes the object. Removals and repairs go before clones. Owns the checks that each request passes when it leaves the queue:
+//! this process still leads, and the request is still what its object needs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +19,11 @@ use operator_kit::lease::Leadership;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
+use crate::api::names::Marker;
+use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, is_detached};
 use crate::context::Context;
 use crate::in_flight::{FolderChange, FolderRequest};
+use crate::vminstance::{GroupView, machines};
 
 /// Requests sent at the same time. The client bounds calls as well.
 const CONCURRENCY: usize = 8;
@@ -171,8 +173,61 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership) {
                 if leadership.check().is_err() {
                     return;
                 }
-                sending.push(send(&ctx, request));
+                if is_due(&ctx, &request) {
+                    sending.push(send(&ctx, request));
+                } else {
+                    take_back(&ctx, &request.subject);
+                }
             }
+        }
+    }
+}
+
+/// Returns whether a request is still what its object needs. It may have waited, and meanwhile a person may have paused the
+/// group, detached it or moved the machine.
+fn is_due(ctx: &Context, request: &Request) -> bool {
+    let (key, uid) = match &request.subject {
+        Subject::Instance { key, uid, .. } => (key, uid),
+        Subject::Group { key, uid, .. } => {
+            let group =
+                ctx.groups.cache().valid(key).filter(|group| group.metadata.uid.as_ref() == Some(uid));
+            return group.is_some_and(|group| !group.spec.is_paused());
+        }
+    };
+    let instance = ctx.instances.cache().valid(key).filter(|i| i.metadata.uid.as_ref() == Some(uid));
+    let Some(instance) = instance else { return false };
+    let group = ctx.group_of(&instance).map(|group| GroupView::of(&group));
+    let deleting =
+        instance.metadata.deletion_timestamp.is_some() || group.is_some_and(|group| group.deleting);
+    let released = deleting && (is_detached(&*instance) || group.is_some_and(|group| group.detached));
+    if released || group.is_some_and(|group| group.paused) {
+        return false;
+    }
+    let machine = match &request.call {
+        Call::Clone(_) => return group.is_some() && !deleting,
+        Call::PowerOff(vm) | Call::Destroy(vm) if group.is_some() && deleting => vm,
+        Call::PowerOff(_) | Call::Destroy(_) => return false,
+        Call::Mark { vm, .. } | Call::PowerOn(vm) => vm,
+        Call::CreateFolder(_) | Call::RemoveFolder(_) => return true,
+    };
+    let marker = Marker::of(&ctx.cluster, &instance);
+    ctx.vms.read(|inventory| {
+        inventory.is_synced()
+            && machines(inventory, &instance, &marker).iter().any(|own| own.moref == *machine)
+    })
+}
+
+/// Forgets a request that was not sent, and has its object plan again.
+fn take_back(ctx: &Context, subject: &Subject) {
+    info!(?subject, "request taken back: it is no longer what its object needs");
+    match subject {
+        Subject::Instance { uid, key, .. } => {
+            ctx.in_flight.settle(uid);
+            ctx.instance_triggers.wake(key);
+        }
+        Subject::Group { uid, key, .. } => {
+            ctx.in_flight.folder_answered(uid, key, None);
+            ctx.group_triggers.wake(key);
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Kind {
     Fault,
     /// An answer that could not be understood.
     Protocol,
+    /// An answer larger than this client reads.
+    AnswerTooLarge,
 }
 
 const UNREACHABLE: &str = "VCenterUnreachable";
@@ -113,12 +115,13 @@ impl Kind {
         Self::Canceled,
         Self::Fault,
         Self::Protocol,
+        Self::AnswerTooLarge,
     ];
 
     fn class_and_reason(self) -> (Class, &'static str) {
         match self {
             Self::Config | Self::Ambiguous => (Class::NeedsHelp, PLACEMENT_UNCLEAR),
-            Self::Unreachable | Self::Timeout | Self::Unavailable | Self::Protocol => {
+            Self::Unreachable | Self::Timeout | Self::Unavailable | Self::Protocol | Self::AnswerTooLarge => {
                 (Class::Retry, UNREACHABLE)
             }
             Self::Tls => (Class::NeedsHelp, "VCenterCertificateRefused"),
@@ -165,6 +168,9 @@ impl Kind {
             Self::NotSupported => "check the vCenter's and the hosts' version and licence",
             Self::Canceled => "nothing; the operation is retried unless it was stopped on purpose",
             Self::Fault => "look at the task and the events of the object in vCenter",
+            Self::AnswerTooLarge => {
+                "look for VMs with large advanced parameters, such as guestinfo; fewer objects are requested at once"
+            }
             Self::Protocol => "check that the address is a vCenter's and that no proxy answers in its place",
         }
     }

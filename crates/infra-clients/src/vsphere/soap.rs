@@ -177,7 +177,7 @@ impl Soap {
         while let Some(chunk) = response.chunk().await.map_err(|error| cut(&error))? {
             if body.len() + chunk.len() > self.max_answer {
                 let message = format!("the answer is larger than {} bytes", self.max_answer);
-                return Err(Error::new(Kind::Protocol, message).doubtful());
+                return Err(Error::new(Kind::AnswerTooLarge, message).doubtful());
             }
             body.extend_from_slice(&chunk);
         }

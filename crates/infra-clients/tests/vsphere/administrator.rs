@@ -246,6 +246,19 @@ async fn a_server_that_is_no_vcenter_is_reported() -> Result<()> {
     crate::rig::up(&vms).await
 }
 
+/// Machines with large advanced parameters are read a few at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_too_large_is_read_in_smaller_pages() -> Result<()> {
+    let sim = Vcsim::builder().start().await?;
+    let vms: Vec<_> =
+        (0..90).map(|i| NewVm::new(&format!("vm-{i}")).marker(OWNER, &"x".repeat(20_000))).collect();
+    sim.add_vms("/DC0/vm/vm-operator", &vms).await?;
+    let (_session, vms) = crate::rig::start(&sim, |config, _| config.max_answer = 300_000)?;
+    crate::rig::up(&vms).await?;
+    assert_eq!(vms.read(|inventory| inventory.vms().count()), 90);
+    Ok(())
+}
+
 /// Ten thousand machines are read in time that grows with their number, and one change among them costs one poll.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_machines() -> Result<()> {

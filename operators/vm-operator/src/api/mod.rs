@@ -50,6 +50,17 @@ pub mod condition {
     pub const ORPHANS_FOUND: &str = "OrphansFound";
 }
 
+/// Finalizer with which the garbage collector orphans dependents: `kubectl delete --cascade=orphan`.
+const ORPHAN_FINALIZER: &str = "orphan";
+
+/// Returns whether a group is being deleted with `--cascade=orphan`: its machines are to stay.
+#[must_use]
+pub fn is_orphaning(group: &VmGroup) -> bool {
+    use kube::ResourceExt;
+    group.metadata.deletion_timestamp.is_some()
+        && group.finalizers().iter().any(|held| held == ORPHAN_FINALIZER)
+}
+
 /// Returns whether an object has the annotation [`DETACH`].
 #[must_use]
 pub fn is_detached(object: &impl kube::Resource) -> bool {

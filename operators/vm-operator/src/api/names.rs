@@ -67,6 +67,7 @@ pub fn check(instance: &VmInstance) -> Result<(), String> {
     let owned = instance.owner_references().iter().any(|owner| {
         owner.controller == Some(true)
             && owner.kind == "VmGroup"
+            && owner.api_version.split('/').next() == Some(super::GROUP)
             && owner.name == spec.group
             && owner.uid == spec.group_uid
     });
@@ -214,6 +215,7 @@ mod tests {
         };
         let mut instance = VmInstance::new(name, spec);
         instance.owner_references_mut().push(OwnerReference {
+            api_version: "vm.codeconnect.vmworld.com/v1alpha1".into(),
             kind: "VmGroup".into(),
             name: "web".into(),
             uid: owner_uid.into(),

@@ -65,12 +65,18 @@ operator_kit::reasons! {
     TOO_MANY_REPLICAS = "TooManyReplicas";
 }
 
-/// Returns whether a person has to act on an instance whose Ready condition is False with this reason.
+/// Returns whether a person has to act on an instance whose Ready condition is not True with this reason.
 #[must_use]
 pub fn needs_help(reason: &str) -> bool {
     matches!(
         reason,
-        NAME_CONFLICT | DUPLICATE_MACHINES | MACHINE_MOVED | INVALID_INSTANCE | NO_GROUP | INTERNAL_ERROR
+        NAME_CONFLICT
+            | DUPLICATE_MACHINES
+            | MACHINE_MOVED
+            | MACHINE_UNCLEAR
+            | INVALID_INSTANCE
+            | NO_GROUP
+            | INTERNAL_ERROR
     ) || infra_clients::vsphere::class_of(reason).is_some_and(|class| class != Class::Retry)
 }
 

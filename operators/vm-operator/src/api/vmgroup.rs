@@ -45,6 +45,7 @@ pub struct VmGroupSpec {
     pub replicas: i32,
     /// Name of the template, unique in the datacenter, or the inventory path of a template or virtual machine, such as
     /// `/DC0/vm/templates/photon-5`.
+    #[schemars(length(max = 1024))]
     pub template: String,
     /// Stops all work on the group and its virtual machines, deletion included, until it is removed or false.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,11 +61,14 @@ pub struct VmInstanceSpec {
         extend("x-kubernetes-validations" = immutable("instanceUuid"))
     )]
     pub instance_uuid: String,
-    /// Virtual CPUs, in cores.
+    /// Virtual CPUs, in cores: 1 to 4, as in the group.
+    #[schemars(range(min = 1, max = 4))]
     pub cpu: i32,
-    /// Memory, in GB (1024 MB).
+    /// Memory, in GB (1024 MB): 1 to 8, as in the group.
+    #[schemars(range(min = 1, max = 8))]
     pub memory: i32,
     /// The template it is cloned from: a name or an inventory path.
+    #[schemars(length(max = 1024))]
     pub template: String,
 }
 

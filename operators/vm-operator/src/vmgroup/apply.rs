@@ -9,7 +9,9 @@ use operator_kit::{Guarded, Key, names::label_value};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::{FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmInstance, VmInstanceSpec, names};
+use crate::api::{
+    DETACH, FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmInstance, VmInstanceSpec, names,
+};
 use crate::context::Context;
 use crate::error::Error;
 use crate::in_flight::{FolderChange, FolderRequest};
@@ -52,6 +54,10 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
         Plan::KeepFolder(names) => {
             ctx.in_flight.folder_kept(&uid);
             return Ok(Done { kept: Some(names), ..Done::default() });
+        }
+        Plan::Detach => {
+            let patch = json!({ "metadata": { "annotations": { DETACH: "true" } } });
+            ctx.groups.merge(&ctx.kit.field_manager("vmgroup"), group, patch).await?;
         }
         Plan::SettleFolder => ctx.in_flight.set_folder_request(&uid, &key, None),
         Plan::FailFolder(change, fault) => {

@@ -61,8 +61,14 @@ fn with_folders(
     let adopting = group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER);
     let original = names::original_folder(&namespace, &name);
     let folder = inventory.folder_named(&names::folder(&namespace, &name));
-    let original_folder =
-        (adopting || adopted == Some(&original)).then(|| inventory.folder_named(&original)).flatten();
+    // With a dot in a name, the original's folder may be the folder of another group.
+    let is_another = |other: &Arc<VmGroup>| {
+        let key = (other.namespace().unwrap_or_default(), other.name_any());
+        key != (namespace.clone(), name.clone()) && names::folder(&key.0, &key.1) == original
+    };
+    let is_original =
+        (adopting || adopted == Some(&original)) && !ctx.by_folder.get(&original).iter().any(is_another);
+    let original_folder = is_original.then(|| inventory.folder_named(&original)).flatten();
     let originals = match original_folder {
         Some(folder) if adopting => originals(inventory, &folder.moref, &name, instances),
         _ => Originals::default(),
@@ -150,7 +156,7 @@ fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight:
 
 fn trouble(instance: &VmInstance) -> Option<(String, String)> {
     let ready = conditions::get(&instance.status.as_ref()?.conditions, condition::READY)?;
-    (ready.status == "False" && reason::needs_help(&ready.reason))
+    (ready.status != "True" && reason::needs_help(&ready.reason))
         .then(|| (ready.reason.clone(), ready.message.clone()))
 }
 

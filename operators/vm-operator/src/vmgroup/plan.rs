@@ -8,7 +8,7 @@ use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
 use kube::ResourceExt;
 use operator_kit::{Key, Turn};
 
-use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, is_detached, reason};
+use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, is_detached, is_orphaning, reason};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
@@ -130,6 +130,8 @@ pub enum Plan {
     FailFolder(FolderChange, Fault),
     /// Forget the last change of the folder: its outcome is dealt with.
     SettleFolder,
+    /// Set the annotation `detach`, since the machines are to stay.
+    Detach,
 }
 
 /// Changes of VmInstances and the folder.
@@ -187,7 +189,11 @@ fn has_finalizer(group: &VmGroup, finalizer: &str) -> bool {
 /// The next step for the machines of the original operator where the group is being deleted: they are adopted, and then
 /// removed like any other. `None` if nothing is to be done for them.
 fn plan_former(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
-    if seen.blind.is_some() || is_detached(group) || !has_finalizer(group, ORIGINAL_FINALIZER) {
+    if seen.blind.is_some()
+        || is_detached(group)
+        || is_orphaning(group)
+        || !has_finalizer(group, ORIGINAL_FINALIZER)
+    {
         return None;
     }
     // Where the group has no other finalizer, this one keeps it until its machines are gone.
@@ -320,6 +326,10 @@ fn trouble(members: &[Member]) -> Option<(String, String)> {
 }
 
 fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
+    // The garbage collector removes its finalizer while the machines are still being released.
+    if is_orphaning(group) && !is_detached(group) {
+        return Turn::Act(Plan::Detach);
+    }
     let live = seen.members.iter().filter(|member| !member.deleting);
     let delete: Vec<_> = live.take(BATCH).map(|member| (member.key.clone(), member.uid.clone())).collect();
     if !delete.is_empty() {

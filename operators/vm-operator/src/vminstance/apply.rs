@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::{Error, method};
 use crate::requests::{Call, Clone, Request, Subject};
 
+use super::observe::is_reference;
 use super::plan::Action;
 
 /// Carries out one action, and returns the machine that it released.
@@ -23,6 +24,7 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         Action::Refresh => in_flight.refreshing(&uid, ctx.vms.request_refresh()),
         Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
         Action::LookUp(moref) => ctx.vms.look_up(&moref),
+        Action::Confirm(moref) => ctx.vms.confirm(&moref),
         Action::FindTemplate => ctx.vms.request_template(&instance.spec.template),
         Action::Enqueue => ctx.enqueue(&key, &instance.spec.group_uid),
         Action::HoldPlace => ctx.hold_place(&key, &instance.spec.group_uid),
@@ -58,6 +60,7 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
 
 fn adopt(ctx: &Context, instance: &VmInstance, uid: &str, key: &Key) {
     let task = instance.status.as_ref().and_then(|status| status.task.clone());
+    let task = task.filter(|task| is_reference(&task.r#ref));
     if let Some(task) = &task {
         ctx.vms.follow(&crate::in_flight::task_ref(&task.r#ref));
     }

@@ -14,11 +14,13 @@ use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance
 use crate::context::Context;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
 
-use super::plan::{GroupView, InDoubt, Machine, Missing, Progress, Refresh, Seen};
+use super::plan::{Confirmed, GroupView, InDoubt, Machine, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created cannot be the instance's, however far the clocks of the
 /// vCenter and of Kubernetes are apart.
 const CLOCK_SLACK: Duration = Duration::from_hours(2);
+/// How long a clone that no record names puts instances in doubt.
+const LONGEST_CLONE: Duration = Duration::from_hours(1);
 
 /// Looks at everything that concerns one instance.
 #[must_use]
@@ -74,7 +76,11 @@ fn look(
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
-        .map_or(Missing::No, |moref| missing(ctx, inventory, moref, &owner));
+        .map_or(Missing::No, |moref| missing(ctx, inventory, instance, moref, &owner));
+    let confirmed = match mine.as_slice() {
+        [machine] => confirmed(ctx, inventory, &machine.moref),
+        _ => Confirmed::Unknown,
+    };
     let template = if mine.is_empty() { ctx.vms.template(&spec.template) } else { Template::default() };
     let refresh = match entry.refresh {
         None => Refresh::None,
@@ -86,23 +92,48 @@ fn look(
         Doubt::ResponseLost => InDoubt::ResponseLost,
         Doubt::Unexamined => InDoubt::Unexamined(unclaimed_clones(ctx, inventory, instance, &template)),
         Doubt::Watching(tasks) => {
-            InDoubt::Watching(tasks.iter().filter(|task| is_unfinished(inventory, task)).count())
+            let now = SystemTime::now();
+            let unfinished =
+                tasks.iter().filter_map(|task| inventory.task(task)).filter(|task| may_end(task, now));
+            InDoubt::Watching(unfinished.count())
         }
     };
-    Seen { folder, mine, unread, stranger, other_cluster, missing, doubt, refresh, template, ..seen }
+    Seen {
+        folder,
+        mine,
+        unread,
+        stranger,
+        other_cluster,
+        missing,
+        confirmed,
+        doubt,
+        refresh,
+        template,
+        ..seen
+    }
 }
 
 /// The machine that the durable status names.
 #[must_use]
 pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
-    instance.status.as_ref()?.vm_ref.as_deref().map(|id| MoRef::new("VirtualMachine", id))
+    let id = instance.status.as_ref()?.vm_ref.as_deref()?;
+    // A user with the right may write anything into a status.
+    is_reference(id).then(|| MoRef::new("VirtualMachine", id))
+}
+
+/// Returns whether a text may be the id of a managed object, as a vCenter writes it: `vm-42`, `task-7`.
+#[must_use]
+pub fn is_reference(id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    !id.is_empty() && id.len() <= 128 && id.chars().all(plain)
 }
 
 /// Finds the machines that are the instance's, wherever in the operator's folder and under whatever name.
 ///
 /// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A copy
 /// that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine that the
-/// original operator made has no marker yet: its name and instanceUuid in the original's folder identify it.
+/// original operator made has no marker yet: its instanceUuid identifies it, with the recorded reference or with its name in the
+/// original's folder.
 #[must_use]
 pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
     let recorded = recorded(instance);
@@ -119,13 +150,22 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
     let owner = marker.to_string();
     let bearers = inventory.vms_marked(OWNER_MARKER, &owner);
     let mut mine: Vec<_> = bearers.filter(|vm| is_ours(vm)).map(|vm| machine(vm, true)).collect();
-    if mine.is_empty() && names::is_original_machine(&marker.group, &instance.spec.vm_name) {
+    if mine.is_empty() {
         let folder = inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group));
-        let vm = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
-        let vm = vm.filter(|vm| is_ours(vm) && vm.markers.is_some() && vm.marker(OWNER_MARKER).is_none());
+        let named = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
+        let candidates = recorded.as_ref().and_then(|moref| inventory.vm(moref)).into_iter().chain(named);
+        let vm = candidates.into_iter().find(|vm| is_original(vm, instance));
         mine.extend(vm.map(|vm| machine(vm, false)));
     }
     mine
+}
+
+/// Returns whether a machine is the one of the original operator that the instance adopts, and has no marker yet.
+fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
+    names::is_original_machine(&instance.spec.group, &instance.spec.vm_name)
+        && vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
+        && vm.markers.is_some()
+        && vm.marker(OWNER_MARKER).is_none()
 }
 
 /// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. While
@@ -134,11 +174,20 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
 pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> bool {
     let Some(moref) = recorded(instance).filter(|moref| inventory.vm(moref).is_none()) else { return false };
     if let Some(outside) = inventory.outside(&moref) {
-        return matches!(place_of(outside, &marker.to_string()), Place::Elsewhere | Place::Unclear);
+        return matches!(place_of(outside, instance, &marker.to_string()), Place::Elsewhere | Place::Unclear);
     }
     let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
     let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
     ready.is_some_and(|ready| ready.reason == reason::MACHINE_MOVED)
+}
+
+fn confirmed(ctx: &Context, inventory: &Inventory, moref: &MoRef) -> Confirmed {
+    match inventory.confirmed(moref) {
+        Some(true) => Confirmed::Same,
+        Some(false) => Confirmed::Changed,
+        None if ctx.vms.is_looking_up(moref) => Confirmed::Reading,
+        None => Confirmed::Unknown,
+    }
 }
 
 /// Where a machine is that is not in the operator's folder.
@@ -151,10 +200,12 @@ enum Place {
     Unclear,
 }
 
-fn place_of(outside: &Outside, owner: &str) -> Place {
+fn place_of(outside: &Outside, instance: &VmInstance, owner: &str) -> Place {
     match outside {
         Outside::Elsewhere(vm) if vm.markers.is_none() => Place::Unclear,
-        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) => Place::Elsewhere,
+        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || is_original(vm, instance) => {
+            Place::Elsewhere
+        }
         Outside::Gone | Outside::Elsewhere(_) => Place::Gone,
     }
 }
@@ -164,7 +215,13 @@ fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
-fn missing(ctx: &Context, inventory: &Inventory, moref: MoRef, owner: &str) -> Missing {
+fn missing(
+    ctx: &Context,
+    inventory: &Inventory,
+    instance: &VmInstance,
+    moref: MoRef,
+    owner: &str,
+) -> Missing {
     if inventory.vm(&moref).is_some() {
         // It is in the folder, with another marker or none: it is not the instance's any more.
         return Missing::No;
@@ -172,7 +229,7 @@ fn missing(ctx: &Context, inventory: &Inventory, moref: MoRef, owner: &str) -> M
     match inventory.outside(&moref) {
         None if ctx.vms.is_looking_up(&moref) => Missing::LookingUp,
         None => Missing::Unknown(moref),
-        Some(outside) => match place_of(outside, owner) {
+        Some(outside) => match place_of(outside, instance, owner) {
             Place::Gone => Missing::Gone,
             Place::Elsewhere => Missing::Elsewhere(moref),
             Place::Unclear => Missing::Unclear(moref),
@@ -206,8 +263,11 @@ fn progress(task: Option<&Task>) -> Progress {
     }
 }
 
-fn is_unfinished(inventory: &Inventory, task: &MoRef) -> bool {
-    inventory.task(task).is_some_and(|task| !task.state.ended())
+/// Whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others for ever:
+/// after [`LONGEST_CLONE`] vCenter's check of names is relied on, since another clone has the same name and folder.
+fn may_end(task: &Task, now: SystemTime) -> bool {
+    let age = task.queued_at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+    !task.state.ended() && age < LONGEST_CLONE
 }
 
 /// Finds the unfinished clones that may be the instance's: of its template, by this operator's user, since shortly before
@@ -224,10 +284,10 @@ fn unclaimed_clones(
         Template::Known(moref) => Some(moref),
         _ => None,
     };
-    let user = ctx.vms.user();
+    let (user, now) = (ctx.vms.user(), SystemTime::now());
     inventory
         .tasks()
-        .filter(|task| !task.state.ended() && &*task.description_id == "VirtualMachine.clone")
+        .filter(|task| may_end(task, now) && &*task.description_id == "VirtualMachine.clone")
         .filter(|task| task.queued_at.is_none_or(|at| at >= since))
         // What is not known does not exclude a clone.
         .filter(|task| {

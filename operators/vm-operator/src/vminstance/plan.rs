@@ -2,17 +2,21 @@
 //! `apply` carries the action out and comes next.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use infra_clients::vsphere::vms::Template;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
-use crate::api::{TaskKind, TaskStatus, VmGroup, VmInstance, is_detached, names, reason};
+use crate::api::{TaskKind, TaskStatus, VmGroup, VmInstance, is_detached, is_orphaning, names, reason};
 use crate::clone_queue::Place;
 use crate::in_flight::Doubt;
 use crate::visibility::Blind;
 
 use super::observe::recorded;
+
+/// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
+const CHANGED: Duration = Duration::from_secs(2);
 
 /// One virtual machine that is the instance's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,20 @@ pub enum InDoubt {
     Watching(usize),
 }
 
+/// Whether the vCenter was asked if the machine is as the inventory shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Not lately.
+    #[default]
+    Unknown,
+    /// The request is in flight.
+    Reading,
+    /// It is.
+    Same,
+    /// It is not.
+    Changed,
+}
+
 /// What is known of the recorded machine, where the inventory does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
@@ -91,7 +109,7 @@ pub enum Missing {
 pub struct GroupView {
     /// `spec.paused`.
     pub paused: bool,
-    /// It has the annotation `detach`.
+    /// It has the annotation `detach`, or is deleted with `--cascade=orphan`.
     pub detached: bool,
     /// It is being deleted.
     pub deleting: bool,
@@ -102,7 +120,7 @@ impl GroupView {
     #[must_use]
     pub fn of(group: &VmGroup) -> Self {
         let deleting = group.metadata.deletion_timestamp.is_some();
-        Self { paused: group.spec.is_paused(), detached: is_detached(group), deleting }
+        Self { paused: group.spec.is_paused(), detached: is_detached(group) || is_orphaning(group), deleting }
     }
 }
 
@@ -129,6 +147,8 @@ pub struct Seen {
     pub other_cluster: Option<String>,
     /// The recorded machine, where the inventory does not show it.
     pub missing: Missing,
+    /// Whether the machine is as the inventory shows it; looked at only where it is to be removed.
+    pub confirmed: Confirmed,
     /// The last request, until it is dealt with.
     pub request: Option<(TaskKind, Progress)>,
     /// The clone task, for the durable status.
@@ -161,6 +181,8 @@ pub enum Action {
     SetDoubt(Doubt),
     /// Request where this machine is.
     LookUp(MoRef),
+    /// Request to confirm that this machine is as the inventory shows it.
+    Confirm(MoRef),
     /// Request that the template be looked up.
     FindTemplate,
     /// Enter the clone queue.
@@ -276,8 +298,8 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
             Turn::LookAgain(if is_moot { Action::Settle } else { Action::Fail(*kind, fault.clone()) })
         }),
         Progress::Succeeded | Progress::Forgotten => refreshed(seen, || match kind {
-            // Powered off again at once, or on: not a loop at the speed of the vCenter.
-            TaskKind::PowerOn | TaskKind::PowerOff if !shows(*kind, seen) => {
+            // Changed back at once, or the update was lost: not a loop at the speed of the vCenter.
+            TaskKind::PowerOn | TaskKind::PowerOff | TaskKind::Mark if !shows(*kind, seen) => {
                 Turn::LookAgain(Action::FailUnstable(*kind))
             }
             _ => Turn::LookAgain(Action::Settle),
@@ -299,7 +321,9 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [] => plan_absent(instance, deleting, seen),
         // The one clone there can have been has made it.
         [_, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::SetDoubt(Doubt::None)),
-        [machine] if deleting => plan_removal(machine),
+        // The group went without its instances, or the instance was restored after it: nobody asked for the machine's end.
+        [machine] if deleting && seen.group.is_none() => plan_release(seen, Some(machine.moref.clone())),
+        [machine] if deleting => plan_removal(machine, seen),
         [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),
         [Machine { moref, power, .. }] => match power {
             Some(PowerState::On) => Turn::Settled,
@@ -317,7 +341,22 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
     }
 }
 
-fn plan_removal(machine: &Machine) -> Turn<Action> {
+/// Removes a machine once the vCenter has confirmed that it is the instance's still: an update may have been lost.
+fn plan_removal(machine: &Machine, seen: &Seen) -> Turn<Action> {
+    match seen.confirmed {
+        Confirmed::Unknown => return Turn::LookAgain(Action::Confirm(machine.moref.clone())),
+        Confirmed::Reading => {
+            return wait(reason::REMOVING, "the vCenter is asked for the machine's present state");
+        }
+        Confirmed::Changed => {
+            return Turn::Wait {
+                reason: reason::REMOVING,
+                message: "the machine has changed; the inventory is read again".to_owned(),
+                after: Some(CHANGED),
+            };
+        }
+        Confirmed::Same => {}
+    }
     match machine.power {
         Some(PowerState::Off) => Turn::Act(Action::Destroy(machine.moref.clone())),
         Some(_) => Turn::Act(Action::PowerOff(machine.moref.clone())),

@@ -269,7 +269,16 @@ impl Vms {
         }
     }
 
-    /// Whether a request of [`Vms::look_up`] is not answered yet.
+    /// Requests to read a VM that the inventory shows, before something is done to it that cannot be undone: an update may
+    /// have been lost, or be late. [`Inventory::confirmed`] has the answer when [`Change::LookedUp`] is sent. If the VM is not
+    /// as the inventory shows it, the inventory is read again.
+    pub fn confirm(&self, vm: &MoRef) {
+        if self.shared.read(|inventory| inventory.confirmed(vm).is_none()) {
+            self.shared.look_ups.request(vm);
+        }
+    }
+
+    /// Whether a request of [`Vms::look_up`] or [`Vms::confirm`] is not answered yet.
     #[must_use]
     pub fn is_looking_up(&self, vm: &MoRef) -> bool {
         self.shared.look_ups.is_open(vm)

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::VmInstanceSpec;
+use crate::api::{VmGroupSpec, VmInstanceSpec};
 
 fn vm(id: &str) -> MoRef {
     MoRef::new("VirtualMachine", id)
@@ -30,6 +30,7 @@ fn instance(deleting: bool) -> VmInstance {
     let mut instance = VmInstance::new("g-0", spec);
     instance.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
     instance.owner_references_mut().push(OwnerReference {
+        api_version: "vm.codeconnect.vmworld.com/v1alpha1".into(),
         kind: "VmGroup".into(),
         name: "g".into(),
         uid: "u".into(),
@@ -45,6 +46,7 @@ fn seen() -> Seen {
         group: Some(GroupView { paused: false, detached: false, deleting: false }),
         folder: Some(MoRef::new("Folder", "group-1")),
         template: Template::Known(vm("vm-t")),
+        confirmed: Confirmed::Same,
         ..Seen::default()
     }
 }
@@ -255,6 +257,50 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
             },
         ),
     ]);
+}
+
+#[test]
+fn a_marker_that_does_not_show_is_not_set_again_at_once() {
+    let marking = Seen { request: Some((TaskKind::Mark, Progress::Succeeded)), ..seen() };
+    check(vec![(
+        "FailUnstable",
+        false,
+        Seen {
+            mine: vec![Machine { marked: false, ..machine(PowerState::On) }],
+            refresh: Refresh::Served,
+            ..marking
+        },
+    )]);
+}
+
+#[test]
+fn a_machine_is_removed_only_once_the_vcenter_has_confirmed_it() {
+    for power in [PowerState::On, PowerState::Off] {
+        let removing = |confirmed| Seen { mine: vec![machine(power)], confirmed, ..seen() };
+        check(vec![
+            ("Confirm", true, removing(Confirmed::Unknown)),
+            ("Removing", true, removing(Confirmed::Reading)),
+            ("Removing", true, removing(Confirmed::Changed)),
+            (if power == PowerState::On { "PowerOff" } else { "Destroy" }, true, removing(Confirmed::Same)),
+        ]);
+    }
+}
+
+/// Its group went before it, or it was restored after its group: see `kubectl delete --cascade=orphan`, and backups.
+#[test]
+fn an_instance_without_its_group_releases_its_machine() {
+    let alone = Seen { group: None, mine: vec![machine(PowerState::On)], ..seen() };
+    check(vec![
+        ("Release", true, alone.clone()),
+        ("Gone", true, Seen { released: true, ..alone.clone() }),
+        ("Settled", false, alone),
+    ]);
+    let spec = VmGroupSpec { cpu: 1, memory: 1, replicas: 1, template: "t".into(), paused: None };
+    let mut group = VmGroup::new("g", spec);
+    group.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    assert!(!GroupView::of(&group).detached);
+    group.metadata.finalizers = Some(vec!["orphan".into()]);
+    assert!(GroupView::of(&group).detached);
 }
 
 #[test]

@@ -24,6 +24,8 @@ use tasks::TaskEntry;
 
 /// Age after which the answer to a look-up is dropped.
 const OUTSIDE_LIFE: Duration = Duration::from_mins(5);
+/// How long the answer to a confirmation counts.
+const CONFIRMED_LIFE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct FolderEntry {
@@ -43,6 +45,8 @@ pub struct Inventory {
     folders: HashMap<MoRef, FolderEntry>,
     tasks: HashMap<MoRef, TaskEntry>,
     outside: HashMap<MoRef, (Outside, Instant)>,
+    /// VMs that were read again, and whether they were as the inventory shows them.
+    confirmed: HashMap<MoRef, (bool, Instant)>,
     /// VMs by the value of a marker, whichever its key.
     by_marker: Index,
     /// VMs and folders by parent and name.
@@ -149,6 +153,16 @@ impl Inventory {
     }
 }
 
+impl Inventory {
+    /// Returns whether a VM was as the inventory shows it when it was last read: under this parent, with these markers and
+    /// this instance UUID. `None` if it was not read within 30 seconds: [`Vms::confirm`](super::Vms::confirm).
+    #[must_use]
+    pub fn confirmed(&self, moref: &MoRef) -> Option<bool> {
+        let (same, since) = self.confirmed.get(moref)?;
+        (since.elapsed() < CONFIRMED_LIFE).then_some(*same)
+    }
+}
+
 // === what this client did itself ===
 
 impl Inventory {
@@ -191,11 +205,18 @@ impl Inventory {
         }
     }
 
-    /// Records the answer to a look-up, unless the VM has appeared meanwhile.
-    pub(super) fn set_outside(&mut self, moref: &MoRef, outside: Outside, now: Instant) {
-        if !self.vms.contains_key(moref) {
+    /// Records the answer to a look-up. Returns whether it says that the inventory missed a change.
+    pub(super) fn set_looked_up(&mut self, moref: &MoRef, read: Option<&Arc<Vm>>, now: Instant) -> bool {
+        let Some(shown) = self.vms.get(moref) else {
+            let outside = read.map_or(Outside::Gone, |vm| Outside::Elsewhere(vm.clone()));
             self.outside.insert(moref.clone(), (outside, now));
-        }
+            return false;
+        };
+        let place = |vm: &Vm| (vm.parent.clone(), vm.markers.clone(), vm.instance_uuid.clone());
+        let same = read.is_some_and(|read| place(read) == place(shown));
+        self.confirmed.insert(moref.clone(), (same, now));
+        self.incomplete |= !same;
+        !same
     }
 
     pub(super) fn forget_outside(&mut self, moref: &MoRef) {
@@ -276,6 +297,7 @@ impl Inventory {
     pub(super) fn purge(&mut self, now: Instant) {
         self.purge_tasks(now);
         self.outside.retain(|_, (_, since)| now.saturating_duration_since(*since) < OUTSIDE_LIFE);
+        self.confirmed.retain(|_, (_, since)| now.saturating_duration_since(*since) < CONFIRMED_LIFE);
     }
 }
 

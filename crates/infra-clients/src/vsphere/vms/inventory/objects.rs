@@ -54,7 +54,7 @@ pub struct Vm {
 }
 
 impl Vm {
-    pub(super) fn empty(moref: MoRef) -> Self {
+    pub(in crate::vsphere::vms) fn empty(moref: MoRef) -> Self {
         Self {
             moref,
             name: "".into(),

@@ -107,17 +107,17 @@ fn an_object_that_a_fault_says_is_missing_is_removed_and_reported() {
 #[test]
 fn a_look_up_is_answered_until_the_vm_appears() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_outside(&vm("1"), Outside::Gone, now);
-    inventory.set_outside(&vm("2"), Outside::Elsewhere(Arc::new(Vm::empty(vm("2")))), now);
+    inventory.set_looked_up(&vm("1"), None, now);
+    inventory.set_looked_up(&vm("2"), Some(&Arc::new(Vm::empty(vm("2")))), now);
     assert_eq!(inventory.outside(&vm("1")), Some(&Outside::Gone));
     inventory.apply(&update(UpdateKind::Enter, &vm("2"), vec![("name", text("a"))]), now);
     assert_eq!(inventory.outside(&vm("2")), None);
-    inventory.set_outside(&vm("2"), Outside::Gone, now);
+    inventory.set_looked_up(&vm("2"), None, now);
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
     inventory.forget_outside(&vm("1"));
     assert_eq!(inventory.outside(&vm("1")), None);
 
-    inventory.set_outside(&vm("3"), Outside::Gone, now);
+    inventory.set_looked_up(&vm("3"), None, now);
     inventory.purge(now + OUTSIDE_LIFE);
     assert_eq!(inventory.outside(&vm("3")), None, "too old");
 }

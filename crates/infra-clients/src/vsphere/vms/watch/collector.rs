@@ -7,7 +7,7 @@ use crate::vsphere::session::Core;
 use crate::vsphere::soap::Call;
 use crate::vsphere::value::Data;
 use crate::vsphere::vms::site::Site;
-use crate::vsphere::vms::updates::{PAGE, watch_filter};
+use crate::vsphere::vms::updates::watch_filter;
 use crate::vsphere::{Error, MoRef};
 
 /// The objects at vCenter that belong to one session.
@@ -84,18 +84,20 @@ pub(super) async fn remove(core: &Core, collector: Option<MoRef>) {
     }
 }
 
-/// Sends one poll that waits at most so long for a change, in whole seconds; returns the answer.
+/// Sends one poll that waits at most so long for a change, in whole seconds; returns the answer, with changes of at most
+/// `most` objects.
 pub(super) async fn poll(
     core: &Core,
     collector: &MoRef,
     version: &str,
     wait: Duration,
     grace: Duration,
+    most: i32,
 ) -> Result<String, Error> {
     let seconds = i32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
     let options = Data {
         type_name: "WaitOptions",
-        fields: vec![("maxWaitSeconds", &seconds), ("maxObjectUpdates", &PAGE)],
+        fields: vec![("maxWaitSeconds", &seconds), ("maxObjectUpdates", &most)],
     };
     let call = Call::new("WaitForUpdatesEx", collector).with("version", &version).with("options", &options);
     core.send(&call, wait + grace).await

@@ -1,17 +1,18 @@
-//! Look-ups of VMs that the inventory does not show. Owns the requests until they are answered: those of one moment are
-//! sent in one call, and a link that is down delays them and loses none.
+//! Look-ups of VMs: of those that the inventory does not show, and of those that it shows, to confirm it. Owns the requests
+//! until they are answered: those of one moment are sent in one call, a link that is down delays them and loses none, and one
+//! VM that vCenter refuses to read delays no other.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::failure::jittered;
-use crate::vsphere::vms::inventory::{Change, Inventory, Outside};
+use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
 use crate::vsphere::vms::updates::read_vms;
 use crate::vsphere::vms::{Link, Shared};
-use crate::vsphere::{Error, MoRef};
+use crate::vsphere::{Error, Kind, MoRef};
 
 /// How long requests gather.
 const GATHERING: Duration = Duration::from_millis(10);
@@ -53,9 +54,9 @@ impl LookUps {
         self.requests().open.contains(moref)
     }
 
-    fn take(&self) -> Vec<MoRef> {
+    fn take(&self, most: usize) -> Vec<MoRef> {
         let mut requests = self.requests();
-        let count = requests.waiting.len().min(MOST);
+        let count = requests.waiting.len().min(most);
         requests.waiting.drain(..count).collect()
     }
 
@@ -74,18 +75,30 @@ impl LookUps {
     /// Answers requests. Never returns.
     pub(in crate::vsphere::vms) async fn run(&self, shared: &Shared) {
         let mut link = shared.link.subscribe();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut most) = (FIRST_PAUSE, MOST);
         loop {
             if self.is_idle() {
+                most = MOST;
                 self.asked.notified().await;
                 tokio::time::sleep(GATHERING).await;
             }
             if link.wait_for(Link::is_up).await.is_err() {
                 return;
             }
-            let morefs = self.take();
+            let morefs = self.take(most);
             match look_up(shared, &morefs).await {
                 Ok(()) => pause = FIRST_PAUSE,
+                // One of them cannot be read, or all are too much for one answer.
+                Err(error) if is_about_objects(&error) => match morefs.as_slice() {
+                    [moref] => {
+                        tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
+                        answer(shared, moref, Some(&Arc::new(Vm::empty(moref.clone()))));
+                    }
+                    several => {
+                        most = several.len().div_ceil(2);
+                        self.put_back(morefs);
+                    }
+                },
                 Err(error) => {
                     let wait = jittered(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -106,11 +119,33 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
         read.apply(&update, now);
     }
     for moref in morefs {
-        let outside = read.vm(moref).map_or(Outside::Gone, |vm| Outside::Elsewhere(vm.clone()));
-        // In this order a reader finds the open request, or the answer.
-        shared.update(|inventory| inventory.set_outside(moref, outside, Instant::now()));
-        shared.look_ups.close(moref);
-        shared.update(|inventory| inventory.send(&Change::LookedUp(moref.clone())));
+        answer(shared, moref, read.vm(moref));
     }
     Ok(())
+}
+
+/// Answers a request. An inventory that has missed a change is read again at once.
+fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>) {
+    // In this order a reader finds the open request, or the answer.
+    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, Instant::now()));
+    shared.look_ups.close(moref);
+    shared.update(|inventory| inventory.send(&Change::LookedUp(moref.clone())));
+    if missed {
+        tracing::warn!(vm = moref.value(), "the inventory has missed a change of this VM; it is read again");
+        shared.newest.send_modify(|newest| newest.0 += 1);
+    }
+}
+
+/// Whether a failed look-up is because of what it names, and not of the link.
+fn is_about_objects(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::AnswerTooLarge
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::Invalid
+            | Kind::NotSupported
+            | Kind::Fault
+            | Kind::InvalidPowerState
+    )
 }

@@ -16,7 +16,7 @@ use pace::{Next, Pace};
 
 use super::inventory::{Inventory, Ticket};
 use super::site::Site;
-use super::updates::{Page, read_tasks, read_updates};
+use super::updates::{PAGE, Page, read_tasks, read_updates};
 use super::{Link, Shared};
 use crate::failure::{Class, Failure, jittered};
 use crate::vsphere::properties::UpdateKind;
@@ -49,6 +49,8 @@ pub(super) struct Watcher {
     resources: Resources,
     pace: Pace,
     tasks_read: Option<Instant>,
+    /// Objects in one answer: fewer after an answer that was too large.
+    page: i32,
     /// Since when the link has been up.
     up_since: Option<Instant>,
     /// Pause before the next attempt to connect.
@@ -59,7 +61,7 @@ impl Watcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let pace = Pace::new(shared.config.poll_burst, shared.config.poll_interval, Instant::now());
         let resources = Resources::default();
-        Self { shared, resources, pace, tasks_read: None, up_since: None, pause: Duration::ZERO }
+        Self { shared, resources, pace, tasks_read: None, page: PAGE, up_since: None, pause: Duration::ZERO }
     }
 
     /// Connects, watches, and connects again. Never returns.
@@ -255,7 +257,16 @@ impl Watcher {
     async fn poll_page(&mut self, watched: &mut Watched, wait: Duration) -> Result<Option<Page>, Error> {
         let shared = &self.shared;
         let grace = shared.config.poll_grace;
-        let answer = collector::poll(&shared.core, &watched.collector, &watched.version, wait, grace).await?;
+        let poll =
+            collector::poll(&shared.core, &watched.collector, &watched.version, wait, grace, self.page);
+        let answer = match poll.await {
+            Err(error) if error.kind() == Kind::AnswerTooLarge && self.page > 1 => {
+                self.page = (self.page / 4).max(1);
+                tracing::warn!(%error, remedy = error.remedy(), objects = self.page, "reading fewer objects at once");
+                return Err(error);
+            }
+            answer => answer?,
+        };
         let mut root_left = false;
         let page = shared.update(|inventory| {
             let now = Instant::now();

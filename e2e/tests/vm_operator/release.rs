@@ -1,0 +1,176 @@
+//! A machine that an administrator took away, and an instance whose group is gone, leave the machine as it is.
+
+use std::time::Duration;
+
+use e2e::{PATIENCE, Rig};
+use serde_json::json;
+use testbed::{Connection, Fault, eventually};
+
+use crate::place;
+use crate::safety::{FOLDER, instance_says};
+
+const RESCUE: &str = "/DC0/vm/rescue";
+
+/// Whether each machine in the folder is on, by name.
+async fn powered(rig: &Rig, folder: &str) -> Vec<(String, bool)> {
+    let vms = rig.vcenter.vms_in(folder).await.unwrap();
+    let mut vms: Vec<_> = vms.iter().map(|vm| (vm.name.clone(), vm.is_on())).collect();
+    vms.sort();
+    vms
+}
+
+/// A backup tool, or `kubectl create -f`, restores VmInstances of a group that was detached and deleted: the garbage
+/// collector deletes them at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_instances_of_a_detached_group_destroy_nothing() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    let kubectl = &rig.control_plane;
+    let backup = kubectl.kubectl(&["get", "vgi", "-o", "yaml"]).await.unwrap();
+    kubectl.kubectl(&["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"]).await.unwrap();
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    kubectl.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+
+    kubectl.kubectl_stdin(&["create", "-f", "-"], &backup).await.unwrap();
+    kubectl.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    let on = [("web-0".to_owned(), true), ("web-1".to_owned(), true)];
+    assert_eq!(powered(&rig, FOLDER).await, on);
+    let calls = rig.calls().await.unwrap();
+    assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
+    let events = kubectl.kubectl(&["get", "events"]).await.unwrap();
+    assert!(events.contains("MachineReleased"), "{events}");
+}
+
+/// While calls of a slow vCenter are in flight, an administrator pauses the group and moves its machines away.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_the_queue_end_with_a_pause() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.apply("default", "web", 12, "photon").await.unwrap();
+    rig.settled("default", "web", 12).await.unwrap();
+    let slow = Duration::from_secs(10);
+    rig.vcenter.fault(Fault::delay("PowerOffVM_Task", slow).until_cleared()).await.unwrap();
+    rig.delete("default", "web").await.unwrap();
+    rig.called_often("PowerOffVM_Task", 8).await.unwrap();
+    let kubectl = &rig.control_plane;
+    let patch = json!({"spec": {"paused": true}}).to_string();
+    kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.reason("default", "web", "Paused").await.unwrap();
+    for (name, _) in powered(&rig, FOLDER).await {
+        rig.vcenter.move_vm(&format!("{FOLDER}/{name}"), RESCUE).await.unwrap();
+    }
+    // The calls in flight have their effect; those in the queue are taken back.
+    eventually("the calls in flight have ended", PATIENCE, async || {
+        let off = powered(&rig, RESCUE).await.iter().filter(|(_, on)| !on).count();
+        Ok((off == 8).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.clear_faults().await.unwrap();
+    let patch = json!({"spec": {"paused": false}}).to_string();
+    kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert_eq!(powered(&rig, RESCUE).await.iter().filter(|(_, on)| *on).count(), 4);
+    assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
+}
+
+/// The vCenter does not report that a machine was moved and that another lost its marker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_not_removed_on_old_information() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.apply("default", "web", 3, "photon").await.unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+    for name in ["web-0", "web-1"] {
+        rig.vcenter.lose_updates(&format!("{FOLDER}/{name}")).await.unwrap();
+    }
+    rig.vcenter.move_vm(&format!("{FOLDER}/web-0"), RESCUE).await.unwrap();
+    rig.vcenter.set_extra_config(&format!("{FOLDER}/web-1"), "vmgroup/owner", None).await.unwrap();
+    rig.delete("default", "web").await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert_eq!(powered(&rig, RESCUE).await, [("web-0".to_owned(), true)]);
+    assert_eq!(powered(&rig, FOLDER).await, [("web-1".to_owned(), true)]);
+}
+
+/// `kubectl delete --cascade=orphan` keeps the machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn orphaning_a_group_keeps_its_machines() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 3, "photon").await.unwrap();
+    rig.settled("default", "web", 3).await.unwrap();
+    let before = powered(&rig, FOLDER).await;
+    rig.vcenter.reset_calls().await.unwrap();
+    let kubectl = &rig.control_plane;
+    kubectl.kubectl(&["delete", "vg", "web", "--cascade=orphan", "--timeout=180s"]).await.unwrap();
+    kubectl.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    assert_eq!(powered(&rig, FOLDER).await, before);
+    let calls = rig.calls().await.unwrap();
+    assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
+}
+
+/// A machine that the vCenter cannot tell the state of is neither replaced nor removed, and the group says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_on_a_disconnected_host_is_waited_for() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("default", "web", 2, "photon").await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    let path = format!("{FOLDER}/web-1");
+    rig.vcenter.set_connection(&path, Connection::Disconnected, false).await.unwrap();
+    instance_says(&rig, "web-1", "MachineUnclear").await;
+    rig.reason("default", "web", "MachineUnclear").await.unwrap();
+    rig.delete("default", "web").await.unwrap();
+    eventually(
+        "web-0 is gone",
+        PATIENCE,
+        async || Ok((powered(&rig, FOLDER).await.len() == 1).then_some(())),
+    )
+    .await
+    .unwrap();
+    rig.reason("default", "web", "MachineUnclear").await.unwrap();
+    rig.vcenter.set_connection(&path, Connection::Connected, true).await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert!(powered(&rig, FOLDER).await.is_empty());
+}
+
+/// A status that no operator wrote delays no other object.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_that_is_none_is_ignored() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    for name in ["web", "other"] {
+        rig.apply("default", name, 1, "photon").await.unwrap();
+        rig.settled("default", name, 1).await.unwrap();
+    }
+    drop(operator);
+    let kubectl = &rig.control_plane;
+    let patch = json!({"status": {"vmRef": "vm-9\u{1}<"}}).to_string();
+    let poison = ["patch", "vgi", "web-0", "--subresource=status", "--type=merge", "-p", &patch];
+    kubectl.kubectl(&poison).await.unwrap();
+    for name in ["web", "other"] {
+        rig.vcenter.unregister_vm(&format!("/DC0/vm/vm-operator/default.{name}/{name}-0")).await.unwrap();
+    }
+    let _operator = rig.operator().await.unwrap();
+    for name in ["web", "other"] {
+        eventually("the machine is made again", PATIENCE, async || {
+            let on = powered(&rig, &format!("/DC0/vm/vm-operator/default.{name}")).await;
+            Ok((on == [(format!("{name}-0"), true)]).then_some(()))
+        })
+        .await
+        .unwrap();
+        rig.settled("default", name, 1).await.unwrap();
+    }
+}
