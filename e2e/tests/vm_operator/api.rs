@@ -47,13 +47,16 @@ async fn users_objects_apply_unchanged() {
 async fn every_overlay_builds() {
     let _place = place().await;
     let rig = Rig::start().await.unwrap();
-    let overlay = project_root().unwrap().join("deploy/vm-operator/overlays/insecure-dev");
-    let overlay = overlay.to_str().unwrap();
-    let text = rig.control_plane.kubectl(&["kustomize", overlay]).await.unwrap();
-    assert!(text.contains("- --insecure"), "{text}");
-    // The namespace enforces the restricted profile: a Deployment that broke it would be warned about.
-    let applied = rig.control_plane.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
-    assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
+    for (overlay, has) in [("insecure-dev", "- --insecure"), ("vcenter-ca", "value: /etc/vcenter-ca/ca.crt")]
+    {
+        let overlay = project_root().unwrap().join("deploy/vm-operator/overlays").join(overlay);
+        let overlay = overlay.to_str().unwrap();
+        let text = rig.control_plane.kubectl(&["kustomize", overlay]).await.unwrap();
+        assert!(text.contains(has), "{text}");
+        // The namespace enforces the restricted profile: a Deployment that broke it would be warned about.
+        let applied = rig.control_plane.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
+        assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
+    }
 }
 
 /// A VmInstance that a person creates gets no machine and can be deleted.
