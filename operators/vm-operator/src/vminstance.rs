@@ -6,6 +6,7 @@
 mod apply;
 mod observe;
 mod plan;
+mod seen;
 mod status;
 
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use crate::context::Context;
 use crate::error::Error;
 
 pub use observe::{is_moved, machines, recorded};
-use plan::{Action, Seen};
-pub use plan::{GroupView, Refresh};
+use plan::Action;
+use seen::Seen;
+pub use seen::{GroupView, Refresh};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);

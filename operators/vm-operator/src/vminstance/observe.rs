@@ -14,7 +14,7 @@ use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance
 use crate::context::Context;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
 
-use super::plan::{Confirmed, GroupView, InDoubt, Machine, Missing, Progress, Refresh, Seen};
+use super::seen::{Confirmed, GroupView, InDoubt, Machine, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created cannot be the instance's, however far the clocks of the
 /// vCenter and of Kubernetes are apart.
@@ -263,7 +263,7 @@ fn progress(task: Option<&Task>) -> Progress {
     }
 }
 
-/// Whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others for ever:
+/// Whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without limit:
 /// after [`LONGEST_CLONE`] vCenter's check of names is relied on, since another clone has the same name and folder.
 fn may_end(task: &Task, now: SystemTime) -> bool {
     let age = task.queued_at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();

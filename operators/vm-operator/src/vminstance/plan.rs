@@ -1,174 +1,21 @@
 //! What to do next about one instance: a total, pure function of the object and what was seen. Reads and writes nothing;
 //! `apply` carries the action out and comes next.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use infra_clients::vsphere::vms::Template;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
-use crate::api::{TaskKind, TaskStatus, VmGroup, VmInstance, is_detached, is_orphaning, names, reason};
+use crate::api::{TaskKind, VmInstance, is_detached, names, reason};
 use crate::clone_queue::Place;
 use crate::in_flight::Doubt;
-use crate::visibility::Blind;
 
 use super::observe::recorded;
+use super::seen::{Confirmed, InDoubt, Machine, Missing, Progress, Refresh, Seen};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
 const CHANGED: Duration = Duration::from_secs(2);
-
-/// One virtual machine that is the instance's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// The vCenter's reference.
-    pub moref: MoRef,
-    /// `None` while the vCenter cannot tell.
-    pub power: Option<PowerState>,
-    /// What it was made from, as its extraConfig says.
-    pub revision: Option<String>,
-    /// Whether it has the owner marker. One that the original operator made has none at first.
-    pub marked: bool,
-}
-
-/// How far the last request is.
-#[derive(Clone, Debug)]
-pub enum Progress {
-    /// Not answered yet.
-    Sending,
-    /// A task is queued or running.
-    Running,
-    /// The task ended well.
-    Succeeded,
-    /// The task ended so long ago that the vCenter does not know it any more, or the vCenter was restarted.
-    Forgotten,
-    /// The request was refused or the task failed.
-    Failed(Fault),
-}
-
-/// Whether the inventory was refreshed since something in doubt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Refresh {
-    /// No refresh was requested.
-    #[default]
-    None,
-    /// Requested, not served yet.
-    Requested,
-    /// The inventory shows everything up to the request.
-    Served,
-}
-
-/// Whether clones may be in flight that no record names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum InDoubt {
-    /// No.
-    #[default]
-    No,
-    /// The response to the last request was lost.
-    ResponseLost,
-    /// The inventory was not searched before; these unfinished clones may be the instance's.
-    Unexamined(HashSet<MoRef>),
-    /// So many of the clones found then are not finished.
-    Watching(usize),
-}
-
-/// Whether the vCenter was asked if the machine is as the inventory shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Confirmed {
-    /// Not lately.
-    #[default]
-    Unknown,
-    /// The request is in flight.
-    Reading,
-    /// It is.
-    Same,
-    /// It is not.
-    Changed,
-}
-
-/// What is known of the recorded machine, where the inventory does not show it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Missing {
-    /// No machine is recorded, or the inventory shows it.
-    #[default]
-    No,
-    /// It was not looked up yet.
-    Unknown(MoRef),
-    /// The look-up is in flight.
-    LookingUp,
-    /// It no longer exists.
-    Gone,
-    /// It exists outside the operator's folder.
-    Elsewhere(MoRef),
-    /// It exists outside the operator's folder, and the vCenter cannot tell whose it is.
-    Unclear(MoRef),
-}
-
-/// The instance's group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupView {
-    /// `spec.paused`.
-    pub paused: bool,
-    /// It has the annotation `detach`, or is deleted with `--cascade=orphan`.
-    pub detached: bool,
-    /// It is being deleted.
-    pub deleting: bool,
-}
-
-impl GroupView {
-    /// Returns what instances see of a group.
-    #[must_use]
-    pub fn of(group: &VmGroup) -> Self {
-        let deleting = group.metadata.deletion_timestamp.is_some();
-        Self { paused: group.spec.is_paused(), detached: is_detached(group) || is_orphaning(group), deleting }
-    }
-}
-
-/// What `observe` saw.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Whether the inventory is complete and current. If not, what follows says nothing about machines.
-    pub blind: Option<Blind>,
-    /// Whether this process has an in-flight entry for the instance.
-    pub adopted: bool,
-    /// Whether an event has reported that the machine is released.
-    pub released: bool,
-    /// The group of this name and UID.
-    pub group: Option<GroupView>,
-    /// The group's folder.
-    pub folder: Option<MoRef>,
-    /// The instance's machines.
-    pub mine: Vec<Machine>,
-    /// A machine that may be the instance's, of which the vCenter cannot tell the marker.
-    pub unread: Option<MoRef>,
-    /// A machine of another owner in the group's folder with this machine's name.
-    pub stranger: Option<MoRef>,
-    /// The cluster that the stranger's marker names, where it is this instance's in all else.
-    pub other_cluster: Option<String>,
-    /// The recorded machine, where the inventory does not show it.
-    pub missing: Missing,
-    /// Whether the machine is as the inventory shows it; looked at only where it is to be removed.
-    pub confirmed: Confirmed,
-    /// The last request, until it is dealt with.
-    pub request: Option<(TaskKind, Progress)>,
-    /// The clone task, for the durable status.
-    pub task: Option<TaskStatus>,
-    /// Whether clones may be in flight that no record names.
-    pub doubt: InDoubt,
-    /// Whether the inventory was refreshed since.
-    pub refresh: Refresh,
-    /// The instance's place in the clone queue.
-    pub place: Place,
-    /// The template, looked at only where a clone is next.
-    pub template: Template,
-}
-
-impl Seen {
-    /// Whether no machine in the inventory is, or may be, the instance's.
-    fn is_absent(&self) -> bool {
-        self.mine.is_empty() && self.unread.is_none()
-    }
-}
 
 /// The next step. At most one requests a change from the vCenter.
 #[derive(Clone, Debug)]
@@ -321,7 +168,7 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [] => plan_absent(instance, deleting, seen),
         // The one clone there can have been has made it.
         [_, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::SetDoubt(Doubt::None)),
-        // The group went without its instances, or the instance was restored after it: nobody asked for the machine's end.
+        // The group went without its instances, or the instance was restored after it: no user asked for the machine's end.
         [machine] if deleting && seen.group.is_none() => plan_release(seen, Some(machine.moref.clone())),
         [machine] if deleting => plan_removal(machine, seen),
         [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),

@@ -9,7 +9,7 @@ use operator_kit::conditions::{self, Status};
 use crate::api::{VmInstance, VmInstanceStatus, condition, reason};
 use crate::error::Error;
 
-use super::plan::{Missing, Seen};
+use super::seen::{Missing, Seen};
 
 /// Computes the status.
 #[must_use]

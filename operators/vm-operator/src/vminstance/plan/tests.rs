@@ -5,8 +5,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use proptest::prelude::*;
 
+use std::collections::HashSet;
+
 use super::*;
-use crate::api::{VmGroupSpec, VmInstanceSpec};
+use crate::api::{VmGroup, VmGroupSpec, VmInstanceSpec};
+use crate::visibility::Blind;
+use crate::vminstance::GroupView;
 
 fn vm(id: &str) -> MoRef {
     MoRef::new("VirtualMachine", id)
