@@ -15,9 +15,6 @@ const PHRASES: &str = include_str!("words.txt");
 const MAX_LINES: usize = 500;
 /// Files that are not checked, because they quote the phrases: the style guide and the tests below.
 const QUOTES: &[&str] = &["docs/contributing.md", "crates/xtask/src/words.rs"];
-/// Files and directories that are not checked until they are rewritten. Remove each entry as soon as it is clean:
-/// the check names those that are.
-const EXEMPT: &[&str] = &["docs/benchmarks.md"];
 /// What the lines of a comment begin with.
 const MARKERS: &[&str] = &["//!", "///", "//", "#", ">", "*"];
 
@@ -35,7 +32,6 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     let phrases = parse(PHRASES)?;
     let files = files(root)?;
     let mut faults = Vec::new();
-    let mut exempt_faults = vec![0_usize; EXEMPT.len()];
     for file in &files {
         let path = root.join(file);
         // Git lists a deleted file until the deletion is staged.
@@ -43,21 +39,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             continue;
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let found = file_faults(file, &text, &phrases);
-        match EXEMPT.iter().position(|prefix| file.starts_with(prefix)) {
-            Some(index) => {
-                if let Some(count) = exempt_faults.get_mut(index) {
-                    *count += found.len();
-                }
-            }
-            None => faults.extend(found),
-        }
-    }
-    for (prefix, count) in EXEMPT.iter().zip(exempt_faults) {
-        match count {
-            0 => println!("{prefix}: no fault; remove it from EXEMPT in crates/xtask/src/words.rs"),
-            count => println!("{prefix}: {count} faults, exempt for now"),
-        }
+        faults.extend(file_faults(file, &text, &phrases));
     }
     ensure!(faults.is_empty(), "{} faults; docs/contributing.md:\n{}", faults.len(), faults.join("\n"));
     println!("{} files, {} phrases", files.len(), phrases.len());
