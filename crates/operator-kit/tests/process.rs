@@ -215,7 +215,7 @@ async fn the_work_is_done(rig: &Rig) {
     rig.wait("team", "greeting", "Ready=False").await;
     eventually("an event says what to do", PATIENCE, async || {
         let events = kubectl.kubectl(&["-n", "team", "get", "events"]).await?;
-        let said = events.contains("DirectoryNotWritable") && events.contains("make the directory writable");
+        let said = events.contains("DirectoryNotWritable") && events.contains("make it writable");
         Ok(said.then_some(()))
     })
     .await
