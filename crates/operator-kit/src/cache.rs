@@ -15,8 +15,8 @@ use kube::Resource;
 
 use crate::{guarded::Guarded, key::Key, watch::Kind};
 
-/// How long an own write is kept against older watch events, and a removal against events and responses that are older. None
-/// is later than that; after that the watch wins, e.g. where the API server was restored from a backup.
+/// How long an own write is kept against older watch events, and a removal against events and responses that are older. No
+/// event is expected to be later; if one is, the watch wins, e.g. where the API server was restored from a backup.
 const LAG: Duration = Duration::from_mins(1);
 
 /// A change of one object: appeared (no `before`), gone (no `after`) or changed.

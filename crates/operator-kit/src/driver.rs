@@ -2,9 +2,9 @@
 //!
 //! Owns what surrounds the four steps: the queue, the finalizer, the bounded look-again loop, back-off, the status write
 //! on success and on every error (progress is written once it has lasted), one Warning event per transition into a reason
-//! that needs help, metrics and the tracing span. No pass begins before every cache of the process is complete. A panic in a step becomes the error
-//! `InternalError` of that object, counted and backed off like any other, and does not end the process: one object that
-//! meets a bug must not stop the operator for every tenant.
+//! that needs help, metrics and the tracing span. No pass begins before every cache of the process is complete. A panic in
+//! a step becomes the error `InternalError` of that object, counted and backed off like any other, and does not end the
+//! process: one object that meets a bug must not stop the operator for every tenant.
 
 mod memory;
 
@@ -144,6 +144,8 @@ impl<R: Reconciler> Driver<R> {
         if self.triggers.take_retry(&key) {
             lock(&self.memory.failing).remove(&key);
         }
+        // What ends all back-offs during this pass also ends the one that follows from it.
+        lock(&self.memory.eras).insert(key.clone(), self.triggers.era());
         let span = info_span!("reconcile", controller = R::NAME, object = %key);
         let pause = async {
             match self.cache.get(&key) {
@@ -159,6 +161,7 @@ impl<R: Reconciler> Driver<R> {
             }
         };
         let pause = pause.instrument(span).await;
+        lock(&self.memory.eras).remove(&key);
         self.queue.done(&key, pause);
     }
 
@@ -291,7 +294,8 @@ impl<R: Reconciler> Driver<R> {
         } else {
             warn!(reason, error = text, "failed, it will be tried again");
         }
-        let (version, era, error) = (Version::of(object), self.triggers.era(), Arc::new(error));
+        let era = lock(&self.memory.eras).get(key).copied().unwrap_or_else(|| self.triggers.era());
+        let (version, error) = (Version::of(object), Arc::new(error));
         let mut failing = lock(&self.memory.failing);
         let before = failing.get(key).filter(|known| known.version == version && known.era == era);
         let failures = before.map_or(0, |known| known.failures).saturating_add(1);

@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use crate::{conditions::Status, error::ReconcileError, watch::Kind};
 
-/// Objects of a kind reconciled at the same time, unless a reconciler says otherwise. More made no burst faster.
+/// Objects of a kind reconciled at the same time, unless a reconciler says otherwise. With more, no burst in the benchmarks
+/// was faster.
 pub const CONCURRENCY: usize = 12;
 /// How often an object is reconciled although nothing happened.
 pub const AUDIT: Duration = Duration::from_mins(20);
@@ -41,7 +42,7 @@ pub enum Turn<P> {
         reason: &'static str,
         /// What is awaited, for people; without times and ids that change from pass to pass.
         message: String,
-        /// When to look again if no event comes first; `None`: at the next audit.
+        /// When to look again if no event comes first; `None`: after 5 minutes.
         after: Option<Duration>,
     },
     /// A person has to act; an event wakes the object then. One Warning event is published when the reason changes.

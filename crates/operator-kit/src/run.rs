@@ -317,7 +317,7 @@ impl Kit {
     }
 
     /// Resolves when every cache of the process is complete.
-    pub(crate) async fn caches(&self) {
+    pub async fn caches(&self) {
         let caches = self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for mut complete in caches {
             // Fails where the watch was dropped: its cache stays as it is.

@@ -145,7 +145,7 @@ async fn a_copied_instance_destroys_nothing() {
         assert!(text.contains("InvalidInstance"), "{text}");
         kubectl.kubectl(&["-n", namespace, "delete", &named, "--timeout=180s"]).await.unwrap();
     }
-    // What tells the machine apart cannot be edited.
+    // The fields that identify the machine are immutable.
     for (field, value) in [
         ("slot", json!(5)),
         ("vmName", json!("x")),

@@ -41,10 +41,6 @@ pub struct Context {
     pub by_vm_name: Index<VmInstance, String>,
     /// Instances by the task that their durable status names.
     pub by_task: Index<VmInstance, String>,
-    /// Instances by the machine that their durable status names.
-    pub by_machine: Index<VmInstance, String>,
-    /// Instances whose durable status names no machine.
-    pub without_machine: Index<VmInstance, ()>,
     /// Instances by instanceUuid.
     pub by_uuid: Index<VmInstance, String>,
     /// Groups and the folder names that they may use.
@@ -98,8 +94,6 @@ impl Context {
             by_group: instances.index(|i| [group_id(i)]),
             by_vm_name: instances.index(|i| [i.spec.vm_name.clone()]),
             by_task: instances.index(|i| Some(i.status.as_ref()?.task.as_ref()?.r#ref.clone())),
-            by_machine: instances.index(|i| i.status.as_ref()?.vm_ref.clone()),
-            without_machine: instances.index(|i| recorded(i).is_none().then_some(())),
             by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
             by_folder: groups.index(|g| {
                 let (namespace, name) = (g.namespace().unwrap_or_default(), g.name_any());
@@ -123,6 +117,15 @@ impl Context {
             .cache()
             .valid(&key)
             .filter(|group| group.uid().as_deref() == Some(&*instance.spec.group_uid))
+    }
+
+    /// Returns whether the group of an instance exists and does not parse.
+    #[must_use]
+    pub fn has_invalid_group(&self, instance: &VmInstance) -> bool {
+        let key = Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group);
+        self.groups.cache().get(&key).is_some_and(|group| {
+            group.valid().is_none() && group.uid().as_ref() == Some(&instance.spec.group_uid)
+        })
     }
 
     /// Returns the instances of a group.

@@ -112,6 +112,10 @@ struct Inner {
     /// UIDs of instances whose machine was reported as released.
     released: HashSet<String>,
     tickets: BTreeMap<Ticket, HashSet<String>>,
+    /// The instances that wait for a look-up of each machine.
+    look_ups: HashMap<MoRef, HashSet<Key>>,
+    /// The instances that wait for a template.
+    templates: HashSet<Key>,
 }
 
 /// An object that waits for something.
@@ -235,6 +239,26 @@ impl InFlight {
         let mut inner = self.lock();
         inner.change(uid, |entry| entry.refresh = Some(ticket));
         inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+    }
+
+    /// Records that the instance waits for a look-up of this machine.
+    pub fn looking_up(&self, machine: &MoRef, key: &Key) {
+        self.lock().look_ups.entry(machine.clone()).or_default().insert(key.clone());
+    }
+
+    /// Returns the instances that waited for a look-up of this machine, and forgets that they wait.
+    pub fn looked_up(&self, machine: &MoRef) -> HashSet<Key> {
+        self.lock().look_ups.remove(machine).unwrap_or_default()
+    }
+
+    /// Records that the instance waits for a template.
+    pub fn looking_for_template(&self, key: &Key) {
+        self.lock().templates.insert(key.clone());
+    }
+
+    /// Returns the instances that waited for templates, and forgets that they wait.
+    pub fn found_templates(&self) -> HashSet<Key> {
+        std::mem::take(&mut self.lock().templates)
     }
 
     /// Records that an event has reported that the instance's machine is released.

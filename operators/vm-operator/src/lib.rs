@@ -113,14 +113,19 @@ impl Program for VmOperator {
             grace: GRACE,
         };
         let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, settings));
-        metrics::register(&ctx)?;
         triggers::subscribe(&ctx, &groups, &instances);
         let controllers = async {
             // Objects that are first reconciled with a complete inventory need no second pass.
             let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
             let (group_triggers, instance_triggers) =
                 (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
+            let metrics = async {
+                // Until then healthy machines would count as orphans.
+                kit.caches().await;
+                Ok(metrics::register(&ctx)?)
+            };
             tokio::try_join!(
+                metrics,
                 driver::run(&kit, groups, group_triggers, Arc::new(vmgroup::VmGroups(Arc::clone(&ctx)))),
                 driver::run(
                     &kit,

@@ -19,11 +19,10 @@ use operator_kit::lease::Leadership;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use crate::api::names::Marker;
-use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, is_detached};
+use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
 use crate::context::Context;
 use crate::in_flight::{FolderChange, FolderRequest};
-use crate::vminstance::{GroupView, machines};
+use crate::{vmgroup, vminstance};
 
 /// Requests sent at the same time. The client bounds calls as well.
 const CONCURRENCY: usize = 8;
@@ -183,38 +182,20 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership) {
     }
 }
 
-/// Returns whether a request is still what its object needs. It may have waited, and meanwhile a person may have paused the
-/// group, detached it or moved the machine.
+/// Returns whether a request is still what its object needs, as the plan decides it now. The request may have waited, and
+/// meanwhile a person may have paused the group, detached it or moved the machine.
 fn is_due(ctx: &Context, request: &Request) -> bool {
-    let (key, uid) = match &request.subject {
-        Subject::Instance { key, uid, .. } => (key, uid),
+    match &request.subject {
+        Subject::Instance { key, uid, .. } => {
+            let instance = ctx.instances.cache().valid(key).filter(|i| i.metadata.uid.as_ref() == Some(uid));
+            instance.is_some_and(|instance| vminstance::needs(ctx, &instance, &request.call))
+        }
         Subject::Group { key, uid, .. } => {
             let group =
                 ctx.groups.cache().valid(key).filter(|group| group.metadata.uid.as_ref() == Some(uid));
-            return group.is_some_and(|group| !group.spec.is_paused());
+            group.is_some_and(|group| vmgroup::needs(ctx, &group, &request.call))
         }
-    };
-    let instance = ctx.instances.cache().valid(key).filter(|i| i.metadata.uid.as_ref() == Some(uid));
-    let Some(instance) = instance else { return false };
-    let group = ctx.group_of(&instance).map(|group| GroupView::of(&group));
-    let deleting =
-        instance.metadata.deletion_timestamp.is_some() || group.is_some_and(|group| group.deleting);
-    let released = deleting && (is_detached(&*instance) || group.is_some_and(|group| group.detached));
-    if released || group.is_some_and(|group| group.paused) {
-        return false;
     }
-    let machine = match &request.call {
-        Call::Clone(_) => return group.is_some() && !deleting,
-        Call::PowerOff(vm) | Call::Destroy(vm) if group.is_some() && deleting => vm,
-        Call::PowerOff(_) | Call::Destroy(_) => return false,
-        Call::Mark { vm, .. } | Call::PowerOn(vm) => vm,
-        Call::CreateFolder(_) | Call::RemoveFolder(_) => return true,
-    };
-    let marker = Marker::of(&ctx.cluster, &instance);
-    ctx.vms.read(|inventory| {
-        inventory.is_synced()
-            && machines(inventory, &instance, &marker).iter().any(|own| own.moref == *machine)
-    })
 }
 
 /// Forgets a request that was not sent, and has its object plan again.

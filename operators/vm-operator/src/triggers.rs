@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use infra_clients::Failure as _;
 use infra_clients::vsphere::vms::{Change, Folder, Inventory, Link, Vm, Vms};
 use kube::ResourceExt;
 use operator_kit::health::Readiness;
@@ -81,6 +82,8 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
     }
     // The end of the grace that statuses report.
     let mut reported = None;
+    // The reason that statuses have been woken to report after it.
+    let mut reason = None;
     loop {
         let grace_end = ctx.visibility.grace_end();
         let grace_over = async {
@@ -110,13 +113,15 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                 if let (Link::Down(error), false) = (&state, seen) {
                     readiness.not_ready(error.to_string());
                 }
-                let down = matches!(state, Link::Down(_));
-                if down && grace_end.is_some_and(|end| end <= Instant::now()) {
+                if let Link::Down(error) = &state
+                    && grace_end.is_some_and(|end| end <= Instant::now())
+                    && reason.replace(error.reason()) != Some(error.reason())
+                {
                     router.wake_all();
                 }
             }
             () = grace_over => {
-                reported = grace_end;
+                (reported, reason) = (grace_end, None);
                 router.wake_all();
             }
         }
@@ -133,13 +138,13 @@ impl Router<'_> {
         match change {
             Change::Synced => {
                 self.ctx.visibility.set(true);
-                // What failed while the vCenter was out of sight need not wait for its delay.
+                // Ends every back-off: the failures were those of the outage.
                 self.ctx.instance_triggers.retry_all(&self.ctx.instances.cache().keys());
                 self.ctx.group_triggers.retry_all(&self.ctx.groups.cache().keys());
             }
             Change::Lost => self.ctx.visibility.set(false),
             Change::Vm { before, after } => before.iter().chain(after).for_each(|vm| self.wake_for_vm(vm)),
-            // Its children report themselves.
+            // Only its children changed, and each sends its own change.
             Change::Folder { before: Some(before), after: Some(after) }
                 if before.name == after.name && before.parent == after.parent => {}
             Change::Folder { before, after } => {
@@ -155,10 +160,9 @@ impl Router<'_> {
                 self.ctx.in_flight.refreshed(*ticket).iter().for_each(|waiter| self.wake(waiter));
             }
             Change::LookedUp(moref) => {
-                let instances = self.ctx.by_machine.keys(&moref.value().to_owned());
-                self.ctx.instance_triggers.wake_all(&instances);
+                self.ctx.instance_triggers.wake_all(&self.ctx.in_flight.looked_up(moref));
             }
-            Change::Templates => self.wake_for_templates(),
+            Change::Templates => self.ctx.instance_triggers.wake_all(&self.ctx.in_flight.found_templates()),
         }
     }
 
@@ -200,10 +204,5 @@ impl Router<'_> {
                 self.ctx.instance_triggers.wake(&Key::of(&*instance));
             }
         }
-    }
-
-    /// Wakes the instances without machine: one of the templates that were looked up may be theirs.
-    fn wake_for_templates(&self) {
-        self.ctx.instance_triggers.wake_all(&self.ctx.without_machine.keys(&()));
     }
 }

@@ -1,7 +1,7 @@
 //! Whether the vCenter is in sight, and what objects say while it is not.
 //!
 //! Owns the moment since when the inventory has not been current, and the grace before statuses say so. The text of an
-//! outage depends on its reason alone, so that an outage writes one status per object and not one per error message.
+//! outage depends on the kind of failure, so that an outage writes one status per object and not one per error message.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -88,10 +88,10 @@ fn explain(error: &Error) -> String {
         // The error names what was found, which does not change while the outage lasts.
         Kind::Config | Kind::Ambiguous => {
             format!(
-                "the vCenter's inventory does not allow a choice: {error}: choose with VC_DATACENTER and VC_RESOURCE_POOL"
+                "the operator cannot tell which datacenter or resource pool to use: {error}: choose with VC_DATACENTER and VC_RESOURCE_POOL"
             )
         }
         Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {}", error.remedy()),
-        _ => format!("the vCenter cannot be used: {error}: {}", error.remedy()),
+        _ => format!("the vCenter cannot be used: {}; the operator's log has the error", error.remedy()),
     }
 }

@@ -17,12 +17,24 @@ use operator_kit::{Outcome, Reconciler, Turn};
 use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, reason};
 use crate::context::Context;
 use crate::error::Error;
+use crate::requests::Call;
 
 use apply::Done;
 use plan::{Plan, Seen};
 
 /// The controller.
 pub struct VmGroups(pub Arc<Context>);
+
+/// Returns whether the plan of a group, with no request in flight, contains this call.
+#[must_use]
+pub fn needs(ctx: &Context, group: &VmGroup, call: &Call) -> bool {
+    let seen = Seen { request: None, ..observe::observe(ctx, group) };
+    match (plan::plan(group, &seen), call) {
+        (Turn::Act(Plan::Scale(scale)), Call::CreateFolder(_)) => scale.create_folder,
+        (Turn::Act(Plan::RemoveFolder(empty)), Call::RemoveFolder(folder)) => empty == *folder,
+        _ => false,
+    }
+}
 
 impl Reconciler for VmGroups {
     type Object = VmGroup;

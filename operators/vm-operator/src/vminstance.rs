@@ -19,6 +19,7 @@ use operator_kit::{Outcome, Reconciler, Turn};
 use crate::api::{FINALIZER, VmInstance, VmInstanceStatus, reason};
 use crate::context::Context;
 use crate::error::Error;
+use crate::requests::Call;
 
 pub use observe::{is_moved, machines, recorded};
 use plan::Action;
@@ -27,6 +28,23 @@ pub use seen::{GroupView, Refresh};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);
+
+/// Returns whether the plan of an instance, with no request in flight, is this call.
+#[must_use]
+pub fn needs(ctx: &Context, instance: &VmInstance, call: &Call) -> bool {
+    let seen = Seen { request: None, ..observe::observe(ctx, instance) };
+    let Turn::Act(action) = plan::plan(instance, &seen) else { return false };
+    match (action, call) {
+        (Action::Clone { template, folder }, Call::Clone(clone)) => {
+            template == clone.template && folder == clone.folder
+        }
+        (Action::Mark(machine), Call::Mark { vm, .. })
+        | (Action::PowerOn(machine), Call::PowerOn(vm))
+        | (Action::PowerOff(machine), Call::PowerOff(vm))
+        | (Action::Destroy(machine), Call::Destroy(vm)) => machine == *vm,
+        _ => false,
+    }
+}
 
 impl Reconciler for VmInstances {
     type Object = VmInstance;

@@ -15,13 +15,20 @@ pub(super) struct Memory<E> {
     pub(super) failing: Mutex<HashMap<Key, Failing<E>>>,
     /// Versions of objects that do not parse, once they were reported.
     pub(super) invalid: Mutex<HashMap<Key, Version>>,
+    /// Number of the last `retry_all` before the pass of each object that is being reconciled.
+    pub(super) eras: Mutex<HashMap<Key, u64>>,
     /// Since when objects have had progress that their status does not report.
     pub(super) progress: Mutex<HashMap<Key, Instant>>,
 }
 
 impl<E> Default for Memory<E> {
     fn default() -> Self {
-        Self { failing: Mutex::default(), invalid: Mutex::default(), progress: Mutex::default() }
+        Self {
+            failing: Mutex::default(),
+            invalid: Mutex::default(),
+            eras: Mutex::default(),
+            progress: Mutex::default(),
+        }
     }
 }
 

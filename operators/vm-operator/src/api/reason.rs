@@ -57,7 +57,7 @@ operator_kit::reasons! {
     MACHINE_UNSTABLE = "MachineUnstable";
     /// The VmInstance is not the one of its slot: it was copied or edited by hand.
     INVALID_INSTANCE = "InvalidInstance";
-    /// The VmGroup of the VmInstance does not exist.
+    /// The VmGroup of the VmInstance does not exist, or does not parse.
     NO_GROUP = "NoGroup";
     /// Machines need help for a reason that only a newer operator knows.
     MACHINES_NEED_HELP = "MachinesNeedHelp";

@@ -34,11 +34,7 @@ pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
         let mut members: Vec<Member> =
             instances.iter().map(|instance| member(ctx, inventory, instance, blind.is_none())).collect();
         members.sort_by_key(|member| member.slot);
-        let refresh = match entry.refresh {
-            None => Refresh::None,
-            Some(ticket) if inventory.refreshed(ticket) => Refresh::Served,
-            Some(_) => Refresh::Requested,
-        };
+        let refresh = Refresh::of(entry.refresh, inventory);
         let request = entry.request.as_ref().map(|request| folder_progress(inventory, request));
         let (kept, max_replicas) = (entry.kept, ctx.max_replicas);
         let seen = Seen { members, request, refresh, kept, max_replicas, ..Seen::default() };

@@ -23,9 +23,19 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         Action::Adopt => adopt(ctx, instance, &uid, &key),
         Action::Refresh => in_flight.refreshing(&uid, ctx.vms.request_refresh()),
         Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
-        Action::LookUp(moref) => ctx.vms.look_up(&moref),
-        Action::Confirm(moref) => ctx.vms.confirm(&moref),
-        Action::FindTemplate => ctx.vms.request_template(&instance.spec.template),
+        // Recorded first: the answer may arrive at once.
+        Action::LookUp(moref) => {
+            in_flight.looking_up(&moref, &key);
+            ctx.vms.look_up(&moref);
+        }
+        Action::Confirm(moref) => {
+            in_flight.looking_up(&moref, &key);
+            ctx.vms.confirm(&moref);
+        }
+        Action::FindTemplate => {
+            in_flight.looking_for_template(&key);
+            ctx.vms.request_template(&instance.spec.template);
+        }
         Action::Enqueue => ctx.enqueue(&key, &instance.spec.group_uid),
         Action::HoldPlace => ctx.hold_place(&key, &instance.spec.group_uid),
         Action::LeaveQueue => ctx.leave_queue(&key),

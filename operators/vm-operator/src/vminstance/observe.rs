@@ -34,6 +34,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
         released: ctx.in_flight.is_released(&uid),
         group: group.map(|group| GroupView::of(&group)),
         place: ctx.place(&marker.instance()),
+        invalid_group: ctx.has_invalid_group(instance),
         ..Seen::default()
     };
     let link = ctx.vms.link().borrow().clone();
@@ -65,7 +66,7 @@ fn look(
     let mine = machines(inventory, instance, marker);
     let namesake = folder.as_ref().and_then(|folder| inventory.vm_named(folder, &spec.vm_name));
     let namesake = namesake.filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
-    // What cannot be read may be the instance's.
+    // A machine whose configuration cannot be read may be the instance's.
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
     let stranger = namesake.filter(|vm| vm.markers.is_some());
@@ -82,11 +83,7 @@ fn look(
         _ => Confirmed::Unknown,
     };
     let template = if mine.is_empty() { ctx.vms.template(&spec.template) } else { Template::default() };
-    let refresh = match entry.refresh {
-        None => Refresh::None,
-        Some(ticket) if inventory.refreshed(ticket) => Refresh::Served,
-        Some(_) => Refresh::Requested,
-    };
+    let refresh = Refresh::of(entry.refresh, inventory);
     let doubt = match &entry.doubt {
         Doubt::None => InDoubt::No,
         Doubt::ResponseLost => InDoubt::ResponseLost,
@@ -132,8 +129,8 @@ pub fn is_reference(id: &str) -> bool {
 ///
 /// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A copy
 /// that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine that the
-/// original operator made has no marker yet: its instanceUuid identifies it, with the recorded reference or with its name in the
-/// original's folder.
+/// original operator made has no marker yet: its instanceUuid identifies it, with the recorded reference or with its name in
+/// the original's folder.
 #[must_use]
 pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
     let recorded = recorded(instance);
@@ -174,7 +171,10 @@ fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
 pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> bool {
     let Some(moref) = recorded(instance).filter(|moref| inventory.vm(moref).is_none()) else { return false };
     if let Some(outside) = inventory.outside(&moref) {
-        return matches!(place_of(outside, instance, &marker.to_string()), Place::Elsewhere | Place::Unclear);
+        return matches!(
+            find_whereabouts(outside, instance, &marker.to_string()),
+            Whereabouts::Elsewhere | Whereabouts::Unclear
+        );
     }
     let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
     let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
@@ -191,7 +191,7 @@ fn confirmed(ctx: &Context, inventory: &Inventory, moref: &MoRef) -> Confirmed {
 }
 
 /// Where a machine is that is not in the operator's folder.
-enum Place {
+enum Whereabouts {
     /// It does not exist any more. A vCenter that was set up again gives old references to other machines.
     Gone,
     /// It is the instance's, and somewhere else.
@@ -200,13 +200,13 @@ enum Place {
     Unclear,
 }
 
-fn place_of(outside: &Outside, instance: &VmInstance, owner: &str) -> Place {
+fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Whereabouts {
     match outside {
-        Outside::Elsewhere(vm) if vm.markers.is_none() => Place::Unclear,
+        Outside::Elsewhere(vm) if vm.markers.is_none() => Whereabouts::Unclear,
         Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || is_original(vm, instance) => {
-            Place::Elsewhere
+            Whereabouts::Elsewhere
         }
-        Outside::Gone | Outside::Elsewhere(_) => Place::Gone,
+        Outside::Gone | Outside::Elsewhere(_) => Whereabouts::Gone,
     }
 }
 
@@ -229,10 +229,10 @@ fn missing(
     match inventory.outside(&moref) {
         None if ctx.vms.is_looking_up(&moref) => Missing::LookingUp,
         None => Missing::Unknown(moref),
-        Some(outside) => match place_of(outside, instance, owner) {
-            Place::Gone => Missing::Gone,
-            Place::Elsewhere => Missing::Elsewhere(moref),
-            Place::Unclear => Missing::Unclear(moref),
+        Some(outside) => match find_whereabouts(outside, instance, owner) {
+            Whereabouts::Gone => Missing::Gone,
+            Whereabouts::Elsewhere => Missing::Elsewhere(moref),
+            Whereabouts::Unclear => Missing::Unclear(moref),
         },
     }
 }
@@ -263,8 +263,9 @@ fn progress(task: Option<&Task>) -> Progress {
     }
 }
 
-/// Whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without limit:
-/// after [`LONGEST_CLONE`] vCenter's check of names is relied on, since another clone has the same name and folder.
+/// Whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without
+/// limit: after [`LONGEST_CLONE`] the operator relies on vCenter's check of names, since another clone has the same name and
+/// folder.
 fn may_end(task: &Task, now: SystemTime) -> bool {
     let age = task.queued_at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
     !task.state.ended() && age < LONGEST_CLONE
@@ -289,7 +290,7 @@ fn unclaimed_clones(
         .tasks()
         .filter(|task| may_end(task, now) && &*task.description_id == "VirtualMachine.clone")
         .filter(|task| task.queued_at.is_none_or(|at| at >= since))
-        // What is not known does not exclude a clone.
+        // A clone of unknown template or user stays a candidate.
         .filter(|task| {
             template.is_none_or(|template| task.entity.as_ref().is_none_or(|entity| entity == template))
         })

@@ -61,7 +61,7 @@ pub enum Action {
     PowerOff(MoRef),
     /// Destroy the machine.
     Destroy(MoRef),
-    /// Report that this machine is the instance's no more, and stays.
+    /// Report that the operator no longer manages this machine.
     Release(MoRef),
 }
 
@@ -73,6 +73,9 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     let deleting = deleted || seen.group.is_some_and(|group| group.deleting);
     let turn = if let Err(problem) = names::check(instance) {
         plan_invalid(deleting, &problem)
+    } else if seen.invalid_group {
+        let message = "its VmGroup does not parse: see the event InvalidObject of the VmGroup";
+        Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() }
     } else if seen.group.is_some_and(|group| group.paused) {
         wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
     } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
@@ -166,9 +169,9 @@ fn refreshed(seen: &Seen, next: impl FnOnce() -> Turn<Action>) -> Turn<Action> {
 fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
     match seen.mine.as_slice() {
         [] => plan_absent(instance, deleting, seen),
-        // The one clone there can have been has made it.
+        // The machine is that of the clone in doubt, so no doubt is left.
         [_, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::SetDoubt(Doubt::None)),
-        // The group went without its instances, or the instance was restored after it: no user asked for the machine's end.
+        // The group went without its instances, or the instance was restored after it: no user asked to remove the machine.
         [machine] if deleting && seen.group.is_none() => plan_release(seen, Some(machine.moref.clone())),
         [machine] if deleting => plan_removal(machine, seen),
         [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),
@@ -198,7 +201,8 @@ fn plan_removal(machine: &Machine, seen: &Seen) -> Turn<Action> {
         Confirmed::Changed => {
             return Turn::Wait {
                 reason: reason::REMOVING,
-                message: "the machine has changed; the inventory is read again".to_owned(),
+                message: "the vCenter does not show the machine as the inventory does, which is read again"
+                    .to_owned(),
                 after: Some(CHANGED),
             };
         }

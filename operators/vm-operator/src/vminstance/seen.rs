@@ -1,8 +1,8 @@
-//! What `observe` sees of one instance, for `plan`. Plain values, without I/O and without decisions.
+//! What `observe` sees of one instance, for `plan`: plain values, without I/O.
 
 use std::collections::HashSet;
 
-use infra_clients::vsphere::vms::Template;
+use infra_clients::vsphere::vms::{Inventory, Template, Ticket};
 use infra_clients::vsphere::{Error as Fault, MoRef, PowerState};
 
 use crate::api::{TaskKind, TaskStatus, VmGroup, is_detached, is_orphaning};
@@ -47,6 +47,18 @@ pub enum Refresh {
     Requested,
     /// The inventory shows everything up to the request.
     Served,
+}
+
+impl Refresh {
+    /// Returns how far the refresh with this ticket is.
+    #[must_use]
+    pub fn of(ticket: Option<Ticket>, inventory: &Inventory) -> Self {
+        match ticket {
+            None => Self::None,
+            Some(ticket) if inventory.refreshed(ticket) => Self::Served,
+            Some(_) => Self::Requested,
+        }
+    }
 }
 
 /// Whether clones may be in flight that no record names.
@@ -126,6 +138,8 @@ pub struct Seen {
     pub released: bool,
     /// The group of this name and UID.
     pub group: Option<GroupView>,
+    /// That group exists, and does not parse: nothing is known of it.
+    pub invalid_group: bool,
     /// The group's folder.
     pub folder: Option<MoRef>,
     /// The instance's machines.

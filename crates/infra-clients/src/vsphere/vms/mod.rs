@@ -304,7 +304,7 @@ impl Vms {
         }
     }
 
-    /// Has the template looked for again when it is next asked for.
+    /// Drops the answer, so that the next request scans again.
     pub fn forget_template(&self, name: &str) {
         self.shared.templates.forget(name);
     }

@@ -212,11 +212,12 @@ impl Inventory {
             self.outside.insert(moref.clone(), (outside, now));
             return false;
         };
-        let place = |vm: &Vm| (vm.parent.clone(), vm.markers.clone(), vm.instance_uuid.clone());
-        let same = read.is_some_and(|read| place(read) == place(shown));
+        let same = read.is_some_and(|read| identity(read) == identity(shown));
         self.confirmed.insert(moref.clone(), (same, now));
-        self.incomplete |= !same;
-        !same
+        // Of a VM that cannot be read, a complete report shows no more.
+        let missed = !same && read.is_none_or(|read| read.markers.is_some());
+        self.incomplete |= missed;
+        missed
     }
 
     pub(super) fn forget_outside(&mut self, moref: &MoRef) {
@@ -260,6 +261,8 @@ impl Inventory {
     /// since.
     pub(super) fn end_baseline(&mut self, started: Instant) {
         let Some(seen) = self.baseline.take() else { return };
+        // What was not as the inventory showed it is now.
+        self.confirmed.retain(|_, (same, _)| *same);
         let gone: Vec<MoRef> = self.vms.keys().filter(|moref| !seen.contains(*moref)).cloned().collect();
         for moref in gone {
             self.put_vm(&moref, None);
@@ -301,6 +304,11 @@ impl Inventory {
     }
 }
 
+/// What tells whose a VM is.
+fn identity(vm: &Vm) -> (Option<&MoRef>, Option<&Markers>, Option<&str>) {
+    (vm.parent.as_ref(), vm.markers.as_ref(), vm.instance_uuid.as_deref())
+}
+
 // === indexes ===
 
 impl Inventory {
@@ -311,6 +319,9 @@ impl Inventory {
                 self.vms.insert(before.moref.clone(), before);
             }
             return;
+        }
+        if before.as_deref().map(identity) != vm.as_ref().map(identity) {
+            self.confirmed.remove(moref);
         }
         if let Some(old) = &before {
             self.unname(old.parent.as_ref(), &old.name, moref);

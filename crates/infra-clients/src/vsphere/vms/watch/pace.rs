@@ -11,8 +11,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Polls that may be taken in advance for [`Next::Urgent`].
 const ADVANCE: f64 = 3.0;
 
-/// An allowance of polls: `burst` at most, one more each `interval`, and a few in advance for what is urgent. The poll that waits through a quiet time returns
-/// with the first change, so that change is read at once; the polls after it are further and further apart.
+/// An allowance of polls: `burst` at most, one more each `interval`, and a few in advance for what is urgent. The poll that
+/// waits through a quiet time returns with the first change, so that change is read at once; the polls after it are further
+/// and further apart.
 #[derive(Debug)]
 pub(super) struct Pace {
     burst: f64,
