@@ -327,7 +327,7 @@ impl<R: Reconciler> Driver<R> {
             Ok(None) => shorten(pause),
             Ok(Some(postponed)) => postponed.min(pause),
             Err(error) => match self.failed(key, object, error.into()) {
-                Pass::Ended { pause: until, .. } => shorten(pause.min(until)),
+                Pass::Ended { pause: until, .. } => shorten(until),
                 Pass::Gone => return None,
             },
         };

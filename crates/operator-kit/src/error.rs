@@ -84,8 +84,8 @@ pub const INTERNAL_ERROR: &str = "InternalError";
 #[non_exhaustive]
 pub enum KitError {
     /// The Kubernetes API server refused a request or did not answer.
-    #[error("Kubernetes API: {0}")]
-    Kubernetes(#[source] kube::Error),
+    #[error("Kubernetes API: {}", Chain(.0))]
+    Kubernetes(kube::Error),
     /// This process does not lead any longer and must not write.
     #[error(transparent)]
     NotLeader(#[from] NotLeader),

@@ -105,8 +105,13 @@ impl<K: Kind> Objects<K> {
         object: &K,
         status: &impl Serialize,
     ) -> Result<Guarded<K>, kube::Error> {
-        let written =
-            apply::status::<K, Guarded<K>>(&self.client, &self.kind, manager, object, status).await?;
+        let written = apply::status::<K, Guarded<K>>(&self.client, &self.kind, manager, object, status).await;
+        if let Err(kube::Error::Api(status)) = &written
+            && is_absent(status, &Key::of(object))
+        {
+            self.cache.removed(&Key::of(object), object.meta().uid.as_deref().unwrap_or_default());
+        }
+        let written = written?;
         self.cache.wrote(written.clone());
         Ok(written)
     }
@@ -173,10 +178,18 @@ impl<K: Kind> Objects<K> {
                 self.cache.removed(key, uid);
                 Ok(Deleted::Gone)
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+            Err(kube::Error::Api(status)) if is_absent(&status, key) => {
                 self.cache.removed(key, uid);
                 Ok(Deleted::Gone)
             }
+            // A successor has the name, unless something else refused the request.
+            Err(kube::Error::Api(status)) if status.is_conflict() => match self.read(key).await? {
+                Some(object) if object.uid().as_deref() == Some(uid) => Err(kube::Error::Api(status)),
+                _ => {
+                    self.cache.removed(key, uid);
+                    Ok(Deleted::Gone)
+                }
+            },
             Err(error) => Err(error),
         }
     }

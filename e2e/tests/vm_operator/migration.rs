@@ -147,6 +147,40 @@ async fn machines_of_the_original_that_cannot_be_marked_are_not_doubled() {
     assert_eq!(machines(&rig).await.len(), 3, "none was made");
 }
 
+/// Settings that point elsewhere, and a marker that is removed by hand, neither double nor destroy what the original made.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_the_original_survive_wrong_settings() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    rig.vcenter.add_original_group("default", "web", 2, 1, 1024).await.unwrap();
+    let before = machines(&rig).await;
+    create_original(&rig, "web", 2).await;
+    let status = json!({"status": {"currentReplicas": 2}}).to_string();
+    let report = ["patch", "vg", "web", "--subresource=status", "--type=merge", "-p", &status];
+    rig.control_plane.kubectl(&report).await.unwrap();
+
+    let operator = rig.ready_operator(&rig.launch().env("VC_FOLDER", "typo")).await.unwrap();
+    rig.reason("default", "web", "OriginalsNotFound").await.unwrap();
+    drop(operator);
+    let operator = rig.operator().await.unwrap();
+    rig.settled("default", "web", 2).await.unwrap();
+    assert_eq!(machines(&rig).await, before, "the same machines, none made");
+    drop(operator);
+    let operator = rig.ready_operator(&rig.launch().env("CLUSTER_ID", "another")).await.unwrap();
+    let status = rig.reason("default", "web", "NameConflict").await.unwrap();
+    assert!(status["lastMessage"].as_str().unwrap().contains("set CLUSTER_ID="), "{status}");
+    assert_eq!(machines(&rig).await, before);
+    drop(operator);
+
+    // Removing the marker is how an administrator takes a machine away.
+    let path = before.keys().next().unwrap();
+    rig.vcenter.set_extra_config(path, "vmgroup/owner", None).await.unwrap();
+    rig.delete("default", "web").await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.gone("default", "web").await.unwrap();
+    assert_eq!(machines(&rig).await, [(path.clone(), before[path].clone())].into(), "as it was, and on");
+}
+
 /// A group that was deleted while no operator ran has only the original's finalizer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_deleted_before_it_was_adopted_leaves_nothing() {

@@ -33,6 +33,12 @@ pub enum Error {
          vCenter; it is tried again"
     )]
     Unstable(&'static str),
+    /// Nothing can be created in a namespace that is being deleted.
+    #[error(
+        "the namespace is being deleted, so no VmInstance can be created in it to adopt a virtual machine: annotate the VmGroup \
+         with vm.codeconnect.vmworld.com/detach=true to leave its machines, or remove them in the vCenter"
+    )]
+    NamespaceTerminating,
     /// A VmInstance of that name is not the group's.
     #[error(
         "VmInstance {0} belongs to another group or is a copy: wait until it is gone, or delete it if it was created by hand"
@@ -57,6 +63,7 @@ impl ReconcileError for Error {
             Self::Kit(failure) => failure.classify(),
             Self::VCenter { fault, .. } | Self::Template { fault } => (fault.reason(), disposition(fault)),
             Self::Unstable(_) => (reason::MACHINE_UNSTABLE, Disposition::TRANSIENT),
+            Self::NamespaceTerminating => (reason::NAMESPACE_TERMINATING, Disposition::NEEDS_HELP),
             Self::Taken(_) => (reason::WAITING_FOR_PREDECESSOR, Disposition::TRANSIENT),
         }
     }

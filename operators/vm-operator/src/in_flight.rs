@@ -94,6 +94,8 @@ pub struct GroupEntry {
     pub refresh: Option<Ticket>,
     /// An event has reported that its folder is kept.
     pub kept: bool,
+    /// This process has removed the finalizer of the original operator.
+    pub adopted: bool,
 }
 
 /// All entries, by the UID of their object.
@@ -318,6 +320,11 @@ impl InFlight {
     /// Records that an event has reported that the group's folder is kept.
     pub fn folder_kept(&self, uid: &str) {
         self.lock().groups.entry(uid.to_owned()).or_default().kept = true;
+    }
+
+    /// Records that the finalizer of the original operator is removed.
+    pub fn adopted(&self, uid: &str) {
+        self.lock().groups.entry(uid.to_owned()).or_default().adopted = true;
     }
 
     /// Forgets a group that is gone.

@@ -114,8 +114,14 @@ async fn a_vm_that_cannot_be_read_has_unknown_markers() -> Result<()> {
 async fn removing_a_folder_destroys_no_machine() -> Result<()> {
     let rig = Rig::start().await?;
     let folder = rig.vms.create_folder("f").await?;
-    rig.sim.add_vm(FOLDER, "foreign").await?;
-    let task = rig.vms.remove_folder(&folder).await?;
+    let remove = "UnregisterAndDestroy_Task";
+    rig.sim.fault(Fault::delay(remove, Duration::from_secs(1))).await?;
+    let comes = async {
+        let called = async || Ok(rig.sim.calls().await?.contains_key(remove).then_some(()));
+        eventually("the call is there", SOON, called).await?;
+        rig.sim.add_vm(FOLDER, "foreign").await
+    };
+    let (task, ()) = tokio::try_join!(async { Ok(rig.vms.remove_folder(&folder).await?) }, comes)?;
     assert_eq!(rig.ended(&task).await?.state, TaskState::Success);
     rig.vms.fresh().await?;
     assert!(rig.vms.read(|inventory| inventory.folder(&folder).is_none()));
@@ -123,6 +129,23 @@ async fn removing_a_folder_destroys_no_machine() -> Result<()> {
     assert_eq!(removed.len(), 1);
     assert!(!removed[0].destroyed, "{removed:?}");
     Ok(())
+}
+
+/// A folder that is empty only because an update was lost is not removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_empty_is_not_removed() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    rig.sim.lose_updates(FOLDER).await?;
+    rig.sim.add_vm(FOLDER, "foreign").await?;
+    let error = rig.vms.remove_folder(&folder).await.unwrap_err();
+    assert!(error.kind() == Kind::Busy && error.to_string().contains("holds 1 objects"), "{error}");
+    assert!(!rig.sim.calls().await?.contains_key("UnregisterAndDestroy_Task"));
+    // The inventory is read again.
+    eventually("it shows the machine", SOON, async || {
+        Ok(rig.vms.read(|inventory| inventory.folder(&folder).is_some_and(|f| f.children == 1)).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,12 @@ operator_kit::reasons! {
     NO_GROUP = "NoGroup";
     /// Machines need help for a reason that only a newer operator knows.
     MACHINES_NEED_HELP = "MachinesNeedHelp";
+    /// The folder with the machines of the original operator does not exist.
+    ORIGINALS_NOT_FOUND = "OriginalsNotFound";
+    /// The finalizer of the original operator came back after the adoption.
+    ORIGINAL_STILL_RUNS = "OriginalStillRuns";
+    /// The namespace is being deleted, so nothing can be adopted in it.
+    NAMESPACE_TERMINATING = "NamespaceTerminating";
     /// `spec.replicas` is larger than `--max-replicas`.
     TOO_MANY_REPLICAS = "TooManyReplicas";
 }

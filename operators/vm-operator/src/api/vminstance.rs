@@ -108,6 +108,9 @@ pub struct VmInstanceStatus {
     /// The revision the machine was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// The machine had the owner marker once. One that has lost it is not the instance's any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<bool>,
     /// The clone task, until its outcome is dealt with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskStatus>,

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use kube::core::Status;
 use kube::{Resource, ResourceExt};
-use operator_kit::{Guarded, Key, names::label_value};
+use operator_kit::{Guarded, Key, Patched, names::label_value};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -47,7 +48,9 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
             return Ok(Done { adopted, ..Done::default() });
         }
         Plan::FinishAdoption => {
-            ctx.groups.change_finalizers(group, None, &[ORIGINAL_FINALIZER]).await?;
+            if ctx.groups.change_finalizers(group, None, &[ORIGINAL_FINALIZER]).await? == Patched::Done {
+                ctx.in_flight.adopted(&uid);
+            }
         }
         Plan::Refresh => ctx.in_flight.group_refreshing(&uid, &key, ctx.vms.request_refresh()),
         Plan::RemoveFolder(folder) => send(ctx, group, FolderChange::Remove, Call::RemoveFolder(folder)),
@@ -152,8 +155,15 @@ async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
                 Some(_) | None => Err(Error::Taken(instance.name_any())),
             }
         }
+        Err(kube::Error::Api(status)) if is_terminating(&status) => Err(Error::NamespaceTerminating),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns whether the API server refuses to create an object because its namespace is being deleted.
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Gives an instance the group's present spec, unless it changed since it was looked at.

@@ -36,8 +36,8 @@ pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
         members.sort_by_key(|member| member.slot);
         let refresh = Refresh::of(entry.refresh, inventory);
         let request = entry.request.as_ref().map(|request| folder_progress(inventory, request));
-        let (kept, max_replicas) = (entry.kept, ctx.max_replicas);
-        let seen = Seen { members, request, refresh, kept, max_replicas, ..Seen::default() };
+        let (kept, adopted, max_replicas) = (entry.kept, entry.adopted, ctx.max_replicas);
+        let seen = Seen { members, request, refresh, kept, adopted, max_replicas, ..Seen::default() };
         match blind {
             Some(blind) => Seen { blind: Some(blind), ..seen },
             None => with_folders(ctx, inventory, group, &instances, seen),
@@ -57,18 +57,18 @@ fn with_folders(
     let adopting = group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER);
     let original = names::original_folder(&namespace, &name);
     let folder = inventory.folder_named(&names::folder(&namespace, &name));
-    // With a dot in a name, the original's folder may be the folder of another group.
+    // With a dot in a name, the original's folder may be the folder of another group, which removes it then.
     let is_another = |other: &Arc<VmGroup>| {
         let key = (other.namespace().unwrap_or_default(), other.name_any());
         key != (namespace.clone(), name.clone()) && names::folder(&key.0, &key.1) == original
     };
-    let is_original =
-        (adopting || adopted == Some(&original)) && !ctx.by_folder.get(&original).iter().any(is_another);
-    let original_folder = is_original.then(|| inventory.folder_named(&original)).flatten();
+    let original_folder =
+        (adopting || adopted == Some(&original)).then(|| inventory.folder_named(&original)).flatten();
     let originals = match original_folder {
-        Some(folder) if adopting => originals(inventory, &folder.moref, &name, instances),
-        _ => Originals::default(),
+        Some(folder) if adopting => originals(ctx, inventory, group, &folder.moref, instances),
+        _ => Originals { no_folder: adopting, ..Originals::default() },
     };
+    let original_folder = original_folder.filter(|_| !ctx.by_folder.get(&original).iter().any(is_another));
     let orphans = [folder, original_folder].into_iter().flatten();
     let orphans = orphans.flat_map(|folder| orphans_in(ctx, inventory, group, &folder.moref)).collect();
     let folder = folder.map(|folder| folder_seen(folder));
@@ -86,18 +86,36 @@ fn folder_seen(folder: &Folder) -> FolderSeen {
 }
 
 /// The machines of the original operator that no VmInstance names.
-fn originals(inventory: &Inventory, folder: &MoRef, group: &str, instances: &[Arc<VmInstance>]) -> Originals {
+fn originals(
+    ctx: &Context,
+    inventory: &Inventory,
+    group: &VmGroup,
+    folder: &MoRef,
+    instances: &[Arc<VmInstance>],
+) -> Originals {
     let adopted: HashSet<&str> = instances.iter().map(|instance| &*instance.spec.vm_name).collect();
     let mut originals = Originals::default();
-    let candidates = inventory.vms_in(folder).filter(|vm| names::is_original_machine(group, &vm.name));
+    let group_name = group.name_any();
+    let candidates = inventory.vms_in(folder).filter(|vm| names::is_original_machine(&group_name, &vm.name));
     for vm in candidates.filter(|vm| !adopted.contains(&*vm.name)) {
-        match (&vm.markers, vm.instance_uuid.as_deref()) {
-            (Some(_), _) if vm.marker(OWNER_MARKER).is_some() => {}
-            (Some(_), Some(instance_uuid)) => originals
-                .known
-                .push(OriginalMachine { name: vm.name.to_string(), instance_uuid: instance_uuid.to_owned() }),
-            _ => originals.unread = Some(vm.moref.clone()),
-        }
+        let (Some(_), Some(instance_uuid)) = (&vm.markers, vm.instance_uuid.as_deref()) else {
+            originals.unread = Some(vm.moref.clone());
+            continue;
+        };
+        // One that was adopted before the cluster was restored from a backup has the marker of its slot.
+        let slot = match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
+            None => None,
+            Some(Ok(marker))
+                if marker.cluster == ctx.cluster
+                    && Some(&marker.group_uid) == group.uid().as_ref()
+                    && marker.instance_uuid == instance_uuid =>
+            {
+                Some(marker.slot)
+            }
+            Some(_) => continue,
+        };
+        let (name, instance_uuid) = (vm.name.to_string(), instance_uuid.to_owned());
+        originals.known.push(OriginalMachine { name, instance_uuid, slot });
     }
     originals.known.sort_by(|a, b| a.name.cmp(&b.name));
     originals

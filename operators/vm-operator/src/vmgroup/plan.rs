@@ -64,6 +64,8 @@ pub struct OriginalMachine {
     pub name: String,
     /// Its instanceUuid.
     pub instance_uuid: String,
+    /// The slot that its marker names, where it was adopted before.
+    pub slot: Option<i32>,
 }
 
 /// The machines that the original operator made, and that no VmInstance names.
@@ -73,6 +75,8 @@ pub struct Originals {
     pub known: Vec<OriginalMachine>,
     /// One that may be such a machine, of which the vCenter cannot tell the configuration.
     pub unread: Option<MoRef>,
+    /// The folder of the original does not exist.
+    pub no_folder: bool,
 }
 
 /// How far the last change of the folder is.
@@ -107,6 +111,8 @@ pub struct Seen {
     pub refresh: Refresh,
     /// Whether an event has reported that the folder is kept.
     pub kept: bool,
+    /// This process has removed the original's finalizer.
+    pub adopted: bool,
     /// `--max-replicas`.
     pub max_replicas: i32,
 }
@@ -150,6 +156,10 @@ pub struct Scale {
 /// Decides what to change.
 #[must_use]
 pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
+    // The garbage collector removes its finalizer while the machines are still being released.
+    if is_orphaning(group) && !is_detached(group) {
+        return Turn::Act(Plan::Detach);
+    }
     if group.spec.is_paused() {
         return wait(reason::PAUSED, "paused: set spec.paused to false".to_owned());
     }
@@ -233,11 +243,27 @@ fn plan_folder_request(seen: &Seen) -> Option<Turn<Plan>> {
 
 /// The next step until every machine of the original operator is adopted and the status names its folder; `None` after that.
 fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
-    let Originals { known, unread } = &seen.originals;
+    let Originals { known, unread, no_folder } = &seen.originals;
+    let status = group.status.as_ref();
+    let recorded = status.and_then(|status| status.adopted_folder.as_deref());
+    if seen.adopted {
+        let message = format!(
+            "the finalizer {ORIGINAL_FINALIZER:?} is back although the machines were adopted: the original operator still runs; \
+             stop it, and remove the finalizer from this VmGroup"
+        );
+        return Some(Turn::Blocked { reason: reason::ORIGINAL_STILL_RUNS, message });
+    }
     if !known.is_empty() {
-        let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
-        let free = (0..).filter(|slot| !taken.contains(slot));
-        return Some(Turn::Act(Plan::Adopt(free.zip(known.iter().cloned()).take(BATCH).collect())));
+        return Some(Turn::Act(Plan::Adopt(with_slots(known, &seen.members))));
+    }
+    let reported = status.and_then(|status| status.current_replicas).unwrap_or(0);
+    if *no_folder && reported > 0 && recorded.is_none() {
+        let message = format!(
+            "the status reports {reported} virtual machines of the original operator, whose folder does not exist: check \
+             VC_FOLDER, VC_DATACENTER, and that the vCenter user may see the folder; if the machines are gone, remove the \
+             finalizer {ORIGINAL_FINALIZER:?} from this VmGroup"
+        );
+        return Some(Turn::Blocked { reason: reason::ORIGINALS_NOT_FOUND, message });
     }
     if let Some(moref) = unread {
         let message = format!(
@@ -247,13 +273,23 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
         );
         return Some(wait(reason::MACHINE_UNCLEAR, message));
     }
-    let recorded = group.status.as_ref().and_then(|status| status.adopted_folder.as_deref());
     let unrecorded = seen.original_folder.as_ref().filter(|folder| recorded != Some(&folder.name));
     unrecorded.map(|_| Turn::Wait {
         reason: reason::ADOPTING,
         message: "the original operator's folder is being recorded in the status".to_owned(),
         after: Some(RECORDED),
     })
+}
+
+/// Chooses the slots of adopted machines: that of the marker, else a free one.
+fn with_slots(machines: &[OriginalMachine], members: &[Member]) -> Vec<(i32, OriginalMachine)> {
+    let mut taken: BTreeSet<i32> = members.iter().map(|member| member.slot).collect();
+    let slotted = machines.iter().filter_map(|machine| Some((machine.slot?, machine.clone())));
+    let mut chosen: Vec<_> = slotted.filter(|(slot, _)| taken.insert(*slot)).collect();
+    let free = (0..).filter(|slot| !taken.contains(slot));
+    chosen.extend(free.zip(machines.iter().filter(|machine| machine.slot.is_none()).cloned()).take(BATCH));
+    chosen.truncate(BATCH);
+    chosen
 }
 
 fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
@@ -326,10 +362,6 @@ fn trouble(members: &[Member]) -> Option<(String, String)> {
 }
 
 fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
-    // The garbage collector removes its finalizer while the machines are still being released.
-    if is_orphaning(group) && !is_detached(group) {
-        return Turn::Act(Plan::Detach);
-    }
     let live = seen.members.iter().filter(|member| !member.deleting);
     let delete: Vec<_> = live.take(BATCH).map(|member| (member.key.clone(), member.uid.clone())).collect();
     if !delete.is_empty() {

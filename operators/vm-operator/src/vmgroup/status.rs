@@ -35,10 +35,10 @@ pub fn status(
     let ready =
         if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
     // While the vCenter cannot be asked, the number last seen stands.
-    let replicas = match old.and_then(|old| old.replicas) {
-        Some(last) if blind.is_some() => last,
-        _ => exists,
-    };
+    // What the original operator reported stands until its machines are found.
+    let unknown = blind.is_some() || matches!(outcome, Outcome::Blocked(reason::ORIGINALS_NOT_FOUND, _));
+    let last = old.and_then(|old| old.replicas.or(old.current_replicas));
+    let replicas = last.filter(|_| unknown).unwrap_or(exists);
     let verdict = Verdict::of(group, seen, outcome, ready);
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     let mut set = |type_: &str, status: Status, reason: &str, message: &str| {

@@ -2,6 +2,7 @@
 //! the in-flight memory, never the network; `plan` decides about it next.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::vms::{Connection, Inventory, Outside, Task, TaskState, Template, Vm};
@@ -69,11 +70,16 @@ fn look(
     // A machine whose configuration cannot be read may be the instance's.
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
+    let other_cluster = |vm: &Arc<Vm>| {
+        let other: Marker = vm.marker(OWNER_MARKER)?.parse().ok()?;
+        (Marker { cluster: marker.cluster.clone(), ..other.clone() } == *marker).then_some(other.cluster)
+    };
     let stranger = namesake.filter(|vm| vm.markers.is_some());
-    let other_cluster = stranger.and_then(|vm| vm.marker(OWNER_MARKER)?.parse::<Marker>().ok());
-    let other_cluster = other_cluster
-        .filter(|other| Marker { cluster: marker.cluster.clone(), ..other.clone() } == *marker)
-        .map(|other| other.cluster);
+    // The machine of an instance whose operator had another cluster id.
+    let before =
+        recorded.as_ref().and_then(|moref| inventory.vm(moref)).filter(|vm| other_cluster(vm).is_some());
+    let stranger = before.or(stranger);
+    let other_cluster = stranger.and_then(other_cluster);
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
@@ -159,7 +165,9 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
 
 /// Returns whether a machine is the one of the original operator that the instance adopts, and has no marker yet.
 fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
+    let was_marked = instance.status.as_ref().is_some_and(|status| status.marked == Some(true));
     names::is_original_machine(&instance.spec.group, &instance.spec.vm_name)
+        && !was_marked
         && vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
         && vm.markers.is_some()
         && vm.marker(OWNER_MARKER).is_none()

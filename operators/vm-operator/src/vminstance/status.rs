@@ -38,6 +38,9 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
             status.vm_ref = Some(machine.moref.value().to_owned());
             status.power = machine.power.map(|power| spell(power).to_owned());
             status.revision.clone_from(&machine.revision);
+            if machine.marked {
+                status.marked = Some(true);
+            }
         }
         // The reference is kept as long as anything may be behind it.
         [] if seen.unread.is_none() && matches!(seen.missing, Missing::No | Missing::Gone) => {

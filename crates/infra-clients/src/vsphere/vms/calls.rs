@@ -3,11 +3,12 @@
 
 use std::time::Instant;
 
-use super::{Shared, Vms, site};
+use super::updates::read_children;
+use super::{Inventory, Shared, Vms, site};
 use crate::vsphere::name::to_send;
 use crate::vsphere::soap::Call;
 use crate::vsphere::value::{AnyString, Data, Value};
-use crate::vsphere::{Error, MoRef};
+use crate::vsphere::{Error, Kind, MoRef};
 
 /// A VM to be created from a template.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +125,18 @@ impl Vms {
 
     /// Submits the removal of a folder; returns the task. A VM that is in it, or comes into it meanwhile, is taken out
     /// of vCenter's inventory and keeps its files.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Busy`](crate::vsphere::Kind::Busy) if the folder is not empty, whatever the inventory shows: it is read again then.
     pub async fn remove_folder(&self, folder: &MoRef) -> Result<MoRef, Error> {
+        let children = read_children(&self.shared.core, folder).await?;
+        if children > 0 {
+            self.shared.update(Inventory::set_incomplete);
+            self.shared.newest.send_modify(|newest| newest.0 += 1);
+            let message = format!("{folder} holds {children} objects that the inventory does not show yet");
+            return Err(Error::new(Kind::Busy, message));
+        }
         self.submit_removal(&Call::new("UnregisterAndDestroy_Task", folder)).await
     }
 

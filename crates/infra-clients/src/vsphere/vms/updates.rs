@@ -87,6 +87,13 @@ async fn read_existing(
     Ok(read)
 }
 
+/// Returns how many objects are in a folder, 0 if it does not exist.
+pub(super) async fn read_children(core: &Core, folder: &MoRef) -> Result<usize, Error> {
+    let read = read_existing(core, "Folder", &["childEntity"], std::slice::from_ref(folder)).await?;
+    let children = read.iter().filter_map(|folder| folder.get("childEntity"));
+    Ok(children.map(|children| children.children.len()).sum())
+}
+
 /// What the answer to a poll says beside the objects.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {

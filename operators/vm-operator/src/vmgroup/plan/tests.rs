@@ -147,9 +147,13 @@ fn work_in_one_pass_is_bounded() {
 fn machines_of_the_original_are_adopted_before_anything_else() {
     let mut group = group(1, "t");
     group.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into()]);
-    let machine = |name: &str| OriginalMachine { name: name.into(), instance_uuid: name.into() };
+    let machine = |name: &str| OriginalMachine { name: name.into(), instance_uuid: name.into(), slot: None };
     let originals = vec![machine("g-replica-aaaaaaaa"), machine("g-replica-bbbbbbbb")];
-    let known = Originals { known: originals.clone(), unread: Some(MoRef::new("VirtualMachine", "vm-9")) };
+    let known = Originals {
+        known: originals.clone(),
+        unread: Some(MoRef::new("VirtualMachine", "vm-9")),
+        no_folder: false,
+    };
     let found = Seen { original_folder: Some(folder("n-g", 2)), originals: known, ..empty() };
     let Turn::Act(Plan::Adopt(adopted)) = plan(&group, &found) else { panic!("{:?}", plan(&group, &found)) };
     assert_eq!(
@@ -173,7 +177,7 @@ fn adoption_waits_for_a_machine_that_cannot_be_read() {
     let mut group = group(1, "t");
     group.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into(), FINALIZER.into()]);
     record_folder(&mut group);
-    let unread = Originals { known: vec![], unread: Some(MoRef::new("VirtualMachine", "vm-9")) };
+    let unread = Originals { unread: Some(MoRef::new("VirtualMachine", "vm-9")), ..Originals::default() };
     let seen = Seen { original_folder: Some(folder("n-g", 1)), originals: unread, ..empty() };
     for group in [group.clone(), deleted(group)] {
         assert!(matches!(plan(&group, &seen), Turn::Wait { reason: reason::MACHINE_UNCLEAR, .. }));
@@ -182,10 +186,11 @@ fn adoption_waits_for_a_machine_that_cannot_be_read() {
 
 #[test]
 fn machines_of_the_original_are_removed_with_their_group() {
-    let machine = OriginalMachine { name: "g-replica-aaaaaaaa".into(), instance_uuid: "i".into() };
+    let machine =
+        OriginalMachine { name: "g-replica-aaaaaaaa".into(), instance_uuid: "i".into(), slot: None };
     let found = || Seen {
         original_folder: Some(folder("n-g", 1)),
-        originals: Originals { known: vec![machine.clone()], unread: None },
+        originals: Originals { known: vec![machine.clone()], ..Originals::default() },
         ..empty()
     };
     let adopted = || Seen { original_folder: Some(folder("n-g", 1)), folder: None, ..seen(vec![member(0)]) };
@@ -205,6 +210,28 @@ fn machines_of_the_original_are_removed_with_their_group() {
         group.metadata.annotations = Some([(crate::api::DETACH.to_owned(), "true".to_owned())].into());
         assert!(matches!(plan(&group, &found()), Turn::Gone));
     }
+}
+
+#[test]
+fn adoption_does_not_end_where_the_originals_machines_are_not_found_or_it_still_runs() {
+    let mut group = group(2, "t");
+    group.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into(), FINALIZER.into()]);
+    let missing = Seen { originals: Originals { no_folder: true, ..Originals::default() }, ..empty() };
+    assert!(matches!(plan(&group, &missing), Turn::Act(Plan::FinishAdoption)), "it never made any");
+    group.status = Some(VmGroupStatus { current_replicas: Some(2), ..VmGroupStatus::default() });
+    assert_eq!(blocked(&plan(&group, &missing)), Some(reason::ORIGINALS_NOT_FOUND));
+    record_folder(&mut group);
+    let again = Seen { adopted: true, ..missing };
+    assert_eq!(blocked(&plan(&group, &again)), Some(reason::ORIGINAL_STILL_RUNS));
+}
+
+#[test]
+fn a_machine_that_was_adopted_before_keeps_its_slot() {
+    let machine = |name: &str, slot| OriginalMachine { name: name.into(), instance_uuid: name.into(), slot };
+    let machines = [machine("a", None), machine("b", Some(0)), machine("c", Some(5)), machine("d", Some(5))];
+    let chosen = with_slots(&machines, &[member(1)]);
+    let chosen: Vec<_> = chosen.iter().map(|(slot, machine)| (*slot, machine.name.as_str())).collect();
+    assert_eq!(chosen, [(0, "b"), (5, "c"), (2, "a")]);
 }
 
 #[test]

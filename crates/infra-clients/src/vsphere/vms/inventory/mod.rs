@@ -287,6 +287,10 @@ impl Inventory {
     }
 
     /// Whether an update was lost, so that a complete report is needed.
+    pub(super) fn set_incomplete(&mut self) {
+        self.incomplete = true;
+    }
+
     pub(super) fn is_incomplete(&self) -> bool {
         self.incomplete
     }

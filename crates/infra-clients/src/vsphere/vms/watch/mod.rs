@@ -150,6 +150,7 @@ impl Watcher {
         self.wait_for_turn(Next::Change).await;
         let (started, serving) = (Instant::now(), shared.newest_ticket());
         shared.update(Inventory::begin_baseline);
+        self.page = (self.page * 2).min(PAGE);
         if !self.poll(watched, Duration::ZERO).await? {
             return Err(Error::new(Kind::Protocol, "the collector reported nothing at all"));
         }
