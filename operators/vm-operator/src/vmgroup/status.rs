@@ -8,7 +8,7 @@ use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
 use operator_kit::names::label_value;
 
-use crate::api::{GROUP_LABEL, VmGroup, VmGroupStatus, condition, phase, reason};
+use crate::api::{GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, phase, reason};
 use crate::error::Error;
 
 use super::apply::Done;
@@ -34,11 +34,11 @@ pub fn status(
     let exists = count(&seen.members, |member| member.exists);
     let ready =
         if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
-    // While the vCenter cannot be asked, the number last seen stands.
-    // What the original operator reported stands until its machines are found.
-    let unknown = blind.is_some() || matches!(outcome, Outcome::Blocked(reason::ORIGINALS_NOT_FOUND, _));
+    // The number last reported stands while the vCenter cannot be asked, and the original operator's until its machines are
+    // adopted: the plan compares it with what is found.
+    let unadopted = seen.members.is_empty() && group.finalizers().iter().any(|held| held == ORIGINAL_FINALIZER);
     let last = old.and_then(|old| old.replicas.or(old.current_replicas));
-    let replicas = last.filter(|_| unknown).unwrap_or(exists);
+    let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
     let verdict = Verdict::of(group, seen, outcome, ready);
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
