@@ -36,7 +36,8 @@ pub fn status(
         if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
     // The number last reported stands while the vCenter cannot be asked, and the original operator's until its machines are
     // adopted: the plan compares it with what is found.
-    let unadopted = seen.members.is_empty() && group.finalizers().iter().any(|held| held == ORIGINAL_FINALIZER);
+    let unadopted =
+        seen.members.is_empty() && group.finalizers().iter().any(|held| held == ORIGINAL_FINALIZER);
     let last = old.and_then(|old| old.replicas.or(old.current_replicas));
     let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
     let verdict = Verdict::of(group, seen, outcome, ready);
