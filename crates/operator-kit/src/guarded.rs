@@ -18,8 +18,8 @@ const LONGEST_ANNOTATION: usize = 1024;
 /// An object of kind `K`, or the metadata of one that does not parse as `K`. Cloning costs a reference count.
 ///
 /// `managedFields`, kubectl's last-applied annotation and annotations above 1 KiB are dropped, so never write a cached
-/// object back whole: use server-side apply. A status that does not parse is dropped as well: it was written by another version of the operator,
-/// and the operator can compute it again.
+/// object back whole: use server-side apply. A status that does not parse is dropped as well: it was written by another
+/// version of the operator, and the operator can compute it again.
 #[derive(Clone, Debug)]
 pub struct Guarded<K>(Result<Arc<K>, Arc<Invalid>>);
 
