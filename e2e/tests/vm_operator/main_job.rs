@@ -123,6 +123,18 @@ async fn a_template_may_stand_in_the_operators_folder() {
     assert_eq!(left, ["/DC0/vm/vm-operator/golden"]);
 }
 
+/// A datacenter takes its time to be searched for the template: every machine goes on when it is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_machines_wait_for_one_look_up_of_the_template() {
+    let _place = place().await;
+    let rig = Rig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    let slow = std::time::Duration::from_secs(2);
+    rig.vcenter.fault(Fault::delay("RetrievePropertiesEx", slow).until_cleared()).await.unwrap();
+    rig.apply("default", "web", 6, "photon").await.unwrap();
+    rig.settled("default", "web", 6).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_are_reported_and_reach_replaced_machines() {
     let _place = place().await;

@@ -35,7 +35,7 @@ pub enum Error {
     Unstable(&'static str),
     /// Nothing can be created in a namespace that is being deleted.
     #[error(
-        "the namespace is being deleted, so no VmInstance can be created in it to adopt a virtual machine: annotate the VmGroup \
+        "the namespace is being deleted, so no VmInstance can be created in it, not even to adopt a virtual machine: annotate the VmGroup \
          with vm.codeconnect.vmworld.com/detach=true to leave its machines, or remove them in the vCenter"
     )]
     NamespaceTerminating,

@@ -258,6 +258,12 @@ impl InFlight {
         self.lock().templates.insert(key.clone());
     }
 
+    /// Returns whether the instance waits for a template.
+    #[must_use]
+    pub fn is_looking_for_template(&self, key: &Key) -> bool {
+        self.lock().templates.contains(key)
+    }
+
     /// Returns the instances that waited for templates, and forgets that they wait.
     pub fn found_templates(&self) -> HashSet<Key> {
         std::mem::take(&mut self.lock().templates)

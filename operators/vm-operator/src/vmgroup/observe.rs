@@ -102,11 +102,13 @@ fn originals(
             originals.unread = Some(vm.moref.clone());
             continue;
         };
-        // One that was adopted before the cluster was restored from a backup has the marker of its slot.
+        // One that was adopted before the cluster was restored from a backup has the marker of its slot. Where there are
+        // VmInstances, a machine with a marker and without a VmInstance was released.
         let slot = match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
             None => None,
             Some(Ok(marker))
-                if marker.cluster == ctx.cluster
+                if instances.is_empty()
+                    && marker.cluster == ctx.cluster
                     && Some(&marker.group_uid) == group.uid().as_ref()
                     && marker.instance_uuid == instance_uuid =>
             {

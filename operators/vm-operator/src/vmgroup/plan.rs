@@ -246,24 +246,16 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
     let Originals { known, unread, no_folder } = &seen.originals;
     let status = group.status.as_ref();
     let recorded = status.and_then(|status| status.adopted_folder.as_deref());
-    if seen.adopted {
+    if seen.adopted && known.iter().all(|machine| machine.slot.is_none()) {
         let message = format!(
             "the finalizer {ORIGINAL_FINALIZER:?} is back although the machines were adopted: the original operator still runs; \
              stop it, and remove the finalizer from this VmGroup"
         );
         return Some(Turn::Blocked { reason: reason::ORIGINAL_STILL_RUNS, message });
     }
-    if !known.is_empty() {
-        return Some(Turn::Act(Plan::Adopt(with_slots(known, &seen.members))));
-    }
-    let reported = status.and_then(|status| status.current_replicas).unwrap_or(0);
-    if *no_folder && reported > 0 && recorded.is_none() {
-        let message = format!(
-            "the status reports {reported} virtual machines of the original operator, whose folder does not exist: check \
-             VC_FOLDER, VC_DATACENTER, and that the vCenter user may see the folder; if the machines are gone, remove the \
-             finalizer {ORIGINAL_FINALIZER:?} from this VmGroup"
-        );
-        return Some(Turn::Blocked { reason: reason::ORIGINALS_NOT_FOUND, message });
+    let chosen = with_slots(known, &seen.members);
+    if !chosen.is_empty() {
+        return Some(Turn::Act(Plan::Adopt(chosen)));
     }
     if let Some(moref) = unread {
         let message = format!(
@@ -272,6 +264,18 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
              to give it up; until then no machine is created or removed"
         );
         return Some(wait(reason::MACHINE_UNCLEAR, message));
+    }
+    let reported = status.and_then(|status| status.current_replicas).unwrap_or(0);
+    // In its deletion the group has removed them itself.
+    let removed = group.metadata.deletion_timestamp.is_some() && recorded.is_some();
+    let expected = reported > 0 || (*no_folder && recorded.is_some());
+    if expected && seen.members.is_empty() && !removed {
+        let message = format!(
+            "the status reports {reported} virtual machines of the original operator, and none is found in its folder: check \
+             VC_FOLDER, VC_DATACENTER, and that the vCenter user may see them; if they are gone, remove the finalizer \
+             {ORIGINAL_FINALIZER:?} from this VmGroup"
+        );
+        return Some(Turn::Blocked { reason: reason::ORIGINALS_NOT_FOUND, message });
     }
     let unrecorded = seen.original_folder.as_ref().filter(|folder| recorded != Some(&folder.name));
     unrecorded.map(|_| Turn::Wait {
@@ -287,8 +291,8 @@ fn with_slots(machines: &[OriginalMachine], members: &[Member]) -> Vec<(i32, Ori
     let slotted = machines.iter().filter_map(|machine| Some((machine.slot?, machine.clone())));
     let mut chosen: Vec<_> = slotted.filter(|(slot, _)| taken.insert(*slot)).collect();
     let free = (0..).filter(|slot| !taken.contains(slot));
+    // Those with a marker in one pass: they are known by it only while there is no VmInstance.
     chosen.extend(free.zip(machines.iter().filter(|machine| machine.slot.is_none()).cloned()).take(BATCH));
-    chosen.truncate(BATCH);
     chosen
 }
 

@@ -2,7 +2,6 @@
 //! the in-flight memory, never the network; `plan` decides about it next.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::vms::{Connection, Inventory, Outside, Task, TaskState, Template, Vm};
@@ -15,7 +14,7 @@ use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance
 use crate::context::Context;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
 
-use super::seen::{Confirmed, GroupView, InDoubt, Machine, Missing, Progress, Refresh, Seen};
+use super::seen::{Confirmed, GroupView, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created cannot be the instance's, however far the clocks of the
 /// vCenter and of Kubernetes are apart.
@@ -35,6 +34,7 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
         released: ctx.in_flight.is_released(&uid),
         group: group.map(|group| GroupView::of(&group)),
         place: ctx.place(&marker.instance()),
+        awaits_template: ctx.in_flight.is_looking_for_template(&marker.instance()),
         invalid_group: ctx.has_invalid_group(instance),
         ..Seen::default()
     };
@@ -65,21 +65,20 @@ fn look(
     let recorded = recorded(instance);
     let owner = marker.to_string();
     let mine = machines(inventory, instance, marker);
-    let namesake = folder.as_ref().and_then(|folder| inventory.vm_named(folder, &spec.vm_name));
+    let original = inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group));
+    let original = original.filter(|_| names::is_original_machine(&marker.group, &spec.vm_name));
+    let mut folders = folder.iter().chain(original.map(|folder| &folder.moref));
+    let namesake = folders.find_map(|folder| inventory.vm_named(folder, &spec.vm_name));
     let namesake = namesake.filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
     // A machine whose configuration cannot be read may be the instance's.
     let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
-    let other_cluster = |vm: &Arc<Vm>| {
-        let other: Marker = vm.marker(OWNER_MARKER)?.parse().ok()?;
-        (Marker { cluster: marker.cluster.clone(), ..other.clone() } == *marker).then_some(other.cluster)
-    };
     let stranger = namesake.filter(|vm| vm.markers.is_some());
-    // The machine of an instance whose operator had another cluster id.
-    let before =
-        recorded.as_ref().and_then(|moref| inventory.vm(moref)).filter(|vm| other_cluster(vm).is_some());
-    let stranger = before.or(stranger);
-    let other_cluster = stranger.and_then(other_cluster);
+    // The machine that the instance had, wherever it is in the operator's folder and under whatever name.
+    let had = recorded.as_ref().and_then(|moref| inventory.vm(moref)).filter(|_| mine.is_empty());
+    let had = had.filter(|vm| lost(vm, instance, marker).is_some());
+    let stranger = had.or(stranger);
+    let lost = stranger.and_then(|vm| lost(vm, instance, marker));
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
@@ -101,19 +100,7 @@ fn look(
             InDoubt::Watching(unfinished.count())
         }
     };
-    Seen {
-        folder,
-        mine,
-        unread,
-        stranger,
-        other_cluster,
-        missing,
-        confirmed,
-        doubt,
-        refresh,
-        template,
-        ..seen
-    }
+    Seen { folder, mine, unread, stranger, lost, missing, confirmed, doubt, refresh, template, ..seen }
 }
 
 /// The machine that the durable status names.
@@ -122,6 +109,18 @@ pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
     let id = instance.status.as_ref()?.vm_ref.as_deref()?;
     // A user with the right may write anything into a status.
     is_reference(id).then(|| MoRef::new("VirtualMachine", id))
+}
+
+/// Returns how a machine that is not the instance's was lost to it; `None` if it never was its machine, or cannot be read.
+fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lost> {
+    vm.markers.as_ref()?;
+    let Some(text) = vm.marker(OWNER_MARKER) else {
+        let same = vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid);
+        return same.then_some(Lost::NoMarker);
+    };
+    let other: Marker = text.parse().ok()?;
+    let is_ours = Marker { cluster: marker.cluster.clone(), ..other.clone() } == *marker;
+    (is_ours && other.cluster != marker.cluster).then_some(Lost::OtherCluster(other.cluster))
 }
 
 /// Returns whether a text may be the id of a managed object, as a vCenter writes it: `vm-42`, `task-7`.
@@ -211,7 +210,11 @@ enum Whereabouts {
 fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Whereabouts {
     match outside {
         Outside::Elsewhere(vm) if vm.markers.is_none() => Whereabouts::Unclear,
-        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || is_original(vm, instance) => {
+        // Another machine may have the reference of old, but not the instanceUuid.
+        Outside::Elsewhere(vm)
+            if vm.marker(OWNER_MARKER) == Some(owner)
+                || vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid) =>
+        {
             Whereabouts::Elsewhere
         }
         Outside::Gone | Outside::Elsewhere(_) => Whereabouts::Gone,

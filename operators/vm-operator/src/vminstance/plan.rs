@@ -12,7 +12,7 @@ use crate::clone_queue::Place;
 use crate::in_flight::Doubt;
 
 use super::observe::recorded;
-use super::seen::{Confirmed, InDoubt, Machine, Missing, Progress, Refresh, Seen};
+use super::seen::{Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
 const CHANGED: Duration = Duration::from_secs(2);
@@ -73,13 +73,21 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     let deleting = deleted || seen.group.is_some_and(|group| group.deleting);
     let turn = if let Err(problem) = names::check(instance) {
         plan_invalid(deleting, &problem)
-    } else if seen.invalid_group {
+    } else if seen.invalid_group && !(deleting && is_detached(instance)) {
         let message = "its VmGroup does not parse: see the event InvalidObject of the VmGroup";
         Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() }
     } else if seen.group.is_some_and(|group| group.paused) {
         wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
-    } else if deleting && (is_detached(instance) || seen.group.is_some_and(|group| group.detached)) {
+    } else if deleting && seen.group.is_some_and(|group| group.detached) {
         plan_release(seen, recorded(instance))
+    } else if deleting && is_detached(instance) {
+        // Released before, the machine would be adopted again.
+        match seen.group {
+            Some(group) if group.adopting => {
+                wait(reason::ADOPTING, "released when every machine of the original operator is adopted")
+            }
+            _ => plan_release(seen, recorded(instance)),
+        }
     } else if let Some(blind) = &seen.blind {
         wait(blind.reason, &blind.message)
     } else if seen.adopted {
@@ -246,7 +254,7 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         InDoubt::Unexamined(found) => {
             return match seen.template {
                 Template::Unknown => Turn::LookAgain(Action::FindTemplate),
-                Template::LookingUp => wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
+                Template::LookingUp => wait_for_template(seen),
                 _ => Turn::LookAgain(Action::SetDoubt(Doubt::Watching(found.clone()))),
             };
         }
@@ -272,14 +280,18 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     }
     if let Some(stranger) = &seen.stranger {
         let name = &instance.spec.vm_name;
-        let message = match &seen.other_cluster {
+        let message = match &seen.lost {
             None => format!(
                 "{stranger} in the group's folder is called {name:?} but is not this group's: rename or move it; the operator \
                  does not touch it"
             ),
-            Some(cluster) => format!(
+            Some(Lost::OtherCluster(cluster)) => format!(
                 "{stranger} is this VmInstance's machine, but its owner marker names the cluster {cluster}, which this \
                  operator is not: set CLUSTER_ID={cluster} if the operator's id was changed; the operator does not touch it"
+            ),
+            Some(Lost::NoMarker) => format!(
+                "{stranger} has this VmInstance's instanceUuid, but not its owner marker: delete this VmInstance to have another \
+                 machine in its place; the operator does not touch {stranger}"
             ),
         };
         return Turn::Blocked { reason: reason::NAME_CONFLICT, message };
@@ -290,7 +302,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     let template = match &seen.template {
         Template::Known(template) => template,
         Template::Unknown => return Turn::LookAgain(Action::FindTemplate),
-        Template::LookingUp => return wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up"),
+        Template::LookingUp => return wait_for_template(seen),
         Template::Failed(fault) => return Turn::Act(Action::FailTemplate(fault.clone())),
     };
     match seen.place {
@@ -321,6 +333,15 @@ fn is_harmless(task: TaskKind, fault: Kind, seen: &Seen) -> bool {
         | (TaskKind::Destroy | TaskKind::Mark, Kind::NotFound) => true,
         (TaskKind::Clone, Kind::DuplicateName) => !seen.mine.is_empty() || seen.stranger.is_some(),
         _ => false,
+    }
+}
+
+/// Waits for the look-up of the template that another instance requested, or this one.
+fn wait_for_template(seen: &Seen) -> Turn<Action> {
+    if seen.awaits_template {
+        wait(reason::WAITING_FOR_TEMPLATE, "the template is being looked up")
+    } else {
+        Turn::LookAgain(Action::FindTemplate)
     }
 }
 

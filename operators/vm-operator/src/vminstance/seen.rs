@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket};
 use infra_clients::vsphere::{Error as Fault, MoRef, PowerState};
+use kube::ResourceExt;
 
-use crate::api::{TaskKind, TaskStatus, VmGroup, is_detached, is_orphaning};
+use crate::api::{ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, is_detached, is_orphaning};
 use crate::clone_queue::Place;
 use crate::visibility::Blind;
 
@@ -75,6 +76,15 @@ pub enum InDoubt {
     Watching(usize),
 }
 
+/// How an instance lost its machine, which still exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The machine's marker names this other cluster, and this instance in all else.
+    OtherCluster(String),
+    /// The machine has the instanceUuid, and not the marker.
+    NoMarker,
+}
+
 /// Whether the vCenter was asked if the machine is as the inventory shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Confirmed {
@@ -109,6 +119,7 @@ pub enum Missing {
 
 /// The instance's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
 pub struct GroupView {
     /// `spec.paused`.
     pub paused: bool,
@@ -116,6 +127,8 @@ pub struct GroupView {
     pub detached: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// Machines of the original operator are still being adopted.
+    pub adopting: bool,
 }
 
 impl GroupView {
@@ -123,12 +136,19 @@ impl GroupView {
     #[must_use]
     pub fn of(group: &VmGroup) -> Self {
         let deleting = group.metadata.deletion_timestamp.is_some();
-        Self { paused: group.spec.is_paused(), detached: is_detached(group) || is_orphaning(group), deleting }
+        let adopting = group.finalizers().iter().any(|held| held == ORIGINAL_FINALIZER);
+        Self {
+            paused: group.spec.is_paused(),
+            detached: is_detached(group) || is_orphaning(group),
+            deleting,
+            adopting,
+        }
     }
 }
 
 /// What `observe` saw.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
 pub struct Seen {
     /// Whether the inventory is complete and current. If not, what follows says nothing about machines.
     pub blind: Option<Blind>,
@@ -148,8 +168,8 @@ pub struct Seen {
     pub unread: Option<MoRef>,
     /// A machine of another owner in the group's folder with this machine's name.
     pub stranger: Option<MoRef>,
-    /// The cluster that the stranger's marker names, where it is this instance's in all else.
-    pub other_cluster: Option<String>,
+    /// Why the stranger is one, where it is the machine that this instance had.
+    pub lost: Option<Lost>,
     /// The recorded machine, where the inventory does not show it.
     pub missing: Missing,
     /// Whether the machine is as the inventory shows it; looked at only where it is to be removed.
@@ -166,6 +186,8 @@ pub struct Seen {
     pub place: Place,
     /// The template, looked at only where a clone is next.
     pub template: Template,
+    /// The instance is woken when a look-up of templates ends.
+    pub awaits_template: bool,
 }
 
 impl Seen {

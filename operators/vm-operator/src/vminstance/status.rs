@@ -43,7 +43,10 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
             }
         }
         // The reference is kept as long as anything may be behind it.
-        [] if seen.unread.is_none() && matches!(seen.missing, Missing::No | Missing::Gone) => {
+        [] if seen.unread.is_none()
+            && seen.lost.is_none()
+            && matches!(seen.missing, Missing::No | Missing::Gone) =>
+        {
             (status.vm_ref, status.power, status.revision) = (None, None, None);
         }
         _ => {}

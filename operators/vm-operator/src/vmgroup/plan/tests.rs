@@ -220,7 +220,12 @@ fn adoption_does_not_end_where_the_originals_machines_are_not_found_or_it_still_
     assert!(matches!(plan(&group, &missing), Turn::Act(Plan::FinishAdoption)), "it never made any");
     group.status = Some(VmGroupStatus { current_replicas: Some(2), ..VmGroupStatus::default() });
     assert_eq!(blocked(&plan(&group, &missing)), Some(reason::ORIGINALS_NOT_FOUND));
+    let empty_folder = Seen { original_folder: Some(folder("n-g", 0)), ..empty() };
+    assert_eq!(blocked(&plan(&group, &empty_folder)), Some(reason::ORIGINALS_NOT_FOUND));
     record_folder(&mut group);
+    assert_eq!(blocked(&plan(&group, &missing)), Some(reason::ORIGINALS_NOT_FOUND), "recorded while paused");
+    let gone = plan(&deleted(group.clone()), &missing);
+    assert!(matches!(gone, Turn::Act(Plan::FinishAdoption)), "the group has removed them");
     let again = Seen { adopted: true, ..missing };
     assert_eq!(blocked(&plan(&group, &again)), Some(reason::ORIGINAL_STILL_RUNS));
 }

@@ -47,10 +47,11 @@ fn instance(deleting: bool) -> VmInstance {
 fn seen() -> Seen {
     Seen {
         adopted: true,
-        group: Some(GroupView { paused: false, detached: false, deleting: false }),
+        group: Some(GroupView { paused: false, detached: false, deleting: false, adopting: false }),
         folder: Some(MoRef::new("Folder", "group-1")),
         template: Template::Known(vm("vm-t")),
         confirmed: Confirmed::Same,
+        awaits_template: true,
         ..Seen::default()
     }
 }
@@ -93,6 +94,8 @@ fn machines_are_cloned_powered_on_and_removed() {
         ("WaitingForFolder", false, Seen { folder: None, ..seen() }),
         ("FindTemplate", false, Seen { template: Template::Unknown, ..seen() }),
         ("WaitingForTemplate", false, Seen { template: Template::LookingUp, ..seen() }),
+        // Another instance has requested it: this one has to be woken, too.
+        ("FindTemplate", false, Seen { template: Template::LookingUp, awaits_template: false, ..seen() }),
         ("FailTemplate", false, Seen { template: Template::Failed(fault(Kind::NotFound)), ..seen() }),
         ("PowerOn", false, Seen { mine: off(), ..seen() }),
         ("PowerOn", false, Seen { mine: suspended.clone(), ..seen() }),
@@ -111,9 +114,9 @@ fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
     let blind =
         Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
     let blind = || Seen { blind: Some(blind.clone()), ..seen() };
-    let paused = Some(GroupView { paused: true, detached: false, deleting: false });
-    let deleting = Some(GroupView { paused: false, detached: false, deleting: true });
-    let detached = Some(GroupView { paused: false, detached: true, deleting: false });
+    let paused = Some(GroupView { paused: true, detached: false, deleting: false, adopting: false });
+    let deleting = Some(GroupView { paused: false, detached: false, deleting: true, adopting: false });
+    let detached = Some(GroupView { paused: false, detached: true, deleting: false, adopting: false });
     check(vec![
         ("VCenterUnreachable", false, blind()),
         ("VCenterUnreachable", true, blind()),
@@ -256,7 +259,7 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
             false,
             Seen {
                 place: Place::Held,
-                group: Some(GroupView { paused: true, detached: false, deleting: false }),
+                group: Some(GroupView { paused: true, detached: false, deleting: false, adopting: false }),
                 ..seen()
             },
         ),
@@ -309,14 +312,22 @@ fn an_instance_without_its_group_releases_its_machine() {
 
 #[test]
 fn a_detached_instance_reports_the_machine_that_it_leaves() {
-    let detached =
-        Seen { group: Some(GroupView { paused: false, detached: true, deleting: false }), ..seen() };
+    let detached = Seen {
+        group: Some(GroupView { paused: false, detached: true, deleting: false, adopting: false }),
+        ..seen()
+    };
     let mut instance = instance(true);
     assert_eq!(name(&plan(&instance, &detached)), "Gone");
     instance.status =
         Some(crate::api::VmInstanceStatus { vm_ref: Some("vm-1".into()), ..Default::default() });
     assert_eq!(name(&plan(&instance, &detached)), "Release");
     assert_eq!(name(&plan(&instance, &Seen { released: true, ..detached })), "Gone");
+    // By its own annotation, once the group has adopted every machine: it would be adopted again.
+    instance.annotations_mut().insert(crate::api::DETACH.to_owned(), "true".to_owned());
+    for (adopting, wanted) in [(true, "Adopting"), (false, "Release")] {
+        let group = GroupView { paused: false, detached: false, deleting: false, adopting };
+        assert_eq!(name(&plan(&instance, &Seen { group: Some(group), ..seen() })), wanted);
+    }
 }
 
 /// A vCenter with one slot's machine, and what the process remembers.
