@@ -40,7 +40,7 @@ impl Vms {
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`](crate::vsphere::Kind::NotFound) as said, and whatever a call can fail with.
+    /// [`Kind::NotFound`] as said, and whatever a call can fail with.
     pub async fn clone_vm(&self, spec: &CloneSpec<'_>) -> Result<MoRef, Error> {
         let pool = self.shared.known_site().await?.pool.to_vim();
         let folder = spec.folder.to_vim();
@@ -110,7 +110,7 @@ impl Vms {
     ///
     /// # Errors
     ///
-    /// [`Kind::DuplicateName`](crate::vsphere::Kind::DuplicateName) with [`Error::object`] if an object has the name.
+    /// [`Kind::DuplicateName`] with [`Error::object`] if an object has the name.
     pub async fn create_folder(&self, name: &str) -> Result<MoRef, Error> {
         let shared = &self.shared;
         let root = &shared.known_site().await?.root;
@@ -128,7 +128,7 @@ impl Vms {
     ///
     /// # Errors
     ///
-    /// [`Kind::Busy`](crate::vsphere::Kind::Busy) if the folder is not empty, whatever the inventory shows: it is read again then.
+    /// [`Kind::Busy`] if the folder is not empty, whatever the inventory shows: it is read again then.
     pub async fn remove_folder(&self, folder: &MoRef) -> Result<MoRef, Error> {
         let children = read_children(&self.shared.core, folder).await?;
         if children > 0 {
