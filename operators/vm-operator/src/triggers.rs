@@ -192,6 +192,9 @@ impl Router<'_> {
                 self.ctx.group_triggers.wake_all(&groups.unwrap_or_default());
             }
         }
+        if let Some(instance_uuid) = vm.instance_uuid.as_deref() {
+            self.ctx.instance_triggers.wake_all(&self.ctx.by_uuid.keys(&instance_uuid.to_owned()));
+        }
         // The machine may be in the way of another of its name, or be one that the original operator made.
         self.ctx.instance_triggers.wake_all(&self.ctx.by_vm_name.keys(&vm.name.to_string()));
     }

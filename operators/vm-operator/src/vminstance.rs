@@ -36,7 +36,7 @@ pub fn needs(ctx: &Context, instance: &VmInstance, call: &Call) -> bool {
     let Turn::Act(action) = plan::plan(instance, &seen) else { return false };
     match (action, call) {
         (Action::Clone { template, folder }, Call::Clone(clone)) => {
-            template == clone.template && folder == clone.folder
+            template == clone.template && folder == clone.folder && instance.spec.revision() == clone.revision
         }
         (Action::Mark(machine), Call::Mark { vm, .. })
         | (Action::PowerOn(machine), Call::PowerOn(vm))

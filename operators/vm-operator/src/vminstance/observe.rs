@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use infra_clients::vsphere::vms::{Connection, Inventory, Outside, Task, TaskState, Template, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
-use operator_kit::conditions;
+use operator_kit::{Key, conditions};
 
 use crate::api::names::{self, Marker};
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason};
@@ -25,7 +25,7 @@ const LONGEST_CLONE: Duration = Duration::from_hours(1);
 /// Looks at everything that concerns one instance.
 #[must_use]
 pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
-    let uid = instance.uid().unwrap_or_default();
+    let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     let entry = ctx.in_flight.get(&uid);
     let marker = Marker::of(&ctx.cluster, instance);
     let group = ctx.group_of(instance);
@@ -33,8 +33,8 @@ pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
         adopted: entry.is_some(),
         released: ctx.in_flight.is_released(&uid),
         group: group.map(|group| GroupView::of(&group)),
-        place: ctx.place(&marker.instance()),
-        awaits_template: ctx.in_flight.is_looking_for_template(&marker.instance()),
+        place: ctx.place(&key),
+        awaits_template: ctx.in_flight.is_looking_for_template(&key),
         invalid_group: ctx.has_invalid_group(instance),
         ..Seen::default()
     };
@@ -114,13 +114,15 @@ pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
 /// Returns how a machine that is not the instance's was lost to it; `None` if it never was its machine, or cannot be read.
 fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lost> {
     vm.markers.as_ref()?;
-    let Some(text) = vm.marker(OWNER_MARKER) else {
-        let same = vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid);
-        return same.then_some(Lost::NoMarker);
-    };
-    let other: Marker = text.parse().ok()?;
-    let is_ours = Marker { cluster: marker.cluster.clone(), ..other.clone() } == *marker;
-    (is_ours && other.cluster != marker.cluster).then_some(Lost::OtherCluster(other.cluster))
+    let other = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok());
+    let other = other.filter(|other| other.cluster != marker.cluster);
+    if let Some(other) = other
+        && (Marker { cluster: marker.cluster.clone(), ..other.clone() }) == *marker
+    {
+        return Some(Lost::OtherCluster(other.cluster));
+    }
+    let same = vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid);
+    same.then_some(Lost::NoMarker)
 }
 
 /// Returns whether a text may be the id of a managed object, as a vCenter writes it: `vm-42`, `task-7`.

@@ -83,9 +83,11 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     } else if deleting && is_detached(instance) {
         // Released before, the machine would be adopted again.
         match seen.group {
-            Some(group) if group.adopting => {
-                wait(reason::ADOPTING, "released when every machine of the original operator is adopted")
-            }
+            Some(group) if group.adopting => wait(
+                reason::ADOPTING,
+                "released when every machine of the original operator is adopted; if the VmGroup is being deleted, annotate the \
+                 VmGroup with detach instead",
+            ),
             _ => plan_release(seen, recorded(instance)),
         }
     } else if let Some(blind) = &seen.blind {
@@ -290,8 +292,8 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
                  operator is not: set CLUSTER_ID={cluster} if the operator's id was changed; the operator does not touch it"
             ),
             Some(Lost::NoMarker) => format!(
-                "{stranger} has this VmInstance's instanceUuid, but not its owner marker: delete this VmInstance to have another \
-                 machine in its place; the operator does not touch {stranger}"
+                "{stranger} has this VmInstance's instanceUuid, but not its owner marker: set the marker again, or rename or \
+                 move {stranger} and delete this VmInstance to have another machine in its place; the operator does not touch it"
             ),
         };
         return Turn::Blocked { reason: reason::NAME_CONFLICT, message };
