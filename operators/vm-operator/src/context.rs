@@ -13,7 +13,7 @@ use crate::clone_queue::{CloneQueue, Place};
 use crate::in_flight::InFlight;
 use crate::requests::Requests;
 use crate::visibility::Visibility;
-use crate::vminstance::recorded;
+use crate::vminstance::is_not_a_copy;
 
 /// Namespace of a VmInstance, and the UID of the group that it names.
 pub type GroupId = (String, String);
@@ -137,10 +137,7 @@ impl Context {
     /// Returns whether the machine with this marker is the one of its VmInstance, and not a copy or left over.
     #[must_use]
     pub fn is_member(&self, vm: &Vm, marker: &Marker) -> bool {
-        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| {
-            vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
-                || recorded(instance).as_ref() == Some(&vm.moref)
-        })
+        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| is_not_a_copy(vm, instance))
     }
 
     /// Returns an instance's place in the clone queue.

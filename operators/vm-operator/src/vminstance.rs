@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
 
-pub use observe::{is_moved, machines, recorded};
+pub use observe::{is_moved, is_not_a_copy, machines, recorded};
 use plan::Action;
 use seen::Seen;
 pub use seen::{GroupView, Refresh};

@@ -53,12 +53,17 @@ pub mod condition {
 /// Finalizer with which the garbage collector orphans dependents: `kubectl delete --cascade=orphan`.
 const ORPHAN_FINALIZER: &str = "orphan";
 
+/// Returns whether a group has this finalizer.
+#[must_use]
+pub fn has_finalizer(group: &VmGroup, finalizer: &str) -> bool {
+    use kube::ResourceExt;
+    group.finalizers().iter().any(|held| held == finalizer)
+}
+
 /// Returns whether a group is being deleted with `--cascade=orphan`: its machines are to stay.
 #[must_use]
 pub fn is_orphaning(group: &VmGroup) -> bool {
-    use kube::ResourceExt;
-    group.metadata.deletion_timestamp.is_some()
-        && group.finalizers().iter().any(|held| held == ORPHAN_FINALIZER)
+    group.metadata.deletion_timestamp.is_some() && has_finalizer(group, ORPHAN_FINALIZER)
 }
 
 /// Returns whether an object has the annotation [`DETACH`].

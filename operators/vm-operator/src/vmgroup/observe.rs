@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use operator_kit::{Key, conditions};
 
 use crate::api::names::{self, Marker};
-use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, condition, reason};
+use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, condition, has_finalizer, reason};
 use crate::context::Context;
 use crate::in_flight::FolderRequest;
 use crate::vminstance::{self, Refresh};
@@ -54,7 +54,7 @@ fn with_folders(
 ) -> Seen {
     let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
     let adopted = group.status.as_ref().and_then(|status| status.adopted_folder.as_deref());
-    let adopting = group.finalizers().iter().any(|finalizer| finalizer == ORIGINAL_FINALIZER);
+    let adopting = has_finalizer(group, ORIGINAL_FINALIZER);
     let original = names::original_folder(&namespace, &name);
     let folder = inventory.folder_named(&names::folder(&namespace, &name));
     // With a dot in a name, the original's folder may be the folder of another group, which removes it then.

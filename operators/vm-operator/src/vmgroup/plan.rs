@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
-use kube::ResourceExt;
 use operator_kit::{Key, Turn};
 
-use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, is_detached, is_orphaning, reason};
+use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_detached, is_orphaning, reason};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
@@ -192,18 +191,10 @@ fn plan_blind(blind: &Blind) -> Turn<Plan> {
     if blind.needs_help && blind.reported { Turn::Blocked { reason, message } } else { wait(reason, message) }
 }
 
-fn has_finalizer(group: &VmGroup, finalizer: &str) -> bool {
-    group.finalizers().iter().any(|held| held == finalizer)
-}
-
 /// The next step for the machines of the original operator where the group is being deleted: they are adopted, and then
 /// removed like any other. `None` if nothing is to be done for them.
 fn plan_former(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
-    if seen.blind.is_some()
-        || is_detached(group)
-        || is_orphaning(group)
-        || !has_finalizer(group, ORIGINAL_FINALIZER)
-    {
+    if seen.blind.is_some() || is_detached(group) || !has_finalizer(group, ORIGINAL_FINALIZER) {
         return None;
     }
     // Where the group has no other finalizer, this one keeps it until its machines are gone.

@@ -8,7 +8,9 @@ use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
 use operator_kit::names::label_value;
 
-use crate::api::{GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, phase, reason};
+use crate::api::{
+    GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason,
+};
 use crate::error::Error;
 
 use super::apply::Done;
@@ -36,8 +38,7 @@ pub fn status(
         if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
     // The number last reported stands while the vCenter cannot be asked, and the original operator's until its machines are
     // adopted: the plan compares it with what is found.
-    let unadopted =
-        seen.members.is_empty() && group.finalizers().iter().any(|held| held == ORIGINAL_FINALIZER);
+    let unadopted = seen.members.is_empty() && has_finalizer(group, ORIGINAL_FINALIZER);
     let last = old.and_then(|old| old.replicas.or(old.current_replicas));
     let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
     let verdict = Verdict::of(group, seen, outcome, ready);

@@ -2,9 +2,10 @@
 //! the in-flight memory, never the network; `plan` decides about it next.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::vms::{Connection, Inventory, Outside, Task, TaskState, Template, Vm};
+use infra_clients::vsphere::vms::{Connection, Folder, Inventory, Outside, Task, TaskState, Template, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::ResourceExt;
 use operator_kit::{Key, conditions};
@@ -65,18 +66,17 @@ fn look(
     let recorded = recorded(instance);
     let owner = marker.to_string();
     let mine = machines(inventory, instance, marker);
-    let original = inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group));
-    let original = original.filter(|_| names::is_original_machine(&marker.group, &spec.vm_name));
+    let original = original_folder(inventory, instance, marker);
     let mut folders = folder.iter().chain(original.map(|folder| &folder.moref));
     let namesake = folders.find_map(|folder| inventory.vm_named(folder, &spec.vm_name));
     let namesake = namesake.filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
     // A machine whose configuration cannot be read may be the instance's.
-    let unread = recorded.as_ref().and_then(|moref| inventory.vm(moref)).or(namesake);
+    let had = recorded.as_ref().and_then(|moref| inventory.vm(moref));
+    let unread = had.or(namesake);
     let unread = unread.filter(|vm| vm.markers.is_none()).map(|vm| vm.moref.clone());
     let stranger = namesake.filter(|vm| vm.markers.is_some());
     // The machine that the instance had, wherever it is in the operator's folder and under whatever name.
-    let had = recorded.as_ref().and_then(|moref| inventory.vm(moref)).filter(|_| mine.is_empty());
-    let had = had.filter(|vm| lost(vm, instance, marker).is_some());
+    let had = had.filter(|vm| mine.is_empty() && lost(vm, instance, marker).is_some());
     let stranger = had.or(stranger);
     let lost = stranger.and_then(|vm| lost(vm, instance, marker));
     let stranger = stranger.map(|vm| vm.moref.clone());
@@ -121,8 +121,7 @@ fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lost> {
     {
         return Some(Lost::OtherCluster(other.cluster));
     }
-    let same = vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid);
-    same.then_some(Lost::NoMarker)
+    has_uuid_of(vm, instance).then_some(Lost::NoMarker)
 }
 
 /// Returns whether a text may be the id of a managed object, as a vCenter writes it: `vm-42`, `task-7`.
@@ -140,11 +139,6 @@ pub fn is_reference(id: &str) -> bool {
 /// the original's folder.
 #[must_use]
 pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
-    let recorded = recorded(instance);
-    let is_ours = |vm: &Vm| {
-        recorded.as_ref() == Some(&vm.moref)
-            || vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
-    };
     let machine = |vm: &Vm, marked| Machine {
         moref: vm.moref.clone(),
         power: power(vm),
@@ -153,15 +147,39 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
     };
     let owner = marker.to_string();
     let bearers = inventory.vms_marked(OWNER_MARKER, &owner);
-    let mut mine: Vec<_> = bearers.filter(|vm| is_ours(vm)).map(|vm| machine(vm, true)).collect();
+    let mut mine: Vec<_> =
+        bearers.filter(|vm| is_not_a_copy(vm, instance)).map(|vm| machine(vm, true)).collect();
     if mine.is_empty() {
-        let folder = inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group));
+        let folder = original_folder(inventory, instance, marker);
         let named = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
-        let candidates = recorded.as_ref().and_then(|moref| inventory.vm(moref)).into_iter().chain(named);
-        let vm = candidates.into_iter().find(|vm| is_original(vm, instance));
+        let had = recorded(instance).and_then(|moref| inventory.vm(&moref));
+        let vm = had.into_iter().chain(named).find(|vm| is_original(vm, instance));
         mine.extend(vm.map(|vm| machine(vm, false)));
     }
     mine
+}
+
+/// Returns whether a machine with the instance's marker is its machine: a copy has another reference and another
+/// instanceUuid.
+#[must_use]
+pub fn is_not_a_copy(vm: &Vm, instance: &VmInstance) -> bool {
+    has_uuid_of(vm, instance) || recorded(instance).as_ref() == Some(&vm.moref)
+}
+
+fn has_uuid_of(vm: &Vm, instance: &VmInstance) -> bool {
+    vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
+}
+
+/// Returns the original operator's folder of the group, where the instance's machine is one that the original made.
+fn original_folder<'a>(
+    inventory: &'a Inventory,
+    instance: &VmInstance,
+    marker: &Marker,
+) -> Option<&'a Arc<Folder>> {
+    let is_original = names::is_original_machine(&marker.group, &instance.spec.vm_name);
+    is_original
+        .then(|| inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group)))
+        .flatten()
 }
 
 /// Returns whether a machine is the one of the original operator that the instance adopts, and has no marker yet.
@@ -169,7 +187,7 @@ fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
     let was_marked = instance.status.as_ref().is_some_and(|status| status.marked == Some(true));
     names::is_original_machine(&instance.spec.group, &instance.spec.vm_name)
         && !was_marked
-        && vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
+        && has_uuid_of(vm, instance)
         && vm.markers.is_some()
         && vm.marker(OWNER_MARKER).is_none()
 }
@@ -213,10 +231,7 @@ fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Wh
     match outside {
         Outside::Elsewhere(vm) if vm.markers.is_none() => Whereabouts::Unclear,
         // Another machine may have the reference of old, but not the instanceUuid.
-        Outside::Elsewhere(vm)
-            if vm.marker(OWNER_MARKER) == Some(owner)
-                || vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid) =>
-        {
+        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || has_uuid_of(vm, instance) => {
             Whereabouts::Elsewhere
         }
         Outside::Gone | Outside::Elsewhere(_) => Whereabouts::Gone,

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket};
 use infra_clients::vsphere::{Error as Fault, MoRef, PowerState};
-use kube::ResourceExt;
 
-use crate::api::{ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, is_detached, is_orphaning};
+use crate::api::{
+    ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, has_finalizer, is_detached, is_orphaning,
+};
 use crate::clone_queue::Place;
 use crate::visibility::Blind;
 
@@ -136,7 +137,7 @@ impl GroupView {
     #[must_use]
     pub fn of(group: &VmGroup) -> Self {
         let deleting = group.metadata.deletion_timestamp.is_some();
-        let adopting = group.finalizers().iter().any(|held| held == ORIGINAL_FINALIZER);
+        let adopting = has_finalizer(group, ORIGINAL_FINALIZER);
         Self {
             paused: group.spec.is_paused(),
             detached: is_detached(group) || is_orphaning(group),
