@@ -1,11 +1,22 @@
-//! Scenarios driven as a user would drive them: `kubectl`, a vCenter's inventory, the operator's binary as
-//! a process under its own ServiceAccount.
+//! Scenarios driven as a user would drive them: `kubectl`, the inventory of an outside system, the operator's binary as a
+//! process under its own ServiceAccount.
 //!
-//! Owns the [`Rig`] that the tests, the demo and the benchmarks share. Knows an operator by its binary and
-//! its manifests only, never by its code.
+//! Owns what the tests, the demo and the benchmarks share. Knows an operator by its binary and its manifests only, never by
+//! its code.
+//!
+//! ```text
+//!  Plane (control plane, operators installed once) ──▶ Site (namespace, client, credentials) ──▶ Rig (+ outside systems)
+//! ```
 
+pub mod contract;
+mod install;
+mod objects;
 mod operator;
 mod rig;
+mod site;
 
+pub use install::{Installed, Kind, Manifests, Plane, Subject};
+pub use objects::{Id, condition, is_answered, ready};
 pub use operator::{Launch, OperatorProcess};
-pub use rig::{NAMESPACE, PATIENCE, Rig, RigBuilder, group, ready};
+pub use rig::{PageRig, Rig, VmRig, VmRigBuilder, group};
+pub use site::{PATIENCE, Site};

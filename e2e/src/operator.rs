@@ -9,7 +9,7 @@ use testbed::{Port, Process, ProcessSpec, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::rig::PATIENCE;
+use crate::site::PATIENCE;
 
 /// How an operator is started.
 #[derive(Clone, Debug, Default)]
@@ -101,17 +101,19 @@ impl OperatorProcess {
     }
 }
 
-/// The binary, as `<NAME>_BIN` says, else beside or above this program: `cargo build -p <name>` puts it there.
+/// Returns the path of a binary or an example: `<NAME>_BIN` if set, else beside or above this program, where Cargo puts it.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let variable = format!("{}_BIN", name.to_uppercase().replace('-', "_"));
     if let Some(path) = env::var_os(&variable) {
         return Ok(path.into());
     }
     let this = env::current_exe()?;
-    this.ancestors()
-        .skip(1)
-        .take(3)
-        .map(|folder| folder.join(name))
+    let example = format!("examples/{}", name.replace('-', "_"));
+    let directories = this.ancestors().skip(1).take(3);
+    directories
+        .flat_map(|directory| [directory.join(name), directory.join(&example)])
         .find(|path| path.is_file())
-        .with_context(|| format!("no binary {name}: run `cargo build -p {name}`, or set {variable}"))
+        .with_context(|| {
+            format!("no binary {name}: run `cargo build --workspace --bins --examples`, or set {variable}")
+        })
 }

@@ -243,7 +243,8 @@ impl ControlPlane {
     /// # Errors
     /// If the ServiceAccount does not exist.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        // A client ends with the runtime that made it; several tests, each with a runtime, may share a control plane.
+        let accounts: Api<ServiceAccount> = Api::namespaced(client(&self.kubeconfig).await?, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
@@ -330,10 +331,18 @@ impl ControlPlane {
     /// # Errors
     /// If the control plane was built without `audit(true)`.
     pub fn audit_events(&self) -> Result<Vec<AuditEvent>> {
+        self.audit_events_in(None)
+    }
+
+    /// Returns the requests about objects in a namespace; `None`: all.
+    ///
+    /// # Errors
+    /// Those of [`audit_events`](Self::audit_events).
+    pub fn audit_events_in(&self, namespace: Option<&str>) -> Result<Vec<AuditEvent>> {
         let file = self.audit_log.as_ref();
         let file = file.context("there is no audit log: start with ControlPlane::builder().audit(true)")?;
         // The API server creates the file with the first event.
-        audit::parse(&fs::read_to_string(file).unwrap_or_default())
+        audit::parse(&fs::read_to_string(file).unwrap_or_default(), namespace)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The API that users know: what the original accepted is accepted, what it refused is refused in plain
 //! words, and `kubectl` shows what it showed.
 
-use e2e::{Rig, group};
+use e2e::{VmRig, group};
 use serde_json::json;
 use testbed::project_root;
 
@@ -10,8 +10,8 @@ use crate::place;
 #[tokio::test(flavor = "multi_thread")]
 async fn users_objects_apply_unchanged() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
-    let kubectl = &rig.control_plane;
+    let rig = VmRig::start().await.unwrap();
+    let kubectl = &rig;
     let samples = project_root().unwrap().join("deploy/vm-operator/samples");
     kubectl.kubectl(&["apply", "-f", samples.to_str().unwrap()]).await.unwrap();
     kubectl.kubectl(&["scale", "vg/vmgroup-sample", "--replicas=0"]).await.unwrap();
@@ -46,15 +46,15 @@ async fn users_objects_apply_unchanged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_overlay_builds() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     for (overlay, has) in [("insecure-dev", "- --insecure"), ("vcenter-ca", "value: /etc/vcenter-ca/ca.crt")]
     {
         let overlay = project_root().unwrap().join("deploy/vm-operator/overlays").join(overlay);
         let overlay = overlay.to_str().unwrap();
-        let text = rig.control_plane.kubectl(&["kustomize", overlay]).await.unwrap();
+        let text = rig.kubectl(&["kustomize", overlay]).await.unwrap();
         assert!(text.contains(has), "{text}");
         // The namespace enforces the restricted profile: a Deployment that broke it would be warned about.
-        let applied = rig.control_plane.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
+        let applied = rig.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
         assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
     }
 }
@@ -63,7 +63,7 @@ async fn every_overlay_builds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_created_by_hand_is_left_alone() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
     let instance = json!({
         "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1",
@@ -74,8 +74,8 @@ async fn an_instance_created_by_hand_is_left_alone() {
             "cpu": 1, "memory": 1, "template": "photon"
         },
     });
-    rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &instance.to_string()).await.unwrap();
-    let kubectl = &rig.control_plane;
+    rig.kubectl_stdin(&["apply", "-f", "-"], &instance.to_string()).await.unwrap();
+    let kubectl = &rig;
     kubectl.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=180s"]).await.unwrap();
     let text = kubectl.kubectl(&["describe", "vgi/by-hand"]).await.unwrap();
     assert!(text.contains("InvalidInstance"), "{text}");

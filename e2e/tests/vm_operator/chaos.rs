@@ -6,20 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{OperatorProcess, PATIENCE, Rig, ready};
+use e2e::{OperatorProcess, PATIENCE, VmRig, ready};
 use testbed::{Fault, eventually};
 
 use crate::{machine, place};
 
-const FOLDER: &str = "/DC0/vm/vm-operator/default.web";
-
-async fn clones(rig: &Rig) -> u64 {
+async fn clones(rig: &VmRig) -> u64 {
     rig.called("CloneVM_Task").await.unwrap()
 }
 
 /// Exactly `n` machines, each of another slot, all on, and the stranger as it was.
-async fn exactly(rig: &Rig, n: usize) {
-    let vms = rig.vcenter.vms_in(FOLDER).await.unwrap();
+async fn exactly(rig: &VmRig, n: usize) {
+    let folder = rig.folder("web");
+    let vms = rig.vcenter.vms_in(&folder).await.unwrap();
     let owners: BTreeMap<_, _> = vms
         .iter()
         .filter_map(|vm| Some((vm.extra_config.get("vmgroup/owner")?.clone(), vm.is_on())))
@@ -36,11 +35,12 @@ async fn exactly(rig: &Rig, n: usize) {
 }
 
 /// A group of none, so that its folder is there, with a stranger in it.
-async fn with_stranger(rig: &Rig) {
+async fn with_stranger(rig: &VmRig) {
+    let folder = rig.folder("web");
     let operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
-    rig.vcenter.add_vm(FOLDER, "stranger").await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
+    rig.vcenter.add_vm(&folder, "stranger").await.unwrap();
     drop(operator);
 }
 
@@ -48,23 +48,24 @@ async fn with_stranger(rig: &Rig) {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_ten_times_in_a_burst_of_fifty() {
     let _machine = machine().await;
-    let rig = Rig::with_clones_of(Duration::from_millis(700)).await.unwrap();
+    let rig = VmRig::with_clones_of(Duration::from_millis(700)).await.unwrap();
+    let folder = rig.folder("web");
     with_stranger(&rig).await;
-    rig.apply("default", "web", 50, "photon").await.unwrap();
+    rig.apply("web", 50, "photon").await.unwrap();
     for round in 0..10u64 {
-        let mut operator = rig.operator_with(&rig.launch()).unwrap();
+        let mut operator = rig.spawn(&rig.launch()).unwrap();
         // Not by the clock but by what it has done: between two clones, at another place each time.
         let goal = (clones(&rig).await + 1 + round).min(50);
         rig.called_often("CloneVM_Task", goal).await.unwrap();
         operator.process.kill().await;
     }
     let _operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 50).await.unwrap();
+    rig.settled("web", 50).await.unwrap();
     exactly(&rig, 50).await;
 
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
-    let left = rig.vcenter.vms_in(FOLDER).await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
+    let left = rig.vcenter.vms_in(&folder).await.unwrap();
     assert_eq!(left.iter().map(|vm| vm.name.as_str()).collect::<Vec<_>>(), ["stranger"]);
 }
 
@@ -72,12 +73,12 @@ async fn killed_ten_times_in_a_burst_of_fifty() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_request_and_its_reply() {
     let _machine = machine().await;
-    let rig = Rig::with_clones_of(Duration::from_secs(3)).await.unwrap();
+    let rig = VmRig::with_clones_of(Duration::from_secs(3)).await.unwrap();
     with_stranger(&rig).await;
     let mut operator = rig.operator().await.unwrap();
     rig.vcenter.fault(Fault::cut_after("CloneVM_Task").until_cleared()).await.unwrap();
     let before = clones(&rig).await;
-    rig.apply("default", "web", 9, "photon").await.unwrap();
+    rig.apply("web", 9, "photon").await.unwrap();
     rig.called_often("CloneVM_Task", before + 8).await.unwrap();
     // Counted when they come in: a call whose caller is gone by then is not carried out.
     eventually("all have taken effect", PATIENCE, async || {
@@ -92,7 +93,7 @@ async fn killed_between_the_request_and_its_reply() {
     let asked = clones(&rig).await;
 
     let _operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 9).await.unwrap();
+    rig.settled("web", 9).await.unwrap();
     exactly(&rig, 9).await;
     assert_eq!(clones(&rig).await, asked, "what was under way was waited for, not asked for again");
 }
@@ -101,20 +102,20 @@ async fn killed_between_the_request_and_its_reply() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_cut_after_clone_and_destroy() {
     let _machine = machine().await;
-    let rig = Rig::with_clones_of(Duration::from_millis(500)).await.unwrap();
+    let rig = VmRig::with_clones_of(Duration::from_millis(500)).await.unwrap();
     with_stranger(&rig).await;
     let _operator = rig.operator().await.unwrap();
     let before = clones(&rig).await;
     rig.vcenter.fault(Fault::cut_after("CloneVM_Task").times(20)).await.unwrap();
-    rig.apply("default", "web", 50, "photon").await.unwrap();
-    rig.settled("default", "web", 50).await.unwrap();
+    rig.apply("web", 50, "photon").await.unwrap();
+    rig.settled("web", 50).await.unwrap();
     exactly(&rig, 50).await;
     assert_eq!(clones(&rig).await - before, 49, "one clone for each machine, replies lost or not");
 
     rig.vcenter.fault(Fault::cut_after("Destroy_Task").times(20)).await.unwrap();
     rig.vcenter.fault(Fault::cut_after("PowerOffVM_Task").times(20)).await.unwrap();
-    rig.apply("default", "web", 10, "photon").await.unwrap();
-    rig.settled("default", "web", 10).await.unwrap();
+    rig.apply("web", 10, "photon").await.unwrap();
+    rig.settled("web", 10).await.unwrap();
     exactly(&rig, 10).await;
 }
 
@@ -122,16 +123,17 @@ async fn replies_cut_after_clone_and_destroy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_never_claims_what_is_not_so() {
     let _place = place().await;
-    let rig = Arc::new(Rig::start().await.unwrap());
+    let rig = Arc::new(VmRig::start().await.unwrap());
+    let folder = rig.folder("web");
     let mut operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 4, "photon").await.unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
+    rig.apply("web", 4, "photon").await.unwrap();
+    rig.settled("web", 4).await.unwrap();
 
     // While no operator runs, one machine goes and another is switched off; what mends it is held up.
     operator.process.kill().await;
-    rig.vcenter.unregister_vm(&format!("{FOLDER}/web-0")).await.unwrap();
-    rig.vcenter.power_off(&format!("{FOLDER}/web-1")).await.unwrap();
-    let stale = rig.api("default", "VmGroup").get("web").await.unwrap();
+    rig.vcenter.unregister_vm(&format!("{folder}/web-0")).await.unwrap();
+    rig.vcenter.power_off(&format!("{folder}/web-1")).await.unwrap();
+    let stale = rig.api("VmGroup").get("web").await.unwrap();
     rig.vcenter.set_clone_time(Duration::from_secs(2)).await.unwrap();
     for method in ["CloneVM_Task", "PowerOnVM_Task"] {
         rig.vcenter.fault(Fault::hang(method).until_cleared()).await.unwrap();
@@ -144,8 +146,8 @@ async fn a_status_never_claims_what_is_not_so() {
             let mut lies = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 // Reality before and after the claim: it may change in between, but only for the better here.
-                let group = rig.api("default", "VmGroup").get("web").await?;
-                let on = rig.vcenter.vms_in(FOLDER).await?.iter().filter(|vm| vm.is_on()).count();
+                let group = rig.api("VmGroup").get("web").await?;
+                let on = rig.vcenter.vms_in(&folder).await?.iter().filter(|vm| vm.is_on()).count();
                 let status = &group.data["status"];
                 let fresh = group.metadata.resource_version != stale.metadata.resource_version;
                 let claimed = usize::try_from(status["readyReplicas"].as_u64().unwrap_or(0))?;
@@ -158,12 +160,12 @@ async fn a_status_never_claims_what_is_not_so() {
     });
     let operator = rig.operator().await.unwrap();
     eventually("it says that two machines are missing", PATIENCE, async || {
-        Ok((rig.status("default", "web").await?["readyReplicas"] == 2).then_some(()))
+        Ok((rig.status("web").await?["readyReplicas"] == 2).then_some(()))
     })
     .await
     .unwrap();
     rig.vcenter.clear_faults().await.unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
+    rig.settled("web", 4).await.unwrap();
     stop.store(true, Ordering::Relaxed);
     assert_eq!(sampler.await.unwrap().unwrap(), Vec::<String>::new());
     drop(operator);
@@ -173,10 +175,10 @@ async fn a_status_never_claims_what_is_not_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_dies_and_the_standby_takes_over() {
     let _place = place().await;
-    let rig = Rig::builder().audit().start().await.unwrap();
+    let rig = VmRig::builder().alone().start().await.unwrap();
     let start = |name: &str| {
         let launch = rig.launch().arg("--enable-leader-election").env("POD_NAME", name);
-        rig.operator_with(&launch)
+        rig.spawn(&launch)
     };
     let leads = async |operator: &OperatorProcess| {
         let (_, metrics) = operator.get("/metrics").await?;
@@ -187,15 +189,15 @@ async fn the_leader_dies_and_the_standby_takes_over() {
     eventually("the first leads", PATIENCE, async || Ok(leads(&first).await?.then_some(()))).await.unwrap();
     let mut second = start("second").unwrap();
     second.ready().await.unwrap();
-    rig.apply("default", "web", 3, "photon").await.unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
+    rig.apply("web", 3, "photon").await.unwrap();
+    rig.settled("web", 3).await.unwrap();
     assert!(!leads(&second).await.unwrap(), "never two");
     assert_eq!(rig.vcenter.sessions().await.unwrap().now, 1, "a standby has no session");
 
-    rig.apply("default", "web", 8, "photon").await.unwrap();
+    rig.apply("web", 8, "photon").await.unwrap();
     first.process.kill().await;
     eventually("the second leads", PATIENCE, async || Ok(leads(&second).await?.then_some(()))).await.unwrap();
-    rig.settled("default", "web", 8).await.unwrap();
+    rig.settled("web", 8).await.unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 8);
 }
 
@@ -203,24 +205,25 @@ async fn the_leader_dies_and_the_standby_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_slept_through_its_lease_ends() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::builder().alone().start().await.unwrap();
+    let folder = rig.folder("web");
     let start = |name: &str| {
         let launch = rig.launch().arg("--enable-leader-election").env("POD_NAME", name);
-        rig.operator_with(&launch)
+        rig.spawn(&launch)
     };
     let mut first = start("first").unwrap();
     first.ready().await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
     let mut second = start("second").unwrap();
     second.ready().await.unwrap();
 
     first.process.suspend().unwrap();
-    rig.apply("default", "web", 4, "photon").await.unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
+    rig.apply("web", 4, "photon").await.unwrap();
+    rig.settled("web", 4).await.unwrap();
     first.process.resume().unwrap();
     let status = tokio::time::timeout(PATIENCE, first.process.wait()).await.unwrap();
     assert!(!status.success(), "{status}");
     assert_eq!(rig.machines().await.unwrap().len(), 4);
-    assert!(rig.vcenter.vms_in(FOLDER).await.unwrap().iter().all(testbed::SimVm::is_on));
+    assert!(rig.vcenter.vms_in(&folder).await.unwrap().iter().all(testbed::SimVm::is_on));
 }

@@ -1,7 +1,7 @@
 //! One tenant cannot stop another: huge numbers, strange texts, doomed clones.
 
 use anyhow::ensure;
-use e2e::{PATIENCE, Rig, group};
+use e2e::{PATIENCE, VmRig, group};
 use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
@@ -12,14 +12,14 @@ use crate::place;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_number_of_replicas_is_refused_with_a_message() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let operator = rig.operator().await.unwrap();
-    rig.apply("default", "huge", 2, "photon").await.unwrap();
-    rig.settled("default", "huge", 2).await.unwrap();
+    rig.apply("huge", 2, "photon").await.unwrap();
+    rig.settled("huge", 2).await.unwrap();
     let before = operator.process.memory().unwrap().rss;
     let scale = ["scale", "vg/huge", "--replicas=100000000"];
-    rig.control_plane.kubectl(&scale).await.unwrap();
-    let status = rig.reason("default", "huge", "TooManyReplicas").await.unwrap();
+    rig.kubectl(&scale).await.unwrap();
+    let status = rig.reason("huge", "TooManyReplicas").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap();
     assert!(
         message.contains("100000000") && message.contains("1000") && message.contains("--max-replicas"),
@@ -27,33 +27,33 @@ async fn a_huge_number_of_replicas_is_refused_with_a_message() {
     );
     assert_eq!((status["phase"].as_str(), &status["readyReplicas"]), (Some("ERROR"), &json!(2)));
     // The neighbour is served.
-    rig.apply("default", "neighbour", 2, "photon").await.unwrap();
-    rig.settled("default", "neighbour", 2).await.unwrap();
+    rig.apply("neighbour", 2, "photon").await.unwrap();
+    rig.settled("neighbour", 2).await.unwrap();
     let grown = operator.process.memory().unwrap().rss.saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more");
-    assert_eq!(rig.api("default", "VmInstance").list(&ListParams::default()).await.unwrap().items.len(), 4);
+    assert_eq!(rig.api("VmInstance").list(&ListParams::default()).await.unwrap().items.len(), 4);
     // Scaling back takes effect at once.
-    rig.apply("default", "huge", 1, "photon").await.unwrap();
-    rig.settled("default", "huge", 1).await.unwrap();
+    rig.apply("huge", 1, "photon").await.unwrap();
+    rig.settled("huge", 1).await.unwrap();
 }
 
 /// The largest number that is allowed is worked off in batches, and taken back in the middle.
 #[tokio::test(flavor = "multi_thread")]
 async fn scaling_back_takes_effect_in_the_middle_of_a_large_scale_up() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.vcenter.fault(Fault::hang("CloneVM_Task").until_cleared()).await.unwrap();
-    rig.apply("default", "web", 1000, "photon").await.unwrap();
-    let instances = rig.api("default", "VmInstance");
+    rig.apply("web", 1000, "photon").await.unwrap();
+    let instances = rig.api("VmInstance");
     eventually("the first batch", PATIENCE, async || {
         Ok((instances.list(&ListParams::default()).await?.items.len() >= 50).then_some(()))
     })
     .await
     .unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
     rig.vcenter.clear_faults().await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
+    rig.settled("web", 1).await.unwrap();
     eventually("only one is left", PATIENCE, async || {
         let left = instances.list(&ListParams::default()).await?.items.len();
         ensure!(left == 1, "{left} are");
@@ -69,19 +69,20 @@ async fn scaling_back_takes_effect_in_the_middle_of_a_large_scale_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_of_any_unicode_stop_nothing() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let mut operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
-    let folder = "/DC0/vm/vm-operator/default.web";
-    let kubectl = &rig.control_plane;
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
+    let folder = &rig.folder("web");
+    let kubectl = &rig;
     let cluster =
         kubectl.kubectl(&["get", "ns", "kube-system", "-o", "jsonpath={.metadata.uid}"]).await.unwrap();
+    let namespace = rig.namespace();
     for (n, marker) in [
-        format!("{cluster}/default/größe-和/u/0/i"),
+        format!("{cluster}/{namespace}/größe-和/u/0/i"),
         format!("{cluster}/{}/web/u/0/i", "ä".repeat(300)),
         "💥/💥/💥/💥/0/💥".to_owned(),
-        format!("{cluster}/default/web/u/-1/i"),
+        format!("{cluster}/{namespace}/web/u/-1/i"),
     ]
     .iter()
     .enumerate()
@@ -105,11 +106,11 @@ async fn texts_of_any_unicode_stop_nothing() {
     assert!(format!("{error:#}").contains("annotations"), "{error:#}");
     odd["metadata"]["annotations"] = json!({"a": "значение"});
     kubectl.kubectl_stdin(&["create", "-f", "-"], &odd.to_string()).await.unwrap();
-    let status = rig.reason("default", "odd", "TemplateNotFound").await.unwrap();
+    let status = rig.reason("odd", "TemplateNotFound").await.unwrap();
     assert!(status["lastMessage"].as_str().unwrap().contains("vorlage-größe-💥"), "{status}");
 
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     assert!(operator.process.try_wait().is_none() && !operator.process.log().contains("panicked"));
 }
 
@@ -117,11 +118,11 @@ async fn texts_of_any_unicode_stop_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn doomed_clones_back_off_although_they_queue() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.ready_operator(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
     rig.vcenter.fault(Fault::task("CloneVM_Task", "NoDiskSpace").until_cleared()).await.unwrap();
-    rig.apply("default", "doomed", 3, "photon").await.unwrap();
-    let status = rig.reason("default", "doomed", "NoResources").await.unwrap();
+    rig.apply("doomed", 3, "photon").await.unwrap();
+    let status = rig.reason("doomed", "NoResources").await.unwrap();
     assert_eq!(status["phase"], "ERROR");
     // Each of the three fails, then waits at least 0.75, 1.5, 3 s and so on: the fifth attempt of each is 11 s later.
     let begun = std::time::Instant::now();
@@ -129,25 +130,25 @@ async fn doomed_clones_back_off_although_they_queue() {
     assert!(begun.elapsed() > std::time::Duration::from_secs(7), "{:?}", begun.elapsed());
     // The cause is removed: no instance waits longer than its delay.
     rig.vcenter.clear_faults().await.unwrap();
-    rig.settled("default", "doomed", 3).await.unwrap();
+    rig.settled("doomed", 3).await.unwrap();
 }
 
 /// `spec.paused` stops everything, deletion included; a detached group goes without its vCenter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_paused_resumed_and_detached() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    let kubectl = &rig.control_plane;
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let kubectl = &rig;
     let pause = async |paused: bool| {
         let patch = json!({"spec": {"paused": paused, "replicas": if paused { 5 } else { 2 }}}).to_string();
         kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
     };
     pause(true).await;
-    rig.reason("default", "web", "Paused").await.unwrap();
-    rig.vcenter.power_off("/DC0/vm/vm-operator/default.web/web-0").await.unwrap();
+    rig.reason("web", "Paused").await.unwrap();
+    rig.vcenter.power_off(&format!("{}/web-0", rig.folder("web"))).await.unwrap();
     kubectl.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
     kubectl
         .kubectl(&[
@@ -169,17 +170,17 @@ async fn a_group_is_paused_resumed_and_detached() {
         .unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 2);
     pause(false).await;
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
 
     // The vCenter is gone for good.
     drop(operator);
-    let _operator = rig.operator_with(&rig.launch().env("VC_HOST", "127.0.0.1:1")).unwrap();
-    rig.reason("default", "web", "VCenterUnreachable").await.unwrap();
-    rig.delete("default", "web").await.unwrap();
+    let _operator = rig.spawn(&rig.launch().env("VC_HOST", "127.0.0.1:1")).unwrap();
+    rig.reason("web", "VCenterUnreachable").await.unwrap();
+    rig.delete("web").await.unwrap();
     let detach = ["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"];
     kubectl.kubectl(&detach).await.unwrap();
-    rig.gone("default", "web").await.unwrap();
-    assert!(rig.api("default", "VmInstance").list(&ListParams::default()).await.unwrap().items.is_empty());
+    rig.gone("web").await.unwrap();
+    assert!(rig.api("VmInstance").list(&ListParams::default()).await.unwrap().items.is_empty());
     assert_eq!(
         rig.machines().await.unwrap().values().filter(|on| **on).count(),
         2,

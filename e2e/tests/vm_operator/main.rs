@@ -1,5 +1,5 @@
 //! vm-operator's binary, under its own ServiceAccount and shipped RBAC, against a real API server and a
-//! simulated vCenter. Each test has its own of both.
+//! simulated vCenter. The tests share a control plane, except where it is the subject; each has its own vCenter.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,15 +17,15 @@ mod outages;
 mod ownership;
 mod release;
 mod safety;
-mod secrets;
 mod start;
 
 use std::sync::LazyLock;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Two cores carry two control planes at a time.
-static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(2));
+/// Rigs at a time: a rig waits most of its time.
+const RIGS: u32 = 6;
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(RIGS as usize));
 
 /// A place to run in, among the tests of this program.
 async fn place() -> SemaphorePermit<'static> {
@@ -34,5 +34,5 @@ async fn place() -> SemaphorePermit<'static> {
 
 /// The whole machine, for tests that are about load.
 async fn machine() -> SemaphorePermit<'static> {
-    PLACES.acquire_many(2).await.expect("it is never closed")
+    PLACES.acquire_many(RIGS).await.expect("it is never closed")
 }

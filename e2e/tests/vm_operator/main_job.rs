@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use e2e::{PATIENCE, Rig, ready};
+use e2e::{PATIENCE, VmRig, ready};
 use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
@@ -13,35 +13,35 @@ use crate::{machine, place};
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_appear_scale_recover_and_go() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.namespace("team").await.unwrap();
-    rig.apply("team", "web", 3, "photon").await.unwrap();
+    rig.apply("web", 3, "photon").await.unwrap();
 
-    let status = rig.settled("team", "web", 3).await.unwrap();
+    let status = rig.settled("web", 3).await.unwrap();
     assert_eq!(status["phase"], "RUNNING");
     assert_eq!(status["currentReplicas"], 3);
     assert_eq!(status["desiredReplicas"], 3);
     assert_eq!(status["selector"], "vm.codeconnect.vmworld.com/group=web");
-    let folder = "/DC0/vm/vm-operator/team.web";
+    let folder = &rig.folder("web");
     let machines: Vec<_> = rig.machines().await.unwrap().into_iter().collect();
     let expected: Vec<_> = (0..3).map(|slot| (format!("{folder}/web-{slot}"), true)).collect();
     assert_eq!(machines, expected);
     for vm in rig.vcenter.vms_in(folder).await.unwrap() {
         assert_eq!((vm.cpu, vm.memory_mb), (1, 1024));
-        assert!(vm.extra_config["vmgroup/owner"].contains("/team/web/"), "{:?}", vm.extra_config);
+        assert!(
+            vm.extra_config["vmgroup/owner"].contains(&format!("/{}/web/", rig.namespace())),
+            "{:?}",
+            vm.extra_config
+        );
     }
 
-    let kubectl = &rig.control_plane;
-    kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=5"]).await.unwrap();
-    rig.settled("team", "web", 5).await.unwrap();
-    kubectl
-        .kubectl(&["-n", "team", "wait", "--for=condition=Ready", "vg/web", "--timeout=180s"])
-        .await
-        .unwrap();
+    let kubectl = &rig;
+    kubectl.kubectl(&["scale", "vg/web", "--replicas=5"]).await.unwrap();
+    rig.settled("web", 5).await.unwrap();
+    kubectl.kubectl(&["wait", "--for=condition=Ready", "vg/web", "--timeout=180s"]).await.unwrap();
 
     eventually("two events, not one with the first note", PATIENCE, async || {
-        let events = kubectl.kubectl(&["-n", "team", "get", "events"]).await?;
+        let events = kubectl.kubectl(&["get", "events"]).await?;
         ensure!(
             events.contains("creating 3 virtual machines") && events.contains("creating 2 virtual machines"),
             "{events}"
@@ -62,16 +62,16 @@ async fn machines_appear_scale_recover_and_go() {
     )
     .await
     .unwrap();
-    rig.settled("team", "web", 5).await.unwrap();
+    rig.settled("web", 5).await.unwrap();
 
-    kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=0"]).await.unwrap();
-    rig.settled("team", "web", 0).await.unwrap();
+    kubectl.kubectl(&["scale", "vg/web", "--replicas=0"]).await.unwrap();
+    rig.settled("web", 0).await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 
-    kubectl.kubectl(&["-n", "team", "scale", "vg/web", "--replicas=2"]).await.unwrap();
-    rig.settled("team", "web", 2).await.unwrap();
-    rig.delete("team", "web").await.unwrap();
-    rig.gone("team", "web").await.unwrap();
+    kubectl.kubectl(&["scale", "vg/web", "--replicas=2"]).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
     assert_eq!(rig.vcenter.folders().await.unwrap(), ["/DC0/vm", "/DC0/vm/vm-operator"]);
 }
@@ -79,45 +79,45 @@ async fn machines_appear_scale_recover_and_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_template_says_so_and_recovers_when_patched() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "vg-2", 2, "no-such-template").await.unwrap();
+    rig.apply("vg-2", 2, "no-such-template").await.unwrap();
 
-    let status = rig.reason("default", "vg-2", "TemplateNotFound").await.unwrap();
+    let status = rig.reason("vg-2", "TemplateNotFound").await.unwrap();
     assert_eq!(status["phase"], "ERROR");
     assert_eq!(status["readyReplicas"], 0);
     assert!(status["lastMessage"].as_str().unwrap().contains("no-such-template"), "{status}");
     // Published after the status.
     eventually("an event says so", PATIENCE, async || {
-        let events = rig.control_plane.kubectl(&["get", "events"]).await?;
+        let events = rig.kubectl(&["get", "events"]).await?;
         Ok(events.contains("TemplateNotFound").then_some(()))
     })
     .await
     .unwrap();
 
     let patch = json!({ "spec": { "template": "photon" } }).to_string();
-    rig.control_plane.kubectl(&["patch", "vg", "vg-2", "--type=merge", "-p", &patch]).await.unwrap();
-    rig.settled("default", "vg-2", 2).await.unwrap();
+    rig.kubectl(&["patch", "vg", "vg-2", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.settled("vg-2", 2).await.unwrap();
 }
 
 /// Where the original wanted templates: in the operator's own folder. They are cloned, and left alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_may_stand_in_the_operators_folder() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     rig.vcenter.add_vm("/DC0/vm/vm-operator", "golden").await.unwrap();
     let _operator = rig.operator().await.unwrap();
     // No template by its flag: it is cloned when its path is given, and the message says so.
-    rig.apply("default", "web", 2, "golden").await.unwrap();
-    let status = rig.reason("default", "web", "TemplateNotFound").await.unwrap();
+    rig.apply("web", 2, "golden").await.unwrap();
+    let status = rig.reason("web", "TemplateNotFound").await.unwrap();
     assert!(status["lastMessage"].as_str().unwrap().contains("/DC0/vm/vm-operator/golden"), "{status}");
-    rig.apply("default", "web", 2, "/DC0/vm/vm-operator/golden").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    rig.apply("default", "path", 1, "/DC0/vm/vm-operator/golden").await.unwrap();
-    rig.settled("default", "path", 1).await.unwrap();
+    rig.apply("web", 2, "/DC0/vm/vm-operator/golden").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.apply("path", 1, "/DC0/vm/vm-operator/golden").await.unwrap();
+    rig.settled("path", 1).await.unwrap();
     for name in ["web", "path"] {
-        rig.delete("default", name).await.unwrap();
-        rig.gone("default", name).await.unwrap();
+        rig.delete(name).await.unwrap();
+        rig.gone(name).await.unwrap();
     }
     let left: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(left, ["/DC0/vm/vm-operator/golden"]);
@@ -127,27 +127,27 @@ async fn a_template_may_stand_in_the_operators_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_machines_wait_for_one_look_up_of_the_template() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
     let slow = std::time::Duration::from_secs(2);
     rig.vcenter.fault(Fault::delay("RetrievePropertiesEx", slow).until_cleared()).await.unwrap();
-    rig.apply("default", "web", 6, "photon").await.unwrap();
-    rig.settled("default", "web", 6).await.unwrap();
+    rig.apply("web", 6, "photon").await.unwrap();
+    rig.settled("web", 6).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_are_reported_and_reach_replaced_machines() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
 
     let patch = json!({ "spec": { "cpu": 2, "memory": 3 } }).to_string();
-    rig.control_plane.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
     let synced = async |wanted: &str| {
         eventually(&format!("ConfigSynced is {wanted}"), PATIENCE, async || {
-            let status = rig.status("default", "web").await?;
+            let status = rig.status("web").await?;
             let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
             Ok(conditions.iter().any(|c| c["type"] == "ConfigSynced" && c["status"] == wanted).then_some(()))
         })
@@ -155,11 +155,11 @@ async fn edits_are_reported_and_reach_replaced_machines() {
         .unwrap();
     };
     synced("False").await;
-    rig.control_plane.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
     // In this order: until the old machines are seen to be gone, the status still counts them as ready.
     synced("True").await;
-    rig.settled("default", "web", 2).await.unwrap();
-    let machines = rig.vcenter.vms_in("/DC0/vm/vm-operator/default.web").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let machines = rig.vcenter.vms_in(&rig.folder("web")).await.unwrap();
     assert_eq!(machines.len(), 2);
     for vm in machines {
         assert_eq!((vm.cpu, vm.memory_mb), (2, 3072));
@@ -170,32 +170,33 @@ async fn edits_are_reported_and_reach_replaced_machines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_group_does_not_wait_behind_twenty_large_ones() {
     let _machine = machine().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let _operator = rig.ready_operator(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
 
     // Nothing moves before all stand in line, and the late group behind them.
     rig.vcenter.fault(Fault::hang("CloneVM_Task").until_cleared()).await.unwrap();
     for n in 0..20 {
-        rig.apply("default", &format!("g{n}"), 10, "photon").await.unwrap();
+        rig.apply(&format!("g{n}"), 10, "photon").await.unwrap();
     }
     queued(&rig, 199).await;
-    rig.apply("default", "late", 1, "photon").await.unwrap();
+    rig.apply("late", 1, "photon").await.unwrap();
     queued(&rig, 200).await;
     rig.vcenter.clear_faults().await.unwrap();
-    rig.settled("default", "late", 1).await.unwrap();
+    rig.settled("late", 1).await.unwrap();
 
     // The vCenter numbers machines in the order in which they are made.
     let vms = rig.vcenter.vms().await.unwrap();
     let made: BTreeMap<u64, &str> =
         vms.iter().map(|vm| (vm.moref.trim_start_matches("vm-").parse().unwrap(), &*vm.path)).collect();
+    let late = format!("{}.late/", rig.namespace());
     let groups = made.values().filter_map(|path| path.strip_prefix("/DC0/vm/vm-operator/"));
-    let before = groups.take_while(|path| !path.starts_with("default.late/")).count();
+    let before = groups.take_while(|path| !path.starts_with(&late)).count();
     assert!(before <= 21, "one is made when all stand in line, then one of each group: {made:?}");
 }
 
 /// Waits until so many machines stand in line to be cloned.
-async fn queued(rig: &Rig, count: usize) {
-    let instances = rig.api("default", "VmInstance");
+async fn queued(rig: &VmRig, count: usize) {
+    let instances = rig.api("VmInstance");
     eventually(&format!("{count} stand in line"), PATIENCE, async || {
         let list = instances.list(&ListParams::default()).await?;
         let reasons = list.iter().filter_map(|i| ready(i.data.get("status")?).map(|(_, reason)| reason));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use e2e::{PATIENCE, Rig, group};
+use e2e::{PATIENCE, VmRig, group};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
 use testbed::{Connection, Fault, NewVm, eventually};
@@ -10,7 +10,7 @@ use testbed::{Connection, Fault, NewVm, eventually};
 use crate::place;
 
 /// Machines by path: moref, and whether they are on.
-async fn machines(rig: &Rig) -> BTreeMap<String, (String, bool)> {
+async fn machines(rig: &VmRig) -> BTreeMap<String, (String, bool)> {
     let vms = rig.vcenter.vms().await.unwrap().into_iter();
     let ours = vms.filter(|vm| vm.path.starts_with("/DC0/vm/vm-operator/"));
     ours.map(|vm| (vm.path.clone(), (vm.moref.clone(), vm.is_on()))).collect()
@@ -20,11 +20,11 @@ async fn machines(rig: &Rig) -> BTreeMap<String, (String, bool)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::builder().alone().start().await.unwrap();
     for namespace in ["a", "a-b"] {
-        rig.namespace(namespace).await.unwrap();
+        rig.create_namespace(namespace).await.unwrap();
     }
-    rig.vcenter.add_original_group("default", "web", 3, 1, 1024).await.unwrap();
+    rig.vcenter.add_original_group(rig.namespace(), "web", 3, 1, 1024).await.unwrap();
     rig.vcenter.add_original_group("a-b", "c", 2, 1, 1024).await.unwrap();
     // The original put the machines of a/b-c into the folder of a-b/c.
     let others = ["b-c-replica-abcdefgh", "b-c-replica-ijklmnop"].map(|name| NewVm::new(name).size(1, 1024));
@@ -36,49 +36,49 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
         let mut group = group(name, replicas, "photon");
         group["metadata"]["finalizers"] = json!(["vm-operator"]);
         group["metadata"]["namespace"] = namespace.into();
-        let api = rig.api(namespace, "VmGroup");
+        let api = rig.api_in(Some(namespace), "VmGroup");
         api.create(&PostParams::default(), &serde_json::from_value(group).unwrap()).await.unwrap();
     }
 
     let operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
-    rig.settled("a-b", "c", 2).await.unwrap();
-    rig.settled("a", "b-c", 1).await.unwrap();
+    rig.settled("web", 4).await.unwrap();
+    rig.settled(("a-b", "c"), 2).await.unwrap();
+    rig.settled(("a", "b-c"), 1).await.unwrap();
     let after = machines(&rig).await;
     let (kept, made): (Vec<_>, Vec<_>) = after.keys().partition(|path| before.contains_key(*path));
     assert_eq!(made, ["/DC0/vm/vm-operator/default.web/web-3"]);
     assert_eq!(kept.len(), before.len() - 1, "one of three groups was scaled down by one: {after:?}");
     assert!(kept.iter().all(|path| after[*path] == before[*path]), "the same machines, and still on");
     let finalizers = ["get", "vg", "-A", "-o", "jsonpath={.items[*].metadata.finalizers[*]}"];
-    let finalizers = rig.control_plane.kubectl(&finalizers).await.unwrap();
+    let finalizers = rig.kubectl(&finalizers).await.unwrap();
     assert_eq!(finalizers, ["vm.codeconnect.vmworld.com/vm-operator"; 3].join(" "));
 
-    let status = rig.status("default", "web").await.unwrap();
+    let status = rig.status("web").await.unwrap();
     assert_eq!(status["adoptedFolder"], "default-web");
 
     // Another process knows them by their marker.
     drop(operator);
     let _operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
+    rig.settled("web", 4).await.unwrap();
     assert_eq!(machines(&rig).await, after);
 
     // A machine that is replaced comes into the group's own folder.
-    let adopted = rig.api("default", "VmInstance").list(&ListParams::default()).await.unwrap();
+    let adopted = rig.api("VmInstance").list(&ListParams::default()).await.unwrap();
     let adopted =
         adopted.iter().find(|i| i.data["spec"]["vmName"].as_str().unwrap().contains("-replica-")).unwrap();
     let name = adopted.metadata.name.clone().unwrap();
-    rig.control_plane.kubectl(&["delete", "vgi", &name, "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["delete", "vgi", &name, "--timeout=180s"]).await.unwrap();
     eventually("it is replaced", PATIENCE, async || {
         let own = machines(&rig).await.into_keys().filter(|path| path.contains("/default.web/")).count();
         Ok((own == 2).then_some(()))
     })
     .await
     .unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
+    rig.settled("web", 4).await.unwrap();
 
     for (namespace, name) in [("default", "web"), ("a-b", "c"), ("a", "b-c")] {
-        rig.delete(namespace, name).await.unwrap();
-        rig.gone(namespace, name).await.unwrap();
+        rig.delete((namespace, name)).await.unwrap();
+        rig.gone((namespace, name)).await.unwrap();
     }
     let left: Vec<_> = machines(&rig).await.into_keys().collect();
     assert_eq!(left, ["/DC0/vm/vm-operator/default-web/stranger"]);
@@ -90,18 +90,18 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_of_the_original_on_a_disconnected_host_is_waited_for() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
-    rig.vcenter.add_original_group("default", "web", 2, 1, 1024).await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    rig.vcenter.add_original_group(rig.namespace(), "web", 2, 1, 1024).await.unwrap();
     let before = machines(&rig).await;
     let away = before.keys().next().unwrap();
     rig.vcenter.set_connection(away, Connection::Disconnected, false).await.unwrap();
     create_original(&rig, "web", 2).await;
 
     let _operator = rig.operator().await.unwrap();
-    rig.reason("default", "web", "MachineUnclear").await.unwrap();
+    rig.reason("web", "MachineUnclear").await.unwrap();
     assert_eq!(machines(&rig).await.len(), 2);
     rig.vcenter.set_connection(away, Connection::Connected, true).await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     assert_eq!(machines(&rig).await, before, "the same machines, none made");
 }
 
@@ -109,16 +109,16 @@ async fn a_machine_of_the_original_on_a_disconnected_host_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_of_the_original_that_cannot_be_marked_are_not_doubled() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
-    rig.vcenter.add_original_group("default", "web", 3, 1, 1024).await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    rig.vcenter.add_original_group(rig.namespace(), "web", 3, 1, 1024).await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "elsewhere").await.unwrap();
     rig.vcenter.fault(Fault::soap("ReconfigVM_Task", "NoPermission").until_cleared()).await.unwrap();
     create_original(&rig, "web", 3).await;
     let _operator = rig.operator().await.unwrap();
-    rig.reason("default", "web", "PermissionDenied").await.unwrap();
+    rig.reason("web", "PermissionDenied").await.unwrap();
     eventually("each machine is recorded", PATIENCE, async || {
         let path = "jsonpath={.items[*].status.vmRef}";
-        let recorded = rig.control_plane.kubectl(&["get", "vgi", "-o", path]).await?;
+        let recorded = rig.kubectl(&["get", "vgi", "-o", path]).await?;
         Ok((recorded.split_whitespace().count() == 3).then_some(()))
     })
     .await
@@ -128,22 +128,20 @@ async fn machines_of_the_original_that_cannot_be_marked_are_not_doubled() {
     rig.vcenter.move_vm(&before[1], "/DC0/vm/elsewhere").await.unwrap();
     eventually("the moved machine is missed", PATIENCE, async || {
         let path = "jsonpath={.items[*].status.conditions[0].reason}";
-        Ok(rig
-            .control_plane
-            .kubectl(&["get", "vgi", "-o", path])
-            .await?
-            .contains("MachineMoved")
-            .then_some(()))
+        Ok(rig.kubectl(&["get", "vgi", "-o", path]).await?.contains("MachineMoved").then_some(()))
     })
     .await
     .unwrap();
     rig.vcenter.clear_faults().await.unwrap();
     let name = before[1].rsplit('/').next().unwrap();
     rig.vcenter
-        .move_vm(&format!("/DC0/vm/elsewhere/{name}"), "/DC0/vm/vm-operator/default-web")
+        .move_vm(
+            &format!("/DC0/vm/elsewhere/{name}"),
+            &format!("/DC0/vm/vm-operator/{}-web", rig.namespace()),
+        )
         .await
         .unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
+    rig.settled("web", 3).await.unwrap();
     assert_eq!(machines(&rig).await.len(), 3, "none was made");
 }
 
@@ -151,38 +149,38 @@ async fn machines_of_the_original_that_cannot_be_marked_are_not_doubled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_of_the_original_survive_wrong_settings() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
-    rig.vcenter.add_original_group("default", "web", 2, 1, 1024).await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    rig.vcenter.add_original_group(rig.namespace(), "web", 2, 1, 1024).await.unwrap();
     let before = machines(&rig).await;
     create_original(&rig, "web", 2).await;
     let status = json!({"status": {"currentReplicas": 2}}).to_string();
     let report = ["patch", "vg", "web", "--subresource=status", "--type=merge", "-p", &status];
-    rig.control_plane.kubectl(&report).await.unwrap();
+    rig.kubectl(&report).await.unwrap();
 
     let operator = rig.ready_operator(&rig.launch().env("VC_FOLDER", "typo")).await.unwrap();
-    rig.reason("default", "web", "OriginalsNotFound").await.unwrap();
+    rig.reason("web", "OriginalsNotFound").await.unwrap();
     drop(operator);
     let operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     assert_eq!(machines(&rig).await, before, "the same machines, none made");
     drop(operator);
     for _ in 0..2 {
         let operator = rig.ready_operator(&rig.launch().env("CLUSTER_ID", "another")).await.unwrap();
-        let status = rig.reason("default", "web", "NameConflict").await.unwrap();
+        let status = rig.reason("web", "NameConflict").await.unwrap();
         assert!(status["lastMessage"].as_str().unwrap().contains("set CLUSTER_ID="), "{status}");
         drop(operator);
     }
     let operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     assert_eq!(machines(&rig).await, before);
     drop(operator);
 
     // Removing the marker is how an administrator takes a machine away.
     let path = before.keys().next().unwrap();
     rig.vcenter.set_extra_config(path, "vmgroup/owner", None).await.unwrap();
-    rig.delete("default", "web").await.unwrap();
+    rig.delete("web").await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.gone("web").await.unwrap();
     assert_eq!(machines(&rig).await, [(path.clone(), before[path].clone())].into(), "as it was, and on");
 }
 
@@ -190,21 +188,21 @@ async fn machines_of_the_original_survive_wrong_settings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_deleted_before_it_was_adopted_leaves_nothing() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
-    rig.vcenter.add_original_group("default", "web", 2, 1, 1024).await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    rig.vcenter.add_original_group(rig.namespace(), "web", 2, 1, 1024).await.unwrap();
     create_original(&rig, "web", 2).await;
-    rig.delete("default", "web").await.unwrap();
+    rig.delete("web").await.unwrap();
 
     let _operator = rig.operator().await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.gone("web").await.unwrap();
     assert!(machines(&rig).await.is_empty());
     assert_eq!(rig.vcenter.folders().await.unwrap(), ["/DC0/vm", "/DC0/vm/vm-operator"]);
 }
 
 /// Creates a group as the original operator leaves it.
-async fn create_original(rig: &Rig, name: &str, replicas: usize) {
+async fn create_original(rig: &VmRig, name: &str, replicas: usize) {
     let mut group = group(name, replicas, "photon");
     group["metadata"]["finalizers"] = json!(["vm-operator"]);
-    let api = rig.api("default", "VmGroup");
+    let api = rig.api("VmGroup");
     api.create(&PostParams::default(), &serde_json::from_value(group).unwrap()).await.unwrap();
 }

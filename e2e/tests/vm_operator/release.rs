@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use e2e::{PATIENCE, Rig};
+use e2e::{PATIENCE, VmRig};
 use serde_json::json;
 use testbed::{Connection, Fault, eventually};
 
 use crate::place;
-use crate::safety::{FOLDER, instance_says};
+use crate::safety::instance_says;
 
 const RESCUE: &str = "/DC0/vm/rescue";
 
 /// Whether each machine in the folder is on, by name.
-async fn powered(rig: &Rig, folder: &str) -> Vec<(String, bool)> {
+async fn powered(rig: &VmRig, folder: &str) -> Vec<(String, bool)> {
     let vms = rig.vcenter.vms_in(folder).await.unwrap();
     let mut vms: Vec<_> = vms.iter().map(|vm| (vm.name.clone(), vm.is_on())).collect();
     vms.sort();
@@ -24,22 +24,23 @@ async fn powered(rig: &Rig, folder: &str) -> Vec<(String, bool)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_instances_of_a_detached_group_destroy_nothing() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    let kubectl = &rig.control_plane;
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let kubectl = &rig;
     let backup = kubectl.kubectl(&["get", "vgi", "-o", "yaml"]).await.unwrap();
     kubectl.kubectl(&["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"]).await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     kubectl.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
     rig.vcenter.reset_calls().await.unwrap();
 
     kubectl.kubectl_stdin(&["create", "-f", "-"], &backup).await.unwrap();
     kubectl.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
     let on = [("web-0".to_owned(), true), ("web-1".to_owned(), true)];
-    assert_eq!(powered(&rig, FOLDER).await, on);
+    assert_eq!(powered(&rig, &folder).await, on);
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
     let events = kubectl.kubectl(&["get", "events"]).await.unwrap();
@@ -50,21 +51,22 @@ async fn restored_instances_of_a_detached_group_destroy_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_in_the_queue_end_with_a_pause() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let _operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
-    rig.apply("default", "web", 12, "photon").await.unwrap();
-    rig.settled("default", "web", 12).await.unwrap();
+    rig.apply("web", 12, "photon").await.unwrap();
+    rig.settled("web", 12).await.unwrap();
     let slow = Duration::from_secs(10);
     rig.vcenter.fault(Fault::delay("PowerOffVM_Task", slow).until_cleared()).await.unwrap();
-    rig.delete("default", "web").await.unwrap();
+    rig.delete("web").await.unwrap();
     rig.called_often("PowerOffVM_Task", 8).await.unwrap();
-    let kubectl = &rig.control_plane;
+    let kubectl = &rig;
     let patch = json!({"spec": {"paused": true}}).to_string();
     kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
-    rig.reason("default", "web", "Paused").await.unwrap();
-    for (name, _) in powered(&rig, FOLDER).await {
-        rig.vcenter.move_vm(&format!("{FOLDER}/{name}"), RESCUE).await.unwrap();
+    rig.reason("web", "Paused").await.unwrap();
+    for (name, _) in powered(&rig, &folder).await {
+        rig.vcenter.move_vm(&format!("{folder}/{name}"), RESCUE).await.unwrap();
     }
     // The calls in flight have their effect; those in the queue are taken back.
     eventually("the calls in flight have ended", PATIENCE, async || {
@@ -76,7 +78,7 @@ async fn requests_in_the_queue_end_with_a_pause() {
     rig.vcenter.clear_faults().await.unwrap();
     let patch = json!({"spec": {"paused": false}}).to_string();
     kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.gone("web").await.unwrap();
     assert_eq!(powered(&rig, RESCUE).await.iter().filter(|(_, on)| *on).count(), 4);
     assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
 }
@@ -85,36 +87,38 @@ async fn requests_in_the_queue_end_with_a_pause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_not_removed_on_old_information() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let _operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
-    rig.apply("default", "web", 3, "photon").await.unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
+    rig.apply("web", 3, "photon").await.unwrap();
+    rig.settled("web", 3).await.unwrap();
     for name in ["web-0", "web-1"] {
-        rig.vcenter.lose_updates(&format!("{FOLDER}/{name}")).await.unwrap();
+        rig.vcenter.lose_updates(&format!("{folder}/{name}")).await.unwrap();
     }
-    rig.vcenter.move_vm(&format!("{FOLDER}/web-0"), RESCUE).await.unwrap();
-    rig.vcenter.set_extra_config(&format!("{FOLDER}/web-1"), "vmgroup/owner", None).await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.vcenter.move_vm(&format!("{folder}/web-0"), RESCUE).await.unwrap();
+    rig.vcenter.set_extra_config(&format!("{folder}/web-1"), "vmgroup/owner", None).await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     assert_eq!(powered(&rig, RESCUE).await, [("web-0".to_owned(), true)]);
-    assert_eq!(powered(&rig, FOLDER).await, [("web-1".to_owned(), true)]);
+    assert_eq!(powered(&rig, &folder).await, [("web-1".to_owned(), true)]);
 }
 
 /// `kubectl delete --cascade=orphan` keeps the machines.
 #[tokio::test(flavor = "multi_thread")]
 async fn orphaning_a_group_keeps_its_machines() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 3, "photon").await.unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
-    let before = powered(&rig, FOLDER).await;
+    rig.apply("web", 3, "photon").await.unwrap();
+    rig.settled("web", 3).await.unwrap();
+    let before = powered(&rig, &folder).await;
     rig.vcenter.reset_calls().await.unwrap();
-    let kubectl = &rig.control_plane;
+    let kubectl = &rig;
     kubectl.kubectl(&["delete", "vg", "web", "--cascade=orphan", "--timeout=180s"]).await.unwrap();
     kubectl.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
-    assert_eq!(powered(&rig, FOLDER).await, before);
+    assert_eq!(powered(&rig, &folder).await, before);
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
 }
@@ -123,54 +127,53 @@ async fn orphaning_a_group_keeps_its_machines() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_on_a_disconnected_host_is_waited_for() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    let path = format!("{FOLDER}/web-1");
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let path = format!("{folder}/web-1");
     rig.vcenter.set_connection(&path, Connection::Disconnected, false).await.unwrap();
     instance_says(&rig, "web-1", "MachineUnclear").await;
-    rig.reason("default", "web", "MachineUnclear").await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    eventually(
-        "web-0 is gone",
-        PATIENCE,
-        async || Ok((powered(&rig, FOLDER).await.len() == 1).then_some(())),
-    )
+    rig.reason("web", "MachineUnclear").await.unwrap();
+    rig.delete("web").await.unwrap();
+    eventually("web-0 is gone", PATIENCE, async || {
+        Ok((powered(&rig, &folder).await.len() == 1).then_some(()))
+    })
     .await
     .unwrap();
-    rig.reason("default", "web", "MachineUnclear").await.unwrap();
+    rig.reason("web", "MachineUnclear").await.unwrap();
     rig.vcenter.set_connection(&path, Connection::Connected, true).await.unwrap();
-    rig.gone("default", "web").await.unwrap();
-    assert!(powered(&rig, FOLDER).await.is_empty());
+    rig.gone("web").await.unwrap();
+    assert!(powered(&rig, &folder).await.is_empty());
 }
 
 /// A status that no operator wrote delays no other object.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reference_that_is_none_is_ignored() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let operator = rig.operator().await.unwrap();
     for name in ["web", "other"] {
-        rig.apply("default", name, 1, "photon").await.unwrap();
-        rig.settled("default", name, 1).await.unwrap();
+        rig.apply(name, 1, "photon").await.unwrap();
+        rig.settled(name, 1).await.unwrap();
     }
     drop(operator);
-    let kubectl = &rig.control_plane;
+    let kubectl = &rig;
     let patch = json!({"status": {"vmRef": "vm-9\u{1}<"}}).to_string();
     let poison = ["patch", "vgi", "web-0", "--subresource=status", "--type=merge", "-p", &patch];
     kubectl.kubectl(&poison).await.unwrap();
     for name in ["web", "other"] {
-        rig.vcenter.unregister_vm(&format!("/DC0/vm/vm-operator/default.{name}/{name}-0")).await.unwrap();
+        rig.vcenter.unregister_vm(&format!("{}/{name}-0", rig.folder(name))).await.unwrap();
     }
     let _operator = rig.operator().await.unwrap();
     for name in ["web", "other"] {
         eventually("the machine is made again", PATIENCE, async || {
-            let on = powered(&rig, &format!("/DC0/vm/vm-operator/default.{name}")).await;
+            let on = powered(&rig, &rig.folder(name)).await;
             Ok((on == [(format!("{name}-0"), true)]).then_some(()))
         })
         .await
         .unwrap();
-        rig.settled("default", name, 1).await.unwrap();
+        rig.settled(name, 1).await.unwrap();
     }
 }

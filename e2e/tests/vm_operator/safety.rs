@@ -4,27 +4,26 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use e2e::{PATIENCE, Rig};
+use e2e::{PATIENCE, VmRig};
 use serde_json::{Value, json};
 use testbed::{Fault, SimVm, eventually};
 
 use crate::place;
 
-pub const FOLDER: &str = "/DC0/vm/vm-operator/default.web";
-
 /// Machines of the group by name: their moref.
-async fn morefs(rig: &Rig) -> BTreeMap<String, String> {
-    rig.vcenter.vms_in(FOLDER).await.unwrap().into_iter().map(|vm| (vm.name, vm.moref)).collect()
+async fn morefs(rig: &VmRig) -> BTreeMap<String, String> {
+    let folder = rig.folder("web");
+    rig.vcenter.vms_in(&folder).await.unwrap().into_iter().map(|vm| (vm.name, vm.moref)).collect()
 }
 
-async fn machine(rig: &Rig, path: &str) -> Option<SimVm> {
+async fn machine(rig: &VmRig, path: &str) -> Option<SimVm> {
     rig.vcenter.vms().await.unwrap().into_iter().find(|vm| vm.path == path)
 }
 
 /// Waits until a VmInstance's Ready condition has this reason.
-pub async fn instance_says(rig: &Rig, name: &str, reason: &str) {
+pub async fn instance_says(rig: &VmRig, name: &str, reason: &str) {
     eventually(&format!("{name} says {reason}"), PATIENCE, async || {
-        let instance = rig.api("default", "VmInstance").get(name).await?;
+        let instance = rig.api("VmInstance").get(name).await?;
         let status = instance.data.get("status").cloned().unwrap_or_default();
         ensure!(e2e::ready(&status).is_some_and(|(_, said)| said == reason), "{status}");
         Ok(Some(()))
@@ -34,9 +33,9 @@ pub async fn instance_says(rig: &Rig, name: &str, reason: &str) {
 }
 
 /// Waits until a condition of the group has this status; its message.
-async fn condition(rig: &Rig, type_: &str, wanted: &str) -> String {
+async fn condition(rig: &VmRig, type_: &str, wanted: &str) -> String {
     eventually(&format!("{type_} is {wanted}"), PATIENCE, async || {
-        let status = rig.status("default", "web").await?;
+        let status = rig.status("web").await?;
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|c| c["type"] == type_ && c["status"] == wanted);
         Ok(found.map(|found| found["message"].as_str().unwrap_or_default().to_owned()))
@@ -49,15 +48,15 @@ async fn condition(rig: &Rig, type_: &str, wanted: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 4, "photon").await.unwrap();
-    rig.settled("default", "web", 4).await.unwrap();
-    rig.apply("default", "web", 3, "photon").await.unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
+    rig.apply("web", 4, "photon").await.unwrap();
+    rig.settled("web", 4).await.unwrap();
+    rig.apply("web", 3, "photon").await.unwrap();
+    rig.settled("web", 3).await.unwrap();
     // Slots 0, 1, 2 are taken; free the one in the middle.
-    rig.control_plane.kubectl(&["delete", "vgi", "web-1", "--timeout=180s"]).await.unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
+    rig.kubectl(&["delete", "vgi", "web-1", "--timeout=180s"]).await.unwrap();
+    rig.settled("web", 3).await.unwrap();
     let before = morefs(&rig).await;
     drop(operator);
 
@@ -66,13 +65,13 @@ async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
         (rig.launch().env("VC_HOST", "127.0.0.1:1"), "VCenterUnreachable"),
         (rig.launch().env("VC_PASS", "wrong"), "VCenterLoginRefused"),
     ] {
-        let operator = rig.operator_with(&launch).unwrap();
-        rig.reason("default", "web", reason).await.unwrap();
+        let operator = rig.spawn(&launch).unwrap();
+        rig.reason("web", reason).await.unwrap();
         drop(operator);
     }
     for _ in 0..3 {
         let operator = rig.operator().await.unwrap();
-        rig.settled("default", "web", 3).await.unwrap();
+        rig.settled("web", 3).await.unwrap();
         drop(operator);
     }
     assert_eq!(morefs(&rig).await, before, "the same machines, none made in between");
@@ -84,12 +83,13 @@ async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_a_machine_is_reported_and_never_touched() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    rig.vcenter.copy_vm(&format!("{FOLDER}/web-1"), FOLDER, "backup").await.unwrap();
-    let copy = machine(&rig, &format!("{FOLDER}/backup")).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.vcenter.copy_vm(&format!("{folder}/web-1"), &folder, "backup").await.unwrap();
+    let copy = machine(&rig, &format!("{folder}/backup")).await.unwrap();
     assert!(copy.extra_config.contains_key("vmgroup/owner") && !copy.is_on());
     let message = condition(&rig, "OrphansFound", "True").await;
     assert!(message.contains(&format!("backup ({})", copy.moref)), "{message}");
@@ -97,39 +97,41 @@ async fn a_copy_of_a_machine_is_reported_and_never_touched() {
     assert!(metrics.contains("vm_operator_orphaned_machines 1\n"), "{metrics}");
 
     // The slot of the copied machine is freed and used again; then the machine itself is lost, then all is deleted.
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    rig.vcenter.unregister_vm(&format!("{FOLDER}/web-1")).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.vcenter.unregister_vm(&format!("{folder}/web-1")).await.unwrap();
     eventually("web-1 is made again", PATIENCE, async || {
-        Ok(machine(&rig, &format!("{FOLDER}/web-1")).await.is_some_and(|vm| vm.is_on()).then_some(()))
+        Ok(machine(&rig, &format!("{folder}/web-1")).await.is_some_and(|vm| vm.is_on()).then_some(()))
     })
     .await
     .unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
-    assert_eq!(rig.vcenter.vms_in(FOLDER).await.unwrap(), [copy], "as it was, and alone in its folder");
+    rig.settled("web", 2).await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
+    assert_eq!(rig.vcenter.vms_in(&folder).await.unwrap(), [copy], "as it was, and alone in its folder");
 }
 
 /// `kubectl get -o yaml | sed | kubectl create`, then the copy is deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copied_instance_destroys_nothing() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::builder().alone().start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    rig.namespace("other").await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let namespace = rig.namespace();
+    let other = format!("{namespace}-other");
+    rig.create_namespace(&other).await.unwrap();
     let before = morefs(&rig).await;
     rig.vcenter.reset_calls().await.unwrap();
 
-    let kubectl = &rig.control_plane;
+    let kubectl = &rig;
     let text = kubectl.kubectl(&["get", "vgi", "web-0", "-o", "json"]).await.unwrap();
     let original: Value = serde_json::from_str(&text).unwrap();
     for (namespace, name, keep_owner) in
-        [("default", "copy", true), ("default", "web-7", true), ("other", "web-0", false)]
+        [(namespace, "copy", true), (namespace, "web-7", true), (other.as_str(), "web-0", false)]
     {
         let mut copy = original.clone();
         copy["metadata"] = json!({
@@ -167,7 +169,7 @@ async fn a_copied_instance_destroys_nothing() {
         kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap();
         instance_says(&rig, "web-0", reason).await;
     }
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     assert_eq!(morefs(&rig).await, before);
     assert_eq!(rig.calls().await.unwrap(), BTreeMap::new(), "no machine was touched");
 }
@@ -176,18 +178,19 @@ async fn a_copied_instance_destroys_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_moved_out_of_the_folder_is_released() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "elsewhere").await.unwrap();
-    rig.apply("default", "web", 3, "photon").await.unwrap();
-    rig.settled("default", "web", 3).await.unwrap();
+    rig.apply("web", 3, "photon").await.unwrap();
+    rig.settled("web", 3).await.unwrap();
 
-    rig.vcenter.move_vm(&format!("{FOLDER}/web-1"), "/DC0/vm/elsewhere").await.unwrap();
+    rig.vcenter.move_vm(&format!("{folder}/web-1"), "/DC0/vm/elsewhere").await.unwrap();
     instance_says(&rig, "web-1", "MachineMoved").await;
-    rig.reason("default", "web", "MachineMoved").await.unwrap();
+    rig.reason("web", "MachineMoved").await.unwrap();
     // It is not the first victim, since it works; not even for a process that has not looked for it yet.
     drop(operator);
-    rig.apply("default", "web", 2, "photon").await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
     let _operator = rig.operator().await.unwrap();
     eventually("web-2 is gone", PATIENCE, async || {
         Ok((!morefs(&rig).await.contains_key("web-2")).then_some(()))
@@ -197,20 +200,20 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
     assert!(machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on());
 
     // Moved back, it is the instance's again.
-    rig.vcenter.move_vm("/DC0/vm/elsewhere/web-1", FOLDER).await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.vcenter.move_vm("/DC0/vm/elsewhere/web-1", &folder).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     // Moved once more and given up, another takes its place, and it stays as it is.
-    rig.vcenter.move_vm(&format!("{FOLDER}/web-1"), "/DC0/vm/elsewhere").await.unwrap();
+    rig.vcenter.move_vm(&format!("{folder}/web-1"), "/DC0/vm/elsewhere").await.unwrap();
     instance_says(&rig, "web-1", "MachineMoved").await;
-    rig.control_plane.kubectl(&["delete", "vgi", "web-1", "--timeout=180s"]).await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.kubectl(&["delete", "vgi", "web-1", "--timeout=180s"]).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     assert!(
         machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on(),
         "neither powered off nor destroyed"
     );
-    let events = rig.control_plane.kubectl(&["get", "events"]).await.unwrap();
+    let events = rig.kubectl(&["get", "events"]).await.unwrap();
     assert!(events.contains("MachineReleased"), "{events}");
 }
 
@@ -219,28 +222,28 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clusters_on_one_vcenter_have_their_own_folders() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::builder().alone().start().await.unwrap();
     let operator = rig.ready_operator(&rig.launch().env("VC_FOLDER", "vm-operator/cluster-a")).await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
-    let other = Rig::start().await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
+    let other = VmRig::builder().alone().start().await.unwrap();
     let launch = rig.launch().env("VC_FOLDER", "vm-operator/cluster-b");
     let other_operator = other.ready_operator(&launch).await.unwrap();
-    other.apply("default", "web", 2, "photon").await.unwrap();
-    other.settled("default", "web", 2).await.unwrap();
+    other.apply("web", 2, "photon").await.unwrap();
+    other.settled("web", 2).await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(
         machines,
         ["cluster-a/default.web/web-0", "cluster-b/default.web/web-0", "cluster-b/default.web/web-1"]
             .map(|path| format!("/DC0/vm/vm-operator/{path}"))
     );
-    other.delete("default", "web").await.unwrap();
-    other.gone("default", "web").await.unwrap();
+    other.delete("web").await.unwrap();
+    other.gone("web").await.unwrap();
     drop(other_operator);
     // A machine of another cluster that comes into the folder is not destroyed with it.
     rig.vcenter.add_vm("/DC0/vm/vm-operator/cluster-a/default.web", "foreign").await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(machines, ["/DC0/vm/vm-operator/cluster-a/default.web/foreign"]);
     drop(operator);
@@ -250,17 +253,18 @@ async fn two_clusters_on_one_vcenter_have_their_own_folders() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_does_not_exist_is_not_destroyed_again_and_again() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let _operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
     for name in ["web-0", "web-1"] {
-        rig.vcenter.lose_updates(&format!("{FOLDER}/{name}")).await.unwrap();
-        rig.vcenter.unregister_vm(&format!("{FOLDER}/{name}")).await.unwrap();
+        rig.vcenter.lose_updates(&format!("{folder}/{name}")).await.unwrap();
+        rig.vcenter.unregister_vm(&format!("{folder}/{name}")).await.unwrap();
     }
     rig.vcenter.reset_calls().await.unwrap();
-    rig.delete("default", "web").await.unwrap();
-    rig.gone("default", "web").await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
 }
@@ -269,13 +273,14 @@ async fn a_machine_that_does_not_exist_is_not_destroyed_again_and_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
     let operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 12, "photon").await.unwrap();
-    rig.settled("default", "web", 12).await.unwrap();
+    rig.apply("web", 12, "photon").await.unwrap();
+    rig.settled("web", 12).await.unwrap();
     drop(operator);
     for n in 0..10 {
-        rig.vcenter.unregister_vm(&format!("{FOLDER}/web-{n}")).await.unwrap();
+        rig.vcenter.unregister_vm(&format!("{folder}/web-{n}")).await.unwrap();
     }
     // A start reads the site once, and the template once.
     rig.vcenter.reset_calls().await.unwrap();
@@ -291,11 +296,11 @@ async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clones_of_others_put_no_instance_in_doubt() {
     let _place = place().await;
-    let rig = Rig::with(testbed::Vcsim::builder().templates(&["photon", "other"])).await.unwrap();
+    let rig = VmRig::with(testbed::Vcsim::builder().templates(&["photon", "other"])).await.unwrap();
     let operator = rig.operator().await.unwrap();
     rig.vcenter.fault(Fault::soap("CloneVM_Task", "NoPermission").until_cleared()).await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.reason("default", "web", "PermissionDenied").await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.reason("web", "PermissionDenied").await.unwrap();
     drop(operator);
     rig.vcenter.clear_faults().await.unwrap();
     let hour = std::time::Duration::from_hours(1);
@@ -308,5 +313,5 @@ async fn clones_of_others_put_no_instance_in_doubt() {
     }
     // After a restart the instances are in doubt about clones that run.
     let _operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
 }

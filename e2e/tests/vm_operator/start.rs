@@ -1,13 +1,13 @@
 //! Starting with something wrong: each a clear message and the right thing, never a panic or a hammered login.
 
-use e2e::{Launch, PATIENCE, Rig};
+use e2e::{Launch, PATIENCE, VmRig};
 use testbed::{Vcsim, eventually};
 
 use crate::place;
 
 /// Starts the operator, which is to end by itself, and returns its last words.
-async fn ends(rig: &Rig, launch: &Launch) -> String {
-    let mut operator = rig.operator_with(launch).unwrap();
+async fn ends(rig: &VmRig, launch: &Launch) -> String {
+    let mut operator = rig.spawn(launch).unwrap();
     let status = tokio::time::timeout(PATIENCE, operator.process.wait()).await.unwrap();
     assert!(!status.success());
     let log = operator.process.log();
@@ -18,7 +18,7 @@ async fn ends(rig: &Rig, launch: &Launch) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_work_end_the_process_with_a_hint() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let log = ends(&rig, &rig.launch().without("VC_HOST").without("VC_PASS")).await;
     assert!(log.contains("VC_HOST, VC_PASS not set") && log.contains("vc-creds"), "{log}");
     let log = ends(&rig, &rig.launch().env("VC_CA_FILE", "/no/such/file")).await;
@@ -33,16 +33,16 @@ async fn settings_that_cannot_work_end_the_process_with_a_hint() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_that_may_pass_are_reported_and_retried() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
+    let rig = VmRig::start().await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
     let cases = [
         (rig.launch().env("VC_PASS", "wrong"), "VCenterLoginRefused"),
         (rig.launch().without("VC_CA_FILE"), "VCenterCertificateRefused"),
         (rig.launch().env("VC_HOST", "127.0.0.1:1"), "VCenterUnreachable"),
     ];
     for (launch, reason) in cases {
-        let operator = rig.operator_with(&launch).unwrap();
-        let status = rig.reason("default", "web", reason).await.unwrap();
+        let operator = rig.spawn(&launch).unwrap();
+        let status = rig.reason("web", reason).await.unwrap();
         assert_eq!(e2e::ready(&status).map(|(s, _)| s), Some("Unknown"));
         assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
         assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
@@ -55,23 +55,23 @@ async fn failures_that_may_pass_are_reported_and_retried() {
 
     let launch = rig.launch().without("VC_CA_FILE").env("VC_THUMBPRINT", rig.vcenter.thumbprint_sha256());
     let operator = rig.ready_operator(&launch).await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
+    rig.settled("web", 1).await.unwrap();
     drop(operator);
 
     // The original's spelling.
     let launch = rig.launch().without("VC_CA_FILE").arg("-insecure").arg("-enable-leader-election=false");
     let _operator = rig.ready_operator(&launch).await.unwrap();
-    rig.apply("default", "web", 2, "photon").await.unwrap();
-    rig.settled("default", "web", 2).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_datacenters_are_named_and_one_can_be_chosen() {
     let _place = place().await;
-    let rig = Rig::with(Vcsim::builder().datacenters(2)).await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    let operator = rig.operator_with(&rig.launch()).unwrap();
-    let status = rig.reason("default", "web", "VCenterPlacementUnclear").await.unwrap();
+    let rig = VmRig::with(Vcsim::builder().datacenters(2)).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    let operator = rig.spawn(&rig.launch()).unwrap();
+    let status = rig.reason("web", "VCenterPlacementUnclear").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap();
     assert!(
         message.contains("DC0") && message.contains("DC1") && message.contains("VC_DATACENTER"),
@@ -79,31 +79,31 @@ async fn two_datacenters_are_named_and_one_can_be_chosen() {
     );
     drop(operator);
     let _operator = rig.ready_operator(&rig.launch().env("VC_DATACENTER", "DC0")).await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
+    rig.settled("web", 1).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_root_folder_is_made_or_asked_for() {
     let _place = place().await;
-    let rig = Rig::with(Vcsim::builder().root_folder(false)).await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
+    let rig = VmRig::with(Vcsim::builder().root_folder(false)).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
+    rig.settled("web", 1).await.unwrap();
 
-    let rig = Rig::with(Vcsim::builder().root_folder(false).read_only_user(true)).await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    let _operator = rig.operator_with(&rig.launch()).unwrap();
-    let status = rig.reason("default", "web", "PermissionDenied").await.unwrap();
+    let rig = VmRig::with(Vcsim::builder().root_folder(false).read_only_user(true)).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    let _operator = rig.spawn(&rig.launch()).unwrap();
+    let status = rig.reason("web", "PermissionDenied").await.unwrap();
     assert!(status["lastMessage"].as_str().unwrap().contains("vm-operator"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_when_asked_and_logs_out() {
     let _place = place().await;
-    let rig = Rig::start().await.unwrap();
+    let rig = VmRig::start().await.unwrap();
     let mut operator = rig.operator().await.unwrap();
-    rig.apply("default", "web", 1, "photon").await.unwrap();
-    rig.settled("default", "web", 1).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
     let status = operator.process.terminate(PATIENCE).await.unwrap();
     assert!(status.success(), "{status}: {}", operator.process.log());
     eventually("the session is gone", PATIENCE, async || {

@@ -51,12 +51,15 @@ impl AuditEvent {
     }
 }
 
-/// Parses the log. Ignores an incomplete last line, which is still being written.
-pub(super) fn parse(log: &str) -> Result<Vec<AuditEvent>> {
+/// Parses the log, or what it has about objects in one namespace. Ignores an incomplete last line, which is still being
+/// written.
+pub(super) fn parse(log: &str, namespace: Option<&str>) -> Result<Vec<AuditEvent>> {
+    // Parsing is slow, and a shared control plane logs the requests of many tests.
+    let namespace = namespace.map(|name| format!("\"namespace\":\"{name}\"")).unwrap_or_default();
     let mut events: Vec<AuditEvent> = Vec::new();
     let mut seen = BTreeMap::new();
     let complete = log.rsplit_once('\n').map_or("", |(complete, _)| complete);
-    for line in complete.lines() {
+    for line in complete.lines().filter(|line| line.contains(&namespace)) {
         let raw: Raw = serde_json::from_str(line).with_context(|| format!("not an audit event: {line}"))?;
         // A watch is logged when it starts and when it ends, with the same id.
         let index = *seen.entry(raw.audit_id.clone()).or_insert(events.len());
@@ -130,17 +133,19 @@ mod tests {
     fn a_watch_counts_once_and_an_incomplete_line_is_ignored() {
         let line = |id: &str, verb: &str, code: u16| {
             format!(
-                r#"{{"auditID":"{id}","verb":"{verb}","user":{{"username":"u"}},"responseStatus":{{"code":{code}}},"objectRef":{{"resource":"pods","apiGroup":"g"}}}}"#
+                r#"{{"auditID":"{id}","verb":"{verb}","user":{{"username":"u"}},"responseStatus":{{"code":{code}}},"objectRef":{{"resource":"pods","namespace":"{verb}","apiGroup":"g"}}}}"#
             )
         };
         let log =
             [line("1", "watch", 200), line("2", "patch", 409), line("1", "watch", 200), "{\"aud".to_owned()];
-        let events = parse(&log.join("\n")).unwrap();
+        let log = log.join("\n");
+        let events = parse(&log, None).unwrap();
         assert_eq!(events.len(), 2);
         assert!(!events[0].is_write() && events[1].is_write());
         assert_eq!(
             (events[1].code, events[1].resource.as_str(), events[1].group.as_str()),
             (409, "pods", "g")
         );
+        assert_eq!(parse(&log, Some("patch")).unwrap(), events[1..]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{Launch, OperatorProcess, Rig};
+use e2e::{Launch, OperatorProcess, VmRig};
 use testbed::{Vcsim, eventually};
 
 use crate::machine;
@@ -62,7 +62,7 @@ pub(crate) async fn run(parts: &[&str]) -> Result<Report> {
 
     let templates: Vec<String> = (0..TWENTY.groups).map(template).collect();
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
-    let rig = Rig::builder().vcenter(Vcsim::builder().templates(&templates)).start().await?;
+    let rig = VmRig::builder().alone().vcenter(Vcsim::builder().templates(&templates)).start().await?;
     let binary = binary.to_string_lossy().into_owned();
     let mut bench =
         Bench { rig, report, binary, calls: Vec::new(), machines: Vec::new(), memory: Vec::new() };
@@ -80,7 +80,7 @@ pub(crate) async fn run(parts: &[&str]) -> Result<Report> {
 }
 
 struct Bench {
-    rig: Rig,
+    rig: VmRig,
     report: Report,
     binary: String,
     /// The calls to the vCenter in each phase, by method.
@@ -125,7 +125,7 @@ impl Bench {
     /// Starts the operator. Returns it and the time until /readyz returned 200.
     async fn start(&self, launch: &Launch) -> Result<(OperatorProcess, Duration)> {
         let begin = Instant::now();
-        let mut operator = self.rig.operator_with(launch)?;
+        let mut operator = self.rig.spawn(launch)?;
         while !operator.is_ready().await {
             if let Some(status) = operator.process.try_wait() {
                 bail!("the operator has ended: {status}\n{}", operator.process.log());
@@ -281,10 +281,10 @@ impl Bench {
     async fn remove(&self, groups: usize) -> Result<Duration> {
         let begin = Instant::now();
         for n in 0..groups {
-            self.rig.delete("default", &group(n)).await?;
+            self.rig.delete(&group(n)).await?;
         }
         for n in 0..groups {
-            self.rig.gone("default", &group(n)).await?;
+            self.rig.gone(&group(n)).await?;
         }
         let time = begin.elapsed();
         let machines = self.rig.machines().await?;
@@ -294,14 +294,14 @@ impl Bench {
 
     async fn apply(&self, groups: usize, size: usize) -> Result<()> {
         for n in 0..groups {
-            self.rig.apply("default", &group(n), size, &template(n % TWENTY.groups)).await?;
+            self.rig.apply(&group(n), size, &template(n % TWENTY.groups)).await?;
         }
         Ok(())
     }
 
     async fn settled(&self, groups: usize, size: usize) -> Result<()> {
         for n in 0..groups {
-            self.rig.settled_within("default", &group(n), size, PATIENCE).await?;
+            self.rig.settled_within(&group(n), size, PATIENCE).await?;
         }
         Ok(())
     }

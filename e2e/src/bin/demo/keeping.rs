@@ -7,15 +7,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use e2e::{OperatorProcess, Rig};
+use e2e::{OperatorProcess, VmRig};
 
 /// Prints the instructions. Writes the vCenter's password to a file that only the user can read.
-pub(crate) fn tell(rig: &Rig, operator: &OperatorProcess) -> Result<()> {
+pub(crate) fn tell(rig: &VmRig, operator: &OperatorProcess) -> Result<()> {
     let govc = govc(rig)?;
     println!("\n== Left running, until Ctrl-C (or kill {})\n", std::process::id());
-    println!("export KUBECONFIG={}", rig.control_plane.kubeconfig().display());
+    println!("export KUBECONFIG={}", rig.control_plane().kubeconfig().display());
     if !on_path("kubectl") {
-        let kubectl = rig.control_plane.kubectl_path();
+        let kubectl = rig.control_plane().kubectl_path();
         let folder = kubectl.parent().context("kubectl has no folder")?;
         println!("export PATH=\"$PATH:{}\"   # kubectl", folder.display());
     }
@@ -30,7 +30,7 @@ pub(crate) fn tell(rig: &Rig, operator: &OperatorProcess) -> Result<()> {
 }
 
 /// Writes a file that sets govc's environment.
-fn govc(rig: &Rig) -> Result<PathBuf> {
+fn govc(rig: &VmRig) -> Result<PathBuf> {
     let path = rig.directory().join("govc.env");
     let mut file = OpenOptions::new()
         .create(true)

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{OperatorProcess, Rig};
+use e2e::{OperatorProcess, VmRig};
 use testbed::{Vcsim, eventually, project_root};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -78,7 +78,7 @@ async fn interrupt() -> Result<()> {
 }
 
 /// Runs the steps. With `keep`, returns the running servers.
-async fn demo(keep: bool) -> Result<Option<(Rig, OperatorProcess)>> {
+async fn demo(keep: bool) -> Result<Option<(VmRig, OperatorProcess)>> {
     // The printed commands have paths relative to the root of the checkout.
     env::set_current_dir(project_root()?)?;
     let mut screen = Screen::new();
@@ -87,8 +87,8 @@ async fn demo(keep: bool) -> Result<Option<(Rig, OperatorProcess)>> {
         .templates(&[TEMPLATE])
         .clone_time(CLONE_TIME)
         .call_delay("PowerOnVM_Task", POWER_ON_DELAY);
-    let rig = Rig::builder().vcenter(vcenter).start().await?;
-    screen.say(&format!("etcd, kube-apiserver and kube-controller-manager at {}", rig.control_plane.url()));
+    let rig = VmRig::builder().alone().vcenter(vcenter).start().await?;
+    screen.say(&format!("etcd, kube-apiserver and kube-controller-manager at {}", rig.control_plane().url()));
     screen.say(&format!("vCenter at https://{}/sdk with the template {TEMPLATE}", rig.vcenter.host()));
 
     let shown = show(&rig, &mut screen, keep).await;
@@ -102,11 +102,11 @@ async fn demo(keep: bool) -> Result<Option<(Rig, OperatorProcess)>> {
 }
 
 /// Runs the steps; with `keep`, only the first, after which the operator keeps running.
-async fn show(rig: &Rig, screen: &mut Screen, keep: bool) -> Result<Option<OperatorProcess>> {
+async fn show(rig: &VmRig, screen: &mut Screen, keep: bool) -> Result<Option<OperatorProcess>> {
     screen.step("Install vm-operator, and run it under its own ServiceAccount");
-    screen.command("apply --server-side -k deploy/vm-operator/base", rig.installed());
+    screen.command("apply --server-side -k deploy/vm-operator/base", rig.install_output());
     let launch = rig.launch().arg("--enable-leader-election");
-    let mut operator = rig.operator_with(&launch)?;
+    let mut operator = rig.spawn(&launch)?;
     operator.ready().await?;
     screen.say(&format!(
         "there is no node to run Pods: the operator runs as process {} with the ServiceAccount's token",
@@ -131,7 +131,7 @@ async fn show(rig: &Rig, screen: &mut Screen, keep: bool) -> Result<Option<Opera
 
     screen.step("A group with a wrong template says so");
     screen.kubectl(rig, "apply -f deploy/vm-operator/samples/wrong-template.yaml").await?;
-    screen.during(rig, rig.reason("default", WRONG, "TemplateNotFound")).await?;
+    screen.during(rig, rig.reason(WRONG, "TemplateNotFound")).await?;
     screen.kubectl(rig, &format!("get vg {WRONG}")).await?;
     let events =
         format!("get events --field-selector involvedObject.kind=VmGroup,involvedObject.name={WRONG}");
@@ -165,8 +165,8 @@ async fn show(rig: &Rig, screen: &mut Screen, keep: bool) -> Result<Option<Opera
 }
 
 /// Shows the changes until the group has its machines, and verifies them in the vCenter.
-async fn settled(rig: &Rig, screen: &mut Screen, group: &str, replicas: usize) -> Result<()> {
-    screen.during(rig, rig.settled_within("default", group, replicas, PATIENCE)).await?;
+async fn settled(rig: &VmRig, screen: &mut Screen, group: &str, replicas: usize) -> Result<()> {
+    screen.during(rig, rig.settled_within(group, replicas, PATIENCE)).await?;
     let machines = machines(rig, group).await?;
     ensure!(
         machines.len() == replicas && machines.values().all(|on| *on),
@@ -176,7 +176,7 @@ async fn settled(rig: &Rig, screen: &mut Screen, group: &str, replicas: usize) -
     Ok(())
 }
 
-async fn power_off_one(rig: &Rig, screen: &mut Screen) -> Result<()> {
+async fn power_off_one(rig: &VmRig, screen: &mut Screen) -> Result<()> {
     let machines = machines(rig, GROUP).await?;
     let path = machines.keys().next().context("the group has no machine")?;
     let power_ons = rig.calls().await?.get("PowerOnVM_Task").copied().unwrap_or(0);
@@ -192,16 +192,16 @@ async fn power_off_one(rig: &Rig, screen: &mut Screen) -> Result<()> {
 }
 
 /// Returns the group's machines by inventory path, and whether each is powered on.
-async fn machines(rig: &Rig, group: &str) -> Result<BTreeMap<String, bool>> {
+async fn machines(rig: &VmRig, group: &str) -> Result<BTreeMap<String, bool>> {
     let folder = format!("/default.{group}/");
     let mut machines = rig.machines().await?;
     machines.retain(|path, _| path.contains(&folder));
     Ok(machines)
 }
 
-async fn nothing_left(rig: &Rig) -> Result<()> {
-    rig.gone("default", GROUP).await?;
-    rig.gone("default", WRONG).await?;
+async fn nothing_left(rig: &VmRig) -> Result<()> {
+    rig.gone(GROUP).await?;
+    rig.gone(WRONG).await?;
     eventually("nothing is left in the vCenter", PATIENCE, async || {
         let (machines, folders) = (rig.machines().await?, rig.vcenter.folders().await?);
         let left: Vec<_> =

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use e2e::Rig;
+use e2e::VmRig;
 use testbed::{Process, ProcessSpec};
 
 /// The interval in which changes are polled.
@@ -56,7 +56,7 @@ impl Screen {
     }
 
     /// Runs a kubectl command. Prints it, its output, and the changes until it ends.
-    pub(crate) async fn kubectl(&mut self, rig: &Rig, command: &str) -> Result<()> {
+    pub(crate) async fn kubectl(&mut self, rig: &VmRig, command: &str) -> Result<()> {
         self.say(&format!("$ kubectl {command}"));
         let answer = kubectl(rig, command);
         tokio::pin!(answer);
@@ -71,11 +71,11 @@ impl Screen {
     }
 
     /// Starts `kubectl get vg -w`. From then on its lines and the changes of the inventory are shown.
-    pub(crate) async fn watch(&mut self, rig: &Rig) -> Result<()> {
-        let program = rig.control_plane.kubectl_path();
+    pub(crate) async fn watch(&mut self, rig: &VmRig) -> Result<()> {
+        let program = rig.control_plane().kubectl_path();
         let log = rig.directory().join("watch.log");
         let mut spec = ProcessSpec::new("kubectl", program, ["get", "vg", "-w"], log);
-        spec.env.push(("KUBECONFIG".to_owned(), rig.control_plane.kubeconfig().into()));
+        spec.env.push(("KUBECONFIG".to_owned(), rig.control_plane().kubeconfig().into()));
         spec.env.push(("KUBECACHEDIR".to_owned(), rig.directory().join("kubectl-cache").into()));
         self.watch = Some(Process::spawn(spec)?);
         self.say(
@@ -86,7 +86,11 @@ impl Screen {
     }
 
     /// Runs `work` and shows the changes meanwhile.
-    pub(crate) async fn during<T>(&mut self, rig: &Rig, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn during<T>(
+        &mut self,
+        rig: &VmRig,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         tokio::pin!(work);
         let done = loop {
             tokio::select! {
@@ -102,7 +106,7 @@ impl Screen {
     }
 
     /// Shows the changes since the previous call.
-    async fn changes(&mut self, rig: &Rig) -> Result<()> {
+    async fn changes(&mut self, rig: &VmRig) -> Result<()> {
         let Some(watch) = &self.watch else {
             return Ok(());
         };
@@ -129,14 +133,14 @@ impl Screen {
 }
 
 /// Runs a kubectl command and returns its stdout.
-pub(crate) async fn kubectl(rig: &Rig, command: &str) -> Result<String> {
+pub(crate) async fn kubectl(rig: &VmRig, command: &str) -> Result<String> {
     // The quotes are for a shell; no argument contains a blank.
     let arguments: Vec<_> = command.split_whitespace().map(|argument| argument.trim_matches('\'')).collect();
-    rig.control_plane.kubectl(&arguments).await
+    rig.kubectl(&arguments).await
 }
 
 /// Returns the operator's folders and machines in the vCenter, with a description of each.
-async fn inventory(rig: &Rig) -> Result<BTreeMap<String, String>> {
+async fn inventory(rig: &VmRig) -> Result<BTreeMap<String, String>> {
     let ours = |path: &str| path.starts_with("/DC0/vm/vm-operator/");
     let folders = rig.vcenter.folders().await?;
     let folders = folders.into_iter().filter(|path| ours(path)).map(|path| (path, "folder".to_owned()));

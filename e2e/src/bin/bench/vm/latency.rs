@@ -95,7 +95,7 @@ impl Bench {
             .await?;
             self.apply(1, size).await?;
             self.settled(1, size).await?;
-            let delete = async || self.rig.delete("default", &group(0)).await;
+            let delete = async || self.rig.delete(&group(0)).await;
             self.measure(&mut deleted, Until::Gone, size, Until::Gone, delete).await?;
         }
         operator.process.terminate(GRACE).await?;
@@ -114,8 +114,8 @@ impl Bench {
         change: impl AsyncFnOnce() -> Result<()>,
     ) -> Result<()> {
         tokio::time::sleep(PAUSE).await;
-        let machines = watch(self.rig.api("default", "VmInstance"), machine, machines).await?;
-        let group = watch(self.rig.api("default", "VmGroup"), group, 1).await?;
+        let machines = watch(self.rig.api("VmInstance"), machine, machines).await?;
+        let group = watch(self.rig.api("VmGroup"), group, 1).await?;
         let begin = Instant::now();
         let ends = async { tokio::try_join!(machines, group, change()) };
         let (machines, group, ()) = tokio::time::timeout(PATIENCE, ends).await??;
@@ -140,10 +140,9 @@ impl Bench {
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
             self.apply(1, 1).await?;
-            let machine = watch(self.rig.api("default", "VmInstance"), Until::Ready, 1).await?;
+            let machine = watch(self.rig.api("VmInstance"), Until::Ready, 1).await?;
             let begin = Instant::now();
-            let mut operator: OperatorProcess =
-                self.rig.operator_with(&self.rig.launch().without("RUST_LOG"))?;
+            let mut operator: OperatorProcess = self.rig.spawn(&self.rig.launch().without("RUST_LOG"))?;
             for end in tokio::time::timeout(PATIENCE, machine).await?? {
                 times.push(end - begin);
             }

@@ -55,7 +55,7 @@ impl Bench {
         .await?;
         let time = begin.elapsed();
         for n in 0..100 {
-            self.rig.settled_within("default", &group(n), 10, PATIENCE).await?;
+            self.rig.settled_within(&group(n), 10, PATIENCE).await?;
         }
         let cpu = operator.process.cpu_time()?.saturating_sub(before);
         let each = |time: Duration| time.as_secs_f64() * 1e3 / f64::from(EVENTS);

@@ -1,0 +1,57 @@
+//! What every operator keeps to, whatever it does: each function checks one promise with a [`Rig`](crate::Rig).
+//!
+//! [`contract!`](crate::contract!) makes a test of each.
+
+mod leadership;
+mod manifests;
+mod rest;
+mod rights;
+mod secrets;
+mod surface;
+
+pub use leadership::one_leader_writes;
+pub use manifests::manifests_apply_alone;
+pub use rest::rest_costs_nothing;
+pub use rights::rights_are_exact;
+pub use secrets::secrets_are_nowhere;
+pub use surface::surface_is_documented;
+
+/// Makes a module of tests, one for each promise of the contract.
+#[macro_export]
+macro_rules! contract {
+    ($name:ident, $rig:ty) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn its_rights_are_those_it_uses() {
+                $crate::contract::rights_are_exact::<$rig>().await.unwrap();
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn its_secrets_are_nowhere() {
+                $crate::contract::secrets_are_nowhere::<$rig>().await.unwrap();
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn at_rest_it_writes_and_calls_nothing() {
+                $crate::contract::rest_costs_nothing::<$rig>().await.unwrap();
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn one_leader_at_a_time_writes() {
+                $crate::contract::one_leader_writes::<$rig>().await.unwrap();
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn its_manifests_apply_alone() {
+                $crate::contract::manifests_apply_alone::<$rig>().await.unwrap();
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn its_flags_reasons_and_metrics_are_documented() {
+                $crate::contract::surface_is_documented::<$rig>().await.unwrap();
+            }
+        }
+    };
+}

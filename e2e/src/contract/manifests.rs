@@ -1,0 +1,53 @@
+//! The manifests apply without a warning, and have nothing of another operator.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use testbed::project_root;
+
+use crate::install::{Manifests, Plane};
+use crate::operator::binary;
+use crate::rig::Rig;
+
+/// The operators of this workspace.
+const OPERATORS: &[&str] = &["ako-operator", "page-operator", "vdo", "vino", "vm-operator"];
+
+/// Checks that the base and each overlay build, pass the API server's validation without a warning (such as one about the
+/// Pod security standard `restricted` that the namespace enforces), and have nothing of another operator.
+///
+/// # Errors
+/// If one does not.
+pub async fn manifests_apply_alone<R: Rig>() -> Result<()> {
+    let rig = R::start_on(Plane::shared().await?).await?;
+    let kubectl = rig.site().control_plane();
+    let Manifests::Deploy(directory) = R::SUBJECT.manifests else {
+        let printed = Command::new(binary(R::SUBJECT.name)?).arg("manifests").output()?;
+        return has_nothing_of_others::<R>("what it prints", &String::from_utf8(printed.stdout)?);
+    };
+    let directory = project_root()?.join(directory);
+    let mut kustomizations = vec![directory.join("base")];
+    let overlays = fs::read_dir(directory.join("overlays")).context("no directory overlays")?;
+    for overlay in overlays {
+        kustomizations.push(overlay?.path());
+    }
+    for kustomization in kustomizations {
+        let path = kustomization.to_str().context("the project's path is not UTF-8")?;
+        let built = kubectl.kubectl(&["kustomize", path]).await?;
+        has_nothing_of_others::<R>(path, &built)?;
+        let apply = ["apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-k", path];
+        let applied = kubectl.kubectl(&apply).await.with_context(|| format!("{path} does not apply"))?;
+        ensure!(applied.contains("deployment.apps/"), "{path} has no Deployment: {applied}");
+    }
+    Ok(())
+}
+
+fn has_nothing_of_others<R: Rig>(place: &str, manifests: &str) -> Result<()> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    for other in OPERATORS.iter().filter(|other| **other != R::SUBJECT.name) {
+        let line = manifests.lines().find(|line| line.split(|c| !is_word(c)).any(|word| word == *other));
+        ensure!(line.is_none(), "{place} has something of {other}: {line:?}");
+    }
+    ensure!(manifests.contains(R::SUBJECT.name), "{place} has nothing of {}", R::SUBJECT.name);
+    Ok(())
+}

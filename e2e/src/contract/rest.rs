@@ -1,0 +1,84 @@
+//! Where everything is as asked, another look costs nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use testbed::{AuditEvent, eventually};
+
+use crate::install::Plane;
+use crate::operator::OperatorProcess;
+use crate::rig::Rig;
+use crate::site::{PATIENCE, Site};
+
+/// Checks that the operator writes nothing and calls nothing when it looks again at objects that are as asked.
+///
+/// # Errors
+/// If it does.
+pub async fn rest_costs_nothing<R: Rig>() -> Result<()> {
+    let rig = R::start_on(Plane::shared().await?).await?;
+    let site = rig.site();
+    let operator = rig.operator().await?;
+    for step in R::STEPS.iter().take(2) {
+        rig.play(step).await?;
+    }
+    let before = quiet(site, &operator).await?;
+    let calls = rig.calls().await?;
+    let mut finalizers = Vec::new();
+    for kind in R::SUBJECT.kinds.iter().filter(|kind| kind.by_users) {
+        let resource = format!("{}.{}", kind.plural, R::SUBJECT.group);
+        let touch = ["annotate", &resource, "--all", "example.com/touched=yes"];
+        site.kubectl(&touch).await?;
+        // A finalizer of another client makes the operator look again.
+        for object in site.api(kind.kind).list(&kube::api::ListParams::default()).await? {
+            let name = object.metadata.name.unwrap_or_default();
+            let add = r#"[{"op":"add","path":"/metadata/finalizers/-","value":"example.com/other"}]"#;
+            site.kubectl(&["patch", &resource, &name, "--type=json", "-p", add]).await?;
+            finalizers.push((resource.clone(), name));
+        }
+    }
+    eventually("the operator looks again", PATIENCE, async || {
+        Ok((passes(&operator).await? > before.passes).then_some(()))
+    })
+    .await?;
+    let after = quiet(site, &operator).await?;
+    let written: Vec<_> =
+        site.requests()?.split_off(before.requests).into_iter().filter(AuditEvent::is_write).collect();
+    ensure!(written.is_empty(), "written at rest: {written:?}");
+    ensure!(after.passes > before.passes, "the operator did not look again");
+    let called: BTreeMap<_, _> =
+        rig.calls().await?.into_iter().filter(|(method, n)| calls.get(method) != Some(n)).collect();
+    ensure!(called.is_empty(), "called at rest: {called:?}");
+    for (resource, name) in finalizers {
+        let last = r#"[{"op":"remove","path":"/metadata/finalizers/1"}]"#;
+        site.kubectl(&["patch", &resource, &name, "--type=json", "-p", last]).await?;
+    }
+    Ok(())
+}
+
+/// What the operator has done when it rests.
+#[derive(Clone, Copy, PartialEq)]
+struct Rest {
+    requests: usize,
+    passes: f64,
+}
+
+/// Waits until the operator has done nothing for a second.
+async fn quiet(site: &Site, operator: &OperatorProcess) -> Result<Rest> {
+    let mut last = None;
+    eventually("the operator rests", PATIENCE, async || {
+        let now = Rest { requests: site.requests()?.len(), passes: passes(operator).await? };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let rests = last == Some(now);
+        last = Some(now);
+        Ok(rests.then_some(now))
+    })
+    .await
+}
+
+/// Returns the number of reconciles so far.
+async fn passes(operator: &OperatorProcess) -> Result<f64> {
+    let (_, metrics) = operator.get("/metrics").await?;
+    let totals = metrics.lines().filter(|line| line.starts_with("operator_reconcile_total{"));
+    Ok(totals.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}

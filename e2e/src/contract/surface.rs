@@ -1,0 +1,136 @@
+//! What users meet is documented: flags, variables, reasons, metrics.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use kube::api::ListParams;
+use serde_json::Value;
+use testbed::project_root;
+
+use crate::install::{Plane, Subject};
+use crate::operator::binary;
+use crate::rig::Rig;
+use crate::site::Site;
+
+/// Checks that the operator's pages name each flag and variable of `--help`, each reason that conditions and events had while
+/// it worked, and each metric; and that the metrics have the names and types that Prometheus recommends.
+///
+/// # Errors
+/// If they do not.
+pub async fn surface_is_documented<R: Rig>() -> Result<()> {
+    let docs = docs(&R::SUBJECT)?;
+    let rig = R::start_on(Plane::shared().await?).await?;
+    let operator = rig.operator().await?;
+    rig.exercise().await?;
+    let (_, metrics) = operator.get("/metrics").await?;
+
+    let help = Command::new(binary(R::SUBJECT.name)?).arg("--help").output()?;
+    let undocumented: Vec<String> = settings(&String::from_utf8(help.stdout)?)
+        .into_iter()
+        .chain(reasons::<R>(rig.site()).await?)
+        .chain(lint(&metrics)?)
+        .filter(|name| !docs.contains(name.as_str()))
+        .collect();
+    ensure!(undocumented.is_empty(), "{:?} do not name {undocumented:?}", R::SUBJECT.docs);
+    Ok(())
+}
+
+/// Returns the text of the operator's pages.
+fn docs(subject: &Subject) -> Result<String> {
+    let root = project_root()?;
+    let mut text = String::new();
+    for page in subject.docs {
+        read(&root.join(page), &mut text).with_context(|| format!("cannot read {page}"))?;
+    }
+    Ok(text)
+}
+
+fn read(path: &Path, text: &mut String) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            read(&entry?.path(), text)?;
+        }
+    } else {
+        text.push_str(&fs::read_to_string(path)?);
+    }
+    Ok(())
+}
+
+/// Returns the flags and variables in the output of `--help`, but those of clap.
+fn settings(help: &str) -> BTreeSet<String> {
+    let words =
+        help.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '=' | ',' | '`' | '"' | '\''));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let flags = words.iter().filter(|word| word.starts_with("--") && word.len() > 2);
+    let flags = flags.map(|flag| flag.trim_end_matches(['.', ':', ';', ')']));
+    let variables =
+        words.windows(2).filter(|pair| pair.first() == Some(&"env:")).filter_map(|pair| pair.last().copied());
+    let all = flags.chain(variables).filter(|name| !matches!(*name, "--help" | "--version"));
+    all.map(str::to_owned).collect()
+}
+
+/// Returns the reasons in conditions of the operator's objects and in its events.
+async fn reasons<R: Rig>(site: &Site) -> Result<BTreeSet<String>> {
+    let mut reasons = BTreeSet::new();
+    for kind in R::SUBJECT.kinds {
+        for object in site.api(kind.kind).list(&ListParams::default()).await? {
+            let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            reasons.extend(
+                conditions.iter().filter_map(|condition| condition["reason"].as_str()).map(str::to_owned),
+            );
+        }
+    }
+    let events: Value = serde_json::from_str(&site.kubectl(&["get", "events", "-o", "json"]).await?)?;
+    let events = events["items"].as_array().cloned().unwrap_or_default();
+    reasons.extend(events.iter().filter_map(|event| event["reason"].as_str()).map(str::to_owned));
+    Ok(reasons)
+}
+
+/// Returns the names of the metrics. Fails if one breaks the conventions of Prometheus.
+fn lint(metrics: &str) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').context("a type without a metric")?;
+        let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        ensure!(is_plain, "the metric {name} has characters other than a-z, 0-9 and _");
+        ensure!(
+            (kind == "counter") == name.ends_with("_total"),
+            "{name} is a {kind}: counters, and only they, end in _total"
+        );
+        let help = format!("# HELP {name} ");
+        ensure!(
+            metrics.lines().any(|line| line.len() > help.len() && line.starts_with(&help)),
+            "{name} has no help"
+        );
+        if kind == "histogram" {
+            ensure!(name.ends_with("_seconds") || name.ends_with("_bytes"), "{name} names no base unit");
+        }
+        names.insert(name.to_owned());
+    }
+    ensure!(!names.is_empty(), "there are no metrics");
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_variables_are_read_from_the_help() {
+        let help = "Options:\n  --max-clones <N>\n     Clones at a time; see `--kind=x` [env: MAX_CLONES=] [default: 8]\n -h, --help";
+        assert_eq!(settings(help), ["--kind", "--max-clones", "MAX_CLONES"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn a_metric_with_a_wrong_name_is_refused() {
+        let metric = |name: &str, kind: &str| format!("# HELP {name} Text\n# TYPE {name} {kind}\n{name} 1\n");
+        assert_eq!(lint(&metric("a_total", "counter")).unwrap(), ["a_total".to_owned()].into());
+        for (name, kind) in [("a", "counter"), ("a_total", "gauge"), ("aB", "gauge"), ("a", "histogram")] {
+            assert!(lint(&metric(name, kind)).is_err(), "{name} {kind}");
+        }
+        assert!(lint("# TYPE a gauge\n").is_err(), "without help");
+    }
+}

@@ -1,0 +1,171 @@
+//! Control planes with operators installed in them, shared by the tests of a program.
+//!
+//! Owns what is installed where, and the names of the namespaces that rigs take. Next: [`Site`](crate::Site), one rig's
+//! part of a plane.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use testbed::{ControlPlane, ControlPlaneBuilder, project_root};
+use tokio::sync::Mutex;
+
+use crate::objects;
+use crate::operator::binary;
+
+/// What an operator is, for installing and starting it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// Name of its binary, ServiceAccount and ClusterRole.
+    pub name: &'static str,
+    /// The API group of its kinds.
+    pub group: &'static str,
+    /// The version of its kinds.
+    pub version: &'static str,
+    /// Its kinds; the first is one that users create.
+    pub kinds: &'static [Kind],
+    /// Where it is installed, and where its Lease is.
+    pub namespace: &'static str,
+    /// Where its manifests come from.
+    pub manifests: Manifests,
+    /// Its pages, relative to the project; they list its reasons, settings and metrics.
+    pub docs: &'static [&'static str],
+}
+
+/// A kind of an operator's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name, such as `VmGroup`.
+    pub kind: &'static str,
+    /// Its plural, such as `vmgroups`.
+    pub plural: &'static str,
+    /// Whether users create objects of it.
+    pub by_users: bool,
+}
+
+/// Where an operator's manifests come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manifests {
+    /// A directory under `deploy/` with a kustomization in `base` and others in `overlays`.
+    Deploy(&'static str),
+    /// The operator prints its CRDs and roles: `<binary> manifests`.
+    Printed,
+}
+
+/// An operator that is installed in a plane.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// A kubeconfig with the token of its ServiceAccount.
+    pub kubeconfig: PathBuf,
+    /// What `kubectl apply` printed.
+    pub output: String,
+}
+
+/// A control plane in which operators are installed once, and rigs have namespaces.
+#[derive(Debug)]
+pub struct Plane {
+    /// The servers.
+    pub control_plane: ControlPlane,
+    installed: Mutex<BTreeMap<&'static str, Installed>>,
+    namespaces: AtomicUsize,
+}
+
+/// The plane of this process's tests, while one of them uses it.
+static SHARED: Mutex<Weak<Plane>> = Mutex::const_new(Weak::new());
+
+impl Plane {
+    /// Starts a plane.
+    ///
+    /// # Errors
+    /// Those of [`ControlPlaneBuilder::start`].
+    pub async fn start(builder: ControlPlaneBuilder) -> Result<Self> {
+        let control_plane = builder.start().await?;
+        Ok(Self { control_plane, installed: Mutex::default(), namespaces: AtomicUsize::new(0) })
+    }
+
+    /// Returns the plane that the tests of this process share, with an audit log. It stops when the last of them drops it.
+    ///
+    /// # Errors
+    /// Those of [`Plane::start`].
+    pub async fn shared() -> Result<Arc<Self>> {
+        let mut shared = SHARED.lock().await;
+        if let Some(plane) = shared.upgrade() {
+            return Ok(plane);
+        }
+        let plane = Arc::new(Self::start(ControlPlane::builder().audit(true)).await?);
+        *shared = Arc::downgrade(&plane);
+        Ok(plane)
+    }
+
+    /// Installs an operator as a user would, unless it is installed.
+    ///
+    /// # Errors
+    /// If `kubectl` refuses the manifests, or the CRDs do not become established.
+    pub async fn install(&self, subject: &Subject) -> Result<Installed> {
+        let mut installed = self.installed.lock().await;
+        if let Some(installed) = installed.get(subject.name) {
+            return Ok(installed.clone());
+        }
+        let output = match subject.manifests {
+            Manifests::Deploy(directory) => {
+                let base = project_root()?.join(directory).join("base");
+                let base = base.to_str().context("the project's path is not UTF-8")?;
+                self.control_plane.kubectl(&["apply", "--server-side", "-k", base]).await?
+            }
+            Manifests::Printed => self.apply_printed(subject).await?,
+        };
+        self.control_plane
+            .kubectl(&["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"])
+            .await?;
+        let kubeconfig =
+            self.control_plane.service_account_kubeconfig(subject.namespace, subject.name).await?;
+        let new = Installed { kubeconfig, output };
+        installed.insert(subject.name, new.clone());
+        Ok(new)
+    }
+
+    /// Applies what the operator prints, and creates its namespace and ServiceAccount.
+    async fn apply_printed(&self, subject: &Subject) -> Result<String> {
+        let printed = Command::new(binary(subject.name)?).arg("manifests").output()?;
+        let stderr = String::from_utf8_lossy(&printed.stderr);
+        ensure!(printed.status.success(), "{} manifests: {stderr}", subject.name);
+        let namespace = objects::namespace(subject.namespace).to_string();
+        let mut output = self.apply(subject, &namespace).await?;
+        output += &self.apply(subject, &String::from_utf8(printed.stdout)?).await?;
+        Ok(output + &self.create_account(subject, subject.name).await?)
+    }
+
+    /// Creates a ServiceAccount with the operator's rights.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub(crate) async fn create_account(&self, subject: &Subject, name: &str) -> Result<String> {
+        let namespace = subject.namespace;
+        let subjects = json!([{ "kind": "ServiceAccount", "name": name, "namespace": namespace }]);
+        let role = |kind: &str, name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let account = json!({ "name": name, "namespace": namespace });
+        let items = json!([
+            { "apiVersion": "v1", "kind": "ServiceAccount", "metadata": account },
+            { "apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": { "name": name },
+              "roleRef": role("ClusterRole", subject.name), "subjects": subjects },
+            { "apiVersion": rbac, "kind": "RoleBinding", "metadata": account,
+              "roleRef": role("Role", &format!("{}-leader-election", subject.name)), "subjects": subjects },
+        ]);
+        self.apply(subject, &json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()).await
+    }
+
+    async fn apply(&self, subject: &Subject, manifests: &str) -> Result<String> {
+        let apply = ["-n", subject.namespace, "apply", "--server-side", "-f", "-"];
+        self.control_plane.kubectl_stdin(&apply, manifests).await
+    }
+
+    /// Returns the name of a namespace that no other rig has.
+    pub(crate) fn take_namespace(&self) -> String {
+        format!("rig-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
+    }
+}

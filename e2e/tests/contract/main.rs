@@ -1,0 +1,8 @@
+//! The contract of every operator, on a real control plane.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use e2e::{PageRig, VmRig, contract};
+
+contract!(page, PageRig);
+contract!(vm, VmRig);
