@@ -43,19 +43,16 @@ async fn users_objects_apply_unchanged() {
     }
 }
 
+/// The contract checks that they apply.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_overlay_builds() {
+async fn every_overlay_has_its_setting() {
     let _place = place().await;
     let rig = VmRig::start().await.unwrap();
     for (overlay, has) in [("insecure-dev", "- --insecure"), ("vcenter-ca", "value: /etc/vcenter-ca/ca.crt")]
     {
         let overlay = project_root().unwrap().join("deploy/vm-operator/overlays").join(overlay);
-        let overlay = overlay.to_str().unwrap();
-        let text = rig.kubectl(&["kustomize", overlay]).await.unwrap();
+        let text = rig.kubectl(&["kustomize", overlay.to_str().unwrap()]).await.unwrap();
         assert!(text.contains(has), "{text}");
-        // The namespace enforces the restricted profile: a Deployment that broke it would be warned about.
-        let applied = rig.kubectl(&["apply", "--server-side", "-k", overlay]).await.unwrap();
-        assert!(applied.contains("deployment.apps/vm-operator"), "{applied}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use e2e::{OperatorProcess, PATIENCE, VmRig, ready};
 use testbed::{Fault, eventually};
 
-use crate::{machine, place};
+use crate::{large_place, place};
 
 async fn clones(rig: &VmRig) -> u64 {
     rig.called("CloneVM_Task").await.unwrap()
@@ -47,7 +47,7 @@ async fn with_stranger(rig: &VmRig) {
 /// Killed ten times while fifty machines are cloned, each time a little later.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_ten_times_in_a_burst_of_fifty() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     let rig = VmRig::with_clones_of(Duration::from_millis(700)).await.unwrap();
     let folder = rig.folder("web");
     with_stranger(&rig).await;
@@ -72,7 +72,7 @@ async fn killed_ten_times_in_a_burst_of_fifty() {
 /// Killed at the worst moment: clones were asked for, and no reply has arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_request_and_its_reply() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     let rig = VmRig::with_clones_of(Duration::from_secs(3)).await.unwrap();
     with_stranger(&rig).await;
     let mut operator = rig.operator().await.unwrap();
@@ -101,7 +101,7 @@ async fn killed_between_the_request_and_its_reply() {
 /// Every reply to a clone, and later to a destroy, is cut after the call took effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_cut_after_clone_and_destroy() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     let rig = VmRig::with_clones_of(Duration::from_millis(500)).await.unwrap();
     with_stranger(&rig).await;
     let _operator = rig.operator().await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use e2e::{PATIENCE, VmRig};
 use testbed::{Vcsim, eventually};
 
-use crate::{machine, place};
+use crate::{large_place, place};
 
 /// Calls that are the work itself.
 const WORK: [&str; 6] =
@@ -62,14 +62,14 @@ async fn round(groups: usize, size: usize, clone_time: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_call_for_each_of_fifty_machines_in_one_group() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     round(1, 50, Duration::ZERO).await;
 }
 
 /// Must hold 1, too: all of them become ready.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_call_for_each_of_two_hundred_machines_in_twenty_groups() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     round(20, 10, Duration::from_secs(2)).await;
 }
 

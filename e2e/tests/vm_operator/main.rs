@@ -24,15 +24,17 @@ use std::sync::LazyLock;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Rigs at a time: a rig waits most of its time.
-const RIGS: u32 = 6;
-static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(RIGS as usize));
+const RIGS: usize = 8;
+/// The places of a rig with many machines.
+const LARGE: u32 = 3;
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(RIGS));
 
 /// A place to run in, among the tests of this program.
 async fn place() -> SemaphorePermit<'static> {
     PLACES.acquire().await.expect("it is never closed")
 }
 
-/// The whole machine, for tests that are about load.
-async fn machine() -> SemaphorePermit<'static> {
-    PLACES.acquire_many(RIGS).await.expect("it is never closed")
+/// A place for a rig with many machines.
+async fn large_place() -> SemaphorePermit<'static> {
+    PLACES.acquire_many(LARGE).await.expect("it is never closed")
 }

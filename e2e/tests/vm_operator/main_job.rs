@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
 
-use crate::{machine, place};
+use crate::{large_place, place};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_appear_scale_recover_and_go() {
@@ -169,7 +169,7 @@ async fn edits_are_reported_and_reach_replaced_machines() {
 /// Must hold 1: two hundred machines stand in line, and one more group does not wait behind them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_group_does_not_wait_behind_twenty_large_ones() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     let rig = VmRig::start().await.unwrap();
     let _operator = rig.ready_operator(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use e2e::VmRig;
 use testbed::{Fault, Outage, Vcsim};
 
-use crate::{machine, place};
+use crate::{large_place, place};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_expire_under_load() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     // Eight calls at a time, so that the last are not sent before the first sessions have expired.
     let vcenter = Vcsim::builder()
         .call_delay("CloneVM_Task", Duration::from_millis(200))
@@ -117,7 +117,7 @@ async fn faults_are_reported_and_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_restarts_in_a_burst() {
-    let _machine = machine().await;
+    let _place = large_place().await;
     let vcenter = Vcsim::builder().clone_time(Duration::from_secs(1));
     let mut rig = VmRig::builder().vcenter(vcenter).alone().start().await.unwrap();
     let mut operator = rig.operator().await.unwrap();

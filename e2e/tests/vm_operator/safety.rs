@@ -139,7 +139,8 @@ async fn a_copied_instance_destroys_nothing() {
             "labels": original["metadata"]["labels"],
             "ownerReferences": if keep_owner { original["metadata"]["ownerReferences"].clone() } else { json!([]) },
         });
-        kubectl.kubectl_stdin(&["create", "-f", "-"], &copy.to_string()).await.unwrap();
+        let create = ["-n", namespace, "create", "-f", "-"];
+        kubectl.kubectl_stdin(&create, &copy.to_string()).await.unwrap();
         let named = format!("vgi/{name}");
         let wait = ["-n", namespace, "wait", &named, "--for=condition=Ready=False", "--timeout=180s"];
         kubectl.kubectl(&wait).await.unwrap();
