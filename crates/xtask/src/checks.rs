@@ -1,16 +1,15 @@
 //! The checks of `cargo xtask test`, in the order in which they run: quick ones first, tests last.
 
 use std::env;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use testbed::{Tools, project_root};
 
 use crate::report::{self, Check, Outcome};
-use crate::{book, deny, generate, python, slowest, words};
+use crate::{book, deny, generate, python, runner, slowest, words};
 
 /// The checks of `cargo xtask lint`, which runs no Rust test.
 pub(crate) const LINT: &[&str] =
@@ -170,14 +169,9 @@ fn ako() -> Result<Outcome> {
     check_command(cargo()?.args(["test", "--workspace", "--test", "ako", "--", "--ignored"]))
 }
 
-/// Returns the file with the output of the latest tests.
-fn test_log() -> Result<PathBuf> {
-    Ok(binaries()?.with_file_name("test.log"))
-}
-
 /// Prints the slowest tests of the latest run.
 fn print_slowest() -> Result<()> {
-    let log = fs::read(test_log()?).unwrap_or_default();
+    let log = fs::read(runner::log_path()?).unwrap_or_default();
     let lines = slowest::report(&String::from_utf8_lossy(&log));
     if !lines.is_empty() {
         println!("\n=== slowest Rust tests\n{lines}");
@@ -185,42 +179,7 @@ fn print_slowest() -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests. Their output is shown and written to [`test_log`].
 fn test() -> Result<Outcome> {
-    let path = test_log()?;
-    let mut log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut tests = cargo()?;
-    tests.args(["--config", slowest::RUNNER, "test", "--workspace", "--no-fail-fast", "--tests"]);
-    let tests = run_logged(tests, &mut log)?;
-    // Separately, because with a runner rustdoc runs all examples of a crate in one process.
-    let mut examples = cargo()?;
-    examples.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
-    let examples = run_logged(examples, &mut log)?;
-    println!("log: {}", path.display());
-    for status in [tests, examples] {
-        ensure!(status.success(), "cargo test: {status}; log: {}", path.display());
-    }
+    runner::run(&[])?;
     Ok(Outcome::Passed)
-}
-
-/// Runs a command. Its output is shown and written to `log`.
-fn run_logged(mut command: Command, log: &mut File) -> Result<ExitStatus> {
-    // One pipe for stdout and stderr, so that the log has their order.
-    let (mut output, input) = std::io::pipe()?;
-    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-    let mut child = command.spawn().context("cannot run cargo")?;
-    // The command holds the write end of the pipe; with it open, the loop below would never end.
-    drop(command);
-    let mut buffer = [0; 8192];
-    loop {
-        let count = output.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        let bytes = buffer.get(..count).unwrap_or_default();
-        log.write_all(bytes)?;
-        std::io::stdout().write_all(bytes)?;
-        std::io::stdout().flush()?;
-    }
-    Ok(child.wait()?)
 }

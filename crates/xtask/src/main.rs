@@ -7,10 +7,13 @@ mod book;
 mod checks;
 mod deny;
 mod generate;
+mod operators;
 mod programs;
 mod python;
 mod report;
+mod runner;
 mod slowest;
+
 mod words;
 
 use std::env;
@@ -26,7 +29,9 @@ usage: cargo xtask COMMAND
                        The step avisdk needs python3 with venv; without it the step is skipped
   lint                 runs the checks without Rust tests: fmt, clippy, docs, generated, go, deny, advisories,
                        book, words
-  demo [--keep]        runs vm-operator with a control plane and a vCenter simulator
+  test e2e [OPERATOR]  runs the end-to-end tests and the contract, of one operator or of all
+  demo [OPERATOR] [--keep]
+                       runs an operator, vm by default, with a control plane and simulators of its outside systems
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
 /// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
+        ["test", "e2e", names @ ..] => programs::e2e(names)?,
         ["test", names @ ..] => return checks::run(names),
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,

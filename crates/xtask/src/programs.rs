@@ -3,59 +3,96 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use testbed::{Tools, project_root};
 
 use crate::checks::{binaries, build, cargo, run_command};
+use crate::operators::{self, OPERATORS, Operator};
+use crate::runner;
 
-/// The Go programs of the demo and of the benchmark of vm-operator.
-const RUN: &[&str] = &["etcd", "kube-apiserver", "vcsim"];
+/// The interval of the progress lines of a build.
+const PROGRESS: Duration = Duration::from_secs(15);
 
-/// Runs the demo of vm-operator, with binaries of the dev profile.
+/// Runs the demo of an operator, with binaries of the dev profile.
 pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
-    if let Some(unknown) = arguments.iter().find(|argument| **argument != "--keep") {
-        bail!("unknown argument {unknown}; usage: cargo xtask demo [--keep]");
+    let (names, flags): (Vec<&str>, Vec<&str>) =
+        arguments.iter().copied().partition(|argument| !argument.starts_with('-'));
+    let operator = match names.as_slice() {
+        [] => OPERATORS.first().context("there is no operator")?,
+        [name] => operators::find(name)?,
+        _ => bail!("usage: cargo xtask demo [{}] [--keep]", operators::shorts()),
+    };
+    if let Some(unknown) = flags.iter().find(|flag| **flag != "--keep") {
+        bail!("unknown argument {unknown}; usage: cargo xtask demo [{}] [--keep]", operators::shorts());
     }
-    Tools::of(RUN)?;
-    println!("building vm-operator and the demo");
-    build(&["vm-operator", "demo"])?;
-    let binaries = binaries()?;
-    let mut demo = Command::new(binaries.join("demo"));
-    demo.args(arguments).env("VM_OPERATOR_BIN", binaries.join("vm-operator")).current_dir(project_root()?);
+    Tools::of(operator.tools)?;
+    build_with_progress(&[operator.name, "demo"])?;
+    let mut demo = Command::new(binaries()?.join("demo"));
+    demo.arg(operator.short).args(flags).current_dir(project_root()?);
     exec(&mut demo)
+}
+
+/// Builds binaries and shows the elapsed time meanwhile: the first build takes minutes.
+fn build_with_progress(names: &[&str]) -> Result<()> {
+    let begin = Instant::now();
+    let (done, is_done) = mpsc::channel::<()>();
+    println!("building {}; the first time takes minutes", names.join(" and "));
+    let progress = thread::spawn(move || {
+        while is_done.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
+            println!("still building after {} s", begin.elapsed().as_secs());
+        }
+    });
+    let built = build(names);
+    drop(done);
+    let _ = progress.join();
+    built
+}
+
+/// Runs the end-to-end tests of the named operators, or of all, and the contract of all.
+pub(crate) fn e2e(names: &[&str]) -> Result<()> {
+    let named: Vec<&Operator> = names.iter().map(|name| operators::find(name)).collect::<Result<_>>()?;
+    let selected: Vec<&Operator> = if named.is_empty() { OPERATORS.iter().collect() } else { named };
+    let mut tests = vec!["contract"];
+    tests.extend(selected.iter().flat_map(|operator| operator.tests));
+    runner::run(&tests)
 }
 
 /// Builds the measured program and the benchmark, and runs the benchmark.
 pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
-    let [what @ ("vm" | "avi"), rest @ ..] = arguments else {
-        bail!("usage: cargo xtask bench vm|avi [--write]");
+    let [subject, rest @ ..] = arguments else {
+        bail!("usage: cargo xtask bench {}|avi [--write]", operators::shorts().replace(", ", "|"));
     };
-    let (variable, program) = if *what == "vm" {
-        Tools::of(RUN)?;
-        ("VM_OPERATOR_BIN", release_operator()?)
-    } else {
+    let (variable, program) = if *subject == "avi" {
         // With the dev profile, as in the tests.
         build(&["avi-simulator"])?;
-        ("AVI_SIMULATOR_BIN", binaries()?.join("avi-simulator"))
+        ("AVI_SIMULATOR_BIN".to_owned(), binaries()?.join("avi-simulator"))
+    } else {
+        let operator = operators::find(subject)?;
+        Tools::of(operator.tools)?;
+        let variable = format!("{}_BIN", operator.name.to_uppercase().replace('-', "_"));
+        (variable, release(operator.name)?)
     };
     build(&["bench"])?;
     let mut bench = Command::new(binaries()?.join("bench"));
-    bench.arg(what).args(rest).env(variable, program).current_dir(project_root()?);
+    bench.arg(subject).args(rest).env(variable, program).current_dir(project_root()?);
     exec(&mut bench)
 }
 
-/// Builds vm-operator with the release profile. Returns its path.
-fn release_operator() -> Result<PathBuf> {
-    println!("building vm-operator for release");
+/// Builds an operator with the release profile. Returns its path.
+fn release(name: &str) -> Result<PathBuf> {
+    println!("building {name} for release");
     let mut release = cargo()?;
-    release.args(["rustc", "--release", "--package", "vm-operator", "--bin", "vm-operator", "--"]);
+    release.args(["rustc", "--release", "--package", name, "--bin", name, "--"]);
     if cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))) {
         // Packed relocations make the file smaller and touch fewer pages at the start.
         release.args(["-C", "link-arg=-Wl,-z,pack-relative-relocs"]);
     }
     run_command(&mut release)?;
-    Ok(binaries()?.parent().context("no target directory")?.join("release/vm-operator"))
+    Ok(binaries()?.parent().context("no target directory")?.join("release").join(name))
 }
 
 /// Replaces this process by the program, so that Ctrl-C reaches only the program and the shell waits for its cleanup.

@@ -1,13 +1,7 @@
-//! The slowest Rust tests of a run, from the log of `cargo test`.
-//!
-//! libtest prints the time of each test with `--report-time`, which stable toolchains accept only if `RUSTC_BOOTSTRAP` is
-//! set. [`RUNNER`] sets the variable for the test binaries alone: it never reaches the compiler.
+//! The slowest Rust tests of a run, from its log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A `--config` argument of cargo: the program that starts each test binary.
-pub(crate) const RUNNER: &str = "target.\"cfg(unix)\".runner = [\"sh\", \"-c\", \
-     'RUSTC_BOOTSTRAP=1 exec \"$0\" \"$@\" -Z unstable-options --report-time']";
 /// The number of tests in the list.
 const SHOWN: usize = 10;
 
@@ -26,6 +20,13 @@ pub(crate) fn report(log: &str) -> String {
     tests.sort_by(|one, other| other.seconds.total_cmp(&one.seconds));
     let line = |test: &Timed| format!("{:7.1} s  {} {}", test.seconds, test.file, test.name);
     tests.iter().take(SHOWN).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the seconds that each test binary took, by its source, from lines such as `Ended tests/a.rs after 1.5 s`.
+pub(crate) fn binary_times(log: &str) -> BTreeMap<String, f64> {
+    let ended = log.lines().filter_map(|line| line.trim().strip_prefix("Ended "));
+    let times = ended.filter_map(|line| line.strip_suffix(" s")?.rsplit_once(" after "));
+    times.filter_map(|(source, seconds)| Some((source.to_owned(), seconds.parse().ok()?))).collect()
 }
 
 /// Parses `Running tests/a.rs (…)` and `test name ... ok <1.234s>`.
@@ -84,6 +85,12 @@ test result: ok. 2 passed; finished in 12.01s
             ]
         );
         assert_eq!(report("test one ... ok\n"), "", "a log without times");
+    }
+
+    #[test]
+    fn the_times_of_binaries_are_read_from_the_log() {
+        let log = "     Ended a/tests/b.rs after 12.5 s\ntest x ... ok <1.0s>\n     Ended c.rs after ? s\n";
+        assert_eq!(binary_times(log), [("a/tests/b.rs".to_owned(), 12.5)].into());
     }
 
     #[test]
