@@ -50,6 +50,7 @@ pub struct OperatorProcess {
     /// The process.
     pub process: Process,
     port: Port,
+    spec: ProcessSpec,
 }
 
 impl OperatorProcess {
@@ -63,12 +64,32 @@ impl OperatorProcess {
         spec.env.clone_from(&launch.env);
         spec.env.push(("KUBECONFIG".to_owned(), kubeconfig.into()));
         spec.env.push(("PATH".to_owned(), env::var_os("PATH").unwrap_or_default()));
-        Ok(Self { process: Process::spawn(spec)?, port })
+        Ok(Self { process: Process::spawn(spec.clone())?, port, spec })
+    }
+
+    /// Returns the URL of its metrics and probes.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number())
+    }
+
+    /// Returns its environment.
+    #[must_use]
+    pub fn environment(&self) -> &[(String, OsString)] {
+        &self.spec.env
+    }
+
+    /// Returns the program and its arguments.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        let program = self.spec.program.as_os_str();
+        let words = std::iter::once(program).chain(self.spec.args.iter().map(OsString::as_os_str));
+        words.map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
     /// What a path of the admin server answers, whatever its status.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let response = reqwest::get(format!("http://127.0.0.1:{}{path}", self.port.number())).await?;
+        let response = reqwest::get(format!("{}{path}", self.url())).await?;
         Ok((response.status().as_u16(), response.text().await?))
     }
 

@@ -54,8 +54,11 @@ fn build_with_progress(names: &[&str]) -> Result<()> {
 
 /// Runs the end-to-end tests of the named operators, or of all, and the contract of all.
 pub(crate) fn e2e(names: &[&str]) -> Result<()> {
-    let named: Vec<&Operator> = names.iter().map(|name| operators::find(name)).collect::<Result<_>>()?;
-    let selected: Vec<&Operator> = if named.is_empty() { OPERATORS.iter().collect() } else { named };
+    let mut selected: Vec<&Operator> =
+        names.iter().map(|name| operators::find(name)).collect::<Result<_>>()?;
+    if selected.is_empty() {
+        selected.extend(OPERATORS);
+    }
     let mut tests = vec!["contract"];
     tests.extend(selected.iter().flat_map(|operator| operator.tests));
     runner::run(&tests)
