@@ -8,10 +8,11 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kube::Resource;
+use tokio::time::Instant;
 
 use crate::{guarded::Guarded, key::Key, watch::Kind};
 

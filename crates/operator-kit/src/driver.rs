@@ -11,7 +11,6 @@ mod memory;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
-use jiff::Timestamp;
 use kube::{Resource, ResourceExt, core::object::HasStatus};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
@@ -227,7 +226,7 @@ impl<R: Reconciler> Driver<R> {
                 Ok(seen) => seen,
                 Err(error) => return (last, self.failed(key, object, error)),
             };
-            let turn = match caught(async { Ok(R::plan(object, &seen, Timestamp::now())) }).await {
+            let turn = match caught(async { Ok(R::plan(object, &seen, self.kit.clock().now())) }).await {
                 Ok(turn) => turn,
                 Err(error) => return (Some(seen), self.failed(key, object, error)),
             };
@@ -354,7 +353,8 @@ impl<R: Reconciler> Driver<R> {
             return Ok(None);
         };
         let old = newest.status();
-        let status = AssertUnwindSafe(async { R::status(old, object, seen, outcome, Timestamp::now()) });
+        let status =
+            AssertUnwindSafe(async { R::status(old, object, seen, outcome, self.kit.clock().now()) });
         let status = status.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
         let Some(status) = status.filter(|status| old != Some(status)) else {
             lock(&self.memory.progress).remove(key);

@@ -27,6 +27,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     backoff::{random, shorten},
+    clock::Clock,
     error::Chain,
     health::Readiness,
 };
@@ -79,6 +80,7 @@ pub struct Candidate {
     name: String,
     identity: String,
     timing: Timing,
+    clock: Clock,
     readiness: Option<Readiness>,
     observed: Option<Observed>,
 }
@@ -95,7 +97,15 @@ impl Candidate {
     #[must_use]
     pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, timing: Timing) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, name: name.to_owned(), identity, timing, readiness: None, observed: None }
+        let (name, clock) = (name.to_owned(), Clock::default());
+        Self { api, name, identity, timing, clock, readiness: None, observed: None }
+    }
+
+    /// Takes the times of its records from another clock than the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Reports to this check whether the candidate could lead: a standby without rights on the Lease is not ready.
@@ -173,15 +183,6 @@ impl Candidate {
 
     /// Tries once to acquire or renew. Returns when the request was sent if the record is ours now, `None` if another holds it.
     async fn attempt(&mut self) -> Result<Option<Instant>, kube::Error> {
-        // A request that hangs must leave time for another within the deadline.
-        let timeout = (self.timing.renew_deadline / 2).max(self.timing.retry_period);
-        match tokio::time::timeout(timeout, self.try_once()).await {
-            Ok(result) => result,
-            Err(_) => Err(kube::Error::Service("no answer in time".into())),
-        }
-    }
-
-    async fn try_once(&mut self) -> Result<Option<Instant>, kube::Error> {
         // The holder writes over its own last record, and reads only when that is refused.
         if self.leads() {
             match self.write().await {
@@ -189,7 +190,7 @@ impl Candidate {
                 result => return result,
             }
         }
-        match self.api.get_opt(&self.name).await? {
+        match self.in_time(self.api.get_opt(&self.name)).await? {
             Some(lease) => self.observe(lease, Instant::now()),
             None => self.observed = None,
         }
@@ -204,23 +205,33 @@ impl Candidate {
     async fn write(&mut self) -> Result<Option<Instant>, kube::Error> {
         let sent = Instant::now();
         let Some(spec) =
-            next_spec(&self.identity, self.timing, self.observed.as_ref(), sent, Timestamp::now())
+            next_spec(&self.identity, self.timing, self.observed.as_ref(), sent, self.clock.now())
         else {
             return Ok(None);
         };
         let lease = match &self.observed {
             None => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-                self.api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await?
+                let lease = Lease { metadata, spec: Some(spec) };
+                self.in_time(self.api.create(&PostParams::default(), &lease)).await?
             }
             // Carries the resourceVersion: refused if anyone wrote in between.
             Some(observed) => {
                 let lease = Lease { spec: Some(spec), metadata: observed.lease.metadata.clone() };
-                self.api.replace(&self.name, &PostParams::default(), &lease).await?
+                self.in_time(self.api.replace(&self.name, &PostParams::default(), &lease)).await?
             }
         };
         self.observed = Some(Observed { lease, since: sent });
         Ok(Some(sent))
+    }
+
+    /// Bounds a request: one that hangs must leave time for another within the deadline.
+    async fn in_time<T>(&self, request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+        let limit = (self.timing.renew_deadline / 2).max(self.timing.retry_period);
+        match tokio::time::timeout(limit, request).await {
+            Ok(result) => result,
+            Err(_) => Err(kube::Error::Service("no answer in time".into())),
+        }
     }
 
     fn observe(&mut self, mut lease: Lease, now: Instant) {
@@ -236,7 +247,7 @@ impl Candidate {
             return;
         }
         let Some(mut lease) = self.observed.take().map(|observed| observed.lease) else { return };
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(self.clock.now());
         lease.spec = lease.spec.map(|spec| LeaseSpec {
             holder_identity: Some(String::new()),
             lease_duration_seconds: Some(1),

@@ -27,6 +27,7 @@ use crate::{
     admin,
     args::CommonArgs,
     client::{self, Fence},
+    clock::Clock,
     error::{Chain, Error},
     events::Events,
     health::{Health, Readiness},
@@ -103,6 +104,7 @@ struct Inner {
     events: Events,
     health: Health,
     metrics: Metrics,
+    clock: Clock,
     shutdown: CancellationToken,
     scope: Scope,
     election: Option<Election>,
@@ -141,6 +143,7 @@ struct Kubernetes {
     fence: Fence,
     scope: Scope,
     election: Option<Election>,
+    clock: Clock,
 }
 
 /// What the work is at.
@@ -183,21 +186,21 @@ impl Kit {
         if !scope.namespaces.is_empty() {
             info!(namespaces = ?scope.namespaces, "watches only these namespaces");
         }
-        let kubernetes = Kubernetes { client, fence, scope, election };
+        let kubernetes = Kubernetes { client, fence, scope, election, clock: Clock::default() };
         Ok(Self::assemble(operator, kubernetes, health, metrics, shutdown))
     }
 
     /// Creates a kit without a process around it (no logs, no admin server, no signals, no election), for tests of
-    /// reconcilers against a real API server.
+    /// reconcilers. `clock` is the time of conditions.
     ///
     /// # Errors
     /// The metrics cannot be registered.
-    pub fn with_client(operator: Operator, client: Client) -> Result<Self, Error> {
+    pub fn with_client(operator: Operator, client: Client, clock: Clock) -> Result<Self, Error> {
         let metrics = Metrics::new(operator.name, operator.version)?;
         let stop = CancellationToken::new();
         let (scope, fence) = (Scope::default(), Fence::default());
         fence.open(Leadership::always());
-        let kubernetes = Kubernetes { client, fence, scope, election: None };
+        let kubernetes = Kubernetes { client, fence, scope, election: None, clock };
         let (kit, mut fatal) = Self::assemble(operator, kubernetes, Health::default(), metrics, stop.clone());
         tokio::spawn(async move {
             if let Some(task) = fatal.recv().await {
@@ -215,7 +218,7 @@ impl Kit {
         metrics: Metrics,
         shutdown: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<String>) {
-        let Kubernetes { client, fence, scope, election } = kubernetes;
+        let Kubernetes { client, fence, scope, election, clock } = kubernetes;
         let (events, publish) = Events::new(client.clone(), operator.name);
         let (fatal, fatal_receiver) = mpsc::unbounded_channel();
         let kit = Self(Arc::new(Inner {
@@ -225,6 +228,7 @@ impl Kit {
             events,
             health,
             metrics,
+            clock,
             shutdown,
             scope,
             election,
@@ -241,6 +245,12 @@ impl Kit {
     #[must_use]
     pub fn client(&self) -> Client {
         self.0.client.clone()
+    }
+
+    /// Returns the clock of timestamps in objects.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.0.clock
     }
 
     /// Returns the recorder of events.
@@ -342,6 +352,7 @@ impl Kit {
                 self.0.role.send_replace(Role::Standby);
                 let name = self.0.operator.name;
                 Candidate::new(client.clone(), namespace, name, identity(), Timing::default())
+                    .with_clock(self.clock())
                     .reporting_to(self.readiness("leader election"))
                     .acquire()
                     .await

@@ -12,7 +12,8 @@ use kube::{
     core::{DynamicResourceScope, object::HasStatus},
 };
 use operator_kit::{
-    Disposition, Kit, KitError, Operator, Outcome, ReconcileError, Reconciler, Triggers, Turn, Watch, driver,
+    Clock, Disposition, Kit, KitError, Operator, Outcome, ReconcileError, Reconciler, Triggers, Turn, Watch,
+    driver,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -160,7 +161,7 @@ async fn objects_are_written_in_the_version_that_is_served() {
     let served = kube::runtime::wait::await_condition(crds, "gadgets.kit.example.com", established);
     tokio::time::timeout(PATIENCE, served).await.unwrap().unwrap();
 
-    let kit = Kit::with_client(OPERATOR, client.clone()).unwrap();
+    let kit = Kit::with_client(OPERATOR, client.clone(), Clock::default()).unwrap();
     let running = tokio::spawn({
         let kit = kit.clone();
         let watch = Watch::<Gadget>::version(&kit, OLD);

@@ -16,7 +16,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use operator_kit::{Error, Kit, Operator, Triggers, Watch, conditions, driver};
+use operator_kit::{Clock, Error, Kit, Operator, Triggers, Watch, conditions, driver};
 use serde_json::json;
 use testbed::{ControlPlane, eventually};
 
@@ -127,7 +127,7 @@ async fn bench() -> (Bench, Kit) {
     let established = kube::runtime::conditions::is_crd_established();
     let served = kube::runtime::wait::await_condition(crds, "things.kit.example.com", established);
     tokio::time::timeout(PATIENCE, served).await.unwrap().unwrap();
-    let kit = Kit::with_client(OPERATOR, own_client(&control_plane).await).unwrap();
+    let kit = Kit::with_client(OPERATOR, own_client(&control_plane).await, Clock::default()).unwrap();
     let api = Api::default_namespaced(client.clone());
     (Bench { api, client, things: Arc::default(), control_plane }, kit)
 }

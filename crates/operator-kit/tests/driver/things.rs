@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use k8s_openapi::{
@@ -18,6 +18,7 @@ use operator_kit::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use testbed::eventually;
+use tokio::time::Instant;
 
 use crate::PATIENCE;
 

@@ -1,0 +1,135 @@
+//! The driver and the Lease in paused time, with an API server in this process: hours pass in milliseconds, and every delay
+//! is exact.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod api;
+mod lease;
+#[expect(dead_code, reason = "the tests on a real API server use the rest")]
+#[path = "../driver/things.rs"]
+mod things;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Resource,
+    api::{DeleteParams, PostParams},
+};
+use operator_kit::{Clock, Kit, Operator, Triggers, Watch, driver};
+use tokio::time::Instant;
+
+use api::{Link, Server};
+use things::{Mode, Step, Thing, ThingSpec, Things};
+
+const PATIENCE: Duration = Duration::from_hours(48);
+const OPERATOR: Operator = Operator { name: "test-operator", group: "kit.example.com", version: "1.0.0" };
+
+struct Bench {
+    server: Server,
+    api: Api<Thing>,
+    things: Arc<Things>,
+    kit: Kit,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let server = Server::default();
+        let client = server.client(Duration::ZERO, Link::default());
+        let kit =
+            Kit::with_client(OPERATOR, client.clone(), Clock::starting_at(Timestamp::UNIX_EPOCH)).unwrap();
+        let watch = Watch::<Thing>::namespaced(&kit);
+        let things = Arc::new(Things::over(watch.objects()));
+        tokio::spawn({
+            let (kit, things) = (kit.clone(), Arc::clone(&things));
+            async move { driver::run(&kit, watch, Triggers::default(), things).await }
+        });
+        Self { server, api: Api::default_namespaced(client), things, kit }
+    }
+
+    async fn create(&self, name: &str, mode: Mode) {
+        self.api.create(&PostParams::default(), &Thing::new(name, ThingSpec { mode })).await.unwrap();
+    }
+
+    /// Returns the seconds between the first `count` steps.
+    async fn gaps(&self, name: &str, step: Step, count: usize) -> Vec<f64> {
+        self.things.until(name, step, count).await;
+        let times = self.things.times(name, step);
+        times.windows(2).take(count - 1).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect()
+    }
+
+    fn status_writes(&self, name: &str) -> Vec<Instant> {
+        let what = format!("PATCH things/status {name}");
+        self.server.writes().into_iter().filter(|write| write.what == what).map(|write| write.at).collect()
+    }
+}
+
+/// Whether a delay is `seconds`, shortened by at most a quarter.
+fn about(gap: f64, seconds: f64) -> bool {
+    gap <= seconds + 0.001 && gap >= seconds * 0.75 - 0.001
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_after_failures_double_to_five_minutes() {
+    let bench = Bench::start();
+    bench.create("failing", Mode::Failing).await;
+    let gaps = bench.gaps("failing", Step::Apply, 13).await;
+    let wanted = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0, 300.0];
+    assert!(gaps.iter().zip(wanted).all(|(gap, wanted)| about(*gap, wanted)), "{gaps:?}");
+    assert_eq!(bench.status_writes("failing").len(), 1, "one status for a failure that lasts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settled_object_is_looked_at_every_twenty_minutes_and_costs_no_write() {
+    let bench = Bench::start();
+    bench.create("well", Mode::Well).await;
+    bench.things.until("well", Step::Observe, 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (looks, writes) = (bench.things.count("well", Step::Observe), bench.server.writes().len());
+    let gaps = bench.gaps("well", Step::Observe, looks + 72).await;
+    assert!(gaps.iter().skip(looks).all(|gap| about(*gap, 1200.0)), "{gaps:?}");
+    assert_eq!(bench.server.writes().len(), writes, "a day without a change has no write");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_is_looked_at_every_five_minutes() {
+    let bench = Bench::start();
+    bench.create("clinging", Mode::Clinging).await;
+    bench.things.until("clinging", Step::Observe, 1).await;
+    bench.api.delete("clinging", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let looks = bench.things.count("clinging", Step::Observe);
+    let gaps = bench.gaps("clinging", Step::Observe, looks + 5).await;
+    assert!(gaps.iter().skip(looks).all(|gap| about(*gap, 300.0)), "{gaps:?}");
+}
+
+/// The condition has the time of the kit's clock, and progress is written when it has lasted.
+#[tokio::test(start_paused = true)]
+async fn progress_is_written_after_a_fifth_of_a_second_and_success_at_once() {
+    let bench = Bench::start();
+    let begin = Instant::now();
+    bench.create("well", Mode::Well).await;
+    bench.create("clinging", Mode::Clinging).await;
+    bench.things.until("clinging", Step::Observe, 1).await;
+    let deleted = Instant::now();
+    bench.api.delete("clinging", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.status_writes("well"), [begin]);
+    let waits: Vec<_> = bench.status_writes("clinging").into_iter().filter(|at| *at > deleted).collect();
+    assert_eq!(waits, [deleted + Duration::from_millis(200)]);
+    let status = bench.server.object("things", "clinging").unwrap()["status"].clone();
+    let since: Timestamp = status["conditions"][0]["lastTransitionTime"].as_str().unwrap().parse().unwrap();
+    let passed = bench.kit.clock().now().duration_since(since);
+    assert!(passed.as_secs() <= 3 && since.as_second() < 60, "{since}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_object_goes_and_is_forgotten() {
+    let bench = Bench::start();
+    bench.create("well", Mode::Well).await;
+    bench.things.until("well", Step::Observe, 1).await;
+    let uid = bench.api.get("well").await.unwrap().meta().uid.clone().unwrap();
+    bench.api.delete("well", &DeleteParams::default()).await.unwrap();
+    bench.things.until(&uid, Step::Forget, 1).await;
+    assert_eq!(bench.server.object("things", "well"), None);
+}
