@@ -55,12 +55,12 @@ async fn writers(replicas: &[Replica]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undisturbed_leader_leads_for_a_day() {
+async fn an_undisturbed_leader_leads_for_two_hours() {
     let server = Server::default();
     let replicas = [0, 1].map(|number| Replica::start(&server, number, STEP / 2));
     tokio::time::sleep(5 * SECOND).await;
     let first = replicas[0].may_write().await;
-    for _ in 0..24 * 60 {
+    for _ in 0..120 {
         tokio::time::sleep(60 * SECOND).await;
         assert!(replicas[0].may_write().await == first && writers(&replicas).await == 1);
     }
