@@ -10,8 +10,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Counter, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Buckets of the reconcile duration, in seconds.
@@ -29,6 +29,8 @@ pub struct Metrics {
     depth: IntGaugeVec,
     waits: HistogramVec,
     errors: IntCounterVec,
+    halts: IntCounterVec,
+    events: IntCounterVec,
     watch_errors: IntCounterVec,
     objects: IntGaugeVec,
     leader: IntGauge,
@@ -69,6 +71,17 @@ impl Metrics {
                 Opts::new("operator_reconcile_errors_total", "Reconciles ended by an error, by its reason"),
                 &["controller", "reason"],
             )?,
+            halts: IntCounterVec::new(
+                Opts::new(
+                    "operator_reconcile_waits_total",
+                    "Reconciles ended by waiting, by what is awaited",
+                ),
+                &["controller", "reason"],
+            )?,
+            events: IntCounterVec::new(
+                Opts::new("operator_events_total", "Kubernetes events, by what became of them"),
+                &["result"],
+            )?,
             watch_errors: IntCounterVec::new(
                 Opts::new("operator_watch_errors_total", "Interruptions of a watch"),
                 &["kind"],
@@ -90,6 +103,8 @@ impl Metrics {
             Box::new(metrics.depth.clone()),
             Box::new(metrics.waits.clone()),
             Box::new(metrics.errors.clone()),
+            Box::new(metrics.halts.clone()),
+            Box::new(metrics.events.clone()),
             Box::new(metrics.watch_errors.clone()),
             Box::new(metrics.objects.clone()),
             Box::new(metrics.leader.clone()),
@@ -118,6 +133,11 @@ impl Metrics {
     #[must_use]
     pub(crate) fn controller(&self, name: &'static str) -> ControllerMetrics {
         ControllerMetrics { name, metrics: self.clone() }
+    }
+
+    /// Counts an event: `published`, `failed` or `dropped`.
+    pub(crate) fn event(&self, result: &str) {
+        self.events.with_label_values(&[result]).inc();
     }
 
     pub(crate) fn watch_errors(&self, kind: &str) -> IntCounter {
@@ -171,6 +191,11 @@ impl ControllerMetrics {
         Timer { metrics: self.clone(), in_flight, begun: Instant::now() }
     }
 
+    /// Counts a reconcile that ended by waiting for this reason, for something or for a person.
+    pub(crate) fn wait(&self, reason: &'static str) {
+        self.metrics.halts.with_label_values(&[self.name, reason]).inc();
+    }
+
     /// Counts a reconcile that ended by an error of this reason.
     pub(crate) fn error(&self, reason: &'static str) {
         self.metrics.errors.with_label_values(&[self.name, reason]).inc();
@@ -202,7 +227,7 @@ impl Drop for Timer {
 #[derive(Clone)]
 struct Process {
     resident: IntGauge,
-    cpu: Gauge,
+    cpu: Counter,
     started: Gauge,
     files: IntGauge,
 }
@@ -211,7 +236,7 @@ impl Process {
     fn new() -> Result<Self, prometheus::Error> {
         let process = Self {
             resident: IntGauge::new("process_resident_memory_bytes", "Resident memory")?,
-            cpu: Gauge::new("process_cpu_seconds_total", "User and system CPU time")?,
+            cpu: Counter::new("process_cpu_seconds_total", "User and system CPU time")?,
             started: Gauge::new("process_start_time_seconds", "Start of the process, seconds since 1970")?,
             files: IntGauge::new("process_open_fds", "Open file descriptors")?,
         };
@@ -225,7 +250,8 @@ impl Process {
             self.resident.set(bytes);
         }
         if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu) {
-            self.cpu.set(seconds);
+            // A counter only grows; the kernel may correct its account by a tick.
+            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
         if let Ok(files) = fs::read_dir("/proc/self/fd") {
             self.files.set(i64::try_from(files.count()).unwrap_or(i64::MAX));
@@ -263,6 +289,8 @@ mod tests {
         let controller = metrics.controller("thing");
         controller.start().end("ok");
         controller.error("Broken");
+        controller.wait("Queued");
+        metrics.event("dropped");
         let abandoned = controller.start();
         metrics.watch_objects("Thing", || 3);
         let text = metrics.text().unwrap();
@@ -270,9 +298,12 @@ mod tests {
             r#"operator_build_info{operator="op",version="1"} 1"#,
             r#"operator_reconcile_total{controller="thing",result="ok"} 1"#,
             r#"operator_reconcile_errors_total{controller="thing",reason="Broken"} 1"#,
+            r#"operator_reconcile_waits_total{controller="thing",reason="Queued"} 1"#,
+            r#"operator_events_total{result="dropped"} 1"#,
             r#"operator_reconcile_in_flight{controller="thing"} 1"#,
             r#"operator_objects{kind="Thing"} 3"#,
             "process_resident_memory_bytes ",
+            "# TYPE process_cpu_seconds_total counter",
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }

@@ -80,7 +80,7 @@ impl Args {
             bail!(
                 "{} not set: the vCenter's host name, user and password are read from the environment, in the Deployment from \
                  the Secret vc-creds (kubectl -n codeconnect-vm-operator-system create secret generic vc-creds \
-                 --from-literal=VC_HOST=… --from-literal=VC_USER=… --from-literal=VC_PASS=…)",
+                 --from-literal=VC_HOST=HOST --from-literal=VC_USER=USER --from-literal=VC_PASS=PASSWORD)",
                 missing.join(", ")
             );
         };
@@ -121,10 +121,13 @@ impl Args {
         );
         Ok(match (ca_file, thumbprint) {
             (Some(file), _) => {
-                let pem = std::fs::read(file).with_context(|| format!("VC_CA_FILE {file}"))?;
-                Trust::CaBundle(pem)
+                let setting = || format!("VC_CA_FILE (--vc-ca-file) {file}");
+                let pem = std::fs::read(file).with_context(setting)?;
+                Trust::ca_bundle(pem).with_context(setting)?
             }
-            (None, Some(thumbprint)) => Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT")?),
+            (None, Some(thumbprint)) => {
+                Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT (--vc-thumbprint)")?)
+            }
             (None, None) if self.insecure => Trust::Insecure,
             (None, None) => Trust::System,
         })
@@ -182,6 +185,26 @@ mod tests {
         assert!(matches!(parse(&["--vc-ca-file=", "--vc-thumbprint= "]).trust(), Ok(Trust::System)));
         let error = parse(&["--vc-ca-file=/ca", "--insecure"]).trust().unwrap_err();
         assert!(error.to_string().contains("only one of VC_CA_FILE"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (line, says) in [
+            (
+                format!("--vc-ca-file={path}"),
+                format!("VC_CA_FILE (--vc-ca-file) {path}: the CA bundle holds no"),
+            ),
+            (
+                "--vc-ca-file=/no/such".to_owned(),
+                "VC_CA_FILE (--vc-ca-file) /no/such: No such file".to_owned(),
+            ),
+            ("--vc-thumbprint=12:34".to_owned(), "VC_THUMBPRINT (--vc-thumbprint): a certificate".to_owned()),
+        ] {
+            let error = parse(&[&line]).trust().unwrap_err();
+            assert!(format!("{error:#}").starts_with(&says), "{error:#}");
+        }
     }
 
     #[test]
