@@ -11,7 +11,7 @@ use std::{
 
 use prometheus::{
     Counter, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// Buckets of the reconcile duration, in seconds.
@@ -44,78 +44,47 @@ impl Metrics {
     /// Registers the kit's metrics for the operator of this name and version.
     pub fn new(operator: &str, version: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let metrics = Self {
-            reconciles: IntCounterVec::new(
-                Opts::new("operator_reconcile_total", "Reconciles ended, by result"),
-                &["controller", "result"],
+        let counters = |name, help, labels: &[&str]| {
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauges = |name, help, labels: &[&str]| {
+            registered(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let histograms = |name, help| {
+            let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+            registered(&registry, HistogramVec::new(options, &["controller"])?)
+        };
+        let build = gauges("operator_build_info", "Always 1", &["operator", "version"])?;
+        build.with_label_values(&[operator, version]).set(1);
+        let (by_result, by_reason) = (&["controller", "result"], &["controller", "reason"]);
+        Ok(Self {
+            reconciles: counters("operator_reconcile_total", "Reconciles ended, by result", by_result)?,
+            durations: histograms("operator_reconcile_duration_seconds", "Time a reconcile took")?,
+            in_flight: gauges("operator_reconcile_in_flight", "Reconciles in flight", &["controller"])?,
+            depth: gauges("operator_workqueue_depth", "Objects that wait to be reconciled", &["controller"])?,
+            waits: histograms("operator_workqueue_wait_seconds", "Time from wake-up to reconcile")?,
+            errors: counters(
+                "operator_reconcile_errors_total",
+                "Reconciles ended by an error, by its reason",
+                by_reason,
             )?,
-            durations: HistogramVec::new(
-                HistogramOpts::new("operator_reconcile_duration_seconds", "Time a reconcile took")
-                    .buckets(BUCKETS.to_vec()),
-                &["controller"],
+            halts: counters(
+                "operator_reconcile_waits_total",
+                "Reconciles ended by waiting, by what is awaited",
+                by_reason,
             )?,
-            in_flight: IntGaugeVec::new(
-                Opts::new("operator_reconcile_in_flight", "Reconciles in flight"),
-                &["controller"],
-            )?,
-            depth: IntGaugeVec::new(
-                Opts::new("operator_workqueue_depth", "Objects that wait to be reconciled"),
-                &["controller"],
-            )?,
-            waits: HistogramVec::new(
-                HistogramOpts::new("operator_workqueue_wait_seconds", "Time from wake-up to reconcile")
-                    .buckets(BUCKETS.to_vec()),
-                &["controller"],
-            )?,
-            errors: IntCounterVec::new(
-                Opts::new("operator_reconcile_errors_total", "Reconciles ended by an error, by its reason"),
-                &["controller", "reason"],
-            )?,
-            halts: IntCounterVec::new(
-                Opts::new(
-                    "operator_reconcile_waits_total",
-                    "Reconciles ended by waiting, by what is awaited",
-                ),
-                &["controller", "reason"],
-            )?,
-            events: IntCounterVec::new(
-                Opts::new("operator_events_total", "Kubernetes events, by what became of them"),
+            events: counters(
+                "operator_events_total",
+                "Kubernetes events, by what became of them",
                 &["result"],
             )?,
-            watch_errors: IntCounterVec::new(
-                Opts::new("operator_watch_errors_total", "Interruptions of a watch"),
-                &["kind"],
-            )?,
-            objects: IntGaugeVec::new(Opts::new("operator_objects", "Objects in the cache"), &["kind"])?,
-            leader: IntGauge::new("operator_leader", "1 while this process leads")?,
-            process: Process::new()?,
+            watch_errors: counters("operator_watch_errors_total", "Interruptions of a watch", &["kind"])?,
+            objects: gauges("operator_objects", "Objects in the cache", &["kind"])?,
+            leader: registered(&registry, IntGauge::new("operator_leader", "1 while this process leads")?)?,
+            process: Process::new(&registry)?,
             refresh: Arc::default(),
             registry,
-        };
-        let build = IntGaugeVec::new(Opts::new("operator_build_info", "Always 1"), &["operator", "version"])?;
-        build.with_label_values(&[operator, version]).set(1);
-        let process = &metrics.process;
-        for collector in [
-            Box::new(build) as Box<dyn prometheus::core::Collector>,
-            Box::new(metrics.reconciles.clone()),
-            Box::new(metrics.durations.clone()),
-            Box::new(metrics.in_flight.clone()),
-            Box::new(metrics.depth.clone()),
-            Box::new(metrics.waits.clone()),
-            Box::new(metrics.errors.clone()),
-            Box::new(metrics.halts.clone()),
-            Box::new(metrics.events.clone()),
-            Box::new(metrics.watch_errors.clone()),
-            Box::new(metrics.objects.clone()),
-            Box::new(metrics.leader.clone()),
-            Box::new(process.resident.clone()),
-            Box::new(process.cpu.clone()),
-            Box::new(process.started.clone()),
-            Box::new(process.files.clone()),
-        ] {
-            metrics.registry.register(collector)?;
-        }
-        Ok(metrics)
+        })
     }
 
     /// Returns the registry, for an operator's own metrics.
@@ -168,6 +137,15 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// Registers a metric and returns it.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 /// The metrics of one controller.
@@ -233,12 +211,17 @@ struct Process {
 }
 
 impl Process {
-    fn new() -> Result<Self, prometheus::Error> {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let cpu = Counter::new("process_cpu_seconds_total", "User and system CPU time")?;
+        let started = Gauge::new("process_start_time_seconds", "Start of the process, seconds since 1970")?;
         let process = Self {
-            resident: IntGauge::new("process_resident_memory_bytes", "Resident memory")?,
-            cpu: Counter::new("process_cpu_seconds_total", "User and system CPU time")?,
-            started: Gauge::new("process_start_time_seconds", "Start of the process, seconds since 1970")?,
-            files: IntGauge::new("process_open_fds", "Open file descriptors")?,
+            resident: registered(
+                registry,
+                IntGauge::new("process_resident_memory_bytes", "Resident memory")?,
+            )?,
+            cpu: registered(registry, cpu)?,
+            started: registered(registry, started)?,
+            files: registered(registry, IntGauge::new("process_open_fds", "Open file descriptors")?)?,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         process.started.set(now.as_secs_f64());

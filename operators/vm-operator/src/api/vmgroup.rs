@@ -65,6 +65,8 @@ fn template_rules() -> serde_json::Value {
         },
         {
             "rule": "self == self.trim() || self.trim().size() == 0",
+            // For a line break, which the API server allows in no message.
+            "message": "the template has blanks or line breaks around it: remove them",
             "messageExpression": "'the template \"' + self + '\" has blanks around it: write \"' + self.trim() + '\"'",
         },
     ])

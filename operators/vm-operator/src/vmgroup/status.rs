@@ -54,7 +54,7 @@ pub fn status(
     set(condition::READY, verdict.ready, &verdict.reason, &verdict.message);
     match verdict.phase {
         phase::PENDING | phase::DELETING => {
-            set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message)
+            set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message);
         }
         _ => set(condition::PROGRESSING, Status::False, reason::IDLE, ""),
     }
