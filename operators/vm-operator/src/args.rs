@@ -232,6 +232,34 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_help_are_accepted() {
+        use operator_kit::Program as _;
+        let mut parsed = 0;
+        for line in crate::VmOperator::EXAMPLES.lines().filter(|line| line.contains("vm-operator -")) {
+            let words = line.split_whitespace().skip_while(|word| *word != "vm-operator");
+            Cli::try_parse_from(words).unwrap();
+            parsed += 1;
+        }
+        assert_eq!(parsed, 2);
+    }
+
+    /// A page that leaves something out has its reader run a command that fails.
+    #[test]
+    fn every_command_that_creates_the_secret_is_complete() {
+        let mut commands = Vec::new();
+        for page in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vm-operator")).unwrap() {
+            let text = std::fs::read_to_string(page.unwrap().path()).unwrap();
+            commands.extend(text.lines().filter(|line| line.contains("create secret")).map(str::to_owned));
+        }
+        assert!(commands.len() >= 2);
+        let values = ["VC_HOST", "VC_USER", "VC_PASS"].map(|name| format!("--from-literal={name}="));
+        for command in commands {
+            assert!(command.starts_with("kubectl -n codeconnect-vm-operator-system create secret"), "{command}");
+            assert!(values.iter().all(|value| command.contains(value)), "{command}");
+        }
+    }
+
+    #[test]
     fn the_folder_is_a_path() {
         assert_eq!(parse(&["--vc-folder", "/a/b/"]).vms().unwrap().root_folder, "a/b");
         for bad in ["", "/", "a//b", "a/ /b"] {
