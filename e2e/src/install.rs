@@ -50,7 +50,7 @@ pub struct Kind {
 /// Where an operator's manifests come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manifests {
-    /// A directory under `deploy/` with a kustomization in `base` and others in `overlays`.
+    /// A directory under `deploy/` with kustomizations in `crds` and `base`, and others in `overlays`.
     Deploy(&'static str),
     /// The operator prints its CRDs and roles: `<binary> manifests`.
     Printed,
@@ -112,9 +112,13 @@ impl Plane {
         }
         let output = match subject.manifests {
             Manifests::Deploy(directory) => {
-                let base = project_root()?.join(directory).join("base");
-                let base = base.to_str().context("the project's path is not UTF-8")?;
-                self.control_plane.kubectl(&["apply", "--server-side", "-k", base]).await?
+                let mut output = String::new();
+                for part in ["crds", "base"] {
+                    let part = project_root()?.join(directory).join(part);
+                    let part = part.to_str().context("the project's path is not UTF-8")?;
+                    output += &self.control_plane.kubectl(&["apply", "--server-side", "-k", part]).await?;
+                }
+                output
             }
             Manifests::Printed => self.apply_printed(subject).await?,
         };

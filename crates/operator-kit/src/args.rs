@@ -6,6 +6,8 @@ use std::{ffi::OsString, net::SocketAddr, path::Path, str::FromStr};
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::logs;
+
 /// File in a pod with the namespace it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -41,7 +43,7 @@ pub struct CommonArgs {
     pub log_format: LogFormat,
 
     /// What to log: a level, or directives such as `info,vm_operator=debug`; SIGUSR1 toggles debug
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER", value_parser = logs::directives)]
     pub log_level: String,
 }
 
@@ -189,6 +191,16 @@ mod tests {
             rewritten,
             ["op", "-h", "-", "-5", "--ok", "-x=1", "--flag", "--", "-kept"].map(OsString::from)
         );
+    }
+
+    #[test]
+    fn a_log_level_that_is_none_says_what_to_write() {
+        assert_eq!(parse("op --log-level=info,op=debug").log_level, "info,op=debug");
+        for bad in ["nonsense", "op=loud", "info,nonsense"] {
+            let Err(error) = Cli::try_parse_from(["op", "--log-level", bad]) else { panic!("{bad}") };
+            let text = error.to_string();
+            assert!(text.contains("--log-level") && text.contains("write error, warn, info"), "{text}");
+        }
     }
 
     #[test]

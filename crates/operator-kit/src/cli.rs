@@ -2,7 +2,13 @@
 //!
 //! Owns the commands and Go's spelling of flags. An operator names its kinds, its rights and its work; see [`Program`].
 
-use std::{error::Error as StdError, ffi::OsString, future::Future, process::ExitCode};
+use std::{
+    error::Error as StdError,
+    ffi::OsString,
+    future::Future,
+    io::{self, ErrorKind, Write},
+    process::ExitCode,
+};
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use k8s_openapi::{
@@ -11,8 +17,9 @@ use k8s_openapi::{
 };
 
 use crate::{
-    args::{CommonArgs, go_style},
+    args::{CommonArgs, LogFormat, go_style},
     error::{Chain, Error},
+    logs,
     manifests::{self, Account},
     run::{self, Kit, Operator},
 };
@@ -28,6 +35,8 @@ pub trait Program {
     const OPERATOR: Operator;
     /// First line of `--help`: what the operator does.
     const ABOUT: &'static str;
+    /// Command lines with a comment each, shown at the end of `--help`. Default: none.
+    const EXAMPLES: &'static str = "";
     /// Namespace that the shipped manifests install the operator in.
     const NAMESPACE: &'static str;
 
@@ -83,22 +92,46 @@ enum Action {
 #[must_use]
 pub fn main<P: Program>() -> ExitCode {
     let command = command::<P>();
-    let matches = command.clone().get_matches_from(normal(std::env::args_os()));
-    let Cli { command: action, args } = match Cli::<P::Args>::from_arg_matches(&matches) {
+    let arguments: Vec<OsString> = normal(std::env::args_os()).collect();
+    let matches = command.clone().try_get_matches_from(&arguments);
+    let Cli { command: action, args } = match matches.and_then(|m| Cli::<P::Args>::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(error) => error.format(&mut command.clone()).exit(),
+        Err(error) => return refuse(P::OPERATOR.name, &error.format(&mut command.clone()), &arguments),
     };
+    let format = P::common(&args).log_format;
     let result = match action {
         None | Some(Action::Run) => run::run(P::OPERATOR, &P::common(&args).clone(), |kit| P::run(kit, args)),
-        Some(action) => print::<P>(action, P::common(&args), command),
+        Some(action) => render::<P>(action, P::common(&args), command).and_then(|text| write_out(&text)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {}", P::OPERATOR.name, Chain(&error));
+            logs::report_end(format, P::OPERATOR.name, &Chain(&error).to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what is wrong with the command line, or the help that it asks for, and returns the status to end with.
+fn refuse(name: &str, error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if error.use_stderr() && asks_for_json(arguments, std::env::var_os("LOG_FORMAT")) {
+        logs::report_end(LogFormat::Json, name, error.to_string().trim());
+    } else {
+        // A reader that has gone, or a full disk, cannot be reported anywhere.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Returns whether a command line that cannot be parsed asks for JSON.
+fn asks_for_json(arguments: &[OsString], variable: Option<OsString>) -> bool {
+    let flag = arguments.iter().zip(arguments.iter().skip(1).map(Some).chain([None]));
+    let mut flags = flag.filter_map(|(flag, next)| match flag.to_str()?.split_once('=') {
+        Some(("--log-format", value)) => Some(value == "json"),
+        None if flag == "--log-format" => Some(next? == "json"),
+        _ => None,
+    });
+    flags.next().unwrap_or_else(|| variable.is_some_and(|value| value == "json"))
 }
 
 fn command<P: Program>() -> Command {
@@ -106,6 +139,7 @@ fn command<P: Program>() -> Command {
         .name(P::OPERATOR.name)
         .version(P::OPERATOR.version)
         .about(P::ABOUT)
+        .after_help(P::EXAMPLES)
         .max_term_width(110)
 }
 
@@ -117,22 +151,34 @@ fn normal(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item =
         .map(|(_, argument)| argument)
 }
 
-fn print<P: Program>(action: Action, args: &CommonArgs, mut command: Command) -> Result<(), Error> {
+/// Returns what a command prints.
+fn render<P: Program>(action: Action, args: &CommonArgs, mut command: Command) -> Result<Vec<u8>, Error> {
     let crds = || manifests::crds(&P::crds());
     let rbac = || {
         let account = Account { name: P::OPERATOR.name, namespace: P::NAMESPACE };
         manifests::rbac(account, P::rights(), &args.watched())
     };
-    match action {
-        Action::Run => {}
-        Action::Crd => print!("{}", crds()?),
-        Action::Rbac => print!("{}", rbac()?),
-        Action::Manifests => print!("{}{}", crds()?, rbac()?),
+    let text = match action {
+        Action::Run => String::new(),
+        Action::Crd => crds()?,
+        Action::Rbac => rbac()?,
+        Action::Manifests => crds()? + &rbac()?,
         Action::Completions { shell } => {
-            clap_complete::generate(shell, &mut command, P::OPERATOR.name, &mut std::io::stdout());
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, P::OPERATOR.name, &mut text);
+            return Ok(text);
         }
+    };
+    Ok(text.into_bytes())
+}
+
+/// Writes to standard output. A reader that has seen enough, such as `head`, is no error.
+fn write_out(text: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::Output),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -145,5 +191,16 @@ mod tests {
         assert_eq!(line("op run -metrics-addr=:1"), ["op", "--metrics-addr=:1"].map(OsString::from));
         assert_eq!(line("op crd"), ["op", "crd"].map(OsString::from));
         assert_eq!(line("op --vc-host run"), ["op", "--vc-host", "run"].map(OsString::from));
+    }
+
+    #[test]
+    fn the_format_of_the_log_is_known_before_the_command_line_is() {
+        let asks = |line: &str, variable: Option<&str>| {
+            let line: Vec<_> = line.split(' ').map(OsString::from).collect();
+            asks_for_json(&line, variable.map(OsString::from))
+        };
+        assert!(asks("op --log-format=json --no-such", None) && asks("op --log-format json", None));
+        assert!(asks("op --no-such", Some("json")) && !asks("op --log-format=human", Some("json")));
+        assert!(!asks("op --log-format", None) && !asks("op json", None));
     }
 }

@@ -14,11 +14,17 @@ use kube::{
     client::{Body, ClientBuilder},
 };
 use tokio::time::Sleep;
-use tower::{BoxError, buffer::BufferLayer, filter::FilterLayer, retry::RetryLayer, util::MapFutureLayer};
+use tower::{
+    BoxError,
+    buffer::BufferLayer,
+    filter::FilterLayer,
+    retry::RetryLayer,
+    util::{MapErrLayer, MapFutureLayer},
+};
 
 use crate::{
     backoff::shorten,
-    error::Error,
+    error::{Error, Unreachable},
     lease::{Leadership, NotLeader},
 };
 
@@ -80,6 +86,14 @@ fn layered(
             Err(_) => Err(BoxError::from(format!("no response within {} s", header_timeout.as_secs_f32()))),
         }
     });
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let named = MapErrLayer::new(move |source: BoxError| -> BoxError {
+        // Those of the client itself, such as a token that cannot be read, are no fault of the server.
+        if source.is::<kube::Error>() {
+            return source;
+        }
+        Unreachable { server: server.clone(), source }.into()
+    });
     // Innermost, so that each retry is checked as well.
     let fenced = FilterLayer::new(move |request: Request<Body>| match &fence {
         Some(fence) if !request.method().is_safe() => fence.check().map(|()| request),
@@ -87,6 +101,7 @@ fn layered(
     });
     let client = ClientBuilder::try_from(config)?
         .with_layer(&in_time)
+        .with_layer(&named)
         .with_layer(&fenced)
         .with_layer(&BufferLayer::new(QUEUE))
         .with_layer(&RetryLayer::new(Repeat::default()))
@@ -250,7 +265,9 @@ mod tests {
     async fn a_silent_server_is_given_up() {
         let (client, _) = server([], BRIEF).await;
         let error = client.request_text(request(Method::GET)).await.unwrap_err();
-        assert!(error.to_string().contains("no response within 0.2 s"), "{error}");
+        let text = crate::error::Chain(&error).to_string();
+        assert!(text.contains("no answer from http://127.0.0.1:"), "{text}");
+        assert!(text.contains("no response within 0.2 s"), "{text}");
     }
 
     #[tokio::test]

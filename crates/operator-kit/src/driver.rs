@@ -7,6 +7,7 @@
 //! process: one object that meets a bug must not stop the operator for every tenant.
 
 mod memory;
+mod report;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -19,14 +20,14 @@ use self::memory::{Failing, Memory, Version, lock};
 use crate::{
     backoff::{self, shorten},
     cache::Cache,
-    conditions,
-    error::{Chain, Error, KitError, NOT_LEADER, ReconcileError},
+    error::{Chain, Error, KitError, ReconcileError},
+    events::Notice,
     guarded::Guarded,
     key::Key,
     metrics::ControllerMetrics,
     objects::{Objects, Patched},
     queue::{Queue, Taken},
-    reconcile::{AUDIT, Outcome, Reconciler, StatusOf, Turn},
+    reconcile::{AUDIT, Outcome, Reconciler, Turn},
     run::Kit,
     triggers::Triggers,
     watch::{Kind, Watch},
@@ -38,14 +39,11 @@ pub const INVALID_OBJECT: &str = "InvalidObject";
 const LOOKS: usize = 10;
 /// How soon an object is looked at again whose finalizer could not be changed because it had changed itself.
 const STALE: Duration = Duration::from_secs(1);
-/// How long progress lasts before the status reports it: most of it is over before, and each write costs the API server
-/// more than the pass. What ends a change, and what needs help, is written at once.
-const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
 ///
-/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers, deletion and controller, but not
-/// of status, labels and annotations.
+/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers, deletion and controller, and of a
+/// status by another client, but not of labels and annotations.
 ///
 /// # Errors
 /// Never returns an error before the kit shuts down; the type fits `tokio::try_join!`.
@@ -131,6 +129,13 @@ impl<R: Reconciler> Driver<R> {
             }
             (before, Some(after)) if before.as_ref().map(relevant) != Some(relevant(after)) => {
                 queue.wake(&Key::of(after));
+            }
+            // Another client has written the status: it is computed again.
+            (Some(before), Some(after)) if status_of(before) != status_of(after) => {
+                let key = Key::of(after);
+                if !lock(&memory.reporting).contains(&key) {
+                    queue.wake(&key);
+                }
             }
             _ => {}
         });
@@ -247,9 +252,11 @@ impl<R: Reconciler> Driver<R> {
                     },
                 },
                 Turn::Wait { reason, message, after } => {
+                    self.metrics.wait(reason);
                     Pass::looked(Outcome::Waiting(reason, message), after.unwrap_or(AUDIT / 4))
                 }
                 Turn::Blocked { reason, message } => {
+                    self.metrics.wait(reason);
                     Pass::looked(Outcome::Blocked(reason, message), AUDIT / 4)
                 }
                 Turn::Settled => {
@@ -267,11 +274,14 @@ impl<R: Reconciler> Driver<R> {
     async fn apply(&self, object: &R::Object, plan: R::Plan) -> Result<R::Done, R::Error> {
         self.kit.check_leadership().map_err(KitError::from)?;
         let done = caught(self.reconciler.apply(object, plan)).await?;
-        if let Some((reason, message)) = R::event(&done) {
-            info!(reason, message);
-            self.kit.events().publish_normal(reason, &message, object.object_ref(&self.kind));
-        }
+        self.publish(object, R::event(&done));
         Ok(done)
+    }
+
+    fn publish(&self, object: &R::Object, notices: impl IntoIterator<Item = Notice>) {
+        for notice in notices {
+            self.kit.events().publish_notice(notice, object.object_ref(&self.kind));
+        }
     }
 
     /// The outcome of an object in back-off: its last error, until the time has come or something relevant has changed.
@@ -316,7 +326,7 @@ impl<R: Reconciler> Driver<R> {
     ) -> Option<Duration> {
         let (outcome, pause, label) = match pass {
             Pass::Gone => {
-                let pause = self.remove_finalizer(key, object).await;
+                let pause = self.remove_finalizer(key, object, seen).await;
                 timer.end("ok");
                 return pause;
             }
@@ -334,76 +344,19 @@ impl<R: Reconciler> Driver<R> {
         Some(pause)
     }
 
-    /// Writes the status if it differs; returns when to look again if that is postponed.
-    async fn write_status(
+    async fn remove_finalizer(
         &self,
         key: &Key,
         object: &Arc<R::Object>,
         seen: Option<&R::Seen>,
-        outcome: &Outcome<R::Done, R::Error>,
-    ) -> Result<Option<Duration>, KitError> {
-        if let Outcome::Failed(error) = outcome
-            && error.reason() == NOT_LEADER
-        {
-            // Another process says how things are now.
-            return Ok(None);
-        }
-        // The newest version: this pass may have written the object.
-        let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) else {
-            return Ok(None);
-        };
-        let old = newest.status();
-        let status =
-            AssertUnwindSafe(async { R::status(old, object, seen, outcome, self.kit.clock().now()) });
-        let status = status.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
-        let Some(status) = status.filter(|status| old != Some(status)) else {
-            lock(&self.memory.progress).remove(key);
-            return Ok(None);
-        };
-        if let Some(left) = self.postpone(key, outcome) {
-            return Ok(Some(left));
-        }
-        let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
-        match self.objects.apply_status(&self.manager, object, &status).await {
-            Ok(_) => {}
-            // The object is gone or was recreated: its status is of no interest.
-            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if let Some((reason, message)) = help {
-            self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
-        }
-        Ok(None)
-    }
-
-    /// Returns how long progress is still not to be reported; `None` if the status is to be written now.
-    fn postpone(&self, key: &Key, outcome: &Outcome<R::Done, R::Error>) -> Option<Duration> {
-        let mut progress = lock(&self.memory.progress);
-        let now = Instant::now();
-        if matches!(outcome, Outcome::Acted(_) | Outcome::Waiting(..)) {
-            let left = PROGRESS.saturating_sub(now - *progress.entry(key.clone()).or_insert(now));
-            if !left.is_zero() {
-                return Some(left);
-            }
-        }
-        progress.remove(key);
-        None
-    }
-
-    /// Returns the reason of the Ready condition.
-    fn ready_reason(status: Option<&StatusOf<R>>) -> Option<&str> {
-        conditions::get(R::conditions(status?), conditions::READY).map(|ready| ready.reason.as_str())
-    }
-
-    async fn remove_finalizer(&self, key: &Key, object: &Arc<R::Object>) -> Option<Duration> {
+    ) -> Option<Duration> {
         object.meta().deletion_timestamp.as_ref()?;
         let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
         match self.objects.change_finalizers(object, None, &ours).await {
             Ok(Patched::Done) => {
                 info!("nothing of the object is left, its finalizer is removed");
                 lock(&self.memory.failing).remove(key);
+                self.publish(object, seen.and_then(|seen| R::last_event(object, seen)));
                 None
             }
             Ok(Patched::Stale) => Some(STALE),
@@ -454,6 +407,10 @@ async fn caught<T, E: ReconcileError>(step: impl Future<Output = Result<T, E>>) 
         Ok(result) => result,
         Err(panic) => Err(KitError::panicked(&*panic).into()),
     }
+}
+
+fn status_of<K: Kind + HasStatus>(object: &Guarded<K>) -> Option<&K::Status> {
+    object.valid().and_then(|object| object.status())
 }
 
 /// What makes a controller look again at an object of its own kind.

@@ -150,6 +150,15 @@ fn of_answer(status: &Status) -> Disposition {
     }
 }
 
+/// A request to the API server that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from {server}")]
+pub(crate) struct Unreachable {
+    /// The URL of the API server.
+    pub(crate) server: String,
+    pub(crate) source: tower::BoxError,
+}
+
 /// Why an operator's process cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -192,6 +201,9 @@ pub enum Error {
     /// The work did not end in time after SIGTERM.
     #[error("still busy {} s after the signal to stop", .0.as_secs())]
     ShutdownTimeout(Duration),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     /// A manifest cannot be written.
     #[error("manifest: {0}")]
     Manifest(String),
@@ -228,9 +240,13 @@ impl fmt::Display for Chain<'_> {
 }
 
 fn chain(error: &(dyn StdError + 'static)) -> String {
-    if let Some(kube::Error::Api(status)) = error.downcast_ref() {
-        // Its own text carries the whole answer in debug form.
-        return format!("{} ({})", status.message, status.code);
+    let boxed = || error.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+    match error.downcast_ref::<kube::Error>().or_else(boxed) {
+        // Its own text has the whole answer in debug form.
+        Some(kube::Error::Api(status)) => return format!("{} ({})", status.message, status.code),
+        // Its own text only says that a layer of the client failed.
+        Some(kube::Error::Service(cause)) => return chain(&**cause),
+        _ => {}
     }
     let own = error.to_string();
     let Some(source) = error.source() else { return own };
@@ -262,6 +278,18 @@ mod tests {
     fn the_write_fence_is_recognised() {
         let refused = KitError::from(kube::Error::Service(Box::new(NotLeader)));
         assert_eq!(refused.reason(), NOT_LEADER);
+    }
+
+    #[test]
+    fn an_unreachable_api_server_is_named() {
+        let server = "https://10.0.0.1:6443".to_owned();
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let unreachable = Unreachable { server, source: refused.into() };
+        let error = Error::from(kube::Error::Service(unreachable.into()));
+        assert_eq!(
+            Chain(&error).to_string(),
+            "Kubernetes client: no answer from https://10.0.0.1:6443: connection refused"
+        );
     }
 
     #[test]

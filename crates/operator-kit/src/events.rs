@@ -11,38 +11,84 @@ use std::{
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use crate::{conditions::cut, error::Chain, lease::pod_name};
+use crate::{conditions::cut, error::Chain, lease::pod_name, metrics::Metrics};
 
 /// Longest note the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
 /// How long the API server may take to accept an event.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Events that wait to be published; more are dropped.
-const QUEUE: usize = 512;
+/// Events that wait to be published; more are dropped, and counted. A large group has two for each of its machines.
+const QUEUE: usize = 4096;
+
+/// An event that is not published yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    type_: EventType,
+    reason: &'static str,
+    message: String,
+}
+
+impl Notice {
+    /// Creates an event about something worth knowing. `reason` is a CamelCase constant.
+    #[must_use]
+    pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_: EventType::Normal, reason, message: message.into() }
+    }
+
+    /// Creates an event about something that a person should look at.
+    #[must_use]
+    pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { type_: EventType::Warning, ..Self::normal(reason, message) }
+    }
+
+    /// Returns the reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
 
 /// Publishes events as one reporter; equal ones within 6 minutes are one series. Clones share the queue.
 #[derive(Clone)]
-pub struct Events(mpsc::Sender<(Event, ObjectReference)>);
+pub struct Events {
+    queue: mpsc::Sender<(Event, ObjectReference)>,
+    metrics: Metrics,
+}
 
 impl Events {
     /// Creates a recorder that reports as `controller`, e.g. `vm-operator`, and the task that publishes.
-    pub(crate) fn new(client: kube::Client, controller: &str) -> (Self, impl Future<Output = ()> + use<>) {
+    pub(crate) fn new(
+        client: kube::Client,
+        controller: &str,
+        metrics: Metrics,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
         let reporter = Reporter { controller: controller.to_owned(), instance: Some(pod_name()) };
         let recorder = Recorder::new(client, reporter);
-        let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+        let (queue, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+        let events = Self { queue, metrics: metrics.clone() };
         let publish = async move {
             while let Some((event, object)) = receiver.recv().await {
                 let reason = &event.reason;
                 match tokio::time::timeout(TIMEOUT, recorder.publish(&event, &object)).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => {
+                        metrics.event("published");
+                        continue;
+                    }
                     Ok(Err(error)) => warn!(error = %Chain(&error), reason, "event not published"),
                     Err(_) => warn!(reason, "event not published: no answer within {} s", TIMEOUT.as_secs()),
                 }
+                metrics.event("failed");
             }
         };
-        (Self(sender), publish)
+        (events, publish)
     }
 
     /// Publishes that a person should look at `object`. `reason` is a CamelCase constant.
@@ -53,6 +99,13 @@ impl Events {
     /// Publishes something worth knowing about `object`.
     pub fn publish_normal(&self, reason: &str, message: &str, object: ObjectReference) {
         self.publish(EventType::Normal, reason, message, object);
+    }
+
+    /// Publishes `notice` about `object`, and logs it.
+    pub(crate) fn publish_notice(&self, notice: Notice, object: ObjectReference) {
+        let Notice { type_, reason, message } = notice;
+        info!(reason, message);
+        self.publish(type_, reason, &message, object);
     }
 
     fn publish(&self, type_: EventType, reason: &str, message: &str, object: ObjectReference) {
@@ -67,7 +120,8 @@ impl Events {
         };
         // Events are grouped by the object they regard; its version must not make each one new.
         let object = ObjectReference { resource_version: None, ..object };
-        if self.0.try_send((event, object)).is_err() {
+        if self.queue.try_send((event, object)).is_err() {
+            self.metrics.event("dropped");
             debug!(reason, "event dropped: {QUEUE} others wait to be published");
         }
     }

@@ -53,7 +53,7 @@ pub use cache::{Cache, Change, Index};
 pub use cli::{Program, Rights, main};
 pub use clock::Clock;
 pub use error::{Disposition, Error, KitError, ReconcileError};
-pub use events::Events;
+pub use events::{Events, Notice};
 pub use guarded::Guarded;
 pub use key::Key;
 pub use metrics::Metrics;

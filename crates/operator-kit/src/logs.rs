@@ -3,10 +3,11 @@
 //! Owns format and filter. Crates that print secrets or too much are limited to a higher level unless the filter names them;
 //! SIGUSR1 toggles debug for all others.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, level_filters::LevelFilter, warn};
+use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt, reload,
     util::SubscriberInitExt,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// The most verbose level of crates that print too much, or bodies with passwords, unless the filter names them.
-const QUIET: [(&str, LevelFilter); 9] = [
+const QUIET: [(&str, LevelFilter); 10] = [
     ("hyper", LevelFilter::INFO),
     ("hyper_util", LevelFilter::INFO),
     ("h2", LevelFilter::INFO),
@@ -27,6 +28,8 @@ const QUIET: [(&str, LevelFilter); 9] = [
     ("tower", LevelFilter::INFO),
     ("vim_rs", LevelFilter::INFO),
     ("kube_runtime", LevelFilter::WARN),
+    // Logs a certificate that it refuses, which is in the error of the connection.
+    ("rustls_platform_verifier", LevelFilter::OFF),
     // Logs every failed call, which its caller logs with more context.
     ("kube_client::client::builder", LevelFilter::OFF),
 ];
@@ -36,18 +39,48 @@ const SECRETIVE: &str = "vim_rs";
 /// Starts logging to standard error, as the flags say. Only the first call of a process has an effect.
 pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
     let (layer, handle) = reload::Layer::new(filter(&args.log_level)?);
+    // Where standard error is a full disk, its own complaint about that would end the process.
+    let lines = fmt::layer().log_internal_errors(false).with_writer(io::stderr);
     let lines = match args.log_format {
-        LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr).boxed()
-        }
-        LogFormat::Human => {
-            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
-        }
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).boxed(),
     };
     if Registry::default().with(layer).with(lines).try_init().is_ok() {
+        if args.log_format == LogFormat::Json {
+            std::panic::set_hook(Box::new(|panic| error!(%panic, "a bug in the operator")));
+        }
         tokio::spawn(toggle(handle, args.log_level.clone()));
     }
     Ok(())
+}
+
+/// Writes why the process ends to standard error, whatever the filter: for people `name: message`, else a JSON object with
+/// the members of the other lines.
+pub(crate) fn report_end(format: LogFormat, name: &str, message: &str) {
+    let line = match format {
+        LogFormat::Human => format!("{name}: {message}\n"),
+        LogFormat::Json => {
+            let timestamp = Timestamp::now().to_string();
+            let line = serde_json::json!({
+                "timestamp": timestamp, "level": "ERROR", "message": message, "target": name,
+            });
+            format!("{line}\n")
+        }
+    };
+    // A full disk cannot be reported anywhere.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// Accepts a level or directives for the flag.
+pub(crate) fn directives(text: &str) -> Result<String, String> {
+    let is_known = |directive: &str| {
+        directive.contains(['=', '[']) || directive.is_empty() || directive.parse::<LevelFilter>().is_ok()
+    };
+    if text.split(',').map(str::trim).all(is_known) && filter(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("write error, warn, info, debug, trace or off, or directives such as `info,vm_operator=debug`"
+        .to_owned())
 }
 
 /// Toggles debug at each SIGUSR1.

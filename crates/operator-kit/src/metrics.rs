@@ -10,8 +10,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Counter, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// Buckets of the reconcile duration, in seconds.
@@ -29,6 +29,8 @@ pub struct Metrics {
     depth: IntGaugeVec,
     waits: HistogramVec,
     errors: IntCounterVec,
+    halts: IntCounterVec,
+    events: IntCounterVec,
     watch_errors: IntCounterVec,
     objects: IntGaugeVec,
     leader: IntGauge,
@@ -42,65 +44,47 @@ impl Metrics {
     /// Registers the kit's metrics for the operator of this name and version.
     pub fn new(operator: &str, version: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let metrics = Self {
-            reconciles: IntCounterVec::new(
-                Opts::new("operator_reconcile_total", "Reconciles ended, by result"),
-                &["controller", "result"],
+        let counters = |name, help, labels: &[&str]| {
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauges = |name, help, labels: &[&str]| {
+            registered(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let histograms = |name, help| {
+            let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+            registered(&registry, HistogramVec::new(options, &["controller"])?)
+        };
+        let build = gauges("operator_build_info", "Always 1", &["operator", "version"])?;
+        build.with_label_values(&[operator, version]).set(1);
+        let (by_result, by_reason) = (&["controller", "result"], &["controller", "reason"]);
+        Ok(Self {
+            reconciles: counters("operator_reconcile_total", "Reconciles ended, by result", by_result)?,
+            durations: histograms("operator_reconcile_duration_seconds", "Time a reconcile took")?,
+            in_flight: gauges("operator_reconcile_in_flight", "Reconciles in flight", &["controller"])?,
+            depth: gauges("operator_workqueue_depth", "Objects that wait to be reconciled", &["controller"])?,
+            waits: histograms("operator_workqueue_wait_seconds", "Time from wake-up to reconcile")?,
+            errors: counters(
+                "operator_reconcile_errors_total",
+                "Reconciles ended by an error, by its reason",
+                by_reason,
             )?,
-            durations: HistogramVec::new(
-                HistogramOpts::new("operator_reconcile_duration_seconds", "Time a reconcile took")
-                    .buckets(BUCKETS.to_vec()),
-                &["controller"],
+            halts: counters(
+                "operator_reconcile_waits_total",
+                "Reconciles ended by waiting, by what is awaited",
+                by_reason,
             )?,
-            in_flight: IntGaugeVec::new(
-                Opts::new("operator_reconcile_in_flight", "Reconciles in flight"),
-                &["controller"],
+            events: counters(
+                "operator_events_total",
+                "Kubernetes events, by what became of them",
+                &["result"],
             )?,
-            depth: IntGaugeVec::new(
-                Opts::new("operator_workqueue_depth", "Objects that wait to be reconciled"),
-                &["controller"],
-            )?,
-            waits: HistogramVec::new(
-                HistogramOpts::new("operator_workqueue_wait_seconds", "Time from wake-up to reconcile")
-                    .buckets(BUCKETS.to_vec()),
-                &["controller"],
-            )?,
-            errors: IntCounterVec::new(
-                Opts::new("operator_reconcile_errors_total", "Reconciles ended by an error, by its reason"),
-                &["controller", "reason"],
-            )?,
-            watch_errors: IntCounterVec::new(
-                Opts::new("operator_watch_errors_total", "Interruptions of a watch"),
-                &["kind"],
-            )?,
-            objects: IntGaugeVec::new(Opts::new("operator_objects", "Objects in the cache"), &["kind"])?,
-            leader: IntGauge::new("operator_leader", "1 while this process leads")?,
-            process: Process::new()?,
+            watch_errors: counters("operator_watch_errors_total", "Interruptions of a watch", &["kind"])?,
+            objects: gauges("operator_objects", "Objects in the cache", &["kind"])?,
+            leader: registered(&registry, IntGauge::new("operator_leader", "1 while this process leads")?)?,
+            process: Process::new(&registry)?,
             refresh: Arc::default(),
             registry,
-        };
-        let build = IntGaugeVec::new(Opts::new("operator_build_info", "Always 1"), &["operator", "version"])?;
-        build.with_label_values(&[operator, version]).set(1);
-        let process = &metrics.process;
-        for collector in [
-            Box::new(build) as Box<dyn prometheus::core::Collector>,
-            Box::new(metrics.reconciles.clone()),
-            Box::new(metrics.durations.clone()),
-            Box::new(metrics.in_flight.clone()),
-            Box::new(metrics.depth.clone()),
-            Box::new(metrics.waits.clone()),
-            Box::new(metrics.errors.clone()),
-            Box::new(metrics.watch_errors.clone()),
-            Box::new(metrics.objects.clone()),
-            Box::new(metrics.leader.clone()),
-            Box::new(process.resident.clone()),
-            Box::new(process.cpu.clone()),
-            Box::new(process.started.clone()),
-            Box::new(process.files.clone()),
-        ] {
-            metrics.registry.register(collector)?;
-        }
-        Ok(metrics)
+        })
     }
 
     /// Returns the registry, for an operator's own metrics.
@@ -118,6 +102,11 @@ impl Metrics {
     #[must_use]
     pub(crate) fn controller(&self, name: &'static str) -> ControllerMetrics {
         ControllerMetrics { name, metrics: self.clone() }
+    }
+
+    /// Counts an event: `published`, `failed` or `dropped`.
+    pub(crate) fn event(&self, result: &str) {
+        self.events.with_label_values(&[result]).inc();
     }
 
     pub(crate) fn watch_errors(&self, kind: &str) -> IntCounter {
@@ -150,6 +139,15 @@ impl Metrics {
     }
 }
 
+/// Registers a metric and returns it.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
 /// The metrics of one controller.
 #[derive(Clone)]
 pub(crate) struct ControllerMetrics {
@@ -169,6 +167,11 @@ impl ControllerMetrics {
         let in_flight = self.metrics.in_flight.with_label_values(&[self.name]);
         in_flight.inc();
         Timer { metrics: self.clone(), in_flight, begun: Instant::now() }
+    }
+
+    /// Counts a reconcile that ended by waiting for this reason, for something or for a person.
+    pub(crate) fn wait(&self, reason: &'static str) {
+        self.metrics.halts.with_label_values(&[self.name, reason]).inc();
     }
 
     /// Counts a reconcile that ended by an error of this reason.
@@ -202,18 +205,23 @@ impl Drop for Timer {
 #[derive(Clone)]
 struct Process {
     resident: IntGauge,
-    cpu: Gauge,
+    cpu: Counter,
     started: Gauge,
     files: IntGauge,
 }
 
 impl Process {
-    fn new() -> Result<Self, prometheus::Error> {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let cpu = Counter::new("process_cpu_seconds_total", "User and system CPU time")?;
+        let started = Gauge::new("process_start_time_seconds", "Start of the process, seconds since 1970")?;
         let process = Self {
-            resident: IntGauge::new("process_resident_memory_bytes", "Resident memory")?,
-            cpu: Gauge::new("process_cpu_seconds_total", "User and system CPU time")?,
-            started: Gauge::new("process_start_time_seconds", "Start of the process, seconds since 1970")?,
-            files: IntGauge::new("process_open_fds", "Open file descriptors")?,
+            resident: registered(
+                registry,
+                IntGauge::new("process_resident_memory_bytes", "Resident memory")?,
+            )?,
+            cpu: registered(registry, cpu)?,
+            started: registered(registry, started)?,
+            files: registered(registry, IntGauge::new("process_open_fds", "Open file descriptors")?)?,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         process.started.set(now.as_secs_f64());
@@ -225,7 +233,8 @@ impl Process {
             self.resident.set(bytes);
         }
         if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(cpu) {
-            self.cpu.set(seconds);
+            // A counter only grows; the kernel may correct its account by a tick.
+            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
         if let Ok(files) = fs::read_dir("/proc/self/fd") {
             self.files.set(i64::try_from(files.count()).unwrap_or(i64::MAX));
@@ -263,6 +272,8 @@ mod tests {
         let controller = metrics.controller("thing");
         controller.start().end("ok");
         controller.error("Broken");
+        controller.wait("Queued");
+        metrics.event("dropped");
         let abandoned = controller.start();
         metrics.watch_objects("Thing", || 3);
         let text = metrics.text().unwrap();
@@ -270,9 +281,12 @@ mod tests {
             r#"operator_build_info{operator="op",version="1"} 1"#,
             r#"operator_reconcile_total{controller="thing",result="ok"} 1"#,
             r#"operator_reconcile_errors_total{controller="thing",reason="Broken"} 1"#,
+            r#"operator_reconcile_waits_total{controller="thing",reason="Queued"} 1"#,
+            r#"operator_events_total{result="dropped"} 1"#,
             r#"operator_reconcile_in_flight{controller="thing"} 1"#,
             r#"operator_objects{kind="Thing"} 3"#,
             "process_resident_memory_bytes ",
+            "# TYPE process_cpu_seconds_total counter",
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }

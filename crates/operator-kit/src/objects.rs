@@ -116,6 +116,23 @@ impl<K: Kind> Objects<K> {
         Ok(written)
     }
 
+    /// Removes members of the status of `object` by a merge patch with nulls, as `manager`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); 409 if the object was recreated.
+    pub(crate) async fn remove_from_status(
+        &self,
+        manager: &str,
+        object: &K,
+        nulls: Value,
+    ) -> Result<(), kube::Error> {
+        let patch = Patch::Merge(json!({ "metadata": { "uid": object.meta().uid }, "status": nulls }));
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        let key = Key::of(object);
+        let request = self.at(&key).patch_subresource("status", key.name(), &params, &patch);
+        self.send(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
+    }
+
     /// Changes `object` by a merge patch as `manager`, unless it changed since it was read.
     ///
     /// # Errors

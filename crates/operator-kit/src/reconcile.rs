@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::object::HasStatus;
 use serde::Serialize;
 
-use crate::{conditions::Status, error::ReconcileError, watch::Kind};
+use crate::{conditions::Status, error::ReconcileError, events::Notice, watch::Kind};
 
 /// Objects of a kind reconciled at the same time, unless a reconciler says otherwise. With more, no burst in the benchmarks
 /// was faster.
@@ -156,9 +156,23 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Returns the conditions of a status, of which `Ready` is one.
     fn conditions(status: &StatusOf<Self>) -> &[Condition];
 
-    /// Returns reason and message of the Normal event for what was done. Default: no event.
-    fn event(done: &Self::Done) -> Option<(&'static str, String)> {
+    /// Returns the event for what was done. Default: none.
+    fn event(done: &Self::Done) -> Option<Notice> {
         let _ = done;
+        None
+    }
+
+    /// Returns the events for what a new status reports and the old one did not, published once it is written. As statuses
+    /// outlive the process, a restart neither repeats nor loses them. A reason of `Ready` that needs help has its event
+    /// already. Default: none.
+    fn news(object: &Self::Object, old: Option<&StatusOf<Self>>, new: &StatusOf<Self>) -> Vec<Notice> {
+        let _ = (object, old, new);
+        Vec::new()
+    }
+
+    /// Returns the event for an object that has gone, published once the finalizer is removed. Default: none.
+    fn last_event(object: &Self::Object, seen: &Self::Seen) -> Option<Notice> {
+        let _ = (object, seen);
         None
     }
 

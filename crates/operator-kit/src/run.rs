@@ -219,7 +219,7 @@ impl Kit {
         shutdown: CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<String>) {
         let Kubernetes { client, fence, scope, election, clock } = kubernetes;
-        let (events, publish) = Events::new(client.clone(), operator.name);
+        let (events, publish) = Events::new(client.clone(), operator.name, metrics.clone());
         let (fatal, fatal_receiver) = mpsc::unbounded_channel();
         let kit = Self(Arc::new(Inner {
             operator,

@@ -6,7 +6,7 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -264,4 +264,31 @@ fn the_command_line_explains_itself() {
     assert_eq!(print(&["--version"]), "page-operator 1.0.0\n");
     assert!(print(&["manifests"]).starts_with(&print(&["crd"])));
     assert!(print(&["completions", "bash"]).contains("page-operator"));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_panic() {
+    let run = |arguments: &[&str], stdout: Stdio, stderr: Stdio| {
+        let mut command = Command::new(program());
+        let child = command.args(arguments).env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+        child.stdout(stdout).stderr(stderr).spawn().unwrap().wait_with_output().unwrap()
+    };
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    for arguments in [&["crd"][..], &["rbac"], &["manifests"], &["completions", "bash"], &["--help"]] {
+        // The reader has gone, as `head` does.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = run(arguments, writer.into(), Stdio::piped());
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    let output = run(&["crd"], full(), Stdio::piped());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("page-operator: cannot write to standard output: No space left"), "{text}");
+    // Nothing can be logged, and the process ends as it would otherwise.
+    for format in ["--log-format=json", "--log-format=human"] {
+        let output = run(&["--metrics-addr=0", format], Stdio::piped(), full());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(run(&["--no-such", format], Stdio::piped(), full()).status.code(), Some(2));
+    }
 }

@@ -17,12 +17,12 @@ async fn a_huge_number_of_replicas_is_refused_with_a_message() {
     rig.apply("huge", 2, "photon").await.unwrap();
     rig.settled("huge", 2).await.unwrap();
     let before = operator.process.memory().unwrap().rss;
-    let scale = ["scale", "vg/huge", "--replicas=100000000"];
+    let scale = ["scale", "vg/huge", "--replicas=100000"];
     rig.kubectl(&scale).await.unwrap();
     let status = rig.reason("huge", "TooManyReplicas").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap();
     assert!(
-        message.contains("100000000") && message.contains("1000") && message.contains("--max-replicas"),
+        message.contains("100000,") && message.contains("1000") && message.contains("--max-replicas"),
         "{message}"
     );
     assert_eq!((status["phase"].as_str(), &status["readyReplicas"]), (Some("ERROR"), &json!(2)));

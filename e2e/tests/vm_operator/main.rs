@@ -7,15 +7,20 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod admission;
 mod api;
 mod chaos;
+mod columns;
 mod counted;
+mod events;
 mod limits;
 mod main_job;
 mod migration;
+mod observability;
 mod outages;
 mod ownership;
 mod release;
+mod removal;
 mod safety;
 mod start;
 

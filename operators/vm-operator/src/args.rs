@@ -80,7 +80,7 @@ impl Args {
             bail!(
                 "{} not set: the vCenter's host name, user and password are read from the environment, in the Deployment from \
                  the Secret vc-creds (kubectl -n codeconnect-vm-operator-system create secret generic vc-creds \
-                 --from-literal=VC_HOST=… --from-literal=VC_USER=… --from-literal=VC_PASS=…)",
+                 --from-literal=VC_HOST=HOST --from-literal=VC_USER=USER --from-literal=VC_PASS=PASSWORD)",
                 missing.join(", ")
             );
         };
@@ -121,10 +121,13 @@ impl Args {
         );
         Ok(match (ca_file, thumbprint) {
             (Some(file), _) => {
-                let pem = std::fs::read(file).with_context(|| format!("VC_CA_FILE {file}"))?;
-                Trust::CaBundle(pem)
+                let setting = || format!("VC_CA_FILE (--vc-ca-file) {file}");
+                let pem = std::fs::read(file).with_context(setting)?;
+                Trust::ca_bundle(pem).with_context(setting)?
             }
-            (None, Some(thumbprint)) => Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT")?),
+            (None, Some(thumbprint)) => {
+                Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT (--vc-thumbprint)")?)
+            }
             (None, None) if self.insecure => Trust::Insecure,
             (None, None) => Trust::System,
         })
@@ -185,6 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_cannot_be_used_is_named_with_its_setting() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (line, says) in [
+            (
+                format!("--vc-ca-file={path}"),
+                format!("VC_CA_FILE (--vc-ca-file) {path}: the CA bundle holds no"),
+            ),
+            (
+                "--vc-ca-file=/no/such".to_owned(),
+                "VC_CA_FILE (--vc-ca-file) /no/such: No such file".to_owned(),
+            ),
+            ("--vc-thumbprint=12:34".to_owned(), "VC_THUMBPRINT (--vc-thumbprint): a certificate".to_owned()),
+        ] {
+            let error = parse(&[&line]).trust().unwrap_err();
+            assert!(format!("{error:#}").starts_with(&says), "{error:#}");
+        }
+    }
+
+    #[test]
     fn limits_are_numbers_from_one() {
         assert_eq!(parse(&["--max-clones=1", "--max-replicas=7"]).max_replicas, 7);
         for bad in ["--max-clones=0", "--max-replicas=-1", "--max-replicas=", "--max-replicas=many"] {
@@ -206,6 +229,34 @@ mod tests {
         assert!(password(Err(VarError::NotPresent)).unwrap().is_none());
         let error = password(Err(VarError::NotUnicode("x".into()))).unwrap_err();
         assert!(error.to_string().contains("write the Secret's value in UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_accepted() {
+        use operator_kit::Program as _;
+        let mut parsed = 0;
+        for line in crate::VmOperator::EXAMPLES.lines().filter(|line| line.contains("vm-operator -")) {
+            let words = line.split_whitespace().skip_while(|word| *word != "vm-operator");
+            Cli::try_parse_from(words).unwrap();
+            parsed += 1;
+        }
+        assert_eq!(parsed, 2);
+    }
+
+    /// A page that leaves something out has its reader run a command that fails.
+    #[test]
+    fn every_command_that_creates_the_secret_is_complete() {
+        let mut commands = Vec::new();
+        for page in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vm-operator")).unwrap() {
+            let text = std::fs::read_to_string(page.unwrap().path()).unwrap();
+            commands.extend(text.lines().filter(|line| line.contains("create secret")).map(str::to_owned));
+        }
+        assert!(commands.len() >= 2);
+        let values = ["VC_HOST", "VC_USER", "VC_PASS"].map(|name| format!("--from-literal={name}="));
+        for command in commands {
+            assert!(command.starts_with("kubectl -n codeconnect-vm-operator-system create secret"), "{command}");
+            assert!(values.iter().all(|value| command.contains(value)), "{command}");
+        }
     }
 
     #[test]

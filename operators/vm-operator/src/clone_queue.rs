@@ -37,6 +37,12 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
         Self { limit: limit.max(1), held: HashMap::new(), waiting: HashSet::new(), lines: VecDeque::new() }
     }
 
+    /// Returns how many members wait, and how many hold a place.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.waiting.len(), self.held.len())
+    }
+
     /// Returns where `member` stands.
     #[must_use]
     pub fn place(&self, member: &M) -> Place {
@@ -129,6 +135,7 @@ mod tests {
             assert_eq!(queue.enter(&"large", &member), Place::Waiting);
         }
         assert_eq!(queue.enter(&"small", &200), Place::Waiting);
+        assert_eq!(queue.depth(), (98, 2));
         assert_eq!(queue.leave(&1), [200]);
         assert_eq!(queue.leave(&200), [3]);
     }

@@ -11,6 +11,7 @@ use crate::api::names::Marker;
 use crate::api::{VmGroup, VmInstance};
 use crate::clone_queue::{CloneQueue, Place};
 use crate::in_flight::InFlight;
+use crate::meters::Meters;
 use crate::requests::Requests;
 use crate::visibility::Visibility;
 use crate::vminstance::is_not_a_copy;
@@ -55,6 +56,8 @@ pub struct Context {
     pub group_triggers: Triggers<VmGroup>,
     /// Which instance clones next: by the group's UID.
     pub clone_queue: Mutex<CloneQueue<String, Key>>,
+    /// What is counted and timed.
+    pub meters: Meters,
     /// Id of the cluster.
     pub cluster: String,
     /// Most machines of one group.
@@ -82,6 +85,7 @@ impl Context {
         vms: Vms,
         groups: &Watch<VmGroup>,
         instances: &Watch<VmInstance>,
+        meters: Meters,
         settings: Settings,
     ) -> Self {
         use crate::api::names::{folder, original_folder};
@@ -104,6 +108,7 @@ impl Context {
             instance_triggers: Triggers::default(),
             group_triggers: Triggers::default(),
             clone_queue: Mutex::new(CloneQueue::new(settings.max_clones)),
+            meters,
             cluster: settings.cluster,
             max_replicas: settings.max_replicas,
         }

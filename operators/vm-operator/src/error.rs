@@ -41,7 +41,7 @@ pub enum Error {
     NamespaceTerminating,
     /// A VmInstance of that name is not the group's.
     #[error(
-        "VmInstance {0} belongs to another group or is a copy: wait until it is gone, or delete it if it was created by hand"
+        "VmInstance {0:?} belongs to another group or is a copy: wait until it is gone, or delete it if it was created by hand"
     )]
     Taken(String),
 }

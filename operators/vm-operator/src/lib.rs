@@ -24,6 +24,7 @@ mod clone_queue;
 mod context;
 mod error;
 mod in_flight;
+mod meters;
 mod metrics;
 mod requests;
 mod triggers;
@@ -34,8 +35,8 @@ mod vminstance;
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_clients::vsphere::Session;
 use infra_clients::vsphere::vms::Vms;
+use infra_clients::vsphere::{self, Session};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -45,6 +46,7 @@ use operator_kit::{CommonArgs, Kit, Operator, Program, Rights, Watch, driver};
 use crate::api::{GROUP, VmGroup, VmInstance};
 use crate::args::Args;
 use crate::context::{Context, Settings};
+use crate::meters::Meters;
 
 /// How long the first look at the vCenter may take before the controllers start without it.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -63,6 +65,14 @@ impl Program for VmOperator {
     const OPERATOR: Operator =
         Operator { name: "vm-operator", group: GROUP, version: env!("CARGO_PKG_VERSION") };
     const ABOUT: &'static str = "vm-operator: keeps groups of virtual machines, cloned from vCenter templates, at their desired count";
+    const EXAMPLES: &'static str = "\
+Examples:
+  # Outside of a cluster, with the rights of your kubeconfig; for a lab, as any certificate is trusted
+  VC_HOST=vcenter.example.com VC_USER=vm-operator@vsphere.local VC_PASS='…' vm-operator --insecure
+  # Only two namespaces; vm-operator rbac with the same flag prints the roles
+  vm-operator --watch-namespace team-a,team-b
+  # Completions for this shell
+  source <(vm-operator completions bash)";
     const NAMESPACE: &'static str = "codeconnect-vm-operator-system";
 
     fn common(args: &Args) -> &CommonArgs {
@@ -94,6 +104,7 @@ impl Program for VmOperator {
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         // Before anything is waited for: what is wrong with the flags is reported at once.
         let (session, vms) = (args.vsphere()?, args.vms()?);
+        let meters = Meters::register(kit.metrics().registry())?;
         let readiness = kit.readiness("vcenter");
         if args.common.enable_leader_election {
             // A standby has no vCenter to reach yet, and is ready to take over.
@@ -102,6 +113,7 @@ impl Program for VmOperator {
         let leadership = kit.lead().await;
         readiness.not_ready("the vCenter was not reached yet");
 
+        let session = vsphere::Config { observer: Some(meters.observer()), ..session };
         let session = Session::start(session)?;
         let vms = Vms::start(session.clone(), vms);
         let groups = Watch::<VmGroup>::namespaced(&kit);
@@ -112,7 +124,7 @@ impl Program for VmOperator {
             max_replicas: args.max_replicas,
             grace: GRACE,
         };
-        let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, settings));
+        let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, meters, settings));
         triggers::subscribe(&ctx, &groups, &instances);
         let controllers = async {
             // Objects that are first reconciled with a complete inventory need no second pass.

@@ -21,6 +21,7 @@ use tracing::{debug, info};
 
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
 use crate::context::Context;
+use crate::error::method;
 use crate::in_flight::{FolderChange, FolderRequest};
 use crate::{vmgroup, vminstance};
 
@@ -56,6 +57,20 @@ impl Subject {
     fn uid(&self) -> &str {
         match self {
             Self::Instance { uid, .. } | Self::Group { uid, .. } => uid,
+        }
+    }
+
+    fn key(&self) -> &Key {
+        match self {
+            Self::Instance { key, .. } | Self::Group { key, .. } => key,
+        }
+    }
+
+    /// Returns the vCenter's name of the request.
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Instance { kind, .. } => method(*kind),
+            Self::Group { change, .. } => change.method(),
         }
     }
 }
@@ -139,6 +154,13 @@ impl Requests {
         self.changed.notify_one();
     }
 
+    /// Returns how many requests wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.first.len() + waiting.clones.len()
+    }
+
     /// Drops the requests of an object that is gone.
     pub fn forget(&self, uid: &str) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +222,8 @@ fn is_due(ctx: &Context, request: &Request) -> bool {
 
 /// Forgets a request that was not sent, and has its object plan again.
 fn take_back(ctx: &Context, subject: &Subject) {
-    info!(?subject, "request taken back: it is no longer what its object needs");
+    let (object, method) = (subject.key(), subject.method());
+    info!(%object, method, "request taken back: it is no longer what its object needs");
     match subject {
         Subject::Instance { uid, key, .. } => {
             ctx.in_flight.settle(uid);
@@ -224,9 +247,10 @@ async fn send(ctx: &Context, Request { subject, call }: Request) {
         Call::CreateFolder(name) => vms.create_folder(name).await.map(|_| None),
         Call::RemoveFolder(folder) => vms.remove_folder(folder).await.map(Some),
     };
+    let (object, method) = (subject.key(), subject.method());
     match &result {
-        Ok(task) => info!(?subject, task = ?task.as_ref().map(MoRef::value), "request accepted"),
-        Err(error) => debug!(?subject, %error, in_doubt = error.in_doubt(), "request failed"),
+        Ok(task) => info!(%object, method, task = task.as_ref().map(MoRef::value), "request accepted"),
+        Err(error) => debug!(%object, method, %error, in_doubt = error.in_doubt(), "request failed"),
     }
     match subject {
         Subject::Instance { uid, key, kind } => {

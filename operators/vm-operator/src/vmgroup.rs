@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::{Outcome, Reconciler, Turn};
+use operator_kit::{Notice, Outcome, Reconciler, Turn};
 
 use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, reason};
 use crate::context::Context;
@@ -75,16 +75,20 @@ impl Reconciler for VmGroups {
         &status.conditions
     }
 
-    fn event(done: &Done) -> Option<(&'static str, String)> {
+    fn event(done: &Done) -> Option<Notice> {
         if let Some(folders) = &done.kept {
             let message =
                 format!("the group is gone; folders that hold objects of others are kept: {folders}");
-            return Some((reason::FOLDER_KEPT, message));
+            return Some(Notice::normal(reason::FOLDER_KEPT, message));
         }
         let parts = [(done.created, "creating"), (done.deleted, "removing"), (done.adopted, "adopting")];
         let parts: Vec<_> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, verb)| machines(verb, *n)).collect();
-        (!parts.is_empty()).then(|| (reason::SCALING, parts.join(", ")))
+        (!parts.is_empty()).then(|| Notice::normal(reason::SCALING, parts.join(", ")))
+    }
+
+    fn news(_: &VmGroup, old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> Vec<Notice> {
+        status::news(old, new)
     }
 
     fn forget(&self, uid: &str) {

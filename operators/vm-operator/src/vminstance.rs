@@ -4,6 +4,7 @@
 //! queue. Owns the machine that has its marker and its instanceUuid, and never touches another.
 
 mod apply;
+mod news;
 mod observe;
 mod plan;
 mod seen;
@@ -11,12 +12,11 @@ mod status;
 
 use std::sync::Arc;
 
-use infra_clients::vsphere::MoRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::{Outcome, Reconciler, Turn};
+use operator_kit::{Notice, Outcome, Reconciler, Turn};
 
-use crate::api::{FINALIZER, VmInstance, VmInstanceStatus, reason};
+use crate::api::{FINALIZER, VmInstance, VmInstanceStatus};
 use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
@@ -50,7 +50,7 @@ impl Reconciler for VmInstances {
     type Object = VmInstance;
     type Seen = Seen;
     type Plan = Action;
-    type Done = Option<MoRef>;
+    type Done = Option<Notice>;
     type Error = Error;
 
     const NAME: &'static str = "vminstance";
@@ -64,7 +64,7 @@ impl Reconciler for VmInstances {
         plan::plan(instance, seen)
     }
 
-    async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<MoRef>, Error> {
+    async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
         apply::apply(&self.0, instance, action)
     }
 
@@ -72,7 +72,7 @@ impl Reconciler for VmInstances {
         old: Option<&VmInstanceStatus>,
         instance: &VmInstance,
         seen: Option<&Seen>,
-        outcome: &Outcome<Option<MoRef>, Error>,
+        outcome: &Outcome<Option<Notice>, Error>,
         now: Timestamp,
     ) -> Option<VmInstanceStatus> {
         status::status(old, instance, seen, outcome, now)
@@ -82,10 +82,16 @@ impl Reconciler for VmInstances {
         &status.conditions
     }
 
-    fn event(released: &Option<MoRef>) -> Option<(&'static str, String)> {
-        let machine = released.as_ref()?;
-        let message = format!("{machine} is no longer managed, and stays as it is in the vCenter");
-        Some((reason::MACHINE_RELEASED, message))
+    fn event(done: &Option<Notice>) -> Option<Notice> {
+        done.clone()
+    }
+
+    fn news(instance: &VmInstance, old: Option<&VmInstanceStatus>, new: &VmInstanceStatus) -> Vec<Notice> {
+        news::news(instance, old, new)
+    }
+
+    fn last_event(instance: &VmInstance, seen: &Seen) -> Option<Notice> {
+        news::removed(instance, seen)
     }
 
     fn forget(&self, uid: &str) {

@@ -167,6 +167,7 @@ mod tests {
         for bad in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             let error = client(&Trust::CaBundle(bad.into()), Duration::from_secs(1)).unwrap_err();
             assert!(error.to_string().contains("CA bundle"), "{bad}: {error}");
+            assert_eq!(Trust::ca_bundle(bad.into()).unwrap_err(), error);
         }
     }
 }

@@ -28,6 +28,17 @@ pub enum Thumbprint {
     Sha256([u8; 32]),
 }
 
+impl Trust {
+    /// Trusts the authorities in a PEM text.
+    ///
+    /// # Errors
+    /// The text holds no certificate, or one that cannot be read.
+    pub fn ca_bundle(pem: Vec<u8>) -> Result<Self, SettingError> {
+        super::roots(&pem)?;
+        Ok(Self::CaBundle(pem))
+    }
+}
+
 impl FromStr for Thumbprint {
     type Err = SettingError;
 

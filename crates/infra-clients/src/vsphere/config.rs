@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::observe::Observer;
 use crate::{Secret, Trust};
 
 /// Settings of a session at one vCenter.
@@ -25,6 +26,8 @@ pub struct Config {
     pub concurrency: usize,
     /// Largest answer in bytes. Default: 64 MiB.
     pub max_answer: usize,
+    /// Receives every call. Default: none.
+    pub observer: Option<Observer>,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
             call_timeout: Duration::from_mins(1),
             concurrency: 8,
             max_answer: 64 << 20,
+            observer: None,
         }
     }
 }

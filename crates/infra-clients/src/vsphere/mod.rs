@@ -14,6 +14,7 @@ mod fault;
 mod login;
 mod moref;
 mod name;
+mod observe;
 mod power;
 mod properties;
 mod session;
@@ -26,6 +27,7 @@ pub use config::Config;
 pub use error::{Error, Kind, REASONS, class_of};
 pub use moref::{MoRef, ParseMoRefError};
 pub use name::{escape, unescape};
+pub use observe::{Exchange, Observer};
 pub use power::PowerState;
 pub use session::Session;
 

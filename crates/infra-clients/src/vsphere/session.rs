@@ -139,7 +139,7 @@ impl Core {
         let concurrency = config.concurrency.max(1);
         let authority = https::authority("vCenter", &["sdk"], &config.host)?;
         Ok(Self {
-            soap: Soap::new(http, &authority, agent, config.max_answer),
+            soap: Soap::new(http, &authority, agent, config.max_answer, config.observer),
             roots: OnceCell::new(),
             epoch: watch::Sender::new(0),
             user: Mutex::default(),

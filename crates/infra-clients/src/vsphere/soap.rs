@@ -3,7 +3,7 @@
 //! Never logs a body: one of them holds the password.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use miniserde::ser::{Fragment, Map, Serialize};
 use reqwest::StatusCode;
@@ -12,6 +12,7 @@ use vim_rs::types::structs::ManagedObjectReference;
 use super::error::{Error, Kind};
 use super::fault::Fault;
 use super::moref::MoRef;
+use super::observe::{Exchange, Observer};
 use super::value::Value;
 use super::xml;
 use crate::https::{Cut, Stage};
@@ -136,15 +137,32 @@ pub(super) struct Soap {
     endpoint: String,
     agent: String,
     max_answer: usize,
+    observer: Option<Observer>,
 }
 
 impl Soap {
-    pub(super) fn new(http: reqwest::Client, authority: &str, agent: String, max_answer: usize) -> Self {
-        Self { http, endpoint: format!("https://{authority}/sdk"), agent, max_answer }
+    pub(super) fn new(
+        http: reqwest::Client,
+        authority: &str,
+        agent: String,
+        max_answer: usize,
+        observer: Option<Observer>,
+    ) -> Self {
+        Self { http, endpoint: format!("https://{authority}/sdk"), agent, max_answer, observer }
     }
 
     /// Sends a call and returns the answer's envelope, which is this method's answer as far as its beginning tells.
     pub(super) async fn send(&self, call: &Call<'_>, deadline: Duration) -> Result<String, Error> {
+        let begun = Instant::now();
+        let result = self.exchange(call, deadline).await;
+        if let Some(observer) = &self.observer {
+            let (method, error, elapsed) = (call.method, result.as_ref().err(), begun.elapsed());
+            observer.hear(&Exchange { method, error, elapsed });
+        }
+        result
+    }
+
+    async fn exchange(&self, call: &Call<'_>, deadline: Duration) -> Result<String, Error> {
         let method = call.method;
         let answer = tokio::time::timeout(deadline, self.post(call.envelope())).await;
         let error = match answer {

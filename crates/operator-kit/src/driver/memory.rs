@@ -1,7 +1,7 @@
 //! What the driver remembers of objects between passes: back-offs, reports and postponed progress.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Memory<E> {
     pub(super) eras: Mutex<HashMap<Key, u64>>,
     /// Since when objects have had progress that their status does not report.
     pub(super) progress: Mutex<HashMap<Key, Instant>>,
+    /// Objects whose status is being written by this process.
+    pub(super) reporting: Mutex<HashSet<Key>>,
 }
 
 impl<E> Default for Memory<E> {
@@ -28,6 +30,7 @@ impl<E> Default for Memory<E> {
             invalid: Mutex::default(),
             eras: Mutex::default(),
             progress: Mutex::default(),
+            reporting: Mutex::default(),
         }
     }
 }

@@ -40,6 +40,14 @@ operator_kit::reasons! {
     FOLDER_KEPT = "FolderKept";
     /// The operator let go of a machine without destroying it.
     MACHINE_RELEASED = "MachineReleased";
+    /// An event: the machine was made.
+    CLONED = "Cloned";
+    /// An event: the machine is powered on for the first time.
+    POWERED_ON = "PoweredOn";
+    /// An event: the machine was made again, or powered on again.
+    REPAIRED = "Repaired";
+    /// An event: the machine was destroyed.
+    REMOVED = "Removed";
     /// Machines with the group's marker are not its machines.
     ORPHANS = "Orphans";
     /// No machine without VmInstance has the group's marker.

@@ -29,6 +29,9 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"CPU","type":"integer","jsonPath":".spec.cpu"}"#,
     printcolumn = r#"{"name":"Memory","type":"integer","jsonPath":".spec.memory"}"#,
     printcolumn = r#"{"name":"Template","type":"string","jsonPath":".spec.template"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.ready","priority":1}"#,
+    printcolumn = r#"{"name":"Synced","type":"string","jsonPath":".status.conditions[?(@.type==\"ConfigSynced\")].status","priority":1}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp","priority":1}"#,
     printcolumn = r#"{"name":"Last_Message","type":"string","jsonPath":".status.lastMessage"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -40,16 +43,33 @@ pub struct VmGroupSpec {
     #[schemars(range(min = 1, max = 8))]
     pub memory: i32,
     /// Number of virtual machines. 0 keeps the group and its folder, but no machine. At most `--max-replicas` of the
-    /// operator.
-    #[schemars(range(min = 0))]
+    /// operator, and never more than 100,000, which is more than a vCenter holds.
+    #[schemars(range(min = 0, max = 100_000))]
     pub replicas: i32,
     /// Name of the template, unique in the datacenter, or the inventory path of a template or virtual machine, such as
-    /// `/DC0/vm/templates/photon-5`.
-    #[schemars(length(max = 1024))]
+    /// `/DC0/vm/templates/photon-5`. Without blanks around it; at most 253 characters.
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = template_rules()))]
     pub template: String,
     /// Stops all work on the group and its virtual machines, deletion included, until it is removed or false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+}
+
+/// The CEL rules of a template. An object that broke them before they existed can still be changed: the API server checks only
+/// fields that change.
+fn template_rules() -> serde_json::Value {
+    serde_json::json!([
+        {
+            "rule": "self.trim().size() > 0",
+            "message": "the template is blank: write the name of a template, or the inventory path of a template or virtual machine",
+        },
+        {
+            "rule": "self == self.trim() || self.trim().size() == 0",
+            // For a line break, which the API server allows in no message.
+            "message": "the template has blanks or line breaks around it: remove them",
+            "messageExpression": "'the template \"' + self + '\" has blanks around it: write \"' + self.trim() + '\"'",
+        },
+    ])
 }
 
 impl VmGroupSpec {
@@ -72,8 +92,8 @@ impl VmGroupSpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VmGroupStatus {
-    /// RUNNING: as the spec asks. PENDING: work is in flight, or waits for the vCenter. ERROR: a person has to act; the Ready
-    /// condition says how.
+    /// RUNNING: as the spec asks. PENDING: work is in flight, or waits for the vCenter. DELETING: the group is being deleted.
+    /// ERROR: a person has to act; the Ready condition says how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Virtual machines that exist.
@@ -82,7 +102,7 @@ pub struct VmGroupStatus {
     /// `spec.replicas` of the generation that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired_replicas: Option<i32>,
-    /// The Ready condition's message.
+    /// The Ready condition's message, and whether machines were made from an earlier spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_message: Option<String>,
     /// The spec's generation that this status answers.
@@ -94,6 +114,9 @@ pub struct VmGroupStatus {
     /// Virtual machines that exist and are powered on. 0 while the vCenter cannot be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
+    /// Ready and desired virtual machines, such as `3/4`: the column Ready of `kubectl get vg -o wide`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
     /// Label selector of the group's VmInstances, in the form the scale subresource wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -112,6 +135,8 @@ pub mod phase {
     pub const RUNNING: &str = "RUNNING";
     /// Work is in flight, or waits for the vCenter.
     pub const PENDING: &str = "PENDING";
+    /// The group is being deleted.
+    pub const DELETING: &str = "DELETING";
     /// A person has to act.
     pub const ERROR: &str = "ERROR";
 }

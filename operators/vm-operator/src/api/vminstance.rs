@@ -111,6 +111,9 @@ pub struct VmInstanceStatus {
     /// The machine had the owner marker once. One that has lost it is not the instance's any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marked: Option<bool>,
+    /// The instance had a machine that was powered on. What the operator does for the machine from then on is a repair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<bool>,
     /// The clone task, until its outcome is dealt with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskStatus>,

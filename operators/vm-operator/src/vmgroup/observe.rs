@@ -162,6 +162,7 @@ fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight:
         exists: machine.is_some() || moved,
         moved,
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
+        cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),
         begun: machine.is_some() || has_record || ctx.in_flight.is_busy(&uid),
         asked: instance.spec.revision(),
         made_from: machine.and_then(|machine| machine.revision.clone()),

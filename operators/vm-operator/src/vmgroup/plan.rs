@@ -37,6 +37,8 @@ pub struct Member {
     pub on: bool,
     /// A machine was requested for it, or is being requested.
     pub begun: bool,
+    /// Its clone task is not over, as far as its status says.
+    pub cloning: bool,
     /// The revision that its spec asks for.
     pub asked: String,
     /// The revision that its machine was made from; `None` where that is not known.
@@ -294,7 +296,13 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let mut live: Vec<&Member> = seen.members.iter().filter(|member| !member.deleting).collect();
 
     let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
-    let missing = wanted.saturating_sub(live.len()).min(BATCH);
+    // A machine that is being replaced keeps its slot and its name, unless its removal may take long.
+    let is_replaced = |member: &&Member| {
+        let in_place = usize::try_from(member.slot).is_ok_and(|slot| slot < wanted);
+        member.deleting && in_place && !member.cloning && member.trouble.is_none()
+    };
+    let replaced = seen.members.iter().filter(is_replaced).count();
+    let missing = wanted.saturating_sub(live.len() + replaced).min(BATCH);
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
     // Least loss first: machines that do not work (one that was moved may), then outdated ones, then the highest slot.

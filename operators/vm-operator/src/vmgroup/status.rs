@@ -4,9 +4,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
 use operator_kit::names::label_value;
+use operator_kit::{Notice, Outcome};
 
 use crate::api::{
     GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason,
@@ -41,49 +41,86 @@ pub fn status(
     let unadopted = seen.members.is_empty() && has_finalizer(group, ORIGINAL_FINALIZER);
     let last = old.and_then(|old| old.replicas.or(old.current_replicas));
     let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
+    let drift = if blind.is_some() { None } else { drift(group, seen) };
     let verdict = Verdict::of(group, seen, outcome, ready);
+    let last_message = match &drift {
+        Some(drift) if verdict.ready == Status::True => format!("{}; {drift}", verdict.message),
+        _ => verdict.message.clone(),
+    };
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
         conditions::set(&mut conditions, type_, status, reason, message, generation, now);
     };
     set(condition::READY, verdict.ready, &verdict.reason, &verdict.message);
     match verdict.phase {
-        phase::PENDING => set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message),
+        phase::PENDING | phase::DELETING => {
+            set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message);
+        }
         _ => set(condition::PROGRESSING, Status::False, reason::IDLE, ""),
     }
     if blind.is_none() {
-        set_details(&mut conditions, group, seen, exists, now);
+        set_details(&mut conditions, group, seen, drift, now);
     }
     let adopted_folder = seen.original_folder.as_ref().map(|folder| folder.name.clone());
     Some(VmGroupStatus {
         phase: Some(verdict.phase.to_owned()),
         current_replicas: Some(replicas),
         desired_replicas: Some(spec.replicas),
-        last_message: Some(verdict.message),
+        last_message: Some(last_message),
         observed_generation: generation,
         replicas: Some(replicas),
         ready_replicas: Some(ready),
+        ready: Some(format!("{ready}/{}", spec.replicas)),
         selector: Some(format!("{GROUP_LABEL}={}", label_value(&group.name_any()))),
         adopted_folder: adopted_folder.or_else(|| old.and_then(|old| old.adopted_folder.clone())),
         conditions,
     })
 }
 
-/// Sets the conditions that say more about the machines.
-fn set_details(conditions: &mut Vec<Condition>, group: &VmGroup, seen: &Seen, exists: i32, now: Timestamp) {
-    let generation = group.metadata.generation;
+/// Returns the events for conditions other than Ready that became a matter for a person.
+#[must_use]
+pub fn news(old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> Vec<Notice> {
+    let reason_in = |status: &VmGroupStatus, type_: &str| {
+        conditions::get(&status.conditions, type_).map(|condition| condition.reason.clone())
+    };
+    let matters =
+        [(condition::CONFIG_SYNCED, reason::OUTDATED_MACHINES), (condition::ORPHANS_FOUND, reason::ORPHANS)];
+    let is_new = |(type_, reason): &(&str, &'static str)| {
+        reason_in(new, type_).as_deref() == Some(*reason)
+            && old.and_then(|old| reason_in(old, type_)).as_deref() != Some(*reason)
+    };
+    let new_matters = matters.into_iter().filter(is_new);
+    let conditions = new_matters.filter_map(|(type_, _)| conditions::get(&new.conditions, type_));
+    let notice =
+        |condition: &Condition| Notice::warning(reason::intern(&condition.reason), &*condition.message);
+    conditions.map(notice).collect()
+}
+
+/// How many machines were made from an earlier spec, for people; `None` if there are none.
+fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
     let revision = group.spec.revision();
     let outdated = count(&seen.members, |member| member.exists && is_outdated(member, &revision));
-    let (status, reason, message) = match outdated {
-        0 => (Status::True, reason::AS_ASKED, String::new()),
-        n => (
-            Status::False,
-            reason::OUTDATED_MACHINES,
-            format!(
-                "{n} of {exists} virtual machines were made from an earlier cpu, memory or template; running machines are not \
-                 changed: delete a VmInstance to have its machine replaced"
-            ),
-        ),
+    let exists = count(&seen.members, |member| member.exists);
+    (outdated > 0).then(|| {
+        format!(
+            "{outdated} of {exists} virtual machines were made from an earlier cpu, memory or template; running machines are \
+             not changed: delete a VmInstance to have its machine replaced"
+        )
+    })
+}
+
+/// Sets the conditions that say more about the machines.
+fn set_details(
+    conditions: &mut Vec<Condition>,
+    group: &VmGroup,
+    seen: &Seen,
+    drift: Option<String>,
+    now: Timestamp,
+) {
+    let generation = group.metadata.generation;
+    let (status, reason, message) = match drift {
+        None => (Status::True, reason::AS_ASKED, String::new()),
+        Some(drift) => (Status::False, reason::OUTDATED_MACHINES, drift),
     };
     conditions::set(conditions, condition::CONFIG_SYNCED, status, reason, &message, generation, now);
     let (status, reason, message) = match seen.orphans.len() {
@@ -117,7 +154,11 @@ impl Verdict {
     fn of(group: &VmGroup, seen: &Seen, outcome: &Outcome<Done, Error>, ready: i32) -> Self {
         let (wanted, ready) = (usize::try_from(group.spec.replicas), usize::try_from(ready));
         let tally = tally(ready.unwrap_or(0), wanted.unwrap_or(0));
-        let phase = if outcome.help().is_some() { phase::ERROR } else { phase::PENDING };
+        let phase = match outcome.help() {
+            Some(_) => phase::ERROR,
+            None if group.metadata.deletion_timestamp.is_some() => phase::DELETING,
+            None => phase::PENDING,
+        };
         let new =
             |ready, phase, reason: &str, message| Self { ready, phase, reason: reason.to_owned(), message };
         match outcome {

@@ -3,7 +3,7 @@
 
 use infra_clients::vsphere::MoRef;
 use kube::ResourceExt;
-use operator_kit::Key;
+use operator_kit::{Key, Notice};
 
 use crate::api::names::Marker;
 use crate::api::{TaskKind, VmInstance};
@@ -11,11 +11,12 @@ use crate::context::Context;
 use crate::error::{Error, method};
 use crate::requests::{Call, Clone, Request, Subject};
 
+use super::news;
 use super::observe::is_reference;
 use super::plan::Action;
 
-/// Carries out one action, and returns the machine that it released.
-pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Option<MoRef>, Error> {
+/// Carries out one action, and returns the event for it.
+pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
     let uid = instance.uid().unwrap_or_default();
     let key = Key::of(instance);
     let in_flight = &ctx.in_flight;
@@ -39,7 +40,12 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         Action::Enqueue => ctx.enqueue(&key, &instance.spec.group_uid),
         Action::HoldPlace => ctx.hold_place(&key, &instance.spec.group_uid),
         Action::LeaveQueue => ctx.leave_queue(&key),
-        Action::Settle => in_flight.settle(&uid),
+        Action::Settle => {
+            let entry = in_flight.get(&uid);
+            in_flight.settle(&uid);
+            ctx.meters.observe_clone(entry.as_ref());
+            return Ok(ctx.vms.read(|inventory| news::repaired(instance, entry.as_ref(), inventory)));
+        }
         Action::Fail(kind, fault) => {
             in_flight.settle(&uid);
             return Err(Error::VCenter { doing: method(kind), fault });
@@ -55,7 +61,7 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         }
         Action::Release(machine) => {
             in_flight.set_released(&uid);
-            return Ok(Some(machine));
+            return Ok(Some(news::released(&machine)));
         }
         Action::Mark(vm) => {
             let marker = Marker::of(&ctx.cluster, instance).to_string();

@@ -150,7 +150,7 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
             Turn::LookAgain(Action::Fail(*kind, fault.clone()))
         }
         // A machine that was destroyed needs no look-up to tell that it is gone.
-        Progress::Succeeded if *kind == TaskKind::Destroy && deleting && seen.is_absent() => Turn::Gone,
+        Progress::Succeeded if deleting && is_destroyed(seen) => Turn::Gone,
         Progress::Succeeded | Progress::Forgotten if shows(*kind, seen) => Turn::LookAgain(Action::Settle),
         // The end of a task and its effect may arrive one after the other.
         Progress::Failed(fault) => refreshed(seen, || {
@@ -312,6 +312,12 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         Place::Waiting => wait(reason::QUEUED, "as many clones as --max-clones allows are in flight"),
         Place::Held => Turn::Act(Action::Clone { template: template.clone(), folder: folder.clone() }),
     }
+}
+
+/// Returns whether the machine was destroyed, by a task of this process that ended well.
+#[must_use]
+pub fn is_destroyed(seen: &Seen) -> bool {
+    matches!(seen.request, Some((TaskKind::Destroy, Progress::Succeeded))) && seen.is_absent()
 }
 
 /// Whether the inventory shows the effect of a task of this kind.

@@ -1,10 +1,10 @@
 //! The status of an instance: a pure function of the old one, what was seen and how the pass ended. The last of the four
 //! steps; the driver writes it.
 
-use infra_clients::vsphere::{MoRef, PowerState};
+use infra_clients::vsphere::PowerState;
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
+use operator_kit::{Notice, Outcome};
 
 use crate::api::{VmInstance, VmInstanceStatus, condition, reason};
 use crate::error::Error;
@@ -17,7 +17,7 @@ pub fn status(
     old: Option<&VmInstanceStatus>,
     instance: &VmInstance,
     seen: Option<&Seen>,
-    outcome: &Outcome<Option<MoRef>, Error>,
+    outcome: &Outcome<Option<Notice>, Error>,
     now: Timestamp,
 ) -> Option<VmInstanceStatus> {
     let (ready, reason, message) = ready(seen, outcome)?;
@@ -25,6 +25,9 @@ pub fn status(
     let mut status = old.cloned().unwrap_or_default();
     if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.adopted) {
         record(&mut status, seen);
+    }
+    if matches!(outcome, Outcome::Settled) {
+        status.provisioned = Some(true);
     }
     status.observed_generation = generation;
     conditions::set(&mut status.conditions, condition::READY, ready, reason, &message, generation, now);
@@ -57,7 +60,7 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
 /// Status, reason and message of the Ready condition; `None` leaves the status as it is.
 fn ready(
     seen: Option<&Seen>,
-    outcome: &Outcome<Option<MoRef>, Error>,
+    outcome: &Outcome<Option<Notice>, Error>,
 ) -> Option<(Status, &'static str, String)> {
     match outcome {
         Outcome::Settled => Some((Status::True, reason::AS_ASKED, "powered on".to_owned())),

@@ -96,7 +96,7 @@ impl Site {
         let folder = |path| {
             datacenter.moref(path).ok_or_else(|| {
                 let message = format!(
-                    "the account cannot read the datacenter {name}: have a vCenter administrator grant it System.Read there"
+                    "the account cannot read the datacenter {name:?}: have a vCenter administrator grant it System.Read there"
                 );
                 Error::new(Kind::Forbidden, message)
             })
@@ -160,10 +160,10 @@ fn find_datacenter<'a>(
         ([], None) => error(Kind::Config, "the account sees no datacenter in this vCenter".to_owned()),
         ([], Some(wanted)) if names.is_empty() => error(
             Kind::Config,
-            format!("there is no datacenter {wanted}; the account sees no datacenter at all"),
+            format!("there is no datacenter {wanted:?}; the account sees no datacenter at all"),
         ),
         ([], Some(wanted)) => {
-            error(Kind::Config, format!("there is no datacenter {wanted}, only {}", list(&names)))
+            error(Kind::Config, format!("there is no datacenter {wanted:?}, only {}", list(&names)))
         }
         (_, None) => error(
             Kind::Ambiguous,
@@ -245,20 +245,20 @@ fn find_pool(
         ([], None) => error(
             Kind::Config,
             format!(
-                "the account sees no resource pool in datacenter {datacenter}: it has no cluster or host, or the account lacks rights on them"
+                "the account sees no resource pool in datacenter {datacenter:?}: it has no cluster or host, or the account lacks rights on them"
             ),
         ),
         ([], Some(wanted)) => error(
             Kind::Config,
             format!(
-                "there is no resource pool {wanted} in datacenter {datacenter}, only {}",
+                "there is no resource pool {wanted:?} in datacenter {datacenter:?}, only {}",
                 names(&candidates.iter().collect::<Vec<_>>())
             ),
         ),
         (some, None) => error(
             Kind::Ambiguous,
             format!(
-                "datacenter {datacenter} has {} clusters or hosts ({}): set the resource pool to use",
+                "datacenter {datacenter:?} has {} clusters or hosts ({}): set the resource pool to use",
                 some.len(),
                 names(some)
             ),

@@ -244,7 +244,7 @@ impl Scan {
 
     /// Finds a template by its name, or any VM by its path.
     fn look(&self, name: &str) -> Result<MoRef, Error> {
-        let place = format!("datacenter {}", self.datacenter);
+        let place = format!("datacenter {:?}", self.datacenter);
         let (templates, others): (Vec<_>, Vec<_>) =
             self.vms.iter().filter(|vm| vm.name == name).partition(|vm| vm.template);
         let full = |vms: &[&Scanned]| {
@@ -270,7 +270,8 @@ impl Scan {
             }
         }
         let message = if others.is_empty() {
-            format!("there is no template {name:?} in {place}")
+            let meant = self.similar(name).map(|meant| format!("; did you mean {meant:?}?"));
+            format!("there is no template {name:?} in {place}{}", meant.unwrap_or_default())
         } else {
             format!(
                 "there is no template {name:?} in {place}; to clone the virtual machine of that name, write its path: {}",
@@ -278,6 +279,17 @@ impl Scan {
             )
         };
         Err(Error::new(Kind::NotFound, message))
+    }
+
+    /// Returns the name or path that differs from `name` in case, or in blanks around it.
+    fn similar(&self, name: &str) -> Option<&str> {
+        let name = name.trim().to_lowercase();
+        let path = normal(&name);
+        let path = path.strip_prefix(&format!("{}/vm/", self.datacenter.to_lowercase())).unwrap_or(&path);
+        let names = self.vms.iter().filter(|vm| vm.template).map(|vm| &*vm.name);
+        let mut names = names.filter(|known| known.trim().to_lowercase() == name);
+        let mut paths = self.vms.iter().map(|vm| &*vm.path);
+        names.next().or_else(|| paths.find(|known| known.to_lowercase() == path))
     }
 }
 
@@ -331,6 +343,13 @@ mod tests {
         assert!(error.to_string().contains("/DC0/vm/x/b, /DC0/vm/y/b"), "{error}");
         let error = scan().find("q").unwrap_err();
         assert_eq!((error.reason(), error.class()), ("TemplateNotFound", Class::NeedsHelp));
+        assert!(error.to_string().ends_with(r#"no template "q" in datacenter "DC0""#), "{error}");
+        for (name, meant) in
+            [("A", "a"), (" a ", "a"), ("X/E", "x/e"), ("/dc0/vm/X/e", "x/e"), ("C/D", "c/d")]
+        {
+            let error = scan().find(name).unwrap_err();
+            assert!(error.to_string().ends_with(&format!("did you mean {meant:?}?")), "{error}");
+        }
         let error = scan().find("e").unwrap_err();
         assert_eq!(error.reason(), "TemplateNotFound");
         assert!(error.to_string().contains("write its path: /DC0/vm/x/e"), "{error}");

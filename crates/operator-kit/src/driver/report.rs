@@ -1,0 +1,144 @@
+//! What the driver writes after a pass: the status, and the events for what is new in it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use kube::{Resource, ResourceExt, core::object::HasStatus};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{Driver, memory::lock};
+use crate::{
+    conditions,
+    error::{KitError, NOT_LEADER, ReconcileError},
+    key::Key,
+    reconcile::{Outcome, Reconciler, StatusOf},
+};
+
+/// How long progress lasts before the status reports it: most of it is over before, and each write costs the API server
+/// more than the pass. What ends a change, and what needs help, is written at once.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+impl<R: Reconciler> Driver<R> {
+    /// Writes the status if it differs; returns when to look again if that is postponed.
+    pub(super) async fn write_status(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        seen: Option<&R::Seen>,
+        outcome: &Outcome<R::Done, R::Error>,
+    ) -> Result<Option<Duration>, KitError> {
+        if let Outcome::Failed(error) = outcome
+            && error.reason() == NOT_LEADER
+        {
+            // Another process says how things are now.
+            return Ok(None);
+        }
+        // The newest version: this pass may have written the object.
+        let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) else {
+            return Ok(None);
+        };
+        let old = newest.status();
+        let status = AssertUnwindSafe(async { R::status(old, object, seen, outcome, self.kit.clock().now()) });
+        let status = status.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
+        let Some(status) = status.filter(|status| old != Some(status)) else {
+            lock(&self.memory.progress).remove(key);
+            return Ok(None);
+        };
+        if let Some(left) = self.postpone(key, outcome) {
+            return Ok(Some(left));
+        }
+        let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
+        let news = R::news(object, old, &status);
+        match self.replace_status(key, object, &status).await {
+            Ok(()) => {}
+            // The object is gone or was recreated: its status is of no interest.
+            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if let Some((reason, message)) = help {
+            self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
+        }
+        self.publish(object, news);
+        Ok(None)
+    }
+
+    /// Applies the status, and removes what another client has added to it.
+    async fn replace_status(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        status: &StatusOf<R>,
+    ) -> Result<(), kube::Error> {
+        lock(&self.memory.reporting).insert(key.clone());
+        let replaced = async {
+            let written = self.objects.apply_status(&self.manager, object, status).await?;
+            match written.valid().and_then(|written| written.status()).map(|written| excess(written, status))
+            {
+                Some(Ok(Some(excess))) => {
+                    self.objects.remove_from_status(&self.manager, object, excess).await
+                }
+                Some(Err(error)) => Err(kube::Error::SerdeError(error)),
+                Some(Ok(None)) | None => Ok(()),
+            }
+        };
+        let replaced = replaced.await;
+        lock(&self.memory.reporting).remove(key);
+        replaced
+    }
+
+    /// Returns how long progress is still not to be reported; `None` if the status is to be written now.
+    fn postpone(&self, key: &Key, outcome: &Outcome<R::Done, R::Error>) -> Option<Duration> {
+        let mut progress = lock(&self.memory.progress);
+        let now = Instant::now();
+        if matches!(outcome, Outcome::Acted(_) | Outcome::Waiting(..)) {
+            let left = PROGRESS.saturating_sub(now - *progress.entry(key.clone()).or_insert(now));
+            if !left.is_zero() {
+                return Some(left);
+            }
+        }
+        progress.remove(key);
+        None
+    }
+
+    /// Returns the reason of the Ready condition.
+    fn ready_reason(status: Option<&StatusOf<R>>) -> Option<&str> {
+        conditions::get(R::conditions(status?), conditions::READY).map(|ready| ready.reason.as_str())
+    }
+}
+
+/// Returns the members of `written` that `wanted` does not have, as a merge patch that removes them.
+fn excess(written: &impl Serialize, wanted: &impl Serialize) -> Result<Option<Value>, serde_json::Error> {
+    Ok(difference(&serde_json::to_value(written)?, &serde_json::to_value(wanted)?))
+}
+
+fn difference(written: &Value, wanted: &Value) -> Option<Value> {
+    let (Value::Object(written), Value::Object(wanted)) = (written, wanted) else { return None };
+    let mut patch = Map::new();
+    for (name, value) in written.iter().filter(|(_, value)| !value.is_null()) {
+        match wanted.get(name).filter(|value| !value.is_null()) {
+            None => patch.insert(name.clone(), Value::Null),
+            Some(wanted) => difference(value, wanted).and_then(|inner| patch.insert(name.clone(), inner)),
+        };
+    }
+    (!patch.is_empty()).then(|| patch.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_another_client_added_is_removed_and_the_rest_is_left() {
+        let written =
+            json!({"phase": "A", "task": {"ref": "t", "kind": "K"}, "vm": "v", "none": null, "list": [1]});
+        let wanted = json!({"phase": "B", "task": {"ref": "u"}, "vm": null, "list": []});
+        assert_eq!(excess(&written, &wanted).unwrap(), Some(json!({"task": {"kind": null}, "vm": null})));
+        assert_eq!(excess(&wanted, &wanted).unwrap(), None);
+    }
+}
