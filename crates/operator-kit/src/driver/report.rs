@@ -40,7 +40,8 @@ impl<R: Reconciler> Driver<R> {
             return Ok(None);
         };
         let old = newest.status();
-        let status = AssertUnwindSafe(async { R::status(old, object, seen, outcome, self.kit.clock().now()) });
+        let status =
+            AssertUnwindSafe(async { R::status(old, object, seen, outcome, self.kit.clock().now()) });
         let status = status.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
         let Some(status) = status.filter(|status| old != Some(status)) else {
             lock(&self.memory.progress).remove(key);

@@ -316,7 +316,7 @@ fn identity(vm: &Vm) -> (Option<&MoRef>, Option<&Markers>, Option<&str>) {
 // === indexes ===
 
 impl Inventory {
-    fn put_vm(&mut self, moref: &MoRef, vm: Option<Vm>) {
+    pub(super) fn put_vm(&mut self, moref: &MoRef, vm: Option<Vm>) {
         let before = self.vms.remove(moref);
         if before.as_deref() == vm.as_ref() {
             if let Some(before) = before {
@@ -346,7 +346,7 @@ impl Inventory {
         self.send(&Change::Vm { before, after });
     }
 
-    fn put_folder(&mut self, moref: &MoRef, folder: Option<Folder>, created: Option<Instant>) {
+    pub(super) fn put_folder(&mut self, moref: &MoRef, folder: Option<Folder>, created: Option<Instant>) {
         let before = self.folders.remove(moref).map(|entry| entry.folder);
         let same = before.as_deref() == folder.as_ref();
         if let Some(old) = &before {
