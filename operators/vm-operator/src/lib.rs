@@ -29,6 +29,8 @@ mod in_flight;
 mod memory;
 mod meters;
 mod metrics;
+#[cfg(test)]
+mod model;
 mod requests;
 mod triggers;
 mod vcenter;

@@ -80,4 +80,23 @@ impl Memory {
     fn queue(&self) -> MutexGuard<'_, CloneQueue<String, Key>> {
         self.clone_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Returns a copy, for the model.
+    #[cfg(test)]
+    pub fn copy(&self) -> Self {
+        Self {
+            cluster: self.cluster.clone(),
+            in_flight: self.in_flight.copy(),
+            requests: self.requests.copy(),
+            clone_queue: Mutex::new(self.queue().clone()),
+            instance_triggers: self.instance_triggers.clone(),
+            group_triggers: self.group_triggers.clone(),
+        }
+    }
+
+    /// Returns all that a pass can observe, for the model. `state` says how far the refresh of a ticket is.
+    #[cfg(test)]
+    pub fn text(&self, state: impl Fn(infra_clients::vsphere::vms::Ticket) -> u64) -> String {
+        format!("{}\n{}\n{:?}", self.in_flight.text(state), self.queue().text(), self.requests)
+    }
 }

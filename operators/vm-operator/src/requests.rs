@@ -98,7 +98,7 @@ pub struct Clone {
 }
 
 /// A call of the vCenter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Call {
     /// Clones a machine and powers it on.
     Clone(Box<Clone>),
@@ -122,7 +122,7 @@ pub enum Call {
 }
 
 /// A request for an object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// The object that the request is for.
     pub subject: Subject,
@@ -137,7 +137,7 @@ pub struct Requests {
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Waiting {
     first: VecDeque<Request>,
     clones: VecDeque<Request>,
@@ -173,6 +173,20 @@ impl Requests {
     pub fn pop(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.first.pop_front().or_else(|| waiting.clones.pop_front())
+    }
+
+    /// Returns a copy, for the model.
+    #[cfg(test)]
+    pub fn copy(&self) -> Self {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { waiting: Mutex::new(waiting), changed: Notify::new() }
+    }
+
+    /// Returns whether no request waits.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.first.is_empty() && waiting.clones.is_empty()
     }
 
     async fn take(&self) -> Request {

@@ -19,9 +19,16 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
 
-use apply::Done;
-use observe::Surroundings;
-use plan::{Plan, Seen};
+#[cfg(test)]
+pub use self::{
+    apply::{apply_folder, create_folder},
+    observe::observe as observe_in,
+    plan::plan,
+    status::status,
+};
+pub use apply::Done;
+pub use observe::Surroundings;
+pub use plan::{Plan, Seen};
 
 /// The controller.
 pub struct VmGroups(pub Arc<Context>);
@@ -51,7 +58,7 @@ pub fn needs(ctx: &Context, group: &VmGroup, call: &Call) -> bool {
 }
 
 /// Returns whether the plan of a group, with no request in flight, contains this call.
-fn is_needed(group: &VmGroup, seen: Seen, call: &Call) -> bool {
+pub fn is_needed(group: &VmGroup, seen: Seen, call: &Call) -> bool {
     let seen = Seen { request: None, ..seen };
     match (plan::plan(group, &seen), call) {
         (Turn::Act(Plan::Scale(scale)), Call::CreateFolder(_)) => scale.create_folder,

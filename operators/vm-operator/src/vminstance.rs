@@ -23,11 +23,12 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
 
-use observe::Surroundings;
+#[cfg(test)]
+pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
+pub use observe::Surroundings;
 pub use observe::{is_moved, is_not_a_copy, machines, recorded};
 use plan::Action;
-use seen::Seen;
-pub use seen::{GroupView, Refresh};
+pub use seen::{GroupView, Refresh, Seen};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);
@@ -59,7 +60,7 @@ pub fn needs(ctx: &Context, instance: &VmInstance, call: &Call) -> bool {
 }
 
 /// Returns whether the plan of an instance, with no request in flight, is this call.
-fn is_needed(instance: &VmInstance, seen: Seen, call: &Call) -> bool {
+pub fn is_needed(instance: &VmInstance, seen: Seen, call: &Call) -> bool {
     let seen = Seen { request: None, ..seen };
     let Turn::Act(action) = plan::plan(instance, &seen) else { return false };
     match (action, call) {

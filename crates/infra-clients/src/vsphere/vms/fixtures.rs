@@ -162,6 +162,12 @@ impl Inventory {
         self.set_looked_up(moref, read.map(Arc::new).as_ref(), Instant::now() + LONG);
     }
 
+    /// Drops the answer to a look-up or a confirmation, as time does.
+    pub fn expire_look_up(&mut self, moref: &MoRef) {
+        self.forget_outside(moref);
+        self.forget_confirmed(moref);
+    }
+
     /// Records that vCenter has said that an object does not exist.
     pub fn lack(&mut self, moref: &MoRef) {
         self.remove_missing(moref);

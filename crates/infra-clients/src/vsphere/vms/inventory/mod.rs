@@ -224,6 +224,11 @@ impl Inventory {
         self.outside.remove(moref);
     }
 
+    #[cfg(feature = "fixtures")]
+    pub(super) fn forget_confirmed(&mut self, moref: &MoRef) {
+        self.confirmed.remove(moref);
+    }
+
     /// Sends a change that is not one of an object.
     pub(super) fn send(&mut self, change: &Change) {
         self.subscribers.retain(|subscriber| subscriber.send(change.clone()).is_ok());
