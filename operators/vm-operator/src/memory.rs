@@ -97,6 +97,6 @@ impl Memory {
     /// Returns all that a pass can observe, for the model. `state` says how far the refresh of a ticket is.
     #[cfg(test)]
     pub fn text(&self, state: impl Fn(infra_clients::vsphere::vms::Ticket) -> u64) -> String {
-        format!("{}\n{}\n{:?}", self.in_flight.text(state), self.queue().text(), self.requests)
+        format!("{}\n{}\n{}", self.in_flight.text(state), self.queue().text(), self.requests.text())
     }
 }

@@ -189,6 +189,13 @@ impl Requests {
         waiting.first.is_empty() && waiting.clones.is_empty()
     }
 
+    /// Returns all that decides what is sent next, for the model.
+    #[cfg(test)]
+    pub fn text(&self) -> String {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{:?}", waiting.first.iter().chain(&waiting.clones).collect::<Vec<_>>())
+    }
+
     async fn take(&self) -> Request {
         loop {
             match self.pop() {

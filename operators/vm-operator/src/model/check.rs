@@ -74,10 +74,8 @@ impl Operator {
             return false;
         }
         let remembered = self.remembered(process.memory);
-        if !remembered.memory.requests.is_empty()
-            || remembered.has_open_ticket()
-            || !remembered.looking_up.is_empty()
-        {
+        let instances = state.kubernetes.objects.instances.iter().flatten();
+        if !remembered.is_idle(instances.map(|instance| instance.number)) {
             return false;
         }
         match state.kubernetes.objects.group {
@@ -91,10 +89,9 @@ impl Operator {
 
     fn is_served(&self, state: &State, group: Group) -> bool {
         let instances = state.kubernetes.objects.instances.iter().flatten();
+        // Nothing of the model keeps a group from going.
         if group.deleting {
-            // Only a person can help.
-            let mut instances = instances.peekable();
-            return instances.peek().is_some() && instances.all(|instance| self.is_blocked(state, *instance));
+            return false;
         }
         let mut count = 0;
         let (mut ready, mut all) = (0, true);
@@ -102,7 +99,7 @@ impl Operator {
             count += 1;
             let is_ready = self.is_ready(state, *instance);
             ready += u8::from(is_ready);
-            all &= is_ready || self.is_blocked(state, *instance);
+            all &= is_ready || (!instance.deleting && self.is_blocked(state, *instance));
         }
         let status = self.tables.status(group.status);
         all && count == group.replicas

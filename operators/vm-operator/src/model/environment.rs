@@ -186,8 +186,8 @@ impl Operator {
                 let is_possible = match admin {
                     Admin::Copy | Admin::Remove => true,
                     // A vCenter has no call that depends on where a machine is: one that is moved between the
-                    // confirmation and the call is lost.
-                    Admin::Move => !is_used,
+                    // confirmation and the call is lost. And one that is moved before a status records it is not found.
+                    Admin::Move => !is_used && self.is_recorded(state, id),
                     Admin::Off => vm.on,
                 };
                 if is_own && is_possible {
@@ -207,6 +207,12 @@ impl Operator {
                 }
             }
         }
+    }
+
+    /// Returns whether a status records a machine.
+    fn is_recorded(&self, state: &State, id: u8) -> bool {
+        let mut instances = state.kubernetes.objects.instances.iter().flatten();
+        instances.any(|instance| self.tables.status(instance.status).vm == Some(id))
     }
 
     /// Returns whether a process relies on what it has read of a machine, or a call on it is on its way.

@@ -75,6 +75,16 @@ impl Remembered {
         format!("{} {:?}\n{}", self.newest - self.served, self.looking_up, self.memory.text(open))
     }
 
+    /// Whether nothing is in flight or in the queue for the group and these instances.
+    pub fn is_idle(&self, mut instances: impl Iterator<Item = u8>) -> bool {
+        let in_flight = &self.memory.in_flight;
+        self.memory.requests.is_empty()
+            && !self.has_open_ticket()
+            && self.looking_up.is_empty()
+            && in_flight.group(GROUP_UID).request.is_none()
+            && instances.all(|number| in_flight.get(&uid(number)).is_some_and(|entry| entry.request.is_none()))
+    }
+
     /// Whether a refresh was requested that no poll has served.
     pub fn has_open_ticket(&self) -> bool {
         self.newest > self.served

@@ -168,8 +168,16 @@ impl Operator {
             });
         }
         let remembered = self.remembered(process.memory);
+        let left = unreported.iter().fold(0, |left, (object, _)| left | object.bit());
+        if process.poll.is_some_and(|asked| asked & left == 0) {
+            // A response has shown what the poll was to report.
+            steps.add(Label::Poll(at), |next| {
+                let process = next.process(at);
+                process.poll = Some(0);
+                self.end_poll(process);
+            });
+        }
         if remembered.has_open_ticket() && process.poll.is_none() {
-            let left = unreported.iter().fold(0, |left, (object, _)| left | object.bit());
             steps.add(Label::Poll(at), |next| {
                 let process = next.process(at);
                 process.poll = Some(left);

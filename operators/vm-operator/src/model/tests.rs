@@ -22,3 +22,31 @@ fn check(replicas: u8, budget: Budget, limit: usize) {
 fn nothing_goes_wrong() {
     check(1, Budget::default(), 100_000);
 }
+
+/// One of each kind, but only one at a time: finds what one fault breaks.
+#[test]
+fn one_fault() {
+    let budget = Budget {
+        faults: 1,
+        crashes: 1,
+        second: 1,
+        requests: 1,
+        tasks: 1,
+        forgotten: 1,
+        disconnects: 1,
+        writes: 1,
+        old_lists: 1,
+        ..Budget::default()
+    };
+    check(1, budget, 300_000);
+}
+
+#[test]
+fn users() {
+    check(1, Budget { deletes: 1, group_deletes: 1, scales: 1, ..Budget::default() }, 300_000);
+}
+
+#[test]
+fn administrators() {
+    check(1, Budget { admin: 1, deletes: 1, group_deletes: 1, ..Budget::default() }, 300_000);
+}
