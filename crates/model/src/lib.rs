@@ -15,6 +15,7 @@
 //! Owns the search and its report, and knows no operator. The models are in the tests of each operator.
 
 mod graph;
+mod hash;
 mod report;
 mod search;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tests;
 use std::fmt::Display;
 use std::hash::Hash;
 
+pub use hash::{Map, Mixer};
 pub use report::{Defect, Report, TraceStep, Violation};
 pub use search::explore;
 

@@ -4,10 +4,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::time::Instant;
 
 use crate::graph::{Edge, Graph};
+use crate::hash::Mixer;
 use crate::report::{Defect, Report, TraceStep, Violation};
 use crate::{Model, Step};
 
@@ -48,7 +49,7 @@ impl Hasher for Identity {
 }
 
 fn fingerprint(state: &impl Hash) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(state)
+    BuildHasherDefault::<Mixer>::default().hash_one(state)
 }
 
 /// How a state was first reached.

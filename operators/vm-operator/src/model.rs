@@ -12,6 +12,7 @@
 mod check;
 mod environment;
 mod kubernetes;
+mod normal;
 mod process;
 mod shown;
 mod steps;
@@ -21,17 +22,17 @@ mod vcenter;
 mod world;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use model::{Model, Step};
+use model::{Map, Model, Step};
+use normal::Mentions;
 
-use kubernetes::Objects;
+use kubernetes::{Instance, Objects, SLOTS};
 use process::{End, Event, For, GroupPass, InstancePass, Remembered, View};
 use shown::{Shown, Update};
 use tables::{Table, Tables};
 use vcenter::Call;
-use world::{Budget, Label, Process, State};
+use world::{Config, Label, Process, State};
 
 /// What a pass of an instance leads to, in numbers.
 #[derive(Clone, Copy)]
@@ -49,38 +50,44 @@ struct GroupResult {
     pass: Rc<GroupPass>,
 }
 
-/// What a process is to its functions.
+/// What a process is to a pass of its group.
 type Key = (u32, u32, Objects, bool);
+
+/// What a process is to a pass of an instance: its memory and inventory, whether it polls, its group as far as an instance sees
+/// it, the instance, and the tasks that statuses name.
+type InstanceKey = (u32, u32, bool, Option<bool>, Instance, [Option<u8>; SLOTS]);
 
 /// The operator as a model. Each function of a process is called once for each of its states.
 pub struct Operator {
-    replicas: u8,
-    budget: Budget,
+    config: Config,
     pub tables: Tables,
     shown: RefCell<Table<Shown, Shown>>,
     memories: RefCell<Table<String, Remembered>>,
-    updates: RefCell<HashMap<(u32, Update), u32>>,
-    events: RefCell<HashMap<(u32, Event), u32>>,
-    passes: RefCell<HashMap<(Key, u8), Pass>>,
-    group_passes: RefCell<HashMap<Key, GroupResult>>,
-    sends: RefCell<HashMap<Key, Option<(u32, Option<(For, Call)>)>>>,
+    shown_mentions: RefCell<Vec<Mentions>>,
+    memory_mentions: RefCell<Vec<(Mentions, bool)>>,
+    updates: RefCell<Map<(u32, Update), u32>>,
+    events: RefCell<Map<(u32, Event), u32>>,
+    passes: RefCell<Map<InstanceKey, Pass>>,
+    group_passes: RefCell<Map<Key, GroupResult>>,
+    sends: RefCell<Map<Key, Option<(u32, Option<(For, Call)>)>>>,
 }
 
 impl Operator {
-    pub fn new(replicas: u8, budget: Budget) -> Self {
+    pub fn new(config: Config) -> Self {
         let operator = Self {
-            replicas,
-            budget,
+            config,
             tables: Tables::default(),
             shown: RefCell::default(),
             memories: RefCell::default(),
+            shown_mentions: RefCell::default(),
+            memory_mentions: RefCell::default(),
             updates: RefCell::default(),
             events: RefCell::default(),
             passes: RefCell::default(),
             group_passes: RefCell::default(),
             sends: RefCell::default(),
         };
-        operator.shown.borrow_mut().number(Shown::default(), Shown::default);
+        operator.show(Shown::default());
         operator.remember(Remembered::new());
         operator
     }
@@ -94,7 +101,37 @@ impl Operator {
     }
 
     fn remember(&self, remembered: Remembered) -> u32 {
-        self.memories.borrow_mut().number(remembered.text(), || remembered)
+        let text = remembered.text();
+        let mentions = (Mentions::of_text(&text), !remembered.memory.requests.is_empty());
+        let number = self.memories.borrow_mut().number(text, || remembered);
+        let mut known = self.memory_mentions.borrow_mut();
+        if known.len() == number as usize {
+            known.push(mentions);
+        }
+        number
+    }
+
+    fn show(&self, shown: Shown) -> u32 {
+        let mut mentions = Mentions::default();
+        mentions.add_shown(&shown);
+        let number = self.shown.borrow_mut().number(shown.clone(), || shown);
+        let mut known = self.shown_mentions.borrow_mut();
+        if known.len() == number as usize {
+            known.push(mentions);
+        }
+        number
+    }
+
+    fn mentions_of_shown(&self, shown: u32) -> Mentions {
+        self.shown_mentions.borrow()[shown as usize]
+    }
+
+    fn mentions_of_memory(&self, memory: u32) -> Mentions {
+        self.memory_mentions.borrow()[memory as usize].0
+    }
+
+    fn has_request(&self, process: &Process) -> bool {
+        self.memory_mentions.borrow()[process.memory as usize].1
     }
 
     /// Returns the number of what an inventory shows after an update.
@@ -103,7 +140,7 @@ impl Operator {
             return *known;
         }
         let after = self.shown(shown).after(update);
-        let number = self.shown.borrow_mut().number(after.clone(), || after);
+        let number = self.show(after);
         self.updates.borrow_mut().insert((shown, update), number);
         number
     }
@@ -132,7 +169,9 @@ impl Operator {
     /// Runs a pass of the instance in a slot; `None` if the cache has none.
     fn pass(&self, process: &Process, slot: u8) -> Option<Pass> {
         let instance = process.cache.instances[usize::from(slot)]?;
-        let key = (Self::key(process), slot);
+        let tasks = process.cache.instances.map(|instance| self.tables.status(instance?.status).task);
+        let group = process.cache.group.map(|group| group.deleting);
+        let key = (process.memory, process.shown, process.poll.is_some(), group, instance, tasks);
         if let Some(known) = self.passes.borrow().get(&key) {
             return Some(*known);
         }
@@ -160,6 +199,9 @@ impl Operator {
 
     /// Takes the next request from the queue; `None` if there is none.
     fn next_request(&self, process: &Process) -> Option<(u32, Option<(For, Call)>)> {
+        if !self.has_request(process) {
+            return None;
+        }
         let key = Self::key(process);
         if let Some(known) = self.sends.borrow().get(&key) {
             return *known;
@@ -176,7 +218,10 @@ impl Model for Operator {
     type Label = Label;
 
     fn initial(&self) -> Vec<State> {
-        vec![State::new(self.replicas, self.budget)]
+        let state = State::new(self.config.replicas, self.config.budget);
+        let mut state = if self.config.has_begun { self.begin(state) } else { state };
+        self.normalize(&mut state);
+        vec![state]
     }
 
     fn steps(&self, state: &State) -> Vec<Step<State, Label>> {

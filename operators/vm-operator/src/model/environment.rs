@@ -174,7 +174,7 @@ impl Operator {
         if let Some(group) = group {
             act(|b| &mut b.group_deletes, Label::DeleteGroup, &|next| next.kubernetes.delete_group());
             for replicas in (0u8..=2).filter(|n| usize::from(*n) <= SLOTS && *n != group.replicas) {
-                if replicas <= self.replicas.max(1) {
+                if replicas <= self.config.replicas.max(1) {
                     act(|b| &mut b.scales, Label::Scale(replicas), &|next| next.kubernetes.scale(replicas));
                 }
             }
@@ -196,7 +196,7 @@ impl Operator {
             }
         }
         if let Some(folder) = state.vcenter.folder {
-            for slot in (0u8..).take(usize::from(self.replicas)) {
+            for slot in (0u8..).take(usize::from(self.config.replicas)) {
                 let is_free =
                     state.vcenter.machines().all(|(_, vm)| vm.folder != Some(folder) || vm.slot != slot);
                 if is_free {

@@ -37,8 +37,8 @@ pub struct Objects {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kubernetes {
     pub objects: Objects,
-    /// Instances created so far.
-    pub created: u8,
+    /// The numbers of instances that something still refers to, one bit for each; another is given to the next instance.
+    pub used: u16,
 }
 
 /// What became of an object that was to be deleted.
@@ -84,14 +84,20 @@ impl Kubernetes {
 impl Kubernetes {
     /// POST. `None`: the name is taken.
     pub fn create(&mut self, slot: u8) -> Option<Instance> {
+        let number = self.next_number();
         let place = &mut self.objects.instances[usize::from(slot)];
         if place.is_some() {
             return None;
         }
-        self.created += 1;
-        let instance = Instance { number: self.created, slot, deleting: false, status: StatusId::NONE };
+        self.used |= 1 << number;
+        let instance = Instance { number, slot, deleting: false, status: StatusId::NONE };
         *place = Some(instance);
         *place
+    }
+
+    /// Returns the number of the next instance.
+    pub fn next_number(&self) -> u8 {
+        (1..16).find(|number| self.used & (1 << number) == 0).unwrap()
     }
 
     /// DELETE with a precondition on the UID.

@@ -82,7 +82,8 @@ impl Remembered {
             && !self.has_open_ticket()
             && self.looking_up.is_empty()
             && in_flight.group(GROUP_UID).request.is_none()
-            && instances.all(|number| in_flight.get(&uid(number)).is_some_and(|entry| entry.request.is_none()))
+            && instances
+                .all(|number| in_flight.get(&uid(number)).is_some_and(|entry| entry.request.is_none()))
     }
 
     /// Whether a refresh was requested that no poll has served.

@@ -60,6 +60,8 @@ pub enum Update {
     LookUp(u8, Option<Vm>),
     /// The answer to a look-up is too old.
     Expire(u8),
+    /// A task ended so long ago that the inventory drops it.
+    Purge(u8),
     /// A call has failed because the machine does not exist.
     Lack(u8),
 }
@@ -155,6 +157,7 @@ impl Shown {
                 inventory.answer_look_up(&vm_ref(id), vm.map(|vm| real_vm(id, vm)));
             }
             Update::Expire(id) => inventory.expire_look_up(&vm_ref(id)),
+            Update::Purge(_) => {}
             Update::Lack(id) => inventory.lack(&vm_ref(id)),
         }
         self.read(&inventory, update)
@@ -181,6 +184,7 @@ impl Shown {
         // Who submitted a task, and what it does in the model, the inventory cannot say.
         let mut known = self.tasks.clone();
         match update {
+            Update::Purge(id) => known.retain(|task| task.id != id),
             Update::Task(id, Some(reported)) => Self::task_of(&mut known, id).reported = Some(reported),
             Update::Submit(id) => Self::task_of(&mut known, id).submitted = true,
             _ => {}

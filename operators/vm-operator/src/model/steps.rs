@@ -41,6 +41,7 @@ impl State {
 
 /// Collects the steps of a state.
 pub struct Steps<'a> {
+    pub operator: &'a Operator,
     pub state: &'a State,
     pub found: Vec<Step<State, Label>>,
 }
@@ -50,6 +51,7 @@ impl Steps<'_> {
     fn add(&mut self, label: Label, change: impl FnOnce(&mut State)) {
         let mut next = self.state.clone();
         change(&mut next);
+        self.operator.normalize(&mut next);
         if next != *self.state {
             self.found.push(Step { is_fault: false, label, next });
         }
@@ -59,13 +61,14 @@ impl Steps<'_> {
     pub fn add_fault(&mut self, label: Label, change: impl FnOnce(&mut State)) {
         let mut next = self.state.clone();
         change(&mut next);
+        self.operator.normalize(&mut next);
         self.found.push(Step { is_fault: true, label, next });
     }
 }
 
 impl Operator {
     pub fn all_steps(&self, state: &State) -> Vec<Step<State, Label>> {
-        let mut steps = Steps { state, found: Vec::new() };
+        let mut steps = Steps { operator: self, state, found: Vec::new() };
         for (at, process) in (0u8..).zip(&state.processes) {
             self.watch_steps(&mut steps, at, process);
             self.inventory_steps(&mut steps, at, process);
@@ -108,6 +111,16 @@ impl Operator {
         }
         self.add_faults(&mut steps);
         steps.found
+    }
+
+    /// Returns the state in which the group has its folder, and the process has read the vCenter.
+    pub fn begin(&self, mut state: State) -> State {
+        state.kubernetes.set_group_finalizer(true);
+        let _ = state.vcenter.call(Call::CreateFolder);
+        state.process(0).cache = state.kubernetes.objects;
+        self.read(&mut state, 0, true, Sync::TasksLeft);
+        self.read(&mut state, 0, false, Sync::Done);
+        state
     }
 
     // === the watches and the inventory ===
@@ -159,11 +172,16 @@ impl Operator {
             Sync::Done => {}
         }
         let unreported: Vec<_> = self.unreported(steps.state, process).collect();
+        let folder = unreported.iter().find(|(object, _)| *object == Object::Folder).copied();
+        let folder = folder.filter(|_| !self.config.reports_folder);
         for (object, update) in &unreported {
             steps.add(Label::Report(at, *object), |next| {
                 let process = next.process(at);
-                process.shown = self.update(process.shown, *update);
-                process.poll = process.poll.map(|left| left & !object.bit());
+                let with = folder.filter(|_| matches!(object, Object::Vm(_)));
+                for (object, update) in [(*object, *update)].into_iter().chain(with) {
+                    process.shown = self.update(process.shown, update);
+                    process.poll = process.poll.map(|left| left & !object.bit());
+                }
                 self.end_poll(process);
             });
         }
@@ -368,7 +386,7 @@ impl Operator {
                 let process = state.process(at);
                 process.memory = self.event(process.memory, event);
             };
-            remember(state, Event::Creating(*slot, state.kubernetes.created + 1));
+            remember(state, Event::Creating(*slot, state.kubernetes.next_number()));
             let created = if write == Write::Lost { None } else { state.kubernetes.create(*slot) };
             match created.filter(|_| write == Write::Done) {
                 Some(_) => self.put_instance(state.process(at), usize::from(*slot), created),

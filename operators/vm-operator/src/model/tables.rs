@@ -2,12 +2,12 @@
 //! memory once, so that a state is small and what was computed from it once is not computed again.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use model::Map;
 use operator_kit::conditions;
 use serde::Serialize;
 
@@ -27,13 +27,13 @@ impl StatusId {
 
 /// Values by number, each once.
 pub struct Table<K, V> {
-    numbers: HashMap<K, u32>,
+    numbers: Map<K, u32>,
     values: Vec<Rc<V>>,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), values: Vec::new() }
+        Self { numbers: Map::default(), values: Vec::new() }
     }
 }
 
@@ -93,8 +93,8 @@ impl Status {
 /// The tables of one model.
 pub struct Tables {
     statuses: RefCell<Table<String, Status>>,
-    instances: RefCell<HashMap<Instance, Arc<VmInstance>>>,
-    groups: RefCell<HashMap<Group, Arc<VmGroup>>>,
+    instances: RefCell<Map<Instance, Arc<VmInstance>>>,
+    groups: RefCell<Map<Group, Arc<VmGroup>>>,
 }
 
 impl Default for Tables {

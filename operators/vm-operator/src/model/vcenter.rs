@@ -75,18 +75,31 @@ pub struct Task {
     pub state: TaskState,
 }
 
+/// The references that something still refers to, one bit for each. A vCenter never uses a reference again; here it is used
+/// again once nothing could notice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Used {
+    pub folders: u16,
+    pub vms: u16,
+    pub tasks: u16,
+}
+
+fn take(used: &mut u16) -> u8 {
+    let free = (0..16).find(|id| *used & (1 << id) == 0).unwrap();
+    *used |= 1 << free;
+    free
+}
+
 /// Everything that the vCenter has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vcenter {
     /// The group's folder, by number.
     pub folder: Option<u8>,
-    pub folders_made: u8,
-    /// By reference; a reference is never used again.
+    /// By reference.
     pub vms: [Option<Vm>; VMS],
-    pub vms_made: u8,
     /// The recent tasks, in the order of their references.
     pub tasks: Vec<Task>,
-    pub tasks_made: u8,
+    pub used: Used,
 }
 
 impl Vcenter {
@@ -108,9 +121,8 @@ impl Vcenter {
 
     /// Adds a machine; `None` if no more fit into the model.
     pub fn add(&mut self, vm: Vm) -> Option<u8> {
-        let id = self.vms_made;
+        let id = take(&mut self.used.vms);
         *self.vms.get_mut(usize::from(id))? = Some(vm);
-        self.vms_made += 1;
         Some(id)
     }
 
@@ -123,8 +135,7 @@ impl Vcenter {
         match call {
             Call::CreateFolder if self.folder.is_some() => return Err(Fault::DuplicateName),
             Call::CreateFolder => {
-                self.folders_made += 1;
-                self.folder = Some(self.folders_made);
+                self.folder = Some(take(&mut self.used.folders));
                 return Ok(None);
             }
             Call::Clone { folder, .. } | Call::RemoveFolder(folder) if self.folder != Some(folder) => {
@@ -139,9 +150,9 @@ impl Vcenter {
             }
             _ => {}
         }
-        let id = self.tasks_made;
-        self.tasks_made += 1;
-        self.tasks.push(Task { id, call, state: TaskState::Running });
+        let id = take(&mut self.used.tasks);
+        let at = self.tasks.partition_point(|task| task.id < id);
+        self.tasks.insert(at, Task { id, call, state: TaskState::Running });
         Ok(Some(id))
     }
 

@@ -37,6 +37,17 @@ pub struct Budget {
     pub scales: u8,
 }
 
+/// What is explored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    pub replicas: u8,
+    pub budget: Budget,
+    /// Begins with the group's folder and a process that has read the vCenter, and not with neither.
+    pub has_begun: bool,
+    /// Reports the folder's count of machines apart from the machines.
+    pub reports_folder: bool,
+}
+
 /// What must never happen, and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wrong {
