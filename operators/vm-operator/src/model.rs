@@ -60,6 +60,8 @@ type InstanceKey = (u32, u32, bool, Option<bool>, Instance, [Option<u8>; SLOTS])
 /// The operator as a model. Each function of a process is called once for each of its states.
 pub struct Operator {
     config: Config,
+    /// Where the exploration begins.
+    start: RefCell<Option<State>>,
     pub tables: Tables,
     shown: RefCell<Table<Shown, Shown>>,
     memories: RefCell<Table<String, Remembered>>,
@@ -76,6 +78,7 @@ impl Operator {
     pub fn new(config: Config) -> Self {
         let operator = Self {
             config,
+            start: RefCell::default(),
             tables: Tables::default(),
             shown: RefCell::default(),
             memories: RefCell::default(),
@@ -218,6 +221,9 @@ impl Model for Operator {
     type Label = Label;
 
     fn initial(&self) -> Vec<State> {
+        if let Some(start) = &*self.start.borrow() {
+            return vec![start.clone()];
+        }
         let state = State::new(self.config.replicas, self.config.budget);
         let mut state = if self.config.has_begun { self.begin(state) } else { state };
         self.normalize(&mut state);

@@ -1,6 +1,8 @@
 //! What a process's inventory shows. A change is carried out on the real `Inventory`, which is built from the values here and
 //! read back.
 
+use std::sync::LazyLock;
+
 use infra_clients::vsphere::vms::{
     Inventory, Outside, Task as RealTask, TaskState as RealState, Vm as RealVm, fixtures,
 };
@@ -216,8 +218,8 @@ fn marker(number: u8, slot: u8) -> Marker {
 /// A machine as the collector reports it.
 fn real_vm(id: u8, vm: Vm) -> RealVm {
     let owner = marker(vm.owner, vm.owner_slot).to_string();
-    let revision = crate::fixtures::instance(0).spec.revision();
-    let entries = [(OWNER_MARKER, &*owner), (REVISION_MARKER, &*revision)];
+    static REVISION: LazyLock<String> = LazyLock::new(|| crate::fixtures::instance(0).spec.revision());
+    let entries = [(OWNER_MARKER, &*owner), (REVISION_MARKER, &**REVISION)];
     let parent = vm.folder.map_or_else(|| fixtures::folder_ref("group-elsewhere"), folder_ref);
     let name = if vm.slot == NO_SLOT { format!("other-{id}") } else { names::vm(NAME, vm.slot.into()) };
     let uuid = if vm.uuid == 0 { format!("other-uuid-{id}") } else { uuid(vm.uuid) };

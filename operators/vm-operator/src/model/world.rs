@@ -37,6 +37,25 @@ pub struct Budget {
     pub scales: u8,
 }
 
+impl Budget {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        faults: 0,
+        crashes: 0,
+        second: 0,
+        requests: 0,
+        tasks: 0,
+        forgotten: 0,
+        disconnects: 0,
+        writes: 0,
+        old_lists: 0,
+        admin: 0,
+        deletes: 0,
+        group_deletes: 0,
+        scales: 0,
+    };
+}
+
 /// What is explored.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
