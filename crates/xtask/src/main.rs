@@ -6,6 +6,7 @@
 mod book;
 mod checks;
 mod deny;
+mod explore;
 mod generate;
 mod operators;
 mod programs;
@@ -35,6 +36,7 @@ usage: cargo xtask COMMAND
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
+  explore OPERATOR     explores the largest configurations of an operator's model: vm
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -61,6 +63,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,
         ["bench", rest @ ..] => programs::bench(rest)?,
+        ["explore", rest @ ..] => explore::run(rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
         ["tools"] => {
