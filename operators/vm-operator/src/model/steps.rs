@@ -195,7 +195,8 @@ impl Operator {
                 self.end_poll(process);
             });
         }
-        if remembered.has_open_ticket() && process.poll.is_none() {
+        // A late request is late by less than a refresh takes: docs/testing.md.
+        if remembered.has_open_ticket() && process.poll.is_none() && steps.state.late.is_empty() {
             steps.add(Label::Poll(at), |next| {
                 let process = next.process(at);
                 process.poll = Some(left);
