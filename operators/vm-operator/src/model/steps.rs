@@ -319,10 +319,8 @@ impl Operator {
             _ if write == Write::Lost => {}
             End::Status(status) => {
                 state.mark(check_record(state, instance.number, self.tables.status(status).vm));
-                let written = state.kubernetes.apply_status(slot, instance.number, status);
-                let is_other = written.is_none() && state.kubernetes.objects.instances[place].is_some();
-                // 409: the driver leaves it to the watch.
-                if write == Write::Done && !is_other {
+                let written = state.kubernetes.apply_status(slot, status);
+                if write == Write::Done {
                     self.put_instance(state.process(at), place, written);
                 }
             }

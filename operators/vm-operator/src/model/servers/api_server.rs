@@ -41,7 +41,7 @@ impl Server {
 
     /// Returns the UID of an instance; one that never existed for a number that was not given yet.
     fn uid(&self, number: u8) -> String {
-        let known = self.uids.get(usize::from(number));
+        let known = self.uids.get(usize::from(number)).filter(|uid| !uid.is_empty());
         known.cloned().unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned())
     }
 
@@ -139,7 +139,7 @@ impl Server {
     }
 
     async fn apply_status(&mut self, slot: u8, number: u8, value: u8) -> Result<String> {
-        let written = self.model.apply_status(slot, number, StatusId(u16::from(value) + 1)).is_some();
+        let written = self.model.apply_status(slot, StatusId(u16::from(value) + 1)).is_some();
         let status = json!({
             "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1", "kind": "VmInstance",
             "metadata": { "uid": self.uid(number) }, "status": { "vmRef": value.to_string() },
