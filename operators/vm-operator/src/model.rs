@@ -51,6 +51,9 @@ struct GroupResult {
     pass: Rc<GroupPass>,
 }
 
+/// The memory after a request was taken from the queue, and the request if it is still needed.
+type Taken = (u32, Option<(For, Call)>);
+
 /// What a process is to a pass of its group.
 type Key = (u32, u32, Objects, bool);
 
@@ -72,7 +75,7 @@ pub struct Operator {
     events: RefCell<Map<(u32, Event), u32>>,
     passes: RefCell<Map<InstanceKey, Pass>>,
     group_passes: RefCell<Map<Key, GroupResult>>,
-    sends: RefCell<Map<Key, Option<(u32, Option<(For, Call)>)>>>,
+    sends: RefCell<Map<Key, Option<Taken>>>,
 }
 
 impl Operator {
@@ -202,7 +205,7 @@ impl Operator {
     }
 
     /// Takes the next request from the queue; `None` if there is none.
-    fn next_request(&self, process: &Process) -> Option<(u32, Option<(For, Call)>)> {
+    fn next_request(&self, process: &Process) -> Option<Taken> {
         if !self.has_request(process) {
             return None;
         }
@@ -210,6 +213,10 @@ impl Operator {
         if let Some(known) = self.sends.borrow().get(&key) {
             return *known;
         }
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is for one lifetime of the view"
+        )]
         let sent = self.view(process, |view, remembered| view.send(remembered));
         let sent = sent.map(|(remembered, sent)| (self.remember(remembered), sent));
         self.sends.borrow_mut().insert(key, sent);

@@ -47,9 +47,10 @@ pub fn check_end(state: &State, instance: Instance) -> Option<Wrong> {
 /// Checks the state before the group's finalizer is removed.
 pub fn check_group_end(state: &State) -> Option<Wrong> {
     let mut numbers = 1..16;
-    let is_left = state.kubernetes.objects.instances.iter().any(Option::is_some)
-        || numbers.any(|number| state.machines_of(number).next().is_some());
-    is_left.then_some(Wrong::GroupFinalizerTooEarly)
+    let is_clone = |call: Call| matches!(call, Call::Clone { .. });
+    let comes = state.running().any(|task| is_clone(task.call)) || state.late.iter().copied().any(is_clone);
+    let exists = numbers.any(|number| state.machines_of(number).next().is_some());
+    (exists || comes).then_some(Wrong::GroupFinalizerTooEarly)
 }
 
 /// Checks the machine that a status records.
@@ -81,7 +82,8 @@ impl Operator {
         match state.kubernetes.objects.group {
             Some(group) => self.is_served(state, group),
             None => {
-                check_group_end(state).is_none()
+                state.kubernetes.objects.instances.iter().all(Option::is_none)
+                    && check_group_end(state).is_none()
                     && (state.vcenter.folder.is_none() || state.vcenter.children() > 0)
             }
         }
@@ -110,7 +112,9 @@ impl Operator {
     fn is_ready(&self, state: &State, instance: Instance) -> bool {
         let status = self.tables.status(instance.status);
         let machines: Vec<_> = state.machines_of(instance.number).collect();
-        matches!(machines.as_slice(), [(id, vm)] if vm.on && status.vm == Some(*id))
+        let is_in_doubt = self.remembered(state.processes[0].memory).is_in_doubt(instance.number);
+        !is_in_doubt
+            && matches!(machines.as_slice(), [(id, vm)] if vm.on && status.vm == Some(*id))
             && !instance.deleting
             && status.ready.0 == "True"
     }

@@ -173,7 +173,7 @@ impl Operator {
         let group = state.kubernetes.objects.group.filter(|group| !group.deleting);
         if let Some(group) = group {
             act(|b| &mut b.group_deletes, Label::DeleteGroup, &|next| next.kubernetes.delete_group());
-            for replicas in (0u8..=2).filter(|n| usize::from(*n) <= SLOTS && *n != group.replicas) {
+            for replicas in (0u8..=2).filter(|n| *n != group.replicas) {
                 if replicas <= self.config.replicas.max(1) {
                     act(|b| &mut b.scales, Label::Scale(replicas), &|next| next.kubernetes.scale(replicas));
                 }
@@ -186,7 +186,7 @@ impl Operator {
                 let is_possible = match admin {
                     Admin::Copy | Admin::Remove => true,
                     // A vCenter has no call that depends on where a machine is: one that is moved between the
-                    // confirmation and the call is lost. And one that is moved before a status records it is not found.
+                    // confirmation and the call is lost. And one that is moved before the operator has recorded it is not found.
                     Admin::Move => !is_used && self.is_recorded(state, id),
                     Admin::Off => vm.on,
                 };
@@ -209,10 +209,14 @@ impl Operator {
         }
     }
 
-    /// Returns whether a status records a machine.
+    /// Returns whether a status records a machine, in whatever version a process has read or may read.
     fn is_recorded(&self, state: &State, id: u8) -> bool {
-        let mut instances = state.kubernetes.objects.instances.iter().flatten();
-        instances.any(|instance| self.tables.status(instance.status).vm == Some(id))
+        let caches = state.processes.iter().map(|process| &process.cache);
+        let mut all = caches.chain(&state.old).chain([&state.kubernetes.objects]);
+        all.all(|objects| {
+            let mut instances = objects.instances.iter().flatten();
+            instances.any(|instance| self.tables.status(instance.status).vm == Some(id))
+        })
     }
 
     /// Returns whether a process relies on what it has read of a machine, or a call on it is on its way.

@@ -3,8 +3,8 @@
 
 use super::tables::StatusId;
 
-/// Slots of the group.
-pub const SLOTS: usize = 2;
+/// Slots that a group may use: a machine that is being removed keeps its slot while another takes its place.
+pub const SLOTS: usize = 4;
 
 /// A VmInstance. One that exists has the operator's finalizer: the object goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,17 @@ impl Kubernetes {
         } else if !group.deleting {
             group.deleting = true;
             group.generation += 1;
+        }
+    }
+}
+
+// === the garbage collector ===
+
+impl Kubernetes {
+    /// Deletes the instances, whose owner is gone.
+    pub fn collect(&mut self) {
+        for instance in self.objects.instances.iter_mut().flatten() {
+            instance.deleting = true;
         }
     }
 }

@@ -41,7 +41,7 @@ impl Mentions {
         self.tasks |= other.tasks;
     }
 
-    fn add_vm(&mut self, vm: &Vm) {
+    fn add_vm(&mut self, vm: Vm) {
         self.instances |= (1 << vm.owner) | (1 << vm.uuid);
         set_bit(&mut self.folders, vm.folder);
     }
@@ -66,9 +66,11 @@ impl Mentions {
             if vm.is_some() || *answer != Answer::None {
                 set_bit(&mut self.vms, Some(id));
             }
-            vm.iter().for_each(|vm| self.add_vm(vm));
+            if let Some(vm) = vm {
+                self.add_vm(*vm);
+            }
             if let Answer::Elsewhere(vm) = answer {
-                self.add_vm(vm);
+                self.add_vm(*vm);
             }
         }
         for task in &shown.tasks {
@@ -124,7 +126,7 @@ impl Operator {
         set_bit(&mut found.folders, state.vcenter.folder);
         for (id, vm) in state.vcenter.machines() {
             set_bit(&mut found.vms, Some(id));
-            found.add_vm(&vm);
+            found.add_vm(vm);
         }
         for task in &state.vcenter.tasks {
             set_bit(&mut found.tasks, Some(task.id));

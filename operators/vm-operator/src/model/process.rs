@@ -229,7 +229,7 @@ impl View<'_> {
             is_recorded: &is_recorded,
             now: SystemTime::UNIX_EPOCH,
         };
-        vminstance::observe_in(around, object)
+        vminstance::observe_in(&around, object)
     }
 
     /// Runs the driver's pass over an instance.
@@ -262,7 +262,7 @@ impl View<'_> {
             match result {
                 Some(Err(error)) => {
                     let end =
-                        self.instance_status(instance, &object, &seen, Outcome::Failed(Arc::new(error)));
+                        self.instance_status(instance, &object, &seen, &Outcome::Failed(Arc::new(error)));
                     return InstancePass { remembered, updates, end, overclaims: false };
                 }
                 _ if goes_on => {}
@@ -279,7 +279,7 @@ impl View<'_> {
             _ => panic!("the pass does not end: {:?}", end.1),
         };
         let seen = end.0.unwrap();
-        let end = self.instance_status(instance, &object, &seen, outcome);
+        let end = self.instance_status(instance, &object, &seen, &outcome);
         let overclaims = matches!(end, End::Status(id) if self.overclaims(&shown, instance, id));
         InstancePass { remembered, updates, end, overclaims }
     }
@@ -289,11 +289,11 @@ impl View<'_> {
         instance: Instance,
         object: &VmInstance,
         seen: &vminstance::Seen,
-        outcome: Outcome<Option<Notice>, crate::error::Error>,
+        outcome: &Outcome<Option<Notice>, crate::error::Error>,
     ) -> End {
         let old = object.status.as_ref();
-        let status = vminstance::status(old, object, Some(seen), &outcome, Timestamp::UNIX_EPOCH);
-        let id = status.map(|status| self.tables.instance_status(status));
+        let status = vminstance::status(old, object, Some(seen), outcome, Timestamp::UNIX_EPOCH);
+        let id = status.map(|status| self.tables.instance_status(&status));
         id.filter(|id| *id != instance.status).map_or(End::Nothing, End::Status)
     }
 
@@ -352,7 +352,7 @@ impl View<'_> {
             }
             let old = object.status.as_ref();
             let status = vmgroup::status(old, &object, Some(&seen), &outcome, Timestamp::UNIX_EPOCH);
-            let id = status.map(|status| self.tables.group_status(status)).filter(|id| *id != group.status);
+            let id = status.map(|status| self.tables.group_status(&status)).filter(|id| *id != group.status);
             let on = self.shown.vms.iter().flatten().filter(|vm| vm.on && vm.owner != 0).count();
             pass.overclaims = id.is_some_and(|id| usize::from(self.tables.status(id).ready_replicas) > on);
             pass.status = id;
@@ -387,7 +387,7 @@ impl View<'_> {
             is_of_another: &|_| false,
             max_replicas: i32::try_from(SLOTS).unwrap(),
         };
-        vmgroup::observe_in(around, object)
+        vmgroup::observe_in(&around, object)
     }
 
     /// Takes the next request from the queue: what is to be sent, if it is still needed.
@@ -499,7 +499,7 @@ impl Remembered {
             Event::Forgot(number) => memory.forget(&uid(number)),
             Event::ForgotGroup => memory.forget_group(GROUP_UID),
             Event::Creating(slot, number) => {
-                memory.in_flight.creating(&key(slot), &super::tables::uuid(number))
+                memory.in_flight.creating(&key(slot), &super::tables::uuid(number));
             }
             Event::NotCreated(slot) => memory.in_flight.not_created(&key(slot)),
         }

@@ -215,10 +215,12 @@ fn marker(number: u8, slot: u8) -> Marker {
     }
 }
 
+/// The revision of every machine.
+static REVISION: LazyLock<String> = LazyLock::new(|| crate::fixtures::instance(0).spec.revision());
+
 /// A machine as the collector reports it.
 fn real_vm(id: u8, vm: Vm) -> RealVm {
     let owner = marker(vm.owner, vm.owner_slot).to_string();
-    static REVISION: LazyLock<String> = LazyLock::new(|| crate::fixtures::instance(0).spec.revision());
     let entries = [(OWNER_MARKER, &*owner), (REVISION_MARKER, &**REVISION)];
     let parent = vm.folder.map_or_else(|| fixtures::folder_ref("group-elsewhere"), folder_ref);
     let name = if vm.slot == NO_SLOT { format!("other-{id}") } else { names::vm(NAME, vm.slot.into()) };

@@ -104,6 +104,9 @@ impl Operator {
                 let _ = next.vcenter.call(*call);
             });
         }
+        if state.kubernetes.objects.group.is_none() {
+            steps.add(Label::Collect, |next| next.kubernetes.collect());
+        }
         if state.processes.len() > 1 {
             steps.add(Label::Stop, |next| {
                 next.processes.remove(0);
@@ -387,12 +390,11 @@ impl Operator {
             };
             remember(state, Event::Creating(*slot, state.kubernetes.next_number()));
             let created = if write == Write::Lost { None } else { state.kubernetes.create(*slot) };
-            match created.filter(|_| write == Write::Done) {
-                Some(_) => self.put_instance(state.process(at), usize::from(*slot), created),
-                None => {
-                    remember(state, Event::NotCreated(*slot));
-                    is_well = false;
-                }
+            if created.is_some() && write == Write::Done {
+                self.put_instance(state.process(at), usize::from(*slot), created);
+            } else {
+                remember(state, Event::NotCreated(*slot));
+                is_well = false;
             }
         }
         if !is_well || write == Write::Lost {
@@ -441,7 +443,6 @@ impl Operator {
         let (subject, call, result) = process.answers.remove(number);
         let update = match (result, call) {
             (Ok(Some(task)), _) => Some(Update::Submit(task)),
-            (Ok(None), Call::CreateFolder) => None,
             (Err(Fault::NotFound), call) => call.vm().map(Update::Lack),
             _ => None,
         };

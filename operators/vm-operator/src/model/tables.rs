@@ -122,13 +122,13 @@ impl Tables {
     }
 
     /// Returns the name of an instance's status.
-    pub fn instance_status(&self, status: VmInstanceStatus) -> StatusId {
-        self.number(&status, || Status::new(Some(status.clone()), None))
+    pub fn instance_status(&self, status: &VmInstanceStatus) -> StatusId {
+        self.number(status, || Status::new(Some(status.clone()), None))
     }
 
     /// Returns the name of a group's status.
-    pub fn group_status(&self, status: VmGroupStatus) -> StatusId {
-        self.number(&status, || Status::new(None, Some(status.clone())))
+    pub fn group_status(&self, status: &VmGroupStatus) -> StatusId {
+        self.number(status, || Status::new(None, Some(status.clone())))
     }
 
     fn number(&self, status: &impl Serialize, value: impl FnOnce() -> Status) -> StatusId {

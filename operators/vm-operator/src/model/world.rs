@@ -90,7 +90,9 @@ impl fmt::Display for Wrong {
             Self::FinalizerTooEarly => {
                 "a finalizer went while a machine of the VmInstance exists or can still come"
             }
-            Self::GroupFinalizerTooEarly => "the group's finalizer went before its VmInstances and machines",
+            Self::GroupFinalizerTooEarly => {
+                "the group's finalizer went while a machine of it exists or can still come"
+            }
             Self::Overclaims => "a status claims what the inventory does not show",
             Self::RecordsForeign => "a status records a machine that is not the instance's",
         })
@@ -194,6 +196,8 @@ pub enum Label {
     End(u8),
     /// A late request arrives.
     Late(Call),
+    /// The garbage collector deletes the instances of a group that is gone.
+    Collect,
     /// The older of two processes ends.
     Stop,
     // What may happen and need not.

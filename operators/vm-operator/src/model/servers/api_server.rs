@@ -53,7 +53,7 @@ impl Server {
         Ok(match random.below(9) {
             0 => self.change_group(value).await?,
             1 => self.delete_group().await?,
-            2 => self.set_group_finalizer(value % 2 == 0).await?,
+            2 => self.set_group_finalizer(value.is_multiple_of(2)).await?,
             3 => self.apply_group_status(value).await?,
             4 | 5 => self.create(slot).await?,
             6 => self.delete(slot, number).await?,

@@ -391,3 +391,21 @@ proptest! {
         prop_assert!(!matches!(plan(&group, &world), Turn::Act(_) | Turn::LookAgain(_)));
     }
 }
+
+/// The explorer found that the group went first, and the folder stayed.
+#[test]
+fn a_deleted_group_waits_for_the_folder_that_is_being_created() {
+    let fault = Fault::new(Kind::Timeout, "no answer");
+    let failed = |refresh| Seen {
+        request: Some(FolderProgress::Failed(FolderChange::Create, fault.clone())),
+        refresh,
+        ..empty()
+    };
+    let plan = |seen: &Seen| plan(&deleted(group(1, "t")), seen);
+    let creating = Seen { request: Some(FolderProgress::Running(FolderChange::Create)), ..empty() };
+    assert!(matches!(plan(&creating), Turn::Wait { .. }));
+    assert!(matches!(plan(&failed(Refresh::None)), Turn::LookAgain(Plan::Refresh)));
+    assert!(matches!(plan(&failed(Refresh::Requested)), Turn::Wait { .. }));
+    assert!(matches!(plan(&failed(Refresh::Served)), Turn::LookAgain(Plan::SettleFolder)));
+    assert!(matches!(plan(&empty()), Turn::Gone));
+}
