@@ -10,7 +10,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs, reason = "tests")]
 
 mod check;
+mod describe;
 mod environment;
+mod events;
 mod kubernetes;
 mod normal;
 mod process;
@@ -28,8 +30,9 @@ use std::rc::Rc;
 use model::{Map, Model, Step};
 use normal::Mentions;
 
+use events::Event;
 use kubernetes::{Instance, Objects, SLOTS};
-use process::{End, Event, For, GroupPass, InstancePass, Remembered, View};
+use process::{End, For, GroupPass, InstancePass, Remembered, View};
 use shown::{Shown, Update};
 use tables::{Table, Tables};
 use vcenter::Call;

@@ -12,10 +12,10 @@ use std::time::SystemTime;
 use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::{Key, Notice, Outcome, Turn};
+use operator_kit::{Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
-use crate::api::{TaskKind, VmGroup, VmInstance};
+use crate::api::{VmGroup, VmInstance};
 use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE};
 use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
@@ -25,9 +25,9 @@ use crate::visibility::Blind;
 use crate::{vmgroup, vminstance};
 
 use super::kubernetes::{Group, Instance, Objects, SLOTS};
-use super::shown::{self, Shown, Update, number, real_fault, task_ref, vm_ref};
+use super::shown::{self, Shown, Update, number};
 use super::tables::{StatusId, Tables, uid};
-use super::vcenter::{Call, Fault};
+use super::vcenter::Call;
 
 /// How often one pass may observe, as in the driver.
 const LOOKS: usize = 10;
@@ -52,7 +52,7 @@ pub enum Change {
 pub struct Remembered {
     pub memory: Memory,
     /// Tickets are served up to this one.
-    served: u64,
+    pub served: u64,
     newest: u64,
     /// The machines that are looked up.
     pub looking_up: BTreeSet<u8>,
@@ -64,7 +64,8 @@ impl Remembered {
         Self { memory, served: 0, newest: 0, looking_up: BTreeSet::new() }
     }
 
-    fn copy(&self) -> Self {
+    /// Returns a copy.
+    pub fn copy(&self) -> Self {
         let (served, newest) = (self.served, self.newest);
         Self { memory: self.memory.copy(), served, newest, looking_up: self.looking_up.clone() }
     }
@@ -458,69 +459,5 @@ fn model_call(call: &requests::Call) -> Call {
             Call::CreateFolder
         }
         requests::Call::RemoveFolder(moref) => Call::RemoveFolder(vm(moref)),
-    }
-}
-
-// === what happens to a memory between passes ===
-
-/// A change of what a process remembers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// A request was answered: with a task, with none, or with a failure.
-    Answered(For, Call, Result<Option<u8>, Fault>),
-    /// The poll has served the tickets that were open when it began.
-    Served,
-    LookedUp(u8),
-    Forgot(u8),
-    ForgotGroup,
-    /// A VmInstance is about to be created, or was not.
-    Creating(u8, u8),
-    NotCreated(u8),
-}
-
-impl Remembered {
-    /// Returns what is remembered after an event.
-    pub fn after(&self, event: Event) -> Self {
-        let mut next = self.copy();
-        let memory = &next.memory;
-        match event {
-            Event::Answered(subject, call, result) => {
-                let result = result.map(|task| task.map(task_ref)).map_err(real_fault);
-                requests::answer(memory, real_subject(subject, call), result, Timestamp::UNIX_EPOCH);
-            }
-            Event::Served => {
-                next.served += 1;
-                memory.in_flight.refreshed(fixtures::ticket(next.served));
-            }
-            Event::LookedUp(vm) => {
-                memory.in_flight.looked_up(&vm_ref(vm));
-                next.looking_up.remove(&vm);
-            }
-            Event::Forgot(number) => memory.forget(&uid(number)),
-            Event::ForgotGroup => memory.forget_group(GROUP_UID),
-            Event::Creating(slot, number) => {
-                memory.in_flight.creating(&key(slot), &super::tables::uuid(number));
-            }
-            Event::NotCreated(slot) => memory.in_flight.not_created(&key(slot)),
-        }
-        next
-    }
-}
-
-/// The key of a slot's VmInstance.
-pub fn key(slot: u8) -> Key {
-    Key::new(NAMESPACE, &format!("{NAME}-{slot}"))
-}
-
-fn real_subject(subject: For, call: Call) -> Subject {
-    match subject {
-        For::Instance { number, slot } => {
-            let kind: TaskKind = shown::task_kind(call);
-            Subject::Instance { uid: uid(number), key: key(slot), kind }
-        }
-        For::Group(change) => {
-            let change = if change == Change::Create { FolderChange::Create } else { FolderChange::Remove };
-            Subject::Group { uid: GROUP_UID.into(), key: Key::new(NAMESPACE, NAME), change }
-        }
     }
 }
