@@ -1,4 +1,4 @@
-//! The in-flight memory: what concerns whom, and what is in doubt.
+//! The in-flight memory: which objects a task concerns, and what is in doubt.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
