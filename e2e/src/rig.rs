@@ -36,6 +36,8 @@ pub trait Rig: Sized {
     const MISSED_RIGHT: (&'static str, &'static str, &'static str);
     /// Reasons of Ready conditions that pass by themselves: an object that has one has not come to rest.
     const PASSING: &'static [&'static str] = &[];
+    /// What an object keeps that a new one with the same spec does not have, by the paths that `mutate` prints.
+    const KEPT: &'static [&'static str] = &[];
 
     /// Starts new outside systems and takes a namespace of a plane that may be shared.
     async fn start_on(plane: Arc<Plane>) -> Result<Self>;

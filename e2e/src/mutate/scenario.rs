@@ -103,8 +103,7 @@ async fn scale<R: Rig>(lane: &Lane<R>, path: &Path) -> Result<()> {
     ensure!(reported == Some(replicas + 1), "the scale subresource reports {reported:?} of {}", replicas + 1);
     let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
     lane.api.patch_scale(lane.name(), &PatchParams::default(), &patch).await?;
-    let state = lane.judge().await?;
-    lane.is_as_before(&state)
+    lane.is_as_before_again().await
 }
 
 async fn bad_good_bad<R: Rig>(lane: &Lane<R>, path: &Path) -> Result<()> {
@@ -135,8 +134,8 @@ async fn foreign_finalizer<R: Rig>(lane: &Lane<R>) -> Result<()> {
     let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
     lane.api.patch(lane.name(), &PatchParams::default(), &patch).await?;
     lane.rig().site().gone(lane.name()).await?;
-    let state = lane.create(&lane.sample).await?;
-    lane.is_as_before(&state)
+    lane.create(&lane.sample).await?;
+    lane.is_as_before_again().await
 }
 
 fn finalizers(object: &Value) -> Vec<Value> {
@@ -166,8 +165,7 @@ async fn owner_reference_removed<R: Rig>(lane: &Lane<R>, kind: &str) -> Result<(
     for object in &objects {
         own(&api, object, &object["metadata"]["ownerReferences"]).await?;
     }
-    let state = lane.judge().await.context("with the owner references restored")?;
-    lane.is_as_before(&state)
+    lane.is_as_before_again().await.context("with the owner references restored")
 }
 
 async fn own(api: &Api<DynamicObject>, object: &Value, owners: &Value) -> Result<()> {
@@ -215,8 +213,7 @@ async fn copied<R: Rig>(lane: &Lane<R>, kind: &str) -> Result<()> {
         })
         .await?;
     }
-    let state = lane.judge().await.context("after the copy")?;
-    lane.is_as_before(&state)
+    lane.is_as_before_again().await.context("after the copy")
 }
 
 async fn objects(api: &Api<DynamicObject>) -> Result<Vec<Value>> {

@@ -74,6 +74,16 @@ impl Catalogue {
         pairs
     }
 
+    /// Returns the case of this name, unless it is a walk.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Case> {
+        let scenario = self.scenarios.iter().find(|scenario| scenario.to_string() == name);
+        let mutation =
+            |name: &str| self.mutations.iter().find(|mutation| mutation.to_string() == name).cloned();
+        let edits = || name.split(" & ").map(mutation).collect::<Option<Vec<_>>>().map(Case::Edits);
+        scenario.cloned().map(Case::Scenario).or_else(edits)
+    }
+
     /// Reads the CRD of a sample.
     async fn of<R: Rig>(plane: &Plane, sample: Value) -> Result<Self> {
         let kind = R::SUBJECT.kinds.iter().find(|kind| sample["kind"] == kind.kind);

@@ -289,6 +289,8 @@ impl Rig for VmRig {
         "WaitingForFolder",
         "WaitingForTemplate",
     ];
+    // A group without replicas keeps its folder; a new one gets a folder with its first machine.
+    const KEPT: &'static [&'static str] = &["outside//DC0/vm/vm-operator/NAMESPACE.web: "];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
         Self::new(plane, true, Vcsim::builder().password(PASSWORD).start().await?).await
