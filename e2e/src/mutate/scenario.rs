@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use testbed::eventually;
 
 use super::lane::{Lane, text};
+use super::mutation::Mutation;
 use super::schema::{Path, Shape, places};
 use super::state::Verdict;
+use super::suite::is_clear;
 use crate::objects::condition;
 use crate::rig::Rig;
 use crate::site::PATIENCE;
@@ -18,7 +20,7 @@ use crate::site::PATIENCE;
 const FOREIGN: &str = "example.com/foreign";
 
 /// One change in several requests. It begins and ends with the sample. Displayed as its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Scenario {
     /// The number of replicas becomes 0 and then what it was.
     ToZeroAndBack(Path),
@@ -32,6 +34,8 @@ pub enum Scenario {
     OwnerReferenceRemoved(&'static str),
     /// Each object of a kind is created again under another name, as `kubectl get -o yaml | sed | kubectl create` does.
     Copied(&'static str),
+    /// The first object of a kind that the operator creates is edited by hand.
+    CreatedEdited(&'static str, Mutation),
 }
 
 impl fmt::Display for Scenario {
@@ -43,6 +47,7 @@ impl fmt::Display for Scenario {
             Self::ForeignFinalizer => f.write_str("foreign-finalizer"),
             Self::OwnerReferenceRemoved(kind) => write!(f, "{kind}:owner-reference-removed"),
             Self::Copied(kind) => write!(f, "{kind}:copied"),
+            Self::CreatedEdited(kind, mutation) => write!(f, "{kind}/{mutation}"),
         }
     }
 }
@@ -70,16 +75,18 @@ impl Scenario {
         all
     }
 
-    /// Plays the scenario.
-    pub(super) async fn play<R: Rig>(&self, lane: &Lane<R>) -> Result<()> {
+    /// Plays the scenario. Returns how it was answered.
+    pub(super) async fn play<R: Rig>(&self, lane: &Lane<R>) -> Result<String> {
         match self {
+            Self::CreatedEdited(kind, mutation) => return created_edited(lane, kind, mutation).await,
             Self::ToZeroAndBack(path) => to_zero_and_back(lane, path).await,
             Self::Scale(path) => scale(lane, path).await,
             Self::BadGoodBad(path) => bad_good_bad(lane, path).await,
             Self::ForeignFinalizer => foreign_finalizer(lane).await,
             Self::OwnerReferenceRemoved(kind) => owner_reference_removed(lane, kind).await,
             Self::Copied(kind) => copied(lane, kind).await,
-        }
+        }?;
+        Ok("as before".to_owned())
     }
 }
 
@@ -216,7 +223,47 @@ async fn copied<R: Rig>(lane: &Lane<R>, kind: &str) -> Result<()> {
     lane.is_as_before_again().await.context("after the copy")
 }
 
-async fn objects(api: &Api<DynamicObject>) -> Result<Vec<Value>> {
+async fn created_edited<R: Rig>(lane: &Lane<R>, kind: &str, mutation: &Mutation) -> Result<String> {
+    let api = lane.rig().site().api(kind);
+    let before =
+        objects(&api).await?.into_iter().next().with_context(|| format!("the sample has no {kind}"))?;
+    let mut wanted = before.clone();
+    mutation.apply(&mut wanted);
+    if let Err(error) = put(&api, &wanted).await? {
+        is_clear(error, std::slice::from_ref(mutation))?;
+        return Ok("refused".to_owned());
+    }
+    let name = text(&before["metadata"]["name"])?;
+    // The operator may edit it back, or explain it.
+    let ready = eventually("the edited object is answered", PATIENCE, async || {
+        Ok(Some(lane.explained(&serde_json::to_value(api.get(name).await?)?)?.clone()))
+    })
+    .await?;
+    let state = lane.judge().await?;
+    if state.verdict == (Verdict::Settled { in_sync: true }) {
+        // The same spec of the sample, the same state.
+        lane.is_as_before_again().await.context("the edit is neither undone nor explained")?;
+    }
+    put(&api, &before).await?.context("the revert is refused")?;
+    lane.is_as_before_again().await?;
+    Ok(format!("{kind} {}, {} {}", ready["reason"], lane.sample["kind"], state.verdict))
+}
+
+/// Replaces the spec of an object.
+async fn put(api: &Api<DynamicObject>, wanted: &Value) -> Result<kube::Result<DynamicObject>> {
+    loop {
+        let mut object = serde_json::to_value(api.get(text(&wanted["metadata"]["name"])?).await?)?;
+        Path::field("spec").set(&mut object, wanted.get("spec"));
+        let name = text(&wanted["metadata"]["name"])?;
+        match api.replace(name, &PostParams::default(), &serde_json::from_value(object)?).await {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {}
+            answer => return Ok(answer),
+        }
+    }
+}
+
+/// Returns the objects of a kind.
+pub(super) async fn objects(api: &Api<DynamicObject>) -> Result<Vec<Value>> {
     let list = api.list(&ListParams::default()).await?;
     list.items.into_iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
 }

@@ -3,6 +3,7 @@
 //! Owns what no comparison looks at: ids, versions and times, and the values at which two clean runs differ. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -21,6 +22,16 @@ pub enum Verdict {
     },
     /// Not Ready, for this reason.
     Explained(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settled { in_sync: true } => f.write_str("settled"),
+            Self::Settled { in_sync: false } => f.write_str("settled, with something of an earlier spec"),
+            Self::Explained(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// What exists at rest.

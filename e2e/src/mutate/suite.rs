@@ -11,13 +11,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
-use super::lane::Lane;
+use super::lane::{Lane, text};
 use super::mutation::Mutation;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, objects};
 use super::schema::{Path, unset};
 use super::walk;
 use crate::install::Plane;
 use crate::rig::Rig;
+use crate::site::Site;
 
 /// What is done to a sample. Displayed as the name that replays it.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,23 +85,36 @@ impl Catalogue {
         scenario.cloned().map(Case::Scenario).or_else(edits)
     }
 
-    /// Reads the CRD of a sample.
-    async fn of<R: Rig>(plane: &Plane, sample: Value) -> Result<Self> {
-        let kind = R::SUBJECT.kinds.iter().find(|kind| sample["kind"] == kind.kind);
-        let kind = kind.with_context(|| format!("no kind {}", sample["kind"]))?;
-        let crds: Api<CustomResourceDefinition> =
-            Api::all(testbed::client(plane.control_plane.kubeconfig()).await?);
-        let crd = crds.get(&format!("{}.{}", kind.plural, R::SUBJECT.group)).await?;
-        let version = crd.spec.versions.into_iter().find(|version| version.name == R::SUBJECT.version);
-        let version = serde_json::to_value(version.context("no such version")?)?;
-        let schema = &version["schema"]["openAPIV3Schema"];
+    /// Reads the CRDs of a sample and of what the operator creates for it.
+    async fn of<R: Rig>(lane: &Lane<R>) -> Result<Self> {
+        let sample = lane.sample.clone();
+        let (schema, scale) = crd::<R>(lane.rig().site(), text(&sample["kind"])?).await?;
         let unset = unset(Path::field("spec"), &schema["properties"]["spec"], &sample);
-        ensure!(unset.is_empty(), "the rig's sample sets nothing at {}", join(&unset));
-        let scale = version["subresources"]["scale"]["specReplicasPath"].as_str().map(Path::dotted);
-        let mutations = Mutation::all(schema, &sample);
-        let scenarios = Scenario::all::<R>(schema, scale.as_ref(), &sample);
+        let unset: Vec<_> = unset.iter().map(ToString::to_string).collect();
+        ensure!(unset.is_empty(), "the rig's sample sets nothing at {}", unset.join(", "));
+        let mutations = Mutation::all(&schema, &sample);
+        let mut scenarios = Scenario::all::<R>(&schema, scale.as_ref(), &sample);
+        for kind in R::SUBJECT.kinds.iter().filter(|kind| !kind.by_users) {
+            let (schema, _) = crd::<R>(lane.rig().site(), kind.kind).await?;
+            let created = objects(&lane.rig().site().api(kind.kind)).await?;
+            let first = created.first().with_context(|| format!("the operator creates no {}", kind.kind))?;
+            let edits = Mutation::all(&schema, first).into_iter();
+            scenarios.extend(edits.map(|mutation| Scenario::CreatedEdited(kind.kind, mutation)));
+        }
         Ok(Self { sample, mutations, scenarios })
     }
+}
+
+/// Returns the schema of a kind, and the path that its scale subresource changes.
+async fn crd<R: Rig>(site: &Site, kind: &str) -> Result<(Value, Option<Path>)> {
+    let kind = R::SUBJECT.kinds.iter().find(|known| known.kind == kind);
+    let kind = kind.with_context(|| format!("{} has no kind {kind:?}", R::SUBJECT.name))?;
+    let crds: Api<CustomResourceDefinition> = Api::all(site.client());
+    let crd = crds.get(&format!("{}.{}", kind.plural, R::SUBJECT.group)).await?;
+    let version = crd.spec.versions.into_iter().find(|version| version.name == R::SUBJECT.version);
+    let version = serde_json::to_value(version.context("no such version")?)?;
+    let scale = version["subresources"]["scale"]["specReplicasPath"].as_str().map(Path::dotted);
+    Ok((version["schema"]["openAPIV3Schema"].clone(), scale))
 }
 
 /// What a run has found.
@@ -127,8 +141,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs the cases that `select` chooses for each sample of a rig, in that many lanes. `progress` receives each case that the
-/// operator has answered.
+/// Runs the cases that `select` chooses for each sample of a rig, in that many lanes. `progress` receives each case that
+/// the operator has answered, and how.
 ///
 /// # Errors
 /// If a sample cannot be created or does not set a field. A case that fails is in the report.
@@ -136,14 +150,14 @@ pub async fn run<R: Rig>(
     plane: &Arc<Plane>,
     lanes: usize,
     select: impl Fn(&Catalogue) -> Result<Vec<Case>>,
-    progress: impl Fn(&Case, &Result<()>),
+    progress: impl Fn(&Case, &Result<String>),
 ) -> Result<Report> {
     let mut report = Report::default();
     let samples = R::start_on(Arc::clone(plane)).await?.samples();
     for sample in samples {
-        let catalogue = Catalogue::of::<R>(plane, sample).await?;
+        let lane = Lane::<R>::start(Arc::clone(plane), sample).await?;
+        let catalogue = Catalogue::of(&lane).await?;
         let cases = select(&catalogue)?;
-        let lane = Lane::<R>::start(Arc::clone(plane), catalogue.sample.clone()).await?;
         let mut queue = VecDeque::new();
         for case in cases {
             match &case {
@@ -174,7 +188,7 @@ async fn work<R: Rig>(
     mut lane: Option<Lane<R>>,
     queue: &RefCell<VecDeque<(Case, Admission)>>,
     report: &RefCell<&mut Report>,
-    progress: &impl Fn(&Case, &Result<()>),
+    progress: &impl Fn(&Case, &Result<String>),
 ) -> Result<()> {
     loop {
         let next = queue.borrow_mut().pop_front();
@@ -191,7 +205,7 @@ async fn work<R: Rig>(
         progress(&case, &result);
         let mut report = report.borrow_mut();
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 report.answered += 1;
                 lane = Some(ready);
             }
@@ -257,24 +271,27 @@ pub(super) fn changed(sample: &Value, edits: &[Mutation]) -> Value {
     changed
 }
 
-/// Makes the mutations and reverts them; then does the same from a new object.
-async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission) -> Result<()> {
+/// Makes the mutations and reverts them; then does the same from a new object. Returns how the operator answered.
+async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission) -> Result<String> {
     let wanted = changed(&lane.sample, edits);
-    let mut judged = None;
+    let (mut judged, mut answers) = (None, Vec::new());
     if admission.update {
         lane.put(&wanted, false).await?.context("accepted only as a dry run")?;
-        judged = Some(lane.judge().await.context("after the mutation")?);
+        let state = lane.judge().await.context("after the mutation")?;
+        answers.push(format!("updated: {}", state.verdict));
+        judged = Some(state);
         lane.revert().await?;
     }
     if admission.create {
         lane.delete().await?;
         let new = lane.create(&wanted).await.context("as a new object")?;
+        answers.push(format!("new: {}", new.verdict));
         if let Some(judged) = &judged {
             lane.is_like(judged, &new)?;
         }
         lane.restore().await?;
     }
-    Ok(())
+    Ok(answers.join("; "))
 }
 
 /// Checks that each value that users may write is refused with a clear message, or explained in the status, or carried out, and
@@ -310,8 +327,4 @@ impl Report {
         }
         bail!("{self}\n{}", findings.join("\n"))
     }
-}
-
-fn join(paths: &[Path]) -> String {
-    paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -67,7 +67,7 @@ async fn run<R: Rig>(arguments: &[String]) -> Result<()> {
         options.lanes,
         |catalogue| options.select(catalogue),
         |case, result| match result {
-            Ok(()) => println!("ok    {case}"),
+            Ok(answer) => println!("ok    {case} ({answer})"),
             Err(error) => println!("FAIL  {case}: {error:#}"),
         },
     )
