@@ -267,8 +267,8 @@ impl<R: Rig> Lane<R> {
         let metadata =
             json!({ "finalizers": finalizers, "resourceVersion": object.metadata.resource_version });
         let patch = Patch::Merge(json!({ "metadata": metadata }));
-        let marked = self.api.patch(self.name(), &PatchParams::default(), &patch).await?;
-        marked.metadata.resource_version.context("an object without a version")
+        let object = self.api.patch(self.name(), &PatchParams::default(), &patch).await?;
+        object.metadata.resource_version.context("an object without a version")
     }
 
     /// Returns the versions of the operator's objects and of the events in the namespace.

@@ -101,15 +101,17 @@ async fn to_zero_and_back<R: Rig>(lane: &Lane<R>, path: &Path) -> Result<()> {
 
 async fn scale<R: Rig>(lane: &Lane<R>, path: &Path) -> Result<()> {
     let replicas = path.get(&lane.sample).and_then(Value::as_i64).context("the sample has no replicas")?;
-    let patch = Patch::Merge(json!({ "spec": { "replicas": replicas + 1 } }));
-    lane.api.patch_scale(lane.name(), &PatchParams::default(), &patch).await?;
+    let ask = async |replicas: i64| {
+        let asked = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        lane.api.patch_scale(lane.name(), &PatchParams::default(), &asked).await
+    };
+    ask(replicas + 1).await?;
     let state = lane.judge().await?;
     ensure!(state.verdict == Verdict::Settled { in_sync: true }, "scaled, it is {:?}", state.verdict);
     let scale = lane.api.get_scale(lane.name()).await?;
     let reported = scale.status.map(|status| i64::from(status.replicas));
     ensure!(reported == Some(replicas + 1), "the scale subresource reports {reported:?} of {}", replicas + 1);
-    let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
-    lane.api.patch_scale(lane.name(), &PatchParams::default(), &patch).await?;
+    ask(replicas).await?;
     lane.is_as_before_again().await
 }
 

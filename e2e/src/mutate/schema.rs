@@ -216,15 +216,15 @@ pub(super) fn first_entry(map: Option<&Value>) -> Option<(&String, &Value)> {
     map?.as_object()?.iter().min_by_key(|(key, _)| *key)
 }
 
-/// Returns the places at which the sample has nothing, so that their rules or those below them have nothing to start from:
-/// fields that it does not set, lists and maps without an item.
+/// Returns the places of the field `spec` at which the sample has nothing, so that their rules or those below them have nothing
+/// to start from: fields that it does not set, lists and maps without an item.
 #[must_use]
-pub fn unset(path: Path, schema: &Value, sample: &Value) -> Vec<Path> {
+pub fn unset(schema: &Value, sample: &Value) -> Vec<Path> {
     let is_empty = |place: &Place<'_>| match Shape::of(place.schema) {
         Shape::List => place.value.and_then(Value::as_array).is_none_or(Vec::is_empty),
         Shape::Map => first_entry(place.value).is_none(),
         _ => place.value.is_none_or(Value::is_null),
     };
-    let places = places(path.clone(), schema, path.get(sample));
+    let places = places(Path::field("spec"), &schema["properties"]["spec"], sample.get("spec"));
     places.into_iter().filter(is_empty).map(|place| place.path).collect()
 }
