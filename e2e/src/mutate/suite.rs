@@ -20,6 +20,9 @@ use crate::install::Plane;
 use crate::rig::Rig;
 use crate::site::Site;
 
+/// How many characters of an error are printed.
+const LONGEST: usize = 2000;
+
 /// What is done to a sample. Displayed as the name that replays it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Case {
@@ -319,7 +322,9 @@ impl Report {
                 Case::Walk(seed) => format!("--walk {seed}"),
                 case => format!("--only '{}'", case.to_string().replace('\'', r"'\''")),
             };
-            format!("{case}: {error:#}\n  replay: cargo xtask mutate {operator} {selection}")
+            // It may have a text of an object.
+            let error: String = format!("{error:#}").chars().take(LONGEST).collect();
+            format!("{case}: {error}\n  replay: cargo xtask mutate {operator} {selection}")
         });
         let findings: Vec<_> = findings.collect();
         if findings.is_empty() {

@@ -72,7 +72,7 @@ async fn run<R: Rig>(arguments: &[String]) -> Result<()> {
         |catalogue| options.select(catalogue),
         |case, result| match result {
             Ok(answer) => println!("ok    {case} ({answer})"),
-            Err(error) => println!("FAIL  {case}: {error:#}"),
+            Err(_) => println!("FAIL  {case}"),
         },
     )
     .await?;
