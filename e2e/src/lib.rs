@@ -10,6 +10,7 @@
 
 pub mod contract;
 mod install;
+pub mod mutate;
 mod objects;
 mod operator;
 mod rig;

@@ -7,6 +7,7 @@ mod book;
 mod checks;
 mod deny;
 mod generate;
+mod mutate;
 mod operators;
 mod programs;
 mod python;
@@ -35,6 +36,8 @@ usage: cargo xtask COMMAND
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
+  mutate OPERATOR      changes objects of vm or page (the kit's example) to each value that their CRDs allow, in pairs and
+                       in walks; --only NAME and --walk SEED replay a case, --list prints the names
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -61,6 +64,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,
         ["bench", rest @ ..] => programs::bench(rest)?,
+        ["mutate", rest @ ..] => mutate::run(rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
         ["tools"] => {

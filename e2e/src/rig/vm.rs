@@ -276,6 +276,21 @@ impl Rig for VmRig {
         &[("vm.codeconnect.vmworld.com", "vmgroups/finalizers", "update")];
     const MISSED_RIGHT: (&'static str, &'static str, &'static str) =
         ("vm.codeconnect.vmworld.com", "vminstances", "create");
+    const PASSING: &'static [&'static str] = &[
+        "Adopting",
+        "Busy",
+        "Cloning",
+        "PoweringOn",
+        "Queued",
+        "Refreshing",
+        "Removing",
+        "Scaling",
+        "WaitingForEarlierClone",
+        "WaitingForFolder",
+        "WaitingForTemplate",
+    ];
+    // A group without replicas keeps its folder; a new one gets a folder with its first machine.
+    const KEPT: &'static [&'static str] = &["outside//DC0/vm/vm-operator/NAMESPACE.web: "];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
         Self::new(plane, true, Vcsim::builder().password(PASSWORD).start().await?).await
@@ -430,19 +445,27 @@ impl Rig for VmRig {
     async fn mismatch(&self, object: &Value) -> Result<Option<String>> {
         let name = object["metadata"]["name"].as_str().context("no name")?;
         let vms = self.vcenter.vms_in(&self.folder(name)).await?;
-        let (spec, status) = (&object["spec"], &object["status"]);
+        let spec = &object["spec"];
         let wanted = usize::try_from(spec["replicas"].as_u64().context("no replicas")?)?;
         let on = vms.iter().filter(|vm| vm.is_on()).count();
         if vms.len() != wanted || on != wanted {
             return Ok(Some(format!("{wanted} machines are asked for, {} exist, {on} are on", vms.len())));
         }
-        let is_synced = condition(status, "ConfigSynced").is_none_or(|synced| synced["status"] == "True");
+        let is_synced = self.is_in_sync(object);
         let differs = vms.iter().find(|vm| {
             spec["cpu"] != vm.cpu || spec["memory"].as_i64().map(|gb| gb * 1024) != Some(vm.memory_mb.into())
         });
         Ok(differs.filter(|_| is_synced).map(|vm| {
             format!("ConfigSynced is not False, and {} has {} CPU and {} MB", vm.path, vm.cpu, vm.memory_mb)
         }))
+    }
+
+    fn is_in_sync(&self, object: &Value) -> bool {
+        condition(&object["status"], "ConfigSynced").is_none_or(|synced| synced["status"] == "True")
+    }
+
+    fn frugal_launch(&self) -> Launch {
+        self.launch().env("MAX_REPLICAS", "5")
     }
 }
 
