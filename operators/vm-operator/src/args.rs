@@ -247,14 +247,18 @@ mod tests {
     #[test]
     fn every_command_that_creates_the_secret_is_complete() {
         let mut commands = Vec::new();
-        for page in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vm-operator")).unwrap() {
+        for page in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vm-operator")).unwrap()
+        {
             let text = std::fs::read_to_string(page.unwrap().path()).unwrap();
             commands.extend(text.lines().filter(|line| line.contains("create secret")).map(str::to_owned));
         }
         assert!(commands.len() >= 2);
         let values = ["VC_HOST", "VC_USER", "VC_PASS"].map(|name| format!("--from-literal={name}="));
         for command in commands {
-            assert!(command.starts_with("kubectl -n codeconnect-vm-operator-system create secret"), "{command}");
+            assert!(
+                command.starts_with("kubectl -n codeconnect-vm-operator-system create secret"),
+                "{command}"
+            );
             assert!(values.iter().all(|value| command.contains(value)), "{command}");
         }
     }

@@ -51,7 +51,8 @@ impl Demo for VmDemo {
         Step { title: "Delete both", why: "Neither machines nor folders are left in the vCenter." },
         Step { title: "Stop the operator", why: "It ends with status 0 and logs out of the vCenter." },
     ];
-    const INSTALL: &'static str = "apply --server-side -k deploy/vm-operator/crds, then -k deploy/vm-operator/base";
+    const INSTALL: &'static str =
+        "apply --server-side -k deploy/vm-operator/crds, then -k deploy/vm-operator/base";
     const KEPT: usize = 3;
     const WATCH: (&'static str, &'static [&'static str]) = ("vg", &["get", "vg", "-w"]);
     const OUTSIDE: &'static str = "vc";
