@@ -6,6 +6,7 @@
 mod book;
 mod checks;
 mod deny;
+mod explore;
 mod generate;
 mod mutate;
 mod operators;
@@ -38,6 +39,7 @@ usage: cargo xtask COMMAND
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
   mutate OPERATOR      changes objects of vm or page (the kit's example) to each value that their CRDs allow, in pairs and
                        in walks; --only NAME and --walk SEED replay a case, --list prints the names
+  explore OPERATOR     explores the largest configurations of an operator's model: vm
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -65,6 +67,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["demo", rest @ ..] => programs::demo(rest)?,
         ["bench", rest @ ..] => programs::bench(rest)?,
         ["mutate", rest @ ..] => mutate::run(rest)?,
+        ["explore", rest @ ..] => explore::run(rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
         ["tools"] => {

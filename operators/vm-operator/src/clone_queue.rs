@@ -20,7 +20,7 @@ pub enum Place {
 
 /// Grants `limit` places to members of groups. A free place goes to the group that holds the fewest, and among several such
 /// to the one that has waited longest since it came or was last served.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CloneQueue<G, M> {
     limit: usize,
     held: HashMap<M, G>,
@@ -118,6 +118,15 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
         let holds = |index: &usize| self.lines.get(*index).and_then(|(group, _)| holds.get(group)).copied();
         let neediest = (0..self.lines.len()).min_by_key(|index| holds(index).unwrap_or(0))?;
         self.lines.remove(neediest)
+    }
+}
+
+#[cfg(test)]
+impl<G: std::fmt::Debug, M: Clone + Ord + std::fmt::Debug> CloneQueue<G, M> {
+    /// Returns all that decides what comes next, for the model.
+    pub fn text(&self) -> String {
+        let held: std::collections::BTreeSet<_> = self.held.keys().collect();
+        format!("{held:?} {:?}", self.lines)
     }
 }
 

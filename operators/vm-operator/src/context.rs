@@ -1,18 +1,16 @@
-//! What both controllers share: the vCenter, the caches and their indexes, what is in flight, and the clone queue.
+//! What both controllers share: the vCenter, the caches and their indexes, and what this process remembers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use infra_clients::vsphere::vms::{Vm, Vms};
 use kube::ResourceExt;
-use operator_kit::{Index, Key, Kit, Objects, Triggers, Watch};
+use operator_kit::{Index, Key, Kit, Objects, Watch};
 
-use crate::api::names::Marker;
+use crate::api::names::{self, Marker};
 use crate::api::{VmGroup, VmInstance};
-use crate::clone_queue::{CloneQueue, Place};
-use crate::in_flight::InFlight;
+use crate::memory::Memory;
 use crate::meters::Meters;
-use crate::requests::Requests;
 use crate::visibility::Visibility;
 use crate::vminstance::is_not_a_copy;
 
@@ -46,20 +44,10 @@ pub struct Context {
     pub by_uuid: Index<VmInstance, String>,
     /// Groups and the folder names that they may use.
     pub by_folder: Index<VmGroup, String>,
-    /// What was requested from the vCenter.
-    pub in_flight: InFlight,
-    /// What is to be requested.
-    pub requests: Requests,
-    /// Wakes instances.
-    pub instance_triggers: Triggers<VmInstance>,
-    /// Wakes groups.
-    pub group_triggers: Triggers<VmGroup>,
-    /// Which instance clones next: by the group's UID.
-    pub clone_queue: Mutex<CloneQueue<String, Key>>,
+    /// What this process remembers.
+    pub memory: Memory,
     /// What is counted and timed.
     pub meters: Meters,
-    /// Id of the cluster.
-    pub cluster: String,
     /// Most machines of one group.
     pub max_replicas: i32,
 }
@@ -88,7 +76,6 @@ impl Context {
         meters: Meters,
         settings: Settings,
     ) -> Self {
-        use crate::api::names::{folder, original_folder};
         Self {
             kit: kit.clone(),
             vms,
@@ -101,15 +88,10 @@ impl Context {
             by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
             by_folder: groups.index(|g| {
                 let (namespace, name) = (g.namespace().unwrap_or_default(), g.name_any());
-                [folder(&namespace, &name), original_folder(&namespace, &name)]
+                [names::folder(&namespace, &name), names::original_folder(&namespace, &name)]
             }),
-            in_flight: InFlight::default(),
-            requests: Requests::default(),
-            instance_triggers: Triggers::default(),
-            group_triggers: Triggers::default(),
-            clone_queue: Mutex::new(CloneQueue::new(settings.max_clones)),
+            memory: Memory::new(settings.cluster, settings.max_clones),
             meters,
-            cluster: settings.cluster,
             max_replicas: settings.max_replicas,
         }
     }
@@ -139,37 +121,19 @@ impl Context {
         self.by_group.get(&(group.namespace().unwrap_or_default(), group.uid().unwrap_or_default()))
     }
 
+    /// Returns whether another group than this has the folder of this name as its own.
+    #[must_use]
+    pub fn is_folder_of_another(&self, folder: &str, group: &VmGroup) -> bool {
+        self.by_folder.get(&folder.to_owned()).iter().any(|other| {
+            let (namespace, name) = (other.namespace().unwrap_or_default(), other.name_any());
+            Key::of(&**other) != Key::of(group) && names::folder(&namespace, &name) == folder
+        })
+    }
+
     /// Returns whether the machine with this marker is the one of its VmInstance, and not a copy or left over.
     #[must_use]
     pub fn is_member(&self, vm: &Vm, marker: &Marker) -> bool {
         self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| is_not_a_copy(vm, instance))
-    }
-
-    /// Returns an instance's place in the clone queue.
-    #[must_use]
-    pub fn place(&self, instance: &Key) -> Place {
-        self.queue().place(instance)
-    }
-
-    /// Puts an instance into the clone queue, and wakes it to clone or to report that it waits.
-    pub fn enqueue(&self, instance: &Key, group_uid: &str) {
-        self.queue().enter(&group_uid.to_owned(), instance);
-        self.instance_triggers.wake(instance);
-    }
-
-    /// Takes a place for an instance whose clone is in flight already.
-    pub fn hold_place(&self, instance: &Key, group_uid: &str) {
-        self.queue().hold(&group_uid.to_owned(), instance);
-    }
-
-    /// Takes an instance out of the clone queue, and wakes those that may clone now.
-    pub fn leave_queue(&self, instance: &Key) {
-        let next = self.queue().leave(instance);
-        self.instance_triggers.wake_all(&next);
-    }
-
-    fn queue(&self) -> MutexGuard<'_, CloneQueue<String, Key>> {
-        self.clone_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

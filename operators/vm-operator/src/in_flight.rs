@@ -4,6 +4,8 @@
 //! restart an instance's entry starts from its durable status, and is in doubt until every clone that may be its own has
 //! ended. Every method is short and none waits. Entries change in `apply` and when a response arrives, never in `observe`.
 
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -387,6 +389,51 @@ impl Inner {
                 self.tasks.remove(task);
             }
         }
+    }
+}
+
+/// For the model: two memories of one text behave alike.
+#[cfg(test)]
+impl InFlight {
+    /// Returns a copy.
+    pub fn copy(&self) -> Self {
+        let Inner { entries, groups, created, tasks, keys, released, tickets, look_ups, templates } =
+            &*self.lock();
+        Self(Mutex::new(Inner {
+            entries: entries.clone(),
+            groups: groups.clone(),
+            created: created.clone(),
+            tasks: tasks.clone(),
+            keys: keys.clone(),
+            released: released.clone(),
+            tickets: tickets.clone(),
+            look_ups: look_ups.clone(),
+            templates: templates.clone(),
+        }))
+    }
+
+    /// Returns all that a pass can observe. `state` says how far the refresh of a ticket is.
+    pub fn text(&self, state: impl Fn(Ticket) -> u64) -> String {
+        use std::fmt::Write as _;
+        let inner = self.lock();
+        let mut text = String::new();
+        for (uid, Entry { request, doubt, refresh }) in inner.entries.iter().collect::<BTreeMap<_, _>>() {
+            let _ = write!(text, "{uid} {request:?} {:?}", refresh.map(&state));
+            let _ = match doubt {
+                Doubt::Watching(tasks) => writeln!(text, " {:?}", tasks.iter().collect::<BTreeSet<_>>()),
+                doubt => writeln!(text, " {doubt:?}"),
+            };
+        }
+        for (uid, GroupEntry { request, refresh, kept, adopted }) in
+            inner.groups.iter().collect::<BTreeMap<_, _>>()
+        {
+            let _ = writeln!(text, "{uid} {request:?} {:?} {kept} {adopted}", refresh.map(&state));
+        }
+        let created: BTreeMap<_, _> = inner.created.iter().collect();
+        let (released, templates): (BTreeSet<_>, BTreeSet<_>) =
+            (inner.released.iter().collect(), inner.templates.iter().collect());
+        let _ = write!(text, "{created:?} {released:?} {templates:?}");
+        text
     }
 }
 

@@ -23,11 +23,17 @@ pub mod args;
 mod clone_queue;
 mod context;
 mod error;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod in_flight;
+mod memory;
 mod meters;
 mod metrics;
+#[cfg(test)]
+mod model;
 mod requests;
 mod triggers;
+mod vcenter;
 mod visibility;
 mod vmgroup;
 mod vminstance;
@@ -130,7 +136,7 @@ Examples:
             // Objects that are first reconciled with a complete inventory need no second pass.
             let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
             let (group_triggers, instance_triggers) =
-                (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
+                (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
             let metrics = async {
                 // Until then healthy machines would count as orphans.
                 kit.caches().await;

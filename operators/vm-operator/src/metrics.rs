@@ -46,8 +46,9 @@ pub fn register(ctx: &Arc<Context>) -> Result<(), prometheus::Error> {
         let (wanted, on) = machines(&ctx);
         desired.set(wanted);
         ready.set(on);
-        let (waiting, held) = ctx.clone_queue.lock().unwrap_or_else(PoisonError::into_inner).depth();
-        for (gauge, depth) in [(&queued, waiting), (&cloning, held), (&requests, ctx.requests.depth())] {
+        let (waiting, held) = ctx.memory.clone_queue.lock().unwrap_or_else(PoisonError::into_inner).depth();
+        for (gauge, depth) in [(&queued, waiting), (&cloning, held), (&requests, ctx.memory.requests.depth())]
+        {
             gauge.set(i64::try_from(depth).unwrap_or(i64::MAX));
         }
         ctx.vms.read(|inventory| {
@@ -75,7 +76,7 @@ fn orphans<'a>(ctx: &'a Context, inventory: &'a Inventory) -> impl Iterator<Item
     // The VmInstances of namespaces that are not watched are not known.
     let namespaces = ctx.kit.namespaces();
     let is_watched = |marker: &Marker| namespaces.is_empty() || namespaces.contains(&marker.namespace);
-    let ours = markers.filter(move |(_, marker)| marker.cluster == ctx.cluster && is_watched(marker));
+    let ours = markers.filter(move |(_, marker)| marker.cluster == ctx.memory.cluster && is_watched(marker));
     ours.filter(|(vm, marker)| !ctx.is_member(vm, marker))
 }
 

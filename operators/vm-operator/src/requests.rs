@@ -23,6 +23,7 @@ use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
 use crate::context::Context;
 use crate::error::method;
 use crate::in_flight::{FolderChange, FolderRequest};
+use crate::memory::Memory;
 use crate::{vmgroup, vminstance};
 
 /// Requests sent at the same time. The client bounds calls as well.
@@ -97,7 +98,7 @@ pub struct Clone {
 }
 
 /// A call of the vCenter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Call {
     /// Clones a machine and powers it on.
     Clone(Box<Clone>),
@@ -121,7 +122,7 @@ pub enum Call {
 }
 
 /// A request for an object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// The object that the request is for.
     pub subject: Subject,
@@ -136,7 +137,7 @@ pub struct Requests {
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Waiting {
     first: VecDeque<Request>,
     clones: VecDeque<Request>,
@@ -168,13 +169,36 @@ impl Requests {
         waiting.clones.retain(|request| request.subject.uid() != uid);
     }
 
+    /// Takes the request that is sent next; removals and repairs before clones.
+    pub fn pop(&self) -> Option<Request> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.first.pop_front().or_else(|| waiting.clones.pop_front())
+    }
+
+    /// Returns a copy, for the model.
+    #[cfg(test)]
+    pub fn copy(&self) -> Self {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { waiting: Mutex::new(waiting), changed: Notify::new() }
+    }
+
+    /// Returns whether no request waits.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.first.is_empty() && waiting.clones.is_empty()
+    }
+
+    /// Returns all that decides what is sent next, for the model.
+    #[cfg(test)]
+    pub fn text(&self) -> String {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{:?}", waiting.first.iter().chain(&waiting.clones).collect::<Vec<_>>())
+    }
+
     async fn take(&self) -> Request {
         loop {
-            let next = {
-                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                waiting.first.pop_front().or_else(|| waiting.clones.pop_front())
-            };
-            match next {
+            match self.pop() {
                 Some(request) => return request,
                 None => self.changed.notified().await,
             }
@@ -189,7 +213,7 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership) {
         tokio::select! {
             biased;
             Some(()) = sending.next() => {}
-            request = ctx.requests.take(), if sending.len() < CONCURRENCY => {
+            request = ctx.memory.requests.take(), if sending.len() < CONCURRENCY => {
                 // Another process leads: this one is about to end.
                 if leadership.check().is_err() {
                     return;
@@ -197,7 +221,7 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership) {
                 if is_due(&ctx, &request) {
                     sending.push(send(&ctx, request));
                 } else {
-                    take_back(&ctx, &request.subject);
+                    take_back(&ctx.memory, &request.subject);
                 }
             }
         }
@@ -221,17 +245,17 @@ fn is_due(ctx: &Context, request: &Request) -> bool {
 }
 
 /// Forgets a request that was not sent, and has its object plan again.
-fn take_back(ctx: &Context, subject: &Subject) {
+pub fn take_back(memory: &Memory, subject: &Subject) {
     let (object, method) = (subject.key(), subject.method());
     info!(%object, method, "request taken back: it is no longer what its object needs");
     match subject {
         Subject::Instance { uid, key, .. } => {
-            ctx.in_flight.settle(uid);
-            ctx.instance_triggers.wake(key);
+            memory.in_flight.settle(uid);
+            memory.instance_triggers.wake(key);
         }
         Subject::Group { uid, key, .. } => {
-            ctx.in_flight.folder_answered(uid, key, None);
-            ctx.group_triggers.wake(key);
+            memory.in_flight.folder_answered(uid, key, None);
+            memory.group_triggers.wake(key);
         }
     }
 }
@@ -252,25 +276,30 @@ async fn send(ctx: &Context, Request { subject, call }: Request) {
         Ok(task) => info!(%object, method, task = task.as_ref().map(MoRef::value), "request accepted"),
         Err(error) => debug!(%object, method, %error, in_doubt = error.in_doubt(), "request failed"),
     }
+    answer(&ctx.memory, subject, result, Timestamp::now());
+}
+
+/// Remembers how a request was answered (with a task, or with none), and has its object plan again.
+pub fn answer(memory: &Memory, subject: Subject, result: Result<Option<MoRef>, Fault>, now: Timestamp) {
     match subject {
         Subject::Instance { uid, key, kind } => {
             match result {
-                Ok(Some(task)) => ctx.in_flight.submitted(&uid, task_status(&task, kind)),
-                Ok(None) => ctx.in_flight.settle(&uid),
+                Ok(Some(task)) => memory.in_flight.submitted(&uid, task_status(&task, kind, now)),
+                Ok(None) => memory.in_flight.settle(&uid),
                 Err(error) => {
                     let in_doubt = error.in_doubt();
-                    ctx.in_flight.failed(&uid, kind, error, in_doubt);
+                    memory.in_flight.failed(&uid, kind, error, in_doubt);
                 }
             }
-            ctx.instance_triggers.wake(&key);
+            memory.instance_triggers.wake(&key);
         }
         Subject::Group { uid, key, change } => {
             let request = match result {
                 Ok(task) => task.map(FolderRequest::Task),
                 Err(error) => Some(FolderRequest::Failed(change, error)),
             };
-            ctx.in_flight.folder_answered(&uid, &key, request);
-            ctx.group_triggers.wake(&key);
+            memory.in_flight.folder_answered(&uid, &key, request);
+            memory.group_triggers.wake(&key);
         }
     }
 }
@@ -290,6 +319,6 @@ async fn send_clone(ctx: &Context, clone: &Clone, op_id: &str) -> Result<MoRef, 
     ctx.vms.clone_vm(&spec).await
 }
 
-fn task_status(task: &MoRef, kind: TaskKind) -> TaskStatus {
-    TaskStatus { r#ref: task.value().to_owned(), kind, submitted_at: Time(Timestamp::now()) }
+fn task_status(task: &MoRef, kind: TaskKind, now: Timestamp) -> TaskStatus {
+    TaskStatus { r#ref: task.value().to_owned(), kind, submitted_at: Time(now) }
 }

@@ -17,7 +17,8 @@ use crate::vminstance;
 
 /// Wakes groups for changes of their instances, and instances for those changes of their group that concern them.
 pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmInstance>) {
-    let (group_triggers, triggers) = (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
+    let (group_triggers, triggers) =
+        (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
     instances.subscribe(move |change| {
         // By the spec, since an owner reference can be removed.
         if let Some(instance) = change.newest().and_then(Guarded::valid) {
@@ -35,7 +36,8 @@ pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmIns
             triggers.wake(&Key::of(after));
         }
     });
-    let (group_triggers, triggers) = (ctx.group_triggers.clone(), ctx.instance_triggers.clone());
+    let (group_triggers, triggers) =
+        (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
     let by_group = ctx.by_group.clone();
     groups.subscribe(move |change| {
         let view = |group: &Guarded<VmGroup>| {
@@ -139,8 +141,8 @@ impl Router<'_> {
             Change::Synced => {
                 self.ctx.visibility.set(true);
                 // Ends every back-off: the failures were those of the outage.
-                self.ctx.instance_triggers.retry_all(&self.ctx.instances.cache().keys());
-                self.ctx.group_triggers.retry_all(&self.ctx.groups.cache().keys());
+                self.ctx.memory.instance_triggers.retry_all(&self.ctx.instances.cache().keys());
+                self.ctx.memory.group_triggers.retry_all(&self.ctx.groups.cache().keys());
             }
             Change::Lost => self.ctx.visibility.set(false),
             Change::Vm { before, after } => before.iter().chain(after).for_each(|vm| self.wake_for_vm(vm)),
@@ -153,58 +155,65 @@ impl Router<'_> {
             Change::Task(task) => {
                 let ended = task.state.ended() || self.ctx.vms.read(|i| i.task(&task.moref).is_none());
                 if ended {
-                    self.ctx.in_flight.waiters(&task.moref).iter().for_each(|waiter| self.wake(waiter));
+                    self.ctx
+                        .memory
+                        .in_flight
+                        .waiters(&task.moref)
+                        .iter()
+                        .for_each(|waiter| self.wake(waiter));
                 }
             }
             Change::Refreshed(ticket) => {
-                self.ctx.in_flight.refreshed(*ticket).iter().for_each(|waiter| self.wake(waiter));
+                self.ctx.memory.in_flight.refreshed(*ticket).iter().for_each(|waiter| self.wake(waiter));
             }
             Change::LookedUp(moref) => {
-                self.ctx.instance_triggers.wake_all(&self.ctx.in_flight.looked_up(moref));
+                self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.looked_up(moref));
             }
-            Change::Templates => self.ctx.instance_triggers.wake_all(&self.ctx.in_flight.found_templates()),
+            Change::Templates => {
+                self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.found_templates())
+            }
         }
     }
 
     fn wake(&self, waiter: &Waiter) {
         match waiter {
-            Waiter::Instance(key) => self.ctx.instance_triggers.wake(key),
-            Waiter::Group(key) => self.ctx.group_triggers.wake(key),
+            Waiter::Instance(key) => self.ctx.memory.instance_triggers.wake(key),
+            Waiter::Group(key) => self.ctx.memory.group_triggers.wake(key),
         }
     }
 
     fn wake_all(&self) {
-        self.ctx.instance_triggers.wake_all(&self.ctx.instances.cache().keys());
-        self.ctx.group_triggers.wake_all(&self.ctx.groups.cache().keys());
+        self.ctx.memory.instance_triggers.wake_all(&self.ctx.instances.cache().keys());
+        self.ctx.memory.group_triggers.wake_all(&self.ctx.groups.cache().keys());
     }
 
     fn wake_for_vm(&self, vm: &Vm) {
         match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
             Some(Ok(owner)) => {
-                self.ctx.instance_triggers.wake(&owner.instance());
-                self.ctx.group_triggers.wake(&owner.group());
+                self.ctx.memory.instance_triggers.wake(&owner.instance());
+                self.ctx.memory.group_triggers.wake(&owner.group());
             }
             Some(Err(_)) => {}
             // The machine may be one that the original operator made, and that its group is to adopt.
             None => {
                 let folder = self.ctx.vms.read(|i| Some(i.folder(vm.parent.as_ref()?)?.name.to_string()));
                 let groups = folder.map(|name| self.ctx.by_folder.keys(&name));
-                self.ctx.group_triggers.wake_all(&groups.unwrap_or_default());
+                self.ctx.memory.group_triggers.wake_all(&groups.unwrap_or_default());
             }
         }
         if let Some(instance_uuid) = vm.instance_uuid.as_deref() {
-            self.ctx.instance_triggers.wake_all(&self.ctx.by_uuid.keys(&instance_uuid.to_owned()));
+            self.ctx.memory.instance_triggers.wake_all(&self.ctx.by_uuid.keys(&instance_uuid.to_owned()));
         }
         // The machine may be in the way of another of its name, or be one that the original operator made.
-        self.ctx.instance_triggers.wake_all(&self.ctx.by_vm_name.keys(&vm.name.to_string()));
+        self.ctx.memory.instance_triggers.wake_all(&self.ctx.by_vm_name.keys(&vm.name.to_string()));
     }
 
     /// Wakes the groups that may use a folder of this name, and their instances.
     fn wake_for_folder(&self, folder: &Folder) {
         for group in self.ctx.by_folder.get(&folder.name.to_string()) {
-            self.ctx.group_triggers.wake(&Key::of(&*group));
+            self.ctx.memory.group_triggers.wake(&Key::of(&*group));
             for instance in self.ctx.members(&group) {
-                self.ctx.instance_triggers.wake(&Key::of(&*instance));
+                self.ctx.memory.instance_triggers.wake(&Key::of(&*instance));
             }
         }
     }

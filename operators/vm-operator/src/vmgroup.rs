@@ -19,16 +19,47 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
 
-use apply::Done;
-use plan::{Plan, Seen};
+#[cfg(test)]
+pub use self::{
+    apply::{apply_folder, create_folder},
+    observe::observe as observe_in,
+    plan::plan,
+    status::status,
+};
+pub use apply::Done;
+pub use observe::Surroundings;
+pub use plan::{Plan, Seen};
 
 /// The controller.
 pub struct VmGroups(pub Arc<Context>);
 
-/// Returns whether the plan of a group, with no request in flight, contains this call.
+/// Observes a group in the caches, the inventory and the memory of this process.
+fn observe(ctx: &Context, group: &VmGroup) -> Seen {
+    let instances = ctx.members(group);
+    let link = ctx.vms.link().borrow().clone();
+    ctx.vms.read(|inventory| {
+        let around = Surroundings {
+            memory: &ctx.memory,
+            inventory,
+            blind: ctx.visibility.blind(inventory, &link),
+            instances: &instances,
+            is_member: &|vm, marker| ctx.is_member(vm, marker),
+            is_of_another: &|folder| ctx.is_folder_of_another(folder, group),
+            max_replicas: ctx.max_replicas,
+        };
+        observe::observe(around, group)
+    })
+}
+
+/// Returns whether a call is still what a group needs.
 #[must_use]
 pub fn needs(ctx: &Context, group: &VmGroup, call: &Call) -> bool {
-    let seen = Seen { request: None, ..observe::observe(ctx, group) };
+    is_needed(group, observe(ctx, group), call)
+}
+
+/// Returns whether the plan of a group, with no request in flight, contains this call.
+pub fn is_needed(group: &VmGroup, seen: Seen, call: &Call) -> bool {
+    let seen = Seen { request: None, ..seen };
     match (plan::plan(group, &seen), call) {
         (Turn::Act(Plan::Scale(scale)), Call::CreateFolder(_)) => scale.create_folder,
         (Turn::Act(Plan::RemoveFolder(empty)), Call::RemoveFolder(folder)) => empty == *folder,
@@ -50,7 +81,7 @@ impl Reconciler for VmGroups {
     const CONCURRENCY: usize = 6;
 
     async fn observe(&self, group: &VmGroup) -> Result<Seen, Error> {
-        Ok(observe::observe(&self.0, group))
+        Ok(observe(&self.0, group))
     }
 
     fn plan(group: &VmGroup, seen: &Seen, _: Timestamp) -> Turn<Plan> {
@@ -92,8 +123,7 @@ impl Reconciler for VmGroups {
     }
 
     fn forget(&self, uid: &str) {
-        self.0.in_flight.forget_group(uid);
-        self.0.requests.forget(uid);
+        self.0.memory.forget_group(uid);
     }
 }
 

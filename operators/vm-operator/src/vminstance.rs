@@ -11,9 +11,11 @@ mod seen;
 mod status;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use operator_kit::{Notice, Outcome, Reconciler, Turn};
 
 use crate::api::{FINALIZER, VmInstance, VmInstanceStatus};
@@ -21,18 +23,45 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
 
+#[cfg(test)]
+pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
+pub use observe::Surroundings;
 pub use observe::{is_moved, is_not_a_copy, machines, recorded};
 use plan::Action;
-use seen::Seen;
-pub use seen::{GroupView, Refresh};
+pub use seen::{GroupView, Refresh, Seen};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);
 
-/// Returns whether the plan of an instance, with no request in flight, is this call.
+/// Observes an instance in the caches, the inventory and the memory of this process.
+fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
+    let group = ctx.group_of(instance).map(|group| GroupView::of(&group));
+    let invalid_group = ctx.has_invalid_group(instance);
+    let link = ctx.vms.link().borrow().clone();
+    ctx.vms.read(|inventory| {
+        let around = Surroundings {
+            memory: &ctx.memory,
+            vcenter: &ctx.vms,
+            inventory,
+            blind: ctx.visibility.blind(inventory, &link),
+            group,
+            invalid_group,
+            is_recorded: &|task| ctx.by_task.contains(&task.value().to_owned()),
+            now: SystemTime::now(),
+        };
+        observe::observe(around, instance)
+    })
+}
+
+/// Returns whether a call is still what an instance needs.
 #[must_use]
 pub fn needs(ctx: &Context, instance: &VmInstance, call: &Call) -> bool {
-    let seen = Seen { request: None, ..observe::observe(ctx, instance) };
+    is_needed(instance, observe(ctx, instance), call)
+}
+
+/// Returns whether the plan of an instance, with no request in flight, is this call.
+pub fn is_needed(instance: &VmInstance, seen: Seen, call: &Call) -> bool {
+    let seen = Seen { request: None, ..seen };
     let Turn::Act(action) = plan::plan(instance, &seen) else { return false };
     match (action, call) {
         (Action::Clone { template, folder }, Call::Clone(clone)) => {
@@ -57,7 +86,7 @@ impl Reconciler for VmInstances {
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
 
     async fn observe(&self, instance: &VmInstance) -> Result<Seen, Error> {
-        Ok(observe::observe(&self.0, instance))
+        Ok(observe(&self.0, instance))
     }
 
     fn plan(instance: &VmInstance, seen: &Seen, _: Timestamp) -> Turn<Action> {
@@ -65,7 +94,16 @@ impl Reconciler for VmInstances {
     }
 
     async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
-        apply::apply(&self.0, instance, action)
+        let ctx = &self.0;
+        let settled = matches!(action, Action::Settle)
+            .then(|| ctx.memory.in_flight.get(&instance.uid().unwrap_or_default()))
+            .flatten();
+        let notice = apply::apply(&ctx.memory, &ctx.vms, instance, action)?;
+        if settled.is_none() {
+            return Ok(notice);
+        }
+        ctx.meters.observe_clone(settled.as_ref());
+        Ok(ctx.vms.read(|inventory| news::repaired(instance, settled.as_ref(), inventory)))
     }
 
     fn status(
@@ -95,9 +133,6 @@ impl Reconciler for VmInstances {
     }
 
     fn forget(&self, uid: &str) {
-        self.0.requests.forget(uid);
-        if let Some(key) = self.0.in_flight.forget(uid) {
-            self.0.leave_queue(&key);
-        }
+        self.0.memory.forget(uid);
     }
 }

@@ -16,9 +16,11 @@ use crate::api::{
 use crate::context::Context;
 use crate::error::Error;
 use crate::in_flight::{FolderChange, FolderRequest};
+use crate::memory::Memory;
 use crate::requests::{Call, Request, Subject};
+use crate::vcenter::Vcenter;
 
-use super::plan::{OriginalMachine, Plan, Scale};
+use super::plan::{Plan, Scale};
 
 /// Requests to the API server at the same time, for one group.
 const CONCURRENCY: usize = 8;
@@ -38,35 +40,51 @@ pub struct Done {
 
 /// Carries out a plan. What was done before an error stays done, and the next pass finds it.
 pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, Error> {
-    let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
     match plan {
         Plan::Scale(scale) => return self::scale(ctx, group, scale).await,
         Plan::Adopt(machines) => {
             let adopted = machines.len();
-            let instances = machines.into_iter().map(|(slot, machine)| instance(group, slot, Some(machine)));
+            let instances = machines
+                .into_iter()
+                .map(|(slot, machine)| instance(group, slot, machine.name, machine.instance_uuid));
             create(ctx, instances).await?;
             return Ok(Done { adopted, ..Done::default() });
         }
         Plan::FinishAdoption => {
             if ctx.groups.change_finalizers(group, None, &[ORIGINAL_FINALIZER]).await? == Patched::Done {
-                ctx.in_flight.adopted(&uid);
+                ctx.memory.in_flight.adopted(&group.uid().unwrap_or_default());
             }
-        }
-        Plan::Refresh => ctx.in_flight.group_refreshing(&uid, &key, ctx.vms.request_refresh()),
-        Plan::RemoveFolder(folder) => send(ctx, group, FolderChange::Remove, Call::RemoveFolder(folder)),
-        Plan::KeepFolder(names) => {
-            ctx.in_flight.folder_kept(&uid);
-            return Ok(Done { kept: Some(names), ..Done::default() });
         }
         Plan::Detach => {
             let patch = json!({ "metadata": { "annotations": { DETACH: "true" } } });
             ctx.groups.merge(&ctx.kit.field_manager("vmgroup"), group, patch).await?;
         }
-        Plan::SettleFolder => ctx.in_flight.set_folder_request(&uid, &key, None),
+        plan => return apply_folder(&ctx.memory, &ctx.vms, group, plan),
+    }
+    Ok(Done::default())
+}
+
+/// Carries out a plan for the folder. Does nothing for a plan that writes to Kubernetes.
+pub fn apply_folder(
+    memory: &Memory,
+    vcenter: &dyn Vcenter,
+    group: &VmGroup,
+    plan: Plan,
+) -> Result<Done, Error> {
+    let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
+    match plan {
+        Plan::Refresh => memory.in_flight.group_refreshing(&uid, &key, vcenter.request_refresh()),
+        Plan::RemoveFolder(folder) => send(memory, group, FolderChange::Remove, Call::RemoveFolder(folder)),
+        Plan::KeepFolder(names) => {
+            memory.in_flight.folder_kept(&uid);
+            return Ok(Done { kept: Some(names), ..Done::default() });
+        }
+        Plan::SettleFolder => memory.in_flight.set_folder_request(&uid, &key, None),
         Plan::FailFolder(change, fault) => {
-            ctx.in_flight.set_folder_request(&uid, &key, None);
+            memory.in_flight.set_folder_request(&uid, &key, None);
             return Err(Error::VCenter { doing: change.method(), fault });
         }
+        Plan::Scale(_) | Plan::Adopt(_) | Plan::FinishAdoption | Plan::Detach => {}
     }
     Ok(Done::default())
 }
@@ -74,11 +92,14 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
 async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Error> {
     let Scale { create_folder, create: slots, delete, respec } = scale;
     if create_folder {
-        let name = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
-        send(ctx, group, FolderChange::Create, Call::CreateFolder(name));
+        self::create_folder(&ctx.memory, group);
     }
     let done = Done { created: slots.len(), deleted: delete.len(), ..Done::default() };
-    create(ctx, slots.into_iter().map(|slot| instance(group, slot, None))).await?;
+    let name = group.name_any();
+    let instances = slots
+        .into_iter()
+        .map(|slot| instance(group, slot, names::vm(&name, slot), Uuid::new_v4().to_string()));
+    create(ctx, instances).await?;
     for key in respec {
         self::respec(ctx, group, &key).await?;
     }
@@ -90,20 +111,21 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
     Ok(done)
 }
 
-fn send(ctx: &Context, group: &VmGroup, change: FolderChange, call: Call) {
-    let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
-    ctx.in_flight.set_folder_request(&uid, &key, Some(FolderRequest::Sending(change)));
-    ctx.requests.push(Request { subject: Subject::Group { uid, key, change }, call });
+/// Puts the creation of the group's folder into the queue.
+pub fn create_folder(memory: &Memory, group: &VmGroup) {
+    let name = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
+    send(memory, group, FolderChange::Create, Call::CreateFolder(name));
 }
 
-/// The instance of a slot as it is first written: the durable intent, complete from the first moment. `machine` is the one
-/// of the original operator that it adopts.
-fn instance(group: &VmGroup, slot: i32, machine: Option<OriginalMachine>) -> VmInstance {
+fn send(memory: &Memory, group: &VmGroup, change: FolderChange, call: Call) {
+    let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
+    memory.in_flight.set_folder_request(&uid, &key, Some(FolderRequest::Sending(change)));
+    memory.requests.push(Request { subject: Subject::Group { uid, key, change }, call });
+}
+
+/// The instance of a slot as it is first written: the durable intent, complete from the first moment.
+pub fn instance(group: &VmGroup, slot: i32, vm_name: String, instance_uuid: String) -> VmInstance {
     let name = group.name_any();
-    let (vm_name, instance_uuid) = match machine {
-        Some(machine) => (machine.name, machine.instance_uuid),
-        None => (names::vm(&name, slot), Uuid::new_v4().to_string()),
-    };
     let spec = VmInstanceSpec {
         vm_name,
         instance_uuid,
@@ -135,10 +157,10 @@ async fn create(ctx: &Context, instances: impl Iterator<Item = VmInstance>) -> R
 /// Creates by POST: an apply would take over an object of that name that belongs to something else.
 async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
     let key = Key::of(instance);
-    ctx.in_flight.creating(&key, &instance.spec.instance_uuid);
+    ctx.memory.in_flight.creating(&key, &instance.spec.instance_uuid);
     let created = ctx.instances.create(&ctx.kit.field_manager("vmgroup"), instance).await;
     if created.is_err() {
-        ctx.in_flight.not_created(&key);
+        ctx.memory.in_flight.not_created(&key);
     }
     match created {
         Ok(_) => Ok(()),

@@ -1,18 +1,19 @@
-//! What exists for one group: its instances and, through the inventory, their machines and folders. Reads caches only; `plan`
-//! decides about it next.
+//! What exists for one group: its instances and, through the inventory, their machines and folders. A function of plain
+//! values; `plan` decides about it next.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use infra_clients::vsphere::vms::{Folder, Inventory};
+use infra_clients::vsphere::vms::{Folder, Inventory, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::{Resource, ResourceExt};
 use operator_kit::{Key, conditions};
 
 use crate::api::names::{self, Marker};
 use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, condition, has_finalizer, reason};
-use crate::context::Context;
 use crate::in_flight::FolderRequest;
+use crate::memory::Memory;
+use crate::visibility::Blind;
 use crate::vminstance::{self, Refresh};
 
 use super::plan::{FolderProgress, FolderSeen, Member, OriginalMachine, Originals, Seen};
@@ -20,57 +21,71 @@ use super::plan::{FolderProgress, FolderSeen, Member, OriginalMachine, Originals
 /// Orphans named in messages.
 const NAMED_ORPHANS: usize = 5;
 
+/// What a group is observed in.
+pub struct Surroundings<'a> {
+    /// What this process remembers.
+    pub memory: &'a Memory,
+    /// The machines, folders and tasks of the vCenter.
+    pub inventory: &'a Inventory,
+    /// Why the inventory cannot be trusted.
+    pub blind: Option<Blind>,
+    /// The VmInstances that name the group, in no order.
+    pub instances: &'a [Arc<VmInstance>],
+    /// Returns whether the machine with this marker is the one of its VmInstance.
+    pub is_member: &'a dyn Fn(&Vm, &Marker) -> bool,
+    /// Returns whether another group than this has the folder of this name.
+    pub is_of_another: &'a dyn Fn(&str) -> bool,
+    /// `--max-replicas`.
+    pub max_replicas: i32,
+}
+
 /// Looks at everything that concerns one group.
 #[must_use]
-pub fn observe(ctx: &Context, group: &VmGroup) -> Seen {
+pub fn observe(around: Surroundings<'_>, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
-    let entry = ctx.in_flight.group(&uid);
+    let entry = around.memory.in_flight.group(&uid);
     // A copy made by hand is no member, whatever its spec says: it must not make a scale-down choose a victim.
-    let instances = ctx.members(group).into_iter().filter(|instance| names::check(instance).is_ok());
-    let instances: Vec<_> = instances.collect();
-    let link = ctx.vms.link().borrow().clone();
-    ctx.vms.read(|inventory| {
-        let blind = ctx.visibility.blind(inventory, &link);
-        let mut members: Vec<Member> =
-            instances.iter().map(|instance| member(ctx, inventory, instance, blind.is_none())).collect();
-        members.sort_by_key(|member| member.slot);
-        let refresh = Refresh::of(entry.refresh, inventory);
-        let request = entry.request.as_ref().map(|request| folder_progress(inventory, request));
-        let (kept, adopted, max_replicas) = (entry.kept, entry.adopted, ctx.max_replicas);
-        let seen = Seen { members, request, refresh, kept, adopted, max_replicas, ..Seen::default() };
-        match blind {
-            Some(blind) => Seen { blind: Some(blind), ..seen },
-            None => with_folders(ctx, inventory, group, &instances, seen),
-        }
-    })
+    let instances = around.instances.iter().filter(|instance| names::check(instance).is_ok());
+    let instances: Vec<_> = instances.cloned().collect();
+    let is_in_sight = around.blind.is_none();
+    let mut members: Vec<Member> =
+        instances.iter().map(|instance| member(&around, instance, is_in_sight)).collect();
+    members.sort_by_key(|member| member.slot);
+    let seen = Seen {
+        members,
+        blind: around.blind.clone(),
+        request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
+        refresh: Refresh::of(entry.refresh, around.inventory),
+        kept: entry.kept,
+        adopted: entry.adopted,
+        max_replicas: around.max_replicas,
+        ..Seen::default()
+    };
+    if is_in_sight { with_folders(&around, group, &instances, seen) } else { seen }
 }
 
 fn with_folders(
-    ctx: &Context,
-    inventory: &Inventory,
+    around: &Surroundings<'_>,
     group: &VmGroup,
     instances: &[Arc<VmInstance>],
     seen: Seen,
 ) -> Seen {
+    let inventory = around.inventory;
     let (namespace, name) = (group.namespace().unwrap_or_default(), group.name_any());
     let adopted = group.status.as_ref().and_then(|status| status.adopted_folder.as_deref());
     let adopting = has_finalizer(group, ORIGINAL_FINALIZER);
     let original = names::original_folder(&namespace, &name);
     let folder = inventory.folder_named(&names::folder(&namespace, &name));
-    // With a dot in a name, the original's folder may be the folder of another group, which removes it then.
-    let is_another = |other: &Arc<VmGroup>| {
-        let key = (other.namespace().unwrap_or_default(), other.name_any());
-        key != (namespace.clone(), name.clone()) && names::folder(&key.0, &key.1) == original
-    };
     let original_folder =
         (adopting || adopted == Some(&original)).then(|| inventory.folder_named(&original)).flatten();
     let originals = match original_folder {
-        Some(folder) if adopting => originals(ctx, inventory, group, &folder.moref, instances),
+        Some(folder) if adopting => originals(around, group, &folder.moref, instances),
         _ => Originals { no_folder: adopting, ..Originals::default() },
     };
-    let original_folder = original_folder.filter(|_| !ctx.by_folder.get(&original).iter().any(is_another));
+    // With a dot in a name, the original's folder may be the folder of another group, which removes it then.
+    let original_folder = original_folder.filter(|_| !(around.is_of_another)(&original));
     let orphans = [folder, original_folder].into_iter().flatten();
-    let orphans = orphans.flat_map(|folder| orphans_in(ctx, inventory, group, &folder.moref)).collect();
+    let orphans = orphans.flat_map(|folder| orphans_in(around, group, &folder.moref)).collect();
     let folder = folder.map(|folder| folder_seen(folder));
     Seen {
         folder,
@@ -87,8 +102,7 @@ fn folder_seen(folder: &Folder) -> FolderSeen {
 
 /// The machines of the original operator that no VmInstance names.
 fn originals(
-    ctx: &Context,
-    inventory: &Inventory,
+    around: &Surroundings<'_>,
     group: &VmGroup,
     folder: &MoRef,
     instances: &[Arc<VmInstance>],
@@ -96,7 +110,8 @@ fn originals(
     let adopted: HashSet<&str> = instances.iter().map(|instance| &*instance.spec.vm_name).collect();
     let mut originals = Originals::default();
     let group_name = group.name_any();
-    let candidates = inventory.vms_in(folder).filter(|vm| names::is_original_machine(&group_name, &vm.name));
+    let candidates =
+        around.inventory.vms_in(folder).filter(|vm| names::is_original_machine(&group_name, &vm.name));
     for vm in candidates.filter(|vm| !adopted.contains(&*vm.name)) {
         let (Some(_), Some(instance_uuid)) = (&vm.markers, vm.instance_uuid.as_deref()) else {
             originals.unread = Some(vm.moref.clone());
@@ -108,7 +123,7 @@ fn originals(
             None => None,
             Some(Ok(marker))
                 if instances.is_empty()
-                    && marker.cluster == ctx.cluster
+                    && marker.cluster == around.memory.cluster
                     && Some(&marker.group_uid) == group.uid().as_ref()
                     && marker.instance_uuid == instance_uuid =>
             {
@@ -124,13 +139,15 @@ fn originals(
 }
 
 /// Names the machines in a folder that have the group's marker and belong to none of its instances.
-fn orphans_in(ctx: &Context, inventory: &Inventory, group: &VmGroup, folder: &MoRef) -> Vec<String> {
-    let ours =
-        |marker: &Marker| marker.cluster == ctx.cluster && Some(&marker.group_uid) == group.uid().as_ref();
-    let mut orphans: Vec<String> = inventory
+fn orphans_in(around: &Surroundings<'_>, group: &VmGroup, folder: &MoRef) -> Vec<String> {
+    let ours = |marker: &Marker| {
+        marker.cluster == around.memory.cluster && Some(&marker.group_uid) == group.uid().as_ref()
+    };
+    let mut orphans: Vec<String> = around
+        .inventory
         .vms_in(folder)
         .filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)))
-        .filter(|(vm, marker)| ours(marker) && !ctx.is_member(vm, marker))
+        .filter(|(vm, marker)| ours(marker) && !(around.is_member)(vm, marker))
         .map(|(vm, _)| format!("{} ({})", vm.name, vm.moref.value()))
         .collect();
     orphans.sort();
@@ -147,9 +164,10 @@ pub fn list(orphans: &[String]) -> String {
     }
 }
 
-fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight: bool) -> Member {
+fn member(around: &Surroundings<'_>, instance: &VmInstance, in_sight: bool) -> Member {
+    let inventory = around.inventory;
     let uid = instance.uid().unwrap_or_default();
-    let marker = Marker::of(&ctx.cluster, instance);
+    let marker = Marker::of(&around.memory.cluster, instance);
     let machines = if in_sight { vminstance::machines(inventory, instance, &marker) } else { Vec::new() };
     let machine = machines.first();
     let moved = in_sight && machine.is_none() && vminstance::is_moved(inventory, instance, &marker);
@@ -163,7 +181,7 @@ fn member(ctx: &Context, inventory: &Inventory, instance: &VmInstance, in_sight:
         moved,
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
         cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),
-        begun: machine.is_some() || has_record || ctx.in_flight.is_busy(&uid),
+        begun: machine.is_some() || has_record || around.memory.in_flight.is_busy(&uid),
         asked: instance.spec.revision(),
         made_from: machine.and_then(|machine| machine.revision.clone()),
         trouble: trouble(instance),

@@ -402,7 +402,7 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
 /// Removes the folders that are empty; machines that come into one meanwhile are unregistered, not destroyed. That one is
 /// not empty is believed only by an inventory that is newer than the last machine's end.
 fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
-    if let Some(turn) = plan_folder_request(seen) {
+    if let Some(turn) = plan_folder_creation(seen).or_else(|| plan_folder_request(seen)) {
         return turn;
     }
     let folders: Vec<_> = seen.folder.iter().chain(&seen.original_folder).collect();
@@ -419,6 +419,23 @@ fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
             wait(reason::REMOVING, "every virtual machine is gone; the folder is next".to_owned())
         }
         Refresh::Served => Turn::LookAgain(Plan::KeepFolder(names.collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Waits for the end of a folder's creation: the folder that it makes is to be removed. One that failed may have made it.
+fn plan_folder_creation(seen: &Seen) -> Option<Turn<Plan>> {
+    match (seen.request.as_ref()?, seen.refresh) {
+        (FolderProgress::Running(FolderChange::Create), _) => {
+            Some(wait(reason::REMOVING, "the folder is still being created, and is removed then".to_owned()))
+        }
+        (FolderProgress::Failed(FolderChange::Create, _), Refresh::None) => {
+            Some(Turn::LookAgain(Plan::Refresh))
+        }
+        (FolderProgress::Failed(FolderChange::Create, _), Refresh::Requested) => Some(refreshing()),
+        (FolderProgress::Failed(FolderChange::Create, _), Refresh::Served) => {
+            Some(Turn::LookAgain(Plan::SettleFolder))
+        }
+        _ => None,
     }
 }
 

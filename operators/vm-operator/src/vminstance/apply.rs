@@ -7,45 +7,46 @@ use operator_kit::{Key, Notice};
 
 use crate::api::names::Marker;
 use crate::api::{TaskKind, VmInstance};
-use crate::context::Context;
 use crate::error::{Error, method};
+use crate::memory::Memory;
 use crate::requests::{Call, Clone, Request, Subject};
+use crate::vcenter::Vcenter;
 
 use super::news;
 use super::observe::is_reference;
 use super::plan::Action;
 
-/// Carries out one action, and returns the event for it.
-pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
+/// Carries out one action, and returns the event for it, except of a request that has ended: it shows in the inventory.
+pub fn apply(
+    memory: &Memory,
+    vcenter: &dyn Vcenter,
+    instance: &VmInstance,
+    action: Action,
+) -> Result<Option<Notice>, Error> {
     let uid = instance.uid().unwrap_or_default();
     let key = Key::of(instance);
-    let in_flight = &ctx.in_flight;
+    let in_flight = &memory.in_flight;
     match action {
-        Action::Adopt => adopt(ctx, instance, &uid, &key),
-        Action::Refresh => in_flight.refreshing(&uid, ctx.vms.request_refresh()),
+        Action::Adopt => adopt(memory, vcenter, instance),
+        Action::Refresh => in_flight.refreshing(&uid, vcenter.request_refresh()),
         Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
         // Recorded first: the answer may arrive at once.
         Action::LookUp(moref) => {
             in_flight.looking_up(&moref, &key);
-            ctx.vms.look_up(&moref);
+            vcenter.look_up(&moref);
         }
         Action::Confirm(moref) => {
             in_flight.looking_up(&moref, &key);
-            ctx.vms.confirm(&moref);
+            vcenter.confirm(&moref);
         }
         Action::FindTemplate => {
             in_flight.looking_for_template(&key);
-            ctx.vms.request_template(&instance.spec.template);
+            vcenter.request_template(&instance.spec.template);
         }
-        Action::Enqueue => ctx.enqueue(&key, &instance.spec.group_uid),
-        Action::HoldPlace => ctx.hold_place(&key, &instance.spec.group_uid),
-        Action::LeaveQueue => ctx.leave_queue(&key),
-        Action::Settle => {
-            let entry = in_flight.get(&uid);
-            in_flight.settle(&uid);
-            ctx.meters.observe_clone(entry.as_ref());
-            return Ok(ctx.vms.read(|inventory| news::repaired(instance, entry.as_ref(), inventory)));
-        }
+        Action::Enqueue => memory.enqueue(&key, &instance.spec.group_uid),
+        Action::HoldPlace => memory.hold_place(&key, &instance.spec.group_uid),
+        Action::LeaveQueue => memory.leave_queue(&key),
+        Action::Settle => in_flight.settle(&uid),
         Action::Fail(kind, fault) => {
             in_flight.settle(&uid);
             return Err(Error::VCenter { doing: method(kind), fault });
@@ -56,34 +57,35 @@ pub fn apply(ctx: &Context, instance: &VmInstance, action: Action) -> Result<Opt
         }
         Action::FailTemplate(fault) => return Err(Error::Template { fault }),
         Action::Clone { template, folder } => {
-            let clone = Box::new(clone(ctx, instance, template, folder));
-            send(ctx, uid, key, TaskKind::Clone, Call::Clone(clone));
+            let clone = Box::new(clone(memory, instance, template, folder));
+            send(memory, uid, key, TaskKind::Clone, Call::Clone(clone));
         }
         Action::Release(machine) => {
             in_flight.set_released(&uid);
             return Ok(Some(news::released(&machine)));
         }
         Action::Mark(vm) => {
-            let marker = Marker::of(&ctx.cluster, instance).to_string();
-            send(ctx, uid, key, TaskKind::Mark, Call::Mark { vm, marker });
+            let marker = Marker::of(&memory.cluster, instance).to_string();
+            send(memory, uid, key, TaskKind::Mark, Call::Mark { vm, marker });
         }
-        Action::PowerOn(vm) => send(ctx, uid, key, TaskKind::PowerOn, Call::PowerOn(vm)),
-        Action::PowerOff(vm) => send(ctx, uid, key, TaskKind::PowerOff, Call::PowerOff(vm)),
-        Action::Destroy(vm) => send(ctx, uid, key, TaskKind::Destroy, Call::Destroy(vm)),
+        Action::PowerOn(vm) => send(memory, uid, key, TaskKind::PowerOn, Call::PowerOn(vm)),
+        Action::PowerOff(vm) => send(memory, uid, key, TaskKind::PowerOff, Call::PowerOff(vm)),
+        Action::Destroy(vm) => send(memory, uid, key, TaskKind::Destroy, Call::Destroy(vm)),
     }
     Ok(None)
 }
 
-fn adopt(ctx: &Context, instance: &VmInstance, uid: &str, key: &Key) {
+fn adopt(memory: &Memory, vcenter: &dyn Vcenter, instance: &VmInstance) {
+    let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     let task = instance.status.as_ref().and_then(|status| status.task.clone());
     let task = task.filter(|task| is_reference(&task.r#ref));
     if let Some(task) = &task {
-        ctx.vms.follow(&crate::in_flight::task_ref(&task.r#ref));
+        vcenter.follow(&crate::in_flight::task_ref(&task.r#ref));
     }
-    ctx.in_flight.adopt(uid, key, &instance.spec.instance_uuid, task);
+    memory.in_flight.adopt(&uid, &key, &instance.spec.instance_uuid, task);
 }
 
-fn clone(ctx: &Context, instance: &VmInstance, template: MoRef, folder: MoRef) -> Clone {
+fn clone(memory: &Memory, instance: &VmInstance, template: MoRef, folder: MoRef) -> Clone {
     let spec = &instance.spec;
     Clone {
         template,
@@ -92,13 +94,13 @@ fn clone(ctx: &Context, instance: &VmInstance, template: MoRef, folder: MoRef) -
         instance_uuid: spec.instance_uuid.clone(),
         cpus: spec.cpu,
         memory_gb: spec.memory,
-        marker: Marker::of(&ctx.cluster, instance).to_string(),
+        marker: Marker::of(&memory.cluster, instance).to_string(),
         revision: spec.revision(),
     }
 }
 
 /// Puts a request into the queue.
-fn send(ctx: &Context, uid: String, key: Key, kind: TaskKind, call: Call) {
-    ctx.in_flight.sending(&uid, kind);
-    ctx.requests.push(Request { subject: Subject::Instance { uid, key, kind }, call });
+fn send(memory: &Memory, uid: String, key: Key, kind: TaskKind, call: Call) {
+    memory.in_flight.sending(&uid, kind);
+    memory.requests.push(Request { subject: Subject::Instance { uid, key, kind }, call });
 }

@@ -1,5 +1,5 @@
-//! What exists for one instance: its machine, its request, and what may be in flight. Reads the inventory, the caches and
-//! the in-flight memory, never the network; `plan` decides about it next.
+//! What exists for one instance: its machine, its request, and what may be in flight. A function of plain values: the
+//! inventory, what the caches say and what this process remembers. `plan` decides about it next.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use operator_kit::{Key, conditions};
 
 use crate::api::names::{self, Marker};
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason};
-use crate::context::Context;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
+use crate::memory::Memory;
+use crate::vcenter::Vcenter;
+use crate::visibility::Blind;
 
 use super::seen::{Confirmed, GroupView, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
@@ -23,43 +25,53 @@ const CLOCK_SLACK: Duration = Duration::from_hours(2);
 /// How long a clone that no record names puts instances in doubt.
 const LONGEST_CLONE: Duration = Duration::from_hours(1);
 
-/// Looks at everything that concerns one instance.
-#[must_use]
-pub fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
-    let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
-    let entry = ctx.in_flight.get(&uid);
-    let marker = Marker::of(&ctx.cluster, instance);
-    let group = ctx.group_of(instance);
-    let seen = Seen {
-        adopted: entry.is_some(),
-        released: ctx.in_flight.is_released(&uid),
-        group: group.map(|group| GroupView::of(&group)),
-        place: ctx.place(&key),
-        awaits_template: ctx.in_flight.is_looking_for_template(&key),
-        invalid_group: ctx.has_invalid_group(instance),
-        ..Seen::default()
-    };
-    let link = ctx.vms.link().borrow().clone();
-    ctx.vms.read(|inventory| {
-        let blind = ctx.visibility.blind(inventory, &link);
-        let request = entry.as_ref().and_then(|entry| request(inventory, entry));
-        let task = entry.as_ref().and_then(clone_task);
-        let seen = Seen { blind, request, task, ..seen };
-        match &entry {
-            Some(entry) if seen.blind.is_none() => look(ctx, inventory, instance, &marker, entry, seen),
-            _ => seen,
-        }
-    })
+/// What an instance is observed in.
+pub struct Surroundings<'a> {
+    /// What this process remembers.
+    pub memory: &'a Memory,
+    /// The vCenter's client.
+    pub vcenter: &'a dyn Vcenter,
+    /// The machines, folders and tasks of the vCenter.
+    pub inventory: &'a Inventory,
+    /// Why the inventory cannot be trusted.
+    pub blind: Option<Blind>,
+    /// The group of the instance's group name and UID.
+    pub group: Option<GroupView>,
+    /// That group exists, and does not parse.
+    pub invalid_group: bool,
+    /// Returns whether the durable status of any instance names this task.
+    pub is_recorded: &'a dyn Fn(&MoRef) -> bool,
+    /// The local time.
+    pub now: SystemTime,
 }
 
-fn look(
-    ctx: &Context,
-    inventory: &Inventory,
-    instance: &VmInstance,
-    marker: &Marker,
-    entry: &Entry,
-    seen: Seen,
-) -> Seen {
+/// Looks at everything that concerns one instance.
+#[must_use]
+pub fn observe(around: Surroundings<'_>, instance: &VmInstance) -> Seen {
+    let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
+    let Surroundings { memory, inventory, .. } = around;
+    let entry = memory.in_flight.get(&uid);
+    let seen = Seen {
+        adopted: entry.is_some(),
+        released: memory.in_flight.is_released(&uid),
+        group: around.group,
+        place: memory.place(&key),
+        awaits_template: memory.in_flight.is_looking_for_template(&key),
+        invalid_group: around.invalid_group,
+        blind: around.blind.clone(),
+        request: entry.as_ref().and_then(|entry| request(inventory, entry)),
+        task: entry.as_ref().and_then(clone_task),
+        ..Seen::default()
+    };
+    match &entry {
+        Some(entry) if seen.blind.is_none() => look(&around, instance, entry, seen),
+        _ => seen,
+    }
+}
+
+fn look(around: &Surroundings<'_>, instance: &VmInstance, entry: &Entry, seen: Seen) -> Seen {
+    let Surroundings { inventory, vcenter, now, .. } = around;
+    let marker = &Marker::of(&around.memory.cluster, instance);
     let spec = &instance.spec;
     let folder =
         inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
@@ -82,21 +94,20 @@ fn look(
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
-        .map_or(Missing::No, |moref| missing(ctx, inventory, instance, moref, &owner));
+        .map_or(Missing::No, |moref| missing(around, instance, moref, &owner));
     let confirmed = match mine.as_slice() {
-        [machine] => confirmed(ctx, inventory, &machine.moref),
+        [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
     };
-    let template = if mine.is_empty() { ctx.vms.template(&spec.template) } else { Template::default() };
+    let template = if mine.is_empty() { vcenter.template(&spec.template) } else { Template::default() };
     let refresh = Refresh::of(entry.refresh, inventory);
     let doubt = match &entry.doubt {
         Doubt::None => InDoubt::No,
         Doubt::ResponseLost => InDoubt::ResponseLost,
-        Doubt::Unexamined => InDoubt::Unexamined(unclaimed_clones(ctx, inventory, instance, &template)),
+        Doubt::Unexamined => InDoubt::Unexamined(unclaimed_clones(around, instance, &template)),
         Doubt::Watching(tasks) => {
-            let now = SystemTime::now();
             let unfinished =
-                tasks.iter().filter_map(|task| inventory.task(task)).filter(|task| may_end(task, now));
+                tasks.iter().filter_map(|task| inventory.task(task)).filter(|task| may_end(task, *now));
             InDoubt::Watching(unfinished.count())
         }
     };
@@ -208,11 +219,11 @@ pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
     ready.is_some_and(|ready| ready.reason == reason::MACHINE_MOVED)
 }
 
-fn confirmed(ctx: &Context, inventory: &Inventory, moref: &MoRef) -> Confirmed {
-    match inventory.confirmed(moref) {
+fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {
+    match around.inventory.confirmed(moref) {
         Some(true) => Confirmed::Same,
         Some(false) => Confirmed::Changed,
-        None if ctx.vms.is_looking_up(moref) => Confirmed::Reading,
+        None if around.vcenter.is_looking_up(moref) => Confirmed::Reading,
         None => Confirmed::Unknown,
     }
 }
@@ -243,19 +254,14 @@ fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
-fn missing(
-    ctx: &Context,
-    inventory: &Inventory,
-    instance: &VmInstance,
-    moref: MoRef,
-    owner: &str,
-) -> Missing {
+fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {
+    let Surroundings { inventory, vcenter, .. } = around;
     if inventory.vm(&moref).is_some() {
         // It is in the folder, with another marker or none: it is not the instance's any more.
         return Missing::No;
     }
     match inventory.outside(&moref) {
-        None if ctx.vms.is_looking_up(&moref) => Missing::LookingUp,
+        None if vcenter.is_looking_up(&moref) => Missing::LookingUp,
         None => Missing::Unknown(moref),
         Some(outside) => match find_whereabouts(outside, instance, owner) {
             Whereabouts::Gone => Missing::Gone,
@@ -301,20 +307,16 @@ fn may_end(task: &Task, now: SystemTime) -> bool {
 
 /// Finds the unfinished clones that may be the instance's: of its template, by this operator's user, since shortly before
 /// it was created, and not known to be of another instance.
-fn unclaimed_clones(
-    ctx: &Context,
-    inventory: &Inventory,
-    instance: &VmInstance,
-    template: &Template,
-) -> HashSet<MoRef> {
+fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: &Template) -> HashSet<MoRef> {
     let created = instance.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
     let since = created.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
     let template = match template {
         Template::Known(moref) => Some(moref),
         _ => None,
     };
-    let (user, now) = (ctx.vms.user(), SystemTime::now());
-    inventory
+    let (user, now) = (around.vcenter.user(), around.now);
+    around
+        .inventory
         .tasks()
         .filter(|task| may_end(task, now) && &*task.description_id == "VirtualMachine.clone")
         .filter(|task| task.queued_at.is_none_or(|at| at >= since))
@@ -326,9 +328,7 @@ fn unclaimed_clones(
             (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
             _ => true,
         })
-        .filter(|task| {
-            !ctx.in_flight.is_claimed(&task.moref) && !ctx.by_task.contains(&task.moref.value().to_owned())
-        })
+        .filter(|task| !around.memory.in_flight.is_claimed(&task.moref) && !(around.is_recorded)(&task.moref))
         .map(|task| task.moref.clone())
         .collect()
 }

@@ -23,6 +23,8 @@
 
 mod calls;
 mod config;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 mod inventory;
 mod paths;
 mod site;

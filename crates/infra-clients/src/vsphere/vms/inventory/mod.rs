@@ -224,6 +224,11 @@ impl Inventory {
         self.outside.remove(moref);
     }
 
+    #[cfg(feature = "fixtures")]
+    pub(super) fn forget_confirmed(&mut self, moref: &MoRef) {
+        self.confirmed.remove(moref);
+    }
+
     /// Sends a change that is not one of an object.
     pub(super) fn send(&mut self, change: &Change) {
         self.subscribers.retain(|subscriber| subscriber.send(change.clone()).is_ok());
@@ -316,7 +321,7 @@ fn identity(vm: &Vm) -> (Option<&MoRef>, Option<&Markers>, Option<&str>) {
 // === indexes ===
 
 impl Inventory {
-    fn put_vm(&mut self, moref: &MoRef, vm: Option<Vm>) {
+    pub(super) fn put_vm(&mut self, moref: &MoRef, vm: Option<Vm>) {
         let before = self.vms.remove(moref);
         if before.as_deref() == vm.as_ref() {
             if let Some(before) = before {
@@ -346,7 +351,7 @@ impl Inventory {
         self.send(&Change::Vm { before, after });
     }
 
-    fn put_folder(&mut self, moref: &MoRef, folder: Option<Folder>, created: Option<Instant>) {
+    pub(super) fn put_folder(&mut self, moref: &MoRef, folder: Option<Folder>, created: Option<Instant>) {
         let before = self.folders.remove(moref).map(|entry| entry.folder);
         let same = before.as_deref() == folder.as_ref();
         if let Some(old) = &before {

@@ -136,7 +136,7 @@ pub struct Task {
 }
 
 impl Task {
-    pub(super) fn queued(moref: MoRef) -> Self {
+    pub(in crate::vsphere::vms) fn queued(moref: MoRef) -> Self {
         Self {
             moref,
             state: TaskState::Queued,

@@ -80,7 +80,14 @@ impl Inventory {
             // One that was dropped because it had ended.
             return;
         }
-        let task = Arc::new(self.read_task(known.as_deref(), update));
+        let task = self.read_task(known.as_deref(), update);
+        self.put_task(task, now);
+    }
+
+    /// Stores what the collector has reported of a task.
+    pub(in crate::vsphere::vms) fn put_task(&mut self, task: Task, now: Instant) {
+        let task = Arc::new(task);
+        let known = self.tasks.get(&task.moref).map(|entry| entry.task.clone());
         let changed = known.is_none_or(|old| {
             old.state != task.state || old.result != task.result || old.description_id != task.description_id
         });
@@ -122,7 +129,7 @@ impl Inventory {
         task
     }
 
-    fn task_left(&mut self, moref: &MoRef) {
+    pub(in crate::vsphere::vms) fn task_left(&mut self, moref: &MoRef) {
         if let Some(entry) = self.tasks.get_mut(moref) {
             entry.watched = false;
             if entry.submitted.is_none() {

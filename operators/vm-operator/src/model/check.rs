@@ -1,0 +1,128 @@
+//! What must hold: invariants of single steps, and the goal.
+
+use super::Operator;
+use super::kubernetes::{Group, Instance};
+use super::vcenter::{Call, Vm};
+use super::world::{State, Sync, Wrong};
+
+/// Checks a call of the vCenter at the moment in which it takes effect or is accepted.
+pub fn check_call(state: &State, call: Call) -> Option<Wrong> {
+    let vm = state.vcenter.vm(call.vm()?)?;
+    let mut instances = state.kubernetes.objects.instances.iter().flatten();
+    let instance = instances.find(|instance| instance.number == vm.uuid);
+    let is_own = vm.owner == vm.uuid && instance.is_some();
+    match call {
+        Call::Mark { number, .. } if vm.uuid == number => None,
+        _ if !is_own => Some(Wrong::TouchesForeign),
+        Call::PowerOff(_) | Call::Destroy(_) => {
+            let group = state.kubernetes.objects.group;
+            let goes = group.is_none_or(|group| group.deleting)
+                || instance.is_some_and(|instance| instance.deleting);
+            (!goes || vm.folder.is_none()).then_some(Wrong::DestroysLive)
+        }
+        _ => None,
+    }
+}
+
+/// Checks the state after a task has ended.
+pub fn check_machines(state: &State) -> Option<Wrong> {
+    let numbers = 1..16;
+    let count = |number| state.vcenter.machines().filter(|(_, vm)| is_made_for(*vm, number)).count();
+    numbers.into_iter().any(|number| count(number) > 1).then_some(Wrong::SecondMachine)
+}
+
+/// A copy that an administrator makes has another name.
+fn is_made_for(vm: Vm, number: u8) -> bool {
+    vm.owner == number && vm.slot != super::vcenter::NO_SLOT
+}
+
+/// Checks the state before an instance's finalizer is removed.
+pub fn check_end(state: &State, instance: Instance) -> Option<Wrong> {
+    let is_clone = |call: Call| matches!(call, Call::Clone { number, .. } if number == instance.number);
+    let exists = state.machines_of(instance.number).next().is_some();
+    let comes = state.running().any(|task| is_clone(task.call)) || state.late.iter().copied().any(is_clone);
+    (exists || comes).then_some(Wrong::FinalizerTooEarly)
+}
+
+/// Checks the state before the group's finalizer is removed.
+pub fn check_group_end(state: &State) -> Option<Wrong> {
+    let mut numbers = 1..16;
+    let is_left = state.kubernetes.objects.instances.iter().any(Option::is_some)
+        || numbers.any(|number| state.machines_of(number).next().is_some());
+    is_left.then_some(Wrong::GroupFinalizerTooEarly)
+}
+
+/// Checks the machine that a status records.
+pub fn check_record(state: &State, number: u8, vm: Option<u8>) -> Option<Wrong> {
+    let vm = state.vcenter.vm(vm?)?;
+    (vm.uuid != number).then_some(Wrong::RecordsForeign)
+}
+
+impl Operator {
+    /// Returns whether everything is as the group asks or, where an administrator is in the way, as a status explains; and
+    /// nothing is left that could change that.
+    pub fn is_goal(&self, state: &State) -> bool {
+        let [process] = state.processes.as_slice() else { return false };
+        let is_quiet = state.late.is_empty()
+            && state.running().next().is_none()
+            && process.answers.is_empty()
+            && process.sync == Sync::Done
+            && process.poll.is_none()
+            && process.cache == state.kubernetes.objects
+            && self.unreported(state, process).next().is_none();
+        if !is_quiet {
+            return false;
+        }
+        let remembered = self.remembered(process.memory);
+        let instances = state.kubernetes.objects.instances.iter().flatten();
+        if !remembered.is_idle(instances.map(|instance| instance.number)) {
+            return false;
+        }
+        match state.kubernetes.objects.group {
+            Some(group) => self.is_served(state, group),
+            None => {
+                check_group_end(state).is_none()
+                    && (state.vcenter.folder.is_none() || state.vcenter.children() > 0)
+            }
+        }
+    }
+
+    fn is_served(&self, state: &State, group: Group) -> bool {
+        let instances = state.kubernetes.objects.instances.iter().flatten();
+        // Nothing of the model keeps a group from going.
+        if group.deleting {
+            return false;
+        }
+        let mut count = 0;
+        let (mut ready, mut all) = (0, true);
+        for instance in instances {
+            count += 1;
+            let is_ready = self.is_ready(state, *instance);
+            ready += u8::from(is_ready);
+            all &= is_ready || (!instance.deleting && self.is_blocked(state, *instance));
+        }
+        let status = self.tables.status(group.status);
+        all && count == group.replicas
+            && status.ready_replicas == ready
+            && (status.ready.0 == "True") == (ready == group.replicas)
+    }
+
+    fn is_ready(&self, state: &State, instance: Instance) -> bool {
+        let status = self.tables.status(instance.status);
+        let machines: Vec<_> = state.machines_of(instance.number).collect();
+        matches!(machines.as_slice(), [(id, vm)] if vm.on && status.vm == Some(*id))
+            && !instance.deleting
+            && status.ready.0 == "True"
+    }
+
+    fn is_blocked(&self, state: &State, instance: Instance) -> bool {
+        let status = self.tables.status(instance.status);
+        let mut machines = state.vcenter.machines();
+        let is_in_the_way = machines.any(|(_, vm)| {
+            let moved = vm.uuid == instance.number && vm.folder.is_none();
+            let namesake = vm.slot == instance.slot && vm.folder.is_some() && vm.uuid != instance.number;
+            moved || namesake
+        });
+        is_in_the_way && status.ready.0 == "False" && crate::api::reason::needs_help(&status.ready.1)
+    }
+}

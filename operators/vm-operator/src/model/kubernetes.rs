@@ -1,0 +1,150 @@
+//! The API server: one group, its instances, and the five writes that the operator makes. `tests/servers` compares it with a
+//! real one.
+
+use super::tables::StatusId;
+
+/// Slots of the group.
+pub const SLOTS: usize = 2;
+
+/// A VmInstance. One that exists has the operator's finalizer: the object goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Instance {
+    /// Its UID and its machine's instanceUuid derive from this number, which no other instance has.
+    pub number: u8,
+    pub slot: u8,
+    pub deleting: bool,
+    pub status: StatusId,
+}
+
+/// The VmGroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub replicas: u8,
+    pub deleting: bool,
+    pub finalizer: bool,
+    pub generation: u8,
+    pub status: StatusId,
+}
+
+/// What a list returns, or a cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Objects {
+    pub group: Option<Group>,
+    pub instances: [Option<Instance>; SLOTS],
+}
+
+/// The API server's objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kubernetes {
+    pub objects: Objects,
+    /// The numbers of instances that something still refers to, one bit for each; another is given to the next instance.
+    pub used: u16,
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// None of this UID exists.
+    Gone,
+    /// Its finalizer keeps it.
+    Going(Instance),
+}
+
+// === users ===
+
+impl Kubernetes {
+    pub fn create_group(&mut self, replicas: u8) {
+        let group =
+            Group { replicas, deleting: false, finalizer: false, generation: 1, status: StatusId::NONE };
+        self.objects.group.get_or_insert(group);
+    }
+
+    pub fn scale(&mut self, replicas: u8) {
+        if let Some(group) = &mut self.objects.group
+            && group.replicas != replicas
+        {
+            group.replicas = replicas;
+            group.generation += 1;
+        }
+    }
+
+    pub fn delete_group(&mut self) {
+        let Some(group) = &mut self.objects.group else { return };
+        if !group.finalizer {
+            self.objects.group = None;
+        } else if !group.deleting {
+            group.deleting = true;
+            group.generation += 1;
+        }
+    }
+}
+
+// === the operator ===
+
+impl Kubernetes {
+    /// POST. `None`: the name is taken.
+    pub fn create(&mut self, slot: u8) -> Option<Instance> {
+        let number = self.next_number();
+        let place = &mut self.objects.instances[usize::from(slot)];
+        if place.is_some() {
+            return None;
+        }
+        self.used |= 1 << number;
+        let instance = Instance { number, slot, deleting: false, status: StatusId::NONE };
+        *place = Some(instance);
+        *place
+    }
+
+    /// Returns the number of the next instance.
+    pub fn next_number(&self) -> u8 {
+        (1..16).find(|number| self.used & (1 << number) == 0).unwrap()
+    }
+
+    /// DELETE with a precondition on the UID.
+    pub fn delete(&mut self, slot: u8, number: u8) -> Deleted {
+        match self.instance(slot, number) {
+            Some(instance) => {
+                instance.deleting = true;
+                Deleted::Going(*instance)
+            }
+            None => Deleted::Gone,
+        }
+    }
+
+    /// PATCH of the status, bound to the UID. `None`: no object of this UID exists.
+    pub fn apply_status(&mut self, slot: u8, number: u8, status: StatusId) -> Option<Instance> {
+        let instance = self.instance(slot, number)?;
+        instance.status = status;
+        Some(*instance)
+    }
+
+    /// PATCH that removes the finalizer, bound to the UID. Returns whether an object of this UID existed.
+    pub fn remove_finalizer(&mut self, slot: u8, number: u8) -> bool {
+        let found = self.instance(slot, number).is_some_and(|instance| instance.deleting);
+        if found {
+            self.objects.instances[usize::from(slot)] = None;
+        }
+        found
+    }
+
+    /// PATCH that adds the group's finalizer or removes it. `None`: the group is gone.
+    pub fn set_group_finalizer(&mut self, finalizer: bool) -> Option<Group> {
+        let group = self.objects.group.as_mut()?;
+        // A finalizer cannot be added to what is being deleted.
+        group.finalizer = finalizer && (group.finalizer || !group.deleting);
+        let kept = (!group.deleting || group.finalizer).then_some(*group);
+        self.objects.group = kept;
+        kept
+    }
+
+    /// PATCH of the group's status. `None`: the group is gone.
+    pub fn apply_group_status(&mut self, status: StatusId) -> Option<Group> {
+        let group = self.objects.group.as_mut()?;
+        group.status = status;
+        Some(*group)
+    }
+
+    fn instance(&mut self, slot: u8, number: u8) -> Option<&mut Instance> {
+        self.objects.instances[usize::from(slot)].as_mut().filter(|instance| instance.number == number)
+    }
+}

@@ -1,0 +1,521 @@
+//! A process of the operator: its caches, its inventory and its memory. The steps are the operator's own: `observe`, `plan`,
+//! `apply` and `status` of both controllers, what leaves the queue of requests, and how answers are remembered. Only the
+//! order of the driver around them is written again here.
+//!
+//! What a step computes depends on the process alone, so it is computed once for each process state.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use infra_clients::vsphere::MoRef;
+use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
+use k8s_openapi::jiff::Timestamp;
+use operator_kit::{Key, Outcome, Turn};
+
+use crate::api::names::{Marker, folder};
+use crate::api::{TaskKind, VmGroup, VmInstance};
+use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE};
+use crate::in_flight::FolderChange;
+use crate::memory::Memory;
+use crate::requests::{self, Request, Subject};
+use crate::vcenter::Vcenter;
+use crate::visibility::Blind;
+use crate::{vmgroup, vminstance};
+
+use super::kubernetes::{Group, Instance, Objects, SLOTS};
+use super::shown::{self, Shown, Update, number, real_fault, task_ref, vm_ref};
+use super::tables::{StatusId, Tables, uid};
+use super::vcenter::{Call, Fault};
+
+/// How often one pass may observe, as in the driver.
+const LOOKS: usize = 10;
+/// Clones in flight at once.
+const MAX_CLONES: usize = 1;
+
+/// The object that something is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum For {
+    Group(Change),
+    Instance { number: u8, slot: u8 },
+}
+
+/// A change of the group's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    Create,
+    Remove,
+}
+
+/// What a process remembers, with the counters of its client.
+pub struct Remembered {
+    pub memory: Memory,
+    /// Tickets are served up to this one.
+    served: u64,
+    newest: u64,
+    /// The machines that are looked up.
+    pub looking_up: BTreeSet<u8>,
+}
+
+impl Remembered {
+    pub fn new() -> Self {
+        let memory = Memory::new(CLUSTER.into(), MAX_CLONES);
+        Self { memory, served: 0, newest: 0, looking_up: BTreeSet::new() }
+    }
+
+    fn copy(&self) -> Self {
+        let (served, newest) = (self.served, self.newest);
+        Self { memory: self.memory.copy(), served, newest, looking_up: self.looking_up.clone() }
+    }
+
+    /// Returns a text that is equal for memories that behave alike.
+    pub fn text(&self) -> String {
+        let open = |ticket| fixtures::ticket_number(ticket).saturating_sub(self.served);
+        format!("{} {:?}\n{}", self.newest - self.served, self.looking_up, self.memory.text(open))
+    }
+
+    /// Whether nothing is in flight or in the queue for the group and these instances.
+    pub fn is_idle(&self, mut instances: impl Iterator<Item = u8>) -> bool {
+        let in_flight = &self.memory.in_flight;
+        self.memory.requests.is_empty()
+            && !self.has_open_ticket()
+            && self.looking_up.is_empty()
+            && in_flight.group(GROUP_UID).request.is_none()
+            && instances
+                .all(|number| in_flight.get(&uid(number)).is_some_and(|entry| entry.request.is_none()))
+    }
+
+    /// Whether a refresh was requested that no poll has served.
+    pub fn has_open_ticket(&self) -> bool {
+        self.newest > self.served
+    }
+}
+
+/// Everything that a pass reads.
+pub struct View<'a> {
+    pub tables: &'a Tables,
+    pub objects: Objects,
+    pub shown: &'a Shown,
+    /// A poll is in progress: it does not serve a ticket that is requested now.
+    pub is_polling: bool,
+}
+
+/// What a pass of an instance leads to.
+pub struct InstancePass {
+    pub remembered: Remembered,
+    pub updates: Vec<Update>,
+    pub end: End,
+    /// The status claims what the inventory does not show.
+    pub overclaims: bool,
+}
+
+/// How a pass of an instance ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    Nothing,
+    Status(StatusId),
+    RemoveFinalizer,
+}
+
+/// What a pass of the group leads to: writes in this order, and then the status.
+pub struct GroupPass {
+    pub remembered: Remembered,
+    pub finalizer: Option<bool>,
+    pub create: Vec<u8>,
+    pub delete: Vec<(u8, u8)>,
+    pub status: Option<StatusId>,
+    pub overclaims: bool,
+}
+
+/// The client of the vCenter during one pass.
+struct Client {
+    is_polling: bool,
+    served: u64,
+    newest: Cell<u64>,
+    looking_up: RefCell<BTreeSet<u8>>,
+    followed: RefCell<Vec<u8>>,
+}
+
+impl Client {
+    fn of(remembered: &Remembered, is_polling: bool) -> Self {
+        Self {
+            is_polling,
+            served: remembered.served,
+            newest: Cell::new(remembered.newest),
+            looking_up: RefCell::new(remembered.looking_up.clone()),
+            followed: RefCell::default(),
+        }
+    }
+
+    fn request(&self, vm: &MoRef) {
+        self.looking_up.borrow_mut().extend(number(vm.value()));
+    }
+}
+
+impl Vcenter for Client {
+    fn user(&self) -> Option<Arc<str>> {
+        Some(shown::USER.into())
+    }
+
+    fn template(&self, _: &str) -> Template {
+        Template::Known(shown::template())
+    }
+
+    fn is_looking_up(&self, vm: &MoRef) -> bool {
+        number(vm.value()).is_some_and(|id| self.looking_up.borrow().contains(&id))
+    }
+
+    /// One poll serves all tickets that were requested before it, so those share a number.
+    fn request_refresh(&self) -> Ticket {
+        let ticket = self.served + if self.is_polling { 2 } else { 1 };
+        self.newest.set(self.newest.get().max(ticket));
+        fixtures::ticket(ticket)
+    }
+
+    fn look_up(&self, vm: &MoRef) {
+        self.request(vm);
+    }
+
+    fn confirm(&self, vm: &MoRef) {
+        self.request(vm);
+    }
+
+    fn request_template(&self, _: &str) {}
+
+    fn follow(&self, task: &MoRef) {
+        self.followed.borrow_mut().extend(number(task.value()));
+    }
+}
+
+fn blind(shown: &Shown) -> Option<Blind> {
+    let reason = crate::api::reason::REFRESHING;
+    let blind = || Blind { reason, message: String::new(), reported: true, needs_help: false };
+    (!shown.current).then(blind)
+}
+
+impl View<'_> {
+    fn instances(&self) -> Vec<Arc<VmInstance>> {
+        self.objects.instances.iter().flatten().map(|instance| self.tables.instance(*instance)).collect()
+    }
+
+    fn group(&self) -> Option<Arc<VmGroup>> {
+        self.objects.group.map(|group| self.tables.group(group))
+    }
+
+    fn observe_instance(
+        &self,
+        memory: &Memory,
+        client: &Client,
+        inventory: &Inventory,
+        object: &VmInstance,
+    ) -> vminstance::Seen {
+        let is_recorded = |task: &MoRef| {
+            let statuses = self.objects.instances.iter().flatten().map(|instance| instance.status);
+            statuses.into_iter().any(|status| self.tables.status(status).task == number(task.value()))
+        };
+        let around = vminstance::Surroundings {
+            memory,
+            vcenter: client,
+            inventory,
+            blind: blind(self.shown),
+            group: self.group().map(|group| vminstance::GroupView::of(&group)),
+            invalid_group: false,
+            is_recorded: &is_recorded,
+            now: SystemTime::UNIX_EPOCH,
+        };
+        vminstance::observe_in(around, object)
+    }
+
+    /// Runs the driver's pass over an instance.
+    pub fn reconcile_instance(&self, remembered: &Remembered, instance: Instance) -> InstancePass {
+        let mut remembered = remembered.copy();
+        let object = self.tables.instance(instance);
+        let mut updates = Vec::new();
+        let mut shown = self.shown.clone();
+        let mut end = (None, None);
+        for _ in 0..LOOKS {
+            let client = Client::of(&remembered, self.is_polling);
+            let inventory = shown.inventory(remembered.served);
+            let view = View { shown: &shown, ..*self };
+            let seen = view.observe_instance(&remembered.memory, &client, &inventory, &object);
+            let turn = vminstance::plan(&object, &seen);
+            let apply = |action| vminstance::apply(&remembered.memory, &client, &object, action);
+            let (result, goes_on) = match turn {
+                Turn::LookAgain(action) => (Some(apply(action)), true),
+                Turn::Act(action) => (Some(apply(action)), false),
+                turn => {
+                    end = (Some(seen), Some(turn));
+                    break;
+                }
+            };
+            (remembered.newest, remembered.looking_up) = (client.newest.get(), client.looking_up.take());
+            for id in client.followed.take() {
+                updates.push(Update::Submit(id));
+                shown = shown.after(Update::Submit(id));
+            }
+            match result {
+                Some(Err(error)) => {
+                    let end =
+                        self.instance_status(instance, &object, &seen, Outcome::Failed(Arc::new(error)));
+                    return InstancePass { remembered, updates, end, overclaims: false };
+                }
+                _ if goes_on => {}
+                _ => return InstancePass { remembered, updates, end: End::Nothing, overclaims: false },
+            }
+        }
+        let outcome = match end.1 {
+            Some(Turn::Wait { reason, message, .. }) => Outcome::Waiting(reason, message),
+            Some(Turn::Blocked { reason, message }) => Outcome::Blocked(reason, message),
+            Some(Turn::Settled) => Outcome::Settled,
+            Some(Turn::Gone) if instance.deleting => {
+                return InstancePass { remembered, updates, end: End::RemoveFinalizer, overclaims: false };
+            }
+            _ => panic!("the pass does not end: {:?}", end.1),
+        };
+        let seen = end.0.unwrap();
+        let end = self.instance_status(instance, &object, &seen, outcome);
+        let overclaims = matches!(end, End::Status(id) if self.overclaims(&shown, instance, id));
+        InstancePass { remembered, updates, end, overclaims }
+    }
+
+    fn instance_status(
+        &self,
+        instance: Instance,
+        object: &VmInstance,
+        seen: &vminstance::Seen,
+        outcome: Outcome<Option<MoRef>, crate::error::Error>,
+    ) -> End {
+        let old = object.status.as_ref();
+        let status = vminstance::status(old, object, Some(seen), &outcome, Timestamp::UNIX_EPOCH);
+        let id = status.map(|status| self.tables.instance_status(status));
+        id.filter(|id| *id != instance.status).map_or(End::Nothing, End::Status)
+    }
+
+    /// Returns whether a status says of an instance what the inventory does not show.
+    fn overclaims(&self, shown: &Shown, instance: Instance, id: StatusId) -> bool {
+        let status = self.tables.status(id);
+        let machine = status.vm.and_then(|vm| shown.vm(vm));
+        let is_on = machine.is_some_and(|vm| vm.on && vm.owner == instance.number);
+        status.ready.0 == "True" && !(shown.current && is_on)
+    }
+
+    /// Runs the driver's pass over the group.
+    pub fn reconcile_group(&self, remembered: &Remembered, group: Group) -> GroupPass {
+        let mut pass = GroupPass {
+            remembered: remembered.copy(),
+            finalizer: None,
+            create: Vec::new(),
+            delete: Vec::new(),
+            status: None,
+            overclaims: false,
+        };
+        if !group.finalizer {
+            pass.finalizer = (!group.deleting).then_some(true);
+            return pass;
+        }
+        let object = self.tables.group(group);
+        let instances = self.instances();
+        let inventory = self.shown.inventory(remembered.served);
+        for _ in 0..LOOKS {
+            let client = Client::of(&pass.remembered, self.is_polling);
+            let memory = &pass.remembered.memory;
+            let seen = self.observe_group(memory, &inventory, &object, &instances);
+            let turn = vmgroup::plan(&object, &seen);
+            let (outcome, goes_on) = match turn {
+                Turn::Act(vmgroup::Plan::Scale(scale)) => {
+                    if scale.create_folder {
+                        vmgroup::create_folder(memory, &object);
+                    }
+                    pass.create = scale.create.iter().map(|slot| u8::try_from(*slot).unwrap()).collect();
+                    pass.delete = scale.delete.iter().map(|(_, uid)| self.deleted(uid)).collect();
+                    (Outcome::Acted(vmgroup::Done::default()), false)
+                }
+                Turn::LookAgain(plan) => (apply_folder(memory, &client, &object, plan), true),
+                Turn::Act(plan) => (apply_folder(memory, &client, &object, plan), false),
+                Turn::Wait { reason, message, .. } => (Outcome::Waiting(reason, message), false),
+                Turn::Blocked { reason, message } => (Outcome::Blocked(reason, message), false),
+                Turn::Settled => (Outcome::Settled, false),
+                Turn::Gone => {
+                    pass.finalizer = Some(false);
+                    return pass;
+                }
+            };
+            pass.remembered.newest = client.newest.get();
+            if goes_on && !matches!(outcome, Outcome::Failed(_)) {
+                continue;
+            }
+            let old = object.status.as_ref();
+            let status = vmgroup::status(old, &object, Some(&seen), &outcome, Timestamp::UNIX_EPOCH);
+            let id = status.map(|status| self.tables.group_status(status)).filter(|id| *id != group.status);
+            let on = self.shown.vms.iter().flatten().filter(|vm| vm.on && vm.owner != 0).count();
+            pass.overclaims = id.is_some_and(|id| usize::from(self.tables.status(id).ready_replicas) > on);
+            pass.status = id;
+            return pass;
+        }
+        panic!("the pass does not end")
+    }
+
+    fn deleted(&self, uid_: &str) -> (u8, u8) {
+        let mut instances = self.objects.instances.iter().flatten();
+        let instance = instances.find(|instance| uid(instance.number) == uid_).unwrap();
+        (instance.slot, instance.number)
+    }
+
+    fn observe_group(
+        &self,
+        memory: &Memory,
+        inventory: &Inventory,
+        object: &VmGroup,
+        instances: &[Arc<VmInstance>],
+    ) -> vmgroup::Seen {
+        let is_member = |vm: &infra_clients::vsphere::vms::Vm, marker: &Marker| {
+            let bearers = instances.iter().filter(|i| i.spec.instance_uuid == marker.instance_uuid);
+            bearers.into_iter().any(|instance| vminstance::is_not_a_copy(vm, instance))
+        };
+        let around = vmgroup::Surroundings {
+            memory,
+            inventory,
+            blind: blind(self.shown),
+            instances,
+            is_member: &is_member,
+            is_of_another: &|_| false,
+            max_replicas: i32::try_from(SLOTS).unwrap(),
+        };
+        vmgroup::observe_in(around, object)
+    }
+
+    /// Takes the next request from the queue: what is to be sent, if it is still needed.
+    pub fn send(&self, remembered: &Remembered) -> Option<(Remembered, Option<(For, Call)>)> {
+        let remembered = remembered.copy();
+        let Request { subject, call } = remembered.memory.requests.pop()?;
+        let client = Client::of(&remembered, self.is_polling);
+        let inventory = self.shown.inventory(remembered.served);
+        let memory = &remembered.memory;
+        let (subject_, is_needed) = match &subject {
+            Subject::Instance { uid: of, .. } => {
+                let found = self.objects.instances.iter().flatten().find(|i| uid(i.number) == *of);
+                let object = found.map(|instance| self.tables.instance(*instance));
+                let is_needed = object.is_some_and(|object| {
+                    let seen = self.observe_instance(memory, &client, &inventory, &object);
+                    vminstance::is_needed(&object, seen, &call)
+                });
+                let slot = found.map_or(0, |instance| instance.slot);
+                (For::Instance { number: number(of)?, slot }, is_needed)
+            }
+            Subject::Group { change, .. } => {
+                let is_needed = self.group().is_some_and(|object| {
+                    let seen = self.observe_group(memory, &inventory, &object, &self.instances());
+                    vmgroup::is_needed(&object, seen, &call)
+                });
+                let change = if *change == FolderChange::Create { Change::Create } else { Change::Remove };
+                (For::Group(change), is_needed)
+            }
+        };
+        if !is_needed {
+            requests::take_back(memory, &subject);
+            return Some((remembered, None));
+        }
+        Some((remembered, Some((subject_, model_call(&call)))))
+    }
+}
+
+fn apply_folder(
+    memory: &Memory,
+    client: &Client,
+    object: &VmGroup,
+    plan: vmgroup::Plan,
+) -> Outcome<vmgroup::Done, crate::error::Error> {
+    match vmgroup::apply_folder(memory, client, object, plan) {
+        Ok(done) => Outcome::Acted(done),
+        Err(error) => Outcome::Failed(Arc::new(error)),
+    }
+}
+
+fn model_call(call: &requests::Call) -> Call {
+    let vm = |moref: &MoRef| number(moref.value()).unwrap();
+    match call {
+        requests::Call::Clone(clone) => Call::Clone {
+            number: number(&clone.instance_uuid).unwrap(),
+            slot: number(&clone.name).unwrap(),
+            folder: number(clone.folder.value()).unwrap(),
+        },
+        requests::Call::Mark { vm: moref, marker } => {
+            let marker: Marker = marker.parse().unwrap();
+            let slot = marker.slot.try_into().unwrap();
+            Call::Mark { vm: vm(moref), number: number(&marker.instance_uuid).unwrap(), slot }
+        }
+        requests::Call::PowerOn(moref) => Call::PowerOn(vm(moref)),
+        requests::Call::PowerOff(moref) => Call::PowerOff(vm(moref)),
+        requests::Call::Destroy(moref) => Call::Destroy(vm(moref)),
+        requests::Call::CreateFolder(name) => {
+            assert_eq!(*name, folder(NAMESPACE, NAME));
+            Call::CreateFolder
+        }
+        requests::Call::RemoveFolder(moref) => Call::RemoveFolder(vm(moref)),
+    }
+}
+
+// === what happens to a memory between passes ===
+
+/// A change of what a process remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A request was answered: with a task, with none, or with a failure.
+    Answered(For, Call, Result<Option<u8>, Fault>),
+    /// The poll has served the tickets that were open when it began.
+    Served,
+    LookedUp(u8),
+    Forgot(u8),
+    ForgotGroup,
+    /// A VmInstance is about to be created, or was not.
+    Creating(u8, u8),
+    NotCreated(u8),
+}
+
+impl Remembered {
+    /// Returns what is remembered after an event.
+    pub fn after(&self, event: Event) -> Self {
+        let mut next = self.copy();
+        let memory = &next.memory;
+        match event {
+            Event::Answered(subject, call, result) => {
+                let result = result.map(|task| task.map(task_ref)).map_err(real_fault);
+                requests::answer(memory, real_subject(subject, call), result, Timestamp::UNIX_EPOCH);
+            }
+            Event::Served => {
+                next.served += 1;
+                memory.in_flight.refreshed(fixtures::ticket(next.served));
+            }
+            Event::LookedUp(vm) => {
+                memory.in_flight.looked_up(&vm_ref(vm));
+                next.looking_up.remove(&vm);
+            }
+            Event::Forgot(number) => memory.forget(&uid(number)),
+            Event::ForgotGroup => memory.forget_group(GROUP_UID),
+            Event::Creating(slot, number) => {
+                memory.in_flight.creating(&key(slot), &super::tables::uuid(number))
+            }
+            Event::NotCreated(slot) => memory.in_flight.not_created(&key(slot)),
+        }
+        next
+    }
+}
+
+/// The key of a slot's VmInstance.
+pub fn key(slot: u8) -> Key {
+    Key::new(NAMESPACE, &format!("{NAME}-{slot}"))
+}
+
+fn real_subject(subject: For, call: Call) -> Subject {
+    match subject {
+        For::Instance { number, slot } => {
+            let kind: TaskKind = shown::task_kind(call);
+            Subject::Instance { uid: uid(number), key: key(slot), kind }
+        }
+        For::Group(change) => {
+            let change = if change == Change::Create { FolderChange::Create } else { FolderChange::Remove };
+            Subject::Group { uid: GROUP_UID.into(), key: Key::new(NAMESPACE, NAME), change }
+        }
+    }
+}

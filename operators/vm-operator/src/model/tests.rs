@@ -1,0 +1,180 @@
+//! What is explored: every order of steps in small configurations, and what follows from three situations in which an operator
+//! may destroy the wrong machine or make one too many.
+
+use std::collections::{HashSet, VecDeque};
+
+use model::{Model, Report, explore};
+
+use super::Operator;
+use super::vcenter::TaskState;
+use super::world::{Admin, Budget, Config, Label, State};
+
+/// Explores a model to its end.
+fn explored(operator: &Operator, limit: usize) -> Report {
+    let result = explore(operator, limit);
+    let (shown, memories) = (operator.shown.borrow().len(), operator.memories.borrow().len());
+    let (passes, groups) = (operator.passes.borrow().len(), operator.group_passes.borrow().len());
+    println!("{shown} inventories, {memories} memories, {passes} passes of instances, {groups} of the group");
+    match result {
+        Ok(report) => {
+            println!("{report}");
+            report
+        }
+        Err(violation) => panic!("{violation}"),
+    }
+}
+
+/// A process of one slot that has read the vCenter.
+fn one_slot(budget: Budget) -> Config {
+    Config { replicas: 1, budget, has_begun: true, ..Config::default() }
+}
+
+const NONE: Budget = Budget::NONE;
+
+/// What `cargo test` explores.
+fn small() -> Vec<(&'static str, Config)> {
+    let group_delete = Budget { group_deletes: 1, ..NONE };
+    vec![
+        ("two crashes", one_slot(Budget { faults: 2, crashes: 2, ..NONE })),
+        ("two requests lost or late", one_slot(Budget { faults: 2, requests: 2, ..NONE })),
+        (
+            "crash, and a request lost or late",
+            one_slot(Budget { faults: 2, crashes: 1, requests: 1, ..NONE }),
+        ),
+        (
+            "a task fails, is forgotten; crash",
+            one_slot(Budget { faults: 2, tasks: 1, forgotten: 1, crashes: 1, ..NONE }),
+        ),
+        ("connection lost, task fails", one_slot(Budget { faults: 2, disconnects: 1, tasks: 1, ..NONE })),
+        ("two writes lost", one_slot(Budget { faults: 2, writes: 2, ..NONE })),
+        ("two acts of an administrator", one_slot(Budget { admin: 2, ..NONE })),
+        ("administrator and crash", one_slot(Budget { faults: 1, crashes: 1, admin: 1, ..NONE })),
+        ("scale and crash", one_slot(Budget { faults: 1, crashes: 1, scales: 1, ..NONE })),
+        ("scale, and a request lost or late", one_slot(Budget { faults: 1, requests: 1, scales: 1, ..NONE })),
+        ("the group is deleted", Config { has_begun: false, reports_folder: true, ..one_slot(group_delete) }),
+        ("two slots", Config { replicas: 2, ..one_slot(NONE) }),
+    ]
+}
+
+/// What `cargo xtask explore vm` explores as well.
+fn large() -> Vec<(&'static str, Config)> {
+    vec![
+        ("a VmInstance is deleted", one_slot(Budget { deletes: 1, ..NONE })),
+        ("a list is old", one_slot(Budget { faults: 1, old_lists: 1, scales: 1, ..NONE })),
+        ("the group is deleted, crash", one_slot(Budget { faults: 1, crashes: 1, group_deletes: 1, ..NONE })),
+        ("two slots, crash", Config { replicas: 2, ..one_slot(Budget { faults: 1, crashes: 1, ..NONE }) }),
+        ("two processes", one_slot(Budget { faults: 1, second: 1, ..NONE })),
+    ]
+}
+
+/// Explores configurations, and returns how many states they have in all.
+fn explore_all(configurations: Vec<(&'static str, Config)>) -> usize {
+    let mut states = 0;
+    for (name, config) in configurations {
+        println!("{name}:");
+        states += explored(&Operator::new(config), LIMIT).states;
+    }
+    states
+}
+
+/// More states than any configuration has.
+const LIMIT: usize = 20_000_000;
+
+#[test]
+fn every_small_configuration_holds() {
+    explore_all(small());
+}
+
+#[test]
+#[ignore = "takes minutes: cargo xtask explore vm"]
+fn explore_the_largest_configurations() {
+    if std::env::var("EXPLORE").is_ok_and(|operator| operator != "vm") {
+        return;
+    }
+    let states = explore_all(small().into_iter().chain(large()).collect());
+    println!("{states} states");
+}
+
+#[test]
+fn nothing_goes_wrong() {
+    explored(&Operator::new(Config { replicas: 1, reports_folder: true, ..Config::default() }), 1_000);
+}
+
+// === three situations ===
+
+/// Takes the step with this label.
+fn take(operator: &Operator, state: &State, label: Label) -> State {
+    let step = operator.steps(state).into_iter().find(|step| step.label == label);
+    step.unwrap_or_else(|| panic!("no step {label}:\n{}", operator.describe(state))).next
+}
+
+/// Returns the nearest state that the system itself reaches and that fits.
+fn reach(operator: &Operator, state: State, fits: impl Fn(&State) -> bool) -> State {
+    let mut seen = HashSet::new();
+    let mut queue = VecDeque::from([state]);
+    while let Some(state) = queue.pop_front() {
+        if fits(&state) {
+            return state;
+        }
+        for step in operator.steps(&state).into_iter().filter(|step| !step.is_fault) {
+            if seen.insert(step.next.clone()) {
+                queue.push_back(step.next);
+            }
+        }
+    }
+    panic!("no such state");
+}
+
+fn begin(budget: Budget) -> (Operator, State) {
+    let operator = Operator::new(Config { replicas: 1, budget, has_begun: true, ..Config::default() });
+    let state = operator.initial().remove(0);
+    (operator, state)
+}
+
+fn explore_from(operator: &Operator, state: State) {
+    *operator.start.borrow_mut() = Some(state);
+    explored(operator, 1_000_000);
+}
+
+/// An administrator copies a machine and removes the machine, not the copy. The copy has the marker of the VmInstance, and is
+/// neither adopted nor touched: another machine is made.
+#[test]
+fn a_copy_is_not_adopted() {
+    let (operator, state) = begin(Budget { admin: 2, faults: 1, crashes: 1, deletes: 1, ..Budget::NONE });
+    let state = reach(&operator, state, |state| operator.is_goal(state));
+    let state = take(&operator, &state, Label::Admin(Admin::Copy, 0));
+    let state = take(&operator, &state, Label::Admin(Admin::Remove, 0));
+    let state = State { budget: Budget { deletes: 0, ..state.budget }, ..state };
+    explore_from(&operator, state);
+}
+
+/// A process ends right after it has requested a clone that no status names. The next one sees the end of the task before the
+/// machine. It neither lets the VmInstance go nor clones once more.
+#[test]
+fn a_clone_of_an_earlier_process_ends_before_its_machine_is_seen() {
+    let (operator, state) = begin(Budget { faults: 1, crashes: 1, deletes: 1, ..Budget::NONE });
+    let running = |state: &State| state.vcenter.tasks.iter().any(|task| task.state == TaskState::Running);
+    let state = reach(&operator, state, running);
+    let state = take(&operator, &state, Label::Crash(0));
+    explore_from(&operator, state);
+}
+
+/// A process starts from a list in which the predecessor of a VmInstance is being deleted. The successor's machine stays.
+#[test]
+fn an_old_deletion_mark_destroys_no_machine_of_a_successor() {
+    let (operator, state) = begin(Budget { faults: 1, old_lists: 1, scales: 2, ..Budget::NONE });
+    let state = reach(&operator, state, |state| operator.is_goal(state));
+    let state = take(&operator, &state, Label::Scale(0));
+    let instance = |state: &State| state.kubernetes.objects.instances[0];
+    let state = reach(&operator, state, |state| instance(state).is_some_and(|i| i.deleting));
+    let predecessor = instance(&state).unwrap();
+    let state = take(&operator, &state, Label::KeepOldList);
+    let state = reach(&operator, state, |state| operator.is_goal(state));
+    assert_eq!(instance(&state), None);
+    let state = take(&operator, &state, Label::Scale(1));
+    let state = reach(&operator, state, |state| operator.is_goal(state));
+    assert_ne!(instance(&state).unwrap().number, predecessor.number);
+    let state = take(&operator, &state, Label::CrashToOldList(0));
+    assert_eq!(state.processes[0].cache.instances[0], Some(predecessor));
+    explore_from(&operator, state);
+}
