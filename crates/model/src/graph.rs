@@ -138,7 +138,9 @@ impl Graph {
                 if low[at] == order[at] {
                     let begin = open.iter().rposition(|held| *held == state).unwrap_or_default();
                     let component = open.split_off(begin);
-                    component.iter().for_each(|member| is_open[*member as usize] = false);
+                    for member in &component {
+                        is_open[*member as usize] = false;
+                    }
                     each(&component);
                 }
             }

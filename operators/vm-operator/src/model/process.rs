@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::{Key, Outcome, Turn};
+use operator_kit::{Key, Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
 use crate::api::{TaskKind, VmGroup, VmInstance};
@@ -284,7 +284,7 @@ impl View<'_> {
         instance: Instance,
         object: &VmInstance,
         seen: &vminstance::Seen,
-        outcome: Outcome<Option<MoRef>, crate::error::Error>,
+        outcome: Outcome<Option<Notice>, crate::error::Error>,
     ) -> End {
         let old = object.status.as_ref();
         let status = vminstance::status(old, object, Some(seen), &outcome, Timestamp::UNIX_EPOCH);
