@@ -125,12 +125,11 @@ impl<R: Rig> Lane<R> {
         self.is_as_before(&state)
     }
 
-    /// Brings the sample back, whatever has become of the object: as an update where that leads to the sample's state, else as
-    /// a new object.
+    /// Brings the sample back: as an update, and as a new object where that is refused or something of an earlier spec remains.
     pub(super) async fn restore(&self) -> Result<()> {
         if self.put(&self.sample, false).await?.is_ok() {
             let state = self.judge().await.context("with the sample's spec instead of the mutated one")?;
-            if state.verdict == (Verdict::Settled { in_sync: true }) {
+            if state.verdict != (Verdict::Settled { in_sync: false }) {
                 return self.is_as_before(&state);
             }
         }

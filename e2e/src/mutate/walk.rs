@@ -41,7 +41,8 @@ pub(super) async fn walk<R: Rig>(lane: &Lane<R>, mutations: &[Mutation], seed: u
 /// Reverts the last spec of a walk, and makes it from scratch.
 async fn finish<R: Rig>(lane: &Lane<R>, wanted: &Value) -> Result<String> {
     let judged = lane.judge().await?;
-    lane.revert().await?;
+    // Something may be made from a spec in between.
+    lane.restore().await?;
     lane.delete().await?;
     let new = lane.create(wanted).await.context("as a new object")?;
     lane.is_like(&judged, &new)?;
