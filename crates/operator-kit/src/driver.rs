@@ -37,7 +37,7 @@ use crate::{
 pub const INVALID_OBJECT: &str = "InvalidObject";
 /// How often one pass may observe. Each look after the first follows a change of what this process remembers.
 const LOOKS: usize = 10;
-/// How soon an object is looked at again whose finalizer could not be changed because it had changed itself.
+/// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.
 const STALE: Duration = Duration::from_secs(1);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
