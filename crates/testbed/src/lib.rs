@@ -52,8 +52,8 @@ pub use port::Port;
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Connection, Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, Vcsim,
-    VcsimBuilder,
+    Connection, Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, UpdateCounts,
+    Vcsim, VcsimBuilder,
 };
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;
