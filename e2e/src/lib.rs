@@ -13,6 +13,7 @@ mod install;
 pub mod mutate;
 mod objects;
 mod operator;
+pub mod perturb;
 mod rig;
 mod site;
 

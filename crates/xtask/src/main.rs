@@ -10,6 +10,7 @@ mod explore;
 mod generate;
 mod mutate;
 mod operators;
+mod perturb;
 mod programs;
 mod python;
 mod report;
@@ -40,6 +41,9 @@ usage: cargo xtask COMMAND
   mutate OPERATOR      changes objects of vm or page (the kit's example) to each value that their CRDs allow, in pairs and
                        in walks; --only NAME and --walk SEED replay a case, --list prints the names
   explore OPERATOR     explores the largest configurations of an operator's model: vm
+  perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
+  perturb OPERATOR --run NAME
+                       repeats one of these runs; --list prints their names
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -68,6 +72,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["bench", rest @ ..] => programs::bench(rest)?,
         ["mutate", rest @ ..] => mutate::run(rest)?,
         ["explore", rest @ ..] => explore::run(rest)?,
+        ["perturb", rest @ ..] => perturb::run(rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
         ["tools"] => {

@@ -1,6 +1,7 @@
 //! vm-operator with a simulated vCenter.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,6 +269,8 @@ impl Rig for VmRig {
         "folder-reply-lost",
         "updates-cut",
         "updates-garbage",
+        "updates-paged",
+        "updates-doubled",
         "session-expires",
         "outage",
     ];
@@ -326,7 +329,7 @@ impl Rig for VmRig {
             }
             "lose" => {
                 self.vcenter.unregister_vm(&machine("web-0")).await?;
-                self.on(&machine("web-0")).await?;
+                self.replaced("web-0", &machine("web-0")).await?;
                 self.settled("web", 4).await?;
             }
             "shrink" => {
@@ -414,6 +417,8 @@ impl Rig for VmRig {
             "folder-reply-lost" => Fault::cut_after("CreateFolder"),
             "updates-cut" => Fault::cut_after("WaitForUpdatesEx"),
             "updates-garbage" => Fault::garbage("WaitForUpdatesEx"),
+            "updates-paged" => return self.vcenter.page_updates(1).await,
+            "updates-doubled" => return self.vcenter.repeat_updates(5).await,
             "session-expires" => return self.vcenter.expire_sessions().await,
             "outage" => {
                 self.vcenter.outage(Outage::Refuse).await?;
@@ -426,8 +431,14 @@ impl Rig for VmRig {
 
     async fn has_fired(&self, fault: &str) -> Result<bool> {
         match fault {
+            "updates-paged" => Ok(self.vcenter.update_counts().await?.truncated > 0),
+            "updates-doubled" => Ok(self.vcenter.update_counts().await?.repeated > 0),
             // The operator logs in again.
-            "session-expires" | "outage" => Ok(self.vcenter.sessions().await?.logins > 1),
+            "session-expires" => Ok(self.vcenter.sessions().await?.logins > 1),
+            "outage" => {
+                let log = fs::read_to_string(self.site.log_path()).unwrap_or_default();
+                Ok(log.contains("the link to vCenter "))
+            }
             _ => Ok(self.vcenter.pending_faults().await? == 0),
         }
     }
@@ -470,6 +481,19 @@ impl Rig for VmRig {
 }
 
 impl VmRig {
+    /// Waits until an instance has the machine that is at the path now, powered on. Its group is not asked: the status may
+    /// be from before the loss.
+    async fn replaced(&self, instance: &str, path: &str) -> Result<()> {
+        eventually(&format!("{instance} has a new machine"), PATIENCE, async || {
+            let vms = self.vcenter.vms().await?;
+            let machine = vms.iter().find(|vm| vm.path == path).context("there is no machine")?;
+            let instance = self.api("VmInstance").get(instance).await?;
+            let status = &instance.data["status"];
+            Ok((status["vmRef"] == *machine.moref && status["power"] == "poweredOn").then_some(()))
+        })
+        .await
+    }
+
     /// Creates a VmInstance with another owner where the operator will create one.
     async fn put_in_the_way(&self, name: &str) -> Result<()> {
         let instance = json!({

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{Driver, memory::lock};
+use super::{Driver, STALE, memory::lock};
 use crate::{
     conditions,
     error::{KitError, NOT_LEADER, ReconcileError},
@@ -56,9 +56,9 @@ impl<R: Reconciler> Driver<R> {
         let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
         match self.replace_status(key, object, &status).await {
             Ok(()) => {}
-            // The object is gone or was recreated: its status is of no interest.
+            // Gone or recreated, of which the watch will tell, or a race with another writer, of which nothing tells.
             Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
-                return Ok(None);
+                return Ok(Some(STALE));
             }
             Err(error) => return Err(error.into()),
         }

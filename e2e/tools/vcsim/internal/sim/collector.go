@@ -174,7 +174,9 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	fault := c.rewind(req.Version)
+	pace := &ctx.Map.Get(journalRef).(*journal).pace
+	limit = pace.limit(limit)
+	fault := c.rewind(pace, req.Version)
 	for more := true; more && fault == nil; {
 		var set *types.UpdateSet
 		if set, fault = c.difference(ctx, reader, limit); fault != nil {
@@ -184,6 +186,9 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 			c.version++
 			c.base = req.Version
 			set.Version = strconv.Itoa(c.version)
+			if set.Truncated != nil {
+				pace.truncated()
+			}
 			body.Res = &types.WaitForUpdatesExResponse{Returnval: set}
 			return body
 		}
@@ -234,14 +239,18 @@ func (c *Collector) WaitForUpdates(ctx *simulator.Context, req *types.WaitForUpd
 }
 
 // rewind prepares the filters for a client that has received the version.
-func (c *Collector) rewind(version string) types.BaseMethodFault {
+func (c *Collector) rewind(pace *pace, version string) types.BaseMethodFault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	received := version == strconv.Itoa(c.version)
+	again := received && slices.ContainsFunc(c.filters, func(f *Filter) bool { return len(f.undo) > 0 }) && pace.repeat()
 	for _, f := range c.filters {
 		switch {
 		case version == "":
 			f.restart()
-		case version == strconv.Itoa(c.version):
+		case again:
+			f.repeat()
+		case received:
 			f.confirm()
 		case version == c.base: // the last answer was lost
 			f.repeat()
