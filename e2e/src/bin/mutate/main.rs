@@ -113,7 +113,9 @@ impl Options {
     fn select(&self, catalogue: &Catalogue) -> Vec<Case> {
         let mut cases = Vec::new();
         if self.list {
-            catalogue.singles().iter().for_each(|case| println!("{case}"));
+            for case in catalogue.singles() {
+                println!("{case}");
+            }
         }
         for name in &self.only {
             if let Some(case) = catalogue.find(name) {
