@@ -1,4 +1,4 @@
-//! How often objects were created and deleted in the namespace of a run, by whomever.
+//! How often objects were created and deleted in the namespace of a run, by any client.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

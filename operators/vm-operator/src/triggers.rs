@@ -170,7 +170,7 @@ impl Router<'_> {
                 self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.looked_up(moref));
             }
             Change::Templates => {
-                self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.found_templates())
+                self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.found_templates());
             }
         }
     }
