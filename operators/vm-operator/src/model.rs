@@ -14,6 +14,7 @@ mod environment;
 mod kubernetes;
 mod normal;
 mod process;
+mod servers;
 mod shown;
 mod steps;
 mod tables;

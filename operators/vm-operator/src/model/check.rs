@@ -115,13 +115,15 @@ impl Operator {
             && status.ready.0 == "True"
     }
 
+    /// Returns whether a machine is in an instance's way for good, and its status says so.
     fn is_blocked(&self, state: &State, instance: Instance) -> bool {
         let status = self.tables.status(instance.status);
+        let memory = self.remembered(state.processes[0].memory);
         let mut machines = state.vcenter.machines();
         let is_in_the_way = machines.any(|(_, vm)| {
             let moved = vm.uuid == instance.number && vm.folder.is_none();
             let namesake = vm.slot == instance.slot && vm.folder.is_some() && vm.uuid != instance.number;
-            moved || namesake
+            moved || (namesake && !memory.is_in_doubt(instance.number))
         });
         is_in_the_way && status.ready.0 == "False" && crate::api::reason::needs_help(&status.ready.1)
     }

@@ -111,9 +111,10 @@ impl Kubernetes {
         }
     }
 
-    /// PATCH of the status, bound to the UID. `None`: no object of this UID exists.
-    pub fn apply_status(&mut self, slot: u8, number: u8, status: StatusId) -> Option<Instance> {
-        let instance = self.instance(slot, number)?;
+    /// PATCH of the status. The API server ignores the UID in it, so the status of a predecessor may land on its successor.
+    /// `None`: no object of this name exists.
+    pub fn apply_status(&mut self, slot: u8, status: StatusId) -> Option<Instance> {
+        let instance = self.objects.instances[usize::from(slot)].as_mut()?;
         instance.status = status;
         Some(*instance)
     }

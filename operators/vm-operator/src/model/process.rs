@@ -17,7 +17,7 @@ use operator_kit::{Key, Notice, Outcome, Turn};
 use crate::api::names::{Marker, folder};
 use crate::api::{TaskKind, VmGroup, VmInstance};
 use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE};
-use crate::in_flight::FolderChange;
+use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
 use crate::requests::{self, Request, Subject};
 use crate::vcenter::Vcenter;
@@ -75,15 +75,20 @@ impl Remembered {
         format!("{} {:?}\n{}", self.newest - self.served, self.looking_up, self.memory.text(open))
     }
 
+    /// Whether clones may be in flight for an instance that no record names.
+    pub fn is_in_doubt(&self, number: u8) -> bool {
+        self.memory.in_flight.get(&uid(number)).is_none_or(|entry| entry.doubt != Doubt::None)
+    }
+
     /// Whether nothing is in flight or in the queue for the group and these instances.
     pub fn is_idle(&self, mut instances: impl Iterator<Item = u8>) -> bool {
         let in_flight = &self.memory.in_flight;
+        let is_settled = |entry: Entry| entry.request.is_none();
         self.memory.requests.is_empty()
             && !self.has_open_ticket()
             && self.looking_up.is_empty()
             && in_flight.group(GROUP_UID).request.is_none()
-            && instances
-                .all(|number| in_flight.get(&uid(number)).is_some_and(|entry| entry.request.is_none()))
+            && instances.all(|number| in_flight.get(&uid(number)).is_some_and(is_settled))
     }
 
     /// Whether a refresh was requested that no poll has served.

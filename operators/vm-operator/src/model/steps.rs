@@ -195,7 +195,8 @@ impl Operator {
                 self.end_poll(process);
             });
         }
-        if remembered.has_open_ticket() && process.poll.is_none() {
+        // A late request is late by less than a refresh takes: docs/testing.md.
+        if remembered.has_open_ticket() && process.poll.is_none() && steps.state.late.is_empty() {
             steps.add(Label::Poll(at), |next| {
                 let process = next.process(at);
                 process.poll = Some(left);
@@ -318,10 +319,8 @@ impl Operator {
             _ if write == Write::Lost => {}
             End::Status(status) => {
                 state.mark(check_record(state, instance.number, self.tables.status(status).vm));
-                let written = state.kubernetes.apply_status(slot, instance.number, status);
-                let is_other = written.is_none() && state.kubernetes.objects.instances[place].is_some();
-                // 409: the driver leaves it to the watch.
-                if write == Write::Done && !is_other {
+                let written = state.kubernetes.apply_status(slot, status);
+                if write == Write::Done {
                     self.put_instance(state.process(at), place, written);
                 }
             }
