@@ -47,7 +47,7 @@ fn observe(ctx: &Context, group: &VmGroup) -> Seen {
             is_of_another: &|folder| ctx.is_folder_of_another(folder, group),
             max_replicas: ctx.max_replicas,
         };
-        observe::observe(around, group)
+        observe::observe(&around, group)
     })
 }
 

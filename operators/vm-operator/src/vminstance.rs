@@ -49,7 +49,7 @@ fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             is_recorded: &|task| ctx.by_task.contains(&task.value().to_owned()),
             now: SystemTime::now(),
         };
-        observe::observe(around, instance)
+        observe::observe(&around, instance)
     })
 }
 

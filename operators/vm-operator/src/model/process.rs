@@ -229,7 +229,7 @@ impl View<'_> {
             is_recorded: &is_recorded,
             now: SystemTime::UNIX_EPOCH,
         };
-        vminstance::observe_in(around, object)
+        vminstance::observe_in(&around, object)
     }
 
     /// Runs the driver's pass over an instance.
@@ -387,7 +387,7 @@ impl View<'_> {
             is_of_another: &|_| false,
             max_replicas: i32::try_from(SLOTS).unwrap(),
         };
-        vmgroup::observe_in(around, object)
+        vmgroup::observe_in(&around, object)
     }
 
     /// Takes the next request from the queue: what is to be sent, if it is still needed.

@@ -41,7 +41,7 @@ pub struct Surroundings<'a> {
 
 /// Looks at everything that concerns one group.
 #[must_use]
-pub fn observe(around: Surroundings<'_>, group: &VmGroup) -> Seen {
+pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
     let entry = around.memory.in_flight.group(&uid);
     // A copy made by hand is no member, whatever its spec says: it must not make a scale-down choose a victim.
@@ -49,7 +49,7 @@ pub fn observe(around: Surroundings<'_>, group: &VmGroup) -> Seen {
     let instances: Vec<_> = instances.cloned().collect();
     let is_in_sight = around.blind.is_none();
     let mut members: Vec<Member> =
-        instances.iter().map(|instance| member(&around, instance, is_in_sight)).collect();
+        instances.iter().map(|instance| member(around, instance, is_in_sight)).collect();
     members.sort_by_key(|member| member.slot);
     let seen = Seen {
         members,
@@ -61,7 +61,7 @@ pub fn observe(around: Surroundings<'_>, group: &VmGroup) -> Seen {
         max_replicas: around.max_replicas,
         ..Seen::default()
     };
-    if is_in_sight { with_folders(&around, group, &instances, seen) } else { seen }
+    if is_in_sight { with_folders(around, group, &instances, seen) } else { seen }
 }
 
 fn with_folders(

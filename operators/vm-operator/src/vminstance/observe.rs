@@ -47,7 +47,7 @@ pub struct Surroundings<'a> {
 
 /// Looks at everything that concerns one instance.
 #[must_use]
-pub fn observe(around: Surroundings<'_>, instance: &VmInstance) -> Seen {
+pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
     let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     let Surroundings { memory, inventory, .. } = around;
     let entry = memory.in_flight.get(&uid);
@@ -64,7 +64,7 @@ pub fn observe(around: Surroundings<'_>, instance: &VmInstance) -> Seen {
         ..Seen::default()
     };
     match &entry {
-        Some(entry) if seen.blind.is_none() => look(&around, instance, entry, seen),
+        Some(entry) if seen.blind.is_none() => look(around, instance, entry, seen),
         _ => seen,
     }
 }
