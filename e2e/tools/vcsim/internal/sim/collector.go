@@ -31,10 +31,11 @@ type Collector struct {
 	mu       sync.Mutex
 	reader   *reader
 	filters  []*Filter
-	version  int           // of the last answer
-	base     string        // the version that answer started from
-	canceled chan struct{} // closed to end the wait in progress
-	working  sync.Mutex    // held by the one wait that reads and reports
+	version  int              // of the last answer
+	base     string           // the version that answer started from
+	again    *types.UpdateSet // that answer, if it is to be given twice
+	canceled chan struct{}    // closed to end the wait in progress
+	working  sync.Mutex       // held by the one wait that reads and reports
 }
 
 // open returns the collector's reader of the journal, and creates it at the first call.
@@ -176,21 +177,27 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 	}
 	pace := &ctx.Map.Get(journalRef).(*journal).pace
 	limit = pace.limit(limit)
-	fault := c.rewind(pace, req.Version)
+	fault := c.rewind(req.Version)
+	if again := c.again; fault == nil && again != nil && req.Version == strconv.Itoa(c.version) {
+		// The client has received it: the filters stay as they are.
+		c.again = nil
+		pace.repeated()
+		return c.answer(req.Version, again)
+	}
 	for more := true; more && fault == nil; {
 		var set *types.UpdateSet
 		if set, fault = c.difference(ctx, reader, limit); fault != nil {
 			break
 		}
 		if set != nil {
-			c.version++
-			c.base = req.Version
-			set.Version = strconv.Itoa(c.version)
 			if set.Truncated != nil {
 				pace.truncated()
 			}
-			body.Res = &types.WaitForUpdatesExResponse{Returnval: set}
-			return body
+			if pace.repeat() {
+				again := *set
+				c.again = &again
+			}
+			return c.answer(req.Version, set)
 		}
 		more = wait != 0
 		if more {
@@ -203,6 +210,14 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 		body.Res = new(types.WaitForUpdatesExResponse)
 	}
 	return body
+}
+
+// answer gives the set the next version.
+func (c *Collector) answer(base string, set *types.UpdateSet) soap.HasFault {
+	c.version++
+	c.base = base
+	set.Version = strconv.Itoa(c.version)
+	return &methods.WaitForUpdatesExBody{Res: &types.WaitForUpdatesExResponse{Returnval: set}}
 }
 
 // pause waits until the journal names something, for at least a tick: more is true then, and false after the timeout.
@@ -239,18 +254,14 @@ func (c *Collector) WaitForUpdates(ctx *simulator.Context, req *types.WaitForUpd
 }
 
 // rewind prepares the filters for a client that has received the version.
-func (c *Collector) rewind(pace *pace, version string) types.BaseMethodFault {
+func (c *Collector) rewind(version string) types.BaseMethodFault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	received := version == strconv.Itoa(c.version)
-	again := received && slices.ContainsFunc(c.filters, func(f *Filter) bool { return len(f.undo) > 0 }) && pace.repeat()
 	for _, f := range c.filters {
 		switch {
 		case version == "":
 			f.restart()
-		case again:
-			f.repeat()
-		case received:
+		case version == strconv.Itoa(c.version):
 			f.confirm()
 		case version == c.base: // the last answer was lost
 			f.repeat()

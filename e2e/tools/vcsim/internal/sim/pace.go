@@ -54,7 +54,7 @@ func (p *pace) truncated() {
 	p.counted.Truncated++
 }
 
-// repeat reports whether to give an answer again, and counts it.
+// repeat reports whether an answer is to be given twice.
 func (p *pace) repeat() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,6 +62,12 @@ func (p *pace) repeat() bool {
 		return false
 	}
 	p.set.Repeats--
-	p.counted.Repeated++
 	return true
+}
+
+// repeated counts an answer that was given twice.
+func (p *pace) repeated() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counted.Repeated++
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/vmware/govmomi/vim25/types"
+)
 
 func TestAnswersAreCutAndRepeated(t *testing.T) {
 	v := start(t, nil)
@@ -21,7 +25,12 @@ func TestAnswersAreCutAndRepeated(t *testing.T) {
 	if w.version == version {
 		t.Fatal("an answer without a new version")
 	}
+	// What happens between an answer and its repetition follows.
+	v.must(v.inventory.setPower(root+"/one", false))
 	w.drain()
+	if power := w.machine("one")["runtime.powerState"]; power != types.VirtualMachinePowerStatePoweredOff {
+		t.Errorf("the change after the repeated answer is lost: the machine is %v", power)
+	}
 	if again := w.updates - before - first; again < first {
 		t.Errorf("%d objects were reported, and %d of them again", first, again)
 	}
