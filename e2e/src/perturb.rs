@@ -91,8 +91,9 @@ pub async fn run<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, names: &[RunName],
     let seconds = begin.elapsed().as_secs();
     let subject = R::SUBJECT.name;
     println!("{subject}: {passed} passed, {} failed, {without} unmet, in {seconds} s", failed.len());
+    let short = subject.trim_end_matches("-operator");
     for name in &failed {
-        println!("repeat with: cargo xtask perturb {subject} --run '{name}'");
+        println!("repeat with: cargo xtask perturb {short} --run '{name}'");
     }
     ensure!(failed.is_empty(), "{} of {} runs failed", failed.len(), names.len());
     Ok(())
@@ -115,7 +116,7 @@ async fn until_fired<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, name: &RunName
 fn log_directory() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let directory = own.ancestors().nth(2).context("the path of this program has no directory")?;
-    let directory = directory.join("perturb");
+    let directory = directory.join("perturb-logs");
     std::fs::create_dir_all(&directory)?;
     Ok(directory)
 }

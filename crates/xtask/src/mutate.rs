@@ -10,7 +10,7 @@ use crate::operators;
 use crate::programs::exec;
 
 /// The kit's example operator: its name in the command, and that of the example.
-const EXAMPLE: (&str, &str) = ("page", "page_operator");
+pub(crate) const EXAMPLE: (&str, &str) = ("page", "page_operator");
 
 /// Mutates the objects of an operator.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     exec(mutate.arg(name).args(options).current_dir(project_root()?))
 }
 
-fn known() -> String {
+/// Returns the names of the operators and the example, for messages.
+pub(crate) fn known() -> String {
     format!("{}, {}", operators::shorts(), EXAMPLE.0)
 }
 

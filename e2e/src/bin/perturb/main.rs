@@ -8,7 +8,7 @@ use e2e::perturb::{self, RunName};
 use e2e::{PageRig, Plane, Rig, VmRig};
 use testbed::ControlPlane;
 
-const USAGE: &str = "usage: perturb vm-operator|page-operator [--run NAME | --sample COUNT [--seed NUMBER] | --list] \
+const USAGE: &str = "usage: perturb vm|page [--run NAME | --sample COUNT [--seed NUMBER] | --list] \
                      [--lanes NUMBER]";
 
 /// What is to be run.
@@ -36,8 +36,8 @@ async fn run() -> Result<()> {
     let operator = arguments.next().context(USAGE)?;
     let options = parse(arguments)?;
     match operator.as_str() {
-        "vm-operator" => perturb::<VmRig>(&options).await,
-        "page-operator" => perturb::<PageRig>(&options).await,
+        "vm" => perturb::<VmRig>(&options).await,
+        "page" => perturb::<PageRig>(&options).await,
         other => bail!("unknown operator {other}\n{USAGE}"),
     }
 }
