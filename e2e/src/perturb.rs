@@ -2,7 +2,7 @@
 //!
 //! Two clean runs record all requests, watch events and end states. The [plan](Plan) has a run for each of them and each of
 //! its faults, and for each fault of the outside system. A run passes if the fault took effect and everything ends as in the
-//! clean runs. Works for every [`Rig`](crate::Rig); knows no operator.
+//! clean runs. Works for every [`Rig`]; knows no operator.
 //!
 //! ```text
 //!  learn (two clean runs) ──▶ Plan (names) ──▶ play (one run) ──▶ Reference::differences
