@@ -11,9 +11,11 @@ mod surface;
 
 pub use leadership::one_leader_writes;
 pub use manifests::manifests_apply_alone;
+pub(crate) use rest::passes;
 pub use rest::rest_costs_nothing;
 pub use rights::rights_are_exact;
 pub use secrets::secrets_are_nowhere;
+pub(crate) use surface::docs;
 pub use surface::surface_is_documented;
 
 /// Makes a module of tests, one for each promise of the contract.
@@ -51,6 +53,11 @@ macro_rules! contract {
             #[tokio::test(flavor = "multi_thread")]
             async fn its_flags_reasons_and_metrics_are_documented() {
                 $crate::contract::surface_is_documented::<$rig>().await.unwrap();
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn each_value_is_refused_explained_or_carried_out() {
+                $crate::mutate::each_value_is_answered::<$rig>().await.unwrap();
             }
         }
     };

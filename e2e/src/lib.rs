@@ -10,8 +10,10 @@
 
 pub mod contract;
 mod install;
+pub mod mutate;
 mod objects;
 mod operator;
+pub mod perturb;
 mod rig;
 mod site;
 

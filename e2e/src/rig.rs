@@ -34,6 +34,10 @@ pub trait Rig: Sized {
     const UNUSED_RIGHTS: &'static [(&'static str, &'static str, &'static str)] = &[];
     /// A right whose absence the first object's Ready condition reports with the reason `KubernetesApi`: group, resource, verb.
     const MISSED_RIGHT: (&'static str, &'static str, &'static str);
+    /// Reasons of Ready conditions that pass by themselves: an object that has one has not come to rest.
+    const PASSING: &'static [&'static str] = &[];
+    /// What an object keeps that a new one with the same spec does not have, by the paths that `mutate` prints.
+    const KEPT: &'static [&'static str] = &[];
 
     /// Starts new outside systems and takes a namespace of a plane that may be shared.
     async fn start_on(plane: Arc<Plane>) -> Result<Self>;
@@ -86,6 +90,19 @@ pub trait Rig: Sized {
 
     /// Returns how what exists outside differs from the spec of an object that is Ready; `None` if it does not.
     async fn mismatch(&self, object: &Value) -> Result<Option<String>>;
+
+    /// Returns whether all that exists for a Ready object was made from its present spec. Where something of an earlier spec
+    /// remains by design, the status says so and this is false.
+    fn is_in_sync(&self, object: &Value) -> bool {
+        let _ = object;
+        true
+    }
+
+    /// Returns how the operator is started where objects come from a generator: like [`launch`](Rig::launch), with limits that
+    /// make a huge request cheap.
+    fn frugal_launch(&self) -> Launch {
+        self.launch()
+    }
 
     /// Starts the operator and waits until it is ready.
     async fn operator(&self) -> Result<OperatorProcess> {

@@ -6,8 +6,10 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{CustomResource, CustomResourceExt, ResourceExt};
-use operator_kit::{CommonArgs, Disposition, Kit, KitError, Operator, Outcome, Program, ReconcileError};
-use operator_kit::{Reconciler, Rights, Triggers, Turn, Watch, conditions, driver, manifests::rule};
+use operator_kit::{CommonArgs, Disposition, Kit, KitError, Objects, Operator, Outcome, Program};
+use operator_kit::{
+    ReconcileError, Reconciler, Rights, Triggers, Turn, Watch, conditions, driver, manifests::rule,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
@@ -43,11 +45,14 @@ impl ReconcileError for Error {
     }
 }
 
-struct Pages(PathBuf);
+struct Pages {
+    directory: PathBuf,
+    objects: Objects<Page>,
+}
 
 impl Pages {
     fn file(&self, page: &Page) -> PathBuf {
-        self.0.join(format!("{}.txt", page.uid().unwrap_or_default()))
+        self.directory.join(format!("{}.txt", page.uid().unwrap_or_default()))
     }
 }
 
@@ -65,7 +70,11 @@ impl Reconciler for Pages {
     async fn observe(&self, page: &Page) -> Result<Self::Seen, Error> {
         match tokio::fs::read_to_string(self.file(page)).await {
             Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Without its directory, nothing is known about a file.
+                tokio::fs::metadata(&self.directory).await?;
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -81,6 +90,8 @@ impl Reconciler for Pages {
 
     async fn apply(&self, page: &Page, plan: Self::Plan) -> Result<(), Error> {
         match plan {
+            // Nothing would remove the file of a page that is gone.
+            Some(_) if !self.objects.is_current(page).await.map_err(KitError::from)? => Ok(()),
             Some(text) => Ok(tokio::fs::write(self.file(page), text).await?),
             None => Ok(tokio::fs::remove_file(self.file(page)).await?),
         }
@@ -132,7 +143,7 @@ impl Program for PageOperator {
     }
 
     fn rights() -> Rights {
-        let pages = rule("example.com", &["pages"], &["list", "patch", "watch"]);
+        let pages = rule("example.com", &["pages"], &["get", "list", "patch", "watch"]);
         Rights {
             namespaced: vec![pages, rule("example.com", &["pages/status"], &["patch"])],
             cluster: vec![],
@@ -141,7 +152,9 @@ impl Program for PageOperator {
 
     async fn run(kit: Kit, args: PageArgs) -> Result<(), operator_kit::Error> {
         kit.lead().await;
-        driver::run(&kit, Watch::namespaced(&kit), Triggers::default(), Arc::new(Pages(args.pages))).await
+        let watch = Watch::namespaced(&kit);
+        let pages = Pages { directory: args.pages, objects: watch.objects() };
+        driver::run(&kit, watch, Triggers::default(), Arc::new(pages)).await
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
 pub const INVALID_OBJECT: &str = "InvalidObject";
 /// How often one pass may observe. Each look after the first follows a change of what this process remembers.
 const LOOKS: usize = 10;
-/// How soon an object is looked at again whose finalizer could not be changed because it had changed itself.
+/// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.
 const STALE: Duration = Duration::from_secs(1);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
@@ -240,6 +240,7 @@ impl<R: Reconciler> Driver<R> {
                 Turn::LookAgain(plan) => {
                     last = Some(seen);
                     match self.apply(object, plan).await {
+                        Ok(_) if self.is_lost(key, object) => return (last, Pass::Lost),
                         Ok(_) => continue,
                         Err(error) => return (last, self.failed(key, object, error)),
                     }
@@ -268,6 +269,11 @@ impl<R: Reconciler> Driver<R> {
             return (Some(seen), pass);
         }
         (last, self.failed(key, object, KitError::StillChanging.into()))
+    }
+
+    /// Returns whether a step has found that the object does not exist any more.
+    fn is_lost(&self, key: &Key, object: &R::Object) -> bool {
+        self.cache.get(key).is_none_or(|now| now.meta().uid != object.meta().uid)
     }
 
     /// Applies a plan while this process leads, and publishes the event for what was done.
@@ -330,6 +336,10 @@ impl<R: Reconciler> Driver<R> {
                 timer.end("ok");
                 return pause;
             }
+            Pass::Lost => {
+                timer.end("ok");
+                return None;
+            }
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
         let pause = match self.write_status(key, object, seen, &outcome).await {
@@ -337,7 +347,7 @@ impl<R: Reconciler> Driver<R> {
             Ok(Some(postponed)) => postponed.min(pause),
             Err(error) => match self.failed(key, object, error.into()) {
                 Pass::Ended { pause: until, .. } => shorten(until),
-                Pass::Gone => return None,
+                Pass::Gone | Pass::Lost => return None,
             },
         };
         timer.end(label);
@@ -362,7 +372,7 @@ impl<R: Reconciler> Driver<R> {
             Ok(Patched::Stale) => Some(STALE),
             Err(error) => match self.failed(key, object, KitError::from(error).into()) {
                 Pass::Ended { pause, .. } => Some(pause),
-                Pass::Gone => None,
+                Pass::Gone | Pass::Lost => None,
             },
         }
     }
@@ -383,8 +393,15 @@ impl<R: Reconciler> Driver<R> {
 
 /// How a pass ended.
 enum Pass<R: Reconciler> {
-    Ended { outcome: Outcome<R::Done, R::Error>, pause: Duration, label: &'static str },
+    Ended {
+        outcome: Outcome<R::Done, R::Error>,
+        pause: Duration,
+        label: &'static str,
+    },
+    /// Nothing is left outside: the finalizer goes.
     Gone,
+    /// The object does not exist any more.
+    Lost,
 }
 
 impl<R: Reconciler> Pass<R> {

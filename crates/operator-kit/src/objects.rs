@@ -4,8 +4,8 @@
 //! write never lands on a successor of the same name. The response of a write is in the cache when the call returns.
 
 use kube::{
-    Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    Client, Resource, ResourceExt,
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
     core::{Request, Status},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -70,6 +70,32 @@ impl<K: Kind> Objects<K> {
         match self.client.request::<Guarded<K>>(request.map_err(kube::Error::BuildRequest)?).await {
             Ok(object) => Ok(Some(object)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads `object` from the API server and returns whether it is as this process knows it, by UID and generation.
+    /// Otherwise the cache has the newer state when this returns, which wakes the object.
+    ///
+    /// For what is made outside: a cache may be behind, above all after a start, and nothing removes what is made for an
+    /// object that is gone.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn is_current(&self, object: &K) -> Result<bool, kube::Error> {
+        let key = Key::of(object);
+        let request = self.at(&key).get(key.name(), &kube::api::GetParams::default());
+        match self.client.request::<Guarded<K>>(request.map_err(kube::Error::BuildRequest)?).await {
+            Ok(found) => {
+                let version = |meta: &ObjectMeta| (meta.uid.clone(), meta.generation);
+                let is_current = version(found.meta()) == version(object.meta());
+                self.cache.wrote(found);
+                Ok(is_current)
+            }
+            Err(kube::Error::Api(status)) if is_absent(&status, &key) => {
+                self.cache.removed(&key, object.meta().uid.as_deref().unwrap_or_default());
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

@@ -6,6 +6,7 @@
 //! - [`Tools`]: the Go programs, pinned and built once per machine.
 //! - [`Process`]: a supervised child process, which ends with its owner.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager.
+//! - [`ApiProxy`]: what goes wrong between a client and the API server, one thing at a time.
 //! - [`Management`]: a control plane with Cluster API; [`Workload`]: a cluster it manages.
 //! - [`Nodes`]: simulated Nodes, on which Pods become Ready.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
@@ -18,6 +19,8 @@ mod tools;
 pub use cache::{CacheKey, cache_root, lock};
 pub use tools::{Tools, project_root};
 
+#[cfg(feature = "servers")]
+mod api_proxy;
 #[cfg(feature = "servers")]
 mod control_plane;
 #[cfg(feature = "servers")]
@@ -36,6 +39,8 @@ mod vcsim;
 mod workdir;
 
 #[cfg(feature = "servers")]
+pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record, Subject};
+#[cfg(feature = "servers")]
 pub use control_plane::{AuditEvent, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
 pub use management::{Management, Workload, WorkloadBuilder};
@@ -47,8 +52,8 @@ pub use port::Port;
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Connection, Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, Vcsim,
-    VcsimBuilder,
+    Connection, Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, UpdateCounts,
+    Vcsim, VcsimBuilder,
 };
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
-pub use self::machines::{Connection, NewVm, RemovedVm};
+pub use self::machines::{Connection, NewVm, RemovedVm, UpdateCounts};
 pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
 use crate::{Memory, Port, Process, Workdir};

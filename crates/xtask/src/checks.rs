@@ -83,7 +83,8 @@ pub(crate) fn run_command(command: &mut Command) -> Result<()> {
 pub(crate) fn build(names: &[&str]) -> Result<()> {
     let mut command = cargo()?;
     // With --workspace the features of dependencies are those of all other builds, so that nothing is compiled twice.
-    command.args(["build", "--workspace"]);
+    // With an example, also those of dev-dependencies are.
+    command.args(["build", "--workspace", "--example", "page_operator"]);
     for name in names {
         command.args(["--bin", name]);
     }

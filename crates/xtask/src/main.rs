@@ -8,7 +8,9 @@ mod checks;
 mod deny;
 mod explore;
 mod generate;
+mod mutate;
 mod operators;
+mod perturb;
 mod programs;
 mod python;
 mod report;
@@ -36,7 +38,12 @@ usage: cargo xtask COMMAND
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
+  mutate OPERATOR      changes objects of vm or page (the kit's example) to each value that their CRDs allow, in pairs and
+                       in walks; --only NAME and --walk SEED replay a case, --list prints the names
   explore OPERATOR     explores the largest configurations of an operator's model: vm
+  perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
+  perturb OPERATOR --run NAME
+                       repeats one of these runs; --list prints their names
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -63,7 +70,9 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,
         ["bench", rest @ ..] => programs::bench(rest)?,
+        ["mutate", rest @ ..] => mutate::run(rest)?,
         ["explore", rest @ ..] => explore::run(rest)?,
+        ["perturb", rest @ ..] => perturb::run(rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
         ["tools"] => {

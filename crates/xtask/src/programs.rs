@@ -99,7 +99,7 @@ fn release(name: &str) -> Result<PathBuf> {
 }
 
 /// Replaces this process by the program, so that Ctrl-C reaches only the program and the shell waits for its cleanup.
-fn exec(program: &mut Command) -> Result<()> {
+pub(crate) fn exec(program: &mut Command) -> Result<()> {
     let error = program.exec();
     Err(error).with_context(|| format!("cannot run {}", program.get_program().to_string_lossy()))
 }

@@ -77,7 +77,7 @@ async fn quiet(site: &Site, operator: &OperatorProcess) -> Result<Rest> {
 }
 
 /// Returns the number of reconciles so far.
-async fn passes(operator: &OperatorProcess) -> Result<f64> {
+pub(crate) async fn passes(operator: &OperatorProcess) -> Result<f64> {
     let (_, metrics) = operator.get("/metrics").await?;
     let totals = metrics.lines().filter(|line| line.starts_with("operator_reconcile_total{"));
     Ok(totals.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())

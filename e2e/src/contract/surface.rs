@@ -39,7 +39,7 @@ pub async fn surface_is_documented<R: Rig>() -> Result<()> {
 }
 
 /// Returns the text of the operator's pages.
-fn docs(subject: &Subject) -> Result<String> {
+pub(crate) fn docs(subject: &Subject) -> Result<String> {
     let root = project_root()?;
     let mut text = String::new();
     for page in subject.docs {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::ensure;
 use e2e::{PATIENCE, VmRig};
 use serde_json::{Value, json};
-use testbed::{Fault, SimVm, eventually};
+use testbed::{Connection, Fault, SimVm, eventually};
 
 use crate::place;
 
@@ -52,11 +52,14 @@ async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
     let operator = rig.operator().await.unwrap();
     rig.apply("web", 4, "photon").await.unwrap();
     rig.settled("web", 4).await.unwrap();
+    // A machine that does not work goes first: the slot in the middle becomes free.
+    let middle = format!("{}/web-1", rig.folder("web"));
+    rig.vcenter.set_connection(&middle, Connection::Disconnected, true).await.unwrap();
+    rig.reason("web", "MachineUnclear").await.unwrap();
     rig.apply("web", 3, "photon").await.unwrap();
+    rig.vcenter.set_connection(&middle, Connection::Connected, true).await.unwrap();
     rig.settled("web", 3).await.unwrap();
-    // Slots 0, 1, 2 are taken; free the one in the middle.
-    rig.kubectl(&["delete", "vgi", "web-1", "--timeout=180s"]).await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    assert!(rig.api("VmInstance").get_opt("web-1").await.unwrap().is_none());
     let before = morefs(&rig).await;
     drop(operator);
 

@@ -97,7 +97,7 @@ Examples:
         Rights {
             namespaced: vec![
                 // patch: the finalizers.
-                rule(GROUP, &["vmgroups"], &["list", "patch", "watch"]),
+                rule(GROUP, &["vmgroups"], &["get", "list", "patch", "watch"]),
                 rule(GROUP, &["vminstances"], &["create", "delete", "get", "list", "patch", "watch"]),
                 rule(GROUP, &["vmgroups/status", "vminstances/status"], &["patch"]),
                 // Owner references that block the group's deletion, where that is enforced.

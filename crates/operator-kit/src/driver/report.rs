@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{Driver, memory::lock};
+use super::{Driver, STALE, memory::lock};
 use crate::{
     conditions,
     error::{KitError, NOT_LEADER, ReconcileError},
@@ -40,10 +40,13 @@ impl<R: Reconciler> Driver<R> {
             return Ok(None);
         };
         let old = newest.status();
-        let status =
-            AssertUnwindSafe(async { R::status(old, object, seen, outcome, self.kit.clock().now()) });
-        let status = status.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
-        let Some(status) = status.filter(|status| old != Some(status)) else {
+        let changed = AssertUnwindSafe(async {
+            let status = R::status(old, object, seen, outcome, self.kit.clock().now());
+            let status = status.filter(|status| old != Some(status))?;
+            Some((R::news(object, old, &status), status))
+        });
+        let changed = changed.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
+        let Some((news, status)) = changed else {
             lock(&self.memory.progress).remove(key);
             return Ok(None);
         };
@@ -51,12 +54,11 @@ impl<R: Reconciler> Driver<R> {
             return Ok(Some(left));
         }
         let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
-        let news = R::news(object, old, &status);
         match self.replace_status(key, object, &status).await {
             Ok(()) => {}
-            // The object is gone or was recreated: its status is of no interest.
+            // Gone or recreated, of which the watch will tell, or a race with another writer, of which nothing tells.
             Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
-                return Ok(None);
+                return Ok(Some(STALE));
             }
             Err(error) => return Err(error.into()),
         }

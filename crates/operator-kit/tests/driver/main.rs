@@ -72,7 +72,8 @@ impl Bench {
         let events: Api<Event> = Api::default_namespaced(self.client.clone());
         let events = events.list(&ListParams::default()).await.unwrap();
         let about = |event: &Event| {
-            event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name))
+            event.type_.as_deref() == Some("Warning")
+                && event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name))
         };
         events.into_iter().filter(about).collect()
     }
@@ -163,6 +164,7 @@ async fn every_object_takes_the_same_road() {
         a_bug_stays_with_its_object(&bench),
         children_wake_their_owner(&bench),
         an_object_is_forgotten_however_it_goes(&bench),
+        a_status_of_another_client_is_written_again(&bench),
         caches_need_no_controller(&bench, &kit),
     );
     an_api_server_restart_is_survived(&mut bench).await;
@@ -242,6 +244,38 @@ async fn settled_objects_are_left_alone(bench: &Bench) {
     bench.patch("plain", json!({"metadata": {"labels": {"a": "b"}}})).await;
     bench.caught_up("after-label").await;
     assert_eq!(bench.things.count("plain", Step::Observe), passes, "labels are of no interest");
+}
+
+/// What another client has changed is written again, and what it has added is removed. Each step has its event.
+async fn a_status_of_another_client_is_written_again(bench: &Bench) {
+    bench.create("edited", Mode::Well).await;
+    let before = bench.says("edited", "Well").await.status;
+    let edit = json!({"status": {"note": "by hand", "conditions": [{
+        "type": "Ready", "status": "True", "reason": "ByHand", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]}});
+    let edit = Patch::Merge(edit);
+    bench.api.patch_status("edited", &PatchParams::default(), &edit).await.unwrap();
+    let ready = async || {
+        let status = bench.api.get("edited").await?.status;
+        let is_clean = status.as_ref().is_some_and(|status| status.note.is_none());
+        let reason = |status: &Option<things::ThingStatus>| {
+            let conditions = status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+            conditions::get(&conditions, "Ready").map(|ready| ready.reason.clone())
+        };
+        Ok((is_clean && reason(&status) == reason(&before)).then_some(()))
+    };
+    eventually("the status is the operator's again", PATIENCE, ready).await.unwrap();
+    bench.api.delete("edited", &DeleteParams::default()).await.unwrap();
+    bench.gone("edited").await;
+    let last = bench.warned("edited", 1).await;
+    assert_eq!(last[0].reason.as_deref(), Some("Left"));
+    let events: Api<Event> = Api::default_namespaced(bench.client.clone());
+    let events = events.list(&ListParams::default()).await.unwrap();
+    let recovered = events.iter().filter(|event| {
+        let about = event.regarding.as_ref().and_then(|object| object.name.as_deref());
+        about == Some("edited") && event.reason.as_deref() == Some("Recovered")
+    });
+    assert_eq!(recovered.count(), 1);
 }
 
 async fn a_bad_object_stops_no_other(bench: &Bench) {

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{CustomResource, ResourceExt};
 use operator_kit::{
-    Disposition, KitError, Objects, Outcome, ReconcileError, Reconciler, Turn,
+    Disposition, KitError, Notice, Objects, Outcome, ReconcileError, Reconciler, Turn,
     conditions::{self, READY},
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct ThingSpec {
 pub struct ThingStatus {
     #[serde(default)]
     pub conditions: Vec<Condition>,
+    /// Set by other clients only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What reconciling it leads to.
@@ -194,6 +197,7 @@ impl Reconciler for Things {
         now: Timestamp,
     ) -> Option<ThingStatus> {
         let mut status = old.cloned().unwrap_or_default();
+        status.note = None;
         let (ready, reason, message) = outcome.ready("Well");
         let generation = thing.metadata.generation;
         conditions::set(&mut status.conditions, READY, ready, reason, &message, generation, now);
@@ -202,6 +206,18 @@ impl Reconciler for Things {
 
     fn conditions(status: &ThingStatus) -> &[Condition] {
         &status.conditions
+    }
+
+    fn news(_: &Thing, old: Option<&ThingStatus>, new: &ThingStatus) -> Vec<Notice> {
+        let is_well = |status: &ThingStatus| {
+            conditions::get(&status.conditions, READY).is_some_and(|ready| ready.status == "True")
+        };
+        let recovered = is_well(new) && !old.is_some_and(is_well);
+        recovered.then(|| Notice::normal("Recovered", "it is well")).into_iter().collect()
+    }
+
+    fn last_event(_: &Thing, _: &bool) -> Option<Notice> {
+        Some(Notice::warning("Left", "it has gone"))
     }
 
     fn forget(&self, uid: &str) {

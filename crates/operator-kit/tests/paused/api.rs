@@ -1,5 +1,5 @@
 //! An API server in this process, for tests in paused time: lists, watches, creates, replaces, applies statuses, patches
-//! finalizers, deletes. It can be slow, or not answer for a while.
+//! finalizers, deletes. It can be slow, or stop answering until a given time.
 //!
 //! It has no schema, no admission and no field ownership. What depends on these is tested on a real API server.
 

@@ -87,6 +87,15 @@ pub enum Connection {
     Invalid,
 }
 
+/// Answers of long polls since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct UpdateCounts {
+    /// Those that left objects for the next one.
+    pub truncated: u64,
+    /// Those that were given twice.
+    pub repeated: u64,
+}
+
 /// A machine that has left the simulator's inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RemovedVm {
@@ -221,6 +230,31 @@ impl Vcsim {
     /// If the simulator does not answer.
     pub async fn restore_updates(&self) -> Result<()> {
         self.control.send(Method::DELETE, "lost-updates", None).await
+    }
+
+    /// Gives clients at most so many objects in one answer of a long poll, from now on; the other objects follow in the next
+    /// answers. 0: as many as they ask for.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn page_updates(&self, objects: u32) -> Result<()> {
+        self.control.send(Method::PUT, "pace", Some(json!({"objects": objects}))).await
+    }
+
+    /// Gives the next so many answers of long polls twice, the second time with another version.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn repeat_updates(&self, answers: u32) -> Result<()> {
+        self.control.send(Method::PUT, "pace", Some(json!({"repeats": answers}))).await
+    }
+
+    /// Returns how many answers were cut and repeated so far.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn update_counts(&self) -> Result<UpdateCounts> {
+        self.control.get("pace").await
     }
 
     /// Removes a machine from the inventory, whatever its power state, and leaves its files on the datastore.

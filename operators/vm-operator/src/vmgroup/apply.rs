@@ -43,6 +43,9 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
     match plan {
         Plan::Scale(scale) => return self::scale(ctx, group, scale).await,
         Plan::Adopt(machines) => {
+            if !ctx.groups.is_current(group).await? {
+                return Ok(Done::default());
+            }
             let adopted = machines.len();
             let instances = machines
                 .into_iter()
@@ -91,6 +94,11 @@ pub fn apply_folder(
 
 async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Error> {
     let Scale { create_folder, create: slots, delete, respec } = scale;
+    // The cache may be behind, above all after a start. Nothing would remove what is made for a group that is gone, and what
+    // is made for an earlier spec would be removed again.
+    if (create_folder || !slots.is_empty()) && !ctx.groups.is_current(group).await? {
+        return Ok(Done::default());
+    }
     if create_folder {
         self::create_folder(&ctx.memory, group);
     }

@@ -319,11 +319,18 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
         delete: victims.iter().take(BATCH).map(|member| (member.key.clone(), member.uid.clone())).collect(),
         respec: kept
             .iter()
-            .filter(|member| member.asked != revision && !member.exists && !member.begun)
+            .filter(|member| is_to_respec(member, &revision))
             .map(|member| member.key.clone())
             .take(BATCH)
             .collect(),
     }
+}
+
+/// Whether an instance is to get the group's present spec: nothing was made from its own, or its machine was made from the
+/// group's and a user has edited the instance since. A machine that is replaced would be made from the edit.
+fn is_to_respec(member: &Member, revision: &str) -> bool {
+    let is_edited = member.made_from.as_deref() == Some(revision);
+    member.asked != revision && (is_edited || (!member.exists && !member.begun))
 }
 
 /// Whether a machine is known to be made from another spec.

@@ -31,10 +31,11 @@ type Collector struct {
 	mu       sync.Mutex
 	reader   *reader
 	filters  []*Filter
-	version  int           // of the last answer
-	base     string        // the version that answer started from
-	canceled chan struct{} // closed to end the wait in progress
-	working  sync.Mutex    // held by the one wait that reads and reports
+	version  int              // of the last answer
+	base     string           // the version that answer started from
+	again    *types.UpdateSet // that answer, if it is to be given twice
+	canceled chan struct{}    // closed to end the wait in progress
+	working  sync.Mutex       // held by the one wait that reads and reports
 }
 
 // open returns the collector's reader of the journal, and creates it at the first call.
@@ -174,18 +175,29 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 		defer timer.Stop()
 		timeout = timer.C
 	}
+	pace := &ctx.Map.Get(journalRef).(*journal).pace
+	limit = pace.limit(limit)
 	fault := c.rewind(req.Version)
+	if again := c.again; fault == nil && again != nil && req.Version == strconv.Itoa(c.version) {
+		// The client has received it: the filters stay as they are.
+		c.again = nil
+		pace.repeated()
+		return c.answer(req.Version, again)
+	}
 	for more := true; more && fault == nil; {
 		var set *types.UpdateSet
 		if set, fault = c.difference(ctx, reader, limit); fault != nil {
 			break
 		}
 		if set != nil {
-			c.version++
-			c.base = req.Version
-			set.Version = strconv.Itoa(c.version)
-			body.Res = &types.WaitForUpdatesExResponse{Returnval: set}
-			return body
+			if set.Truncated != nil {
+				pace.truncated()
+			}
+			if pace.repeat() {
+				again := *set
+				c.again = &again
+			}
+			return c.answer(req.Version, set)
 		}
 		more = wait != 0
 		if more {
@@ -198,6 +210,14 @@ func (c *Collector) WaitForUpdatesEx(ctx *simulator.Context, req *types.WaitForU
 		body.Res = new(types.WaitForUpdatesExResponse)
 	}
 	return body
+}
+
+// answer gives the set the next version.
+func (c *Collector) answer(base string, set *types.UpdateSet) soap.HasFault {
+	c.version++
+	c.base = base
+	set.Version = strconv.Itoa(c.version)
+	return &methods.WaitForUpdatesExBody{Res: &types.WaitForUpdatesExResponse{Returnval: set}}
 }
 
 // pause waits until the journal names something, for at least a tick: more is true then, and false after the timeout.

@@ -21,6 +21,7 @@ type journal struct {
 	readers  map[*reader]struct{}
 	lost     map[types.ManagedObjectReference]struct{} // objects whose changes no wait reports
 	finished func(task types.ManagedObjectReference)   // called for each task that has ended
+	pace     pace
 }
 
 // reader is the position of one collector in the journal.

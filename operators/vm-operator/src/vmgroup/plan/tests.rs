@@ -141,6 +141,16 @@ fn a_changed_template_reaches_only_instances_that_nothing_was_requested_for() {
 }
 
 #[test]
+fn an_instance_that_a_user_has_edited_is_edited_back() {
+    let edited = Member { asked: revision("edited"), ..member(0) };
+    let scale = scale(plan(&group(2, "t"), &seen(vec![edited, member(1)])));
+    assert_eq!(scale, Scale { respec: vec![Key::new("n", "g-0")], ..Scale::default() });
+    // Made from an earlier spec of the group: its instance records that.
+    let outdated = Member { asked: revision("old"), made_from: Some(revision("old")), ..member(0) };
+    assert!(matches!(plan(&group(1, "t"), &seen(vec![outdated])), Turn::Settled));
+}
+
+#[test]
 fn too_many_replicas_are_refused_and_change_nothing() {
     let turn = plan(&group(100_000_000, "t"), &seen(vec![member(0)]));
     assert_eq!(blocked(&turn), Some(reason::TOO_MANY_REPLICAS));
@@ -349,7 +359,7 @@ fn apply(world: &mut Seen, scale: &Scale, asked: &str) {
     }
     for key in &scale.respec {
         let member = world.members.iter_mut().find(|member| member.key == *key).expect("it exists");
-        assert!(!member.exists && !member.begun);
+        assert!(member.made_from.as_deref() == Some(asked) || (!member.exists && !member.begun));
         member.asked = asked.to_owned();
     }
     for slot in &scale.create {

@@ -1,0 +1,335 @@
+//! Which cases run, in which lanes, and what is reported.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context, Error, Result, bail, ensure};
+use futures::future::join_all;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
+
+use super::lane::{Lane, text};
+use super::mutation::Mutation;
+use super::scenario::{Scenario, objects};
+use super::schema::{Path, unset};
+use super::walk;
+use crate::install::Plane;
+use crate::rig::Rig;
+use crate::site::Site;
+
+/// How many characters of an error are printed.
+const LONGEST: usize = 2000;
+
+/// What is done to a sample. Displayed as the name that replays it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Case {
+    /// Mutations that are made with one request.
+    Edits(Vec<Mutation>),
+    /// Several requests.
+    Scenario(Scenario),
+    /// Ten mutations in a row, chosen by this seed.
+    Walk(u64),
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Edits(edits) => {
+                let names: Vec<_> = edits.iter().map(ToString::to_string).collect();
+                f.write_str(&names.join(" & "))
+            }
+            Self::Scenario(scenario) => scenario.fmt(f),
+            Self::Walk(seed) => write!(f, "walk {seed}"),
+        }
+    }
+}
+
+/// All that can be done to a sample.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    /// The sample.
+    pub sample: Value,
+    /// Its mutations.
+    pub mutations: Vec<Mutation>,
+    /// Its scenarios.
+    pub scenarios: Vec<Scenario>,
+}
+
+impl Catalogue {
+    /// Returns each mutation and each scenario as a case.
+    #[must_use]
+    pub fn singles(&self) -> Vec<Case> {
+        let edits = self.mutations.iter().map(|mutation| Case::Edits(vec![mutation.clone()]));
+        edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
+    }
+
+    /// Returns each two mutations of different places as a case.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<Case> {
+        let mut pairs = Vec::new();
+        for (index, one) in self.mutations.iter().enumerate() {
+            let others = self.mutations.iter().skip(index + 1);
+            let others = others.filter(|other| !one.path().overlaps(other.path()));
+            pairs.extend(others.map(|other| Case::Edits(vec![one.clone(), other.clone()])));
+        }
+        pairs
+    }
+
+    /// Returns the case of this name, unless it is a walk.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Case> {
+        let scenario = self.scenarios.iter().find(|scenario| scenario.to_string() == name);
+        let mutation =
+            |name: &str| self.mutations.iter().find(|mutation| mutation.to_string() == name).cloned();
+        let edits = || name.split(" & ").map(mutation).collect::<Option<Vec<_>>>().map(Case::Edits);
+        scenario.cloned().map(Case::Scenario).or_else(edits)
+    }
+
+    /// Reads the CRDs of a sample and of what the operator creates for it.
+    async fn of<R: Rig>(lane: &Lane<R>) -> Result<Self> {
+        let sample = lane.sample.clone();
+        let (schema, scale) = crd::<R>(lane.rig().site(), text(&sample["kind"])?).await?;
+        let unset = unset(&schema, &sample);
+        let unset: Vec<_> = unset.iter().map(ToString::to_string).collect();
+        ensure!(unset.is_empty(), "the rig's sample sets nothing at {}", unset.join(", "));
+        let mutations = Mutation::all(&schema, &sample);
+        let mut scenarios = Scenario::all::<R>(&schema, scale.as_ref(), &sample);
+        for kind in R::SUBJECT.kinds.iter().filter(|kind| !kind.by_users) {
+            let (schema, _) = crd::<R>(lane.rig().site(), kind.kind).await?;
+            let created = objects(&lane.rig().site().api(kind.kind)).await?;
+            let first = created.first().with_context(|| format!("the operator creates no {}", kind.kind))?;
+            let edits = Mutation::all(&schema, first).into_iter();
+            scenarios.extend(edits.map(|mutation| Scenario::CreatedEdited(kind.kind, mutation)));
+        }
+        Ok(Self { sample, mutations, scenarios })
+    }
+}
+
+/// Returns the schema of a kind, and the path that its scale subresource changes.
+async fn crd<R: Rig>(site: &Site, kind: &str) -> Result<(Value, Option<Path>)> {
+    let kind = R::SUBJECT.kinds.iter().find(|known| known.kind == kind);
+    let kind = kind.with_context(|| format!("{} has no kind {kind:?}", R::SUBJECT.name))?;
+    let crds: Api<CustomResourceDefinition> = Api::all(site.client());
+    let crd = crds.get(&format!("{}.{}", kind.plural, R::SUBJECT.group)).await?;
+    let version = crd.spec.versions.into_iter().find(|version| version.name == R::SUBJECT.version);
+    let version = serde_json::to_value(version.context("no such version")?)?;
+    let scale = version["subresources"]["scale"]["specReplicasPath"].as_str().map(Path::dotted);
+    Ok((version["schema"]["openAPIV3Schema"].clone(), scale))
+}
+
+/// What a run has found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Cases that the API server refused with a clear message, both as an update and as a creation.
+    pub refused: usize,
+    /// Cases after which the API server stores what it had before.
+    pub without_effect: usize,
+    /// Cases that the operator answered.
+    pub answered: usize,
+    /// Cases in which the operator or the API server did not do what must hold.
+    pub findings: Vec<(Case, Error)>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { refused, without_effect, answered, findings } = self;
+        write!(
+            f,
+            "{refused} refused at admission, {without_effect} without effect, {answered} answered by the operator, {} failed",
+            findings.len()
+        )
+    }
+}
+
+/// Runs the cases that `select` chooses for each sample of a rig, in that many lanes. `progress` receives each case that
+/// the operator has answered, and how.
+///
+/// # Errors
+/// If a sample cannot be created or does not set a field. A case that fails is in the report.
+pub async fn run<R: Rig>(
+    plane: &Arc<Plane>,
+    lanes: usize,
+    select: impl Fn(&Catalogue) -> Vec<Case>,
+    progress: impl Fn(&Case, &Result<String>),
+) -> Result<Report> {
+    let mut report = Report::default();
+    let samples = R::start_on(Arc::clone(plane)).await?.samples();
+    for sample in samples {
+        let lane = Lane::<R>::start(Arc::clone(plane), sample).await?;
+        let catalogue = Catalogue::of(&lane).await?;
+        let cases = select(&catalogue);
+        let mut queue = VecDeque::new();
+        for case in cases {
+            match &case {
+                Case::Edits(edits) => match admit(&lane, edits).await {
+                    Ok(Admission { update: false, create: false, .. }) => report.refused += 1,
+                    Ok(Admission { has_effect: false, .. }) => report.without_effect += 1,
+                    Ok(admission) => queue.push_back((case, admission)),
+                    Err(error) => report.findings.push((case, error)),
+                },
+                _ => queue.push_back((case, Admission::default())),
+            }
+        }
+        let queue = RefCell::new(queue);
+        let shared = RefCell::new(&mut report);
+        let first = work(plane, &catalogue, Some(lane), &queue, &shared, &progress);
+        let others = (1..lanes).map(|_| work::<R>(plane, &catalogue, None, &queue, &shared, &progress));
+        let others = async { join_all(others).await.into_iter().collect::<Result<()>>() };
+        let (first, others) = futures::join!(first, others);
+        first.and(others)?;
+    }
+    Ok(report)
+}
+
+/// Runs cases until none is left. A lane in which one failed is replaced.
+async fn work<R: Rig>(
+    plane: &Arc<Plane>,
+    catalogue: &Catalogue,
+    mut lane: Option<Lane<R>>,
+    queue: &RefCell<VecDeque<(Case, Admission)>>,
+    report: &RefCell<&mut Report>,
+    progress: &impl Fn(&Case, &Result<String>),
+) -> Result<()> {
+    loop {
+        let next = queue.borrow_mut().pop_front();
+        let Some((case, admission)) = next else { return Ok(()) };
+        let ready = match lane.take() {
+            Some(lane) => lane,
+            None => Lane::start(Arc::clone(plane), catalogue.sample.clone()).await?,
+        };
+        let result = match &case {
+            Case::Edits(edits) => answer(&ready, edits, admission).await,
+            Case::Scenario(scenario) => scenario.play(&ready).await,
+            Case::Walk(seed) => walk::walk(&ready, &catalogue.mutations, *seed).await,
+        };
+        progress(&case, &result);
+        let mut report = report.borrow_mut();
+        match result {
+            Ok(_) => {
+                report.answered += 1;
+                lane = Some(ready);
+            }
+            Err(error) => report.findings.push((case, error)),
+        }
+    }
+}
+
+/// What the API server says of a changed sample.
+#[derive(Clone, Copy, Debug, Default)]
+struct Admission {
+    update: bool,
+    create: bool,
+    has_effect: bool,
+}
+
+/// Asks the API server, and checks that a refusal is clear.
+async fn admit<R: Rig>(lane: &Lane<R>, edits: &[Mutation]) -> Result<Admission> {
+    let wanted = changed(&lane.sample, edits);
+    let mut admission = Admission::default();
+    match lane.put(&wanted, true).await? {
+        Ok(object) => {
+            admission.update = true;
+            let now = lane.object().await?;
+            admission.has_effect = now.get("spec") != serde_json::to_value(object)?.get("spec");
+        }
+        Err(error) => is_clear(error, edits).context("as an update")?,
+    }
+    let mut new = wanted;
+    new["metadata"]["name"] = json!("dry-run");
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    match lane.api.create(&dry_run, &serde_json::from_value(new)?).await {
+        Ok(object) => {
+            admission.create = true;
+            let now = lane.object().await?;
+            admission.has_effect |= now.get("spec") != serde_json::to_value(object)?.get("spec");
+        }
+        Err(error) => is_clear(error, edits).context("as a new object")?,
+    }
+    Ok(admission)
+}
+
+/// Checks that a refusal names the field of one of the mutations.
+pub(super) fn is_clear(error: kube::Error, edits: &[Mutation]) -> Result<()> {
+    let kube::Error::Api(status) = error else { return Err(error.into()) };
+    let fields: Vec<_> = edits.iter().map(|edit| edit.path().last_field()).collect();
+    let is_clear = fields.iter().any(|field| status.message.contains(field));
+    ensure!(
+        (400..500).contains(&status.code) && is_clear,
+        "a refusal that names none of {fields:?}: {} {}",
+        status.code,
+        status.message
+    );
+    Ok(())
+}
+
+/// Returns the sample with all mutations made.
+pub(super) fn changed(sample: &Value, edits: &[Mutation]) -> Value {
+    let mut changed = sample.clone();
+    for edit in edits {
+        edit.apply(&mut changed);
+    }
+    changed
+}
+
+/// Makes the mutations and reverts them; then does the same from a new object. Returns how the operator answered.
+async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission) -> Result<String> {
+    let wanted = changed(&lane.sample, edits);
+    let (mut judged, mut answers) = (None, Vec::new());
+    if admission.update {
+        lane.put(&wanted, false).await?.context("accepted only as a dry run")?;
+        let state = lane.judge().await.context("after the mutation")?;
+        answers.push(format!("updated: {}", state.verdict));
+        judged = Some(state);
+        lane.revert().await?;
+    }
+    if admission.create {
+        lane.delete().await?;
+        let new = lane.create(&wanted).await.context("as a new object")?;
+        answers.push(format!("new: {}", new.verdict));
+        if let Some(judged) = &judged {
+            lane.is_like(judged, &new)?;
+        }
+        lane.restore().await?;
+    }
+    Ok(answers.join("; "))
+}
+
+/// Checks that each value that users may write is refused with a clear message, or explained in the status, or carried out, and
+/// that the operator comes back from it.
+///
+/// # Errors
+/// If not; the error has each case and the command that replays it.
+pub async fn each_value_is_answered<R: Rig>() -> Result<()> {
+    let plane = Plane::shared().await?;
+    let report = run::<R>(&plane, 3, Catalogue::singles, |_, _| ()).await?;
+    println!("{}: {report}", R::SUBJECT.name);
+    ensure!(report.refused > 0 && report.answered > 0, "nothing was tested: {report}");
+    report.check(R::SUBJECT.name)
+}
+
+impl Report {
+    /// Fails if a case has failed; the error has the command that replays each.
+    ///
+    /// # Errors
+    /// If a case has failed.
+    pub fn check(&self, operator: &str) -> Result<()> {
+        let operator = operator.trim_end_matches("-operator");
+        let findings = self.findings.iter().map(|(case, error)| {
+            let selection = match case {
+                Case::Walk(seed) => format!("--walk {seed}"),
+                case => format!("--only '{}'", case.to_string().replace('\'', r"'\''")),
+            };
+            // It may have a text of an object.
+            let error: String = format!("{error:#}").chars().take(LONGEST).collect();
+            format!("{case}: {error}\n  replay: cargo xtask mutate {operator} {selection}")
+        });
+        let findings: Vec<_> = findings.collect();
+        if findings.is_empty() {
+            return Ok(());
+        }
+        bail!("{self}\n{}", findings.join("\n"))
+    }
+}

@@ -1,0 +1,125 @@
+//! Perturbation, after Sieve: the main job of an operator runs again and again, and in each run one other thing goes wrong.
+//!
+//! Two clean runs record all requests, watch events and end states. The [plan](Plan) has a run for each of them and each of
+//! its faults, and for each fault of the outside system. A run passes if the fault took effect and everything ends as in the
+//! clean runs. Works for every [`Rig`]; knows no operator.
+//!
+//! ```text
+//!  learn (two clean runs) ──▶ Plan (names) ──▶ play (one run) ──▶ Reference::differences
+//! ```
+
+mod counts;
+mod name;
+mod plan;
+mod play;
+mod reference;
+mod snapshot;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::StreamExt;
+
+pub use self::name::RunName;
+pub use self::plan::Plan;
+use self::play::{Ending, play, play_clean};
+use self::reference::Reference;
+use crate::install::Plane;
+use crate::rig::Rig;
+
+/// The number of times that a run is played until its fault takes effect. The requests of two runs may differ: a status that
+/// lasts for less than 200 ms is not written.
+const TRIES: u32 = 3;
+
+/// What is known from the clean runs.
+pub struct Lesson {
+    /// All runs.
+    pub plan: Plan,
+    reference: Reference,
+}
+
+impl Lesson {
+    /// Returns the values that are not compared, because they differ between clean runs.
+    pub fn masked(&self) -> impl Iterator<Item = &str> {
+        self.reference.mask().iter().map(String::as_str)
+    }
+}
+
+/// Plays two clean runs.
+///
+/// # Errors
+/// If a step fails without a perturbation.
+pub async fn learn<R: Rig>(plane: &Arc<Plane>) -> Result<Lesson> {
+    let clean = |again| play_clean::<R>(Arc::clone(plane), again);
+    let (first, second) =
+        tokio::try_join!(clean(false), clean(true)).context("a run without perturbation")?;
+    let plan = Plan::new::<R>(&first.record, &second.record);
+    Ok(Lesson { plan, reference: Reference::new(&first, &second) })
+}
+
+/// Plays runs of an operator, `lanes` at a time, and prints the result of each.
+///
+/// # Errors
+/// If one fails; the error has the number of failures, and the command that repeats each is printed.
+pub async fn run<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, names: &[RunName], lanes: usize) -> Result<()> {
+    let begin = Instant::now();
+    let runs = names.iter().map(|name| async move {
+        let begin = Instant::now();
+        (name, until_fired::<R>(plane, lesson, name).await, begin.elapsed())
+    });
+    let mut runs = futures::stream::iter(runs).buffer_unordered(lanes);
+    let (mut passed, mut without, mut failed) = (0, 0, Vec::new());
+    while let Some((name, result, time)) = runs.next().await {
+        let time = time.as_secs_f32();
+        match result {
+            Ok(true) => {
+                passed += 1;
+                println!("ok      {time:5.1} s  {name}");
+            }
+            Ok(false) => {
+                without += 1;
+                println!("unmet   {time:5.1} s  {name}: no later call met the fault");
+            }
+            Err(error) => {
+                println!("FAILED  {time:5.1} s  {name}: {error:#}");
+                failed.push(name);
+            }
+        }
+    }
+    let seconds = begin.elapsed().as_secs();
+    let subject = R::SUBJECT.name;
+    println!("{subject}: {passed} passed, {} failed, {without} unmet, in {seconds} s", failed.len());
+    let short = subject.trim_end_matches("-operator");
+    for name in &failed {
+        println!("repeat with: cargo xtask perturb {short} --run '{name}'");
+    }
+    ensure!(failed.is_empty(), "{} of {} runs failed", failed.len(), names.len());
+    Ok(())
+}
+
+/// Plays a run until its fault takes effect. Returns false if it cannot.
+async fn until_fired<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, name: &RunName) -> Result<bool> {
+    for _ in 0..TRIES {
+        match play::<R>(Arc::clone(plane), name, &lesson.reference).await? {
+            Ending::Fired => return Ok(true),
+            // A fault of the outside system waits for a call, of which there may be none after the later steps.
+            Ending::Unmet if name.may_be_unmet::<R>() => return Ok(false),
+            Ending::Unmet => {}
+        }
+    }
+    bail!("the fault did not take effect in {TRIES} runs")
+}
+
+/// Returns the directory for the logs of failed runs.
+fn log_directory() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let directory = own.ancestors().nth(2).context("the path of this program has no directory")?;
+    let directory = directory.join("perturb-logs");
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+/// The time within which everything must be as in the clean runs after a step has ended.
+const CONVERGENCE: Duration = Duration::from_mins(2);

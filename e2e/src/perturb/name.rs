@@ -1,0 +1,84 @@
+//! The name of a run, which says all that is needed to repeat it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Error, Result, ensure};
+use testbed::Perturbation;
+
+use crate::rig::Rig;
+
+/// A run: what goes wrong, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RunName {
+    /// Between operator and API server.
+    Api(Perturbation),
+    /// Outside: one of [`Rig::FAULTS`], injected when a step begins. Its text is `outside:FAULT@STEP`.
+    Outside {
+        /// The fault.
+        fault: String,
+        /// The step.
+        step: String,
+    },
+}
+
+impl RunName {
+    /// Returns the group of runs of the same fault, from which samples are taken in turn.
+    #[must_use]
+    pub fn stratum(&self) -> String {
+        let text = self.to_string();
+        let fault = text.split('@').next().unwrap_or_default();
+        match self {
+            Self::Api(perturbation) => {
+                let verb = &perturbation.mark().subject.verb;
+                let fault =
+                    fault.trim_end_matches(|c: char| c.is_ascii_digit() && !fault.starts_with("status"));
+                if perturbation.mark().subject.is_write() {
+                    fault.to_owned()
+                } else {
+                    format!("{fault} {verb}")
+                }
+            }
+            Self::Outside { .. } => fault.to_owned(),
+        }
+    }
+
+    /// Returns whether the fault may meet no call: outside, after the later steps.
+    #[must_use]
+    pub fn may_be_unmet<R: Rig>(&self) -> bool {
+        matches!(self, Self::Outside { step, .. } if R::STEPS.first() != Some(&step.as_str()))
+    }
+
+    /// Returns an error unless the operator has such a run.
+    ///
+    /// # Errors
+    /// If step or fault do not exist; the error lists those that do.
+    pub fn check<R: Rig>(&self) -> Result<()> {
+        if let Self::Outside { fault, step } = self {
+            ensure!(R::FAULTS.contains(&fault.as_str()), "unknown fault {fault}; use one of {:?}", R::FAULTS);
+            ensure!(R::STEPS.contains(&step.as_str()), "unknown step {step}; use one of {:?}", R::STEPS);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(perturbation) => perturbation.fmt(f),
+            Self::Outside { fault, step } => write!(f, "outside:{fault}@{step}"),
+        }
+    }
+}
+
+impl FromStr for RunName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let outside = text.strip_prefix("outside:").and_then(|rest| rest.split_once('@'));
+        Ok(match outside {
+            Some((fault, step)) => Self::Outside { fault: fault.to_owned(), step: step.to_owned() },
+            None => Self::Api(text.parse()?),
+        })
+    }
+}

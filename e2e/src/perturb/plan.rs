@@ -1,0 +1,155 @@
+//! Which runs there are, and samples of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use testbed::{CallFault, EventFault, Mark, Perturbation, Record};
+
+use super::name::RunName;
+use crate::rig::Rig;
+
+/// The faults of a request that changes something.
+const WRITE_FAULTS: &[CallFault] = &[
+    CallFault::KillBeforeReply,
+    CallFault::KillAfterReply,
+    CallFault::ReplyLost,
+    CallFault::RequestLost,
+    CallFault::Status(409),
+    CallFault::Status(429),
+    CallFault::Status(500),
+];
+/// The faults of a request that reads.
+const READ_FAULTS: &[CallFault] =
+    &[CallFault::ReplyLost, CallFault::Status(429), CallFault::Status(500), CallFault::Status(410)];
+/// The numbers of changes that a list may be behind.
+const AGES: [u32; 3] = [1, 4, 16];
+/// The numbers of writes for which a watch stands still.
+const FREEZES: [u32; 2] = [1, 4];
+const EVENT_FAULTS: &[EventFault] = &[EventFault::Withheld, EventFault::Expired, EventFault::Cut];
+
+/// All runs of an operator.
+#[derive(Clone, Debug)]
+pub struct Plan(Vec<RunName>);
+
+impl Plan {
+    /// Plans runs for what both records have.
+    pub(super) fn new<R: Rig>(first: &Record, second: &Record) -> Self {
+        let calls = common(&first.calls, &second.calls);
+        let events = common(&first.events, &second.events);
+        let mut runs = Vec::new();
+        let mut api = |perturbation| runs.push(RunName::Api(perturbation));
+        for (index, call) in calls.iter().enumerate() {
+            let faults = if call.subject.is_write() { WRITE_FAULTS } else { READ_FAULTS };
+            for fault in faults {
+                api(Perturbation::Call(*fault, call.clone()));
+            }
+            // One age for each write: all of them would be most of the plan.
+            let age = AGES.get(index % AGES.len()).copied().unwrap_or(1);
+            if call.subject.is_write() {
+                api(Perturbation::Call(CallFault::OlderList(age), call.clone()));
+            }
+        }
+        for (index, event) in events.iter().enumerate() {
+            for fault in EVENT_FAULTS {
+                api(Perturbation::Event(*fault, event.clone()));
+            }
+            let writes = FREEZES.get(index % FREEZES.len()).copied().unwrap_or(1);
+            api(Perturbation::Event(EventFault::Frozen(writes), event.clone()));
+        }
+        for fault in R::FAULTS {
+            runs.extend(
+                R::STEPS
+                    .iter()
+                    .map(|step| RunName::Outside { fault: (*fault).to_owned(), step: (*step).to_owned() }),
+            );
+        }
+        Self(runs)
+    }
+
+    /// Returns all runs.
+    #[must_use]
+    pub fn all(&self) -> &[RunName] {
+        &self.0
+    }
+
+    /// Returns `count` runs, in turn one of each fault, the same for the same seed.
+    #[must_use]
+    pub fn sample(&self, count: usize, seed: u64) -> Vec<RunName> {
+        let mut random = Random(seed);
+        let mut strata: BTreeMap<String, Vec<&RunName>> = BTreeMap::new();
+        for run in &self.0 {
+            strata.entry(run.stratum()).or_default().push(run);
+        }
+        let mut strata: Vec<Vec<&RunName>> = strata.into_values().collect();
+        let mut sample = Vec::new();
+        while sample.len() < count && strata.iter().any(|runs| !runs.is_empty()) {
+            for runs in strata.iter_mut().filter(|runs| !runs.is_empty()) {
+                if sample.len() < count {
+                    sample.push(runs.swap_remove(random.below(runs.len())).clone());
+                }
+            }
+        }
+        sample
+    }
+}
+
+/// Returns what both have, in the order of the first.
+fn common(first: &[Mark], second: &[Mark]) -> Vec<Mark> {
+    let second: BTreeSet<_> = second.iter().collect();
+    first.iter().filter(|mark| second.contains(mark)).cloned().collect()
+}
+
+/// SplitMix64: reproducible, and the same on every machine.
+struct Random(u64);
+
+impl Random {
+    /// Returns a number below `limit`, which is not 0.
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % limit as u64).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rig::PageRig;
+
+    fn record(marks: &[&str]) -> Record {
+        let marks: Vec<Mark> = marks.iter().map(|mark| mark.parse().unwrap()).collect();
+        let (events, calls) = marks.into_iter().partition(|mark| mark.subject.is_event());
+        Record { calls, events }
+    }
+
+    fn plan() -> Plan {
+        let one = record(&["list/pages/#1", "patch/pages/a#1", "patch/pages/a#2", "added/pages/a#1"]);
+        let other = record(&["patch/pages/a#1", "list/pages/#1", "added/pages/a#1", "added/pages/b#1"]);
+        Plan::new::<PageRig>(&one, &other)
+    }
+
+    #[test]
+    fn what_happens_in_one_clean_run_only_is_not_planned() {
+        let names: Vec<String> = plan().all().iter().map(ToString::to_string).collect();
+        for name in ["reply-lost@list/pages/#1", "kill-before-reply@patch/pages/a#1", "cut@added/pages/a#1"] {
+            assert!(names.iter().any(|planned| planned == name), "{name} not in {names:?}");
+        }
+        assert!(!names.iter().any(|name| name.ends_with("a#2") || name.contains("/b#")), "{names:?}");
+        let parsed: Vec<RunName> = names.iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(parsed, plan().all());
+    }
+
+    #[test]
+    fn a_sample_has_every_fault_and_depends_on_the_seed_only() {
+        let plan = plan();
+        let strata = |runs: &[RunName]| runs.iter().map(RunName::stratum).collect::<BTreeSet<_>>();
+        let all = strata(plan.all());
+        let sample = plan.sample(all.len(), 7);
+        assert_eq!(strata(&sample), all);
+        assert_eq!(plan.sample(all.len(), 7), sample);
+        assert!((0..20).any(|seed| plan.sample(all.len(), seed) != sample));
+        let whole: BTreeSet<String> = plan.sample(usize::MAX, 7).iter().map(ToString::to_string).collect();
+        assert_eq!(whole, plan.all().iter().map(ToString::to_string).collect());
+    }
+}
