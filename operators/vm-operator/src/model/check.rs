@@ -12,14 +12,14 @@ pub fn check_call(state: &State, call: Call) -> Option<Wrong> {
     let vm = state.vcenter.vm(call.vm()?)?;
     let mut instances = state.kubernetes.objects.instances.iter().flatten();
     let instance = instances.find(|instance| instance.number == vm.uuid);
-    let is_own = vm.owner == vm.uuid && instance.is_some();
+    let is_own = vm.owner == vm.uuid && vm.uuid != 0;
     match call {
         Call::Mark { number, .. } if vm.uuid == number => None,
         _ if !is_own => Some(Wrong::TouchesForeign),
         Call::PowerOff(_) | Call::Destroy(_) => {
             let group = state.kubernetes.objects.group;
-            let goes = group.is_none_or(|group| group.deleting)
-                || instance.is_some_and(|instance| instance.deleting);
+            let goes =
+                group.is_none_or(|group| group.deleting) || instance.is_none_or(|instance| instance.deleting);
             (!goes || vm.folder.is_none()).then_some(Wrong::DestroysLive)
         }
         _ => None,
