@@ -216,9 +216,10 @@ impl View<'_> {
         inventory: &Inventory,
         object: &VmInstance,
     ) -> vminstance::Seen {
-        let is_recorded = |task: &MoRef| {
-            let statuses = self.objects.instances.iter().flatten().map(|instance| instance.status);
-            statuses.into_iter().any(|status| self.tables.status(status).task == number(task.value()))
+        let is_of_another = |task: &MoRef| {
+            let others = self.objects.instances.iter().flatten();
+            let mut others = others.filter(|other| i32::from(other.slot) != object.spec.slot);
+            others.any(|other| self.tables.status(other.status).task == number(task.value()))
         };
         let around = vminstance::Surroundings {
             memory,
@@ -227,7 +228,7 @@ impl View<'_> {
             blind: blind(self.shown),
             group: self.group().map(|group| vminstance::GroupView::of(&group)),
             invalid_group: false,
-            is_recorded: &is_recorded,
+            is_of_another: &is_of_another,
             now: SystemTime::UNIX_EPOCH,
         };
         vminstance::observe_in(&around, object)

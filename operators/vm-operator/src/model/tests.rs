@@ -1,4 +1,4 @@
-//! What is explored: every order of steps in small configurations, and what follows from three situations in which an operator
+//! What is explored: every order of steps in small configurations, and what follows from four situations in which an operator
 //! may destroy the wrong machine or make one too many.
 
 use std::collections::{HashSet, VecDeque};
@@ -6,8 +6,9 @@ use std::collections::{HashSet, VecDeque};
 use model::{Model, Report, explore};
 
 use super::Operator;
+use super::process::For;
 use super::vcenter::TaskState;
-use super::world::{Admin, Budget, Config, Label, State};
+use super::world::{Admin, Budget, Config, Label, Object, State};
 
 /// Explores a model to its end.
 fn explored(operator: &Operator, limit: usize) -> Report {
@@ -129,7 +130,7 @@ fn nothing_goes_wrong() {
     explored(&Operator::new(Config { replicas: 1, reports_folder: true, ..Config::default() }), 1_000);
 }
 
-// === three situations ===
+// === four situations ===
 
 /// Takes the step with this label.
 fn take(operator: &Operator, state: &State, label: Label) -> State {
@@ -185,6 +186,21 @@ fn a_clone_of_an_earlier_process_ends_before_its_machine_is_seen() {
     let running = |state: &State| state.vcenter.tasks.iter().any(|task| task.state == TaskState::Running);
     let state = reach(&operator, state, running);
     let state = take(&operator, &state, Label::Crash(0));
+    explore_from(&operator, state);
+}
+
+/// A process starts from a list in which a VmInstance has an earlier clone, and the watch brings the status that names the one
+/// that runs. It is the VmInstance's although no request of this process is, and is waited for.
+#[test]
+fn a_clone_that_only_a_newer_status_names_is_waited_for() {
+    let (operator, state) = begin(Budget { faults: 1, old_lists: 1, scales: 1, admin: 1, ..Budget::NONE });
+    let (pass, response) = (Label::Reconcile(0, 0), Label::Response(0, For::Instance { number: 1, slot: 0 }));
+    let first = [Label::ReconcileGroup(0), pass, pass, Label::Send(0), response];
+    // Another machine takes the name, so the clone fails; it is requested again before the other machine is seen.
+    let second = [Label::AddNamesake(0), Label::End(0), Label::Report(0, Object::Task(0)), pass, pass, pass];
+    let third = [Label::Send(0), response, Label::KeepOldList, pass, Label::CrashToOldList(0)];
+    let labels = first.into_iter().chain([Label::Scale(0)]).chain(second).chain(third);
+    let state = labels.fold(state, |state, label| take(&operator, &state, label));
     explore_from(&operator, state);
 }
 

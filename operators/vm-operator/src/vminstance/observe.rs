@@ -39,8 +39,8 @@ pub struct Surroundings<'a> {
     pub group: Option<GroupView>,
     /// That group exists, and does not parse.
     pub invalid_group: bool,
-    /// Returns whether the durable status of any instance names this task.
-    pub is_recorded: &'a dyn Fn(&MoRef) -> bool,
+    /// Returns whether the durable status of another instance names this task.
+    pub is_of_another: &'a dyn Fn(&MoRef) -> bool,
     /// The local time.
     pub now: SystemTime,
 }
@@ -328,7 +328,9 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
             (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
             _ => true,
         })
-        .filter(|task| !around.memory.in_flight.is_claimed(&task.moref) && !(around.is_recorded)(&task.moref))
+        .filter(|task| {
+            !around.memory.in_flight.is_claimed(&task.moref) && !(around.is_of_another)(&task.moref)
+        })
         .map(|task| task.moref.clone())
         .collect()
 }
