@@ -1,5 +1,7 @@
 //! What must hold: invariants of single steps, and the goal.
 
+use crate::api::reason;
+
 use super::Operator;
 use super::kubernetes::{Group, Instance};
 use super::vcenter::{Call, Vm};
@@ -124,11 +126,13 @@ impl Operator {
         let status = self.tables.status(instance.status);
         let memory = self.remembered(state.processes[0].memory);
         let mut machines = state.vcenter.machines();
-        let is_in_the_way = machines.any(|(_, vm)| {
+        let is_explained = machines.any(|(_, vm)| {
             let moved = vm.uuid == instance.number && vm.folder.is_none();
             let namesake = vm.slot == instance.slot && vm.folder.is_some() && vm.uuid != instance.number;
-            moved || (namesake && !memory.is_in_doubt(instance.number))
+            let in_doubt = memory.is_in_doubt(instance.number);
+            (moved && status.ready.1 == reason::MACHINE_MOVED)
+                || (namesake && !in_doubt && status.ready.1 == reason::NAME_CONFLICT)
         });
-        is_in_the_way && status.ready.0 == "False" && crate::api::reason::needs_help(&status.ready.1)
+        is_explained && status.ready.0 == "False"
     }
 }
