@@ -3,7 +3,7 @@
 use super::Operator;
 use super::kubernetes::SLOTS;
 use super::steps::{Sent, Steps, Write};
-use super::vcenter::{NO_SLOT, TaskState, Vm};
+use super::vcenter::{Call, NO_SLOT, TaskState, Vm};
 use super::world::{Admin, Budget, Label, Process, State, Sync};
 
 /// One kind of fault in a budget.
@@ -181,7 +181,9 @@ impl Operator {
         }
         for (id, vm) in state.vcenter.machines() {
             let is_own = vm.uuid != 0 && vm.folder.is_some();
-            let is_used = self.is_confirmed(state, id);
+            // While another clone of the instance runs, only the name of the first machine stops it.
+            let is_cloned = |call: Call| matches!(call, Call::Clone { number, .. } if number == vm.uuid);
+            let is_used = self.is_confirmed(state, id) || state.running().any(|task| is_cloned(task.call));
             for admin in [Admin::Copy, Admin::Remove, Admin::Move, Admin::Off] {
                 let is_possible = match admin {
                     Admin::Copy | Admin::Remove => true,
