@@ -65,13 +65,13 @@ pub trait Rig: Sized {
     /// Returns what exists outside, without what differs between two clean runs (ids, times, the namespace).
     async fn outside(&self) -> Result<BTreeMap<String, Value>>;
 
-    /// Returns how often each change was made outside: what a run does twice or not at all shows here.
+    /// Returns how often each thing was removed outside: one that a run makes twice remains, or is removed twice.
     async fn effects(&self) -> Result<BTreeMap<String, u64>>;
 
     /// Returns the calls that the outside systems have had so far, without those that keep a session open.
     async fn calls(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// Returns the violations of what must always hold outside, from the simulators' journals.
+    /// Returns the violations of what must always hold outside, as the outside systems show it now.
     async fn violations(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

@@ -8,12 +8,11 @@ mod checks;
 mod deny;
 mod explore;
 mod generate;
-mod mutate;
 mod operators;
-mod perturb;
 mod programs;
 mod python;
 mod report;
+mod rigs;
 mod runner;
 mod slowest;
 
@@ -70,9 +69,9 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,
         ["bench", rest @ ..] => programs::bench(rest)?,
-        ["mutate", rest @ ..] => mutate::run(rest)?,
+        ["mutate", rest @ ..] => rigs::run("mutate", rest)?,
         ["explore", rest @ ..] => explore::run(rest)?,
-        ["perturb", rest @ ..] => perturb::run(rest)?,
+        ["perturb", rest @ ..] => rigs::run("perturb", rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
         ["tools"] => {

@@ -11,8 +11,10 @@ pub(crate) struct Operator {
     pub(crate) name: &'static str,
     /// The Go programs that its demo and benchmark run.
     pub(crate) tools: &'static [&'static str],
-    /// The test binaries that run it.
-    pub(crate) tests: &'static [&'static str],
+    /// The test binary that runs only this operator.
+    pub(crate) tests: &'static str,
+    /// Whether it has a model for the explorer.
+    pub(crate) has_model: bool,
 }
 
 /// The operators, in the order of the docs. The first is the default of `cargo xtask demo`.
@@ -20,7 +22,8 @@ pub(crate) const OPERATORS: &[Operator] = &[Operator {
     short: "vm",
     name: "vm-operator",
     tools: &["etcd", "kube-apiserver", "vcsim"],
-    tests: &["vm_operator"],
+    tests: "vm_operator",
+    has_model: true,
 }];
 
 /// Returns the operator with this short name or name.

@@ -11,9 +11,11 @@ use anyhow::{Context, Result, bail};
 use testbed::{Tools, project_root};
 
 use crate::checks::{binaries, build, cargo, run_command};
-use crate::operators::{self, OPERATORS, Operator};
-use crate::runner;
+use crate::operators::{self, OPERATORS};
+use crate::runner::{self, Selection};
 
+/// The test binaries that run every operator.
+const SHARED: &[&str] = &["contract", "perturb"];
 /// The interval of the progress lines of a build.
 const PROGRESS: Duration = Duration::from_secs(15);
 
@@ -52,16 +54,22 @@ fn build_with_progress(names: &[&str]) -> Result<()> {
     built
 }
 
-/// Runs the end-to-end tests of the named operators, or of all, and the contract of all.
+/// Runs the end-to-end tests, the contract and the perturbed runs of the named operators, or of all.
 pub(crate) fn e2e(names: &[&str]) -> Result<()> {
-    let mut selected: Vec<&Operator> =
-        names.iter().map(|name| operators::find(name)).collect::<Result<_>>()?;
-    if selected.is_empty() {
-        selected.extend(OPERATORS);
+    if names.is_empty() {
+        let own = OPERATORS.iter().map(|operator| Selection::all(operator.tests));
+        let selections: Vec<_> = own.chain(SHARED.iter().map(|binary| Selection::all(binary))).collect();
+        return runner::run(&selections);
     }
-    let mut tests = vec!["contract"];
-    tests.extend(selected.iter().flat_map(|operator| operator.tests));
-    runner::run(&tests)
+    let mut selections = Vec::new();
+    for name in names {
+        let operator = operators::find(name)?;
+        selections.push(Selection::all(operator.tests));
+        // These have a module for each operator.
+        let module = format!("{}::", operator.short);
+        selections.extend(SHARED.iter().map(|binary| Selection { binary, filter: module.clone() }));
+    }
+    runner::run(&selections)
 }
 
 /// Builds the measured program and the benchmark, and runs the benchmark.

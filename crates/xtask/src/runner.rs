@@ -23,6 +23,22 @@ const LANES: usize = 2;
 /// Tests of one binary at a time: most of them wait for servers.
 const THREADS: &str = "8";
 
+/// Tests to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection<'a> {
+    /// The name of the test binary.
+    pub(crate) binary: &'a str,
+    /// A part of the names of its tests; empty: all.
+    pub(crate) filter: String,
+}
+
+impl<'a> Selection<'a> {
+    /// Returns all tests of a binary.
+    pub(crate) fn all(binary: &'a str) -> Self {
+        Self { binary, filter: String::new() }
+    }
+}
+
 /// A test binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Binary {
@@ -38,27 +54,26 @@ pub(crate) fn log_path() -> Result<PathBuf> {
     Ok(binaries()?.with_file_name("test.log"))
 }
 
-/// Runs all tests whose test binary has one of these names, or all. Their output is shown when a binary ends, and written to
-/// [`log_path`].
-pub(crate) fn run(names: &[&str]) -> Result<()> {
+/// Runs the selected tests, or all if none are. The output of a binary is shown when it ends, and written to [`log_path`].
+pub(crate) fn run(selections: &[Selection<'_>]) -> Result<()> {
     let path = log_path()?;
     let times = slowest::binary_times(&fs::read_to_string(&path).unwrap_or_default());
-    let mut tests = build()?;
-    if !names.is_empty() {
-        tests.retain(|binary| names.iter().any(|name| stem(&binary.program).as_deref() == Some(name)));
-        ensure!(!tests.is_empty(), "no test binary is called {}", names.join(" or "));
+    let mut tests: Vec<(Binary, String)> =
+        build()?.into_iter().map(|binary| (binary, String::new())).collect();
+    if !selections.is_empty() {
+        tests = select(&tests, selections)?;
     }
     // The longest first, so that the lanes end at the same time; new ones before them.
     let time = |binary: &Binary| times.get(&binary.source).copied().unwrap_or(f64::INFINITY);
-    tests.sort_by(|one, other| time(one).total_cmp(&time(other)));
+    tests.sort_by(|(one, _), (other, _)| time(one).total_cmp(&time(other)));
 
     let output = Output::create(&path)?;
     let (queue, failed) = (Mutex::new(tests), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..LANES {
             scope.spawn(|| {
-                while let Some(binary) = lock(&queue).pop() {
-                    match run_one(&binary, &output) {
+                while let Some((binary, filter)) = lock(&queue).pop() {
+                    match run_one(&binary, &filter, &output) {
                         Ok(true) => {}
                         Ok(false) => lock(&failed).push(binary.source),
                         Err(error) => lock(&failed).push(format!("{} ({error:#})", binary.source)),
@@ -67,13 +82,24 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
             });
         }
     });
-    if names.is_empty() && !run_examples(&output)? {
+    if selections.is_empty() && !run_examples(&output)? {
         lock(&failed).push("examples in the documentation".to_owned());
     }
     println!("log: {}", path.display());
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(failed.is_empty(), "failed: {}; log: {}", failed.join(", "), path.display());
     Ok(())
+}
+
+/// Returns the selected binaries, each with its filter.
+fn select(tests: &[(Binary, String)], selections: &[Selection<'_>]) -> Result<Vec<(Binary, String)>> {
+    let mut selected = Vec::new();
+    for Selection { binary, filter } in selections {
+        let found = tests.iter().find(|(test, _)| stem(&test.program).as_deref() == Some(*binary));
+        let (test, _) = found.with_context(|| format!("there is no test binary {binary}"))?;
+        selected.push((test.clone(), filter.clone()));
+    }
+    Ok(selected)
 }
 
 /// Builds everything and returns the test binaries.
@@ -106,7 +132,7 @@ fn parse(message: &str, root: &Path) -> Result<Option<Binary>> {
 }
 
 /// Runs one test binary. Returns whether all its tests passed.
-fn run_one(binary: &Binary, output: &Output) -> Result<bool> {
+fn run_one(binary: &Binary, filter: &str, output: &Output) -> Result<bool> {
     let begin = Instant::now();
     let mut command = Command::new(&binary.program);
     // Cargo sets the directory and this variable. RUSTC_BOOTSTRAP makes libtest accept --report-time.
@@ -115,7 +141,8 @@ fn run_one(binary: &Binary, output: &Output) -> Result<bool> {
         .env("CARGO_MANIFEST_DIR", &binary.package)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUST_TEST_THREADS", env::var("RUST_TEST_THREADS").unwrap_or_else(|_| THREADS.to_owned()))
-        .args(["-Z", "unstable-options", "--report-time"]);
+        .args(["-Z", "unstable-options", "--report-time"])
+        .args(Some(filter).filter(|filter| !filter.is_empty()));
     output.show_start(&binary.source)?;
     let (text, success) = collect(command)?;
     output.show_end(&binary.source, &text, begin.elapsed())?;

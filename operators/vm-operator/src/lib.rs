@@ -109,63 +109,72 @@ Examples:
 
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         // Before anything is waited for: what is wrong with the flags is reported at once.
-        let (session, vms) = (args.vsphere()?, args.vms()?);
-        let meters = Meters::register(kit.metrics().registry())?;
-        let readiness = kit.readiness("vcenter");
-        if args.common.enable_leader_election {
-            // A standby has no vCenter to reach yet, and is ready to take over.
-            readiness.ready();
-        }
-        let leadership = kit.lead().await;
-        readiness.not_ready("the vCenter was not reached yet");
-
-        let session = vsphere::Config { observer: Some(meters.observer()), ..session };
-        let session = Session::start(session)?;
-        let vms = Vms::start(session.clone(), vms);
-        let groups = Watch::<VmGroup>::namespaced(&kit);
-        let instances = Watch::<VmInstance>::namespaced(&kit);
-        let settings = Settings {
-            cluster: kit.cluster_id().await?,
-            max_clones: args.max_clones,
-            max_replicas: args.max_replicas,
-            grace: GRACE,
-        };
-        let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, meters, settings));
-        triggers::subscribe(&ctx, &groups, &instances);
-        let controllers = async {
-            // Objects that are first reconciled with a complete inventory need no second pass.
-            let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
-            let (group_triggers, instance_triggers) =
-                (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
-            let metrics = async {
-                // Until then healthy machines would count as orphans.
-                kit.caches().await;
-                Ok(metrics::register(&ctx)?)
-            };
-            tokio::try_join!(
-                metrics,
-                driver::run(&kit, groups, group_triggers, Arc::new(vmgroup::VmGroups(Arc::clone(&ctx)))),
-                driver::run(
-                    &kit,
-                    instances,
-                    instance_triggers,
-                    Arc::new(vminstance::VmInstances(Arc::clone(&ctx)))
-                ),
-            )
-        };
-        let result = tokio::select! {
-            result = controllers => result.map(|_| ()),
-            () = triggers::forward(Arc::clone(&ctx), readiness) => Ok(()),
-            () = requests::run(Arc::clone(&ctx), leadership) => Ok(()),
-        };
-        // Else the vCenter keeps the session until it idles out.
-        let logout = async {
-            vms.close().await;
-            session.close().await;
-        };
-        if tokio::time::timeout(LOGOUT, logout).await.is_err() {
-            tracing::warn!("the vCenter did not answer the logout; it ends the session when it idles out");
-        }
-        Ok(result?)
+        let session = args.vsphere()?;
+        operate(kit, args, session).await
     }
+}
+
+/// Runs both controllers against the vCenter of `session` until the kit shuts down.
+///
+/// # Errors
+/// If a setting cannot be used, or the cluster has no id.
+pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::Result<()> {
+    let vms = args.vms()?;
+    let meters = Meters::register(kit.metrics().registry())?;
+    let readiness = kit.readiness("vcenter");
+    if args.common.enable_leader_election {
+        // A standby has no vCenter to reach yet, and is ready to take over.
+        readiness.ready();
+    }
+    let leadership = kit.lead().await;
+    readiness.not_ready("the vCenter was not reached yet");
+
+    let session = vsphere::Config { observer: Some(meters.observer()), ..session };
+    let session = Session::start(session)?;
+    let vms = Vms::start(session.clone(), vms);
+    let groups = Watch::<VmGroup>::namespaced(&kit);
+    let instances = Watch::<VmInstance>::namespaced(&kit);
+    let settings = Settings {
+        cluster: kit.cluster_id().await?,
+        max_clones: args.max_clones,
+        max_replicas: args.max_replicas,
+        grace: GRACE,
+    };
+    let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, meters, settings));
+    triggers::subscribe(&ctx, &groups, &instances);
+    let controllers = async {
+        // Objects that are first reconciled with a complete inventory need no second pass.
+        let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
+        let (group_triggers, instance_triggers) =
+            (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
+        let metrics = async {
+            // Until then healthy machines would count as orphans.
+            kit.caches().await;
+            Ok(metrics::register(&ctx)?)
+        };
+        tokio::try_join!(
+            metrics,
+            driver::run(&kit, groups, group_triggers, Arc::new(vmgroup::VmGroups(Arc::clone(&ctx)))),
+            driver::run(
+                &kit,
+                instances,
+                instance_triggers,
+                Arc::new(vminstance::VmInstances(Arc::clone(&ctx)))
+            ),
+        )
+    };
+    let result = tokio::select! {
+        result = controllers => result.map(|_| ()),
+        () = triggers::forward(Arc::clone(&ctx), readiness) => Ok(()),
+        () = requests::run(Arc::clone(&ctx), leadership) => Ok(()),
+    };
+    // Else the vCenter keeps the session until it idles out.
+    let logout = async {
+        vms.close().await;
+        session.close().await;
+    };
+    if tokio::time::timeout(LOGOUT, logout).await.is_err() {
+        tracing::warn!("the vCenter did not answer the logout; it ends the session when it idles out");
+    }
+    Ok(result?)
 }

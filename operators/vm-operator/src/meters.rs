@@ -8,7 +8,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge
 use crate::api::{TaskKind, TaskStatus};
 use crate::in_flight::{Entry, RequestState};
 
-/// Buckets of the duration of calls, in seconds. A long poll takes up to 45 s.
+/// Buckets of the duration of calls, in seconds. A long poll takes up to 25 s, and longer where the answer is late.
 const CALL_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0];
 /// Buckets of the duration of clones, in seconds.
 const CLONE_BUCKETS: [f64; 9] = [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0];

@@ -1,0 +1,47 @@
+//! The commands mutate and perturb, which build an operator and a program of `e2e`, and run the program.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use testbed::{Tools, project_root};
+
+use crate::checks::{binaries, build};
+use crate::operators;
+use crate::programs::exec;
+
+/// The kit's example operator, which every build of binaries builds as well.
+const EXAMPLE: &str = "page";
+
+/// Runs a program of `e2e` that takes the name of an operator, then options.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let known = format!("{}, {EXAMPLE}", operators::shorts());
+    let [name, options @ ..] = arguments else {
+        bail!("usage: cargo xtask {program} OPERATOR [OPTION…]; OPERATOR is one of {known}");
+    };
+    let name = if *name == EXAMPLE {
+        build(&[program])?;
+        EXAMPLE
+    } else {
+        let Ok(operator) = operators::find(name) else {
+            bail!("unknown operator {name}; use one of {known}");
+        };
+        Tools::of(operator.tools)?;
+        build(&[operator.name, program])?;
+        operator.short
+    };
+    let mut command = Command::new(binaries()?.join(program));
+    exec(command.arg(name).args(options).current_dir(project_root()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_operator_is_refused_with_those_that_exist() {
+        let error = run("mutate", &["vdx"]).unwrap_err();
+        assert_eq!(error.to_string(), "unknown operator vdx; use one of vm, page");
+        let error = run("perturb", &[]).unwrap_err().to_string();
+        assert!(error.contains("xtask perturb") && error.ends_with("OPERATOR is one of vm, page"), "{error}");
+    }
+}
