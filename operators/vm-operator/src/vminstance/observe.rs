@@ -332,3 +332,6 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
         .map(|task| task.moref.clone())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
