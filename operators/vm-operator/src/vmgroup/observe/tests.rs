@@ -1,5 +1,6 @@
 //! What `observe` sees of a group, by tables: each row changes a world with a folder and two instances without machines, and
 //! what is seen of it.
+#![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 
 mod originals;
 
@@ -308,7 +309,8 @@ fn the_folder_and_its_requests() {
             "its creation was refused",
             |w| w.folder_request(FolderRequest::Failed(FolderChange::Create, vcenter::fault("NoPermission"))),
             |s| {
-                s.request = Some(FolderProgress::Failed(FolderChange::Create, vcenter::fault("NoPermission")))
+                s.request =
+                    Some(FolderProgress::Failed(FolderChange::Create, vcenter::fault("NoPermission")));
             },
         ),
         (
@@ -321,7 +323,8 @@ fn the_folder_and_its_requests() {
             "its removal has failed",
             |w| removal(w, TaskState::Error, Some(vcenter::fault("NoPermission"))),
             |s| {
-                s.request = Some(FolderProgress::Failed(FolderChange::Remove, vcenter::fault("NoPermission")))
+                s.request =
+                    Some(FolderProgress::Failed(FolderChange::Remove, vcenter::fault("NoPermission")));
             },
         ),
         (
@@ -391,7 +394,7 @@ fn machines_with_the_groups_marker_and_without_an_instance_are_orphans() {
             |w| w.show(|vm| marked(vm, CLUSTER, "earlier")),
             |_| {},
         ),
-        ("a machine of nobody", |w| w.show(|vm| Vm { markers: vcenter::markers(&[]), ..vm }), |_| {}),
+        ("a foreign machine", |w| w.show(|vm| Vm { markers: vcenter::markers(&[]), ..vm }), |_| {}),
         ("a machine that cannot be read", |w| w.show(|vm| Vm { markers: None, ..vm }), |_| {}),
         (
             "a copy in another folder",

@@ -1,4 +1,5 @@
 //! What `observe` sees of an instance, by tables: each row changes a world without a machine, and what is seen of it.
+#![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 
 mod machines;
 mod requests;
@@ -162,7 +163,7 @@ fn blind() -> Blind {
     Blind { reason: "VCenterUnreachable", message: "no answer".into(), reported: true, needs_help: false }
 }
 
-/// What is seen where nobody looks at the vCenter.
+/// What is seen where the vCenter is not looked at.
 fn no_look(seen: &mut Seen) {
     (seen.folder, seen.template) = (None, Template::Unknown);
 }

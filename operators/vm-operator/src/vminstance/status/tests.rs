@@ -16,6 +16,9 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 type End = Outcome<Option<Notice>, Error>;
 
+/// A situation, how the pass ends, what was seen, and the status and reason of Ready.
+type Row = (&'static str, End, Option<Seen>, Option<(&'static str, &'static str)>);
+
 fn machine() -> Machine {
     Machine {
         moref: vcenter::vm_ref("vm-1"),
@@ -51,7 +54,7 @@ fn failed(kind: Kind) -> End {
 fn ready_says_how_the_pass_ended() {
     let blinded = |reported| Seen { blind: Some(blind(reported)), ..seen() };
     let cloning = Seen { task: Some(task()), ..seen() };
-    let rows: [(&str, End, Option<Seen>, Option<(&str, &str)>); 16] = [
+    let rows: [Row; 16] = [
         ("as asked", Outcome::Settled, Some(seen()), Some(("True", "AsAsked"))),
         ("something was requested", Outcome::Acted(None), Some(seen()), None),
         ("the inventory is being refreshed", waiting(reason::REFRESHING), Some(seen()), None),

@@ -48,8 +48,8 @@ fn without_markers(vm: Vm) -> Vm {
     Vm { markers: vcenter::markers(&[]), ..vm }
 }
 
-fn of_nobody(vm: Vm) -> Vm {
-    Vm { instance_uuid: Some("uuid-of-nobody".into()), ..without_markers(vm) }
+fn foreign(vm: Vm) -> Vm {
+    Vm { instance_uuid: Some("foreign-uuid".into()), ..without_markers(vm) }
 }
 
 #[test]
@@ -157,18 +157,18 @@ fn another_machine_is_not_the_instances() {
             |w| w.show(|vm| with_marker(vm, "mine")),
             |s| stranger(s, Some(Lost::NoMarker)),
         ),
-        ("a machine of nobody has the name", |w| w.show(of_nobody), |s| stranger(s, None)),
+        ("a foreign machine has the name", |w| w.show(foreign), |s| stranger(s, None)),
         (
-            "a machine of nobody has the recorded reference, and not the name",
+            "a foreign machine has the recorded reference, and not the name",
             |w| {
-                w.show(|vm| renamed(of_nobody(vm)));
+                w.show(|vm| renamed(foreign(vm)));
                 w.record();
             },
             |_| {},
         ),
         (
-            "a machine of nobody has the name in another folder",
-            |w| w.show(|vm| Vm { parent: Some(vcenter::folder_ref("group-9")), ..of_nobody(vm) }),
+            "a foreign machine has the name in another folder",
+            |w| w.show(|vm| Vm { parent: Some(vcenter::folder_ref("group-9")), ..foreign(vm) }),
             |_| {},
         ),
         ("a machine of the name cannot be read", |w| w.show(|vm| Vm { markers: None, ..vm }), unread),
@@ -224,7 +224,7 @@ fn a_machine_of_the_original_operator_has_no_marker_at_first() {
             },
             |s| stranger(s, Some(Lost::NoMarker)),
         ),
-        ("another instanceUuid", |w| original(w, of_nobody), |s| stranger(s, None)),
+        ("another instanceUuid", |w| original(w, foreign), |s| stranger(s, None)),
         ("cannot be read", |w| original(w, |vm| Vm { markers: None, ..vm }), unread),
         (
             "the marker of another cluster",
@@ -298,7 +298,7 @@ fn a_recorded_machine_that_the_inventory_does_not_show() {
             "another machine has its reference",
             |w| {
                 w.record();
-                w.answer(Some(of_nobody(fixtures::machine("vm-1", &w.instance))));
+                w.answer(Some(foreign(fixtures::machine("vm-1", &w.instance))));
             },
             |s| is_missing(s, Missing::Gone),
         ),

@@ -202,7 +202,7 @@ fn clones_after_a_restart_that_may_be_the_instances() {
                 suspected(w, |task| Task {
                     queued_at: task.queued_at.map(|at| at - Duration::from_hours(1)),
                     ..task
-                })
+                });
             },
             none,
         ),
