@@ -109,4 +109,74 @@ mod tests {
             }
         }
     }
+
+    /// Reason, and whether a person has to act, for every kind of failure of the vCenter.
+    #[test]
+    fn every_failure_of_the_vcenter_has_a_reason_and_a_remedy() {
+        let rows = [
+            (Kind::Config, "VCenterPlacementUnclear", true),
+            (Kind::Unreachable, "VCenterUnreachable", false),
+            (Kind::Tls, "VCenterCertificateRefused", true),
+            (Kind::Timeout, "VCenterUnreachable", false),
+            (Kind::Unavailable, "VCenterUnreachable", false),
+            (Kind::RateLimited, "Busy", false),
+            (Kind::Unauthorized, "VCenterLoginRefused", true),
+            (Kind::Forbidden, "PermissionDenied", true),
+            (Kind::NotFound, "VCenterObjectNotFound", false),
+            (Kind::Ambiguous, "VCenterPlacementUnclear", true),
+            (Kind::DuplicateName, "NameConflict", true),
+            (Kind::InvalidPowerState, "Busy", false),
+            (Kind::Busy, "Busy", false),
+            (Kind::NoResources, "NoResources", true),
+            (Kind::Invalid, "VCenterRequestInvalid", true),
+            (Kind::NotSupported, "VCenterRequestInvalid", true),
+            (Kind::Canceled, "VCenterFault", false),
+            (Kind::Fault, "VCenterFault", false),
+            (Kind::Protocol, "VCenterUnreachable", false),
+            (Kind::AnswerTooLarge, "VCenterUnreachable", false),
+        ];
+        assert_eq!(rows.map(|(kind, ..)| kind), Kind::ALL);
+        for (kind, reason, needs_help) in rows {
+            let fault = Fault::new(kind, "as the test wants it");
+            let (remedy, doing) = (fault.remedy(), "CloneVM_Task");
+            assert!(!remedy.is_empty(), "{kind:?}");
+            let disposition = if needs_help { Disposition::NEEDS_HELP } else { Disposition::TRANSIENT };
+            let template = Error::Template { fault: fault.clone() };
+            let request = Error::VCenter { doing, fault };
+            assert_eq!(template.to_string(), format!("as the test wants it: {remedy}"), "{kind:?}");
+            assert_eq!(request.to_string(), format!("{doing}: as the test wants it: {remedy}"), "{kind:?}");
+            for error in [template, request] {
+                assert_eq!(error.classify(), (reason, disposition), "{kind:?}");
+                // A group shows the trouble of its instances under the same reason.
+                assert_eq!(reason::needs_help(reason), needs_help, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn failures_that_are_not_the_vcenters() {
+        let rows = [
+            (Error::Unstable("PowerOnVM_Task"), "MachineUnstable", false, "look at its events"),
+            (Error::NamespaceTerminating, "NamespaceTerminating", true, "detach=true"),
+            (Error::Taken("web-0".into()), "WaitingForPredecessor", false, "\"web-0\""),
+        ];
+        for (error, reason, needs_help, text) in rows {
+            let disposition = if needs_help { Disposition::NEEDS_HELP } else { Disposition::TRANSIENT };
+            assert_eq!(error.classify(), (reason, disposition));
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn tasks_have_the_names_that_the_vcenter_shows() {
+        for (kind, wanted) in [
+            (TaskKind::Clone, "CloneVM_Task"),
+            (TaskKind::PowerOn, "PowerOnVM_Task"),
+            (TaskKind::PowerOff, "PowerOffVM_Task"),
+            (TaskKind::Destroy, "Destroy_Task"),
+            (TaskKind::Mark, "ReconfigVM_Task"),
+        ] {
+            assert_eq!(method(kind), wanted);
+        }
+    }
 }

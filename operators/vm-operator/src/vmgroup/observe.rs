@@ -214,35 +214,4 @@ fn folder_progress(inventory: &Inventory, request: &FolderRequest) -> FolderProg
 }
 
 #[cfg(test)]
-mod tests {
-    use operator_kit::conditions::Status;
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn trouble_with_an_earlier_spec_of_an_instance_is_not_the_groups() {
-        let spec = json!({
-            "group": "g", "groupUid": "u", "slot": 0, "vmName": "g-0", "cpu": 1, "memory": 1, "template": "t",
-            "instanceUuid": "i",
-        });
-        let mut instance = VmInstance::new("g-0", serde_json::from_value(spec).unwrap());
-        let mut status = crate::api::VmInstanceStatus::default();
-        let conflict = reason::NAME_CONFLICT;
-        let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
-        conditions::set(
-            &mut status.conditions,
-            condition::READY,
-            Status::False,
-            conflict,
-            "g-0 exists",
-            Some(1),
-            now,
-        );
-        instance.status = Some(status);
-        instance.metadata.generation = Some(1);
-        assert_eq!(trouble(&instance), Some((conflict.to_owned(), "g-0 exists".to_owned())));
-        instance.metadata.generation = Some(2);
-        assert_eq!(trouble(&instance), None);
-    }
-}
+mod tests;

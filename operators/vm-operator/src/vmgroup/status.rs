@@ -181,3 +181,6 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

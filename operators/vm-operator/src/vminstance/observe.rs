@@ -334,3 +334,6 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
         .map(|task| task.moref.clone())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

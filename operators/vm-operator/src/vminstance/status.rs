@@ -86,3 +86,6 @@ fn spell(state: PowerState) -> &'static str {
         PowerState::Suspended => "suspended",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! What `observe` sees of a group, by tables: each row changes a world with a folder and two instances without machines, and
+//! what is seen of it.
+#![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
+
+mod originals;
+
+use infra_clients::vsphere::Error as Fault;
+use infra_clients::vsphere::vms::{Connection, Task, TaskState, fixtures as vcenter};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use operator_kit::conditions::Status;
+
+use super::*;
+use crate::api::{TaskKind, TaskStatus, VmInstanceStatus};
+use crate::fixtures::{self, CLUSTER, FOLDER, GROUP_UID};
+use crate::in_flight::FolderChange;
+
+/// A row: the situation, what leads to it, and what is seen then.
+type Row = (&'static str, fn(&mut World), fn(&mut Seen));
+
+/// Everything that a group is observed in.
+struct World {
+    group: VmGroup,
+    instances: Vec<VmInstance>,
+    memory: Memory,
+    inventory: Inventory,
+    blind: Option<Blind>,
+    /// The folder names of another group.
+    of_another: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            group: fixtures::group(2),
+            // In no order: the instances come from an index.
+            instances: vec![fixtures::instance(1), fixtures::instance(0)],
+            memory: Memory::new(CLUSTER.to_owned(), 1),
+            inventory: fixtures::inventory(),
+            blind: None,
+            of_another: Vec::new(),
+        }
+    }
+
+    fn observe(&self) -> Seen {
+        let instances: Vec<_> = self.instances.iter().cloned().map(Arc::new).collect();
+        let around = Surroundings {
+            memory: &self.memory,
+            inventory: &self.inventory,
+            blind: self.blind.clone(),
+            instances: &instances,
+            is_member: &|vm, marker| {
+                let of = |instance: &&VmInstance| instance.spec.instance_uuid == marker.instance_uuid;
+                self.instances.iter().filter(of).any(|instance| vminstance::is_not_a_copy(vm, instance))
+            },
+            is_of_another: &|folder| self.of_another.iter().any(|name| name == folder),
+            max_replicas: 100,
+        };
+        observe(&around, &self.group)
+    }
+
+    /// Returns the instance of slot 0, to be changed.
+    fn first(&mut self) -> &mut VmInstance {
+        &mut self.instances[1]
+    }
+
+    /// Shows the machine of slot 0, changed.
+    fn show(&mut self, change: fn(Vm) -> Vm) {
+        self.inventory.show_vm(change(fixtures::machine("vm-1", &fixtures::instance(0))));
+    }
+
+    fn key(&self) -> Key {
+        Key::of(&self.group)
+    }
+
+    fn folder_request(&self, request: FolderRequest) {
+        self.memory.in_flight.set_folder_request(GROUP_UID, &self.key(), Some(request));
+    }
+
+    fn status(&mut self) -> &mut VmInstanceStatus {
+        self.first().status.get_or_insert_default()
+    }
+
+    /// Has slot 0 report this reason as its Ready condition, of its present generation.
+    fn report(&mut self, ready: Status, reason: &str) {
+        let conditions = &mut self.status().conditions;
+        conditions::set(conditions, condition::READY, ready, reason, "help", Some(1), Timestamp::UNIX_EPOCH);
+    }
+}
+
+/// The member of a slot without a machine.
+fn absent(slot: i32) -> Member {
+    let instance = fixtures::instance(slot);
+    Member {
+        key: Key::of(&instance),
+        uid: format!("uid-{slot}"),
+        slot,
+        deleting: false,
+        exists: false,
+        moved: false,
+        on: false,
+        begun: false,
+        cloning: false,
+        asked: instance.spec.revision(),
+        made_from: None,
+        trouble: None,
+    }
+}
+
+/// What is seen of a new world.
+fn nothing() -> Seen {
+    Seen {
+        folder: Some(FolderSeen { moref: vcenter::folder_ref(FOLDER), name: "team.web".into(), children: 0 }),
+        members: vec![absent(0), absent(1)],
+        max_replicas: 100,
+        ..Seen::default()
+    }
+}
+
+fn check(rows: &[Row]) {
+    for (situation, arrange, change) in rows {
+        let (mut world, mut wanted) = (World::new(), nothing());
+        arrange(&mut world);
+        change(&mut wanted);
+        // Faults cannot be compared.
+        assert_eq!(format!("{:#?}", world.observe()), format!("{wanted:#?}"), "{situation}");
+    }
+}
+
+/// Slot 0 has its machine, powered on.
+fn has(seen: &mut Seen) {
+    let first = &mut seen.members[0];
+    (first.exists, first.on, first.begun) = (true, true, true);
+    first.made_from = Some(first.asked.clone());
+}
+
+/// Slot 0 had a machine that was moved out of the operator's folder.
+fn moved(seen: &mut Seen) {
+    let first = &mut seen.members[0];
+    (first.exists, first.moved, first.begun) = (true, true, true);
+}
+
+fn blind() -> Blind {
+    Blind { reason: "VCenterUnreachable", message: "no answer".into(), reported: true, needs_help: false }
+}
+
+#[test]
+fn the_machines_of_the_members() {
+    check(&[
+        ("none", |_| {}, |_| {}),
+        ("one", |w| w.show(|vm| vm), has),
+        (
+            "powered off",
+            |w| w.show(|vm| Vm { power: Some(PowerState::Off), ..vm }),
+            |s| {
+                has(s);
+                s.members[0].on = false;
+            },
+        ),
+        (
+            "on a host that does not answer",
+            |w| w.show(|vm| Vm { connection: Some(Connection::Disconnected), ..vm }),
+            |s| {
+                has(s);
+                s.members[0].on = false;
+            },
+        ),
+        (
+            "made from an earlier spec",
+            |w| {
+                w.show(|vm| vm);
+                w.first().spec.cpu = 4;
+            },
+            |s| {
+                has(s);
+                let spec = crate::api::VmInstanceSpec { cpu: 4, ..fixtures::instance(0).spec };
+                s.members[0].asked = spec.revision();
+            },
+        ),
+        (
+            "recorded, and not in the inventory",
+            |w| w.status().vm_ref = Some("vm-1".into()),
+            |s| s.members[0].begun = true,
+        ),
+        (
+            "recorded, and gone",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), None);
+            },
+            |s| s.members[0].begun = true,
+        ),
+        (
+            "moved",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                let machine = fixtures::machine("vm-1", &fixtures::instance(0));
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(machine));
+            },
+            moved,
+        ),
+        (
+            "moved, as far as the last status says",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.report(Status::False, reason::MACHINE_MOVED);
+            },
+            |s| {
+                moved(s);
+                s.members[0].trouble = Some((reason::MACHINE_MOVED.into(), "help".into()));
+            },
+        ),
+        (
+            "a blind inventory",
+            |w| {
+                w.show(|vm| vm);
+                w.blind = Some(blind());
+            },
+            |s| (s.blind, s.folder) = (Some(blind()), None),
+        ),
+    ]);
+}
+
+#[test]
+fn the_members() {
+    check(&[
+        (
+            "being deleted",
+            |w| *w.first() = fixtures::deleting(fixtures::instance(0)),
+            |s| s.members[0].deleting = true,
+        ),
+        (
+            "a copy made by hand",
+            |w| w.first().metadata.name = Some("copy".into()),
+            |s| {
+                s.members.remove(0);
+            },
+        ),
+        (
+            "without an owner reference",
+            |w| w.first().metadata.owner_references = None,
+            |s| {
+                s.members.remove(0);
+            },
+        ),
+        (
+            "with a clone task in its status",
+            |w| {
+                w.status().task = Some(TaskStatus {
+                    r#ref: "task-1".into(),
+                    kind: TaskKind::Clone,
+                    submitted_at: Time(Timestamp::UNIX_EPOCH),
+                });
+            },
+            |s| (s.members[0].cloning, s.members[0].begun) = (true, true),
+        ),
+        (
+            "with a request in flight",
+            |w| {
+                let key = Key::of(&fixtures::instance(0));
+                w.memory.in_flight.adopt("uid-0", &key, "uuid-0", None);
+                w.memory.in_flight.sending("uid-0", TaskKind::Clone);
+            },
+            |s| s.members[0].begun = true,
+        ),
+        (
+            "with trouble",
+            |w| w.report(Status::False, reason::NAME_CONFLICT),
+            |s| s.members[0].trouble = Some((reason::NAME_CONFLICT.into(), "help".into())),
+        ),
+        (
+            "with trouble that the vCenter reported",
+            |w| w.report(Status::False, "NoResources"),
+            |s| s.members[0].trouble = Some(("NoResources".into(), "help".into())),
+        ),
+        (
+            "with trouble of an earlier spec",
+            |w| {
+                w.report(Status::False, reason::NAME_CONFLICT);
+                w.first().metadata.generation = Some(2);
+            },
+            |_| {},
+        ),
+        ("that waits", |w| w.report(Status::False, reason::QUEUED), |_| {}),
+        ("that is retried", |w| w.report(Status::False, "VCenterUnreachable"), |_| {}),
+        ("that is ready", |w| w.report(Status::True, reason::AS_ASKED), |_| {}),
+    ]);
+}
+
+#[test]
+fn the_folder_and_its_requests() {
+    fn removal(world: &mut World, state: TaskState, error: Option<Fault>) {
+        world.folder_request(FolderRequest::Task(vcenter::task_ref("task-1")));
+        world.inventory.show_task(Task { error, ..vcenter::task("task-1", state) });
+    }
+    check(&[
+        ("no folder", |w| w.inventory.hide_folder(&vcenter::folder_ref(FOLDER)), |s| s.folder = None),
+        (
+            "with objects",
+            |w| w.inventory.show_folder(Folder { children: 3, ..vcenter::folder(FOLDER, "team.web") }),
+            |s| s.folder.as_mut().unwrap().children = 3,
+        ),
+        (
+            "being created",
+            |w| w.folder_request(FolderRequest::Sending(FolderChange::Create)),
+            |s| s.request = Some(FolderProgress::Running(FolderChange::Create)),
+        ),
+        (
+            "its creation was refused",
+            |w| w.folder_request(FolderRequest::Failed(FolderChange::Create, vcenter::fault("NoPermission"))),
+            |s| {
+                s.request =
+                    Some(FolderProgress::Failed(FolderChange::Create, vcenter::fault("NoPermission")));
+            },
+        ),
+        (
+            "being removed",
+            |w| removal(w, TaskState::Running, None),
+            |s| s.request = Some(FolderProgress::Running(FolderChange::Remove)),
+        ),
+        ("removed", |w| removal(w, TaskState::Success, None), |s| s.request = Some(FolderProgress::Ended)),
+        (
+            "its removal has failed",
+            |w| removal(w, TaskState::Error, Some(vcenter::fault("NoPermission"))),
+            |s| {
+                s.request =
+                    Some(FolderProgress::Failed(FolderChange::Remove, vcenter::fault("NoPermission")));
+            },
+        ),
+        (
+            "the vCenter does not know the task of its removal",
+            |w| w.folder_request(FolderRequest::Task(vcenter::task_ref("task-1"))),
+            |s| s.request = Some(FolderProgress::Ended),
+        ),
+        (
+            "a request, while the inventory is blind",
+            |w| {
+                w.folder_request(FolderRequest::Sending(FolderChange::Create));
+                w.blind = Some(blind());
+            },
+            |s| {
+                (s.blind, s.folder) = (Some(blind()), None);
+                s.request = Some(FolderProgress::Running(FolderChange::Create));
+            },
+        ),
+        (
+            "a refresh was requested",
+            |w| w.memory.in_flight.group_refreshing(GROUP_UID, &w.key(), vcenter::ticket(1)),
+            |s| s.refresh = Refresh::Requested,
+        ),
+        (
+            "a refresh was served",
+            |w| {
+                w.memory.in_flight.group_refreshing(GROUP_UID, &w.key(), vcenter::ticket(1));
+                w.inventory.serve(vcenter::ticket(1));
+            },
+            |s| s.refresh = Refresh::Served,
+        ),
+        ("it was reported as kept", |w| w.memory.in_flight.folder_kept(GROUP_UID), |s| s.kept = true),
+        ("the machines were adopted", |w| w.memory.in_flight.adopted(GROUP_UID), |s| s.adopted = true),
+    ]);
+}
+
+/// Returns a machine with the marker of slot 0 under another name and UUID, and this marker's cluster and group.
+fn marked(vm: Vm, cluster: &str, group_uid: &str) -> Vm {
+    let marker = Marker { group_uid: group_uid.into(), ..Marker::of(cluster, &fixtures::instance(0)) };
+    Vm {
+        name: "copy".into(),
+        instance_uuid: Some("uuid-of-copy".into()),
+        markers: vcenter::markers(&[(OWNER_MARKER, &marker.to_string())]),
+        ..vm
+    }
+}
+
+#[test]
+fn machines_with_the_groups_marker_and_without_an_instance_are_orphans() {
+    let copy = |s: &mut Seen| s.orphans = vec!["copy (vm-1)".into()];
+    check(&[
+        ("a copy", |w| w.show(|vm| marked(vm, CLUSTER, GROUP_UID)), copy),
+        (
+            "a machine whose instance is gone",
+            |w| {
+                w.show(|vm| vm);
+                w.instances.pop();
+            },
+            |s| {
+                s.members.remove(0);
+                s.orphans = vec!["web-0 (vm-1)".into()];
+            },
+        ),
+        ("a machine of another cluster", |w| w.show(|vm| marked(vm, "other", GROUP_UID)), |_| {}),
+        (
+            "a machine of an earlier group of the name",
+            |w| w.show(|vm| marked(vm, CLUSTER, "earlier")),
+            |_| {},
+        ),
+        ("a foreign machine", |w| w.show(|vm| Vm { markers: vcenter::markers(&[]), ..vm }), |_| {}),
+        ("a machine that cannot be read", |w| w.show(|vm| Vm { markers: None, ..vm }), |_| {}),
+        (
+            "a copy in another folder",
+            |w| {
+                w.show(|vm| Vm {
+                    parent: Some(vcenter::folder_ref("group-9")),
+                    ..marked(vm, CLUSTER, GROUP_UID)
+                });
+            },
+            |_| {},
+        ),
+        (
+            "two, in the order of their names",
+            |w| {
+                w.show(|vm| marked(vm, CLUSTER, GROUP_UID));
+                w.show(|vm| Vm {
+                    moref: vcenter::vm_ref("vm-2"),
+                    name: "b".into(),
+                    ..marked(vm, CLUSTER, GROUP_UID)
+                });
+            },
+            |s| s.orphans = vec!["b (vm-2)".into(), "copy (vm-1)".into()],
+        ),
+    ]);
+}
+
+#[test]
+fn a_list_of_orphans_names_five() {
+    let orphans: Vec<String> = (0..7).map(|i| i.to_string()).collect();
+    assert_eq!(list(&orphans[..0]), "");
+    assert_eq!(list(&orphans[..5]), "0, 1, 2, 3, 4");
+    assert_eq!(list(&orphans), "0, 1, 2, 3, 4 and 2 more");
+}

@@ -1,0 +1,147 @@
+//! The machines of the original operator that a group is to adopt.
+
+use super::*;
+
+const ORIGINAL: &str = "web-replica-abcdefgh";
+
+/// Makes the group one of the original operator, without instances, and shows the folder of its machines.
+fn original(world: &mut World) {
+    world.group.finalizers_mut().push(ORIGINAL_FINALIZER.into());
+    world.instances.clear();
+    world.inventory.show_folder(vcenter::folder("group-2", "team-web"));
+}
+
+/// Shows a machine of the original operator, changed.
+fn original_machine(world: &mut World, change: fn(Vm) -> Vm) {
+    original(world);
+    let machine = fixtures::machine("vm-1", &fixtures::instance(0));
+    world.inventory.show_vm(change(Vm {
+        name: ORIGINAL.into(),
+        parent: Some(vcenter::folder_ref("group-2")),
+        markers: vcenter::markers(&[]),
+        ..machine
+    }));
+}
+
+fn with_marker(vm: Vm, cluster: &str, instance_uuid: &str) -> Vm {
+    let marker =
+        Marker { instance_uuid: instance_uuid.into(), ..Marker::of(cluster, &fixtures::instance(7)) };
+    Vm { markers: vcenter::markers(&[(OWNER_MARKER, &marker.to_string())]), ..vm }
+}
+
+/// What is seen of a group of the original operator with these machines.
+fn originals(seen: &mut Seen, slots: &[Option<i32>]) {
+    seen.members.clear();
+    let folder = FolderSeen { moref: vcenter::folder_ref("group-2"), name: "team-web".into(), children: 0 };
+    seen.original_folder = Some(folder);
+    let machine = |slot: &Option<i32>| OriginalMachine {
+        name: ORIGINAL.into(),
+        instance_uuid: "uuid-0".into(),
+        slot: *slot,
+    };
+    seen.originals.known = slots.iter().map(machine).collect();
+}
+
+#[test]
+fn the_machines_of_the_original_operator() {
+    check(&[
+        ("no machine", original, |s| originals(s, &[])),
+        (
+            "no folder",
+            |w| {
+                original(w);
+                w.inventory.hide_folder(&vcenter::folder_ref("group-2"));
+            },
+            |s| {
+                s.members.clear();
+                s.originals.no_folder = true;
+            },
+        ),
+        ("one", |w| original_machine(w, |vm| vm), |s| originals(s, &[None])),
+        (
+            "a machine of another name",
+            |w| original_machine(w, |vm| Vm { name: "web-0".into(), ..vm }),
+            |s| originals(s, &[]),
+        ),
+        (
+            "one that cannot be read",
+            |w| original_machine(w, |vm| Vm { markers: None, ..vm }),
+            |s| {
+                originals(s, &[]);
+                s.originals.unread = Some(vcenter::vm_ref("vm-1"));
+            },
+        ),
+        (
+            "one without an instanceUuid",
+            |w| original_machine(w, |vm| Vm { instance_uuid: None, ..vm }),
+            |s| {
+                originals(s, &[]);
+                s.originals.unread = Some(vcenter::vm_ref("vm-1"));
+            },
+        ),
+        (
+            "one that an instance has adopted",
+            |w| {
+                original_machine(w, |vm| vm);
+                let mut instance = fixtures::instance(0);
+                instance.spec.vm_name = ORIGINAL.into();
+                w.instances.push(instance);
+            },
+            |s| {
+                originals(s, &[]);
+                s.members.push(absent(0));
+                has(s);
+                s.members[0].made_from = None;
+            },
+        ),
+        (
+            "one that was adopted before the cluster was restored",
+            |w| original_machine(w, |vm| with_marker(vm, CLUSTER, "uuid-0")),
+            |s| {
+                originals(s, &[Some(7)]);
+                s.orphans = vec![format!("{ORIGINAL} (vm-1)")];
+            },
+        ),
+        (
+            "a copy of such a machine",
+            |w| original_machine(w, |vm| with_marker(vm, CLUSTER, "uuid-of-another")),
+            |s| {
+                originals(s, &[]);
+                s.orphans = vec![format!("{ORIGINAL} (vm-1)")];
+            },
+        ),
+        (
+            "one that another cluster has adopted",
+            |w| original_machine(w, |vm| with_marker(vm, "other", "uuid-0")),
+            |s| originals(s, &[]),
+        ),
+        (
+            "the folder is that of another group",
+            |w| {
+                original_machine(w, |vm| vm);
+                w.of_another.push("team-web".into());
+            },
+            |s| {
+                originals(s, &[None]);
+                s.original_folder = None;
+            },
+        ),
+        (
+            "the folder of a group that was adopted",
+            |w| {
+                original_machine(w, |vm| vm);
+                w.group.finalizers_mut().pop();
+                w.group.status.get_or_insert_default().adopted_folder = Some("team-web".into());
+            },
+            |s| originals(s, &[]),
+        ),
+        (
+            "the folder of the name, of a group that was never the original's",
+            |w| {
+                original_machine(w, |vm| vm);
+                w.group.finalizers_mut().pop();
+            },
+            |s| s.members.clear(),
+        ),
+    ]);
+}

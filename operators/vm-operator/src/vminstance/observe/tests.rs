@@ -1,0 +1,274 @@
+//! What `observe` sees of an instance, by tables: each row changes a world without a machine, and what is seen of it.
+#![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
+
+mod machines;
+mod requests;
+
+use infra_clients::vsphere::Kind;
+use infra_clients::vsphere::vms::fixtures as vcenter;
+use infra_clients::vsphere::{Error as Fault, MoRef};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+use crate::api::VmInstanceStatus;
+use crate::fixtures::{self, CLUSTER, FOLDER, TEMPLATE};
+
+/// Hours from the epoch to the present of every row. The instance was created an hour before it.
+const NOW: u64 = 10;
+const USER: &str = r"VSPHERE.LOCAL\operator";
+
+/// A row: the situation, what leads to it, and what is seen then.
+type Row = (&'static str, fn(&mut World), fn(&mut Seen));
+
+/// Everything that an instance is observed in.
+struct World {
+    instance: VmInstance,
+    memory: Memory,
+    inventory: Inventory,
+    blind: Option<Blind>,
+    group: Option<GroupView>,
+    invalid_group: bool,
+    /// Tasks that the durable status of another instance names.
+    recorded: Vec<MoRef>,
+    client: Client,
+}
+
+/// What the vCenter's client answers.
+struct Client {
+    user: Option<Arc<str>>,
+    template: Template,
+    looking_up: Vec<MoRef>,
+}
+
+impl Vcenter for Client {
+    fn user(&self) -> Option<Arc<str>> {
+        self.user.clone()
+    }
+    fn template(&self, name: &str) -> Template {
+        assert_eq!(name, TEMPLATE);
+        self.template.clone()
+    }
+    fn is_looking_up(&self, vm: &MoRef) -> bool {
+        self.looking_up.contains(vm)
+    }
+    fn request_refresh(&self) -> infra_clients::vsphere::vms::Ticket {
+        unreachable!("observe requests nothing")
+    }
+    fn look_up(&self, _: &MoRef) {
+        unreachable!("observe requests nothing")
+    }
+    fn confirm(&self, _: &MoRef) {
+        unreachable!("observe requests nothing")
+    }
+    fn request_template(&self, _: &str) {
+        unreachable!("observe requests nothing")
+    }
+    fn follow(&self, _: &MoRef) {
+        unreachable!("observe requests nothing")
+    }
+}
+
+impl World {
+    /// An instance that this process has created and adopted, without a machine.
+    fn new() -> Self {
+        let mut instance = fixtures::instance(0);
+        let created = Timestamp::from_second(i64::try_from((NOW - 1) * 3600).unwrap()).unwrap();
+        instance.metadata.creation_timestamp = Some(Time(created));
+        let memory = Memory::new(CLUSTER.to_owned(), 1);
+        let (key, uuid) = (Key::of(&instance), instance.spec.instance_uuid.clone());
+        memory.in_flight.creating(&key, &uuid);
+        memory.in_flight.adopt(&instance.uid().unwrap(), &key, &uuid, None);
+        let template = Template::Known(vcenter::vm_ref("vm-template"));
+        Self {
+            instance,
+            memory,
+            inventory: fixtures::inventory(),
+            blind: None,
+            group: Some(GroupView::of(&fixtures::group(1))),
+            invalid_group: false,
+            recorded: Vec::new(),
+            client: Client { user: Some(USER.into()), template, looking_up: Vec::new() },
+        }
+    }
+
+    fn observe(&self) -> Seen {
+        let around = Surroundings {
+            memory: &self.memory,
+            vcenter: &self.client,
+            inventory: &self.inventory,
+            blind: self.blind.clone(),
+            group: self.group,
+            invalid_group: self.invalid_group,
+            is_of_another: &|task| self.recorded.contains(task),
+            now: SystemTime::UNIX_EPOCH + Duration::from_hours(NOW),
+        };
+        observe(&around, &self.instance)
+    }
+
+    fn uid(&self) -> String {
+        self.instance.uid().unwrap()
+    }
+
+    fn key(&self) -> Key {
+        Key::of(&self.instance)
+    }
+
+    /// Shows the instance's machine, changed.
+    fn show(&mut self, change: fn(Vm) -> Vm) {
+        self.inventory.show_vm(change(fixtures::machine("vm-1", &self.instance)));
+    }
+
+    /// Names `vm-1` in the durable status.
+    fn record(&mut self) {
+        self.instance.status.get_or_insert_default().vm_ref = Some("vm-1".into());
+    }
+
+    fn answer(&mut self, read: Option<Vm>) {
+        self.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), read);
+    }
+
+    /// Takes the place of the world's memory with that of a process that has just started.
+    fn restart(&mut self, task: Option<TaskStatus>) {
+        self.memory = Memory::new(CLUSTER.to_owned(), 1);
+        let uuid = &self.instance.spec.instance_uuid;
+        self.memory.in_flight.adopt(&self.uid(), &self.key(), uuid, task);
+    }
+}
+
+/// What is seen of a new world.
+fn nothing() -> Seen {
+    Seen {
+        adopted: true,
+        group: Some(GroupView { paused: false, detached: false, deleting: false, adopting: false }),
+        folder: Some(vcenter::folder_ref(FOLDER)),
+        template: Template::Known(vcenter::vm_ref("vm-template")),
+        ..Seen::default()
+    }
+}
+
+fn check(rows: &[Row]) {
+    for (situation, arrange, change) in rows {
+        let (mut world, mut wanted) = (World::new(), nothing());
+        arrange(&mut world);
+        change(&mut wanted);
+        let mut seen = world.observe();
+        seen.mine.sort_by_key(|machine| machine.moref.to_string());
+        // Faults cannot be compared.
+        assert_eq!(format!("{seen:#?}"), format!("{wanted:#?}"), "{situation}");
+    }
+}
+
+fn blind() -> Blind {
+    Blind { reason: "VCenterUnreachable", message: "no answer".into(), reported: true, needs_help: false }
+}
+
+/// What is seen where the vCenter is not looked at.
+fn no_look(seen: &mut Seen) {
+    (seen.folder, seen.template) = (None, Template::Unknown);
+}
+
+#[test]
+fn the_surroundings_of_an_instance() {
+    check(&[
+        ("a new instance", |_| {}, |_| {}),
+        (
+            "the folder does not exist",
+            |w| w.inventory.hide_folder(&vcenter::folder_ref(FOLDER)),
+            |s| s.folder = None,
+        ),
+        ("no group", |w| w.group = None, |s| s.group = None),
+        (
+            "a group that does not parse",
+            |w| (w.group, w.invalid_group) = (None, true),
+            |s| (s.group, s.invalid_group) = (None, true),
+        ),
+        (
+            "an instance that this process has not adopted, with a machine",
+            |w| {
+                w.memory.in_flight.forget(&w.uid());
+                w.show(|vm| vm);
+            },
+            |s| {
+                s.adopted = false;
+                no_look(s);
+            },
+        ),
+        (
+            "a blind inventory, with a machine and a request",
+            |w| {
+                w.show(|vm| vm);
+                w.memory.in_flight.sending(&w.uid(), TaskKind::PowerOn);
+                w.blind = Some(blind());
+            },
+            |s| {
+                s.blind = Some(blind());
+                s.request = Some((TaskKind::PowerOn, Progress::Sending));
+                no_look(s);
+            },
+        ),
+        ("a machine that was released", |w| w.memory.in_flight.set_released(&w.uid()), |s| s.released = true),
+        (
+            "the first place in the clone queue",
+            |w| w.memory.enqueue(&w.key(), fixtures::GROUP_UID),
+            |s| s.place = crate::clone_queue::Place::Held,
+        ),
+        (
+            "a later place in the clone queue",
+            |w| {
+                w.memory.enqueue(&Key::new("team", "web-1"), fixtures::GROUP_UID);
+                w.memory.enqueue(&w.key(), fixtures::GROUP_UID);
+            },
+            |s| s.place = crate::clone_queue::Place::Waiting,
+        ),
+        (
+            "a template that is being looked up",
+            |w| {
+                w.memory.in_flight.looking_for_template(&w.key());
+                w.client.template = Template::LookingUp;
+            },
+            |s| (s.awaits_template, s.template) = (true, Template::LookingUp),
+        ),
+    ]);
+}
+
+#[test]
+fn what_instances_see_of_a_group() {
+    type Change = fn(&mut crate::api::VmGroup);
+    let plain = GroupView { paused: false, detached: false, deleting: false, adopting: false };
+    let annotate = |group: &mut crate::api::VmGroup, value: &str| {
+        let annotations = group.metadata.annotations.get_or_insert_default();
+        annotations.insert(crate::api::DETACH.into(), value.into());
+    };
+    let rows: [(&str, Change, GroupView); 8] = [
+        ("nothing special", |_| {}, plain),
+        ("paused", |g| g.spec.paused = Some(true), GroupView { paused: true, ..plain }),
+        ("explicitly not paused", |g| g.spec.paused = Some(false), plain),
+        ("deleted", |g| *g = fixtures::deleting(g.clone()), GroupView { deleting: true, ..plain }),
+        (
+            "deleted with --cascade=orphan",
+            |g| {
+                *g = fixtures::deleting(g.clone());
+                g.finalizers_mut().push("orphan".into());
+            },
+            GroupView { deleting: true, detached: true, ..plain },
+        ),
+        ("the finalizer orphan, not deleted", |g| g.finalizers_mut().push("orphan".into()), plain),
+        (
+            "the finalizer of the original operator",
+            |g| g.finalizers_mut().push(crate::api::ORIGINAL_FINALIZER.into()),
+            GroupView { adopting: true, ..plain },
+        ),
+        ("no finalizer", |g| g.finalizers_mut().clear(), plain),
+    ];
+    for (situation, change, wanted) in rows {
+        let mut group = fixtures::group(1);
+        change(&mut group);
+        assert_eq!(GroupView::of(&group), wanted, "{situation}");
+    }
+    for (value, detached) in [("true", true), ("false", false), ("True", false), ("", false)] {
+        let mut group = fixtures::group(1);
+        annotate(&mut group, value);
+        assert_eq!(GroupView::of(&group).detached, detached, "detach={value:?}");
+    }
+}

@@ -1,0 +1,377 @@
+//! Whose a machine is, and where it is.
+
+use super::*;
+
+fn mine() -> Machine {
+    Machine {
+        moref: vcenter::vm_ref("vm-1"),
+        power: Some(PowerState::On),
+        revision: Some(fixtures::instance(0).spec.revision()),
+        marked: true,
+    }
+}
+
+/// The instance has these machines. The template is not looked at then.
+fn has(seen: &mut Seen, machines: &[Machine]) {
+    (seen.mine, seen.template) = (machines.to_vec(), Template::Unknown);
+}
+
+/// A machine with the name `web-0` that is not the instance's.
+fn stranger(seen: &mut Seen, lost: Option<Lost>) {
+    (seen.stranger, seen.lost) = (Some(vcenter::vm_ref("vm-1")), lost);
+}
+
+fn unread(seen: &mut Seen) {
+    seen.unread = Some(vcenter::vm_ref("vm-1"));
+}
+
+/// Returns a machine under another name.
+fn renamed(vm: Vm) -> Vm {
+    Vm { name: "renamed".into(), ..vm }
+}
+
+/// Returns a copy that an administrator made: it has the markers.
+fn copy(vm: Vm) -> Vm {
+    Vm { moref: vcenter::vm_ref("vm-2"), instance_uuid: Some("uuid-of-copy".into()), ..renamed(vm) }
+}
+
+fn with_marker(vm: Vm, marker: &str) -> Vm {
+    Vm { markers: vcenter::markers(&[(OWNER_MARKER, marker)]), ..vm }
+}
+
+fn of_other_cluster(vm: Vm) -> Vm {
+    let marker = Marker::of("other", &fixtures::instance(0)).to_string();
+    with_marker(vm, &marker)
+}
+
+fn without_markers(vm: Vm) -> Vm {
+    Vm { markers: vcenter::markers(&[]), ..vm }
+}
+
+fn foreign(vm: Vm) -> Vm {
+    Vm { instance_uuid: Some("foreign-uuid".into()), ..without_markers(vm) }
+}
+
+#[test]
+fn its_machine_is_found_by_marker_and_instance_uuid() {
+    check(&[
+        ("its machine", |w| w.show(|vm| vm), |s| has(s, &[mine()])),
+        ("under another name", |w| w.show(renamed), |s| has(s, &[mine()])),
+        (
+            "in another folder",
+            |w| w.show(|vm| Vm { parent: Some(vcenter::folder_ref("group-9")), ..vm }),
+            |s| has(s, &[mine()]),
+        ),
+        (
+            "with another instanceUuid, and not recorded",
+            |w| w.show(|vm| Vm { instance_uuid: Some("changed".into()), ..vm }),
+            |s| stranger(s, None),
+        ),
+        (
+            "with another instanceUuid, and recorded",
+            |w| {
+                w.show(|vm| Vm { instance_uuid: Some("changed".into()), ..vm });
+                w.record();
+            },
+            |s| has(s, &[mine()]),
+        ),
+        (
+            "beside a copy",
+            |w| {
+                w.show(|vm| vm);
+                w.show(copy);
+            },
+            |s| has(s, &[mine()]),
+        ),
+        ("a copy alone", |w| w.show(copy), |_| {}),
+        (
+            "beside a second machine with marker and instanceUuid",
+            |w| {
+                w.show(|vm| vm);
+                w.show(|vm| Vm { moref: vcenter::vm_ref("vm-2"), ..renamed(vm) });
+            },
+            |s| has(s, &[mine(), Machine { moref: vcenter::vm_ref("vm-2"), ..mine() }]),
+        ),
+        (
+            "the machine of another instance",
+            |w| w.inventory.show_vm(fixtures::machine("vm-3", &fixtures::instance(1))),
+            |_| {},
+        ),
+        (
+            "without a revision",
+            |w| w.show(|vm| with_marker(vm, &Marker::of(CLUSTER, &fixtures::instance(0)).to_string())),
+            |s| has(s, &[Machine { revision: None, ..mine() }]),
+        ),
+        (
+            "powered off",
+            |w| w.show(|vm| Vm { power: Some(PowerState::Off), ..vm }),
+            |s| has(s, &[Machine { power: Some(PowerState::Off), ..mine() }]),
+        ),
+        (
+            "on a host that does not answer",
+            |w| w.show(|vm| Vm { connection: Some(Connection::Disconnected), ..vm }),
+            |s| has(s, &[Machine { power: None, ..mine() }]),
+        ),
+        (
+            "whose connection is not reported yet",
+            |w| w.show(|vm| Vm { connection: None, ..vm }),
+            |s| has(s, &[mine()]),
+        ),
+    ]);
+}
+
+#[test]
+fn another_machine_is_not_the_instances() {
+    let other_cluster = |s: &mut Seen| stranger(s, Some(Lost::OtherCluster("other".into())));
+    check(&[
+        ("the marker names another cluster", |w| w.show(of_other_cluster), other_cluster),
+        (
+            "the marker names another cluster, recorded and renamed",
+            |w| {
+                w.show(|vm| renamed(of_other_cluster(vm)));
+                w.record();
+            },
+            other_cluster,
+        ),
+        (
+            "the marker names another cluster, renamed, not recorded",
+            |w| w.show(|vm| renamed(of_other_cluster(vm))),
+            |_| {},
+        ),
+        ("the marker was removed", |w| w.show(without_markers), |s| stranger(s, Some(Lost::NoMarker))),
+        (
+            "the marker was removed, recorded and renamed",
+            |w| {
+                w.show(|vm| renamed(without_markers(vm)));
+                w.record();
+            },
+            |s| stranger(s, Some(Lost::NoMarker)),
+        ),
+        (
+            "the marker is of another instance",
+            |w| w.show(|vm| with_marker(vm, &Marker::of(CLUSTER, &fixtures::instance(1)).to_string())),
+            |s| stranger(s, Some(Lost::NoMarker)),
+        ),
+        (
+            "the marker is no marker",
+            |w| w.show(|vm| with_marker(vm, "mine")),
+            |s| stranger(s, Some(Lost::NoMarker)),
+        ),
+        ("a foreign machine has the name", |w| w.show(foreign), |s| stranger(s, None)),
+        (
+            "a foreign machine has the recorded reference, and not the name",
+            |w| {
+                w.show(|vm| renamed(foreign(vm)));
+                w.record();
+            },
+            |_| {},
+        ),
+        (
+            "a foreign machine has the name in another folder",
+            |w| w.show(|vm| Vm { parent: Some(vcenter::folder_ref("group-9")), ..foreign(vm) }),
+            |_| {},
+        ),
+        ("a machine of the name cannot be read", |w| w.show(|vm| Vm { markers: None, ..vm }), unread),
+        (
+            "the recorded machine cannot be read, and is renamed",
+            |w| {
+                w.show(|vm| Vm { markers: None, ..renamed(vm) });
+                w.record();
+            },
+            unread,
+        ),
+        (
+            "a machine of another name cannot be read",
+            |w| w.show(|vm| Vm { markers: None, ..renamed(vm) }),
+            |_| {},
+        ),
+    ]);
+}
+
+/// Makes the instance one that adopts a machine of the original operator, which is shown changed.
+fn original(world: &mut World, change: fn(Vm) -> Vm) {
+    world.instance.spec.vm_name = "web-replica-abcdefgh".into();
+    world.inventory.show_folder(vcenter::folder("group-2", "team-web"));
+    let machine = Vm {
+        parent: Some(vcenter::folder_ref("group-2")),
+        ..without_markers(fixtures::machine("vm-1", &world.instance))
+    };
+    world.inventory.show_vm(change(machine));
+}
+
+#[test]
+fn a_machine_of_the_original_operator_has_no_marker_at_first() {
+    check(&[
+        (
+            "found by its name",
+            |w| original(w, |vm| vm),
+            |s| has(s, &[Machine { revision: None, marked: false, ..mine() }]),
+        ),
+        (
+            "renamed, and recorded",
+            |w| {
+                original(w, renamed);
+                w.record();
+            },
+            |s| has(s, &[Machine { revision: None, marked: false, ..mine() }]),
+        ),
+        ("renamed, and not recorded", |w| original(w, renamed), |_| {}),
+        (
+            "had the marker before",
+            |w| {
+                original(w, |vm| vm);
+                w.instance.status = Some(VmInstanceStatus { marked: Some(true), ..Default::default() });
+            },
+            |s| stranger(s, Some(Lost::NoMarker)),
+        ),
+        ("another instanceUuid", |w| original(w, foreign), |s| stranger(s, None)),
+        ("cannot be read", |w| original(w, |vm| Vm { markers: None, ..vm }), unread),
+        (
+            "the marker of another cluster",
+            |w| original(w, of_other_cluster),
+            |s| {
+                stranger(s, Some(Lost::OtherCluster("other".into())));
+            },
+        ),
+    ]);
+}
+
+fn is_missing(seen: &mut Seen, missing: Missing) {
+    seen.missing = missing;
+}
+
+#[test]
+fn a_recorded_machine_that_the_inventory_does_not_show() {
+    let elsewhere = |s: &mut Seen| is_missing(s, Missing::Elsewhere(vcenter::vm_ref("vm-1")));
+    check(&[
+        ("not looked up", World::record, |s| is_missing(s, Missing::Unknown(vcenter::vm_ref("vm-1")))),
+        (
+            "being looked up",
+            |w| {
+                w.record();
+                w.client.looking_up.push(vcenter::vm_ref("vm-1"));
+            },
+            |s| is_missing(s, Missing::LookingUp),
+        ),
+        (
+            "does not exist",
+            |w| {
+                w.record();
+                w.answer(None);
+            },
+            |s| is_missing(s, Missing::Gone),
+        ),
+        (
+            "the answer has expired",
+            |w| {
+                w.record();
+                w.answer(None);
+                w.inventory.expire_look_up(&vcenter::vm_ref("vm-1"));
+            },
+            |s| is_missing(s, Missing::Unknown(vcenter::vm_ref("vm-1"))),
+        ),
+        (
+            "moved out of the operator's folder",
+            |w| {
+                w.record();
+                w.answer(Some(fixtures::machine("vm-1", &w.instance)));
+            },
+            elsewhere,
+        ),
+        (
+            "moved, and its marker removed",
+            |w| {
+                w.record();
+                w.answer(Some(without_markers(fixtures::machine("vm-1", &w.instance))));
+            },
+            elsewhere,
+        ),
+        (
+            "moved, and its instanceUuid changed",
+            |w| {
+                w.record();
+                w.answer(Some(Vm { instance_uuid: None, ..fixtures::machine("vm-1", &w.instance) }));
+            },
+            elsewhere,
+        ),
+        (
+            "another machine has its reference",
+            |w| {
+                w.record();
+                w.answer(Some(foreign(fixtures::machine("vm-1", &w.instance))));
+            },
+            |s| is_missing(s, Missing::Gone),
+        ),
+        (
+            "moved, and cannot be read",
+            |w| {
+                w.record();
+                w.answer(Some(Vm { markers: None, ..fixtures::machine("vm-1", &w.instance) }));
+            },
+            |s| is_missing(s, Missing::Unclear(vcenter::vm_ref("vm-1"))),
+        ),
+        (
+            "the record is no reference",
+            |w| w.instance.status.get_or_insert_default().vm_ref = Some("../vm-1".into()),
+            |_| {},
+        ),
+        (
+            "another machine is the instance's",
+            |w| {
+                w.record();
+                w.show(|vm| Vm { moref: vcenter::vm_ref("vm-2"), ..vm });
+            },
+            |s| has(s, &[Machine { moref: vcenter::vm_ref("vm-2"), ..mine() }]),
+        ),
+    ]);
+}
+
+#[test]
+fn whether_the_vcenter_has_confirmed_the_machine() {
+    check(&[
+        (
+            "being read",
+            |w| {
+                w.show(|vm| vm);
+                w.client.looking_up.push(vcenter::vm_ref("vm-1"));
+            },
+            |s| {
+                has(s, &[mine()]);
+                s.confirmed = Confirmed::Reading;
+            },
+        ),
+        (
+            "as the inventory shows it",
+            |w| {
+                w.show(|vm| vm);
+                w.answer(Some(fixtures::machine("vm-1", &w.instance)));
+            },
+            |s| {
+                has(s, &[mine()]);
+                s.confirmed = Confirmed::Same;
+            },
+        ),
+        (
+            "with another marker than the inventory shows",
+            |w| {
+                w.show(|vm| vm);
+                w.answer(Some(of_other_cluster(fixtures::machine("vm-1", &w.instance))));
+            },
+            |s| {
+                has(s, &[mine()]);
+                s.confirmed = Confirmed::Changed;
+            },
+        ),
+        (
+            "gone",
+            |w| {
+                w.show(|vm| vm);
+                w.answer(None);
+            },
+            |s| {
+                has(s, &[mine()]);
+                s.confirmed = Confirmed::Changed;
+            },
+        ),
+    ]);
+}
