@@ -1,6 +1,7 @@
 //! Server-side apply of statuses.
 //!
-//! Owns how they are sent: forced, without nulls (a null in server-side apply claims the field), bound to the object's UID.
+//! Owns how they are sent: forced, without nulls (a null in server-side apply claims the field), with the object's UID, which the
+//! API server compares only where no object of the name exists.
 
 use kube::{
     Client, Resource, ResourceExt,

@@ -1,7 +1,8 @@
 //! `Objects`: reads the objects of a kind from the cache, and writes them at the API server.
 //!
 //! Owns how objects are written: by server-side apply without nulls, or by a request bound to the object's UID, so that a
-//! write never lands on a successor of the same name. The response of a write is in the cache when the call returns.
+//! write does not land on a successor of the same name; a status may, see [`Objects::apply_status`]. The response of a write is
+//! in the cache when the call returns.
 
 use kube::{
     Client, Resource, ResourceExt,
@@ -85,12 +86,10 @@ impl<K: Kind> Objects<K> {
     pub async fn is_current(&self, object: &K) -> Result<bool, kube::Error> {
         let key = Key::of(object);
         let request = self.at(&key).get(key.name(), &kube::api::GetParams::default());
-        match self.client.request::<Guarded<K>>(request.map_err(kube::Error::BuildRequest)?).await {
+        match self.send(request.map_err(kube::Error::BuildRequest)?).await {
             Ok(found) => {
                 let version = |meta: &ObjectMeta| (meta.uid.clone(), meta.generation);
-                let is_current = version(found.meta()) == version(object.meta());
-                self.cache.wrote(found);
-                Ok(is_current)
+                Ok(version(found.meta()) == version(object.meta()))
             }
             Err(kube::Error::Api(status)) if is_absent(&status, &key) => {
                 self.cache.removed(&key, object.meta().uid.as_deref().unwrap_or_default());
@@ -121,7 +120,8 @@ impl<K: Kind> Objects<K> {
 
     /// Applies `status` to the status subresource of `object` as `manager`.
     ///
-    /// Bound to the UID: the status of a deleted object never lands on its successor (409 instead).
+    /// Names the UID: where the object is gone, nothing is created (409). Where a successor has the name, the API server ignores
+    /// the UID, and the status lands on the successor, whose next pass replaces it.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -262,7 +262,7 @@ impl<K: Kind> Objects<K> {
         }
     }
 
-    /// Sends a write and adds the response to the cache.
+    /// Sends a request for one object and adds the response to the cache.
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Guarded<K>, kube::Error>
     where
         Guarded<K>: DeserializeOwned,

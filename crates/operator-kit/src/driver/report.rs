@@ -79,13 +79,12 @@ impl<R: Reconciler> Driver<R> {
         lock(&self.memory.reporting).insert(key.clone());
         let replaced = async {
             let written = self.objects.apply_status(&self.manager, object, status).await?;
-            match written.valid().and_then(|written| written.status()).map(|written| excess(written, status))
-            {
-                Some(Ok(Some(excess))) => {
-                    self.objects.remove_from_status(&self.manager, object, excess).await
-                }
-                Some(Err(error)) => Err(kube::Error::SerdeError(error)),
-                Some(Ok(None)) | None => Ok(()),
+            let written = written.valid().and_then(|written| written.status());
+            // Nearly every status is as it was applied, and is not compared member by member.
+            let Some(written) = written.filter(|written| *written != status) else { return Ok(()) };
+            match excess(written, status).map_err(kube::Error::SerdeError)? {
+                Some(excess) => self.objects.remove_from_status(&self.manager, object, excess).await,
+                None => Ok(()),
             }
         };
         let replaced = replaced.await;
