@@ -36,6 +36,14 @@ pub struct Subject {
     pub docs: &'static [&'static str],
 }
 
+impl Subject {
+    /// Returns its name in the commands of `cargo xtask`.
+    #[must_use]
+    pub fn short(&self) -> &'static str {
+        self.name.trim_end_matches("-operator")
+    }
+}
+
 /// A kind of an operator's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {

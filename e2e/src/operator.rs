@@ -122,6 +122,11 @@ impl OperatorProcess {
     }
 }
 
+/// Returns the line of an operator's log that reports a panic, also one that the driver has turned into an error.
+pub(crate) fn panic_in(log: &str) -> Option<&str> {
+    log.lines().find(|line| line.contains("panicked") || line.contains("InternalError"))
+}
+
 /// Returns the path of a binary or an example: `<NAME>_BIN` if set, else beside or above this program, where Cargo puts it.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let variable = format!("{}_BIN", name.to_uppercase().replace('-', "_"));

@@ -89,9 +89,8 @@ pub async fn run<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, names: &[RunName],
         }
     }
     let seconds = begin.elapsed().as_secs();
-    let subject = R::SUBJECT.name;
+    let (subject, short) = (R::SUBJECT.name, R::SUBJECT.short());
     println!("{subject}: {passed} passed, {} failed, {without} unmet, in {seconds} s", failed.len());
-    let short = subject.trim_end_matches("-operator");
     for name in &failed {
         println!("repeat with: cargo xtask perturb {short} --run '{name}'");
     }

@@ -11,12 +11,14 @@
 //! - [`Nodes`]: simulated Nodes, on which Pods become Ready.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
-//! Without the feature `servers`, for the xtask, there are only [`Tools`] and the cache.
+//! Without the feature `servers`, for the xtask, there are only [`Tools`], [`Random`] and the cache.
 
 mod cache;
+mod random;
 mod tools;
 
 pub use cache::{CacheKey, cache_root, lock};
+pub use random::Random;
 pub use tools::{Tools, project_root};
 
 #[cfg(feature = "servers")]

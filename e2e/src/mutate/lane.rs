@@ -20,7 +20,7 @@ use super::state::{Mask, State, Verdict};
 use crate::contract::{docs, passes};
 use crate::install::Plane;
 use crate::objects::{condition, is_answered};
-use crate::operator::OperatorProcess;
+use crate::operator::{OperatorProcess, panic_in};
 use crate::rig::Rig;
 use crate::site::PATIENCE;
 
@@ -308,8 +308,7 @@ impl<R: Rig> Lane<R> {
         let log = fs::read(self.rig.site().log_path())?;
         let new = log.get(self.log_checked.get()..).unwrap_or_default();
         let new = String::from_utf8_lossy(new);
-        let panic = new.lines().find(|line| line.contains("panicked") || line.contains("InternalError"));
-        if let Some(line) = panic {
+        if let Some(line) = panic_in(&new) {
             bail!(anyhow!("the operator panicked: {line}"));
         }
         self.log_checked.set(log.len());

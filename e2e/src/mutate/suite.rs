@@ -307,16 +307,15 @@ pub async fn each_value_is_answered<R: Rig>() -> Result<()> {
     let report = run::<R>(&plane, 3, Catalogue::singles, |_, _| ()).await?;
     println!("{}: {report}", R::SUBJECT.name);
     ensure!(report.refused > 0 && report.answered > 0, "nothing was tested: {report}");
-    report.check(R::SUBJECT.name)
+    report.check(R::SUBJECT.short())
 }
 
 impl Report {
-    /// Fails if a case has failed; the error has the command that replays each.
+    /// Fails if a case has failed; the error has the command that replays each, with the operator's short name.
     ///
     /// # Errors
     /// If a case has failed.
     pub fn check(&self, operator: &str) -> Result<()> {
-        let operator = operator.trim_end_matches("-operator");
         let findings = self.findings.iter().map(|(case, error)| {
             let selection = match case {
                 Case::Walk(seed) => format!("--walk {seed}"),

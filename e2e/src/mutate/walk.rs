@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use testbed::Random;
 
 use super::lane::Lane;
 use super::mutation::Mutation;
@@ -16,7 +17,7 @@ const TRIES: usize = 8;
 /// Makes ten mutations in a row, each on what the earlier ones have left, half of them before the operator has answered the last;
 /// reverts them all, and makes their result from scratch. Returns how the operator answered the last one.
 pub(super) async fn walk<R: Rig>(lane: &Lane<R>, mutations: &[Mutation], seed: u64) -> Result<String> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (mut wanted, mut made) = (lane.sample.clone(), Vec::new());
     for _ in 0..STEPS {
         for _ in 0..TRIES {
@@ -29,7 +30,7 @@ pub(super) async fn walk<R: Rig>(lane: &Lane<R>, mutations: &[Mutation], seed: u
             }
             wanted = next;
             made.push(mutation.to_string());
-            if random.next().is_multiple_of(2) {
+            if random.number().is_multiple_of(2) {
                 lane.judge().await.with_context(|| format!("after {}", made.join(", ")))?;
             }
             break;
@@ -48,39 +49,4 @@ async fn finish<R: Rig>(lane: &Lane<R>, wanted: &Value) -> Result<String> {
     lane.is_like(&judged, &new)?;
     lane.restore().await?;
     Ok(format!("updated: {}; new: {}", judged.verdict, new.verdict))
-}
-
-/// The generator SplitMix64: the same numbers for the same seed on each machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn choose<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        let index = self.next() % u64::try_from(of.len()).ok().filter(|length| *length > 0)?;
-        of.get(usize::try_from(index).ok()?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_repeats_its_choices_and_reaches_all() {
-        let choices = |seed| {
-            let mut random = Random(seed);
-            (0..100).filter_map(|_| random.choose(&[0, 1, 2, 3]).copied()).collect::<Vec<_>>()
-        };
-        assert_eq!(choices(7), choices(7));
-        assert_ne!(choices(7), choices(8));
-        assert!((0..4).all(|n| choices(7).contains(&n)));
-        assert_eq!(Random(1).choose(&[0; 0]), None);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use testbed::{CallFault, EventFault, Mark, Perturbation, Record};
+use testbed::{CallFault, EventFault, Mark, Perturbation, Random, Record};
 
 use super::name::RunName;
 use crate::rig::Rig;
@@ -74,7 +74,7 @@ impl Plan {
     /// Returns `count` runs, in turn one of each fault, the same for the same seed.
     #[must_use]
     pub fn sample(&self, count: usize, seed: u64) -> Vec<RunName> {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut strata: BTreeMap<String, Vec<&RunName>> = BTreeMap::new();
         for run in &self.0 {
             strata.entry(run.stratum()).or_default().push(run);
@@ -96,20 +96,6 @@ impl Plan {
 fn common(first: &[Mark], second: &[Mark]) -> Vec<Mark> {
     let second: BTreeSet<_> = second.iter().collect();
     first.iter().filter(|mark| second.contains(mark)).cloned().collect()
-}
-
-/// SplitMix64: reproducible, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    /// Returns a number below `limit`, which is not 0.
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % limit as u64).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use testbed::{ApiProxy, Perturbation, eventually};
 
 use super::counts::Counts;
@@ -14,7 +14,7 @@ use super::reference::{Numbers, Reference, Trace};
 use super::snapshot::{self, Snapshot};
 use super::{CONVERGENCE, log_directory};
 use crate::install::Plane;
-use crate::operator::OperatorProcess;
+use crate::operator::{OperatorProcess, panic_in};
 use crate::rig::Rig;
 use crate::site::PATIENCE;
 
@@ -110,8 +110,9 @@ impl<'a, R: Rig> Run<'a, R> {
             error = self.keep_running() => return Err(error),
         };
         let log = fs::read_to_string(self.rig.site().log_path())?;
-        let panics = log.lines().find(|line| line.contains("panicked at") || line.contains("InternalError"));
-        ensure!(panics.is_none(), "the operator panicked: {}", panics.unwrap_or_default());
+        if let Some(line) = panic_in(&log) {
+            bail!("the operator panicked: {line}");
+        }
         Ok(result)
     }
 

@@ -14,7 +14,6 @@ use testbed::{ControlPlane, Vcsim, VcsimBuilder, eventually};
 use super::Rig;
 use crate::install::Plane;
 use crate::objects::Id;
-use crate::operator::{Launch, OperatorProcess};
 use crate::site::{PATIENCE, Site};
 
 /// The operator's folder in the vCenter.
@@ -178,43 +177,6 @@ impl VmRig {
             Ok((self.called(method).await? >= times).then_some(()))
         })
         .await
-    }
-
-    /// Starts the operator and waits until it is ready.
-    ///
-    /// # Errors
-    /// If it ends or does not become ready.
-    pub async fn operator(&self) -> Result<OperatorProcess> {
-        Rig::operator(self).await
-    }
-
-    /// Starts the operator with `launch` and waits until it is ready.
-    ///
-    /// # Errors
-    /// If it ends or does not become ready.
-    pub async fn ready_operator(&self, launch: &Launch) -> Result<OperatorProcess> {
-        Rig::operator_with(self, launch).await
-    }
-
-    /// Returns how the operator is started: the environment of the Secret `vc-creds`, the simulator's CA trusted.
-    #[must_use]
-    pub fn launch(&self) -> Launch {
-        let launch = self.site.launch();
-        launch
-            .env("VC_HOST", self.vcenter.host())
-            .env("VC_USER", self.vcenter.user())
-            .env("VC_PASS", self.vcenter.password())
-            .env("VC_CA_FILE", self.vcenter.ca_file())
-    }
-
-    /// Returns the calls at the vCenter since the last reset, but for the long poll and what keeps the session alive.
-    ///
-    /// # Errors
-    /// If the simulator does not answer.
-    pub async fn calls(&self) -> Result<BTreeMap<String, u64>> {
-        let mut calls = self.vcenter.calls().await?;
-        calls.retain(|method, n| *n > 0 && !matches!(method.as_str(), "WaitForUpdatesEx" | "CurrentTime"));
-        Ok(calls)
     }
 }
 

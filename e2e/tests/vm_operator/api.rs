@@ -1,7 +1,7 @@
 //! The API that users know: what the original accepted is accepted, what it refused is refused in plain
 //! words, and `kubectl` shows what it showed.
 
-use e2e::{VmRig, group};
+use e2e::{Rig, VmRig, group};
 use serde_json::json;
 use testbed::project_root;
 

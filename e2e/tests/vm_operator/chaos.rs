@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use e2e::{OperatorProcess, PATIENCE, VmRig, ready};
+use e2e::{OperatorProcess, PATIENCE, Rig, VmRig, ready};
 use testbed::{Fault, eventually};
 
 use crate::{large_place, place};

@@ -1,7 +1,7 @@
 //! What `kubectl get vg` shows: the original's columns, drift, deletion, and no status that anyone wrote by hand.
 
 use anyhow::ensure;
-use e2e::{PATIENCE, VmRig};
+use e2e::{PATIENCE, Rig, VmRig};
 use kube::ResourceExt;
 use serde_json::json;
 use testbed::{Fault, eventually};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use e2e::{PATIENCE, VmRig};
+use e2e::{PATIENCE, Rig, VmRig};
 use testbed::{Vcsim, eventually};
 
 use crate::{large_place, place};

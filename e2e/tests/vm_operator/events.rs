@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::ensure;
-use e2e::{PATIENCE, VmRig};
+use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::Value;
 use testbed::eventually;
 

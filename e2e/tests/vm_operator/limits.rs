@@ -1,7 +1,7 @@
 //! One tenant cannot stop another: huge numbers, strange texts, doomed clones.
 
 use anyhow::ensure;
-use e2e::{PATIENCE, VmRig, group};
+use e2e::{PATIENCE, Rig, VmRig, group};
 use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
@@ -119,7 +119,7 @@ async fn texts_of_any_unicode_stop_nothing() {
 async fn doomed_clones_back_off_although_they_queue() {
     let _place = place().await;
     let rig = VmRig::start().await.unwrap();
-    let _operator = rig.ready_operator(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
+    let _operator = rig.operator_with(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
     rig.vcenter.fault(Fault::task("CloneVM_Task", "NoDiskSpace").until_cleared()).await.unwrap();
     rig.apply("doomed", 3, "photon").await.unwrap();
     let status = rig.reason("doomed", "NoResources").await.unwrap();

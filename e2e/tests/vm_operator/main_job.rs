@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use e2e::{PATIENCE, VmRig, ready};
+use e2e::{PATIENCE, Rig, VmRig, ready};
 use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
@@ -171,7 +171,7 @@ async fn edits_are_reported_and_reach_replaced_machines() {
 async fn a_small_group_does_not_wait_behind_twenty_large_ones() {
     let _place = large_place().await;
     let rig = VmRig::start().await.unwrap();
-    let _operator = rig.ready_operator(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
+    let _operator = rig.operator_with(&rig.launch().env("MAX_CLONES", "1")).await.unwrap();
 
     // Nothing moves before all stand in line, and the late group behind them.
     rig.vcenter.fault(Fault::hang("CloneVM_Task").until_cleared()).await.unwrap();

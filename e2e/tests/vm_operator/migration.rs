@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use e2e::{PATIENCE, VmRig, group};
+use e2e::{PATIENCE, Rig, VmRig, group};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
 use testbed::{Connection, Fault, NewVm, eventually};
@@ -157,7 +157,7 @@ async fn machines_of_the_original_survive_wrong_settings() {
     let report = ["patch", "vg", "web", "--subresource=status", "--type=merge", "-p", &status];
     rig.kubectl(&report).await.unwrap();
 
-    let operator = rig.ready_operator(&rig.launch().env("VC_FOLDER", "typo")).await.unwrap();
+    let operator = rig.operator_with(&rig.launch().env("VC_FOLDER", "typo")).await.unwrap();
     rig.reason("web", "OriginalsNotFound").await.unwrap();
     drop(operator);
     let operator = rig.operator().await.unwrap();
@@ -165,7 +165,7 @@ async fn machines_of_the_original_survive_wrong_settings() {
     assert_eq!(machines(&rig).await, before, "the same machines, none made");
     drop(operator);
     for _ in 0..2 {
-        let operator = rig.ready_operator(&rig.launch().env("CLUSTER_ID", "another")).await.unwrap();
+        let operator = rig.operator_with(&rig.launch().env("CLUSTER_ID", "another")).await.unwrap();
         let status = rig.reason("web", "NameConflict").await.unwrap();
         assert!(status["lastMessage"].as_str().unwrap().contains("set CLUSTER_ID="), "{status}");
         drop(operator);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::ensure;
-use e2e::{Launch, OperatorProcess, PATIENCE, VmRig};
+use e2e::{Launch, OperatorProcess, PATIENCE, Rig, VmRig};
 use serde_json::Value;
 use testbed::{Outage, eventually, project_root};
 
@@ -124,7 +124,7 @@ async fn every_line_is_json_and_names_its_object() {
         assert!(last["message"].as_str().unwrap().contains(says), "{log}");
     }
     std::fs::write(rig.log_path(), "").unwrap();
-    let operator = rig.ready_operator(&json).await.unwrap();
+    let operator = rig.operator_with(&json).await.unwrap();
     rig.apply("web", 1, "photon").await.unwrap();
     rig.settled("web", 1).await.unwrap();
     let all = lines(&operator.process.log());

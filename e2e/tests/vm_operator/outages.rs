@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::VmRig;
+use e2e::{Rig, VmRig};
 use testbed::{Fault, Outage, Vcsim};
 
 use crate::{large_place, place};

@@ -1,6 +1,6 @@
 //! Must hold 5: only what has the group's own marker is touched.
 
-use e2e::VmRig;
+use e2e::{Rig, VmRig};
 
 use crate::place;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{PATIENCE, VmRig};
+use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::json;
 use testbed::{Connection, Fault, eventually};
 

@@ -1,7 +1,7 @@
 //! The page about removing the operator is true: its commands, in its order. And rules of new CRDs leave old objects alone.
 
 use anyhow::ensure;
-use e2e::{PATIENCE, VmRig, group};
+use e2e::{PATIENCE, Rig, VmRig, group};
 use serde_json::json;
 use testbed::{eventually, project_root};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use e2e::{PATIENCE, VmRig};
+use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::{Value, json};
 use testbed::{Connection, Fault, SimVm, eventually};
 
@@ -227,12 +227,12 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
 async fn two_clusters_on_one_vcenter_have_their_own_folders() {
     let _place = place().await;
     let rig = VmRig::builder().alone().start().await.unwrap();
-    let operator = rig.ready_operator(&rig.launch().env("VC_FOLDER", "vm-operator/cluster-a")).await.unwrap();
+    let operator = rig.operator_with(&rig.launch().env("VC_FOLDER", "vm-operator/cluster-a")).await.unwrap();
     rig.apply("web", 1, "photon").await.unwrap();
     rig.settled("web", 1).await.unwrap();
     let other = VmRig::builder().alone().start().await.unwrap();
     let launch = rig.launch().env("VC_FOLDER", "vm-operator/cluster-b");
-    let other_operator = other.ready_operator(&launch).await.unwrap();
+    let other_operator = other.operator_with(&launch).await.unwrap();
     other.apply("web", 2, "photon").await.unwrap();
     other.settled("web", 2).await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();

@@ -1,6 +1,6 @@
 //! Starting with something wrong: each a clear message and the right thing, never a panic or a hammered login.
 
-use e2e::{Launch, PATIENCE, VmRig};
+use e2e::{Launch, PATIENCE, Rig, VmRig};
 use testbed::{Vcsim, eventually};
 
 use crate::place;
@@ -54,13 +54,13 @@ async fn failures_that_may_pass_are_reported_and_retried() {
     );
 
     let launch = rig.launch().without("VC_CA_FILE").env("VC_THUMBPRINT", rig.vcenter.thumbprint_sha256());
-    let operator = rig.ready_operator(&launch).await.unwrap();
+    let operator = rig.operator_with(&launch).await.unwrap();
     rig.settled("web", 1).await.unwrap();
     drop(operator);
 
     // The original's spelling.
     let launch = rig.launch().without("VC_CA_FILE").arg("-insecure").arg("-enable-leader-election=false");
-    let _operator = rig.ready_operator(&launch).await.unwrap();
+    let _operator = rig.operator_with(&launch).await.unwrap();
     rig.apply("web", 2, "photon").await.unwrap();
     rig.settled("web", 2).await.unwrap();
 }
@@ -78,7 +78,7 @@ async fn two_datacenters_are_named_and_one_can_be_chosen() {
         "{message}"
     );
     drop(operator);
-    let _operator = rig.ready_operator(&rig.launch().env("VC_DATACENTER", "DC0")).await.unwrap();
+    let _operator = rig.operator_with(&rig.launch().env("VC_DATACENTER", "DC0")).await.unwrap();
     rig.settled("web", 1).await.unwrap();
 }
 

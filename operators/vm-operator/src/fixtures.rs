@@ -21,6 +21,7 @@ use crate::api::names::{self, Marker};
 use crate::api::{
     FINALIZER, GROUP, OWNER_MARKER, REVISION_MARKER, VmGroup, VmGroupSpec, VmInstance, VmInstanceSpec,
 };
+use crate::vminstance;
 
 /// Id of the cluster.
 pub const CLUSTER: &str = "cluster";
@@ -75,6 +76,14 @@ pub fn instance(slot: i32) -> VmInstance {
         block_owner_deletion: Some(true),
     }]);
     instance
+}
+
+/// Returns whether the machine with this marker is the one of any of these instances, and not a copy or left over.
+#[must_use]
+pub fn is_member<'a>(mut instances: impl Iterator<Item = &'a VmInstance>, vm: &Vm, marker: &Marker) -> bool {
+    instances.any(|instance| {
+        instance.spec.instance_uuid == marker.instance_uuid && vminstance::is_not_a_copy(vm, instance)
+    })
 }
 
 /// Returns an object as one that is being deleted.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{Launch, OperatorProcess, VmRig};
+use e2e::{Launch, OperatorProcess, Rig, VmRig};
 use testbed::{Vcsim, eventually};
 
 use crate::machine;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{Launch, Site, VmRig};
+use e2e::{Launch, Rig, Site, VmRig};
 use testbed::{Outage, Vcsim, eventually};
 
 use crate::keeping::private_file;

@@ -79,7 +79,7 @@ async fn run<R: Rig>(arguments: &[String]) -> Result<()> {
     let missing = options.only.iter().find(|name| !options.found.borrow().contains(*name));
     ensure!(missing.is_none(), "there is no mutation {missing:?}: see --list");
     println!("{}: {report}, in {:.0} s", R::SUBJECT.name, start.elapsed().as_secs_f64());
-    report.check(R::SUBJECT.name)
+    report.check(R::SUBJECT.short())
 }
 
 impl Options {

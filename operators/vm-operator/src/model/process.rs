@@ -16,7 +16,7 @@ use operator_kit::{Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
 use crate::api::{VmGroup, VmInstance};
-use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE};
+use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE, is_member};
 use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
 use crate::requests::{self, Request, Subject};
@@ -376,16 +376,12 @@ impl View<'_> {
         object: &VmGroup,
         instances: &[Arc<VmInstance>],
     ) -> vmgroup::Seen {
-        let is_member = |vm: &infra_clients::vsphere::vms::Vm, marker: &Marker| {
-            let bearers = instances.iter().filter(|i| i.spec.instance_uuid == marker.instance_uuid);
-            bearers.into_iter().any(|instance| vminstance::is_not_a_copy(vm, instance))
-        };
         let around = vmgroup::Surroundings {
             memory,
             inventory,
             blind: blind(self.shown),
             instances,
-            is_member: &is_member,
+            is_member: &|vm, marker| is_member(instances.iter().map(AsRef::as_ref), vm, marker),
             is_of_another: &|_| false,
             max_replicas: i32::try_from(SLOTS).unwrap(),
         };

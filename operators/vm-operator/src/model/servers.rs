@@ -6,32 +6,43 @@ mod vcenter;
 
 use std::future::Future;
 
+use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
+use testbed::Random;
 
 /// Sequences for each server.
 const SEQUENCES: u64 = 1_000;
 /// Steps in each.
 const STEPS: usize = 12;
 
-/// Random numbers from a seed: splitmix64.
-struct Random(u64);
+/// A real server and its model.
+trait Pair {
+    /// Takes a step in both. Returns what it was.
+    async fn step(&mut self, random: &mut Random) -> Result<String>;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
+    /// Checks that both are in the same state.
+    async fn compare(&mut self) -> Result<()>;
+}
 
-    /// Returns a number below `limit`.
-    fn below(&mut self, limit: u8) -> u8 {
-        u8::try_from(self.next() % u64::from(limit)).unwrap()
+/// Takes the steps of a seed, and compares after each.
+async fn walk(mut pair: impl Pair, seed: u64) -> Result<()> {
+    let mut random = Random::new(seed);
+    let mut steps = Vec::new();
+    for _ in 0..STEPS {
+        let step = pair.step(&mut random).await.with_context(|| format!("after {steps:?}"))?;
+        steps.push(step);
+        pair.compare().await.with_context(|| format!("after {steps:?}"))?;
     }
+    Ok(())
+}
+
+/// Returns a number below `limit`.
+fn below(random: &mut Random, limit: u8) -> u8 {
+    u8::try_from(random.below(limit.into())).unwrap()
 }
 
 /// Runs the sequences, so many at a time.
-async fn run_all<F: Future<Output = anyhow::Result<()>>>(parallel: usize, sequence: impl Fn(u64) -> F) {
+async fn run_all<F: Future<Output = Result<()>>>(parallel: usize, sequence: impl Fn(u64) -> F) {
     let only = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
     let seeds = (0..SEQUENCES).filter(|seed| only.is_none_or(|only: u64| only == *seed));
     let mut runs = stream::iter(seeds)

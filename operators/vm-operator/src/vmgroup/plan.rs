@@ -47,6 +47,27 @@ pub struct Member {
     pub trouble: Option<(String, String)>,
 }
 
+#[cfg(test)]
+impl Member {
+    /// Returns a member whose machine is powered on and made from the revision that its spec asks for.
+    pub fn ready(key: Key, slot: i32, revision: String) -> Self {
+        Self {
+            key,
+            uid: format!("uid-{slot}"),
+            slot,
+            deleting: false,
+            exists: true,
+            moved: false,
+            on: true,
+            begun: true,
+            cloning: false,
+            asked: revision.clone(),
+            made_from: Some(revision),
+            trouble: None,
+        }
+    }
+}
+
 /// The group's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderSeen {

@@ -74,21 +74,12 @@ mod tests {
 
     use super::super::seen::Progress;
     use super::*;
-    use crate::api::{TaskStatus, VmInstanceSpec};
+    use crate::api::TaskStatus;
+    use crate::fixtures;
 
     fn instance(vm_ref: Option<&str>) -> VmInstance {
-        let spec = VmInstanceSpec {
-            group: "g".into(),
-            group_uid: "u".into(),
-            slot: 0,
-            vm_name: "g-0".into(),
-            instance_uuid: "i".into(),
-            cpu: 1,
-            memory: 1,
-            template: "photon".into(),
-        };
         let status = VmInstanceStatus { vm_ref: vm_ref.map(str::to_owned), ..VmInstanceStatus::default() };
-        VmInstance { status: Some(status), ..VmInstance::new("g-0", spec) }
+        VmInstance { status: Some(status), ..fixtures::instance(0) }
     }
 
     /// The reasons of the events between each status and the next.

@@ -1,6 +1,7 @@
 //! Forms of answers, and that no answer does harm: 100,000 random and mutated ones.
 
 use serde_json::json;
+use testbed::Random;
 
 use super::*;
 use crate::avi::objects::{Any, Cloud, IpamDnsProviderProfile, Network, Role, User, VirtualService};
@@ -110,16 +111,12 @@ const REAL: &[&str] = &[
     r#"{"name": "u", "access": [{"role_ref": "https://h/api/role/role-1#r", "all_tenants": true}], "password": null}"#,
 ];
 
-/// Pseudo-random numbers for fuzzing, the same in every run (SplitMix64).
-struct Dice(u64);
+/// Pseudo-random numbers for fuzzing, the same in every run.
+struct Dice(Random);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % (sides as u64)).unwrap()
+        self.0.below(sides)
     }
 
     fn byte(&mut self) -> u8 {
@@ -190,7 +187,7 @@ fn no_answer_makes_it_panic() {
     redact.add(&Secret::new("error"));
     let (mut understood, mut refused) = (0, 0);
     for case in 0..100_000_u64 {
-        let mut dice = Dice(case);
+        let mut dice = Dice(Random::new(case));
         let status = match dice.roll(3) {
             0 => u16::try_from(dice.roll(65536)).unwrap(),
             1 => 200,

@@ -4,14 +4,14 @@ use anyhow::{Context as _, Result, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use serde_json::json;
-use testbed::ControlPlane;
+use testbed::{ControlPlane, Random};
 
 use crate::api::{FINALIZER, VmGroup, VmInstance};
 use crate::fixtures;
 
 use super::super::kubernetes::{Deleted, Kubernetes, SLOTS};
 use super::super::tables::StatusId;
-use super::{Random, STEPS, run_all};
+use super::{Pair, below, run_all, walk};
 
 /// Sequences at a time.
 const PARALLEL: usize = 32;
@@ -43,23 +43,6 @@ impl Server {
     fn uid(&self, number: u8) -> String {
         let known = self.uids.get(usize::from(number)).filter(|uid| !uid.is_empty());
         known.cloned().unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned())
-    }
-
-    async fn step(&mut self, random: &mut Random) -> Result<String> {
-        let slot = random.below(2);
-        let newest = self.uids.len() - 1;
-        let number = u8::try_from(newest).unwrap().saturating_sub(random.below(3));
-        let value = random.below(4);
-        Ok(match random.below(9) {
-            0 => self.change_group(value).await?,
-            1 => self.delete_group().await?,
-            2 => self.set_group_finalizer(value.is_multiple_of(2)).await?,
-            3 => self.apply_group_status(value).await?,
-            4 | 5 => self.create(slot).await?,
-            6 => self.delete(slot, number).await?,
-            7 => self.apply_status(slot, number, value).await?,
-            _ => self.remove_finalizer(slot, number).await?,
-        })
     }
 
     async fn change_group(&mut self, replicas: u8) -> Result<String> {
@@ -167,9 +150,28 @@ impl Server {
         ensure!(accepted(answer)? == removed, "finalizer of {slot} {number}: the model has {removed}");
         Ok(format!("remove finalizer {slot} {number}"))
     }
+}
+
+impl Pair for Server {
+    async fn step(&mut self, random: &mut Random) -> Result<String> {
+        let slot = below(random, 2);
+        let newest = self.uids.len() - 1;
+        let number = u8::try_from(newest).unwrap().saturating_sub(below(random, 3));
+        let value = below(random, 4);
+        Ok(match below(random, 9) {
+            0 => self.change_group(value).await?,
+            1 => self.delete_group().await?,
+            2 => self.set_group_finalizer(value.is_multiple_of(2)).await?,
+            3 => self.apply_group_status(value).await?,
+            4 | 5 => self.create(slot).await?,
+            6 => self.delete(slot, number).await?,
+            7 => self.apply_status(slot, number, value).await?,
+            _ => self.remove_finalizer(slot, number).await?,
+        })
+    }
 
     /// Compares the objects of the server with those of the model.
-    async fn compare(&self) -> Result<()> {
+    async fn compare(&mut self) -> Result<()> {
         let group = self.groups.get_opt(&self.name).await?;
         let real = group.map(|group| {
             let status = group.status.as_ref().and_then(|status| status.last_message.clone());
@@ -204,7 +206,7 @@ fn text(status: StatusId) -> Option<String> {
 }
 
 async fn sequence(client: Client, seed: u64) -> Result<()> {
-    let mut server = Server {
+    let server = Server {
         groups: Api::default_namespaced(client.clone()),
         instances: Api::default_namespaced(client),
         name: format!("g{seed}"),
@@ -212,14 +214,7 @@ async fn sequence(client: Client, seed: u64) -> Result<()> {
         uids: vec![String::new()],
         model: Kubernetes { used: 1, ..Kubernetes::default() },
     };
-    let mut random = Random(seed);
-    let mut steps = Vec::new();
-    for _ in 0..STEPS {
-        let step = server.step(&mut random).await.with_context(|| format!("after {steps:?}"))?;
-        steps.push(step);
-        server.compare().await.with_context(|| format!("after {steps:?}"))?;
-    }
-    Ok(())
+    walk(server, seed).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 use infra_clients::Secret;
 use infra_clients::vsphere::vms::{self, CloneSpec, Link, Template, Vms};
 use infra_clients::vsphere::{Config, Error, Kind, MoRef, PowerState, Session, Trust};
-use testbed::{Vcsim, eventually};
+use testbed::{Random, Vcsim, eventually};
 
 use crate::api::OWNER_MARKER;
 
 use super::super::vcenter::{Call, Fault, NO_SLOT, TaskState, Vcenter, Vm};
-use super::{Random, STEPS, run_all};
+use super::{Pair, below, run_all, walk};
 
 /// Sequences at a time: they share the polls.
 const PARALLEL: usize = 100;
@@ -67,9 +67,9 @@ impl Server<'_> {
 
     /// Chooses what happens next; `None` if it does not fit into the model.
     fn choose(&mut self, random: &mut Random) -> Option<Call> {
-        let (vm, slot) = (random.below(3), random.below(2));
+        let (vm, slot) = (below(random, 3), below(random, 2));
         let folder = self.model.folder.unwrap_or(0);
-        Some(match random.below(10) {
+        Some(match below(random, 10) {
             0 => Call::CreateFolder,
             1 => Call::RemoveFolder(folder),
             2..=4 if self.model.used.vms.count_ones() < 4 && !self.folders.is_empty() => {
@@ -82,33 +82,6 @@ impl Server<'_> {
             8 => Call::Destroy(vm),
             _ => return None,
         })
-    }
-
-    async fn step(&mut self, random: &mut Random) -> Result<String> {
-        // A group first has a folder and a machine.
-        let call = match self.folders.len() {
-            0 => Some(Call::CreateFolder),
-            _ => self.choose(random),
-        };
-        let Some(call) = call else { return self.administrate(random).await };
-        let model = match self.model.call(call) {
-            Ok(Some(task)) => {
-                self.model.end(task);
-                let state = self.model.tasks.iter().find(|known| known.id == task).map(|task| task.state);
-                match state {
-                    Some(TaskState::Error(fault)) => Err(fault),
-                    _ => Ok(()),
-                }
-            }
-            Ok(None) => Ok(()),
-            Err(fault) => Err(fault),
-        };
-        let real = match self.send(call).await? {
-            Ok(()) => Ok(()),
-            Err(error) => Err(fault_of(&error)?),
-        };
-        ensure!(real == model, "{call:?}: real {real:?}, model {model:?}");
-        Ok(format!("{call:?}: {model:?}"))
     }
 
     /// Sends a call, and waits for the end of its task.
@@ -163,13 +136,13 @@ impl Server<'_> {
 
     /// Does what an administrator does.
     async fn administrate(&mut self, random: &mut Random) -> Result<String> {
-        let id = random.below(3);
+        let id = below(random, 3);
         let Some(vm) = self.model.vm(id).filter(|vm| vm.folder.is_some()) else {
             return Ok("nothing".to_owned());
         };
         let folder = format!("/DC0/vm/vm-operator/{}", self.folder_name());
         let path = format!("{folder}/{}", self.vm_name(id, vm.slot));
-        let what = match random.below(4) {
+        let what = match below(random, 4) {
             0 if self.model.used.vms.count_ones() < 4 => {
                 let copy = Vm { uuid: 0, slot: NO_SLOT, on: false, ..vm };
                 let id = self.model.add(copy).context("no place")?;
@@ -199,6 +172,35 @@ impl Server<'_> {
             }
         };
         Ok(format!("{what} {id}"))
+    }
+}
+
+impl Pair for Server<'_> {
+    async fn step(&mut self, random: &mut Random) -> Result<String> {
+        // A group first has a folder and a machine.
+        let call = match self.folders.len() {
+            0 => Some(Call::CreateFolder),
+            _ => self.choose(random),
+        };
+        let Some(call) = call else { return self.administrate(random).await };
+        let model = match self.model.call(call) {
+            Ok(Some(task)) => {
+                self.model.end(task);
+                let state = self.model.tasks.iter().find(|known| known.id == task).map(|task| task.state);
+                match state {
+                    Some(TaskState::Error(fault)) => Err(fault),
+                    _ => Ok(()),
+                }
+            }
+            Ok(None) => Ok(()),
+            Err(fault) => Err(fault),
+        };
+        let real = match self.send(call).await? {
+            Ok(()) => Ok(()),
+            Err(error) => Err(fault_of(&error)?),
+        };
+        ensure!(real == model, "{call:?}: real {real:?}, model {model:?}");
+        Ok(format!("{call:?}: {model:?}"))
     }
 
     /// Compares the folder of the simulator with that of the model, by a refreshed inventory.
@@ -239,15 +241,8 @@ impl Server<'_> {
 async fn sequence(sim: &Vcsim, vms: &Vms, template: &MoRef, seed: u64) -> Result<()> {
     let (folders, machines) = (BTreeMap::new(), BTreeMap::new());
     let model = Vcenter::default();
-    let mut server = Server { sim, vms, template, seed, model, folders, machines, numbers: 0 };
-    let mut random = Random(seed);
-    let mut steps = Vec::new();
-    for _ in 0..STEPS {
-        let step = server.step(&mut random).await.with_context(|| format!("after {steps:?}"))?;
-        steps.push(step);
-        server.compare().await.with_context(|| format!("after {steps:?}"))?;
-    }
-    Ok(())
+    let server = Server { sim, vms, template, seed, model, folders, machines, numbers: 0 };
+    walk(server, seed).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,10 +49,7 @@ impl World {
             inventory: &self.inventory,
             blind: self.blind.clone(),
             instances: &instances,
-            is_member: &|vm, marker| {
-                let of = |instance: &&VmInstance| instance.spec.instance_uuid == marker.instance_uuid;
-                self.instances.iter().filter(of).any(|instance| vminstance::is_not_a_copy(vm, instance))
-            },
+            is_member: &|vm, marker| fixtures::is_member(self.instances.iter(), vm, marker),
             is_of_another: &|folder| self.of_another.iter().any(|name| name == folder),
             max_replicas: 100,
         };
@@ -91,20 +88,8 @@ impl World {
 /// The member of a slot without a machine.
 fn absent(slot: i32) -> Member {
     let instance = fixtures::instance(slot);
-    Member {
-        key: Key::of(&instance),
-        uid: format!("uid-{slot}"),
-        slot,
-        deleting: false,
-        exists: false,
-        moved: false,
-        on: false,
-        begun: false,
-        cloning: false,
-        asked: instance.spec.revision(),
-        made_from: None,
-        trouble: None,
-    }
+    let ready = Member::ready(Key::of(&instance), slot, instance.spec.revision());
+    Member { exists: false, on: false, begun: false, made_from: None, ..ready }
 }
 
 /// What is seen of a new world.

@@ -24,20 +24,7 @@ fn revision(template: &str) -> String {
 }
 
 fn member(slot: i32) -> Member {
-    Member {
-        key: Key::new("n", &format!("g-{slot}")),
-        uid: format!("uid-{slot}"),
-        slot,
-        deleting: false,
-        exists: true,
-        moved: false,
-        on: true,
-        begun: true,
-        cloning: false,
-        asked: revision("t"),
-        made_from: Some(revision("t")),
-        trouble: None,
-    }
+    Member::ready(Key::new("n", &format!("g-{slot}")), slot, revision("t"))
 }
 
 fn folder(name: &str, children: usize) -> FolderSeen {

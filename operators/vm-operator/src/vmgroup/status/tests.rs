@@ -19,21 +19,8 @@ type End = Outcome<Done, Error>;
 
 /// A member whose machine is powered on and made from the present spec.
 fn member(slot: i32) -> Member {
-    let revision = fixtures::instance(slot).spec.revision();
-    Member {
-        key: Key::of(&fixtures::instance(slot)),
-        uid: format!("uid-{slot}"),
-        slot,
-        deleting: false,
-        exists: true,
-        moved: false,
-        on: true,
-        begun: true,
-        cloning: false,
-        asked: revision.clone(),
-        made_from: Some(revision),
-        trouble: None,
-    }
+    let instance = fixtures::instance(slot);
+    Member::ready(Key::of(&instance), slot, instance.spec.revision())
 }
 
 fn seen(members: Vec<Member>) -> Seen {
