@@ -68,19 +68,11 @@ pub(crate) fn run(selections: &[Selection<'_>]) -> Result<()> {
     tests.sort_by(|(one, _), (other, _)| time(one).total_cmp(&time(other)));
 
     let output = Output::create(&path)?;
-    let (queue, failed) = (Mutex::new(tests), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..LANES {
-            scope.spawn(|| {
-                while let Some((binary, filter)) = lock(&queue).pop() {
-                    match run_one(&binary, &filter, &output) {
-                        Ok(true) => {}
-                        Ok(false) => lock(&failed).push(binary.source),
-                        Err(error) => lock(&failed).push(format!("{} ({error:#})", binary.source)),
-                    }
-                }
-            });
-        }
+    let failed = Mutex::new(Vec::new());
+    in_lanes(tests, |(binary, filter)| match run_one(&binary, &filter, &output) {
+        Ok(true) => {}
+        Ok(false) => lock(&failed).push(binary.source),
+        Err(error) => lock(&failed).push(format!("{} ({error:#})", binary.source)),
     });
     if selections.is_empty() && !run_examples(&output)? {
         lock(&failed).push("examples in the documentation".to_owned());
@@ -89,6 +81,22 @@ pub(crate) fn run(selections: &[Selection<'_>]) -> Result<()> {
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(failed.is_empty(), "failed: {}; log: {}", failed.join(", "), path.display());
     Ok(())
+}
+
+/// Does the work on each item, the last item first, on [`LANES`] items at a time.
+fn in_lanes<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    let queue = Mutex::new(items);
+    // A function of its own, so that the lock is released before the work begins.
+    let next = || lock(&queue).pop();
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                while let Some(item) = next() {
+                    work(item);
+                }
+            });
+        }
+    });
 }
 
 /// Returns the selected binaries, each with its filter.
@@ -212,7 +220,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    #[test]
+    fn lanes_work_beside_each_other() {
+        let (sender, receiver) = mpsc::channel();
+        let (receiver, met) = (Mutex::new(receiver), Mutex::new(None));
+        in_lanes(vec!["starts", "waits"], |item| match item {
+            "starts" => sender.send(()).unwrap(),
+            // It comes first, and ends once the other has begun.
+            _ => *lock(&met) = Some(lock(&receiver).recv_timeout(Duration::from_secs(30))),
+        });
+        assert_eq!(*lock(&met), Some(Ok(())));
+    }
 
     #[test]
     fn the_hash_is_no_part_of_a_binarys_name() {
