@@ -65,13 +65,16 @@ pub trait Rig: Sized {
     /// Returns what exists outside, without what differs between two clean runs (ids, times, the namespace).
     async fn outside(&self) -> Result<BTreeMap<String, Value>>;
 
-    /// Returns how often each thing was removed outside: one that a run makes twice remains, or is removed twice.
-    async fn effects(&self) -> Result<BTreeMap<String, u64>>;
+    /// Returns how often each thing was done outside so far: made, changed, removed. Default: nothing, where the outside systems
+    /// keep no history; [`outside`](Rig::outside) then shows only what is left.
+    async fn effects(&self) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
 
     /// Returns the calls that the outside systems have had so far, without those that keep a session open.
     async fn calls(&self) -> Result<BTreeMap<String, u64>>;
 
-    /// Returns the violations of what must always hold outside, as the outside systems show it now.
+    /// Returns the violations of what must always hold outside, now and before.
     async fn violations(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

@@ -54,8 +54,8 @@ pub use port::Port;
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Connection, Discovery, Fault, NewVm, Outage, RemovedVm, Sessions, SimPortGroup, SimVm, UpdateCounts,
-    Vcsim, VcsimBuilder,
+    Connection, Discovery, Fault, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm, UpdateCounts,
+    Vcsim, VcsimBuilder, VmEvent,
 };
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

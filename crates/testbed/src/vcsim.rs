@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
-pub use self::machines::{Connection, NewVm, RemovedVm, UpdateCounts};
+pub use self::machines::{Connection, Happened, NewVm, UpdateCounts, VmEvent};
 pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
 use crate::{Memory, Port, Process, Workdir};
@@ -222,6 +222,14 @@ impl Vcsim {
     /// If the port cannot be opened again.
     pub async fn outage(&self, outage: Outage) -> Result<()> {
         self.control.send(Method::PUT, "outage", Some(serde_json::to_value(outage)?)).await
+    }
+
+    /// Returns how many calls lost their connection to [`Outage::Refuse`] since the start.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn cut_calls(&self) -> Result<u64> {
+        self.control.get("outage").await
     }
 
     /// Returns the numbers of sessions and logins.

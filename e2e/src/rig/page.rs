@@ -118,11 +118,6 @@ impl Rig for PageRig {
         Ok([("texts".to_owned(), texts.into())].into())
     }
 
-    /// A directory has no journal: what is left shows in [`outside`](Rig::outside).
-    async fn effects(&self) -> Result<BTreeMap<String, u64>> {
-        Ok(BTreeMap::new())
-    }
-
     async fn calls(&self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }

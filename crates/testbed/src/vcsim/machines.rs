@@ -96,15 +96,42 @@ pub struct UpdateCounts {
     pub repeated: u64,
 }
 
-/// A machine that has left the simulator's inventory.
+/// Something that was done to a machine, by a call or by a change behind the callers' backs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct RemovedVm {
-    /// The value of its managed object.
+#[serde(rename_all = "camelCase")]
+pub struct VmEvent {
+    /// What was done.
+    pub what: Happened,
+    /// The value of the machine's managed object.
     pub moref: String,
-    /// Its last inventory path.
+    /// The inventory path where the machine was made or removed; empty for other events.
     pub path: String,
-    /// Whether it was destroyed with its files. Otherwise it was unregistered: its files are still on the datastore.
-    pub destroyed: bool,
+    /// Its `config.extraConfig` at that time.
+    pub extra_config: BTreeMap<String, String>,
+}
+
+/// What was done to a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Happened {
+    /// It was cloned, copied or added.
+    Made,
+    /// It was powered on.
+    PoweredOn,
+    /// It was powered off.
+    PoweredOff,
+    /// It was destroyed with its files.
+    Destroyed,
+    /// It left the inventory: its files are still on the datastore.
+    Unregistered,
+}
+
+impl VmEvent {
+    /// Returns whether the machine left the inventory.
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        matches!(self.what, Happened::Destroyed | Happened::Unregistered)
+    }
 }
 
 impl Vcsim {
@@ -265,12 +292,22 @@ impl Vcsim {
         self.change("vms/unregister", json!({"path": path})).await
     }
 
+    /// Returns what was done to machines since the start, templates included, in that order.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn history(&self) -> Result<Vec<VmEvent>> {
+        self.control.get("vms/history").await
+    }
+
     /// Returns the machines that clients and tests have removed from the inventory since the start, in that order.
     ///
     /// # Errors
     /// If the simulator does not answer.
-    pub async fn removed_vms(&self) -> Result<Vec<RemovedVm>> {
-        self.control.get("vms/removed").await
+    pub async fn removed_vms(&self) -> Result<Vec<VmEvent>> {
+        let mut history = self.history().await?;
+        history.retain(VmEvent::is_removal);
+        Ok(history)
     }
 
     /// Powers a machine on; it may be on already.

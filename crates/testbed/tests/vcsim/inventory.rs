@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use testbed::{Connection, NewVm, SimVm, Vcsim, eventually};
+use testbed::{Connection, Happened, NewVm, SimVm, Vcsim, eventually};
 
 use crate::{FOLDER, SOON, logged_in, reference};
 
@@ -144,7 +144,10 @@ async fn folder_is_destroyed_and_its_machines_only_unregistered() {
     assert!(!vcsim.folders().await.unwrap().contains(&folder));
     let removed = vcsim.removed_vms().await.unwrap();
     assert_eq!(removed.len(), 2, "{removed:?}");
-    assert!(removed.iter().all(|vm| !vm.destroyed && vm.path.starts_with(&folder)), "{removed:?}");
+    assert!(
+        removed.iter().all(|vm| vm.what == Happened::Unregistered && vm.path.starts_with(&folder)),
+        "{removed:?}"
+    );
     let (status, body) = destroy().await;
     assert!(status == 500 && body.contains(r#"xsi:type="ManagedObjectNotFound""#), "{body}");
 }
@@ -153,14 +156,17 @@ async fn folder_is_destroyed_and_its_machines_only_unregistered() {
 async fn unregistered_machine_is_unknown_to_calls() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    vcsim.add_vms(FOLDER, &[NewVm::new("one").marker("owner", "x")]).await.unwrap();
     let path = format!("{FOLDER}/one");
     let moref = vm(&vcsim, &path).await.moref;
     vcsim.unregister_vm(&path).await.unwrap();
     vcsim.unregister_vm(&path).await.unwrap_err();
+    let history = vcsim.history().await.unwrap();
+    let its = history.iter().filter(|event| event.moref == moref && event.extra_config["owner"] == "x");
+    let events: Vec<_> = its.map(|event| (event.what, event.path.as_str())).collect();
     assert_eq!(
-        vcsim.removed_vms().await.unwrap(),
-        [testbed::RemovedVm { moref: moref.clone(), path, destroyed: false }]
+        events,
+        [(Happened::Made, &*path), (Happened::PoweredOn, ""), (Happened::Unregistered, &*path)]
     );
     for method in ["PowerOffVM_Task", "Destroy_Task"] {
         let (status, body) = sdk.call(method, ("VirtualMachine", &moref), "").await;
@@ -201,7 +207,7 @@ async fn recreated_pool_is_another_object() {
 async fn config_of_a_machine_on_a_host_that_is_away_is_unset() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    vcsim.add_vms(FOLDER, &[NewVm::new("one").marker("owner", "x")]).await.unwrap();
     let path = format!("{FOLDER}/one");
     let moref = vm(&vcsim, &path).await.moref;
     let this = ("VirtualMachine", moref.as_str());
@@ -256,7 +262,7 @@ async fn removed_machine_whose_updates_are_lost_is_still_shown() {
 async fn moved_machine_leaves_the_view_and_comes_back() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    vcsim.add_vms(FOLDER, &[NewVm::new("one").marker("owner", "x")]).await.unwrap();
     let path = format!("{FOLDER}/one");
     let moref = vm(&vcsim, &path).await.moref;
     let mut watch = sdk.watch(FOLDER).await;

@@ -1,13 +1,12 @@
 //! The main job of vm-operator in steps, and what its vCenter shows and fails.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Fault, Outage, Vcsim, eventually};
+use testbed::{Fault, Happened, Outage, Vcsim, VmEvent, eventually};
 
 use super::{VmRig, group};
 use crate::install::{Kind, Manifests, Plane, Subject};
@@ -161,11 +160,15 @@ impl Rig for VmRig {
         Ok(outside)
     }
 
+    /// How often each thing was done to machines of ours, by the name of the machine when it was made.
     async fn effects(&self) -> Result<BTreeMap<String, u64>> {
-        let mut effects = BTreeMap::new();
-        for vm in self.vcenter.removed_vms().await? {
-            let name = vm.path.rsplit('/').next().unwrap_or_default();
-            *effects.entry(format!("removed {name}")).or_default() += 1;
+        let (mut names, mut effects) = (BTreeMap::new(), BTreeMap::new());
+        for event in self.vcenter.history().await?.iter().filter(|event| owner(event).is_some()) {
+            if event.what == Happened::Made {
+                names.insert(&event.moref, event.path.rsplit('/').next().unwrap_or_default().to_owned());
+            }
+            let name = names.get(&event.moref).map(String::as_str).unwrap_or_default();
+            *effects.entry(format!("{:?} {name}", event.what)).or_default() += 1;
         }
         Ok(effects)
     }
@@ -177,13 +180,25 @@ impl Rig for VmRig {
         Ok(calls)
     }
 
+    /// At no time do two machines have the owner marker of one VmInstance, and nothing is done to a machine without one. Who
+    /// did it, and what the API server said then, is not in the history.
     async fn violations(&self) -> Result<Vec<String>> {
-        let mut owners = BTreeMap::new();
-        let mut violations = Vec::new();
-        for vm in self.vcenter.vms().await? {
-            let Some(owner) = vm.extra_config.get("vmgroup/owner") else { continue };
-            if let Some(other) = owners.insert(owner.clone(), vm.path.clone()) {
-                violations.push(format!("{} and {other} have the owner {owner}", vm.path));
+        let (mut machines, mut violations) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        for event in &self.vcenter.history().await? {
+            let Some(owner) = owner(event) else {
+                if event.what != Happened::Made {
+                    violations.push(format!("{} {:?}, which is not ours", event.moref, event.what));
+                }
+                continue;
+            };
+            let machines = machines.entry(owner).or_default();
+            if event.what == Happened::Made {
+                machines.push(&event.moref);
+                if machines.len() > 1 {
+                    violations.push(format!("{machines:?} have the owner {owner}"));
+                }
+            } else if event.is_removal() {
+                machines.retain(|moref| **moref != event.moref);
             }
         }
         Ok(violations)
@@ -219,10 +234,7 @@ impl Rig for VmRig {
             "updates-doubled" => Ok(self.vcenter.update_counts().await?.repeated > 0),
             // The operator logs in again.
             "session-expires" => Ok(self.vcenter.sessions().await?.logins > 1),
-            "outage" => {
-                let log = fs::read_to_string(self.site.log_path()).unwrap_or_default();
-                Ok(log.contains("the link to vCenter "))
-            }
+            "outage" => Ok(self.vcenter.cut_calls().await? > 0),
             _ => Ok(self.vcenter.pending_faults().await? == 0),
         }
     }
@@ -262,6 +274,11 @@ impl Rig for VmRig {
     fn frugal_launch(&self) -> Launch {
         self.launch().env("MAX_REPLICAS", "5")
     }
+}
+
+/// Returns the owner marker of the machine of an event.
+fn owner(event: &VmEvent) -> Option<&str> {
+    event.extra_config.get("vmgroup/owner").map(String::as_str)
 }
 
 impl VmRig {

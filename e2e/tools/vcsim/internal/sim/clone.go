@@ -191,6 +191,13 @@ func (o *overrides) create(ctx *simulator.Context, folderRef types.ManagedObject
 	})
 	if fault != nil {
 		made.unlock()
+	} else {
+		o.history.add(Event{
+			What:        Made,
+			MoRef:       ref.Value,
+			Path:        pathOf(o.registry, folderRef) + "/" + escape(config.Name),
+			ExtraConfig: texts(config.ExtraConfig),
+		})
 	}
 	return ref, made.unlock, fault
 }

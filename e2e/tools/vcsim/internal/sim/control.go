@@ -19,6 +19,7 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("POST /faults", order(s.rules.add))
 	mux.HandleFunc("DELETE /faults", answer(func(*http.Request) (any, error) { s.rules.clear(); return nil, nil }))
 	mux.HandleFunc("PUT /outage", order(s.endpoint.set))
+	mux.HandleFunc("GET /outage", answer(func(*http.Request) (any, error) { return s.endpoint.cutCalls(), nil }))
 
 	mux.HandleFunc("GET /sessions", answer(func(*http.Request) (any, error) { return s.sessions.count(), nil }))
 	mux.HandleFunc("DELETE /sessions", answer(func(*http.Request) (any, error) { return s.sessions.expire(), nil }))
@@ -50,7 +51,7 @@ type place struct {
 func (s *Server) controlMachines(mux *http.ServeMux) {
 	i := s.inventory
 	mux.HandleFunc("GET /vms", answer(func(*http.Request) (any, error) { return i.vms(), nil }))
-	mux.HandleFunc("GET /vms/removed", answer(func(*http.Request) (any, error) { return s.overrides.removed(), nil }))
+	mux.HandleFunc("GET /vms/history", answer(func(*http.Request) (any, error) { return s.overrides.history.all(), nil }))
 	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return i.folders(), nil }))
 	mux.HandleFunc("POST /folders", order(func(p place) error { return i.createFolder(p.Folder, p.Name) }))
 	mux.HandleFunc("POST /vms", order(func(p struct {

@@ -9,21 +9,6 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// Removal is a machine that has left the inventory.
-type Removal struct {
-	MoRef string `json:"moref"`
-	Path  string `json:"path"` // where it was
-	// Destroyed is false for a machine that was unregistered: its files are still on the datastore.
-	Destroyed bool `json:"destroyed"`
-}
-
-// removed returns the machines that have left the inventory, in that order.
-func (o *overrides) removed() []Removal {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return append([]Removal{}, o.removals...)
-}
-
 // DestroyTask starts a task that destroys a machine, or a folder and everything in it, as vCenter does.
 func (o *overrides) DestroyTask(_ *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	body := new(methods.Destroy_TaskBody)
@@ -92,6 +77,10 @@ func (o *overrides) removeVM(ref types.ManagedObjectReference, destroy bool) (fa
 	}
 	ctx := outside(o.registry)
 	path := pathOf(o.registry, ref)
+	event := Event{What: Unregistered, MoRef: ref.Value, Path: path}
+	if destroy {
+		event.What = Destroyed
+	}
 	var folder types.ManagedObjectReference
 	ctx.WithLock(ref, func() {
 		vm, ok := o.registry.Get(ref).(*simulator.VirtualMachine)
@@ -100,6 +89,7 @@ func (o *overrides) removeVM(ref types.ManagedObjectReference, destroy bool) (fa
 			return
 		}
 		folder = *vm.Parent
+		event.ExtraConfig = texts(vm.Config.ExtraConfig)
 		if destroy {
 			_, fault = o.tasks.step(ctx, ref, func() { vm.DestroyTask(ctx, &types.Destroy_Task{This: ref}) })
 		} else if f := vm.UnregisterVM(ctx, &types.UnregisterVM{This: ref}).Fault(); f != nil {
@@ -111,8 +101,8 @@ func (o *overrides) removeVM(ref types.ManagedObjectReference, destroy bool) (fa
 	}
 	o.mu.Lock()
 	delete(o.unreadable, ref)
-	o.removals = append(o.removals, Removal{MoRef: ref.Value, Path: path, Destroyed: destroy})
 	o.mu.Unlock()
+	o.history.add(event)
 	o.journal.touch(folder)
 	return nil
 }

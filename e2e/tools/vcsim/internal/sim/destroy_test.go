@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/vmware/govmomi/object"
@@ -23,12 +24,10 @@ func (v *vcenter) unregisterAndDestroy(path string) error {
 
 // removals returns what has left the inventory, as PATH destroyed or PATH unregistered.
 func (v *vcenter) removals() (list []string) {
-	for _, removal := range v.overrides.removed() {
-		how := "unregistered"
-		if removal.Destroyed {
-			how = "destroyed"
+	for _, event := range v.overrides.history.all() {
+		if event.What == Destroyed || event.What == Unregistered {
+			list = append(list, event.Path+" "+event.What)
 		}
-		list = append(list, removal.Path+" "+how)
 	}
 	return list
 }
@@ -57,9 +56,9 @@ func TestUnregisterAndDestroyOfAFolder(t *testing.T) {
 	if got := len(v.removals()); got != 3 {
 		t.Errorf("%d removals", got)
 	}
-	for _, removal := range v.overrides.removed() {
-		if removal.Destroyed {
-			t.Errorf("%s was destroyed", removal.Path)
+	for _, removal := range v.removals() {
+		if strings.HasSuffix(removal, Destroyed) {
+			t.Error(removal)
 		}
 	}
 	infos := v.recent()

@@ -45,6 +45,8 @@ type endpoint struct {
 	outage  Outage
 	changed chan struct{} // closed and replaced when the outage changes
 	server  *http.Server  // nil while connections are refused
+	running int           // calls that are not answered yet
+	cut     int           // calls whose connections an outage closed
 }
 
 func newEndpoint(service *Server, handler http.Handler, identity *Identity) *endpoint {
@@ -97,6 +99,7 @@ func (e *endpoint) set(outage Outage) error {
 	if outage.Kind == OutageRefuse && e.server != nil {
 		_ = e.server.Close()
 		e.server = nil
+		e.cut += e.running
 	}
 	if outage.Kind != OutageRefuse && e.server == nil {
 		if err := e.listen(e.address); err != nil {
@@ -107,6 +110,20 @@ func (e *endpoint) set(outage Outage) error {
 	close(e.changed)
 	e.changed = make(chan struct{})
 	return nil
+}
+
+// cutCalls returns how many calls lost their connection to an outage of kind refuse.
+func (e *endpoint) cutCalls() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cut
+}
+
+// count counts a call from its beginning (1) to its end (-1).
+func (e *endpoint) count(change int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running += change
 }
 
 // close closes the port and all connections.
@@ -145,6 +162,8 @@ func cut() { panic(http.ErrAbortHandler) }
 
 // ServeHTTP implements http.Handler.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.count(1)
+	defer e.count(-1)
 	status, ok := e.admit(r.Context())
 	if !ok {
 		cut()

@@ -173,10 +173,7 @@ func (i *inventory) vms() []VM {
 				CPU:          vm.Config.Hardware.NumCPU,
 				MemoryMB:     vm.Config.Hardware.MemoryMB,
 				Template:     vm.Config.Template,
-				ExtraConfig:  map[string]string{},
-			}
-			for _, option := range vm.Config.ExtraConfig {
-				seen.ExtraConfig[option.GetOptionValue().Key] = fmt.Sprint(option.GetOptionValue().Value)
+				ExtraConfig:  texts(vm.Config.ExtraConfig),
 			}
 		})
 		folder, known := folders[parent]
@@ -192,6 +189,15 @@ func (i *inventory) vms() []VM {
 	}
 	slices.SortFunc(vms, func(a, b VM) int { return strings.Compare(a.Path, b.Path) })
 	return vms
+}
+
+// texts returns the entries of an extraConfig.
+func texts(extraConfig []types.BaseOptionValue) map[string]string {
+	entries := map[string]string{}
+	for _, option := range extraConfig {
+		entries[option.GetOptionValue().Key] = fmt.Sprint(option.GetOptionValue().Value)
+	}
+	return entries
 }
 
 // folders returns the inventory paths of all folders for machines, each datacenter's vm folder included.

@@ -34,6 +34,7 @@ type overrides struct {
 	registry *simulator.Registry
 	tasks    *tasks
 	journal  *journal
+	history  history
 	clones   atomic.Int64 // numbers the directories of machines
 
 	cloneTime    atomic.Int64 // time.Duration of a clone task
@@ -44,8 +45,7 @@ type overrides struct {
 
 	mu         sync.Mutex
 	creating   map[types.ManagedObjectReference]*creation // by folder
-	removals   []Removal
-	unreadable map[types.ManagedObjectReference]struct{} // the machines whose config collectors do not show
+	unreadable map[types.ManagedObjectReference]struct{}  // the machines whose config collectors do not show
 }
 
 func newOverrides(registry *simulator.Registry, tasks *tasks, journal *journal) *overrides {
@@ -132,8 +132,24 @@ func (o *overrides) PutObject(_ *simulator.Context, obj mo.Reference) {
 	}
 }
 
-// UpdateObject implements simulator.RegisterObject.
-func (o *overrides) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+// UpdateObject implements simulator.RegisterObject: it records that a machine was powered on or off. The caller holds the
+// machine's lock, so its folders cannot be read here.
+func (o *overrides) UpdateObject(_ *simulator.Context, obj mo.Reference, changes []types.PropertyChange) {
+	vm, ok := obj.(*mo.VirtualMachine)
+	if !ok {
+		return
+	}
+	for _, change := range changes {
+		if change.Name != "runtime.powerState" {
+			continue
+		}
+		event := Event{What: PoweredOff, MoRef: vm.Self.Value, ExtraConfig: texts(vm.Config.ExtraConfig)}
+		if change.Val == types.VirtualMachinePowerStatePoweredOn {
+			event.What = PoweredOn
+		}
+		o.history.add(event)
+	}
+}
 
 // RemoveObject implements simulator.RegisterObject.
 func (o *overrides) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}
