@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use e2e::{PageRig, VmRig, contract};
+use e2e::contract;
 
-contract!(page, PageRig);
-contract!(vm, VmRig);
+e2e::rigs!(contract);
