@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use clap::Parser;
 use e2e::mutate::{self, Case, Catalogue};
 use e2e::{Planes, Rig, Selection, Visitor, with_rig};
@@ -19,13 +19,13 @@ struct Options {
     #[command(flatten)]
     selection: Selection,
     /// Selects each mutation and each scenario
-    #[arg(long)]
+    #[arg(long, conflicts_with = "names")]
     singles: bool,
     /// Selects each two mutations of different places, made with one request
-    #[arg(long)]
+    #[arg(long, conflicts_with = "names")]
     pairs: bool,
     /// Selects that many walks, with the seed and the next ones
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", conflicts_with = "names")]
     walks: Option<u64>,
 }
 
@@ -72,8 +72,9 @@ impl Visitor for Mutate {
             },
         )
         .await?;
-        let missing = selection.names.iter().find(|name| !self.found.borrow().contains(*name));
-        ensure!(missing.is_none(), "there is no run {missing:?}: see --list");
+        if let Some(name) = selection.names.iter().find(|name| !self.found.borrow().contains(*name)) {
+            bail!("unknown run {name}; use one of --list, or several mutations with \" & \" between them");
+        }
         println!("{}: {report}, in {:.0} s", R::SUBJECT.name, start.elapsed().as_secs_f64());
         report.check(&R::SUBJECT)
     }
