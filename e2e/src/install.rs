@@ -1,7 +1,7 @@
 //! Control planes with operators installed in them, shared by the tests of a program.
 //!
-//! Owns what is installed where, and the names of the namespaces that rigs take. Next: [`Site`](crate::Site), one rig's
-//! part of a plane.
+//! Owns what is installed where, which rigs share a plane, and the names of the namespaces that they take there. Next:
+//! [`Site`](crate::Site), one rig's part of a plane.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,6 +42,25 @@ impl Subject {
     pub fn short(&self) -> &'static str {
         self.name.trim_end_matches("-operator")
     }
+
+    /// Returns its kind of this name.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> Option<&'static Kind> {
+        self.kinds.iter().find(|kind| kind.kind == name)
+    }
+
+    /// Returns whether it has a kind of cluster scope. Its processes see each other's objects of this kind, so that each of its
+    /// rigs needs a plane for itself.
+    #[must_use]
+    pub fn is_cluster_wide(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.scope == Scope::Cluster)
+    }
+
+    /// Returns how many of its rigs run beside each other by default: fewer where each needs a plane.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        if self.is_cluster_wide() { 2 } else { 4 }
+    }
 }
 
 /// A kind of an operator's API.
@@ -53,6 +72,17 @@ pub struct Kind {
     pub plural: &'static str,
     /// Whether users create objects of it.
     pub by_users: bool,
+    /// Where its objects are.
+    pub scope: Scope,
+}
+
+/// Where the objects of a kind are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In namespaces.
+    Namespaced,
+    /// In no namespace.
+    Cluster,
 }
 
 /// Where an operator's manifests come from.
@@ -73,11 +103,12 @@ pub struct Installed {
     pub output: String,
 }
 
-/// A control plane in which operators are installed once, and rigs have namespaces.
+/// A control plane in which operators are installed once. Either several rigs share it, each with a namespace, or one has it.
 #[derive(Debug)]
 pub struct Plane {
     /// The servers.
     pub control_plane: ControlPlane,
+    is_shared: bool,
     installed: Mutex<BTreeMap<&'static str, Installed>>,
     namespaces: AtomicUsize,
 }
@@ -86,13 +117,35 @@ pub struct Plane {
 static SHARED: Mutex<Weak<Plane>> = Mutex::const_new(Weak::new());
 
 impl Plane {
-    /// Starts a plane.
+    /// Starts a plane for one rig.
     ///
     /// # Errors
     /// Those of [`ControlPlaneBuilder::start`].
     pub async fn start(builder: ControlPlaneBuilder) -> Result<Self> {
         let control_plane = builder.start().await?;
-        Ok(Self { control_plane, installed: Mutex::default(), namespaces: AtomicUsize::new(0) })
+        Ok(Self {
+            control_plane,
+            is_shared: false,
+            installed: Mutex::default(),
+            namespaces: AtomicUsize::new(0),
+        })
+    }
+
+    /// Starts a plane for one rig, with an audit log.
+    ///
+    /// # Errors
+    /// Those of [`ControlPlaneBuilder::start`].
+    pub async fn alone() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self::start(ControlPlane::builder().audit(true)).await?))
+    }
+
+    /// Returns a plane for a rig of this operator: the one that the tests of this process share, or, if the operator has a kind
+    /// of cluster scope, a new one.
+    ///
+    /// # Errors
+    /// Those of [`Plane::start`].
+    pub async fn of(subject: &Subject) -> Result<Arc<Self>> {
+        if subject.is_cluster_wide() { Self::alone().await } else { Self::shared().await }
     }
 
     /// Returns the plane that the tests of this process share, with an audit log. It stops when the last of them drops it.
@@ -104,7 +157,8 @@ impl Plane {
         if let Some(plane) = shared.upgrade() {
             return Ok(plane);
         }
-        let plane = Arc::new(Self::start(ControlPlane::builder().audit(true)).await?);
+        let plane = Self::start(ControlPlane::builder().audit(true)).await?;
+        let plane = Arc::new(Self { is_shared: true, ..plane });
         *shared = Arc::downgrade(&plane);
         Ok(plane)
     }
@@ -176,8 +230,38 @@ impl Plane {
         self.control_plane.kubectl_stdin(&apply, manifests).await
     }
 
-    /// Returns the name of a namespace that no other rig has.
+    /// Returns whether rigs share the plane.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Returns the namespace of a rig: one that no other rig has, or `default` if the plane is the rig's own.
     pub(crate) fn take_namespace(&self) -> String {
+        if !self.is_shared {
+            return "default".to_owned();
+        }
         format!("rig-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The planes of many rigs of an operator, some of which run at the same time. They stop when this is dropped.
+#[derive(Debug, Default)]
+pub struct Planes(Mutex<Vec<Arc<Plane>>>);
+
+impl Planes {
+    /// Returns a plane for a rig of this operator: the shared one, or, if the operator has a kind of cluster scope, one that no
+    /// rig uses any more, or a new one.
+    ///
+    /// # Errors
+    /// Those of [`Plane::start`].
+    pub async fn take(&self, subject: &Subject) -> Result<Arc<Plane>> {
+        let mut planes = self.0.lock().await;
+        let is_free = |plane: &&Arc<Plane>| !subject.is_cluster_wide() || Arc::strong_count(plane) == 1;
+        if let Some(plane) = planes.iter().find(is_free) {
+            return Ok(Arc::clone(plane));
+        }
+        let plane = Plane::of(subject).await?;
+        planes.push(Arc::clone(&plane));
+        Ok(plane)
     }
 }

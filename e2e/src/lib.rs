@@ -8,6 +8,7 @@
 //!  Plane (control plane, operators installed once) ──▶ Site (namespace, client, credentials) ──▶ Rig (+ outside systems)
 //! ```
 
+mod command;
 pub mod contract;
 mod install;
 pub mod mutate;
@@ -17,8 +18,9 @@ pub mod perturb;
 mod rig;
 mod site;
 
-pub use install::{Installed, Kind, Manifests, Plane, Subject};
+pub use command::Selection;
+pub use install::{Installed, Kind, Manifests, Plane, Planes, Scope, Subject};
 pub use objects::{Id, condition, is_answered, ready};
 pub use operator::{Launch, OperatorProcess};
-pub use rig::{PageRig, Rig, VmRig, VmRigBuilder, group};
+pub use rig::*;
 pub use site::{PATIENCE, Site};

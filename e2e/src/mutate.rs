@@ -23,4 +23,4 @@ pub use mutation::Mutation;
 pub use scenario::Scenario;
 pub use schema::{Path, Place, Shape, Step, places, unset};
 pub use state::Verdict;
-pub use suite::{Case, Catalogue, Report, each_value_is_answered, run};
+pub use suite::{Case, Catalogue, Report, catalogues, each_value_is_answered, run};

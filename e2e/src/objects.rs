@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The name of an object, in the namespace of the rig unless it names another.
+/// The name of an object, in the namespace of the rig unless it names another. Objects of a kind of cluster scope are in none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id<'a> {
     /// `None`: the namespace of the rig.

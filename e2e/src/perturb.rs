@@ -16,7 +16,6 @@ mod reference;
 mod snapshot;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -26,7 +25,8 @@ pub use self::name::RunName;
 pub use self::plan::Plan;
 use self::play::{Ending, play, play_clean};
 use self::reference::Reference;
-use crate::install::Plane;
+use crate::command::replay;
+use crate::install::Planes;
 use crate::rig::Rig;
 
 /// The number of times that a run is played until its fault takes effect. The requests of two runs may differ: a status that
@@ -51,8 +51,8 @@ impl Lesson {
 ///
 /// # Errors
 /// If a step fails without a perturbation.
-pub async fn learn<R: Rig>(plane: &Arc<Plane>) -> Result<Lesson> {
-    let clean = |again| play_clean::<R>(Arc::clone(plane), again);
+pub async fn learn<R: Rig>(planes: &Planes) -> Result<Lesson> {
+    let clean = async |again| play_clean::<R>(planes.take(&R::SUBJECT).await?, again).await;
     let (first, second) =
         tokio::try_join!(clean(false), clean(true)).context("a run without perturbation")?;
     let plan = Plan::new::<R>(&first.record, &second.record);
@@ -63,11 +63,11 @@ pub async fn learn<R: Rig>(plane: &Arc<Plane>) -> Result<Lesson> {
 ///
 /// # Errors
 /// If one fails; the error has the number of failures, and the command that repeats each is printed.
-pub async fn run<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, names: &[RunName], lanes: usize) -> Result<()> {
+pub async fn run<R: Rig>(planes: &Planes, lesson: &Lesson, names: &[RunName], lanes: usize) -> Result<()> {
     let begin = Instant::now();
     let runs = names.iter().map(|name| async move {
         let begin = Instant::now();
-        (name, until_fired::<R>(plane, lesson, name).await, begin.elapsed())
+        (name, until_fired::<R>(planes, lesson, name).await, begin.elapsed())
     });
     let mut runs = futures::stream::iter(runs).buffer_unordered(lanes);
     let (mut passed, mut without, mut failed) = (0, 0, Vec::new());
@@ -89,19 +89,22 @@ pub async fn run<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, names: &[RunName],
         }
     }
     let seconds = begin.elapsed().as_secs();
-    let (subject, short) = (R::SUBJECT.name, R::SUBJECT.short());
-    println!("{subject}: {passed} passed, {} failed, {without} unmet, in {seconds} s", failed.len());
+    println!(
+        "{}: {passed} passed, {} failed, {without} unmet, in {seconds} s",
+        R::SUBJECT.name,
+        failed.len()
+    );
     for name in &failed {
-        println!("repeat with: cargo xtask perturb {short} --run '{name}'");
+        println!("repeat with: {}", replay("perturb", &R::SUBJECT, name));
     }
     ensure!(failed.is_empty(), "{} of {} runs failed", failed.len(), names.len());
     Ok(())
 }
 
 /// Plays a run until its fault takes effect. Returns false if it cannot.
-async fn until_fired<R: Rig>(plane: &Arc<Plane>, lesson: &Lesson, name: &RunName) -> Result<bool> {
+async fn until_fired<R: Rig>(planes: &Planes, lesson: &Lesson, name: &RunName) -> Result<bool> {
     for _ in 0..TRIES {
-        match play::<R>(Arc::clone(plane), name, &lesson.reference).await? {
+        match play::<R>(planes.take(&R::SUBJECT).await?, name, &lesson.reference).await? {
             Ending::Fired => return Ok(true),
             // A fault of the outside system waits for a call, of which there may be none after the later steps.
             Ending::Unmet if name.may_be_unmet::<R>() => return Ok(false),

@@ -1,21 +1,71 @@
 //! `Rig`: one operator with its outside systems, as the contract, the perturbation and the mutation see it.
 //!
-//! A new operator implements it in `rig/<operator>.rs`.
+//! A new operator implements it in `rig/<operator>.rs`, and has a line in [`rigs!`](crate::rigs!), the only list of rigs.
 
+mod directory;
 mod page;
+mod shelf;
 mod vm;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 pub use self::page::PageRig;
+pub use self::shelf::ShelfRig;
 pub use self::vm::{VmRig, VmRigBuilder, group};
 use crate::install::{Plane, Subject};
 use crate::operator::{Launch, OperatorProcess};
 use crate::site::Site;
+
+/// Calls a macro with the name in commands and the type of each operator's rig.
+#[macro_export]
+macro_rules! rigs {
+    ($what:ident) => {
+        $what! { vm: VmRig, page: PageRig, shelf: ShelfRig }
+    };
+}
+
+/// What is done with a rig that a name chooses.
+#[expect(async_fn_in_trait, reason = "as in Rig")]
+pub trait Visitor {
+    /// Does it.
+    async fn visit<R: Rig>(self) -> Result<()>;
+}
+
+macro_rules! dispatch {
+    ($($name:ident: $rig:ident),*) => {
+        /// The names of all rigs in commands.
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        /// The operators of all rigs.
+        pub(crate) const SUBJECTS: &[Subject] = &[$($rig::SUBJECT),*];
+
+        /// Calls a visitor with the rig of this name.
+        ///
+        /// # Errors
+        /// If there is none; the error lists those that exist.
+        pub async fn with_rig(name: &str, visitor: impl Visitor) -> Result<()> {
+            match name {
+                $(stringify!($name) => visitor.visit::<$rig>().await,)*
+                other => bail!("unknown operator {other}; use one of {}", NAMES.join(", ")),
+            }
+        }
+    };
+}
+
+rigs!(dispatch);
+
+/// Perturbed runs that have found something, so that they are always played.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// What went wrong.
+    pub what: &'static str,
+    /// The runs' names.
+    pub runs: &'static [&'static str],
+}
 
 /// One operator with its outside systems, installed and not yet started.
 #[expect(
@@ -38,12 +88,13 @@ pub trait Rig: Sized {
     const PASSING: &'static [&'static str] = &[];
     /// What an object keeps that a new one with the same spec does not have, by the paths that `mutate` prints.
     const KEPT: &'static [&'static str] = &[];
+    /// How many perturbed runs a test plays.
+    const SAMPLE: usize = 40;
+    /// Perturbed runs that have found something.
+    const FOUND: &'static [Found] = &[];
 
-    /// Starts new outside systems and takes a namespace of a plane that may be shared.
+    /// Starts new outside systems, and takes a namespace of a plane that is shared, or all of one that is not.
     async fn start_on(plane: Arc<Plane>) -> Result<Self>;
-
-    /// Starts the rig on a plane of its own.
-    async fn start_alone(plane: Plane) -> Result<Self>;
 
     /// Returns the rig's part of the plane.
     fn site(&self) -> &Site;
@@ -88,8 +139,8 @@ pub trait Rig: Sized {
     /// Returns the texts that must not be in a log, an object, a metric or an argument.
     fn secrets(&self) -> Vec<String>;
 
-    /// Returns a valid object of each kind that users create, with every field of its spec set.
-    fn samples(&self) -> Vec<Value>;
+    /// Returns valid objects of each kind that users create. Together they set every field of its spec.
+    fn samples() -> Vec<Value>;
 
     /// Returns how what exists outside differs from the spec of an object that is Ready; `None` if it does not.
     async fn mismatch(&self, object: &Value) -> Result<Option<String>>;

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::ResourceExt as _;
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+};
 use serde_json::{Value, json};
 use testbed::{AuditEvent, ControlPlane, Workdir, eventually};
 
-use crate::install::{Installed, Plane, Subject};
+use crate::install::{Installed, Kind, Plane, Scope, Subject};
 use crate::objects::{self, Id, is_answered, ready};
 use crate::operator::{Launch, OperatorProcess};
 
@@ -23,7 +26,6 @@ pub const PATIENCE: Duration = Duration::from_mins(3);
 pub struct Site {
     subject: &'static Subject,
     plane: Arc<Plane>,
-    is_shared: bool,
     namespace: String,
     client: kube::Client,
     installed: Installed,
@@ -32,19 +34,41 @@ pub struct Site {
 
 impl Site {
     /// Installs the operator if necessary and takes a namespace of the plane: a new one where the plane is shared, else
-    /// `default`.
+    /// `default`, without the objects that an earlier rig has left.
     ///
     /// # Errors
     /// If the operator cannot be installed.
-    pub async fn new(subject: &'static Subject, plane: Arc<Plane>, is_shared: bool) -> Result<Self> {
+    pub async fn new(subject: &'static Subject, plane: Arc<Plane>) -> Result<Self> {
         let installed = plane.install(subject).await?;
         // A client ends with the runtime that made it, and each test has its own.
         let client = testbed::client(plane.control_plane.kubeconfig()).await?;
-        let namespace = if is_shared { plane.take_namespace() } else { "default".to_owned() };
+        let namespace = plane.take_namespace();
         let workdir = Workdir::new(subject.name)?;
-        let site = Self { subject, plane, is_shared, namespace, client, installed, workdir };
+        let site = Self { subject, plane, namespace, client, installed, workdir };
         site.create_namespace(&site.namespace).await?;
+        if !site.plane.is_shared() {
+            for kind in subject.kinds {
+                site.clear(kind).await?;
+            }
+        }
         Ok(site)
+    }
+
+    /// Deletes all objects of a kind, whatever finalizers they have.
+    async fn clear(&self, kind: &Kind) -> Result<()> {
+        let no_finalizers = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        let all: Api<DynamicObject> = Api::all_with(self.client(), &self.resource(kind.kind));
+        eventually(&format!("no {} is left", kind.kind), PATIENCE, async || {
+            let left = all.list(&ListParams::default()).await?.items;
+            for object in &left {
+                let api = self.api_in(object.metadata.namespace.as_deref(), kind.kind);
+                // It may be gone by now; the next list shows it.
+                let _ = api.delete(&object.name_any(), &DeleteParams::default()).await;
+                let _ = api.patch(&object.name_any(), &PatchParams::default(), &no_finalizers).await;
+            }
+            Ok(left.is_empty().then_some(()))
+        })
+        .await
     }
 
     /// Returns the plane.
@@ -108,7 +132,10 @@ impl Site {
             // As in the Deployment.
             .env("MALLOC_ARENA_MAX", "1")
             .env("RUST_LOG", format!("info,{crate_name}=debug,operator_kit=debug,infra_clients=debug"));
-        if self.is_shared { launch.env("WATCH_NAMESPACE", self.namespace.as_str()) } else { launch }
+        if self.plane.is_shared() {
+            return launch.env("WATCH_NAMESPACE", self.namespace.as_str());
+        }
+        launch
     }
 
     /// Starts the operator under its ServiceAccount. Its log continues that of the previous one.
@@ -168,22 +195,28 @@ impl Site {
         Ok(())
     }
 
-    /// Returns the objects of one of the operator's kinds, in the rig's namespace or another.
+    /// Returns the objects of one of the operator's kinds, in the rig's namespace if they are in namespaces.
     #[must_use]
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
         self.api_in(None, kind)
     }
 
-    /// Returns the objects of one of the operator's kinds.
+    /// Returns the objects of one of the operator's kinds, in a namespace (default: the rig's) if they are in namespaces.
     #[must_use]
     pub fn api_in(&self, namespace: Option<&str>, kind: &str) -> Api<DynamicObject> {
+        let resource = self.resource(kind);
+        match self.subject.kind(kind).map(|kind| kind.scope) {
+            Some(Scope::Cluster) => Api::all_with(self.client(), &resource),
+            _ => Api::namespaced_with(self.client(), namespace.unwrap_or(&self.namespace), &resource),
+        }
+    }
+
+    fn resource(&self, kind: &str) -> ApiResource {
         let gvk = GroupVersionKind::gvk(self.subject.group, self.subject.version, kind);
-        let known = self.subject.kinds.iter().find(|known| known.kind == kind);
-        let resource = known.map_or_else(
+        self.subject.kind(kind).map_or_else(
             || ApiResource::from_gvk(&gvk),
             |known| ApiResource::from_gvk_with_plural(&gvk, known.plural),
-        );
-        Api::namespaced_with(self.client(), namespace.unwrap_or(&self.namespace), &resource)
+        )
     }
 
     /// Applies an object of one of the operator's kinds.
@@ -276,13 +309,13 @@ impl Site {
     }
 
     /// Returns the operator's requests to the API server so far: where the plane is shared, those about objects in the
-    /// rig's namespace.
+    /// rig's namespace, else those of all rigs that have had the plane.
     ///
     /// # Errors
     /// If the plane has no audit log.
     pub fn requests(&self) -> Result<Vec<AuditEvent>> {
         let account = self.account();
-        let namespace = self.is_shared.then_some(self.namespace.as_str());
+        let namespace = self.plane.is_shared().then_some(self.namespace.as_str());
         let mut events = self.control_plane().audit_events_in(namespace)?;
         events.retain(|event| event.user == account);
         Ok(events)

@@ -83,8 +83,8 @@ pub(crate) fn run_command(command: &mut Command) -> Result<()> {
 pub(crate) fn build(names: &[&str]) -> Result<()> {
     let mut command = cargo()?;
     // With --workspace the features of dependencies are those of all other builds, so that nothing is compiled twice.
-    // With an example, also those of dev-dependencies are.
-    command.args(["build", "--workspace", "--example", "page_operator"]);
+    // With examples, also those of dev-dependencies are.
+    command.args(["build", "--workspace", "--examples"]);
     for name in names {
         command.args(["--bin", name]);
     }

@@ -37,12 +37,11 @@ usage: cargo xtask COMMAND
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
-  mutate OPERATOR      changes objects of vm or page (the kit's example) to each value that their CRDs allow, in pairs and
-                       in walks; --only NAME and --walk SEED replay a case, --list prints the names
+  mutate OPERATOR      changes an operator's objects to each value that their CRDs allow, alone, in pairs and in walks
   explore OPERATOR     explores the largest configurations of an operator's model: vm
   perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
-  perturb OPERATOR --run NAME
-                       repeats one of these runs; --list prints their names
+                       Both: --run NAME repeats a run, --list prints the names, --help explains more. OPERATOR is also
+                       page or shelf, the kit's examples
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book

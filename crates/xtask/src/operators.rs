@@ -26,6 +26,9 @@ pub(crate) const OPERATORS: &[Operator] = &[Operator {
     has_model: true,
 }];
 
+/// The kit's example operators, by the same names. Every build of binaries builds them as well.
+pub(crate) const EXAMPLES: &[&str] = &["page", "shelf"];
+
 /// Returns the operator with this short name or name.
 ///
 /// # Errors

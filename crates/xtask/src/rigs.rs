@@ -6,21 +6,18 @@ use anyhow::{Result, bail};
 use testbed::{Tools, project_root};
 
 use crate::checks::{binaries, build};
-use crate::operators;
+use crate::operators::{self, EXAMPLES};
 use crate::programs::exec;
-
-/// The kit's example operator, which every build of binaries builds as well.
-const EXAMPLE: &str = "page";
 
 /// Runs a program of `e2e` that takes the name of an operator, then options.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
-    let known = format!("{}, {EXAMPLE}", operators::shorts());
+    let known = format!("{}, {}", operators::shorts(), EXAMPLES.join(", "));
     let [name, options @ ..] = arguments else {
         bail!("usage: cargo xtask {program} OPERATOR [OPTION…]; OPERATOR is one of {known}");
     };
-    let name = if *name == EXAMPLE {
+    let name = if EXAMPLES.contains(name) {
         build(&[program])?;
-        EXAMPLE
+        name
     } else {
         let Ok(operator) = operators::find(name) else {
             bail!("unknown operator {name}; use one of {known}");
@@ -40,8 +37,11 @@ mod tests {
     #[test]
     fn an_unknown_operator_is_refused_with_those_that_exist() {
         let error = run("mutate", &["vdx"]).unwrap_err();
-        assert_eq!(error.to_string(), "unknown operator vdx; use one of vm, page");
+        assert_eq!(error.to_string(), "unknown operator vdx; use one of vm, page, shelf");
         let error = run("perturb", &[]).unwrap_err().to_string();
-        assert!(error.contains("xtask perturb") && error.ends_with("OPERATOR is one of vm, page"), "{error}");
+        assert!(
+            error.contains("xtask perturb") && error.ends_with("OPERATOR is one of vm, page, shelf"),
+            "{error}"
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! Of several replicas one writes.
 
 use anyhow::{Context, Result, ensure};
-use testbed::ControlPlane;
 
 use crate::install::Plane;
 use crate::operator::OperatorProcess;
@@ -14,8 +13,7 @@ use crate::site::PATIENCE;
 /// # Errors
 /// If they do.
 pub async fn one_leader_writes<R: Rig>() -> Result<()> {
-    let plane = Plane::start(ControlPlane::builder().audit(true)).await?;
-    let rig = R::start_alone(plane).await?;
+    let rig = R::start_on(Plane::alone().await?).await?;
     let site = rig.site();
     let [step_one, step_two, others @ ..] = R::STEPS else {
         anyhow::bail!("a rig with fewer than two steps");

@@ -8,10 +8,7 @@ use testbed::project_root;
 
 use crate::install::{Manifests, Plane};
 use crate::operator::binary;
-use crate::rig::Rig;
-
-/// The operators of this workspace.
-const OPERATORS: &[&str] = &["ako-operator", "page-operator", "vdo", "vino", "vm-operator"];
+use crate::rig::{Rig, SUBJECTS};
 
 /// Checks that the base and each overlay build, pass the API server's validation without a warning (such as one about the
 /// Pod security standard `restricted` that the namespace enforces), and have nothing of another operator.
@@ -19,7 +16,7 @@ const OPERATORS: &[&str] = &["ako-operator", "page-operator", "vdo", "vino", "vm
 /// # Errors
 /// If one does not.
 pub async fn manifests_apply_alone<R: Rig>() -> Result<()> {
-    let rig = R::start_on(Plane::shared().await?).await?;
+    let rig = R::start_on(Plane::of(&R::SUBJECT).await?).await?;
     let kubectl = rig.site().control_plane();
     let Manifests::Deploy(directory) = R::SUBJECT.manifests else {
         let printed = Command::new(binary(R::SUBJECT.name)?).arg("manifests").output()?;
@@ -44,8 +41,8 @@ pub async fn manifests_apply_alone<R: Rig>() -> Result<()> {
 
 fn has_nothing_of_others<R: Rig>(place: &str, manifests: &str) -> Result<()> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    for other in OPERATORS.iter().filter(|other| **other != R::SUBJECT.name) {
-        let line = manifests.lines().find(|line| line.split(|c| !is_word(c)).any(|word| word == *other));
+    for other in SUBJECTS.iter().map(|subject| subject.name).filter(|other| *other != R::SUBJECT.name) {
+        let line = manifests.lines().find(|line| line.split(|c| !is_word(c)).any(|word| word == other));
         ensure!(line.is_none(), "{place} has something of {other}: {line:?}");
     }
     ensure!(manifests.contains(R::SUBJECT.name), "{place} has nothing of {}", R::SUBJECT.name);

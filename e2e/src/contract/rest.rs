@@ -20,7 +20,7 @@ const OTHER: &str = "example.com/other";
 /// # Errors
 /// If it does.
 pub async fn rest_costs_nothing<R: Rig>() -> Result<()> {
-    let rig = R::start_on(Plane::shared().await?).await?;
+    let rig = R::start_on(Plane::of(&R::SUBJECT).await?).await?;
     let site = rig.site();
     let operator = rig.operator().await?;
     for step in R::STEPS.iter().take(2) {

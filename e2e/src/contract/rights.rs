@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, eventually};
+use testbed::eventually;
 
 use crate::install::Plane;
 use crate::rig::Rig;
@@ -19,8 +19,7 @@ type Right = (String, String, String);
 /// # Errors
 /// If it does not.
 pub async fn rights_are_exact<R: Rig>() -> Result<()> {
-    let plane = Plane::start(ControlPlane::builder().audit(true)).await?;
-    let rig = R::start_alone(plane).await?;
+    let rig = R::start_on(Plane::alone().await?).await?;
     let site = rig.site();
     let launch = rig.launch().arg("--enable-leader-election");
     let mut operator = rig.operator_with(&launch).await?;
@@ -100,7 +99,7 @@ async fn missed<R: Rig>(rig: &R) -> Result<()> {
     })
     .await?;
     let _operator = rig.operator().await?;
-    let samples = rig.samples();
+    let samples = R::samples();
     let mut sample = samples.first().context("no sample")?.clone();
     sample["metadata"]["name"] = "refused".into();
     site.apply(None, &sample).await?;

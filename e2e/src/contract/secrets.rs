@@ -11,7 +11,7 @@ use crate::rig::Rig;
 /// # Errors
 /// If one does.
 pub async fn secrets_are_nowhere<R: Rig>() -> Result<()> {
-    let rig = R::start_on(Plane::shared().await?).await?;
+    let rig = R::start_on(Plane::of(&R::SUBJECT).await?).await?;
     let site = rig.site();
     let operator = rig.operator_with(&rig.launch().env("RUST_LOG", "trace")).await?;
     let (first, others) = R::STEPS.split_first().ok_or_else(|| anyhow::anyhow!("a rig without steps"))?;

@@ -22,7 +22,7 @@ use crate::site::Site;
 /// If they do not.
 pub async fn surface_is_documented<R: Rig>() -> Result<()> {
     let docs = docs(&R::SUBJECT)?;
-    let rig = R::start_on(Plane::shared().await?).await?;
+    let rig = R::start_on(Plane::of(&R::SUBJECT).await?).await?;
     let operator = rig.operator().await?;
     rig.exercise().await?;
     let (_, metrics) = operator.get("/metrics").await?;

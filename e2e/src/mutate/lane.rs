@@ -29,8 +29,9 @@ const MARKER: &str = "example.com/marker";
 
 /// A namespace with one sample and a running operator.
 pub(super) struct Lane<R: Rig> {
-    rig: R,
+    // Dropped first: the plane is free once the rig is dropped.
     operator: OperatorProcess,
+    rig: R,
     pub(super) api: Api<DynamicObject>,
     pub(super) sample: Value,
     docs: String,
@@ -52,7 +53,7 @@ impl<R: Rig> Lane<R> {
         let settled = State::new(Verdict::Settled { in_sync: true });
         let docs = docs(&R::SUBJECT)?;
         let (empty, mask, log_checked) = (rig.outside().await?, Mask::default(), Cell::default());
-        let mut lane = Self { rig, operator, api, sample, docs, empty, settled, mask, log_checked };
+        let mut lane = Self { operator, rig, api, sample, docs, empty, settled, mask, log_checked };
         lane.settled = lane.create_settled().await?;
         lane.delete().await?;
         let again = lane.create_settled().await?;

@@ -216,15 +216,41 @@ pub(super) fn first_entry(map: Option<&Value>) -> Option<(&String, &Value)> {
     map?.as_object()?.iter().min_by_key(|(key, _)| *key)
 }
 
-/// Returns the places of the field `spec` at which the sample has nothing, so that their rules or those below them have nothing
-/// to start from: fields that it does not set, lists and maps without an item.
+/// Returns the places of the field `spec` at which no sample has anything, so that their rules or those below them have nothing
+/// to start from: fields that none sets, lists and maps without an item.
 #[must_use]
-pub fn unset(schema: &Value, sample: &Value) -> Vec<Path> {
-    let is_empty = |place: &Place<'_>| match Shape::of(place.schema) {
-        Shape::List => place.value.and_then(Value::as_array).is_none_or(Vec::is_empty),
-        Shape::Map => first_entry(place.value).is_none(),
-        _ => place.value.is_none_or(Value::is_null),
+pub fn unset(schema: &Value, samples: &[Value]) -> Vec<Path> {
+    let specs: Vec<_> = samples.iter().filter_map(|sample| sample.get("spec")).collect();
+    unset_in(&Path::field("spec"), &schema["properties"]["spec"], &specs)
+}
+
+/// Does the same at a place and below, with the samples' values there. Enters what [`places`] enters.
+fn unset_in(path: &Path, schema: &Value, values: &[&Value]) -> Vec<Path> {
+    let values: Vec<&Value> = values.iter().copied().filter(|value| !value.is_null()).collect();
+    let items = |path: Path, schema: &Value, items: &[&Value]| match items {
+        [] => vec![path],
+        items => unset_in(&path, schema, items),
     };
-    let places = places(Path::field("spec"), &schema["properties"]["spec"], sample.get("spec"));
-    places.into_iter().filter(is_empty).map(|place| place.path).collect()
+    match Shape::of(schema) {
+        _ if values.is_empty() => vec![path.clone()],
+        Shape::Object => {
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            let below = fields.flat_map(|(name, field)| {
+                let inner: Vec<_> = values.iter().filter_map(|value| value.get(name)).collect();
+                unset_in(&path.then(Step::Field(name.clone())), field, &inner)
+            });
+            below.collect()
+        }
+        Shape::List => {
+            let first: Vec<_> = values.iter().filter_map(|list| list.get(0)).collect();
+            items(path.then(Step::Item(0)), &schema["items"], &first)
+        }
+        Shape::Map => {
+            let first: Vec<_> = values.iter().filter_map(|map| first_entry(Some(map))).collect();
+            let key = first.first().map_or("", |(key, _)| key.as_str());
+            let first: Vec<_> = first.iter().map(|(_, value)| *value).collect();
+            items(path.entry(key), &schema["additionalProperties"], &first)
+        }
+        _ => Vec::new(),
+    }
 }

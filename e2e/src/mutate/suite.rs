@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use futures::future::join_all;
@@ -16,7 +15,8 @@ use super::mutation::Mutation;
 use super::scenario::{Scenario, objects};
 use super::schema::{Path, unset};
 use super::walk;
-use crate::install::Plane;
+use crate::command::replay;
+use crate::install::{Planes, Subject};
 use crate::rig::Rig;
 use crate::site::Site;
 
@@ -78,9 +78,12 @@ impl Catalogue {
         pairs
     }
 
-    /// Returns the case of this name, unless it is a walk.
+    /// Returns the case of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Case> {
+        if let Some(seed) = name.strip_prefix("walk ") {
+            return seed.parse().ok().map(Case::Walk);
+        }
         let scenario = self.scenarios.iter().find(|scenario| scenario.to_string() == name);
         let mutation =
             |name: &str| self.mutations.iter().find(|mutation| mutation.to_string() == name).cloned();
@@ -92,9 +95,7 @@ impl Catalogue {
     async fn of<R: Rig>(lane: &Lane<R>) -> Result<Self> {
         let sample = lane.sample.clone();
         let (schema, scale) = crd::<R>(lane.rig().site(), text(&sample["kind"])?).await?;
-        let unset = unset(&schema, &sample);
-        let unset: Vec<_> = unset.iter().map(ToString::to_string).collect();
-        ensure!(unset.is_empty(), "the rig's sample sets nothing at {}", unset.join(", "));
+        check_samples::<R>(text(&sample["kind"])?, &schema)?;
         let mutations = Mutation::all(&schema, &sample);
         let mut scenarios = Scenario::all::<R>(&schema, scale.as_ref(), &sample);
         for kind in R::SUBJECT.kinds.iter().filter(|kind| !kind.by_users) {
@@ -108,10 +109,18 @@ impl Catalogue {
     }
 }
 
+/// Checks that the rig's samples of a kind set every field of the spec.
+fn check_samples<R: Rig>(kind: &str, schema: &Value) -> Result<()> {
+    let mut samples = R::samples();
+    samples.retain(|sample| sample["kind"] == kind);
+    let unset: Vec<_> = unset(schema, &samples).iter().map(ToString::to_string).collect();
+    ensure!(unset.is_empty(), "no sample of {kind} sets {}", unset.join(", "));
+    Ok(())
+}
+
 /// Returns the schema of a kind, and the path that its scale subresource changes.
 async fn crd<R: Rig>(site: &Site, kind: &str) -> Result<(Value, Option<Path>)> {
-    let kind = R::SUBJECT.kinds.iter().find(|known| known.kind == kind);
-    let kind = kind.with_context(|| format!("{} has no kind {kind:?}", R::SUBJECT.name))?;
+    let kind = R::SUBJECT.kind(kind).with_context(|| format!("{} has no kind {kind}", R::SUBJECT.name))?;
     let crds: Api<CustomResourceDefinition> = Api::all(site.client());
     let crd = crds.get(&format!("{}.{}", kind.plural, R::SUBJECT.group)).await?;
     let version = crd.spec.versions.into_iter().find(|version| version.name == R::SUBJECT.version);
@@ -144,21 +153,38 @@ impl fmt::Display for Report {
     }
 }
 
+/// Returns what can be done to each sample of a rig.
+///
+/// # Errors
+/// If a sample cannot be created, or a field is set in none.
+pub async fn catalogues<R: Rig>(planes: &Planes) -> Result<Vec<Catalogue>> {
+    let mut catalogues = Vec::new();
+    for sample in R::samples() {
+        let lane = Lane::<R>::start(planes.take(&R::SUBJECT).await?, sample).await?;
+        catalogues.push(Catalogue::of(&lane).await?);
+    }
+    Ok(catalogues)
+}
+
 /// Runs the cases that `select` chooses for each sample of a rig, in that many lanes. `progress` receives each case that
 /// the operator has answered, and how.
 ///
 /// # Errors
-/// If a sample cannot be created or does not set a field. A case that fails is in the report.
+/// If a sample cannot be created, a kind that users create has none, or a field is set in none. A case that fails is in the
+/// report.
 pub async fn run<R: Rig>(
-    plane: &Arc<Plane>,
+    planes: &Planes,
     lanes: usize,
     select: impl Fn(&Catalogue) -> Vec<Case>,
     progress: impl Fn(&Case, &Result<String>),
 ) -> Result<Report> {
     let mut report = Report::default();
-    let samples = R::start_on(Arc::clone(plane)).await?.samples();
+    let samples = R::samples();
+    for kind in R::SUBJECT.kinds.iter().filter(|kind| kind.by_users) {
+        ensure!(samples.iter().any(|sample| sample["kind"] == kind.kind), "no sample is a {}", kind.kind);
+    }
     for sample in samples {
-        let lane = Lane::<R>::start(Arc::clone(plane), sample).await?;
+        let lane = Lane::<R>::start(planes.take(&R::SUBJECT).await?, sample).await?;
         let catalogue = Catalogue::of(&lane).await?;
         let cases = select(&catalogue);
         let mut queue = VecDeque::new();
@@ -175,8 +201,8 @@ pub async fn run<R: Rig>(
         }
         let queue = RefCell::new(queue);
         let shared = RefCell::new(&mut report);
-        let first = work(plane, &catalogue, Some(lane), &queue, &shared, &progress);
-        let others = (1..lanes).map(|_| work::<R>(plane, &catalogue, None, &queue, &shared, &progress));
+        let first = work(planes, &catalogue, Some(lane), &queue, &shared, &progress);
+        let others = (1..lanes).map(|_| work::<R>(planes, &catalogue, None, &queue, &shared, &progress));
         let others = async { join_all(others).await.into_iter().collect::<Result<()>>() };
         let (first, others) = futures::join!(first, others);
         first.and(others)?;
@@ -186,7 +212,7 @@ pub async fn run<R: Rig>(
 
 /// Runs cases until none is left. A lane in which one failed is replaced.
 async fn work<R: Rig>(
-    plane: &Arc<Plane>,
+    planes: &Planes,
     catalogue: &Catalogue,
     mut lane: Option<Lane<R>>,
     queue: &RefCell<VecDeque<(Case, Admission)>>,
@@ -198,7 +224,7 @@ async fn work<R: Rig>(
         let Some((case, admission)) = next else { return Ok(()) };
         let ready = match lane.take() {
             Some(lane) => lane,
-            None => Lane::start(Arc::clone(plane), catalogue.sample.clone()).await?,
+            None => Lane::start(planes.take(&R::SUBJECT).await?, catalogue.sample.clone()).await?,
         };
         let result = match &case {
             Case::Edits(edits) => answer(&ready, edits, admission).await,
@@ -303,27 +329,22 @@ async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission
 /// # Errors
 /// If not; the error has each case and the command that replays it.
 pub async fn each_value_is_answered<R: Rig>() -> Result<()> {
-    let plane = Plane::shared().await?;
-    let report = run::<R>(&plane, 3, Catalogue::singles, |_, _| ()).await?;
+    let report = run::<R>(&Planes::default(), R::SUBJECT.lanes(), Catalogue::singles, |_, _| ()).await?;
     println!("{}: {report}", R::SUBJECT.name);
     ensure!(report.refused > 0 && report.answered > 0, "nothing was tested: {report}");
-    report.check(R::SUBJECT.short())
+    report.check(&R::SUBJECT)
 }
 
 impl Report {
-    /// Fails if a case has failed; the error has the command that replays each, with the operator's short name.
+    /// Fails if a case has failed; the error has the command that repeats each.
     ///
     /// # Errors
     /// If a case has failed.
-    pub fn check(&self, operator: &str) -> Result<()> {
+    pub fn check(&self, subject: &Subject) -> Result<()> {
         let findings = self.findings.iter().map(|(case, error)| {
-            let selection = match case {
-                Case::Walk(seed) => format!("--walk {seed}"),
-                case => format!("--only '{}'", case.to_string().replace('\'', r"'\''")),
-            };
             // It may have a text of an object.
             let error: String = format!("{error:#}").chars().take(LONGEST).collect();
-            format!("{case}: {error}\n  replay: cargo xtask mutate {operator} {selection}")
+            format!("{case}: {error}\nrepeat with: {}", replay("mutate", subject, case))
         });
         let findings: Vec<_> = findings.collect();
         if findings.is_empty() {

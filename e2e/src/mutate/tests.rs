@@ -221,17 +221,21 @@ fn names_are_unique_and_the_order_does_not_depend_on_that_of_the_properties() {
 }
 
 #[test]
-fn a_sample_that_leaves_a_place_out_is_noticed() {
+fn a_place_that_no_sample_sets_is_noticed() {
     let spec = json!({ "type": "object", "properties": {
         "a": { "type": "string" }, "list": { "type": "array", "items": { "type": "string" } },
         "map": { "type": "object", "additionalProperties": { "type": "object", "properties": { "b": { "type": "string" } } } } } });
     let schema = json!({ "properties": { "spec": spec } });
-    let unset_in = |spec: Value| {
-        let paths = unset(&schema, &json!({ "spec": spec }));
-        paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+    let unset_in = |specs: &[Value]| {
+        let samples: Vec<_> = specs.iter().map(|spec| json!({ "spec": spec })).collect();
+        unset(&schema, &samples).iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(unset_in(json!({ "a": "x", "list": ["y"], "map": { "k": { "b": "z" } } })), [""; 0]);
-    assert_eq!(unset_in(json!({ "list": [], "map": { "k": {} } })), ["spec.a", "spec.list", "spec.map[k].b"]);
+    assert_eq!(unset_in(&[json!({ "a": "x", "list": ["y"], "map": { "k": { "b": "z" } } })]), [""; 0]);
+    let (one, other) =
+        (json!({ "list": [], "map": { "k": {} } }), json!({ "a": "x", "map": { "l": { "b": "z" } } }));
+    assert_eq!(unset_in(std::slice::from_ref(&one)), ["spec.a", "spec.list[0]", "spec.map[k].b"]);
+    assert_eq!(unset_in(&[one, other]), ["spec.list[0]"], "samples complete each other");
+    assert_eq!(unset_in(&[]), ["spec"]);
 }
 
 #[test]

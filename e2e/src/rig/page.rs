@@ -1,51 +1,30 @@
 //! The kit's example operator: the smallest rig, with a directory as its outside system.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::Rig;
-use crate::install::{Kind, Manifests, Plane, Subject};
+use super::directory::{Directory, GONE};
+use super::{Found, Rig};
+use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::operator::Launch;
 use crate::site::{PATIENCE, Site};
 
 /// The example operator and its directory.
 pub struct PageRig {
     site: Site,
-    pages: PathBuf,
+    pages: Directory,
 }
 
 impl PageRig {
-    async fn new(plane: Arc<Plane>, is_shared: bool) -> Result<Self> {
-        let site = Site::new(&Self::SUBJECT, plane, is_shared).await?;
-        let pages = site.directory().join("pages");
-        fs::create_dir(&pages)?;
-        Ok(Self { site, pages })
-    }
-
     /// Applies a page and waits until its file has the text.
     async fn write(&self, name: &str, text: &str) -> Result<()> {
         self.site.apply(None, &page(name, text)).await?;
         self.site.ready_within(name, PATIENCE, |_| true).await?;
         Ok(())
     }
-
-    /// Returns the text of each file.
-    fn texts(&self) -> Result<Vec<String>> {
-        let files = fs::read_dir(&self.pages)?;
-        files.map(|file| Ok(fs::read_to_string(file?.path())?)).collect()
-    }
-}
-
-/// Returns how often the operator has reported that its directory does not exist.
-fn reports(log: &Path) -> usize {
-    fs::read_to_string(log).unwrap_or_default().matches("DirectoryNotWritable").count()
 }
 
 /// Returns a page.
@@ -58,21 +37,33 @@ impl Rig for PageRig {
         name: "page-operator",
         group: "example.com",
         version: "v1",
-        kinds: &[Kind { kind: "Page", plural: "pages", by_users: true }],
+        kinds: &[Kind { kind: "Page", plural: "pages", by_users: true, scope: Scope::Namespaced }],
         namespace: "page-operator-system",
         manifests: Manifests::Printed,
         docs: &["docs/operator-kit.md"],
     };
     const STEPS: &'static [&'static str] = &["create", "change", "delete"];
-    const FAULTS: &'static [&'static str] = &["directory-gone"];
+    const FAULTS: &'static [&'static str] = &[GONE];
     const MISSED_RIGHT: (&'static str, &'static str, &'static str) = ("example.com", "pages", "patch");
+    const FOUND: &'static [Found] = &[
+        Found {
+            what: "the driver took every 409 for the end of the object, and wrote the status at the object's next change only",
+            runs: &["status-409@apply/pages.status/one#2"],
+        },
+        Found {
+            what: "after a restart with an old list, a file was written for a page that had been deleted, and stayed",
+            runs: &["older-list-16@patch/pages/two#2"],
+        },
+        Found {
+            what: "a page was let go while its directory was away, and its file stayed",
+            runs: &["outside:directory-gone@delete"],
+        },
+    ];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
-        Self::new(plane, true).await
-    }
-
-    async fn start_alone(plane: Plane) -> Result<Self> {
-        Self::new(Arc::new(plane), false).await
+        let site = Site::new(&Self::SUBJECT, plane).await?;
+        let pages = Directory::create(&site)?;
+        Ok(Self { site, pages })
     }
 
     fn site(&self) -> &Site {
@@ -80,7 +71,7 @@ impl Rig for PageRig {
     }
 
     fn launch(&self) -> Launch {
-        self.site.launch().env("PAGES", self.pages.as_path())
+        self.site.launch().env("PAGES", self.pages.path())
     }
 
     async fn play(&self, step: &str) -> Result<()> {
@@ -106,16 +97,14 @@ impl Rig for PageRig {
     async fn exercise(&self) -> Result<()> {
         self.play("create").await?;
         for text in ["third", "fourth", "fifth"] {
-            self.inject("directory-gone").await?;
+            self.inject(GONE).await?;
             self.write("one", text).await?;
         }
         self.play("delete").await
     }
 
     async fn outside(&self) -> Result<BTreeMap<String, Value>> {
-        let mut texts = self.texts()?;
-        texts.sort();
-        Ok([("texts".to_owned(), texts.into())].into())
+        Ok([("texts".to_owned(), self.pages.texts()?.into())].into())
     }
 
     async fn calls(&self) -> Result<BTreeMap<String, u64>> {
@@ -123,35 +112,23 @@ impl Rig for PageRig {
     }
 
     async fn inject(&self, fault: &str) -> Result<()> {
-        let away = self.pages.with_extension("away");
-        fs::rename(&self.pages, &away).with_context(|| format!("cannot inject {fault}"))?;
-        let (pages, log) = (self.pages.clone(), self.site.log_path());
-        let before = reports(&log);
-        thread::spawn(move || {
-            let end = Instant::now() + PATIENCE;
-            while reports(&log) == before && Instant::now() < end {
-                thread::sleep(Duration::from_millis(20));
-            }
-            fs::rename(&away, &pages)
-        });
-        Ok(())
+        self.pages.inject(fault)
     }
 
     async fn has_fired(&self, _: &str) -> Result<bool> {
-        Ok(reports(&self.site.log_path()) > 0)
+        Ok(self.pages.reports() > 0)
     }
 
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 
-    fn samples(&self) -> Vec<Value> {
+    fn samples() -> Vec<Value> {
         vec![page("one", "first")]
     }
 
     async fn mismatch(&self, object: &Value) -> Result<Option<String>> {
-        let uid = object["metadata"]["uid"].as_str().context("no uid")?;
-        let text = fs::read_to_string(self.pages.join(format!("{uid}.txt"))).ok();
+        let text = self.pages.text_of(object)?;
         let wanted = object["spec"]["text"].as_str();
         Ok((text.as_deref() != wanted).then(|| format!("the file has {text:?} instead of {wanted:?}")))
     }

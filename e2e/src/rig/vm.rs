@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Vcsim, VcsimBuilder, eventually};
+use testbed::{Vcsim, VcsimBuilder, eventually};
 
 use super::Rig;
 use crate::install::Plane;
@@ -53,16 +53,10 @@ impl VmRigBuilder {
     /// # Errors
     /// If a server does not start or the operator cannot be installed.
     pub async fn start(self) -> Result<VmRig> {
-        let plane = async {
-            if self.alone {
-                Ok(Arc::new(Plane::start(ControlPlane::builder().audit(true)).await?))
-            } else {
-                Plane::shared().await
-            }
-        };
+        let plane = async { if self.alone { Plane::alone().await } else { Plane::shared().await } };
         let vcenter = self.vcenter.unwrap_or_else(Vcsim::builder);
         let (plane, vcenter) = tokio::try_join!(plane, vcenter.start())?;
-        VmRig::new(plane, !self.alone, vcenter).await
+        VmRig::new(plane, vcenter).await
     }
 }
 
@@ -97,8 +91,8 @@ impl VmRig {
         VmRigBuilder::default()
     }
 
-    async fn new(plane: Arc<Plane>, is_shared: bool, vcenter: Vcsim) -> Result<Self> {
-        let site = Site::new(&Self::SUBJECT, plane, is_shared).await?;
+    async fn new(plane: Arc<Plane>, vcenter: Vcsim) -> Result<Self> {
+        let site = Site::new(&Self::SUBJECT, plane).await?;
         Ok(Self { site, vcenter })
     }
 

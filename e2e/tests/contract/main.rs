@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use e2e::{PageRig, VmRig, contract};
+mod planes;
 
-contract!(page, PageRig);
-contract!(vm, VmRig);
+use e2e::contract;
+
+e2e::rigs!(contract);

@@ -64,6 +64,23 @@ struct Step {
     why: &'static str,
 }
 
+macro_rules! demos {
+    ($($name:literal: $demo:ty),*) => {
+        /// The names of the operators in commands; the first is the default.
+        const NAMES: &[&str] = &[$($name),*];
+
+        /// Runs the demo of the operator of this name.
+        async fn run_named(name: &str, keep: bool) -> Result<()> {
+            match name {
+                $($name => run::<$demo>(keep).await,)*
+                other => bail!("unknown operator {other}; use one of {}", NAMES.join(", ")),
+            }
+        }
+    };
+}
+
+demos!("vm": VmDemo);
+
 /// What steps change: the terminal and the operator's process.
 struct Stage {
     screen: Screen,
@@ -76,10 +93,12 @@ async fn main() -> ExitCode {
     let (flags, names): (Vec<&str>, Vec<&str>) =
         arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
     let keep = flags == ["--keep"];
+    let usage = || anyhow::anyhow!("usage: demo [{}] [--keep]", NAMES.join("|"));
     let result = match names.as_slice() {
-        _ if !keep && !flags.is_empty() => Err(anyhow::anyhow!("usage: demo [vm] [--keep]")),
-        [] | ["vm"] => run::<VmDemo>(keep).await,
-        _ => Err(anyhow::anyhow!("unknown operator {}; use vm", names.join(" "))),
+        _ if !keep && !flags.is_empty() => Err(usage()),
+        [] => run_named(NAMES[0], keep).await,
+        [name] => run_named(name, keep).await,
+        _ => Err(usage()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,59 +1,40 @@
-//! Mutates the objects of an operator: `cargo xtask mutate OPERATOR`.
+//! `cargo xtask mutate OPERATOR`: gives the objects of an operator each value that their CRDs allow.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
+use clap::Parser;
 use e2e::mutate::{self, Case, Catalogue};
-use e2e::{PageRig, Plane, Rig, VmRig};
-use testbed::ControlPlane;
+use e2e::{Planes, Rig, Selection, Visitor, with_rig};
+use testbed::Random;
 
-const HELP: &str = "\
-usage: mutate OPERATOR [OPTION…]     OPERATOR: vm, page
-
-Without an option: each mutation, each pair of mutations, and 20 walks of ten steps.
-
-  --list             prints the names of the mutations and scenarios
-  --only NAME        runs this case; may be repeated. Mutations joined by ' & ' are made with one request
-  --singles          runs each mutation and each scenario
-  --pairs            runs each pair of mutations
-  --walks N          runs N walks
-  --seed SEED        the seed of the first walk; the others have the next ones. Default: the time
-  --walk SEED        runs the walk of this seed; may be repeated
-  --lanes N          namespaces, each with an operator, at the same time. Default: 3
-";
-
-#[derive(Debug, Default)]
+/// Gives an operator's objects each value that their CRDs allow. Without a selection: each mutation and scenario, each pair of
+/// mutations, and 20 walks of ten mutations
+#[derive(Parser)]
+#[command(name = "mutate")]
 struct Options {
-    list: bool,
-    only: Vec<String>,
-    /// Those of `only` that a sample has.
-    found: RefCell<BTreeSet<String>>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Selects each mutation and each scenario
+    #[arg(long, conflicts_with = "names")]
     singles: bool,
+    /// Selects each two mutations of different places, made with one request
+    #[arg(long, conflicts_with = "names")]
     pairs: bool,
-    walks: u64,
-    seed: u64,
-    seeds: Vec<u64>,
-    lanes: usize,
+    /// Selects that many walks, with the seed and the next ones
+    #[arg(long, value_name = "COUNT", conflicts_with = "names")]
+    walks: Option<u64>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.split_first() {
-        Some((operator, options)) if operator == "vm" => run::<VmRig>(options).await,
-        Some((operator, options)) if operator == "page" => run::<PageRig>(options).await,
-        Some((operator, _)) if !operator.starts_with('-') => {
-            Err(anyhow::anyhow!("unknown operator {operator}; use one of vm, page"))
-        }
-        _ => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-    };
-    match result {
+    let options = Options::parse();
+    let operator = options.selection.operator.clone();
+    let seed = options.selection.seed();
+    match with_rig(&operator, Mutate { options, seed, found: RefCell::default() }).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -62,78 +43,71 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run<R: Rig>(arguments: &[String]) -> Result<()> {
-    let options = Options::parse(arguments)?;
-    let plane = Plane::start(ControlPlane::builder().audit(true)).await?.into();
-    let start = Instant::now();
-    let report = mutate::run::<R>(
-        &plane,
-        options.lanes,
-        |catalogue| options.select(catalogue),
-        |case, result| match result {
-            Ok(answer) => println!("ok    {case} ({answer})"),
-            Err(_) => println!("FAIL  {case}"),
-        },
-    )
-    .await?;
-    let missing = options.only.iter().find(|name| !options.found.borrow().contains(*name));
-    ensure!(missing.is_none(), "there is no mutation {missing:?}: see --list");
-    println!("{}: {report}, in {:.0} s", R::SUBJECT.name, start.elapsed().as_secs_f64());
-    report.check(R::SUBJECT.short())
+struct Mutate {
+    options: Options,
+    seed: u64,
+    /// The names of `--run` that a sample has.
+    found: RefCell<BTreeSet<String>>,
 }
 
-impl Options {
-    fn parse(arguments: &[String]) -> Result<Self> {
-        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let mut options = Self { lanes: 3, seed, ..Self::default() };
-        let mut arguments = arguments.iter();
-        while let Some(option) = arguments.next() {
-            let mut value = || arguments.next().with_context(|| format!("{option} needs a value"));
-            match option.as_str() {
-                "--list" => options.list = true,
-                "--singles" => options.singles = true,
-                "--pairs" => options.pairs = true,
-                "--only" => options.only.push(value()?.clone()),
-                "--walks" => options.walks = number(option, value()?)?,
-                "--seed" => options.seed = number(option, value()?)?,
-                "--walk" => options.seeds.push(number(option, value()?)?),
-                "--lanes" => options.lanes = usize::try_from(number(option, value()?)?)?,
-                other => bail!("unknown option {other}\n\n{HELP}"),
+impl Visitor for Mutate {
+    async fn visit<R: Rig>(self) -> Result<()> {
+        let (planes, start, selection) = (Planes::default(), Instant::now(), &self.options.selection);
+        if selection.list {
+            for catalogue in mutate::catalogues::<R>(&planes).await? {
+                for case in self.select(&catalogue) {
+                    println!("{case}");
+                }
             }
+            return Ok(());
         }
-        let is_chosen = options.list || options.singles || options.pairs || options.walks > 0;
-        if !is_chosen && options.only.is_empty() && options.seeds.is_empty() {
-            (options.singles, options.pairs, options.walks) = (true, true, 20);
+        println!("seed {}", self.seed);
+        let report = mutate::run::<R>(
+            &planes,
+            selection.lanes(&R::SUBJECT),
+            |catalogue| self.select(catalogue),
+            |case, result| match result {
+                Ok(answer) => println!("ok      {case} ({answer})"),
+                Err(_) => println!("FAILED  {case}"),
+            },
+        )
+        .await?;
+        if let Some(name) = selection.names.iter().find(|name| !self.found.borrow().contains(*name)) {
+            bail!("unknown run {name}; use one of --list, or several mutations with \" & \" between them");
         }
-        options.seeds.extend((0..options.walks).map(|n| options.seed.wrapping_add(n)));
-        Ok(options)
+        println!("{}: {report}, in {:.0} s", R::SUBJECT.name, start.elapsed().as_secs_f64());
+        report.check(&R::SUBJECT)
     }
+}
 
+impl Mutate {
     /// Returns the chosen cases of a sample.
     fn select(&self, catalogue: &Catalogue) -> Vec<Case> {
+        let Options { selection, singles, pairs, walks } = &self.options;
+        if !selection.names.is_empty() {
+            let named = selection.names.iter().filter_map(|name| Some((name, catalogue.find(name)?)));
+            return named
+                .map(|(name, case)| {
+                    self.found.borrow_mut().insert(name.clone());
+                    case
+                })
+                .collect();
+        }
+        let all = !singles && !pairs && walks.is_none();
         let mut cases = Vec::new();
-        if self.list {
-            for case in catalogue.singles() {
-                println!("{case}");
-            }
-        }
-        for name in &self.only {
-            if let Some(case) = catalogue.find(name) {
-                self.found.borrow_mut().insert(name.clone());
-                cases.push(case);
-            }
-        }
-        if self.singles {
+        if *singles || all {
             cases.extend(catalogue.singles());
         }
-        if self.pairs {
+        if *pairs || all {
             cases.extend(catalogue.pairs());
         }
-        cases.extend(self.seeds.iter().copied().map(Case::Walk));
+        let walks = walks.unwrap_or(if all { 20 } else { 0 });
+        cases.extend((0..walks).map(|n| Case::Walk(self.seed.wrapping_add(n))));
+        let mut random = Random::new(self.seed);
+        let excess = selection.sample.map_or(0, |count| cases.len().saturating_sub(count));
+        for _ in 0..excess {
+            cases.swap_remove(random.below(cases.len()));
+        }
         cases
     }
-}
-
-fn number(option: &str, text: &str) -> Result<u64> {
-    text.parse().with_context(|| format!("{option} {text}: not a number"))
 }

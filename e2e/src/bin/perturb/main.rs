@@ -1,28 +1,24 @@
 //! `cargo xtask perturb OPERATOR`: the main job of an operator with one thing going wrong in each run.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use clap::Parser;
 use e2e::perturb::{self, RunName};
-use e2e::{PageRig, Plane, Rig, VmRig};
-use testbed::ControlPlane;
+use e2e::{Planes, Rig, Selection, Visitor, with_rig};
 
-const USAGE: &str = "usage: perturb vm|page [--run NAME | --sample COUNT [--seed NUMBER] | --list] \
-                     [--lanes NUMBER]";
-
-/// What is to be run.
+/// Plays the main job of an operator again and again, with one other thing going wrong in each run
+#[derive(Parser)]
+#[command(name = "perturb")]
 struct Options {
-    runs: Vec<RunName>,
-    sample: Option<usize>,
-    seed: u64,
-    lanes: usize,
-    list: bool,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    let Options { selection } = Options::parse();
+    match with_rig(&selection.operator.clone(), Perturb(selection)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -31,57 +27,30 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let operator = arguments.next().context(USAGE)?;
-    let options = parse(arguments)?;
-    match operator.as_str() {
-        "vm" => perturb::<VmRig>(&options).await,
-        "page" => perturb::<PageRig>(&options).await,
-        other => bail!("unknown operator {other}\n{USAGE}"),
-    }
-}
+struct Perturb(Selection);
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
-    let mut options = Options { runs: Vec::new(), sample: None, seed: 0, lanes: 4, list: false };
-    while let Some(argument) = arguments.next() {
-        if argument == "--list" {
-            options.list = true;
-            continue;
+impl Visitor for Perturb {
+    async fn visit<R: Rig>(self) -> Result<()> {
+        let Self(selection) = self;
+        let named = selection.names.iter().map(|name| name.parse()).collect::<Result<Vec<RunName>>>()?;
+        named.iter().try_for_each(RunName::check::<R>)?;
+        let (planes, seed) = (Planes::default(), selection.seed());
+        let lesson = perturb::learn::<R>(&planes).await?;
+        let runs = match selection.sample {
+            _ if !named.is_empty() => named,
+            Some(count) => lesson.plan.sample(count, seed),
+            None => lesson.plan.all().to_vec(),
+        };
+        if selection.list {
+            for run in runs {
+                println!("{run}");
+            }
+            for path in lesson.masked() {
+                println!("not compared: {path}");
+            }
+            return Ok(());
         }
-        let value = arguments.next().context(USAGE)?;
-        let number = || value.parse().with_context(|| format!("{argument} {value}: write a number"));
-        match argument.as_str() {
-            "--run" => options.runs.push(value.parse()?),
-            "--sample" => options.sample = Some(usize::try_from(number()?)?),
-            "--seed" => options.seed = number()?,
-            "--lanes" => options.lanes = usize::try_from(number()?.max(1))?,
-            other => bail!("unknown argument {other}\n{USAGE}"),
-        }
+        println!("seed {seed}");
+        perturb::run::<R>(&planes, &lesson, &runs, selection.lanes(&R::SUBJECT)).await
     }
-    Ok(options)
-}
-
-async fn perturb<R: Rig>(options: &Options) -> Result<()> {
-    options.runs.iter().try_for_each(RunName::check::<R>)?;
-    let plane = Arc::new(Plane::start(ControlPlane::builder()).await?);
-    let lesson = perturb::learn::<R>(&plane).await?;
-    let runs = match options.sample {
-        _ if !options.runs.is_empty() => options.runs.clone(),
-        Some(count) => lesson.plan.sample(count, options.seed),
-        None => lesson.plan.all().to_vec(),
-    };
-    if options.list {
-        for run in &runs {
-            println!("{run}");
-        }
-        for path in lesson.masked() {
-            println!("not compared: {path}");
-        }
-        return Ok(());
-    }
-    if options.sample.is_some() {
-        println!("seed {}", options.seed);
-    }
-    perturb::run::<R>(&plane, &lesson, &runs, options.lanes).await
 }

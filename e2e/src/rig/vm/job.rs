@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use testbed::{Fault, Happened, Outage, Vcsim, VmEvent, eventually};
 
 use super::{VmRig, group};
-use crate::install::{Kind, Manifests, Plane, Subject};
+use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::objects::condition;
 use crate::operator::Launch;
-use crate::rig::Rig;
+use crate::rig::{Found, Rig};
 use crate::site::{PATIENCE, Site};
 
 /// Looks odd in every encoding that a log, a status or a SOAP body might use.
@@ -24,8 +24,8 @@ impl Rig for VmRig {
         group: "vm.codeconnect.vmworld.com",
         version: "v1alpha1",
         kinds: &[
-            Kind { kind: "VmGroup", plural: "vmgroups", by_users: true },
-            Kind { kind: "VmInstance", plural: "vminstances", by_users: false },
+            Kind { kind: "VmGroup", plural: "vmgroups", by_users: true, scope: Scope::Namespaced },
+            Kind { kind: "VmInstance", plural: "vminstances", by_users: false, scope: Scope::Namespaced },
         ],
         namespace: "codeconnect-vm-operator-system",
         manifests: Manifests::Deploy("deploy/vm-operator"),
@@ -68,13 +68,18 @@ impl Rig for VmRig {
     ];
     // A group without replicas keeps its folder; a new one gets a folder with its first machine.
     const KEPT: &'static [&'static str] = &["outside//DC0/vm/vm-operator/NAMESPACE.web: "];
+    const FOUND: &'static [Found] = &[Found {
+        what: "after a restart with an old list, a folder was created for a group that had been deleted, and stayed; instances \
+               were created for an earlier number of replicas",
+        runs: &[
+            "older-list-16@patch/vmgroups/web#2",
+            "older-list-16@delete/vminstances/web-2#1",
+            "older-list-4@patch/vminstances/web-0#1",
+        ],
+    }];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
-        Self::new(plane, true, Vcsim::builder().password(PASSWORD).start().await?).await
-    }
-
-    async fn start_alone(plane: Plane) -> Result<Self> {
-        Self::new(Arc::new(plane), false, Vcsim::builder().password(PASSWORD).start().await?).await
+        Self::new(plane, Vcsim::builder().password(PASSWORD).start().await?).await
     }
 
     fn site(&self) -> &Site {
@@ -243,7 +248,7 @@ impl Rig for VmRig {
         vec![self.vcenter.password().to_owned()]
     }
 
-    fn samples(&self) -> Vec<Value> {
+    fn samples() -> Vec<Value> {
         let mut sample = group("web", 2, "photon");
         sample["spec"]["paused"] = false.into();
         vec![sample]

@@ -55,9 +55,9 @@ pub struct VmGroupSpec {
     pub paused: Option<bool>,
 }
 
-/// The CEL rules of a template. An object that broke them before they existed can still be changed: the API server checks only
+/// Returns the CEL rules of a template, of both kinds. An object that broke them before they existed can still be changed: the API server checks only
 /// fields that change.
-fn template_rules() -> serde_json::Value {
+pub(super) fn template_rules() -> serde_json::Value {
     serde_json::json!([
         {
             "rule": "self.trim().size() > 0",

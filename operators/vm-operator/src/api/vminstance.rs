@@ -68,7 +68,7 @@ pub struct VmInstanceSpec {
     #[schemars(range(min = 1, max = 8))]
     pub memory: i32,
     /// The template it is cloned from: a name or an inventory path.
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = super::vmgroup::template_rules()))]
     pub template: String,
 }
 
