@@ -224,6 +224,16 @@ impl Vcsim {
         self.control.send(Method::PUT, "outage", Some(serde_json::to_value(outage)?)).await
     }
 
+    /// Begins an outage that ends by itself after that time, unless another one is begun or ended.
+    ///
+    /// # Errors
+    /// If the simulator refuses it.
+    pub async fn outage_for(&self, outage: Outage, time: Duration) -> Result<()> {
+        let mut body = serde_json::to_value(outage)?;
+        body["ms"] = u64::try_from(time.as_millis())?.into();
+        self.control.send(Method::PUT, "outage", Some(body)).await
+    }
+
     /// Returns how many calls lost their connection to [`Outage::Refuse`] since the start.
     ///
     /// # Errors

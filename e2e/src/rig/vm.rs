@@ -1,5 +1,6 @@
 //! vm-operator with a simulated vCenter.
 
+mod history;
 mod job;
 
 use std::collections::BTreeMap;

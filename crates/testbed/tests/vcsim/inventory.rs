@@ -207,7 +207,7 @@ async fn recreated_pool_is_another_object() {
 async fn config_of_a_machine_on_a_host_that_is_away_is_unset() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    vcsim.add_vms(FOLDER, &[NewVm::new("one").marker("owner", "x")]).await.unwrap();
+    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
     let path = format!("{FOLDER}/one");
     let moref = vm(&vcsim, &path).await.moref;
     let this = ("VirtualMachine", moref.as_str());
@@ -262,7 +262,7 @@ async fn removed_machine_whose_updates_are_lost_is_still_shown() {
 async fn moved_machine_leaves_the_view_and_comes_back() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    vcsim.add_vms(FOLDER, &[NewVm::new("one").marker("owner", "x")]).await.unwrap();
+    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
     let path = format!("{FOLDER}/one");
     let moref = vm(&vcsim, &path).await.moref;
     let mut watch = sdk.watch(FOLDER).await;

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Fault, Happened, Outage, Vcsim, VmEvent, eventually};
+use testbed::{Fault, Outage, Vcsim, eventually};
 
-use super::{VmRig, group};
+use super::{VmRig, group, history};
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::objects::condition;
 use crate::operator::Launch;
 use crate::rig::{Found, Rig};
 use crate::site::{PATIENCE, Site};
 
+/// How long the vCenter refuses connections: the step that is played meanwhile needs it.
+const OUTAGE: Duration = Duration::from_secs(3);
 /// Looks odd in every encoding that a log, a status or a SOAP body might use.
 const PASSWORD: &str = "s3cr&t<\"Pa%ss\u{fc}";
 
@@ -165,17 +167,8 @@ impl Rig for VmRig {
         Ok(outside)
     }
 
-    /// How often each thing was done to machines of ours, by the name of the machine when it was made.
     async fn effects(&self) -> Result<BTreeMap<String, u64>> {
-        let (mut names, mut effects) = (BTreeMap::new(), BTreeMap::new());
-        for event in self.vcenter.history().await?.iter().filter(|event| owner(event).is_some()) {
-            if event.what == Happened::Made {
-                names.insert(&event.moref, event.path.rsplit('/').next().unwrap_or_default().to_owned());
-            }
-            let name = names.get(&event.moref).map(String::as_str).unwrap_or_default();
-            *effects.entry(format!("{:?} {name}", event.what)).or_default() += 1;
-        }
-        Ok(effects)
+        Ok(history::effects(&self.vcenter.history().await?))
     }
 
     /// Without the long poll and what keeps the session alive; since the last reset.
@@ -185,28 +178,8 @@ impl Rig for VmRig {
         Ok(calls)
     }
 
-    /// At no time do two machines have the owner marker of one VmInstance, and nothing is done to a machine without one. Who
-    /// did it, and what the API server said then, is not in the history.
     async fn violations(&self) -> Result<Vec<String>> {
-        let (mut machines, mut violations) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
-        for event in &self.vcenter.history().await? {
-            let Some(owner) = owner(event) else {
-                if event.what != Happened::Made {
-                    violations.push(format!("{} {:?}, which is not ours", event.moref, event.what));
-                }
-                continue;
-            };
-            let machines = machines.entry(owner).or_default();
-            if event.what == Happened::Made {
-                machines.push(&event.moref);
-                if machines.len() > 1 {
-                    violations.push(format!("{machines:?} have the owner {owner}"));
-                }
-            } else if event.is_removal() {
-                machines.retain(|moref| **moref != event.moref);
-            }
-        }
-        Ok(violations)
+        Ok(history::violations(&self.vcenter.history().await?))
     }
 
     async fn inject(&self, fault: &str) -> Result<()> {
@@ -224,10 +197,7 @@ impl Rig for VmRig {
             "updates-paged" => return self.vcenter.page_updates(1).await,
             "updates-doubled" => return self.vcenter.repeat_updates(5).await,
             "session-expires" => return self.vcenter.expire_sessions().await,
-            "outage" => {
-                self.vcenter.outage(Outage::Refuse).await?;
-                return self.vcenter.outage(Outage::None).await;
-            }
+            "outage" => return self.vcenter.outage_for(Outage::Refuse, OUTAGE).await,
             other => bail!("unknown fault {other}"),
         };
         self.vcenter.fault(fault).await
@@ -279,11 +249,6 @@ impl Rig for VmRig {
     fn frugal_launch(&self) -> Launch {
         self.launch().env("MAX_REPLICAS", "5")
     }
-}
-
-/// Returns the owner marker of the machine of an event.
-fn owner(event: &VmEvent) -> Option<&str> {
-    event.extra_config.get("vmgroup/owner").map(String::as_str)
 }
 
 impl VmRig {

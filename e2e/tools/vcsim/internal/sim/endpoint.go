@@ -24,6 +24,8 @@ type Outage struct {
 	Kind string `json:"kind"`
 	// Status is the HTTP status of kind status.
 	Status int `json:"status,omitempty"`
+	// MS is when the outage ends by itself, in milliseconds; 0: it does not.
+	MS int64 `json:"ms,omitempty"`
 }
 
 // The kinds of outage.
@@ -109,7 +111,21 @@ func (e *endpoint) set(outage Outage) error {
 	e.outage = outage
 	close(e.changed)
 	e.changed = make(chan struct{})
+	if outage.MS > 0 {
+		go e.end(e.changed, time.Duration(outage.MS)*time.Millisecond)
+	}
 	return nil
+}
+
+// end ends the outage after that time, unless another one has begun.
+func (e *endpoint) end(changed <-chan struct{}, after time.Duration) {
+	select {
+	case <-changed:
+	case <-time.After(after):
+		if err := e.set(Outage{Kind: OutageNone}); err != nil {
+			log.Printf("sdk endpoint: %v", err)
+		}
+	}
 }
 
 // cutCalls returns how many calls lost their connection to an outage of kind refuse.

@@ -54,11 +54,23 @@ func TestCallsThatAnOutageCutsAreCounted(t *testing.T) {
 			t.Fatal("the call does not arrive")
 		}
 	}
-	v.must(v.endpoint.set(Outage{Kind: OutageRefuse}))
+	v.must(v.endpoint.set(Outage{Kind: OutageRefuse, MS: 200}))
 	if err := <-answered; err == nil {
 		t.Error("the call was answered")
 	}
 	if got := v.endpoint.cutCalls(); got != 1 {
 		t.Errorf("%d calls were cut", got)
+	}
+	v.rules.clear()
+	if _, err := methods.GetCurrentTime(t.Context(), v.client); err == nil {
+		t.Error("the port is open during the outage")
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := methods.GetCurrentTime(t.Context(), v.client); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the outage does not end")
+		}
 	}
 }
