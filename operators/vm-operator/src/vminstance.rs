@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::{Key, Notice, Outcome, Reconciler, Turn};
+use operator_kit::{Notice, Outcome, Reconciler, Turn};
 
 use crate::api::{FINALIZER, VmInstance, VmInstanceStatus};
 use crate::context::Context;
@@ -37,7 +37,6 @@ pub struct VmInstances(pub Arc<Context>);
 fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
     let group = ctx.group_of(instance).map(|group| GroupView::of(&group));
     let invalid_group = ctx.has_invalid_group(instance);
-    let key = Key::of(instance);
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
         let around = Surroundings {
@@ -47,9 +46,7 @@ fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             blind: ctx.visibility.blind(inventory, &link),
             group,
             invalid_group,
-            is_of_another: &|task| {
-                ctx.by_task.keys(&task.value().to_owned()).iter().any(|other| *other != key)
-            },
+            recorded_by: &|task| ctx.by_task.keys(&task.value().to_owned()),
             now: SystemTime::now(),
         };
         observe::observe(&around, instance)

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::{Notice, Outcome, Turn};
+use operator_kit::{Key, Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
 use crate::api::{VmGroup, VmInstance};
@@ -216,10 +216,11 @@ impl View<'_> {
         inventory: &Inventory,
         object: &VmInstance,
     ) -> vminstance::Seen {
-        let is_of_another = |task: &MoRef| {
-            let others = self.objects.instances.iter().flatten();
-            let mut others = others.filter(|other| i32::from(other.slot) != object.spec.slot);
-            others.any(|other| self.tables.status(other.status).task == number(task.value()))
+        let recorded_by = |task: &MoRef| {
+            let instances = self.objects.instances.iter().flatten();
+            let named = |status| self.tables.status(status).task == number(task.value());
+            let instances = instances.filter(|instance| named(instance.status));
+            instances.map(|instance| Key::of(&*self.tables.instance(*instance))).collect()
         };
         let around = vminstance::Surroundings {
             memory,
@@ -228,7 +229,7 @@ impl View<'_> {
             blind: blind(self.shown),
             group: self.group().map(|group| vminstance::GroupView::of(&group)),
             invalid_group: false,
-            is_of_another: &is_of_another,
+            recorded_by: &recorded_by,
             now: SystemTime::UNIX_EPOCH,
         };
         vminstance::observe_in(&around, object)

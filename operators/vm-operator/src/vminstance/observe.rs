@@ -39,8 +39,8 @@ pub struct Surroundings<'a> {
     pub group: Option<GroupView>,
     /// That group exists, and does not parse.
     pub invalid_group: bool,
-    /// Returns whether the durable status of another instance names this task.
-    pub is_of_another: &'a dyn Fn(&MoRef) -> bool,
+    /// Returns the instances whose durable status names this task.
+    pub recorded_by: &'a dyn Fn(&MoRef) -> Vec<Key>,
     /// The local time.
     pub now: SystemTime,
 }
@@ -315,6 +315,12 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
         _ => None,
     };
     let (user, now) = (around.vcenter.user(), around.now);
+    let key = Key::of(instance);
+    // One that only its own status names, which came after this process adopted it, is its own.
+    let is_of_another = |task: &MoRef| {
+        around.memory.in_flight.is_claimed(task)
+            || (around.recorded_by)(task).iter().any(|other| *other != key)
+    };
     around
         .inventory
         .tasks()
@@ -328,9 +334,7 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
             (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
             _ => true,
         })
-        .filter(|task| {
-            !around.memory.in_flight.is_claimed(&task.moref) && !(around.is_of_another)(&task.moref)
-        })
+        .filter(|task| !is_of_another(&task.moref))
         .map(|task| task.moref.clone())
         .collect()
 }

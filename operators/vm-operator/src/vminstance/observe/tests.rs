@@ -29,8 +29,8 @@ struct World {
     blind: Option<Blind>,
     group: Option<GroupView>,
     invalid_group: bool,
-    /// Tasks that the durable status of another instance names.
-    recorded: Vec<MoRef>,
+    /// Tasks, and the instances whose durable status names them.
+    recorded: Vec<(MoRef, Key)>,
     client: Client,
 }
 
@@ -100,7 +100,10 @@ impl World {
             blind: self.blind.clone(),
             group: self.group,
             invalid_group: self.invalid_group,
-            is_of_another: &|task| self.recorded.contains(task),
+            recorded_by: &|task| {
+                let recorded = self.recorded.iter().filter(|(recorded, _)| recorded == task);
+                recorded.map(|(_, key)| key.clone()).collect()
+            },
             now: SystemTime::UNIX_EPOCH + Duration::from_hours(NOW),
         };
         observe(&around, &self.instance)

@@ -233,7 +233,24 @@ fn clones_after_a_restart_that_may_be_the_instances() {
             "recorded in the status of another instance",
             |w| {
                 suspected(w, |task| task);
-                w.recorded.push(vcenter::task_ref("task-9"));
+                w.recorded.push((vcenter::task_ref("task-9"), Key::new("team", "web-1")));
+            },
+            none,
+        ),
+        (
+            "recorded in its own status, which the watch brought after this process adopted it",
+            |w| {
+                suspected(w, |task| task);
+                w.recorded.push((vcenter::task_ref("task-9"), w.key()));
+            },
+            one,
+        ),
+        (
+            "recorded in its own status and in that of another instance",
+            |w| {
+                suspected(w, |task| task);
+                w.recorded =
+                    [w.key(), Key::new("team", "web-1")].map(|key| (vcenter::task_ref("task-9"), key)).into();
             },
             none,
         ),
