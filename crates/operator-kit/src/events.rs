@@ -48,12 +48,6 @@ impl Notice {
     pub fn reason(&self) -> &'static str {
         self.reason
     }
-
-    /// Returns the message.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
 }
 
 /// Publishes events as one reporter; equal ones within 6 minutes are one series. Clones share the queue.
@@ -94,11 +88,6 @@ impl Events {
     /// Publishes that a person should look at `object`. `reason` is a CamelCase constant.
     pub fn publish_warning(&self, reason: &str, message: &str, object: ObjectReference) {
         self.publish(EventType::Warning, reason, message, object);
-    }
-
-    /// Publishes something worth knowing about `object`.
-    pub fn publish_normal(&self, reason: &str, message: &str, object: ObjectReference) {
-        self.publish(EventType::Normal, reason, message, object);
     }
 
     /// Publishes `notice` about `object`, and logs it.

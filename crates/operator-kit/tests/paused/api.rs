@@ -1,5 +1,5 @@
 //! An API server in this process, for tests in paused time: lists, watches, creates, replaces, applies statuses, patches
-//! finalizers, deletes. It can be slow, or stop answering until a given time.
+//! finalizers, deletes. It can be slow, stop answering until a given time, or refuse a write.
 //!
 //! It has no schema, no admission and no field ownership. What depends on these is tested on a real API server.
 
@@ -31,6 +31,8 @@ struct State {
     objects: BTreeMap<[String; 3], Value>,
     watches: Vec<(String, mpsc::UnboundedSender<Value>)>,
     writes: Vec<Write>,
+    /// Writes that are to be refused, once each, and with which code.
+    refusals: Vec<(String, StatusCode)>,
 }
 
 /// A write that the server has carried out.
@@ -83,6 +85,11 @@ impl Server {
     /// Returns the writes so far.
     pub fn writes(&self) -> Vec<Write> {
         self.state().writes.clone()
+    }
+
+    /// Refuses the next such write.
+    pub fn refuse(&self, what: &str, code: StatusCode) {
+        self.state().refusals.push((what.to_owned(), code));
     }
 
     /// Returns an object.
@@ -144,15 +151,19 @@ impl Server {
         let name = name
             .map_or_else(|| body["metadata"]["name"].as_str().unwrap_or_default().to_owned(), str::to_owned);
         let key = key(plural, &name);
+        let slash = sub.map(|sub| format!("/{sub}")).unwrap_or_default();
+        let what = format!("{method} {plural}{slash} {name}");
         let mut state = self.state();
+        if let Some(position) = state.refusals.iter().position(|(refused, _)| *refused == what) {
+            return refusal(state.refusals.remove(position).1, &name);
+        }
         let old = state.objects.get(&key).cloned();
         let new = match changed(method, old.as_ref(), sub, body) {
             Ok(new) => new,
             Err(code) => return refusal(code, &name),
         };
         state.version += 1;
-        let slash = sub.map(|sub| format!("/{sub}")).unwrap_or_default();
-        state.writes.push(Write { at: Instant::now(), what: format!("{method} {plural}{slash} {name}") });
+        state.writes.push(Write { at: Instant::now(), what });
         let object = state.store(key, old.is_some(), new);
         json_response(StatusCode::OK, &object)
     }

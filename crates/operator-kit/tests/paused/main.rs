@@ -11,6 +11,7 @@ mod things;
 
 use std::{sync::Arc, time::Duration};
 
+use http::StatusCode;
 use jiff::Timestamp;
 use kube::{
     Api, Resource,
@@ -123,6 +124,21 @@ async fn progress_is_written_after_a_fifth_of_a_second_and_success_at_once() {
     let since: Timestamp = status["conditions"][0]["lastTransitionTime"].as_str().unwrap().parse().unwrap();
     let passed = bench.kit.clock().now().duration_since(since);
     assert!(passed.as_secs() <= 3 && since.as_second() < 60, "{since}");
+}
+
+/// No watch event follows a conflict: the object is as it was.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_met_a_conflict_is_written_again_within_a_second() {
+    let bench = Bench::start();
+    let begin = Instant::now();
+    // One for the first pass, and one for the pass that the event of the finalizer brings at once.
+    for _ in 0..2 {
+        bench.server.refuse("PATCH things/status well", StatusCode::CONFLICT);
+    }
+    bench.create("well", Mode::Well).await;
+    bench.things.until("well", Step::Observe, 2).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(bench.status_writes("well"), [begin + Duration::from_secs(1)]);
 }
 
 #[tokio::test(start_paused = true)]
