@@ -67,12 +67,12 @@ fn main() -> ExitCode {
 /// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
+        // That of bench comes before its build, which takes minutes.
+        [] | ["help" | "--help" | "-h"] | ["bench", .., "--help" | "-h"] => print!("{HELP}"),
         ["test", "e2e", names @ ..] => programs::e2e(names)?,
         ["test", names @ ..] => return checks::run(names),
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,
-        // Before minutes of building.
-        ["bench", .., "--help" | "-h"] => print!("{HELP}"),
         ["bench", rest @ ..] => programs::bench(rest)?,
         ["mutate", rest @ ..] => rigs::run("mutate", rest)?,
         ["explore", rest @ ..] => explore::run(rest)?,
@@ -86,7 +86,6 @@ fn run(arguments: &[&str]) -> Result<bool> {
             }
         }
         ["docs"] => programs::docs()?,
-        [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
         other => bail!("unknown command: {}\n\n{HELP}", other.join(" ")),
     }
     Ok(true)

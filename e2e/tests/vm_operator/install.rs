@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use e2e::{Plane, Rig, VmRig};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -34,9 +35,11 @@ fn section() -> Vec<(String, String)> {
     let mut blocks = section.split("```").skip(1).step_by(2);
     let mut pairs = Vec::new();
     while let Some(commands) = blocks.next() {
-        let commands = commands.strip_prefix("bash\n").unwrap_or_else(|| panic!("no commands: {commands}"));
+        let commands =
+            commands.strip_prefix("bash\n").with_context(|| format!("no commands: {commands}")).unwrap();
         let printed = blocks.next().and_then(|block| block.strip_prefix("text\n"));
-        let printed = printed.unwrap_or_else(|| panic!("the page does not say what this prints: {commands}"));
+        let printed =
+            printed.with_context(|| format!("the page does not say what this prints: {commands}")).unwrap();
         pairs.push((commands.to_owned(), printed.to_owned()));
     }
     pairs
@@ -132,7 +135,7 @@ async fn node(rig: &VmRig) -> (Nodes, Kubelet) {
 async fn the_commands_that_verify_the_installation_print_what_the_page_says() {
     let _place = place().await;
     let builder = ControlPlane::builder().audit(true).all_controllers(true);
-    let rig = VmRig::start_alone(Plane::start(builder).await.unwrap()).await.unwrap();
+    let rig = VmRig::start_on(Arc::new(Plane::start(builder).await.unwrap())).await.unwrap();
     let _node = node(&rig).await;
 
     let deployment = rig.control_plane().kubectl(&["-n", SYSTEM, "get", "deploy/vm-operator", "-o", "json"]);

@@ -96,10 +96,7 @@ fn change<K>(before: Option<K>, after: Option<K>) -> Change<K> {
 }
 
 /// The object as one that does not parse.
-fn unreadable<K: kube::Resource>(object: &K) -> Guarded<K>
-where
-    K: serde::de::DeserializeOwned,
-{
+fn unreadable<K: kube::Resource + serde::de::DeserializeOwned>(object: &K) -> Guarded<K> {
     let unreadable = serde_json::from_value(json!({ "metadata": object.meta(), "spec": "none" }));
     let unreadable: Guarded<K> = unreadable.unwrap();
     assert!(unreadable.valid().is_none());

@@ -161,6 +161,7 @@ fn what_is_not_the_instances_is_never_touched() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 fn requests_are_seen_through() {
     use Progress::{Failed, Forgotten, Running, Sending, Succeeded};
     let request = |kind, progress| Seen { request: Some((kind, progress)), place: Place::None, ..seen() };
