@@ -1,8 +1,8 @@
 //! `Objects`: reads the objects of a kind from the cache, and writes them at the API server.
 //!
-//! Owns how objects are written: by server-side apply without nulls, or by a request bound to the object's UID, so that a
-//! write does not land on a successor of the same name; a status may, see [`Objects::apply_status`]. The response of a write is
-//! in the cache when the call returns.
+//! Owns how objects are written: by server-side apply without nulls, or by a patch, bound to the object's UID or to the
+//! version that was read, so that no write lands on a successor of the same name. The response of a write is in the cache when
+//! the call returns.
 
 use kube::{
     Client, Resource, ResourceExt,
@@ -120,12 +120,12 @@ impl<K: Kind> Objects<K> {
 
     /// Applies `status` to the status subresource of `object` as `manager`.
     ///
-    /// Names the UID: where the object is gone, nothing is created (409). Where a successor has the name, the API server ignores
-    /// the UID, and the status lands on the successor, whose next pass replaces it.
+    /// Names the UID and the version: where the object is gone, nothing is created, and where it has changed since it was
+    /// read, or a successor has the name, nothing is changed.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
-    pub(crate) async fn apply_status(
+    /// As [`read`](Self::read); 404 if the object is gone, 409 if it is not as it was read.
+    pub async fn apply_status(
         &self,
         manager: &str,
         object: &K,
@@ -145,14 +145,16 @@ impl<K: Kind> Objects<K> {
     /// Removes members of the status of `object` by a merge patch with nulls, as `manager`.
     ///
     /// # Errors
-    /// As [`read`](Self::read); 409 if the object was recreated.
+    /// As [`read`](Self::read); 409 if the object is not as it was read.
     pub(crate) async fn remove_from_status(
         &self,
         manager: &str,
         object: &K,
         nulls: Value,
     ) -> Result<(), kube::Error> {
-        let patch = Patch::Merge(json!({ "metadata": { "uid": object.meta().uid }, "status": nulls }));
+        let (uid, version) = (&object.meta().uid, &object.meta().resource_version);
+        let patch = json!({ "metadata": { "uid": uid, "resourceVersion": version }, "status": nulls });
+        let patch = Patch::Merge(patch);
         let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         let key = Key::of(object);
         let request = self.at(&key).patch_subresource("status", key.name(), &params, &patch);

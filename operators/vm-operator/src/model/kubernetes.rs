@@ -122,10 +122,12 @@ impl Kubernetes {
         }
     }
 
-    /// PATCH of the status. The API server ignores the UID in it, so the status of a predecessor may land on its successor.
-    /// `None`: no object of this name exists.
-    pub fn apply_status(&mut self, slot: u8, status: StatusId) -> Option<Instance> {
-        let instance = self.objects.instances[usize::from(slot)].as_mut()?;
+    /// PATCH of the status, bound to the version that was read. `None`: the object is gone or another.
+    pub fn apply_status(&mut self, read: Instance, status: StatusId) -> Option<Instance> {
+        let instance = self.objects.instances[usize::from(read.slot)].as_mut()?;
+        if *instance != read {
+            return None;
+        }
         instance.status = status;
         Some(*instance)
     }
@@ -149,9 +151,9 @@ impl Kubernetes {
         kept
     }
 
-    /// PATCH of the group's status. `None`: the group is gone.
-    pub fn apply_group_status(&mut self, status: StatusId) -> Option<Group> {
-        let group = self.objects.group.as_mut()?;
+    /// PATCH of the group's status, bound to the version that was read. `None`: the group is gone or another.
+    pub fn apply_group_status(&mut self, read: Group, status: StatusId) -> Option<Group> {
+        let group = self.objects.group.as_mut().filter(|group| **group == read)?;
         group.status = status;
         Some(*group)
     }

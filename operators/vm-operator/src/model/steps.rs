@@ -320,9 +320,12 @@ impl Operator {
             End::Nothing => {}
             _ if write == Write::Lost => {}
             End::Status(status) => {
-                state.mark(check_record(state, instance.number, self.tables.status(status).vm));
-                let written = state.kubernetes.apply_status(slot, status);
-                if write == Write::Done {
+                let written = state.kubernetes.apply_status(instance, status);
+                if written.is_some() {
+                    state.mark(check_record(state, instance.number, self.tables.status(status).vm));
+                }
+                let is_absent = state.kubernetes.objects.instances[place].is_none();
+                if write == Write::Done && (written.is_some() || is_absent) {
                     self.put_instance(state.process(at), place, written);
                 }
             }
@@ -359,9 +362,11 @@ impl Operator {
             return;
         }
         let is_written = self.write_instances(state, at, &pass.create, &pass.delete, write);
-        if let Some(status) = pass.status.filter(|_| is_written) {
-            let group = state.kubernetes.apply_group_status(status);
-            self.put_group(state.process(at), group);
+        let Some(status) = pass.status.filter(|_| is_written) else { return };
+        let Some(read) = state.process(at).cache.group else { return };
+        let written = state.kubernetes.apply_group_status(read, status);
+        if written.is_some() || state.kubernetes.objects.group.is_none() {
+            self.put_group(state.process(at), written);
         }
     }
 
