@@ -6,8 +6,8 @@
 
 use kube::{
     Client, Resource, ResourceExt,
-    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
-    core::{Request, Status},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+    core::{ObjectList, Request, Status},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -73,6 +73,20 @@ impl<K: Kind> Objects<K> {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Lists the objects of a namespace with these labels from the API server; the cache has them when this returns.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn list(&self, namespace: &str, labels: &str) -> Result<Vec<Guarded<K>>, kube::Error> {
+        let params = ListParams::default().labels(labels);
+        let request = self.at(&Key::new(namespace, "")).list(&params).map_err(kube::Error::BuildRequest)?;
+        let listed: ObjectList<Guarded<K>> = self.client.request(request).await?;
+        for object in &listed.items {
+            self.cache.wrote(object.clone());
+        }
+        Ok(listed.items)
     }
 
     /// Reads `object` from the API server and returns whether it is as this process knows it, by UID and generation.

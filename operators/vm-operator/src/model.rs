@@ -42,6 +42,7 @@ use world::{Config, Label, Process, State};
 #[derive(Clone, Copy)]
 struct Pass {
     memory: u32,
+    refused: Option<u32>,
     shown: u32,
     end: End,
     overclaims: bool,
@@ -51,6 +52,7 @@ struct Pass {
 #[derive(Clone)]
 struct GroupResult {
     memory: u32,
+    refused: Option<u32>,
     pass: Rc<GroupPass>,
 }
 
@@ -185,10 +187,11 @@ impl Operator {
         if let Some(known) = self.passes.borrow().get(&key) {
             return Some(*known);
         }
-        let InstancePass { remembered, updates, end, overclaims } =
+        let InstancePass { remembered, refused, updates, end, overclaims } =
             self.view(process, |view, remembered| view.reconcile_instance(remembered, instance));
         let shown = updates.iter().fold(process.shown, |shown, update| self.update(shown, *update));
-        let pass = Pass { memory: self.remember(remembered), shown, end, overclaims };
+        let refused = refused.map(|refused| self.remember(refused));
+        let pass = Pass { memory: self.remember(remembered), refused, shown, end, overclaims };
         self.passes.borrow_mut().insert(key, pass);
         Some(pass)
     }
@@ -202,7 +205,8 @@ impl Operator {
         }
         let mut pass = self.view(process, |view, remembered| view.reconcile_group(remembered, group));
         let remembered = std::mem::replace(&mut pass.remembered, Remembered::new());
-        let result = GroupResult { memory: self.remember(remembered), pass: Rc::new(pass) };
+        let refused = pass.refused.take().map(|refused| self.remember(refused));
+        let result = GroupResult { memory: self.remember(remembered), refused, pass: Rc::new(pass) };
         self.group_passes.borrow_mut().insert(key, result.clone());
         Some(result)
     }

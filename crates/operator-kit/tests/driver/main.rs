@@ -242,6 +242,15 @@ async fn finalizer_comes_first_and_goes_last(bench: &Bench) {
     bench.set("clinging", Mode::Well).await;
     bench.gone("clinging").await;
     assert!(bench.things.cached("clinging").is_none(), "a removed object is out of the cache at once");
+
+    bench.create("unconfirmed", Mode::Unconfirmed).await;
+    bench.says("unconfirmed", "Well").await;
+    let observed = bench.things.count("unconfirmed", Step::Observe);
+    bench.api.delete("unconfirmed", &DeleteParams::default()).await.unwrap();
+    bench.things.until("unconfirmed", Step::Observe, observed + 2).await;
+    assert_eq!(bench.api.get("unconfirmed").await.unwrap().finalizers(), [FINALIZER]);
+    bench.set("unconfirmed", Mode::Well).await;
+    bench.gone("unconfirmed").await;
 }
 
 async fn settled_objects_are_left_alone(bench: &Bench) {

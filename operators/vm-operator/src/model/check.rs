@@ -26,6 +26,15 @@ pub fn check_call(state: &State, call: Call) -> Option<Wrong> {
     }
 }
 
+/// Checks a request in the moment in which it is sent. Of two processes, one may let a VmInstance go while the other has its
+/// clone in the queue.
+pub fn check_request(state: &State, call: Call) -> Option<Wrong> {
+    let Call::Clone { number, .. } = call else { return None };
+    let mut instances = state.kubernetes.objects.instances.iter().flatten();
+    let exists = instances.any(|instance| instance.number == number);
+    (state.processes.len() == 1 && !exists).then_some(Wrong::ClonesForGone)
+}
+
 /// Checks the state after a task has ended.
 pub fn check_machines(state: &State) -> Option<Wrong> {
     let numbers = 1..16;

@@ -110,6 +110,8 @@ pub struct View<'a> {
 /// What a pass of an instance leads to.
 pub struct InstancePass {
     pub remembered: Remembered,
+    /// What is remembered instead where a request is made only if the API server shows the same instance, and it does not.
+    pub refused: Option<Remembered>,
     pub updates: Vec<Update>,
     pub end: End,
     /// The status claims what the inventory does not show.
@@ -127,6 +129,8 @@ pub enum End {
 /// What a pass of the group leads to: writes in this order, and then the status.
 pub struct GroupPass {
     pub remembered: Remembered,
+    /// What is remembered instead where something is created only if the API server shows the same group, and it does not.
+    pub refused: Option<Remembered>,
     pub finalizer: Option<bool>,
     pub create: Vec<u8>,
     pub delete: Vec<(u8, u8)>,
@@ -236,54 +240,51 @@ impl View<'_> {
 
     /// Runs the driver's pass over an instance.
     pub fn reconcile_instance(&self, remembered: &Remembered, instance: Instance) -> InstancePass {
-        let mut remembered = remembered.copy();
+        let mut pass = InstancePass {
+            remembered: remembered.copy(),
+            refused: None,
+            updates: Vec::new(),
+            end: End::Nothing,
+            overclaims: false,
+        };
         let object = self.tables.instance(instance);
-        let mut updates = Vec::new();
         let mut shown = self.shown.clone();
-        let mut end = (None, None);
         for _ in 0..LOOKS {
-            let client = Client::of(&remembered, self.is_polling);
-            let inventory = shown.inventory(remembered.served);
+            let client = Client::of(&pass.remembered, self.is_polling);
+            let inventory = shown.inventory(pass.remembered.served);
             let view = View { shown: &shown, ..*self };
-            let seen = view.observe_instance(&remembered.memory, &client, &inventory, &object);
-            let turn = vminstance::plan(&object, &seen);
-            let apply = |action| vminstance::apply(&remembered.memory, &client, &object, action);
-            let (result, goes_on) = match turn {
-                Turn::LookAgain(action) => (Some(apply(action)), true),
-                Turn::Act(action) => (Some(apply(action)), false),
+            let seen = view.observe_instance(&pass.remembered.memory, &client, &inventory, &object);
+            let (action, goes_on) = match vminstance::plan(&object, &seen) {
+                Turn::LookAgain(action) => (action, true),
+                Turn::Act(action) => (action, false),
+                Turn::Gone if instance.deleting => {
+                    pass.end = End::RemoveFinalizer;
+                    return pass;
+                }
                 turn => {
-                    end = (Some(seen), Some(turn));
-                    break;
+                    pass.end = self.instance_status(instance, &object, &seen, &outcome(turn));
+                    pass.overclaims =
+                        matches!(pass.end, End::Status(id) if self.overclaims(&shown, instance, id));
+                    return pass;
                 }
             };
-            (remembered.newest, remembered.looking_up) = (client.newest.get(), client.looking_up.take());
+            pass.refused = action.changes_machine().then(|| pass.remembered.copy());
+            let result = vminstance::apply(&pass.remembered.memory, &client, &object, action);
+            (pass.remembered.newest, pass.remembered.looking_up) =
+                (client.newest.get(), client.looking_up.take());
             for id in client.followed.take() {
-                updates.push(Update::Submit(id));
+                pass.updates.push(Update::Submit(id));
                 shown = shown.after(Update::Submit(id));
             }
-            match result {
-                Some(Err(error)) => {
-                    let end =
-                        self.instance_status(instance, &object, &seen, &Outcome::Failed(Arc::new(error)));
-                    return InstancePass { remembered, updates, end, overclaims: false };
-                }
-                _ if goes_on => {}
-                _ => return InstancePass { remembered, updates, end: End::Nothing, overclaims: false },
+            if let Err(error) = result {
+                pass.end = self.instance_status(instance, &object, &seen, &Outcome::Failed(Arc::new(error)));
+                return pass;
+            }
+            if !goes_on {
+                return pass;
             }
         }
-        let outcome = match end.1 {
-            Some(Turn::Wait { reason, message, .. }) => Outcome::Waiting(reason, message),
-            Some(Turn::Blocked { reason, message }) => Outcome::Blocked(reason, message),
-            Some(Turn::Settled) => Outcome::Settled,
-            Some(Turn::Gone) if instance.deleting => {
-                return InstancePass { remembered, updates, end: End::RemoveFinalizer, overclaims: false };
-            }
-            _ => panic!("the pass does not end: {:?}", end.1),
-        };
-        let seen = end.0.unwrap();
-        let end = self.instance_status(instance, &object, &seen, &outcome);
-        let overclaims = matches!(end, End::Status(id) if self.overclaims(&shown, instance, id));
-        InstancePass { remembered, updates, end, overclaims }
+        panic!("the pass does not end")
     }
 
     fn instance_status(
@@ -311,6 +312,7 @@ impl View<'_> {
     pub fn reconcile_group(&self, remembered: &Remembered, group: Group) -> GroupPass {
         let mut pass = GroupPass {
             remembered: remembered.copy(),
+            refused: None,
             finalizer: None,
             create: Vec::new(),
             delete: Vec::new(),
@@ -331,6 +333,8 @@ impl View<'_> {
             let turn = vmgroup::plan(&object, &seen);
             let (outcome, goes_on) = match turn {
                 Turn::Act(vmgroup::Plan::Scale(scale)) => {
+                    pass.refused = (scale.create_folder || !scale.create.is_empty())
+                        .then(|| Remembered { newest: client.newest.get(), ..pass.remembered.copy() });
                     if scale.create_folder {
                         vmgroup::create_folder(memory, &object);
                     }
@@ -420,6 +424,15 @@ impl View<'_> {
             return Some((remembered, None));
         }
         Some((remembered, Some((subject_, model_call(&call)))))
+    }
+}
+
+fn outcome<P: std::fmt::Debug>(turn: Turn<P>) -> Outcome<Option<Notice>, crate::error::Error> {
+    match turn {
+        Turn::Wait { reason, message, .. } => Outcome::Waiting(reason, message),
+        Turn::Blocked { reason, message } => Outcome::Blocked(reason, message),
+        Turn::Settled => Outcome::Settled,
+        turn => panic!("the pass does not end: {turn:?}"),
     }
 }
 

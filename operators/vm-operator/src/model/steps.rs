@@ -3,7 +3,7 @@
 use model::Step;
 
 use super::Operator;
-use super::check::{check_call, check_end, check_group_end, check_machines, check_record};
+use super::check::{check_call, check_end, check_group_end, check_machines, check_record, check_request};
 use super::events::Event;
 use super::kubernetes::{Deleted, SLOTS};
 use super::process::End;
@@ -313,8 +313,16 @@ impl Operator {
         let place = usize::from(slot);
         let Some(instance) = state.process(at).cache.instances[place] else { return };
         let Some(pass) = self.pass(state.process(at), slot) else { return };
+        let now = state.kubernetes.objects.instances[place];
+        let is_current =
+            now.is_some_and(|now| (now.number, now.deleting) == (instance.number, instance.deleting));
+        let refused = pass.refused.filter(|_| !is_current);
         let process = state.process(at);
-        (process.memory, process.shown) = (pass.memory, pass.shown);
+        (process.memory, process.shown) = (refused.unwrap_or(pass.memory), pass.shown);
+        if refused.is_some() {
+            self.put_instance(process, place, now);
+            return;
+        }
         state.mark(pass.overclaims.then_some(Wrong::Overclaims));
         match pass.end {
             End::Nothing => {}
@@ -345,7 +353,16 @@ impl Operator {
     /// Runs a pass of the group and its writes.
     pub fn reconcile_group(&self, state: &mut State, at: u8, write: Write) {
         let Some(result) = self.group_pass(state.process(at)) else { return };
-        state.process(at).memory = result.memory;
+        let now = state.kubernetes.objects.group;
+        let version = |group: super::kubernetes::Group| (group.generation, group.deleting);
+        let is_current = now.map(version) == state.process(at).cache.group.map(version);
+        let refused = result.refused.filter(|_| !is_current);
+        state.process(at).memory = refused.unwrap_or(result.memory);
+        if refused.is_some() {
+            // The change wakes the group.
+            self.put_group(state.process(at), now);
+            return;
+        }
         let pass = &result.pass;
         state.mark(pass.overclaims.then_some(Wrong::Overclaims));
         if let Some(finalizer) = pass.finalizer {
@@ -353,6 +370,14 @@ impl Operator {
                 return;
             }
             if !finalizer {
+                // A list of the API server has an instance that the cache does not show.
+                let now = state.kubernetes.objects.instances;
+                if now.iter().any(Option::is_some) {
+                    for (slot, instance) in now.into_iter().enumerate().filter(|(_, now)| now.is_some()) {
+                        self.put_instance(state.process(at), slot, instance);
+                    }
+                    return;
+                }
                 state.mark(check_group_end(state));
             }
             let group = state.kubernetes.set_group_finalizer(finalizer);
@@ -424,6 +449,7 @@ impl Operator {
         let Some((memory, request)) = self.next_request(state.process(at)) else { return };
         state.process(at).memory = memory;
         let Some((subject, call)) = request else { return };
+        state.mark(check_request(state, call));
         let result = match sent {
             Sent::Arrives | Sent::ResponseLost => {
                 state.mark(check_call(state, call));

@@ -1,4 +1,4 @@
-//! What is explored: every order of steps in small configurations, and what follows from four situations in which an operator
+//! What is explored: every order of steps in small configurations, and what follows from situations in which an operator
 //! may destroy the wrong machine or make one too many.
 
 use std::collections::{HashSet, VecDeque};
@@ -72,15 +72,8 @@ const ANY: Budget = Budget {
 /// What `cargo xtask explore vm` explores as well.
 fn large() -> Vec<(&'static str, Config)> {
     vec![
-        // Not from an old list: a group that sees no VmInstance goes, and the garbage collector deletes them.
-        (
-            "a fault, and the group is deleted",
-            one_slot(Budget { faults: 1, group_deletes: 1, old_lists: 0, ..ANY }),
-        ),
-        (
-            "crash, and a VmInstance is deleted",
-            one_slot(Budget { faults: 1, crashes: 1, deletes: 1, ..NONE }),
-        ),
+        ("a fault, and the group is deleted", one_slot(Budget { faults: 1, group_deletes: 1, ..ANY })),
+        ("a fault, and a VmInstance is deleted", one_slot(Budget { faults: 1, deletes: 1, ..ANY })),
         ("two faults and an administrator", one_slot(Budget { faults: 2, admin: 1, ..ANY })),
         ("four faults", one_slot(Budget { faults: 4, ..ANY })),
     ]
@@ -135,7 +128,7 @@ fn nothing_goes_wrong() {
     explored(&Operator::new(Config { replicas: 1, reports_folder: true, ..Config::default() }), 1_000);
 }
 
-// === four situations ===
+// === situations ===
 
 /// Takes the step with this label.
 fn take(operator: &Operator, state: &State, label: Label) -> State {
@@ -226,5 +219,33 @@ fn an_old_deletion_mark_destroys_no_machine_of_a_successor() {
     assert_ne!(instance(&state).unwrap().number, predecessor.number);
     let state = take(&operator, &state, Label::CrashToOldList(0));
     assert_eq!(state.processes[0].cache.instances[0], Some(predecessor));
+    explore_from(&operator, state);
+}
+
+/// A process starts from a list of before the group had a VmInstance, and sees that the group is deleted before it sees the
+/// VmInstance. The group stays until the machine is gone.
+#[test]
+fn a_group_is_not_let_go_by_a_process_that_does_not_see_its_instance() {
+    let (operator, state) = begin(Budget { faults: 1, old_lists: 1, group_deletes: 1, ..Budget::NONE });
+    let state = take(&operator, &state, Label::KeepOldList);
+    let state = reach(&operator, state, |state| operator.is_goal(state));
+    let state = take(&operator, &state, Label::DeleteGroup);
+    let state = take(&operator, &state, Label::CrashToOldList(0));
+    let cache = state.processes[0].cache;
+    assert!(cache.group.is_some_and(|group| !group.deleting) && cache.instances[0].is_none());
+    explore_from(&operator, state);
+}
+
+/// A process starts from a list that has a VmInstance which is gone. It makes no machine for it.
+#[test]
+fn no_machine_is_made_for_an_instance_of_an_old_list() {
+    let (operator, state) = begin(Budget { faults: 1, old_lists: 1, scales: 1, ..Budget::NONE });
+    let has_instance = |state: &State| state.kubernetes.objects.instances[0].is_some();
+    let state = reach(&operator, state, has_instance);
+    let state = take(&operator, &state, Label::KeepOldList);
+    let state = take(&operator, &state, Label::Scale(0));
+    let state = reach(&operator, state, |state| operator.is_goal(state));
+    let state = take(&operator, &state, Label::CrashToOldList(0));
+    assert!(state.processes[0].cache.instances[0].is_some() && !has_instance(&state));
     explore_from(&operator, state);
 }

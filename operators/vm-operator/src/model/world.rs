@@ -73,6 +73,7 @@ pub enum Wrong {
     SecondMachine,
     TouchesForeign,
     DestroysLive,
+    ClonesForGone,
     FinalizerTooEarly,
     GroupFinalizerTooEarly,
     Overclaims,
@@ -87,6 +88,7 @@ impl fmt::Display for Wrong {
             Self::DestroysLive => {
                 "a machine is powered off or destroyed whose VmInstance is not being deleted"
             }
+            Self::ClonesForGone => "a clone is requested for a VmInstance that does not exist",
             Self::FinalizerTooEarly => {
                 "a finalizer went while a machine of the VmInstance exists or can still come"
             }
