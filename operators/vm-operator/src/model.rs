@@ -31,7 +31,7 @@ use model::{Map, Model, Step};
 use normal::Mentions;
 
 use events::Event;
-use kubernetes::{Instance, Objects, SLOTS};
+use kubernetes::{Instance, Objects, SLOTS, group_of};
 use process::{End, For, GroupPass, InstancePass, Remembered, View};
 use shown::{Shown, Update};
 use tables::{Table, Tables};
@@ -182,7 +182,8 @@ impl Operator {
     fn pass(&self, process: &Process, slot: u8) -> Option<Pass> {
         let instance = process.cache.instances[usize::from(slot)]?;
         let tasks = process.cache.instances.map(|instance| self.tables.status(instance?.status).task);
-        let group = process.cache.group.map(|group| group.deleting);
+        let group = process.cache.group.filter(|group| group.number == group_of(instance.number));
+        let group = group.map(|group| group.deleting);
         let key = (process.memory, process.shown, process.poll.is_some(), group, instance, tasks);
         if let Some(known) = self.passes.borrow().get(&key) {
             return Some(*known);

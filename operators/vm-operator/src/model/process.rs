@@ -16,7 +16,7 @@ use operator_kit::{Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
 use crate::api::{VmGroup, VmInstance};
-use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE, is_member};
+use crate::fixtures::{CLUSTER, NAME, NAMESPACE, is_member};
 use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
 use crate::requests::{self, Request, Subject};
@@ -26,7 +26,7 @@ use crate::{vmgroup, vminstance};
 
 use super::kubernetes::{Group, Instance, Objects, SLOTS};
 use super::shown::{self, Shown, Update, number};
-use super::tables::{StatusId, Tables, uid};
+use super::tables::{GROUPS, StatusId, Tables, group_uid, uid};
 use super::vcenter::Call;
 
 /// How often one pass may observe, as in the driver.
@@ -37,8 +37,12 @@ const MAX_CLONES: usize = 1;
 /// The object that something is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum For {
-    Group(Change),
-    Instance { number: u8, slot: u8 },
+    /// The group of this number.
+    Group(u8, Change),
+    Instance {
+        number: u8,
+        slot: u8,
+    },
 }
 
 /// A change of the group's folder.
@@ -88,7 +92,7 @@ impl Remembered {
         self.memory.requests.is_empty()
             && !self.has_open_ticket()
             && self.looking_up.is_empty()
-            && in_flight.group(GROUP_UID).request.is_none()
+            && (0..GROUPS).all(|group| in_flight.group(group_uid(group)).request.is_none())
             && instances.all(|number| in_flight.get(&uid(number)).is_some_and(is_settled))
     }
 
@@ -230,7 +234,10 @@ impl View<'_> {
             vcenter: client,
             inventory,
             blind: blind(self.shown),
-            group: self.group().map(|group| vminstance::GroupView::of(&group)),
+            group: self
+                .group()
+                .filter(|group| group.metadata.uid.as_ref() == Some(&object.spec.group_uid))
+                .map(|group| vminstance::GroupView::of(&group)),
             invalid_group: false,
             is_of_another: &is_of_another,
             now: SystemTime::UNIX_EPOCH,
@@ -380,11 +387,14 @@ impl View<'_> {
         object: &VmGroup,
         instances: &[Arc<VmInstance>],
     ) -> vmgroup::Seen {
+        let is_own =
+            |instance: &&Arc<VmInstance>| Some(&instance.spec.group_uid) == object.metadata.uid.as_ref();
+        let own: Vec<_> = instances.iter().filter(is_own).cloned().collect();
         let around = vmgroup::Surroundings {
             memory,
             inventory,
             blind: blind(self.shown),
-            instances,
+            instances: &own,
             is_member: &|vm, marker| is_member(instances.iter().map(AsRef::as_ref), vm, marker),
             is_of_another: &|_| false,
             max_replicas: i32::try_from(SLOTS).unwrap(),
@@ -410,13 +420,15 @@ impl View<'_> {
                 let slot = found.map_or(0, |instance| instance.slot);
                 (For::Instance { number: number(of)?, slot }, is_needed)
             }
-            Subject::Group { change, .. } => {
-                let is_needed = self.group().is_some_and(|object| {
+            Subject::Group { change, uid, .. } => {
+                let object = self.group().filter(|group| group.metadata.uid.as_ref() == Some(uid));
+                let is_needed = object.is_some_and(|object| {
                     let seen = self.observe_group(memory, &inventory, &object, &self.instances());
                     vmgroup::is_needed(&object, seen, &call)
                 });
                 let change = if *change == FolderChange::Create { Change::Create } else { Change::Remove };
-                (For::Group(change), is_needed)
+                let group = (0..GROUPS).find(|group| group_uid(*group) == uid)?;
+                (For::Group(group, change), is_needed)
             }
         };
         if !is_needed {

@@ -126,7 +126,7 @@ fn set_details(
             reason::ORPHANS,
             format!(
                 "virtual machines that have this group's marker and belong to none of its VmInstances, such as copies made by \
-                 hand: {}; the operator does not touch them",
+                 hand, or clones that the vCenter made when their VmInstance was gone: {}; the operator does not touch them",
                 list(&seen.orphans)
             ),
         ),

@@ -23,6 +23,7 @@ struct Server {
     name: String,
     /// The UIDs of the instances, by their number in the model.
     uids: Vec<String>,
+    groups_made: u8,
     /// What was read last: the resource version, and what the model had then.
     read_group: Option<(String, Group)>,
     read: [Option<(String, Instance)>; SLOTS],
@@ -51,7 +52,8 @@ impl Server {
 
     async fn change_group(&mut self, replicas: u8) -> Result<String> {
         if self.model.objects.group.is_none() {
-            self.model.create_group(replicas);
+            self.groups_made += 1;
+            self.model.create_group(self.groups_made, replicas);
             let mut group = fixtures::group(replicas.into());
             (group.metadata.name, group.metadata.namespace) = (Some(self.name.clone()), None);
             (group.metadata.uid, group.metadata.finalizers, group.metadata.generation) = (None, None, None);
@@ -73,8 +75,8 @@ impl Server {
     }
 
     async fn set_group_finalizer(&mut self, held: bool) -> Result<String> {
-        if self.model.objects.group.is_some() {
-            self.model.set_group_finalizer(held);
+        if let Some(group) = self.model.objects.group {
+            self.model.set_group_finalizer(group.number, held);
             let finalizers: &[&str] = if held { &[FINALIZER] } else { &[] };
             let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
             accepted(self.groups.patch(&self.name, &PatchParams::default(), &patch).await)?;
@@ -100,7 +102,7 @@ impl Server {
     }
 
     async fn create(&mut self, slot: u8) -> Result<String> {
-        let created = self.model.create(slot);
+        let created = self.model.create(0, slot);
         let mut instance = fixtures::instance(slot.into());
         instance.metadata.name = Some(self.instance_name(slot));
         (instance.metadata.namespace, instance.metadata.uid) = (None, None);
@@ -238,6 +240,7 @@ async fn sequence(client: Client, seed: u64) -> Result<()> {
         name: format!("g{seed}"),
         // Numbers begin with 1.
         uids: vec![String::new()],
+        groups_made: 0,
         read_group: None,
         read: [const { None }; SLOTS],
         model: Kubernetes { used: 1, ..Kubernetes::default() },
