@@ -1,7 +1,8 @@
 //! Server-side apply of statuses.
 //!
-//! Owns how they are sent: forced, without nulls (a null in server-side apply claims the field), with the object's UID, which the
-//! API server compares only where no object of the name exists.
+//! Owns how they are sent: forced, without nulls (a null in server-side apply claims the field), and bound to the version of
+//! the object that was read. The API server ignores the UID in an apply to an object that exists: only the resource version
+//! tells an object from its successor.
 
 use kube::{
     Client, Resource, ResourceExt,
@@ -11,7 +12,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// Applies `status` to the status subresource of `object`. The answer parses as `R`.
+/// Applies `status` to the status subresource of `object`, which is as it was read. The answer parses as `R`.
 pub(crate) async fn status<K, R>(
     client: &Client,
     kind: &K::DynamicType,
@@ -26,7 +27,12 @@ where
     let mut body = json!({
         "apiVersion": K::api_version(kind),
         "kind": K::kind(kind),
-        "metadata": { "name": object.name_any(), "namespace": object.namespace(), "uid": object.uid() },
+        "metadata": {
+            "name": object.name_any(),
+            "namespace": object.namespace(),
+            "uid": object.uid(),
+            "resourceVersion": object.resource_version(),
+        },
         "status": status,
     });
     strip_nulls(&mut body);

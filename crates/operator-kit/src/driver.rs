@@ -345,10 +345,7 @@ impl<R: Reconciler> Driver<R> {
         let pause = match self.write_status(key, object, seen, &outcome).await {
             Ok(None) => shorten(pause),
             Ok(Some(postponed)) => postponed.min(pause),
-            Err(error) => match self.failed(key, object, error.into()) {
-                Pass::Ended { pause: until, .. } => shorten(until),
-                Pass::Gone | Pass::Lost => return None,
-            },
+            Err(error) => shorten(self.failed(key, object, error.into()).pause()?),
         };
         timer.end(label);
         Some(pause)
@@ -361,6 +358,11 @@ impl<R: Reconciler> Driver<R> {
         seen: Option<&R::Seen>,
     ) -> Option<Duration> {
         object.meta().deletion_timestamp.as_ref()?;
+        match caught(self.reconciler.confirm_gone(object)).await {
+            Ok(true) => {}
+            Ok(false) => return Some(STALE),
+            Err(error) => return self.failed(key, object, error).pause(),
+        }
         let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
         match self.objects.change_finalizers(object, None, &ours).await {
             Ok(Patched::Done) => {
@@ -370,10 +372,7 @@ impl<R: Reconciler> Driver<R> {
                 None
             }
             Ok(Patched::Stale) => Some(STALE),
-            Err(error) => match self.failed(key, object, KitError::from(error).into()) {
-                Pass::Ended { pause, .. } => Some(pause),
-                Pass::Gone | Pass::Lost => None,
-            },
+            Err(error) => self.failed(key, object, KitError::from(error).into()).pause(),
         }
     }
 
@@ -414,6 +413,13 @@ impl<R: Reconciler> Pass<R> {
             Outcome::Failed(_) => "held",
         };
         Self::Ended { outcome, pause, label }
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Ended { pause, .. } => Some(*pause),
+            Self::Gone | Self::Lost => None,
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! `Objects`: reads the objects of a kind from the cache, and writes them at the API server.
 //!
-//! Owns how objects are written: by server-side apply without nulls, or by a request bound to the object's UID, so that a
-//! write does not land on a successor of the same name; a status may, see [`Objects::apply_status`]. The response of a write is
-//! in the cache when the call returns.
+//! Owns how objects are written: by server-side apply without nulls, or by a patch, bound to the object's UID or to the
+//! version that was read, so that no write lands on a successor of the same name. The response of a write is in the cache when
+//! the call returns.
 
 use kube::{
     Client, Resource, ResourceExt,
-    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
-    core::{Request, Status},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+    core::{ObjectList, Request, Status},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -75,6 +75,20 @@ impl<K: Kind> Objects<K> {
         }
     }
 
+    /// Lists the objects of a namespace with these labels from the API server; the cache has them when this returns.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn list(&self, namespace: &str, labels: &str) -> Result<Vec<Guarded<K>>, kube::Error> {
+        let params = ListParams::default().labels(labels);
+        let request = self.at(&Key::new(namespace, "")).list(&params).map_err(kube::Error::BuildRequest)?;
+        let listed: ObjectList<Guarded<K>> = self.client.request(request).await?;
+        for object in &listed.items {
+            self.cache.wrote(object.clone());
+        }
+        Ok(listed.items)
+    }
+
     /// Reads `object` from the API server and returns whether it is as this process knows it, by UID and generation.
     /// Otherwise the cache has the newer state when this returns, which wakes the object.
     ///
@@ -120,12 +134,12 @@ impl<K: Kind> Objects<K> {
 
     /// Applies `status` to the status subresource of `object` as `manager`.
     ///
-    /// Names the UID: where the object is gone, nothing is created (409). Where a successor has the name, the API server ignores
-    /// the UID, and the status lands on the successor, whose next pass replaces it.
+    /// Names the UID and the version: where the object is gone, nothing is created, and where it has changed since it was
+    /// read, or a successor has the name, nothing is changed.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
-    pub(crate) async fn apply_status(
+    /// As [`read`](Self::read); 404 if the object is gone, 409 if it is not as it was read.
+    pub async fn apply_status(
         &self,
         manager: &str,
         object: &K,
@@ -145,14 +159,16 @@ impl<K: Kind> Objects<K> {
     /// Removes members of the status of `object` by a merge patch with nulls, as `manager`.
     ///
     /// # Errors
-    /// As [`read`](Self::read); 409 if the object was recreated.
+    /// As [`read`](Self::read); 409 if the object is not as it was read.
     pub(crate) async fn remove_from_status(
         &self,
         manager: &str,
         object: &K,
         nulls: Value,
     ) -> Result<(), kube::Error> {
-        let patch = Patch::Merge(json!({ "metadata": { "uid": object.meta().uid }, "status": nulls }));
+        let (uid, version) = (&object.meta().uid, &object.meta().resource_version);
+        let patch = json!({ "metadata": { "uid": uid, "resourceVersion": version }, "status": nulls });
+        let patch = Patch::Merge(patch);
         let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         let key = Key::of(object);
         let request = self.at(&key).patch_subresource("status", key.name(), &params, &patch);

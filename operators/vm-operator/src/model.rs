@@ -31,7 +31,7 @@ use model::{Map, Model, Step};
 use normal::Mentions;
 
 use events::Event;
-use kubernetes::{Instance, Objects, SLOTS};
+use kubernetes::{Instance, Objects, SLOTS, group_of};
 use process::{End, For, GroupPass, InstancePass, Remembered, View};
 use shown::{Shown, Update};
 use tables::{Table, Tables};
@@ -42,6 +42,7 @@ use world::{Config, Label, Process, State};
 #[derive(Clone, Copy)]
 struct Pass {
     memory: u32,
+    refused: Option<u32>,
     shown: u32,
     end: End,
     overclaims: bool,
@@ -51,6 +52,7 @@ struct Pass {
 #[derive(Clone)]
 struct GroupResult {
     memory: u32,
+    refused: Option<u32>,
     pass: Rc<GroupPass>,
 }
 
@@ -180,15 +182,17 @@ impl Operator {
     fn pass(&self, process: &Process, slot: u8) -> Option<Pass> {
         let instance = process.cache.instances[usize::from(slot)]?;
         let tasks = process.cache.instances.map(|instance| self.tables.status(instance?.status).task);
-        let group = process.cache.group.map(|group| group.deleting);
+        let group = process.cache.group.filter(|group| group.number == group_of(instance.number));
+        let group = group.map(|group| group.deleting);
         let key = (process.memory, process.shown, process.poll.is_some(), group, instance, tasks);
         if let Some(known) = self.passes.borrow().get(&key) {
             return Some(*known);
         }
-        let InstancePass { remembered, updates, end, overclaims } =
+        let InstancePass { remembered, refused, updates, end, overclaims } =
             self.view(process, |view, remembered| view.reconcile_instance(remembered, instance));
         let shown = updates.iter().fold(process.shown, |shown, update| self.update(shown, *update));
-        let pass = Pass { memory: self.remember(remembered), shown, end, overclaims };
+        let refused = refused.map(|refused| self.remember(refused));
+        let pass = Pass { memory: self.remember(remembered), refused, shown, end, overclaims };
         self.passes.borrow_mut().insert(key, pass);
         Some(pass)
     }
@@ -202,7 +206,8 @@ impl Operator {
         }
         let mut pass = self.view(process, |view, remembered| view.reconcile_group(remembered, group));
         let remembered = std::mem::replace(&mut pass.remembered, Remembered::new());
-        let result = GroupResult { memory: self.remember(remembered), pass: Rc::new(pass) };
+        let refused = pass.refused.take().map(|refused| self.remember(refused));
+        let result = GroupResult { memory: self.remember(remembered), refused, pass: Rc::new(pass) };
         self.group_passes.borrow_mut().insert(key, result.clone());
         Some(result)
     }

@@ -12,9 +12,12 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use operator_kit::{Notice, Outcome, Reconciler, Turn};
+use kube::ResourceExt;
+use operator_kit::{Guarded, Notice, Outcome, Reconciler, Turn, names::label_value};
 
-use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, reason};
+use crate::api::{
+    FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, VmInstance, names, reason,
+};
 use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
@@ -88,6 +91,16 @@ impl Reconciler for VmGroups {
         plan::plan(group, seen)
     }
 
+    /// A VmInstance that the cache does not show would lose its group, and its machine be left in the vCenter.
+    async fn confirm_gone(&self, group: &VmGroup) -> Result<bool, Error> {
+        let namespace = group.namespace().unwrap_or_default();
+        let listed = self.0.instances.list(&namespace, &selector(group)).await?;
+        let uid = group.uid().unwrap_or_default();
+        let is_member =
+            |instance: &VmInstance| instance.spec.group_uid == uid && names::check(instance).is_ok();
+        Ok(!listed.iter().filter_map(Guarded::valid).any(|instance| is_member(instance)))
+    }
+
     async fn apply(&self, group: &VmGroup, plan: Plan) -> Result<Done, Error> {
         apply::apply(&self.0, group, plan).await
     }
@@ -125,6 +138,11 @@ impl Reconciler for VmGroups {
     fn forget(&self, uid: &str) {
         self.0.memory.forget_group(uid);
     }
+}
+
+/// Returns the label selector of a group's VmInstances.
+fn selector(group: &VmGroup) -> String {
+    format!("{GROUP_LABEL}={}", label_value(&group.name_any()))
 }
 
 fn machines(verb: &str, n: usize) -> String {

@@ -95,6 +95,11 @@ impl Reconciler for VmInstances {
 
     async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
         let ctx = &self.0;
+        // The cache may be behind, above all after a start. Nothing would remove what is made for an instance that is gone, and
+        // the machine of one that is gone is nobody's to change.
+        if action.changes_machine() && !ctx.instances.is_current(instance).await? {
+            return Ok(None);
+        }
         let settled = matches!(action, Action::Settle)
             .then(|| ctx.memory.in_flight.get(&instance.uid().unwrap_or_default()))
             .flatten();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
@@ -11,9 +12,10 @@ use kube::api::{DeleteParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use operator_kit::{Clock, Kit, Program};
-use testbed::{ControlPlane, Vcsim, eventually};
+use serde_json::json;
+use testbed::{ApiProxy, ControlPlane, Vcsim, eventually};
 use tokio::task::JoinHandle;
-use vm_operator::api::{VmGroup, VmGroupSpec};
+use vm_operator::api::{FINALIZER, GROUP_LABEL, VmGroup, VmGroupSpec};
 use vm_operator::args::Args;
 use vm_operator::{VmOperator, operate};
 
@@ -47,7 +49,11 @@ impl Bench {
 
     /// Starts both controllers.
     async fn operator(&self) -> Operator {
-        let kubeconfig = Kubeconfig::read_from(self.plane.kubeconfig()).unwrap();
+        self.operator_at(self.plane.kubeconfig()).await
+    }
+
+    async fn operator_at(&self, kubeconfig: &Path) -> Operator {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         let client: Client = operator_kit::client::build(config, "in-process/1").unwrap();
         let kit = Kit::with_client(VmOperator::OPERATOR, client, Clock::default()).unwrap();
@@ -69,6 +75,11 @@ impl Bench {
         })
         .await
         .unwrap();
+    }
+
+    async fn create(&self, replicas: i32) -> VmGroup {
+        let spec = VmGroupSpec { replicas, cpu: 1, memory: 1, template: "photon".to_owned(), paused: None };
+        self.groups.create(&PostParams::default(), &VmGroup::new("web", spec)).await.unwrap()
     }
 
     async fn scale(&self, replicas: i32) {
@@ -115,8 +126,7 @@ impl Operator {
 async fn a_process_that_starts_over_writes_nothing_and_a_crash_at_any_write_loses_nothing() {
     let bench = Bench::start().await;
     let operator = bench.operator().await;
-    let spec = VmGroupSpec { replicas: 2, cpu: 1, memory: 1, template: "photon".to_owned(), paused: None };
-    bench.groups.create(&PostParams::default(), &VmGroup::new("web", spec)).await.unwrap();
+    bench.create(2).await;
     bench.settled(2).await;
     bench.plane.kubectl(&["wait", "vgi", "--all", "--for=condition=Ready", "--timeout=180s"]).await.unwrap();
     operator.crash().await;
@@ -149,4 +159,53 @@ async fn a_process_that_starts_over_writes_nothing_and_a_crash_at_any_write_lose
     let cloned = bench.vcenter.calls().await.unwrap()["CloneVM_Task"];
     let removed = bench.vcenter.removed_vms().await.unwrap().len();
     assert_eq!(cloned, u64::try_from(removed).unwrap(), "one clone for each machine that was removed");
+}
+
+/// The watch of the VmInstances stands still, as after a start from an old list. A group that went without its VmInstance would
+/// leave the machine in the vCenter: the garbage collector deletes the VmInstance, whose group does not exist any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_stays_while_it_has_an_instance_that_no_watch_has_shown() {
+    let bench = Bench::start().await;
+    let account = bench.plane.service_account_kubeconfig("default", "default").await.unwrap();
+    let admin = [
+        "create",
+        "clusterrolebinding",
+        "a",
+        "--clusterrole=cluster-admin",
+        "--serviceaccount=default:default",
+    ];
+    bench.plane.kubectl(&admin).await.unwrap();
+    let frozen = "frozen-99@added/vminstances/web-0#1".parse().unwrap();
+    let proxy = ApiProxy::start(&bench.plane, &account, Some(frozen)).await.unwrap();
+    let operator = bench.operator_at(proxy.kubeconfig()).await;
+    let uid = bench.create(0).await.metadata.uid.unwrap();
+    bench.settled(0).await;
+
+    let kind = json!({ "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1", "kind": "VmInstance" });
+    let owner = json!({
+        "apiVersion": kind["apiVersion"], "kind": "VmGroup", "name": "web", "uid": uid, "controller": true,
+    });
+    let instance = json!({
+        "apiVersion": kind["apiVersion"], "kind": kind["kind"],
+        "metadata": {
+            "name": "web-0", "ownerReferences": [owner],
+            "finalizers": [FINALIZER], "labels": { GROUP_LABEL: "web" },
+        },
+        "spec": {
+            "vmName": "web-0", "instanceUuid": "11111111-2222-3333-4444-555555555555", "cpu": 1, "memory": 1,
+            "template": "photon", "slot": 0, "group": "web", "groupUid": uid,
+        },
+    });
+    bench.plane.kubectl_stdin(&["create", "-f", "-"], &instance.to_string()).await.unwrap();
+    bench.groups.delete("web", &DeleteParams::default()).await.unwrap();
+    eventually("the group is gone", PATIENCE, async || {
+        Ok(bench.groups.get_opt("web").await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(proxy.has_fired(), "the watch was never behind");
+    let requests = bench.plane.audit_events().unwrap();
+    let mut deletes = requests.iter().filter(|event| event.verb == "delete" && event.name == "web-0");
+    assert!(deletes.any(|event| event.user_agent == "in-process/1"), "{:?}", deletes.collect::<Vec<_>>());
+    operator.crash().await;
 }

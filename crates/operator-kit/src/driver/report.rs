@@ -54,9 +54,9 @@ impl<R: Reconciler> Driver<R> {
             return Ok(Some(left));
         }
         let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
-        match self.replace_status(key, object, &status).await {
+        match self.replace_status(key, &newest, &status).await {
             Ok(()) => {}
-            // Gone or recreated, of which the watch will tell, or a race with another writer, of which nothing tells.
+            // Gone, recreated, or changed by another client: the watch is about to tell.
             Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
                 return Ok(Some(STALE));
             }
@@ -79,11 +79,11 @@ impl<R: Reconciler> Driver<R> {
         lock(&self.memory.reporting).insert(key.clone());
         let replaced = async {
             let written = self.objects.apply_status(&self.manager, object, status).await?;
-            let written = written.valid().and_then(|written| written.status());
+            let Some(written) = written.valid() else { return Ok(()) };
             // Nearly every status is as it was applied, and is not compared member by member.
-            let Some(written) = written.filter(|written| *written != status) else { return Ok(()) };
-            match excess(written, status).map_err(kube::Error::SerdeError)? {
-                Some(excess) => self.objects.remove_from_status(&self.manager, object, excess).await,
+            let Some(now) = written.status().filter(|now| *now != status) else { return Ok(()) };
+            match excess(now, status).map_err(kube::Error::SerdeError)? {
+                Some(excess) => self.objects.remove_from_status(&self.manager, written, excess).await,
                 None => Ok(()),
             }
         };

@@ -1,6 +1,6 @@
 //! The driver, the watch and the cache on a real API server, with a kind of their own.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod things;
 
@@ -20,7 +20,7 @@ use operator_kit::{Clock, Error, Kit, Operator, Triggers, Watch, conditions, dri
 use serde_json::json;
 use testbed::{ControlPlane, eventually};
 
-use things::{FINALIZER, Mode, Step, Thing, ThingSpec, Things, crd};
+use things::{FINALIZER, Mode, Step, Thing, ThingSpec, ThingStatus, Things, crd};
 
 const OPERATOR: Operator = Operator { name: "test-operator", group: "kit.example.com", version: "1.0.0" };
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -140,6 +140,8 @@ async fn every_object_takes_the_same_road() {
     let bad = json!({"apiVersion": "kit.example.com/v1", "kind": "Thing", "metadata": {"name": "bad"}, "spec": {"mode": 7}});
     bench.control_plane.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap();
 
+    a_status_lands_on_no_other_version(&bench, &kit).await;
+
     let (things, triggers) = (Watch::<Thing>::namespaced(&kit), Triggers::default());
     let children = Watch::<ConfigMap>::namespaced(&kit);
     children.subscribe_owners::<Thing>({
@@ -173,6 +175,28 @@ async fn every_object_takes_the_same_road() {
     eventually("all is well", PATIENCE, async || Ok(kit.health().report().0.then_some(()))).await.unwrap();
     kit.shutdown().cancel();
     tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+}
+
+/// A status that was computed of an earlier version, of a predecessor, or of an object that is gone is refused.
+async fn a_status_lands_on_no_other_version(bench: &Bench, kit: &Kit) {
+    let objects = Watch::<Thing>::namespaced(kit).objects();
+    let status = ThingStatus { note: Some("stale".to_owned()), ..ThingStatus::default() };
+    let apply = async |thing: &Thing| match objects.apply_status("kit", thing, &status).await {
+        Ok(_) => 200,
+        Err(kube::Error::Api(answer)) => answer.code,
+        Err(error) => panic!("{error}"),
+    };
+    let first = bench.create("recreated", Mode::Well).await;
+    bench.set("recreated", Mode::Failing).await;
+    assert_eq!(apply(&first).await, 409, "an earlier version");
+    bench.api.delete("recreated", &DeleteParams::default()).await.unwrap();
+    assert_eq!(apply(&first).await, 404, "an object that is gone");
+    assert!(bench.api.get_opt("recreated").await.unwrap().is_none(), "an apply has created it");
+    let second = bench.create("recreated", Mode::Well).await;
+    assert_eq!(apply(&first).await, 409, "a predecessor");
+    assert!(bench.api.get("recreated").await.unwrap().status.is_none(), "the status of a predecessor");
+    assert_eq!(apply(&second).await, 200, "the object as it is");
+    bench.api.delete("recreated", &DeleteParams::default()).await.unwrap();
 }
 
 /// Caches without a controller: two of one kind, one of metadata only, and of other clusters, one of which cannot be reached.
@@ -218,6 +242,15 @@ async fn finalizer_comes_first_and_goes_last(bench: &Bench) {
     bench.set("clinging", Mode::Well).await;
     bench.gone("clinging").await;
     assert!(bench.things.cached("clinging").is_none(), "a removed object is out of the cache at once");
+
+    bench.create("unconfirmed", Mode::Unconfirmed).await;
+    bench.says("unconfirmed", "Well").await;
+    let observed = bench.things.count("unconfirmed", Step::Observe);
+    bench.api.delete("unconfirmed", &DeleteParams::default()).await.unwrap();
+    bench.things.until("unconfirmed", Step::Observe, observed + 2).await;
+    assert_eq!(bench.api.get("unconfirmed").await.unwrap().finalizers(), [FINALIZER]);
+    bench.set("unconfirmed", Mode::Well).await;
+    bench.gone("unconfirmed").await;
 }
 
 async fn settled_objects_are_left_alone(bench: &Bench) {
@@ -258,7 +291,7 @@ async fn a_status_of_another_client_is_written_again(bench: &Bench) {
     let ready = async || {
         let status = bench.api.get("edited").await?.status;
         let is_clean = status.as_ref().is_some_and(|status| status.note.is_none());
-        let reason = |status: &Option<things::ThingStatus>| {
+        let reason = |status: &Option<ThingStatus>| {
             let conditions = status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
             conditions::get(&conditions, "Ready").map(|ready| ready.reason.clone())
         };

@@ -50,6 +50,8 @@ pub enum Mode {
     Hopeless,
     /// Its cleanup does not end.
     Clinging,
+    /// The API server shows that something of it is left, which no cache does.
+    Unconfirmed,
     /// A step panics.
     Panicking,
     /// The plan never settles.
@@ -170,7 +172,7 @@ impl Reconciler for Things {
                 Turn::Wait { reason: "Clinging", message: "it does not go".to_owned(), after: None }
             }
             _ if deleting => Turn::Gone,
-            Mode::Well | Mode::Clinging | Mode::Unobservable => Turn::Settled,
+            Mode::Well | Mode::Clinging | Mode::Unconfirmed | Mode::Unobservable => Turn::Settled,
             Mode::Queued if *waits => Turn::Wait {
                 reason: "Queued",
                 message: "in the queue".to_owned(),
@@ -182,6 +184,10 @@ impl Reconciler for Things {
             Mode::Panicking => panic!("as the test wants it"),
             Mode::Restless => Turn::LookAgain(()),
         }
+    }
+
+    async fn confirm_gone(&self, thing: &Thing) -> Result<bool, Trouble> {
+        Ok(thing.spec.mode != Mode::Unconfirmed)
     }
 
     async fn apply(&self, thing: &Thing, (): ()) -> Result<(), Trouble> {

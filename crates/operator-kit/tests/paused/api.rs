@@ -220,7 +220,13 @@ fn changed(
             object["spec"] = body["spec"].clone();
         }
         (&Method::DELETE, _) => object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into(),
-        (&Method::PATCH, Some("status")) => object["status"] = body["status"].clone(),
+        (&Method::PATCH, Some("status")) => {
+            let version = &body["metadata"]["resourceVersion"];
+            if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+                return Err(StatusCode::CONFLICT);
+            }
+            object["status"] = body["status"].clone();
+        }
         (&Method::PATCH, _) => {
             for step in body.as_array().cloned().unwrap_or_default() {
                 let path = step["path"].as_str().unwrap_or_default();

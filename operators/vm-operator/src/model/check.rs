@@ -3,7 +3,8 @@
 use crate::api::reason;
 
 use super::Operator;
-use super::kubernetes::{Group, Instance};
+use super::kubernetes::{Group, Instance, group_of, numbers_of};
+use super::tables::GROUPS;
 use super::vcenter::{Call, Vm};
 use super::world::{State, Sync, Wrong};
 
@@ -17,13 +18,22 @@ pub fn check_call(state: &State, call: Call) -> Option<Wrong> {
         Call::Mark { number, .. } if vm.uuid == number => None,
         _ if !is_own => Some(Wrong::TouchesForeign),
         Call::PowerOff(_) | Call::Destroy(_) => {
-            let group = state.kubernetes.objects.group;
+            let group = state.kubernetes.objects.group.filter(|group| group.number == group_of(vm.uuid));
             let goes =
                 group.is_none_or(|group| group.deleting) || instance.is_none_or(|instance| instance.deleting);
             (!goes || vm.folder.is_none()).then_some(Wrong::DestroysLive)
         }
         _ => None,
     }
+}
+
+/// Checks a request in the moment in which it is sent. Of two processes, one may let a VmInstance go while the other has its
+/// clone in the queue.
+pub fn check_request(state: &State, call: Call) -> Option<Wrong> {
+    let Call::Clone { number, .. } = call else { return None };
+    let mut instances = state.kubernetes.objects.instances.iter().flatten();
+    let exists = instances.any(|instance| instance.number == number);
+    (state.processes.len() == 1 && !exists).then_some(Wrong::ClonesForGone)
 }
 
 /// Checks the state after a task has ended.
@@ -46,10 +56,10 @@ pub fn check_end(state: &State, instance: Instance) -> Option<Wrong> {
     (exists || comes).then_some(Wrong::FinalizerTooEarly)
 }
 
-/// Checks the state before the group's finalizer is removed.
-pub fn check_group_end(state: &State) -> Option<Wrong> {
-    let mut numbers = 1..16;
-    let is_clone = |call: Call| matches!(call, Call::Clone { .. });
+/// Checks the state before the finalizer of a group is removed.
+pub fn check_group_end(state: &State, group: u8) -> Option<Wrong> {
+    let mut numbers = numbers_of(group);
+    let is_clone = |call: Call| matches!(call, Call::Clone { number, .. } if group_of(number) == group);
     let comes = state.running().any(|task| is_clone(task.call)) || state.late.iter().copied().any(is_clone);
     let exists = numbers.any(|number| state.machines_of(number).next().is_some());
     (exists || comes).then_some(Wrong::GroupFinalizerTooEarly)
@@ -85,7 +95,8 @@ impl Operator {
             Some(group) => self.is_served(state, group),
             None => {
                 state.kubernetes.objects.instances.iter().all(Option::is_none)
-                    && check_group_end(state).is_none()
+                    // The machine of a clone that arrives when its group is gone stays, and the folder with it.
+                    && self.is_clear(state, 0..GROUPS)
                     && (state.vcenter.folder.is_none() || state.vcenter.children() > 0)
             }
         }
@@ -93,22 +104,41 @@ impl Operator {
 
     fn is_served(&self, state: &State, group: Group) -> bool {
         let instances = state.kubernetes.objects.instances.iter().flatten();
-        // Nothing of the model keeps a group from going.
-        if group.deleting {
+        // Nothing of the model keeps a group from going, and a group goes with all that is its own.
+        let others = (0..GROUPS).filter(|other| *other != group.number);
+        if group.deleting || !self.is_clear(state, others) {
             return false;
         }
         let mut count = 0;
         let (mut ready, mut all) = (0, true);
         for instance in instances {
-            count += 1;
+            count += u8::from(group_of(instance.number) == group.number);
             let is_ready = self.is_ready(state, *instance);
             ready += u8::from(is_ready);
             all &= is_ready || (!instance.deleting && self.is_blocked(state, *instance));
         }
         let status = self.tables.status(group.status);
         all && count == group.replicas
+            && status.orphans == self.has_orphans(state, group)
             && status.ready_replicas == ready
             && (status.ready.0 == "True") == (ready == group.replicas)
+    }
+
+    /// Returns whether these groups have no machine, and no clone of theirs can come; a clone may always come very late.
+    fn is_clear(&self, state: &State, mut groups: impl Iterator<Item = u8>) -> bool {
+        self.config.is_very_late || groups.all(|group| check_group_end(state, group).is_none())
+    }
+
+    /// Returns whether the folder has a machine that was made for the group and is none of its instances'.
+    fn has_orphans(&self, state: &State, group: Group) -> bool {
+        let mut machines = state.vcenter.machines().filter(|(_, vm)| vm.folder.is_some() && vm.owner != 0);
+        machines.any(|(id, vm)| {
+            let mut instances = state.kubernetes.objects.instances.iter().flatten();
+            let owner = instances.find(|instance| instance.number == vm.owner);
+            let is_its =
+                |owner: &Instance| vm.uuid == owner.number || self.tables.status(owner.status).vm == Some(id);
+            group_of(vm.owner) == group.number && !owner.is_some_and(is_its)
+        })
     }
 
     fn is_ready(&self, state: &State, instance: Instance) -> bool {

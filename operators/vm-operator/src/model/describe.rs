@@ -13,10 +13,10 @@ impl Operator {
         if let Some(group) = kubernetes.group {
             let status = self.tables.status(group.status);
             let (ready, reason) = &status.ready;
-            let Group { replicas, deleting, finalizer, .. } = group;
+            let Group { number, replicas, deleting, finalizer, .. } = group;
             let _ = writeln!(
                 text,
-                "VmGroup: replicas {replicas}, deleting {deleting}, finalizer {finalizer}, Ready {ready:?} {reason:?}, ready {}",
+                "VmGroup {number}: replicas {replicas}, deleting {deleting}, finalizer {finalizer}, Ready {ready:?} {reason:?}, ready {}",
                 status.ready_replicas
             );
         }

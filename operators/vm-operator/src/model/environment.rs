@@ -179,6 +179,12 @@ impl Operator {
                 }
             }
         }
+        if state.kubernetes.objects.group.is_none() {
+            let replicas = self.config.replicas;
+            act(|b| &mut b.recreates, Label::RecreateGroup, &|next| {
+                next.kubernetes.create_group(1, replicas)
+            });
+        }
         for (id, vm) in state.vcenter.machines() {
             let is_own = vm.uuid != 0 && vm.folder.is_some();
             // While another clone of the instance runs, only the name of the first machine stops it.

@@ -5,13 +5,13 @@ use k8s_openapi::jiff::Timestamp;
 use operator_kit::Key;
 
 use crate::api::TaskKind;
-use crate::fixtures::{GROUP_UID, NAME, NAMESPACE};
+use crate::fixtures::{NAME, NAMESPACE};
 use crate::in_flight::FolderChange;
 use crate::requests::{self, Subject};
 
 use super::process::{Change, For, Remembered};
 use super::shown::{self, real_fault, task_ref, vm_ref};
-use super::tables::{uid, uuid};
+use super::tables::{group_uid, uid, uuid};
 use super::vcenter::{Call, Fault};
 
 /// A change of what a process remembers.
@@ -23,7 +23,7 @@ pub enum Event {
     Served,
     LookedUp(u8),
     Forgot(u8),
-    ForgotGroup,
+    ForgotGroup(u8),
     /// A VmInstance is about to be created, or was not.
     Creating(u8, u8),
     NotCreated(u8),
@@ -48,7 +48,7 @@ impl Remembered {
                 next.looking_up.remove(&vm);
             }
             Event::Forgot(number) => memory.forget(&uid(number)),
-            Event::ForgotGroup => memory.forget_group(GROUP_UID),
+            Event::ForgotGroup(group) => memory.forget_group(group_uid(group)),
             Event::Creating(slot, number) => {
                 memory.in_flight.creating(&key(slot), &uuid(number));
             }
@@ -69,9 +69,9 @@ fn real_subject(subject: For, call: Call) -> Subject {
             let kind: TaskKind = shown::task_kind(call);
             Subject::Instance { uid: uid(number), key: key(slot), kind }
         }
-        For::Group(change) => {
+        For::Group(group, change) => {
             let change = if change == Change::Create { FolderChange::Create } else { FolderChange::Remove };
-            Subject::Group { uid: GROUP_UID.into(), key: Key::new(NAMESPACE, NAME), change }
+            Subject::Group { uid: group_uid(group).into(), key: Key::new(NAMESPACE, NAME), change }
         }
     }
 }

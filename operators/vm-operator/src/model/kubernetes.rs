@@ -1,4 +1,4 @@
-//! The API server: one group, its instances, and the five writes that the operator makes. `tests/servers` compares it with a
+//! The API server: one group at a time, its instances, and the writes that the operator makes. `tests/servers` compares it with a
 //! real one.
 
 use super::tables::StatusId;
@@ -9,16 +9,32 @@ pub const SLOTS: usize = 4;
 /// A VmInstance. One that exists has the operator's finalizer: the object goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Instance {
-    /// Its UID and its machine's instanceUuid derive from this number, which no other instance has.
+    /// Its UID and its machine's instanceUuid derive from this number, which no other instance has. So does its group: see
+    /// [`group_of`].
     pub number: u8,
     pub slot: u8,
     pub deleting: bool,
     pub status: StatusId,
 }
 
+/// Numbers of instances for each group.
+const NUMBERS: u8 = 8;
+
+/// Returns the number of the group that an instance of this number belongs to.
+pub fn group_of(number: u8) -> u8 {
+    number / NUMBERS
+}
+
+/// Returns the numbers that the instances of a group have; 0 is none.
+pub fn numbers_of(group: u8) -> std::ops::Range<u8> {
+    (group * NUMBERS).max(1)..(group + 1) * NUMBERS
+}
+
 /// The VmGroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
+    /// Its UID derives from this number. A group that is created again has another.
+    pub number: u8,
     pub replicas: u8,
     pub deleting: bool,
     pub finalizer: bool,
@@ -53,9 +69,9 @@ pub enum Deleted {
 // === users ===
 
 impl Kubernetes {
-    pub fn create_group(&mut self, replicas: u8) {
-        let group =
-            Group { replicas, deleting: false, finalizer: false, generation: 1, status: StatusId::NONE };
+    pub fn create_group(&mut self, number: u8, replicas: u8) {
+        let status = StatusId::NONE;
+        let group = Group { number, replicas, deleting: false, finalizer: false, generation: 1, status };
         self.objects.group.get_or_insert(group);
     }
 
@@ -82,9 +98,11 @@ impl Kubernetes {
 // === the garbage collector ===
 
 impl Kubernetes {
-    /// Deletes the instances, whose owner is gone.
+    /// Deletes the instances whose owner is gone.
     pub fn collect(&mut self) {
-        for instance in self.objects.instances.iter_mut().flatten() {
+        let group = self.objects.group.map(|group| group.number);
+        let instances = self.objects.instances.iter_mut().flatten();
+        for instance in instances.filter(|instance| Some(group_of(instance.number)) != group) {
             instance.deleting = true;
         }
     }
@@ -93,9 +111,9 @@ impl Kubernetes {
 // === the operator ===
 
 impl Kubernetes {
-    /// POST. `None`: the name is taken.
-    pub fn create(&mut self, slot: u8) -> Option<Instance> {
-        let number = self.next_number();
+    /// POST of an instance of a group. `None`: the name is taken.
+    pub fn create(&mut self, group: u8, slot: u8) -> Option<Instance> {
+        let number = self.next_number(group);
         let place = &mut self.objects.instances[usize::from(slot)];
         if place.is_some() {
             return None;
@@ -106,9 +124,9 @@ impl Kubernetes {
         *place
     }
 
-    /// Returns the number of the next instance.
-    pub fn next_number(&self) -> u8 {
-        (1..16).find(|number| self.used & (1 << number) == 0).unwrap()
+    /// Returns the number of the next instance of a group.
+    pub fn next_number(&self, group: u8) -> u8 {
+        numbers_of(group).find(|number| self.used & (1 << number) == 0).unwrap()
     }
 
     /// DELETE with a precondition on the UID.
@@ -122,10 +140,12 @@ impl Kubernetes {
         }
     }
 
-    /// PATCH of the status. The API server ignores the UID in it, so the status of a predecessor may land on its successor.
-    /// `None`: no object of this name exists.
-    pub fn apply_status(&mut self, slot: u8, status: StatusId) -> Option<Instance> {
-        let instance = self.objects.instances[usize::from(slot)].as_mut()?;
+    /// PATCH of the status, bound to the version that was read. `None`: the object is gone or another.
+    pub fn apply_status(&mut self, read: Instance, status: StatusId) -> Option<Instance> {
+        let instance = self.objects.instances[usize::from(read.slot)].as_mut()?;
+        if *instance != read {
+            return None;
+        }
         instance.status = status;
         Some(*instance)
     }
@@ -139,9 +159,9 @@ impl Kubernetes {
         found
     }
 
-    /// PATCH that adds the group's finalizer or removes it. `None`: the group is gone.
-    pub fn set_group_finalizer(&mut self, finalizer: bool) -> Option<Group> {
-        let group = self.objects.group.as_mut()?;
+    /// PATCH that adds the finalizer of the group of this UID or removes it. `None`: this group is gone.
+    pub fn set_group_finalizer(&mut self, number: u8, finalizer: bool) -> Option<Group> {
+        let group = self.objects.group.as_mut().filter(|group| group.number == number)?;
         // A finalizer cannot be added to what is being deleted.
         group.finalizer = finalizer && (group.finalizer || !group.deleting);
         let kept = (!group.deleting || group.finalizer).then_some(*group);
@@ -149,9 +169,9 @@ impl Kubernetes {
         kept
     }
 
-    /// PATCH of the group's status. `None`: the group is gone.
-    pub fn apply_group_status(&mut self, status: StatusId) -> Option<Group> {
-        let group = self.objects.group.as_mut()?;
+    /// PATCH of the group's status, bound to the version that was read. `None`: the group is gone or another.
+    pub fn apply_group_status(&mut self, read: Group, status: StatusId) -> Option<Group> {
+        let group = self.objects.group.as_mut().filter(|group| **group == read)?;
         group.status = status;
         Some(*group)
     }

@@ -16,7 +16,7 @@ use operator_kit::{Key, Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
 use crate::api::{VmGroup, VmInstance};
-use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE, is_member};
+use crate::fixtures::{CLUSTER, NAME, NAMESPACE, is_member};
 use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
 use crate::requests::{self, Request, Subject};
@@ -26,7 +26,7 @@ use crate::{vmgroup, vminstance};
 
 use super::kubernetes::{Group, Instance, Objects, SLOTS};
 use super::shown::{self, Shown, Update, number};
-use super::tables::{StatusId, Tables, uid};
+use super::tables::{GROUPS, StatusId, Tables, group_uid, uid};
 use super::vcenter::Call;
 
 /// How often one pass may observe, as in the driver.
@@ -37,8 +37,12 @@ const MAX_CLONES: usize = 1;
 /// The object that something is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum For {
-    Group(Change),
-    Instance { number: u8, slot: u8 },
+    /// The group of this number.
+    Group(u8, Change),
+    Instance {
+        number: u8,
+        slot: u8,
+    },
 }
 
 /// A change of the group's folder.
@@ -88,7 +92,7 @@ impl Remembered {
         self.memory.requests.is_empty()
             && !self.has_open_ticket()
             && self.looking_up.is_empty()
-            && in_flight.group(GROUP_UID).request.is_none()
+            && (0..GROUPS).all(|group| in_flight.group(group_uid(group)).request.is_none())
             && instances.all(|number| in_flight.get(&uid(number)).is_some_and(is_settled))
     }
 
@@ -110,6 +114,8 @@ pub struct View<'a> {
 /// What a pass of an instance leads to.
 pub struct InstancePass {
     pub remembered: Remembered,
+    /// What is remembered instead where a request is made only if the API server shows the same instance, and it does not.
+    pub refused: Option<Remembered>,
     pub updates: Vec<Update>,
     pub end: End,
     /// The status claims what the inventory does not show.
@@ -127,6 +133,8 @@ pub enum End {
 /// What a pass of the group leads to: writes in this order, and then the status.
 pub struct GroupPass {
     pub remembered: Remembered,
+    /// What is remembered instead where something is created only if the API server shows the same group, and it does not.
+    pub refused: Option<Remembered>,
     pub finalizer: Option<bool>,
     pub create: Vec<u8>,
     pub delete: Vec<(u8, u8)>,
@@ -227,7 +235,10 @@ impl View<'_> {
             vcenter: client,
             inventory,
             blind: blind(self.shown),
-            group: self.group().map(|group| vminstance::GroupView::of(&group)),
+            group: self
+                .group()
+                .filter(|group| group.metadata.uid.as_ref() == Some(&object.spec.group_uid))
+                .map(|group| vminstance::GroupView::of(&group)),
             invalid_group: false,
             recorded_by: &recorded_by,
             now: SystemTime::UNIX_EPOCH,
@@ -237,54 +248,51 @@ impl View<'_> {
 
     /// Runs the driver's pass over an instance.
     pub fn reconcile_instance(&self, remembered: &Remembered, instance: Instance) -> InstancePass {
-        let mut remembered = remembered.copy();
+        let mut pass = InstancePass {
+            remembered: remembered.copy(),
+            refused: None,
+            updates: Vec::new(),
+            end: End::Nothing,
+            overclaims: false,
+        };
         let object = self.tables.instance(instance);
-        let mut updates = Vec::new();
         let mut shown = self.shown.clone();
-        let mut end = (None, None);
         for _ in 0..LOOKS {
-            let client = Client::of(&remembered, self.is_polling);
-            let inventory = shown.inventory(remembered.served);
+            let client = Client::of(&pass.remembered, self.is_polling);
+            let inventory = shown.inventory(pass.remembered.served);
             let view = View { shown: &shown, ..*self };
-            let seen = view.observe_instance(&remembered.memory, &client, &inventory, &object);
-            let turn = vminstance::plan(&object, &seen);
-            let apply = |action| vminstance::apply(&remembered.memory, &client, &object, action);
-            let (result, goes_on) = match turn {
-                Turn::LookAgain(action) => (Some(apply(action)), true),
-                Turn::Act(action) => (Some(apply(action)), false),
+            let seen = view.observe_instance(&pass.remembered.memory, &client, &inventory, &object);
+            let (action, goes_on) = match vminstance::plan(&object, &seen) {
+                Turn::LookAgain(action) => (action, true),
+                Turn::Act(action) => (action, false),
+                Turn::Gone if instance.deleting => {
+                    pass.end = End::RemoveFinalizer;
+                    return pass;
+                }
                 turn => {
-                    end = (Some(seen), Some(turn));
-                    break;
+                    pass.end = self.instance_status(instance, &object, &seen, &outcome(turn));
+                    pass.overclaims =
+                        matches!(pass.end, End::Status(id) if self.overclaims(&shown, instance, id));
+                    return pass;
                 }
             };
-            (remembered.newest, remembered.looking_up) = (client.newest.get(), client.looking_up.take());
+            pass.refused = action.changes_machine().then(|| pass.remembered.copy());
+            let result = vminstance::apply(&pass.remembered.memory, &client, &object, action);
+            (pass.remembered.newest, pass.remembered.looking_up) =
+                (client.newest.get(), client.looking_up.take());
             for id in client.followed.take() {
-                updates.push(Update::Submit(id));
+                pass.updates.push(Update::Submit(id));
                 shown = shown.after(Update::Submit(id));
             }
-            match result {
-                Some(Err(error)) => {
-                    let end =
-                        self.instance_status(instance, &object, &seen, &Outcome::Failed(Arc::new(error)));
-                    return InstancePass { remembered, updates, end, overclaims: false };
-                }
-                _ if goes_on => {}
-                _ => return InstancePass { remembered, updates, end: End::Nothing, overclaims: false },
+            if let Err(error) = result {
+                pass.end = self.instance_status(instance, &object, &seen, &Outcome::Failed(Arc::new(error)));
+                return pass;
+            }
+            if !goes_on {
+                return pass;
             }
         }
-        let outcome = match end.1 {
-            Some(Turn::Wait { reason, message, .. }) => Outcome::Waiting(reason, message),
-            Some(Turn::Blocked { reason, message }) => Outcome::Blocked(reason, message),
-            Some(Turn::Settled) => Outcome::Settled,
-            Some(Turn::Gone) if instance.deleting => {
-                return InstancePass { remembered, updates, end: End::RemoveFinalizer, overclaims: false };
-            }
-            _ => panic!("the pass does not end: {:?}", end.1),
-        };
-        let seen = end.0.unwrap();
-        let end = self.instance_status(instance, &object, &seen, &outcome);
-        let overclaims = matches!(end, End::Status(id) if self.overclaims(&shown, instance, id));
-        InstancePass { remembered, updates, end, overclaims }
+        panic!("the pass does not end")
     }
 
     fn instance_status(
@@ -312,6 +320,7 @@ impl View<'_> {
     pub fn reconcile_group(&self, remembered: &Remembered, group: Group) -> GroupPass {
         let mut pass = GroupPass {
             remembered: remembered.copy(),
+            refused: None,
             finalizer: None,
             create: Vec::new(),
             delete: Vec::new(),
@@ -332,6 +341,8 @@ impl View<'_> {
             let turn = vmgroup::plan(&object, &seen);
             let (outcome, goes_on) = match turn {
                 Turn::Act(vmgroup::Plan::Scale(scale)) => {
+                    pass.refused = (scale.create_folder || !scale.create.is_empty())
+                        .then(|| Remembered { newest: client.newest.get(), ..pass.remembered.copy() });
                     if scale.create_folder {
                         vmgroup::create_folder(memory, &object);
                     }
@@ -377,11 +388,14 @@ impl View<'_> {
         object: &VmGroup,
         instances: &[Arc<VmInstance>],
     ) -> vmgroup::Seen {
+        let is_own =
+            |instance: &&Arc<VmInstance>| Some(&instance.spec.group_uid) == object.metadata.uid.as_ref();
+        let own: Vec<_> = instances.iter().filter(is_own).cloned().collect();
         let around = vmgroup::Surroundings {
             memory,
             inventory,
             blind: blind(self.shown),
-            instances,
+            instances: &own,
             is_member: &|vm, marker| is_member(instances.iter().map(AsRef::as_ref), vm, marker),
             is_of_another: &|_| false,
             max_replicas: i32::try_from(SLOTS).unwrap(),
@@ -407,13 +421,15 @@ impl View<'_> {
                 let slot = found.map_or(0, |instance| instance.slot);
                 (For::Instance { number: number(of)?, slot }, is_needed)
             }
-            Subject::Group { change, .. } => {
-                let is_needed = self.group().is_some_and(|object| {
+            Subject::Group { change, uid, .. } => {
+                let object = self.group().filter(|group| group.metadata.uid.as_ref() == Some(uid));
+                let is_needed = object.is_some_and(|object| {
                     let seen = self.observe_group(memory, &inventory, &object, &self.instances());
                     vmgroup::is_needed(&object, seen, &call)
                 });
                 let change = if *change == FolderChange::Create { Change::Create } else { Change::Remove };
-                (For::Group(change), is_needed)
+                let group = (0..GROUPS).find(|group| group_uid(*group) == uid)?;
+                (For::Group(group, change), is_needed)
             }
         };
         if !is_needed {
@@ -421,6 +437,15 @@ impl View<'_> {
             return Some((remembered, None));
         }
         Some((remembered, Some((subject_, model_call(&call)))))
+    }
+}
+
+fn outcome<P: std::fmt::Debug>(turn: Turn<P>) -> Outcome<Option<Notice>, crate::error::Error> {
+    match turn {
+        Turn::Wait { reason, message, .. } => Outcome::Waiting(reason, message),
+        Turn::Blocked { reason, message } => Outcome::Blocked(reason, message),
+        Turn::Settled => Outcome::Settled,
+        turn => panic!("the pass does not end: {turn:?}"),
     }
 }
 

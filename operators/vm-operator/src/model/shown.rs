@@ -10,9 +10,10 @@ use infra_clients::vsphere::{Error, Kind, MoRef, PowerState};
 
 use crate::api::names::{self, Marker};
 use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind};
-use crate::fixtures::{CLUSTER, GROUP_UID, NAME, NAMESPACE};
+use crate::fixtures::{CLUSTER, NAME, NAMESPACE};
 
-use super::tables::uuid;
+use super::kubernetes::group_of;
+use super::tables::{group_uid, uuid};
 use super::vcenter::{Call, Fault, NO_SLOT, TaskState, VMS, Vm};
 
 /// The answer to a look-up or a confirmation.
@@ -209,7 +210,7 @@ fn marker(number: u8, slot: u8) -> Marker {
         cluster: CLUSTER.into(),
         namespace: NAMESPACE.into(),
         group: NAME.into(),
-        group_uid: GROUP_UID.into(),
+        group_uid: group_uid(group_of(number)).into(),
         slot: slot.into(),
         instance_uuid: uuid(number),
     }

@@ -3,10 +3,10 @@
 use model::Step;
 
 use super::Operator;
-use super::check::{check_call, check_end, check_group_end, check_machines, check_record};
+use super::check::{check_call, check_end, check_group_end, check_machines, check_record, check_request};
 use super::events::Event;
-use super::kubernetes::{Deleted, SLOTS};
-use super::process::End;
+use super::kubernetes::{Deleted, Group, Objects, SLOTS, group_of};
+use super::process::{End, GroupPass};
 use super::shown::{Answer, Update};
 use super::vcenter::{Call, Fault, TaskState};
 use super::world::{Label, Object, Process, State, Sync, Wrong};
@@ -103,7 +103,9 @@ impl Operator {
                 let _ = next.vcenter.call(*call);
             });
         }
-        if state.kubernetes.objects.group.is_none() {
+        let group = state.kubernetes.objects.group.map(|group| group.number);
+        let mut instances = state.kubernetes.objects.instances.iter().flatten();
+        if instances.any(|instance| !instance.deleting && Some(group_of(instance.number)) != group) {
             steps.add(Label::Collect, |next| next.kubernetes.collect());
         }
         if state.processes.len() > 1 {
@@ -117,7 +119,7 @@ impl Operator {
 
     /// Returns the state in which the group has its folder, and the process has read the vCenter.
     pub fn begin(&self, mut state: State) -> State {
-        state.kubernetes.set_group_finalizer(true);
+        state.kubernetes.set_group_finalizer(0, true);
         let _ = state.vcenter.call(Call::CreateFolder);
         state.process(0).cache = state.kubernetes.objects;
         self.read(&mut state, 0, true, Sync::TasksLeft);
@@ -129,21 +131,24 @@ impl Operator {
 
     fn watch_steps(&self, steps: &mut Steps<'_>, at: u8, process: &Process) {
         let now = steps.state.kubernetes.objects;
-        if process.cache.group != now.group {
+        if self.config.is_coarse {
             steps.add(Label::WatchGroup(at), |next| {
-                if now.group.is_none() {
-                    let process = next.process(at);
-                    process.memory = self.event(process.memory, Event::ForgotGroup);
-                }
-                next.process(at).cache.group = now.group;
+                self.put_group(next.process(at), now.group);
+                self.put_instances(next.process(at), &now);
             });
+            return;
+        }
+        if process.cache.group != now.group {
+            steps.add(Label::WatchGroup(at), |next| self.put_group(next.process(at), now.group));
         }
         if process.cache.instances != now.instances {
-            steps.add(Label::WatchInstances(at), |next| {
-                for slot in 0..SLOTS {
-                    self.put_instance(next.process(at), slot, now.instances[slot]);
-                }
-            });
+            steps.add(Label::WatchInstances(at), |next| self.put_instances(next.process(at), &now));
+        }
+    }
+
+    fn put_instances(&self, process: &mut Process, now: &Objects) {
+        for slot in 0..SLOTS {
+            self.put_instance(process, slot, now.instances[slot]);
         }
     }
 
@@ -158,6 +163,13 @@ impl Operator {
 
     fn inventory_steps(&self, steps: &mut Steps<'_>, at: u8, process: &Process) {
         match process.sync {
+            Sync::Needed if self.config.is_coarse => {
+                steps.add(Label::ReadMachines(at), |next| {
+                    self.read(next, at, true, Sync::TasksLeft);
+                    self.read(next, at, false, Sync::Done);
+                });
+                return;
+            }
             Sync::Needed => {
                 steps.add(Label::ReadMachines(at), |next| self.read(next, at, true, Sync::TasksLeft));
                 steps.add(Label::ReadTasks(at), |next| self.read(next, at, false, Sync::MachinesLeft));
@@ -176,7 +188,17 @@ impl Operator {
         let unreported: Vec<_> = self.unreported(steps.state, process).collect();
         let folder = unreported.iter().find(|(object, _)| *object == Object::Folder).copied();
         let folder = folder.filter(|_| !self.config.reports_folder);
-        for (object, update) in &unreported {
+        if self.config.is_coarse && !unreported.is_empty() {
+            steps.add(Label::ReportAll(at), |next| {
+                let process = next.process(at);
+                for (_, update) in &unreported {
+                    process.shown = self.update(process.shown, *update);
+                }
+                process.poll = process.poll.map(|_| 0);
+                self.end_poll(process);
+            });
+        }
+        for (object, update) in unreported.iter().filter(|_| !self.config.is_coarse) {
             steps.add(Label::Report(at, *object), |next| {
                 let process = next.process(at);
                 let with = folder.filter(|_| matches!(object, Object::Vm(_)));
@@ -198,7 +220,8 @@ impl Operator {
             });
         }
         // A late request is late by less than a refresh takes: docs/testing.md.
-        if remembered.has_open_ticket() && process.poll.is_none() && steps.state.late.is_empty() {
+        let is_due = steps.state.late.is_empty() || self.config.is_very_late;
+        if remembered.has_open_ticket() && process.poll.is_none() && is_due {
             steps.add(Label::Poll(at), |next| {
                 let process = next.process(at);
                 process.poll = Some(left);
@@ -313,23 +336,34 @@ impl Operator {
         let place = usize::from(slot);
         let Some(instance) = state.process(at).cache.instances[place] else { return };
         let Some(pass) = self.pass(state.process(at), slot) else { return };
+        let now = state.kubernetes.objects.instances[place];
+        let is_current =
+            now.is_some_and(|now| (now.number, now.deleting) == (instance.number, instance.deleting));
+        let refused = pass.refused.filter(|_| !is_current);
         let process = state.process(at);
-        (process.memory, process.shown) = (pass.memory, pass.shown);
+        (process.memory, process.shown) = (refused.unwrap_or(pass.memory), pass.shown);
+        if refused.is_some() {
+            self.put_instance(process, place, now);
+            return;
+        }
         state.mark(pass.overclaims.then_some(Wrong::Overclaims));
         match pass.end {
             End::Nothing => {}
             _ if write == Write::Lost => {}
             End::Status(status) => {
-                state.mark(check_record(state, instance.number, self.tables.status(status).vm));
-                let written = state.kubernetes.apply_status(slot, status);
-                if write == Write::Done {
+                let written = state.kubernetes.apply_status(instance, status);
+                if written.is_some() {
+                    state.mark(check_record(state, instance.number, self.tables.status(status).vm));
+                }
+                let is_absent = state.kubernetes.objects.instances[place].is_none();
+                if write == Write::Done && (written.is_some() || is_absent) {
                     self.put_instance(state.process(at), place, written);
                 }
             }
             End::RemoveFinalizer => {
                 let now = state.kubernetes.objects.instances[place];
                 if now.is_some_and(|now| now.number == instance.number && now.deleting) {
-                    state.mark(check_end(state, instance));
+                    state.mark(check_end(state, instance).filter(|_| !self.config.is_very_late));
                 }
                 let is_done = state.kubernetes.remove_finalizer(slot, instance.number);
                 if write == Write::Done && (is_done || now.is_none()) {
@@ -342,7 +376,17 @@ impl Operator {
     /// Runs a pass of the group and its writes.
     pub fn reconcile_group(&self, state: &mut State, at: u8, write: Write) {
         let Some(result) = self.group_pass(state.process(at)) else { return };
-        state.process(at).memory = result.memory;
+        let now = state.kubernetes.objects.group;
+        let version = |group: Group| (group.number, group.generation, group.deleting);
+        let Some(read) = state.process(at).cache.group else { return };
+        let is_current = now.map(version) == Some(version(read));
+        let refused = result.refused.filter(|_| !is_current);
+        state.process(at).memory = refused.unwrap_or(result.memory);
+        if refused.is_some() {
+            // The change wakes the group.
+            self.put_group(state.process(at), now);
+            return;
+        }
         let pass = &result.pass;
         state.mark(pass.overclaims.then_some(Wrong::Overclaims));
         if let Some(finalizer) = pass.finalizer {
@@ -350,24 +394,37 @@ impl Operator {
                 return;
             }
             if !finalizer {
-                state.mark(check_group_end(state));
+                // A list of the API server has an instance that the cache does not show.
+                let now = state.kubernetes.objects.instances.iter().flatten().copied();
+                let left: Vec<_> = now.filter(|now| group_of(now.number) == read.number).collect();
+                for instance in &left {
+                    self.put_instance(state.process(at), usize::from(instance.slot), Some(*instance));
+                }
+                if !left.is_empty() {
+                    return;
+                }
+                state.mark(check_group_end(state, read.number).filter(|_| !self.config.is_very_late));
             }
-            let group = state.kubernetes.set_group_finalizer(finalizer);
-            if write == Write::Done {
+            let group = state.kubernetes.set_group_finalizer(read.number, finalizer);
+            // What has become another group is not as it was read, and the watch is about to tell.
+            if write == Write::Done && (group.is_some() || state.kubernetes.objects.group.is_none()) {
                 self.put_group(state.process(at), group);
             }
             return;
         }
-        let is_written = self.write_instances(state, at, &pass.create, &pass.delete, write);
-        if let Some(status) = pass.status.filter(|_| is_written) {
-            let group = state.kubernetes.apply_group_status(status);
-            self.put_group(state.process(at), group);
+        let is_written = self.write_instances(state, at, read.number, pass, write);
+        let Some(status) = pass.status.filter(|_| is_written) else { return };
+        let written = state.kubernetes.apply_group_status(read, status);
+        if written.is_some() || state.kubernetes.objects.group.is_none() {
+            self.put_group(state.process(at), written);
         }
     }
 
-    fn put_group(&self, process: &mut Process, group: Option<super::kubernetes::Group>) {
-        if group.is_none() {
-            process.memory = self.event(process.memory, Event::ForgotGroup);
+    /// Puts what is known of the group into the cache, and forgets the group that it replaces.
+    fn put_group(&self, process: &mut Process, group: Option<Group>) {
+        let before = process.cache.group.map(|group| group.number);
+        if let Some(before) = before.filter(|before| group.map(|group| group.number) != Some(*before)) {
+            process.memory = self.event(process.memory, Event::ForgotGroup(before));
         }
         process.cache.group = group;
     }
@@ -377,8 +434,8 @@ impl Operator {
         &self,
         state: &mut State,
         at: u8,
-        create: &[u8],
-        delete: &[(u8, u8)],
+        group: u8,
+        GroupPass { create, delete, .. }: &GroupPass,
         write: Write,
     ) -> bool {
         let mut is_well = write == Write::Done || (create.is_empty() && delete.is_empty());
@@ -387,8 +444,8 @@ impl Operator {
                 let process = state.process(at);
                 process.memory = self.event(process.memory, event);
             };
-            remember(state, Event::Creating(*slot, state.kubernetes.next_number()));
-            let created = if write == Write::Lost { None } else { state.kubernetes.create(*slot) };
+            remember(state, Event::Creating(*slot, state.kubernetes.next_number(group)));
+            let created = if write == Write::Lost { None } else { state.kubernetes.create(group, *slot) };
             if created.is_some() && write == Write::Done {
                 self.put_instance(state.process(at), usize::from(*slot), created);
             } else {
@@ -419,6 +476,7 @@ impl Operator {
         let Some((memory, request)) = self.next_request(state.process(at)) else { return };
         state.process(at).memory = memory;
         let Some((subject, call)) = request else { return };
+        state.mark(check_request(state, call));
         let result = match sent {
             Sent::Arrives | Sent::ResponseLost => {
                 state.mark(check_call(state, call));

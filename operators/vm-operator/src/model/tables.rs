@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::api::{VmGroup, VmGroupStatus, VmInstance, VmInstanceStatus, condition};
 use crate::fixtures;
 
-use super::kubernetes::{Group, Instance};
+use super::kubernetes::{Group, Instance, group_of};
 
 /// Names a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub struct Status {
     pub vm: Option<u8>,
     pub task: Option<u8>,
     pub ready_replicas: u8,
+    /// The condition OrphansFound.
+    pub orphans: bool,
 }
 
 impl Status {
@@ -75,9 +77,12 @@ impl Status {
         let conditions = conditions.or(group.as_ref().map(|status| &*status.conditions)).unwrap_or(none);
         let ready = conditions::get(conditions, condition::READY);
         let ready = ready.map(|ready| (ready.status.clone(), ready.reason.clone())).unwrap_or_default();
+        let orphans = conditions::get(conditions, condition::ORPHANS_FOUND);
+        let orphans = orphans.is_some_and(|orphans| orphans.status == "True");
         let number = |id: &str| id.rsplit('-').next()?.parse().ok();
         Self {
             ready,
+            orphans,
             vm: instance.as_ref().and_then(|status| number(status.vm_ref.as_deref()?)),
             task: instance.as_ref().and_then(|status| number(&status.task.as_ref()?.r#ref)),
             ready_replicas: group
@@ -115,6 +120,14 @@ pub fn uid(number: u8) -> String {
     format!("uid-{number}")
 }
 
+/// Groups, one after the other.
+pub const GROUPS: u8 = 2;
+
+/// The UID of the group with this number.
+pub fn group_uid(number: u8) -> &'static str {
+    if number == 0 { fixtures::GROUP_UID } else { "second-group" }
+}
+
 impl Tables {
     /// Returns what a status says.
     pub fn status(&self, id: StatusId) -> Rc<Status> {
@@ -142,6 +155,10 @@ impl Tables {
             let mut object = fixtures::instance(instance.slot.into());
             object.metadata.uid = Some(uid(instance.number));
             object.spec.instance_uuid = uuid(instance.number);
+            object.spec.group_uid = group_uid(group_of(instance.number)).into();
+            for owner in object.metadata.owner_references.iter_mut().flatten() {
+                owner.uid.clone_from(&object.spec.group_uid);
+            }
             object.metadata.generation = Some(if instance.deleting { 2 } else { 1 });
             object.status.clone_from(&self.status(instance.status).instance);
             Arc::new(if instance.deleting { fixtures::deleting(object) } else { object })
@@ -153,6 +170,7 @@ impl Tables {
     pub fn group(&self, group: Group) -> Arc<VmGroup> {
         let make = || {
             let mut object = fixtures::group(group.replicas.into());
+            object.metadata.uid = Some(group_uid(group.number).into());
             object.metadata.generation = Some(group.generation.into());
             if !group.finalizer {
                 object.metadata.finalizers = None;

@@ -33,6 +33,8 @@ pub struct Budget {
     pub deletes: u8,
     /// A user deletes the group.
     pub group_deletes: u8,
+    /// A user creates a group of the name of one that is gone.
+    pub recreates: u8,
     /// A user changes the number of replicas.
     pub scales: u8,
 }
@@ -52,6 +54,7 @@ impl Budget {
         admin: 0,
         deletes: 0,
         group_deletes: 0,
+        recreates: 0,
         scales: 0,
     };
 }
@@ -65,6 +68,10 @@ pub struct Config {
     pub has_begun: bool,
     /// Reports the folder's count of machines apart from the machines.
     pub reports_folder: bool,
+    /// A watch or a report brings a process up to date in one step.
+    pub is_coarse: bool,
+    /// A request may be late by more than a refresh takes: a clone may arrive when its VmInstance is gone.
+    pub is_very_late: bool,
 }
 
 /// What must never happen, and did.
@@ -73,6 +80,7 @@ pub enum Wrong {
     SecondMachine,
     TouchesForeign,
     DestroysLive,
+    ClonesForGone,
     FinalizerTooEarly,
     GroupFinalizerTooEarly,
     Overclaims,
@@ -87,6 +95,7 @@ impl fmt::Display for Wrong {
             Self::DestroysLive => {
                 "a machine is powered off or destroyed whose VmInstance is not being deleted"
             }
+            Self::ClonesForGone => "a clone is requested for a VmInstance that does not exist",
             Self::FinalizerTooEarly => {
                 "a finalizer went while a machine of the VmInstance exists or can still come"
             }
@@ -180,6 +189,7 @@ pub enum Label {
     ReadTasks(u8),
     /// The collector reports one object.
     Report(u8, Object),
+    ReportAll(u8),
     /// A poll begins that serves the tickets which are open.
     Poll(u8),
     /// A machine is read by its reference.
@@ -219,6 +229,7 @@ pub enum Label {
     AddNamesake(u8),
     DeleteInstance(u8),
     DeleteGroup,
+    RecreateGroup,
     Scale(u8),
 }
 
@@ -232,7 +243,7 @@ impl State {
     /// Returns the state in which a user has created a group.
     pub fn new(replicas: u8, budget: Budget) -> Self {
         let mut kubernetes = Kubernetes::default();
-        kubernetes.create_group(replicas);
+        kubernetes.create_group(0, replicas);
         Self {
             kubernetes,
             old: None,

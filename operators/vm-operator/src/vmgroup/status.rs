@@ -3,14 +3,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use operator_kit::conditions::{self, Status};
-use operator_kit::names::label_value;
 use operator_kit::{Notice, Outcome};
 
-use crate::api::{
-    GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason,
-};
+use crate::api::{ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason};
 use crate::error::Error;
 
 use super::apply::Done;
@@ -71,7 +67,7 @@ pub fn status(
         replicas: Some(replicas),
         ready_replicas: Some(ready),
         ready: Some(format!("{ready}/{}", spec.replicas)),
-        selector: Some(format!("{GROUP_LABEL}={}", label_value(&group.name_any()))),
+        selector: Some(super::selector(group)),
         adopted_folder: adopted_folder.or_else(|| old.and_then(|old| old.adopted_folder.clone())),
         conditions,
     })
@@ -130,7 +126,7 @@ fn set_details(
             reason::ORPHANS,
             format!(
                 "virtual machines that have this group's marker and belong to none of its VmInstances, such as copies made by \
-                 hand: {}; the operator does not touch them",
+                 hand, or clones that the vCenter made when their VmInstance was gone: {}; the operator does not touch them",
                 list(&seen.orphans)
             ),
         ),

@@ -65,6 +65,17 @@ pub enum Action {
     Release(MoRef),
 }
 
+impl Action {
+    /// Returns whether it requests a change of a machine, or a machine.
+    #[must_use]
+    pub fn changes_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Clone { .. } | Self::Mark(_) | Self::PowerOn(_) | Self::PowerOff(_) | Self::Destroy(_)
+        )
+    }
+}
+
 /// Decides the next step.
 #[must_use]
 pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {

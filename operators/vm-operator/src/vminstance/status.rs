@@ -68,8 +68,9 @@ fn ready(
         Outcome::Acted(_) | Outcome::Waiting(reason::REFRESHING, _) => None,
         Outcome::Waiting(reason::CLONING, _) if seen.is_some_and(|seen| seen.task.is_none()) => None,
         Outcome::Waiting(reason, message) => {
-            let blind = seen.and_then(|seen| seen.blind.as_ref());
-            if blind.is_some_and(|blind| blind.reason == *reason && !blind.reported) {
+            // Another reason, such as a pause, is known without the vCenter.
+            let blind = seen.and_then(|seen| seen.blind.as_ref()).filter(|blind| blind.reason == *reason);
+            if blind.is_some_and(|blind| !blind.reported) {
                 return None;
             }
             let unknown = blind.is_some() || *reason == reason::MACHINE_UNCLEAR;

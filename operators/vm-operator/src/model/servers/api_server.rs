@@ -1,6 +1,7 @@
 //! The API server.
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use serde_json::json;
@@ -9,7 +10,7 @@ use testbed::{ControlPlane, Random};
 use crate::api::{FINALIZER, VmGroup, VmInstance};
 use crate::fixtures;
 
-use super::super::kubernetes::{Deleted, Kubernetes, SLOTS};
+use super::super::kubernetes::{Deleted, Group, Instance, Kubernetes, SLOTS};
 use super::super::tables::StatusId;
 use super::{Pair, below, run_all, walk};
 
@@ -22,6 +23,10 @@ struct Server {
     name: String,
     /// The UIDs of the instances, by their number in the model.
     uids: Vec<String>,
+    groups_made: u8,
+    /// What was read last: the resource version, and what the model had then.
+    read_group: Option<(String, Group)>,
+    read: [Option<(String, Instance)>; SLOTS],
     model: Kubernetes,
 }
 
@@ -47,7 +52,8 @@ impl Server {
 
     async fn change_group(&mut self, replicas: u8) -> Result<String> {
         if self.model.objects.group.is_none() {
-            self.model.create_group(replicas);
+            self.groups_made += 1;
+            self.model.create_group(self.groups_made, replicas);
             let mut group = fixtures::group(replicas.into());
             (group.metadata.name, group.metadata.namespace) = (Some(self.name.clone()), None);
             (group.metadata.uid, group.metadata.finalizers, group.metadata.generation) = (None, None, None);
@@ -69,8 +75,8 @@ impl Server {
     }
 
     async fn set_group_finalizer(&mut self, held: bool) -> Result<String> {
-        if self.model.objects.group.is_some() {
-            self.model.set_group_finalizer(held);
+        if let Some(group) = self.model.objects.group {
+            self.model.set_group_finalizer(group.number, held);
             let finalizers: &[&str] = if held { &[FINALIZER] } else { &[] };
             let patch = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
             accepted(self.groups.patch(&self.name, &PatchParams::default(), &patch).await)?;
@@ -79,19 +85,24 @@ impl Server {
     }
 
     async fn apply_group_status(&mut self, value: u8) -> Result<String> {
-        let written = self.model.apply_group_status(StatusId(u16::from(value) + 1)).is_some();
+        let Some((version, read)) = self.read_group.clone() else {
+            return Ok("no group was read".to_owned());
+        };
+        let written = self.model.apply_group_status(read, StatusId(u16::from(value) + 1)).is_some();
         let status = json!({
             "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1", "kind": "VmGroup",
+            "metadata": { "resourceVersion": version },
             "status": { "lastMessage": value.to_string() },
         });
         let params = PatchParams::apply("model").force();
         let real = accepted(self.groups.patch_status(&self.name, &params, &Patch::Apply(status)).await)?;
         ensure!(real == written, "status of the group: {real}");
+        self.read_group = None;
         Ok(format!("group status {value}"))
     }
 
     async fn create(&mut self, slot: u8) -> Result<String> {
-        let created = self.model.create(slot);
+        let created = self.model.create(0, slot);
         let mut instance = fixtures::instance(slot.into());
         instance.metadata.name = Some(self.instance_name(slot));
         (instance.metadata.namespace, instance.metadata.uid) = (None, None);
@@ -121,11 +132,27 @@ impl Server {
         Ok(format!("delete {slot} {number}"))
     }
 
-    async fn apply_status(&mut self, slot: u8, number: u8, value: u8) -> Result<String> {
-        let written = self.model.apply_status(slot, StatusId(u16::from(value) + 1)).is_some();
+    /// Reads a group and an instance, which a later status is bound to.
+    async fn read(&mut self, slot: u8) -> Result<String> {
+        let version = |meta: &ObjectMeta| meta.resource_version.clone();
+        let group = self.groups.get_opt(&self.name).await?.and_then(|group| version(&group.metadata));
+        self.read_group = group.zip(self.model.objects.group);
+        let instance = self.instances.get_opt(&self.instance_name(slot)).await?;
+        let instance = instance.and_then(|instance| version(&instance.metadata));
+        self.read[usize::from(slot)] = instance.zip(self.model.objects.instances[usize::from(slot)]);
+        Ok(format!("read {slot}"))
+    }
+
+    async fn apply_status(&mut self, slot: u8, value: u8) -> Result<String> {
+        let Some((version, read)) = self.read[usize::from(slot)].take() else {
+            return Ok("no instance was read".to_owned());
+        };
+        let number = read.number;
+        let written = self.model.apply_status(read, StatusId(u16::from(value) + 1)).is_some();
         let status = json!({
             "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1", "kind": "VmInstance",
-            "metadata": { "uid": self.uid(number) }, "status": { "vmRef": value.to_string() },
+            "metadata": { "uid": self.uid(number), "resourceVersion": version },
+            "status": { "vmRef": value.to_string() },
         });
         let params = PatchParams::apply("model").force();
         let name = self.instance_name(slot);
@@ -158,14 +185,15 @@ impl Pair for Server {
         let newest = self.uids.len() - 1;
         let number = u8::try_from(newest).unwrap().saturating_sub(below(random, 3));
         let value = below(random, 4);
-        Ok(match below(random, 9) {
+        Ok(match below(random, 11) {
             0 => self.change_group(value).await?,
             1 => self.delete_group().await?,
             2 => self.set_group_finalizer(value.is_multiple_of(2)).await?,
             3 => self.apply_group_status(value).await?,
             4 | 5 => self.create(slot).await?,
             6 => self.delete(slot, number).await?,
-            7 => self.apply_status(slot, number, value).await?,
+            7 => self.apply_status(slot, value).await?,
+            8 | 9 => self.read(slot).await?,
             _ => self.remove_finalizer(slot, number).await?,
         })
     }
@@ -212,6 +240,9 @@ async fn sequence(client: Client, seed: u64) -> Result<()> {
         name: format!("g{seed}"),
         // Numbers begin with 1.
         uids: vec![String::new()],
+        groups_made: 0,
+        read_group: None,
+        read: [const { None }; SLOTS],
         model: Kubernetes { used: 1, ..Kubernetes::default() },
     };
     walk(server, seed).await

@@ -62,7 +62,7 @@ fn ready_says_how_the_pass_ended() {
         ("the clone runs", waiting(reason::CLONING), Some(cloning), Some(("False", "Cloning"))),
         ("a place in the queue is awaited", waiting(reason::QUEUED), Some(seen()), Some(("False", "Queued"))),
         ("paused", waiting(reason::PAUSED), Some(seen()), Some(("False", "Paused"))),
-        ("paused, while blind", waiting(reason::PAUSED), Some(blinded(false)), Some(("Unknown", "Paused"))),
+        ("paused, while blind", waiting(reason::PAUSED), Some(blinded(true)), Some(("False", "Paused"))),
         ("just blind", waiting("VCenterUnreachable"), Some(blinded(false)), None),
         (
             "blind for long",
