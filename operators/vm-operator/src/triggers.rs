@@ -1,60 +1,27 @@
-//! Which objects the vCenter's changes concern. Wakes those and no others.
+//! Wakes the objects that a change concerns, and no others. `concerned` says which those are.
+
+mod concerned;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use infra_clients::Failure as _;
-use infra_clients::vsphere::vms::{Change, Folder, Inventory, Link, Vm, Vms};
-use kube::ResourceExt;
+use infra_clients::vsphere::vms::{Change, Inventory, Link, Vms};
 use operator_kit::health::Readiness;
-use operator_kit::{Guarded, Key, Watch};
+use operator_kit::{Triggers, Watch};
 
-use crate::api::names::Marker;
-use crate::api::{OWNER_MARKER, VmGroup, VmInstance, is_detached};
+use crate::api::{VmGroup, VmInstance};
 use crate::context::Context;
-use crate::in_flight::Waiter;
-use crate::vminstance;
+use crate::memory::Memory;
+
+use self::concerned::Concerned;
 
 /// Wakes groups for changes of their instances, and instances for those changes of their group that concern them.
 pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmInstance>) {
-    let (group_triggers, triggers) =
-        (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
-    instances.subscribe(move |change| {
-        // By the spec, since an owner reference can be removed.
-        if let Some(instance) = change.newest().and_then(Guarded::valid) {
-            let group = Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group);
-            match change.after {
-                Some(_) => group_triggers.wake(&group),
-                // A name is free that the group may have failed to use.
-                None => group_triggers.retry(&group),
-            }
-        }
-        let detached = |instance: &Guarded<VmInstance>| instance.valid().is_some_and(|i| is_detached(&**i));
-        if let (Some(before), Some(after)) = (&change.before, &change.after)
-            && detached(before) != detached(after)
-        {
-            triggers.wake(&Key::of(after));
-        }
-    });
-    let (group_triggers, triggers) =
-        (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
-    let by_group = ctx.by_group.clone();
-    groups.subscribe(move |change| {
-        let view = |group: &Guarded<VmGroup>| {
-            Some((group.uid()?, group.valid().map(|group| vminstance::GroupView::of(group))))
-        };
-        let (before, after) = (change.before.as_ref().and_then(view), change.after.as_ref().and_then(view));
-        if before == after {
-            return;
-        }
-        if let Some(group) = &change.after {
-            group_triggers.wake(&Key::of(group));
-        }
-        for (uid, _) in before.iter().chain(&after) {
-            let namespace = change.newest().and_then(ResourceExt::namespace).unwrap_or_default();
-            triggers.wake_all(&by_group.keys(&(namespace, uid.clone())));
-        }
-    });
+    let wakes = Wakes::of(&ctx.memory);
+    instances.subscribe(move |change| wakes.wake(&concerned::by_instance(change)));
+    let (wakes, by_group) = (Wakes::of(&ctx.memory), ctx.by_group.clone());
+    groups.subscribe(move |change| wakes.wake(&concerned::by_group(change, |group| by_group.keys(group))));
 }
 
 /// Resolves when the inventory is complete.
@@ -74,11 +41,10 @@ pub async fn synced(vms: &Vms) {
 pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
     let mut changes = ctx.vms.changes();
     let mut link = ctx.vms.link();
-    let router = Router { ctx: &ctx };
     // An outage after the first look leaves the operator ready: it serves no requests, and statuses report it.
     let mut seen = false;
     if ctx.vms.read(Inventory::is_synced) {
-        router.wake_for(&Change::Synced);
+        wake_for(&ctx, &Change::Synced);
         readiness.ready();
         seen = true;
     }
@@ -106,7 +72,7 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                         Change::Lost => tracing::warn!("the vCenter is out of sight"),
                         _ => {}
                     }
-                    router.wake_for(&change);
+                    wake_for(&ctx, &change);
                 }
             },
             // Statuses name the reason why the vCenter is out of sight.
@@ -119,102 +85,51 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                     && grace_end.is_some_and(|end| end <= Instant::now())
                     && reason.replace(error.reason()) != Some(error.reason())
                 {
-                    router.wake_all();
+                    wake_all(&ctx);
                 }
             }
             () = grace_over => {
                 (reported, reason) = (grace_end, None);
-                router.wake_all();
+                wake_all(&ctx);
             }
         }
     }
 }
 
-/// Finds the objects that a change of the vCenter concerns.
-struct Router<'a> {
-    ctx: &'a Context,
+/// Wakes objects.
+struct Wakes {
+    instances: Triggers<VmInstance>,
+    groups: Triggers<VmGroup>,
 }
 
-impl Router<'_> {
-    fn wake_for(&self, change: &Change) {
-        match change {
-            Change::Synced => {
-                self.ctx.visibility.set(true);
-                // Ends every back-off: the failures were those of the outage.
-                self.ctx.memory.instance_triggers.retry_all(&self.ctx.instances.cache().keys());
-                self.ctx.memory.group_triggers.retry_all(&self.ctx.groups.cache().keys());
-            }
-            Change::Lost => self.ctx.visibility.set(false),
-            Change::Vm { before, after } => before.iter().chain(after).for_each(|vm| self.wake_for_vm(vm)),
-            // Only its children changed, and each sends its own change.
-            Change::Folder { before: Some(before), after: Some(after) }
-                if before.name == after.name && before.parent == after.parent => {}
-            Change::Folder { before, after } => {
-                before.iter().chain(after).for_each(|folder| self.wake_for_folder(folder));
-            }
-            Change::Task(task) => {
-                let ended = task.state.ended() || self.ctx.vms.read(|i| i.task(&task.moref).is_none());
-                if ended {
-                    self.ctx
-                        .memory
-                        .in_flight
-                        .waiters(&task.moref)
-                        .iter()
-                        .for_each(|waiter| self.wake(waiter));
-                }
-            }
-            Change::Refreshed(ticket) => {
-                self.ctx.memory.in_flight.refreshed(*ticket).iter().for_each(|waiter| self.wake(waiter));
-            }
-            Change::LookedUp(moref) => {
-                self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.looked_up(moref));
-            }
-            Change::Templates => {
-                self.ctx.memory.instance_triggers.wake_all(&self.ctx.memory.in_flight.found_templates());
-            }
-        }
+impl Wakes {
+    fn of(memory: &Memory) -> Self {
+        Self { instances: memory.instance_triggers.clone(), groups: memory.group_triggers.clone() }
     }
 
-    fn wake(&self, waiter: &Waiter) {
-        match waiter {
-            Waiter::Instance(key) => self.ctx.memory.instance_triggers.wake(key),
-            Waiter::Group(key) => self.ctx.memory.group_triggers.wake(key),
-        }
+    fn wake(&self, concerned: &Concerned) {
+        self.instances.wake_all(&concerned.instances);
+        self.groups.wake_all(&concerned.groups);
+        concerned.retried.iter().for_each(|group| self.groups.retry(group));
     }
+}
 
-    fn wake_all(&self) {
-        self.ctx.memory.instance_triggers.wake_all(&self.ctx.instances.cache().keys());
-        self.ctx.memory.group_triggers.wake_all(&self.ctx.groups.cache().keys());
+fn wake_for(ctx: &Context, change: &Change) {
+    match change {
+        Change::Synced => ctx.visibility.set(true),
+        Change::Lost => ctx.visibility.set(false),
+        _ => {}
     }
+    let memory = &ctx.memory;
+    let concerned = ctx.vms.read(|inventory| concerned::by_vcenter(change, memory, inventory, ctx));
+    if concerned.all {
+        memory.instance_triggers.retry_all(&ctx.instances.cache().keys());
+        memory.group_triggers.retry_all(&ctx.groups.cache().keys());
+    }
+    Wakes::of(memory).wake(&concerned);
+}
 
-    fn wake_for_vm(&self, vm: &Vm) {
-        match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
-            Some(Ok(owner)) => {
-                self.ctx.memory.instance_triggers.wake(&owner.instance());
-                self.ctx.memory.group_triggers.wake(&owner.group());
-            }
-            Some(Err(_)) => {}
-            // The machine may be one that the original operator made, and that its group is to adopt.
-            None => {
-                let folder = self.ctx.vms.read(|i| Some(i.folder(vm.parent.as_ref()?)?.name.to_string()));
-                let groups = folder.map(|name| self.ctx.by_folder.keys(&name));
-                self.ctx.memory.group_triggers.wake_all(&groups.unwrap_or_default());
-            }
-        }
-        if let Some(instance_uuid) = vm.instance_uuid.as_deref() {
-            self.ctx.memory.instance_triggers.wake_all(&self.ctx.by_uuid.keys(&instance_uuid.to_owned()));
-        }
-        // The machine may be in the way of another of its name, or be one that the original operator made.
-        self.ctx.memory.instance_triggers.wake_all(&self.ctx.by_vm_name.keys(&vm.name.to_string()));
-    }
-
-    /// Wakes the groups that may use a folder of this name, and their instances.
-    fn wake_for_folder(&self, folder: &Folder) {
-        for group in self.ctx.by_folder.get(&folder.name.to_string()) {
-            self.ctx.memory.group_triggers.wake(&Key::of(&*group));
-            for instance in self.ctx.members(&group) {
-                self.ctx.memory.instance_triggers.wake(&Key::of(&*instance));
-            }
-        }
-    }
+fn wake_all(ctx: &Context) {
+    ctx.memory.instance_triggers.wake_all(&ctx.instances.cache().keys());
+    ctx.memory.group_triggers.wake_all(&ctx.groups.cache().keys());
 }
