@@ -13,6 +13,7 @@ mod chaos;
 mod columns;
 mod counted;
 mod events;
+mod install;
 mod limits;
 mod main_job;
 mod migration;
