@@ -159,7 +159,7 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         }),
         Progress::Succeeded | Progress::Forgotten => refreshed(seen, || match kind {
             // Changed back at once, or the update was lost: not a loop at the speed of the vCenter.
-            TaskKind::PowerOn | TaskKind::PowerOff | TaskKind::Mark if !shows(*kind, seen) => {
+            TaskKind::PowerOn | TaskKind::PowerOff | TaskKind::Mark => {
                 Turn::LookAgain(Action::FailUnstable(*kind))
             }
             _ => Turn::LookAgain(Action::Settle),

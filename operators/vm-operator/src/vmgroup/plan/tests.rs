@@ -93,6 +93,8 @@ fn scale_down_takes_what_does_not_work_then_the_outdated_then_the_highest() {
     for (replicas, wanted) in [(3, vec!["g-0"]), (2, vec!["g-0", "g-1"]), (1, vec!["g-0", "g-1", "g-3"])] {
         assert_eq!(victims(&scale(plan(&group(replicas, "t"), &seen(members.clone())))), wanted);
     }
+    let off = Member { on: false, ..member(0) };
+    assert_eq!(victims(&scale(plan(&group(1, "t"), &seen(vec![off, member(1)])))), ["g-0"]);
     let moved = Member { moved: true, on: false, ..member(0) };
     assert_eq!(victims(&scale(plan(&group(1, "t"), &seen(vec![moved, member(1)])))), ["g-1"]);
 }
@@ -112,9 +114,10 @@ fn a_slot_is_not_used_again_before_its_last_user_is_gone() {
     for long in [
         Member { trouble, ..going.clone() },
         Member { cloning: true, ..going.clone() },
-        Member { slot: 7, ..going },
+        // The lowest of the slots that are given up.
+        Member { slot: 2, ..going },
     ] {
-        let create = if long.slot == 7 { 1 } else { 2 };
+        let create = if long.slot == 2 { 1 } else { 2 };
         assert_eq!(scale(waits(&long)).create, [create], "{long:?}");
     }
 }
@@ -272,6 +275,17 @@ fn a_folder_that_exists_serves_and_something_else_of_its_name_is_reported() {
         plan(&group, &refused(Refresh::Served)),
         Turn::LookAgain(Plan::FailFolder(FolderChange::Create, _))
     ));
+    let failed = |change, kind| {
+        let fault = Fault::new(kind, "as the test wants it");
+        Seen { request: Some(FolderProgress::Failed(change, fault)), ..empty() }
+    };
+    for (change, kind) in
+        [(FolderChange::Create, Kind::NotFound), (FolderChange::Remove, Kind::DuplicateName)]
+    {
+        let group = if change == FolderChange::Remove { deleted(group.clone()) } else { group.clone() };
+        let turn = plan(&group, &failed(change, kind));
+        assert!(matches!(turn, Turn::LookAgain(Plan::FailFolder(failed, _)) if failed == change), "{turn:?}");
+    }
     let gone = Fault::new(Kind::NotFound, "as the test wants it");
     let request = Some(FolderProgress::Failed(FolderChange::Remove, gone));
     assert!(matches!(
@@ -310,6 +324,17 @@ fn a_detached_group_goes_without_the_vcenter() {
     assert!(matches!(plan(&group, &unseen()), Turn::Gone));
 }
 
+/// `kubectl delete --cascade=orphan`.
+#[test]
+fn a_group_that_is_deleted_without_its_instances_is_detached_once() {
+    let mut group = deleted(group(1, "t"));
+    group.metadata.finalizers = Some(vec!["orphan".into(), FINALIZER.into()]);
+    assert!(matches!(plan(&group, &seen(vec![member(0)])), Turn::Act(Plan::Detach)));
+    group.metadata.annotations = Some([(crate::api::DETACH.to_owned(), "true".to_owned())].into());
+    assert_eq!(victims(&scale(plan(&group, &seen(vec![member(0)])))), ["g-0"]);
+    assert!(matches!(plan(&group, &empty()), Turn::Gone));
+}
+
 #[test]
 fn the_trouble_of_a_member_is_the_groups() {
     let trouble = Some((reason::NAME_CONFLICT.to_owned(), "in the way".to_owned()));
@@ -318,6 +343,9 @@ fn the_trouble_of_a_member_is_the_groups() {
     let Turn::Blocked { reason, message } = turn else { panic!("{turn:?}") };
     assert_eq!(reason, reason::NAME_CONFLICT);
     assert_eq!(message, "1 of 3 virtual machines are ready; g-1 (and 1 more): in the way");
+    let turn = plan(&group(2, "t"), &seen(vec![member(0), troubled(1)]));
+    let Turn::Blocked { message, .. } = turn else { panic!("{turn:?}") };
+    assert_eq!(message, "1 of 2 virtual machines are ready; g-1: in the way");
 }
 
 fn any_member() -> impl Strategy<Value = Member> {

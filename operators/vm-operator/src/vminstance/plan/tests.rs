@@ -161,6 +161,7 @@ fn what_is_not_the_instances_is_never_touched() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 fn requests_are_seen_through() {
     use Progress::{Failed, Forgotten, Running, Sending, Succeeded};
     let request = |kind, progress| Seen { request: Some((kind, progress)), place: Place::None, ..seen() };
@@ -176,6 +177,11 @@ fn requests_are_seen_through() {
         ("Settle", false, Seen { mine: on(), ..cloning(Succeeded) }),
         ("LeaveQueue", false, cloning(Failed(fault(Kind::NoResources)))),
         ("Fail", false, request(TaskKind::Clone, Failed(fault(Kind::NoResources)))),
+        (
+            "Fail",
+            false,
+            Seen { doubt: InDoubt::ResponseLost, ..request(TaskKind::Clone, Failed(fault(Kind::Timeout))) },
+        ),
         ("Gone", true, request(TaskKind::Destroy, Succeeded)),
         (
             "Gone",
@@ -193,7 +199,14 @@ fn requests_are_seen_through() {
             false,
             Seen { stranger: Some(vm("vm-9")), ..cloning(Failed(fault(Kind::DuplicateName))) },
         ),
+        ("Refresh", false, Seen { mine: on(), ..cloning(Failed(fault(Kind::DuplicateName))) }),
+        ("Fail", false, request(TaskKind::Clone, Failed(fault(Kind::DuplicateName)))),
         ("Refresh", false, Seen { mine: off(), ..request(TaskKind::PowerOn, Succeeded) }),
+        ("Settle", false, Seen { mine: on(), ..request(TaskKind::PowerOn, Succeeded) }),
+        ("Settle", false, request(TaskKind::PowerOn, Succeeded)),
+        ("Refresh", true, Seen { mine: on(), ..request(TaskKind::PowerOff, Succeeded) }),
+        ("Settle", true, Seen { mine: off(), ..request(TaskKind::PowerOff, Succeeded) }),
+        ("Settle", true, request(TaskKind::PowerOff, Succeeded)),
         (
             "FailUnstable",
             false,
@@ -308,6 +321,18 @@ fn an_instance_without_its_group_releases_its_machine() {
     assert!(!GroupView::of(&group).detached);
     group.metadata.finalizers = Some(vec!["orphan".into()]);
     assert!(GroupView::of(&group).detached);
+}
+
+/// What the group asks is not known, except where a user has detached the instance itself.
+#[test]
+fn an_instance_of_a_group_that_does_not_parse_waits_unless_it_is_released() {
+    let unknown = Seen { group: None, invalid_group: true, mine: vec![machine(PowerState::On)], ..seen() };
+    check(vec![("NoGroup", false, unknown.clone()), ("NoGroup", true, unknown.clone())]);
+    for (deleting, wanted) in [(false, "NoGroup"), (true, "Gone")] {
+        let mut instance = instance(deleting);
+        instance.annotations_mut().insert(crate::api::DETACH.to_owned(), "true".to_owned());
+        assert_eq!(name(&plan(&instance, &unknown)), wanted);
+    }
 }
 
 #[test]
