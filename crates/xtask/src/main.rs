@@ -4,10 +4,12 @@
 //! clippy.toml, deny.toml and words.txt.
 
 mod book;
+mod cargo_tools;
 mod checks;
 mod deny;
 mod explore;
 mod generate;
+mod mutants;
 mod operators;
 mod programs;
 mod python;
@@ -39,6 +41,8 @@ usage: cargo xtask COMMAND
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
   mutate OPERATOR      changes an operator's objects to each value that their CRDs allow, alone, in pairs and in walks
   explore OPERATOR     explores the largest configurations of an operator's model: vm
+  mutants OPERATOR     changes the plans of an operator line by line, and reports the changes that no test of them notices;
+                       arguments after OPERATOR go to cargo-mutants
   perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
                        Both: --run NAME repeats a run, --list prints the names, --help explains more. OPERATOR is also
                        page or shelf, the kit's examples
@@ -63,6 +67,8 @@ fn main() -> ExitCode {
 /// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
+        // That of bench comes before its build, which takes minutes.
+        [] | ["help" | "--help" | "-h"] | ["bench", .., "--help" | "-h"] => print!("{HELP}"),
         ["test", "e2e", names @ ..] => programs::e2e(names)?,
         ["test", names @ ..] => return checks::run(names),
         ["lint"] => return checks::run(checks::LINT),
@@ -70,6 +76,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["bench", rest @ ..] => programs::bench(rest)?,
         ["mutate", rest @ ..] => rigs::run("mutate", rest)?,
         ["explore", rest @ ..] => explore::run(rest)?,
+        ["mutants", rest @ ..] => mutants::run(rest)?,
         ["perturb", rest @ ..] => rigs::run("perturb", rest)?,
         ["generate"] => generate::write()?,
         ["generate", "--check"] => generate::check()?,
@@ -79,7 +86,6 @@ fn run(arguments: &[&str]) -> Result<bool> {
             }
         }
         ["docs"] => programs::docs()?,
-        [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
         other => bail!("unknown command: {}\n\n{HELP}", other.join(" ")),
     }
     Ok(true)
