@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! world ── states and labels          process ── runs the operator's functions on tables and shown
-//! steps ── what may happen            shown ── the inventory of a process
+//! steps, writes ── what may happen    shown ── the inventory of a process
 //! check ── invariants and goal        kubernetes, vcenter ── the two servers
 //! ```
 
@@ -23,6 +23,7 @@ mod tables;
 mod tests;
 mod vcenter;
 mod world;
+mod writes;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -96,7 +96,7 @@ impl Reconciler for VmInstances {
     async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
         let ctx = &self.0;
         // The cache may be behind, above all after a start. Nothing would remove what is made for an instance that is gone, and
-        // the machine of one that is gone is nobody's to change.
+        // an instance that is gone has given its machine up.
         if action.changes_machine() && !ctx.instances.is_current(instance).await? {
             return Ok(None);
         }

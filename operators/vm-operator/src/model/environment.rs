@@ -2,9 +2,10 @@
 
 use super::Operator;
 use super::kubernetes::SLOTS;
-use super::steps::{Sent, Steps, Write};
+use super::steps::{Sent, Steps};
 use super::vcenter::{Call, NO_SLOT, TaskState, Vm};
 use super::world::{Admin, Budget, Label, Process, State, Sync};
+use super::writes::Write;
 
 /// One kind of fault in a budget.
 type Kind = fn(&mut Budget) -> &mut u8;
@@ -182,7 +183,7 @@ impl Operator {
         if state.kubernetes.objects.group.is_none() {
             let replicas = self.config.replicas;
             act(|b| &mut b.recreates, Label::RecreateGroup, &|next| {
-                next.kubernetes.create_group(1, replicas)
+                next.kubernetes.create_group(1, replicas);
             });
         }
         for (id, vm) in state.vcenter.machines() {

@@ -71,7 +71,10 @@ fn small() -> Vec<(&'static str, Config)> {
     let crash = Budget { faults: 1, crashes: 1, ..NONE };
     let request = Budget { faults: 1, requests: 1, ..NONE };
     vec![
-        ("two slots and a fault", Config { replicas: 2, ..one_slot(Budget { faults: 1, ..ANY }) }),
+        (
+            "two slots and a fault",
+            Config { replicas: 2, is_coarse: true, ..one_slot(Budget { faults: 1, ..ANY }) },
+        ),
         ("three faults", one_slot(Budget { faults: 3, ..ANY })),
         ("a fault and an administrator", one_slot(Budget { faults: 1, admin: 1, ..ANY })),
         ("crash, and the group is created again", one_slot(Budget { faults: 1, crashes: 1, ..AGAIN })),
@@ -109,6 +112,10 @@ fn small() -> Vec<(&'static str, Config)> {
 /// What `cargo xtask explore vm` explores as well.
 fn large() -> Vec<(&'static str, Config)> {
     vec![
+        (
+            "two slots and a fault, object by object",
+            Config { replicas: 2, ..one_slot(Budget { faults: 1, ..ANY }) },
+        ),
         ("four faults", one_slot(Budget { faults: 4, ..ANY })),
         ("two faults and an administrator", one_slot(Budget { faults: 2, admin: 1, ..ANY })),
         ("a fault, and the group is deleted", one_slot(Budget { faults: 1, group_deletes: 1, ..ANY })),

@@ -61,6 +61,7 @@ impl Budget {
 
 /// What is explored.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent choices, each named by what it does")]
 pub struct Config {
     pub replicas: u8,
     pub budget: Budget,

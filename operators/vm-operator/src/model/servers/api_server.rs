@@ -85,10 +85,10 @@ impl Server {
     }
 
     async fn apply_group_status(&mut self, value: u8) -> Result<String> {
-        let Some((version, read)) = self.read_group.clone() else {
+        let Some((version, group)) = self.read_group.clone() else {
             return Ok("no group was read".to_owned());
         };
-        let written = self.model.apply_group_status(read, StatusId(u16::from(value) + 1)).is_some();
+        let written = self.model.apply_group_status(group, StatusId(u16::from(value) + 1)).is_some();
         let status = json!({
             "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1", "kind": "VmGroup",
             "metadata": { "resourceVersion": version },
@@ -144,11 +144,11 @@ impl Server {
     }
 
     async fn apply_status(&mut self, slot: u8, value: u8) -> Result<String> {
-        let Some((version, read)) = self.read[usize::from(slot)].take() else {
+        let Some((version, instance)) = self.read[usize::from(slot)].take() else {
             return Ok("no instance was read".to_owned());
         };
-        let number = read.number;
-        let written = self.model.apply_status(read, StatusId(u16::from(value) + 1)).is_some();
+        let number = instance.number;
+        let written = self.model.apply_status(instance, StatusId(u16::from(value) + 1)).is_some();
         let status = json!({
             "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1", "kind": "VmInstance",
             "metadata": { "uid": self.uid(number), "resourceVersion": version },
