@@ -22,6 +22,7 @@ pub mod api;
 pub mod args;
 mod clone_queue;
 mod context;
+mod detach;
 mod error;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;

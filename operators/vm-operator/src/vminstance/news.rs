@@ -6,6 +6,7 @@ use infra_clients::vsphere::{MoRef, PowerState};
 use operator_kit::{Notice, conditions};
 
 use crate::api::{TaskKind, VmInstance, VmInstanceStatus, condition, reason};
+use crate::detach;
 use crate::in_flight::{Entry, RequestState};
 
 use super::observe::recorded;
@@ -16,7 +17,7 @@ use super::seen::{Missing, Seen};
 #[must_use]
 pub fn news(instance: &VmInstance, old: Option<&VmInstanceStatus>, new: &VmInstanceStatus) -> Vec<Notice> {
     let old = old.cloned().unwrap_or_default();
-    let mut news = Vec::new();
+    let mut news: Vec<_> = detach::news(&old.conditions, &new.conditions).into_iter().collect();
     if let Some(machine) = made(new).filter(|_| made(&old) != made(new)) {
         let template = &instance.spec.template;
         news.push(if old.provisioned == Some(true) {
