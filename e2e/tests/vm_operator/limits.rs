@@ -176,10 +176,30 @@ async fn a_group_is_paused_resumed_and_detached() {
     drop(operator);
     let _operator = rig.spawn(&rig.launch().env("VC_HOST", "127.0.0.1:1")).unwrap();
     rig.reason("web", "VCenterUnreachable").await.unwrap();
+    let annotate = async |value: &str| {
+        let detach = format!("vm.codeconnect.vmworld.com/detach={value}");
+        kubectl.kubectl(&["annotate", "--overwrite", "vg", "web", &detach]).await.unwrap();
+    };
+    let detached = async |status: &str| {
+        let condition = format!("--for=condition=Detached={status}");
+        kubectl.kubectl(&["wait", "vg/web", &condition, "--timeout=180s"]).await.unwrap();
+    };
+    annotate("true").await;
+    detached("True").await;
+    // A slip of the pen: neither destroyed nor let go.
+    annotate("True").await;
+    detached("Unknown").await;
     rig.delete("web").await.unwrap();
-    let detach = ["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"];
-    kubectl.kubectl(&detach).await.unwrap();
+    rig.reason("web", "DetachUnclear").await.unwrap();
+    annotate("true").await;
     rig.gone("web").await.unwrap();
+    eventually("an event about the machines that stay", PATIENCE, async || {
+        let events = kubectl.kubectl(&["get", "events", "-o", "custom-columns=:.reason,:.message"]).await?;
+        ensure!(!events.contains("removing 2 virtual machines"), "{events}");
+        Ok(events.contains("releasing 2 virtual machines").then_some(()))
+    })
+    .await
+    .unwrap();
     assert!(rig.api("VmInstance").list(&ListParams::default()).await.unwrap().items.is_empty());
     assert_eq!(
         rig.machines().await.unwrap().values().filter(|on| **on).count(),
