@@ -235,6 +235,9 @@ async fn an_operator_may_be_confined_to_namespaces() {
     rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &rbac).await.unwrap();
     let mut replica = rig.replica(&confined.join(" "));
     replica.is_ready("[+] watch Page").await;
+    // The same for a namespace that does not exist.
+    let empty = replica.says("nothing in this namespace yet; check that it exists").await;
+    assert_eq!(empty["namespace"], "team");
     for (namespace, text) in [("other", "not watched"), ("team", "one"), ("default", "two")] {
         rig.page(namespace, "page", text).await;
     }
