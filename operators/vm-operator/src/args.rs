@@ -12,6 +12,11 @@ use operator_kit::CommonArgs;
 use crate::api::MARKER_PREFIX;
 
 /// The operator's flags.
+use crate::visibility;
+
+
+/// Longest name of a folder in a vCenter, in characters.
+const NAME_LIMIT: usize = 80;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Flags all operators have.
@@ -84,7 +89,7 @@ impl Args {
                 missing.join(", ")
             );
         };
-        Ok(vsphere::Config {
+        let config = vsphere::Config {
             trust: self.trust()?,
             agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             ..vsphere::Config::new(host, user, password)
@@ -107,7 +112,9 @@ impl Args {
             resource_pool: given(self.vc_resource_pool.as_deref()).map(str::to_owned),
             marker_prefix: MARKER_PREFIX.to_owned(),
             ..vms::Config::new(folder)
-        })
+        };
+        config.authority().context("VC_HOST (--vc-host)")?;
+        Ok(config)
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {
@@ -124,6 +131,7 @@ impl Args {
                 let setting = || format!("VC_CA_FILE (--vc-ca-file) {file}");
                 let pem = std::fs::read(file).with_context(setting)?;
                 Trust::ca_bundle(pem).with_context(setting)?
+            remedy: visibility::remedy,
             }
             (None, Some(thumbprint)) => {
                 Trust::Thumbprint(thumbprint.parse().context("VC_THUMBPRINT (--vc-thumbprint)")?)
@@ -226,6 +234,18 @@ mod tests {
         let read = |text: &str| password(Ok(text.to_owned())).unwrap();
         assert_eq!(read(" secret \r\n").unwrap().expose(), " secret ");
         assert!(read("\n").is_none());
+    #[test]
+    fn an_address_that_cannot_be_used_is_named_with_its_setting() {
+        let address = vsphere::Config::new("a b", "user", Secret::new("pass"))
+            .authority()
+            .context("VC_HOST (--vc-host)");
+        let error = format!("{:#}", address.unwrap_err());
+        assert!(
+            error.starts_with("VC_HOST (--vc-host): the vCenter address \"a b\" is not a host name; write"),
+            "{error}"
+        );
+    }
+
         assert!(password(Err(VarError::NotPresent)).unwrap().is_none());
         let error = password(Err(VarError::NotUnicode("x".into()))).unwrap_err();
         assert!(error.to_string().contains("write the Secret's value in UTF-8"), "{error}");
