@@ -164,10 +164,10 @@ pub(crate) struct Unreachable {
 #[non_exhaustive]
 pub enum Error {
     /// `--log-level` cannot be parsed.
-    #[error("--log-level: {0}")]
+    #[error("RUST_LOG (--log-level): {0}")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
     /// `--metrics-addr` cannot be bound.
-    #[error("--metrics-addr: cannot listen on {address}: {source}")]
+    #[error("METRICS_ADDR (--metrics-addr): cannot listen on {address}: {source}")]
     Listen {
         /// The address asked for.
         address: SocketAddr,

@@ -96,12 +96,12 @@ impl Events {
         self.publish(notice, object);
     }
 
-    fn publish(&self, notice: Notice, object: ObjectReference) {
+    fn publish(&self, mut notice: Notice, object: ObjectReference) {
         let reason = notice.reason;
-        let message = cut(&notice.message, NOTE_LIMIT).to_owned();
+        notice.message.truncate(cut(&notice.message, NOTE_LIMIT).len());
         // The event is about the object, not about one version of it.
         let object = ObjectReference { resource_version: None, ..object };
-        if self.queue.try_send((Notice { message, ..notice }, object)).is_err() {
+        if self.queue.try_send((notice, object)).is_err() {
             self.metrics.event("dropped");
             debug!(reason, "event dropped: {QUEUE} others wait to be published");
         }

@@ -269,6 +269,27 @@ fn the_command_line_explains_itself() {
     assert!(print(&["completions", "bash"]).contains("page-operator"));
 }
 
+/// An empty key of a Secret or ConfigMap is an empty variable.
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let run = |values: &str| {
+        let mut command = Command::new(program());
+        command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+        for variable in ["LOG_FORMAT", "RUST_LOG", "WATCH_NAMESPACE", "CLUSTER_ID", "POD_NAMESPACE"] {
+            command.env(variable, values);
+        }
+        command.env("METRICS_ADDR", if values.trim().is_empty() { values } else { "0" });
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for empty in ["", "\n"] {
+        let (status, text) = run(empty);
+        assert!(status == Some(1) && text.contains("no way to reach Kubernetes"), "{text}");
+    }
+    let (status, text) = run("?");
+    assert!(status == Some(2) && text.contains("LOG_FORMAT (--log-format"), "{text}");
+}
+
 #[test]
 fn output_that_cannot_be_written_is_no_panic() {
     let run = |arguments: &[&str], stdout: Stdio, stderr: Stdio| {

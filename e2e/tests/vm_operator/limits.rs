@@ -150,24 +150,10 @@ async fn a_group_is_paused_resumed_and_detached() {
     rig.reason("web", "Paused").await.unwrap();
     rig.vcenter.power_off(&format!("{}/web-0", rig.folder("web"))).await.unwrap();
     kubectl.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
-    kubectl
-        .kubectl(&[
-            "wait",
-            "vgi/web-0",
-            "--for=jsonpath={.status.conditions[0].reason}=Paused",
-            "--timeout=180s",
-        ])
-        .await
-        .unwrap();
-    kubectl
-        .kubectl(&[
-            "wait",
-            "vgi/web-1",
-            "--for=jsonpath={.status.conditions[0].reason}=Paused",
-            "--timeout=180s",
-        ])
-        .await
-        .unwrap();
+    for name in ["vgi/web-0", "vgi/web-1"] {
+        let paused = "--for=jsonpath={.status.conditions[0].reason}=Paused";
+        kubectl.kubectl(&["wait", name, paused, "--timeout=180s"]).await.unwrap();
+    }
     assert_eq!(rig.machines().await.unwrap().len(), 2);
     pause(false).await;
     rig.settled("web", 2).await.unwrap();

@@ -203,7 +203,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     if group.spec.replicas > seen.max_replicas {
         let message = format!(
-            "spec.replicas is {}, and at most {} are allowed: lower it, or raise --max-replicas of the operator; nothing is \
+            "spec.replicas is {}, and at most {} are allowed: lower it, or raise MAX_REPLICAS (--max-replicas) of the operator; nothing is \
              changed until then",
             group.spec.replicas, seen.max_replicas
         );
