@@ -10,7 +10,11 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::Resettable,
+    error::{ContextKind, ContextValue},
+};
 use k8s_openapi::{
     api::rbac::v1::PolicyRule,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -93,10 +97,13 @@ enum Action {
 pub fn main<P: Program>() -> ExitCode {
     let command = command::<P>();
     let arguments: Vec<OsString> = normal(std::env::args_os()).collect();
-    let matches = command.clone().try_get_matches_from(&arguments);
+    let matches = without_empty_variables(command.clone()).try_get_matches_from(&arguments);
     let Cli { command: action, args } = match matches.and_then(|m| Cli::<P::Args>::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(error) => return refuse(P::OPERATOR.name, &error.format(&mut command.clone()), &arguments),
+        Err(error) => {
+            let error = explained(error, &command, &arguments).format(&mut command.clone());
+            return refuse(P::OPERATOR.name, &error, &arguments);
+        }
     };
     let format = P::common(&args).log_format;
     let result = match action {
@@ -110,6 +117,47 @@ pub fn main<P: Program>() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns the command without the variables that are empty: an empty key of a Secret counts as not set.
+fn without_empty_variables(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.to_string_lossy().trim().is_empty()) {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    })
+}
+
+/// Returns the error with the variable of its flag, and with what to write in place of clap's guesses.
+fn explained(mut error: clap::Error, command: &Command, arguments: &[OsString]) -> clap::Error {
+    let text = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    if let Some(flag) = text(&error, ContextKind::InvalidArg) {
+        let name = flag.trim_start_matches('-').split([' ', '=']).next();
+        let arg = command.get_arguments().find(|arg| arg.get_long() == name);
+        if let Some(variable) = arg.and_then(Arg::get_env) {
+            let both = format!("{} ({flag})", variable.to_string_lossy());
+            error.insert(ContextKind::InvalidArg, ContextValue::String(both));
+        }
+    }
+    // A flag that may stand alone takes its value only after `=`.
+    let word = text(&error, ContextKind::InvalidSubcommand);
+    if let Some(value) = word.filter(|word| word == "true" || word == "false") {
+        let before = arguments.iter().zip(arguments.iter().skip(1)).find(|(_, next)| **next == *value);
+        if let Some(flag) =
+            before.map(|(flag, _)| flag.to_string_lossy()).filter(|flag| flag.starts_with("--"))
+        {
+            error.remove(ContextKind::SuggestedSubcommand);
+            let tip = vec![format!("write `{flag}={value}`").into()];
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tip));
+        }
+    }
+    error
 }
 
 /// Prints what is wrong with the command line, or the help that it asks for, and returns the status to end with.
@@ -202,5 +250,46 @@ mod tests {
         assert!(asks("op --log-format=json --no-such", None) && asks("op --log-format json", None));
         assert!(asks("op --no-such", Some("json")) && !asks("op --log-format=human", Some("json")));
         assert!(!asks("op --log-format", None) && !asks("op json", None));
+    }
+
+    #[derive(Args)]
+    struct Flags {
+        #[command(flatten)]
+        common: CommonArgs,
+        #[arg(long, env = "KIT_TEST_NUMBER", default_value_t = 7)]
+        number: u8,
+    }
+
+    fn says(line: &str) -> String {
+        let command = Cli::<Flags>::command();
+        let arguments: Vec<_> = line.split(' ').map(OsString::from).collect();
+        let error = command.clone().try_get_matches_from(&arguments).unwrap_err();
+        explained(error, &command, &arguments).to_string()
+    }
+
+    #[test]
+    fn errors_name_the_variable_of_a_flag_and_what_to_write() {
+        for (line, wanted) in [
+            ("op --number=x", "for 'KIT_TEST_NUMBER (--number <NUMBER>)'"),
+            ("op --metrics-addr=x", "for 'METRICS_ADDR (--metrics-addr <ADDR>)': `x` is not an address"),
+            ("op --log-format=x", "for 'LOG_FORMAT (--log-format <LOG_FORMAT>)'"),
+            ("op --enable-leader-election false", "tip: write `--enable-leader-election=false`"),
+        ] {
+            let text = says(line);
+            assert!(text.contains(wanted), "{text}");
+        }
+        assert!(!says("op nonsense").contains("tip: write"));
+    }
+
+    #[test]
+    fn only_variables_that_are_empty_are_left_out() {
+        let kept: Vec<_> = without_empty_variables(
+            Command::new("op")
+                .args([Arg::new("a").long("a").env("PATH"), Arg::new("b").long("b").env("KIT_TEST_UNSET")]),
+        )
+        .get_arguments()
+        .filter_map(|arg| Some(arg.get_env()?.to_owned()))
+        .collect();
+        assert_eq!(kept, ["PATH", "KIT_TEST_UNSET"]);
     }
 }

@@ -164,10 +164,10 @@ pub(crate) struct Unreachable {
 #[non_exhaustive]
 pub enum Error {
     /// `--log-level` cannot be parsed.
-    #[error("--log-level: {0}")]
+    #[error("RUST_LOG (--log-level): {0}")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
     /// `--metrics-addr` cannot be bound.
-    #[error("--metrics-addr: cannot listen on {address}: {source}")]
+    #[error("METRICS_ADDR (--metrics-addr): cannot listen on {address}: {source}")]
     Listen {
         /// The address asked for.
         address: SocketAddr,
@@ -180,12 +180,16 @@ pub enum Error {
     /// The Kubernetes client cannot be built, or a request at start failed.
     #[error("Kubernetes client: {0}")]
     Client(#[source] Box<kube::Error>),
-    /// The cluster has no id and none is given.
+    /// The cluster's id is not given and cannot be read.
     #[error(
-        "cannot tell the cluster's id, the UID of the namespace kube-system: {0}; set --cluster-id, or let the \
-         ServiceAccount get that namespace"
+        "cannot read the cluster's id, which is the UID of the namespace kube-system: {problem}; {remedy}"
     )]
-    ClusterId(String),
+    ClusterId {
+        /// Why not.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A metric was registered twice or badly named.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -227,6 +231,29 @@ impl From<InferConfigError> for Error {
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         Self::Client(Box::new(error))
+    }
+}
+
+impl Error {
+    /// Returns the error for an API server that did not answer with the namespace kube-system.
+    ///
+    /// Only where the answer will stay the same is another id a remedy: what was made under one id counts under another as
+    /// another cluster's.
+    pub(crate) fn cluster_id(error: &kube::Error) -> Self {
+        let remedy = match error {
+            kube::Error::Api(status) => match status.code {
+                401 => "check that the token or client certificate of this process is valid for this cluster",
+                403 => {
+                    "let the ServiceAccount get that namespace (the operator's command `rbac` prints every right it needs); or set \
+                     CLUSTER_ID (--cluster-id) to that UID: another id makes all that exists outside another cluster's"
+                }
+                _ => "wait until the API server serves it, and look at the API server's log",
+            },
+            _ => {
+                "check that the API server runs at this URL, and its CA and the credentials in the kubeconfig"
+            }
+        };
+        Self::ClusterId { problem: Chain(error).to_string(), remedy }
     }
 }
 
@@ -290,6 +317,30 @@ mod tests {
             Chain(&error).to_string(),
             "Kubernetes client: no answer from https://10.0.0.1:6443: connection refused"
         );
+    }
+
+    /// To set another id is dangerous, so it is no advice where the API server is only out of reach for now.
+    #[test]
+    fn another_cluster_id_is_advised_only_where_the_right_to_read_it_is_missing() {
+        let server = "https://10.0.0.1:6443".to_owned();
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let unreachable = kube::Error::Service(Unreachable { server, source: refused.into() }.into());
+        let answer =
+            |code| kube::Error::Api(Box::new(Status { code, message: "no".to_owned(), ..Status::default() }));
+        for (error, wanted, advised) in [
+            (
+                unreachable,
+                "no answer from https://10.0.0.1:6443: connection refused; check that the API",
+                false,
+            ),
+            (answer(401), "no (401); check that the token", false),
+            (answer(403), "no (403); let the ServiceAccount get", true),
+            (answer(503), "no (503); wait until", false),
+        ] {
+            let text = Chain(&Error::cluster_id(&error)).to_string();
+            assert!(text.contains(wanted), "{text}");
+            assert_eq!(text.contains("CLUSTER_ID (--cluster-id)"), advised, "{text}");
+        }
     }
 
     #[test]

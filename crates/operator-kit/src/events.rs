@@ -3,16 +3,16 @@
 //! Owns the recorder and its bounds. Never fails a reconcile and never holds one up: events are published by a task of
 //! their own, and one that cannot be published is logged and dropped.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+mod recorder;
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use self::recorder::Recorder;
 use crate::{conditions::cut, error::Chain, lease::pod_name, metrics::Metrics};
 
 /// Longest note the API server takes, in bytes.
@@ -25,7 +25,7 @@ const QUEUE: usize = 4096;
 /// An event that is not published yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notice {
-    type_: EventType,
+    is_warning: bool,
     reason: &'static str,
     message: String,
 }
@@ -34,13 +34,13 @@ impl Notice {
     /// Creates an event about something worth knowing. `reason` is a CamelCase constant.
     #[must_use]
     pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_: EventType::Normal, reason, message: message.into() }
+        Self { is_warning: false, reason, message: message.into() }
     }
 
     /// Creates an event about something that a person should look at.
     #[must_use]
     pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_: EventType::Warning, ..Self::normal(reason, message) }
+        Self { is_warning: true, ..Self::normal(reason, message) }
     }
 
     /// Returns the reason.
@@ -53,7 +53,7 @@ impl Notice {
 /// Publishes events as one reporter; equal ones within 6 minutes are one series. Clones share the queue.
 #[derive(Clone)]
 pub struct Events {
-    queue: mpsc::Sender<(Event, ObjectReference)>,
+    queue: mpsc::Sender<(Notice, ObjectReference)>,
     metrics: Metrics,
 }
 
@@ -64,14 +64,14 @@ impl Events {
         controller: &str,
         metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + use<>) {
-        let reporter = Reporter { controller: controller.to_owned(), instance: Some(pod_name()) };
-        let recorder = Recorder::new(client, reporter);
-        let (queue, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+        let mut recorder = Recorder::new(client, controller.to_owned(), pod_name());
+        let (queue, mut receiver) = mpsc::channel::<(Notice, ObjectReference)>(QUEUE);
         let events = Self { queue, metrics: metrics.clone() };
         let publish = async move {
-            while let Some((event, object)) = receiver.recv().await {
-                let reason = &event.reason;
-                match tokio::time::timeout(TIMEOUT, recorder.publish(&event, &object)).await {
+            while let Some((notice, object)) = receiver.recv().await {
+                let reason = notice.reason;
+                let published = recorder.publish(&notice, &object, Timestamp::now());
+                match tokio::time::timeout(TIMEOUT, published).await {
                     Ok(Ok(())) => {
                         metrics.event("published");
                         continue;
@@ -86,38 +86,24 @@ impl Events {
     }
 
     /// Publishes that a person should look at `object`. `reason` is a CamelCase constant.
-    pub fn publish_warning(&self, reason: &str, message: &str, object: ObjectReference) {
-        self.publish(EventType::Warning, reason, message, object);
+    pub fn publish_warning(&self, reason: &'static str, message: &str, object: ObjectReference) {
+        self.publish(Notice::warning(reason, message), object);
     }
 
     /// Publishes `notice` about `object`, and logs it.
     pub(crate) fn publish_notice(&self, notice: Notice, object: ObjectReference) {
-        let Notice { type_, reason, message } = notice;
-        info!(reason, message);
-        self.publish(type_, reason, &message, object);
+        info!(reason = notice.reason, message = notice.message);
+        self.publish(notice, object);
     }
 
-    fn publish(&self, type_: EventType, reason: &str, message: &str, object: ObjectReference) {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(cut(message, NOTE_LIMIT).to_owned()),
-            // The recorder extends a series by reason and action and keeps its first note: events with another note are
-            // another series.
-            action: format!("Reconcile{:016x}", hash_of(message)),
-            secondary: None,
-        };
-        // Events are grouped by the object they regard; its version must not make each one new.
+    fn publish(&self, mut notice: Notice, object: ObjectReference) {
+        let reason = notice.reason;
+        notice.message.truncate(cut(&notice.message, NOTE_LIMIT).len());
+        // The event is about the object, not about one version of it.
         let object = ObjectReference { resource_version: None, ..object };
-        if self.queue.try_send((event, object)).is_err() {
+        if self.queue.try_send((notice, object)).is_err() {
             self.metrics.event("dropped");
             debug!(reason, "event dropped: {QUEUE} others wait to be published");
         }
     }
-}
-
-fn hash_of(message: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    message.hash(&mut hasher);
-    hasher.finish()
 }

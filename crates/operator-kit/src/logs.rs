@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The most verbose level of crates that print too much, or bodies with passwords, unless the filter names them.
-const QUIET: [(&str, LevelFilter); 10] = [
+const QUIET: [(&str, LevelFilter); 11] = [
     ("hyper", LevelFilter::INFO),
     ("hyper_util", LevelFilter::INFO),
     ("h2", LevelFilter::INFO),
@@ -28,6 +28,8 @@ const QUIET: [(&str, LevelFilter); 10] = [
     ("tower", LevelFilter::INFO),
     ("vim_rs", LevelFilter::INFO),
     ("kube_runtime", LevelFilter::WARN),
+    // Logs every refused watch in debug form, which the kit logs once, with a remedy.
+    ("kube_runtime::watcher", LevelFilter::OFF),
     // Logs a certificate that it refuses, which is in the error of the connection.
     ("rustls_platform_verifier", LevelFilter::OFF),
     // Logs every failed call, which its caller logs with more context.
@@ -144,6 +146,10 @@ mod tests {
     #[test]
     fn noisy_crates_are_kept_down_unless_named() {
         assert!(has("debug", "debug") && has("debug", "hyper=info") && has("debug", "kube_runtime=warn"));
+        assert!(
+            has("info", "kube_runtime::watcher=off")
+                && has("kube_runtime::watcher=warn", "kube_runtime::watcher=warn")
+        );
         assert!(has("hyper=debug,info", "hyper=debug"));
         assert!(has("error", "hyper=error"), "a cap never raises: {:?}", shows("error"));
     }

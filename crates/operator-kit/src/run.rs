@@ -28,7 +28,7 @@ use crate::{
     args::CommonArgs,
     client::{self, Fence},
     clock::Clock,
-    error::{Chain, Error},
+    error::Error,
     events::Events,
     health::{Health, Readiness},
     lease::{Candidate, Leadership, NotLeader, Timing, identity},
@@ -305,8 +305,11 @@ impl Kit {
             return Ok(given.clone());
         }
         let namespace = Api::<Namespace>::all(self.client()).get("kube-system").await;
-        let namespace = namespace.map_err(|error| Error::ClusterId(Chain(&error).to_string()))?;
-        namespace.uid().ok_or_else(|| Error::ClusterId("it has no UID".to_owned()))
+        let namespace = namespace.map_err(|error| Error::cluster_id(&error))?;
+        namespace.uid().ok_or_else(|| Error::ClusterId {
+            problem: "it has no UID".to_owned(),
+            remedy: "look at the API server's log",
+        })
     }
 
     /// Runs `task` in the background. A panic in it ends the process.

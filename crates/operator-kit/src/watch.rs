@@ -19,7 +19,7 @@ use kube::{
 use prometheus::IntCounter;
 use serde::de::DeserializeOwned;
 use tokio::{sync, task::AbortHandle, time::Instant};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     backoff::shorten,
@@ -246,8 +246,16 @@ impl<K: Kind> Watch<K> {
             let (Some(list), Some(state)) = (lists.get_mut(n), progress.get_mut(n)) else { continue };
             match event {
                 Ok(event) => {
-                    state.went_on(&event);
                     let namespace = self.namespaces.get(n).and_then(Option::as_deref);
+                    let is_first_list = matches!(event, Event::InitDone) && !state.synced;
+                    if let Some(namespace) = namespace.filter(|_| is_first_list && list.is_empty()) {
+                        // The API server lists a namespace that does not exist like an empty one.
+                        info!(
+                            watch = self.name,
+                            namespace, "nothing in this namespace yet; check that it exists"
+                        );
+                    }
+                    state.went_on(&event);
                     self.take(namespace, event, list);
                 }
                 Err(error) => {
@@ -289,7 +297,10 @@ impl<K: Kind> Watch<K> {
         let (plural, group) = (K::plural(&self.kind), K::group(&self.kind));
         match status.code {
             404 => {
-                format!("; the cluster does not serve {plural}.{group}: install its CustomResourceDefinition")
+                format!(
+                    "; the cluster does not serve {plural}.{group}: install its CustomResourceDefinition; the operator's command \
+                     `crd` prints the operator's own"
+                )
             }
             403 => format!(
                 "; grant list and watch of {plural}.{group}: the operator's command `rbac` prints every right it needs"

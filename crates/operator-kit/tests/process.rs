@@ -235,6 +235,9 @@ async fn an_operator_may_be_confined_to_namespaces() {
     rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &rbac).await.unwrap();
     let mut replica = rig.replica(&confined.join(" "));
     replica.is_ready("[+] watch Page").await;
+    // The same for a namespace that does not exist.
+    let empty = replica.says("nothing in this namespace yet; check that it exists").await;
+    assert_eq!(empty["namespace"], "team");
     for (namespace, text) in [("other", "not watched"), ("team", "one"), ("default", "two")] {
         rig.page(namespace, "page", text).await;
     }
@@ -264,6 +267,27 @@ fn the_command_line_explains_itself() {
     assert_eq!(print(&["--version"]), "page-operator 1.0.0\n");
     assert!(print(&["manifests"]).starts_with(&print(&["crd"])));
     assert!(print(&["completions", "bash"]).contains("page-operator"));
+}
+
+/// An empty key of a Secret or ConfigMap is an empty variable.
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let run = |values: &str| {
+        let mut command = Command::new(program());
+        command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+        for variable in ["LOG_FORMAT", "RUST_LOG", "WATCH_NAMESPACE", "CLUSTER_ID", "POD_NAMESPACE"] {
+            command.env(variable, values);
+        }
+        command.env("METRICS_ADDR", if values.trim().is_empty() { values } else { "0" });
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for empty in ["", "\n"] {
+        let (status, text) = run(empty);
+        assert!(status == Some(1) && text.contains("no way to reach Kubernetes"), "{text}");
+    }
+    let (status, text) = run("?");
+    assert!(status == Some(2) && text.contains("LOG_FORMAT (--log-format"), "{text}");
 }
 
 #[test]

@@ -150,24 +150,10 @@ async fn a_group_is_paused_resumed_and_detached() {
     rig.reason("web", "Paused").await.unwrap();
     rig.vcenter.power_off(&format!("{}/web-0", rig.folder("web"))).await.unwrap();
     kubectl.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
-    kubectl
-        .kubectl(&[
-            "wait",
-            "vgi/web-0",
-            "--for=jsonpath={.status.conditions[0].reason}=Paused",
-            "--timeout=180s",
-        ])
-        .await
-        .unwrap();
-    kubectl
-        .kubectl(&[
-            "wait",
-            "vgi/web-1",
-            "--for=jsonpath={.status.conditions[0].reason}=Paused",
-            "--timeout=180s",
-        ])
-        .await
-        .unwrap();
+    for name in ["vgi/web-0", "vgi/web-1"] {
+        let paused = "--for=jsonpath={.status.conditions[0].reason}=Paused";
+        kubectl.kubectl(&["wait", name, paused, "--timeout=180s"]).await.unwrap();
+    }
     assert_eq!(rig.machines().await.unwrap().len(), 2);
     pause(false).await;
     rig.settled("web", 2).await.unwrap();
@@ -176,10 +162,30 @@ async fn a_group_is_paused_resumed_and_detached() {
     drop(operator);
     let _operator = rig.spawn(&rig.launch().env("VC_HOST", "127.0.0.1:1")).unwrap();
     rig.reason("web", "VCenterUnreachable").await.unwrap();
+    let annotate = async |value: &str| {
+        let detach = format!("vm.codeconnect.vmworld.com/detach={value}");
+        kubectl.kubectl(&["annotate", "--overwrite", "vg", "web", &detach]).await.unwrap();
+    };
+    let detached = async |status: &str| {
+        let condition = format!("--for=condition=Detached={status}");
+        kubectl.kubectl(&["wait", "vg/web", &condition, "--timeout=180s"]).await.unwrap();
+    };
+    annotate("true").await;
+    detached("True").await;
+    // A slip of the pen: neither destroyed nor let go.
+    annotate("True").await;
+    detached("Unknown").await;
     rig.delete("web").await.unwrap();
-    let detach = ["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"];
-    kubectl.kubectl(&detach).await.unwrap();
+    rig.reason("web", "DetachUnclear").await.unwrap();
+    annotate("true").await;
     rig.gone("web").await.unwrap();
+    eventually("an event about the machines that stay", PATIENCE, async || {
+        let events = kubectl.kubectl(&["get", "events", "-o", "custom-columns=:.reason,:.message"]).await?;
+        ensure!(!events.contains("removing 2 virtual machines"), "{events}");
+        Ok(events.contains("releasing 2 virtual machines").then_some(()))
+    })
+    .await
+    .unwrap();
     assert!(rig.api("VmInstance").list(&ListParams::default()).await.unwrap().items.is_empty());
     assert_eq!(
         rig.machines().await.unwrap().values().filter(|on| **on).count(),

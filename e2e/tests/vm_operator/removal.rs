@@ -52,6 +52,7 @@ async fn the_commands_of_the_page_remove_everything_and_hang_nowhere() {
     let secret =
         rig.control_plane().kubectl(&["-n", SYSTEM, "get", "secret", "vc-creds", "-o", "json"]).await;
     assert_eq!(secret.unwrap().matches("\"VC_").count(), 3);
+    the_secret_is_changed_by_the_command_of_the_page(&rig).await;
     let kubeconfig = rig.control_plane().service_account_kubeconfig(SYSTEM, "vm-operator").await.unwrap();
     let operator = rig.spawn_with(&kubeconfig, &rig.launch()).unwrap();
     rig.apply("web", 3, "photon").await.unwrap();
@@ -73,6 +74,18 @@ async fn the_commands_of_the_page_remove_everything_and_hang_nowhere() {
     })
     .await
     .unwrap();
+}
+
+async fn the_secret_is_changed_by_the_command_of_the_page(rig: &VmRig) {
+    let kubectl = rig.control_plane();
+    let command = &commands("settings.md", "### Change the Secret")[0];
+    let words = command.iter().map(|word| word.replace('…', "changed")).collect::<Vec<_>>();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let pipe = words.iter().position(|word| *word == "|").unwrap();
+    let secret = kubectl.kubectl(&words[..pipe]).await.unwrap();
+    kubectl.kubectl_stdin(&words[pipe + 2..], &secret).await.unwrap();
+    let password = ["-n", SYSTEM, "get", "secret", "vc-creds", "-o", "jsonpath={.data.VC_PASS}"];
+    assert_eq!(kubectl.kubectl(&password).await.unwrap(), "Y2hhbmdlZA==");
 }
 
 /// A group that was created before the rules for templates can be changed, except for a template that breaks them.

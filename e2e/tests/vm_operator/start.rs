@@ -36,14 +36,17 @@ async fn failures_that_may_pass_are_reported_and_retried() {
     let rig = VmRig::start().await.unwrap();
     rig.apply("web", 1, "photon").await.unwrap();
     let cases = [
-        (rig.launch().env("VC_PASS", "wrong"), "VCenterLoginRefused"),
-        (rig.launch().without("VC_CA_FILE"), "VCenterCertificateRefused"),
-        (rig.launch().env("VC_HOST", "127.0.0.1:1"), "VCenterUnreachable"),
+        (rig.launch().env("VC_PASS", "wrong"), "VCenterLoginRefused", "VC_USER and VC_PASS"),
+        (rig.launch().without("VC_CA_FILE"), "VCenterCertificateRefused", "VC_CA_FILE or VC_THUMBPRINT"),
+        (rig.launch().env("VC_HOST", "127.0.0.1:1"), "VCenterUnreachable", "VC_HOST"),
     ];
-    for (launch, reason) in cases {
+    for (launch, reason, setting) in cases {
         let operator = rig.spawn(&launch).unwrap();
         let status = rig.reason("web", reason).await.unwrap();
         assert_eq!(e2e::ready(&status).map(|(s, _)| s), Some("Unknown"));
+        let log = operator.process.log();
+        let down = log.lines().find(|line| line.contains("the link to vCenter is down")).unwrap();
+        assert!(down.contains(setting) && down.contains("server") && down.contains("127.0.0.1:"), "{down}");
         assert_eq!(operator.get("/healthz").await.unwrap().0, 200);
         assert_eq!(operator.get("/readyz").await.unwrap().0, 503);
     }

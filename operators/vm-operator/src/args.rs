@@ -1,6 +1,8 @@
 //! The operator's flags and environment, also in the original's spelling.
 
+use std::convert::Infallible;
 use std::env::VarError;
+use std::fmt::Display;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +12,10 @@ use infra_clients::vsphere::{self, Trust, vms};
 use operator_kit::CommonArgs;
 
 use crate::api::MARKER_PREFIX;
+use crate::visibility;
+
+/// Longest name of a folder in a vCenter, in characters.
+const NAME_LIMIT: usize = 80;
 
 /// The operator's flags.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +31,10 @@ pub struct Args {
     /// The vCenter user, such as `vm-operator@vsphere.local`; the password is read from VC_PASS only
     #[arg(long, env = "VC_USER", value_name = "USER")]
     pub vc_user: Option<String>,
+
+    /// Only to say what to do instead: the value is not kept
+    #[arg(long, hide = true, num_args = 0..=1, value_parser = |_: &str| Ok::<_, Infallible>(()))]
+    pub vc_pass: Option<Option<()>>,
 
     /// A PEM file with the certificate authorities of the vCenter, instead of the system's
     #[arg(long, env = "VC_CA_FILE", value_name = "FILE")]
@@ -53,11 +63,13 @@ pub struct Args {
     pub vc_folder: String,
 
     /// Clones in flight at once, over all groups
-    #[arg(long, env = "MAX_CLONES", default_value_t = 100, value_name = "N", value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "MAX_CLONES", default_value_t = 100, value_name = "N", allow_negative_numbers = true,
+          value_parser = |text: &str| number(text, usize::MAX))]
     pub max_clones: usize,
 
     /// Most virtual machines of one group; a group that asks for more is left as it is, and says so
-    #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N", value_parser = at_least_one::<i32>)]
+    #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N", allow_negative_numbers = true,
+          value_parser = |text: &str| number(text, i32::MAX))]
     pub max_replicas: i32,
 }
 
@@ -67,6 +79,10 @@ impl Args {
     /// # Errors
     /// Says which variables are missing, all at once, or which value cannot be used.
     pub fn vsphere(&self) -> anyhow::Result<vsphere::Config> {
+        ensure!(
+            self.vc_pass.is_none(),
+            "there is no flag for the password, since arguments are visible to everyone on the machine: set the variable VC_PASS"
+        );
         let (host, user, password) = (
             given(self.vc_host.as_deref()),
             given(self.vc_user.as_deref()),
@@ -84,11 +100,13 @@ impl Args {
                 missing.join(", ")
             );
         };
-        Ok(vsphere::Config {
+        let config = vsphere::Config {
             trust: self.trust()?,
             agent: (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             ..vsphere::Config::new(host, user, password)
-        })
+        };
+        config.authority().context("VC_HOST (--vc-host)")?;
+        Ok(config)
     }
 
     /// Returns where in the vCenter to work.
@@ -99,13 +117,20 @@ impl Args {
         let folder = self.vc_folder.trim().trim_matches('/');
         ensure!(
             !folder.is_empty() && folder.split('/').all(|name| !name.trim().is_empty()),
-            "--vc-folder {:?} is not a path: write a folder's name, or names with slashes between them",
+            "VC_FOLDER (--vc-folder) {:?} is not a path: write a folder's name, or names with slashes between them",
             self.vc_folder
         );
+        if let Some(long) = folder.split('/').find(|name| name.chars().count() > NAME_LIMIT) {
+            bail!(
+                "VC_FOLDER (--vc-folder): the name {long:?} has {} characters, and the vCenter takes {NAME_LIMIT}: shorten it",
+                long.chars().count()
+            );
+        }
         Ok(vms::Config {
             datacenter: given(self.vc_datacenter.as_deref()).map(str::to_owned),
             resource_pool: given(self.vc_resource_pool.as_deref()).map(str::to_owned),
             marker_prefix: MARKER_PREFIX.to_owned(),
+            remedy: visibility::remedy,
             ..vms::Config::new(folder)
         })
     }
@@ -134,9 +159,10 @@ impl Args {
     }
 }
 
-fn at_least_one<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
+/// Accepts a number from 1 to `most`, which is the largest that the type has.
+fn number<T: FromStr + PartialOrd + Default + Display + Copy>(text: &str, most: T) -> Result<T, String> {
     let number = text.trim().parse().ok().filter(|number| *number > T::default());
-    number.ok_or_else(|| "write a whole number from 1, or leave it out for the default".to_owned())
+    number.ok_or_else(|| format!("write a whole number from 1 to {most}, or leave it out for the default"))
 }
 
 /// A value without the line break that `kubectl create secret --from-file` leaves at its end; `None` if that is all.
@@ -208,10 +234,31 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_cannot_be_used_is_named_with_its_setting() {
+        let address = vsphere::Config::new("a b", "user", Secret::new("pass"))
+            .authority()
+            .context("VC_HOST (--vc-host)");
+        let error = format!("{:#}", address.unwrap_err());
+        assert!(
+            error.starts_with("VC_HOST (--vc-host): the vCenter address \"a b\" is not a host name; write"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn limits_are_numbers_from_one() {
         assert_eq!(parse(&["--max-clones=1", "--max-replicas=7"]).max_replicas, 7);
-        for bad in ["--max-clones=0", "--max-replicas=-1", "--max-replicas=", "--max-replicas=many"] {
-            assert!(Cli::try_parse_from(["vm-operator", bad]).is_err(), "{bad}");
+        for bad in [
+            &["--max-clones=0"][..],
+            &["--max-replicas=-1"],
+            &["--max-replicas", "-1"],
+            &["--max-replicas="],
+            &["--max-replicas=many"],
+            &["--max-replicas=3000000000"],
+        ] {
+            let Err(error) = Cli::try_parse_from([&["vm-operator"], bad].concat()) else { panic!("{bad:?}") };
+            let most = if bad == ["--max-clones=0"] { usize::MAX.to_string() } else { i32::MAX.to_string() };
+            assert!(error.to_string().contains(&format!("write a whole number from 1 to {most}")), "{error}");
         }
     }
 
@@ -232,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_an_argument_is_refused_with_what_to_do() {
+        for line in [&["--vc-pass", "x1y"][..], &["--vc-pass=x1y"], &["--vc-pass"]] {
+            let args = parse(line);
+            let error = args.vsphere().unwrap_err().to_string();
+            assert!(error.contains("set the variable VC_PASS") && !error.contains("x1y"), "{error}");
+            assert!(!format!("{args:?}").contains("x1y"));
+        }
+    }
+
+    #[test]
     fn the_examples_of_the_help_are_accepted() {
         use operator_kit::Program as _;
         let mut parsed = 0;
@@ -241,6 +298,9 @@ mod tests {
             parsed += 1;
         }
         assert_eq!(parsed, 2);
+        // Help breaks longer lines, and what is pasted then is two commands.
+        let long = crate::VmOperator::EXAMPLES.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(long, None);
     }
 
     /// A page that leaves something out has its reader run a command that fails.
@@ -266,8 +326,11 @@ mod tests {
     #[test]
     fn the_folder_is_a_path() {
         assert_eq!(parse(&["--vc-folder", "/a/b/"]).vms().unwrap().root_folder, "a/b");
-        for bad in ["", "/", "a//b", "a/ /b"] {
-            assert!(parse(&["--vc-folder", bad]).vms().is_err(), "{bad}");
+        let longest = "ü".repeat(80);
+        assert_eq!(parse(&["--vc-folder", &longest]).vms().unwrap().root_folder, longest);
+        for bad in ["", "/", "a//b", "a/ /b", &format!("a/{longest}b")] {
+            let error = parse(&["--vc-folder", bad]).vms().unwrap_err().to_string();
+            assert!(error.starts_with("VC_FOLDER (--vc-folder)"), "{error}");
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod api;
 pub mod args;
 mod clone_queue;
 mod context;
+mod detach;
 mod error;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
@@ -73,8 +74,10 @@ impl Program for VmOperator {
     const ABOUT: &'static str = "vm-operator: keeps groups of virtual machines, cloned from vCenter templates, at their desired count";
     const EXAMPLES: &'static str = "\
 Examples:
-  # Outside of a cluster, with the rights of your kubeconfig; for a lab, as any certificate is trusted
-  VC_HOST=vcenter.example.com VC_USER=vm-operator@vsphere.local VC_PASS='…' vm-operator --insecure
+  # Outside of a cluster, with the rights of your kubeconfig
+  # (for a lab: any certificate is trusted)
+  VC_HOST=vcenter.example.com VC_USER=vm-operator@vsphere.local VC_PASS='…' \\
+    vm-operator --insecure
   # Only two namespaces; vm-operator rbac with the same flag prints the roles
   vm-operator --watch-namespace team-a,team-b
   # Completions for this shell

@@ -73,25 +73,60 @@ impl Visibility {
 /// Returns what is wrong and what an administrator of this operator can do about it, in words that depend on the kind of
 /// failure alone.
 fn explain(error: &Error) -> String {
+    let remedy = remedy(error);
     match error.kind() {
         Kind::Unreachable | Kind::Timeout | Kind::Unavailable | Kind::Protocol => {
-            "the vCenter does not answer: check VC_HOST, the network and the vCenter; the operator's log has the error, and it \
-             reconnects by itself"
-                .to_owned()
-        }
-        Kind::Tls => "the vCenter's certificate is not trusted: set VC_CA_FILE or VC_THUMBPRINT; for a lab, --insecure".to_owned(),
-        Kind::Unauthorized => {
-            "the vCenter refuses the user name or password: correct VC_USER and VC_PASS in the Secret vc-creds and restart the \
-             operator"
-                .to_owned()
-        }
-        // The error names what was found, which does not change while the outage lasts.
-        Kind::Config | Kind::Ambiguous => {
             format!(
-                "the operator cannot tell which datacenter or resource pool to use: {error}: choose with VC_DATACENTER and VC_RESOURCE_POOL"
+                "the vCenter does not answer: {remedy}; the operator's log has the error, and it reconnects by itself"
             )
         }
-        Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {}", error.remedy()),
-        _ => format!("the vCenter cannot be used: {}; the operator's log has the error", error.remedy()),
+        Kind::Tls => format!("the vCenter's certificate is not trusted: {remedy}"),
+        Kind::Unauthorized => format!("the vCenter refuses the user name or password: {remedy}"),
+        // The error names what was found, which does not change while the outage lasts.
+        Kind::Config | Kind::Ambiguous => {
+            format!("the operator cannot tell which datacenter or resource pool to use: {error}: {remedy}")
+        }
+        Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {remedy}"),
+        _ => format!("the vCenter cannot be used: {remedy}; the operator's log has the error"),
+    }
+}
+
+/// Returns what an administrator of this operator can do about a vCenter that is out of sight, with the names of settings.
+#[must_use]
+pub fn remedy(error: &Error) -> String {
+    let remedy = match error.kind() {
+        Kind::Unreachable | Kind::Timeout | Kind::Unavailable | Kind::Protocol => {
+            "check VC_HOST, the network and the vCenter"
+        }
+        Kind::Tls => {
+            "set VC_CA_FILE or VC_THUMBPRINT, and VC_HOST to the name that the certificate was issued for; for a lab, --insecure"
+        }
+        Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
+        Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
+        _ => error.remedy(),
+    };
+    remedy.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_setting_names_the_setting() {
+        for (kind, setting) in [
+            (Kind::Unreachable, "VC_HOST"),
+            (Kind::Timeout, "VC_HOST"),
+            (Kind::Tls, "VC_CA_FILE or VC_THUMBPRINT"),
+            (Kind::Unauthorized, "VC_USER and VC_PASS"),
+            (Kind::Config, "VC_DATACENTER and VC_RESOURCE_POOL"),
+            (Kind::Ambiguous, "VC_DATACENTER and VC_RESOURCE_POOL"),
+        ] {
+            let error = Error::new(kind, "no");
+            assert!(remedy(&error).contains(setting), "{kind:?}: {}", remedy(&error));
+            assert!(explain(&error).contains(&remedy(&error)), "{kind:?}: {}", explain(&error));
+        }
+        let error = Error::new(Kind::Forbidden, "no");
+        assert_eq!(remedy(&error), error.remedy());
     }
 }

@@ -125,7 +125,12 @@ impl Reconciler for VmGroups {
                 format!("the group is gone; folders that hold objects of others are kept: {folders}");
             return Some(Notice::normal(reason::FOLDER_KEPT, message));
         }
-        let parts = [(done.created, "creating"), (done.deleted, "removing"), (done.adopted, "adopting")];
+        let parts = [
+            (done.created, "creating"),
+            (done.deleted, "removing"),
+            (done.released, "releasing"),
+            (done.adopted, "adopting"),
+        ];
         let parts: Vec<_> =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, verb)| machines(verb, *n)).collect();
         (!parts.is_empty()).then(|| Notice::normal(reason::SCALING, parts.join(", ")))
@@ -147,4 +152,26 @@ fn selector(group: &VmGroup) -> String {
 
 fn machines(verb: &str, n: usize) -> String {
     if n == 1 { format!("{verb} 1 virtual machine") } else { format!("{verb} {n} virtual machines") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_says_what_becomes_of_the_machines() {
+        let rows = [
+            (Done::default(), None),
+            (
+                Done { created: 2, deleted: 1, ..Done::default() },
+                Some("creating 2 virtual machines, removing 1 virtual machine"),
+            ),
+            (Done { released: 1, ..Done::default() }, Some("releasing 1 virtual machine")),
+            (Done { adopted: 3, ..Done::default() }, Some("adopting 3 virtual machines")),
+        ];
+        for (done, wanted) in rows {
+            let notice = VmGroups::event(&done);
+            assert_eq!(notice.as_ref().map(Notice::message), wanted, "{done:?}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use super::SettingError;
 
+const NO_HOST: &str = "is not a host name; write one such as host.example.com, or an IP address, with :port where it is not 443";
+
 /// Returns `name[:port]`, in one spelling, from what people write: a URL, a trailing slash, one of `paths`. `system`
 /// names the server in messages.
 pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<String, SettingError> {
@@ -37,9 +39,9 @@ pub(crate) fn authority(system: &str, paths: &[&str], host: &str) -> Result<Stri
             Some(_) if reqwest::Url::parse(&format!("https://{name}/")).is_ok() => {
                 Ok(name.strip_suffix(":443").unwrap_or(&name).to_owned())
             }
-            _ => Err(bad("is not a host name")),
+            _ => Err(bad(NO_HOST)),
         },
-        _ => Err(bad("is not a host name")),
+        _ => Err(bad(NO_HOST)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::observe::Observer;
-use crate::{Secret, Trust};
+use crate::{Secret, SettingError, Trust, https};
 
 /// Settings of a session at one vCenter.
 #[derive(Debug, Clone)]
@@ -31,6 +31,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns `name[:port]` of the server, in one spelling.
+    ///
+    /// # Errors
+    /// [`Config::host`] is not the address of a server.
+    pub fn authority(&self) -> Result<String, SettingError> {
+        https::authority("vCenter", &["sdk"], &self.host)
+    }
+
     /// Creates settings with every default.
     #[must_use]
     pub fn new(host: impl Into<String>, user: impl Into<String>, password: Secret) -> Self {

@@ -137,7 +137,7 @@ impl Core {
         // The cookies are the session.
         let http = https::build(https::client(&config.trust, CONNECT_TIMEOUT)?.cookie_store(true))?;
         let concurrency = config.concurrency.max(1);
-        let authority = https::authority("vCenter", &["sdk"], &config.host)?;
+        let authority = config.authority()?;
         Ok(Self {
             soap: Soap::new(http, &authority, agent, config.max_answer, config.observer),
             roots: OnceCell::new(),
@@ -149,7 +149,7 @@ impl Core {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config: SessionSettings {
-                host: config.host,
+                host: authority,
                 user: config.user,
                 password: config.password,
                 call_timeout: config.call_timeout,

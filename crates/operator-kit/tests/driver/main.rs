@@ -167,6 +167,7 @@ async fn every_object_takes_the_same_road() {
         children_wake_their_owner(&bench),
         an_object_is_forgotten_however_it_goes(&bench),
         a_status_of_another_client_is_written_again(&bench),
+        an_object_with_the_longest_name_has_events(&bench),
         caches_need_no_controller(&bench, &kit),
     );
     an_api_server_restart_is_survived(&mut bench).await;
@@ -309,6 +310,16 @@ async fn a_status_of_another_client_is_written_again(bench: &Bench) {
         about == Some("edited") && event.reason.as_deref() == Some("Recovered")
     });
     assert_eq!(recovered.count(), 1);
+}
+
+/// The name of an event must not be longer than that of any object.
+async fn an_object_with_the_longest_name_has_events(bench: &Bench) {
+    let name = "n".repeat(253);
+    bench.create(&name, Mode::Well).await;
+    bench.says(&name, "Well").await;
+    bench.api.delete(&name, &DeleteParams::default()).await.unwrap();
+    bench.gone(&name).await;
+    assert_eq!(bench.warned(&name, 1).await[0].reason.as_deref(), Some("Left"));
 }
 
 async fn a_bad_object_stops_no_other(bench: &Bench) {

@@ -22,7 +22,7 @@ pub const FINALIZER: &str = "vm.codeconnect.vmworld.com/vm-operator";
 pub const ORIGINAL_FINALIZER: &str = "vm-operator";
 
 /// Annotation of a [`VmGroup`] or [`VmInstance`] with the value `true`: once the object is deleted, the operator lets go of
-/// its machines without touching the vCenter, e.g. because the vCenter no longer exists.
+/// its machines without touching the vCenter, e.g. because the vCenter no longer exists. Any other value stops the removal.
 pub const DETACH: &str = "vm.codeconnect.vmworld.com/detach";
 
 /// Label of a [`VmInstance`]: the group it belongs to, as `operator_kit::names::label_value` writes it.
@@ -48,6 +48,8 @@ pub mod condition {
     pub const CONFIG_SYNCED: &str = "ConfigSynced";
     /// Virtual machines have the marker of this group, but are not machines of it: copies, or machines without VmInstance.
     pub const ORPHANS_FOUND: &str = "OrphansFound";
+    /// The virtual machines stay when the object is deleted. Absent without the annotation `detach`.
+    pub const DETACHED: &str = "Detached";
 }
 
 /// Finalizer with which the garbage collector orphans dependents: `kubectl delete --cascade=orphan`.
@@ -64,10 +66,4 @@ pub fn has_finalizer(group: &VmGroup, finalizer: &str) -> bool {
 #[must_use]
 pub fn is_orphaning(group: &VmGroup) -> bool {
     group.metadata.deletion_timestamp.is_some() && has_finalizer(group, ORPHAN_FINALIZER)
-}
-
-/// Returns whether an object has the annotation [`DETACH`].
-#[must_use]
-pub fn is_detached(object: &impl kube::Resource) -> bool {
-    object.meta().annotations.as_ref().and_then(|all| all.get(DETACH)).is_some_and(|value| value == "true")
 }

@@ -40,6 +40,8 @@ operator_kit::reasons! {
     FOLDER_KEPT = "FolderKept";
     /// The operator let go of a machine without destroying it.
     MACHINE_RELEASED = "MachineReleased";
+    /// The annotation `detach` is `true`.
+    DETACHED = "Detached";
     /// An event: the machine was made.
     CLONED = "Cloned";
     /// An event: the machine is powered on for the first time.
@@ -75,6 +77,8 @@ operator_kit::reasons! {
     ORIGINAL_STILL_RUNS = "OriginalStillRuns";
     /// The namespace is being deleted, so nothing can be adopted in it.
     NAMESPACE_TERMINATING = "NamespaceTerminating";
+    /// The annotation `detach` is neither `true` nor absent.
+    DETACH_UNCLEAR = "DetachUnclear";
     /// `spec.replicas` is larger than `--max-replicas`.
     TOO_MANY_REPLICAS = "TooManyReplicas";
 }
@@ -90,6 +94,7 @@ pub fn needs_help(reason: &str) -> bool {
             | MACHINE_UNCLEAR
             | INVALID_INSTANCE
             | NO_GROUP
+            | DETACH_UNCLEAR
             | INTERNAL_ERROR
     ) || infra_clients::vsphere::class_of(reason).is_some_and(|class| class != Class::Retry)
 }

@@ -123,7 +123,7 @@ pub struct VmGroupStatus {
     /// Folder of the original operator in which adopted virtual machines stand, under the operator's root folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_folder: Option<String>,
-    /// Ready, Progressing, ConfigSynced and OrphansFound.
+    /// Ready, Progressing, ConfigSynced, OrphansFound and, with the annotation `detach`, Detached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use operator_kit::{Change, Guarded, Key};
 
 use crate::api::names::Marker;
-use crate::api::{OWNER_MARKER, VmGroup, VmInstance, is_detached};
+use crate::api::{DETACH, OWNER_MARKER, VmGroup, VmInstance};
 use crate::context::{Context, GroupId};
 use crate::in_flight::Waiter;
 use crate::memory::Memory;
@@ -70,9 +70,8 @@ pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
             None => concerned.retried.insert(group),
         };
     }
-    let detached = |instance: &Guarded<VmInstance>| instance.valid().is_some_and(|i| is_detached(&**i));
     if let (Some(before), Some(after)) = (&change.before, &change.after)
-        && detached(before) != detached(after)
+        && before.annotations().get(DETACH) != after.annotations().get(DETACH)
     {
         concerned.instances.insert(Key::of(after));
     }
@@ -84,15 +83,18 @@ pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
 #[must_use]
 pub fn by_group(change: &Change<VmGroup>, members: impl Fn(&GroupId) -> Vec<Key>) -> Concerned {
     let mut concerned = Concerned::default();
-    let view =
-        |group: &Guarded<VmGroup>| Some((group.uid()?, group.valid().map(|group| GroupView::of(group))));
+    let view = |group: &Guarded<VmGroup>| {
+        let view = group.valid().map(|group| GroupView::of(group));
+        // Its condition shows what the annotation says.
+        Some((group.uid()?, group.annotations().get(DETACH).cloned(), view))
+    };
     let (before, after) = (change.before.as_ref().and_then(view), change.after.as_ref().and_then(view));
     if before == after {
         return concerned;
     }
     concerned.groups.extend(change.after.as_ref().map(Key::of));
     let namespace = change.newest().and_then(ResourceExt::namespace).unwrap_or_default();
-    for (uid, _) in before.into_iter().chain(after) {
+    for (uid, ..) in before.into_iter().chain(after) {
         concerned.instances.extend(members(&(namespace.clone(), uid)));
     }
     concerned

@@ -14,6 +14,7 @@ use crate::api::{
     DETACH, FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmInstance, VmInstanceSpec, names,
 };
 use crate::context::Context;
+use crate::detach::is_detached;
 use crate::error::Error;
 use crate::in_flight::{FolderChange, FolderRequest};
 use crate::memory::Memory;
@@ -32,8 +33,10 @@ pub struct Done {
     pub kept: Option<String>,
     /// VmInstances created.
     pub created: usize,
-    /// VmInstances deleted.
+    /// VmInstances deleted, with their machines.
     pub deleted: usize,
+    /// VmInstances deleted whose machines stay, since the group is detached.
+    pub released: usize,
     /// Machines of the original operator adopted.
     pub adopted: usize,
 }
@@ -102,7 +105,8 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
     if create_folder {
         self::create_folder(&ctx.memory, group);
     }
-    let done = Done { created: slots.len(), deleted: delete.len(), ..Done::default() };
+    let (deleted, released) = if is_detached(group) { (0, delete.len()) } else { (delete.len(), 0) };
+    let done = Done { created: slots.len(), deleted, released, ..Done::default() };
     let name = group.name_any();
     let instances = slots
         .into_iter()

@@ -7,7 +7,8 @@ use std::time::Duration;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
 use operator_kit::{Key, Turn};
 
-use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_detached, is_orphaning, reason};
+use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_orphaning, reason};
+use crate::detach::{self, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
@@ -186,6 +187,9 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return wait(reason::PAUSED, "paused: set spec.paused to false".to_owned());
     }
     if group.metadata.deletion_timestamp.is_some() {
+        if let Some(message) = detach::problem(group) {
+            return Turn::Blocked { reason: reason::DETACH_UNCLEAR, message };
+        }
         return plan_former(group, seen).unwrap_or_else(|| plan_deletion(group, seen));
     }
     if let Some(blind) = &seen.blind {
@@ -199,7 +203,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     if group.spec.replicas > seen.max_replicas {
         let message = format!(
-            "spec.replicas is {}, and at most {} are allowed: lower it, or raise --max-replicas of the operator; nothing is \
+            "spec.replicas is {}, and at most {} are allowed: lower it, or raise MAX_REPLICAS (--max-replicas) of the operator; nothing is \
              changed until then",
             group.spec.replicas, seen.max_replicas
         );
@@ -399,9 +403,10 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return Turn::Act(Plan::Scale(Scale { delete, ..Scale::default() }));
     }
     if !seen.members.is_empty() {
+        let verb = if is_detached(group) { "release" } else { "remove" };
         let left = match seen.members.len() {
-            1 => "1 virtual machine is left to remove".to_owned(),
-            n => format!("{n} virtual machines are left to remove"),
+            1 => format!("1 virtual machine is left to {verb}"),
+            n => format!("{n} virtual machines are left to {verb}"),
         };
         return match (trouble(&seen.members), &seen.blind) {
             (_, Some(blind)) => plan_blind(blind),

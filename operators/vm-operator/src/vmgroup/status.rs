@@ -7,6 +7,7 @@ use operator_kit::conditions::{self, Status};
 use operator_kit::{Notice, Outcome};
 
 use crate::api::{ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason};
+use crate::detach::{self, is_detached};
 use crate::error::Error;
 
 use super::apply::Done;
@@ -39,11 +40,9 @@ pub fn status(
     let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
     let drift = if blind.is_some() { None } else { drift(group, seen) };
     let verdict = Verdict::of(group, seen, outcome, ready);
-    let last_message = match &drift {
-        Some(drift) if verdict.ready == Status::True => format!("{}; {drift}", verdict.message),
-        _ => verdict.message.clone(),
-    };
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
+    detach::set_condition(&mut conditions, group, "its virtual machines stay when it is deleted", now);
+    let last_message = verdict.last_message(group, drift.as_deref(), &conditions);
     let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
         conditions::set(&mut conditions, type_, status, reason, message, generation, now);
     };
@@ -89,7 +88,8 @@ pub fn news(old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> Vec<Notice> {
     let conditions = new_matters.filter_map(|(type_, _)| conditions::get(&new.conditions, type_));
     let notice =
         |condition: &Condition| Notice::warning(reason::intern(&condition.reason), &*condition.message);
-    conditions.map(notice).collect()
+    let old = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
+    conditions.map(notice).chain(detach::news(old, &new.conditions)).collect()
 }
 
 /// How many machines were made from an earlier spec, for people; `None` if there are none.
@@ -147,6 +147,17 @@ struct Verdict {
 }
 
 impl Verdict {
+    /// Returns the message of the group's row: that of Ready, with what it does not say.
+    fn last_message(&self, group: &VmGroup, drift: Option<&str>, conditions: &[Condition]) -> String {
+        let drift = drift.filter(|_| self.ready == Status::True);
+        // In its deletion Ready says what becomes of the machines.
+        let detached = conditions::get(conditions, condition::DETACHED)
+            .filter(|_| group.metadata.deletion_timestamp.is_none())
+            .map(|detached| &*detached.message);
+        let parts = [Some(&*self.message), drift, detached];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
     fn of(group: &VmGroup, seen: &Seen, outcome: &Outcome<Done, Error>, ready: i32) -> Self {
         let (wanted, ready) = (usize::try_from(group.spec.replicas), usize::try_from(ready));
         let tally = tally(ready.unwrap_or(0), wanted.unwrap_or(0));
@@ -163,7 +174,10 @@ impl Verdict {
                 Status::False,
                 phase,
                 reason::REMOVING,
-                "the virtual machines are being removed".to_owned(),
+                format!(
+                    "the virtual machines are being {}",
+                    if is_detached(group) { "released" } else { "removed" }
+                ),
             ),
             Outcome::Acted(_) => new(Status::False, phase, reason::SCALING, tally),
             Outcome::Waiting(reason, message) | Outcome::Blocked(reason, message) => {

@@ -6,6 +6,7 @@ use infra_clients::vsphere::{MoRef, PowerState};
 use operator_kit::{Notice, conditions};
 
 use crate::api::{TaskKind, VmInstance, VmInstanceStatus, condition, reason};
+use crate::detach;
 use crate::in_flight::{Entry, RequestState};
 
 use super::observe::recorded;
@@ -16,7 +17,7 @@ use super::seen::{Missing, Seen};
 #[must_use]
 pub fn news(instance: &VmInstance, old: Option<&VmInstanceStatus>, new: &VmInstanceStatus) -> Vec<Notice> {
     let old = old.cloned().unwrap_or_default();
-    let mut news = Vec::new();
+    let mut news: Vec<_> = detach::news(&old.conditions, &new.conditions).into_iter().collect();
     if let Some(machine) = made(new).filter(|_| made(&old) != made(new)) {
         let template = &instance.spec.template;
         news.push(if old.provisioned == Some(true) {
@@ -55,7 +56,7 @@ pub fn repaired(instance: &VmInstance, entry: Option<&Entry>, inventory: &Invent
 /// Returns the event for a machine that the operator no longer manages.
 #[must_use]
 pub fn released(machine: &MoRef) -> Notice {
-    let message = format!("{machine} is no longer managed, and stays as it is in the vCenter");
+    let message = format!("{} is no longer managed, and stays as it is in the vCenter", machine.value());
     Notice::normal(reason::MACHINE_RELEASED, message)
 }
 
@@ -131,6 +132,12 @@ mod tests {
         let ready = conditions::Status::True;
         conditions::set(&mut earlier.conditions, condition::READY, ready, "AsAsked", "", None, now);
         assert!(news(&instance(None), Some(&earlier), &status(Some("vm-1"), true)).is_empty());
+    }
+
+    #[test]
+    fn a_released_machine_has_the_name_that_the_other_events_use() {
+        let notice = released(&MoRef::new("VirtualMachine", "vm-1"));
+        assert_eq!(notice.message(), "vm-1 is no longer managed, and stays as it is in the vCenter");
     }
 
     #[test]

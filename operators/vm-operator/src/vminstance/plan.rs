@@ -7,8 +7,9 @@ use infra_clients::vsphere::vms::Template;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
-use crate::api::{TaskKind, VmInstance, is_detached, names, reason};
+use crate::api::{TaskKind, VmInstance, names, reason};
 use crate::clone_queue::Place;
+use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::Doubt;
 
 use super::observe::recorded;
@@ -89,7 +90,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() }
     } else if seen.group.is_some_and(|group| group.paused) {
         wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
-    } else if deleting && seen.group.is_some_and(|group| group.detached) {
+    } else if deleting && seen.group.is_some_and(|group| group.detach == Detach::Yes) {
         plan_release(seen, recorded(instance))
     } else if deleting && is_detached(instance) {
         // Released before, the machine would be adopted again.
@@ -101,6 +102,8 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
             ),
             _ => plan_release(seen, recorded(instance)),
         }
+    } else if let Some(message) = unclear_detach(instance, seen).filter(|_| deleting) {
+        Turn::Blocked { reason: reason::DETACH_UNCLEAR, message }
     } else if let Some(blind) = &seen.blind {
         wait(blind.reason, &blind.message)
     } else if seen.adopted {
@@ -139,6 +142,19 @@ fn plan_invalid(deleting: bool, problem: &str) -> Turn<Action> {
     }
     let message = format!("{problem}; nothing is done for it: delete it, and scale the VmGroup instead");
     Turn::Blocked { reason: reason::INVALID_INSTANCE, message }
+}
+
+/// Returns what is wrong with the annotation `detach` of the instance or its group.
+fn unclear_detach(instance: &VmInstance, seen: &Seen) -> Option<String> {
+    let of_group = || {
+        let is_unclear = seen.group.is_some_and(|group| group.detach == Detach::Unclear);
+        is_unclear.then(|| {
+            "detach of the VmGroup is not \"true\": write \"true\", or remove the annotation; no virtual machine is removed until \
+             then"
+                .to_owned()
+        })
+    };
+    detach::problem(instance).or_else(of_group)
 }
 
 /// Gives up the machine without touching it.

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket};
 use infra_clients::vsphere::{Error as Fault, MoRef, PowerState};
 
-use crate::api::{
-    ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, has_finalizer, is_detached, is_orphaning,
-};
+use crate::api::{ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, has_finalizer, is_orphaning};
 use crate::clone_queue::Place;
+use crate::detach::{self, Detach};
 use crate::visibility::Blind;
 
 /// One virtual machine that is the instance's.
@@ -120,12 +119,11 @@ pub enum Missing {
 
 /// The instance's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
 pub struct GroupView {
     /// `spec.paused`.
     pub paused: bool,
-    /// It has the annotation `detach`, or is deleted with `--cascade=orphan`.
-    pub detached: bool,
+    /// Its annotation `detach`; `Yes` where it is deleted with `--cascade=orphan`.
+    pub detach: Detach,
     /// It is being deleted.
     pub deleting: bool,
     /// Machines of the original operator are still being adopted.
@@ -140,7 +138,7 @@ impl GroupView {
         let adopting = has_finalizer(group, ORIGINAL_FINALIZER);
         Self {
             paused: group.spec.is_paused(),
-            detached: is_detached(group) || is_orphaning(group),
+            detach: if is_orphaning(group) { Detach::Yes } else { detach::of(group) },
             deleting,
             adopting,
         }

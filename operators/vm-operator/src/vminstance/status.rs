@@ -7,6 +7,7 @@ use operator_kit::conditions::{self, Status};
 use operator_kit::{Notice, Outcome};
 
 use crate::api::{VmInstance, VmInstanceStatus, condition, reason};
+use crate::detach;
 use crate::error::Error;
 
 use super::seen::{Missing, Seen};
@@ -30,6 +31,12 @@ pub fn status(
         status.provisioned = Some(true);
     }
     status.observed_generation = generation;
+    detach::set_condition(
+        &mut status.conditions,
+        instance,
+        "its virtual machine stays when it is deleted",
+        now,
+    );
     conditions::set(&mut status.conditions, condition::READY, ready, reason, &message, generation, now);
     Some(status)
 }

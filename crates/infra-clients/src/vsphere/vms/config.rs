@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::Failure;
+use crate::vsphere::Error;
+
 /// Settings of [`Vms`](super::Vms).
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -30,6 +33,9 @@ pub struct Config {
     /// Time between two complete reports that are compared with the inventory, because a vCenter may lose an update.
     /// Default: 10 minutes.
     pub audit: Duration,
+    /// Returns what a person can do about an error, for the log. Default: [`Failure::remedy`]. A program knows the names of
+    /// its settings, which this client does not.
+    pub remedy: fn(&Error) -> String,
 }
 
 impl Config {
@@ -46,6 +52,7 @@ impl Config {
             poll_burst: 10,
             poll_interval: Duration::from_secs(1) / 3,
             audit: Duration::from_mins(10),
+            remedy: |error| error.remedy().to_owned(),
         }
     }
 }

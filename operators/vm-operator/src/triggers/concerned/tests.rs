@@ -124,7 +124,7 @@ fn changes_of_an_instance() {
         (
             "it has the annotation with another value",
             change(Some(old.clone()), Some(annotated("no"))),
-            group(),
+            both(),
         ),
         ("it appears detached", change(None, Some(annotated("true"))), group()),
         (
@@ -168,6 +168,14 @@ fn changes_of_a_group() {
         ("it is said not to be paused", with(|g| g.spec.paused = Some(false)), concerned(&[], &[])),
         ("it is deleted", with(|g| *g = fixtures::deleting(g.clone())), all()),
         ("it is detached", with(|g| g.annotations_mut().extend([(DETACH.into(), "true".into())])), all()),
+        (
+            "its annotation has another value, which is none either",
+            change(
+                Some(changed(&old, |g| g.annotations_mut().extend([(DETACH.into(), "no".into())]))),
+                Some(changed(&old, |g| g.annotations_mut().extend([(DETACH.into(), "True".into())]))),
+            ),
+            all(),
+        ),
         (
             "it has another annotation",
             with(|g| g.annotations_mut().extend([("note".into(), "true".into())])),

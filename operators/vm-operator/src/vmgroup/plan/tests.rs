@@ -336,6 +336,21 @@ fn a_group_that_is_deleted_without_its_instances_is_detached_once() {
 }
 
 #[test]
+fn an_unclear_detach_stops_the_deletion_of_a_group() {
+    let mut group = deleted(group(2, "t"));
+    group.metadata.annotations = Some([(crate::api::DETACH.to_owned(), "True".to_owned())].into());
+    let blind =
+        Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
+    let unseen = Seen { blind: Some(blind), ..empty() };
+    for seen in [seen(vec![member(0)]), empty(), unseen] {
+        let turn = plan(&group, &seen);
+        let Turn::Blocked { reason, message } = turn else { panic!("{turn:?}") };
+        assert_eq!(reason, reason::DETACH_UNCLEAR);
+        assert!(message.starts_with("detach is \"True\": write \"true\", or remove"), "{message}");
+    }
+}
+
+#[test]
 fn the_trouble_of_a_member_is_the_groups() {
     let trouble = Some((reason::NAME_CONFLICT.to_owned(), "in the way".to_owned()));
     let troubled = |slot| Member { exists: false, on: false, trouble: trouble.clone(), ..member(slot) };

@@ -337,3 +337,36 @@ fn an_event_reports_what_a_person_should_know_once() {
         assert_eq!(news(old, new).len(), wanted, "{situation}");
     }
 }
+
+/// Whether the machines stay is seen before the deletion, which cannot be taken back, also where the vCenter is gone.
+#[test]
+fn the_row_and_a_condition_say_whether_the_machines_stay() {
+    let stay = "detached: its virtual machines stay when it is deleted";
+    let unclear = "detach is \"True\": write \"true\", or remove";
+    let unseen = Seen { blind: Some(blind(true)), ..seen(vec![member(0)]) };
+    for (value, wanted, starts) in
+        [(None, None, ""), (Some("true"), Some("True"), stay), (Some("True"), Some("Unknown"), unclear)]
+    {
+        let mut group = fixtures::group(2);
+        group.metadata.annotations = value.map(|value| [(crate::api::DETACH.into(), value.into())].into());
+        for (seen, outcome) in
+            [(&seen(vec![member(0)]), Outcome::Settled), (&unseen, waiting("VCenterUnreachable"))]
+        {
+            let new = status(None, &group, Some(seen), &outcome, NOW).unwrap();
+            let detached = condition_of(&new, condition::DETACHED);
+            assert_eq!(detached.map(|(status, ..)| status), wanted, "{value:?}");
+            let last = new.last_message.as_deref().unwrap();
+            let (_, message) = last.split_once("; ").unwrap_or_default();
+            assert!(
+                message.starts_with(starts) && message.is_empty() == starts.is_empty(),
+                "{value:?}: {last}"
+            );
+            let warned = news(None, &new).iter().any(|notice| notice.reason() == "DetachUnclear");
+            assert_eq!(warned, wanted == Some("Unknown"), "{value:?}");
+        }
+        // In the deletion Ready says it.
+        let group = fixtures::deleting(group);
+        let new = status(None, &group, Some(&seen(Vec::new())), &waiting(reason::REMOVING), NOW).unwrap();
+        assert_eq!(new.last_message.as_deref(), Some("a message"), "{value:?}");
+    }
+}

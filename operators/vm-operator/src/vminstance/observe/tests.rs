@@ -12,6 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::*;
 use crate::api::VmInstanceStatus;
+use crate::detach::Detach;
 use crate::fixtures::{self, CLUSTER, FOLDER, TEMPLATE};
 
 /// Hours from the epoch to the present of every row. The instance was created an hour before it.
@@ -143,7 +144,7 @@ impl World {
 fn nothing() -> Seen {
     Seen {
         adopted: true,
-        group: Some(GroupView { paused: false, detached: false, deleting: false, adopting: false }),
+        group: Some(GroupView { paused: false, detach: Detach::No, deleting: false, adopting: false }),
         folder: Some(vcenter::folder_ref(FOLDER)),
         template: Template::Known(vcenter::vm_ref("vm-template")),
         ..Seen::default()
@@ -238,7 +239,7 @@ fn the_surroundings_of_an_instance() {
 #[test]
 fn what_instances_see_of_a_group() {
     type Change = fn(&mut crate::api::VmGroup);
-    let plain = GroupView { paused: false, detached: false, deleting: false, adopting: false };
+    let plain = GroupView { paused: false, detach: Detach::No, deleting: false, adopting: false };
     let annotate = |group: &mut crate::api::VmGroup, value: &str| {
         let annotations = group.metadata.annotations.get_or_insert_default();
         annotations.insert(crate::api::DETACH.into(), value.into());
@@ -254,7 +255,7 @@ fn what_instances_see_of_a_group() {
                 *g = fixtures::deleting(g.clone());
                 g.finalizers_mut().push("orphan".into());
             },
-            GroupView { deleting: true, detached: true, ..plain },
+            GroupView { deleting: true, detach: Detach::Yes, ..plain },
         ),
         ("the finalizer orphan, not deleted", |g| g.finalizers_mut().push("orphan".into()), plain),
         (
@@ -269,9 +270,11 @@ fn what_instances_see_of_a_group() {
         change(&mut group);
         assert_eq!(GroupView::of(&group), wanted, "{situation}");
     }
-    for (value, detached) in [("true", true), ("false", false), ("True", false), ("", false)] {
+    for (value, detach) in
+        [("true", Detach::Yes), ("false", Detach::Unclear), ("True", Detach::Unclear), ("", Detach::Unclear)]
+    {
         let mut group = fixtures::group(1);
         annotate(&mut group, value);
-        assert_eq!(GroupView::of(&group).detached, detached, "detach={value:?}");
+        assert_eq!(GroupView::of(&group).detach, detach, "detach={value:?}");
     }
 }

@@ -47,7 +47,7 @@ fn instance(deleting: bool) -> VmInstance {
 fn seen() -> Seen {
     Seen {
         adopted: true,
-        group: Some(GroupView { paused: false, detached: false, deleting: false, adopting: false }),
+        group: Some(GroupView { paused: false, detach: Detach::No, deleting: false, adopting: false }),
         folder: Some(MoRef::new("Folder", "group-1")),
         template: Template::Known(vm("vm-t")),
         confirmed: Confirmed::Same,
@@ -114,9 +114,9 @@ fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
     let blind =
         Blind { reason: "VCenterUnreachable", message: String::new(), reported: true, needs_help: false };
     let blind = || Seen { blind: Some(blind.clone()), ..seen() };
-    let paused = Some(GroupView { paused: true, detached: false, deleting: false, adopting: false });
-    let deleting = Some(GroupView { paused: false, detached: false, deleting: true, adopting: false });
-    let detached = Some(GroupView { paused: false, detached: true, deleting: false, adopting: false });
+    let paused = Some(GroupView { paused: true, detach: Detach::No, deleting: false, adopting: false });
+    let deleting = Some(GroupView { paused: false, detach: Detach::No, deleting: true, adopting: false });
+    let detached = Some(GroupView { paused: false, detach: Detach::Yes, deleting: false, adopting: false });
     check(vec![
         ("VCenterUnreachable", false, blind()),
         ("VCenterUnreachable", true, blind()),
@@ -272,7 +272,7 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
             false,
             Seen {
                 place: Place::Held,
-                group: Some(GroupView { paused: true, detached: false, deleting: false, adopting: false }),
+                group: Some(GroupView { paused: true, detach: Detach::No, deleting: false, adopting: false }),
                 ..seen()
             },
         ),
@@ -318,9 +318,9 @@ fn an_instance_without_its_group_releases_its_machine() {
     let spec = VmGroupSpec { cpu: 1, memory: 1, replicas: 1, template: "t".into(), paused: None };
     let mut group = VmGroup::new("g", spec);
     group.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    assert!(!GroupView::of(&group).detached);
+    assert_eq!(GroupView::of(&group).detach, Detach::No);
     group.metadata.finalizers = Some(vec!["orphan".into()]);
-    assert!(GroupView::of(&group).detached);
+    assert_eq!(GroupView::of(&group).detach, Detach::Yes);
 }
 
 /// What the group asks is not known, except where a user has detached the instance itself.
@@ -338,7 +338,7 @@ fn an_instance_of_a_group_that_does_not_parse_waits_unless_it_is_released() {
 #[test]
 fn a_detached_instance_reports_the_machine_that_it_leaves() {
     let detached = Seen {
-        group: Some(GroupView { paused: false, detached: true, deleting: false, adopting: false }),
+        group: Some(GroupView { paused: false, detach: Detach::Yes, deleting: false, adopting: false }),
         ..seen()
     };
     let mut instance = instance(true);
@@ -350,8 +350,35 @@ fn a_detached_instance_reports_the_machine_that_it_leaves() {
     // By its own annotation, once the group has adopted every machine: it would be adopted again.
     instance.annotations_mut().insert(crate::api::DETACH.to_owned(), "true".to_owned());
     for (adopting, wanted) in [(true, "Adopting"), (false, "Release")] {
-        let group = GroupView { paused: false, detached: false, deleting: false, adopting };
+        let group = GroupView { paused: false, detach: Detach::No, deleting: false, adopting };
         assert_eq!(name(&plan(&instance, &Seen { group: Some(group), ..seen() })), wanted);
+    }
+}
+
+/// What is destroyed cannot be brought back: a value that is not clear stops the removal, on the instance and on its group.
+#[test]
+fn an_unclear_detach_stops_the_removal() {
+    let group = |detach| Some(GroupView { paused: false, detach, deleting: false, adopting: false });
+    let seen = |detach| Seen { group: group(detach), mine: vec![machine(PowerState::Off)], ..seen() };
+    let rows = [
+        (Some("True"), Detach::No, true, "DetachUnclear"),
+        (None, Detach::Unclear, true, "DetachUnclear"),
+        (Some(""), Detach::Unclear, true, "DetachUnclear"),
+        // What is clear counts.
+        (Some("true"), Detach::Unclear, true, "Gone"),
+        (Some("True"), Detach::Yes, true, "Gone"),
+        (None, Detach::No, true, "Destroy"),
+        // As long as nothing is deleted the machine is kept as it should be.
+        (Some("True"), Detach::Unclear, false, "PowerOn"),
+    ];
+    for (value, detach, deleted, wanted) in rows {
+        let mut instance = instance(deleted);
+        instance.metadata.annotations = value.map(|value| [(crate::api::DETACH.into(), value.into())].into());
+        let turn = plan(&instance, &seen(detach));
+        assert_eq!(name(&turn), wanted, "{value:?} {detach:?}");
+        if let Turn::Blocked { message, .. } = turn {
+            assert!(message.contains("write \"true\", or remove the annotation"), "{message}");
+        }
     }
 }
 

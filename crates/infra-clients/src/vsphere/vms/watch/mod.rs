@@ -108,7 +108,8 @@ impl Watcher {
             tracing::info!(%error, retry_in = ?wait, "the link to vCenter was interrupted");
             shared.link.send_replace(Link::Connecting);
         } else {
-            tracing::warn!(%error, remedy = error.remedy(), retry_in = ?wait, "the link to vCenter is down");
+            let (server, remedy) = (shared.core.host(), (shared.config.remedy)(&error));
+            tracing::warn!(server, %error, remedy, retry_in = ?wait, "the link to vCenter is down");
             shared.link.send_replace(Link::Down(error));
         }
         tokio::time::sleep(wait).await;
@@ -263,7 +264,8 @@ impl Watcher {
         let answer = match poll.await {
             Err(error) if error.kind() == Kind::AnswerTooLarge && self.page > 1 => {
                 self.page = (self.page / 4).max(1);
-                tracing::warn!(%error, remedy = error.remedy(), objects = self.page, "reading fewer objects at once");
+                let remedy = (shared.config.remedy)(&error);
+                tracing::warn!(%error, remedy, objects = self.page, "reading fewer objects at once");
                 return Err(error);
             }
             answer => answer?,
