@@ -48,6 +48,12 @@ impl Notice {
     pub fn reason(&self) -> &'static str {
         self.reason
     }
+
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// Publishes events as one reporter; equal ones within 6 minutes are one series. Clones share the queue.
