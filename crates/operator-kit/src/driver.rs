@@ -94,7 +94,7 @@ struct Driver<R: Reconciler> {
 impl<R: Reconciler> Driver<R> {
     fn new(kit: &Kit, watch: &Watch<R::Object>, triggers: &Triggers<R::Object>, reconciler: Arc<R>) -> Self {
         let (cache, kind) = watch.parts();
-        let metrics = kit.metrics().controller(R::NAME);
+        let metrics = kit.metrics().controller(R::NAME, &R::Error::reasons());
         let queue = triggers.queue();
         kit.metrics().watch_queue(R::NAME, {
             let queue = Arc::clone(&queue);

@@ -66,6 +66,12 @@ pub trait ReconcileError: StdError + From<KitError> + Send + Sync + 'static {
         self.classify().0
     }
 
+    /// Returns every reason of the operator's own errors, for counters that start at 0. Default: none.
+    #[must_use]
+    fn reasons() -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Returns what follows.
     fn disposition(&self) -> Disposition {
         self.classify().1

@@ -14,8 +14,15 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
+use crate::reasons::KIT;
+
 /// Buckets of the reconcile duration, in seconds.
 const BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+/// How a pass ends: see the driver.
+const RESULTS: [&str; 8] =
+    ["ok", "wait", "blocked", "held", "invalid", "transient", "needs_help", "permanent"];
+/// What becomes of an event.
+const EVENTS: [&str; 3] = ["published", "failed", "dropped"];
 /// Clock ticks per second in /proc/<pid>/stat: a constant of Linux.
 const TICKS: f64 = 100.0;
 
@@ -57,7 +64,7 @@ impl Metrics {
         let build = gauges("operator_build_info", "Always 1", &["operator", "version"])?;
         build.with_label_values(&[operator, version]).set(1);
         let (by_result, by_reason) = (&["controller", "result"], &["controller", "reason"]);
-        Ok(Self {
+        let metrics = Self {
             reconciles: counters("operator_reconcile_total", "Reconciles ended, by result", by_result)?,
             durations: histograms("operator_reconcile_duration_seconds", "Time a reconcile took")?,
             in_flight: gauges("operator_reconcile_in_flight", "Reconciles in flight", &["controller"])?,
@@ -84,7 +91,11 @@ impl Metrics {
             process: Process::new(&registry)?,
             refresh: Arc::default(),
             registry,
-        })
+        };
+        for result in EVENTS {
+            metrics.events.with_label_values(&[result]);
+        }
+        Ok(metrics)
     }
 
     /// Returns the registry, for an operator's own metrics.
@@ -98,9 +109,16 @@ impl Metrics {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(f));
     }
 
-    /// Returns the metrics of one controller.
+    /// Returns the metrics of one controller, whose passes may fail for `reasons`. Their counters start at 0: of a counter that
+    /// appears with its first failure, Prometheus sees no increase.
     #[must_use]
-    pub(crate) fn controller(&self, name: &'static str) -> ControllerMetrics {
+    pub(crate) fn controller(&self, name: &'static str, reasons: &[&str]) -> ControllerMetrics {
+        for reason in KIT.iter().chain(reasons) {
+            self.errors.with_label_values(&[name, reason]);
+        }
+        for result in RESULTS {
+            self.reconciles.with_label_values(&[name, result]);
+        }
         ControllerMetrics { name, metrics: self.clone() }
     }
 
@@ -269,7 +287,7 @@ mod tests {
     #[test]
     fn a_scrape_has_it_all() {
         let metrics = Metrics::new("op", "1").unwrap();
-        let controller = metrics.controller("thing");
+        let controller = metrics.controller("thing", &["Known"]);
         controller.start().end("ok");
         controller.error("Broken");
         controller.wait("Queued");
@@ -283,6 +301,11 @@ mod tests {
             r#"operator_reconcile_errors_total{controller="thing",reason="Broken"} 1"#,
             r#"operator_reconcile_waits_total{controller="thing",reason="Queued"} 1"#,
             r#"operator_events_total{result="dropped"} 1"#,
+            // What has not happened yet.
+            r#"operator_reconcile_total{controller="thing",result="needs_help"} 0"#,
+            r#"operator_reconcile_errors_total{controller="thing",reason="InternalError"} 0"#,
+            r#"operator_reconcile_errors_total{controller="thing",reason="Known"} 0"#,
+            r#"operator_events_total{result="failed"} 0"#,
             r#"operator_reconcile_in_flight{controller="thing"} 1"#,
             r#"operator_objects{kind="Thing"} 3"#,
             "process_resident_memory_bytes ",

@@ -1,7 +1,7 @@
 //! What can go wrong in a reconcile, and what follows. Reasons and dispositions of a failing vCenter derive from the client's
 //! own table.
 
-use infra_clients::vsphere::Error as Fault;
+use infra_clients::vsphere::{self, Error as Fault};
 use infra_clients::{Class, Failure as _};
 use operator_kit::{Disposition, KitError, ReconcileError};
 
@@ -65,6 +65,11 @@ impl ReconcileError for Error {
             Self::Unstable(_) => (reason::MACHINE_UNSTABLE, Disposition::TRANSIENT),
             Self::NamespaceTerminating => (reason::NAMESPACE_TERMINATING, Disposition::NEEDS_HELP),
             Self::Taken(_) => (reason::WAITING_FOR_PREDECESSOR, Disposition::TRANSIENT),
+    fn reasons() -> Vec<&'static str> {
+        let own = [reason::MACHINE_UNSTABLE, reason::NAMESPACE_TERMINATING, reason::WAITING_FOR_PREDECESSOR];
+        [vsphere::REASONS, &own].concat()
+    }
+
         }
     }
 }
@@ -153,6 +158,7 @@ mod tests {
         }
     }
 
+                assert!(Error::reasons().contains(&reason), "{kind:?} is counted from the start");
     #[test]
     fn failures_that_are_not_the_vcenters() {
         let rows = [
@@ -177,6 +183,7 @@ mod tests {
             (TaskKind::Mark, "ReconfigVM_Task"),
         ] {
             assert_eq!(method(kind), wanted);
+            assert!(Error::reasons().contains(&reason), "{reason} is counted from the start");
         }
     }
 }
