@@ -67,8 +67,10 @@ fn main() -> ExitCode {
 /// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
-        // That of bench comes before its build, which takes minutes.
-        [] | ["help" | "--help" | "-h"] | ["bench", .., "--help" | "-h"] => print!("{HELP}"),
+        // That of bench and demo comes before their builds, which take minutes.
+        [] | ["help" | "--help" | "-h"] | ["bench" | "demo" | "explore", .., "--help" | "-h"] => {
+            print!("{HELP}");
+        }
         ["test", "e2e", names @ ..] => programs::e2e(names)?,
         ["test", names @ ..] => return checks::run(names),
         ["lint"] => return checks::run(checks::LINT),
@@ -89,4 +91,18 @@ fn run(arguments: &[&str]) -> Result<bool> {
         other => bail!("unknown command: {}\n\n{HELP}", other.join(" ")),
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_take_long_have_help_at_once() {
+        for line in
+            [&["demo", "-h"][..], &["demo", "--help"], &["explore", "vm", "--help"], &["bench", "vm", "-h"]]
+        {
+            assert!(run(line).unwrap(), "{line:?}");
+        }
+    }
 }

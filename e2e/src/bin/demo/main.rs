@@ -27,8 +27,8 @@ const LOG_TAIL: usize = 20;
 trait Demo: Sized {
     /// The steps, after the start of the servers and the operator.
     const STEPS: &'static [Step];
-    /// The `kubectl` command that installs the operator.
-    const INSTALL: &'static str;
+    /// The `kubectl` commands that install the operator.
+    const INSTALL: &'static [&'static str];
     /// The number of steps after which everything is kept running with `--keep`.
     const KEPT: usize;
     /// The arguments of the `kubectl get … -w` whose lines are shown, with the label of these lines.
@@ -156,7 +156,7 @@ async fn play<D: Demo>(demo: &D, screen: Screen, keep: bool) -> Result<Option<St
         "Install the operator",
         "The manifests are applied as on a cluster, and the operator has its own account.",
     );
-    screen.command(D::INSTALL, demo.site().install_output());
+    screen.commands(D::INSTALL, demo.site().install_output());
     let mut operator = demo.site().spawn(&demo.launch())?;
     operator.ready().await?;
     screen.say(&format!(

@@ -97,9 +97,9 @@ impl Screen {
         println!("{}", self.style.cut(&format!("   {remark}")));
     }
 
-    /// Prints a kubectl command and its output.
-    pub(crate) fn command(&self, command: &str, answer: &str) {
-        self.say(&format!("$ kubectl {command}"));
+    /// Prints kubectl commands and their output.
+    pub(crate) fn commands(&self, commands: &[&str], answer: &str) {
+        commands.iter().for_each(|command| self.say(&format!("$ kubectl {command}")));
         self.answer(answer);
     }
 

@@ -51,8 +51,8 @@ impl Demo for VmDemo {
         Step { title: "Delete both", why: "Neither machines nor folders are left in the vCenter." },
         Step { title: "Stop the operator", why: "It ends with status 0 and logs out of the vCenter." },
     ];
-    const INSTALL: &'static str =
-        "apply --server-side -k deploy/vm-operator/crds, then -k deploy/vm-operator/base";
+    const INSTALL: &'static [&'static str] =
+        &["apply --server-side -k deploy/vm-operator/crds", "apply --server-side -k deploy/vm-operator/base"];
     const KEPT: usize = 3;
     const WATCH: (&'static str, &'static [&'static str]) = ("vg", &["get", "vg", "-w"]);
     const OUTSIDE: &'static str = "vc";
@@ -217,7 +217,7 @@ impl VmDemo {
             Ok(events.contains("TemplateNotFound").then_some(events))
         });
         let reported = stage.screen.during(self, reported).await?;
-        stage.screen.command(&events, &reported);
+        stage.screen.commands(&[&events], &reported);
         let patch = format!(r#"'{{"spec":{{"template":"{TEMPLATE}"}}}}'"#);
         stage.screen.kubectl(self, &format!("patch vg {WRONG} --type merge -p {patch}")).await?;
         self.settled(stage, WRONG, 1).await
