@@ -35,7 +35,7 @@ pub struct CommonArgs {
     pub enable_leader_election: bool,
 
     /// Namespace of the leader Lease [default: the pod's own, else "default"]
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", value_parser = namespace)]
     pub leader_election_namespace: Option<String>,
 
     /// Format of the log on standard error
@@ -58,6 +58,7 @@ impl CommonArgs {
     pub(crate) fn lease_namespace(&self) -> String {
         self.leader_election_namespace
             .clone()
+            .filter(|name| !name.is_empty())
             .or_else(|| namespace_from(Path::new(NAMESPACE_FILE)))
             .unwrap_or_else(|| "default".to_owned())
     }
@@ -163,8 +164,14 @@ mod tests {
         let args = parse("op --watch-namespace=a,,b-1 --cluster-id=site.1");
         assert_eq!(args.watched(), ["a", "b-1"]);
         assert_eq!(parse("op --watch-namespace= --cluster-id=").watched(), [""; 0]);
-        for bad in ["--watch-namespace=No_such", "--watch-namespace=-a", "--cluster-id=a/b", "--cluster-id=ü"]
-        {
+        assert_eq!(parse("op --leader-election-namespace=").lease_namespace(), "default");
+        for bad in [
+            "--watch-namespace=No_such",
+            "--watch-namespace=-a",
+            "--leader-election-namespace=Bad_NS",
+            "--cluster-id=a/b",
+            "--cluster-id=ü",
+        ] {
             assert!(Cli::try_parse_from(["op", bad]).is_err(), "{bad}");
         }
     }

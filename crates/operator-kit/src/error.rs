@@ -224,10 +224,15 @@ pub enum Error {
 
 impl From<InferConfigError> for Error {
     fn from(error: InferConfigError) -> Self {
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         Self::KubeConfig(match error.source().and_then(|source| source.downcast_ref()) {
             // Its text quotes the file, which may hold credentials.
             Some(KubeconfigError::Parse(_)) => {
                 "the file that KUBECONFIG names, or ~/.kube/config, is not a kubeconfig".to_owned()
+            }
+            // Outside of a Pod it is no news that this is none.
+            Some(kubeconfig) if !in_pod => {
+                format!("{}; correct the file that KUBECONFIG names, or ~/.kube/config", Chain(kubeconfig))
             }
             _ => Chain(&error).to_string(),
         })

@@ -274,7 +274,7 @@ fn the_command_line_explains_itself() {
 fn an_empty_variable_counts_as_not_set() {
     let run = |values: &str| {
         let mut command = Command::new(program());
-        command.env_remove("KUBECONFIG").env("HOME", "/nonexistent");
+        command.env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST").env("HOME", "/nonexistent");
         for variable in ["LOG_FORMAT", "RUST_LOG", "WATCH_NAMESPACE", "CLUSTER_ID", "POD_NAMESPACE"] {
             command.env(variable, values);
         }
@@ -284,7 +284,9 @@ fn an_empty_variable_counts_as_not_set() {
     };
     for empty in ["", "\n"] {
         let (status, text) = run(empty);
-        assert!(status == Some(1) && text.contains("no way to reach Kubernetes"), "{text}");
+        let ends =
+            "no way to reach Kubernetes: failed to read kubeconfig from '\"/nonexistent/.kube/config\"'";
+        assert!(status == Some(1) && text.contains(ends), "{text}");
     }
     let (status, text) = run("?");
     assert!(status == Some(2) && text.contains("LOG_FORMAT (--log-format"), "{text}");

@@ -14,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Kit(#[from] KitError),
     /// A request to the vCenter failed, or its task.
-    #[error("{}{fault}: {}", prefix(doing, fault), .fault.remedy())]
+    #[error("{}{}", prefix(doing, fault), with_remedy(fault))]
     VCenter {
         /// What was requested.
         doing: &'static str,
@@ -22,7 +22,7 @@ pub enum Error {
         fault: Fault,
     },
     /// The template cannot be used.
-    #[error("{fault}: {}", .fault.remedy())]
+    #[error("{}", with_remedy(fault))]
     Template {
         /// What failed.
         fault: Fault,
@@ -51,6 +51,13 @@ fn prefix(doing: &str, fault: &Fault) -> String {
     if fault.method().is_some() { String::new() } else { format!("{doing}: ") }
 }
 
+/// What failed and what to do. A text may end with a question: which other template is meant.
+fn with_remedy(fault: &Fault) -> String {
+    let text = fault.to_string();
+    let colon = if text.ends_with('?') { "" } else { ":" };
+    format!("{text}{colon} {}", fault.remedy())
+}
+
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         Self::Kit(error.into())
@@ -58,6 +65,11 @@ impl From<kube::Error> for Error {
 }
 
 impl ReconcileError for Error {
+    fn reasons() -> Vec<&'static str> {
+        let own = [reason::MACHINE_UNSTABLE, reason::NAMESPACE_TERMINATING, reason::WAITING_FOR_PREDECESSOR];
+        [vsphere::REASONS, &own].concat()
+    }
+
     fn classify(&self) -> (&'static str, Disposition) {
         match self {
             Self::Kit(failure) => failure.classify(),
@@ -65,11 +77,6 @@ impl ReconcileError for Error {
             Self::Unstable(_) => (reason::MACHINE_UNSTABLE, Disposition::TRANSIENT),
             Self::NamespaceTerminating => (reason::NAMESPACE_TERMINATING, Disposition::NEEDS_HELP),
             Self::Taken(_) => (reason::WAITING_FOR_PREDECESSOR, Disposition::TRANSIENT),
-    fn reasons() -> Vec<&'static str> {
-        let own = [reason::MACHINE_UNSTABLE, reason::NAMESPACE_TERMINATING, reason::WAITING_FOR_PREDECESSOR];
-        [vsphere::REASONS, &own].concat()
-    }
-
         }
     }
 }
@@ -151,6 +158,7 @@ mod tests {
             assert_eq!(template.to_string(), format!("as the test wants it: {remedy}"), "{kind:?}");
             assert_eq!(request.to_string(), format!("{doing}: as the test wants it: {remedy}"), "{kind:?}");
             for error in [template, request] {
+                assert!(Error::reasons().contains(&reason), "{kind:?} is counted from the start");
                 assert_eq!(error.classify(), (reason, disposition), "{kind:?}");
                 // A group shows the trouble of its instances under the same reason.
                 assert_eq!(reason::needs_help(reason), needs_help, "{kind:?}");
@@ -158,7 +166,13 @@ mod tests {
         }
     }
 
-                assert!(Error::reasons().contains(&reason), "{kind:?} is counted from the start");
+    #[test]
+    fn a_question_is_followed_by_no_colon() {
+        let fault = Fault::new(Kind::NotFound, "no template \"a\"; did you mean \"A\"?");
+        let text = Error::Template { fault }.to_string();
+        assert!(text.starts_with("no template \"a\"; did you mean \"A\"? check the name"), "{text}");
+    }
+
     #[test]
     fn failures_that_are_not_the_vcenters() {
         let rows = [
@@ -169,6 +183,7 @@ mod tests {
         for (error, reason, needs_help, text) in rows {
             let disposition = if needs_help { Disposition::NEEDS_HELP } else { Disposition::TRANSIENT };
             assert_eq!(error.classify(), (reason, disposition));
+            assert!(Error::reasons().contains(&reason), "{reason} is counted from the start");
             assert!(error.to_string().contains(text), "{error}");
         }
     }
@@ -183,7 +198,6 @@ mod tests {
             (TaskKind::Mark, "ReconfigVM_Task"),
         ] {
             assert_eq!(method(kind), wanted);
-            assert!(Error::reasons().contains(&reason), "{reason} is counted from the start");
         }
     }
 }

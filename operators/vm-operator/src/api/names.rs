@@ -60,7 +60,7 @@ pub fn check(instance: &VmInstance) -> Result<(), String> {
     let name = self::instance(&spec.group, spec.slot);
     if instance.name_any() != name {
         return Err(format!(
-            "the VmInstance of slot {} of group {:?} is called {name:?}: this one is a copy",
+            "the VmInstance of slot {} of group {:?} is called {name:?}: this one was copied or written by hand",
             spec.slot, spec.group
         ));
     }

@@ -184,7 +184,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return Turn::Act(Plan::Detach);
     }
     if group.spec.is_paused() {
-        return wait(reason::PAUSED, "paused: set spec.paused to false".to_owned());
+        return wait(reason::PAUSED, "paused: set spec.paused to false to resume".to_owned());
     }
     if group.metadata.deletion_timestamp.is_some() {
         if let Some(message) = detach::problem(group) {
@@ -382,7 +382,8 @@ fn summarize(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
 /// How many machines are ready, for people.
 #[must_use]
 pub fn tally(ready: usize, wanted: usize) -> String {
-    let (machines, are) = if wanted == 1 { ("machine", "is") } else { ("machines", "are") };
+    let machines = if wanted == 1 { "machine" } else { "machines" };
+    let are = if ready == 1 || wanted == 1 { "is" } else { "are" };
     format!("{ready} of {wanted} virtual {machines} {are} ready")
 }
 

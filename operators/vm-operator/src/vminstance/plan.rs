@@ -89,7 +89,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         let message = "its VmGroup does not parse: see the event InvalidObject of the VmGroup";
         Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() }
     } else if seen.group.is_some_and(|group| group.paused) {
-        wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false")
+        wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false to resume")
     } else if deleting && seen.group.is_some_and(|group| group.detach == Detach::Yes) {
         plan_release(seen, recorded(instance))
     } else if deleting && is_detached(instance) {

@@ -351,16 +351,29 @@ fn an_unclear_detach_stops_the_deletion_of_a_group() {
 }
 
 #[test]
+fn a_tally_is_a_sentence() {
+    for (ready, wanted, text) in [
+        (0, 1, "0 of 1 virtual machine is ready"),
+        (1, 1, "1 of 1 virtual machine is ready"),
+        (1, 3, "1 of 3 virtual machines is ready"),
+        (0, 3, "0 of 3 virtual machines are ready"),
+        (3, 3, "3 of 3 virtual machines are ready"),
+    ] {
+        assert_eq!(tally(ready, wanted), text);
+    }
+}
+
+#[test]
 fn the_trouble_of_a_member_is_the_groups() {
     let trouble = Some((reason::NAME_CONFLICT.to_owned(), "in the way".to_owned()));
     let troubled = |slot| Member { exists: false, on: false, trouble: trouble.clone(), ..member(slot) };
     let turn = plan(&group(3, "t"), &seen(vec![member(0), troubled(1), troubled(2)]));
     let Turn::Blocked { reason, message } = turn else { panic!("{turn:?}") };
     assert_eq!(reason, reason::NAME_CONFLICT);
-    assert_eq!(message, "1 of 3 virtual machines are ready; g-1 (and 1 more): in the way");
+    assert_eq!(message, "1 of 3 virtual machines is ready; g-1 (and 1 more): in the way");
     let turn = plan(&group(2, "t"), &seen(vec![member(0), troubled(1)]));
     let Turn::Blocked { message, .. } = turn else { panic!("{turn:?}") };
-    assert_eq!(message, "1 of 2 virtual machines are ready; g-1: in the way");
+    assert_eq!(message, "1 of 2 virtual machines is ready; g-1: in the way");
 }
 
 fn any_member() -> impl Strategy<Value = Member> {
