@@ -35,6 +35,8 @@ use crate::{
 
 /// Reason of the event and the metric for an object that does not parse.
 pub const INVALID_OBJECT: &str = "InvalidObject";
+/// Reason for the status of an object that is being deleted, where only finalizers of others keep it.
+pub const FINALIZERS_LEFT: &str = "FinalizersLeft";
 /// How often one pass may observe. Each look after the first follows a change of what this process remembers.
 const LOOKS: usize = 10;
 /// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.
@@ -364,7 +366,22 @@ impl<R: Reconciler> Driver<R> {
             Err(error) => return self.failed(key, object, error).pause(),
         }
         let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
-        match self.objects.change_finalizers(object, None, &ours).await {
+        let held = object.finalizers().iter().map(String::as_str);
+        let others: Vec<&str> = held.filter(|held| !ours.contains(held)).collect();
+        if !others.is_empty() {
+            let message = format!(
+                "nothing is left to do; the object goes when its other finalizers are removed: {}",
+                others.join(", ")
+            );
+            let outcome = Outcome::Waiting(FINALIZERS_LEFT, message);
+            match self.write_status(key, object, seen, &outcome).await {
+                Ok(None) => {}
+                Ok(postponed) => return postponed,
+                Err(error) => return self.failed(key, object, error.into()).pause(),
+            }
+        }
+        let newest = self.cache.valid(key).filter(|newest| newest.uid() == object.uid());
+        match self.objects.change_finalizers(newest.as_ref().unwrap_or(object), None, &ours).await {
             Ok(Patched::Done) => {
                 info!("nothing of the object is left, its finalizer is removed");
                 lock(&self.memory.failing).remove(key);

@@ -54,7 +54,8 @@ pub enum Turn<P> {
     },
     /// The object is as its spec asks. Ends the back-off.
     Settled,
-    /// Nothing of a deleted object is left outside: its finalizer is removed.
+    /// Nothing of a deleted object is left outside: its finalizer is removed. Where finalizers of others keep it, a last
+    /// status is written before, for [`Outcome::Waiting`] with the reason [`FINALIZERS_LEFT`](crate::driver::FINALIZERS_LEFT).
     Gone,
 }
 

@@ -57,6 +57,12 @@ async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
     rig.vcenter.set_connection(&middle, Connection::Disconnected, true).await.unwrap();
     rig.reason("web", "MachineUnclear").await.unwrap();
     rig.apply("web", 3, "photon").await.unwrap();
+    eventually("web-1 is chosen", PATIENCE, async || {
+        let middle = rig.api("VmInstance").get("web-1").await?;
+        Ok(middle.metadata.deletion_timestamp.map(drop))
+    })
+    .await
+    .unwrap();
     rig.vcenter.set_connection(&middle, Connection::Connected, true).await.unwrap();
     rig.settled("web", 3).await.unwrap();
     assert!(rig.api("VmInstance").get_opt("web-1").await.unwrap().is_none());

@@ -1,7 +1,8 @@
 //! The clone queue: how many clones may be in flight, and which instance is next.
 //!
 //! A vCenter runs what it cannot run at once first come, first served, so without this queue a group of one waits behind a
-//! group of two hundred. Pure: no clock, no I/O, no lock of its own.
+//! group of two hundred. A clone that does not end gives its place up, so that one group's clones stop no other group. Pure:
+//! no clock, no I/O, no lock of its own.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -18,12 +19,15 @@ pub enum Place {
     Held,
 }
 
-/// Grants `limit` places to members of groups. A free place goes to the group that holds the fewest, and among several such
-/// to the one that has waited longest since it came or was last served.
+/// Grants `limit` places to members of groups. A free place goes to the group that has the fewest clones, and among several
+/// such to the one that has waited longest since it came or was last served. A group never has more than `limit` clones,
+/// those included that have given their place up.
 #[derive(Clone, Debug)]
 pub struct CloneQueue<G, M> {
     limit: usize,
     held: HashMap<M, G>,
+    /// The members that gave their place up, and are still cloning.
+    overdue: HashMap<M, G>,
     /// The members in `lines`.
     waiting: HashSet<M>,
     /// Groups in the order in which they are served; one that was given a place goes to the end.
@@ -34,19 +38,25 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
     /// Creates a queue for `limit` clones at a time; 0 counts as 1.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), held: HashMap::new(), waiting: HashSet::new(), lines: VecDeque::new() }
+        Self {
+            limit: limit.max(1),
+            held: HashMap::new(),
+            overdue: HashMap::new(),
+            waiting: HashSet::new(),
+            lines: VecDeque::new(),
+        }
     }
 
-    /// Returns how many members wait, and how many hold a place.
+    /// Returns how many members wait, and how many are cloning.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
-        (self.waiting.len(), self.held.len())
+        (self.waiting.len(), self.held.len() + self.overdue.len())
     }
 
     /// Returns where `member` stands.
     #[must_use]
     pub fn place(&self, member: &M) -> Place {
-        if self.held.contains_key(member) {
+        if self.held.contains_key(member) || self.overdue.contains_key(member) {
             Place::Held
         } else if self.waiting.contains(member) {
             Place::Waiting
@@ -57,34 +67,60 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
 
     /// Gives `member` a place, or puts it into the queue; a later [`leave`](Self::leave) names it then.
     pub fn enter(&mut self, group: &G, member: &M) -> Place {
-        match self.place(member) {
-            Place::None if self.waiting.is_empty() && self.held.len() < self.limit => {
-                self.held.insert(member.clone(), group.clone());
-                Place::Held
+        if self.place(member) == Place::None {
+            self.waiting.insert(member.clone());
+            match self.lines.iter_mut().find(|(waiting, _)| waiting == group) {
+                Some((_, line)) => line.push_back(member.clone()),
+                None => self.lines.push_back((group.clone(), VecDeque::from([member.clone()]))),
             }
-            Place::None => {
-                self.waiting.insert(member.clone());
-                match self.lines.iter_mut().find(|(waiting, _)| waiting == group) {
-                    Some((_, line)) => line.push_back(member.clone()),
-                    None => self.lines.push_back((group.clone(), VecDeque::from([member.clone()]))),
-                }
-                Place::Waiting
-            }
-            place => place,
+            // Others that wait although a place is free are of groups that have as many clones as they may.
+            self.grant();
         }
+        self.place(member)
     }
 
     /// Gives `member` a place although it may be one too many: its clone is in flight already.
     pub fn hold(&mut self, group: &G, member: &M) {
         self.remove_waiting(member);
-        self.held.insert(member.clone(), group.clone());
+        if !self.overdue.contains_key(member) {
+            self.held.insert(member.clone(), group.clone());
+        }
     }
 
     /// Takes `member`'s place, or its place in the queue. Returns the members that hold a place now and must be woken.
     #[must_use = "those named hold a place and must be woken"]
     pub fn leave(&mut self, member: &M) -> Vec<M> {
         self.held.remove(member);
+        self.overdue.remove(member);
         self.remove_waiting(member);
+        self.grant()
+    }
+
+    /// Gives `member`'s place to another, although its clone is still in flight. Returns the members that hold a place now
+    /// and must be woken.
+    #[must_use = "those named hold a place and must be woken"]
+    pub fn expire(&mut self, member: &M) -> Vec<M> {
+        let Some(group) = self.held.remove(member) else { return Vec::new() };
+        self.overdue.insert(member.clone(), group);
+        self.grant()
+    }
+
+    /// Has `to` stand where `member` stood, if that was cloning.
+    pub fn rename(&mut self, member: &M, to: &M) {
+        for places in [&mut self.held, &mut self.overdue] {
+            if let Some(group) = places.remove(member) {
+                places.insert(to.clone(), group);
+            }
+        }
+    }
+
+    /// Returns the members of other groups that hold a place.
+    pub fn held_by_others(&self, group: &G) -> impl Iterator<Item = &M> {
+        self.held.iter().filter(move |(_, holder)| *holder != group).map(|(member, _)| member)
+    }
+
+    /// Gives free places away, and returns the members that hold one now.
+    fn grant(&mut self) -> Vec<M> {
         let mut next = Vec::new();
         while self.held.len() < self.limit {
             let Some((group, mut line)) = self.take_neediest() else { break };
@@ -109,14 +145,15 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
         }
     }
 
-    /// Takes the waiting group that holds the fewest places; the first of them where several do.
+    /// Takes the waiting group that has the fewest clones, if it may have more; the first of them where several do.
     fn take_neediest(&mut self) -> Option<(G, VecDeque<M>)> {
         let mut holds: HashMap<&G, usize> = HashMap::new();
-        for group in self.held.values() {
+        for group in self.held.values().chain(self.overdue.values()) {
             *holds.entry(group).or_default() += 1;
         }
         let holds = |index: &usize| self.lines.get(*index).and_then(|(group, _)| holds.get(group)).copied();
-        let neediest = (0..self.lines.len()).min_by_key(|index| holds(index).unwrap_or(0))?;
+        let holds = |index: &usize| holds(index).unwrap_or(0);
+        let neediest = (0..self.lines.len()).min_by_key(holds).filter(|index| holds(index) < self.limit)?;
         self.lines.remove(neediest)
     }
 }
@@ -126,7 +163,8 @@ impl<G: std::fmt::Debug, M: Clone + Ord + std::fmt::Debug> CloneQueue<G, M> {
     /// Returns all that decides what comes next, for the model.
     pub fn text(&self) -> String {
         let held: std::collections::BTreeSet<_> = self.held.keys().collect();
-        format!("{held:?} {:?}", self.lines)
+        let overdue: std::collections::BTreeSet<_> = self.overdue.keys().collect();
+        format!("{held:?} {overdue:?} {:?}", self.lines)
     }
 }
 
@@ -189,6 +227,41 @@ mod tests {
         assert!(queue.leave(&2).is_empty());
         assert!(queue.leave(&1).is_empty(), "a place for a member that has left");
         assert_eq!(queue.enter(&"g", &3), Place::Held);
+    }
+
+    /// The clones of one group hang: the others clone, and the group itself clones no more than it may.
+    #[test]
+    fn an_overdue_clone_holds_no_place_and_counts_for_its_group() {
+        let mut queue = CloneQueue::new(2);
+        for member in 1..=4 {
+            queue.enter(&"hog", &member);
+        }
+        assert_eq!(queue.enter(&"small", &10), Place::Waiting);
+        assert_eq!(queue.held_by_others(&"small").count(), 2);
+        assert_eq!(queue.expire(&1), [10], "the group that has the fewest clones");
+        assert!(queue.expire(&1).is_empty() && queue.expire(&3).is_empty(), "they hold no place");
+        assert!(queue.expire(&2).is_empty(), "the hog has as many clones as it may");
+        assert_eq!(queue.enter(&"other", &20), Place::Held, "although others wait");
+        assert_eq!((queue.place(&1), queue.place(&3)), (Place::Held, Place::Waiting));
+        queue.hold(&"hog", &1);
+        assert_eq!(queue.depth(), (2, 4), "it holds no place again");
+        assert!(queue.leave(&1).is_empty(), "no place is free");
+        assert_eq!(queue.leave(&10), [3]);
+    }
+
+    /// The instance is gone, another of its name comes, and the clone goes on.
+    #[test]
+    fn a_place_is_held_under_another_name() {
+        let mut queue = CloneQueue::new(1);
+        queue.enter(&"g", &1);
+        queue.rename(&1, &2);
+        queue.rename(&7, &8);
+        assert_eq!(
+            (queue.place(&1), queue.place(&2), queue.place(&8)),
+            (Place::None, Place::Held, Place::None)
+        );
+        assert_eq!(queue.enter(&"g", &1), Place::Waiting);
+        assert_eq!(queue.leave(&2), [1]);
     }
 
     proptest! {

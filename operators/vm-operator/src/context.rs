@@ -12,7 +12,7 @@ use crate::api::{VmGroup, VmInstance};
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::visibility::Visibility;
-use crate::vminstance::is_not_a_copy;
+use crate::vminstance::has_machine;
 
 /// Namespace of a VmInstance, and the UID of the group that it names.
 pub type GroupId = (String, String);
@@ -133,7 +133,7 @@ impl Context {
     /// Returns whether the machine with this marker is the one of its VmInstance, and not a copy or left over.
     #[must_use]
     pub fn is_member(&self, vm: &Vm, marker: &Marker) -> bool {
-        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| is_not_a_copy(vm, instance))
+        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| has_machine(instance, vm))
     }
 }
 

@@ -82,7 +82,7 @@ pub fn instance(slot: i32) -> VmInstance {
 #[must_use]
 pub fn is_member<'a>(mut instances: impl Iterator<Item = &'a VmInstance>, vm: &Vm, marker: &Marker) -> bool {
     instances.any(|instance| {
-        instance.spec.instance_uuid == marker.instance_uuid && vminstance::is_not_a_copy(vm, instance)
+        instance.spec.instance_uuid == marker.instance_uuid && vminstance::has_machine(instance, vm)
     })
 }
 

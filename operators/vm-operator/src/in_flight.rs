@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use infra_clients::vsphere::vms::Ticket;
 use infra_clients::vsphere::{Error as Fault, MoRef};
+use k8s_openapi::jiff::Timestamp;
 use operator_kit::Key;
 
 use crate::api::{TaskKind, TaskStatus};
@@ -94,6 +95,8 @@ pub struct GroupEntry {
     pub request: Option<FolderRequest>,
     /// The refresh of the inventory that the group waits for, or has waited for.
     pub refresh: Option<Ticket>,
+    /// This process has created its folder.
+    pub created: bool,
     /// An event has reported that its folder is kept.
     pub kept: bool,
     /// This process has removed the finalizer of the original operator.
@@ -152,6 +155,20 @@ impl InFlight {
         self.lock().entries.get(uid).is_some_and(|entry| {
             entry.request.is_some() || matches!(entry.doubt, Doubt::ResponseLost | Doubt::Watching(_))
         })
+    }
+
+    /// Returns the instances that are being cloned, and since when.
+    #[must_use]
+    pub fn clones(&self) -> HashMap<Key, Timestamp> {
+        let inner = self.lock();
+        let clones =
+            inner.entries.iter().filter_map(|(uid, entry)| match (&entry.request, inner.keys.get(uid)?) {
+                (Some(RequestState::Task(task)), Waiter::Instance(key)) if task.kind == TaskKind::Clone => {
+                    Some((key.clone(), task.submitted_at.0))
+                }
+                _ => None,
+            });
+        clones.collect()
     }
 
     /// Returns whether an event has reported that the instance's machine is released.
@@ -325,6 +342,13 @@ impl InFlight {
         inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
     }
 
+    /// Records that this process has created the group's folder, unless the group is gone.
+    pub fn folder_created(&self, uid: &str) {
+        if let Some(entry) = self.lock().groups.get_mut(uid) {
+            entry.created = true;
+        }
+    }
+
     /// Records that an event has reported that the group's folder is kept.
     pub fn folder_kept(&self, uid: &str) {
         self.lock().groups.entry(uid.to_owned()).or_default().kept = true;
@@ -424,10 +448,11 @@ impl InFlight {
                 doubt => writeln!(text, " {doubt:?}"),
             };
         }
-        for (uid, GroupEntry { request, refresh, kept, adopted }) in
+        for (uid, GroupEntry { request, refresh, created, kept, adopted }) in
             inner.groups.iter().collect::<BTreeMap<_, _>>()
         {
-            let _ = writeln!(text, "{uid} {request:?} {:?} {kept} {adopted}", refresh.map(&state));
+            let refresh = refresh.map(&state);
+            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {created} {kept} {adopted}");
         }
         let created: BTreeMap<_, _> = inner.created.iter().collect();
         let (released, templates): (BTreeSet<_>, BTreeSet<_>) =

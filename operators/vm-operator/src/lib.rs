@@ -59,6 +59,8 @@ use crate::meters::Meters;
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How long the vCenter may be out of sight before statuses say so.
 const GRACE: Duration = Duration::from_secs(10);
+/// Calls that read from the vCenter at the same time, beside the requests.
+const READS: usize = 8;
 /// How long logging out may take.
 const LOGOUT: Duration = Duration::from_secs(3);
 
@@ -132,7 +134,8 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
     let leadership = kit.lead().await;
     readiness.not_ready("the vCenter was not reached yet");
 
-    let session = vsphere::Config { observer: Some(meters.observer()), ..session };
+    let concurrency = requests::CONCURRENCY + READS;
+    let session = vsphere::Config { observer: Some(meters.observer()), concurrency, ..session };
     let session = Session::start(session)?;
     let vms = Vms::start(session.clone(), vms);
     let groups = Watch::<VmGroup>::namespaced(&kit);

@@ -1,15 +1,16 @@
 //! Requests to the vCenter: a queue, and workers that send what is in it.
 //!
 //! A reconcile never waits for the vCenter: it puts a request here and ends. The response goes into the in-flight memory and
-//! wakes the object. Removals and repairs go before clones. Owns the checks that each request passes when it leaves the queue:
-//! this process still leads, and the request is still what its object needs.
+//! wakes the object. Removals and repairs go before clones, and groups with fewer requests being sent before those with more.
+//! Owns the checks that each request passes when it leaves the queue: this process still leads, and the request is still what
+//! its object needs.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use infra_clients::Failure as _;
+use infra_clients::Failure;
 use infra_clients::vsphere::vms::CloneSpec;
 use infra_clients::vsphere::{Error as Fault, MoRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -26,8 +27,11 @@ use crate::in_flight::{FolderChange, FolderRequest};
 use crate::memory::Memory;
 use crate::{vmgroup, vminstance};
 
-/// Requests sent at the same time. The client bounds calls as well.
-const CONCURRENCY: usize = 8;
+/// Requests sent at the same time.
+pub const CONCURRENCY: usize = 32;
+/// Requests of one group sent at the same time: calls that a vCenter does not answer hold up their own group and not the
+/// others.
+const PER_GROUP: usize = 8;
 /// Megabytes in one GB of `spec.memory`.
 const MB_PER_GB: i64 = 1024;
 
@@ -124,6 +128,8 @@ pub enum Call {
 /// A request for an object.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// UID of the object's group.
+    pub group: String,
     /// The object that the request is for.
     pub subject: Subject,
     /// What.
@@ -139,8 +145,50 @@ pub struct Requests {
 
 #[derive(Clone, Debug, Default)]
 struct Waiting {
-    first: VecDeque<Request>,
-    clones: VecDeque<Request>,
+    first: Lines,
+    clones: Lines,
+    /// How many requests of each group are being sent.
+    sending: HashMap<String, usize>,
+}
+
+/// Requests by their group. One whose request was taken goes to the end.
+#[derive(Clone, Debug, Default)]
+struct Lines(VecDeque<(String, VecDeque<Request>)>);
+
+impl Lines {
+    fn push(&mut self, request: Request) {
+        match self.0.iter_mut().find(|(group, _)| *group == request.group) {
+            Some((_, line)) => line.push_back(request),
+            None => self.0.push_back((request.group.clone(), VecDeque::from([request]))),
+        }
+    }
+
+    /// Takes a request of the group with the fewest being sent, if it may have more; of the first where several do.
+    fn pop(&mut self, sending: &HashMap<String, usize>) -> Option<Request> {
+        let count = |(group, _): &(String, _)| sending.get(group).copied().unwrap_or(0);
+        let groups = self.0.iter().map(count).enumerate();
+        let (at, _) = groups.filter(|(_, count)| *count < PER_GROUP).min_by_key(|(_, count)| *count)?;
+        let (group, mut line) = self.0.remove(at)?;
+        let request = line.pop_front();
+        if !line.is_empty() {
+            self.0.push_back((group, line));
+        }
+        request
+    }
+
+    /// Drops the requests of an object; whether there were any.
+    fn forget(&mut self, uid: &str) -> bool {
+        let before = self.len();
+        self.0.retain_mut(|(_, line)| {
+            line.retain(|request| request.subject.uid() != uid);
+            !line.is_empty()
+        });
+        self.len() < before
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|(_, line)| line.len()).sum()
+    }
 }
 
 impl Requests {
@@ -148,8 +196,8 @@ impl Requests {
     pub fn push(&self, request: Request) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match request.call {
-            Call::Clone(_) => waiting.clones.push_back(request),
-            _ => waiting.first.push_back(request),
+            Call::Clone(_) => waiting.clones.push(request),
+            _ => waiting.first.push(request),
         }
         drop(waiting);
         self.changed.notify_one();
@@ -162,17 +210,34 @@ impl Requests {
         waiting.first.len() + waiting.clones.len()
     }
 
-    /// Drops the requests of an object that is gone.
-    pub fn forget(&self, uid: &str) {
+    /// Drops the requests of an object that is gone; whether there were any.
+    pub fn forget(&self, uid: &str) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.first.retain(|request| request.subject.uid() != uid);
-        waiting.clones.retain(|request| request.subject.uid() != uid);
+        let (first, clones) = (waiting.first.forget(uid), waiting.clones.forget(uid));
+        first || clones
     }
 
-    /// Takes the request that is sent next; removals and repairs before clones.
+    /// Takes the request that is sent next, if there is any that may be sent now: removals and repairs before clones. A later
+    /// [`done`](Self::done) names its group.
     pub fn pop(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.first.pop_front().or_else(|| waiting.clones.pop_front())
+        let Waiting { first, clones, sending } = &mut *waiting;
+        let request = first.pop(sending).or_else(|| clones.pop(sending))?;
+        *sending.entry(request.group.clone()).or_default() += 1;
+        Some(request)
+    }
+
+    /// Records that a request of this group was answered, or taken back.
+    pub fn done(&self, group: &str) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sending) = waiting.sending.get_mut(group) {
+            *sending -= 1;
+            if *sending == 0 {
+                waiting.sending.remove(group);
+            }
+        }
+        drop(waiting);
+        self.changed.notify_one();
     }
 
     /// Returns a copy, for the model.
@@ -186,14 +251,14 @@ impl Requests {
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.first.is_empty() && waiting.clones.is_empty()
+        waiting.first.len() + waiting.clones.len() == 0
     }
 
     /// Returns all that decides what is sent next, for the model.
     #[cfg(test)]
     pub fn text(&self) -> String {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        format!("{:?}", waiting.first.iter().chain(&waiting.clones).collect::<Vec<_>>())
+        format!("{:?}", *waiting)
     }
 
     async fn take(&self) -> Request {
@@ -222,6 +287,7 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership) {
                     sending.push(send(&ctx, request));
                 } else {
                     take_back(&ctx.memory, &request.subject);
+                    ctx.memory.requests.done(&request.group);
                 }
             }
         }
@@ -260,7 +326,7 @@ pub fn take_back(memory: &Memory, subject: &Subject) {
     }
 }
 
-async fn send(ctx: &Context, Request { subject, call }: Request) {
+async fn send(ctx: &Context, Request { group, subject, call }: Request) {
     let vms = &ctx.vms;
     let result = match &call {
         Call::Clone(clone) => send_clone(ctx, clone, subject.uid()).await.map(Some),
@@ -277,14 +343,18 @@ async fn send(ctx: &Context, Request { subject, call }: Request) {
         Err(error) => debug!(%object, method, %error, in_doubt = error.in_doubt(), "request failed"),
     }
     answer(&ctx.memory, subject, result, Timestamp::now());
+    ctx.memory.requests.done(&group);
 }
 
 /// Remembers how a request was answered (with a task, or with none), and has its object plan again.
 pub fn answer(memory: &Memory, subject: Subject, result: Result<Option<MoRef>, Fault>, now: Timestamp) {
     match subject {
         Subject::Instance { uid, key, kind } => {
+            let task = result.as_ref().ok().and_then(Option::as_ref);
+            let task = task.map(|task| task_status(task, kind, now));
+            memory.answered(&uid, task.as_ref());
             match result {
-                Ok(Some(task)) => memory.in_flight.submitted(&uid, task_status(&task, kind, now)),
+                Ok(Some(_)) => task.into_iter().for_each(|task| memory.in_flight.submitted(&uid, task)),
                 Ok(None) => memory.in_flight.settle(&uid),
                 Err(error) => {
                     let in_doubt = error.in_doubt();
@@ -294,6 +364,10 @@ pub fn answer(memory: &Memory, subject: Subject, result: Result<Option<MoRef>, F
             memory.instance_triggers.wake(&key);
         }
         Subject::Group { uid, key, change } => {
+            // Where the response was lost, a folder that shows up is most likely this one.
+            if change == FolderChange::Create && result.as_ref().err().is_none_or(Failure::in_doubt) {
+                memory.in_flight.folder_created(&uid);
+            }
             let request = match result {
                 Ok(task) => task.map(FolderRequest::Task),
                 Err(error) => Some(FolderRequest::Failed(change, error)),

@@ -3,10 +3,12 @@
 mod concerned;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use infra_clients::Failure as _;
+use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Change, Inventory, Link, Vms};
+use k8s_openapi::jiff::Timestamp;
 use operator_kit::health::Readiness;
 use operator_kit::{Triggers, Watch};
 
@@ -15,6 +17,9 @@ use crate::context::Context;
 use crate::memory::Memory;
 
 use self::concerned::Concerned;
+
+/// How often places of clones that take too long are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Wakes groups for changes of their instances, and instances for those changes of their group that concern them.
 pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmInstance>) {
@@ -52,6 +57,7 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
     let mut reported = None;
     // The reason that statuses have been woken to report after it.
     let mut reason = None;
+    let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let grace_end = ctx.visibility.grace_end();
         let grace_over = async {
@@ -88,6 +94,7 @@ pub async fn forward(ctx: Arc<Context>, readiness: Readiness) {
                     wake_all(&ctx);
                 }
             }
+            _ = sweep.tick() => sweep_places(&ctx),
             () = grace_over => {
                 (reported, reason) = (grace_end, None);
                 wake_all(&ctx);
@@ -127,6 +134,16 @@ fn wake_for(ctx: &Context, change: &Change) {
         memory.group_triggers.retry_all(&ctx.groups.cache().keys());
     }
     Wakes::of(memory).wake(&concerned);
+}
+
+/// Gives the places of clones in the clone queue away that take too long, or have ended.
+fn sweep_places(ctx: &Context) {
+    ctx.vms.read(|inventory| {
+        let has_ended = |task: &MoRef| {
+            inventory.is_synced() && inventory.task(task).is_none_or(|task| task.state.ended())
+        };
+        ctx.memory.sweep(Timestamp::now(), has_ended);
+    });
 }
 
 fn wake_all(ctx: &Context) {

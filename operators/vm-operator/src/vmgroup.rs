@@ -121,8 +121,9 @@ impl Reconciler for VmGroups {
 
     fn event(done: &Done) -> Option<Notice> {
         if let Some(folders) = &done.kept {
-            let message =
-                format!("the group is gone; folders that hold objects of others are kept: {folders}");
+            let message = format!(
+                "the group is gone; folders that hold objects of others, or are not the operator's, are kept: {folders}"
+            );
             return Some(Notice::normal(reason::FOLDER_KEPT, message));
         }
         let parts = [

@@ -26,8 +26,9 @@ use crate::requests::Call;
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
 pub use observe::Surroundings;
-pub use observe::{is_moved, is_not_a_copy, machines, recorded};
+pub use observe::{has_machine, is_done, is_moved, machines, recorded};
 use plan::Action;
+pub use plan::QUEUE;
 pub use seen::{GroupView, Refresh, Seen};
 
 /// The controller.

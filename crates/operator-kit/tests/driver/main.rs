@@ -252,6 +252,22 @@ async fn finalizer_comes_first_and_goes_last(bench: &Bench) {
     assert_eq!(bench.api.get("unconfirmed").await.unwrap().finalizers(), [FINALIZER]);
     bench.set("unconfirmed", Mode::Well).await;
     bench.gone("unconfirmed").await;
+
+    // A finalizer of another keeps the object: the last status says so, and not what was true before.
+    let mut kept = Thing::new("kept", ThingSpec { mode: Mode::Well });
+    kept.finalizers_mut().push("example.com/audit".to_owned());
+    bench.api.create(&PostParams::default(), &kept).await.unwrap();
+    bench.says("kept", "Well").await;
+    bench.api.delete("kept", &DeleteParams::default()).await.unwrap();
+    eventually("the driver's finalizer is gone", PATIENCE, async || {
+        let kept = bench.api.get("kept").await?;
+        Ok((kept.finalizers() == ["example.com/audit"]).then_some(()))
+    })
+    .await
+    .unwrap();
+    bench.says("kept", driver::FINALIZERS_LEFT).await;
+    bench.patch("kept", json!({"metadata": {"finalizers": null}})).await;
+    bench.gone("kept").await;
 }
 
 async fn settled_objects_are_left_alone(bench: &Bench) {

@@ -120,6 +120,10 @@ pub struct VmGroupStatus {
     /// Label selector of the group's VmInstances, in the form the scale subresource wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// The vCenter's reference to the group's folder, such as `group-v7`, once the operator has created it or machines of the
+    /// group were in it. Only such a folder is removed with the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// Folder of the original operator in which adopted virtual machines stand, under the operator's root folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_folder: Option<String>,

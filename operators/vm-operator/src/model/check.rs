@@ -91,13 +91,15 @@ impl Operator {
         if !remembered.is_idle(instances.map(|instance| instance.number)) {
             return false;
         }
+        // A process that ends right after it has created the folder leaves no record that the folder is the group's.
+        let has_crashed = state.budget.crashes < self.config.budget.crashes;
         match state.kubernetes.objects.group {
             Some(group) => self.is_served(state, group),
             None => {
                 state.kubernetes.objects.instances.iter().all(Option::is_none)
                     // The machine of a clone that arrives when its group is gone stays, and the folder with it.
                     && self.is_clear(state, 0..GROUPS)
-                    && (state.vcenter.folder.is_none() || state.vcenter.children() > 0)
+                    && (state.vcenter.folder.is_none() || state.vcenter.children() > 0 || has_crashed)
             }
         }
     }

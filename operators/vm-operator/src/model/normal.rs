@@ -90,6 +90,9 @@ fn set_bit(set: &mut u16, number: Option<u8>) {
 
 impl Operator {
     fn add_objects(&self, found: &mut Mentions, objects: &Objects) {
+        if let Some(group) = objects.group {
+            set_bit(&mut found.folders, self.tables.status(group.status).folder);
+        }
         for instance in objects.instances.iter().flatten() {
             set_bit(&mut found.instances, Some(instance.number));
             let status = self.tables.status(instance.status);

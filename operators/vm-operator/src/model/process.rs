@@ -406,7 +406,8 @@ impl View<'_> {
     /// Takes the next request from the queue: what is to be sent, if it is still needed.
     pub fn send(&self, remembered: &Remembered) -> Option<(Remembered, Option<(For, Call)>)> {
         let remembered = remembered.copy();
-        let Request { subject, call } = remembered.memory.requests.pop()?;
+        let Request { group, subject, call } = remembered.memory.requests.pop()?;
+        remembered.memory.requests.done(&group);
         let client = Client::of(&remembered, self.is_polling);
         let inventory = self.shown.inventory(remembered.served);
         let memory = &remembered.memory;

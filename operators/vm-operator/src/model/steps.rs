@@ -2,6 +2,8 @@
 
 use model::Step;
 
+use crate::api::VmGroupStatus;
+
 use super::Operator;
 use super::check::{check_call, check_machines, check_request};
 use super::events::Event;
@@ -113,6 +115,11 @@ impl Operator {
     pub fn begin(&self, mut state: State) -> State {
         state.kubernetes.set_group_finalizer(0, true);
         let _ = state.vcenter.call(Call::CreateFolder);
+        let folder = state.vcenter.folder.map(|folder| super::shown::folder_ref(folder).value().to_owned());
+        let status = self.tables.group_status(&VmGroupStatus { folder, ..VmGroupStatus::default() });
+        if let Some(group) = state.kubernetes.objects.group {
+            state.kubernetes.apply_group_status(group, status);
+        }
         state.process(0).cache = state.kubernetes.objects;
         self.read(&mut state, 0, true, Sync::TasksLeft);
         self.read(&mut state, 0, false, Sync::Done);

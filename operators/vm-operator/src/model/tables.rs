@@ -62,6 +62,8 @@ pub struct Status {
     pub group: Option<VmGroupStatus>,
     /// Status and reason of the condition Ready.
     pub ready: (String, String),
+    /// The recorded folder.
+    pub folder: Option<u8>,
     /// The recorded machine and clone task.
     pub vm: Option<u8>,
     pub task: Option<u8>,
@@ -83,6 +85,7 @@ impl Status {
         Self {
             ready,
             orphans,
+            folder: group.as_ref().and_then(|status| number(status.folder.as_deref()?)),
             vm: instance.as_ref().and_then(|status| number(status.vm_ref.as_deref()?)),
             task: instance.as_ref().and_then(|status| number(&status.task.as_ref()?.r#ref)),
             ready_replicas: group

@@ -132,7 +132,7 @@ pub fn create_folder(memory: &Memory, group: &VmGroup) {
 fn send(memory: &Memory, group: &VmGroup, change: FolderChange, call: Call) {
     let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
     memory.in_flight.set_folder_request(&uid, &key, Some(FolderRequest::Sending(change)));
-    memory.requests.push(Request { subject: Subject::Group { uid, key, change }, call });
+    memory.requests.push(Request { group: uid.clone(), subject: Subject::Group { uid, key, change }, call });
 }
 
 /// The instance of a slot as it is first written: the durable intent, complete from the first moment.

@@ -16,7 +16,7 @@ use crate::memory::Memory;
 use crate::visibility::Blind;
 use crate::vminstance::{self, Refresh};
 
-use super::plan::{FolderProgress, FolderSeen, Member, OriginalMachine, Originals, Seen};
+use super::plan::{FolderProgress, FolderSeen, Leftover, Member, OriginalMachine, Originals, Seen};
 
 /// Orphans named in messages.
 const NAMED_ORPHANS: usize = 5;
@@ -46,13 +46,17 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     let entry = around.memory.in_flight.group(&uid);
     // A copy made by hand is no member, whatever its spec says: it must not make a scale-down choose a victim.
     let instances = around.instances.iter().filter(|instance| names::check(instance).is_ok());
-    let instances: Vec<_> = instances.cloned().collect();
+    let (leftovers, instances): (Vec<_>, Vec<_>) =
+        instances.cloned().partition(|instance| vminstance::is_done(instance));
     let is_in_sight = around.blind.is_none();
     let mut members: Vec<Member> =
         instances.iter().map(|instance| member(around, instance, is_in_sight)).collect();
     members.sort_by_key(|member| member.slot);
+    let mut leftovers: Vec<Leftover> = leftovers.iter().map(|instance| leftover(instance)).collect();
+    leftovers.sort_by_key(|leftover| leftover.slot);
     let seen = Seen {
         members,
+        leftovers,
         blind: around.blind.clone(),
         request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
         refresh: Refresh::of(entry.refresh, around.inventory),
@@ -86,18 +90,48 @@ fn with_folders(
     let original_folder = original_folder.filter(|_| !(around.is_of_another)(&original));
     let orphans = [folder, original_folder].into_iter().flatten();
     let orphans = orphans.flat_map(|folder| orphans_in(around, group, &folder.moref)).collect();
-    let folder = folder.map(|folder| folder_seen(folder));
     Seen {
-        folder,
-        original_folder: original_folder.map(|folder| folder_seen(folder)),
+        folder: folder.map(|folder| folder_seen(folder, is_own(around, group, folder))),
+        original_folder: original_folder.map(|folder| {
+            // Machines of a deleted group may be gone before the folder is recorded; their instances are not.
+            let has_adopted =
+                instances.iter().any(|instance| names::is_original_machine(&name, &instance.spec.vm_name));
+            let is_recorded = adopted == Some(&original);
+            folder_seen(folder, is_recorded || has_adopted || has_machines(around, group, &folder.moref))
+        }),
         originals,
         orphans,
         ..seen
     }
 }
 
-fn folder_seen(folder: &Folder) -> FolderSeen {
-    FolderSeen { moref: folder.moref.clone(), name: folder.name.to_string(), children: folder.children }
+fn folder_seen(folder: &Folder, own: bool) -> FolderSeen {
+    let (moref, name) = (folder.moref.clone(), folder.name.to_string());
+    FolderSeen { moref, name, children: folder.children, own }
+}
+
+/// Returns whether the operator has created the folder of the group's name, or machines of the group are or were in it: an
+/// administrator may have a folder of that name.
+fn is_own(around: &Surroundings<'_>, group: &VmGroup, folder: &Folder) -> bool {
+    let recorded = group.status.as_ref().and_then(|status| status.folder.as_deref());
+    let is_created = || around.memory.in_flight.group(&group.uid().unwrap_or_default()).created;
+    recorded.map_or_else(is_created, |recorded| recorded == folder.moref.value())
+        || has_machines(around, group, &folder.moref)
+}
+
+/// Returns whether machines of the group are in a folder, or such as the original operator made for it.
+fn has_machines(around: &Surroundings<'_>, group: &VmGroup, folder: &MoRef) -> bool {
+    let name = group.name_any();
+    let is_marked = |vm: &Vm| {
+        let marker = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok());
+        marker.is_some_and(|marker| is_of(around, group, &marker))
+    };
+    let mut machines = around.inventory.vms_in(folder);
+    machines.any(|vm| names::is_original_machine(&name, &vm.name) || is_marked(vm))
+}
+
+fn is_of(around: &Surroundings<'_>, group: &VmGroup, marker: &Marker) -> bool {
+    marker.cluster == around.memory.cluster && Some(&marker.group_uid) == group.uid().as_ref()
 }
 
 /// The machines of the original operator that no VmInstance names.
@@ -140,14 +174,11 @@ fn originals(
 
 /// Names the machines in a folder that have the group's marker and belong to none of its instances.
 fn orphans_in(around: &Surroundings<'_>, group: &VmGroup, folder: &MoRef) -> Vec<String> {
-    let ours = |marker: &Marker| {
-        marker.cluster == around.memory.cluster && Some(&marker.group_uid) == group.uid().as_ref()
-    };
     let mut orphans: Vec<String> = around
         .inventory
         .vms_in(folder)
         .filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)))
-        .filter(|(vm, marker)| ours(marker) && !(around.is_member)(vm, marker))
+        .filter(|(vm, marker)| is_of(around, group, marker) && !(around.is_member)(vm, marker))
         .map(|(vm, _)| format!("{} ({})", vm.name, vm.moref.value()))
         .collect();
     orphans.sort();
@@ -162,6 +193,11 @@ pub fn list(orphans: &[String]) -> String {
         0 => named,
         more => format!("{named} and {more} more"),
     }
+}
+
+fn leftover(instance: &VmInstance) -> Leftover {
+    let finalizers = instance.finalizers().join(", ");
+    Leftover { name: instance.name_any(), slot: instance.spec.slot, finalizers }
 }
 
 fn member(around: &Surroundings<'_>, instance: &VmInstance, in_sight: bool) -> Member {
@@ -185,6 +221,7 @@ fn member(around: &Surroundings<'_>, instance: &VmInstance, in_sight: bool) -> M
         asked: instance.spec.revision(),
         made_from: machine.and_then(|machine| machine.revision.clone()),
         trouble: trouble(instance),
+        jam: jam(instance),
         uid,
     }
 }
@@ -195,6 +232,13 @@ fn trouble(instance: &VmInstance) -> Option<(String, String)> {
     let is_present = ready.observed_generation == instance.metadata.generation;
     (is_present && ready.status != "True" && reason::needs_help(&ready.reason))
         .then(|| (ready.reason.clone(), ready.message.clone()))
+}
+
+/// Returns what the instance waits for in the clone queue, where clones of other groups make it wait for long.
+fn jam(instance: &VmInstance) -> Option<String> {
+    let ready = conditions::get(&instance.status.as_ref()?.conditions, condition::READY)?;
+    let is_jammed = ready.reason == reason::QUEUED && ready.message != vminstance::QUEUE;
+    is_jammed.then(|| ready.message.clone())
 }
 
 fn folder_progress(inventory: &Inventory, request: &FolderRequest) -> FolderProgress {

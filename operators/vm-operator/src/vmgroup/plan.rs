@@ -1,6 +1,8 @@
 //! What to do next about one group: a total, pure function of the object and what was seen. Reads and writes nothing; `apply`
 //! carries the plan out and comes next.
 
+mod texts;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,6 +14,9 @@ use crate::detach::{self, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
+
+use texts::{jam, trouble};
+pub use texts::{kept_by_others, tally};
 
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
 const BATCH: usize = 50;
@@ -46,6 +51,8 @@ pub struct Member {
     pub made_from: Option<String>,
     /// Reason and message, where a person has to act.
     pub trouble: Option<(String, String)>,
+    /// What it waits for, where clones of other groups make it wait for long.
+    pub jam: Option<String>,
 }
 
 #[cfg(test)]
@@ -65,8 +72,20 @@ impl Member {
             asked: revision.clone(),
             made_from: Some(revision),
             trouble: None,
+            jam: None,
         }
     }
+}
+
+/// A VmInstance of the group that only finalizers of others keep: the operator has nothing left to do for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its name.
+    pub name: String,
+    /// Its slot, which stays taken.
+    pub slot: i32,
+    /// The finalizers.
+    pub finalizers: String,
 }
 
 /// The group's folder.
@@ -78,6 +97,8 @@ pub struct FolderSeen {
     pub name: String,
     /// Objects in it.
     pub children: usize,
+    /// The operator created it, or machines of the group were in it.
+    pub own: bool,
 }
 
 /// A machine that the original operator made, and that no VmInstance names.
@@ -126,6 +147,8 @@ pub struct Seen {
     pub originals: Originals,
     /// The group's instances, by slot.
     pub members: Vec<Member>,
+    /// VmInstances that are no members any more, although they exist.
+    pub leftovers: Vec<Leftover>,
     /// Machines with the group's marker that are no member's: copies, or left over.
     pub orphans: Vec<String>,
     /// The last change of the folder, until it is dealt with.
@@ -153,7 +176,7 @@ pub enum Plan {
     Refresh,
     /// Remove this empty folder.
     RemoveFolder(MoRef),
-    /// Report that these folders are kept, since they hold objects of others.
+    /// Report that these folders are kept: they hold objects of others, or are not the group's.
     KeepFolder(String),
     /// Report the fault of the last change of the folder, and forget it.
     FailFolder(FolderChange, Fault),
@@ -271,7 +294,7 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
         );
         return Some(Turn::Blocked { reason: reason::ORIGINAL_STILL_RUNS, message });
     }
-    let chosen = with_slots(known, &seen.members);
+    let chosen = with_slots(known, taken(seen));
     if !chosen.is_empty() {
         return Some(Turn::Act(Plan::Adopt(chosen)));
     }
@@ -295,7 +318,8 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
         );
         return Some(Turn::Blocked { reason: reason::ORIGINALS_NOT_FOUND, message });
     }
-    let unrecorded = seen.original_folder.as_ref().filter(|folder| recorded != Some(&folder.name));
+    let own = seen.original_folder.as_ref().filter(|folder| folder.own);
+    let unrecorded = own.filter(|folder| recorded != Some(&folder.name));
     unrecorded.map(|_| Turn::Wait {
         reason: reason::ADOPTING,
         message: "the original operator's folder is being recorded in the status".to_owned(),
@@ -304,8 +328,7 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
 }
 
 /// Chooses the slots of adopted machines: that of the marker, else a free one.
-fn with_slots(machines: &[OriginalMachine], members: &[Member]) -> Vec<(i32, OriginalMachine)> {
-    let mut taken: BTreeSet<i32> = members.iter().map(|member| member.slot).collect();
+fn with_slots(machines: &[OriginalMachine], mut taken: BTreeSet<i32>) -> Vec<(i32, OriginalMachine)> {
     let slotted = machines.iter().filter_map(|machine| Some((machine.slot?, machine.clone())));
     let mut chosen: Vec<_> = slotted.filter(|(slot, _)| taken.insert(*slot)).collect();
     let free = (0..).filter(|slot| !taken.contains(slot));
@@ -314,13 +337,19 @@ fn with_slots(machines: &[OriginalMachine], members: &[Member]) -> Vec<(i32, Ori
     chosen
 }
 
+/// The slots for which no VmInstance can be created.
+fn taken(seen: &Seen) -> BTreeSet<i32> {
+    let leftovers = seen.leftovers.iter().map(|leftover| leftover.slot);
+    seen.members.iter().map(|member| member.slot).chain(leftovers).collect()
+}
+
 fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let spec = &group.spec;
     let wanted = usize::try_from(spec.replicas).unwrap_or(0);
     let revision = spec.revision();
     let mut live: Vec<&Member> = seen.members.iter().filter(|member| !member.deleting).collect();
 
-    let taken: BTreeSet<i32> = seen.members.iter().map(|member| member.slot).collect();
+    let taken = taken(seen);
     // A machine that is being replaced keeps its slot and its name, unless its removal may take long.
     let is_replaced = |member: &&Member| {
         let in_place = usize::try_from(member.slot).is_ok_and(|slot| slot < wanted);
@@ -375,26 +404,10 @@ fn summarize(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
             Turn::Blocked { reason: reason::intern(&reason), message: format!("{tally}; {message}") }
         }
         None if ready == wanted && seen.members.len() == wanted => Turn::Settled,
-        None => wait(reason::SCALING, tally),
+        None => {
+            wait(reason::SCALING, jam(&seen.members).map_or(tally.clone(), |jam| format!("{tally}; {jam}")))
+        }
     }
-}
-
-/// How many machines are ready, for people.
-#[must_use]
-pub fn tally(ready: usize, wanted: usize) -> String {
-    let machines = if wanted == 1 { "machine" } else { "machines" };
-    let are = if ready == 1 || wanted == 1 { "is" } else { "are" };
-    format!("{ready} of {wanted} virtual {machines} {are} ready")
-}
-
-/// The first trouble in slot order, and how many others have the same.
-fn trouble(members: &[Member]) -> Option<(String, String)> {
-    let (first, (reason, message)) =
-        members.iter().find_map(|member| member.trouble.as_ref().map(|trouble| (member, trouble)))?;
-    let is_same = |member: &&Member| member.trouble.as_ref().is_some_and(|(other, _)| other == reason);
-    let same = members.iter().filter(is_same).count() - 1;
-    let others = if same > 0 { format!(" (and {same} more)") } else { String::new() };
-    Some((reason.clone(), format!("{}{others}: {message}", first.key.name())))
 }
 
 fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
@@ -426,14 +439,14 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
 }
 
-/// Removes the folders that are empty; machines that come into one meanwhile are unregistered, not destroyed. That one is
+/// Removes the group's own folders that are empty; machines that come into one meanwhile are unregistered, not destroyed. That one is
 /// not empty is believed only by an inventory that is newer than the last machine's end.
 fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
     if let Some(turn) = plan_folder_creation(seen).or_else(|| plan_folder_request(seen)) {
         return turn;
     }
     let folders: Vec<_> = seen.folder.iter().chain(&seen.original_folder).collect();
-    if let Some(empty) = folders.iter().find(|folder| folder.children == 0) {
+    if let Some(empty) = folders.iter().find(|folder| folder.own && folder.children == 0) {
         return Turn::Act(Plan::RemoveFolder(empty.moref.clone()));
     }
     if seen.kept || folders.is_empty() {

@@ -12,7 +12,7 @@ use crate::error::Error;
 
 use super::apply::Done;
 use super::observe::list;
-use super::plan::{Member, Seen, is_outdated, tally};
+use super::plan::{FolderSeen, Member, Seen, is_outdated, kept_by_others, tally};
 
 /// Computes the status.
 #[must_use]
@@ -39,7 +39,10 @@ pub fn status(
     let last = old.and_then(|old| old.replicas.or(old.current_replicas));
     let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
     let drift = if blind.is_some() { None } else { drift(group, seen) };
-    let verdict = Verdict::of(group, seen, outcome, ready);
+    let mut verdict = Verdict::of(group, seen, outcome, ready);
+    if let Some(kept) = kept_by_others(&seen.leftovers) {
+        verdict.message = format!("{}; {kept}", verdict.message);
+    }
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     detach::set_condition(&mut conditions, group, "its virtual machines stay when it is deleted", now);
     let last_message = verdict.last_message(group, drift.as_deref(), &conditions);
@@ -56,7 +59,9 @@ pub fn status(
     if blind.is_none() {
         set_details(&mut conditions, group, seen, drift, now);
     }
-    let adopted_folder = seen.original_folder.as_ref().map(|folder| folder.name.clone());
+    let own = |folder: &Option<FolderSeen>| folder.clone().filter(|folder| folder.own);
+    let folder = own(&seen.folder).map(|folder| folder.moref.value().to_owned());
+    let adopted_folder = own(&seen.original_folder).map(|folder| folder.name);
     Some(VmGroupStatus {
         phase: Some(verdict.phase.to_owned()),
         current_replicas: Some(replicas),
@@ -67,6 +72,7 @@ pub fn status(
         ready_replicas: Some(ready),
         ready: Some(format!("{ready}/{}", spec.replicas)),
         selector: Some(super::selector(group)),
+        folder: folder.or_else(|| old.and_then(|old| old.folder.clone())),
         adopted_folder: adopted_folder.or_else(|| old.and_then(|old| old.adopted_folder.clone())),
         conditions,
     })

@@ -58,7 +58,7 @@ pub fn apply(
         Action::FailTemplate(fault) => return Err(Error::Template { fault }),
         Action::Clone { template, folder } => {
             let clone = Box::new(clone(memory, instance, template, folder));
-            send(memory, uid, key, TaskKind::Clone, Call::Clone(clone));
+            send(memory, instance, TaskKind::Clone, Call::Clone(clone));
         }
         Action::Release(machine) => {
             in_flight.set_released(&uid);
@@ -66,11 +66,11 @@ pub fn apply(
         }
         Action::Mark(vm) => {
             let marker = Marker::of(&memory.cluster, instance).to_string();
-            send(memory, uid, key, TaskKind::Mark, Call::Mark { vm, marker });
+            send(memory, instance, TaskKind::Mark, Call::Mark { vm, marker });
         }
-        Action::PowerOn(vm) => send(memory, uid, key, TaskKind::PowerOn, Call::PowerOn(vm)),
-        Action::PowerOff(vm) => send(memory, uid, key, TaskKind::PowerOff, Call::PowerOff(vm)),
-        Action::Destroy(vm) => send(memory, uid, key, TaskKind::Destroy, Call::Destroy(vm)),
+        Action::PowerOn(vm) => send(memory, instance, TaskKind::PowerOn, Call::PowerOn(vm)),
+        Action::PowerOff(vm) => send(memory, instance, TaskKind::PowerOff, Call::PowerOff(vm)),
+        Action::Destroy(vm) => send(memory, instance, TaskKind::Destroy, Call::Destroy(vm)),
     }
     Ok(None)
 }
@@ -100,7 +100,9 @@ fn clone(memory: &Memory, instance: &VmInstance, template: MoRef, folder: MoRef)
 }
 
 /// Puts a request into the queue.
-fn send(memory: &Memory, uid: String, key: Key, kind: TaskKind, call: Call) {
+fn send(memory: &Memory, instance: &VmInstance, kind: TaskKind, call: Call) {
+    let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     memory.in_flight.sending(&uid, kind);
-    memory.requests.push(Request { subject: Subject::Instance { uid, key, kind }, call });
+    let (group, subject) = (instance.spec.group_uid.clone(), Subject::Instance { uid, key, kind });
+    memory.requests.push(Request { group, subject, call });
 }

@@ -7,23 +7,25 @@ use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::vms::{Connection, Folder, Inventory, Outside, Task, TaskState, Template, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::{Key, conditions};
 
 use crate::api::names::{self, Marker};
-use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason};
+use crate::api::{
+    FINALIZER, OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason,
+};
+use crate::clone_queue::Place;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
-use crate::memory::Memory;
+use crate::memory::{LONGEST_CLONE, Memory};
 use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
 use super::seen::{Confirmed, GroupView, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
-/// A clone that was queued this long before the instance was created cannot be the instance's, however far the clocks of the
-/// vCenter and of Kubernetes are apart.
-const CLOCK_SLACK: Duration = Duration::from_hours(2);
-/// How long a clone that no record names puts instances in doubt.
-const LONGEST_CLONE: Duration = Duration::from_hours(1);
+/// A clone that was queued this long before the instance was created is not the instance's: the clocks of the vCenter and of
+/// Kubernetes are less apart. Where they are not, vCenter's check of names still prevents a second machine.
+const CLOCK_SLACK: Duration = Duration::from_mins(10);
 
 /// What an instance is observed in.
 pub struct Surroundings<'a> {
@@ -51,11 +53,15 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
     let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     let Surroundings { memory, inventory, .. } = around;
     let entry = memory.in_flight.get(&uid);
+    let place = memory.place(&key);
+    let now = Timestamp::try_from(around.now).unwrap_or(Timestamp::UNIX_EPOCH);
+    let jam = (place == Place::Waiting).then(|| memory.jam(&instance.spec.group_uid, now)).flatten();
     let seen = Seen {
         adopted: entry.is_some(),
         released: memory.in_flight.is_released(&uid),
         group: around.group,
-        place: memory.place(&key),
+        place,
+        jam,
         awaits_template: memory.in_flight.is_looking_for_template(&key),
         invalid_group: around.invalid_group,
         blind: around.blind.clone(),
@@ -172,9 +178,22 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
 
 /// Returns whether a machine with the instance's marker is its machine: a copy has another reference and another
 /// instanceUuid.
-#[must_use]
-pub fn is_not_a_copy(vm: &Vm, instance: &VmInstance) -> bool {
+fn is_not_a_copy(vm: &Vm, instance: &VmInstance) -> bool {
     has_uuid_of(vm, instance) || recorded(instance).as_ref() == Some(&vm.moref)
+}
+
+/// Returns whether a machine with the instance's marker is its machine, and the operator cares for the instance: for one that
+/// is not the instance of its slot, or no longer has the operator's finalizer, it does nothing.
+#[must_use]
+pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
+    is_not_a_copy(vm, instance) && names::check(instance).is_ok() && !is_done(instance)
+}
+
+/// Returns whether the operator's part in an instance's deletion is done: finalizers of others keep the object.
+#[must_use]
+pub fn is_done(instance: &VmInstance) -> bool {
+    instance.metadata.deletion_timestamp.is_some()
+        && !instance.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 fn has_uuid_of(vm: &Vm, instance: &VmInstance) -> bool {
@@ -318,7 +337,9 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
     let key = Key::of(instance);
     // One that only its own status names, which came after this process adopted it, is its own.
     let is_of_another = |task: &MoRef| {
-        around.memory.in_flight.is_claimed(task)
+        let memory = around.memory;
+        memory.in_flight.is_claimed(task)
+            || memory.is_left(task)
             || (around.recorded_by)(task).iter().any(|other| *other != key)
     };
     around

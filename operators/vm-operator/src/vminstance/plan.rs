@@ -11,12 +11,18 @@ use crate::api::{TaskKind, VmInstance, names, reason};
 use crate::clone_queue::Place;
 use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::Doubt;
+use crate::memory::Jam;
 
 use super::observe::recorded;
 use super::seen::{Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
 const CHANGED: Duration = Duration::from_secs(2);
+
+/// When an instance that waits for a place looks again at what it waits for.
+const QUEUED: Duration = Duration::from_mins(5);
+/// What an instance waits for in the clone queue.
+pub const QUEUE: &str = "as many clones as --max-clones allows are in flight";
 
 /// The next step. At most one requests a change from the vCenter.
 #[derive(Clone, Debug)]
@@ -336,9 +342,22 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     };
     match seen.place {
         Place::None => Turn::Act(Action::Enqueue),
-        Place::Waiting => wait(reason::QUEUED, "as many clones as --max-clones allows are in flight"),
+        Place::Waiting => {
+            Turn::Wait { reason: reason::QUEUED, message: queued(seen.jam), after: Some(QUEUED) }
+        }
         Place::Held => Turn::Act(Action::Clone { template: template.clone(), folder: folder.clone() }),
     }
+}
+
+/// What an instance waits for in the clone queue, for people.
+fn queued(jam: Option<Jam>) -> String {
+    let Some(Jam { clones, since }) = jam else { return QUEUE.to_owned() };
+    let clones =
+        if clones == 1 { "1 of another group".to_owned() } else { format!("{clones} of other groups") };
+    format!(
+        "{QUEUE}, {clones} among them, the oldest since {since:.0}; a clone keeps its place for at most an hour: look at the \
+         tasks in the vCenter, and cancel those that hang"
+    )
 }
 
 /// Returns whether the machine was destroyed, by a task of this process that ended well.

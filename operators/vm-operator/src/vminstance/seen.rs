@@ -8,6 +8,7 @@ use infra_clients::vsphere::{Error as Fault, MoRef, PowerState};
 use crate::api::{ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, has_finalizer, is_orphaning};
 use crate::clone_queue::Place;
 use crate::detach::{self, Detach};
+use crate::memory::Jam;
 use crate::visibility::Blind;
 
 /// One virtual machine that is the instance's.
@@ -183,6 +184,8 @@ pub struct Seen {
     pub refresh: Refresh,
     /// The instance's place in the clone queue.
     pub place: Place,
+    /// What holds the places that the instance waits for, where that takes long.
+    pub jam: Option<Jam>,
     /// The template, looked at only where a clone is next.
     pub template: Template,
     /// The instance is woken when a look-up of templates ends.

@@ -10,6 +10,7 @@ use crate::api::{VmInstance, VmInstanceStatus, condition, reason};
 use crate::detach;
 use crate::error::Error;
 
+use super::plan::is_destroyed;
 use super::seen::{Missing, Seen};
 
 /// Computes the status.
@@ -55,7 +56,7 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
         // The reference is kept as long as anything may be behind it.
         [] if seen.unread.is_none()
             && seen.lost.is_none()
-            && matches!(seen.missing, Missing::No | Missing::Gone) =>
+            && (is_destroyed(seen) || matches!(seen.missing, Missing::No | Missing::Gone)) =>
         {
             (status.vm_ref, status.power, status.revision) = (None, None, None);
         }

@@ -2,6 +2,7 @@
 //! what is seen of it.
 #![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 
+mod leftovers;
 mod originals;
 
 use infra_clients::vsphere::Error as Fault;
@@ -11,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use operator_kit::conditions::Status;
 
 use super::*;
-use crate::api::{TaskKind, TaskStatus, VmInstanceStatus};
+use crate::api::{TaskKind, TaskStatus, VmGroupStatus, VmInstanceStatus};
 use crate::fixtures::{self, CLUSTER, FOLDER, GROUP_UID};
 use crate::in_flight::FolderChange;
 
@@ -30,9 +31,11 @@ struct World {
 }
 
 impl World {
+    /// A group whose status records its folder.
     fn new() -> Self {
+        let recorded = VmGroupStatus { folder: Some(FOLDER.into()), ..VmGroupStatus::default() };
         Self {
-            group: fixtures::group(2),
+            group: VmGroup { status: Some(recorded), ..fixtures::group(2) },
             // In no order: the instances come from an index.
             instances: vec![fixtures::instance(1), fixtures::instance(0)],
             memory: Memory::new(CLUSTER.to_owned(), 1),
@@ -94,12 +97,9 @@ fn absent(slot: i32) -> Member {
 
 /// What is seen of a new world.
 fn nothing() -> Seen {
-    Seen {
-        folder: Some(FolderSeen { moref: vcenter::folder_ref(FOLDER), name: "team.web".into(), children: 0 }),
-        members: vec![absent(0), absent(1)],
-        max_replicas: 100,
-        ..Seen::default()
-    }
+    let (moref, name) = (vcenter::folder_ref(FOLDER), "team.web".into());
+    let folder = FolderSeen { moref, name, children: 0, own: true };
+    Seen { folder: Some(folder), members: vec![absent(0), absent(1)], max_replicas: 100, ..Seen::default() }
 }
 
 fn check(rows: &[Row]) {
@@ -266,7 +266,19 @@ fn the_members() {
             },
             |_| {},
         ),
-        ("that waits", |w| w.report(Status::False, reason::QUEUED), |_| {}),
+        (
+            "that waits for clones of other groups",
+            |w| w.report(Status::False, reason::QUEUED),
+            |s| s.members[0].jam = Some("help".into()),
+        ),
+        (
+            "that waits",
+            |w| {
+                w.report(Status::False, reason::QUEUED);
+                w.status().conditions[0].message = crate::vminstance::QUEUE.into();
+            },
+            |_| {},
+        ),
         ("that is retried", |w| w.report(Status::False, "VCenterUnreachable"), |_| {}),
         ("that is ready", |w| w.report(Status::True, reason::AS_ASKED), |_| {}),
     ]);
@@ -284,6 +296,37 @@ fn the_folder_and_its_requests() {
             "with objects",
             |w| w.inventory.show_folder(Folder { children: 3, ..vcenter::folder(FOLDER, "team.web") }),
             |s| s.folder.as_mut().unwrap().children = 3,
+        ),
+        ("an administrator's", |w| w.group.status = None, |s| s.folder.as_mut().unwrap().own = false),
+        (
+            "an administrator's, instead of the group's",
+            |w| {
+                w.group.status.as_mut().unwrap().folder = Some("group-9".into());
+                w.memory.in_flight.folder_kept(GROUP_UID);
+                w.memory.in_flight.folder_created(GROUP_UID);
+            },
+            |s| {
+                s.folder.as_mut().unwrap().own = false;
+                s.kept = true;
+            },
+        ),
+        (
+            "created by this process",
+            |w| {
+                w.group.status = None;
+                w.folder_request(FolderRequest::Sending(FolderChange::Create));
+                w.memory.in_flight.folder_created(GROUP_UID);
+                w.memory.in_flight.set_folder_request(GROUP_UID, &w.key(), None);
+            },
+            |_| {},
+        ),
+        (
+            "with a machine of the group",
+            |w| {
+                w.group.status = None;
+                w.show(|vm| vm);
+            },
+            has,
         ),
         (
             "being created",
@@ -390,6 +433,17 @@ fn machines_with_the_groups_marker_and_without_an_instance_are_orphans() {
                 });
             },
             |_| {},
+        ),
+        (
+            "the instance has lost its owner",
+            |w| {
+                w.show(|vm| vm);
+                w.first().metadata.owner_references = None;
+            },
+            |s| {
+                s.members.remove(0);
+                s.orphans = vec!["web-0 (vm-1)".into()];
+            },
         ),
         (
             "two, in the order of their names",

@@ -28,7 +28,7 @@ fn member(slot: i32) -> Member {
 }
 
 fn folder(name: &str, children: usize) -> FolderSeen {
-    FolderSeen { moref: MoRef::new("Folder", name), name: name.into(), children }
+    FolderSeen { moref: MoRef::new("Folder", name), name: name.into(), children, own: true }
 }
 
 fn seen(members: Vec<Member>) -> Seen {
@@ -180,6 +180,9 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
     );
     let done = Seen { original_folder: Some(folder("n-g", 2)), ..seen(vec![member(0), member(1)]) };
     assert!(matches!(plan(&group, &done), Turn::Wait { reason: reason::ADOPTING, after: Some(_), .. }));
+    let foreign =
+        Seen { original_folder: Some(FolderSeen { own: false, ..folder("n-g", 0) }), ..done.clone() };
+    assert!(matches!(plan(&group, &foreign), Turn::Act(Plan::FinishAdoption)), "it is not recorded");
     record_folder(&mut group);
     assert!(matches!(plan(&group, &done), Turn::Act(Plan::FinishAdoption)));
 }
@@ -251,7 +254,7 @@ fn adoption_does_not_end_where_the_originals_machines_are_not_found_or_it_still_
 fn a_machine_that_was_adopted_before_keeps_its_slot() {
     let machine = |name: &str, slot| OriginalMachine { name: name.into(), instance_uuid: name.into(), slot };
     let machines = [machine("a", None), machine("b", Some(0)), machine("c", Some(5)), machine("d", Some(5))];
-    let chosen = with_slots(&machines, &[member(1)]);
+    let chosen = with_slots(&machines, [1].into());
     let chosen: Vec<_> = chosen.iter().map(|(slot, machine)| (*slot, machine.name.as_str())).collect();
     assert_eq!(chosen, [(0, "b"), (5, "c"), (2, "a")]);
 }
@@ -309,7 +312,38 @@ fn deletion_removes_instances_then_folders_and_keeps_one_only_by_a_fresh_look() 
     let shared = Seen { refresh: Refresh::Served, ..shared };
     assert!(matches!(plan(&group, &shared), Turn::LookAgain(Plan::KeepFolder(_))));
     assert!(matches!(plan(&group, &Seen { kept: true, ..shared }), Turn::Gone));
+    let foreign = Seen { folder: Some(FolderSeen { own: false, ..folder("n.g", 0) }), ..empty() };
+    let foreign = Seen { refresh: Refresh::Served, ..foreign };
+    assert!(matches!(plan(&group, &foreign), Turn::LookAgain(Plan::KeepFolder(_))), "an administrator's");
+    assert!(matches!(plan(&group, &Seen { kept: true, ..foreign }), Turn::Gone));
     assert!(matches!(plan(&group, &empty()), Turn::Gone));
+}
+
+/// A tool's finalizer keeps a VmInstance whose machine is destroyed.
+#[test]
+fn an_instance_that_finalizers_of_others_keep_counts_as_gone() {
+    let leftover = Leftover { name: "g-0".into(), slot: 0, finalizers: "example.com/audit".into() };
+    let with = |members| Seen { leftovers: vec![leftover.clone()], ..seen(members) };
+    assert_eq!(scale(plan(&group(2, "t"), &with(vec![member(1)]))).create, [2], "its name is taken");
+    assert!(matches!(plan(&group(2, "t"), &with(vec![member(1), member(2)])), Turn::Settled));
+    let turn = plan(&deleted(group(2, "t")), &with(Vec::new()));
+    assert!(matches!(turn, Turn::Act(Plan::RemoveFolder(_))), "{turn:?}");
+    let machine = OriginalMachine { name: "a".into(), instance_uuid: "a".into(), slot: None };
+    assert_eq!(with_slots(&[machine], taken(&with(Vec::new())))[0].0, 1);
+    assert_eq!(kept_by_others(&[]), None);
+    let text = kept_by_others(&[leftover.clone(), leftover.clone()]).unwrap();
+    assert!(text.contains("g-0 (and 1 more)") && text.contains("example.com/audit"), "{text}");
+}
+
+/// Clones of other groups that take long are named, beside what the group has.
+#[test]
+fn a_group_says_for_what_it_waits_in_the_clone_queue() {
+    let waits =
+        |slot| Member { exists: false, on: false, jam: Some("they take long".into()), ..member(slot) };
+    let turn = plan(&group(3, "t"), &seen(vec![member(0), waits(1), waits(2)]));
+    let Turn::Wait { reason, message, .. } = turn else { panic!("{turn:?}") };
+    assert_eq!(reason, reason::SCALING);
+    assert_eq!(message, "1 of 3 virtual machines are ready; g-1 (and 1 more): they take long");
 }
 
 #[test]

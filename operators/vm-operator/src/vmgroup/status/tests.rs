@@ -243,17 +243,38 @@ fn the_original_operators_number_stands_until_the_adoption() {
 
 #[test]
 fn the_folder_of_the_original_operator_is_remembered() {
-    let folder = FolderSeen { moref: vcenter::folder_ref("group-2"), name: "team-web".into(), children: 1 };
+    let (moref, name) = (vcenter::folder_ref("group-2"), "team-web".into());
+    let folder = FolderSeen { moref, name, children: 1, own: true };
+    let foreign = FolderSeen { own: false, ..folder.clone() };
     let old = VmGroupStatus { adopted_folder: Some("before".into()), ..VmGroupStatus::default() };
     for (situation, old, folder, wanted) in [
         ("found", None, Some(folder.clone()), Some("team-web")),
         ("found under another name", Some(&old), Some(folder), Some("team-web")),
         ("not found now", Some(&old), None, Some("before")),
         ("never found", None, None, None),
+        ("an administrator's", None, Some(foreign), None),
     ] {
         let seen = Seen { original_folder: folder, ..seen(Vec::new()) };
         let new = status_of(old, &seen, &waiting(reason::SCALING)).unwrap();
         assert_eq!(new.adopted_folder.as_deref(), wanted, "{situation}");
+    }
+}
+
+#[test]
+fn the_groups_own_folder_is_remembered() {
+    let (moref, name) = (vcenter::folder_ref("group-2"), "team.web".into());
+    let folder = FolderSeen { moref, name, children: 1, own: true };
+    let foreign = FolderSeen { own: false, ..folder.clone() };
+    let old = VmGroupStatus { folder: Some("group-1".into()), ..VmGroupStatus::default() };
+    for (situation, old, folder, wanted) in [
+        ("its own", None, Some(folder.clone()), Some("group-2")),
+        ("another than before", Some(&old), Some(folder), Some("group-2")),
+        ("not found now", Some(&old), None, Some("group-1")),
+        ("an administrator's", None, Some(foreign), None),
+    ] {
+        let seen = Seen { folder, ..seen(Vec::new()) };
+        let new = status_of(old, &seen, &waiting(reason::SCALING)).unwrap();
+        assert_eq!(new.folder.as_deref(), wanted, "{situation}");
     }
 }
 

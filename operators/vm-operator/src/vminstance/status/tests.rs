@@ -10,7 +10,7 @@ use super::*;
 use crate::api::{TaskKind, TaskStatus};
 use crate::fixtures;
 use crate::visibility::Blind;
-use crate::vminstance::seen::{Lost, Machine};
+use crate::vminstance::seen::{Lost, Machine, Progress};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -120,6 +120,21 @@ fn old() -> VmInstanceStatus {
         task: Some(TaskStatus { r#ref: "task-old".into(), ..task() }),
         ..VmInstanceStatus::default()
     }
+}
+
+/// It was not looked up: the task's end says enough.
+#[test]
+fn a_machine_that_was_destroyed_is_recorded_no_more() {
+    let destroyed = Seen {
+        request: Some((TaskKind::Destroy, Progress::Succeeded)),
+        missing: Missing::Unknown(vcenter::vm_ref("vm-1")),
+        ..seen()
+    };
+    let old = VmInstanceStatus { vm_ref: Some("vm-1".into()), ..VmInstanceStatus::default() };
+    let outcome = waiting(operator_kit::driver::FINALIZERS_LEFT);
+    let instance = fixtures::deleting(fixtures::instance(0));
+    let new = status(Some(&old), &instance, Some(&destroyed), &outcome, NOW).unwrap();
+    assert_eq!((new.vm_ref, new.conditions[0].reason.as_str()), (None, "FinalizersLeft"));
 }
 
 #[test]

@@ -32,7 +32,8 @@ fn with_marker(vm: Vm, cluster: &str, instance_uuid: &str) -> Vm {
 /// What is seen of a group of the original operator with these machines.
 fn originals(seen: &mut Seen, slots: &[Option<i32>]) {
     seen.members.clear();
-    let folder = FolderSeen { moref: vcenter::folder_ref("group-2"), name: "team-web".into(), children: 0 };
+    let (moref, name) = (vcenter::folder_ref("group-2"), "team-web".into());
+    let folder = FolderSeen { moref, name, children: 0, own: true };
     seen.original_folder = Some(folder);
     let machine = |slot: &Option<i32>| OriginalMachine {
         name: ORIGINAL.into(),
@@ -45,7 +46,10 @@ fn originals(seen: &mut Seen, slots: &[Option<i32>]) {
 #[test]
 fn the_machines_of_the_original_operator() {
     check(&[
-        ("no machine", original, |s| originals(s, &[])),
+        ("no machine", original, |s| {
+            originals(s, &[]);
+            s.original_folder.as_mut().unwrap().own = false;
+        }),
         (
             "no folder",
             |w| {
@@ -61,7 +65,10 @@ fn the_machines_of_the_original_operator() {
         (
             "a machine of another name",
             |w| original_machine(w, |vm| Vm { name: "web-0".into(), ..vm }),
-            |s| originals(s, &[]),
+            |s| {
+                originals(s, &[]);
+                s.original_folder.as_mut().unwrap().own = false;
+            },
         ),
         (
             "one that cannot be read",
@@ -92,6 +99,19 @@ fn the_machines_of_the_original_operator() {
                 s.members.push(absent(0));
                 has(s);
                 s.members[0].made_from = None;
+            },
+        ),
+        (
+            "one that an instance had adopted, and that is gone",
+            |w| {
+                original(w);
+                let mut instance = fixtures::instance(0);
+                instance.spec.vm_name = ORIGINAL.into();
+                w.instances.push(instance);
+            },
+            |s| {
+                originals(s, &[]);
+                s.members.push(absent(0));
             },
         ),
         (

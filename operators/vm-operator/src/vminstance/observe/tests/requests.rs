@@ -215,7 +215,7 @@ fn clones_after_a_restart_that_may_be_the_instances() {
             "queued long before the instance was created",
             |w| {
                 suspected(w, |task| task);
-                let later = Timestamp::from_second(i64::try_from((NOW + 3) * 3600).unwrap()).unwrap();
+                let later = Timestamp::from_second(i64::try_from(NOW * 3600 + 10 * 60).unwrap()).unwrap();
                 w.instance.metadata.creation_timestamp = Some(Time(later));
             },
             none,
@@ -224,10 +224,21 @@ fn clones_after_a_restart_that_may_be_the_instances() {
             "queued before the instance was created, within the difference of the clocks",
             |w| {
                 suspected(w, |task| task);
-                let later = Timestamp::from_second(i64::try_from((NOW + 1) * 3600).unwrap()).unwrap();
+                let later = Timestamp::from_second(i64::try_from(NOW * 3600 + 8 * 60).unwrap()).unwrap();
                 w.instance.metadata.creation_timestamp = Some(Time(later));
             },
             one,
+        ),
+        (
+            "of an instance that is gone",
+            |w| {
+                suspected(w, |task| task);
+                let (key, task) = (Key::new("team", "web-1"), task(TaskKind::Clone));
+                let task = TaskStatus { r#ref: "task-9".into(), ..task };
+                w.memory.in_flight.adopt("uid-1", &key, "uuid-1", Some(task));
+                w.memory.forget("uid-1");
+            },
+            none,
         ),
         (
             "recorded in the status of another instance",

@@ -1,0 +1,139 @@
+//! What other people leave in the operator's way: finalizers, VmInstances without an owner, folders with a group's name.
+
+use anyhow::ensure;
+use e2e::{PATIENCE, Rig, VmRig, condition, ready};
+use serde_json::{Value, json};
+use testbed::eventually;
+
+use crate::place;
+
+const AUDIT: &str = "example.com/audit";
+
+/// Waits until a group's status is as the test wants it.
+async fn says(rig: &VmRig, group: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    eventually(&format!("the status of {group}"), PATIENCE, async || {
+        let status = rig.status(group).await?;
+        ensure!(fits(&status), "{status}");
+        Ok(Some(status))
+    })
+    .await
+    .unwrap()
+}
+
+/// Waits until only a finalizer of another keeps a VmInstance, and its status says so.
+async fn kept(rig: &VmRig, name: &str) {
+    eventually(&format!("{name} is kept by another"), PATIENCE, async || {
+        let instance = rig.api("VmInstance").get(name).await?;
+        ensure!(instance.metadata.finalizers.unwrap_or_default() == [AUDIT]);
+        let status = &instance.data["status"];
+        ensure!(ready(status) == Some(("False", "FinalizersLeft")) && status["power"].is_null(), "{status}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// A tool holds the VmInstances of a group by a finalizer of its own and never removes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    for name in ["web-0", "web-1"] {
+        let add = json!([{"op": "add", "path": "/metadata/finalizers/-", "value": AUDIT}]).to_string();
+        rig.kubectl(&["patch", "vgi", name, "--type=json", "-p", &add]).await.unwrap();
+    }
+    rig.kubectl(&["delete", "vgi", "web-0", "--wait=false"]).await.unwrap();
+    kept(&rig, "web-0").await;
+    let names_it = |status: &Value| {
+        status["lastMessage"]
+            .as_str()
+            .is_some_and(|text| text.contains("VmInstance web-0") && text.contains(AUDIT))
+    };
+    says(&rig, "web", |status| {
+        names_it(status) && status["phase"] == "RUNNING" && status["readyReplicas"] == 2
+    })
+    .await;
+    let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
+    assert_eq!(machines, ["web-1", "web-2"].map(|name| format!("{}/{name}", rig.folder("web"))));
+
+    // The group goes, and its folder with it.
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
+    kept(&rig, "web-1").await;
+    assert!(!rig.vcenter.folders().await.unwrap().contains(&rig.folder("web")));
+    for name in ["web-0", "web-1"] {
+        let free = json!({"metadata": {"finalizers": null}}).to_string();
+        rig.kubectl(&["patch", "vgi", name, "--type=merge", "-p", &free]).await.unwrap();
+    }
+    rig.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+}
+
+/// A VmInstance loses its owner, so the group does not count it: its machine is an orphan, which is reported and not touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_of_an_invalid_instance_is_an_orphan() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
+    let operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+    let disown = json!({"metadata": {"ownerReferences": null}}).to_string();
+    rig.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &disown]).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    let is_orphaned = |status: &Value| {
+        condition(status, "OrphansFound").is_some_and(|found| {
+            found["status"] == "True"
+                && found["message"].as_str().is_some_and(|text| text.contains("web-0 ("))
+        })
+    };
+    says(&rig, "web", |status| is_orphaned(status) && status["readyReplicas"] == 1).await;
+    let (_, metrics) = operator.get("/metrics").await.unwrap();
+    assert!(metrics.contains("vm_operator_orphaned_machines 1\n"), "{metrics}");
+
+    rig.kubectl(&["delete", "vgi", "web-0", "--timeout=180s"]).await.unwrap();
+    let machines = rig.machines().await.unwrap();
+    assert!(machines.len() == 2 && machines.values().all(|on| *on), "{machines:?}");
+    let calls = rig.calls().await.unwrap();
+    assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
+    assert_eq!(
+        machines.into_keys().collect::<Vec<_>>(),
+        ["web-0", "web-1"].map(|name| format!("{folder}/{name}"))
+    );
+}
+
+/// An administrator has empty folders in the operator's folder, one of each name that a group of a tenant may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_folders_of_an_administrator_stay() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
+    let (root, namespace) = ("/DC0/vm/vm-operator", rig.namespace());
+    let folders =
+        ["idle", "broken"].map(|group| [format!("{namespace}.{group}"), format!("{namespace}-{group}")]);
+    for name in folders.as_flattened() {
+        rig.vcenter.add_folder(root, name).await.unwrap();
+    }
+    // One wants no machine, the other gets none.
+    for (name, replicas, reason) in [("idle", 0, "AsAsked"), ("broken", 1, "TemplateNotFound")] {
+        let mut group = e2e::group(name, replicas, "none");
+        group["metadata"]["finalizers"] = json!(["vm-operator"]);
+        rig.kubectl_stdin(&["create", "-f", "-"], &group.to_string()).await.unwrap();
+        rig.reason(name, reason).await.unwrap();
+        rig.delete(name).await.unwrap();
+        rig.gone(name).await.unwrap();
+    }
+    // The folder of a group that had a machine goes.
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
+    let left = rig.vcenter.folders().await.unwrap();
+    for name in folders.as_flattened() {
+        assert!(left.contains(&format!("{root}/{name}")), "{name} was removed: {left:?}");
+    }
+    assert!(!left.contains(&rig.folder("web")), "{left:?}");
+}

@@ -1,0 +1,42 @@
+//! What a group says of its machines, for people.
+
+use super::{Leftover, Member};
+
+/// How many machines are ready, for people.
+#[must_use]
+pub fn tally(ready: usize, wanted: usize) -> String {
+    let machines = if wanted == 1 { "machine" } else { "machines" };
+    let are = if ready == 1 || wanted == 1 { "is" } else { "are" };
+    format!("{ready} of {wanted} virtual {machines} {are} ready")
+}
+
+/// The first trouble in slot order, and how many others have the same.
+pub(super) fn trouble(members: &[Member]) -> Option<(String, String)> {
+    let (first, (reason, message)) =
+        members.iter().find_map(|member| member.trouble.as_ref().map(|trouble| (member, trouble)))?;
+    let is_same = |member: &&Member| member.trouble.as_ref().is_some_and(|(other, _)| other == reason);
+    let same = members.iter().filter(is_same).count() - 1;
+    Some((reason.clone(), format!("{}{}: {message}", first.key.name(), and_more(same))))
+}
+
+/// What the first member that waits behind others waits for, and how many others do.
+pub(super) fn jam(members: &[Member]) -> Option<String> {
+    let mut jammed = members.iter().filter_map(|member| Some((member, member.jam.as_ref()?)));
+    let (first, message) = jammed.next()?;
+    Some(format!("{}{}: {message}", first.key.name(), and_more(jammed.count())))
+}
+
+fn and_more(n: usize) -> String {
+    if n > 0 { format!(" (and {n} more)") } else { String::new() }
+}
+
+/// Names the VmInstances that finalizers of others keep, for people; `None` if there are none.
+#[must_use]
+pub fn kept_by_others(leftovers: &[Leftover]) -> Option<String> {
+    let first = leftovers.first()?;
+    let more = and_more(leftovers.len() - 1);
+    Some(format!(
+        "VmInstance {}{more} is gone but for finalizers of others ({}): their owners have to remove them",
+        first.name, first.finalizers
+    ))
+}
