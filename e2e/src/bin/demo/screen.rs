@@ -99,7 +99,9 @@ impl Screen {
 
     /// Prints kubectl commands and their output.
     pub(crate) fn commands(&self, commands: &[&str], answer: &str) {
-        commands.iter().for_each(|command| self.say(&format!("$ kubectl {command}")));
+        for command in commands {
+            self.say(&format!("$ kubectl {command}"));
+        }
         self.answer(answer);
     }
 
