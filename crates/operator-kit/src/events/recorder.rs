@@ -80,7 +80,7 @@ impl Recorder {
                     (series.count, series.last) = (series.count + 1, now);
                     return Ok(());
                 }
-                // Somebody has removed it.
+                // Another client has removed it.
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 Err(error) => return Err(error),
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod caches;
 mod things;
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +11,6 @@ use k8s_openapi::{
     api::{core::v1::ConfigMap, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::core::PartialObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -168,7 +168,7 @@ async fn every_object_takes_the_same_road() {
         an_object_is_forgotten_however_it_goes(&bench),
         a_status_of_another_client_is_written_again(&bench),
         an_object_with_the_longest_name_has_events(&bench),
-        caches_need_no_controller(&bench, &kit),
+        caches::need_no_controller(&bench, &kit),
     );
     an_api_server_restart_is_survived(&mut bench).await;
 
@@ -198,41 +198,6 @@ async fn a_status_lands_on_no_other_version(bench: &Bench, kit: &Kit) {
     assert!(bench.api.get("recreated").await.unwrap().status.is_none(), "the status of a predecessor");
     assert_eq!(apply(&second).await, 200, "the object as it is");
     bench.api.delete("recreated", &DeleteParams::default()).await.unwrap();
-}
-
-/// Caches without a controller: two of one kind, one of metadata only, and of other clusters, one of which cannot be reached.
-async fn caches_need_no_controller(bench: &Bench, kit: &Kit) {
-    let settings = Watch::<ConfigMap>::namespaced(kit).labels("role=settings").named("settings");
-    let metadata = Watch::<PartialObjectMeta<ConfigMap>>::cluster_wide(kit).named("metadata");
-    let by_role = metadata.index(|config| config.metadata.labels.as_ref()?.get("role").cloned());
-    let remote =
-        Watch::<ConfigMap>::remote(kit, bench.client.clone(), "other cluster").fields("metadata.name=seen");
-    let nowhere = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
-    let nowhere = operator_kit::client::build(nowhere, "test-operator/1.0.0").unwrap();
-    let unreachable = Watch::<ConfigMap>::remote(kit, nowhere, "unreachable cluster");
-    let caches = (settings.objects(), metadata.objects(), remote.objects(), unreachable.objects());
-    let _watching = (settings.spawn(), metadata.spawn(), remote.spawn(), unreachable.spawn());
-
-    let configs: Api<ConfigMap> = Api::default_namespaced(bench.client.clone());
-    let labels = json!({"role": "settings"});
-    let config = json!({"metadata": {"name": "seen", "labels": labels}, "data": {"key": "value"}});
-    configs.create(&PostParams::default(), &serde_json::from_value(config).unwrap()).await.unwrap();
-    let key = operator_kit::Key::new("default", "seen");
-    eventually("every cache has it", PATIENCE, async || {
-        let has = [caches.0.cache().valid(&key), caches.2.cache().valid(&key)];
-        let data = has.map(|config| config.and_then(|config| config.data.clone()?.remove("key")));
-        let found = data.iter().all(|value| value.as_deref() == Some("value"));
-        Ok((found && caches.1.cache().get(&key).is_some()).then_some(()))
-    })
-    .await
-    .unwrap();
-    assert_eq!(by_role.keys(&"settings".to_owned()), [key]);
-    assert_eq!((caches.0.cache().len(), caches.2.cache().len()), (1, 1), "by label and by field");
-    assert!(caches.1.cache().len() > 1, "all of the cluster's");
-    assert!(caches.3.cache().is_empty());
-    let (ready, report) = kit.health().report();
-    assert!(!report.contains("unreachable cluster"), "{ready}: {report}");
-    assert!(report.contains("watch settings") && report.contains("watch metadata"), "{report}");
 }
 
 async fn finalizer_comes_first_and_goes_last(bench: &Bench) {

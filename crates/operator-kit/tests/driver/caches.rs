@@ -1,0 +1,44 @@
+//! Caches without a controller.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, api::PostParams, core::PartialObjectMeta};
+use operator_kit::{Kit, Watch};
+use serde_json::json;
+use testbed::eventually;
+
+use crate::{Bench, PATIENCE};
+
+/// Two of one kind, one of metadata only, and of other clusters, one of which cannot be reached.
+pub async fn need_no_controller(bench: &Bench, kit: &Kit) {
+    let settings = Watch::<ConfigMap>::namespaced(kit).labels("role=settings").named("settings");
+    let metadata = Watch::<PartialObjectMeta<ConfigMap>>::cluster_wide(kit).named("metadata");
+    let by_role = metadata.index(|config| config.metadata.labels.as_ref()?.get("role").cloned());
+    let remote =
+        Watch::<ConfigMap>::remote(kit, bench.client.clone(), "other cluster").fields("metadata.name=seen");
+    let nowhere = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
+    let nowhere = operator_kit::client::build(nowhere, "test-operator/1.0.0").unwrap();
+    let unreachable = Watch::<ConfigMap>::remote(kit, nowhere, "unreachable cluster");
+    let caches = (settings.objects(), metadata.objects(), remote.objects(), unreachable.objects());
+    let _watching = (settings.spawn(), metadata.spawn(), remote.spawn(), unreachable.spawn());
+
+    let configs: Api<ConfigMap> = Api::default_namespaced(bench.client.clone());
+    let labels = json!({"role": "settings"});
+    let config = json!({"metadata": {"name": "seen", "labels": labels}, "data": {"key": "value"}});
+    configs.create(&PostParams::default(), &serde_json::from_value(config).unwrap()).await.unwrap();
+    let key = operator_kit::Key::new("default", "seen");
+    eventually("every cache has it", PATIENCE, async || {
+        let has = [caches.0.cache().valid(&key), caches.2.cache().valid(&key)];
+        let data = has.map(|config| config.and_then(|config| config.data.clone()?.remove("key")));
+        let found = data.iter().all(|value| value.as_deref() == Some("value"));
+        Ok((found && caches.1.cache().get(&key).is_some()).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(by_role.keys(&"settings".to_owned()), [key]);
+    assert_eq!((caches.0.cache().len(), caches.2.cache().len()), (1, 1), "by label and by field");
+    assert!(caches.1.cache().len() > 1, "all of the cluster's");
+    assert!(caches.3.cache().is_empty());
+    let (ready, report) = kit.health().report();
+    assert!(!report.contains("unreachable cluster"), "{ready}: {report}");
+    assert!(report.contains("watch settings") && report.contains("watch metadata"), "{report}");
+}
