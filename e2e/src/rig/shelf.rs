@@ -100,11 +100,6 @@ impl Rig for ShelfRig {
         Ok([("texts".to_owned(), self.shelves.texts()?.into())].into())
     }
 
-    /// A directory has no journal: what is left shows in [`outside`](Rig::outside).
-    async fn effects(&self) -> Result<BTreeMap<String, u64>> {
-        Ok(BTreeMap::new())
-    }
-
     async fn calls(&self) -> Result<BTreeMap<String, u64>> {
         Ok(BTreeMap::new())
     }
