@@ -289,7 +289,7 @@ fn an_empty_variable_counts_as_not_set() {
         assert!(status == Some(1) && text.contains(ends), "{text}");
     }
     let (status, text) = run("?");
-    assert!(status == Some(2) && text.contains("LOG_FORMAT (--log-format"), "{text}");
+    assert!(status == Some(2) && text.contains("WATCH_NAMESPACE (--watch-namespace"), "{text}");
 }
 
 #[test]

@@ -343,7 +343,7 @@ fn a_group_says_for_what_it_waits_in_the_clone_queue() {
     let turn = plan(&group(3, "t"), &seen(vec![member(0), waits(1), waits(2)]));
     let Turn::Wait { reason, message, .. } = turn else { panic!("{turn:?}") };
     assert_eq!(reason, reason::SCALING);
-    assert_eq!(message, "1 of 3 virtual machines are ready; g-1 (and 1 more): they take long");
+    assert_eq!(message, "1 of 3 virtual machines is ready; g-1 (and 1 more): they take long");
 }
 
 #[test]
