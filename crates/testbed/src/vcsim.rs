@@ -259,6 +259,14 @@ impl Vcsim {
         self.control.send(Method::DELETE, "sessions", None).await
     }
 
+    /// Becomes another vCenter at the same address: `about.instanceUuid` changes and all sessions end. The inventory stays.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn become_another(&self, instance_uuid: &str) -> Result<()> {
+        self.control.send(Method::PUT, "instance-uuid", Some(json!({"id": instance_uuid}))).await
+    }
+
     /// Sets how long the clone tasks take that are submitted from now on.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod administrator;
 mod admission;
 mod api;
 mod chaos;
@@ -20,6 +21,7 @@ mod limits;
 mod main_job;
 mod migration;
 mod observability;
+mod other_vcenter;
 mod outages;
 mod ownership;
 mod release;

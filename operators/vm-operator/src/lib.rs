@@ -42,13 +42,13 @@ mod vminstance;
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_clients::vsphere::vms::Vms;
+use infra_clients::vsphere::vms::{self, Vms};
 use infra_clients::vsphere::{self, Session};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use operator_kit::manifests::rule;
-use operator_kit::{CommonArgs, Kit, Operator, Program, Rights, Watch, driver};
+use operator_kit::{CommonArgs, Kit, Objects, Operator, Program, Rights, Watch, driver};
 
 use crate::api::{GROUP, VmGroup, VmInstance};
 use crate::args::Args;
@@ -119,6 +119,19 @@ Examples:
     }
 }
 
+/// Returns the machines that the statuses name, once the caches are complete.
+fn recorded(kit: &Kit, instances: Objects<VmInstance>) -> vms::Recorded {
+    let kit = kit.clone();
+    vms::Recorded::new(move || {
+        let (kit, instances) = (kit.clone(), instances.clone());
+        async move {
+            kit.caches().await;
+            let instances = instances.cache().all();
+            instances.iter().filter_map(|instance| vminstance::recorded(instance)).collect()
+        }
+    })
+}
+
 /// Runs both controllers against the vCenter of `session` until the kit shuts down.
 ///
 /// # Errors
@@ -137,9 +150,10 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
     let concurrency = requests::CONCURRENCY + READS;
     let session = vsphere::Config { observer: Some(meters.observer()), concurrency, ..session };
     let session = Session::start(session)?;
-    let vms = Vms::start(session.clone(), vms);
     let groups = Watch::<VmGroup>::namespaced(&kit);
     let instances = Watch::<VmInstance>::namespaced(&kit);
+    let vms = vms::Config { recorded: Some(recorded(&kit, instances.objects())), ..vms };
+    let vms = Vms::start(session.clone(), vms);
     let settings = Settings {
         cluster: kit.cluster_id().await?,
         max_clones: args.max_clones,

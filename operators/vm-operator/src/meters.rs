@@ -86,7 +86,8 @@ impl Meters {
                 self.session.set(1);
             }
             ("Login", Some(error)) => {
-                let is_refused = matches!(error.kind(), Kind::Unauthorized | Kind::Forbidden);
+                let is_refused =
+                    matches!(error.kind(), Kind::Unauthorized | Kind::SessionEnded | Kind::Forbidden);
                 self.logins.with_label_values(&[if is_refused { "refused" } else { "failed" }]).inc();
                 self.session.set(0);
             }
@@ -112,7 +113,7 @@ fn result(error: &Fault) -> &'static str {
     match error.kind() {
         Kind::Timeout => "timeout",
         Kind::Unreachable | Kind::Tls | Kind::Unavailable => "unreachable",
-        Kind::Unauthorized => "unauthorized",
+        Kind::Unauthorized | Kind::SessionEnded => "unauthorized",
         Kind::Protocol | Kind::AnswerTooLarge => "unreadable",
         _ => "fault",
     }

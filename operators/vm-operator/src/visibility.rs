@@ -86,6 +86,10 @@ fn explain(error: &Error) -> String {
         Kind::Config | Kind::Ambiguous => {
             format!("the operator cannot tell which datacenter or resource pool to use: {error}: {remedy}")
         }
+        Kind::SessionEnded => {
+            format!("the vCenter ends the operator's sessions, and accepts its logins: {remedy}")
+        }
+        Kind::RootFolderMoved | Kind::AnotherVCenter => format!("{error}: {remedy}"),
         Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {remedy}"),
         _ => format!("the vCenter cannot be used: {remedy}; the operator's log has the error"),
     }
@@ -103,6 +107,12 @@ pub fn remedy(error: &Error) -> String {
         }
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
+        Kind::RootFolderMoved => {
+            "rename or move the folder back, or set VC_FOLDER to its path; if it was given up, create an empty folder in its place"
+        }
+        Kind::AnotherVCenter => {
+            "let VC_HOST lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
+        }
         _ => error.remedy(),
     };
     remedy.to_owned()
@@ -119,6 +129,8 @@ mod tests {
             (Kind::Timeout, "VC_HOST"),
             (Kind::Tls, "VC_CA_FILE or VC_THUMBPRINT"),
             (Kind::Unauthorized, "VC_USER and VC_PASS"),
+            (Kind::RootFolderMoved, "VC_FOLDER"),
+            (Kind::AnotherVCenter, "VC_HOST"),
             (Kind::Config, "VC_DATACENTER and VC_RESOURCE_POOL"),
             (Kind::Ambiguous, "VC_DATACENTER and VC_RESOURCE_POOL"),
         ] {

@@ -4,6 +4,7 @@
 //! requests a machine: the VmInstance controller does.
 
 mod apply;
+mod elsewhere;
 mod observe;
 mod plan;
 mod status;

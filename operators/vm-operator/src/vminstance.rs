@@ -29,7 +29,7 @@ pub use observe::Surroundings;
 pub use observe::{has_machine, is_done, is_moved, machines, recorded};
 use plan::Action;
 pub use plan::QUEUE;
-pub use seen::{GroupView, Refresh, Seen};
+pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};
 
 /// The controller.
 pub struct VmInstances(pub Arc<Context>);
@@ -47,6 +47,7 @@ fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             blind: ctx.visibility.blind(inventory, &link),
             group,
             invalid_group,
+            group_vcenter: ctx.group_of(instance).and_then(|group| group.status.as_ref()?.vcenter.clone()),
             recorded_by: &|task| ctx.by_task.keys(&task.value().to_owned()),
             now: SystemTime::now(),
         };

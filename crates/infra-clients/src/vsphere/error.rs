@@ -26,9 +26,14 @@ pub enum Kind {
     Unavailable,
     /// Too many requests (HTTP 429).
     RateLimited,
-    /// User name or password refused, or the session ended and another login did not help. The client keeps refused
-    /// logins far apart, because five of them lock an account.
+    /// User name or password refused. The client keeps refused logins far apart, because five of them lock an account.
     Unauthorized,
+    /// The session has ended. Another login may help; that of a call is sent by the client.
+    SessionEnded,
+    /// The server is another vCenter than the one that this client connected to first.
+    AnotherVCenter,
+    /// The root folder does not exist, and VMs that were made in it do: it was renamed or moved.
+    RootFolderMoved,
     /// The account lacks a privilege.
     Forbidden,
     /// The object does not exist.
@@ -63,11 +68,17 @@ const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
 const TEMPLATE_AMBIGUOUS: &str = "TemplateAmbiguous";
 const FAULT: &str = "VCenterFault";
 
+/// The [`Failure::reason`] of [`Kind::AnotherVCenter`].
+pub const ANOTHER_VCENTER: &str = "AnotherVCenter";
+
 /// Every [`Failure::reason`] of this client.
 pub const REASONS: &[&str] = &[
     UNREACHABLE,
     "VCenterCertificateRefused",
     "VCenterLoginRefused",
+    "VCenterSessionEnded",
+    ANOTHER_VCENTER,
+    "VCenterRootFolderMoved",
     PLACEMENT_UNCLEAR,
     "PermissionDenied",
     "VCenterObjectNotFound",
@@ -103,6 +114,9 @@ impl Kind {
         Self::Unavailable,
         Self::RateLimited,
         Self::Unauthorized,
+        Self::SessionEnded,
+        Self::AnotherVCenter,
+        Self::RootFolderMoved,
         Self::Forbidden,
         Self::NotFound,
         Self::Ambiguous,
@@ -126,6 +140,9 @@ impl Kind {
             }
             Self::Tls => (Class::NeedsHelp, "VCenterCertificateRefused"),
             Self::Unauthorized => (Class::Refused, "VCenterLoginRefused"),
+            Self::SessionEnded => (Class::Retry, "VCenterSessionEnded"),
+            Self::RootFolderMoved => (Class::NeedsHelp, "VCenterRootFolderMoved"),
+            Self::AnotherVCenter => (Class::NeedsHelp, ANOTHER_VCENTER),
             Self::Forbidden => (Class::NeedsHelp, "PermissionDenied"),
             Self::NotFound => (Class::Retry, "VCenterObjectNotFound"),
             Self::DuplicateName => (Class::NeedsHelp, "NameConflict"),
@@ -152,6 +169,15 @@ impl Kind {
             Self::RateLimited => "nothing; the operation is retried more slowly",
             Self::Unauthorized => {
                 "correct user name and password, check that the account is not locked or expired; logins are retried at most three times in 30 minutes, so as not to lock it"
+            }
+            Self::SessionEnded => {
+                "nothing, unless it lasts: see in the vCenter's events who ends the sessions of the account; it is logged in again"
+            }
+            Self::RootFolderMoved => {
+                "give the folder its name and place again, or set its new path; if it was given up, create an empty folder in its place"
+            }
+            Self::AnotherVCenter => {
+                "let the address lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
             }
             Self::Forbidden => {
                 "have a vCenter administrator grant the account the missing privilege on the object"

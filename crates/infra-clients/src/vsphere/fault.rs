@@ -32,11 +32,10 @@ impl Fault {
 
 fn by_name(name: &str) -> Option<Kind> {
     Some(match name {
-        "NotAuthenticated"
-        | "InvalidLogin"
-        | "PasswordExpired"
-        | "NoClientCertificate"
-        | "InvalidClientCertificate" => Kind::Unauthorized,
+        "NotAuthenticated" => Kind::SessionEnded,
+        "InvalidLogin" | "PasswordExpired" | "NoClientCertificate" | "InvalidClientCertificate" => {
+            Kind::Unauthorized
+        }
         "AuthMinimumAdminPermission" | "RestrictedByAdministrator" => Kind::Forbidden,
         "ManagedObjectNotFound" | "NotFound" | "FileNotFound" | "ManagedObjectNotFoundFault" => {
             Kind::NotFound
@@ -115,7 +114,7 @@ mod tests {
     #[test]
     fn vim_faults_have_kinds() {
         for (name, kind) in [
-            ("NotAuthenticated", Kind::Unauthorized),
+            ("NotAuthenticated", Kind::SessionEnded),
             ("InvalidLogin", Kind::Unauthorized),
             ("NoPermission", Kind::Forbidden),
             ("NoPermissionOnHost", Kind::Forbidden),

@@ -80,6 +80,8 @@ pub(super) struct Roots {
     pub(super) views: MoRef,
     pub(super) tasks: MoRef,
     sessions: MoRef,
+    /// `about.instanceUuid`: which vCenter it is. One that is restored from its backup, or upgraded, keeps it.
+    pub(super) vcenter: Option<Arc<str>>,
 }
 
 impl Roots {
@@ -90,14 +92,16 @@ impl Roots {
                 Error::new(Kind::Protocol, format!("the server has no {name}: it is not a vCenter"))
             })
         };
+        let about = |name| content.child("about")?.child(name).map(|node| node.text.as_str());
+        let vcenter = about("instanceUuid").filter(|uuid| !uuid.is_empty()).map(Arc::from);
         let roots = Self {
+            vcenter,
             folder: root("rootFolder")?,
             collector: root("propertyCollector")?,
             views: root("viewManager")?,
             tasks: root("taskManager")?,
             sessions: root("sessionManager")?,
         };
-        let about = |name| content.child("about")?.child(name).map(|node| node.text.as_str());
         tracing::info!(server = about("fullName"), api = about("apiVersion"), "vCenter found");
         Ok(roots)
     }
@@ -186,16 +190,35 @@ impl Core {
         if self.stop.is_cancelled() { Err(closed()) } else { Ok(()) }
     }
 
-    /// Returns the root objects, which are read once.
+    /// Returns the root objects, which are the same as long as the vCenter is.
     pub(super) async fn roots(&self) -> Result<&Roots, Error> {
-        self.roots
-            .get_or_try_init(|| async {
-                let this = MoRef::new("ServiceInstance", "ServiceInstance");
-                let call = Call::new("RetrieveServiceContent", &this);
-                let answer = self.send(&call, self.config.call_timeout).await?;
-                Roots::read(&answer).map_err(|error| call.not_understood(error))
-            })
-            .await
+        self.roots.get_or_try_init(|| self.read_roots()).await
+    }
+
+    async fn read_roots(&self) -> Result<Roots, Error> {
+        let this = MoRef::new("ServiceInstance", "ServiceInstance");
+        let call = Call::new("RetrieveServiceContent", &this);
+        let answer = self.send(&call, self.config.call_timeout).await?;
+        Roots::read(&answer).map_err(|error| call.not_understood(error))
+    }
+
+    /// Reads which vCenter answers. References that were read from one name other objects in another, so the first is kept,
+    /// and another is refused.
+    async fn identify(&self) -> Result<&Roots, Error> {
+        let read = self.read_roots().await?;
+        let now = read.vcenter.clone();
+        let first = self.roots.get_or_init(|| async { read }).await;
+        if first.vcenter == now {
+            return Ok(first);
+        }
+        let name = |uuid: &Option<Arc<str>>| uuid.as_deref().unwrap_or("none").to_owned();
+        let message = format!(
+            "{} is another vCenter (instanceUuid {}) than the one that was there before (instanceUuid {})",
+            self.config.host,
+            name(&now),
+            name(&first.vcenter)
+        );
+        Err(Error::new(Kind::AnotherVCenter, message))
     }
 
     /// Sends a call as it is: no limit on calls, no login.
@@ -303,7 +326,9 @@ impl Core {
                 tracing::info!(user = self.config.user, "logged in to vCenter");
                 Ok(())
             }
-            Err(error) if matches!(error.kind(), Kind::Unauthorized | Kind::Forbidden) => {
+            Err(error)
+                if matches!(error.kind(), Kind::Unauthorized | Kind::SessionEnded | Kind::Forbidden) =>
+            {
                 let fault = error.fault().unwrap_or_default();
                 let message = format!("vCenter refuses the login of {} ({fault})", self.config.user);
                 let error = error.clone().explained(message).of_login();
@@ -320,7 +345,7 @@ impl Core {
     /// Returns the account as the vCenter names it.
     async fn log_in(&self) -> Result<Option<Arc<str>>, Error> {
         let password = self.config.password.expose();
-        let call = Call::new("Login", &self.roots().await?.sessions)
+        let call = Call::new("Login", &self.identify().await?.sessions)
             .with("userName", &self.config.user)
             .with("password", &password)
             .with("locale", &"en");

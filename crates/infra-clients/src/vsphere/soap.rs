@@ -262,7 +262,7 @@ mod tests {
         let error = refused(StatusCode::INTERNAL_SERVER_ERROR, fault);
         assert_eq!(
             (error.kind(), error.fault(), error.in_doubt()),
-            (Kind::Unauthorized, Some("NotAuthenticated"), false)
+            (Kind::SessionEnded, Some("NotAuthenticated"), false)
         );
         for (status, kind, in_doubt) in [
             (429, Kind::RateLimited, false),

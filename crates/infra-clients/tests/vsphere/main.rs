@@ -4,6 +4,7 @@ mod administrator;
 mod bad_days;
 mod calls;
 mod connect;
+mod identity;
 mod latency;
 mod names;
 mod requests;

@@ -326,6 +326,22 @@ impl Vcsim {
         self.change("vms/power", json!({"path": path, "on": false})).await
     }
 
+    /// Turns a machine that is powered off into a template, or a template into a machine.
+    ///
+    /// # Errors
+    /// If there is no such machine, or it is not powered off.
+    pub async fn set_template(&self, path: &str, on: bool) -> Result<()> {
+        self.change("vms/template", json!({"path": path, "on": on})).await
+    }
+
+    /// Renames a folder.
+    ///
+    /// # Errors
+    /// If there is no such folder, or the name is taken.
+    pub async fn rename_folder(&self, path: &str, name: &str) -> Result<()> {
+        self.change("folders/rename", json!({"path": path, "name": name})).await
+    }
+
     /// Renames a machine.
     ///
     /// # Errors

@@ -122,6 +122,11 @@ impl VcsimBuilder {
         self.flag("no-create-folder", on.to_string())
     }
 
+    /// Sets `about.instanceUuid`, by which a client tells one vCenter from another. Default: a random one.
+    pub fn instance_uuid(self, uuid: &str) -> Self {
+        self.flag("instance-uuid", uuid)
+    }
+
     /// Sets the account's password. Default: a random one of letters, digits and `!`.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());

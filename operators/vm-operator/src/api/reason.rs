@@ -61,6 +61,8 @@ operator_kit::reasons! {
     DUPLICATE_MACHINES = "DuplicateMachines";
     /// The machine was moved out of the operator's folder.
     MACHINE_MOVED = "MachineMoved";
+    /// The machine was turned into a template.
+    MACHINE_IS_TEMPLATE = "MachineIsTemplate";
     /// The vCenter cannot tell the machine's configuration or power state.
     MACHINE_UNCLEAR = "MachineUnclear";
     /// A task ended well, but the machine is not as the task should have made it.
@@ -91,6 +93,7 @@ pub fn needs_help(reason: &str) -> bool {
         NAME_CONFLICT
             | DUPLICATE_MACHINES
             | MACHINE_MOVED
+            | MACHINE_IS_TEMPLATE
             | MACHINE_UNCLEAR
             | INVALID_INSTANCE
             | NO_GROUP

@@ -240,6 +240,7 @@ impl View<'_> {
                 .filter(|group| group.metadata.uid.as_ref() == Some(&object.spec.group_uid))
                 .map(|group| vminstance::GroupView::of(&group)),
             invalid_group: false,
+            group_vcenter: None,
             recorded_by: &recorded_by,
             now: SystemTime::UNIX_EPOCH,
         };

@@ -85,8 +85,9 @@ pub fn by_group(change: &Change<VmGroup>, members: impl Fn(&GroupId) -> Vec<Key>
     let mut concerned = Concerned::default();
     let view = |group: &Guarded<VmGroup>| {
         let view = group.valid().map(|group| GroupView::of(group));
+        let vcenter = group.valid().and_then(|group| group.status.as_ref()?.vcenter.clone());
         // Its condition shows what the annotation says.
-        Some((group.uid()?, group.annotations().get(DETACH).cloned(), view))
+        Some((group.uid()?, group.annotations().get(DETACH).cloned(), vcenter, view))
     };
     let (before, after) = (change.before.as_ref().and_then(view), change.after.as_ref().and_then(view));
     if before == after {

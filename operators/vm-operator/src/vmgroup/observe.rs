@@ -14,7 +14,7 @@ use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, conditio
 use crate::in_flight::FolderRequest;
 use crate::memory::Memory;
 use crate::visibility::Blind;
-use crate::vminstance::{self, Refresh};
+use crate::vminstance::{self, AnotherVcenter, Refresh};
 
 use super::plan::{FolderProgress, FolderSeen, Leftover, Member, OriginalMachine, Originals, Seen};
 
@@ -65,7 +65,18 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
         max_replicas: around.max_replicas,
         ..Seen::default()
     };
-    if is_in_sight { with_folders(around, group, &instances, seen) } else { seen }
+    if !is_in_sight {
+        return seen;
+    }
+    let recorded = group.status.as_ref().and_then(|status| status.vcenter.as_deref());
+    let seen = Seen {
+        vcenter: around.inventory.vcenter().map(str::to_owned),
+        // A machine that is here was brought here.
+        elsewhere: AnotherVcenter::of(recorded, around.inventory)
+            .filter(|_| !seen.members.iter().any(|member| member.exists)),
+        ..seen
+    };
+    with_folders(around, group, &instances, seen)
 }
 
 fn with_folders(
@@ -113,7 +124,11 @@ fn folder_seen(folder: &Folder, own: bool) -> FolderSeen {
 /// Returns whether the operator has created the folder of the group's name, or machines of the group are or were in it: an
 /// administrator may have a folder of that name.
 fn is_own(around: &Surroundings<'_>, group: &VmGroup, folder: &Folder) -> bool {
-    let recorded = group.status.as_ref().and_then(|status| status.folder.as_deref());
+    // A reference of another vCenter says nothing in this one.
+    let status = group.status.as_ref();
+    let status =
+        status.filter(|status| AnotherVcenter::of(status.vcenter.as_deref(), around.inventory).is_none());
+    let recorded = status.and_then(|status| status.folder.as_deref());
     let is_created = || around.memory.in_flight.group(&group.uid().unwrap_or_default()).created;
     recorded.map_or_else(is_created, |recorded| recorded == folder.moref.value())
         || has_machines(around, group, &folder.moref)

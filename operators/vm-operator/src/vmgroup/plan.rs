@@ -13,7 +13,9 @@ use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_orpha
 use crate::detach::{self, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
-use crate::vminstance::Refresh;
+use crate::vminstance::{AnotherVcenter, Refresh};
+
+use super::elsewhere;
 
 use texts::{jam, trouble};
 pub use texts::{kept_by_others, tally};
@@ -21,7 +23,7 @@ pub use texts::{kept_by_others, tally};
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
 const BATCH: usize = 50;
 /// When to look whether the status that the driver writes has been written.
-const RECORDED: Duration = Duration::from_millis(500);
+pub(super) const RECORDED: Duration = Duration::from_millis(500);
 
 /// One VmInstance of the group, with what the inventory says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +141,10 @@ pub enum FolderProgress {
 pub struct Seen {
     /// Why the inventory cannot be trusted. Then nothing is known of machines and folders.
     pub blind: Option<Blind>,
+    /// The connected vCenter, by its instanceUuid.
+    pub vcenter: Option<String>,
+    /// The status names another vCenter than this, and no machine of the group is here.
+    pub elsewhere: Option<AnotherVcenter>,
     /// The group's own folder.
     pub folder: Option<FolderSeen>,
     /// The folder in which the original operator kept the group's machines.
@@ -208,6 +214,9 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     if group.spec.is_paused() {
         return wait(reason::PAUSED, "paused: set spec.paused to false to resume".to_owned());
+    }
+    if let Some(turn) = elsewhere::plan(group, seen) {
+        return turn;
     }
     if group.metadata.deletion_timestamp.is_some() {
         if let Some(message) = detach::problem(group) {

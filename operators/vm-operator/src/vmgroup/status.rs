@@ -11,6 +11,7 @@ use crate::detach::{self, is_detached};
 use crate::error::Error;
 
 use super::apply::Done;
+use super::elsewhere::is_moving;
 use super::observe::list;
 use super::plan::{FolderSeen, Member, Seen, is_outdated, kept_by_others, tally};
 
@@ -25,20 +26,20 @@ pub fn status(
 ) -> Option<VmGroupStatus> {
     let seen = seen?;
     let blind = seen.blind.as_ref();
+    let in_sight = blind.is_none() && seen.elsewhere.is_none();
     if blind.is_some_and(|blind| !blind.reported) && !matches!(outcome, Outcome::Failed(_)) {
         // Just lost, or just started: the last status stands a little longer.
         return None;
     }
     let (generation, spec) = (group.metadata.generation, &group.spec);
     let exists = count(&seen.members, |member| member.exists);
-    let ready =
-        if blind.is_some() { 0 } else { count(&seen.members, |member| member.on && !member.deleting) };
+    let ready = if in_sight { count(&seen.members, |member| member.on && !member.deleting) } else { 0 };
     // The number last reported stands while the vCenter cannot be asked, and the original operator's until its machines are
     // adopted: the plan compares it with what is found.
     let unadopted = seen.members.is_empty() && has_finalizer(group, ORIGINAL_FINALIZER);
     let last = old.and_then(|old| old.replicas.or(old.current_replicas));
-    let replicas = last.filter(|_| unadopted || blind.is_some()).unwrap_or(exists);
-    let drift = if blind.is_some() { None } else { drift(group, seen) };
+    let replicas = last.filter(|_| unadopted || !in_sight).unwrap_or(exists);
+    let drift = if in_sight { drift(group, seen) } else { None };
     let mut verdict = Verdict::of(group, seen, outcome, ready);
     if let Some(kept) = kept_by_others(&seen.leftovers) {
         verdict.message = format!("{}; {kept}", verdict.message);
@@ -56,12 +57,14 @@ pub fn status(
         }
         _ => set(condition::PROGRESSING, Status::False, reason::IDLE, ""),
     }
-    if blind.is_none() {
+    if in_sight {
         set_details(&mut conditions, group, seen, drift, now);
     }
     let own = |folder: &Option<FolderSeen>| folder.clone().filter(|folder| folder.own);
     let folder = own(&seen.folder).map(|folder| folder.moref.value().to_owned());
     let adopted_folder = own(&seen.original_folder).map(|folder| folder.name);
+    // What it had in the vCenter that it leaves is not in the one that it moves to.
+    let stayed = old.filter(|_| !is_moving(group, seen));
     Some(VmGroupStatus {
         phase: Some(verdict.phase.to_owned()),
         current_replicas: Some(replicas),
@@ -72,10 +75,28 @@ pub fn status(
         ready_replicas: Some(ready),
         ready: Some(format!("{ready}/{}", spec.replicas)),
         selector: Some(super::selector(group)),
-        folder: folder.or_else(|| old.and_then(|old| old.folder.clone())),
-        adopted_folder: adopted_folder.or_else(|| old.and_then(|old| old.adopted_folder.clone())),
+        folder: folder.or_else(|| stayed.and_then(|old| old.folder.clone())),
+        adopted_folder: adopted_folder.or_else(|| stayed.and_then(|old| old.adopted_folder.clone())),
+        vcenter: vcenter(old, group, seen, outcome),
         conditions,
     })
+}
+
+/// The vCenter in which something of the group is: the connected one as soon as anything is made or seen there. A VmInstance
+/// whose machine is not seen is not enough where an earlier version wrote the status.
+fn vcenter(
+    old: Option<&VmGroupStatus>,
+    group: &VmGroup,
+    seen: &Seen,
+    outcome: &Outcome<Done, Error>,
+) -> Option<String> {
+    let recorded = old.and_then(|old| old.vcenter.clone());
+    let mut folders = seen.folder.iter().chain(&seen.original_folder);
+    let is_here = folders.any(|folder| folder.own)
+        || seen.members.iter().any(|member| member.exists)
+        || matches!(outcome, Outcome::Acted(_));
+    let takes = (is_here && seen.elsewhere.is_none()) || is_moving(group, seen);
+    seen.vcenter.clone().filter(|_| takes).or(recorded)
 }
 
 /// Returns the events for conditions other than Ready that became a matter for a person.

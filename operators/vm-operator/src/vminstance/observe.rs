@@ -21,7 +21,9 @@ use crate::memory::{LONGEST_CLONE, Memory};
 use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
-use super::seen::{Confirmed, GroupView, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
+use super::seen::{
+    AnotherVcenter, Confirmed, GroupView, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen,
+};
 
 /// A clone that was queued this long before the instance was created is not the instance's: the clocks of the vCenter and of
 /// Kubernetes are less apart. Where they are not, vCenter's check of names still prevents a second machine.
@@ -41,6 +43,8 @@ pub struct Surroundings<'a> {
     pub group: Option<GroupView>,
     /// That group exists, and does not parse.
     pub invalid_group: bool,
+    /// The vCenter that the group's status names.
+    pub group_vcenter: Option<String>,
     /// Returns the instances whose durable status names this task.
     pub recorded_by: &'a dyn Fn(&MoRef) -> Vec<Key>,
     /// The local time.
@@ -67,10 +71,15 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
         blind: around.blind.clone(),
         request: entry.as_ref().and_then(|entry| request(inventory, entry)),
         task: entry.as_ref().and_then(clone_task),
+        vcenter: inventory.vcenter().map(str::to_owned),
         ..Seen::default()
     };
+    if seen.blind.is_some() {
+        return seen;
+    }
+    let seen = Seen { elsewhere: elsewhere(around, instance), ..seen };
     match &entry {
-        Some(entry) if seen.blind.is_none() => look(around, instance, entry, seen),
+        Some(entry) if seen.elsewhere.is_none() => look(around, instance, entry, seen),
         _ => seen,
     }
 }
@@ -161,11 +170,16 @@ pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -
         power: power(vm),
         revision: vm.marker(REVISION_MARKER).map(str::to_owned),
         marked,
+        template: vm.template,
     };
     let owner = marker.to_string();
     let bearers = inventory.vms_marked(OWNER_MARKER, &owner);
-    let mut mine: Vec<_> =
-        bearers.filter(|vm| is_not_a_copy(vm, instance)).map(|vm| machine(vm, true)).collect();
+    // References of another vCenter say nothing in this one.
+    let is_here = !is_of_another_vcenter(inventory, instance);
+    let mut mine: Vec<_> = bearers
+        .filter(|vm| has_uuid_of(vm, instance) || (is_here && is_not_a_copy(vm, instance)))
+        .map(|vm| machine(vm, true))
+        .collect();
     if mine.is_empty() {
         let folder = original_folder(inventory, instance, marker);
         let named = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
@@ -194,6 +208,24 @@ pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
 pub fn is_done(instance: &VmInstance) -> bool {
     instance.metadata.deletion_timestamp.is_some()
         && !instance.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Returns whether the machine or the clone that the durable status names is one of another vCenter.
+fn is_of_another_vcenter(inventory: &Inventory, instance: &VmInstance) -> bool {
+    AnotherVcenter::of(recorded_vcenter(instance), inventory).is_some()
+}
+
+fn recorded_vcenter(instance: &VmInstance) -> Option<&str> {
+    instance.status.as_ref()?.vcenter.as_deref()
+}
+
+/// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here. A clone
+/// whose request no status names may be where the group is.
+fn elsewhere(around: &Surroundings<'_>, instance: &VmInstance) -> Option<AnotherVcenter> {
+    let recorded = recorded_vcenter(instance).or(around.group_vcenter.as_deref());
+    let elsewhere = AnotherVcenter::of(recorded, around.inventory)?;
+    let marker = Marker::of(&around.memory.cluster, instance);
+    machines(around.inventory, instance, &marker).is_empty().then_some(elsewhere)
 }
 
 fn has_uuid_of(vm: &Vm, instance: &VmInstance) -> bool {
@@ -227,6 +259,9 @@ fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
 #[must_use]
 pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> bool {
     let Some(moref) = recorded(instance).filter(|moref| inventory.vm(moref).is_none()) else { return false };
+    if is_of_another_vcenter(inventory, instance) {
+        return false;
+    }
     if let Some(outside) = inventory.outside(&moref) {
         return matches!(
             find_whereabouts(outside, instance, &marker.to_string()),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use infra_clients::vsphere::vms::Template;
-use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
+use infra_clients::vsphere::{ANOTHER_VCENTER, Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
 use crate::api::{TaskKind, VmInstance, names, reason};
@@ -14,7 +14,7 @@ use crate::in_flight::Doubt;
 use crate::memory::Jam;
 
 use super::observe::recorded;
-use super::seen::{Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
+use super::seen::{AnotherVcenter, Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
 const CHANGED: Duration = Duration::from_secs(2);
@@ -112,6 +112,8 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         Turn::Blocked { reason: reason::DETACH_UNCLEAR, message }
     } else if let Some(blind) = &seen.blind {
         wait(blind.reason, &blind.message)
+    } else if let Some(elsewhere) = &seen.elsewhere {
+        plan_elsewhere(elsewhere)
     } else if seen.adopted {
         plan_request(instance, deleting, seen)
     } else {
@@ -161,6 +163,16 @@ fn unclear_detach(instance: &VmInstance, seen: &Seen) -> Option<String> {
         })
     };
     detach::problem(instance).or_else(of_group)
+}
+
+/// Neither makes nor gives up anything: what a status names is in a vCenter that cannot be asked.
+fn plan_elsewhere(elsewhere: &AnotherVcenter) -> Turn<Action> {
+    let message = format!(
+        "{}: let VC_HOST name that one again; if it is gone for good, annotate this VmInstance with \
+         vm.codeconnect.vmworld.com/detach=true and delete it",
+        elsewhere.message()
+    );
+    Turn::Blocked { reason: ANOTHER_VCENTER, message }
 }
 
 /// Gives up the machine without touching it.
@@ -216,7 +228,16 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [_, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::SetDoubt(Doubt::None)),
         // The group went without its instances, or the instance was restored after it: no user asked to remove the machine.
         [machine] if deleting && seen.group.is_none() => plan_release(seen, Some(machine.moref.clone())),
+        // Never destroyed: the administrator who made a template of it owns it now.
+        [machine] if deleting && machine.template => plan_release(seen, Some(machine.moref.clone())),
         [machine] if deleting => plan_removal(machine, seen),
+        [Machine { moref, template: true, .. }] => {
+            let message = format!(
+                "{moref} was turned into a template: convert it into a virtual machine again, or rename or move it and delete \
+                 this VmInstance to have another machine in its place; the operator leaves {moref} as it is"
+            );
+            Turn::Blocked { reason: reason::MACHINE_IS_TEMPLATE, message }
+        }
         [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),
         [Machine { moref, power, .. }] => match power {
             Some(PowerState::On) => Turn::Settled,

@@ -22,6 +22,8 @@ pub struct Machine {
     pub revision: Option<String>,
     /// Whether it has the owner marker. One that the original operator made has none at first.
     pub marked: bool,
+    /// An administrator has turned it into a template.
+    pub template: bool,
 }
 
 /// How far the last request is.
@@ -100,6 +102,34 @@ pub enum Confirmed {
     Changed,
 }
 
+/// The vCenter that a status names, which is not the connected one. Both are instanceUuids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnotherVcenter {
+    /// The one that the status names.
+    pub recorded: String,
+    /// The one that the operator is connected to.
+    pub connected: String,
+}
+
+impl AnotherVcenter {
+    /// Compares the vCenter that a status names with the one of the inventory.
+    #[must_use]
+    pub fn of(recorded: Option<&str>, inventory: &Inventory) -> Option<Self> {
+        let (recorded, connected) = (recorded?, inventory.vcenter()?);
+        (recorded != connected)
+            .then(|| Self { recorded: recorded.to_owned(), connected: connected.to_owned() })
+    }
+
+    /// Returns what is wrong, for people.
+    #[must_use]
+    pub fn message(&self) -> String {
+        format!(
+            "this is another vCenter (instanceUuid {}) than the one that has these machines ({})",
+            self.connected, self.recorded
+        )
+    }
+}
+
 /// What is known of the recorded machine, where the inventory does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
@@ -168,6 +198,10 @@ pub struct Seen {
     pub unread: Option<MoRef>,
     /// A machine of another owner in the group's folder with this machine's name.
     pub stranger: Option<MoRef>,
+    /// The connected vCenter, by its instanceUuid.
+    pub vcenter: Option<String>,
+    /// The status names a machine or a clone in another vCenter than this.
+    pub elsewhere: Option<AnotherVcenter>,
     /// Why the stranger is one, where it is the machine that this instance had.
     pub lost: Option<Lost>,
     /// The recorded machine, where the inventory does not show it.

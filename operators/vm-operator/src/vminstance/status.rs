@@ -25,7 +25,7 @@ pub fn status(
     let (ready, reason, message) = ready(seen, outcome)?;
     let generation = instance.metadata.generation;
     let mut status = old.cloned().unwrap_or_default();
-    if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.adopted) {
+    if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.adopted && seen.elsewhere.is_none()) {
         record(&mut status, seen);
     }
     if matches!(outcome, Outcome::Settled) {
@@ -49,6 +49,7 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
             status.vm_ref = Some(machine.moref.value().to_owned());
             status.power = machine.power.map(|power| spell(power).to_owned());
             status.revision.clone_from(&machine.revision);
+            status.vcenter.clone_from(&seen.vcenter);
             if machine.marked {
                 status.marked = Some(true);
             }
@@ -58,11 +59,14 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
             && seen.lost.is_none()
             && (is_destroyed(seen) || matches!(seen.missing, Missing::No | Missing::Gone)) =>
         {
-            (status.vm_ref, status.power, status.revision) = (None, None, None);
+            (status.vm_ref, status.power, status.revision, status.vcenter) = (None, None, None, None);
         }
         _ => {}
     }
     status.task.clone_from(&seen.task);
+    if status.task.is_some() {
+        status.vcenter.clone_from(&seen.vcenter);
+    }
 }
 
 /// Status, reason and message of the Ready condition; `None` leaves the status as it is.

@@ -1,9 +1,37 @@
 //! The settings of a watch over virtual machines. Reads no environment and no files.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use crate::Failure;
-use crate::vsphere::Error;
+use crate::vsphere::{Error, MoRef};
+
+/// Returns the VMs that were made under the root folder and are recorded somewhere.
+#[derive(Clone)]
+pub struct Recorded(Arc<dyn Fn() -> BoxFuture<'static, Vec<MoRef>> + Send + Sync>);
+
+impl Recorded {
+    /// Creates one that calls a function, which may wait until the record can be read.
+    pub fn new<F: Future<Output = Vec<MoRef>> + Send + 'static>(
+        list: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move || list().boxed()))
+    }
+
+    pub(super) async fn list(&self) -> Vec<MoRef> {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recorded")
+    }
+}
 
 /// Settings of [`Vms`](super::Vms).
 #[derive(Debug, Clone)]
@@ -16,6 +44,9 @@ pub struct Config {
     /// The folder that holds everything this client watches and creates: a path below `<datacenter>/vm`, such as `a`
     /// or `a/b`, with `/` in a name written `%2f`. Every level is created when missing.
     pub root_folder: String,
+    /// The VMs that are recorded. While one of them exists and has a marker, a root folder that is missing is not created: it
+    /// was renamed or moved. Default: none.
+    pub recorded: Option<Recorded>,
     /// Only `extraConfig` keys that begin so are kept in the inventory.
     pub marker_prefix: String,
     /// Longest wait of one poll for a change, rounded up to seconds. Default: 25 s. At rest there is one poll in this
@@ -46,6 +77,7 @@ impl Config {
             datacenter: None,
             resource_pool: None,
             root_folder: root_folder.into(),
+            recorded: None,
             marker_prefix: String::new(),
             poll_wait: Duration::from_secs(25),
             poll_grace: Duration::from_secs(20),

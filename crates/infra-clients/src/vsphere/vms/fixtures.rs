@@ -147,6 +147,11 @@ impl Inventory {
         self.task_submitted(task, Instant::now());
     }
 
+    /// Records the instanceUuid of the vCenter.
+    pub fn set_instance_uuid(&mut self, vcenter: &str) {
+        self.set_vcenter(Some(vcenter.into()));
+    }
+
     /// Records whether the inventory is complete and current.
     pub fn set_current(&mut self, current: bool) {
         self.set_synced(current);

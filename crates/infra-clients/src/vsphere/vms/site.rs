@@ -1,15 +1,18 @@
 //! Where this client works: datacenter, root folder and resource pool, found by name. Owns the messages that say which
 //! name does not fit and which would; never chooses between two. Creates the levels of the root folder that are
-//! missing.
+//! missing, unless it was renamed or moved.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use vim_rs::types::structs::PropertyFilterSpec;
 
 use super::config::Config;
+use super::inventory::{Inventory, Vm};
 use super::paths::{Paths, list, normal, segments};
+use super::updates::{read_folder, read_vms};
 use crate::vsphere::name::{escape, to_send};
 use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
 use crate::vsphere::session::Core;
@@ -83,7 +86,7 @@ impl Sites {
 
 impl Site {
     /// Finds the site with one call, and one more for each level of the root folder that is missing.
-    async fn find(core: &Core, config: &Config) -> Result<Self, Error> {
+    pub(super) async fn find(core: &Core, config: &Config) -> Result<Self, Error> {
         let levels: Vec<String> = segments(&config.root_folder).collect();
         if levels.is_empty() {
             return Err(Error::new(Kind::Config, "the root folder's path is empty: name a folder"));
@@ -103,7 +106,14 @@ impl Site {
         };
         let (vm_folder, host_folder) = (folder("vmFolder")?, folder("hostFolder")?);
         let pool = find_pool(&objects, &paths, &host_folder, config.resource_pool.as_deref(), &name)?;
-        let root = find_root(core, &objects, &paths, &vm_folder, &levels, &name).await?;
+        let place = Place { objects: &objects, paths: &paths, vm_folder: &vm_folder, datacenter: &name };
+        let root = match place.find_root(&levels) {
+            Ok(root) => root,
+            Err(missing) => {
+                check_not_moved(core, config, &place, &levels).await?;
+                missing.create(core).await?
+            }
+        };
         tracing::info!(datacenter = name, %root, %pool, "working in");
         Ok(Self { datacenter: name, vm_folder, root, pool })
     }
@@ -274,27 +284,80 @@ fn find_pool(
     }
 }
 
-async fn find_root(
-    core: &Core,
-    objects: &[ObjectUpdate],
-    paths: &Paths,
-    vm_folder: &MoRef,
-    levels: &[String],
-    datacenter: &str,
-) -> Result<MoRef, Error> {
-    let mut at = vm_folder.clone();
-    let mut path = format!("{datacenter}/vm");
-    for name in levels {
-        let found = objects.iter().find(|object| {
-            object.obj.kind() == "Folder" && paths.parent(&object.obj) == Some(&at) && object.name() == *name
-        });
-        at = match found {
-            Some(folder) => folder.obj.clone(),
-            None => create_level(core, &at, name, &path).await?,
-        };
-        path = format!("{path}/{}", escape(name));
+/// Where the root folder is looked for.
+struct Place<'a> {
+    objects: &'a [ObjectUpdate],
+    paths: &'a Paths,
+    vm_folder: &'a MoRef,
+    datacenter: &'a str,
+}
+
+/// The levels of the root folder that do not exist.
+struct MissingLevels<'a> {
+    parent: MoRef,
+    /// The parent's path.
+    path: String,
+    levels: &'a [String],
+}
+
+impl Place<'_> {
+    fn find_root<'l>(&self, levels: &'l [String]) -> Result<MoRef, MissingLevels<'l>> {
+        let mut parent = self.vm_folder.clone();
+        let mut path = format!("{}/vm", self.datacenter);
+        for (i, name) in levels.iter().enumerate() {
+            let found = self.objects.iter().find(|object| {
+                object.obj.kind() == "Folder"
+                    && self.paths.parent(&object.obj) == Some(&parent)
+                    && object.name() == *name
+            });
+            let Some(found) = found else { return Err(MissingLevels { parent, path, levels: &levels[i..] }) };
+            parent = found.obj.clone();
+            path = format!("{path}/{}", escape(name));
+        }
+        Ok(parent)
     }
-    Ok(at)
+}
+
+impl MissingLevels<'_> {
+    async fn create(self, core: &Core) -> Result<MoRef, Error> {
+        let (mut at, mut path) = (self.parent, self.path);
+        for name in self.levels {
+            at = create_level(core, &at, name, &path).await?;
+            path = format!("{path}/{}", escape(name));
+        }
+        Ok(at)
+    }
+}
+
+/// Fails if a VM exists that was made under the root folder, which does not: another root folder would have none of them.
+async fn check_not_moved(
+    core: &Core,
+    config: &Config,
+    place: &Place<'_>,
+    levels: &[String],
+) -> Result<(), Error> {
+    let Some(recorded) = &config.recorded else { return Ok(()) };
+    let mut read = Inventory::new(config.marker_prefix.clone());
+    for update in read_vms(core, &recorded.list().await).await? {
+        read.apply(&update, Instant::now());
+    }
+    let is_marked = |vm: &&Arc<Vm>| vm.markers.as_ref().is_some_and(|markers| !markers.is_empty());
+    let Some(vm) = read.vms().find(is_marked) else { return Ok(()) };
+    let mut path = escape(&vm.name).into_owned();
+    let mut parent = vm.parent.clone();
+    while let Some(folder) = parent.filter(|folder| folder != place.vm_folder) {
+        let Some(read) = read_folder(core, &folder).await? else { break };
+        path = format!("{}/{path}", escape(&read.name()));
+        parent = read.moref("parent").filter(|parent| parent.kind() == "Folder");
+    }
+    let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
+    let message = format!(
+        "the folder {}/vm/{} does not exist, and virtual machines that were made in it do, such as {path}: it was renamed or \
+         moved",
+        place.datacenter,
+        levels.join("/")
+    );
+    Err(Error::new(Kind::RootFolderMoved, message))
 }
 
 /// Creates one level of the root folder in the folder `parent`, whose path is `path`.

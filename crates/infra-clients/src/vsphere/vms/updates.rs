@@ -29,6 +29,7 @@ const VM_PATHS: &[&str] = &[
     "parent",
     "runtime.powerState",
     "runtime.connectionState",
+    "config.template",
     "config.instanceUuid",
     "config.extraConfig",
 ];
@@ -85,6 +86,11 @@ async fn read_existing(
         }
     }
     Ok(read)
+}
+
+/// Reads a folder's name and parent.
+pub(super) async fn read_folder(core: &Core, folder: &MoRef) -> Result<Option<ObjectUpdate>, Error> {
+    Ok(read_existing(core, "Folder", &["name", "parent"], std::slice::from_ref(folder)).await?.pop())
 }
 
 /// Returns how many objects are in a folder, 0 if it does not exist.
@@ -156,6 +162,6 @@ mod tests {
     #[test]
     fn a_session_that_ended_is_an_error_though_it_is_only_among_what_is_missing() {
         let answer = ANSWER.replace("NoPermission", "NotAuthenticated");
-        assert_eq!(read_updates(&answer, |_| {}).unwrap_err().kind(), Kind::Unauthorized);
+        assert_eq!(read_updates(&answer, |_| {}).unwrap_err().kind(), Kind::SessionEnded);
     }
 }

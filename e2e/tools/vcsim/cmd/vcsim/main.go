@@ -75,6 +75,7 @@ func run() error {
 	flag.BoolVar(&config.StockPowerOn, "stock-power-on", false, "ignore powerOn in a clone spec, as govmomi's simulator does")
 	flag.BoolVar(&config.AppearEarly, "appear-early", false, "add a clone to the inventory, powered off, at the start of its task")
 	flag.BoolVar(&config.NoCreateFolder, "no-create-folder", false, "answer CreateFolder with NoPermission")
+	flag.StringVar(&config.InstanceUUID, "instance-uuid", "", "about.instanceUuid (default a random one)")
 	flag.Parse()
 	config.Templates, config.Pools = templates, pools
 	config.Password = os.Getenv("VCSIM_PASSWORD")

@@ -24,6 +24,13 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("GET /sessions", answer(func(*http.Request) (any, error) { return s.sessions.count(), nil }))
 	mux.HandleFunc("DELETE /sessions", answer(func(*http.Request) (any, error) { return s.sessions.expire(), nil }))
 
+	mux.HandleFunc("PUT /instance-uuid", order(func(t struct {
+		ID string `json:"id"`
+	}) error {
+		s.identify(t.ID)
+		s.sessions.expire()
+		return nil
+	}))
 	mux.HandleFunc("PUT /clone-time", order(func(t struct {
 		MS int64 `json:"ms"`
 	}) error {
@@ -54,6 +61,7 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 	mux.HandleFunc("GET /vms/history", answer(func(*http.Request) (any, error) { return s.overrides.history.all(), nil }))
 	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return i.folders(), nil }))
 	mux.HandleFunc("POST /folders", order(func(p place) error { return i.createFolder(p.Folder, p.Name) }))
+	mux.HandleFunc("POST /folders/rename", order(func(p place) error { return i.renameFolder(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms", order(func(p struct {
 		Folder   string  `json:"folder"`
 		Machines []NewVM `json:"machines"`
@@ -64,6 +72,7 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 	mux.HandleFunc("POST /vms/move", order(func(p place) error { return i.moveVM(p.Path, p.Folder) }))
 	mux.HandleFunc("POST /vms/rename", order(func(p place) error { return i.renameVM(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms/power", order(func(p place) error { return i.setPower(p.Path, p.On) }))
+	mux.HandleFunc("POST /vms/template", order(func(p place) error { return i.setTemplate(p.Path, p.On) }))
 	mux.HandleFunc("POST /vms/unregister", order(func(p place) error { return i.unregisterVM(p.Path) }))
 	mux.HandleFunc("POST /vms/extra-config", order(func(p struct {
 		Path  string  `json:"path"`

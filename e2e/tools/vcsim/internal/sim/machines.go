@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -176,6 +177,40 @@ func (i *inventory) renameVM(inventoryPath, name string) error {
 			return fmt.Errorf("rename %s: %s is taken", inventoryPath, name)
 		}
 		ctx.Update(vm, []types.PropertyChange{{Name: "name", Val: escape(name)}})
+		return nil
+	})
+}
+
+// renameFolder renames a folder.
+func (i *inventory) renameFolder(inventoryPath, name string) error {
+	ref, err := i.find("Folder", inventoryPath)
+	if err != nil {
+		return err
+	}
+	if _, err := i.find("", path.Join(path.Dir(inventoryPath), escape(name))); err == nil {
+		return fmt.Errorf("rename %s: %s is taken", inventoryPath, name)
+	}
+	ctx := outside(i.registry)
+	i.overrides.tree.Lock()
+	defer i.overrides.tree.Unlock()
+	ctx.WithLock(ref, func() {
+		folder := i.registry.Get(ref).(mo.Entity)
+		ctx.Update(folder, []types.PropertyChange{{Name: "name", Val: escape(name)}})
+	})
+	i.journal.touch(ref)
+	return nil
+}
+
+// setTemplate turns a machine that is off into a template, or back into a machine.
+func (i *inventory) setTemplate(inventoryPath string, on bool) error {
+	return i.change(inventoryPath, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff {
+			return fmt.Errorf("%s is not powered off", inventoryPath)
+		}
+		ctx.Update(vm, []types.PropertyChange{
+			{Name: "config.template", Val: on},
+			{Name: "summary.config.template", Val: on},
+		})
 		return nil
 	})
 }

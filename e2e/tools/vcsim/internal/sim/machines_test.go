@@ -124,3 +124,33 @@ func TestExtraConfigIsEdited(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// An administrator turns machines into templates and renames folders; clients tell vCenters apart.
+func TestTemplatesFoldersAndIdentity(t *testing.T) {
+	v := start(t, func(c *Config) { c.InstanceUUID = "one" })
+	root := "/DC0/vm/vm-operator"
+	v.must(v.waitFor(v.clone(0, "web", false)))
+	v.must(v.inventory.setTemplate(root+"/web", true))
+	if !v.vm(root + "/web").Template {
+		t.Error("it is no template")
+	}
+	v.must(v.inventory.setTemplate(root+"/web", false))
+	v.must(v.inventory.setPower(root+"/web", true))
+	if v.inventory.setTemplate(root+"/web", true) == nil {
+		t.Error("a machine that is on was made a template")
+	}
+	if v.inventory.renameFolder(root, "vm-operator") == nil {
+		t.Error("a name that is taken was accepted")
+	}
+	v.must(v.inventory.renameFolder(root, "old"))
+	if v.vm("/DC0/vm/old/web").Template {
+		t.Error("it is still a template")
+	}
+	if uuid := v.connect().ServiceContent.About.InstanceUuid; uuid != "one" {
+		t.Errorf("instanceUuid is %q", uuid)
+	}
+	v.identify("two")
+	if uuid := v.connect().ServiceContent.About.InstanceUuid; uuid != "two" {
+		t.Errorf("instanceUuid is %q", uuid)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -30,6 +31,7 @@ type Config struct {
 	StockPowerOn    bool                     // ignore powerOn in a clone spec, as govmomi's simulator does
 	AppearEarly     bool                     // a clone is in the inventory from the start of its task
 	NoCreateFolder  bool                     // CreateFolder answers NoPermission
+	InstanceUUID    string                   // about.instanceUuid; by default a random one, as vCenters differ
 }
 
 // Server is one simulated vCenter with its control port.
@@ -62,6 +64,9 @@ func Start(config Config) (*Server, error) {
 	// A task must not hold its object's lock while it is delayed.
 	simulator.TaskDelay = simulator.DelayConfig{MethodDelay: map[string]int{"LockHandoff": 0}}
 
+	if config.InstanceUUID == "" {
+		config.InstanceUUID = uuid.NewString()
+	}
 	registry := model.Map()
 	s := &Server{
 		Identity: identity,
@@ -81,6 +86,7 @@ func Start(config Config) (*Server, error) {
 	}
 	s.rules = newRules(fixed, config.CallDelays)
 	s.extend()
+	s.identify(config.InstanceUUID)
 
 	if err := s.inventory.populate(config.Options); err != nil {
 		s.model.Remove()
@@ -125,6 +131,13 @@ func (s *Server) extend() {
 		s.overrides.redirect(method)
 		return nil, nil
 	}
+}
+
+// identify sets about.instanceUuid, which tells one vCenter from another.
+func (s *Server) identify(instanceUUID string) {
+	outside(s.registry).WithLock(vim25.ServiceInstance, func() {
+		s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.About.InstanceUuid = instanceUUID
+	})
 }
 
 func (s *Server) open(config Config) error {

@@ -4,6 +4,7 @@
 
 mod leftovers;
 mod originals;
+mod other_vcenter;
 
 use infra_clients::vsphere::Error as Fault;
 use infra_clients::vsphere::vms::{Connection, Task, TaskState, fixtures as vcenter};

@@ -1,5 +1,7 @@
 //! The group's plan: by tables, and against a model of the world it changes.
 
+mod other_vcenter;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;

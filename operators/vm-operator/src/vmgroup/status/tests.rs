@@ -391,3 +391,73 @@ fn the_row_and_a_condition_say_whether_the_machines_stay() {
         assert_eq!(new.last_message.as_deref(), Some("a message"), "{value:?}");
     }
 }
+
+/// Nothing that is in another vCenter counts as gone, and the vCenter of a group is the one that has something of it.
+#[test]
+fn the_vcenter_of_a_group() {
+    let elsewhere =
+        || crate::vminstance::AnotherVcenter { recorded: "there".into(), connected: "here".into() };
+    let absent = || Member { exists: false, on: false, ..member(0) };
+    let here = |members| Seen { vcenter: Some("here".into()), ..seen(members) };
+    let acted = || Outcome::Acted(Done::default());
+    let folder =
+        FolderSeen { moref: vcenter::folder_ref("group-1"), name: "team.web".into(), children: 0, own: true };
+    let old = |vcenter: &str| {
+        let (vcenter, folder) = (Some(vcenter.into()), Some("group-9".into()));
+        Some(VmGroupStatus { vcenter, folder, replicas: Some(2), ..VmGroupStatus::default() })
+    };
+    let foreign = FolderSeen { own: false, ..folder.clone() };
+    let blocked = || Outcome::Blocked("AnotherVCenter", "a message".into());
+    for (situation, old, seen, outcome, wanted) in [
+        ("nothing was made", None, here(vec![]), Outcome::Settled, None),
+        ("something is being made", None, here(vec![]), acted(), Some("here")),
+        ("the folder", None, Seen { folder: Some(folder), ..here(vec![]) }, Outcome::Settled, Some("here")),
+        ("a folder of others", None, Seen { folder: Some(foreign), ..here(vec![]) }, Outcome::Settled, None),
+        ("a machine", None, here(vec![member(0)]), Outcome::Settled, Some("here")),
+        ("no machine is seen", None, here(vec![absent()]), waiting(reason::SCALING), None),
+        (
+            "out of sight",
+            old("there"),
+            Seen { blind: Some(blind(true)), ..seen(vec![]) },
+            waiting("VCenterUnreachable"),
+            Some("there"),
+        ),
+        (
+            "another",
+            old("there"),
+            Seen { elsewhere: Some(elsewhere()), ..here(vec![absent()]) },
+            blocked(),
+            Some("there"),
+        ),
+        (
+            "the instances are detached",
+            old("there"),
+            Seen { elsewhere: Some(elsewhere()), ..here(vec![absent()]) },
+            acted(),
+            Some("there"),
+        ),
+        (
+            "it moves",
+            old("there"),
+            Seen { elsewhere: Some(elsewhere()), ..here(vec![]) },
+            waiting(reason::SCALING),
+            Some("here"),
+        ),
+        (
+            "its machines were brought here",
+            old("there"),
+            here(vec![member(0)]),
+            Outcome::Settled,
+            Some("here"),
+        ),
+    ] {
+        let new = status_of(old.as_ref(), &seen, &outcome).unwrap();
+        assert_eq!(new.vcenter.as_deref(), wanted, "{situation}");
+        let keeps_folder = old.is_some() && situation != "it moves";
+        assert_eq!(new.folder.as_deref() == Some("group-9"), keeps_folder, "{situation}");
+        if seen.elsewhere.is_some() {
+            assert_eq!((new.replicas, new.ready_replicas), (Some(2), Some(0)), "{situation}");
+            assert!(conditions::get(&new.conditions, condition::CONFIG_SYNCED).is_none(), "{situation}");
+        }
+    }
+}

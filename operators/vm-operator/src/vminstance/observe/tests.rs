@@ -30,6 +30,7 @@ struct World {
     blind: Option<Blind>,
     group: Option<GroupView>,
     invalid_group: bool,
+    group_vcenter: Option<String>,
     /// Tasks, and the instances whose durable status names them.
     recorded: Vec<(MoRef, Key)>,
     client: Client,
@@ -88,6 +89,7 @@ impl World {
             blind: None,
             group: Some(GroupView::of(&fixtures::group(1))),
             invalid_group: false,
+            group_vcenter: None,
             recorded: Vec::new(),
             client: Client { user: Some(USER.into()), template, looking_up: Vec::new() },
         }
@@ -101,6 +103,7 @@ impl World {
             blind: self.blind.clone(),
             group: self.group,
             invalid_group: self.invalid_group,
+            group_vcenter: self.group_vcenter.clone(),
             recorded_by: &|task| {
                 let recorded = self.recorded.iter().filter(|(recorded, _)| recorded == task);
                 recorded.map(|(_, key)| key.clone()).collect()

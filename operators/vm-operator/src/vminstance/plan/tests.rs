@@ -2,6 +2,8 @@
 
 mod world;
 
+mod untouched;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,7 +20,7 @@ fn vm(id: &str) -> MoRef {
 }
 
 fn machine(power: PowerState) -> Machine {
-    Machine { moref: vm("vm-1"), power: Some(power), revision: None, marked: true }
+    Machine { moref: vm("vm-1"), power: Some(power), revision: None, marked: true, template: false }
 }
 
 fn instance(deleting: bool) -> VmInstance {
@@ -130,35 +132,6 @@ fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
         ("Removing", false, Seen { group: deleting, ..seen() }),
         ("Gone", true, Seen { group: deleting, ..seen() }),
     ]);
-}
-
-#[test]
-fn what_is_not_the_instances_is_never_touched() {
-    let several = || vec![machine(PowerState::On), Machine { moref: vm("vm-2"), ..machine(PowerState::Off) }];
-    check(vec![
-        ("Gone", true, Seen { stranger: Some(vm("vm-9")), ..seen() }),
-        ("NameConflict", false, Seen { stranger: Some(vm("vm-9")), ..seen() }),
-        ("DuplicateMachines", false, Seen { mine: several(), ..seen() }),
-        ("DuplicateMachines", true, Seen { mine: several(), ..seen() }),
-        ("MachineUnclear", true, Seen { unread: Some(vm("vm-1")), ..seen() }),
-        ("MachineUnclear", false, Seen { unread: Some(vm("vm-1")), ..seen() }),
-        ("LookUp", false, Seen { missing: Missing::Unknown(vm("vm-1")), ..seen() }),
-        ("LookUp", true, Seen { missing: Missing::Unknown(vm("vm-1")), ..seen() }),
-        ("Refreshing", true, Seen { missing: Missing::LookingUp, ..seen() }),
-        ("MachineMoved", false, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..seen() }),
-        ("Release", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..seen() }),
-        ("Gone", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), released: true, ..seen() }),
-        ("MachineUnclear", true, Seen { missing: Missing::Unclear(vm("vm-1")), ..seen() }),
-        ("Gone", true, Seen { missing: Missing::Gone, ..seen() }),
-        ("Enqueue", false, Seen { missing: Missing::Gone, ..seen() }),
-    ]);
-    let mut copy = instance(false);
-    copy.metadata.name = Some("copy".into());
-    let turn = plan(&copy, &Seen { mine: vec![machine(PowerState::Off)], ..seen() });
-    assert_eq!(name(&turn), "InvalidInstance");
-    copy.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    let turn = plan(&copy, &Seen { mine: vec![machine(PowerState::On)], ..seen() });
-    assert_eq!(name(&turn), "Gone", "a deleted copy takes no machine with it");
 }
 
 #[test]

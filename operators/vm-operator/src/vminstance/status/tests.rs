@@ -25,6 +25,7 @@ fn machine() -> Machine {
         power: Some(PowerState::On),
         revision: Some("made-from".into()),
         marked: true,
+        template: false,
     }
 }
 
@@ -225,4 +226,34 @@ fn what_the_last_status_says_of_other_things_stays() {
     let new = status(Some(&old), &instance, Some(&unmarked), &Outcome::Settled, NOW).unwrap();
     assert_eq!((new.marked, new.observed_generation), (Some(true), Some(2)));
     assert!(conditions::get(&new.conditions, "Other").is_some());
+}
+
+/// The vCenter is recorded with the machine or the clone task, and goes with the last of them.
+#[test]
+fn references_are_recorded_with_their_vcenter() {
+    let here = || Seen { vcenter: Some("here".into()), ..seen() };
+    let elsewhere = crate::vminstance::AnotherVcenter { recorded: "there".into(), connected: "here".into() };
+    let old = |vcenter: Option<&str>| VmInstanceStatus {
+        vm_ref: Some("vm-1".into()),
+        vcenter: vcenter.map(str::to_owned),
+        ..VmInstanceStatus::default()
+    };
+    for (situation, old, seen, wanted) in [
+        ("a machine", old(None), Seen { mine: vec![machine()], ..here() }, Some("here")),
+        ("it was brought here", old(Some("there")), Seen { mine: vec![machine()], ..here() }, Some("here")),
+        ("a clone", VmInstanceStatus::default(), Seen { task: Some(task()), ..here() }, Some("here")),
+        ("the machine is gone", old(Some("here")), Seen { missing: Missing::Gone, ..here() }, None),
+        ("nothing was made", VmInstanceStatus::default(), here(), None),
+        (
+            "a machine that cannot be read",
+            old(None),
+            Seen { unread: Some(vcenter::vm_ref("vm-1")), ..here() },
+            None,
+        ),
+        ("another vCenter", old(Some("there")), Seen { elsewhere: Some(elsewhere), ..here() }, Some("there")),
+    ] {
+        let outcome = Outcome::Blocked("AnotherVCenter", String::new());
+        let new = status(Some(&old), &fixtures::instance(0), Some(&seen), &outcome, NOW).unwrap();
+        assert_eq!(new.vcenter.as_deref(), wanted, "{situation}");
+    }
 }

@@ -50,6 +50,7 @@ impl Inventory {
                 "parent" => vm.parent = value.and_then(Node::moref).map(|parent| self.shared_parent(parent)),
                 "runtime.powerState" => vm.power = text.and_then(PowerState::parse),
                 "runtime.connectionState" => vm.connection = text.and_then(Connection::parse),
+                "config.template" => vm.template = text.is_some_and(|text| matches!(text, "true" | "1")),
                 "config.instanceUuid" => {
                     let uuid = text.filter(|text| !text.is_empty()).map(str::to_ascii_lowercase);
                     vm.instance_uuid = uuid.map(Arc::from);

@@ -38,6 +38,8 @@ struct FolderEntry {
 #[derive(Debug, Default)]
 pub struct Inventory {
     synced: bool,
+    /// `about.instanceUuid`.
+    vcenter: Option<Arc<str>>,
     refreshed: u64,
     marker_prefix: String,
     root: Option<MoRef>,
@@ -70,6 +72,12 @@ impl Inventory {
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced
+    }
+
+    /// Returns the instanceUuid of the vCenter that this is the inventory of. None before the first connection.
+    #[must_use]
+    pub fn vcenter(&self) -> Option<&str> {
+        self.vcenter.as_deref()
     }
 
     /// Whether it includes everything that had taken effect at vCenter when the ticket was requested.
@@ -155,7 +163,7 @@ impl Inventory {
 
 impl Inventory {
     /// Returns whether a VM was as the inventory shows it when it was last read: under this parent, with these markers and
-    /// this instance UUID. `None` if it was not read within 30 seconds: [`Vms::confirm`](super::Vms::confirm).
+    /// this instance UUID, and a template or not. `None` if it was not read within 30 seconds: [`Vms::confirm`](super::Vms::confirm).
     #[must_use]
     pub fn confirmed(&self, moref: &MoRef) -> Option<bool> {
         let (same, since) = self.confirmed.get(moref)?;
@@ -180,6 +188,10 @@ impl Inventory {
     pub(super) fn close(&mut self) {
         self.set_synced(false);
         self.subscribers.clear();
+    }
+
+    pub(super) fn set_vcenter(&mut self, vcenter: Option<Arc<str>>) {
+        self.vcenter = vcenter;
     }
 
     pub(super) fn set_root(&mut self, root: MoRef) {
@@ -313,9 +325,9 @@ impl Inventory {
     }
 }
 
-/// What tells whose a VM is.
-fn identity(vm: &Vm) -> (Option<&MoRef>, Option<&Markers>, Option<&str>) {
-    (vm.parent.as_ref(), vm.markers.as_ref(), vm.instance_uuid.as_deref())
+/// What tells whose a VM is, and what.
+fn identity(vm: &Vm) -> (Option<&MoRef>, Option<&Markers>, Option<&str>, bool) {
+    (vm.parent.as_ref(), vm.markers.as_ref(), vm.instance_uuid.as_deref(), vm.template)
 }
 
 // === indexes ===

@@ -46,6 +46,8 @@ pub struct Vm {
     pub power: Option<PowerState>,
     /// Whether its host answers.
     pub connection: Option<Connection>,
+    /// `config.template`: it is a template, which cannot be powered on. False while vCenter cannot say.
+    pub template: bool,
     /// `config.instanceUuid`, in lower case.
     pub instance_uuid: Option<Arc<str>>,
     /// The `extraConfig` entries whose keys begin with [`Config::marker_prefix`](super::super::Config::marker_prefix).
@@ -61,6 +63,7 @@ impl Vm {
             parent: None,
             power: None,
             connection: None,
+            template: false,
             instance_uuid: None,
             markers: None,
         }

@@ -82,7 +82,7 @@ impl Watcher {
             session_lost = refused.is_session_lost();
             error = refused;
         }
-        if error.kind() == Kind::NotFound {
+        if matches!(error.kind(), Kind::NotFound | Kind::RootFolderMoved) {
             // The root folder or the datacenter is gone.
             shared.sites.mark_stale();
             shared.templates.clear();
@@ -120,8 +120,16 @@ impl Watcher {
         loop {
             let mut watched = self.connect().await?;
             self.read_baseline(&mut watched).await?;
+            let root = watched.root.clone();
             self.follow(watched).await?;
+            self.check_root(&root).await?;
         }
+    }
+
+    /// Fails if the root folder has another name or place than the settings say. A process that starts would not find it.
+    async fn check_root(&self, root: &MoRef) -> Result<(), Error> {
+        let found = Site::find(&self.shared.core, &self.shared.config).await?;
+        if found.root == *root { Ok(()) } else { Err(root_gone(&self.shared)) }
     }
 
     /// Logs in if there is no session, finds the site if it is not known, and creates what is needed for watching, in
@@ -129,11 +137,12 @@ impl Watcher {
     async fn connect(&mut self) -> Result<Watched, Error> {
         let shared = self.shared.clone();
         let core = &shared.core;
-        core.roots().await?;
         if *core.epoch().borrow() == 0 {
             core.renew(0).await?;
         }
         let epoch = *core.epoch().borrow();
+        let vcenter = core.roots().await?.vcenter.clone();
+        shared.update(|inventory| inventory.set_vcenter(vcenter));
         self.resources.enter(epoch);
         let old = self.resources.take_collector();
         let (site, created, ()) =

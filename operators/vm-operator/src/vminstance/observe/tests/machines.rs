@@ -8,6 +8,7 @@ fn mine() -> Machine {
         power: Some(PowerState::On),
         revision: Some(fixtures::instance(0).spec.revision()),
         marked: true,
+        template: false,
     }
 }
 
@@ -374,4 +375,78 @@ fn whether_the_vcenter_has_confirmed_the_machine() {
             },
         ),
     ]);
+}
+
+/// The connected vCenter is `here`; the instance's status names a machine in another.
+fn is_elsewhere(world: &mut World) {
+    world.inventory.set_instance_uuid("here");
+    world.record();
+    world.instance.status.get_or_insert_default().vcenter = Some("there".into());
+}
+
+fn elsewhere(seen: &mut Seen) {
+    let elsewhere = AnotherVcenter { recorded: "there".into(), connected: "here".into() };
+    (seen.elsewhere, seen.vcenter) = (Some(elsewhere), Some("here".into()));
+    (seen.folder, seen.template) = (None, Template::Unknown);
+}
+
+#[test]
+fn a_machine_of_another_vcenter_is_not_looked_for_in_this_one() {
+    check(&[
+        ("recorded in another", is_elsewhere, elsewhere),
+        (
+            "recorded of the group alone",
+            |w| {
+                w.inventory.set_instance_uuid("here");
+                w.group_vcenter = Some("there".into());
+            },
+            elsewhere,
+        ),
+        (
+            "the reference is that of a copy here",
+            |w| {
+                is_elsewhere(w);
+                w.show(foreign);
+            },
+            elsewhere,
+        ),
+        (
+            "the machine was brought here",
+            |w| {
+                is_elsewhere(w);
+                w.show(|vm| vm);
+            },
+            |s| {
+                has(s, &[mine()]);
+                s.vcenter = Some("here".into());
+            },
+        ),
+        (
+            "recorded in this one",
+            |w| {
+                is_elsewhere(w);
+                w.instance.status.get_or_insert_default().vcenter = Some("here".into());
+                w.answer(None);
+            },
+            |s| (s.missing, s.vcenter) = (Missing::Gone, Some("here".into())),
+        ),
+        (
+            "recorded by an earlier operator",
+            |w| {
+                is_elsewhere(w);
+                w.instance.status.get_or_insert_default().vcenter = None;
+                w.answer(None);
+            },
+            |s| (s.missing, s.vcenter) = (Missing::Gone, Some("here".into())),
+        ),
+    ]);
+}
+
+#[test]
+fn a_machine_that_became_a_template_is_seen_as_one() {
+    check(&[(
+        "a template",
+        |w| w.show(|vm| Vm { template: true, ..vm }),
+        |s| has(s, &[Machine { template: true, ..mine() }]),
+    )]);
 }

@@ -1,0 +1,116 @@
+//! Which vCenter it is, and whether the root folder is the one that it was.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use infra_clients::vsphere::vms::{Link, Recorded, Vms};
+use infra_clients::vsphere::{Error, Kind, MoRef};
+use testbed::{Vcsim, eventually};
+
+use crate::rig::{Rig, SOON, start, up};
+
+const FOLDER: &str = "/DC0/vm/vm-operator";
+
+/// Waits until the link is down for a reason of this kind.
+async fn down_for(vms: &Vms, kind: Kind) -> Result<Error> {
+    eventually(&format!("down for {kind:?}"), SOON, async || {
+        Ok(match vms.link().borrow().clone() {
+            Link::Down(error) if error.kind() == kind => Some(error),
+            _ => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_vcenter_at_the_same_address_is_not_used() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().instance_uuid("the-first"), |_, _| {}).await?;
+    assert_eq!(
+        rig.vms.read(|inventory| inventory.vcenter().map(str::to_owned)).as_deref(),
+        Some("the-first")
+    );
+    let root = rig.root()?;
+    rig.sim.become_another("the-second").await?;
+    let logins = rig.sim.sessions().await?.logins;
+    let error = rig.vms.destroy(&root).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::AnotherVCenter, "{error}");
+    let error = down_for(&rig.vms, Kind::AnotherVCenter).await?;
+    assert!(error.to_string().contains("the-first") && error.to_string().contains("the-second"), "{error}");
+    assert_eq!(rig.sim.sessions().await?.logins, logins, "no password is sent to it");
+    assert!(rig.sim.folders().await?.contains(&FOLDER.to_owned()));
+    rig.sim.become_another("the-first").await?;
+    up(&rig.vms).await
+}
+
+/// A restarted vCenter, or one that was restored from its backup, has the same instanceUuid.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_vcenter_without_its_sessions_is_used() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder().instance_uuid("the-first"), |_, _| {}).await?;
+    rig.sim.become_another("the-first").await?;
+    rig.vms.create_folder("f").await?;
+    Ok(())
+}
+
+fn recorded(vm: MoRef) -> Recorded {
+    Recorded::new(move || {
+        let vm = vm.clone();
+        async move { vec![vm] }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_folder_that_was_renamed_is_not_created() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    let vm = rig.make(&folder, "web-0").await?;
+    let (_session, vms) = start(&rig.sim, |_, vms| {
+        (vms.audit, vms.poll_wait) = (Duration::from_secs(1), Duration::from_secs(1));
+        vms.recorded = Some(recorded(vm.clone()));
+    })?;
+    up(&vms).await?;
+    rig.sim.rename_folder(FOLDER, "archive").await?;
+    // One that runs finds it out as one that starts does.
+    let (_other, starting) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(vm)))?;
+    for vms in [&vms, &starting] {
+        let error = down_for(vms, Kind::RootFolderMoved).await?;
+        assert!(error.to_string().contains("archive/f/web-0"), "{error}");
+    }
+    assert!(!rig.sim.folders().await?.contains(&FOLDER.to_owned()));
+    rig.sim.rename_folder("/DC0/vm/archive", "vm-operator").await?;
+    up(&vms).await?;
+    up(&starting).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_folder_is_created_where_no_recorded_vm_is_left() -> Result<()> {
+    let rig = Rig::start().await?;
+    rig.sim.add_vm("/DC0/vm", "unmarked").await?;
+    let unmarked = rig.sim.vms().await?.into_iter().find(|vm| vm.name == "unmarked").unwrap();
+    rig.sim.rename_folder(FOLDER, "archive").await?;
+    for vm in ["vm-gone", &unmarked.moref] {
+        let moref = MoRef::new("VirtualMachine", vm);
+        let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(moref)))?;
+        up(&vms).await?;
+        assert!(rig.sim.folders().await?.contains(&FOLDER.to_owned()), "{vm}");
+        rig.sim.rename_folder(FOLDER, &format!("archive-{vm}")).await?;
+    }
+    Ok(())
+}
+
+/// What is about to be destroyed is a VM: the update that it became a template may have been lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_became_a_template_is_not_confirmed() -> Result<()> {
+    let rig = Rig::start().await?;
+    let vm = rig.make(&rig.root()?, "web-0").await?;
+    let path = format!("{FOLDER}/web-0");
+    rig.sim.power_off(&path).await?;
+    rig.vms.fresh().await?;
+    rig.sim.lose_updates(&path).await?;
+    rig.sim.set_template(&path, true).await?;
+    rig.vms.confirm(&vm);
+    eventually("the template to be seen", SOON, async || {
+        Ok(rig.vms.read(|inventory| inventory.vm(&vm).is_some_and(|vm| vm.template)).then_some(()))
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What a vCenter administrator does to the operator's machines, folders and sessions.
+
+use e2e::{Rig, VmRig};
+use testbed::Fault;
+
+use crate::place;
+use crate::safety::instance_says;
+
+/// A template is no machine of the group any more: it is not destroyed with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_became_a_template_is_kept() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
+    let operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    drop(operator);
+    let golden = format!("{folder}/web-1");
+    rig.vcenter.power_off(&golden).await.unwrap();
+    rig.vcenter.set_template(&golden, true).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+
+    let _operator = rig.operator().await.unwrap();
+    instance_says(&rig, "web-1", "MachineIsTemplate").await;
+    rig.reason("web", "MachineIsTemplate").await.unwrap();
+    assert_eq!(rig.called("PowerOnVM_Task").await.unwrap(), 0);
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
+    let left: Vec<_> = rig.vcenter.vms_in(&folder).await.unwrap();
+    let left: Vec<_> = left.iter().map(|vm| (&*vm.path, vm.template)).collect();
+    assert_eq!(left, [(&*golden, true)]);
+    let events = rig.kubectl(&["get", "events"]).await.unwrap();
+    assert!(events.contains("MachineReleased"), "{events}");
+}
+
+/// Another root folder would have none of the machines, and each would count as moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_root_folder_is_not_created_again() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    drop(operator);
+    rig.vcenter.rename_folder("/DC0/vm/vm-operator", "archive").await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+
+    let _operator = rig.spawn(&rig.launch()).unwrap();
+    let status = rig.reason("web", "VCenterRootFolderMoved").await.unwrap();
+    let message = status["lastMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("archive/") && message.contains("VC_FOLDER"), "{message}");
+    assert!(!rig.vcenter.folders().await.unwrap().contains(&"/DC0/vm/vm-operator".to_owned()));
+    rig.vcenter.rename_folder("/DC0/vm/archive", "vm-operator").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 0);
+}
+
+/// Sessions end again and again while every login succeeds: the password is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_sessions_are_no_refused_logins() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.settled("web", 1).await.unwrap();
+
+    rig.vcenter.fault(Fault::soap("CloneVM_Task", "NotAuthenticated").until_cleared()).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    instance_says(&rig, "web-1", "VCenterSessionEnded").await;
+    rig.vcenter.fault(Fault::soap("CreateFilter", "NotAuthenticated").until_cleared()).await.unwrap();
+    rig.vcenter.expire_sessions().await.unwrap();
+    let status = rig.reason("web", "VCenterSessionEnded").await.unwrap();
+    let message = status["lastMessage"].as_str().unwrap_or_default();
+    assert!(message.contains("logged in again") && !message.contains("password"), "{message}");
+    assert_eq!(status["phase"], "PENDING", "it passes by itself");
+    rig.vcenter.clear_faults().await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    assert_eq!(rig.vcenter.sessions().await.unwrap().failed_logins, 0);
+}

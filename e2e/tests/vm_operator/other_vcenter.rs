@@ -1,0 +1,112 @@
+//! The operator meets another vCenter than the one that has its machines: what is recorded is neither made again nor given up.
+
+use e2e::{Launch, PATIENCE, Rig, VmRig};
+use serde_json::Value;
+use testbed::{Vcsim, eventually};
+
+use crate::place;
+
+const DETACH: &str = "vm.codeconnect.vmworld.com/detach=true";
+
+/// How the operator is started with another vCenter.
+fn at(rig: &VmRig, vcenter: &Vcsim) -> Launch {
+    let launch = rig.launch().env("VC_HOST", vcenter.host()).env("VC_PASS", vcenter.password());
+    launch.env("VC_CA_FILE", vcenter.ca_file())
+}
+
+/// The machines of a vCenter, without its templates, by name: moref, and whether each is on.
+async fn machines(vcenter: &Vcsim) -> Vec<(String, String, bool)> {
+    let vms = vcenter.vms().await.unwrap().into_iter().filter(|vm| !vm.template);
+    vms.map(|vm| (vm.name.clone(), vm.moref.clone(), vm.is_on())).collect()
+}
+
+fn message(status: &Value) -> &str {
+    status["lastMessage"].as_str().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_vcenter_gets_no_machine_that_the_first_has() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    for (name, replicas) in [("web", 2), ("going", 1)] {
+        rig.apply(name, replicas, "photon").await.unwrap();
+        rig.settled(name, replicas).await.unwrap();
+    }
+    let before = machines(&rig.vcenter).await;
+    drop(operator);
+    rig.delete("going").await.unwrap();
+
+    let other = Vcsim::start().await.unwrap();
+    let operator = rig.spawn(&at(&rig, &other)).unwrap();
+    let status = rig.reason("web", "AnotherVCenter").await.unwrap();
+    assert_eq!((&status["replicas"], &status["readyReplicas"]), (&2.into(), &0.into()), "{status}");
+    assert!(message(&status).contains("this is another vCenter"), "{status}");
+    rig.reason("going", "AnotherVCenter").await.unwrap();
+    // The operator works: what is new is made here.
+    rig.apply("new", 1, "photon").await.unwrap();
+    rig.settled("new", 1).await.unwrap();
+    let made: Vec<_> = machines(&other).await.into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(made, ["new-0"]);
+    for instance in ["web-0", "web-1", "going-0"] {
+        let instance = rig.api("VmInstance").get(instance).await.unwrap();
+        assert!(instance.metadata.finalizers.is_some_and(|all| !all.is_empty()));
+        assert!(instance.data["status"]["vmRef"].is_string(), "{:?}", instance.data);
+    }
+    rig.kubectl(&["annotate", "vg", "going", DETACH]).await.unwrap();
+    rig.gone("going").await.unwrap();
+    drop(operator);
+    assert_eq!(machines(&rig.vcenter).await, before, "also of the group that was detached");
+
+    rig.vcenter.reset_calls().await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.reason("new", "AnotherVCenter").await.unwrap();
+    assert_eq!(machines(&rig.vcenter).await, before);
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 0);
+}
+
+/// The first vCenter does not come back: a person lets go of its machines, and the group gets others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    drop(operator);
+    let other = Vcsim::start().await.unwrap();
+    let _operator = rig.spawn(&at(&rig, &other)).unwrap();
+    rig.reason("web", "AnotherVCenter").await.unwrap();
+    rig.kubectl(&["delete", "vgi", "--all", "--wait=false"]).await.unwrap();
+    crate::safety::instance_says(&rig, "web-1", "AnotherVCenter").await;
+    rig.kubectl(&["annotate", "vgi", "--all", DETACH]).await.unwrap();
+    eventually("two machines in the other vCenter", PATIENCE, async || {
+        let made = machines(&other).await;
+        Ok((made.len() == 2 && made.iter().all(|(.., on)| *on)).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.settled("web", 2).await.unwrap();
+    assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
+}
+
+/// A vCenter is set up again at the same address while the operator runs, and the first one comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_vcenter_at_the_same_address_is_refused() {
+    let _place = place().await;
+    let rig = VmRig::with(Vcsim::builder().instance_uuid("the-first")).await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+    rig.vcenter.become_another("the-second").await.unwrap();
+    let status = rig.reason("web", "AnotherVCenter").await.unwrap();
+    assert!(message(&status).contains("the-second"), "{status}");
+    rig.apply("new", 1, "photon").await.unwrap();
+    rig.reason("new", "AnotherVCenter").await.unwrap();
+    rig.vcenter.become_another("the-first").await.unwrap();
+    rig.settled("new", 1).await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 1, "that of the new group");
+}
