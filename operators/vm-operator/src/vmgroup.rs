@@ -22,6 +22,7 @@ use crate::api::{
 use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
+use crate::vminstance;
 
 #[cfg(test)]
 pub use self::{
@@ -97,8 +98,9 @@ impl Reconciler for VmGroups {
         let namespace = group.namespace().unwrap_or_default();
         let listed = self.0.instances.list(&namespace, &selector(group)).await?;
         let uid = group.uid().unwrap_or_default();
-        let is_member =
-            |instance: &VmInstance| instance.spec.group_uid == uid && names::check(instance).is_ok();
+        let is_member = |instance: &VmInstance| {
+            instance.spec.group_uid == uid && names::check(instance).is_ok() && !vminstance::is_done(instance)
+        };
         Ok(!listed.iter().filter_map(Guarded::valid).any(|instance| is_member(instance)))
     }
 

@@ -1,11 +1,12 @@
 //! Caches without a controller.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, api::PostParams, core::PartialObjectMeta};
-use operator_kit::{Kit, Watch};
+use kube::{Api, ResourceExt, api::PostParams, core::PartialObjectMeta};
+use operator_kit::{Deleted, Key, Kit, Patched, Watch};
 use serde_json::json;
 use testbed::eventually;
 
+use crate::things::{FINALIZER, Mode, Thing, ThingSpec};
 use crate::{Bench, PATIENCE};
 
 /// Two of one kind, one of metadata only, and of other clusters, one of which cannot be reached.
@@ -25,7 +26,7 @@ pub async fn need_no_controller(bench: &Bench, kit: &Kit) {
     let labels = json!({"role": "settings"});
     let config = json!({"metadata": {"name": "seen", "labels": labels}, "data": {"key": "value"}});
     configs.create(&PostParams::default(), &serde_json::from_value(config).unwrap()).await.unwrap();
-    let key = operator_kit::Key::new("default", "seen");
+    let key = Key::new("default", "seen");
     eventually("every cache has it", PATIENCE, async || {
         let has = [caches.0.cache().valid(&key), caches.2.cache().valid(&key)];
         let data = has.map(|config| config.and_then(|config| config.data.clone()?.remove("key")));
@@ -41,4 +42,17 @@ pub async fn need_no_controller(bench: &Bench, kit: &Kit) {
     let (ready, report) = kit.health().report();
     assert!(!report.contains("unreachable cluster"), "{ready}: {report}");
     assert!(report.contains("watch settings") && report.contains("watch metadata"), "{report}");
+}
+
+/// The cache of a watch that does not run has what the responses to writes tell it.
+pub async fn follow_the_removal_of_a_finalizer(bench: &Bench, kit: &Kit) {
+    let objects = Watch::<Thing>::namespaced(kit).objects();
+    let mut ending = Thing::new("ending", ThingSpec { mode: Mode::Well });
+    ending.finalizers_mut().push(FINALIZER.to_owned());
+    let ending = bench.api.create(&PostParams::default(), &ending).await.unwrap();
+    let key = Key::of(&ending);
+    assert_eq!(objects.delete(&key, &ending.uid().unwrap()).await.unwrap(), Deleted::Going);
+    let ending = objects.cache().valid(&key).expect("the finalizer keeps it");
+    assert_eq!(objects.change_finalizers(&ending, None, &[FINALIZER]).await.unwrap(), Patched::Done);
+    assert!(objects.cache().get(&key).is_none());
 }

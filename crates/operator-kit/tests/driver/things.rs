@@ -1,10 +1,6 @@
 //! A kind whose objects say what reconciling them leads to, and a reconciler that counts.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -12,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{CustomResource, ResourceExt};
 use operator_kit::{
-    Disposition, KitError, Notice, Objects, Outcome, ReconcileError, Reconciler, Turn,
+    Disposition, KitError, Notice, Outcome, ReconcileError, Reconciler, Turn,
     conditions::{self, READY},
 };
 use serde::{Deserialize, Serialize};
@@ -107,15 +103,10 @@ pub enum Step {
 /// Notes when each step was taken for each object.
 #[derive(Default)]
 pub struct Things {
-    objects: Option<Objects<Thing>>,
     calls: Mutex<BTreeMap<(String, Step), Vec<Instant>>>,
 }
 
 impl Things {
-    pub fn over(objects: Objects<Thing>) -> Self {
-        Self { objects: Some(objects), ..Self::default() }
-    }
-
     fn note(&self, name: &str, step: Step) {
         self.calls.lock().unwrap().entry((name.to_owned(), step)).or_default().push(Instant::now());
     }
@@ -133,12 +124,6 @@ impl Things {
         eventually(&goal, PATIENCE, async || Ok((self.count(name, step) >= count).then_some(())))
             .await
             .unwrap();
-    }
-
-    /// The cached object, for what a pass sees of its own writes.
-    pub fn cached(&self, name: &str) -> Option<Arc<Thing>> {
-        let objects = self.objects.as_ref()?;
-        objects.cache().get(&operator_kit::Key::new("default", name))?.valid().cloned()
     }
 }
 

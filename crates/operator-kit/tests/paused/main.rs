@@ -40,7 +40,7 @@ impl Bench {
         let kit =
             Kit::with_client(OPERATOR, client.clone(), Clock::starting_at(Timestamp::UNIX_EPOCH)).unwrap();
         let watch = Watch::<Thing>::namespaced(&kit);
-        let things = Arc::new(Things::over(watch.objects()));
+        let things = Arc::new(Things::default());
         tokio::spawn({
             let (kit, things) = (kit.clone(), Arc::clone(&things));
             async move { driver::run(&kit, watch, Triggers::default(), things).await }
