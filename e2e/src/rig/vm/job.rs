@@ -68,8 +68,9 @@ impl Rig for VmRig {
         "WaitingForFolder",
         "WaitingForTemplate",
     ];
-    // A group without replicas keeps its folder; a new one gets a folder with its first machine.
-    const KEPT: &'static [&'static str] = &["outside//DC0/vm/vm-operator/NAMESPACE.web: "];
+    // A group without replicas keeps its folder and the vCenter that has it; a new one gets both with its first machine.
+    const KEPT: &'static [&'static str] =
+        &["outside//DC0/vm/vm-operator/NAMESPACE.web: ", "VmGroup/web/status/vcenter: "];
     const FOUND: &'static [Found] = &[Found {
         what: "after a restart with an old list, a folder was created for a group that had been deleted, and stayed; instances \
                were created for an earlier number of replicas",
