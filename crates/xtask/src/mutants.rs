@@ -25,8 +25,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     command
         .current_dir(project_root()?)
         .env("CARGO_TARGET_DIR", &target)
-        .args(["mutants", "--test-workspace", "true", "--file"])
-        .arg(format!("operators/{}/src/*/plan.rs", operator.name))
+        .args(["mutants", "--test-workspace", "true", "--exclude", "**/tests*"])
+        .args(["plan.rs", "plan/*.rs"].map(|plan| format!("--file=operators/{}/src/*/{plan}", operator.name)))
         .arg(format!("--cargo-arg={plain}"))
         .args(["--cargo-arg=--lib", "--output"])
         .arg(&target)

@@ -39,10 +39,10 @@ async fn another_vcenter_gets_no_machine_that_the_first_has() {
 
     let other = Vcsim::start().await.unwrap();
     let operator = rig.spawn(&at(&rig, &other)).unwrap();
-    let status = rig.reason("web", "AnotherVCenter").await.unwrap();
+    let status = rig.reason("web", "InAnotherVCenter").await.unwrap();
     assert_eq!((&status["replicas"], &status["readyReplicas"]), (&2.into(), &0.into()), "{status}");
     assert!(message(&status).contains("this is another vCenter"), "{status}");
-    rig.reason("going", "AnotherVCenter").await.unwrap();
+    rig.reason("going", "InAnotherVCenter").await.unwrap();
     // The operator works: what is new is made here.
     rig.apply("new", 1, "photon").await.unwrap();
     rig.settled("new", 1).await.unwrap();
@@ -61,7 +61,7 @@ async fn another_vcenter_gets_no_machine_that_the_first_has() {
     rig.vcenter.reset_calls().await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.settled("web", 2).await.unwrap();
-    rig.reason("new", "AnotherVCenter").await.unwrap();
+    rig.reason("new", "InAnotherVCenter").await.unwrap();
     assert_eq!(machines(&rig.vcenter).await, before);
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 0);
 }
@@ -77,9 +77,9 @@ async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
     drop(operator);
     let other = Vcsim::start().await.unwrap();
     let _operator = rig.spawn(&at(&rig, &other)).unwrap();
-    rig.reason("web", "AnotherVCenter").await.unwrap();
+    rig.reason("web", "InAnotherVCenter").await.unwrap();
     rig.kubectl(&["delete", "vgi", "--all", "--wait=false"]).await.unwrap();
-    crate::safety::instance_says(&rig, "web-1", "AnotherVCenter").await;
+    crate::safety::instance_says(&rig, "web-1", "InAnotherVCenter").await;
     rig.kubectl(&["annotate", "vgi", "--all", DETACH]).await.unwrap();
     eventually("two machines in the other vCenter", PATIENCE, async || {
         let made = machines(&other).await;
@@ -89,6 +89,57 @@ async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
     .unwrap();
     rig.settled("web", 2).await.unwrap();
     assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
+}
+
+/// The operator is started with the wrong vCenter for a while. A group that wants no machine there keeps its record, paused or
+/// not, and removes its own folder in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_without_replicas_stays_in_its_vcenter() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    for name in ["idle", "paused"] {
+        rig.apply(name, 1, "photon").await.unwrap();
+        rig.settled(name, 1).await.unwrap();
+        rig.apply(name, 0, "photon").await.unwrap();
+        rig.settled(name, 0).await.unwrap();
+    }
+    let pause = |paused: bool| format!(r#"{{"spec": {{"paused": {paused}}}}}"#);
+    rig.kubectl(&["patch", "vg", "paused", "--type=merge", "-p", &pause(true)]).await.unwrap();
+    rig.reason("paused", "Paused").await.unwrap();
+    let records = async || {
+        let mut records = Vec::new();
+        for name in ["idle", "paused"] {
+            let status = rig.status(name).await.unwrap();
+            records.push((status["vcenter"].clone(), status["folder"].clone()));
+        }
+        records
+    };
+    let before = records().await;
+    assert!(before.iter().all(|(vcenter, folder)| vcenter.is_string() && folder.is_string()), "{before:?}");
+    drop(operator);
+
+    let other = Vcsim::start().await.unwrap();
+    let operator = rig.spawn(&at(&rig, &other)).unwrap();
+    rig.reason("idle", "InAnotherVCenter").await.unwrap();
+    // A pass over the paused one, too.
+    rig.kubectl(&["patch", "vg", "paused", "--type=merge", "-p", r#"{"spec": {"cpu": 2}}"#]).await.unwrap();
+    rig.reason("paused", "Paused").await.unwrap();
+    drop(operator);
+    assert_eq!(records().await, before);
+
+    let _operator = rig.operator().await.unwrap();
+    rig.kubectl(&["patch", "vg", "paused", "--type=merge", "-p", &pause(false)]).await.unwrap();
+    for name in ["idle", "paused"] {
+        rig.settled(name, 0).await.unwrap();
+        rig.delete(name).await.unwrap();
+        rig.gone(name).await.unwrap();
+    }
+    let left = rig.vcenter.folders().await.unwrap();
+    assert!(
+        !left.iter().any(|folder| [rig.folder("idle"), rig.folder("paused")].contains(folder)),
+        "{left:?}"
+    );
 }
 
 /// A vCenter is set up again at the same address while the operator runs, and the first one comes back.

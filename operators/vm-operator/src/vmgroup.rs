@@ -4,7 +4,6 @@
 //! requests a machine: the VmInstance controller does.
 
 mod apply;
-mod elsewhere;
 mod observe;
 mod plan;
 mod status;

@@ -18,6 +18,10 @@ operator_kit::reasons! {
     QUEUED = "Queued";
     /// The machine is being powered on.
     POWERING_ON = "PoweringOn";
+    /// The group moves to the connected vCenter: it has no VmInstance in the one that its status names.
+    MOVING_TO_VCENTER = "MovingToVCenter";
+    /// The machines or the folder of the object are in another vCenter than the connected one.
+    IN_ANOTHER_VCENTER = "InAnotherVCenter";
     /// The machine is being powered off and destroyed.
     REMOVING = "Removing";
     /// A machine of the original operator is being marked as this instance's.
@@ -98,6 +102,7 @@ pub fn needs_help(reason: &str) -> bool {
             | INVALID_INSTANCE
             | NO_GROUP
             | DETACH_UNCLEAR
+            | IN_ANOTHER_VCENTER
             | INTERNAL_ERROR
     ) || infra_clients::vsphere::class_of(reason).is_some_and(|class| class != Class::Retry)
 }

@@ -72,7 +72,7 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     let seen = Seen {
         vcenter: around.inventory.vcenter().map(str::to_owned),
         // A machine that is here was brought here.
-        elsewhere: AnotherVcenter::of(recorded, around.inventory)
+        other_vcenter: AnotherVcenter::of(recorded, around.inventory)
             .filter(|_| !seen.members.iter().any(|member| member.exists)),
         ..seen
     };

@@ -1,6 +1,7 @@
 //! What to do next about one group: a total, pure function of the object and what was seen. Reads and writes nothing; `apply`
 //! carries the plan out and comes next.
 
+mod other_vcenter;
 mod texts;
 
 use std::collections::BTreeSet;
@@ -14,8 +15,6 @@ use crate::detach::{self, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::{AnotherVcenter, Refresh};
-
-use super::elsewhere;
 
 use texts::{jam, trouble};
 pub use texts::{kept_by_others, tally};
@@ -144,7 +143,7 @@ pub struct Seen {
     /// The connected vCenter, by its instanceUuid.
     pub vcenter: Option<String>,
     /// The status names another vCenter than this, and no machine of the group is here.
-    pub elsewhere: Option<AnotherVcenter>,
+    pub other_vcenter: Option<AnotherVcenter>,
     /// The group's own folder.
     pub folder: Option<FolderSeen>,
     /// The folder in which the original operator kept the group's machines.
@@ -215,7 +214,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     if group.spec.is_paused() {
         return wait(reason::PAUSED, "paused: set spec.paused to false to resume".to_owned());
     }
-    if let Some(turn) = elsewhere::plan(group, seen) {
+    if let Some(turn) = other_vcenter::plan(group, seen) {
         return turn;
     }
     if group.metadata.deletion_timestamp.is_some() {
@@ -448,8 +447,8 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
 }
 
-/// Removes the group's own folders that are empty; machines that come into one meanwhile are unregistered, not destroyed. That one is
-/// not empty is believed only by an inventory that is newer than the last machine's end.
+/// Removes the group's own folders that are empty; machines that come into one meanwhile are unregistered, not destroyed. Before it
+/// keeps a folder that is not empty, it requests a refresh: the inventory may still show the last machine.
 fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
     if let Some(turn) = plan_folder_creation(seen).or_else(|| plan_folder_request(seen)) {
         return turn;

@@ -4,6 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::conditions::{self, Status};
+use operator_kit::driver::FINALIZERS_LEFT;
 use operator_kit::{Notice, Outcome};
 
 use crate::api::{ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason};
@@ -11,7 +12,6 @@ use crate::detach::{self, is_detached};
 use crate::error::Error;
 
 use super::apply::Done;
-use super::elsewhere::is_moving;
 use super::observe::list;
 use super::plan::{FolderSeen, Member, Seen, is_outdated, kept_by_others, tally};
 
@@ -26,7 +26,7 @@ pub fn status(
 ) -> Option<VmGroupStatus> {
     let seen = seen?;
     let blind = seen.blind.as_ref();
-    let in_sight = blind.is_none() && seen.elsewhere.is_none();
+    let in_sight = blind.is_none() && seen.other_vcenter.is_none();
     if blind.is_some_and(|blind| !blind.reported) && !matches!(outcome, Outcome::Failed(_)) {
         // Just lost, or just started: the last status stands a little longer.
         return None;
@@ -51,20 +51,17 @@ pub fn status(
         conditions::set(&mut conditions, type_, status, reason, message, generation, now);
     };
     set(condition::READY, verdict.ready, &verdict.reason, &verdict.message);
-    match verdict.phase {
-        phase::PENDING | phase::DELETING => {
-            set(condition::PROGRESSING, Status::True, reason::SCALING, &verdict.message);
-        }
-        _ => set(condition::PROGRESSING, Status::False, reason::IDLE, ""),
-    }
+    let (progressing, why) = verdict.progressing();
+    let message = if progressing == Status::False { "" } else { &verdict.message };
+    set(condition::PROGRESSING, progressing, why, message);
     if in_sight {
         set_details(&mut conditions, group, seen, drift, now);
     }
     let own = |folder: &Option<FolderSeen>| folder.clone().filter(|folder| folder.own);
     let folder = own(&seen.folder).map(|folder| folder.moref.value().to_owned());
     let adopted_folder = own(&seen.original_folder).map(|folder| folder.name);
-    // What it had in the vCenter that it leaves is not in the one that it moves to.
-    let stayed = old.filter(|_| !is_moving(group, seen));
+    // Folder references of the old vCenter are dropped.
+    let stayed = old.filter(|_| !is_moving(outcome));
     Some(VmGroupStatus {
         phase: Some(verdict.phase.to_owned()),
         current_replicas: Some(replicas),
@@ -77,26 +74,26 @@ pub fn status(
         selector: Some(super::selector(group)),
         folder: folder.or_else(|| stayed.and_then(|old| old.folder.clone())),
         adopted_folder: adopted_folder.or_else(|| stayed.and_then(|old| old.adopted_folder.clone())),
-        vcenter: vcenter(old, group, seen, outcome),
+        vcenter: vcenter(old, seen, outcome),
         conditions,
     })
 }
 
 /// The vCenter in which something of the group is: the connected one as soon as anything is made or seen there. A VmInstance
-/// whose machine is not seen is not enough where an earlier version wrote the status.
-fn vcenter(
-    old: Option<&VmGroupStatus>,
-    group: &VmGroup,
-    seen: &Seen,
-    outcome: &Outcome<Done, Error>,
-) -> Option<String> {
+/// without a visible machine proves nothing: an earlier version that wrote the status recorded no vCenter.
+fn vcenter(old: Option<&VmGroupStatus>, seen: &Seen, outcome: &Outcome<Done, Error>) -> Option<String> {
     let recorded = old.and_then(|old| old.vcenter.clone());
     let mut folders = seen.folder.iter().chain(&seen.original_folder);
     let is_here = folders.any(|folder| folder.own)
         || seen.members.iter().any(|member| member.exists)
         || matches!(outcome, Outcome::Acted(_));
-    let takes = (is_here && seen.elsewhere.is_none()) || is_moving(group, seen);
+    let takes = (is_here && seen.other_vcenter.is_none()) || is_moving(outcome);
     seen.vcenter.clone().filter(|_| takes).or(recorded)
+}
+
+/// Returns whether the plan has moved the group to the connected vCenter.
+fn is_moving(outcome: &Outcome<Done, Error>) -> bool {
+    matches!(outcome, Outcome::Waiting(reason::MOVING_TO_VCENTER, _))
 }
 
 /// Returns the events for conditions other than Ready that became a matter for a person.
@@ -184,6 +181,19 @@ impl Verdict {
             .map(|detached| &*detached.message);
         let parts = [Some(&*self.message), drift, detached];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    /// Returns status and reason of Progressing: whether work is in flight.
+    fn progressing(&self) -> (Status, &str) {
+        match self.phase {
+            phase::PENDING if self.reason == reason::PAUSED => (Status::False, reason::PAUSED),
+            phase::DELETING if self.reason == FINALIZERS_LEFT => (Status::False, reason::IDLE),
+            phase::PENDING | phase::DELETING if self.ready == Status::Unknown => {
+                (Status::Unknown, &self.reason)
+            }
+            phase::PENDING | phase::DELETING => (Status::True, reason::SCALING),
+            _ => (Status::False, reason::IDLE),
+        }
     }
 
     fn of(group: &VmGroup, seen: &Seen, outcome: &Outcome<Done, Error>, ready: i32) -> Self {

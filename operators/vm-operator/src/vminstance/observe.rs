@@ -77,9 +77,9 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
     if seen.blind.is_some() {
         return seen;
     }
-    let seen = Seen { elsewhere: elsewhere(around, instance), ..seen };
+    let seen = Seen { other_vcenter: other_vcenter(around, instance), ..seen };
     match &entry {
-        Some(entry) if seen.elsewhere.is_none() => look(around, instance, entry, seen),
+        Some(entry) if seen.other_vcenter.is_none() => look(around, instance, entry, seen),
         _ => seen,
     }
 }
@@ -219,13 +219,13 @@ fn recorded_vcenter(instance: &VmInstance) -> Option<&str> {
     instance.status.as_ref()?.vcenter.as_deref()
 }
 
-/// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here. A clone
-/// whose request no status names may be where the group is.
-fn elsewhere(around: &Surroundings<'_>, instance: &VmInstance) -> Option<AnotherVcenter> {
+/// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here. An
+/// instance without a recorded vCenter counts as one of its group's: its clone may run there.
+fn other_vcenter(around: &Surroundings<'_>, instance: &VmInstance) -> Option<AnotherVcenter> {
     let recorded = recorded_vcenter(instance).or(around.group_vcenter.as_deref());
-    let elsewhere = AnotherVcenter::of(recorded, around.inventory)?;
+    let other = AnotherVcenter::of(recorded, around.inventory)?;
     let marker = Marker::of(&around.memory.cluster, instance);
-    machines(around.inventory, instance, &marker).is_empty().then_some(elsewhere)
+    machines(around.inventory, instance, &marker).is_empty().then_some(other)
 }
 
 fn has_uuid_of(vm: &Vm, instance: &VmInstance) -> bool {

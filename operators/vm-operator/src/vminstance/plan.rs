@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use infra_clients::vsphere::vms::Template;
-use infra_clients::vsphere::{ANOTHER_VCENTER, Error as Fault, Kind, MoRef, PowerState};
+use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
 use crate::api::{TaskKind, VmInstance, names, reason};
@@ -112,8 +112,8 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         Turn::Blocked { reason: reason::DETACH_UNCLEAR, message }
     } else if let Some(blind) = &seen.blind {
         wait(blind.reason, &blind.message)
-    } else if let Some(elsewhere) = &seen.elsewhere {
-        plan_elsewhere(elsewhere)
+    } else if let Some(other) = &seen.other_vcenter {
+        plan_other_vcenter(other)
     } else if seen.adopted {
         plan_request(instance, deleting, seen)
     } else {
@@ -166,13 +166,9 @@ fn unclear_detach(instance: &VmInstance, seen: &Seen) -> Option<String> {
 }
 
 /// Neither makes nor gives up anything: what a status names is in a vCenter that cannot be asked.
-fn plan_elsewhere(elsewhere: &AnotherVcenter) -> Turn<Action> {
-    let message = format!(
-        "{}: let VC_HOST name that one again; if it is gone for good, annotate this VmInstance with \
-         vm.codeconnect.vmworld.com/detach=true and delete it",
-        elsewhere.message()
-    );
-    Turn::Blocked { reason: ANOTHER_VCENTER, message }
+fn plan_other_vcenter(other: &AnotherVcenter) -> Turn<Action> {
+    let message = format!("{} and delete it", other.advice("VmInstance"));
+    Turn::Blocked { reason: reason::IN_ANOTHER_VCENTER, message }
 }
 
 /// Gives up the machine without touching it.

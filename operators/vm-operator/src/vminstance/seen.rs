@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket};
 use infra_clients::vsphere::{Error as Fault, MoRef, PowerState};
 
-use crate::api::{ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, has_finalizer, is_orphaning};
+use crate::api::{DETACH, ORIGINAL_FINALIZER, TaskKind, TaskStatus, VmGroup, has_finalizer, is_orphaning};
 use crate::clone_queue::Place;
 use crate::detach::{self, Detach};
 use crate::memory::Jam;
@@ -120,11 +120,12 @@ impl AnotherVcenter {
             .then(|| Self { recorded: recorded.to_owned(), connected: connected.to_owned() })
     }
 
-    /// Returns what is wrong, for people.
+    /// Returns what is wrong and what to do about an object of this kind, as the beginning of a sentence.
     #[must_use]
-    pub fn message(&self) -> String {
+    pub fn advice(&self, kind: &str) -> String {
         format!(
-            "this is another vCenter (instanceUuid {}) than the one that has these machines ({})",
+            "this is another vCenter (instanceUuid {}) than the one that has these machines ({}): set VC_HOST to that vCenter and \
+             restart the operator; if it is gone for good, annotate this {kind} with {DETACH}=true",
             self.connected, self.recorded
         )
     }
@@ -201,7 +202,7 @@ pub struct Seen {
     /// The connected vCenter, by its instanceUuid.
     pub vcenter: Option<String>,
     /// The status names a machine or a clone in another vCenter than this.
-    pub elsewhere: Option<AnotherVcenter>,
+    pub other_vcenter: Option<AnotherVcenter>,
     /// Why the stranger is one, where it is the machine that this instance had.
     pub lost: Option<Lost>,
     /// The recorded machine, where the inventory does not show it.

@@ -25,7 +25,9 @@ pub fn status(
     let (ready, reason, message) = ready(seen, outcome)?;
     let generation = instance.metadata.generation;
     let mut status = old.cloned().unwrap_or_default();
-    if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.adopted && seen.elsewhere.is_none()) {
+    if let Some(seen) =
+        seen.filter(|seen| seen.blind.is_none() && seen.adopted && seen.other_vcenter.is_none())
+    {
         record(&mut status, seen);
     }
     if matches!(outcome, Outcome::Settled) {

@@ -57,7 +57,7 @@ fn phase_and_ready_say_how_the_pass_ended() {
     let tally = "2 of 2 virtual machines are ready";
     let removing = "the virtual machines are being removed";
     let unreachable = "VCenterUnreachable";
-    let rows: [(&str, End, bool, bool, [&str; 5]); 15] = [
+    let rows: [(&str, End, bool, bool, [&str; 5]); 16] = [
         ("as asked", Outcome::Settled, false, false, ["RUNNING", "True", "AsAsked", tally, "Idle"]),
         (
             "instances were created",
@@ -78,7 +78,7 @@ fn phase_and_ready_say_how_the_pass_ended() {
             waiting(reason::PAUSED),
             false,
             false,
-            ["PENDING", "False", "Paused", "a message", "Scaling"],
+            ["PENDING", "False", "Paused", "a message", "Paused"],
         ),
         (
             "a machine needs help",
@@ -141,7 +141,7 @@ fn phase_and_ready_say_how_the_pass_ended() {
             waiting(unreachable),
             false,
             true,
-            ["PENDING", "Unknown", unreachable, "a message", "Scaling"],
+            ["PENDING", "Unknown", unreachable, "a message", unreachable],
         ),
         (
             "blind for long, and a person has to act",
@@ -151,11 +151,18 @@ fn phase_and_ready_say_how_the_pass_ended() {
             ["ERROR", "Unknown", unreachable, "a message", "Idle"],
         ),
         (
+            "finalizers of others are left",
+            waiting(operator_kit::driver::FINALIZERS_LEFT),
+            true,
+            false,
+            ["DELETING", "False", "FinalizersLeft", "a message", "Idle"],
+        ),
+        (
             "paused, while blind",
             waiting(reason::PAUSED),
             false,
             true,
-            ["PENDING", "False", "Paused", "a message", "Scaling"],
+            ["PENDING", "False", "Paused", "a message", "Paused"],
         ),
     ];
     for (situation, outcome, deleting, is_blind, [phase, ready, reason, message, progressing]) in rows {
@@ -407,7 +414,7 @@ fn the_vcenter_of_a_group() {
         Some(VmGroupStatus { vcenter, folder, replicas: Some(2), ..VmGroupStatus::default() })
     };
     let foreign = FolderSeen { own: false, ..folder.clone() };
-    let blocked = || Outcome::Blocked("AnotherVCenter", "a message".into());
+    let blocked = || Outcome::Blocked("InAnotherVCenter", "a message".into());
     for (situation, old, seen, outcome, wanted) in [
         ("nothing was made", None, here(vec![]), Outcome::Settled, None),
         ("something is being made", None, here(vec![]), acted(), Some("here")),
@@ -425,23 +432,30 @@ fn the_vcenter_of_a_group() {
         (
             "another",
             old("there"),
-            Seen { elsewhere: Some(elsewhere()), ..here(vec![absent()]) },
+            Seen { other_vcenter: Some(elsewhere()), ..here(vec![absent()]) },
             blocked(),
             Some("there"),
         ),
         (
             "the instances are detached",
             old("there"),
-            Seen { elsewhere: Some(elsewhere()), ..here(vec![absent()]) },
+            Seen { other_vcenter: Some(elsewhere()), ..here(vec![absent()]) },
             acted(),
             Some("there"),
         ),
         (
             "it moves",
             old("there"),
-            Seen { elsewhere: Some(elsewhere()), ..here(vec![]) },
-            waiting(reason::SCALING),
+            Seen { other_vcenter: Some(elsewhere()), ..here(vec![]) },
+            waiting(reason::MOVING_TO_VCENTER),
             Some("here"),
+        ),
+        (
+            "it is paused",
+            old("there"),
+            Seen { other_vcenter: Some(elsewhere()), ..here(vec![]) },
+            waiting(reason::PAUSED),
+            Some("there"),
         ),
         (
             "its machines were brought here",
@@ -455,7 +469,7 @@ fn the_vcenter_of_a_group() {
         assert_eq!(new.vcenter.as_deref(), wanted, "{situation}");
         let keeps_folder = old.is_some() && situation != "it moves";
         assert_eq!(new.folder.as_deref() == Some("group-9"), keeps_folder, "{situation}");
-        if seen.elsewhere.is_some() {
+        if seen.other_vcenter.is_some() {
             assert_eq!((new.replicas, new.ready_replicas), (Some(2), Some(0)), "{situation}");
             assert!(conditions::get(&new.conditions, condition::CONFIG_SYNCED).is_none(), "{situation}");
         }

@@ -250,9 +250,14 @@ fn references_are_recorded_with_their_vcenter() {
             Seen { unread: Some(vcenter::vm_ref("vm-1")), ..here() },
             None,
         ),
-        ("another vCenter", old(Some("there")), Seen { elsewhere: Some(elsewhere), ..here() }, Some("there")),
+        (
+            "another vCenter",
+            old(Some("there")),
+            Seen { other_vcenter: Some(elsewhere), ..here() },
+            Some("there"),
+        ),
     ] {
-        let outcome = Outcome::Blocked("AnotherVCenter", String::new());
+        let outcome = Outcome::Blocked("InAnotherVCenter", String::new());
         let new = status(Some(&old), &fixtures::instance(0), Some(&seen), &outcome, NOW).unwrap();
         assert_eq!(new.vcenter.as_deref(), wanted, "{situation}");
     }

@@ -10,7 +10,7 @@ fn a_group_of_another_vcenter() {
     }
     check(&[
         ("recorded in another", elsewhere, |s| {
-            s.elsewhere = Some(AnotherVcenter { recorded: "there".into(), connected: "here".into() });
+            s.other_vcenter = Some(AnotherVcenter { recorded: "there".into(), connected: "here".into() });
             s.vcenter = Some("here".into());
             // The reference of the other vCenter's folder says nothing here.
             s.folder.as_mut().unwrap().own = false;

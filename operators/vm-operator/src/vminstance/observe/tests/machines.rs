@@ -386,7 +386,7 @@ fn is_elsewhere(world: &mut World) {
 
 fn elsewhere(seen: &mut Seen) {
     let elsewhere = AnotherVcenter { recorded: "there".into(), connected: "here".into() };
-    (seen.elsewhere, seen.vcenter) = (Some(elsewhere), Some("here".into()));
+    (seen.other_vcenter, seen.vcenter) = (Some(elsewhere), Some("here".into()));
     (seen.folder, seen.template) = (None, Template::Unknown);
 }
 

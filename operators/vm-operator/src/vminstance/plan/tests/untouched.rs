@@ -5,12 +5,12 @@ use super::*;
 #[test]
 fn what_is_in_another_vcenter_is_neither_made_again_nor_given_up() {
     let elsewhere = AnotherVcenter { recorded: "there".into(), connected: "here".into() };
-    let elsewhere = || Seen { elsewhere: Some(elsewhere.clone()), adopted: false, ..seen() };
+    let elsewhere = || Seen { other_vcenter: Some(elsewhere.clone()), adopted: false, ..seen() };
     let detached = Some(GroupView { paused: false, detach: Detach::Yes, deleting: false, adopting: false });
     check(vec![
-        ("AnotherVCenter", false, elsewhere()),
-        ("AnotherVCenter", true, elsewhere()),
-        ("AnotherVCenter", true, Seen { group: None, ..elsewhere() }),
+        ("InAnotherVCenter", false, elsewhere()),
+        ("InAnotherVCenter", true, elsewhere()),
+        ("InAnotherVCenter", true, Seen { group: None, ..elsewhere() }),
         ("LeaveQueue", false, Seen { place: Place::Held, ..elsewhere() }),
         ("Gone", true, Seen { group: detached, ..elsewhere() }),
     ]);
