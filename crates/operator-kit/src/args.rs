@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::Path, str::FromStr};
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum, error::ErrorKind};
 
 use crate::logs;
 
@@ -48,6 +48,16 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
+    /// Refuses a list of namespaces that names none, such as `,`: it would mean all. A text that is empty means that.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        if self.watch_namespace.len() > 1 && self.watched().is_empty() {
+            let message = "WATCH_NAMESPACE (--watch-namespace) names no namespace: write names with commas between them, or \
+                           leave it out to watch all namespaces";
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, message));
+        }
+        Ok(())
+    }
+
     /// Returns the namespaces to watch; none means all.
     pub(crate) fn watched(&self) -> Vec<String> {
         self.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect()
@@ -163,7 +173,16 @@ mod tests {
     fn namespaces_and_ids_are_checked() {
         let args = parse("op --watch-namespace=a,,b-1 --cluster-id=site.1");
         assert_eq!(args.watched(), ["a", "b-1"]);
-        assert_eq!(parse("op --watch-namespace= --cluster-id=").watched(), [""; 0]);
+        let all = parse("op --watch-namespace= --cluster-id=");
+        assert_eq!(all.watched(), [""; 0]);
+        assert!(args.check().is_ok() && all.check().is_ok() && parse("op").check().is_ok());
+        for none in ["op --watch-namespace=,", "op --watch-namespace=,,"] {
+            let error = parse(none).check().unwrap_err().to_string();
+            assert!(
+                error.contains("WATCH_NAMESPACE (--watch-namespace) names no namespace: write"),
+                "{error}"
+            );
+        }
         assert_eq!(parse("op --leader-election-namespace=").lease_namespace(), "default");
         for bad in [
             "--watch-namespace=No_such",

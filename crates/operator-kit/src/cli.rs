@@ -98,7 +98,11 @@ pub fn main<P: Program>() -> ExitCode {
     let command = command::<P>();
     let arguments: Vec<OsString> = normal(std::env::args_os()).collect();
     let matches = without_empty_variables(command.clone()).try_get_matches_from(&arguments);
-    let Cli { command: action, args } = match matches.and_then(|m| Cli::<P::Args>::from_arg_matches(&m)) {
+    let parsed = matches.and_then(|matches| {
+        let cli = Cli::<P::Args>::from_arg_matches(&matches)?;
+        P::common(&cli.args).check().map(|()| cli)
+    });
+    let Cli { command: action, args } = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let error = explained(error, &command, &arguments).format(&mut command.clone());

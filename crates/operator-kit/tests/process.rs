@@ -297,6 +297,13 @@ fn an_empty_variable_counts_as_not_set() {
             "no way to reach Kubernetes: failed to read kubeconfig from '\"/nonexistent/.kube/config\"'";
         assert!(status == Some(1) && text.contains(ends), "{text}");
     }
+    // Commas only: were it refused by no one, the operator would watch every namespace.
+    for arguments in [&["run"][..], &["rbac"]] {
+        let mut command = Command::new(program());
+        let output = command.args(arguments).env("WATCH_NAMESPACE", ",").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains("names no namespace: write"), "{text}");
+    }
     let (status, text) = run("?");
     assert!(status == Some(2) && text.contains("WATCH_NAMESPACE (--watch-namespace"), "{text}");
 }
