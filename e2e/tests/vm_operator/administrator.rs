@@ -49,7 +49,8 @@ async fn a_renamed_root_folder_is_not_created_again() {
     let _operator = rig.spawn(&rig.launch()).unwrap();
     let status = rig.reason("web", "VCenterRootFolderMoved").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap_or_default();
-    assert!(message.contains("archive/") && message.contains("VC_FOLDER"), "{message}");
+    assert!(message.contains("are in archive, such as archive/"), "{message}");
+    assert!(message.contains("set VC_FOLDER to the folder"), "{message}");
     assert!(!rig.vcenter.folders().await.unwrap().contains(&"/DC0/vm/vm-operator".to_owned()));
     rig.vcenter.rename_folder("/DC0/vm/archive", "vm-operator").await.unwrap();
     rig.settled("web", 2).await.unwrap();
@@ -72,7 +73,7 @@ async fn ended_sessions_are_no_refused_logins() {
     rig.vcenter.expire_sessions().await.unwrap();
     let status = rig.reason("web", "VCenterSessionEnded").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap_or_default();
-    assert!(message.contains("logged in again") && !message.contains("password"), "{message}");
+    assert!(message.contains("logs in again by itself") && !message.contains("password"), "{message}");
     assert_eq!(status["phase"], "PENDING", "it passes by itself");
     rig.vcenter.clear_faults().await.unwrap();
     rig.settled("web", 2).await.unwrap();

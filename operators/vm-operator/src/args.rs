@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, env = "VC_DATACENTER", value_name = "NAME")]
     pub vc_datacenter: Option<String>,
 
-    /// Name or inventory path of the resource pool; needed only where the datacenter has several
+    /// Name or path of the resource pool, such as `CLUSTER/Resources/POOL`; needed only where the datacenter has several
     #[arg(long, env = "VC_RESOURCE_POOL", value_name = "POOL")]
     pub vc_resource_pool: Option<String>,
 

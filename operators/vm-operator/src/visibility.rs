@@ -81,6 +81,11 @@ fn explain(error: &Error) -> String {
             )
         }
         Kind::Tls => format!("the vCenter's certificate is not trusted: {remedy}"),
+        Kind::Unauthorized if has_no_role(error) => {
+            format!(
+                "the vCenter answers the login with NoPermission, as for an account without a role: {remedy}"
+            )
+        }
         Kind::Unauthorized => format!("the vCenter refuses the user name or password: {remedy}"),
         // The error names what was found, which does not change while the outage lasts.
         Kind::Config | Kind::Ambiguous => {
@@ -89,7 +94,11 @@ fn explain(error: &Error) -> String {
         Kind::SessionEnded => {
             format!("the vCenter ends the operator's sessions, and accepts its logins: {remedy}")
         }
-        Kind::RootFolderMoved | Kind::AnotherVCenter => format!("{error}: {remedy}"),
+        Kind::RootFolderMoved
+        | Kind::AnotherVCenter
+        | Kind::DuplicateName
+        | Kind::Invalid
+        | Kind::NotSupported => format!("{error}: {remedy}"),
         Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {remedy}"),
         _ => format!("the vCenter cannot be used: {remedy}; the operator's log has the error"),
     }
@@ -105,17 +114,35 @@ pub fn remedy(error: &Error) -> String {
         Kind::Tls => {
             "set VC_CA_FILE or VC_THUMBPRINT, and VC_HOST to the name that the certificate was issued for; for a lab, --insecure"
         }
+        Kind::Unauthorized if has_no_role(error) => {
+            "have a vCenter administrator grant the account a role, and restart the operator"
+        }
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
         Kind::RootFolderMoved => {
-            "rename or move the folder back, or set VC_FOLDER to its path; if it was given up, create an empty folder in its place"
+            "set VC_FOLDER to the folder that has the machines and restart the operator; if that folder was renamed or moved, rename or move it back instead"
         }
         Kind::AnotherVCenter => {
             "let VC_HOST lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
         }
+        Kind::SessionEnded => {
+            "look in the vCenter's events who ends the sessions of the account; the operator logs in again by itself"
+        }
+        // Until the inventory is read, only the root folder is created.
+        Kind::DuplicateName => {
+            "rename the other object, or set VC_FOLDER to another path and restart the operator"
+        }
+        Kind::Invalid | Kind::NotSupported => {
+            "set VC_FOLDER to a path that the vCenter takes and restart the operator, or create the folder by hand"
+        }
         _ => error.remedy(),
     };
     remedy.to_owned()
+}
+
+/// Returns whether a refused login says nothing of the password.
+fn has_no_role(error: &Error) -> bool {
+    error.fault() == Some("NoPermission")
 }
 
 #[cfg(test)]
@@ -130,6 +157,9 @@ mod tests {
             (Kind::Tls, "VC_CA_FILE or VC_THUMBPRINT"),
             (Kind::Unauthorized, "VC_USER and VC_PASS"),
             (Kind::RootFolderMoved, "VC_FOLDER"),
+            (Kind::DuplicateName, "VC_FOLDER"),
+            (Kind::Invalid, "VC_FOLDER"),
+            (Kind::NotSupported, "VC_FOLDER"),
             (Kind::AnotherVCenter, "VC_HOST"),
             (Kind::Config, "VC_DATACENTER and VC_RESOURCE_POOL"),
             (Kind::Ambiguous, "VC_DATACENTER and VC_RESOURCE_POOL"),

@@ -32,7 +32,7 @@ pub enum Kind {
     SessionEnded,
     /// The server is another vCenter than the one that this client connected to first.
     AnotherVCenter,
-    /// The root folder does not exist, and VMs that were made in it do: it was renamed or moved.
+    /// The root folder does not exist, and VMs of this client do: it was renamed or moved, or another is set.
     RootFolderMoved,
     /// The account lacks a privilege.
     Forbidden,
@@ -166,15 +166,15 @@ impl Kind {
             Self::Unavailable => {
                 "wait until the vCenter's services or the host are up again; the operation is retried"
             }
-            Self::RateLimited => "nothing; the operation is retried more slowly",
+            Self::RateLimited => "the operation is retried more slowly",
             Self::Unauthorized => {
                 "correct user name and password, check that the account is not locked or expired; logins are retried at most three times in 30 minutes, so as not to lock it"
             }
             Self::SessionEnded => {
-                "nothing, unless it lasts: see in the vCenter's events who ends the sessions of the account; it is logged in again"
+                "look in the vCenter's events who ends the sessions of the account; the client logs in again by itself"
             }
             Self::RootFolderMoved => {
-                "give the folder its name and place again, or set its new path; if it was given up, create an empty folder in its place"
+                "set the root folder to the path of the folder that has them; if that one was renamed or moved, give it its name and place again instead"
             }
             Self::AnotherVCenter => {
                 "let the address lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
@@ -187,12 +187,12 @@ impl Kind {
                 "name the object by its inventory path, or set the option that chooses between them"
             }
             Self::DuplicateName => "rename or remove the other object of that name",
-            Self::InvalidPowerState => "nothing, unless it lasts: check the VM's power state in vCenter",
-            Self::Busy => "nothing; the operation is retried when the other one has ended",
+            Self::InvalidPowerState => "if it lasts, check the VM's power state in vCenter",
+            Self::Busy => "the operation is retried when the other one has ended",
             Self::NoResources => "free or add hosts, memory, disk space or licences, or ask for less",
             Self::Invalid => "correct the value that vCenter refused",
             Self::NotSupported => "check the vCenter's and the hosts' version and licence",
-            Self::Canceled => "nothing; the operation is retried unless it was stopped on purpose",
+            Self::Canceled => "the operation is retried unless it was stopped on purpose",
             Self::Fault => "look at the task and the events of the object in vCenter",
             Self::AnswerTooLarge => {
                 "look for VMs with large advanced parameters, such as guestinfo; fewer objects are requested at once"
@@ -410,6 +410,15 @@ mod tests {
         let all = Kind::ALL.iter().map(|kind| Error::new(*kind, "")).chain(templates);
         let used: BTreeSet<_> = all.map(|error| error.reason()).collect();
         assert_eq!(used, REASONS.iter().copied().collect());
+    }
+
+    /// A remedy follows `what is wrong: ` and says what is done, also where a person has to do nothing.
+    #[test]
+    fn remedies_complete_the_sentence() {
+        for kind in Kind::ALL {
+            let remedy = kind.remedy();
+            assert!(!remedy.starts_with("nothing") && !remedy.contains("; nothing"), "{kind:?}: {remedy}");
+        }
     }
 
     #[test]

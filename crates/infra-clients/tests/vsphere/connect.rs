@@ -140,13 +140,26 @@ async fn two_clusters_must_be_chosen_from() -> Result<()> {
     let error = down(&start(&sim, |_, _| {})?.1).await?;
     assert_eq!(error.kind(), Kind::Ambiguous);
     assert!(error.to_string().contains("DC0_C0/Resources, DC0_C1/Resources"), "{error}");
-    for name in ["DC0_C1", "DC0_C1/Resources"] {
+    for name in ["DC0_C1", "DC0_C1/Resources", "/DC0/host/DC0_C1/Resources"] {
         let (session, vc) = start(&sim, |_, vms| vms.resource_pool = Some(name.to_owned()))?;
         up(&vc).await?;
         session.close().await;
     }
     let error = down(&start(&sim, |_, vms| vms.resource_pool = Some("gold".to_owned()))?.1).await?;
     assert!(error.kind() == Kind::Config && error.to_string().contains("gold"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_folder_with_the_name_of_a_template_is_named() -> Result<()> {
+    let sim = Vcsim::start().await?;
+    sim.add_vm("/DC0/vm", "taken").await?;
+    let error = down(&start(&sim, |_, vms| vms.root_folder = "taken".to_owned())?.1).await?;
+    assert_eq!(error.kind(), Kind::DuplicateName);
+    assert!(
+        error.to_string().contains("an object in DC0/vm has the name taken and is not a folder"),
+        "{error}"
+    );
     Ok(())
 }
 

@@ -73,7 +73,7 @@ async fn a_root_folder_that_was_renamed_is_not_created() -> Result<()> {
     let (_other, starting) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(vm)))?;
     for vms in [&vms, &starting] {
         let error = down_for(vms, Kind::RootFolderMoved).await?;
-        assert!(error.to_string().contains("archive/f/web-0"), "{error}");
+        assert!(error.to_string().contains("are in archive, such as archive/f/web-0"), "{error}");
     }
     assert!(!rig.sim.folders().await?.contains(&FOLDER.to_owned()));
     rig.sim.rename_folder("/DC0/vm/archive", "vm-operator").await?;

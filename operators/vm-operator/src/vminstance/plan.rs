@@ -291,8 +291,8 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         Missing::Elsewhere(moref) if deleting => return plan_release(seen, Some(moref.clone())),
         Missing::Elsewhere(moref) => {
             let message = format!(
-                "{moref} was moved out of the operator's folder: move it back, or delete this VmInstance to have another \
-                 machine in its place; the operator leaves {moref} as it is"
+                "{moref} is not in the operator's folder any more: move it back, or set VC_FOLDER back if that was changed, or \
+                 delete this VmInstance to have another machine in its place; the operator leaves {moref} as it is"
             );
             return Turn::Blocked { reason: reason::MACHINE_MOVED, message };
         }

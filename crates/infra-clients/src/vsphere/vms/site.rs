@@ -105,7 +105,7 @@ impl Site {
             })
         };
         let (vm_folder, host_folder) = (folder("vmFolder")?, folder("hostFolder")?);
-        let pool = find_pool(&objects, &paths, &host_folder, config.resource_pool.as_deref(), &name)?;
+        let pool = find_pool(&objects, &paths, (top, &host_folder), config.resource_pool.as_deref(), &name)?;
         let place = Place { objects: &objects, paths: &paths, vm_folder: &vm_folder, datacenter: &name };
         let root = match place.find_root(&levels) {
             Ok(root) => root,
@@ -198,6 +198,8 @@ fn find_datacenter<'a>(
 struct Candidate {
     /// `cluster/Resources/pool`.
     path: String,
+    /// `datacenter/host/cluster/Resources/pool`.
+    inventory_path: String,
     name: String,
     /// For a root pool, the name of its cluster or host.
     cluster: Option<String>,
@@ -211,13 +213,13 @@ impl Candidate {
             Some(wanted) => {
                 self.cluster.as_deref() == Some(wanted)
                     || (self.cluster.is_none() && self.name == wanted)
-                    || self.path == normal(wanted)
+                    || [&self.path, &self.inventory_path].contains(&&normal(wanted))
             }
         }
     }
 }
 
-fn candidates(objects: &[ObjectUpdate], paths: &Paths, hosts: &MoRef) -> Vec<Candidate> {
+fn candidates(objects: &[ObjectUpdate], paths: &Paths, top: &MoRef, hosts: &MoRef) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     let clusters = objects.iter().filter(|object| {
         object.obj.kind().ends_with("ComputeResource") && paths.is_under(&object.obj, hosts)
@@ -229,6 +231,7 @@ fn candidates(objects: &[ObjectUpdate], paths: &Paths, hosts: &MoRef) -> Vec<Can
             .filter(|object| object.obj.kind() == "ResourcePool" && paths.is_under(&object.obj, &root));
         candidates.extend(pools.map(|pool| Candidate {
             path: format!("{}/{}", escape(&cluster.name()), paths.path(&pool.obj, &cluster.obj)),
+            inventory_path: paths.path(&pool.obj, top),
             name: pool.name(),
             cluster: (pool.obj == root).then(|| cluster.name()),
             moref: pool.obj.clone(),
@@ -240,11 +243,11 @@ fn candidates(objects: &[ObjectUpdate], paths: &Paths, hosts: &MoRef) -> Vec<Can
 fn find_pool(
     objects: &[ObjectUpdate],
     paths: &Paths,
-    hosts: &MoRef,
+    (top, hosts): (&MoRef, &MoRef),
     wanted: Option<&str>,
     datacenter: &str,
 ) -> Result<MoRef, Error> {
-    let candidates = candidates(objects, paths, hosts);
+    let candidates = candidates(objects, paths, top, hosts);
     let found: Vec<_> = candidates.iter().filter(|candidate| candidate.fits(wanted)).collect();
     let names = |candidates: &[&Candidate]| {
         list(&candidates.iter().map(|candidate| &candidate.path).collect::<Vec<_>>())
@@ -343,21 +346,36 @@ async fn check_not_moved(
     }
     let is_marked = |vm: &&Arc<Vm>| vm.markers.as_ref().is_some_and(|markers| !markers.is_empty());
     let Some(vm) = read.vms().find(is_marked) else { return Ok(()) };
-    let mut path = escape(&vm.name).into_owned();
-    let mut parent = vm.parent.clone();
-    while let Some(folder) = parent.filter(|folder| folder != place.vm_folder) {
-        let Some(read) = read_folder(core, &folder).await? else { break };
-        path = format!("{}/{path}", escape(&read.name()));
+    let (mut folders, mut parent) = (Vec::new(), vm.parent.clone());
+    while let Some(folder) = parent.as_ref().filter(|folder| *folder != place.vm_folder) {
+        let Some(read) = read_folder(core, folder).await? else { break };
+        folders.push(escape(&read.name()).into_owned());
         parent = read.moref("parent").filter(|parent| parent.kind() == "Folder");
     }
+    folders.reverse();
     let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
-    let message = format!(
-        "the folder {}/vm/{} does not exist, and virtual machines that were made in it do, such as {path}: it was renamed or \
-         moved",
-        place.datacenter,
-        levels.join("/")
-    );
-    Err(Error::new(Kind::RootFolderMoved, message))
+    let root = format!("the folder {} does not exist in {}/vm", levels.join("/"), place.datacenter);
+    let below = parent.as_ref() == Some(place.vm_folder);
+    Err(Error::new(
+        Kind::RootFolderMoved,
+        format!("{root}, and {}", found_in(&folders, &escape(&vm.name), below)),
+    ))
+}
+
+/// Says where a VM is that was made in a folder of another root folder: in these folders, the first of which is in the
+/// VM folder if `below`. Paths are as the setting of the root folder has them.
+fn found_in(folders: &[String], vm: &str, below: bool) -> String {
+    let path = [folders, &[vm.to_owned()]].concat().join("/");
+    match folders {
+        // The last is the folder that the VM was made in.
+        [root @ .., _] if below && !root.is_empty() => {
+            format!(
+                "virtual machines that were made by this client are in {}, such as {path}",
+                root.join("/")
+            )
+        }
+        _ => format!("virtual machines that were made by this client are elsewhere, such as {path}"),
+    }
 }
 
 /// Creates one level of the root folder in the folder `parent`, whose path is `path`.
@@ -374,6 +392,10 @@ async fn create_level(core: &Core, parent: &MoRef, name: &str, path: &str) -> Re
                 "an object in {path} has the name {name} and is not a folder: rename it, a folder of that name is needed"
             ))),
         },
+        Err(error) if matches!(error.kind(), Kind::Invalid | Kind::NotSupported) => {
+            let fault = error.fault().unwrap_or_default().to_owned();
+            Err(error.explained(format!("the folder {name} cannot be created in {path} ({fault})")))
+        }
         Err(error) if error.kind() == Kind::Forbidden => Err(error.explained(format!(
             "the folder {path}/{name} does not exist and the account may not create it: have a vCenter administrator create it and grant the account rights on it, or grant Folder.Create on {path}"
         ))),
@@ -385,4 +407,52 @@ async fn create_level(core: &Core, parent: &MoRef, name: &str, path: &str) -> Re
 pub(super) async fn create_folder(core: &Core, parent: &MoRef, name: &str) -> Result<MoRef, Error> {
     let name = &*to_send(name);
     core.call_for_moref(&Call::new("CreateFolder", parent).with("name", &name)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_has_the_folder_as_the_setting_has_it() {
+        let text = |folders: &[&str], below| {
+            found_in(&folders.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), "x", below)
+        };
+        for (folders, below, is) in [
+            (&["old-vms", "team.web"][..], true, "in old-vms, such as old-vms/team.web/x"),
+            (&["a", "b", "team.web"], true, "in a/b, such as a/b/team.web/x"),
+            // Moved out of its folder, or in another datacenter.
+            (&["attic"], true, "elsewhere, such as attic/x"),
+            (&[], true, "elsewhere, such as x"),
+            (&["vm", "old-vms", "team.web"], false, "elsewhere, such as vm/old-vms/team.web/x"),
+        ] {
+            let wanted = format!("virtual machines that were made by this client are {is}");
+            assert_eq!(text(folders, below), wanted);
+        }
+    }
+
+    #[test]
+    fn a_resource_pool_has_a_name_and_two_paths() {
+        let pool = |path: &str, name: &str, cluster: Option<&str>| Candidate {
+            path: path.to_owned(),
+            inventory_path: format!("DC0/host/lab/{path}"),
+            name: name.to_owned(),
+            cluster: cluster.map(str::to_owned),
+            moref: MoRef::new("ResourcePool", "resgroup-1"),
+        };
+        let (web, root) =
+            (pool("C0/Resources/web", "web", None), pool("C0/Resources", "Resources", Some("C0")));
+        for (wanted, fits) in [
+            (None, [false, true]),
+            (Some("web"), [true, false]),
+            (Some("C0"), [false, true]),
+            (Some("Resources"), [false, false]),
+            (Some("C0/Resources/web"), [true, false]),
+            (Some("/DC0/host/lab/C0/Resources/web"), [true, false]),
+            (Some("DC0/host/lab/C0/Resources"), [false, true]),
+            (Some("/DC1/host/lab/C0/Resources/web"), [false, false]),
+        ] {
+            assert_eq!([web.fits(wanted), root.fits(wanted)], fits, "{wanted:?}");
+        }
+    }
 }
