@@ -26,7 +26,8 @@ struct Checks {
 
 #[derive(Clone, Debug)]
 enum Check {
-    Ready,
+    /// Ready, with a note for who reads the report, or none.
+    Ready(Option<&'static str>),
     NotReady(String),
     /// Ready again at that time, unless it is set once more.
     Disturbed(String, Instant),
@@ -37,7 +38,7 @@ impl Check {
         match self {
             Self::NotReady(problem) => Some(problem),
             Self::Disturbed(problem, until) if now < *until => Some(problem),
-            Self::Ready | Self::Disturbed(..) => None,
+            Self::Ready(_) | Self::Disturbed(..) => None,
         }
     }
 }
@@ -67,9 +68,10 @@ impl Health {
             let problem = check.problem(now);
             ready &= problem.is_none();
             // Writing to a String cannot fail.
-            let _ = match problem {
-                None => writeln!(lines, "[+] {name}"),
-                Some(problem) => writeln!(lines, "[-] {name}: {problem}"),
+            let _ = match (problem, check) {
+                (Some(problem), _) => writeln!(lines, "[-] {name}: {problem}"),
+                (None, Check::Ready(Some(note))) => writeln!(lines, "[+] {name}: {note}"),
+                (None, _) => writeln!(lines, "[+] {name}"),
             };
         }
         lines.push_str(if ready { "ready\n" } else { "not ready\n" });
@@ -91,7 +93,12 @@ pub struct Readiness {
 impl Readiness {
     /// Sets the check ready.
     pub fn ready(&self) {
-        self.set(Check::Ready);
+        self.set(Check::Ready(None));
+    }
+
+    /// Sets the check ready, with what it does not say by itself, such as `not tried, standby`.
+    pub fn ready_with(&self, note: &'static str) {
+        self.set(Check::Ready(Some(note)));
     }
 
     /// Sets the check not ready, for this reason (one line, no secrets).
@@ -129,6 +136,8 @@ mod tests {
         assert_eq!(health.report(), (false, "[-] system: starting\n[+] watch\nnot ready\n".to_owned()));
         system.ready();
         assert_eq!(health.report(), (true, "[+] system\n[+] watch\nready\n".to_owned()));
+        system.ready_with("not tried");
+        assert_eq!(health.report(), (true, "[+] system: not tried\n[+] watch\nready\n".to_owned()));
         system.not_ready("unreachable");
         assert!(!health.report().0);
         system.disturbed("interrupted", Duration::from_mins(1));

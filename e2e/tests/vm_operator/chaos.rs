@@ -193,6 +193,8 @@ async fn the_leader_dies_and_the_standby_takes_over() {
     rig.settled("web", 3).await.unwrap();
     assert!(!leads(&second).await.unwrap(), "never two");
     assert_eq!(rig.vcenter.sessions().await.unwrap().now, 1, "a standby has no session");
+    let (_, report) = second.get("/readyz").await.unwrap();
+    assert!(report.contains("[+] vcenter: not tried, standby"), "{report}");
 
     rig.apply("web", 8, "photon").await.unwrap();
     first.process.kill().await;

@@ -1,7 +1,7 @@
 //! The section of the installation page that verifies the installation is true: its commands, in its order, print what it says.
 //!
 //! The Deployment is real, and so is the operator; no kubelet is. `Nodes` makes the Pod Ready, the operator runs as a process
-//! with the arguments of the Deployment, and a [`Kubelet`] returns its log.
+//! with the arguments and variables of the Deployment, and a [`Kubelet`] returns its log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -140,11 +140,18 @@ async fn the_commands_that_verify_the_installation_print_what_the_page_says() {
 
     let deployment = rig.control_plane().kubectl(&["-n", SYSTEM, "get", "deploy/vm-operator", "-o", "json"]);
     let deployment: Value = serde_json::from_str(&deployment.await.unwrap()).unwrap();
-    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
-    let launch =
-        arguments.iter().fold(rig.launch(), |launch, argument| launch.arg(argument.as_str().unwrap()));
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let arguments = container["args"].as_array().unwrap().iter();
+    let launch = arguments.fold(rig.launch(), |launch, argument| launch.arg(argument.as_str().unwrap()));
+    let values = container["env"].as_array().unwrap().iter();
+    let values = values.filter_map(|env| Some((env["name"].as_str()?, env["value"].as_str()?)));
+    let launch = values.fold(launch, |launch, (name, value)| launch.env(name, value));
     let mut operator = rig.spawn(&launch).unwrap();
     operator.ready().await.unwrap();
+    assert!(
+        operator.process.log().lines().all(|line| line.starts_with('{')),
+        "the Deployment has LOG_FORMAT=json"
+    );
 
     for (commands, wanted) in section() {
         let printed = run(&rig, &commands).await;

@@ -142,7 +142,7 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
     let readiness = kit.readiness("vcenter");
     if args.common.enable_leader_election {
         // A standby has no vCenter to reach yet, and is ready to take over.
-        readiness.ready();
+        readiness.ready_with("not tried, standby");
     }
     let leadership = kit.lead().await;
     readiness.not_ready("the vCenter was not reached yet");
