@@ -49,6 +49,10 @@ pub(super) struct Watcher {
     resources: Resources,
     pace: Pace,
     tasks_read: Option<Instant>,
+    /// The session of the last attempt; 0 before the first login.
+    epoch: u64,
+    /// Whether that session has ended, or there was none.
+    session_lost: bool,
     /// Objects in one answer: fewer after an answer that was too large.
     page: i32,
     /// Since when the link has been up.
@@ -61,27 +65,33 @@ impl Watcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let pace = Pace::new(shared.config.poll_burst, shared.config.poll_interval, Instant::now());
         let resources = Resources::default();
-        Self { shared, resources, pace, tasks_read: None, page: PAGE, up_since: None, pause: Duration::ZERO }
+        Self {
+            shared,
+            resources,
+            pace,
+            tasks_read: None,
+            epoch: 0,
+            session_lost: true,
+            page: PAGE,
+            up_since: None,
+            pause: Duration::ZERO,
+        }
     }
 
     /// Connects, watches, and connects again. Never returns.
     pub(super) async fn run(mut self) {
         loop {
-            let epoch = *self.shared.core.epoch().borrow();
             let Err(error) = self.watch().await;
-            self.recover(error, epoch).await;
+            self.recover(error).await;
         }
     }
 
-    /// Sets the link's state after a failure, and waits until connecting again makes sense.
-    async fn recover(&mut self, mut error: Error, epoch: u64) {
+    /// Sets the link's state after a failure, and waits until connecting again makes sense. Does not log in: a session that
+    /// waited here might have ended before it is used.
+    async fn recover(&mut self, error: Error) {
         let shared = self.shared.clone();
         shared.update(|inventory| inventory.set_synced(false));
-        let mut session_lost = error.is_session_lost();
-        if session_lost && let Err(refused) = shared.core.renew(epoch).await {
-            session_lost = refused.is_session_lost();
-            error = refused;
-        }
+        self.session_lost |= error.is_session_lost();
         if matches!(error.kind(), Kind::NotFound | Kind::RootFolderMoved) {
             // The root folder or the datacenter is gone.
             shared.sites.mark_stale();
@@ -91,7 +101,7 @@ impl Watcher {
         if up.is_some_and(|since| since.elapsed() > STEADY) {
             self.pause = Duration::ZERO;
         }
-        let retry = session_lost || error.class() == Class::Retry;
+        let retry = error.is_session_lost() || error.class() == Class::Retry;
         // Connections are cut and sessions end now and then: the link is down only if connecting again fails. A
         // server that does not answer has failed already.
         let passing = up.is_some() && retry && error.kind() != Kind::Timeout;
@@ -137,10 +147,12 @@ impl Watcher {
     async fn connect(&mut self) -> Result<Watched, Error> {
         let shared = self.shared.clone();
         let core = &shared.core;
-        if *core.epoch().borrow() == 0 {
-            core.renew(0).await?;
+        if self.session_lost {
+            core.renew(self.epoch).await?;
+            self.session_lost = false;
         }
-        let epoch = *core.epoch().borrow();
+        self.epoch = *core.epoch().borrow();
+        let epoch = self.epoch;
         let vcenter = core.roots().await?.vcenter.clone();
         shared.update(|inventory| inventory.set_vcenter(vcenter));
         self.resources.enter(epoch);
