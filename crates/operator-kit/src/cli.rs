@@ -13,7 +13,7 @@ use std::{
 use clap::{
     Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::Resettable,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind as Problem},
 };
 use k8s_openapi::{
     api::rbac::v1::PolicyRule,
@@ -141,7 +141,9 @@ fn explained(mut error: clap::Error, command: &Command, arguments: &[OsString]) 
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
     };
-    if let Some(flag) = text(&error, ContextKind::InvalidArg) {
+    if let Some(flag) =
+        text(&error, ContextKind::InvalidArg).filter(|_| error.kind() != Problem::UnknownArgument)
+    {
         let name = flag.trim_start_matches('-').split([' ', '=']).next();
         let arg = command.get_arguments().find(|arg| arg.get_long() == name);
         if let Some(variable) = arg.and_then(Arg::get_env) {
@@ -283,6 +285,7 @@ mod tests {
             assert!(text.contains(wanted), "{text}");
         }
         assert!(!says("op nonsense").contains("tip: write"));
+        assert!(says("op rbac --number=1").starts_with("error: unexpected argument '--number'"));
     }
 
     #[test]

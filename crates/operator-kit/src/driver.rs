@@ -370,7 +370,8 @@ impl<R: Reconciler> Driver<R> {
         let others: Vec<&str> = held.filter(|held| !ours.contains(held)).collect();
         if !others.is_empty() {
             let message = format!(
-                "nothing is left to do; the object goes when its other finalizers are removed: {}",
+                "the operator has nothing left to do; the object goes when the owners of these finalizers remove them, or you do \
+                 with kubectl edit: {}",
                 others.join(", ")
             );
             let outcome = Outcome::Waiting(FINALIZERS_LEFT, message);

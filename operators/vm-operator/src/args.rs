@@ -14,6 +14,10 @@ use operator_kit::CommonArgs;
 use crate::api::MARKER_PREFIX;
 use crate::visibility;
 
+/// Most clones in flight that can be set: more than any vCenter runs.
+const MOST_CLONES: usize = 100_000;
+/// Most replicas that can be set: as the CRD has it.
+const MOST_REPLICAS: i32 = 100_000;
 /// Longest name of a folder in a vCenter, in characters.
 const NAME_LIMIT: usize = 80;
 
@@ -64,12 +68,12 @@ pub struct Args {
 
     /// Clones in flight at once, over all groups
     #[arg(long, env = "MAX_CLONES", default_value_t = 100, value_name = "N", allow_negative_numbers = true,
-          value_parser = |text: &str| number(text, usize::MAX))]
+          value_parser = |text: &str| number(text, MOST_CLONES))]
     pub max_clones: usize,
 
     /// Most virtual machines of one group; a group that asks for more is left as it is, and says so
     #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N", allow_negative_numbers = true,
-          value_parser = |text: &str| number(text, i32::MAX))]
+          value_parser = |text: &str| number(text, MOST_REPLICAS))]
     pub max_replicas: i32,
 }
 
@@ -114,9 +118,15 @@ impl Args {
     /// # Errors
     /// The folder is no path.
     pub fn vms(&self) -> anyhow::Result<vms::Config> {
-        let folder = self.vc_folder.trim().trim_matches('/');
+        let folder = self.vc_folder.trim().trim_end_matches('/');
         ensure!(
-            !folder.is_empty() && folder.split('/').all(|name| !name.trim().is_empty()),
+            !folder.starts_with('/'),
+            "VC_FOLDER (--vc-folder) {:?} begins with a slash: write the path below the datacenter's VM folder, such as `a/b` for \
+             /DATACENTER/vm/a/b",
+            self.vc_folder
+        );
+        ensure!(
+            folder.split('/').all(|name| !matches!(name.trim(), "" | "." | "..")),
             "VC_FOLDER (--vc-folder) {:?} is not a path: write a folder's name, or names with slashes between them",
             self.vc_folder
         );
@@ -159,9 +169,9 @@ impl Args {
     }
 }
 
-/// Accepts a number from 1 to `most`, which is the largest that the type has.
+/// Accepts a number from 1 to `most`.
 fn number<T: FromStr + PartialOrd + Default + Display + Copy>(text: &str, most: T) -> Result<T, String> {
-    let number = text.trim().parse().ok().filter(|number| *number > T::default());
+    let number = text.trim().parse().ok().filter(|number| *number > T::default() && *number <= most);
     number.ok_or_else(|| format!("write a whole number from 1 to {most}, or leave it out for the default"))
 }
 
@@ -248,6 +258,7 @@ mod tests {
     #[test]
     fn limits_are_numbers_from_one() {
         assert_eq!(parse(&["--max-clones=1", "--max-replicas=7"]).max_replicas, 7);
+        assert_eq!(parse(&["--max-replicas=100000"]).max_replicas, MOST_REPLICAS);
         for bad in [
             &["--max-clones=0"][..],
             &["--max-replicas=-1"],
@@ -255,10 +266,11 @@ mod tests {
             &["--max-replicas="],
             &["--max-replicas=many"],
             &["--max-replicas=3000000000"],
+            &["--max-replicas=100001"],
+            &["--max-clones=100001"],
         ] {
             let Err(error) = Cli::try_parse_from([&["vm-operator"], bad].concat()) else { panic!("{bad:?}") };
-            let most = if bad == ["--max-clones=0"] { usize::MAX.to_string() } else { i32::MAX.to_string() };
-            assert!(error.to_string().contains(&format!("write a whole number from 1 to {most}")), "{error}");
+            assert!(error.to_string().contains("write a whole number from 1 to 100000"), "{error}");
         }
     }
 
@@ -325,10 +337,13 @@ mod tests {
 
     #[test]
     fn the_folder_is_a_path() {
-        assert_eq!(parse(&["--vc-folder", "/a/b/"]).vms().unwrap().root_folder, "a/b");
+        assert_eq!(parse(&["--vc-folder", "a/b/"]).vms().unwrap().root_folder, "a/b");
         let longest = "ü".repeat(80);
         assert_eq!(parse(&["--vc-folder", &longest]).vms().unwrap().root_folder, longest);
-        for bad in ["", "/", "a//b", "a/ /b", &format!("a/{longest}b")] {
+        // As an inventory path it would be created once more below the VM folder.
+        let error = parse(&["--vc-folder", "/DC0/vm/a"]).vms().unwrap_err().to_string();
+        assert!(error.contains("\"/DC0/vm/a\" begins with a slash: write the path below"), "{error}");
+        for bad in ["", "/", "/a", "a//b", "a/ /b", "..", "a/../b", "./a", "a/. ", &format!("a/{longest}b")] {
             let error = parse(&["--vc-folder", bad]).vms().unwrap_err().to_string();
             assert!(error.starts_with("VC_FOLDER (--vc-folder)"), "{error}");
         }

@@ -118,7 +118,7 @@ pub fn remedy(error: &Error) -> String {
             "have a vCenter administrator grant the account a role, and restart the operator"
         }
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
-        Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
+        Kind::Config | Kind::Ambiguous => "set VC_DATACENTER or VC_RESOURCE_POOL and restart the operator",
         Kind::RootFolderMoved => {
             "set VC_FOLDER to the folder that has the machines and restart the operator; if that folder was renamed or moved, rename or move it back instead"
         }
@@ -147,7 +147,22 @@ fn has_no_role(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use infra_clients::vsphere::vms::fixtures::refused_login;
+
     use super::*;
+
+    #[test]
+    fn a_login_of_an_account_without_a_role_does_not_blame_the_password() {
+        for (fault, blames_password) in [("NoPermission", false), ("InvalidLogin", true)] {
+            let text = explain(&refused_login(fault));
+            assert_eq!(text.contains("password") && text.contains("VC_PASS"), blames_password, "{text}");
+            assert_eq!(
+                text.contains(fault) && text.contains("grant the account a role"),
+                !blames_password,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn what_is_wrong_with_a_setting_names_the_setting() {
@@ -161,8 +176,8 @@ mod tests {
             (Kind::Invalid, "VC_FOLDER"),
             (Kind::NotSupported, "VC_FOLDER"),
             (Kind::AnotherVCenter, "VC_HOST"),
-            (Kind::Config, "VC_DATACENTER and VC_RESOURCE_POOL"),
-            (Kind::Ambiguous, "VC_DATACENTER and VC_RESOURCE_POOL"),
+            (Kind::Config, "VC_DATACENTER or VC_RESOURCE_POOL"),
+            (Kind::Ambiguous, "VC_DATACENTER or VC_RESOURCE_POOL"),
         ] {
             let error = Error::new(kind, "no");
             assert!(remedy(&error).contains(setting), "{kind:?}: {}", remedy(&error));

@@ -104,6 +104,12 @@ pub fn fault(name: &str) -> Error {
     Error::of_fault(Fault { name: name.to_owned(), ..Fault::default() })
 }
 
+/// Returns the error of a login that was answered with the fault of this name.
+#[must_use]
+pub fn refused_login(name: &str) -> Error {
+    fault(name).of_login()
+}
+
 impl Inventory {
     /// Shows a virtual machine as the collector would report it now.
     pub fn show_vm(&mut self, vm: Vm) {
