@@ -460,7 +460,7 @@ fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
     if seen.kept || folders.is_empty() {
         return Turn::Gone;
     }
-    let names = folders.iter().map(|folder| format!("{} ({} objects)", folder.name, folder.children));
+    let names = folders.iter().map(|folder| texts::folder(&folder.name, folder.children));
     match seen.refresh {
         Refresh::None => Turn::LookAgain(Plan::Refresh),
         Refresh::Requested => {

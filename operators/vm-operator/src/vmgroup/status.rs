@@ -122,9 +122,10 @@ fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
     let outdated = count(&seen.members, |member| member.exists && is_outdated(member, &revision));
     let exists = count(&seen.members, |member| member.exists);
     (outdated > 0).then(|| {
+        let machines = if exists == 1 { "machine" } else { "machines" };
         let were = if outdated == 1 { "was" } else { "were" };
         format!(
-            "{outdated} of {exists} virtual machines {were} made from an earlier cpu, memory or template; running machines are \
+            "{outdated} of {exists} virtual {machines} {were} made from an earlier cpu, memory or template; running machines are \
              not changed: delete a VmInstance to have its machine replaced"
         )
     })

@@ -229,8 +229,8 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [machine] if deleting => plan_removal(machine, seen),
         [Machine { moref, template: true, .. }] => {
             let message = format!(
-                "{moref} was turned into a template: convert it into a virtual machine again, or rename or move it and delete \
-                 this VmInstance to have another machine in its place; the operator leaves {moref} as it is"
+                "{moref} was turned into a template: convert it into a virtual machine again, or move it out of the operator's \
+                 folder and delete this VmInstance to have another machine in its place; the operator leaves {moref} as it is"
             );
             Turn::Blocked { reason: reason::MACHINE_IS_TEMPLATE, message }
         }
@@ -334,7 +334,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         let name = &instance.spec.vm_name;
         let message = match &seen.lost {
             None => format!(
-                "{stranger} in the group's folder is called {name:?} but is not this group's: rename or move it; the operator \
+                "{stranger} in the group's folder is called {name:?} but is not this VmInstance's machine: rename or move it; the operator \
                  does not touch it"
             ),
             Some(Lost::OtherCluster(cluster)) => format!(

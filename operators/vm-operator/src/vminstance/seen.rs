@@ -124,8 +124,8 @@ impl AnotherVcenter {
     #[must_use]
     pub fn advice(&self, kind: &str) -> String {
         format!(
-            "this is another vCenter (instanceUuid {}) than the one that has these machines ({}): set VC_HOST to that vCenter and \
-             restart the operator; if it is gone for good, annotate this {kind} with {DETACH}=true",
+            "the operator is connected to the vCenter with the instanceUuid {}, but this {kind} was made in {}: set VC_HOST to \
+             that vCenter and restart the operator; if it is gone for good, annotate this {kind} with {DETACH}=true",
             self.connected, self.recorded
         )
     }

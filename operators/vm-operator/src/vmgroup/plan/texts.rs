@@ -26,6 +26,11 @@ pub(super) fn jam(members: &[Member]) -> Option<String> {
     Some(format!("{}{}: {message}", first.key.name(), and_more(jammed.count())))
 }
 
+/// Returns a folder's name and how many objects it holds, for people.
+pub(super) fn folder(name: &str, children: usize) -> String {
+    format!("{name} ({children} {})", if children == 1 { "object" } else { "objects" })
+}
+
 fn and_more(n: usize) -> String {
     if n > 0 { format!(" (and {n} more)") } else { String::new() }
 }
@@ -36,7 +41,28 @@ pub fn kept_by_others(leftovers: &[Leftover]) -> Option<String> {
     let first = leftovers.first()?;
     let more = and_more(leftovers.len() - 1);
     Some(format!(
-        "VmInstance {}{more} is gone but for finalizers of others ({}): their owners have to remove them",
-        first.name, first.finalizers
+        "VmInstance {}{more} is gone but for finalizers of others ({}): ask their owners to remove them, or remove them \
+         with kubectl edit vgi {}",
+        first.name, first.finalizers, first.name
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finalizers_of_others_keep_is_named_with_what_to_write() {
+        let kept = Leftover { name: "g-0".into(), slot: 0, finalizers: "example.com/audit".into() };
+        assert_eq!(kept_by_others(&[]), None);
+        let text = kept_by_others(&[kept.clone(), kept]).unwrap();
+        assert!(text.contains("g-0 (and 1 more)") && text.contains("example.com/audit"), "{text}");
+        assert!(text.ends_with("with kubectl edit vgi g-0"), "{text}");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([folder("f", 1), folder("f", 2)], ["f (1 object)", "f (2 objects)"]);
+        assert_eq!(tally(1, 1), "1 of 1 virtual machine is ready");
+    }
 }

@@ -295,7 +295,8 @@ fn config_synced_says_how_many_machines_are_outdated() {
     let gone = Member { exists: false, ..outdated(1) };
     for (situation, members, wanted) in [
         ("none", vec![member(0), member(1)], None),
-        ("one of two", vec![member(0), outdated(1)], Some("1 of 2 ")),
+        ("the only one", vec![outdated(0)], Some("1 of 1 virtual machine was made ")),
+        ("one of two", vec![member(0), outdated(1)], Some("1 of 2 virtual machines was made ")),
         ("both", vec![outdated(0), outdated(1)], Some("2 of 2 ")),
         ("one of which it is not known", vec![member(0), unknown], None),
         ("one that does not exist", vec![member(0), gone], None),
