@@ -62,7 +62,7 @@ pub fn apply(
         }
         Action::Release(machine) => {
             in_flight.set_released(&uid);
-            return Ok(Some(news::released(&machine)));
+            return Ok(Some(news::released(instance, &machine)));
         }
         Action::Mark(vm) => {
             let marker = Marker::of(&memory.cluster, instance).to_string();

@@ -19,7 +19,7 @@ pub fn news(instance: &VmInstance, old: Option<&VmInstanceStatus>, new: &VmInsta
     let old = old.cloned().unwrap_or_default();
     let mut news: Vec<_> = detach::news(&old.conditions, &new.conditions).into_iter().collect();
     if let Some(machine) = made(new).filter(|_| made(&old) != made(new)) {
-        let template = &instance.spec.template;
+        let (machine, template) = (named(instance, machine), &instance.spec.template);
         news.push(if old.provisioned == Some(true) {
             let message =
                 format!("cloned {machine} from template {template:?}, as the last machine no longer existed");
@@ -32,9 +32,14 @@ pub fn news(instance: &VmInstance, old: Option<&VmInstanceStatus>, new: &VmInsta
     let was_ready =
         conditions::get(&old.conditions, condition::READY).is_some_and(|ready| ready.status == "True");
     if let Some(machine) = made(new).filter(|_| new.provisioned != old.provisioned && !was_ready) {
-        news.push(Notice::normal(reason::POWERED_ON, format!("{machine} is powered on")));
+        news.push(Notice::normal(reason::POWERED_ON, format!("{} is powered on", named(instance, machine))));
     }
     news
+}
+
+/// Returns the name that a machine was made with, and its reference.
+fn named(instance: &VmInstance, machine: &str) -> String {
+    format!("{} ({machine})", instance.spec.vm_name)
 }
 
 /// The machine that the operator has made, once its clone task is over.
@@ -49,14 +54,15 @@ pub fn repaired(instance: &VmInstance, entry: Option<&Entry>, inventory: &Invent
     let was_on = instance.status.as_ref()?.provisioned == Some(true);
     let machine = recorded(instance).filter(|_| was_on && task.kind == TaskKind::PowerOn)?;
     let is_on = inventory.vm(&machine)?.power == Some(PowerState::On);
-    let message = format!("{} was not powered on, and is again", machine.value());
+    let message = format!("{} was not powered on, and is again", named(instance, machine.value()));
     is_on.then(|| Notice::normal(reason::REPAIRED, message))
 }
 
 /// Returns the event for a machine that the operator no longer manages.
 #[must_use]
-pub fn released(machine: &MoRef) -> Notice {
-    let message = format!("{} is no longer managed, and stays as it is in the vCenter", machine.value());
+pub fn released(instance: &VmInstance, machine: &MoRef) -> Notice {
+    let machine = named(instance, machine.value());
+    let message = format!("{machine} is no longer managed, and stays as it is in the vCenter");
     Notice::normal(reason::MACHINE_RELEASED, message)
 }
 
@@ -65,7 +71,7 @@ pub fn released(machine: &MoRef) -> Notice {
 pub fn removed(instance: &VmInstance, seen: &Seen) -> Option<Notice> {
     let is_gone = is_destroyed(seen) || seen.missing == Missing::Gone;
     let machine = recorded(instance).filter(|_| is_gone && !seen.released)?;
-    Some(Notice::normal(reason::REMOVED, format!("{} is destroyed", machine.value())))
+    Some(Notice::normal(reason::REMOVED, format!("{} is destroyed", named(instance, machine.value()))))
 }
 
 #[cfg(test)]
@@ -135,9 +141,20 @@ mod tests {
     }
 
     #[test]
-    fn a_released_machine_has_the_name_that_the_other_events_use() {
-        let notice = released(&MoRef::new("VirtualMachine", "vm-1"));
-        assert_eq!(notice.message(), "vm-1 is no longer managed, and stays as it is in the vCenter");
+    fn events_name_a_machine_as_it_was_made() {
+        let (object, machine) = (instance(Some("vm-1")), MoRef::new("VirtualMachine", "vm-1"));
+        let name = format!("{} (vm-1) ", object.spec.vm_name);
+        let gone = Seen { missing: Missing::Gone, ..Seen::default() };
+        let mut all = news(&object, None, &status(Some("vm-1"), true));
+        all.extend([released(&object, &machine), removed(&object, &gone).unwrap()]);
+        assert_eq!(all.len(), 4);
+        for notice in all {
+            assert!(
+                notice.message().trim_start_matches("cloned ").starts_with(&name),
+                "{}",
+                notice.message()
+            );
+        }
     }
 
     #[test]

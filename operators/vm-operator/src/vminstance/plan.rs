@@ -228,8 +228,9 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [machine] if deleting && machine.template => plan_release(seen, Some(machine.moref.clone())),
         [machine] if deleting => plan_removal(machine, seen),
         [Machine { moref, template: true, .. }] => {
+            let name = &instance.spec.vm_name;
             let message = format!(
-                "{moref} was turned into a template: convert it into a virtual machine again, or move it out of the operator's \
+                "{name} ({moref}) was turned into a template: convert it into a virtual machine again, or move it out of the operator's \
                  folder and delete this VmInstance to have another machine in its place; the operator leaves {moref} as it is"
             );
             Turn::Blocked { reason: reason::MACHINE_IS_TEMPLATE, message }
@@ -290,8 +291,9 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         // Never destroyed outside the folder: the administrator who moved it owns it now.
         Missing::Elsewhere(moref) if deleting => return plan_release(seen, Some(moref.clone())),
         Missing::Elsewhere(moref) => {
+            let name = &instance.spec.vm_name;
             let message = format!(
-                "{moref} is not in the operator's folder any more: move it back, or set VC_FOLDER back if that was changed, or \
+                "{name} ({moref}) is not in the operator's folder any more: move it back, or set VC_FOLDER back if that was changed, or \
                  delete this VmInstance to have another machine in its place; the operator leaves {moref} as it is"
             );
             return Turn::Blocked { reason: reason::MACHINE_MOVED, message };
