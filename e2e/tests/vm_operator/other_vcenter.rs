@@ -41,7 +41,7 @@ async fn another_vcenter_gets_no_machine_that_the_first_has() {
     let operator = rig.spawn(&at(&rig, &other)).unwrap();
     let status = rig.reason("web", "InAnotherVCenter").await.unwrap();
     assert_eq!((&status["replicas"], &status["readyReplicas"]), (&2.into(), &0.into()), "{status}");
-    assert!(message(&status).contains("this is another vCenter"), "{status}");
+    assert!(message(&status).contains("connected to the vCenter with the instanceUuid"), "{status}");
     rig.reason("going", "InAnotherVCenter").await.unwrap();
     // The operator works: what is new is made here.
     rig.apply("new", 1, "photon").await.unwrap();
@@ -91,7 +91,7 @@ async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
     assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
 }
 
-/// The operator is started with the wrong vCenter for a while. A group that wants no machine there keeps its record, paused or
+/// The operator runs with the wrong vCenter, then with the right one. A group that wants no machine there keeps its record, paused or
 /// not, and removes its own folder in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_without_replicas_stays_in_its_vcenter() {
