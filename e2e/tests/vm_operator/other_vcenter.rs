@@ -91,7 +91,7 @@ async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
     assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
 }
 
-/// The operator is started with the wrong vCenter for a while. A group that wants no machine there keeps its record, paused or
+/// The operator is started with the wrong vCenter, and then with the right one. A group that wants no machine there keeps its record, paused or
 /// not, and removes its own folder in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_without_replicas_stays_in_its_vcenter() {
