@@ -53,6 +53,14 @@ impl CommonArgs {
         self.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect()
     }
 
+    /// Returns what is wrong with the flags together: a list of namespaces that names none would mean all.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let names_none = self.watch_namespace.len() > 1 && self.watched().is_empty();
+        names_none.then_some(
+            "WATCH_NAMESPACE (--watch-namespace) has commas and no namespace: name at least one, or leave it empty to watch all\n",
+        )
+    }
+
     /// Returns the namespace of the Lease: of the flag, else of this pod, else `default`.
     #[must_use]
     pub(crate) fn lease_namespace(&self) -> String {
@@ -164,6 +172,11 @@ mod tests {
         let args = parse("op --watch-namespace=a,,b-1 --cluster-id=site.1");
         assert_eq!(args.watched(), ["a", "b-1"]);
         assert_eq!(parse("op --watch-namespace= --cluster-id=").watched(), [""; 0]);
+        assert!(parse("op --watch-namespace=a,").problem().is_none());
+        assert!(parse("op --watch-namespace=").problem().is_none() && parse("op").problem().is_none());
+        assert!(
+            parse("op --watch-namespace=,").problem().is_some_and(|text| text.contains("name at least one"))
+        );
         assert_eq!(parse("op --leader-election-namespace=").lease_namespace(), "default");
         for bad in [
             "--watch-namespace=No_such",

@@ -98,7 +98,12 @@ pub fn main<P: Program>() -> ExitCode {
     let command = command::<P>();
     let arguments: Vec<OsString> = normal(std::env::args_os()).collect();
     let matches = without_empty_variables(command.clone()).try_get_matches_from(&arguments);
-    let Cli { command: action, args } = match matches.and_then(|m| Cli::<P::Args>::from_arg_matches(&m)) {
+    let parsed = matches.and_then(|m| Cli::<P::Args>::from_arg_matches(&m));
+    let checked = parsed.and_then(|cli| match P::common(&cli.args).problem() {
+        Some(problem) => Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, problem)),
+        None => Ok(cli),
+    });
+    let Cli { command: action, args } = match checked {
         Ok(cli) => cli,
         Err(error) => {
             let error = explained(error, &command, &arguments).format(&mut command.clone());

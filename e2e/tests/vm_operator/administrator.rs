@@ -72,7 +72,7 @@ async fn ended_sessions_are_no_refused_logins() {
     rig.vcenter.expire_sessions().await.unwrap();
     let status = rig.reason("web", "VCenterSessionEnded").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap_or_default();
-    assert!(message.contains("logged in again") && !message.contains("password"), "{message}");
+    assert!(message.contains("logs in again") && !message.contains("password"), "{message}");
     assert_eq!(status["phase"], "PENDING", "it passes by itself");
     rig.vcenter.clear_faults().await.unwrap();
     rig.settled("web", 2).await.unwrap();

@@ -120,6 +120,18 @@ impl Args {
             "VC_FOLDER (--vc-folder) {:?} is not a path: write a folder's name, or names with slashes between them",
             self.vc_folder
         );
+        let dots = folder.split('/').find(|name| matches!(*name, "." | ".."));
+        ensure!(
+            dots.is_none(),
+            "VC_FOLDER (--vc-folder) {folder:?}: {:?} is no name of a folder: write the names from the datacenter's VM folder on",
+            dots.unwrap_or_default()
+        );
+        // An inventory path, as govc prints it.
+        if let Some((_, rest)) =
+            self.vc_folder.trim().strip_prefix('/').and_then(|path| path.split_once("/vm/"))
+        {
+            bail!("VC_FOLDER (--vc-folder) {:?} is an inventory path: write {rest:?}", self.vc_folder);
+        }
         if let Some(long) = folder.split('/').find(|name| name.chars().count() > NAME_LIMIT) {
             bail!(
                 "VC_FOLDER (--vc-folder): the name {long:?} has {} characters, and the vCenter takes {NAME_LIMIT}: shorten it",

@@ -91,7 +91,7 @@ fn explain(error: &Error) -> String {
         }
         Kind::RootFolderMoved | Kind::AnotherVCenter => format!("{error}: {remedy}"),
         Kind::Forbidden => format!("the vCenter user lacks a privilege: {error}: {remedy}"),
-        _ => format!("the vCenter cannot be used: {remedy}; the operator's log has the error"),
+        _ => format!("the vCenter cannot be used as the settings say: {error}: {remedy}"),
     }
 }
 
@@ -108,11 +108,16 @@ pub fn remedy(error: &Error) -> String {
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "choose with VC_DATACENTER and VC_RESOURCE_POOL",
         Kind::RootFolderMoved => {
-            "rename or move the folder back, or set VC_FOLDER to its path; if it was given up, create an empty folder in its place"
+            "set VC_FOLDER to the folder that has them and restart the operator, or give the folder its name and place again; if these \
+             machines are given up, create an empty folder of the name in VC_FOLDER"
         }
         Kind::AnotherVCenter => {
-            "let VC_HOST lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
+            "let VC_HOST lead to that vCenter again; if the other one is meant, restart the operator"
         }
+        Kind::DuplicateName => {
+            "rename or remove that object, or set VC_FOLDER to another path and restart the operator"
+        }
+        Kind::Invalid => "correct VC_FOLDER and restart the operator",
         _ => error.remedy(),
     };
     remedy.to_owned()
@@ -130,6 +135,8 @@ mod tests {
             (Kind::Tls, "VC_CA_FILE or VC_THUMBPRINT"),
             (Kind::Unauthorized, "VC_USER and VC_PASS"),
             (Kind::RootFolderMoved, "VC_FOLDER"),
+            (Kind::DuplicateName, "VC_FOLDER"),
+            (Kind::Invalid, "VC_FOLDER"),
             (Kind::AnotherVCenter, "VC_HOST"),
             (Kind::Config, "VC_DATACENTER and VC_RESOURCE_POOL"),
             (Kind::Ambiguous, "VC_DATACENTER and VC_RESOURCE_POOL"),

@@ -166,18 +166,18 @@ impl Kind {
             Self::Unavailable => {
                 "wait until the vCenter's services or the host are up again; the operation is retried"
             }
-            Self::RateLimited => "nothing; the operation is retried more slowly",
+            Self::RateLimited => "wait: the operation is retried more slowly",
             Self::Unauthorized => {
                 "correct user name and password, check that the account is not locked or expired; logins are retried at most three times in 30 minutes, so as not to lock it"
             }
             Self::SessionEnded => {
-                "nothing, unless it lasts: see in the vCenter's events who ends the sessions of the account; it is logged in again"
+                "the client logs in again by itself; if it goes on, look in the vCenter's events who ends the sessions of the account"
             }
             Self::RootFolderMoved => {
                 "give the folder its name and place again, or set its new path; if it was given up, create an empty folder in its place"
             }
             Self::AnotherVCenter => {
-                "let the address lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
+                "let the address lead to that vCenter again; if the other one is meant, restart the operator"
             }
             Self::Forbidden => {
                 "have a vCenter administrator grant the account the missing privilege on the object"
@@ -187,12 +187,14 @@ impl Kind {
                 "name the object by its inventory path, or set the option that chooses between them"
             }
             Self::DuplicateName => "rename or remove the other object of that name",
-            Self::InvalidPowerState => "nothing, unless it lasts: check the VM's power state in vCenter",
-            Self::Busy => "nothing; the operation is retried when the other one has ended",
+            Self::InvalidPowerState => {
+                "the operation is retried; if it goes on, check the VM's power state in vCenter"
+            }
+            Self::Busy => "wait: the operation is retried when the other one has ended",
             Self::NoResources => "free or add hosts, memory, disk space or licences, or ask for less",
             Self::Invalid => "correct the value that vCenter refused",
             Self::NotSupported => "check the vCenter's and the hosts' version and licence",
-            Self::Canceled => "nothing; the operation is retried unless it was stopped on purpose",
+            Self::Canceled => "wait: the operation is retried unless it was stopped on purpose",
             Self::Fault => "look at the task and the events of the object in vCenter",
             Self::AnswerTooLarge => {
                 "look for VMs with large advanced parameters, such as guestinfo; fewer objects are requested at once"

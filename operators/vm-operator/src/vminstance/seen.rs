@@ -124,8 +124,8 @@ impl AnotherVcenter {
     #[must_use]
     pub fn advice(&self, kind: &str) -> String {
         format!(
-            "this is another vCenter (instanceUuid {}) than the one that has these machines ({}): set VC_HOST to that vCenter and \
-             restart the operator; if it is gone for good, annotate this {kind} with {DETACH}=true",
+            "this is another vCenter (instanceUuid {}) than the one in which this {kind} was begun ({}): set VC_HOST to that \
+             vCenter and restart the operator; if it is gone for good, annotate this {kind} with {DETACH}=true",
             self.connected, self.recorded
         )
     }

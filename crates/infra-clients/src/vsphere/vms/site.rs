@@ -205,13 +205,15 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn fits(&self, wanted: Option<&str>) -> bool {
+    /// Returns whether a person means it: by a name, by its path, or by its inventory path, which begins with `below`.
+    fn fits(&self, wanted: Option<&str>, below: &str) -> bool {
         match wanted {
             None => self.cluster.is_some(),
             Some(wanted) => {
+                let path = normal(wanted);
                 self.cluster.as_deref() == Some(wanted)
                     || (self.cluster.is_none() && self.name == wanted)
-                    || self.path == normal(wanted)
+                    || self.path == path.strip_prefix(below).unwrap_or(&path)
             }
         }
     }
@@ -245,7 +247,8 @@ fn find_pool(
     datacenter: &str,
 ) -> Result<MoRef, Error> {
     let candidates = candidates(objects, paths, hosts);
-    let found: Vec<_> = candidates.iter().filter(|candidate| candidate.fits(wanted)).collect();
+    let below = format!("{}/host/", normal(datacenter));
+    let found: Vec<_> = candidates.iter().filter(|candidate| candidate.fits(wanted, &below)).collect();
     let names = |candidates: &[&Candidate]| {
         list(&candidates.iter().map(|candidate| &candidate.path).collect::<Vec<_>>())
     };
@@ -343,19 +346,22 @@ async fn check_not_moved(
     }
     let is_marked = |vm: &&Arc<Vm>| vm.markers.as_ref().is_some_and(|markers| !markers.is_empty());
     let Some(vm) = read.vms().find(is_marked) else { return Ok(()) };
-    let mut path = escape(&vm.name).into_owned();
+    let mut names = vec![escape(&vm.name).into_owned()];
     let mut parent = vm.parent.clone();
     while let Some(folder) = parent.filter(|folder| folder != place.vm_folder) {
         let Some(read) = read_folder(core, &folder).await? else { break };
-        path = format!("{}/{path}", escape(&read.name()));
+        names.push(escape(&read.name()).into_owned());
         parent = read.moref("parent").filter(|parent| parent.kind() == "Folder");
     }
     let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
+    names.reverse();
+    // Below the root folder are the folders of groups, and in these the machines.
+    let root = names.len().checked_sub(2).map(|depth| names[..depth].join("/")).unwrap_or_default();
     let message = format!(
-        "the folder {}/vm/{} does not exist, and virtual machines that were made in it do, such as {path}: it was renamed or \
-         moved",
+        "the folder {:?} does not exist below {}/vm, and virtual machines that the operator has made are in {root:?}, such as {}",
+        levels.join("/"),
         place.datacenter,
-        levels.join("/")
+        names.join("/")
     );
     Err(Error::new(Kind::RootFolderMoved, message))
 }
