@@ -340,7 +340,9 @@ mod tests {
         assert_eq!(parse(&["--vc-folder", "/a/b/"]).vms().unwrap().root_folder, "a/b");
         let longest = "ü".repeat(80);
         assert_eq!(parse(&["--vc-folder", &longest]).vms().unwrap().root_folder, longest);
-        for bad in ["", "/", "a//b", "a/ /b", &format!("a/{longest}b")] {
+        let inventory_path = parse(&["--vc-folder", "/DC0/vm/a/b"]).vms().unwrap_err().to_string();
+        assert!(inventory_path.ends_with("write \"a/b\""), "{inventory_path}");
+        for bad in ["", "/", "a//b", "a/ /b", "..", "a/./b", &format!("a/{longest}b")] {
             let error = parse(&["--vc-folder", bad]).vms().unwrap_err().to_string();
             assert!(error.starts_with("VC_FOLDER (--vc-folder)"), "{error}");
         }

@@ -140,7 +140,7 @@ async fn two_clusters_must_be_chosen_from() -> Result<()> {
     let error = down(&start(&sim, |_, _| {})?.1).await?;
     assert_eq!(error.kind(), Kind::Ambiguous);
     assert!(error.to_string().contains("DC0_C0/Resources, DC0_C1/Resources"), "{error}");
-    for name in ["DC0_C1", "DC0_C1/Resources"] {
+    for name in ["DC0_C1", "DC0_C1/Resources", "/DC0/host/DC0_C1/Resources"] {
         let (session, vc) = start(&sim, |_, vms| vms.resource_pool = Some(name.to_owned()))?;
         up(&vc).await?;
         session.close().await;
