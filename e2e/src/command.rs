@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_operator_is_one_of_the_rigs() {
         let error = parse("mutate vdx").unwrap_err().to_string();
-        assert!(error.contains("possible values: vm, page"), "{error}");
+        assert!(error.contains(&format!("possible values: {}", NAMES.join(", "))), "{error}");
         assert_eq!(parse("mutate page").unwrap().operator, PageRig::SUBJECT.short());
     }
 

@@ -309,13 +309,6 @@ impl ControlPlane {
         self.api_server.as_mut().context("the API server is stopped; call start_apiserver")?.resume()
     }
 
-    /// Returns the API server's log, including that before restarts.
-    #[must_use]
-    pub fn apiserver_log(&self) -> String {
-        let bytes = fs::read(&self.api_server_spec.log).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
     /// Returns name and process id of the running servers.
     #[must_use]
     pub fn pids(&self) -> Vec<(&'static str, u32)> {

@@ -123,7 +123,7 @@ pub fn remedy(error: &Error) -> String {
             "set VC_FOLDER to the folder that has the machines and restart the operator; if that folder was renamed or moved, rename or move it back instead"
         }
         Kind::AnotherVCenter => {
-            "let VC_HOST lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
+            "let VC_HOST lead to that vCenter again; if the other one is meant, restart the operator"
         }
         Kind::SessionEnded => {
             "look in the vCenter's events who ends the sessions of the account; the operator logs in again by itself"

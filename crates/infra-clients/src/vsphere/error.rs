@@ -177,7 +177,7 @@ impl Kind {
                 "set the root folder to the path of the folder that has them; if that one was renamed or moved, give it its name and place again instead"
             }
             Self::AnotherVCenter => {
-                "let the address lead to the vCenter again that it led to before; if the other one is meant, restart the operator"
+                "let the address lead to that vCenter again; if the other one is meant, restart the operator"
             }
             Self::Forbidden => {
                 "have a vCenter administrator grant the account the missing privilege on the object"

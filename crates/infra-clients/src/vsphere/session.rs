@@ -82,6 +82,8 @@ pub(super) struct Roots {
     sessions: MoRef,
     /// `about.instanceUuid`: which vCenter it is. One that is restored from its backup, or upgraded, keeps it.
     pub(super) vcenter: Option<Arc<str>>,
+    /// `about.fullName`: name and version of the product.
+    product: Option<Arc<str>>,
 }
 
 impl Roots {
@@ -93,17 +95,16 @@ impl Roots {
             })
         };
         let about = |name| content.child("about")?.child(name).map(|node| node.text.as_str());
-        let vcenter = about("instanceUuid").filter(|uuid| !uuid.is_empty()).map(Arc::from);
-        let roots = Self {
-            vcenter,
+        let known = |name| about(name).filter(|text| !text.is_empty()).map(Arc::from);
+        Ok(Self {
+            vcenter: known("instanceUuid"),
+            product: known("fullName"),
             folder: root("rootFolder")?,
             collector: root("propertyCollector")?,
             views: root("viewManager")?,
             tasks: root("taskManager")?,
             sessions: root("sessionManager")?,
-        };
-        tracing::info!(server = about("fullName"), api = about("apiVersion"), "vCenter found");
-        Ok(roots)
+        })
     }
 }
 
@@ -207,7 +208,15 @@ impl Core {
     async fn identify(&self) -> Result<&Roots, Error> {
         let read = self.read_roots().await?;
         let now = read.vcenter.clone();
-        let first = self.roots.get_or_init(|| async { read }).await;
+        let found = || async {
+            tracing::info!(
+                server = read.product.as_deref(),
+                vcenter = read.vcenter.as_deref(),
+                "vCenter found"
+            );
+            read
+        };
+        let first = self.roots.get_or_init(found).await;
         if first.vcenter == now {
             return Ok(first);
         }

@@ -106,12 +106,6 @@ impl VcsimBuilder {
         self.flag("stock-power-on", (!on).to_string())
     }
 
-    /// Whether a clone is in the inventory, powered off, from the start of its task; else it appears, whole
-    /// and powered, at the end. Default: no.
-    pub fn appear_early(self, on: bool) -> Self {
-        self.flag("appear-early", on.to_string())
-    }
-
     /// Whether there is a folder `vm-operator` in each datacenter's `vm` folder. Default: yes.
     pub fn root_folder(self, on: bool) -> Self {
         self.flag("root-folder", if on { ROOT_FOLDER } else { "" })

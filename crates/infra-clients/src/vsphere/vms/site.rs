@@ -207,13 +207,15 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Returns whether a person means it: by a name, by its path, or by its inventory path.
     fn fits(&self, wanted: Option<&str>) -> bool {
         match wanted {
             None => self.cluster.is_some(),
             Some(wanted) => {
+                let path = normal(wanted);
                 self.cluster.as_deref() == Some(wanted)
                     || (self.cluster.is_none() && self.name == wanted)
-                    || [&self.path, &self.inventory_path].contains(&&normal(wanted))
+                    || [&self.path, &self.inventory_path].contains(&&path)
             }
         }
     }

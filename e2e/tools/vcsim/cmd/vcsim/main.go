@@ -73,7 +73,6 @@ func run() error {
 	flag.DurationVar(&config.ClockOffset, "clock-offset", 0, "how far the vCenter's clock is ahead; negative: behind")
 	flag.Var(delays(config.CallDelays), "call-delay", "METHOD=DURATION: delay calls of a method; may be repeated")
 	flag.BoolVar(&config.StockPowerOn, "stock-power-on", false, "ignore powerOn in a clone spec, as govmomi's simulator does")
-	flag.BoolVar(&config.AppearEarly, "appear-early", false, "add a clone to the inventory, powered off, at the start of its task")
 	flag.BoolVar(&config.NoCreateFolder, "no-create-folder", false, "answer CreateFolder with NoPermission")
 	flag.StringVar(&config.InstanceUUID, "instance-uuid", "", "about.instanceUuid (default a random one)")
 	flag.Parse()
