@@ -1,7 +1,7 @@
 //! What a vCenter administrator does to the operator's machines, folders and sessions.
 
-use e2e::{Rig, VmRig};
-use testbed::Fault;
+use e2e::{PATIENCE, Rig, VmRig};
+use testbed::{Fault, eventually};
 
 use crate::place;
 use crate::safety::instance_says;
@@ -32,6 +32,37 @@ async fn a_machine_that_became_a_template_is_kept() {
     assert_eq!(left, [(&*golden, true)]);
     let events = rig.kubectl(&["get", "events"]).await.unwrap();
     assert!(events.contains("MachineReleased"), "{events}");
+}
+
+/// A removal is refused while an administrator works on the machine, and the update about that is lost: the next attempt
+/// reads the machine again before it destroys anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_attempt_to_remove_a_machine_is_confirmed() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let folder = rig.folder("web");
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.vcenter.fault(Fault::task("Destroy_Task", "TaskInProgress").until_cleared()).await.unwrap();
+    rig.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
+    eventually("a refused removal", PATIENCE, async || {
+        Ok((rig.called("Destroy_Task").await? > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let golden = format!("{folder}/web-1");
+    rig.vcenter.lose_updates(&golden).await.unwrap();
+    rig.vcenter.set_template(&golden, true).await.unwrap();
+    rig.vcenter.clear_faults().await.unwrap();
+    eventually("the machine is released", PATIENCE, async || {
+        let events = rig.kubectl(&["get", "events"]).await?;
+        Ok(events.contains("MachineReleased").then_some(()))
+    })
+    .await
+    .unwrap();
+    let left = rig.vcenter.vms_in(&folder).await.unwrap();
+    assert!(left.iter().any(|vm| vm.path == golden && vm.template), "{left:?}");
 }
 
 /// Another root folder would have none of the machines, and each would count as moved.

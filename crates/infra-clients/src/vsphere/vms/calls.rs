@@ -97,13 +97,17 @@ impl Vms {
 
     /// Submits the powering off of a VM, without asking the guest; returns the task.
     pub async fn power_off(&self, vm: &MoRef) -> Result<MoRef, Error> {
-        self.submit(&Call::new("PowerOffVM_Task", vm)).await
+        let submitted = self.submit(&Call::new("PowerOffVM_Task", vm)).await;
+        self.shared.update(|inventory| inventory.forget_confirmed(vm));
+        submitted
     }
 
     /// Submits the destruction of a VM, disks included; returns the task. The VM has to be off. A folder is destroyed
     /// with everything in it: use [`Vms::remove_folder`].
     pub async fn destroy(&self, object: &MoRef) -> Result<MoRef, Error> {
-        self.submit_removal(&Call::new("Destroy_Task", object)).await
+        let submitted = self.submit_removal(&Call::new("Destroy_Task", object)).await;
+        self.shared.update(|inventory| inventory.forget_confirmed(object));
+        submitted
     }
 
     /// Creates a folder in the root folder. The inventory shows it when this returns.

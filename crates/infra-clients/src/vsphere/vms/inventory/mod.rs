@@ -163,7 +163,8 @@ impl Inventory {
 
 impl Inventory {
     /// Returns whether a VM was as the inventory shows it when it was last read: under this parent, with these markers and
-    /// this instance UUID, and a template or not. `None` if it was not read within 30 seconds: [`Vms::confirm`](super::Vms::confirm).
+    /// this instance UUID, and a template or not. `None` if it was not read within 30 seconds, or was powered off or
+    /// destroyed by a request since: [`Vms::confirm`](super::Vms::confirm).
     #[must_use]
     pub fn confirmed(&self, moref: &MoRef) -> Option<bool> {
         let (same, since) = self.confirmed.get(moref)?;
@@ -236,7 +237,7 @@ impl Inventory {
         self.outside.remove(moref);
     }
 
-    #[cfg(feature = "fixtures")]
+    /// Drops a confirmation: the next request that cannot be undone needs one of its own.
     pub(super) fn forget_confirmed(&mut self, moref: &MoRef) {
         self.confirmed.remove(moref);
     }
