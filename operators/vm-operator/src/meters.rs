@@ -86,8 +86,7 @@ impl Meters {
                 self.session.set(1);
             }
             ("Login", Some(error)) => {
-                let is_refused =
-                    matches!(error.kind(), Kind::Unauthorized | Kind::SessionEnded | Kind::Forbidden);
+                let is_refused = error.kind().is_refused_login();
                 self.logins.with_label_values(&[if is_refused { "refused" } else { "failed" }]).inc();
                 self.session.set(0);
             }

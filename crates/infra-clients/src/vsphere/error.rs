@@ -68,16 +68,13 @@ const TEMPLATE_NOT_FOUND: &str = "TemplateNotFound";
 const TEMPLATE_AMBIGUOUS: &str = "TemplateAmbiguous";
 const FAULT: &str = "VCenterFault";
 
-/// The [`Failure::reason`] of [`Kind::AnotherVCenter`].
-pub const ANOTHER_VCENTER: &str = "AnotherVCenter";
-
 /// Every [`Failure::reason`] of this client.
 pub const REASONS: &[&str] = &[
     UNREACHABLE,
     "VCenterCertificateRefused",
     "VCenterLoginRefused",
     "VCenterSessionEnded",
-    ANOTHER_VCENTER,
+    "AnotherVCenter",
     "VCenterRootFolderMoved",
     PLACEMENT_UNCLEAR,
     "PermissionDenied",
@@ -142,7 +139,7 @@ impl Kind {
             Self::Unauthorized => (Class::Refused, "VCenterLoginRefused"),
             Self::SessionEnded => (Class::Retry, "VCenterSessionEnded"),
             Self::RootFolderMoved => (Class::NeedsHelp, "VCenterRootFolderMoved"),
-            Self::AnotherVCenter => (Class::NeedsHelp, ANOTHER_VCENTER),
+            Self::AnotherVCenter => (Class::NeedsHelp, "AnotherVCenter"),
             Self::Forbidden => (Class::NeedsHelp, "PermissionDenied"),
             Self::NotFound => (Class::Retry, "VCenterObjectNotFound"),
             Self::DuplicateName => (Class::NeedsHelp, "NameConflict"),
@@ -151,6 +148,12 @@ impl Kind {
             Self::Invalid | Self::NotSupported => (Class::NeedsHelp, "VCenterRequestInvalid"),
             Self::Canceled | Self::Fault => (Class::Retry, FAULT),
         }
+    }
+
+    /// Returns whether a login that failed like this was refused, rather than not answered.
+    #[must_use]
+    pub fn is_refused_login(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::SessionEnded | Self::Forbidden)
     }
 
     fn remedy(self) -> &'static str {

@@ -24,7 +24,7 @@ pub mod vms;
 mod xml;
 
 pub use config::Config;
-pub use error::{ANOTHER_VCENTER, Error, Kind, REASONS, class_of};
+pub use error::{Error, Kind, REASONS, class_of};
 pub use moref::{MoRef, ParseMoRefError};
 pub use name::{escape, unescape};
 pub use observe::{Exchange, Observer};

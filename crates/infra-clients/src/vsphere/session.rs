@@ -335,9 +335,7 @@ impl Core {
                 tracing::info!(user = self.config.user, "logged in to vCenter");
                 Ok(())
             }
-            Err(error)
-                if matches!(error.kind(), Kind::Unauthorized | Kind::SessionEnded | Kind::Forbidden) =>
-            {
+            Err(error) if error.kind().is_refused_login() => {
                 let fault = error.fault().unwrap_or_default();
                 let message = format!("vCenter refuses the login of {} ({fault})", self.config.user);
                 let error = error.clone().explained(message).of_login();
