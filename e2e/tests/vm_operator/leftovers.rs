@@ -64,6 +64,13 @@ async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
     rig.gone("web").await.unwrap();
     kept(&rig, "web-1").await;
     assert!(!rig.vcenter.folders().await.unwrap().contains(&rig.folder("web")));
+    // One of the same name is made with the next slots.
+    rig.apply("web", 1, "photon").await.unwrap();
+    says(&rig, "web", |status| names_it(status) && status["readyReplicas"] == 1).await;
+    let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
+    assert_eq!(machines, [format!("{}/web-2", rig.folder("web"))]);
+    rig.delete("web").await.unwrap();
+    rig.gone("web").await.unwrap();
     for name in ["web-0", "web-1"] {
         let free = json!({"metadata": {"finalizers": null}}).to_string();
         rig.kubectl(&["patch", "vgi", name, "--type=merge", "-p", &free]).await.unwrap();

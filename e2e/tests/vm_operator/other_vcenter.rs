@@ -1,8 +1,8 @@
 //! The operator meets another vCenter than the one that has its machines: what is recorded is neither made again nor given up.
 
 use e2e::{Launch, PATIENCE, Rig, VmRig};
-use serde_json::Value;
-use testbed::{Vcsim, eventually};
+use serde_json::{Value, json};
+use testbed::{NewVm, Vcsim, eventually};
 
 use crate::place;
 
@@ -160,4 +160,98 @@ async fn another_vcenter_at_the_same_address_is_refused() {
     rig.settled("new", 1).await.unwrap();
     rig.settled("web", 2).await.unwrap();
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 1, "that of the new group");
+}
+
+/// Has the API server refuse every write of a status of a group in the rig's namespace, or no longer.
+async fn refuse_group_statuses(rig: &VmRig, refuse: bool) {
+    let name = format!("statuses-{}", rig.namespace());
+    if !refuse {
+        rig.kubectl(&["delete", "validatingadmissionpolicybinding", &name]).await.unwrap();
+        return;
+    }
+    let rule = json!({
+        "apiGroups": ["vm.codeconnect.vmworld.com"],
+        "apiVersions": ["*"],
+        "operations": ["UPDATE"],
+        "resources": ["vmgroups/status"],
+    });
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": &name },
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": rig.namespace() } },
+                "resourceRules": [rule],
+            },
+            "validations": [{ "expression": "false", "message": "as the test wants it" }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": &name },
+        "spec": { "policyName": &name, "validationActions": ["Deny"] },
+    });
+    for object in [policy, binding] {
+        rig.kubectl_stdin(&["apply", "-f", "-"], &object.to_string()).await.unwrap();
+    }
+    rig.apply("probe", 0, "photon").await.unwrap();
+    let patch = r#"{"status": {"phase": "Probe"}}"#;
+    eventually("the policy to be enforced", PATIENCE, async || {
+        let write = ["patch", "vg", "probe", "--subresource=status", "--type=merge", "-p", patch];
+        Ok(rig.kubectl(&write).await.is_err().then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// After a restart with another vCenter nothing else would tell that a clone may run in the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_machine_is_requested_before_a_status_names_the_vcenter() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    refuse_group_statuses(&rig, true).await;
+    let _operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    crate::safety::instance_says(&rig, "web-1", "Recording").await;
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 0);
+    refuse_group_statuses(&rig, false).await;
+    // An edit ends the group's back-off.
+    rig.apply("web", 3, "photon").await.unwrap();
+    rig.settled("web", 3).await.unwrap();
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 3);
+}
+
+/// An administrator moved one machine to the other vCenter. The other machines, of which an earlier version recorded no vCenter, are
+/// still in the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_machine_that_was_carried_over_brings_no_other() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    drop(operator);
+    let forget = r#"{"status": {"vcenter": null}}"#;
+    for instance in ["web-0", "web-1"] {
+        rig.kubectl(&["patch", "vgi", instance, "--subresource=status", "--type=merge", "-p", forget])
+            .await
+            .unwrap();
+    }
+    let vms = rig.vcenter.vms().await.unwrap();
+    let carried = vms.into_iter().find(|vm| vm.name == "web-0").unwrap();
+    let (other, folder) = (Vcsim::start().await.unwrap(), format!("{}.web", rig.namespace()));
+    other.add_folder("/DC0/vm/vm-operator", &folder).await.unwrap();
+    let vm = NewVm::new("web-0").instance_uuid(&carried.instance_uuid);
+    let vm = carried.extra_config.iter().fold(vm, |vm, (key, value)| vm.marker(key, value));
+    other.add_vms(&rig.folder("web"), &[vm]).await.unwrap();
+
+    let _operator = rig.spawn(&at(&rig, &other)).unwrap();
+    crate::safety::instance_says(&rig, "web-0", "AsAsked").await;
+    crate::safety::instance_says(&rig, "web-1", "InAnotherVCenter").await;
+    rig.reason("web", "InAnotherVCenter").await.unwrap();
+    let names: Vec<_> = machines(&other).await.into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["web-0"]);
 }

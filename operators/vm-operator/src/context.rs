@@ -12,7 +12,7 @@ use crate::api::{VmGroup, VmInstance};
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::visibility::Visibility;
-use crate::vminstance::has_machine;
+use crate::vminstance::{has_machine, is_done};
 
 /// Namespace of a VmInstance, and the UID of the group that it names.
 pub type GroupId = (String, String);
@@ -20,6 +20,10 @@ pub type GroupId = (String, String);
 /// Returns which group an instance belongs to: one of its own namespace, whatever its spec says.
 fn group_id(instance: &VmInstance) -> GroupId {
     (instance.namespace().unwrap_or_default(), instance.spec.group_uid.clone())
+}
+
+fn group_key(instance: &VmInstance) -> Key {
+    Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group)
 }
 
 /// Shared by the controllers. Cheap to read; nothing in it is locked across an await.
@@ -36,6 +40,8 @@ pub struct Context {
     pub instances: Objects<VmInstance>,
     /// Instances by group.
     pub by_group: Index<VmInstance, GroupId>,
+    /// Instances that only finalizers of others keep, by the key of their group.
+    pub kept: Index<VmInstance, Key>,
     /// Instances by the name of their machine.
     pub by_vm_name: Index<VmInstance, String>,
     /// Instances by the task that their durable status names.
@@ -83,6 +89,7 @@ impl Context {
             groups: groups.objects(),
             instances: instances.objects(),
             by_group: instances.index(|i| [group_id(i)]),
+            kept: instances.index(|i| is_done(i).then(|| group_key(i))),
             by_vm_name: instances.index(|i| [i.spec.vm_name.clone()]),
             by_task: instances.index(|i| Some(i.status.as_ref()?.task.as_ref()?.r#ref.clone())),
             by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
@@ -99,18 +106,16 @@ impl Context {
     /// Returns the group of an instance: the one of its name and UID, not a later one of the same name.
     #[must_use]
     pub fn group_of(&self, instance: &VmInstance) -> Option<Arc<VmGroup>> {
-        let key = Key::new(&instance.namespace()?, &instance.spec.group);
         self.groups
             .cache()
-            .valid(&key)
+            .valid(&group_key(instance))
             .filter(|group| group.uid().as_deref() == Some(&*instance.spec.group_uid))
     }
 
     /// Returns whether the group of an instance exists and does not parse.
     #[must_use]
     pub fn has_invalid_group(&self, instance: &VmInstance) -> bool {
-        let key = Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group);
-        self.groups.cache().get(&key).is_some_and(|group| {
+        self.groups.cache().get(&group_key(instance)).is_some_and(|group| {
             group.valid().is_none() && group.uid().as_ref() == Some(&instance.spec.group_uid)
         })
     }
@@ -119,6 +124,14 @@ impl Context {
     #[must_use]
     pub fn members(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
         self.by_group.get(&(group.namespace().unwrap_or_default(), group.uid().unwrap_or_default()))
+    }
+
+    /// Returns the instances of former groups of this name that only finalizers of others keep: their names are taken.
+    #[must_use]
+    pub fn kept_of_former(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
+        let mut kept = self.kept.get(&Key::of(group));
+        kept.retain(|instance| Some(&instance.spec.group_uid) != group.uid().as_ref());
+        kept
     }
 
     /// Returns whether another group than this has the folder of this name as its own.

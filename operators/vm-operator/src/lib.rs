@@ -50,7 +50,8 @@ use kube::CustomResourceExt;
 use operator_kit::manifests::rule;
 use operator_kit::{CommonArgs, Kit, Objects, Operator, Program, Rights, Watch, driver};
 
-use crate::api::{GROUP, VmGroup, VmInstance};
+use crate::api::names::Marker;
+use crate::api::{GROUP, OWNER_MARKER, VmGroup, VmInstance};
 use crate::args::Args;
 use crate::context::{Context, Settings};
 use crate::meters::Meters;
@@ -120,15 +121,23 @@ Examples:
 }
 
 /// Returns the machines that the statuses name, once the caches are complete.
-fn recorded(kit: &Kit, instances: Objects<VmInstance>) -> vms::Recorded {
+fn recorded(kit: &Kit, instances: Objects<VmInstance>, cluster: String) -> vms::Recorded {
     let kit = kit.clone();
     vms::Recorded::new(move || {
-        let (kit, instances) = (kit.clone(), instances.clone());
+        let (kit, instances, cluster) = (kit.clone(), instances.clone(), cluster.clone());
         async move {
             kit.caches().await;
             let instances = instances.cache().all();
-            instances.iter().filter_map(|instance| vminstance::recorded(instance)).collect()
+            instances.iter().filter_map(|instance| recorded_vm(&cluster, instance)).collect()
         }
+    })
+}
+
+fn recorded_vm(cluster: &str, instance: &VmInstance) -> Option<vms::RecordedVm> {
+    Some(vms::RecordedVm {
+        moref: vminstance::recorded(instance)?,
+        vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
+        marker: (OWNER_MARKER, Marker::of(cluster, instance).to_string()),
     })
 }
 
@@ -152,14 +161,11 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
     let session = Session::start(session)?;
     let groups = Watch::<VmGroup>::namespaced(&kit);
     let instances = Watch::<VmInstance>::namespaced(&kit);
-    let vms = vms::Config { recorded: Some(recorded(&kit, instances.objects())), ..vms };
+    let cluster = kit.cluster_id().await?;
+    let vms = vms::Config { recorded: Some(recorded(&kit, instances.objects(), cluster.clone())), ..vms };
     let vms = Vms::start(session.clone(), vms);
-    let settings = Settings {
-        cluster: kit.cluster_id().await?,
-        max_clones: args.max_clones,
-        max_replicas: args.max_replicas,
-        grace: GRACE,
-    };
+    let settings =
+        Settings { cluster, max_clones: args.max_clones, max_replicas: args.max_replicas, grace: GRACE };
     let ctx = Arc::new(Context::new(&kit, vms.clone(), &groups, &instances, meters, settings));
     triggers::subscribe(&ctx, &groups, &instances);
     let controllers = async {

@@ -6,6 +6,7 @@
 mod apply;
 mod observe;
 mod plan;
+mod seen;
 mod status;
 
 use std::sync::Arc;
@@ -32,14 +33,15 @@ pub use self::{
 };
 pub use apply::Done;
 pub use observe::Surroundings;
-pub use plan::{Plan, Seen};
+pub use plan::Plan;
+pub use seen::Seen;
 
 /// The controller.
 pub struct VmGroups(pub Arc<Context>);
 
 /// Observes a group in the caches, the inventory and the memory of this process.
 fn observe(ctx: &Context, group: &VmGroup) -> Seen {
-    let instances = ctx.members(group);
+    let instances = [ctx.members(group), ctx.kept_of_former(group)].concat();
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
         let around = Surroundings {

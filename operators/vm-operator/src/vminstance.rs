@@ -4,6 +4,7 @@
 //! queue. Owns the machine that has its marker and its instanceUuid, and never touches another.
 
 mod apply;
+mod identity;
 mod news;
 mod observe;
 mod plan;
@@ -25,8 +26,8 @@ use crate::requests::Call;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
+pub use identity::{Look, has_machine, is_done, recorded, recorded_vcenter};
 pub use observe::Surroundings;
-pub use observe::{has_machine, is_done, is_moved, machines, recorded};
 use plan::Action;
 pub use plan::QUEUE;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};

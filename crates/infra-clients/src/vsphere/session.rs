@@ -349,16 +349,22 @@ impl Core {
         }
     }
 
-    /// Returns the account as the vCenter names it.
+    /// Returns the account as the vCenter names it. Identifies the vCenter before, so that another gets no password, and
+    /// after, since another may have taken the address in between.
     async fn log_in(&self) -> Result<Option<Arc<str>>, Error> {
         let password = self.config.password.expose();
-        let call = Call::new("Login", &self.identify().await?.sessions)
+        let sessions = &self.identify().await?.sessions;
+        let call = Call::new("Login", sessions)
             .with("userName", &self.config.user)
             .with("password", &password)
             .with("locale", &"en");
         let answer = self.send(&call, self.config.call_timeout).await?;
         let session =
             xml::first(&answer, "returnval").map_err(|error| call.not_understood(error))?.unwrap_or_default();
+        if let Err(error) = self.identify().await {
+            self.log_out(sessions).await;
+            return Err(error);
+        }
         Ok(session.child("userName").map(|user| user.text.as_str().into()))
     }
 
@@ -397,7 +403,11 @@ impl Core {
             return;
         }
         let Ok(roots) = self.roots().await else { return };
-        if let Err(error) = self.send(&Call::new("Logout", &roots.sessions), LOGOUT_TIMEOUT).await {
+        self.log_out(&roots.sessions).await;
+    }
+
+    async fn log_out(&self, sessions: &MoRef) {
+        if let Err(error) = self.send(&Call::new("Logout", sessions), LOGOUT_TIMEOUT).await {
             tracing::debug!(%error, "logout failed");
         }
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use infra_clients::vsphere::vms::{Link, Recorded, Vms};
+use infra_clients::vsphere::vms::{Link, Recorded, RecordedVm, Vms};
 use infra_clients::vsphere::{Error, Kind, MoRef};
-use testbed::{Vcsim, eventually};
+use testbed::{Connection, Fault, Vcsim, eventually};
 
-use crate::rig::{Rig, SOON, start, up};
+use crate::rig::{OWNER, Rig, SOON, start, up};
 
 const FOLDER: &str = "/DC0/vm/vm-operator";
 
@@ -42,6 +42,24 @@ async fn another_vcenter_at_the_same_address_is_not_used() -> Result<()> {
     up(&rig.vms).await
 }
 
+/// The address leads to another vCenter while the password is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_another_vcenter_is_given_up() -> Result<()> {
+    let sim = Vcsim::builder().instance_uuid("the-first").root_folder(false).start().await?;
+    sim.fault(Fault::hang("Login")).await?;
+    let (_session, vms) = start(&sim, |_, _| {})?;
+    eventually("a login on its way", SOON, async || {
+        Ok(sim.calls().await?.contains_key("Login").then_some(()))
+    })
+    .await?;
+    sim.become_another("the-second").await?;
+    sim.clear_faults().await?;
+    down_for(&vms, Kind::AnotherVCenter).await?;
+    assert_eq!((sim.sessions().await?.logins, sim.calls().await?["Logout"]), (1, 1));
+    assert!(!sim.folders().await?.contains(&FOLDER.to_owned()), "nothing is made there");
+    Ok(())
+}
+
 /// A restarted vCenter, or one that was restored from its backup, has the same instanceUuid.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_vcenter_without_its_sessions_is_used() -> Result<()> {
@@ -51,7 +69,12 @@ async fn the_same_vcenter_without_its_sessions_is_used() -> Result<()> {
     Ok(())
 }
 
+/// Records a VM that [`Rig::make`] has made, or one of others.
 fn recorded(vm: MoRef) -> Recorded {
+    record(RecordedVm { moref: vm, vcenter: None, marker: (OWNER, "a<b&c é".to_owned()) })
+}
+
+fn record(vm: RecordedVm) -> Recorded {
     Recorded::new(move || {
         let vm = vm.clone();
         async move { vec![vm] }
@@ -86,14 +109,37 @@ async fn a_root_folder_is_created_where_no_recorded_vm_is_left() -> Result<()> {
     let rig = Rig::start().await?;
     rig.sim.add_vm("/DC0/vm", "unmarked").await?;
     let unmarked = rig.sim.vms().await?.into_iter().find(|vm| vm.name == "unmarked").unwrap();
+    let folder = rig.vms.create_folder("f").await?;
+    let marked = rig.make(&folder, "web-0").await?;
     rig.sim.rename_folder(FOLDER, "archive").await?;
-    for vm in ["vm-gone", &unmarked.moref] {
-        let moref = MoRef::new("VirtualMachine", vm);
-        let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(moref)))?;
+    let vm = |moref: &str| RecordedVm {
+        moref: MoRef::new("VirtualMachine", moref),
+        vcenter: None,
+        marker: (OWNER, "a<b&c é".to_owned()),
+    };
+    for (situation, vm) in [
+        ("gone", vm("vm-gone")),
+        ("unmarked", vm(&unmarked.moref)),
+        ("of another owner", RecordedVm { marker: (OWNER, "another".to_owned()), ..vm(marked.value()) }),
+        ("of another vCenter", RecordedVm { vcenter: Some("another".to_owned()), ..vm(marked.value()) }),
+    ] {
+        let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(record(vm)))?;
         up(&vms).await?;
-        assert!(rig.sim.folders().await?.contains(&FOLDER.to_owned()), "{vm}");
-        rig.sim.rename_folder(FOLDER, &format!("archive-{vm}")).await?;
+        assert!(rig.sim.folders().await?.contains(&FOLDER.to_owned()), "{situation}");
+        rig.sim.rename_folder(FOLDER, &format!("archive {situation}")).await?;
     }
+    Ok(())
+}
+
+/// It may have its marker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_vm_that_cannot_be_read_counts() -> Result<()> {
+    let rig = Rig::start().await?;
+    let vm = rig.make(&rig.root()?, "web-0").await?;
+    rig.sim.rename_folder(FOLDER, "archive").await?;
+    rig.sim.set_connection("/DC0/vm/archive/web-0", Connection::Disconnected, false).await?;
+    let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(vm)))?;
+    down_for(&vms, Kind::RootFolderMoved).await?;
     Ok(())
 }
 

@@ -97,7 +97,7 @@ async fn connecting_takes_few_calls_one_after_the_other() -> Result<()> {
     .await?;
     println!("connected in {} ms: {calls:?}", took.as_millis());
     let expected = [
-        ("RetrieveServiceContent", 1),
+        ("RetrieveServiceContent", 2),
         ("Login", 1),
         ("RetrievePropertiesEx", 1),
         ("CreatePropertyCollector", 1),

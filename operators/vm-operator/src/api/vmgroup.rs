@@ -127,7 +127,7 @@ pub struct VmGroupStatus {
     /// Folder of the original operator in which adopted virtual machines stand, under the operator's root folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_folder: Option<String>,
-    /// The instanceUuid of the vCenter in which the group's folder and virtual machines are.
+    /// The instanceUuid of the vCenter in which the group's folder and virtual machines are, or are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vcenter: Option<String>,
     /// Ready, Progressing, ConfigSynced, OrphansFound and, with the annotation `detach`, Detached.

@@ -102,7 +102,7 @@ pub struct VmInstanceStatus {
     /// The vCenter's reference to the machine, such as `vm-42`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm_ref: Option<String>,
-    /// The instanceUuid of the vCenter that has the machine, or the clone task. In another vCenter the references say nothing.
+    /// The instanceUuid of the vCenter in which the machine is, or is made. In another vCenter the references say nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vcenter: Option<String>,
     /// The last power state the vCenter reported: `poweredOn`, `poweredOff` or `suspended`.

@@ -230,17 +230,16 @@ impl View<'_> {
             let instances = instances.filter(|instance| named(instance.status));
             instances.map(|instance| Key::of(&*self.tables.instance(*instance))).collect()
         };
+        let is_own = |group: &Arc<VmGroup>| group.metadata.uid.as_ref() == Some(&object.spec.group_uid);
+        let group = self.group().filter(is_own);
         let around = vminstance::Surroundings {
             memory,
             vcenter: client,
             inventory,
             blind: blind(self.shown),
-            group: self
-                .group()
-                .filter(|group| group.metadata.uid.as_ref() == Some(&object.spec.group_uid))
-                .map(|group| vminstance::GroupView::of(&group)),
+            group: group.as_ref().map(|group| vminstance::GroupView::of(group)),
             invalid_group: false,
-            group_vcenter: None,
+            group_vcenter: group.as_ref().and_then(|group| group.status.as_ref()?.vcenter.clone()),
             recorded_by: &recorded_by,
             now: SystemTime::UNIX_EPOCH,
         };

@@ -91,6 +91,9 @@ pub fn template() -> MoRef {
     fixtures::vm_ref("vm-template")
 }
 
+/// The instanceUuid of the vCenter.
+const VCENTER: &str = "vcenter";
+
 /// The account of the operator.
 pub const USER: &str = "operator";
 
@@ -98,6 +101,7 @@ impl Shown {
     /// Returns the inventory that shows this, and has served tickets up to `served`.
     pub fn inventory(&self, served: u64) -> Inventory {
         let mut inventory = fixtures::inventory();
+        inventory.set_instance_uuid(VCENTER);
         for (id, vm) in self.machines() {
             inventory.show_vm(real_vm(id, vm));
         }

@@ -16,7 +16,7 @@ use crate::memory::Memory;
 use crate::visibility::Blind;
 use crate::vminstance::{self, AnotherVcenter, Refresh};
 
-use super::plan::{FolderProgress, FolderSeen, Leftover, Member, OriginalMachine, Originals, Seen};
+use super::seen::{FolderProgress, FolderSeen, Leftover, Member, OriginalMachine, Originals, Seen};
 
 /// Orphans named in messages.
 const NAMED_ORPHANS: usize = 5;
@@ -29,7 +29,8 @@ pub struct Surroundings<'a> {
     pub inventory: &'a Inventory,
     /// Why the inventory cannot be trusted.
     pub blind: Option<Blind>,
-    /// The VmInstances that name the group, in no order.
+    /// The VmInstances that name the group, in no order, and those of a former group of its name that only finalizers of
+    /// others keep.
     pub instances: &'a [Arc<VmInstance>],
     /// Returns whether the machine with this marker is the one of its VmInstance.
     pub is_member: &'a dyn Fn(&Vm, &Marker) -> bool,
@@ -50,7 +51,7 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
         instances.cloned().partition(|instance| vminstance::is_done(instance));
     let is_in_sight = around.blind.is_none();
     let mut members: Vec<Member> =
-        instances.iter().map(|instance| member(around, instance, is_in_sight)).collect();
+        instances.iter().map(|instance| member(around, group, instance, is_in_sight)).collect();
     members.sort_by_key(|member| member.slot);
     let mut leftovers: Vec<Leftover> = leftovers.iter().map(|instance| leftover(instance)).collect();
     leftovers.sort_by_key(|leftover| leftover.slot);
@@ -68,15 +69,32 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     if !is_in_sight {
         return seen;
     }
-    let recorded = group.status.as_ref().and_then(|status| status.vcenter.as_deref());
     let seen = Seen {
         vcenter: around.inventory.vcenter().map(str::to_owned),
-        // A machine that is here was brought here.
-        other_vcenter: AnotherVcenter::of(recorded, around.inventory)
-            .filter(|_| !seen.members.iter().any(|member| member.exists)),
+        other_vcenter: other_vcenter(around, group, &seen.members),
         ..seen
     };
     with_folders(around, group, &instances, seen)
+}
+
+/// Returns which other vCenter than this has what was made for the group, unless all of it was brought here: a machine that is
+/// here says nothing of the others, which may have no record of their own.
+fn other_vcenter(around: &Surroundings<'_>, group: &VmGroup, members: &[Member]) -> Option<AnotherVcenter> {
+    let inventory = around.inventory;
+    let is_visible = |member: &Member| member.exists && !member.moved;
+    let is_here = |member: &Member| is_visible(member) || member.vcenter.as_deref() == inventory.vcenter();
+    let of_group = AnotherVcenter::of(vcenter_of(group), inventory)
+        .filter(|_| !members.iter().any(is_visible) || !members.iter().all(is_here));
+    // A status that was lost or edited names none, where those of the VmInstances do.
+    let of_member = || {
+        let mut away = members.iter().filter(|member| !is_visible(member));
+        away.find_map(|member| AnotherVcenter::of(member.vcenter.as_deref(), inventory))
+    };
+    of_group.or_else(|| vcenter_of(group).is_none().then(of_member).flatten())
+}
+
+fn vcenter_of(group: &VmGroup) -> Option<&str> {
+    group.status.as_ref()?.vcenter.as_deref()
 }
 
 fn with_folders(
@@ -215,13 +233,14 @@ fn leftover(instance: &VmInstance) -> Leftover {
     Leftover { name: instance.name_any(), slot: instance.spec.slot, finalizers }
 }
 
-fn member(around: &Surroundings<'_>, instance: &VmInstance, in_sight: bool) -> Member {
+fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_sight: bool) -> Member {
     let inventory = around.inventory;
     let uid = instance.uid().unwrap_or_default();
     let marker = Marker::of(&around.memory.cluster, instance);
-    let machines = if in_sight { vminstance::machines(inventory, instance, &marker) } else { Vec::new() };
+    let look = vminstance::Look { inventory, instance, marker: &marker, group_vcenter: vcenter_of(group) };
+    let machines = if in_sight { look.machines() } else { Vec::new() };
     let machine = machines.first();
-    let moved = in_sight && machine.is_none() && vminstance::is_moved(inventory, instance, &marker);
+    let moved = in_sight && machine.is_none() && look.is_moved();
     let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
         || vminstance::recorded(instance).is_some();
     Member {
@@ -230,6 +249,7 @@ fn member(around: &Surroundings<'_>, instance: &VmInstance, in_sight: bool) -> M
         deleting: instance.meta().deletion_timestamp.is_some(),
         exists: machine.is_some() || moved,
         moved,
+        vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
         cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),
         begun: machine.is_some() || has_record || around.memory.in_flight.is_busy(&uid),

@@ -13,7 +13,8 @@ use crate::error::Error;
 
 use super::apply::Done;
 use super::observe::list;
-use super::plan::{FolderSeen, Member, Seen, is_outdated, kept_by_others, tally};
+use super::plan::{is_outdated, kept_by_others, tally};
+use super::seen::{FolderSeen, Member, Seen};
 
 /// Computes the status.
 #[must_use]
@@ -79,15 +80,10 @@ pub fn status(
     })
 }
 
-/// The vCenter in which something of the group is: the connected one as soon as anything is made or seen there. A VmInstance
-/// without a visible machine proves nothing: an earlier version that wrote the status recorded no vCenter.
+/// The vCenter that the group works in. It is recorded before the first machine is requested.
 fn vcenter(old: Option<&VmGroupStatus>, seen: &Seen, outcome: &Outcome<Done, Error>) -> Option<String> {
     let recorded = old.and_then(|old| old.vcenter.clone());
-    let mut folders = seen.folder.iter().chain(&seen.original_folder);
-    let is_here = folders.any(|folder| folder.own)
-        || seen.members.iter().any(|member| member.exists)
-        || matches!(outcome, Outcome::Acted(_));
-    let takes = (is_here && seen.other_vcenter.is_none()) || is_moving(outcome);
+    let takes = seen.other_vcenter.is_none() || is_moving(outcome);
     seen.vcenter.clone().filter(|_| takes).or(recorded)
 }
 

@@ -12,8 +12,8 @@ use crate::memory::Memory;
 use crate::requests::{Call, Clone, Request, Subject};
 use crate::vcenter::Vcenter;
 
+use super::identity::is_reference;
 use super::news;
-use super::observe::is_reference;
 use super::plan::Action;
 
 /// Carries out one action, and returns the event for it, except of a request that has ended: it shows in the inventory.

@@ -9,7 +9,7 @@ use crate::api::{TaskKind, VmInstance, VmInstanceStatus, condition, reason};
 use crate::detach;
 use crate::in_flight::{Entry, RequestState};
 
-use super::observe::recorded;
+use super::identity::recorded;
 use super::plan::is_destroyed;
 use super::seen::{Missing, Seen};
 

@@ -2,28 +2,24 @@
 //! inventory, what the caches say and what this process remembers. `plan` decides about it next.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use infra_clients::vsphere::vms::{Connection, Folder, Inventory, Outside, Task, TaskState, Template, Vm};
-use infra_clients::vsphere::{MoRef, PowerState};
+use infra_clients::vsphere::MoRef;
+use infra_clients::vsphere::vms::{Inventory, Task, TaskState, Template};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::{Key, conditions};
+use operator_kit::Key;
 
 use crate::api::names::{self, Marker};
-use crate::api::{
-    FINALIZER, OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus, VmInstance, condition, reason,
-};
+use crate::api::{TaskKind, TaskStatus, VmInstance};
 use crate::clone_queue::Place;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
 use crate::memory::{LONGEST_CLONE, Memory};
 use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
-use super::seen::{
-    AnotherVcenter, Confirmed, GroupView, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen,
-};
+use super::identity::{Look, Whereabouts, find_whereabouts, lost, original_folder, recorded};
+use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created is not the instance's: the clocks of the vCenter and of
 /// Kubernetes are less apart. Where they are not, vCenter's check of names still prevents a second machine.
@@ -77,22 +73,25 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
     if seen.blind.is_some() {
         return seen;
     }
-    let seen = Seen { other_vcenter: other_vcenter(around, instance), ..seen };
+    let marker = Marker::of(&memory.cluster, instance);
+    let look = Look { inventory, instance, marker: &marker, group_vcenter: around.group_vcenter.as_deref() };
+    let seen =
+        Seen { other_vcenter: look.other_vcenter(), vcenter_unrecorded: !look.is_vcenter_recorded(), ..seen };
     match &entry {
-        Some(entry) if seen.other_vcenter.is_none() => look(around, instance, entry, seen),
+        Some(entry) if seen.other_vcenter.is_none() => see(around, &look, entry, seen),
         _ => seen,
     }
 }
 
-fn look(around: &Surroundings<'_>, instance: &VmInstance, entry: &Entry, seen: Seen) -> Seen {
+fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) -> Seen {
     let Surroundings { inventory, vcenter, now, .. } = around;
-    let marker = &Marker::of(&around.memory.cluster, instance);
+    let Look { instance, marker, .. } = look;
     let spec = &instance.spec;
     let folder =
         inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
     let recorded = recorded(instance);
     let owner = marker.to_string();
-    let mine = machines(inventory, instance, marker);
+    let mine = look.machines();
     let original = original_folder(inventory, instance, marker);
     let mut folders = folder.iter().chain(original.map(|folder| &folder.moref));
     let namesake = folders.find_map(|folder| inventory.vm_named(folder, &spec.vm_name));
@@ -129,150 +128,6 @@ fn look(around: &Surroundings<'_>, instance: &VmInstance, entry: &Entry, seen: S
     Seen { folder, mine, unread, stranger, lost, missing, confirmed, doubt, refresh, template, ..seen }
 }
 
-/// The machine that the durable status names.
-#[must_use]
-pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
-    let id = instance.status.as_ref()?.vm_ref.as_deref()?;
-    // A user with the right may write anything into a status.
-    is_reference(id).then(|| MoRef::new("VirtualMachine", id))
-}
-
-/// Returns how a machine that is not the instance's was lost to it; `None` if it never was its machine, or cannot be read.
-fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lost> {
-    vm.markers.as_ref()?;
-    let other = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok());
-    let other = other.filter(|other| other.cluster != marker.cluster);
-    if let Some(other) = other
-        && (Marker { cluster: marker.cluster.clone(), ..other.clone() }) == *marker
-    {
-        return Some(Lost::OtherCluster(other.cluster));
-    }
-    has_uuid_of(vm, instance).then_some(Lost::NoMarker)
-}
-
-/// Returns whether a text may be the id of a managed object, as a vCenter writes it: `vm-42`, `task-7`.
-#[must_use]
-pub fn is_reference(id: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
-    !id.is_empty() && id.len() <= 128 && id.chars().all(plain)
-}
-
-/// Finds the machines that are the instance's, wherever in the operator's folder and under whatever name.
-///
-/// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A copy
-/// that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine that the
-/// original operator made has no marker yet: its instanceUuid identifies it, with the recorded reference or with its name in
-/// the original's folder.
-#[must_use]
-pub fn machines(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> Vec<Machine> {
-    let machine = |vm: &Vm, marked| Machine {
-        moref: vm.moref.clone(),
-        power: power(vm),
-        revision: vm.marker(REVISION_MARKER).map(str::to_owned),
-        marked,
-        template: vm.template,
-    };
-    let owner = marker.to_string();
-    let bearers = inventory.vms_marked(OWNER_MARKER, &owner);
-    // References of another vCenter say nothing in this one.
-    let is_here = !is_of_another_vcenter(inventory, instance);
-    let mut mine: Vec<_> = bearers
-        .filter(|vm| has_uuid_of(vm, instance) || (is_here && is_not_a_copy(vm, instance)))
-        .map(|vm| machine(vm, true))
-        .collect();
-    if mine.is_empty() {
-        let folder = original_folder(inventory, instance, marker);
-        let named = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
-        let had = recorded(instance).and_then(|moref| inventory.vm(&moref));
-        let vm = had.into_iter().chain(named).find(|vm| is_original(vm, instance));
-        mine.extend(vm.map(|vm| machine(vm, false)));
-    }
-    mine
-}
-
-/// Returns whether a machine with the instance's marker is its machine: a copy has another reference and another
-/// instanceUuid.
-fn is_not_a_copy(vm: &Vm, instance: &VmInstance) -> bool {
-    has_uuid_of(vm, instance) || recorded(instance).as_ref() == Some(&vm.moref)
-}
-
-/// Returns whether a machine with the instance's marker is its machine, and the operator cares for the instance: for one that
-/// is not the instance of its slot, or no longer has the operator's finalizer, it does nothing.
-#[must_use]
-pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
-    is_not_a_copy(vm, instance) && names::check(instance).is_ok() && !is_done(instance)
-}
-
-/// Returns whether the operator's part in an instance's deletion is done: finalizers of others keep the object.
-#[must_use]
-pub fn is_done(instance: &VmInstance) -> bool {
-    instance.metadata.deletion_timestamp.is_some()
-        && !instance.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
-}
-
-/// Returns whether the machine or the clone that the durable status names is one of another vCenter.
-fn is_of_another_vcenter(inventory: &Inventory, instance: &VmInstance) -> bool {
-    AnotherVcenter::of(recorded_vcenter(instance), inventory).is_some()
-}
-
-fn recorded_vcenter(instance: &VmInstance) -> Option<&str> {
-    instance.status.as_ref()?.vcenter.as_deref()
-}
-
-/// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here. An
-/// instance without a recorded vCenter counts as one of its group's: its clone may run there.
-fn other_vcenter(around: &Surroundings<'_>, instance: &VmInstance) -> Option<AnotherVcenter> {
-    let recorded = recorded_vcenter(instance).or(around.group_vcenter.as_deref());
-    let other = AnotherVcenter::of(recorded, around.inventory)?;
-    let marker = Marker::of(&around.memory.cluster, instance);
-    machines(around.inventory, instance, &marker).is_empty().then_some(other)
-}
-
-fn has_uuid_of(vm: &Vm, instance: &VmInstance) -> bool {
-    vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
-}
-
-/// Returns the original operator's folder of the group, where the instance's machine is one that the original made.
-fn original_folder<'a>(
-    inventory: &'a Inventory,
-    instance: &VmInstance,
-    marker: &Marker,
-) -> Option<&'a Arc<Folder>> {
-    let is_original = names::is_original_machine(&marker.group, &instance.spec.vm_name);
-    is_original
-        .then(|| inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group)))
-        .flatten()
-}
-
-/// Returns whether a machine is the one of the original operator that the instance adopts, and has no marker yet.
-fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
-    let was_marked = instance.status.as_ref().is_some_and(|status| status.marked == Some(true));
-    names::is_original_machine(&instance.spec.group, &instance.spec.vm_name)
-        && !was_marked
-        && has_uuid_of(vm, instance)
-        && vm.markers.is_some()
-        && vm.marker(OWNER_MARKER).is_none()
-}
-
-/// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. While
-/// no answer of the vCenter is known, the last status stands.
-#[must_use]
-pub fn is_moved(inventory: &Inventory, instance: &VmInstance, marker: &Marker) -> bool {
-    let Some(moref) = recorded(instance).filter(|moref| inventory.vm(moref).is_none()) else { return false };
-    if is_of_another_vcenter(inventory, instance) {
-        return false;
-    }
-    if let Some(outside) = inventory.outside(&moref) {
-        return matches!(
-            find_whereabouts(outside, instance, &marker.to_string()),
-            Whereabouts::Elsewhere | Whereabouts::Unclear
-        );
-    }
-    let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
-    let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
-    ready.is_some_and(|ready| ready.reason == reason::MACHINE_MOVED)
-}
-
 fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {
     match around.inventory.confirmed(moref) {
         Some(true) => Confirmed::Same,
@@ -280,32 +135,6 @@ fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {
         None if around.vcenter.is_looking_up(moref) => Confirmed::Reading,
         None => Confirmed::Unknown,
     }
-}
-
-/// Where a machine is that is not in the operator's folder.
-enum Whereabouts {
-    /// It does not exist any more. A vCenter that was set up again gives old references to other machines.
-    Gone,
-    /// It is the instance's, and somewhere else.
-    Elsewhere,
-    /// The vCenter cannot tell whose it is.
-    Unclear,
-}
-
-fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Whereabouts {
-    match outside {
-        Outside::Elsewhere(vm) if vm.markers.is_none() => Whereabouts::Unclear,
-        // Another machine may have the reference of old, but not the instanceUuid.
-        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || has_uuid_of(vm, instance) => {
-            Whereabouts::Elsewhere
-        }
-        Outside::Gone | Outside::Elsewhere(_) => Whereabouts::Gone,
-    }
-}
-
-/// A machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
-fn power(vm: &Vm) -> Option<PowerState> {
-    vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
 
 fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {

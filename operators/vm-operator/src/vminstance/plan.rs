@@ -13,7 +13,7 @@ use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::Doubt;
 use crate::memory::Jam;
 
-use super::observe::recorded;
+use super::identity::recorded;
 use super::seen::{AnotherVcenter, Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
@@ -349,6 +349,11 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
             ),
         };
         return Turn::Blocked { reason: reason::NAME_CONFLICT, message };
+    }
+    if seen.vcenter_unrecorded {
+        // Else a restart with another vCenter would clone the machine there as well.
+        let message = "the status of the VmGroup is about to name the vCenter";
+        return wait(reason::RECORDING, message);
     }
     let Some(folder) = &seen.folder else {
         return wait(reason::WAITING_FOR_FOLDER, "the group's folder does not exist yet");

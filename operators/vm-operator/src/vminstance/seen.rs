@@ -203,6 +203,8 @@ pub struct Seen {
     pub vcenter: Option<String>,
     /// The status names a machine or a clone in another vCenter than this.
     pub other_vcenter: Option<AnotherVcenter>,
+    /// No status, of the instance or its group, names the connected vCenter yet.
+    pub vcenter_unrecorded: bool,
     /// Why the stranger is one, where it is the machine that this instance had.
     pub lost: Option<Lost>,
     /// The recorded machine, where the inventory does not show it.

@@ -25,10 +25,12 @@ pub fn status(
     let (ready, reason, message) = ready(seen, outcome)?;
     let generation = instance.metadata.generation;
     let mut status = old.cloned().unwrap_or_default();
-    if let Some(seen) =
-        seen.filter(|seen| seen.blind.is_none() && seen.adopted && seen.other_vcenter.is_none())
-    {
-        record(&mut status, seen);
+    if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.other_vcenter.is_none()) {
+        // Also of one that is paused: its group may leave this vCenter meanwhile.
+        status.vcenter = seen.vcenter.clone().or(status.vcenter);
+        if seen.adopted {
+            record(&mut status, seen);
+        }
     }
     if matches!(outcome, Outcome::Settled) {
         status.provisioned = Some(true);
@@ -51,7 +53,6 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
             status.vm_ref = Some(machine.moref.value().to_owned());
             status.power = machine.power.map(|power| spell(power).to_owned());
             status.revision.clone_from(&machine.revision);
-            status.vcenter.clone_from(&seen.vcenter);
             if machine.marked {
                 status.marked = Some(true);
             }
@@ -61,14 +62,11 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
             && seen.lost.is_none()
             && (is_destroyed(seen) || matches!(seen.missing, Missing::No | Missing::Gone)) =>
         {
-            (status.vm_ref, status.power, status.revision, status.vcenter) = (None, None, None, None);
+            (status.vm_ref, status.power, status.revision) = (None, None, None);
         }
         _ => {}
     }
     status.task.clone_from(&seen.task);
-    if status.task.is_some() {
-        status.vcenter.clone_from(&seen.vcenter);
-    }
 }
 
 /// Status, reason and message of the Ready condition; `None` leaves the status as it is.

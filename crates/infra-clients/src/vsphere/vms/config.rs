@@ -10,19 +10,30 @@ use futures::future::BoxFuture;
 use crate::Failure;
 use crate::vsphere::{Error, MoRef};
 
+/// A VM that was made under the root folder and is recorded somewhere.
+#[derive(Clone, Debug)]
+pub struct RecordedVm {
+    /// Its reference.
+    pub moref: MoRef,
+    /// The instanceUuid of its vCenter, where that is recorded: in another one the reference names something else.
+    pub vcenter: Option<String>,
+    /// Key and value of the `extraConfig` entry that tells the VM from one of others.
+    pub marker: (&'static str, String),
+}
+
 /// Returns the VMs that were made under the root folder and are recorded somewhere.
 #[derive(Clone)]
-pub struct Recorded(Arc<dyn Fn() -> BoxFuture<'static, Vec<MoRef>> + Send + Sync>);
+pub struct Recorded(Arc<dyn Fn() -> BoxFuture<'static, Vec<RecordedVm>> + Send + Sync>);
 
 impl Recorded {
     /// Creates one that calls a function, which may wait until the record can be read.
-    pub fn new<F: Future<Output = Vec<MoRef>> + Send + 'static>(
+    pub fn new<F: Future<Output = Vec<RecordedVm>> + Send + 'static>(
         list: impl Fn() -> F + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(move || list().boxed()))
     }
 
-    pub(super) async fn list(&self) -> Vec<MoRef> {
+    pub(super) async fn list(&self) -> Vec<RecordedVm> {
         (self.0)().await
     }
 }
@@ -44,8 +55,8 @@ pub struct Config {
     /// The folder that holds everything this client watches and creates: a path below `<datacenter>/vm`, such as `a`
     /// or `a/b`, with `/` in a name written `%2f`. Every level is created when missing.
     pub root_folder: String,
-    /// The VMs that are recorded. While one of them exists and has a marker, a root folder that is missing is not created: it
-    /// was renamed or moved. Default: none.
+    /// The VMs that are recorded. While one of them exists and has its marker, or the vCenter cannot tell, a root folder that is
+    /// missing is not created: it was renamed or moved. Default: none.
     pub recorded: Option<Recorded>,
     /// Only `extraConfig` keys that begin so are kept in the inventory.
     pub marker_prefix: String,

@@ -40,7 +40,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use calls::CloneSpec;
-pub use config::{Config, Recorded};
+pub use config::{Config, Recorded, RecordedVm};
 pub use inventory::{
     Change, Changes, Connection, Folder, Inventory, Markers, Outside, Task, TaskState, Ticket, Vm,
 };

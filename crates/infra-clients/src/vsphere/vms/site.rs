@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use vim_rs::types::structs::PropertyFilterSpec;
 
-use super::config::Config;
+use super::config::{Config, RecordedVm};
 use super::inventory::{Inventory, Vm};
 use super::paths::{Paths, list, normal, segments};
 use super::updates::{read_folder, read_vms};
@@ -110,7 +110,7 @@ impl Site {
         let root = match place.find_root(&levels) {
             Ok(root) => root,
             Err(missing) => {
-                check_not_moved(core, config, &place, &levels).await?;
+                Box::pin(check_not_moved(core, config, &place, &levels)).await?;
                 missing.create(core).await?
             }
         };
@@ -342,12 +342,21 @@ async fn check_not_moved(
     levels: &[String],
 ) -> Result<(), Error> {
     let Some(recorded) = &config.recorded else { return Ok(()) };
+    let connected = core.roots().await?.vcenter.as_deref();
+    let is_here = |vm: &RecordedVm| vm.vcenter.is_none() || vm.vcenter.as_deref() == connected;
+    let recorded: Vec<_> = recorded.list().await.into_iter().filter(is_here).collect();
+    let morefs: Vec<_> = recorded.iter().map(|vm| vm.moref.clone()).collect();
     let mut read = Inventory::new(config.marker_prefix.clone());
-    for update in read_vms(core, &recorded.list().await).await? {
+    for update in read_vms(core, &morefs).await? {
         read.apply(&update, Instant::now());
     }
-    let is_marked = |vm: &&Arc<Vm>| vm.markers.as_ref().is_some_and(|markers| !markers.is_empty());
-    let Some(vm) = read.vms().find(is_marked) else { return Ok(()) };
+    // One of others may have the reference by now.
+    let is_recorded = |vm: &&Arc<Vm>| {
+        let mut records = recorded.iter().filter(|recorded| recorded.moref == vm.moref);
+        vm.markers.is_none()
+            || records.any(|recorded| vm.marker(recorded.marker.0) == Some(&recorded.marker.1))
+    };
+    let Some(vm) = read.vms().find(is_recorded) else { return Ok(()) };
     let (mut folders, mut parent) = (Vec::new(), vm.parent.clone());
     while let Some(folder) = parent.as_ref().filter(|folder| *folder != place.vm_folder) {
         let Some(read) = read_folder(core, folder).await? else { break };

@@ -2,9 +2,10 @@
 
 use operator_kit::Turn;
 
-use super::{Plan, RECORDED, Seen};
+use super::{Plan, RECORDED};
 use crate::api::{VmGroup, reason};
 use crate::detach::is_detached;
+use crate::vmgroup::Seen;
 
 /// Stops at a group whose machines, or folder, are in a vCenter that cannot be asked; `None` for any other.
 ///

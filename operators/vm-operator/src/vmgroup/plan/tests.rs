@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::{VmGroupSpec, VmGroupStatus};
+use crate::vmgroup::seen::{FolderSeen, Leftover};
 
 fn group(replicas: i32, template: &str) -> VmGroup {
     let spec = VmGroupSpec { cpu: 1, memory: 1, replicas, template: template.into(), paused: None };

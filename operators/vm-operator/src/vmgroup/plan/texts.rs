@@ -1,6 +1,6 @@
 //! What a group says of its machines, for people.
 
-use super::{Leftover, Member};
+use crate::vmgroup::seen::{Leftover, Member};
 
 /// How many machines are ready, for people.
 #[must_use]

@@ -11,7 +11,7 @@ use super::*;
 use crate::api::FINALIZER;
 use crate::fixtures;
 use crate::visibility::Blind;
-use crate::vmgroup::plan::FolderSeen;
+use crate::vmgroup::seen::FolderSeen;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -400,7 +400,7 @@ fn the_row_and_a_condition_say_whether_the_machines_stay() {
     }
 }
 
-/// Nothing that is in another vCenter counts as gone, and the vCenter of a group is the one that has something of it.
+/// Nothing that is in another vCenter counts as gone, and the vCenter of a group is recorded before anything is made.
 #[test]
 fn the_vcenter_of_a_group() {
     let elsewhere =
@@ -408,21 +408,16 @@ fn the_vcenter_of_a_group() {
     let absent = || Member { exists: false, on: false, ..member(0) };
     let here = |members| Seen { vcenter: Some("here".into()), ..seen(members) };
     let acted = || Outcome::Acted(Done::default());
-    let folder =
-        FolderSeen { moref: vcenter::folder_ref("group-1"), name: "team.web".into(), children: 0, own: true };
     let old = |vcenter: &str| {
         let (vcenter, folder) = (Some(vcenter.into()), Some("group-9".into()));
         Some(VmGroupStatus { vcenter, folder, replicas: Some(2), ..VmGroupStatus::default() })
     };
-    let foreign = FolderSeen { own: false, ..folder.clone() };
     let blocked = || Outcome::Blocked("InAnotherVCenter", "a message".into());
     for (situation, old, seen, outcome, wanted) in [
-        ("nothing was made", None, here(vec![]), Outcome::Settled, None),
-        ("something is being made", None, here(vec![]), acted(), Some("here")),
-        ("the folder", None, Seen { folder: Some(folder), ..here(vec![]) }, Outcome::Settled, Some("here")),
-        ("a folder of others", None, Seen { folder: Some(foreign), ..here(vec![]) }, Outcome::Settled, None),
-        ("a machine", None, here(vec![member(0)]), Outcome::Settled, Some("here")),
-        ("no machine is seen", None, here(vec![absent()]), waiting(reason::SCALING), None),
+        ("before anything is made", None, here(vec![]), acted(), Some("here")),
+        ("no machine is seen", None, here(vec![absent()]), waiting(reason::SCALING), Some("here")),
+        ("it is paused from the start", None, here(vec![]), waiting(reason::PAUSED), Some("here")),
+        ("a vCenter without an instanceUuid", None, seen(vec![member(0)]), Outcome::Settled, None),
         (
             "out of sight",
             old("there"),

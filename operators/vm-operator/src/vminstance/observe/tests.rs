@@ -4,14 +4,16 @@
 mod machines;
 mod requests;
 
-use infra_clients::vsphere::Kind;
-use infra_clients::vsphere::vms::fixtures as vcenter;
-use infra_clients::vsphere::{Error as Fault, MoRef};
+use std::sync::Arc;
+
+use infra_clients::vsphere::vms::{Connection, Vm, fixtures as vcenter};
+use infra_clients::vsphere::{Error as Fault, Kind, PowerState};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use super::super::seen::{AnotherVcenter, Lost, Machine};
 use super::*;
-use crate::api::VmInstanceStatus;
+use crate::api::{OWNER_MARKER, VmInstanceStatus};
 use crate::detach::Detach;
 use crate::fixtures::{self, CLUSTER, FOLDER, TEMPLATE};
 

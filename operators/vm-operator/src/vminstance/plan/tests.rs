@@ -94,6 +94,8 @@ fn machines_are_cloned_powered_on_and_removed() {
         ("NoGroup", false, Seen { group: None, ..seen() }),
         ("Gone", true, Seen { group: None, ..seen() }),
         ("Settled", false, Seen { group: None, mine: on(), ..seen() }),
+        ("Recording", false, Seen { vcenter_unrecorded: true, ..seen() }),
+        ("Gone", true, Seen { vcenter_unrecorded: true, ..seen() }),
         ("WaitingForFolder", false, Seen { folder: None, ..seen() }),
         ("FindTemplate", false, Seen { template: Template::Unknown, ..seen() }),
         ("WaitingForTemplate", false, Seen { template: Template::LookingUp, ..seen() }),

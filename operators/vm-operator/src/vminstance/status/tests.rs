@@ -228,7 +228,7 @@ fn what_the_last_status_says_of_other_things_stays() {
     assert!(conditions::get(&new.conditions, "Other").is_some());
 }
 
-/// The vCenter is recorded with the machine or the clone task, and goes with the last of them.
+/// The vCenter is recorded as soon as an instance is seen in it, and stays when its machine is gone.
 #[test]
 fn references_are_recorded_with_their_vcenter() {
     let here = || Seen { vcenter: Some("here".into()), ..seen() };
@@ -242,13 +242,15 @@ fn references_are_recorded_with_their_vcenter() {
         ("a machine", old(None), Seen { mine: vec![machine()], ..here() }, Some("here")),
         ("it was brought here", old(Some("there")), Seen { mine: vec![machine()], ..here() }, Some("here")),
         ("a clone", VmInstanceStatus::default(), Seen { task: Some(task()), ..here() }, Some("here")),
-        ("the machine is gone", old(Some("here")), Seen { missing: Missing::Gone, ..here() }, None),
-        ("nothing was made", VmInstanceStatus::default(), here(), None),
+        ("the machine is gone", old(Some("here")), Seen { missing: Missing::Gone, ..here() }, Some("here")),
+        ("nothing was made", VmInstanceStatus::default(), here(), Some("here")),
+        ("a paused one", old(None), Seen { adopted: false, ..here() }, Some("here")),
+        ("out of sight", old(Some("there")), Seen { blind: Some(blind(true)), ..seen() }, Some("there")),
         (
             "a machine that cannot be read",
             old(None),
             Seen { unread: Some(vcenter::vm_ref("vm-1")), ..here() },
-            None,
+            Some("here"),
         ),
         (
             "another vCenter",

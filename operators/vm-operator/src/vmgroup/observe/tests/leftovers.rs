@@ -29,6 +29,15 @@ fn an_instance_that_only_finalizers_of_others_keep_is_no_member() {
             },
         ),
         (
+            "of a former group of the same name",
+            |w| {
+                keep(w);
+                w.first().spec.group_uid = "former".into();
+                w.first().metadata.owner_references.as_mut().unwrap()[0].uid = "former".into();
+            },
+            kept,
+        ),
+        (
             "not deleted",
             |w| {
                 keep(w);

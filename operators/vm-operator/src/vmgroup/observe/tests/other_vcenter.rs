@@ -8,22 +8,80 @@ fn a_group_of_another_vcenter() {
         world.inventory.set_instance_uuid("here");
         world.group.status.get_or_insert_default().vcenter = Some("there".into());
     }
+    fn record(world: &mut World, index: usize, vcenter: &str) {
+        world.instances[index].status.get_or_insert_default().vcenter = Some(vcenter.into());
+    }
+    fn away(seen: &mut Seen) {
+        seen.other_vcenter = Some(AnotherVcenter { recorded: "there".into(), connected: "here".into() });
+        seen.vcenter = Some("here".into());
+        // The reference of the other vCenter's folder says nothing here.
+        seen.folder.as_mut().unwrap().own = false;
+    }
     check(&[
-        ("recorded in another", elsewhere, |s| {
-            s.other_vcenter = Some(AnotherVcenter { recorded: "there".into(), connected: "here".into() });
-            s.vcenter = Some("here".into());
-            // The reference of the other vCenter's folder says nothing here.
-            s.folder.as_mut().unwrap().own = false;
-        }),
+        ("recorded in another", elsewhere, away),
         (
-            "a machine was brought here",
+            "one of two machines was brought here, and the other has no record",
             |w| {
                 elsewhere(w);
                 w.show(|vm| vm);
             },
             |s| {
+                away(s);
+                has(s);
+                s.folder.as_mut().unwrap().own = true;
+            },
+        ),
+        (
+            "one was brought here, and the other is recorded elsewhere",
+            |w| {
+                elsewhere(w);
+                w.show(|vm| vm);
+                record(w, 0, "there");
+            },
+            |s| {
+                away(s);
+                has(s);
+                s.folder.as_mut().unwrap().own = true;
+                s.members[1].vcenter = Some("there".into());
+            },
+        ),
+        (
+            "one was brought here, and the other is recorded here",
+            |w| {
+                elsewhere(w);
+                w.show(|vm| vm);
+                record(w, 0, "here");
+            },
+            |s| {
                 has(s);
                 s.vcenter = Some("here".into());
+                s.members[1].vcenter = Some("here".into());
+            },
+        ),
+        (
+            "the only machine was brought here",
+            |w| {
+                elsewhere(w);
+                w.instances.remove(0);
+                w.show(|vm| vm);
+            },
+            |s| {
+                has(s);
+                s.vcenter = Some("here".into());
+                s.members.remove(1);
+            },
+        ),
+        (
+            "the group's record is lost, that of an instance is not",
+            |w| {
+                elsewhere(w);
+                w.group.status.get_or_insert_default().vcenter = None;
+                record(w, 0, "there");
+            },
+            |s| {
+                away(s);
+                s.members[1].vcenter = Some("there".into());
+                s.folder.as_mut().unwrap().own = true;
             },
         ),
         (

@@ -1,6 +1,7 @@
 //! The plan of a group whose status names another vCenter.
 
 use super::*;
+use crate::vminstance::AnotherVcenter;
 
 #[test]
 fn a_group_of_another_vcenter_waits_for_a_person() {

@@ -388,6 +388,7 @@ fn elsewhere(seen: &mut Seen) {
     let elsewhere = AnotherVcenter { recorded: "there".into(), connected: "here".into() };
     (seen.other_vcenter, seen.vcenter) = (Some(elsewhere), Some("here".into()));
     (seen.folder, seen.template) = (None, Template::Unknown);
+    seen.vcenter_unrecorded = true;
 }
 
 #[test]
@@ -419,6 +420,7 @@ fn a_machine_of_another_vcenter_is_not_looked_for_in_this_one() {
             |s| {
                 has(s, &[mine()]);
                 s.vcenter = Some("here".into());
+                s.vcenter_unrecorded = true;
             },
         ),
         (
@@ -437,7 +439,28 @@ fn a_machine_of_another_vcenter_is_not_looked_for_in_this_one() {
                 w.instance.status.get_or_insert_default().vcenter = None;
                 w.answer(None);
             },
-            |s| (s.missing, s.vcenter) = (Missing::Gone, Some("here".into())),
+            |s| {
+                (s.missing, s.vcenter) = (Missing::Gone, Some("here".into()));
+                s.vcenter_unrecorded = true;
+            },
+        ),
+        (
+            "recorded by the group alone, and the reference is that of a copy here",
+            |w| {
+                is_elsewhere(w);
+                w.instance.status.get_or_insert_default().vcenter = None;
+                w.group_vcenter = Some("there".into());
+                w.show(foreign);
+            },
+            elsewhere,
+        ),
+        (
+            "new, and the group is recorded here",
+            |w| {
+                w.inventory.set_instance_uuid("here");
+                w.group_vcenter = Some("here".into());
+            },
+            |s| s.vcenter = Some("here".into()),
         ),
     ]);
 }

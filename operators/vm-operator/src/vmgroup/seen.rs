@@ -1,0 +1,155 @@
+//! What `observe` sees of one group, for `plan`: plain values, without I/O.
+
+use infra_clients::vsphere::{Error as Fault, MoRef};
+use operator_kit::Key;
+
+use crate::in_flight::FolderChange;
+use crate::visibility::Blind;
+use crate::vminstance::{AnotherVcenter, Refresh};
+
+/// One VmInstance of the group, with what the inventory says of its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations, each named by its question")]
+pub struct Member {
+    /// Key of the VmInstance.
+    pub key: Key,
+    /// UID of the VmInstance.
+    pub uid: String,
+    /// Its slot.
+    pub slot: i32,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// Its machine is in the inventory, or was moved out of the operator's folder.
+    pub exists: bool,
+    /// Its machine was moved out of the operator's folder.
+    pub moved: bool,
+    /// The vCenter that its status names.
+    pub vcenter: Option<String>,
+    /// Its machine is powered on, as far as the vCenter knows.
+    pub on: bool,
+    /// A machine was requested for it, or is being requested.
+    pub begun: bool,
+    /// Its clone task is not over, as far as its status says.
+    pub cloning: bool,
+    /// The revision that its spec asks for.
+    pub asked: String,
+    /// The revision that its machine was made from; `None` where that is not known.
+    pub made_from: Option<String>,
+    /// Reason and message, where a person has to act.
+    pub trouble: Option<(String, String)>,
+    /// What it waits for, where clones of other groups make it wait for long.
+    pub jam: Option<String>,
+}
+
+#[cfg(test)]
+impl Member {
+    /// Returns a member whose machine is powered on and made from the revision that its spec asks for.
+    pub fn ready(key: Key, slot: i32, revision: String) -> Self {
+        Self {
+            key,
+            uid: format!("uid-{slot}"),
+            slot,
+            deleting: false,
+            exists: true,
+            moved: false,
+            vcenter: None,
+            on: true,
+            begun: true,
+            cloning: false,
+            asked: revision.clone(),
+            made_from: Some(revision),
+            trouble: None,
+            jam: None,
+        }
+    }
+}
+
+/// A VmInstance of the group that only finalizers of others keep: the operator has nothing left to do for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its name.
+    pub name: String,
+    /// Its slot, which stays taken.
+    pub slot: i32,
+    /// The finalizers.
+    pub finalizers: String,
+}
+
+/// The group's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderSeen {
+    /// The vCenter's reference.
+    pub moref: MoRef,
+    /// Its name.
+    pub name: String,
+    /// Objects in it.
+    pub children: usize,
+    /// The operator created it, or machines of the group were in it.
+    pub own: bool,
+}
+
+/// A machine that the original operator made, and that no VmInstance names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginalMachine {
+    /// Its name.
+    pub name: String,
+    /// Its instanceUuid.
+    pub instance_uuid: String,
+    /// The slot that its marker names, where it was adopted before.
+    pub slot: Option<i32>,
+}
+
+/// The machines that the original operator made, and that no VmInstance names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Originals {
+    /// Those that can be adopted.
+    pub known: Vec<OriginalMachine>,
+    /// One that may be such a machine, of which the vCenter cannot tell the configuration.
+    pub unread: Option<MoRef>,
+    /// The folder of the original does not exist.
+    pub no_folder: bool,
+}
+
+/// How far the last change of the folder is.
+#[derive(Clone, Debug)]
+pub enum FolderProgress {
+    /// In flight.
+    Running(FolderChange),
+    /// It failed.
+    Failed(FolderChange, Fault),
+    /// The task that removes it has ended.
+    Ended,
+}
+
+/// What `observe` saw.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Why the inventory cannot be trusted. Then nothing is known of machines and folders.
+    pub blind: Option<Blind>,
+    /// The connected vCenter, by its instanceUuid.
+    pub vcenter: Option<String>,
+    /// The status of the group, or of a VmInstance, names another vCenter than this, and not everything of the group is here.
+    pub other_vcenter: Option<AnotherVcenter>,
+    /// The group's own folder.
+    pub folder: Option<FolderSeen>,
+    /// The folder in which the original operator kept the group's machines.
+    pub original_folder: Option<FolderSeen>,
+    /// Machines in it that were not adopted.
+    pub originals: Originals,
+    /// The group's instances, by slot.
+    pub members: Vec<Member>,
+    /// VmInstances that are no members any more, although they exist.
+    pub leftovers: Vec<Leftover>,
+    /// Machines with the group's marker that are no member's: copies, or left over.
+    pub orphans: Vec<String>,
+    /// The last change of the folder, until it is dealt with.
+    pub request: Option<FolderProgress>,
+    /// Whether the inventory was refreshed since the machines were gone.
+    pub refresh: Refresh,
+    /// Whether an event has reported that the folder is kept.
+    pub kept: bool,
+    /// This process has removed the original's finalizer.
+    pub adopted: bool,
+    /// `--max-replicas`.
+    pub max_replicas: i32,
+}

@@ -1,0 +1,209 @@
+//! Which machine is an instance's: by its owner marker, its instanceUuid and the references in its durable status, which are those
+//! of one vCenter. Decides nothing; `observe` and the group's `observe` say what they see through it.
+
+use std::sync::Arc;
+
+use infra_clients::vsphere::vms::{Connection, Folder, Inventory, Outside, Vm};
+use infra_clients::vsphere::{MoRef, PowerState};
+use kube::ResourceExt;
+use operator_kit::conditions;
+
+use crate::api::names::{self, Marker};
+use crate::api::{FINALIZER, OWNER_MARKER, REVISION_MARKER, VmInstance, condition, reason};
+
+use super::seen::{AnotherVcenter, Lost, Machine};
+
+/// Looks for the machine of one instance.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The machines of the vCenter.
+    pub inventory: &'a Inventory,
+    /// The instance.
+    pub instance: &'a VmInstance,
+    /// Its owner marker.
+    pub marker: &'a Marker,
+    /// The vCenter that the status of its group names.
+    pub group_vcenter: Option<&'a str>,
+}
+
+impl Look<'_> {
+    /// Finds the machines that are the instance's, wherever in the operator's folder and under whatever name.
+    ///
+    /// A machine is the instance's if it has its marker and its instanceUuid, or its marker and the recorded reference. A
+    /// copy that an administrator makes has the marker as well, but another reference and another instanceUuid. A machine
+    /// that the original operator made has no marker yet: its instanceUuid identifies it, with the recorded reference or with
+    /// its name in the original's folder.
+    #[must_use]
+    pub fn machines(&self) -> Vec<Machine> {
+        let Self { inventory, instance, marker, .. } = self;
+        let machine = |vm: &Vm, marked| Machine {
+            moref: vm.moref.clone(),
+            power: power(vm),
+            revision: vm.marker(REVISION_MARKER).map(str::to_owned),
+            marked,
+            template: vm.template,
+        };
+        let owner = marker.to_string();
+        let bearers = inventory.vms_marked(OWNER_MARKER, &owner);
+        // References of another vCenter say nothing in this one.
+        let is_here = self.away().is_none();
+        let mut mine: Vec<_> = bearers
+            .filter(|vm| has_uuid_of(vm, instance) || (is_here && is_not_a_copy(vm, instance)))
+            .map(|vm| machine(vm, true))
+            .collect();
+        if mine.is_empty() {
+            let folder = original_folder(inventory, instance, marker);
+            let named = folder.and_then(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name));
+            let had = recorded(instance).and_then(|moref| inventory.vm(&moref));
+            let vm = had.into_iter().chain(named).find(|vm| is_original(vm, instance));
+            mine.extend(vm.map(|vm| machine(vm, false)));
+        }
+        mine
+    }
+
+    /// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. While
+    /// no answer of the vCenter is known, the last status stands.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        let Self { inventory, instance, marker, .. } = self;
+        let recorded = recorded(instance).filter(|moref| inventory.vm(moref).is_none());
+        let Some(moref) = recorded.filter(|_| self.away().is_none()) else { return false };
+        if let Some(outside) = inventory.outside(&moref) {
+            return matches!(
+                find_whereabouts(outside, instance, &marker.to_string()),
+                Whereabouts::Elsewhere | Whereabouts::Unclear
+            );
+        }
+        let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
+        let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
+        ready.is_some_and(|ready| ready.reason == reason::MACHINE_MOVED)
+    }
+
+    /// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here.
+    pub(super) fn other_vcenter(&self) -> Option<AnotherVcenter> {
+        self.away().filter(|_| self.machines().is_empty())
+    }
+
+    /// Returns whether a durable status names this vCenter, so that what is requested from it is not requested from another
+    /// after a restart.
+    pub(super) fn is_vcenter_recorded(&self) -> bool {
+        self.inventory.vcenter().is_none_or(|vcenter| self.vcenter() == Some(vcenter))
+    }
+
+    /// Returns the other vCenter whose objects the references in the status name.
+    fn away(&self) -> Option<AnotherVcenter> {
+        AnotherVcenter::of(self.vcenter(), self.inventory)
+    }
+
+    /// Returns the vCenter that the references in the status belong to. An instance without a recorded vCenter counts as one
+    /// of its group's: its clone may run there.
+    fn vcenter(&self) -> Option<&str> {
+        recorded_vcenter(self.instance).or(self.group_vcenter)
+    }
+}
+
+/// Returns whether a machine with the instance's marker is its machine: a copy has another reference and another
+/// instanceUuid.
+fn is_not_a_copy(vm: &Vm, instance: &VmInstance) -> bool {
+    has_uuid_of(vm, instance) || recorded(instance).as_ref() == Some(&vm.moref)
+}
+
+/// Returns whether a machine with the instance's marker is its machine, and the operator cares for the instance: for one that
+/// is not the instance of its slot, or no longer has the operator's finalizer, it does nothing.
+#[must_use]
+pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
+    is_not_a_copy(vm, instance) && names::check(instance).is_ok() && !is_done(instance)
+}
+
+/// Returns whether the operator's part in an instance's deletion is done: finalizers of others keep the object.
+#[must_use]
+pub fn is_done(instance: &VmInstance) -> bool {
+    instance.metadata.deletion_timestamp.is_some()
+        && !instance.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Returns the vCenter that the durable status of an instance names.
+#[must_use]
+pub fn recorded_vcenter(instance: &VmInstance) -> Option<&str> {
+    instance.status.as_ref()?.vcenter.as_deref()
+}
+
+pub(super) fn has_uuid_of(vm: &Vm, instance: &VmInstance) -> bool {
+    vm.instance_uuid.as_deref() == Some(&*instance.spec.instance_uuid)
+}
+
+/// Returns the original operator's folder of the group, where the instance's machine is one that the original made.
+pub(super) fn original_folder<'a>(
+    inventory: &'a Inventory,
+    instance: &VmInstance,
+    marker: &Marker,
+) -> Option<&'a Arc<Folder>> {
+    let is_original = names::is_original_machine(&marker.group, &instance.spec.vm_name);
+    is_original
+        .then(|| inventory.folder_named(&names::original_folder(&marker.namespace, &marker.group)))
+        .flatten()
+}
+
+/// Returns whether a machine is the one of the original operator that the instance adopts, and has no marker yet.
+fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
+    let was_marked = instance.status.as_ref().is_some_and(|status| status.marked == Some(true));
+    names::is_original_machine(&instance.spec.group, &instance.spec.vm_name)
+        && !was_marked
+        && has_uuid_of(vm, instance)
+        && vm.markers.is_some()
+        && vm.marker(OWNER_MARKER).is_none()
+}
+
+/// The machine that the durable status names.
+#[must_use]
+pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
+    let id = instance.status.as_ref()?.vm_ref.as_deref()?;
+    // A user with the right may write anything into a status.
+    is_reference(id).then(|| MoRef::new("VirtualMachine", id))
+}
+
+/// Returns whether a text may be the id of a managed object, as a vCenter writes it: `vm-42`, `task-7`.
+#[must_use]
+pub fn is_reference(id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    !id.is_empty() && id.len() <= 128 && id.chars().all(plain)
+}
+
+/// Returns how a machine that is not the instance's was lost to it; `None` if it never was its machine, or cannot be read.
+pub(super) fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lost> {
+    vm.markers.as_ref()?;
+    let other = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok());
+    let other = other.filter(|other| other.cluster != marker.cluster);
+    if let Some(other) = other
+        && (Marker { cluster: marker.cluster.clone(), ..other.clone() }) == *marker
+    {
+        return Some(Lost::OtherCluster(other.cluster));
+    }
+    has_uuid_of(vm, instance).then_some(Lost::NoMarker)
+}
+
+/// Where a machine is that is not in the operator's folder.
+pub(super) enum Whereabouts {
+    /// It does not exist any more. A vCenter that was set up again gives old references to other machines.
+    Gone,
+    /// It is the instance's, and somewhere else.
+    Elsewhere,
+    /// The vCenter cannot tell whose it is.
+    Unclear,
+}
+
+pub(super) fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Whereabouts {
+    match outside {
+        Outside::Elsewhere(vm) if vm.markers.is_none() => Whereabouts::Unclear,
+        // Another machine may have the reference of old, but not the instanceUuid.
+        Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || has_uuid_of(vm, instance) => {
+            Whereabouts::Elsewhere
+        }
+        Outside::Gone | Outside::Elsewhere(_) => Whereabouts::Gone,
+    }
+}
+
+/// A machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
+fn power(vm: &Vm) -> Option<PowerState> {
+    vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
+}
