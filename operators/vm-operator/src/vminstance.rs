@@ -29,7 +29,6 @@ pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status:
 pub use identity::{Look, has_machine, is_done, recorded, recorded_vcenter};
 pub use observe::Surroundings;
 use plan::Action;
-pub use plan::QUEUE;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};
 
 /// The controller.

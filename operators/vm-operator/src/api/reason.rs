@@ -16,6 +16,8 @@ operator_kit::reasons! {
     CLONING = "Cloning";
     /// The machine waits in the clone queue: as many clones as `--max-clones` allows are in flight.
     QUEUED = "Queued";
+    /// The machine waits in the clone queue, in which clones of other groups have held places for long.
+    QUEUE_HELD = "QueueHeld";
     /// The group's status is about to name the vCenter, which it does before a machine is requested.
     RECORDING = "Recording";
     /// The machine is being powered on.

@@ -272,8 +272,7 @@ fn trouble(instance: &VmInstance) -> Option<(String, String)> {
 /// Returns what the instance waits for in the clone queue, where clones of other groups make it wait for long.
 fn jam(instance: &VmInstance) -> Option<String> {
     let ready = conditions::get(&instance.status.as_ref()?.conditions, condition::READY)?;
-    let is_jammed = ready.reason == reason::QUEUED && ready.message != vminstance::QUEUE;
-    is_jammed.then(|| ready.message.clone())
+    (ready.reason == reason::QUEUE_HELD).then(|| ready.message.clone())
 }
 
 fn folder_progress(inventory: &Inventory, request: &FolderRequest) -> FolderProgress {

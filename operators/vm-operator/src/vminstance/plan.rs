@@ -22,7 +22,7 @@ const CHANGED: Duration = Duration::from_secs(2);
 /// When an instance that waits for a place looks again at what it waits for.
 const QUEUED: Duration = Duration::from_mins(5);
 /// What an instance waits for in the clone queue.
-pub const QUEUE: &str = "as many clones as --max-clones allows are in flight";
+const QUEUE: &str = "as many clones as --max-clones allows are in flight";
 
 /// The next step. At most one requests a change from the vCenter.
 #[derive(Clone, Debug)]
@@ -131,7 +131,8 @@ fn with_place(turn: Turn<Action>, seen: &Seen) -> Turn<Action> {
     let cloning = matches!(seen.request, Some((TaskKind::Clone, Progress::Sending | Progress::Running)));
     let queued = matches!(
         turn,
-        Turn::Act(Action::Clone { .. } | Action::Enqueue) | Turn::Wait { reason: reason::QUEUED, .. }
+        Turn::Act(Action::Clone { .. } | Action::Enqueue)
+            | Turn::Wait { reason: reason::QUEUED | reason::QUEUE_HELD, .. }
     );
     // An instance that failed waits for its delay outside the queue.
     let goes_on = matches!(&turn, Turn::LookAgain(action) if !matches!(action, Action::Fail(..) | Action::FailUnstable(_)));
@@ -367,21 +368,23 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     match seen.place {
         Place::None => Turn::Act(Action::Enqueue),
         Place::Waiting => {
-            Turn::Wait { reason: reason::QUEUED, message: queued(seen.jam), after: Some(QUEUED) }
+            let (reason, message) = queued(seen.jam);
+            Turn::Wait { reason, message, after: Some(QUEUED) }
         }
         Place::Held => Turn::Act(Action::Clone { template: template.clone(), folder: folder.clone() }),
     }
 }
 
-/// What an instance waits for in the clone queue, for people.
-fn queued(jam: Option<Jam>) -> String {
-    let Some(Jam { clones, since }) = jam else { return QUEUE.to_owned() };
+/// Reason and message of an instance that waits in the clone queue.
+fn queued(jam: Option<Jam>) -> (&'static str, String) {
+    let Some(Jam { clones, since }) = jam else { return (reason::QUEUED, QUEUE.to_owned()) };
     let clones =
         if clones == 1 { "1 of another group".to_owned() } else { format!("{clones} of other groups") };
-    format!(
+    let message = format!(
         "{QUEUE}, {clones} among them, the oldest since {since:.0}; a clone keeps its place for at most an hour: look at the \
          tasks in the vCenter, and cancel those that hang"
-    )
+    );
+    (reason::QUEUE_HELD, message)
 }
 
 /// Returns whether the machine was destroyed, by a task of this process that ended well.

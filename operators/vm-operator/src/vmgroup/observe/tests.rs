@@ -269,17 +269,10 @@ fn the_members() {
         ),
         (
             "that waits for clones of other groups",
-            |w| w.report(Status::False, reason::QUEUED),
+            |w| w.report(Status::False, reason::QUEUE_HELD),
             |s| s.members[0].jam = Some("help".into()),
         ),
-        (
-            "that waits",
-            |w| {
-                w.report(Status::False, reason::QUEUED);
-                w.status().conditions[0].message = crate::vminstance::QUEUE.into();
-            },
-            |_| {},
-        ),
+        ("that waits", |w| w.report(Status::False, reason::QUEUED), |_| {}),
         ("that is retried", |w| w.report(Status::False, "VCenterUnreachable"), |_| {}),
         ("that is ready", |w| w.report(Status::True, reason::AS_ASKED), |_| {}),
     ]);

@@ -259,14 +259,18 @@ fn a_place_in_the_clone_queue_is_held_while_cloning_and_left_otherwise() {
 #[test]
 fn an_instance_says_for_what_it_waits_in_the_clone_queue() {
     let jam = |clones| Some(Jam { clones, since: Timestamp::UNIX_EPOCH });
-    for (jam, wanted) in [
-        (None, "are in flight"),
-        (jam(1), "1 of another group among them, the oldest since 1970-01-01T00:00:00Z"),
-        (jam(100), "100 of other groups among them, the oldest since 1970-01-01T00:00:00Z"),
+    for (jam, wanted, text) in [
+        (None, reason::QUEUED, "are in flight"),
+        (jam(1), reason::QUEUE_HELD, "1 of another group among them, the oldest since 1970-01-01T00:00:00Z"),
+        (
+            jam(100),
+            reason::QUEUE_HELD,
+            "100 of other groups among them, the oldest since 1970-01-01T00:00:00Z",
+        ),
     ] {
         let turn = plan(&instance(false), &Seen { place: Place::Waiting, jam, ..seen() });
-        let Turn::Wait { reason: reason::QUEUED, message, after: Some(_) } = turn else { panic!("{turn:?}") };
-        assert!(message.contains(wanted), "{message}");
+        let Turn::Wait { reason, message, after: Some(_) } = turn else { panic!("{turn:?}") };
+        assert!(reason == wanted && message.contains(text), "{reason}: {message}");
     }
 }
 
