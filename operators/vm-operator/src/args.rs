@@ -175,12 +175,12 @@ fn number<T: FromStr + PartialOrd + Default + Display + Copy>(text: &str, most: 
     number.ok_or_else(|| format!("write a whole number from 1 to {most}, or leave it out for the default"))
 }
 
-/// A value without the line break that `kubectl create secret --from-file` leaves at its end; `None` if that is all.
+/// Returns a value without the line break that `kubectl create secret --from-file` leaves at its end; `None` if that is all.
 fn given(value: Option<&str>) -> Option<&str> {
     value.map(str::trim).filter(|value| !value.is_empty())
 }
 
-/// The password, without the line breaks at its end; blanks may belong to it.
+/// Returns the password, without the line breaks at its end; blanks may belong to it.
 fn password(variable: Result<String, VarError>) -> anyhow::Result<Option<Secret>> {
     match variable {
         Ok(text) => {

@@ -46,12 +46,12 @@ pub enum Error {
     Taken(String),
 }
 
-/// The name of the request, unless the failure begins with it.
+/// Returns the name of the request, unless the failure begins with it.
 fn prefix(doing: &str, fault: &Fault) -> String {
     if fault.method().is_some() { String::new() } else { format!("{doing}: ") }
 }
 
-/// What failed and what to do. A text may end with a question: which other template is meant.
+/// Returns what failed and what to do. A text may end with a question: which other template is meant.
 fn with_remedy(fault: &Fault) -> String {
     let text = fault.to_string();
     let colon = if text.ends_with('?') { "" } else { ":" };
@@ -89,7 +89,7 @@ fn disposition(fault: &Fault) -> Disposition {
     }
 }
 
-/// The vCenter's name of what a task does, for messages.
+/// Returns the vCenter's name of what a task does, for messages.
 #[must_use]
 pub fn method(kind: TaskKind) -> &'static str {
     match kind {

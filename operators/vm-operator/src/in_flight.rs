@@ -476,7 +476,7 @@ fn task_of(entry: &Entry) -> Option<MoRef> {
     }
 }
 
-/// Every task that the entry waits for.
+/// Returns every task that the entry waits for.
 fn tasks_of(entry: &Entry) -> Vec<MoRef> {
     let watched = match &entry.doubt {
         Doubt::Watching(tasks) => tasks.iter().cloned().collect(),

@@ -244,7 +244,7 @@ impl Error {
         Self::new(fault.kind(), message).with(|repr| repr.fault = Some(fault))
     }
 
-    /// The session that a call or a watch belongs to does not exist any more.
+    /// Creates the error of a session that is gone: the one that a call or a watch belongs to does not exist any more.
     pub(super) fn session_lost() -> Self {
         Self::of_fault(Fault { name: "NotAuthenticated".to_owned(), ..Fault::default() })
             .explained("the session was replaced")
@@ -263,7 +263,7 @@ impl Error {
         self.with(|repr| repr.in_doubt = true)
     }
 
-    /// The same failure of a request that changes nothing.
+    /// Returns the same failure of a request that changes nothing.
     pub(super) fn harmless(self) -> Self {
         if self.0.in_doubt { self.with(|repr| repr.in_doubt = false) } else { self }
     }
@@ -272,17 +272,17 @@ impl Error {
         self.with(|repr| repr.retry_after = Some(pause))
     }
 
-    /// The same failure, as the result of looking for a template.
+    /// Returns the same failure, as the result of looking for a template.
     pub(super) fn of_template(self) -> Self {
         self.with(|repr| repr.template = true)
     }
 
-    /// The same failure, as the answer to a login: the account may lack the right to log in.
+    /// Returns the same failure, as the answer to a login: the account may lack the right to log in.
     pub(super) fn of_login(self) -> Self {
         self.with(|repr| repr.kind = Kind::Unauthorized)
     }
 
-    /// The same failure with a message that says what it was about.
+    /// Returns the same failure with a message that says what it was about.
     pub(super) fn explained(self, message: impl Into<String>) -> Self {
         self.with(|repr| repr.message = message.into())
     }
@@ -321,12 +321,12 @@ impl Error {
         self.fault() == Some(name)
     }
 
-    /// Whether the session has ended, so that a new login may help.
+    /// Returns whether the session has ended, so that a new login may help.
     pub(super) fn is_session_lost(&self) -> bool {
         self.is_fault("NotAuthenticated")
     }
 
-    /// Whether vCenter says that an object the request named does not exist.
+    /// Returns whether vCenter says that an object the request named does not exist.
     pub(super) fn is_object_missing(&self) -> bool {
         self.is_fault("ManagedObjectNotFound")
     }
@@ -345,7 +345,7 @@ impl Failure for Error {
         self.0.kind.remedy()
     }
 
-    /// By the kind. A template that is missing needs help; any other missing object is found again or dropped by
+    /// Classifies by the kind. A template that is missing needs help; any other missing object is found again or dropped by
     /// the client, and the call is retried.
     fn class(&self) -> Class {
         match self.0.kind {
@@ -354,7 +354,7 @@ impl Failure for Error {
         }
     }
 
-    /// For a refused login, the time until the client sends another.
+    /// Returns, for a refused login, the time until the client sends another.
     fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -77,7 +77,7 @@ pub(super) fn object(
     ObjectSpec { obj, skip: Some(skip), select_set: (!select.is_empty()).then_some(select) }
 }
 
-/// A filter that leaves out objects that do not exist, in place of failing.
+/// Creates a filter that leaves out objects that do not exist, in place of failing.
 pub(super) fn filter(prop_set: Vec<PropertySpec>, object_set: Vec<ObjectSpec>) -> PropertyFilterSpec {
     PropertyFilterSpec { prop_set, object_set, report_missing_objects_in_results: Some(true) }
 }

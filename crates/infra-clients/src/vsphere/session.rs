@@ -278,7 +278,7 @@ impl Core {
         .await
     }
 
-    /// Whether a call is in flight; long polls do not count.
+    /// Returns whether a call is in flight; long polls do not count.
     pub(super) fn is_calling(&self) -> bool {
         self.calls.available_permits() < self.config.concurrency
     }

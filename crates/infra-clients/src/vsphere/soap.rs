@@ -57,7 +57,7 @@ impl<'a> Call<'a> {
         if only_reads(self.method) { error.harmless() } else { error }
     }
 
-    /// The error of an answer that came and could not be understood: the call may have taken effect.
+    /// Returns the error of an answer that came and could not be understood: the call may have taken effect.
     pub(super) fn not_understood(&self, error: Error) -> Error {
         self.failed(error.doubtful())
     }
@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Whether a method changes nothing that outlives the session.
+/// Returns whether a method changes nothing that outlives the session.
 fn only_reads(method: &str) -> bool {
     matches!(
         method,
@@ -205,7 +205,7 @@ impl Soap {
     }
 }
 
-/// An answer with an HTTP error: a fault, or what a proxy or the server answered instead.
+/// Reads an answer with an HTTP error: a fault, or what a proxy or the server answered instead.
 fn refused(status: StatusCode, text: &str) -> Error {
     if let Ok(Some(fault)) = xml::first(text, "Fault") {
         let words = fault.child("faultstring").map(|words| words.text.clone()).unwrap_or_default();
@@ -224,7 +224,7 @@ fn refused(status: StatusCode, text: &str) -> Error {
     }
 }
 
-/// No answer, or not the whole of it.
+/// Returns the error of no answer, or not the whole of it.
 fn cut(error: &reqwest::Error) -> Error {
     let cut = Cut::of(error);
     match cut.stage {

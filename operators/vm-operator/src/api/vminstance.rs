@@ -72,7 +72,7 @@ pub struct VmInstanceSpec {
     pub template: String,
 }
 
-/// The CEL rule of a field that never changes.
+/// Returns the CEL rule of a field that never changes.
 fn immutable(field: &str) -> serde_json::Value {
     serde_json::json!([{
         "rule": "self == oldSelf",

@@ -80,12 +80,12 @@ impl Remembered {
         format!("{} {:?}\n{}", self.newest - self.served, self.looking_up, self.memory.text(open))
     }
 
-    /// Whether clones may be in flight for an instance that no record names.
+    /// Returns whether clones may be in flight for an instance that no record names.
     pub fn is_in_doubt(&self, number: u8) -> bool {
         self.memory.in_flight.get(&uid(number)).is_none_or(|entry| entry.doubt != Doubt::None)
     }
 
-    /// Whether nothing is in flight or in the queue for the group and these instances.
+    /// Returns whether nothing is in flight or in the queue for the group and these instances.
     pub fn is_idle(&self, mut instances: impl Iterator<Item = u8>) -> bool {
         let in_flight = &self.memory.in_flight;
         let is_settled = |entry: Entry| entry.request.is_none();
@@ -96,7 +96,7 @@ impl Remembered {
             && instances.all(|number| in_flight.get(&uid(number)).is_some_and(is_settled))
     }
 
-    /// Whether a refresh was requested that no poll has served.
+    /// Returns whether a refresh was requested that no poll has served.
     pub fn has_open_ticket(&self) -> bool {
         self.newest > self.served
     }

@@ -167,7 +167,7 @@ fn is_of(around: &Surroundings<'_>, group: &VmGroup, marker: &Marker) -> bool {
     marker.cluster == around.memory.cluster && Some(&marker.group_uid) == group.uid().as_ref()
 }
 
-/// The machines of the original operator that no VmInstance names.
+/// Returns the machines of the original operator that no VmInstance names.
 fn originals(
     around: &Surroundings<'_>,
     group: &VmGroup,

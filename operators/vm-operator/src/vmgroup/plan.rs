@@ -106,7 +106,7 @@ fn plan_blind(blind: &Blind) -> Turn<Plan> {
     if blind.needs_help && blind.reported { Turn::Blocked { reason, message } } else { wait(reason, message) }
 }
 
-/// The next step for the machines of the original operator where the group is being deleted: they are adopted, and then
+/// Returns the next step for the machines of the original operator where the group is being deleted: they are adopted, and then
 /// removed like any other. `None` if nothing is to be done for them.
 fn plan_former(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
     if seen.blind.is_some() || is_detached(group) || !has_finalizer(group, ORIGINAL_FINALIZER) {
@@ -202,7 +202,7 @@ fn with_slots(machines: &[OriginalMachine], mut taken: BTreeSet<i32>) -> Vec<(i3
     chosen
 }
 
-/// The slots for which no VmInstance can be created.
+/// Returns the slots for which no VmInstance can be created.
 fn taken(seen: &Seen) -> BTreeSet<i32> {
     let leftovers = seen.leftovers.iter().map(|leftover| leftover.slot);
     seen.members.iter().map(|member| member.slot).chain(leftovers).collect()
@@ -245,14 +245,14 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     }
 }
 
-/// Whether an instance is to get the group's present spec: nothing was made from its own, or its machine was made from the
+/// Returns whether an instance is to get the group's present spec: nothing was made from its own, or its machine was made from the
 /// group's and a user has edited the instance since. A machine that is replaced would be made from the edit.
 fn is_to_respec(member: &Member, revision: &str) -> bool {
     let is_edited = member.made_from.as_deref() == Some(revision);
     member.asked != revision && (is_edited || (!member.exists && !member.begun))
 }
 
-/// Whether a machine is known to be made from another spec.
+/// Returns whether a machine is known to be made from another spec.
 #[must_use]
 pub fn is_outdated(member: &Member, revision: &str) -> bool {
     member.made_from.as_deref().is_some_and(|made_from| made_from != revision)

@@ -80,7 +80,7 @@ pub fn status(
     })
 }
 
-/// The vCenter that the group works in. It is recorded before the first machine is requested.
+/// Returns the vCenter that the group works in. It is recorded before the first machine is requested.
 fn vcenter(old: Option<&VmGroupStatus>, seen: &Seen, outcome: &Outcome<Done, Error>) -> Option<String> {
     let recorded = old.and_then(|old| old.vcenter.clone());
     let takes = seen.other_vcenter.is_none() || is_moving(outcome);
@@ -112,7 +112,7 @@ pub fn news(old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> Vec<Notice> {
     conditions.map(notice).chain(detach::news(old, &new.conditions)).collect()
 }
 
-/// How many machines were made from an earlier spec, for people; `None` if there are none.
+/// Returns how many machines were made from an earlier spec, for people; `None` if there are none.
 fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
     let revision = group.spec.revision();
     let outdated = count(&seen.members, |member| member.exists && is_outdated(member, &revision));

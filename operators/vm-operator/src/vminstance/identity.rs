@@ -154,7 +154,7 @@ fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
         && vm.marker(OWNER_MARKER).is_none()
 }
 
-/// The machine that the durable status names.
+/// Returns the machine that the durable status names.
 #[must_use]
 pub fn recorded(instance: &VmInstance) -> Option<MoRef> {
     let id = instance.status.as_ref()?.vm_ref.as_deref()?;
@@ -203,7 +203,7 @@ pub(super) fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: 
     }
 }
 
-/// A machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
+/// Returns a machine's power state, where the vCenter knows it: of one on a host that does not answer it has only the last.
 fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }

@@ -180,7 +180,7 @@ fn progress(task: Option<&Task>) -> Progress {
     }
 }
 
-/// Whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without
+/// Returns whether a task may still have an effect that nothing else prevents. A clone that hangs must not hold up others without
 /// limit: after [`LONGEST_CLONE`] the operator relies on vCenter's check of names, since another clone has the same name and
 /// folder.
 fn may_end(task: &Task, now: SystemTime) -> bool {

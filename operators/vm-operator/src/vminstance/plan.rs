@@ -166,7 +166,7 @@ fn unclear_detach(instance: &VmInstance, seen: &Seen) -> Option<String> {
     detach::problem(instance).or_else(of_group)
 }
 
-/// Neither makes nor gives up anything: what a status names is in a vCenter that cannot be asked.
+/// Reports that the operator neither makes nor gives up anything: what a status names is in a vCenter that cannot be asked.
 fn plan_other_vcenter(other: &AnotherVcenter) -> Turn<Action> {
     let message = format!("{} and delete it", other.advice("VmInstance"));
     Turn::Blocked { reason: reason::IN_ANOTHER_VCENTER, message }
@@ -277,7 +277,7 @@ fn plan_removal(machine: &Machine, seen: &Seen) -> Turn<Action> {
     }
 }
 
-/// The next step where the inventory shows no machine of the instance.
+/// Returns the next step where the inventory shows no machine of the instance.
 fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
     if let Some(moref) = &seen.unread {
         return unclear(moref);
@@ -375,7 +375,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     }
 }
 
-/// Reason and message of an instance that waits in the clone queue.
+/// Returns reason and message of an instance that waits in the clone queue.
 fn queued(jam: Option<Jam>) -> (&'static str, String) {
     let Some(Jam { clones, since }) = jam else { return (reason::QUEUED, QUEUE.to_owned()) };
     let clones =
@@ -393,7 +393,7 @@ pub fn is_destroyed(seen: &Seen) -> bool {
     matches!(seen.request, Some((TaskKind::Destroy, Progress::Succeeded))) && seen.is_absent()
 }
 
-/// Whether the inventory shows the effect of a task of this kind.
+/// Returns whether the inventory shows the effect of a task of this kind.
 fn shows(kind: TaskKind, seen: &Seen) -> bool {
     let power = seen.mine.first().and_then(|machine| machine.power);
     match kind {
@@ -406,7 +406,7 @@ fn shows(kind: TaskKind, seen: &Seen) -> bool {
     }
 }
 
-/// Whether a fault only says that things are already as the task would have made them, or that the inventory knows better
+/// Returns whether a fault only says that things are already as the task would have made them, or that the inventory knows better
 /// what comes next.
 fn is_harmless(task: TaskKind, fault: Kind, seen: &Seen) -> bool {
     match (task, fault) {

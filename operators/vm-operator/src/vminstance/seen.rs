@@ -230,7 +230,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether no machine in the inventory is, or may be, the instance's.
+    /// Returns whether no machine in the inventory is, or may be, the instance's.
     pub(super) fn is_absent(&self) -> bool {
         self.mine.is_empty() && self.unread.is_none()
     }

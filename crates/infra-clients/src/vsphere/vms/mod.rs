@@ -64,7 +64,7 @@ pub enum Link {
 }
 
 impl Link {
-    /// Whether it is [`Link::Up`].
+    /// Returns whether it is [`Link::Up`].
     #[must_use]
     pub fn is_up(&self) -> bool {
         matches!(self, Self::Up)
@@ -280,7 +280,7 @@ impl Vms {
         }
     }
 
-    /// Whether a request of [`Vms::look_up`] or [`Vms::confirm`] is not answered yet.
+    /// Returns whether a request of [`Vms::look_up`] or [`Vms::confirm`] is not answered yet.
     #[must_use]
     pub fn is_looking_up(&self, vm: &MoRef) -> bool {
         self.shared.look_ups.is_open(vm)

@@ -35,7 +35,7 @@ impl Paths {
         self.0.get(moref)?.1.as_ref()
     }
 
-    /// Whether the object is `top` or below it.
+    /// Returns whether the object is `top` or below it.
     pub(super) fn is_under(&self, moref: &MoRef, top: &MoRef) -> bool {
         self.up(moref).any(|at| at == top)
     }

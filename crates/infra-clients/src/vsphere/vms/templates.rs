@@ -48,7 +48,7 @@ struct State {
     scan: Option<(Scan, Instant)>,
 }
 
-/// Whether an answer, or a scan, is still good.
+/// Returns whether an answer, or a scan, is still good.
 fn is_good(answer: Result<&MoRef, &Error>, since: Instant, now: Instant) -> bool {
     let life = if answer.is_ok() { NAME_LIFE } else { SCAN_LIFE };
     now.saturating_duration_since(since) < life

@@ -2,7 +2,7 @@
 
 use crate::vmgroup::seen::{Leftover, Member};
 
-/// How many machines are ready, for people.
+/// Returns how many machines are ready, for people.
 #[must_use]
 pub fn tally(ready: usize, wanted: usize) -> String {
     let machines = if wanted == 1 { "machine" } else { "machines" };
@@ -10,7 +10,7 @@ pub fn tally(ready: usize, wanted: usize) -> String {
     format!("{ready} of {wanted} virtual {machines} {are} ready")
 }
 
-/// The first trouble in slot order, and how many others have the same.
+/// Returns the first trouble in slot order, and how many others have the same.
 pub(super) fn trouble(members: &[Member]) -> Option<(String, String)> {
     let (first, (reason, message)) =
         members.iter().find_map(|member| member.trouble.as_ref().map(|trouble| (member, trouble)))?;
@@ -19,7 +19,7 @@ pub(super) fn trouble(members: &[Member]) -> Option<(String, String)> {
     Some((reason.clone(), format!("{}{}: {message}", first.key.name(), and_more(same))))
 }
 
-/// What the first member that waits behind others waits for, and how many others do.
+/// Returns what the first member that waits behind others waits for, and how many others do.
 pub(super) fn jam(members: &[Member]) -> Option<String> {
     let mut jammed = members.iter().filter_map(|member| Some((member, member.jam.as_ref()?)));
     let (first, message) = jammed.next()?;

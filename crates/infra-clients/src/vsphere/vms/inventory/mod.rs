@@ -67,7 +67,7 @@ pub struct Inventory {
 // === reading ===
 
 impl Inventory {
-    /// Whether it is complete and current. Before the first time it says nothing about what does not exist; while
+    /// Returns whether it is complete and current. Before the first time it says nothing about what does not exist; while
     /// the link is down it shows what was.
     #[must_use]
     pub fn is_synced(&self) -> bool {
@@ -80,7 +80,7 @@ impl Inventory {
         self.vcenter.as_deref()
     }
 
-    /// Whether it includes everything that had taken effect at vCenter when the ticket was requested.
+    /// Returns whether it includes everything that had taken effect at vCenter when the ticket was requested.
     #[must_use]
     pub fn refreshed(&self, ticket: Ticket) -> bool {
         self.refreshed >= ticket.0
@@ -299,12 +299,12 @@ impl Inventory {
         self.tasks.retain(|_, entry| entry.watched || entry.submitted.is_some());
     }
 
-    /// Whether the report in progress has named this object.
+    /// Returns whether the report in progress has named this object.
     pub(super) fn baseline_has(&self, moref: &MoRef) -> bool {
         self.baseline.as_ref().is_some_and(|seen| seen.contains(moref))
     }
 
-    /// Whether an update was lost, so that a complete report is needed.
+    /// Records that an update was lost, so that a complete report is needed.
     pub(super) fn set_incomplete(&mut self) {
         self.incomplete = true;
     }
@@ -326,7 +326,7 @@ impl Inventory {
     }
 }
 
-/// What tells whose a VM is, and what.
+/// Returns what tells whose a VM is, and what.
 fn identity(vm: &Vm) -> (Option<&MoRef>, Option<&Markers>, Option<&str>, bool) {
     (vm.parent.as_ref(), vm.markers.as_ref(), vm.instance_uuid.as_deref(), vm.template)
 }

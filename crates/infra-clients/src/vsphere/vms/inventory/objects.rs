@@ -100,7 +100,7 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    /// Whether it is success or error.
+    /// Returns whether it is success or error.
     #[must_use]
     pub fn ended(self) -> bool {
         matches!(self, Self::Success | Self::Error)

@@ -136,7 +136,7 @@ fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>) {
     }
 }
 
-/// Whether a failed look-up is because of what it names, and not of the link.
+/// Returns whether a failed look-up is because of what it names, and not of the link.
 fn is_about_objects(error: &Error) -> bool {
     matches!(
         error.kind(),
