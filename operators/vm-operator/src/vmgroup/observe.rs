@@ -181,7 +181,7 @@ fn originals(
         around.inventory.vms_in(folder).filter(|vm| names::is_original_machine(&group_name, &vm.name));
     for vm in candidates.filter(|vm| !adopted.contains(&*vm.name)) {
         let (Some(_), Some(instance_uuid)) = (&vm.markers, vm.instance_uuid.as_deref()) else {
-            originals.unread = Some(vm.moref.clone());
+            originals.unread = Some(describe(vm));
             continue;
         };
         // One that was adopted before the cluster was restored from a backup has the marker of its slot. Where there are
@@ -212,10 +212,14 @@ fn orphans_in(around: &Surroundings<'_>, group: &VmGroup, folder: &MoRef) -> Vec
         .vms_in(folder)
         .filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)))
         .filter(|(vm, marker)| is_of(around, group, marker) && !(around.is_member)(vm, marker))
-        .map(|(vm, _)| format!("{} ({})", vm.name, vm.moref.value()))
+        .map(|(vm, _)| describe(vm))
         .collect();
     orphans.sort();
     orphans
+}
+
+fn describe(vm: &Vm) -> String {
+    format!("{} ({})", vm.name, vm.moref.value())
 }
 
 /// Lists orphans for a message: the first few, and how many others there are.

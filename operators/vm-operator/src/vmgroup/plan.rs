@@ -163,9 +163,9 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
     if !chosen.is_empty() {
         return Some(Turn::Act(Plan::Adopt(chosen)));
     }
-    if let Some(moref) = unread {
+    if let Some(machine) = unread {
         let message = format!(
-            "the vCenter cannot tell the configuration of {moref}, which the original operator may have made: its host is \
+            "the vCenter cannot tell the configuration of {machine}, which the original operator may have made: its host is \
              disconnected or its files are out of reach; bring them back, or remove the machine from the vCenter's inventory \
              to give it up; until then no machine is created or removed"
         );

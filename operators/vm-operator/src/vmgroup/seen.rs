@@ -104,8 +104,8 @@ pub struct OriginalMachine {
 pub struct Originals {
     /// Those that can be adopted.
     pub known: Vec<OriginalMachine>,
-    /// One that may be such a machine, of which the vCenter cannot tell the configuration.
-    pub unread: Option<MoRef>,
+    /// Name and reference of one that may be such a machine, of which the vCenter cannot tell the configuration.
+    pub unread: Option<String>,
     /// The folder of the original does not exist.
     pub no_folder: bool,
 }

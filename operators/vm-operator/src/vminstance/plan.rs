@@ -227,7 +227,7 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [machine] if deleting && seen.group.is_none() => plan_release(seen, Some(machine.moref.clone())),
         // Never destroyed: the administrator who made a template of it owns it now.
         [machine] if deleting && machine.template => plan_release(seen, Some(machine.moref.clone())),
-        [machine] if deleting => plan_removal(machine, seen),
+        [machine] if deleting => plan_removal(instance, machine, seen),
         [Machine { moref, template: true, .. }] => {
             let name = &instance.spec.vm_name;
             let message = format!(
@@ -239,13 +239,14 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),
         [Machine { moref, power, .. }] => match power {
             Some(PowerState::On) => Turn::Settled,
-            None => unclear(moref),
+            None => unclear(instance, moref),
             Some(_) => Turn::Act(Action::PowerOn(moref.clone())),
         },
         several => {
+            let name = &instance.spec.vm_name;
             let list = several.iter().map(|machine| machine.moref.to_string()).collect::<Vec<_>>().join(", ");
             let message = format!(
-                "{list} all have this instance's owner marker and instanceUuid, so the operator cannot tell which is its machine; \
+                "{list} all have the owner marker and instanceUuid of {name}, so the operator cannot tell which is its machine; \
                  none is touched: delete the copies, or their extraConfig entry vmgroup/owner"
             );
             Turn::Blocked { reason: reason::DUPLICATE_MACHINES, message }
@@ -254,7 +255,7 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
 }
 
 /// Removes a machine once the vCenter has confirmed that it is the instance's still: an update may have been lost.
-fn plan_removal(machine: &Machine, seen: &Seen) -> Turn<Action> {
+fn plan_removal(instance: &VmInstance, machine: &Machine, seen: &Seen) -> Turn<Action> {
     match seen.confirmed {
         Confirmed::Unknown => return Turn::LookAgain(Action::Confirm(machine.moref.clone())),
         Confirmed::Reading => {
@@ -273,14 +274,14 @@ fn plan_removal(machine: &Machine, seen: &Seen) -> Turn<Action> {
     match machine.power {
         Some(PowerState::Off) => Turn::Act(Action::Destroy(machine.moref.clone())),
         Some(_) => Turn::Act(Action::PowerOff(machine.moref.clone())),
-        None => unclear(&machine.moref),
+        None => unclear(instance, &machine.moref),
     }
 }
 
 /// Returns the next step where the inventory shows no machine of the instance.
 fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
     if let Some(moref) = &seen.unread {
-        return unclear(moref);
+        return unclear(instance, moref);
     }
     match &seen.missing {
         Missing::No | Missing::Gone => {}
@@ -288,7 +289,7 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         Missing::LookingUp => {
             return wait(reason::REFRESHING, "the vCenter is asked where the virtual machine is");
         }
-        Missing::Unclear(moref) => return unclear(moref),
+        Missing::Unclear(moref) => return unclear(instance, moref),
         // Never destroyed outside the folder: the administrator who moved it owns it now.
         Missing::Elsewhere(moref) if deleting => return plan_release(seen, Some(moref.clone())),
         Missing::Elsewhere(moref) => {
@@ -449,9 +450,10 @@ pub fn describe(kind: TaskKind, template: &str) -> (&'static str, String) {
     }
 }
 
-fn unclear(moref: &MoRef) -> Turn<Action> {
+fn unclear(instance: &VmInstance, moref: &MoRef) -> Turn<Action> {
+    let name = &instance.spec.vm_name;
     let message = format!(
-        "the vCenter cannot tell the configuration or power state of {moref}: its host is disconnected or its files are out of \
+        "the vCenter cannot tell the configuration or power state of {name} ({moref}): its host is disconnected or its files are out of \
          reach; bring them back, or remove the machine from the vCenter's inventory to give it up"
     );
     Turn::Wait { reason: reason::MACHINE_UNCLEAR, message, after: None }

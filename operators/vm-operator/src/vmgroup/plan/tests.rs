@@ -171,7 +171,7 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
     let originals = vec![machine("g-replica-aaaaaaaa"), machine("g-replica-bbbbbbbb")];
     let known = Originals {
         known: originals.clone(),
-        unread: Some(MoRef::new("VirtualMachine", "vm-9")),
+        unread: Some("g-replica-abcdefgh (vm-9)".into()),
         no_folder: false,
     };
     let found = Seen { original_folder: Some(folder("n-g", 2)), originals: known, ..empty() };
@@ -200,7 +200,7 @@ fn adoption_waits_for_a_machine_that_cannot_be_read() {
     let mut group = group(1, "t");
     group.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into(), FINALIZER.into()]);
     record_folder(&mut group);
-    let unread = Originals { unread: Some(MoRef::new("VirtualMachine", "vm-9")), ..Originals::default() };
+    let unread = Originals { unread: Some("g-replica-abcdefgh (vm-9)".into()), ..Originals::default() };
     let seen = Seen { original_folder: Some(folder("n-g", 1)), originals: unread, ..empty() };
     for group in [group.clone(), deleted(group)] {
         assert!(matches!(plan(&group, &seen), Turn::Wait { reason: reason::MACHINE_UNCLEAR, .. }));

@@ -75,7 +75,7 @@ fn the_machines_of_the_original_operator() {
             |w| original_machine(w, |vm| Vm { markers: None, ..vm }),
             |s| {
                 originals(s, &[]);
-                s.originals.unread = Some(vcenter::vm_ref("vm-1"));
+                s.originals.unread = Some(format!("{ORIGINAL} (vm-1)"));
             },
         ),
         (
@@ -83,7 +83,7 @@ fn the_machines_of_the_original_operator() {
             |w| original_machine(w, |vm| Vm { instance_uuid: None, ..vm }),
             |s| {
                 originals(s, &[]);
-                s.originals.unread = Some(vcenter::vm_ref("vm-1"));
+                s.originals.unread = Some(format!("{ORIGINAL} (vm-1)"));
             },
         ),
         (
