@@ -308,6 +308,16 @@ impl Site {
         .await
     }
 
+    /// Deletes an object of the operator's first kind, and waits until it does not exist.
+    ///
+    /// # Errors
+    /// Those of [`delete`](Self::delete) and [`gone`](Self::gone).
+    pub async fn remove<'a>(&self, id: impl Into<Id<'a>>) -> Result<()> {
+        let id = id.into();
+        self.delete(id).await?;
+        self.gone(id).await
+    }
+
     /// Returns the operator's requests to the API server so far: where the plane is shared, those about objects in the
     /// rig's namespace, else those of all rigs that have had the plane.
     ///

@@ -84,8 +84,7 @@ impl Rig for PageRig {
             "change" => self.write("one", "third").await?,
             "delete" => {
                 for name in ["one", "two"] {
-                    self.site.delete(name).await?;
-                    self.site.gone(name).await?;
+                    self.site.remove(name).await?;
                 }
             }
             other => bail!("unknown step {other}"),

@@ -77,8 +77,7 @@ impl Rig for ShelfRig {
             "change" => self.write("one", &["Emma"]).await?,
             "delete" => {
                 for name in ["one", "two"] {
-                    self.site.delete(name).await?;
-                    self.site.gone(name).await?;
+                    self.site.remove(name).await?;
                 }
             }
             other => bail!("unknown step {other}"),

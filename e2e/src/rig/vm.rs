@@ -106,6 +106,16 @@ impl VmRig {
         self.site.apply(id.namespace, &group(id.name, replicas, template)).await
     }
 
+    /// Applies a group of machines of the template `photon`, and waits until it is ready. Returns its status.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply) and [`settled`](Self::settled).
+    pub async fn apply_and_settle<'a>(&self, id: impl Into<Id<'a>>, replicas: usize) -> Result<Value> {
+        let id = id.into();
+        self.apply(id, replicas, "photon").await?;
+        self.settled(id, replicas).await
+    }
+
     /// Waits until a group is ready with that many machines, by a status that answers its present spec.
     ///
     /// # Errors

@@ -1,20 +1,16 @@
 //! What a vCenter administrator does to the operator's machines, folders and sessions.
 
-use e2e::{PATIENCE, Rig, VmRig};
+use e2e::{PATIENCE, Rig};
 use testbed::{Fault, eventually};
 
-use crate::place;
 use crate::safety::instance_says;
+use crate::start_web;
 
 /// A template is no machine of the group any more: it is not destroyed with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_became_a_template_is_kept() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
     drop(operator);
     let golden = format!("{folder}/web-1");
     rig.vcenter.power_off(&golden).await.unwrap();
@@ -25,8 +21,7 @@ async fn a_machine_that_became_a_template_is_kept() {
     instance_says(&rig, "web-1", "MachineIsTemplate").await;
     rig.reason("web", "MachineIsTemplate").await.unwrap();
     assert_eq!(rig.called("PowerOnVM_Task").await.unwrap(), 0);
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     let left: Vec<_> = rig.vcenter.vms_in(&folder).await.unwrap();
     let left: Vec<_> = left.iter().map(|vm| (&*vm.path, vm.template)).collect();
     assert_eq!(left, [(&*golden, true)]);
@@ -38,12 +33,8 @@ async fn a_machine_that_became_a_template_is_kept() {
 /// reads the machine again before it destroys anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_attempt_to_remove_a_machine_is_confirmed() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
     rig.vcenter.fault(Fault::task("Destroy_Task", "TaskInProgress").until_cleared()).await.unwrap();
     rig.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
     eventually("a refused removal", PATIENCE, async || {
@@ -68,11 +59,7 @@ async fn each_attempt_to_remove_a_machine_is_confirmed() {
 /// Another root folder would have none of the machines, and each would count as moved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_root_folder_is_not_created_again() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    let (_place, rig, operator) = start_web(2).await;
     drop(operator);
     rig.vcenter.rename_folder("/DC0/vm/vm-operator", "archive").await.unwrap();
     rig.vcenter.reset_calls().await.unwrap();
@@ -91,11 +78,7 @@ async fn a_renamed_root_folder_is_not_created_again() {
 /// Sessions end again and again while every login succeeds: the password is right.
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_sessions_are_no_refused_logins() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    let (_place, rig, _operator) = start_web(1).await;
 
     rig.vcenter.fault(Fault::soap("CloneVM_Task", "NotAuthenticated").until_cleared()).await.unwrap();
     rig.apply("web", 2, "photon").await.unwrap();

@@ -1,22 +1,21 @@
 //! The API that users know: what the original accepted is accepted, what it refused is refused in plain
 //! words, and `kubectl` shows what it showed.
 
-use e2e::{Rig, VmRig, group};
+use e2e::{VmRig, group};
 use serde_json::json;
 use testbed::project_root;
 
-use crate::place;
+use crate::{place, start_operator};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_objects_apply_unchanged() {
     let _place = place().await;
     let rig = VmRig::start().await.unwrap();
-    let kubectl = &rig;
     let samples = project_root().unwrap().join("deploy/vm-operator/samples");
-    kubectl.kubectl(&["apply", "-f", samples.to_str().unwrap()]).await.unwrap();
-    kubectl.kubectl(&["scale", "vg/vmgroup-sample", "--replicas=0"]).await.unwrap();
+    rig.kubectl(&["apply", "-f", samples.to_str().unwrap()]).await.unwrap();
+    rig.kubectl(&["scale", "vg/vmgroup-sample", "--replicas=0"]).await.unwrap();
 
-    let columns = kubectl.kubectl(&["get", "vg"]).await.unwrap();
+    let columns = rig.kubectl(&["get", "vg"]).await.unwrap();
     let header: Vec<&str> = columns.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["NAME", "PHASE", "CURRENT", "DESIRED", "CPU", "MEMORY", "TEMPLATE", "LAST_MESSAGE"]);
 
@@ -28,17 +27,17 @@ async fn users_objects_apply_unchanged() {
     ] {
         let mut bad = group("bad", 1, "photon");
         bad["spec"][field] = value.into();
-        let error = kubectl.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap_err();
+        let error = rig.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap_err();
         assert!(format!("{error:#}").contains(says), "{error:#}");
     }
     for field in ["cpu", "memory", "replicas", "template"] {
         let mut bad = group("bad", 1, "photon");
         bad["spec"].as_object_mut().unwrap().remove(field);
-        let error = kubectl.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap_err();
+        let error = rig.kubectl_stdin(&["create", "-f", "-"], &bad.to_string()).await.unwrap_err();
         assert!(format!("{error:#}").contains(&format!("spec.{field}")), "{error:#}");
     }
     for path in ["vg.spec.cpu", "vg.status.readyReplicas", "vgi.spec.instanceUuid", "vgi.status.task"] {
-        let text = kubectl.kubectl(&["explain", path]).await.unwrap();
+        let text = rig.kubectl(&["explain", path]).await.unwrap();
         assert!(text.contains("DESCRIPTION:") && !text.contains("<empty>"), "{text}");
     }
 }
@@ -59,9 +58,7 @@ async fn every_overlay_has_its_setting() {
 /// A VmInstance that a person creates gets no machine and can be deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_created_by_hand_is_left_alone() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     let instance = json!({
         "apiVersion": "vm.codeconnect.vmworld.com/v1alpha1",
         "kind": "VmInstance",
@@ -72,10 +69,9 @@ async fn an_instance_created_by_hand_is_left_alone() {
         },
     });
     rig.kubectl_stdin(&["apply", "-f", "-"], &instance.to_string()).await.unwrap();
-    let kubectl = &rig;
-    kubectl.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=180s"]).await.unwrap();
-    let text = kubectl.kubectl(&["describe", "vgi/by-hand"]).await.unwrap();
+    rig.kubectl(&["wait", "vgi/by-hand", "--for=condition=Ready=False", "--timeout=180s"]).await.unwrap();
+    let text = rig.kubectl(&["describe", "vgi/by-hand"]).await.unwrap();
     assert!(text.contains("InvalidInstance"), "{text}");
-    kubectl.kubectl(&["delete", "vgi/by-hand", "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["delete", "vgi/by-hand", "--timeout=180s"]).await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 }

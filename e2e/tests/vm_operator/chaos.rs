@@ -38,8 +38,7 @@ async fn exactly(rig: &VmRig, n: usize) {
 async fn with_stranger(rig: &VmRig) {
     let folder = rig.folder("web");
     let operator = rig.operator().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    rig.apply_and_settle("web", 1).await.unwrap();
     rig.vcenter.add_vm(&folder, "stranger").await.unwrap();
     drop(operator);
 }
@@ -63,8 +62,7 @@ async fn killed_ten_times_in_a_burst_of_fifty() {
     rig.settled("web", 50).await.unwrap();
     exactly(&rig, 50).await;
 
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     let left = rig.vcenter.vms_in(&folder).await.unwrap();
     assert_eq!(left.iter().map(|vm| vm.name.as_str()).collect::<Vec<_>>(), ["stranger"]);
 }
@@ -107,15 +105,13 @@ async fn replies_cut_after_clone_and_destroy() {
     let _operator = rig.operator().await.unwrap();
     let before = clones(&rig).await;
     rig.vcenter.fault(Fault::cut_after("CloneVM_Task").times(20)).await.unwrap();
-    rig.apply("web", 50, "photon").await.unwrap();
-    rig.settled("web", 50).await.unwrap();
+    rig.apply_and_settle("web", 50).await.unwrap();
     exactly(&rig, 50).await;
     assert_eq!(clones(&rig).await - before, 49, "one clone for each machine, replies lost or not");
 
     rig.vcenter.fault(Fault::cut_after("Destroy_Task").times(20)).await.unwrap();
     rig.vcenter.fault(Fault::cut_after("PowerOffVM_Task").times(20)).await.unwrap();
-    rig.apply("web", 10, "photon").await.unwrap();
-    rig.settled("web", 10).await.unwrap();
+    rig.apply_and_settle("web", 10).await.unwrap();
     exactly(&rig, 10).await;
 }
 
@@ -126,8 +122,7 @@ async fn a_status_never_claims_what_is_not_so() {
     let rig = Arc::new(VmRig::start().await.unwrap());
     let folder = rig.folder("web");
     let mut operator = rig.operator().await.unwrap();
-    rig.apply("web", 4, "photon").await.unwrap();
-    rig.settled("web", 4).await.unwrap();
+    rig.apply_and_settle("web", 4).await.unwrap();
 
     // While no operator runs, one machine goes and another is switched off; what mends it is held up.
     operator.process.kill().await;
@@ -189,8 +184,7 @@ async fn the_leader_dies_and_the_standby_takes_over() {
     eventually("the first leads", PATIENCE, async || Ok(leads(&first).await?.then_some(()))).await.unwrap();
     let mut second = start("second").unwrap();
     second.ready().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
     assert!(!leads(&second).await.unwrap(), "never two");
     assert_eq!(rig.vcenter.sessions().await.unwrap().now, 1, "a standby has no session");
     let (_, report) = second.get("/readyz").await.unwrap();
@@ -215,14 +209,12 @@ async fn a_leader_that_slept_through_its_lease_ends() {
     };
     let mut first = start("first").unwrap();
     first.ready().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    rig.apply_and_settle("web", 1).await.unwrap();
     let mut second = start("second").unwrap();
     second.ready().await.unwrap();
 
     first.process.suspend().unwrap();
-    rig.apply("web", 4, "photon").await.unwrap();
-    rig.settled("web", 4).await.unwrap();
+    rig.apply_and_settle("web", 4).await.unwrap();
     first.process.resume().unwrap();
     let status = tokio::time::timeout(PATIENCE, first.process.wait()).await.unwrap();
     assert!(!status.success(), "{status}");

@@ -1,12 +1,12 @@
 //! What `kubectl get vg` shows: the original's columns, drift, deletion, and no status that anyone wrote by hand.
 
 use anyhow::ensure;
-use e2e::{PATIENCE, Rig, VmRig};
+use e2e::{PATIENCE, VmRig};
 use kube::ResourceExt;
 use serde_json::json;
 use testbed::{Fault, eventually};
 
-use crate::place;
+use crate::start_web;
 
 /// Returns the cells of a row of `kubectl get vg`, the message as one cell.
 async fn row(rig: &VmRig, name: &str, wide: bool) -> Vec<String> {
@@ -31,11 +31,7 @@ async fn row_says(rig: &VmRig, name: &str, text: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_says_what_a_user_has_to_know() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    let (_place, rig, _operator) = start_web(3).await;
 
     let table = rig.kubectl(&["get", "vg", "-o", "wide"]).await.unwrap();
     let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();

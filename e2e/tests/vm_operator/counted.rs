@@ -6,7 +6,7 @@ use std::time::Duration;
 use e2e::{PATIENCE, Rig, VmRig};
 use testbed::{Vcsim, eventually};
 
-use crate::{large_place, place};
+use crate::{large_place, place, start_web};
 
 /// Calls that are the work itself.
 const WORK: [&str; 6] =
@@ -80,8 +80,7 @@ async fn machines_that_come_up_off_are_powered_on_once() {
     let _place = place().await;
     let rig = VmRig::with(Vcsim::builder().honour_power_on(false)).await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 5, "photon").await.unwrap();
-    rig.settled("web", 5).await.unwrap();
+    rig.apply_and_settle("web", 5).await.unwrap();
     let calls = rig.calls().await.unwrap();
     assert_eq!((count(&calls, "CloneVM_Task"), count(&calls, "PowerOnVM_Task")), (5, 5));
 }
@@ -89,11 +88,7 @@ async fn machines_that_come_up_off_are_powered_on_once() {
 /// At rest nothing is written, and nothing is called but the long poll; nor by another look at a settled group.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_group_costs_nothing() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    let (_place, rig, operator) = start_web(3).await;
 
     let ours = async || Ok::<_, anyhow::Error>(rig.requests()?);
     let passes = async || {
@@ -104,8 +99,7 @@ async fn a_settled_group_costs_nothing() {
         Ok::<_, anyhow::Error>(total)
     };
     // The group may have been ready before its instances said so.
-    let kubectl = &rig;
-    kubectl.kubectl(&["wait", "vgi", "--all", "--for=condition=Ready", "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["wait", "vgi", "--all", "--for=condition=Ready", "--timeout=180s"]).await.unwrap();
     // Writes made before that may still be on their way into the log.
     let quiet = async || {
         let mut last = (0, 0.0);

@@ -8,7 +8,7 @@ use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::Value;
 use testbed::eventually;
 
-use crate::place;
+use crate::start_web;
 
 /// Returns how often each of these reasons was published about each object.
 async fn counts(rig: &VmRig) -> BTreeMap<(String, String), u64> {
@@ -39,11 +39,7 @@ async fn happened(rig: &VmRig, group: &str, wanted: &[(&str, &str, u64)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_of_a_machine_is_one_event() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    let (_place, rig, operator) = start_web(3).await;
     let made: Vec<_> = ["web-0", "web-1", "web-2"]
         .iter()
         .flat_map(|name| [(*name, "Cloned", 1), (*name, "PoweredOn", 1)])
@@ -76,7 +72,6 @@ async fn each_step_of_a_machine_is_one_event() {
     let late = ["late-0", "late-1"].iter().flat_map(|name| [(*name, "Cloned", 1), (*name, "PoweredOn", 1)]);
     happened(&rig, "late", &late.collect::<Vec<_>>()).await;
 
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
     happened(&rig, "web", &[&repaired[..], &[("web-2", "Removed", 1)]].concat()).await;
 }

@@ -76,8 +76,7 @@ async fn a_detached_group_keeps_the_place_of_its_clone() {
     let begun = Instant::now();
     let detach = ["annotate", "vg", "hog", "vm.codeconnect.vmworld.com/detach=true"];
     rig.kubectl(&detach).await.unwrap();
-    rig.delete("hog").await.unwrap();
-    rig.gone("hog").await.unwrap();
+    rig.remove("hog").await.unwrap();
     rig.apply("web", 1, "photon").await.unwrap();
     instance_says(&rig, "web-0", "Queued").await;
     rig.called_often("CloneVM_Task", 2).await.unwrap();
@@ -97,8 +96,7 @@ async fn an_old_clone_without_an_owner_delays_no_younger_instance() {
     rig.called_often("CloneVM_Task", 1).await.unwrap();
     let detach = ["annotate", "vg", "hog", "vm.codeconnect.vmworld.com/detach=true"];
     rig.kubectl(&detach).await.unwrap();
-    rig.delete("hog").await.unwrap();
-    rig.gone("hog").await.unwrap();
+    rig.remove("hog").await.unwrap();
     rig.vcenter.fault(Fault::soap("CloneVM_Task", "NoPermission").until_cleared()).await.unwrap();
     rig.apply("web", 2, "photon").await.unwrap();
     rig.reason("web", "PermissionDenied").await.unwrap();
@@ -108,8 +106,7 @@ async fn an_old_clone_without_an_owner_delays_no_younger_instance() {
     rig.vcenter.set_clone_time(Duration::ZERO).await.unwrap();
     let _operator = rig.operator().await.unwrap();
     rig.settled("web", 2).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
 }
 
 /// The vCenter answers no call to power off. One group has many such calls waiting.
@@ -119,16 +116,14 @@ async fn calls_that_hang_hold_up_their_own_group() {
     let rig = VmRig::with(Vcsim::builder()).await.unwrap();
     let _operator = rig.operator().await.unwrap();
     for (name, replicas) in [("hog", 12), ("web", 1)] {
-        rig.apply(name, replicas, "photon").await.unwrap();
-        rig.settled(name, replicas).await.unwrap();
+        rig.apply_and_settle(name, replicas).await.unwrap();
     }
     rig.vcenter.reset_calls().await.unwrap();
     rig.vcenter.fault(Fault::hang("PowerOffVM_Task").until_cleared()).await.unwrap();
     rig.delete("hog").await.unwrap();
     rig.called_often("PowerOffVM_Task", 8).await.unwrap();
     let begun = Instant::now();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
     let took = begun.elapsed();
     println!("web was scaled within {took:?}");
     assert!(took < Duration::from_secs(30), "it waits for the calls of another group: {took:?}");

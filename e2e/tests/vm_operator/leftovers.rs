@@ -5,7 +5,7 @@ use e2e::{PATIENCE, Rig, VmRig, condition, ready};
 use serde_json::{Value, json};
 use testbed::eventually;
 
-use crate::place;
+use crate::start_web;
 
 const AUDIT: &str = "example.com/audit";
 
@@ -36,11 +36,7 @@ async fn kept(rig: &VmRig, name: &str) {
 /// A tool holds the VmInstances of a group by a finalizer of its own and never removes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
     for name in ["web-0", "web-1"] {
         let add = json!([{"op": "add", "path": "/metadata/finalizers/-", "value": AUDIT}]).to_string();
         rig.kubectl(&["patch", "vgi", name, "--type=json", "-p", &add]).await.unwrap();
@@ -60,8 +56,7 @@ async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
     assert_eq!(machines, ["web-1", "web-2"].map(|name| format!("{}/{name}", rig.folder("web"))));
 
     // The group goes, and its folder with it.
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     kept(&rig, "web-1").await;
     assert!(!rig.vcenter.folders().await.unwrap().contains(&rig.folder("web")));
     // One of the same name is made with the next slots.
@@ -69,8 +64,7 @@ async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
     says(&rig, "web", |status| names_it(status) && status["readyReplicas"] == 1).await;
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(machines, [format!("{}/web-2", rig.folder("web"))]);
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     for name in ["web-0", "web-1"] {
         let free = json!({"metadata": {"finalizers": null}}).to_string();
         rig.kubectl(&["patch", "vgi", name, "--type=merge", "-p", &free]).await.unwrap();
@@ -81,12 +75,8 @@ async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
 /// A VmInstance loses its owner, so the group does not count it: its machine is an orphan, which is reported and not touched.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_machine_of_an_invalid_instance_is_an_orphan() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
     rig.vcenter.reset_calls().await.unwrap();
     let disown = json!({"metadata": {"ownerReferences": null}}).to_string();
     rig.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &disown]).await.unwrap();
@@ -115,11 +105,7 @@ async fn the_machine_of_an_invalid_instance_is_an_orphan() {
 /// An administrator has empty folders in the operator's folder, one of each name that a group of a tenant may have.
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_folders_of_an_administrator_stay() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    let (_place, rig, _operator) = start_web(1).await;
     let (root, namespace) = ("/DC0/vm/vm-operator", rig.namespace());
     let folders =
         ["idle", "broken"].map(|group| [format!("{namespace}.{group}"), format!("{namespace}-{group}")]);
@@ -132,12 +118,10 @@ async fn empty_folders_of_an_administrator_stay() {
         group["metadata"]["finalizers"] = json!(["vm-operator"]);
         rig.kubectl_stdin(&["create", "-f", "-"], &group.to_string()).await.unwrap();
         rig.reason(name, reason).await.unwrap();
-        rig.delete(name).await.unwrap();
-        rig.gone(name).await.unwrap();
+        rig.remove(name).await.unwrap();
     }
     // The folder of a group that had a machine goes.
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     let left = rig.vcenter.folders().await.unwrap();
     for name in folders.as_flattened() {
         assert!(left.contains(&format!("{root}/{name}")), "{name} was removed: {left:?}");

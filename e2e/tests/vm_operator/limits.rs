@@ -6,16 +6,13 @@ use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
 
-use crate::place;
+use crate::{place, start_operator, start_web};
 
 /// A number that can only be a mistake.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_number_of_replicas_is_refused_with_a_message() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("huge", 2, "photon").await.unwrap();
-    rig.settled("huge", 2).await.unwrap();
+    let (_place, rig, operator) = start_operator().await;
+    rig.apply_and_settle("huge", 2).await.unwrap();
     let before = operator.process.memory().unwrap().rss;
     let scale = ["scale", "vg/huge", "--replicas=100000"];
     rig.kubectl(&scale).await.unwrap();
@@ -27,22 +24,18 @@ async fn a_huge_number_of_replicas_is_refused_with_a_message() {
     );
     assert_eq!((status["phase"].as_str(), &status["readyReplicas"]), (Some("ERROR"), &json!(2)));
     // The neighbour is served.
-    rig.apply("neighbour", 2, "photon").await.unwrap();
-    rig.settled("neighbour", 2).await.unwrap();
+    rig.apply_and_settle("neighbour", 2).await.unwrap();
     let grown = operator.process.memory().unwrap().rss.saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes more");
     assert_eq!(rig.api("VmInstance").list(&ListParams::default()).await.unwrap().items.len(), 4);
     // Scaling back takes effect at once.
-    rig.apply("huge", 1, "photon").await.unwrap();
-    rig.settled("huge", 1).await.unwrap();
+    rig.apply_and_settle("huge", 1).await.unwrap();
 }
 
 /// The largest number that is allowed is worked off in batches, and taken back in the middle.
 #[tokio::test(flavor = "multi_thread")]
 async fn scaling_back_takes_effect_in_the_middle_of_a_large_scale_up() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     rig.vcenter.fault(Fault::hang("CloneVM_Task").until_cleared()).await.unwrap();
     rig.apply("web", 1000, "photon").await.unwrap();
     let instances = rig.api("VmInstance");
@@ -68,15 +61,9 @@ async fn scaling_back_takes_effect_in_the_middle_of_a_large_scale_up() {
 /// Texts that no operator wrote.
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_of_any_unicode_stop_nothing() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let mut operator = rig.operator().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    let (_place, rig, mut operator) = start_web(1).await;
     let folder = &rig.folder("web");
-    let kubectl = &rig;
-    let cluster =
-        kubectl.kubectl(&["get", "ns", "kube-system", "-o", "jsonpath={.metadata.uid}"]).await.unwrap();
+    let cluster = rig.kubectl(&["get", "ns", "kube-system", "-o", "jsonpath={.metadata.uid}"]).await.unwrap();
     let namespace = rig.namespace();
     for (n, marker) in [
         format!("{cluster}/{namespace}/größe-和/u/0/i"),
@@ -98,19 +85,18 @@ async fn texts_of_any_unicode_stop_nothing() {
             "instanceUuid": "00000000-0000-4000-8000-000000000000",
         },
     });
-    let error = kubectl.kubectl_stdin(&["create", "-f", "-"], &instance.to_string()).await.unwrap_err();
+    let error = rig.kubectl_stdin(&["create", "-f", "-"], &instance.to_string()).await.unwrap_err();
     assert!(format!("{error:#}").contains("spec.group"), "{error:#}");
     let mut odd = group("odd", 1, "vorlage-größe-💥");
     odd["metadata"]["annotations"] = json!({"ключ": "значение"});
-    let error = kubectl.kubectl_stdin(&["create", "-f", "-"], &odd.to_string()).await.unwrap_err();
+    let error = rig.kubectl_stdin(&["create", "-f", "-"], &odd.to_string()).await.unwrap_err();
     assert!(format!("{error:#}").contains("annotations"), "{error:#}");
     odd["metadata"]["annotations"] = json!({"a": "значение"});
-    kubectl.kubectl_stdin(&["create", "-f", "-"], &odd.to_string()).await.unwrap();
+    rig.kubectl_stdin(&["create", "-f", "-"], &odd.to_string()).await.unwrap();
     let status = rig.reason("odd", "TemplateNotFound").await.unwrap();
     assert!(status["lastMessage"].as_str().unwrap().contains("vorlage-größe-💥"), "{status}");
 
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
     assert!(operator.process.try_wait().is_none() && !operator.process.log().contains("panicked"));
 }
 
@@ -136,23 +122,18 @@ async fn doomed_clones_back_off_although_they_queue() {
 /// `spec.paused` stops everything, deletion included; a detached group goes without its vCenter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_paused_resumed_and_detached() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
-    let kubectl = &rig;
+    let (_place, rig, operator) = start_web(2).await;
     let pause = async |paused: bool| {
         let patch = json!({"spec": {"paused": paused, "replicas": if paused { 5 } else { 2 }}}).to_string();
-        kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+        rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
     };
     pause(true).await;
     rig.reason("web", "Paused").await.unwrap();
     rig.vcenter.power_off(&format!("{}/web-0", rig.folder("web"))).await.unwrap();
-    kubectl.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
+    rig.kubectl(&["delete", "vgi", "web-1", "--wait=false"]).await.unwrap();
     for name in ["vgi/web-0", "vgi/web-1"] {
         let paused = "--for=jsonpath={.status.conditions[0].reason}=Paused";
-        kubectl.kubectl(&["wait", name, paused, "--timeout=180s"]).await.unwrap();
+        rig.kubectl(&["wait", name, paused, "--timeout=180s"]).await.unwrap();
     }
     assert_eq!(rig.machines().await.unwrap().len(), 2);
     pause(false).await;
@@ -164,11 +145,11 @@ async fn a_group_is_paused_resumed_and_detached() {
     rig.reason("web", "VCenterUnreachable").await.unwrap();
     let annotate = async |value: &str| {
         let detach = format!("vm.codeconnect.vmworld.com/detach={value}");
-        kubectl.kubectl(&["annotate", "--overwrite", "vg", "web", &detach]).await.unwrap();
+        rig.kubectl(&["annotate", "--overwrite", "vg", "web", &detach]).await.unwrap();
     };
     let detached = async |status: &str| {
         let condition = format!("--for=condition=Detached={status}");
-        kubectl.kubectl(&["wait", "vg/web", &condition, "--timeout=180s"]).await.unwrap();
+        rig.kubectl(&["wait", "vg/web", &condition, "--timeout=180s"]).await.unwrap();
     };
     annotate("true").await;
     detached("True").await;
@@ -180,7 +161,7 @@ async fn a_group_is_paused_resumed_and_detached() {
     annotate("true").await;
     rig.gone("web").await.unwrap();
     eventually("an event about the machines that stay", PATIENCE, async || {
-        let events = kubectl.kubectl(&["get", "events", "-o", "custom-columns=:.reason,:.message"]).await?;
+        let events = rig.kubectl(&["get", "events", "-o", "custom-columns=:.reason,:.message"]).await?;
         ensure!(!events.contains("removing 2 virtual machines"), "{events}");
         Ok(events.contains("releasing 2 virtual machines").then_some(()))
     })

@@ -31,6 +31,7 @@ mod start;
 
 use std::sync::LazyLock;
 
+use e2e::{OperatorProcess, Rig as _, VmRig};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Rigs at a time: a rig waits most of its time.
@@ -47,4 +48,19 @@ async fn place() -> SemaphorePermit<'static> {
 /// A place for a rig with many machines.
 async fn large_place() -> SemaphorePermit<'static> {
     PLACES.acquire_many(LARGE).await.expect("it is never closed")
+}
+
+/// Starts the default rig in a place of its own, and the operator.
+async fn start_operator() -> (SemaphorePermit<'static>, VmRig, OperatorProcess) {
+    let place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    (place, rig, operator)
+}
+
+/// Starts the default rig in a place of its own, the operator, and the group `web`, which is ready with that many machines.
+async fn start_web(replicas: usize) -> (SemaphorePermit<'static>, VmRig, OperatorProcess) {
+    let (place, rig, operator) = start_operator().await;
+    rig.apply_and_settle("web", replicas).await.unwrap();
+    (place, rig, operator)
 }

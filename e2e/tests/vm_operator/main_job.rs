@@ -8,16 +8,12 @@ use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
 
-use crate::{large_place, place};
+use crate::{large_place, place, start_operator, start_web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_appear_scale_recover_and_go() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-
-    let status = rig.settled("web", 3).await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
+    let status = rig.apply_and_settle("web", 3).await.unwrap();
     assert_eq!(status["phase"], "RUNNING");
     assert_eq!(status["currentReplicas"], 3);
     assert_eq!(status["desiredReplicas"], 3);
@@ -35,13 +31,12 @@ async fn machines_appear_scale_recover_and_go() {
         );
     }
 
-    let kubectl = &rig;
-    kubectl.kubectl(&["scale", "vg/web", "--replicas=5"]).await.unwrap();
+    rig.kubectl(&["scale", "vg/web", "--replicas=5"]).await.unwrap();
     rig.settled("web", 5).await.unwrap();
-    kubectl.kubectl(&["wait", "--for=condition=Ready", "vg/web", "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["wait", "--for=condition=Ready", "vg/web", "--timeout=180s"]).await.unwrap();
 
     eventually("two events, not one with the first note", PATIENCE, async || {
-        let events = kubectl.kubectl(&["get", "events"]).await?;
+        let events = rig.kubectl(&["get", "events"]).await?;
         ensure!(
             events.contains("creating 3 virtual machines") && events.contains("creating 2 virtual machines"),
             "{events}"
@@ -64,23 +59,20 @@ async fn machines_appear_scale_recover_and_go() {
     .unwrap();
     rig.settled("web", 5).await.unwrap();
 
-    kubectl.kubectl(&["scale", "vg/web", "--replicas=0"]).await.unwrap();
+    rig.kubectl(&["scale", "vg/web", "--replicas=0"]).await.unwrap();
     rig.settled("web", 0).await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 
-    kubectl.kubectl(&["scale", "vg/web", "--replicas=2"]).await.unwrap();
+    rig.kubectl(&["scale", "vg/web", "--replicas=2"]).await.unwrap();
     rig.settled("web", 2).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
     assert_eq!(rig.vcenter.folders().await.unwrap(), ["/DC0/vm", "/DC0/vm/vm-operator"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_template_says_so_and_recovers_when_patched() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     rig.apply("vg-2", 2, "no-such-template").await.unwrap();
 
     let status = rig.reason("vg-2", "TemplateNotFound").await.unwrap();
@@ -116,8 +108,7 @@ async fn a_template_may_stand_in_the_operators_folder() {
     rig.apply("path", 1, "/DC0/vm/vm-operator/golden").await.unwrap();
     rig.settled("path", 1).await.unwrap();
     for name in ["web", "path"] {
-        rig.delete(name).await.unwrap();
-        rig.gone(name).await.unwrap();
+        rig.remove(name).await.unwrap();
     }
     let left: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(left, ["/DC0/vm/vm-operator/golden"]);
@@ -126,22 +117,15 @@ async fn a_template_may_stand_in_the_operators_folder() {
 /// A datacenter takes its time to be searched for the template: every machine goes on when it is found.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_machines_wait_for_one_look_up_of_the_template() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     let slow = std::time::Duration::from_secs(2);
     rig.vcenter.fault(Fault::delay("RetrievePropertiesEx", slow).until_cleared()).await.unwrap();
-    rig.apply("web", 6, "photon").await.unwrap();
-    rig.settled("web", 6).await.unwrap();
+    rig.apply_and_settle("web", 6).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_are_reported_and_reach_replaced_machines() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
 
     let patch = json!({ "spec": { "cpu": 2, "memory": 3 } }).to_string();
     rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();

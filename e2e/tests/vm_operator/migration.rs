@@ -77,8 +77,7 @@ async fn machines_of_the_original_are_adopted_none_doubled_none_lost() {
     rig.settled("web", 4).await.unwrap();
 
     for (namespace, name) in [("default", "web"), ("a-b", "c"), ("a", "b-c")] {
-        rig.delete((namespace, name)).await.unwrap();
-        rig.gone((namespace, name)).await.unwrap();
+        rig.remove((namespace, name)).await.unwrap();
     }
     let left: Vec<_> = machines(&rig).await.into_keys().collect();
     assert_eq!(left, ["/DC0/vm/vm-operator/default-web/stranger"]);

@@ -7,7 +7,7 @@ use e2e::{Launch, OperatorProcess, PATIENCE, Rig, VmRig};
 use serde_json::Value;
 use testbed::{Outage, eventually, project_root};
 
-use crate::place;
+use crate::{place, start_web};
 
 /// The value of a metric without labels, or with these; 0 where it does not exist.
 async fn metric(operator: &OperatorProcess, series: &str) -> f64 {
@@ -28,11 +28,7 @@ async fn becomes(operator: &OperatorProcess, series: &str, wanted: f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_shows_in_the_metrics_and_each_metric_is_documented() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    let (_place, rig, operator) = start_web(3).await;
     rig.apply("bad", 1, "Photon").await.unwrap();
     let status = rig.reason("bad", "TemplateNotFound").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap();
@@ -125,8 +121,7 @@ async fn every_line_is_json_and_names_its_object() {
     }
     std::fs::write(rig.log_path(), "").unwrap();
     let operator = rig.operator_with(&json).await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    rig.apply_and_settle("web", 1).await.unwrap();
     let all = lines(&operator.process.log());
     let object = format!("{}/web-0", rig.namespace());
     let in_span = all.iter().find(|line| line["span"]["object"] == object.as_str());

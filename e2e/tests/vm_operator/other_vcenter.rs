@@ -4,7 +4,7 @@ use e2e::{Launch, PATIENCE, Rig, VmRig};
 use serde_json::{Value, json};
 use testbed::{NewVm, Vcsim, eventually};
 
-use crate::place;
+use crate::{place, start_operator, start_web};
 
 const DETACH: &str = "vm.codeconnect.vmworld.com/detach=true";
 
@@ -26,12 +26,9 @@ fn message(status: &Value) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_vcenter_gets_no_machine_that_the_first_has() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
+    let (_place, rig, operator) = start_operator().await;
     for (name, replicas) in [("web", 2), ("going", 1)] {
-        rig.apply(name, replicas, "photon").await.unwrap();
-        rig.settled(name, replicas).await.unwrap();
+        rig.apply_and_settle(name, replicas).await.unwrap();
     }
     let before = machines(&rig.vcenter).await;
     drop(operator);
@@ -44,8 +41,7 @@ async fn another_vcenter_gets_no_machine_that_the_first_has() {
     assert!(message(&status).contains("connected to the vCenter with the instanceUuid"), "{status}");
     rig.reason("going", "InAnotherVCenter").await.unwrap();
     // The operator works: what is new is made here.
-    rig.apply("new", 1, "photon").await.unwrap();
-    rig.settled("new", 1).await.unwrap();
+    rig.apply_and_settle("new", 1).await.unwrap();
     let made: Vec<_> = machines(&other).await.into_iter().map(|(name, ..)| name).collect();
     assert_eq!(made, ["new-0"]);
     for instance in ["web-0", "web-1", "going-0"] {
@@ -69,11 +65,7 @@ async fn another_vcenter_gets_no_machine_that_the_first_has() {
 /// The first vCenter does not come back: a person lets go of its machines, and the group gets others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    let (_place, rig, operator) = start_web(2).await;
     drop(operator);
     let other = Vcsim::start().await.unwrap();
     let _operator = rig.spawn(&at(&rig, &other)).unwrap();
@@ -95,14 +87,10 @@ async fn a_group_moves_to_another_vcenter_when_its_instances_are_detached() {
 /// not, and removes its own folder in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_without_replicas_stays_in_its_vcenter() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
+    let (_place, rig, operator) = start_operator().await;
     for name in ["idle", "paused"] {
-        rig.apply(name, 1, "photon").await.unwrap();
-        rig.settled(name, 1).await.unwrap();
-        rig.apply(name, 0, "photon").await.unwrap();
-        rig.settled(name, 0).await.unwrap();
+        rig.apply_and_settle(name, 1).await.unwrap();
+        rig.apply_and_settle(name, 0).await.unwrap();
     }
     let pause = |paused: bool| format!(r#"{{"spec": {{"paused": {paused}}}}}"#);
     rig.kubectl(&["patch", "vg", "paused", "--type=merge", "-p", &pause(true)]).await.unwrap();
@@ -132,8 +120,7 @@ async fn a_group_without_replicas_stays_in_its_vcenter() {
     rig.kubectl(&["patch", "vg", "paused", "--type=merge", "-p", &pause(false)]).await.unwrap();
     for name in ["idle", "paused"] {
         rig.settled(name, 0).await.unwrap();
-        rig.delete(name).await.unwrap();
-        rig.gone(name).await.unwrap();
+        rig.remove(name).await.unwrap();
     }
     let left = rig.vcenter.folders().await.unwrap();
     assert!(
@@ -148,8 +135,7 @@ async fn another_vcenter_at_the_same_address_is_refused() {
     let _place = place().await;
     let rig = VmRig::with(Vcsim::builder().instance_uuid("the-first")).await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
     rig.vcenter.reset_calls().await.unwrap();
     rig.vcenter.become_another("the-second").await.unwrap();
     let status = rig.reason("web", "AnotherVCenter").await.unwrap();
@@ -219,8 +205,7 @@ async fn no_machine_is_requested_before_a_status_names_the_vcenter() {
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 0);
     refuse_group_statuses(&rig, false).await;
     // An edit ends the group's back-off.
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 3);
 }
 
@@ -228,11 +213,7 @@ async fn no_machine_is_requested_before_a_status_names_the_vcenter() {
 /// still in the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_machine_that_was_carried_over_brings_no_other() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    let (_place, rig, operator) = start_web(2).await;
     drop(operator);
     let forget = r#"{"status": {"vcenter": null}}"#;
     for instance in ["web-0", "web-1"] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use e2e::{Rig, VmRig};
 use testbed::{Fault, Outage, Vcsim};
 
-use crate::{large_place, place};
+use crate::{large_place, place, start_operator};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_expire_under_load() {
@@ -34,8 +34,7 @@ async fn a_vcenter_that_is_down_for_half_a_minute() {
     let vcenter = Vcsim::builder().clone_time(Duration::from_millis(500));
     let rig = VmRig::with(vcenter).await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
     rig.kubectl(&["wait", "vgi", "--all", "--for=condition=Ready", "--timeout=180s"]).await.unwrap();
 
     let before = status_writes(&rig, "web");
@@ -74,9 +73,7 @@ fn status_writes(rig: &VmRig, group: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vcenter_that_answers_503_or_hangs() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     for (name, outage) in [("busy", Outage::Status(503)), ("hung", Outage::Hang)] {
         rig.vcenter.outage(outage).await.unwrap();
         rig.apply(name, 2, "photon").await.unwrap();
@@ -92,9 +89,7 @@ async fn a_vcenter_that_answers_503_or_hangs() {
 /// Faults of single calls: refused, failed as tasks, contradicted.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_reported_and_end() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     rig.vcenter
         .fault(Fault::task("CloneVM_Task", "InsufficientResourcesFault").until_cleared())
         .await
@@ -110,8 +105,7 @@ async fn faults_are_reported_and_end() {
     rig.vcenter.power_off(&machine).await.unwrap();
     rig.on(&machine).await.unwrap();
     rig.vcenter.fault(Fault::task("Destroy_Task", "InvalidState").times(1)).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 }
 
@@ -127,7 +121,6 @@ async fn an_api_server_that_restarts_in_a_burst() {
     rig.control_plane_mut().unwrap().start_apiserver().await.unwrap();
     rig.settled("web", 30).await.unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 30);
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert!(operator.process.try_wait().is_none(), "the process goes on");
 }

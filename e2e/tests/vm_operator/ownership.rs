@@ -2,7 +2,7 @@
 
 use e2e::{Rig, VmRig};
 
-use crate::place;
+use crate::{place, start_web};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_with_lookalike_names_never_meet() {
@@ -15,8 +15,7 @@ async fn groups_with_lookalike_names_never_meet() {
     }
     rig.settled(("a-b", "c"), 2).await.unwrap();
     rig.settled(("a", "b-c"), 3).await.unwrap();
-    rig.delete(("a-b", "c")).await.unwrap();
-    rig.gone(("a-b", "c")).await.unwrap();
+    rig.remove(("a-b", "c")).await.unwrap();
     rig.settled(("a", "b-c"), 3).await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(machines, (0..3).map(|n| format!("/DC0/vm/vm-operator/a.b-c/b-c-{n}")).collect::<Vec<_>>());
@@ -24,11 +23,7 @@ async fn groups_with_lookalike_names_never_meet() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_machine_survives_scale_down_and_delete() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    let (_place, rig, _operator) = start_web(3).await;
     let folder = &rig.folder("web");
     rig.vcenter.add_vm(folder, "web-7").await.unwrap();
     rig.vcenter.power_off(&format!("{folder}/web-7")).await.unwrap();
@@ -37,12 +32,10 @@ async fn a_strangers_machine_survives_scale_down_and_delete() {
         vms.into_iter().find(|vm| vm.name == "web-7").expect("the stranger is there")
     };
     let before = stranger().await;
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    rig.apply_and_settle("web", 1).await.unwrap();
     assert_eq!(stranger().await, before);
 
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert_eq!(stranger().await, before, "neither powered nor destroyed");
     let events = rig.kubectl(&["get", "events"]).await.unwrap();
     assert!(events.contains("FolderKept"), "{events}");
@@ -50,11 +43,7 @@ async fn a_strangers_machine_survives_scale_down_and_delete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_in_the_way_is_named_and_its_going_is_noticed() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    let (_place, rig, _operator) = start_web(1).await;
     let folder = &rig.folder("web");
     rig.vcenter.add_vm(folder, "web-1").await.unwrap();
     rig.apply("web", 2, "photon").await.unwrap();
@@ -67,17 +56,12 @@ async fn a_stranger_in_the_way_is_named_and_its_going_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_machine_is_still_ours() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
     let folder = &rig.folder("web");
     rig.vcenter.rename_vm(&format!("{folder}/web-0"), "a/b % ü\\").await.unwrap();
     rig.vcenter.power_off(&format!("{folder}/a%2fb %25 ü%5c")).await.unwrap();
     rig.on(&format!("{folder}/a%2fb %25 ü%5c")).await.unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 2, "none was made in its place");
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
 }

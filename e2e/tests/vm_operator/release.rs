@@ -6,8 +6,8 @@ use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::json;
 use testbed::{Connection, Fault, eventually};
 
-use crate::place;
 use crate::safety::instance_says;
+use crate::{start_operator, start_web};
 
 const RESCUE: &str = "/DC0/vm/rescue";
 
@@ -23,47 +23,37 @@ async fn powered(rig: &VmRig, folder: &str) -> Vec<(String, bool)> {
 /// collector deletes them at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_instances_of_a_detached_group_destroy_nothing() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
-    let kubectl = &rig;
-    let backup = kubectl.kubectl(&["get", "vgi", "-o", "yaml"]).await.unwrap();
-    kubectl.kubectl(&["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"]).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
-    kubectl.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    let backup = rig.kubectl(&["get", "vgi", "-o", "yaml"]).await.unwrap();
+    rig.kubectl(&["annotate", "vg", "web", "vm.codeconnect.vmworld.com/detach=true"]).await.unwrap();
+    rig.remove("web").await.unwrap();
+    rig.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
     rig.vcenter.reset_calls().await.unwrap();
 
-    kubectl.kubectl_stdin(&["create", "-f", "-"], &backup).await.unwrap();
-    kubectl.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    rig.kubectl_stdin(&["create", "-f", "-"], &backup).await.unwrap();
+    rig.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
     let on = [("web-0".to_owned(), true), ("web-1".to_owned(), true)];
     assert_eq!(powered(&rig, &folder).await, on);
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
-    let events = kubectl.kubectl(&["get", "events"]).await.unwrap();
+    let events = rig.kubectl(&["get", "events"]).await.unwrap();
     assert!(events.contains("MachineReleased"), "{events}");
 }
 
 /// While calls of a slow vCenter are in flight, an administrator pauses the group and moves its machines away.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_in_the_queue_end_with_a_pause() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
-    rig.apply("web", 12, "photon").await.unwrap();
-    rig.settled("web", 12).await.unwrap();
+    rig.apply_and_settle("web", 12).await.unwrap();
     let slow = Duration::from_secs(10);
     rig.vcenter.fault(Fault::delay("PowerOffVM_Task", slow).until_cleared()).await.unwrap();
     rig.delete("web").await.unwrap();
     rig.called_often("PowerOffVM_Task", 8).await.unwrap();
-    let kubectl = &rig;
     let patch = json!({"spec": {"paused": true}}).to_string();
-    kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
     rig.reason("web", "Paused").await.unwrap();
     for (name, _) in powered(&rig, &folder).await {
         rig.vcenter.move_vm(&format!("{folder}/{name}"), RESCUE).await.unwrap();
@@ -77,7 +67,7 @@ async fn requests_in_the_queue_end_with_a_pause() {
     .unwrap();
     rig.vcenter.clear_faults().await.unwrap();
     let patch = json!({"spec": {"paused": false}}).to_string();
-    kubectl.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
     rig.gone("web").await.unwrap();
     assert_eq!(powered(&rig, RESCUE).await.iter().filter(|(_, on)| *on).count(), 4);
     assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
@@ -86,20 +76,16 @@ async fn requests_in_the_queue_end_with_a_pause() {
 /// The vCenter does not report that a machine was moved and that another lost its marker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_not_removed_on_old_information() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_operator().await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
     for name in ["web-0", "web-1"] {
         rig.vcenter.lose_updates(&format!("{folder}/{name}")).await.unwrap();
     }
     rig.vcenter.move_vm(&format!("{folder}/web-0"), RESCUE).await.unwrap();
     rig.vcenter.set_extra_config(&format!("{folder}/web-1"), "vmgroup/owner", None).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert_eq!(powered(&rig, RESCUE).await, [("web-0".to_owned(), true)]);
     assert_eq!(powered(&rig, &folder).await, [("web-1".to_owned(), true)]);
 }
@@ -107,17 +93,12 @@ async fn a_machine_is_not_removed_on_old_information() {
 /// `kubectl delete --cascade=orphan` keeps the machines.
 #[tokio::test(flavor = "multi_thread")]
 async fn orphaning_a_group_keeps_its_machines() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_web(3).await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
     let before = powered(&rig, &folder).await;
     rig.vcenter.reset_calls().await.unwrap();
-    let kubectl = &rig;
-    kubectl.kubectl(&["delete", "vg", "web", "--cascade=orphan", "--timeout=180s"]).await.unwrap();
-    kubectl.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["delete", "vg", "web", "--cascade=orphan", "--timeout=180s"]).await.unwrap();
+    rig.kubectl(&["delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
     assert_eq!(powered(&rig, &folder).await, before);
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
@@ -126,12 +107,8 @@ async fn orphaning_a_group_keeps_its_machines() {
 /// A machine that the vCenter cannot tell the state of is neither replaced nor removed, and the group says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_on_a_disconnected_host_is_waited_for() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
     let path = format!("{folder}/web-1");
     rig.vcenter.set_connection(&path, Connection::Disconnected, false).await.unwrap();
     instance_says(&rig, "web-1", "MachineUnclear").await;
@@ -151,18 +128,14 @@ async fn a_machine_on_a_disconnected_host_is_waited_for() {
 /// A status that no operator wrote delays no other object.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reference_that_is_none_is_ignored() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
+    let (_place, rig, operator) = start_operator().await;
     for name in ["web", "other"] {
-        rig.apply(name, 1, "photon").await.unwrap();
-        rig.settled(name, 1).await.unwrap();
+        rig.apply_and_settle(name, 1).await.unwrap();
     }
     drop(operator);
-    let kubectl = &rig;
     let patch = json!({"status": {"vmRef": "vm-9\u{1}<"}}).to_string();
     let poison = ["patch", "vgi", "web-0", "--subresource=status", "--type=merge", "-p", &patch];
-    kubectl.kubectl(&poison).await.unwrap();
+    rig.kubectl(&poison).await.unwrap();
     for name in ["web", "other"] {
         rig.vcenter.unregister_vm(&format!("{}/{name}-0", rig.folder(name))).await.unwrap();
     }

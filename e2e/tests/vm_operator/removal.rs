@@ -34,8 +34,7 @@ async fn the_commands_of_the_page_remove_everything_and_hang_nowhere() {
     let rig = VmRig::builder().alone().start().await.unwrap();
     new_rules_leave_old_objects_alone(&rig).await;
     let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
     drop(operator);
 
     // The operator goes first: groups and machines stay as they are.
@@ -55,8 +54,7 @@ async fn the_commands_of_the_page_remove_everything_and_hang_nowhere() {
     the_secret_is_changed_by_the_command_of_the_page(&rig).await;
     let kubeconfig = rig.control_plane().service_account_kubeconfig(SYSTEM, "vm-operator").await.unwrap();
     let operator = rig.spawn_with(&kubeconfig, &rig.launch()).unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
 
     run(&rig, groups).await;
     run(&rig, instances).await;

@@ -8,7 +8,7 @@ use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::{Value, json};
 use testbed::{Connection, Fault, SimVm, eventually};
 
-use crate::place;
+use crate::{place, start_operator, start_web};
 
 /// Machines of the group by name: their moref.
 async fn morefs(rig: &VmRig) -> BTreeMap<String, String> {
@@ -47,11 +47,7 @@ async fn condition(rig: &VmRig, type_: &str, wanted: &str) -> String {
 /// A slot in the middle is free while the operator is away, and it comes back without its vCenter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 4, "photon").await.unwrap();
-    rig.settled("web", 4).await.unwrap();
+    let (_place, rig, operator) = start_web(4).await;
     // A machine that does not work goes first: the slot in the middle becomes free.
     let middle = format!("{}/web-1", rig.folder("web"));
     rig.vcenter.set_connection(&middle, Connection::Disconnected, true).await.unwrap();
@@ -91,12 +87,8 @@ async fn a_restart_while_the_vcenter_is_unreachable_destroys_no_machine() {
 /// An administrator copies a machine: the copy has the marker as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_a_machine_is_reported_and_never_touched() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
     rig.vcenter.copy_vm(&format!("{folder}/web-1"), &folder, "backup").await.unwrap();
     let copy = machine(&rig, &format!("{folder}/backup")).await.unwrap();
     assert!(copy.extra_config.contains_key("vmgroup/owner") && !copy.is_on());
@@ -106,10 +98,8 @@ async fn a_copy_of_a_machine_is_reported_and_never_touched() {
     assert!(metrics.contains("vm_operator_orphaned_machines 1\n"), "{metrics}");
 
     // The slot of the copied machine is freed and used again; then the machine itself is lost, then all is deleted.
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 1).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
     rig.vcenter.unregister_vm(&format!("{folder}/web-1")).await.unwrap();
     eventually("web-1 is made again", PATIENCE, async || {
         Ok(machine(&rig, &format!("{folder}/web-1")).await.is_some_and(|vm| vm.is_on()).then_some(()))
@@ -117,8 +107,7 @@ async fn a_copy_of_a_machine_is_reported_and_never_touched() {
     .await
     .unwrap();
     rig.settled("web", 2).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert_eq!(rig.vcenter.vms_in(&folder).await.unwrap(), [copy], "as it was, and alone in its folder");
 }
 
@@ -128,16 +117,14 @@ async fn a_copied_instance_destroys_nothing() {
     let _place = place().await;
     let rig = VmRig::builder().alone().start().await.unwrap();
     let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
     let namespace = rig.namespace();
     let other = format!("{namespace}-other");
     rig.create_namespace(&other).await.unwrap();
     let before = morefs(&rig).await;
     rig.vcenter.reset_calls().await.unwrap();
 
-    let kubectl = &rig;
-    let text = kubectl.kubectl(&["get", "vgi", "web-0", "-o", "json"]).await.unwrap();
+    let text = rig.kubectl(&["get", "vgi", "web-0", "-o", "json"]).await.unwrap();
     let original: Value = serde_json::from_str(&text).unwrap();
     for (namespace, name, keep_owner) in
         [(namespace, "copy", true), (namespace, "web-7", true), (other.as_str(), "web-0", false)]
@@ -149,13 +136,13 @@ async fn a_copied_instance_destroys_nothing() {
             "ownerReferences": if keep_owner { original["metadata"]["ownerReferences"].clone() } else { json!([]) },
         });
         let create = ["-n", namespace, "create", "-f", "-"];
-        kubectl.kubectl_stdin(&create, &copy.to_string()).await.unwrap();
+        rig.kubectl_stdin(&create, &copy.to_string()).await.unwrap();
         let named = format!("vgi/{name}");
         let wait = ["-n", namespace, "wait", &named, "--for=condition=Ready=False", "--timeout=180s"];
-        kubectl.kubectl(&wait).await.unwrap();
-        let text = kubectl.kubectl(&["-n", namespace, "describe", &named]).await.unwrap();
+        rig.kubectl(&wait).await.unwrap();
+        let text = rig.kubectl(&["-n", namespace, "describe", &named]).await.unwrap();
         assert!(text.contains("InvalidInstance"), "{text}");
-        kubectl.kubectl(&["-n", namespace, "delete", &named, "--timeout=180s"]).await.unwrap();
+        rig.kubectl(&["-n", namespace, "delete", &named, "--timeout=180s"]).await.unwrap();
     }
     // The fields that identify the machine are immutable.
     for (field, value) in [
@@ -166,8 +153,7 @@ async fn a_copied_instance_destroys_nothing() {
         ("instanceUuid", json!("x")),
     ] {
         let patch = json!({"spec": {field: value}}).to_string();
-        let error =
-            kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap_err();
+        let error = rig.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap_err();
         assert!(format!("{error:#}").contains("is immutable"), "{error:#}");
     }
     // Without its owner it is not the group's, until it is given back.
@@ -176,7 +162,7 @@ async fn a_copied_instance_destroys_nothing() {
         [(json!(null), "InvalidInstance"), (original["metadata"]["ownerReferences"].clone(), "AsAsked")]
     {
         let patch = owners(&owner);
-        kubectl.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap();
+        rig.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &patch]).await.unwrap();
         instance_says(&rig, "web-0", reason).await;
     }
     rig.settled("web", 2).await.unwrap();
@@ -187,13 +173,10 @@ async fn a_copied_instance_destroys_nothing() {
 /// A machine that an administrator moved out of the folder is released.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_moved_out_of_the_folder_is_released() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, operator) = start_operator().await;
     let folder = rig.folder("web");
-    let operator = rig.operator().await.unwrap();
     rig.vcenter.add_folder("/DC0/vm", "elsewhere").await.unwrap();
-    rig.apply("web", 3, "photon").await.unwrap();
-    rig.settled("web", 3).await.unwrap();
+    rig.apply_and_settle("web", 3).await.unwrap();
 
     rig.vcenter.move_vm(&format!("{folder}/web-1"), "/DC0/vm/elsewhere").await.unwrap();
     instance_says(&rig, "web-1", "MachineMoved").await;
@@ -217,8 +200,7 @@ async fn a_machine_moved_out_of_the_folder_is_released() {
     instance_says(&rig, "web-1", "MachineMoved").await;
     rig.kubectl(&["delete", "vgi", "web-1", "--timeout=180s"]).await.unwrap();
     rig.settled("web", 2).await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     assert!(
         machine(&rig, "/DC0/vm/elsewhere/web-1").await.unwrap().is_on(),
         "neither powered off nor destroyed"
@@ -234,26 +216,22 @@ async fn two_clusters_on_one_vcenter_have_their_own_folders() {
     let _place = place().await;
     let rig = VmRig::builder().alone().start().await.unwrap();
     let operator = rig.operator_with(&rig.launch().env("VC_FOLDER", "vm-operator/cluster-a")).await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    rig.apply_and_settle("web", 1).await.unwrap();
     let other = VmRig::builder().alone().start().await.unwrap();
     let launch = rig.launch().env("VC_FOLDER", "vm-operator/cluster-b");
     let other_operator = other.operator_with(&launch).await.unwrap();
-    other.apply("web", 2, "photon").await.unwrap();
-    other.settled("web", 2).await.unwrap();
+    other.apply_and_settle("web", 2).await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(
         machines,
         ["cluster-a/default.web/web-0", "cluster-b/default.web/web-0", "cluster-b/default.web/web-1"]
             .map(|path| format!("/DC0/vm/vm-operator/{path}"))
     );
-    other.delete("web").await.unwrap();
-    other.gone("web").await.unwrap();
+    other.remove("web").await.unwrap();
     drop(other_operator);
     // A machine of another cluster that comes into the folder is not destroyed with it.
     rig.vcenter.add_vm("/DC0/vm/vm-operator/cluster-a/default.web", "foreign").await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
     assert_eq!(machines, ["/DC0/vm/vm-operator/cluster-a/default.web/foreign"]);
     drop(operator);
@@ -262,19 +240,14 @@ async fn two_clusters_on_one_vcenter_have_their_own_folders() {
 /// The vCenter forgets to report that a machine is gone: what a call answers counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_does_not_exist_is_not_destroyed_again_and_again() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, _operator) = start_web(2).await;
     let folder = rig.folder("web");
-    let _operator = rig.operator().await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
     for name in ["web-0", "web-1"] {
         rig.vcenter.lose_updates(&format!("{folder}/{name}")).await.unwrap();
         rig.vcenter.unregister_vm(&format!("{folder}/{name}")).await.unwrap();
     }
     rig.vcenter.reset_calls().await.unwrap();
-    rig.delete("web").await.unwrap();
-    rig.gone("web").await.unwrap();
+    rig.remove("web").await.unwrap();
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
 }
@@ -282,12 +255,8 @@ async fn a_machine_that_does_not_exist_is_not_destroyed_again_and_again() {
 /// Machines that went while the operator was away are looked up in one call.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
+    let (_place, rig, operator) = start_web(12).await;
     let folder = rig.folder("web");
-    let operator = rig.operator().await.unwrap();
-    rig.apply("web", 12, "photon").await.unwrap();
-    rig.settled("web", 12).await.unwrap();
     drop(operator);
     for n in 0..10 {
         rig.vcenter.unregister_vm(&format!("{folder}/web-{n}")).await.unwrap();

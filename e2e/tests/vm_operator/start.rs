@@ -3,7 +3,7 @@
 use e2e::{Launch, PATIENCE, Rig, VmRig};
 use testbed::{Vcsim, eventually};
 
-use crate::place;
+use crate::{place, start_web};
 
 /// Starts the operator, which is to end by itself, and returns its last words.
 async fn ends(rig: &VmRig, launch: &Launch) -> String {
@@ -65,8 +65,7 @@ async fn failures_that_may_pass_are_reported_and_retried() {
     // The original's spelling.
     let launch = rig.launch().without("VC_CA_FILE").arg("-insecure").arg("-enable-leader-election=false");
     let _operator = rig.operator_with(&launch).await.unwrap();
-    rig.apply("web", 2, "photon").await.unwrap();
-    rig.settled("web", 2).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,11 +102,7 @@ async fn a_missing_root_folder_is_made_or_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_when_asked_and_logs_out() {
-    let _place = place().await;
-    let rig = VmRig::start().await.unwrap();
-    let mut operator = rig.operator().await.unwrap();
-    rig.apply("web", 1, "photon").await.unwrap();
-    rig.settled("web", 1).await.unwrap();
+    let (_place, rig, mut operator) = start_web(1).await;
     let status = operator.process.terminate(PATIENCE).await.unwrap();
     assert!(status.success(), "{status}: {}", operator.process.log());
     eventually("the session is gone", PATIENCE, async || {

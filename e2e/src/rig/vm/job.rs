@@ -103,12 +103,10 @@ impl Rig for VmRig {
         let machine = |name: &str| format!("{}/{name}", self.folder("web"));
         match step {
             "create" => {
-                self.apply("web", 2, "photon").await?;
-                self.settled("web", 2).await?;
+                self.apply_and_settle("web", 2).await?;
             }
             "grow" => {
-                self.apply("web", 4, "photon").await?;
-                self.settled("web", 4).await?;
+                self.apply_and_settle("web", 4).await?;
             }
             "power off" => {
                 self.vcenter.power_off(&machine("web-1")).await?;
@@ -121,13 +119,9 @@ impl Rig for VmRig {
                 self.settled("web", 4).await?;
             }
             "shrink" => {
-                self.apply("web", 1, "photon").await?;
-                self.settled("web", 1).await?;
+                self.apply_and_settle("web", 1).await?;
             }
-            "delete" => {
-                self.delete("web").await?;
-                self.gone("web").await?;
-            }
+            "delete" => self.remove("web").await?,
             other => bail!("unknown step {other}"),
         }
         Ok(())
@@ -148,8 +142,7 @@ impl Rig for VmRig {
         self.play("delete").await?;
         // An event that is repeated becomes a series, by a patch.
         for replicas in [0, 1, 0, 1, 0, 1] {
-            self.apply("again", replicas, "photon").await?;
-            self.settled("again", replicas).await?;
+            self.apply_and_settle("again", replicas).await?;
         }
         Ok(())
     }
