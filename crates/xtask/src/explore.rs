@@ -11,7 +11,7 @@ const TEST: &str = "model::tests::explore_the_largest_configurations";
 /// Explores the model of an operator.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let [name] = arguments else {
-        bail!("usage: cargo xtask explore OPERATOR, which is one of {}", operators::shorts());
+        bail!("usage: cargo xtask explore OPERATOR; OPERATOR is one of {}", operators::shorts());
     };
     let operator = operators::find(name)?;
     ensure!(operator.has_model, "{} has no model", operator.name);

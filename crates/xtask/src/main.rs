@@ -26,7 +26,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use testbed::Tools;
 
-const HELP: &str = "\
+use crate::operators::EXAMPLES;
+
+/// The commands, without the names of the operators.
+const COMMANDS: &str = "\
 usage: cargo xtask COMMAND
 
   test [STEP…]         runs all checks, or the named ones; continues after a failure and prints a summary.
@@ -35,17 +38,16 @@ usage: cargo xtask COMMAND
                        book, words
   test e2e [OPERATOR]  runs the end-to-end tests and the contract, of one operator or of all
   demo [OPERATOR] [--keep]
-                       runs an operator, vm by default, with a control plane and simulators of its outside systems
+                       runs an operator, the first by default, with a control plane and simulators of its outside systems
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
   mutate OPERATOR      changes an operator's objects to each value that their CRDs allow, alone, in pairs and in walks
-  explore OPERATOR     explores the largest configurations of an operator's model: vm
+  explore OPERATOR     explores the largest configurations of an operator's model
   mutants OPERATOR     changes the plans of an operator line by line, and reports the changes that no test of them notices;
                        arguments after OPERATOR go to cargo-mutants
   perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
-                       Both: --run NAME repeats a run, --list prints the names, --help explains more. OPERATOR is also
-                       page or shelf, the kit's examples
+                       For mutate and perturb, --run NAME repeats a run, --list prints the names, --help explains more
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -64,12 +66,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Returns the help text.
+fn help() -> String {
+    format!(
+        "{COMMANDS}\nOPERATOR is one of {}; for mutate and perturb also one of the kit's examples, {}\n",
+        operators::shorts(),
+        EXAMPLES.join(", ")
+    )
+}
+
 /// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
         // That of bench and demo comes before their builds, which take minutes.
         [] | ["help" | "--help" | "-h"] | ["bench" | "demo" | "explore", .., "--help" | "-h"] => {
-            print!("{HELP}");
+            print!("{}", help());
         }
         ["test", "e2e", names @ ..] => programs::e2e(names)?,
         ["test", names @ ..] => return checks::run(names),
@@ -88,7 +99,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
             }
         }
         ["docs"] => programs::docs()?,
-        other => bail!("unknown command: {}\n\n{HELP}", other.join(" ")),
+        other => bail!("unknown command: {}\n\n{}", other.join(" "), help()),
     }
     Ok(true)
 }
@@ -96,6 +107,22 @@ fn run(arguments: &[&str]) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_help_and_refusals_name_every_operator() {
+        let refused = |line: &[&str]| run(line).unwrap_err().to_string();
+        for text in [
+            help(),
+            refused(&["demo", "vdx"]),
+            refused(&["bench", "vdx"]),
+            refused(&["explore", "vdx"]),
+            refused(&["mutants", "vdx"]),
+            refused(&["perturb", "vdx"]),
+            refused(&["test", "e2e", "vdx"]),
+        ] {
+            assert!(text.contains(&format!("one of {}", operators::shorts())), "{text}");
+        }
+    }
 
     #[test]
     fn commands_that_take_long_have_help_at_once() {

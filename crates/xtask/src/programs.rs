@@ -75,14 +75,19 @@ pub(crate) fn e2e(names: &[&str]) -> Result<()> {
 /// Builds the measured program and the benchmark, and runs the benchmark.
 pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
     let [subject, rest @ ..] = arguments else {
-        bail!("usage: cargo xtask bench {}|avi [--write]", operators::shorts().replace(", ", "|"));
+        bail!(
+            "usage: cargo xtask bench SUBJECT [PART…|--write]; SUBJECT is one of {}, avi",
+            operators::shorts()
+        );
     };
     let (variable, program) = if *subject == "avi" {
         // With the dev profile, as in the tests.
         build(&["avi-simulator"])?;
         ("AVI_SIMULATOR_BIN".to_owned(), binaries()?.join("avi-simulator"))
     } else {
-        let operator = operators::find(subject)?;
+        let Ok(operator) = operators::find(subject) else {
+            bail!("unknown subject {subject}; use one of {}, avi", operators::shorts());
+        };
         Tools::of(operator.tools)?;
         let variable = format!("{}_BIN", operator.name.to_uppercase().replace('-', "_"));
         (variable, release(operator.name)?)

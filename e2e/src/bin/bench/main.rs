@@ -1,4 +1,4 @@
-//! `cargo xtask bench vm [PART…]|avi [--write]`: measures a subject, or parts of it, with an aim for some figures.
+//! `cargo xtask bench SUBJECT [PART…|--write]`: measures a subject, or parts of it, with an aim for some figures.
 //!
 //! Owns the conversion of figures to Markdown; each subject has a module that measures. `--write` also writes the figures to
 //! docs/benchmarks.md, between the subject's markers. Prints a warning if other programs use the machine, because figures are
@@ -18,19 +18,19 @@ use testbed::project_root;
 
 /// The chapter with the figures.
 const CHAPTER: &str = "docs/benchmarks.md";
+/// The subjects, each with the parts that can be measured alone.
+const SUBJECTS: [(&str, &[&str]); 2] = [("vm", vm::PARTS), ("avi", &[])];
 const END: &str = "<!-- end -->";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (subject, parts, write) = match arguments.as_slice() {
-        ["avi"] => ("avi", &[][..], false),
-        ["avi", "--write"] => ("avi", &[][..], true),
-        ["vm", "--write"] => ("vm", &[][..], true),
-        ["vm", parts @ ..] if parts.iter().all(|part| vm::PARTS.contains(part)) => ("vm", parts, false),
-        _ => bail!("usage: bench vm [{}] | vm --write | avi [--write]", vm::PARTS.join("|")),
+    let [subject, parts @ ..] = arguments.as_slice() else {
+        bail!("usage: bench SUBJECT [PART…|--write]; SUBJECT is one of {}", names());
     };
+    let (parts, write) = if parts == ["--write"] { (&[][..], true) } else { (parts, false) };
+    check(subject, parts)?;
     machine::warn_if_busy();
     let report = tokio::select! {
         report = measured(subject, parts) => report?,
@@ -48,10 +48,29 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
+/// Measures a subject, or parts of it.
 async fn measured(subject: &str, parts: &[&str]) -> Result<Report> {
     match subject {
+        "vm" => vm::run(parts).await,
         "avi" => avi::run().await,
-        _ => vm::run(parts).await,
+        other => bail!("unknown subject {other}; use one of {}", names()),
+    }
+}
+
+/// Returns the names of the subjects, for messages.
+fn names() -> String {
+    SUBJECTS.map(|(name, _)| name).join(", ")
+}
+
+/// Checks that the subject and its parts exist.
+fn check(subject: &str, parts: &[&str]) -> Result<()> {
+    let Some((_, known)) = SUBJECTS.iter().find(|(name, _)| *name == subject) else {
+        bail!("unknown subject {subject}; use one of {}", names());
+    };
+    match parts.iter().find(|part| !known.contains(part)) {
+        Some(part) if known.is_empty() => bail!("unknown part {part}; {subject} is only measured as a whole"),
+        Some(part) => bail!("unknown part {part} of {subject}; use one of {}", known.join(", ")),
+        None => Ok(()),
     }
 }
 
@@ -67,6 +86,18 @@ fn replaced(chapter: &str, subject: &str, figures: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_subjects_and_parts_are_refused_with_those_that_exist() {
+        let error = |subject, parts: &[&str]| check(subject, parts).unwrap_err().to_string();
+        assert_eq!(error("vdx", &[]), "unknown subject vdx; use one of vm, avi");
+        assert_eq!(
+            error("vm", &["50", "51"]),
+            format!("unknown part 51 of vm; use one of {}", vm::PARTS.join(", "))
+        );
+        assert_eq!(error("avi", &["50"]), "unknown part 50; avi is only measured as a whole");
+        check("vm", vm::PARTS).unwrap();
+    }
 
     #[test]
     fn each_subject_keeps_to_its_own_place() {
