@@ -104,11 +104,11 @@ impl Kind {
             Self::NotFound => "check the name and the tenant, and that the object has not been removed",
             Self::Ambiguous => "rename all but one of the objects of that name, or name the cloud",
             Self::Conflict => "rename or remove the other object, or what still uses this one",
-            Self::Stale => "nothing; the call is retried with the newest state of the object",
+            Self::Stale => "the call is retried with the newest state of the object",
             Self::Invalid => "correct the value that the controller refused",
             Self::Upgrading => "wait until the controller's upgrade has ended",
-            Self::RateLimited => "nothing; the call is retried more slowly",
-            Self::Canceled => "nothing; the process is ending",
+            Self::RateLimited => "the call is retried more slowly",
+            Self::Canceled => "the process is ending, and cancels its calls",
         }
     }
 }
@@ -379,6 +379,25 @@ mod tests {
 
     use super::*;
 
+    const KINDS: [Kind; 16] = [
+        Kind::Config,
+        Kind::Unreachable,
+        Kind::Tls,
+        Kind::Timeout,
+        Kind::Unavailable,
+        Kind::Unauthorized,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::Ambiguous,
+        Kind::Conflict,
+        Kind::Stale,
+        Kind::Invalid,
+        Kind::Upgrading,
+        Kind::RateLimited,
+        Kind::Canceled,
+        Kind::Protocol,
+    ];
+
     #[test]
     fn kinds() {
         for (status, said, kind) in [
@@ -419,26 +438,17 @@ mod tests {
 
     #[test]
     fn reasons_are_listed_and_used() {
-        let kinds = [
-            Kind::Config,
-            Kind::Unreachable,
-            Kind::Tls,
-            Kind::Timeout,
-            Kind::Unavailable,
-            Kind::Unauthorized,
-            Kind::Forbidden,
-            Kind::NotFound,
-            Kind::Ambiguous,
-            Kind::Conflict,
-            Kind::Stale,
-            Kind::Invalid,
-            Kind::Upgrading,
-            Kind::RateLimited,
-            Kind::Canceled,
-            Kind::Protocol,
-        ];
-        let used: BTreeSet<_> = kinds.map(|kind| Error::new(kind, "").reason()).into();
+        let used: BTreeSet<_> = KINDS.map(|kind| Error::new(kind, "").reason()).into();
         assert_eq!(used, REASONS.iter().copied().collect());
+    }
+
+    /// A remedy follows `what is wrong: ` and says what is done, also where a person has to do nothing.
+    #[test]
+    fn remedies_complete_the_sentence() {
+        for kind in KINDS {
+            let remedy = kind.remedy();
+            assert!(!remedy.contains("nothing"), "{kind:?}: {remedy}");
+        }
     }
 
     #[test]

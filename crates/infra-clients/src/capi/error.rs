@@ -98,29 +98,33 @@ impl Kind {
                 "check that the cluster's control plane runs and can be reached from the operator's pod"
             }
             Self::Timeout => "check the cluster's control plane and the network to it; the call is retried",
-            Self::Unavailable => "nothing, unless it lasts: the API server is overloaded or starting",
+            Self::Unavailable => {
+                "the API server is overloaded or starting; the call is retried, and if that lasts, check its log"
+            }
             Self::Protocol => {
                 "check that it is a Kubernetes API server that answers, and no proxy in its place"
             }
             Self::Tls => {
                 "check the certificate authority in the cluster's kubeconfig Secret, and what answers at its address"
             }
-            Self::RateLimited => "nothing, unless it lasts: the API server is overloaded",
+            Self::RateLimited => {
+                "the API server is overloaded; the call is retried, and if that lasts, check its load"
+            }
             Self::Unauthorized => {
                 "check that the cluster's kubeconfig Secret holds credentials that are still valid"
             }
             Self::Forbidden => "grant the operator the right that the message names",
             Self::NotFound => "check the name, and that the object has not been removed",
-            Self::Conflict => "nothing; the object is read again and the call retried",
+            Self::Conflict => "the object is read again and the call retried",
             Self::Invalid => "correct the value that the API server refused",
             Self::InvalidSpec => "correct the field that the message names",
             Self::NoKubeconfig => {
-                "nothing: Cluster API writes the Secret when the control plane is initialized"
+                "wait until the control plane is initialized: Cluster API writes the Secret then"
             }
             Self::BadKubeconfig => {
                 "correct the cluster's kubeconfig Secret, with everything it needs inside it"
             }
-            Self::Replaced => "nothing; a client of the present kubeconfig is made and the call retried",
+            Self::Replaced => "the call is retried with the present kubeconfig",
         }
     }
 }
@@ -318,28 +322,38 @@ mod tests {
 
     use super::*;
 
+    const KINDS: [Kind; 16] = [
+        Kind::NotInstalled,
+        Kind::Unreachable,
+        Kind::Tls,
+        Kind::Timeout,
+        Kind::Unavailable,
+        Kind::RateLimited,
+        Kind::Unauthorized,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::Conflict,
+        Kind::Invalid,
+        Kind::InvalidSpec,
+        Kind::NoKubeconfig,
+        Kind::BadKubeconfig,
+        Kind::Replaced,
+        Kind::Protocol,
+    ];
+
     #[test]
     fn reasons_are_listed_and_used() {
-        let kinds = [
-            Kind::NotInstalled,
-            Kind::Unreachable,
-            Kind::Tls,
-            Kind::Timeout,
-            Kind::Unavailable,
-            Kind::RateLimited,
-            Kind::Unauthorized,
-            Kind::Forbidden,
-            Kind::NotFound,
-            Kind::Conflict,
-            Kind::Invalid,
-            Kind::InvalidSpec,
-            Kind::NoKubeconfig,
-            Kind::BadKubeconfig,
-            Kind::Replaced,
-            Kind::Protocol,
-        ];
-        let used: BTreeSet<_> = kinds.map(|kind| Error::new(kind, "").reason()).into();
+        let used: BTreeSet<_> = KINDS.map(|kind| Error::new(kind, "").reason()).into();
         assert_eq!(used, REASONS.iter().copied().collect());
+    }
+
+    /// A remedy follows `what is wrong: ` and says what is done, also where a person has to do nothing.
+    #[test]
+    fn remedies_complete_the_sentence() {
+        for kind in KINDS {
+            let remedy = kind.remedy();
+            assert!(!remedy.contains("nothing"), "{kind:?}: {remedy}");
+        }
     }
 
     #[test]
