@@ -21,14 +21,14 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// One more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self
     }
 
-    /// One more variable, in place of an earlier one of that name.
+    /// Sets a variable, in place of an earlier one of that name.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.retain(|(n, _)| n != name);
@@ -36,7 +36,7 @@ impl Launch {
         self
     }
 
-    /// One variable less.
+    /// Removes a variable.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.env.retain(|(n, _)| n != name);
@@ -87,13 +87,13 @@ impl OperatorProcess {
         words.map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
-    /// What a path of the admin server answers, whatever its status.
+    /// Returns status and body of what the admin server answers at a path, whatever the status.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
         let response = reqwest::get(format!("{}{path}", self.url())).await?;
         Ok((response.status().as_u16(), response.text().await?))
     }
 
-    /// Whether `/readyz` answers 200 now, and for at least one check: before the first is registered, nothing
+    /// Returns whether `/readyz` answers 200 now, and for at least one check: before the first is registered, nothing
     /// has been checked. A bare request, so that asking often takes nothing from what is being measured.
     pub async fn is_ready(&self) -> bool {
         let ask = async {

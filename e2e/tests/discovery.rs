@@ -68,7 +68,7 @@ fn expected(groups: &[&SimPortGroup]) -> Vec<(String, String)> {
     all
 }
 
-/// Name and uuid of the cloud's networks.
+/// Returns name and uuid of the cloud's networks.
 async fn networks(api: &Api) -> Result<Vec<(String, String)>> {
     let found = api.all(NETWORK, &Query::new().cloud_name("vc")).await?;
     let mut all: Vec<_> = found.into_iter().map(|network| (network.meta.name, network.meta.uuid)).collect();

@@ -47,7 +47,7 @@ impl Rights {
         Self(Some(Arc::new(grants)))
     }
 
-    /// Whether some object of the resource (`PERMISSION_…`) can be accessed in the scope at that level.
+    /// Returns whether some object of the resource (`PERMISSION_…`) can be accessed in the scope at that level.
     #[must_use]
     pub fn allow(&self, resource: &str, level: Level, scope: &Scope) -> bool {
         self.any_grant(resource, level, |grant| match scope {
@@ -56,7 +56,7 @@ impl Rights {
         })
     }
 
-    /// Whether a grant of the level or more satisfies `condition`; true with all rights.
+    /// Returns whether a grant of the level or more satisfies `condition`; true with all rights.
     pub(crate) fn any_grant(&self, resource: &str, level: Level, condition: impl Fn(&Grant) -> bool) -> bool {
         let Some(grants) = &self.0 else { return true };
         grants.iter().any(|grant| grant.level(resource) >= level && condition(grant))
@@ -114,12 +114,12 @@ impl Grant {
         self.tenant.as_deref()
     }
 
-    /// Whether the grant applies to a tenant, by uuid.
+    /// Returns whether the grant applies to a tenant, by uuid.
     pub(crate) fn applies_to(&self, tenant: &str) -> bool {
         self.tenant().is_none_or(|own| own == tenant)
     }
 
-    /// Whether the filters admit an object, by its labels.
+    /// Returns whether the filters admit an object, by its labels.
     pub(crate) fn admits(&self, object: &Map<String, Value>, assumptions: &Assumptions) -> bool {
         if self.filters.is_empty() {
             return true;
@@ -184,8 +184,8 @@ impl LabelFilter {
     }
 }
 
-/// Whether a text matches a pattern in which `*` stands for any text and `?` for any character. The number of steps is
-/// at most the product of the lengths.
+/// Returns whether a text matches a pattern in which `*` stands for any text and `?` for any character. The number of
+/// steps is at most the product of the lengths.
 fn matches_glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);

@@ -75,7 +75,7 @@ impl Rules {
         self
     }
 
-    /// Whether the rule is in force.
+    /// Returns whether the rule is in force.
     #[must_use]
     pub fn holds(&self, rule: Rule) -> bool {
         !self.broken.contains(&rule)

@@ -51,7 +51,7 @@ struct Run {
 }
 
 impl Run {
-    /// Whether an assertion of the test failed. An error, for example a time-out, does not count.
+    /// Returns whether an assertion of the test failed. An error, for example a time-out, does not count.
     fn failed(&self, test: &str) -> bool {
         let report = String::from_utf8_lossy(&self.output.stderr);
         report.lines().filter_map(|line| line.strip_prefix("FAIL: ")).any(|failure| failure.contains(test))

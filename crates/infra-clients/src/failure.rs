@@ -30,9 +30,9 @@ pub trait Failure: std::error::Error {
     /// Returns the time before which a retry cannot succeed, if the server or the client has set one.
     fn retry_after(&self) -> Option<Duration>;
 
-    /// Whether the request may have taken effect although it failed: it was or may have been sent, and no answer came
-    /// back that says otherwise. Read the current state before sending it again. False for reads, as far as the client
-    /// knows that it was one.
+    /// Returns whether the request may have taken effect although it failed: it was or may have been sent, and no
+    /// answer came back that says otherwise. Read the current state before sending it again. False for reads, as far
+    /// as the client knows that it was one.
     fn in_doubt(&self) -> bool;
 }
 

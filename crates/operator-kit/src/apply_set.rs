@@ -220,7 +220,7 @@ impl ApplySet {
         Ok(left)
     }
 
-    /// The id of the set, as the specification derives it.
+    /// Returns the id of the set, as the specification derives it.
     fn id(&self) -> String {
         let hash = Sha256::digest(format!("{}.{}.ConfigMap.", self.name, self.namespace));
         format!("applyset-{}-v1", BASE64URL_NOPAD.encode(&hash))
@@ -280,7 +280,7 @@ impl ApplySet {
         }
     }
 
-    /// What is sent for an object: with its namespace and the label of the set, without status.
+    /// Returns what is sent for an object: with its namespace and the label of the set, without status.
     fn desired(&self, object: &DynamicObject, member: &Member, kind: &ApiResource) -> DynamicObject {
         let mut desired = object.clone();
         desired.types =
@@ -294,7 +294,7 @@ impl ApplySet {
         desired
     }
 
-    /// Who else an existing object belongs to.
+    /// Returns who else an existing object belongs to.
     fn other_owner(&self, live: &DynamicObject) -> Option<String> {
         let ours = live.labels().get(PART_OF) == Some(&self.id());
         let controller = live.owner_references().iter().find(|owner| owner.controller == Some(true));
@@ -370,7 +370,7 @@ impl ApplySet {
         Member { group, kind: types.kind, namespace, name: object.name_any() }
     }
 
-    /// The resource of an object's kind. Asked for once.
+    /// Returns the resource of an object's kind, which is asked for once.
     async fn kind(&self, object: &DynamicObject) -> Result<(ApiResource, Scope), SetError> {
         let types = object.types.clone().unwrap_or_default();
         let (group, version) = types.api_version.split_once('/').unwrap_or(("", types.api_version.as_str()));
@@ -390,8 +390,8 @@ impl ApplySet {
         }
     }
 
-    /// The resource of a recorded kind in the version that the cluster prefers; `None` if it is not served any more, so that
-    /// none of its objects exists.
+    /// Returns the resource of a recorded kind in the version that the cluster prefers; `None` if it is not served
+    /// any more, so that none of its objects exists.
     async fn served(&self, group: &str, kind: &str) -> Result<Option<(ApiResource, Scope)>, SetError> {
         let known = lock(&self.kinds)
             .iter()
@@ -434,7 +434,7 @@ impl ApplySet {
     }
 }
 
-/// The manager in `conflict with "kubectl" using v1`.
+/// Returns the manager in `conflict with "kubectl" using v1`.
 fn manager_of(message: &str) -> String {
     message.split('"').nth(1).unwrap_or(message).to_owned()
 }

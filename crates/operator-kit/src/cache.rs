@@ -321,7 +321,8 @@ fn uid_of<K: Kind>(object: &Guarded<K>) -> &str {
     object.meta().uid.as_deref().unwrap_or_default()
 }
 
-/// Resource versions are numbers that grow, as the API conventions promise since Kubernetes 1.35 and etcd always did.
+/// Returns the version of an object as a number. Resource versions are numbers that grow, as the API conventions
+/// promise since Kubernetes 1.35 and etcd always did.
 fn version_of<K: Kind>(object: &Guarded<K>) -> Option<u64> {
     object.meta().resource_version.as_deref()?.parse().ok()
 }

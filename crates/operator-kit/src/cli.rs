@@ -197,7 +197,7 @@ fn command<P: Program>() -> Command {
         .max_term_width(110)
 }
 
-/// The arguments in clap's spelling. Flags belong to the program, so the word `run` before them is left out.
+/// Returns the arguments in clap's spelling. Flags belong to the program, so the word `run` before them is left out.
 fn normal(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     go_style(arguments)
         .enumerate()

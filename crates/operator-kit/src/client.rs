@@ -203,8 +203,8 @@ mod tests {
 
     const BRIEF: Duration = Duration::from_millis(200);
 
-    /// A server that gives one answer after another, in pieces with pauses between, and then hangs; its client,
-    /// which waits so long for headers; and the requests it got.
+    /// Starts a server that gives one answer after another, in pieces with pauses between, and then hangs; its
+    /// client, which waits so long for headers; and the requests it got.
     async fn server(
         answers: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send + 'static>,
         header_timeout: Duration,
@@ -213,7 +213,7 @@ mod tests {
         (layered(Config::new(url), "op/1", header_timeout, None).unwrap(), requests)
     }
 
-    /// The server's address, and the requests it got.
+    /// Listens; returns the server's address, and the requests it got.
     async fn listen(
         answers: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send + 'static>,
     ) -> (http::Uri, Arc<Mutex<Vec<String>>>) {

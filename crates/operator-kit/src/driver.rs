@@ -292,7 +292,8 @@ impl<R: Reconciler> Driver<R> {
         }
     }
 
-    /// The outcome of an object in back-off: its last error, until the time has come or something relevant has changed.
+    /// Returns the outcome of an object in back-off: its last error, until the time has come or something relevant
+    /// has changed.
     fn held(&self, key: &Key, object: &R::Object) -> Option<Pass<R>> {
         let failing = lock(&self.memory.failing);
         let failing = failing.get(key)?;
@@ -454,7 +455,7 @@ fn status_of<K: Kind + HasStatus>(object: &Guarded<K>) -> Option<&K::Status> {
     object.valid().and_then(|object| object.status())
 }
 
-/// What makes a controller look again at an object of its own kind.
+/// Returns what makes a controller look again at an object of its own kind.
 fn relevant<K: Kind>(object: &Guarded<K>) -> impl PartialEq + use<K> {
     let meta = object.meta();
     let problem = object.object().err().map(str::to_owned);

@@ -104,7 +104,7 @@ pub enum KitError {
 }
 
 impl KitError {
-    /// The failure for what a panic carries.
+    /// Returns the failure for what a panic carries.
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -142,7 +142,7 @@ fn is_fenced(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(cause) if cause.is::<NotLeader>())
 }
 
-/// What follows an answer of the Kubernetes API server that is no success.
+/// Returns what follows an answer of the Kubernetes API server that is no success.
 fn of_answer(status: &Status) -> Disposition {
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));

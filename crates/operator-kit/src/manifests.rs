@@ -137,7 +137,7 @@ fn subject(account: Account) -> Subject {
     }
 }
 
-/// What leader election needs, in the operator's own namespace. `create` cannot be bound to a name.
+/// Returns what leader election needs, in the operator's own namespace. `create` cannot be bound to a name.
 fn lease_rules(lease: &str) -> Vec<PolicyRule> {
     let named = rule("coordination.k8s.io", &["leases"], &["get", "update"]);
     vec![

@@ -161,7 +161,7 @@ mod tests {
         Key::new("n", name)
     }
 
-    /// The name of the object that is taken at this time.
+    /// Takes the object that is next at this time. Returns its name.
     fn take(state: &mut State, now: Instant) -> Option<String> {
         match state.take(now) {
             Next::Taken(taken) => Some(taken.key.name().to_owned()),

@@ -116,7 +116,7 @@ impl<K: Kind + Resource<Scope = DynamicResourceScope>> Watch<K> {
     }
 }
 
-/// The namespaces to watch; `None`: all, in one watch.
+/// Returns the namespaces to watch; `None`: all, in one watch.
 fn scope(kit: &Kit) -> Vec<Option<String>> {
     match kit.namespaces() {
         [] => vec![None],
@@ -158,7 +158,7 @@ impl<K: Kind> Watch<K> {
         }
     }
 
-    /// From now on no controller makes its first pass before this cache is complete, whatever the order of starts.
+    /// Lets no controller make its first pass before this cache is complete, whatever the order of starts.
     fn needed(mut self) -> Self {
         let complete = sync::watch::Sender::new(false);
         self.kit.await_cache(complete.subscribe());
@@ -396,6 +396,7 @@ impl Iterator for Pace {
 }
 
 impl Backoff for Pace {
-    /// Called for each event, of which the beginning of a list that then fails is one: only time resets the pause.
+    /// Does nothing. It is called for each event, of which the beginning of a list that then fails is one: only time
+    /// resets the pause.
     fn reset(&mut self) {}
 }

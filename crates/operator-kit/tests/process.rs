@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const NAMESPACE: &str = "page-operator-system";
 const NAME: &str = "page-operator";
 
-/// The binary; `cargo test` builds the examples.
+/// Returns the path of the binary; `cargo test` builds the examples.
 fn program() -> PathBuf {
     let this = env::current_exe().unwrap();
     let example = this.parent().unwrap().with_file_name("examples").join("page_operator");
@@ -36,7 +36,7 @@ fn program() -> PathBuf {
     example
 }
 
-/// What the binary prints for a command line.
+/// Returns what the binary prints for a command line.
 fn print(arguments: &[&str]) -> String {
     let output = Command::new(program()).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -61,7 +61,7 @@ impl Replica {
         Self { process: Process::spawn(spec).unwrap(), _workdir: workdir }
     }
 
-    /// The log lines.
+    /// Returns the log lines.
     fn lines(&self) -> Vec<Value> {
         self.process.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -140,7 +140,7 @@ impl Rig {
         self.control_plane.kubectl(&wait).await.unwrap();
     }
 
-    /// The texts of the files.
+    /// Returns the texts of the files.
     fn texts(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.pages.path()).unwrap();
         let mut texts: Vec<_> =

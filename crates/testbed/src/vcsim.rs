@@ -83,7 +83,7 @@ pub struct SimVm {
 }
 
 impl SimVm {
-    /// Whether it is powered on.
+    /// Returns whether it is powered on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.power == "poweredOn"

@@ -157,7 +157,7 @@ fn environment_key(python: &Python, suite: &Path) -> Result<CacheKey> {
     Ok(key)
 }
 
-/// Whether the environment can be used. The interpreter on which it depends may have been removed.
+/// Returns whether the environment can be used. The interpreter on which it depends may have been removed.
 fn is_usable(interpreter: &Path) -> bool {
     let mut import = isolated(interpreter);
     import.args(["-c", "import avi.sdk.avi_api"]).stdin(Stdio::null()).stdout(Stdio::null());

@@ -102,7 +102,7 @@ async fn scenario(ako: &Ako) -> Result<()> {
     Ok(())
 }
 
-/// The address that AKO gives an object of the default namespace.
+/// Returns the address that AKO gives an object of the default namespace.
 async fn address(plane: &ControlPlane, object: &str) -> Result<String> {
     let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
     eventually(&format!("{object} has an address"), PATIENCE, async || {
@@ -167,7 +167,7 @@ async fn start() -> Result<Ako> {
     Ok(Ako { plane, simulator, process, _port: port, _workdir: workdir })
 }
 
-/// What an installation of AKO puts beside its binary, a node, and the Pod that AKO takes itself for.
+/// Returns what an installation of AKO puts beside its binary, a node, and the Pod that AKO takes itself for.
 fn cluster(settings: &BTreeMap<&str, String>, simulator: &Simulator) -> Value {
     let meta = |name: &str| json!({"name": name, "namespace": "avi-system"});
     let pod = json!({"containers": [{"name": "ako", "image": "ako"}]});
@@ -199,7 +199,7 @@ fn service() -> Value {
     }})
 }
 
-/// A host by itself, and one under TLS: shared virtual service, pool group, policies, certificate.
+/// Returns an Ingress with a host by itself, and one under TLS: shared virtual service, pool group, policies, certificate.
 fn ingress() -> Value {
     let rule = |host: &str| {
         json!({"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix",
@@ -214,7 +214,7 @@ fn ingress() -> Value {
     ]})
 }
 
-/// What AKO asked for: a line each.
+/// Returns what AKO asked for, a line each.
 fn requests(simulator: &Simulator) -> String {
     let requests = simulator.control().requests();
     let lines: Vec<_> = requests

@@ -15,7 +15,7 @@ async fn clones(rig: &VmRig) -> u64 {
     rig.called("CloneVM_Task").await.unwrap()
 }
 
-/// Exactly `n` machines, each of another slot, all on, and the stranger as it was.
+/// Checks that there are exactly `n` machines, each of another slot, all on, and the stranger.
 async fn exactly(rig: &VmRig, n: usize) {
     let folder = rig.folder("web");
     let vms = rig.vcenter.vms_in(&folder).await.unwrap();
@@ -34,7 +34,7 @@ async fn exactly(rig: &VmRig, n: usize) {
     assert!(vms.iter().any(|vm| vm.name == "stranger"));
 }
 
-/// A group of none, so that its folder is there, with a stranger in it.
+/// Makes the group `web` with one machine, so that its folder is there, and puts a stranger into it.
 async fn with_stranger(rig: &VmRig) {
     let folder = rig.folder("web");
     let operator = rig.operator().await.unwrap();

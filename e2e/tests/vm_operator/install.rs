@@ -26,7 +26,7 @@ const SYSTEM: &str = "codeconnect-vm-operator-system";
 /// Commands wait up to 10 minutes by themselves.
 const PATIENCE: Duration = Duration::from_mins(12);
 
-/// The commands of the section, block by block, each with what it prints.
+/// Returns the commands of the section, block by block, each with what it prints.
 fn section() -> Vec<(String, String)> {
     let page = project_root().unwrap().join("docs/vm-operator/install.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -70,7 +70,7 @@ fn end_of(text: &str, count: usize) -> Vec<Vec<&str>> {
     lines[lines.len().saturating_sub(count)..].to_vec()
 }
 
-/// Whether a word is an age, such as `1m5s`, or a reference, such as `vm-42`.
+/// Returns whether a word is an age, such as `1m5s`, or a reference, such as `vm-42`.
 fn varies(word: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     let is_age = word.strip_suffix(['s', 'm']).is_some_and(|age| age.split('m').all(is_number));
@@ -121,7 +121,7 @@ async fn answer(
     stream.shutdown().await
 }
 
-/// Has a Node whose kubelet returns the operator's log.
+/// Adds a Node whose kubelet returns the operator's log.
 async fn node(rig: &VmRig) -> (Nodes, Kubelet) {
     let (nodes, kubelet) = (Nodes::start(rig.client()).await.unwrap(), Kubelet::start(rig).await);
     nodes.join(Node { addresses: vec!["127.0.0.1".into()], ..Node::named("node") }).await.unwrap();

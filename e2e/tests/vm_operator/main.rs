@@ -40,12 +40,12 @@ const RIGS: usize = 8;
 const LARGE: u32 = 3;
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(RIGS));
 
-/// A place to run in, among the tests of this program.
+/// Waits for a place to run in, among the tests of this program.
 async fn place() -> SemaphorePermit<'static> {
     PLACES.acquire().await.expect("it is never closed")
 }
 
-/// A place for a rig with many machines.
+/// Waits for a place for a rig with many machines.
 async fn large_place() -> SemaphorePermit<'static> {
     PLACES.acquire_many(LARGE).await.expect("it is never closed")
 }

@@ -9,7 +9,7 @@ use testbed::{Connection, Fault, NewVm, eventually};
 
 use crate::place;
 
-/// Machines by path: moref, and whether they are on.
+/// Returns the machines by path: moref, and whether they are on.
 async fn machines(rig: &VmRig) -> BTreeMap<String, (String, bool)> {
     let vms = rig.vcenter.vms().await.unwrap().into_iter();
     let ours = vms.filter(|vm| vm.path.starts_with("/DC0/vm/vm-operator/"));

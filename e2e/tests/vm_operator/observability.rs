@@ -9,7 +9,7 @@ use testbed::{Outage, eventually, project_root};
 
 use crate::{place, start_web};
 
-/// The value of a metric without labels, or with these; 0 where it does not exist.
+/// Returns the value of a metric without labels, or with these; 0 where it does not exist.
 async fn metric(operator: &OperatorProcess, series: &str) -> f64 {
     let (_, text) = operator.get("/metrics").await.unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
@@ -73,7 +73,7 @@ async fn an_outage_shows_in_the_metrics_and_each_metric_is_documented() {
     becomes(&operator, "vm_operator_vcenter_session", 0.0).await;
 }
 
-/// The page has each metric, and none that does not exist.
+/// Checks that the page has each metric, and none that does not exist.
 async fn documented(operator: &OperatorProcess) {
     let page = std::fs::read_to_string(project_root().unwrap().join("docs/vm-operator/metrics.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
@@ -87,7 +87,7 @@ async fn documented(operator: &OperatorProcess) {
     assert_eq!(listed, exist);
 }
 
-/// The JSON objects in a log; fails if a line is none.
+/// Returns the JSON objects in a log; fails if a line is none.
 fn lines(log: &str) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).expect(line);
     log.lines().map(parse).collect()

@@ -8,13 +8,13 @@ use crate::{place, start_operator, start_web};
 
 const DETACH: &str = "vm.codeconnect.vmworld.com/detach=true";
 
-/// How the operator is started with another vCenter.
+/// Returns how the operator is started with another vCenter.
 fn at(rig: &VmRig, vcenter: &Vcsim) -> Launch {
     let launch = rig.launch().env("VC_HOST", vcenter.host()).env("VC_PASS", vcenter.password());
     launch.env("VC_CA_FILE", vcenter.ca_file())
 }
 
-/// The machines of a vCenter, without its templates, by name: moref, and whether each is on.
+/// Returns the machines of a vCenter, without its templates, by name: moref, and whether each is on.
 async fn machines(vcenter: &Vcsim) -> Vec<(String, String, bool)> {
     let vms = vcenter.vms().await.unwrap().into_iter().filter(|vm| !vm.template);
     vms.map(|vm| (vm.name.clone(), vm.moref.clone(), vm.is_on())).collect()

@@ -64,7 +64,7 @@ async fn a_vcenter_that_is_down_for_half_a_minute() {
     assert!(rig.vcenter.sessions().await.unwrap().max <= 2);
 }
 
-/// The objects of a group whose statuses the operator has written, in order.
+/// Returns the objects of a group whose statuses the operator has written, in order.
 fn status_writes(rig: &VmRig, group: &str) -> Vec<String> {
     let requests = rig.requests().unwrap().into_iter();
     let statuses = requests.filter(|event| event.is_write() && event.subresource == "status");

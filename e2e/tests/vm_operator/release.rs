@@ -11,7 +11,7 @@ use crate::{start_operator, start_web};
 
 const RESCUE: &str = "/DC0/vm/rescue";
 
-/// Whether each machine in the folder is on, by name.
+/// Returns whether each machine in the folder is on, by name.
 async fn powered(rig: &VmRig, folder: &str) -> Vec<(String, bool)> {
     let vms = rig.vcenter.vms_in(folder).await.unwrap();
     let mut vms: Vec<_> = vms.iter().map(|vm| (vm.name.clone(), vm.is_on())).collect();

@@ -10,7 +10,7 @@ use testbed::{Connection, Fault, SimVm, eventually};
 
 use crate::{place, start_operator, start_web};
 
-/// Machines of the group by name: their moref.
+/// Returns the moref of each machine of the group, by name.
 async fn morefs(rig: &VmRig) -> BTreeMap<String, String> {
     let folder = rig.folder("web");
     rig.vcenter.vms_in(&folder).await.unwrap().into_iter().map(|vm| (vm.name, vm.moref)).collect()

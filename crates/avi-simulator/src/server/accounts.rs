@@ -102,12 +102,12 @@ impl Accounts {
         account.locked_until = 0;
     }
 
-    /// Whether the password is the current one.
+    /// Returns whether the password is the current one.
     pub(super) fn is_current(&self, user: &str, password: &Secret) -> bool {
         self.by_user.get(user).is_some_and(|account| account.passwords.back() == Some(password))
     }
 
-    /// Whether the password is among the latest `history` passwords.
+    /// Returns whether the password is among the latest `history` passwords.
     pub(super) fn is_reused(&self, user: &str, password: &Secret, history: usize) -> bool {
         self.by_user
             .get(user)
@@ -149,7 +149,7 @@ impl Accounts {
         CredentialCheck::Wrong
     }
 
-    /// Whether the password is older than its profile allows.
+    /// Returns whether the password is older than its profile allows.
     pub(super) fn is_password_expired(&self, user: &str, profile: Profile, now: Micros) -> bool {
         let set_at = self.by_user.get(user).map_or(0, |account| account.set_at);
         profile.max_age.is_some_and(|age| now >= set_at.saturating_add(age))

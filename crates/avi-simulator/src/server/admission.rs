@@ -167,7 +167,7 @@ fn parse_basic(credentials: &str) -> Option<(String, Secret)> {
     Some((username.to_owned(), Secret::new(password)))
 }
 
-/// Whether a `Referer` names the host of the request. A client may leave out the default port in one of the two.
+/// Returns whether a `Referer` names the host of the request. A client may leave out the default port in one of the two.
 fn is_same_origin(referer: &str, host: Option<&str>) -> bool {
     let normalize = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_ascii_lowercase();
     let origin = referer.strip_prefix("https://").and_then(|rest| rest.split('/').next());

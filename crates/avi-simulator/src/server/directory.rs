@@ -56,12 +56,12 @@ pub(super) fn username(user: &Value) -> &str {
     text(user, "username").or_else(|| text(user, "name")).unwrap_or_default()
 }
 
-/// Whether the user has every privilege in every tenant.
+/// Returns whether the user has every privilege in every tenant.
 pub(super) fn is_superuser(user: &Value) -> bool {
     flag(user, "is_superuser")
 }
 
-/// Whether the account may log in; default true.
+/// Returns whether the account may log in; default true.
 pub(super) fn is_active(user: &Value) -> bool {
     user.get("is_active").and_then(Value::as_bool).unwrap_or(true)
 }

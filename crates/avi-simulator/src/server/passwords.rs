@@ -36,7 +36,7 @@ pub(super) fn check_password(
     Ok(())
 }
 
-/// Whether the password has all four kinds of characters.
+/// Returns whether the password has all four kinds of characters.
 fn is_strong(password: &str) -> bool {
     let kinds = [char::is_lowercase, char::is_uppercase, char::is_numeric, |c: char| !c.is_alphanumeric()];
     kinds.iter().all(|kind| password.chars().any(*kind))

@@ -31,7 +31,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Whether the session has not expired.
+    /// Returns whether the session has not expired.
     fn is_alive(&self, limits: Limits, now: Micros) -> bool {
         limits.idle.is_none_or(|idle| now < self.used.saturating_add(idle))
             && limits.force.is_none_or(|force| now < self.opened.saturating_add(force))

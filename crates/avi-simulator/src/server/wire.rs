@@ -85,7 +85,7 @@ impl Request {
             .map(|(_, value)| value.trim_matches('"'))
     }
 
-    /// Whether the method may change something.
+    /// Returns whether the method may change something.
     pub(super) fn is_write(&self) -> bool {
         !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
@@ -177,7 +177,7 @@ impl Reply {
         self.add_header(HeaderName::from_static("avi_api_version"), &version.to_string());
     }
 
-    /// Whether HTTP allows a body for this method and status.
+    /// Returns whether HTTP allows a body for this method and status.
     pub(super) fn has_body(&self, method: &Method) -> bool {
         *method != Method::HEAD && !matches!(self.status, 204 | 304)
     }

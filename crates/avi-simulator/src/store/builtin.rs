@@ -83,7 +83,7 @@ const ROLES: &[(&str, &[&str], &str)] = &[
 const PER_CLOUD: &[(&str, &str)] =
     &[("vrfcontext", "global"), ("vrfcontext", "management"), ("serviceenginegroup", "Default-Group")];
 
-/// Whether every cloud has built-in objects of the kind.
+/// Returns whether every cloud has built-in objects of the kind.
 pub(super) fn is_created_per_cloud(kind: &Kind) -> bool {
     PER_CLOUD.iter().any(|(name, _)| *name == kind.name)
 }
@@ -209,7 +209,7 @@ impl Store {
         Ok(self.stamp_and_insert(&caller, kind, object))
     }
 
-    /// Whether an object is built in and has this name.
+    /// Returns whether an object is built in and has this name.
     pub(super) fn is_builtin(&self, kind: &str, uuid: &str, name: &str) -> bool {
         let object = self.tables.get(kind).and_then(|table| table.get(uuid));
         object.is_some_and(|object| object.builtin && object.name == name)

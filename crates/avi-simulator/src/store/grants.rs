@@ -8,7 +8,7 @@ use super::{Store, not_found, text};
 use crate::{ApiError, Caller, Level, Scope};
 
 impl Store {
-    /// Whether the caller's roles let it read an object of its scope.
+    /// Returns whether the caller's roles let it read an object of its scope.
     pub(super) fn may_read(&self, caller: &Caller, kind: &Kind, object: &Object) -> bool {
         caller.rights.any_grant(kind.permission, Level::Read, |grant| {
             let here = match &caller.scope {
@@ -20,7 +20,7 @@ impl Store {
         })
     }
 
-    /// Whether the caller's roles let it write an object of a tenant; `object` is the body before or after the write.
+    /// Returns whether the caller's roles let it write an object of a tenant; `object` is the body before or after the write.
     pub(super) fn may_write(
         &self,
         caller: &Caller,

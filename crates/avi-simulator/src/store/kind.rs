@@ -115,7 +115,7 @@ impl Kind {
         KINDS.iter().find(|kind| kind.name == name)
     }
 
-    /// Whether the kind allows an HTTP method, at `/api/<name>` or, with `single`, at an object's path.
+    /// Returns whether the kind allows an HTTP method, at `/api/<name>` or, with `single`, at an object's path.
     #[must_use]
     pub fn allows(&self, method: &str, single: bool) -> bool {
         match (self.shape, method) {
@@ -127,25 +127,25 @@ impl Kind {
         }
     }
 
-    /// Whether there is exactly one object, at `/api/<name>`.
+    /// Returns whether there is exactly one object, at `/api/<name>`.
     #[must_use]
     pub fn is_singleton(&self) -> bool {
         self.shape == Shape::Singleton
     }
 
-    /// Whether a dotted path leads to a secret or to an object that contains one.
+    /// Returns whether a dotted path leads to a secret or to an object that contains one.
     pub(super) fn hides(&self, path: &str) -> bool {
         self.secrets.iter().any(|secret| {
             secret.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     }
 
-    /// Whether objects can have `markers`, by which the filters of roles select.
+    /// Returns whether objects can have `markers`, by which the filters of roles select.
     pub(super) fn has_markers(&self) -> bool {
         MARKED.contains(&self.name)
     }
 
-    /// Whether objects are in a tenant.
+    /// Returns whether objects are in a tenant.
     pub(super) fn has_tenant(&self) -> bool {
         self.tenancy != Tenancy::System
     }

@@ -147,7 +147,7 @@ fn delete(target: &mut Map<String, Value>, field: &str, value: &Value) {
     }
 }
 
-/// Whether an element has every field of a pattern.
+/// Returns whether an element has every field of a pattern.
 fn matches(pattern: &Value, element: &Value) -> bool {
     match (pattern, element) {
         (Value::Object(pattern), Value::Object(element)) => {

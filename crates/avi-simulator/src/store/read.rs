@@ -107,7 +107,7 @@ impl Store {
         if self.may_read(caller, kind, object) { Ok(object) } else { Err(self.hidden_error(caller, kind)) }
     }
 
-    /// Whether an object is visible in the caller's scope, whatever the caller's rights are.
+    /// Returns whether an object is visible in the caller's scope, whatever the caller's rights are.
     pub(super) fn is_visible(&self, caller: &Caller, kind: &Kind, object: &Object) -> bool {
         match &caller.scope {
             Scope::Tenant(tenant) if self.rules.holds(Rule::TenantScope) => {
@@ -118,7 +118,7 @@ impl Store {
         }
     }
 
-    /// Whether a tenant has its own objects of the kind, so that those of `admin` are not visible in it.
+    /// Returns whether a tenant has its own objects of the kind, so that those of `admin` are not visible in it.
     pub(super) fn has_own_objects(&self, kind: &Kind, tenant: &str) -> bool {
         let settings = || self.object("tenant", tenant).and_then(|tenant| tenant.get("config_settings"));
         let set = |flag: &str, to: bool| settings().and_then(|all| all.get(flag)) == Some(&Value::Bool(to));
@@ -211,7 +211,7 @@ impl Store {
         table.iter().collect()
     }
 
-    /// Whether an object matches all filters.
+    /// Returns whether an object matches all filters.
     fn matches(&self, kind: &Kind, object: &Object, filters: &[Filter]) -> bool {
         let has_name = |name: &str| object.name == *name || text(&object.value, "username") == name;
         filters.iter().all(|filter| match filter {
@@ -322,7 +322,7 @@ fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, step| value.get(step))
 }
 
-/// Whether an object has a marker or label with the key and, if given, the value.
+/// Returns whether an object has a marker or label with the key and, if given, the value.
 fn has_label(value: &Value, key: &str, expected: Option<&str>) -> bool {
     let entries = |field: &str| value.get(field).and_then(Value::as_array).into_iter().flatten();
     let in_markers = entries("markers").filter(|marker| text(marker, "key") == key).any(|marker| {

@@ -28,7 +28,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Whether there are no differences.
+    /// Returns whether there are no differences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()

@@ -39,7 +39,7 @@ impl Object {
         self.value.as_object()
     }
 
-    /// Whether the object is visible in a tenant.
+    /// Returns whether the object is visible in a tenant.
     pub(super) fn is_visible_in(&self, kind: &Kind, tenant: &str) -> bool {
         match kind.tenancy {
             Tenancy::System | Tenancy::Admin => true,

@@ -49,7 +49,7 @@ pub(super) fn invalid(kind: &Kind, text: &str) -> ApiError {
     ApiError::new(400, format!("{}: {text}", kind.model))
 }
 
-/// Whether a value has more than `depth` levels of nesting.
+/// Returns whether a value has more than `depth` levels of nesting.
 pub(super) fn is_deeper_than(value: &Value, depth: usize) -> bool {
     match value {
         Value::Array(list) => depth == 0 || list.iter().any(|value| is_deeper_than(value, depth - 1)),
@@ -236,7 +236,7 @@ pub(super) fn resources(version: Version) -> impl Iterator<Item = String> {
     all.filter(move |resource| !is_removed(version, resource))
 }
 
-/// Whether a version has removed a resource.
+/// Returns whether a version has removed a resource.
 pub(super) fn is_removed(version: Version, resource: &str) -> bool {
     resource == "PERMISSION_PINGACCESSAGENT" && version >= WITHOUT_PING_ACCESS
 }

@@ -222,7 +222,7 @@ fn check_method(kind: &str, method: &str, single: bool) -> Result<&'static Kind,
     if kind.allows(method, single) { Ok(kind) } else { Err(ApiError::method_not_allowed(method)) }
 }
 
-/// Whether a uuid can be a segment of a URL's path without encoding.
+/// Returns whether a uuid can be a segment of a URL's path without encoding.
 fn is_path_segment(uuid: &str) -> bool {
     !uuid.trim_matches('.').is_empty() && uuid.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }

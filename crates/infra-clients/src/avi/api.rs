@@ -329,8 +329,9 @@ impl Api {
             .map_err(|error: Error| error.with_status(status).doubtful().in_call(method, path))
     }
 
-    /// Whether to repeat a write that failed because another client wrote in between. Waits before it returns true:
-    /// longer with each attempt, and differently for each writer, so that the same writers do not collide again.
+    /// Returns whether to repeat a write that failed because another client wrote in between. Waits before it returns
+    /// true: longer with each attempt, and differently for each writer, so that the same writers do not collide
+    /// again.
     async fn again(&self, error: Option<&Error>, tries: &mut u32) -> bool {
         let longest = FIRST_PAUSE.saturating_mul(1 << (*tries).min(16)).min(LONGEST_PAUSE);
         *tries += 1;

@@ -200,12 +200,12 @@ impl Error {
         self.with(|repr| repr.in_doubt = true)
     }
 
-    /// The failure of something before the call, which was never sent.
+    /// Returns it as the failure of something before the call, which was never sent.
     pub(super) fn harmless(self) -> Self {
         self.with(|repr| repr.in_doubt = false)
     }
 
-    /// The connection broke before an answer began: a read may be sent again at once.
+    /// Returns it as that of a connection that broke before an answer began: a read may be sent again at once.
     pub(super) fn broken_connection(self) -> Self {
         self.with(|repr| repr.repeatable = true)
     }
@@ -243,12 +243,12 @@ impl Error {
         self.0.call.as_deref()
     }
 
-    /// Whether the controller does not know the session.
+    /// Returns whether the controller does not know the session.
     pub(super) fn expired(&self) -> bool {
         matches!(self.0.status, Some(401 | 419))
     }
 
-    /// Whether the controller itself, and not a proxy, refused what was asked for.
+    /// Returns whether the controller itself, and not a proxy, refused what was asked for.
     pub(super) fn is_refusal(&self) -> bool {
         self.0.said && matches!(self.0.kind, Kind::Unauthorized | Kind::Forbidden | Kind::Invalid)
     }
@@ -257,7 +257,7 @@ impl Error {
         self.0.repeatable
     }
 
-    /// Whether the object itself, and not its tenant or the whole API, does not exist.
+    /// Returns whether the object itself, and not its tenant or the whole API, does not exist.
     pub(super) fn is_gone(&self) -> bool {
         self.0.kind == Kind::NotFound && self.0.status == Some(404) && !no_tenant(&self.0.text)
     }
@@ -272,8 +272,8 @@ fn truncated(mut text: String) -> String {
     text
 }
 
-/// The only place where the controller's texts are looked at: where one status means several things, or where the
-/// status for a case is not known.
+/// Returns the kind of a refusal. Only this function looks at the controller's texts: where one status means several
+/// things, or where the status for a case is not known.
 fn kind_of(status: u16, said: Option<&str>) -> Kind {
     let says = |words: &str| said.is_some_and(|said| contains(said, words));
     match status {
@@ -303,12 +303,12 @@ fn kind_of(status: u16, said: Option<&str>) -> Kind {
     }
 }
 
-/// Whether a refusal passes with time.
+/// Returns whether a refusal passes with time.
 fn passing(said: &str) -> bool {
     contains(said, "No available free IPs") || no_tenant(said)
 }
 
-/// Whether the tenant of the call does not exist, which says nothing about the object.
+/// Returns whether the tenant of the call does not exist, which says nothing about the object.
 fn no_tenant(said: &str) -> bool {
     contains(said, "Tenant") && contains(said, "does not exist")
 }
@@ -357,8 +357,8 @@ impl Failure for Error {
         self.0.kind.remedy()
     }
 
-    /// By the kind. Some refusals pass with time although the request stays the same: no address is free, the tenant
-    /// was created a moment ago.
+    /// Returns the class of the kind. Some refusals pass with time although the request stays the same: no address is
+    /// free, the tenant was created a moment ago.
     fn class(&self) -> Class {
         if passing(&self.0.text) { Class::Retry } else { self.0.kind.class_and_reason().0 }
     }

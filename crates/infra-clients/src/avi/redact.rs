@@ -77,7 +77,7 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// Whether a field of that name is secret.
+/// Returns whether a field of that name is secret.
 pub(super) fn is_secret(field: &str) -> bool {
     let field = field.to_ascii_lowercase();
     ["password", "passwd", "passphrase", "secret", "token", "private_key", "credential"]

@@ -78,7 +78,7 @@ impl Ref {
         &self.text
     }
 
-    /// Whether it names the object of that kind and uuid.
+    /// Returns whether it names the object of that kind and uuid.
     #[must_use]
     pub fn is(&self, kind: &str, uuid: &str) -> bool {
         self.kind == kind && self.uuid() == Some(uuid)

@@ -135,7 +135,7 @@ impl Wire {
     }
 }
 
-/// No answer, or not the whole of it.
+/// Returns the error for an answer of which nothing came, or not the whole.
 fn cut(error: &reqwest::Error, redact: &Redact) -> Error {
     let cut = Cut::of(error);
     let error = |kind| Error::new(kind, redact.hide(&cut.message));

@@ -71,7 +71,7 @@ impl fmt::Debug for ValuesFrom {
 }
 
 impl Package {
-    /// Whether it is `package`, in any version.
+    /// Returns whether it is `package`, in any version.
     #[must_use]
     pub fn is(&self, package: &str) -> bool {
         self.ref_name.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

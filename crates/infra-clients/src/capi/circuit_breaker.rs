@@ -159,7 +159,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Whether the body of the answer is a stream without an end.
+/// Returns whether the body of the answer is a stream without an end.
 fn is_stream(uri: &Uri) -> bool {
     let on =
         |name: &str, value: &str| matches!(name, "watch" | "follow") && matches!(value, "" | "true" | "1");

@@ -86,7 +86,7 @@ impl Spec for ClusterSpec {
 }
 
 impl Cluster {
-    /// Whether Cluster API's controllers skip it and all that belongs to it, as other controllers should.
+    /// Returns whether Cluster API's controllers skip it and all that belongs to it, as other controllers should.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.spec.paused || self.is_paused_by_annotation()
@@ -142,7 +142,7 @@ impl Cluster {
         IpFamily::of_cluster(&self.pod_cidrs()?, &self.service_cidrs()?)
     }
 
-    /// Whether it is created from a ClusterClass, so that its parts are set through its topology.
+    /// Returns whether it is created from a ClusterClass, so that its parts are set through its topology.
     #[must_use]
     pub fn is_class_based(&self) -> bool {
         self.topology().is_some()
@@ -158,13 +158,13 @@ impl Cluster {
         self.spec.topology.as_ref().filter(|topology| !topology.class().is_empty())
     }
 
-    /// Whether its infrastructure has been provisioned.
+    /// Returns whether its infrastructure has been provisioned.
     #[must_use]
     pub fn infrastructure_provisioned(&self) -> bool {
         self.status.initialization.infrastructure_provisioned || self.status.infrastructure_ready
     }
 
-    /// Whether its API server has accepted requests.
+    /// Returns whether its API server has accepted requests.
     #[must_use]
     pub fn control_plane_initialized(&self) -> bool {
         self.status.initialization.control_plane_initialized || self.status.control_plane_ready

@@ -40,7 +40,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Whether it is true.
+    /// Returns whether it is true.
     #[must_use]
     pub fn is_true(&self) -> bool {
         self.status == ConditionStatus::True
@@ -64,7 +64,7 @@ impl Conditions {
         self.current.iter().chain(&self.v1beta1).find(|condition| condition.type_ == name)
     }
 
-    /// Whether [`Conditions::get`] finds one, and it is true.
+    /// Returns whether [`Conditions::get`] finds one, and it is true.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(Condition::is_true)

@@ -152,7 +152,7 @@ impl Error {
         self
     }
 
-    /// The same failure, with its subject in front of the message.
+    /// Returns the same failure, with its subject in front of the message.
     pub(super) fn about(mut self, subject: impl fmt::Display) -> Self {
         let repr = Arc::make_mut(&mut self.0);
         repr.message = format!("{subject}: {}", repr.message);
@@ -165,19 +165,19 @@ impl Error {
         self.0.kind
     }
 
-    /// The same failure of a request that may have taken effect.
+    /// Returns the same failure of a request that may have taken effect.
     pub(super) fn doubtful(mut self) -> Self {
         Arc::make_mut(&mut self.0).in_doubt = true;
         self
     }
 
-    /// The same failure of a request that changes nothing, or that was never sent.
+    /// Returns the same failure of a request that changes nothing, or that was never sent.
     pub(super) fn harmless(mut self) -> Self {
         Arc::make_mut(&mut self.0).in_doubt = false;
         self
     }
 
-    /// An error of a call that only read.
+    /// Returns the error of a call that only read.
     pub(super) fn of_read(error: kube::Error) -> Self {
         Self::from(error).harmless()
     }
@@ -217,7 +217,7 @@ impl Error {
 }
 
 impl From<kube::Error> for Error {
-    /// Also converts an error of a [`Client`](kube::Client) that [`WorkloadClients`](super::WorkloadClients) created
+    /// Converts also an error of a [`Client`](kube::Client) that [`WorkloadClients`](super::WorkloadClients) created
     /// back to this type.
     fn from(error: kube::Error) -> Self {
         match error {
@@ -301,7 +301,7 @@ impl Failure for Error {
         self.0.kind.class_and_reason().0
     }
 
-    /// Asked for by the server, or the rest of the time for which an unreachable cluster is not asked.
+    /// Returns what the server asked for, or the rest of the time for which an unreachable cluster is not asked.
     fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

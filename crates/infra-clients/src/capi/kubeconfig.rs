@@ -70,7 +70,7 @@ fn authority(cluster: &Cluster) -> Result<Option<Vec<Vec<u8>>>, Error> {
     Ok(Some(certificates.iter().map(|certificate| certificate.to_vec()).collect()))
 }
 
-/// Only known fields: kube must not find anything to run or to read.
+/// Returns only known fields: kube must not find anything to run or to read.
 fn credentials(user: AuthInfo) -> Result<AuthInfo, Error> {
     if user.exec.is_some() {
         return Err(bad("exec is refused: the operator runs no programs to get credentials"));

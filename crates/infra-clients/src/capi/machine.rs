@@ -88,13 +88,13 @@ impl Spec for MachineSpec {
 }
 
 impl Machine {
-    /// Whether it belongs to the control plane of its Cluster.
+    /// Returns whether it belongs to the control plane of its Cluster.
     #[must_use]
     pub fn is_control_plane(&self) -> bool {
         self.label(CONTROL_PLANE_LABEL).is_some()
     }
 
-    /// Whether Cluster API's controllers skip this Machine; they also do so when its Cluster [is
+    /// Returns whether Cluster API's controllers skip this Machine; they also do so when its Cluster [is
     /// paused](super::Cluster::is_paused).
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -141,7 +141,7 @@ impl Machine {
         patch::remove_annotation(self, &hook_annotation(hook))
     }
 
-    /// Whether its deletion waits for pre-terminate hooks, of any owner.
+    /// Returns whether its deletion waits for pre-terminate hooks, of any owner.
     #[must_use]
     pub fn waits_for_pre_terminate_hooks(&self) -> bool {
         let conditions = &self.conditions;

@@ -21,13 +21,13 @@ pub enum IpFamily {
 }
 
 impl IpFamily {
-    /// Whether the primary family is IPv4.
+    /// Returns whether the primary family is IPv4.
     #[must_use]
     pub fn is_v4_first(self) -> bool {
         matches!(self, Self::V4 | Self::V4V6)
     }
 
-    /// Whether an address belongs to it, primary or not.
+    /// Returns whether an address belongs to it, primary or not.
     #[must_use]
     pub fn includes(self, address: IpAddr) -> bool {
         match self {

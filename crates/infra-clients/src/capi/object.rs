@@ -65,7 +65,7 @@ impl<S: Spec> Object<S> {
         self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
-    /// Whether its deletion was requested; finalizers may delay it for long.
+    /// Returns whether its deletion was requested; finalizers may delay it for long.
     #[must_use]
     pub fn is_deleting(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
@@ -83,7 +83,7 @@ impl<S: Spec> Object<S> {
         self.metadata.labels.as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Whether it has the annotation that makes Cluster API's controllers skip this object.
+    /// Returns whether it has the annotation that makes Cluster API's controllers skip this object.
     pub(super) fn is_paused_by_annotation(&self) -> bool {
         self.annotation(PAUSED_ANNOTATION).is_some()
     }

@@ -17,7 +17,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Whether it refers to an object: an empty reference stands for none.
+    /// Returns whether it refers to an object: an empty reference stands for none.
     #[must_use]
     pub fn is_set(&self) -> bool {
         !self.name.is_empty()

@@ -64,7 +64,7 @@ impl Spec for KubeadmControlPlaneSpec {
 }
 
 impl MachineDeployment {
-    /// Whether Cluster API's controllers skip it; they also do so when its Cluster [is
+    /// Returns whether Cluster API's controllers skip it; they also do so when its Cluster [is
     /// paused](super::Cluster::is_paused).
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -73,7 +73,7 @@ impl MachineDeployment {
 }
 
 impl KubeadmControlPlane {
-    /// Whether Cluster API's controllers skip it; they also do so when its Cluster [is
+    /// Returns whether Cluster API's controllers skip it; they also do so when its Cluster [is
     /// paused](super::Cluster::is_paused).
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -18,7 +18,7 @@ use testbed::eventually;
 
 use crate::rig::{NEVER, Rig, SOON, ends, network, pool, refused};
 
-/// A client whose time limits never expire, so that a call that hangs is seen to hang.
+/// Returns a client whose time limits never expire, so that a call that hangs is seen to hang.
 async fn patient() -> Result<Rig> {
     Rig::with(avi_simulator::Config::default(), |config| {
         config.connect_timeout = NEVER;

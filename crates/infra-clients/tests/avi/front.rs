@@ -76,8 +76,8 @@ impl Front {
 /// How often the server sends in a handshake: the certificate, and later tickets.
 const HANDSHAKE: u32 = 2;
 
-/// Whether a client that sends this has its keys: a record of application data, as which TLS 1.3 disguises everything
-/// from the end of the handshake on, after the change of cipher that middleboxes expect.
+/// Returns whether a client that sends this has its keys: a record of application data, as which TLS 1.3 disguises
+/// everything from the end of the handshake on, after the change of cipher that middleboxes expect.
 fn has_keys(said: &[u8]) -> bool {
     const CHANGE_CIPHER_SPEC: u8 = 20;
     const APPLICATION_DATA: u8 = 23;

@@ -15,7 +15,7 @@ use crate::rig::{NEVER, Rig, SOON, ends, pool, refused};
 
 const WAIT: Duration = Duration::from_millis(300);
 
-/// A client that is logged in and has short time limits.
+/// Returns a client that is logged in and has short time limits.
 async fn hasty(rig: &Rig, change: impl FnOnce(&mut Config)) -> Result<Avi> {
     let avi = rig.client(|config| {
         config.reply_timeout = WAIT;

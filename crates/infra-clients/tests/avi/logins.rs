@@ -14,7 +14,7 @@ use testbed::eventually;
 use crate::front::{Front, Manner};
 use crate::rig::{Rig, SOON, pool, refused};
 
-/// A simulator with a proxy in front of it.
+/// Starts a simulator with a proxy in front of it.
 async fn fronted() -> Result<(Rig, Front)> {
     let rig = Rig::start().await?;
     let front = Front::of(rig.sim.url()).await?;

@@ -36,7 +36,7 @@ impl Log {
     }
 }
 
-/// A login, a user created and changed, a cloud with a password of its own, and every kind of failure.
+/// Logs in, creates and changes a user, creates a cloud with a password of its own, and meets every kind of failure.
 async fn life(rig: &Rig, shown: &mut Vec<String>) -> Result<()> {
     let api = rig.api();
     shown.push(format!("{:?} {:?} {:?}", rig.avi, api, rig.avi.versions().await?));

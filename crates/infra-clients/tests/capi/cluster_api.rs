@@ -314,7 +314,7 @@ async fn endpoint(management: &Management, client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// A request to the workload cluster.
+/// Counts the nodes by a request to the workload cluster.
 async fn nodes(client: &Client) -> Result<usize, Error> {
     Ok(Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items.len())
 }

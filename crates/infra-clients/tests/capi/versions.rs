@@ -16,7 +16,7 @@ use testbed::{ControlPlane, eventually};
 
 use crate::{SOON, filled, kubeadm, put, tkg};
 
-/// A CRD that accepts anything, in one version.
+/// Returns a CRD that accepts anything, in one version.
 fn definition(group: &str, version: &str, kind: &str) -> CustomResourceDefinition {
     let singular = kind.to_lowercase();
     let plural = format!("{singular}s");
@@ -68,7 +68,7 @@ async fn what_is_served_is_used() {
     tkg::kinds(&plane).await.unwrap();
 }
 
-/// A Cluster in v1beta1, with fields that the types do not have.
+/// Returns a Cluster in v1beta1, with fields that the types do not have.
 fn old_cluster() -> Value {
     json!({
         "apiVersion": "cluster.x-k8s.io/v1beta1",

@@ -133,7 +133,7 @@ impl Rig {
         Ok(received)
     }
 
-    /// The calls since the last reset that are not in `but`.
+    /// Returns the calls since the last reset that are not in `but`.
     pub(crate) async fn calls_but(&self, but: &[&str]) -> Result<BTreeMap<String, u64>> {
         let mut calls = self.sim.calls().await?;
         calls.retain(|method, _| !but.contains(&method.as_str()));

@@ -87,7 +87,7 @@ impl ApplySet {
     }
 }
 
-/// `Kind.group`, or `Kind` for the core group.
+/// Returns `Kind.group`, or `Kind` for the core group.
 fn group_kind(group: &str, kind: &str) -> String {
     if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
 }

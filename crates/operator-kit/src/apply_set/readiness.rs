@@ -66,7 +66,7 @@ fn job_unfinished(status: &Value) -> Option<String> {
     condition_missing(status, "Complete", true)
 }
 
-/// Why a condition is not True. One that does not exist is missing only if it is `required`.
+/// Returns why a condition is not True. One that does not exist is missing only if it is `required`.
 fn condition_missing(status: &Value, type_: &str, required: bool) -> Option<String> {
     match condition(status, type_) {
         None => required.then(|| format!("it has no condition {type_} yet")),

@@ -20,7 +20,7 @@ fn version(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
     cache.get(&Key::new("n", name)).as_ref().and_then(version_of)
 }
 
-/// A cache, and what its subscriber was called with: UID and version before and after.
+/// Returns a cache, and what its subscriber was called with: UID and version before and after.
 fn recorded() -> (Cache<ConfigMap>, Arc<Mutex<Vec<String>>>) {
     let (cache, calls) = (Cache::default(), Arc::new(Mutex::new(vec![])));
     let record = Arc::clone(&calls);

@@ -94,7 +94,7 @@ impl Bench {
         self.things.until(name, Step::Observe, 1).await;
     }
 
-    /// The operator's writes to an object, by verb and subresource.
+    /// Returns the operator's writes to an object, by verb and subresource.
     fn writes(&self, name: &str) -> Vec<String> {
         let events = self.control_plane.audit_events().unwrap();
         let ours = events.into_iter().filter(|event| event.is_write() && event.name == name);
@@ -112,7 +112,7 @@ impl Bench {
     }
 }
 
-/// A client with the kit's own timeouts and User-Agent.
+/// Returns a client with the kit's own timeouts and User-Agent.
 async fn own_client(control_plane: &ControlPlane) -> Client {
     let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig()).unwrap();
     let config =

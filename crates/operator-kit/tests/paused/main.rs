@@ -67,7 +67,7 @@ impl Bench {
     }
 }
 
-/// Whether a delay is `seconds`, shortened by at most a quarter.
+/// Returns whether a delay is `seconds`, shortened by at most a quarter.
 fn about(gap: f64, seconds: f64) -> bool {
     gap <= seconds + 0.001 && gap >= seconds * 0.75 - 0.001
 }

@@ -44,7 +44,7 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
-    /// Whether the verb can change an object.
+    /// Returns whether the verb can change an object.
     #[must_use]
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")

@@ -93,12 +93,12 @@ impl Context {
     }
 }
 
-/// Whether the object is being deleted.
+/// Returns whether the object is being deleted.
 fn is_deleting(object: &impl Resource) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
-/// Whether the object has the finalizer.
+/// Returns whether the object has the finalizer.
 fn is_held(object: &impl ResourceExt) -> bool {
     object.finalizers().iter().any(|name| name == FINALIZER)
 }

@@ -58,7 +58,7 @@ fn plan(pod: &Pod, running: &BTreeSet<String>, ip: Ipv4Addr, now: Timestamp) -> 
     Step::Report(Box::new(pod_status(spec, old, ip, now)))
 }
 
-/// Whether the status is that of a running Pod with these containers.
+/// Returns whether the status is that of a running Pod with these containers.
 fn is_reported(spec: &PodSpec, status: &PodStatus) -> bool {
     let statuses = status.container_statuses.as_deref().unwrap_or_default();
     let is_ready = |container: &Container| {

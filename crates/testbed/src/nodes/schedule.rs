@@ -24,7 +24,7 @@ pub(super) fn choose<'a>(
     fitting.min_by_key(|node| (pods.get(&node.name_any()).copied().unwrap_or_default(), node.name_any()))
 }
 
-/// Whether a Pod may run on a Node.
+/// Returns whether a Pod may run on a Node.
 fn fits(pod: &PodSpec, node: &Node) -> bool {
     let tolerations = pod.tolerations.as_deref().unwrap_or_default();
     let tolerated = |taint: &Taint| tolerations.iter().any(|toleration| tolerates(toleration, taint));
@@ -47,7 +47,7 @@ fn fits(pod: &PodSpec, node: &Node) -> bool {
         && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| selects(term, node)))
 }
 
-/// Whether a toleration matches a taint.
+/// Returns whether a toleration matches a taint.
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let any_value = toleration.operator.as_deref() == Some("Exists");
     let key = match toleration.key.as_deref() {
@@ -61,7 +61,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     key && effect && value
 }
 
-/// Whether a Node meets all requirements of a term. A term without requirements selects no Node.
+/// Returns whether a Node meets all requirements of a term. A term without requirements selects no Node.
 fn selects(term: &NodeSelectorTerm, node: &Node) -> bool {
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
@@ -73,7 +73,7 @@ fn selects(term: &NodeSelectorTerm, node: &Node) -> bool {
         && expressions.iter().all(|requirement| is_met(requirement, label(&requirement.key)))
 }
 
-/// Whether a value meets a requirement.
+/// Returns whether a value meets a requirement.
 fn is_met(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     let values = requirement.values.as_deref().unwrap_or_default();
     let listed = value.is_some_and(|value| values.iter().any(|one| one == value));

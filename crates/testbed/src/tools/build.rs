@@ -64,7 +64,7 @@ impl Module {
         self.copy_manifests(source, directory)
     }
 
-    /// Whether all files of `manifests` have been copied.
+    /// Returns whether all files of `manifests` have been copied.
     pub(super) fn has_manifests(&self, directory: &Path) -> bool {
         self.manifests.iter().all(|path| directory.join("manifests").join(path).exists())
     }

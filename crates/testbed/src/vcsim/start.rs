@@ -77,8 +77,8 @@ impl VcsimBuilder {
         self
     }
 
-    /// Whether each datacenter has a distributed switch `DVS0`, with all its hosts and the port group `DC0_DVPG0`
-    /// (`DC1_DVPG0` and so on). Default: no.
+    /// Sets whether each datacenter has a distributed switch `DVS0`, with all its hosts and the port group
+    /// `DC0_DVPG0` (`DC1_DVPG0` and so on). Default: no.
     pub fn switch(self, on: bool) -> Self {
         self.flag("switch", on.to_string())
     }
@@ -100,18 +100,18 @@ impl VcsimBuilder {
         self.flag("clock-offset", format!("{sign}{}ms", offset.as_millis()))
     }
 
-    /// Whether a clone with `powerOn` is powered on when its task ends, as vCenter does; `false` is
+    /// Sets whether a clone with `powerOn` is powered on when its task ends, as vCenter does; `false` is
     /// govmomi's simulator: it stays off. Default: yes.
     pub fn honour_power_on(self, on: bool) -> Self {
         self.flag("stock-power-on", (!on).to_string())
     }
 
-    /// Whether there is a folder `vm-operator` in each datacenter's `vm` folder. Default: yes.
+    /// Sets whether there is a folder `vm-operator` in each datacenter's `vm` folder. Default: yes.
     pub fn root_folder(self, on: bool) -> Self {
         self.flag("root-folder", if on { ROOT_FOLDER } else { "" })
     }
 
-    /// Whether CreateFolder is always answered with NoPermission. Default: no.
+    /// Sets whether CreateFolder is always answered with NoPermission. Default: no.
     pub fn read_only_user(self, on: bool) -> Self {
         self.flag("no-create-folder", on.to_string())
     }

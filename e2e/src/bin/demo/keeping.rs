@@ -68,7 +68,7 @@ pub(crate) fn private_file(path: &Path) -> Result<std::fs::File> {
     file.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Whether a program is in the PATH.
+/// Returns whether a program is in the PATH.
 fn on_path(program: &str) -> bool {
     let directories: Vec<PathBuf> =
         env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();

@@ -89,7 +89,7 @@ impl Rig for VmRig {
         &self.site
     }
 
-    /// With the environment of the Secret `vc-creds`; the simulator's CA is trusted.
+    /// Returns a launch with the environment of the Secret `vc-creds`; the simulator's CA is trusted.
     fn launch(&self) -> Launch {
         self.site
             .launch()
@@ -165,7 +165,7 @@ impl Rig for VmRig {
         Ok(history::effects(&self.vcenter.history().await?))
     }
 
-    /// Without the long poll and what keeps the session alive; since the last reset.
+    /// Returns the calls since the last reset, without the long poll and what keeps the session alive.
     async fn calls(&self) -> Result<BTreeMap<String, u64>> {
         let mut calls = self.vcenter.calls().await?;
         calls.retain(|method, n| *n > 0 && !matches!(method.as_str(), "WaitForUpdatesEx" | "CurrentTime"));

@@ -20,7 +20,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Whether a marker has that key and value.
+    /// Returns whether a marker has that key and value.
     #[must_use]
     pub fn any(markers: &[Self], key: &str, value: &str) -> bool {
         markers.iter().any(|marker| marker.key == key && marker.values.iter().any(|is| is == value))

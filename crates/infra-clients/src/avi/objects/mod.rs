@@ -93,10 +93,10 @@ pub const VRF_CONTEXT: Resource<VrfContext> = Resource::new("vrfcontext");
 
 /// What every object has.
 pub trait Object: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Name, uuid and what else every object has.
+    /// Returns name, uuid and what else every object has.
     fn meta(&self) -> &Meta;
 
-    /// The cloud it belongs to, for the types that do.
+    /// Returns the cloud that it belongs to, for the types that do.
     fn cloud(&self) -> Option<&Ref> {
         None
     }

@@ -19,7 +19,7 @@ fn object_with(fields: Value) -> Value {
 
 const CLOUD_REF: &str = "https://c/api/cloud/cloud-1";
 
-/// Every kind with every field that has a Rust type.
+/// Returns every kind with every field that has a Rust type.
 fn samples() -> Vec<(&'static str, Value)> {
     let mut samples = infrastructure_samples();
     samples.extend(account_and_service_samples());
