@@ -17,6 +17,7 @@ mod operator;
 pub mod perturb;
 mod rig;
 mod site;
+mod snapshot;
 
 pub use command::Selection;
 pub use install::{Installed, Kind, Manifests, Plane, Planes, Scope, Subject};

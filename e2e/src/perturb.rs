@@ -13,7 +13,6 @@ mod name;
 mod plan;
 mod play;
 mod reference;
-mod snapshot;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -43,7 +42,7 @@ pub struct Lesson {
 impl Lesson {
     /// Returns the values that are not compared, because they differ between clean runs.
     pub fn masked(&self) -> impl Iterator<Item = &str> {
-        self.reference.mask().iter().map(String::as_str)
+        self.reference.mask().paths()
     }
 }
 

@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use testbed::eventually;
 
 use super::schema::Path;
-use super::state::{Mask, State, Verdict};
+use super::state::{State, Verdict};
 use crate::contract::{docs, passes};
 use crate::install::Plane;
 use crate::objects::{condition, is_answered};
 use crate::operator::{OperatorProcess, panic_in};
 use crate::rig::Rig;
 use crate::site::PATIENCE;
+use crate::snapshot::{Mask, Snapshot};
 
 /// A finalizer of no controller: where it comes or goes, the operator looks at the object again.
 const MARKER: &str = "example.com/marker";
@@ -50,14 +51,14 @@ impl<R: Rig> Lane<R> {
         let rig = R::start_on(plane).await?;
         let operator = rig.operator_with(&rig.frugal_launch()).await?;
         let api = rig.site().api(text(&sample["kind"])?);
-        let settled = State::new(Verdict::Settled { in_sync: true });
+        let settled = State { verdict: Verdict::Settled { in_sync: true }, facts: Snapshot::default() };
         let docs = docs(&R::SUBJECT)?;
         let (empty, mask, log_checked) = (rig.outside().await?, Mask::default(), Cell::default());
         let mut lane = Self { operator, rig, api, sample, docs, empty, settled, mask, log_checked };
         lane.settled = lane.create_settled().await?;
         lane.delete().await?;
         let again = lane.create_settled().await?;
-        lane.mask = Mask::between(&lane.settled, &again);
+        lane.mask = Mask::between([(&lane.settled.facts, &again.facts)]);
         lane.settled = again;
         Ok(lane)
     }
@@ -152,7 +153,7 @@ impl<R: Rig> Lane<R> {
     /// Checks that a state is the sample's.
     fn is_as_before(&self, state: &State) -> Result<()> {
         ensure!(state.verdict == self.settled.verdict, "after the revert it is {:?}", state.verdict);
-        let differences = self.mask.differences(&self.settled, state);
+        let differences = self.mask.differences(&self.settled.facts, &state.facts);
         ensure!(
             differences.is_empty(),
             "after the revert it is not as before:\n  {}",
@@ -167,7 +168,7 @@ impl<R: Rig> Lane<R> {
             // What exists is of an earlier spec, and the status says so.
             (Verdict::Settled { in_sync: false }, _) => Ok(()),
             (Verdict::Settled { in_sync: true }, Verdict::Settled { .. }) => {
-                let mut differences = self.mask.differences(changed, new);
+                let mut differences = self.mask.differences(&changed.facts, &new.facts);
                 differences.retain(|line| !R::KEPT.iter().any(|kept| line.starts_with(kept)));
                 ensure!(
                     differences.is_empty(),
@@ -188,7 +189,8 @@ impl<R: Rig> Lane<R> {
             self.rest(&verdict).await?;
             let violations = self.rig.violations().await?;
             ensure!(violations.is_empty(), "{violations:?}");
-            Ok(Some(self.state(verdict).await?))
+            let facts = Snapshot::take(&self.rig).await?.without_versions();
+            Ok(Some(State { verdict, facts }))
         });
         let answered = answered.await;
         self.check_log()?;
@@ -289,19 +291,6 @@ impl<R: Rig> Lane<R> {
                 .insert(format!("Event/{}", event.name_any()), event.resource_version().unwrap_or_default());
         }
         Ok(versions)
-    }
-
-    async fn state(&self, verdict: Verdict) -> Result<State> {
-        let mut state = State::new(verdict);
-        for kind in R::SUBJECT.kinds {
-            for object in self.rig.site().api(kind.kind).list(&ListParams::default()).await? {
-                state.add(&format!("{}/{}", kind.kind, object.name_any()), &serde_json::to_value(object)?);
-            }
-        }
-        for (name, value) in self.rig.outside().await? {
-            state.add(&format!("outside/{name}"), &value);
-        }
-        Ok(state)
     }
 
     /// Checks that the operator has not panicked since the last check.

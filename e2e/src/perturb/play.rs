@@ -11,12 +11,12 @@ use testbed::{ApiProxy, Perturbation, eventually};
 use super::counts::Counts;
 use super::name::RunName;
 use super::reference::{Numbers, Reference, Trace};
-use super::snapshot::{self, Snapshot};
 use super::{CONVERGENCE, log_directory};
 use crate::install::Plane;
 use crate::operator::{OperatorProcess, panic_in};
 use crate::rig::Rig;
 use crate::site::PATIENCE;
+use crate::snapshot::Snapshot;
 
 /// The number of equal looks, 50 ms apart, after which a clean run counts as being at rest.
 const LOOKS: u32 = 20;
@@ -177,7 +177,7 @@ impl<'a, R: Rig> Run<'a, R> {
             if let Some(violation) = self.violation().await? {
                 return Ok(Some(Err(violation)));
             }
-            let state = snapshot::take(self.rig).await?;
+            let state = Snapshot::take(self.rig).await?;
             let differences = reference.differences(step, &state);
             ensure!(differences.is_empty(), "{}", differences.join("; "));
             Ok(Some(Ok(state)))
@@ -200,9 +200,9 @@ impl<'a, R: Rig> Run<'a, R> {
 
     /// Waits until nothing changes any more.
     async fn rest(&self) -> Result<Snapshot> {
-        let (mut last, mut equal) = (Snapshot::new(), 0);
+        let (mut last, mut equal) = (Snapshot::default(), 0);
         eventually("the operator rests", PATIENCE, async || {
-            let state = snapshot::take(self.rig).await?;
+            let state = Snapshot::take(self.rig).await?;
             equal = if state == last { equal + 1 } else { 0 };
             last = state;
             Ok((equal >= LOOKS).then(|| last.clone()))
