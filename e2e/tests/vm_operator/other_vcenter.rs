@@ -151,8 +151,16 @@ async fn another_vcenter_at_the_same_address_is_refused() {
 /// Has the API server refuse every write of a status of a group in the rig's namespace, or no longer.
 async fn refuse_group_statuses(rig: &VmRig, refuse: bool) {
     let name = format!("statuses-{}", rig.namespace());
+    let write = async || {
+        let patch = r#"{"status": {"phase": "Probe"}}"#;
+        rig.kubectl(&["patch", "vg", "probe", "--subresource=status", "--type=merge", "-p", patch]).await
+    };
     if !refuse {
         rig.kubectl(&["delete", "validatingadmissionpolicybinding", &name]).await.unwrap();
+        // The API server enforces it for a moment longer.
+        eventually("the policy to end", PATIENCE, async || Ok(write().await.is_ok().then_some(())))
+            .await
+            .unwrap();
         return;
     }
     let rule = json!({
@@ -184,13 +192,9 @@ async fn refuse_group_statuses(rig: &VmRig, refuse: bool) {
         rig.kubectl_stdin(&["apply", "-f", "-"], &object.to_string()).await.unwrap();
     }
     rig.apply("probe", 0, "photon").await.unwrap();
-    let patch = r#"{"status": {"phase": "Probe"}}"#;
-    eventually("the policy to be enforced", PATIENCE, async || {
-        let write = ["patch", "vg", "probe", "--subresource=status", "--type=merge", "-p", patch];
-        Ok(rig.kubectl(&write).await.is_err().then_some(()))
-    })
-    .await
-    .unwrap();
+    eventually("the policy to be enforced", PATIENCE, async || Ok(write().await.is_err().then_some(())))
+        .await
+        .unwrap();
 }
 
 /// After a restart with another vCenter nothing else would tell that a clone may run in the first.
