@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         .args(["--cargo-arg=--lib", "--output"])
         .arg(&target)
         .args(options)
-        .args(["--", "plan::tests"]);
+        .args(["--", "plan::"]);
     run_command(&mut command)
 }
 

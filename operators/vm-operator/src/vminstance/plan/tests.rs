@@ -114,6 +114,16 @@ fn machines_are_cloned_powered_on_and_removed() {
     ]);
 }
 
+/// Before such a request the API server is asked whether the instance still is as the cache shows it.
+#[test]
+fn actions_that_change_a_machine() {
+    let clone = Action::Clone { template: vm("vm-t"), folder: MoRef::new("Folder", "group-1") };
+    let changes = [Action::Mark, Action::PowerOn, Action::PowerOff, Action::Destroy].map(|of| of(vm("vm-1")));
+    assert!(changes.iter().chain([&clone]).all(Action::changes_machine));
+    let others = [Action::LookUp(vm("vm-1")), Action::Release(vm("vm-1")), Action::Enqueue, Action::Settle];
+    assert!(!others.iter().any(Action::changes_machine));
+}
+
 #[test]
 fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
     let blind =
