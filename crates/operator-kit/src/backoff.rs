@@ -1,6 +1,6 @@
 //! Delays: when a failed object is tried again.
 //!
-//! Owns every delay of the driver and the formula for jitter; infra-clients, which does not know the kit, has the same one.
+//! Owns the delays after failures and the formula for jitter; infra-clients, which does not know the kit, has the same one.
 //! Never sleeps and never reads a clock.
 
 use std::{
@@ -15,7 +15,7 @@ pub const FIRST: Duration = Duration::from_secs(1);
 /// Longest delay between two attempts.
 pub const LONGEST: Duration = Duration::from_mins(5);
 /// Delay between two attempts where only a change of the object can help.
-pub const PERMANENT: Duration = Duration::from_hours(1);
+const PERMANENT: Duration = Duration::from_hours(1);
 
 /// Returns the delay after the `failures`-th failure in a row (from 1): 1 s, doubled up to 5 min, shortened by jitter,
 /// and never shorter than the server's Retry-After.

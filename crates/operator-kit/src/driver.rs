@@ -39,6 +39,8 @@ pub const INVALID_OBJECT: &str = "InvalidObject";
 pub const FINALIZERS_LEFT: &str = "FinalizersLeft";
 /// How often one pass may observe. Each look after the first follows a change of what this process remembers.
 const LOOKS: usize = 10;
+/// When an object is looked at again that waits for something, or was changed, if nothing wakes it before.
+const RECHECK: Duration = Duration::from_mins(5);
 /// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -48,7 +50,7 @@ const STALE: Duration = Duration::from_secs(1);
 /// status by another client, but not of labels and annotations.
 ///
 /// # Errors
-/// Never returns an error before the kit shuts down; the type fits `tokio::try_join!`.
+/// Never returns one; the type fits `tokio::try_join!`.
 pub async fn run<R: Reconciler>(
     kit: &Kit,
     watch: Watch<R::Object>,
@@ -250,17 +252,17 @@ impl<R: Reconciler> Driver<R> {
                 Turn::Act(plan) => match self.held(key, object) {
                     Some(held) => held,
                     None => match self.apply(object, plan).await {
-                        Ok(done) => Pass::looked(Outcome::Acted(done), AUDIT / 4),
+                        Ok(done) => Pass::looked(Outcome::Acted(done), RECHECK),
                         Err(error) => self.failed(key, object, error),
                     },
                 },
                 Turn::Wait { reason, message, after } => {
                     self.metrics.wait(reason);
-                    Pass::looked(Outcome::Waiting(reason, message), after.unwrap_or(AUDIT / 4))
+                    Pass::looked(Outcome::Waiting(reason, message), after.unwrap_or(RECHECK))
                 }
                 Turn::Blocked { reason, message } => {
                     self.metrics.wait(reason);
-                    Pass::looked(Outcome::Blocked(reason, message), AUDIT / 4)
+                    Pass::looked(Outcome::Blocked(reason, message), RECHECK)
                 }
                 Turn::Settled => {
                     lock(&self.memory.failing).remove(key);
@@ -346,9 +348,9 @@ impl<R: Reconciler> Driver<R> {
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
         let pause = match self.write_status(key, object, seen, &outcome).await {
-            Ok(None) => shorten(pause),
+            Ok(None) => pause,
             Ok(Some(postponed)) => postponed.min(pause),
-            Err(error) => shorten(self.failed(key, object, error.into()).pause()?),
+            Err(error) => self.failed(key, object, error.into()).pause()?,
         };
         timer.end(label);
         Some(pause)
@@ -423,13 +425,14 @@ enum Pass<R: Reconciler> {
 }
 
 impl<R: Reconciler> Pass<R> {
-    /// A pass without a failure of its own.
+    /// Returns a pass without a failure of its own.
     fn looked(outcome: Outcome<R::Done, R::Error>, pause: Duration) -> Self {
-        let label = match &outcome {
-            Outcome::Acted(_) | Outcome::Settled => "ok",
-            Outcome::Waiting(..) => "wait",
-            Outcome::Blocked(..) => "blocked",
-            Outcome::Failed(_) => "held",
+        let (label, pause) = match &outcome {
+            Outcome::Acted(_) | Outcome::Settled => ("ok", shorten(pause)),
+            Outcome::Waiting(..) => ("wait", shorten(pause)),
+            Outcome::Blocked(..) => ("blocked", shorten(pause)),
+            // The rest of a delay that has its jitter, and ends before no Retry-After.
+            Outcome::Failed(_) => ("held", pause),
         };
         Self::Ended { outcome, pause, label }
     }

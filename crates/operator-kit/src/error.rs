@@ -1,6 +1,6 @@
 //! What an error means for an object, and the kit's own errors.
 //!
-//! Owns the vocabulary; never a delay: `backoff` chooses those.
+//! Owns the vocabulary; `backoff` chooses the delays.
 
 use std::{any::Any, error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 

@@ -80,6 +80,10 @@ async fn delays_after_failures_double_to_five_minutes() {
     let wanted = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0, 300.0];
     assert!(gaps.iter().zip(wanted).all(|(gap, wanted)| about(*gap, wanted)), "{gaps:?}");
     assert_eq!(bench.status_writes("failing").len(), 1, "one status for a failure that lasts");
+    let (looks, tries) =
+        (bench.things.count("failing", Step::Observe), bench.things.count("failing", Step::Apply));
+    // The finalizer and the status wake it once each.
+    assert!(looks <= tries + 2, "{looks} looks for {tries} tries");
 }
 
 #[tokio::test(start_paused = true)]
