@@ -81,7 +81,7 @@ pub(super) struct Roots {
     pub(super) tasks: MoRef,
     sessions: MoRef,
     /// `about.instanceUuid`: which vCenter it is. One that is restored from its backup, or upgraded, keeps it.
-    pub(super) vcenter: Option<Arc<str>>,
+    pub(super) vcenter: Arc<str>,
     /// `about.fullName`: name and version of the product.
     product: Option<Arc<str>>,
 }
@@ -97,7 +97,10 @@ impl Roots {
         let about = |name| content.child("about")?.child(name).map(|node| node.text.as_str());
         let known = |name| about(name).filter(|text| !text.is_empty()).map(Arc::from);
         Ok(Self {
-            vcenter: known("instanceUuid"),
+            // Without it, whatever a status names might be here.
+            vcenter: known("instanceUuid").ok_or_else(|| {
+                Error::new(Kind::Protocol, "the server names no instanceUuid: it is not a vCenter")
+            })?,
             product: known("fullName"),
             folder: root("rootFolder")?,
             collector: root("propertyCollector")?,
@@ -209,23 +212,16 @@ impl Core {
         let read = self.read_roots().await?;
         let now = read.vcenter.clone();
         let found = || async {
-            tracing::info!(
-                server = read.product.as_deref(),
-                vcenter = read.vcenter.as_deref(),
-                "vCenter found"
-            );
+            tracing::info!(server = read.product.as_deref(), vcenter = &*read.vcenter, "vCenter found");
             read
         };
         let first = self.roots.get_or_init(found).await;
         if first.vcenter == now {
             return Ok(first);
         }
-        let name = |uuid: &Option<Arc<str>>| uuid.as_deref().unwrap_or("none").to_owned();
         let message = format!(
-            "{} is another vCenter (instanceUuid {}) than the one that was there before (instanceUuid {})",
-            self.config.host,
-            name(&now),
-            name(&first.vcenter)
+            "{} is another vCenter (instanceUuid {now}) than the one that was there before (instanceUuid {})",
+            self.config.host, first.vcenter
         );
         Err(Error::new(Kind::AnotherVCenter, message))
     }
@@ -335,7 +331,8 @@ impl Core {
                 tracing::info!(user = self.config.user, "logged in to vCenter");
                 Ok(())
             }
-            Err(error) if error.kind().is_refused_login() => {
+            // Another call of the login may lack a right, which no password corrects.
+            Err(error) if error.method() == Some("Login") && error.kind().is_refused_login() => {
                 let fault = error.fault().unwrap_or_default();
                 let message = format!("vCenter refuses the login of {} ({fault})", self.config.user);
                 let error = error.clone().explained(message).of_login();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use infra_clients::Failure as _;
 use infra_clients::vsphere::vms::{Link, Recorded, RecordedVm, Vms};
 use infra_clients::vsphere::{Error, Kind, MoRef};
 use testbed::{Connection, Fault, Vcsim, eventually};
@@ -60,6 +61,28 @@ async fn a_session_of_another_vcenter_is_given_up() -> Result<()> {
     Ok(())
 }
 
+/// Any reference might be one of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_names_no_instance_uuid_is_not_used() -> Result<()> {
+    let sim = Vcsim::start().await?;
+    sim.become_another("").await?;
+    let (_session, vms) = start(&sim, |_, _| {})?;
+    down_for(&vms, Kind::Protocol).await?;
+    assert_eq!(sim.sessions().await?.logins, 0);
+    Ok(())
+}
+
+/// No password is blamed, and no login is held back, for a call that is not the login.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_before_the_login_is_no_refused_login() -> Result<()> {
+    let sim = Vcsim::start().await?;
+    sim.fault(Fault::soap("RetrieveServiceContent", "NoPermission")).await?;
+    let (_session, vms) = start(&sim, |_, _| {})?;
+    let error = down_for(&vms, Kind::Forbidden).await?;
+    assert_eq!((error.retry_after(), sim.sessions().await?.logins), (None, 0), "{error}");
+    Ok(())
+}
+
 /// A restarted vCenter, or one that was restored from its backup, has the same instanceUuid.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_vcenter_without_its_sessions_is_used() -> Result<()> {
@@ -71,13 +94,18 @@ async fn the_same_vcenter_without_its_sessions_is_used() -> Result<()> {
 
 /// Records a VM that [`Rig::make`] has made, or one of others.
 fn recorded(vm: MoRef) -> Recorded {
-    record(RecordedVm { moref: vm, vcenter: None, marker: (OWNER, "a<b&c é".to_owned()) })
+    record(vec![made(vm)])
 }
 
-fn record(vm: RecordedVm) -> Recorded {
+/// Records a VM that [`Rig::make`] has made.
+fn made(moref: MoRef) -> RecordedVm {
+    RecordedVm { moref, vcenter: None, marker: (OWNER, "a<b&c é".to_owned()) }
+}
+
+fn record(vms: Vec<RecordedVm>) -> Recorded {
     Recorded::new(move || {
-        let vm = vm.clone();
-        async move { vec![vm] }
+        let vms = vms.clone();
+        async move { vms }
     })
 }
 
@@ -112,22 +140,39 @@ async fn a_root_folder_is_created_where_no_recorded_vm_is_left() -> Result<()> {
     let folder = rig.vms.create_folder("f").await?;
     let marked = rig.make(&folder, "web-0").await?;
     rig.sim.rename_folder(FOLDER, "archive").await?;
-    let vm = |moref: &str| RecordedVm {
-        moref: MoRef::new("VirtualMachine", moref),
-        vcenter: None,
-        marker: (OWNER, "a<b&c é".to_owned()),
-    };
+    let vm = |moref: &str| made(MoRef::new("VirtualMachine", moref));
     for (situation, vm) in [
         ("gone", vm("vm-gone")),
         ("unmarked", vm(&unmarked.moref)),
         ("of another owner", RecordedVm { marker: (OWNER, "another".to_owned()), ..vm(marked.value()) }),
         ("of another vCenter", RecordedVm { vcenter: Some("another".to_owned()), ..vm(marked.value()) }),
     ] {
-        let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(record(vm)))?;
+        let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(record(vec![vm])))?;
         up(&vms).await?;
         assert!(rig.sim.folders().await?.contains(&FOLDER.to_owned()), "{situation}");
         rig.sim.rename_folder(FOLDER, &format!("archive {situation}")).await?;
     }
+    Ok(())
+}
+
+/// An administrator took one out of the root folder before it was renamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_folder_is_found_by_a_vm_that_is_still_in_it() -> Result<()> {
+    let rig = Rig::start().await?;
+    rig.sim.add_folder("/DC0/vm", "attic").await?;
+    let mut vms = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let folder = rig.vms.create_folder(name).await?;
+        vms.push(made(rig.make(&folder, "web-0").await?));
+        if name != "c" {
+            rig.sim.move_vm(&format!("{FOLDER}/{name}/web-0"), "/DC0/vm/attic").await?;
+            rig.sim.rename_vm("/DC0/vm/attic/web-0", name).await?;
+        }
+    }
+    rig.sim.rename_folder(FOLDER, "archive").await?;
+    let (_session, vms) = start(&rig.sim, |_, config| config.recorded = Some(record(vms)))?;
+    let error = down_for(&vms, Kind::RootFolderMoved).await?;
+    assert!(error.to_string().contains("are in archive, such as archive/c/web-0"), "{error}");
     Ok(())
 }
 

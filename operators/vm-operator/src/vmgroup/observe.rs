@@ -77,13 +77,17 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     with_folders(around, group, &instances, seen)
 }
 
-/// Returns which other vCenter than this has what was made for the group, unless all of it was brought here: a machine that is
-/// here says nothing of the others, which may have no record of their own.
+/// Returns which other vCenter than this has what was made for the group: nothing was where there is neither a VmInstance nor a
+/// recorded folder, and none does where every machine was brought here. A machine that is here says nothing of the others,
+/// which may have no record of their own.
 fn other_vcenter(around: &Surroundings<'_>, group: &VmGroup, members: &[Member]) -> Option<AnotherVcenter> {
     let inventory = around.inventory;
     let is_visible = |member: &Member| member.exists && !member.moved;
     let is_here = |member: &Member| is_visible(member) || member.vcenter.as_deref() == inventory.vcenter();
+    let status = group.status.as_ref();
+    let has_folder = status.is_some_and(|status| status.folder.is_some() || status.adopted_folder.is_some());
     let of_group = AnotherVcenter::of(vcenter_of(group), inventory)
+        .filter(|_| has_folder || !members.is_empty())
         .filter(|_| !members.iter().any(is_visible) || !members.iter().all(is_here));
     // A status that was lost or edited names none, where those of the VmInstances do.
     let of_member = || {

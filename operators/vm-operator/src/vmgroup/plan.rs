@@ -160,6 +160,11 @@ fn plan_adoption(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
         return Some(Turn::Blocked { reason: reason::ORIGINAL_STILL_RUNS, message });
     }
     let chosen = with_slots(known, taken(seen));
+    if !chosen.is_empty() && seen.vcenter.as_deref() != status.and_then(|status| status.vcenter.as_deref()) {
+        // Else a restart with another vCenter would miss the machines that have no VmInstance yet.
+        let message = "the vCenter that has the machines is being recorded in the status".to_owned();
+        return Some(Turn::Wait { reason: reason::RECORDING, message, after: Some(RECORDED) });
+    }
     if !chosen.is_empty() {
         return Some(Turn::Act(Plan::Adopt(chosen)));
     }

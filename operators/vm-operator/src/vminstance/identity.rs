@@ -87,7 +87,7 @@ impl Look<'_> {
     /// Returns whether a durable status names this vCenter, so that what is requested from it is not requested from another
     /// after a restart.
     pub(super) fn is_vcenter_recorded(&self) -> bool {
-        self.inventory.vcenter().is_none_or(|vcenter| self.vcenter() == Some(vcenter))
+        self.vcenter() == self.inventory.vcenter()
     }
 
     /// Returns the other vCenter whose objects the references in the status name.

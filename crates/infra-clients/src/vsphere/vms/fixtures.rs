@@ -155,7 +155,7 @@ impl Inventory {
 
     /// Records the instanceUuid of the vCenter.
     pub fn set_instance_uuid(&mut self, vcenter: &str) {
-        self.set_vcenter(Some(vcenter.into()));
+        self.set_vcenter(vcenter.into());
     }
 
     /// Records whether the inventory is complete and current.

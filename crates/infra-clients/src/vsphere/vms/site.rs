@@ -2,6 +2,7 @@
 //! name does not fit and which would; never chooses between two. Creates the levels of the root folder that are
 //! missing, unless it was renamed or moved.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -334,6 +335,9 @@ impl MissingLevels<'_> {
     }
 }
 
+/// Folders in which a VM is looked for that tells where the root folder is now.
+const SEARCHED: usize = 10;
+
 /// Fails if a VM exists that was made under the root folder, which does not: another root folder would have none of them.
 async fn check_not_moved(
     core: &Core,
@@ -342,8 +346,8 @@ async fn check_not_moved(
     levels: &[String],
 ) -> Result<(), Error> {
     let Some(recorded) = &config.recorded else { return Ok(()) };
-    let connected = core.roots().await?.vcenter.as_deref();
-    let is_here = |vm: &RecordedVm| vm.vcenter.is_none() || vm.vcenter.as_deref() == connected;
+    let connected = &*core.roots().await?.vcenter;
+    let is_here = |vm: &RecordedVm| vm.vcenter.as_deref().is_none_or(|vcenter| vcenter == connected);
     let recorded: Vec<_> = recorded.list().await.into_iter().filter(is_here).collect();
     let morefs: Vec<_> = recorded.iter().map(|vm| vm.moref.clone()).collect();
     let mut read = Inventory::new(config.marker_prefix.clone());
@@ -356,7 +360,27 @@ async fn check_not_moved(
         vm.markers.is_none()
             || records.any(|recorded| vm.marker(recorded.marker.0) == Some(&recorded.marker.1))
     };
-    let Some(vm) = read.vms().find(is_recorded) else { return Ok(()) };
+    // An administrator may have moved some of them elsewhere.
+    let mut folders = HashSet::new();
+    let found = read.vms().filter(is_recorded).filter(|vm| folders.insert(vm.parent.clone()));
+    let mut elsewhere = None;
+    for vm in found.take(SEARCHED) {
+        let (folders, below) = folders_of(core, place, vm).await?;
+        let found = found_in(&folders, &escape(&vm.name), below);
+        let is_in_root = found.is_ok();
+        elsewhere = Some(found.unwrap_or_else(|text| text));
+        if is_in_root {
+            break;
+        }
+    }
+    let Some(found) = elsewhere else { return Ok(()) };
+    let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
+    let root = format!("the folder {} does not exist in {}/vm", levels.join("/"), place.datacenter);
+    Err(Error::new(Kind::RootFolderMoved, format!("{root}, and {found}")))
+}
+
+/// Reads the names of the folders that a VM is in, from the outermost; whether that one is in the VM folder.
+async fn folders_of(core: &Core, place: &Place<'_>, vm: &Vm) -> Result<(Vec<String>, bool), Error> {
     let (mut folders, mut parent) = (Vec::new(), vm.parent.clone());
     while let Some(folder) = parent.as_ref().filter(|folder| *folder != place.vm_folder) {
         let Some(read) = read_folder(core, folder).await? else { break };
@@ -364,28 +388,20 @@ async fn check_not_moved(
         parent = read.moref("parent").filter(|parent| parent.kind() == "Folder");
     }
     folders.reverse();
-    let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
-    let root = format!("the folder {} does not exist in {}/vm", levels.join("/"), place.datacenter);
-    let below = parent.as_ref() == Some(place.vm_folder);
-    Err(Error::new(
-        Kind::RootFolderMoved,
-        format!("{root}, and {}", found_in(&folders, &escape(&vm.name), below)),
-    ))
+    Ok((folders, parent.as_ref() == Some(place.vm_folder)))
 }
 
 /// Says where a VM is that was made in a folder of another root folder: in these folders, the first of which is in the
-/// VM folder if `below`. Paths are as the setting of the root folder has them.
-fn found_in(folders: &[String], vm: &str, below: bool) -> String {
+/// VM folder if `below`. Paths are as the setting of the root folder has them. An error if that is no other root folder.
+fn found_in(folders: &[String], vm: &str, below: bool) -> Result<String, String> {
     let path = [folders, &[vm.to_owned()]].concat().join("/");
     match folders {
         // The last is the folder that the VM was made in.
-        [root @ .., _] if below && !root.is_empty() => {
-            format!(
-                "virtual machines that were made by this client are in {}, such as {path}",
-                root.join("/")
-            )
-        }
-        _ => format!("virtual machines that were made by this client are elsewhere, such as {path}"),
+        [root @ .., _] if below && !root.is_empty() => Ok(format!(
+            "virtual machines that were made by this client are in {}, such as {path}",
+            root.join("/")
+        )),
+        _ => Err(format!("virtual machines that were made by this client are elsewhere, such as {path}")),
     }
 }
 
@@ -438,7 +454,8 @@ mod tests {
             (&["vm", "old-vms", "team.web"], false, "elsewhere, such as vm/old-vms/team.web/x"),
         ] {
             let wanted = format!("virtual machines that were made by this client are {is}");
-            assert_eq!(text(folders, below), wanted);
+            let is_root = !is.starts_with("elsewhere");
+            assert_eq!(text(folders, below), if is_root { Ok(wanted) } else { Err(wanted) });
         }
     }
 

@@ -191,8 +191,8 @@ impl Inventory {
         self.subscribers.clear();
     }
 
-    pub(super) fn set_vcenter(&mut self, vcenter: Option<Arc<str>>) {
-        self.vcenter = vcenter;
+    pub(super) fn set_vcenter(&mut self, vcenter: Arc<str>) {
+        self.vcenter = Some(vcenter);
     }
 
     pub(super) fn set_root(&mut self, root: MoRef) {

@@ -72,6 +72,43 @@ fn a_group_of_another_vcenter() {
             },
         ),
         (
+            "without a VmInstance or a folder",
+            |w| {
+                elsewhere(w);
+                w.instances.clear();
+                w.group.status.get_or_insert_default().folder = None;
+            },
+            |s| {
+                s.vcenter = Some("here".into());
+                s.members.clear();
+                s.folder.as_mut().unwrap().own = false;
+            },
+        ),
+        (
+            "without a VmInstance, and with a folder there",
+            |w| {
+                elsewhere(w);
+                w.instances.clear();
+            },
+            |s| {
+                away(s);
+                s.members.clear();
+            },
+        ),
+        (
+            "without a VmInstance, and with a folder that was adopted there",
+            |w| {
+                elsewhere(w);
+                w.instances.clear();
+                let status = w.group.status.get_or_insert_default();
+                (status.folder, status.adopted_folder) = (None, Some("team-web".into()));
+            },
+            |s| {
+                away(s);
+                s.members.clear();
+            },
+        ),
+        (
             "the group's record is lost, that of an instance is not",
             |w| {
                 elsewhere(w);
