@@ -93,7 +93,11 @@ impl Reconciler for Pages {
             // Nothing would remove the file of a page that is gone.
             Some(_) if !self.objects.is_current(page).await.map_err(KitError::from)? => Ok(()),
             Some(text) => Ok(tokio::fs::write(self.file(page), text).await?),
-            None => Ok(tokio::fs::remove_file(self.file(page)).await?),
+            None => match tokio::fs::remove_file(self.file(page)).await {
+                // Removed already, by an earlier attempt or a person.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => Ok(removed?),
+            },
         }
     }
 

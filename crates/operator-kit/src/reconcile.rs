@@ -18,8 +18,7 @@ use serde::Serialize;
 
 use crate::{conditions::Status, error::ReconcileError, events::Notice, watch::Kind};
 
-/// Objects of a kind reconciled at the same time, unless a reconciler says otherwise. With more, no burst in the benchmarks
-/// was faster.
+/// Objects of a kind reconciled at the same time, unless a reconciler says otherwise.
 pub const CONCURRENCY: usize = 12;
 /// How often an object is reconciled although nothing happened.
 pub const AUDIT: Duration = Duration::from_mins(20);

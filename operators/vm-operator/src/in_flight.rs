@@ -137,7 +137,7 @@ pub enum Waiter {
 // === reading ===
 
 impl InFlight {
-    /// Returns an instance's entry; `None` before [`adopt`](Self::adopt).
+    /// Returns an instance's entry; `None` before [`track`](Self::track).
     #[must_use]
     pub fn get(&self, uid: &str) -> Option<Entry> {
         self.lock().entries.get(uid).cloned()
@@ -213,7 +213,7 @@ impl InFlight {
     }
 
     /// Creates the entry of an instance. `task` is the one that its durable status names.
-    pub fn adopt(&self, uid: &str, key: &Key, instance_uuid: &str, task: Option<TaskStatus>) {
+    pub fn track(&self, uid: &str, key: &Key, instance_uuid: &str, task: Option<TaskStatus>) {
         let mut inner = self.lock();
         let created = inner.created.remove(key).is_some_and(|created| created == instance_uuid);
         let doubt = if created { Doubt::None } else { Doubt::Unexamined };
@@ -355,7 +355,7 @@ impl InFlight {
     }
 
     /// Records that the finalizer of the original operator is removed.
-    pub fn adopted(&self, uid: &str) {
+    pub fn finished_adoption(&self, uid: &str) {
         self.lock().groups.entry(uid.to_owned()).or_default().adopted = true;
     }
 

@@ -15,7 +15,7 @@
 //!                 requests ─▶ infra_clients::vsphere::vms: inventory of one collector ──▶ vCenter
 //! ```
 //!
-//! Each controller has the same four steps: observe (reads caches), plan (pure), apply (remembers, or queues one request),
+//! Each controller has the same four steps: observe (reads caches), plan (pure), apply (remembers, queues one request, or writes VmInstances),
 //! status (pure). No reconcile waits for the vCenter.
 
 pub mod api;

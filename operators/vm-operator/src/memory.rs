@@ -239,7 +239,7 @@ mod tests {
     /// A process with one place, and an instance `hog` of the group `g` that has it and requests a clone.
     fn cloning() -> Memory {
         let memory = Memory::new("cluster".into(), 1);
-        memory.in_flight.adopt("hog", &key("hog"), "uuid", None);
+        memory.in_flight.track("hog", &key("hog"), "uuid", None);
         memory.enqueue(&key("hog"), "g");
         memory.in_flight.sending("hog", TaskKind::Clone);
         memory.requests.push(request("hog", "g"));

@@ -35,7 +35,7 @@ pub fn register(ctx: &Arc<Context>) -> Result<(), prometheus::Error> {
     let ready =
         gauge("machines_ready", "Virtual machines that are ready, as the statuses of all groups say")?;
     let queued = gauge("clones_queued", "VmInstances that wait to be cloned")?;
-    let cloning = gauge("clones_in_flight", "VmInstances that are being cloned")?;
+    let cloning = gauge("clones_in_flight", "Clones that were requested and have not ended")?;
     let requests = gauge("requests_queued", "Requests that wait to be sent to the vCenter")?;
     let metrics = ctx.kit.metrics().clone();
     let logged = Mutex::new(HashSet::new());

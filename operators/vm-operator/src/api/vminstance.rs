@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn revision_is_stable_and_tells_specs_apart() {
-        assert_eq!(revision(2, 1, "t"), revision(2, 1, "t"));
-        assert_eq!(revision(2, 1, "t").len(), 13);
+        // Machines carry it: another text for the same spec would make each of them outdated.
+        assert_eq!(revision(2, 1, "t"), "4p6lv533lm0ho");
         assert_ne!(revision(2, 1, "t"), revision(1, 2, "t"));
         assert_ne!(revision(2, 1, "t"), revision(2, 1, "u"));
     }

@@ -16,8 +16,8 @@ fn waiter(name: &str) -> Waiter {
 #[test]
 fn tasks_concern_their_owner_and_those_in_doubt_until_they_are_dealt_with() {
     let in_flight = InFlight::default();
-    in_flight.adopt("a", &Key::new("n", "a"), "ia", Some(task("t1")));
-    in_flight.adopt("b", &Key::new("n", "b"), "ib", None);
+    in_flight.track("a", &Key::new("n", "a"), "ia", Some(task("t1")));
+    in_flight.track("b", &Key::new("n", "b"), "ib", None);
     in_flight.set_doubt("b", Doubt::Watching([task_ref("t1")].into()));
     let mut waiters = in_flight.waiters(&task_ref("t1"));
     waiters.sort_by_key(|waiter| format!("{waiter:?}"));
@@ -35,8 +35,8 @@ fn tasks_concern_their_owner_and_those_in_doubt_until_they_are_dealt_with() {
 fn an_instance_of_this_process_is_not_in_doubt() {
     let in_flight = InFlight::default();
     in_flight.creating(&Key::new("n", "a"), "ours");
-    in_flight.adopt("a", &Key::new("n", "a"), "ours", None);
-    in_flight.adopt("b", &Key::new("n", "b"), "found", None);
+    in_flight.track("a", &Key::new("n", "a"), "ours", None);
+    in_flight.track("b", &Key::new("n", "b"), "found", None);
     assert_eq!(in_flight.get("a").unwrap().doubt, Doubt::None);
     assert_eq!(in_flight.get("b").unwrap().doubt, Doubt::Unexamined);
     in_flight.creating(&Key::new("n", "c"), "refused");
@@ -48,7 +48,7 @@ fn an_instance_of_this_process_is_not_in_doubt() {
 fn a_lost_response_leaves_doubt_and_a_refusal_does_not() {
     let in_flight = InFlight::default();
     in_flight.creating(&Key::new("n", "a"), "i");
-    in_flight.adopt("a", &Key::new("n", "a"), "i", None);
+    in_flight.track("a", &Key::new("n", "a"), "i", None);
     let fault = Fault::new(infra_clients::vsphere::Kind::Timeout, "no answer");
     in_flight.sending("a", TaskKind::Clone);
     in_flight.failed("a", TaskKind::Clone, fault.clone(), false);

@@ -58,7 +58,7 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
         }
         Plan::FinishAdoption => {
             if ctx.groups.change_finalizers(group, None, &[ORIGINAL_FINALIZER]).await? == Patched::Done {
-                ctx.memory.in_flight.adopted(&group.uid().unwrap_or_default());
+                ctx.memory.in_flight.finished_adoption(&group.uid().unwrap_or_default());
             }
         }
         Plan::Detach => {

@@ -27,7 +27,7 @@ pub fn apply(
     let key = Key::of(instance);
     let in_flight = &memory.in_flight;
     match action {
-        Action::Adopt => adopt(memory, vcenter, instance),
+        Action::Track => track(memory, vcenter, instance),
         Action::Refresh => in_flight.refreshing(&uid, vcenter.request_refresh()),
         Action::SetDoubt(doubt) => in_flight.set_doubt(&uid, doubt),
         // Recorded first: the answer may arrive at once.
@@ -75,14 +75,14 @@ pub fn apply(
     Ok(None)
 }
 
-fn adopt(memory: &Memory, vcenter: &dyn Vcenter, instance: &VmInstance) {
+fn track(memory: &Memory, vcenter: &dyn Vcenter, instance: &VmInstance) {
     let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     let task = instance.status.as_ref().and_then(|status| status.task.clone());
     let task = task.filter(|task| is_reference(&task.r#ref));
     if let Some(task) = &task {
         vcenter.follow(&crate::in_flight::task_ref(&task.r#ref));
     }
-    memory.in_flight.adopt(&uid, &key, &instance.spec.instance_uuid, task);
+    memory.in_flight.track(&uid, &key, &instance.spec.instance_uuid, task);
 }
 
 fn clone(memory: &Memory, instance: &VmInstance, template: MoRef, folder: MoRef) -> Clone {

@@ -57,7 +57,7 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
     let now = Timestamp::try_from(around.now).unwrap_or(Timestamp::UNIX_EPOCH);
     let jam = (place == Place::Waiting).then(|| memory.jam(&instance.spec.group_uid, now)).flatten();
     let seen = Seen {
-        adopted: entry.is_some(),
+        tracked: entry.is_some(),
         released: memory.in_flight.is_released(&uid),
         group: around.group,
         place,
@@ -199,7 +199,7 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
     };
     let (user, now) = (around.vcenter.user(), around.now);
     let key = Key::of(instance);
-    // One that only its own status names, which came after this process adopted it, is its own.
+    // One that only its own status names, which came after this process tracked it, is its own.
     let is_of_another = |task: &MoRef| {
         let memory = around.memory;
         memory.in_flight.is_claimed(task)

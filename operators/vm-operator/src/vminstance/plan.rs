@@ -17,10 +17,10 @@ use super::identity::recorded;
 use super::seen::{AnotherVcenter, Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
-const CHANGED: Duration = Duration::from_secs(2);
+const CHANGED_PAUSE: Duration = Duration::from_secs(2);
 
 /// When an instance that waits for a place looks again at what it waits for.
-const QUEUED: Duration = Duration::from_mins(5);
+const QUEUED_PAUSE: Duration = Duration::from_mins(5);
 /// What an instance waits for in the clone queue.
 const QUEUE: &str = "as many clones as --max-clones allows are in flight";
 
@@ -28,7 +28,7 @@ const QUEUE: &str = "as many clones as --max-clones allows are in flight";
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Begin to track requests of this instance.
-    Adopt,
+    Track,
     /// Request that the inventory be brought up to date.
     Refresh,
     /// Remember what is in doubt.
@@ -114,10 +114,10 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         wait(blind.reason, &blind.message)
     } else if let Some(other) = &seen.other_vcenter {
         plan_other_vcenter(other)
-    } else if seen.adopted {
+    } else if seen.tracked {
         plan_request(instance, deleting, seen)
     } else {
-        Turn::LookAgain(Action::Adopt)
+        Turn::LookAgain(Action::Track)
     };
     match with_place(turn, seen) {
         Turn::Gone if !deleted => wait(reason::REMOVING, "the VmGroup is being deleted"),
@@ -266,7 +266,7 @@ fn plan_removal(instance: &VmInstance, machine: &Machine, seen: &Seen) -> Turn<A
                 reason: reason::REMOVING,
                 message: "the vCenter does not show the machine as the inventory does, which is read again"
                     .to_owned(),
-                after: Some(CHANGED),
+                after: Some(CHANGED_PAUSE),
             };
         }
         Confirmed::Same => {}
@@ -302,10 +302,8 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         }
     }
     match &seen.doubt {
-        InDoubt::No => {}
-        InDoubt::ResponseLost => {
-            return refreshed(seen, || Turn::LookAgain(Action::SetDoubt(Doubt::Unexamined)));
-        }
+        // `plan_request` deals with a lost response.
+        InDoubt::No | InDoubt::ResponseLost => {}
         // Only clones of the instance's template may be its own.
         InDoubt::Unexamined(found) => {
             return match seen.template {
@@ -370,7 +368,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         Place::None => Turn::Act(Action::Enqueue),
         Place::Waiting => {
             let (reason, message) = queued(seen.jam);
-            Turn::Wait { reason, message, after: Some(QUEUED) }
+            Turn::Wait { reason, message, after: Some(QUEUED_PAUSE) }
         }
         Place::Held => Turn::Act(Action::Clone { template: template.clone(), folder: folder.clone() }),
     }

@@ -184,7 +184,7 @@ pub struct Seen {
     /// Whether the inventory is complete and current. If not, what follows says nothing about machines.
     pub blind: Option<Blind>,
     /// Whether this process has an in-flight entry for the instance.
-    pub adopted: bool,
+    pub tracked: bool,
     /// Whether an event has reported that the machine is released.
     pub released: bool,
     /// The group of this name and UID.

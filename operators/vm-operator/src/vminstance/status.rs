@@ -28,7 +28,7 @@ pub fn status(
     if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.other_vcenter.is_none()) {
         // Also of one that is paused: its group may leave this vCenter meanwhile.
         status.vcenter = seen.vcenter.clone().or(status.vcenter);
-        if seen.adopted {
+        if seen.tracked {
             record(&mut status, seen);
         }
     }

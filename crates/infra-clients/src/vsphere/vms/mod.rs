@@ -19,6 +19,7 @@
 //! | --- | --- | --- |
 //! | [`Vms::request_refresh`] | [`Inventory::refreshed`] | [`Change::Refreshed`] |
 //! | [`Vms::look_up`] | [`Inventory::outside`] | [`Change::LookedUp`] |
+//! | [`Vms::confirm`] | [`Inventory::confirmed`] | [`Change::LookedUp`] |
 //! | [`Vms::request_template`] | [`Vms::template`] | [`Change::Templates`] |
 
 mod calls;

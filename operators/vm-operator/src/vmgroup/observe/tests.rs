@@ -244,7 +244,7 @@ fn the_members() {
             "with a request in flight",
             |w| {
                 let key = Key::of(&fixtures::instance(0));
-                w.memory.in_flight.adopt("uid-0", &key, "uuid-0", None);
+                w.memory.in_flight.track("uid-0", &key, "uuid-0", None);
                 w.memory.in_flight.sending("uid-0", TaskKind::Clone);
             },
             |s| s.members[0].begun = true,
@@ -379,7 +379,11 @@ fn the_folder_and_its_requests() {
             |s| s.refresh = Refresh::Served,
         ),
         ("it was reported as kept", |w| w.memory.in_flight.folder_kept(GROUP_UID), |s| s.kept = true),
-        ("the machines were adopted", |w| w.memory.in_flight.adopted(GROUP_UID), |s| s.adopted = true),
+        (
+            "the machines were adopted",
+            |w| w.memory.in_flight.finished_adoption(GROUP_UID),
+            |s| s.adopted = true,
+        ),
     ]);
 }
 

@@ -74,7 +74,7 @@ impl Vcenter for Client {
 }
 
 impl World {
-    /// An instance that this process has created and adopted, without a machine.
+    /// An instance that this process has created and tracks, without a machine.
     fn new() -> Self {
         let mut instance = fixtures::instance(0);
         let created = Timestamp::from_second(i64::try_from((NOW - 1) * 3600).unwrap()).unwrap();
@@ -82,7 +82,7 @@ impl World {
         let memory = Memory::new(CLUSTER.to_owned(), 1);
         let (key, uuid) = (Key::of(&instance), instance.spec.instance_uuid.clone());
         memory.in_flight.creating(&key, &uuid);
-        memory.in_flight.adopt(&instance.uid().unwrap(), &key, &uuid, None);
+        memory.in_flight.track(&instance.uid().unwrap(), &key, &uuid, None);
         let template = Template::Known(vcenter::vm_ref("vm-template"));
         Self {
             instance,
@@ -141,14 +141,14 @@ impl World {
     fn restart(&mut self, task: Option<TaskStatus>) {
         self.memory = Memory::new(CLUSTER.to_owned(), 1);
         let uuid = &self.instance.spec.instance_uuid;
-        self.memory.in_flight.adopt(&self.uid(), &self.key(), uuid, task);
+        self.memory.in_flight.track(&self.uid(), &self.key(), uuid, task);
     }
 }
 
 /// What is seen of a new world.
 fn nothing() -> Seen {
     Seen {
-        adopted: true,
+        tracked: true,
         group: Some(GroupView { paused: false, detach: Detach::No, deleting: false, adopting: false }),
         folder: Some(vcenter::folder_ref(FOLDER)),
         template: Template::Known(vcenter::vm_ref("vm-template")),
@@ -193,13 +193,13 @@ fn the_surroundings_of_an_instance() {
             |s| (s.group, s.invalid_group) = (None, true),
         ),
         (
-            "an instance that this process has not adopted, with a machine",
+            "an instance that this process does not track, with a machine",
             |w| {
                 w.memory.in_flight.forget(&w.uid());
                 w.show(|vm| vm);
             },
             |s| {
-                s.adopted = false;
+                s.tracked = false;
                 no_look(s);
             },
         ),

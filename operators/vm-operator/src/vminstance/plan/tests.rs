@@ -49,7 +49,7 @@ fn instance(deleting: bool) -> VmInstance {
 
 fn seen() -> Seen {
     Seen {
-        adopted: true,
+        tracked: true,
         group: Some(GroupView { paused: false, detach: Detach::No, deleting: false, adopting: false }),
         folder: Some(MoRef::new("Folder", "group-1")),
         template: Template::Known(vm("vm-t")),
@@ -78,6 +78,10 @@ fn check(table: Vec<(&str, bool, Seen)>) {
     for (wanted, deleting, seen) in table {
         let turn = plan(&instance(deleting), &seen);
         assert_eq!(name(&turn), wanted, "deleting: {deleting}, {seen:?}");
+        // The group reports what its instances need a person for.
+        if let Turn::Blocked { reason, .. } = turn {
+            assert!(reason::needs_help(reason), "{reason}");
+        }
     }
 }
 
@@ -87,7 +91,7 @@ fn machines_are_cloned_powered_on_and_removed() {
     let suspended = vec![machine(PowerState::Suspended)];
     let unclear = || vec![Machine { power: None, ..machine(PowerState::On) }];
     check(vec![
-        ("Adopt", false, Seen { adopted: false, ..seen() }),
+        ("Track", false, Seen { tracked: false, ..seen() }),
         ("Enqueue", false, seen()),
         ("Queued", false, Seen { place: Place::Waiting, ..seen() }),
         ("Clone", false, Seen { place: Place::Held, ..seen() }),

@@ -38,7 +38,7 @@ fn blind(reported: bool) -> Blind {
 }
 
 fn seen() -> Seen {
-    Seen { adopted: true, ..Seen::default() }
+    Seen { tracked: true, ..Seen::default() }
 }
 
 fn waiting(reason: &'static str) -> End {
@@ -190,7 +190,7 @@ fn the_record_follows_what_is_seen() {
         ("a machine that is elsewhere and cannot be read", missing(Missing::Unclear(moref())), kept.clone()),
         ("a machine that cannot be read", Seen { unread: Some(moref()), ..seen() }, kept.clone()),
         ("a machine that was lost", Seen { lost: Some(Lost::NoMarker), ..seen() }, kept),
-        ("an instance that is not adopted", Seen { adopted: false, ..has(machine()) }, old()),
+        ("an instance that is not tracked", Seen { tracked: false, ..has(machine()) }, old()),
         ("a blind inventory", Seen { blind: Some(blind(true)), ..seen() }, old()),
     ];
     for (situation, seen, wanted) in rows {
@@ -244,7 +244,7 @@ fn references_are_recorded_with_their_vcenter() {
         ("a clone", VmInstanceStatus::default(), Seen { task: Some(task()), ..here() }, Some("here")),
         ("the machine is gone", old(Some("here")), Seen { missing: Missing::Gone, ..here() }, Some("here")),
         ("nothing was made", VmInstanceStatus::default(), here(), Some("here")),
-        ("a paused one", old(None), Seen { adopted: false, ..here() }, Some("here")),
+        ("a paused one", old(None), Seen { tracked: false, ..here() }, Some("here")),
         ("out of sight", old(Some("there")), Seen { blind: Some(blind(true)), ..seen() }, Some("there")),
         (
             "a machine that cannot be read",

@@ -166,18 +166,18 @@ fn submitted(world: &World) {
         kind: TaskKind::Clone,
         submitted_at: Time(Timestamp::UNIX_EPOCH),
     };
-    adopt(world, 0, Some(task));
+    track(world, 0, Some(task));
 }
 
 /// This process knows the instance of the slot.
-fn adopt(world: &World, slot: usize, task: Option<TaskStatus>) {
+fn track(world: &World, slot: usize, task: Option<TaskStatus>) {
     let instance = &world.instances[slot];
     let uid = instance.uid().unwrap();
-    world.memory.in_flight.adopt(&uid, &Key::of(instance), &instance.spec.instance_uuid, task);
+    world.memory.in_flight.track(&uid, &Key::of(instance), &instance.spec.instance_uuid, task);
 }
 
 fn watch(world: &World, slot: usize) {
-    adopt(world, slot, None);
+    track(world, slot, None);
     let doubt = Doubt::Watching([shown::task_ref("task-1")].into());
     world.memory.in_flight.set_doubt(&world.instances[slot].uid().unwrap(), doubt);
 }
@@ -259,7 +259,7 @@ fn tasks() {
 
 /// Slot 0 waits for the refresh 1, and the group for the refresh 2.
 fn refreshing(world: &World) {
-    adopt(world, 0, None);
+    track(world, 0, None);
     world.memory.in_flight.refreshing("uid-0", shown::ticket(1));
     world.memory.in_flight.group_refreshing(GROUP_UID, &Key::of(&world.groups[0]), shown::ticket(2));
 }

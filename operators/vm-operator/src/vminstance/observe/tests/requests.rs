@@ -235,7 +235,7 @@ fn clones_after_a_restart_that_may_be_the_instances() {
                 suspected(w, |task| task);
                 let (key, task) = (Key::new("team", "web-1"), task(TaskKind::Clone));
                 let task = TaskStatus { r#ref: "task-9".into(), ..task };
-                w.memory.in_flight.adopt("uid-1", &key, "uuid-1", Some(task));
+                w.memory.in_flight.track("uid-1", &key, "uuid-1", Some(task));
                 w.memory.forget("uid-1");
             },
             none,
@@ -249,7 +249,7 @@ fn clones_after_a_restart_that_may_be_the_instances() {
             none,
         ),
         (
-            "recorded in its own status, which the watch brought after this process adopted it",
+            "recorded in its own status, which the watch brought after this process tracked it",
             |w| {
                 suspected(w, |task| task);
                 w.recorded.push((vcenter::task_ref("task-9"), w.key()));
@@ -270,7 +270,7 @@ fn clones_after_a_restart_that_may_be_the_instances() {
             |w| {
                 suspected(w, |task| task);
                 let task = TaskStatus { r#ref: "task-9".into(), ..task(TaskKind::Clone) };
-                w.memory.in_flight.adopt("uid-1", &Key::new("team", "web-1"), "uuid-1", Some(task));
+                w.memory.in_flight.track("uid-1", &Key::new("team", "web-1"), "uuid-1", Some(task));
             },
             none,
         ),

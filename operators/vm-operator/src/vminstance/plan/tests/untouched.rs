@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_is_in_another_vcenter_is_neither_made_again_nor_given_up() {
     let elsewhere = AnotherVcenter { recorded: "there".into(), connected: "here".into() };
-    let elsewhere = || Seen { other_vcenter: Some(elsewhere.clone()), adopted: false, ..seen() };
+    let elsewhere = || Seen { other_vcenter: Some(elsewhere.clone()), tracked: false, ..seen() };
     let detached = Some(GroupView { paused: false, detach: Detach::Yes, deleting: false, adopting: false });
     check(vec![
         ("InAnotherVCenter", false, elsewhere()),

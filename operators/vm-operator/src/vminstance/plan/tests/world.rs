@@ -14,7 +14,7 @@ struct World {
     doubt: Doubt,
     refresh: Refresh,
     place: Place,
-    adopted: bool,
+    tracked: bool,
     clones: usize,
 }
 
@@ -27,7 +27,7 @@ impl World {
             doubt: Doubt::None,
             refresh: Refresh::None,
             place: Place::None,
-            adopted: true,
+            tracked: true,
             clones: 0,
         }
     }
@@ -39,7 +39,7 @@ impl World {
     fn observe(&self) -> Seen {
         let cloning = self.running == Some(TaskKind::Clone);
         Seen {
-            adopted: self.adopted,
+            tracked: self.tracked,
             mine: self.machine.map(machine).into_iter().collect(),
             request: self.request.map(|kind| {
                 (kind, if self.running == Some(kind) { Progress::Running } else { Progress::Succeeded })
@@ -81,13 +81,13 @@ impl World {
     }
 
     fn restart(&mut self) {
-        (self.request, self.refresh, self.place, self.adopted) = (None, Refresh::None, Place::None, false);
+        (self.request, self.refresh, self.place, self.tracked) = (None, Refresh::None, Place::None, false);
     }
 
     /// Applies an action.
     fn apply(&mut self, action: &Action, lose_response: bool) {
         match action {
-            Action::Adopt => (self.adopted, self.doubt) = (true, Doubt::Unexamined),
+            Action::Track => (self.tracked, self.doubt) = (true, Doubt::Unexamined),
             Action::Refresh => self.refresh = Refresh::Served,
             Action::SetDoubt(doubt) => (self.doubt, self.refresh) = (doubt.clone(), Refresh::None),
             Action::Enqueue | Action::HoldPlace => self.place = Place::Held,
