@@ -181,13 +181,6 @@ fn machines_of_the_original_are_adopted_before_anything_else() {
         [(0, originals[0].clone()), (1, originals[1].clone())],
         "also those beyond the replicas"
     );
-    let here = Seen { vcenter: Some("here".into()), ..found.clone() };
-    for group in [group.clone(), deleted(group.clone())] {
-        let unrecorded = plan(&group, &here);
-        assert!(matches!(unrecorded, Turn::Wait { reason: reason::RECORDING, after: Some(RECORDED), .. }));
-        let status = VmGroupStatus { vcenter: Some("here".into()), ..VmGroupStatus::default() };
-        assert!(matches!(plan(&VmGroup { status: Some(status), ..group }, &here), Turn::Act(Plan::Adopt(_))));
-    }
     let done = Seen { original_folder: Some(folder("n-g", 2)), ..seen(vec![member(0), member(1)]) };
     assert!(matches!(plan(&group, &done), Turn::Wait { reason: reason::ADOPTING, after: Some(_), .. }));
     let foreign =

@@ -31,3 +31,21 @@ fn a_group_of_another_vcenter_waits_for_a_person() {
     paused.spec.paused = Some(true);
     assert!(matches!(plan(&paused, &with(vec![])), Turn::Wait { reason: "Paused", .. }));
 }
+
+/// A restart with another vCenter after the first VmInstance was made would miss the machines that have none yet.
+#[test]
+fn the_vcenter_is_recorded_before_machines_are_adopted() {
+    let machine =
+        OriginalMachine { name: "g-replica-aaaaaaaa".into(), instance_uuid: "i".into(), slot: None };
+    let originals = Originals { known: vec![machine], ..Originals::default() };
+    let here =
+        Seen { vcenter: Some("here".into()), original_folder: Some(folder("n-g", 1)), originals, ..empty() };
+    let mut original = group(1, "t");
+    original.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.into()]);
+    for group in [original.clone(), deleted(original)] {
+        let unrecorded = plan(&group, &here);
+        assert!(matches!(unrecorded, Turn::Wait { reason: reason::RECORDING, after: Some(RECORDED), .. }));
+        let status = VmGroupStatus { vcenter: Some("here".into()), ..VmGroupStatus::default() };
+        assert!(matches!(plan(&VmGroup { status: Some(status), ..group }, &here), Turn::Act(Plan::Adopt(_))));
+    }
+}
