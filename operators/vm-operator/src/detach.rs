@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use operator_kit::Notice;
 use operator_kit::conditions::{self, Status};
 
-use crate::api::{DETACH, condition, reason};
+use crate::api::{DETACH, GROUP, condition, reason};
 
 /// Characters of the annotation's value that messages show.
 const SHOWN: usize = 40;
@@ -21,7 +21,7 @@ pub enum Detach {
     No,
     /// Exactly `true`: the machines stay.
     Yes,
-    /// Anything else, such as `True`. Whether machines are to go is not clear, and what is destroyed cannot be brought back.
+    /// Anything else, such as `True`, or a misspelt key. Whether machines are to go is not clear, and what is destroyed cannot be brought back.
     Unclear,
 }
 
@@ -29,10 +29,18 @@ pub enum Detach {
 #[must_use]
 pub fn of(object: &impl kube::Resource) -> Detach {
     match object.annotations().get(DETACH).map(String::as_str) {
-        None => Detach::No,
         Some("true") => Detach::Yes,
         Some(_) => Detach::Unclear,
+        None if misspelt(object).is_some() => Detach::Unclear,
+        None => Detach::No,
     }
+}
+
+/// Returns an annotation of the operator's API group that the operator does not know, such as `detatch`: a person may have meant
+/// to keep the machines.
+fn misspelt(object: &impl kube::Resource) -> Option<&str> {
+    let of_operator = |key: &&String| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    object.annotations().keys().filter(of_operator).find(|key| *key != DETACH).map(String::as_str)
 }
 
 /// Returns whether the machines of an object are to stay.
@@ -44,7 +52,16 @@ pub fn is_detached(object: &impl kube::Resource) -> bool {
 /// Returns what is wrong with the annotation and what to write; `None` where it is clear.
 #[must_use]
 pub fn problem(object: &impl kube::Resource) -> Option<String> {
-    let value = object.annotations().get(DETACH).filter(|_| of(object) == Detach::Unclear)?;
+    if of(object) != Detach::Unclear {
+        return None;
+    }
+    let Some(value) = object.annotations().get(DETACH) else {
+        let key = misspelt(object)?;
+        return Some(format!(
+            "the operator does not know the annotation {key}: remove it, and write {DETACH}=true if the virtual machines are to \
+             stay; none is removed until then"
+        ));
+    };
     let shown: String = value.chars().take(SHOWN).collect();
     Some(format!(
         "detach is {shown:?}: write \"true\", or remove the annotation {DETACH}; no virtual machine is removed until then"
@@ -107,6 +124,23 @@ mod tests {
             assert_eq!(found, shown, "{value:?}");
         }
         assert_eq!(warnings, [true, false, true, false, false, false], "one for each transition");
+    }
+
+    #[test]
+    fn a_misspelt_annotation_removes_nothing() {
+        let mut group = fixtures::group(1);
+        let annotated = |keys: &[(&str, &str)]| {
+            Some(keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+        };
+        let misspelt = "vm.codeconnect.vmworld.com/detatch";
+        group.metadata.annotations = annotated(&[(misspelt, "true"), ("example.com/detatch", "true")]);
+        assert_eq!(of(&group), Detach::Unclear);
+        let text = problem(&group).unwrap();
+        assert!(text.contains(misspelt) && text.contains(DETACH), "{text}");
+        group.metadata.annotations = annotated(&[(misspelt, "true"), (DETACH, "true")]);
+        assert_eq!((of(&group), problem(&group)), (Detach::Yes, None));
+        group.metadata.annotations = annotated(&[("vm.codeconnect.vmworld.community/x", "true")]);
+        assert_eq!((of(&group), problem(&group)), (Detach::No, None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use operator_kit::{Change, Guarded, Key};
 use crate::api::names::Marker;
 use crate::api::{DETACH, OWNER_MARKER, VmGroup, VmInstance};
 use crate::context::{Context, GroupId};
+use crate::detach;
 use crate::in_flight::Waiter;
 use crate::memory::Memory;
 use crate::vminstance::GroupView;
@@ -71,7 +72,8 @@ pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
         };
     }
     if let (Some(before), Some(after)) = (&change.before, &change.after)
-        && before.annotations().get(DETACH) != after.annotations().get(DETACH)
+        && (before.annotations().get(DETACH), detach::of(before))
+            != (after.annotations().get(DETACH), detach::of(after))
     {
         concerned.instances.insert(Key::of(after));
     }

@@ -149,7 +149,10 @@ fn plan_invalid(deleting: bool, problem: &str) -> Turn<Action> {
     if deleting {
         return Turn::Gone;
     }
-    let message = format!("{problem}; nothing is done for it: delete it, and scale the VmGroup instead");
+    let message = format!(
+        "{problem}; nothing is done for it: if it is a copy, delete it, and scale the VmGroup instead; if its owner reference was \
+         removed, write that back to keep its machine"
+    );
     Turn::Blocked { reason: reason::INVALID_INSTANCE, message }
 }
 
