@@ -4,6 +4,7 @@
 //! installed into it.
 
 mod audit;
+mod backup;
 mod kubeconfig;
 mod kubectl;
 mod pki;
@@ -21,6 +22,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
 pub use self::audit::AuditEvent;
+pub use self::backup::Backup;
 use self::kubeconfig::Credentials;
 use self::pki::{HANDED_OUT, Pki};
 use crate::port::{Port, again_if_taken};
@@ -84,6 +86,8 @@ pub struct ControlPlane {
     controller_manager: Option<Process>,
     api_server: Option<Process>,
     etcd: Process,
+    etcd_spec: ProcessSpec,
+    etcd_data: PathBuf,
     api_server_spec: ProcessSpec,
     pki: Pki,
     url: String,
@@ -130,7 +134,9 @@ impl ControlPlane {
         let client = client(&kubeconfig).await?;
 
         // etcd and the API server start at the same time, because each takes a second or more.
-        let etcd = Process::spawn(servers::etcd(tools, &workdir, etcd_clients, etcd_peers)?)?;
+        let etcd_data = workdir.memory_path("etcd"); // because etcd syncs each write
+        let etcd_spec = servers::etcd(tools, &workdir, &etcd_data, etcd_clients, etcd_peers)?;
+        let etcd = Process::spawn(etcd_spec.clone())?;
         let audit_log = options.audit.then(|| workdir.path().join("audit.log"));
         let api_server_spec =
             servers::api_server(options, tools, &workdir, &pki, etcd_clients, api, audit_log.as_deref())?;
@@ -138,6 +144,8 @@ impl ControlPlane {
             controller_manager: None,
             api_server: None,
             etcd,
+            etcd_spec,
+            etcd_data,
             api_server_spec,
             pki,
             url,

@@ -43,7 +43,7 @@ mod workdir;
 #[cfg(feature = "servers")]
 pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record, Subject};
 #[cfg(feature = "servers")]
-pub use control_plane::{AuditEvent, ControlPlane, ControlPlaneBuilder, client};
+pub use control_plane::{AuditEvent, Backup, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
 pub use management::{Management, Workload, WorkloadBuilder};
 #[cfg(feature = "servers")]

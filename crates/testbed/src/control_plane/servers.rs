@@ -20,14 +20,19 @@ const CONTROLLERS: &str = "serviceaccount-controller,root-ca-certificate-publish
 const ALL_CONTROLLERS: &str = "*,-node-ipam-controller,-node-route-controller,\
                                -cloud-node-lifecycle-controller,-service-lb-controller";
 
-/// Returns the process of etcd.
-pub(super) fn etcd(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Port) -> Result<ProcessSpec> {
-    let data = workdir.memory_path("etcd"); // because etcd syncs each write
+/// Returns the process of etcd, which stores in `data`.
+pub(super) fn etcd(
+    tools: &Tools,
+    workdir: &Workdir,
+    data: &Path,
+    clients: &Port,
+    peers: &Port,
+) -> Result<ProcessSpec> {
     let clients = format!("http://127.0.0.1:{}", clients.number());
     let peers = format!("http://127.0.0.1:{}", peers.number());
     let mut args = Arguments::default();
     args.add("name", "testbed")
-        .add("data-dir", &data)
+        .add("data-dir", data)
         .flag("unsafe-no-fsync")
         .add("listen-client-urls", &clients)
         .add("advertise-client-urls", &clients)
@@ -36,7 +41,7 @@ pub(super) fn etcd(tools: &Tools, workdir: &Workdir, clients: &Port, peers: &Por
         .add("initial-cluster", format!("testbed={peers}"))
         .add("log-level", "warn");
     let mut spec = ProcessSpec::new("etcd", tools.path("etcd")?, args.0, workdir.path().join("etcd.log"));
-    spec.remove.push(data);
+    spec.remove.push(data.to_owned());
     Ok(spec)
 }
 
