@@ -73,6 +73,19 @@ pub(crate) fn identity() -> String {
     format!("{}_{:016x}", pod_name(), random())
 }
 
+/// Why an attempt to acquire or renew has failed.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// The watches of this process wait for versions that may not come for long.
+    #[error(
+        "the API server went back from version {from} to {to}, as where it was restored from a backup: this process ends, so that \
+         the next one reads everything again"
+    )]
+    WentBack { from: u64, to: u64 },
+}
+
 /// A process that wants to lead.
 #[derive(Debug)]
 pub struct Candidate {
@@ -83,6 +96,8 @@ pub struct Candidate {
     clock: Clock,
     readiness: Option<Readiness>,
     observed: Option<Observed>,
+    /// The newest resourceVersion of the record so far.
+    newest: u64,
 }
 
 /// The record as it was read or written last, and since when it has been unchanged.
@@ -98,7 +113,7 @@ impl Candidate {
     pub fn new(client: kube::Client, namespace: &str, name: &str, identity: String, timing: Timing) -> Self {
         let api = Api::namespaced(client, namespace);
         let (name, clock) = (name.to_owned(), Clock::default());
-        Self { api, name, identity, timing, clock, readiness: None, observed: None }
+        Self { api, name, identity, timing, clock, readiness: None, observed: None, newest: 0 }
     }
 
     /// Takes the times of its records from another clock than the system's.
@@ -117,7 +132,7 @@ impl Candidate {
 
     /// Waits until it holds the Lease, without a time limit, and renews it from then on in a task of its own.
     ///
-    /// Errors are logged and retried.
+    /// Errors are logged and retried. Where the API server goes back to an older version, the leadership is lost at once.
     pub async fn acquire(mut self) -> Leadership {
         info!(lease = self.name, identity = self.identity, "waiting for the leader Lease");
         loop {
@@ -126,6 +141,12 @@ impl Candidate {
                 Ok(None) => {
                     debug!(lease = self.name, holder = self.holder(), "another leads");
                     self.readiness.iter().for_each(Readiness::ready);
+                }
+                Err(error @ Failed::WentBack { .. }) => {
+                    error!(lease = self.name, %error, "leader Lease not acquired");
+                    let held = self.held(Instant::now());
+                    held.lost.cancel();
+                    return Leadership::of(held, CancellationToken::new(), tokio::spawn(async {}));
                 }
                 Err(error) => {
                     let error = Chain(&error).to_string();
@@ -141,15 +162,14 @@ impl Candidate {
         // From here on a lost Lease ends the process, so readiness has nothing to report.
         self.readiness = None;
         info!(lease = self.name, identity = self.identity, "leading");
-        let held = Arc::new(Held {
-            epoch: sent,
-            renewed: AtomicU64::new(0),
-            deadline: self.timing.renew_deadline,
-            lost: CancellationToken::new(),
-        });
-        let release = CancellationToken::new();
+        let (held, release) = (self.held(sent), CancellationToken::new());
         let task = tokio::spawn(self.renew(Arc::clone(&held), release.clone()));
-        Leadership(Some(Arc::new(Lead { held, release, task: Mutex::new(Some(task)) })))
+        Leadership::of(held, release, task)
+    }
+
+    fn held(&self, epoch: Instant) -> Arc<Held> {
+        let (renewed, lost) = (AtomicU64::new(0), CancellationToken::new());
+        Arc::new(Held { epoch, renewed, deadline: self.timing.renew_deadline, lost })
     }
 
     /// Renews until released or deposed. However it ends, `held` is lost at once.
@@ -170,6 +190,9 @@ impl Candidate {
                         "leader Lease taken by another"
                     );
                 }
+                Ok(Err(error @ Failed::WentBack { .. })) => {
+                    return error!(lease = self.name, %error, "leader Lease given up");
+                }
                 Ok(Err(error)) => {
                     warn!(lease = self.name, error = %Chain(&error), "leader Lease not renewed, will try again");
                 }
@@ -182,27 +205,32 @@ impl Candidate {
     }
 
     /// Tries once to acquire or renew. Returns when the request was sent if the record is ours now, `None` if another holds it.
-    async fn attempt(&mut self) -> Result<Option<Instant>, kube::Error> {
+    async fn attempt(&mut self) -> Result<Option<Instant>, Failed> {
         // The holder writes over its own last record, and reads only when that is refused.
         if self.leads() {
             match self.write().await {
-                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+                Err(Failed::Api(kube::Error::Api(status)))
+                    if status.is_conflict() || status.is_not_found() => {}
                 result => return result,
             }
         }
         match self.in_time(self.api.get_opt(&self.name)).await? {
-            Some(lease) => self.observe(lease, Instant::now()),
+            Some(lease) => self.observe(lease, Instant::now())?,
             None => self.observed = None,
         }
         match self.write().await {
             // Another candidate was faster.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(None),
+            Err(Failed::Api(kube::Error::Api(status)))
+                if status.is_conflict() || status.is_already_exists() =>
+            {
+                Ok(None)
+            }
             result => result,
         }
     }
 
     /// Writes the record if it may be ours.
-    async fn write(&mut self) -> Result<Option<Instant>, kube::Error> {
+    async fn write(&mut self) -> Result<Option<Instant>, Failed> {
         let sent = Instant::now();
         let Some(spec) =
             next_spec(&self.identity, self.timing, self.observed.as_ref(), sent, self.clock.now())
@@ -221,8 +249,18 @@ impl Candidate {
                 self.in_time(self.api.replace(&self.name, &PostParams::default(), &lease)).await?
             }
         };
+        self.check_version(&lease)?;
         self.observed = Some(Observed { lease, since: sent });
         Ok(Some(sent))
+    }
+
+    /// Remembers the version of the record, and fails if it is older than one before. Versions are numbers that grow, also where
+    /// the record was deleted and created again.
+    fn check_version(&mut self, lease: &Lease) -> Result<(), Failed> {
+        let version = lease.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
+        let (from, to) = (self.newest, version.unwrap_or(self.newest));
+        self.newest = from.max(to);
+        if to < from { Err(Failed::WentBack { from, to }) } else { Ok(()) }
     }
 
     /// Bounds a request: one that hangs must leave time for another within the deadline.
@@ -234,11 +272,13 @@ impl Candidate {
         }
     }
 
-    fn observe(&mut self, mut lease: Lease, now: Instant) {
+    fn observe(&mut self, mut lease: Lease, now: Instant) -> Result<(), Failed> {
+        self.check_version(&lease)?;
         lease.metadata.managed_fields = None;
         let unchanged = self.observed.as_ref().filter(|known| known.lease.spec == lease.spec);
         let since = unchanged.map_or(now, |known| known.since);
         self.observed = Some(Observed { lease, since });
+        Ok(())
     }
 
     /// Releases the record, so that another candidate can acquire it at once.
@@ -350,6 +390,10 @@ impl Leadership {
     #[must_use]
     pub const fn always() -> Self {
         Self(None)
+    }
+
+    fn of(held: Arc<Held>, release: CancellationToken, task: JoinHandle<()>) -> Self {
+        Self(Some(Arc::new(Lead { held, release, task: Mutex::new(Some(task)) })))
     }
 
     /// Returns whether a write may be sent now. Costs an atomic load: ask before each.

@@ -13,7 +13,7 @@ use std::{
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Rig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_does_its_work_and_two_replicas_live_and_die() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
     rig.grant().await;
     let leases: Api<Lease> = Api::namespaced(rig.control_plane.client(), NAMESPACE);
 
@@ -195,6 +195,43 @@ async fn the_example_does_its_work_and_two_replicas_live_and_die() {
     let status = tokio::time::timeout(PATIENCE, second.process.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1), "{}", second.process.log());
     assert!(second.process.log().contains("the leader Lease was lost"));
+
+    // The thief has gone.
+    let released = json!({"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
+    leases.patch(NAME, &PatchParams::default(), &Patch::Merge(released)).await.unwrap();
+    a_restored_api_server_ends_every_replica(&mut rig, &election).await;
+}
+
+/// Their watches would wait for versions that are long to come. The next processes read everything again.
+async fn a_restored_api_server_ends_every_replica(rig: &mut Rig, election: &str) {
+    let mut leader = rig.replica(election);
+    leader.is_ready("[+] watch Page").await;
+    let backup = rig.control_plane.back_up().await.unwrap();
+    let leases: Api<Lease> = Api::namespaced(rig.control_plane.client(), NAMESPACE);
+    let backed_up = leases.get(NAME).await.unwrap().resource_version();
+    let mut standby = rig.replica(election);
+    standby.is_ready("[+] leader election").await;
+    rig.page("team", "later", "than the backup").await;
+    rig.wait("team", "later", "Ready").await;
+    eventually("the Lease is renewed", PATIENCE, async || {
+        Ok((leases.get(NAME).await?.resource_version() != backed_up).then_some(()))
+    })
+    .await
+    .unwrap();
+    let looks = || standby.lines().iter().filter(|line| line["message"] == "another leads").count();
+    let before = looks();
+    eventually("the standby has seen it", PATIENCE, async || Ok((looks() >= before + 2).then_some(())))
+        .await
+        .unwrap();
+    rig.control_plane.restore(&backup).await.unwrap();
+    for replica in [&mut leader, &mut standby] {
+        let status = tokio::time::timeout(PATIENCE, replica.process.wait()).await.unwrap();
+        let log = replica.process.log();
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains("the API server went back from version"), "{log}");
+    }
+    let pages = rig.control_plane.kubectl(&["get", "pages", "-A", "-o", "name"]).await.unwrap();
+    assert_eq!(pages, "", "what is later than the backup is gone");
 }
 
 async fn the_work_is_done(rig: &Rig) {

@@ -97,6 +97,12 @@ impl Server {
         self.state().objects.get(&key(plural, name)).cloned()
     }
 
+    /// Restores all objects as they were at the start, which is none, and counts versions from there.
+    pub fn restore(&self) {
+        let mut state = self.state();
+        (state.version, state.objects) = (0, BTreeMap::new());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -87,6 +87,27 @@ async fn a_leader_that_is_cut_off_stops_after_ten_seconds_and_another_leads_with
     assert!(taken <= 20 * SECOND && taken > 12 * SECOND, "{taken:?}");
 }
 
+/// The watches of a replica wait for versions that are long to come: each process ends, and starts again.
+#[tokio::test(start_paused = true)]
+async fn a_restored_api_server_ends_the_leader_and_the_standby() {
+    let server = Server::default();
+    let lead = |identity: &str| {
+        let client = server.client(Duration::ZERO, Link::default());
+        Candidate::new(client, "default", "lead", identity.to_owned(), Timing::default()).acquire()
+    };
+    let leader = lead("first").await;
+    let standby = tokio::spawn(lead("second"));
+    tokio::time::sleep(60 * SECOND).await;
+    assert!(leader.check().is_ok() && !standby.is_finished());
+    server.restore();
+    tokio::time::timeout(5 * SECOND, leader.lost()).await.unwrap();
+    let standby = tokio::time::timeout(5 * SECOND, standby).await.unwrap().unwrap();
+    tokio::time::timeout(SECOND, standby.lost()).await.unwrap();
+    assert!(standby.check().is_err());
+    let next = tokio::time::timeout(20 * SECOND, lead("third")).await.unwrap();
+    assert!(next.check().is_ok(), "the next process leads");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
