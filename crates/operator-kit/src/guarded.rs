@@ -12,13 +12,20 @@ use serde_json::Value;
 
 /// An annotation as large as the object, which no operator reads.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Longest annotation kept, in bytes: the API server takes 256 KiB for each object, and a user may create many.
+/// Longest part of an annotation that is kept, in bytes: the API server takes 256 KiB for each object, and a user may create many.
 const LONGEST_ANNOTATION: usize = 1024;
+/// Most bytes of metadata that are kept of one object: labels, finalizers and owner references have no limit of their own.
+const MOST_METADATA: usize = 64 * 1024;
+
+/// The members of metadata that say which object it is, and which version.
+const IDENTITY: [&str; 7] =
+    ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"];
 
 /// An object of kind `K`, or the metadata of one that does not parse as `K`. Cloning costs a reference count.
 ///
-/// `managedFields`, kubectl's last-applied annotation and annotations above 1 KiB are dropped, so never write a cached
-/// object back whole: use server-side apply. A status that does not parse is dropped as well: it was written by another
+/// `managedFields` and kubectl's last-applied annotation are dropped, and other annotations are cut to 1 KiB, so never write a
+/// cached object back whole: use server-side apply. An object that has more than 64 KiB of metadata after that counts as one that
+/// does not parse, and only what identifies it is kept, so that no user fills the operator's memory. A status that does not parse is dropped as well: it was written by another
 /// version of the operator, and the operator can compute it again.
 #[derive(Clone, Debug)]
 pub struct Guarded<K>(Result<Arc<K>, Arc<Invalid>>);
@@ -59,9 +66,18 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                annotations.retain(|key, value| {
-                    key != LAST_APPLIED && value.as_str().is_none_or(|text| text.len() <= LONGEST_ANNOTATION)
-                });
+                annotations.remove(LAST_APPLIED);
+                annotations.values_mut().for_each(cut);
+            }
+            let size = size(metadata.values());
+            if size > MOST_METADATA {
+                metadata.retain(|name, _| IDENTITY.contains(&name.as_str()));
+                let metadata = ObjectMeta::deserialize(&value["metadata"]).map_err(D::Error::custom)?;
+                let error = format!(
+                    "its labels, annotations, finalizers and owner references have {size} bytes, and at most {MOST_METADATA} are \
+                     read: remove what is not needed"
+                );
+                return Ok(Self(Err(Arc::new(Invalid { error, metadata }))));
             }
         }
         if let Ok(object) = K::deserialize(&value) {
@@ -81,6 +97,25 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
         Ok(Self(Err(Arc::new(Invalid { error, metadata }))))
     }
+}
+
+/// Cuts the value of an annotation; what is left of one that was cut equals no value that an operator knows.
+fn cut(value: &mut Value) {
+    if let Value::String(text) = value {
+        text.truncate(text.floor_char_boundary(LONGEST_ANNOTATION));
+    }
+}
+
+/// Returns the bytes of all texts and member names in these values.
+fn size<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+    values
+        .map(|value| match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => size(items.iter()),
+            Value::Object(members) => members.keys().map(String::len).sum::<usize>() + size(members.values()),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        })
+        .sum()
 }
 
 impl<K: Resource + Clone> Resource for Guarded<K> {
@@ -130,12 +165,31 @@ mod tests {
     #[test]
     fn drops_what_no_operator_reads() {
         let metadata = json!({
-            "name": "a", "annotations": { LAST_APPLIED: "{}", "kept": "yes", "large": "x".repeat(LONGEST_ANNOTATION + 1) },
+            "name": "a", "annotations": { LAST_APPLIED: "{}", "kept": "yes", "large": "\u{fc}".repeat(LONGEST_ANNOTATION) },
             "managedFields": [{ "manager": "kubectl" }],
         });
         let good: Guarded<ConfigMap> = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
         assert_eq!(good.meta().managed_fields, None);
-        assert_eq!(good.meta().annotations.as_ref().unwrap().len(), 1);
+        let annotations = good.meta().annotations.as_ref().unwrap();
+        let (kept, large) = (annotations["kept"].as_str(), annotations["large"].len());
+        assert_eq!((annotations.len(), kept, large), (2, "yes", LONGEST_ANNOTATION));
+    }
+
+    #[test]
+    fn an_object_of_much_metadata_is_kept_by_its_identity_only() {
+        let labels = |n: usize| {
+            (0..n).map(|n| (format!("label-{n:04}"), json!("x"))).collect::<serde_json::Map<_, _>>()
+        };
+        let of = |n: usize| -> Guarded<ConfigMap> {
+            let metadata = json!({"name": "c", "namespace": "n", "uid": "u", "labels": labels(n), "finalizers": ["f/f"]});
+            serde_json::from_value(json!({ "metadata": metadata, "data": {"key": "value"} })).unwrap()
+        };
+        assert_eq!(of(5_000).object().unwrap().data.as_ref().unwrap()["key"], "value");
+        let large = of(7_000);
+        assert!(large.object().unwrap_err().contains("at most 65536 are read"), "{large:?}");
+        let meta = large.meta();
+        assert_eq!((meta.name.as_deref(), meta.uid.as_deref()), (Some("c"), Some("u")));
+        assert_eq!((meta.labels.is_some(), meta.finalizers.is_some()), (false, false));
     }
 
     #[test]

@@ -32,8 +32,8 @@ use crate::{
     run::Kit,
 };
 
-/// Objects per page of a list: bounds the memory a start takes.
-const PAGE: u32 = 250;
+/// Objects per page of a list: bounds the memory that a start takes, since an object may have 1.5 MiB.
+const PAGE: u32 = 25;
 /// Longest pause between two attempts to resume a watch.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
