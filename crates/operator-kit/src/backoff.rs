@@ -14,18 +14,12 @@ use crate::error::Disposition;
 pub const FIRST: Duration = Duration::from_secs(1);
 /// Longest delay between two attempts.
 pub const LONGEST: Duration = Duration::from_mins(5);
-/// Delay between two attempts where only a change of the object can help.
-const PERMANENT: Duration = Duration::from_hours(1);
 
 /// Returns the delay after the `failures`-th failure in a row (from 1): 1 s, doubled up to 5 min, shortened by jitter,
 /// and never shorter than the server's Retry-After.
 pub(crate) fn delay(disposition: Disposition, failures: u32) -> Duration {
-    match disposition {
-        Disposition::Permanent => shorten(PERMANENT),
-        Disposition::Transient { retry_after } | Disposition::NeedsHelp { retry_after } => {
-            shorten(exponential(failures)).max(retry_after.unwrap_or_default())
-        }
-    }
+    let (Disposition::Transient { retry_after } | Disposition::NeedsHelp { retry_after }) = disposition;
+    shorten(exponential(failures)).max(retry_after.unwrap_or_default())
 }
 
 fn exponential(failures: u32) -> Duration {
@@ -60,7 +54,6 @@ mod tests {
             assert!(about(delay(Disposition::NEEDS_HELP, failures), wanted), "{failures}");
         }
         assert!(about(delay(Disposition::TRANSIENT, u32::MAX), LONGEST));
-        assert!(about(delay(Disposition::Permanent, 7), PERMANENT));
     }
 
     #[test]

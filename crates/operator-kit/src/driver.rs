@@ -350,7 +350,10 @@ impl<R: Reconciler> Driver<R> {
         let pause = match self.write_status(key, object, seen, &outcome).await {
             Ok(None) => pause,
             Ok(Some(postponed)) => postponed.min(pause),
-            Err(error) => self.failed(key, object, error.into()).pause()?,
+            Err(error) => {
+                self.warn_unwritten(key, object, &error);
+                self.failed(key, object, error.into()).pause()?
+            }
         };
         timer.end(label);
         Some(pause)

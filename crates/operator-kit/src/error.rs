@@ -19,14 +19,12 @@ pub enum Disposition {
         /// The server's Retry-After.
         retry_after: Option<Duration>,
     },
-    /// A person has to act outside this object (rights, capacity, credentials, a name): a Warning event, and delays as for
-    /// `Transient`, since no event reports that it was done.
+    /// A person has to act (rights, capacity, credentials, a name, a policy): a Warning event, and delays as for `Transient`,
+    /// since no event reports that it was done.
     NeedsHelp {
         /// The server's Retry-After.
         retry_after: Option<Duration>,
     },
-    /// Only a change of the object helps: a Warning event; again when the object changes, and hourly.
-    Permanent,
 }
 
 impl Disposition {
@@ -47,7 +45,6 @@ impl Disposition {
         match self {
             Self::Transient { .. } => "transient",
             Self::NeedsHelp { .. } => "needs_help",
-            Self::Permanent => "permanent",
         }
     }
 }
@@ -147,10 +144,8 @@ fn of_answer(status: &Status) -> Disposition {
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
     match status.code {
-        // Refused as it stands.
-        400 | 405 | 413 | 415 | 422 => Disposition::Permanent,
-        // Until the RBAC is repaired.
-        401 | 403 => Disposition::NeedsHelp { retry_after },
+        // Refused as it stands, by the API server or an admission policy; or until the RBAC is repaired.
+        400 | 401 | 403 | 405 | 413 | 415 | 422 => Disposition::NeedsHelp { retry_after },
         // 404, 409 and 410 pass when the cache has caught up.
         _ => Disposition::Transient { retry_after },
     }
@@ -305,8 +300,9 @@ mod tests {
 
     #[test]
     fn answers_are_classified() {
-        assert_eq!(answer(422), Disposition::Permanent);
-        assert_eq!(answer(403), Disposition::NEEDS_HELP);
+        for code in [400, 401, 403, 413, 422] {
+            assert_eq!(answer(code), Disposition::NEEDS_HELP, "{code}");
+        }
         for code in [404, 409, 410, 429, 500, 503] {
             assert_eq!(answer(code), Disposition::TRANSIENT, "{code}");
         }

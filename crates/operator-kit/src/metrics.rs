@@ -19,8 +19,7 @@ use crate::reasons::KIT;
 /// Buckets of the reconcile duration, in seconds.
 const BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 /// How a pass ends: see the driver.
-const RESULTS: [&str; 8] =
-    ["ok", "wait", "blocked", "held", "invalid", "transient", "needs_help", "permanent"];
+const RESULTS: [&str; 7] = ["ok", "wait", "blocked", "held", "invalid", "transient", "needs_help"];
 /// What becomes of an event.
 const EVENTS: [&str; 3] = ["published", "failed", "dropped"];
 /// Clock ticks per second in /proc/<pid>/stat: a constant of Linux.

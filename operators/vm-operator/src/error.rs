@@ -108,20 +108,6 @@ mod tests {
 
     use super::*;
 
-    /// A privilege that is granted, or a fault that passes, is not reported by any event: the delay must stay short. The
-    /// kit's delays for these dispositions end at 5 minutes.
-    #[test]
-    fn whatever_the_vcenter_refuses_is_tried_again_within_minutes() {
-        for kind in Kind::ALL {
-            let fault = Fault::new(*kind, "as the test wants it");
-            for error in
-                [Error::VCenter { doing: "CloneVM_Task", fault: fault.clone() }, Error::Template { fault }]
-            {
-                assert!(!matches!(error.disposition(), Disposition::Permanent), "{kind:?}");
-            }
-        }
-    }
-
     /// Reason, and whether a person has to act, for every kind of failure of the vCenter.
     #[test]
     fn every_failure_of_the_vcenter_has_a_reason_and_a_remedy() {

@@ -21,6 +21,8 @@ pub(super) struct Memory<E> {
     pub(super) progress: Mutex<HashMap<Key, Instant>>,
     /// Objects whose status is being written by this process.
     pub(super) reporting: Mutex<HashSet<Key>>,
+    /// Objects whose status was refused, once that was reported.
+    pub(super) unwritten: Mutex<HashSet<Key>>,
 }
 
 impl<E> Default for Memory<E> {
@@ -31,6 +33,7 @@ impl<E> Default for Memory<E> {
             eras: Mutex::default(),
             progress: Mutex::default(),
             reporting: Mutex::default(),
+            unwritten: Mutex::default(),
         }
     }
 }
@@ -40,6 +43,7 @@ impl<E> Memory<E> {
         lock(&self.failing).remove(key);
         lock(&self.invalid).remove(key);
         lock(&self.progress).remove(key);
+        lock(&self.unwritten).remove(key);
     }
 }
 

@@ -55,7 +55,7 @@ impl<R: Reconciler> Driver<R> {
         }
         let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));
         match self.replace_status(key, &newest, &status).await {
-            Ok(()) => {}
+            Ok(()) => drop(lock(&self.memory.unwritten).remove(key)),
             // Gone, recreated, or changed by another client: the watch is about to tell.
             Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
                 return Ok(Some(STALE));
@@ -67,6 +67,15 @@ impl<R: Reconciler> Driver<R> {
         }
         self.publish(object, news);
         Ok(None)
+    }
+
+    /// Publishes one Warning where a status is refused, by rights or a policy: the status cannot say so.
+    pub(super) fn warn_unwritten(&self, key: &Key, object: &Arc<R::Object>, error: &KitError) {
+        let (reason, disposition) = error.classify();
+        if disposition.needs_help() && lock(&self.memory.unwritten).insert(key.clone()) {
+            let message = format!("the status cannot be written, and is out of date until it can: {error}");
+            self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
+        }
     }
 
     /// Applies the status, and removes what another client has added to it.
