@@ -196,6 +196,9 @@ struct Scanned {
     /// Below the VM folder, escaped.
     path: String,
     template: bool,
+    /// It is in a folder below the root folder: what this client created is not what it clones. Templates in the root folder
+    /// itself were put there for it.
+    created: bool,
     moref: MoRef,
 }
 
@@ -220,18 +223,17 @@ impl Scan {
         let is_template = |vm: &ObjectUpdate| {
             vm.get("summary.config.template").is_some_and(|value| matches!(value.text.as_str(), "true" | "1"))
         };
-        // What this client created, in folders below the root folder, is not what it clones. Templates in the root
-        // folder itself were put there for it.
-        let eligible = |vm: &ObjectUpdate| {
-            paths.parent(&vm.obj) == Some(&site.root) || !paths.is_under(&vm.obj, &site.root)
+        let is_created = |vm: &ObjectUpdate| {
+            paths.parent(&vm.obj) != Some(&site.root) && paths.is_under(&vm.obj, &site.root)
         };
         let vms = objects
             .iter()
-            .filter(|object| object.obj.kind() == "VirtualMachine" && eligible(object))
+            .filter(|object| object.obj.kind() == "VirtualMachine")
             .map(|vm| Scanned {
                 name: vm.name(),
                 path: paths.path(&vm.obj, &site.vm_folder),
                 template: is_template(vm),
+                created: is_created(vm),
                 moref: vm.obj.clone(),
             })
             .collect();
@@ -246,7 +248,7 @@ impl Scan {
     fn look(&self, name: &str) -> Result<MoRef, Error> {
         let place = format!("datacenter {:?}", self.datacenter);
         let (templates, others): (Vec<_>, Vec<_>) =
-            self.vms.iter().filter(|vm| vm.name == name).partition(|vm| vm.template);
+            self.eligible().filter(|vm| vm.name == name).partition(|vm| vm.template);
         let full = |vms: &[&Scanned]| {
             list(&vms.iter().map(|vm| format!("/{}/vm/{}", self.datacenter, vm.path)).collect::<Vec<_>>())
         };
@@ -265,8 +267,16 @@ impl Scan {
         if name.contains('/') {
             let path = normal(name);
             let path = path.strip_prefix(&format!("{}/vm/", self.datacenter)).unwrap_or(&path);
-            if let Some(vm) = self.vms.iter().find(|vm| vm.path == path) {
-                return Ok(vm.moref.clone());
+            match self.vms.iter().find(|vm| vm.path == path) {
+                Some(vm) if vm.created => {
+                    let message = format!(
+                        "{name:?} is a virtual machine in a folder below the root folder for new machines, which is not cloned: write \
+                         the name of a template, or move it to another folder"
+                    );
+                    return Err(Error::new(Kind::NotFound, message));
+                }
+                Some(vm) => return Ok(vm.moref.clone()),
+                None => {}
             }
         }
         let message = if others.is_empty() {
@@ -281,14 +291,18 @@ impl Scan {
         Err(Error::new(Kind::NotFound, message))
     }
 
+    fn eligible(&self) -> impl Iterator<Item = &Scanned> {
+        self.vms.iter().filter(|vm| !vm.created)
+    }
+
     /// Returns the name or path that differs from `name` in case, or in blanks around it.
     fn similar(&self, name: &str) -> Option<&str> {
         let name = name.trim().to_lowercase();
         let path = normal(&name);
         let path = path.strip_prefix(&format!("{}/vm/", self.datacenter.to_lowercase())).unwrap_or(&path);
-        let names = self.vms.iter().filter(|vm| vm.template).map(|vm| &*vm.name);
+        let names = self.eligible().filter(|vm| vm.template).map(|vm| &*vm.name);
         let mut names = names.filter(|known| known.trim().to_lowercase() == name);
-        let mut paths = self.vms.iter().map(|vm| &*vm.path);
+        let mut paths = self.eligible().map(|vm| &*vm.path);
         names.next().or_else(|| paths.find(|known| known.to_lowercase() == path))
     }
 }
@@ -310,11 +324,13 @@ mod tests {
             ("4", "c/d", "x/c%2fd", true),
             ("5", "e", "x/e", false),
             ("6", "a", "z/a", false),
+            ("7", "web-0", "root/n.web/web-0", false),
         ];
         let vms = vms.map(|(id, name, path, template)| Scanned {
             name: name.to_owned(),
             path: path.to_owned(),
             template,
+            created: path.starts_with("root/"),
             moref: vm(id),
         });
         Scan { datacenter: "DC0".to_owned(), vms: vms.into() }
@@ -353,6 +369,15 @@ mod tests {
         let error = scan().find("e").unwrap_err();
         assert_eq!(error.reason(), "TemplateNotFound");
         assert!(error.to_string().contains("write its path: /DC0/vm/x/e"), "{error}");
+        for (name, text) in [
+            ("web-0", r#"no template "web-0" in datacenter "DC0""#),
+            ("/DC0/vm/root/n.web/web-0", "below the root folder for new machines"),
+            ("/DC0/vm/root/n.web/WEB-0", "there is no template"),
+        ] {
+            let error = scan().find(name).unwrap_err();
+            assert!(error.to_string().contains(text) && error.reason() == "TemplateNotFound", "{error}");
+            assert!(!error.to_string().contains("did you mean"), "{error}");
+        }
     }
 
     #[test]
