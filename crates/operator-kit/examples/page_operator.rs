@@ -91,7 +91,15 @@ impl Reconciler for Pages {
     async fn apply(&self, page: &Page, plan: Self::Plan) -> Result<(), Error> {
         match plan {
             // Nothing would remove the file of a page that is gone.
-            Some(_) if !self.objects.is_current(page).await.map_err(KitError::from)? => Ok(()),
+            Some(_)
+                if !self
+                    .objects
+                    .is_current(page, |page| page.metadata.generation)
+                    .await
+                    .map_err(KitError::from)? =>
+            {
+                Ok(())
+            }
             Some(text) => Ok(tokio::fs::write(self.file(page), text).await?),
             None => match tokio::fs::remove_file(self.file(page)).await {
                 // Removed already, by an earlier attempt or a person.

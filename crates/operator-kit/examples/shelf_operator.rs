@@ -117,7 +117,15 @@ impl Reconciler for Shelves {
     async fn apply(&self, object: &Shelf, plan: Self::Plan) -> Result<(), Error> {
         match plan {
             // Nothing would remove the file of a shelf that is gone.
-            Some(_) if !self.objects.is_current(object).await.map_err(KitError::from)? => Ok(()),
+            Some(_)
+                if !self
+                    .objects
+                    .is_current(object, |object| object.metadata.generation)
+                    .await
+                    .map_err(KitError::from)? =>
+            {
+                Ok(())
+            }
             Some(text) => Ok(tokio::fs::write(self.file(object), text).await?),
             None => Ok(tokio::fs::remove_file(self.file(object)).await?),
         }

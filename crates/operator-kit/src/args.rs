@@ -19,7 +19,7 @@ pub struct CommonArgs {
     #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
     pub metrics_addr: Listen,
 
-    /// Namespace to watch instead of all; may be repeated. `rbac --watch-namespace …` prints the matching roles
+    /// Namespace to watch instead of all; may be repeated; an empty text means all. `rbac --watch-namespace …` prints the matching roles
     #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE", global = true,
           value_parser = namespace)]
     pub watch_namespace: Vec<String>,

@@ -6,7 +6,7 @@
 
 use kube::{
     Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::{ObjectList, Request, Status},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -89,22 +89,24 @@ impl<K: Kind> Objects<K> {
         Ok(listed.items)
     }
 
-    /// Reads `object` from the API server and returns whether it is as this process knows it, by UID and generation.
-    /// Otherwise the cache has the newer state when this returns, which wakes the object.
+    /// Reads `object` from the API server and returns whether it exists and `view` of it is as this process knows it.
+    /// Otherwise the cache has the newer state when this returns, which wakes the object if a change of `view` does.
     ///
-    /// For what is made outside: a cache may be behind, above all after a start, and nothing removes what is made for an
-    /// object that is gone.
+    /// For what is made or removed outside: a cache may be behind, above all after a start; nothing removes what is made for an
+    /// object that is gone, and what is removed cannot be brought back.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn is_current(&self, object: &K) -> Result<bool, kube::Error> {
+    pub async fn is_current<V: PartialEq>(
+        &self,
+        object: &K,
+        view: impl Fn(&K) -> V,
+    ) -> Result<bool, kube::Error> {
         let key = Key::of(object);
         let request = self.at(&key).get(key.name(), &kube::api::GetParams::default());
         match self.send(request.map_err(kube::Error::BuildRequest)?).await {
-            Ok(found) => {
-                let version = |meta: &ObjectMeta| (meta.uid.clone(), meta.generation);
-                Ok(version(found.meta()) == version(object.meta()))
-            }
+            Ok(found) => Ok(found.meta().uid == object.meta().uid
+                && found.valid().is_some_and(|found| view(found) == view(object))),
             Err(kube::Error::Api(status)) if is_absent(&status, &key) => {
                 self.cache.removed(&key, object.meta().uid.as_deref().unwrap_or_default());
                 Ok(false)

@@ -72,6 +72,31 @@ async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
     rig.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
 }
 
+/// The group of a VmInstance that has lost its owner is deleted, and another of its name is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_owner_takes_its_slot_of_the_next_group() {
+    let (_place, rig, _operator) = start_web(2).await;
+    let disown = json!({"metadata": {"ownerReferences": null}}).to_string();
+    rig.kubectl(&["patch", "vgi", "web-0", "--type=merge", "-p", &disown]).await.unwrap();
+    let message = |status: &Value, text: &str| {
+        status["lastMessage"].as_str().is_some_and(|message| message.contains(text))
+    };
+    says(&rig, "web", |status| {
+        ready(status) == Some(("False", "InvalidInstance")) && message(status, "VmInstance web-0")
+    })
+    .await;
+    assert_eq!(rig.machines().await.unwrap().len(), 2, "none is made in its place");
+    rig.remove("web").await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    says(&rig, "web", |status| status["readyReplicas"] == 2 && message(status, "kubectl delete vgi web-0"))
+        .await;
+    let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
+    let names = ["web-0", "web-1", "web-2"].map(|name| format!("{}/{name}", rig.folder("web")));
+    assert_eq!(machines, names, "the machine of the former group is left");
+    rig.kubectl(&["delete", "vgi", "web-0", "--timeout=180s"]).await.unwrap();
+    says(&rig, "web", |status| status["readyReplicas"] == 2 && !message(status, "web-0")).await;
+}
+
 /// A VmInstance loses its owner, so the group does not count it: its machine is an orphan, which is reported and not touched.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_machine_of_an_invalid_instance_is_an_orphan() {

@@ -158,6 +158,9 @@ async fn a_group_is_paused_resumed_and_detached() {
     detached("Unknown").await;
     rig.delete("web").await.unwrap();
     rig.reason("web", "DetachUnclear").await.unwrap();
+    // Larger than what the operator keeps of an annotation.
+    annotate(&"true ".repeat(20_000)).await;
+    detached("Unknown").await;
     annotate("true").await;
     rig.gone("web").await.unwrap();
     eventually("an event about the machines that stay", PATIENCE, async || {

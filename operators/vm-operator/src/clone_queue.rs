@@ -4,8 +4,10 @@
 //! group of two hundred. A clone that does not end gives its place up, so that one group's clones stop no other group. Pure:
 //! no clock, no I/O, no lock of its own.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+
+use crate::lines::{GroupId, Held, Lines};
 
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,22 +21,20 @@ pub enum Place {
     Held,
 }
 
-/// Grants `limit` places to members of groups. A free place goes to the group that has the fewest clones, and among several
-/// such to the one that has waited longest since it came or was last served. A group never has more than `limit` clones,
-/// those included that have given their place up.
+/// Grants `limit` places to members of groups, in the order of [`Lines`]. A group never has more than `limit` clones, those
+/// included that have given their place up.
 #[derive(Clone, Debug)]
-pub struct CloneQueue<G, M> {
+pub struct CloneQueue<M> {
     limit: usize,
-    held: HashMap<M, G>,
+    held: HashMap<M, GroupId>,
     /// The members that gave their place up, and are still cloning.
-    overdue: HashMap<M, G>,
+    overdue: HashMap<M, GroupId>,
     /// The members in `lines`.
     waiting: HashSet<M>,
-    /// Groups in the order in which they are served; one that was given a place goes to the end.
-    lines: VecDeque<(G, VecDeque<M>)>,
+    lines: Lines<M>,
 }
 
-impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
+impl<M: Clone + Eq + Hash> CloneQueue<M> {
     /// Creates a queue for `limit` clones at a time; 0 counts as 1.
     #[must_use]
     pub fn new(limit: usize) -> Self {
@@ -43,7 +43,7 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
             held: HashMap::new(),
             overdue: HashMap::new(),
             waiting: HashSet::new(),
-            lines: VecDeque::new(),
+            lines: Lines::default(),
         }
     }
 
@@ -66,13 +66,10 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
     }
 
     /// Gives `member` a place, or puts it into the queue; a later [`leave`](Self::leave) names it then.
-    pub fn enter(&mut self, group: &G, member: &M) -> Place {
+    pub fn enter(&mut self, group: &GroupId, member: &M) -> Place {
         if self.place(member) == Place::None {
             self.waiting.insert(member.clone());
-            match self.lines.iter_mut().find(|(waiting, _)| waiting == group) {
-                Some((_, line)) => line.push_back(member.clone()),
-                None => self.lines.push_back((group.clone(), VecDeque::from([member.clone()]))),
-            }
+            self.lines.push(group, member.clone());
             // Others that wait although a place is free are of groups that have as many clones as they may.
             self.grant();
         }
@@ -80,7 +77,7 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
     }
 
     /// Gives `member` a place although it may be one too many: its clone is in flight already.
-    pub fn hold(&mut self, group: &G, member: &M) {
+    pub fn hold(&mut self, group: &GroupId, member: &M) {
         self.remove_waiting(member);
         if !self.overdue.contains_key(member) {
             self.held.insert(member.clone(), group.clone());
@@ -114,52 +111,34 @@ impl<G: Clone + Eq + Hash, M: Clone + Eq + Hash> CloneQueue<G, M> {
         }
     }
 
-    /// Returns the members of other groups that hold a place.
-    pub fn held_by_others(&self, group: &G) -> impl Iterator<Item = &M> {
-        self.held.iter().filter(move |(_, holder)| *holder != group).map(|(member, _)| member)
+    /// Returns the members of other groups than the one of this UID that hold a place.
+    pub fn held_by_others(&self, group_uid: &str) -> impl Iterator<Item = &M> {
+        self.held.iter().filter(move |(_, (_, uid))| uid != group_uid).map(|(member, _)| member)
     }
 
     /// Gives free places away, and returns the members that hold one now.
     fn grant(&mut self) -> Vec<M> {
         let mut next = Vec::new();
         while self.held.len() < self.limit {
-            let Some((group, mut line)) = self.take_neediest() else { break };
-            if let Some(member) = line.pop_front() {
-                self.waiting.remove(&member);
-                self.held.insert(member.clone(), group.clone());
-                next.push(member);
-            }
-            if !line.is_empty() {
-                self.lines.push_back((group, line));
-            }
+            let mut places = Held::default();
+            self.held.values().chain(self.overdue.values()).for_each(|group| places.add(group));
+            let Some((group, member)) = self.lines.pop(&places, self.limit) else { break };
+            self.waiting.remove(&member);
+            self.held.insert(member.clone(), group);
+            next.push(member);
         }
         next
     }
 
     fn remove_waiting(&mut self, member: &M) {
         if self.waiting.remove(member) {
-            self.lines.retain_mut(|(_, line)| {
-                line.retain(|m| m != member);
-                !line.is_empty()
-            });
+            self.lines.retain(|waiting| waiting != member);
         }
-    }
-
-    /// Takes the waiting group that has the fewest clones, if it may have more; the first of them where several do.
-    fn take_neediest(&mut self) -> Option<(G, VecDeque<M>)> {
-        let mut holds: HashMap<&G, usize> = HashMap::new();
-        for group in self.held.values().chain(self.overdue.values()) {
-            *holds.entry(group).or_default() += 1;
-        }
-        let holds = |index: &usize| self.lines.get(*index).and_then(|(group, _)| holds.get(group)).copied();
-        let holds = |index: &usize| holds(index).unwrap_or(0);
-        let neediest = (0..self.lines.len()).min_by_key(holds).filter(|index| holds(index) < self.limit)?;
-        self.lines.remove(neediest)
     }
 }
 
 #[cfg(test)]
-impl<G: std::fmt::Debug, M: Clone + Ord + std::fmt::Debug> CloneQueue<G, M> {
+impl<M: Clone + Ord + std::fmt::Debug> CloneQueue<M> {
     /// Returns all that decides what comes next, for the model.
     pub fn text(&self) -> String {
         let held: std::collections::BTreeSet<_> = self.held.keys().collect();
@@ -174,30 +153,52 @@ mod tests {
 
     use super::*;
 
+    /// A group in a namespace of its own.
+    fn group(name: &str) -> GroupId {
+        (name.to_owned(), name.to_owned())
+    }
+
     #[test]
     fn a_small_group_does_not_wait_behind_a_large_one() {
         let mut queue = CloneQueue::new(2);
-        assert_eq!((queue.enter(&"large", &1), queue.enter(&"large", &2)), (Place::Held, Place::Held));
+        assert_eq!(
+            (queue.enter(&group("large"), &1), queue.enter(&group("large"), &2)),
+            (Place::Held, Place::Held)
+        );
         for member in 3..100 {
-            assert_eq!(queue.enter(&"large", &member), Place::Waiting);
+            assert_eq!(queue.enter(&group("large"), &member), Place::Waiting);
         }
-        assert_eq!(queue.enter(&"small", &200), Place::Waiting);
+        assert_eq!(queue.enter(&group("small"), &200), Place::Waiting);
         assert_eq!(queue.depth(), (98, 2));
         assert_eq!(queue.leave(&1), [200]);
         assert_eq!(queue.leave(&200), [3]);
+    }
+
+    /// A tenant with many groups has no more clones than one with a single group.
+    #[test]
+    fn namespaces_have_as_many_clones_whatever_the_number_of_their_groups() {
+        let mut queue = CloneQueue::new(4);
+        for member in 0..100 {
+            queue.enter(&("hog".to_owned(), format!("group-{member}")), &member);
+        }
+        for member in 100..110 {
+            queue.enter(&group("small"), &member);
+        }
+        let served: Vec<_> = (0..4).flat_map(|member| queue.leave(&member)).collect();
+        assert_eq!(served, [100, 101, 4, 5]);
     }
 
     /// Where all groups that wait hold nothing, they are served in rotation, whatever they are called.
     #[test]
     fn groups_that_hold_as_few_are_served_in_rotation() {
         let mut queue = CloneQueue::new(1);
-        assert_eq!(queue.enter(&"a", &0), Place::Held);
+        assert_eq!(queue.enter(&group("a"), &0), Place::Held);
         for member in 1..100 {
-            queue.enter(&"a", &member);
+            queue.enter(&group("a"), &member);
         }
-        queue.enter(&"z", &200);
-        queue.enter(&"m", &100);
-        queue.enter(&"m", &101);
+        queue.enter(&group("z"), &200);
+        queue.enter(&group("m"), &100);
+        queue.enter(&group("m"), &101);
         let mut served = vec![0];
         while let [next] = queue.leave(&served[served.len() - 1])[..] {
             served.push(next);
@@ -209,9 +210,9 @@ mod tests {
     #[test]
     fn leaving_the_queue_frees_no_place() {
         let mut queue = CloneQueue::new(1);
-        queue.enter(&"g", &1);
-        queue.enter(&"g", &2);
-        queue.enter(&"g", &3);
+        queue.enter(&group("g"), &1);
+        queue.enter(&group("g"), &2);
+        queue.enter(&group("g"), &3);
         assert!(queue.leave(&2).is_empty());
         assert_eq!(queue.leave(&1), [3]);
         assert_eq!(queue.place(&3), Place::Held);
@@ -221,12 +222,12 @@ mod tests {
     #[test]
     fn a_member_that_holds_a_place_does_not_wait_for_one() {
         let mut queue = CloneQueue::new(1);
-        queue.enter(&"g", &1);
-        queue.enter(&"g", &2);
-        queue.hold(&"g", &2);
+        queue.enter(&group("g"), &1);
+        queue.enter(&group("g"), &2);
+        queue.hold(&group("g"), &2);
         assert!(queue.leave(&2).is_empty());
         assert!(queue.leave(&1).is_empty(), "a place for a member that has left");
-        assert_eq!(queue.enter(&"g", &3), Place::Held);
+        assert_eq!(queue.enter(&group("g"), &3), Place::Held);
     }
 
     /// The clones of one group hang: the others clone, and the group itself clones no more than it may.
@@ -234,16 +235,16 @@ mod tests {
     fn an_overdue_clone_holds_no_place_and_counts_for_its_group() {
         let mut queue = CloneQueue::new(2);
         for member in 1..=4 {
-            queue.enter(&"hog", &member);
+            queue.enter(&group("hog"), &member);
         }
-        assert_eq!(queue.enter(&"small", &10), Place::Waiting);
-        assert_eq!(queue.held_by_others(&"small").count(), 2);
+        assert_eq!(queue.enter(&group("small"), &10), Place::Waiting);
+        assert_eq!(queue.held_by_others("small").count(), 2);
         assert_eq!(queue.expire(&1), [10], "the group that has the fewest clones");
         assert!(queue.expire(&1).is_empty() && queue.expire(&3).is_empty(), "they hold no place");
         assert!(queue.expire(&2).is_empty(), "the hog has as many clones as it may");
-        assert_eq!(queue.enter(&"other", &20), Place::Held, "although others wait");
+        assert_eq!(queue.enter(&group("other"), &20), Place::Held, "although others wait");
         assert_eq!((queue.place(&1), queue.place(&3)), (Place::Held, Place::Waiting));
-        queue.hold(&"hog", &1);
+        queue.hold(&group("hog"), &1);
         assert_eq!(queue.depth(), (2, 4), "it holds no place again");
         assert!(queue.leave(&1).is_empty(), "no place is free");
         assert_eq!(queue.leave(&10), [3]);
@@ -253,14 +254,14 @@ mod tests {
     #[test]
     fn a_place_is_held_under_another_name() {
         let mut queue = CloneQueue::new(1);
-        queue.enter(&"g", &1);
+        queue.enter(&group("g"), &1);
         queue.rename(&1, &2);
         queue.rename(&7, &8);
         assert_eq!(
             (queue.place(&1), queue.place(&2), queue.place(&8)),
             (Place::None, Place::Held, Place::None)
         );
-        assert_eq!(queue.enter(&"g", &1), Place::Waiting);
+        assert_eq!(queue.enter(&group("g"), &1), Place::Waiting);
         assert_eq!(queue.leave(&2), [1]);
     }
 
@@ -278,7 +279,7 @@ mod tests {
                 // A member belongs to one group.
                 let member = (group, member);
                 if !asked.insert(member) { continue }
-                let place = queue.enter(&group, &member);
+                let place = queue.enter(&self::group(&group.to_string()), &member);
                 prop_assert_eq!(place, queue.place(&member));
                 if place == Place::Held { running.push(member); }
                 prop_assert!(queue.held.len() <= limit);

@@ -9,13 +9,12 @@ use operator_kit::{Index, Key, Kit, Objects, Watch};
 
 use crate::api::names::{self, Marker};
 use crate::api::{VmGroup, VmInstance};
+use crate::detach;
+use crate::lines::GroupId;
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::visibility::Visibility;
-use crate::vminstance::{has_machine, is_done};
-
-/// Namespace of a VmInstance, and the UID of the group that it names.
-pub type GroupId = (String, String);
+use crate::vminstance::{GroupView, has_machine, is_left};
 
 /// Returns which group an instance belongs to: one of its own namespace, whatever its spec says.
 fn group_id(instance: &VmInstance) -> GroupId {
@@ -40,8 +39,8 @@ pub struct Context {
     pub instances: Objects<VmInstance>,
     /// Instances by group.
     pub by_group: Index<VmInstance, GroupId>,
-    /// Instances that only finalizers of others keep, by the key of their group.
-    pub kept: Index<VmInstance, Key>,
+    /// Instances that belong to no group any more, by the key of the group that they name.
+    pub left: Index<VmInstance, Key>,
     /// Instances by the name of their machine.
     pub by_vm_name: Index<VmInstance, String>,
     /// Instances by the task that their durable status names.
@@ -89,7 +88,7 @@ impl Context {
             groups: groups.objects(),
             instances: instances.objects(),
             by_group: instances.index(|i| [group_id(i)]),
-            kept: instances.index(|i| is_done(i).then(|| group_key(i))),
+            left: instances.index(|i| is_left(i).then(|| group_key(i))),
             by_vm_name: instances.index(|i| [i.spec.vm_name.clone()]),
             by_task: instances.index(|i| Some(i.status.as_ref()?.task.as_ref()?.r#ref.clone())),
             by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
@@ -120,18 +119,41 @@ impl Context {
         })
     }
 
+    /// Reads a group from the API server: see [`Objects::is_current`]. Its annotations are no part of its generation.
+    ///
+    /// # Errors
+    /// Those of [`Objects::is_current`].
+    pub async fn is_current_group(&self, group: &VmGroup) -> Result<bool, kube::Error> {
+        self.groups.is_current(group, |group| (group.metadata.generation, GroupView::of(group))).await
+    }
+
+    /// Reads an instance, and of its group what instances see of it, from the API server.
+    ///
+    /// # Errors
+    /// Those of [`Objects::is_current`].
+    pub async fn is_current_instance(&self, instance: &VmInstance) -> Result<bool, kube::Error> {
+        let view = |instance: &VmInstance| (instance.metadata.generation, detach::of(instance));
+        if !self.instances.is_current(instance, view).await? {
+            return Ok(false);
+        }
+        match self.group_of(instance) {
+            Some(group) => self.groups.is_current(&group, GroupView::of).await,
+            None => Ok(true),
+        }
+    }
+
     /// Returns the instances of a group.
     #[must_use]
     pub fn members(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
         self.by_group.get(&(group.namespace().unwrap_or_default(), group.uid().unwrap_or_default()))
     }
 
-    /// Returns the instances of former groups of this name that only finalizers of others keep: their names are taken.
+    /// Returns what is left of former groups of this name: instances whose names are taken.
     #[must_use]
-    pub fn kept_of_former(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
-        let mut kept = self.kept.get(&Key::of(group));
-        kept.retain(|instance| Some(&instance.spec.group_uid) != group.uid().as_ref());
-        kept
+    pub fn left_of_former(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
+        let mut left = self.left.get(&Key::of(group));
+        left.retain(|instance| Some(&instance.spec.group_uid) != group.uid().as_ref());
+        left
     }
 
     /// Returns whether another group than this has the folder of this name as its own.

@@ -27,6 +27,7 @@ mod error;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 mod in_flight;
+mod lines;
 mod memory;
 mod meters;
 mod metrics;

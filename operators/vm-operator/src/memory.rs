@@ -12,6 +12,7 @@ use operator_kit::{Key, Triggers};
 use crate::api::{TaskKind, TaskStatus, VmGroup, VmInstance};
 use crate::clone_queue::{CloneQueue, Place};
 use crate::in_flight::{InFlight, RequestState, task_ref};
+use crate::lines::GroupId;
 use crate::requests::Requests;
 
 /// How long a clone holds a place in the clone queue, and how long one that no record names puts instances in doubt.
@@ -45,8 +46,8 @@ pub struct Memory {
     pub in_flight: InFlight,
     /// What is to be requested.
     pub requests: Requests,
-    /// Which instance clones next: by the group's UID.
-    pub clone_queue: Mutex<CloneQueue<String, Holder>>,
+    /// Which instance clones next.
+    pub clone_queue: Mutex<CloneQueue<Holder>>,
     /// The clones of instances that are gone, by the instance's UID: each keeps its place until it ends. `None` until the
     /// request is answered.
     left: Mutex<BTreeMap<String, Option<TaskStatus>>>,
@@ -79,13 +80,13 @@ impl Memory {
 
     /// Puts an instance into the clone queue, and wakes it to clone or to report that it waits.
     pub fn enqueue(&self, instance: &Key, group_uid: &str) {
-        self.queue().enter(&group_uid.to_owned(), &Holder::Instance(instance.clone()));
+        self.queue().enter(&group_id(instance, group_uid), &Holder::Instance(instance.clone()));
         self.instance_triggers.wake(instance);
     }
 
     /// Takes a place for an instance whose clone is in flight already.
     pub fn hold_place(&self, instance: &Key, group_uid: &str) {
-        self.queue().hold(&group_uid.to_owned(), &Holder::Instance(instance.clone()));
+        self.queue().hold(&group_id(instance, group_uid), &Holder::Instance(instance.clone()));
     }
 
     /// Takes an instance out of the clone queue, and wakes those that may clone now.
@@ -96,7 +97,7 @@ impl Memory {
     /// Returns the clones of other groups that hold places, where the oldest is slow.
     #[must_use]
     pub fn jam(&self, group_uid: &str, now: Timestamp) -> Option<Jam> {
-        let others: Vec<Holder> = self.queue().held_by_others(&group_uid.to_owned()).cloned().collect();
+        let others: Vec<Holder> = self.queue().held_by_others(group_uid).cloned().collect();
         let (clones, left) = (self.in_flight.clones(), self.left());
         let since = |holder: &Holder| match holder {
             Holder::Instance(key) => clones.get(key).copied(),
@@ -189,7 +190,7 @@ impl Memory {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, CloneQueue<String, Holder>> {
+    fn queue(&self) -> MutexGuard<'_, CloneQueue<Holder>> {
         self.clone_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,6 +218,10 @@ impl Memory {
         let (queue, left) = (self.queue().text(), format!("{:?}", *self.left()));
         format!("{}\n{queue}\n{left}\n{}", self.in_flight.text(state), self.requests.text())
     }
+}
+
+fn group_id(instance: &Key, group_uid: &str) -> GroupId {
+    (instance.namespace().to_owned(), group_uid.to_owned())
 }
 
 #[cfg(test)]
@@ -248,7 +253,11 @@ mod tests {
 
     fn request(uid: &str, group: &str) -> Request {
         let subject = subject(uid);
-        Request { group: group.into(), subject, call: Call::PowerOn(MoRef::new("VirtualMachine", "vm-1")) }
+        Request {
+            group: ("n".into(), group.into()),
+            subject,
+            call: Call::PowerOn(MoRef::new("VirtualMachine", "vm-1")),
+        }
     }
 
     fn subject(uid: &str) -> Subject {
@@ -333,12 +342,12 @@ mod tests {
         let push = |uid: &str, group: &str| memory.requests.push(request(uid, group));
         (0..20).for_each(|n| push(&format!("hog-{n}"), "hog"));
         push("web-0", "web");
-        let pop = || memory.requests.pop().map(|request| request.group);
+        let pop = || memory.requests.pop().map(|request| request.group.1);
         assert_eq!([pop(), pop()], [Some("hog".into()), Some("web".into())], "the group with the fewest");
         assert_eq!((0..20).map_while(|_| pop()).count(), 7, "eight of one group");
         push("web-1", "web");
         assert_eq!((pop().as_deref(), pop()), (Some("web"), None));
-        memory.requests.done("hog");
+        memory.requests.done(&("n".into(), "hog".into()));
         assert_eq!((pop().as_deref(), pop()), (Some("hog"), None));
         assert!(memory.requests.forget("hog-19") && !memory.requests.forget("hog-19"));
         assert_eq!(memory.requests.depth(), 10);

@@ -1,11 +1,10 @@
 //! Requests to the vCenter: a queue, and workers that send what is in it.
 //!
 //! A reconcile never waits for the vCenter: it puts a request here and ends. The response goes into the in-flight memory and
-//! wakes the object. Removals and repairs go before clones, and groups with fewer requests being sent before those with more.
+//! wakes the object. Removals and repairs go before clones, and both in the order of [`Lines`].
 //! Owns the checks that each request passes when it leaves the queue: this process still leads, and the request is still what
 //! its object needs.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
@@ -24,6 +23,7 @@ use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
 use crate::context::Context;
 use crate::error::method;
 use crate::in_flight::{FolderChange, FolderRequest};
+use crate::lines::{GroupId, Held, Lines};
 use crate::memory::Memory;
 use crate::{vmgroup, vminstance};
 
@@ -128,8 +128,8 @@ pub enum Call {
 /// A request for an object.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// UID of the object's group.
-    pub group: String,
+    /// The object's group.
+    pub group: GroupId,
     /// The object that the request is for.
     pub subject: Subject,
     /// What.
@@ -145,50 +145,10 @@ pub struct Requests {
 
 #[derive(Clone, Debug, Default)]
 struct Waiting {
-    first: Lines,
-    clones: Lines,
-    /// How many requests of each group are being sent.
-    sending: HashMap<String, usize>,
-}
-
-/// Requests by their group. One whose request was taken goes to the end.
-#[derive(Clone, Debug, Default)]
-struct Lines(VecDeque<(String, VecDeque<Request>)>);
-
-impl Lines {
-    fn push(&mut self, request: Request) {
-        match self.0.iter_mut().find(|(group, _)| *group == request.group) {
-            Some((_, line)) => line.push_back(request),
-            None => self.0.push_back((request.group.clone(), VecDeque::from([request]))),
-        }
-    }
-
-    /// Takes a request of the group with the fewest being sent, if it may have more; of the first where several do.
-    fn pop(&mut self, sending: &HashMap<String, usize>) -> Option<Request> {
-        let count = |(group, _): &(String, _)| sending.get(group).copied().unwrap_or(0);
-        let groups = self.0.iter().map(count).enumerate();
-        let (at, _) = groups.filter(|(_, count)| *count < PER_GROUP).min_by_key(|(_, count)| *count)?;
-        let (group, mut line) = self.0.remove(at)?;
-        let request = line.pop_front();
-        if !line.is_empty() {
-            self.0.push_back((group, line));
-        }
-        request
-    }
-
-    /// Drops the requests of an object; whether there were any.
-    fn forget(&mut self, uid: &str) -> bool {
-        let before = self.len();
-        self.0.retain_mut(|(_, line)| {
-            line.retain(|request| request.subject.uid() != uid);
-            !line.is_empty()
-        });
-        self.len() < before
-    }
-
-    fn len(&self) -> usize {
-        self.0.iter().map(|(_, line)| line.len()).sum()
-    }
+    first: Lines<Request>,
+    clones: Lines<Request>,
+    /// The requests that are being sent.
+    sending: Held,
 }
 
 impl Requests {
@@ -196,8 +156,8 @@ impl Requests {
     pub fn push(&self, request: Request) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match request.call {
-            Call::Clone(_) => waiting.clones.push(request),
-            _ => waiting.first.push(request),
+            Call::Clone(_) => waiting.clones.push(&request.group.clone(), request),
+            _ => waiting.first.push(&request.group.clone(), request),
         }
         drop(waiting);
         self.changed.notify_one();
@@ -213,7 +173,8 @@ impl Requests {
     /// Drops the requests of an object that is gone; whether there were any.
     pub fn forget(&self, uid: &str) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (first, clones) = (waiting.first.forget(uid), waiting.clones.forget(uid));
+        let is_of_another = |request: &Request| request.subject.uid() != uid;
+        let (first, clones) = (waiting.first.retain(is_of_another), waiting.clones.retain(is_of_another));
         first || clones
     }
 
@@ -222,21 +183,14 @@ impl Requests {
     pub fn pop(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Waiting { first, clones, sending } = &mut *waiting;
-        let request = first.pop(sending).or_else(|| clones.pop(sending))?;
-        *sending.entry(request.group.clone()).or_default() += 1;
+        let (group, request) = first.pop(sending, PER_GROUP).or_else(|| clones.pop(sending, PER_GROUP))?;
+        sending.add(&group);
         Some(request)
     }
 
     /// Records that a request of this group was answered, or taken back.
-    pub fn done(&self, group: &str) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sending) = waiting.sending.get_mut(group) {
-            *sending -= 1;
-            if *sending == 0 {
-                waiting.sending.remove(group);
-            }
-        }
-        drop(waiting);
+    pub fn done(&self, group: &GroupId) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).sending.remove(group);
         self.changed.notify_one();
     }
 

@@ -41,7 +41,7 @@ pub struct VmGroups(pub Arc<Context>);
 
 /// Observes a group in the caches, the inventory and the memory of this process.
 fn observe(ctx: &Context, group: &VmGroup) -> Seen {
-    let instances = [ctx.members(group), ctx.kept_of_former(group)].concat();
+    let instances = [ctx.members(group), ctx.left_of_former(group)].concat();
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
         let around = Surroundings {

@@ -26,7 +26,7 @@ use crate::requests::Call;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
-pub use identity::{Look, has_machine, is_done, recorded, recorded_vcenter};
+pub use identity::{Look, has_machine, is_done, is_left, recorded, recorded_vcenter};
 pub use observe::Surroundings;
 use plan::Action;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};
@@ -97,9 +97,9 @@ impl Reconciler for VmInstances {
 
     async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
         let ctx = &self.0;
-        // The cache may be behind, above all after a start. Nothing would remove what is made for an instance that is gone, and
-        // an instance that is gone has given its machine up.
-        if action.changes_machine() && !ctx.instances.is_current(instance).await? {
+        // The cache may be behind, above all after a start. Nothing would remove what is made for an instance that is gone, an
+        // instance that is gone has given its machine up, and a person may have paused or detached its group.
+        if action.changes_machine() && !ctx.is_current_instance(instance).await? {
             return Ok(None);
         }
         let settled = matches!(action, Action::Settle)

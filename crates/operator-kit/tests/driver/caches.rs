@@ -1,7 +1,11 @@
 //! Caches without a controller.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt, api::PostParams, core::PartialObjectMeta};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ObjectMeta, PostParams},
+    core::PartialObjectMeta,
+};
 use operator_kit::{Deleted, Key, Kit, Patched, Watch};
 use serde_json::json;
 use testbed::eventually;
@@ -42,6 +46,31 @@ pub async fn need_no_controller(bench: &Bench, kit: &Kit) {
     let (ready, report) = kit.health().report();
     assert!(!report.contains("unreachable cluster"), "{ready}: {report}");
     assert!(report.contains("watch settings") && report.contains("watch metadata"), "{report}");
+}
+
+/// An annotation is no part of the generation, and the watch may be late with it.
+pub async fn are_compared_with_the_api_server(bench: &Bench, kit: &Kit) {
+    // No watch runs: the cache has what requests bring.
+    let objects = Watch::<Thing>::namespaced(kit).objects();
+    let viewed = Thing::new("viewed", ThingSpec { mode: Mode::Well });
+    let viewed = bench.api.create(&PostParams::default(), &viewed).await.unwrap();
+    let note = |thing: &Thing| (thing.metadata.generation, thing.annotations().get("note").cloned());
+    let generation = |thing: &Thing| thing.metadata.generation;
+    assert!(objects.is_current(&viewed, note).await.unwrap());
+    bench.patch("viewed", json!({"metadata": {"annotations": {"note": "changed"}}})).await;
+    assert!(objects.is_current(&viewed, generation).await.unwrap());
+    assert!(!objects.is_current(&viewed, note).await.unwrap());
+    let cached = objects.cache().valid(&Key::of(&viewed)).unwrap();
+    assert_eq!(cached.annotations()["note"], "changed");
+    assert!(objects.is_current(&cached, note).await.unwrap());
+    let former = Thing {
+        metadata: ObjectMeta { uid: Some("former".into()), ..cached.metadata.clone() },
+        ..Thing::clone(&cached)
+    };
+    assert!(!objects.is_current(&former, note).await.unwrap(), "a successor of its name");
+    bench.api.delete("viewed", &DeleteParams::default()).await.unwrap();
+    assert!(!objects.is_current(&cached, note).await.unwrap());
+    assert!(objects.cache().get(&Key::of(&viewed)).is_none());
 }
 
 /// The cache of a watch that does not run has what the responses to writes tell it.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod caches;
+mod refused;
 mod things;
 
 use std::{sync::Arc, time::Duration};
@@ -142,6 +143,7 @@ async fn every_object_takes_the_same_road() {
 
     a_status_lands_on_no_other_version(&bench, &kit).await;
     caches::follow_the_removal_of_a_finalizer(&bench, &kit).await;
+    caches::are_compared_with_the_api_server(&bench, &kit).await;
 
     let (things, triggers) = (Watch::<Thing>::namespaced(&kit), Triggers::default());
     let children = Watch::<ConfigMap>::namespaced(&kit);
@@ -170,6 +172,7 @@ async fn every_object_takes_the_same_road() {
         a_status_of_another_client_is_written_again(&bench),
         an_object_with_the_longest_name_has_events(&bench),
         caches::need_no_controller(&bench, &kit),
+        refused::statuses_are_reported_by_one_event(&bench),
     );
     an_api_server_restart_is_survived(&mut bench).await;
 

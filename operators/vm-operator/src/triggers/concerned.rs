@@ -9,9 +9,10 @@ use operator_kit::{Change, Guarded, Key};
 
 use crate::api::names::Marker;
 use crate::api::{DETACH, OWNER_MARKER, VmGroup, VmInstance};
-use crate::context::{Context, GroupId};
+use crate::context::Context;
 use crate::detach;
 use crate::in_flight::Waiter;
+use crate::lines::GroupId;
 use crate::memory::Memory;
 use crate::vminstance::GroupView;
 

@@ -46,7 +46,7 @@ pub async fn apply(ctx: &Context, group: &VmGroup, plan: Plan) -> Result<Done, E
     match plan {
         Plan::Scale(scale) => return self::scale(ctx, group, scale).await,
         Plan::Adopt(machines) => {
-            if !ctx.groups.is_current(group).await? {
+            if !ctx.is_current_group(group).await? {
                 return Ok(Done::default());
             }
             let adopted = machines.len();
@@ -99,7 +99,7 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
     let Scale { create_folder, create: slots, delete, respec } = scale;
     // The cache may be behind, above all after a start. Nothing would remove what is made for a group that is gone, what is made
     // for an earlier spec would be removed again, and what is removed for one cannot be brought back.
-    if (create_folder || !slots.is_empty() || !delete.is_empty()) && !ctx.groups.is_current(group).await? {
+    if (create_folder || !slots.is_empty() || !delete.is_empty()) && !ctx.is_current_group(group).await? {
         return Ok(Done::default());
     }
     if create_folder {
@@ -132,7 +132,8 @@ pub fn create_folder(memory: &Memory, group: &VmGroup) {
 fn send(memory: &Memory, group: &VmGroup, change: FolderChange, call: Call) {
     let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
     memory.in_flight.set_folder_request(&uid, &key, Some(FolderRequest::Sending(change)));
-    memory.requests.push(Request { group: uid.clone(), subject: Subject::Group { uid, key, change }, call });
+    let id = (key.namespace().to_owned(), uid.clone());
+    memory.requests.push(Request { group: id, subject: Subject::Group { uid, key, change }, call });
 }
 
 /// The instance of a slot as it is first written: the durable intent, complete from the first moment.

@@ -16,7 +16,9 @@ use crate::memory::Memory;
 use crate::visibility::Blind;
 use crate::vminstance::{self, AnotherVcenter, Refresh};
 
-use super::seen::{FolderProgress, FolderSeen, Leftover, Member, OriginalMachine, Originals, Seen};
+use super::seen::{
+    FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalMachine, Originals, Seen, Stray,
+};
 
 /// Orphans named in messages.
 const NAMED_ORPHANS: usize = 5;
@@ -29,8 +31,7 @@ pub struct Surroundings<'a> {
     pub inventory: &'a Inventory,
     /// Why the inventory cannot be trusted.
     pub blind: Option<Blind>,
-    /// The VmInstances that name the group, in no order, and those of a former group of its name that only finalizers of
-    /// others keep.
+    /// The VmInstances that name the group, in no order, and those that are left of a former group of its name.
     pub instances: &'a [Arc<VmInstance>],
     /// Returns whether the machine with this marker is the one of its VmInstance.
     pub is_member: &'a dyn Fn(&Vm, &Marker) -> bool,
@@ -45,19 +46,24 @@ pub struct Surroundings<'a> {
 pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
     let entry = around.memory.in_flight.group(&uid);
+    let of_group = around.instances.iter().filter(|instance| instance.spec.group_uid == uid);
     // A copy made by hand is no member, whatever its spec says: it must not make a scale-down choose a victim.
-    let instances = around.instances.iter().filter(|instance| names::check(instance).is_ok());
-    let (leftovers, instances): (Vec<_>, Vec<_>) =
-        instances.cloned().partition(|instance| vminstance::is_done(instance));
+    let instances =
+        of_group.filter(|instance| names::check(instance).is_ok() && !vminstance::is_done(instance));
+    let instances: Vec<_> = instances.cloned().collect();
     let is_in_sight = around.blind.is_none();
     let mut members: Vec<Member> =
         instances.iter().map(|instance| member(around, group, instance, is_in_sight)).collect();
     members.sort_by_key(|member| member.slot);
-    let mut leftovers: Vec<Leftover> = leftovers.iter().map(|instance| leftover(instance)).collect();
+    let left = || around.instances.iter().filter(|instance| vminstance::is_left(instance));
+    let mut leftovers: Vec<Leftover> = left().filter_map(|instance| leftover(instance, &uid)).collect();
     leftovers.sort_by_key(|leftover| leftover.slot);
+    let mut strays: Vec<Stray> = left().filter_map(|instance| stray(instance, &uid)).collect();
+    strays.sort_by_key(|stray| stray.slot);
     let seen = Seen {
         members,
         leftovers,
+        strays,
         blind: around.blind.clone(),
         request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
         refresh: Refresh::of(entry.refresh, around.inventory),
@@ -236,9 +242,21 @@ pub fn list(orphans: &[String]) -> String {
     }
 }
 
-fn leftover(instance: &VmInstance) -> Leftover {
-    let finalizers = instance.finalizers().join(", ");
-    Leftover { name: instance.name_any(), slot: instance.spec.slot, finalizers }
+fn leftover(instance: &VmInstance, group_uid: &str) -> Option<Leftover> {
+    let why = if vminstance::is_done(instance) {
+        LeftoverWhy::Finalizers(instance.finalizers().join(", "))
+    } else if instance.spec.group_uid == group_uid {
+        return None;
+    } else {
+        LeftoverWhy::NoOwner
+    };
+    Some(Leftover { name: instance.name_any(), slot: instance.spec.slot, why })
+}
+
+fn stray(instance: &VmInstance, group_uid: &str) -> Option<Stray> {
+    let problem = names::check(instance).err()?;
+    let is_in_the_way = instance.spec.group_uid == group_uid && !vminstance::is_done(instance);
+    is_in_the_way.then(|| Stray { name: instance.name_any(), slot: instance.spec.slot, problem })
 }
 
 fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_sight: bool) -> Member {

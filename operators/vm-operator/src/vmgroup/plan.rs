@@ -18,7 +18,7 @@ use crate::vminstance::Refresh;
 
 use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen};
 use texts::{jam, trouble};
-pub use texts::{kept_by_others, tally};
+pub use texts::{left, tally};
 
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
 const BATCH: usize = 50;
@@ -97,8 +97,14 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         );
         return Turn::Blocked { reason: reason::TOO_MANY_REPLICAS, message };
     }
-    let scale = plan_scale(group, seen);
-    if scale == Scale::default() { summarize(group, seen) } else { Turn::Act(Plan::Scale(scale)) }
+    let mut scale = plan_scale(group, seen);
+    let stray = seen.strays.iter().find(|stray| scale.create.contains(&stray.slot));
+    scale.create.retain(|slot| seen.strays.iter().all(|stray| stray.slot != *slot));
+    match stray {
+        _ if scale != Scale::default() => Turn::Act(Plan::Scale(scale)),
+        Some(stray) => Turn::Blocked { reason: reason::INVALID_INSTANCE, message: texts::stray(stray) },
+        None => summarize(group, seen),
+    }
 }
 
 fn plan_blind(blind: &Blind) -> Turn<Plan> {

@@ -64,15 +64,35 @@ impl Member {
     }
 }
 
-/// A VmInstance of the group that only finalizers of others keep: the operator has nothing left to do for it.
+/// A VmInstance of this group or a former one of its name for which the operator has nothing left to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
     /// Its name.
     pub name: String,
     /// Its slot, which stays taken.
     pub slot: i32,
-    /// The finalizers.
-    pub finalizers: String,
+    /// Why it exists, and what to do.
+    pub why: LeftoverWhy,
+}
+
+/// Why a VmInstance exists that is no member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftoverWhy {
+    /// These finalizers of others keep it.
+    Finalizers(String),
+    /// It is of a former group, and has lost its owner.
+    NoOwner,
+}
+
+/// A VmInstance that names this group and has the name of its slot, and is not the group's: a user has edited it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Its name.
+    pub name: String,
+    /// Its slot.
+    pub slot: i32,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
 /// The group's folder.
@@ -140,6 +160,8 @@ pub struct Seen {
     pub members: Vec<Member>,
     /// VmInstances that are no members any more, although they exist.
     pub leftovers: Vec<Leftover>,
+    /// VmInstances that are in the way of members, by slot.
+    pub strays: Vec<Stray>,
     /// Machines with the group's marker that are no member's: copies, or left over.
     pub orphans: Vec<String>,
     /// The last change of the folder, until it is dealt with.

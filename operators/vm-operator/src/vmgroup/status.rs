@@ -13,7 +13,7 @@ use crate::error::Error;
 
 use super::apply::Done;
 use super::observe::list;
-use super::plan::{is_outdated, kept_by_others, tally};
+use super::plan::{is_outdated, left, tally};
 use super::seen::{FolderSeen, Member, Seen};
 
 /// Computes the status.
@@ -42,8 +42,8 @@ pub fn status(
     let replicas = last.filter(|_| unadopted || !in_sight).unwrap_or(exists);
     let drift = if in_sight { drift(group, seen) } else { None };
     let mut verdict = Verdict::of(group, seen, outcome, ready);
-    if let Some(kept) = kept_by_others(&seen.leftovers) {
-        verdict.message = format!("{}; {kept}", verdict.message);
+    if let Some(left) = left(&seen.leftovers) {
+        verdict.message = format!("{}; {left}", verdict.message);
     }
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     detach::set_condition(&mut conditions, group, "its virtual machines stay when it is deleted", now);

@@ -103,6 +103,6 @@ fn clone(memory: &Memory, instance: &VmInstance, template: MoRef, folder: MoRef)
 fn send(memory: &Memory, instance: &VmInstance, kind: TaskKind, call: Call) {
     let (uid, key) = (instance.uid().unwrap_or_default(), Key::of(instance));
     memory.in_flight.sending(&uid, kind);
-    let (group, subject) = (instance.spec.group_uid.clone(), Subject::Instance { uid, key, kind });
-    memory.requests.push(Request { group, subject, call });
+    let group = (key.namespace().to_owned(), instance.spec.group_uid.clone());
+    memory.requests.push(Request { group, subject: Subject::Instance { uid, key, kind }, call });
 }

@@ -122,6 +122,15 @@ pub fn is_done(instance: &VmInstance) -> bool {
         && !instance.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
+/// Returns whether an instance belongs to no group any more, although it exists: the operator's part in its deletion is done, or it
+/// has lost its owner, as with `kubectl delete --cascade=orphan`, and is no copy with another name.
+#[must_use]
+pub fn is_left(instance: &VmInstance) -> bool {
+    let has_name_of_slot =
+        || instance.name_any() == names::instance(&instance.spec.group, instance.spec.slot);
+    is_done(instance) || (has_name_of_slot() && names::check(instance).is_err())
+}
+
 /// Returns the vCenter that the durable status of an instance names.
 #[must_use]
 pub fn recorded_vcenter(instance: &VmInstance) -> Option<&str> {
@@ -179,7 +188,7 @@ pub(super) fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lo
     {
         return Some(Lost::OtherCluster(other.cluster));
     }
-    has_uuid_of(vm, instance).then_some(Lost::NoMarker)
+    has_uuid_of(vm, instance).then(|| Lost::NoMarker(marker.to_string()))
 }
 
 /// Where a machine is that is not in the operator's folder.

@@ -7,7 +7,7 @@ use infra_clients::vsphere::vms::Template;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
-use crate::api::{TaskKind, VmInstance, names, reason};
+use crate::api::{OWNER_MARKER, TaskKind, VmInstance, names, reason};
 use crate::clone_queue::Place;
 use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::Doubt;
@@ -346,9 +346,10 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
                 "{stranger} is this VmInstance's machine, but its owner marker names the cluster {cluster}, which this \
                  operator is not: set CLUSTER_ID={cluster} if the operator's id was changed; the operator does not touch it"
             ),
-            Some(Lost::NoMarker) => format!(
-                "{stranger} has this VmInstance's instanceUuid, but not its owner marker: set the marker again, or rename or \
-                 move {stranger} and delete this VmInstance to have another machine in its place; the operator does not touch it"
+            Some(Lost::NoMarker(marker)) => format!(
+                "{stranger} has this VmInstance's instanceUuid, but not its owner marker: set the advanced configuration parameter \
+                 {OWNER_MARKER} of the machine to {marker}, or rename or move {stranger} and delete this VmInstance to have another \
+                 machine in its place; the operator does not touch it"
             ),
         };
         return Turn::Blocked { reason: reason::NAME_CONFLICT, message };

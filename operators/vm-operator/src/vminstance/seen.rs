@@ -84,8 +84,8 @@ pub enum InDoubt {
 pub enum Lost {
     /// The machine's marker names this other cluster, and this instance in all else.
     OtherCluster(String),
-    /// The machine has the instanceUuid, and not the marker.
-    NoMarker,
+    /// The machine has the instanceUuid, and not this marker.
+    NoMarker(String),
 }
 
 /// Whether the vCenter was asked if the machine is as the inventory shows it.

@@ -222,13 +222,7 @@ fn the_members() {
                 s.members.remove(0);
             },
         ),
-        (
-            "without an owner reference",
-            |w| w.first().metadata.owner_references = None,
-            |s| {
-                s.members.remove(0);
-            },
-        ),
+        ("without an owner reference", |w| w.first().metadata.owner_references = None, leftovers::stray),
         (
             "with a clone task in its status",
             |w| {
@@ -439,7 +433,7 @@ fn machines_with_the_groups_marker_and_without_an_instance_are_orphans() {
                 w.first().metadata.owner_references = None;
             },
             |s| {
-                s.members.remove(0);
+                leftovers::stray(s);
                 s.orphans = vec!["web-0 (vm-1)".into()];
             },
         ),

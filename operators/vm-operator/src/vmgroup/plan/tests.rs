@@ -1,5 +1,6 @@
 //! The group's plan: by tables, and against a model of the world it changes.
 
+mod leftovers;
 mod other_vcenter;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::{VmGroupSpec, VmGroupStatus};
-use crate::vmgroup::seen::{FolderSeen, Leftover};
+use crate::vmgroup::seen::FolderSeen;
 
 fn group(replicas: i32, template: &str) -> VmGroup {
     let spec = VmGroupSpec { cpu: 1, memory: 1, replicas, template: template.into(), paused: None };
@@ -320,19 +321,6 @@ fn deletion_removes_instances_then_folders_and_keeps_one_only_by_a_fresh_look() 
     assert!(matches!(plan(&group, &foreign), Turn::LookAgain(Plan::KeepFolder(_))), "an administrator's");
     assert!(matches!(plan(&group, &Seen { kept: true, ..foreign }), Turn::Gone));
     assert!(matches!(plan(&group, &empty()), Turn::Gone));
-}
-
-/// A tool's finalizer keeps a VmInstance whose machine is destroyed.
-#[test]
-fn an_instance_that_finalizers_of_others_keep_counts_as_gone() {
-    let leftover = Leftover { name: "g-0".into(), slot: 0, finalizers: "example.com/audit".into() };
-    let with = |members| Seen { leftovers: vec![leftover.clone()], ..seen(members) };
-    assert_eq!(scale(plan(&group(2, "t"), &with(vec![member(1)]))).create, [2], "its name is taken");
-    assert!(matches!(plan(&group(2, "t"), &with(vec![member(1), member(2)])), Turn::Settled));
-    let turn = plan(&deleted(group(2, "t")), &with(Vec::new()));
-    assert!(matches!(turn, Turn::Act(Plan::RemoveFolder(_))), "{turn:?}");
-    let machine = OriginalMachine { name: "a".into(), instance_uuid: "a".into(), slot: None };
-    assert_eq!(with_slots(&[machine], taken(&with(Vec::new())))[0].0, 1);
 }
 
 /// Clones of other groups that take long are named, beside what the group has.

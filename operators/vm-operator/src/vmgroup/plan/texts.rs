@@ -1,6 +1,6 @@
 //! What a group says of its machines, for people.
 
-use crate::vmgroup::seen::{Leftover, Member};
+use crate::vmgroup::seen::{Leftover, LeftoverWhy, Member, Stray};
 
 /// Returns how many machines are ready, for people.
 #[must_use]
@@ -31,20 +31,33 @@ pub(super) fn folder(name: &str, children: usize) -> String {
     format!("{name} ({children} {})", if children == 1 { "object" } else { "objects" })
 }
 
+/// Returns what is wrong with a VmInstance that is in the way of a member, and what to do.
+pub(super) fn stray(Stray { name, problem, .. }: &Stray) -> String {
+    format!(
+        "VmInstance {name} has the name of one of the group's, and is none: {problem}; correct it, or remove it with kubectl delete \
+         vgi {name}, which leaves its virtual machine"
+    )
+}
+
 fn and_more(n: usize) -> String {
     if n > 0 { format!(" (and {n} more)") } else { String::new() }
 }
 
-/// Names the VmInstances that finalizers of others keep, for people; `None` if there are none.
+/// Names the VmInstances that are left, says why and what to do; `None` if there are none.
 #[must_use]
-pub fn kept_by_others(leftovers: &[Leftover]) -> Option<String> {
-    let first = leftovers.first()?;
+pub fn left(leftovers: &[Leftover]) -> Option<String> {
+    let Leftover { name, why, .. } = leftovers.first()?;
     let more = and_more(leftovers.len() - 1);
-    Some(format!(
-        "VmInstance {}{more} is gone but for finalizers of others ({}): ask their owners to remove them, or remove them \
-         with kubectl edit vgi {}",
-        first.name, first.finalizers, first.name
-    ))
+    Some(match why {
+        LeftoverWhy::Finalizers(finalizers) => format!(
+            "VmInstance {name}{more} is gone but for finalizers of others ({finalizers}): ask their owners to remove them, or \
+             remove them with kubectl edit vgi {name}"
+        ),
+        LeftoverWhy::NoOwner => format!(
+            "VmInstance {name}{more} is left of a former group and has no owner: remove it with kubectl delete vgi {name}, which leaves \
+             its virtual machine"
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -53,11 +66,14 @@ mod tests {
 
     #[test]
     fn what_finalizers_of_others_keep_is_named_with_what_to_write() {
-        let kept = Leftover { name: "g-0".into(), slot: 0, finalizers: "example.com/audit".into() };
-        assert_eq!(kept_by_others(&[]), None);
-        let text = kept_by_others(&[kept.clone(), kept]).unwrap();
+        let why = LeftoverWhy::Finalizers("example.com/audit".into());
+        let kept = Leftover { name: "g-0".into(), slot: 0, why };
+        assert_eq!(left(&[]), None);
+        let text = left(&[kept.clone(), kept]).unwrap();
         assert!(text.contains("g-0 (and 1 more)") && text.contains("example.com/audit"), "{text}");
         assert!(text.ends_with("with kubectl edit vgi g-0"), "{text}");
+        let orphan = Leftover { name: "g-1".into(), slot: 1, why: LeftoverWhy::NoOwner };
+        assert!(left(&[orphan]).unwrap().contains("kubectl delete vgi g-1"));
     }
 
     #[test]

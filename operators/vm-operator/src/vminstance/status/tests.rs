@@ -189,7 +189,7 @@ fn the_record_follows_what_is_seen() {
         ("a machine that was moved", missing(Missing::Elsewhere(moref())), kept.clone()),
         ("a machine that is elsewhere and cannot be read", missing(Missing::Unclear(moref())), kept.clone()),
         ("a machine that cannot be read", Seen { unread: Some(moref()), ..seen() }, kept.clone()),
-        ("a machine that was lost", Seen { lost: Some(Lost::NoMarker), ..seen() }, kept),
+        ("a machine that was lost", Seen { lost: Some(Lost::NoMarker("marker".into())), ..seen() }, kept),
         ("an instance that is not tracked", Seen { tracked: false, ..has(machine()) }, old()),
         ("a blind inventory", Seen { blind: Some(blind(true)), ..seen() }, old()),
     ];

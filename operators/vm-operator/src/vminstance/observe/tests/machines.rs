@@ -121,6 +121,10 @@ fn its_machine_is_found_by_marker_and_instance_uuid() {
     ]);
 }
 
+fn no_marker() -> Lost {
+    Lost::NoMarker(Marker::of(CLUSTER, &fixtures::instance(0)).to_string())
+}
+
 #[test]
 fn another_machine_is_not_the_instances() {
     let other_cluster = |s: &mut Seen| stranger(s, Some(Lost::OtherCluster("other".into())));
@@ -139,24 +143,24 @@ fn another_machine_is_not_the_instances() {
             |w| w.show(|vm| renamed(of_other_cluster(vm))),
             |_| {},
         ),
-        ("the marker was removed", |w| w.show(without_markers), |s| stranger(s, Some(Lost::NoMarker))),
+        ("the marker was removed", |w| w.show(without_markers), |s| stranger(s, Some(no_marker()))),
         (
             "the marker was removed, recorded and renamed",
             |w| {
                 w.show(|vm| renamed(without_markers(vm)));
                 w.record();
             },
-            |s| stranger(s, Some(Lost::NoMarker)),
+            |s| stranger(s, Some(no_marker())),
         ),
         (
             "the marker is of another instance",
             |w| w.show(|vm| with_marker(vm, &Marker::of(CLUSTER, &fixtures::instance(1)).to_string())),
-            |s| stranger(s, Some(Lost::NoMarker)),
+            |s| stranger(s, Some(no_marker())),
         ),
         (
             "the marker is no marker",
             |w| w.show(|vm| with_marker(vm, "mine")),
-            |s| stranger(s, Some(Lost::NoMarker)),
+            |s| stranger(s, Some(no_marker())),
         ),
         ("a foreign machine has the name", |w| w.show(foreign), |s| stranger(s, None)),
         (
@@ -223,7 +227,7 @@ fn a_machine_of_the_original_operator_has_no_marker_at_first() {
                 original(w, |vm| vm);
                 w.instance.status = Some(VmInstanceStatus { marked: Some(true), ..Default::default() });
             },
-            |s| stranger(s, Some(Lost::NoMarker)),
+            |s| stranger(s, Some(no_marker())),
         ),
         ("another instanceUuid", |w| original(w, foreign), |s| stranger(s, None)),
         ("cannot be read", |w| original(w, |vm| Vm { markers: None, ..vm }), unread),

@@ -1,0 +1,31 @@
+//! VmInstances that are no members and whose names are taken.
+
+use super::*;
+use crate::vmgroup::seen::{Leftover, LeftoverWhy, Stray};
+
+/// A tool's finalizer keeps a VmInstance whose machine is destroyed.
+#[test]
+fn an_instance_that_finalizers_of_others_keep_counts_as_gone() {
+    let why = LeftoverWhy::Finalizers("example.com/audit".into());
+    let leftover = Leftover { name: "g-0".into(), slot: 0, why };
+    let with = |members| Seen { leftovers: vec![leftover.clone()], ..seen(members) };
+    assert_eq!(scale(plan(&group(2, "t"), &with(vec![member(1)]))).create, [2], "its name is taken");
+    assert!(matches!(plan(&group(2, "t"), &with(vec![member(1), member(2)])), Turn::Settled));
+    let turn = plan(&deleted(group(2, "t")), &with(Vec::new()));
+    assert!(matches!(turn, Turn::Act(Plan::RemoveFolder(_))), "{turn:?}");
+    let machine = OriginalMachine { name: "a".into(), instance_uuid: "a".into(), slot: None };
+    assert_eq!(with_slots(&[machine], taken(&with(Vec::new())))[0].0, 1);
+}
+
+/// A user has removed the owner reference of a VmInstance: its machine still runs, so none is made in its place.
+#[test]
+fn an_instance_that_is_in_the_way_is_named_and_no_other_is_created_for_it() {
+    let stray = Stray { name: "g-1".into(), slot: 1, problem: "it has no owner".into() };
+    let with = |members| Seen { strays: vec![stray.clone()], ..seen(members) };
+    assert_eq!(scale(plan(&group(3, "t"), &with(vec![member(0)]))).create, [2]);
+    let turn = plan(&group(3, "t"), &with(vec![member(0), member(2)]));
+    let Turn::Blocked { reason, message } = turn else { panic!("{turn:?}") };
+    assert_eq!(reason, reason::INVALID_INSTANCE);
+    assert!(message.contains("g-1") && message.contains("it has no owner; correct it"), "{message}");
+    assert!(matches!(plan(&group(1, "t"), &with(vec![member(0)])), Turn::Settled), "not needed");
+}
