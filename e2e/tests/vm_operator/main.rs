@@ -16,6 +16,7 @@ mod counted;
 mod events;
 mod fairness;
 mod install;
+mod late_watch;
 mod leftovers;
 mod limits;
 mod main_job;

@@ -82,7 +82,7 @@ impl Subject {
 
 /// A virtual machine to be cloned.
 #[derive(Clone, Debug)]
-pub struct Clone {
+pub struct NewMachine {
     /// The template.
     pub template: MoRef,
     /// The group's folder.
@@ -105,7 +105,7 @@ pub struct Clone {
 #[derive(Clone, Debug)]
 pub enum Call {
     /// Clones a machine and powers it on.
-    Clone(Box<Clone>),
+    Clone(Box<NewMachine>),
     /// Sets the owner marker of a machine.
     Mark {
         /// The machine.
@@ -332,7 +332,7 @@ pub fn answer(memory: &Memory, subject: Subject, result: Result<Option<MoRef>, F
     }
 }
 
-async fn send_clone(ctx: &Context, clone: &Clone, op_id: &str) -> Result<MoRef, Fault> {
+async fn send_clone(ctx: &Context, clone: &NewMachine, op_id: &str) -> Result<MoRef, Fault> {
     let spec = CloneSpec {
         template: &clone.template,
         folder: &clone.folder,

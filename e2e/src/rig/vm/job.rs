@@ -266,7 +266,7 @@ impl VmRig {
             "kind": "VmInstance",
             "metadata": { "name": name },
             "spec": {
-                "group": "web", "groupUid": "another", "slot": 4, "vmName": name, "cpu": 1, "memory": 1,
+                "group": "web", "groupUid": "another", "slot": 5, "vmName": name, "cpu": 1, "memory": 1,
                 "instanceUuid": "00000000-0000-4000-8000-000000000000", "template": "photon",
             },
         });

@@ -30,7 +30,7 @@ pub struct Concerned {
 }
 
 /// Finds objects by what a change of the vCenter names.
-pub trait Objects {
+pub trait Lookup {
     /// Returns the instances of this instanceUuid.
     fn with_uuid(&self, uuid: &str) -> Vec<Key>;
     /// Returns the instances whose machine has this name.
@@ -41,7 +41,7 @@ pub trait Objects {
     fn members(&self, group: &VmGroup) -> Vec<Key>;
 }
 
-impl Objects for Context {
+impl Lookup for Context {
     fn with_uuid(&self, uuid: &str) -> Vec<Key> {
         self.by_uuid.keys(&uuid.to_owned())
     }
@@ -110,7 +110,7 @@ pub fn by_vcenter(
     change: &vms::Change,
     memory: &Memory,
     inventory: &Inventory,
-    objects: &dyn Objects,
+    objects: &dyn Lookup,
 ) -> Concerned {
     use vms::Change;
     let mut concerned = Concerned::default();
@@ -150,7 +150,7 @@ impl Concerned {
         }
     }
 
-    fn add_vm(&mut self, vm: &Vm, inventory: &Inventory, objects: &dyn Objects) {
+    fn add_vm(&mut self, vm: &Vm, inventory: &Inventory, objects: &dyn Lookup) {
         match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
             Some(Ok(owner)) => {
                 self.instances.insert(owner.instance());
@@ -172,7 +172,7 @@ impl Concerned {
     }
 
     /// Adds the groups that may use a folder of this name, and their instances.
-    fn add_folder(&mut self, folder: &Folder, objects: &dyn Objects) {
+    fn add_folder(&mut self, folder: &Folder, objects: &dyn Lookup) {
         for group in objects.with_folder(&folder.name) {
             self.groups.insert(Key::of(&*group));
             self.instances.extend(objects.members(&group));

@@ -9,7 +9,7 @@ use crate::api::names::Marker;
 use crate::api::{TaskKind, VmInstance};
 use crate::error::{Error, method};
 use crate::memory::Memory;
-use crate::requests::{Call, Clone, Request, Subject};
+use crate::requests::{Call, NewMachine, Request, Subject};
 use crate::vcenter::Vcenter;
 
 use super::identity::is_reference;
@@ -85,9 +85,9 @@ fn track(memory: &Memory, vcenter: &dyn Vcenter, instance: &VmInstance) {
     memory.in_flight.track(&uid, &key, &instance.spec.instance_uuid, task);
 }
 
-fn clone(memory: &Memory, instance: &VmInstance, template: MoRef, folder: MoRef) -> Clone {
+fn clone(memory: &Memory, instance: &VmInstance, template: MoRef, folder: MoRef) -> NewMachine {
     let spec = &instance.spec;
-    Clone {
+    NewMachine {
         template,
         folder,
         name: spec.vm_name.clone(),

@@ -53,7 +53,7 @@ impl World {
     }
 }
 
-impl Objects for World {
+impl Lookup for World {
     fn with_uuid(&self, uuid: &str) -> Vec<Key> {
         self.instances_where(|instance| instance.spec.instance_uuid == uuid)
     }
