@@ -61,6 +61,8 @@ struct State<K> {
     written: HashMap<Key, Written>,
     /// UIDs of objects that are gone, against late watch events and late responses.
     removed: Removed,
+    /// See [`Watch::lean`](crate::Watch::lean).
+    is_lean: bool,
     indexes: Vec<Box<dyn Update<K> + Send + Sync>>,
 }
 
@@ -76,6 +78,7 @@ impl<K: Kind> Default for Cache<K> {
                 objects: HashMap::new(),
                 written: HashMap::new(),
                 removed: Removed::default(),
+                is_lean: false,
                 indexes: Vec::new(),
             }),
             subscribers: RwLock::default(),
@@ -157,6 +160,11 @@ impl<K: Kind> Cache<K> {
 // === filling ===
 
 impl<K: Kind> Cache<K> {
+    /// Keeps only part of the metadata from now on: see [`Watch::lean`](crate::Watch::lean).
+    pub(crate) fn set_lean(&self) {
+        self.state_mut().is_lean = true;
+    }
+
     /// Adds the response to a write of this process.
     pub(crate) fn wrote(&self, object: Guarded<K>) {
         let changes = self.state_mut().wrote(object, Instant::now());
@@ -265,6 +273,7 @@ impl<K: Kind> State<K> {
 
     /// Stores one version and returns what changed.
     fn put(&mut self, key: &Key, object: Option<Guarded<K>>) -> Vec<Change<K>> {
+        let object = object.map(|object| object.bounded(self.is_lean));
         let before = match &object {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(key),

@@ -132,6 +132,12 @@ impl<R: Reconciler> Driver<R> {
                 }
             }
             (before, Some(after)) if before.as_ref().map(relevant) != Some(relevant(after)) => {
+                // Nothing is done for it until it parses again, and what it holds may be waited for.
+                if after.valid().is_none()
+                    && let Some(uid) = after.meta().uid.as_deref()
+                {
+                    reconciler.forget(uid);
+                }
                 queue.wake(&Key::of(after));
             }
             // Another client has written the status: it is computed again.
@@ -384,7 +390,10 @@ impl<R: Reconciler> Driver<R> {
             match self.write_status(key, object, seen, &outcome).await {
                 Ok(None) => {}
                 Ok(postponed) => return postponed,
-                Err(error) => return self.failed(key, object, error.into()).pause(),
+                Err(error) => {
+                    self.warn_unwritten(key, object, &error);
+                    return self.failed(key, object, error.into()).pause();
+                }
             }
         }
         let newest = self.cache.valid(key).filter(|newest| newest.uid() == object.uid());

@@ -14,18 +14,16 @@ use serde_json::Value;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Longest part of an annotation that is kept, in bytes: the API server takes 256 KiB for each object, and a user may create many.
 const LONGEST_ANNOTATION: usize = 1024;
-/// Most bytes of metadata that are kept of one object: labels, finalizers and owner references have no limit of their own.
+/// Most bytes of metadata that a cache keeps of one object: labels, finalizers and owner references have no limit of their own.
 const MOST_METADATA: usize = 64 * 1024;
 
-/// The members of metadata that say which object it is, and which version.
-const IDENTITY: [&str; 7] =
-    ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"];
+/// What a text takes beside its bytes: its pointer, its place in a map, and what the allocator adds.
+const TEXT: usize = 64;
 
 /// An object of kind `K`, or the metadata of one that does not parse as `K`. Cloning costs a reference count.
 ///
 /// `managedFields` and kubectl's last-applied annotation are dropped, and other annotations are cut to 1 KiB, so never write a
-/// cached object back whole: use server-side apply. An object that has more than 64 KiB of metadata after that counts as one that
-/// does not parse, and only what identifies it is kept, so that no user fills the operator's memory. A status that does not parse is dropped as well: it was written by another
+/// cached object back whole: use server-side apply. A status that does not parse is dropped as well: it was written by another
 /// version of the operator, and the operator can compute it again.
 #[derive(Clone, Debug)]
 pub struct Guarded<K>(Result<Arc<K>, Arc<Invalid>>);
@@ -53,6 +51,32 @@ impl<K> Guarded<K> {
     }
 }
 
+impl<K: Resource<DynamicType: Default> + Clone> Guarded<K> {
+    /// Returns it as a cache keeps it, so that no user fills the operator's memory: without what no operator reads, where that is known.
+    /// Where it has too much metadata then, it counts as an object that does not parse, and only its identity is kept.
+    pub(crate) fn bounded(mut self, is_lean: bool) -> Self {
+        if is_lean {
+            trim(self.meta_mut(), &K::group(&K::DynamicType::default()));
+        }
+        let size = size(self.meta());
+        if size <= MOST_METADATA {
+            return self;
+        }
+        let metadata = ObjectMeta {
+            labels: None,
+            annotations: None,
+            finalizers: None,
+            owner_references: None,
+            ..self.meta().clone()
+        };
+        let error = format!(
+            "its labels, annotations, finalizers and owner references take {size} bytes, and at most {MOST_METADATA} are read: remove \
+             what is not needed"
+        );
+        Self(Err(Arc::new(Invalid { error, metadata })))
+    }
+}
+
 impl<K> From<K> for Guarded<K> {
     fn from(object: K) -> Self {
         Self(Ok(Arc::new(object)))
@@ -68,16 +92,6 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
                 annotations.remove(LAST_APPLIED);
                 annotations.values_mut().for_each(cut);
-            }
-            let size = size(metadata.values());
-            if size > MOST_METADATA {
-                metadata.retain(|name, _| IDENTITY.contains(&name.as_str()));
-                let metadata = ObjectMeta::deserialize(&value["metadata"]).map_err(D::Error::custom)?;
-                let error = format!(
-                    "its labels, annotations, finalizers and owner references have {size} bytes, and at most {MOST_METADATA} are \
-                     read: remove what is not needed"
-                );
-                return Ok(Self(Err(Arc::new(Invalid { error, metadata }))));
             }
         }
         if let Ok(object) = K::deserialize(&value) {
@@ -106,16 +120,24 @@ fn cut(value: &mut Value) {
     }
 }
 
-/// Returns the bytes of all texts and member names in these values.
-fn size<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
-    values
-        .map(|value| match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => size(items.iter()),
-            Value::Object(members) => members.keys().map(String::len).sum::<usize>() + size(members.values()),
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        })
-        .sum()
+/// Returns the bytes that labels, annotations, finalizers and owner references take, about.
+fn size(meta: &ObjectMeta) -> usize {
+    let pairs = meta.labels.iter().chain(&meta.annotations).flatten();
+    let texts = pairs.flat_map(|(key, value)| [key, value]).chain(meta.finalizers.iter().flatten());
+    let owners = meta.owner_references.iter().flatten();
+    let owners = owners.flat_map(|owner| [&owner.api_version, &owner.kind, &owner.name, &owner.uid]);
+    texts.chain(owners).map(|text| TEXT + text.len()).sum()
+}
+
+/// Drops what no operator reads: see [`Watch::lean`](crate::Watch::lean). `group` is the API group of the kind.
+fn trim(meta: &mut ObjectMeta, group: &str) {
+    meta.labels = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|key, _| key.strip_prefix(group).is_some_and(|rest| rest.starts_with('/')));
+    }
+    if let Some(owners) = &mut meta.owner_references {
+        owners.retain(|owner| owner.controller == Some(true));
+    }
 }
 
 impl<K: Resource + Clone> Resource for Guarded<K> {
@@ -157,6 +179,7 @@ impl<K: Resource + Clone> Resource for Guarded<K> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+    use k8s_openapi::api::events::v1::Event;
     use kube::core::PartialObjectMeta;
     use serde_json::json;
 
@@ -165,31 +188,51 @@ mod tests {
     #[test]
     fn drops_what_no_operator_reads() {
         let metadata = json!({
-            "name": "a", "annotations": { LAST_APPLIED: "{}", "kept": "yes", "large": "\u{fc}".repeat(LONGEST_ANNOTATION) },
+            "name": "a", "annotations": { LAST_APPLIED: "{}", "kept": "yes", "large": format!("x{}", "\u{fc}".repeat(LONGEST_ANNOTATION)) },
             "managedFields": [{ "manager": "kubectl" }],
         });
         let good: Guarded<ConfigMap> = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
         assert_eq!(good.meta().managed_fields, None);
         let annotations = good.meta().annotations.as_ref().unwrap();
         let (kept, large) = (annotations["kept"].as_str(), annotations["large"].len());
-        assert_eq!((annotations.len(), kept, large), (2, "yes", LONGEST_ANNOTATION));
+        assert_eq!((annotations.len(), kept, large), (2, "yes", LONGEST_ANNOTATION - 1));
     }
 
     #[test]
-    fn an_object_of_much_metadata_is_kept_by_its_identity_only() {
+    fn a_cache_keeps_of_much_metadata_only_the_identity() {
         let labels = |n: usize| {
             (0..n).map(|n| (format!("label-{n:04}"), json!("x"))).collect::<serde_json::Map<_, _>>()
         };
-        let of = |n: usize| -> Guarded<ConfigMap> {
+        let of = |n: usize, is_lean: bool| {
             let metadata = json!({"name": "c", "namespace": "n", "uid": "u", "labels": labels(n), "finalizers": ["f/f"]});
-            serde_json::from_value(json!({ "metadata": metadata, "data": {"key": "value"} })).unwrap()
+            let object = json!({ "metadata": metadata, "data": {"key": "value"} });
+            serde_json::from_value::<Guarded<ConfigMap>>(object).unwrap().bounded(is_lean)
         };
-        assert_eq!(of(5_000).object().unwrap().data.as_ref().unwrap()["key"], "value");
-        let large = of(7_000);
+        assert_eq!(of(450, false).object().unwrap().data.as_ref().unwrap()["key"], "value");
+        let large = of(500, false);
         assert!(large.object().unwrap_err().contains("at most 65536 are read"), "{large:?}");
         let meta = large.meta();
         assert_eq!((meta.name.as_deref(), meta.uid.as_deref()), (Some("c"), Some("u")));
         assert_eq!((meta.labels.is_some(), meta.finalizers.is_some()), (false, false));
+        let lean = of(500, true);
+        assert!(lean.object().is_ok() && lean.meta().labels.is_none(), "{lean:?}");
+        assert_eq!(lean.meta().finalizers.as_deref(), Some(&["f/f".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_lean_cache_keeps_the_controller_and_the_annotations_of_the_group() {
+        let owner = |name: &str, controller: bool| json!({"apiVersion": "v1", "kind": "K", "name": name, "uid": name, "controller": controller});
+        let metadata = json!({
+            "name": "e", "labels": {"a": "b"}, "ownerReferences": [owner("other", false), owner("controller", true)],
+            "annotations": {"events.k8s.io/own": "1", "events.k8s.io.example.com/x": "2", "example.com/other": "3"},
+        });
+        let event: Guarded<Event> =
+            serde_json::from_value(json!({ "metadata": metadata, "eventTime": null })).unwrap();
+        let event = event.bounded(true);
+        let meta = event.meta();
+        assert_eq!(meta.annotations.as_ref().unwrap().keys().collect::<Vec<_>>(), ["events.k8s.io/own"]);
+        let owners = meta.owner_references.as_ref().unwrap();
+        assert_eq!((meta.labels.is_none(), owners.len(), &*owners[0].name), (true, 1, "controller"));
     }
 
     #[test]

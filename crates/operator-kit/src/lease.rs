@@ -132,7 +132,8 @@ impl Candidate {
 
     /// Waits until it holds the Lease, without a time limit, and renews it from then on in a task of its own.
     ///
-    /// Errors are logged and retried. Where the API server goes back to an older version, the leadership is lost at once.
+    /// Errors are logged and retried. Where the API server goes back to an older version, the
+    /// leadership that this returns was never held and is lost already, so that the process ends.
     pub async fn acquire(mut self) -> Leadership {
         info!(lease = self.name, identity = self.identity, "waiting for the leader Lease");
         loop {

@@ -90,7 +90,8 @@ impl<K: Kind> Objects<K> {
     }
 
     /// Reads `object` from the API server and returns whether it exists and `view` of it is as this process knows it.
-    /// Otherwise the cache has the newer state when this returns, which wakes the object if a change of `view` does.
+    /// Otherwise the cache has the newer state when this returns. The driver wakes an object when its generation, finalizers, deletion,
+    /// controller or status changes; where `view` has anything else, the operator has to wake it, or the object waits five minutes.
     ///
     /// For what is made or removed outside: a cache may be behind, above all after a start; nothing removes what is made for an
     /// object that is gone, and what is removed cannot be brought back.

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Objects per page of a list: bounds the memory that a start takes, since an object may have 1.5 MiB.
-const PAGE: u32 = 25;
+const PAGE: u32 = 12;
 /// Longest pause between two attempts to resume a watch.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -175,6 +175,14 @@ impl<K: Kind> Watch<K> {
     /// Watches only objects that this field selector matches.
     pub fn fields(mut self, selector: &str) -> Self {
         self.config = self.config.fields(selector);
+        self
+    }
+
+    /// Keeps only this of the metadata: what identifies an object, its finalizers, its controller, and annotations whose key begins
+    /// with the API group of the kind. For kinds of which nothing else is read: no user can fill the memory with the rest, or make an
+    /// object unreadable by it.
+    pub fn lean(self) -> Self {
+        self.cache.set_lean();
         self
     }
 

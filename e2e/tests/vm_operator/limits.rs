@@ -1,7 +1,7 @@
 //! One tenant cannot stop another: huge numbers, strange texts, doomed clones.
 
 use anyhow::ensure;
-use e2e::{PATIENCE, Rig, VmRig, group};
+use e2e::{PATIENCE, Rig, VmRig, condition, group};
 use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
@@ -100,6 +100,26 @@ async fn texts_of_any_unicode_stop_nothing() {
     assert!(operator.process.try_wait().is_none() && !operator.process.log().contains("panicked"));
 }
 
+/// More metadata than the operator keeps, on both kinds: all is done as without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_labels_stop_nothing() {
+    let (_place, rig, _operator) = start_web(1).await;
+    let labels: serde_json::Map<_, _> =
+        (0..3000).map(|n| (format!("example.com/label-{n:05}"), json!("x"))).collect();
+    let patch = json!({"metadata": {"labels": labels}}).to_string();
+    for name in ["vg/web", "vgi/web-0"] {
+        rig.kubectl(&["patch", name, "--type=merge", "-p", &patch]).await.unwrap();
+    }
+    let machine = format!("{}/web-0", rig.folder("web"));
+    rig.vcenter.power_off(&machine).await.unwrap();
+    rig.on(&machine).await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
+    let status = rig.status("web").await.unwrap();
+    assert_eq!(condition(&status, "OrphansFound").unwrap()["status"], "False", "{status}");
+    rig.remove("web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
+}
+
 /// A vCenter that fails every clone is asked less and less often, also with a full clone queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn doomed_clones_back_off_although_they_queue() {
@@ -153,14 +173,16 @@ async fn a_group_is_paused_resumed_and_detached() {
     };
     annotate("true").await;
     detached("True").await;
+    // Larger than what the operator keeps of an annotation.
+    annotate(&"true ".repeat(20_000)).await;
+    detached("Unknown").await;
+    annotate("true").await;
+    detached("True").await;
     // A slip of the pen: neither destroyed nor let go.
     annotate("True").await;
     detached("Unknown").await;
     rig.delete("web").await.unwrap();
     rig.reason("web", "DetachUnclear").await.unwrap();
-    // Larger than what the operator keeps of an annotation.
-    annotate(&"true ".repeat(20_000)).await;
-    detached("Unknown").await;
     annotate("true").await;
     rig.gone("web").await.unwrap();
     eventually("an event about the machines that stay", PATIENCE, async || {

@@ -121,7 +121,8 @@ impl<M: Clone + Eq + Hash> CloneQueue<M> {
         let mut next = Vec::new();
         while self.held.len() < self.limit {
             let mut places = Held::default();
-            self.held.values().chain(self.overdue.values()).for_each(|group| places.add(group));
+            self.held.values().for_each(|group| places.add(group));
+            self.overdue.values().for_each(|group| places.add_to_group(group));
             let Some((group, member)) = self.lines.pop(&places, self.limit) else { break };
             self.waiting.remove(&member);
             self.held.insert(member.clone(), group);
@@ -248,6 +249,21 @@ mod tests {
         assert_eq!(queue.depth(), (2, 4), "it holds no place again");
         assert!(queue.leave(&1).is_empty(), "no place is free");
         assert_eq!(queue.leave(&10), [3]);
+    }
+
+    /// Nor do they delay other groups of their namespace.
+    #[test]
+    fn overdue_clones_delay_no_other_group_of_their_namespace() {
+        let (hog, web) = (("a".to_owned(), "hog".to_owned()), ("a".to_owned(), "web".to_owned()));
+        let mut queue = CloneQueue::new(2);
+        queue.enter(&hog, &1);
+        queue.enter(&hog, &2);
+        queue.enter(&web, &10);
+        for member in 20..40 {
+            queue.enter(&group("b"), &member);
+        }
+        // The namespace has one place until the second is free.
+        assert_eq!((queue.expire(&1), queue.expire(&2)), (vec![20], vec![10]));
     }
 
     /// The instance is gone, another of its name comes, and the clone goes on.

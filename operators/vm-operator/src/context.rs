@@ -14,7 +14,7 @@ use crate::lines::GroupId;
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::visibility::Visibility;
-use crate::vminstance::{GroupView, has_machine, is_left};
+use crate::vminstance::{GroupView, has_machine, is_in_the_way};
 
 /// Returns which group an instance belongs to: one of its own namespace, whatever its spec says.
 fn group_id(instance: &VmInstance) -> GroupId {
@@ -39,8 +39,8 @@ pub struct Context {
     pub instances: Objects<VmInstance>,
     /// Instances by group.
     pub by_group: Index<VmInstance, GroupId>,
-    /// Instances that belong to no group any more, by the key of the group that they name.
-    pub left: Index<VmInstance, Key>,
+    /// Instances that are no members, and have names of members, by the key of the group that they name.
+    pub in_the_way: Index<VmInstance, Key>,
     /// Instances by the name of their machine.
     pub by_vm_name: Index<VmInstance, String>,
     /// Instances by the task that their durable status names.
@@ -88,7 +88,7 @@ impl Context {
             groups: groups.objects(),
             instances: instances.objects(),
             by_group: instances.index(|i| [group_id(i)]),
-            left: instances.index(|i| is_left(i).then(|| group_key(i))),
+            in_the_way: instances.index(|i| is_in_the_way(i).then(|| group_key(i))),
             by_vm_name: instances.index(|i| [i.spec.vm_name.clone()]),
             by_task: instances.index(|i| Some(i.status.as_ref()?.task.as_ref()?.r#ref.clone())),
             by_uuid: instances.index(|i| [i.spec.instance_uuid.clone()]),
@@ -119,7 +119,7 @@ impl Context {
         })
     }
 
-    /// Reads a group from the API server: see [`Objects::is_current`]. Its annotations are no part of its generation.
+    /// Returns whether a group is as this process knows it: its spec, and what instances see of it. Reads it from the API server.
     ///
     /// # Errors
     /// Those of [`Objects::is_current`].
@@ -127,7 +127,8 @@ impl Context {
         self.groups.is_current(group, |group| (group.metadata.generation, GroupView::of(group))).await
     }
 
-    /// Reads an instance, and of its group what instances see of it, from the API server.
+    /// Returns whether an instance is as this process knows it, and of its group what instances see of it: a person may have paused or
+    /// detached it. Reads both from the API server.
     ///
     /// # Errors
     /// Those of [`Objects::is_current`].
@@ -150,10 +151,10 @@ impl Context {
 
     /// Returns what is left of former groups of this name: instances whose names are taken.
     #[must_use]
-    pub fn left_of_former(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
-        let mut left = self.left.get(&Key::of(group));
-        left.retain(|instance| Some(&instance.spec.group_uid) != group.uid().as_ref());
-        left
+    pub fn leftovers(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
+        let mut leftovers = self.in_the_way.get(&Key::of(group));
+        leftovers.retain(|instance| Some(&instance.spec.group_uid) != group.uid().as_ref());
+        leftovers
     }
 
     /// Returns whether another group than this has the folder of this name as its own.

@@ -160,8 +160,8 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
     let concurrency = requests::CONCURRENCY + READS;
     let session = vsphere::Config { observer: Some(meters.observer()), concurrency, ..session };
     let session = Session::start(session)?;
-    let groups = Watch::<VmGroup>::namespaced(&kit);
-    let instances = Watch::<VmInstance>::namespaced(&kit);
+    let groups = Watch::<VmGroup>::namespaced(&kit).lean();
+    let instances = Watch::<VmInstance>::namespaced(&kit).lean();
     let cluster = kit.cluster_id().await?;
     let vms = vms::Config { recorded: Some(recorded(&kit, instances.objects(), cluster.clone())), ..vms };
     let vms = Vms::start(session.clone(), vms);

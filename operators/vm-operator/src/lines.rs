@@ -92,6 +92,11 @@ impl Held {
         *self.namespaces.entry(namespace.clone()).or_default() += 1;
     }
 
+    /// Counts a place of the group that its namespace does not hold: others may have it.
+    pub fn add_to_group(&mut self, (_, group): &GroupId) {
+        *self.groups.entry(group.clone()).or_default() += 1;
+    }
+
     /// Counts a place that was given back.
     pub fn remove(&mut self, (namespace, group): &GroupId) {
         take(&mut self.groups, group);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::{Guarded, Notice, Outcome, Reconciler, Turn, names::label_value};
+use operator_kit::{Notice, Outcome, Reconciler, Turn, names::label_value};
 
 use crate::api::{
     FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, VmInstance, names, reason,
@@ -41,7 +41,7 @@ pub struct VmGroups(pub Arc<Context>);
 
 /// Observes a group in the caches, the inventory and the memory of this process.
 fn observe(ctx: &Context, group: &VmGroup) -> Seen {
-    let instances = [ctx.members(group), ctx.left_of_former(group)].concat();
+    let instances = [ctx.members(group), ctx.leftovers(group)].concat();
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
         let around = Surroundings {
@@ -102,7 +102,8 @@ impl Reconciler for VmGroups {
         let is_member = |instance: &VmInstance| {
             instance.spec.group_uid == uid && names::check(instance).is_ok() && !vminstance::is_done(instance)
         };
-        Ok(!listed.iter().filter_map(Guarded::valid).any(|instance| is_member(instance)))
+        // One that does not parse has the group's label, and may have a machine.
+        Ok(!listed.iter().any(|listed| listed.valid().is_none_or(|instance| is_member(instance))))
     }
 
     async fn apply(&self, group: &VmGroup, plan: Plan) -> Result<Done, Error> {

@@ -26,7 +26,7 @@ use crate::requests::Call;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
-pub use identity::{Look, has_machine, is_done, is_left, recorded, recorded_vcenter};
+pub use identity::{Look, has_machine, is_done, is_in_the_way, recorded, recorded_vcenter};
 pub use observe::Surroundings;
 use plan::Action;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};

@@ -116,6 +116,7 @@ fn an_unconfirmed_write_is_given_up_after_the_lag() {
         objects: HashMap::new(),
         written: HashMap::new(),
         removed: Removed::default(),
+        is_lean: false,
         indexes: vec![],
     };
     let now = Instant::now();

@@ -48,6 +48,7 @@ impl<R: Reconciler> Driver<R> {
         let changed = changed.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
         let Some((news, status)) = changed else {
             lock(&self.memory.progress).remove(key);
+            lock(&self.memory.unwritten).remove(key);
             return Ok(None);
         };
         if let Some(left) = self.postpone(key, outcome) {

@@ -18,7 +18,8 @@ impl ControlPlane {
     /// # Errors
     /// If etcd has ended, or its files cannot be copied.
     pub async fn back_up(&mut self) -> Result<Backup> {
-        let backup = self.workdir.path().join("backup");
+        self.backups += 1;
+        let backup = self.workdir.path().join(format!("backup-{}", self.backups));
         self.etcd.suspend()?;
         let copied = copy(&self.etcd_data, &backup).await;
         self.etcd.resume()?;

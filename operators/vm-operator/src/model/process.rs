@@ -341,9 +341,9 @@ impl View<'_> {
             let turn = vmgroup::plan(&object, &seen);
             let (outcome, goes_on) = match turn {
                 Turn::Act(vmgroup::Plan::Scale(scale)) => {
-                    pass.refused =
-                        (scale.create_folder || !scale.create.is_empty() || !scale.delete.is_empty())
-                            .then(|| Remembered { newest: client.newest.get(), ..pass.remembered.copy() });
+                    pass.refused = scale
+                        .needs_current_group()
+                        .then(|| Remembered { newest: client.newest.get(), ..pass.remembered.copy() });
                     if scale.create_folder {
                         vmgroup::create_folder(memory, &object);
                     }

@@ -96,12 +96,11 @@ pub fn apply_folder(
 }
 
 async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Error> {
-    let Scale { create_folder, create: slots, delete, respec } = scale;
-    // The cache may be behind, above all after a start. Nothing would remove what is made for a group that is gone, what is made
-    // for an earlier spec would be removed again, and what is removed for one cannot be brought back.
-    if (create_folder || !slots.is_empty() || !delete.is_empty()) && !ctx.is_current_group(group).await? {
+    // The cache may be behind, above all after a start.
+    if scale.needs_current_group() && !ctx.is_current_group(group).await? {
         return Ok(Done::default());
     }
+    let Scale { create_folder, create: slots, delete, respec } = scale;
     if create_folder {
         self::create_folder(&ctx.memory, group);
     }

@@ -55,10 +55,16 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     let mut members: Vec<Member> =
         instances.iter().map(|instance| member(around, group, instance, is_in_sight)).collect();
     members.sort_by_key(|member| member.slot);
-    let left = || around.instances.iter().filter(|instance| vminstance::is_left(instance));
-    let mut leftovers: Vec<Leftover> = left().filter_map(|instance| leftover(instance, &uid)).collect();
+    let name = group.name_any();
+    let in_the_way = || {
+        around
+            .instances
+            .iter()
+            .filter(|instance| vminstance::is_in_the_way(instance) && instance.spec.group == name)
+    };
+    let mut leftovers: Vec<Leftover> = in_the_way().filter_map(|instance| leftover(instance, &uid)).collect();
     leftovers.sort_by_key(|leftover| leftover.slot);
-    let mut strays: Vec<Stray> = left().filter_map(|instance| stray(instance, &uid)).collect();
+    let mut strays: Vec<Stray> = in_the_way().filter_map(|instance| stray(instance, &uid)).collect();
     strays.sort_by_key(|stray| stray.slot);
     let seen = Seen {
         members,

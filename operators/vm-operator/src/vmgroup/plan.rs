@@ -16,9 +16,9 @@ use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
 
-use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen};
+use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
+pub use texts::{describe_leftovers, tally};
 use texts::{jam, trouble};
-pub use texts::{left, tally};
 
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
 const BATCH: usize = 50;
@@ -61,6 +61,16 @@ pub struct Scale {
     pub respec: Vec<Key>,
 }
 
+impl Scale {
+    /// Returns whether it makes or removes anything: then the group has to be as the API server has it. Nothing would remove what is
+    /// made for a group that is gone, what is made for an earlier spec would be removed again, and what is removed for one cannot be
+    /// brought back.
+    #[must_use]
+    pub fn needs_current_group(&self) -> bool {
+        self.create_folder || !self.create.is_empty() || !self.delete.is_empty()
+    }
+}
+
 /// Decides what to change.
 #[must_use]
 pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
@@ -97,14 +107,21 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         );
         return Turn::Blocked { reason: reason::TOO_MANY_REPLICAS, message };
     }
-    let mut scale = plan_scale(group, seen);
-    let stray = seen.strays.iter().find(|stray| scale.create.contains(&stray.slot));
-    scale.create.retain(|slot| seen.strays.iter().all(|stray| stray.slot != *slot));
-    match stray {
+    let scale = plan_scale(group, seen);
+    let wanted = usize::try_from(group.spec.replicas).unwrap_or(0);
+    match strays_in_place(seen, wanted).next() {
         _ if scale != Scale::default() => Turn::Act(Plan::Scale(scale)),
-        Some(stray) => Turn::Blocked { reason: reason::INVALID_INSTANCE, message: texts::stray(stray) },
-        None => summarize(group, seen),
+        Some(stray) if seen.members.len() < wanted => {
+            Turn::Blocked { reason: reason::INVALID_INSTANCE, message: texts::describe_stray(stray) }
+        }
+        _ => summarize(group, seen),
     }
+}
+
+/// Returns the strays in the slots that a group of this size begins with. The machine of each may still run, so none is made in its
+/// place.
+fn strays_in_place(seen: &Seen, wanted: usize) -> impl Iterator<Item = &Stray> {
+    seen.strays.iter().filter(move |stray| usize::try_from(stray.slot).is_ok_and(|slot| slot < wanted))
 }
 
 fn plan_blind(blind: &Blind) -> Turn<Plan> {
@@ -216,7 +233,8 @@ fn with_slots(machines: &[OriginalMachine], mut taken: BTreeSet<i32>) -> Vec<(i3
 /// Returns the slots for which no VmInstance can be created.
 fn taken(seen: &Seen) -> BTreeSet<i32> {
     let leftovers = seen.leftovers.iter().map(|leftover| leftover.slot);
-    seen.members.iter().map(|member| member.slot).chain(leftovers).collect()
+    let strays = seen.strays.iter().map(|stray| stray.slot);
+    seen.members.iter().map(|member| member.slot).chain(leftovers).chain(strays).collect()
 }
 
 fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
@@ -232,7 +250,8 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
         member.deleting && in_place && !member.cloning && member.trouble.is_none()
     };
     let replaced = seen.members.iter().filter(is_replaced).count();
-    let missing = wanted.saturating_sub(live.len() + replaced).min(BATCH);
+    let strays = strays_in_place(seen, wanted).count();
+    let missing = wanted.saturating_sub(live.len() + replaced + strays).min(BATCH);
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
     // Least loss first: machines that do not work (one that was moved may), then outdated ones, then the highest slot.

@@ -71,11 +71,11 @@ pub struct Leftover {
     pub name: String,
     /// Its slot, which stays taken.
     pub slot: i32,
-    /// Why it exists, and what to do.
+    /// Why it exists.
     pub why: LeftoverWhy,
 }
 
-/// Why a VmInstance exists that is no member.
+/// Why a VmInstance still exists for which nothing is left to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeftoverWhy {
     /// These finalizers of others keep it.

@@ -13,7 +13,7 @@ use crate::error::Error;
 
 use super::apply::Done;
 use super::observe::list;
-use super::plan::{is_outdated, left, tally};
+use super::plan::{describe_leftovers, is_outdated, tally};
 use super::seen::{FolderSeen, Member, Seen};
 
 /// Computes the status.
@@ -42,7 +42,7 @@ pub fn status(
     let replicas = last.filter(|_| unadopted || !in_sight).unwrap_or(exists);
     let drift = if in_sight { drift(group, seen) } else { None };
     let mut verdict = Verdict::of(group, seen, outcome, ready);
-    if let Some(left) = left(&seen.leftovers) {
+    if let Some(left) = describe_leftovers(&seen.leftovers) {
         verdict.message = format!("{}; {left}", verdict.message);
     }
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();

@@ -122,13 +122,12 @@ pub fn is_done(instance: &VmInstance) -> bool {
         && !instance.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Returns whether an instance belongs to no group any more, although it exists: the operator's part in its deletion is done, or it
-/// has lost its owner, as with `kubectl delete --cascade=orphan`, and is no copy with another name.
+/// Returns whether an instance is no member of a group, and has the name of one: the operator's part in its deletion is done, or it has
+/// lost its owner, as with `kubectl delete --cascade=orphan`, or was edited.
 #[must_use]
-pub fn is_left(instance: &VmInstance) -> bool {
-    let has_name_of_slot =
-        || instance.name_any() == names::instance(&instance.spec.group, instance.spec.slot);
-    is_done(instance) || (has_name_of_slot() && names::check(instance).is_err())
+pub fn is_in_the_way(instance: &VmInstance) -> bool {
+    instance.name_any() == names::instance(&instance.spec.group, instance.spec.slot)
+        && (is_done(instance) || names::check(instance).is_err())
 }
 
 /// Returns the vCenter that the durable status of an instance names.

@@ -90,7 +90,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     // The machines of a deleted group go while the group's controller still deletes the instances.
     let deleting = deleted || seen.group.is_some_and(|group| group.deleting);
     let turn = if let Err(problem) = names::check(instance) {
-        plan_invalid(deleting, &problem)
+        plan_invalid(deleting, seen, &problem)
     } else if seen.invalid_group && !(deleting && is_detached(instance)) {
         let message = "its VmGroup does not parse: see the event InvalidObject of the VmGroup";
         Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() }
@@ -145,14 +145,17 @@ fn with_place(turn: Turn<Action>, seen: &Seen) -> Turn<Action> {
     }
 }
 
-fn plan_invalid(deleting: bool, problem: &str) -> Turn<Action> {
+fn plan_invalid(deleting: bool, seen: &Seen, problem: &str) -> Turn<Action> {
     if deleting {
         return Turn::Gone;
     }
-    let message = format!(
-        "{problem}; nothing is done for it: if it is a copy, delete it, and scale the VmGroup instead; if its owner reference was \
-         removed, write that back to keep its machine"
-    );
+    let remedy = if seen.group.is_some() || seen.invalid_group {
+        "if it is a copy, delete it, and scale the VmGroup instead; if its owner reference was removed, write that back to keep its \
+         machine"
+    } else {
+        "that VmGroup does not exist any more: delete this VmInstance; its machine stays"
+    };
+    let message = format!("{problem}; nothing is done for it: {remedy}");
     Turn::Blocked { reason: reason::INVALID_INSTANCE, message }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn folder(name: &str, children: usize) -> String {
 }
 
 /// Returns what is wrong with a VmInstance that is in the way of a member, and what to do.
-pub(super) fn stray(Stray { name, problem, .. }: &Stray) -> String {
+pub(super) fn describe_stray(Stray { name, problem, .. }: &Stray) -> String {
     format!(
         "VmInstance {name} has the name of one of the group's, and is none: {problem}; correct it, or remove it with kubectl delete \
          vgi {name}, which leaves its virtual machine"
@@ -45,7 +45,7 @@ fn and_more(n: usize) -> String {
 
 /// Names the VmInstances that are left, says why and what to do; `None` if there are none.
 #[must_use]
-pub fn left(leftovers: &[Leftover]) -> Option<String> {
+pub fn describe_leftovers(leftovers: &[Leftover]) -> Option<String> {
     let Leftover { name, why, .. } = leftovers.first()?;
     let more = and_more(leftovers.len() - 1);
     Some(match why {
@@ -68,12 +68,12 @@ mod tests {
     fn what_finalizers_of_others_keep_is_named_with_what_to_write() {
         let why = LeftoverWhy::Finalizers("example.com/audit".into());
         let kept = Leftover { name: "g-0".into(), slot: 0, why };
-        assert_eq!(left(&[]), None);
-        let text = left(&[kept.clone(), kept]).unwrap();
+        assert_eq!(describe_leftovers(&[]), None);
+        let text = describe_leftovers(&[kept.clone(), kept]).unwrap();
         assert!(text.contains("g-0 (and 1 more)") && text.contains("example.com/audit"), "{text}");
         assert!(text.ends_with("with kubectl edit vgi g-0"), "{text}");
         let orphan = Leftover { name: "g-1".into(), slot: 1, why: LeftoverWhy::NoOwner };
-        assert!(left(&[orphan]).unwrap().contains("kubectl delete vgi g-1"));
+        assert!(describe_leftovers(&[orphan]).unwrap().contains("kubectl delete vgi g-1"));
     }
 
     #[test]

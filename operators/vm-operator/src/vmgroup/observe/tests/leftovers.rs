@@ -68,6 +68,24 @@ fn an_instance_without_owner_takes_its_slot() {
             s.leftovers = vec![Leftover { name: "web-0".into(), slot: 0, why: LeftoverWhy::NoOwner }];
         }),
         (
+            "deleted, of a former group, under another name",
+            |w| {
+                of_former(w);
+                w.first().metadata.name = Some("copy".into());
+                w.first().metadata.finalizers = Some(vec!["example.com/audit".into()]);
+                *w.first() = fixtures::deleting(w.first().clone());
+            },
+            |s| drop(s.members.remove(0)),
+        ),
+        (
+            "of this group by its UID, and of another by its name",
+            |w| {
+                w.first().spec.group = "other".into();
+                w.first().metadata.name = Some("other-0".into());
+            },
+            |s| drop(s.members.remove(0)),
+        ),
+        (
             "of a former group, under another name",
             |w| {
                 of_former(w);

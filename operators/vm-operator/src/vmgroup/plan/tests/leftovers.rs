@@ -28,4 +28,8 @@ fn an_instance_that_is_in_the_way_is_named_and_no_other_is_created_for_it() {
     assert_eq!(reason, reason::INVALID_INSTANCE);
     assert!(message.contains("g-1") && message.contains("it has no owner; correct it"), "{message}");
     assert!(matches!(plan(&group(1, "t"), &with(vec![member(0)])), Turn::Settled), "not needed");
+    let elsewhere = with(vec![member(0), member(2), member(3)]);
+    assert!(matches!(plan(&group(3, "t"), &elsewhere), Turn::Settled), "there are as many");
+    let machine = OriginalMachine { name: "a".into(), instance_uuid: "a".into(), slot: None };
+    assert_eq!(with_slots(&[machine], taken(&with(vec![member(0)])))[0].0, 2, "its name is taken");
 }
