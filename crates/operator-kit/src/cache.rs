@@ -165,6 +165,11 @@ impl<K: Kind> Cache<K> {
         self.state_mut().is_lean = true;
     }
 
+    /// Returns an object as this cache keeps it.
+    pub(crate) fn bounded(&self, object: Guarded<K>) -> Guarded<K> {
+        object.bounded(self.state().is_lean)
+    }
+
     /// Adds the response to a write of this process.
     pub(crate) fn wrote(&self, object: Guarded<K>) {
         let changes = self.state_mut().wrote(object, Instant::now());

@@ -132,12 +132,6 @@ impl<R: Reconciler> Driver<R> {
                 }
             }
             (before, Some(after)) if before.as_ref().map(relevant) != Some(relevant(after)) => {
-                // Nothing is done for it until it parses again, and what it holds may be waited for.
-                if after.valid().is_none()
-                    && let Some(uid) = after.meta().uid.as_deref()
-                {
-                    reconciler.forget(uid);
-                }
                 queue.wake(&Key::of(after));
             }
             // Another client has written the status: it is computed again.

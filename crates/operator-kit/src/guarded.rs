@@ -69,9 +69,13 @@ impl<K: Resource<DynamicType: Default> + Clone> Guarded<K> {
             owner_references: None,
             ..self.meta().clone()
         };
+        let counted = if is_lean {
+            format!("finalizers and annotations of {}", K::group(&K::DynamicType::default()))
+        } else {
+            "labels, annotations, finalizers and owner references".to_owned()
+        };
         let error = format!(
-            "its labels, annotations, finalizers and owner references take {size} bytes, and at most {MOST_METADATA} are read: remove \
-             what is not needed"
+            "its {counted} take {size} bytes, and at most {MOST_METADATA} are read: remove what is not needed"
         );
         Self(Err(Arc::new(Invalid { error, metadata })))
     }

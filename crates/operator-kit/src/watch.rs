@@ -289,7 +289,7 @@ impl<K: Kind> Watch<K> {
             Event::Apply(object) => self.cache.watched(object),
             Event::Delete(object) => self.cache.deleted(&object),
             Event::Init => list.clear(),
-            Event::InitApply(object) => list.push(object),
+            Event::InitApply(object) => list.push(self.cache.bounded(object)),
             Event::InitDone => self.cache.listed(namespace, std::mem::take(list)),
         }
     }

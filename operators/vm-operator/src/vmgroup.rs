@@ -11,10 +11,10 @@ mod status;
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::{Notice, Outcome, Reconciler, Turn, names::label_value};
+use operator_kit::{Guarded, Key, Notice, Outcome, Reconciler, Turn, names::label_value};
 
 use crate::api::{
     FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, VmInstance, names, reason,
@@ -99,11 +99,17 @@ impl Reconciler for VmGroups {
         let namespace = group.namespace().unwrap_or_default();
         let listed = self.0.instances.list(&namespace, &selector(group)).await?;
         let uid = group.uid().unwrap_or_default();
-        let is_member = |instance: &VmInstance| {
-            instance.spec.group_uid == uid && names::check(instance).is_ok() && !vminstance::is_done(instance)
-        };
-        // One that does not parse has the group's label, and may have a machine.
-        Ok(!listed.iter().any(|listed| listed.valid().is_none_or(|instance| is_member(instance))))
+        for listed in &listed {
+            if !is_member(listed, &uid) {
+                continue;
+            }
+            // It would stay unread, and the group wait for it without a word.
+            return match self.0.instances.cache().valid(&Key::of(listed)) {
+                Some(_) => Ok(false),
+                None => Err(Error::Unreadable(listed.name_any())),
+            };
+        }
+        Ok(true)
     }
 
     async fn apply(&self, group: &VmGroup, plan: Plan) -> Result<Done, Error> {
@@ -149,6 +155,16 @@ impl Reconciler for VmGroups {
     fn forget(&self, uid: &str) {
         self.0.memory.forget_group(uid);
     }
+}
+
+/// Returns whether a VmInstance may have a machine of the group. Of one that does not parse only its metadata is known.
+fn is_member(listed: &Guarded<VmInstance>, group_uid: &str) -> bool {
+    let Some(instance) = listed.valid() else {
+        let is_controller = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == group_uid;
+        return listed.finalizers().iter().any(|held| held == FINALIZER)
+            && listed.owner_references().iter().any(is_controller);
+    };
+    instance.spec.group_uid == group_uid && names::check(instance).is_ok() && !vminstance::is_done(instance)
 }
 
 /// Returns the label selector of a group's VmInstances.

@@ -193,3 +193,28 @@ proptest! {
         }
     }
 }
+
+/// Whatever way an object comes in.
+#[test]
+fn a_lean_cache_keeps_no_labels() {
+    let labelled = |name: &str| {
+        let mut object = ConfigMap::clone(object(name, "1", 1).valid().unwrap());
+        object.metadata.labels = Some((0..500).map(|n| (format!("label-{n}"), "x".repeat(100))).collect());
+        Guarded::from(object)
+    };
+    let (full, lean) = (Cache::<ConfigMap>::default(), Cache::<ConfigMap>::default());
+    lean.set_lean();
+    for cache in [&full, &lean] {
+        cache.wrote(labelled("a"));
+        cache.watched(labelled("b"));
+        cache.listed(None, vec![cache.bounded(labelled("c"))]);
+    }
+    let all =
+        |cache: &Cache<ConfigMap>| cache.keys().iter().map(|key| cache.get(key).unwrap()).collect::<Vec<_>>();
+    assert!(
+        all(&full).iter().all(|object| object.object().is_err())
+            && full.bounded(labelled("d")).valid().is_none()
+    );
+    assert!(all(&lean).iter().all(|object| object.valid().unwrap().metadata.labels.is_none()));
+    assert!(lean.bounded(labelled("d")).meta().labels.is_none());
+}

@@ -190,7 +190,8 @@ fn originals(
     folder: &MoRef,
     instances: &[Arc<VmInstance>],
 ) -> Originals {
-    let adopted: HashSet<&str> = instances.iter().map(|instance| &*instance.spec.vm_name).collect();
+    let of_group = around.instances.iter().filter(|i| Some(&i.spec.group_uid) == group.uid().as_ref());
+    let adopted: HashSet<&str> = of_group.map(|instance| &*instance.spec.vm_name).collect();
     let mut originals = Originals::default();
     let group_name = group.name_any();
     let candidates =
