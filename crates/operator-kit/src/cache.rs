@@ -7,7 +7,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,8 @@ impl<K> Clone for Cache<K> {
 
 struct Shared<K> {
     state: RwLock<State<K>>,
+    /// See [`Watch::lean`](crate::Watch::lean).
+    is_lean: AtomicBool,
     subscribers: RwLock<Vec<Subscriber<K>>>,
 }
 
@@ -61,8 +66,6 @@ struct State<K> {
     written: HashMap<Key, Written>,
     /// UIDs of objects that are gone, against late watch events and late responses.
     removed: Removed,
-    /// See [`Watch::lean`](crate::Watch::lean).
-    is_lean: bool,
     indexes: Vec<Box<dyn Update<K> + Send + Sync>>,
 }
 
@@ -78,9 +81,9 @@ impl<K: Kind> Default for Cache<K> {
                 objects: HashMap::new(),
                 written: HashMap::new(),
                 removed: Removed::default(),
-                is_lean: false,
                 indexes: Vec::new(),
             }),
+            is_lean: AtomicBool::new(false),
             subscribers: RwLock::default(),
         }))
     }
@@ -162,18 +165,20 @@ impl<K: Kind> Cache<K> {
 impl<K: Kind> Cache<K> {
     /// Keeps only part of the metadata from now on: see [`Watch::lean`](crate::Watch::lean).
     pub(crate) fn set_lean(&self) {
-        self.state_mut().is_lean = true;
+        self.0.is_lean.store(true, Ordering::Relaxed);
     }
 
     /// Returns an object as this cache keeps it.
     pub(crate) fn bounded(&self, object: Guarded<K>) -> Guarded<K> {
-        object.bounded(self.state().is_lean)
+        object.bounded(self.0.is_lean.load(Ordering::Relaxed))
     }
 
-    /// Adds the response to a write of this process.
-    pub(crate) fn wrote(&self, object: Guarded<K>) {
-        let changes = self.state_mut().wrote(object, Instant::now());
+    /// Adds the response to a write of this process, and returns it as this cache keeps it.
+    pub(crate) fn wrote(&self, object: Guarded<K>) -> Guarded<K> {
+        let object = self.bounded(object);
+        let changes = self.state_mut().wrote(object.clone(), Instant::now());
         self.publish(&changes);
+        object
     }
 
     /// Removes an object that this process has seen to its end.
@@ -184,6 +189,7 @@ impl<K: Kind> Cache<K> {
 
     /// Adds an object that a watch event brought.
     pub(crate) fn watched(&self, object: Guarded<K>) {
+        let object = self.bounded(object);
         let changes = self.state_mut().watched(object, Instant::now());
         self.publish(&changes);
     }
@@ -194,7 +200,7 @@ impl<K: Kind> Cache<K> {
         self.publish(&changes);
     }
 
-    /// Replaces the objects of `namespace` (`None`: of all) by a complete list.
+    /// Replaces the objects of `namespace` (`None`: of all) by a complete list of [`bounded`](Self::bounded) objects.
     pub(crate) fn listed(&self, namespace: Option<&str>, objects: Vec<Guarded<K>>) {
         let changes = self.state_mut().listed(namespace, objects, Instant::now());
         self.publish(&changes);
@@ -278,7 +284,6 @@ impl<K: Kind> State<K> {
 
     /// Stores one version and returns what changed.
     fn put(&mut self, key: &Key, object: Option<Guarded<K>>) -> Vec<Change<K>> {
-        let object = object.map(|object| object.bounded(self.is_lean));
         let before = match &object {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(key),

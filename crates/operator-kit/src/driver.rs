@@ -37,6 +37,8 @@ use crate::{
 pub const INVALID_OBJECT: &str = "InvalidObject";
 /// Reason for the status of an object that is being deleted, where only finalizers of others keep it.
 pub const FINALIZERS_LEFT: &str = "FinalizersLeft";
+/// Reason for the status of an object that is being deleted, where [`Reconciler::confirm_gone`] finds something that the pass did not.
+pub const OBJECTS_LEFT: &str = "ObjectsLeft";
 /// How often one pass may observe. Each look after the first follows a change of what this process remembers.
 const LOOKS: usize = 10;
 /// When an object is looked at again that waits for something, or was changed, if nothing wakes it before.
@@ -335,6 +337,10 @@ impl<R: Reconciler> Driver<R> {
         pass: Pass<R>,
         timer: crate::metrics::Timer,
     ) -> Option<Duration> {
+        let pass = match pass {
+            Pass::Gone => self.confirm_gone(key, object).await,
+            pass => pass,
+        };
         let (outcome, pause, label) = match pass {
             Pass::Gone => {
                 let pause = self.remove_finalizer(key, object, seen).await;
@@ -350,13 +356,26 @@ impl<R: Reconciler> Driver<R> {
         let pause = match self.write_status(key, object, seen, &outcome).await {
             Ok(None) => pause,
             Ok(Some(postponed)) => postponed.min(pause),
-            Err(error) => {
-                self.warn_unwritten(key, object, &error);
-                self.failed(key, object, error.into()).pause()?
-            }
+            Err(error) => self.unwritten(key, object, error)?,
         };
         timer.end(label);
         Some(pause)
+    }
+
+    /// Asks the API server whether nothing is left of an object that is being deleted.
+    async fn confirm_gone(&self, key: &Key, object: &Arc<R::Object>) -> Pass<R> {
+        if object.meta().deletion_timestamp.is_none() {
+            return Pass::Lost;
+        }
+        match caught(self.reconciler.confirm_gone(object)).await {
+            Ok(true) => Pass::Gone,
+            Ok(false) => {
+                self.metrics.wait(OBJECTS_LEFT);
+                let message = "the API server has objects of it that are still to be dealt with".to_owned();
+                Pass::looked(Outcome::Waiting(OBJECTS_LEFT, message), STALE)
+            }
+            Err(error) => self.failed(key, object, error),
+        }
     }
 
     async fn remove_finalizer(
@@ -365,12 +384,6 @@ impl<R: Reconciler> Driver<R> {
         object: &Arc<R::Object>,
         seen: Option<&R::Seen>,
     ) -> Option<Duration> {
-        object.meta().deletion_timestamp.as_ref()?;
-        match caught(self.reconciler.confirm_gone(object)).await {
-            Ok(true) => {}
-            Ok(false) => return Some(STALE),
-            Err(error) => return self.failed(key, object, error).pause(),
-        }
         let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
         let held = object.finalizers().iter().map(String::as_str);
         let others: Vec<&str> = held.filter(|held| !ours.contains(held)).collect();
@@ -384,10 +397,7 @@ impl<R: Reconciler> Driver<R> {
             match self.write_status(key, object, seen, &outcome).await {
                 Ok(None) => {}
                 Ok(postponed) => return postponed,
-                Err(error) => {
-                    self.warn_unwritten(key, object, &error);
-                    return self.failed(key, object, error.into()).pause();
-                }
+                Err(error) => return self.unwritten(key, object, error),
             }
         }
         let newest = self.cache.valid(key).filter(|newest| newest.uid() == object.uid());
@@ -407,6 +417,7 @@ impl<R: Reconciler> Driver<R> {
     fn invalid(&self, key: &Key, object: &Guarded<R::Object>, problem: &str) -> Option<Duration> {
         self.metrics.start().end("invalid");
         self.metrics.error(INVALID_OBJECT);
+        self.reconciler.set_aside(key, object.meta().uid.as_deref().unwrap_or_default());
         let version = Version::of(object);
         if lock(&self.memory.invalid).insert(key.clone(), version.clone()) != Some(version) {
             let message = format!("the object does not parse and is left alone until it changes: {problem}");

@@ -8,25 +8,32 @@ use std::{borrow::Cow, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// An annotation as large as the object, which no operator reads.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Longest part of an annotation that is kept, in bytes: the API server takes 256 KiB for each object, and a user may create many.
 const LONGEST_ANNOTATION: usize = 1024;
-/// Most bytes of metadata that a cache keeps of one object: labels, finalizers and owner references have no limit of their own.
+/// Most bytes of metadata that are kept of one object: labels, finalizers and owner references have no limit of their own.
 const MOST_METADATA: usize = 64 * 1024;
+/// Finalizers of the operator that are kept of an object with too much metadata.
+const MOST_FINALIZERS: usize = 8;
 
 /// What a text takes beside its bytes: its pointer, its place in a map, and what the allocator adds.
 const TEXT: usize = 64;
 
 /// An object of kind `K`, or the metadata of one that does not parse as `K`. Cloning costs a reference count.
 ///
-/// `managedFields` and kubectl's last-applied annotation are dropped, and other annotations are cut to 1 KiB, so never write a
-/// cached object back whole: use server-side apply. A status that does not parse is dropped as well: it was written by another
-/// version of the operator, and the operator can compute it again.
+/// `managedFields` and kubectl's last-applied annotation are dropped, other annotations are cut to 1 KiB, and of more than 64 KiB of
+/// metadata only what a [lean](crate::Watch::lean) cache keeps is left, so never write such an object back whole: use server-side
+/// apply. A status that does not parse is dropped as well: it was written by another version of the operator, and the operator can
+/// compute it again.
 #[derive(Clone, Debug)]
-pub struct Guarded<K>(Result<Arc<K>, Arc<Invalid>>);
+pub struct Guarded<K> {
+    object: Result<Arc<K>, Arc<Invalid>>,
+    /// The size of the metadata in bytes, where it is more than is kept.
+    excess: Option<usize>,
+}
 
 /// What is known of an object that does not parse.
 #[derive(Clone, Debug)]
@@ -41,87 +48,102 @@ impl<K> Guarded<K> {
     /// # Errors
     /// Says which field does not parse, and why.
     pub fn object(&self) -> Result<&Arc<K>, &str> {
-        self.0.as_ref().map_err(|invalid| invalid.error.as_str())
+        self.object.as_ref().map_err(|invalid| invalid.error.as_str())
     }
 
     /// Returns the object, or `None` if it does not parse.
     #[must_use]
     pub fn valid(&self) -> Option<&Arc<K>> {
-        self.0.as_ref().ok()
+        self.object.as_ref().ok()
+    }
+
+    fn invalid(error: String, metadata: ObjectMeta) -> Self {
+        Self { object: Err(Arc::new(Invalid { error, metadata })), excess: None }
     }
 }
 
 impl<K: Resource<DynamicType: Default> + Clone> Guarded<K> {
-    /// Returns it as a cache keeps it, so that no user fills the operator's memory: without what no operator reads, where that is known.
-    /// Where it has too much metadata then, it counts as an object that does not parse, and only its identity is kept.
+    /// Returns it as a cache keeps it. In a lean cache: without what no operator reads. In another: where its metadata is more than is
+    /// kept, it counts as an object that does not parse.
     pub(crate) fn bounded(mut self, is_lean: bool) -> Self {
         if is_lean {
-            trim(self.meta_mut(), &K::group(&K::DynamicType::default()));
-        }
-        let size = size(self.meta());
-        if size <= MOST_METADATA {
+            trim(self.meta_mut(), &group_of::<K>());
             return self;
         }
-        let metadata = ObjectMeta {
-            labels: None,
-            annotations: None,
-            finalizers: None,
-            owner_references: None,
-            ..self.meta().clone()
-        };
-        let counted = if is_lean {
-            format!("finalizers and annotations of {}", K::group(&K::DynamicType::default()))
-        } else {
-            "labels, annotations, finalizers and owner references".to_owned()
-        };
-        let error = format!(
-            "its {counted} take {size} bytes, and at most {MOST_METADATA} are read: remove what is not needed"
-        );
-        Self(Err(Arc::new(Invalid { error, metadata })))
+        let Some(size) = self.excess else { return self };
+        let error = too_large("labels, annotations, finalizers and owner references", size);
+        Self::invalid(error, identity(self.meta().clone(), &group_of::<K>()))
     }
+}
+
+fn group_of<K: Resource<DynamicType: Default>>() -> String {
+    K::group(&K::DynamicType::default()).into_owned()
+}
+
+fn too_large(counted: &str, size: usize) -> String {
+    format!(
+        "its {counted} take {size} bytes, and at most {MOST_METADATA} are read: remove what is not needed"
+    )
 }
 
 impl<K> From<K> for Guarded<K> {
     fn from(object: K) -> Self {
-        Self(Ok(Arc::new(object)))
+        Self { object: Ok(Arc::new(object)), excess: None }
     }
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+impl<'de, K: DeserializeOwned + Resource<DynamicType: Default>> Deserialize<'de> for Guarded<K> {
+    /// Bounds each object of a list before the next is parsed: a page of them may have 18 MiB of labels.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let mut value = Value::deserialize(deserializer)?;
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                annotations.remove(LAST_APPLIED);
-                annotations.values_mut().for_each(cut);
+        // The metadata is parsed apart, once.
+        let metadata =
+            value.get_mut("metadata").map(|metadata| std::mem::replace(metadata, Value::Object(Map::new())));
+        let mut metadata: ObjectMeta =
+            metadata.map(serde_json::from_value).transpose().map_err(D::Error::custom)?.unwrap_or_default();
+        metadata.managed_fields = None;
+        if let Some(annotations) = &mut metadata.annotations {
+            annotations.remove(LAST_APPLIED);
+            annotations.values_mut().for_each(cut);
+        }
+        let excess = Some(size(&metadata)).filter(|size| *size > MOST_METADATA);
+        if excess.is_some() {
+            let group = group_of::<K>();
+            trim(&mut metadata, &group);
+            let size = size(&metadata);
+            if size > MOST_METADATA {
+                let error = too_large(&format!("finalizers and annotations of {group}"), size);
+                return Ok(Self::invalid(error, identity(metadata, &group)));
             }
         }
-        if let Ok(object) = K::deserialize(&value) {
-            return Ok(object.into());
-        }
-        let status = value.as_object_mut().and_then(|object| object.remove("status"));
-        // Parses a second time for the name of the field, which would cost every object that parses.
-        let error = match serde_path_to_error::deserialize::<_, K>(&value) {
-            Ok(object) if status.is_some() => {
-                tracing::warn!("dropping a status that does not parse; it will be computed again");
-                return Ok(object.into());
+        Ok(match parse::<K>(value) {
+            Ok(mut object) => {
+                *object.meta_mut() = metadata;
+                Self { object: Ok(Arc::new(object)), excess }
             }
-            Ok(object) => return Ok(object.into()),
-            Err(error) => error.to_string(),
-        };
-        let metadata = value.get_mut("metadata").map(Value::take).unwrap_or_default();
-        let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
-        Ok(Self(Err(Arc::new(Invalid { error, metadata }))))
+            Err(error) => Self { excess, ..Self::invalid(error, metadata) },
+        })
     }
 }
 
-/// Cuts the value of an annotation; what is left of one that was cut equals no value that an operator knows.
-fn cut(value: &mut Value) {
-    if let Value::String(text) = value {
-        text.truncate(text.floor_char_boundary(LONGEST_ANNOTATION));
+/// Parses an object, without a status that does not parse.
+fn parse<K: DeserializeOwned>(mut value: Value) -> Result<K, String> {
+    if let Ok(object) = K::deserialize(&value) {
+        return Ok(object);
     }
+    let status = value.as_object_mut().and_then(|object| object.remove("status"));
+    // Parses a second time for the name of the field, which would cost every object that parses.
+    let object = serde_path_to_error::deserialize::<_, K>(&value).map_err(|error| error.to_string())?;
+    if status.is_some() {
+        tracing::warn!("dropping a status that does not parse; it will be computed again");
+    }
+    Ok(object)
+}
+
+/// Cuts the value of an annotation; what is left of one that was cut equals no value that an operator knows.
+fn cut(text: &mut String) {
+    text.truncate(text.floor_char_boundary(LONGEST_ANNOTATION));
 }
 
 /// Returns the bytes that labels, annotations, finalizers and owner references take, about.
@@ -137,11 +159,27 @@ fn size(meta: &ObjectMeta) -> usize {
 fn trim(meta: &mut ObjectMeta, group: &str) {
     meta.labels = None;
     if let Some(annotations) = &mut meta.annotations {
-        annotations.retain(|key, _| key.strip_prefix(group).is_some_and(|rest| rest.starts_with('/')));
+        annotations.retain(|key, _| is_of_group(key, group));
     }
     if let Some(owners) = &mut meta.owner_references {
         owners.retain(|owner| owner.controller == Some(true));
     }
+}
+
+/// Keeps what identifies an object, and who holds it: its controller, and the finalizers of the operator.
+fn identity(mut meta: ObjectMeta, group: &str) -> ObjectMeta {
+    trim(&mut meta, group);
+    let mut finalizers = meta.finalizers.take().unwrap_or_default();
+    finalizers.retain(|finalizer| is_of_group(finalizer, group) && finalizer.len() <= LONGEST_ANNOTATION);
+    finalizers.truncate(MOST_FINALIZERS);
+    let finalizers = (!finalizers.is_empty()).then_some(finalizers);
+    let meta = ObjectMeta { annotations: None, finalizers, ..meta };
+    if size(&meta) > MOST_METADATA { ObjectMeta { owner_references: None, ..meta } } else { meta }
+}
+
+/// Returns whether a finalizer or the key of an annotation begins with this API group.
+fn is_of_group(name: &str, group: &str) -> bool {
+    name.strip_prefix(group).is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl<K: Resource + Clone> Resource for Guarded<K> {
@@ -169,11 +207,11 @@ impl<K: Resource + Clone> Resource for Guarded<K> {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        self.0.as_ref().map_or_else(|invalid| &invalid.metadata, |object| object.meta())
+        self.object.as_ref().map_or_else(|invalid| &invalid.metadata, |object| object.meta())
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        match &mut self.0 {
+        match &mut self.object {
             Ok(object) => Arc::make_mut(object).meta_mut(),
             Err(invalid) => &mut Arc::make_mut(invalid).metadata,
         }
@@ -221,6 +259,40 @@ mod tests {
         let lean = of(500, true);
         assert!(lean.object().is_ok() && lean.meta().labels.is_none(), "{lean:?}");
         assert_eq!(lean.meta().finalizers.as_deref(), Some(&["f/f".to_owned()][..]));
+    }
+
+    /// Of what a page has, each object is bounded before the next is parsed.
+    #[test]
+    fn much_metadata_is_dropped_when_it_is_parsed() {
+        let labels: serde_json::Map<_, _> = (0..2000).map(|n| (format!("label-{n}"), json!(""))).collect();
+        let finalizers: Vec<_> = (0..2000).map(|n| format!("events.k8s.io/{n}")).collect();
+        let owner = json!({"apiVersion": "v1", "kind": "K", "name": "o", "uid": "o", "controller": true});
+        let parse = |finalizers: &[String]| {
+            let metadata = json!({
+                "name": "e", "uid": "u", "labels": labels, "finalizers": finalizers, "ownerReferences": [owner],
+            });
+            serde_json::from_value::<Guarded<Event>>(json!({ "metadata": metadata, "eventTime": null }))
+                .unwrap()
+        };
+        let labelled = parse(&finalizers[..3]);
+        assert!(labelled.meta().labels.is_none() && labelled.meta().finalizers.as_ref().unwrap().len() == 3);
+        assert!(
+            labelled.clone().bounded(true).valid().is_some() && labelled.bounded(false).valid().is_none()
+        );
+        // Who holds it is still known.
+        let held = parse(&finalizers);
+        assert!(
+            held.object().unwrap_err().contains("its finalizers and annotations of events.k8s.io take"),
+            "{held:?}"
+        );
+        for held in [held.clone().bounded(true), held.bounded(false)] {
+            let meta = held.meta();
+            assert_eq!(meta.owner_references.as_ref().unwrap()[0].uid, "o");
+            assert_eq!(
+                (held.valid().is_some(), meta.finalizers.as_deref().unwrap()),
+                (false, &finalizers[..MOST_FINALIZERS])
+            );
+        }
     }
 
     #[test]

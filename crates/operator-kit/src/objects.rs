@@ -9,7 +9,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::{ObjectList, Request, Status},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     cache::Cache,
     guarded::Guarded,
     key::Key,
-    watch::Kind,
+    watch::{Kind, PAGE},
 };
 
 /// Reads and writes the objects of one kind. Clones share the cache.
@@ -75,18 +75,31 @@ impl<K: Kind> Objects<K> {
         }
     }
 
-    /// Lists the objects of a namespace with these labels from the API server; the cache has them when this returns.
+    /// Lists the objects of a namespace with these labels from the API server, page by page, until one `fits`, and returns
+    /// that one. The cache has what was listed when this returns.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn list(&self, namespace: &str, labels: &str) -> Result<Vec<Guarded<K>>, kube::Error> {
-        let params = ListParams::default().labels(labels);
-        let request = self.at(&Key::new(namespace, "")).list(&params).map_err(kube::Error::BuildRequest)?;
-        let listed: ObjectList<Guarded<K>> = self.client.request(request).await?;
-        for object in &listed.items {
-            self.cache.wrote(object.clone());
+    pub async fn find(
+        &self,
+        namespace: &str,
+        labels: &str,
+        fits: impl Fn(&Guarded<K>) -> bool,
+    ) -> Result<Option<Guarded<K>>, kube::Error> {
+        let mut params = ListParams::default().labels(labels).limit(PAGE);
+        loop {
+            let request =
+                self.at(&Key::new(namespace, "")).list(&params).map_err(kube::Error::BuildRequest)?;
+            let page: ObjectList<Guarded<K>> = self.client.request(request).await?;
+            let listed: Vec<_> = page.items.into_iter().map(|object| self.cache.wrote(object)).collect();
+            if let Some(found) = listed.into_iter().find(&fits) {
+                return Ok(Some(found));
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(None),
+            }
         }
-        Ok(listed.items)
     }
 
     /// Reads `object` from the API server and returns whether it exists and `view` of it is as this process knows it.
@@ -154,9 +167,7 @@ impl<K: Kind> Objects<K> {
         {
             self.cache.removed(&Key::of(object), object.meta().uid.as_deref().unwrap_or_default());
         }
-        let written = written?;
-        self.cache.wrote(written.clone());
-        Ok(written)
+        Ok(self.cache.wrote(written?))
     }
 
     /// Removes members of the status of `object` by a merge patch with nulls, as `manager`.
@@ -282,13 +293,8 @@ impl<K: Kind> Objects<K> {
     }
 
     /// Sends a request for one object and adds the response to the cache.
-    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Guarded<K>, kube::Error>
-    where
-        Guarded<K>: DeserializeOwned,
-    {
-        let object: Guarded<K> = self.client.request(request).await?;
-        self.cache.wrote(object.clone());
-        Ok(object)
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Guarded<K>, kube::Error> {
+        Ok(self.cache.wrote(self.client.request(request).await?))
     }
 }
 

@@ -31,6 +31,7 @@ pub const KIT: &[&str] = &[
     crate::error::INTERNAL_ERROR,
     crate::driver::INVALID_OBJECT,
     crate::driver::FINALIZERS_LEFT,
+    crate::driver::OBJECTS_LEFT,
 ];
 
 /// Compares the reasons with the tables of a docs page, whose rows begin with `` | `Reason` ``. For a test of each operator.

@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::object::HasStatus;
 use serde::Serialize;
 
-use crate::{conditions::Status, error::ReconcileError, events::Notice, watch::Kind};
+use crate::{conditions::Status, error::ReconcileError, events::Notice, key::Key, watch::Kind};
 
 /// Objects of a kind reconciled at the same time, unless a reconciler says otherwise.
 pub const CONCURRENCY: usize = 12;
@@ -137,8 +137,8 @@ pub trait Reconciler: Send + Sync + 'static {
     fn plan(object: &Self::Object, seen: &Self::Seen, now: Timestamp) -> Turn<Self::Plan>;
 
     /// Asks the API server, not a cache, whether nothing is left of an object before its finalizer is removed after
-    /// [`Turn::Gone`]: a cache may be behind, above all after a start. `false` keeps the finalizer; the caches have what was
-    /// found then. Default: `true`.
+    /// [`Turn::Gone`]: a cache may be behind, above all after a start. `false` keeps the finalizer, and an error as well; the caches have
+    /// what was found then, and the status says so. Default: `true`.
     fn confirm_gone(&self, object: &Self::Object) -> impl Future<Output = Result<bool, Self::Error>> + Send {
         let _ = object;
         async { Ok(true) }
@@ -182,6 +182,12 @@ pub trait Reconciler: Send + Sync + 'static {
     fn last_event(object: &Self::Object, seen: &Self::Seen) -> Option<Notice> {
         let _ = (object, seen);
         None
+    }
+
+    /// Leaves the queues of the operator, where others wait behind an object that does not parse: no pass looks at it before it
+    /// parses again. What was requested for it goes on. Default: nothing.
+    fn set_aside(&self, key: &Key, uid: &str) {
+        let _ = (key, uid);
     }
 
     /// Forgets an object that is gone, however it went: also when its finalizer was removed by hand.

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Objects per page of a list: bounds the memory that a start takes, since an object may have 1.5 MiB.
-const PAGE: u32 = 12;
+pub(crate) const PAGE: u32 = 12;
 /// Longest pause between two attempts to resume a watch.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

@@ -225,7 +225,7 @@ impl Process {
             let kib = kib.with_context(|| format!("{} has no {key}: it has ended", self.name))?;
             Ok(kib.parse::<u64>()? * 1024)
         };
-        Ok(Memory { rss: bytes("VmRSS")?, rss_anon: bytes("RssAnon")? })
+        Ok(Memory { rss: bytes("VmRSS")?, rss_anon: bytes("RssAnon")?, peak: bytes("VmHWM")? })
     }
 
     /// Returns the CPU time (user and system) of the process since its start.
@@ -277,6 +277,8 @@ pub struct Memory {
     pub rss: u64,
     /// Anonymous resident memory: heap and stacks.
     pub rss_anon: u64,
+    /// Most that `rss` has been.
+    pub peak: u64,
 }
 
 /// Polls `f` every 50 ms until it returns a value. An error of `f` counts as "not yet".

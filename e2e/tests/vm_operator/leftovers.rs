@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use e2e::{PATIENCE, Rig, VmRig, condition, ready};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use testbed::eventually;
 
@@ -31,6 +32,33 @@ async fn kept(rig: &VmRig, name: &str) {
     })
     .await
     .unwrap();
+}
+
+/// A VmInstance does not parse: its machine stays as it is and is no orphan, and its group says so, also in its deletion.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_instance_keeps_its_machine_and_its_group() {
+    let (_place, rig, _operator) = start_web(1).await;
+    let notes = async |value: Value| {
+        let notes: serde_json::Map<_, _> =
+            (0..70).map(|n| (format!("vm.codeconnect.vmworld.com/note-{n}"), value.clone())).collect();
+        let patch = Patch::Merge(json!({"metadata": {"annotations": notes}}));
+        rig.api("VmInstance").patch_metadata("web-0", &PatchParams::default(), &patch).await.unwrap();
+    };
+    notes(json!("x".repeat(1024))).await;
+    let unread = |status: &Value| ready(status) == Some(("False", "InvalidInstance"));
+    let orphans = |status: &Value| condition(status, "OrphansFound").unwrap()["status"] == "True";
+    let status = says(&rig, "web", unread).await;
+    assert!(!orphans(&status), "{status}");
+    rig.delete("web").await.unwrap();
+    let status = says(&rig, "web", |status| unread(status) && status["phase"] == "ERROR").await;
+    assert!(!orphans(&status) && status["lastMessage"].as_str().unwrap().contains("web-0"), "{status}");
+    assert_eq!(rig.machines().await.unwrap().len(), 1);
+    let events = rig.kubectl(&["get", "events", "-o", "custom-columns=:.reason"]).await.unwrap();
+    assert!(!events.contains("FolderKept"), "{events}");
+
+    notes(Value::Null).await;
+    rig.gone("web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty());
 }
 
 /// A tool holds the VmInstances of a group by a finalizer of its own and never removes it.

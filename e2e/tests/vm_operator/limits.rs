@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use e2e::{PATIENCE, Rig, VmRig, condition, group};
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 use testbed::{Fault, eventually};
 
@@ -118,6 +118,28 @@ async fn thousands_of_labels_stop_nothing() {
     assert_eq!(condition(&status, "OrphansFound").unwrap()["status"], "False", "{status}");
     rig.remove("web").await.unwrap();
     assert!(rig.machines().await.unwrap().is_empty());
+}
+
+/// VmInstances with as many labels as the API server takes, which together would not fit into the memory that the Deployment allows:
+/// the operator starts, and removes them with their group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_huge_objects_fits_into_the_memory() {
+    const LABELS: u32 = 110_000;
+    let (_place, rig, operator) = start_web(8).await;
+    drop(operator);
+    let labels: serde_json::Map<_, _> = (0..LABELS).map(|n| (format!("{n:05x}"), json!(""))).collect();
+    // The API server would add each label to the managed fields.
+    let fat = Patch::Merge(json!({"metadata": {"labels": labels, "managedFields": [{}]}}));
+    let instances = rig.api("VmInstance");
+    for slot in 0..8 {
+        instances.patch_metadata(&format!("web-{slot}"), &PatchParams::default(), &fat).await.unwrap();
+    }
+    let mut operator = rig.operator().await.unwrap();
+    rig.remove("web").await.unwrap();
+    assert!(rig.machines().await.unwrap().is_empty() && operator.process.try_wait().is_none());
+    let memory = operator.process.memory().unwrap();
+    let peak = memory.peak - (memory.rss - memory.rss_anon);
+    assert!(peak < 100 << 20, "{peak} bytes");
 }
 
 /// A vCenter that fails every clone is asked less and less often, also with a full clone queue.

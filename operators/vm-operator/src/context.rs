@@ -166,10 +166,13 @@ impl Context {
         })
     }
 
-    /// Returns whether the machine with this marker is the one of its VmInstance, and not a copy or left over.
+    /// Returns whether the machine with this marker is the one of its VmInstance, and not a copy or left over. It may be the one of a
+    /// VmInstance that does not parse.
     #[must_use]
     pub fn is_member(&self, vm: &Vm, marker: &Marker) -> bool {
-        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| has_machine(instance, vm))
+        let unread =
+            || self.instances.cache().get(&marker.instance()).is_some_and(|found| found.valid().is_none());
+        self.by_uuid.get(&marker.instance_uuid).iter().any(|instance| has_machine(instance, vm)) || unread()
     }
 }
 

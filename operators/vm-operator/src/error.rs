@@ -39,10 +39,9 @@ pub enum Error {
          with vm.codeconnect.vmworld.com/detach=true to leave its machines, or remove them in the vCenter"
     )]
     NamespaceTerminating,
-    /// A VmInstance of a group that is being deleted does not parse.
+    /// A VmInstance of the group does not parse.
     #[error(
-        "VmInstance {0:?} does not parse, so its machine is not removed, and the group stays: correct what the event InvalidObject of the \
-         VmInstance says"
+        "VmInstance {0:?} does not parse, so its machine is left as it is: correct what the event InvalidObject of the VmInstance says"
     )]
     Unreadable(String),
     /// A VmInstance of that name is not the group's.

@@ -97,8 +97,6 @@ pub struct GroupEntry {
     pub refresh: Option<Ticket>,
     /// This process has created its folder.
     pub created: bool,
-    /// An event has reported that its folder is kept.
-    pub kept: bool,
     /// This process has removed the finalizer of the original operator.
     pub adopted: bool,
 }
@@ -349,11 +347,6 @@ impl InFlight {
         }
     }
 
-    /// Records that an event has reported that the group's folder is kept.
-    pub fn folder_kept(&self, uid: &str) {
-        self.lock().groups.entry(uid.to_owned()).or_default().kept = true;
-    }
-
     /// Records that the finalizer of the original operator is removed.
     pub fn finished_adoption(&self, uid: &str) {
         self.lock().groups.entry(uid.to_owned()).or_default().adopted = true;
@@ -448,11 +441,11 @@ impl InFlight {
                 doubt => writeln!(text, " {doubt:?}"),
             };
         }
-        for (uid, GroupEntry { request, refresh, created, kept, adopted }) in
+        for (uid, GroupEntry { request, refresh, created, adopted }) in
             inner.groups.iter().collect::<BTreeMap<_, _>>()
         {
             let refresh = refresh.map(&state);
-            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {created} {kept} {adopted}");
+            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {created} {adopted}");
         }
         let created: BTreeMap<_, _> = inner.created.iter().collect();
         let (released, templates): (BTreeSet<_>, BTreeSet<_>) =

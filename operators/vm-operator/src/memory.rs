@@ -166,6 +166,13 @@ impl Memory {
         }
     }
 
+    /// Takes an instance that does not parse out of the clone queue, unless it has requested a clone.
+    pub fn set_aside(&self, instance: &Key, uid: &str) {
+        if self.in_flight.get(uid).is_none_or(|entry| entry.request.is_none()) {
+            self.leave_queue(instance);
+        }
+    }
+
     fn keep_place(&self, uid: &str, instance: Key, task: Option<TaskStatus>) {
         self.left().insert(uid.to_owned(), task);
         self.queue().rename(&Holder::Instance(instance), &Holder::Left(uid.to_owned()));
@@ -317,6 +324,19 @@ mod tests {
         have_others_wait(&memory);
         requests::answer(&memory, subject("hog"), Err(Fault::new(Kind::Forbidden, "no")), at(0));
         assert_eq!(memory.place(&key("web")), Place::Held);
+    }
+
+    #[test]
+    fn an_instance_that_does_not_parse_keeps_its_place_only_while_it_clones() {
+        let memory = cloning();
+        memory.enqueue(&key("web"), "h");
+        memory.set_aside(&key("hog"), "hog");
+        assert_eq!(memory.place(&key("web")), Place::Waiting, "its clone is requested");
+        memory.in_flight.forget("hog");
+        memory.set_aside(&key("hog"), "hog");
+        assert_eq!(memory.place(&key("web")), Place::Held);
+        memory.set_aside(&key("web"), "web");
+        assert_eq!(memory.place(&key("web")), Place::None);
     }
 
     #[test]

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::{Guarded, Key, Notice, Outcome, Reconciler, Turn, names::label_value};
+use operator_kit::{Guarded, Notice, Outcome, Reconciler, Turn, names::label_value};
 
 use crate::api::{
     FINALIZER, GROUP_LABEL, ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, VmInstance, names, reason,
 };
 use crate::context::Context;
+use crate::detach::is_detached;
 use crate::error::Error;
 use crate::requests::Call;
 use crate::vminstance;
@@ -97,19 +98,15 @@ impl Reconciler for VmGroups {
     /// A VmInstance that the cache does not show would lose its group, and its machine be left in the vCenter.
     async fn confirm_gone(&self, group: &VmGroup) -> Result<bool, Error> {
         let namespace = group.namespace().unwrap_or_default();
-        let listed = self.0.instances.list(&namespace, &selector(group)).await?;
         let uid = group.uid().unwrap_or_default();
-        for listed in &listed {
-            if !is_member(listed, &uid) {
-                continue;
-            }
+        let found =
+            self.0.instances.find(&namespace, &selector(group), |found| is_member(found, &uid)).await?;
+        match found {
+            None => Ok(true),
             // It would stay unread, and the group wait for it without a word.
-            return match self.0.instances.cache().valid(&Key::of(listed)) {
-                Some(_) => Ok(false),
-                None => Err(Error::Unreadable(listed.name_any())),
-            };
+            Some(found) if found.valid().is_none() => Err(Error::Unreadable(found.name_any())),
+            Some(_) => Ok(false),
         }
-        Ok(true)
     }
 
     async fn apply(&self, group: &VmGroup, plan: Plan) -> Result<Done, Error> {
@@ -131,12 +128,6 @@ impl Reconciler for VmGroups {
     }
 
     fn event(done: &Done) -> Option<Notice> {
-        if let Some(folders) = &done.kept {
-            let message = format!(
-                "the group is gone; folders that hold objects of others, or are not the operator's, are kept: {folders}"
-            );
-            return Some(Notice::normal(reason::FOLDER_KEPT, message));
-        }
         let parts = [
             (done.created, "creating"),
             (done.deleted, "removing"),
@@ -150,6 +141,11 @@ impl Reconciler for VmGroups {
 
     fn news(_: &VmGroup, old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> Vec<Notice> {
         status::news(old, new)
+    }
+
+    fn last_event(group: &VmGroup, seen: &Seen) -> Option<Notice> {
+        let kept = plan::describe_kept(seen).filter(|_| !is_detached(group));
+        kept.map(|message| Notice::normal(reason::FOLDER_KEPT, message))
     }
 
     fn forget(&self, uid: &str) {

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use operator_kit::{Notice, Outcome, Reconciler, Turn};
+use operator_kit::{Key, Notice, Outcome, Reconciler, Turn};
 
 use crate::api::{FINALIZER, VmInstance, VmInstanceStatus};
 use crate::context::Context;
@@ -137,6 +137,10 @@ impl Reconciler for VmInstances {
 
     fn last_event(instance: &VmInstance, seen: &Seen) -> Option<Notice> {
         news::removed(instance, seen)
+    }
+
+    fn set_aside(&self, key: &Key, uid: &str) {
+        self.0.memory.set_aside(key, uid);
     }
 
     fn forget(&self, uid: &str) {

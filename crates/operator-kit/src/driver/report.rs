@@ -70,13 +70,15 @@ impl<R: Reconciler> Driver<R> {
         Ok(None)
     }
 
-    /// Publishes one Warning where a status is refused, by rights or a policy: the status cannot say so.
-    pub(super) fn warn_unwritten(&self, key: &Key, object: &Arc<R::Object>, error: &KitError) {
+    /// Counts a status that could not be written as a failure, and returns its pause. Publishes one Warning where it is refused, by
+    /// rights or a policy: the status cannot say so.
+    pub(super) fn unwritten(&self, key: &Key, object: &Arc<R::Object>, error: KitError) -> Option<Duration> {
         let (reason, disposition) = error.classify();
         if disposition.needs_help() && lock(&self.memory.unwritten).insert(key.clone()) {
             let message = format!("the status cannot be written, and is out of date until it can: {error}");
             self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
         }
+        self.failed(key, object, error.into()).pause()
     }
 
     /// Applies the status, and removes what another client has added to it.

@@ -217,7 +217,9 @@ async fn finalizer_comes_first_and_goes_last(bench: &Bench) {
     let observed = bench.things.count("unconfirmed", Step::Observe);
     bench.api.delete("unconfirmed", &DeleteParams::default()).await.unwrap();
     bench.things.until("unconfirmed", Step::Observe, observed + 2).await;
-    assert_eq!(bench.api.get("unconfirmed").await.unwrap().finalizers(), [FINALIZER]);
+    assert_eq!(bench.says("unconfirmed", driver::OBJECTS_LEFT).await.finalizers(), [FINALIZER]);
+    bench.set("unconfirmed", Mode::Unconfirmable).await;
+    assert_eq!(bench.says("unconfirmed", "Failing").await.finalizers(), [FINALIZER]);
     bench.set("unconfirmed", Mode::Well).await;
     bench.gone("unconfirmed").await;
 

@@ -48,6 +48,8 @@ pub enum Mode {
     Clinging,
     /// The API server shows that something of it is left, which no cache does.
     Unconfirmed,
+    /// The API server does not say what is left of it.
+    Unconfirmable,
     /// A step panics.
     Panicking,
     /// The plan never settles.
@@ -157,7 +159,9 @@ impl Reconciler for Things {
                 Turn::Wait { reason: "Clinging", message: "it does not go".to_owned(), after: None }
             }
             _ if deleting => Turn::Gone,
-            Mode::Well | Mode::Clinging | Mode::Unconfirmed | Mode::Unobservable => Turn::Settled,
+            Mode::Well | Mode::Clinging | Mode::Unconfirmed | Mode::Unconfirmable | Mode::Unobservable => {
+                Turn::Settled
+            }
             Mode::Queued if *waits => Turn::Wait {
                 reason: "Queued",
                 message: "in the queue".to_owned(),
@@ -172,7 +176,10 @@ impl Reconciler for Things {
     }
 
     async fn confirm_gone(&self, thing: &Thing) -> Result<bool, Trouble> {
-        Ok(thing.spec.mode != Mode::Unconfirmed)
+        match thing.spec.mode {
+            Mode::Unconfirmable => Err(Trouble::Failing),
+            mode => Ok(mode != Mode::Unconfirmed),
+        }
     }
 
     async fn apply(&self, thing: &Thing, (): ()) -> Result<(), Trouble> {

@@ -63,9 +63,7 @@ impl Lookup for Context {
 #[must_use]
 pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
     let mut concerned = Concerned::default();
-    // By the spec, since an owner reference can be removed.
-    if let Some(instance) = change.newest().and_then(Guarded::valid) {
-        let group = Key::new(&instance.namespace().unwrap_or_default(), &instance.spec.group);
+    if let Some(group) = change.newest().and_then(group_of) {
         match change.after {
             Some(_) => concerned.groups.insert(group),
             // A name is free that the group may have failed to use.
@@ -79,6 +77,17 @@ pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
         concerned.instances.insert(Key::of(after));
     }
     concerned
+}
+
+/// Returns the group of an instance: by the spec, since an owner reference can be removed; by its controller where it does not parse.
+fn group_of(instance: &Guarded<VmInstance>) -> Option<Key> {
+    let name = if let Some(instance) = instance.valid() {
+        &instance.spec.group
+    } else {
+        let mut owners = instance.owner_references().iter();
+        &owners.find(|owner| owner.controller == Some(true) && owner.kind == "VmGroup")?.name
+    };
+    Some(Key::new(&instance.namespace()?, name))
 }
 
 /// Returns what a change of a group concerns beside that which its own controller notices. `members` finds the instances of a

@@ -1,8 +1,6 @@
 //! Carries a plan out: creates, changes and deletes VmInstances, and puts changes of the folder into the queue of requests.
 //! `status` comes next.
 
-use std::sync::Arc;
-
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::core::Status;
 use kube::{Resource, ResourceExt};
@@ -29,8 +27,6 @@ const CONCURRENCY: usize = 8;
 /// What was done, for the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Folders that are kept.
-    pub kept: Option<String>,
     /// VmInstances created.
     pub created: usize,
     /// VmInstances deleted, with their machines.
@@ -81,10 +77,6 @@ pub fn apply_folder(
     match plan {
         Plan::Refresh => memory.in_flight.group_refreshing(&uid, &key, vcenter.request_refresh()),
         Plan::RemoveFolder(folder) => send(memory, group, FolderChange::Remove, Call::RemoveFolder(folder)),
-        Plan::KeepFolder(names) => {
-            memory.in_flight.folder_kept(&uid);
-            return Ok(Done { kept: Some(names), ..Done::default() });
-        }
         Plan::SettleFolder => memory.in_flight.set_folder_request(&uid, &key, None),
         Plan::FailFolder(change, fault) => {
             memory.in_flight.set_folder_request(&uid, &key, None);
@@ -179,14 +171,14 @@ async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
         // Created by a request whose response was lost: the cache is about to show it. Or it belongs to another group.
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             let found = ctx.instances.read(&key).await?;
-            let found = found.as_ref().and_then(Guarded::valid).map(Arc::as_ref);
-            match found {
-                Some(found)
+            match found.as_ref().map(Guarded::valid) {
+                Some(Some(found))
                     if found.spec.group_uid == instance.spec.group_uid && names::check(found).is_ok() =>
                 {
                     Ok(())
                 }
-                Some(_) | None => Err(Error::Taken(instance.name_any())),
+                Some(None) => Err(Error::Unreadable(instance.name_any())),
+                Some(Some(_)) | None => Err(Error::Taken(instance.name_any())),
             }
         }
         Err(kube::Error::Api(status)) if is_terminating(&status) => Err(Error::NamespaceTerminating),

@@ -73,7 +73,6 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
         blind: around.blind.clone(),
         request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
         refresh: Refresh::of(entry.refresh, around.inventory),
-        kept: entry.kept,
         adopted: entry.adopted,
         max_replicas: around.max_replicas,
         ..Seen::default()

@@ -17,7 +17,7 @@ use crate::visibility::Blind;
 use crate::vminstance::Refresh;
 
 use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
-pub use texts::{describe_leftovers, tally};
+pub use texts::{describe_kept, describe_leftovers, tally};
 use texts::{jam, trouble};
 
 /// VmInstances created, deleted or changed in one pass: a pass is short, and an edit of the spec takes effect after it.
@@ -38,8 +38,6 @@ pub enum Plan {
     Refresh,
     /// Remove this empty folder.
     RemoveFolder(MoRef),
-    /// Report that these folders are kept: they hold objects of others, or are not the group's.
-    KeepFolder(String),
     /// Report the fault of the last change of the folder, and forget it.
     FailFolder(FolderChange, Fault),
     /// Forget the last change of the folder: its outcome is dealt with.
@@ -344,16 +342,13 @@ fn plan_folder_removal(seen: &Seen) -> Turn<Plan> {
     if let Some(empty) = folders.iter().find(|folder| folder.own && folder.children == 0) {
         return Turn::Act(Plan::RemoveFolder(empty.moref.clone()));
     }
-    if seen.kept || folders.is_empty() {
-        return Turn::Gone;
-    }
-    let names = folders.iter().map(|folder| texts::folder(&folder.name, folder.children));
     match seen.refresh {
+        _ if folders.is_empty() => Turn::Gone,
         Refresh::None => Turn::LookAgain(Plan::Refresh),
         Refresh::Requested => {
             wait(reason::REMOVING, "every virtual machine is gone; the folder is next".to_owned())
         }
-        Refresh::Served => Turn::LookAgain(Plan::KeepFolder(names.collect::<Vec<_>>().join(", "))),
+        Refresh::Served => Turn::Gone,
     }
 }
 

@@ -168,8 +168,6 @@ pub struct Seen {
     pub request: Option<FolderProgress>,
     /// Whether the inventory was refreshed since the machines were gone.
     pub refresh: Refresh,
-    /// Whether an event has reported that the folder is kept.
-    pub kept: bool,
     /// This process has removed the original's finalizer.
     pub adopted: bool,
     /// `--max-replicas`.

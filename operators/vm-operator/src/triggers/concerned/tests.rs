@@ -96,7 +96,7 @@ fn change<K>(before: Option<K>, after: Option<K>) -> Change<K> {
 }
 
 /// The object as one that does not parse.
-fn unreadable<K: kube::Resource + serde::de::DeserializeOwned>(object: &K) -> Guarded<K> {
+fn unreadable<K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned>(object: &K) -> Guarded<K> {
     let unreadable = serde_json::from_value(json!({ "metadata": object.meta(), "spec": "none" }));
     let unreadable: Guarded<K> = unreadable.unwrap();
     assert!(unreadable.valid().is_none());
@@ -130,17 +130,17 @@ fn changes_of_an_instance() {
         (
             "it does not parse any more",
             Change { before: Some(old.clone().into()), after: Some(unreadable(&old)) },
-            concerned(&[], &[]),
+            group(),
         ),
         (
             "it was detached, and does not parse any more",
             Change { before: Some(annotated("true").into()), after: Some(unreadable(&old)) },
-            concerned(&["web-0"], &[]),
+            both(),
         ),
         (
             "one that does not parse is gone",
             Change { before: Some(unreadable(&old)), after: None },
-            concerned(&[], &[]),
+            Concerned { retried: keys(&["web"]), ..Concerned::default() },
         ),
     ];
     for (situation, change, wanted) in rows {

@@ -290,13 +290,9 @@ fn the_folder_and_its_requests() {
             "an administrator's, instead of the group's",
             |w| {
                 w.group.status.as_mut().unwrap().folder = Some("group-9".into());
-                w.memory.in_flight.folder_kept(GROUP_UID);
                 w.memory.in_flight.folder_created(GROUP_UID);
             },
-            |s| {
-                s.folder.as_mut().unwrap().own = false;
-                s.kept = true;
-            },
+            |s| s.folder.as_mut().unwrap().own = false,
         ),
         (
             "created by this process",
@@ -372,7 +368,6 @@ fn the_folder_and_its_requests() {
             },
             |s| s.refresh = Refresh::Served,
         ),
-        ("it was reported as kept", |w| w.memory.in_flight.folder_kept(GROUP_UID), |s| s.kept = true),
         (
             "the machines were adopted",
             |w| w.memory.in_flight.finished_adoption(GROUP_UID),

@@ -314,12 +314,10 @@ fn deletion_removes_instances_then_folders_and_keeps_one_only_by_a_fresh_look() 
     let shared = Seen { folder: Some(folder("n.g", 2)), ..empty() };
     assert!(matches!(plan(&group, &shared), Turn::LookAgain(Plan::Refresh)));
     let shared = Seen { refresh: Refresh::Served, ..shared };
-    assert!(matches!(plan(&group, &shared), Turn::LookAgain(Plan::KeepFolder(_))));
-    assert!(matches!(plan(&group, &Seen { kept: true, ..shared }), Turn::Gone));
+    assert!(matches!(plan(&group, &shared), Turn::Gone));
     let foreign = Seen { folder: Some(FolderSeen { own: false, ..folder("n.g", 0) }), ..empty() };
     let foreign = Seen { refresh: Refresh::Served, ..foreign };
-    assert!(matches!(plan(&group, &foreign), Turn::LookAgain(Plan::KeepFolder(_))), "an administrator's");
-    assert!(matches!(plan(&group, &Seen { kept: true, ..foreign }), Turn::Gone));
+    assert!(matches!(plan(&group, &foreign), Turn::Gone), "an administrator's");
     assert!(matches!(plan(&group, &empty()), Turn::Gone));
 }
 

@@ -1,6 +1,6 @@
 //! What a group says of its machines, for people.
 
-use crate::vmgroup::seen::{Leftover, LeftoverWhy, Member, Stray};
+use crate::vmgroup::seen::{FolderSeen, Leftover, LeftoverWhy, Member, Seen, Stray};
 
 /// Returns how many machines are ready, for people.
 #[must_use]
@@ -26,9 +26,17 @@ pub(super) fn jam(members: &[Member]) -> Option<String> {
     Some(format!("{}{}: {message}", first.key.name(), and_more(jammed.count())))
 }
 
-/// Returns a folder's name and how many objects it holds, for people.
-pub(super) fn folder(name: &str, children: usize) -> String {
-    format!("{name} ({children} {})", if children == 1 { "object" } else { "objects" })
+/// Names the folders that are left of a group that is gone, for people; `None` if there are none.
+#[must_use]
+pub fn describe_kept(seen: &Seen) -> Option<String> {
+    let folders = seen.folder.iter().chain(&seen.original_folder);
+    let name = |FolderSeen { name, children, .. }: &FolderSeen| {
+        format!("{name} ({children} {})", if *children == 1 { "object" } else { "objects" })
+    };
+    let names = folders.map(name).collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| {
+        format!("the group is gone; folders that hold objects of others, or are not the operator's, are kept: {names}")
+    })
 }
 
 /// Returns what is wrong with a VmInstance that is in the way of a member, and what to do.
@@ -62,6 +70,8 @@ pub fn describe_leftovers(leftovers: &[Leftover]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use infra_clients::vsphere::MoRef;
+
     use super::*;
 
     #[test]
@@ -78,7 +88,14 @@ mod tests {
 
     #[test]
     fn one_is_not_many() {
-        assert_eq!([folder("f", 1), folder("f", 2)], ["f (1 object)", "f (2 objects)"]);
+        let folder = |n: usize| {
+            let moref = MoRef::new("Folder", "group-1");
+            Some(FolderSeen { moref, name: format!("f-{n}"), children: n, own: true })
+        };
+        let kept = Seen { folder: folder(1), original_folder: folder(2), ..Seen::default() };
+        let text = describe_kept(&kept).unwrap();
+        assert!(text.ends_with("are kept: f-1 (1 object), f-2 (2 objects)"), "{text}");
+        assert_eq!(describe_kept(&Seen::default()), None);
         assert_eq!(tally(1, 1), "1 of 1 virtual machine is ready");
     }
 }
