@@ -38,7 +38,8 @@ pub(crate) async fn run<K, Reconcile, Future, Context>(
 }
 
 /// The back-off of a watch: constant, because tests stop API servers and wait for the effect of a restart.
-struct Steady;
+#[derive(Debug)]
+pub(crate) struct Steady;
 
 impl Iterator for Steady {
     type Item = Duration;

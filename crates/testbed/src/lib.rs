@@ -9,6 +9,7 @@
 //! - [`ApiProxy`]: what goes wrong between a client and the API server, one thing at a time.
 //! - [`Management`]: a control plane with Cluster API; [`Workload`]: a cluster it manages.
 //! - [`Nodes`]: simulated Nodes, on which Pods become Ready.
+//! - [`Ako`]: a stand-in for AKO in a workload cluster.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
 //! Without the feature `servers`, for the xtask, there are only [`Tools`], [`Random`] and the cache.
@@ -21,6 +22,8 @@ pub use cache::{CacheKey, cache_root, lock};
 pub use random::Random;
 pub use tools::{Tools, project_root};
 
+#[cfg(feature = "servers")]
+mod ako;
 #[cfg(feature = "servers")]
 mod api_proxy;
 #[cfg(feature = "servers")]
@@ -40,6 +43,8 @@ mod vcsim;
 #[cfg(feature = "servers")]
 mod workdir;
 
+#[cfg(feature = "servers")]
+pub use ako::{Ako, Cleanup};
 #[cfg(feature = "servers")]
 pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record, Subject};
 #[cfg(feature = "servers")]
