@@ -6,16 +6,23 @@
 //! a step becomes the error `InternalError` of that object, counted and backed off like any other, and does not end the
 //! process: one object that meets a bug must not stop the operator for every tenant.
 
+mod finalizer;
 mod memory;
 mod report;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use kube::{Resource, ResourceExt, core::object::HasStatus};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+use self::finalizer::{Held, is_deleting, is_held};
 use self::memory::{Failing, Memory, Version, lock};
 use crate::{
     backoff::{self, shorten},
@@ -25,7 +32,7 @@ use crate::{
     guarded::Guarded,
     key::Key,
     metrics::ControllerMetrics,
-    objects::{Objects, Patched},
+    objects::Objects,
     queue::{Queue, Taken},
     reconcile::{AUDIT, Outcome, Reconciler, Turn},
     run::Kit,
@@ -48,8 +55,8 @@ const STALE: Duration = Duration::from_secs(1);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
 ///
-/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers, deletion and controller, and of a
-/// status by another client, but not of labels and annotations.
+/// `triggers` wakes objects of this kind beside the changes of `watch`: of spec, finalizers, deletion and controller, of a status by
+/// another client, and of what [`Reconciler::reads`] returns.
 ///
 /// # Errors
 /// Never returns one; the type fits `tokio::try_join!`.
@@ -133,7 +140,7 @@ impl<R: Reconciler> Driver<R> {
                     reconciler.forget(uid);
                 }
             }
-            (before, Some(after)) if before.as_ref().map(relevant) != Some(relevant(after)) => {
+            (before, Some(after)) if before.as_ref().map(relevant::<R>) != Some(relevant::<R>(after)) => {
                 queue.wake(&Key::of(after));
             }
             // Another client has written the status: it is computed again.
@@ -188,41 +195,13 @@ impl<R: Reconciler> Driver<R> {
     async fn valid(&self, key: &Key, object: &Arc<R::Object>) -> Option<Duration> {
         let timer = self.metrics.start();
         lock(&self.memory.invalid).remove(key);
-        let deleting = object.meta().deletion_timestamp.is_some();
-        let has = |finalizer: &str| object.finalizers().iter().any(|held| held == finalizer);
-        let object = match R::FINALIZER {
-            // Other controllers are still at work on it; this one's part is done.
-            _ if deleting && !R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).any(|ours| has(ours)) => {
-                return None;
-            }
-            Some(finalizer) if !deleting && !has(finalizer) => {
-                match self.add_finalizer(key, object, finalizer).await {
-                    Ok(Some(object)) => object,
-                    Ok(None) => return Some(STALE),
-                    Err(failure) => {
-                        let pass = self.failed(key, object, failure.into());
-                        return self.end(key, object, None, pass, timer).await;
-                    }
-                }
-            }
-            _ => Arc::clone(object),
-        };
-        let mut object = object;
+        // Other controllers are still at work on it; this one's part is done.
+        if is_deleting(&**object) && !is_held::<R>(object) {
+            return None;
+        }
+        let mut object = Arc::clone(object);
         let (seen, pass) = self.pass(key, &mut object).await;
         self.end(key, &object, seen.as_ref(), pass, timer).await
-    }
-
-    /// Adds the finalizer and returns the object with it; `None` if the object has changed meanwhile.
-    async fn add_finalizer(
-        &self,
-        key: &Key,
-        object: &Arc<R::Object>,
-        finalizer: &str,
-    ) -> Result<Option<Arc<R::Object>>, KitError> {
-        match self.objects.change_finalizers(object, Some(finalizer), &[]).await? {
-            Patched::Done => Ok(self.cache.valid(key).filter(|now| now.uid() == object.uid())),
-            Patched::Stale => Ok(None),
-        }
     }
 
     /// Observes, plans and applies until the turn ends; what was seen last, and how it ended.
@@ -233,10 +212,19 @@ impl<R: Reconciler> Driver<R> {
             if let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) {
                 *object = newest;
             }
+            if let Err(pass) = self.hold(key, object, None).await {
+                return (last, pass);
+            }
             let seen = match caught(self.reconciler.observe(object)).await {
                 Ok(seen) => seen,
                 Err(error) => return (last, self.failed(key, object, error)),
             };
+            match self.hold(key, object, Some(&seen)).await {
+                Ok(Held::Before) => {}
+                // What was seen may depend on it.
+                Ok(Held::Now) => continue,
+                Err(pass) => return (Some(seen), pass),
+            }
             let turn = match caught(async { Ok(R::plan(object, &seen, self.kit.clock().now())) }).await {
                 Ok(turn) => turn,
                 Err(error) => return (Some(seen), self.failed(key, object, error)),
@@ -302,7 +290,8 @@ impl<R: Reconciler> Driver<R> {
         let failing = lock(&self.memory.failing);
         let failing = failing.get(key)?;
         let left = failing.not_before.checked_duration_since(Instant::now())?;
-        let holds = failing.version == Version::of(object) && failing.era == self.triggers.era();
+        let holds = failing.version == Version::of(object.meta(), reads::<R>(object))
+            && failing.era == self.triggers.era();
         (holds && !left.is_zero()).then(|| Pass::looked(Outcome::Failed(Arc::clone(&failing.error)), left))
     }
 
@@ -317,7 +306,8 @@ impl<R: Reconciler> Driver<R> {
             warn!(reason, error = text, "failed, it will be tried again");
         }
         let era = lock(&self.memory.eras).get(key).copied().unwrap_or_else(|| self.triggers.era());
-        let (version, error) = (Version::of(object), Arc::new(error));
+        let version = Version::of(object.meta(), reads::<R>(object));
+        let error = Arc::new(error);
         let mut failing = lock(&self.memory.failing);
         let before = failing.get(key).filter(|known| known.version == version && known.era == era);
         let failures = before.map_or(0, |known| known.failures).saturating_add(1);
@@ -338,7 +328,7 @@ impl<R: Reconciler> Driver<R> {
         timer: crate::metrics::Timer,
     ) -> Option<Duration> {
         let pass = match pass {
-            Pass::Gone => self.confirm_gone(key, object).await,
+            Pass::Gone => self.confirm_gone(key, object, seen).await,
             pass => pass,
         };
         let (outcome, pause, label) = match pass {
@@ -347,9 +337,9 @@ impl<R: Reconciler> Driver<R> {
                 timer.end("ok");
                 return pause;
             }
-            Pass::Lost => {
+            Pass::Lost | Pass::Stale => {
                 timer.end("ok");
-                return None;
+                return matches!(pass, Pass::Stale).then_some(STALE);
             }
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
@@ -362,63 +352,12 @@ impl<R: Reconciler> Driver<R> {
         Some(pause)
     }
 
-    /// Asks the API server whether nothing is left of an object that is being deleted.
-    async fn confirm_gone(&self, key: &Key, object: &Arc<R::Object>) -> Pass<R> {
-        if object.meta().deletion_timestamp.is_none() {
-            return Pass::Lost;
-        }
-        match caught(self.reconciler.confirm_gone(object)).await {
-            Ok(true) => Pass::Gone,
-            Ok(false) => {
-                self.metrics.wait(OBJECTS_LEFT);
-                let message = "the API server has objects of it that are still to be dealt with".to_owned();
-                Pass::looked(Outcome::Waiting(OBJECTS_LEFT, message), STALE)
-            }
-            Err(error) => self.failed(key, object, error),
-        }
-    }
-
-    async fn remove_finalizer(
-        &self,
-        key: &Key,
-        object: &Arc<R::Object>,
-        seen: Option<&R::Seen>,
-    ) -> Option<Duration> {
-        let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
-        let held = object.finalizers().iter().map(String::as_str);
-        let others: Vec<&str> = held.filter(|held| !ours.contains(held)).collect();
-        if !others.is_empty() {
-            let message = format!(
-                "the operator has nothing left to do; the object goes when the owners of these finalizers remove them, or you do \
-                 with kubectl edit: {}",
-                others.join(", ")
-            );
-            let outcome = Outcome::Waiting(FINALIZERS_LEFT, message);
-            match self.write_status(key, object, seen, &outcome).await {
-                Ok(None) => {}
-                Ok(postponed) => return postponed,
-                Err(error) => return self.unwritten(key, object, error),
-            }
-        }
-        let newest = self.cache.valid(key).filter(|newest| newest.uid() == object.uid());
-        match self.objects.change_finalizers(newest.as_ref().unwrap_or(object), None, &ours).await {
-            Ok(Patched::Done) => {
-                info!("nothing of the object is left, its finalizer is removed");
-                lock(&self.memory.failing).remove(key);
-                self.publish(object, seen.and_then(|seen| R::last_event(object, seen)));
-                None
-            }
-            Ok(Patched::Stale) => Some(STALE),
-            Err(error) => self.failed(key, object, KitError::from(error).into()).pause(),
-        }
-    }
-
     /// Reports an object that does not parse, once; it is looked at again when it changes.
     fn invalid(&self, key: &Key, object: &Guarded<R::Object>, problem: &str) -> Option<Duration> {
         self.metrics.start().end("invalid");
         self.metrics.error(INVALID_OBJECT);
         self.reconciler.set_aside(key, object.meta().uid.as_deref().unwrap_or_default());
-        let version = Version::of(object);
+        let version = Version::of(object.meta(), None);
         if lock(&self.memory.invalid).insert(key.clone(), version.clone()) != Some(version) {
             let message = format!("the object does not parse and is left alone until it changes: {problem}");
             error!(message);
@@ -437,8 +376,10 @@ enum Pass<R: Reconciler> {
     },
     /// Nothing is left outside: the finalizer goes.
     Gone,
-    /// The object does not exist any more.
+    /// The object does not exist any more, or nothing is to be done about it.
     Lost,
+    /// The object has changed while it was to be changed.
+    Stale,
 }
 
 impl<R: Reconciler> Pass<R> {
@@ -457,7 +398,7 @@ impl<R: Reconciler> Pass<R> {
     fn pause(&self) -> Option<Duration> {
         match self {
             Self::Ended { pause, .. } => Some(*pause),
-            Self::Gone | Self::Lost => None,
+            Self::Gone | Self::Lost | Self::Stale => None,
         }
     }
 }
@@ -476,17 +417,21 @@ fn status_of<K: Kind + HasStatus>(object: &Guarded<K>) -> Option<&K::Status> {
 }
 
 /// Returns what makes a controller look again at an object of its own kind.
-fn relevant<K: Kind>(object: &Guarded<K>) -> impl PartialEq + use<K> {
+fn relevant<R: Reconciler>(object: &Guarded<R::Object>) -> impl PartialEq + use<R> {
     let meta = object.meta();
     let problem = object.object().err().map(str::to_owned);
     let controller =
         meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)).cloned();
-    (
-        meta.uid.clone(),
-        meta.generation,
-        meta.finalizers.clone(),
-        meta.deletion_timestamp.clone(),
-        controller,
-        problem,
-    )
+    let reads = object.valid().and_then(|object| reads::<R>(object));
+    (Version::of(meta, reads), meta.finalizers.clone(), meta.deletion_timestamp.clone(), controller, problem)
+}
+
+/// Returns the hash of what the reconciler reads beside the spec; `None` if it panics, which must not end the watch.
+fn reads<R: Reconciler>(object: &R::Object) -> Option<u64> {
+    let hash = || {
+        let mut hasher = DefaultHasher::new();
+        R::reads(object).hash(&mut hasher);
+        hasher.finish()
+    };
+    panic::catch_unwind(AssertUnwindSafe(hash)).ok()
 }

@@ -9,7 +9,7 @@
 //!
 //! [`driver::run`](crate::driver::run) calls them and does everything around them.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, hash::Hash, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -55,6 +55,9 @@ pub enum Turn<P> {
     Settled,
     /// Nothing of a deleted object is left outside: its finalizer is removed. Where finalizers of others keep it, a last
     /// status is written before, for [`Outcome::Waiting`] with the reason [`FINALIZERS_LEFT`](crate::driver::FINALIZERS_LEFT).
+    ///
+    /// Also for an object that lives on and that [`Reconciler::holds`] says no to: its finalizer is removed. Without one, as
+    /// [`Settled`](Self::Settled).
     Gone,
 }
 
@@ -119,14 +122,31 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// Metric label and last part of the field manager, e.g. `vmgroup`.
     const NAME: &'static str;
-    /// Finalizer that every object has before its first `observe`: `<group>/<name>`. `None` if nothing exists outside the
-    /// object's namespace.
+    /// Finalizer that every object has before its first `observe`, unless [`holds`](Self::holds) says otherwise: `<group>/<name>`.
+    /// `None` if nothing exists outside the object's namespace.
     const FINALIZER: Option<&'static str>;
     /// Finalizers under which an earlier operator, or an earlier version of this one, held objects: an object that is being
     /// deleted and has only one of these is reconciled as well, and [`Turn::Gone`] removes all of them.
     const FORMER_FINALIZERS: &'static [&'static str] = &[];
     /// Objects reconciled at the same time.
     const CONCURRENCY: usize = CONCURRENCY;
+
+    /// Returns what this reconciler reads of an object beside its spec, such as some labels: a change of it wakes the object and ends
+    /// its back-off, a change of the rest of the metadata does neither. Nothing that the operator writes itself. A
+    /// [lean](crate::Watch::lean) watch drops labels and most annotations before this sees them, and every watch cuts annotations to
+    /// 1 KiB. Default: nothing.
+    fn reads(object: &Self::Object) -> impl Hash {
+        let _ = object;
+    }
+
+    /// Decides whether an object that is not being deleted is to have [`FINALIZER`](Self::FINALIZER): a pure function, asked before
+    /// the `observe` (`seen` is `None`) and after it. An object that has the finalizer keeps it until a plan says [`Turn::Gone`].
+    ///
+    /// Default: `true`, for a kind of the operator's own. For a kind of others: only of objects that `seen` says are to be held.
+    fn holds(object: &Self::Object, seen: Option<&Self::Seen>) -> bool {
+        let _ = (object, seen);
+        true
+    }
 
     /// Reads caches, memory and the outside system. Writes nothing, not even what this process remembers, and waits for
     /// nothing that takes seconds. Absence is data, not an error.
@@ -152,7 +172,7 @@ pub trait Reconciler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Done, Self::Error>> + Send;
 
     /// Computes the status: a pure function of the old one, what was seen and how the pass ended. `None` leaves the status
-    /// as it is. `seen` is `None` where `observe` failed.
+    /// as it is; where there is none, a reason that needs help has its Warning all the same. `seen` is `None` where `observe` failed.
     fn status(
         old: Option<&StatusOf<Self>>,
         object: &Self::Object,
@@ -178,7 +198,7 @@ pub trait Reconciler: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Returns the event for an object that has gone, published once the finalizer is removed. Default: none.
+    /// Returns the event for an object that has gone or is not held any more, published once the finalizer is removed. Default: none.
     fn last_event(object: &Self::Object, seen: &Self::Seen) -> Option<Notice> {
         let _ = (object, seen);
         None
@@ -190,7 +210,8 @@ pub trait Reconciler: Send + Sync + 'static {
         let _ = (key, uid);
     }
 
-    /// Forgets an object that is gone, however it went: also when its finalizer was removed by hand.
+    /// Forgets an object that is gone, however it went: also when its finalizer was removed by hand. Also one that is not held any
+    /// more, after [`Turn::Gone`].
     fn forget(&self, uid: &str) {
         let _ = uid;
     }

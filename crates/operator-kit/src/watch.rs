@@ -180,7 +180,7 @@ impl<K: Kind> Watch<K> {
 
     /// Keeps only this of the metadata: what identifies an object, its finalizers, its controller, and annotations whose key begins
     /// with the API group of the kind. For kinds of which nothing else is read: no user can fill the memory with the rest, or make an
-    /// object unreadable by it.
+    /// object unreadable by it. Not for a kind whose controller [reads](crate::Reconciler::reads) labels, which are gone then.
     pub fn lean(self) -> Self {
         self.cache.set_lean();
         self

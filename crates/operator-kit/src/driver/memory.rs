@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
 use crate::key::Key;
@@ -23,6 +23,8 @@ pub(super) struct Memory<E> {
     pub(super) reporting: Mutex<HashSet<Key>>,
     /// Objects whose status was refused, once that was reported.
     pub(super) unwritten: Mutex<HashSet<Key>>,
+    /// Reasons that need help and were published, of objects whose status the operator does not write.
+    pub(super) warned: Mutex<HashMap<Key, &'static str>>,
 }
 
 impl<E> Default for Memory<E> {
@@ -34,6 +36,7 @@ impl<E> Default for Memory<E> {
             progress: Mutex::default(),
             reporting: Mutex::default(),
             unwritten: Mutex::default(),
+            warned: Mutex::default(),
         }
     }
 }
@@ -44,6 +47,7 @@ impl<E> Memory<E> {
         lock(&self.invalid).remove(key);
         lock(&self.progress).remove(key);
         lock(&self.unwritten).remove(key);
+        lock(&self.warned).remove(key);
     }
 }
 
@@ -64,15 +68,17 @@ pub(super) struct Version {
     uid: Option<String>,
     generation: Option<i64>,
     deleting: bool,
+    /// The hash of what the reconciler reads beside the spec; `None` where the object does not parse.
+    reads: Option<u64>,
 }
 
 impl Version {
-    pub(super) fn of(object: &impl Resource) -> Self {
-        let meta = object.meta();
+    pub(super) fn of(meta: &ObjectMeta, reads: Option<u64>) -> Self {
         Self {
             uid: meta.uid.clone(),
             generation: meta.generation,
             deleting: meta.deletion_timestamp.is_some(),
+            reads,
         }
     }
 }

@@ -49,6 +49,9 @@ impl<R: Reconciler> Driver<R> {
         let Some((news, status)) = changed else {
             lock(&self.memory.progress).remove(key);
             lock(&self.memory.unwritten).remove(key);
+            if old.is_none() {
+                self.warn_without_status(key, object, outcome);
+            }
             return Ok(None);
         };
         if let Some(left) = self.postpone(key, outcome) {
@@ -79,6 +82,17 @@ impl<R: Reconciler> Driver<R> {
             self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
         }
         self.failed(key, object, error.into()).pause()
+    }
+
+    /// Publishes the Warning for a reason that needs help, once, where no status is written that would remember it.
+    fn warn_without_status(&self, key: &Key, object: &R::Object, outcome: &Outcome<R::Done, R::Error>) {
+        let Some((reason, message)) = outcome.help() else {
+            lock(&self.memory.warned).remove(key);
+            return;
+        };
+        if lock(&self.memory.warned).insert(key.clone(), reason) != Some(reason) {
+            self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
+        }
     }
 
     /// Applies the status, and removes what another client has added to it.

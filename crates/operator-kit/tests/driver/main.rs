@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod caches;
+mod foreign;
 mod refused;
 mod things;
 
@@ -17,7 +18,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use operator_kit::{Clock, Error, Kit, Operator, Triggers, Watch, conditions, driver};
+use operator_kit::{Clock, Error, Foreign, Kit, Operator, Triggers, Watch, conditions, driver};
 use serde_json::json;
 use testbed::{ControlPlane, eventually};
 
@@ -159,6 +160,13 @@ async fn every_object_takes_the_same_road() {
         async move { driver::run(&kit, things, triggers, reconciler).await }
     });
 
+    let guests = Arc::new(foreign::Guests::default());
+    let serving = tokio::spawn({
+        let (kit, guests) = (kit.clone(), Arc::clone(&guests));
+        let configs = Watch::<Foreign<ConfigMap>>::namespaced(&kit).named("guest");
+        async move { driver::run(&kit, configs, Triggers::default(), guests).await }
+    });
+
     tokio::join!(
         finalizer_comes_first_and_goes_last(&bench),
         settled_objects_are_left_alone(&bench),
@@ -173,13 +181,16 @@ async fn every_object_takes_the_same_road() {
         an_object_with_the_longest_name_has_events(&bench),
         caches::need_no_controller(&bench, &kit),
         refused::statuses_are_reported_by_one_event(&bench),
+        foreign::objects_are_served_while_they_are_selected(&bench, &guests),
     );
     an_api_server_restart_is_survived(&mut bench).await;
 
     // A watch that was interrupted reports that more than once.
     eventually("all is well", PATIENCE, async || Ok(kit.health().report().0.then_some(()))).await.unwrap();
     kit.shutdown().cancel();
-    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    for running in [running, serving] {
+        tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    }
 }
 
 /// A status that was computed of an earlier version, of a predecessor, or of an object that is gone is refused.

@@ -109,7 +109,7 @@ pub struct Things {
 }
 
 impl Things {
-    fn note(&self, name: &str, step: Step) {
+    pub fn note(&self, name: &str, step: Step) {
         self.calls.lock().unwrap().entry((name.to_owned(), step)).or_default().push(Instant::now());
     }
 
