@@ -14,6 +14,7 @@
 //!     ▼            ▼ subscribers: wake objects of other controllers by their Triggers
 //!  Triggers<K> ─▶ queue ─▶ driver: observe ─▶ plan ─▶ apply ─▶ status
 //!                             └─ finalizer, back-off, events, metrics, panics, forgetting
+//!  Remotes<K>: a watch and a cache for each of other clusters that come and go
 //! ```
 //!
 //! `examples/` has a complete operator of one kind; `docs/operator-kit.md` walks through it.
@@ -45,6 +46,7 @@ mod metrics;
 mod objects;
 mod queue;
 mod reconcile;
+mod remotes;
 mod run;
 mod triggers;
 mod watch;
@@ -61,6 +63,7 @@ pub use key::Key;
 pub use metrics::Metrics;
 pub use objects::{Deleted, Objects, Patched};
 pub use reconcile::{Outcome, Reconciler, StatusOf, Turn};
+pub use remotes::{Remote, Remotes};
 pub use run::{Kit, Operator};
 pub use triggers::Triggers;
 pub use watch::{Kind, Watch, Watching};

@@ -34,6 +34,7 @@ use crate::{
     lease::{Candidate, Leadership, NotLeader, Timing, identity},
     logs,
     metrics::Metrics,
+    watch::Progress,
 };
 
 /// How long the work may take to end after SIGTERM; Kubernetes kills after 30 s.
@@ -111,7 +112,7 @@ struct Inner {
     leadership: OnceCell<Leadership>,
     role: watch::Sender<Role>,
     /// Whether each cache that controllers may read is complete.
-    caches: Mutex<Vec<watch::Receiver<bool>>>,
+    caches: Mutex<Vec<watch::Receiver<Progress>>>,
     /// Names of background tasks that panicked.
     fatal: mpsc::UnboundedSender<String>,
 }
@@ -247,6 +248,14 @@ impl Kit {
         self.0.client.clone()
     }
 
+    /// Creates a client of another cluster, which refuses writes while this process does not lead.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn client_for(&self, config: Config) -> Result<Client, Error> {
+        client::build_fenced(config, &self.0.operator.agent(), self.0.fence.clone())
+    }
+
     /// Returns the clock of timestamps in objects.
     #[must_use]
     pub fn clock(&self) -> Clock {
@@ -325,16 +334,16 @@ impl Kit {
     }
 
     /// Adds a cache that must be complete before any controller's first pass.
-    pub(crate) fn await_cache(&self, complete: watch::Receiver<bool>) {
-        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).push(complete);
+    pub(crate) fn await_cache(&self, progress: watch::Receiver<Progress>) {
+        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
     }
 
     /// Resolves when every cache of the process is complete.
     pub async fn caches(&self) {
         let caches = self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for mut complete in caches {
+        for mut progress in caches {
             // Fails where the watch was dropped: its cache stays as it is.
-            let _ = complete.wait_for(|complete| *complete).await;
+            let _ = progress.wait_for(|progress| progress.is_complete).await;
         }
     }
 

@@ -4,6 +4,8 @@
 //! Decides nothing. Next step: [`driver::run`](crate::driver::run) reconciles what a watch brings;
 //! [`Watch::spawn`] runs a cache that has no controller.
 
+mod progress;
+
 use std::{fmt::Debug, hash::Hash, time::Duration};
 
 use futures::{StreamExt, stream::select_all};
@@ -19,8 +21,10 @@ use kube::{
 use prometheus::IntCounter;
 use serde::de::DeserializeOwned;
 use tokio::{sync, task::AbortHandle, time::Instant};
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
+pub(crate) use self::progress::Progress;
+use self::progress::WatchState;
 use crate::{
     backoff::shorten,
     cache::{Cache, Change, Index},
@@ -89,8 +93,9 @@ pub struct Watch<K: Kind> {
     namespaces: Vec<Option<String>>,
     api: ApiOf<K>,
     config: watcher::Config,
-    /// Told once the cache is complete; `None`: the operator is ready, and controllers start, without this watch.
-    needed: Option<sync::watch::Sender<bool>>,
+    /// `false`: the operator is ready, and controllers start, without this watch.
+    is_needed: bool,
+    progress: sync::watch::Sender<Progress>,
 }
 
 impl<K: Kind + Resource<Scope = NamespaceResourceScope>> Watch<K> {
@@ -132,7 +137,8 @@ impl<K: Kind> Watch<K> {
     }
 
     /// Prepares to watch another cluster, through its client. The operator becomes and stays ready without this watch, and
-    /// no controller waits for its cache. `name` as in [`named`](Self::named); one for all clusters, as it is a metric label.
+    /// no controller waits for its cache. `name` as in [`named`](Self::named); one for all clusters, as it is a metric label. For
+    /// clusters that come and go, see [`Remotes`](crate::Remotes).
     pub fn remote(kit: &Kit, client: Client, name: &str) -> Self {
         let api = |client, _: Option<&str>, kind: &K::DynamicType| Api::all_with(client, kind);
         Self::new(kit, client, K::DynamicType::default(), vec![None], api).named(name)
@@ -154,15 +160,15 @@ impl<K: Kind> Watch<K> {
             namespaces,
             api,
             config: watcher::Config::default().page_size(PAGE),
-            needed: None,
+            is_needed: false,
+            progress: sync::watch::Sender::default(),
         }
     }
 
     /// Lets no controller make its first pass before this cache is complete, whatever the order of starts.
     fn needed(mut self) -> Self {
-        let complete = sync::watch::Sender::new(false);
-        self.kit.await_cache(complete.subscribe());
-        self.needed = Some(complete);
+        self.kit.await_cache(self.progress.subscribe());
+        self.is_needed = true;
         self
     }
 
@@ -235,11 +241,16 @@ impl<K: Kind> Watch<K> {
             let cache = self.cache.clone();
             move || cache.len()
         });
-        let errors = metrics.watch_errors(&self.name);
-        let readiness = self.needed.as_ref().map(|_| self.kit.readiness(&format!("watch {}", self.name)));
+        self.start()
+    }
+
+    /// Starts watching in the current span, without a count of the objects.
+    pub(crate) fn start(self) -> Watching {
+        let errors = self.kit.metrics().watch_errors(&self.name);
         let name = format!("watch {}", self.name);
+        let readiness = self.is_needed.then(|| self.kit.readiness(&name));
         let kit = self.kit.clone();
-        Watching(Some(kit.spawn(&name, self.run(errors, readiness))))
+        Watching(Some(kit.spawn(&name, self.run(errors, readiness).in_current_span())))
     }
 
     /// Watches every namespace until dropped.
@@ -274,10 +285,7 @@ impl<K: Kind> Watch<K> {
                     }
                 }
             }
-            if let Some(complete) = self.needed.as_ref().filter(|_| progress.iter().all(|state| state.synced))
-            {
-                complete.send_replace(true);
-            }
+            Progress::tell(&self.progress, &progress);
             if let Some(readiness) = &readiness {
                 WatchState::report(&progress, readiness);
             }
@@ -317,6 +325,10 @@ impl<K: Kind> Watch<K> {
         }
     }
 
+    pub(crate) fn progress(&self) -> sync::watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
     pub(crate) fn parts(&self) -> (Cache<K>, K::DynamicType) {
         (self.cache.clone(), self.kind.clone())
     }
@@ -337,47 +349,6 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.0.iter().for_each(AbortHandle::abort);
-    }
-}
-
-/// How one watch is doing.
-///
-/// Single interruptions are normal. Three in a row are a problem, which counts as over when no other follows: a watch that
-/// was resumed is silent until something changes.
-#[derive(Default)]
-struct WatchState {
-    synced: bool,
-    failures: u32,
-    error: Option<String>,
-}
-
-impl WatchState {
-    fn went_on<K>(&mut self, event: &Event<K>) {
-        // The beginning of a list is no success yet.
-        if !matches!(event, Event::Init) {
-            (self.failures, self.error) = (0, None);
-        }
-        if matches!(event, Event::InitDone) {
-            self.synced = true;
-        }
-    }
-
-    /// Counts a failure, and returns whether it is another than the last.
-    fn failed(&mut self, error: &str) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        let is_new = self.error.as_deref() != Some(error);
-        self.error = Some(error.to_owned());
-        is_new
-    }
-
-    fn report(all: &[Self], readiness: &Readiness) {
-        if let Some(waiting) = all.iter().find(|state| !state.synced) {
-            readiness.not_ready(waiting.error.as_deref().unwrap_or("the first list is not complete"));
-        } else if let Some(troubled) = all.iter().find(|state| state.failures >= 3) {
-            readiness.disturbed(troubled.error.as_deref().unwrap_or_default(), 3 * LONGEST_PAUSE);
-        } else {
-            readiness.ready();
-        }
     }
 }
 
