@@ -1,0 +1,199 @@
+//! `AKODeploymentConfig`: how AKO is installed in the Clusters that it selects.
+
+use infra_clients::capi::IpFamily;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::extra::ExtraConfigs;
+
+/// The settings that the AKOs of a set of Clusters share.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "networking.tkg.tanzu.vmware.com",
+    version = "v1alpha1",
+    kind = "AKODeploymentConfig",
+    root = "AkoDeploymentConfig",
+    plural = "akodeploymentconfigs",
+    singular = "akodeploymentconfig",
+    shortname = "adc",
+    status = "AkoDeploymentConfigStatus",
+    derive = "PartialEq",
+    doc = "AKODeploymentConfig installs AKO in the Cluster API clusters that it selects, and sets AVI up for them."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AkoDeploymentConfigSpec {
+    /// Labels of the Clusters that get AKO. Empty only in the AKODeploymentConfig `install-ako-for-all`, which selects the Clusters
+    /// that no other one selects. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+    pub cluster_selector: Option<LabelSelector>,
+    /// Address of the AVI controller: `[scheme://]address[:port]`. The scheme is `https` unless it is given.
+    pub controller: String,
+    /// Version of the AVI controller, such as `30.2.1`. Default: as the controller says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_version: Option<String>,
+    /// Name of the AVI cloud.
+    pub cloud_name: String,
+    /// Name of the AVI service engine group.
+    pub service_engine_group: String,
+    /// The network of the control planes' virtual services. Default: the data network. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane_network: Option<ControlPlaneNetwork>,
+    /// The network of the virtual services.
+    pub data_network: DataNetwork,
+    /// The AVI tenant. Default: `admin`. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
+    /// Secret with `username` and `password` of a user of the tenant `admin`, with which the operator sets AVI up.
+    pub admin_credential_ref: SecretRef,
+    /// Secret with `certificateAuthorityData`: PEM certificates that the controller's certificate is checked with.
+    pub certificate_authority_ref: SecretRef,
+    /// Secret with `username` and `password` for AKO. Default: a user for each Cluster is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_credential_ref: Option<SecretRef>,
+    /// Further settings of AKO.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_configs: Option<ExtraConfigs>,
+}
+
+impl AkoDeploymentConfigSpec {
+    /// Returns the address family that AKO is to use.
+    #[must_use]
+    pub fn ip_family(&self) -> IpFamily {
+        match self.extra_configs.as_ref().and_then(|extra| extra.ip_family) {
+            None | Some(IpType::V4) => IpFamily::V4,
+            Some(IpType::V6) => IpFamily::V6,
+        }
+    }
+
+    /// Returns whether the selector is absent or has no requirement.
+    #[must_use]
+    pub fn has_empty_selector(&self) -> bool {
+        self.cluster_selector.as_ref().is_none_or(|selector| {
+            selector.match_labels.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
+                && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+        })
+    }
+}
+
+/// The name of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    pub name: String,
+    /// Namespace of the Secret.
+    pub namespace: String,
+}
+
+/// The network of the control planes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct ControlPlaneNetwork {
+    /// Name of the AVI network.
+    pub name: String,
+    /// Its subnet, such as `10.0.0.0/24`.
+    pub cidr: String,
+}
+
+/// The network of the virtual services.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DataNetwork {
+    /// Name of the AVI network.
+    pub name: String,
+    /// Its subnet, such as `10.0.0.0/24`.
+    pub cidr: String,
+    /// Ranges of addresses in the subnet that AVI hands out. Default: those that the subnet has on AVI.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_pools: Vec<IpPool>,
+}
+
+/// A range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct IpPool {
+    /// First address.
+    pub start: String,
+    /// Last address.
+    pub end: String,
+    /// Family of both.
+    #[serde(rename = "type")]
+    pub kind: IpType,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum IpType {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// An AVI tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Tenant {
+    /// Its name.
+    pub name: String,
+    /// Where the tenant's service engines are. Default: `Provider`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<TenantContext>,
+}
+
+/// Where the service engines of a tenant are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TenantContext {
+    /// In the tenant `admin`, for all tenants.
+    #[default]
+    Provider,
+    /// In the tenant itself.
+    Tenant,
+}
+
+/// What the operator found.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AkoDeploymentConfigStatus {
+    /// The spec's generation that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Number of Clusters that take AKO from this AKODeploymentConfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected_clusters: Option<i32>,
+    /// Ready says whether the AKODeploymentConfig can be used as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Conditions of Cluster API's type were valid in the original, with a severity, without reason and message; each type once.
+fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+    let text = |about: &str| serde_json::json!({ "type": "string", "description": about });
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "status", "type"],
+            "properties": {
+                "type": text("Type of the condition, such as Ready."),
+                "status": text("True, False or Unknown."),
+                "reason": text("Why, as a CamelCase word."),
+                "message": text("Why, for people."),
+                "severity": text("Not written; accepted from conditions of Cluster API's type."),
+                "observedGeneration": {
+                    "type": "integer", "format": "int64",
+                    "description": "The spec's generation that the condition answers.",
+                },
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time",
+                    "description": "When the status of the condition changed last.",
+                },
+            },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! The Kubernetes API of ako-operator: group `networking.tkg.tanzu.vmware.com`, version `v1alpha1`.
+//!
+//! Owns the kind, and the strings that users meet: labels, annotations, finalizers, names, condition types, reasons. Never talks to
+//! anything. The first operator wrote `network` in its strings, its successor `networking`: the former are written, both are read.
+
+mod adc;
+mod extra;
+pub mod reason;
+
+pub use adc::{
+    AkoDeploymentConfig, AkoDeploymentConfigSpec, AkoDeploymentConfigStatus, ControlPlaneNetwork,
+    DataNetwork, IpPool, IpType, SecretRef, Tenant, TenantContext,
+};
+pub use extra::{
+    AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
+    NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
+};
+
+/// API group of the kind.
+pub const GROUP: &str = "networking.tkg.tanzu.vmware.com";
+
+/// Label with which a user asks for AKO in a Cluster. An empty value leaves the choice of the AKODeploymentConfig to the selectors; any
+/// other value names it. Its value is never overwritten.
+pub const AVI_LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+/// Label that the later operator wrote on a Cluster: the AKODeploymentConfig that had selected it.
+pub const LATER_AVI_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi";
+/// Label of a workload Cluster with the value `true`: AKO removes what it made on AVI.
+pub const DELETE_CONFIG_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi-config-delete";
+
+/// Finalizer of AKODeploymentConfigs and of Clusters with AKO.
+pub const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
+/// The finalizer that the later operator wrote.
+pub const LATER_FINALIZER: &str = "ako-operator.networking.tkg.tanzu.vmware.com";
+/// Finalizer that the later operator wrote on the Service of a management cluster's control plane.
+pub const LATER_HA_FINALIZER: &str = "ako-operator.networking.tkg.tanzu.vmware.com/ha";
+
+/// Annotation of the Machines of a Cluster with AKO, with the value [`HOOK_OWNER`]: they run until AKO has cleaned up.
+pub const PRE_TERMINATE_HOOK: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/avi-cleanup";
+/// Value of [`PRE_TERMINATE_HOOK`].
+pub const HOOK_OWNER: &str = "ako-operator";
+
+/// Namespace of management clusters.
+pub const SYSTEM_NAMESPACE: &str = "tkg-system";
+/// Name of the AKODeploymentConfig that may have an empty selector: it selects the Clusters that no other one selects.
+pub const DEFAULT_ADC: &str = "install-ako-for-all";
+/// Name of the only AKODeploymentConfig that selects Clusters of [`SYSTEM_NAMESPACE`].
+pub const MANAGEMENT_ADC: &str = "install-ako-for-management-cluster";
+
+/// Condition types.
+pub mod condition {
+    /// Of an AKODeploymentConfig: it can be used as it is.
+    pub const READY: &str = "Ready";
+    /// Of a Cluster: AKO has removed what it made on AVI.
+    pub const RESOURCES_CLEANED_UP: &str = "AviResourceCleanupSucceeded";
+    /// Of a Cluster: its AVI user is removed.
+    pub const USER_CLEANED_UP: &str = "AviUserCleanupSucceeded";
+    /// Of a Cluster: AKO supports its address families, with those of its AKODeploymentConfig.
+    pub const IP_FAMILY_VALID: &str = "ClusterIpFamilyValidationSucceeded";
+}
