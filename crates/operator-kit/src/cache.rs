@@ -5,7 +5,7 @@
 //! reconcile always reads its own writes. Owns the indexes, which are consistent with the objects at every read.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -62,6 +62,8 @@ struct Shared<K> {
 
 struct State<K> {
     objects: HashMap<Key, Guarded<K>>,
+    /// The objects that do not parse.
+    invalid: HashSet<Key>,
     /// Own writes that the watch has not confirmed.
     written: HashMap<Key, Written>,
     /// UIDs of objects that are gone, against late watch events and late responses.
@@ -79,6 +81,7 @@ impl<K: Kind> Default for Cache<K> {
         Self(Arc::new(Shared {
             state: RwLock::new(State {
                 objects: HashMap::new(),
+                invalid: HashSet::new(),
                 written: HashMap::new(),
                 removed: Removed::default(),
                 indexes: Vec::new(),
@@ -108,6 +111,13 @@ impl<K: Kind> Cache<K> {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {
         self.state().objects.values().filter_map(|object| object.valid().cloned()).collect()
+    }
+
+    /// Returns the objects that do not parse, in no order. There are few, if any.
+    #[must_use]
+    pub fn invalid(&self) -> Vec<Guarded<K>> {
+        let state = self.state();
+        state.invalid.iter().filter_map(|key| state.objects.get(key).cloned()).collect()
     }
 
     /// Returns the keys of all objects, in no order.
@@ -290,6 +300,11 @@ impl<K: Kind> State<K> {
         };
         let valid = |object: &Option<Guarded<K>>| object.as_ref().and_then(|object| object.valid().cloned());
         let (old, new) = (valid(&before), valid(&object));
+        if object.is_some() && new.is_none() {
+            self.invalid.insert(key.clone());
+        } else {
+            self.invalid.remove(key);
+        }
         for index in &self.indexes {
             index.update(key, old.as_deref(), new.as_deref());
         }

@@ -16,8 +16,6 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const LONGEST_ANNOTATION: usize = 1024;
 /// Most bytes of metadata that are kept of one object: labels, finalizers and owner references have no limit of their own.
 const MOST_METADATA: usize = 64 * 1024;
-/// Finalizers of the operator that are kept of an object with too much metadata.
-const MOST_FINALIZERS: usize = 8;
 
 /// What a text takes beside its bytes: its pointer, its place in a map, and what the allocator adds.
 const TEXT: usize = 64;
@@ -166,18 +164,14 @@ fn trim(meta: &mut ObjectMeta, group: &str) {
     }
 }
 
-/// Keeps what identifies an object, and who holds it: its controller, and the finalizers of the operator.
+/// Keeps what identifies an object, and its controller.
 fn identity(mut meta: ObjectMeta, group: &str) -> ObjectMeta {
     trim(&mut meta, group);
-    let mut finalizers = meta.finalizers.take().unwrap_or_default();
-    finalizers.retain(|finalizer| is_of_group(finalizer, group) && finalizer.len() <= LONGEST_ANNOTATION);
-    finalizers.truncate(MOST_FINALIZERS);
-    let finalizers = (!finalizers.is_empty()).then_some(finalizers);
-    let meta = ObjectMeta { annotations: None, finalizers, ..meta };
+    let meta = ObjectMeta { annotations: None, finalizers: None, ..meta };
     if size(&meta) > MOST_METADATA { ObjectMeta { owner_references: None, ..meta } } else { meta }
 }
 
-/// Returns whether a finalizer or the key of an annotation begins with this API group.
+/// Returns whether the key of an annotation begins with this API group.
 fn is_of_group(name: &str, group: &str) -> bool {
     name.strip_prefix(group).is_some_and(|rest| rest.starts_with('/'))
 }
@@ -279,7 +273,7 @@ mod tests {
         assert!(
             labelled.clone().bounded(true).valid().is_some() && labelled.bounded(false).valid().is_none()
         );
-        // Who holds it is still known.
+        // Whose it is is still known.
         let held = parse(&finalizers);
         assert!(
             held.object().unwrap_err().contains("its finalizers and annotations of events.k8s.io take"),
@@ -288,10 +282,7 @@ mod tests {
         for held in [held.clone().bounded(true), held.bounded(false)] {
             let meta = held.meta();
             assert_eq!(meta.owner_references.as_ref().unwrap()[0].uid, "o");
-            assert_eq!(
-                (held.valid().is_some(), meta.finalizers.as_deref().unwrap()),
-                (false, &finalizers[..MOST_FINALIZERS])
-            );
+            assert!(held.valid().is_none() && meta.finalizers.is_none(), "{held:?}");
         }
     }
 

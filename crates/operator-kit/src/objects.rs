@@ -62,13 +62,13 @@ impl<K: Kind> Objects<K> {
         &self.cache
     }
 
-    /// Reads an object from the API server, not from the cache; `None` if it does not exist.
+    /// Reads an object from the API server, not from the cache, which has it when this returns; `None` if it does not exist.
     ///
     /// # Errors
     /// The API server refuses the request or does not answer.
     pub async fn read(&self, key: &Key) -> Result<Option<Guarded<K>>, kube::Error> {
         let request = self.at(key).get(key.name(), &kube::api::GetParams::default());
-        match self.client.request::<Guarded<K>>(request.map_err(kube::Error::BuildRequest)?).await {
+        match self.send(request.map_err(kube::Error::BuildRequest)?).await {
             Ok(object) => Ok(Some(object)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             Err(error) => Err(error),

@@ -205,7 +205,7 @@ pub trait Reconciler: Send + Sync + 'static {
     }
 
     /// Leaves the queues of the operator, where others wait behind an object that does not parse: no pass looks at it before it
-    /// parses again. What was requested for it goes on. Default: nothing.
+    /// parses again. What was requested for it goes on. Called whenever the object is woken. Default: nothing.
     fn set_aside(&self, key: &Key, uid: &str) {
         let _ = (key, uid);
     }

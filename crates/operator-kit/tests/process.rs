@@ -202,7 +202,7 @@ async fn the_example_does_its_work_and_two_replicas_live_and_die() {
     a_restored_api_server_ends_every_replica(&mut rig, &election).await;
 }
 
-/// Their watches would wait for versions that are long to come. The next processes read everything again.
+/// Their watches would wait for versions that the API server has yet to reach. The next processes read everything again.
 async fn a_restored_api_server_ends_every_replica(rig: &mut Rig, election: &str) {
     let mut leader = rig.replica(election);
     leader.is_ready("[+] watch Page").await;

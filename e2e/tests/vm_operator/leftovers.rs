@@ -37,7 +37,9 @@ async fn kept(rig: &VmRig, name: &str) {
 /// A VmInstance does not parse: its machine stays as it is and is no orphan, and its group says so, also in its deletion.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_instance_keeps_its_machine_and_its_group() {
-    let (_place, rig, _operator) = start_web(1).await;
+    let (_place, rig, _operator) = start_web(2).await;
+    let folder = rig.folder("web");
+    rig.vcenter.add_vm(&folder, "stranger").await.unwrap();
     let notes = async |value: Value| {
         let notes: serde_json::Map<_, _> =
             (0..70).map(|n| (format!("vm.codeconnect.vmworld.com/note-{n}"), value.clone())).collect();
@@ -45,20 +47,45 @@ async fn an_unreadable_instance_keeps_its_machine_and_its_group() {
         rig.api("VmInstance").patch_metadata("web-0", &PatchParams::default(), &patch).await.unwrap();
     };
     notes(json!("x".repeat(1024))).await;
-    let unread = |status: &Value| ready(status) == Some(("False", "InvalidInstance"));
+    let unread = |status: &Value| {
+        let names_it = status["lastMessage"].as_str().is_some_and(|text| text.contains("VmInstance web-0"));
+        ready(status) == Some(("False", "InvalidInstance")) && names_it
+    };
     let orphans = |status: &Value| condition(status, "OrphansFound").unwrap()["status"] == "True";
     let status = says(&rig, "web", unread).await;
     assert!(!orphans(&status), "{status}");
+    // Also where the group needs no more than the others.
+    for replicas in [1, 0] {
+        rig.apply("web", replicas, "photon").await.unwrap();
+        says(&rig, "web", |status| {
+            unread(status) && status["desiredReplicas"] == replicas && status["readyReplicas"] == replicas
+        })
+        .await;
+    }
     rig.delete("web").await.unwrap();
-    let status = says(&rig, "web", |status| unread(status) && status["phase"] == "ERROR").await;
-    assert!(!orphans(&status) && status["lastMessage"].as_str().unwrap().contains("web-0"), "{status}");
-    assert_eq!(rig.machines().await.unwrap().len(), 1);
+    let deletes =
+        |status: &Value| unread(status) && status["lastMessage"].as_str().unwrap().starts_with("VmInstance");
+    let status = says(&rig, "web", deletes).await;
+    assert!(!orphans(&status), "{status}");
+    eventually("only web-0 and the stranger's machine are left", PATIENCE, async || {
+        let left = rig.machines().await?.len();
+        ensure!(left == 2, "{left} are");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
     let events = rig.kubectl(&["get", "events", "-o", "custom-columns=:.reason"]).await.unwrap();
     assert!(!events.contains("FolderKept"), "{events}");
 
     notes(Value::Null).await;
     rig.gone("web").await.unwrap();
-    assert!(rig.machines().await.unwrap().is_empty());
+    assert_eq!(rig.machines().await.unwrap().len(), 1, "the stranger's");
+    eventually("FolderKept is published", PATIENCE, async || {
+        let events = rig.kubectl(&["get", "events", "-o", "custom-columns=:.reason"]).await?;
+        Ok(events.contains("FolderKept").then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 /// A tool holds the VmInstances of a group by a finalizer of its own and never removes it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use infra_clients::vsphere::vms::{Vm, Vms};
 use kube::ResourceExt;
-use operator_kit::{Index, Key, Kit, Objects, Watch};
+use operator_kit::{Guarded, Index, Key, Kit, Objects, Watch};
 
 use crate::api::names::{self, Marker};
 use crate::api::{VmGroup, VmInstance};
@@ -14,7 +14,7 @@ use crate::lines::GroupId;
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::visibility::Visibility;
-use crate::vminstance::{GroupView, has_machine, is_in_the_way};
+use crate::vminstance::{GroupView, has_machine, is_in_the_way, is_owned_by};
 
 /// Returns which group an instance belongs to: one of its own namespace, whatever its spec says.
 fn group_id(instance: &VmInstance) -> GroupId {
@@ -147,6 +147,15 @@ impl Context {
     #[must_use]
     pub fn members(&self, group: &VmGroup) -> Vec<Arc<VmInstance>> {
         self.by_group.get(&(group.namespace().unwrap_or_default(), group.uid().unwrap_or_default()))
+    }
+
+    /// Returns the instances of a group that do not parse.
+    #[must_use]
+    pub fn unread(&self, group: &VmGroup) -> Vec<Guarded<VmInstance>> {
+        let (namespace, uid) = (group.namespace(), group.uid().unwrap_or_default());
+        let mut unread = self.instances.cache().invalid();
+        unread.retain(|instance| instance.namespace() == namespace && is_owned_by(instance, &uid));
+        unread
     }
 
     /// Returns what is left of former groups of this name: instances whose names are taken.

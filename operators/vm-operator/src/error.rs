@@ -39,11 +39,6 @@ pub enum Error {
          with vm.codeconnect.vmworld.com/detach=true to leave its machines, or remove them in the vCenter"
     )]
     NamespaceTerminating,
-    /// A VmInstance of the group does not parse.
-    #[error(
-        "VmInstance {0:?} does not parse, so its machine is left as it is: correct what the event InvalidObject of the VmInstance says"
-    )]
-    Unreadable(String),
     /// A VmInstance of that name is not the group's.
     #[error(
         "VmInstance {0:?} belongs to another group or is a copy: wait until it is gone, or delete it if it was created by hand"
@@ -86,7 +81,6 @@ impl ReconcileError for Error {
             Self::VCenter { fault, .. } | Self::Template { fault } => (fault.reason(), disposition(fault)),
             Self::Unstable(_) => (reason::MACHINE_UNSTABLE, Disposition::TRANSIENT),
             Self::NamespaceTerminating => (reason::NAMESPACE_TERMINATING, Disposition::NEEDS_HELP),
-            Self::Unreadable(_) => (reason::INVALID_INSTANCE, Disposition::NEEDS_HELP),
             Self::Taken(_) => (reason::WAITING_FOR_PREDECESSOR, Disposition::TRANSIENT),
         }
     }
@@ -178,7 +172,6 @@ mod tests {
         let rows = [
             (Error::Unstable("PowerOnVM_Task"), "MachineUnstable", false, "look at its events"),
             (Error::NamespaceTerminating, "NamespaceTerminating", true, "detach=true"),
-            (Error::Unreadable("web-0".into()), "InvalidInstance", true, "\"web-0\" does not parse"),
             (Error::Taken("web-0".into()), "WaitingForPredecessor", false, "\"web-0\""),
         ];
         for (error, reason, needs_help, text) in rows {

@@ -166,9 +166,17 @@ impl Memory {
         }
     }
 
-    /// Takes an instance that does not parse out of the clone queue, unless it has requested a clone.
-    pub fn set_aside(&self, instance: &Key, uid: &str) {
-        if self.in_flight.get(uid).is_none_or(|entry| entry.request.is_none()) {
+    /// Takes an instance that does not parse out of the clone queue, unless its clone is in flight. The answer to a request and the
+    /// end of a task wake the instance, which is set aside again then.
+    pub fn set_aside(&self, instance: &Key, uid: &str, has_ended: impl Fn(&MoRef) -> bool) {
+        let is_cloning = match self.in_flight.get(uid).and_then(|entry| entry.request) {
+            Some(RequestState::Sending(TaskKind::Clone)) => true,
+            Some(RequestState::Task(task)) => {
+                task.kind == TaskKind::Clone && !has_ended(&task_ref(&task.r#ref))
+            }
+            _ => false,
+        };
+        if !is_cloning {
             self.leave_queue(instance);
         }
     }
@@ -330,13 +338,21 @@ mod tests {
     fn an_instance_that_does_not_parse_keeps_its_place_only_while_it_clones() {
         let memory = cloning();
         memory.enqueue(&key("web"), "h");
-        memory.set_aside(&key("hog"), "hog");
-        assert_eq!(memory.place(&key("web")), Place::Waiting, "its clone is requested");
-        memory.in_flight.forget("hog");
-        memory.set_aside(&key("hog"), "hog");
-        assert_eq!(memory.place(&key("web")), Place::Held);
-        memory.set_aside(&key("web"), "web");
-        assert_eq!(memory.place(&key("web")), Place::None);
+        let set_aside = |name: &str, has_ended: bool| {
+            memory.set_aside(&key(name), name, |_| has_ended);
+            memory.place(&key("web"))
+        };
+        assert_eq!(set_aside("hog", true), Place::Waiting, "its clone is requested");
+        answer(&memory, 0);
+        assert_eq!(set_aside("hog", false), Place::Waiting, "its clone runs");
+        assert_eq!(set_aside("hog", true), Place::Held, "its clone has ended");
+        assert_eq!(set_aside("web", true), Place::None);
+
+        let memory = cloning();
+        memory.enqueue(&key("web"), "h");
+        requests::answer(&memory, subject("hog"), Err(Fault::new(Kind::Forbidden, "no")), at(0));
+        memory.set_aside(&key("hog"), "hog", |_| false);
+        assert_eq!(memory.place(&key("web")), Place::Held, "its clone was refused");
     }
 
     #[test]

@@ -136,13 +136,15 @@ fn wake_for(ctx: &Context, change: &Change) {
     Wakes::of(memory).wake(&concerned);
 }
 
+/// Returns whether a task has ended, or is forgotten by the vCenter.
+pub fn has_ended(inventory: &Inventory, task: &MoRef) -> bool {
+    inventory.is_synced() && inventory.task(task).is_none_or(|task| task.state.ended())
+}
+
 /// Gives the places of clones in the clone queue away that take too long, or have ended.
 fn sweep_places(ctx: &Context) {
     ctx.vms.read(|inventory| {
-        let has_ended = |task: &MoRef| {
-            inventory.is_synced() && inventory.task(task).is_none_or(|task| task.state.ended())
-        };
-        ctx.memory.sweep(Timestamp::now(), has_ended);
+        ctx.memory.sweep(Timestamp::now(), |task| has_ended(inventory, task));
     });
 }
 

@@ -11,7 +11,7 @@ mod status;
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::{Guarded, Notice, Outcome, Reconciler, Turn, names::label_value};
@@ -43,6 +43,7 @@ pub struct VmGroups(pub Arc<Context>);
 /// Observes a group in the caches, the inventory and the memory of this process.
 fn observe(ctx: &Context, group: &VmGroup) -> Seen {
     let instances = [ctx.members(group), ctx.leftovers(group)].concat();
+    let unread = ctx.unread(group);
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
         let around = Surroundings {
@@ -50,6 +51,7 @@ fn observe(ctx: &Context, group: &VmGroup) -> Seen {
             inventory,
             blind: ctx.visibility.blind(inventory, &link),
             instances: &instances,
+            unread: &unread,
             is_member: &|vm, marker| ctx.is_member(vm, marker),
             is_of_another: &|folder| ctx.is_folder_of_another(folder, group),
             max_replicas: ctx.max_replicas,
@@ -101,12 +103,7 @@ impl Reconciler for VmGroups {
         let uid = group.uid().unwrap_or_default();
         let found =
             self.0.instances.find(&namespace, &selector(group), |found| is_member(found, &uid)).await?;
-        match found {
-            None => Ok(true),
-            // It would stay unread, and the group wait for it without a word.
-            Some(found) if found.valid().is_none() => Err(Error::Unreadable(found.name_any())),
-            Some(_) => Ok(false),
-        }
+        Ok(found.is_none())
     }
 
     async fn apply(&self, group: &VmGroup, plan: Plan) -> Result<Done, Error> {
@@ -153,13 +150,9 @@ impl Reconciler for VmGroups {
     }
 }
 
-/// Returns whether a VmInstance may have a machine of the group. Of one that does not parse only its metadata is known.
-fn is_member(listed: &Guarded<VmInstance>, group_uid: &str) -> bool {
-    let Some(instance) = listed.valid() else {
-        let is_controller = |owner: &OwnerReference| owner.controller == Some(true) && owner.uid == group_uid;
-        return listed.finalizers().iter().any(|held| held == FINALIZER)
-            && listed.owner_references().iter().any(is_controller);
-    };
+/// Returns whether a VmInstance may have a machine of the group. Of one that does not parse only the controller is known.
+fn is_member(found: &Guarded<VmInstance>, group_uid: &str) -> bool {
+    let Some(instance) = found.valid() else { return vminstance::is_owned_by(found, group_uid) };
     instance.spec.group_uid == group_uid && names::check(instance).is_ok() && !vminstance::is_done(instance)
 }
 

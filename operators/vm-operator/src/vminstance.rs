@@ -23,10 +23,11 @@ use crate::api::{FINALIZER, VmInstance, VmInstanceStatus};
 use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
+use crate::triggers::has_ended;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
-pub use identity::{Look, has_machine, is_done, is_in_the_way, recorded, recorded_vcenter};
+pub use identity::{Look, has_machine, is_done, is_in_the_way, is_owned_by, recorded, recorded_vcenter};
 pub use observe::Surroundings;
 use plan::Action;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};
@@ -140,7 +141,8 @@ impl Reconciler for VmInstances {
     }
 
     fn set_aside(&self, key: &Key, uid: &str) {
-        self.0.memory.set_aside(key, uid);
+        let ctx = &self.0;
+        ctx.vms.read(|inventory| ctx.memory.set_aside(key, uid, |task| has_ended(inventory, task)));
     }
 
     fn forget(&self, uid: &str) {

@@ -115,6 +115,7 @@ fn a_restored_api_server_is_believed_although_its_versions_are_lower() {
 fn an_unconfirmed_write_is_given_up_after_the_lag() {
     let mut state = State {
         objects: HashMap::new(),
+        invalid: HashSet::new(),
         written: HashMap::new(),
         removed: Removed::default(),
         indexes: vec![],
@@ -218,4 +219,22 @@ fn a_lean_cache_keeps_no_labels() {
     );
     assert!(all(&lean).iter().all(|object| object.valid().unwrap().metadata.labels.is_none()));
     assert!(lean.bounded(labelled("d")).meta().labels.is_none());
+}
+
+#[test]
+fn objects_that_do_not_parse_are_found() {
+    let (cache, _) = recorded();
+    let bad = |version: u64| {
+        let mut value = json!({"metadata": object("a", "1", version).meta()});
+        value["data"] = json!({"key": []});
+        serde_json::from_value::<Guarded<ConfigMap>>(value).unwrap()
+    };
+    cache.listed(None, vec![bad(1), object("b", "2", 2)]);
+    let invalid = |cache: &Cache<ConfigMap>| cache.invalid().iter().map(Key::of).collect::<Vec<_>>();
+    assert_eq!(invalid(&cache), [Key::new("n", "a")]);
+    cache.watched(object("a", "1", 3));
+    assert_eq!(invalid(&cache), []);
+    cache.watched(bad(4));
+    cache.deleted(&bad(4));
+    assert_eq!(invalid(&cache), []);
 }

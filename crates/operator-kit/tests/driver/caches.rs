@@ -85,3 +85,29 @@ pub async fn follow_the_removal_of_a_finalizer(bench: &Bench, kit: &Kit) {
     assert_eq!(objects.change_finalizers(&ending, None, &[FINALIZER]).await.unwrap(), Patched::Done);
     assert!(objects.cache().get(&key).is_none());
 }
+
+/// More objects than a page of a list has.
+pub async fn are_filled_by_a_search(bench: &Bench, kit: &Kit) {
+    let configs: Api<ConfigMap> = Api::namespaced(bench.client.clone(), "kube-public");
+    for n in 0..30 {
+        let config = json!({"metadata": {"name": format!("listed-{n:02}"), "labels": {"listed": "yes"}}});
+        configs.create(&PostParams::default(), &serde_json::from_value(config).unwrap()).await.unwrap();
+    }
+    let search = async |name: &str| {
+        let objects = Watch::<ConfigMap>::namespaced(kit).objects();
+        let found =
+            objects.find("kube-public", "listed=yes", |found| found.name_any() == name).await.unwrap();
+        (found.map(|found| found.name_any()), objects.cache().len())
+    };
+    let (first, cached) = search("listed-00").await;
+    assert!(
+        first.as_deref() == Some("listed-00") && cached < 30,
+        "it ends with the page that has it: {cached}"
+    );
+    assert_eq!(search("listed-29").await, (Some("listed-29".to_owned()), 30));
+    assert_eq!(search("another").await, (None, 30));
+    let objects = Watch::<ConfigMap>::namespaced(kit).objects();
+    let key = Key::new("kube-public", "listed-00");
+    assert!(objects.read(&key).await.unwrap().is_some() && objects.cache().valid(&key).is_some());
+    assert!(objects.read(&Key::new("kube-public", "another")).await.unwrap().is_none());
+}

@@ -145,6 +145,7 @@ async fn every_object_takes_the_same_road() {
     a_status_lands_on_no_other_version(&bench, &kit).await;
     caches::follow_the_removal_of_a_finalizer(&bench, &kit).await;
     caches::are_compared_with_the_api_server(&bench, &kit).await;
+    caches::are_filled_by_a_search(&bench, &kit).await;
 
     let (things, triggers) = (Watch::<Thing>::namespaced(&kit), Triggers::default());
     let children = Watch::<ConfigMap>::namespaced(&kit);
@@ -325,6 +326,7 @@ async fn a_bad_object_stops_no_other(bench: &Bench) {
     assert_eq!(warnings[0].reason.as_deref(), Some(driver::INVALID_OBJECT));
     assert!(warnings[0].note.as_ref().unwrap().contains("mode"), "{warnings:?}");
     assert_eq!(bench.things.count("bad", Step::Observe), 0);
+    bench.things.until("bad", Step::SetAside, 1).await;
     // It is repaired while being watched.
     bench.set("bad", Mode::Well).await;
     bench.says("bad", "Well").await;

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::{CustomResource, ResourceExt};
 use operator_kit::{
-    Disposition, KitError, Notice, Outcome, ReconcileError, Reconciler, Turn,
+    Disposition, Key, KitError, Notice, Outcome, ReconcileError, Reconciler, Turn,
     conditions::{self, READY},
 };
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,7 @@ impl ReconcileError for Trouble {
 pub enum Step {
     Observe,
     Apply,
+    SetAside,
     Forget,
 }
 
@@ -216,6 +217,10 @@ impl Reconciler for Things {
 
     fn last_event(_: &Thing, _: &bool) -> Option<Notice> {
         Some(Notice::warning("Left", "it has gone"))
+    }
+
+    fn set_aside(&self, key: &Key, _: &str) {
+        self.note(key.name(), Step::SetAside);
     }
 
     fn forget(&self, uid: &str) {

@@ -87,7 +87,7 @@ async fn a_leader_that_is_cut_off_stops_after_ten_seconds_and_another_leads_with
     assert!(taken <= 20 * SECOND && taken > 12 * SECOND, "{taken:?}");
 }
 
-/// The watches of a replica wait for versions that are long to come: each process ends, and starts again.
+/// The watches of a replica wait for versions that the API server has yet to reach: each process ends, and starts again.
 #[tokio::test(start_paused = true)]
 async fn a_restored_api_server_ends_the_leader_and_the_standby() {
     let server = Server::default();

@@ -397,6 +397,7 @@ impl View<'_> {
             inventory,
             blind: blind(self.shown),
             instances: &own,
+            unread: &[],
             is_member: &|vm, marker| is_member(instances.iter().map(AsRef::as_ref), vm, marker),
             is_of_another: &|_| false,
             max_replicas: i32::try_from(SLOTS).unwrap(),

@@ -177,7 +177,8 @@ async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
                 {
                     Ok(())
                 }
-                Some(None) => Err(Error::Unreadable(instance.name_any())),
+                // The cache has it now: the next pass names it.
+                Some(None) => Ok(()),
                 Some(Some(_)) | None => Err(Error::Taken(instance.name_any())),
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use infra_clients::vsphere::vms::{Folder, Inventory, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
 use kube::{Resource, ResourceExt};
-use operator_kit::{Key, conditions};
+use operator_kit::{Guarded, Key, conditions};
 
 use crate::api::names::{self, Marker};
 use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, condition, has_finalizer, reason};
@@ -18,6 +18,7 @@ use crate::vminstance::{self, AnotherVcenter, Refresh};
 
 use super::seen::{
     FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalMachine, Originals, Seen, Stray,
+    Unread,
 };
 
 /// Orphans named in messages.
@@ -33,6 +34,8 @@ pub struct Surroundings<'a> {
     pub blind: Option<Blind>,
     /// The VmInstances that name the group, in no order, and those that are left of a former group of its name.
     pub instances: &'a [Arc<VmInstance>],
+    /// The VmInstances of the group that do not parse, in no order.
+    pub unread: &'a [Guarded<VmInstance>],
     /// Returns whether the machine with this marker is the one of its VmInstance.
     pub is_member: &'a dyn Fn(&Vm, &Marker) -> bool,
     /// Returns whether another group than this has the folder of this name.
@@ -66,10 +69,13 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     leftovers.sort_by_key(|leftover| leftover.slot);
     let mut strays: Vec<Stray> = in_the_way().filter_map(|instance| stray(instance, &uid)).collect();
     strays.sort_by_key(|stray| stray.slot);
+    let mut unread: Vec<Unread> = around.unread.iter().filter_map(self::unread).collect();
+    unread.sort_by(|a, b| a.name.cmp(&b.name));
     let seen = Seen {
         members,
         leftovers,
         strays,
+        unread,
         blind: around.blind.clone(),
         request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
         refresh: Refresh::of(entry.refresh, around.inventory),
@@ -257,6 +263,11 @@ fn leftover(instance: &VmInstance, group_uid: &str) -> Option<Leftover> {
         LeftoverWhy::NoOwner
     };
     Some(Leftover { name: instance.name_any(), slot: instance.spec.slot, why })
+}
+
+fn unread(instance: &Guarded<VmInstance>) -> Option<Unread> {
+    let problem = instance.object().err()?.to_owned();
+    Some(Unread { name: instance.name_any(), problem })
 }
 
 fn stray(instance: &VmInstance, group_uid: &str) -> Option<Stray> {

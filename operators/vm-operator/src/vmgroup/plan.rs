@@ -95,7 +95,9 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return turn;
     }
     if has_finalizer(group, ORIGINAL_FINALIZER) {
-        return plan_adoption(group, seen).unwrap_or(Turn::Act(Plan::FinishAdoption));
+        // A machine that one of these names would be adopted a second time.
+        let turn = plan_unread(seen).or_else(|| plan_adoption(group, seen));
+        return turn.unwrap_or(Turn::Act(Plan::FinishAdoption));
     }
     if group.spec.replicas > seen.max_replicas {
         let message = format!(
@@ -107,13 +109,20 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     let scale = plan_scale(group, seen);
     let wanted = usize::try_from(group.spec.replicas).unwrap_or(0);
-    match strays_in_place(seen, wanted).next() {
+    match (plan_unread(seen), strays_in_place(seen, wanted).next()) {
         _ if scale != Scale::default() => Turn::Act(Plan::Scale(scale)),
-        Some(stray) if seen.members.len() < wanted => {
+        (Some(unread), _) => unread,
+        (None, Some(stray)) if seen.members.len() < wanted => {
             Turn::Blocked { reason: reason::INVALID_INSTANCE, message: texts::describe_stray(stray) }
         }
         _ => summarize(group, seen),
     }
+}
+
+/// Names the VmInstances that do not parse: nothing is known of their slots and machines.
+fn plan_unread(seen: &Seen) -> Option<Turn<Plan>> {
+    let message = texts::describe_unread(&seen.unread)?;
+    Some(Turn::Blocked { reason: reason::INVALID_INSTANCE, message })
 }
 
 /// Returns the strays in the slots that a group of this size begins with. The machine of each may still run, so none is made in its
@@ -130,7 +139,8 @@ fn plan_blind(blind: &Blind) -> Turn<Plan> {
 /// Returns the next step for the machines of the original operator where the group is being deleted: they are adopted, and then
 /// removed like any other. `None` if nothing is to be done for them.
 fn plan_former(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
-    if seen.blind.is_some() || is_detached(group) || !has_finalizer(group, ORIGINAL_FINALIZER) {
+    let is_unclear = seen.blind.is_some() || !seen.unread.is_empty();
+    if is_unclear || is_detached(group) || !has_finalizer(group, ORIGINAL_FINALIZER) {
         return None;
     }
     // Where the group has no other finalizer, this one keeps it until its machines are gone.
@@ -250,6 +260,8 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let replaced = seen.members.iter().filter(is_replaced).count();
     let strays = strays_in_place(seen, wanted).count();
     let missing = wanted.saturating_sub(live.len() + replaced + strays).min(BATCH);
+    // The slot of one that does not parse is not known.
+    let missing = if seen.unread.is_empty() { missing } else { 0 };
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
     // Least loss first: machines that do not work (one that was moved may), then outdated ones, then the highest slot.
@@ -322,6 +334,9 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
             }
             (None, None) => wait(reason::REMOVING, left),
         };
+    }
+    if let Some(turn) = plan_unread(seen) {
+        return turn;
     }
     if is_detached(group) {
         return Turn::Gone;

@@ -95,6 +95,15 @@ pub struct Stray {
     pub problem: String,
 }
 
+/// A VmInstance of the group that does not parse. Nothing is known of its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its name.
+    pub name: String,
+    /// What does not parse, and why.
+    pub problem: String,
+}
+
 /// The group's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderSeen {
@@ -162,6 +171,8 @@ pub struct Seen {
     pub leftovers: Vec<Leftover>,
     /// VmInstances that are in the way of members, by slot.
     pub strays: Vec<Stray>,
+    /// VmInstances of the group that do not parse, by name.
+    pub unread: Vec<Unread>,
     /// Machines with the group's marker that are no member's: copies, or left over.
     pub orphans: Vec<String>,
     /// The last change of the folder, until it is dealt with.

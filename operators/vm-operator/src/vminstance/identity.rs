@@ -115,6 +115,12 @@ pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
     is_not_a_copy(vm, instance) && names::check(instance).is_ok() && !is_done(instance)
 }
 
+/// Returns whether an instance, which may not parse, has the group of this UID as its controller.
+#[must_use]
+pub fn is_owned_by(instance: &impl ResourceExt, group_uid: &str) -> bool {
+    instance.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == group_uid)
+}
+
 /// Returns whether the operator's part in an instance's deletion is done: finalizers of others keep the object.
 #[must_use]
 pub fn is_done(instance: &VmInstance) -> bool {

@@ -27,6 +27,7 @@ struct World {
     memory: Memory,
     inventory: Inventory,
     blind: Option<Blind>,
+    unread: Vec<Guarded<VmInstance>>,
     /// The folder names of another group.
     of_another: Vec<String>,
 }
@@ -42,6 +43,7 @@ impl World {
             memory: Memory::new(CLUSTER.to_owned(), 1),
             inventory: fixtures::inventory(),
             blind: None,
+            unread: Vec::new(),
             of_another: Vec::new(),
         }
     }
@@ -53,6 +55,7 @@ impl World {
             inventory: &self.inventory,
             blind: self.blind.clone(),
             instances: &instances,
+            unread: &self.unread,
             is_member: &|vm, marker| fixtures::is_member(self.instances.iter(), vm, marker),
             is_of_another: &|folder| self.of_another.iter().any(|name| name == folder),
             max_replicas: 100,
@@ -220,6 +223,18 @@ fn the_members() {
             |w| w.first().metadata.name = Some("copy".into()),
             |s| {
                 s.members.remove(0);
+            },
+        ),
+        (
+            "that does not parse",
+            |w| {
+                let value = serde_json::json!({"metadata": w.instances.remove(1).metadata, "spec": "none"});
+                w.unread = vec![serde_json::from_value(value).unwrap()];
+            },
+            |s| {
+                s.members.remove(0);
+                let problem = "spec: invalid type: string \"none\", expected struct VmInstanceSpec".into();
+                s.unread = vec![Unread { name: "web-0".into(), problem }];
             },
         ),
         ("without an owner reference", |w| w.first().metadata.owner_references = None, leftovers::stray),

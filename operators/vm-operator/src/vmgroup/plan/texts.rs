@@ -1,6 +1,6 @@
 //! What a group says of its machines, for people.
 
-use crate::vmgroup::seen::{FolderSeen, Leftover, LeftoverWhy, Member, Seen, Stray};
+use crate::vmgroup::seen::{FolderSeen, Leftover, LeftoverWhy, Member, Seen, Stray, Unread};
 
 /// Returns how many machines are ready, for people.
 #[must_use]
@@ -35,7 +35,7 @@ pub fn describe_kept(seen: &Seen) -> Option<String> {
     };
     let names = folders.map(name).collect::<Vec<_>>().join(", ");
     (!names.is_empty()).then(|| {
-        format!("the group is gone; folders that hold objects of others, or are not the operator's, are kept: {names}")
+        format!("what was the group's own is gone; folders that hold objects of others, or are not the operator's, are kept: {names}")
     })
 }
 
@@ -45,6 +45,15 @@ pub(super) fn describe_stray(Stray { name, problem, .. }: &Stray) -> String {
         "VmInstance {name} has the name of one of the group's, and is none: {problem}; correct it, or remove it with kubectl delete \
          vgi {name}, which leaves its virtual machine"
     )
+}
+
+/// Returns which VmInstances do not parse, and why the first does not; `None` if all do.
+pub(super) fn describe_unread(unread: &[Unread]) -> Option<String> {
+    let (Unread { name, problem }, others) = unread.split_first()?;
+    let more = and_more(others.len());
+    Some(format!(
+        "VmInstance {name}{more} does not parse, so its virtual machine is left as it is: {problem}"
+    ))
 }
 
 fn and_more(n: usize) -> String {

@@ -1,7 +1,7 @@
 //! VmInstances that are no members and whose names are taken.
 
 use super::*;
-use crate::vmgroup::seen::{Leftover, LeftoverWhy, Stray};
+use crate::vmgroup::seen::{Leftover, LeftoverWhy, Stray, Unread};
 
 /// A tool's finalizer keeps a VmInstance whose machine is destroyed.
 #[test]
@@ -32,4 +32,30 @@ fn an_instance_that_is_in_the_way_is_named_and_no_other_is_created_for_it() {
     assert!(matches!(plan(&group(3, "t"), &elsewhere), Turn::Settled), "there are as many");
     let machine = OriginalMachine { name: "a".into(), instance_uuid: "a".into(), slot: None };
     assert_eq!(with_slots(&[machine], taken(&with(vec![member(0)])))[0].0, 2, "its name is taken");
+}
+
+/// Nothing is known of its slot and its machine: none is made or adopted, and the group stays, until it parses.
+#[test]
+fn an_instance_that_does_not_parse_is_named_in_every_state_of_the_group() {
+    let unread = Unread { name: "g-1".into(), problem: "its finalizers take 70000 bytes".into() };
+    let with = |members| Seen { unread: vec![unread.clone()], ..seen(members) };
+    let is_named = |situation: &str, turn: Turn<Plan>| {
+        let Turn::Blocked { reason, message } = turn else { panic!("{situation}: {turn:?}") };
+        assert_eq!(reason, reason::INVALID_INSTANCE, "{situation}");
+        assert!(message.contains("VmInstance g-1 does not parse") && message.contains("70000"), "{message}");
+    };
+    is_named("one is missing", plan(&group(2, "t"), &with(vec![member(0)])));
+    is_named("none is missing", plan(&group(1, "t"), &with(vec![member(0)])));
+    is_named("none is wanted", plan(&group(0, "t"), &with(Vec::new())));
+    assert_eq!(victims(&scale(plan(&group(0, "t"), &with(vec![member(0)])))), ["g-0"], "others are removed");
+    is_named("deleted", plan(&deleted(group(1, "t")), &with(Vec::new())));
+    let mut detached = deleted(group(1, "t"));
+    detached.metadata.annotations = Some([(crate::api::DETACH.to_owned(), "true".to_owned())].into());
+    is_named("detached", plan(&detached, &with(Vec::new())));
+    let machine = OriginalMachine { name: "a".into(), instance_uuid: "a".into(), slot: None };
+    let originals = Originals { known: vec![machine], ..Originals::default() };
+    let mut adopting = group(1, "t");
+    adopting.metadata.finalizers = Some(vec![ORIGINAL_FINALIZER.to_owned()]);
+    is_named("adopting", plan(&adopting, &Seen { originals: originals.clone(), ..with(Vec::new()) }));
+    is_named("adopting, and deleted", plan(&deleted(adopting), &Seen { originals, ..with(Vec::new()) }));
 }
