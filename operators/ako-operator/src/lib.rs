@@ -8,9 +8,12 @@
 //!            ├── selector, IP family ──▶ selection ◀── Cluster: which AKODeploymentConfig it takes AKO from
 //!            │
 //!            └── dataNetwork ──▶ ranges ◀── subnet on AVI, ranges of ours: which ranges the subnet is to have
+//!
+//!   AKODeploymentConfig, Cluster, credentials, versions ──▶ delivery: the objects that AKO consists of
 //! ```
 
 pub mod api;
+pub mod delivery;
 pub mod ranges;
 pub mod selection;
 pub mod validation;

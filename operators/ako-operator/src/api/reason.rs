@@ -7,6 +7,12 @@ operator_kit::reasons! {
     CLUSTER_NOT_READY = "ClusterNotReady";
     /// The label of a Cluster names an AKODeploymentConfig that does not exist, or that cannot select it.
     NO_SUCH_ADC = "NoSuchAKODeploymentConfig";
+    /// A field of an AKODeploymentConfig has a value that AKO cannot be delivered with.
+    INVALID_SPEC = "InvalidSpec";
+    /// No template for this version of AKO is known.
+    AKO_UNKNOWN = "AKOVersionUnknown";
+    /// AKO does not work with this version of the controller.
+    CONTROLLER_UNSUPPORTED = "ControllerVersionUnsupported";
 }
 
 #[cfg(test)]

@@ -1,0 +1,101 @@
+//! Which AKO works with which controller and which Kubernetes. Owns the numbers and where they are from.
+
+use infra_clients::avi::Version;
+
+use super::Problem;
+use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED};
+
+/// What is known of a minor version of AKO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The minor version of AKO.
+    pub ako: (u16, u16),
+    /// The oldest controller that AKO starts with.
+    pub oldest_controller: Version,
+    /// Oldest and newest controller that the vendor documents.
+    pub controllers: (Version, Version),
+    /// Oldest and newest Kubernetes that the vendor builds it for.
+    pub kubernetes: ((u16, u16), (u16, u16)),
+    /// Where the numbers are from, in AKO's repository.
+    pub source: &'static str,
+}
+
+/// All minor versions of AKO that can be delivered.
+pub const MATRIX: &[Row] = &[Row {
+    ako: (2, 2),
+    oldest_controller: Version(22, 1, 3),
+    controllers: (Version(30, 1, 1), Version(31, 2, 1)),
+    kubernetes: ((1, 29), (1, 34)),
+    source: "AKO 2.2.1: buildsettings.json (oldest controller, Kubernetes) and docs/README.md (controllers)",
+}];
+
+/// Whether a combination is supported by the vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It is documented.
+    Documented,
+    /// AKO starts, but the vendor does not document the combination: what is outside, and of which range.
+    Undocumented(String),
+}
+
+/// Returns whether this AKO works with this controller and, where it is known, this Kubernetes.
+///
+/// # Errors
+/// If no template for this AKO is known, if AKO ends at once with this controller, or if the controller is newer than it knows.
+pub fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> Result<Support, Problem> {
+    let row = row(ako)?;
+    let (low, high) = row.controllers;
+    let unsupported = |message| Problem { reason: CONTROLLER_UNSUPPORTED, message };
+    let version: Version = controller.parse().map_err(|_| {
+        unsupported(format!("{controller:?} is no version of a controller: write one such as {low}"))
+    })?;
+    let (major, minor) = row.ako;
+    if version < row.oldest_controller {
+        return Err(unsupported(format!(
+            "controller {version} is too old: AKO {major}.{minor} needs {} or later; upgrade the controller",
+            row.oldest_controller
+        )));
+    }
+    if version > high {
+        return Err(unsupported(format!(
+            "controller {version} is newer than AKO {major}.{minor} knows: set spec.controllerVersion to {high}, which newer \
+             controllers serve"
+        )));
+    }
+    let mut outside = Vec::new();
+    if version < low {
+        outside.push(format!("controllers {low} to {high}, not {version}"));
+    }
+    let (oldest, newest) = row.kubernetes;
+    if let Some(text) = kubernetes {
+        let known = two_numbers(text);
+        if known.is_none_or(|known| known < oldest || known > newest) {
+            outside.push(format!(
+                "Kubernetes {}.{} to {}.{}, not {text}",
+                oldest.0, oldest.1, newest.0, newest.1
+            ));
+        }
+    }
+    if outside.is_empty() {
+        return Ok(Support::Documented);
+    }
+    Ok(Support::Undocumented(format!("AKO {major}.{minor} is documented for {}", outside.join(" and for "))))
+}
+
+/// Returns the row of a version of AKO.
+pub(super) fn row(ako: &str) -> Result<&'static Row, Problem> {
+    let minor = two_numbers(ako);
+    MATRIX.iter().find(|row| Some(row.ako) == minor).ok_or_else(|| {
+        let known: Vec<_> =
+            MATRIX.iter().map(|Row { ako: (major, minor), .. }| format!("{major}.{minor}")).collect();
+        let message =
+            format!("AKO {ako:?} cannot be delivered: choose a version of AKO {}", known.join(", "));
+        Problem { reason: AKO_UNKNOWN, message }
+    })
+}
+
+/// Returns the first two numbers of a version, such as `v1.33.2` or `2.2.1-patch1`.
+fn two_numbers(version: &str) -> Option<(u16, u16)> {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

@@ -1,0 +1,148 @@
+//! Direct delivery: the objects that AKO consists of in a workload cluster.
+//!
+//! Pure: from values to objects, the same bytes for the same values. Never talks to anything; the Cluster controller applies the
+//! objects in their order, and removes them in that of [`removal`].
+//!
+//! ```text
+//!   Install ──▶ matrix: does this AKO work with this controller and this Kubernetes?
+//!      │
+//!      └──▶ settings: the keys of AKO's ConfigMap ──▶ template of the AKO minor ──▶ objects, in order
+//! ```
+
+mod addresses;
+mod matrix;
+mod objects;
+mod rules;
+mod settings;
+mod v2;
+
+use std::fmt;
+
+use infra_clients::Secret;
+use kube::core::{ApiResource, DynamicObject};
+
+use crate::api::AkoDeploymentConfigSpec;
+
+pub use matrix::{MATRIX, Row, Support, support};
+pub use objects::{Delivery, objects, removal};
+pub use settings::{LIVE_KEYS, settings};
+
+/// Namespace of AKO in a workload cluster.
+pub const NAMESPACE: &str = "avi-system";
+/// Name of AKO's StatefulSet.
+pub const STATEFUL_SET: &str = "ako";
+/// Name of AKO's ConfigMap.
+pub const CONFIG_MAP: &str = "avi-k8s-config";
+/// Name of the Secret with AKO's credentials. A change of it ends AKO, so it is not to be written at rest.
+pub const SECRET: &str = "avi-secret";
+/// Label of every object of a delivery, with the value [`MANAGED_BY`]: what lacks it is not ours to remove.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`]. Longer than the program's name: other programs have that name, too.
+pub const MANAGED_BY: &str = crate::api::FINALIZER;
+/// Annotation of AKO's Pods: a hash of all settings that AKO reads only when it starts.
+pub const HASH_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/settings-hash";
+
+/// Everything that a delivery depends on.
+#[derive(Clone, Debug)]
+pub struct Install {
+    /// Spec of the AKODeploymentConfig that the Cluster takes AKO from.
+    pub spec: AkoDeploymentConfigSpec,
+    /// Namespace of the Cluster.
+    pub namespace: String,
+    /// Name of the Cluster.
+    pub name: String,
+    /// With which AKO logs in to the controller.
+    pub credentials: Credentials,
+    /// Version of the controller, as it says; `spec.controllerVersion` wins.
+    pub controller_version: String,
+    /// Version of the workload cluster's Kubernetes, where it is known.
+    pub kubernetes_version: Option<String>,
+    /// What runs.
+    pub ako: Ako,
+    /// Whether the Cluster is a management cluster.
+    pub is_management: bool,
+    /// Whether AKO is to remove what it made on the controller.
+    pub delete_config: bool,
+}
+
+/// AKO's image, as the user says.
+#[derive(Clone, Debug)]
+pub struct Ako {
+    /// Image of AKO.
+    pub image: String,
+    /// Image of AKO's gateway container; only the GatewayAPI gate needs it.
+    pub gateway_image: Option<String>,
+    /// Names of Secrets in the namespace of AKO that the images are pulled with.
+    pub pull_secrets: Vec<String>,
+    /// Version of AKO, such as `2.2.1`; chooses the template.
+    pub version: String,
+}
+
+/// With which AKO logs in to the controller.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: Secret,
+    /// PEM certificates that the controller's certificate is checked with.
+    pub ca_pem: String,
+}
+
+/// An object of a delivery. Formats as its kind and name: the object may hold credentials.
+#[derive(Clone)]
+pub struct Object {
+    /// How its kind is addressed.
+    pub resource: ApiResource,
+    /// The object.
+    pub object: DynamicObject,
+}
+
+impl Object {
+    /// Returns which object it is.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target {
+            resource: self.resource.clone(),
+            namespace: self.object.metadata.namespace.clone(),
+            name: self.object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.target(), f)
+    }
+}
+
+/// Which object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// How its kind is addressed.
+    pub resource: ApiResource,
+    /// Its namespace, unless it is cluster-wide.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, namespace, name } = self;
+        match namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{name}", resource.kind),
+            None => write!(f, "{} {name}", resource.kind),
+        }
+    }
+}
+
+/// Why AKO cannot be delivered as asked, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// The reason, of [`crate::api::reason`].
+    pub reason: &'static str,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
