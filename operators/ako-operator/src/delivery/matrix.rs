@@ -64,14 +64,14 @@ pub fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> Result<
     }
     let mut outside = Vec::new();
     if version < low {
-        outside.push(format!("controllers {low} to {high}, not {version}"));
+        outside.push(format!("controllers {low} to {high} (this is {version})"));
     }
     let (oldest, newest) = row.kubernetes;
     if let Some(text) = kubernetes {
         let known = two_numbers(text);
         if known.is_none_or(|known| known < oldest || known > newest) {
             outside.push(format!(
-                "Kubernetes {}.{} to {}.{}, not {text}",
+                "Kubernetes {}.{} to {}.{} (this is {text})",
                 oldest.0, oldest.1, newest.0, newest.1
             ));
         }

@@ -146,3 +146,6 @@ pub struct Problem {
     /// What is wrong, and what to write instead.
     pub message: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,7 @@ pub fn objects(install: &Install) -> Result<Delivery, Problem> {
     let version = install.effective_controller_version();
     let support = support(&install.ako.version, version, install.kubernetes_version.as_deref())?;
     check_replicas(install)?;
+    check_port(install)?;
     let gateway_image = gateway_image(install)?;
     let settings = settings(install)?;
     let mut objects = vec![
@@ -135,6 +136,16 @@ fn check_replicas(install: &Install) -> Result<(), Problem> {
         2 => "spec.extraConfigs.replicaCount: a secondary AKO has one replica: write 1, or primaryInstance: true".to_owned(),
         other => format!("spec.extraConfigs.replicaCount: AKO runs with 1 or 2 replicas, not {other}"),
     };
+    Err(Problem { reason: INVALID_SPEC, message })
+}
+
+fn check_port(install: &Install) -> Result<(), Problem> {
+    let port = install.spec.extra_configs.as_ref().and_then(|extra| extra.api_server_port).unwrap_or(8080);
+    if (1..=65535).contains(&port) {
+        return Ok(());
+    }
+    let message =
+        format!("spec.extraConfigs.apiServerPort: {port} is no TCP port: write a number from 1 to 65535");
     Err(Problem { reason: INVALID_SPEC, message })
 }
 

@@ -1,0 +1,89 @@
+//! What is refused, and what the texts say instead.
+
+use super::*;
+use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED, INVALID_SPEC};
+
+fn problem(change: impl FnOnce(&mut Install)) -> (&'static str, String) {
+    let mut install = install(MINIMAL);
+    change(&mut install);
+    let Problem { reason, message } = objects(&install).unwrap_err();
+    (reason, message)
+}
+
+#[test]
+fn what_cannot_be_delivered_says_what_to_write() {
+    let cases: [(fn(&mut Install), &str, &str); 11] = [
+        (|i| i.ako.version = "2.3.0".into(), AKO_UNKNOWN, "choose a version of AKO 2.2"),
+        (|i| i.ako.version = "latest".into(), AKO_UNKNOWN, "choose a version of AKO 2.2"),
+        (|i| i.controller_version = "22.1.2".into(), CONTROLLER_UNSUPPORTED, "needs 22.1.3 or later"),
+        (|i| i.controller_version = "31.3.0".into(), CONTROLLER_UNSUPPORTED, "controllerVersion to 31.2.1"),
+        (|i| i.controller_version = "new".into(), CONTROLLER_UNSUPPORTED, "write one such as 30.1.1"),
+        (|i| i.spec.controller = "http://10.1.1.1".into(), INVALID_SPEC, "does not speak http: write https"),
+        (|i| i.spec.controller = "https://".into(), INVALID_SPEC, "write address[:port]"),
+        (|i| i.spec.data_network.cidr = "10.0.0.0".into(), INVALID_SPEC, "write one such as 10.0.0.0/24"),
+        (|i| extra(i).replica_count = Some(3), INVALID_SPEC, "1 or 2 replicas, not 3"),
+        (|i| extra(i).api_server_port = Some(70_000), INVALID_SPEC, "from 1 to 65535"),
+        (
+            |i| (extra(i).replica_count, extra(i).primary_instance) = (Some(2), Some(false)),
+            INVALID_SPEC,
+            "write 1, or primaryInstance: true",
+        ),
+    ];
+    for (change, reason, text) in cases {
+        let (found, message) = problem(change);
+        assert_eq!(found, reason, "{message}");
+        assert!(message.contains(text), "{message}");
+    }
+}
+
+#[test]
+fn the_gate_needs_an_image() {
+    let (reason, message) = problem(|install| {
+        install.ako.gateway_image = None;
+        extra(install).feature_gates = Some(crate::api::FeatureGates { gateway_api: Some(true) });
+    });
+    assert_eq!(reason, INVALID_SPEC);
+    assert!(message.contains("name one, or write false"), "{message}");
+}
+
+fn extra(install: &mut Install) -> &mut crate::api::ExtraConfigs {
+    install.spec.extra_configs.get_or_insert_default()
+}
+
+#[test]
+fn a_version_in_the_spec_wins_over_that_of_the_controller() {
+    let mut newer = install(MINIMAL);
+    newer.controller_version = "31.3.0".to_owned();
+    newer.spec.controller_version = Some("31.2.1".to_owned());
+    assert_eq!(objects(&newer).unwrap().support, Support::Documented);
+    assert_eq!(settings(&newer).unwrap()["controllerVersion"], "31.2.1");
+}
+
+#[test]
+fn the_matrix_at_its_edges() {
+    let documented = [
+        ("2.2.1", "30.1.1", Some("v1.29.0")),
+        ("2.2.0", "31.2.1", Some("1.34.9+vmware.1")),
+        ("2.2", "30.2.1-2p1", None),
+    ];
+    for (ako, controller, kubernetes) in documented {
+        assert_eq!(support(ako, controller, kubernetes), Ok(Support::Documented), "{controller}");
+    }
+    let undocumented = [
+        ("22.1.3", Some("1.29"), "AKO 2.2 is documented for controllers 30.1.1 to 31.2.1 (this is 22.1.3)"),
+        ("30.1.0", None, "AKO 2.2 is documented for controllers 30.1.1 to 31.2.1 (this is 30.1.0)"),
+        ("30.2.1", Some("v1.28.9"), "AKO 2.2 is documented for Kubernetes 1.29 to 1.34 (this is v1.28.9)"),
+        (
+            "22.1.3",
+            Some("1.35.0"),
+            "AKO 2.2 is documented for controllers 30.1.1 to 31.2.1 (this is 22.1.3) and for Kubernetes 1.29 to 1.34 (this is 1.35.0)",
+        ),
+    ];
+    for (controller, kubernetes, text) in undocumented {
+        let found = support("2.2.1", controller, kubernetes);
+        assert_eq!(found, Ok(Support::Undocumented(text.to_owned())));
+    }
+    for (controller, refused) in [("22.1.2", true), ("22.1.3", false), ("31.2.1", false), ("31.2.2", true)] {
+        assert_eq!(support("2.2.1", controller, None).is_err(), refused, "{controller}");
+    }
+}
