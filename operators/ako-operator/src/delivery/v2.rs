@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapKeySelector, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction,
-    HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector,
+    Affinity, ConfigMapKeySelector, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference, ObjectFieldSelector,
     PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe,
     ResourceRequirements, Volume, VolumeMount,
 };
@@ -130,15 +130,6 @@ fn pod(
     let gateway = gateway_image.map(|image| gateway_container(image, &log, settings));
     let pull_secrets =
         install.ako.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
-    let claim = log.persistent_volume_claim.as_ref().filter(|claim| !claim.is_empty());
-    let volume = claim.map(|claim| Volume {
-        name: LOG_VOLUME.to_owned(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: claim.clone(),
-            read_only: None,
-        }),
-        ..Volume::default()
-    });
     // Two replicas on one node would fail together.
     let apart = PodAffinityTerm {
         label_selector: Some(selector),
@@ -153,10 +144,30 @@ fn pod(
         service_account_name: Some(SERVICE_ACCOUNT.to_owned()),
         containers: [ako_container(install, extra, &log, settings)].into_iter().chain(gateway).collect(),
         image_pull_secrets: some(pull_secrets.collect()),
-        volumes: some(volume.into_iter().collect()),
+        volumes: some(volumes(extra, &log)),
         affinity: Some(Affinity { pod_anti_affinity: Some(anti_affinity), ..Affinity::default() }),
         ..PodSpec::default()
     }
+}
+
+/// Volumes for the log and, with Istio, for the certificates that its sidecar writes. AKO's container mounts the latter, so it is in the
+/// template: an API server refuses a mount of a volume that only the sidecar's injection would add.
+fn volumes(extra: &ExtraConfigs, log: &Log) -> Vec<Volume> {
+    let claim = log.persistent_volume_claim.as_ref().filter(|claim| !claim.is_empty());
+    let of_log = claim.map(|claim| Volume {
+        name: LOG_VOLUME.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.clone(),
+            read_only: None,
+        }),
+        ..Volume::default()
+    });
+    let of_istio = (extra.istio_enabled == Some(true)).then(|| Volume {
+        name: ISTIO_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: None }),
+        ..Volume::default()
+    });
+    of_log.into_iter().chain(of_istio).collect()
 }
 
 fn ako_container(
@@ -168,8 +179,7 @@ fn ako_container(
     let port = i32::try_from(extra.api_server_port.unwrap_or(8080)).unwrap_or(8080);
     let mut mounts = log_mount(log);
     if extra.istio_enabled == Some(true) {
-        // Istio's sidecar injection adds the volume.
-        mounts.push(mount("istio-certs", ISTIO_CERTS));
+        mounts.push(mount(ISTIO_VOLUME, ISTIO_CERTS));
     }
     let stop = ["/bin/sh", "/var/pre_stop_hook.sh"].map(str::to_owned).to_vec();
     let pre_stop =
@@ -217,6 +227,7 @@ fn gateway_container(image: &str, log: &Log, settings: &BTreeMap<String, String>
 }
 
 const LOG_VOLUME: &str = "ako-pv-storage";
+const ISTIO_VOLUME: &str = "istio-certs";
 const ISTIO_CERTS: &str = "/etc/istio-output-certs/";
 
 /// Returns a container's variables: those of the settings, and its own. NSXT_T1_LR exists only with a value.
@@ -270,7 +281,6 @@ fn variables(
 fn annotations(extra: &ExtraConfigs, hash: String) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([(HASH_ANNOTATION.to_owned(), hash)]);
     if extra.istio_enabled == Some(true) {
-        let certs = r#"[{"name": "istio-certs", "emptyDir": {"medium": "Memory"}}]"#;
         let mounts = r#"[{"name": "istio-certs", "mountPath": "/etc/istio-output-certs"}]"#;
         let config = "proxyMetadata:\n  OUTPUT_CERTS: /etc/istio-output-certs\n";
         let of_istio = [
@@ -278,7 +288,6 @@ fn annotations(extra: &ExtraConfigs, hash: String) -> BTreeMap<String, String> {
             ("traffic.sidecar.istio.io/includeInboundPorts", ""),
             ("traffic.sidecar.istio.io/includeOutboundIPRanges", ""),
             ("proxy.istio.io/config", config),
-            ("sidecar.istio.io/userVolume", certs),
             ("sidecar.istio.io/userVolumeMount", mounts),
         ];
         annotations.extend(of_istio.map(|(key, value)| (key.to_owned(), value.to_owned())));
