@@ -75,7 +75,7 @@ async fn apply(client: &Client, objects: &[Object]) -> Vec<(String, String, Opti
         let target = object.target();
         let patch = Patch::Apply(&object.object);
         let found = api(client, &target).patch(&target.name, &params, &patch).await;
-        let found = found.unwrap_or_else(|error| panic!("{target}: {error}"));
+        let found = found.map_err(|error| format!("{target}: {error}")).unwrap();
         let version = found.resource_version().unwrap();
         applied.push((target.to_string(), version, found.metadata.generation));
     }

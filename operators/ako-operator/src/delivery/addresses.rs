@@ -39,6 +39,14 @@ impl Subnet {
         })
     }
 
+    pub(super) fn address(self) -> String {
+        self.0.addr().to_string()
+    }
+
+    pub(super) fn prefix(self) -> String {
+        self.0.prefix_len().to_string()
+    }
+
     /// Returns the key that AKO reads a subnet of this family from.
     pub(super) fn key(self) -> &'static str {
         match self.0 {

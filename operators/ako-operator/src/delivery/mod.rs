@@ -7,14 +7,18 @@
 //!   Install ──▶ matrix: does this AKO work with this controller and this Kubernetes?
 //!      │
 //!      └──▶ settings: the keys of AKO's ConfigMap ──▶ template of the AKO minor ──▶ objects, in order
+//!
+//! addon: the data values of the Secret from which TKG's add-on managers deliver AKO instead.
 //! ```
 
+pub mod addon;
 mod addresses;
 mod matrix;
 mod objects;
 mod rules;
 mod settings;
 mod v2;
+mod yaml;
 
 use std::fmt;
 

@@ -85,12 +85,9 @@ fn of_ako(install: &Install, extra: &ExtraConfigs) -> Keys {
 
 fn of_networks(install: &Install, extra: &ExtraConfigs) -> Result<Keys, Problem> {
     let networks = extra.networks_config.clone().unwrap_or_default();
-    let data = &install.spec.data_network;
-    let subnet = Subnet::parse("spec.dataNetwork.cidr", &data.cidr)?;
-    let vips = json!([{ "networkName": data.name, subnet.key(): subnet.to_string() }]);
     let l4 = extra.l4_config.clone().unwrap_or_default();
     Ok(vec![
-        ("vipNetworkList", vips.to_string()),
+        ("vipNetworkList", vip_networks(install)?),
         ("enableRHI", text(networks.enable_rhi.unwrap_or(false))),
         ("nsxtT1LR", networks.nsxt_t1_lr.unwrap_or_default()),
         ("bgpPeerLabels", json!(networks.bgp_peer_labels.unwrap_or_default()).to_string()),
@@ -123,16 +120,19 @@ fn of_ingresses(extra: &ExtraConfigs) -> Keys {
     keys
 }
 
-/// Returns the networks as AKO reads them: a list of names with subnets.
-pub(super) fn node_networks(networks: &[NodeNetwork]) -> String {
-    let of = |network: &NodeNetwork| {
-        let cidrs = network.cidrs.clone().unwrap_or_default();
-        json!({ "networkName": network.network_name.clone().unwrap_or_default(), "cidrs": cidrs })
-    };
-    networks.iter().map(of).collect::<serde_json::Value>().to_string()
+/// Returns the network of the virtual services as AKO reads it: a list of one.
+pub(super) fn vip_networks(install: &Install) -> Result<String, Problem> {
+    let data = &install.spec.data_network;
+    let subnet = Subnet::parse("spec.dataNetwork.cidr", &data.cidr)?;
+    Ok(format!("[{{\"networkName\":{},\"{}\":\"{subnet}\"}}]", json!(data.name), subnet.key()))
 }
 
-fn text(value: bool) -> String {
+/// Returns the networks of nodes as AKO reads them.
+pub(super) fn node_networks(networks: &[NodeNetwork]) -> String {
+    serde_json::to_string(networks).unwrap_or_default()
+}
+
+pub(super) fn text(value: bool) -> String {
     value.to_string()
 }
 

@@ -1,5 +1,6 @@
 //! What is delivered: golden files of all objects, and tables of what each field changes.
 
+mod addon;
 mod fields;
 mod problems;
 

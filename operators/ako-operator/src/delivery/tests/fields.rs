@@ -22,13 +22,13 @@ fn rows() -> Vec<Row> {
         Row(
             "dataNetwork.name",
             json!("n"),
-            &[("vipNetworkList", r#"[{"cidr":"10.2.0.0/16","networkName":"n"}]"#)],
+            &[("vipNetworkList", r#"[{"networkName":"n","cidr":"10.2.0.0/16"}]"#)],
         ),
         // The network address, not the address that was written.
         Row(
             "dataNetwork.cidr",
             json!("10.3.4.5/16"),
-            &[("vipNetworkList", r#"[{"cidr":"10.3.0.0/16","networkName":"VM Network"}]"#)],
+            &[("vipNetworkList", r#"[{"networkName":"VM Network","cidr":"10.3.0.0/16"}]"#)],
         ),
         Row(
             "dataNetwork.cidr",
@@ -89,7 +89,7 @@ fn rows() -> Vec<Row> {
         Row(
             "extraConfigs.ingress.nodeNetworkList",
             json!([{"networkName": "n", "cidrs": ["10.0.0.0/24"]}]),
-            &[("nodeNetworkList", r#"[{"cidrs":["10.0.0.0/24"],"networkName":"n"}]"#)],
+            &[("nodeNetworkList", r#"[{"networkName":"n","cidrs":["10.0.0.0/24"]}]"#)],
         ),
         Row("extraConfigs.ingress.noPGForSNI", json!(true), &[("noPGForSNI", "true")]),
         Row("extraConfigs.ingress.enableMCI", json!(true), &[("enableMCI", "true")]),
