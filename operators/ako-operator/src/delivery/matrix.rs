@@ -7,26 +7,26 @@ use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED};
 
 /// What is known of a minor version of AKO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(super) struct Row {
     /// The minor version of AKO.
-    pub ako: (u16, u16),
+    ako: (u16, u16),
     /// The oldest controller that AKO starts with.
-    pub oldest_controller: Version,
+    oldest_controller: Version,
     /// Oldest and newest controller that the vendor documents.
-    pub controllers: (Version, Version),
+    controllers: (Version, Version),
     /// Oldest and newest Kubernetes that the vendor builds it for.
-    pub kubernetes: ((u16, u16), (u16, u16)),
-    /// Where the numbers are from, in AKO's repository.
-    pub source: &'static str,
+    kubernetes: ((u16, u16), (u16, u16)),
+    /// Where the numbers are from: the oldest controller and Kubernetes are in the first file, the controllers in the second.
+    source: &'static str,
 }
 
 /// All minor versions of AKO that can be delivered.
-pub const MATRIX: &[Row] = &[Row {
+const MATRIX: &[Row] = &[Row {
     ako: (2, 2),
     oldest_controller: Version(22, 1, 3),
     controllers: (Version(30, 1, 1), Version(31, 2, 1)),
     kubernetes: ((1, 29), (1, 34)),
-    source: "AKO 2.2.1: buildsettings.json (oldest controller, Kubernetes) and docs/README.md (controllers)",
+    source: "buildsettings.json and docs/README.md of AKO 2.2.1",
 }];
 
 /// Whether a combination is supported by the vendor.
@@ -42,7 +42,7 @@ pub enum Support {
 ///
 /// # Errors
 /// If no template for this AKO is known, if AKO ends at once with this controller, or if the controller is newer than it knows.
-pub fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> Result<Support, Problem> {
+pub(super) fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> Result<Support, Problem> {
     let row = row(ako)?;
     let (low, high) = row.controllers;
     let unsupported = |message| Problem { reason: CONTROLLER_UNSUPPORTED, message };
@@ -79,11 +79,12 @@ pub fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> Result<
     if outside.is_empty() {
         return Ok(Support::Documented);
     }
-    Ok(Support::Undocumented(format!("AKO {major}.{minor} is documented for {}", outside.join(" and for "))))
+    let outside = outside.join(" and for ");
+    Ok(Support::Undocumented(format!("AKO {major}.{minor} is documented for {outside}: see {}", row.source)))
 }
 
 /// Returns the row of a version of AKO.
-pub(super) fn row(ako: &str) -> Result<&'static Row, Problem> {
+fn row(ako: &str) -> Result<&'static Row, Problem> {
     let minor = two_numbers(ako);
     MATRIX.iter().find(|row| Some(row.ako) == minor).ok_or_else(|| {
         let known: Vec<_> =

@@ -27,9 +27,8 @@ use kube::core::{ApiResource, DynamicObject};
 
 use crate::api::AkoDeploymentConfigSpec;
 
-pub use matrix::{MATRIX, Row, Support, support};
+pub use matrix::Support;
 pub use objects::{Delivery, objects, removal};
-pub use settings::{LIVE_KEYS, settings};
 
 /// Namespace of AKO in a workload cluster.
 pub const NAMESPACE: &str = "avi-system";

@@ -13,10 +13,12 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde::Serialize;
 use serde_json::json;
 
+use super::matrix::support;
+use super::settings::settings;
 use super::v2::{SERVICE_ACCOUNT, stateful_set};
 use super::{
     CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE, Object, Problem, SECRET, STATEFUL_SET,
-    Support, Target, settings, support,
+    Support, Target,
 };
 use crate::api::reason::INVALID_SPEC;
 

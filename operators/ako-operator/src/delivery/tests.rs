@@ -10,7 +10,7 @@ use infra_clients::Secret;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::settings::hash_of;
+use super::settings::{LIVE_KEYS, hash_of, settings};
 use super::*;
 
 const MINIMAL: &str = include_str!("../../tests/data/minimal.yaml");

@@ -27,7 +27,7 @@ fn write(out: &mut String, level: usize, map: &[(&'static str, Node)]) {
         let indent = "    ".repeat(level);
         let value = match node {
             Node::Map(map) => {
-                out.push_str(&format!("{indent}{key}:\n"));
+                out.extend([&indent, *key, ":\n"]);
                 write(out, level + 1, map);
                 continue;
             }
@@ -35,7 +35,7 @@ fn write(out: &mut String, level: usize, map: &[(&'static str, Node)]) {
             Node::Number(value) => value.to_string(),
             Node::Text(text) => scalar(text, level + 1),
         };
-        out.push_str(&format!("{indent}{key}: {value}\n"));
+        out.extend([&indent, *key, ": ", &value, "\n"]);
     }
 }
 

@@ -8,6 +8,10 @@ use super::*;
 struct Row(&'static str, Value, &'static [(&'static str, &'static str)]);
 
 fn rows() -> Vec<Row> {
+    [of_controller(), of_ako(), of_pods(), of_networks(), of_ingresses()].into_iter().flatten().collect()
+}
+
+fn of_controller() -> Vec<Row> {
     vec![
         Row(
             "controller",
@@ -35,12 +39,12 @@ fn rows() -> Vec<Row> {
             json!("fd00::5/64"),
             &[("vipNetworkList", r#"[{"networkName":"VM Network","v6cidr":"fd00::/64"}]"#)],
         ),
+    ]
+}
+
+fn of_ako() -> Vec<Row> {
+    vec![
         Row("extraConfigs.primaryInstance", json!(false), &[("primaryInstance", "false")]),
-        Row("extraConfigs.replicaCount", json!(2), &[]),
-        Row("extraConfigs.log.persistentVolumeClaim", json!("logs"), &[]),
-        Row("extraConfigs.log.mountPath", json!("/logs"), &[]),
-        Row("extraConfigs.log.logFile", json!("a.log"), &[]),
-        Row("extraConfigs.log.akoGatewayLogFile", json!("g.log"), &[]),
         Row("extraConfigs.log.logLevel", json!("WARN"), &[("logLevel", "WARN")]),
         Row("extraConfigs.fullSyncFrequency", json!("60"), &[("fullSyncFrequency", "60")]),
         Row("extraConfigs.apiServerPort", json!(9090), &[("apiServerPort", "9090")]),
@@ -65,11 +69,35 @@ fn rows() -> Vec<Row> {
         // Each into its own key; the original wrote the value into the key.
         Row("extraConfigs.nodePortSelector.key", json!("k"), &[("nodeKey", "k")]),
         Row("extraConfigs.nodePortSelector.value", json!("v"), &[("nodeValue", "v")]),
+    ]
+}
+
+/// Fields that are no key of the ConfigMap.
+fn of_pods() -> Vec<Row> {
+    vec![
+        Row("extraConfigs.replicaCount", json!(2), &[]),
+        Row("extraConfigs.log.persistentVolumeClaim", json!("logs"), &[]),
+        Row("extraConfigs.log.mountPath", json!("/logs"), &[]),
+        Row("extraConfigs.log.logFile", json!("a.log"), &[]),
+        Row("extraConfigs.log.akoGatewayLogFile", json!("g.log"), &[]),
         Row("extraConfigs.featureGates.GatewayAPI", json!(true), &[]),
+        Row("extraConfigs.ingress.disableIngressClass", json!(true), &[]),
+        // No Kubernetes that AKO 2.2 supports has PodSecurityPolicies.
+        Row("extraConfigs.rbac.pspEnabled", json!(true), &[]),
+        Row("extraConfigs.rbac.pspPolicyAPIVersion", json!("policy/v1beta1"), &[]),
+    ]
+}
+
+fn of_networks() -> Vec<Row> {
+    vec![
         Row("extraConfigs.networksConfig.enableRHI", json!(true), &[("enableRHI", "true")]),
         Row("extraConfigs.networksConfig.bgpPeerLabels", json!(["p"]), &[("bgpPeerLabels", r#"["p"]"#)]),
         Row("extraConfigs.networksConfig.nsxtT1LR", json!("t1"), &[("nsxtT1LR", "t1")]),
-        Row("extraConfigs.ingress.disableIngressClass", json!(true), &[]),
+    ]
+}
+
+fn of_ingresses() -> Vec<Row> {
+    vec![
         Row(
             "extraConfigs.ingress.defaultIngressController",
             json!(true),
@@ -95,9 +123,6 @@ fn rows() -> Vec<Row> {
         Row("extraConfigs.ingress.enableMCI", json!(true), &[("enableMCI", "true")]),
         Row("extraConfigs.l4Config.defaultDomain", json!("d"), &[("defaultDomain", "d")]),
         Row("extraConfigs.l4Config.autoFQDN", json!("flat"), &[("autoFQDN", "flat")]),
-        // No Kubernetes that AKO 2.2 supports has PodSecurityPolicies.
-        Row("extraConfigs.rbac.pspEnabled", json!(true), &[]),
-        Row("extraConfigs.rbac.pspPolicyAPIVersion", json!("policy/v1beta1"), &[]),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED, INVALID_SPEC};
+use crate::delivery::matrix::support;
 
 fn problem(change: impl FnOnce(&mut Install)) -> (&'static str, String) {
     let mut install = install(MINIMAL);
@@ -10,9 +11,12 @@ fn problem(change: impl FnOnce(&mut Install)) -> (&'static str, String) {
     (reason, message)
 }
 
+/// A change of the minimal delivery, the reason, and a part of the text.
+type Case = (fn(&mut Install), &'static str, &'static str);
+
 #[test]
 fn what_cannot_be_delivered_says_what_to_write() {
-    let cases: [(fn(&mut Install), &str, &str); 11] = [
+    let cases: [Case; 11] = [
         (|i| i.ako.version = "2.3.0".into(), AKO_UNKNOWN, "choose a version of AKO 2.2"),
         (|i| i.ako.version = "latest".into(), AKO_UNKNOWN, "choose a version of AKO 2.2"),
         (|i| i.controller_version = "22.1.2".into(), CONTROLLER_UNSUPPORTED, "needs 22.1.3 or later"),
@@ -80,8 +84,8 @@ fn the_matrix_at_its_edges() {
         ),
     ];
     for (controller, kubernetes, text) in undocumented {
-        let found = support("2.2.1", controller, kubernetes);
-        assert_eq!(found, Ok(Support::Undocumented(text.to_owned())));
+        let text = format!("{text}: see buildsettings.json and docs/README.md of AKO 2.2.1");
+        assert_eq!(support("2.2.1", controller, kubernetes), Ok(Support::Undocumented(text)));
     }
     for (controller, refused) in [("22.1.2", true), ("22.1.3", false), ("31.2.1", false), ("31.2.2", true)] {
         assert_eq!(support("2.2.1", controller, None).is_err(), refused, "{controller}");
