@@ -1,6 +1,6 @@
 //! The data values from which TKG's add-on managers deliver AKO: the content of a Secret of the management cluster.
 //!
-//! Owns its bytes: both managers compare them, and a difference would install AKO anew. What the original got wrong is right here:
+//! Owns its bytes: both managers compare them, and a difference would install AKO again. What the original got wrong is right here:
 //! `layer_7_only` and `enable_events` have keys of their own, a node port selector's value is its value, a subnet is its network.
 
 use super::addresses::Subnet;

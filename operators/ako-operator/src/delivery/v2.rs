@@ -277,7 +277,7 @@ fn variables(
     variables
 }
 
-/// Annotations of the Pods: the hash of the settings, and what Istio's sidecar injection is told.
+/// Annotations of the Pods: the hash of the settings, and the parameters of Istio's sidecar injection.
 fn annotations(extra: &ExtraConfigs, hash: String) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([(HASH_ANNOTATION.to_owned(), hash)]);
     if extra.istio_enabled == Some(true) {
