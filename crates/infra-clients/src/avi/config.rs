@@ -56,6 +56,10 @@ pub struct Config {
     /// Idle time after which the client logs out. Default: 5 minutes. The next call logs in again. `None`: the
     /// controller ends the session, by default after 15 idle minutes.
     pub idle_logout: Option<Duration>,
+    /// How long credentials that the controller refused are not sent again, unless others are set. Default: 30
+    /// minutes, the time after which a controller releases a locked account (`account_lock_timeout` of the account's
+    /// profile). Where that is longer, give at least as much.
+    pub lock_period: Duration,
     /// Receives every exchange, for metrics.
     pub observer: Option<Observer>,
 }
@@ -78,6 +82,7 @@ impl Config {
             limit: Limit::new(8),
             stale_tries: 50,
             idle_logout: Some(Duration::from_mins(5)),
+            lock_period: Duration::from_mins(30),
             observer: None,
         }
     }

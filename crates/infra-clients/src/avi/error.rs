@@ -124,8 +124,8 @@ impl Kind {
 ///     Ok(_) => None,
 ///     Err(error) => match error.class() {
 ///         Class::Retry => Some(error.retry_after().unwrap_or(Duration::from_secs(5))),
-///         // The client itself does not send refused credentials again.
-///         Class::Refused => None,
+///         // The client sends refused credentials once in a lock period.
+///         Class::Refused => error.retry_after(),
 ///         Class::NeedsHelp => {
 ///             eprintln!("{error}: {}", error.remedy());
 ///             None
@@ -208,6 +208,11 @@ impl Error {
     /// Returns it as that of a connection that broke before an answer began: a read may be sent again at once.
     pub(super) fn broken_connection(self) -> Self {
         self.with(|repr| repr.repeatable = true)
+    }
+
+    /// Returns the same failure, which a retry before that time meets again.
+    pub(super) fn after(self, pause: Duration) -> Self {
+        self.with(|repr| repr.retry_after = Some(pause))
     }
 
     pub(super) fn with_status(self, status: u16) -> Self {
@@ -363,7 +368,8 @@ impl Failure for Error {
         if passing(&self.0.text) { Class::Retry } else { self.0.kind.class_and_reason().0 }
     }
 
-    /// What the controller asked for (`Retry-After`), at most an hour.
+    /// What the controller asked for (`Retry-After`), at most an hour; after a refused login the rest of
+    /// [`Config::lock_period`](super::Config::lock_period).
     fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -1,11 +1,13 @@
-//! Logs in: one caller at a time for all that wait, and never again with credentials that were refused. Owns the
-//! outcomes of logins and the change of credentials; sends nothing but logins.
+//! Logs in: one caller at a time for all that wait, and with credentials that were refused once in a lock period. Owns
+//! the outcomes of logins and the change of credentials; sends nothing but logins.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::config::Credentials;
 use super::error::{Error, Kind};
@@ -21,9 +23,31 @@ pub(super) struct Logins {
     /// How many sessions there were.
     epoch: u64,
     /// The refusal, if the controller refused the present credentials.
-    refused: Option<Error>,
+    refused: Option<Refusal>,
     /// The error of the last login, if it failed for another reason.
     failed: Option<Error>,
+}
+
+/// The last refusal of the present credentials.
+struct Refusal {
+    error: Error,
+    /// When they may be sent again; `None`: after a time too long to add to the clock.
+    due: Option<Instant>,
+}
+
+impl Refusal {
+    fn new(error: Error, now: Instant, lock_period: Duration) -> Self {
+        Self { error, due: now.checked_add(lock_period) }
+    }
+
+    /// Returns the error of a call at `now`, or `None` if a login is due.
+    fn standing(&self, now: Instant) -> Option<Error> {
+        match self.due.map(|due| due.saturating_duration_since(now)) {
+            Some(Duration::ZERO) => None,
+            Some(left) => Some(self.error.clone().after(left)),
+            None => Some(self.error.clone()),
+        }
+    }
 }
 
 impl Session {
@@ -34,8 +58,8 @@ impl Session {
         if let Some(live) = self.current(than) {
             return Ok(live);
         }
-        if let Some(refused) = &logins.refused {
-            return Err(refused.clone());
+        if let Some(error) = logins.refused.as_ref().and_then(|refused| refused.standing(Instant::now())) {
+            return Err(error);
         }
         if let Some(failed) = &logins.failed
             && self.ended.load(Ordering::Acquire) > ended
@@ -48,6 +72,7 @@ impl Session {
         logins.failed = None;
         match outcome {
             Ok(live) => {
+                logins.refused = None;
                 let live = Arc::new(live);
                 logins.epoch = live.epoch;
                 *locked(&self.live) = Some(live.clone());
@@ -61,9 +86,17 @@ impl Session {
                 Ok(live)
             }
             Err(error) if error.kind() == Kind::Unauthorized => {
-                tracing::warn!(controller = self.authority(), user = credentials.user, %error, "the AVI controller refused the login");
-                logins.refused = Some(error.clone());
-                Err(error)
+                let retry_in = self.lock_period;
+                tracing::warn!(
+                    controller = self.authority(),
+                    user = credentials.user,
+                    %error,
+                    ?retry_in,
+                    "the AVI controller refused the login"
+                );
+                let now = Instant::now();
+                let refusal = logins.refused.insert(Refusal::new(error.clone(), now, retry_in));
+                Err(refusal.standing(now).unwrap_or(error))
             }
             Err(error) => {
                 logins.failed = Some(error.clone());

@@ -35,7 +35,8 @@
 //! ```
 //!
 //! The first call logs in. All tasks and clones share that session, and one login follows when it ends. Credentials
-//! that the controller refused are not sent again: three attempts lock an account. A request that has an effect is
+//! that the controller refused are sent again once in a [lock period](Config::lock_period), and others at once: three
+//! attempts lock an account, and a locked account is released after some time. A request that has an effect is
 //! not sent again when it is not known whether it took effect: see [`Failure::in_doubt`](crate::Failure::in_doubt).
 
 mod api;
@@ -136,7 +137,7 @@ impl Avi {
     }
 
     /// Sets other credentials: the session ends, and the next call logs in with these. Returns false, and changes
-    /// nothing, if they are the same: a login that was refused stays refused then.
+    /// nothing, if they are the same: after a refusal the next login with them is due after [`Config::lock_period`].
     pub async fn set_credentials(&self, credentials: Credentials) -> bool {
         self.session.set_credentials(credentials).await
     }

@@ -1,5 +1,5 @@
-//! How often this client logs in: once for all that wait, once after a session ended, and never again after a
-//! refusal.
+//! How often this client logs in: once for all that wait, once after a session ended, and after a refusal once in a
+//! lock period.
 
 use std::time::Duration;
 
@@ -156,9 +156,92 @@ async fn too_many_sessions_is_no_wrong_password() -> Result<()> {
     Ok(())
 }
 
+/// Lets that much time pass at once, for this client and for the controller. To be used in a runtime of one thread.
+async fn pass(rig: &Rig, time: Duration) {
+    rig.control().advance_clock(time);
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    // What waits for the network must not be taken for idle, which makes a paused clock move on.
+    tokio::time::resume();
+}
+
+/// An account that others locked: one login in each lock period, and the first after its release succeeds.
+#[tokio::test]
+async fn a_locked_account_recovers() -> Result<()> {
+    let rig = Rig::start().await?;
+    for guess in ["1", "2", "3"] {
+        refused(rig.client_of("admin", guess)?.versions().await, Kind::Unauthorized)?;
+    }
+    let mut period = Duration::ZERO;
+    let avi = rig.client(|config| period = config.lock_period)?;
+    assert_eq!(period, Duration::from_mins(30));
+    let first = refused(avi.versions().await, Kind::Unauthorized)?;
+    ensure!(first.class() == Class::Refused && first.retry_after() == Some(period), "{first:?}");
+    assert_eq!(rig.control().logins().failed, 4);
+    pass(&rig, Duration::from_mins(29)).await;
+    let later = refused(avi.versions().await, Kind::Unauthorized)?;
+    ensure!(later.retry_after().is_some_and(|left| left <= Duration::from_mins(1)), "{later:?}");
+    assert_eq!(rig.control().logins().failed, 4, "no login within the period");
+    pass(&rig, Duration::from_mins(1)).await;
+    avi.versions().await?;
+    assert_eq!(rig.control().logins().failed, 4);
+    Ok(())
+}
+
+/// A user that is restored with the password it had: no other client tells this one. As long as the refusals go on, it tries
+/// once in each period, however many callers there are.
+#[tokio::test]
+async fn a_restored_user_recovers() -> Result<()> {
+    let rig = Rig::start().await?;
+    let period = Duration::from_mins(45);
+    let avi = rig.client(|config| config.lock_period = period)?;
+    let refusal = Effect::Status {
+        code: 401,
+        body: Some(r#"{"error": "Invalid credentials"}"#.to_owned()),
+        retry_after: None,
+    };
+    rig.control().fault(Fault::new(refusal).on("POST", "/login"));
+    for turn in 1..4 {
+        for called in join_all((0..10).map(|_| avi.versions())).await {
+            refused(called, Kind::Unauthorized)?;
+        }
+        assert_eq!(rig.count("POST", "/login"), turn);
+        pass(&rig, period).await;
+    }
+    rig.control().clear_faults();
+    avi.versions().await?;
+    assert_eq!(rig.count("POST", "/login"), 4);
+    // The refusals are forgotten: the end of a session is followed by a login at once.
+    rig.control().expire_sessions();
+    avi.default_api().all(POOL, &Query::new()).await?;
+    assert_eq!(rig.count("POST", "/login"), 5);
+    Ok(())
+}
+
+/// A period too long for the clock does not end; other credentials are sent at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_credentials_do_not_wait() -> Result<()> {
+    let rig = Rig::start().await?;
+    let avi = rig.client(|config| {
+        config.lock_period = Duration::MAX;
+        config.credentials = Credentials::password("admin", Secret::new("wrong"));
+    })?;
+    for _ in 0..2 {
+        let error = refused(avi.versions().await, Kind::Unauthorized)?;
+        ensure!(error.retry_after().is_none(), "{error:?}");
+    }
+    assert!(!avi.set_credentials(Credentials::password("admin", Secret::new("wrong"))).await, "the same");
+    refused(avi.versions().await, Kind::Unauthorized)?;
+    assert_eq!(rig.control().logins().total, 1);
+    assert!(avi.set_credentials(Credentials::password("admin", Secret::new(rig.sim.admin_password()))).await);
+    avi.versions().await?;
+    assert_eq!(rig.control().logins().total, 2);
+    Ok(())
+}
+
 /// With any status of the controller, as long as the text is its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refused_login_is_tried_again() -> Result<()> {
+async fn no_refused_login_is_tried_again_at_once() -> Result<()> {
     let rig = Rig::start().await?;
     for code in [400, 401, 403, 422] {
         rig.control().reset_requests();
