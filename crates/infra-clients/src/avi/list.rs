@@ -24,7 +24,7 @@ pub(super) fn values(
     kind: &'static str,
     query: &Query,
 ) -> impl Stream<Item = Result<Value, Error>> + Send + use<> {
-    let first = query.clone().or_page_size(Query::LARGEST_PAGE).to_string();
+    let first = query.clone().complete(kind).or_page_size(Query::LARGEST_PAGE).to_string();
     let pages = Pages { api, kind, ready: Vec::new().into_iter(), next: Some(first) };
     futures::stream::unfold(pages, |mut pages| async move {
         loop {

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::objects::USER;
+
 /// Every character that can mean something in a URL.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -109,6 +111,13 @@ impl Query {
         self.param("page_size", entries.clamp(1, Self::LARGEST_PAGE).to_string())
     }
 
+    /// Adds what a list of that kind leaves out unless it is asked for: users that are accounts of programs.
+    pub(super) fn complete(self, kind: &str) -> Self {
+        const ACCOUNTS: &str = "include_service_accounts";
+        let said = self.0.iter().any(|(name, _)| *name == ACCOUNTS);
+        if kind == USER.kind() && !said { self.param(ACCOUNTS, "true") } else { self }
+    }
+
     pub(super) fn or_page_size(self, entries: u16) -> Self {
         if self.0.iter().any(|(name, _)| *name == "page_size") { self } else { self.page_size(entries) }
     }
@@ -141,6 +150,15 @@ mod tests {
             query.to_string(),
             "name=a%20b%26c%3Dd%2F%C3%A9%23%25%2B&refers_to=pool%3Apool-1&fields=name%2Cuuid&include_name=true"
         );
+    }
+
+    #[test]
+    fn lists_of_users_are_complete_unless_asked_otherwise() {
+        let query = |query: Query, kind| query.complete(kind).to_string();
+        assert_eq!(query(Query::new().name("u"), "user"), "name=u&include_service_accounts=true");
+        assert_eq!(query(Query::new().name("u"), "role"), "name=u");
+        let without = Query::new().param("include_service_accounts", "false");
+        assert_eq!(query(without, "user"), "include_service_accounts=false");
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub const SE_GROUP: Resource<ServiceEngineGroup> = Resource::new("serviceengineg
 pub const TENANT: Resource<Tenant> = Resource::new("tenant");
 /// Roles.
 pub const ROLE: Resource<Role> = Resource::new("role");
-/// User accounts.
+/// User accounts. Lists contain those of programs, too, unless the query has `include_service_accounts=false`.
 pub const USER: Resource<User> = Resource::new("user");
 /// Virtual services.
 pub const VIRTUAL_SERVICE: Resource<VirtualService> = Resource::new("virtualservice");

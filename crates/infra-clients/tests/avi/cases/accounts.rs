@@ -1,9 +1,9 @@
 //! Users, roles, and what they may do.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use infra_clients::Secret;
 use infra_clients::avi::objects::{Access, AccessType, Meta, Privilege, Role, User};
-use infra_clients::avi::{CLOUD, Kind, POOL, Query, ROLE, Ref, Scope, USER};
+use infra_clients::avi::{CLOUD, Created, Error, Kind, POOL, Query, ROLE, Ref, Scope, USER};
 use infra_clients::{Class, Failure};
 
 use super::same;
@@ -52,6 +52,31 @@ pub(super) async fn user_logs_in(rig: &Rig) -> Result<()> {
     refused(rig.client_of("u1", "An0ther-one!")?.versions().await, Kind::Unauthorized)?;
     let taken = User { meta: Meta::named("admin"), password: Some(Secret::new(PASSWORD)), ..User::default() };
     refused(rig.api().create(USER, &taken).await, Kind::Conflict)?;
+    Ok(())
+}
+
+/// Lists leave out accounts of programs unless they are asked for: a client must not conclude that none exists.
+pub(super) async fn service_users(rig: &Rig) -> Result<()> {
+    let account = User {
+        meta: Meta::named("ako-c1"),
+        password: Some(Secret::new(PASSWORD)),
+        access: vec![in_tenant(Ref::by_name("role", "Tenant-Admin"), "admin")],
+        service_user: Some(true),
+        ..User::default()
+    };
+    ensure!(matches!(rig.api().create_or_find(USER, &account).await?, Created::Made(_)), "is new");
+    let Created::Found(found) = rig.api().create_or_find(USER, &account).await? else { bail!("made twice") };
+    same(found.service_user, Some(true))?;
+    let named = rig.api().by_name(USER, "ako-c1", &Query::new()).await?.at_most_one()?;
+    same(named.context("not visible")?.meta.uuid, found.meta.uuid.clone())?;
+    let listed = async |query: Query| {
+        let users = rig.api().all(USER, &query).await?;
+        Ok::<_, Error>(users.into_iter().map(|user| user.meta.name).collect::<Vec<_>>())
+    };
+    same(listed(Query::new()).await?, vec!["admin".to_owned(), "ako-c1".to_owned()])?;
+    let people = Query::new().param("include_service_accounts", "false");
+    same(listed(people).await?, vec!["admin".to_owned()])?;
+    ensure!(rig.api().delete(USER, &found.meta.uuid).await?, "was there");
     Ok(())
 }
 

@@ -45,6 +45,7 @@ pub(crate) const CASES: &[Case] = cases![
     sessions::upgrade,
     accounts::user_logs_in,
     accounts::own_password,
+    accounts::service_users,
     accounts::roles_limit,
     accounts::changes_of_access,
     kinds::infrastructure,
