@@ -46,7 +46,7 @@ fn an_instance_that_does_not_parse_is_named_in_every_state_of_the_group() {
     };
     is_named("one is missing", plan(&group(2, "t"), &with(vec![member(0)])));
     is_named("none is missing", plan(&group(1, "t"), &with(vec![member(0)])));
-    is_named("none is wanted", plan(&group(0, "t"), &with(Vec::new())));
+    is_named("none is asked for", plan(&group(0, "t"), &with(Vec::new())));
     assert_eq!(victims(&scale(plan(&group(0, "t"), &with(vec![member(0)])))), ["g-0"], "others are removed");
     is_named("deleted", plan(&deleted(group(1, "t")), &with(Vec::new())));
     let mut detached = deleted(group(1, "t"));
