@@ -125,7 +125,7 @@ impl Site {
     /// Returns how the operator is started, without an outside system: watching the rig's namespace if the plane is shared,
     /// else all.
     #[must_use]
-    pub fn launch(&self) -> Launch {
+    pub fn base_launch(&self) -> Launch {
         let crate_name = self.subject.name.replace('-', "_");
         let launch = Launch::default()
             .env("POD_NAMESPACE", self.subject.namespace)

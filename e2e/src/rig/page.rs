@@ -71,7 +71,7 @@ impl Rig for PageRig {
     }
 
     fn launch(&self) -> Launch {
-        self.site.launch().env("PAGES", self.pages.path())
+        self.site.base_launch().env("PAGES", self.pages.path())
     }
 
     async fn play(&self, step: &str) -> Result<()> {

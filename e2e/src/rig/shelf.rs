@@ -64,7 +64,7 @@ impl Rig for ShelfRig {
     }
 
     fn launch(&self) -> Launch {
-        self.site.launch().env("SHELVES", self.shelves.path())
+        self.site.base_launch().env("SHELVES", self.shelves.path())
     }
 
     async fn play(&self, step: &str) -> Result<()> {

@@ -92,7 +92,7 @@ impl Rig for VmRig {
     /// Returns a launch with the environment of the Secret `vc-creds`; the simulator's CA is trusted.
     fn launch(&self) -> Launch {
         self.site
-            .launch()
+            .base_launch()
             .env("VC_HOST", self.vcenter.host())
             .env("VC_USER", self.vcenter.user())
             .env("VC_PASS", self.vcenter.password())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{OperatorProcess, ready};
+use e2e::{OperatorProcess, Rig as _, ready};
 use futures::{AsyncBufReadExt as _, TryStreamExt};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams, WatchParams};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use e2e::OperatorProcess;
+use e2e::{OperatorProcess, Rig as _};
 use testbed::eventually;
 
 use super::{Bench, Burst, GRACE, PATIENCE, REST, group};
