@@ -2,6 +2,7 @@
 //!
 //! A new operator implements it in `rig/<operator>.rs`, and has a line in [`rigs!`](crate::rigs!), the only list of rigs.
 
+mod ako;
 mod directory;
 mod page;
 mod shelf;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+pub use self::ako::{AkoRig, CLUSTER};
 pub use self::page::PageRig;
 pub use self::shelf::ShelfRig;
 pub use self::vm::{VmRig, VmRigBuilder, group};

@@ -18,13 +18,22 @@ pub(crate) struct Operator {
 }
 
 /// The operators, in the order of the docs. The first is the default of `cargo xtask demo`.
-pub(crate) const OPERATORS: &[Operator] = &[Operator {
-    short: "vm",
-    name: "vm-operator",
-    tools: &["etcd", "kube-apiserver", "vcsim"],
-    tests: "vm_operator",
-    has_model: true,
-}];
+pub(crate) const OPERATORS: &[Operator] = &[
+    Operator {
+        short: "vm",
+        name: "vm-operator",
+        tools: &["etcd", "kube-apiserver", "vcsim"],
+        tests: "vm_operator",
+        has_model: true,
+    },
+    Operator {
+        short: "ako",
+        name: "ako-operator",
+        tools: &["capi-core", "etcd", "kube-apiserver"],
+        tests: "ako_operator",
+        has_model: false,
+    },
+];
 
 /// The kit's example operators, by the same names. Every build of binaries builds them as well.
 pub(crate) const EXAMPLES: &[&str] = &["page", "shelf"];

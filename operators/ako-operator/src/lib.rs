@@ -1,6 +1,6 @@
 //! ako-operator: AKO (the AVI Kubernetes Operator) in the Cluster API clusters that an `AKODeploymentConfig` selects.
 //!
-//! So far this crate owns the API and pure decisions. It has no binary and no controller: nothing here talks to Kubernetes or to AVI.
+//! One controller, [`cluster`], delivers AKO and has it clean up. Nothing here talks to AVI: AKO does.
 //!
 //! ```text
 //!   AKODeploymentConfig ──▶ validation: what is wrong with the spec, without AVI
@@ -13,7 +13,14 @@
 //! ```
 
 pub mod api;
+mod args;
+pub mod cluster;
 pub mod delivery;
+pub mod error;
+mod program;
 pub mod ranges;
 pub mod selection;
 pub mod validation;
+
+pub use args::Args;
+pub use program::AkoOperator;

@@ -27,6 +27,9 @@ pub const LATER_AVI_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi";
 /// Label of a workload Cluster with the value `true`: AKO removes what it made on AVI.
 pub const DELETE_CONFIG_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi-config-delete";
 
+/// Annotation of a Cluster with the value `true`: the operator does not wait for AKO's cleanup any more. What AKO made may stay on AVI.
+pub const FORCE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/force-cleanup";
+
 /// Finalizer of AKODeploymentConfigs and of Clusters with AKO.
 pub const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 /// The finalizer that the later operator wrote.

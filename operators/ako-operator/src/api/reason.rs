@@ -13,6 +13,20 @@ operator_kit::reasons! {
     AKO_UNKNOWN = "AKOVersionUnknown";
     /// AKO does not work with this version of the controller.
     CONTROLLER_UNSUPPORTED = "ControllerVersionUnsupported";
+    /// AKO does not support the address families of a Cluster.
+    IP_FAMILY_UNSUPPORTED = "IPFamilyUnsupported";
+    /// A Secret with credentials of the controller is missing or incomplete.
+    CREDENTIALS_MISSING = "CredentialsMissing";
+    /// The workload cluster has an AKO that is not of this operator.
+    AKO_OF_OTHERS = "AKOOfOthers";
+    /// AKO removes what it made on AVI.
+    CLEANING_UP = "AKOCleaningUp";
+    /// AKO gave up removing what it made on AVI.
+    CLEANUP_TIMED_OUT = "AKOCleanupTimedOut";
+    /// AKO cannot be told to remove what it made on AVI.
+    CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
+    /// The Pods of AKO end.
+    AKO_ENDING = "AKOEnding";
 }
 
 #[cfg(test)]

@@ -1,0 +1,46 @@
+//! The operator's flags and environment.
+
+use anyhow::Context as _;
+use operator_kit::CommonArgs;
+
+use crate::delivery::Ako;
+
+/// The operator's flags.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Flags all operators have.
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// Image of AKO, such as `registry.example.com/ako:2.2.1`
+    #[arg(long, env = "AKO_IMAGE", value_name = "IMAGE")]
+    pub ako_image: Option<String>,
+
+    /// Image of AKO's gateway container, for the feature gate GatewayAPI
+    #[arg(long, env = "AKO_GATEWAY_IMAGE", value_name = "IMAGE")]
+    pub ako_gateway_image: Option<String>,
+
+    /// Version of AKO in the image
+    #[arg(long, env = "AKO_VERSION", value_name = "VERSION", default_value = "2.2.1")]
+    pub ako_version: String,
+
+    /// Names of Secrets in the namespace of AKO that the images are pulled with
+    #[arg(long, env = "AKO_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
+    pub ako_pull_secrets: Vec<String>,
+}
+
+impl Args {
+    /// Returns what is to be installed.
+    ///
+    /// # Errors
+    /// If no image is named.
+    pub fn ako(&self) -> anyhow::Result<Ako> {
+        let image = self.ako_image.clone().filter(|image| !image.is_empty());
+        Ok(Ako {
+            image: image.context("AKO has no image: name one with --ako-image or AKO_IMAGE")?,
+            gateway_image: self.ako_gateway_image.clone(),
+            pull_secrets: self.ako_pull_secrets.clone(),
+            version: self.ako_version.clone(),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The Cluster controller: AKO in the workload clusters of selected Clusters, and its cleanup before a Cluster is let go.
+//!
+//! ```text
+//!   observe: selection, Machines, workload cluster ──▶ plan: pure ──▶ apply: objects, deleteConfig, hooks
+//! ```
+//!
+//! Owns no state but what it has told, and which workload clusters are watched: everything else is in the objects.
+
+mod apply;
+mod memory;
+mod observe;
+pub mod plan;
+pub mod seen;
+
+use std::hash::Hash;
+
+use infra_clients::capi::{Cluster, Machine, WorkloadClients};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Client, ResourceExt};
+use operator_kit::{
+    Cache, Foreign, Index, Key, NoStatus, Notice, Objects, Outcome, Reconciler, Remotes, Turn,
+};
+
+pub use self::memory::Memory;
+use self::plan::{Plan, decide};
+use self::seen::{Seen, Want};
+use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER};
+use crate::delivery::Ako;
+use crate::error::Error;
+
+/// Where AKO says on its StatefulSet how far the removal of its objects is.
+const STATUS_ANNOTATION: &str = "AviObjectDeletionStatus";
+
+/// The controller.
+pub struct Clusters {
+    /// Client of the management cluster.
+    pub client: Client,
+    /// Field manager of what is applied.
+    pub manager: String,
+    /// All AKODeploymentConfigs.
+    pub adcs: Cache<AkoDeploymentConfig>,
+    /// All Machines.
+    pub machines: Objects<Foreign<Machine>>,
+    /// Machines by the key of their Cluster.
+    pub by_cluster: Index<Foreign<Machine>, Key>,
+    /// Clients of the workload clusters.
+    pub clients: WorkloadClients,
+    /// Watches of AKO's StatefulSets.
+    pub sets: Remotes<StatefulSet>,
+    /// What is installed.
+    pub ako: Ako,
+    /// What this process remembers.
+    pub memory: Memory,
+}
+
+impl Reconciler for Clusters {
+    type Object = Foreign<Cluster>;
+    type Seen = Seen;
+    type Plan = Plan;
+    type Done = Option<Notice>;
+    type Error = Error;
+
+    const NAME: &'static str = "cluster";
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+    const FORMER_FINALIZERS: &'static [&'static str] = &[LATER_FINALIZER];
+
+    fn reads(cluster: &Self::Object) -> impl Hash {
+        let condition = |name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status));
+        let ready = [condition("Ready"), condition("Available")];
+        let forced = cluster.annotation(FORCE_ANNOTATION).map(str::to_owned);
+        (cluster.labels().clone(), forced, ready, cluster.control_plane_initialized())
+    }
+
+    fn holds(_: &Self::Object, seen: Option<&Seen>) -> bool {
+        seen.is_some_and(|seen| seen.want == Want::Ako)
+    }
+
+    async fn observe(&self, cluster: &Self::Object) -> Result<Seen, Error> {
+        self.look(cluster).await
+    }
+
+    fn plan(_: &Self::Object, seen: &Seen, _: Timestamp) -> Turn<Plan> {
+        decide(seen)
+    }
+
+    async fn apply(&self, cluster: &Self::Object, plan: Plan) -> Result<Option<Notice>, Error> {
+        self.carry_out(cluster, plan).await
+    }
+
+    fn status(
+        _: Option<&NoStatus>,
+        _: &Self::Object,
+        _: Option<&Seen>,
+        _: &Outcome<Option<Notice>, Error>,
+        _: Timestamp,
+    ) -> Option<NoStatus> {
+        None
+    }
+
+    fn conditions(status: &NoStatus) -> &[Condition] {
+        status.conditions()
+    }
+
+    fn event(done: &Option<Notice>) -> Option<Notice> {
+        done.clone()
+    }
+
+    fn forget(&self, uid: &str) {
+        if let Some(key) = self.memory.forget(uid) {
+            self.sets.stop(&key);
+            self.clients.forget(key.namespace(), key.name());
+        }
+    }
+}

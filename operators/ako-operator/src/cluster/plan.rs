@@ -1,0 +1,204 @@
+//! What to do about a Cluster: a pure function of what was seen.
+//!
+//! ```text
+//!   selected ──▶ hooks on Machines ──▶ objects in the workload cluster ──▶ settled
+//!
+//!   deleted, or not selected any more:
+//!     deleteConfig ──▶ AKO says Done ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ hooks off ──▶ finalizer off
+//! ```
+//!
+//! Each step shows in the objects, so a process that starts in the middle goes on there.
+
+use std::time::Duration;
+
+use operator_kit::Turn;
+
+use super::seen::{Answer, Delivery, Seen, State, Want, Workload};
+use crate::api::{FORCE_ANNOTATION, reason};
+use crate::delivery::{NAMESPACE, Object, Target};
+
+/// How often a workload cluster is tried that cannot be read, beside its watch.
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// What `apply` does.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Watches AKO's StatefulSet.
+    Watch,
+    /// Adds hooks to Machines and removes them, by name.
+    Hook {
+        /// Machines that get the hook.
+        add: Vec<String>,
+        /// Machines that lose it.
+        remove: Vec<String>,
+    },
+    /// Applies objects to the workload cluster.
+    Apply(Vec<Object>),
+    /// Tells AKO to remove what it made.
+    DeleteConfig {
+        /// The StatefulSet, if it has an answer of an earlier time: that goes first.
+        stale: Option<Target>,
+    },
+    /// Removes objects from the workload cluster.
+    Remove(Vec<Target>),
+    /// Publishes what is awaited, and remembers it; `None`: nothing is awaited any more.
+    Tell(Option<(&'static str, String)>),
+}
+
+/// Decides what to do next.
+#[must_use]
+pub fn decide(seen: &Seen) -> Turn<Plan> {
+    if seen.is_deleting || seen.want == Want::Nothing {
+        return leave(seen).unwrap_or_else(|| let_go(seen));
+    }
+    match &seen.want {
+        Want::Kept { reason: reason::NO_SUCH_ADC, message } => {
+            Turn::Blocked { reason: reason::NO_SUCH_ADC, message: message.clone() }
+        }
+        Want::Kept { reason, message } => Turn::Wait { reason, message: message.clone(), after: None },
+        Want::Ako | Want::Nothing => deliver(seen),
+    }
+}
+
+fn deliver(seen: &Seen) -> Turn<Plan> {
+    let hooks = &seen.hooks;
+    if !hooks.missing.is_empty() || !hooks.unneeded.is_empty() {
+        let (add, remove) = (hooks.missing.clone(), hooks.unneeded.clone());
+        return Turn::LookAgain(Plan::Hook { add, remove });
+    }
+    let state = match &seen.workload {
+        Workload::Unread | Workload::NotInitialized => {
+            let message = "the API server of the workload cluster has accepted no request yet".to_owned();
+            return Turn::Wait { reason: reason::CLUSTER_NOT_READY, message, after: None };
+        }
+        Workload::Closed { reason, message } => return closed(seen, reason, message),
+        Workload::Open(state) => state,
+    };
+    if seen.needs_watch {
+        return Turn::LookAgain(Plan::Watch);
+    }
+    if state.installed.set.as_ref().is_some_and(|set| set.is_ending) {
+        return ending(seen);
+    }
+    match &state.delivery {
+        Delivery::Refused { reason, message } => Turn::Blocked { reason, message: message.clone() },
+        Delivery::Of { foreign, .. } if !foreign.is_empty() => {
+            let names = foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "the workload cluster has an AKO that another program installed: remove it in order, then its objects: {names}"
+            );
+            Turn::Blocked { reason: reason::AKO_OF_OTHERS, message }
+        }
+        Delivery::Of { differing, .. } if !differing.is_empty() => {
+            Turn::LookAgain(Plan::Apply(differing.clone()))
+        }
+        Delivery::Of { obsolete, .. } if !obsolete.is_empty() => {
+            Turn::LookAgain(Plan::Remove(obsolete.clone()))
+        }
+        _ if seen.told.is_some() => Turn::LookAgain(Plan::Tell(None)),
+        Delivery::None | Delivery::Of { .. } => Turn::Settled,
+    }
+}
+
+/// Decides what has to be done before the Cluster can be let go; `None`: nothing.
+fn leave(seen: &Seen) -> Option<Turn<Plan>> {
+    if !seen.is_held {
+        return None;
+    }
+    if !seen.is_deleting && !seen.hooks.unneeded.is_empty() {
+        let remove = seen.hooks.unneeded.clone();
+        return Some(Turn::LookAgain(Plan::Hook { add: Vec::new(), remove }));
+    }
+    match &seen.workload {
+        Workload::Unread | Workload::NotInitialized => None,
+        _ if seen.is_forced && seen.is_deleting => None,
+        Workload::Closed { .. } if seen.is_forced => None,
+        Workload::Closed { reason, message } => Some(closed(seen, reason, message)),
+        Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
+        Workload::Open(state) => clean(seen, state),
+    }
+}
+
+/// Decides what has to be done in a workload cluster that AKO is to leave.
+fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
+    let Some(set) = &state.installed.set else {
+        let is_left = !seen.is_deleting && !state.installed.rest.is_empty();
+        return is_left.then(|| Turn::LookAgain(Plan::Remove(state.installed.rest.clone())));
+    };
+    let remove = || Some(Turn::LookAgain(Plan::Remove(vec![set.target.clone()])));
+    if set.is_ending {
+        return Some(ending(seen));
+    }
+    if seen.is_forced {
+        return remove();
+    }
+    let stale = (set.answer != Answer::Silent).then(|| set.target.clone());
+    Some(match (state.installed.delete_config, set.answer) {
+        (Some(false), _) => Turn::LookAgain(Plan::DeleteConfig { stale }),
+        (None, _) => Turn::Blocked {
+            reason: reason::CLEANUP_IMPOSSIBLE,
+            message: format!(
+                "AKO cannot be told to remove what it made on AVI, as its ConfigMap in {NAMESPACE} is gone: remove what is left on \
+                 AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
+            ),
+        },
+        (Some(true), Answer::Silent | Answer::Started) => {
+            let message = format!(
+                "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload \
+                 cluster, or remove it by hand and annotate the Cluster with {FORCE_ANNOTATION}=true"
+            );
+            tell(seen, reason::CLEANING_UP, message, None)
+        }
+        (Some(true), Answer::Timeout) => Turn::Blocked {
+            reason: reason::CLEANUP_TIMED_OUT,
+            message: format!(
+                "AKO gave up removing what it made on AVI: look at its log, and delete Pod {NAMESPACE}/ako-0 in the workload cluster \
+                 to let it try again; or remove what is left on AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
+            ),
+        },
+        (Some(true), Answer::Done) if seen.is_deleting => return None,
+        (Some(true), Answer::Done) => return remove(),
+    })
+}
+
+/// The hooks go before the finalizer: once that is gone, nothing reconciles a Cluster that is being deleted.
+fn let_go(seen: &Seen) -> Turn<Plan> {
+    if seen.hooks.present.is_empty() {
+        return Turn::Gone;
+    }
+    Turn::LookAgain(Plan::Hook { add: Vec::new(), remove: seen.hooks.present.clone() })
+}
+
+fn ending(seen: &Seen) -> Turn<Plan> {
+    let message =
+        format!("the Pods of AKO end; if that lasts, look at them in {NAMESPACE} of the workload cluster");
+    tell(seen, reason::AKO_ENDING, message, None)
+}
+
+/// Waits for a workload cluster that cannot be read.
+fn closed(seen: &Seen, reason: &'static str, message: &str) -> Turn<Plan> {
+    let hint = if seen.is_deleting || seen.want == Want::Nothing {
+        format!(
+            "; if it is never to be reached again, remove what AKO made on AVI by hand, then annotate the Cluster with \
+             {FORCE_ANNOTATION}=true"
+        )
+    } else {
+        String::new()
+    };
+    if seen.needs_watch {
+        // Its watch says when it answers again.
+        return Turn::LookAgain(Plan::Watch);
+    }
+    tell(seen, reason, format!("{message}{hint}"), Some(AGAIN))
+}
+
+/// Waits, after an event that says for what.
+fn tell(seen: &Seen, reason: &'static str, message: String, after: Option<Duration>) -> Turn<Plan> {
+    if seen.told == Some(reason) {
+        return Turn::Wait { reason, message, after };
+    }
+    Turn::LookAgain(Plan::Tell(Some((reason, message))))
+}
+
+#[cfg(test)]
+mod tests;

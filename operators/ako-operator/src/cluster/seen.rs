@@ -1,0 +1,149 @@
+//! What a pass over a Cluster sees, as plain values.
+
+use crate::delivery::{Object, Target};
+
+/// What a pass sees.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Whether the Cluster is being deleted.
+    pub is_deleting: bool,
+    /// Whether the Cluster has the finalizer.
+    pub is_held: bool,
+    /// Whether a person has ended the wait for AKO's cleanup.
+    pub is_forced: bool,
+    /// Whether the Cluster is to have AKO.
+    pub want: Want,
+    /// The pre-terminate hooks of its Machines.
+    pub hooks: Hooks,
+    /// What is in the workload cluster.
+    pub workload: Workload,
+    /// Whether the watch of AKO's StatefulSet has to be started.
+    pub needs_watch: bool,
+    /// Reason of the last event about something that is awaited.
+    pub told: Option<&'static str>,
+}
+
+/// Whether a Cluster is to have AKO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// An AKODeploymentConfig selects it.
+    Ako,
+    /// It stays as it is.
+    Kept {
+        /// The reason.
+        reason: &'static str,
+        /// Why, and what to do.
+        message: String,
+    },
+    /// It is to have none.
+    Nothing,
+}
+
+/// Machines of a Cluster, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Machines that have the hook.
+    pub present: Vec<String>,
+    /// Machines that have the hook and are being deleted without their Cluster.
+    pub unneeded: Vec<String>,
+    /// Machines that lack the hook, and are not being deleted.
+    pub missing: Vec<String>,
+}
+
+/// What is in the workload cluster.
+#[derive(Clone, Debug)]
+pub enum Workload {
+    /// Not looked at: the Cluster has no finalizer, so nothing was made there.
+    Unread,
+    /// Its API server has accepted no request yet, so nothing was made there.
+    NotInitialized,
+    /// It cannot be read.
+    Closed {
+        /// The reason.
+        reason: &'static str,
+        /// What failed, and what to do.
+        message: String,
+    },
+    /// It was read.
+    Open(State),
+}
+
+/// What was read of a workload cluster.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// How it differs from what is to be there.
+    pub delivery: Delivery,
+    /// What is there of this operator's AKO.
+    pub installed: Installed,
+}
+
+/// How a workload cluster differs from what is to be there.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// Nothing is to be there.
+    None,
+    /// What is to be there cannot be said.
+    Refused {
+        /// The reason.
+        reason: &'static str,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// These objects.
+    Of {
+        /// Objects that are missing or different, in the order in which they are applied.
+        differing: Vec<Object>,
+        /// Objects of an earlier delivery.
+        obsolete: Vec<Target>,
+        /// Objects in the way that are not this operator's.
+        foreign: Vec<Target>,
+    },
+}
+
+/// What is in a workload cluster of this operator's AKO.
+#[derive(Clone, Debug, Default)]
+pub struct Installed {
+    /// AKO's StatefulSet.
+    pub set: Option<Set>,
+    /// `deleteConfig` in AKO's ConfigMap; `None` without the ConfigMap.
+    pub delete_config: Option<bool>,
+    /// All objects but the StatefulSet, in the order in which they are removed.
+    pub rest: Vec<Target>,
+}
+
+/// AKO's StatefulSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// Which object.
+    pub target: Target,
+    /// What AKO says of the removal of what it made.
+    pub answer: Answer,
+    /// Whether it is being deleted.
+    pub is_ending: bool,
+}
+
+/// What AKO says of the removal of what it made on AVI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing.
+    Silent,
+    /// It has begun.
+    Started,
+    /// Nothing is left.
+    Done,
+    /// It gave up.
+    Timeout,
+}
+
+impl Answer {
+    /// Reads the annotation of the StatefulSet. A word of another AKO says that it has begun.
+    #[must_use]
+    pub fn of(annotation: Option<&str>) -> Self {
+        match annotation {
+            None => Self::Silent,
+            Some("Done") => Self::Done,
+            Some("Timeout") => Self::Timeout,
+            Some(_) => Self::Started,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The ako-operator binary.
+
+fn main() -> std::process::ExitCode {
+    operator_kit::main::<ako_operator::AkoOperator>()
+}
