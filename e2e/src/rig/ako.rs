@@ -75,6 +75,11 @@ impl AkoRig {
             let file = file.to_str().context("the project's path is not UTF-8")?;
             self.management.kubectl(&["apply", "--server-side", "-f", file]).await?;
         }
+        let rbac = "rbac.authorization.k8s.io";
+        let subjects = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }]);
+        self.apply(&json!({ "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": NAME },
+            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": NAME }, "subjects": subjects }))
+        .await?;
         let established = ["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"];
         self.management.kubectl(&established).await?;
         Ok(())

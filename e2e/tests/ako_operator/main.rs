@@ -6,7 +6,7 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
-use avi_simulator::Snapshot;
+use avi_simulator::store::Snapshot;
 use e2e::{AkoRig, CLUSTER, OperatorProcess, PATIENCE};
 use serde_json::json;
 use testbed::{Cleanup, eventually};
@@ -45,7 +45,7 @@ impl Walk {
             anyhow::ensure!(
                 printed.contains(FINALIZER) == finalizer,
                 "{printed}\n{}",
-                self.operator.process.log_tail()
+                self.operator.process.log()
             );
             Ok(Some(()))
         })

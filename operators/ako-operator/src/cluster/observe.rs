@@ -22,6 +22,9 @@ use crate::error::Error;
 use crate::selection::{Selection, Skip, refuse_ip_family, select};
 use crate::validation::validate;
 
+/// Group of the GatewayClass.
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
 /// A client of a workload cluster, and the version of the kubeconfig that it was made of.
 pub(super) struct Opened {
     pub(super) client: Client,
@@ -233,8 +236,16 @@ async fn read(client: &Client, install: Option<Result<Install, Problem>>) -> Res
     Ok(State { delivery, installed })
 }
 
+/// Only the Gateway API may be missing: where the API server seems to know nothing of its own kinds, something else answers in its place,
+/// and nothing is known of what is there.
 async fn find(client: &Client, target: &Target) -> Result<Option<DynamicObject>, capi::Error> {
-    Ok(api(client, target).get_opt(&target.name).await?)
+    let found = api(client, target).get_opt(&target.name).await.map_err(capi::Error::from);
+    match found {
+        Err(error) if error.kind() == Kind::NotInstalled && target.resource.group == GATEWAY_GROUP => {
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// Returns the API for objects of the kind of a target.
