@@ -54,7 +54,7 @@ impl AkoRig {
     /// If a server does not start, or refuses an object.
     pub async fn start() -> Result<Self> {
         let (management, simulator) =
-            tokio::try_join!(Management::start(), async { Ok(Simulator::start(Config::default()).await?) })?;
+            tokio::try_join!(Management::start(), Simulator::start(Config::default()))?;
         simulator.control().seed(SEED)?;
         let workload = management.with_workload(CLUSTER).await?;
         let ako = Ako::start(workload.plane().client());

@@ -70,8 +70,9 @@ impl Clusters {
             Some(adc) => Some(self.install(cluster, adc).await?),
             None => None,
         };
-        seen.workload =
-            read(&opened.client, install).await.map_or_else(|error| closed(&error), Workload::Open);
+        seen.workload = read(&opened.client, install)
+            .await
+            .map_or_else(|error| closed(&error), |state| Workload::Open(Box::new(state)));
         Ok(seen)
     }
 

@@ -132,9 +132,9 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
     if seen.is_forced {
         return remove();
     }
-    let stale = (set.answer != Answer::Silent).then(|| set.target.clone());
+    let earlier = (set.answer != Answer::Silent).then(|| set.target.clone());
     Some(match (state.installed.delete_config, set.answer) {
-        (Some(false), _) => Turn::LookAgain(Plan::DeleteConfig { stale }),
+        (Some(false), _) => Turn::LookAgain(Plan::DeleteConfig { stale: earlier }),
         (None, _) => Turn::Blocked {
             reason: reason::CLEANUP_IMPOSSIBLE,
             message: format!(

@@ -4,6 +4,7 @@ use crate::delivery::{Object, Target};
 
 /// What a pass sees.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Seen {
     /// Whether the Cluster is being deleted.
     pub is_deleting: bool,
@@ -65,7 +66,7 @@ pub enum Workload {
         message: String,
     },
     /// It was read.
-    Open(State),
+    Open(Box<State>),
 }
 
 /// What was read of a workload cluster.

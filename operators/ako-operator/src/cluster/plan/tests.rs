@@ -20,7 +20,7 @@ fn delivered() -> Delivery {
 }
 
 fn open(delivery: Delivery, set: Option<Set>, delete_config: Option<bool>) -> Workload {
-    Workload::Open(State { delivery, installed: Installed { set, delete_config, rest: rest() } })
+    Workload::Open(Box::new(State { delivery, installed: Installed { set, delete_config, rest: rest() } }))
 }
 
 fn unreachable() -> Workload {
@@ -127,7 +127,7 @@ fn a_deleted_cluster_waits_for_akos_answer() {
     let no_set = |rest: Vec<Target>| {
         let installed = Installed { set: None, delete_config: None, rest };
         Seen {
-            workload: Workload::Open(State { delivery: Delivery::None, installed }),
+            workload: Workload::Open(Box::new(State { delivery: Delivery::None, installed })),
             ..deleted(Answer::Done, None)
         }
     };
@@ -168,10 +168,10 @@ fn a_deleted_cluster_waits_for_akos_answer() {
 fn a_cluster_that_lives_on_loses_ako_in_order() {
     let none = Installed::default();
     let only = |rest: Vec<Target>| Seen {
-        workload: Workload::Open(State {
+        workload: Workload::Open(Box::new(State {
             delivery: Delivery::None,
             installed: Installed { rest, ..none.clone() },
-        }),
+        })),
         ..deselected(Answer::Done)
     };
     let ending = Set { is_ending: true, ..set(Answer::Done) };
