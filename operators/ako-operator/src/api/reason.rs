@@ -23,7 +23,7 @@ operator_kit::reasons! {
     CLEANING_UP = "AKOCleaningUp";
     /// AKO gave up removing what it made on AVI.
     CLEANUP_TIMED_OUT = "AKOCleanupTimedOut";
-    /// AKO cannot be told to remove what it made on AVI.
+    /// AKO does not learn that it has to remove what it made on AVI: its ConfigMap is gone.
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
     /// The Pods of AKO end.
     AKO_ENDING = "AKOEnding";

@@ -266,7 +266,7 @@ fn has_all(live: &DynamicObject, wanted: &DynamicObject) -> bool {
     contains(&value(live), &value(wanted))
 }
 
-/// Returns whether a value has all that is wanted. The API server adds defaults to objects, and never to lists.
+/// Returns whether a value has all of another one. The API server adds defaults to objects, and never to lists.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {

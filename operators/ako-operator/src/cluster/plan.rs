@@ -138,7 +138,7 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         (None, _) => Turn::Blocked {
             reason: reason::CLEANUP_IMPOSSIBLE,
             message: format!(
-                "AKO cannot be told to remove what it made on AVI, as its ConfigMap in {NAMESPACE} is gone: remove what is left on \
+                "AKO does not learn that it has to remove what it made, as its ConfigMap in {NAMESPACE} is gone: remove what is left on \
                  AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
             ),
         },

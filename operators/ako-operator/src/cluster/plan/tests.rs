@@ -206,7 +206,7 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
     ]);
 }
 
-/// A small world: what the plans change, and AKO, which answers once it is told.
+/// A small world: what the plans change, and AKO, which answers once it is asked.
 #[derive(Clone, Debug)]
 struct World {
     seen: Seen,
@@ -272,7 +272,7 @@ fn any_world() -> impl Strategy<Value = World> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (answer, flags, any::<bool>(), any::<bool>()).prop_map(
         |(answer, (is_deleting, delete_config, needs_watch, is_ending), is_reached, has_hooks)| {
-            // AKO is removed only after it has answered, and answers only where it was told.
+            // AKO is removed only after it has answered, and answers only where it was asked.
             let is_ending = is_ending && delete_config && answer == Answer::Done;
             let set = Set { is_ending, ..set(answer) };
             let workload =
