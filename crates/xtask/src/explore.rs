@@ -1,6 +1,6 @@
 //! The command explore: every state that the model of an operator reaches. The models are ignored tests of the operators.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use crate::checks::{cargo, run_command};
 use crate::operators;
@@ -13,8 +13,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let [name] = arguments else {
         bail!("usage: cargo xtask explore OPERATOR; OPERATOR is one of {}", operators::shorts());
     };
-    let operator = operators::find(name)?;
-    ensure!(operator.has_model, "{} has no model", operator.name);
+    let operator = operators::find_for("explore", name)?;
     let mut test = cargo()?;
     test.args(["test", "--workspace", "--lib", "--", "--ignored", "--exact", "--nocapture"]);
     // Each crate with a model has a test of this name; only that of the operator runs.

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use testbed::Tools;
 
-use crate::operators::EXAMPLES;
+use crate::operators::{EXAMPLES, OPERATORS};
 
 /// The commands, without the names of the operators.
 const COMMANDS: &str = "\
@@ -68,8 +68,11 @@ fn main() -> ExitCode {
 
 /// Returns the help text.
 fn help() -> String {
+    let incomplete = OPERATORS.iter().filter(|operator| !operator.lacks.is_empty());
+    let lacks: String =
+        incomplete.map(|of| format!("{} does not have {} yet\n", of.name, of.lacks.join(", "))).collect();
     format!(
-        "{COMMANDS}\nOPERATOR is one of {}; for mutate and perturb also one of the kit's examples, {}\n",
+        "{COMMANDS}\nOPERATOR is one of {}; for mutate and perturb also one of the kit's examples, {}\n{lacks}",
         operators::shorts(),
         EXAMPLES.join(", ")
     )

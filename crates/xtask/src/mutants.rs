@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let [name, options @ ..] = arguments else {
         bail!("usage: cargo xtask mutants OPERATOR [OPTION…]; OPERATOR is one of {}", operators::shorts());
     };
-    let operator = operators::find(name)?;
+    let operator = operators::find_for("mutants", name)?;
     let target = binaries()?.parent().context("no target directory")?.join("mutants");
     // Its tests here are quick, and the compiler is quicker without optimizations.
     let plain = format!("--config=profile.dev.package.{}.opt-level=0", operator.name);

@@ -1,6 +1,6 @@
 //! The operators of the workspace, by the short names that the commands take.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// An operator.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub(crate) struct Operator {
     pub(crate) tools: &'static [&'static str],
     /// The test binary that runs only this operator.
     pub(crate) tests: &'static str,
-    /// Whether it has a model for the explorer.
-    pub(crate) has_model: bool,
+    /// The commands that it does not have.
+    pub(crate) lacks: &'static [&'static str],
 }
 
 /// The operators, in the order of the docs. The first is the default of `cargo xtask demo`.
@@ -24,14 +24,14 @@ pub(crate) const OPERATORS: &[Operator] = &[
         name: "vm-operator",
         tools: &["etcd", "kube-apiserver", "vcsim"],
         tests: "vm_operator",
-        has_model: true,
+        lacks: &[],
     },
     Operator {
         short: "ako",
         name: "ako-operator",
         tools: &["capi-core", "etcd", "kube-apiserver"],
         tests: "ako_operator",
-        has_model: false,
+        lacks: &["bench", "demo", "explore", "mutants", "mutate", "perturb"],
     },
 ];
 
@@ -47,6 +47,16 @@ pub(crate) fn find(name: &str) -> Result<&'static Operator> {
     found.with_context(|| format!("unknown operator {name}; use one of {}", shorts()))
 }
 
+/// Returns the operator that a command is to run, as [`find`].
+///
+/// # Errors
+/// As [`find`]; or it does not have the command.
+pub(crate) fn find_for(command: &str, name: &str) -> Result<&'static Operator> {
+    let operator = find(name)?;
+    ensure!(!operator.lacks.contains(&command), "{} does not have the command {command} yet", operator.name);
+    Ok(operator)
+}
+
 /// Returns the short names, for messages.
 pub(crate) fn shorts() -> String {
     OPERATORS.iter().map(|operator| operator.short).collect::<Vec<_>>().join(", ")
@@ -55,6 +65,13 @@ pub(crate) fn shorts() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_without_a_command_is_refused() {
+        assert_eq!(find_for("demo", "vm").unwrap().short, "vm");
+        let error = find_for("demo", "ako").unwrap_err().to_string();
+        assert_eq!(error, "ako-operator does not have the command demo yet");
+    }
 
     #[test]
     fn an_operator_is_found_by_either_name() {

@@ -25,7 +25,7 @@ pub(crate) fn demo(arguments: &[&str]) -> Result<()> {
         arguments.iter().copied().partition(|argument| !argument.starts_with('-'));
     let operator = match names.as_slice() {
         [] => OPERATORS.first().context("there is no operator")?,
-        [name] => operators::find(name)?,
+        [name] => operators::find_for("demo", name)?,
         _ => bail!("usage: cargo xtask demo [{}] [--keep]", operators::shorts()),
     };
     if let Some(unknown) = flags.iter().find(|flag| **flag != "--keep") {
@@ -88,6 +88,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<()> {
         let Ok(operator) = operators::find(subject) else {
             bail!("unknown subject {subject}; use one of {}, avi", operators::shorts());
         };
+        operators::find_for("bench", subject)?;
         Tools::of(operator.tools)?;
         let variable = format!("{}_BIN", operator.name.to_uppercase().replace('-', "_"));
         (variable, release(operator.name)?)

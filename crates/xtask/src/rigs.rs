@@ -22,6 +22,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
         let Ok(operator) = operators::find(name) else {
             bail!("unknown operator {name}; use one of {known}");
         };
+        operators::find_for(program, name)?;
         Tools::of(operator.tools)?;
         build(&[operator.name, program])?;
         operator.short
