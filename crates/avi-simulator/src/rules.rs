@@ -127,6 +127,9 @@ pub struct Assumptions {
     pub names_unique_per_cloud: bool,
     /// Whether users are returned with `password: "<sensitive>"`; default false: without the field.
     pub password_masked_on_get: bool,
+    /// Whether a role that may read TENANT can be given in a tenant other than admin, as the vendor's published role for tenants is
+    /// meant to; default false: one controller is reported to refuse every access to TENANT there.
+    pub tenant_read_in_tenants: bool,
 }
 
 impl Default for Assumptions {
@@ -150,6 +153,7 @@ impl Default for Assumptions {
             labels_count_as_markers: false,
             names_unique_per_cloud: true,
             password_masked_on_get: false,
+            tenant_read_in_tenants: false,
         }
     }
 }

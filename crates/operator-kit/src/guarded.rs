@@ -3,12 +3,19 @@
 //! Owns the parsing of cached objects: it drops what no operator reads, and keeps the metadata of an object that does
 //! not parse, so that one bad object stops no other.
 
+mod parts;
+
 use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed},
+};
+use serde_json::Value;
+
+use self::parts::{Object, Parts};
 
 /// An annotation as large as the object, which no operator reads.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -91,31 +98,34 @@ impl<K> From<K> for Guarded<K> {
 }
 
 impl<'de, K: DeserializeOwned + Resource<DynamicType: Default>> Deserialize<'de> for Guarded<K> {
-    /// Bounds each object of a list before the next is parsed: a page of them may have 18 MiB of labels.
+    /// Bounds each object of a list before the next is parsed, and fails for none: it would fail the list, and stop the operator.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let mut value = Value::deserialize(deserializer)?;
-        // The metadata is parsed apart, once.
-        let metadata =
-            value.get_mut("metadata").map(|metadata| std::mem::replace(metadata, Value::Object(Map::new())));
-        let mut metadata: ObjectMeta =
-            metadata.map(serde_json::from_value).transpose().map_err(D::Error::custom)?.unwrap_or_default();
-        metadata.managed_fields = None;
-        if let Some(annotations) = &mut metadata.annotations {
-            annotations.remove(LAST_APPLIED);
-            annotations.values_mut().for_each(cut);
-        }
-        let excess = Some(size(&metadata)).filter(|size| *size > MOST_METADATA);
+        let group = group_of::<K>();
+        let Parts { labels, annotations, metadata, object } = Object(&group).deserialize(deserializer)?;
+        let identity_of = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
+        let known = ObjectMeta {
+            name: identity_of("name"),
+            namespace: identity_of("namespace"),
+            uid: identity_of("uid"),
+            resource_version: identity_of("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        let mut metadata: ObjectMeta = match serde_json::from_value(Value::Object(metadata)) {
+            Ok(metadata) => metadata,
+            Err(error) => return Ok(Self::invalid(format!("metadata: {error}"), known)),
+        };
+        let excess =
+            Some(size(&metadata) + labels.size + annotations.size).filter(|size| *size > MOST_METADATA);
+        (metadata.labels, metadata.annotations) = (labels.kept, annotations.kept);
         if excess.is_some() {
-            let group = group_of::<K>();
             trim(&mut metadata, &group);
-            let size = size(&metadata);
+            let size = size(&metadata) + annotations.dropped;
             if size > MOST_METADATA {
                 let error = too_large(&format!("finalizers and annotations of {group}"), size);
                 return Ok(Self::invalid(error, identity(metadata, &group)));
             }
         }
-        Ok(match parse::<K>(value) {
+        Ok(match parse::<K>(Value::Object(object)) {
             Ok(mut object) => {
                 *object.meta_mut() = metadata;
                 Self { object: Ok(Arc::new(object)), excess }
@@ -284,6 +294,34 @@ mod tests {
             assert_eq!(meta.owner_references.as_ref().unwrap()[0].uid, "o");
             assert!(held.valid().is_none() && meta.finalizers.is_none(), "{held:?}");
         }
+    }
+
+    /// What anyone may write who may write the object.
+    #[test]
+    fn no_metadata_fails_a_list() {
+        let deep = format!("{}1{}", r#"{"f:a":"#.repeat(5000), "}".repeat(5000));
+        let list = format!(
+            r#"[{{"metadata": {{"name": "deep", "managedFields": [{{"time": "9999-12-31T12:00:00Z", "fieldsV1": {deep}}}]}}}},
+                {{"metadata": {{"name": "bad", "uid": "u", "creationTimestamp": "9999-12-31T12:00:00Z"}}}},
+                {{"metadata": {{"name": "none", "labels": null, "annotations": null}}, "data": {{"key": "value"}}}}]"#
+        );
+        let list: Vec<Guarded<ConfigMap>> = serde_json::from_str(&list).unwrap();
+        let names: Vec<_> = list.iter().map(|object| object.meta().name.as_deref()).collect();
+        assert_eq!(names, [Some("deep"), Some("bad"), Some("none")]);
+        assert!(list[0].valid().is_some() && list[2].valid().is_some());
+        assert!(list[1].object().unwrap_err().starts_with("metadata: "), "{:?}", list[1]);
+        assert_eq!(list[1].meta().uid.as_deref(), Some("u"));
+    }
+
+    /// However much of others stands before them.
+    #[test]
+    fn annotations_of_the_group_are_kept() {
+        let others = (0..2000).map(|n| (format!("a{n}"), json!("x")));
+        let own = (0..3).map(|n| (format!("events.k8s.io/{n}"), json!("y")));
+        let annotations: serde_json::Map<_, _> = others.chain(own).collect();
+        let event = json!({"metadata": {"name": "e", "annotations": annotations}, "eventTime": null});
+        let event: Guarded<Event> = serde_json::from_value(event).unwrap();
+        assert_eq!(event.bounded(true).valid().unwrap().metadata.annotations.as_ref().unwrap().len(), 3);
     }
 
     #[test]

@@ -68,11 +68,11 @@ fn main() -> ExitCode {
 
 /// Returns the help text.
 fn help() -> String {
-    let incomplete = OPERATORS.iter().filter(|operator| !operator.lacks.is_empty());
-    let lacks: String =
-        incomplete.map(|of| format!("{} does not have {} yet\n", of.name, of.lacks.join(", "))).collect();
+    let incomplete: Vec<_> = OPERATORS.iter().filter(|operator| !operator.lacks.is_empty()).collect();
+    let lacks = |of: &&operators::Operator| format!("{} does not have {} yet", of.name, of.lacks.join(", "));
+    let lacks = incomplete.iter().map(lacks).collect::<Vec<_>>().join("\n");
     format!(
-        "{COMMANDS}\nOPERATOR is one of {}; for mutate and perturb also one of the kit's examples, {}\n{lacks}",
+        "{COMMANDS}\nOPERATOR is one of {}; for mutate and perturb also one of the kit's examples, {}\n{lacks}\n",
         operators::shorts(),
         EXAMPLES.join(", ")
     )

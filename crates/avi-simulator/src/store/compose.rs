@@ -172,7 +172,7 @@ impl Store {
                 return Err(validate::invalid(kind, "access: tenant_ref or all_tenants is required."));
             }
             let for_tenants = self.is_builtin("role", refs::uuid_of(text(access, "role_ref")), TENANT_ADMIN);
-            if !everywhere && tenant != ADMIN && grants_administration(role) && !for_tenants {
+            if !everywhere && tenant != ADMIN && self.grants_administration(role) && !for_tenants {
                 let role = text(role, "name");
                 return Err(ApiError::new(
                     400,
@@ -184,15 +184,19 @@ impl Store {
         }
         Ok(())
     }
-}
 
-/// Whether a role grants access to the administration of the controller.
-fn grants_administration(role: &Value) -> bool {
-    role.get("privileges").and_then(Value::as_array).into_iter().flatten().any(|privilege| {
-        let resource = text(privilege, "resource");
-        let governing = ["PERMISSION_CONTROLLER", "PERMISSION_ROLE", "PERMISSION_TENANT", "PERMISSION_USER"];
-        governing.contains(&resource) && text(privilege, "type") != "NO_ACCESS"
-    })
+    /// Whether a role grants access to the administration of the controller.
+    fn grants_administration(&self, role: &Value) -> bool {
+        role.get("privileges").and_then(Value::as_array).into_iter().flatten().any(|privilege| {
+            let (resource, access) = (text(privilege, "resource"), text(privilege, "type"));
+            let governing =
+                ["PERMISSION_CONTROLLER", "PERMISSION_ROLE", "PERMISSION_TENANT", "PERMISSION_USER"];
+            let reads_tenant = resource == "PERMISSION_TENANT" && access == "READ_ACCESS";
+            let is_allowed =
+                access == "NO_ACCESS" || (reads_tenant && self.assumptions.tenant_read_in_tenants);
+            governing.contains(&resource) && !is_allowed
+        })
+    }
 }
 
 /// Removes the password, which the server keeps, and completes `name` and `username`: before 30.0.0 they were one.

@@ -37,7 +37,7 @@ pub enum Filter {
     NameContains(String),
     /// `uuid=`.
     Uuid(String),
-    /// `cloud_ref.name=`.
+    /// `cloud_ref.name=`, or `cloud=`.
     CloudName(String),
     /// `cloud_ref.uuid=` or `cloud_uuid=`.
     CloudUuid(String),
@@ -149,7 +149,7 @@ fn parse_filter(key: &str, text: String) -> Result<Filter, ApiError> {
         "name.in" => Filter::NameIn(split_list(&text).collect()),
         "name.contains" => Filter::NameContains(text),
         "uuid" => Filter::Uuid(text),
-        "cloud_ref.name" => Filter::CloudName(text),
+        "cloud_ref.name" | "cloud" => Filter::CloudName(text),
         "cloud_ref.uuid" => Filter::CloudUuid(text),
         "created_by" => Filter::CreatedBy(text),
         "refers_to" => parse_pointer(key, &text).map(|(kind, uuid)| Filter::RefersTo(kind, uuid))?,

@@ -53,6 +53,8 @@ fn filters_select() {
         ("pool", "&&include_name=true&created_by=ako-a&", vec!["web", "db"]),
         ("pool", "cloud_ref.name=Default-Cloud&name=db", vec!["db"]),
         ("pool", "cloud_ref.name=Other", vec![]),
+        ("pool", "cloud=Default-Cloud&name=db", vec!["db"]),
+        ("pool", "cloud=Other", vec![]),
         ("pool", &format!("cloud_ref.uuid={default_cloud}&name=db"), vec!["db"]),
         ("pool", &format!("vrf_ref.uuid={global}&name=db"), vec!["db"]),
         ("pool", "vrf_ref.name=global&name=db", vec!["db"]),
