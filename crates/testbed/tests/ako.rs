@@ -11,22 +11,7 @@ use testbed::{Ako, Cleanup, ControlPlane, Node, Nodes, eventually};
 /// The time limit of a wait, far above the seconds that it takes on an idle machine.
 const SOON: Duration = Duration::from_mins(3);
 
-const SEED: &str = "
-network:
-  - name: vips
-    cloud_ref: /api/cloud/?name=Default-Cloud
-    configured_subnets:
-      - prefix: {ip_addr: {addr: 10.92.0.0, type: V4}, mask: 24}
-        static_ip_ranges:
-          - range: {begin: {addr: 10.92.0.10, type: V4}, end: {addr: 10.92.0.20, type: V4}}
-            type: STATIC_IPS_FOR_VIP
-ipamdnsproviderprofile:
-  - name: ipam
-    type: IPAMDNS_TYPE_INTERNAL
-    internal_profile: {usable_networks: [{nw_ref: /api/network/?name=vips}]}
-cloud:
-  - {name: Default-Cloud, vtype: CLOUD_NONE, ipam_provider_ref: /api/ipamdnsproviderprofile/?name=ipam}
-";
+const SEED: &str = include_str!("../../avi-simulator/samples/vips.yaml");
 
 struct Rig {
     plane: ControlPlane,

@@ -16,22 +16,7 @@ const NAMESPACE: &str = "ako-operator-system";
 pub const CLUSTER: &str = "w1";
 
 /// A network to take addresses from.
-const SEED: &str = "
-network:
-  - name: vips
-    cloud_ref: /api/cloud/?name=Default-Cloud
-    configured_subnets:
-      - prefix: {ip_addr: {addr: 10.92.0.0, type: V4}, mask: 24}
-        static_ip_ranges:
-          - range: {begin: {addr: 10.92.0.10, type: V4}, end: {addr: 10.92.0.20, type: V4}}
-            type: STATIC_IPS_FOR_VIP
-ipamdnsproviderprofile:
-  - name: ipam
-    type: IPAMDNS_TYPE_INTERNAL
-    internal_profile: {usable_networks: [{nw_ref: /api/network/?name=vips}]}
-cloud:
-  - {name: Default-Cloud, vtype: CLOUD_NONE, ipam_provider_ref: /api/ipamdnsproviderprofile/?name=ipam}
-";
+const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
 /// All that ako-operator works with, and ako-operator installed but not started.
 pub struct AkoRig {

@@ -120,7 +120,7 @@ async fn start() -> Result<Ako> {
         ControlPlane::builder().all_controllers(true).start(),
         Simulator::start(Config::default())
     )?;
-    simulator.control().seed(include_str!("seed.yaml"))?;
+    simulator.control().seed(include_str!("../../../crates/avi-simulator/samples/vips.yaml"))?;
     plane.kubectl(&["apply", "--server-side", "-f", &crds]).await?;
 
     let port = Port::reserve()?;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
-use k8s_openapi::api::rbac::v1::PolicyRule;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, Resource};
 use operator_kit::manifests::rule;
@@ -47,7 +46,7 @@ impl Program for AkoOperator {
             cluster: vec![
                 rule(GROUP, &["akodeploymentconfigs"], read),
                 // Kubeconfigs, and the Secrets that AKODeploymentConfigs name.
-                PolicyRule { ..rule("", &["secrets"], &["get"]) },
+                rule("", &["secrets"], &["get"]),
             ],
         }
     }
