@@ -181,6 +181,13 @@ pub trait Reconciler: Send + Sync + 'static {
         now: Timestamp,
     ) -> Option<StatusOf<Self>>;
 
+    /// Returns whether other objects wait for what a new status says: it is written at once then, also where it reports progress, which
+    /// otherwise has to last. Default: never.
+    fn is_awaited(old: Option<&StatusOf<Self>>, new: &StatusOf<Self>) -> bool {
+        let _ = (old, new);
+        false
+    }
+
     /// Returns the conditions of a status, of which `Ready` is one.
     fn conditions(status: &StatusOf<Self>) -> &[Condition];
 

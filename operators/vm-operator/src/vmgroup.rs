@@ -136,6 +136,11 @@ impl Reconciler for VmGroups {
         (!parts.is_empty()).then(|| Notice::normal(reason::SCALING, parts.join(", ")))
     }
 
+    /// Machines are requested once the status names the vCenter.
+    fn is_awaited(old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> bool {
+        old.and_then(|old| old.vcenter.as_ref()) != new.vcenter.as_ref()
+    }
+
     fn news(_: &VmGroup, old: Option<&VmGroupStatus>, new: &VmGroupStatus) -> Vec<Notice> {
         status::news(old, new)
     }

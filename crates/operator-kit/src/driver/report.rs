@@ -43,10 +43,10 @@ impl<R: Reconciler> Driver<R> {
         let changed = AssertUnwindSafe(async {
             let status = R::status(old, object, seen, outcome, self.kit.clock().now());
             let status = status.filter(|status| old != Some(status))?;
-            Some((R::news(object, old, &status), status))
+            Some((R::news(object, old, &status), R::is_awaited(old, &status), status))
         });
         let changed = changed.catch_unwind().await.map_err(|panic| KitError::panicked(&*panic))?;
-        let Some((news, status)) = changed else {
+        let Some((news, is_awaited, status)) = changed else {
             lock(&self.memory.progress).remove(key);
             lock(&self.memory.unwritten).remove(key);
             if old.is_none() {
@@ -54,7 +54,7 @@ impl<R: Reconciler> Driver<R> {
             }
             return Ok(None);
         };
-        if let Some(left) = self.postpone(key, outcome) {
+        if let Some(left) = self.postpone(key, outcome).filter(|_| !is_awaited) {
             return Ok(Some(left));
         }
         let help = outcome.help().filter(|(reason, _)| Self::ready_reason(old) != Some(*reason));

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::PATIENCE;
 
 pub const FINALIZER: &str = "kit.example.com/thing";
+const AWAITED: &str = "Awaited";
 
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
 #[kube(group = "kit.example.com", version = "v1", kind = "Thing", namespaced, schema = "disabled")]
@@ -58,6 +59,8 @@ pub enum Mode {
     Unobservable,
     /// Waits, then fails, by turns.
     Queued,
+    /// Waits, with a status that others wait for.
+    Awaited,
 }
 
 /// Accepts anything, as an old or careless schema would.
@@ -168,6 +171,9 @@ impl Reconciler for Things {
                 message: "in the queue".to_owned(),
                 after: Some(Duration::from_millis(10)),
             },
+            Mode::Awaited => {
+                Turn::Wait { reason: AWAITED, message: "others wait for it".to_owned(), after: None }
+            }
             Mode::Failing | Mode::Queued => Turn::Act(()),
             Mode::Hopeless => Turn::Blocked { reason: "Hopeless", message: "it is hopeless".to_owned() },
             #[expect(clippy::panic, reason = "the driver must survive it")]
@@ -201,6 +207,10 @@ impl Reconciler for Things {
         let generation = thing.metadata.generation;
         conditions::set(&mut status.conditions, READY, ready, reason, &message, generation, now);
         Some(status)
+    }
+
+    fn is_awaited(_: Option<&ThingStatus>, new: &ThingStatus) -> bool {
+        new.conditions.iter().any(|condition| condition.reason == AWAITED)
     }
 
     fn conditions(status: &ThingStatus) -> &[Condition] {

@@ -116,12 +116,14 @@ async fn progress_is_written_after_a_fifth_of_a_second_and_success_at_once() {
     let bench = Bench::start();
     let begin = Instant::now();
     bench.create("well", Mode::Well).await;
+    bench.create("awaited", Mode::Awaited).await;
     bench.create("clinging", Mode::Clinging).await;
     bench.things.until("clinging", Step::Observe, 1).await;
     let deleted = Instant::now();
     bench.api.delete("clinging", &DeleteParams::default()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(bench.status_writes("well"), [begin]);
+    assert_eq!(bench.status_writes("awaited"), [begin], "others wait for it");
     let waits: Vec<_> = bench.status_writes("clinging").into_iter().filter(|at| *at > deleted).collect();
     assert_eq!(waits, [deleted + Duration::from_millis(200)]);
     let status = bench.server.object("things", "clinging").unwrap()["status"].clone();
