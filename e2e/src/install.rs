@@ -32,6 +32,8 @@ pub struct Subject {
     pub namespace: &'static str,
     /// Where its manifests come from.
     pub manifests: Manifests,
+    /// Whether its planes need the controllers of StatefulSets and so on.
+    pub all_controllers: bool,
     /// Its pages, relative to the project; they list its reasons, settings and metrics.
     pub docs: &'static [&'static str],
 }
@@ -107,7 +109,7 @@ pub struct Installed {
 #[derive(Debug)]
 pub struct Plane {
     /// The servers.
-    pub control_plane: ControlPlane,
+    pub control_plane: Arc<ControlPlane>,
     is_shared: bool,
     installed: Mutex<BTreeMap<&'static str, Installed>>,
     namespaces: AtomicUsize,
@@ -122,7 +124,7 @@ impl Plane {
     /// # Errors
     /// Those of [`ControlPlaneBuilder::start`].
     pub async fn start(builder: ControlPlaneBuilder) -> Result<Self> {
-        let control_plane = builder.start().await?;
+        let control_plane = Arc::new(builder.start().await?);
         Ok(Self {
             control_plane,
             is_shared: false,
@@ -131,12 +133,13 @@ impl Plane {
         })
     }
 
-    /// Starts a plane for one rig, with an audit log.
+    /// Starts a plane for one rig of this operator, with an audit log.
     ///
     /// # Errors
     /// Those of [`ControlPlaneBuilder::start`].
-    pub async fn alone() -> Result<Arc<Self>> {
-        Ok(Arc::new(Self::start(ControlPlane::builder().audit(true)).await?))
+    pub async fn alone(subject: &Subject) -> Result<Arc<Self>> {
+        let builder = ControlPlane::builder().audit(true).all_controllers(subject.all_controllers);
+        Ok(Arc::new(Self::start(builder).await?))
     }
 
     /// Returns a plane for a rig of this operator: the one that the tests of this process share, or, if the operator has a kind
@@ -145,7 +148,7 @@ impl Plane {
     /// # Errors
     /// Those of [`Plane::start`].
     pub async fn of(subject: &Subject) -> Result<Arc<Self>> {
-        if subject.is_cluster_wide() { Self::alone().await } else { Self::shared().await }
+        if subject.is_cluster_wide() { Self::alone(subject).await } else { Self::shared().await }
     }
 
     /// Returns the plane that the tests of this process share, with an audit log. It stops when the last of them drops it.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-pub use self::ako::{AkoRig, CLUSTER};
+pub use self::ako::AkoRig;
 pub use self::page::PageRig;
 pub use self::shelf::ShelfRig;
 pub use self::vm::{VmRig, VmRigBuilder, group};
@@ -26,7 +26,7 @@ use crate::site::Site;
 #[macro_export]
 macro_rules! rigs {
     ($what:ident) => {
-        $what! { vm: VmRig, page: PageRig, shelf: ShelfRig }
+        $what! { vm: VmRig, ako: AkoRig, page: PageRig, shelf: ShelfRig }
     };
 }
 
@@ -143,6 +143,11 @@ pub trait Rig: Sized {
 
     /// Returns valid objects of each kind that users create. Together they set every field of its spec.
     fn samples() -> Vec<Value>;
+
+    /// Returns a sample as it is created in this rig: with an address that differs from rig to rig. Default: as it is.
+    fn localized(&self, object: Value) -> Value {
+        object
+    }
 
     /// Returns how what exists outside differs from the spec of an object that is Ready; `None` if it does not.
     async fn mismatch(&self, object: &Value) -> Result<Option<String>>;

@@ -89,7 +89,7 @@ impl Site {
     /// If other rigs use the plane.
     pub fn control_plane_mut(&mut self) -> Result<&mut ControlPlane> {
         let plane = Arc::get_mut(&mut self.plane).context("the plane is shared: start the rig on its own")?;
-        Ok(&mut plane.control_plane)
+        Arc::get_mut(&mut plane.control_plane).context("the control plane is in use")
     }
 
     /// Returns the rig's namespace.

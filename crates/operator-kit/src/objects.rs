@@ -170,22 +170,30 @@ impl<K: Kind> Objects<K> {
         Ok(self.cache.wrote(written?))
     }
 
-    /// Removes members of the status of `object` by a merge patch with nulls, as `manager`.
+    /// Changes the status of `object` by a merge patch, as `manager`: for what has to be written before something is done outside. The
+    /// status that the reconciler computes keeps it.
     ///
     /// # Errors
     /// As [`read`](Self::read); 409 if the object is not as it was read.
-    pub(crate) async fn remove_from_status(
+    pub async fn merge_status(&self, manager: &str, object: &K, status: Value) -> Result<(), kube::Error> {
+        let (uid, version) = (&object.meta().uid, &object.meta().resource_version);
+        let patch = json!({ "metadata": { "uid": uid, "resourceVersion": version }, "status": status });
+        self.patch_status(manager, object, &Patch::Merge(patch)).await
+    }
+
+    /// Changes the status of `object` by a patch, as `manager`: for a status that belongs to others, of which this operator writes a part.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); 409 if the patch names another version than the object has.
+    pub async fn patch_status(
         &self,
         manager: &str,
         object: &K,
-        nulls: Value,
+        patch: &Patch<Value>,
     ) -> Result<(), kube::Error> {
-        let (uid, version) = (&object.meta().uid, &object.meta().resource_version);
-        let patch = json!({ "metadata": { "uid": uid, "resourceVersion": version }, "status": nulls });
-        let patch = Patch::Merge(patch);
         let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         let key = Key::of(object);
-        let request = self.at(&key).patch_subresource("status", key.name(), &params, &patch);
+        let request = self.at(&key).patch_subresource("status", key.name(), &params, patch);
         self.send(request.map_err(kube::Error::BuildRequest)?).await.map(drop)
     }
 

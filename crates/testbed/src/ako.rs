@@ -72,9 +72,23 @@ impl Ako {
     /// Starts a stand-in in the cluster of `client`, which acts whenever AKO is installed there.
     #[must_use]
     pub fn start(client: Client) -> Self {
+        Self::serving(client, None)
+    }
+
+    /// Starts a stand-in in a [`VirtualCluster`](crate::VirtualCluster), for the Services of a namespace that no other cluster uses.
+    #[must_use]
+    pub fn start_in(client: Client, namespace: &str) -> Self {
+        Self::serving(client, Some(namespace.to_owned()))
+    }
+
+    fn serving(client: Client, namespace: Option<String>) -> Self {
         let (cleanup, chosen) = watch::channel(Cleanup::default());
         let seen = Arc::new(Seen::default());
-        let worker = Worker { client, chosen, seen: Arc::clone(&seen), process: None };
+        let services = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), &namespace),
+            None => Api::all(client.clone()),
+        };
+        let worker = Worker { client, services, chosen, seen: Arc::clone(&seen), process: None };
         let mut task = JoinSet::new();
         task.spawn(worker.run());
         Self { cleanup, seen, _task: task }
@@ -100,6 +114,8 @@ impl Ako {
 
 struct Worker {
     client: Client,
+    /// The Services that get virtual services.
+    services: Api<Service>,
     chosen: watch::Receiver<Cleanup>,
     seen: Arc<Seen>,
     process: Option<Process>,
@@ -123,7 +139,7 @@ impl Worker {
             changes::<ConfigMap>(Api::namespaced(self.client.clone(), NAMESPACE)),
             changes::<Secret>(Api::namespaced(self.client.clone(), NAMESPACE)),
             changes::<StatefulSet>(Api::namespaced(self.client.clone(), NAMESPACE)),
-            changes::<Service>(Api::all(self.client.clone())),
+            changes::<Service>(self.services.clone()),
         ]);
         loop {
             let result = self.pass().await;
@@ -167,7 +183,7 @@ impl Worker {
         let synced = if is_deleting {
             remove_all(&self.client, process, cleanup).await
         } else {
-            sync(&self.client, process).await
+            sync(&self.client, &self.services, process).await
         };
         if synced.is_err() {
             // The session may have ended.
@@ -213,11 +229,11 @@ async fn remove_all(client: &Client, process: &Process, cleanup: Cleanup) -> Res
 }
 
 /// Makes a virtual service for each Service of type LoadBalancer, and removes those of others.
-async fn sync(client: &Client, process: &Process) -> Result<()> {
+async fn sync(client: &Client, services: &Api<Service>, process: &Process) -> Result<()> {
     if status(client).await?.is_some() {
         say(client, None).await?;
     }
-    let listed = Api::<Service>::all(client.clone()).list(&ListParams::default()).await?;
+    let listed = services.list(&ListParams::default()).await?;
     let is_balanced = |service: &&Service| {
         let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
         kind == Some("LoadBalancer") && service.metadata.deletion_timestamp.is_none()

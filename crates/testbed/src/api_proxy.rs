@@ -20,9 +20,9 @@
 
 mod mark;
 mod perturbation;
-mod serve;
+pub(crate) mod serve;
 mod state;
-mod stream;
+pub(crate) mod stream;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Write};
@@ -129,7 +129,7 @@ impl Drop for ApiProxy {
 }
 
 /// Writes a kubeconfig with the credentials of another one and a new address.
-fn write_kubeconfig(original: &Path, url: &str, file: &Path) -> Result<()> {
+pub(crate) fn write_kubeconfig(original: &Path, url: &str, file: &Path) -> Result<()> {
     let text = fs::read_to_string(original).with_context(|| format!("cannot read {}", original.display()))?;
     let mut config: Value = serde_json::from_str(&text).context("not a kubeconfig of a ControlPlane")?;
     let server = config.pointer_mut("/clusters/0/cluster/server");
@@ -140,7 +140,7 @@ fn write_kubeconfig(original: &Path, url: &str, file: &Path) -> Result<()> {
 }
 
 /// Returns the acceptor of TLS connections with a certificate that clients of the control plane trust.
-fn acceptor([certificate, key]: &[PathBuf; 2]) -> Result<TlsAcceptor> {
+pub(crate) fn acceptor([certificate, key]: &[PathBuf; 2]) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_reader_iter(BufReader::new(File::open(certificate)?));
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -41,6 +41,8 @@ mod process;
 #[cfg(feature = "servers")]
 mod vcsim;
 #[cfg(feature = "servers")]
+mod virtual_cluster;
+#[cfg(feature = "servers")]
 mod workdir;
 
 #[cfg(feature = "servers")]
@@ -50,7 +52,7 @@ pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record,
 #[cfg(feature = "servers")]
 pub use control_plane::{AuditEvent, Backup, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
-pub use management::{Management, Workload, WorkloadBuilder};
+pub use management::{Management, VirtualHost, Workload, WorkloadBuilder};
 #[cfg(feature = "servers")]
 pub use nodes::{Node, Nodes};
 #[cfg(feature = "servers")]
@@ -62,5 +64,7 @@ pub use vcsim::{
     Connection, Discovery, Fault, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm, UpdateCounts,
     Vcsim, VcsimBuilder, VmEvent,
 };
+#[cfg(feature = "servers")]
+pub use virtual_cluster::VirtualCluster;
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

@@ -13,6 +13,7 @@ mod workload;
 
 use std::fmt;
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -27,7 +28,7 @@ use serde_json::Value;
 use self::manifests::{Manifests, Webhooks};
 use self::provider::Provider;
 use self::sites::Sites;
-pub use self::workload::{Workload, WorkloadBuilder};
+pub use self::workload::{VirtualHost, Workload, WorkloadBuilder};
 use crate::port::{Port, again_if_taken};
 use crate::{ControlPlane, Memory, Process, ProcessSpec, Tools, Workdir};
 
@@ -43,7 +44,7 @@ pub struct Management {
     // Fields drop in this order: clients before servers, files last.
     _provider: Provider,
     core: Core,
-    plane: ControlPlane,
+    plane: Arc<ControlPlane>,
     sites: Sites,
 }
 
@@ -71,13 +72,16 @@ impl Management {
     ///
     /// # Errors
     /// Those of [`Management::start`].
-    pub async fn on(plane: ControlPlane) -> Result<Self> {
+    pub async fn on(plane: impl Into<Arc<ControlPlane>>) -> Result<Self> {
+        let plane = plane.into();
         let tools = tokio::task::spawn_blocking(|| Tools::of(&[CORE])).await??;
         let core =
             again_if_taken(async || Core::start(&plane, &tools, [Port::reserve()?, Port::reserve()?]).await)
                 .await?;
         let sites = Sites::default();
-        let provider = Provider::start(&plane.client(), &sites);
+        // A client ends with the runtime that made it, and rigs may share the control plane.
+        let client = crate::client(plane.kubeconfig()).await?;
+        let provider = Provider::start(&client, &sites);
         Ok(Self { _provider: provider, core, plane, sites })
     }
 
@@ -145,7 +149,7 @@ impl Core {
         let server =
             Webhooks { url: format!("https://127.0.0.1:{webhooks}"), ca_pem: plane.ca_pem().to_owned() };
         let manifests = tokio::task::spawn_blocking(move || manifests::load(&shipped, &server)).await??;
-        let client = plane.client();
+        let client = crate::client(plane.kubeconfig()).await?;
         install_definitions(&client, &manifests).await?;
 
         let certificates = workdir.path().join("certificates");

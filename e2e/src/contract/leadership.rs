@@ -13,7 +13,7 @@ use crate::site::PATIENCE;
 /// # Errors
 /// If they do.
 pub async fn one_leader_writes<R: Rig>() -> Result<()> {
-    let rig = R::start_on(Plane::alone().await?).await?;
+    let rig = R::start_on(Plane::alone(&R::SUBJECT).await?).await?;
     let site = rig.site();
     let [step_one, step_two, others @ ..] = R::STEPS else {
         anyhow::bail!("a rig with fewer than two steps");

@@ -19,7 +19,7 @@ type Right = (String, String, String);
 /// # Errors
 /// If it does not.
 pub async fn rights_are_exact<R: Rig>() -> Result<()> {
-    let rig = R::start_on(Plane::alone().await?).await?;
+    let rig = R::start_on(Plane::alone(&R::SUBJECT).await?).await?;
     let site = rig.site();
     let launch = rig.launch().arg("--enable-leader-election");
     let mut operator = rig.operator_with(&launch).await?;
@@ -102,7 +102,7 @@ async fn missed<R: Rig>(rig: &R) -> Result<()> {
     let samples = R::samples();
     let mut sample = samples.first().context("no sample")?.clone();
     sample["metadata"]["name"] = "refused".into();
-    site.apply(None, &sample).await?;
+    site.apply(None, &rig.localized(sample)).await?;
     let status = site.reason("refused", "KubernetesApi").await?;
     ensure!(status.to_string().contains("forbidden"), "the status does not say what is forbidden: {status}");
     Ok(())

@@ -79,7 +79,8 @@ impl<R: Rig> Lane<R> {
 
     /// Creates an object and waits for the answer.
     pub(super) async fn create(&self, object: &Value) -> Result<State> {
-        self.api.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await?;
+        let object = serde_json::from_value(self.rig.localized(object.clone()))?;
+        self.api.create(&PostParams::default(), &object).await?;
         self.judge().await
     }
 
@@ -110,6 +111,7 @@ impl<R: Rig> Lane<R> {
     /// Replaces the spec of the object by that of `wanted`. The outer result is of the run, the inner one of the request.
     pub(super) async fn put(&self, wanted: &Value, dry_run: bool) -> Result<kube::Result<DynamicObject>> {
         let params = PostParams { dry_run, ..PostParams::default() };
+        let wanted = self.rig.localized(wanted.clone());
         loop {
             let mut object = self.object().await?;
             Path::field("spec").set(&mut object, wanted.get("spec"));

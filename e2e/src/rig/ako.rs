@@ -1,143 +1,333 @@
-//! ako-operator with a real Cluster API, a workload cluster, a stand-in for AKO in it, and a simulated AVI controller.
-//!
-//! Not a [`Rig`](super::Rig) yet: the contract and the perturbation do not know of the second cluster.
+//! ako-operator with a real Cluster API, virtual workload clusters, a stand-in for AKO in each, and a simulated AVI controller.
 
-use anyhow::{Context, Result, ensure};
-use avi_simulator::{Config, Simulator};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use avi_simulator::store::Snapshot;
+use avi_simulator::{Config, Effect, Fault, Simulator};
 use serde_json::{Value, json};
-use testbed::{Ako, Management, Workdir, Workload, eventually, project_root};
+use testbed::{Ako, Management, VirtualCluster, VirtualHost, Workload, eventually};
+use tokio::sync::Mutex;
 
-use crate::operator::{Launch, OperatorProcess};
-use crate::site::PATIENCE;
+use super::Rig;
+use crate::install::{Kind, Manifests, Plane, Scope, Subject};
+use crate::operator::Launch;
+use crate::site::{PATIENCE, Site};
 
-const NAME: &str = "ako-operator";
 const NAMESPACE: &str = "ako-operator-system";
-/// Name of the workload Cluster, in the namespace `default`.
-pub const CLUSTER: &str = "w1";
-
+/// Names that exist once in each workload cluster.
+const OWN_NAMES: &[&str] = &["avi-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
+/// The label of seed 000.
+const LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+/// The controller of [`AkoRig::samples`].
+const CONTROLLER: &str = "avi.example.com";
 /// A network to take addresses from.
 const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
 /// All that ako-operator works with, and ako-operator installed but not started.
 pub struct AkoRig {
     // Clients before servers.
-    /// The stand-in for AKO.
-    pub ako: Ako,
-    /// The workload cluster [`CLUSTER`].
-    pub workload: Workload,
-    /// The management cluster.
+    guest: Mutex<Option<Guest>>,
+    host: VirtualHost,
+    /// Cluster API.
     pub management: Management,
+    site: Site,
     /// The AVI controller.
     pub simulator: Simulator,
-    workdir: Workdir,
+    before: Snapshot,
+}
+
+/// A workload cluster with a stand-in for AKO.
+struct Guest {
+    workload: Workload<VirtualCluster>,
+    ako: Ako,
+    /// Namespace of its Services.
+    services: String,
 }
 
 impl AkoRig {
-    /// Starts everything, installs the operator, and creates an AKODeploymentConfig that selects Clusters with seed 000's label.
+    /// Starts a rig with a plane of its own.
     ///
     /// # Errors
-    /// If a server does not start, or refuses an object.
+    /// If a server does not start.
     pub async fn start() -> Result<Self> {
-        let (management, simulator) =
-            tokio::try_join!(Management::start(), Simulator::start(Config::default()))?;
-        simulator.control().seed(SEED)?;
-        let workload = management.with_workload(CLUSTER).await?;
-        let ako = Ako::start(workload.plane().client());
-        let rig = Self { ako, workload, management, simulator, workdir: Workdir::new(NAME)? };
-        rig.install().await?;
-        rig.configure().await?;
-        Ok(rig)
+        Self::start_on(Plane::of(&Self::SUBJECT).await?).await
     }
 
-    /// Installs what `deploy/ako-operator` has, and a ServiceAccount for it.
-    async fn install(&self) -> Result<()> {
-        let account = json!({ "name": NAME, "namespace": NAMESPACE });
-        self.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } }))
-            .await?;
-        self.apply(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": account })).await?;
-        for file in ["crds/crds.yaml", "base/rbac.yaml"] {
-            let file = project_root()?.join("deploy").join(NAME).join(file);
-            let file = file.to_str().context("the project's path is not UTF-8")?;
-            self.management.kubectl(&["apply", "--server-side", "-f", file]).await?;
+    /// Returns the AKODeploymentConfig of the main job.
+    #[must_use]
+    pub fn config(&self) -> Value {
+        self.localized(adc("adc", &json!([{ "start": "10.92.0.50", "end": "10.92.0.59", "type": "V4" }])))
+    }
+
+    /// Starts a workload cluster with the label, unless there is one, and waits until a Service in it has an address.
+    async fn serve(&self) -> Result<()> {
+        let mut guest = self.guest.lock().await;
+        if guest.is_none() {
+            *guest = Some(self.guest().await?);
         }
-        let rbac = "rbac.authorization.k8s.io";
-        let subjects = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }]);
-        self.apply(&json!({ "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": NAME },
-            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": NAME }, "subjects": subjects }))
-        .await?;
-        let established = ["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"];
-        self.management.kubectl(&established).await?;
-        Ok(())
-    }
-
-    async fn configure(&self) -> Result<()> {
-        let secret = |name: &str, data: Value| {
-            json!({ "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": name, "namespace": NAMESPACE }, "stringData": data })
-        };
-        let credentials = json!({ "username": "admin", "password": self.simulator.admin_password() });
-        self.apply(&secret("avi-admin", credentials)).await?;
-        self.apply(&secret("avi-ca", json!({ "certificateAuthorityData": self.simulator.ca_pem() }))).await?;
-        let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
-        self.apply(&json!({
-            "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
-            "metadata": { "name": "adc" },
-            "spec": {
-                "clusterSelector": { "matchLabels": { "cluster-service.network.tkg.tanzu.vmware.com/avi": "" } },
-                "controller": self.simulator.url().trim_start_matches("https://"), "controllerVersion": "30.2.1",
-                "cloudName": "Default-Cloud", "serviceEngineGroup": "Default-Group",
-                "dataNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
-                "adminCredentialRef": reference("avi-admin"), "certificateAuthorityRef": reference("avi-ca"),
-            },
-        }))
+        let guest = guest.as_ref().context("no workload cluster")?;
+        let (workload, services) = (&guest.workload, &guest.services);
+        self.condition(workload.name(), "AKOInstalled", "True").await?;
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": services},
+            "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+        let apply = ["apply", "--server-side", "-f", "-"];
+        self.site.control_plane().kubectl_stdin(&apply, &service.to_string()).await?;
+        let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
+        eventually("the Service has an address", PATIENCE, async || {
+            let get = ["get", "service", "web", "-n", services, "-o", path];
+            let address = self.site.control_plane().kubectl(&get).await?;
+            ensure!(address.starts_with("10.92.0."), "{address:?}: {:?}", guest.ako.trouble());
+            Ok(Some(()))
+        })
         .await
     }
 
-    /// Starts the operator under its ServiceAccount, and waits until it is ready.
-    ///
-    /// # Errors
-    /// If it ends.
-    pub async fn operator(&self) -> Result<OperatorProcess> {
-        let kubeconfig = self.management.plane().service_account_kubeconfig(NAMESPACE, NAME).await?;
-        let launch = Launch::default()
-            .env("POD_NAMESPACE", NAMESPACE)
-            .env("AKO_IMAGE", "registry.example.com/ako:2.2.1")
-            .env("RUST_LOG", "info,ako_operator=debug,operator_kit=debug,infra_clients=debug");
-        let log = self.workdir.path().join("operator.log");
-        let mut operator = OperatorProcess::start(NAME, &kubeconfig, log, &launch)?;
-        operator.ready().await?;
-        Ok(operator)
+    async fn guest(&self) -> Result<Guest> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("w{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let services = format!("apps-of-{name}");
+        self.site.create_namespace(&services).await?;
+        let builder = self.management.workload(&name).label(LABEL, "");
+        let workload = builder.start_in(&self.host, OWN_NAMES).await?;
+        let ako = Ako::start_in(workload.plane().client().await?, &services);
+        Ok(Guest { workload, ako, services })
     }
 
-    /// Applies an object to the management cluster.
-    async fn apply(&self, object: &Value) -> Result<()> {
-        let plane = self.management.plane();
-        plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], &object.to_string()).await?;
-        Ok(())
-    }
-
-    /// Runs `kubectl` on the management cluster until it prints this.
+    /// Waits until a condition of a Cluster has this status.
     ///
     /// # Errors
     /// If it does not, in time.
-    pub async fn shows(&self, args: &[&str], wanted: &str) -> Result<()> {
-        shows(async || self.management.kubectl(args).await, args, wanted).await
+    pub async fn condition(&self, cluster: &str, type_: &str, status: &str) -> Result<()> {
+        let path = format!("jsonpath={{.status.conditions[?(@.type=={type_:?})]}}");
+        eventually(&format!("{type_} of {cluster} is {status}"), PATIENCE, async || {
+            let printed = self.management.kubectl(&["get", "cluster", cluster, "-o", &path]).await?;
+            let condition: Value = serde_json::from_str(&printed).unwrap_or_default();
+            ensure!(condition["status"] == status, "it is {printed}");
+            Ok(Some(()))
+        })
+        .await
     }
 
-    /// Runs `kubectl` on the workload cluster until it prints this.
-    ///
-    /// # Errors
-    /// If it does not, in time.
-    pub async fn workload_shows(&self, args: &[&str], wanted: &str) -> Result<()> {
-        shows(async || self.workload.plane().kubectl(args).await, args, wanted).await
+    async fn change(&self) -> Result<()> {
+        let mut config = self.config();
+        config["spec"]["dataNetwork"]["ipPools"] =
+            json!([{ "start": "10.92.0.60", "end": "10.92.0.69", "type": "V4" }]);
+        config["spec"]["extraConfigs"] = json!({ "log": { "logLevel": "DEBUG" } });
+        self.site.apply(None, &config).await?;
+        self.site.ready_within("adc", PATIENCE, |_| true).await?;
+        let guest = self.guest.lock().await;
+        let workload = &guest.as_ref().context("no workload cluster")?.workload;
+        let system = workload.plane().real_name("avi-system");
+        eventually("AKO's log level has changed", PATIENCE, async || {
+            let path = "jsonpath={.data.logLevel}";
+            let get = ["get", "configmap", "avi-k8s-config", "-n", &system, "-o", path];
+            let level = self.site.control_plane().kubectl(&get).await?;
+            ensure!(level == "DEBUG", "it is {level:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    async fn delete(&self) -> Result<()> {
+        let guest = self.guest.lock().await.take().context("no workload cluster")?;
+        guest.workload.delete().await?;
+        guest.workload.deleted(PATIENCE).await?;
+        self.site.remove("adc").await
     }
 }
 
-async fn shows(run: impl AsyncFn() -> Result<String>, args: &[&str], wanted: &str) -> Result<()> {
-    eventually(&format!("kubectl {} prints {wanted:?}", args.join(" ")), PATIENCE, async || {
-        let printed = run().await?;
-        ensure!(printed.trim() == wanted, "it prints {printed:?}");
-        Ok(Some(()))
+/// Returns an AKODeploymentConfig with pools.
+fn adc(name: &str, pools: &Value) -> Value {
+    let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
+    json!({
+        "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
+        "metadata": { "name": name },
+        "spec": {
+            "clusterSelector": { "matchLabels": { LABEL: "" } },
+            "controller": CONTROLLER, "cloudName": "Default-Cloud", "serviceEngineGroup": "Default-Group",
+            "dataNetwork": { "name": "vips", "cidr": "10.92.0.0/24", "ipPools": pools },
+            "adminCredentialRef": reference("avi-admin"), "certificateAuthorityRef": reference("avi-ca"),
+        },
     })
-    .await
+}
+
+impl Rig for AkoRig {
+    const SUBJECT: Subject = Subject {
+        name: "ako-operator",
+        group: "networking.tkg.tanzu.vmware.com",
+        version: "v1alpha1",
+        kinds: &[Kind {
+            kind: "AKODeploymentConfig",
+            plural: "akodeploymentconfigs",
+            by_users: true,
+            scope: Scope::Cluster,
+        }],
+        namespace: NAMESPACE,
+        manifests: Manifests::Deploy("deploy/ako-operator"),
+        all_controllers: true,
+        docs: &["docs/ako-operator", "docs/operator-kit.md"],
+    };
+    const STEPS: &'static [&'static str] = &["create", "serve", "change", "delete"];
+    const FAULTS: &'static [&'static str] = &["avi-unavailable", "avi-reply-lost", "avi-stale"];
+    const MISSED_RIGHT: (&'static str, &'static str, &'static str) =
+        ("networking.tkg.tanzu.vmware.com", "akodeploymentconfigs", "patch");
+    const PASSING: &'static [&'static str] = &["Progressing", "AviUnreachable", "AviObjectChanged"];
+    // Each run deletes a Cluster, which takes Cluster API ten seconds.
+    const SAMPLE: usize = 12;
+
+    async fn start_on(plane: Arc<Plane>) -> Result<Self> {
+        let simulator = Simulator::start(Config::default()).await?;
+        simulator.control().seed(SEED)?;
+        let management = Management::on(Arc::clone(&plane.control_plane)).await?;
+        let host = VirtualHost::start(Arc::clone(&plane.control_plane)).await?;
+        let site = Site::new(&Self::SUBJECT, plane).await?;
+        let secret = |name: &str, data: Value| {
+            json!({ "apiVersion": "v1", "kind": "Secret",
+                "metadata": { "name": name, "namespace": NAMESPACE }, "stringData": data })
+        };
+        let credentials = json!({ "username": "admin", "password": simulator.admin_password() });
+        let authority = json!({ "certificateAuthorityData": simulator.ca_pem() });
+        for secret in [secret("avi-admin", credentials), secret("avi-ca", authority)] {
+            let apply = ["apply", "--server-side", "-f", "-"];
+            site.control_plane().kubectl_stdin(&apply, &secret.to_string()).await?;
+        }
+        let before = simulator.control().snapshot();
+        Ok(Self { guest: Mutex::default(), host, management, site, simulator, before })
+    }
+
+    fn site(&self) -> &Site {
+        &self.site
+    }
+
+    fn launch(&self) -> Launch {
+        self.site.base_launch().env("AKO_IMAGE", "registry.example.com/ako:2.2.1")
+    }
+
+    async fn play(&self, step: &str) -> Result<()> {
+        match step {
+            "create" => {
+                self.site.apply(None, &self.config()).await?;
+                self.site.ready_within("adc", PATIENCE, |_| true).await?;
+            }
+            "serve" => self.serve().await?,
+            "change" => self.change().await?,
+            "delete" => self.delete().await?,
+            other => bail!("unknown step {other}"),
+        }
+        Ok(())
+    }
+
+    async fn outside(&self) -> Result<BTreeMap<String, Value>> {
+        let diff = self.simulator.control().diff(&self.before);
+        let lists = [("added", &diff.added), ("removed", &diff.removed), ("changed", &diff.changed)];
+        let names = |changes: &Vec<avi_simulator::store::Change>| {
+            changes
+                .iter()
+                .map(|change| format!("{} {:?}", change.kind, change.fields).into())
+                .collect::<Vec<Value>>()
+        };
+        Ok(lists.into_iter().map(|(what, changes)| (what.to_owned(), names(changes).into())).collect())
+    }
+
+    async fn effects(&self) -> Result<BTreeMap<String, u64>> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn calls(&self) -> Result<BTreeMap<String, u64>> {
+        let counters = self.simulator.control().counters();
+        let named = counters.into_iter().map(|((method, path), n)| (format!("{method} {path}"), n));
+        // The stand-in for AKO has a session as well, and looks again every ten minutes.
+        Ok(named.collect())
+    }
+
+    async fn violations(&self) -> Result<Vec<String>> {
+        Ok(self.simulator.control().check())
+    }
+
+    async fn inject(&self, fault: &str) -> Result<()> {
+        let fault = match fault {
+            "avi-unavailable" => Fault::status(503).times(3),
+            "avi-reply-lost" => Fault::new(Effect::CutAfter).on("PUT", "/api/network").times(1),
+            "avi-stale" => Fault::new(Effect::Stale).on("PUT", "/api/network").times(2),
+            other => bail!("unknown fault {other}"),
+        };
+        self.simulator.control().fault(fault);
+        Ok(())
+    }
+
+    async fn has_fired(&self, _: &str) -> Result<bool> {
+        Ok(self.simulator.control().requests().iter().any(|request| request.fault))
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![self.simulator.admin_password().to_owned()]
+    }
+
+    fn samples() -> Vec<Value> {
+        let mut all = adc("sample", &json!([{ "start": "10.92.0.50", "end": "10.92.0.59", "type": "V4" }]));
+        let spec = json!({
+            "clusterSelector": { "matchLabels": { "sample": "a" },
+                "matchExpressions": [{ "key": "sample", "operator": "In", "values": ["a"] }] },
+            "controllerVersion": "30.2.1",
+            "controlPlaneNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
+            "tenant": { "name": "admin", "context": "Provider" },
+            "workloadCredentialRef": { "name": "avi-admin", "namespace": NAMESPACE },
+            "extraConfigs": {
+                "primaryInstance": true, "replicaCount": 2, "fullSyncFrequency": "600", "apiServerPort": 9090,
+                "disableStaticRouteSync": true, "cniPlugin": "antrea", "enableEVH": true, "layer7Only": true,
+                "servicesAPI": false, "vipPerNamespace": true, "istioEnabled": false, "useDefaultSecretsOnly": false,
+                "enableEvents": true, "blockedNamespaceList": ["a"], "ipFamily": "V4",
+                "log": { "persistentVolumeClaim": "logs", "mountPath": "/log", "logFile": "avi.log",
+                    "akoGatewayLogFile": "gw.log", "logLevel": "INFO" },
+                "namespaceSelector": { "labelKey": "k", "labelValue": "v" },
+                "nodePortSelector": { "key": "k", "value": "v" },
+                "featureGates": { "GatewayAPI": false },
+                "networksConfig": { "enableRHI": false, "bgpPeerLabels": ["peer"], "nsxtT1LR": "t1" },
+                "ingress": { "disableIngressClass": false, "defaultIngressController": false, "shardVSSize": "SMALL",
+                    "passthroughShardSize": "SMALL", "serviceType": "NodePort",
+                    "nodeNetworkList": [{ "networkName": "nodes", "cidrs": ["10.1.0.0/16"] }],
+                    "noPGForSNI": false, "enableMCI": false },
+                "l4Config": { "defaultDomain": "example.com", "autoFQDN": "default" },
+                "rbac": { "pspEnabled": false, "pspPolicyAPIVersion": "policy/v1beta1" },
+            },
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            all["spec"][field] = value.clone();
+        }
+        vec![all]
+    }
+
+    fn localized(&self, mut object: Value) -> Value {
+        if object["spec"]["controller"] == CONTROLLER {
+            object["spec"]["controller"] = self.simulator.url().trim_start_matches("https://").into();
+        }
+        object
+    }
+
+    async fn mismatch(&self, object: &Value) -> Result<Option<String>> {
+        let network = &object["spec"]["dataNetwork"];
+        let wanted: Vec<(Value, Value)> = network["ipPools"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|pool| (pool["start"].clone(), pool["end"].clone()))
+            .collect();
+        let has = self.simulator.control().store(|store| {
+            let networks = store.objects("network").filter(|one| one["name"] == network["name"]);
+            let ranges = networks.flat_map(|one| {
+                let subnets = one["configured_subnets"].as_array().cloned().unwrap_or_default();
+                subnets
+                    .into_iter()
+                    .flat_map(|subnet| subnet["static_ip_ranges"].as_array().cloned().unwrap_or_default())
+            });
+            ranges
+                .map(|range| (range["range"]["begin"]["addr"].clone(), range["range"]["end"]["addr"].clone()))
+                .collect::<Vec<_>>()
+        });
+        let missing: Vec<_> = wanted.iter().filter(|range| !has.contains(range)).collect();
+        Ok((!missing.is_empty()).then(|| format!("AVI has the ranges {has:?}, without {missing:?}")))
+    }
 }

@@ -40,6 +40,7 @@ impl Rig for PageRig {
         kinds: &[Kind { kind: "Page", plural: "pages", by_users: true, scope: Scope::Namespaced }],
         namespace: "page-operator-system",
         manifests: Manifests::Printed,
+        all_controllers: false,
         docs: &["docs/operator-kit.md"],
     };
     const STEPS: &'static [&'static str] = &["create", "change", "delete"];

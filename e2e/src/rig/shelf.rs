@@ -45,6 +45,7 @@ impl Rig for ShelfRig {
         kinds: &[Kind { kind: "Shelf", plural: "shelves", by_users: true, scope: Scope::Cluster }],
         namespace: "shelf-operator-system",
         manifests: Manifests::Printed,
+        all_controllers: false,
         docs: &["docs/operator-kit.md"],
     };
     const STEPS: &'static [&'static str] = &["create", "change", "delete"];

@@ -54,7 +54,8 @@ impl VmRigBuilder {
     /// # Errors
     /// If a server does not start or the operator cannot be installed.
     pub async fn start(self) -> Result<VmRig> {
-        let plane = async { if self.alone { Plane::alone().await } else { Plane::shared().await } };
+        let plane =
+            async { if self.alone { Plane::alone(&VmRig::SUBJECT).await } else { Plane::shared().await } };
         let vcenter = self.vcenter.unwrap_or_else(Vcsim::builder);
         let (plane, vcenter) = tokio::try_join!(plane, vcenter.start())?;
         VmRig::new(plane, vcenter).await

@@ -1,4 +1,4 @@
-//! ako-operator's binary, under its own ServiceAccount and shipped RBAC, with a real Cluster API, a workload cluster, a stand-in for
+//! ako-operator's binary, under its own ServiceAccount and shipped RBAC, with a real Cluster API, a real workload cluster, a stand-in for
 //! AKO in it, and a simulated AVI controller. Each test has its own.
 #![allow(
     clippy::unwrap_used,
@@ -7,11 +7,12 @@
 )]
 
 use avi_simulator::store::Snapshot;
-use e2e::{AkoRig, CLUSTER, OperatorProcess, PATIENCE};
+use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig};
 use serde_json::json;
-use testbed::{Cleanup, eventually};
+use testbed::{Ako, Cleanup, Workload, eventually};
 use tokio::sync::Semaphore;
 
+const CLUSTER: &str = "w1";
 const LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
 const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 const HOOK: &str =
@@ -21,8 +22,10 @@ static PLACES: Semaphore = Semaphore::const_new(1);
 
 /// A rig in which the first half of seed 000's walk-through has come true.
 struct Walk {
-    rig: AkoRig,
     operator: OperatorProcess,
+    ako: Ako,
+    workload: Workload,
+    rig: AkoRig,
     before: Snapshot,
     _place: tokio::sync::SemaphorePermit<'static>,
 }
@@ -31,11 +34,24 @@ impl Walk {
     async fn start() -> Self {
         let place = PLACES.acquire().await.unwrap();
         let rig = AkoRig::start().await.unwrap();
+        let workload = rig.management.with_workload(CLUSTER).await.unwrap();
+        let ako = Ako::start(workload.plane().client());
         let before = rig.simulator.control().snapshot();
         let operator = rig.operator().await.unwrap();
-        let walk = Self { rig, operator, before, _place: place };
+        rig.site().apply(None, &rig.config()).await.unwrap();
+        let walk = Self { operator, ako, workload, rig, before, _place: place };
         walk.label().await;
         walk
+    }
+
+    /// Runs `kubectl` on the management cluster until it prints this.
+    async fn shows(&self, args: &[&str], wanted: &str) {
+        shows(async || self.rig.management.kubectl(args).await, args, wanted).await;
+    }
+
+    /// Runs `kubectl` on the workload cluster until it prints this.
+    async fn workload_shows(&self, args: &[&str], wanted: &str) {
+        shows(async || self.workload.plane().kubectl(args).await, args, wanted).await;
     }
 
     async fn cluster_has(&self, finalizer: bool) {
@@ -55,25 +71,24 @@ impl Walk {
 
     /// Labels the Cluster, and follows the walk-through to the address of a Service.
     async fn label(&self) {
-        let Self { rig, .. } = self;
+        let Self { rig, workload, .. } = self;
         rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{LABEL}=")]).await.unwrap();
         self.cluster_has(true).await;
         let pod = ["get", "pod", "ako-0", "-n", "avi-system", "-o", "jsonpath={.status.phase}"];
-        rig.workload_shows(&pod, "Running").await.unwrap();
+        self.workload_shows(&pod, "Running").await;
         let config =
             ["get", "configmap", "avi-k8s-config", "-n", "avi-system", "-o", "jsonpath={.data.clusterName}"];
-        rig.workload_shows(&config, "default-w1").await.unwrap();
-        rig.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "ako-operator ako-operator")
-            .await
-            .unwrap();
+        self.workload_shows(&config, "default-w1").await;
+        self.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "ako-operator ako-operator")
+            .await;
 
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
             "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
-        rig.workload.plane().kubectl_stdin(&["apply", "-f", "-"], &service.to_string()).await.unwrap();
+        workload.plane().kubectl_stdin(&["apply", "-f", "-"], &service.to_string()).await.unwrap();
         let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
         eventually("the Service has an address", PATIENCE, async || {
-            let address = rig.workload.plane().kubectl(&["get", "service", "web", "-o", path]).await?;
-            anyhow::ensure!(address.starts_with("10.92.0."), "{address:?}: {:?}", rig.ako.trouble());
+            let address = workload.plane().kubectl(&["get", "service", "web", "-o", path]).await?;
+            anyhow::ensure!(address.starts_with("10.92.0."), "{address:?}: {:?}", self.ako.trouble());
             Ok(Some(()))
         })
         .await
@@ -86,38 +101,47 @@ impl Walk {
             "-o",
             r"jsonpath={.metadata.labels.cluster-service\.network\.tkg\.tanzu\.vmware\.com/avi}",
         ];
-        rig.shows(&label, "").await.unwrap();
+        self.shows(&label, "").await;
     }
 
-    /// Nothing is on AVI that was not there before, the operator has met no bug, and AKO was started once.
-    fn nothing_is_left(&self) {
+    /// Deletes the AKODeploymentConfig. Nothing is on AVI then that was not there before, the operator has met no bug, and AKO was started
+    /// once.
+    async fn nothing_is_left(&self) {
+        self.rig.site().remove("adc").await.unwrap();
         let left = self.rig.simulator.control().diff(&self.before);
         assert!(left.is_empty(), "{left:?}");
         let log = self.operator.process.log();
         assert!(!log.contains("panicked") && !log.contains("InternalError"), "{log}");
-        assert_eq!(self.rig.ako.starts(), 1, "a change of the Secret ends AKO");
+        assert_eq!(self.ako.starts(), 1, "a change of the Secret ends AKO");
     }
+}
+
+async fn shows(run: impl AsyncFn() -> anyhow::Result<String>, args: &[&str], wanted: &str) {
+    eventually(&format!("kubectl {} prints {wanted:?}", args.join(" ")), PATIENCE, async || {
+        let printed = run().await?;
+        anyhow::ensure!(printed.trim() == wanted, "it prints {printed:?}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
 }
 
 /// Seed 000's walk-through, line by line.
 #[tokio::test]
 async fn the_walk_through_comes_true() {
     let walk = Walk::start().await;
-    walk.rig.workload.delete().await.unwrap();
-    walk.rig.workload.deleted(PATIENCE).await.unwrap();
-    walk.nothing_is_left();
+    walk.workload.delete().await.unwrap();
+    walk.workload.deleted(PATIENCE).await.unwrap();
+    walk.nothing_is_left().await;
 }
 
 #[tokio::test]
 async fn a_cluster_waits_for_an_ako_that_hangs() {
     let walk = Walk::start().await;
-    walk.rig.ako.set_cleanup(Cleanup::Hangs);
-    walk.rig.workload.delete().await.unwrap();
+    walk.ako.set_cleanup(Cleanup::Hangs);
+    walk.workload.delete().await.unwrap();
     let status = "jsonpath={.metadata.annotations.AviObjectDeletionStatus}";
-    walk.rig
-        .workload_shows(&["get", "statefulset", "ako", "-n", "avi-system", "-o", status], "Started")
-        .await
-        .unwrap();
+    walk.workload_shows(&["get", "statefulset", "ako", "-n", "avi-system", "-o", status], "Started").await;
     let events = [
         "get",
         "events",
@@ -125,11 +149,11 @@ async fn a_cluster_waits_for_an_ako_that_hangs() {
         "-o",
         "jsonpath={.items[*].involvedObject.name}",
     ];
-    walk.rig.shows(&events, CLUSTER).await.unwrap();
+    walk.shows(&events, CLUSTER).await;
     walk.cluster_has(true).await;
-    walk.rig.ako.set_cleanup(Cleanup::Prompt);
-    walk.rig.workload.deleted(PATIENCE).await.unwrap();
-    walk.nothing_is_left();
+    walk.ako.set_cleanup(Cleanup::Prompt);
+    walk.workload.deleted(PATIENCE).await.unwrap();
+    walk.nothing_is_left().await;
 }
 
 #[tokio::test]
@@ -137,12 +161,12 @@ async fn removing_the_label_takes_ako_away_in_order() {
     let walk = Walk::start().await;
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{LABEL}-")]).await.unwrap();
     walk.cluster_has(false).await;
-    walk.nothing_is_left();
-    walk.rig.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "").await.unwrap();
+    walk.nothing_is_left().await;
+    walk.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "").await;
     let ours = "app.kubernetes.io/managed-by=ako-operator.network.tkg.tanzu.vmware.com";
     let kinds =
         "statefulsets,secrets,configmaps,serviceaccounts,clusterroles,clusterrolebindings,ingressclasses";
-    walk.rig.workload_shows(&["get", kinds, "-A", "-l", ours, "-o", "name"], "").await.unwrap();
-    walk.rig.workload.delete().await.unwrap();
-    walk.rig.workload.deleted(PATIENCE).await.unwrap();
+    walk.workload_shows(&["get", kinds, "-A", "-l", ours, "-o", "name"], "").await;
+    walk.workload.delete().await.unwrap();
+    walk.workload.deleted(PATIENCE).await.unwrap();
 }

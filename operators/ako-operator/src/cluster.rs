@@ -4,12 +4,13 @@
 //!   observe: selection, Machines, workload cluster ──▶ plan: pure ──▶ apply: objects, deleteConfig, hooks
 //! ```
 //!
-//! Owns no state but what it has told, and which workload clusters are watched: everything else is in the objects.
+//! Owns no state but which workload clusters are watched: everything else is in the objects.
 
 mod apply;
 mod memory;
 mod observe;
 pub mod plan;
+pub mod report;
 pub mod seen;
 
 use std::hash::Hash;
@@ -20,7 +21,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt};
 use operator_kit::{
-    Cache, Foreign, Index, Key, NoStatus, Notice, Objects, Outcome, Reconciler, Remotes, Turn,
+    Cache, Clock, Foreign, Index, Key, NoStatus, Notice, Objects, Outcome, Reconciler, Remotes, Turn,
 };
 
 pub use self::memory::Memory;
@@ -39,6 +40,10 @@ pub struct Clusters {
     pub client: Client,
     /// Field manager of what is applied.
     pub manager: String,
+    /// Time.
+    pub clock: Clock,
+    /// All Clusters.
+    pub clusters: Objects<Foreign<Cluster>>,
     /// All AKODeploymentConfigs.
     pub adcs: Cache<AkoDeploymentConfig>,
     /// All Machines.

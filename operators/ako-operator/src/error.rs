@@ -1,7 +1,9 @@
 //! What can go wrong in a reconcile, and what follows.
 
-use infra_clients::{Class, Failure as _, capi};
+use infra_clients::{Class, Failure, avi, capi};
 use operator_kit::{Disposition, KitError, ReconcileError};
+
+use crate::api::reason;
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,16 @@ pub enum Error {
         #[from]
         error: capi::Error,
     },
+    /// AVI refused a request or did not answer.
+    #[error("AVI: {error}: {}", error.remedy())]
+    Avi {
+        /// What failed.
+        #[from]
+        error: avi::Error,
+    },
+    /// A Secret went while it was used.
+    #[error("{0}")]
+    Credentials(String),
 }
 
 impl From<kube::Error> for Error {
@@ -28,19 +40,22 @@ impl ReconcileError for Error {
     fn classify(&self) -> (&'static str, Disposition) {
         match self {
             Self::Kit(error) => error.classify(),
-            Self::Workload { error } => {
-                let retry_after = error.retry_after();
-                let disposition = match error.class() {
-                    Class::Retry => Disposition::Transient { retry_after },
-                    Class::Refused | Class::NeedsHelp => Disposition::NeedsHelp { retry_after },
-                };
-                (error.reason(), disposition)
-            }
+            Self::Workload { error } => (error.reason(), disposition(error)),
+            Self::Avi { error } => (error.reason(), disposition(error)),
+            Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
         }
     }
 
     fn reasons() -> Vec<&'static str> {
-        capi::REASONS.to_vec()
+        [capi::REASONS, avi::REASONS, &[reason::CREDENTIALS_MISSING]].concat()
+    }
+}
+
+fn disposition(error: &impl Failure) -> Disposition {
+    let retry_after = error.retry_after();
+    match error.class() {
+        Class::Retry => Disposition::Transient { retry_after },
+        Class::Refused | Class::NeedsHelp => Disposition::NeedsHelp { retry_after },
     }
 }
 
@@ -49,6 +64,19 @@ mod tests {
     use infra_clients::capi::Kind;
 
     use super::*;
+
+    #[test]
+    fn failures_of_avi_keep_their_reason() {
+        for (kind, reason, disposition) in [
+            (avi::Kind::Unreachable, "AviUnreachable", Disposition::TRANSIENT),
+            (avi::Kind::Unauthorized, "AviLoginRefused", Disposition::NEEDS_HELP),
+        ] {
+            let error = Error::from(avi::Error::new(kind, "as the test wants it"));
+            assert_eq!(error.classify(), (reason, disposition));
+            assert!(Error::reasons().contains(&reason));
+            assert!(error.to_string().starts_with("AVI: as the test wants it: "), "{error}");
+        }
+    }
 
     #[test]
     fn failures_of_a_workload_cluster_keep_their_reason() {

@@ -1,24 +1,28 @@
 //! ako-operator: AKO (the AVI Kubernetes Operator) in the Cluster API clusters that an `AKODeploymentConfig` selects.
 //!
-//! One controller, [`cluster`], delivers AKO and has it clean up. Nothing here talks to AVI: AKO does.
+//! Two controllers: [`adc`] sets AVI up as each AKODeploymentConfig asks; [`cluster`] delivers AKO and has it clean up.
 //!
 //! ```text
 //!   AKODeploymentConfig ──▶ validation: what is wrong with the spec, without AVI
 //!            │
 //!            ├── selector, IP family ──▶ selection ◀── Cluster: which AKODeploymentConfig it takes AKO from
 //!            │
-//!            └── dataNetwork ──▶ ranges ◀── subnet on AVI, ranges of ours: which ranges the subnet is to have
+//!            └── networks ──▶ adc ──▶ AVI: ranges of subnets, usable networks
 //!
-//!   AKODeploymentConfig, Cluster, credentials, versions ──▶ delivery: the objects that AKO consists of
+//!   AKODeploymentConfig that is ready, Cluster, credentials ──▶ delivery: the objects that AKO consists of ──▶ cluster ──▶ workload cluster
 //! ```
 
+pub mod adc;
 pub mod api;
 mod args;
 pub mod cluster;
+mod connections;
 pub mod delivery;
 pub mod error;
+mod meters;
 mod program;
 pub mod ranges;
+mod secrets;
 pub mod selection;
 pub mod validation;
 

@@ -1,19 +1,27 @@
 //! The program: its flags, kinds and rights, and how its parts are put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, Resource};
 use operator_kit::manifests::rule;
 use operator_kit::{
-    CommonArgs, Foreign, Guarded, Key, Kit, Operator, Program, Remotes, Rights, Triggers, Watch, driver,
+    CommonArgs, Foreign, Guarded, Key, Kit, Operator, Program, Remotes, Rights, Triggers, Watch, conditions,
+    driver,
 };
 
+use crate::adc::Adcs;
 use crate::api::{AkoDeploymentConfig, GROUP, PRE_TERMINATE_HOOK};
 use crate::args::Args;
 use crate::cluster::Clusters;
-use crate::delivery::NAMESPACE;
+use crate::connections::Connections;
+use crate::delivery::{Ako, NAMESPACE};
+use crate::meters::Meters;
+
+/// How long logging out may take.
+const LOGOUT: Duration = Duration::from_secs(3);
 
 /// The program.
 pub struct AkoOperator;
@@ -37,14 +45,17 @@ impl Program for AkoOperator {
     }
 
     fn rights() -> Rights {
-        let read: &[&str] = &["get", "list", "watch"];
         Rights {
             namespaced: vec![
                 // patch: the finalizer, the pre-terminate hooks.
-                rule(CORE_GROUP, &["clusters", "machines"], &["get", "list", "patch", "watch"]),
+                rule(CORE_GROUP, &["clusters"], &["get", "list", "patch", "watch"]),
+                rule(CORE_GROUP, &["machines"], &["list", "patch", "watch"]),
+                rule(CORE_GROUP, &["clusters/status"], &["patch"]),
             ],
             cluster: vec![
-                rule(GROUP, &["akodeploymentconfigs"], read),
+                // patch: the finalizer.
+                rule(GROUP, &["akodeploymentconfigs"], &["list", "patch", "watch"]),
+                rule(GROUP, &["akodeploymentconfigs/status"], &["patch"]),
                 // Kubeconfigs, and the Secrets that AKODeploymentConfigs name.
                 rule("", &["secrets"], &["get"]),
             ],
@@ -54,52 +65,135 @@ impl Program for AkoOperator {
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         // Before anything is waited for: what is wrong with the flags is reported at once.
         let ako = args.ako()?;
+        let meters = Meters::register(kit.metrics().registry())?;
         kit.lead().await;
-        let capi = Capi::discover(kit.client()).await?;
-        let clusters = Watch::<Foreign<Cluster>>::version(&kit, capi.read_in::<Cluster>()?);
-        let machines = Watch::<Foreign<Machine>>::version(&kit, capi.read_in::<Machine>()?);
-        let adcs = Watch::<AkoDeploymentConfig>::cluster_wide(&kit);
-        let triggers = Triggers::default();
-        adcs.subscribe({
-            let (triggers, clusters) = (triggers.clone(), clusters.objects());
-            move |_| triggers.wake_all(&clusters.cache().keys())
+        let watches = Watches::new(&kit, &Capi::discover(kit.client()).await?)?;
+        let wakes = Wakes::default();
+        watches.subscribe(&wakes);
+        let clusters = Arc::new(clusters(&kit, &watches, &wakes, ako));
+        let adcs = Arc::new(Adcs {
+            kit: kit.clone(),
+            manager: kit.field_manager("ledger"),
+            adcs: watches.adcs.objects(),
+            triggers: wakes.adcs.clone(),
+            clusters: watches.clusters.objects().cache().clone(),
+            connections: Connections::new(meters.observer()),
+            memory: crate::adc::Memory::default(),
         });
-        machines.subscribe({
-            let triggers = triggers.clone();
+        watches.machines.spawn().keep();
+        let ended = tokio::try_join!(
+            driver::run(&kit, watches.adcs, wakes.adcs, Arc::clone(&adcs)),
+            driver::run(&kit, watches.clusters, wakes.clusters, clusters),
+        );
+        // Sessions that are not ended count against the limit of the account.
+        let _ = tokio::time::timeout(LOGOUT, adcs.connections.close()).await;
+        ended?;
+        Ok(())
+    }
+}
+
+/// What is watched in the management cluster.
+struct Watches {
+    adcs: Watch<AkoDeploymentConfig>,
+    clusters: Watch<Foreign<Cluster>>,
+    machines: Watch<Foreign<Machine>>,
+}
+
+/// Wakes the objects of both controllers.
+#[derive(Default)]
+struct Wakes {
+    adcs: Triggers<AkoDeploymentConfig>,
+    clusters: Triggers<Foreign<Cluster>>,
+}
+
+impl Watches {
+    fn new(kit: &Kit, capi: &Capi) -> anyhow::Result<Self> {
+        Ok(Self {
+            adcs: Watch::cluster_wide(kit),
+            clusters: Watch::version(kit, capi.read_in::<Cluster>()?),
+            machines: Watch::version(kit, capi.read_in::<Machine>()?),
+        })
+    }
+
+    /// Wakes what a change of another kind concerns.
+    fn subscribe(&self, wakes: &Wakes) {
+        self.adcs.subscribe({
+            let (wake, clusters) = (wakes.clusters.clone(), self.clusters.objects());
+            move |change| {
+                if change.before.as_ref().map(offer_of) != change.after.as_ref().map(offer_of) {
+                    wake.wake_all(&clusters.cache().keys());
+                }
+            }
+        });
+        self.clusters.subscribe({
+            let (wake, adcs) = (wakes.adcs.clone(), self.adcs.objects());
+            move |change| {
+                if change.before.as_ref().map(wish_of) != change.after.as_ref().map(wish_of) {
+                    wake.wake_all(&adcs.cache().keys());
+                }
+            }
+        });
+        self.machines.subscribe({
+            let wake = wakes.clusters.clone();
             move |change| {
                 if change.before.as_ref().map(hook_of) != change.after.as_ref().map(hook_of)
                     && let Some(cluster) =
                         change.newest().and_then(Guarded::valid).map(|machine| cluster_of(machine))
                 {
-                    triggers.wake(&cluster);
+                    wake.wake(&cluster);
                 }
             }
         });
-        let sets = Remotes::new(
-            &kit,
-            "workload StatefulSet",
-            |watch| watch.fields(&format!("metadata.namespace={NAMESPACE}")),
-            {
-                let triggers = triggers.clone();
-                move |cluster| triggers.wake(cluster)
-            },
-        );
-        let remote = kit.clone();
-        let reconciler = Clusters {
-            client: kit.client(),
-            manager: kit.field_manager("cluster"),
-            adcs: adcs.objects().cache().clone(),
-            machines: machines.objects(),
-            by_cluster: machines.index(|machine| [cluster_of(machine)]),
-            clients: WorkloadClients::new(kit.client(), move |config| remote.client_for(config)),
-            sets,
-            ako,
-            memory: crate::cluster::Memory::default(),
-        };
-        adcs.spawn().keep();
-        machines.spawn().keep();
-        Ok(driver::run(&kit, clusters, triggers, Arc::new(reconciler)).await?)
     }
+}
+
+/// Returns the controller of Clusters.
+fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, ako: Ako) -> Clusters {
+    let wake = wakes.clusters.clone();
+    let sets = Remotes::new(
+        kit,
+        "workload StatefulSet",
+        |watch| watch.fields(&format!("metadata.namespace={NAMESPACE}")),
+        move |cluster| wake.wake(cluster),
+    );
+    let remote = kit.clone();
+    Clusters {
+        client: kit.client(),
+        manager: kit.field_manager("cluster"),
+        clock: kit.clock(),
+        clusters: watches.clusters.objects(),
+        adcs: watches.adcs.objects().cache().clone(),
+        machines: watches.machines.objects(),
+        by_cluster: watches.machines.index(|machine| [cluster_of(machine)]),
+        clients: WorkloadClients::new(kit.client(), move |config| remote.client_for(config)),
+        sets,
+        ako,
+        memory: crate::cluster::Memory::default(),
+    }
+}
+
+/// Returns what of an AKODeploymentConfig the Clusters have to know: its spec, whether it goes, and whether it is ready.
+fn offer_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
+    let status = adc.valid().and_then(|adc| adc.status.clone()).unwrap_or_default();
+    let ready = conditions::get(&status.conditions, conditions::READY).map(|ready| ready.status.clone());
+    let meta = adc.meta();
+    (
+        meta.uid.clone(),
+        meta.generation,
+        meta.deletion_timestamp.is_some(),
+        status.observed_generation,
+        status.controller_version,
+        ready,
+    )
+}
+
+/// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from.
+fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
+    let meta = cluster.meta();
+    let unready = cluster.valid().map(|cluster| {
+        ["Ready", "Available"].map(|name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status)))
+    });
+    (meta.uid.clone(), meta.labels.clone(), meta.deletion_timestamp.is_some(), meta.generation, unready)
 }
 
 /// Returns the key of a Machine's Cluster.

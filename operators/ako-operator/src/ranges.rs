@@ -25,6 +25,12 @@ impl IpRange {
         (first.is_ipv4() == last.is_ipv4() && first <= last).then_some(Self { first, last })
     }
 
+    /// Returns the first and the last address.
+    #[must_use]
+    pub fn ends(&self) -> (IpAddr, IpAddr) {
+        (self.first, self.last)
+    }
+
     /// Returns whether an address is in both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -86,8 +92,7 @@ pub struct Overlap {
     pub other: IpRange,
 }
 
-/// Returns the ranges that a subnet is to have, of which `current` are there and `ours` were added by the operator. Without pools the
-/// subnet stays as it is.
+/// Returns the ranges that a subnet is to have, of which `current` are there and `ours` were added by the operator.
 ///
 /// # Errors
 /// A pool overlaps a range that is not the operator's. A range equal to a pool is that pool, whatever its use.
@@ -96,9 +101,6 @@ pub fn merge(
     pools: &[IpRange],
     ours: &[IpRange],
 ) -> Result<Vec<StaticRange>, Overlap> {
-    if pools.is_empty() {
-        return Ok(current.to_vec());
-    }
     let is_outdated = |range: &IpRange| ours.contains(range) && !pools.contains(range);
     let mut merged: Vec<StaticRange> = current.to_vec();
     merged.retain(|range| !parsed(range).is_some_and(|range| is_outdated(&range)));
@@ -116,7 +118,8 @@ pub fn merge(
 }
 
 /// Returns the addresses of a range on AVI; `None` if they are not a range.
-fn parsed(range: &StaticRange) -> Option<IpRange> {
+#[must_use]
+pub fn parsed(range: &StaticRange) -> Option<IpRange> {
     let (first, last) = range.range.ips()?;
     IpRange::new(first, last)
 }
@@ -202,7 +205,14 @@ mod tests {
         let both = |range| on_avi(range, RangeUse::VIP_AND_SE);
         let engines = |range| on_avi(range, RangeUse::SE);
         let rows: Vec<Row> = vec![
-            ("no pools", vec![both(v4(1, 9))], vec![], vec![v4(1, 9)], vec![both(v4(1, 9))]),
+            ("no pools", vec![both(v4(1, 9))], vec![], vec![], vec![both(v4(1, 9))]),
+            (
+                "ours go with the pools",
+                vec![both(v4(1, 9)), engines(v4(30, 40))],
+                vec![],
+                vec![v4(1, 9)],
+                vec![engines(v4(30, 40))],
+            ),
             ("first pool", vec![], vec![v4(1, 9)], vec![], vec![both(v4(1, 9))]),
             ("equal", vec![engines(v4(1, 9))], vec![v4(1, 9)], vec![], vec![engines(v4(1, 9))]),
             (

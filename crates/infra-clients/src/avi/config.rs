@@ -96,8 +96,12 @@ impl Config {
         Ok(Identity::new(&self.authority()?, &self.credentials, &self.trust, &self.scope))
     }
 
-    /// Returns host and port.
-    pub(super) fn authority(&self) -> Result<String, Error> {
+    /// Returns host and port of the controller.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`](super::Kind::Config): the address cannot be used.
+    pub fn authority(&self) -> Result<String, Error> {
         Ok(https::authority("AVI controller", &[], &self.controller)?)
     }
 }

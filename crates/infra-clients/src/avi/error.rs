@@ -263,7 +263,8 @@ impl Error {
     }
 
     /// Returns whether the object itself, and not its tenant or the whole API, does not exist.
-    pub(super) fn is_gone(&self) -> bool {
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
         self.0.kind == Kind::NotFound && self.0.status == Some(404) && !no_tenant(&self.0.text)
     }
 }

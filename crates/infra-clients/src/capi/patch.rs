@@ -21,14 +21,16 @@ pub(super) fn of_this_version(meta: &ObjectMeta, mut body: Value) -> Patch<Value
 /// Creates a patch that replaces a list, and applies only to the state that was read.
 ///
 /// Not a merge patch: the API server drops every null in one, also those in entries of others.
-#[allow(clippy::expect_used, reason = "both operations are well-formed, whatever the list")]
 pub(super) fn list_of_this_version(meta: &ObjectMeta, path: &str, list: &impl Serialize) -> Patch<Value> {
+    operations_of_this_version(meta, vec![json!({"op": "add", "path": path, "value": list})])
+}
+
+/// Creates a JSON patch that applies only to the state that was read. The operations are well-formed.
+#[allow(clippy::expect_used, reason = "all callers write well-formed operations")]
+pub(super) fn operations_of_this_version(meta: &ObjectMeta, mut operations: Vec<Value>) -> Patch<Value> {
     let read = meta.resource_version.as_deref().unwrap_or_default();
-    let operations = json!([
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": read},
-        {"op": "add", "path": path, "value": list},
-    ]);
-    Patch::Json(serde_json::from_value(operations).expect("a JSON patch"))
+    operations.insert(0, json!({"op": "replace", "path": "/metadata/resourceVersion", "value": read}));
+    Patch::Json(serde_json::from_value(operations.into()).expect("a JSON patch"))
 }
 
 /// Returns the patch that appends a finalizer.

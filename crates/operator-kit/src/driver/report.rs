@@ -109,7 +109,7 @@ impl<R: Reconciler> Driver<R> {
             // Nearly every status is as it was applied, and is not compared member by member.
             let Some(now) = written.status().filter(|now| *now != status) else { return Ok(()) };
             match excess(now, status).map_err(kube::Error::SerdeError)? {
-                Some(excess) => self.objects.remove_from_status(&self.manager, written, excess).await,
+                Some(excess) => self.objects.merge_status(&self.manager, written, excess).await,
                 None => Ok(()),
             }
         };

@@ -27,7 +27,7 @@ use super::stream::Stream;
 /// The events of a watch that wait for the client to read them.
 const QUEUE: usize = 64;
 
-type Payload = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Payload = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The API server behind a proxy, and what the connections share.
 pub(super) struct Server {
@@ -191,7 +191,7 @@ impl Server {
 }
 
 /// Returns the headers that are passed on. Those about the connection are between the proxy and each side.
-fn passed_on(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in [
         header::HOST,
@@ -206,7 +206,7 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-fn whole(body: Bytes) -> Payload {
+pub(crate) fn whole(body: Bytes) -> Payload {
     BodyExt::boxed_unsync(Full::new(body).map_err(|never| match never {}))
 }
 

@@ -140,7 +140,7 @@ impl Stream {
 }
 
 /// Returns the next line with its end; `None` at the end of the response. May be dropped and called again.
-async fn next_line(
+pub(crate) async fn next_line(
     response: &mut reqwest::Response,
     received: &mut BytesMut,
 ) -> reqwest::Result<Option<Bytes>> {

@@ -19,7 +19,7 @@ pub(super) struct Sites(Arc<Mutex<BTreeMap<ClusterKey, Arc<Site>>>>);
 pub(super) struct Site {
     /// The address that the provider writes to `controlPlaneEndpoint`; `None`: another client writes it.
     pub(super) endpoint: Option<Endpoint>,
-    pub(super) nodes: Nodes,
+    pub(super) nodes: Arc<Nodes>,
     /// The number of addresses assigned so far.
     addresses: AtomicU32,
 }
@@ -48,7 +48,7 @@ impl Sites {
 }
 
 impl Site {
-    pub(super) fn new(endpoint: Option<Endpoint>, nodes: Nodes) -> Self {
+    pub(super) fn new(endpoint: Option<Endpoint>, nodes: Arc<Nodes>) -> Self {
         Self { endpoint, nodes, addresses: AtomicU32::new(0) }
     }
 

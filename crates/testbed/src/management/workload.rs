@@ -18,7 +18,7 @@ use super::provider::CLUSTER_LABEL;
 use super::sites::{ClusterKey, Site, Sites};
 use super::{FIELD_MANAGER, Management, core_resource, machines, objects};
 use crate::nodes::Nodes;
-use crate::{ControlPlane, ControlPlaneBuilder, eventually};
+use crate::{ControlPlane, ControlPlaneBuilder, VirtualCluster, eventually};
 
 /// The time limit until the Cluster is Available, which takes 20 s on an idle machine.
 const AVAILABLE: Duration = Duration::from_mins(10);
@@ -47,27 +47,44 @@ pub(super) struct Variable {
     pub(super) value: Option<Value>,
 }
 
-/// A running workload cluster. Dropping it stops its control plane; the Cluster object is not deleted.
-pub struct Workload {
+/// A running workload cluster, with a control plane of its own or a share of one ([`VirtualCluster`]). Dropping it stops its control plane;
+/// the Cluster object is not deleted.
+pub struct Workload<P = ControlPlane> {
     name: String,
     namespace: String,
     management: Client,
     sites: Sites,
     site: Arc<Site>,
-    plane: ControlPlane,
+    plane: P,
 }
 
-impl fmt::Debug for Workload {
+/// A control plane for virtual workload clusters, with the Nodes of all of them.
+pub struct VirtualHost {
+    plane: Arc<ControlPlane>,
+    nodes: Arc<Nodes>,
+}
+
+impl VirtualHost {
+    /// Starts the Nodes. The control plane has [all controllers](ControlPlaneBuilder::all_controllers) if StatefulSets are to have Pods.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub async fn start(plane: Arc<ControlPlane>) -> Result<Self> {
+        let nodes = Arc::new(Nodes::start(crate::client(plane.kubeconfig()).await?).await?);
+        Ok(Self { plane, nodes })
+    }
+}
+
+impl<P> fmt::Debug for Workload<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Workload")
             .field("name", &self.name)
             .field("namespace", &self.namespace)
-            .field("plane", &self.plane)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Workload {
+impl<P> Drop for Workload<P> {
     fn drop(&mut self) {
         self.sites.remove(&self.key());
     }
@@ -177,11 +194,41 @@ impl<'a> WorkloadBuilder<'a> {
     /// If a server does not start, or the Cluster does not become Available; the error has its conditions.
     pub async fn start(self) -> Result<Workload> {
         let plane = self.plane.clone().start().await?;
+        let nodes = Arc::new(Nodes::start(plane.client()).await?);
+        let (url, kubeconfig) = (plane.url().to_owned(), plane.embedded_kubeconfig()?);
         let version = plane.client().apiserver_version().await?.git_version;
-        let address = plane.url().rsplit_once(':').context("a URL with a port")?.1.parse()?;
-        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: address };
+        self.register(plane, &url, nodes, kubeconfig, &version).await
+    }
+
+    /// Starts a virtual workload cluster in a control plane that it shares with others: objects and namespaces with one of `names` are
+    /// its own. The Cluster is Available and its Machines are Running when this returns.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_in(
+        self,
+        host: &VirtualHost,
+        names: &[&'static str],
+    ) -> Result<Workload<VirtualCluster>> {
+        let cluster = VirtualCluster::start(&host.plane, &self.name, names).await?;
+        let kubeconfig = cluster.embedded_kubeconfig()?;
+        let version = cluster.client().await?.apiserver_version().await?.git_version;
+        let url = cluster.url().to_owned();
+        self.register(cluster, &url, Arc::clone(&host.nodes), kubeconfig, &version).await
+    }
+
+    /// Creates the Cluster and waits until it is Available.
+    async fn register<P>(
+        self,
+        plane: P,
+        url: &str,
+        nodes: Arc<Nodes>,
+        kubeconfig: String,
+        version: &str,
+    ) -> Result<Workload<P>> {
+        let port = url.rsplit_once(':').context("a URL with a port")?.1.parse()?;
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
         let sites = self.management.sites.clone();
-        let nodes = Nodes::start(plane.client()).await?;
         let site = sites.insert(
             (self.namespace.clone(), self.name.clone()),
             Site::new(self.endpoint.then_some(endpoint), nodes),
@@ -198,8 +245,8 @@ impl<'a> WorkloadBuilder<'a> {
             .apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}))
             .await?;
         // Before the Cluster, because controllers that find no Secret retry only after a long delay.
-        workload.write_kubeconfig(workload.plane.embedded_kubeconfig()?).await?;
-        for object in objects::objects_of(&self, &version) {
+        workload.write_kubeconfig(kubeconfig).await?;
+        for object in objects::objects_of(&self, version) {
             workload.apply(object).await?;
         }
         workload.await_available(self.control_plane + self.workers).await?;
@@ -208,6 +255,24 @@ impl<'a> WorkloadBuilder<'a> {
 }
 
 impl Workload {
+    /// Returns the control plane of the workload cluster, to stop it ([`ControlPlane::stop_apiserver`]: connections are
+    /// refused), to suspend it ([`ControlPlane::suspend_apiserver`]: no responses), and to start or resume it.
+    #[must_use]
+    pub fn plane_mut(&mut self) -> &mut ControlPlane {
+        &mut self.plane
+    }
+
+    /// Writes new credentials to the Secret of the kubeconfig and revokes the old ones: see
+    /// [`ControlPlane::rotate_embedded_kubeconfig`].
+    ///
+    /// # Errors
+    /// If one of the two API servers does not respond.
+    pub async fn rotate_kubeconfig(&self) -> Result<()> {
+        self.write_kubeconfig(self.plane.rotate_embedded_kubeconfig().await?).await
+    }
+}
+
+impl<P> Workload<P> {
     /// Returns the Cluster's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -220,17 +285,10 @@ impl Workload {
         &self.namespace
     }
 
-    /// Returns the control plane of the workload cluster.
+    /// Returns the control plane of the workload cluster, or the share of one.
     #[must_use]
-    pub fn plane(&self) -> &ControlPlane {
+    pub fn plane(&self) -> &P {
         &self.plane
-    }
-
-    /// Returns the control plane of the workload cluster, to stop it ([`ControlPlane::stop_apiserver`]: connections are
-    /// refused), to suspend it ([`ControlPlane::suspend_apiserver`]: no responses), and to start or resume it.
-    #[must_use]
-    pub fn plane_mut(&mut self) -> &mut ControlPlane {
-        &mut self.plane
     }
 
     /// Returns the name of the Secret with the kubeconfig, whose key is `value`.
@@ -243,15 +301,6 @@ impl Workload {
     #[must_use]
     pub fn nodes(&self) -> &Nodes {
         &self.site.nodes
-    }
-
-    /// Writes new credentials to the Secret of the kubeconfig and revokes the old ones: see
-    /// [`ControlPlane::rotate_embedded_kubeconfig`].
-    ///
-    /// # Errors
-    /// If one of the two API servers does not respond.
-    pub async fn rotate_kubeconfig(&self) -> Result<()> {
-        self.write_kubeconfig(self.plane.rotate_embedded_kubeconfig().await?).await
     }
 
     /// Deletes the Cluster without waiting; [`Workload::deleted`] waits until it is gone.

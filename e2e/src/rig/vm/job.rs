@@ -31,6 +31,7 @@ impl Rig for VmRig {
         ],
         namespace: "codeconnect-vm-operator-system",
         manifests: Manifests::Deploy("deploy/vm-operator"),
+        all_controllers: false,
         docs: &["docs/vm-operator"],
     };
     const STEPS: &'static [&'static str] = &["create", "grow", "power off", "lose", "shrink", "delete"];

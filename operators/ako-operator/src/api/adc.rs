@@ -20,6 +20,12 @@ use super::extra::ExtraConfigs;
     shortname = "adc",
     status = "AkoDeploymentConfigStatus",
     derive = "PartialEq",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Controller","type":"string","jsonPath":".spec.controller"}"#,
+    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.controllerVersion"}"#,
+    printcolumn = r#"{"name":"Clusters","type":"integer","jsonPath":".status.selectedClusters"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     doc = "AKODeploymentConfig installs AKO in the Cluster API clusters that it selects, and sets AVI up for them."
 )]
 #[serde(rename_all = "camelCase")]
@@ -160,10 +166,62 @@ pub struct AkoDeploymentConfigStatus {
     /// Number of Clusters that take AKO from this AKODeploymentConfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selected_clusters: Option<i32>,
+    /// Version of the AVI controller, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_version: Option<String>,
+    /// What the operator added to the configuration of AVI, written before it is added. Only this is removed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Added>,
     /// Ready says whether the AKODeploymentConfig can be used as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
+}
+
+/// What the operator added to the configuration of AVI.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Added {
+    /// Subnets of networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<AddedSubnet>,
+    /// Static ranges of subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<AddedRange>,
+    /// Usable networks of IPAM profiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usable_networks: Vec<AddedUsableNetwork>,
+}
+
+/// A subnet of a network on AVI.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub struct AddedSubnet {
+    /// UUID of the network on AVI.
+    pub network: String,
+    /// The subnet, such as `10.0.0.0/24`.
+    pub cidr: String,
+}
+
+/// A static range of a subnet on AVI.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub struct AddedRange {
+    /// UUID of the network on AVI.
+    pub network: String,
+    /// The subnet, such as `10.0.0.0/24`.
+    pub cidr: String,
+    /// First address.
+    pub start: String,
+    /// Last address.
+    pub end: String,
+}
+
+/// A usable network of an IPAM profile on AVI.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub struct AddedUsableNetwork {
+    /// UUID of the IPAM profile on AVI.
+    pub profile: String,
+    /// UUID of the network on AVI.
+    pub network: String,
 }
 
 /// Conditions of Cluster API's type were valid in the original, with a severity, without reason and message; each type once.

@@ -8,8 +8,9 @@ mod extra;
 pub mod reason;
 
 pub use adc::{
-    AkoDeploymentConfig, AkoDeploymentConfigSpec, AkoDeploymentConfigStatus, ControlPlaneNetwork,
-    DataNetwork, IpPool, IpType, SecretRef, Tenant, TenantContext,
+    Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfig, AkoDeploymentConfigSpec,
+    AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, SecretRef, Tenant,
+    TenantContext,
 };
 pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
@@ -27,7 +28,8 @@ pub const LATER_AVI_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi";
 /// Label of a workload Cluster with the value `true`: AKO removes what it made on AVI.
 pub const DELETE_CONFIG_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi-config-delete";
 
-/// Annotation of a Cluster with the value `true`: the operator does not wait for AKO's cleanup any more. What AKO made may stay on AVI.
+/// Annotation with the value `true`. Of a Cluster: the operator does not wait for AKO's cleanup any more. Of an AKODeploymentConfig that is
+/// being deleted: it does not wait for AVI. What was made on AVI may stay there.
 pub const FORCE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/force-cleanup";
 
 /// Finalizer of AKODeploymentConfigs and of Clusters with AKO.
@@ -53,10 +55,14 @@ pub const MANAGEMENT_ADC: &str = "install-ako-for-management-cluster";
 pub mod condition {
     /// Of an AKODeploymentConfig: it can be used as it is.
     pub const READY: &str = "Ready";
+    /// Of a Cluster: AKO is installed as its AKODeploymentConfig says. Unknown while the workload cluster cannot be read.
+    pub const AKO_INSTALLED: &str = "AKOInstalled";
     /// Of a Cluster: AKO has removed what it made on AVI.
     pub const RESOURCES_CLEANED_UP: &str = "AviResourceCleanupSucceeded";
     /// Of a Cluster: its AVI user is removed.
     pub const USER_CLEANED_UP: &str = "AviUserCleanupSucceeded";
     /// Of a Cluster: AKO supports its address families, with those of its AKODeploymentConfig.
     pub const IP_FAMILY_VALID: &str = "ClusterIpFamilyValidationSucceeded";
+    /// The conditions of Clusters that the operator writes.
+    pub const OWNED: [&str; 3] = [AKO_INSTALLED, RESOURCES_CLEANED_UP, IP_FAMILY_VALID];
 }

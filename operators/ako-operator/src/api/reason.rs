@@ -17,6 +17,12 @@ operator_kit::reasons! {
     IP_FAMILY_UNSUPPORTED = "IPFamilyUnsupported";
     /// A Secret with credentials of the controller is missing or incomplete.
     CREDENTIALS_MISSING = "CredentialsMissing";
+    /// AKO is installed in a workload cluster.
+    INSTALLED = "AKOInstalled";
+    /// AKO has removed what it made on AVI.
+    CLEANED_UP = "AKOCleanedUp";
+    /// AKO supports the address families of a Cluster.
+    IP_FAMILY_SUPPORTED = "IPFamilySupported";
     /// The workload cluster has an AKO that is not of this operator.
     AKO_OF_OTHERS = "AKOOfOthers";
     /// AKO removes what it made on AVI.
@@ -27,17 +33,38 @@ operator_kit::reasons! {
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
     /// The Pods of AKO end.
     AKO_ENDING = "AKOEnding";
+    /// AVI has all that an AKODeploymentConfig asks for.
+    AS_ASKED = "AsAsked";
+    /// AVI was asked or changed, and what it has now is looked at next.
+    PROGRESSING = "Progressing";
+    /// The AKODeploymentConfig of a Cluster is not ready, so nothing is installed in the Cluster yet.
+    ADC_NOT_READY = "AKODeploymentConfigNotReady";
+    /// An AKODeploymentConfig is being deleted while Clusters take AKO from it.
+    IN_USE = "InUse";
+    /// AVI has no cloud of this name.
+    CLOUD_NOT_FOUND = "AviCloudNotFound";
+    /// AVI has no service engine group of this name in the cloud.
+    SE_GROUP_NOT_FOUND = "AviServiceEngineGroupNotFound";
+    /// AVI has no network of this name in the cloud.
+    NETWORK_NOT_FOUND = "AviNetworkNotFound";
+    /// The cloud has no IPAM profile.
+    IPAM_MISSING = "AviIpamProfileMissing";
+    /// A pool of an AKODeploymentConfig overlaps a range of AVI that the operator did not add.
+    POOLS_OVERLAP = "IPPoolsOverlap";
+    /// The operator added to the configuration of AVI, or removed from it.
+    AVI_CONFIGURED = "AviConfigured";
 }
 
 #[cfg(test)]
 mod tests {
-    use infra_clients::capi::REASONS;
+    use infra_clients::{avi, capi};
 
     use super::ALL;
 
     #[test]
     fn the_docs_explain_every_reason() {
         let docs = include_str!("../../../../docs/ako-operator/README.md");
-        operator_kit::reasons::check_documented(docs, ALL.iter().chain(REASONS)).unwrap();
+        operator_kit::reasons::check_documented(docs, ALL.iter().chain(capi::REASONS).chain(avi::REASONS))
+            .unwrap();
     }
 }

@@ -1,20 +1,26 @@
 //! Carries out a plan.
 
 use infra_clients::capi::{self, Cluster};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use operator_kit::{Key, Notice};
+use operator_kit::{Foreign, Key, Notice};
 use serde_json::{Value, json};
 
 use super::observe::api;
 use super::plan::Plan;
+use super::report::{Report, Said};
 use super::{Clusters, STATUS_ANNOTATION};
 use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK};
 use crate::delivery::{CONFIG_MAP, NAMESPACE, Target, removal};
 use crate::error::Error;
 
 impl Clusters {
-    pub(super) async fn carry_out(&self, cluster: &Cluster, plan: Plan) -> Result<Option<Notice>, Error> {
+    pub(super) async fn carry_out(
+        &self,
+        cluster: &Foreign<Cluster>,
+        plan: Plan,
+    ) -> Result<Option<Notice>, Error> {
         match plan {
             Plan::Watch => {
                 let opened = self.open(cluster).await?;
@@ -53,17 +59,31 @@ impl Clusters {
                     remove(&client, &target).await?;
                 }
             }
-            Plan::Tell(about) => {
-                self.memory.tell(cluster, about.as_ref().map(|(reason, _)| *reason));
-                return Ok(about.map(|(reason, message)| match reason {
-                    crate::api::reason::CLEANING_UP | crate::api::reason::AKO_ENDING => {
-                        Notice::normal(reason, message)
-                    }
-                    _ => Notice::warning(reason, message),
-                }));
-            }
+            Plan::Report(report) => return self.report(cluster, report).await,
         }
         Ok(None)
+    }
+
+    async fn report(&self, cluster: &Foreign<Cluster>, report: Report) -> Result<Option<Notice>, Error> {
+        let now = Time(self.clock.now());
+        let condition = |said: &Said| Condition {
+            type_: said.type_.to_owned(),
+            status: said.status.as_str().to_owned(),
+            reason: said.reason.clone(),
+            message: said.message.clone(),
+            observed_generation: cluster.metadata.generation,
+            last_transition_time: now.clone(),
+        };
+        let set: Vec<_> = report.set.iter().map(condition).collect();
+        // Cluster API writes conditions as well: what the cache has is often a moment old.
+        let Some(newest) = self.clusters.read(&Key::of(cluster)).await? else { return Ok(None) };
+        let Some(newest) = newest.valid().filter(|newest| newest.metadata.uid == cluster.metadata.uid) else {
+            return Ok(None);
+        };
+        if let Some(patch) = newest.change_conditions(&set, &report.remove) {
+            self.clusters.patch_status(&self.manager, newest, &patch).await?;
+        }
+        Ok(report.notice)
     }
 
     async fn hook(&self, cluster: &Cluster, add: &[String], remove: &[String]) -> Result<(), Error> {

@@ -13,21 +13,10 @@ pub struct Memory(Mutex<HashMap<String, Entry>>);
 
 struct Entry {
     key: Key,
-    told: Option<&'static str>,
     watched: Option<String>,
 }
 
 impl Memory {
-    /// Returns the reason of the last event about something that is awaited.
-    pub(super) fn told(&self, cluster: &Cluster) -> Option<&'static str> {
-        self.lock().get(&cluster.uid()?).and_then(|entry| entry.told)
-    }
-
-    /// Remembers the reason of an event.
-    pub(super) fn tell(&self, cluster: &Cluster, reason: Option<&'static str>) {
-        self.change(cluster, |entry| entry.told = reason);
-    }
-
     /// Returns whether the workload cluster is watched through a client of this version.
     pub(super) fn is_watched(&self, cluster: &Cluster, version: &str) -> bool {
         let uid = cluster.uid().unwrap_or_default();
@@ -46,7 +35,7 @@ impl Memory {
 
     fn change(&self, cluster: &Cluster, change: impl FnOnce(&mut Entry)) {
         let uid = cluster.uid().unwrap_or_default();
-        let new = || Entry { key: Key::of(cluster), told: None, watched: None };
+        let new = || Entry { key: Key::of(cluster), watched: None };
         change(self.lock().entry(uid).or_insert_with(new));
     }
 

@@ -1,24 +1,28 @@
 //! Reads what is known of a Cluster. Writes nothing.
 
 use infra_clients::Failure as _;
-use infra_clients::capi::{self, Cluster, Kind, secret_name};
+use infra_clients::capi::{self, Cluster, ConditionStatus, Kind, secret_name};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
-use operator_kit::Key;
+use operator_kit::conditions::Status;
+use operator_kit::{Key, conditions};
 use serde_json::Value;
 
+use super::report::Said;
 use super::seen::{Answer, Delivery, Hooks, Installed, Seen, Set, State, Want, Workload};
 use super::{Clusters, STATUS_ANNOTATION};
+use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, LATER_FINALIZER, PRE_TERMINATE_HOOK,
-    SYSTEM_NAMESPACE, SecretRef, reason,
+    SYSTEM_NAMESPACE, reason,
 };
 use crate::delivery::{
-    CONFIG_MAP, Credentials, Install, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, objects,
-    removal,
+    CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, objects, removal,
 };
 use crate::error::Error;
+use crate::secrets::admin;
 use crate::selection::{Selection, Skip, refuse_ip_family, select};
 use crate::validation::validate;
 
@@ -38,6 +42,10 @@ impl Clusters {
             Selection::From(name) => self.adcs.valid(&Key::new("", name)),
             Selection::None | Selection::Skipped(_) => None,
         };
+        let ip_family = adc.as_ref().map(|adc| {
+            let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), false);
+            refused.map_or(Ok(()), Err)
+        });
         let ours = [FINALIZER, LATER_FINALIZER];
         let is_held = cluster.finalizers().iter().any(|held| ours.contains(&held.as_str()));
         let mut seen = Seen {
@@ -48,7 +56,8 @@ impl Clusters {
             hooks: self.hooks(cluster),
             workload: Workload::Unread,
             needs_watch: false,
-            told: self.memory.told(cluster),
+            said: said(cluster),
+            ip_family,
         };
         if !is_held || matches!(seen.want, Want::Kept { .. }) && !seen.is_deleting {
             return Ok(seen);
@@ -66,13 +75,17 @@ impl Clusters {
         };
         seen.needs_watch = !self.memory.is_watched(cluster, &opened.version);
         let adc = adc.filter(|_| !seen.is_deleting);
-        let install = match &adc {
-            Some(adc) => Some(self.install(cluster, adc).await?),
-            None => None,
+        let install = match (&adc, &seen.ip_family) {
+            (None, _) => None,
+            (Some(_), Some(Err(message))) => {
+                Some(Err(Problem { reason: reason::IP_FAMILY_UNSUPPORTED, message: message.clone() }))
+            }
+            (Some(adc), _) => Some(self.install(cluster, adc).await?),
         };
-        seen.workload = read(&opened.client, install)
-            .await
-            .map_or_else(|error| closed(&error), |state| Workload::Open(Box::new(state)));
+        seen.workload = match read(&opened.client, install).await {
+            Ok(state) => Workload::Open(Box::new(held_back(state, adc.as_deref()))),
+            Err(error) => closed(&error),
+        };
         Ok(seen)
     }
 
@@ -118,17 +131,14 @@ impl Clusters {
             let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
             return refused(reason::INVALID_SPEC, format!("AKODeploymentConfig: {}", wrong.join("; ")));
         }
-        if let Some(message) = refuse_ip_family(&cluster.ip_family(), spec.ip_family(), false) {
-            return refused(reason::IP_FAMILY_UNSUPPORTED, message);
-        }
-        let Some(controller_version) = spec.controller_version.clone().filter(|version| !version.is_empty())
-        else {
-            let message =
-                "spec.controllerVersion: the operator does not ask the controller yet: write its version";
-            return refused(reason::INVALID_SPEC, message.to_owned());
+        let status = adc.status.as_ref();
+        let asked = spec.controller_version.clone().filter(|version| !version.is_empty());
+        let known = status.and_then(|status| status.controller_version.clone());
+        let Some(controller_version) = asked.or(known) else {
+            return refused(reason::ADC_NOT_READY, not_ready(adc));
         };
-        let credentials = match self.credentials(adc).await? {
-            Ok(credentials) => credentials,
+        let credentials = match admin(&self.client, &adc.spec).await? {
+            Ok(admin) => admin.credentials,
             Err(message) => return refused(reason::CREDENTIALS_MISSING, message),
         };
         Ok(Ok(Install {
@@ -143,28 +153,51 @@ impl Clusters {
             delete_config: false,
         }))
     }
+}
 
-    async fn credentials(&self, adc: &AkoDeploymentConfig) -> Result<Result<Credentials, String>, Error> {
-        let admin = self.secret(&adc.spec.admin_credential_ref).await?;
-        let authority = self.secret(&adc.spec.certificate_authority_ref).await?;
-        let read = || {
-            Ok(Credentials {
-                username: value(&adc.spec.admin_credential_ref, admin.as_ref(), "username")?,
-                password: value(&adc.spec.admin_credential_ref, admin.as_ref(), "password")?.into(),
-                ca_pem: value(
-                    &adc.spec.certificate_authority_ref,
-                    authority.as_ref(),
-                    "certificateAuthorityData",
-                )?,
-            })
+/// Holds the first delivery back until the AKODeploymentConfig is ready: an AKO that starts with wrong credentials would lock the account.
+/// One that runs goes on.
+fn held_back(mut state: State, adc: Option<&AkoDeploymentConfig>) -> State {
+    if let Some(adc) = adc.filter(|adc| state.installed.set.is_none() && !is_ready(adc))
+        && matches!(state.delivery, Delivery::Of { .. })
+    {
+        state.delivery = Delivery::Refused { reason: reason::ADC_NOT_READY, message: not_ready(adc) };
+    }
+    state
+}
+
+/// Returns whether an AKODeploymentConfig can be used: AVI has what it asks for.
+fn is_ready(adc: &AkoDeploymentConfig) -> bool {
+    ready(adc).is_some_and(|ready| ready.status == "True")
+}
+
+/// Returns the Ready condition, if it answers the present spec.
+fn ready(adc: &AkoDeploymentConfig) -> Option<&Condition> {
+    let status = adc.status.as_ref().filter(|status| status.observed_generation == adc.metadata.generation);
+    conditions::get(&status?.conditions, conditions::READY)
+}
+
+/// Returns why an AKODeploymentConfig cannot be used yet.
+fn not_ready(adc: &AkoDeploymentConfig) -> String {
+    let why = ready(adc)
+        .filter(|ready| ready.status != "True")
+        .map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
+    format!("the AKODeploymentConfig {:?} is not ready{why}: AKO is installed once it is", adc.name_any())
+}
+
+/// Returns the conditions of a Cluster that this operator owns.
+fn said(cluster: &Cluster) -> Vec<Said> {
+    let known = |type_: &&'static str| {
+        let condition = cluster.conditions.get(type_)?;
+        let status = match condition.status {
+            ConditionStatus::True => Status::True,
+            ConditionStatus::False => Status::False,
+            ConditionStatus::Unknown => Status::Unknown,
         };
-        Ok(read())
-    }
-
-    async fn secret(&self, of: &SecretRef) -> Result<Option<Secret>, Error> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &of.namespace);
-        Ok(secrets.get_opt(&of.name).await?)
-    }
+        let (reason, message) = (condition.reason.clone(), condition.message.clone());
+        Some(Said { type_, status, reason, message })
+    };
+    OWNED.iter().filter_map(known).collect()
 }
 
 fn want(selection: &Selection) -> Want {
@@ -183,15 +216,6 @@ fn want(selection: &Selection) -> Want {
             Want::Kept { reason: skip.reason(), message }
         }
     }
-}
-
-/// Returns the value of a key of a Secret, or what is missing.
-fn value(of: &SecretRef, secret: Option<&Secret>, key: &str) -> Result<String, String> {
-    let SecretRef { namespace, name } = of;
-    let secret = secret.ok_or_else(|| format!("Secret {namespace}/{name} does not exist: create it"))?;
-    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
-    text.ok_or_else(|| format!("Secret {namespace}/{name} has no text under the key {key}: add it"))
 }
 
 fn closed(error: &capi::Error) -> Workload {

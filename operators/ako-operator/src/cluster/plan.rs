@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use operator_kit::Turn;
 
+use super::report::{Report, report};
 use super::seen::{Answer, Delivery, Seen, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Object, Target};
@@ -41,13 +42,22 @@ pub enum Plan {
     },
     /// Removes objects from the workload cluster.
     Remove(Vec<Target>),
-    /// Publishes what is awaited, and remembers it; `None`: nothing is awaited any more.
-    Tell(Option<(&'static str, String)>),
+    /// Writes conditions of the Cluster.
+    Report(Report),
 }
 
-/// Decides what to do next.
+/// Decides what to do next. A turn that ends the pass is in the conditions of the Cluster before.
 #[must_use]
 pub fn decide(seen: &Seen) -> Turn<Plan> {
+    let turn = next(seen);
+    match report(seen, &turn) {
+        Some(report) => Turn::LookAgain(Plan::Report(report)),
+        None => turn,
+    }
+}
+
+/// Decides what to do next, apart from the conditions.
+fn next(seen: &Seen) -> Turn<Plan> {
     if seen.is_deleting || seen.want == Want::Nothing {
         return leave(seen).unwrap_or_else(|| let_go(seen));
     }
@@ -78,9 +88,13 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         return Turn::LookAgain(Plan::Watch);
     }
     if state.installed.set.as_ref().is_some_and(|set| set.is_ending) {
-        return ending(seen);
+        return ending();
     }
     match &state.delivery {
+        // Its change wakes the Cluster.
+        Delivery::Refused { reason: reason::ADC_NOT_READY, message } => {
+            Turn::Wait { reason: reason::ADC_NOT_READY, message: message.clone(), after: None }
+        }
         Delivery::Refused { reason, message } => Turn::Blocked { reason, message: message.clone() },
         Delivery::Of { foreign, .. } if !foreign.is_empty() => {
             let names = foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -95,7 +109,6 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         Delivery::Of { obsolete, .. } if !obsolete.is_empty() => {
             Turn::LookAgain(Plan::Remove(obsolete.clone()))
         }
-        _ if seen.told.is_some() => Turn::LookAgain(Plan::Tell(None)),
         Delivery::None | Delivery::Of { .. } => Turn::Settled,
     }
 }
@@ -127,7 +140,7 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
     };
     let remove = || Some(Turn::LookAgain(Plan::Remove(vec![set.target.clone()])));
     if set.is_ending {
-        return Some(ending(seen));
+        return Some(ending());
     }
     if seen.is_forced {
         return remove();
@@ -147,7 +160,7 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
                 "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload \
                  cluster, or remove it by hand and annotate the Cluster with {FORCE_ANNOTATION}=true"
             );
-            tell(seen, reason::CLEANING_UP, message, None)
+            Turn::Wait { reason: reason::CLEANING_UP, message, after: None }
         }
         (Some(true), Answer::Timeout) => Turn::Blocked {
             reason: reason::CLEANUP_TIMED_OUT,
@@ -169,10 +182,10 @@ fn let_go(seen: &Seen) -> Turn<Plan> {
     Turn::LookAgain(Plan::Hook { add: Vec::new(), remove: seen.hooks.present.clone() })
 }
 
-fn ending(seen: &Seen) -> Turn<Plan> {
+fn ending() -> Turn<Plan> {
     let message =
         format!("the Pods of AKO end; if that lasts, look at them in {NAMESPACE} of the workload cluster");
-    tell(seen, reason::AKO_ENDING, message, None)
+    Turn::Wait { reason: reason::AKO_ENDING, message, after: None }
 }
 
 /// Waits for a workload cluster that cannot be read.
@@ -189,15 +202,7 @@ fn closed(seen: &Seen, reason: &'static str, message: &str) -> Turn<Plan> {
         // Its watch says when it answers again.
         return Turn::LookAgain(Plan::Watch);
     }
-    tell(seen, reason, format!("{message}{hint}"), Some(AGAIN))
-}
-
-/// Waits, after an event that says for what.
-fn tell(seen: &Seen, reason: &'static str, message: String, after: Option<Duration>) -> Turn<Plan> {
-    if seen.told == Some(reason) {
-        return Turn::Wait { reason, message, after };
-    }
-    Turn::LookAgain(Plan::Tell(Some((reason, message))))
+    Turn::Wait { reason, message: format!("{message}{hint}"), after: Some(AGAIN) }
 }
 
 #[cfg(test)]

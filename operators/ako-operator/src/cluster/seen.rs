@@ -1,5 +1,6 @@
 //! What a pass over a Cluster sees, as plain values.
 
+use super::report::Said;
 use crate::delivery::{Object, Target};
 
 /// What a pass sees.
@@ -20,8 +21,10 @@ pub struct Seen {
     pub workload: Workload,
     /// Whether the watch of AKO's StatefulSet has to be started.
     pub needs_watch: bool,
-    /// Reason of the last event about something that is awaited.
-    pub told: Option<&'static str>,
+    /// The conditions of the Cluster that this operator owns.
+    pub said: Vec<Said>,
+    /// Whether AKO supports the address families of the Cluster, or why not; `None` if no AKODeploymentConfig selects it.
+    pub ip_family: Option<Result<(), String>>,
 }
 
 /// Whether a Cluster is to have AKO.

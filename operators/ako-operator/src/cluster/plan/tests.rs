@@ -37,7 +37,8 @@ fn settled() -> Seen {
         hooks: Hooks { present: vec!["m".to_owned()], ..Hooks::default() },
         workload: open(delivered(), Some(set(Answer::Silent)), Some(false)),
         needs_watch: false,
-        told: None,
+        said: Vec::new(),
+        ip_family: Some(Ok(())),
     }
 }
 
@@ -61,7 +62,7 @@ fn shown(turn: &Turn<Plan>) -> String {
             Plan::Apply(objects) => format!("apply {}", objects.len()),
             Plan::DeleteConfig { stale } => format!("deleteConfig, stale answer: {}", stale.is_some()),
             Plan::Remove(targets) => format!("remove {}", targets.len()),
-            Plan::Tell(about) => format!("tell {}", about.as_ref().map_or("nothing", |(reason, _)| reason)),
+            Plan::Report(_) => "report".to_owned(),
         },
         Turn::Wait { reason, .. } => format!("wait {reason}"),
         Turn::Blocked { reason, .. } => format!("blocked {reason}"),
@@ -72,7 +73,7 @@ fn shown(turn: &Turn<Plan>) -> String {
 
 fn check(rows: Vec<(&str, Seen, &str)>) {
     for (what, seen, wanted) in rows {
-        assert_eq!(shown(&decide(&seen)), wanted, "{what}");
+        assert_eq!(shown(&next(&seen)), wanted, "{what}");
     }
 }
 
@@ -86,6 +87,7 @@ fn a_selected_cluster_gets_ako() {
     let target = || removal().swap_remove(0);
     let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign };
     let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
+    let unready = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
     let kept = |reason| Want::Kept { reason, message: String::new() };
     let ending = Set { is_ending: true, ..set(Answer::Done) };
     check(vec![
@@ -93,21 +95,16 @@ fn a_selected_cluster_gets_ako() {
         ("a new Machine", Seen { hooks: hooks(&["a"], &[]), ..settled() }, "hook +1 -0"),
         ("a Machine goes alone", Seen { hooks: hooks(&[], &["a"]), ..settled() }, "hook +0 -1"),
         ("a new cluster", Seen { workload: Workload::NotInitialized, ..settled() }, "wait ClusterNotReady"),
-        ("no answer", Seen { workload: unreachable(), ..settled() }, "tell ClusterUnreachable"),
-        (
-            "told",
-            Seen { workload: unreachable(), told: Some("ClusterUnreachable"), ..settled() },
-            "wait ClusterUnreachable",
-        ),
+        ("no answer", Seen { workload: unreachable(), ..settled() }, "wait ClusterUnreachable"),
         ("not watched", Seen { needs_watch: true, ..settled() }, "watch"),
-        ("it answers again", Seen { told: Some("ClusterUnreachable"), ..settled() }, "tell nothing"),
+        ("no ADC that is ready", with(unready), "wait AKODeploymentConfigNotReady"),
         ("a wrong spec", with(refused), "blocked InvalidSpec"),
         ("an AKO of others", with(of(vec![target()], vec![target()])), "blocked AKOOfOthers"),
         ("an earlier delivery", with(of(vec![target()], Vec::new())), "remove 1"),
         (
             "labelled again while AKO ends",
             Seen { workload: open(delivered(), Some(ending), None), ..settled() },
-            "tell AKOEnding",
+            "wait AKOEnding",
         ),
         ("not ready", Seen { want: kept(reason::CLUSTER_NOT_READY), ..settled() }, "wait ClusterNotReady"),
         (
@@ -120,7 +117,6 @@ fn a_selected_cluster_gets_ako() {
 
 #[test]
 fn a_deleted_cluster_waits_for_akos_answer() {
-    let told = |seen, told| Seen { told: Some(told), ..seen };
     let forced = |seen| Seen { is_forced: true, ..seen };
     let closed = Seen { workload: unreachable(), ..deleted(Answer::Silent, None) };
     let unhooked = |seen| Seen { hooks: Hooks::default(), ..seen };
@@ -138,20 +134,15 @@ fn a_deleted_cluster_waits_for_akos_answer() {
             deleted(Answer::Done, Some(false)),
             "deleteConfig, stale answer: true",
         ),
-        ("no answer", deleted(Answer::Silent, Some(true)), "tell AKOCleaningUp"),
-        (
-            "no answer, told",
-            told(deleted(Answer::Started, Some(true)), reason::CLEANING_UP),
-            "wait AKOCleaningUp",
-        ),
+        ("no answer", deleted(Answer::Silent, Some(true)), "wait AKOCleaningUp"),
+        ("it has begun", deleted(Answer::Started, Some(true)), "wait AKOCleaningUp"),
         ("it gave up", deleted(Answer::Timeout, Some(true)), "blocked AKOCleanupTimedOut"),
         ("it gave up, forced", forced(deleted(Answer::Timeout, Some(true))), "hook +0 -1"),
         ("it hangs, forced", forced(deleted(Answer::Started, Some(true))), "hook +0 -1"),
         ("no ConfigMap", deleted(Answer::Silent, None), "blocked AKOCleanupImpossible"),
         ("done", deleted(Answer::Done, Some(true)), "hook +0 -1"),
         ("done, hooks off", unhooked(deleted(Answer::Done, Some(true))), "gone"),
-        ("unreachable", closed.clone(), "tell ClusterUnreachable"),
-        ("unreachable, told", told(closed.clone(), "ClusterUnreachable"), "wait ClusterUnreachable"),
+        ("unreachable", closed.clone(), "wait ClusterUnreachable"),
         ("unreachable, not watched", Seen { needs_watch: true, ..closed.clone() }, "watch"),
         ("unreachable, forced", forced(closed), "hook +0 -1"),
         ("not watched", Seen { needs_watch: true, ..deleted(Answer::Silent, Some(false)) }, "watch"),
@@ -180,10 +171,10 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
     let all = format!("remove {}", rest().len());
     let alone = Hooks { unneeded: vec!["m".to_owned()], ..settled().hooks };
     check(vec![
-        ("no answer", deselected(Answer::Silent), "tell AKOCleaningUp"),
+        ("no answer", deselected(Answer::Silent), "wait AKOCleaningUp"),
         ("a Machine goes meanwhile", Seen { hooks: alone, ..deselected(Answer::Silent) }, "hook +0 -1"),
         ("done: the StatefulSet first", deselected(Answer::Done), "remove 1"),
-        ("its Pods end", ending, "tell AKOEnding"),
+        ("its Pods end", ending, "wait AKOEnding"),
         ("its Pods are gone: the rest", only(rest()), &all),
         ("nothing is left: the hooks", only(Vec::new()), "hook +0 -1"),
         ("the hooks are off", Seen { hooks: Hooks::default(), ..only(Vec::new()) }, "gone"),
@@ -224,7 +215,13 @@ impl World {
     fn carry_out(&mut self, plan: Plan) {
         match plan {
             Plan::Watch => self.seen.needs_watch = false,
-            Plan::Tell(about) => self.seen.told = about.map(|(reason, _)| reason),
+            Plan::Report(report) => {
+                let said = &mut self.seen.said;
+                let of =
+                    |type_| report.set.iter().any(|new| new.type_ == type_) || report.remove.contains(&type_);
+                said.retain(|said| !of(said.type_));
+                said.extend(report.set);
+            }
             Plan::Hook { add, remove } => {
                 let hooks = &mut self.seen.hooks;
                 hooks.present.extend(add);
@@ -298,6 +295,7 @@ proptest! {
                     let is_deleting = world.seen.is_deleting;
                     let installed = world.installed().expect("it was read");
                     prop_assert!(is_deleting || installed.set.is_none() && installed.rest.is_empty());
+                    prop_assert_eq!(world.seen.said.is_empty(), !is_deleting, "the conditions go with AKO");
                     return Ok(());
                 }
                 Turn::Settled => prop_assert!(false, "it is not settled: {world:?}"),

@@ -1,0 +1,99 @@
+//! The controller of AKODeploymentConfigs: sets AVI up as each asks, and says what is wrong with it.
+//!
+//! ```text
+//!   observe: spec, Secrets, Clusters, what is remembered of AVI ──▶ plan: pure ──▶ apply: ask AVI, record, configure ──▶ status
+//! ```
+//!
+//! What is added to AVI is written into the status before. Only that is removed again: when the spec does not ask for it any more, or
+//! the AKODeploymentConfig is deleted. Next: [`ledger`], which decides what is added and removed.
+
+mod apply;
+pub mod ledger;
+mod memory;
+mod observe;
+pub mod plan;
+pub mod seen;
+mod status;
+
+use infra_clients::capi::Cluster;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use operator_kit::{Cache, Foreign, Kit, Notice, Objects, Outcome, Reconciler, Triggers, Turn};
+
+pub use self::memory::Memory;
+use self::plan::{Plan, decide};
+use self::seen::Seen;
+use crate::api::{
+    AkoDeploymentConfig, AkoDeploymentConfigStatus, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER,
+};
+use crate::connections::Connections;
+use crate::error::Error;
+
+/// The controller.
+pub struct Adcs {
+    /// What every controller has.
+    pub kit: Kit,
+    /// Field manager of the ledger.
+    pub manager: String,
+    /// All AKODeploymentConfigs.
+    pub adcs: Objects<AkoDeploymentConfig>,
+    /// Wakes AKODeploymentConfigs.
+    pub triggers: Triggers<AkoDeploymentConfig>,
+    /// All Clusters.
+    pub clusters: Cache<Foreign<Cluster>>,
+    /// Clients of the controllers.
+    pub connections: Connections,
+    /// What AVI had when it was asked last.
+    pub memory: Memory,
+}
+
+impl Reconciler for Adcs {
+    type Object = AkoDeploymentConfig;
+    type Seen = Seen;
+    type Plan = Plan;
+    type Done = Option<Notice>;
+    type Error = Error;
+
+    const NAME: &'static str = "akodeploymentconfig";
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+    const FORMER_FINALIZERS: &'static [&'static str] = &[LATER_FINALIZER];
+
+    fn reads(adc: &AkoDeploymentConfig) -> impl std::hash::Hash {
+        adc.metadata.annotations.as_ref().and_then(|annotations| annotations.get(FORCE_ANNOTATION)).cloned()
+    }
+
+    async fn observe(&self, adc: &AkoDeploymentConfig) -> Result<Seen, Error> {
+        self.look(adc).await
+    }
+
+    fn plan(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Plan> {
+        decide(adc, seen, now)
+    }
+
+    async fn apply(&self, adc: &AkoDeploymentConfig, plan: Plan) -> Result<Option<Notice>, Error> {
+        self.carry_out(adc, plan).await
+    }
+
+    fn status(
+        old: Option<&AkoDeploymentConfigStatus>,
+        adc: &AkoDeploymentConfig,
+        seen: Option<&Seen>,
+        outcome: &Outcome<Option<Notice>, Error>,
+        now: Timestamp,
+    ) -> Option<AkoDeploymentConfigStatus> {
+        Some(status::status(old, adc, seen, outcome, now))
+    }
+
+    fn conditions(status: &AkoDeploymentConfigStatus) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn event(done: &Option<Notice>) -> Option<Notice> {
+        done.clone()
+    }
+
+    fn forget(&self, uid: &str) {
+        self.memory.forget(uid);
+        self.connections.forget(uid);
+    }
+}

@@ -1,0 +1,143 @@
+//! Carries out a plan: asks AVI, writes the ledger, changes AVI.
+
+use std::collections::BTreeSet;
+
+use infra_clients::avi::objects::Network;
+use infra_clients::avi::{Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, SE_GROUP, Scope};
+use kube::ResourceExt;
+use operator_kit::{Key, Notice};
+use serde_json::json;
+
+use super::Adcs;
+use super::ledger::{Change, Items};
+use super::observe::basis;
+use super::plan::Plan;
+use super::seen::{Answer, Cloud, Facts};
+use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
+use crate::error::Error;
+use crate::secrets::admin;
+
+impl Adcs {
+    pub(super) async fn carry_out(
+        &self,
+        adc: &AkoDeploymentConfig,
+        plan: Plan,
+    ) -> Result<Option<Notice>, Error> {
+        let done = match plan {
+            Plan::Ask => {
+                self.ask(adc).await?;
+                None
+            }
+            Plan::Record(added) => {
+                let added = if added == Added::default() { json!(null) } else { json!(added) };
+                self.adcs.merge_status(&self.manager, adc, json!({ "added": added })).await?;
+                return Ok(None);
+            }
+            Plan::Configure(change) => Some(self.configure(adc, &change).await?),
+        };
+        self.triggers.wake(&Key::of(adc));
+        Ok(done)
+    }
+
+    /// Asks AVI, and remembers the answer.
+    async fn ask(&self, adc: &AkoDeploymentConfig) -> Result<(), Error> {
+        let uid = adc.uid().unwrap_or_default();
+        // The next pass says what is missing.
+        let Ok(admin) = admin(&self.kit.client(), &adc.spec).await? else { return Ok(()) };
+        let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
+        let added = adc.status.as_ref().and_then(|status| status.added.as_ref());
+        let ledger = added.map(Items::from).unwrap_or_default();
+        let basis = basis(adc, &admin.version);
+        let spec = (!basis.is_deleting).then_some(&adc.spec);
+        let facts = facts(&avi, spec, &ledger).await?;
+        self.memory.answered(&uid, Answer { basis, at: self.kit.clock().now(), facts });
+        Ok(())
+    }
+
+    /// Changes AVI. What it has afterwards is asked in the next pass.
+    async fn configure(&self, adc: &AkoDeploymentConfig, change: &Change) -> Result<Notice, Error> {
+        let uid = adc.uid().unwrap_or_default();
+        let names = self.memory.answer(&uid).map(|answer| answer.facts.names.clone()).unwrap_or_default();
+        let admin = admin(&self.kit.client(), &adc.spec).await?;
+        let admin = admin.map_err(Error::Credentials)?;
+        let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
+        // Whatever becomes of the requests: what is remembered is outdated.
+        self.memory.forget(&uid);
+        let api = avi.api(Scope::admin());
+        for network in change.networks() {
+            let edit = |object: &mut Network| {
+                // A range of others that appeared meanwhile is reported by the next pass.
+                let _ = change.edit_network(network, object);
+            };
+            existing(api.update(NETWORK, network, edit).await)?;
+        }
+        for profile in change.profiles() {
+            existing(api.update(IPAM_PROFILE, profile, |object| change.edit_profile(profile, object)).await)?;
+        }
+        Ok(Notice::normal(reason::AVI_CONFIGURED, change.describe(&names)))
+    }
+}
+
+/// An object that is gone needs no change.
+fn existing<T>(result: Result<T, AviError>) -> Result<(), AviError> {
+    match result {
+        Err(error) if error.is_gone() => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// Asks AVI for what the spec names, and for what the ledger does.
+async fn facts(avi: &Avi, spec: Option<&AkoDeploymentConfigSpec>, ledger: &Items) -> Result<Facts, AviError> {
+    let api = avi.api(Scope::admin());
+    let mut facts = Facts { version: Some(avi.versions().await?.controller), ..Facts::default() };
+    if let Some(spec) = spec {
+        ask_for(&api, spec, &mut facts).await?;
+    }
+    for uuid in ledger.networks() {
+        if facts.asked.insert(uuid.to_owned())
+            && let Some(network) = api.find(NETWORK, uuid).await?
+        {
+            facts.networks.insert(uuid.to_owned(), network.configured_subnets);
+        }
+    }
+    for uuid in ledger.profiles() {
+        ask_profile(&api, uuid, &mut facts).await?;
+    }
+    Ok(facts)
+}
+
+async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -> Result<(), AviError> {
+    let cloud = api.by_name(CLOUD, &spec.cloud_name, &Query::new()).await?.at_most_one()?;
+    let Some(cloud) = cloud else { return Ok(()) };
+    let profile = cloud.ipam_provider_ref.as_ref().and_then(|profile| profile.uuid()).map(str::to_owned);
+    facts.cloud = Some(Cloud { profile: profile.clone() });
+    if let Some(profile) = profile {
+        ask_profile(api, &profile, facts).await?;
+    }
+    let in_cloud = Query::new().cloud_uuid(&cloud.meta.uuid);
+    let group = api.by_name(SE_GROUP, &spec.service_engine_group, &in_cloud).await?.at_most_one()?;
+    facts.has_group = group.is_some();
+    let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
+    let names: BTreeSet<&String> = control_plane.into_iter().chain([&spec.data_network.name]).collect();
+    for name in names {
+        if let Some(network) = api.by_name(NETWORK, name, &in_cloud).await?.at_most_one()? {
+            let uuid = network.meta.uuid;
+            facts.asked.insert(uuid.clone());
+            facts.names.insert(name.clone(), uuid.clone());
+            facts.networks.insert(uuid, network.configured_subnets);
+        }
+    }
+    Ok(())
+}
+
+async fn ask_profile(api: &Api, uuid: &str, facts: &mut Facts) -> Result<(), AviError> {
+    if !facts.asked.insert(uuid.to_owned()) {
+        return Ok(());
+    }
+    let profile = api.find(IPAM_PROFILE, uuid).await?;
+    if let Some(internal) = profile.and_then(|profile| profile.internal_profile) {
+        let networks = internal.usable_networks.iter().filter_map(|usable| usable.nw_ref.uuid());
+        facts.profiles.insert(uuid.to_owned(), networks.map(str::to_owned).collect());
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! What to do about an AKODeploymentConfig: a pure function of what was seen.
+//!
+//! ```text
+//!   ask AVI ──▶ checks ──▶ ledger into the status ──▶ change AVI ──▶ ask AVI ──▶ settled
+//!
+//!   deleted: waits until no Cluster takes AKO from it, then the same with nothing wished, until the ledger is empty
+//! ```
+
+use std::time::Duration;
+
+use infra_clients::avi::Version;
+use jiff::Timestamp;
+use operator_kit::Turn;
+
+use super::ledger::{Change, Items, present, settle, wished};
+use super::seen::{Facts, Seen};
+use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
+
+/// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
+const FRESH: Duration = Duration::from_mins(10);
+/// How many Clusters a message names.
+const NAMED: usize = 5;
+
+/// What `apply` does.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Asks AVI what it has.
+    Ask,
+    /// Writes the ledger.
+    Record(Added),
+    /// Changes AVI.
+    Configure(Box<Change>),
+}
+
+/// Decides what to do next.
+#[must_use]
+pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Plan> {
+    let mine = adc.status.as_ref().and_then(|status| status.added.as_ref());
+    let mine = mine.map(Items::from).unwrap_or_default();
+    let is_deleting = seen.basis.is_deleting;
+    if is_deleting && !seen.clusters.is_empty() {
+        return in_use(&seen.clusters);
+    }
+    if is_deleting && (mine.is_empty() || seen.is_forced) {
+        return Turn::Gone;
+    }
+    if let Some(problem) = &seen.problem {
+        let hint = if is_deleting {
+            format!(
+                "; or remove what status.added names on AVI by hand, then annotate the AKODeploymentConfig with {FORCE_ANNOTATION}=true"
+            )
+        } else {
+            String::new()
+        };
+        return Turn::Blocked { reason: problem.reason, message: format!("{}{hint}", problem.message) };
+    }
+    let known = seen.answer.as_ref().filter(|answer| {
+        let age = now.duration_since(answer.at).unsigned_abs();
+        let asked = |uuid: &&str| answer.facts.asked.contains(*uuid);
+        answer.basis == seen.basis
+            && age < FRESH
+            && mine.networks().iter().all(asked)
+            && mine.profiles().iter().all(asked)
+    });
+    let Some(answer) = known else { return Turn::Act(Plan::Ask) };
+    let facts = &answer.facts;
+    if !is_deleting && let Some((reason, message)) = problem(&adc.spec, facts) {
+        return Turn::Blocked { reason, message };
+    }
+    let wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
+    let present = present(facts);
+    let ledger = settle(&mine, &wished, &present, &seen.claimed);
+    if ledger != mine {
+        return Turn::LookAgain(Plan::Record(Added::from(&ledger)));
+    }
+    let Some(change) = Change::of(&ledger, wished, &present) else { return Turn::Settled };
+    for (uuid, subnets) in &facts.networks {
+        let mut network = infra_clients::avi::objects::Network {
+            configured_subnets: subnets.clone(),
+            ..Default::default()
+        };
+        if let Err(overlap) = change.edit_network(uuid, &mut network) {
+            return Turn::Blocked { reason: reason::POOLS_OVERLAP, message: overlap.to_string() };
+        }
+    }
+    Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+fn in_use(clusters: &[String]) -> Turn<Plan> {
+    let named = clusters.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = clusters.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!(
+        "Clusters take AKO from it, and keep it meanwhile: {named}{more}; remove their labels, delete them, or let another \
+         AKODeploymentConfig select them"
+    );
+    Turn::Blocked { reason: reason::IN_USE, message }
+}
+
+/// Returns what of the spec AVI does not have.
+fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static str, String)> {
+    let asked = spec.controller_version.as_deref().filter(|version| !version.is_empty());
+    let asked = asked.and_then(|version| version.parse::<Version>().ok());
+    if let (Some(asked), Some(has)) = (asked, facts.version)
+        && asked > has
+    {
+        let message = format!(
+            "spec.controllerVersion is {asked}, and the controller has {has}: leave it empty, or write a version that is not newer"
+        );
+        return Some((reason::CONTROLLER_UNSUPPORTED, message));
+    }
+    let cloud_name = &spec.cloud_name;
+    let Some(cloud) = &facts.cloud else {
+        let message =
+            format!("spec.cloudName: AVI has no cloud {cloud_name:?}: correct the name, or create it");
+        return Some((reason::CLOUD_NOT_FOUND, message));
+    };
+    if cloud.profile.is_none() {
+        let message = format!(
+            "the cloud {cloud_name:?} doesn't have any ipam profile configured, so AVI has no addresses for virtual services: \
+             give it one on AVI"
+        );
+        return Some((reason::IPAM_MISSING, message));
+    }
+    if !facts.has_group {
+        let message = format!(
+            "spec.serviceEngineGroup: the cloud {cloud_name:?} has no service engine group {:?}: correct the name, or create it",
+            spec.service_engine_group
+        );
+        return Some((reason::SE_GROUP_NOT_FOUND, message));
+    }
+    let control_plane = spec.control_plane_network.as_ref();
+    let control_plane = control_plane.map(|network| ("spec.controlPlaneNetwork.name", &network.name));
+    let names = [Some(("spec.dataNetwork.name", &spec.data_network.name)), control_plane];
+    let missing = names.into_iter().flatten().find(|(_, name)| !facts.names.contains_key(*name));
+    missing.map(|(field, name)| {
+        let message = format!(
+            "{field}: the cloud {cloud_name:?} has no network {name:?}: correct the name; a new port group of a vCenter shows after some \
+             minutes"
+        );
+        (reason::NETWORK_NOT_FOUND, message)
+    })
+}
+
+#[cfg(test)]
+mod tests;

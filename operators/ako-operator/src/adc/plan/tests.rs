@@ -1,0 +1,213 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::super::seen::{Answer, Basis, Cloud, Problem};
+use super::*;
+
+fn adc(spec: &Value, added: &Value) -> AkoDeploymentConfig {
+    let secret = json!({"name": "s", "namespace": "n"});
+    let mut object = json!({
+        "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
+        "metadata": {"name": "a", "generation": 1},
+        "spec": {
+            "clusterSelector": {"matchLabels": {"a": "b"}},
+            "controller": "avi", "cloudName": "cloud", "serviceEngineGroup": "group",
+            "dataNetwork": {"name": "data", "cidr": "10.0.0.0/24",
+                "ipPools": [{"start": "10.0.0.1", "end": "10.0.0.9", "type": "V4"}]},
+            "adminCredentialRef": secret, "certificateAuthorityRef": secret,
+        },
+        "status": {"added": added},
+    });
+    for (field, value) in spec.as_object().unwrap() {
+        object["spec"][field] = value.clone();
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+fn plain() -> AkoDeploymentConfig {
+    adc(&json!({}), &Value::Null)
+}
+
+fn facts() -> Facts {
+    Facts {
+        version: Some(Version(30, 2, 1)),
+        cloud: Some(Cloud { profile: Some("profile".into()) }),
+        has_group: true,
+        names: [("data".into(), "net".into())].into(),
+        networks: [("net".into(), Vec::new())].into(),
+        profiles: [("profile".into(), ["net".to_owned()].into())].into(),
+        asked: ["net".to_owned(), "profile".to_owned()].into(),
+    }
+}
+
+fn basis() -> Basis {
+    Basis { generation: Some(1), credentials: "1".into(), is_deleting: false }
+}
+
+fn seen(facts: Facts) -> Seen {
+    let answer = Answer { basis: basis(), at: Timestamp::UNIX_EPOCH, facts };
+    Seen {
+        is_forced: false,
+        clusters: Vec::new(),
+        problem: None,
+        basis: basis(),
+        answer: Some(Arc::new(answer)),
+        claimed: Items::default(),
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+/// A turn by its name, and the reason where it has one.
+fn named(turn: &Turn<Plan>) -> String {
+    match turn {
+        Turn::Act(Plan::Ask) => "ask".into(),
+        Turn::Act(Plan::Configure(_)) => "configure".into(),
+        Turn::LookAgain(Plan::Record(_)) => "record".into(),
+        Turn::Settled => "settled".into(),
+        Turn::Gone => "gone".into(),
+        Turn::Blocked { reason, .. } => (*reason).into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn decided(adc: &AkoDeploymentConfig, seen: &Seen) -> String {
+    named(&decide(adc, seen, at(1)))
+}
+
+#[test]
+fn avi_is_asked_where_the_answer_is_missing_old_or_of_another_question() {
+    let good = seen(facts());
+    assert_eq!(decided(&plain(), &good), "record");
+    let mut none = good.clone();
+    none.answer = None;
+    assert_eq!(decided(&plain(), &none), "ask");
+    assert_eq!(named(&decide(&plain(), &good, at(599))), "record");
+    assert_eq!(named(&decide(&plain(), &good, at(600))), "ask", "the answer is old");
+    for other in [
+        Basis { generation: Some(2), ..basis() },
+        Basis { credentials: "2".into(), ..basis() },
+        Basis { is_deleting: true, ..basis() },
+    ] {
+        let adc = adc(&json!({}), &json!({"subnets": [{"network": "net", "cidr": "10.0.0.0/24"}]}));
+        let seen = Seen { basis: other.clone(), ..good.clone() };
+        assert_eq!(decided(&adc, &seen), "ask", "{other:?}");
+    }
+    let elsewhere = adc(&json!({}), &json!({"subnets": [{"network": "old", "cidr": "10.0.0.0/24"}]}));
+    assert_eq!(decided(&elsewhere, &good), "ask", "the ledger names a network that was not asked for");
+}
+
+#[test]
+fn the_ledger_is_written_before_avi_is_changed() {
+    let Turn::LookAgain(Plan::Record(added)) = decide(&plain(), &seen(facts()), at(1)) else {
+        panic!("it records nothing")
+    };
+    let recorded = adc(&json!({}), &serde_json::to_value(added).unwrap());
+    let Turn::Act(Plan::Configure(change)) = decide(&recorded, &seen(facts()), at(1)) else {
+        panic!("it changes nothing")
+    };
+    let mut network = infra_clients::avi::objects::Network::default();
+    change.edit_network("net", &mut network).unwrap();
+    let mut done = facts();
+    done.networks.insert("net".into(), network.configured_subnets);
+    assert_eq!(decided(&recorded, &seen(done)), "settled");
+}
+
+#[test]
+fn what_avi_lacks_is_named_with_its_field() {
+    let rows: Vec<(Value, Facts, &str, &str)> = vec![
+        (
+            json!({}),
+            Facts { cloud: None, ..facts() },
+            "AviCloudNotFound",
+            "spec.cloudName: AVI has no cloud \"cloud\"",
+        ),
+        (
+            json!({}),
+            Facts { cloud: Some(Cloud::default()), ..facts() },
+            "AviIpamProfileMissing",
+            "doesn't have any ipam profile configured",
+        ),
+        (json!({}), Facts { has_group: false, ..facts() }, "AviServiceEngineGroupNotFound", "\"group\""),
+        (
+            json!({}),
+            Facts { names: BTreeMap::new(), ..facts() },
+            "AviNetworkNotFound",
+            "spec.dataNetwork.name",
+        ),
+        (
+            json!({"controlPlaneNetwork": {"name": "cp", "cidr": "10.1.0.0/24"}}),
+            facts(),
+            "AviNetworkNotFound",
+            "spec.controlPlaneNetwork.name",
+        ),
+        (json!({"controllerVersion": "30.2.2"}), facts(), "ControllerVersionUnsupported", "has 30.2.1"),
+        (json!({"controllerVersion": "22.1.3"}), facts(), "record", ""),
+        (json!({"controllerVersion": ""}), facts(), "record", ""),
+    ];
+    for (spec, facts, wanted, text) in rows {
+        let turn = decide(&adc(&spec, &Value::Null), &seen(facts), at(1));
+        assert_eq!(named(&turn), wanted);
+        if let Turn::Blocked { message, .. } = turn {
+            assert!(message.contains(text), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_overlaps_a_range_of_others_blocks() {
+    let subnet = serde_json::from_value(json!({
+        "prefix": {"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 24},
+        "static_ip_ranges": [
+            {"range": {"begin": {"addr": "10.0.0.9", "type": "V4"}, "end": {"addr": "10.0.0.20", "type": "V4"}}}],
+    }))
+    .unwrap();
+    let facts = Facts { networks: [("net".into(), vec![subnet])].into(), ..facts() };
+    let recorded = |seen: &Seen| match decide(&plain(), seen, at(1)) {
+        Turn::LookAgain(Plan::Record(added)) => adc(&json!({}), &serde_json::to_value(added).unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let seen = seen(facts);
+    assert_eq!(decided(&recorded(&seen), &seen), "IPPoolsOverlap");
+}
+
+#[test]
+fn a_problem_of_the_spec_or_a_secret_blocks_and_names_the_way_out_of_a_deletion() {
+    let mut seen = seen(facts());
+    seen.problem = Some(Problem { reason: "CredentialsMissing", message: "no Secret".into() });
+    let Turn::Blocked { message, .. } = decide(&plain(), &seen, at(1)) else { panic!("not blocked") };
+    assert_eq!(message, "no Secret");
+    seen.basis.is_deleting = true;
+    let added = json!({"subnets": [{"network": "net", "cidr": "10.0.0.0/24"}]});
+    let Turn::Blocked { message, .. } = decide(&adc(&json!({}), &added), &seen, at(1)) else {
+        panic!("not blocked")
+    };
+    assert!(message.contains(FORCE_ANNOTATION), "{message}");
+}
+
+#[test]
+fn a_deleted_one_waits_for_its_clusters_then_removes_what_it_added() {
+    let added = json!({"usableNetworks": [{"profile": "profile", "network": "net"}]});
+    let recorded = adc(&json!({}), &added);
+    let mut seen = seen(facts());
+    seen.basis.is_deleting = true;
+    seen.answer = Some(Arc::new(Answer { basis: seen.basis.clone(), at: at(0), facts: facts() }));
+    seen.clusters = (0..7).map(|n| format!("default/c{n}")).collect();
+    let Turn::Blocked { reason: "InUse", message } = decide(&recorded, &seen, at(1)) else {
+        panic!("it does not wait")
+    };
+    assert!(message.contains("default/c4 and 2 more"), "{message}");
+    seen.clusters.clear();
+    assert_eq!(decided(&recorded, &seen), "configure");
+    assert_eq!(decided(&plain(), &seen), "gone", "nothing was added, so AVI is not asked");
+    let gone = Facts { profiles: [("profile".into(), [].into())].into(), ..facts() };
+    seen.answer = Some(Arc::new(Answer { basis: seen.basis.clone(), at: at(0), facts: gone }));
+    assert_eq!(decided(&recorded, &seen), "record");
+    seen.is_forced = true;
+    seen.answer = None;
+    assert_eq!(decided(&recorded, &seen), "gone");
+}

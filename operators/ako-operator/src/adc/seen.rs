@@ -1,0 +1,84 @@
+//! What a pass over an AKODeploymentConfig sees, as plain values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use infra_clients::avi::Version;
+use infra_clients::avi::objects::Subnet;
+use jiff::Timestamp;
+
+use super::ledger::Items;
+
+/// What a pass sees.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Whether a person has ended the wait for AVI.
+    pub is_forced: bool,
+    /// Clusters that take AKO from it, as `namespace/name`, in order.
+    pub clusters: Vec<String>,
+    /// What makes asking AVI impossible.
+    pub problem: Option<Problem>,
+    /// What an answer of AVI depends on.
+    pub basis: Basis,
+    /// What AVI had when it was asked last, by whom and when.
+    pub answer: Option<Arc<Answer>>,
+    /// What other AKODeploymentConfigs, which are not being deleted, have added as well.
+    pub claimed: Items,
+}
+
+/// What is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The reason.
+    pub reason: &'static str,
+    /// The message.
+    pub message: String,
+}
+
+/// What an answer of AVI depends on: with another one, AVI is asked again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// Generation of the spec.
+    pub generation: Option<i64>,
+    /// Versions of the Secrets; empty without them.
+    pub credentials: String,
+    /// Whether the AKODeploymentConfig is being deleted: then only what was added is looked at.
+    pub is_deleting: bool,
+}
+
+/// An answer of AVI.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What it depends on.
+    pub basis: Basis,
+    /// When AVI was asked.
+    pub at: Timestamp,
+    /// What it has.
+    pub facts: Facts,
+}
+
+/// What AVI has.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Version of the controller.
+    pub version: Option<Version>,
+    /// The cloud of the spec; `None` if there is none of its name.
+    pub cloud: Option<Cloud>,
+    /// Whether the cloud has the service engine group of the spec.
+    pub has_group: bool,
+    /// UUIDs of the networks of the spec that exist, by name.
+    pub names: BTreeMap<String, String>,
+    /// Subnets of these networks, and of others that the ledger names, by UUID.
+    pub networks: BTreeMap<String, Vec<Subnet>>,
+    /// UUIDs of the usable networks of AVI's own IPAM profiles, by UUID of the profile.
+    pub profiles: BTreeMap<String, BTreeSet<String>>,
+    /// UUIDs of all networks and profiles that were asked for.
+    pub asked: BTreeSet<String>,
+}
+
+/// A cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cloud {
+    /// UUID of its IPAM profile.
+    pub profile: Option<String>,
+}

@@ -1,0 +1,32 @@
+//! The status of an AKODeploymentConfig: a pure function of the old one, what was seen and how the pass ended.
+
+use jiff::Timestamp;
+use operator_kit::conditions;
+use operator_kit::{Notice, Outcome};
+
+use super::seen::Seen;
+use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, condition, reason};
+use crate::error::Error;
+
+/// Computes the status.
+#[must_use]
+pub fn status(
+    old: Option<&AkoDeploymentConfigStatus>,
+    adc: &AkoDeploymentConfig,
+    seen: Option<&Seen>,
+    outcome: &Outcome<Option<Notice>, Error>,
+    now: Timestamp,
+) -> AkoDeploymentConfigStatus {
+    // The ledger is written by `apply`, before AVI is changed.
+    let mut status = old.cloned().unwrap_or_default();
+    status.observed_generation = adc.metadata.generation;
+    if let Some(seen) = seen {
+        status.selected_clusters = Some(i32::try_from(seen.clusters.len()).unwrap_or(i32::MAX));
+        let version = seen.answer.as_ref().and_then(|answer| answer.facts.version);
+        status.controller_version = version.map(|version| version.to_string()).or(status.controller_version);
+    }
+    let (ready, why, message) = outcome.ready(reason::AS_ASKED);
+    let generation = adc.metadata.generation;
+    conditions::set(&mut status.conditions, condition::READY, ready, why, &message, generation, now);
+    status
+}

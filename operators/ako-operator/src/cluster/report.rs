@@ -1,0 +1,119 @@
+//! What a Cluster's conditions are to say: a pure function of what was seen and what is decided.
+//!
+//! Conditions outlive the process, so that each event is published once, when the reason changes.
+
+use operator_kit::conditions::Status;
+use operator_kit::{Notice, Turn};
+
+use super::plan::Plan;
+use super::seen::{Seen, Want, Workload};
+use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP};
+use crate::api::reason;
+
+/// A condition of a Cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its type.
+    pub type_: &'static str,
+    /// Its status.
+    pub status: Status,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+}
+
+impl Said {
+    fn new(type_: &'static str, status: Status, reason: &str, message: &str) -> Self {
+        Self { type_, status, reason: reason.to_owned(), message: message.to_owned() }
+    }
+}
+
+/// A change of a Cluster's conditions.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Conditions to set.
+    pub set: Vec<Said>,
+    /// Types of conditions to remove.
+    pub remove: Vec<&'static str>,
+    /// The event for the change.
+    pub notice: Option<Notice>,
+}
+
+/// Returns how the conditions have to change before a turn ends the pass; `None` if they are right, or the pass goes on.
+#[must_use]
+pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
+    let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
+    let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+    match turn {
+        Turn::Act(_) | Turn::LookAgain(_) => return None,
+        Turn::Gone | Turn::Settled if !is_leaving => {
+            wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, ""));
+        }
+        Turn::Gone | Turn::Settled if seen.is_deleting => {
+            let done = "AKO has removed what it made on AVI, or there was nothing";
+            wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, done));
+        }
+        Turn::Gone | Turn::Settled => unwanted.extend(OWNED),
+        Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if is_leaving => {
+            wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::False, reason, message));
+        }
+        Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
+            let status = match (&seen.want, &seen.workload) {
+                // What is installed stays installed.
+                (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => None,
+                (_, Workload::Closed { .. }) => Some(Status::Unknown),
+                _ => Some(Status::False),
+            };
+            wanted.extend(status.map(|status| Said::new(AKO_INSTALLED, status, reason, message)));
+        }
+    }
+    if !is_leaving {
+        unwanted.push(RESOURCES_CLEANED_UP);
+        match &seen.ip_family {
+            Some(Ok(())) => {
+                wanted.push(Said::new(IP_FAMILY_VALID, Status::True, reason::IP_FAMILY_SUPPORTED, ""));
+            }
+            Some(Err(message)) => {
+                let why = reason::IP_FAMILY_UNSUPPORTED;
+                wanted.push(Said::new(IP_FAMILY_VALID, Status::False, why, message));
+            }
+            None => {}
+        }
+    }
+    let set: Vec<_> = wanted.into_iter().filter(|said| !seen.said.contains(said)).collect();
+    let is_there = |type_: &&str| seen.said.iter().any(|said| said.type_ == *type_);
+    let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
+    let notice = notice(seen, turn, &set);
+    (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
+}
+
+/// Returns the event for a new reason. The driver publishes those that need a person.
+fn notice(seen: &Seen, turn: &Turn<Plan>, set: &[Said]) -> Option<Notice> {
+    let is_new = |type_: &str, reason: &str| {
+        let known = seen.said.iter().find(|said| said.type_ == type_);
+        known.is_none_or(|known| known.reason != reason)
+            && set.iter().any(|said| said.type_ == type_ && said.reason == reason)
+    };
+    let is_news = |reason: &str| is_new(AKO_INSTALLED, reason) || is_new(RESOURCES_CLEANED_UP, reason);
+    match turn {
+        Turn::Settled | Turn::Gone if is_new(AKO_INSTALLED, reason::INSTALLED) => {
+            Some(Notice::normal(reason::INSTALLED, "AKO is installed in the workload cluster"))
+        }
+        Turn::Wait { reason: reason::CLUSTER_NOT_READY, .. } => None,
+        Turn::Wait { reason, message, .. } if is_news(reason) => Some(match *reason {
+            reason::CLEANING_UP | reason::AKO_ENDING | reason::ADC_NOT_READY => {
+                Notice::normal(reason, message.clone())
+            }
+            _ => Notice::warning(reason, message.clone()),
+        }),
+        _ => None,
+    }
+}
+
+fn has(seen: &Seen, type_: &str, status: Status) -> bool {
+    seen.said.iter().any(|said| said.type_ == type_ && said.status == status)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use super::*;
+use crate::cluster::seen::Hooks;
+
+fn seen(want: Want) -> Seen {
+    Seen {
+        is_deleting: false,
+        is_held: true,
+        is_forced: false,
+        want,
+        hooks: Hooks::default(),
+        workload: Workload::Unread,
+        needs_watch: false,
+        said: Vec::new(),
+        ip_family: None,
+    }
+}
+
+fn waits(reason: &'static str) -> Turn<Plan> {
+    Turn::Wait { reason, message: "m".into(), after: None }
+}
+
+fn blocked(reason: &'static str) -> Turn<Plan> {
+    Turn::Blocked { reason, message: "m".into() }
+}
+
+fn said(type_: &'static str, status: Status, reason: &str) -> Said {
+    Said::new(type_, status, reason, "m")
+}
+
+/// What is set, as `type=status reason`, then what is removed, then the reason of the event.
+fn shown(seen: &Seen, turn: &Turn<Plan>) -> String {
+    let Some(Report { set, remove, notice }) = report(seen, turn) else { return "nothing".into() };
+    let set = set.iter().map(|said| format!("{}={} {}", said.type_, said.status.as_str(), said.reason));
+    let remove = remove.iter().map(|type_| format!("-{type_}"));
+    let event = notice.map(|notice| format!("event {}", notice.reason()));
+    set.chain(remove).chain(event).collect::<Vec<_>>().join(", ")
+}
+
+fn installed(seen: Seen) -> Seen {
+    Seen { said: vec![said(AKO_INSTALLED, Status::True, "AKOInstalled")], ..seen }
+}
+
+fn cleaning() -> Seen {
+    let said = vec![said(RESOURCES_CLEANED_UP, Status::False, reason::CLEANING_UP)];
+    Seen { said, is_deleting: true, ..seen(Want::Ako) }
+}
+
+fn check(rows: Vec<(&str, Seen, Turn<Plan>, &str)>) {
+    for (what, seen, turn, wanted) in rows {
+        assert_eq!(shown(&seen, &turn), wanted, "{what}");
+    }
+}
+
+#[test]
+fn conditions_say_how_far_the_delivery_is() {
+    let selected = || seen(Want::Ako);
+    let unread = Seen {
+        workload: Workload::Closed { reason: "ClusterUnreachable", message: String::new() },
+        ..selected()
+    };
+    let kept = seen(Want::Kept { reason: reason::CLUSTER_NOT_READY, message: String::new() });
+    let family = |result| Seen { ip_family: Some(result), ..selected() };
+    check(vec![
+        ("a step", selected(), Turn::LookAgain(Plan::Watch), "nothing"),
+        ("installed", selected(), Turn::Settled, "AKOInstalled=True AKOInstalled, event AKOInstalled"),
+        (
+            "an ADC that is not ready",
+            selected(),
+            waits(reason::ADC_NOT_READY),
+            "AKOInstalled=False AKODeploymentConfigNotReady, event AKODeploymentConfigNotReady",
+        ),
+        ("a new Cluster", selected(), waits(reason::CLUSTER_NOT_READY), "AKOInstalled=False ClusterNotReady"),
+        ("the driver warns", selected(), blocked(reason::INVALID_SPEC), "AKOInstalled=False InvalidSpec"),
+        (
+            "no answer",
+            unread,
+            waits("ClusterUnreachable"),
+            "AKOInstalled=Unknown ClusterUnreachable, event ClusterUnreachable",
+        ),
+        ("it becomes unready later", installed(kept), waits(reason::CLUSTER_NOT_READY), "nothing"),
+        (
+            "families",
+            installed(family(Ok(()))),
+            Turn::Settled,
+            "AKOInstalled=True AKOInstalled, ClusterIpFamilyValidationSucceeded=True IPFamilySupported",
+        ),
+        (
+            "wrong families",
+            family(Err("m".into())),
+            blocked(reason::IP_FAMILY_UNSUPPORTED),
+            "AKOInstalled=False IPFamilyUnsupported, ClusterIpFamilyValidationSucceeded=False IPFamilyUnsupported",
+        ),
+    ]);
+}
+
+#[test]
+fn conditions_say_how_far_the_cleanup_is() {
+    let deleted = Seen { said: Vec::new(), ..cleaning() };
+    check(vec![
+        (
+            "deleted",
+            deleted,
+            waits(reason::CLEANING_UP),
+            "AviResourceCleanupSucceeded=False AKOCleaningUp, event AKOCleaningUp",
+        ),
+        ("still", cleaning(), waits(reason::CLEANING_UP), "nothing"),
+        (
+            "it gave up",
+            cleaning(),
+            blocked(reason::CLEANUP_TIMED_OUT),
+            "AviResourceCleanupSucceeded=False AKOCleanupTimedOut",
+        ),
+        ("done", cleaning(), Turn::Gone, "AviResourceCleanupSucceeded=True AKOCleanedUp"),
+        (
+            "selected again",
+            Seen { is_deleting: false, ..cleaning() },
+            Turn::Settled,
+            "AKOInstalled=True AKOInstalled, -AviResourceCleanupSucceeded, event AKOInstalled",
+        ),
+        ("not selected any more", installed(seen(Want::Nothing)), Turn::Gone, "-AKOInstalled"),
+        ("never selected", seen(Want::Nothing), Turn::Gone, "nothing"),
+    ]);
+}
