@@ -58,7 +58,7 @@ pub fn set(
         type_: type_.to_owned(),
         status: status.as_str().to_owned(),
         reason: reason.to_owned(),
-        message: cut(message, MESSAGE_LIMIT).to_owned(),
+        message: bounded(message).to_owned(),
         observed_generation: generation,
         last_transition_time: Time(now),
     };
@@ -73,6 +73,12 @@ pub fn set(
     let changed = *known != condition;
     *known = condition;
     changed
+}
+
+/// Returns a message as a condition keeps it: its first 1 KiB. For the other texts of a status, which users may make as long as they like.
+#[must_use]
+pub fn bounded(message: &str) -> &str {
+    cut(message, MESSAGE_LIMIT)
 }
 
 /// Returns the condition of this type.

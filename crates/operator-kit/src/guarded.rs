@@ -7,7 +7,7 @@ mod parts;
 
 use std::{borrow::Cow, sync::Arc};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use serde::{
     Deserialize, Deserializer,
@@ -15,7 +15,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use self::parts::{Object, Parts};
+use self::parts::{DEEPEST, Object, Parts};
 
 /// An annotation as large as the object, which no operator reads.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -101,13 +101,17 @@ impl<'de, K: DeserializeOwned + Resource<DynamicType: Default>> Deserialize<'de>
     /// Bounds each object of a list before the next is parsed, and fails for none: it would fail the list, and stop the operator.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let group = group_of::<K>();
-        let Parts { labels, annotations, metadata, object } = Object(&group).deserialize(deserializer)?;
+        let Parts { labels, annotations, metadata, object, too_deep } =
+            Object(&group).deserialize(deserializer)?;
         let identity_of = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
         let known = ObjectMeta {
             name: identity_of("name"),
             namespace: identity_of("namespace"),
             uid: identity_of("uid"),
             resource_version: identity_of("resourceVersion"),
+            deletion_timestamp: metadata
+                .get("deletionTimestamp")
+                .and_then(|time| Time::deserialize(time).ok()),
             ..ObjectMeta::default()
         };
         let mut metadata: ObjectMeta = match serde_json::from_value(Value::Object(metadata)) {
@@ -121,9 +125,13 @@ impl<'de, K: DeserializeOwned + Resource<DynamicType: Default>> Deserialize<'de>
             trim(&mut metadata, &group);
             let size = size(&metadata) + annotations.dropped;
             if size > MOST_METADATA {
-                let error = too_large(&format!("finalizers and annotations of {group}"), size);
+                let error = too_large(&format!("finalizers, controller and annotations of {group}"), size);
                 return Ok(Self::invalid(error, identity(metadata, &group)));
             }
+        }
+        if let Some(member) = too_deep {
+            let error = format!("{member}: it is nested deeper than {DEEPEST} levels");
+            return Ok(Self { excess, ..Self::invalid(error, metadata) });
         }
         Ok(match parse::<K>(Value::Object(object)) {
             Ok(mut object) => {
@@ -151,7 +159,11 @@ fn parse<K: DeserializeOwned>(mut value: Value) -> Result<K, String> {
 
 /// Cuts the value of an annotation; what is left of one that was cut equals no value that an operator knows.
 fn cut(text: &mut String) {
-    text.truncate(text.floor_char_boundary(LONGEST_ANNOTATION));
+    if text.len() > LONGEST_ANNOTATION {
+        text.truncate(text.floor_char_boundary(LONGEST_ANNOTATION));
+        // Else it takes as much memory as before.
+        text.shrink_to_fit();
+    }
 }
 
 /// Returns the bytes that labels, annotations, finalizers and owner references take, about.
@@ -242,6 +254,7 @@ mod tests {
         let annotations = good.meta().annotations.as_ref().unwrap();
         let (kept, large) = (annotations["kept"].as_str(), annotations["large"].len());
         assert_eq!((annotations.len(), kept, large), (2, "yes", LONGEST_ANNOTATION - 1));
+        assert!(annotations["large"].capacity() < 2 * LONGEST_ANNOTATION, "the rest is not freed");
     }
 
     #[test]
@@ -286,7 +299,9 @@ mod tests {
         // Whose it is is still known.
         let held = parse(&finalizers);
         assert!(
-            held.object().unwrap_err().contains("its finalizers and annotations of events.k8s.io take"),
+            held.object()
+                .unwrap_err()
+                .contains("its finalizers, controller and annotations of events.k8s.io take"),
             "{held:?}"
         );
         for held in [held.clone().bounded(true), held.bounded(false)] {
@@ -296,18 +311,25 @@ mod tests {
         }
     }
 
-    /// What anyone may write who may write the object.
+    /// What anyone may write who may write the object, where the schema of the kind lets it pass.
     #[test]
-    fn no_metadata_fails_a_list() {
+    fn no_shape_fails_a_list() {
         let deep = format!("{}1{}", r#"{"f:a":"#.repeat(5000), "}".repeat(5000));
+        let lists = format!("{}1{}", "[".repeat(101), "]".repeat(101));
         let list = format!(
             r#"[{{"metadata": {{"name": "deep", "managedFields": [{{"time": "9999-12-31T12:00:00Z", "fieldsV1": {deep}}}]}}}},
                 {{"metadata": {{"name": "bad", "uid": "u", "creationTimestamp": "9999-12-31T12:00:00Z"}}}},
-                {{"metadata": {{"name": "none", "labels": null, "annotations": null}}, "data": {{"key": "value"}}}}]"#
+                {{"metadata": {{"name": "none", "labels": null, "annotations": null}}, "data": {{"key": "value"}}}},
+                {{"data": {deep}, "metadata": {{"name": "spec"}}}}, {{"metadata": {{"name": "lists"}}, "data": {lists}}},
+                {{"status": {deep}, "metadata": {{"name": "status"}}}}]"#
         );
         let list: Vec<Guarded<ConfigMap>> = serde_json::from_str(&list).unwrap();
-        let names: Vec<_> = list.iter().map(|object| object.meta().name.as_deref()).collect();
-        assert_eq!(names, [Some("deep"), Some("bad"), Some("none")]);
+        let names: Vec<_> = list.iter().filter_map(|object| object.meta().name.as_deref()).collect();
+        assert_eq!(names, ["deep", "bad", "none", "spec", "lists", "status"]);
+        for deep in &list[3..5] {
+            assert_eq!(deep.object().unwrap_err(), "data: it is nested deeper than 100 levels");
+        }
+        assert!(list[5].valid().is_some(), "the operator computes a status again");
         assert!(list[0].valid().is_some() && list[2].valid().is_some());
         assert!(list[1].object().unwrap_err().starts_with("metadata: "), "{:?}", list[1]);
         assert_eq!(list[1].meta().uid.as_deref(), Some("u"));

@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt, reload,
+    EnvFilter, Layer, Registry,
+    filter::{ParseError, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -37,15 +41,20 @@ const QUIET: [(&str, LevelFilter); 11] = [
 ];
 /// Prints requests at trace level, so its most verbose level is debug whatever the filter says.
 const SECRETIVE: &str = "vim_rs";
+/// Prints every answer that does not parse, which may be a Secret, so it prints nothing whatever the filter says. Its callers log what failed.
+const SILENT: &str = "kube_client::client";
 
 /// Starts logging to standard error, as the flags say. Only the first call of a process has an effect.
 pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
     let (layer, handle) = reload::Layer::new(filter(&args.log_level)?);
     // Where standard error is a full disk, its own complaint about that would end the process.
     let lines = fmt::layer().log_internal_errors(false).with_writer(io::stderr);
+    let may_print = filter_fn(|about| may_print(about.target()));
     let lines = match args.log_format {
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
-        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_span_list(false).with_filter(may_print).boxed()
+        }
+        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_filter(may_print).boxed(),
     };
     if Registry::default().with(layer).with(lines).try_init().is_ok() {
         if args.log_format == LogFormat::Json {
@@ -54,6 +63,11 @@ pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
         tokio::spawn(toggle(handle, args.log_level.clone()));
     }
     Ok(())
+}
+
+/// Returns whether lines of a target are printed, if the filter lets them pass.
+fn may_print(target: &str) -> bool {
+    target != SILENT
 }
 
 /// Writes why the process ends to standard error, whatever the filter: for people `name: message`, else a JSON object with
@@ -152,6 +166,11 @@ mod tests {
         );
         assert!(has("hyper=debug,info", "hyper=debug"));
         assert!(has("error", "hyper=error"), "a cap never raises: {:?}", shows("error"));
+    }
+
+    #[test]
+    fn answers_are_never_printed() {
+        assert!(!may_print("kube_client::client") && may_print("kube_client") && may_print("operator_kit"));
     }
 
     #[test]

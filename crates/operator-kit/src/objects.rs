@@ -70,7 +70,7 @@ impl<K: Kind> Objects<K> {
         let request = self.at(key).get(key.name(), &kube::api::GetParams::default());
         match self.send(request.map_err(kube::Error::BuildRequest)?).await {
             Ok(object) => Ok(Some(object)),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(kube::Error::Api(status)) if is_absent(&status, key) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -248,10 +248,9 @@ impl<K: Kind> Objects<K> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let request = self.at(key).delete(key.name(), &params).map_err(kube::Error::BuildRequest)?;
-        match self.client.request::<Value>(request).await {
-            // The API server answers with the object while finalizers keep it, else with a Status.
-            Ok(object) if object["metadata"]["deletionTimestamp"].is_string() => {
-                let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+        match self.client.request::<Guarded<K>>(request).await {
+            // The API server answers with the object while finalizers keep it, else with a Status, whose metadata is empty.
+            Ok(object) if object.meta().deletion_timestamp.is_some() => {
                 self.cache.wrote(object);
                 Ok(Deleted::Going)
             }

@@ -247,8 +247,8 @@ mod tests {
             assert_eq!(renames.target(&target.parse().unwrap()), wanted);
         }
         let body = Bytes::from_static(b"{\"name\":\"role\",\"text\":\"a role\"}");
-        let renamed = renames.body(&body);
-        assert_eq!(renamed, &b"{\"name\":\"role-of-w1-vc\",\"text\":\"a role\"}"[..]);
-        assert_eq!(renames.response(&renamed), body);
+        let inside = renames.body(&body);
+        assert_eq!(inside, &b"{\"name\":\"role-of-w1-vc\",\"text\":\"a role\"}"[..]);
+        assert_eq!(renames.response(&inside), body);
     }
 }

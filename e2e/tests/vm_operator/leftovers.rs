@@ -127,6 +127,36 @@ async fn an_instance_with_a_foreign_finalizer_counts_as_gone() {
     rig.kubectl(&["wait", "--for=delete", "vgi", "--all", "--timeout=180s"]).await.unwrap();
 }
 
+/// A VmInstance that does not parse has lost its owner as well: only its name says whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_instance_without_owner_is_named() {
+    let (_place, rig, _operator) = start_web(2).await;
+    let patch = async |patch: Value| {
+        let patch = Patch::Merge(json!({ "metadata": patch }));
+        rig.api("VmInstance").patch_metadata("web-1", &PatchParams::default(), &patch).await.unwrap()
+    };
+    let before = patch(json!({ "ownerReferences": null })).await.metadata.finalizers;
+    let many: Vec<_> = (0..1000).map(|n| format!("example.com/of-another-{n}")).collect();
+    let all: Vec<_> = before.iter().flatten().chain(&many).collect();
+    patch(json!({ "finalizers": all })).await;
+    let unread = |status: &Value| {
+        let message = status["lastMessage"].as_str().unwrap_or_default();
+        ready(status) == Some(("False", "InvalidInstance"))
+            && message.contains("VmInstance web-1 does not parse")
+    };
+    says(&rig, "web", unread).await;
+    rig.apply("web", 3, "photon").await.unwrap();
+    says(&rig, "web", |status| unread(status) && status["desiredReplicas"] == 3).await;
+    rig.delete("web").await.unwrap();
+    says(&rig, "web", |status| unread(status) && status["replicas"] == 0).await;
+    let machines: Vec<_> = rig.machines().await.unwrap().into_keys().collect();
+    assert!(machines.contains(&format!("{}/web-1", rig.folder("web"))), "{machines:?}");
+
+    patch(json!({ "finalizers": before })).await;
+    rig.gone("web").await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 1, "the machine of the VmInstance without owner is left");
+}
+
 /// The group of a VmInstance that has lost its owner is deleted, and another of its name is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_owner_takes_its_slot_of_the_next_group() {

@@ -14,7 +14,7 @@ use crate::lines::GroupId;
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::visibility::Visibility;
-use crate::vminstance::{GroupView, has_machine, is_in_the_way, is_owned_by};
+use crate::vminstance::{GroupView, has_machine, is_in_the_way, may_be_of};
 
 /// Returns which group an instance belongs to: one of its own namespace, whatever its spec says.
 fn group_id(instance: &VmInstance) -> GroupId {
@@ -152,9 +152,8 @@ impl Context {
     /// Returns the instances of a group that do not parse.
     #[must_use]
     pub fn unread(&self, group: &VmGroup) -> Vec<Guarded<VmInstance>> {
-        let (namespace, uid) = (group.namespace(), group.uid().unwrap_or_default());
         let mut unread = self.instances.cache().invalid();
-        unread.retain(|instance| instance.namespace() == namespace && is_owned_by(instance, &uid));
+        unread.retain(|instance| may_be_of(instance, group));
         unread
     }
 

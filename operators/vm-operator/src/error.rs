@@ -44,6 +44,12 @@ pub enum Error {
         "VmInstance {0:?} belongs to another group or is a copy: wait until it is gone, or delete it if it was created by hand"
     )]
     Taken(String),
+    /// A VmInstance of that name does not parse.
+    #[error(
+        "VmInstance {0:?} has the name of one of the group's, and does not parse: {1}; correct it, or remove it with kubectl delete vgi \
+         {0}, which may leave its virtual machine"
+    )]
+    Unreadable(String, String),
 }
 
 /// Returns the name of the request, unless the failure begins with it.
@@ -82,6 +88,7 @@ impl ReconcileError for Error {
             Self::Unstable(_) => (reason::MACHINE_UNSTABLE, Disposition::TRANSIENT),
             Self::NamespaceTerminating => (reason::NAMESPACE_TERMINATING, Disposition::NEEDS_HELP),
             Self::Taken(_) => (reason::WAITING_FOR_PREDECESSOR, Disposition::TRANSIENT),
+            Self::Unreadable(..) => (reason::INVALID_INSTANCE, Disposition::NEEDS_HELP),
         }
     }
 }
@@ -173,6 +180,12 @@ mod tests {
             (Error::Unstable("PowerOnVM_Task"), "MachineUnstable", false, "look at its events"),
             (Error::NamespaceTerminating, "NamespaceTerminating", true, "detach=true"),
             (Error::Taken("web-0".into()), "WaitingForPredecessor", false, "\"web-0\""),
+            (
+                Error::Unreadable("web-0".into(), "spec: no".into()),
+                "InvalidInstance",
+                true,
+                "does not parse: spec: no; correct",
+            ),
         ];
         for (error, reason, needs_help, text) in rows {
             let disposition = if needs_help { Disposition::NEEDS_HELP } else { Disposition::TRANSIENT };

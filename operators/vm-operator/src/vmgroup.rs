@@ -100,9 +100,8 @@ impl Reconciler for VmGroups {
     /// A VmInstance that the cache does not show would lose its group, and its machine be left in the vCenter.
     async fn confirm_gone(&self, group: &VmGroup) -> Result<bool, Error> {
         let namespace = group.namespace().unwrap_or_default();
-        let uid = group.uid().unwrap_or_default();
         let found =
-            self.0.instances.find(&namespace, &selector(group), |found| is_member(found, &uid)).await?;
+            self.0.instances.find(&namespace, &selector(group), |found| is_member(found, group)).await?;
         Ok(found.is_none())
     }
 
@@ -155,10 +154,12 @@ impl Reconciler for VmGroups {
     }
 }
 
-/// Returns whether a VmInstance may have a machine of the group. Of one that does not parse only the controller is known.
-fn is_member(found: &Guarded<VmInstance>, group_uid: &str) -> bool {
-    let Some(instance) = found.valid() else { return vminstance::is_owned_by(found, group_uid) };
-    instance.spec.group_uid == group_uid && names::check(instance).is_ok() && !vminstance::is_done(instance)
+/// Returns whether a VmInstance may have a machine of the group. Of one that does not parse only controller and name are known.
+fn is_member(found: &Guarded<VmInstance>, group: &VmGroup) -> bool {
+    let Some(instance) = found.valid() else { return vminstance::may_be_of(found, group) };
+    group.uid().as_ref() == Some(&instance.spec.group_uid)
+        && names::check(instance).is_ok()
+        && !vminstance::is_done(instance)
 }
 
 /// Returns the label selector of a group's VmInstances.

@@ -27,7 +27,9 @@ use crate::triggers::has_ended;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
-pub use identity::{Look, has_machine, is_done, is_in_the_way, is_owned_by, recorded, recorded_vcenter};
+pub use identity::{
+    Look, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded, recorded_vcenter,
+};
 pub use observe::Surroundings;
 use plan::Action;
 pub use seen::{AnotherVcenter, GroupView, Refresh, Seen};

@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{
-    Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -22,6 +22,102 @@ pub(super) struct Parts {
     pub(super) metadata: Map<String, Value>,
     /// The object, with empty metadata if it has any.
     pub(super) object: Map<String, Value>,
+    /// The first member that is nested deeper than is read.
+    pub(super) too_deep: Option<String>,
+}
+
+/// How many levels of a member are read. serde_json reads 128 and fails at the next one, with all that is in the same answer.
+pub(super) const DEEPEST: usize = 100;
+
+impl Parts {
+    /// Reads the value of a member, or notes that it is nested too deeply.
+    fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        map: &mut A,
+        key: String,
+        place: impl Fn(&mut Self) -> &mut Map<String, Value>,
+    ) -> Result<(), A::Error> {
+        match map.next_value_seed(Shallow(DEEPEST))? {
+            Some(value) => drop(place(self).insert(key, value)),
+            // As one that does not parse: the operator computes it again.
+            None if key == "status" => {}
+            None => drop(self.too_deep.get_or_insert(key)),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a value of at most so many levels; `None` for a deeper one, whose rest is skipped.
+struct Shallow(usize);
+
+impl<'de> DeserializeSeed<'de> for Shallow {
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
+        if self.0 == 0 {
+            // serde_json skips it without recursion.
+            return IgnoredAny::deserialize(deserializer).map(|_| None);
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shallow {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<Value>, E> {
+        Ok(Some(Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Option<Value>, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Value>, A::Error> {
+        let mut list = Some(Vec::new());
+        while let Some(value) = seq.next_element_seed(Shallow(self.0 - 1))? {
+            match (value, &mut list) {
+                (Some(value), Some(list)) => list.push(value),
+                _ => list = None,
+            }
+        }
+        Ok(list.map(Value::Array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Value>, A::Error> {
+        let mut members = Some(Map::new());
+        while let Some(key) = map.next_key::<String>()? {
+            match (map.next_value_seed(Shallow(self.0 - 1))?, &mut members) {
+                (Some(value), Some(members)) => drop(members.insert(key, value)),
+                _ => members = None,
+            }
+        }
+        Ok(members.map(Value::Object))
+    }
 }
 
 /// Labels or annotations, as far as they are kept.
@@ -60,7 +156,7 @@ impl<'de> Visitor<'de> for Object<'_> {
                 // It is parsed apart, once.
                 parts.object.insert(key, Value::Object(Map::new()));
             } else {
-                parts.object.insert(key, map.next_value()?);
+                parts.read(&mut map, key, |parts| &mut parts.object)?;
             }
         }
         Ok(parts)
@@ -98,7 +194,7 @@ impl<'de> Visitor<'de> for Metadata<'_> {
                 "managedFields" => drop(map.next_value::<IgnoredAny>()?),
                 "labels" => self.parts.labels = map.next_value_seed(Keep(self.group))?,
                 "annotations" => self.parts.annotations = map.next_value_seed(Keep(self.group))?,
-                _ => drop(self.parts.metadata.insert(key, map.next_value()?)),
+                _ => self.parts.read(&mut map, key, |parts| &mut parts.metadata)?,
             }
         }
         Ok(())

@@ -50,6 +50,13 @@ pub fn instance(group: &str, slot: i32) -> String {
     bounded(&format!("{group}-{slot}"), OBJECT_NAME)
 }
 
+/// Returns the group whose VmInstance has this name, as long as the name was not shortened: for a VmInstance that does not say so.
+#[must_use]
+pub fn group_of_instance(name: &str) -> Option<&str> {
+    let (group, slot) = name.rsplit_once('-')?;
+    slot.parse::<u32>().is_ok_and(|number| number.to_string() == slot).then_some(group)
+}
+
 /// Checks that a VmInstance is the one of its slot: it has the derived name, its group is its controller, and its machine
 /// has the derived name or one that the original operator gave. A copy made by hand fails, whatever its spec says.
 ///
@@ -169,6 +176,19 @@ impl FromStr for Marker {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_name_of_an_instance_tells_its_group() {
+        for (name, group) in [
+            (super::instance("web", 0), Some("web")),
+            (super::instance("a-1", 12), Some("a-1")),
+            ("web".to_owned(), None),
+            ("web-01".to_owned(), None),
+            ("web-x".to_owned(), None),
+        ] {
+            assert_eq!(super::group_of_instance(&name), group, "{name}");
+        }
+    }
+
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
     use proptest::prelude::*;
 

@@ -14,7 +14,7 @@ use crate::detach;
 use crate::in_flight::Waiter;
 use crate::lines::GroupId;
 use crate::memory::Memory;
-use crate::vminstance::GroupView;
+use crate::vminstance::{GroupView, group_of_unread};
 
 /// The objects to wake.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,15 +79,12 @@ pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
     concerned
 }
 
-/// Returns the group of an instance: by the spec, since an owner reference can be removed; by its controller where it does not parse.
+/// Returns the group of an instance: by the spec, since an owner reference can be removed.
 fn group_of(instance: &Guarded<VmInstance>) -> Option<Key> {
-    let name = if let Some(instance) = instance.valid() {
-        &instance.spec.group
-    } else {
-        let mut owners = instance.owner_references().iter();
-        &owners.find(|owner| owner.controller == Some(true) && owner.kind == "VmGroup")?.name
-    };
-    Some(Key::new(&instance.namespace()?, name))
+    match instance.valid() {
+        Some(instance) => Some(Key::new(&instance.namespace()?, &instance.spec.group)),
+        None => group_of_unread(instance),
+    }
 }
 
 /// Returns what a change of a group concerns beside that which its own controller notices. `members` finds the instances of a

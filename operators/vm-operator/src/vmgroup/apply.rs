@@ -171,15 +171,14 @@ async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
         // Created by a request whose response was lost: the cache is about to show it. Or it belongs to another group.
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             let found = ctx.instances.read(&key).await?;
-            match found.as_ref().map(Guarded::valid) {
-                Some(Some(found))
+            match found.as_ref().map(Guarded::object) {
+                Some(Ok(found))
                     if found.spec.group_uid == instance.spec.group_uid && names::check(found).is_ok() =>
                 {
                     Ok(())
                 }
-                // The cache has it now: the next pass names it.
-                Some(None) => Ok(()),
-                Some(Some(_)) | None => Err(Error::Taken(instance.name_any())),
+                Some(Err(problem)) => Err(Error::Unreadable(instance.name_any(), problem.to_owned())),
+                Some(Ok(_)) | None => Err(Error::Taken(instance.name_any())),
             }
         }
         Err(kube::Error::Api(status)) if is_terminating(&status) => Err(Error::NamespaceTerminating),

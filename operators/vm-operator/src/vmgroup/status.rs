@@ -177,7 +177,7 @@ impl Verdict {
             .filter(|_| group.metadata.deletion_timestamp.is_none())
             .map(|detached| &*detached.message);
         let parts = [Some(&*self.message), drift, detached];
-        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        conditions::bounded(&parts.into_iter().flatten().collect::<Vec<_>>().join("; ")).to_owned()
     }
 
     /// Returns status and reason of Progressing: whether work is in flight.

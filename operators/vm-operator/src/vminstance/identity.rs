@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use infra_clients::vsphere::vms::{Connection, Folder, Inventory, Outside, Vm};
 use infra_clients::vsphere::{MoRef, PowerState};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use operator_kit::conditions;
+use operator_kit::{Key, conditions};
 
 use crate::api::names::{self, Marker};
-use crate::api::{FINALIZER, OWNER_MARKER, REVISION_MARKER, VmInstance, condition, reason};
+use crate::api::{FINALIZER, OWNER_MARKER, REVISION_MARKER, VmGroup, VmInstance, condition, reason};
 
 use super::seen::{AnotherVcenter, Lost, Machine};
 
@@ -115,10 +116,28 @@ pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
     is_not_a_copy(vm, instance) && names::check(instance).is_ok() && !is_done(instance)
 }
 
-/// Returns whether an instance, which may not parse, has the group of this UID as its controller.
+/// Returns the key of the group of an instance that does not parse: that of its controller, else the one that its name tells.
 #[must_use]
-pub fn is_owned_by(instance: &impl ResourceExt, group_uid: &str) -> bool {
-    instance.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == group_uid)
+pub fn group_of_unread(instance: &impl ResourceExt) -> Option<Key> {
+    let name = instance.name_any();
+    let group = match controller(instance) {
+        Some(owner) => (owner.kind == "VmGroup").then_some(&*owner.name),
+        None => names::group_of_instance(&name),
+    };
+    Some(Key::new(&instance.namespace()?, group?))
+}
+
+/// Returns whether an instance that does not parse may be one of this group: by its controller, else by its name.
+#[must_use]
+pub fn may_be_of(instance: &impl ResourceExt, group: &VmGroup) -> bool {
+    match controller(instance) {
+        Some(owner) => group.uid().as_ref() == Some(&owner.uid) && instance.namespace() == group.namespace(),
+        None => group_of_unread(instance) == Some(Key::of(group)),
+    }
+}
+
+fn controller(instance: &impl ResourceExt) -> Option<&OwnerReference> {
+    instance.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
 /// Returns whether the operator's part in an instance's deletion is done: finalizers of others keep the object.

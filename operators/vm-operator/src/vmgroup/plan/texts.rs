@@ -52,7 +52,7 @@ pub(super) fn describe_unread(unread: &[Unread]) -> Option<String> {
     let (Unread { name, problem }, others) = unread.split_first()?;
     let more = and_more(others.len());
     Some(format!(
-        "VmInstance {name}{more} does not parse, so its virtual machine is left as it is: {problem}"
+        "VmInstance {name}{more} does not parse, so its virtual machine is left as it is, and no other is made: {problem}"
     ))
 }
 
