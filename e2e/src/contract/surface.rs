@@ -85,7 +85,11 @@ async fn reasons<R: Rig>(site: &Site) -> Result<BTreeSet<String>> {
     }
     let events: Value = serde_json::from_str(&site.kubectl(&["get", "events", "-o", "json"]).await?)?;
     let events = events["items"].as_array().cloned().unwrap_or_default();
-    reasons.extend(events.iter().filter_map(|event| event["reason"].as_str()).map(str::to_owned));
+    // Others publish events as well, such as Cluster API.
+    let own = events.iter().filter(|event| event["reportingComponent"] == R::SUBJECT.name);
+    let own: Vec<_> = own.filter_map(|event| event["reason"].as_str()).map(str::to_owned).collect();
+    ensure!(!own.is_empty(), "{} publishes no events", R::SUBJECT.name);
+    reasons.extend(own);
     Ok(reasons)
 }
 

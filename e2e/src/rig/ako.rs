@@ -59,7 +59,7 @@ impl AkoRig {
     /// Returns the AKODeploymentConfig of the main job.
     #[must_use]
     pub fn config(&self) -> Value {
-        self.localized(adc("adc", &json!([{ "start": "10.92.0.50", "end": "10.92.0.59", "type": "V4" }])))
+        self.localized(adc("adc", &pool(50)))
     }
 
     /// Starts a workload cluster with the label, unless there is one, and waits until a Service in it has an address.
@@ -114,7 +114,7 @@ impl AkoRig {
     async fn change(&self) -> Result<()> {
         let mut config = self.config();
         config["spec"]["dataNetwork"]["ipPools"] =
-            json!([{ "start": "10.92.0.60", "end": "10.92.0.69", "type": "V4" }]);
+            pool(60);
         config["spec"]["extraConfigs"] = json!({ "log": { "logLevel": "DEBUG" } });
         self.site.apply(None, &config).await?;
         self.site.ready_within("adc", PATIENCE, |_| true).await?;
@@ -137,6 +137,11 @@ impl AkoRig {
         guest.workload.deleted(PATIENCE).await?;
         self.site.remove("adc").await
     }
+}
+
+/// Returns pools of ten addresses from this one on.
+fn pool(start: u8) -> Value {
+    json!([{ "start": format!("10.92.0.{start}"), "end": format!("10.92.0.{}", start + 9), "type": "V4" }])
 }
 
 /// Returns an AKODeploymentConfig with pools.
@@ -220,6 +225,20 @@ impl Rig for AkoRig {
         Ok(())
     }
 
+    /// Also makes the operator repeat an event.
+    async fn exercise(&self) -> Result<()> {
+        for step in ["create", "serve", "change"] {
+            self.play(step).await?;
+        }
+        for start in [50, 60] {
+            let mut config = self.config();
+            config["spec"]["dataNetwork"]["ipPools"] = pool(start);
+            self.site.apply(None, &config).await?;
+            self.site.ready_within("adc", PATIENCE, |_| true).await?;
+        }
+        self.play("delete").await
+    }
+
     async fn outside(&self) -> Result<BTreeMap<String, Value>> {
         let diff = self.simulator.control().diff(&self.before);
         let lists = [("added", &diff.added), ("removed", &diff.removed), ("changed", &diff.changed)];
@@ -267,7 +286,7 @@ impl Rig for AkoRig {
     }
 
     fn samples() -> Vec<Value> {
-        let mut all = adc("sample", &json!([{ "start": "10.92.0.50", "end": "10.92.0.59", "type": "V4" }]));
+        let mut all = adc("sample", &pool(50));
         let spec = json!({
             "clusterSelector": { "matchLabels": { "sample": "a" },
                 "matchExpressions": [{ "key": "sample", "operator": "In", "values": ["a"] }] },
