@@ -66,6 +66,22 @@ impl Catalogue {
         edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
     }
 
+    /// Returns one mutation of each place, of all rules by turns, and each scenario as a case.
+    #[must_use]
+    pub fn one_of_each_place(&self) -> Vec<Case> {
+        let mut places: Vec<Vec<&Mutation>> = Vec::new();
+        for mutation in &self.mutations {
+            match places.last_mut().filter(|place| place.iter().any(|known| known.path() == mutation.path()))
+            {
+                Some(place) => place.push(mutation),
+                None => places.push(vec![mutation]),
+            }
+        }
+        let chosen = places.iter().enumerate().filter_map(|(turn, place)| place.get(turn % place.len()));
+        let edits = chosen.map(|mutation| Case::Edits(vec![(*mutation).clone()]));
+        edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
+    }
+
     /// Returns each two mutations of different places as a case.
     #[must_use]
     pub fn pairs(&self) -> Vec<Case> {
@@ -329,7 +345,8 @@ async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission
 /// # Errors
 /// If not; the error has each case and the command that replays it.
 pub async fn each_value_is_answered<R: Rig>() -> Result<()> {
-    let report = run::<R>(&Planes::default(), R::SUBJECT.lanes(), Catalogue::singles, |_, _| ()).await?;
+    let select = if R::MANY_FIELDS { Catalogue::one_of_each_place } else { Catalogue::singles };
+    let report = run::<R>(&Planes::default(), R::SUBJECT.lanes(), select, |_, _| ()).await?;
     println!("{}: {report}", R::SUBJECT.name);
     ensure!(report.refused > 0 && report.answered > 0, "nothing was tested: {report}");
     report.check(&R::SUBJECT)

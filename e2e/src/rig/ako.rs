@@ -113,8 +113,7 @@ impl AkoRig {
 
     async fn change(&self) -> Result<()> {
         let mut config = self.config();
-        config["spec"]["dataNetwork"]["ipPools"] =
-            pool(60);
+        config["spec"]["dataNetwork"]["ipPools"] = pool(60);
         config["spec"]["extraConfigs"] = json!({ "log": { "logLevel": "DEBUG" } });
         self.site.apply(None, &config).await?;
         self.site.ready_within("adc", PATIENCE, |_| true).await?;
@@ -179,7 +178,8 @@ impl Rig for AkoRig {
     const FAULTS: &'static [&'static str] = &["avi-unavailable", "avi-reply-lost", "avi-stale"];
     const MISSED_RIGHT: (&'static str, &'static str, &'static str) =
         ("networking.tkg.tanzu.vmware.com", "akodeploymentconfigs", "patch");
-    const PASSING: &'static [&'static str] = &["Progressing", "AviUnreachable", "AviObjectChanged"];
+    const PASSING: &'static [&'static str] = &["Progressing", "AviObjectChanged"];
+    const MANY_FIELDS: bool = true;
     // Each run deletes a Cluster, which takes Cluster API ten seconds.
     const SAMPLE: usize = 12;
 

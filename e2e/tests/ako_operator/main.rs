@@ -18,7 +18,7 @@ const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 const HOOK: &str =
     r"{.items[*].metadata.annotations.pre-terminate\.delete\.hook\.machine\.cluster\.x-k8s\.io/avi-cleanup}";
 /// Each rig has two control planes.
-static PLACES: Semaphore = Semaphore::const_new(1);
+static PLACES: Semaphore = Semaphore::const_new(2);
 
 /// A rig in which the first half of seed 000's walk-through has come true.
 struct Walk {
@@ -153,6 +153,17 @@ async fn a_cluster_waits_for_an_ako_that_hangs() {
     walk.cluster_has(true).await;
     walk.ako.set_cleanup(Cleanup::Prompt);
     walk.workload.deleted(PATIENCE).await.unwrap();
+    walk.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn what_ako_gives_up_is_removed_by_its_marks() {
+    let walk = Walk::start().await;
+    walk.ako.set_cleanup(Cleanup::TimesOut);
+    walk.workload.delete().await.unwrap();
+    walk.workload.deleted(PATIENCE).await.unwrap();
+    let events = ["get", "events", "-o", "jsonpath={.items[?(@.reason=='AviObjectsRemoved')].message}"];
+    walk.shows(&events, "removed 4 objects that AKO had left on AVI").await;
     walk.nothing_is_left().await;
 }
 

@@ -15,6 +15,8 @@ pub mod plan;
 pub mod seen;
 mod status;
 
+use std::sync::Arc;
+
 use infra_clients::capi::Cluster;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -42,7 +44,7 @@ pub struct Adcs {
     /// All Clusters.
     pub clusters: Cache<Foreign<Cluster>>,
     /// Clients of the controllers.
-    pub connections: Connections,
+    pub connections: Arc<Connections>,
     /// What AVI had when it was asked last.
     pub memory: Memory,
 }

@@ -14,6 +14,7 @@ pub mod report;
 pub mod seen;
 
 use std::hash::Hash;
+use std::sync::Arc;
 
 use infra_clients::capi::{Cluster, Machine, WorkloadClients};
 use jiff::Timestamp;
@@ -21,13 +22,15 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt};
 use operator_kit::{
-    Cache, Clock, Foreign, Index, Key, NoStatus, Notice, Objects, Outcome, Reconciler, Remotes, Turn,
+    Cache, Clock, Foreign, Index, Key, NoStatus, Notice, Objects, Outcome, Reconciler, Remotes, Triggers,
+    Turn,
 };
 
 pub use self::memory::Memory;
 use self::plan::{Plan, decide};
 use self::seen::{Seen, Want};
 use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER};
+use crate::connections::Connections;
 use crate::delivery::Ako;
 use crate::error::Error;
 
@@ -54,6 +57,10 @@ pub struct Clusters {
     pub clients: WorkloadClients,
     /// Watches of AKO's StatefulSets.
     pub sets: Remotes<StatefulSet>,
+    /// Clients of the AVI controllers.
+    pub connections: Arc<Connections>,
+    /// Wakes Clusters.
+    pub triggers: Triggers<Foreign<Cluster>>,
     /// What is installed.
     pub ako: Ako,
     /// What this process remembers.

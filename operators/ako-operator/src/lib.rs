@@ -21,6 +21,7 @@ pub mod delivery;
 pub mod error;
 mod meters;
 mod program;
+pub mod purge;
 pub mod ranges;
 mod secrets;
 pub mod selection;

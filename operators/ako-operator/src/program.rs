@@ -70,23 +70,24 @@ impl Program for AkoOperator {
         let watches = Watches::new(&kit, &Capi::discover(kit.client()).await?)?;
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
-        let clusters = Arc::new(clusters(&kit, &watches, &wakes, ako));
+        let connections = Arc::new(Connections::new(meters.observer()));
+        let clusters = Arc::new(clusters(&kit, &watches, &wakes, Arc::clone(&connections), ako));
         let adcs = Arc::new(Adcs {
             kit: kit.clone(),
             manager: kit.field_manager("ledger"),
             adcs: watches.adcs.objects(),
             triggers: wakes.adcs.clone(),
             clusters: watches.clusters.objects().cache().clone(),
-            connections: Connections::new(meters.observer()),
+            connections: Arc::clone(&connections),
             memory: crate::adc::Memory::default(),
         });
         watches.machines.spawn().keep();
         let ended = tokio::try_join!(
-            driver::run(&kit, watches.adcs, wakes.adcs, Arc::clone(&adcs)),
+            driver::run(&kit, watches.adcs, wakes.adcs, adcs),
             driver::run(&kit, watches.clusters, wakes.clusters, clusters),
         );
         // Sessions that are not ended count against the limit of the account.
-        let _ = tokio::time::timeout(LOGOUT, adcs.connections.close()).await;
+        let _ = tokio::time::timeout(LOGOUT, connections.close()).await;
         ended?;
         Ok(())
     }
@@ -148,7 +149,13 @@ impl Watches {
 }
 
 /// Returns the controller of Clusters.
-fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, ako: Ako) -> Clusters {
+fn clusters(
+    kit: &Kit,
+    watches: &Watches,
+    wakes: &Wakes,
+    connections: Arc<Connections>,
+    ako: Ako,
+) -> Clusters {
     let wake = wakes.clusters.clone();
     let sets = Remotes::new(
         kit,
@@ -167,6 +174,8 @@ fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, ako: Ako) -> Clusters {
         by_cluster: watches.machines.index(|machine| [cluster_of(machine)]),
         clients: WorkloadClients::new(kit.client(), move |config| remote.client_for(config)),
         sets,
+        connections,
+        triggers: wakes.clusters.clone(),
         ako,
         memory: crate::cluster::Memory::default(),
     }

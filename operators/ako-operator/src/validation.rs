@@ -7,7 +7,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::api::{AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, TenantContext};
+use crate::api::{AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, SecretRef, TenantContext};
 use crate::ranges::parse_pools;
 use crate::selection::parse_selector;
 
@@ -69,10 +69,32 @@ pub fn validate(
             }
         }
     }
+    for (field, message) in wrong_references(spec) {
+        add(field, message);
+    }
     if old.is_some_and(|old| tenant(old) != tenant(spec)) {
         add("spec.tenant", CHANGED.to_owned());
     }
     problems
+}
+
+/// Returns which references to Secrets no Secret can have, and why.
+#[must_use]
+pub fn wrong_references(spec: &AkoDeploymentConfigSpec) -> Vec<(&'static str, String)> {
+    let references = [
+        ("spec.adminCredentialRef", Some(&spec.admin_credential_ref)),
+        ("spec.certificateAuthorityRef", Some(&spec.certificate_authority_ref)),
+        ("spec.workloadCredentialRef", spec.workload_credential_ref.as_ref()),
+    ];
+    let wrong = references.into_iter().filter_map(|(field, reference)| {
+        let SecretRef { name, namespace } = reference?;
+        let is_right = is_name(namespace, 63, &[]) && is_name(name, 253, &['.']);
+        let message = format!(
+            "{namespace:?} and {name:?} are no namespace and name of a Secret: write them with a-z, 0-9 and -"
+        );
+        (!is_right).then_some((field, message))
+    });
+    wrong.collect()
 }
 
 /// Returns why the AKODeploymentConfig of this name must not be deleted; `None` if it may be.
@@ -86,6 +108,13 @@ fn tenant(spec: &AkoDeploymentConfigSpec) -> (&str, TenantContext) {
     spec.tenant.as_ref().map_or(("admin", TenantContext::default()), |tenant| {
         (&tenant.name, tenant.context.unwrap_or_default())
     })
+}
+
+/// Returns whether a text is the name of an object: RFC 1123, also with `more` between letters.
+fn is_name(text: &str, longest: usize, more: &[char]) -> bool {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let ends = text.chars().next().is_some_and(is_letter) && text.chars().last().is_some_and(is_letter);
+    ends && text.len() <= longest && text.chars().all(|c| is_letter(c) || c == '-' || more.contains(&c))
 }
 
 /// Returns whether a text is numbers with dots between them. An empty one is no version: the controller's is used.
@@ -215,6 +244,25 @@ mod tests {
                 &["spec.dataNetwork.ipPools: data plane network ip pools type is not aligned"],
             ),
             ("adc", data("2001:db8::/64", &pool("2001:db8::1", "2001:db8::2", "V6")), &[]),
+        ]);
+    }
+
+    #[test]
+    fn names_of_secrets_are_checked() {
+        let secret = |name: &str| json!({ "adminCredentialRef": { "name": name, "namespace": "n" } });
+        let wrong: &[&str] = &["spec.adminCredentialRef: \"n\" and"];
+        check(&[
+            ("adc", secret("avi.admin-1"), &[]),
+            ("adc", secret(""), wrong),
+            ("adc", secret("../x"), wrong),
+            ("adc", secret("A"), wrong),
+            ("adc", secret("-a"), wrong),
+            ("adc", secret(&"a".repeat(254)), wrong),
+            (
+                "adc",
+                json!({ "workloadCredentialRef": { "name": "a", "namespace": "a.b" } }),
+                &["spec.workloadCredentialRef: "],
+            ),
         ]);
     }
 

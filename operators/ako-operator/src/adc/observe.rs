@@ -10,7 +10,7 @@ use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, reason};
 use crate::error::Error;
 use crate::secrets::admin;
 use crate::selection::{Selection, select};
-use crate::validation::validate;
+use crate::validation::{validate, wrong_references};
 
 impl Adcs {
     pub(super) async fn look(&self, adc: &AkoDeploymentConfig) -> Result<Seen, Error> {
@@ -33,7 +33,12 @@ impl Adcs {
             }
         }
         let wrong: Vec<_> = validate(&name, &adc.spec, None).iter().map(ToString::to_string).collect();
-        let credentials = admin(&self.kit.client(), &adc.spec).await?;
+        // The API server would refuse to look for them.
+        let references = wrong_references(&adc.spec);
+        let credentials = match references.first() {
+            Some((field, message)) => Err(format!("{field}: {message}")),
+            None => admin(&self.kit.client(), &adc.spec).await?,
+        };
         let problem = match &credentials {
             _ if !wrong.is_empty() && !is_deleting => {
                 Some(Problem { reason: reason::INVALID_SPEC, message: wrong.join("; ") })

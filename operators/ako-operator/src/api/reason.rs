@@ -29,6 +29,10 @@ operator_kit::reasons! {
     CLEANING_UP = "AKOCleaningUp";
     /// AKO gave up removing what it made on AVI.
     CLEANUP_TIMED_OUT = "AKOCleanupTimedOut";
+    /// An event: the operator removed what AKO had left on AVI.
+    REMOVED_FROM_AVI = "AviObjectsRemoved";
+    /// An event: what AKO made may be left on AVI, as a person has ended the wait.
+    LEFT_ON_AVI = "AviObjectsLeft";
     /// AKO does not learn that it has to remove what it made on AVI: its ConfigMap is gone.
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
     /// The Pods of AKO end.

@@ -4,16 +4,19 @@ use infra_clients::capi::{self, Cluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use operator_kit::{Foreign, Key, Notice};
+use operator_kit::{Foreign, Key, KitError, Notice};
 use serde_json::{Value, json};
 
 use super::observe::api;
 use super::plan::Plan;
 use super::report::{Report, Said};
 use super::{Clusters, STATUS_ANNOTATION};
-use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK};
+use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
 use crate::delivery::{CONFIG_MAP, NAMESPACE, Target, removal};
 use crate::error::Error;
+use crate::purge;
+use crate::secrets::admin;
+use crate::selection::select;
 
 impl Clusters {
     pub(super) async fn carry_out(
@@ -60,6 +63,8 @@ impl Clusters {
                 }
             }
             Plan::Report(report) => return self.report(cluster, report).await,
+            Plan::Purge { once: false } => return self.purge(cluster).await,
+            Plan::Purge { once: true } => return Ok(Some(self.purge_once(cluster).await)),
         }
         Ok(None)
     }
@@ -84,6 +89,49 @@ impl Clusters {
             self.clusters.patch_status(&self.manager, newest, &patch).await?;
         }
         Ok(report.notice)
+    }
+
+    /// Removes what AKO left on AVI. The next pass looks whether more is left.
+    async fn purge(&self, cluster: &Foreign<Cluster>) -> Result<Option<Notice>, Error> {
+        let removed = self.remove_from_avi(cluster).await?;
+        if removed == 0 {
+            self.memory.purged(cluster);
+        }
+        self.triggers.wake(&Key::of(cluster));
+        Ok((removed > 0).then(|| removed_notice(removed)))
+    }
+
+    /// Removes what AKO left on AVI, as far as that is possible now.
+    async fn purge_once(&self, cluster: &Foreign<Cluster>) -> Notice {
+        let removed = self.remove_from_avi(cluster).await;
+        self.memory.purged(cluster);
+        removed.map_or_else(
+            |error| {
+                let message = format!(
+                    "what AKO made may be left on AVI, with the marks of ako-{}-{}: {error}",
+                    cluster.namespace(),
+                    cluster.name()
+                );
+                Notice::warning(reason::LEFT_ON_AVI, message)
+            },
+            removed_notice,
+        )
+    }
+
+    async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<usize, Error> {
+        let selection = select(cluster, &self.adcs.all(), false);
+        // It was known a moment ago: the next pass says what is missing.
+        let Some(adc) = self.adc(&selection) else { return Err(KitError::StillChanging.into()) };
+        let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
+        let uid = adc.metadata.uid.as_deref().unwrap_or_default();
+        let avi = self.connections.client(uid, &adc.spec.controller, &admin.credentials)?;
+        let target = purge::Target {
+            cluster: format!("{}-{}", cluster.namespace(), cluster.name()),
+            tenant: adc.spec.tenant.as_ref().map_or("admin", |tenant| &tenant.name).to_owned(),
+            cloud: adc.spec.cloud_name.clone(),
+            group: adc.spec.service_engine_group.clone(),
+        };
+        Ok(purge::purge(&avi, &target).await?)
     }
 
     async fn hook(&self, cluster: &Cluster, add: &[String], remove: &[String]) -> Result<(), Error> {
@@ -115,4 +163,8 @@ async fn remove(client: &Client, target: &Target) -> Result<(), capi::Error> {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+fn removed_notice(objects: usize) -> Notice {
+    Notice::normal(reason::REMOVED_FROM_AVI, format!("removed {objects} objects that AKO had left on AVI"))
 }

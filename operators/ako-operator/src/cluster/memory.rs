@@ -14,6 +14,7 @@ pub struct Memory(Mutex<HashMap<String, Entry>>);
 struct Entry {
     key: Key,
     watched: Option<String>,
+    is_purged: bool,
 }
 
 impl Memory {
@@ -28,6 +29,16 @@ impl Memory {
         self.change(cluster, |entry| entry.watched = Some(version));
     }
 
+    /// Returns whether nothing was left on AVI when the operator looked last.
+    pub(super) fn is_purged(&self, cluster: &Cluster) -> bool {
+        self.lock().get(&cluster.uid().unwrap_or_default()).is_some_and(|entry| entry.is_purged)
+    }
+
+    /// Remembers that nothing is left on AVI.
+    pub(super) fn purged(&self, cluster: &Cluster) {
+        self.change(cluster, |entry| entry.is_purged = true);
+    }
+
     /// Forgets a Cluster; its key, if anything was remembered.
     pub(super) fn forget(&self, uid: &str) -> Option<Key> {
         self.lock().remove(uid).map(|entry| entry.key)
@@ -35,7 +46,7 @@ impl Memory {
 
     fn change(&self, cluster: &Cluster, change: impl FnOnce(&mut Entry)) {
         let uid = cluster.uid().unwrap_or_default();
-        let new = || Entry { key: Key::of(cluster), watched: None };
+        let new = || Entry { key: Key::of(cluster), watched: None, is_purged: false };
         change(self.lock().entry(uid).or_insert_with(new));
     }
 

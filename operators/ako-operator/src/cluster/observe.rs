@@ -1,5 +1,7 @@
 //! Reads what is known of a Cluster. Writes nothing.
 
+use std::sync::Arc;
+
 use infra_clients::Failure as _;
 use infra_clients::capi::{self, Cluster, ConditionStatus, Kind, secret_name};
 use k8s_openapi::api::core::v1::Secret;
@@ -11,7 +13,7 @@ use operator_kit::{Key, conditions};
 use serde_json::Value;
 
 use super::report::Said;
-use super::seen::{Answer, Delivery, Hooks, Installed, Seen, Set, State, Want, Workload};
+use super::seen::{Answer, Delivery, Hooks, Installed, Purge, Seen, Set, State, Want, Workload};
 use super::{Clusters, STATUS_ANNOTATION};
 use crate::api::condition::OWNED;
 use crate::api::{
@@ -36,12 +38,17 @@ pub(super) struct Opened {
 }
 
 impl Clusters {
-    pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
-        let selection = select(cluster, &self.adcs.all(), false);
-        let adc = match &selection {
+    /// Returns the AKODeploymentConfig that a Cluster takes AKO from, if there is one.
+    pub(super) fn adc(&self, selection: &Selection) -> Option<Arc<AkoDeploymentConfig>> {
+        match selection {
             Selection::From(name) => self.adcs.valid(&Key::new("", name)),
             Selection::None | Selection::Skipped(_) => None,
-        };
+        }
+    }
+
+    pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
+        let selection = select(cluster, &self.adcs.all(), false);
+        let adc = self.adc(&selection);
         let ip_family = adc.as_ref().map(|adc| {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), false);
             refused.map_or(Ok(()), Err)
@@ -57,6 +64,11 @@ impl Clusters {
             workload: Workload::Unread,
             needs_watch: false,
             said: said(cluster),
+            purge: match &adc {
+                _ if self.memory.is_purged(cluster) => Purge::Done,
+                Some(_) => Purge::Possible,
+                None => Purge::Impossible,
+            },
             ip_family,
         };
         if !is_held || matches!(seen.want, Want::Kept { .. }) && !seen.is_deleting {

@@ -4,7 +4,7 @@
 //!   selected ──▶ hooks on Machines ──▶ objects in the workload cluster ──▶ settled
 //!
 //!   deleted, or not selected any more:
-//!     deleteConfig ──▶ AKO says Done ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ hooks off ──▶ finalizer off
+//!     deleteConfig ──▶ AKO says Done, or Timeout and the operator has removed the rest ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ hooks off ──▶ finalizer off
 //! ```
 //!
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
@@ -14,7 +14,7 @@ use std::time::Duration;
 use operator_kit::Turn;
 
 use super::report::{Report, report};
-use super::seen::{Answer, Delivery, Seen, State, Want, Workload};
+use super::seen::{Answer, Delivery, Purge, Seen, Set, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Object, Target};
 
@@ -44,6 +44,11 @@ pub enum Plan {
     Remove(Vec<Target>),
     /// Writes conditions of the Cluster.
     Report(Report),
+    /// Removes what AKO left on AVI.
+    Purge {
+        /// Whether a failure ends it, too.
+        once: bool,
+    },
 }
 
 /// Decides what to do next. A turn that ends the pass is in the conditions of the Cluster before.
@@ -124,8 +129,8 @@ fn leave(seen: &Seen) -> Option<Turn<Plan>> {
     }
     match &seen.workload {
         Workload::Unread | Workload::NotInitialized => None,
-        _ if seen.is_forced && seen.is_deleting => None,
-        Workload::Closed { .. } if seen.is_forced => None,
+        _ if seen.is_forced && seen.is_deleting => forced_purge(seen),
+        Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
         Workload::Closed { reason, message } => Some(closed(seen, reason, message)),
         Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
         Workload::Open(state) => clean(seen, state),
@@ -135,6 +140,11 @@ fn leave(seen: &Seen) -> Option<Turn<Plan>> {
 /// Decides what has to be done in a workload cluster that AKO is to leave.
 fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
     let Some(set) = &state.installed.set else {
+        if seen.is_forced
+            && let Some(turn) = forced_purge(seen)
+        {
+            return Some(turn);
+        }
         let is_left = !seen.is_deleting && !state.installed.rest.is_empty();
         return is_left.then(|| Turn::LookAgain(Plan::Remove(state.installed.rest.clone())));
     };
@@ -162,6 +172,10 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
             );
             Turn::Wait { reason: reason::CLEANING_UP, message, after: None }
         }
+        (Some(true), Answer::Timeout) if seen.purge == Purge::Possible => {
+            Turn::Act(Plan::Purge { once: false })
+        }
+        (Some(true), Answer::Timeout) if seen.purge == Purge::Done => return done(seen, set),
         (Some(true), Answer::Timeout) => Turn::Blocked {
             reason: reason::CLEANUP_TIMED_OUT,
             message: format!(
@@ -169,9 +183,18 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
                  to let it try again; or remove what is left on AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
             ),
         },
-        (Some(true), Answer::Done) if seen.is_deleting => return None,
-        (Some(true), Answer::Done) => return remove(),
+        (Some(true), Answer::Done) => return done(seen, set),
     })
+}
+
+/// Decides what follows once nothing of AKO is left on AVI.
+fn done(seen: &Seen, set: &Set) -> Option<Turn<Plan>> {
+    (!seen.is_deleting).then(|| Turn::LookAgain(Plan::Remove(vec![set.target.clone()])))
+}
+
+/// A person who does not wait for AKO has what it left removed, if that can be: once, whatever comes of it.
+fn forced_purge(seen: &Seen) -> Option<Turn<Plan>> {
+    (seen.purge == Purge::Possible).then_some(Turn::LookAgain(Plan::Purge { once: true }))
 }
 
 /// The hooks go before the finalizer: once that is gone, nothing reconciles a Cluster that is being deleted.

@@ -23,8 +23,21 @@ pub struct Seen {
     pub needs_watch: bool,
     /// The conditions of the Cluster that this operator owns.
     pub said: Vec<Said>,
+    /// Whether the operator can remove itself what AKO left on AVI.
+    pub purge: Purge,
     /// Whether AKO supports the address families of the Cluster, or why not; `None` if no AKODeploymentConfig selects it.
     pub ip_family: Option<Result<(), String>>,
+}
+
+/// Whether the operator can remove itself what AKO left on AVI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// No: the AKODeploymentConfig is not known, or its credentials are missing.
+    Impossible,
+    /// Yes.
+    Possible,
+    /// It did, and found nothing more.
+    Done,
 }
 
 /// Whether a Cluster is to have AKO.

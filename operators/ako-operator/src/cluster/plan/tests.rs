@@ -38,6 +38,7 @@ fn settled() -> Seen {
         workload: open(delivered(), Some(set(Answer::Silent)), Some(false)),
         needs_watch: false,
         said: Vec::new(),
+        purge: Purge::Impossible,
         ip_family: Some(Ok(())),
     }
 }
@@ -63,6 +64,7 @@ fn shown(turn: &Turn<Plan>) -> String {
             Plan::DeleteConfig { stale } => format!("deleteConfig, stale answer: {}", stale.is_some()),
             Plan::Remove(targets) => format!("remove {}", targets.len()),
             Plan::Report(_) => "report".to_owned(),
+            Plan::Purge { once } => format!("purge, once: {once}"),
         },
         Turn::Wait { reason, .. } => format!("wait {reason}"),
         Turn::Blocked { reason, .. } => format!("blocked {reason}"),
@@ -120,6 +122,7 @@ fn a_deleted_cluster_waits_for_akos_answer() {
     let forced = |seen| Seen { is_forced: true, ..seen };
     let closed = Seen { workload: unreachable(), ..deleted(Answer::Silent, None) };
     let unhooked = |seen| Seen { hooks: Hooks::default(), ..seen };
+    let purge = |purge, seen| Seen { purge, ..seen };
     let no_set = |rest: Vec<Target>| {
         let installed = Installed { set: None, delete_config: None, rest };
         Seen {
@@ -137,6 +140,22 @@ fn a_deleted_cluster_waits_for_akos_answer() {
         ("no answer", deleted(Answer::Silent, Some(true)), "wait AKOCleaningUp"),
         ("it has begun", deleted(Answer::Started, Some(true)), "wait AKOCleaningUp"),
         ("it gave up", deleted(Answer::Timeout, Some(true)), "blocked AKOCleanupTimedOut"),
+        (
+            "it gave up, to be removed",
+            purge(Purge::Possible, deleted(Answer::Timeout, Some(true))),
+            "purge, once: false",
+        ),
+        ("it gave up, removed", purge(Purge::Done, deleted(Answer::Timeout, Some(true))), "hook +0 -1"),
+        (
+            "it hangs, forced, to be removed",
+            purge(Purge::Possible, forced(deleted(Answer::Started, Some(true)))),
+            "purge, once: true",
+        ),
+        (
+            "unreachable, forced, to be removed",
+            purge(Purge::Possible, forced(closed.clone())),
+            "purge, once: true",
+        ),
         ("it gave up, forced", forced(deleted(Answer::Timeout, Some(true))), "hook +0 -1"),
         ("it hangs, forced", forced(deleted(Answer::Started, Some(true))), "hook +0 -1"),
         ("no ConfigMap", deleted(Answer::Silent, None), "blocked AKOCleanupImpossible"),
@@ -230,6 +249,10 @@ impl World {
                 hooks.unneeded.clear();
             }
             Plan::Apply(_) => {}
+            Plan::Purge { .. } => {
+                self.seen.purge = Purge::Done;
+                self.left_on_avi = false;
+            }
             Plan::DeleteConfig { stale } => {
                 let Some(installed) = self.installed() else { return };
                 installed.delete_config = Some(true);
@@ -267,15 +290,17 @@ fn any_world() -> impl Strategy<Value = World> {
     let answer =
         prop_oneof![Just(Answer::Silent), Just(Answer::Started), Just(Answer::Done), Just(Answer::Timeout)];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (answer, flags, any::<bool>(), any::<bool>()).prop_map(
-        |(answer, (is_deleting, delete_config, needs_watch, is_ending), is_reached, has_hooks)| {
+    (answer, flags, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(answer, (is_deleting, delete_config, needs_watch, is_ending), is_reached, has_hooks, can_purge)| {
             // AKO is removed only after it has answered, and answers only where it was asked.
             let is_ending = is_ending && delete_config && answer == Answer::Done;
             let set = Set { is_ending, ..set(answer) };
             let workload =
                 if is_reached { open(Delivery::None, Some(set), Some(delete_config)) } else { unreachable() };
             let hooks = if has_hooks { settled().hooks } else { Hooks::default() };
-            let seen = Seen { is_deleting, want: Want::Nothing, workload, needs_watch, hooks, ..settled() };
+            let purge = if can_purge { Purge::Possible } else { Purge::Impossible };
+            let seen =
+                Seen { is_deleting, want: Want::Nothing, workload, needs_watch, hooks, purge, ..settled() };
             World { seen, left_on_avi: !(is_reached && delete_config && answer == Answer::Done) }
         },
     )

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::seen::Hooks;
+use crate::cluster::seen::{Hooks, Purge};
 
 fn seen(want: Want) -> Seen {
     Seen {
@@ -11,6 +11,7 @@ fn seen(want: Want) -> Seen {
         workload: Workload::Unread,
         needs_watch: false,
         said: Vec::new(),
+        purge: Purge::Impossible,
         ip_family: None,
     }
 }

@@ -1,0 +1,176 @@
+//! Removes what an AKO left on AVI, by AKO's marks, in the vendor's order: children before parents, users of an object before it.
+//!
+//! For a cleanup that AKO gave up, or that nobody can ask AKO for any more. Never touches an object without the cluster's marks.
+
+use infra_clients::avi::objects::{Any, Label, Marker, ServiceEngineGroup, VrfContext};
+use infra_clients::avi::{
+    Api, Avi, Error, POOL, Query, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT, VSVIP,
+};
+use serde_json::Value;
+
+use crate::delivery::NAMESPACE;
+
+/// Kinds that have `created_by`, in the order in which they are removed after the virtual services.
+const CREATED: [Resource<Any>; 7] = [
+    Resource::any("vsdatascriptset"),
+    Resource::any("httppolicyset"),
+    Resource::any("l4policyset"),
+    Resource::any("poolgroup"),
+    Resource::any(POOL.kind()),
+    Resource::any("sslkeyandcertificate"),
+    Resource::any("stringgroup"),
+];
+/// Kinds that have only markers, in the order in which they are removed after the others.
+const MARKED: [Resource<Any>; 4] = [
+    Resource::any(VSVIP.kind()),
+    Resource::any("healthmonitor"),
+    Resource::any("applicationprofile"),
+    Resource::any("pkiprofile"),
+];
+/// Key of the marker and of the label that AKO gives its objects.
+const MARKER: &str = "clustername";
+
+/// The cluster whose objects are removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name of the cluster on the controller.
+    pub cluster: String,
+    /// Tenant of its objects.
+    pub tenant: String,
+    /// Name of the cloud.
+    pub cloud: String,
+    /// Name of the service engine group.
+    pub group: String,
+}
+
+/// Removes all objects with the marks of a cluster. Returns how many there were.
+///
+/// # Errors
+/// The first request that failed. What was removed before stays removed: the next call goes on.
+pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
+    let api = avi.api(Scope::Name(target.tenant.clone()));
+    let mut removed = 0;
+    for creator in creators(&target.cluster) {
+        removed += virtual_services(&api, &creator).await?;
+        for kind in CREATED {
+            removed += created(&api, kind, &creator).await?;
+        }
+    }
+    for kind in MARKED {
+        removed += marked(&api, kind, &target.cluster).await?;
+    }
+    removed += routes(&api, target).await?;
+    removed += label(&avi.api(Scope::admin()), target).await?;
+    Ok(removed)
+}
+
+/// Returns what AKO and its gateway write into `created_by`: a primary one, and a secondary one with its namespace.
+fn creators(cluster: &str) -> [String; 4] {
+    let primary = [format!("ako-{cluster}"), format!("ako-gw-{cluster}")];
+    let [ako, gateway] = primary.clone().map(|name| format!("{name}-{NAMESPACE}"));
+    let [first, second] = primary;
+    [first, ako, second, gateway]
+}
+
+/// Removes virtual services, children first.
+async fn virtual_services(api: &Api, creator: &str) -> Result<usize, Error> {
+    let mut all = api.all(VIRTUAL_SERVICE, &Query::new().created_by(creator)).await?;
+    // A controller that ignores the filter returns every object.
+    all.retain(|service| service.created_by.as_deref() == Some(creator));
+    all.sort_by_key(|service| service.vh_parent_vs_ref.is_none());
+    for service in &all {
+        api.delete(VIRTUAL_SERVICE, &service.meta.uuid).await?;
+    }
+    Ok(all.len())
+}
+
+async fn created(api: &Api, kind: Resource<Any>, creator: &str) -> Result<usize, Error> {
+    let mut all = api.all(kind, &Query::new().created_by(creator)).await?;
+    all.retain(|object| object.created_by() == Some(creator));
+    delete(api, kind, &all).await
+}
+
+async fn marked(api: &Api, kind: Resource<Any>, cluster: &str) -> Result<usize, Error> {
+    let mut all = api.all(kind, &Query::new().label(MARKER, cluster)).await?;
+    all.retain(|object| Marker::any(&object.markers(), MARKER, cluster));
+    delete(api, kind, &all).await
+}
+
+async fn delete(api: &Api, kind: Resource<Any>, objects: &[Any]) -> Result<usize, Error> {
+    for object in objects {
+        api.delete(kind, &object.meta.uuid).await?;
+    }
+    Ok(objects.len())
+}
+
+/// Removes the static routes to the Pods of a cluster.
+async fn routes(api: &Api, target: &Target) -> Result<usize, Error> {
+    let mut removed = 0;
+    for context in api.all(VRF_CONTEXT, &Query::new().cloud_name(&target.cloud)).await? {
+        let count = count_routes(&context, &target.cluster);
+        if count > 0 {
+            let edit = |context: &mut VrfContext| without_routes(context, &target.cluster);
+            api.update(VRF_CONTEXT, &context.meta.uuid, edit).await?;
+            removed += count;
+        }
+    }
+    Ok(removed)
+}
+
+fn is_route_of(route: &Value, cluster: &str) -> bool {
+    let has_label = route["labels"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|label| label["key"] == MARKER && label["value"] == cluster);
+    let number = route["route_id"].as_str().and_then(|id| id.strip_prefix(cluster)?.strip_prefix('-'));
+    has_label || number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn count_routes(context: &VrfContext, cluster: &str) -> usize {
+    let routes = context.rest.get("static_routes").and_then(Value::as_array);
+    routes.into_iter().flatten().filter(|route| is_route_of(route, cluster)).count()
+}
+
+fn without_routes(context: &mut VrfContext, cluster: &str) {
+    let routes = context.rest.get("static_routes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let left: Vec<_> = routes.into_iter().filter(|route| !is_route_of(route, cluster)).collect();
+    context.rest.set("static_routes", left);
+}
+
+/// Removes the label with which AKO claims a service engine group.
+async fn label(api: &Api, target: &Target) -> Result<usize, Error> {
+    let found = api.by_name(SE_GROUP, &target.group, &Query::new().cloud_name(&target.cloud)).await?;
+    let Some(group) = found.at_most_one()? else { return Ok(0) };
+    let is_other =
+        |label: &Label| label.key != MARKER || label.value.as_deref() != Some(target.cluster.as_str());
+    let count = group.labels.iter().filter(|label| !is_other(label)).count();
+    if count > 0 {
+        let edit = |group: &mut ServiceEngineGroup| group.labels.retain(is_other);
+        api.update(SE_GROUP, &group.meta.uuid, edit).await?;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn routes_of_a_cluster_are_told_from_those_of_another_whose_name_begins_alike() {
+        for (route, wanted) in [
+            (json!({"route_id": "default-w1-1"}), true),
+            (json!({"route_id": "default-w1-12"}), true),
+            (json!({"route_id": "default-w1-2-1"}), false),
+            (json!({"route_id": "default-w1-"}), false),
+            (json!({"route_id": "default-w10-1"}), false),
+            (json!({"route_id": "7"}), false),
+            (json!({"route_id": "7", "labels": [{"key": "clustername", "value": "default-w1"}]}), true),
+            (json!({"route_id": "7", "labels": [{"key": "clustername", "value": "default-w2"}]}), false),
+        ] {
+            assert_eq!(is_route_of(&route, "default-w1"), wanted, "{route}");
+        }
+    }
+}

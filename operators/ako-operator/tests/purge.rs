@@ -1,0 +1,104 @@
+//! What AKO left on a controller is removed by its marks, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ako_operator::purge::{Target, purge};
+use avi_simulator::{Config, Simulator};
+use infra_clients::avi::{Avi, Config as Client, Credentials, Query, SE_GROUP};
+use infra_clients::{Secret, Trust};
+use serde_json::{Value, json};
+
+fn marks(cluster: &str) -> Value {
+    json!([{ "key": "clustername", "values": [cluster] }])
+}
+
+/// Everything that an AKO of this cluster makes: names are free, marks are not.
+fn made(cluster: &str, creator: &str, address: u8) -> Value {
+    let name = |kind: &str| format!("{creator}-{kind}");
+    let cloud = "/api/cloud?name=Default-Cloud";
+    let with = |kind: &str, more: Value| {
+        let mut object = json!({ "name": name(kind), "created_by": creator, "markers": marks(cluster) });
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        vec![object]
+    };
+    let vip = json!({ "name": name("vip"), "cloud_ref": cloud, "markers": marks(cluster), "vip": [{ "vip_id": "0",
+        "ip_address": { "addr": format!("10.92.0.{address}"), "type": "V4" }}] });
+    let service = |kind: &str, more: Value| {
+        let mut object = with(
+            kind,
+            json!({ "cloud_ref": cloud, "vsvip_ref": format!("/api/vsvip/?name={}", name("vip")),
+            "services": [{ "port": 80 }] }),
+        )
+        .remove(0);
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    let parent = service("parent", json!({ "type": "VS_TYPE_VH_PARENT" }));
+    let child = service(
+        "child",
+        json!({ "type": "VS_TYPE_VH_CHILD",
+        "vh_parent_vs_ref": format!("/api/virtualservice/?name={}", name("parent")) }),
+    );
+    let mut monitor = with("monitor", json!({ "type": "HEALTH_MONITOR_TCP" }));
+    monitor[0].as_object_mut().unwrap().remove("created_by");
+    json!({
+        "healthmonitor": monitor,
+        "pool": with("pool", json!({ "cloud_ref": cloud,
+            "health_monitor_refs": [format!("/api/healthmonitor/?name={}", name("monitor"))] })),
+        "poolgroup": with("group", json!({ "cloud_ref": cloud,
+            "members": [{ "pool_ref": format!("/api/pool/?name={}", name("pool")) }] })),
+        "l4policyset": with("l4", json!({})), "httppolicyset": with("http", json!({})),
+        "vsvip": [vip], "virtualservice": [parent, child],
+    })
+}
+
+async fn controller() -> (Simulator, Avi) {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let password = Secret::new(simulator.admin_password());
+    let mut client = Client::new(simulator.url(), Credentials::password("admin", password));
+    client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
+    (simulator, Avi::start(client).unwrap())
+}
+
+fn target() -> Target {
+    Target {
+        cluster: "default-w1".into(),
+        tenant: "admin".into(),
+        cloud: "Default-Cloud".into(),
+        group: "Default-Group".into(),
+    }
+}
+
+#[tokio::test]
+async fn all_that_has_the_marks_goes_and_all_else_stays() {
+    let (simulator, avi) = controller().await;
+    let control = simulator.control();
+    // Of another cluster, whose name begins alike, and of a person who took the name of a mark.
+    control.seed_value(made("default-w10", "ako-default-w10", 200)).unwrap();
+    control
+        .seed_value(json!({ "stringgroup": [{ "name": "ako-default-w1", "type": "SG_TYPE_STRING" }] }))
+        .unwrap();
+    let before = control.snapshot();
+    for (address, creator) in
+        [(201, "ako-default-w1"), (202, "ako-default-w1-avi-system"), (203, "ako-gw-default-w1")]
+    {
+        control.seed_value(made("default-w1", creator, address)).unwrap();
+    }
+    let api = avi.default_api();
+    let found = api.by_name(SE_GROUP, "Default-Group", &Query::new()).await.unwrap();
+    let group = found.at_most_one().unwrap().unwrap();
+    api.update(SE_GROUP, &group.meta.uuid, |group| {
+        group.labels =
+            serde_json::from_value(json!([{ "key": "clustername", "value": "default-w1" }])).unwrap();
+    })
+    .await
+    .unwrap();
+    assert!(!control.diff(&before).is_empty());
+
+    let removed = purge(&avi, &target()).await.unwrap();
+    assert_eq!(removed, 3 * 8 + 1, "eight objects of each, and the label");
+    let left = control.diff(&before);
+    let fields: Vec<_> = left.changed.iter().map(|change| (&*change.kind, change.fields.clone())).collect();
+    assert!(left.added.is_empty() && left.removed.is_empty() && fields.is_empty(), "{left:?}");
+    assert_eq!(purge(&avi, &target()).await.unwrap(), 0, "a second time");
+}
