@@ -5,13 +5,13 @@
 //! ```
 //!
 //! What is added to AVI is written into the status before. Only that is removed again: when the spec does not ask for it any more, or
-//! the AKODeploymentConfig is deleted. Next: [`ledger`], which decides what is added and removed.
+//! the AKODeploymentConfig is deleted. Next: [`record`], which decides what is added and removed.
 
 mod apply;
-pub mod ledger;
 mod memory;
 mod observe;
 pub mod plan;
+pub mod record;
 pub mod seen;
 mod status;
 
@@ -35,7 +35,7 @@ use crate::error::Error;
 pub struct Adcs {
     /// What every controller has.
     pub kit: Kit,
-    /// Field manager of the ledger.
+    /// Field manager of the record.
     pub manager: String,
     /// All AKODeploymentConfigs.
     pub adcs: Objects<AkoDeploymentConfig>,

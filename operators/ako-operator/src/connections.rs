@@ -1,6 +1,6 @@
 //! Clients of AVI controllers, one for each AKODeploymentConfig; those with the same controller and credentials share one.
 //!
-//! Owns their sessions. A change of the controller, the credentials or the authority ends the session that nobody else uses.
+//! Owns their sessions. A change of the controller, the credentials or the authority ends the session unless another one uses it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

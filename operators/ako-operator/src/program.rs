@@ -74,7 +74,7 @@ impl Program for AkoOperator {
         let clusters = Arc::new(clusters(&kit, &watches, &wakes, Arc::clone(&connections), ako));
         let adcs = Arc::new(Adcs {
             kit: kit.clone(),
-            manager: kit.field_manager("ledger"),
+            manager: kit.field_manager("record"),
             adcs: watches.adcs.objects(),
             triggers: wakes.adcs.clone(),
             clusters: watches.clusters.objects().cache().clone(),

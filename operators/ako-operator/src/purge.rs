@@ -1,6 +1,6 @@
 //! Removes what an AKO left on AVI, by AKO's marks, in the vendor's order: children before parents, users of an object before it.
 //!
-//! For a cleanup that AKO gave up, or that nobody can ask AKO for any more. Never touches an object without the cluster's marks.
+//! For a cleanup that AKO gave up, or that AKO cannot be asked for any more. Never touches an object without the cluster's marks.
 
 use infra_clients::avi::objects::{Any, Label, Marker, ServiceEngineGroup, VrfContext};
 use infra_clients::avi::{
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes_of_a_cluster_are_told_from_those_of_another_whose_name_begins_alike() {
+    fn routes_of_a_cluster_are_no_routes_of_another_whose_name_begins_alike() {
         for (route, wanted) in [
             (json!({"route_id": "default-w1-1"}), true),
             (json!({"route_id": "default-w1-12"}), true),

@@ -3,6 +3,7 @@
 //! Owns the order of the steps and the end. Each step is shown and then verified: the exit code is 0 only if all succeed.
 //! Observes an operator only through `kubectl` and its outside systems. An operator's steps are in a module of its name.
 
+mod ako;
 mod keeping;
 mod screen;
 mod vm;
@@ -17,6 +18,7 @@ use e2e::{Launch, OperatorProcess, Site};
 use testbed::project_root;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ako::AkoDemo;
 use crate::screen::Screen;
 use crate::vm::VmDemo;
 
@@ -79,7 +81,7 @@ macro_rules! demos {
     };
 }
 
-demos!("vm": VmDemo);
+demos!("vm": VmDemo, "ako": AkoDemo);
 
 /// What steps change: the terminal and the operator's process.
 struct Stage {

@@ -1,4 +1,4 @@
-//! Carries out a plan: asks AVI, writes the ledger, changes AVI.
+//! Carries out a plan: asks AVI, writes the record, changes AVI.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use operator_kit::{Key, Notice};
 use serde_json::json;
 
 use super::Adcs;
-use super::ledger::{Change, Items};
 use super::observe::basis;
 use super::plan::Plan;
+use super::record::{Change, Items};
 use super::seen::{Answer, Cloud, Facts};
 use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
 use crate::error::Error;
@@ -46,10 +46,10 @@ impl Adcs {
         let Ok(admin) = admin(&self.kit.client(), &adc.spec).await? else { return Ok(()) };
         let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
         let added = adc.status.as_ref().and_then(|status| status.added.as_ref());
-        let ledger = added.map(Items::from).unwrap_or_default();
+        let record = added.map(Items::from).unwrap_or_default();
         let basis = basis(adc, &admin.version);
         let spec = (!basis.is_deleting).then_some(&adc.spec);
-        let facts = facts(&avi, spec, &ledger).await?;
+        let facts = facts(&avi, spec, &record).await?;
         self.memory.answered(&uid, Answer { basis, at: self.kit.clock().now(), facts });
         Ok(())
     }
@@ -86,21 +86,21 @@ fn existing<T>(result: Result<T, AviError>) -> Result<(), AviError> {
     }
 }
 
-/// Asks AVI for what the spec names, and for what the ledger does.
-async fn facts(avi: &Avi, spec: Option<&AkoDeploymentConfigSpec>, ledger: &Items) -> Result<Facts, AviError> {
+/// Asks AVI for what the spec names, and for what the record does.
+async fn facts(avi: &Avi, spec: Option<&AkoDeploymentConfigSpec>, record: &Items) -> Result<Facts, AviError> {
     let api = avi.api(Scope::admin());
     let mut facts = Facts { version: Some(avi.versions().await?.controller), ..Facts::default() };
     if let Some(spec) = spec {
         ask_for(&api, spec, &mut facts).await?;
     }
-    for uuid in ledger.networks() {
+    for uuid in record.networks() {
         if facts.asked.insert(uuid.to_owned())
             && let Some(network) = api.find(NETWORK, uuid).await?
         {
             facts.networks.insert(uuid.to_owned(), network.configured_subnets);
         }
     }
-    for uuid in ledger.profiles() {
+    for uuid in record.profiles() {
         ask_profile(&api, uuid, &mut facts).await?;
     }
     Ok(facts)

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use operator_kit::Key;
 
 use super::Adcs;
-use super::ledger::Items;
+use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
 use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, reason};
 use crate::error::Error;

@@ -1,9 +1,9 @@
 //! What to do about an AKODeploymentConfig: a pure function of what was seen.
 //!
 //! ```text
-//!   ask AVI ──▶ checks ──▶ ledger into the status ──▶ change AVI ──▶ ask AVI ──▶ settled
+//!   ask AVI ──▶ checks ──▶ record into the status ──▶ change AVI ──▶ ask AVI ──▶ settled
 //!
-//!   deleted: waits until no Cluster takes AKO from it, then the same with nothing wished, until the ledger is empty
+//!   deleted: waits until no Cluster takes AKO from it, then the same with nothing wished, until the record is empty
 //! ```
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use infra_clients::avi::Version;
 use jiff::Timestamp;
 use operator_kit::Turn;
 
-use super::ledger::{Change, Items, present, settle, wished};
+use super::record::{Change, Items, present, settle, wished};
 use super::seen::{Facts, Seen};
 use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
 
@@ -26,7 +26,7 @@ const NAMED: usize = 5;
 pub enum Plan {
     /// Asks AVI what it has.
     Ask,
-    /// Writes the ledger.
+    /// Writes the record.
     Record(Added),
     /// Changes AVI.
     Configure(Box<Change>),
@@ -69,11 +69,11 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     }
     let wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
     let present = present(facts);
-    let ledger = settle(&mine, &wished, &present, &seen.claimed);
-    if ledger != mine {
-        return Turn::LookAgain(Plan::Record(Added::from(&ledger)));
+    let record = settle(&mine, &wished, &present, &seen.claimed);
+    if record != mine {
+        return Turn::LookAgain(Plan::Record(Added::from(&record)));
     }
-    let Some(change) = Change::of(&ledger, wished, &present) else { return Turn::Settled };
+    let Some(change) = Change::of(&record, wished, &present) else { return Turn::Settled };
     for (uuid, subnets) in &facts.networks {
         let mut network = infra_clients::avi::objects::Network {
             configured_subnets: subnets.clone(),

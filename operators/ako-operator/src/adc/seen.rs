@@ -7,7 +7,7 @@ use infra_clients::avi::Version;
 use infra_clients::avi::objects::Subnet;
 use jiff::Timestamp;
 
-use super::ledger::Items;
+use super::record::Items;
 
 /// What a pass sees.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Seen {
     pub problem: Option<Problem>,
     /// What an answer of AVI depends on.
     pub basis: Basis,
-    /// What AVI had when it was asked last, by whom and when.
+    /// What AVI had when it was asked last, and when that was.
     pub answer: Option<Arc<Answer>>,
     /// What other AKODeploymentConfigs, which are not being deleted, have added as well.
     pub claimed: Items,
@@ -68,7 +68,7 @@ pub struct Facts {
     pub has_group: bool,
     /// UUIDs of the networks of the spec that exist, by name.
     pub names: BTreeMap<String, String>,
-    /// Subnets of these networks, and of others that the ledger names, by UUID.
+    /// Subnets of these networks, and of others that the record names, by UUID.
     pub networks: BTreeMap<String, Vec<Subnet>>,
     /// UUIDs of the usable networks of AVI's own IPAM profiles, by UUID of the profile.
     pub profiles: BTreeMap<String, BTreeSet<String>>,

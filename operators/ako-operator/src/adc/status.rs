@@ -17,7 +17,7 @@ pub fn status(
     outcome: &Outcome<Option<Notice>, Error>,
     now: Timestamp,
 ) -> AkoDeploymentConfigStatus {
-    // The ledger is written by `apply`, before AVI is changed.
+    // The record is written by `apply`, before AVI is changed.
     let mut status = old.cloned().unwrap_or_default();
     status.observed_generation = adc.metadata.generation;
     if let Some(seen) = seen {

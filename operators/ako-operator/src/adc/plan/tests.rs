@@ -98,11 +98,11 @@ fn avi_is_asked_where_the_answer_is_missing_old_or_of_another_question() {
         assert_eq!(decided(&adc, &seen), "ask", "{other:?}");
     }
     let elsewhere = adc(&json!({}), &json!({"subnets": [{"network": "old", "cidr": "10.0.0.0/24"}]}));
-    assert_eq!(decided(&elsewhere, &good), "ask", "the ledger names a network that was not asked for");
+    assert_eq!(decided(&elsewhere, &good), "ask", "the record names a network that was not asked for");
 }
 
 #[test]
-fn the_ledger_is_written_before_avi_is_changed() {
+fn the_record_is_written_before_avi_is_changed() {
     let Turn::LookAgain(Plan::Record(added)) = decide(&plain(), &seen(facts()), at(1)) else {
         panic!("it records nothing")
     };

@@ -1,7 +1,7 @@
 //! What an AKODeploymentConfig adds to AVI, and what it removes again: pure functions over sets.
 //!
-//! The ledger is the part of the status that names what the operator added. An item is added only after it is in the ledger, and leaves the
-//! ledger only after it is gone from AVI, or where another AKODeploymentConfig has it in its ledger, too.
+//! The record is the part of the status that names what the operator added. An item is added only after it is in the record, and leaves the
+//! record only after it is gone from AVI, or where another AKODeploymentConfig has it in its record, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -143,7 +143,7 @@ pub fn present(facts: &Facts) -> Items {
     items
 }
 
-/// Returns what the ledger is to name before AVI is changed. `mine` is what it names, `claimed` what those of others do.
+/// Returns what the record is to name before AVI is changed. `mine` is what it names, `claimed` what those of others do.
 #[must_use]
 pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items) -> Items {
     let mut subnets = settled(&mine.subnets, &wished.subnets, &present.subnets, &claimed.subnets);
@@ -159,7 +159,7 @@ pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items) ->
     }
 }
 
-/// Items that are wished belong to this ledger if they are in it, are not there yet, or were added by another AKODeploymentConfig. Items
+/// Items that are wished belong to this record if they are in it, are not there yet, or were added by another AKODeploymentConfig. Items
 /// that are not wished any more stay in it until they are gone, unless they are claimed.
 fn settled<T: Ord + Clone>(
     mine: &BTreeSet<T>,
@@ -186,8 +186,8 @@ pub struct Change {
 impl Change {
     /// Returns what has to change; `None` if nothing has to.
     #[must_use]
-    pub fn of(ledger: &Items, wished: Items, present: &Items) -> Option<Self> {
-        let (missing, removed) = (wished.without(present), ledger.without(&wished));
+    pub fn of(record: &Items, wished: Items, present: &Items) -> Option<Self> {
+        let (missing, removed) = (wished.without(present), record.without(&wished));
         (!missing.is_empty() || !removed.is_empty()).then_some(Self { wished, removed, missing })
     }
 

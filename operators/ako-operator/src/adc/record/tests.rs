@@ -66,11 +66,11 @@ fn a_spec_wishes_its_pools_their_subnet_and_both_networks() {
     assert!(wished(&spec(&[]), &other_ipam).usable.is_empty(), "an IPAM that is not AVI's own");
 }
 
-/// A name, `mine`, `wished`, `present`, `claimed`, and the ledger: ranges only.
+/// A name, `mine`, `wished`, `present`, `claimed`, and the record: ranges only.
 type Row<'a> = (&'a str, &'a [(u8, u8)], &'a [(u8, u8)], &'a [(u8, u8)], &'a [(u8, u8)], &'a [(u8, u8)]);
 
 #[test]
-fn the_ledger_names_what_the_operator_adds_and_no_more() {
+fn the_record_names_what_the_operator_adds_and_no_more() {
     let one: &[(u8, u8)] = &[(1, 9)];
     let none: &[(u8, u8)] = &[];
     let rows: [Row; 8] = [
@@ -83,10 +83,10 @@ fn the_ledger_names_what_the_operator_adds_and_no_more() {
         ("left to another", one, none, one, one, none),
         ("not wished and never ours", none, none, one, one, none),
     ];
-    for (name, mine, wish, has, claim, ledger) in rows {
+    for (name, mine, wish, has, claim, record) in rows {
         let items = |of: &[(u8, u8)]| Items { ranges: ranges(of), ..Items::default() };
         let settled = settle(&items(mine), &items(wish), &items(has), &items(claim));
-        assert_eq!(settled, items(ledger), "{name}");
+        assert_eq!(settled, items(record), "{name}");
     }
 }
 
@@ -101,12 +101,12 @@ fn a_subnet_stays_while_others_have_ranges_in_it() {
 }
 
 /// Plays records and changes until nothing changes any more, with the network and the profile as they are on AVI.
-fn play(ledger: &mut Items, spec: Option<&AkoDeploymentConfigSpec>, facts: &mut Facts) {
+fn play(record: &mut Items, spec: Option<&AkoDeploymentConfigSpec>, facts: &mut Facts) {
     for _ in 0..4 {
         let wished = spec.map(|spec| wished(spec, facts)).unwrap_or_default();
         let present = present(facts);
-        *ledger = settle(ledger, &wished, &present, &Items::default());
-        let Some(change) = Change::of(ledger, wished, &present) else { return };
+        *record = settle(record, &wished, &present, &Items::default());
+        let Some(change) = Change::of(record, wished, &present) else { return };
         for uuid in change.networks() {
             let configured_subnets = facts.networks[uuid].clone();
             let mut network = Network { configured_subnets, ..Network::default() };
@@ -127,7 +127,7 @@ fn play(ledger: &mut Items, spec: Option<&AkoDeploymentConfigSpec>, facts: &mut 
             facts.profiles.insert(uuid.to_owned(), usable.collect());
         }
     }
-    panic!("it never settles: {ledger:?} {facts:?}");
+    panic!("it never settles: {record:?} {facts:?}");
 }
 
 #[test]
@@ -139,14 +139,14 @@ fn what_was_there_before_is_there_afterwards() {
     ];
     for (name, subnets, usable) in rows {
         let before = facts(subnets, usable);
-        let (mut now, mut ledger) = (before.clone(), Items::default());
-        play(&mut ledger, Some(&spec(&[(1, 9), (10, 19)])), &mut now);
-        assert_eq!(present(&now).without(&present(&before)), ledger, "{name}: the ledger is what was added");
+        let (mut now, mut record) = (before.clone(), Items::default());
+        play(&mut record, Some(&spec(&[(1, 9), (10, 19)])), &mut now);
+        assert_eq!(present(&now).without(&present(&before)), record, "{name}: the record is what was added");
         assert!(wished(&spec(&[(1, 9), (10, 19)]), &now).without(&present(&now)).is_empty(), "{name}");
-        play(&mut ledger, Some(&spec(&[(1, 9), (30, 39)])), &mut now);
-        play(&mut ledger, None, &mut now);
+        play(&mut record, Some(&spec(&[(1, 9), (30, 39)])), &mut now);
+        play(&mut record, None, &mut now);
         assert_eq!((&now.networks, &now.profiles), (&before.networks, &before.profiles), "{name}");
-        assert!(ledger.is_empty(), "{name}");
+        assert!(record.is_empty(), "{name}");
     }
 }
 
@@ -183,12 +183,12 @@ proptest! {
     ) {
         let decade = |set: &BTreeSet<u8>| set.iter().map(|n| (n * 10, n * 10 + 9)).collect::<Vec<_>>();
         let before = facts(vec![subnet(&decade(&before))], &[]);
-        let (mut now, mut ledger) = (before.clone(), Items::default());
+        let (mut now, mut record) = (before.clone(), Items::default());
         for pools in &specs {
-            play(&mut ledger, Some(&spec(&decade(pools))), &mut now);
+            play(&mut record, Some(&spec(&decade(pools))), &mut now);
         }
-        play(&mut ledger, None, &mut now);
+        play(&mut record, None, &mut now);
         prop_assert_eq!(&now.networks, &before.networks);
-        prop_assert!(ledger.is_empty());
+        prop_assert!(record.is_empty());
     }
 }
