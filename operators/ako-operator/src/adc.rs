@@ -46,7 +46,7 @@ pub struct Adcs {
     /// Clients of the controllers.
     pub connections: Arc<Connections>,
     /// What AVI had when it was asked last.
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
 }
 
 impl Reconciler for Adcs {

@@ -36,6 +36,8 @@ use crate::error::Error;
 
 /// Where AKO says on its StatefulSet how far the removal of its objects is.
 const STATUS_ANNOTATION: &str = "AviObjectDeletionStatus";
+/// Where AKO's gateway says it.
+const GATEWAY_STATUS_ANNOTATION: &str = "AviGatewayObjectDeletionStatus";
 
 /// The controller.
 pub struct Clusters {
@@ -57,6 +59,8 @@ pub struct Clusters {
     pub clients: WorkloadClients,
     /// Watches of AKO's StatefulSets.
     pub sets: Remotes<StatefulSet>,
+    /// What AVI had when the controller of AKODeploymentConfigs asked last.
+    pub answers: Arc<crate::adc::Memory>,
     /// Clients of the AVI controllers.
     pub connections: Arc<Connections>,
     /// Wakes Clusters.
@@ -82,11 +86,13 @@ impl Reconciler for Clusters {
         let condition = |name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status));
         let ready = [condition("Ready"), condition("Available")];
         let forced = cluster.annotation(FORCE_ANNOTATION).map(str::to_owned);
-        (cluster.labels().clone(), forced, ready, cluster.control_plane_initialized())
+        let ready = (ready, cluster.control_plane_initialized(), cluster.is_paused());
+        (cluster.labels().clone(), forced, ready)
     }
 
-    fn holds(_: &Self::Object, seen: Option<&Seen>) -> bool {
-        seen.is_some_and(|seen| seen.want == Want::Ako)
+    /// A paused Cluster may be on its way to another management cluster, which a finalizer would keep here.
+    fn holds(cluster: &Self::Object, seen: Option<&Seen>) -> bool {
+        !cluster.is_paused() && seen.is_some_and(|seen| seen.want == Want::Ako)
     }
 
     async fn observe(&self, cluster: &Self::Object) -> Result<Seen, Error> {

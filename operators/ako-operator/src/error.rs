@@ -25,6 +25,11 @@ pub enum Error {
         #[from]
         error: avi::Error,
     },
+    /// AVI has not kept a change.
+    #[error(
+        "AVI does not keep what the operator writes, or another client reverts it: {0}: look who writes these objects; it is tried again"
+    )]
+    NotKept(String),
     /// A Secret went while it was used.
     #[error("{0}")]
     Credentials(String),
@@ -42,12 +47,13 @@ impl ReconcileError for Error {
             Self::Kit(error) => error.classify(),
             Self::Workload { error } => (error.reason(), disposition(error)),
             Self::Avi { error } => (error.reason(), disposition(error)),
+            Self::NotKept(_) => (reason::NOT_KEPT, Disposition::TRANSIENT),
             Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
         }
     }
 
     fn reasons() -> Vec<&'static str> {
-        [capi::REASONS, avi::REASONS, &[reason::CREDENTIALS_MISSING]].concat()
+        [capi::REASONS, avi::REASONS, &[reason::CREDENTIALS_MISSING, reason::NOT_KEPT]].concat()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The program: its flags, kinds and rights, and how its parts are put together.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::api::{AkoDeploymentConfig, GROUP, PRE_TERMINATE_HOOK};
 use crate::args::Args;
 use crate::cluster::Clusters;
 use crate::connections::Connections;
-use crate::delivery::{Ako, NAMESPACE};
+use crate::delivery::{Ako, NAMESPACE, STATEFUL_SET};
 use crate::meters::Meters;
 
 /// How long logging out may take.
@@ -71,7 +72,9 @@ impl Program for AkoOperator {
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
         let connections = Arc::new(Connections::new(meters.observer()));
-        let clusters = Arc::new(clusters(&kit, &watches, &wakes, Arc::clone(&connections), ako));
+        let answers = Arc::new(crate::adc::Memory::default());
+        let shared = (Arc::clone(&connections), Arc::clone(&answers));
+        let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, ako));
         let adcs = Arc::new(Adcs {
             kit: kit.clone(),
             manager: kit.field_manager("record"),
@@ -79,7 +82,7 @@ impl Program for AkoOperator {
             triggers: wakes.adcs.clone(),
             clusters: watches.clusters.objects().cache().clone(),
             connections: Arc::clone(&connections),
-            memory: crate::adc::Memory::default(),
+            memory: answers,
         });
         watches.machines.spawn().keep();
         let ended = tokio::try_join!(
@@ -120,9 +123,18 @@ impl Watches {
     fn subscribe(&self, wakes: &Wakes) {
         self.adcs.subscribe({
             let (wake, clusters) = (wakes.clusters.clone(), self.clusters.objects());
+            let (wake_adcs, adcs) = (wakes.adcs.clone(), self.adcs.objects());
             move |change| {
-                if change.before.as_ref().map(offer_of) != change.after.as_ref().map(offer_of) {
+                let (before, after) = (change.before.as_ref(), change.after.as_ref());
+                if before.map(offer_of) != after.map(offer_of) {
                     wake.wake_all(&clusters.cache().keys());
+                }
+                let known: HashSet<Key> = before.into_iter().flat_map(delivered_to).collect();
+                for new in after.into_iter().flat_map(delivered_to).filter(|key| !known.contains(key)) {
+                    wake.wake(&new);
+                }
+                if before.map(claim_of) != after.map(claim_of) {
+                    wake_adcs.wake_all(&adcs.cache().keys());
                 }
             }
         });
@@ -153,14 +165,14 @@ fn clusters(
     kit: &Kit,
     watches: &Watches,
     wakes: &Wakes,
-    connections: Arc<Connections>,
+    (connections, answers): (Arc<Connections>, Arc<crate::adc::Memory>),
     ako: Ako,
 ) -> Clusters {
     let wake = wakes.clusters.clone();
     let sets = Remotes::new(
         kit,
         "workload StatefulSet",
-        |watch| watch.fields(&format!("metadata.namespace={NAMESPACE}")),
+        |watch| watch.fields(&format!("metadata.namespace={NAMESPACE},metadata.name={STATEFUL_SET}")),
         move |cluster| wake.wake(cluster),
     );
     let remote = kit.clone();
@@ -174,6 +186,7 @@ fn clusters(
         by_cluster: watches.machines.index(|machine| [cluster_of(machine)]),
         clients: WorkloadClients::new(kit.client(), move |config| remote.client_for(config)),
         sets,
+        answers,
         connections,
         triggers: wakes.clusters.clone(),
         ako,
@@ -196,13 +209,30 @@ fn offer_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
     )
 }
 
+/// Returns the Clusters that an AKODeploymentConfig has recorded.
+fn delivered_to(adc: &Guarded<AkoDeploymentConfig>) -> Vec<Key> {
+    let status = adc.valid().and_then(|adc| adc.status.as_ref());
+    let keys = status.map(|status| status.delivered_to.as_slice()).unwrap_or_default();
+    keys.iter()
+        .filter_map(|key| key.split_once('/'))
+        .map(|(namespace, name)| Key::new(namespace, name))
+        .collect()
+}
+
+/// Returns what of an AKODeploymentConfig others have to know: what it has added to AVI, and whether it goes.
+fn claim_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
+    let added = adc.valid().and_then(|adc| adc.status.as_ref()?.added.clone());
+    (adc.meta().uid.clone(), adc.meta().deletion_timestamp.is_some(), added)
+}
+
 /// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from.
 fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     let meta = cluster.meta();
     let unready = cluster.valid().map(|cluster| {
         ["Ready", "Available"].map(|name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status)))
     });
-    (meta.uid.clone(), meta.labels.clone(), meta.deletion_timestamp.is_some(), meta.generation, unready)
+    let is_going = meta.deletion_timestamp.is_some();
+    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, unready)
 }
 
 /// Returns the key of a Machine's Cluster.

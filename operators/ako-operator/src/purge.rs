@@ -4,7 +4,7 @@
 
 use infra_clients::avi::objects::{Any, Label, Marker, ServiceEngineGroup, VrfContext};
 use infra_clients::avi::{
-    Api, Avi, Error, POOL, Query, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT, VSVIP,
+    Api, Avi, CLOUD, Error, POOL, Query, Ref, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT, VSVIP,
 };
 use serde_json::Value;
 
@@ -41,6 +41,10 @@ pub struct Target {
     pub cloud: String,
     /// Name of the service engine group.
     pub group: String,
+    /// Whether its AKO is a primary one.
+    pub is_primary: bool,
+    /// Whether its AKO has a gateway.
+    pub has_gateway: bool,
 }
 
 /// Removes all objects with the marks of a cluster. Returns how many there were.
@@ -48,59 +52,90 @@ pub struct Target {
 /// # Errors
 /// The first request that failed. What was removed before stays removed: the next call goes on.
 pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
-    let api = avi.api(Scope::Name(target.tenant.clone()));
+    let admin = avi.api(Scope::admin());
+    // Without its cloud there is nothing of the cluster.
+    let cloud = admin.by_name(CLOUD, &target.cloud, &Query::new()).await?.at_most_one()?;
+    let Some(cloud) = cloud else { return Ok(0) };
+    let purge = Purge { api: avi.api(Scope::Name(target.tenant.clone())), target, cloud: &cloud.meta.uuid };
     let mut removed = 0;
-    for creator in creators(&target.cluster) {
-        removed += virtual_services(&api, &creator).await?;
+    for creator in creators(target) {
+        removed += purge.virtual_services(&creator).await?;
         for kind in CREATED {
-            removed += created(&api, kind, &creator).await?;
+            removed += purge.created(kind, &creator).await?;
         }
     }
     for kind in MARKED {
-        removed += marked(&api, kind, &target.cluster).await?;
+        removed += purge.marked(kind).await?;
     }
-    removed += routes(&api, target).await?;
-    removed += label(&avi.api(Scope::admin()), target).await?;
+    removed += routes(&purge.api, target).await?;
+    removed += label(&admin, target).await?;
     Ok(removed)
 }
 
-/// Returns what AKO and its gateway write into `created_by`: a primary one, and a secondary one with its namespace.
-fn creators(cluster: &str) -> [String; 4] {
-    let primary = [format!("ako-{cluster}"), format!("ako-gw-{cluster}")];
-    let [ako, gateway] = primary.clone().map(|name| format!("{name}-{NAMESPACE}"));
-    let [first, second] = primary;
-    [first, ako, second, gateway]
+/// Returns what the cluster's AKO and its gateway write into `created_by`: a secondary one adds its namespace.
+fn creators(target: &Target) -> Vec<String> {
+    let Target { cluster, is_primary, has_gateway, .. } = target;
+    let end = if *is_primary { String::new() } else { format!("-{NAMESPACE}") };
+    let gateway = has_gateway.then(|| format!("ako-gw-{cluster}{end}"));
+    [format!("ako-{cluster}{end}")].into_iter().chain(gateway).collect()
 }
 
-/// Removes virtual services, children first.
-async fn virtual_services(api: &Api, creator: &str) -> Result<usize, Error> {
-    let mut all = api.all(VIRTUAL_SERVICE, &Query::new().created_by(creator)).await?;
-    // A controller that ignores the filter returns every object.
-    all.retain(|service| service.created_by.as_deref() == Some(creator));
-    all.sort_by_key(|service| service.vh_parent_vs_ref.is_none());
-    for service in &all {
-        api.delete(VIRTUAL_SERVICE, &service.meta.uuid).await?;
+struct Purge<'a> {
+    api: Api,
+    target: &'a Target,
+    /// UUID of the cloud.
+    cloud: &'a str,
+}
+
+impl Purge<'_> {
+    /// Returns whether an object may be the cluster's: clusters of other clouds and other management clusters may have its name.
+    fn may_have(&self, cloud: Option<&Ref>, markers: &[Marker]) -> bool {
+        let is_here = cloud.and_then(Ref::uuid).is_none_or(|cloud| cloud == self.cloud);
+        let names: Vec<_> = markers.iter().filter(|marker| marker.key == MARKER).collect();
+        is_here && (names.is_empty() || Marker::any(markers, MARKER, &self.target.cluster))
     }
-    Ok(all.len())
-}
 
-async fn created(api: &Api, kind: Resource<Any>, creator: &str) -> Result<usize, Error> {
-    let mut all = api.all(kind, &Query::new().created_by(creator)).await?;
-    all.retain(|object| object.created_by() == Some(creator));
-    delete(api, kind, &all).await
-}
-
-async fn marked(api: &Api, kind: Resource<Any>, cluster: &str) -> Result<usize, Error> {
-    let mut all = api.all(kind, &Query::new().label(MARKER, cluster)).await?;
-    all.retain(|object| Marker::any(&object.markers(), MARKER, cluster));
-    delete(api, kind, &all).await
-}
-
-async fn delete(api: &Api, kind: Resource<Any>, objects: &[Any]) -> Result<usize, Error> {
-    for object in objects {
-        api.delete(kind, &object.meta.uuid).await?;
+    fn may_have_any(&self, object: &Any) -> bool {
+        let cloud = object.rest.text("cloud_ref").map(|cloud| Ref::from(cloud.to_owned()));
+        self.may_have(cloud.as_ref(), &object.markers())
     }
-    Ok(objects.len())
+
+    /// Removes virtual services, children first.
+    async fn virtual_services(&self, creator: &str) -> Result<usize, Error> {
+        let mut all = self.api.all(VIRTUAL_SERVICE, &Query::new().created_by(creator)).await?;
+        // A controller that ignores the filter returns every object.
+        all.retain(|service| {
+            service.created_by.as_deref() == Some(creator)
+                && self.may_have(service.cloud_ref.as_ref(), &service.markers)
+        });
+        all.sort_by_key(|service| service.vh_parent_vs_ref.is_none());
+        let mut removed = 0;
+        for service in &all {
+            removed += usize::from(self.api.delete(VIRTUAL_SERVICE, &service.meta.uuid).await?);
+        }
+        Ok(removed)
+    }
+
+    async fn created(&self, kind: Resource<Any>, creator: &str) -> Result<usize, Error> {
+        let mut all = self.api.all(kind, &Query::new().created_by(creator)).await?;
+        all.retain(|object| object.created_by() == Some(creator));
+        self.delete(kind, &all).await
+    }
+
+    async fn marked(&self, kind: Resource<Any>) -> Result<usize, Error> {
+        let cluster = &self.target.cluster;
+        let mut all = self.api.all(kind, &Query::new().label(MARKER, cluster)).await?;
+        all.retain(|object| Marker::any(&object.markers(), MARKER, cluster));
+        self.delete(kind, &all).await
+    }
+
+    async fn delete(&self, kind: Resource<Any>, objects: &[Any]) -> Result<usize, Error> {
+        let mut removed = 0;
+        for object in objects.iter().filter(|object| self.may_have_any(object)) {
+            removed += usize::from(self.api.delete(kind, &object.meta.uuid).await?);
+        }
+        Ok(removed)
+    }
 }
 
 /// Removes the static routes to the Pods of a cluster.

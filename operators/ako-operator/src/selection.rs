@@ -103,12 +103,22 @@ pub fn parse_selector(spec: &AkoDeploymentConfigSpec) -> Result<Selector, Select
     Selector::try_from(selector).map_err(|error| SelectorError::Operator(error.to_string()))
 }
 
+/// Returns whether an AKODeploymentConfig is the one of a Cluster, ready or not.
+#[must_use]
+pub fn is_of(adc: &str, cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> bool {
+    !uses_kube_vip(cluster) && choose(cluster, adcs) == Selection::From(adc.to_owned())
+}
+
+fn uses_kube_vip(cluster: &Cluster) -> bool {
+    // A value of another type says nothing, as in the original.
+    cluster.variable::<bool>(KUBE_VIP_VARIABLE).ok().flatten() == Some(true)
+}
+
 /// Decides where a Cluster takes AKO from. `is_bootstrap`: this operator runs in the bootstrap cluster, where the management cluster
 /// gets AKO before it is ready.
 #[must_use]
 pub fn select(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>], is_bootstrap: bool) -> Selection {
-    // A value of another type says nothing, as in the original.
-    if cluster.variable::<bool>(KUBE_VIP_VARIABLE).ok().flatten() == Some(true) {
+    if uses_kube_vip(cluster) {
         return Selection::Skipped(Skip::KubeVip);
     }
     let chosen = choose(cluster, adcs);
@@ -121,26 +131,30 @@ pub fn select(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>], is_bootstrap
 
 /// Decides by labels and selectors.
 fn choose(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> Selection {
+    // A label that anyone may write never leads to the credentials of the management cluster.
     let is_system = cluster.namespace() == SYSTEM_NAMESPACE;
-    let may_select = |adc: &&AkoDeploymentConfig| !is_system || adc.name_any() == MANAGEMENT_ADC;
+    let may_select = |adc: &&AkoDeploymentConfig| is_system == (adc.name_any() == MANAGEMENT_ADC);
     let mut adcs: Vec<&AkoDeploymentConfig> = adcs.iter().map(|adc| &**adc).filter(may_select).collect();
     // The order of the API server's lists.
     adcs.sort_by_key(|adc| adc.name_any());
     let named = |name: &str| adcs.iter().copied().find(|adc| adc.name_any() == name);
 
-    if let Some(name) = cluster.label(AVI_LABEL).filter(|name| !name.is_empty()) {
-        let known = named(name).map(|adc| Selection::From(adc.name_any()));
-        return known.unwrap_or_else(|| Selection::Skipped(Skip::NoSuchConfig(name.to_owned())));
-    }
     let empty = BTreeMap::new();
     let labels = cluster.metadata.labels.as_ref().unwrap_or(&empty);
     let matches = |adc: &AkoDeploymentConfig| {
         !adc.spec.has_empty_selector()
             && parse_selector(&adc.spec).is_ok_and(|selector| selector.matches(labels))
     };
+    let default = || named(DEFAULT_ADC).filter(|adc| adc.spec.has_empty_selector());
+    if let Some(name) = cluster.label(AVI_LABEL).filter(|name| !name.is_empty()) {
+        let may_name = |adc: &&AkoDeploymentConfig| {
+            matches(adc) || default().is_some_and(|default| default.name_any() == adc.name_any())
+        };
+        let known = named(name).filter(may_name).map(|adc| Selection::From(adc.name_any()));
+        return known.unwrap_or_else(|| Selection::Skipped(Skip::NoSuchConfig(name.to_owned())));
+    }
     // A selection lasts while it is valid: another AKODeploymentConfig that matches as well does not take the Cluster over.
     let kept = cluster.label(LATER_AVI_LABEL).and_then(named).filter(|adc| matches(adc));
-    let default = || named(DEFAULT_ADC).filter(|adc| adc.spec.has_empty_selector());
     let found = kept.or_else(|| adcs.iter().copied().find(|adc| matches(adc))).or_else(default);
     found.map_or(Selection::None, |adc| Selection::From(adc.name_any()))
 }

@@ -47,7 +47,7 @@ pub enum Error {
     /// A VmInstance of that name does not parse.
     #[error(
         "VmInstance {0:?} has the name of one of the group's, and does not parse: {1}; correct it, or remove it with kubectl delete vgi \
-         {0}, which may leave its virtual machine"
+         {0} and its finalizers with kubectl edit, which leaves its virtual machine"
     )]
     Unreadable(String, String),
 }

@@ -33,6 +33,11 @@ impl Adcs {
                 self.adcs.merge_status(&self.manager, adc, json!({ "added": added })).await?;
                 return Ok(None);
             }
+            Plan::Deliver { to, place } => {
+                let status = json!({ "deliveredTo": to, "place": place });
+                self.adcs.merge_status(&self.manager, adc, status).await?;
+                return Ok(None);
+            }
             Plan::Configure(change) => Some(self.configure(adc, &change).await?),
         };
         self.triggers.wake(&Key::of(adc));
@@ -62,7 +67,8 @@ impl Adcs {
         let admin = admin.map_err(Error::Credentials)?;
         let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
         // Whatever becomes of the requests: what is remembered is outdated.
-        self.memory.forget(&uid);
+        self.memory.forget_answer(&uid);
+        let is_repeated = self.memory.changes(&uid, change);
         let api = avi.api(Scope::admin());
         for network in change.networks() {
             let edit = |object: &mut Network| {
@@ -74,7 +80,11 @@ impl Adcs {
         for profile in change.profiles() {
             existing(api.update(IPAM_PROFILE, profile, |object| change.edit_profile(profile, object)).await)?;
         }
-        Ok(Notice::normal(reason::AVI_CONFIGURED, change.describe(&names)))
+        let described = change.describe(&names);
+        if is_repeated {
+            return Err(Error::NotKept(described));
+        }
+        Ok(Notice::normal(reason::AVI_CONFIGURED, described))
     }
 }
 

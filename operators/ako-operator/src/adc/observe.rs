@@ -6,10 +6,10 @@ use operator_kit::Key;
 use super::Adcs;
 use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
-use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, reason};
+use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, reason};
 use crate::error::Error;
 use crate::secrets::admin;
-use crate::selection::{Selection, select};
+use crate::selection::is_of;
 use crate::validation::{validate, wrong_references};
 
 impl Adcs {
@@ -17,20 +17,29 @@ impl Adcs {
         let (name, uid) = (adc.name_any(), adc.uid().unwrap_or_default());
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
         let all = self.adcs.cache().all();
-        let mut clusters = Vec::new();
+        let before = adc.status.as_ref().map(|status| status.delivered_to.as_slice()).unwrap_or_default();
+        let (mut clusters, mut delivered) = (Vec::new(), Vec::new());
         for cluster in self.clusters.all() {
-            if select(&cluster, &all, false) == Selection::From(name.clone()) {
-                clusters.push(Key::of(&*cluster).to_string());
+            let key = Key::of(&*cluster).to_string();
+            let is_of = is_of(&name, &cluster, &all);
+            let is_held =
+                cluster.finalizers().iter().any(|held| held == FINALIZER || held == LATER_FINALIZER);
+            // One that is leaving keeps its place until its finalizer goes.
+            if is_of && !cluster.is_deleting() || is_held && before.contains(&key) {
+                delivered.push(key.clone());
+            }
+            if is_of {
+                clusters.push(key);
             }
         }
         clusters.sort();
-        let mut claimed = Items::default();
+        delivered.sort();
+        let (mut claimed, mut released) = (Items::default(), Items::default());
         for other in all.iter().filter(|other| other.name_any() != name) {
-            if other.metadata.deletion_timestamp.is_none()
-                && let Some(added) = other.status.as_ref().and_then(|status| status.added.as_ref())
-            {
-                claimed.extend(added.into());
-            }
+            let added = other.status.as_ref().and_then(|status| status.added.as_ref());
+            let Some(added) = added.filter(|_| is_at_same_controller(adc, other)) else { continue };
+            let is_leaving = other.metadata.deletion_timestamp.is_some();
+            if is_leaving { &mut released } else { &mut claimed }.extend(added.into());
         }
         let wrong: Vec<_> = validate(&name, &adc.spec, None).iter().map(ToString::to_string).collect();
         // The API server would refuse to look for them.
@@ -49,12 +58,23 @@ impl Adcs {
         Ok(Seen {
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
+            delivered,
             problem,
             basis: basis(adc, credentials.as_ref().map_or("", |admin| &admin.version)),
             answer: self.memory.answer(&uid),
             claimed,
+            released,
         })
     }
+}
+
+/// Returns whether two AKODeploymentConfigs work on the same controller.
+fn is_at_same_controller(one: &AkoDeploymentConfig, other: &AkoDeploymentConfig) -> bool {
+    let controller = |adc: &AkoDeploymentConfig| {
+        let place = adc.status.as_ref().and_then(|status| status.place.clone());
+        place.map_or_else(|| adc.spec.controller.clone(), |place| place.controller)
+    };
+    controller(one) == controller(other)
 }
 
 /// Returns what an answer of AVI depends on.

@@ -14,7 +14,7 @@ use operator_kit::Turn;
 
 use super::record::{Change, Items, present, settle, wished};
 use super::seen::{Facts, Seen};
-use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
+use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place, reason};
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
 const FRESH: Duration = Duration::from_mins(10);
@@ -26,8 +26,15 @@ const NAMED: usize = 5;
 pub enum Plan {
     /// Asks AVI what it has.
     Ask,
-    /// Writes the record.
+    /// Writes the record of what is added.
     Record(Added),
+    /// Writes the record of the Clusters that AKO is delivered to, and where on AVI they work.
+    Deliver {
+        /// The Clusters.
+        to: Vec<String>,
+        /// The place; `None` where nothing is.
+        place: Option<Place>,
+    },
     /// Changes AVI.
     Configure(Box<Change>),
 }
@@ -38,11 +45,18 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     let mine = adc.status.as_ref().and_then(|status| status.added.as_ref());
     let mine = mine.map(Items::from).unwrap_or_default();
     let is_deleting = seen.basis.is_deleting;
-    if is_deleting && !seen.clusters.is_empty() {
-        return in_use(&seen.clusters);
+    let recorded = adc.status.as_ref().and_then(|status| status.place.as_ref());
+    if let Some(turn) = record_deliveries(adc, seen, &mine) {
+        return turn;
+    }
+    if is_deleting && !seen.delivered.is_empty() {
+        return in_use(&seen.delivered);
     }
     if is_deleting && (mine.is_empty() || seen.is_forced) {
         return Turn::Gone;
+    }
+    if let Some(place) = recorded.filter(|place| **place != Place::from(&adc.spec)) {
+        return moved(place);
     }
     if let Some(problem) = &seen.problem {
         let hint = if is_deleting {
@@ -69,7 +83,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     }
     let wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
     let present = present(facts);
-    let record = settle(&mine, &wished, &present, &seen.claimed);
+    let record = settle(&mine, &wished, &present, &seen.claimed, &seen.released);
     if record != mine {
         return Turn::LookAgain(Plan::Record(Added::from(&record)));
     }
@@ -84,6 +98,33 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         }
     }
     Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+/// Decides whether the record of deliveries has to be written first: a Cluster gets AKO only once it is in it.
+fn record_deliveries(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items) -> Option<Turn<Plan>> {
+    let status = adc.status.clone().unwrap_or_default();
+    let is_somewhere = !seen.delivered.is_empty() || !mine.is_empty();
+    let place = match (status.place.clone(), is_somewhere || !seen.basis.is_deleting) {
+        (Some(place), true) if is_somewhere => Some(place),
+        (_, true) => Some(Place::from(&adc.spec)),
+        (_, false) => None,
+    };
+    // A place that was changed is reported, not taken over.
+    let is_moved = is_somewhere && place.as_ref().is_some_and(|place| *place != Place::from(&adc.spec));
+    let added = seen.delivered.iter().any(|key| !status.delivered_to.contains(key));
+    if place == status.place && (seen.delivered == status.delivered_to || is_moved && added) {
+        return None;
+    }
+    Some(Turn::LookAgain(Plan::Deliver { to: seen.delivered.clone(), place }))
+}
+
+fn moved(place: &Place) -> Turn<Plan> {
+    let Place { controller, cloud, tenant } = place;
+    let message = format!(
+        "Clusters have AKO, or AVI has ranges and networks, at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}: write these back; \
+         for another place create another AKODeploymentConfig, and let the Clusters take AKO from it after AKO has left them"
+    );
+    Turn::Blocked { reason: reason::PLACE_CHANGED, message }
 }
 
 fn in_use(clusters: &[String]) -> Turn<Plan> {

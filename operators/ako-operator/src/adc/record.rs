@@ -143,10 +143,12 @@ pub fn present(facts: &Facts) -> Items {
     items
 }
 
-/// Returns what the record is to name before AVI is changed. `mine` is what it names, `claimed` what those of others do.
+/// Returns what the record is to name before AVI is changed. `mine` is what it names, `claimed` what those of others
+/// do, `released` what those of others do that are being deleted.
 #[must_use]
-pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items) -> Items {
-    let mut subnets = settled(&mine.subnets, &wished.subnets, &present.subnets, &claimed.subnets);
+pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items, released: &Items) -> Items {
+    let mut subnets =
+        settled(&mine.subnets, &wished.subnets, &present.subnets, &claimed.subnets, &released.subnets);
     // A subnet in which others have ranges meanwhile is left to them.
     let others = present.ranges.difference(&mine.ranges);
     let used: BTreeSet<_> = others.map(|range| (&range.network, &range.cidr)).collect();
@@ -154,8 +156,8 @@ pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items) ->
         .retain(|subnet| wished.subnets.contains(subnet) || !used.contains(&(&subnet.network, &subnet.cidr)));
     Items {
         subnets,
-        ranges: settled(&mine.ranges, &wished.ranges, &present.ranges, &claimed.ranges),
-        usable: settled(&mine.usable, &wished.usable, &present.usable, &claimed.usable),
+        ranges: settled(&mine.ranges, &wished.ranges, &present.ranges, &claimed.ranges, &released.ranges),
+        usable: settled(&mine.usable, &wished.usable, &present.usable, &claimed.usable, &released.usable),
     }
 }
 
@@ -166,8 +168,10 @@ fn settled<T: Ord + Clone>(
     wished: &BTreeSet<T>,
     present: &BTreeSet<T>,
     claimed: &BTreeSet<T>,
+    released: &BTreeSet<T>,
 ) -> BTreeSet<T> {
-    let is_ours = |item: &&T| mine.contains(item) || !present.contains(item) || claimed.contains(item);
+    let is_others = |item: &&T| claimed.contains(item) || released.contains(item);
+    let is_ours = |item: &&T| mine.contains(item) || !present.contains(item) || is_others(item);
     let is_left = |item: &&T| !wished.contains(item) && present.contains(item) && !claimed.contains(item);
     wished.iter().filter(is_ours).chain(mine.iter().filter(is_left)).cloned().collect()
 }

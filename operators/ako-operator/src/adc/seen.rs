@@ -16,6 +16,8 @@ pub struct Seen {
     pub is_forced: bool,
     /// Clusters that take AKO from it, as `namespace/name`, in order.
     pub clusters: Vec<String>,
+    /// Clusters that AKO was delivered to from it and that still have it, or their finalizer, in order.
+    pub delivered: Vec<String>,
     /// What makes asking AVI impossible.
     pub problem: Option<Problem>,
     /// What an answer of AVI depends on.
@@ -24,6 +26,8 @@ pub struct Seen {
     pub answer: Option<Arc<Answer>>,
     /// What other AKODeploymentConfigs, which are not being deleted, have added as well.
     pub claimed: Items,
+    /// What those that are being deleted have added.
+    pub released: Items,
 }
 
 /// What is wrong, and what to do.

@@ -169,6 +169,12 @@ pub struct AkoDeploymentConfigStatus {
     /// Version of the AVI controller, as it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller_version: Option<String>,
+    /// Clusters that AKO was delivered to from this AKODeploymentConfig, or is about to be, as `namespace/name`. Written before the delivery.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivered_to: Vec<String>,
+    /// Where on AVI the operator and these Clusters' AKOs work. Written before the first change there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// What the operator added to the configuration of AVI, written before it is added. Only this is removed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<Added>,
@@ -176,6 +182,28 @@ pub struct AkoDeploymentConfigStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
+}
+
+/// Where on AVI an AKODeploymentConfig works.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct Place {
+    /// Address of the controller.
+    pub controller: String,
+    /// Name of the cloud.
+    pub cloud: String,
+    /// Name of the tenant.
+    pub tenant: String,
+}
+
+impl From<&AkoDeploymentConfigSpec> for Place {
+    fn from(spec: &AkoDeploymentConfigSpec) -> Self {
+        let tenant = spec.tenant.as_ref().map_or("admin", |tenant| &tenant.name);
+        Self {
+            controller: spec.controller.clone(),
+            cloud: spec.cloud_name.clone(),
+            tenant: tenant.to_owned(),
+        }
+    }
 }
 
 /// What the operator added to the configuration of AVI.

@@ -9,7 +9,7 @@ pub mod reason;
 
 pub use adc::{
     Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfig, AkoDeploymentConfigSpec,
-    AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, SecretRef, Tenant,
+    AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, Place, SecretRef, Tenant,
     TenantContext,
 };
 pub use extra::{

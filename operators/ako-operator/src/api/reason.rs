@@ -45,6 +45,14 @@ operator_kit::reasons! {
     ADC_NOT_READY = "AKODeploymentConfigNotReady";
     /// An AKODeploymentConfig is being deleted while Clusters take AKO from it.
     IN_USE = "InUse";
+    /// The place on AVI was changed while something of the AKODeploymentConfig is there.
+    PLACE_CHANGED = "PlaceChanged";
+    /// AVI does not keep what the operator writes.
+    NOT_KEPT = "AviConfigurationReverted";
+    /// Another Cluster has the same name on AVI.
+    NAME_TAKEN = "ClusterNameAmbiguous";
+    /// The Cluster is paused.
+    PAUSED = "ClusterPaused";
     /// AVI has no cloud of this name.
     CLOUD_NOT_FOUND = "AviCloudNotFound";
     /// AVI has no service engine group of this name in the cloud.

@@ -7,16 +7,15 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use operator_kit::{Foreign, Key, KitError, Notice};
 use serde_json::{Value, json};
 
-use super::observe::api;
+use super::observe::{api, avi_name};
 use super::plan::Plan;
 use super::report::{Report, Said};
-use super::{Clusters, STATUS_ANNOTATION};
-use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
+use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
+use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, Place, reason};
 use crate::delivery::{CONFIG_MAP, NAMESPACE, Target, removal};
 use crate::error::Error;
 use crate::purge;
 use crate::secrets::admin;
-use crate::selection::select;
 
 impl Clusters {
     pub(super) async fn carry_out(
@@ -24,6 +23,10 @@ impl Clusters {
         cluster: &Foreign<Cluster>,
         plan: Plan,
     ) -> Result<Option<Notice>, Error> {
+        if matches!(plan, Plan::Apply(_) | Plan::DeleteConfig { .. }) {
+            // AKO makes objects again, or may have.
+            self.memory.purged(cluster, false);
+        }
         match plan {
             Plan::Watch => {
                 let opened = self.open(cluster).await?;
@@ -48,7 +51,7 @@ impl Clusters {
                     self.merge(
                         &client,
                         &set,
-                        json!({"metadata": {"annotations": {STATUS_ANNOTATION: null}}}),
+                        json!({"metadata": {"annotations": {STATUS_ANNOTATION: null, GATEWAY_STATUS_ANNOTATION: null}}}),
                     )
                     .await?;
                 }
@@ -95,7 +98,7 @@ impl Clusters {
     async fn purge(&self, cluster: &Foreign<Cluster>) -> Result<Option<Notice>, Error> {
         let removed = self.remove_from_avi(cluster).await?;
         if removed == 0 {
-            self.memory.purged(cluster);
+            self.memory.purged(cluster, true);
         }
         self.triggers.wake(&Key::of(cluster));
         Ok((removed > 0).then(|| removed_notice(removed)))
@@ -104,7 +107,7 @@ impl Clusters {
     /// Removes what AKO left on AVI, as far as that is possible now.
     async fn purge_once(&self, cluster: &Foreign<Cluster>) -> Notice {
         let removed = self.remove_from_avi(cluster).await;
-        self.memory.purged(cluster);
+        self.memory.purged(cluster, true);
         removed.map_or_else(
             |error| {
                 let message = format!(
@@ -119,17 +122,22 @@ impl Clusters {
     }
 
     async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<usize, Error> {
-        let selection = select(cluster, &self.adcs.all(), false);
         // It was known a moment ago: the next pass says what is missing.
-        let Some(adc) = self.adc(&selection) else { return Err(KitError::StillChanging.into()) };
+        let Some(adc) = self.recorded(cluster) else { return Err(KitError::StillChanging.into()) };
         let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
+        let place = adc.status.as_ref().and_then(|status| status.place.clone());
+        let place = place.unwrap_or_else(|| Place::from(&adc.spec));
         let uid = adc.metadata.uid.as_deref().unwrap_or_default();
-        let avi = self.connections.client(uid, &adc.spec.controller, &admin.credentials)?;
+        let avi = self.connections.client(uid, &place.controller, &admin.credentials)?;
+        let extra = adc.spec.extra_configs.as_ref();
+        let gates = extra.and_then(|extra| extra.feature_gates.as_ref());
         let target = purge::Target {
-            cluster: format!("{}-{}", cluster.namespace(), cluster.name()),
-            tenant: adc.spec.tenant.as_ref().map_or("admin", |tenant| &tenant.name).to_owned(),
-            cloud: adc.spec.cloud_name.clone(),
+            cluster: avi_name(cluster),
+            tenant: place.tenant,
+            cloud: place.cloud,
             group: adc.spec.service_engine_group.clone(),
+            is_primary: extra.and_then(|extra| extra.primary_instance).unwrap_or(true),
+            has_gateway: gates.and_then(|gates| gates.gateway_api) == Some(true),
         };
         Ok(purge::purge(&avi, &target).await?)
     }

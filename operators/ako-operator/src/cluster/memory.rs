@@ -34,9 +34,9 @@ impl Memory {
         self.lock().get(&cluster.uid().unwrap_or_default()).is_some_and(|entry| entry.is_purged)
     }
 
-    /// Remembers that nothing is left on AVI.
-    pub(super) fn purged(&self, cluster: &Cluster) {
-        self.change(cluster, |entry| entry.is_purged = true);
+    /// Remembers whether nothing is left on AVI.
+    pub(super) fn purged(&self, cluster: &Cluster, is_purged: bool) {
+        self.change(cluster, |entry| entry.is_purged = is_purged);
     }
 
     /// Forgets a Cluster; its key, if anything was remembered.

@@ -14,14 +14,15 @@ use serde_json::Value;
 
 use super::report::Said;
 use super::seen::{Answer, Delivery, Hooks, Installed, Purge, Seen, Set, State, Want, Workload};
-use super::{Clusters, STATUS_ANNOTATION};
+use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, LATER_FINALIZER, PRE_TERMINATE_HOOK,
     SYSTEM_NAMESPACE, reason,
 };
 use crate::delivery::{
-    CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, objects, removal,
+    CONFIG_MAP, GATEWAY_CONTAINER, Install, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target,
+    objects, removal,
 };
 use crate::error::Error;
 use crate::secrets::admin;
@@ -59,19 +60,22 @@ impl Clusters {
             is_deleting: cluster.is_deleting(),
             is_held,
             is_forced: cluster.annotation(FORCE_ANNOTATION) == Some("true"),
+            is_paused: cluster.is_paused(),
+            is_recorded: self.recorded(cluster).is_some(),
             want: want(&selection),
             hooks: self.hooks(cluster),
             workload: Workload::Unread,
             needs_watch: false,
             said: said(cluster),
-            purge: match &adc {
+            purge: match self.recorded(cluster) {
                 _ if self.memory.is_purged(cluster) => Purge::Done,
-                Some(_) => Purge::Possible,
-                None => Purge::Impossible,
+                Some(_) if self.namesake(cluster).is_none() => Purge::Possible,
+                _ => Purge::Impossible,
             },
             ip_family,
         };
-        if !is_held || matches!(seen.want, Want::Kept { .. }) && !seen.is_deleting {
+        let is_kept = matches!(seen.want, Want::Kept { .. }) && !seen.is_deleting;
+        if !is_held || is_kept || seen.is_paused {
             return Ok(seen);
         }
         if !cluster.control_plane_initialized() {
@@ -94,11 +98,64 @@ impl Clusters {
             }
             (Some(adc), _) => Some(self.install(cluster, adc).await?),
         };
-        seen.workload = match read(&opened.client, install).await {
-            Ok(state) => Workload::Open(Box::new(held_back(state, adc.as_deref()))),
+        let offer = adc.as_ref().map(|adc| self.offer(cluster, adc, install.as_ref()));
+        let install = install.map(|install| install.map(|(install, _)| install));
+        seen.workload = match read(&opened.client, &avi_name(cluster), install).await {
+            Ok(state) => Workload::Open(Box::new(held_back(state, offer))),
             Err(error) => closed(&error),
         };
         Ok(seen)
+    }
+
+    /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to a Cluster.
+    pub(super) fn recorded(&self, cluster: &Cluster) -> Option<Arc<AkoDeploymentConfig>> {
+        let key = Key::of(cluster).to_string();
+        let has = |adc: &AkoDeploymentConfig| {
+            adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(&key))
+        };
+        self.adcs.all().into_iter().find(|adc| has(adc))
+    }
+
+    /// Returns another Cluster with AKO whose name on AVI is the same.
+    fn namesake(&self, cluster: &Cluster) -> Option<Key> {
+        let (key, name) = (Key::of(cluster), avi_name(cluster));
+        let others = self.clusters.cache().all();
+        let other = others.iter().find(|other| {
+            avi_name(other) == name
+                && Key::of(&***other) != key
+                && other.finalizers().iter().any(|held| held == FINALIZER)
+        });
+        other.map(|other| Key::of(&***other))
+    }
+
+    /// Decides whether an AKODeploymentConfig may be delivered as it is now; the error says why not.
+    fn offer(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        install: Option<&Result<(Install, String), Problem>>,
+    ) -> Result<(), Problem> {
+        if let Some(other) = self.namesake(cluster) {
+            let message = format!(
+                "the Cluster {other} has the same name on AVI, {:?}: give one of them another name",
+                avi_name(cluster)
+            );
+            return Err(Problem { reason: reason::NAME_TAKEN, message });
+        }
+        let key = Key::of(cluster).to_string();
+        let is_recorded = adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(&key));
+        let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
+        let is_accepted =
+            install.and_then(|install| install.as_ref().ok()).is_some_and(|(_, credentials)| {
+                answer.is_some_and(|answer| {
+                    answer.basis.generation == adc.metadata.generation
+                        && answer.basis.credentials == *credentials
+                })
+            });
+        if is_recorded && is_accepted && is_ready(adc) {
+            return Ok(());
+        }
+        Err(Problem { reason: reason::ADC_NOT_READY, message: not_ready(adc) })
     }
 
     /// Returns the client of a workload cluster. Sends nothing to it.
@@ -130,12 +187,12 @@ impl Clusters {
         hooks
     }
 
-    /// Returns what is to be delivered, or why it cannot be said.
+    /// Returns what is to be delivered, with the version of its credentials, or why it cannot be said.
     async fn install(
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
-    ) -> Result<Result<Install, Problem>, Error> {
+    ) -> Result<Result<(Install, String), Problem>, Error> {
         let spec = adc.spec.clone();
         let refused = |reason, message| Ok(Err(Problem { reason, message }));
         let wrong = validate(&adc.name_any(), &spec, None);
@@ -149,32 +206,41 @@ impl Clusters {
         let Some(controller_version) = asked.or(known) else {
             return refused(reason::ADC_NOT_READY, not_ready(adc));
         };
-        let credentials = match admin(&self.client, &adc.spec).await? {
-            Ok(admin) => admin.credentials,
+        let admin = match admin(&self.client, &adc.spec).await? {
+            Ok(admin) => admin,
             Err(message) => return refused(reason::CREDENTIALS_MISSING, message),
         };
-        Ok(Ok(Install {
+        let install = Install {
             spec,
             namespace: cluster.namespace().to_owned(),
             name: cluster.name().to_owned(),
-            credentials,
+            credentials: admin.credentials,
             controller_version,
             kubernetes_version: None,
             ako: self.ako.clone(),
             is_management: cluster.namespace() == SYSTEM_NAMESPACE,
             delete_config: false,
-        }))
+        };
+        Ok(Ok((install, admin.version)))
     }
 }
 
-/// Holds the first delivery back until the AKODeploymentConfig is ready: an AKO that starts with wrong credentials would lock the account.
-/// One that runs goes on.
-fn held_back(mut state: State, adc: Option<&AkoDeploymentConfig>) -> State {
-    if let Some(adc) = adc.filter(|adc| state.installed.set.is_none() && !is_ready(adc))
-        && matches!(state.delivery, Delivery::Of { .. })
-    {
-        state.delivery = Delivery::Refused { reason: reason::ADC_NOT_READY, message: not_ready(adc) };
-    }
+/// Returns the name of a Cluster on AVI.
+pub(super) fn avi_name(cluster: &Cluster) -> String {
+    format!("{}-{}", cluster.namespace(), cluster.name())
+}
+
+/// Holds a delivery back that the AKODeploymentConfig is not ready for: an AKO with wrong credentials would lock the account. An AKO that
+/// runs goes on as it is.
+fn held_back(mut state: State, offer: Option<Result<(), Problem>>) -> State {
+    let Some(Err(Problem { reason, message })) = offer else { return state };
+    let Delivery::Of { foreign, .. } = &state.delivery else { return state };
+    let foreign = foreign.clone();
+    state.delivery = if state.installed.set.is_none() && foreign.is_empty() {
+        Delivery::Refused { reason, message }
+    } else {
+        Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign }
+    };
     state
 }
 
@@ -235,12 +301,23 @@ fn closed(error: &capi::Error) -> Workload {
 }
 
 /// Reads the workload cluster. `install`: what is to be there.
-async fn read(client: &Client, install: Option<Result<Install, Problem>>) -> Result<State, capi::Error> {
+async fn read(
+    client: &Client,
+    name: &str,
+    install: Option<Result<Install, Problem>>,
+) -> Result<State, capi::Error> {
     let mut installed = Installed::default();
+    if let Some(config) = of_another(client, name).await? {
+        let delivery = match install {
+            None => Delivery::None,
+            Some(_) => Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: vec![config] },
+        };
+        return Ok(State { delivery, installed });
+    }
     for target in removal() {
         let Some(live) = find(client, &target).await?.filter(is_ours) else { continue };
         if target.name == STATEFUL_SET && target.resource.kind == "StatefulSet" {
-            let answer = Answer::of(live.annotations().get(STATUS_ANNOTATION).map(String::as_str));
+            let answer = answer(&live);
             let is_ending = live.metadata.deletion_timestamp.is_some();
             installed.set = Some(Set { target, answer, is_ending });
             continue;
@@ -271,6 +348,26 @@ async fn read(client: &Client, install: Option<Result<Install, Problem>>) -> Res
         }
     };
     Ok(State { delivery, installed })
+}
+
+/// Returns AKO's ConfigMap if it is of another Cluster: a copy of a Cluster, or of its kubeconfig, leads to the same workload cluster.
+async fn of_another(client: &Client, name: &str) -> Result<Option<Target>, capi::Error> {
+    let Some(target) = removal().into_iter().find(|target| target.name == CONFIG_MAP) else {
+        return Ok(None);
+    };
+    let Some(live) = find(client, &target).await?.filter(is_ours) else { return Ok(None) };
+    let is_other = live.data["data"]["clusterName"].as_str().is_some_and(|of| of != name);
+    Ok(is_other.then_some(target))
+}
+
+/// Returns what AKO says of its removal, with its gateway if it has one.
+fn answer(set: &DynamicObject) -> Answer {
+    let said = |annotation: &str| Answer::of(set.annotations().get(annotation).map(String::as_str));
+    let containers = set.data["spec"]["template"]["spec"]["containers"].as_array();
+    let has_gateway =
+        containers.into_iter().flatten().any(|container| container["name"] == GATEWAY_CONTAINER);
+    let ako = said(STATUS_ANNOTATION);
+    if has_gateway { ako.and(said(GATEWAY_STATUS_ANNOTATION)) } else { ako }
 }
 
 /// Only the Gateway API may be missing: where the API server seems to know nothing of its own kinds, something else answers in its place,

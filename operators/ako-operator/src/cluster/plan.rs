@@ -63,6 +63,15 @@ pub fn decide(seen: &Seen) -> Turn<Plan> {
 
 /// Decides what to do next, apart from the conditions.
 fn next(seen: &Seen) -> Turn<Plan> {
+    if !seen.is_deleting && !seen.hooks.unneeded.is_empty() {
+        // Whatever else is the matter: a Machine that is deleted alone waits for this, and a rolling upgrade for the Machine.
+        let remove = seen.hooks.unneeded.clone();
+        return Turn::LookAgain(Plan::Hook { add: Vec::new(), remove });
+    }
+    if seen.is_paused && (seen.is_held || seen.want != Want::Nothing) {
+        let message = "the Cluster is paused: nothing is done until it is not".to_owned();
+        return Turn::Wait { reason: reason::PAUSED, message, after: None };
+    }
     if seen.is_deleting || seen.want == Want::Nothing {
         return leave(seen).unwrap_or_else(|| let_go(seen));
     }
@@ -77,9 +86,8 @@ fn next(seen: &Seen) -> Turn<Plan> {
 
 fn deliver(seen: &Seen) -> Turn<Plan> {
     let hooks = &seen.hooks;
-    if !hooks.missing.is_empty() || !hooks.unneeded.is_empty() {
-        let (add, remove) = (hooks.missing.clone(), hooks.unneeded.clone());
-        return Turn::LookAgain(Plan::Hook { add, remove });
+    if !hooks.missing.is_empty() {
+        return Turn::LookAgain(Plan::Hook { add: hooks.missing.clone(), remove: Vec::new() });
     }
     let state = match &seen.workload {
         Workload::Unread | Workload::NotInitialized => {
@@ -123,13 +131,8 @@ fn leave(seen: &Seen) -> Option<Turn<Plan>> {
     if !seen.is_held {
         return None;
     }
-    if !seen.is_deleting && !seen.hooks.unneeded.is_empty() {
-        let remove = seen.hooks.unneeded.clone();
-        return Some(Turn::LookAgain(Plan::Hook { add: Vec::new(), remove }));
-    }
     match &seen.workload {
         Workload::Unread | Workload::NotInitialized => None,
-        _ if seen.is_forced && seen.is_deleting => forced_purge(seen),
         Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
         Workload::Closed { reason, message } => Some(closed(seen, reason, message)),
         Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
@@ -145,12 +148,18 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         {
             return Some(turn);
         }
+        // It went before AKO was asked to remove what it made.
+        let is_unasked = seen.is_recorded && state.installed.delete_config != Some(true);
+        if is_unasked && !seen.is_forced && seen.purge == Purge::Possible {
+            return Some(Turn::Act(Plan::Purge { once: false }));
+        }
         let is_left = !seen.is_deleting && !state.installed.rest.is_empty();
         return is_left.then(|| Turn::LookAgain(Plan::Remove(state.installed.rest.clone())));
     };
     let remove = || Some(Turn::LookAgain(Plan::Remove(vec![set.target.clone()])));
     if set.is_ending {
-        return Some(ending());
+        // The Cluster that a person wants gone waits for no Pod.
+        return if seen.is_forced && seen.is_deleting { forced_purge(seen) } else { Some(ending()) };
     }
     if seen.is_forced {
         return remove();
@@ -158,6 +167,8 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
     let earlier = (set.answer != Answer::Silent).then(|| set.target.clone());
     Some(match (state.installed.delete_config, set.answer) {
         (Some(false), _) => Turn::LookAgain(Plan::DeleteConfig { stale: earlier }),
+        // AKO does not learn that it has to: the operator removes the rest once its Pods are gone.
+        (None, _) if seen.is_recorded && seen.purge == Purge::Possible => return remove(),
         (None, _) => Turn::Blocked {
             reason: reason::CLEANUP_IMPOSSIBLE,
             message: format!(

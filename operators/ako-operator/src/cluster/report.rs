@@ -46,9 +46,14 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     match turn {
-        Turn::Act(_) | Turn::LookAgain(_) => return None,
+        Turn::Act(_) | Turn::LookAgain(_) | Turn::Wait { reason: reason::PAUSED, .. } => return None,
         Turn::Gone | Turn::Settled if !is_leaving => {
             wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, ""));
+        }
+        Turn::Gone | Turn::Settled if seen.is_deleting && seen.is_forced => {
+            let forced =
+                "a person has ended the wait for AKO; see the events of the Cluster for what may be left";
+            wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::Unknown, reason::LEFT_ON_AVI, forced));
         }
         Turn::Gone | Turn::Settled if seen.is_deleting => {
             let done = "AKO has removed what it made on AVI, or there was nothing";

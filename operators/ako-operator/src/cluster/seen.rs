@@ -13,6 +13,10 @@ pub struct Seen {
     pub is_held: bool,
     /// Whether a person has ended the wait for AKO's cleanup.
     pub is_forced: bool,
+    /// Whether Cluster API's controllers, and others, are to leave the Cluster alone.
+    pub is_paused: bool,
+    /// Whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster.
+    pub is_recorded: bool,
     /// Whether the Cluster is to have AKO.
     pub want: Want,
     /// The pre-terminate hooks of its Machines.
@@ -153,6 +157,16 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Returns what two parts of AKO say together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Timeout, _) | (_, Self::Timeout) => Self::Timeout,
+            (one, other) if one == other => one,
+            _ => Self::Started,
+        }
+    }
+
     /// Reads the annotation of the StatefulSet. A word of another AKO says that it has begun.
     #[must_use]
     pub fn of(annotation: Option<&str>) -> Self {

@@ -34,6 +34,8 @@ pub use objects::{Delivery, objects, removal};
 pub const NAMESPACE: &str = "avi-system";
 /// Name of AKO's StatefulSet.
 pub const STATEFUL_SET: &str = "ako";
+/// Name of the container of AKO's gateway.
+pub const GATEWAY_CONTAINER: &str = "ako-gateway-api";
 /// Name of AKO's ConfigMap.
 pub const CONFIG_MAP: &str = "avi-k8s-config";
 /// Name of the Secret with AKO's credentials. A change of it ends AKO, so it is not to be written at rest.

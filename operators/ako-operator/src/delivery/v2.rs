@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{CONFIG_MAP, HASH_ANNOTATION, Install, NAMESPACE, STATEFUL_SET};
+use super::{CONFIG_MAP, GATEWAY_CONTAINER, HASH_ANNOTATION, Install, NAMESPACE, STATEFUL_SET};
 use crate::api::{ExtraConfigs, Log};
 
 /// Name of the ServiceAccount.
@@ -217,7 +217,7 @@ fn gateway_container(image: &str, log: &Log, settings: &BTreeMap<String, String>
     let file = file_name(log.ako_gateway_log_file.as_deref(), "avi-gw.log");
     let of_gateway = AKO.iter().copied().filter(|(name, _)| GATEWAY.contains(name));
     Container {
-        name: "ako-gateway-api".to_owned(),
+        name: GATEWAY_CONTAINER.to_owned(),
         image: Some(image.to_owned()),
         env: Some(variables(of_gateway, settings, log, &file)),
         volume_mounts: some(log_mount(log)),

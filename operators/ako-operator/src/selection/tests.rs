@@ -46,8 +46,7 @@ fn labels_and_selectors_choose() {
     let stray = adc("stray", &empty);
     let web_label = json!({ "for": "web" });
     let kept = |value: &str| json!({ "for": "web", LATER_AVI_LABEL: value });
-    let asked = |value: &str| json!({ AVI_LABEL: value });
-    let (nothing, missing) = (Selection::None, Selection::Skipped(Skip::NoSuchConfig("gone".into())));
+    let nothing = Selection::None;
     let rows: Vec<(&str, Value, Vec<&Arc<AkoDeploymentConfig>>, Selection)> = vec![
         ("no ADC", web_label.clone(), vec![], nothing.clone()),
         ("one that matches", web_label.clone(), vec![&web], from("web")),
@@ -74,6 +73,21 @@ fn labels_and_selectors_choose() {
             vec![&strict],
             from(DEFAULT_ADC),
         ),
+    ];
+    for (why, labels, adcs, wanted) in rows {
+        let adcs: Vec<_> = adcs.into_iter().cloned().collect();
+        check(&cluster("default", &labels), &adcs, &wanted, why);
+    }
+}
+
+#[test]
+fn the_users_label_chooses_among_those_that_match() {
+    let empty = json!({});
+    let (default, web, web2) =
+        (adc(DEFAULT_ADC, &empty), adc("web", &labelled("for", "web")), adc("web2", &labelled("for", "web")));
+    let asked = |value: &str| json!({ AVI_LABEL: value });
+    let (nothing, missing) = (Selection::None, Selection::Skipped(Skip::NoSuchConfig("gone".into())));
+    let rows: Vec<(&str, Value, Vec<&Arc<AkoDeploymentConfig>>, Selection)> = vec![
         ("the user's label, empty", asked(""), vec![&web, &default], from(DEFAULT_ADC)),
         (
             "empty, and a selector matches",
@@ -82,7 +96,19 @@ fn labels_and_selectors_choose() {
             from("web"),
         ),
         ("empty, and nothing to choose", asked(""), vec![&web], nothing),
-        ("the user's label names one", asked("web"), vec![&web, &default], from("web")),
+        (
+            "the user's label names one that matches",
+            json!({ "for": "web", AVI_LABEL: "web2" }),
+            vec![&web, &web2],
+            from("web2"),
+        ),
+        (
+            "the user's label names one that does not match",
+            asked("web"),
+            vec![&web, &default],
+            Selection::Skipped(Skip::NoSuchConfig("web".into())),
+        ),
+        ("the user's label names the default", asked(DEFAULT_ADC), vec![&web, &default], from(DEFAULT_ADC)),
         (
             "the user's label is stronger than the later one",
             json!({ "for": "web", AVI_LABEL: "web2", LATER_AVI_LABEL: "web" }),
@@ -122,6 +148,13 @@ fn management_clusters_have_an_adc_of_their_own() {
     check(&cluster(SYSTEM_NAMESPACE, &json!({})), &adcs, &Selection::None, "the selector has to match");
     let asks = cluster(SYSTEM_NAMESPACE, &json!({ AVI_LABEL: DEFAULT_ADC }));
     check(&asks, &adcs, &Selection::Skipped(Skip::NoSuchConfig(DEFAULT_ADC.into())), "nor by its label");
+    let tenant = cluster("default", &json!({ role: "", AVI_LABEL: MANAGEMENT_ADC }));
+    check(
+        &tenant,
+        &adcs,
+        &Selection::Skipped(Skip::NoSuchConfig(MANAGEMENT_ADC.into())),
+        "and no one else its",
+    );
 }
 
 #[test]

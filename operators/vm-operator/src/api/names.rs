@@ -176,24 +176,24 @@ impl FromStr for Marker {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn the_name_of_an_instance_tells_its_group() {
-        for (name, group) in [
-            (super::instance("web", 0), Some("web")),
-            (super::instance("a-1", 12), Some("a-1")),
-            ("web".to_owned(), None),
-            ("web-01".to_owned(), None),
-            ("web-x".to_owned(), None),
-        ] {
-            assert_eq!(super::group_of_instance(&name), group, "{name}");
-        }
-    }
-
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
     use proptest::prelude::*;
 
     use super::*;
     use crate::api::VmInstanceSpec;
+
+    #[test]
+    fn the_name_of_an_instance_tells_its_group() {
+        for (name, group) in [
+            (instance("web", 0), Some("web")),
+            (instance("a-1", 12), Some("a-1")),
+            ("web".to_owned(), None),
+            ("web-01".to_owned(), None),
+            ("web-x".to_owned(), None),
+        ] {
+            assert_eq!(group_of_instance(&name), group, "{name}");
+        }
+    }
 
     #[test]
     fn folders_of_lookalike_groups_differ() {

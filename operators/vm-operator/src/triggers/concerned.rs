@@ -63,7 +63,8 @@ impl Lookup for Context {
 #[must_use]
 pub fn by_instance(change: &Change<VmInstance>) -> Concerned {
     let mut concerned = Concerned::default();
-    if let Some(group) = change.newest().and_then(group_of) {
+    // One that does not parse any more may not tell the group that it told before.
+    for group in [&change.before, &change.after].into_iter().flatten().filter_map(group_of) {
         match change.after {
             Some(_) => concerned.groups.insert(group),
             // A name is free that the group may have failed to use.

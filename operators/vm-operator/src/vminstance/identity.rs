@@ -116,14 +116,12 @@ pub fn has_machine(instance: &VmInstance, vm: &Vm) -> bool {
     is_not_a_copy(vm, instance) && names::check(instance).is_ok() && !is_done(instance)
 }
 
-/// Returns the key of the group of an instance that does not parse: that of its controller, else the one that its name tells.
+/// Returns the key of the group of an instance that does not parse: that of its controller if it is a group, else the one that its name
+/// tells.
 #[must_use]
 pub fn group_of_unread(instance: &impl ResourceExt) -> Option<Key> {
     let name = instance.name_any();
-    let group = match controller(instance) {
-        Some(owner) => (owner.kind == "VmGroup").then_some(&*owner.name),
-        None => names::group_of_instance(&name),
-    };
+    let group = controller(instance).map(|owner| &*owner.name).or_else(|| names::group_of_instance(&name));
     Some(Key::new(&instance.namespace()?, group?))
 }
 
@@ -137,7 +135,7 @@ pub fn may_be_of(instance: &impl ResourceExt, group: &VmGroup) -> bool {
 }
 
 fn controller(instance: &impl ResourceExt) -> Option<&OwnerReference> {
-    instance.owner_references().iter().find(|owner| owner.controller == Some(true))
+    instance.owner_references().iter().find(|owner| owner.controller == Some(true) && owner.kind == "VmGroup")
 }
 
 /// Returns whether the operator's part in an instance's deletion is done: finalizers of others keep the object.

@@ -18,7 +18,7 @@ fn adc(spec: &Value, added: &Value) -> AkoDeploymentConfig {
                 "ipPools": [{"start": "10.0.0.1", "end": "10.0.0.9", "type": "V4"}]},
             "adminCredentialRef": secret, "certificateAuthorityRef": secret,
         },
-        "status": {"added": added},
+        "status": {"added": added, "place": {"controller": "avi", "cloud": "cloud", "tenant": "admin"}},
     });
     for (field, value) in spec.as_object().unwrap() {
         object["spec"][field] = value.clone();
@@ -51,10 +51,12 @@ fn seen(facts: Facts) -> Seen {
     Seen {
         is_forced: false,
         clusters: Vec::new(),
+        delivered: Vec::new(),
         problem: None,
         basis: basis(),
         answer: Some(Arc::new(answer)),
         claimed: Items::default(),
+        released: Items::default(),
     }
 }
 
@@ -68,6 +70,7 @@ fn named(turn: &Turn<Plan>) -> String {
         Turn::Act(Plan::Ask) => "ask".into(),
         Turn::Act(Plan::Configure(_)) => "configure".into(),
         Turn::LookAgain(Plan::Record(_)) => "record".into(),
+        Turn::LookAgain(Plan::Deliver { .. }) => "deliver".into(),
         Turn::Settled => "settled".into(),
         Turn::Gone => "gone".into(),
         Turn::Blocked { reason, .. } => (*reason).into(),
@@ -196,18 +199,45 @@ fn a_deleted_one_waits_for_its_clusters_then_removes_what_it_added() {
     let mut seen = seen(facts());
     seen.basis.is_deleting = true;
     seen.answer = Some(Arc::new(Answer { basis: seen.basis.clone(), at: at(0), facts: facts() }));
-    seen.clusters = (0..7).map(|n| format!("default/c{n}")).collect();
+    seen.delivered = (0..7).map(|n| format!("default/c{n}")).collect();
+    let Turn::LookAgain(Plan::Deliver { to, .. }) = decide(&recorded, &seen, at(1)) else {
+        panic!("it records no deliveries")
+    };
+    assert_eq!(to.len(), 7);
+    let mut recorded = recorded;
+    recorded.status.as_mut().unwrap().delivered_to = to;
     let Turn::Blocked { reason: "InUse", message } = decide(&recorded, &seen, at(1)) else {
         panic!("it does not wait")
     };
     assert!(message.contains("default/c4 and 2 more"), "{message}");
-    seen.clusters.clear();
+    seen.delivered.clear();
+    assert_eq!(decided(&recorded, &seen), "deliver");
+    recorded.status.as_mut().unwrap().delivered_to.clear();
     assert_eq!(decided(&recorded, &seen), "configure");
-    assert_eq!(decided(&plain(), &seen), "gone", "nothing was added, so AVI is not asked");
+    let mut nothing = plain();
+    nothing.status = None;
+    assert_eq!(decided(&nothing, &seen), "gone", "nothing was added, so AVI is not asked");
     let gone = Facts { profiles: [("profile".into(), [].into())].into(), ..facts() };
     seen.answer = Some(Arc::new(Answer { basis: seen.basis.clone(), at: at(0), facts: gone }));
     assert_eq!(decided(&recorded, &seen), "record");
     seen.is_forced = true;
     seen.answer = None;
     assert_eq!(decided(&recorded, &seen), "gone");
+}
+
+/// Whatever is at the old place would be forgotten there.
+#[test]
+fn a_place_is_kept_while_something_is_there() {
+    let seen = seen(facts());
+    let mut moved = adc(&json!({"controller": "other"}), &Value::Null);
+    assert_eq!(decided(&moved, &seen), "deliver", "nothing is at the old one");
+    let busy = Seen { delivered: vec!["default/a".into()], ..seen.clone() };
+    moved.status.as_mut().unwrap().delivered_to = busy.delivered.clone();
+    assert_eq!(decided(&moved, &busy), "PlaceChanged");
+    let more = Seen { delivered: vec!["default/a".into(), "default/b".into()], ..seen.clone() };
+    assert_eq!(decided(&moved, &more), "PlaceChanged", "no other Cluster gets AKO meanwhile");
+    let fewer = Seen { delivered: Vec::new(), ..seen.clone() };
+    assert_eq!(decided(&moved, &fewer), "deliver", "the last one has left");
+    let added = json!({"subnets": [{"network": "net", "cidr": "10.0.0.0/24"}]});
+    assert_eq!(decided(&adc(&json!({"cloudName": "other"}), &added), &seen), "PlaceChanged");
 }

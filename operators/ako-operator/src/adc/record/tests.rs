@@ -85,19 +85,28 @@ fn the_record_names_what_the_operator_adds_and_no_more() {
     ];
     for (name, mine, wish, has, claim, record) in rows {
         let items = |of: &[(u8, u8)]| Items { ranges: ranges(of), ..Items::default() };
-        let settled = settle(&items(mine), &items(wish), &items(has), &items(claim));
+        let settled = settle(&items(mine), &items(wish), &items(has), &items(claim), &Items::default());
         assert_eq!(settled, items(record), "{name}");
     }
+}
+
+/// Else it would be gone with the other one.
+#[test]
+fn what_a_deleted_one_added_is_taken_over() {
+    let one = Items { ranges: ranges(&[(1, 9)]), ..Items::default() };
+    let none = Items::default();
+    assert_eq!(settle(&none, &one, &one, &none, &one), one);
+    assert_eq!(settle(&one, &none, &one, &one, &none), none, "the deleted one leaves it then");
 }
 
 #[test]
 fn a_subnet_stays_while_others_have_ranges_in_it() {
     let mine = Items { subnets: subnets(), ranges: ranges(&[(1, 9)]), ..Items::default() };
     let both = present(&facts(vec![subnet(&[(1, 9), (50, 60)])], &[]));
-    let settled = settle(&mine, &Items::default(), &both, &Items::default());
+    let settled = settle(&mine, &Items::default(), &both, &Items::default(), &Items::default());
     assert_eq!((settled.subnets, settled.ranges), (BTreeSet::new(), ranges(&[(1, 9)])));
     let only_mine = present(&facts(vec![subnet(&[(1, 9)])], &[]));
-    assert_eq!(settle(&mine, &Items::default(), &only_mine, &Items::default()), mine);
+    assert_eq!(settle(&mine, &Items::default(), &only_mine, &Items::default(), &Items::default()), mine);
 }
 
 /// Plays records and changes until nothing changes any more, with the network and the profile as they are on AVI.
@@ -105,7 +114,7 @@ fn play(record: &mut Items, spec: Option<&AkoDeploymentConfigSpec>, facts: &mut 
     for _ in 0..4 {
         let wished = spec.map(|spec| wished(spec, facts)).unwrap_or_default();
         let present = present(facts);
-        *record = settle(record, &wished, &present, &Items::default());
+        *record = settle(record, &wished, &present, &Items::default(), &Items::default());
         let Some(change) = Change::of(record, wished, &present) else { return };
         for uuid in change.networks() {
             let configured_subnets = facts.networks[uuid].clone();

@@ -33,6 +33,8 @@ fn settled() -> Seen {
         is_deleting: false,
         is_held: true,
         is_forced: false,
+        is_paused: false,
+        is_recorded: true,
         want: Want::Ako,
         hooks: Hooks { present: vec!["m".to_owned()], ..Hooks::default() },
         workload: open(delivered(), Some(set(Answer::Silent)), Some(false)),
@@ -110,6 +112,23 @@ fn a_selected_cluster_gets_ako() {
         ),
         ("not ready", Seen { want: kept(reason::CLUSTER_NOT_READY), ..settled() }, "wait ClusterNotReady"),
         (
+            "not ready, and a Machine goes alone",
+            Seen { want: kept(reason::CLUSTER_NOT_READY), hooks: hooks(&[], &["a"]), ..settled() },
+            "hook +0 -1",
+        ),
+        ("paused", Seen { is_paused: true, ..settled() }, "wait ClusterPaused"),
+        (
+            "paused and of no concern",
+            Seen {
+                is_paused: true,
+                is_held: false,
+                want: Want::Nothing,
+                hooks: Hooks::default(),
+                ..settled()
+            },
+            "gone",
+        ),
+        (
             "a wrong label",
             Seen { want: kept(reason::NO_SUCH_ADC), ..settled() },
             "blocked NoSuchAKODeploymentConfig",
@@ -117,19 +136,23 @@ fn a_selected_cluster_gets_ako() {
     ]);
 }
 
+/// A deleted Cluster without AKO's StatefulSet.
+fn no_set(rest: Vec<Target>) -> Seen {
+    let installed = Installed { set: None, delete_config: None, rest };
+    Seen {
+        workload: Workload::Open(Box::new(State { delivery: Delivery::None, installed })),
+        ..deleted(Answer::Done, None)
+    }
+}
+
+fn forced(seen: Seen) -> Seen {
+    Seen { is_forced: true, ..seen }
+}
+
 #[test]
 fn a_deleted_cluster_waits_for_akos_answer() {
-    let forced = |seen| Seen { is_forced: true, ..seen };
     let closed = Seen { workload: unreachable(), ..deleted(Answer::Silent, None) };
     let unhooked = |seen| Seen { hooks: Hooks::default(), ..seen };
-    let purge = |purge, seen| Seen { purge, ..seen };
-    let no_set = |rest: Vec<Target>| {
-        let installed = Installed { set: None, delete_config: None, rest };
-        Seen {
-            workload: Workload::Open(Box::new(State { delivery: Delivery::None, installed })),
-            ..deleted(Answer::Done, None)
-        }
-    };
     check(vec![
         ("not told yet", deleted(Answer::Silent, Some(false)), "deleteConfig, stale answer: false"),
         (
@@ -140,37 +163,49 @@ fn a_deleted_cluster_waits_for_akos_answer() {
         ("no answer", deleted(Answer::Silent, Some(true)), "wait AKOCleaningUp"),
         ("it has begun", deleted(Answer::Started, Some(true)), "wait AKOCleaningUp"),
         ("it gave up", deleted(Answer::Timeout, Some(true)), "blocked AKOCleanupTimedOut"),
-        (
-            "it gave up, to be removed",
-            purge(Purge::Possible, deleted(Answer::Timeout, Some(true))),
-            "purge, once: false",
-        ),
-        ("it gave up, removed", purge(Purge::Done, deleted(Answer::Timeout, Some(true))), "hook +0 -1"),
-        (
-            "it hangs, forced, to be removed",
-            purge(Purge::Possible, forced(deleted(Answer::Started, Some(true)))),
-            "purge, once: true",
-        ),
-        (
-            "unreachable, forced, to be removed",
-            purge(Purge::Possible, forced(closed.clone())),
-            "purge, once: true",
-        ),
-        ("it gave up, forced", forced(deleted(Answer::Timeout, Some(true))), "hook +0 -1"),
-        ("it hangs, forced", forced(deleted(Answer::Started, Some(true))), "hook +0 -1"),
         ("no ConfigMap", deleted(Answer::Silent, None), "blocked AKOCleanupImpossible"),
         ("done", deleted(Answer::Done, Some(true)), "hook +0 -1"),
         ("done, hooks off", unhooked(deleted(Answer::Done, Some(true))), "gone"),
         ("unreachable", closed.clone(), "wait ClusterUnreachable"),
         ("unreachable, not watched", Seen { needs_watch: true, ..closed.clone() }, "watch"),
-        ("unreachable, forced", forced(closed), "hook +0 -1"),
         ("not watched", Seen { needs_watch: true, ..deleted(Answer::Silent, Some(false)) }, "watch"),
         ("no StatefulSet", no_set(rest()), "hook +0 -1"),
+        ("paused", Seen { is_paused: true, ..deleted(Answer::Silent, Some(false)) }, "wait ClusterPaused"),
         (
             "never initialized",
             unhooked(Seen { workload: Workload::NotInitialized, ..deleted(Answer::Silent, None) }),
             "gone",
         ),
+    ]);
+}
+
+#[test]
+fn what_ako_does_not_remove_the_operator_does() {
+    let purge = |purge, seen| Seen { purge, ..seen };
+    let timeout = || deleted(Answer::Timeout, Some(true));
+    let closed = || Seen { workload: unreachable(), ..deleted(Answer::Silent, None) };
+    let ending = || {
+        let set = Set { is_ending: true, ..set(Answer::Started) };
+        Seen { workload: open(Delivery::None, Some(set), Some(true)), ..timeout() }
+    };
+    check(vec![
+        ("it gave up", purge(Purge::Possible, timeout()), "purge, once: false"),
+        ("it gave up, removed", purge(Purge::Done, timeout()), "hook +0 -1"),
+        ("it went unasked", purge(Purge::Possible, no_set(rest())), "purge, once: false"),
+        ("it went unasked, removed", purge(Purge::Done, no_set(rest())), "hook +0 -1"),
+        (
+            "it never came",
+            Seen { is_recorded: false, ..purge(Purge::Possible, no_set(rest())) },
+            "hook +0 -1",
+        ),
+        // AKO makes no more objects once its Pods are gone.
+        ("it hangs, forced", forced(deleted(Answer::Started, Some(true))), "remove 1"),
+        ("its Pods end, forced", purge(Purge::Possible, forced(ending())), "purge, once: true"),
+        ("its Pods end, forced, removed", purge(Purge::Done, forced(ending())), "hook +0 -1"),
+        ("its Pods are gone, forced", purge(Purge::Possible, forced(no_set(rest()))), "purge, once: true"),
+        ("unreachable, forced", purge(Purge::Possible, forced(closed())), "purge, once: true"),
+        ("unreachable, forced, removed", purge(Purge::Done, forced(closed())), "hook +0 -1"),
+        ("unreachable, forced, and nothing to remove it with", forced(closed()), "hook +0 -1"),
     ]);
 }
 

@@ -6,6 +6,8 @@ fn seen(want: Want) -> Seen {
         is_deleting: false,
         is_held: true,
         is_forced: false,
+        is_paused: false,
+        is_recorded: true,
         want,
         hooks: Hooks::default(),
         workload: Workload::Unread,
@@ -112,6 +114,13 @@ fn conditions_say_how_far_the_cleanup_is() {
             "AviResourceCleanupSucceeded=False AKOCleanupTimedOut",
         ),
         ("done", cleaning(), Turn::Gone, "AviResourceCleanupSucceeded=True AKOCleanedUp"),
+        (
+            "forced",
+            Seen { is_forced: true, ..cleaning() },
+            Turn::Gone,
+            "AviResourceCleanupSucceeded=Unknown AviObjectsLeft",
+        ),
+        ("paused", cleaning(), waits(reason::PAUSED), "nothing"),
         (
             "selected again",
             Seen { is_deleting: false, ..cleaning() },

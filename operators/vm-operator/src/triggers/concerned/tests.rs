@@ -109,6 +109,10 @@ fn changes_of_an_instance() {
     let annotated =
         |value: &str| changed(&old, |i| i.annotations_mut().extend([(DETACH.to_owned(), value.to_owned())]));
     let with = |update: fn(&mut VmInstance)| change(Some(old.clone()), Some(changed(&old, update)));
+    let stolen = changed(&old, |i| {
+        i.metadata.name = Some("none".to_owned());
+        i.metadata.owner_references.iter_mut().flatten().for_each(|owner| owner.name = "other".to_owned());
+    });
     let group = || concerned(&[], &["web"]);
     let both = || concerned(&["web-0"], &["web"]);
     let freed = Concerned { retried: keys(&["web"]), ..Concerned::default() };
@@ -131,6 +135,11 @@ fn changes_of_an_instance() {
             "it does not parse any more",
             Change { before: Some(old.clone().into()), after: Some(unreadable(&old)) },
             group(),
+        ),
+        (
+            "it does not parse any more, and has another owner and a name of no group",
+            Change { before: Some(old.clone().into()), after: Some(unreadable(&stolen)) },
+            concerned(&[], &["other", "web"]),
         ),
         (
             "it was detached, and does not parse any more",
