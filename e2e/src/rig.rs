@@ -90,6 +90,8 @@ pub trait Rig: Sized {
     const PASSING: &'static [&'static str] = &[];
     /// What an object keeps that a new one with the same spec does not have, by the paths that `mutate` prints.
     const KEPT: &'static [&'static str] = &[];
+    /// Reasons of objects that keep to an earlier spec than they have now: a new object with that spec may be answered otherwise.
+    const KEEPS_EARLIER: &'static [&'static str] = &[];
     /// Whether the kinds have so many fields that a test tries one mutation of each; the command tries all.
     const MANY_FIELDS: bool = false;
     /// How many perturbed runs a test plays.

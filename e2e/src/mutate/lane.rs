@@ -169,6 +169,7 @@ impl<R: Rig> Lane<R> {
         match (&changed.verdict, &new.verdict) {
             // What exists is of an earlier spec, and the status says so.
             (Verdict::Settled { in_sync: false }, _) => Ok(()),
+            (Verdict::Explained(reason), _) if R::KEEPS_EARLIER.contains(&reason.as_str()) => Ok(()),
             (Verdict::Settled { in_sync: true }, Verdict::Settled { .. }) => {
                 let mut differences = self.mask.differences(&changed.facts, &new.facts);
                 differences.retain(|line| !R::KEPT.iter().any(|kept| line.starts_with(kept)));

@@ -180,6 +180,7 @@ impl Rig for AkoRig {
         ("networking.tkg.tanzu.vmware.com", "akodeploymentconfigs", "patch");
     const PASSING: &'static [&'static str] = &["Progressing", "AviObjectChanged"];
     const MANY_FIELDS: bool = true;
+    const KEEPS_EARLIER: &'static [&'static str] = &["PlaceChanged"];
     // Each run deletes a Cluster, which takes Cluster API ten seconds.
     const SAMPLE: usize = 12;
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use infra_clients::avi::objects::Network;
-use infra_clients::avi::{Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, SE_GROUP, Scope};
+use infra_clients::avi::{
+    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, SE_GROUP, Scope, TENANT,
+};
 use kube::ResourceExt;
 use operator_kit::{Key, Notice};
 use serde_json::json;
@@ -127,6 +129,10 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
     let in_cloud = Query::new().cloud_uuid(&cloud.meta.uuid);
     let group = api.by_name(SE_GROUP, &spec.service_engine_group, &in_cloud).await?.at_most_one()?;
     facts.has_group = group.is_some();
+    facts.has_tenant = match spec.tenant.as_ref().map(|tenant| &*tenant.name) {
+        None | Some("admin") => true,
+        Some(name) => api.by_name(TENANT, name, &Query::new()).await?.at_most_one()?.is_some(),
+    };
     let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
     let names: BTreeSet<&String> = control_plane.into_iter().chain([&spec.data_network.name]).collect();
     for name in names {

@@ -170,6 +170,12 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static st
         );
         return Some((reason::SE_GROUP_NOT_FOUND, message));
     }
+    if !facts.has_tenant {
+        let tenant = spec.tenant.as_ref().map(|tenant| &*tenant.name).unwrap_or_default();
+        let message =
+            format!("spec.tenant.name: AVI has no tenant {tenant:?}: correct the name, or create it");
+        return Some((reason::TENANT_NOT_FOUND, message));
+    }
     let control_plane = spec.control_plane_network.as_ref();
     let control_plane = control_plane.map(|network| ("spec.controlPlaneNetwork.name", &network.name));
     let names = [Some(("spec.dataNetwork.name", &spec.data_network.name)), control_plane];

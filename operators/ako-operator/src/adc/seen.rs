@@ -70,6 +70,8 @@ pub struct Facts {
     pub cloud: Option<Cloud>,
     /// Whether the cloud has the service engine group of the spec.
     pub has_group: bool,
+    /// Whether the tenant of the spec exists.
+    pub has_tenant: bool,
     /// UUIDs of the networks of the spec that exist, by name.
     pub names: BTreeMap<String, String>,
     /// Subnets of these networks, and of others that the record names, by UUID.

@@ -57,6 +57,8 @@ operator_kit::reasons! {
     CLOUD_NOT_FOUND = "AviCloudNotFound";
     /// AVI has no service engine group of this name in the cloud.
     SE_GROUP_NOT_FOUND = "AviServiceEngineGroupNotFound";
+    /// AVI has no tenant of this name.
+    TENANT_NOT_FOUND = "AviTenantNotFound";
     /// AVI has no network of this name in the cloud.
     NETWORK_NOT_FOUND = "AviNetworkNotFound";
     /// The cloud has no IPAM profile.

@@ -35,6 +35,7 @@ fn facts() -> Facts {
         version: Some(Version(30, 2, 1)),
         cloud: Some(Cloud { profile: Some("profile".into()) }),
         has_group: true,
+        has_tenant: true,
         names: [("data".into(), "net".into())].into(),
         networks: [("net".into(), Vec::new())].into(),
         profiles: [("profile".into(), ["net".to_owned()].into())].into(),
@@ -149,6 +150,7 @@ fn what_avi_lacks_is_named_with_its_field() {
             "spec.controlPlaneNetwork.name",
         ),
         (json!({"controllerVersion": "30.2.2"}), facts(), "ControllerVersionUnsupported", "has 30.2.1"),
+        (json!({}), Facts { has_tenant: false, ..facts() }, "AviTenantNotFound", "spec.tenant.name"),
         (json!({"controllerVersion": "22.1.3"}), facts(), "record", ""),
         (json!({"controllerVersion": ""}), facts(), "record", ""),
     ];
