@@ -97,6 +97,7 @@ pub async fn run<R: Rig>(planes: &Planes, lesson: &Lesson, names: &[RunName], la
         println!("repeat with: {}", replay("perturb", &R::SUBJECT, name));
     }
     ensure!(failed.is_empty(), "{} of {} runs failed", failed.len(), names.len());
+    ensure!(passed >= without, "the fault of {without} of {} runs has met no call", names.len());
     Ok(())
 }
 

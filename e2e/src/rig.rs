@@ -96,6 +96,9 @@ pub trait Rig: Sized {
     const MANY_FIELDS: bool = false;
     /// How many perturbed runs a test plays.
     const SAMPLE: usize = 40;
+    /// Whether the number of the operator's calls depends on how fast others work, as Cluster API does: then a perturbed run may not get to
+    /// the call that it names. Most have to.
+    const CALLS_VARY: bool = false;
     /// Perturbed runs that have found something.
     const FOUND: &'static [Found] = &[];
 
