@@ -180,7 +180,8 @@ impl Clusters {
                     hooks.unneeded.push(name.clone());
                 }
                 hooks.present.push(name);
-            } else if !machine.is_deleting() {
+            } else if !machine.is_deleting() && cluster.namespace() != SYSTEM_NAMESPACE {
+                // Machines of management clusters have none, as with the original: nothing is left that would remove it.
                 hooks.missing.push(name);
             }
         }
