@@ -94,14 +94,12 @@ impl Walk {
         .await
         .unwrap();
         assert!(!rig.simulator.control().diff(&self.before).is_empty());
-        let label = [
-            "get",
-            "cluster",
-            CLUSTER,
-            "-o",
-            r"jsonpath={.metadata.labels.cluster-service\.network\.tkg\.tanzu\.vmware\.com/avi}",
-        ];
-        self.shows(&label, "").await;
+        let labels = ["get", "cluster", CLUSTER, "-o", "jsonpath={.metadata.labels}"];
+        let labels = rig.management.kubectl(&labels).await.unwrap();
+        assert!(
+            labels.contains(&format!("{LABEL:?}:\"\"")),
+            "the value of the label is the user's: {labels}"
+        );
     }
 
     /// Deletes the AKODeploymentConfig. Nothing is on AVI then that was not there before, the operator has met no bug, and AKO was started
