@@ -15,7 +15,7 @@ use super::observe::basis;
 use super::plan::Plan;
 use super::record::{Change, Items};
 use super::seen::{Answer, Cloud, Facts};
-use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
+use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, reason};
 use crate::error::Error;
 use crate::secrets::admin;
 
@@ -129,9 +129,9 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
     let in_cloud = Query::new().cloud_uuid(&cloud.meta.uuid);
     let group = api.by_name(SE_GROUP, &spec.service_engine_group, &in_cloud).await?.at_most_one()?;
     facts.has_group = group.is_some();
-    facts.has_tenant = match spec.tenant.as_ref().map(|tenant| &*tenant.name) {
-        None | Some("admin") => true,
-        Some(name) => api.by_name(TENANT, name, &Query::new()).await?.at_most_one()?.is_some(),
+    facts.has_tenant = match &*Place::from(spec).tenant {
+        "admin" => true,
+        name => api.by_name(TENANT, name, &Query::new()).await?.at_most_one()?.is_some(),
     };
     let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
     let names: BTreeSet<&String> = control_plane.into_iter().chain([&spec.data_network.name]).collect();

@@ -6,7 +6,7 @@ use operator_kit::Key;
 use super::Adcs;
 use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
-use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, reason};
+use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
 use crate::error::Error;
 use crate::secrets::admin;
 use crate::selection::is_of;
@@ -22,8 +22,7 @@ impl Adcs {
         for cluster in self.clusters.all() {
             let key = Key::of(&*cluster).to_string();
             let is_of = is_of(&name, &cluster, &all);
-            let is_held =
-                cluster.finalizers().iter().any(|held| held == FINALIZER || held == LATER_FINALIZER);
+            let is_held = is_held(&cluster.metadata);
             // One that is leaving keeps its place until its finalizer goes.
             if is_of && !cluster.is_deleting() || is_held && before.contains(&key) {
                 delivered.push(key.clone());

@@ -7,6 +7,8 @@ mod adc;
 mod extra;
 pub mod reason;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 pub use adc::{
     Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfig, AkoDeploymentConfigSpec,
     AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, Place, SecretRef, Tenant,
@@ -36,6 +38,12 @@ pub const FORCE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/fo
 pub const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 /// The finalizer that the later operator wrote.
 pub const LATER_FINALIZER: &str = "ako-operator.networking.tkg.tanzu.vmware.com";
+/// Returns whether an object has the finalizer, by this operator or by the later one.
+#[must_use]
+pub fn is_held(meta: &ObjectMeta) -> bool {
+    meta.finalizers.iter().flatten().any(|held| held == FINALIZER || held == LATER_FINALIZER)
+}
+
 /// Finalizer that the later operator wrote on the Service of a management cluster's control plane.
 pub const LATER_HA_FINALIZER: &str = "ako-operator.networking.tkg.tanzu.vmware.com/ha";
 

@@ -111,9 +111,8 @@ impl Clusters {
         removed.map_or_else(
             |error| {
                 let message = format!(
-                    "what AKO made may be left on AVI, with the marks of ako-{}-{}: {error}",
-                    cluster.namespace(),
-                    cluster.name()
+                    "what AKO made may be left on AVI, with the marks of ako-{}: {error}",
+                    avi_name(cluster)
                 );
                 Notice::warning(reason::LEFT_ON_AVI, message)
             },

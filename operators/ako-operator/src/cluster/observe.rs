@@ -17,12 +17,12 @@ use super::seen::{Answer, Delivery, Hooks, Installed, Purge, Seen, Set, State, W
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::condition::OWNED;
 use crate::api::{
-    AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, LATER_FINALIZER, PRE_TERMINATE_HOOK,
-    SYSTEM_NAMESPACE, reason,
+    AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE,
+    is_held, reason,
 };
 use crate::delivery::{
     CONFIG_MAP, GATEWAY_CONTAINER, Install, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target,
-    objects, removal,
+    cluster_name, objects, removal,
 };
 use crate::error::Error;
 use crate::secrets::admin;
@@ -54,22 +54,22 @@ impl Clusters {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), false);
             refused.map_or(Ok(()), Err)
         });
-        let ours = [FINALIZER, LATER_FINALIZER];
-        let is_held = cluster.finalizers().iter().any(|held| ours.contains(&held.as_str()));
+        let (is_held, recorded) = (is_held(&cluster.metadata), self.recorded(cluster));
+        let namesake = self.namesake(cluster);
         let mut seen = Seen {
             is_deleting: cluster.is_deleting(),
             is_held,
             is_forced: cluster.annotation(FORCE_ANNOTATION) == Some("true"),
             is_paused: cluster.is_paused(),
-            is_recorded: self.recorded(cluster).is_some(),
+            is_recorded: recorded.is_some(),
             want: want(&selection),
             hooks: self.hooks(cluster),
             workload: Workload::Unread,
             needs_watch: false,
             said: said(cluster),
-            purge: match self.recorded(cluster) {
+            purge: match &recorded {
                 _ if self.memory.is_purged(cluster) => Purge::Done,
-                Some(_) if self.namesake(cluster).is_none() => Purge::Possible,
+                Some(_) if namesake.is_none() => Purge::Possible,
                 _ => Purge::Impossible,
             },
             ip_family,
@@ -98,7 +98,7 @@ impl Clusters {
             }
             (Some(adc), _) => Some(self.install(cluster, adc).await?),
         };
-        let offer = adc.as_ref().map(|adc| self.offer(cluster, adc, install.as_ref()));
+        let offer = adc.as_ref().map(|adc| self.offer(cluster, adc, namesake, install.as_ref()));
         let install = install.map(|install| install.map(|(install, _)| install));
         seen.workload = match read(&opened.client, &avi_name(cluster), install).await {
             Ok(state) => Workload::Open(Box::new(held_back(state, offer))),
@@ -110,10 +110,7 @@ impl Clusters {
     /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to a Cluster.
     pub(super) fn recorded(&self, cluster: &Cluster) -> Option<Arc<AkoDeploymentConfig>> {
         let key = Key::of(cluster).to_string();
-        let has = |adc: &AkoDeploymentConfig| {
-            adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(&key))
-        };
-        self.adcs.all().into_iter().find(|adc| has(adc))
+        self.adcs.all().into_iter().find(|adc| has_recorded(adc, &key))
     }
 
     /// Returns another Cluster with AKO whose name on AVI is the same.
@@ -133,17 +130,17 @@ impl Clusters {
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
+        namesake: Option<Key>,
         install: Option<&Result<(Install, String), Problem>>,
     ) -> Result<(), Problem> {
-        if let Some(other) = self.namesake(cluster) {
+        if let Some(other) = namesake {
             let message = format!(
                 "the Cluster {other} has the same name on AVI, {:?}: give one of them another name",
                 avi_name(cluster)
             );
             return Err(Problem { reason: reason::NAME_TAKEN, message });
         }
-        let key = Key::of(cluster).to_string();
-        let is_recorded = adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(&key));
+        let is_recorded = has_recorded(adc, &Key::of(cluster).to_string());
         let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
         let is_accepted =
             install.and_then(|install| install.as_ref().ok()).is_some_and(|(_, credentials)| {
@@ -226,9 +223,14 @@ impl Clusters {
     }
 }
 
+/// Returns whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster of this key.
+fn has_recorded(adc: &AkoDeploymentConfig, key: &String) -> bool {
+    adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(key))
+}
+
 /// Returns the name of a Cluster on AVI.
 pub(super) fn avi_name(cluster: &Cluster) -> String {
-    format!("{}-{}", cluster.namespace(), cluster.name())
+    cluster_name(cluster.namespace(), cluster.name())
 }
 
 /// Holds a delivery back that the AKODeploymentConfig is not ready for: an AKO with wrong credentials would lock the account. An AKO that

@@ -178,3 +178,24 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+impl Seen {
+    /// Returns a Cluster that has the finalizer, and of which nothing else is known.
+    pub(super) fn held(want: Want) -> Self {
+        Self {
+            is_deleting: false,
+            is_held: true,
+            is_forced: false,
+            is_paused: false,
+            is_recorded: true,
+            want,
+            hooks: Hooks::default(),
+            workload: Workload::Unread,
+            needs_watch: false,
+            said: Vec::new(),
+            purge: Purge::Impossible,
+            ip_family: None,
+        }
+    }
+}

@@ -28,7 +28,7 @@ use kube::core::{ApiResource, DynamicObject};
 use crate::api::AkoDeploymentConfigSpec;
 
 pub use matrix::Support;
-pub use objects::{Delivery, objects, removal};
+pub use objects::{Delivery, cluster_name, objects, removal};
 
 /// Namespace of AKO in a workload cluster.
 pub const NAMESPACE: &str = "avi-system";

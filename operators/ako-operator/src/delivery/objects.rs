@@ -42,7 +42,7 @@ impl Install {
     /// Returns the name of the Cluster on the controller.
     #[must_use]
     pub fn cluster_name(&self) -> String {
-        format!("{}-{}", self.namespace, self.name)
+        cluster_name(&self.namespace, &self.name)
     }
 
     /// Returns the version of the controller's API that AKO is to use.
@@ -63,6 +63,12 @@ impl Install {
         let gates = self.spec.extra_configs.as_ref().and_then(|extra| extra.feature_gates.as_ref());
         gates.and_then(|gates| gates.gateway_api) == Some(true)
     }
+}
+
+/// Returns the name on the controller of a Cluster.
+#[must_use]
+pub fn cluster_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}-{name}")
 }
 
 /// Returns all objects that AKO consists of.

@@ -30,18 +30,10 @@ fn unreachable() -> Workload {
 /// A selected Cluster that is as it should be.
 fn settled() -> Seen {
     Seen {
-        is_deleting: false,
-        is_held: true,
-        is_forced: false,
-        is_paused: false,
-        is_recorded: true,
-        want: Want::Ako,
         hooks: Hooks { present: vec!["m".to_owned()], ..Hooks::default() },
         workload: open(delivered(), Some(set(Answer::Silent)), Some(false)),
-        needs_watch: false,
-        said: Vec::new(),
-        purge: Purge::Impossible,
         ip_family: Some(Ok(())),
+        ..Seen::held(Want::Ako)
     }
 }
 

@@ -1,21 +1,7 @@
 use super::*;
-use crate::cluster::seen::{Hooks, Purge};
 
 fn seen(want: Want) -> Seen {
-    Seen {
-        is_deleting: false,
-        is_held: true,
-        is_forced: false,
-        is_paused: false,
-        is_recorded: true,
-        want,
-        hooks: Hooks::default(),
-        workload: Workload::Unread,
-        needs_watch: false,
-        said: Vec::new(),
-        purge: Purge::Impossible,
-        ip_family: None,
-    }
+    Seen::held(want)
 }
 
 fn waits(reason: &'static str) -> Turn<Plan> {
