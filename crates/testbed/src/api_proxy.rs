@@ -88,7 +88,9 @@ impl ApiProxy {
             url: plane.url().to_owned(),
             acceptor: acceptor(&plane.serving_certificate())?,
         });
-        let accepting = tokio::spawn(serve::accept(server, listener));
+        let accepting = tokio::spawn(serve::accept(listener, move |stream| {
+            serve::serve_connection(Arc::clone(&server), stream)
+        }));
         Ok(Self { state, kubeconfig: own, accepting, _workdir: workdir })
     }
 

@@ -21,10 +21,10 @@ use hyper_util::rt::TokioIo;
 use kube::Client;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::api_proxy::serve::{Payload, passed_on, whole};
+use crate::api_proxy::serve::{Payload, accept, passed_on, whole};
 use crate::api_proxy::stream::next_line;
 use crate::api_proxy::{acceptor, write_kubeconfig};
 use crate::{ControlPlane, Workdir};
@@ -62,7 +62,8 @@ impl VirtualCluster {
             url: plane.url().to_owned(),
             acceptor: acceptor(&plane.serving_certificate())?,
         };
-        let accepting = tokio::spawn(accept(Arc::new(server), listener));
+        let server = Arc::new(server);
+        let accepting = tokio::spawn(accept(listener, move |stream| serve(Arc::clone(&server), stream)));
         Ok(Self { url, kubeconfig, renames, accepting, _workdir: workdir })
     }
 
@@ -170,20 +171,7 @@ struct Server {
     acceptor: TlsAcceptor,
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(serve(Arc::clone(&server), stream));
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
 async fn serve(server: Arc<Server>, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
     let Ok(stream) = server.acceptor.accept(stream).await else { return };
     let service = service_fn(|request| server.answer(request));
     // An error means that the client has closed the connection.

@@ -38,21 +38,24 @@ pub(super) struct Server {
 }
 
 /// Serves connections until the task is aborted.
-pub(super) async fn accept(server: Arc<Server>, listener: TcpListener) {
+pub(crate) async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(serve_connection(Arc::clone(&server), stream));
+                let _ = stream.set_nodelay(true);
+                connections.spawn(serve(stream));
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve_connection(server: Arc<Server>, stream: TcpStream) {
+pub(super) async fn serve_connection(server: Arc<Server>, stream: TcpStream) {
     let generation = server.state.generation();
-    let _ = stream.set_nodelay(true);
     let Ok(stream) = server.acceptor.accept(stream).await else { return };
     let service = service_fn(|request| server.answer(generation, request));
     // An error means that the client, or a fault, has closed the connection.
