@@ -43,12 +43,21 @@ impl RunName {
         }
     }
 
-    /// Returns whether the fault may meet no call: outside, after the later steps; and where the number of calls varies.
+    /// Returns whether the fault may meet no call: outside, after the later steps; and a repeated call, whose number depends on timing (a
+    /// status that lasts for less than 200 ms is not written).
     #[must_use]
     pub fn may_be_unmet<R: Rig>(&self) -> bool {
         match self {
             Self::Outside { step, .. } => R::STEPS.first() != Some(&step.as_str()),
-            Self::Api(_) => R::CALLS_VARY,
+            Self::Api(perturbation) => R::CALLS_VARY || perturbation.mark().number > 1,
+        }
+    }
+
+    /// Returns whether another run may meet the call that this one did not.
+    pub(super) fn is_worth_repeating<R: Rig>(&self) -> bool {
+        match self {
+            Self::Outside { .. } => !self.may_be_unmet::<R>(),
+            Self::Api(_) => !R::CALLS_VARY,
         }
     }
 
