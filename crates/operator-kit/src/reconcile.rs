@@ -181,6 +181,17 @@ pub trait Reconciler: Send + Sync + 'static {
         now: Timestamp,
     ) -> Option<StatusOf<Self>>;
 
+    /// Says on an object of others, whose status the driver does not write, that a pass has failed: in conditions, say. Called after each pass
+    /// that fails where [`status`](Self::status) returns `None`; writes nothing if the object says so already. Default: nothing.
+    fn report_failure(
+        &self,
+        object: &Self::Object,
+        error: &Self::Error,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (object, error);
+        async { Ok(()) }
+    }
+
     /// Returns whether other objects wait for what a new status says: it is written at once then, also where it reports progress, which
     /// otherwise has to last. Default: never.
     fn is_awaited(old: Option<&StatusOf<Self>>, new: &StatusOf<Self>) -> bool {

@@ -27,7 +27,9 @@ use operator_kit::{
 };
 
 pub use self::memory::Memory;
+use self::observe::said;
 use self::plan::{Plan, decide};
+use self::report::{Report, failure};
 use self::seen::{Seen, Want};
 use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER};
 use crate::connections::Connections;
@@ -115,6 +117,13 @@ impl Reconciler for Clusters {
         _: Timestamp,
     ) -> Option<NoStatus> {
         None
+    }
+
+    async fn report_failure(&self, cluster: &Self::Object, error: &Error) -> Result<(), Error> {
+        let is_leaving = cluster.is_deleting() || self.want(cluster) == Want::Nothing;
+        let Some(failure) = failure(&said(cluster), is_leaving, error) else { return Ok(()) };
+        self.report(cluster, Report { set: vec![failure], remove: Vec::new(), notice: None }).await?;
+        Ok(())
     }
 
     fn conditions(status: &NoStatus) -> &[Condition] {

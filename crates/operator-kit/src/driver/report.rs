@@ -7,11 +7,12 @@ use kube::{Resource, ResourceExt, core::object::HasStatus};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use tracing::warn;
 
-use super::{Driver, STALE, memory::lock};
+use super::{Driver, STALE, caught, memory::lock};
 use crate::{
     conditions,
-    error::{KitError, NOT_LEADER, ReconcileError},
+    error::{Chain, KitError, NOT_LEADER, ReconcileError},
     key::Key,
     reconcile::{Outcome, Reconciler, StatusOf},
 };
@@ -51,6 +52,9 @@ impl<R: Reconciler> Driver<R> {
             lock(&self.memory.unwritten).remove(key);
             if old.is_none() {
                 self.warn_without_status(key, object, outcome);
+            }
+            if let Outcome::Failed(error) = outcome {
+                self.report_failure(&newest, error).await;
             }
             return Ok(None);
         };
@@ -92,6 +96,19 @@ impl<R: Reconciler> Driver<R> {
         };
         if lock(&self.memory.warned).insert(key.clone(), reason) != Some(reason) {
             self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
+        }
+    }
+
+    /// Has an object of others say that a pass has failed. If that fails as well, the next pass tries it again.
+    async fn report_failure(&self, object: &R::Object, error: &R::Error) {
+        if self.kit.check_leadership().is_ok()
+            && let Err(unsaid) = caught(self.reconciler.report_failure(object, error)).await
+        {
+            warn!(
+                reason = unsaid.reason(),
+                error = Chain(&unsaid).to_string(),
+                "the failure could not be reported"
+            );
         }
     }
 

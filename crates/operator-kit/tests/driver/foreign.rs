@@ -12,7 +12,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use operator_kit::{Foreign, NoStatus, Notice, Outcome, Reconciler, Turn};
+use operator_kit::{Foreign, NoStatus, Notice, Outcome, ReconcileError as _, Reconciler, Turn};
 use serde_json::{Value, json};
 use testbed::eventually;
 
@@ -103,6 +103,12 @@ impl Reconciler for Guests {
         _: Timestamp,
     ) -> Option<NoStatus> {
         None
+    }
+
+    async fn report_failure(&self, config: &Self::Object, error: &Trouble) -> Result<(), Trouble> {
+        assert_eq!(error.reason(), "Failing");
+        self.steps.note(&config.name_any(), Step::Report);
+        Ok(())
     }
 
     fn conditions(status: &NoStatus) -> &[Condition] {
@@ -243,6 +249,7 @@ async fn a_former_finalizer_is_taken_off(host: Host<'_>) {
 async fn a_label_ends_a_back_off(host: Host<'_>) {
     host.create(json!({"name": host.name, "labels": {LABEL: "failing"}})).await;
     host.guests.steps.until(host.name, Step::Apply, 4).await;
+    host.guests.steps.until(host.name, Step::Report, 4).await;
     // The next attempt is 6 s away at least.
     host.label(Some("")).await;
     host.until(&[FINALIZER], true).await;

@@ -103,6 +103,7 @@ pub enum Step {
     Observe,
     Apply,
     SetAside,
+    Report,
     Forget,
 }
 

@@ -72,7 +72,11 @@ impl Clusters {
         Ok(None)
     }
 
-    async fn report(&self, cluster: &Foreign<Cluster>, report: Report) -> Result<Option<Notice>, Error> {
+    pub(super) async fn report(
+        &self,
+        cluster: &Foreign<Cluster>,
+        report: Report,
+    ) -> Result<Option<Notice>, Error> {
         let now = Time(self.clock.now());
         let condition = |said: &Said| Condition {
             type_: said.type_.to_owned(),

@@ -47,6 +47,11 @@ impl Clusters {
         }
     }
 
+    /// Returns whether a Cluster is to have AKO.
+    pub(super) fn want(&self, cluster: &Cluster) -> Want {
+        want(&select(cluster, &self.adcs.all(), false))
+    }
+
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
         let selection = select(cluster, &self.adcs.all(), false);
         let adc = self.adc(&selection);
@@ -267,7 +272,7 @@ fn not_ready(adc: &AkoDeploymentConfig) -> String {
 }
 
 /// Returns the conditions of a Cluster that this operator owns.
-fn said(cluster: &Cluster) -> Vec<Said> {
+pub(super) fn said(cluster: &Cluster) -> Vec<Said> {
     let known = |type_: &&'static str| {
         let condition = cluster.conditions.get(type_)?;
         let status = match condition.status {

@@ -3,12 +3,13 @@
 //! Conditions outlive the process, so that each event is published once, when the reason changes.
 
 use operator_kit::conditions::Status;
-use operator_kit::{Notice, Turn};
+use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::Plan;
 use super::seen::{Seen, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP};
 use crate::api::reason;
+use crate::error::Error;
 
 /// A condition of a Cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,19 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
     let notice = notice(seen, turn, &set);
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
+}
+
+/// Returns the condition that says that a step has failed; `None` if it is there already. What was installed may not be as it should.
+#[must_use]
+pub fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
+    let was_installed = said.iter().any(|said| said.type_ == AKO_INSTALLED && said.status != Status::False);
+    let (type_, status) = match (is_leaving, was_installed) {
+        (true, _) => (RESOURCES_CLEANED_UP, Status::False),
+        (false, true) => (AKO_INSTALLED, Status::Unknown),
+        (false, false) => (AKO_INSTALLED, Status::False),
+    };
+    let failure = Said::new(type_, status, error.reason(), &error.to_string());
+    (!said.contains(&failure)).then_some(failure)
 }
 
 /// Returns the event for a new reason. The driver publishes those that need a person.

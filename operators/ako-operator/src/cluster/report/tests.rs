@@ -117,3 +117,25 @@ fn conditions_say_how_far_the_cleanup_is() {
         ("never selected", seen(Want::Nothing), Turn::Gone, "nothing"),
     ]);
 }
+
+#[test]
+fn a_failed_step_is_in_the_conditions() {
+    let error = Error::Credentials("the Secret is gone".to_owned());
+    let rows = [
+        ("new", vec![], false, Some((AKO_INSTALLED, Status::False))),
+        ("installed", installed(seen(Want::Ako)).said, false, Some((AKO_INSTALLED, Status::Unknown))),
+        ("going", cleaning().said, true, Some((RESOURCES_CLEANED_UP, Status::False))),
+    ];
+    for (what, mut known, is_leaving, wanted) in rows {
+        let failed = failure(&known, is_leaving, &error);
+        assert_eq!(failed.as_ref().map(|said| (said.type_, said.status)), wanted, "{what}");
+        let failed = failed.unwrap();
+        assert_eq!(
+            (failed.reason.as_str(), failed.message.as_str()),
+            (reason::CREDENTIALS_MISSING, "the Secret is gone")
+        );
+        known.retain(|said| said.type_ != failed.type_);
+        known.push(failed);
+        assert_eq!(failure(&known, is_leaving, &error), None, "{what}: a second time");
+    }
+}
