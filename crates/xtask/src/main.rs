@@ -41,6 +41,7 @@ usage: cargo xtask COMMAND
                        runs an operator, the first by default, with a control plane and simulators of its outside systems
   bench vm [PART…]     measures the release build of vm-operator, or parts: starts, 50, latency, 200, 1000, 10000
   bench vm --write     the same, and updates docs/benchmarks.md
+  bench ako [PART…]    measures the release build of ako-operator, or parts: starts, 100; --write as well
   bench avi [--write]  measures the AVI client and simulator; --write updates docs/benchmarks.md
   mutate OPERATOR      changes an operator's objects to each value that their CRDs allow, alone, in pairs and in walks
   explore OPERATOR     explores the largest configurations of an operator's model

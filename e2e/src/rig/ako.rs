@@ -19,8 +19,6 @@ use crate::site::{PATIENCE, Site};
 const NAMESPACE: &str = "ako-operator-system";
 /// Names that exist once in each workload cluster.
 const OWN_NAMES: &[&str] = &["avi-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
-/// The label of seed 000.
-const LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
 /// The controller of [`AkoRig::samples`].
 const CONTROLLER: &str = "avi.example.com";
 /// A network to take addresses from.
@@ -40,14 +38,18 @@ pub struct AkoRig {
 }
 
 /// A workload cluster with a stand-in for AKO.
-struct Guest {
-    workload: Workload<VirtualCluster>,
+pub struct Guest {
+    /// The cluster.
+    pub workload: Workload<VirtualCluster>,
     ako: Ako,
     /// Namespace of its Services.
     services: String,
 }
 
 impl AkoRig {
+    /// The label of seed 000, which selects a Cluster for the AKODeploymentConfig of [`config`](Self::config).
+    pub const LABEL: &'static str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+
     /// Starts a rig with a plane of its own.
     ///
     /// # Errors
@@ -66,11 +68,21 @@ impl AkoRig {
     async fn serve(&self) -> Result<()> {
         let mut guest = self.guest.lock().await;
         if guest.is_none() {
-            *guest = Some(self.guest().await?);
+            static NUMBER: AtomicUsize = AtomicUsize::new(1);
+            let name = format!("w{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            *guest = Some(self.with_ako(self.cluster(&name, true).await?).await?);
         }
         let guest = guest.as_ref().context("no workload cluster")?;
-        let (workload, services) = (&guest.workload, &guest.services);
-        self.condition(workload.name(), "AKOInstalled", "True").await?;
+        self.condition(guest.workload.name(), "AKOInstalled", "True").await?;
+        self.balance(guest).await
+    }
+
+    /// Waits until a Service in a workload cluster has an address.
+    ///
+    /// # Errors
+    /// If it has none, in time.
+    pub async fn balance(&self, guest: &Guest) -> Result<()> {
+        let services = &guest.services;
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": services},
             "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
         let apply = ["apply", "--server-side", "-f", "-"];
@@ -85,13 +97,23 @@ impl AkoRig {
         .await
     }
 
-    async fn guest(&self) -> Result<Guest> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(1);
-        let name = format!("w{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let services = format!("apps-of-{name}");
+    /// Starts a workload cluster. `is_selected`: with the label of [`config`](Self::config).
+    ///
+    /// # Errors
+    /// If Cluster API does not make it.
+    pub async fn cluster(&self, name: &str, is_selected: bool) -> Result<Workload<VirtualCluster>> {
+        let builder = self.management.workload(name);
+        let builder = if is_selected { builder.label(Self::LABEL, "") } else { builder };
+        builder.start_in(&self.host, OWN_NAMES).await
+    }
+
+    /// Starts a stand-in for AKO in a workload cluster, with a namespace for its Services.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn with_ako(&self, workload: Workload<VirtualCluster>) -> Result<Guest> {
+        let services = format!("apps-of-{}", workload.name());
         self.site.create_namespace(&services).await?;
-        let builder = self.management.workload(&name).label(LABEL, "");
-        let workload = builder.start_in(&self.host, OWN_NAMES).await?;
         let ako = Ako::start_in(workload.plane().client().await?, &services);
         Ok(Guest { workload, ako, services })
     }
@@ -150,7 +172,7 @@ fn adc(name: &str, pools: &Value) -> Value {
         "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
         "metadata": { "name": name },
         "spec": {
-            "clusterSelector": { "matchLabels": { LABEL: "" } },
+            "clusterSelector": { "matchLabels": { (AkoRig::LABEL): "" } },
             "controller": CONTROLLER, "cloudName": "Default-Cloud", "serviceEngineGroup": "Default-Group",
             "dataNetwork": { "name": "vips", "cidr": "10.92.0.0/24", "ipPools": pools },
             "adminCredentialRef": reference("avi-admin"), "certificateAuthorityRef": reference("avi-ca"),

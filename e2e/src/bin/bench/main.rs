@@ -4,8 +4,10 @@
 //! docs/benchmarks.md, between the subject's markers. Prints a warning if other programs use the machine, because figures are
 //! not comparable then.
 
+mod ako;
 mod avi;
 mod machine;
+mod program;
 mod report;
 mod vm;
 
@@ -19,7 +21,7 @@ use testbed::project_root;
 /// The chapter with the figures.
 const CHAPTER: &str = "docs/benchmarks.md";
 /// The subjects, each with the parts that can be measured alone.
-const SUBJECTS: [(&str, &[&str]); 2] = [("vm", vm::PARTS), ("avi", &[])];
+const SUBJECTS: [(&str, &[&str]); 3] = [("vm", vm::PARTS), ("ako", ako::PARTS), ("avi", &[])];
 const END: &str = "<!-- end -->";
 
 #[tokio::main]
@@ -52,6 +54,7 @@ async fn main() -> Result<()> {
 async fn measured(subject: &str, parts: &[&str]) -> Result<Report> {
     match subject {
         "vm" => vm::run(parts).await,
+        "ako" => ako::run(parts).await,
         "avi" => avi::run().await,
         other => bail!("unknown subject {other}; use one of {}", names()),
     }
@@ -90,7 +93,7 @@ mod tests {
     #[test]
     fn unknown_subjects_and_parts_are_refused_with_those_that_exist() {
         let error = |subject, parts: &[&str]| check(subject, parts).unwrap_err().to_string();
-        assert_eq!(error("vdx", &[]), "unknown subject vdx; use one of vm, avi");
+        assert_eq!(error("vdx", &[]), "unknown subject vdx; use one of vm, ako, avi");
         assert_eq!(
             error("vm", &["50", "51"]),
             format!("unknown part 51 of vm; use one of {}", vm::PARTS.join(", "))

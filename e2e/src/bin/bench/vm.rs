@@ -6,27 +6,18 @@ mod scale;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use e2e::{Launch, OperatorProcess, Rig, VmRig};
 use testbed::{Vcsim, eventually};
 
 use crate::machine;
+use crate::program::{CALM, GRACE, PATIENCE, REST, STARTS, binary, megabytes, spread, start, started};
 use crate::report::{Report, Table};
 use memory::Parts;
 
-/// The number of starts whose median is reported.
-const STARTS: usize = 9;
 /// The number of bursts whose median is reported.
 const BURSTS: usize = 3;
-/// The pause between the last change and a measurement of memory, until allocators and caches are stable.
-const CALM: Duration = Duration::from_secs(10);
-/// The duration of the measurement at rest.
-const REST: Duration = Duration::from_secs(30);
-/// The time limit of the largest burst.
-const PATIENCE: Duration = Duration::from_mins(5);
-const GRACE: Duration = Duration::from_secs(10);
 
 /// A number of groups of one size.
 #[derive(Clone, Copy)]
@@ -54,16 +45,10 @@ pub(crate) async fn run(parts: &[&str]) -> Result<Report> {
     let machine = machine::described();
     let mut report =
         Report::new(format!("Measured on {machine}, which also ran the control plane and the simulator."));
-    let binary =
-        env::var_os("VM_OPERATOR_BIN").context("VM_OPERATOR_BIN is not set: cargo xtask bench vm")?;
-    let binary = fs::canonicalize(binary)?;
-    let size = fs::metadata(&binary)?.len();
-    report.figure("binary, stripped", megabytes(size), "MB", Some(20.0), "");
-
+    let binary = binary(&mut report, "VM_OPERATOR_BIN")?;
     let templates: Vec<String> = (0..TWENTY.groups).map(template).collect();
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
     let rig = VmRig::builder().alone().vcenter(Vcsim::builder().templates(&templates)).start().await?;
-    let binary = binary.to_string_lossy().into_owned();
     let mut bench =
         Bench { rig, report, binary, calls: Vec::new(), machines: Vec::new(), memory: Vec::new() };
     for part in if parts.is_empty() { PARTS } else { parts } {
@@ -112,7 +97,7 @@ impl Bench {
     /// before that.
     async fn start_leader(&self) -> Result<OperatorProcess> {
         self.rig.vcenter.reset_calls().await?;
-        let (operator, _) = self.start(&self.launch()).await?;
+        let (operator, _) = start(self.rig.site(), &self.launch()).await?;
         eventually("the operator leads and watches the vCenter", PATIENCE, async || {
             // The operator sends the second poll after it has read the first, which has the whole inventory.
             let polls = self.rig.vcenter.calls().await?.get("WaitForUpdatesEx").copied().unwrap_or(0);
@@ -122,20 +107,6 @@ impl Bench {
         Ok(operator)
     }
 
-    /// Starts the operator. Returns it and the time until /readyz returned 200.
-    async fn start(&self, launch: &Launch) -> Result<(OperatorProcess, Duration)> {
-        let begin = Instant::now();
-        let mut operator = self.rig.spawn(launch)?;
-        while !operator.is_ready().await {
-            if let Some(status) = operator.process.try_wait() {
-                bail!("the operator has ended: {status}\n{}", operator.process.log());
-            }
-            ensure!(begin.elapsed() < PATIENCE, "the operator does not become ready");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok((operator, begin.elapsed()))
-    }
-
     /// Starts the operator without leader election, so that it is ready when session, inventory and watches are complete.
     async fn starts(&mut self) -> Result<()> {
         let launch = self.rig.launch().without("RUST_LOG").arg("--log-format=json");
@@ -143,7 +114,7 @@ impl Bench {
         let mut cpu = Vec::new();
         for n in 0..STARTS {
             self.rig.vcenter.reset_calls().await?;
-            let (mut operator, time) = self.start(&launch).await?;
+            let (mut operator, time) = start(self.rig.site(), &launch).await?;
             times.push(time);
             if n == 0 {
                 self.calls("start", 0).await?;
@@ -151,13 +122,7 @@ impl Bench {
             cpu.push(operator.process.cpu_time()?);
             operator.process.terminate(GRACE).await?;
         }
-        let (fastest, median, slowest) = spread(&mut times)?;
-        let remark = format!(
-            "exec to /readyz 200, session and inventory there; median of {STARTS}, {:.0} to {:.0} ms",
-            fastest.as_secs_f64() * 1e3,
-            slowest.as_secs_f64() * 1e3,
-        );
-        self.report.figure("start to ready", median.as_secs_f64(), "s", Some(0.1), remark);
+        started(&mut self.report, &mut times, "session and inventory there")?;
         let (_, median, _) = spread(&mut cpu)?;
         self.report.figure("CPU until ready", median.as_secs_f64(), "s", None, "in steps of 10 ms");
         Ok(())
@@ -251,7 +216,7 @@ impl Bench {
         self.events(&operator, "1,000").await?;
         operator.process.terminate(GRACE).await?;
 
-        let (mut operator, time) = self.start(&self.rig.launch().without("RUST_LOG")).await?;
+        let (mut operator, time) = start(self.rig.site(), &self.rig.launch().without("RUST_LOG")).await?;
         self.report.figure("start to ready with 1,000", time.as_secs_f64(), "s", None, "once");
         self.memory(&operator, "1,000, after a restart", Some(30.0), None).await?;
         self.rig.vcenter.reset_calls().await?;
@@ -349,13 +314,6 @@ fn template(n: usize) -> String {
     format!("t{n}")
 }
 
-/// Returns minimum, median and maximum.
-fn spread(times: &mut [Duration]) -> Result<(Duration, Duration, Duration)> {
-    times.sort_unstable();
-    let at = |index: usize| times.get(index).copied().context("nothing was measured");
-    Ok((at(0)?, at(times.len() / 2)?, at(times.len().saturating_sub(1))?))
-}
-
 /// Formats calls and calls per machine.
 fn cell(calls: u64, machines: u32) -> String {
     match (calls, machines) {
@@ -364,10 +322,4 @@ fn cell(calls: u64, machines: u32) -> String {
         #[expect(clippy::cast_precision_loss, reason = "counts of calls are far below 2^52")]
         (calls, machines) => format!("{calls} ({:.2})", calls as f64 / f64::from(machines)),
     }
-}
-
-/// Converts to millions of bytes.
-#[expect(clippy::cast_precision_loss, reason = "sizes of a process or a file are far below 2^52")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

@@ -10,7 +10,8 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams, WatchParams};
 use serde_json::Value;
 
-use super::{Bench, GRACE, ONE_LARGE, PATIENCE, group, spread};
+use super::{Bench, ONE_LARGE, group};
+use crate::program::{GRACE, PATIENCE, spread};
 
 /// The number of repetitions whose median is reported.
 const ROUNDS: usize = 5;

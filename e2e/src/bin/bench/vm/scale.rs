@@ -6,7 +6,8 @@ use anyhow::Result;
 use e2e::{OperatorProcess, Rig as _};
 use testbed::eventually;
 
-use super::{Bench, Burst, GRACE, PATIENCE, REST, group};
+use super::{Bench, Burst, group};
+use crate::program::{GRACE, PATIENCE, REST, start};
 
 const THOUSAND: Burst = Burst { groups: 1000, size: 10, clone_time: Duration::ZERO };
 /// The number of power changes whose cost is averaged.
@@ -30,7 +31,7 @@ impl Bench {
         self.events(&operator, "10,000").await?;
         operator.process.terminate(GRACE).await?;
 
-        let (mut operator, time) = self.start(&self.rig.launch().without("RUST_LOG")).await?;
+        let (mut operator, time) = start(self.rig.site(), &self.rig.launch().without("RUST_LOG")).await?;
         self.report.figure("start to ready with 10,000", time.as_secs_f64(), "s", Some(3.0), "once");
         self.memory(&operator, "10,000, after a restart", Some(64.0), None).await?;
         let time = self.remove(THOUSAND.groups).await?;
