@@ -7,6 +7,8 @@
 //! Owns no state but which workload clusters are watched: everything else is in the objects.
 
 mod apply;
+mod glance;
+mod live;
 mod memory;
 mod observe;
 pub mod plan;
@@ -26,8 +28,8 @@ use operator_kit::{
     Turn,
 };
 
+use self::glance::said;
 pub use self::memory::Memory;
-use self::observe::said;
 use self::plan::{Plan, decide};
 use self::report::{Report, failure};
 use self::seen::{Seen, Want};

@@ -7,7 +7,8 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use operator_kit::{Foreign, Key, KitError, Notice};
 use serde_json::{Value, json};
 
-use super::observe::{api, avi_name};
+use super::glance::avi_name;
+use super::live::api;
 use super::plan::Plan;
 use super::report::{Report, Said};
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};

@@ -104,17 +104,17 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         return ending();
     }
     match &state.delivery {
-        // Its change wakes the Cluster.
-        Delivery::Refused { reason: reason::ADC_NOT_READY, message } => {
-            Turn::Wait { reason: reason::ADC_NOT_READY, message: message.clone(), after: None }
-        }
-        Delivery::Refused { reason, message } => Turn::Blocked { reason, message: message.clone() },
+        Delivery::Refused { reason, message } => refused(reason, message.clone()),
         Delivery::Of { foreign, .. } if !foreign.is_empty() => {
             let names = foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let message = format!(
                 "the workload cluster has an AKO that another program installed: remove it in order, then its objects: {names}"
             );
             Turn::Blocked { reason: reason::AKO_OF_OTHERS, message }
+        }
+        // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
+        Delivery::Of { .. } if let Some((reason, message)) = refusal(seen) => {
+            if state.installed.set.is_some() { Turn::Settled } else { refused(reason, message) }
         }
         Delivery::Of { differing, .. } if !differing.is_empty() => {
             Turn::LookAgain(Plan::Apply(differing.clone()))
@@ -124,6 +124,25 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         }
         Delivery::None | Delivery::Of { .. } => Turn::Settled,
     }
+}
+
+/// Decides why a delivery is held back.
+fn refusal(seen: &Seen) -> Option<(&'static str, String)> {
+    if let Some(other) = &seen.namesake {
+        let name = &seen.avi_name;
+        let message =
+            format!("the Cluster {other} has the same name on AVI, {name:?}: give one of them another name");
+        return Some((reason::NAME_TAKEN, message));
+    }
+    seen.offer.as_ref().err().map(|message| (reason::ADC_NOT_READY, message.clone()))
+}
+
+fn refused(reason: &'static str, message: String) -> Turn<Plan> {
+    if reason == reason::ADC_NOT_READY {
+        // Its change wakes the Cluster.
+        return Turn::Wait { reason, message, after: None };
+    }
+    Turn::Blocked { reason, message }
 }
 
 /// Decides what has to be done before the Cluster can be let go; `None`: nothing.

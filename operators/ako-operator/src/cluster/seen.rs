@@ -1,5 +1,7 @@
 //! What a pass over a Cluster sees, as plain values.
 
+use operator_kit::Key;
+
 use super::report::Said;
 use crate::delivery::{Object, Target};
 
@@ -31,6 +33,12 @@ pub struct Seen {
     pub purge: Purge,
     /// Whether AKO supports the address families of the Cluster, or why not; `None` if no AKODeploymentConfig selects it.
     pub ip_family: Option<Result<(), String>>,
+    /// Whether the AKODeploymentConfig and AVI are ready for a delivery; the error says what is missing.
+    pub offer: Result<(), String>,
+    /// The name of the Cluster on AVI.
+    pub avi_name: String,
+    /// Another Cluster with AKO whose name on AVI is the same.
+    pub namesake: Option<Key>,
 }
 
 /// Whether the operator can remove itself what AKO left on AVI.
@@ -196,6 +204,9 @@ impl Seen {
             said: Vec::new(),
             purge: Purge::Impossible,
             ip_family: None,
+            offer: Ok(()),
+            avi_name: "default-w1".to_owned(),
+            namesake: None,
         }
     }
 }

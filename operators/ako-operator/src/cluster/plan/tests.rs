@@ -1,5 +1,6 @@
 //! Every row of the decision, and that plans carried out in a small world come to rest.
 
+use operator_kit::Key;
 use proptest::prelude::*;
 
 use super::*;
@@ -84,6 +85,9 @@ fn a_selected_cluster_gets_ako() {
     let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign };
     let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
     let unready = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
+    let new = || with(of(Vec::new(), Vec::new()));
+    let unrecorded = |seen| Seen { offer: Err("not ready".to_owned()), ..seen };
+    let twin = |seen| Seen { namesake: Some(Key::new("a", "b")), ..seen };
     let kept = |reason| Want::Kept { reason, message: String::new() };
     let ending = Set { is_ending: true, ..set(Answer::Done) };
     check(vec![
@@ -95,6 +99,10 @@ fn a_selected_cluster_gets_ako() {
         ("not watched", Seen { needs_watch: true, ..settled() }, "watch"),
         ("no ADC that is ready", with(unready), "wait AKODeploymentConfigNotReady"),
         ("a wrong spec", with(refused), "blocked InvalidSpec"),
+        ("an ADC that has not recorded the Cluster", unrecorded(new()), "wait AKODeploymentConfigNotReady"),
+        ("the same, where AKO runs", unrecorded(settled()), "settled"),
+        ("another Cluster of the same name on AVI", twin(new()), "blocked ClusterNameAmbiguous"),
+        ("the same, where AKO runs", twin(settled()), "settled"),
         ("an AKO of others", with(of(vec![target()], vec![target()])), "blocked AKOOfOthers"),
         ("an earlier delivery", with(of(vec![target()], Vec::new())), "remove 1"),
         (

@@ -1,0 +1,171 @@
+//! What the caches say of a Cluster, before its workload cluster is looked at. Pure.
+
+use std::sync::Arc;
+
+use infra_clients::capi::{Cluster, ConditionStatus, Machine};
+use kube::ResourceExt;
+use operator_kit::conditions::Status;
+use operator_kit::{Foreign, Key};
+
+use super::report::Said;
+use super::seen::{Hooks, Purge, Seen, Want, Workload};
+use crate::api::condition::OWNED;
+use crate::api::{
+    AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE,
+    is_held,
+};
+use crate::delivery::cluster_name;
+use crate::selection::{Selection, Skip, refuse_ip_family, select};
+
+/// What caches and memory have of a Cluster.
+pub(crate) struct Known<'a> {
+    /// The Cluster.
+    pub(crate) cluster: &'a Cluster,
+    /// All AKODeploymentConfigs.
+    pub(crate) adcs: Vec<Arc<AkoDeploymentConfig>>,
+    /// All Clusters.
+    pub(crate) clusters: Vec<Arc<Foreign<Cluster>>>,
+    /// Its Machines.
+    pub(crate) machines: Vec<Arc<Foreign<Machine>>>,
+    /// Whether nothing was left on AVI when the operator looked last.
+    pub(crate) is_purged: bool,
+}
+
+impl Known<'_> {
+    fn selection(&self) -> Selection {
+        select(self.cluster, &self.adcs, false)
+    }
+
+    /// Returns whether the Cluster is to have AKO.
+    pub(crate) fn want(&self) -> Want {
+        want(&self.selection())
+    }
+
+    /// Returns the AKODeploymentConfig that the Cluster takes AKO from, if there is one.
+    pub(crate) fn adc(&self) -> Option<Arc<AkoDeploymentConfig>> {
+        match self.selection() {
+            Selection::From(name) => self.adcs.iter().find(|adc| adc.name_any() == name).cloned(),
+            Selection::None | Selection::Skipped(_) => None,
+        }
+    }
+
+    /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster.
+    pub(crate) fn recorded(&self) -> Option<&Arc<AkoDeploymentConfig>> {
+        let key = Key::of(self.cluster).to_string();
+        self.adcs.iter().find(|adc| has_recorded(adc, &key))
+    }
+
+    /// Returns what a pass sees, but for the workload cluster.
+    pub(crate) fn glance(&self) -> Seen {
+        let cluster = self.cluster;
+        let ip_family = self.adc().map(|adc| {
+            let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), false);
+            refused.map_or(Ok(()), Err)
+        });
+        let (is_recorded, namesake) = (self.recorded().is_some(), self.namesake());
+        Seen {
+            is_deleting: cluster.is_deleting(),
+            is_held: is_held(&cluster.metadata),
+            is_forced: cluster.annotation(FORCE_ANNOTATION) == Some("true"),
+            is_paused: cluster.is_paused(),
+            is_recorded,
+            want: self.want(),
+            hooks: self.hooks(),
+            workload: if cluster.control_plane_initialized() {
+                Workload::Unread
+            } else {
+                Workload::NotInitialized
+            },
+            needs_watch: false,
+            said: said(cluster),
+            purge: match (self.is_purged, is_recorded && namesake.is_none()) {
+                (true, _) => Purge::Done,
+                (false, true) => Purge::Possible,
+                (false, false) => Purge::Impossible,
+            },
+            ip_family,
+            offer: Ok(()),
+            avi_name: avi_name(cluster),
+            namesake,
+        }
+    }
+
+    fn hooks(&self) -> Hooks {
+        let cluster = self.cluster;
+        let mut hooks = Hooks::default();
+        for machine in &self.machines {
+            let name = machine.name().to_owned();
+            if machine.annotation(PRE_TERMINATE_HOOK) == Some(HOOK_OWNER) {
+                if machine.is_deleting() && !cluster.is_deleting() {
+                    hooks.unneeded.push(name.clone());
+                }
+                hooks.present.push(name);
+            } else if !machine.is_deleting() && cluster.namespace() != SYSTEM_NAMESPACE {
+                // Machines of management clusters have none, as with the original: nothing is left that would remove it.
+                hooks.missing.push(name);
+            }
+        }
+        hooks
+    }
+
+    /// Returns another Cluster with AKO whose name on AVI is the same.
+    fn namesake(&self) -> Option<Key> {
+        let (key, name) = (Key::of(self.cluster), avi_name(self.cluster));
+        let other = self.clusters.iter().find(|other| {
+            avi_name(other) == name
+                && Key::of(&***other) != key
+                && other.finalizers().iter().any(|held| held == FINALIZER)
+        });
+        other.map(|other| Key::of(&***other))
+    }
+}
+
+/// Returns whether the workload cluster has to be looked at.
+pub(crate) fn matters(seen: &Seen) -> bool {
+    let is_kept = matches!(seen.want, Want::Kept { .. }) && !seen.is_deleting;
+    let is_initialized = !matches!(seen.workload, Workload::NotInitialized);
+    seen.is_held && !is_kept && !seen.is_paused && is_initialized
+}
+
+/// Returns whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster of this key.
+pub(super) fn has_recorded(adc: &AkoDeploymentConfig, key: &String) -> bool {
+    adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(key))
+}
+
+/// Returns the name of a Cluster on AVI.
+pub(super) fn avi_name(cluster: &Cluster) -> String {
+    cluster_name(cluster.namespace(), cluster.name())
+}
+
+/// Returns the conditions of a Cluster that this operator owns.
+pub(super) fn said(cluster: &Cluster) -> Vec<Said> {
+    let known = |type_: &&'static str| {
+        let condition = cluster.conditions.get(type_)?;
+        let status = match condition.status {
+            ConditionStatus::True => Status::True,
+            ConditionStatus::False => Status::False,
+            ConditionStatus::Unknown => Status::Unknown,
+        };
+        let (reason, message) = (condition.reason.clone(), condition.message.clone());
+        Some(Said { type_, status, reason, message })
+    };
+    OWNED.iter().filter_map(known).collect()
+}
+
+fn want(selection: &Selection) -> Want {
+    match selection {
+        Selection::From(_) => Want::Ako,
+        Selection::None => Want::Nothing,
+        Selection::Skipped(skip) if skip.removes() => Want::Nothing,
+        Selection::Skipped(skip) => {
+            let message = match skip {
+                Skip::NoSuchConfig(name) => format!(
+                    "the label of the Cluster names the AKODeploymentConfig {name:?}, which does not exist or cannot select it: correct \
+                     the label, or create it"
+                ),
+                Skip::NotReady | Skip::KubeVip => "Cluster API reports the Cluster as not ready".to_owned(),
+            };
+            Want::Kept { reason: skip.reason(), message }
+        }
+    }
+}

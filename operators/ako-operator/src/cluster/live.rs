@@ -1,0 +1,198 @@
+//! What is in a workload cluster: read at once, and compared with what is to be there by a pure function.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use infra_clients::capi::{self, Kind};
+use kube::core::DynamicObject;
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+
+use super::seen::{Answer, Delivery, Installed, Set, State};
+use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
+use crate::delivery::{
+    self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, removal,
+};
+
+/// Group of the GatewayClass.
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// How long all reads of one workload cluster may take: a slow one must not keep the controller from the others.
+const BUDGET: Duration = Duration::from_secs(10);
+/// How many of them are sent at the same time.
+const READS: usize = 4;
+
+/// Objects of a workload cluster.
+#[derive(Debug, Default)]
+pub(super) struct Live(Vec<(Target, DynamicObject)>);
+
+impl Live {
+    /// Reads AKO's objects, and those that are to be there.
+    pub(super) async fn read(
+        client: &Client,
+        wanted: Option<&delivery::Delivery>,
+    ) -> Result<Self, capi::Error> {
+        let mut targets = removal();
+        for target in
+            wanted.into_iter().flat_map(|wanted| wanted.objects.iter().map(delivery::Object::target))
+        {
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+        let find = |target: Target| async move {
+            Ok::<_, capi::Error>(find(client, &target).await?.map(|object| (target, object)))
+        };
+        let found: Vec<Option<_>> =
+            within(BUDGET, stream::iter(targets).map(find).buffered(READS).try_collect()).await?;
+        Ok(Self(found.into_iter().flatten().collect()))
+    }
+
+    fn get(&self, target: &Target) -> Option<&DynamicObject> {
+        self.0.iter().find(|(of, _)| of == target).map(|(_, object)| object)
+    }
+
+    fn ours(&self, target: &Target) -> Option<&DynamicObject> {
+        self.get(target).filter(|object| is_ours(object))
+    }
+
+    /// Returns AKO's ConfigMap if it is of another Cluster: a copy of a Cluster, or of its kubeconfig, leads to the same workload cluster.
+    fn of_another(&self, name: &str) -> Option<Target> {
+        let target = removal().into_iter().find(|target| target.name == CONFIG_MAP)?;
+        let of = self.ours(&target)?.data["data"]["clusterName"].as_str()?;
+        (of != name).then_some(target)
+    }
+
+    /// Compares with what is to be there. `name`: of the Cluster on AVI.
+    pub(super) fn state(&self, name: &str, wanted: Option<Result<delivery::Delivery, Problem>>) -> State {
+        let mut installed = Installed::default();
+        if let Some(config) = self.of_another(name) {
+            let delivery = match wanted {
+                None => Delivery::None,
+                Some(_) => {
+                    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: vec![config] }
+                }
+            };
+            return State { delivery, installed };
+        }
+        for target in removal() {
+            let Some(live) = self.ours(&target) else { continue };
+            if target.name == STATEFUL_SET && target.resource.kind == "StatefulSet" {
+                let is_ending = live.metadata.deletion_timestamp.is_some();
+                installed.set = Some(Set { target, answer: answer(live), is_ending });
+                continue;
+            }
+            if target.name == CONFIG_MAP {
+                installed.delete_config = Some(live.data["data"]["deleteConfig"] == "true");
+            }
+            installed.rest.push(target);
+        }
+        let delivery = match wanted {
+            None => Delivery::None,
+            Some(Err(Problem { reason, message })) => Delivery::Refused { reason, message },
+            Some(Ok(wanted)) => self.difference(wanted, &installed),
+        };
+        State { delivery, installed }
+    }
+
+    fn difference(&self, wanted: delivery::Delivery, installed: &Installed) -> Delivery {
+        let (mut differing, mut foreign) = (Vec::new(), Vec::new());
+        for object in wanted.objects {
+            let target = object.target();
+            match self.get(&target) {
+                // A Namespace may have been made by others: it holds their objects as well.
+                Some(_) if target.resource.kind == "Namespace" => {}
+                Some(live) if !is_ours(live) => foreign.push(target),
+                Some(live) if has_all(live, &object.object) => {}
+                Some(_) | None => differing.push(object),
+            }
+        }
+        let is_left = |target: &Target| installed.rest.contains(target);
+        let obsolete = wanted.obsolete.into_iter().filter(is_left).collect();
+        Delivery::Of { differing, obsolete, foreign }
+    }
+}
+
+/// Ends reads that take too long.
+async fn within<T>(
+    budget: Duration,
+    reads: impl Future<Output = Result<T, capi::Error>>,
+) -> Result<T, capi::Error> {
+    tokio::time::timeout(budget, reads).await.unwrap_or_else(|_| {
+        let message = format!("the API server has not answered all reads within {} s", budget.as_secs());
+        Err(capi::Error::new(Kind::Timeout, message))
+    })
+}
+
+/// Returns what AKO says of its removal, with its gateway if it has one.
+fn answer(set: &DynamicObject) -> Answer {
+    let said = |annotation: &str| Answer::of(set.annotations().get(annotation).map(String::as_str));
+    let containers = set.data["spec"]["template"]["spec"]["containers"].as_array();
+    let has_gateway =
+        containers.into_iter().flatten().any(|container| container["name"] == GATEWAY_CONTAINER);
+    let ako = said(STATUS_ANNOTATION);
+    if has_gateway { ako.and(said(GATEWAY_STATUS_ANNOTATION)) } else { ako }
+}
+
+/// Only the Gateway API may be missing: where the API server seems to know nothing of its own kinds, something else answers in its place,
+/// and nothing is known of what is there.
+async fn find(client: &Client, target: &Target) -> Result<Option<DynamicObject>, capi::Error> {
+    let found = api(client, target).get_opt(&target.name).await.map_err(capi::Error::from);
+    match found {
+        Err(error) if error.kind() == Kind::NotInstalled && target.resource.group == GATEWAY_GROUP => {
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+/// Returns the API for objects of the kind of a target.
+pub(super) fn api(client: &Client, target: &Target) -> Api<DynamicObject> {
+    match &target.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &target.resource),
+        None => Api::all_with(client.clone(), &target.resource),
+    }
+}
+
+fn is_ours(object: &DynamicObject) -> bool {
+    object.labels().get(MANAGED_BY_LABEL).is_some_and(|by| by == MANAGED_BY)
+}
+
+fn has_all(live: &DynamicObject, wanted: &DynamicObject) -> bool {
+    let value = |object| serde_json::to_value(object).unwrap_or_default();
+    contains(&value(live), &value(wanted))
+}
+
+/// Returns whether a value has all of another one. The API server adds defaults to objects, and never to lists.
+fn contains(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
+            wanted.is_null() || live.get(key).is_some_and(|live| contains(live, wanted))
+        }),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
+        }
+        (live, wanted) => live == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_adds_is_no_difference() {
+        let wanted = json!({"a": [{"b": 1}], "n": null});
+        for (live, same) in [
+            (json!({"a": [{"b": 1}]}), true),
+            (json!({"a": [{"b": 1, "default": 2}], "status": {}}), true),
+            (json!({"a": [{"b": 2}]}), false),
+            (json!({"a": [{"b": 1}, {"b": 1}]}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(contains(&live, &wanted), same, "{live}");
+        }
+    }
+}
