@@ -3,7 +3,7 @@
 //! Owns the listener. It serves from the start of the process, so a standby answers its probes. Read-only, without secrets.
 //! `/healthz` answers as long as the runtime makes progress: that is liveness.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -13,15 +13,16 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::{args::Listen, error::Error, health::Health, metrics::Metrics};
 
-/// Connections served at the same time. Others wait.
+/// Connections served at the same time. One more ends the oldest: a probe never waits for clients that keep theirs.
 const CONNECTIONS: usize = 32;
-/// How long a client may take to send its request head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last, with its one request and the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Binds the listener; `None` if the server is off.
 pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
@@ -42,9 +43,8 @@ pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) {
     info!(address = %listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), "admin server listens");
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let (mut open, mut was_full) = (VecDeque::<AbortOnDropHandle<()>>::new(), false);
     loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -53,22 +53,37 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metric
                 continue;
             }
         };
-        let (health, metrics) = (health.clone(), metrics.clone());
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = answer(&request, &health, &metrics);
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(16 * 1024)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!(%error, "admin server: connection ended");
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS {
+            open.pop_front();
+            if !was_full {
+                warn!(connections = CONNECTIONS, "admin server: too many connections, the oldest is closed");
             }
-            drop(permit);
-        });
+            was_full = true;
+        }
+        open.push_back(AbortOnDropHandle::new(tokio::spawn(connection(
+            stream,
+            health.clone(),
+            metrics.clone(),
+        ))));
+    }
+}
+
+/// Answers one request. A client that keeps connections open, or does not read, takes nothing from the others.
+async fn connection(stream: TcpStream, health: Health, metrics: Metrics) {
+    let service = service_fn(move |request| {
+        let response = answer(&request, &health, &metrics);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .keep_alive(false)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "admin server: connection ended"),
+        Err(_) => debug!("admin server: connection closed, it took too long"),
     }
 }
 
@@ -97,10 +112,7 @@ fn answer(request: &Request<Incoming>, health: &Health, metrics: &Metrics) -> Re
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -133,6 +145,27 @@ mod tests {
         assert!(request(address, "GET /metrics").await.contains("operator_build_info"));
         assert!(request(address, "GET /").await.starts_with("HTTP/1.1 404"));
         assert!(request(address, "POST /healthz").await.starts_with("HTTP/1.1 405"));
+        server.abort();
+    }
+
+    /// A kubelet's probe has one second.
+    #[tokio::test]
+    async fn clients_that_keep_their_connections_take_no_probe_away() {
+        let listener = bind(Listen::On(([127, 0, 0, 1], 0).into())).await.unwrap().unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, Health::default(), Metrics::new("op", "1").unwrap()));
+        let pipeline = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200);
+        for head in ["", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", &pipeline] {
+            let mut kept = Vec::new();
+            for _ in 0..3 * CONNECTIONS {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                // The server may have closed it already.
+                let _ = stream.write_all(head.as_bytes()).await;
+                kept.push(stream);
+            }
+            let probe = tokio::time::timeout(Duration::from_secs(1), request(address, "GET /healthz"));
+            assert!(probe.await.unwrap().starts_with("HTTP/1.1 200"), "{head:.20}");
+        }
         server.abort();
     }
 
