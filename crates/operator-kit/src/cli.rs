@@ -141,9 +141,9 @@ fn explained(mut error: clap::Error, command: &Command, arguments: &[OsString]) 
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
     };
-    if let Some(flag) =
-        text(&error, ContextKind::InvalidArg).filter(|_| error.kind() != Problem::UnknownArgument)
-    {
+    // clap compares the names of a flag that conflicts with itself, because it was given twice.
+    let keeps_flag = [Problem::UnknownArgument, Problem::ArgumentConflict].contains(&error.kind());
+    if let Some(flag) = text(&error, ContextKind::InvalidArg).filter(|_| !keeps_flag) {
         let name = flag.trim_start_matches('-').split([' ', '=']).next();
         let arg = command.get_arguments().find(|arg| arg.get_long() == name);
         if let Some(variable) = arg.and_then(Arg::get_env) {

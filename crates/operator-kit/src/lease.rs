@@ -135,7 +135,8 @@ impl Candidate {
     /// Errors are logged and retried. Where the API server goes back to an older version, the
     /// leadership that this returns was never held and is lost already, so that the process ends.
     pub async fn acquire(mut self) -> Leadership {
-        info!(lease = self.name, identity = self.identity, "waiting for the leader Lease");
+        let namespace = self.api.namespace();
+        info!(lease = self.name, namespace, identity = self.identity, "waiting for the leader Lease");
         loop {
             match self.attempt().await {
                 Ok(Some(sent)) => return self.hold(sent),
@@ -160,9 +161,8 @@ impl Candidate {
     }
 
     fn hold(mut self, sent: Instant) -> Leadership {
-        // From here on a lost Lease ends the process, so readiness has nothing to report.
-        self.readiness = None;
-        info!(lease = self.name, identity = self.identity, "leading");
+        self.readiness = None; // From here on a lost Lease ends the process.
+        info!(lease = self.name, namespace = self.api.namespace(), identity = self.identity, "leading");
         let (held, release) = (self.held(sent), CancellationToken::new());
         let task = tokio::spawn(self.renew(Arc::clone(&held), release.clone()));
         Leadership::of(held, release, task)

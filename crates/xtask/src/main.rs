@@ -48,7 +48,7 @@ usage: cargo xtask COMMAND
   mutants OPERATOR     changes the plans of an operator line by line, and reports the changes that no test of them notices;
                        arguments after OPERATOR go to cargo-mutants
   perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
-                       For mutate and perturb, --run NAME repeats a run, --list prints the names, --help explains more
+                       For mutate and perturb, --run NAME repeats a run, --list prints the names, `mutate OPERATOR --help` explains more
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -79,11 +79,16 @@ fn help() -> String {
     )
 }
 
+/// Returns whether help is that of a program of `e2e`, which needs an operator to be named.
+fn has_help_of_its_own(arguments: &[&str]) -> bool {
+    matches!(arguments, ["mutate" | "perturb", operator, ..] if !operator.starts_with('-'))
+}
+
 /// Runs a command. Returns false if a check failed.
 fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
         // That of bench and demo comes before their builds, which take minutes.
-        [] | ["help" | "--help" | "-h"] | ["bench" | "demo" | "explore", .., "--help" | "-h"] => {
+        [] | ["help", ..] | [.., "--help" | "-h"] if !has_help_of_its_own(arguments) => {
             print!("{}", help());
         }
         ["test", "e2e", names @ ..] => programs::e2e(names)?,
@@ -130,9 +135,13 @@ mod tests {
 
     #[test]
     fn commands_that_take_long_have_help_at_once() {
-        for line in
-            [&["demo", "-h"][..], &["demo", "--help"], &["explore", "vm", "--help"], &["bench", "vm", "-h"]]
-        {
+        for line in [
+            &["demo", "-h"][..],
+            &["test", "--help"],
+            &["explore", "vm", "--help"],
+            &["bench", "vm", "-h"],
+            &["perturb", "-h"],
+        ] {
             assert!(run(line).unwrap(), "{line:?}");
         }
     }

@@ -67,8 +67,16 @@ impl RunName {
     /// If step or fault do not exist; the error lists those that do.
     pub fn check<R: Rig>(&self) -> Result<()> {
         if let Self::Outside { fault, step } = self {
-            ensure!(R::FAULTS.contains(&fault.as_str()), "unknown fault {fault}; use one of {:?}", R::FAULTS);
-            ensure!(R::STEPS.contains(&step.as_str()), "unknown step {step}; use one of {:?}", R::STEPS);
+            ensure!(
+                R::FAULTS.contains(&fault.as_str()),
+                "unknown fault {fault}; use one of {}",
+                R::FAULTS.join(", ")
+            );
+            ensure!(
+                R::STEPS.contains(&step.as_str()),
+                "unknown step {step}; use one of {}",
+                R::STEPS.join(", ")
+            );
         }
         Ok(())
     }

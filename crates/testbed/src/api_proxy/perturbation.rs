@@ -96,7 +96,9 @@ impl FromStr for Perturbation {
             "cut" => Some(EventFault::Cut),
             _ => number("frozen-").map(EventFault::Frozen),
         };
-        let unknown = format!("{text:?} is not a perturbation; write FAULT@VERB/RESOURCE/NAME#NUMBER");
+        let unknown = format!(
+            "unknown fault {fault:?} in {text:?}; --list prints all runs, such as reply-lost@create/pods/web-0#1"
+        );
         ensure!(call.is_some() || event.is_some(), unknown);
         let mark: Mark = mark.parse()?;
         ensure!(mark.subject.is_event() == event.is_some(), "{fault} is no fault of {mark}");

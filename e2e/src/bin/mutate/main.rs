@@ -73,7 +73,9 @@ impl Visitor for Mutate {
         )
         .await?;
         if let Some(name) = selection.names.iter().find(|name| !self.found.borrow().contains(*name)) {
-            bail!("unknown run {name}; use one of --list, or several mutations with \" & \" between them");
+            bail!(
+                "unknown run {name}; use one of --list, several mutations of different fields with \" & \" between them, or `walk NUMBER`"
+            );
         }
         println!("{}: {report}, in {:.0} s", R::SUBJECT.name, start.elapsed().as_secs_f64());
         report.check(&R::SUBJECT)

@@ -77,7 +77,11 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return Turn::Act(Plan::Detach);
     }
     if group.spec.is_paused() {
-        return wait(reason::PAUSED, "paused: set spec.paused to false to resume".to_owned());
+        let message = match group.metadata.deletion_timestamp {
+            None => "paused: set spec.paused to false to resume",
+            Some(_) => "being deleted, and paused: set spec.paused to false to go on with the deletion",
+        };
+        return wait(reason::PAUSED, message.to_owned());
     }
     if let Some(turn) = other_vcenter::plan(group, seen) {
         return turn;

@@ -122,7 +122,7 @@ fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
         let were = if outdated == 1 { "was" } else { "were" };
         format!(
             "{outdated} of {exists} virtual {machines} {were} made from an earlier cpu, memory or template; running machines are \
-             not changed: delete a VmInstance to have its machine replaced"
+             not changed: delete one VmInstance to have its machine replaced, and the others when that one is ready"
         )
     })
 }
@@ -171,10 +171,11 @@ struct Verdict {
 impl Verdict {
     /// Returns the message of the group's row: that of Ready, with what it does not say.
     fn last_message(&self, group: &VmGroup, drift: Option<&str>, conditions: &[Condition]) -> String {
-        let drift = drift.filter(|_| self.ready == Status::True);
         // In its deletion Ready says what becomes of the machines.
+        let is_staying = group.metadata.deletion_timestamp.is_none();
+        let drift = drift.filter(|_| is_staying);
         let detached = conditions::get(conditions, condition::DETACHED)
-            .filter(|_| group.metadata.deletion_timestamp.is_none())
+            .filter(|_| is_staying)
             .map(|detached| &*detached.message);
         let parts = [Some(&*self.message), drift, detached];
         conditions::bounded(&parts.into_iter().flatten().collect::<Vec<_>>().join("; ")).to_owned()

@@ -83,6 +83,12 @@ impl Action {
     }
 }
 
+/// What a VmInstance of a paused group says.
+const PAUSED: &str = "the VmGroup is paused: set its spec.paused to false to resume";
+/// What it says if it is being deleted.
+const PAUSED_IN_DELETION: &str =
+    "being deleted, and the VmGroup is paused: set its spec.paused to false to go on with the deletion";
+
 /// Decides the next step.
 #[must_use]
 pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
@@ -95,7 +101,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         let message = "its VmGroup does not parse: see the event InvalidObject of the VmGroup";
         Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() }
     } else if seen.group.is_some_and(|group| group.paused) {
-        wait(reason::PAUSED, "the VmGroup is paused: set its spec.paused to false to resume")
+        wait(reason::PAUSED, if deleting { PAUSED_IN_DELETION } else { PAUSED })
     } else if deleting && seen.group.is_some_and(|group| group.detach == Detach::Yes) {
         plan_release(seen, recorded(instance))
     } else if deleting && is_detached(instance) {
