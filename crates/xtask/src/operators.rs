@@ -31,7 +31,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         name: "ako-operator",
         tools: &["capi-core", "etcd", "kube-apiserver"],
         tests: "ako_operator",
-        lacks: &["explore", "mutants"],
+        lacks: &["mutants"],
     },
 ];
 
@@ -69,8 +69,8 @@ mod tests {
     #[test]
     fn an_operator_without_a_command_is_refused() {
         assert_eq!(find_for("bench", "vm").unwrap().short, "vm");
-        let error = find_for("explore", "ako").unwrap_err().to_string();
-        assert_eq!(error, "ako-operator does not have the command explore yet");
+        let error = find_for("mutants", "ako").unwrap_err().to_string();
+        assert_eq!(error, "ako-operator does not have the command mutants yet");
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! Owns no state but which workload clusters are watched: everything else is in the objects.
 
 mod apply;
-mod glance;
-mod live;
+pub(crate) mod glance;
+pub(crate) mod live;
 mod memory;
 mod observe;
 pub mod plan;
@@ -39,7 +39,7 @@ use crate::delivery::Ako;
 use crate::error::Error;
 
 /// Where AKO says on its StatefulSet how far the removal of its objects is.
-const STATUS_ANNOTATION: &str = "AviObjectDeletionStatus";
+pub(crate) const STATUS_ANNOTATION: &str = "AviObjectDeletionStatus";
 /// Where AKO's gateway says it.
 const GATEWAY_STATUS_ANNOTATION: &str = "AviGatewayObjectDeletionStatus";
 

@@ -20,6 +20,8 @@ mod connections;
 pub mod delivery;
 pub mod error;
 mod meters;
+#[cfg(test)]
+mod model;
 mod program;
 pub mod purge;
 pub mod ranges;

@@ -24,9 +24,15 @@ const READS: usize = 4;
 
 /// Objects of a workload cluster.
 #[derive(Debug, Default)]
-pub(super) struct Live(Vec<(Target, DynamicObject)>);
+pub(crate) struct Live(Vec<(Target, DynamicObject)>);
 
 impl Live {
+    /// Returns these objects.
+    #[cfg(test)]
+    pub(crate) fn of(objects: Vec<(Target, DynamicObject)>) -> Self {
+        Self(objects)
+    }
+
     /// Reads AKO's objects, and those that are to be there.
     pub(super) async fn read(
         client: &Client,
@@ -64,7 +70,7 @@ impl Live {
     }
 
     /// Compares with what is to be there. `name`: of the Cluster on AVI.
-    pub(super) fn state(&self, name: &str, wanted: Option<Result<delivery::Delivery, Problem>>) -> State {
+    pub(crate) fn state(&self, name: &str, wanted: Option<Result<delivery::Delivery, Problem>>) -> State {
         let mut installed = Installed::default();
         if let Some(config) = self.of_another(name) {
             let delivery = match wanted {

@@ -4,7 +4,7 @@
 //!   selected ──▶ hooks on Machines ──▶ objects in the workload cluster ──▶ settled
 //!
 //!   deleted, or not selected any more:
-//!     deleteConfig ──▶ AKO says Done, or Timeout and the operator has removed the rest ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ hooks off ──▶ finalizer off
+//!     deleteConfig ──▶ AKO says Done, and the operator finds nothing ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ hooks off ──▶ finalizer off
 //! ```
 //!
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
@@ -14,7 +14,7 @@ use std::time::Duration;
 use operator_kit::Turn;
 
 use super::report::{Report, report};
-use super::seen::{Answer, Delivery, Purge, Seen, Set, State, Want, Workload};
+use super::seen::{Answer, Delivery, Purge, Seen, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Object, Target};
 
@@ -167,9 +167,8 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         {
             return Some(turn);
         }
-        // It went before AKO was asked to remove what it made.
-        let is_unasked = seen.is_recorded && state.installed.delete_config != Some(true);
-        if is_unasked && !seen.is_forced && seen.purge == Purge::Possible {
+        // It may have gone before AKO had removed what it made, whatever it was asked.
+        if seen.is_recorded && !seen.is_forced && seen.purge == Purge::Possible {
             return Some(Turn::Act(Plan::Purge { once: false }));
         }
         let is_left = !seen.is_deleting && !state.installed.rest.is_empty();
@@ -186,8 +185,9 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
     let earlier = (set.answer != Answer::Silent).then(|| set.target.clone());
     Some(match (state.installed.delete_config, set.answer) {
         (Some(false), _) => Turn::LookAgain(Plan::DeleteConfig { stale: earlier }),
-        // AKO does not learn that it has to: the operator removes the rest once its Pods are gone.
-        (None, _) if seen.is_recorded && seen.purge == Purge::Possible => return remove(),
+        // AKO gave up, or does not learn that it has to remove what it made. The operator does once the Pods are gone: never what an AKO
+        // that runs could make again.
+        (None, _) | (Some(true), Answer::Timeout) if seen.purge != Purge::Impossible => return remove(),
         (None, _) => Turn::Blocked {
             reason: reason::CLEANUP_IMPOSSIBLE,
             message: format!(
@@ -202,10 +202,6 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
             );
             Turn::Wait { reason: reason::CLEANING_UP, message, after: None }
         }
-        (Some(true), Answer::Timeout) if seen.purge == Purge::Possible => {
-            Turn::Act(Plan::Purge { once: false })
-        }
-        (Some(true), Answer::Timeout) if seen.purge == Purge::Done => return done(seen, set),
         (Some(true), Answer::Timeout) => Turn::Blocked {
             reason: reason::CLEANUP_TIMED_OUT,
             message: format!(
@@ -213,13 +209,11 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
                  to let it try again; or remove what is left on AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
             ),
         },
-        (Some(true), Answer::Done) => return done(seen, set),
+        // AKO may have overlooked something, or the answer is older than the question.
+        (Some(true), Answer::Done) if seen.purge == Purge::Possible => Turn::Act(Plan::Purge { once: false }),
+        (Some(true), Answer::Done) if seen.is_deleting => return None,
+        (Some(true), Answer::Done) => return remove(),
     })
-}
-
-/// Decides what follows once nothing of AKO is left on AVI.
-fn done(seen: &Seen, set: &Set) -> Option<Turn<Plan>> {
-    (!seen.is_deleting).then(|| Turn::LookAgain(Plan::Remove(vec![set.target.clone()])))
 }
 
 /// A person who does not wait for AKO has what it left removed, if that can be: once, whatever comes of it.

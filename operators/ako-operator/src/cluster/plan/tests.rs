@@ -1,7 +1,6 @@
-//! Every row of the decision, and that plans carried out in a small world come to rest.
+//! Every row of the decision. That plans come to rest whatever happens is the model's part.
 
 use operator_kit::Key;
-use proptest::prelude::*;
 
 use super::*;
 use crate::api::reason;
@@ -189,8 +188,14 @@ fn what_ako_does_not_remove_the_operator_does() {
         Seen { workload: open(Delivery::None, Some(set), Some(true)), ..timeout() }
     };
     check(vec![
-        ("it gave up", purge(Purge::Possible, timeout()), "purge, once: false"),
-        ("it gave up, removed", purge(Purge::Done, timeout()), "hook +0 -1"),
+        ("it gave up: its Pods end first", purge(Purge::Possible, timeout()), "remove 1"),
+        ("its ConfigMap is gone", purge(Purge::Possible, deleted(Answer::Silent, None)), "remove 1"),
+        (
+            "it says that it is done",
+            purge(Purge::Possible, deleted(Answer::Done, Some(true))),
+            "purge, once: false",
+        ),
+        ("it is done", purge(Purge::Done, deleted(Answer::Done, Some(true))), "hook +0 -1"),
         ("it went unasked", purge(Purge::Possible, no_set(rest())), "purge, once: false"),
         ("it went unasked, removed", purge(Purge::Done, no_set(rest())), "hook +0 -1"),
         (
@@ -249,118 +254,4 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
             "hook +0 -1",
         ),
     ]);
-}
-
-/// A small world: what the plans change, and AKO, which answers once it is asked.
-#[derive(Clone, Debug)]
-struct World {
-    seen: Seen,
-    left_on_avi: bool,
-}
-
-impl World {
-    fn installed(&mut self) -> Option<&mut Installed> {
-        match &mut self.seen.workload {
-            Workload::Open(state) => Some(&mut state.installed),
-            _ => None,
-        }
-    }
-
-    fn carry_out(&mut self, plan: Plan) {
-        match plan {
-            Plan::Watch => self.seen.needs_watch = false,
-            Plan::Report(report) => {
-                let said = &mut self.seen.said;
-                let of =
-                    |type_| report.set.iter().any(|new| new.type_ == type_) || report.remove.contains(&type_);
-                said.retain(|said| !of(said.type_));
-                said.extend(report.set);
-            }
-            Plan::Hook { add, remove } => {
-                let hooks = &mut self.seen.hooks;
-                hooks.present.extend(add);
-                hooks.present.retain(|name| !remove.contains(name));
-                hooks.missing.clear();
-                hooks.unneeded.clear();
-            }
-            Plan::Apply(_) => {}
-            Plan::Purge { .. } => {
-                self.seen.purge = Purge::Done;
-                self.left_on_avi = false;
-            }
-            Plan::DeleteConfig { stale } => {
-                let Some(installed) = self.installed() else { return };
-                installed.delete_config = Some(true);
-                if let (Some(set), true) = (&mut installed.set, stale.is_some()) {
-                    set.answer = Answer::Silent;
-                }
-            }
-            Plan::Remove(targets) => {
-                let Some(installed) = self.installed() else { return };
-                if let Some(set) = installed.set.as_mut().filter(|set| targets.contains(&set.target)) {
-                    set.is_ending = true;
-                }
-                installed.rest.retain(|target| !targets.contains(target));
-            }
-        }
-    }
-
-    /// What happens by itself: AKO cleans up, Pods end, the cluster answers.
-    fn goes_on(&mut self) {
-        let Some(installed) = self.installed() else {
-            self.seen.workload = open(Delivery::None, Some(set(Answer::Silent)), Some(false));
-            return;
-        };
-        let Some(set) = installed.set.as_mut() else { return };
-        if set.is_ending {
-            installed.set = None;
-        } else if installed.delete_config == Some(true) && set.answer != Answer::Done {
-            set.answer = Answer::Done;
-            self.left_on_avi = false;
-        }
-    }
-}
-
-fn any_world() -> impl Strategy<Value = World> {
-    let answer =
-        prop_oneof![Just(Answer::Silent), Just(Answer::Started), Just(Answer::Done), Just(Answer::Timeout)];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (answer, flags, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(answer, (is_deleting, delete_config, needs_watch, is_ending), is_reached, has_hooks, can_purge)| {
-            // AKO is removed only after it has answered, and answers only where it was asked.
-            let is_ending = is_ending && delete_config && answer == Answer::Done;
-            let set = Set { is_ending, ..set(answer) };
-            let workload =
-                if is_reached { open(Delivery::None, Some(set), Some(delete_config)) } else { unreachable() };
-            let hooks = if has_hooks { settled().hooks } else { Hooks::default() };
-            let purge = if can_purge { Purge::Possible } else { Purge::Impossible };
-            let seen =
-                Seen { is_deleting, want: Want::Nothing, workload, needs_watch, hooks, purge, ..settled() };
-            World { seen, left_on_avi: !(is_reached && delete_config && answer == Answer::Done) }
-        },
-    )
-}
-
-proptest! {
-    /// From any state, as after a restart at any step, a Cluster is let go, and never while something of AKO is on AVI.
-    #[test]
-    fn a_cluster_is_let_go_when_nothing_is_left(mut world in any_world()) {
-        for _ in 0..40 {
-            match decide(&world.seen) {
-                Turn::Act(plan) | Turn::LookAgain(plan) => world.carry_out(plan),
-                Turn::Wait { .. } | Turn::Blocked { .. } => world.goes_on(),
-                Turn::Gone => {
-                    prop_assert!(!world.left_on_avi, "{world:?}");
-                    prop_assert!(world.seen.hooks.present.is_empty());
-                    let is_deleting = world.seen.is_deleting;
-                    let installed = world.installed().expect("it was read");
-                    prop_assert!(is_deleting || installed.set.is_none() && installed.rest.is_empty());
-                    prop_assert_eq!(world.seen.said.is_empty(), !is_deleting, "the conditions go with AKO");
-                    return Ok(());
-                }
-                Turn::Settled => prop_assert!(false, "it is not settled: {world:?}"),
-            }
-        }
-        prop_assert!(false, "no end: {world:?}");
-    }
 }

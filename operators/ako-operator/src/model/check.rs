@@ -1,0 +1,51 @@
+//! When the system is as it should be.
+
+use operator_kit::conditions::Status;
+
+use super::Deletion;
+use super::world::{Ako, State, Word};
+use crate::api::condition::{AKO_INSTALLED, RESOURCES_CLEANED_UP};
+
+impl Deletion {
+    /// Returns whether everything is done, or the conditions of the Cluster say what a person has to do.
+    pub(super) fn is_goal(&self, state: &State) -> bool {
+        let State { cluster, machine, workload, avi, .. } = state;
+        let is_idle = state.process.is_some_and(|process| process.pending.is_none());
+        let is_up = avi.is_reachable && (workload.is_reachable || !machine.exists);
+        if !is_idle || !is_up || !state.is_cached() || self.observed(state).is_some() {
+            return false;
+        }
+        let says = |type_: &str, status: Status| {
+            self.operator.said(cluster.said).iter().any(|said| said.type_ == type_ && said.status == status)
+        };
+        if !cluster.exists {
+            return !avi.has_objects || cluster.is_forced;
+        }
+        let is_leaving = cluster.is_deleting || !cluster.is_labelled;
+        if !is_leaving {
+            // An AKO that hangs shows in the workload cluster only.
+            let runs = matches!(workload.ako, Ako::Runs { is_told: false }) && avi.has_objects;
+            let is_installed = workload.config == Some(false) && workload.set.is_some() && workload.has_rest;
+            return cluster.is_held
+                && machine.has_hook
+                && is_installed
+                && (runs || workload.ako == Ako::Hangs)
+                && says(AKO_INSTALLED, Status::True)
+                && !says(RESOURCES_CLEANED_UP, Status::False);
+        }
+        if cluster.is_held {
+            return Self::waits_for_a_person(state) && says(RESOURCES_CLEANED_UP, Status::False);
+        }
+        let is_empty = workload.set.is_none() && workload.config.is_none() && !workload.has_rest;
+        // A person who forces the end accepts what is left.
+        !cluster.is_deleting && !machine.has_hook && (is_empty && !avi.has_objects || cluster.is_forced)
+    }
+
+    /// Returns whether AKO, or what is left of the workload cluster, keeps the Cluster: a person has to force the end.
+    fn waits_for_a_person(state: &State) -> bool {
+        let workload = state.workload;
+        let is_silent = workload.ako == Ako::Hangs
+            && workload.set.is_some_and(|set| !set.is_ending && set.answer != Word::Done);
+        is_silent || !state.machine.exists
+    }
+}

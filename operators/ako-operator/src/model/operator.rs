@@ -1,0 +1,264 @@
+//! A pass of the operator: from a state to the turn that its functions decide.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use infra_clients::Secret;
+use infra_clients::capi::{self, Machine};
+use operator_kit::{Foreign, Key, Reconciler as _, Turn};
+use serde_json::{Value, json};
+
+use super::world::{Cluster, Set, State, Workload};
+use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK};
+use crate::cluster::glance::{Known, matters};
+use crate::cluster::live::Live;
+use crate::cluster::plan::{Plan, decide};
+use crate::cluster::report::{Report, Said};
+use crate::cluster::seen::{self, Seen};
+use crate::cluster::{Clusters, STATUS_ANNOTATION};
+use crate::delivery::{Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects};
+
+const NAME: &str = "w1";
+const NAMESPACE: &str = "default";
+const LABEL: &str = "avi";
+pub const MACHINE: &str = "m1";
+
+/// What a pass depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Basis {
+    cached: (Cluster, super::world::Machine),
+    is_recorded: bool,
+    workload: Option<(Option<bool>, Option<Set>, bool)>,
+    is_watched: bool,
+    is_purged: bool,
+}
+
+/// What a pass decides.
+#[derive(Clone, Copy)]
+pub struct Decided {
+    /// Whether the Cluster is to have the finalizer.
+    pub holds: bool,
+    /// The number of the turn.
+    pub turn: u32,
+}
+
+/// The operator's functions, each called once for the same values.
+pub struct Operator {
+    wanted: Delivery,
+    adc: Value,
+    passes: RefCell<HashMap<Basis, Decided>>,
+    turns: RefCell<Vec<Turn<Plan>>>,
+    turn_numbers: RefCell<HashMap<String, u32>>,
+    said: RefCell<Vec<Vec<Said>>>,
+}
+
+impl Operator {
+    pub fn new() -> Self {
+        let reference = json!({ "name": "s", "namespace": "n" });
+        let adc = json!({
+            "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
+            "metadata": { "name": "adc", "uid": "adc" },
+            "spec": {
+                "clusterSelector": { "matchLabels": { LABEL: "" } },
+                "controller": "avi", "controllerVersion": "30.2.1", "cloudName": "c", "serviceEngineGroup": "g",
+                "dataNetwork": { "name": "n", "cidr": "10.0.0.0/24" },
+                "adminCredentialRef": reference, "certificateAuthorityRef": reference,
+            },
+        });
+        let typed: AkoDeploymentConfig = serde_json::from_value(adc.clone()).unwrap();
+        let install = Install {
+            spec: typed.spec,
+            namespace: NAMESPACE.to_owned(),
+            name: NAME.to_owned(),
+            credentials: Credentials {
+                username: "u".to_owned(),
+                password: Secret::new("p"),
+                ca_pem: String::new(),
+            },
+            controller_version: "30.2.1".to_owned(),
+            kubernetes_version: None,
+            ako: Ako {
+                image: "ako".to_owned(),
+                gateway_image: None,
+                pull_secrets: Vec::new(),
+                version: "2.2.1".to_owned(),
+            },
+            is_management: false,
+            delete_config: false,
+        };
+        Self {
+            wanted: objects(&install).unwrap(),
+            adc,
+            passes: RefCell::default(),
+            turns: RefCell::default(),
+            turn_numbers: RefCell::default(),
+            said: RefCell::new(vec![Vec::new()]),
+        }
+    }
+
+    /// Returns the conditions of this number.
+    pub fn said(&self, number: u32) -> Vec<Said> {
+        self.said.borrow()[number as usize].clone()
+    }
+
+    /// Returns the number of the conditions after a report.
+    pub fn reported(&self, number: u32, report: &Report) -> u32 {
+        let mut said = self.said(number);
+        let is_kept = |of: &Said| {
+            !report.remove.contains(&of.type_) && !report.set.iter().any(|set| set.type_ == of.type_)
+        };
+        said.retain(is_kept);
+        said.extend(report.set.iter().cloned());
+        said.sort_by_key(|said| said.type_);
+        let mut known = self.said.borrow_mut();
+        let at = known.iter().position(|known| *known == said).unwrap_or_else(|| {
+            known.push(said);
+            known.len() - 1
+        });
+        u32::try_from(at).unwrap()
+    }
+
+    /// Returns the turn of this number.
+    pub fn turn(&self, number: u32) -> Turn<Plan> {
+        self.turns.borrow()[number as usize].clone()
+    }
+
+    /// Runs a pass; `None` if the process does nothing about the Cluster.
+    pub fn pass(&self, state: &State) -> Option<Decided> {
+        let process = state.process?;
+        let (cluster, _) = state.cached;
+        if !cluster.exists || (cluster.is_deleting && !cluster.is_held) {
+            return None;
+        }
+        let Workload { config, set, has_rest, .. } = state.workload;
+        let basis = Basis {
+            cached: state.cached,
+            is_recorded: state.is_recorded,
+            workload: state.workload.is_reachable.then_some((config, set, has_rest)),
+            is_watched: process.is_watched,
+            is_purged: process.is_purged,
+        };
+        if let Some(known) = self.passes.borrow().get(&basis) {
+            return Some(*known);
+        }
+        let decided = self.decide(&basis);
+        self.passes.borrow_mut().insert(basis, decided);
+        Some(decided)
+    }
+
+    fn decide(&self, basis: &Basis) -> Decided {
+        let (cluster, machine) = (self.cluster(basis.cached.0), machine(basis.cached.1));
+        let known = Known {
+            cluster: &cluster,
+            adcs: vec![Arc::new(self.adc(basis.is_recorded))],
+            clusters: vec![Arc::new(self.cluster(basis.cached.0))],
+            machines: machine.into_iter().map(Arc::new).collect(),
+            is_purged: basis.is_purged,
+        };
+        let mut seen = known.glance();
+        if matters(&seen) {
+            self.look(basis, known.adc().is_some(), &mut seen);
+        }
+        let (holds, turn) = (Clusters::holds(&cluster, Some(&seen)), decide(&seen));
+        let text = match &turn {
+            Turn::LookAgain(Plan::Apply(objects)) => format!("{objects:?}"),
+            turn => format!("{turn:?}"),
+        };
+        let mut turns = self.turns.borrow_mut();
+        let number = *self.turn_numbers.borrow_mut().entry(text).or_insert_with(|| {
+            turns.push(turn);
+            u32::try_from(turns.len() - 1).unwrap()
+        });
+        Decided { holds, turn: number }
+    }
+
+    /// Looks at the workload cluster, as `Clusters::look` does.
+    fn look(&self, basis: &Basis, is_selected: bool, seen: &mut Seen) {
+        seen.needs_watch = !basis.is_watched;
+        let is_wanted = is_selected && !seen.is_deleting;
+        if is_wanted && !basis.is_recorded {
+            seen.offer = Err("not recorded".to_owned());
+        }
+        let Some(there) = basis.workload else {
+            let (reason, message) = ("ClusterUnreachable", "no answer".to_owned());
+            seen.workload = seen::Workload::Closed { reason, message };
+            return;
+        };
+        let wanted = is_wanted.then(|| Ok(self.wanted.clone()));
+        let state = self.live(there).state(&seen.avi_name, wanted);
+        seen.workload = seen::Workload::Open(Box::new(state));
+    }
+
+    /// Returns what of AKO's objects is in the workload cluster.
+    fn live(&self, (config, set, has_rest): (Option<bool>, Option<Set>, bool)) -> Live {
+        let object = |object: &Object| {
+            let mut there = object.object.clone();
+            let is_there = match object.target().name.as_str() {
+                CONFIG_MAP => {
+                    there.data["data"]["deleteConfig"] = json!(config.unwrap_or_default().to_string());
+                    config.is_some()
+                }
+                STATEFUL_SET if object.resource.kind == "StatefulSet" => {
+                    if let Some(word) = set.and_then(|set| set.answer.text()) {
+                        let annotations = there.metadata.annotations.get_or_insert_default();
+                        annotations.insert(STATUS_ANNOTATION.to_owned(), word.to_owned());
+                    }
+                    if set.is_some_and(|set| set.is_ending) {
+                        there.metadata.deletion_timestamp =
+                            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+                    }
+                    set.is_some()
+                }
+                _ => has_rest,
+            };
+            is_there.then(|| (object.target(), there))
+        };
+        Live::of(self.wanted.objects.iter().filter_map(object).collect())
+    }
+
+    fn adc(&self, is_recorded: bool) -> AkoDeploymentConfig {
+        let mut adc = self.adc.clone();
+        let key = Key::new(NAMESPACE, NAME).to_string();
+        adc["status"] = json!({ "deliveredTo": if is_recorded { vec![key] } else { Vec::new() } });
+        serde_json::from_value(adc).unwrap()
+    }
+
+    fn cluster(&self, cluster: Cluster) -> Foreign<capi::Cluster> {
+        let conditions = self.said(cluster.said).into_iter().map(|said| {
+            json!({ "type": said.type_, "status": said.status.as_str(), "reason": said.reason, "message": said.message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z" })
+        });
+        let ready = json!({ "type": "Available", "status": "True", "reason": "Available", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let conditions: Vec<Value> = conditions.chain([ready]).collect();
+        let object: capi::Cluster = serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "metadata": {
+                "name": NAME, "namespace": NAMESPACE, "uid": "c",
+                "labels": cluster.is_labelled.then(|| json!({ LABEL: "" })),
+                "annotations": cluster.is_forced.then(|| json!({ FORCE_ANNOTATION: "true" })),
+                "finalizers": if cluster.is_held { vec![FINALIZER] } else { Vec::new() },
+                "deletionTimestamp": cluster.is_deleting.then_some("2026-01-01T00:00:00Z"),
+            },
+            "status": { "conditions": conditions, "initialization": { "controlPlaneInitialized": true } },
+        }))
+        .unwrap();
+        object.into()
+    }
+}
+
+fn machine(machine: super::world::Machine) -> Option<Foreign<Machine>> {
+    machine.exists.then(|| {
+        let object: Machine = serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "metadata": {
+                "name": MACHINE, "namespace": NAMESPACE,
+                "annotations": machine.has_hook.then(|| json!({ PRE_TERMINATE_HOOK: HOOK_OWNER })),
+            },
+            "spec": { "clusterName": NAME },
+        }))
+        .unwrap();
+        object.into()
+    })
+}

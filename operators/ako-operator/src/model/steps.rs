@@ -1,0 +1,338 @@
+//! What may happen in a state.
+
+use model::Step;
+use operator_kit::Turn;
+
+use super::Deletion;
+use super::world::{Ako, Budget, Label, Process, Set, State, Word, Wrong};
+use crate::cluster::plan::Plan;
+use crate::delivery::{Object, Target};
+
+/// Collects steps that change something.
+struct Steps<'a> {
+    from: &'a State,
+    all: Vec<Step<State, Label>>,
+}
+
+impl Steps<'_> {
+    fn add(&mut self, is_fault: bool, label: Label, next: State) {
+        if next != *self.from {
+            self.all.push(Step { is_fault, label, next });
+        }
+    }
+
+    /// Adds what the system does.
+    fn work(&mut self, is_possible: bool, label: Label, change: impl FnOnce(&mut State)) {
+        if is_possible {
+            let mut next = self.from.clone();
+            change(&mut next);
+            self.add(false, label, next);
+        }
+    }
+
+    /// Adds what may happen and need not. `budget`: how often it may still happen.
+    fn fault(
+        &mut self,
+        budget: impl Fn(&mut Budget) -> &mut u8,
+        is_possible: bool,
+        label: Label,
+        change: impl FnOnce(&mut State),
+    ) {
+        let mut next = self.from.clone();
+        let left = &mut next.budget;
+        if !is_possible || left.faults == 0 || *budget(left) == 0 {
+            return;
+        }
+        left.faults -= 1;
+        *budget(left) -= 1;
+        change(&mut next);
+        self.add(true, label, next);
+    }
+}
+
+impl Deletion {
+    pub(super) fn all_steps(&self, state: &State) -> Vec<Step<State, Label>> {
+        let mut steps = Steps { from: state, all: Vec::new() };
+        self.operator_steps(state, &mut steps);
+        world_steps(state, &mut steps);
+        ako_steps(state, &mut steps);
+        user_steps(state, &mut steps);
+        steps.all
+    }
+
+    fn operator_steps(&self, state: &State, steps: &mut Steps<'_>) {
+        steps.work(state.process.is_none(), Label::Restart, |next| {
+            next.process = Some(Process::default());
+            next.cached = (next.cluster, next.machine);
+        });
+        let Some(process) = state.process else { return };
+        steps.work(!state.is_cached(), Label::Watch, |next| next.cached = (next.cluster, next.machine));
+        steps.fault(|left| &mut left.crashes, true, Label::Crash, |next| next.process = None);
+        let Some(pending) = process.pending else {
+            if let Some(next) = self.observed(state) {
+                steps.add(false, Label::Observe, next);
+            }
+            return;
+        };
+        let idle = |next: &mut State| next.process.as_mut().unwrap().pending = None;
+        let turn = self.operator.turn(pending);
+        steps.work(true, Label::Apply, |next| {
+            idle(next);
+            self.carry_out(&turn, next, 3);
+        });
+        steps.fault(|left| &mut left.requests, true, Label::RequestLost, idle);
+        steps.fault(
+            |left| &mut left.requests,
+            true,
+            Label::ReplyLost,
+            |next| {
+                idle(next);
+                let before = next.process.unwrap();
+                self.carry_out(&turn, next, 3);
+                // What ends a memory is written down before the request, what begins one after it.
+                let after = next.process.as_mut().unwrap();
+                after.is_purged &= before.is_purged;
+                after.is_watched &= before.is_watched;
+            },
+        );
+        for written in [1, 2] {
+            let is_apply = matches!(turn, Turn::LookAgain(Plan::Apply(_)));
+            steps.fault(
+                |left| &mut left.requests,
+                is_apply,
+                Label::ApplyCut,
+                |next| {
+                    idle(next);
+                    self.carry_out(&turn, next, written);
+                },
+            );
+        }
+    }
+
+    /// Observes and decides; `None` if nothing follows.
+    pub(super) fn observed(&self, state: &State) -> Option<State> {
+        let decided = self.operator.pass(state)?;
+        let (cluster, mut next) = (state.cached.0, state.clone());
+        if decided.holds && !cluster.is_held && !cluster.is_deleting {
+            // The request has the version that the cache has.
+            if cluster == state.cluster {
+                next.cluster.is_held = true;
+                next.cached.0.is_held = true;
+            }
+            return Some(next);
+        }
+        match self.operator.turn(decided.turn) {
+            Turn::Wait { .. } | Turn::Blocked { .. } | Turn::Settled => None,
+            Turn::Gone if !cluster.is_held => None,
+            Turn::Gone | Turn::Act(_) | Turn::LookAgain(_) => {
+                next.process.as_mut()?.pending = Some(decided.turn);
+                Some(next)
+            }
+        }
+    }
+
+    /// Carries a turn out. `written`: how many parts of a delivery are written.
+    fn carry_out(&self, turn: &Turn<Plan>, next: &mut State, written: u8) {
+        let cached = next.cached;
+        let plan = match turn {
+            Turn::Gone => {
+                // The request has the version that the cache has.
+                if cached.0 == next.cluster {
+                    next.cluster.is_held = false;
+                    next.cached.0.is_held = false;
+                    // `forget`
+                    next.process = Some(Process::default());
+                    if next.avi.has_objects && !next.cluster.is_forced {
+                        next.wrong = Some(Wrong::Left);
+                    }
+                }
+                return;
+            }
+            Turn::Act(plan) | Turn::LookAgain(plan) => plan,
+            Turn::Wait { .. } | Turn::Blocked { .. } | Turn::Settled => return,
+        };
+        let is_reachable = next.workload.is_reachable;
+        if matches!(plan, Plan::Apply(_) | Plan::DeleteConfig { .. }) {
+            next.process.as_mut().unwrap().is_purged = false;
+        }
+        match plan {
+            Plan::Watch => next.process.as_mut().unwrap().is_watched = true,
+            Plan::Hook { add, .. } => {
+                if cached.1 == next.machine && next.machine.exists {
+                    next.machine.has_hook = !add.is_empty();
+                    next.cached.1 = next.machine;
+                }
+            }
+            Plan::Report(report) => {
+                if next.cluster.exists {
+                    next.cluster.said = self.operator.reported(next.cluster.said, report);
+                    next.cached.0 = next.cluster;
+                }
+            }
+            Plan::Purge { once } => purge(next, *once),
+            Plan::Apply(_) | Plan::DeleteConfig { .. } | Plan::Remove(_) if !is_reachable => {}
+            Plan::Apply(objects) => apply(next, objects, written),
+            Plan::DeleteConfig { stale } => {
+                if let (Some(_), Some(set)) = (stale, &mut next.workload.set) {
+                    set.answer = Word::Nothing;
+                }
+                next.workload.config = next.workload.config.map(|_| true);
+            }
+            Plan::Remove(targets) => remove(next, targets),
+        }
+    }
+}
+
+fn purge(next: &mut State, once: bool) {
+    let found = next.avi.has_objects;
+    if next.avi.is_reachable {
+        let is_untold = matches!(next.workload.ako, Ako::Runs { is_told: false });
+        if is_untold && found && !next.cluster.is_forced {
+            next.wrong = Some(Wrong::RemovedUnderAko);
+        }
+        next.avi.has_objects = false;
+    }
+    if once || (next.avi.is_reachable && !found) {
+        next.process.as_mut().unwrap().is_purged = true;
+    }
+}
+
+/// Writes the objects in their order: the others, the ConfigMap, the StatefulSet.
+fn apply(next: &mut State, objects: &[Object], written: u8) {
+    let has = |kind: &str| objects.iter().any(|object| object.resource.kind == kind);
+    let has_others =
+        objects.iter().any(|object| !["ConfigMap", "StatefulSet"].contains(&object.resource.kind.as_str()));
+    let workload = &mut next.workload;
+    workload.has_rest |= has_others && written > 0;
+    if has("ConfigMap") && written > 1 {
+        workload.config = Some(false);
+    }
+    if has("StatefulSet") && written > 2 && workload.set.is_none() {
+        workload.set = Some(Set { answer: Word::Nothing, is_ending: false });
+    }
+}
+
+fn remove(next: &mut State, targets: &[Target]) {
+    let workload = &mut next.workload;
+    for target in targets {
+        match target.resource.kind.as_str() {
+            "StatefulSet" => {
+                if let Some(set) = &mut workload.set {
+                    set.is_ending = true;
+                }
+            }
+            "ConfigMap" => workload.config = None,
+            _ => workload.has_rest = false,
+        }
+    }
+}
+
+fn world_steps(state: &State, steps: &mut Steps<'_>) {
+    let State { cluster, machine, workload, avi, is_recorded, .. } = state;
+    let is_delivered_to = cluster.exists && cluster.is_held;
+    steps.work(*is_recorded != is_delivered_to, Label::Records, |next| next.is_recorded = is_delivered_to);
+    steps.work(machine.exists && !workload.is_reachable, Label::WorkloadAnswers, |next| {
+        next.workload.is_reachable = true;
+    });
+    steps.work(!avi.is_reachable, Label::AviAnswers, |next| next.avi.is_reachable = true);
+    let goes = cluster.is_deleting && machine.exists && !machine.has_hook;
+    steps.work(goes, Label::MachineGoes, |next| {
+        next.machine.exists = false;
+        next.workload.is_reachable = false;
+        next.workload.ako = Ako::Stopped;
+        if next.avi.has_objects && next.cluster.is_held && !next.cluster.is_forced {
+            next.wrong = Some(Wrong::MachineGone);
+        }
+    });
+    let goes = cluster.exists && cluster.is_deleting && !cluster.is_held && !machine.exists;
+    steps.work(goes, Label::ClusterGoes, |next| next.cluster.exists = false);
+}
+
+fn ako_steps(state: &State, steps: &mut Steps<'_>) {
+    let (workload, avi) = (state.workload, state.avi);
+    let Some(set) = workload.set else { return };
+    let ends = set.is_ending;
+    steps.work(ends && state.machine.exists, Label::PodEnds, |next| {
+        next.workload.set = None;
+        next.workload.ako = Ako::Stopped;
+    });
+    let says = |next: &mut State, answer| next.workload.set = Some(Set { answer, ..set });
+    match workload.ako {
+        Ako::Stopped => {
+            if let Some(is_told) = workload.config.filter(|_| !ends && state.machine.exists) {
+                steps.work(true, Label::AkoStarts, |next| {
+                    next.workload.ako = Ako::Runs { is_told };
+                    if !is_told {
+                        says(next, Word::Nothing);
+                    }
+                });
+            }
+        }
+        Ako::Hangs => {}
+        Ako::Runs { is_told } => {
+            let read = workload.config.unwrap_or(is_told);
+            // AKO reads that it has to remove nothing, and takes its answer away.
+            steps.work(read != is_told, Label::AkoReads, |next| {
+                next.workload.ako = Ako::Runs { is_told: read };
+                if !read {
+                    says(next, Word::Nothing);
+                }
+            });
+            let makes = !is_told && !avi.has_objects && avi.is_reachable && set.answer == Word::Nothing;
+            steps.work(makes, Label::AkoMakes, |next| next.avi.has_objects = true);
+            steps.work(is_told && set.answer == Word::Nothing, Label::AkoBegins, |next| {
+                says(next, Word::Started);
+            });
+            let is_busy = is_told && set.answer == Word::Started;
+            let removes = is_busy && avi.has_objects && avi.is_reachable;
+            steps.work(removes, Label::AkoRemoves, |next| next.avi.has_objects = false);
+            steps.work(is_busy && !avi.has_objects, Label::AkoEnds, |next| says(next, Word::Done));
+            steps.fault(|left| &mut left.ako, is_busy, Label::AkoTimesOut, |next| says(next, Word::Timeout));
+            steps.fault(|left| &mut left.ako, true, Label::AkoHangs, |next| next.workload.ako = Ako::Hangs);
+            steps.fault(
+                |left| &mut left.ako,
+                true,
+                Label::AkoCrashes,
+                |next| next.workload.ako = Ako::Stopped,
+            );
+        }
+    }
+}
+
+fn user_steps(state: &State, steps: &mut Steps<'_>) {
+    let (cluster, workload) = (state.cluster, state.workload);
+    let exists = cluster.exists;
+    let lives = exists && !cluster.is_deleting;
+    steps.fault(|left| &mut left.deletes, lives, Label::UserDeletes, |next| next.cluster.is_deleting = true);
+    steps.fault(|left| &mut left.labels, exists, Label::UserLabels, |next| next.cluster.is_labelled ^= true);
+    let may_force = exists && !cluster.is_forced;
+    steps.fault(|left| &mut left.forces, may_force, Label::UserForces, |next| next.cluster.is_forced = true);
+    steps.fault(
+        |left| &mut left.outages,
+        workload.is_reachable,
+        Label::WorkloadSilent,
+        |next| {
+            next.workload.is_reachable = false;
+        },
+    );
+    steps.fault(
+        |left| &mut left.outages,
+        state.avi.is_reachable,
+        Label::AviSilent,
+        |next| {
+            next.avi.is_reachable = false;
+        },
+    );
+    let (has_config, has_set) = (workload.config.is_some(), workload.set.is_some_and(|set| !set.is_ending));
+    steps.fault(|left| &mut left.edits, has_config, Label::ConfigDeleted, |next| next.workload.config = None);
+    steps.fault(
+        |left| &mut left.edits,
+        has_set,
+        Label::SetDeleted,
+        |next| {
+            if let Some(set) = &mut next.workload.set {
+                set.is_ending = true;
+            }
+        },
+    );
+}
