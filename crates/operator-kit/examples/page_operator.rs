@@ -6,6 +6,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{CustomResource, CustomResourceExt, ResourceExt};
+use operator_kit::webhook::{FieldError, Refusal, Review, Verdict, Webhook, WebhookArgs};
 use operator_kit::{CommonArgs, Disposition, Kit, KitError, Objects, Operator, Outcome, Program};
 use operator_kit::{
     ReconcileError, Reconciler, Rights, Triggers, Turn, Watch, conditions, driver, manifests::rule,
@@ -128,10 +129,29 @@ impl Reconciler for Pages {
     }
 }
 
+/// Decides what is refused before it is stored.
+fn review(review: Review<'_, Page>) -> Verdict {
+    match review {
+        Review::Create(new) | Review::Update { new, .. } if new.spec.text.is_empty() => {
+            let message = "write a text, or delete the page".to_owned();
+            Err(Refusal::Invalid(vec![FieldError { field: "spec.text".to_owned(), message }]))
+        }
+        Review::Update { old, new } if new.spec.text.len() < old.spec.text.len() => {
+            Ok(vec!["the new text is shorter".to_owned()])
+        }
+        Review::Delete(page) if page.labels().contains_key("example.com/keep") => {
+            Err(Refusal::Forbidden("remove the label example.com/keep from the page first".to_owned()))
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
 #[derive(Clone, Debug, clap::Args)]
 struct PageArgs {
     #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    webhook: WebhookArgs,
     /// The directory for the files
     #[arg(long, env = "PAGES", value_name = "DIRECTORY", default_value = ".")]
     pages: PathBuf,
@@ -160,6 +180,14 @@ impl Program for PageOperator {
             namespaced: vec![pages, rule("example.com", &["pages/status"], &["patch"])],
             cluster: vec![],
         }
+    }
+
+    fn webhook() -> Option<Webhook> {
+        Some(Webhook::default().with(review))
+    }
+
+    fn webhook_args(args: &PageArgs) -> Option<&WebhookArgs> {
+        Some(&args.webhook)
     }
 
     async fn run(kit: Kit, args: PageArgs) -> Result<(), operator_kit::Error> {

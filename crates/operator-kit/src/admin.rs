@@ -37,7 +37,11 @@ pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
             (std::net::Ipv4Addr::UNSPECIFIED, port).into()
         }
     };
-    TcpListener::bind(address).await.map(Some).map_err(|source| Error::Listen { address, source })
+    TcpListener::bind(address).await.map(Some).map_err(|source| Error::Listen {
+        flag: "METRICS_ADDR (--metrics-addr)",
+        address,
+        source,
+    })
 }
 
 /// Serves until dropped.

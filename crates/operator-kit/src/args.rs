@@ -85,6 +85,15 @@ fn namespace(text: &str) -> Result<String, String> {
         .to_owned())
 }
 
+/// Accepts the name of an object; an empty text counts as none.
+pub(crate) fn object_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if text.len() <= 253 && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("not the name of an object: use at most 253 lower-case letters, digits, hyphens and dots".to_owned())
+}
+
 /// Accepts an id that is safe as part of names and markers; an empty text counts as none.
 fn cluster_id(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');

@@ -1,4 +1,5 @@
-//! The command line every operator has: `run` (also without a word), `crd`, `rbac`, `manifests`, `completions`.
+//! The command line every operator has: `run` (also without a word), `crd`, `rbac`, `manifests`,
+//! `webhook`, `completions`.
 //!
 //! Owns the commands and Go's spelling of flags. An operator names its kinds, its rights and its work; see [`Program`].
 
@@ -26,6 +27,7 @@ use crate::{
     logs,
     manifests::{self, Account},
     run::{self, Kit, Operator},
+    webhook::{self, Webhook, WebhookArgs},
 };
 
 /// An operator's program. Its `main` returns [`main::<Self>()`](main).
@@ -52,6 +54,18 @@ pub trait Program {
 
     /// Returns the rights the operator uses, beside those for events and the Lease.
     fn rights() -> Rights;
+
+    /// Returns the operator's admission webhook. Default: none.
+    #[must_use]
+    fn webhook() -> Option<Webhook> {
+        None
+    }
+
+    /// Returns the flags of the webhook among the operator's. Default: none, and the webhook is off.
+    #[must_use]
+    fn webhook_args(_: &Self::Args) -> Option<&WebhookArgs> {
+        None
+    }
 
     /// Does the operator's work until the kit shuts down.
     fn run(kit: Kit, args: Self::Args) -> impl Future<Output = Result<(), Self::Error>>;
@@ -85,6 +99,8 @@ enum Action {
     Rbac,
     /// Print both
     Manifests,
+    /// Print the registration of the admission webhook as YAML, and the roles for its certificate
+    Webhook,
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -111,7 +127,9 @@ pub fn main<P: Program>() -> ExitCode {
     };
     let format = P::common(&args).log_format;
     let result = match action {
-        None | Some(Action::Run) => run::run(P::OPERATOR, &P::common(&args).clone(), |kit| P::run(kit, args)),
+        None | Some(Action::Run) => {
+            run::run(P::OPERATOR, &P::common(&args).clone(), |kit| work::<P>(kit, args))
+        }
         Some(action) => render::<P>(action, P::common(&args), command).and_then(|text| write_out(&text)),
     };
     match result {
@@ -121,6 +139,14 @@ pub fn main<P: Program>() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Serves the webhook, if there is one, and does the operator's work.
+async fn work<P: Program>(kit: Kit, args: P::Args) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    if let (Some(webhook), Some(args)) = (P::webhook(), P::webhook_args(&args)) {
+        webhook.serve(&kit, args).await?;
+    }
+    P::run(kit, args).await.map_err(Into::into)
 }
 
 /// Returns the command without the variables that are empty: an empty key of a Secret counts as not set.
@@ -195,6 +221,7 @@ fn command<P: Program>() -> Command {
         .about(P::ABOUT)
         .after_help(P::EXAMPLES)
         .max_term_width(110)
+        .mut_subcommand("webhook", |command| command.hide(P::webhook().is_none()))
 }
 
 /// Returns the arguments in clap's spelling. Flags belong to the program, so the word `run` before them is left out.
@@ -208,15 +235,17 @@ fn normal(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item =
 /// Returns what a command prints.
 fn render<P: Program>(action: Action, args: &CommonArgs, mut command: Command) -> Result<Vec<u8>, Error> {
     let crds = || manifests::crds(&P::crds());
-    let rbac = || {
-        let account = Account { name: P::OPERATOR.name, namespace: P::NAMESPACE };
-        manifests::rbac(account, P::rights(), &args.watched())
-    };
+    let account = Account { name: P::OPERATOR.name, namespace: P::NAMESPACE };
+    let rbac = || manifests::rbac(account, P::rights(), &args.watched());
     let text = match action {
         Action::Run => String::new(),
         Action::Crd => crds()?,
         Action::Rbac => rbac()?,
         Action::Manifests => crds()? + &rbac()?,
+        Action::Webhook => {
+            let webhook = P::webhook().ok_or_else(|| Error::Manifest("there is no webhook".to_owned()))?;
+            webhook::manifests(account, &webhook)?
+        }
         Action::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command, P::OPERATOR.name, &mut text);

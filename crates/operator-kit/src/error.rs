@@ -167,9 +167,11 @@ pub enum Error {
     /// `--log-level` cannot be parsed.
     #[error("RUST_LOG (--log-level): {0}")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
-    /// `--metrics-addr` cannot be bound.
-    #[error("METRICS_ADDR (--metrics-addr): cannot listen on {address}: {source}")]
+    /// `--metrics-addr` or `--webhook-addr` cannot be bound.
+    #[error("{flag}: cannot listen on {address}: {source}")]
     Listen {
+        /// The variable and the flag.
+        flag: &'static str,
         /// The address asked for.
         address: SocketAddr,
         /// Why not.
@@ -194,6 +196,9 @@ pub enum Error {
     /// A metric was registered twice or badly named.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The TLS settings of the webhook cannot be used.
+    #[error("webhook: TLS: {0}")]
+    Tls(String),
     /// The runtime, a signal handler or /proc.
     #[error("operating system: {0}")]
     Io(#[from] std::io::Error),

@@ -29,6 +29,7 @@ pub mod lease;
 pub mod manifests;
 pub mod names;
 pub mod reasons;
+pub mod webhook;
 
 mod admin;
 mod apply;

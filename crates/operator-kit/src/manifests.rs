@@ -14,11 +14,11 @@ use crate::{apply::strip_nulls, cli::Rights, error::Error};
 
 /// Builds a stream of YAML documents.
 #[derive(Debug, Default)]
-struct Documents(Vec<Value>);
+pub(crate) struct Documents(Vec<Value>);
 
 impl Documents {
     /// Adds one object: a CustomResourceDefinition, a ClusterRole, anything with `apiVersion` and `kind`.
-    fn with(mut self, object: &impl Serialize) -> Result<Self, Error> {
+    pub(crate) fn with(mut self, object: &impl Serialize) -> Result<Self, Error> {
         let mut value = serde_json::to_value(object).map_err(|error| Error::Manifest(error.to_string()))?;
         strip_nulls(&mut value);
         if let Some(members) = value.as_object_mut() {
@@ -29,7 +29,7 @@ impl Documents {
     }
 
     /// Returns the YAML text, keys sorted, `---` between documents.
-    fn yaml(&self) -> Result<String, Error> {
+    pub(crate) fn yaml(&self) -> Result<String, Error> {
         let mut text = String::new();
         for document in &self.0 {
             text.push_str("---\n");
@@ -97,12 +97,12 @@ pub fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     }
 }
 
-fn cluster_role(name: &str, rules: Vec<PolicyRule>) -> ClusterRole {
+pub(crate) fn cluster_role(name: &str, rules: Vec<PolicyRule>) -> ClusterRole {
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     ClusterRole { metadata, rules: Some(rules), aggregation_rule: None }
 }
 
-fn role(name: &str, namespace: Option<&str>, rules: Vec<PolicyRule>) -> Role {
+pub(crate) fn role(name: &str, namespace: Option<&str>, rules: Vec<PolicyRule>) -> Role {
     let namespace = namespace.map(str::to_owned);
     let metadata = ObjectMeta { name: Some(name.to_owned()), namespace, ..ObjectMeta::default() };
     Role { metadata, rules: Some(rules) }

@@ -35,6 +35,7 @@ use crate::{
     logs,
     metrics::Metrics,
     watch::Progress,
+    webhook::Drain,
 };
 
 /// How long the work may take to end after SIGTERM; Kubernetes kills after 30 s.
@@ -85,6 +86,7 @@ where
         let (kit, fatal) = Kit::start(operator, args).await?;
         let result = kit.live(work(kit.clone()), fatal).await;
         if let Ok(()) = &result {
+            kit.drain().finish().await;
             info!("stopped");
         }
         result
@@ -111,6 +113,7 @@ struct Inner {
     election: Option<Election>,
     leadership: OnceCell<Leadership>,
     role: watch::Sender<Role>,
+    drain: Drain,
     /// Whether each cache that controllers may read is complete.
     caches: Mutex<Vec<watch::Receiver<Progress>>>,
     /// Names of background tasks that panicked.
@@ -122,12 +125,18 @@ struct Inner {
 struct Scope {
     namespaces: Vec<String>,
     cluster_id: Option<String>,
+    /// Namespace that the operator itself is in.
+    own: String,
 }
 
 impl Scope {
     fn of(args: &CommonArgs) -> Self {
         // An empty variable means none.
-        Self { namespaces: args.watched(), cluster_id: args.cluster_id.clone().filter(|id| !id.is_empty()) }
+        Self {
+            namespaces: args.watched(),
+            cluster_id: args.cluster_id.clone().filter(|id| !id.is_empty()),
+            own: args.lease_namespace(),
+        }
     }
 }
 
@@ -199,7 +208,8 @@ impl Kit {
     pub fn with_client(operator: Operator, client: Client, clock: Clock) -> Result<Self, Error> {
         let metrics = Metrics::new(operator.name, operator.version)?;
         let stop = CancellationToken::new();
-        let (scope, fence) = (Scope::default(), Fence::default());
+        let scope = Scope { own: "default".to_owned(), ..Scope::default() };
+        let fence = Fence::default();
         fence.open(Leadership::always());
         let kubernetes = Kubernetes { client, fence, scope, election: None, clock };
         let (kit, mut fatal) = Self::assemble(operator, kubernetes, Health::default(), metrics, stop.clone());
@@ -235,6 +245,7 @@ impl Kit {
             election,
             leadership: OnceCell::new(),
             role: watch::Sender::new(Role::Working),
+            drain: Drain::default(),
             caches: Mutex::default(),
             fatal,
         }));
@@ -350,6 +361,31 @@ impl Kit {
     /// Waits until this process leads; at once without leader election.
     pub async fn lead(&self) -> Leadership {
         self.0.leadership.get_or_init(|| self.acquire()).await.clone()
+    }
+
+    /// Resolves when this process leads. Does not ask for it.
+    pub(crate) async fn leads(&self) {
+        self.until(Role::Leading).await;
+    }
+
+    /// Returns whether this process leads.
+    pub(crate) fn is_leading(&self) -> bool {
+        *self.0.role.borrow() == Role::Leading
+    }
+
+    /// Returns the operator's identity.
+    pub(crate) fn operator(&self) -> Operator {
+        self.0.operator
+    }
+
+    /// Returns the namespace that the operator itself is in.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.0.scope.own
+    }
+
+    /// Returns what servers of the process register with, to answer until its end.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.0.drain
     }
 
     /// Returns an error while this process does not lead: nothing outside may be changed then.
