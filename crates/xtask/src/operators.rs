@@ -13,6 +13,8 @@ pub(crate) struct Operator {
     pub(crate) tools: &'static [&'static str],
     /// The test binary that runs only this operator.
     pub(crate) tests: &'static str,
+    /// Whether it has an admission webhook.
+    pub(crate) has_webhook: bool,
     /// The commands that it does not have.
     pub(crate) lacks: &'static [&'static str],
 }
@@ -24,6 +26,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         name: "vm-operator",
         tools: &["etcd", "kube-apiserver", "vcsim"],
         tests: "vm_operator",
+        has_webhook: false,
         lacks: &[],
     },
     Operator {
@@ -31,6 +34,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         name: "ako-operator",
         tools: &["capi-core", "etcd", "kube-apiserver"],
         tests: "ako_operator",
+        has_webhook: true,
         lacks: &["mutants"],
     },
 ];

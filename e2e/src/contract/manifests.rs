@@ -4,7 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use testbed::project_root;
+use serde_json::json;
+use testbed::{ControlPlane, project_root};
 
 use crate::install::{Manifests, Plane};
 use crate::operator::binary;
@@ -32,10 +33,32 @@ pub async fn manifests_apply_alone<R: Rig>() -> Result<()> {
         let path = kustomization.to_str().context("the project's path is not UTF-8")?;
         let built = kubectl.kubectl(&["kustomize", path]).await?;
         has_nothing_of_others::<R>(path, &built)?;
+        if built.contains("apiVersion: cert-manager.io/v1") {
+            define_certificates(kubectl).await?;
+        }
         let apply = ["apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-k", path];
         let applied = kubectl.kubectl(&apply).await.with_context(|| format!("{path} does not apply"))?;
         ensure!(applied.contains("deployment.apps/"), "{path} has no Deployment: {applied}");
     }
+    Ok(())
+}
+
+/// Defines the kinds of cert-manager that overlays use, which a cluster with it has.
+async fn define_certificates(plane: &ControlPlane) -> Result<()> {
+    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    for kind in ["Certificate", "Issuer"] {
+        let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
+        let version =
+            json!({ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": any } });
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.cert-manager.io") },
+            "spec": { "group": "cert-manager.io", "scope": "Namespaced", "versions": [version],
+                "names": { "kind": kind, "plural": plural, "singular": singular } },
+        });
+        plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], &definition.to_string()).await?;
+    }
+    plane.kubectl(&["wait", "--for=condition=Established", "--timeout=180s", "crd", "--all"]).await?;
     Ok(())
 }
 

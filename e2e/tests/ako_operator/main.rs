@@ -6,6 +6,8 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod webhook;
+
 use avi_simulator::store::Snapshot;
 use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig};
 use serde_json::json;

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use operator_kit::CommonArgs;
+use operator_kit::webhook::WebhookArgs;
 
 use crate::delivery::Ako;
 
@@ -11,6 +12,10 @@ pub struct Args {
     /// Flags all operators have.
     #[command(flatten)]
     pub common: CommonArgs,
+
+    /// Flags of the admission webhook.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
 
     /// Image of AKO, such as `registry.example.com/ako:2.2.1`
     #[arg(long, env = "AKO_IMAGE", value_name = "IMAGE")]

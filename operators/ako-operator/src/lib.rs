@@ -3,7 +3,7 @@
 //! Two controllers: [`adc`] sets AVI up as each AKODeploymentConfig asks; [`cluster`] delivers AKO and has it clean up.
 //!
 //! ```text
-//!   AKODeploymentConfig ──▶ validation: what is wrong with the spec, without AVI
+//!   AKODeploymentConfig ──▶ validation: what is wrong with the spec, without AVI ◀── webhook: before it is stored
 //!            │
 //!            ├── selector, IP family ──▶ selection ◀── Cluster: which AKODeploymentConfig it takes AKO from
 //!            │
@@ -28,6 +28,7 @@ pub mod ranges;
 mod secrets;
 pub mod selection;
 pub mod validation;
+mod webhook;
 
 pub use args::Args;
 pub use program::AkoOperator;

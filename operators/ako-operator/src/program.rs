@@ -8,6 +8,7 @@ use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, Resource};
 use operator_kit::manifests::rule;
+use operator_kit::webhook::{Webhook, WebhookArgs};
 use operator_kit::{
     CommonArgs, Foreign, Guarded, Key, Kit, Operator, Program, Remotes, Rights, Triggers, Watch, conditions,
     driver,
@@ -61,6 +62,14 @@ impl Program for AkoOperator {
                 rule("", &["secrets"], &["get"]),
             ],
         }
+    }
+
+    fn webhook() -> Option<Webhook> {
+        Some(crate::webhook::webhook())
+    }
+
+    fn webhook_args(args: &Args) -> Option<&WebhookArgs> {
+        Some(&args.webhook)
     }
 
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
