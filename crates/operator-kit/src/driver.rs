@@ -66,29 +66,27 @@ pub async fn run<R: Reconciler>(
     triggers: Triggers<R::Object>,
     reconciler: Arc<R>,
 ) -> Result<(), Error> {
-    let driver = Driver::new(kit, &watch, &triggers, reconciler);
-    driver.subscribe(&watch);
+    let running = beside(kit, &watch, &triggers, reconciler);
     let watching = watch.spawn();
-    let stop = kit.shutdown();
-    tokio::select! {
-        () = kit.caches() => {}
-        () = stop.cancelled() => return Ok(()),
-    }
-    // What appeared before this driver subscribed; later changes wake by themselves.
-    driver.cache.keys().iter().for_each(|key| driver.queue.wake(key));
-    let mut running = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(()) = running.next() => {}
-            () = stop.cancelled() => break,
-            taken = driver.queue.take(), if running.len() < R::CONCURRENCY => running.push(driver.turn(taken)),
-        }
-    }
-    while running.next().await.is_some() {}
+    running.await?;
     drop(watching);
-    info!(controller = R::NAME, "controller stopped");
     Ok(())
+}
+
+/// As [`run`], for a further reconciler of the objects of one watch, which another `run` takes: each has a name, a queue and a finalizer
+/// of its own. To be called before the watch is spawned; nothing is reconciled before the result is awaited.
+pub fn beside<R: Reconciler>(
+    kit: &Kit,
+    watch: &Watch<R::Object>,
+    triggers: &Triggers<R::Object>,
+    reconciler: Arc<R>,
+) -> impl Future<Output = Result<(), Error>> + use<R> {
+    let driver = Driver::new(kit, watch, triggers, reconciler);
+    driver.subscribe(watch);
+    async move {
+        driver.run().await;
+        Ok(())
+    }
 }
 
 struct Driver<R: Reconciler> {
@@ -125,6 +123,27 @@ impl<R: Reconciler> Driver<R> {
             metrics,
             memory: Arc::new(Memory::default()),
         }
+    }
+
+    async fn run(&self) {
+        let stop = self.kit.shutdown();
+        tokio::select! {
+            () = self.kit.caches() => {}
+            () = stop.cancelled() => return,
+        }
+        // What appeared before this driver subscribed; later changes wake by themselves.
+        self.cache.keys().iter().for_each(|key| self.queue.wake(key));
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(()) = running.next() => {}
+                () = stop.cancelled() => break,
+                taken = self.queue.take(), if running.len() < R::CONCURRENCY => running.push(self.turn(taken)),
+            }
+        }
+        while running.next().await.is_some() {}
+        info!(controller = R::NAME, "controller stopped");
     }
 
     /// Wakes objects that changed in a way that matters, and forgets those that are gone.

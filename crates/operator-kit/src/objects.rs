@@ -208,6 +208,21 @@ impl<K: Kind> Objects<K> {
         self.patch(object, &params, &Patch::Merge(patch), &[404, 409]).await
     }
 
+    /// Changes `object` by a patch as `manager`: for an object of others, of which a part is written. The patch names the version that it
+    /// was computed from.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn change(
+        &self,
+        manager: &str,
+        object: &K,
+        patch: &Patch<Value>,
+    ) -> Result<Patched, kube::Error> {
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        self.patch(object, &params, patch, &[404, 409]).await
+    }
+
     /// Replaces the finalizers of `object`: adds `add` and removes those of `remove`, bound to the list that was read, so
     /// that no finalizer of another controller is lost.
     ///

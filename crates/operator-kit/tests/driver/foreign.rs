@@ -124,6 +124,48 @@ impl Reconciler for Guests {
     }
 }
 
+/// Looks at the objects of `Guests`, beside it.
+#[derive(Default)]
+pub struct Witness(Things);
+
+impl Reconciler for Witness {
+    type Object = Foreign<ConfigMap>;
+    type Seen = ();
+    type Plan = ();
+    type Done = ();
+    type Error = Trouble;
+
+    const NAME: &'static str = "witness";
+    const FINALIZER: Option<&'static str> = None;
+
+    async fn observe(&self, config: &Self::Object) -> Result<(), Trouble> {
+        self.0.note(&config.name_any(), Step::Observe);
+        Ok(())
+    }
+
+    fn plan(_: &Self::Object, (): &(), _: Timestamp) -> Turn<()> {
+        Turn::Settled
+    }
+
+    async fn apply(&self, _: &Self::Object, (): ()) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn status(
+        _: Option<&NoStatus>,
+        _: &Self::Object,
+        _: Option<&()>,
+        _: &Outcome<(), Trouble>,
+        _: Timestamp,
+    ) -> Option<NoStatus> {
+        None
+    }
+
+    fn conditions(status: &NoStatus) -> &[Condition] {
+        status.conditions()
+    }
+}
+
 /// What a test of one object needs.
 struct Host<'a> {
     bench: &'a Bench,
@@ -179,10 +221,14 @@ impl Host<'_> {
     }
 }
 
-pub async fn objects_are_served_while_they_are_selected(bench: &Bench, guests: &Arc<Guests>) {
+pub async fn objects_are_served_while_they_are_selected(
+    bench: &Bench,
+    guests: &Arc<Guests>,
+    witness: &Arc<Witness>,
+) {
     let host = |name| Host { bench, guests, configs: Api::default_namespaced(bench.client.clone()), name };
     tokio::join!(
-        a_label_selects_and_releases(host("guest-labelled")),
+        a_label_selects_and_releases(host("guest-labelled"), witness),
         a_deleted_object_is_left_to_its_owner(host("guest-deleted")),
         a_former_finalizer_is_taken_off(host("guest-former")),
         a_label_ends_a_back_off(host("guest-failing")),
@@ -190,10 +236,11 @@ pub async fn objects_are_served_while_they_are_selected(bench: &Bench, guests: &
     );
 }
 
-async fn a_label_selects_and_releases(host: Host<'_>) {
+async fn a_label_selects_and_releases(host: Host<'_>, witness: &Witness) {
     let uid = host.create(json!({"name": host.name})).await.uid().unwrap();
     host.caught_up("guest-marker-1").await;
     assert_eq!(host.observed(), 1, "an object that is not selected is looked at once");
+    witness.0.until(host.name, Step::Observe, 1).await;
     host.patch(json!({"labels": {"other": "a"}, "annotations": {"other": "a"}})).await;
     host.caught_up("guest-marker-2").await;
     assert_eq!(host.observed(), 1, "labels and annotations that are not read");

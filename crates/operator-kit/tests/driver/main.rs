@@ -18,7 +18,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use operator_kit::{Clock, Error, Foreign, Kit, Operator, Triggers, Watch, conditions, driver};
+use operator_kit::{Clock, Error, Foreign, Key, Kit, Operator, Patched, Triggers, Watch, conditions, driver};
 use serde_json::json;
 use testbed::{ControlPlane, eventually};
 
@@ -162,10 +162,15 @@ async fn every_object_takes_the_same_road() {
     });
 
     let guests = Arc::new(foreign::Guests::default());
+    let witness = Arc::new(foreign::Witness::default());
     let serving = tokio::spawn({
         let (kit, guests) = (kit.clone(), Arc::clone(&guests));
         let configs = Watch::<Foreign<ConfigMap>>::namespaced(&kit).named("guest");
-        async move { driver::run(&kit, configs, Triggers::default(), guests).await }
+        let witnessing = driver::beside(&kit, &configs, &Triggers::default(), Arc::clone(&witness));
+        async move {
+            tokio::try_join!(driver::run(&kit, configs, Triggers::default(), guests), witnessing)?;
+            Ok(())
+        }
     });
 
     tokio::join!(
@@ -182,7 +187,7 @@ async fn every_object_takes_the_same_road() {
         an_object_with_the_longest_name_has_events(&bench),
         caches::need_no_controller(&bench, &kit),
         refused::statuses_are_reported_by_one_event(&bench),
-        foreign::objects_are_served_while_they_are_selected(&bench, &guests),
+        foreign::objects_are_served_while_they_are_selected(&bench, &guests, &witness),
     );
     an_api_server_restart_is_survived(&mut bench).await;
 
@@ -213,6 +218,16 @@ async fn a_status_lands_on_no_other_version(bench: &Bench, kit: &Kit) {
     assert_eq!(apply(&first).await, 409, "a predecessor");
     assert!(bench.api.get("recreated").await.unwrap().status.is_none(), "the status of a predecessor");
     assert_eq!(apply(&second).await, 200, "the object as it is");
+    let change = async |thing: &Thing| {
+        let version = thing.resource_version();
+        let patch = json!({ "metadata": { "resourceVersion": version, "labels": { "changed": "yes" } } });
+        objects.change("kit", thing, &Patch::Merge(patch)).await.unwrap()
+    };
+    assert_eq!(change(&second).await, Patched::Stale, "an earlier version");
+    let newest = bench.api.get("recreated").await.unwrap();
+    assert_eq!(change(&newest).await, Patched::Done);
+    let cached = objects.cache().valid(&Key::of(&newest)).unwrap();
+    assert_eq!(cached.labels()["changed"], "yes", "the answer is in the cache");
     bench.api.delete("recreated", &DeleteParams::default()).await.unwrap();
 }
 
