@@ -21,6 +21,21 @@ const NAMESPACE: &str = "ako-operator-system";
 const OWN_NAMES: &[&str] = &["avi-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
 /// The controller of [`AkoRig::samples`].
 const CONTROLLER: &str = "avi.example.com";
+/// A part of a kind of AKO, which belongs into its management cluster.
+const INFRA_SETTINGS: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: aviinfrasettings.ako.vmware.com }
+spec:
+  group: ako.vmware.com
+  scope: Cluster
+  names: { kind: AviInfraSetting, plural: aviinfrasettings, singular: aviinfrasetting }
+  versions:
+  - name: v1beta1
+    served: true
+    storage: true
+    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
+";
 /// A network to take addresses from.
 const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
@@ -107,6 +122,16 @@ impl AkoRig {
         builder.start_in(&self.host, OWN_NAMES).await
     }
 
+    /// Starts a workload cluster with the label, from a ClusterClass, whose control plane AVI is to balance at port 7443.
+    ///
+    /// # Errors
+    /// If Cluster API does not make it.
+    pub async fn balanced_cluster(&self, name: &str) -> Result<Workload<VirtualCluster>> {
+        let builder = self.management.workload(name).label(Self::LABEL, "").endpoint(false);
+        let builder = builder.variable("aviAPIServerHAProvider", true).variable("apiServerPort", 7443);
+        builder.unset_variable("apiServerEndpoint", "string").start_in(&self.host, OWN_NAMES).await
+    }
+
     /// Starts a stand-in for AKO in a workload cluster, with a namespace for its Services.
     ///
     /// # Errors
@@ -156,8 +181,83 @@ impl AkoRig {
         let guest = self.guest.lock().await.take().context("no workload cluster")?;
         guest.workload.delete().await?;
         guest.workload.deleted(PATIENCE).await?;
-        self.site.remove("adc").await
+        self.site.remove("adc").await?;
+        self.gone(&format!("service/{}", control_plane_service(&guest))).await?;
+        self.gone("aviinfrasetting/adc-ais").await
     }
+
+    /// Waits until Kubernetes has collected an object.
+    ///
+    /// # Errors
+    /// If it does not, in time.
+    pub async fn gone(&self, object: &str) -> Result<()> {
+        eventually(&format!("{object} is gone"), PATIENCE, async || {
+            let left = self.management.kubectl(&["get", object, "--ignore-not-found", "-o", "name"]).await?;
+            Ok(left.is_empty().then_some(()))
+        })
+        .await
+    }
+
+    /// Gives the Service of a control plane an address, as AKO of the management cluster would.
+    ///
+    /// # Errors
+    /// If there is no such Service, in time.
+    pub async fn give_address(&self, service: &str, address: &str) -> Result<()> {
+        let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } }).to_string();
+        eventually(&format!("the Service {service} exists"), PATIENCE, async || {
+            let patch = ["patch", "service", service, "--subresource=status", "--type=merge", "-p", &status];
+            Ok(self.management.kubectl(&patch).await.ok().map(drop))
+        })
+        .await
+    }
+
+    /// Creates Endpoints of a Service, as the original operator did, and waits until the operator has removed them.
+    ///
+    /// # Errors
+    /// If it does not, in time.
+    pub async fn replace_endpoints(&self, service: &str) -> Result<()> {
+        let endpoints = json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": service, "namespace": "default" },
+            "subsets": [{ "addresses": [{ "ip": "10.20.9.9" }], "ports": [{ "port": 6443 }] }] });
+        self.site.control_plane().kubectl_stdin(&["create", "-f", "-"], &endpoints.to_string()).await?;
+        self.gone(&format!("endpoints/{service}")).await
+    }
+
+    /// Changes what the operator made, and waits until it is as it was: what no step of the main job brings about.
+    async fn disturb(&self) -> Result<()> {
+        let service = {
+            let guest = self.guest.lock().await;
+            control_plane_service(guest.as_ref().context("no workload cluster")?)
+        };
+        let of_service = format!("service/{service}");
+        let key = "tkg.tanzu.vmware.com/cluster-name";
+        self.management.kubectl(&["annotate", &of_service, &format!("{key}-")]).await?;
+        self.restored(&of_service, r"{.metadata.annotations.tkg\.tanzu\.vmware\.com/cluster-name}").await?;
+        let of_slice = format!("endpointslice/{service}");
+        self.management.kubectl(&["patch", &of_slice, "--type=merge", "-p", r#"{"endpoints":[]}"#]).await?;
+        self.restored(&of_slice, "{.endpoints[0].addresses[0]}").await?;
+        self.give_address(&service, "127.0.0.1").await?;
+        self.replace_endpoints(&service).await?;
+        let other = r#"{"spec":{"seGroup":null}}"#;
+        self.management.kubectl(&["patch", "aviinfrasetting/adc-ais", "--type=merge", "-p", other]).await?;
+        let mut config = self.config();
+        config["spec"]["dataNetwork"]["ipPools"] = pool(70);
+        self.site.apply(None, &config).await?;
+        self.restored("aviinfrasetting/adc-ais", "{.spec.seGroup.name}").await
+    }
+
+    async fn restored(&self, object: &str, path: &str) -> Result<()> {
+        let path = format!("jsonpath={path}");
+        eventually(&format!("{object} is as it was"), PATIENCE, async || {
+            let value = self.management.kubectl(&["get", object, "-o", &path]).await?;
+            Ok((!value.is_empty()).then_some(()))
+        })
+        .await
+    }
+}
+
+/// Returns the name of the Service of a guest's control plane.
+fn control_plane_service(guest: &Guest) -> String {
+    format!("default-{}-control-plane", guest.workload.name())
 }
 
 /// Returns pools of ten addresses from this one on.
@@ -174,6 +274,7 @@ fn adc(name: &str, pools: &Value) -> Value {
         "spec": {
             "clusterSelector": { "matchLabels": { (AkoRig::LABEL): "" } },
             "controller": CONTROLLER, "cloudName": "Default-Cloud", "serviceEngineGroup": "Default-Group",
+            "controlPlaneNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
             "dataNetwork": { "name": "vips", "cidr": "10.92.0.0/24", "ipPools": pools },
             "adminCredentialRef": reference("avi-admin"), "certificateAuthorityRef": reference("avi-ca"),
         },
@@ -223,6 +324,9 @@ impl Rig for AkoRig {
             let apply = ["apply", "--server-side", "-f", "-"];
             site.control_plane().kubectl_stdin(&apply, &secret.to_string()).await?;
         }
+        site.control_plane().kubectl_stdin(&["apply", "--server-side", "-f", "-"], INFRA_SETTINGS).await?;
+        let established = ["wait", "--for=condition=Established", "crd/aviinfrasettings.ako.vmware.com"];
+        site.control_plane().kubectl(&established).await?;
         let before = simulator.control().snapshot();
         Ok(Self { guest: Mutex::default(), host, management, site, simulator, before })
     }
@@ -232,7 +336,8 @@ impl Rig for AkoRig {
     }
 
     fn launch(&self) -> Launch {
-        self.site.base_launch().env("AKO_IMAGE", "registry.example.com/ako:2.2.1")
+        let launch = self.site.base_launch().env("AKO_IMAGE", "registry.example.com/ako:2.2.1");
+        launch.env("AVI_CONTROL_PLANE_HA_PROVIDER", "True")
     }
 
     async fn play(&self, step: &str) -> Result<()> {
@@ -249,11 +354,12 @@ impl Rig for AkoRig {
         Ok(())
     }
 
-    /// Also makes the operator repeat an event.
+    /// Also makes the operator repair what it made, and repeat an event.
     async fn exercise(&self) -> Result<()> {
         for step in ["create", "serve", "change"] {
             self.play(step).await?;
         }
+        self.disturb().await?;
         for start in [50, 60] {
             let mut config = self.config();
             config["spec"]["dataNetwork"]["ipPools"] = pool(start);

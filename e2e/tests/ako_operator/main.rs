@@ -6,6 +6,7 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod endpoint;
 mod webhook;
 
 use avi_simulator::store::Snapshot;

@@ -1,10 +1,12 @@
 //! The operator's flags and environment.
 
 use anyhow::Context as _;
+use clap::builder::BoolishValueParser;
 use operator_kit::CommonArgs;
 use operator_kit::webhook::WebhookArgs;
 
 use crate::delivery::Ako;
+use crate::endpoint::{APISERVER_PORT, Settings};
 
 /// The operator's flags.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,9 +34,37 @@ pub struct Args {
     /// Names of Secrets in the namespace of AKO that the images are pulled with
     #[arg(long, env = "AKO_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
     pub ako_pull_secrets: Vec<String>,
+
+    /// AVI balances the control planes of Clusters without a topology; those with one say it in their variable aviAPIServerHAProvider
+    #[arg(long, env = "AVI_CONTROL_PLANE_HA_PROVIDER", value_parser = BoolishValueParser::new())]
+    pub avi_control_plane_ha_provider: bool,
+
+    /// TCP port of the control planes of Clusters without a topology; those with one say it in their variable apiServerPort
+    #[arg(
+        long,
+        env = "CONTROL_PLANE_ENDPOINT_PORT",
+        value_name = "PORT",
+        default_value_t = APISERVER_PORT,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub control_plane_endpoint_port: u16,
+
+    /// A control-plane Machine that is not Ready gets no traffic while another one is
+    #[arg(long, env = "CONTROL_PLANE_READY_ONLY", value_parser = BoolishValueParser::new())]
+    pub control_plane_ready_only: bool,
 }
 
 impl Args {
+    /// Returns which control planes AVI balances, and how.
+    #[must_use]
+    pub fn endpoints(&self) -> Settings {
+        Settings {
+            is_provider: self.avi_control_plane_ha_provider,
+            port: self.control_plane_endpoint_port,
+            ready_only: self.control_plane_ready_only,
+        }
+    }
+
     /// Returns what is to be installed.
     ///
     /// # Errors

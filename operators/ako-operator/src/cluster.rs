@@ -21,6 +21,7 @@ use std::sync::Arc;
 use infra_clients::capi::{Cluster, Machine, WorkloadClients};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt};
 use operator_kit::{
@@ -28,14 +29,16 @@ use operator_kit::{
     Turn,
 };
 
-use self::glance::said;
 pub use self::memory::Memory;
 use self::plan::{Plan, decide};
 use self::report::{Report, failure};
 use self::seen::{Seen, Want};
+use crate::api::condition::OWNED;
 use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER};
+use crate::conditions::said;
 use crate::connections::Connections;
 use crate::delivery::Ako;
+use crate::endpoint::Settings;
 use crate::error::Error;
 
 /// Where AKO says on its StatefulSet how far the removal of its objects is.
@@ -71,6 +74,10 @@ pub struct Clusters {
     pub triggers: Triggers<Foreign<Cluster>>,
     /// What is installed.
     pub ako: Ako,
+    /// Which control planes AVI balances.
+    pub endpoints: Settings,
+    /// Services of type LoadBalancer.
+    pub services: Cache<Service>,
     /// What this process remembers.
     pub memory: Memory,
 }
@@ -123,7 +130,7 @@ impl Reconciler for Clusters {
 
     async fn report_failure(&self, cluster: &Self::Object, error: &Error) -> Result<(), Error> {
         let is_leaving = cluster.is_deleting() || self.want(cluster) == Want::Nothing;
-        let Some(failure) = failure(&said(cluster), is_leaving, error) else { return Ok(()) };
+        let Some(failure) = failure(&said(cluster, &OWNED), is_leaving, error) else { return Ok(()) };
         self.report(cluster, Report { set: vec![failure], remove: Vec::new(), notice: None }).await?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! ako-operator: AKO (the AVI Kubernetes Operator) in the Cluster API clusters that an `AKODeploymentConfig` selects.
 //!
-//! Two controllers: [`adc`] sets AVI up as each AKODeploymentConfig asks; [`cluster`] delivers AKO and has it clean up.
+//! Three controllers: [`adc`] sets AVI up as each AKODeploymentConfig asks; [`cluster`] delivers AKO and has it clean up; [`endpoint`] has
+//! AVI balance control planes.
 //!
 //! ```text
 //!   AKODeploymentConfig ──▶ validation: what is wrong with the spec, without AVI ◀── webhook: before it is stored
@@ -9,6 +10,8 @@
 //!            │
 //!            └── networks ──▶ adc ──▶ AVI: ranges of subnets, usable networks
 //!
+//!   Cluster, Machines ──▶ endpoint ──▶ Service, EndpointSlice ◀── AKO of the management cluster
+//!
 //!   AKODeploymentConfig that is ready, Cluster, credentials ──▶ delivery: the objects that AKO consists of ──▶ cluster ──▶ workload cluster
 //! ```
 
@@ -16,9 +19,12 @@ pub mod adc;
 pub mod api;
 mod args;
 pub mod cluster;
+mod conditions;
 mod connections;
 pub mod delivery;
+pub mod endpoint;
 pub mod error;
+mod infra_setting;
 mod meters;
 #[cfg(test)]
 mod model;

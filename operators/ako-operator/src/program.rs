@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{CustomResourceExt, Resource};
+use kube::{CustomResourceExt, Resource, ResourceExt};
 use operator_kit::manifests::rule;
 use operator_kit::webhook::{Webhook, WebhookArgs};
 use operator_kit::{
@@ -19,7 +21,9 @@ use crate::api::{AkoDeploymentConfig, GROUP, PRE_TERMINATE_HOOK};
 use crate::args::Args;
 use crate::cluster::Clusters;
 use crate::connections::Connections;
-use crate::delivery::{Ako, NAMESPACE, STATEFUL_SET};
+use crate::delivery::{Ako, MANAGED_BY, NAMESPACE, STATEFUL_SET};
+use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
+use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
 
 /// How long logging out may take.
@@ -53,11 +57,17 @@ impl Program for AkoOperator {
                 rule(CORE_GROUP, &["clusters"], &["get", "list", "patch", "watch"]),
                 rule(CORE_GROUP, &["machines"], &["list", "patch", "watch"]),
                 rule(CORE_GROUP, &["clusters/status"], &["patch"]),
+                // Of control planes.
+                rule("", &["services"], &["create", "list", "patch", "watch"]),
+                rule("discovery.k8s.io", &["endpointslices"], &["create", "list", "patch", "watch"]),
+                // Those of the original operator, which EndpointSlices replace.
+                rule("", &["endpoints"], &["delete"]),
             ],
             cluster: vec![
                 // patch: the finalizer.
                 rule(GROUP, &["akodeploymentconfigs"], &["list", "patch", "watch"]),
                 rule(GROUP, &["akodeploymentconfigs/status"], &["patch"]),
+                rule("ako.vmware.com", &["aviinfrasettings"], &["create", "get", "patch"]),
                 // Kubeconfigs, and the Secrets that AKODeploymentConfigs name.
                 rule("", &["secrets"], &["get"]),
             ],
@@ -83,7 +93,9 @@ impl Program for AkoOperator {
         let connections = Arc::new(Connections::new(meters.observer()));
         let answers = Arc::new(crate::adc::Memory::default());
         let shared = (Arc::clone(&connections), Arc::clone(&answers));
-        let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, ako));
+        let settings = args.endpoints();
+        let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, (ako, settings)));
+        let endpoints = Arc::new(endpoints(&kit, &watches, settings));
         let adcs = Arc::new(Adcs {
             kit: kit.clone(),
             manager: kit.field_manager("record"),
@@ -93,8 +105,12 @@ impl Program for AkoOperator {
             connections: Arc::clone(&connections),
             memory: answers,
         });
+        let endpoints = driver::beside(&kit, &watches.clusters, &wakes.endpoints, endpoints);
         watches.machines.spawn().keep();
+        watches.services.spawn().keep();
+        watches.slices.spawn().keep();
         let ended = tokio::try_join!(
+            endpoints,
             driver::run(&kit, watches.adcs, wakes.adcs, adcs),
             driver::run(&kit, watches.clusters, wakes.clusters, clusters),
         );
@@ -110,13 +126,16 @@ struct Watches {
     adcs: Watch<AkoDeploymentConfig>,
     clusters: Watch<Foreign<Cluster>>,
     machines: Watch<Foreign<Machine>>,
+    services: Watch<Service>,
+    slices: Watch<EndpointSlice>,
 }
 
-/// Wakes the objects of both controllers.
+/// Wakes the objects of all controllers.
 #[derive(Default)]
 struct Wakes {
     adcs: Triggers<AkoDeploymentConfig>,
     clusters: Triggers<Foreign<Cluster>>,
+    endpoints: Triggers<Foreign<Cluster>>,
 }
 
 impl Watches {
@@ -125,6 +144,8 @@ impl Watches {
             adcs: Watch::cluster_wide(kit),
             clusters: Watch::version(kit, capi.read_in::<Cluster>()?),
             machines: Watch::version(kit, capi.read_in::<Machine>()?),
+            services: Watch::namespaced(kit).fields("spec.type=LoadBalancer"),
+            slices: Watch::namespaced(kit).labels(&format!("{SLICE_OWNER_LABEL} in ({MANAGED_BY},{MIRROR})")),
         })
     }
 
@@ -133,10 +154,12 @@ impl Watches {
         self.adcs.subscribe({
             let (wake, clusters) = (wakes.clusters.clone(), self.clusters.objects());
             let (wake_adcs, adcs) = (wakes.adcs.clone(), self.adcs.objects());
+            let wake_endpoints = wakes.endpoints.clone();
             move |change| {
                 let (before, after) = (change.before.as_ref(), change.after.as_ref());
                 if before.map(offer_of) != after.map(offer_of) {
                     wake.wake_all(&clusters.cache().keys());
+                    wake_endpoints.wake_all(&clusters.cache().keys());
                 }
                 let known: HashSet<Key> = before.into_iter().flat_map(delivered_to).collect();
                 for new in after.into_iter().flat_map(delivered_to).filter(|key| !known.contains(key)) {
@@ -156,14 +179,34 @@ impl Watches {
             }
         });
         self.machines.subscribe({
-            let wake = wakes.clusters.clone();
+            let (wake, wake_endpoints) = (wakes.clusters.clone(), wakes.endpoints.clone());
             move |change| {
-                if change.before.as_ref().map(hook_of) != change.after.as_ref().map(hook_of)
-                    && let Some(cluster) =
-                        change.newest().and_then(Guarded::valid).map(|machine| cluster_of(machine))
-                {
+                let (before, after) = (change.before.as_ref(), change.after.as_ref());
+                let newest = change.newest().and_then(Guarded::valid);
+                let Some(cluster) = newest.map(|machine| cluster_of(machine)) else { return };
+                if before.map(hook_of) != after.map(hook_of) {
                     wake.wake(&cluster);
                 }
+                if before.map(share_of) != after.map(share_of) {
+                    wake_endpoints.wake(&cluster);
+                }
+            }
+        });
+        self.services.subscribe({
+            let (wake, wake_clusters) = (wakes.endpoints.clone(), wakes.clusters.clone());
+            move |change| {
+                let cluster = change.newest().map(Key::of).as_ref().and_then(balanced_by);
+                wake.wake_all(&cluster);
+                if change.before.is_none() {
+                    wake_clusters.wake_all(&cluster);
+                }
+            }
+        });
+        self.slices.subscribe({
+            let wake = wakes.endpoints.clone();
+            move |change| {
+                let slice = change.newest().and_then(Guarded::valid);
+                wake.wake_all(&slice.and_then(|slice| service_of(slice)).as_ref().and_then(balanced_by));
             }
         });
     }
@@ -175,7 +218,7 @@ fn clusters(
     watches: &Watches,
     wakes: &Wakes,
     (connections, answers): (Arc<Connections>, Arc<crate::adc::Memory>),
-    ako: Ako,
+    (ako, endpoints): (Ako, Settings),
 ) -> Clusters {
     let wake = wakes.clusters.clone();
     let sets = Remotes::new(
@@ -199,8 +242,37 @@ fn clusters(
         connections,
         triggers: wakes.clusters.clone(),
         ako,
+        endpoints,
+        services: watches.services.objects().cache().clone(),
         memory: crate::cluster::Memory::default(),
     }
+}
+
+/// Returns the controller of control planes' endpoints.
+fn endpoints(kit: &Kit, watches: &Watches, settings: Settings) -> Endpoints {
+    Endpoints {
+        client: kit.client(),
+        manager: kit.field_manager("endpoint"),
+        clock: kit.clock(),
+        settings,
+        clusters: watches.clusters.objects(),
+        adcs: watches.adcs.objects().cache().clone(),
+        by_cluster: watches.machines.index(|machine| [cluster_of(machine)]),
+        services: watches.services.objects(),
+        slices: watches.slices.objects(),
+        by_service: watches.slices.index(service_of),
+    }
+}
+
+/// Returns the key of the Cluster whose control plane the Service of this key balances.
+fn balanced_by(service: &Key) -> Option<Key> {
+    objects::cluster_of(service.namespace(), service.name())
+}
+
+/// Returns the key of an EndpointSlice's Service.
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let name = slice.labels().get(SERVICE_LABEL)?;
+    Some(Key::new(slice.metadata.namespace.as_deref().unwrap_or_default(), name))
 }
 
 /// Returns what of an AKODeploymentConfig the Clusters have to know: its spec, whether it goes, and whether it is ready.

@@ -52,7 +52,8 @@ struct Bench {
 
 impl Bench {
     fn launch(&self) -> Launch {
-        self.rig.launch().without("RUST_LOG").arg("--log-format=json")
+        let launch = self.rig.launch().without("RUST_LOG").without("AVI_CONTROL_PLANE_HA_PROVIDER");
+        launch.arg("--log-format=json")
     }
 
     /// Starts the operator without leader election, so that it is ready when its watches are complete.

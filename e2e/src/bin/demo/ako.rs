@@ -90,7 +90,7 @@ impl Demo for AkoDemo {
     }
 
     fn launch(&self) -> Launch {
-        self.rig.launch().arg("--enable-leader-election")
+        self.rig.launch().without("AVI_CONTROL_PLANE_HA_PROVIDER").arg("--enable-leader-election")
     }
 
     async fn outside(&self) -> Result<BTreeMap<String, String>> {

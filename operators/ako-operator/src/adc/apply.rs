@@ -17,6 +17,7 @@ use super::record::{Change, Items};
 use super::seen::{Answer, Cloud, Facts};
 use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, reason};
 use crate::error::Error;
+use crate::infra_setting;
 use crate::secrets::admin;
 
 impl Adcs {
@@ -38,6 +39,11 @@ impl Adcs {
             Plan::Deliver { to, place } => {
                 let status = json!({ "deliveredTo": to, "place": place });
                 self.adcs.merge_status(&self.manager, adc, status).await?;
+                return Ok(None);
+            }
+            Plan::Infra(change) => {
+                let name = infra_setting::name_of(&adc.name_any());
+                infra_setting::apply(&self.kit.client(), &self.manager, &name, &change).await?;
                 return Ok(None);
             }
             Plan::Configure(change) => Some(self.configure(adc, &change).await?),

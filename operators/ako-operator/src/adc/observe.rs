@@ -8,6 +8,7 @@ use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
 use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
 use crate::error::Error;
+use crate::infra_setting;
 use crate::secrets::admin;
 use crate::selection::is_of;
 use crate::validation::{validate, wrong_references};
@@ -54,6 +55,11 @@ impl Adcs {
             Err(message) => Some(Problem { reason: reason::CREDENTIALS_MISSING, message: message.clone() }),
             Ok(_) => None,
         };
+        let infra = if infra_setting::is_asked_for(&adc.spec) && !is_deleting {
+            Some(infra_setting::find(&self.kit.client(), &infra_setting::name_of(&name)).await?)
+        } else {
+            None
+        };
         Ok(Seen {
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
@@ -63,6 +69,7 @@ impl Adcs {
             answer: self.memory.answer(&uid),
             claimed,
             released,
+            infra,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What to do about an AKODeploymentConfig: a pure function of what was seen.
 //!
 //! ```text
-//!   ask AVI ──▶ checks ──▶ record into the status ──▶ change AVI ──▶ ask AVI ──▶ settled
+//!   ask AVI ──▶ checks ──▶ record into the status ──▶ change AVI ──▶ ask AVI ──▶ AviInfraSetting ──▶ settled
 //!
 //!   deleted: waits until no Cluster takes AKO from it, then the same with nothing wished, until the record is empty
 //! ```
@@ -15,6 +15,7 @@ use operator_kit::Turn;
 use super::record::{Change, Items, present, settle, wished};
 use super::seen::{Facts, Seen};
 use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place, reason};
+use crate::infra_setting;
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
 const FRESH: Duration = Duration::from_mins(10);
@@ -37,6 +38,8 @@ pub enum Plan {
     },
     /// Changes AVI.
     Configure(Box<Change>),
+    /// Changes the AviInfraSetting in the management cluster.
+    Infra(infra_setting::Change),
 }
 
 /// Decides what to do next.
@@ -87,7 +90,10 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if record != mine {
         return Turn::LookAgain(Plan::Record(Added::from(&record)));
     }
-    let Some(change) = Change::of(&record, wished, &present) else { return Turn::Settled };
+    let Some(change) = Change::of(&record, wished, &present) else {
+        let change = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live));
+        return change.map_or(Turn::Settled, |change| Turn::LookAgain(Plan::Infra(change)));
+    };
     for (uuid, subnets) in &facts.networks {
         let mut network = infra_clients::avi::objects::Network {
             configured_subnets: subnets.clone(),

@@ -8,6 +8,7 @@ use infra_clients::avi::objects::Subnet;
 use jiff::Timestamp;
 
 use super::record::Items;
+use crate::infra_setting;
 
 /// What a pass sees.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Seen {
     pub claimed: Items,
     /// What those that are being deleted have added.
     pub released: Items,
+    /// Its AviInfraSetting in the management cluster, where it asks for one.
+    pub infra: Option<infra_setting::Live>,
 }
 
 /// What is wrong, and what to do.

@@ -44,8 +44,13 @@ pub fn is_held(meta: &ObjectMeta) -> bool {
     meta.finalizers.iter().flatten().any(|held| held == FINALIZER || held == LATER_FINALIZER)
 }
 
-/// Finalizer that the later operator wrote on the Service of a management cluster's control plane.
+/// Finalizer of the Service of a management cluster's control plane, as the later operator spelled it.
 pub const LATER_HA_FINALIZER: &str = "ako-operator.networking.tkg.tanzu.vmware.com/ha";
+
+/// Annotation of a Cluster: address or name of its control plane, for the Service with which AVI balances it.
+pub const ENDPOINT_ANNOTATION: &str = "tkg.tanzu.vmware.com/cluster-controlplane-endpoint";
+/// Label of a management cluster's Cluster, with any value.
+pub const MANAGEMENT_LABEL: &str = "cluster-role.tkg.tanzu.vmware.com/management";
 
 /// Annotation of the Machines of a Cluster with AKO, with the value [`HOOK_OWNER`]: they run until AKO has cleaned up.
 pub const PRE_TERMINATE_HOOK: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/avi-cleanup";
@@ -71,6 +76,8 @@ pub mod condition {
     pub const USER_CLEANED_UP: &str = "AviUserCleanupSucceeded";
     /// Of a Cluster: AKO supports its address families, with those of its AKODeploymentConfig.
     pub const IP_FAMILY_VALID: &str = "ClusterIpFamilyValidationSucceeded";
-    /// The conditions of Clusters that the operator writes.
+    /// Of a Cluster whose control plane AVI balances: it is reached at the Cluster's endpoint.
+    pub const ENDPOINT_READY: &str = "AviControlPlaneEndpointReady";
+    /// The conditions of Clusters that say how far AKO is.
     pub const OWNED: [&str; 3] = [AKO_INSTALLED, RESOURCES_CLEANED_UP, IP_FAMILY_VALID];
 }

@@ -67,6 +67,28 @@ operator_kit::reasons! {
     POOLS_OVERLAP = "IPPoolsOverlap";
     /// The operator added to the configuration of AVI, or removed from it.
     AVI_CONFIGURED = "AviConfigured";
+    /// The control plane of a Cluster is reached at its endpoint.
+    ENDPOINT_READY = "ControlPlaneEndpointReady";
+    /// AKO of the management cluster has given the Service of the control plane no address yet.
+    ADDRESS_PENDING = "ControlPlaneAddressPending";
+    /// The Service of the control plane has another address than the Cluster's endpoint.
+    ADDRESS_DIFFERS = "ControlPlaneAddressDiffers";
+    /// The name of the control plane cannot be resolved.
+    NAME_UNRESOLVED = "ControlPlaneNameUnresolved";
+    /// The Service of the control plane would have a name that Kubernetes does not accept.
+    SERVICE_NAME_INVALID = "ControlPlaneServiceNameInvalid";
+    /// The Service of a management cluster's control plane does not exist yet, so AKO is not installed there.
+    SERVICE_MISSING = "ControlPlaneServiceMissing";
+    /// A Service of another program has the name of the control plane's.
+    SERVICE_OF_OTHERS = "ControlPlaneServiceOfOthers";
+    /// The Service of the control plane is being deleted.
+    SERVICE_ENDING = "ControlPlaneServiceEnding";
+    /// No Machine of the control plane has an address yet.
+    NO_ADDRESSES = "ControlPlaneMachinesWithoutAddress";
+    /// The AviInfraSetting for the control plane's Service does not exist yet.
+    INFRA_SETTING_MISSING = "AviInfraSettingMissing";
+    /// No AKODeploymentConfig selects a management cluster whose control plane AVI is to balance.
+    ADC_MISSING = "AKODeploymentConfigMissing";
 }
 
 #[cfg(test)]

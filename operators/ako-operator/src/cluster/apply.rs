@@ -1,7 +1,6 @@
 //! Carries out a plan.
 
 use infra_clients::capi::{self, Cluster};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use operator_kit::{Foreign, Key, KitError, Notice};
@@ -10,9 +9,10 @@ use serde_json::{Value, json};
 use super::glance::avi_name;
 use super::live::api;
 use super::plan::Plan;
-use super::report::{Report, Said};
+use super::report::Report;
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, Place, reason};
+use crate::conditions;
 use crate::delivery::{CONFIG_MAP, NAMESPACE, Target, removal};
 use crate::error::Error;
 use crate::purge;
@@ -73,29 +73,9 @@ impl Clusters {
         Ok(None)
     }
 
-    pub(super) async fn report(
-        &self,
-        cluster: &Foreign<Cluster>,
-        report: Report,
-    ) -> Result<Option<Notice>, Error> {
-        let now = Time(self.clock.now());
-        let condition = |said: &Said| Condition {
-            type_: said.type_.to_owned(),
-            status: said.status.as_str().to_owned(),
-            reason: said.reason.clone(),
-            message: said.message.clone(),
-            observed_generation: cluster.metadata.generation,
-            last_transition_time: now.clone(),
-        };
-        let set: Vec<_> = report.set.iter().map(condition).collect();
-        // Cluster API writes conditions as well: what the cache has is often a moment old.
-        let Some(newest) = self.clusters.read(&Key::of(cluster)).await? else { return Ok(None) };
-        let Some(newest) = newest.valid().filter(|newest| newest.metadata.uid == cluster.metadata.uid) else {
-            return Ok(None);
-        };
-        if let Some(patch) = newest.change_conditions(&set, &report.remove) {
-            self.clusters.patch_status(&self.manager, newest, &patch).await?;
-        }
+    pub(super) async fn report(&self, cluster: &Cluster, report: Report) -> Result<Option<Notice>, Error> {
+        let writer = (&self.clusters, self.manager.as_str(), &self.clock);
+        conditions::write(writer, cluster, &report.set, &report.remove).await?;
         Ok(report.notice)
     }
 

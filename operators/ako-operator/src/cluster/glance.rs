@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use infra_clients::capi::{Cluster, ConditionStatus, Machine};
+use infra_clients::capi::{Cluster, Machine};
 use kube::ResourceExt;
-use operator_kit::conditions::Status;
 use operator_kit::{Foreign, Key};
 
-use super::report::Said;
 use super::seen::{Hooks, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE,
     is_held,
 };
+use crate::conditions::said;
 use crate::delivery::cluster_name;
 use crate::selection::{Selection, Skip, refuse_ip_family, select};
 
@@ -29,6 +28,10 @@ pub(crate) struct Known<'a> {
     pub(crate) machines: Vec<Arc<Foreign<Machine>>>,
     /// Whether nothing was left on AVI when the operator looked last.
     pub(crate) is_purged: bool,
+    /// Whether AVI balances its control plane.
+    pub(crate) is_balanced: bool,
+    /// Whether the Service of its control plane exists.
+    pub(crate) has_service: bool,
 }
 
 impl Known<'_> {
@@ -59,7 +62,7 @@ impl Known<'_> {
     pub(crate) fn glance(&self) -> Seen {
         let cluster = self.cluster;
         let ip_family = self.adc().map(|adc| {
-            let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), false);
+            let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), self.is_balanced);
             refused.map_or(Ok(()), Err)
         });
         let (is_recorded, namesake) = (self.recorded().is_some(), self.namesake());
@@ -77,7 +80,7 @@ impl Known<'_> {
                 Workload::NotInitialized
             },
             needs_watch: false,
-            said: said(cluster),
+            said: said(cluster, &OWNED),
             purge: match (self.is_purged, is_recorded && namesake.is_none()) {
                 (true, _) => Purge::Done,
                 (false, true) => Purge::Possible,
@@ -87,6 +90,9 @@ impl Known<'_> {
             offer: Ok(()),
             avi_name: avi_name(cluster),
             namesake,
+            is_service_missing: self.is_balanced
+                && !self.has_service
+                && cluster.namespace() == SYSTEM_NAMESPACE,
         }
     }
 
@@ -135,21 +141,6 @@ pub(super) fn has_recorded(adc: &AkoDeploymentConfig, key: &String) -> bool {
 /// Returns the name of a Cluster on AVI.
 pub(super) fn avi_name(cluster: &Cluster) -> String {
     cluster_name(cluster.namespace(), cluster.name())
-}
-
-/// Returns the conditions of a Cluster that this operator owns.
-pub(super) fn said(cluster: &Cluster) -> Vec<Said> {
-    let known = |type_: &&'static str| {
-        let condition = cluster.conditions.get(type_)?;
-        let status = match condition.status {
-            ConditionStatus::True => Status::True,
-            ConditionStatus::False => Status::False,
-            ConditionStatus::Unknown => Status::Unknown,
-        };
-        let (reason, message) = (condition.reason.clone(), condition.message.clone());
-        Some(Said { type_, status, reason, message })
-    };
-    OWNED.iter().filter_map(known).collect()
 }
 
 fn want(selection: &Selection) -> Want {

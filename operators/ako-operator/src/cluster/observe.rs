@@ -15,6 +15,7 @@ use super::live::Live;
 use super::seen::{Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
 use crate::delivery::{Install, Problem, objects};
+use crate::endpoint::objects::service_name;
 use crate::error::Error;
 use crate::secrets::admin;
 use crate::validation::validate;
@@ -33,6 +34,8 @@ impl Clusters {
             clusters: self.clusters.cache().all(),
             machines: self.by_cluster.get(&Key::of(cluster)),
             is_purged: self.memory.is_purged(cluster),
+            is_balanced: self.endpoints.is_provider(cluster),
+            has_service: self.services.get(&Key::new(cluster.namespace(), &service_name(cluster))).is_some(),
         }
     }
 

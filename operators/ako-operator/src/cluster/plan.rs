@@ -134,11 +134,17 @@ fn refusal(seen: &Seen) -> Option<(&'static str, String)> {
             format!("the Cluster {other} has the same name on AVI, {name:?}: give one of them another name");
         return Some((reason::NAME_TAKEN, message));
     }
+    if seen.is_service_missing {
+        let message = "the Service of the management cluster's control plane does not exist yet, and without it AKO might give its address \
+                       to another Service"
+            .to_owned();
+        return Some((reason::SERVICE_MISSING, message));
+    }
     seen.offer.as_ref().err().map(|message| (reason::ADC_NOT_READY, message.clone()))
 }
 
 fn refused(reason: &'static str, message: String) -> Turn<Plan> {
-    if reason == reason::ADC_NOT_READY {
+    if matches!(reason, reason::ADC_NOT_READY | reason::SERVICE_MISSING) {
         // Its change wakes the Cluster.
         return Turn::Wait { reason, message, after: None };
     }

@@ -9,26 +9,8 @@ use super::plan::Plan;
 use super::seen::{Seen, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP};
 use crate::api::reason;
+use crate::conditions::Said;
 use crate::error::Error;
-
-/// A condition of a Cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Its type.
-    pub type_: &'static str,
-    /// Its status.
-    pub status: Status,
-    /// Its reason.
-    pub reason: String,
-    /// Its message.
-    pub message: String,
-}
-
-impl Said {
-    fn new(type_: &'static str, status: Status, reason: &str, message: &str) -> Self {
-        Self { type_, status, reason: reason.to_owned(), message: message.to_owned() }
-    }
-}
 
 /// A change of a Cluster's conditions.
 #[derive(Clone, Debug)]
@@ -121,7 +103,7 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, set: &[Said]) -> Option<Notice> {
         }
         Turn::Wait { reason: reason::CLUSTER_NOT_READY, .. } => None,
         Turn::Wait { reason, message, .. } if is_news(reason) => Some(match *reason {
-            reason::CLEANING_UP | reason::AKO_ENDING | reason::ADC_NOT_READY => {
+            reason::CLEANING_UP | reason::AKO_ENDING | reason::ADC_NOT_READY | reason::SERVICE_MISSING => {
                 Notice::normal(reason, message.clone())
             }
             _ => Notice::warning(reason, message.clone()),

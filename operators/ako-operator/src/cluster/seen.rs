@@ -2,7 +2,7 @@
 
 use operator_kit::Key;
 
-use super::report::Said;
+use crate::conditions::Said;
 use crate::delivery::{Object, Target};
 
 /// What a pass sees.
@@ -39,6 +39,8 @@ pub struct Seen {
     pub avi_name: String,
     /// Another Cluster with AKO whose name on AVI is the same.
     pub namesake: Option<Key>,
+    /// Whether AVI is to balance the control plane of this management cluster, and its Service does not exist yet.
+    pub is_service_missing: bool,
 }
 
 /// Whether the operator can remove itself what AKO left on AVI.
@@ -207,6 +209,7 @@ impl Seen {
             offer: Ok(()),
             avi_name: "default-w1".to_owned(),
             namesake: None,
+            is_service_missing: false,
         }
     }
 }

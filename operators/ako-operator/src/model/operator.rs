@@ -14,9 +14,10 @@ use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, P
 use crate::cluster::glance::{Known, matters};
 use crate::cluster::live::Live;
 use crate::cluster::plan::{Plan, decide};
-use crate::cluster::report::{Report, Said};
+use crate::cluster::report::Report;
 use crate::cluster::seen::{self, Seen};
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
+use crate::conditions::Said;
 use crate::delivery::{Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects};
 
 const NAME: &str = "w1";
@@ -155,6 +156,8 @@ impl Operator {
             clusters: vec![Arc::new(self.cluster(basis.cached.0))],
             machines: machine.into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
+            is_balanced: false,
+            has_service: false,
         };
         let mut seen = known.glance();
         if matters(&seen) {

@@ -58,6 +58,7 @@ fn seen(facts: Facts) -> Seen {
         answer: Some(Arc::new(answer)),
         claimed: Items::default(),
         released: Items::default(),
+        infra: None,
     }
 }
 
@@ -70,6 +71,7 @@ fn named(turn: &Turn<Plan>) -> String {
     match turn {
         Turn::Act(Plan::Ask) => "ask".into(),
         Turn::Act(Plan::Configure(_)) => "configure".into(),
+        Turn::LookAgain(Plan::Infra(_)) => "infra".into(),
         Turn::LookAgain(Plan::Record(_)) => "record".into(),
         Turn::LookAgain(Plan::Deliver { .. }) => "deliver".into(),
         Turn::Settled => "settled".into(),

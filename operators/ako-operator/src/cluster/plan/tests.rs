@@ -74,6 +74,16 @@ fn check(rows: Vec<(&str, Seen, &str)>) {
 }
 
 #[test]
+fn a_management_cluster_gets_ako_after_the_service_of_its_control_plane() {
+    let early = |seen| Seen { is_service_missing: true, ..seen };
+    let new = Seen { workload: open(delivered(), None, None), ..settled() };
+    check(vec![
+        ("without AKO", early(new), "wait ControlPlaneServiceMissing"),
+        ("where AKO runs", early(settled()), "settled"),
+    ]);
+}
+
+#[test]
 fn a_selected_cluster_gets_ako() {
     let with = |delivery| Seen { workload: open(delivery, None, None), ..settled() };
     let hooks = |missing: &[&str], unneeded: &[&str]| {

@@ -1,0 +1,172 @@
+//! AviInfraSetting: the network and the service engine group of the control planes' virtual services, for AKO in the management cluster.
+//!
+//! Owns its name, and what of it an AKODeploymentConfig asks for. The kind belongs to AKO: where its CRD is not installed there is
+//! none, which is no error.
+
+use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{ApiResource, Patch, PatchParams, PostParams};
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, ControlPlaneNetwork, ShardSize};
+use crate::delivery::{MANAGED_BY, MANAGED_BY_LABEL};
+
+/// What the management cluster has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Live {
+    /// The kind is not served: AKO's CRDs are not installed.
+    NotInstalled,
+    /// There is none of this name.
+    Absent,
+    /// Its spec.
+    Present(Value),
+}
+
+/// A change of what the management cluster has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// It is created.
+    Create(Box<DynamicObject>),
+    /// Its spec is changed, by a merge patch.
+    Patch(Value),
+}
+
+/// Returns the name of the AviInfraSetting of an AKODeploymentConfig.
+#[must_use]
+pub fn name_of(adc: &str) -> String {
+    format!("{adc}-ais")
+}
+
+/// Returns whether an AKODeploymentConfig asks for one: it names a network of the control planes.
+#[must_use]
+pub fn is_asked_for(spec: &AkoDeploymentConfigSpec) -> bool {
+    spec.control_plane_network.as_ref().is_some_and(|network| !network.name.is_empty())
+}
+
+/// Returns whether the control planes have a subnet of their own, so that a virtual service without the AviInfraSetting would have an
+/// address of the wrong one.
+#[must_use]
+pub fn is_apart(spec: &AkoDeploymentConfigSpec) -> bool {
+    let subnet = |cidr: &str| cidr.parse::<IpNet>().ok().map(|cidr| cidr.trunc());
+    let control_plane = spec.control_plane_network.as_ref().and_then(|network| subnet(&network.cidr));
+    is_asked_for(spec) && control_plane.is_some() && control_plane != subnet(&spec.data_network.cidr)
+}
+
+/// Returns how what the management cluster has is to be changed; `None` if it is right, or there can be none.
+#[must_use]
+pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<Change> {
+    if !is_asked_for(&adc.spec) {
+        return None;
+    }
+    let wanted = spec_of(&adc.spec);
+    match live {
+        Live::NotInstalled => None,
+        Live::Absent => {
+            let mut object = DynamicObject::new(&name_of(&adc.name_any()), &resource());
+            object.metadata.labels = Some([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into());
+            // It goes with the AKODeploymentConfig.
+            object.metadata.owner_references = Some(vec![OwnerReference {
+                api_version: AkoDeploymentConfig::api_version(&()).into_owned(),
+                kind: AkoDeploymentConfig::kind(&()).into_owned(),
+                name: adc.name_any(),
+                uid: adc.uid().unwrap_or_default(),
+                ..OwnerReference::default()
+            }]);
+            object.data = json!({ "spec": wanted });
+            Some(Change::Create(Box::new(object)))
+        }
+        Live::Present(live) if shown(live) == shown(&wanted) => None,
+        Live::Present(_) => {
+            let mut patch = wanted;
+            if patch.get("nsxSettings").is_none() {
+                patch["nsxSettings"] = Value::Null;
+            }
+            Some(Change::Patch(json!({ "spec": patch })))
+        }
+    }
+}
+
+/// Returns what of a spec an AKODeploymentConfig decides; the rest is of others. The original wrote an empty router where there is none.
+fn shown(spec: &Value) -> [Value; 4] {
+    let router = spec["nsxSettings"]["t1lr"].as_str().unwrap_or_default();
+    [
+        spec["seGroup"]["name"].clone(),
+        spec["network"]["vipNetworks"].clone(),
+        spec["l7Settings"]["shardSize"].clone(),
+        router.into(),
+    ]
+}
+
+/// Returns the spec that an AKODeploymentConfig asks for.
+fn spec_of(spec: &AkoDeploymentConfigSpec) -> Value {
+    let extra = spec.extra_configs.clone().unwrap_or_default();
+    let network = |network: &ControlPlaneNetwork| match network.cidr.parse::<IpNet>() {
+        Ok(cidr) => {
+            let key = if matches!(cidr, IpNet::V6(_)) { "v6cidr" } else { "cidr" };
+            json!({ "networkName": network.name, key: cidr.trunc().to_string() })
+        }
+        // A CIDR that is none is reported before.
+        Err(_) => json!({ "networkName": network.name }),
+    };
+    let networks: Vec<_> = spec.control_plane_network.iter().map(network).collect();
+    let shard = extra.ingress.as_ref().and_then(|ingress| ingress.shard_vs_size).unwrap_or(ShardSize::Small);
+    let mut wanted = json!({
+        "seGroup": { "name": spec.service_engine_group },
+        "network": { "vipNetworks": networks },
+        "l7Settings": { "shardSize": shard },
+    });
+    let router = extra.networks_config.and_then(|networks| networks.nsxt_t1_lr);
+    if let Some(router) = router.filter(|router| !router.is_empty()) {
+        wanted["nsxSettings"] = json!({ "t1lr": router });
+    }
+    wanted
+}
+
+/// Reads the AviInfraSetting of this name.
+///
+/// # Errors
+/// If the API server refuses the request or does not answer.
+pub async fn find(client: &Client, name: &str) -> Result<Live, kube::Error> {
+    match api(client).get(name).await {
+        Ok(found) => Ok(Live::Present(found.data.get("spec").cloned().unwrap_or_default())),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            // For a kind that it does not serve, the API server names nothing.
+            let is_named = status.details.as_ref().is_some_and(|details| details.name == name);
+            Ok(if is_named { Live::Absent } else { Live::NotInstalled })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Carries out a change.
+///
+/// # Errors
+/// If the API server refuses the request or does not answer.
+pub async fn apply(client: &Client, manager: &str, name: &str, change: &Change) -> Result<(), kube::Error> {
+    let manager = Some(manager.to_owned());
+    match change {
+        Change::Create(object) => {
+            let params = PostParams { field_manager: manager, ..PostParams::default() };
+            api(client).create(&params, object).await?;
+        }
+        Change::Patch(patch) => {
+            let params = PatchParams { field_manager: manager, ..PatchParams::default() };
+            api(client).patch(name, &params, &Patch::Merge(patch)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("ako.vmware.com", "v1beta1", "AviInfraSetting");
+    ApiResource::from_gvk_with_plural(&kind, "aviinfrasettings")
+}
+
+fn api(client: &Client) -> Api<DynamicObject> {
+    Api::all_with(client.clone(), &resource())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use super::*;
+
+fn adc(spec: &Value) -> AkoDeploymentConfig {
+    let secret = json!({ "name": "s", "namespace": "n" });
+    let mut object = json!({
+        "controller": "avi", "cloudName": "c", "serviceEngineGroup": "g",
+        "dataNetwork": { "name": "dp", "cidr": "10.0.0.0/24" },
+        "adminCredentialRef": secret, "certificateAuthorityRef": secret,
+    });
+    for (field, value) in spec.as_object().unwrap() {
+        object[field] = value.clone();
+    }
+    let mut adc = AkoDeploymentConfig::new("a", serde_json::from_value(object).unwrap());
+    adc.metadata.uid = Some("u".to_owned());
+    adc
+}
+
+fn with_network(cidr: &str) -> Value {
+    json!({ "controlPlaneNetwork": { "name": "cp", "cidr": cidr } })
+}
+
+/// The cases of the original's `HA and VIP seperation is enabled`: which of them wait.
+#[test]
+fn the_address_would_be_wrong_only_where_the_control_planes_have_a_subnet_of_their_own() {
+    for (spec, is_asked, is_alone) in [
+        (json!({}), false, false),
+        (with_network("10.0.0.0/24"), true, false),
+        (with_network("10.0.0.7/24"), true, false),
+        (with_network("10.1.0.0/24"), true, true),
+        (json!({ "controlPlaneNetwork": { "name": "", "cidr": "10.1.0.0/24" } }), false, false),
+    ] {
+        let adc = adc(&spec);
+        assert_eq!((is_asked_for(&adc.spec), is_apart(&adc.spec)), (is_asked, is_alone), "{spec}");
+    }
+}
+
+#[test]
+fn it_has_network_group_and_size_of_its_akodeploymentconfig() {
+    let router =
+        |name: &str| json!({ "networksConfig": { "nsxtT1LR": name }, "ingress": { "shardVSSize": "LARGE" } });
+    let with = |extra: Value| {
+        let mut spec = with_network("10.1.0.7/24");
+        spec["extraConfigs"] = extra;
+        spec
+    };
+    let v4 = json!([{ "networkName": "cp", "cidr": "10.1.0.0/24" }]);
+    let v6 = json!([{ "networkName": "cp", "v6cidr": "fd00::/64" }]);
+    for (spec, networks, size, nsx) in [
+        (with_network("10.1.0.0/24"), &v4, "SMALL", Value::Null),
+        (with_network("fd00::/64"), &v6, "SMALL", Value::Null),
+        (with(router("t1")), &v4, "LARGE", json!({ "t1lr": "t1" })),
+        (with(router("")), &v4, "LARGE", Value::Null),
+    ] {
+        let Some(Change::Create(object)) = change(&adc(&spec), &Live::Absent) else { panic!("{spec}") };
+        let made = &object.data["spec"];
+        assert_eq!(object.name_any(), "a-ais");
+        assert_eq!(object.owner_references()[0].uid, "u");
+        assert_eq!((&made["network"]["vipNetworks"], &made["seGroup"]["name"]), (networks, &json!("g")));
+        assert_eq!((&made["l7Settings"]["shardSize"], &made["nsxSettings"]), (&json!(size), &nsx), "{spec}");
+        assert_eq!(change(&adc(&spec), &Live::Present(made.clone())), None, "a second look changes nothing");
+    }
+}
+
+#[test]
+fn it_is_changed_only_where_it_differs() {
+    let adc_of = adc(&with_network("10.1.0.0/24"));
+    let right = spec_of(&adc_of.spec);
+    let with = |pointer: &str, value: Value| {
+        let mut spec = right.clone();
+        spec["nsxSettings"] = json!({});
+        *spec.pointer_mut(pointer).unwrap() = value;
+        Live::Present(spec)
+    };
+    for (what, live, is_changed) in [
+        ("not installed", Live::NotInstalled, false),
+        ("as it is to be", Live::Present(right.clone()), false),
+        ("the original's empty router", with("/nsxSettings", json!({ "t1lr": "" })), false),
+        ("a router that is not asked for", with("/nsxSettings", json!({ "t1lr": "t1" })), true),
+        (
+            "what others set",
+            with("/network", json!({ "vipNetworks": right["network"]["vipNetworks"], "enableRhi": true })),
+            false,
+        ),
+        ("another network", with("/network/vipNetworks/0/networkName", json!("other")), true),
+        ("another group", with("/seGroup/name", json!("other")), true),
+        ("another size", with("/l7Settings/shardSize", json!("LARGE")), true),
+        ("empty", Live::Present(Value::Null), true),
+    ] {
+        let changed = change(&adc_of, &live);
+        assert_eq!(matches!(changed, Some(Change::Patch(_))), is_changed, "{what}: {changed:?}");
+        assert_eq!(change(&adc(&json!({})), &live), None, "{what}: without a network there is none");
+    }
+}
