@@ -140,6 +140,8 @@ mod tests {
             (Kind::DuplicateName, "NameConflict", true),
             (Kind::InvalidPowerState, "Busy", false),
             (Kind::Busy, "Busy", false),
+            (Kind::InUse, "Busy", false),
+            (Kind::Outdated, "Busy", false),
             (Kind::NoResources, "NoResources", true),
             (Kind::Invalid, "VCenterRequestInvalid", true),
             (Kind::NotSupported, "VCenterRequestInvalid", true),

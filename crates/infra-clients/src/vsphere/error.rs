@@ -46,6 +46,10 @@ pub enum Kind {
     InvalidPowerState,
     /// The object or the server is busy with another operation, which will end.
     Busy,
+    /// Something uses the object, so that it cannot be removed.
+    InUse,
+    /// The object was changed since it was read.
+    Outdated,
     /// No host, memory, space or licence for it.
     NoResources,
     /// vCenter refused what was asked for.
@@ -120,6 +124,8 @@ impl Kind {
         Self::DuplicateName,
         Self::InvalidPowerState,
         Self::Busy,
+        Self::InUse,
+        Self::Outdated,
         Self::NoResources,
         Self::Invalid,
         Self::NotSupported,
@@ -144,7 +150,9 @@ impl Kind {
             Self::NotFound => (Class::Retry, "VCenterObjectNotFound"),
             Self::DuplicateName => (Class::NeedsHelp, "NameConflict"),
             Self::NoResources => (Class::NeedsHelp, "NoResources"),
-            Self::Busy | Self::RateLimited | Self::InvalidPowerState => (Class::Retry, "Busy"),
+            Self::Busy | Self::InUse | Self::Outdated | Self::RateLimited | Self::InvalidPowerState => {
+                (Class::Retry, "Busy")
+            }
             Self::Invalid | Self::NotSupported => (Class::NeedsHelp, "VCenterRequestInvalid"),
             Self::Canceled | Self::Fault => (Class::Retry, FAULT),
         }
@@ -192,6 +200,8 @@ impl Kind {
             Self::DuplicateName => "rename or remove the other object of that name",
             Self::InvalidPowerState => "if it lasts, check the VM's power state in vCenter",
             Self::Busy => "the operation is retried when the other one has ended",
+            Self::InUse => "detach what uses it; the operation is retried",
+            Self::Outdated => "the operation is retried with what is there now",
             Self::NoResources => "free or add hosts, memory, disk space or licences, or ask for less",
             Self::Invalid => "correct the value that vCenter refused",
             Self::NotSupported => "check the vCenter's and the hosts' version and licence",

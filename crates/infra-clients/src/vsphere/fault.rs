@@ -42,9 +42,9 @@ fn by_name(name: &str) -> Option<Kind> {
         }
         "DuplicateName" | "AlreadyExists" | "FileAlreadyExists" => Kind::DuplicateName,
         "InvalidPowerState" => Kind::InvalidPowerState,
-        "TaskInProgress" | "ResourceInUse" | "ConcurrentAccess" | "FileLocked" | "MethodDisabled" => {
-            Kind::Busy
-        }
+        "ResourceInUse" => Kind::InUse,
+        "ConcurrentAccess" => Kind::Outdated,
+        "TaskInProgress" | "FileLocked" | "MethodDisabled" => Kind::Busy,
         "NoDiskSpace"
         | "NoHost"
         | "NoCompatibleHost"
@@ -74,7 +74,7 @@ fn by_family(name: &str) -> Option<Kind> {
         (T::NoCompatibleHost, Kind::NoResources),
         (T::HostCommunication, Kind::Unavailable),
         (T::TaskInProgress, Kind::Busy),
-        (T::ResourceInUse, Kind::Busy),
+        (T::ResourceInUse, Kind::InUse),
         (T::InvalidState, Kind::Busy),
         // vCenter reports passing conditions of hosts and datastores with this family: it has to be retried.
         (T::VmConfigFault, Kind::Fault),
@@ -126,7 +126,8 @@ mod tests {
             ("InvalidHostState", Kind::Busy),
             ("TaskInProgress", Kind::Busy),
             ("VAppTaskInProgress", Kind::Busy),
-            ("ResourceInUse", Kind::Busy),
+            ("ResourceInUse", Kind::InUse),
+            ("ConcurrentAccess", Kind::Outdated),
             ("InsufficientResourcesFault", Kind::NoResources),
             ("InsufficientMemoryResourcesFault", Kind::NoResources),
             ("InsufficientFailoverResourcesFault", Kind::NoResources),

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   vms::Vms ── calls, one property collector ──▶ Session ── login, keep-alive ──▶ SOAP ──▶ vCenter
+//!   networks::Networks ── calls ─────────────────────▲
 //! ```
 //!
 //! [`Session`] is a login and the calls made with it; it needs no datacenter and creates nothing. [`vms`] keeps an
-//! inventory of the virtual machines under one folder and creates, changes and removes them. Other layers over the
-//! same session can stand beside it.
+//! inventory of the virtual machines under one folder and creates, changes and removes them. [`networks`] does so with
+//! distributed port groups, and keeps nothing.
 
 mod config;
 mod error;
@@ -14,11 +15,14 @@ mod fault;
 mod login;
 mod moref;
 mod name;
+pub mod networks;
 mod observe;
+mod paths;
 mod power;
 mod properties;
 mod session;
 mod soap;
+mod task;
 mod value;
 pub mod vms;
 mod xml;
@@ -30,5 +34,6 @@ pub use name::{escape, unescape};
 pub use observe::{Exchange, Observer};
 pub use power::PowerState;
 pub use session::Session;
+pub use task::{Task, TaskState};
 
 pub use crate::{Thumbprint, Trust};

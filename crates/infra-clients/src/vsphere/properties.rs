@@ -8,6 +8,7 @@ use vim_rs::types::traits::SelectionSpecTrait;
 
 use super::error::{Error, Kind};
 use super::moref::MoRef;
+use super::session::Core;
 use super::xml::{self, Node};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,36 @@ pub(super) fn object(
 /// Creates a filter that leaves out objects that do not exist, in place of failing.
 pub(super) fn filter(prop_set: Vec<PropertySpec>, object_set: Vec<ObjectSpec>) -> PropertyFilterSpec {
     PropertyFilterSpec { prop_set, object_set, report_missing_objects_in_results: Some(true) }
+}
+
+// === requests ===
+
+/// Most objects that are named in one call.
+const NAMED: usize = 1000;
+
+/// Reads objects with one call for each [`NAMED`]. A vCenter that refuses to read the others when one does not exist is
+/// asked for halves.
+pub(super) async fn read_existing(
+    core: &Core,
+    of: &str,
+    paths: &[&str],
+    morefs: &[MoRef],
+) -> Result<Vec<ObjectUpdate>, Error> {
+    let mut read = Vec::new();
+    let mut parts: Vec<&[MoRef]> = morefs.chunks(NAMED).collect();
+    while let Some(part) = parts.pop() {
+        let objects = part.iter().map(|moref| object(moref.to_vim(), false, Vec::new())).collect();
+        match core.retrieve(&filter(vec![properties(of, paths)], objects)).await {
+            Ok(objects) => read.extend(objects),
+            Err(error) if error.is_object_missing() && part.len() > 1 => {
+                let (left, right) = part.split_at(part.len() / 2);
+                parts.extend([right, left]);
+            }
+            Err(error) if error.is_object_missing() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
 }
 
 // === answers ===

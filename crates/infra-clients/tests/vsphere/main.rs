@@ -7,6 +7,7 @@ mod connect;
 mod identity;
 mod latency;
 mod names;
+mod port_groups;
 mod requests;
 mod rig;
 mod safety;

@@ -21,6 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A distributed port group in the simulator's inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SimPortGroup {
     /// Its managed object's value, such as `dvportgroup-81`.
     pub moref: String,
@@ -32,6 +33,16 @@ pub struct SimPortGroup {
     pub switch: String,
     /// Its VLAN; 0 for untagged traffic and for a trunk.
     pub vlan: u16,
+    /// The ranges of its trunk, such as `1-20`.
+    pub trunk: Vec<String>,
+    /// The number of its ports.
+    pub ports: i32,
+    /// How its ports are given: `earlyBinding` or `ephemeral`.
+    pub binding: String,
+    /// Whether it gets more ports when all are taken.
+    pub auto_expand: bool,
+    /// Its description.
+    pub description: String,
     /// The managed objects' values of the hosts that have it.
     pub hosts: Vec<String>,
 }
@@ -54,10 +65,28 @@ impl Vcsim {
         self.control.send(Method::POST, "port-groups", Some(body)).await
     }
 
-    /// Removes a port group.
+    /// Changes the description of a port group, as an administrator does.
     ///
     /// # Errors
     /// If there is no such port group.
+    pub async fn describe_port_group(&self, path: &str, description: &str) -> Result<()> {
+        let body = json!({"path": path, "name": description});
+        self.control.send(Method::POST, "port-groups/describe", Some(body)).await
+    }
+
+    /// Attaches a machine to a port group, or detaches it.
+    ///
+    /// # Errors
+    /// If there is no such port group or machine.
+    pub async fn attach(&self, path: &str, vm_path: &str, on: bool) -> Result<()> {
+        let body = json!({"path": path, "name": vm_path, "on": on});
+        self.control.send(Method::POST, "port-groups/attach", Some(body)).await
+    }
+
+    /// Removes a port group.
+    ///
+    /// # Errors
+    /// If there is no such port group, or a machine is attached to it.
     pub async fn remove_port_group(&self, path: &str) -> Result<()> {
         self.control.send(Method::POST, "port-groups/remove", Some(json!({"path": path}))).await
     }

@@ -20,9 +20,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inventory::{Changes, Connection, Folder, Inventory, Markers, Task, TaskState, Ticket, Vm};
+use super::inventory::{Changes, Connection, Folder, Inventory, Markers, Ticket, Vm};
 use crate::vsphere::fault::Fault;
-use crate::vsphere::{Error, MoRef};
+use crate::vsphere::{Error, MoRef, Task, TaskState};
 
 /// The root folder of [`inventory`].
 pub const ROOT: &str = "group-root";

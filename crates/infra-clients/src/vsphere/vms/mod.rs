@@ -27,7 +27,6 @@ mod config;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 mod inventory;
-mod paths;
 mod site;
 mod templates;
 mod updates;
@@ -42,12 +41,11 @@ use tokio_util::task::TaskTracker;
 
 pub use calls::CloneSpec;
 pub use config::{Config, Recorded, RecordedVm};
-pub use inventory::{
-    Change, Changes, Connection, Folder, Inventory, Markers, Outside, Task, TaskState, Ticket, Vm,
-};
+pub use inventory::{Change, Changes, Connection, Folder, Inventory, Markers, Outside, Ticket, Vm};
 pub use templates::Template;
 
 use super::session::{Core, Session, closed};
+pub use super::task::{Task, TaskState};
 use super::{Error, Kind, MoRef};
 use site::{Site, Sites};
 use templates::Templates;

@@ -12,9 +12,9 @@ use vim_rs::types::structs::PropertyFilterSpec;
 
 use super::config::{Config, RecordedVm};
 use super::inventory::{Inventory, Vm};
-use super::paths::{Paths, list, normal, segments};
 use super::updates::{read_folder, read_vms};
 use crate::vsphere::name::{escape, to_send};
+use crate::vsphere::paths::{Paths, list, normal, segments};
 use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
 use crate::vsphere::session::Core;
 use crate::vsphere::soap::Call;

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use vim_rs::types::structs::PropertyFilterSpec;
 
 use super::inventory::Change;
-use super::paths::{Paths, list, normal};
 use super::site::Site;
 use super::{Link, Shared};
+use crate::vsphere::paths::{Paths, list, normal};
 use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
 use crate::vsphere::{Error, Kind, MoRef};
 

@@ -6,23 +6,14 @@ use vim_rs::types::structs::PropertyFilterSpec;
 use crate::vsphere::error::Error;
 use crate::vsphere::moref::MoRef;
 use crate::vsphere::properties::{
-    ObjectUpdate, check_missing, filter, object, properties, read_object, traverse,
+    ObjectUpdate, check_missing, filter, object, properties, read_existing, read_object, traverse,
 };
 use crate::vsphere::session::Core;
+use crate::vsphere::task::TASK_PATHS;
 use crate::vsphere::xml;
 
 /// Objects in one answer of the collector. More would only make the peak of memory higher.
 pub(super) const PAGE: i32 = 100;
-
-const TASK_PATHS: &[&str] = &[
-    "info.state",
-    "info.descriptionId",
-    "info.entity",
-    "info.queueTime",
-    "info.reason",
-    "info.result",
-    "info.error",
-];
 
 const VM_PATHS: &[&str] = &[
     "name",
@@ -50,42 +41,9 @@ pub(super) fn watch_filter(view: &MoRef, root: &MoRef, task_manager: &MoRef) -> 
     )
 }
 
-/// Reads these tasks once; those that do not exist are left out.
-pub(super) async fn read_tasks(core: &Core, tasks: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing(core, "Task", TASK_PATHS, tasks).await
-}
-
 /// Reads these VMs once; those that do not exist are left out.
 pub(super) async fn read_vms(core: &Core, vms: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
     read_existing(core, "VirtualMachine", VM_PATHS, vms).await
-}
-
-/// Most objects that are named in one call.
-const NAMED: usize = 1000;
-
-/// Reads objects with one call for each [`NAMED`]. A vCenter that refuses to read the others when one does not exist is
-/// asked for halves.
-async fn read_existing(
-    core: &Core,
-    of: &str,
-    paths: &[&str],
-    morefs: &[MoRef],
-) -> Result<Vec<ObjectUpdate>, Error> {
-    let mut read = Vec::new();
-    let mut parts: Vec<&[MoRef]> = morefs.chunks(NAMED).collect();
-    while let Some(part) = parts.pop() {
-        let objects = part.iter().map(|moref| object(moref.to_vim(), false, Vec::new())).collect();
-        match core.retrieve(&filter(vec![properties(of, paths)], objects)).await {
-            Ok(objects) => read.extend(objects),
-            Err(error) if error.is_object_missing() && part.len() > 1 => {
-                let (left, right) = part.split_at(part.len() / 2);
-                parts.extend([right, left]);
-            }
-            Err(error) if error.is_object_missing() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(read)
 }
 
 /// Reads a folder's name and parent.

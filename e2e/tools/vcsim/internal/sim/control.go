@@ -110,6 +110,8 @@ func (s *Server) controlPools(mux *http.ServeMux) {
 	}) error {
 		return s.inventory.addPortGroup(p.Switch, p.Name, p.VLAN)
 	}))
+	mux.HandleFunc("POST /port-groups/describe", order(func(p place) error { return s.inventory.describePortGroup(p.Path, p.Name) }))
+	mux.HandleFunc("POST /port-groups/attach", order(func(p place) error { return s.inventory.attach(p.Path, p.Name, p.On) }))
 	mux.HandleFunc("POST /port-groups/remove", order(func(p place) error { return s.inventory.removePortGroup(p.Path) }))
 }
 

@@ -9,20 +9,22 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// DestroyTask starts a task that destroys a machine, or a folder and everything in it, as vCenter does.
+// DestroyTask starts a task that destroys a machine, a port group, or a folder and everything in it, as vCenter does.
 func (o *overrides) DestroyTask(_ *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	body := new(methods.Destroy_TaskBody)
 	var run func() types.BaseMethodFault
 	switch o.registry.Get(req.This).(type) {
 	case *simulator.Folder:
 		run = func() types.BaseMethodFault { return o.removeFolder(req.This, true) }
+	case *simulator.DistributedVirtualPortgroup:
+		run = func() types.BaseMethodFault { return o.removePortGroup(req.This) }
 	case *simulator.VirtualMachine:
 		run = func() types.BaseMethodFault { return o.removeVM(req.This, true) }
 	default:
 		body.Fault_ = missing(req.This)
 		return body
 	}
-	body.Res = &types.Destroy_TaskResponse{Returnval: o.startRemoval(req.This, "Destroy_Task", run)}
+	body.Res = &types.Destroy_TaskResponse{Returnval: o.startInTree(req.This, "Destroy_Task", run)}
 	return body
 }
 
@@ -41,7 +43,7 @@ func (o *overrides) UnregisterAndDestroyTask(_ *simulator.Context, req *types.Un
 	}
 	run := func() types.BaseMethodFault { return o.removeFolder(req.This, false) }
 	body.Res = &types.UnregisterAndDestroy_TaskResponse{
-		Returnval: o.startRemoval(req.This, "UnregisterAndDestroy_Task", run),
+		Returnval: o.startInTree(req.This, "UnregisterAndDestroy_Task", run),
 	}
 	return body
 }
@@ -59,8 +61,8 @@ func (o *overrides) UnregisterVM(_ *simulator.Context, req *types.UnregisterVM) 
 	return body
 }
 
-// startRemoval starts a task that calls run with the tree locked.
-func (o *overrides) startRemoval(entity types.ManagedObjectReference, method string, run func() types.BaseMethodFault) types.ManagedObjectReference {
+// startInTree starts a task that calls run with the tree locked.
+func (o *overrides) startInTree(entity types.ManagedObjectReference, method string, run func() types.BaseMethodFault) types.ManagedObjectReference {
 	return o.tasks.start(o.registry, job{entity: entity, method: method, run: func() (types.AnyType, types.BaseMethodFault) {
 		o.tree.Lock()
 		defer o.tree.Unlock()

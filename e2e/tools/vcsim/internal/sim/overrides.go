@@ -24,6 +24,9 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //   - a machine that is not connected can only be unregistered;
 //   - CurrentTime is the time of the vCenter's clock, which can be wrong;
 //   - names are escaped once, whether the caller escaped them or not;
+//   - a port group has a configVersion, which ReconfigureDVPortgroup_Task checks; what its spec omits stays, and its name
+//     renames; Destroy_Task fails while a machine is attached, and leaves no reference to it; no VLAN is above 4094: code that
+//     relied on the simulator's own answers would overwrite others' changes and remove what is in use;
 //   - views and collectors notice that a machine or a folder was moved.
 //
 // It also serialises everything that adds, moves or removes machines and folders: views walk the tree without locks,
@@ -70,9 +73,12 @@ func (o *overrides) redirect(method *simulator.Method) {
 	case *types.CloneVM_Task:
 		method.This = overridesRef
 	case *types.Destroy_Task:
-		if method.This.Type == "Folder" || method.This.Type == "VirtualMachine" {
+		switch method.This.Type {
+		case "Folder", "VirtualMachine", "DistributedVirtualPortgroup":
 			method.This = overridesRef
 		}
+	case *types.AddDVPortgroup_Task, *types.ReconfigureDVPortgroup_Task:
+		method.This = overridesRef
 	case *types.UnregisterAndDestroy_Task, *types.UnregisterVM:
 		method.This = overridesRef
 	case *types.CreateFolder:
@@ -80,6 +86,9 @@ func (o *overrides) redirect(method *simulator.Method) {
 		method.This = overridesRef
 	case *types.Rename_Task:
 		body.NewName = escape(body.NewName)
+		if method.This.Type == "DistributedVirtualPortgroup" {
+			method.This = overridesRef
+		}
 	case *types.MoveIntoFolder_Task:
 		if movable(body.List) {
 			method.This = overridesRef

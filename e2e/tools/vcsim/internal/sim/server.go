@@ -88,6 +88,7 @@ func Start(config Config) (*Server, error) {
 	s.extend()
 	s.identify(config.InstanceUUID)
 
+	s.overrides.versionPortGroups()
 	if err := s.inventory.populate(config.Options); err != nil {
 		s.model.Remove()
 		return nil, err

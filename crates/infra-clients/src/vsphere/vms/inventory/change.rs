@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use super::objects::{Folder, Task, Vm};
-use crate::vsphere::MoRef;
+use super::objects::{Folder, Vm};
+use crate::vsphere::{MoRef, Task};
 
 /// Names a request to bring the inventory up to date: see [`Vms::request_refresh`](super::super::Vms::request_refresh).
 /// Later requests have greater tickets.

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub use change::{Change, Changes, Ticket};
-pub use objects::{Connection, Folder, Markers, Outside, Task, TaskState, Vm};
+pub use objects::{Connection, Folder, Markers, Outside, Vm};
 
-use crate::vsphere::MoRef;
+use crate::vsphere::{MoRef, Task};
 use index::{Index, Texts};
 use tasks::TaskEntry;
 

@@ -1,9 +1,8 @@
-//! What the inventory holds: VMs, folders and tasks. Plain values.
+//! What the inventory holds: VMs and folders. Plain values.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use crate::vsphere::{Error, MoRef, PowerState};
+use crate::vsphere::{MoRef, PowerState};
 
 /// `VirtualMachine.runtime.connectionState`. Only a connected VM can be worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,70 +86,6 @@ pub struct Folder {
     pub parent: Option<MoRef>,
     /// How many objects of any type are in it.
     pub children: usize,
-}
-
-/// How far a task is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the variants are vSphere's own words")]
-pub enum TaskState {
-    Queued,
-    Running,
-    Success,
-    Error,
-}
-
-impl TaskState {
-    /// Returns whether it is success or error.
-    #[must_use]
-    pub fn ended(self) -> bool {
-        matches!(self, Self::Success | Self::Error)
-    }
-
-    pub(super) fn parse(text: &str) -> Self {
-        match text {
-            "running" => Self::Running,
-            "success" => Self::Success,
-            "error" => Self::Error,
-            _ => Self::Queued,
-        }
-    }
-}
-
-/// A vCenter task, submitted by this client or by another.
-#[derive(Debug, Clone)]
-pub struct Task {
-    /// Its reference.
-    pub moref: MoRef,
-    /// How far it is.
-    pub state: TaskState,
-    /// What it does, such as `VirtualMachine.clone`; empty until vCenter has said.
-    pub description_id: Arc<str>,
-    /// The object it works on: of a clone the template.
-    pub entity: Option<MoRef>,
-    /// The account that submitted it, as [`Session::user`](crate::vsphere::Session::user) names accounts; none until
-    /// vCenter has said, and for tasks that vCenter or a schedule started.
-    pub user: Option<Arc<str>>,
-    /// When it was submitted, by vCenter's clock (by the local clock until vCenter has said).
-    pub queued_at: Option<SystemTime>,
-    /// What it created.
-    pub result: Option<MoRef>,
-    /// Why it failed.
-    pub error: Option<Error>,
-}
-
-impl Task {
-    pub(in crate::vsphere::vms) fn queued(moref: MoRef) -> Self {
-        Self {
-            moref,
-            state: TaskState::Queued,
-            description_id: "".into(),
-            entity: None,
-            user: None,
-            queued_at: None,
-            result: None,
-            error: None,
-        }
-    }
 }
 
 /// Where a VM is that the inventory does not show.

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::change::Change;
-use super::objects::{Task, TaskState};
 use super::{Inventory, MoRef};
-use crate::vsphere::Error;
 use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
-use crate::vsphere::xml::Node;
+use crate::vsphere::task::{Task, TaskState};
 
 /// How long a task that this client submitted is kept after it ended, though vCenter may have dropped it.
 const SUBMITTED_LIFE: Duration = Duration::from_mins(10);
@@ -107,25 +105,7 @@ impl Inventory {
 
     fn read_task(&mut self, known: Option<&Task>, update: &ObjectUpdate) -> Task {
         let mut task = known.map_or_else(|| Task::queued(update.obj.clone()), Task::clone);
-        for (path, value) in &update.properties {
-            let value = value.as_ref();
-            let text = value.map(|value| value.text.as_str());
-            match path.as_str() {
-                "info.state" => task.state = text.map_or(TaskState::Queued, TaskState::parse),
-                "info.descriptionId" => task.description_id = self.texts.shared(text.unwrap_or_default()),
-                "info.entity" => task.entity = value.and_then(Node::moref),
-                "info.queueTime" => task.queued_at = value.and_then(Node::time),
-                "info.reason" => {
-                    let user = value.and_then(|value| value.child("userName"));
-                    task.user = user.map(|user| self.texts.shared(&user.text));
-                }
-                "info.result" => task.result = value.and_then(Node::moref),
-                "info.error" => {
-                    task.error = value.map(|value| Error::of_fault(value.localized_fault()));
-                }
-                _ => {}
-            }
-        }
+        task.apply(update, |text| self.texts.shared(text));
         task
     }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::vsphere::TaskState;
 use crate::vsphere::properties::{ObjectUpdate, UpdateKind};
 use crate::vsphere::xml::{self, Node};
 

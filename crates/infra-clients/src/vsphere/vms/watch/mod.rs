@@ -16,10 +16,11 @@ use pace::{Next, Pace};
 
 use super::inventory::{Inventory, Ticket};
 use super::site::Site;
-use super::updates::{PAGE, Page, read_tasks, read_updates};
+use super::updates::{PAGE, Page, read_updates};
 use super::{Link, Shared};
 use crate::failure::{Class, Failure, jittered};
 use crate::vsphere::properties::UpdateKind;
+use crate::vsphere::task::read_tasks;
 use crate::vsphere::{Error, Kind, MoRef};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

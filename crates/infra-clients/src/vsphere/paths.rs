@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::vsphere::MoRef;
-use crate::vsphere::name::{escape, unescape};
-use crate::vsphere::properties::ObjectUpdate;
+use super::moref::MoRef;
+use super::name::{escape, unescape};
+use super::properties::ObjectUpdate;
 
 /// Names and parents by reference, from objects with the properties `name` and `parent`.
 pub(super) struct Paths(HashMap<MoRef, (String, Option<MoRef>)>);
