@@ -242,8 +242,9 @@ fn unset_in(path: &Path, schema: &Value, values: &[&Value]) -> Vec<Path> {
             below.collect()
         }
         Shape::List => {
-            let first: Vec<_> = values.iter().filter_map(|list| list.get(0)).collect();
-            items(path.then(Step::Item(0)), &schema["items"], &first)
+            // Fields that exclude each other are set in different items.
+            let all: Vec<_> = values.iter().filter_map(|list| list.as_array()).flatten().collect();
+            items(path.then(Step::Item(0)), &schema["items"], &all)
         }
         Shape::Map => {
             let first: Vec<_> = values.iter().filter_map(|map| first_entry(Some(map))).collect();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use avi_simulator::store::Snapshot;
 use avi_simulator::{Config, Effect, Fault, Simulator};
 use serde_json::{Value, json};
-use testbed::{Ako, Management, VirtualCluster, VirtualHost, Workload, eventually};
+use testbed::{Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workload, eventually};
 use tokio::sync::Mutex;
 
 use super::Rig;
@@ -36,6 +36,8 @@ spec:
     storage: true
     schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
 ";
+/// The vCenter of [`AkoRig::samples`].
+const VCENTER: &str = "vcenter.example.com";
 /// A network to take addresses from.
 const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
@@ -49,7 +51,10 @@ pub struct AkoRig {
     site: Site,
     /// The AVI controller.
     pub simulator: Simulator,
+    /// A vCenter with a switch.
+    pub vcenter: Vcsim,
     before: Snapshot,
+    groups: Vec<SimPortGroup>,
 }
 
 /// A workload cluster with a stand-in for AKO.
@@ -281,6 +286,18 @@ fn adc(name: &str, pools: &Value) -> Value {
     })
 }
 
+/// Returns whether a port group is as an AKODeploymentConfig asks.
+fn is_as_wanted(group: &SimPortGroup, wanted: &Value) -> bool {
+    let trunk = wanted["trunk"].as_array().is_some_and(|ranges| !ranges.is_empty());
+    let vlan = wanted["vlan"].as_u64().unwrap_or_default();
+    let is_ephemeral = wanted["binding"] == "ephemeral";
+    group.name == wanted["name"].as_str().unwrap_or_default()
+        && group.trunk.is_empty() != trunk
+        && (trunk || u64::from(group.vlan) == vlan)
+        && (group.binding == "ephemeral") == is_ephemeral
+        && (is_ephemeral || i64::from(group.ports) >= wanted["ports"].as_i64().unwrap_or(8))
+}
+
 impl Rig for AkoRig {
     const SUBJECT: Subject = Subject {
         name: "ako-operator",
@@ -301,7 +318,7 @@ impl Rig for AkoRig {
     const FAULTS: &'static [&'static str] = &["avi-unavailable", "avi-reply-lost", "avi-stale"];
     const MISSED_RIGHT: (&'static str, &'static str, &'static str) =
         ("networking.tkg.tanzu.vmware.com", "akodeploymentconfigs", "patch");
-    const PASSING: &'static [&'static str] = &["Progressing", "AviObjectChanged"];
+    const PASSING: &'static [&'static str] = &["Progressing", "AviObjectChanged", "PortGroupTaskRunning"];
     const MANY_FIELDS: bool = true;
     const KEEPS_EARLIER: &'static [&'static str] = &["PlaceChanged"];
     // Each run deletes a Cluster, which takes Cluster API ten seconds.
@@ -309,7 +326,8 @@ impl Rig for AkoRig {
     const CALLS_VARY: bool = true;
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
-        let simulator = Simulator::start(Config::default()).await?;
+        let vcenter = Vcsim::builder().switch(true).root_folder(false).start();
+        let (simulator, vcenter) = tokio::try_join!(Simulator::start(Config::default()), vcenter)?;
         simulator.control().seed(SEED)?;
         let management = Management::on(Arc::clone(&plane.control_plane)).await?;
         let host = VirtualHost::start(Arc::clone(&plane.control_plane)).await?;
@@ -320,7 +338,14 @@ impl Rig for AkoRig {
         };
         let credentials = json!({ "username": "admin", "password": simulator.admin_password() });
         let authority = json!({ "certificateAuthorityData": simulator.ca_pem() });
-        for secret in [secret("avi-admin", credentials), secret("avi-ca", authority)] {
+        let account = json!({ "username": vcenter.user(), "password": vcenter.password() });
+        let vcenter_authority = json!({ "certificateAuthorityData": vcenter.ca_pem() });
+        for secret in [
+            secret("avi-admin", credentials),
+            secret("avi-ca", authority),
+            secret("vcenter-account", account),
+            secret("vcenter-ca", vcenter_authority),
+        ] {
             let apply = ["apply", "--server-side", "-f", "-"];
             site.control_plane().kubectl_stdin(&apply, &secret.to_string()).await?;
         }
@@ -328,7 +353,8 @@ impl Rig for AkoRig {
         let established = ["wait", "--for=condition=Established", "crd/aviinfrasettings.ako.vmware.com"];
         site.control_plane().kubectl(&established).await?;
         let before = simulator.control().snapshot();
-        Ok(Self { guest: Mutex::default(), host, management, site, simulator, before })
+        let groups = vcenter.port_groups().await?;
+        Ok(Self { guest: Mutex::default(), host, management, site, simulator, vcenter, before, groups })
     }
 
     fn site(&self) -> &Site {
@@ -378,7 +404,12 @@ impl Rig for AkoRig {
                 .map(|change| format!("{} {:?}", change.kind, change.fields).into())
                 .collect::<Vec<Value>>()
         };
-        Ok(lists.into_iter().map(|(what, changes)| (what.to_owned(), names(changes).into())).collect())
+        let mut outside: BTreeMap<String, Value> =
+            lists.into_iter().map(|(what, changes)| (what.to_owned(), names(changes).into())).collect();
+        let groups = self.vcenter.port_groups().await?;
+        let made = groups.iter().filter(|group| !self.groups.contains(group));
+        outside.insert("port groups".to_owned(), made.map(|group| group.name.clone()).collect());
+        Ok(outside)
     }
 
     async fn effects(&self) -> Result<BTreeMap<String, u64>> {
@@ -412,10 +443,13 @@ impl Rig for AkoRig {
     }
 
     fn secrets(&self) -> Vec<String> {
-        vec![self.simulator.admin_password().to_owned()]
+        vec![self.simulator.admin_password().to_owned(), self.vcenter.password().to_owned()]
     }
 
     fn samples() -> Vec<Value> {
+        let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
+        let vcenter = json!({ "server": VCENTER, "credentialRef": reference("vcenter-account"),
+            "certificateAuthorityRef": reference("vcenter-ca") });
         let mut all = adc("sample", &pool(50));
         let spec = json!({
             "clusterSelector": { "matchLabels": { "sample": "a" },
@@ -424,6 +458,13 @@ impl Rig for AkoRig {
             "controlPlaneNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
             "tenant": { "name": "admin", "context": "Provider" },
             "workloadCredentialRef": { "name": "avi-admin", "namespace": NAMESPACE },
+            "vcenter": vcenter,
+            // Each has either a VLAN or a trunk.
+            "portGroups": [
+                { "name": "trunk", "switch": "DVS0", "binding": "ephemeral", "description": "Of a sample",
+                    "trunk": [{ "start": 100, "end": 199 }] },
+                { "name": "tagged", "switch": "DVS0", "vlan": 7, "ports": 16, "autoExpand": false },
+            ],
             "extraConfigs": {
                 "primaryInstance": true, "replicaCount": 2, "fullSyncFrequency": "600", "apiServerPort": 9090,
                 "disableStaticRouteSync": true, "cniPlugin": "antrea", "enableEVH": true, "layer7Only": true,
@@ -453,6 +494,9 @@ impl Rig for AkoRig {
         if object["spec"]["controller"] == CONTROLLER {
             object["spec"]["controller"] = self.simulator.url().trim_start_matches("https://").into();
         }
+        if object["spec"]["vcenter"]["server"] == VCENTER {
+            object["spec"]["vcenter"]["server"] = self.vcenter.host().into();
+        }
         object
     }
 
@@ -477,6 +521,13 @@ impl Rig for AkoRig {
                 .collect::<Vec<_>>()
         });
         let missing: Vec<_> = wanted.iter().filter(|range| !has.contains(range)).collect();
-        Ok((!missing.is_empty()).then(|| format!("AVI has the ranges {has:?}, without {missing:?}")))
+        if !missing.is_empty() {
+            return Ok(Some(format!("AVI has the ranges {has:?}, without {missing:?}")));
+        }
+        let groups = self.vcenter.port_groups().await?;
+        let wanted = object["spec"]["portGroups"].as_array().into_iter().flatten();
+        let missing = wanted.filter(|wanted| !groups.iter().any(|group| is_as_wanted(group, wanted)));
+        let missing: Vec<_> = missing.collect();
+        Ok((!missing.is_empty()).then(|| format!("vCenter has {groups:?}, not {missing:?}")))
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod endpoint;
+mod port_groups;
 mod webhook;
 
 use avi_simulator::store::Snapshot;

@@ -11,6 +11,7 @@ mod apply;
 mod memory;
 mod observe;
 pub mod plan;
+pub mod port_groups;
 pub mod record;
 pub mod seen;
 mod status;
@@ -30,6 +31,7 @@ use crate::api::{
 };
 use crate::connections::Connections;
 use crate::error::Error;
+use crate::vcenters::Vcenters;
 
 /// The controller.
 pub struct Adcs {
@@ -45,7 +47,9 @@ pub struct Adcs {
     pub clusters: Cache<Foreign<Cluster>>,
     /// Clients of the controllers.
     pub connections: Arc<Connections>,
-    /// What AVI had when it was asked last.
+    /// Clients of the vCenters.
+    pub vcenters: Arc<Vcenters>,
+    /// What AVI and the vCenters had when they were asked last.
     pub memory: Arc<Memory>,
 }
 
@@ -97,5 +101,6 @@ impl Reconciler for Adcs {
     fn forget(&self, uid: &str) {
         self.memory.forget(uid);
         self.connections.forget(uid);
+        self.vcenters.forget(uid);
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a reconcile, and what follows.
 
-use infra_clients::{Class, Failure, avi, capi};
+use infra_clients::{Class, Failure, avi, capi, vsphere};
 use operator_kit::{Disposition, KitError, ReconcileError};
 
 use crate::api::reason;
@@ -25,6 +25,22 @@ pub enum Error {
         #[from]
         error: avi::Error,
     },
+    /// A vCenter refused a request or did not answer.
+    #[error("vCenter: {error}: {}", error.remedy())]
+    Vcenter {
+        /// What failed.
+        #[from]
+        error: vsphere::Error,
+    },
+    /// A vCenter has not kept a change.
+    #[error(
+        "vCenter does not keep what the operator writes, or another client reverts it: {0}: look at the tasks of the port group; it is \
+         tried again"
+    )]
+    PortGroupNotKept(String),
+    /// A port group that is to be removed is in use.
+    #[error("{0}")]
+    PortGroupInUse(String),
     /// AVI has not kept a change.
     #[error(
         "AVI does not keep what the operator writes, or another client reverts it: {0}: look who writes these objects; it is tried again"
@@ -47,13 +63,22 @@ impl ReconcileError for Error {
             Self::Kit(error) => error.classify(),
             Self::Workload { error } => (error.reason(), disposition(error)),
             Self::Avi { error } => (error.reason(), disposition(error)),
+            Self::Vcenter { error } => (error.reason(), disposition(error)),
+            Self::PortGroupNotKept(_) => (reason::PORT_GROUP_NOT_KEPT, Disposition::TRANSIENT),
+            Self::PortGroupInUse(_) => (reason::PORT_GROUP_IN_USE, Disposition::TRANSIENT),
             Self::NotKept(_) => (reason::NOT_KEPT, Disposition::TRANSIENT),
             Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
         }
     }
 
     fn reasons() -> Vec<&'static str> {
-        [capi::REASONS, avi::REASONS, &[reason::CREDENTIALS_MISSING, reason::NOT_KEPT]].concat()
+        let own = &[
+            reason::CREDENTIALS_MISSING,
+            reason::NOT_KEPT,
+            reason::PORT_GROUP_NOT_KEPT,
+            reason::PORT_GROUP_IN_USE,
+        ];
+        [capi::REASONS, avi::REASONS, vsphere::REASONS, own].concat()
     }
 }
 
@@ -82,6 +107,20 @@ mod tests {
             assert!(Error::reasons().contains(&reason));
             assert!(error.to_string().starts_with("AVI: as the test wants it: "), "{error}");
         }
+    }
+
+    #[test]
+    fn failures_of_a_vcenter_keep_their_reason() {
+        for (kind, reason, disposition) in [
+            (vsphere::Kind::Outdated, "Busy", Disposition::TRANSIENT),
+            (vsphere::Kind::Forbidden, "PermissionDenied", Disposition::NEEDS_HELP),
+        ] {
+            let error = Error::from(vsphere::Error::new(kind, "as the test wants it"));
+            assert_eq!(error.classify(), (reason, disposition));
+            assert!(Error::reasons().contains(&reason));
+        }
+        let in_use = Error::PortGroupInUse("by a".into());
+        assert_eq!(in_use.classify(), ("PortGroupInUse", Disposition::TRANSIENT));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod ranges;
 mod secrets;
 pub mod selection;
 pub mod validation;
+mod vcenters;
 mod webhook;
 
 pub use args::Args;

@@ -25,6 +25,7 @@ use crate::delivery::{Ako, MANAGED_BY, NAMESPACE, STATEFUL_SET};
 use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
 use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
+use crate::vcenters::Vcenters;
 
 /// How long logging out may take.
 const LOGOUT: Duration = Duration::from_secs(3);
@@ -91,6 +92,7 @@ impl Program for AkoOperator {
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
         let connections = Arc::new(Connections::new(meters.observer()));
+        let vcenters = Arc::new(Vcenters::default());
         let answers = Arc::new(crate::adc::Memory::default());
         let shared = (Arc::clone(&connections), Arc::clone(&answers));
         let settings = args.endpoints();
@@ -103,6 +105,7 @@ impl Program for AkoOperator {
             triggers: wakes.adcs.clone(),
             clusters: watches.clusters.objects().cache().clone(),
             connections: Arc::clone(&connections),
+            vcenters: Arc::clone(&vcenters),
             memory: answers,
         });
         let endpoints = driver::beside(&kit, &watches.clusters, &wakes.endpoints, endpoints);
@@ -115,7 +118,8 @@ impl Program for AkoOperator {
             driver::run(&kit, watches.clusters, wakes.clusters, clusters),
         );
         // Sessions that are not ended count against the limit of the account.
-        let _ = tokio::time::timeout(LOGOUT, connections.close()).await;
+        let closed = async { tokio::join!(connections.close(), vcenters.close()) };
+        let _ = tokio::time::timeout(LOGOUT, closed).await;
         ended?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::{AkoDeploymentConfigSpec, SecretRef};
+use crate::api::{AkoDeploymentConfigSpec, SecretRef, Vcenter};
 use crate::delivery::Credentials;
 
 /// Credentials of the controller's administrator.
@@ -31,12 +31,60 @@ pub async fn admin(
             password: value(user, user_secret.as_ref(), "password")?.into(),
             ca_pem: value(authority, authority_secret.as_ref(), "certificateAuthorityData")?,
         };
-        let version = [&user_secret, &authority_secret].map(|secret| {
-            secret.as_ref().and_then(|secret| Some((secret.uid()?, secret.resource_version()?)))
-        });
-        Ok(Admin { credentials, version: format!("{version:?}") })
+        Ok(Admin { credentials, version: version([user_secret.as_ref(), authority_secret.as_ref()]) })
     };
     Ok(read())
+}
+
+/// An account of a vCenter, and the authority of its certificate.
+#[derive(Clone, Debug)]
+pub struct VcenterAccount {
+    /// Its name.
+    pub username: String,
+    /// Its password.
+    pub password: infra_clients::Secret,
+    /// PEM certificates; `None`: the system's authorities.
+    pub ca_pem: Option<String>,
+    /// Changes when one of the Secrets does.
+    pub version: String,
+}
+
+/// Reads the account with which the operator makes port groups; the inner error says what is missing.
+///
+/// # Errors
+/// If the API server refuses a request or does not answer.
+pub async fn vcenter(
+    client: &Client,
+    vcenter: &Vcenter,
+) -> Result<Result<VcenterAccount, String>, kube::Error> {
+    let user = &vcenter.credential_ref;
+    let user_secret = get(client, user).await?;
+    let authority = match &vcenter.certificate_authority_ref {
+        Some(of) => Some((of, get(client, of).await?)),
+        None => None,
+    };
+    let read = || {
+        let pem = |(of, secret): &(&SecretRef, Option<Secret>)| {
+            value(of, secret.as_ref(), "certificateAuthorityData")
+        };
+        Ok(VcenterAccount {
+            username: value(user, user_secret.as_ref(), "username")?,
+            password: value(user, user_secret.as_ref(), "password")?.into(),
+            ca_pem: authority.as_ref().map(pem).transpose()?,
+            version: version([
+                user_secret.as_ref(),
+                authority.as_ref().and_then(|(_, secret)| secret.as_ref()),
+            ]),
+        })
+    };
+    Ok(read())
+}
+
+/// Returns a text that changes when one of the Secrets does.
+fn version(secrets: [Option<&Secret>; 2]) -> String {
+    let versions =
+        secrets.map(|secret| secret.and_then(|secret| Some((secret.uid()?, secret.resource_version()?))));
+    format!("{versions:?}")
 }
 
 async fn get(client: &Client, of: &SecretRef) -> Result<Option<Secret>, kube::Error> {

@@ -3,6 +3,8 @@
 //! A pure function for the admission webhook and for the condition Ready. Fields are named as the original's webhook names them, and
 //! its messages begin with the original's words. What only AVI can answer is not looked at: that becomes a condition.
 
+mod port_groups;
+
 use std::fmt;
 
 use ipnet::IpNet;
@@ -69,6 +71,9 @@ pub fn validate(
             }
         }
     }
+    for message in port_groups::wrong(spec) {
+        add("spec.portGroups", message);
+    }
     for (field, message) in wrong_references(spec) {
         add(field, message);
     }
@@ -81,10 +86,16 @@ pub fn validate(
 /// Returns which references to Secrets no Secret can have, and why.
 #[must_use]
 pub fn wrong_references(spec: &AkoDeploymentConfigSpec) -> Vec<(&'static str, String)> {
+    let vcenter = spec.vcenter.as_ref();
     let references = [
         ("spec.adminCredentialRef", Some(&spec.admin_credential_ref)),
         ("spec.certificateAuthorityRef", Some(&spec.certificate_authority_ref)),
         ("spec.workloadCredentialRef", spec.workload_credential_ref.as_ref()),
+        ("spec.vcenter.credentialRef", vcenter.map(|vcenter| &vcenter.credential_ref)),
+        (
+            "spec.vcenter.certificateAuthorityRef",
+            vcenter.and_then(|vcenter| vcenter.certificate_authority_ref.as_ref()),
+        ),
     ];
     let wrong = references.into_iter().filter_map(|(field, reference)| {
         let SecretRef { name, namespace } = reference?;

@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let operator = options.selection.operator.clone();
     let seed = options.selection.seed();
-    match with_rig(&operator, Mutate { options, seed, found: RefCell::default() }).await {
+    match Box::pin(with_rig(&operator, Mutate { options, seed, found: RefCell::default() })).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -20,6 +20,9 @@ use crate::error::Error;
 use crate::infra_setting;
 use crate::secrets::admin;
 
+/// The type of clouds that find port groups.
+const VCENTER_CLOUD: &str = "CLOUD_VCENTER";
+
 impl Adcs {
     pub(super) async fn carry_out(
         &self,
@@ -45,6 +48,19 @@ impl Adcs {
                 let name = infra_setting::name_of(&adc.name_any());
                 infra_setting::apply(&self.kit.client(), &self.manager, &name, &change).await?;
                 return Ok(None);
+            }
+            Plan::AskVcenter => {
+                self.ask_vcenter(adc).await?;
+                None
+            }
+            Plan::RecordGroups(record) => {
+                self.record_groups(adc, record).await?;
+                return Ok(None);
+            }
+            Plan::ChangeGroup(change) => self.change_group(adc, change).await?,
+            Plan::LookAtTask => {
+                self.look_at_task(adc).await?;
+                None
             }
             Plan::Configure(change) => Some(self.configure(adc, &change).await?),
         };
@@ -128,7 +144,7 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
     let cloud = api.by_name(CLOUD, &spec.cloud_name, &Query::new()).await?.at_most_one()?;
     let Some(cloud) = cloud else { return Ok(()) };
     let profile = cloud.ipam_provider_ref.as_ref().and_then(|profile| profile.uuid()).map(str::to_owned);
-    facts.cloud = Some(Cloud { profile: profile.clone() });
+    facts.cloud = Some(Cloud { profile: profile.clone(), is_of_vcenter: cloud.vtype == VCENTER_CLOUD });
     if let Some(profile) = profile {
         ask_profile(api, &profile, facts).await?;
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::port_groups::{self, Running};
 use super::record::Change;
 use super::seen::Answer;
 
@@ -14,6 +15,9 @@ pub struct Memory(Mutex<HashMap<String, Entry>>);
 struct Entry {
     answer: Option<Arc<Answer>>,
     change: Option<Change>,
+    vcenter: Option<Arc<port_groups::Answer>>,
+    task: Option<Running>,
+    group_change: Option<port_groups::Change>,
 }
 
 impl Memory {
@@ -37,6 +41,46 @@ impl Memory {
     pub(super) fn changes(&self, uid: &str, change: &Change) -> bool {
         let last = self.entries().entry(uid.to_owned()).or_default().change.replace(change.clone());
         last.as_ref() == Some(change)
+    }
+
+    /// Returns the last answer of the vCenter.
+    pub(super) fn vcenter(&self, uid: &str) -> Option<Arc<port_groups::Answer>> {
+        self.entries().get(uid).and_then(|entry| entry.vcenter.clone())
+    }
+
+    /// Remembers an answer of the vCenter.
+    pub(super) fn vcenter_answered(&self, uid: &str, answer: port_groups::Answer) {
+        self.entries().entry(uid.to_owned()).or_default().vcenter = Some(Arc::new(answer));
+    }
+
+    /// Forgets the answer of the vCenter, so that it is asked again.
+    pub(super) fn forget_vcenter(&self, uid: &str) {
+        self.entries().entry(uid.to_owned()).or_default().vcenter = None;
+    }
+
+    /// Returns the task of the vCenter that has not been seen to end.
+    pub(super) fn task(&self, uid: &str) -> Option<Running> {
+        self.entries().get(uid).and_then(|entry| entry.task.clone())
+    }
+
+    /// Remembers a task of the vCenter.
+    pub(super) fn submitted(&self, uid: &str, task: Running) {
+        self.entries().entry(uid.to_owned()).or_default().task = Some(task);
+    }
+
+    /// Forgets the task of the vCenter.
+    pub(super) fn ended(&self, uid: &str) {
+        self.entries().entry(uid.to_owned()).or_default().task = None;
+    }
+
+    /// Remembers a change of a port group that was made.
+    pub(super) fn changed(&self, uid: &str, change: port_groups::Change) {
+        self.entries().entry(uid.to_owned()).or_default().group_change = Some(change);
+    }
+
+    /// Returns whether a change of a port group is the last one that was made: then the vCenter did not keep that.
+    pub(super) fn has_changed(&self, uid: &str, change: &port_groups::Change) -> bool {
+        self.entries().get(uid).is_some_and(|entry| entry.group_change.as_ref() == Some(change))
     }
 
     /// Forgets an AKODeploymentConfig.

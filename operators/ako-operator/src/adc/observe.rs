@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use operator_kit::Key;
 
 use super::Adcs;
+use super::port_groups;
 use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
 use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
@@ -55,12 +56,14 @@ impl Adcs {
             Err(message) => Some(Problem { reason: reason::CREDENTIALS_MISSING, message: message.clone() }),
             Ok(_) => None,
         };
-        let infra = if infra_setting::is_asked_for(&adc.spec) && !is_deleting {
-            Some(infra_setting::find(&self.kit.client(), &infra_setting::name_of(&name)).await?)
+        let infra = self.infra_setting(adc).await?;
+        let groups = if references.is_empty() {
+            self.look_at_groups(adc, &claimed).await?
         } else {
-            None
+            port_groups::Seen::default()
         };
         Ok(Seen {
+            groups,
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
             delivered,
@@ -71,6 +74,15 @@ impl Adcs {
             released,
             infra,
         })
+    }
+
+    /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one and is not being deleted.
+    async fn infra_setting(&self, adc: &AkoDeploymentConfig) -> Result<Option<infra_setting::Live>, Error> {
+        if adc.metadata.deletion_timestamp.is_some() || !infra_setting::is_asked_for(&adc.spec) {
+            return Ok(None);
+        }
+        let name = infra_setting::name_of(&adc.name_any());
+        Ok(Some(infra_setting::find(&self.kit.client(), &name).await?))
     }
 }
 

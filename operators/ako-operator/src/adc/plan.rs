@@ -12,13 +12,17 @@ use infra_clients::avi::Version;
 use jiff::Timestamp;
 use operator_kit::Turn;
 
+use super::port_groups;
+use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{Change, Items, present, settle, wished};
 use super::seen::{Facts, Seen};
-use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place, reason};
+use crate::api::{
+    Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place, reason,
+};
 use crate::infra_setting;
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
-const FRESH: Duration = Duration::from_mins(10);
+pub(super) const FRESH: Duration = Duration::from_mins(10);
 /// How many Clusters a message names.
 const NAMED: usize = 5;
 
@@ -36,6 +40,14 @@ pub enum Plan {
         /// The place; `None` where nothing is.
         place: Option<Place>,
     },
+    /// Asks the vCenter what it has.
+    AskVcenter,
+    /// Writes the record of port groups.
+    RecordGroups(Vec<AddedPortGroup>),
+    /// Makes, changes or removes a port group.
+    ChangeGroup(port_groups::Change),
+    /// Looks at the task of such a change.
+    LookAtTask,
     /// Changes AVI.
     Configure(Box<Change>),
     /// Changes the AviInfraSetting in the management cluster.
@@ -48,41 +60,29 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     let mine = adc.status.as_ref().and_then(|status| status.added.as_ref());
     let mine = mine.map(Items::from).unwrap_or_default();
     let is_deleting = seen.basis.is_deleting;
-    let recorded = adc.status.as_ref().and_then(|status| status.place.as_ref());
-    if let Some(turn) = record_deliveries(adc, seen, &mine) {
+    if let Some(turn) = before_avi(adc, seen, &mine, now) {
         return turn;
     }
-    if is_deleting && !seen.delivered.is_empty() {
-        return in_use(&seen.delivered);
-    }
-    if is_deleting && (mine.is_empty() || seen.is_forced) {
-        return Turn::Gone;
-    }
-    if let Some(place) = recorded.filter(|place| **place != Place::from(&adc.spec)) {
-        return moved(place);
-    }
-    if let Some(problem) = &seen.problem {
-        let hint = if is_deleting {
-            format!(
-                "; or remove what status.added names on AVI by hand, then annotate the AKODeploymentConfig with {FORCE_ANNOTATION}=true"
-            )
-        } else {
-            String::new()
-        };
-        return Turn::Blocked { reason: problem.reason, message: format!("{}{hint}", problem.message) };
-    }
+    let awaited = |facts: &Facts| {
+        let name = undiscovered(&adc.spec, &seen.groups.basis.record, facts);
+        name.filter(|_| !is_deleting).map(str::to_owned)
+    };
     let known = seen.answer.as_ref().filter(|answer| {
+        let fresh = if awaited(&answer.facts).is_some() { DISCOVERY } else { FRESH };
         let age = now.duration_since(answer.at).unsigned_abs();
         let asked = |uuid: &&str| answer.facts.asked.contains(*uuid);
         answer.basis == seen.basis
-            && age < FRESH
+            && age < fresh
             && mine.networks().iter().all(asked)
             && mine.profiles().iter().all(asked)
     });
     let Some(answer) = known else { return Turn::Act(Plan::Ask) };
     let facts = &answer.facts;
-    if !is_deleting && let Some((reason, message)) = problem(&adc.spec, facts) {
-        return Turn::Blocked { reason, message };
+    let problem = (!is_deleting).then(|| problem(&adc.spec, facts)).flatten();
+    match (problem, awaited(facts)) {
+        (None | Some((reason::NETWORK_NOT_FOUND, _)), Some(name)) => return waiting(&name, facts),
+        (Some((reason, message)), _) => return Turn::Blocked { reason, message },
+        (None, None) => {}
     }
     let wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
     let present = present(facts);
@@ -91,8 +91,10 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         return Turn::LookAgain(Plan::Record(Added::from(&record)));
     }
     let Some(change) = Change::of(&record, wished, &present) else {
-        let change = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live));
-        return change.map_or(Turn::Settled, |change| Turn::LookAgain(Plan::Infra(change)));
+        if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live)) {
+            return Turn::LookAgain(Plan::Infra(change));
+        }
+        return remove(&adc.spec, &seen.groups, now, false).unwrap_or(Turn::Settled);
     };
     for (uuid, subnets) in &facts.networks {
         let mut network = infra_clients::avi::objects::Network {
@@ -104,6 +106,39 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         }
     }
     Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+/// Decides what has to be done before AVI is asked, if anything.
+fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timestamp) -> Option<Turn<Plan>> {
+    let is_deleting = seen.basis.is_deleting;
+    if let Some(turn) = record_deliveries(adc, seen, mine) {
+        return Some(turn);
+    }
+    if is_deleting && !seen.delivered.is_empty() {
+        return Some(in_use(&seen.delivered));
+    }
+    if is_deleting && seen.is_forced {
+        return Some(Turn::Gone);
+    }
+    if is_deleting && mine.is_empty() {
+        return Some(remove(&adc.spec, &seen.groups, now, true).unwrap_or(Turn::Gone));
+    }
+    let recorded = adc.status.as_ref().and_then(|status| status.place.as_ref());
+    if let Some(place) = recorded.filter(|place| **place != Place::from(&adc.spec)) {
+        return Some(moved(place));
+    }
+    if let Some(problem) = &seen.problem {
+        let hint = if is_deleting {
+            format!(
+                "; or remove what status.added names on AVI by hand, then annotate the AKODeploymentConfig with {FORCE_ANNOTATION}=true"
+            )
+        } else {
+            String::new()
+        };
+        let message = format!("{}{hint}", problem.message);
+        return Some(Turn::Blocked { reason: problem.reason, message });
+    }
+    (!is_deleting).then(|| make(&adc.spec, &seen.groups, now)).flatten()
 }
 
 /// Decides whether the record of deliveries has to be written first: a Cluster gets AKO only once it is in it.
@@ -122,6 +157,15 @@ fn record_deliveries(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items) -> Op
         return None;
     }
     Some(Turn::LookAgain(Plan::Deliver { to: seen.delivered.clone(), place }))
+}
+
+/// Waits until AVI has found a port group.
+fn waiting(name: &str, facts: &Facts) -> Turn<Plan> {
+    let is_of_vcenter = facts.cloud.as_ref().is_some_and(|cloud| cloud.is_of_vcenter);
+    let hint =
+        if is_of_vcenter { "some minutes are normal" } else { "only clouds of the type vCenter do that" };
+    let message = format!("AVI has not found the port group {name} in the vCenter of its cloud yet; {hint}");
+    Turn::Wait { reason: reason::PORT_GROUP_UNDISCOVERED, message, after: Some(DISCOVERY) }
 }
 
 fn moved(place: &Place) -> Turn<Plan> {

@@ -7,6 +7,7 @@ use infra_clients::avi::Version;
 use infra_clients::avi::objects::Subnet;
 use jiff::Timestamp;
 
+use super::port_groups;
 use super::record::Items;
 use crate::infra_setting;
 
@@ -31,6 +32,8 @@ pub struct Seen {
     pub released: Items,
     /// Its AviInfraSetting in the management cluster, where it asks for one.
     pub infra: Option<infra_setting::Live>,
+    /// Its port groups.
+    pub groups: port_groups::Seen,
 }
 
 /// What is wrong, and what to do.
@@ -90,4 +93,6 @@ pub struct Facts {
 pub struct Cloud {
     /// UUID of its IPAM profile.
     pub profile: Option<String>,
+    /// Whether it finds the port groups of a vCenter.
+    pub is_of_vcenter: bool,
 }

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::extra::ExtraConfigs;
+use super::port_groups::{AddedPortGroup, PortGroup, Vcenter};
 
 /// The settings that the AKOs of a set of Clusters share.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -62,6 +63,13 @@ pub struct AkoDeploymentConfigSpec {
     /// Further settings of AKO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_configs: Option<ExtraConfigs>,
+    /// The vCenter of the AVI cloud, for `portGroups`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcenter: Option<Vcenter>,
+    /// Distributed port groups that the operator makes in the vCenter, and removes again. One that exists already is not listed here:
+    /// `dataNetwork` names it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_groups: Vec<PortGroup>,
 }
 
 impl AkoDeploymentConfigSpec {
@@ -178,6 +186,9 @@ pub struct AkoDeploymentConfigStatus {
     /// What the operator added to the configuration of AVI, written before it is added. Only this is removed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added: Option<Added>,
+    /// Port groups that the operator made in the vCenter, written before they are made. Only these are changed and removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_groups: Vec<AddedPortGroup>,
     /// Ready says whether the AKODeploymentConfig can be used as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]

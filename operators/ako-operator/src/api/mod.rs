@@ -5,6 +5,7 @@
 
 mod adc;
 mod extra;
+mod port_groups;
 pub mod reason;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,6 +19,8 @@ pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
+
+pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 
 /// API group of the kind.
 pub const GROUP: &str = "networking.tkg.tanzu.vmware.com";
@@ -33,6 +36,9 @@ pub const DELETE_CONFIG_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi-confi
 /// Annotation with the value `true`. Of a Cluster: the operator does not wait for AKO's cleanup any more. Of an AKODeploymentConfig that is
 /// being deleted: it does not wait for AVI. What was made on AVI may stay there.
 pub const FORCE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/force-cleanup";
+
+/// What the description of a port group has that the operator made: `[<mark>=<UID of the AKODeploymentConfig>]`.
+pub const PORT_GROUP_MARK: &str = "ako-operator.network.tkg.tanzu.vmware.com/adc";
 
 /// Finalizer of AKODeploymentConfigs and of Clusters with AKO.
 pub const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";

@@ -65,6 +65,22 @@ operator_kit::reasons! {
     IPAM_MISSING = "AviIpamProfileMissing";
     /// A pool of an AKODeploymentConfig overlaps a range of AVI that the operator did not add.
     POOLS_OVERLAP = "IPPoolsOverlap";
+    /// vCenter has no distributed switch of this name, or several.
+    SWITCH_NOT_FOUND = "DistributedSwitchNotFound";
+    /// vCenter has a port group of this name that the operator did not make, or whose mark was removed.
+    PORT_GROUP_OF_OTHERS = "PortGroupOfOthers";
+    /// A task of vCenter on a port group runs, or may do so.
+    PORT_GROUP_TASK = "PortGroupTaskRunning";
+    /// Something uses a port group that is to be removed.
+    PORT_GROUP_IN_USE = "PortGroupInUse";
+    /// AVI has not found a port group yet.
+    PORT_GROUP_UNDISCOVERED = "PortGroupNotDiscovered";
+    /// The vCenter is another one than that with the port groups that the operator made.
+    PORT_GROUPS_ELSEWHERE = "PortGroupsInAnotherVCenter";
+    /// vCenter does not keep what the operator writes.
+    PORT_GROUP_NOT_KEPT = "PortGroupReverted";
+    /// An event: the operator made, changed or removed a port group.
+    PORT_GROUP_CONFIGURED = "PortGroupConfigured";
     /// The operator added to the configuration of AVI, or removed from it.
     AVI_CONFIGURED = "AviConfigured";
     /// The control plane of a Cluster is reached at its endpoint.
@@ -93,14 +109,14 @@ operator_kit::reasons! {
 
 #[cfg(test)]
 mod tests {
-    use infra_clients::{avi, capi};
+    use infra_clients::{avi, capi, vsphere};
 
     use super::ALL;
 
     #[test]
     fn the_docs_explain_every_reason() {
         let docs = include_str!("../../../../docs/ako-operator/README.md");
-        operator_kit::reasons::check_documented(docs, ALL.iter().chain(capi::REASONS).chain(avi::REASONS))
-            .unwrap();
+        let clients = [capi::REASONS, avi::REASONS, vsphere::REASONS].concat();
+        operator_kit::reasons::check_documented(docs, ALL.iter().chain(&clients)).unwrap();
     }
 }

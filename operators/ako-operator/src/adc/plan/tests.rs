@@ -33,7 +33,7 @@ fn plain() -> AkoDeploymentConfig {
 fn facts() -> Facts {
     Facts {
         version: Some(Version(30, 2, 1)),
-        cloud: Some(Cloud { profile: Some("profile".into()) }),
+        cloud: Some(Cloud { profile: Some("profile".into()), is_of_vcenter: true }),
         has_group: true,
         has_tenant: true,
         names: [("data".into(), "net".into())].into(),
@@ -59,6 +59,7 @@ fn seen(facts: Facts) -> Seen {
         claimed: Items::default(),
         released: Items::default(),
         infra: None,
+        groups: port_groups::Seen::default(),
     }
 }
 
@@ -244,4 +245,101 @@ fn a_place_is_kept_while_something_is_there() {
     assert_eq!(decided(&moved, &fewer), "deliver", "the last one has left");
     let added = json!({"subnets": [{"network": "net", "cidr": "10.0.0.0/24"}]});
     assert_eq!(decided(&adc(&json!({"cloudName": "other"}), &added), &seen), "PlaceChanged");
+}
+
+fn with_port_group(added: &Value) -> AkoDeploymentConfig {
+    let secret = json!({"name": "s", "namespace": "n"});
+    let spec = json!({"vcenter": {"server": "vc", "credentialRef": secret}, "portGroups": [{"name": "data", "switch": "DVS0"}]});
+    adc(&spec, added)
+}
+
+/// The port group of the data network, as it is recorded and as the vCenter has it.
+fn port_group() -> port_groups::Seen {
+    let reference = "DistributedVirtualPortgroup:dvportgroup-7";
+    let basis = port_groups::Basis {
+        generation: Some(1),
+        credentials: "1".into(),
+        record: vec![
+            serde_json::from_value(
+                json!({"name": "data", "vcenter": "vc", "switch": "Switch:dvs-1", "reference": reference,
+            "since": 0}),
+            )
+            .unwrap(),
+        ],
+    };
+    let found = infra_clients::vsphere::networks::PortGroup {
+        moref: reference.parse().unwrap(),
+        name: "data".into(),
+        switch: Some("Switch:dvs-1".parse().unwrap()),
+        version: "1".into(),
+        vlan: Some(infra_clients::vsphere::networks::Vlan::Id(0)),
+        ports: 8,
+        auto_expand: true,
+        binding: Some(infra_clients::vsphere::networks::Binding::Early),
+        description: "[ako-operator.network.tkg.tanzu.vmware.com/adc=u]".into(),
+    };
+    let facts = port_groups::Facts {
+        vcenter: "vc".into(),
+        switches: [("DVS0".to_owned(), Ok("Switch:dvs-1".to_owned()))].into(),
+        groups: [(reference.to_owned(), found)].into(),
+        users: BTreeMap::new(),
+    };
+    let answer = port_groups::Answer { basis: basis.clone(), at: at(0), facts };
+    port_groups::Seen {
+        uid: "u".into(),
+        basis,
+        answer: Some(Arc::new(answer)),
+        ..port_groups::Seen::default()
+    }
+}
+
+#[test]
+fn port_groups_are_made_before_avi_is_asked_and_removed_after_it_has_forgotten_them() {
+    let declared = with_port_group(&Value::Null);
+    let network = "dvportgroup-7-cloud-1";
+    let discovered = || Facts {
+        names: [("data".into(), network.into())].into(),
+        networks: [(network.into(), Vec::new())].into(),
+        profiles: [("profile".into(), [network.to_owned()].into())].into(),
+        asked: [network.to_owned(), "profile".to_owned()].into(),
+        ..facts()
+    };
+    let unmade = Seen { answer: None, ..seen(facts()) };
+    let blocked = port_groups::Seen {
+        problem: Some(Problem { reason: "CredentialsMissing", message: "none".into() }),
+        ..port_group()
+    };
+    assert_eq!(decided(&declared, &Seen { groups: blocked, ..unmade.clone() }), "CredentialsMissing");
+    let unmade = Seen { groups: port_group(), ..unmade };
+    assert_eq!(decided(&declared, &unmade), "ask", "it is there, so AVI is asked");
+    let none = Facts { names: BTreeMap::new(), ..facts() };
+    for (facts, is_of_vcenter) in [(none.clone(), true), (facts(), true), (none.clone(), false)] {
+        let cloud = Some(Cloud { profile: Some("profile".into()), is_of_vcenter });
+        let seen = Seen { groups: port_group(), ..seen(Facts { cloud, ..facts }) };
+        let Turn::Wait { reason, message, after: Some(after) } = decide(&declared, &seen, at(1)) else {
+            panic!("it does not wait")
+        };
+        assert_eq!((reason, after), ("PortGroupNotDiscovered", Duration::from_secs(10)));
+        assert_eq!(message.contains("only clouds of the type vCenter"), !is_of_vcenter, "{message}");
+        assert_eq!(named(&decide(&declared, &seen, at(10))), "ask");
+    }
+    let other = Seen { groups: port_group(), ..seen(Facts { has_group: false, ..none }) };
+    assert_eq!(decided(&declared, &other), "AviServiceEngineGroupNotFound", "which does not pass");
+    let seen = Seen { groups: port_group(), ..seen(discovered()) };
+    assert_eq!(decided(&declared, &seen), "record");
+
+    let added = json!({"usableNetworks": [{"profile": "profile", "network": network}]});
+    let mut gone = seen.clone();
+    gone.basis.is_deleting = true;
+    gone.answer = Some(Arc::new(Answer { basis: gone.basis.clone(), at: at(0), facts: discovered() }));
+    assert_eq!(decided(&with_port_group(&added), &gone), "configure", "AVI forgets it first");
+    let mut nothing = declared;
+    nothing.status = None;
+    let Turn::Act(Plan::ChangeGroup(change)) = decide(&nothing, &gone, at(1)) else { panic!("it stays") };
+    assert_eq!(change.describe(), "removes port group data");
+    gone.is_forced = true;
+    assert_eq!(decided(&nothing, &gone), "gone");
+    gone.is_forced = false;
+    gone.groups = port_groups::Seen::default();
+    assert_eq!(decided(&nothing, &gone), "gone");
 }

@@ -35,7 +35,7 @@ fn subnet(ranges: &[(u8, u8)]) -> Subnet {
 
 fn facts(subnets: Vec<Subnet>, usable: &[&str]) -> Facts {
     Facts {
-        cloud: Some(Cloud { profile: Some(PROFILE.into()) }),
+        cloud: Some(Cloud { profile: Some(PROFILE.into()), is_of_vcenter: false }),
         names: [("data".into(), NET.into()), ("cp".into(), "network-2".into())].into(),
         networks: [(NET.into(), subnets), ("network-2".into(), Vec::new())].into(),
         profiles: [(PROFILE.into(), usable.iter().map(|uuid| (*uuid).to_owned()).collect())].into(),
