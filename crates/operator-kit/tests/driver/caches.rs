@@ -3,10 +3,10 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ObjectMeta, PostParams},
+    api::{DeleteParams, ObjectMeta, Patch, PostParams},
     core::PartialObjectMeta,
 };
-use operator_kit::{Deleted, Key, Kit, Patched, Watch};
+use operator_kit::{Deleted, Key, Kit, Objects, Patched, Watch};
 use serde_json::json;
 use testbed::eventually;
 
@@ -110,4 +110,16 @@ pub async fn are_filled_by_a_search(bench: &Bench, kit: &Kit) {
     let key = Key::new("kube-public", "listed-00");
     assert!(objects.read(&key).await.unwrap().is_some() && objects.cache().valid(&key).is_some());
     assert!(objects.read(&Key::new("kube-public", "another")).await.unwrap().is_none());
+}
+
+/// A patch lands on the version that it was computed from, and on no other.
+pub async fn have_the_answer_to_a_patch(objects: &Objects<Thing>, earlier: &Thing, newest: &Thing) {
+    let change = async |thing: &Thing| {
+        let version = thing.resource_version();
+        let patch = json!({ "metadata": { "resourceVersion": version, "labels": { "changed": "yes" } } });
+        objects.change("kit", thing, &Patch::Merge(patch)).await.unwrap()
+    };
+    assert_eq!(change(earlier).await, Patched::Stale);
+    assert_eq!(change(newest).await, Patched::Done);
+    assert_eq!(objects.cache().valid(&Key::of(newest)).unwrap().labels()["changed"], "yes");
 }

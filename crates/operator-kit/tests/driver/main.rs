@@ -18,7 +18,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use operator_kit::{Clock, Error, Foreign, Key, Kit, Operator, Patched, Triggers, Watch, conditions, driver};
+use operator_kit::{Clock, Error, Foreign, Kit, Operator, Triggers, Watch, conditions, driver};
 use serde_json::json;
 use testbed::{ControlPlane, eventually};
 
@@ -218,16 +218,7 @@ async fn a_status_lands_on_no_other_version(bench: &Bench, kit: &Kit) {
     assert_eq!(apply(&first).await, 409, "a predecessor");
     assert!(bench.api.get("recreated").await.unwrap().status.is_none(), "the status of a predecessor");
     assert_eq!(apply(&second).await, 200, "the object as it is");
-    let change = async |thing: &Thing| {
-        let version = thing.resource_version();
-        let patch = json!({ "metadata": { "resourceVersion": version, "labels": { "changed": "yes" } } });
-        objects.change("kit", thing, &Patch::Merge(patch)).await.unwrap()
-    };
-    assert_eq!(change(&second).await, Patched::Stale, "an earlier version");
-    let newest = bench.api.get("recreated").await.unwrap();
-    assert_eq!(change(&newest).await, Patched::Done);
-    let cached = objects.cache().valid(&Key::of(&newest)).unwrap();
-    assert_eq!(cached.labels()["changed"], "yes", "the answer is in the cache");
+    caches::have_the_answer_to_a_patch(&objects, &second, &bench.api.get("recreated").await.unwrap()).await;
     bench.api.delete("recreated", &DeleteParams::default()).await.unwrap();
 }
 
