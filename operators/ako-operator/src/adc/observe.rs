@@ -4,7 +4,6 @@ use kube::ResourceExt;
 use operator_kit::Key;
 
 use super::Adcs;
-use super::port_groups;
 use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
 use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
@@ -57,13 +56,8 @@ impl Adcs {
             Ok(_) => None,
         };
         let infra = self.infra_setting(adc).await?;
-        let groups = if references.is_empty() {
-            self.look_at_groups(adc, &claimed).await?
-        } else {
-            port_groups::Seen::default()
-        };
         Ok(Seen {
-            groups,
+            groups: self.look_at_groups(adc, &claimed).await?,
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
             delivered,

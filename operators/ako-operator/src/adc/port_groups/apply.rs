@@ -16,6 +16,7 @@ use super::{Answer, Basis, Change, Facts, Running, Seen, is_marked};
 use crate::api::{AddedPortGroup, AkoDeploymentConfig, reason};
 use crate::error::Error;
 use crate::secrets::{VcenterAccount, vcenter};
+use crate::validation::wrong_references;
 
 impl Adcs {
     /// Reads what is known of the port groups of an AKODeploymentConfig. Asks the vCenter nothing.
@@ -28,6 +29,12 @@ impl Adcs {
         let record = record_of(adc);
         if adc.spec.port_groups.is_empty() && record.is_empty() {
             return Ok(Seen { uid, ..Seen::default() });
+        }
+        // The API server would refuse to look for them.
+        if let Some((field, message)) = wrong_references(&adc.spec).first() {
+            let problem = Problem { reason: reason::INVALID_SPEC, message: format!("{field}: {message}") };
+            let basis = Basis { record, ..Basis::default() };
+            return Ok(Seen { uid, problem: Some(problem), basis, ..Seen::default() });
         }
         let account = self.account(adc).await?;
         let problem = account.as_ref().err().cloned();
