@@ -1,7 +1,7 @@
 //! Certificates: made, read from a Secret, and checked as the API server checks them.
 //!
-//! Owns the keys. Each certificate has an authority of its own, whose key is not kept: whoever reads the Secret can serve in place of
-//! the webhook, but cannot make another certificate. Never writes; `upkeep` does.
+//! Owns the keys. Each certificate has an authority of its own, whose key is not kept: a client that reads the Secret can serve in
+//! place of the webhook, but cannot make another certificate. Never writes; `upkeep` does.
 
 use std::{
     fmt,
