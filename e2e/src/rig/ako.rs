@@ -1,5 +1,7 @@
 //! ako-operator with a real Cluster API, virtual workload clusters, a stand-in for AKO in each, and a simulated AVI controller.
 
+mod objects;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use testbed::{Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workload, eventually};
 use tokio::sync::Mutex;
 
+use self::objects::{CONTROLLER, INFRA_SETTINGS, VCENTER, adc, pool};
 use super::Rig;
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::operator::Launch;
@@ -19,25 +22,6 @@ use crate::site::{PATIENCE, Site};
 const NAMESPACE: &str = "ako-operator-system";
 /// Names that exist once in each workload cluster.
 const OWN_NAMES: &[&str] = &["avi-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
-/// The controller of [`AkoRig::samples`].
-const CONTROLLER: &str = "avi.example.com";
-/// A part of a kind of AKO, which belongs into its management cluster.
-const INFRA_SETTINGS: &str = r"
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: { name: aviinfrasettings.ako.vmware.com }
-spec:
-  group: ako.vmware.com
-  scope: Cluster
-  names: { kind: AviInfraSetting, plural: aviinfrasettings, singular: aviinfrasetting }
-  versions:
-  - name: v1beta1
-    served: true
-    storage: true
-    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
-";
-/// The vCenter of [`AkoRig::samples`].
-const VCENTER: &str = "vcenter.example.com";
 /// A network to take addresses from.
 const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
@@ -69,6 +53,9 @@ pub struct Guest {
 impl AkoRig {
     /// The label of seed 000, which selects a Cluster for the AKODeploymentConfig of [`config`](Self::config).
     pub const LABEL: &'static str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+
+    /// The annotation that asks for another password of a Cluster's user on AVI.
+    const ROTATE: &'static str = "ako-operator.network.tkg.tanzu.vmware.com/rotate-credentials";
 
     /// Starts a rig with a plane of its own.
     ///
@@ -179,6 +166,33 @@ impl AkoRig {
             ensure!(level == "DEBUG", "it is {level:?}");
             Ok(Some(()))
         })
+        .await?;
+        self.rotate(workload, "1").await
+    }
+
+    /// Asks for another password of the Cluster's user on AVI, and waits until AKO has it.
+    ///
+    /// # Errors
+    /// If AKO does not get it, in time.
+    pub async fn rotate(&self, workload: &Workload<VirtualCluster>, value: &str) -> Result<()> {
+        let (name, secret) = (workload.name(), format!("{}-avi-credentials", workload.name()));
+        let annotation = format!("{}={value}", Self::ROTATE);
+        self.management.kubectl(&["annotate", "cluster", name, &annotation]).await?;
+        let system = workload.plane().real_name("avi-system");
+        eventually("AKO has another password", PATIENCE, async || {
+            let has = self.management.kubectl(&["get", "secret", &secret, "-o", "json"]).await?;
+            let has: Value = serde_json::from_str(&has)?;
+            let get = ["get", "secret", "avi-secret", "-n", &system, "-o", "json"];
+            let delivered: Value = serde_json::from_str(&self.site.control_plane().kubectl(&get).await?)?;
+            let (data, given) = (&has["data"], &delivered["data"]);
+            let is_served = has["metadata"]["annotations"][Self::ROTATE] == value;
+            ensure!(is_served && data["nextPassword"].is_null(), "it is not done");
+            ensure!(
+                data["password"] == given["password"] && data["username"] == given["username"],
+                "AKO has another"
+            );
+            Ok(Some(()))
+        })
         .await
     }
 
@@ -263,27 +277,6 @@ impl AkoRig {
 /// Returns the name of the Service of a guest's control plane.
 fn control_plane_service(guest: &Guest) -> String {
     format!("default-{}-control-plane", guest.workload.name())
-}
-
-/// Returns pools of ten addresses from this one on.
-fn pool(start: u8) -> Value {
-    json!([{ "start": format!("10.92.0.{start}"), "end": format!("10.92.0.{}", start + 9), "type": "V4" }])
-}
-
-/// Returns an AKODeploymentConfig with pools.
-fn adc(name: &str, pools: &Value) -> Value {
-    let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
-    json!({
-        "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
-        "metadata": { "name": name },
-        "spec": {
-            "clusterSelector": { "matchLabels": { (AkoRig::LABEL): "" } },
-            "controller": CONTROLLER, "cloudName": "Default-Cloud", "serviceEngineGroup": "Default-Group",
-            "controlPlaneNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
-            "dataNetwork": { "name": "vips", "cidr": "10.92.0.0/24", "ipPools": pools },
-            "adminCredentialRef": reference("avi-admin"), "certificateAuthorityRef": reference("avi-ca"),
-        },
-    })
 }
 
 /// Returns whether a port group is as an AKODeploymentConfig asks.
@@ -447,47 +440,7 @@ impl Rig for AkoRig {
     }
 
     fn samples() -> Vec<Value> {
-        let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
-        let vcenter = json!({ "server": VCENTER, "credentialRef": reference("vcenter-account"),
-            "certificateAuthorityRef": reference("vcenter-ca") });
-        let mut all = adc("sample", &pool(50));
-        let spec = json!({
-            "clusterSelector": { "matchLabels": { "sample": "a" },
-                "matchExpressions": [{ "key": "sample", "operator": "In", "values": ["a"] }] },
-            "controllerVersion": "30.2.1",
-            "controlPlaneNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
-            "tenant": { "name": "admin", "context": "Provider" },
-            "workloadCredentialRef": { "name": "avi-admin", "namespace": NAMESPACE },
-            "vcenter": vcenter,
-            // Each has either a VLAN or a trunk.
-            "portGroups": [
-                { "name": "trunk", "switch": "DVS0", "binding": "ephemeral", "description": "Of a sample",
-                    "trunk": [{ "start": 100, "end": 199 }] },
-                { "name": "tagged", "switch": "DVS0", "vlan": 7, "ports": 16, "autoExpand": false },
-            ],
-            "extraConfigs": {
-                "primaryInstance": true, "replicaCount": 2, "fullSyncFrequency": "600", "apiServerPort": 9090,
-                "disableStaticRouteSync": true, "cniPlugin": "antrea", "enableEVH": true, "layer7Only": true,
-                "servicesAPI": false, "vipPerNamespace": true, "istioEnabled": false, "useDefaultSecretsOnly": false,
-                "enableEvents": true, "blockedNamespaceList": ["a"], "ipFamily": "V4",
-                "log": { "persistentVolumeClaim": "logs", "mountPath": "/log", "logFile": "avi.log",
-                    "akoGatewayLogFile": "gw.log", "logLevel": "INFO" },
-                "namespaceSelector": { "labelKey": "k", "labelValue": "v" },
-                "nodePortSelector": { "key": "k", "value": "v" },
-                "featureGates": { "GatewayAPI": false },
-                "networksConfig": { "enableRHI": false, "bgpPeerLabels": ["peer"], "nsxtT1LR": "t1" },
-                "ingress": { "disableIngressClass": false, "defaultIngressController": false, "shardVSSize": "SMALL",
-                    "passthroughShardSize": "SMALL", "serviceType": "NodePort",
-                    "nodeNetworkList": [{ "networkName": "nodes", "cidrs": ["10.1.0.0/16"] }],
-                    "noPGForSNI": false, "enableMCI": false },
-                "l4Config": { "defaultDomain": "example.com", "autoFQDN": "default" },
-                "rbac": { "pspEnabled": false, "pspPolicyAPIVersion": "policy/v1beta1" },
-            },
-        });
-        for (field, value) in spec.as_object().into_iter().flatten() {
-            all["spec"][field] = value.clone();
-        }
-        vec![all]
+        objects::samples()
     }
 
     fn localized(&self, mut object: Value) -> Value {

@@ -106,6 +106,41 @@ impl Walk {
         );
     }
 
+    /// Returns the users on AVI beside the administrator.
+    fn users(&self) -> Vec<String> {
+        self.rig.simulator.control().store(|store| {
+            let names = store.objects("user").filter_map(|user| user["name"].as_str().map(str::to_owned));
+            names.filter(|name| name != "admin").collect()
+        })
+    }
+
+    /// AKO works as a user of its own, whose Secret is beside the Cluster.
+    async fn has_a_user(&self) {
+        let secret = ["get", "secret", "w1-avi-credentials", "-o"];
+        let of = |key: &str| format!("jsonpath={{.data.{key}}}");
+        for (key, inside) in [("username", "username"), ("password", "password")] {
+            let mine = self.rig.management.kubectl(&[&secret[..], &[&of(key)]].concat()).await.unwrap();
+            assert!(!mine.is_empty(), "{key}");
+            let get = ["get", "secret", "avi-secret", "-n", "avi-system", "-o", &of(inside)];
+            self.workload_shows(&get, mine.trim()).await;
+        }
+        let shape = "jsonpath={.type} {.metadata.ownerReferences[0].kind}";
+        self.shows(&[&secret[..], &[shape]].concat(), "avi.cluster.x-k8s.io/secret Cluster").await;
+        assert_eq!(self.users(), ["w1-default-ako-user"]);
+        let logins = self.rig.simulator.control().requests();
+        assert!(logins.iter().any(|request| request.user.as_deref() == Some("w1-default-ako-user")));
+    }
+
+    /// Neither the user nor its Secret is left.
+    async fn has_no_user(&self) {
+        self.shows(
+            &["get", "secrets", "--field-selector=type=avi.cluster.x-k8s.io/secret", "-o", "name"],
+            "",
+        )
+        .await;
+        assert_eq!(self.users(), <[String; 0]>::default());
+    }
+
     /// Deletes the AKODeploymentConfig. Nothing is on AVI then that was not there before, the operator has met no bug, and AKO was started
     /// once.
     async fn nothing_is_left(&self) {
@@ -132,8 +167,10 @@ async fn shows(run: impl AsyncFn() -> anyhow::Result<String>, args: &[&str], wan
 #[tokio::test]
 async fn the_walk_through_comes_true() {
     let walk = Walk::start().await;
+    walk.has_a_user().await;
     walk.workload.delete().await.unwrap();
     walk.workload.deleted(PATIENCE).await.unwrap();
+    walk.has_no_user().await;
     walk.nothing_is_left().await;
 }
 
@@ -174,6 +211,7 @@ async fn removing_the_label_takes_ako_away_in_order() {
     let walk = Walk::start().await;
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{LABEL}-")]).await.unwrap();
     walk.cluster_has(false).await;
+    walk.has_no_user().await;
     walk.nothing_is_left().await;
     walk.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "").await;
     let ours = "app.kubernetes.io/managed-by=ako-operator.network.tkg.tanzu.vmware.com";

@@ -6,6 +6,7 @@
 //!
 //! Owns no state but which workload clusters are watched: everything else is in the objects.
 
+mod account;
 mod apply;
 pub(crate) mod glance;
 pub(crate) mod live;
@@ -34,7 +35,7 @@ use self::plan::{Plan, decide};
 use self::report::{Report, failure};
 use self::seen::{Seen, Want};
 use crate::api::condition::OWNED;
-use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER};
+use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, ROTATE_ANNOTATION};
 use crate::conditions::said;
 use crate::connections::Connections;
 use crate::delivery::Ako;
@@ -80,6 +81,8 @@ pub struct Clusters {
     pub services: Cache<Service>,
     /// What this process remembers.
     pub memory: Memory,
+    /// API version of the Clusters.
+    pub version: String,
 }
 
 impl Reconciler for Clusters {
@@ -96,9 +99,10 @@ impl Reconciler for Clusters {
     fn reads(cluster: &Self::Object) -> impl Hash {
         let condition = |name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status));
         let ready = [condition("Ready"), condition("Available")];
-        let forced = cluster.annotation(FORCE_ANNOTATION).map(str::to_owned);
+        let annotations =
+            [FORCE_ANNOTATION, ROTATE_ANNOTATION].map(|name| cluster.annotation(name).map(str::to_owned));
         let ready = (ready, cluster.control_plane_initialized(), cluster.is_paused());
-        (cluster.labels().clone(), forced, ready)
+        (cluster.labels().clone(), annotations, ready)
     }
 
     /// A paused Cluster may be on its way to another management cluster, which a finalizer would keep here.

@@ -46,6 +46,9 @@ pub enum Error {
         "AVI does not keep what the operator writes, or another client reverts it: {0}: look who writes these objects; it is tried again"
     )]
     NotKept(String),
+    /// The operating system has no randomness for a password.
+    #[error("the operating system gives no random bytes for a password: {0}; it is tried again")]
+    Randomness(getrandom::Error),
     /// A Secret went while it was used.
     #[error("{0}")]
     Credentials(String),
@@ -67,6 +70,7 @@ impl ReconcileError for Error {
             Self::PortGroupNotKept(_) => (reason::PORT_GROUP_NOT_KEPT, Disposition::TRANSIENT),
             Self::PortGroupInUse(_) => (reason::PORT_GROUP_IN_USE, Disposition::TRANSIENT),
             Self::NotKept(_) => (reason::NOT_KEPT, Disposition::TRANSIENT),
+            Self::Randomness(_) => (reason::NO_RANDOMNESS, Disposition::TRANSIENT),
             Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
         }
     }
@@ -75,6 +79,7 @@ impl ReconcileError for Error {
         let own = &[
             reason::CREDENTIALS_MISSING,
             reason::NOT_KEPT,
+            reason::NO_RANDOMNESS,
             reason::PORT_GROUP_NOT_KEPT,
             reason::PORT_GROUP_IN_USE,
         ];

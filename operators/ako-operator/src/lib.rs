@@ -11,6 +11,7 @@
 //!            └── networks ──▶ adc ──▶ AVI: ranges of subnets, usable networks
 //!
 //!   Cluster, Machines ──▶ endpoint ──▶ Service, EndpointSlice ◀── AKO of the management cluster
+//!   Cluster ──▶ user: its account on AVI, with a Secret ──▶ credentials
 //!
 //!   AKODeploymentConfig that is ready, Cluster, credentials ──▶ delivery: the objects that AKO consists of ──▶ cluster ──▶ workload cluster
 //! ```
@@ -33,6 +34,7 @@ pub mod purge;
 pub mod ranges;
 mod secrets;
 pub mod selection;
+pub mod user;
 pub mod validation;
 mod vcenters;
 mod webhook;

@@ -63,6 +63,8 @@ impl Program for AkoOperator {
                 rule("discovery.k8s.io", &["endpointslices"], &["create", "list", "patch", "watch"]),
                 // Those of the original operator, which EndpointSlices replace.
                 rule("", &["endpoints"], &["delete"]),
+                // Credentials of the Clusters' users on AVI.
+                rule("", &["secrets"], &["create", "delete", "patch"]),
             ],
             cluster: vec![
                 // patch: the finalizer.
@@ -132,6 +134,8 @@ struct Watches {
     machines: Watch<Foreign<Machine>>,
     services: Watch<Service>,
     slices: Watch<EndpointSlice>,
+    /// API version of the Clusters.
+    version: String,
 }
 
 /// Wakes the objects of all controllers.
@@ -144,9 +148,11 @@ struct Wakes {
 
 impl Watches {
     fn new(kit: &Kit, capi: &Capi) -> anyhow::Result<Self> {
+        let read_in = capi.read_in::<Cluster>()?;
         Ok(Self {
+            version: Cluster::api_version(&read_in).into_owned(),
             adcs: Watch::cluster_wide(kit),
-            clusters: Watch::version(kit, capi.read_in::<Cluster>()?),
+            clusters: Watch::version(kit, read_in),
             machines: Watch::version(kit, capi.read_in::<Machine>()?),
             services: Watch::namespaced(kit).fields("spec.type=LoadBalancer"),
             slices: Watch::namespaced(kit).labels(&format!("{SLICE_OWNER_LABEL} in ({MANAGED_BY},{MIRROR})")),
@@ -249,6 +255,7 @@ fn clusters(
         endpoints,
         services: watches.services.objects().cache().clone(),
         memory: crate::cluster::Memory::default(),
+        version: watches.version.clone(),
     }
 }
 

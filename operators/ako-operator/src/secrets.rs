@@ -80,6 +80,26 @@ pub async fn vcenter(
     Ok(read())
 }
 
+/// Reads the credentials that a person gives AKO; the inner error says what is missing.
+///
+/// # Errors
+/// If the API server refuses a request or does not answer.
+pub async fn workload(
+    client: &Client,
+    of: &SecretRef,
+    ca_pem: &str,
+) -> Result<Result<Credentials, String>, kube::Error> {
+    let secret = get(client, of).await?;
+    let read = || {
+        Ok(Credentials {
+            username: value(of, secret.as_ref(), "username")?,
+            password: value(of, secret.as_ref(), "password")?.into(),
+            ca_pem: ca_pem.to_owned(),
+        })
+    };
+    Ok(read())
+}
+
 /// Returns a text that changes when one of the Secrets does.
 fn version(secrets: [Option<&Secret>; 2]) -> String {
     let versions =

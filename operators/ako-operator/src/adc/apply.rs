@@ -2,23 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use infra_clients::avi::objects::Network;
+use infra_clients::avi::objects::{Network, Role};
 use infra_clients::avi::{
-    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, SE_GROUP, Scope, TENANT,
+    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, ROLE, Ref, SE_GROUP, Scope, TENANT,
 };
 use kube::ResourceExt;
-use operator_kit::{Key, Notice};
+use operator_kit::{Key, KitError, Notice};
 use serde_json::json;
 
 use super::Adcs;
 use super::observe::basis;
 use super::plan::Plan;
 use super::record::{Change, Items};
-use super::seen::{Answer, Cloud, Facts};
+use super::seen::{self, Answer, Cloud, Facts};
 use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, reason};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::secrets::admin;
+use crate::user::role;
 
 /// The type of clouds that find port groups.
 const VCENTER_CLOUD: &str = "CLOUD_VCENTER";
@@ -86,7 +87,9 @@ impl Adcs {
     /// Changes AVI. What it has afterwards is asked in the next pass.
     async fn configure(&self, adc: &AkoDeploymentConfig, change: &Change) -> Result<Notice, Error> {
         let uid = adc.uid().unwrap_or_default();
-        let names = self.memory.answer(&uid).map(|answer| answer.facts.names.clone()).unwrap_or_default();
+        // The next pass asks AVI again.
+        let Some(answer) = self.memory.answer(&uid) else { return Err(KitError::StillChanging.into()) };
+        let Facts { names, roles, version, .. } = &answer.facts;
         let admin = admin(&self.kit.client(), &adc.spec).await?;
         let admin = admin.map_err(Error::Credentials)?;
         let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
@@ -104,7 +107,21 @@ impl Adcs {
         for profile in change.profiles() {
             existing(api.update(IPAM_PROFILE, profile, |object| change.edit_profile(profile, object)).await)?;
         }
-        let described = change.describe(&names);
+        let version = version.unwrap_or(avi.versions().await?.controller);
+        for kind in change.missing.roles.iter().filter_map(|name| role::of_name(name)) {
+            api.create_or_find(ROLE, &role::new(kind, version)).await?;
+        }
+        for name in &change.wrong_roles {
+            let (Some(known), Some(kind)) = (roles.get(name), role::of_name(name)) else { continue };
+            let edit = |object: &mut Role| {
+                role::sync(object, kind, version);
+            };
+            existing(api.update(ROLE, &known.uuid, edit).await)?;
+        }
+        for known in change.removed.roles.iter().filter_map(|name| roles.get(name)) {
+            api.delete(ROLE, &known.uuid).await?;
+        }
+        let described = change.describe(names);
         if is_repeated {
             return Err(Error::NotKept(described));
         }
@@ -137,6 +154,9 @@ async fn facts(avi: &Avi, spec: Option<&AkoDeploymentConfigSpec>, record: &Items
     for uuid in record.profiles() {
         ask_profile(&api, uuid, &mut facts).await?;
     }
+    for name in &record.roles {
+        ask_role(&api, name, &mut facts).await?;
+    }
     Ok(facts)
 }
 
@@ -151,10 +171,16 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
     let in_cloud = Query::new().cloud_uuid(&cloud.meta.uuid);
     let group = api.by_name(SE_GROUP, &spec.service_engine_group, &in_cloud).await?.at_most_one()?;
     facts.has_group = group.is_some();
-    facts.has_tenant = match &*Place::from(spec).tenant {
-        "admin" => true,
-        name => api.by_name(TENANT, name, &Query::new()).await?.at_most_one()?.is_some(),
+    facts.tenant = match &*Place::from(spec).tenant {
+        name @ "admin" => Some(name.to_owned()),
+        name => {
+            let tenant = api.by_name(TENANT, name, &Query::new()).await?.at_most_one()?;
+            tenant.map(|tenant| tenant.meta.uuid)
+        }
     };
+    for kind in role::shared(spec) {
+        ask_role(api, kind.name(), facts).await?;
+    }
     let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
     let names: BTreeSet<&String> = control_plane.into_iter().chain([&spec.data_network.name]).collect();
     for name in names {
@@ -164,6 +190,24 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
             facts.names.insert(name.clone(), uuid.clone());
             facts.networks.insert(uuid, network.configured_subnets);
         }
+    }
+    Ok(())
+}
+
+async fn ask_role(api: &Api, name: &str, facts: &mut Facts) -> Result<(), AviError> {
+    if !facts.asked.insert(name.to_owned()) {
+        return Ok(());
+    }
+    let all = api.all(ROLE, &Query::new().name(name)).await?;
+    let is_here = |role: &&Role| {
+        let tenant = role.meta.tenant_ref.as_ref().and_then(Ref::uuid);
+        role.meta.name == name && tenant.is_none_or(|tenant| tenant == "admin")
+    };
+    if let Some(found) = all.iter().find(is_here)
+        && let (Some(kind), Some(version)) = (role::of_name(name), facts.version)
+    {
+        let is_wrong = role::sync(&mut found.clone(), kind, version);
+        facts.roles.insert(name.to_owned(), seen::Role { uuid: found.meta.uuid.clone(), is_wrong });
     }
     Ok(())
 }

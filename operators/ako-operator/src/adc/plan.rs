@@ -75,6 +75,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
             && age < fresh
             && mine.networks().iter().all(asked)
             && mine.profiles().iter().all(asked)
+            && mine.roles.iter().all(|name| asked(&&**name))
     });
     let Some(answer) = known else { return Turn::Act(Plan::Ask) };
     let facts = &answer.facts;
@@ -90,7 +91,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if record != mine {
         return Turn::LookAgain(Plan::Record(Added::from(&record)));
     }
-    let Some(change) = Change::of(&record, wished, &present) else {
+    let Some(change) = Change::of(&record, wished, facts) else {
         if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live)) {
             return Turn::LookAgain(Plan::Infra(change));
         }
@@ -220,7 +221,7 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static st
         );
         return Some((reason::SE_GROUP_NOT_FOUND, message));
     }
-    if !facts.has_tenant {
+    if facts.tenant.is_none() {
         let tenant = spec.tenant.as_ref().map(|tenant| &*tenant.name).unwrap_or_default();
         let message =
             format!("spec.tenant.name: AVI has no tenant {tenant:?}: correct the name, or create it");

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use super::seen::Facts;
 use crate::api::{Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfigSpec};
 use crate::ranges::{IpRange, Overlap, merge, parse_pools, parsed};
+use crate::user::role;
 
 /// Items of AVI's configuration. Addresses are in one spelling, so that equal items are equal texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Items {
     pub ranges: BTreeSet<AddedRange>,
     /// Usable networks of IPAM profiles.
     pub usable: BTreeSet<AddedUsableNetwork>,
+    /// Names of roles in the tenant `admin`.
+    pub roles: BTreeSet<String>,
 }
 
 impl From<&Added> for Items {
@@ -33,6 +36,7 @@ impl From<&Added> for Items {
             subnets: added.subnets.iter().cloned().collect(),
             ranges: added.ranges.iter().cloned().collect(),
             usable: added.usable_networks.iter().cloned().collect(),
+            roles: added.roles.iter().cloned().collect(),
         }
     }
 }
@@ -43,6 +47,7 @@ impl From<&Items> for Added {
             subnets: items.subnets.iter().cloned().collect(),
             ranges: items.ranges.iter().cloned().collect(),
             usable_networks: items.usable.iter().cloned().collect(),
+            roles: items.roles.iter().cloned().collect(),
         }
     }
 }
@@ -51,7 +56,7 @@ impl Items {
     /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.subnets.is_empty() && self.ranges.is_empty() && self.usable.is_empty()
+        self.subnets.is_empty() && self.ranges.is_empty() && self.usable.is_empty() && self.roles.is_empty()
     }
 
     /// Adds all of another set.
@@ -59,6 +64,7 @@ impl Items {
         self.subnets.extend(other.subnets);
         self.ranges.extend(other.ranges);
         self.usable.extend(other.usable);
+        self.roles.extend(other.roles);
     }
 
     /// Returns the items that another set does not have.
@@ -68,6 +74,7 @@ impl Items {
             subnets: &self.subnets - &other.subnets,
             ranges: &self.ranges - &other.ranges,
             usable: &self.usable - &other.usable,
+            roles: &self.roles - &other.roles,
         }
     }
 
@@ -101,7 +108,8 @@ impl Items {
 /// Returns what the spec asks for, as far as its networks exist. The spec has no problem.
 #[must_use]
 pub fn wished(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Items {
-    let mut items = Items::default();
+    let roles = role::shared(spec).iter().map(|kind| kind.name().to_owned()).collect();
+    let mut items = Items { roles, ..Items::default() };
     let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
     let names = [Some(&spec.data_network.name), control_plane];
     let profile = facts.cloud.as_ref().and_then(|cloud| cloud.profile.as_ref());
@@ -127,7 +135,7 @@ pub fn wished(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Items {
 /// Returns what AVI has.
 #[must_use]
 pub fn present(facts: &Facts) -> Items {
-    let mut items = Items::default();
+    let mut items = Items { roles: facts.roles.keys().cloned().collect(), ..Items::default() };
     for (network, subnets) in &facts.networks {
         for (cidr, subnet) in subnets.iter().filter_map(|subnet| Some((cidr_of(subnet)?, subnet))) {
             let ranges = subnet.static_ip_ranges.iter().filter_map(parsed);
@@ -158,6 +166,7 @@ pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items, re
         subnets,
         ranges: settled(&mine.ranges, &wished.ranges, &present.ranges, &claimed.ranges, &released.ranges),
         usable: settled(&mine.usable, &wished.usable, &present.usable, &claimed.usable, &released.usable),
+        roles: settled(&mine.roles, &wished.roles, &present.roles, &claimed.roles, &released.roles),
     }
 }
 
@@ -185,14 +194,19 @@ pub struct Change {
     pub removed: Items,
     /// What it lacks.
     pub missing: Items,
+    /// Names of roles that allow too little, or too much.
+    pub wrong_roles: BTreeSet<String>,
 }
 
 impl Change {
     /// Returns what has to change; `None` if nothing has to.
     #[must_use]
-    pub fn of(record: &Items, wished: Items, present: &Items) -> Option<Self> {
-        let (missing, removed) = (wished.without(present), record.without(&wished));
-        (!missing.is_empty() || !removed.is_empty()).then_some(Self { wished, removed, missing })
+    pub fn of(record: &Items, wished: Items, facts: &Facts) -> Option<Self> {
+        let (missing, removed) = (wished.without(&present(facts)), record.without(&wished));
+        let is_wrong = |name: &&String| facts.roles.get(*name).is_some_and(|role| role.is_wrong);
+        let wrong_roles: BTreeSet<_> = wished.roles.iter().filter(is_wrong).cloned().collect();
+        let is_needed = !missing.is_empty() || !removed.is_empty() || !wrong_roles.is_empty();
+        is_needed.then_some(Self { wished, removed, missing, wrong_roles })
     }
 
     /// Returns the networks to change.
@@ -276,9 +290,11 @@ impl Change {
             });
             let usable =
                 items.usable.iter().map(|usable| format!("{verb} usable network {}", name(&usable.network)));
-            subnets.chain(ranges).chain(usable).collect::<Vec<_>>()
+            let roles = items.roles.iter().map(|role| format!("{verb} role {role}"));
+            subnets.chain(ranges).chain(usable).chain(roles).collect::<Vec<_>>()
         };
-        [list("added", &self.missing), list("removed", &self.removed)].concat().join("; ")
+        let wrong = self.wrong_roles.iter().map(|role| format!("corrected role {role}")).collect();
+        [list("added", &self.missing), list("removed", &self.removed), wrong].concat().join("; ")
     }
 }
 

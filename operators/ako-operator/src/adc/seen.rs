@@ -76,16 +76,27 @@ pub struct Facts {
     pub cloud: Option<Cloud>,
     /// Whether the cloud has the service engine group of the spec.
     pub has_group: bool,
-    /// Whether the tenant of the spec exists.
-    pub has_tenant: bool,
+    /// UUID of the tenant of the spec; `None` if there is none of its name.
+    pub tenant: Option<String>,
+    /// Roles of the tenant `admin` that the spec needs, or that the record names, by name.
+    pub roles: BTreeMap<String, Role>,
     /// UUIDs of the networks of the spec that exist, by name.
     pub names: BTreeMap<String, String>,
     /// Subnets of these networks, and of others that the record names, by UUID.
     pub networks: BTreeMap<String, Vec<Subnet>>,
     /// UUIDs of the usable networks of AVI's own IPAM profiles, by UUID of the profile.
     pub profiles: BTreeMap<String, BTreeSet<String>>,
-    /// UUIDs of all networks and profiles that were asked for.
+    /// UUIDs of all networks and profiles that were asked for, and names of all roles.
     pub asked: BTreeSet<String>,
+}
+
+/// A role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Its UUID.
+    pub uuid: String,
+    /// Whether it allows too little, or too much.
+    pub is_wrong: bool,
 }
 
 /// A cloud.

@@ -230,6 +230,9 @@ pub struct Added {
     /// Usable networks of IPAM profiles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usable_networks: Vec<AddedUsableNetwork>,
+    /// Roles of the tenant `admin`, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// A subnet of a network on AVI.

@@ -40,6 +40,9 @@ pub const FORCE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/fo
 /// What the description of a port group has that the operator made: `[<mark>=<UID of the AKODeploymentConfig>]`.
 pub const PORT_GROUP_MARK: &str = "ako-operator.network.tkg.tanzu.vmware.com/adc";
 
+/// Annotation of a Cluster: with another value, its AVI user gets another password. The Secret of the user has the value that was served.
+pub const ROTATE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/rotate-credentials";
+
 /// Finalizer of AKODeploymentConfigs and of Clusters with AKO.
 pub const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 /// The finalizer that the later operator wrote.
@@ -85,5 +88,5 @@ pub mod condition {
     /// Of a Cluster whose control plane AVI balances: it is reached at the Cluster's endpoint.
     pub const ENDPOINT_READY: &str = "AviControlPlaneEndpointReady";
     /// The conditions of Clusters that say how far AKO is.
-    pub const OWNED: [&str; 3] = [AKO_INSTALLED, RESOURCES_CLEANED_UP, IP_FAMILY_VALID];
+    pub const OWNED: [&str; 4] = [AKO_INSTALLED, RESOURCES_CLEANED_UP, USER_CLEANED_UP, IP_FAMILY_VALID];
 }

@@ -51,6 +51,20 @@ operator_kit::reasons! {
     NOT_KEPT = "AviConfigurationReverted";
     /// Another Cluster has the same name on AVI.
     NAME_TAKEN = "ClusterNameAmbiguous";
+    /// The operating system gives no random bytes for a password.
+    NO_RANDOMNESS = "RandomSourceFailed";
+    /// The Secret for the credentials of a Cluster's AVI user is of others.
+    USER_SECRET_TAKEN = "AviUserSecretTaken";
+    /// An event: a Cluster's AVI user was made.
+    USER_MADE = "AviUserMade";
+    /// An event: a Cluster's AVI user got another password.
+    USER_ROTATED = "AviUserPasswordChanged";
+    /// A Cluster's AVI user goes after what AKO made on AVI. As the original calls it.
+    USER_CLEANUP = "AviResourceCleanup";
+    /// A Cluster's AVI user is gone, or there was none.
+    USER_CLEANED_UP = "AviUserRemoved";
+    /// A Cluster's AVI user cannot be removed: its AKODeploymentConfig is gone.
+    USER_CLEANUP_IMPOSSIBLE = "AviUserCleanupImpossible";
     /// The Cluster is paused.
     PAUSED = "ClusterPaused";
     /// AVI has no cloud of this name.

@@ -11,12 +11,11 @@ use super::live::api;
 use super::plan::Plan;
 use super::report::Report;
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
-use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, Place, reason};
+use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
 use crate::conditions;
 use crate::delivery::{CONFIG_MAP, NAMESPACE, Target, removal};
 use crate::error::Error;
 use crate::purge;
-use crate::secrets::admin;
 
 impl Clusters {
     pub(super) async fn carry_out(
@@ -67,6 +66,9 @@ impl Clusters {
                 }
             }
             Plan::Report(report) => return self.report(cluster, report).await,
+            Plan::Account(step) => return self.step(cluster, step).await,
+            Plan::RemoveUser { once: false } => self.remove_user(cluster).await?,
+            Plan::RemoveUser { once: true } => return self.remove_user_once(cluster).await,
             Plan::Purge { once: false } => return self.purge(cluster).await,
             Plan::Purge { once: true } => return Ok(Some(self.purge_once(cluster).await)),
         }
@@ -107,12 +109,9 @@ impl Clusters {
 
     async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<usize, Error> {
         // It was known a moment ago: the next pass says what is missing.
-        let Some(adc) = self.recorded(cluster) else { return Err(KitError::StillChanging.into()) };
-        let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
-        let place = adc.status.as_ref().and_then(|status| status.place.clone());
-        let place = place.unwrap_or_else(|| Place::from(&adc.spec));
-        let uid = adc.metadata.uid.as_deref().unwrap_or_default();
-        let avi = self.connections.client(uid, &place.controller, &admin.credentials)?;
+        let Some((adc, place, avi)) = self.at_avi(cluster).await? else {
+            return Err(KitError::StillChanging.into());
+        };
         let extra = adc.spec.extra_configs.as_ref();
         let gates = extra.and_then(|extra| extra.feature_gates.as_ref());
         let target = purge::Target {

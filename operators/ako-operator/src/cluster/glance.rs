@@ -6,7 +6,8 @@ use infra_clients::capi::{Cluster, Machine};
 use kube::ResourceExt;
 use operator_kit::{Foreign, Key};
 
-use super::seen::{Hooks, Purge, Seen, Want, Workload};
+use super::account::is_same_user;
+use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE,
@@ -15,6 +16,7 @@ use crate::api::{
 use crate::conditions::said;
 use crate::delivery::cluster_name;
 use crate::selection::{Selection, Skip, refuse_ip_family, select};
+use crate::user::account::Account;
 
 /// What caches and memory have of a Cluster.
 pub(crate) struct Known<'a> {
@@ -88,6 +90,8 @@ impl Known<'_> {
             },
             ip_family,
             offer: Ok(()),
+            account: Account::Other,
+            user: Left::No,
             avi_name: avi_name(cluster),
             namesake,
             is_service_missing: self.is_balanced
@@ -114,12 +118,11 @@ impl Known<'_> {
         hooks
     }
 
-    /// Returns another Cluster with AKO whose name on AVI is the same.
+    /// Returns another Cluster with AKO whose name on AVI, or that of its user, is the same.
     fn namesake(&self) -> Option<Key> {
         let (key, name) = (Key::of(self.cluster), avi_name(self.cluster));
         let other = self.clusters.iter().find(|other| {
-            avi_name(other) == name
-                && Key::of(&***other) != key
+            (avi_name(other) == name && Key::of(&***other) != key || is_same_user(self.cluster, other))
                 && other.finalizers().iter().any(|held| held == FINALIZER)
         });
         other.map(|other| Key::of(&***other))

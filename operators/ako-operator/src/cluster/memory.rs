@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use infra_clients::capi::Cluster;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::Key;
+
+/// How long a look at a user on AVI is good for.
+const FRESH: Duration = Duration::from_hours(1);
 
 /// What this process remembers, by UID.
 #[derive(Default)]
@@ -15,6 +20,8 @@ struct Entry {
     key: Key,
     watched: Option<String>,
     is_purged: bool,
+    checked: Option<(String, Timestamp)>,
+    is_user_removed: bool,
 }
 
 impl Memory {
@@ -39,6 +46,35 @@ impl Memory {
         self.change(cluster, |entry| entry.is_purged = is_purged);
     }
 
+    /// Returns whether AVI was found to have the user of the Cluster as it is to be, not long ago.
+    pub(super) fn is_checked(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> bool {
+        let entries = self.lock();
+        let checked =
+            entries.get(&cluster.uid().unwrap_or_default()).and_then(|entry| entry.checked.as_ref());
+        checked.is_some_and(|(of, at)| of == basis && now.duration_since(*at).unsigned_abs() < FRESH)
+    }
+
+    /// Remembers that AVI has the user of the Cluster as it is to be.
+    pub(super) fn checked(&self, cluster: &Cluster, basis: String, now: Timestamp) {
+        self.change(cluster, |entry| {
+            entry.checked = Some((basis, now));
+            entry.is_user_removed = false;
+        });
+    }
+
+    /// Returns whether the user of the Cluster was removed.
+    pub(super) fn is_user_removed(&self, cluster: &Cluster) -> bool {
+        self.lock().get(&cluster.uid().unwrap_or_default()).is_some_and(|entry| entry.is_user_removed)
+    }
+
+    /// Remembers that the user of the Cluster was removed.
+    pub(super) fn user_removed(&self, cluster: &Cluster) {
+        self.change(cluster, |entry| {
+            entry.checked = None;
+            entry.is_user_removed = true;
+        });
+    }
+
     /// Forgets a Cluster; its key, if anything was remembered.
     pub(super) fn forget(&self, uid: &str) -> Option<Key> {
         self.lock().remove(uid).map(|entry| entry.key)
@@ -46,7 +82,13 @@ impl Memory {
 
     fn change(&self, cluster: &Cluster, change: impl FnOnce(&mut Entry)) {
         let uid = cluster.uid().unwrap_or_default();
-        let new = || Entry { key: Key::of(cluster), watched: None, is_purged: false };
+        let new = || Entry {
+            key: Key::of(cluster),
+            watched: None,
+            is_purged: false,
+            checked: None,
+            is_user_removed: false,
+        };
         change(self.lock().entry(uid).or_insert_with(new));
     }
 

@@ -10,14 +10,16 @@ use kube::{Api, Client, ResourceExt};
 use operator_kit::{Key, conditions};
 
 use super::Clusters;
+use super::account::has_roles;
 use super::glance::{Known, has_recorded, matters};
 use super::live::Live;
-use super::seen::{Seen, Want, Workload};
+use super::seen::{Left, Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
 use crate::delivery::{Install, Problem, objects};
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
 use crate::secrets::admin;
+use crate::user::account::Account;
 use crate::validation::validate;
 
 /// A client of a workload cluster, and the version of the kubeconfig that it was made of.
@@ -26,8 +28,17 @@ pub(super) struct Opened {
     pub(super) version: String,
 }
 
+/// What may be delivered to a Cluster.
+struct Offered {
+    install: Install,
+    /// What has to be done before: until then the credentials have no password.
+    account: Account,
+    /// Version of the administrator's credentials.
+    version: String,
+}
+
 impl Clusters {
-    fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
+    pub(super) fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
         Known {
             cluster,
             adcs: self.adcs.all(),
@@ -52,6 +63,9 @@ impl Clusters {
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
         let known = self.known(cluster);
         let mut seen = known.glance();
+        if seen.is_held && (seen.is_deleting || seen.want == Want::Nothing) && !seen.is_paused {
+            seen.user = self.left(cluster, seen.is_recorded).await?;
+        }
         if !matters(&seen) {
             return Ok(seen);
         }
@@ -66,6 +80,19 @@ impl Clusters {
         let adc = known.adc().filter(|_| !seen.is_deleting);
         self.compare(cluster, adc.as_deref(), &opened.client, &mut seen).await?;
         Ok(seen)
+    }
+
+    /// Returns whether a Cluster that AKO leaves has a user on AVI, or a Secret for it.
+    async fn left(&self, cluster: &Cluster, is_recorded: bool) -> Result<Left, Error> {
+        if cluster.namespace() == SYSTEM_NAMESPACE || self.memory.is_user_removed(cluster) {
+            return Ok(Left::No);
+        }
+        Ok(match (is_recorded, self.has_user_secret(cluster).await?) {
+            // A person may have deleted the Secret: AVI is asked by the name of the user.
+            (true, _) => Left::Removable,
+            (false, true) => Left::Unknown,
+            (false, false) => Left::No,
+        })
     }
 
     /// Compares the workload cluster with what is to be there; without an AKODeploymentConfig, nothing.
@@ -84,9 +111,13 @@ impl Clusters {
             (Some(adc), _) => Some(self.install(cluster, adc).await?),
         };
         if let Some(adc) = adc {
-            seen.offer = self.offer(cluster, adc, install.as_ref());
+            let install = install.as_ref().and_then(|install| install.as_ref().ok());
+            seen.offer = self.offer(cluster, adc, install);
+            if let Some(install) = install {
+                seen.account = install.account.clone();
+            }
         }
-        let wanted = install.map(|install| install.and_then(|(install, _)| objects(&install)));
+        let wanted = install.map(|install| install.and_then(|of| objects(&of.install)));
         let live = Live::read(client, wanted.as_ref().and_then(|wanted| wanted.as_ref().ok())).await;
         seen.workload = match live {
             Ok(live) => Workload::Open(Box::new(live.state(&seen.avi_name, wanted))),
@@ -100,17 +131,17 @@ impl Clusters {
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
-        install: Option<&Result<(Install, String), Problem>>,
+        of: Option<&Offered>,
     ) -> Result<(), String> {
         let is_recorded = has_recorded(adc, &Key::of(cluster).to_string());
         let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
-        let is_accepted =
-            install.and_then(|install| install.as_ref().ok()).is_some_and(|(_, credentials)| {
-                answer.is_some_and(|answer| {
-                    answer.basis.generation == adc.metadata.generation
-                        && answer.basis.credentials == *credentials
-                })
-            });
+        let is_accepted = of.is_some_and(|of| {
+            answer.is_some_and(|answer| {
+                answer.basis.generation == adc.metadata.generation
+                    && answer.basis.credentials == of.version
+                    && (of.account == Account::Other || has_roles(adc, &answer))
+            })
+        });
         if is_recorded && is_accepted && is_ready(adc) { Ok(()) } else { Err(not_ready(adc)) }
     }
 
@@ -127,12 +158,12 @@ impl Clusters {
         Ok(Opened { client: self.clients.client_from(&secret)?, version })
     }
 
-    /// Returns what is to be delivered, with the version of its credentials, or why it cannot be said.
+    /// Returns what is to be delivered, or why it cannot be said.
     async fn install(
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
-    ) -> Result<Result<(Install, String), Problem>, Error> {
+    ) -> Result<Result<Offered, Problem>, Error> {
         let spec = adc.spec.clone();
         let refused = |reason, message| Ok(Err(Problem { reason, message }));
         let wrong = validate(&adc.name_any(), &spec, None);
@@ -150,18 +181,19 @@ impl Clusters {
             Ok(admin) => admin,
             Err(message) => return refused(reason::CREDENTIALS_MISSING, message),
         };
+        let (account, credentials) = self.account(cluster, adc, &admin).await?;
         let install = Install {
             spec,
             namespace: cluster.namespace().to_owned(),
             name: cluster.name().to_owned(),
-            credentials: admin.credentials,
+            credentials,
             controller_version,
             kubernetes_version: None,
             ako: self.ako.clone(),
             is_management: cluster.namespace() == SYSTEM_NAMESPACE,
             delete_config: false,
         };
-        Ok(Ok((install, admin.version)))
+        Ok(Ok(Offered { install, account, version: admin.version }))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What to do about a Cluster: a pure function of what was seen.
 //!
 //! ```text
-//!   selected ──▶ hooks on Machines ──▶ objects in the workload cluster ──▶ settled
+//!   selected ──▶ hooks on Machines ──▶ user on AVI ──▶ objects in the workload cluster ──▶ settled
 //!
 //!   deleted, or not selected any more:
-//!     deleteConfig ──▶ AKO says Done, and the operator finds nothing ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ hooks off ──▶ finalizer off
+//!     deleteConfig ──▶ AKO says Done, and the operator finds nothing ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ user off AVI ──▶ hooks off ──▶ finalizer off
 //! ```
 //!
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
@@ -14,9 +14,10 @@ use std::time::Duration;
 use operator_kit::Turn;
 
 use super::report::{Report, report};
-use super::seen::{Answer, Delivery, Purge, Seen, State, Want, Workload};
+use super::seen::{Answer, Delivery, Left, Purge, Seen, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Object, Target};
+use crate::user::account::{Account, Step};
 
 /// How often a workload cluster is tried that cannot be read, beside its watch.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -44,6 +45,13 @@ pub enum Plan {
     Remove(Vec<Target>),
     /// Writes conditions of the Cluster.
     Report(Report),
+    /// Does a step towards the user of the Cluster on AVI.
+    Account(Step),
+    /// Removes the user from AVI, then its Secret.
+    RemoveUser {
+        /// Whether a failure ends it, too.
+        once: bool,
+    },
     /// Removes what AKO left on AVI.
     Purge {
         /// Whether a failure ends it, too.
@@ -73,7 +81,7 @@ fn next(seen: &Seen) -> Turn<Plan> {
         return Turn::Wait { reason: reason::PAUSED, message, after: None };
     }
     if seen.is_deleting || seen.want == Want::Nothing {
-        return leave(seen).unwrap_or_else(|| let_go(seen));
+        return leave(seen).or_else(|| drop_user(seen)).unwrap_or_else(|| let_go(seen));
     }
     match &seen.want {
         Want::Kept { reason: reason::NO_SUCH_ADC, message } => {
@@ -116,6 +124,10 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         Delivery::Of { .. } if let Some((reason, message)) = refusal(seen) => {
             if state.installed.set.is_some() { Turn::Settled } else { refused(reason, message) }
         }
+        Delivery::Of { .. } if let Account::Do(step) = &seen.account => Turn::LookAgain(Plan::Account(*step)),
+        Delivery::Of { .. } if let Account::Refused { reason, message } = &seen.account => {
+            Turn::Blocked { reason, message: message.clone() }
+        }
         Delivery::Of { differing, .. } if !differing.is_empty() => {
             Turn::LookAgain(Plan::Apply(differing.clone()))
         }
@@ -130,8 +142,9 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
 fn refusal(seen: &Seen) -> Option<(&'static str, String)> {
     if let Some(other) = &seen.namesake {
         let name = &seen.avi_name;
-        let message =
-            format!("the Cluster {other} has the same name on AVI, {name:?}: give one of them another name");
+        let message = format!(
+            "the Cluster {other} has the same name on AVI as {name:?}, or its user has: give one of them another name"
+        );
         return Some((reason::NAME_TAKEN, message));
     }
     if seen.is_service_missing {
@@ -225,6 +238,22 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
 /// A person who does not wait for AKO has what it left removed, if that can be: once, whatever comes of it.
 fn forced_purge(seen: &Seen) -> Option<Turn<Plan>> {
     (seen.purge == Purge::Possible).then_some(Turn::LookAgain(Plan::Purge { once: true }))
+}
+
+/// Decides whether the user of the Cluster has to go: last, as AKO needs it until then.
+fn drop_user(seen: &Seen) -> Option<Turn<Plan>> {
+    match seen.user {
+        Left::No => None,
+        Left::Removable => Some(Turn::LookAgain(Plan::RemoveUser { once: seen.is_forced })),
+        Left::Unknown if seen.is_forced => Some(Turn::LookAgain(Plan::RemoveUser { once: true })),
+        Left::Unknown => {
+            let message = format!(
+                "the AKODeploymentConfig is gone that says on which controller the user of the Cluster is: remove the user that its \
+                 Secret for AVI names by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
+            );
+            Some(Turn::Blocked { reason: reason::USER_CLEANUP_IMPOSSIBLE, message })
+        }
+    }
 }
 
 /// The hooks go before the finalizer: once that is gone, nothing reconciles a Cluster that is being deleted.

@@ -7,7 +7,7 @@ use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::Plan;
 use super::seen::{Seen, Want, Workload};
-use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP};
+use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::reason;
 use crate::conditions::Said;
 use crate::error::Error;
@@ -29,18 +29,25 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     match turn {
+        Turn::LookAgain(Plan::RemoveUser { .. }) if seen.is_deleting => {
+            let message = "what AKO made on AVI is gone: its user and the Secret of the user follow";
+            wanted.push(cleaned_up(seen));
+            wanted.push(Said::new(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP, message));
+        }
         Turn::Act(_) | Turn::LookAgain(_) | Turn::Wait { reason: reason::PAUSED, .. } => return None,
+        Turn::Blocked { reason: reason::USER_CLEANUP_IMPOSSIBLE, message } => {
+            let why = reason::USER_CLEANUP_IMPOSSIBLE;
+            wanted.push(cleaned_up(seen));
+            wanted.push(Said::new(USER_CLEANED_UP, Status::False, why, message));
+        }
         Turn::Gone | Turn::Settled if !is_leaving => {
             wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, ""));
         }
-        Turn::Gone | Turn::Settled if seen.is_deleting && seen.is_forced => {
-            let forced =
-                "a person has ended the wait for AKO; see the events of the Cluster for what may be left";
-            wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::Unknown, reason::LEFT_ON_AVI, forced));
-        }
         Turn::Gone | Turn::Settled if seen.is_deleting => {
-            let done = "AKO has removed what it made on AVI, or there was nothing";
-            wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, done));
+            wanted.push(cleaned_up(seen));
+            if seen.said.iter().any(|said| said.type_ == USER_CLEANED_UP) {
+                wanted.push(user_cleaned_up(seen));
+            }
         }
         Turn::Gone | Turn::Settled => unwanted.extend(OWNED),
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if is_leaving => {
@@ -57,7 +64,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
         }
     }
     if !is_leaving {
-        unwanted.push(RESOURCES_CLEANED_UP);
+        unwanted.extend([RESOURCES_CLEANED_UP, USER_CLEANED_UP]);
         match &seen.ip_family {
             Some(Ok(())) => {
                 wanted.push(Said::new(IP_FAMILY_VALID, Status::True, reason::IP_FAMILY_SUPPORTED, ""));
@@ -76,11 +83,33 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
 }
 
+/// Returns the condition that says that AVI has nothing of AKO.
+fn cleaned_up(seen: &Seen) -> Said {
+    if seen.is_forced {
+        let forced =
+            "a person has ended the wait for AKO; see the events of the Cluster for what may be left";
+        return Said::new(RESOURCES_CLEANED_UP, Status::Unknown, reason::LEFT_ON_AVI, forced);
+    }
+    let done = "AKO has removed what it made on AVI, or there was nothing";
+    Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, done)
+}
+
+/// Returns the condition that says that the user is gone.
+fn user_cleaned_up(seen: &Seen) -> Said {
+    if seen.is_forced {
+        let forced = "a person has ended the wait for AVI; see the events of the Cluster for whether its user may be left";
+        return Said::new(USER_CLEANED_UP, Status::Unknown, reason::LEFT_ON_AVI, forced);
+    }
+    Said::new(USER_CLEANED_UP, Status::True, reason::USER_CLEANED_UP, "")
+}
+
 /// Returns the condition that says that a step has failed; `None` if it is there already. What was installed may not be as it should.
 #[must_use]
 pub fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
     let was_installed = said.iter().any(|said| said.type_ == AKO_INSTALLED && said.status != Status::False);
+    let is_user = said.iter().any(|said| said.type_ == USER_CLEANED_UP);
     let (type_, status) = match (is_leaving, was_installed) {
+        (true, _) if is_user => (USER_CLEANED_UP, Status::False),
         (true, _) => (RESOURCES_CLEANED_UP, Status::False),
         (false, true) => (AKO_INSTALLED, Status::Unknown),
         (false, false) => (AKO_INSTALLED, Status::False),

@@ -4,6 +4,7 @@ use operator_kit::Key;
 
 use crate::conditions::Said;
 use crate::delivery::{Object, Target};
+use crate::user::account::Account;
 
 /// What a pass sees.
 #[derive(Clone, Debug)]
@@ -35,6 +36,10 @@ pub struct Seen {
     pub ip_family: Option<Result<(), String>>,
     /// Whether the AKODeploymentConfig and AVI are ready for a delivery; the error says what is missing.
     pub offer: Result<(), String>,
+    /// What has to be done about its user on AVI before a delivery.
+    pub account: Account,
+    /// Whether its user is on AVI, or its Secret there.
+    pub user: Left,
     /// The name of the Cluster on AVI.
     pub avi_name: String,
     /// Another Cluster with AKO whose name on AVI is the same.
@@ -52,6 +57,17 @@ pub enum Purge {
     Possible,
     /// It did, and found nothing more.
     Done,
+}
+
+/// Whether a Cluster has a user on AVI, or a Secret for it, which go after what AKO made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Neither.
+    No,
+    /// Possibly, and the operator can remove both.
+    Removable,
+    /// The Secret is there, and nothing says on which controller the user is.
+    Unknown,
 }
 
 /// Whether a Cluster is to have AKO.
@@ -207,6 +223,8 @@ impl Seen {
             purge: Purge::Impossible,
             ip_family: None,
             offer: Ok(()),
+            account: Account::Ready,
+            user: Left::No,
             avi_name: "default-w1".to_owned(),
             namesake: None,
             is_service_missing: false,

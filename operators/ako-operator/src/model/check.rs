@@ -24,7 +24,7 @@ impl Deletion {
         let is_leaving = cluster.is_deleting || !cluster.is_labelled;
         if !is_leaving {
             // An AKO that hangs shows in the workload cluster only.
-            let runs = matches!(workload.ako, Ako::Runs { is_told: false }) && avi.has_objects;
+            let runs = matches!(workload.ako, Ako::Runs { removes: false }) && avi.has_objects;
             let is_installed = workload.config == Some(false) && workload.set.is_some() && workload.has_rest;
             return cluster.is_held
                 && machine.has_hook

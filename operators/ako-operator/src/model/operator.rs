@@ -179,8 +179,8 @@ impl Operator {
     /// Looks at the workload cluster, as `Clusters::look` does.
     fn look(&self, basis: &Basis, is_selected: bool, seen: &mut Seen) {
         seen.needs_watch = !basis.is_watched;
-        let is_wanted = is_selected && !seen.is_deleting;
-        if is_wanted && !basis.is_recorded {
+        let is_due = is_selected && !seen.is_deleting;
+        if is_due && !basis.is_recorded {
             seen.offer = Err("not recorded".to_owned());
         }
         let Some(there) = basis.workload else {
@@ -188,7 +188,7 @@ impl Operator {
             seen.workload = seen::Workload::Closed { reason, message };
             return;
         };
-        let wanted = is_wanted.then(|| Ok(self.wanted.clone()));
+        let wanted = is_due.then(|| Ok(self.wanted.clone()));
         let state = self.live(there).state(&seen.avi_name, wanted);
         seen.workload = seen::Workload::Open(Box::new(state));
     }

@@ -169,6 +169,8 @@ impl Deletion {
                     next.cached.0 = next.cluster;
                 }
             }
+            // A Cluster of the model has no user, as one with `workloadCredentialRef`.
+            Plan::Account(_) | Plan::RemoveUser { .. } => {}
             Plan::Purge { once } => purge(next, *once),
             Plan::Apply(_) | Plan::DeleteConfig { .. } | Plan::Remove(_) if !is_reachable => {}
             Plan::Apply(objects) => apply(next, objects, written),
@@ -186,8 +188,8 @@ impl Deletion {
 fn purge(next: &mut State, once: bool) {
     let found = next.avi.has_objects;
     if next.avi.is_reachable {
-        let is_untold = matches!(next.workload.ako, Ako::Runs { is_told: false });
-        if is_untold && found && !next.cluster.is_forced {
+        let would_make = matches!(next.workload.ako, Ako::Runs { removes: false });
+        if would_make && found && !next.cluster.is_forced {
             next.wrong = Some(Wrong::RemovedUnderAko);
         }
         next.avi.has_objects = false;
@@ -259,33 +261,33 @@ fn ako_steps(state: &State, steps: &mut Steps<'_>) {
     let says = |next: &mut State, answer| next.workload.set = Some(Set { answer, ..set });
     match workload.ako {
         Ako::Stopped => {
-            if let Some(is_told) = workload.config.filter(|_| !ends && state.machine.exists) {
+            if let Some(removes) = workload.config.filter(|_| !ends && state.machine.exists) {
                 steps.work(true, Label::AkoStarts, |next| {
-                    next.workload.ako = Ako::Runs { is_told };
-                    if !is_told {
+                    next.workload.ako = Ako::Runs { removes };
+                    if !removes {
                         says(next, Word::Nothing);
                     }
                 });
             }
         }
         Ako::Hangs => {}
-        Ako::Runs { is_told } => {
-            let read = workload.config.unwrap_or(is_told);
+        Ako::Runs { removes } => {
+            let read = workload.config.unwrap_or(removes);
             // AKO reads that it has to remove nothing, and takes its answer away.
-            steps.work(read != is_told, Label::AkoReads, |next| {
-                next.workload.ako = Ako::Runs { is_told: read };
+            steps.work(read != removes, Label::AkoReads, |next| {
+                next.workload.ako = Ako::Runs { removes: read };
                 if !read {
                     says(next, Word::Nothing);
                 }
             });
-            let makes = !is_told && !avi.has_objects && avi.is_reachable && set.answer == Word::Nothing;
+            let makes = !removes && !avi.has_objects && avi.is_reachable && set.answer == Word::Nothing;
             steps.work(makes, Label::AkoMakes, |next| next.avi.has_objects = true);
-            steps.work(is_told && set.answer == Word::Nothing, Label::AkoBegins, |next| {
+            steps.work(removes && set.answer == Word::Nothing, Label::AkoBegins, |next| {
                 says(next, Word::Started);
             });
-            let is_busy = is_told && set.answer == Word::Started;
-            let removes = is_busy && avi.has_objects && avi.is_reachable;
-            steps.work(removes, Label::AkoRemoves, |next| next.avi.has_objects = false);
+            let is_busy = removes && set.answer == Word::Started;
+            let may_remove = is_busy && avi.has_objects && avi.is_reachable;
+            steps.work(may_remove, Label::AkoRemoves, |next| next.avi.has_objects = false);
             steps.work(is_busy && !avi.has_objects, Label::AkoEnds, |next| says(next, Word::Done));
             steps.fault(|left| &mut left.ako, is_busy, Label::AkoTimesOut, |next| says(next, Word::Timeout));
             steps.fault(|left| &mut left.ako, true, Label::AkoHangs, |next| next.workload.ako = Ako::Hangs);

@@ -81,7 +81,7 @@ pub enum Ako {
     Stopped,
     Runs {
         /// Whether it has read that it has to remove what it made.
-        is_told: bool,
+        removes: bool,
     },
     /// It does nothing any more.
     Hangs,
@@ -120,7 +120,7 @@ pub struct Budget {
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wrong {
-    /// The Cluster is let go, and something is left on AVI that nobody has accepted.
+    /// The Cluster is let go, and something is left on AVI that no person has accepted.
     Left,
     /// The operator removes what a running AKO makes.
     RemovedUnderAko,

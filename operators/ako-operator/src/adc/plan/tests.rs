@@ -3,8 +3,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::seen::{Answer, Basis, Cloud, Problem};
+use super::super::seen::{Answer, Basis, Cloud, Problem, Role};
 use super::*;
+
+const ROLE: &str = "ako-essential-role";
 
 fn adc(spec: &Value, added: &Value) -> AkoDeploymentConfig {
     let secret = json!({"name": "s", "namespace": "n"});
@@ -35,11 +37,12 @@ fn facts() -> Facts {
         version: Some(Version(30, 2, 1)),
         cloud: Some(Cloud { profile: Some("profile".into()), is_of_vcenter: true }),
         has_group: true,
-        has_tenant: true,
+        tenant: Some("admin".into()),
+        roles: [(ROLE.into(), Role { uuid: "role".into(), is_wrong: false })].into(),
         names: [("data".into(), "net".into())].into(),
         networks: [("net".into(), Vec::new())].into(),
         profiles: [("profile".into(), ["net".to_owned()].into())].into(),
-        asked: ["net".to_owned(), "profile".to_owned()].into(),
+        asked: ["net", "profile", ROLE].map(str::to_owned).into(),
     }
 }
 
@@ -153,7 +156,7 @@ fn what_avi_lacks_is_named_with_its_field() {
             "spec.controlPlaneNetwork.name",
         ),
         (json!({"controllerVersion": "30.2.2"}), facts(), "ControllerVersionUnsupported", "has 30.2.1"),
-        (json!({}), Facts { has_tenant: false, ..facts() }, "AviTenantNotFound", "spec.tenant.name"),
+        (json!({}), Facts { tenant: None, ..facts() }, "AviTenantNotFound", "spec.tenant.name"),
         (json!({"controllerVersion": "22.1.3"}), facts(), "record", ""),
         (json!({"controllerVersion": ""}), facts(), "record", ""),
     ];

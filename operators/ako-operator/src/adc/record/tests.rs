@@ -2,11 +2,12 @@ use infra_clients::avi::objects::{RangeUse, StaticRange};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::seen::Cloud;
+use super::super::seen::{Cloud, Role};
 use super::*;
 
 const NET: &str = "network-1";
 const PROFILE: &str = "profile-1";
+const ROLE: &str = "ako-essential-role";
 const CIDR: &str = "10.0.0.0/24";
 
 fn spec(pools: &[(u8, u8)]) -> AkoDeploymentConfigSpec {
@@ -39,6 +40,7 @@ fn facts(subnets: Vec<Subnet>, usable: &[&str]) -> Facts {
         names: [("data".into(), NET.into()), ("cp".into(), "network-2".into())].into(),
         networks: [(NET.into(), subnets), ("network-2".into(), Vec::new())].into(),
         profiles: [(PROFILE.into(), usable.iter().map(|uuid| (*uuid).to_owned()).collect())].into(),
+        roles: [(ROLE.into(), Role::default())].into(),
         ..Facts::default()
     }
 }
@@ -115,7 +117,14 @@ fn play(record: &mut Items, spec: Option<&AkoDeploymentConfigSpec>, facts: &mut 
         let wished = spec.map(|spec| wished(spec, facts)).unwrap_or_default();
         let present = present(facts);
         *record = settle(record, &wished, &present, &Items::default(), &Items::default());
-        let Some(change) = Change::of(record, wished, &present) else { return };
+        let Some(change) = Change::of(record, wished, facts) else { return };
+        for name in &change.missing.roles {
+            facts.roles.insert(name.clone(), Role::default());
+        }
+        for name in &change.wrong_roles {
+            facts.roles.get_mut(name).unwrap().is_wrong = false;
+        }
+        facts.roles.retain(|name, _| !change.removed.roles.contains(name));
         for uuid in change.networks() {
             let configured_subnets = facts.networks[uuid].clone();
             let mut network = Network { configured_subnets, ..Network::default() };
@@ -175,11 +184,15 @@ fn a_range_keeps_its_use() {
 fn a_change_is_described_by_names() {
     let facts = facts(vec![], &[]);
     let wished = wished(&spec(&[(1, 9)]), &facts);
-    let change = Change::of(&wished, wished.clone(), &Items::default()).unwrap();
+    let mut facts =
+        Facts { roles: [(ROLE.into(), Role { is_wrong: true, ..Role::default() })].into(), ..facts };
+    facts.networks.clear();
+    facts.profiles.clear();
+    let change = Change::of(&wished, wished.clone(), &facts).unwrap();
     assert_eq!(
         change.describe(&facts.names),
         "added subnet 10.0.0.0/24 of network data; added range 10.0.0.1-10.0.0.9 of network data; \
-         added usable network data; added usable network cp"
+         added usable network data; added usable network cp; corrected role ako-essential-role"
     );
 }
 
@@ -188,16 +201,20 @@ proptest! {
     #[test]
     fn nothing_is_left(
         before in proptest::collection::btree_set(0..8u8, 0..4),
+        role in proptest::option::of(any::<bool>()),
         specs in proptest::collection::vec(proptest::collection::btree_set(8..20u8, 0..5), 0..4),
     ) {
         let decade = |set: &BTreeSet<u8>| set.iter().map(|n| (n * 10, n * 10 + 9)).collect::<Vec<_>>();
-        let before = facts(vec![subnet(&decade(&before))], &[]);
+        let mut before = facts(vec![subnet(&decade(&before))], &[]);
+        let role = role.map(|is_wrong| (ROLE.to_owned(), Role { is_wrong, ..Role::default() }));
+        before.roles = role.into_iter().collect();
         let (mut now, mut record) = (before.clone(), Items::default());
         for pools in &specs {
             play(&mut record, Some(&spec(&decade(pools))), &mut now);
         }
         play(&mut record, None, &mut now);
         prop_assert_eq!(&now.networks, &before.networks);
+        prop_assert!(now.roles.keys().eq(before.roles.keys()), "a role of others stays, and ours goes");
         prop_assert!(record.is_empty());
     }
 }

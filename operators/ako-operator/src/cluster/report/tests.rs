@@ -139,3 +139,50 @@ fn a_failed_step_is_in_the_conditions() {
         assert_eq!(failure(&known, is_leaving, &error), None, "{what}: a second time");
     }
 }
+
+#[test]
+fn the_condition_of_the_user_follows_that_of_the_objects() {
+    let remove = || Turn::LookAgain(Plan::RemoveUser { once: false });
+    let cleaned = || said(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP);
+    let going = || Seen {
+        said: vec![cleaned(), said(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP)],
+        ..cleaning()
+    };
+    check(vec![
+        (
+            "the user is next",
+            cleaning(),
+            remove(),
+            "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=False AviResourceCleanup",
+        ),
+        (
+            "a Cluster that lives on",
+            Seen { is_deleting: false, want: Want::Nothing, ..cleaning() },
+            remove(),
+            "nothing",
+        ),
+        (
+            "nothing says where it is",
+            cleaning(),
+            blocked(reason::USER_CLEANUP_IMPOSSIBLE),
+            "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=False AviUserCleanupImpossible",
+        ),
+        (
+            "it is gone",
+            going(),
+            Turn::Gone,
+            "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=True AviUserRemoved",
+        ),
+        (
+            "forced",
+            Seen { is_forced: true, ..going() },
+            Turn::Gone,
+            "AviResourceCleanupSucceeded=Unknown AviObjectsLeft, AviUserCleanupSucceeded=Unknown AviObjectsLeft",
+        ),
+    ]);
+    let error = Error::Credentials("m".into());
+    let failed = failure(&going().said, true, &error).unwrap();
+    assert_eq!((failed.type_, failed.status), (USER_CLEANED_UP, Status::False));
+    let failed = failure(&cleaning().said, true, &error).unwrap();
+    assert_eq!((failed.type_, failed.status), (RESOURCES_CLEANED_UP, Status::False));
+}

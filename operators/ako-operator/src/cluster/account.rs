@@ -1,0 +1,261 @@
+//! The AVI user of a Cluster: looks at its Secret, and carries out its steps. What has to be done is decided by [`account`].
+
+use infra_clients::Failure as _;
+use infra_clients::avi::{Avi, Kind as Refusal};
+use infra_clients::capi::Cluster;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use operator_kit::{Key, KitError, Notice};
+use serde_json::{Value, json};
+
+use super::Clusters;
+use super::glance::avi_name;
+use crate::adc::seen::{Answer, Facts};
+use crate::api::{AkoDeploymentConfig, Place, ROTATE_ANNOTATION, SYSTEM_NAMESPACE, reason};
+use crate::delivery::Credentials;
+use crate::error::Error;
+use crate::secrets::{Admin, admin, workload};
+use crate::user::account::{self, Account, Known, Step};
+use crate::user::avi::{self, Done, Wanted};
+use crate::user::{NEXT_PASSWORD, PASSWORD, SECRET_TYPE, password, role, secret_name, user_name};
+
+impl Clusters {
+    /// Returns what has to be done about a Cluster's user, and the credentials that AKO gets: without a password until it is done.
+    pub(super) async fn account(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        admin: &Admin,
+    ) -> Result<(Account, Credentials), Error> {
+        if cluster.namespace() == SYSTEM_NAMESPACE {
+            return Ok((Account::Other, admin.credentials.clone()));
+        }
+        let ca_pem = admin.credentials.ca_pem.clone();
+        let user = user_name(cluster.namespace(), cluster.name());
+        let none = Credentials { username: user.clone(), password: String::new().into(), ca_pem };
+        if let Some(of) = &adc.spec.workload_credential_ref {
+            return Ok(match workload(&self.client, of, &none.ca_pem).await? {
+                Ok(credentials) => (Account::Other, credentials),
+                Err(message) => (Account::Refused { reason: reason::CREDENTIALS_MISSING, message }, none),
+            });
+        }
+        let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
+        let checked = secret.as_ref().map(|secret| basis(secret, adc, &admin.version));
+        let known = Known {
+            user: &user,
+            secret: secret.as_ref(),
+            authority: &none.ca_pem,
+            rotate: cluster.annotation(ROTATE_ANNOTATION),
+            is_checked: checked
+                .is_some_and(|basis| self.memory.is_checked(cluster, &basis, self.clock.now())),
+        };
+        let account = account::decide(&known);
+        let password = secret.as_ref().and_then(|secret| account::text(secret, PASSWORD));
+        Ok(match (&account, password) {
+            (Account::Ready, Some(password)) => (account, Credentials { password: password.into(), ..none }),
+            _ => (account, none),
+        })
+    }
+
+    /// Carries out a step. The next look says what follows.
+    pub(super) async fn step(&self, cluster: &Cluster, step: Step) -> Result<Option<Notice>, Error> {
+        // It was known a moment ago: the next pass says what is missing.
+        let known = self.known(cluster);
+        let Some(adc) = known.adc() else { return Err(KitError::StillChanging.into()) };
+        let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
+        let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
+        match (step, secret) {
+            (Step::Draw, secret) => self.draw(cluster, secret.as_ref(), &admin.credentials.ca_pem).await,
+            (Step::Ensure, Some(secret)) => self.ensure(cluster, &adc, &admin, &secret).await,
+            (Step::Ensure, None) => Err(KitError::StillChanging.into()),
+        }
+    }
+
+    async fn draw(
+        &self,
+        cluster: &Cluster,
+        secret: Option<&Secret>,
+        authority: &str,
+    ) -> Result<Option<Notice>, Error> {
+        let user = user_name(cluster.namespace(), cluster.name());
+        let next = password::generate().map_err(Error::Randomness)?;
+        let patch = account::drawn(&user, authority, &next, cluster.annotation(ROTATE_ANNOTATION));
+        if let Some(secret) = secret {
+            self.patch_secret(cluster, secret, patch).await?;
+            return Ok(None);
+        }
+        let mut new = json!({
+            "metadata": {
+                "name": secret_name(cluster.name()), "namespace": cluster.namespace(),
+                // Moves with the Cluster to another management cluster, and goes with it at the latest.
+                "ownerReferences": [{
+                    "apiVersion": self.version, "kind": "Cluster",
+                    "name": cluster.name(), "uid": cluster.metadata.uid,
+                }],
+            },
+            "type": SECRET_TYPE,
+        });
+        let annotations = patch["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let annotations: serde_json::Map<_, _> =
+            annotations.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        new["metadata"]["annotations"] = annotations.into();
+        new["data"] = patch["data"].clone();
+        let new: Secret = serde_json::from_value(new).map_err(|_| KitError::StillChanging)?;
+        let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
+        self.secrets(cluster).create(&params, &new).await?;
+        Ok(None)
+    }
+
+    async fn ensure(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        admin: &Admin,
+        secret: &Secret,
+    ) -> Result<Option<Notice>, Error> {
+        let uid = adc.uid().unwrap_or_default();
+        let answer = self.answers.answer(&uid).ok_or(KitError::StillChanging)?;
+        let wanted = wanted(cluster, adc, &answer, secret).ok_or(KitError::StillChanging)?;
+        let client = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
+        let done = match avi::ensure(&client, &wanted).await {
+            Ok(done) => done,
+            Err(error) if wanted.is_changed && error.kind() == Refusal::Invalid && !error.in_doubt() => {
+                // AVI may have had this password before, or its policy may ask for another: the next try has a new one.
+                self.patch_secret(cluster, secret, account::refused()).await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let secret = match account::settled(secret, &admin.credentials.ca_pem) {
+            Some(patch) => self.patch_secret(cluster, secret, patch).await?,
+            None => secret.clone(),
+        };
+        self.memory.checked(cluster, basis(&secret, adc, &admin.version), self.clock.now());
+        let name = &wanted.name;
+        Ok(match done {
+            Done::Made => Some(Notice::normal(reason::USER_MADE, format!("made the AVI user {name}"))),
+            Done::Corrected if wanted.is_changed => {
+                let message = format!("the AVI user {name} has another password");
+                Some(Notice::normal(reason::USER_ROTATED, message))
+            }
+            Done::Corrected | Done::Nothing => None,
+        })
+    }
+
+    /// Returns whether the Secret of a Cluster's user is there.
+    pub(super) async fn has_user_secret(&self, cluster: &Cluster) -> Result<bool, Error> {
+        let user = user_name(cluster.namespace(), cluster.name());
+        let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
+        Ok(secret.is_some_and(|secret| account::foreign(&user, &secret).is_none()))
+    }
+
+    /// Removes the user of a Cluster from AVI, then its Secret.
+    pub(super) async fn remove_user(&self, cluster: &Cluster) -> Result<(), Error> {
+        let Some((adc, place, client)) = self.at_avi(cluster).await? else {
+            let message = "its AKODeploymentConfig, which says on which controller it is, is gone";
+            return Err(Error::Credentials(message.to_owned()));
+        };
+        // One of before the field was set goes as well.
+        if adc.spec.workload_credential_ref.is_none() || self.has_user_secret(cluster).await? {
+            let user = user_name(cluster.namespace(), cluster.name());
+            avi::remove(&client, &user, &avi_name(cluster), &place.tenant).await?;
+        }
+        self.remove_user_secret(cluster).await
+    }
+
+    /// The same, as far as that is possible now.
+    pub(super) async fn remove_user_once(&self, cluster: &Cluster) -> Result<Option<Notice>, Error> {
+        let Err(error) = self.remove_user(cluster).await else { return Ok(None) };
+        self.remove_user_secret(cluster).await?;
+        let user = user_name(cluster.namespace(), cluster.name());
+        let message = format!("the user {user} may be left on AVI: {error}");
+        Ok(Some(Notice::warning(reason::LEFT_ON_AVI, message)))
+    }
+
+    async fn remove_user_secret(&self, cluster: &Cluster) -> Result<(), Error> {
+        let (secrets, name) = (self.secrets(cluster), secret_name(cluster.name()));
+        let user = user_name(cluster.namespace(), cluster.name());
+        if let Some(secret) = secrets.get_opt(&name).await?
+            && account::foreign(&user, &secret).is_none()
+        {
+            let params = DeleteParams {
+                preconditions: Some(Preconditions { uid: secret.uid(), ..Preconditions::default() }),
+                ..DeleteParams::default()
+            };
+            match secrets.delete(&name, &params).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                deleted => drop(deleted?),
+            }
+        }
+        self.memory.user_removed(cluster);
+        Ok(())
+    }
+
+    /// Returns the AKODeploymentConfig that AKO was delivered from, and a client of its controller.
+    pub(super) async fn at_avi(
+        &self,
+        cluster: &Cluster,
+    ) -> Result<Option<(std::sync::Arc<AkoDeploymentConfig>, Place, Avi)>, Error> {
+        let Some(adc) = self.recorded(cluster) else { return Ok(None) };
+        let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
+        let place = adc.status.as_ref().and_then(|status| status.place.clone());
+        let place = place.unwrap_or_else(|| Place::from(&adc.spec));
+        let uid = adc.metadata.uid.as_deref().unwrap_or_default();
+        let client = self.connections.client(uid, &place.controller, &admin.credentials)?;
+        Ok(Some((adc, place, client)))
+    }
+
+    fn secrets(&self, cluster: &Cluster) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), cluster.namespace())
+    }
+
+    /// Changes a Secret, unless it has changed meanwhile.
+    async fn patch_secret(
+        &self,
+        cluster: &Cluster,
+        secret: &Secret,
+        mut patch: Value,
+    ) -> Result<Secret, Error> {
+        patch["metadata"]["uid"] = json!(secret.metadata.uid);
+        patch["metadata"]["resourceVersion"] = json!(secret.metadata.resource_version);
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        Ok(self.secrets(cluster).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await?)
+    }
+}
+
+/// Returns what a look at the user on AVI depends on.
+fn basis(secret: &Secret, adc: &AkoDeploymentConfig, credentials: &str) -> String {
+    let (meta, of) = (&secret.metadata, &adc.metadata);
+    format!("{:?} {:?} {:?} {:?} {credentials}", meta.uid, meta.resource_version, of.uid, of.generation)
+}
+
+/// Returns how the user is to be; `None` if what AVI was asked does not say it.
+fn wanted(cluster: &Cluster, adc: &AkoDeploymentConfig, answer: &Answer, secret: &Secret) -> Option<Wanted> {
+    let Facts { roles, tenant, version, .. } = &answer.facts;
+    let next = account::text(secret, NEXT_PASSWORD);
+    let kinds = role::shared(&adc.spec).iter();
+    let shared: Option<Vec<_>> =
+        kinds.map(|kind| Some((*kind, roles.get(kind.name())?.uuid.clone()))).collect();
+    Some(Wanted {
+        name: user_name(cluster.namespace(), cluster.name()),
+        cluster: avi_name(cluster),
+        tenant: Place::from(&adc.spec).tenant,
+        tenant_uuid: tenant.clone()?,
+        shared: shared?,
+        version: (*version)?,
+        is_changed: next.is_some(),
+        password: next.or_else(|| account::text(secret, PASSWORD))?.into(),
+    })
+}
+
+/// Returns whether AVI was found to have the roles that users of an AKODeploymentConfig need.
+pub(super) fn has_roles(adc: &AkoDeploymentConfig, answer: &Answer) -> bool {
+    role::shared(&adc.spec).iter().all(|kind| answer.facts.roles.contains_key(kind.name()))
+}
+
+/// Returns a key of a Cluster whose user has the same name on AVI.
+pub(super) fn is_same_user(one: &Cluster, other: &Cluster) -> bool {
+    let name = |cluster: &Cluster| user_name(cluster.namespace(), cluster.name());
+    Key::of(one) != Key::of(other) && name(one) == name(other)
+}

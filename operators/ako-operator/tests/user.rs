@@ -1,0 +1,190 @@
+//! Users of Clusters on a controller that enforces roles: made, adopted, corrected, given other passwords, removed.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ako_operator::user::avi::{Done, Wanted, ensure, remove};
+use ako_operator::user::role::{self, Kind};
+use ako_operator::user::{password, user_name};
+use avi_simulator::{Config, Simulator};
+use infra_clients::avi::objects::{Any, Meta, Pool, Tenant};
+use infra_clients::avi::{
+    Avi, CLOUD, Config as Client, Credentials, POOL, Query, ROLE, Resource, Scope, TENANT, USER, Version,
+};
+use infra_clients::{Failure as _, Secret, Trust};
+use serde_json::json;
+
+const VERSION: Version = Version(30, 2, 1);
+
+struct Controller {
+    simulator: Simulator,
+    admin: Avi,
+}
+
+impl Controller {
+    async fn start() -> Self {
+        let simulator = Simulator::start(Config::default()).await.unwrap();
+        let admin = client(&simulator, "admin", &Secret::new(simulator.admin_password()));
+        Self { simulator, admin }
+    }
+
+    fn of(&self, wanted: &Wanted) -> Avi {
+        client(&self.simulator, &wanted.name, &wanted.password)
+    }
+
+    async fn wanted(&self, tenant: &str) -> Wanted {
+        let api = self.admin.api(Scope::admin());
+        let tenant_uuid = if tenant == "admin" {
+            tenant.to_owned()
+        } else {
+            let new = Tenant { meta: Meta::named(tenant), ..Tenant::default() };
+            api.create_or_find(TENANT, &new).await.unwrap().into_inner().meta.uuid
+        };
+        let kinds: &[_] =
+            if tenant == "admin" { &[Kind::Essential] } else { &[Kind::Admin, Kind::AllTenants] };
+        let mut shared = Vec::new();
+        for kind in kinds {
+            let role = api.create_or_find(ROLE, &role::new(*kind, VERSION)).await.unwrap().into_inner();
+            shared.push((*kind, role.meta.uuid));
+        }
+        Wanted {
+            name: user_name("default", "w1"),
+            cluster: "default-w1".into(),
+            tenant: tenant.into(),
+            tenant_uuid,
+            shared,
+            version: VERSION,
+            password: password::generate().unwrap(),
+            is_changed: true,
+        }
+    }
+
+    /// Returns how often users were written with PUT.
+    fn puts(&self) -> u64 {
+        let counters = self.simulator.control().counters();
+        let puts = counters.iter().filter(|((method, path), _)| method == "PUT" && path.contains("user"));
+        puts.map(|(_, count)| *count).sum()
+    }
+}
+
+fn client(simulator: &Simulator, user: &str, password: &Secret) -> Avi {
+    let mut client = Client::new(simulator.url(), Credentials::password(user, password.clone()));
+    client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
+    Avi::start(client).unwrap()
+}
+
+fn pool(cluster: &str) -> Pool {
+    serde_json::from_value(json!({
+        "name": format!("{cluster}-pool"), "cloud_ref": "/api/cloud?name=Default-Cloud",
+        "created_by": format!("ako-{cluster}"), "markers": [{ "key": "clustername", "values": [cluster] }],
+    }))
+    .unwrap()
+}
+
+/// AKO works as the user, and can do nothing that it does not need.
+#[tokio::test]
+async fn a_user_of_the_tenant_admin_has_the_vendors_rights_and_no_more() {
+    let controller = Controller::start().await;
+    let before = controller.simulator.control().snapshot();
+    let wanted = controller.wanted("admin").await;
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Made);
+    let ako = controller.of(&wanted);
+    let api = ako.api(Scope::admin());
+    let made = api.create(POOL, &pool("default-w1")).await.unwrap();
+    assert!(api.delete(POOL, &made.meta.uuid).await.unwrap());
+    for allowed in [CLOUD.kind(), "tenant", "serviceenginegroup", "vrfcontext", "network"] {
+        api.all(Resource::<Any>::any(allowed), &Query::new()).await.unwrap();
+    }
+    assert_eq!(api.all(USER, &Query::new()).await.unwrap_err().reason(), "AviPermissionDenied");
+    let role = role::new(Kind::Admin, VERSION);
+    assert_eq!(api.create(ROLE, &role).await.unwrap_err().reason(), "AviPermissionDenied");
+    ako.close().await.unwrap();
+
+    assert!(remove(&controller.admin, &wanted.name, &wanted.cluster, "admin").await.unwrap());
+    assert!(!remove(&controller.admin, &wanted.name, &wanted.cluster, "admin").await.unwrap(), "once");
+    let admin = controller.admin.api(Scope::admin());
+    admin.delete(ROLE, &wanted.shared[0].1).await.unwrap();
+    assert!(controller.simulator.control().diff(&before).is_empty());
+}
+
+/// AVI refuses the rights over controller and tenants in another tenant than `admin`: three roles have them.
+#[tokio::test]
+async fn a_user_of_another_tenant_works_there_on_the_objects_of_its_cluster() {
+    let controller = Controller::start().await;
+    let wanted = controller.wanted("blue").await;
+    let before = controller.simulator.control().snapshot();
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Made);
+    assert_eq!(
+        ensure(&controller.admin, &Wanted { is_changed: false, ..wanted.clone() }).await.unwrap(),
+        Done::Nothing
+    );
+    let admin = controller.admin.api(Scope::Name("blue".into()));
+    let other = admin.create(POOL, &pool("default-w2")).await.unwrap();
+    let ako = controller.of(&wanted);
+    let api = ako.api(Scope::Name("blue".into()));
+    let made = api.create(POOL, &pool("default-w1")).await.unwrap();
+    assert!(api.delete(POOL, &made.meta.uuid).await.unwrap());
+    let refused = api.delete(POOL, &other.meta.uuid).await.unwrap_err();
+    assert_eq!(refused.reason(), "AviPermissionDenied", "it is of another cluster");
+    let in_admin = ako.api(Scope::admin());
+    assert_eq!(in_admin.create(POOL, &pool("default-w1")).await.unwrap_err().reason(), "AviPermissionDenied");
+    in_admin.all(TENANT, &Query::new()).await.unwrap();
+    ako.close().await.unwrap();
+    admin.delete(POOL, &other.meta.uuid).await.unwrap();
+    assert!(remove(&controller.admin, &wanted.name, &wanted.cluster, "blue").await.unwrap());
+    assert!(controller.simulator.control().diff(&before).is_empty(), "its role goes as well");
+}
+
+/// What is on AVI already: the original's user, with the password of its Secret.
+#[tokio::test]
+async fn a_user_that_exists_is_corrected_and_gets_a_password_only_with_another_one() {
+    let controller = Controller::start().await;
+    let wanted = controller.wanted("admin").await;
+    let old = json!({ "name": wanted.name, "username": wanted.name, "password": "Original-1",
+        "access": [{ "role_ref": "/api/role/?name=Application-Operator", "tenant_ref": "/api/tenant/admin" }] });
+    controller.simulator.control().seed_value(json!({ "user": [old] })).unwrap();
+    let adopted = Wanted { password: Secret::new("Original-1"), is_changed: false, ..wanted.clone() };
+    assert_eq!(ensure(&controller.admin, &adopted).await.unwrap(), Done::Corrected, "its role was wrong");
+    assert_eq!(ensure(&controller.admin, &adopted).await.unwrap(), Done::Nothing);
+    assert_eq!(controller.puts(), 1);
+    let ako = controller.of(&adopted);
+    ako.api(Scope::admin()).create(POOL, &pool("default-w1")).await.unwrap();
+    ako.close().await.unwrap();
+
+    assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Corrected);
+    let old = controller.of(&adopted);
+    assert_eq!(old.versions().await.unwrap_err().reason(), "AviLoginRefused", "the earlier password is void");
+    // As after a crash between AVI and the Secret.
+    ensure(&controller.admin, &wanted).await.unwrap();
+    let ako = controller.of(&wanted);
+    ako.versions().await.unwrap();
+    ako.close().await.unwrap();
+}
+
+/// A policy that asks for all kinds of characters accepts every password.
+#[tokio::test]
+async fn passwords_satisfy_the_policy_of_the_controller() {
+    let controller = Controller::start().await;
+    let policy = json!({ "systemconfiguration": [{ "uuid": "default",
+        "portal_configuration": { "password_strength_check": true, "minimum_password_length": 16 } }] });
+    controller.simulator.control().seed_value(policy).unwrap();
+    let wanted = controller.wanted("admin").await;
+    let weak = Wanted { password: Secret::new("weak"), ..wanted.clone() };
+    let refused = ensure(&controller.admin, &weak).await.unwrap_err();
+    assert_eq!(refused.reason(), "AviRequestInvalid");
+    ensure(&controller.admin, &wanted).await.unwrap();
+    for _ in 0..6 {
+        let next = Wanted { password: password::generate().unwrap(), ..wanted.clone() };
+        assert_eq!(ensure(&controller.admin, &next).await.unwrap(), Done::Corrected);
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_without_the_right_to_make_users_is_refused() {
+    let controller = Controller::start().await;
+    let wanted = controller.wanted("admin").await;
+    ensure(&controller.admin, &wanted).await.unwrap();
+    let ako = controller.of(&wanted);
+    let refused = ensure(&ako, &Wanted { name: "other".into(), ..wanted }).await.unwrap_err();
+    assert_eq!(refused.reason(), "AviPermissionDenied");
+    ako.close().await.unwrap();
+}
