@@ -55,6 +55,8 @@ impl Site {
             "certificateAuthorityRef": reference("vcenter-ca") });
         spec["portGroups"] = groups.clone();
         spec["dataNetwork"]["name"] = network.into();
+        // Its network is of the other cloud.
+        spec["controlPlaneNetwork"] = Value::Null;
         self.rig.site().apply(None, &config).await.unwrap();
     }
 
