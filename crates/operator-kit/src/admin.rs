@@ -3,7 +3,7 @@
 //! Owns the listener. It serves from the start of the process, so a standby answers its probes. Read-only, without secrets.
 //! `/healthz` answers as long as the runtime makes progress: that is liveness.
 
-use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -14,10 +14,9 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use crate::{args::Listen, error::Error, health::Health, metrics::Metrics};
+use crate::{args::Listen, connections::Connections, error::Error, health::Health, metrics::Metrics};
 
 /// Connections served at the same time. One more ends the oldest: a probe never waits for clients that keep theirs.
 const CONNECTIONS: usize = 32;
@@ -47,7 +46,7 @@ pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) {
     info!(address = %listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), "admin server listens");
-    let (mut open, mut was_full) = (VecDeque::<AbortOnDropHandle<()>>::new(), false);
+    let mut open = Connections::new("admin server", CONNECTIONS);
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -57,19 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metric
                 continue;
             }
         };
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= CONNECTIONS {
-            open.pop_front();
-            if !was_full {
-                warn!(connections = CONNECTIONS, "admin server: too many connections, the oldest is closed");
-            }
-            was_full = true;
-        }
-        open.push_back(AbortOnDropHandle::new(tokio::spawn(connection(
-            stream,
-            health.clone(),
-            metrics.clone(),
-        ))));
+        open.spawn(connection(stream, health.clone(), metrics.clone()));
     }
 }
 

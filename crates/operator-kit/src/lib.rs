@@ -38,6 +38,7 @@ mod backoff;
 mod cache;
 mod cli;
 mod clock;
+mod connections;
 mod events;
 mod foreign;
 mod guarded;

@@ -23,9 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use super::review::Reviewer;
-use crate::{admin, args::Listen, error::Error};
+use crate::{admin, args::Listen, connections::Connections, error::Error};
 
-/// Connections at the same time. Others wait.
+/// Connections at the same time. One more ends the oldest.
 const CONNECTIONS: usize = 64;
 /// Bodies in memory at the same time.
 const BODIES: usize = 4;
@@ -90,10 +90,9 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
         info!(%address, "webhook listens");
     }
     let (reviewer, bodies) = (Arc::new(reviewer), Arc::new(Semaphore::new(BODIES)));
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = Connections::new("webhook", CONNECTIONS);
     let accept = async {
         loop {
-            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let connection = Connection {
@@ -102,10 +101,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
                         bodies: Arc::clone(&bodies),
                         stop: drain.stop.clone(),
                     };
-                    drain.tasks.spawn(async move {
-                        connection.serve(stream).await;
-                        drop(permit);
-                    });
+                    open.spawn(drain.tasks.track_future(connection.serve(stream)));
                 }
                 Err(error) => {
                     warn!(%error, "webhook: connection not accepted");
@@ -116,6 +112,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
     };
     let until_stopped = drain.stop.run_until_cancelled(accept);
     drain.tasks.track_future(until_stopped).await;
+    open.finish().await;
 }
 
 /// What a connection is served with.
