@@ -33,8 +33,8 @@ pub async fn secrets_are_nowhere<R: Rig>() -> Result<()> {
     rig.play(last).await?;
 
     let log = operator.process.log();
-    // Not each operator has lines at level trace.
-    ensure!(log.contains("DEBUG"), "the log has no line at level debug");
+    // The clients that carry a secret have lines at that level; an operator without secrets may have none.
+    ensure!(rig.secrets().is_empty() || log.contains("TRACE"), "the log has no line at level trace");
     let arguments = String::from_utf8_lossy(&arguments);
     for secret in rig.secrets() {
         for text in spellings(&secret) {

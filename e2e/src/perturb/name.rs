@@ -53,12 +53,14 @@ impl RunName {
         }
     }
 
-    /// Returns whether another run may meet the call that this one did not.
+    /// Returns whether another run may meet the call that this one did not: not where the outside system waits for a call of later steps.
     pub(super) fn is_worth_repeating<R: Rig>(&self) -> bool {
-        match self {
-            Self::Outside { .. } => !self.may_be_unmet::<R>(),
-            Self::Api(_) => !R::CALLS_VARY,
-        }
+        self.is_call() || !self.may_be_unmet::<R>()
+    }
+
+    /// Returns whether something goes wrong between operator and API server.
+    pub(super) fn is_call(&self) -> bool {
+        matches!(self, Self::Api(_))
     }
 
     /// Returns an error unless the operator has such a run.

@@ -238,3 +238,57 @@ pub(super) fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: 
 fn power(vm: &Vm) -> Option<PowerState> {
     vm.power.filter(|_| matches!(vm.connection, None | Some(Connection::Connected)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An object of which no more than the metadata is known.
+    fn unread(name: &str, owner: &Value) -> k8s_openapi::api::core::v1::ConfigMap {
+        let metadata = json!({ "name": name, "namespace": "default", "ownerReferences": owner });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    fn owner(kind: &str, name: &str, uid: &str, controller: bool) -> Value {
+        json!([{ "apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller }])
+    }
+
+    #[test]
+    fn an_instance_that_does_not_parse_has_the_group_of_its_controller_else_of_its_name() {
+        let group: VmGroup = serde_json::from_value(json!({
+            "apiVersion": "", "kind": "VmGroup", "metadata": { "name": "web", "namespace": "default", "uid": "u" },
+            "spec": { "replicas": 1, "cpu": 1, "memory": "1Gi", "template": "t" },
+        }))
+        .unwrap();
+        for (what, name, owner, key, is_member) in [
+            ("its group", "web-0", owner("VmGroup", "web", "u", true), Some("web"), true),
+            ("its group, whatever its name", "else", owner("VmGroup", "web", "u", true), Some("web"), true),
+            (
+                "a former group of that name",
+                "web-0",
+                owner("VmGroup", "web", "old", true),
+                Some("web"),
+                false,
+            ),
+            ("another group", "web-0", owner("VmGroup", "db", "v", true), Some("db"), false),
+            ("a controller of another kind", "web-0", owner("ConfigMap", "db", "u", true), Some("web"), true),
+            (
+                "an owner that is no controller",
+                "web-0",
+                owner("VmGroup", "db", "v", false),
+                Some("web"),
+                true,
+            ),
+            ("no owner", "web-0", Value::Null, Some("web"), true),
+            ("no owner, and the name of another group", "db-0", Value::Null, Some("db"), false),
+            ("no owner, and a name of no group", "else", Value::Null, None, false),
+        ] {
+            let instance = unread(name, &owner);
+            let wanted = key.map(|name| Key::new("default", name));
+            assert_eq!(group_of_unread(&instance), wanted, "{what}");
+            assert_eq!(may_be_of(&instance, &group), is_member, "{what}");
+        }
+    }
+}
