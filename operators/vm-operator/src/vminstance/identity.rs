@@ -258,8 +258,8 @@ mod tests {
     #[test]
     fn an_instance_that_does_not_parse_has_the_group_of_its_controller_else_of_its_name() {
         let group: VmGroup = serde_json::from_value(json!({
-            "apiVersion": "", "kind": "VmGroup", "metadata": { "name": "web", "namespace": "default", "uid": "u" },
-            "spec": { "replicas": 1, "cpu": 1, "memory": "1Gi", "template": "t" },
+            "apiVersion": "vm.example.com/v1", "kind": "VmGroup", "metadata": { "name": "web", "namespace": "default", "uid": "u" },
+            "spec": { "replicas": 1, "cpu": 1, "memory": 512, "template": "t" },
         }))
         .unwrap();
         for (what, name, owner, key, is_member) in [
