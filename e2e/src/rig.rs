@@ -92,6 +92,8 @@ pub trait Rig: Sized {
     const KEPT: &'static [&'static str] = &[];
     /// Reasons of objects that keep to an earlier spec than they have now: a new object with that spec may be answered otherwise.
     const KEEPS_EARLIER: &'static [&'static str] = &[];
+    /// Reasons of a copy of an object that asks for something of which there is one, such as a port group of a name.
+    const EXCLUSIVE: &'static [&'static str] = &[];
     /// Whether the kinds have so many fields that a test tries one mutation of each; the command tries all.
     const MANY_FIELDS: bool = false;
     /// How many perturbed runs a test plays.

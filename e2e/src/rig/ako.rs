@@ -313,7 +313,10 @@ impl Rig for AkoRig {
         ("networking.tkg.tanzu.vmware.com", "akodeploymentconfigs", "patch");
     const PASSING: &'static [&'static str] = &["Progressing", "AviObjectChanged", "PortGroupTaskRunning"];
     const MANY_FIELDS: bool = true;
-    const KEEPS_EARLIER: &'static [&'static str] = &["PlaceChanged"];
+    // Its reference, and since when it is so.
+    const KEPT: &'static [&'static str] = &["AKODeploymentConfig/sample/status/portGroups/"];
+    const EXCLUSIVE: &'static [&'static str] = &["PortGroupOfOthers"];
+    const KEEPS_EARLIER: &'static [&'static str] = &["PlaceChanged", "PortGroupsInAnotherVCenter"];
     // Each run deletes a Cluster, which takes Cluster API ten seconds.
     const SAMPLE: usize = 6;
     const CALLS_VARY: bool = true;

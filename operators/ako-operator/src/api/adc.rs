@@ -222,16 +222,17 @@ impl From<&AkoDeploymentConfigSpec> for Place {
 #[serde(rename_all = "camelCase")]
 pub struct Added {
     /// Subnets of networks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    // Empty lists are written: a merge patch leaves what it does not have.
+    #[serde(default)]
     pub subnets: Vec<AddedSubnet>,
     /// Static ranges of subnets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub ranges: Vec<AddedRange>,
     /// Usable networks of IPAM profiles.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub usable_networks: Vec<AddedUsableNetwork>,
     /// Roles of the tenant `admin`, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub roles: Vec<String>,
 }
 
