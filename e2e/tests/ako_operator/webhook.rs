@@ -82,7 +82,7 @@ async fn the_api_server_refuses_what_the_original_refused() {
     changed["spec"]["clusterSelector"] = json!({ "matchLabels": { "other": "label" } });
     hooked.refuses(&changed, "spec.ClusterSelector: field should not be changed").await;
     let mut changed = adc.clone();
-    changed["spec"]["controlPlaneNetwork"] = json!({ "name": "vips", "cidr": "10.92.0.0/24" });
+    changed["spec"]["controlPlaneNetwork"] = json!({ "name": "vips", "cidr": "10.92.0.0/25" });
     hooked.refuses(&changed, "spec.ControlPlaneNetwork: field should not be changed").await;
     let mut changed = adc.clone();
     changed["spec"]["extraConfigs"] = json!({ "replicaCount": 2 });
