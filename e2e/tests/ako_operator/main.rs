@@ -17,7 +17,7 @@ use testbed::{Ako, Cleanup, Workload, eventually};
 use tokio::sync::Semaphore;
 
 const CLUSTER: &str = "w1";
-const LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+const LABEL: &str = AkoRig::LABEL;
 const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 const HOOK: &str =
     r"{.items[*].metadata.annotations.pre-terminate\.delete\.hook\.machine\.cluster\.x-k8s\.io/avi-cleanup}";

@@ -3,6 +3,8 @@
 //! Owns reading and writing them. Cluster API and two controllers of this process write conditions of one object: a write that meets
 //! another one is repeated.
 
+use std::sync::Arc;
+
 use infra_clients::capi::{Cluster, ConditionStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Status as Answer;
@@ -50,6 +52,19 @@ pub fn said(cluster: &Cluster, types: &[&'static str]) -> Vec<Said> {
     types.iter().filter_map(known).collect()
 }
 
+/// Reads a Cluster: what the cache has is often a moment old. `None` if it is gone, or does not parse.
+///
+/// # Errors
+/// If the API server refuses the request or does not answer.
+pub async fn newest(
+    clusters: &Objects<Foreign<Cluster>>,
+    cluster: &Cluster,
+) -> Result<Option<Arc<Foreign<Cluster>>>, Error> {
+    let newest = clusters.read(&Key::of(cluster)).await?;
+    let newest = newest.and_then(|newest| newest.valid().cloned());
+    Ok(newest.filter(|newest| newest.metadata.uid == cluster.metadata.uid))
+}
+
 /// Writes and removes conditions of a Cluster.
 ///
 /// # Errors
@@ -72,15 +87,10 @@ pub async fn write(
     let set: Vec<_> = set.iter().map(condition).collect();
     let mut attempts = 1..=ATTEMPTS;
     loop {
-        // What the cache has is often a moment old.
-        let newest = clusters.read(&Key::of(cluster)).await?;
-        let newest = newest.as_ref().and_then(|newest| newest.valid());
-        let Some(newest) = newest.filter(|newest| newest.metadata.uid == cluster.metadata.uid) else {
-            return Ok(());
-        };
+        let Some(newest) = newest(clusters, cluster).await? else { return Ok(()) };
         let Some(patch) = newest.change_conditions(&set, remove) else { return Ok(()) };
         attempts.next();
-        match clusters.patch_status(manager, newest, &patch).await {
+        match clusters.patch_status(manager, &newest, &patch).await {
             Err(kube::Error::Api(answer)) if Answer::is_conflict(&answer) && !attempts.is_empty() => {}
             written => return Ok(written?),
         }

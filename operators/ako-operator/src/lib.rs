@@ -34,6 +34,7 @@ pub mod purge;
 pub mod ranges;
 mod secrets;
 pub mod selection;
+mod sessions;
 pub mod user;
 pub mod validation;
 mod vcenters;

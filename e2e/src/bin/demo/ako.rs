@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// The workload cluster.
 const CLUSTER: &str = "workload-cls";
 /// The label that asks for AKO.
-const LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
+const LABEL: &str = AkoRig::LABEL;
 
 /// ako-operator with Cluster API, a workload cluster with a stand-in for AKO, and a simulated AVI controller.
 pub(crate) struct AkoDemo {

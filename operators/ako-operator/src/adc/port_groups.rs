@@ -52,15 +52,7 @@ pub struct Basis {
 }
 
 /// An answer of the vCenter.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// What it depends on.
-    pub basis: Basis,
-    /// When the vCenter was asked.
-    pub at: Timestamp,
-    /// What it has.
-    pub facts: Facts,
-}
+pub type Answer = super::seen::Answer<Basis, Facts>;
 
 /// What a vCenter has.
 #[derive(Clone, Debug, Default)]

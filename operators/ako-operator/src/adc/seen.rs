@@ -56,15 +56,15 @@ pub struct Basis {
     pub is_deleting: bool,
 }
 
-/// An answer of AVI.
+/// An answer of AVI, or of another system.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Answer<B = Basis, F = Facts> {
     /// What it depends on.
-    pub basis: Basis,
-    /// When AVI was asked.
+    pub basis: B,
+    /// When the system was asked.
     pub at: Timestamp,
     /// What it has.
-    pub facts: Facts,
+    pub facts: F,
 }
 
 /// What AVI has.

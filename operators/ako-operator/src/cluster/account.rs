@@ -67,7 +67,7 @@ impl Clusters {
         let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
         match (step, secret) {
             (Step::Draw, secret) => self.draw(cluster, secret.as_ref(), &admin.credentials.ca_pem).await,
-            (Step::Ensure, Some(secret)) => self.ensure(cluster, &adc, &admin, &secret).await,
+            (Step::Ensure, Some(secret)) => self.ensure(cluster, adc, &admin, &secret).await,
             (Step::Ensure, None) => Err(KitError::StillChanging.into()),
         }
     }

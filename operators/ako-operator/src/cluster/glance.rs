@@ -47,11 +47,13 @@ impl Known<'_> {
     }
 
     /// Returns the AKODeploymentConfig that the Cluster takes AKO from, if there is one.
-    pub(crate) fn adc(&self) -> Option<Arc<AkoDeploymentConfig>> {
-        match self.selection() {
-            Selection::From(name) => self.adcs.iter().find(|adc| adc.name_any() == name).cloned(),
-            Selection::None | Selection::Skipped(_) => None,
-        }
+    pub(crate) fn adc(&self) -> Option<&Arc<AkoDeploymentConfig>> {
+        self.selected(&self.selection())
+    }
+
+    fn selected(&self, selection: &Selection) -> Option<&Arc<AkoDeploymentConfig>> {
+        let Selection::From(name) = selection else { return None };
+        self.adcs.iter().find(|adc| adc.metadata.name.as_ref() == Some(name))
     }
 
     /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster.
@@ -62,8 +64,8 @@ impl Known<'_> {
 
     /// Returns what a pass sees, but for the workload cluster.
     pub(crate) fn glance(&self) -> Seen {
-        let cluster = self.cluster;
-        let ip_family = self.adc().map(|adc| {
+        let (cluster, selection) = (self.cluster, self.selection());
+        let ip_family = self.selected(&selection).map(|adc| {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), self.is_balanced);
             refused.map_or(Ok(()), Err)
         });
@@ -74,7 +76,7 @@ impl Known<'_> {
             is_forced: cluster.annotation(FORCE_ANNOTATION) == Some("true"),
             is_paused: cluster.is_paused(),
             is_recorded,
-            want: self.want(),
+            want: want(&selection),
             hooks: self.hooks(),
             workload: if cluster.control_plane_initialized() {
                 Workload::Unread

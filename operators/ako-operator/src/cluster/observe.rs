@@ -78,7 +78,7 @@ impl Clusters {
         };
         seen.needs_watch = !self.memory.is_watched(cluster, &opened.version);
         let adc = known.adc().filter(|_| !seen.is_deleting);
-        self.compare(cluster, adc.as_deref(), &opened.client, &mut seen).await?;
+        self.compare(cluster, adc.map(|adc| &**adc), &opened.client, &mut seen).await?;
         Ok(seen)
     }
 

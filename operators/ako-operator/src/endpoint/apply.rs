@@ -82,20 +82,16 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Changes the Cluster. What the cache has is often a moment old.
+    /// Changes the Cluster.
     async fn write(
         &self,
         cluster: &Cluster,
         patch: impl Fn(&Cluster) -> Result<Option<Patch<Value>>, Error>,
     ) -> Result<(), Error> {
-        let newest = self.clusters.read(&Key::of(cluster)).await?;
-        let newest = newest.as_ref().and_then(|newest| newest.valid());
-        let Some(newest) = newest.filter(|newest| newest.metadata.uid == cluster.metadata.uid) else {
-            return Ok(());
-        };
-        if let Some(patch) = patch(newest)? {
+        let Some(newest) = conditions::newest(&self.clusters, cluster).await? else { return Ok(()) };
+        if let Some(patch) = patch(&newest)? {
             // One that has changed meanwhile is written in the next look.
-            self.clusters.change(&self.manager, newest, &patch).await?;
+            self.clusters.change(&self.manager, &newest, &patch).await?;
         }
         Ok(())
     }
