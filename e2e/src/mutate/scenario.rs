@@ -75,6 +75,18 @@ impl Scenario {
         all
     }
 
+    /// Returns the field of the spec that it is about, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::ToZeroAndBack(path) | Self::Scale(path) | Self::BadGoodBad(path) => Some(path),
+            Self::ForeignFinalizer
+            | Self::OwnerReferenceRemoved(_)
+            | Self::Copied(_)
+            | Self::CreatedEdited(..) => None,
+        }
+    }
+
     /// Plays the scenario. Returns how it was answered.
     pub(super) async fn play<R: Rig>(&self, lane: &Lane<R>) -> Result<String> {
         match self {

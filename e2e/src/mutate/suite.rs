@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use futures::future::join_all;
@@ -66,20 +67,28 @@ impl Catalogue {
         edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
     }
 
-    /// Returns one mutation of each place, of all rules by turns, and each scenario as a case.
+    /// Returns one case of each place, of all rules by turns, and each scenario of the whole object as a case.
     #[must_use]
     pub fn one_of_each_place(&self) -> Vec<Case> {
-        let mut places: Vec<Vec<&Mutation>> = Vec::new();
+        let mut places: Vec<(&Path, Vec<Case>)> = Vec::new();
         for mutation in &self.mutations {
-            match places.last_mut().filter(|place| place.iter().any(|known| known.path() == mutation.path()))
-            {
-                Some(place) => place.push(mutation),
-                None => places.push(vec![mutation]),
+            let case = Case::Edits(vec![mutation.clone()]);
+            match places.last_mut().filter(|(path, _)| *path == mutation.path()) {
+                Some((_, cases)) => cases.push(case),
+                None => places.push((mutation.path(), vec![case])),
             }
         }
-        let chosen = places.iter().enumerate().filter_map(|(turn, place)| place.get(turn % place.len()));
-        let edits = chosen.map(|mutation| Case::Edits(vec![(*mutation).clone()]));
-        edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
+        let mut chosen = Vec::new();
+        for scenario in &self.scenarios {
+            let path = scenario.path();
+            match places.iter_mut().find(|(place, _)| Some(*place) == path) {
+                Some((_, cases)) => cases.push(Case::Scenario(scenario.clone())),
+                None => chosen.push(Case::Scenario(scenario.clone())),
+            }
+        }
+        let turns = places.into_iter().enumerate();
+        chosen.extend(turns.filter_map(|(turn, (_, cases))| cases.get(turn % cases.len()).cloned()));
+        chosen
     }
 
     /// Returns each two mutations of different places as a case.
@@ -183,7 +192,7 @@ pub async fn catalogues<R: Rig>(planes: &Planes) -> Result<Vec<Catalogue>> {
 }
 
 /// Runs the cases that `select` chooses for each sample of a rig, in that many lanes. `progress` receives each case that
-/// the operator has answered, and how.
+/// the operator has answered, how, and how long that took.
 ///
 /// # Errors
 /// If a sample cannot be created, a kind that users create has none, or a field is set in none. A case that fails is in the
@@ -192,7 +201,7 @@ pub async fn run<R: Rig>(
     planes: &Planes,
     lanes: usize,
     select: impl Fn(&Catalogue) -> Vec<Case>,
-    progress: impl Fn(&Case, &Result<String>),
+    progress: impl Fn(&Case, &Result<String>, Duration),
 ) -> Result<Report> {
     let mut report = Report::default();
     let samples = R::samples();
@@ -233,7 +242,7 @@ async fn work<R: Rig>(
     mut lane: Option<Lane<R>>,
     queue: &RefCell<VecDeque<(Case, Admission)>>,
     report: &RefCell<&mut Report>,
-    progress: &impl Fn(&Case, &Result<String>),
+    progress: &impl Fn(&Case, &Result<String>, Duration),
 ) -> Result<()> {
     loop {
         let next = queue.borrow_mut().pop_front();
@@ -242,12 +251,13 @@ async fn work<R: Rig>(
             Some(lane) => lane,
             None => Lane::start(planes.take(&R::SUBJECT).await?, catalogue.sample.clone()).await?,
         };
+        let start = Instant::now();
         let result = match &case {
             Case::Edits(edits) => answer(&ready, edits, admission).await,
             Case::Scenario(scenario) => scenario.play(&ready).await,
             Case::Walk(seed) => walk::walk(&ready, &catalogue.mutations, *seed).await,
         };
-        progress(&case, &result);
+        progress(&case, &result, start.elapsed());
         let mut report = report.borrow_mut();
         match result {
             Ok(_) => {
@@ -346,7 +356,7 @@ async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission
 /// If not; the error has each case and the command that replays it.
 pub async fn each_value_is_answered<R: Rig>() -> Result<()> {
     let select = if R::MANY_FIELDS { Catalogue::one_of_each_place } else { Catalogue::singles };
-    let report = run::<R>(&Planes::default(), R::SUBJECT.lanes(), select, |_, _| ()).await?;
+    let report = run::<R>(&Planes::default(), R::SUBJECT.lanes(), select, |_, _, _| ()).await?;
     println!("{}: {report}", R::SUBJECT.name);
     ensure!(report.refused > 0 && report.answered > 0, "nothing was tested: {report}");
     report.check(&R::SUBJECT)

@@ -66,8 +66,8 @@ impl Visitor for Mutate {
             &planes,
             selection.lanes(&R::SUBJECT),
             |catalogue| self.select(catalogue),
-            |case, result| match result {
-                Ok(answer) => println!("ok      {case} ({answer})"),
+            |case, result, took| match result {
+                Ok(answer) => println!("ok      {case} ({answer}; {:.1} s)", took.as_secs_f64()),
                 Err(_) => println!("FAILED  {case}"),
             },
         )
