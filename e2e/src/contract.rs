@@ -1,4 +1,4 @@
-//! What every operator keeps to, whatever it does: each function checks one promise with a [`Rig`](crate::Rig).
+//! What every operator keeps to, whatever it does: each function checks a promise with a [`Rig`](crate::Rig).
 //!
 //! [`contract!`](crate::contract!) makes a test of each.
 
@@ -13,10 +13,28 @@ pub use leadership::one_leader_writes;
 pub use manifests::manifests_apply_alone;
 pub(crate) use rest::passes;
 pub use rest::rest_costs_nothing;
-pub use rights::rights_are_exact;
 pub use secrets::secrets_are_nowhere;
 pub(crate) use surface::docs;
-pub use surface::surface_is_documented;
+
+use anyhow::Result;
+
+use crate::install::Plane;
+use crate::rig::Rig;
+use crate::site::PATIENCE;
+
+/// Checks, while and after the operator does all its work, that its rights are those it uses, and that the pages have its settings, reasons
+/// and metrics. One run for both, as all its work takes long.
+///
+/// # Errors
+/// If they do not.
+pub async fn rights_are_exact_and_surface_documented<R: Rig>() -> Result<()> {
+    let rig = R::start_on(Plane::alone(&R::SUBJECT).await?).await?;
+    let mut operator = rig.operator_with(&rig.launch().arg("--enable-leader-election")).await?;
+    rig.exercise().await?;
+    surface::is_documented(&rig, &operator).await?;
+    operator.process.terminate(PATIENCE).await?;
+    rights::are_exact(&rig).await
+}
 
 /// Makes a module for each rig, with a test for each promise of the contract: `e2e::rigs!(contract)`.
 #[macro_export]
@@ -24,8 +42,8 @@ macro_rules! contract {
     ($($name:ident: $rig:ident),*) => {$(
         mod $name {
             #[tokio::test(flavor = "multi_thread")]
-            async fn its_rights_are_those_it_uses() {
-                $crate::contract::rights_are_exact::<$crate::$rig>().await.unwrap();
+            async fn its_rights_are_those_it_uses_and_its_surface_is_documented() {
+                $crate::contract::rights_are_exact_and_surface_documented::<$crate::$rig>().await.unwrap();
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -46,11 +64,6 @@ macro_rules! contract {
             #[tokio::test(flavor = "multi_thread")]
             async fn its_manifests_apply_alone() {
                 $crate::contract::manifests_apply_alone::<$crate::$rig>().await.unwrap();
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
-            async fn its_flags_reasons_and_metrics_are_documented() {
-                $crate::contract::surface_is_documented::<$crate::$rig>().await.unwrap();
             }
 
             #[tokio::test(flavor = "multi_thread")]

@@ -94,7 +94,7 @@ pub trait Rig: Sized {
     const KEEPS_EARLIER: &'static [&'static str] = &[];
     /// Reasons of a copy of an object that asks for something of which there is one, such as a port group of a name.
     const EXCLUSIVE: &'static [&'static str] = &[];
-    /// Whether the kinds have so many fields that a test tries one mutation of each; the command tries all.
+    /// Whether a test tries one mutation or scenario of each field, as the kinds have too many; the command tries all.
     const MANY_FIELDS: bool = false;
     /// How many perturbed runs a test plays.
     const SAMPLE: usize = 40;

@@ -6,26 +6,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::eventually;
 
-use crate::install::Plane;
 use crate::rig::Rig;
 use crate::site::{PATIENCE, Site};
 
 /// Group, resource with subresource, and verb.
 type Right = (String, String, String);
 
-/// Checks that the operator uses each right that is shipped and no other, and that its first object reports a right that is
-/// taken away.
-///
-/// # Errors
-/// If it does not.
-pub async fn rights_are_exact<R: Rig>() -> Result<()> {
-    let rig = R::start_on(Plane::alone(&R::SUBJECT).await?).await?;
+/// Checks that the operator has used each right that is shipped and no other, and that the first object of another process reports a
+/// right that is taken away.
+pub(super) async fn are_exact<R: Rig>(rig: &R) -> Result<()> {
     let site = rig.site();
-    let launch = rig.launch().arg("--enable-leader-election");
-    let mut operator = rig.operator_with(&launch).await?;
-    rig.exercise().await?;
-    operator.process.terminate(PATIENCE).await?;
-
     let requests = site.requests()?;
     let refused: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
     ensure!(refused.is_empty(), "refused: {refused:?}");
@@ -46,7 +36,7 @@ pub async fn rights_are_exact<R: Rig>() -> Result<()> {
     ensure!(unused.is_empty(), "shipped but never used: {unused:?}");
     let extra: Vec<_> = used.difference(&shipped).collect();
     ensure!(extra.is_empty(), "used but not shipped: {extra:?}");
-    missed(&rig).await
+    missed(rig).await
 }
 
 /// Returns what the ClusterRole and the Role of the Lease allow.

@@ -10,21 +10,15 @@ use kube::api::ListParams;
 use serde_json::Value;
 use testbed::project_root;
 
-use crate::install::{Plane, Subject};
-use crate::operator::binary;
+use crate::install::Subject;
+use crate::operator::{OperatorProcess, binary};
 use crate::rig::Rig;
 use crate::site::Site;
 
 /// Checks that the operator's pages name each flag and variable of `--help`, each reason that conditions and events had while
 /// it worked, and each metric; and that the metrics have the names and types that Prometheus recommends.
-///
-/// # Errors
-/// If they do not.
-pub async fn surface_is_documented<R: Rig>() -> Result<()> {
+pub(super) async fn is_documented<R: Rig>(rig: &R, operator: &OperatorProcess) -> Result<()> {
     let docs = docs(&R::SUBJECT)?;
-    let rig = R::start_on(Plane::of(&R::SUBJECT).await?).await?;
-    let operator = rig.operator().await?;
-    rig.exercise().await?;
     let (_, metrics) = operator.get("/metrics").await?;
 
     let help = Command::new(binary(R::SUBJECT.name)?).arg("--help").output()?;
