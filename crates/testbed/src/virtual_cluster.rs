@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
@@ -27,17 +28,20 @@ use tokio_rustls::TlsAcceptor;
 use crate::api_proxy::serve::{Payload, accept, passed_on, whole};
 use crate::api_proxy::stream::next_line;
 use crate::api_proxy::{acceptor, write_kubeconfig};
-use crate::{ControlPlane, Workdir};
+use crate::{ControlPlane, Workdir, eventually};
 
 /// The account of all clients.
 const ACCOUNT: &str = "virtual-cluster";
+/// How long closed connections may keep the port.
+const RESTORED: Duration = Duration::from_secs(30);
 
 /// A running virtual cluster. Dropping it closes its connections; its objects stay in the API server.
 pub struct VirtualCluster {
+    address: SocketAddr,
     url: String,
     kubeconfig: PathBuf,
-    renames: Arc<Renames>,
-    accepting: JoinHandle<()>,
+    server: Arc<Server>,
+    accepting: Mutex<JoinHandle<()>>,
     _workdir: Workdir,
 }
 
@@ -52,19 +56,41 @@ impl VirtualCluster {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let workdir = Workdir::new("virtual-cluster")?;
         let kubeconfig = workdir.path().join("kubeconfig");
-        let url = format!("https://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let url = format!("https://{address}");
         write_kubeconfig(&account, &url, &kubeconfig)?;
         let ca = reqwest::Certificate::from_pem(plane.ca_pem().as_bytes())?;
-        let renames = Arc::new(Renames { names: names.to_vec(), suffix: format!("-of-{name}-vc") });
         let server = Server {
-            renames: Arc::clone(&renames),
+            renames: Arc::new(Renames { names: names.to_vec(), suffix: format!("-of-{name}-vc") }),
             http: reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?,
             url: plane.url().to_owned(),
             acceptor: acceptor(&plane.serving_certificate())?,
         };
         let server = Arc::new(server);
-        let accepting = tokio::spawn(accept(listener, move |stream| serve(Arc::clone(&server), stream)));
-        Ok(Self { url, kubeconfig, renames, accepting, _workdir: workdir })
+        let accepting = Mutex::new(start(&server, listener));
+        Ok(Self { address, url, kubeconfig, server, accepting, _workdir: workdir })
+    }
+
+    /// Closes all connections and refuses new ones, until [`restore`](Self::restore): its API server cannot be reached.
+    pub fn cut(&self) {
+        self.accepting().abort();
+    }
+
+    /// Listens again after [`cut`](Self::cut).
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn restore(&self) -> Result<()> {
+        eventually("the port is free", RESTORED, async || {
+            let listener = TcpListener::bind(self.address).await?;
+            *self.accepting() = start(&self.server, listener);
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    fn accepting(&self) -> MutexGuard<'_, JoinHandle<()>> {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the URL of the proxy.
@@ -98,14 +124,19 @@ impl VirtualCluster {
     /// Returns the name that one of the cluster's own names has in the API server.
     #[must_use]
     pub fn real_name(&self, name: &str) -> String {
-        format!("{name}{}", self.renames.suffix)
+        format!("{name}{}", self.server.renames.suffix)
     }
 }
 
 impl Drop for VirtualCluster {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.cut();
     }
+}
+
+fn start(server: &Arc<Server>, listener: TcpListener) -> JoinHandle<()> {
+    let server = Arc::clone(server);
+    tokio::spawn(accept(listener, move |stream| serve(Arc::clone(&server), stream)))
 }
 
 /// Creates the account of all virtual clusters, unless it exists.

@@ -45,7 +45,8 @@ pub struct AkoRig {
 pub struct Guest {
     /// The cluster.
     pub workload: Workload<VirtualCluster>,
-    ako: Ako,
+    /// The stand-in.
+    pub ako: Ako,
     /// Namespace of its Services.
     services: String,
 }

@@ -6,6 +6,7 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod bad_days;
 mod endpoint;
 mod port_groups;
 mod webhook;

@@ -45,6 +45,8 @@ pub struct Adcs {
     pub triggers: Triggers<AkoDeploymentConfig>,
     /// All Clusters.
     pub clusters: Cache<Foreign<Cluster>>,
+    /// Wakes Clusters.
+    pub cluster_triggers: Triggers<Foreign<Cluster>>,
     /// Clients of the controllers.
     pub connections: Arc<Connections>,
     /// Clients of the vCenters.

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
-use k8s_openapi::api::core::v1::Service;
+use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients, secret_name};
+use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::PartialObjectMeta;
 use kube::{CustomResourceExt, Resource, ResourceExt};
 use operator_kit::manifests::rule;
 use operator_kit::webhook::{Webhook, WebhookArgs};
@@ -25,6 +26,7 @@ use crate::delivery::{Ako, MANAGED_BY, NAMESPACE, STATEFUL_SET};
 use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
 use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
+use crate::user;
 use crate::vcenters::Vcenters;
 
 /// How long logging out may take.
@@ -71,8 +73,8 @@ impl Program for AkoOperator {
                 rule(GROUP, &["akodeploymentconfigs"], &["list", "patch", "watch"]),
                 rule(GROUP, &["akodeploymentconfigs/status"], &["patch"]),
                 rule("ako.vmware.com", &["aviinfrasettings"], &["create", "get", "patch"]),
-                // Kubeconfigs, and the Secrets that AKODeploymentConfigs name.
-                rule("", &["secrets"], &["get"]),
+                // Kubeconfigs, and the Secrets that AKODeploymentConfigs name. Watched without their content.
+                rule("", &["secrets"], &["get", "list", "watch"]),
             ],
         }
     }
@@ -106,6 +108,7 @@ impl Program for AkoOperator {
             adcs: watches.adcs.objects(),
             triggers: wakes.adcs.clone(),
             clusters: watches.clusters.objects().cache().clone(),
+            cluster_triggers: wakes.clusters.clone(),
             connections: Arc::clone(&connections),
             vcenters: Arc::clone(&vcenters),
             memory: answers,
@@ -114,6 +117,7 @@ impl Program for AkoOperator {
         watches.machines.spawn().keep();
         watches.services.spawn().keep();
         watches.slices.spawn().keep();
+        watches.secrets.spawn().keep();
         let ended = tokio::try_join!(
             endpoints,
             driver::run(&kit, watches.adcs, wakes.adcs, adcs),
@@ -134,6 +138,7 @@ struct Watches {
     machines: Watch<Foreign<Machine>>,
     services: Watch<Service>,
     slices: Watch<EndpointSlice>,
+    secrets: Watch<PartialObjectMeta<Secret>>,
     /// API version of the Clusters.
     version: String,
 }
@@ -156,6 +161,10 @@ impl Watches {
             machines: Watch::version(kit, capi.read_in::<Machine>()?),
             services: Watch::namespaced(kit).fields("spec.type=LoadBalancer"),
             slices: Watch::namespaced(kit).labels(&format!("{SLICE_OWNER_LABEL} in ({MANAGED_BY},{MIRROR})")),
+            // The kinds of Secrets of which there may be thousands, none of them a credential for this operator.
+            secrets: Watch::cluster_wide(kit)
+                .named("Secret metadata")
+                .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"),
         })
     }
 
@@ -217,6 +226,37 @@ impl Watches {
             move |change| {
                 let slice = change.newest().and_then(Guarded::valid);
                 wake.wake_all(&slice.and_then(|slice| service_of(slice)).as_ref().and_then(balanced_by));
+            }
+        });
+        self.subscribe_secrets(wakes);
+    }
+}
+
+impl Watches {
+    /// What has failed with the credentials as they were is tried at once with others.
+    fn subscribe_secrets(&self, wakes: &Wakes) {
+        self.secrets.subscribe({
+            let (wake_adcs, wake) = (wakes.adcs.clone(), wakes.clusters.clone());
+            let (adcs, clusters) = (self.adcs.objects(), self.clusters.objects());
+            move |change| {
+                let version =
+                    |meta: &Guarded<PartialObjectMeta<Secret>>| meta.meta().resource_version.clone();
+                let Some(secret) = change.newest().map(Key::of) else { return };
+                if change.before.as_ref().map(version) == change.after.as_ref().map(version) {
+                    return;
+                }
+                let adcs = adcs.cache().all();
+                let naming = adcs.iter().filter(|adc| adc.spec.secrets().any(|named| named.key() == secret));
+                let naming: Vec<_> = naming.map(|adc| Key::of(&**adc)).collect();
+                for adc in &naming {
+                    wake_adcs.retry(adc);
+                }
+                for cluster in clusters.cache().keys() {
+                    // AKO may be given what the Secret has.
+                    if !naming.is_empty() || is_secret_of(&secret, &cluster) {
+                        wake.retry(&cluster);
+                    }
+                }
             }
         });
     }
@@ -325,6 +365,14 @@ fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     });
     let is_going = meta.deletion_timestamp.is_some();
     (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, unready)
+}
+
+/// Returns whether a Secret is the kubeconfig of a Cluster, or has the credentials of its user on AVI.
+fn is_secret_of(secret: &Key, cluster: &Key) -> bool {
+    secret.namespace() == cluster.namespace()
+        && [secret_name(cluster.name()), user::secret_name(cluster.name())]
+            .iter()
+            .any(|name| name == secret.name())
 }
 
 /// Returns the key of a Machine's Cluster.

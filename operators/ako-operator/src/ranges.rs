@@ -205,6 +205,7 @@ mod tests {
         let both = |range| on_avi(range, RangeUse::VIP_AND_SE);
         let engines = |range| on_avi(range, RangeUse::SE);
         let rows: Vec<Row> = vec![
+            ("neither", vec![], vec![], vec![], vec![]),
             ("no pools", vec![both(v4(1, 9))], vec![], vec![], vec![both(v4(1, 9))]),
             (
                 "ours go with the pools",
@@ -215,6 +216,13 @@ mod tests {
             ),
             ("first pool", vec![], vec![v4(1, 9)], vec![], vec![both(v4(1, 9))]),
             ("equal", vec![engines(v4(1, 9))], vec![v4(1, 9)], vec![], vec![engines(v4(1, 9))]),
+            (
+                "equal in another order",
+                vec![both(v4(10, 19)), both(v4(1, 9))],
+                vec![v4(1, 9), v4(10, 19)],
+                vec![v4(1, 9)],
+                vec![both(v4(10, 19)), both(v4(1, 9))],
+            ),
             (
                 "others stay",
                 vec![engines(v4(50, 60))],

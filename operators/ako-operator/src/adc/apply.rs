@@ -80,7 +80,10 @@ impl Adcs {
         let basis = basis(adc, &admin.version);
         let spec = (!basis.is_deleting).then_some(&adc.spec);
         let facts = facts(&avi, spec, &record).await?;
-        self.memory.answered(&uid, Answer { basis, at: self.kit.clock().now(), facts });
+        if self.memory.answered(&uid, Answer { basis, at: self.kit.clock().now(), facts }) {
+            // They wait for an answer that suits the present credentials.
+            self.cluster_triggers.wake_all(&self.clusters.keys());
+        }
         Ok(())
     }
 

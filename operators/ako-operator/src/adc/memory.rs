@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::port_groups::{self, Running};
 use super::record::Change;
-use super::seen::Answer;
+use super::seen::{Answer, Basis};
 
 /// What is remembered, by the UID of the AKODeploymentConfig.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Memory(Mutex<HashMap<String, Entry>>);
 #[derive(Debug, Default)]
 struct Entry {
     answer: Option<Arc<Answer>>,
+    /// Of the last answer, which may be forgotten.
+    basis: Option<Basis>,
     change: Option<Change>,
     vcenter: Option<Arc<port_groups::Answer>>,
     task: Option<Running>,
@@ -27,9 +29,13 @@ impl Memory {
         self.entries().get(uid).and_then(|entry| entry.answer.clone())
     }
 
-    /// Remembers an answer.
-    pub(super) fn answered(&self, uid: &str, answer: Answer) {
-        self.entries().entry(uid.to_owned()).or_default().answer = Some(Arc::new(answer));
+    /// Remembers an answer. Returns whether it is the first one for its basis.
+    pub(super) fn answered(&self, uid: &str, answer: Answer) -> bool {
+        let mut entries = self.entries();
+        let entry = entries.entry(uid.to_owned()).or_default();
+        let is_first = entry.basis.replace(answer.basis.clone()).as_ref() != Some(&answer.basis);
+        entry.answer = Some(Arc::new(answer));
+        is_first
     }
 
     /// Forgets the answer, so that AVI is asked again.

@@ -3,6 +3,7 @@
 use infra_clients::capi::IpFamily;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
+use operator_kit::Key;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,20 @@ impl AkoDeploymentConfigSpec {
         }
     }
 
+    /// Returns the Secrets that are named.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let own = [
+            Some(&self.admin_credential_ref),
+            Some(&self.certificate_authority_ref),
+            self.workload_credential_ref.as_ref(),
+        ];
+        let of_vcenter = self
+            .vcenter
+            .iter()
+            .flat_map(|vcenter| [Some(&vcenter.credential_ref), vcenter.certificate_authority_ref.as_ref()]);
+        own.into_iter().chain(of_vcenter).flatten()
+    }
+
     /// Returns whether the selector is absent or has no requirement.
     #[must_use]
     pub fn has_empty_selector(&self) -> bool {
@@ -99,6 +114,14 @@ pub struct SecretRef {
     pub name: String,
     /// Namespace of the Secret.
     pub namespace: String,
+}
+
+impl SecretRef {
+    /// Returns the key of the Secret.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(&self.namespace, &self.name)
+    }
 }
 
 /// The network of the control planes.

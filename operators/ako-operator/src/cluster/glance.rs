@@ -165,3 +165,6 @@ fn want(selection: &Selection) -> Want {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

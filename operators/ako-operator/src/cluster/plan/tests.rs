@@ -123,6 +123,16 @@ fn a_selected_cluster_gets_ako() {
         ),
         ("not ready", Seen { want: kept(reason::CLUSTER_NOT_READY), ..settled() }, "wait ClusterNotReady"),
         (
+            "not ready, with a new Machine",
+            Seen {
+                want: kept(reason::CLUSTER_NOT_READY),
+                hooks: hooks(&["a"], &[]),
+                workload: Workload::NotInitialized,
+                ..settled()
+            },
+            "wait ClusterNotReady",
+        ),
+        (
             "not ready, and a Machine goes alone",
             Seen { want: kept(reason::CLUSTER_NOT_READY), hooks: hooks(&[], &["a"]), ..settled() },
             "hook +0 -1",

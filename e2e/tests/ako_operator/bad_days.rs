@@ -1,0 +1,259 @@
+//! Bad days: of AVI, of a workload cluster in the middle of its deletion, and of operators with two controllers.
+
+use anyhow::ensure;
+use avi_simulator::{Config, Control, Effect, Fault, Simulator};
+use e2e::{AkoRig, Guest, OperatorProcess, PATIENCE, Rig};
+use serde_json::{Value, json};
+use std::time::Duration;
+use testbed::{Cleanup, eventually};
+
+use crate::PLACES;
+
+/// Longer than the controller locks an account after three wrong passwords.
+const UNLOCKED: Duration = Duration::from_mins(31);
+
+/// Gives the Secret with the credentials of the administrator another password.
+async fn set_password(rig: &AkoRig, password: &str) {
+    let patch = json!({ "stringData": { "password": password } }).to_string();
+    let secret = ["-n", AkoRig::SUBJECT.namespace, "patch", "secret", "avi-admin", "-p", &patch];
+    rig.management.kubectl(&secret).await.unwrap();
+}
+
+/// Changes the pool of the AKODeploymentConfig, so that the operator has to write to AVI.
+async fn ask_for(rig: &AkoRig, first: u8) -> Value {
+    let mut config = rig.config();
+    config["spec"]["dataNetwork"]["ipPools"] = json!([{ "start": format!("10.92.0.{first}"), "end": format!("10.92.0.{}", first + 9), "type": "V4" }]);
+    rig.site().apply(None, &config).await.unwrap();
+    config
+}
+
+/// Waits until AVI is as the AKODeploymentConfig asks.
+async fn has_what_is_asked(rig: &AkoRig, config: &Value) {
+    rig.site().ready_within("adc", PATIENCE, |_| true).await.unwrap();
+    assert_eq!(rig.mismatch(config).await.unwrap(), None);
+}
+
+/// Whatever AVI does, the condition says it, and the work goes on afterwards without a restart.
+#[tokio::test]
+async fn avi_comes_back_from_everything() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let avi = rig.simulator.control();
+    let operator = rig.operator().await.unwrap();
+    let config = ask_for(&rig, 50).await;
+    has_what_is_asked(&rig, &config).await;
+
+    avi.unavailable(true);
+    let config = ask_for(&rig, 60).await;
+    rig.site().reason("adc", "AviUnreachable").await.unwrap();
+    avi.unavailable(false);
+    has_what_is_asked(&rig, &config).await;
+
+    avi.upgrade_mode(true);
+    let config = ask_for(&rig, 70).await;
+    rig.site().reason("adc", "AviUpgrading").await.unwrap();
+    avi.upgrade_mode(false);
+    has_what_is_asked(&rig, &config).await;
+
+    // Others write the network all the time, each answer is late, and the session ends.
+    avi.fault(Fault::new(Effect::Stale).on("PUT", "/api/network").times(12));
+    avi.fault(Fault::delay(Duration::from_millis(500)).times(20));
+    avi.expire_sessions();
+    let config = ask_for(&rig, 80).await;
+    has_what_is_asked(&rig, &config).await;
+    avi.clear_faults();
+    assert_eq!(avi.logins().failed, 0);
+
+    let secret = ["-n", AkoRig::SUBJECT.namespace, "get", "secret", "avi-admin", "-o", "json"];
+    let mut kept: Value = serde_json::from_str(&rig.management.kubectl(&secret).await.unwrap()).unwrap();
+    let delete = ["-n", AkoRig::SUBJECT.namespace, "delete", "secret", "avi-admin"];
+    rig.management.kubectl(&delete).await.unwrap();
+    rig.site().reason("adc", "CredentialsMissing").await.unwrap();
+    kept["metadata"] = json!({ "name": "avi-admin", "namespace": AkoRig::SUBJECT.namespace });
+    rig.site().control_plane().kubectl_stdin(&["create", "-f", "-"], &kept.to_string()).await.unwrap();
+    has_what_is_asked(&rig, &config).await;
+
+    comes_back_from_passwords(&rig, &avi).await;
+    rig.site().remove("adc").await.unwrap();
+    let log = operator.process.log();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// A rotated password, and an account that wrong ones have locked.
+async fn comes_back_from_passwords(rig: &AkoRig, avi: &Control) {
+    let other = format!("Other-{}", rig.simulator.admin_password());
+    assert!(avi.set_password("admin", &other));
+    avi.expire_sessions();
+    let config = ask_for(rig, 90).await;
+    rig.site().reason("adc", "AviLoginRefused").await.unwrap();
+    let failed = avi.logins().failed;
+    assert_eq!(failed, 1, "a refused password is not sent again");
+    set_password(rig, &other).await;
+    has_what_is_asked(rig, &config).await;
+
+    let config = ask_for(rig, 100).await;
+    for attempt in 1..=3_u64 {
+        // Each wrong password is tried once, at once.
+        set_password(rig, &format!("wrong-{attempt}")).await;
+        eventually("it is tried", PATIENCE, async || {
+            let now = avi.logins().failed;
+            ensure!(now == failed + attempt, "{now} failed logins");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
+        rig.site().reason("adc", "AviLoginRefused").await.unwrap();
+    }
+    set_password(rig, &other).await;
+    eventually("the condition says that the account is locked", PATIENCE, async || {
+        let status = rig.site().status("adc").await?.to_string();
+        ensure!(status.contains("locked"), "{status}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    avi.advance_clock(UNLOCKED);
+    let touch = ["-n", AkoRig::SUBJECT.namespace, "annotate", "secret", "avi-admin", "touched=yes"];
+    rig.management.kubectl(&touch).await.unwrap();
+    has_what_is_asked(rig, &config).await;
+}
+
+/// A Cluster whose AKO has been asked to remove what it made, and does not.
+struct Leaving {
+    rig: AkoRig,
+    operator: OperatorProcess,
+    guest: Guest,
+    before: avi_simulator::store::Snapshot,
+}
+
+impl Leaving {
+    async fn start() -> Self {
+        let rig = AkoRig::start().await.unwrap();
+        let before = rig.simulator.control().snapshot();
+        let operator = rig.operator().await.unwrap();
+        rig.site().apply(None, &rig.config()).await.unwrap();
+        let guest = rig.with_ako(rig.cluster("w1", true).await.unwrap()).await.unwrap();
+        rig.condition("w1", "AKOInstalled", "True").await.unwrap();
+        rig.balance(&guest).await.unwrap();
+        guest.ako.set_cleanup(Cleanup::Hangs);
+        guest.workload.delete().await.unwrap();
+        let leaving = Self { rig, operator, guest, before };
+        leaving.says("AKOCleaningUp", "AKO removes what it made").await;
+        leaving
+    }
+
+    /// Waits until the Cluster's condition about what is left has this reason and says this.
+    async fn says(&self, reason: &str, text: &str) {
+        let path = r#"jsonpath={.status.conditions[?(@.type=="AviResourceCleanupSucceeded")]}"#;
+        eventually(&format!("the Cluster says {reason}"), PATIENCE, async || {
+            let said = self.rig.management.kubectl(&["get", "cluster", "w1", "-o", path]).await?;
+            let condition: Value = serde_json::from_str(&said)?;
+            let message = condition["message"].as_str().unwrap_or_default();
+            ensure!(condition["reason"] == reason && message.contains(text), "it says {said}");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Kills the operator and starts another one.
+    async fn restart(&mut self) {
+        self.operator.process.kill().await;
+        self.operator = self.rig.operator().await.unwrap();
+    }
+
+    async fn ends(self) {
+        self.guest.workload.deleted(PATIENCE).await.unwrap();
+        self.rig.site().remove("adc").await.unwrap();
+        let left = self.rig.simulator.control().diff(&self.before);
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// It is asked again once it can be reached, by a process that did not begin the deletion.
+#[tokio::test]
+async fn a_deletion_waits_for_a_workload_cluster_that_cannot_be_reached() {
+    let _place = PLACES.acquire().await.unwrap();
+    let mut leaving = Leaving::start().await;
+    let plane = leaving.guest.workload.plane();
+    plane.cut();
+    leaving.says("ClusterUnreachable", "force-cleanup=true").await;
+    leaving.restart().await;
+    leaving.says("ClusterUnreachable", "force-cleanup=true").await;
+    assert!(!leaving.rig.simulator.control().diff(&leaving.before).is_empty());
+    leaving.guest.workload.plane().restore().await.unwrap();
+    leaving.guest.ako.set_cleanup(Cleanup::Prompt);
+    leaving.ends().await;
+}
+
+/// A person who knows that it never comes back has it let go, with what AKO left removed by its marks.
+#[tokio::test]
+async fn a_person_ends_the_wait_for_a_workload_cluster_that_is_lost() {
+    let _place = PLACES.acquire().await.unwrap();
+    let leaving = Leaving::start().await;
+    leaving.guest.workload.plane().cut();
+    leaving.says("ClusterUnreachable", "force-cleanup=true").await;
+    let force = ["annotate", "cluster", "w1", "ako-operator.network.tkg.tanzu.vmware.com/force-cleanup=true"];
+    leaving.rig.management.kubectl(&force).await.unwrap();
+    leaving.ends().await;
+}
+
+/// Each Cluster's AKODeploymentConfig names its controller; what is sent to one is never sent to the other.
+#[tokio::test]
+async fn two_controllers_keep_apart() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let second = Simulator::start(Config::default()).await.unwrap();
+    let controls = [rig.simulator.control(), second.control()];
+    second.control().seed(include_str!("../../../crates/avi-simulator/samples/vips.yaml")).unwrap();
+    let password = format!("Second-{}", second.admin_password());
+    assert!(second.control().set_password("admin", &password));
+    let namespace = AkoRig::SUBJECT.namespace;
+    let secret = |name: &str, data: Value| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace }, "stringData": data });
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        secret("second-admin", json!({ "username": "admin", "password": password })),
+        secret("second-ca", json!({ "certificateAuthorityData": second.ca_pem() })),
+    ]});
+    rig.site().control_plane().kubectl_stdin(&["apply", "-f", "-"], &list.to_string()).await.unwrap();
+    let before = controls.each_ref().map(Control::snapshot);
+    let _operator = rig.operator().await.unwrap();
+
+    let mut guests = Vec::new();
+    for (site, cluster) in [("first", "w1"), ("second", "w2")] {
+        let mut config = rig.config();
+        config["metadata"]["name"] = site.into();
+        config["spec"]["clusterSelector"] = json!({ "matchLabels": { "site": site } });
+        if site == "second" {
+            config["spec"]["controller"] = second.url().trim_start_matches("https://").into();
+            config["spec"]["adminCredentialRef"]["name"] = "second-admin".into();
+            config["spec"]["certificateAuthorityRef"]["name"] = "second-ca".into();
+        }
+        rig.site().apply(None, &config).await.unwrap();
+        let guest = rig.with_ako(rig.cluster(cluster, false).await.unwrap()).await.unwrap();
+        rig.management.kubectl(&["label", "cluster", cluster, &format!("site={site}")]).await.unwrap();
+        rig.condition(cluster, "AKOInstalled", "True").await.unwrap();
+        rig.balance(&guest).await.unwrap();
+        guests.push(guest);
+    }
+    for guest in &guests {
+        guest.workload.delete().await.unwrap();
+    }
+    for guest in &guests {
+        guest.workload.deleted(PATIENCE).await.unwrap();
+    }
+    for (control, user) in controls.iter().zip(["w1-default-ako-user", "w2-default-ako-user"]) {
+        assert_eq!(control.logins().failed, 0);
+        let requests = control.requests();
+        let users: std::collections::BTreeSet<_> =
+            requests.iter().filter_map(|it| it.user.as_deref()).collect();
+        assert_eq!(users, ["admin", user].into());
+        let logins = requests.iter().filter(|it| it.path == "/login" && it.user.as_deref() == Some("admin"));
+        assert_eq!(logins.count(), 1, "the operator has one session");
+    }
+    for site in ["first", "second"] {
+        rig.site().remove(site).await.unwrap();
+    }
+    for (control, before) in controls.iter().zip(&before) {
+        assert!(control.diff(before).is_empty(), "{:?}", control.diff(before));
+    }
+}
