@@ -152,8 +152,8 @@ struct PageArgs {
     common: CommonArgs,
     #[command(flatten)]
     webhook: WebhookArgs,
-    /// The directory for the files
-    #[arg(long, env = "PAGES", value_name = "DIRECTORY", default_value = ".")]
+    /// The directory for the files, which has to exist
+    #[arg(long, env = "PAGES", value_name = "DIRECTORY", default_value = "pages")]
     pages: PathBuf,
 }
 

@@ -16,10 +16,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
-use crate::{args::Listen, connections::Connections, error::Error, health::Health, metrics::Metrics};
+use crate::{
+    args::Listen,
+    connections::{Activity, Connections},
+    error::Error,
+    health::Health,
+    metrics::Metrics,
+};
 
-/// Connections served at the same time. One more ends the oldest: a probe never waits for clients that keep theirs.
-const CONNECTIONS: usize = 32;
+/// Connections served at the same time. One more ends the one that has waited for its request for longest: a probe never waits for clients
+/// that keep theirs. Many, so that a flood of new ones does not end that of a probe before it is read.
+const CONNECTIONS: usize = 256;
 /// How long a connection may last, with its one request and the answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -56,15 +63,19 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metric
                 continue;
             }
         };
-        open.spawn(connection(stream, health.clone(), metrics.clone()));
+        open.spawn(|activity| connection(stream, activity, health.clone(), metrics.clone())).await;
     }
 }
 
 /// Answers one request. A client that keeps connections open, or does not read, takes nothing from the others.
-async fn connection(stream: TcpStream, health: Health, metrics: Metrics) {
+async fn connection(stream: TcpStream, activity: Activity, health: Health, metrics: Metrics) {
     let service = service_fn(move |request| {
+        let busy = activity.begin();
         let response = answer(&request, &health, &metrics);
-        async move { Ok::<_, Infallible>(response) }
+        async move {
+            let _busy = busy;
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -243,7 +243,7 @@ fn render<P: Program>(action: Action, args: &CommonArgs, mut command: Command) -
         Action::Rbac => rbac()?,
         Action::Manifests => crds()? + &rbac()?,
         Action::Webhook => {
-            let webhook = P::webhook().ok_or_else(|| Error::Manifest("there is no webhook".to_owned()))?;
+            let webhook = P::webhook().ok_or(Error::NoWebhook)?;
             webhook::manifests(account, &webhook)?
         }
         Action::Completions { shell } => {

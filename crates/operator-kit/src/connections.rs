@@ -1,47 +1,185 @@
 //! `Connections`: those of a server that every client in the cluster can reach.
 
-use std::{collections::VecDeque, future::Future};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-/// The open connections of a server, at most so many: one more ends the oldest, so that no client waits for others that keep theirs.
-/// Dropping it ends them.
+/// Time between two warnings.
+const WARNING: Duration = Duration::from_mins(1);
+
+/// The open connections of a server, at most so many: one more ends the one that has been idle for longest, so that no client waits for
+/// others that keep theirs. One that is [busy](Activity::begin) is not ended. Dropping it ends all.
 pub(crate) struct Connections {
-    open: VecDeque<AbortOnDropHandle<()>>,
+    open: Vec<(Activity, AbortOnDropHandle<()>)>,
     limit: usize,
     server: &'static str,
-    was_full: bool,
+    changed: Arc<Notify>,
+    closed: usize,
+    warned: Option<Instant>,
 }
 
 impl Connections {
     /// Returns none. `server`: its name in the log.
     pub(crate) fn new(server: &'static str, limit: usize) -> Self {
-        Self { open: VecDeque::new(), limit, server, was_full: false }
+        Self { open: Vec::new(), limit, server, changed: Arc::default(), closed: 0, warned: None }
     }
 
-    /// Serves one more.
-    pub(crate) fn spawn(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.open.retain(|connection| !connection.is_finished());
-        if self.open.len() >= self.limit {
-            self.open.pop_front();
-            if !self.was_full {
-                warn!(
-                    server = self.server,
-                    connections = self.limit,
-                    "too many connections, the oldest is closed"
-                );
-            }
-            self.was_full = true;
+    /// Serves one more. Waits where all are busy, until one is not.
+    pub(crate) async fn spawn<F>(&mut self, connection: impl FnOnce(Activity) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        while !self.make_room() {
+            self.changed.notified().await;
         }
-        self.open.push_back(AbortOnDropHandle::new(tokio::spawn(connection)));
+        let activity = Activity::new(&self.changed);
+        let connection = connection(activity.clone());
+        self.open.push((activity, AbortOnDropHandle::new(tokio::spawn(connection))));
+    }
+
+    /// Returns whether there is room for one more, and ends one that is idle where that makes it.
+    fn make_room(&mut self) -> bool {
+        self.open.retain(|(_, connection)| !connection.is_finished());
+        if self.open.len() < self.limit {
+            return true;
+        }
+        let idle = self.open.iter().enumerate();
+        let idle = idle.filter_map(|(index, (activity, _))| Some((activity.idle_since()?, index)));
+        let Some((_, index)) = idle.min() else { return false };
+        drop(self.open.swap_remove(index));
+        self.closed += 1;
+        if self.warned.is_none_or(|at| at.elapsed() >= WARNING) {
+            warn!(
+                server = self.server,
+                connections = self.limit,
+                closed = self.closed,
+                "too many connections, those that are idle for longest are closed"
+            );
+            (self.warned, self.closed) = (Some(Instant::now()), 0);
+        }
+        true
     }
 
     /// Waits until all have ended.
     pub(crate) async fn finish(self) {
-        for connection in self.open {
+        for (_, connection) in self.open {
             // A panic in one is in the log.
             let _ = connection.await;
         }
+    }
+}
+
+/// Whether a connection has a request in flight. Clones are of the same connection.
+#[derive(Clone)]
+pub(crate) struct Activity {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+/// `Ok`: idle since then. `Err`: so many requests in flight.
+type State = Result<Instant, usize>;
+
+impl Activity {
+    fn new(changed: &Arc<Notify>) -> Self {
+        Self { state: Arc::new(Mutex::new(Ok(Instant::now()))), changed: Arc::clone(changed) }
+    }
+
+    /// The connection is busy until the returned value is dropped.
+    pub(crate) fn begin(&self) -> Busy {
+        let mut state = self.state();
+        *state = Err(state.err().unwrap_or_default() + 1);
+        Busy(self.clone())
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        self.state().ok()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request in flight.
+pub(crate) struct Busy(Activity);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        *state = match *state {
+            Err(requests) if requests > 1 => Err(requests - 1),
+            _ => Ok(Instant::now()),
+        };
+        self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Tells when it is dropped.
+    struct Ended(usize, mpsc::UnboundedSender<usize>);
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_is_idle_for_longest_makes_room_and_a_busy_one_is_waited_for() {
+        let (sender, mut ended) = mpsc::unbounded_channel();
+        let mut connections = Connections::new("test", 2);
+        let mut activities = Vec::new();
+        let mut open = async |connections: &mut Connections, number| {
+            let end = Ended(number, sender.clone());
+            connections
+                .spawn(|activity| {
+                    activities.push(activity);
+                    async move {
+                        let _end = end;
+                        pending::<()>().await;
+                    }
+                })
+                .await;
+            activities[number].clone()
+        };
+        let first = open(&mut connections, 0).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = open(&mut connections, 1).await;
+        // The first one has a request, and then is idle for less time.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drop(first.begin());
+        open(&mut connections, 2).await;
+        assert_eq!(ended.recv().await, Some(1));
+        drop(second);
+
+        let (one, other) = (first.begin(), first.begin());
+        open(&mut connections, 3).await;
+        assert_eq!(ended.recv().await, Some(2), "the first one is busy");
+        drop(one);
+        open(&mut connections, 4).await;
+        assert_eq!(ended.recv().await, Some(3), "it still has a request");
+
+        let _busy: Vec<_> = connections.open.iter().map(|(activity, _)| activity.begin()).collect();
+        drop(other);
+        let late = tokio::time::timeout(Duration::from_mins(1), open(&mut connections, 5));
+        assert!(late.await.is_err(), "all are busy");
+        assert_eq!(
+            (ended.try_recv(), connections.open.len()),
+            (Ok(5), 2),
+            "only the one that waited has ended"
+        );
     }
 }

@@ -46,8 +46,8 @@ pub const INVALID_OBJECT: &str = "InvalidObject";
 pub const FINALIZERS_LEFT: &str = "FinalizersLeft";
 /// Reason for the status of an object that is being deleted, where [`Reconciler::confirm_gone`] finds something that the pass did not.
 pub const OBJECTS_LEFT: &str = "ObjectsLeft";
-/// How often one pass may observe. Each look after the first follows a change of what this process remembers.
-const LOOKS: usize = 20;
+/// How often one pass may observe: each look after the first follows a change that takes effect at once. For models of an operator.
+pub const LOOKS: usize = 20;
 /// When an object is looked at again that waits for something, or was changed, if nothing wakes it before.
 const RECHECK: Duration = Duration::from_mins(5);
 /// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.

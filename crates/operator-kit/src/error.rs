@@ -217,6 +217,9 @@ pub enum Error {
     /// A manifest cannot be written.
     #[error("manifest: {0}")]
     Manifest(String),
+    /// The command `webhook` of an operator that has none.
+    #[error("this operator has no admission webhook, so there is nothing to register")]
+    NoWebhook,
     /// The operator's own error.
     #[error(transparent)]
     Operator(Box<dyn StdError + Send + Sync>),

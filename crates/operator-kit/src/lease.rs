@@ -76,14 +76,33 @@ pub(crate) fn identity() -> String {
 /// Why an attempt to acquire or renew has failed.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error(transparent)]
-    Api(#[from] kube::Error),
+    #[error("{}{}", Chain(.0), remedy(.0))]
+    Api(kube::Error),
     /// The watches of this process wait for versions that may not come for long.
     #[error(
         "the API server went back from version {from} to {to}, as where it was restored from a backup: this process ends, so that \
          the next one reads everything again"
     )]
     WentBack { from: u64, to: u64 },
+}
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(error)
+    }
+}
+
+/// Returns what to do where the API server's answer does not say it.
+fn remedy(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            "; create this namespace, or name another one with LEADER_ELECTION_NAMESPACE (--leader-election-namespace)"
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            "; grant the rights on the Lease: the operator's command `rbac` prints every right it needs"
+        }
+        _ => "",
+    }
 }
 
 /// A process that wants to lead.

@@ -4,7 +4,10 @@
 //! about with `failurePolicy: Ignore`; creations and changes of a spec with `Fail`; and every other update, such as the removal of a
 //! finalizer, is not asked about.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::{admissionregistration::v1::ValidatingWebhookConfiguration, rbac::v1::PolicyRule};
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use super::{ReviewedKind, Webhook, name_of};
@@ -66,23 +69,36 @@ fn entries(kind: &ReviewedKind, service: &str, namespace: &str) -> [Value; 2] {
     [writes, entry(format!("deletion.{plural}.{group}"), &["DELETE"], "Ignore")]
 }
 
-/// Returns the names by which the API server calls the webhook: those of its certificate.
-pub(super) fn hosts(registration: &ValidatingWebhookConfiguration) -> Vec<String> {
-    let configs = registration.webhooks.iter().flatten().map(|webhook| &webhook.client_config);
-    let mut hosts: Vec<String> = configs
-        .filter_map(|config| match (&config.service, &config.url) {
-            (Some(service), _) => Some(format!("{}.{}.svc", service.name, service.namespace)),
-            (None, url) => host(url.as_deref()?),
-        })
-        .collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    hosts
+/// The names by which the API server calls the webhook, in order.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Hosts {
+    /// Those of its certificate.
+    pub(super) usable: Vec<String>,
+    /// Those that no certificate can be for. They take nothing from the entries that are right.
+    pub(super) unusable: Vec<String>,
+}
+
+impl Hosts {
+    /// Returns those of a registration.
+    pub(super) fn of(registration: &ValidatingWebhookConfiguration) -> Self {
+        let configs = registration.webhooks.iter().flatten().map(|webhook| &webhook.client_config);
+        let hosts: BTreeSet<String> = configs
+            .filter_map(|config| match (&config.service, &config.url) {
+                (Some(service), _) => Some(format!("{}.{}.svc", service.name, service.namespace)),
+                (None, url) => host(url.as_deref()?),
+            })
+            .collect();
+        let (usable, unusable) =
+            hosts.into_iter().partition(|host| ServerName::try_from(host.as_str()).is_ok());
+        Self { usable, unusable }
+    }
 }
 
 fn host(url: &str) -> Option<String> {
     let url: http::Uri = url.parse().ok()?;
-    Some(url.host()?.trim_matches(['[', ']']).to_owned())
+    let host = url.host()?.trim_matches(['[', ']']);
+    // The API server looks for the name without the last dot.
+    Some(host.strip_suffix('.').unwrap_or(host).to_owned())
 }
 
 /// Returns whether every entry passes for each authority that `trusts` looks for.
@@ -146,15 +162,26 @@ mod tests {
 
     #[test]
     fn names_are_those_that_the_api_server_calls() {
-        assert_eq!(hosts(&registration()), ["op-webhook.system.svc"]);
+        let usable = |registration: &ValidatingWebhookConfiguration| Hosts::of(registration).usable;
+        assert_eq!(usable(&registration()), ["op-webhook.system.svc"]);
         let mut other = registration();
         let url = |url: &str| serde_json::from_value(json!({ "url": url })).unwrap();
         let webhooks = other.webhooks.as_mut().unwrap();
         webhooks[0].client_config = url("https://127.0.0.1:1/x");
         webhooks[1].client_config = url("https://[::1]:1/x");
-        assert_eq!(hosts(&other), ["127.0.0.1", "::1"]);
+        assert_eq!(usable(&other), ["127.0.0.1", "::1"]);
+        let webhooks = other.webhooks.as_mut().unwrap();
+        webhooks[0].client_config = url("https://localhost.:1/x");
+        webhooks[1].client_config =
+            serde_json::from_value(json!({ "service": { "name": "Op Webhook", "namespace": "system" } }))
+                .unwrap();
+        let hosts = Hosts {
+            usable: vec!["localhost".to_owned()],
+            unusable: vec!["Op Webhook.system.svc".to_owned()],
+        };
+        assert_eq!(Hosts::of(&other), hosts);
         other.webhooks = None;
-        assert_eq!(hosts(&other), [""; 0]);
+        assert_eq!(Hosts::of(&other), Hosts::default());
     }
 
     #[test]

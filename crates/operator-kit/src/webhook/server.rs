@@ -1,12 +1,12 @@
 //! The HTTPS server of the webhook.
 //!
-//! Owns the listener, its limits and its end. Every client in the cluster can connect: connections, the size of a body and the bodies
-//! in memory at the same time are limited. After SIGTERM it goes on for some seconds, until the API server uses another replica.
+//! Owns the listener, its limits and its end. Every client in the cluster can connect: connections, the size of a body and the long
+//! bodies in memory at the same time are limited. After SIGTERM it goes on for some seconds, until the API server uses another replica.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -16,19 +16,27 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{ServerConfig, crypto::ring, server::ResolvesServerCert};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use super::review::Reviewer;
-use crate::{admin, args::Listen, connections::Connections, error::Error};
+use crate::{
+    admin,
+    args::Listen,
+    connections::{Activity, Connections},
+    error::Error,
+};
 
-/// Connections at the same time. One more ends the oldest.
-const CONNECTIONS: usize = 64;
-/// Bodies in memory at the same time.
+/// Connections at the same time: an API server sends up to 200 requests that change objects, each on its own. One more ends the one that
+/// is idle for longest.
+const CONNECTIONS: usize = 1024;
+/// Bodies longer than [`SHORT`] in memory at the same time.
 const BODIES: usize = 4;
+/// Longest body that is read beside all others.
+const SHORT: usize = 32 * 1024;
 /// Longest body: the old and the new object of a review, each of which etcd limits to 1.5 MiB.
 const BODY: usize = 4 * 1024 * 1024;
 /// How long a client may take for the TLS handshake, and for a body.
@@ -101,7 +109,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
                         bodies: Arc::clone(&bodies),
                         stop: drain.stop.clone(),
                     };
-                    open.spawn(drain.tasks.track_future(connection.serve(stream)));
+                    open.spawn(|activity| drain.tasks.track_future(connection.serve(stream, activity))).await;
                 }
                 Err(error) => {
                     warn!(%error, "webhook: connection not accepted");
@@ -124,16 +132,21 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(self, stream: TcpStream, activity: Activity) {
         let Self { tls, reviewer, bodies, stop } = self;
-        let stream = match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return debug!(%error, "webhook: TLS handshake failed"),
-            Err(_) => return debug!("webhook: no TLS handshake in time"),
+        let handshake = tokio::time::timeout(PATIENCE, tls.accept(stream));
+        let stream = match stop.run_until_cancelled(handshake).await {
+            None => return,
+            Some(Ok(Ok(stream))) => stream,
+            Some(Ok(Err(error))) => return debug!(%error, "webhook: TLS handshake failed"),
+            Some(Err(_)) => return debug!("webhook: no TLS handshake in time"),
         };
         let service = service_fn(move |request| {
-            let (reviewer, bodies) = (Arc::clone(&reviewer), Arc::clone(&bodies));
-            async move { Ok::<_, Infallible>(respond(request, &reviewer, &bodies).await) }
+            let (reviewer, bodies, busy) = (Arc::clone(&reviewer), Arc::clone(&bodies), activity.begin());
+            async move {
+                let _busy = busy;
+                Ok::<_, Infallible>(respond(request, &reviewer, &bodies).await)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -185,17 +198,38 @@ async fn answer(
     if request.method() != Method::POST {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let _permit = bodies.acquire().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let body = Limited::new(request.into_body(), BODY).collect();
-    let body = tokio::time::timeout(PATIENCE, body).await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
-    let body = body.map_err(|error| {
-        if error.is::<LengthLimitError>() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
-    })?;
-    reviewer.answer(&path, &body.to_bytes())
+    let read = read(request.into_body(), bodies);
+    let (body, _permit) =
+        tokio::time::timeout(PATIENCE, read).await.map_err(|_| StatusCode::REQUEST_TIMEOUT)??;
+    reviewer.answer(&path, &body)
+}
+
+/// Reads a body. A long one waits for its turn, and keeps it until the returned permit is dropped.
+async fn read(
+    mut body: Incoming,
+    bodies: &Semaphore,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), StatusCode> {
+    let (mut text, mut permit) = (Vec::new(), None);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = text.len() + data.len();
+        if length > BODY {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        if length > SHORT && permit.is_none() {
+            permit = Some(bodies.acquire().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?);
+        }
+        text.extend_from_slice(&data);
+    }
+    Ok((text, permit))
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::{StreamExt as _, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use jiff::Timestamp;
     use k8s_openapi::{ByteString, api::core::v1::PersistentVolumeClaim as Claim, api::core::v1::Secret};
     use prometheus::Registry;
@@ -243,6 +277,42 @@ mod tests {
         let review = serde_json::json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request });
         let padded = format!("{review}{}", " ".repeat(BODY - 1024));
         assert_eq!(status(client.post(at(PATH)).body(padded)).await, 200, "the largest that is allowed");
+    }
+
+    /// As three API servers do when many clients write at the same moment, while others keep as many connections as there are.
+    #[tokio::test]
+    async fn no_request_in_flight_is_ended_by_others() {
+        let (url, client) = server(Drain::default()).await;
+        let address = url.strip_prefix("https://").unwrap();
+        let kept = (0..CONNECTIONS).map(|_| TcpStream::connect(address));
+        let _kept = futures::future::try_join_all(kept).await.unwrap();
+        let ask = || async {
+            let answer = client.post(format!("{url}{PATH}")).body(vec![b' '; SHORT]).send().await;
+            answer.map(|response| response.status().as_u16()).map_err(|error| format!("{error:?}"))
+        };
+        let answers = futures::future::join_all((0..600).map(|_| ask())).await;
+        let failed: Vec<_> = answers.into_iter().filter(|answer| *answer != Ok(400)).collect();
+        assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
+    }
+
+    /// Clients that never end their bodies, among them as many with long ones as are read at a time.
+    #[tokio::test]
+    async fn a_short_body_waits_for_no_slow_one() {
+        let (url, client) = server(Drain::default()).await;
+        let slow: Vec<_> = (0..3 * BODIES)
+            .map(|number| {
+                let start = vec![b' '; if number < 2 * BODIES { SHORT + 1 } else { 1 }];
+                let chunk = async { Ok::<_, Infallible>(Frame::data(Bytes::from(start))) };
+                let chunks = stream::once(chunk).chain(stream::pending());
+                let body = reqwest::Body::wrap(StreamBody::new(chunks));
+                tokio::spawn(client.post(format!("{url}{PATH}")).body(body).send())
+            })
+            .collect();
+        let ask = client.post(format!("{url}{PATH}")).body("{}").send();
+        assert_eq!(ask.await.unwrap().status().as_u16(), 400);
+        for slow in slow {
+            assert_eq!(slow.await.unwrap().unwrap().status().as_u16(), 408);
+        }
     }
 
     #[tokio::test]

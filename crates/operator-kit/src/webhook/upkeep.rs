@@ -20,12 +20,13 @@ use kube::{
     runtime::{WatchStreamExt, watcher::watch_object},
 };
 use serde_json::from_value;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
     certificate::{self, AUTHORITIES, CERTIFICATE, KEY, Made, Pair, Served},
     name_of,
-    registration::{bundle_patch, hosts, trusts},
+    registration::{Hosts, bundle_patch, trusts},
 };
 use crate::{error::Chain, health::Readiness, run::Kit};
 
@@ -61,6 +62,15 @@ struct Seen {
     registration: Option<Registration>,
     knows_secret: bool,
     knows_registration: bool,
+    made: Option<MadeBefore>,
+}
+
+/// The last certificate that was made: another one for the same names would be like it.
+struct MadeBefore {
+    names: Vec<String>,
+    /// Version of the Secret.
+    version: Option<String>,
+    at: Instant,
 }
 
 impl Seen {
@@ -80,6 +90,15 @@ enum Step {
     Announce,
     /// A new certificate in place of one that is still good.
     Renew,
+}
+
+impl MadeBefore {
+    /// Returns whether a certificate for these names would be the same again, or too soon.
+    fn is_again(&self, names: &[String], secret: Option<&Secret>) -> bool {
+        let is_there = secret.is_some() && secret.and_then(ResourceExt::resource_version) == self.version;
+        let age = self.at.elapsed();
+        age < RETRY || is_there && names == self.names && age < AUDIT
+    }
 }
 
 impl Upkeep {
@@ -126,6 +145,9 @@ impl Upkeep {
                 event = registrations.next(), if !self.is_kept_by_others => match event {
                     Some(Ok(registration)) => {
                         seen.knows_registration = true;
+                        for host in registration.as_ref().map(Hosts::of).unwrap_or_default().unusable {
+                            warn!(host, registration = self.name, "webhook: no certificate can be for this name, correct it");
+                        }
                         replace(&mut seen.registration, registration);
                         None
                     }
@@ -149,7 +171,7 @@ impl Upkeep {
         if !seen.is_complete() {
             return true;
         }
-        let Seen { secret, registration, .. } = seen;
+        let Seen { secret, registration, made, .. } = seen;
         loop {
             let names = self.names(registration.as_ref());
             let now = self.kit.clock().now();
@@ -160,7 +182,21 @@ impl Upkeep {
             let step = plan(secret.as_ref(), registration.as_ref(), &names, now);
             let written = match step {
                 Step::Rest => return true,
-                Step::Make => self.make(secret, &names, now).await,
+                Step::Make if made.as_ref().is_some_and(|made| made.is_again(&names, secret.as_ref())) => {
+                    warn!(
+                        secret = self.secret,
+                        "webhook: the certificate that was made cannot be used, see /readyz"
+                    );
+                    return false;
+                }
+                Step::Make => {
+                    let written = self.make(secret, &names, now).await;
+                    if written.is_ok() {
+                        let version = secret.as_ref().and_then(ResourceExt::resource_version);
+                        *made = Some(MadeBefore { names, version, at: Instant::now() });
+                    }
+                    written
+                }
                 Step::Announce => self.announce(secret.as_ref(), registration).await,
                 Step::Renew => self.renew(secret, registration, &names, now).await,
             };
@@ -177,7 +213,7 @@ impl Upkeep {
             // Those that the certificate has.
             return Vec::new();
         }
-        let names = registration.map(hosts).unwrap_or_default();
+        let names = registration.map(Hosts::of).unwrap_or_default().usable;
         if names.is_empty() { vec![self.default_host.clone()] } else { names }
     }
 
@@ -360,6 +396,29 @@ mod tests {
             let mut now = known.clone();
             replace(&mut now, seen.clone());
             assert_eq!(now, if is_kept { known } else { seen });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_cannot_be_used_is_not_made_again_and_again() {
+        let of = |version: &str| {
+            let metadata = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
+            Secret { metadata, ..Secret::default() }
+        };
+        let (same, changed) = (of("1"), of("2"));
+        let other = ["other".to_owned()];
+        for (age, names, secret, wanted) in [
+            (RETRY / 2, &names()[..], None, true),
+            (RETRY, &names()[..], None, false),
+            (RETRY / 2, &other[..], Some(&same), true),
+            (RETRY, &other[..], Some(&same), false),
+            (RETRY, &names()[..], Some(&changed), false),
+            (AUDIT / 2, &names()[..], Some(&same), true),
+            (AUDIT, &names()[..], Some(&same), false),
+        ] {
+            let made = MadeBefore { names: self::names(), version: Some("1".to_owned()), at: Instant::now() };
+            tokio::time::advance(age).await;
+            assert_eq!(made.is_again(names, secret), wanted, "{age:?} {names:?} {secret:?}");
         }
     }
 

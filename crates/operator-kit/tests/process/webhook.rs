@@ -132,6 +132,7 @@ async fn a_webhook_refuses_renews_its_certificate_and_stops_no_deletion_when_it_
     rig.refuses(REFUSED).await;
     it_decides(&rig, &replica).await;
     it_makes_a_certificate_in_place_of_one_that_is_gone(&rig).await;
+    an_entry_with_a_wrong_name_takes_nothing_from_the_others(&rig, &replica).await;
     a_renewal_fails_no_request(&rig).await;
 
     rig.page("team", "left", "a page").await;
@@ -173,6 +174,23 @@ async fn it_makes_a_certificate_in_place_of_one_that_is_gone(rig: &Rig) {
     rig.control_plane.kubectl(&["-n", NAMESPACE, "delete", "secret", SECRET]).await.unwrap();
     rig.certificate(SECRET, &old).await;
     rig.refuses(REFUSED).await;
+}
+
+async fn an_entry_with_a_wrong_name_takes_nothing_from_the_others(rig: &Rig, replica: &Replica) {
+    let secrets: Api<Secret> = Api::namespaced(rig.control_plane.client(), NAMESPACE);
+    let version = secrets.get(SECRET).await.unwrap().resource_version();
+    let get = ["get", REGISTRATION, "-o", "jsonpath={.webhooks[1].clientConfig}"];
+    let right: Value = serde_json::from_str(&rig.control_plane.kubectl(&get).await.unwrap()).unwrap();
+    let wrong = json!({ "service": { "name": "Page Operator", "namespace": NAMESPACE, "path": "/" } });
+    for config in [wrong, right] {
+        let patch =
+            json!([{ "op": "replace", "path": "/webhooks/1/clientConfig", "value": config }]).to_string();
+        rig.control_plane.kubectl(&["patch", REGISTRATION, "--type=json", "-p", &patch]).await.unwrap();
+        replica.says("webhook: no certificate can be for this name, correct it").await;
+        rig.refuses(REFUSED).await;
+    }
+    replica.is_ready("[+] webhook certificate").await;
+    assert_eq!(secrets.get(SECRET).await.unwrap().resource_version(), version, "no other one was made");
 }
 
 /// The certificate ends soon. The API server learns the new authority beside the old one before the new certificate is served.

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
 use k8s_openapi::jiff::Timestamp;
+use operator_kit::driver::LOOKS;
 use operator_kit::{Key, Notice, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
@@ -29,8 +30,6 @@ use super::shown::{self, Shown, Update, number};
 use super::tables::{GROUPS, StatusId, Tables, group_uid, uid};
 use super::vcenter::Call;
 
-/// How often one pass may observe, as in the driver.
-const LOOKS: usize = 10;
 /// Clones in flight at once.
 const MAX_CLONES: usize = 1;
 

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// Returns a Cluster. The paths of `change` are of the form `metadata.labels`.
-fn cluster(namespace: &str, change: Value) -> Cluster {
+fn cluster(namespace: &str, change: &Value) -> Cluster {
     let mut metadata = json!({ "name": "c", "namespace": namespace, "uid": "u", "resourceVersion": "1" });
     for (field, value) in change.as_object().into_iter().flatten() {
         metadata[field] = value.clone();
@@ -53,9 +53,9 @@ fn hooks_are_those_of_this_operator_on_machines_of_workload_clusters() {
     ];
     let present = &["hooked", "hooked-going"][..];
     for (what, cluster, unneeded, missing) in [
-        ("a Cluster", cluster("n", json!({})), &["hooked-going"][..], &["bare", "of-others"][..]),
-        ("one that is being deleted", cluster("n", deleted()), &[], &["bare", "of-others"]),
-        ("a management cluster", cluster(SYSTEM_NAMESPACE, json!({})), &["hooked-going"], &[]),
+        ("a Cluster", cluster("n", &json!({})), &["hooked-going"][..], &["bare", "of-others"][..]),
+        ("one that is being deleted", cluster("n", &deleted()), &[], &["bare", "of-others"]),
+        ("a management cluster", cluster(SYSTEM_NAMESPACE, &json!({})), &["hooked-going"], &[]),
     ] {
         let hooks = known(&cluster, &machines).glance().hooks;
         assert_eq!(hooks.present, present, "{what}");
@@ -72,7 +72,7 @@ fn a_management_cluster_waits_for_the_service_of_its_control_plane() {
         (SYSTEM_NAMESPACE, false, false, false),
         ("n", true, false, false),
     ] {
-        let cluster = cluster(namespace, json!({}));
+        let cluster = cluster(namespace, &json!({}));
         let known = Known { is_balanced, has_service, ..known(&cluster, &[]) };
         assert_eq!(known.glance().is_service_missing, wanted, "{namespace} {is_balanced} {has_service}");
     }
@@ -81,7 +81,7 @@ fn a_management_cluster_waits_for_the_service_of_its_control_plane() {
 #[test]
 fn a_cluster_with_ako_and_the_same_name_on_avi_is_a_namesake() {
     let at = |namespace: &str, name: &str, finalizers: &[&str]| {
-        cluster(namespace, json!({ "name": name, "finalizers": finalizers }))
+        cluster(namespace, &json!({ "name": name, "finalizers": finalizers }))
     };
     let this = at("a-b", "c", &[]);
     for (what, other, wanted) in [

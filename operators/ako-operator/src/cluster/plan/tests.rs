@@ -121,22 +121,9 @@ fn a_selected_cluster_gets_ako() {
             Seen { workload: open(delivered(), Some(ending), None), ..settled() },
             "wait AKOEnding",
         ),
-        ("not ready", Seen { want: kept(reason::CLUSTER_NOT_READY), ..settled() }, "wait ClusterNotReady"),
-        (
-            "not ready, with a new Machine",
-            Seen {
-                want: kept(reason::CLUSTER_NOT_READY),
-                hooks: hooks(&["a"], &[]),
-                workload: Workload::NotInitialized,
-                ..settled()
-            },
-            "wait ClusterNotReady",
-        ),
-        (
-            "not ready, and a Machine goes alone",
-            Seen { want: kept(reason::CLUSTER_NOT_READY), hooks: hooks(&[], &["a"]), ..settled() },
-            "hook +0 -1",
-        ),
+        ("not ready", unready_cluster(Hooks::default()), "wait ClusterNotReady"),
+        ("not ready, with a new Machine", unready_cluster(hooks(&["a"], &[])), "wait ClusterNotReady"),
+        ("not ready, and a Machine goes alone", unready_cluster(hooks(&[], &["a"])), "hook +0 -1"),
         ("paused", Seen { is_paused: true, ..settled() }, "wait ClusterPaused"),
         (
             "paused and of no concern",
@@ -155,6 +142,12 @@ fn a_selected_cluster_gets_ako() {
             "blocked NoSuchAKODeploymentConfig",
         ),
     ]);
+}
+
+/// A selected Cluster that Cluster API reports as not ready.
+fn unready_cluster(hooks: Hooks) -> Seen {
+    let want = Want::Kept { reason: reason::CLUSTER_NOT_READY, message: String::new() };
+    Seen { want, hooks, ..settled() }
 }
 
 /// A deleted Cluster without AKO's StatefulSet.

@@ -12,8 +12,9 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::api::{VmGroup, VmGroupSpec, VmInstanceSpec};
+use crate::requests::{Call, NewMachine};
 use crate::visibility::Blind;
-use crate::vminstance::GroupView;
+use crate::vminstance::{GroupView, is_needed};
 
 fn vm(id: &str) -> MoRef {
     MoRef::new("VirtualMachine", id)
@@ -116,6 +117,37 @@ fn machines_are_cloned_powered_on_and_removed() {
         ("MachineUnclear", true, Seen { mine: unclear(), ..seen() }),
         ("Mark", false, Seen { mine: vec![Machine { marked: false, ..machine(PowerState::On) }], ..seen() }),
     ]);
+}
+
+/// What waits in the queue of requests is asked again before it is sent.
+#[test]
+fn a_clone_is_still_needed_while_its_instance_is_the_same() {
+    let seen = || Seen { place: Place::Held, ..seen() };
+    let asked = instance(false);
+    let clone = |template: &str, folder: &str| {
+        Call::Clone(Box::new(NewMachine {
+            template: vm(template),
+            folder: MoRef::new("Folder", folder),
+            name: "g-0".into(),
+            instance_uuid: "i".into(),
+            cpus: 1,
+            memory_gb: 1,
+            marker: String::new(),
+            revision: asked.spec.revision(),
+        }))
+    };
+    let mut resized = asked.clone();
+    resized.spec.cpu = 2;
+    for (what, instance, call, wanted) in [
+        ("the same", &asked, clone("vm-t", "group-1"), true),
+        ("resized", &resized, clone("vm-t", "group-1"), false),
+        ("another template", &asked, clone("vm-u", "group-1"), false),
+        ("another folder", &asked, clone("vm-t", "group-2"), false),
+        ("deleted", &self::instance(true), clone("vm-t", "group-1"), false),
+        ("another call", &asked, Call::PowerOn(vm("vm-t")), false),
+    ] {
+        assert_eq!(is_needed(instance, seen(), &call), wanted, "{what}");
+    }
 }
 
 /// Before such a request the API server is asked whether the instance still is as the cache shows it.

@@ -123,6 +123,18 @@ fn the_machines_of_the_original_operator() {
             },
         ),
         (
+            "one that was released, as the group has another instance",
+            |w| {
+                original_machine(w, |vm| with_marker(vm, CLUSTER, "uuid-0"));
+                w.instances.push(fixtures::instance(1));
+            },
+            |s| {
+                originals(s, &[]);
+                s.members.push(absent(1));
+                s.orphans = vec![format!("{ORIGINAL} (vm-1)")];
+            },
+        ),
+        (
             "a copy of such a machine",
             |w| original_machine(w, |vm| with_marker(vm, CLUSTER, "uuid-of-another")),
             |s| {

@@ -44,6 +44,9 @@ fn an_instance_that_does_not_parse_is_named_in_every_state_of_the_group() {
         assert_eq!(reason, reason::INVALID_INSTANCE, "{situation}");
         assert!(message.contains("VmInstance g-1 does not parse") && message.contains("70000"), "{message}");
     };
+    let two = Seen { unread: vec![unread.clone(), unread.clone()], ..seen(Vec::new()) };
+    let Turn::Blocked { message, .. } = plan(&group(1, "t"), &two) else { panic!("two do not parse") };
+    assert!(message.contains("VmInstance g-1 (and 1 more) does not parse"), "{message}");
     is_named("one is missing", plan(&group(2, "t"), &with(vec![member(0)])));
     is_named("none is missing", plan(&group(1, "t"), &with(vec![member(0)])));
     is_named("none is asked for", plan(&group(0, "t"), &with(Vec::new())));
