@@ -1,4 +1,4 @@
-//! What every operator keeps to, whatever it does: each function checks a promise with a [`Rig`](crate::Rig).
+//! What every operator keeps to, whatever it does: each function checks a promise with a [`Rig`].
 //!
 //! [`contract!`](crate::contract!) makes a test of each.
 
