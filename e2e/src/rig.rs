@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-pub use self::ako::{AkoRig, Guest};
+pub use self::ako::{AkoRig, Guest, VcenterCloud};
 pub use self::page::PageRig;
 pub use self::shelf::ShelfRig;
 pub use self::vm::{VmRig, VmRigBuilder, group};

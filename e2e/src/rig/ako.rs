@@ -1,5 +1,6 @@
 //! ako-operator with a real Cluster API, virtual workload clusters, a stand-in for AKO in each, and a simulated AVI controller.
 
+mod cloud;
 mod objects;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use testbed::{Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workload, eventually};
 use tokio::sync::Mutex;
 
+pub use self::cloud::VcenterCloud;
 use self::objects::{CONTROLLER, INFRA_SETTINGS, VCENTER, adc, pool};
 use super::Rig;
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};

@@ -1,24 +1,18 @@
 //! Port groups of an AKODeploymentConfig, with a simulated vCenter that a cloud of the simulated AVI controller reads.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use avi_simulator::store::Snapshot;
-use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig};
+use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig, VcenterCloud};
 use serde_json::{Value, json};
-use testbed::{Discovery, Fault, SimPortGroup, eventually};
+use testbed::{Fault, SimPortGroup, eventually};
 
 use crate::PLACES;
 
-const CLOUD: &str = "cloud-7f8b0d7c-6a51-4d0e-9f43-0f3b1a0c2d11";
-/// Of the AVI simulator's clock, which the tests put forward.
-const DELAY: Duration = Duration::from_mins(1);
-const NAMESPACE: &str = "ako-operator-system";
 const VM: &str = "/DC0/vm/photon";
 
 struct Site {
     operator: OperatorProcess,
-    discovery: Discovery,
+    cloud: VcenterCloud,
     rig: AkoRig,
     /// AVI without the network.
     before: Snapshot,
@@ -29,35 +23,15 @@ impl Site {
     async fn start() -> Self {
         let place = PLACES.acquire().await.unwrap();
         let rig = AkoRig::start().await.unwrap();
-        let control = rig.simulator.control();
-        control
-            .seed(&format!(
-                "cloud: [{{uuid: {CLOUD}, name: vc, vtype: CLOUD_VCENTER, ipam_provider_ref: '/api/ipamdnsproviderprofile/?name=vc-ipam'}}]\n\
-                 serviceenginegroup: [{{name: vc-group, cloud_ref: '/api/cloud/?name=vc'}}]\n\
-                 ipamdnsproviderprofile: [{{name: vc-ipam, type: IPAMDNS_TYPE_INTERNAL, internal_profile: {{}}}}]"
-            ))
-            .unwrap();
-        let discovery = rig.vcenter.discovered_by(control.clone(), CLOUD, DELAY).await.unwrap();
-        control.advance_clock(DELAY);
-        let before = control.snapshot();
+        let cloud = rig.vcenter_cloud().await.unwrap();
+        let before = rig.simulator.control().snapshot();
         let operator = rig.operator().await.unwrap();
-        Self { operator, discovery, rig, before, _place: place }
+        Self { operator, cloud, rig, before, _place: place }
     }
 
     /// Applies the AKODeploymentConfig with these port groups and this data network.
     async fn apply(&self, groups: &Value, network: &str) {
-        let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
-        let mut config = self.rig.config();
-        let spec = &mut config["spec"];
-        spec["cloudName"] = "vc".into();
-        spec["serviceEngineGroup"] = "vc-group".into();
-        spec["vcenter"] = json!({ "server": self.rig.vcenter.host(), "credentialRef": reference("vcenter-account"),
-            "certificateAuthorityRef": reference("vcenter-ca") });
-        spec["portGroups"] = groups.clone();
-        spec["dataNetwork"]["name"] = network.into();
-        // Its network is of the other cloud.
-        spec["controlPlaneNetwork"] = Value::Null;
-        self.rig.site().apply(None, &config).await.unwrap();
+        self.rig.site().apply(None, &self.rig.vcenter_config(groups, network)).await.unwrap();
     }
 
     async fn waits(&self, reason: &str) -> String {
@@ -74,8 +48,7 @@ impl Site {
     }
 
     async fn discover(&self) {
-        self.discovery.look().await.unwrap();
-        self.rig.simulator.control().advance_clock(DELAY);
+        self.cloud.discover().await.unwrap();
     }
 
     async fn group(&self, name: &str) -> Option<SimPortGroup> {
@@ -102,7 +75,7 @@ impl Site {
 
     /// Returns the ranges that AVI has in the network of a port group.
     fn ranges(&self, group: &SimPortGroup) -> usize {
-        let uuid = format!("{}-{CLOUD}", group.moref);
+        let uuid = format!("{}-{}", group.moref, VcenterCloud::UUID);
         self.rig.simulator.control().store(|store| {
             let network = store.objects("network").find(|network| network["uuid"] == uuid.as_str());
             let subnets = network.and_then(|network| network["configured_subnets"].as_array().cloned());

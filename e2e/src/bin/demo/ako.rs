@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use avi_simulator::store::Snapshot;
-use e2e::{AkoRig, Launch, Rig, Site};
+use e2e::{AkoRig, Launch, Rig, Site, VcenterCloud};
 use serde_json::json;
-use testbed::{Ako, Cleanup, Workload, eventually};
+use testbed::{Ako, Cleanup, SimPortGroup, Workload, eventually};
 
 use crate::screen::Screen;
 use crate::{Demo, Stage, Step};
@@ -25,8 +25,10 @@ pub(crate) struct AkoDemo {
     // Clients before servers.
     ako: Ako,
     workload: Workload,
+    cloud: VcenterCloud,
     rig: AkoRig,
     before: Snapshot,
+    groups: Vec<SimPortGroup>,
 }
 
 impl Demo for AkoDemo {
@@ -52,8 +54,12 @@ impl Demo for AkoDemo {
             why: "A new process goes on, removes what AKO left by its marks, and lets the Cluster go.",
         },
         Step {
-            title: "Delete the AKODeploymentConfig",
-            why: "What the operator added to AVI is removed: nothing is on AVI that was not there before.",
+            title: "A port group in vCenter",
+            why: "A second AKODeploymentConfig lists it: the operator makes it, AVI finds it, and addresses are pooled there.",
+        },
+        Step {
+            title: "Delete the AKODeploymentConfigs",
+            why: "What the operator added is removed: nothing is on AVI or in vCenter that was not there before.",
         },
         Step { title: "Stop the operator", why: "It ends with status 0 and logs out of AVI." },
     ];
@@ -63,7 +69,7 @@ impl Demo for AkoDemo {
     ];
     const KEPT: usize = 3;
     const WATCH: (&'static str, &'static [&'static str]) = ("adc", &["get", "adc", "-w"]);
-    const OUTSIDE: &'static str = "avi";
+    const OUTSIDE: &'static str = "outside";
     const TRY: [&'static str; 3] = [
         "kubectl get cluster workload-cls -o jsonpath='{.status.conditions[?(@.type==\"AKOInstalled\")]}'",
         "kubectl label cluster workload-cls cluster-service.network.tkg.tanzu.vmware.com/avi-; kubectl get events",
@@ -72,7 +78,7 @@ impl Demo for AkoDemo {
 
     async fn start(screen: &Screen) -> Result<Self> {
         screen.step(
-            "A management cluster, a workload cluster, a simulated AVI controller",
+            "A management cluster, a workload cluster, a simulated AVI controller, a simulated vCenter",
             "Both API servers and Cluster API are real; machines and AKO are stand-ins.",
         );
         let rig = AkoRig::start().await?;
@@ -81,8 +87,9 @@ impl Demo for AkoDemo {
         let workload = rig.management.with_workload(CLUSTER).await?;
         screen.say(&format!("workload cluster {CLUSTER} at {}, with two Machines", workload.plane().url()));
         let ako = Ako::start(workload.plane().client());
-        let before = rig.simulator.control().snapshot();
-        Ok(Self { ako, workload, rig, before })
+        let cloud = rig.vcenter_cloud().await?;
+        let (before, groups) = (rig.simulator.control().snapshot(), rig.vcenter.port_groups().await?);
+        Ok(Self { ako, workload, cloud, rig, before, groups })
     }
 
     fn site(&self) -> &Site {
@@ -100,7 +107,10 @@ impl Demo for AkoDemo {
         let changed = diff.changed.iter().map(|change| {
             (format!("{} ({})", name(change), change.fields.join(", ")), "differs from before".to_owned())
         });
-        Ok(added.chain(changed).collect())
+        let groups = self.rig.vcenter.port_groups().await?;
+        let made = groups.into_iter().filter(|group| !self.groups.contains(group));
+        let made = made.map(|group| (format!("port group {}", group.name), format!("VLAN {}", group.vlan)));
+        Ok(added.chain(changed).chain(made).collect())
     }
 
     async fn play(&self, step: usize, stage: &mut Stage) -> Result<()> {
@@ -110,15 +120,18 @@ impl Demo for AkoDemo {
             2 => self.serve(stage).await,
             3 => self.delete_while_ako_hangs(stage).await,
             4 => self.give_up(stage).await,
-            5 => {
-                stage.screen.kubectl(self, "delete adc adc --wait=false").await?;
+            5 => self.make_port_group(stage).await,
+            6 => {
+                stage.screen.kubectl(self, "delete adc adc vc --wait=false").await?;
                 stage.screen.during(self, self.site().gone("adc")).await?;
+                stage.screen.during(self, self.site().gone("vc")).await?;
+                self.cloud.discover().await?;
                 let left = self.outside().await?;
-                ensure!(left.is_empty(), "on AVI there are {left:?}");
-                stage.screen.say("verified: AVI is as it was before");
+                ensure!(left.is_empty(), "there are {left:?}");
+                stage.screen.say("verified: AVI and vCenter are as they were before");
                 Ok(())
             }
-            6 => {
+            7 => {
                 let status = stage.operator.process.terminate(PATIENCE).await?;
                 ensure!(status.success(), "the operator ended with {status}");
                 let requests = self.rig.simulator.control().requests();
@@ -134,6 +147,7 @@ impl Demo for AkoDemo {
     fn access(&self) -> Result<Vec<String>> {
         Ok(vec![
             format!("AVI           {}, user admin", self.rig.simulator.url()),
+            format!("vCenter       https://{}, user {}", self.rig.vcenter.host(), self.rig.vcenter.user()),
             format!("workload      kubectl --kubeconfig {}", self.workload.plane().kubeconfig().display()),
         ])
     }
@@ -205,6 +219,21 @@ impl AkoDemo {
         let left = self.outside().await?.into_keys().filter(|name| name.contains("virtualservice")).count();
         ensure!(left == 0, "{left} virtual services are left");
         Ok(())
+    }
+
+    async fn make_port_group(&self, stage: &mut Stage) -> Result<()> {
+        let groups = json!([{ "name": "apps", "switch": "DVS0", "vlan": 12 }]);
+        let mut config = self.rig.vcenter_config(&groups, "apps");
+        config["metadata"]["name"] = "vc".into();
+        config["spec"]["clusterSelector"] = json!({ "matchLabels": { "team": "apps" } });
+        let file = self.site().directory().join("vc.yaml");
+        fs::write(&file, serde_json::to_string_pretty(&config)?)?;
+        stage.screen.kubectl(self, &format!("apply --server-side -f {}", file.display())).await?;
+        stage.screen.during(self, self.site().reason("vc", "PortGroupNotDiscovered")).await?;
+        stage.screen.say("AVI looks at its vCenter, which takes it minutes; here it does so now");
+        self.cloud.discover().await?;
+        stage.screen.during(self, self.site().ready_within("vc", PATIENCE, |_| true)).await?;
+        stage.screen.kubectl(self, "get adc vc -o jsonpath={.status.portGroups}").await
     }
 
     /// Runs `kubectl` on the workload cluster, and prints command and output.

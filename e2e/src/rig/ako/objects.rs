@@ -29,9 +29,13 @@ pub(super) fn pool(start: u8) -> Value {
     json!([{ "start": format!("10.92.0.{start}"), "end": format!("10.92.0.{}", start + 9), "type": "V4" }])
 }
 
+/// Returns a reference to a Secret of the operator's namespace.
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "name": name, "namespace": NAMESPACE })
+}
+
 /// Returns an AKODeploymentConfig with pools.
 pub(super) fn adc(name: &str, pools: &Value) -> Value {
-    let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
     json!({
         "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
         "metadata": { "name": name },
@@ -46,7 +50,6 @@ pub(super) fn adc(name: &str, pools: &Value) -> Value {
 }
 /// Returns an AKODeploymentConfig with each field.
 pub(super) fn samples() -> Vec<Value> {
-    let reference = |name: &str| json!({ "name": name, "namespace": NAMESPACE });
     let vcenter = json!({ "server": VCENTER, "credentialRef": reference("vcenter-account"),
         "certificateAuthorityRef": reference("vcenter-ca") });
     let mut all = adc("sample", &pool(50));
