@@ -193,12 +193,15 @@ async fn a_person_ends_the_wait_for_a_workload_cluster_that_is_lost() {
     let leaving = Leaving::start().await;
     leaving.guest.workload.plane().cut();
     leaving.says("ClusterUnreachable", "force-cleanup=true").await;
+    // Its user is removed by name.
+    leaving.rig.management.kubectl(&["delete", "secret", "w1-avi-credentials"]).await.unwrap();
     let force = ["annotate", "cluster", "w1", "ako-operator.network.tkg.tanzu.vmware.com/force-cleanup=true"];
     leaving.rig.management.kubectl(&force).await.unwrap();
     leaving.ends().await;
 }
 
-/// Each Cluster's AKODeploymentConfig names its controller; what is sent to one is never sent to the other.
+/// Each Cluster's AKODeploymentConfig names its controller; what is sent to one is never sent to the other. The second one names the user
+/// for AKO as well.
 #[tokio::test]
 async fn two_controllers_keep_apart() {
     let _place = PLACES.acquire().await.unwrap();
@@ -208,11 +211,15 @@ async fn two_controllers_keep_apart() {
     second.control().seed(include_str!("../../../crates/avi-simulator/samples/vips.yaml")).unwrap();
     let password = format!("Second-{}", second.admin_password());
     assert!(second.control().set_password("admin", &password));
+    let user =
+        json!({ "user": [{ "name": "ako", "username": "ako", "password": password, "is_superuser": true }] });
+    second.control().seed_value(user).unwrap();
     let namespace = AkoRig::SUBJECT.namespace;
     let secret = |name: &str, data: Value| json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace }, "stringData": data });
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
         secret("second-admin", json!({ "username": "admin", "password": password })),
         secret("second-ca", json!({ "certificateAuthorityData": second.ca_pem() })),
+        secret("second-ako", json!({ "username": "ako", "password": password })),
     ]});
     rig.site().control_plane().kubectl_stdin(&["apply", "-f", "-"], &list.to_string()).await.unwrap();
     let before = controls.each_ref().map(Control::snapshot);
@@ -227,6 +234,7 @@ async fn two_controllers_keep_apart() {
             config["spec"]["controller"] = second.url().trim_start_matches("https://").into();
             config["spec"]["adminCredentialRef"]["name"] = "second-admin".into();
             config["spec"]["certificateAuthorityRef"]["name"] = "second-ca".into();
+            config["spec"]["workloadCredentialRef"] = json!({ "name": "second-ako", "namespace": namespace });
         }
         rig.site().apply(None, &config).await.unwrap();
         let guest = rig.with_ako(rig.cluster(cluster, false).await.unwrap()).await.unwrap();
@@ -241,7 +249,7 @@ async fn two_controllers_keep_apart() {
     for guest in &guests {
         guest.workload.deleted(PATIENCE).await.unwrap();
     }
-    for (control, user) in controls.iter().zip(["w1-default-ako-user", "w2-default-ako-user"]) {
+    for (control, user) in controls.iter().zip(["w1-default-ako-user", "ako"]) {
         assert_eq!(control.logins().failed, 0);
         let requests = control.requests();
         let users: std::collections::BTreeSet<_> =

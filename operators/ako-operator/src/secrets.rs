@@ -120,3 +120,36 @@ fn value(of: &SecretRef, secret: Option<&Secret>, key: &str) -> Result<String, S
     let text = text.filter(|text| !text.trim().is_empty());
     text.ok_or_else(|| format!("Secret {namespace}/{name} has no text under the key {key}: add it"))
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    /// Without an authority nothing would check the certificate of the controller, so none is never taken for "do not check".
+    #[test]
+    fn what_a_secret_lacks_is_said_and_never_taken_as_empty() {
+        let of = SecretRef { name: "ca".into(), namespace: "ns".into() };
+        let with = |key: &str, bytes: &[u8]| {
+            let data = Some([(key.to_owned(), ByteString(bytes.to_vec()))].into());
+            Some(Secret { data, ..Secret::default() })
+        };
+        let (missing, lacks) = ("Secret ns/ca does not exist", "has no text under the key k: add it");
+        for (what, secret, wanted) in [
+            ("a text", with("k", b"text"), Ok("text")),
+            ("no Secret", None, Err(missing)),
+            ("an empty Secret", Some(Secret::default()), Err(lacks)),
+            ("another key", with("other", b"text"), Err(lacks)),
+            ("an empty text", with("k", b""), Err(lacks)),
+            ("a blank text", with("k", b" \n"), Err(lacks)),
+            ("bytes", with("k", b"\xff"), Err(lacks)),
+        ] {
+            match (value(&of, secret.as_ref(), "k"), wanted) {
+                (Ok(text), Ok(wanted)) => assert_eq!(text, wanted, "{what}"),
+                (Err(message), Err(wanted)) => assert!(message.contains(wanted), "{what}: {message}"),
+                (value, _) => panic!("{what}: {value:?}"),
+            }
+        }
+    }
+}
