@@ -1,11 +1,10 @@
 //! The operator's flags and environment.
 
-use anyhow::Context as _;
 use clap::builder::BoolishValueParser;
 use operator_kit::CommonArgs;
 use operator_kit::webhook::WebhookArgs;
 
-use crate::delivery::Ako;
+use crate::delivery::{Ako, Setting};
 use crate::endpoint::{APISERVER_PORT, Settings};
 
 /// The operator's flags.
@@ -19,7 +18,11 @@ pub struct Args {
     #[command(flatten)]
     pub webhook: WebhookArgs,
 
-    /// Image of AKO, such as `registry.example.com/ako:2.2.1`
+    /// How AKO gets into the workload clusters
+    #[arg(long, env = "AKO_DELIVERY", value_enum, default_value = "auto")]
+    pub ako_delivery: Setting,
+
+    /// Image of AKO, such as `registry.example.com/ako:2.2.1`; not needed where TKG's add-on managers install it
     #[arg(long, env = "AKO_IMAGE", value_name = "IMAGE")]
     pub ako_image: Option<String>,
 
@@ -65,14 +68,11 @@ impl Args {
         }
     }
 
-    /// Returns what is to be installed.
-    ///
-    /// # Errors
-    /// If no image is named.
-    pub fn ako(&self) -> anyhow::Result<Ako> {
-        let image = self.ako_image.clone().filter(|image| !image.is_empty());
-        Ok(Ako {
-            image: image.context("AKO has no image: name one with --ako-image or AKO_IMAGE")?,
+    /// Returns what is to be installed, if an image is named.
+    #[must_use]
+    pub fn ako(&self) -> Option<Ako> {
+        Some(Ako {
+            image: self.ako_image.clone().filter(|image| !image.is_empty())?,
             gateway_image: self.ako_gateway_image.clone(),
             pull_secrets: self.ako_pull_secrets.clone(),
             version: self.ako_version.clone(),

@@ -7,6 +7,7 @@
 //! Owns no state but which workload clusters are watched: everything else is in the objects.
 
 mod account;
+pub(crate) mod addon;
 mod apply;
 pub(crate) mod glance;
 pub(crate) mod live;
@@ -38,7 +39,7 @@ use crate::api::condition::OWNED;
 use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, ROTATE_ANNOTATION};
 use crate::conditions::said;
 use crate::connections::Connections;
-use crate::delivery::Ako;
+use crate::delivery::Ways;
 use crate::endpoint::Settings;
 use crate::error::Error;
 
@@ -73,8 +74,8 @@ pub struct Clusters {
     pub connections: Arc<Connections>,
     /// Wakes Clusters.
     pub triggers: Triggers<Foreign<Cluster>>,
-    /// What is installed.
-    pub ako: Ako,
+    /// How AKO is installed.
+    pub ways: Ways,
     /// Which control planes AVI balances.
     pub endpoints: Settings,
     /// Services of type LoadBalancer.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_clients::capi::{CORE_GROUP, Capi, Cluster, Machine, WorkloadClients, secret_name};
+use infra_clients::capi::{Addons, CORE_GROUP, Capi, Cluster, Machine, WorkloadClients, secret_name};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -22,7 +22,7 @@ use crate::api::{AkoDeploymentConfig, GROUP, PRE_TERMINATE_HOOK};
 use crate::args::Args;
 use crate::cluster::Clusters;
 use crate::connections::Connections;
-use crate::delivery::{Ako, MANAGED_BY, NAMESPACE, STATEFUL_SET};
+use crate::delivery::{MANAGED_BY, NAMESPACE, STATEFUL_SET, Setting, Ways, addon};
 use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
 use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
@@ -65,14 +65,17 @@ impl Program for AkoOperator {
                 rule("discovery.k8s.io", &["endpointslices"], &["create", "list", "patch", "watch"]),
                 // Those of the original operator, which EndpointSlices replace.
                 rule("", &["endpoints"], &["delete"]),
-                // Credentials of the Clusters' users on AVI.
+                // Credentials of the Clusters' users on AVI, and add-on Secrets.
                 rule("", &["secrets"], &["create", "delete", "patch"]),
+                // The packages of Clusters with a topology.
+                rule("run.tanzu.vmware.com", &["clusterbootstraps"], &["get", "patch"]),
             ],
             cluster: vec![
                 // patch: the finalizer.
                 rule(GROUP, &["akodeploymentconfigs"], &["list", "patch", "watch"]),
                 rule(GROUP, &["akodeploymentconfigs/status"], &["patch"]),
                 rule("ako.vmware.com", &["aviinfrasettings"], &["create", "get", "patch"]),
+                rule("run.tanzu.vmware.com", &["tanzukubernetesreleases"], &["get"]),
                 // Kubeconfigs, and the Secrets that AKODeploymentConfigs name. Watched without their content.
                 rule("", &["secrets"], &["get", "list", "watch"]),
             ],
@@ -89,10 +92,16 @@ impl Program for AkoOperator {
 
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         // Before anything is waited for: what is wrong with the flags is reported at once.
-        let ako = args.ako()?;
+        let ways =
+            |served| Ways::choose(args.ako_delivery, args.ako().as_ref(), served).map_err(anyhow::Error::msg);
+        if args.ako_delivery != Setting::Auto {
+            ways(Addons::default())?;
+        }
         let meters = Meters::register(kit.metrics().registry())?;
         kit.lead().await;
-        let watches = Watches::new(&kit, &Capi::discover(kit.client()).await?)?;
+        let capi = Capi::discover(kit.client()).await?;
+        let ways = ways(capi.addons().await?)?;
+        let watches = Watches::new(&kit, &capi)?;
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
         let connections = Arc::new(Connections::new(meters.observer()));
@@ -100,7 +109,7 @@ impl Program for AkoOperator {
         let answers = Arc::new(crate::adc::Memory::default());
         let shared = (Arc::clone(&connections), Arc::clone(&answers));
         let settings = args.endpoints();
-        let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, (ako, settings)));
+        let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, (ways, settings)));
         let endpoints = Arc::new(endpoints(&kit, &watches, settings));
         let adcs = Arc::new(Adcs {
             kit: kit.clone(),
@@ -268,7 +277,7 @@ fn clusters(
     watches: &Watches,
     wakes: &Wakes,
     (connections, answers): (Arc<Connections>, Arc<crate::adc::Memory>),
-    (ako, endpoints): (Ako, Settings),
+    (ways, endpoints): (Ways, Settings),
 ) -> Clusters {
     let wake = wakes.clusters.clone();
     let sets = Remotes::new(
@@ -291,7 +300,7 @@ fn clusters(
         answers,
         connections,
         triggers: wakes.clusters.clone(),
-        ako,
+        ways,
         endpoints,
         services: watches.services.objects().cache().clone(),
         memory: crate::cluster::Memory::default(),
@@ -367,10 +376,11 @@ fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, unready)
 }
 
-/// Returns whether a Secret is the kubeconfig of a Cluster, or has the credentials of its user on AVI.
+/// Returns whether a Secret is the kubeconfig of a Cluster, has the credentials of its user on AVI, or is its add-on Secret.
 fn is_secret_of(secret: &Key, cluster: &Key) -> bool {
+    let name = cluster.name();
     secret.namespace() == cluster.namespace()
-        && [secret_name(cluster.name()), user::secret_name(cluster.name())]
+        && [secret_name(name), user::secret_name(name), addon::secret_name(name)]
             .iter()
             .any(|name| name == secret.name())
 }

@@ -28,6 +28,9 @@ pub struct ClusterBootstrap {
     /// The packages to install.
     #[serde(default)]
     pub spec: BootstrapSpec,
+    /// What TKG made of it.
+    #[serde(default)]
+    pub status: BootstrapStatus,
 }
 
 /// The spec of a ClusterBootstrap.
@@ -36,6 +39,15 @@ pub struct ClusterBootstrap {
 pub struct BootstrapSpec {
     /// Packages besides those that every cluster needs (CNI, CSI, CPI, kapp-controller).
     pub additional_packages: Vec<Package>,
+}
+
+/// The status of a ClusterBootstrap.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct BootstrapStatus {
+    /// Name of the [`TanzuKubernetesRelease`](super::TanzuKubernetesRelease) that the packages are of; empty until it is known.
+    #[serde(rename = "resolvedTKR")]
+    pub resolved_tkr: String,
 }
 
 /// A package to install.
@@ -74,8 +86,13 @@ impl Package {
     /// Returns whether it is `package`, in any version.
     #[must_use]
     pub fn is(&self, package: &str) -> bool {
-        self.ref_name.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        is_version_of(&self.ref_name, package)
     }
+}
+
+/// Returns whether `<package>.<version>` names this package.
+pub(super) fn is_version_of(ref_name: &str, package: &str) -> bool {
+    ref_name.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl ClusterBootstrap {

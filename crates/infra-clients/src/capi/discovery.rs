@@ -4,15 +4,26 @@ use kube::api::ListParams;
 use kube::core::DynamicResourceScope;
 use kube::{Api, Client, Resource};
 
+use super::bootstrap::ClusterBootstrap;
 use super::cluster::Cluster;
 use super::error::{Error, Kind};
 use super::machine::{CONTROL_PLANE_LABEL, Machine};
 use super::object::{CLUSTER_NAME_LABEL, CORE_GROUP};
+use super::release::TanzuKubernetesRelease;
 use super::sets::CONTROL_PLANE_GROUP;
 use super::version::{ReadIn, Version};
 
 /// Machines per page.
 const PAGE: u32 = 100;
+
+/// Which kinds of TKG's add-on managers a management cluster serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Addons {
+    /// ClusterBootstraps, for Clusters that are created from a ClusterClass.
+    pub bootstraps: bool,
+    /// TanzuKubernetesReleases, in any version: every management cluster of TKG has them.
+    pub releases: bool,
+}
 
 /// A management cluster with Cluster API in it.
 ///
@@ -68,6 +79,25 @@ impl Capi {
             newest(&client, CONTROL_PLANE_GROUP, &served(CONTROL_PLANE_GROUP), "kubeadmcontrolplanes")
                 .await?;
         Ok(Self { client, core: version, control_plane })
+    }
+
+    /// Finds out which kinds of TKG's add-on managers are served, as [`discover`](Self::discover) does for those of Cluster API.
+    ///
+    /// # Errors
+    /// Whatever a call can fail with.
+    pub async fn addons(&self) -> Result<Addons, Error> {
+        let (bootstrap, release) = (ClusterBootstrap::plural(&()), TanzuKubernetesRelease::plural(&()));
+        let mut addons = Addons::default();
+        let groups = self.client.list_api_groups().await.map_err(Error::of_read)?.groups;
+        let group = groups.into_iter().find(|group| group.name == ClusterBootstrap::group(&()));
+        for version in group.into_iter().flat_map(|group| group.versions) {
+            let listed = self.client.list_api_group_resources(&version.group_version).await;
+            let served = listed.map_err(Error::of_read)?.resources;
+            let has = |plural: &str| served.iter().any(|resource| resource.name == plural);
+            addons.bootstraps |= version.version == ClusterBootstrap::version(&()) && has(&bootstrap);
+            addons.releases |= has(&release);
+        }
+        Ok(addons)
     }
 
     /// Returns the version that Clusters, Machines and MachineDeployments are read in.

@@ -28,6 +28,7 @@ mod network;
 mod object;
 pub mod patch;
 mod reference;
+mod release;
 mod sets;
 mod topology;
 mod version;
@@ -36,11 +37,13 @@ pub use addon::{
     ADDON_CLUSTER_LABEL, ADDON_NAME_LABEL, ADDON_TYPE_ANNOTATION, AddonForm, AddonSecret, MOVE_LABEL,
     VALUES_KEY, read_addon,
 };
-pub use bootstrap::{BootstrapSpec, ClusterBootstrap, Package, SKIP_DELETION_ANNOTATION, ValuesFrom};
+pub use bootstrap::{
+    BootstrapSpec, BootstrapStatus, ClusterBootstrap, Package, SKIP_DELETION_ANNOTATION, ValuesFrom,
+};
 pub use clients::{Limits, Stats, WorkloadClients, connect, secret_name};
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus, Endpoint};
 pub use condition::{Condition, ConditionStatus, Conditions};
-pub use discovery::Capi;
+pub use discovery::{Addons, Capi};
 pub use error::{Error, Kind, REASONS};
 pub use machine::{
     Address, AddressType, CONTROL_PLANE_LABEL, Machine, MachineSpec, MachineStatus, PRE_TERMINATE_HOOK_PREFIX,
@@ -50,6 +53,7 @@ pub use object::{
     CLUSTER_NAME_LABEL, CORE_GROUP, Object, PAUSED_ANNOTATION, Spec, cluster_name, owning_cluster,
 };
 pub use reference::Reference;
+pub use release::TanzuKubernetesRelease;
 pub use sets::{
     CONTROL_PLANE_GROUP, KubeadmControlPlane, KubeadmControlPlaneSpec, MachineDeployment,
     MachineDeploymentSpec, Replicas,

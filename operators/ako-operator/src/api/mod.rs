@@ -30,7 +30,7 @@ pub const GROUP: &str = "networking.tkg.tanzu.vmware.com";
 pub const AVI_LABEL: &str = "cluster-service.network.tkg.tanzu.vmware.com/avi";
 /// Label that the later operator wrote on a Cluster: the AKODeploymentConfig that had selected it.
 pub const LATER_AVI_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi";
-/// Label of a workload Cluster with the value `true`: AKO removes what it made on AVI.
+/// Label of a workload Cluster with the value `true`: AKO removes what it made on AVI, and makes nothing more.
 pub const DELETE_CONFIG_LABEL: &str = "networking.tkg.tanzu.vmware.com/avi-config-delete";
 
 /// Annotation with the value `true`. Of a Cluster: the operator does not wait for AKO's cleanup any more. Of an AKODeploymentConfig that is

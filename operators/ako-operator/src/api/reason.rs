@@ -25,6 +25,18 @@ operator_kit::reasons! {
     IP_FAMILY_SUPPORTED = "IPFamilySupported";
     /// The workload cluster has an AKO that is not of this operator.
     AKO_OF_OTHERS = "AKOOfOthers";
+    /// AKO was delivered to the workload cluster in another way than it would be now.
+    DELIVERED_OTHERWISE = "AKODeliveredOtherwise";
+    /// The add-on manager has not installed AKO yet.
+    ADDON_PENDING = "AddonPending";
+    /// The add-on Secret has a type that the add-on manager of the Cluster does not read.
+    ADDON_SECRET_TAKEN = "AddonSecretTaken";
+    /// The ClusterBootstrap of a Cluster does not exist yet, or has no release.
+    BOOTSTRAP_PENDING = "ClusterBootstrapPending";
+    /// The release of a Cluster has no package of AKO.
+    PACKAGE_MISSING = "AddonPackageMissing";
+    /// An event: the ClusterBootstrap of a Cluster that AKO has left still lists the package.
+    PACKAGE_STAYS = "AddonPackageStays";
     /// AKO removes what it made on AVI.
     CLEANING_UP = "AKOCleaningUp";
     /// AKO gave up removing what it made on AVI.

@@ -89,10 +89,7 @@ impl Clusters {
             "metadata": {
                 "name": secret_name(cluster.name()), "namespace": cluster.namespace(),
                 // Moves with the Cluster to another management cluster, and goes with it at the latest.
-                "ownerReferences": [{
-                    "apiVersion": self.version, "kind": "Cluster",
-                    "name": cluster.name(), "uid": cluster.metadata.uid,
-                }],
+                "ownerReferences": [self.reference(cluster)],
             },
             "type": SECRET_TYPE,
         });
@@ -105,6 +102,11 @@ impl Clusters {
         let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
         self.secrets(cluster).create(&params, &new).await?;
         Ok(None)
+    }
+
+    /// Returns the owner reference to a Cluster.
+    pub(super) fn reference(&self, cluster: &Cluster) -> Value {
+        json!({ "apiVersion": self.version, "kind": "Cluster", "name": cluster.name(), "uid": cluster.metadata.uid })
     }
 
     async fn ensure(

@@ -4,16 +4,18 @@ use infra_clients::capi::{self, Cluster};
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use operator_kit::{Foreign, Key, KitError, Notice};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::glance::avi_name;
 use super::live::api;
 use super::plan::Plan;
 use super::report::Report;
+use super::seen::Change;
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
 use crate::conditions;
-use crate::delivery::{CONFIG_MAP, NAMESPACE, Target, removal};
+use crate::delivery::addon::PACKAGE;
+use crate::delivery::{Side, Target};
 use crate::error::Error;
 use crate::purge;
 
@@ -34,37 +36,15 @@ impl Clusters {
                 self.memory.watched(cluster, opened.version);
             }
             Plan::Hook { add, remove } => self.hook(cluster, &add, &remove).await?,
-            Plan::Apply(objects) => {
-                let client = self.open(cluster).await?.client;
-                for object in objects {
-                    let target = object.target();
-                    let params = PatchParams::apply(&self.manager).force();
-                    let patched = api(&client, &target)
-                        .patch(&target.name, &params, &Patch::Apply(&object.object))
-                        .await;
-                    patched.map_err(capi::Error::from)?;
-                }
+            Plan::Apply(changes) => self.write(cluster, changes).await?,
+            Plan::DeleteConfig { stale, changes } => {
+                let stale = stale.map(|target| {
+                    let silent = json!({STATUS_ANNOTATION: null, GATEWAY_STATUS_ANNOTATION: null});
+                    Change { target, patch: Patch::Merge(json!({"metadata": {"annotations": silent}})) }
+                });
+                self.write(cluster, stale.into_iter().chain(changes)).await?;
             }
-            Plan::DeleteConfig { stale } => {
-                let client = self.open(cluster).await?.client;
-                if let Some(set) = stale {
-                    self.merge(
-                        &client,
-                        &set,
-                        json!({"metadata": {"annotations": {STATUS_ANNOTATION: null, GATEWAY_STATUS_ANNOTATION: null}}}),
-                    )
-                    .await?;
-                }
-                if let Some(config) = removal().into_iter().find(|target| target.name == CONFIG_MAP) {
-                    self.merge(&client, &config, json!({"data": {"deleteConfig": "true"}})).await?;
-                }
-            }
-            Plan::Remove(targets) => {
-                let client = self.open(cluster).await?.client;
-                for target in targets {
-                    remove(&client, &target).await?;
-                }
-            }
+            Plan::Remove(targets) => return self.remove(cluster, &targets).await,
             Plan::Report(report) => return self.report(cluster, report).await,
             Plan::Account(step) => return self.step(cluster, step).await,
             Plan::RemoveUser { once: false } => self.remove_user(cluster).await?,
@@ -139,20 +119,64 @@ impl Clusters {
         Ok(())
     }
 
-    async fn merge(&self, client: &Client, target: &Target, patch: Value) -> Result<(), capi::Error> {
-        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        api(client, target).patch(&target.name, &params, &Patch::Merge(patch)).await?;
+    async fn write(&self, cluster: &Cluster, changes: impl IntoIterator<Item = Change>) -> Result<(), Error> {
+        let mut workload = None;
+        for Change { target, patch } in changes {
+            let mut params =
+                PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+            params.force = matches!(patch, Patch::Apply(_));
+            let api = api(&self.client_of(cluster, target.side, &mut workload).await?, &target);
+            let written = api.patch(&target.name, &params, &patch).await;
+            written.map_err(|error| failed(&target, error))?;
+        }
         Ok(())
+    }
+
+    /// Deletes objects; a StatefulSet stays until its Pods are gone, so that its absence says that AKO has ended.
+    async fn remove(&self, cluster: &Cluster, targets: &[Target]) -> Result<Option<Notice>, Error> {
+        let mut workload = None;
+        for target in targets {
+            let api = api(&self.client_of(cluster, target.side, &mut workload).await?, target);
+            let params = match target.side {
+                Side::Management => DeleteParams::default(),
+                Side::Workload => DeleteParams::foreground(),
+            };
+            match api.delete(&target.name, &params).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                deleted => drop(deleted.map_err(|error| failed(target, error))?),
+            }
+        }
+        let is_withdrawn = targets.iter().any(|target| target.side == Side::Management);
+        let stays = is_withdrawn && cluster.is_class_based() && !cluster.is_deleting();
+        Ok(stays.then(|| {
+            let message = format!(
+                "the ClusterBootstrap {} keeps the package {PACKAGE}, as TKG's webhook forbids to remove one: AKO stays in the workload \
+                 cluster, and makes nothing on AVI",
+                Key::of(cluster)
+            );
+            Notice::normal(reason::PACKAGE_STAYS, message)
+        }))
+    }
+
+    /// Returns a client of the cluster on a side; `workload` is that of the workload cluster, once it is open.
+    async fn client_of(
+        &self,
+        cluster: &Cluster,
+        side: Side,
+        workload: &mut Option<Client>,
+    ) -> Result<Client, Error> {
+        Ok(match (side, &workload) {
+            (Side::Management, _) => self.client.clone(),
+            (Side::Workload, Some(client)) => client.clone(),
+            (Side::Workload, None) => workload.insert(self.open(cluster).await?.client).clone(),
+        })
     }
 }
 
-/// Deletes an object; a StatefulSet stays until its Pods are gone, so that its absence says that AKO has ended.
-async fn remove(client: &Client, target: &Target) -> Result<(), capi::Error> {
-    debug_assert!(target.namespace.as_deref().is_none_or(|namespace| namespace == NAMESPACE));
-    match api(client, target).delete(&target.name, &DeleteParams::foreground()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
+fn failed(target: &Target, error: kube::Error) -> Error {
+    match target.side {
+        Side::Management => error.into(),
+        Side::Workload => capi::Error::from(error).into(),
     }
 }
 

@@ -10,8 +10,8 @@ use super::account::is_same_user;
 use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
-    AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE,
-    is_held,
+    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
+    SYSTEM_NAMESPACE, is_held,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -94,6 +94,7 @@ impl Known<'_> {
             offer: Ok(()),
             account: Account::Other,
             user: Left::No,
+            addon: Vec::new(),
             avi_name: avi_name(cluster),
             namesake,
             is_service_missing: self.is_balanced
@@ -141,6 +142,11 @@ pub(crate) fn matters(seen: &Seen) -> bool {
 /// Returns whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster of this key.
 pub(super) fn has_recorded(adc: &AkoDeploymentConfig, key: &String) -> bool {
     adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(key))
+}
+
+/// Returns whether the AKO of a Cluster is to remove what it made, as its label says. AKO of a management cluster outlives all that uses it.
+pub(super) fn deletes_config(cluster: &Cluster) -> bool {
+    cluster.namespace() != SYSTEM_NAMESPACE && cluster.label(DELETE_CONFIG_LABEL) == Some("true")
 }
 
 /// Returns the name of a Cluster on AVI.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use infra_clients::capi::{self, Kind};
+use kube::api::Patch;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::seen::{Answer, Delivery, Installed, Set, State};
+use super::seen::{Answer, Change, Delivery, Installed, Set, State};
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::delivery::{
     self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, removal,
@@ -22,7 +23,7 @@ const BUDGET: Duration = Duration::from_secs(10);
 /// How many of them are sent at the same time.
 const READS: usize = 4;
 
-/// Objects of a workload cluster.
+/// Objects of a workload cluster, and the add-on Secret of the management cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Live(Vec<(Target, DynamicObject)>);
 
@@ -33,15 +34,10 @@ impl Live {
         Self(objects)
     }
 
-    /// Reads AKO's objects, and those that are to be there.
-    pub(super) async fn read(
-        client: &Client,
-        wanted: Option<&delivery::Delivery>,
-    ) -> Result<Self, capi::Error> {
+    /// Reads AKO's objects in the workload cluster, and others.
+    pub(super) async fn read(client: &Client, others: Vec<Target>) -> Result<Self, capi::Error> {
         let mut targets = removal();
-        for target in
-            wanted.into_iter().flat_map(|wanted| wanted.objects.iter().map(delivery::Object::target))
-        {
+        for target in others {
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -54,8 +50,32 @@ impl Live {
         Ok(Self(found.into_iter().flatten().collect()))
     }
 
-    fn get(&self, target: &Target) -> Option<&DynamicObject> {
+    /// Adds an object that was read elsewhere.
+    pub(super) fn add(&mut self, target: Target, object: DynamicObject) {
+        self.0.push((target, object));
+    }
+
+    pub(super) fn get(&self, target: &Target) -> Option<&DynamicObject> {
         self.0.iter().find(|(of, _)| of == target).map(|(_, object)| object)
+    }
+
+    /// Returns AKO's StatefulSet, whichever program made it.
+    pub(super) fn set(&self) -> Option<(Target, &DynamicObject)> {
+        let target = removal().into_iter().find(is_set)?;
+        let set = self.get(&target)?;
+        Some((target, set))
+    }
+
+    /// Returns AKO's ConfigMap, whichever program made it.
+    pub(super) fn config(&self) -> Option<(Target, &DynamicObject)> {
+        let target = removal().into_iter().find(|target| target.name == CONFIG_MAP)?;
+        let config = self.get(&target)?;
+        Some((target, config))
+    }
+
+    /// Returns whether something of a direct delivery is there.
+    pub(super) fn has_ours(&self) -> bool {
+        self.0.iter().any(|(target, object)| target.resource.kind != "Namespace" && is_ours(object))
     }
 
     fn ours(&self, target: &Target) -> Option<&DynamicObject> {
@@ -64,8 +84,8 @@ impl Live {
 
     /// Returns AKO's ConfigMap if it is of another Cluster: a copy of a Cluster, or of its kubeconfig, leads to the same workload cluster.
     fn of_another(&self, name: &str) -> Option<Target> {
-        let target = removal().into_iter().find(|target| target.name == CONFIG_MAP)?;
-        let of = self.ours(&target)?.data["data"]["clusterName"].as_str()?;
+        let (target, config) = self.config().filter(|(_, config)| is_ours(config))?;
+        let of = config.data["data"]["clusterName"].as_str()?;
         (of != name).then_some(target)
     }
 
@@ -75,21 +95,18 @@ impl Live {
         if let Some(config) = self.of_another(name) {
             let delivery = match wanted {
                 None => Delivery::None,
-                Some(_) => {
-                    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: vec![config] }
-                }
+                Some(_) => in_the_way(config),
             };
             return State { delivery, installed };
         }
         for target in removal() {
             let Some(live) = self.ours(&target) else { continue };
-            if target.name == STATEFUL_SET && target.resource.kind == "StatefulSet" {
-                let is_ending = live.metadata.deletion_timestamp.is_some();
-                installed.set = Some(Set { target, answer: answer(live), is_ending });
+            if is_set(&target) {
+                installed.set = Some(set(target, live, true));
                 continue;
             }
             if target.name == CONFIG_MAP {
-                installed.delete_config = Some(live.data["data"]["deleteConfig"] == "true");
+                (installed.delete_config, installed.untold) = told(target.clone(), live);
             }
             installed.rest.push(target);
         }
@@ -110,13 +127,33 @@ impl Live {
                 Some(_) if target.resource.kind == "Namespace" => {}
                 Some(live) if !is_ours(live) => foreign.push(target),
                 Some(live) if has_all(live, &object.object) => {}
-                Some(_) | None => differing.push(object),
+                Some(_) | None => differing.push(object.into()),
             }
         }
         let is_left = |target: &Target| installed.rest.contains(target);
         let obsolete = wanted.obsolete.into_iter().filter(is_left).collect();
-        Delivery::Of { differing, obsolete, foreign }
+        Delivery::Of { differing, obsolete, foreign, pending: None }
     }
+}
+
+/// Returns a delivery that cannot be, as something of others is in its way.
+pub(super) fn in_the_way(target: Target) -> Delivery {
+    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: vec![target], pending: None }
+}
+
+/// Returns what AKO's StatefulSet says.
+pub(super) fn set(target: Target, live: &DynamicObject, is_ours: bool) -> Set {
+    Set { is_ours, target, answer: answer(live), is_ending: live.metadata.deletion_timestamp.is_some() }
+}
+
+/// Returns what AKO reads of `deleteConfig` in its ConfigMap, and the write that makes it true.
+pub(super) fn told(target: Target, config: &DynamicObject) -> (Option<bool>, Vec<Change>) {
+    let change = Change { target, patch: Patch::Merge(json!({"data": {"deleteConfig": "true"}})) };
+    (Some(config.data["data"]["deleteConfig"] == "true"), vec![change])
+}
+
+fn is_set(target: &Target) -> bool {
+    target.name == STATEFUL_SET && target.resource.kind == "StatefulSet"
 }
 
 /// Ends reads that take too long.
@@ -160,7 +197,7 @@ pub(super) fn api(client: &Client, target: &Target) -> Api<DynamicObject> {
     }
 }
 
-fn is_ours(object: &DynamicObject) -> bool {
+pub(super) fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(MANAGED_BY_LABEL).is_some_and(|by| by == MANAGED_BY)
 }
 
@@ -170,7 +207,7 @@ fn has_all(live: &DynamicObject, wanted: &DynamicObject) -> bool {
 }
 
 /// Returns whether a value has all of another one. The API server adds defaults to objects, and never to lists.
-fn contains(live: &Value, wanted: &Value) -> bool {
+pub(super) fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
             wanted.is_null() || live.get(key).is_some_and(|live| contains(live, wanted))

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use infra_clients::Failure as _;
-use infra_clients::capi::{self, Cluster, Kind, secret_name};
+use infra_clients::capi::{self, Cluster, ClusterBootstrap, Kind, TanzuKubernetesRelease, secret_name};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use operator_kit::{Key, conditions};
 
 use super::Clusters;
 use super::account::has_roles;
-use super::glance::{Known, has_recorded, matters};
-use super::live::Live;
+use super::addon::{self, Bootstrap, Owner, is_addon};
+use super::glance::{Known, avi_name, deletes_config, has_recorded, matters};
+use super::live::{Live, api};
 use super::seen::{Left, Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
-use crate::delivery::{Install, Problem, objects};
+use crate::delivery::addon::{PACKAGE, secret};
+use crate::delivery::{Ako, Install, Object, Problem, Target, Way, form_of, objects};
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
 use crate::secrets::admin;
@@ -63,11 +66,19 @@ impl Clusters {
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
         let known = self.known(cluster);
         let mut seen = known.glance();
-        if seen.is_held && (seen.is_deleting || seen.want == Want::Nothing) && !seen.is_paused {
+        let owner = self.owner(cluster);
+        let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
+        let mut addon = None;
+        if seen.is_held && is_leaving && !seen.is_paused {
             seen.user = self.left(cluster, seen.is_recorded).await?;
+            addon = self.addon(&owner).await?.filter(is_addon);
+            seen.addon = addon.iter().map(|_| owner.secret()).collect();
         }
         if !matters(&seen) {
             return Ok(seen);
+        }
+        if !is_leaving && *self.ways.of(cluster) == Way::Addon {
+            addon = self.addon(&owner).await?;
         }
         let opened = match self.open(cluster).await {
             Ok(opened) => opened,
@@ -78,8 +89,44 @@ impl Clusters {
         };
         seen.needs_watch = !self.memory.is_watched(cluster, &opened.version);
         let adc = known.adc().filter(|_| !seen.is_deleting);
-        self.compare(cluster, adc.map(|adc| &**adc), &opened.client, &mut seen).await?;
+        self.compare((cluster, &owner), adc.map(|adc| &**adc), (&opened.client, addon), &mut seen).await?;
         Ok(seen)
+    }
+
+    /// Returns the Cluster as the owner of an add-on Secret.
+    fn owner(&self, cluster: &Cluster) -> Owner {
+        Owner {
+            namespace: cluster.namespace().to_owned(),
+            name: cluster.name().to_owned(),
+            avi_name: avi_name(cluster),
+            reference: self.reference(cluster),
+            form: form_of(cluster),
+        }
+    }
+
+    /// Returns the add-on Secret.
+    async fn addon(&self, owner: &Owner) -> Result<Option<DynamicObject>, Error> {
+        let target = owner.secret();
+        Ok(api(&self.client, &target).get_opt(&target.name).await?)
+    }
+
+    /// Returns what is known of a Cluster's ClusterBootstrap; `None` where it has no topology.
+    async fn bootstrap(&self, cluster: &Cluster) -> Result<Option<Bootstrap>, Error> {
+        if !cluster.is_class_based() {
+            return Ok(None);
+        }
+        let bootstraps: Api<ClusterBootstrap> = Api::namespaced(self.client.clone(), cluster.namespace());
+        let Some(read) = found(bootstraps.get(cluster.name()).await)? else {
+            return Ok(Some(Bootstrap::default()));
+        };
+        let release = &read.status.resolved_tkr;
+        let mut package = None;
+        if read.additional_package(PACKAGE).is_none() && !release.is_empty() {
+            let releases: Api<TanzuKubernetesRelease> = Api::all(self.client.clone());
+            let release = found(releases.get(release).await)?;
+            package = release.and_then(|release| release.package(PACKAGE).map(str::to_owned));
+        }
+        Ok(Some(Bootstrap { read: Some(read), package }))
     }
 
     /// Returns whether a Cluster that AKO leaves has a user on AVI, or a Secret for it.
@@ -95,12 +142,12 @@ impl Clusters {
         })
     }
 
-    /// Compares the workload cluster with what is to be there; without an AKODeploymentConfig, nothing.
+    /// Compares the workload cluster, and the add-on Secret, with what is to be there; without an AKODeploymentConfig, nothing.
     async fn compare(
         &self,
-        cluster: &Cluster,
+        (cluster, owner): (&Cluster, &Owner),
         adc: Option<&AkoDeploymentConfig>,
-        client: &Client,
+        (client, addon): (&Client, Option<DynamicObject>),
         seen: &mut Seen,
     ) -> Result<(), Error> {
         let install = match (adc, &seen.ip_family) {
@@ -117,12 +164,24 @@ impl Clusters {
                 seen.account = install.account.clone();
             }
         }
-        let wanted = install.map(|install| install.and_then(|of| objects(&of.install)));
-        let live = Live::read(client, wanted.as_ref().and_then(|wanted| wanted.as_ref().ok())).await;
-        seen.workload = match live {
-            Ok(live) => Workload::Open(Box::new(live.state(&seen.avi_name, wanted))),
-            Err(error) => closed(&error),
-        };
+        let is_addon = *self.ways.of(cluster) == Way::Addon;
+        seen.workload = if is_addon && install.is_some() {
+            let bootstrap = self.bootstrap(cluster).await?;
+            let wanted = install.map(|install| {
+                let secret = install.and_then(|of| secret(&of.install, owner.form))?;
+                Ok(addon::Wanted { secret, bootstrap })
+            });
+            read(client, owner, addon, Vec::new()).await.map(|live| owner.state(&live, wanted))
+        } else {
+            let wanted = install.map(|install| install.and_then(|of| objects(&of.install)));
+            let others = wanted.iter().flatten().flat_map(|wanted| &wanted.objects).map(Object::target);
+            let live = read(client, owner, addon, others.collect()).await;
+            live.map(|live| match wanted {
+                None if owner.has_addon(&live) => owner.state(&live, None),
+                wanted => live.state(&seen.avi_name, wanted),
+            })
+        }
+        .map_or_else(|error| closed(&error), |state| Workload::Open(Box::new(state)));
         Ok(())
     }
 
@@ -189,9 +248,12 @@ impl Clusters {
             credentials,
             controller_version,
             kubernetes_version: None,
-            ako: self.ako.clone(),
+            ako: match self.ways.of(cluster) {
+                Way::Direct(ako) => ako.clone(),
+                Way::Addon => Ako::default(),
+            },
             is_management: cluster.namespace() == SYSTEM_NAMESPACE,
-            delete_config: false,
+            delete_config: deletes_config(cluster),
         };
         Ok(Ok(Offered { install, account, version: admin.version }))
     }
@@ -214,6 +276,29 @@ fn not_ready(adc: &AkoDeploymentConfig) -> String {
         .filter(|ready| ready.status != "True")
         .map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
     format!("the AKODeploymentConfig {:?} is not ready{why}: AKO is installed once it is", adc.name_any())
+}
+
+/// Reads a workload cluster; `addon`: the add-on Secret of the management cluster.
+async fn read(
+    client: &Client,
+    owner: &Owner,
+    addon: Option<DynamicObject>,
+    mut others: Vec<Target>,
+) -> Result<Live, capi::Error> {
+    others.push(owner.data_values());
+    let mut live = Live::read(client, others).await?;
+    if let Some(addon) = addon {
+        live.add(owner.secret(), addon);
+    }
+    Ok(live)
+}
+
+/// Returns an object of TKG, whose kinds may be missing.
+fn found<K>(read: Result<K, kube::Error>) -> Result<Option<K>, kube::Error> {
+    match read {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 fn closed(error: &capi::Error) -> Workload {

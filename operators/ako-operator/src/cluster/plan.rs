@@ -1,10 +1,11 @@
 //! What to do about a Cluster: a pure function of what was seen.
 //!
 //! ```text
-//!   selected ──▶ hooks on Machines ──▶ user on AVI ──▶ objects in the workload cluster ──▶ settled
+//!   selected ──▶ hooks on Machines ──▶ user on AVI ──▶ objects in the workload cluster, or the add-on Secret ──▶ settled
 //!
 //!   deleted, or not selected any more:
-//!     deleteConfig ──▶ AKO says Done, and the operator finds nothing ──▶ StatefulSet, then the rest (where the Cluster lives on) ──▶ user off AVI ──▶ hooks off ──▶ finalizer off
+//!     deleteConfig ──▶ AKO says Done, and the operator finds nothing ──▶ StatefulSet, then the rest (where the Cluster lives on), or the
+//!     add-on Secret ──▶ user off AVI ──▶ hooks off ──▶ finalizer off
 //! ```
 //!
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
@@ -14,9 +15,9 @@ use std::time::Duration;
 use operator_kit::Turn;
 
 use super::report::{Report, report};
-use super::seen::{Answer, Delivery, Left, Purge, Seen, State, Want, Workload};
+use super::seen::{Answer, Change, Delivery, Left, Purge, Seen, Set, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
-use crate::delivery::{NAMESPACE, Object, Target};
+use crate::delivery::{NAMESPACE, Target};
 use crate::user::account::{Account, Step};
 
 /// How often a workload cluster is tried that cannot be read, beside its watch.
@@ -34,14 +35,16 @@ pub enum Plan {
         /// Machines that lose it.
         remove: Vec<String>,
     },
-    /// Applies objects to the workload cluster.
-    Apply(Vec<Object>),
+    /// Writes objects, in this order.
+    Apply(Vec<Change>),
     /// Tells AKO to remove what it made.
     DeleteConfig {
         /// The StatefulSet, if it has an answer of an earlier time: that goes first.
         stale: Option<Target>,
+        /// The writes from which AKO learns it.
+        changes: Vec<Change>,
     },
-    /// Removes objects from the workload cluster.
+    /// Removes objects.
     Remove(Vec<Target>),
     /// Writes conditions of the Cluster.
     Report(Report),
@@ -81,7 +84,10 @@ fn next(seen: &Seen) -> Turn<Plan> {
         return Turn::Wait { reason: reason::PAUSED, message, after: None };
     }
     if seen.is_deleting || seen.want == Want::Nothing {
-        return leave(seen).or_else(|| drop_user(seen)).unwrap_or_else(|| let_go(seen));
+        return leave(seen)
+            .or_else(|| withdraw(seen))
+            .or_else(|| drop_user(seen))
+            .unwrap_or_else(|| let_go(seen));
     }
     match &seen.want {
         Want::Kept { reason: reason::NO_SUCH_ADC, message } => {
@@ -133,6 +139,11 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         }
         Delivery::Of { obsolete, .. } if !obsolete.is_empty() => {
             Turn::LookAgain(Plan::Remove(obsolete.clone()))
+        }
+        Delivery::Of { pending: Some((reason, message)), .. } => {
+            // The StatefulSet is watched.
+            let after = (*reason != reason::ADDON_PENDING).then_some(AGAIN);
+            Turn::Wait { reason, message: message.clone(), after }
         }
         Delivery::None | Delivery::Of { .. } => Turn::Settled,
     }
@@ -186,6 +197,10 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         {
             return Some(turn);
         }
+        if !seen.addon.is_empty() && state.installed.delete_config == Some(false) {
+            // An AKO that the add-on manager installs late makes nothing.
+            return Some(tell(state, None));
+        }
         // It may have gone before AKO had removed what it made, whatever it was asked.
         if seen.is_recorded && !seen.is_forced && seen.purge == Purge::Possible {
             return Some(Turn::Act(Plan::Purge { once: false }));
@@ -193,20 +208,22 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         let is_left = !seen.is_deleting && !state.installed.rest.is_empty();
         return is_left.then(|| Turn::LookAgain(Plan::Remove(state.installed.rest.clone())));
     };
-    let remove = || Some(Turn::LookAgain(Plan::Remove(vec![set.target.clone()])));
     if set.is_ending {
         // The Cluster that a person wants gone waits for no Pod.
         return if seen.is_forced && seen.is_deleting { forced_purge(seen) } else { Some(ending()) };
     }
-    if seen.is_forced {
-        return remove();
+    if seen.is_forced && set.is_ours {
+        return give_up(seen, set);
     }
     let earlier = (set.answer != Answer::Silent).then(|| set.target.clone());
     Some(match (state.installed.delete_config, set.answer) {
-        (Some(false), _) => Turn::LookAgain(Plan::DeleteConfig { stale: earlier }),
+        (Some(false), _) => tell(state, earlier),
+        // Its StatefulSet goes when the add-on manager removes it.
+        _ if seen.is_forced => return forced_purge(seen),
         // AKO gave up, or does not learn that it has to remove what it made. The operator does once the Pods are gone: never what an AKO
         // that runs could make again.
-        (None, _) | (Some(true), Answer::Timeout) if seen.purge != Purge::Impossible => return remove(),
+        (None, _) if seen.purge != Purge::Impossible && set.is_ours => return give_up(seen, set),
+        (Some(true), Answer::Timeout) if seen.purge != Purge::Impossible => return give_up(seen, set),
         (None, _) => Turn::Blocked {
             reason: reason::CLEANUP_IMPOSSIBLE,
             message: format!(
@@ -230,9 +247,37 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         },
         // AKO may have overlooked something, or the answer is older than the question.
         (Some(true), Answer::Done) if seen.purge == Purge::Possible => Turn::Act(Plan::Purge { once: false }),
-        (Some(true), Answer::Done) if seen.is_deleting => return None,
-        (Some(true), Answer::Done) => return remove(),
+        (Some(true), Answer::Done) if seen.is_deleting || !set.is_ours => return None,
+        (Some(true), Answer::Done) => return give_up(seen, set),
     })
+}
+
+fn tell(state: &State, earlier: Option<Target>) -> Turn<Plan> {
+    Turn::LookAgain(Plan::DeleteConfig { stale: earlier, changes: state.installed.untold.clone() })
+}
+
+/// Ends an AKO of which nothing more is expected.
+fn give_up(seen: &Seen, set: &Set) -> Option<Turn<Plan>> {
+    if set.is_ours {
+        return Some(Turn::LookAgain(Plan::Remove(vec![set.target.clone()])));
+    }
+    if let Some(turn) = withdraw(seen) {
+        return Some(turn);
+    }
+    if seen.is_deleting {
+        // It makes nothing more: it knows that it has to remove everything.
+        return (seen.purge == Purge::Possible).then_some(Turn::Act(Plan::Purge { once: false }));
+    }
+    let message = format!(
+        "AKO gave up removing what it made on AVI: the operator does once the add-on manager has removed the StatefulSet {NAMESPACE}/ako \
+         from the workload cluster; if that lasts, remove it by hand, with the PackageInstall or App that it is of"
+    );
+    Some(Turn::Wait { reason: reason::AKO_ENDING, message, after: None })
+}
+
+/// Decides whether the add-on Secret has to go: after AKO has learnt from it.
+fn withdraw(seen: &Seen) -> Option<Turn<Plan>> {
+    (!seen.addon.is_empty()).then(|| Turn::LookAgain(Plan::Remove(seen.addon.clone())))
 }
 
 /// A person who does not wait for AKO has what it left removed, if that can be: once, whatever comes of it.

@@ -132,9 +132,12 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, set: &[Said]) -> Option<Notice> {
         }
         Turn::Wait { reason: reason::CLUSTER_NOT_READY, .. } => None,
         Turn::Wait { reason, message, .. } if is_news(reason) => Some(match *reason {
-            reason::CLEANING_UP | reason::AKO_ENDING | reason::ADC_NOT_READY | reason::SERVICE_MISSING => {
-                Notice::normal(reason, message.clone())
-            }
+            reason::CLEANING_UP
+            | reason::AKO_ENDING
+            | reason::ADC_NOT_READY
+            | reason::SERVICE_MISSING
+            | reason::ADDON_PENDING
+            | reason::BOOTSTRAP_PENDING => Notice::normal(reason, message.clone()),
             _ => Notice::warning(reason, message.clone()),
         }),
         _ => None,

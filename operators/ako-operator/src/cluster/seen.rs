@@ -1,6 +1,10 @@
 //! What a pass over a Cluster sees, as plain values.
 
+use std::fmt;
+
+use kube::api::Patch;
 use operator_kit::Key;
+use serde_json::Value;
 
 use crate::conditions::Said;
 use crate::delivery::{Object, Target};
@@ -40,6 +44,8 @@ pub struct Seen {
     pub account: Account,
     /// Whether its user is on AVI, or its Secret there.
     pub user: Left,
+    /// The add-on Secret, where AKO leaves.
+    pub addon: Vec<Target>,
     /// The name of the Cluster on AVI.
     pub avi_name: String,
     /// Another Cluster with AKO whose name on AVI is the same.
@@ -139,28 +145,56 @@ pub enum Delivery {
     /// These objects.
     Of {
         /// Objects that are missing or different, in the order in which they are applied.
-        differing: Vec<Object>,
+        differing: Vec<Change>,
         /// Objects of an earlier delivery.
         obsolete: Vec<Target>,
         /// Objects in the way that are not this operator's.
         foreign: Vec<Target>,
+        /// What others have to do then, with the reason.
+        pending: Option<(&'static str, String)>,
     },
 }
 
-/// What is in a workload cluster of this operator's AKO.
+/// A write of an object. Formats as its kind and name: what is written may hold credentials.
+#[derive(Clone)]
+pub struct Change {
+    /// Which object.
+    pub target: Target,
+    /// What is written.
+    pub patch: Patch<Value>,
+}
+
+impl From<Object> for Change {
+    fn from(object: Object) -> Self {
+        let patch = Patch::Apply(serde_json::to_value(&object.object).unwrap_or_default());
+        Self { target: object.target(), patch }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.target, f)
+    }
+}
+
+/// What is in a workload cluster of AKO, by this operator or by an add-on manager for it.
 #[derive(Clone, Debug, Default)]
 pub struct Installed {
     /// AKO's StatefulSet.
     pub set: Option<Set>,
-    /// `deleteConfig` in AKO's ConfigMap; `None` without the ConfigMap.
+    /// What AKO reads of `deleteConfig`, or will once the add-on manager has handed it on; `None` if nothing says it.
     pub delete_config: Option<bool>,
-    /// All objects but the StatefulSet, in the order in which they are removed.
+    /// The writes after which it is true.
+    pub untold: Vec<Change>,
+    /// All objects of this operator but the StatefulSet, in the order in which they are removed.
     pub rest: Vec<Target>,
 }
 
 /// AKO's StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
+    /// Whether it is this operator's to remove, and not an add-on manager's.
+    pub is_ours: bool,
     /// Which object.
     pub target: Target,
     /// What AKO says of the removal of what it made.
@@ -225,6 +259,7 @@ impl Seen {
             offer: Ok(()),
             account: Account::Ready,
             user: Left::No,
+            addon: Vec::new(),
             avi_name: "default-w1".to_owned(),
             namesake: None,
             is_service_missing: false,

@@ -1,7 +1,14 @@
 //! The data values from which TKG's add-on managers deliver AKO: the content of a Secret of the management cluster.
 //!
 //! Owns its bytes: both managers compare them, and a difference would install AKO again. What the original got wrong is right here:
-//! `layer_7_only` and `enable_events` have keys of their own, a node port selector's value is its value, a subnet is its network.
+//! `layer_7_only` and `enable_events` have keys of their own, a node port selector's value is its value, a subnet is its network. Also owns
+//! the one change of data values that others may have written: `delete_config`.
+
+use infra_clients::capi::{AddonForm, AddonSecret};
+use k8s_openapi::api::core::v1::Secret;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
 
 use super::addresses::Subnet;
 use super::settings::{node_networks, text, vip_networks, word};
@@ -9,33 +16,92 @@ use super::yaml::{Node, document, texts};
 use super::{Install, NAMESPACE, Problem};
 use crate::api::{ExtraConfigs, Ingress, ServiceType, ShardSize};
 
-/// Who reads the data values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The add-on manager of classic clusters, for which a header says how they are merged.
-    Classic,
-    /// ClusterBootstrap, of clusters with a topology.
-    ClusterClass,
+/// The add-on of AKO.
+pub const ADDON: &str = "load-balancer-and-ingress-service";
+/// Its package, of which a release of TKG has one version.
+pub const PACKAGE: &str = "load-balancer-and-ingress-service.tanzu.vmware.com";
+/// What sort of add-on it is.
+const CATEGORY: &str = "networking";
+
+/// Returns the name of the Secret of the management cluster.
+#[must_use]
+pub fn secret_name(cluster: &str) -> String {
+    AddonSecret::name_of(cluster, ADDON)
 }
 
-const HEADER: &str = "#@data/values\n#@overlay/match-child-defaults missing_ok=True\n---\n";
+/// Returns the name of the Secret of the workload cluster into which an add-on manager writes the data values.
+#[must_use]
+pub fn data_values_name(cluster: &str, form: AddonForm) -> String {
+    match form {
+        AddonForm::Legacy => format!("{ADDON}-data-values"),
+        AddonForm::ClusterBootstrap => format!("{cluster}-{ADDON}-data-values"),
+    }
+}
 
-/// Returns the data values, with AKO's credentials.
+/// Returns the Secret of the management cluster, without an owner.
 ///
 /// # Errors
 /// Says which field of the AKODeploymentConfig has no subnet.
-pub fn values(install: &Install, form: Form) -> Result<infra_clients::Secret, Problem> {
-    let header = match form {
-        Form::Classic => HEADER,
-        Form::ClusterClass => "",
-    };
+pub fn secret(install: &Install, form: AddonForm) -> Result<Secret, Problem> {
+    let (namespace, cluster) = (&install.namespace, &install.name);
+    let values = &values(install)?;
+    Ok(AddonSecret { namespace, cluster, category: CATEGORY, addon: ADDON, form, values }.to_kubernetes())
+}
+
+/// Returns whether data values tell AKO to remove what it made; `None` if they cannot be read.
+#[must_use]
+pub fn delete_config(values: &str) -> Option<bool> {
+    let value = find(values)?.value;
+    Some(value == "true" || value == true)
+}
+
+/// Returns data values that tell AKO to remove what it made, and are the same otherwise, with comments and keys of others; `None` if they
+/// cannot be read.
+#[must_use]
+pub fn told_to_delete(values: &str) -> Option<String> {
+    let span = find(values)?.referenced.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let end = start + usize::try_from(span.byte_len()?).ok()?;
+    let told = [values.get(..start)?, "\"true\"", values.get(end..)?].concat();
+    (find(&told)?.value == "true").then_some(told)
+}
+
+/// What is read of data values.
+#[derive(Deserialize)]
+struct Values {
+    #[serde(rename = "loadBalancerAndIngressService")]
+    service: Service,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    config: Config,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    ako_settings: Settings,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    delete_config: Spanned<Value>,
+}
+
+fn find(values: &str) -> Option<Spanned<Value>> {
+    let values: Values = serde_saphyr::from_str(values).ok()?;
+    Some(values.service.config.ako_settings.delete_config)
+}
+
+/// Returns the data values, with AKO's credentials.
+fn values(install: &Install) -> Result<infra_clients::Secret, Problem> {
     let service = vec![
         ("name", Node::Text(format!("ako-{}", install.cluster_name()))),
         ("namespace", Node::Text(NAMESPACE.to_owned())),
         ("config", Node::Map(config(install)?)),
     ];
     let document = document(&[("loadBalancerAndIngressService", Node::Map(service))]);
-    Ok(infra_clients::Secret::new(format!("{header}{document}")))
+    Ok(infra_clients::Secret::new(document))
 }
 
 type Map = Vec<(&'static str, Node)>;

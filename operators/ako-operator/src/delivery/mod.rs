@@ -8,7 +8,7 @@
 //!      │
 //!      └──▶ settings: the keys of AKO's ConfigMap ──▶ template of the AKO minor ──▶ objects, in order
 //!
-//! addon: the data values of the Secret from which TKG's add-on managers deliver AKO instead.
+//! addon: the Secret with data values from which TKG's add-on managers deliver AKO instead; way: which of the two a Cluster gets.
 //! ```
 
 pub mod addon;
@@ -18,6 +18,7 @@ mod objects;
 mod rules;
 mod settings;
 mod v2;
+mod way;
 mod yaml;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use crate::api::AkoDeploymentConfigSpec;
 
 pub use matrix::Support;
 pub use objects::{Delivery, cluster_name, objects, removal};
+pub use way::{Setting, Way, Ways, form_of};
 
 /// Namespace of AKO in a workload cluster.
 pub const NAMESPACE: &str = "avi-system";
@@ -62,7 +64,7 @@ pub struct Install {
     pub controller_version: String,
     /// Version of the workload cluster's Kubernetes, where it is known.
     pub kubernetes_version: Option<String>,
-    /// What runs.
+    /// What runs; only for direct delivery.
     pub ako: Ako,
     /// Whether the Cluster is a management cluster.
     pub is_management: bool,
@@ -71,7 +73,7 @@ pub struct Install {
 }
 
 /// AKO's image, as the user says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ako {
     /// Image of AKO.
     pub image: String,
@@ -108,6 +110,7 @@ impl Object {
     #[must_use]
     pub fn target(&self) -> Target {
         Target {
+            side: Side::Workload,
             resource: self.resource.clone(),
             namespace: self.object.metadata.namespace.clone(),
             name: self.object.metadata.name.clone().unwrap_or_default(),
@@ -121,9 +124,20 @@ impl fmt::Debug for Object {
     }
 }
 
+/// Which cluster an object is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The management cluster.
+    Management,
+    /// The workload cluster.
+    Workload,
+}
+
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// Which cluster it is in.
+    pub side: Side,
     /// How its kind is addressed.
     pub resource: ApiResource,
     /// Its namespace, unless it is cluster-wide.
@@ -134,7 +148,7 @@ pub struct Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, namespace, name } = self;
+        let Self { resource, namespace, name, .. } = self;
         match namespace {
             Some(namespace) => write!(f, "{} {namespace}/{name}", resource.kind),
             None => write!(f, "{} {name}", resource.kind),

@@ -18,7 +18,7 @@ use super::settings::settings;
 use super::v2::{SERVICE_ACCOUNT, stateful_set};
 use super::{
     CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE, Object, Problem, SECRET, STATEFUL_SET,
-    Support, Target,
+    Side, Support, Target,
 };
 use crate::api::reason::INVALID_SPEC;
 
@@ -127,7 +127,12 @@ pub fn removal() -> Vec<Target> {
         target::<StatefulSet>(Some(NAMESPACE), STATEFUL_SET),
         target::<Secret>(Some(NAMESPACE), SECRET),
         target::<ConfigMap>(Some(NAMESPACE), CONFIG_MAP),
-        Target { resource: gateway_resource(), namespace: None, name: CLASS.to_owned() },
+        Target {
+            side: Side::Workload,
+            resource: gateway_resource(),
+            namespace: None,
+            name: CLASS.to_owned(),
+        },
         target::<IngressClass>(None, CLASS),
         target::<ClusterRoleBinding>(None, &role_binding_name(false)),
         target::<ClusterRoleBinding>(None, &role_binding_name(true)),
@@ -240,6 +245,7 @@ fn secret(install: &Install) -> Secret {
 
 fn target<K: Resource<DynamicType = ()>>(namespace: Option<&str>, name: &str) -> Target {
     Target {
+        side: Side::Workload,
         resource: ApiResource::erase::<K>(&()),
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),

@@ -6,7 +6,8 @@ use operator_kit::Turn;
 use super::Deletion;
 use super::world::{Ako, Budget, Label, Process, Set, State, Word, Wrong};
 use crate::cluster::plan::Plan;
-use crate::delivery::{Object, Target};
+use crate::cluster::seen::Change;
+use crate::delivery::Target;
 
 /// Collects steps that change something.
 struct Steps<'a> {
@@ -173,8 +174,8 @@ impl Deletion {
             Plan::Account(_) | Plan::RemoveUser { .. } => {}
             Plan::Purge { once } => purge(next, *once),
             Plan::Apply(_) | Plan::DeleteConfig { .. } | Plan::Remove(_) if !is_reachable => {}
-            Plan::Apply(objects) => apply(next, objects, written),
-            Plan::DeleteConfig { stale } => {
+            Plan::Apply(changes) => apply(next, changes, written),
+            Plan::DeleteConfig { stale, .. } => {
                 if let (Some(_), Some(set)) = (stale, &mut next.workload.set) {
                     set.answer = Word::Nothing;
                 }
@@ -200,10 +201,11 @@ fn purge(next: &mut State, once: bool) {
 }
 
 /// Writes the objects in their order: the others, the ConfigMap, the StatefulSet.
-fn apply(next: &mut State, objects: &[Object], written: u8) {
-    let has = |kind: &str| objects.iter().any(|object| object.resource.kind == kind);
-    let has_others =
-        objects.iter().any(|object| !["ConfigMap", "StatefulSet"].contains(&object.resource.kind.as_str()));
+fn apply(next: &mut State, changes: &[Change], written: u8) {
+    let has = |kind: &str| changes.iter().any(|change| change.target.resource.kind == kind);
+    let has_others = changes
+        .iter()
+        .any(|change| !["ConfigMap", "StatefulSet"].contains(&change.target.resource.kind.as_str()));
     let workload = &mut next.workload;
     workload.has_rest |= has_others && written > 0;
     if has("ConfigMap") && written > 1 {

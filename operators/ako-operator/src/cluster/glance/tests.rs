@@ -95,3 +95,18 @@ fn a_cluster_with_ako_and_the_same_name_on_avi_is_a_namesake() {
         assert_eq!(namesake.map(|key| key.to_string()).as_deref(), wanted, "{what}");
     }
 }
+
+#[test]
+fn the_label_makes_ako_of_a_workload_cluster_remove_what_it_made() {
+    let label = |value: &str| json!({ "networking.tkg.tanzu.vmware.com/avi-config-delete": value });
+    for (namespace, labels, wanted) in [
+        ("n", label("true"), true),
+        ("n", label("false"), false),
+        ("n", label(""), false),
+        ("n", json!({}), false),
+        (SYSTEM_NAMESPACE, label("true"), false),
+    ] {
+        let cluster = cluster(namespace, &json!({ "labels": labels }));
+        assert_eq!(deletes_config(&cluster), wanted, "{namespace} {labels}");
+    }
+}

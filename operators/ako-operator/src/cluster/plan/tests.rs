@@ -5,10 +5,10 @@ use operator_kit::Key;
 use super::*;
 use crate::api::reason;
 use crate::cluster::seen::{Hooks, Installed, Set};
-use crate::delivery::removal;
+use crate::delivery::{Side, removal};
 
 fn set(answer: Answer) -> Set {
-    Set { target: removal().swap_remove(0), answer, is_ending: false }
+    Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false }
 }
 
 fn rest() -> Vec<Target> {
@@ -16,11 +16,14 @@ fn rest() -> Vec<Target> {
 }
 
 fn delivered() -> Delivery {
-    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: Vec::new() }
+    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: Vec::new(), pending: None }
 }
 
 fn open(delivery: Delivery, set: Option<Set>, delete_config: Option<bool>) -> Workload {
-    Workload::Open(Box::new(State { delivery, installed: Installed { set, delete_config, rest: rest() } }))
+    Workload::Open(Box::new(State {
+        delivery,
+        installed: Installed { set, delete_config, untold: Vec::new(), rest: rest() },
+    }))
 }
 
 fn unreachable() -> Workload {
@@ -55,7 +58,10 @@ fn shown(turn: &Turn<Plan>) -> String {
             Plan::Watch => "watch".to_owned(),
             Plan::Hook { add, remove } => format!("hook +{} -{}", add.len(), remove.len()),
             Plan::Apply(objects) => format!("apply {}", objects.len()),
-            Plan::DeleteConfig { stale } => format!("deleteConfig, stale answer: {}", stale.is_some()),
+            Plan::DeleteConfig { stale, .. } => format!("deleteConfig, stale answer: {}", stale.is_some()),
+            Plan::Remove(targets) if targets.iter().all(|target| target.side == Side::Management) => {
+                "withdraw".to_owned()
+            }
             Plan::Remove(targets) => format!("remove {}", targets.len()),
             Plan::Report(_) => "report".to_owned(),
             Plan::Account(step) => format!("{step:?}"),
@@ -93,7 +99,7 @@ fn a_selected_cluster_gets_ako() {
         Hooks { present: Vec::new(), missing: names(missing), unneeded: names(unneeded) }
     };
     let target = || removal().swap_remove(0);
-    let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign };
+    let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign, pending: None };
     let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
     let unready = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
     let new = || with(of(Vec::new(), Vec::new()));
@@ -152,7 +158,7 @@ fn unready_cluster(hooks: Hooks) -> Seen {
 
 /// A deleted Cluster without AKO's StatefulSet.
 fn no_set(rest: Vec<Target>) -> Seen {
-    let installed = Installed { set: None, delete_config: None, rest };
+    let installed = Installed { rest, ..Installed::default() };
     Seen {
         workload: Workload::Open(Box::new(State { delivery: Delivery::None, installed })),
         ..deleted(Answer::Done, None)
@@ -241,6 +247,7 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
         differing: Vec::new(),
         obsolete: Vec::new(),
         foreign: vec![set(Answer::Silent).target],
+        pending: None,
     };
     let refused = Account::Refused { reason: reason::USER_SECRET_TAKEN, message: String::new() };
     let namesake = Some(Key::new("b", "c"));
@@ -321,5 +328,117 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
             Seen { is_held: false, workload: Workload::Unread, ..deselected(Answer::Silent) },
             "hook +0 -1",
         ),
+    ]);
+}
+
+/// A Cluster that an add-on manager serves; AKO leaves it, and has answered.
+fn by_addon(seen: Seen, delete_config: Option<bool>, set: Option<Set>) -> Seen {
+    let set = set.map(|set| Set { is_ours: false, ..set });
+    let installed = Installed { set, delete_config, ..Installed::default() };
+    let workload = Workload::Open(Box::new(State { delivery: Delivery::None, installed }));
+    let secret = Target { side: Side::Management, ..removal().swap_remove(1) };
+    Seen { workload, addon: vec![secret], purge: Purge::Possible, ..seen }
+}
+
+/// The operator has found nothing more on AVI.
+fn purged(seen: Seen) -> Seen {
+    Seen { purge: Purge::Done, ..seen }
+}
+
+/// The add-on Secret is gone.
+fn withdrawn(seen: Seen) -> Seen {
+    Seen { addon: Vec::new(), ..seen }
+}
+
+#[test]
+fn an_add_on_manager_takes_ako_away() {
+    let gone = || deleted(Answer::Silent, None);
+    let lives = || deselected(Answer::Silent);
+    let of = |seen, told, answer| by_addon(seen, Some(told), Some(set(answer)));
+    let absent = |seen, told| by_addon(seen, Some(told), None);
+    let ending = || Set { is_ending: true, ..set(Answer::Done) };
+    let user = |seen| Seen { user: Left::Removable, ..seen };
+    check(vec![
+        ("not told", of(gone(), false, Answer::Silent), "deleteConfig, stale answer: false"),
+        ("told, and an old answer", of(lives(), false, Answer::Done), "deleteConfig, stale answer: true"),
+        ("no answer", of(gone(), true, Answer::Silent), "wait AKOCleaningUp"),
+        ("it has begun", of(lives(), true, Answer::Started), "wait AKOCleaningUp"),
+        ("done: the operator looks", of(gone(), true, Answer::Done), "purge, once: false"),
+        ("nothing is left: the Secret", purged(of(gone(), true, Answer::Done)), "withdraw"),
+        ("the same, deselected: its StatefulSet stays", purged(of(lives(), true, Answer::Done)), "withdraw"),
+        (
+            "then the user",
+            user(withdrawn(purged(of(lives(), true, Answer::Done)))),
+            "remove user, once: false",
+        ),
+        ("its Pods end meanwhile", purged(by_addon(lives(), Some(true), Some(ending()))), "wait AKOEnding"),
+        ("AKO is not there yet", absent(lives(), false), "deleteConfig, stale answer: false"),
+        ("AKO is gone", absent(gone(), true), "purge, once: false"),
+        ("AKO is gone, and the operator has looked", purged(absent(gone(), true)), "withdraw"),
+    ]);
+}
+
+#[test]
+fn an_ako_that_does_not_answer_stays_the_add_on_managers() {
+    let gone = || deleted(Answer::Silent, None);
+    let lives = || deselected(Answer::Silent);
+    let of = |seen, told, answer| by_addon(seen, Some(told), Some(set(answer)));
+    let absent = |seen, told| by_addon(seen, Some(told), None);
+    let unknown = |seen| Seen { purge: Purge::Impossible, ..seen };
+    let closed = |seen: Seen| Seen { workload: unreachable(), ..seen };
+    let never = |seen: Seen| Seen { workload: Workload::NotInitialized, ..seen };
+    check(vec![
+        ("it gave up: the Secret first", of(gone(), true, Answer::Timeout), "withdraw"),
+        ("then the operator removes it", withdrawn(of(gone(), true, Answer::Timeout)), "purge, once: false"),
+        ("then the hooks", withdrawn(purged(of(gone(), true, Answer::Timeout))), "hook +0 -1"),
+        ("it gave up, deselected: the Secret first", of(lives(), true, Answer::Timeout), "withdraw"),
+        ("then the manager removes it", withdrawn(of(lives(), true, Answer::Timeout)), "wait AKOEnding"),
+        ("then the operator", withdrawn(absent(lives(), true)), "purge, once: false"),
+        (
+            "it gave up, and nothing says where",
+            unknown(of(gone(), true, Answer::Timeout)),
+            "blocked AKOCleanupTimedOut",
+        ),
+        (
+            "it does not learn it",
+            by_addon(gone(), None, Some(set(Answer::Silent))),
+            "blocked AKOCleanupImpossible",
+        ),
+        (
+            "forced: it learns it first",
+            forced(of(lives(), false, Answer::Silent)),
+            "deleteConfig, stale answer: false",
+        ),
+        ("forced: no answer", forced(of(lives(), true, Answer::Started)), "purge, once: true"),
+        ("forced, removed: the Secret", forced(purged(of(lives(), true, Answer::Started))), "withdraw"),
+        ("forced: the hooks", forced(withdrawn(purged(of(lives(), true, Answer::Started)))), "hook +0 -1"),
+        ("unreachable", closed(of(gone(), true, Answer::Started)), "wait ClusterUnreachable"),
+        ("unreachable, forced", forced(closed(of(gone(), true, Answer::Started))), "purge, once: true"),
+        (
+            "unreachable, forced, removed",
+            forced(purged(closed(of(gone(), true, Answer::Started)))),
+            "withdraw",
+        ),
+        ("never initialized", never(of(gone(), true, Answer::Started)), "withdraw"),
+    ]);
+}
+
+#[test]
+fn a_delivery_that_others_complete_is_awaited() {
+    let with = |reason: &'static str, set| {
+        let Delivery::Of { differing, obsolete, foreign, .. } = delivered() else { unreachable!() };
+        let pending = Some((reason, String::new()));
+        Seen {
+            workload: open(Delivery::Of { differing, obsolete, foreign, pending }, set, Some(false)),
+            ..settled()
+        }
+    };
+    let again = |seen: &Seen| matches!(next(seen), Turn::Wait { after: Some(_), .. });
+    let (pending, bootstrap) =
+        (with(reason::ADDON_PENDING, None), with(reason::BOOTSTRAP_PENDING, Some(set(Answer::Silent))));
+    assert_eq!([again(&pending), again(&bootstrap)], [false, true], "only the StatefulSet is watched");
+    check(vec![
+        ("its StatefulSet is watched", pending, "wait AddonPending"),
+        ("the ClusterBootstrap is not", bootstrap, "wait ClusterBootstrapPending"),
     ]);
 }
