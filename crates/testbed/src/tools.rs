@@ -71,7 +71,10 @@ const MODULES: &[Module] = &[
         name: "tanzu",
         pinned: Some("github.com/vmware-tanzu/tanzu-framework/apis/run"),
         programs: &[],
-        manifests: &["config/crd/bases/run.tanzu.vmware.com_clusterbootstraps.yaml"],
+        manifests: &[
+            "config/crd/bases/run.tanzu.vmware.com_clusterbootstraps.yaml",
+            "config/crd/bases/run.tanzu.vmware.com_tanzukubernetesreleases.yaml",
+        ],
         duration: "5 seconds",
     },
 ];

@@ -169,7 +169,9 @@ impl Renames {
             }
             None => pair.to_owned(),
         };
-        let query = uri.query().map(|query| query.split('&').map(pair).collect::<Vec<_>>().join("&"));
+        // A selector has several pairs.
+        let pairs = |pairs: &str| pairs.split("%2C").map(pair).collect::<Vec<_>>().join("%2C");
+        let query = uri.query().map(|query| query.split('&').map(pairs).collect::<Vec<_>>().join("&"));
         query.map_or_else(|| path.join("/"), |query| format!("{}?{query}", path.join("/")))
     }
 
@@ -261,6 +263,10 @@ mod tests {
                 "/p?fieldSelector=metadata.namespace%3Dsys-of-w1-vc&watch=true",
             ),
             ("/p?fieldSelector=metadata.name=role", "/p?fieldSelector=metadata.name=role-of-w1-vc"),
+            (
+                "/p?fieldSelector=metadata.namespace%3Dsys%2Cmetadata.name%3Drole",
+                "/p?fieldSelector=metadata.namespace%3Dsys-of-w1-vc%2Cmetadata.name%3Drole-of-w1-vc",
+            ),
             ("/api/v1/namespaces/system", "/api/v1/namespaces/system"),
         ] {
             assert_eq!(renames.target(&target.parse().unwrap()), wanted);

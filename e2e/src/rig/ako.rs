@@ -2,6 +2,7 @@
 
 mod cloud;
 mod objects;
+mod tkg;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::site::{PATIENCE, Site};
 
 const NAMESPACE: &str = "ako-operator-system";
 /// Names that exist once in each workload cluster.
-const OWN_NAMES: &[&str] = &["avi-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
+const OWN_NAMES: &[&str] = &["avi-system", "tkg-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
 /// A network to take addresses from.
 const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
@@ -314,6 +315,12 @@ impl Rig for AkoRig {
     const FAULTS: &'static [&'static str] = &["avi-unavailable", "avi-reply-lost", "avi-stale"];
     const MISSED_RIGHT: (&'static str, &'static str, &'static str) =
         ("networking.tkg.tanzu.vmware.com", "akodeploymentconfigs", "patch");
+    // Of the add-on Secret; the end-to-end test of that uses them.
+    const UNUSED_RIGHTS: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("run.tanzu.vmware.com", "clusterbootstraps", "get"),
+        ("run.tanzu.vmware.com", "clusterbootstraps", "patch"),
+        ("run.tanzu.vmware.com", "tanzukubernetesreleases", "get"),
+    ];
     const PASSING: &'static [&'static str] = &["Progressing", "AviObjectChanged", "PortGroupTaskRunning"];
     const MANY_FIELDS: bool = true;
     // Its reference, and since when it is so.

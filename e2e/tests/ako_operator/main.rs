@@ -6,6 +6,8 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod addon;
+mod addon_manager;
 mod bad_days;
 mod endpoint;
 mod port_groups;

@@ -1,4 +1,5 @@
-// Types of TKG whose CRDs the tests serve: the last version with a ClusterBootstrap in it. Nothing is built.
+// Types of TKG whose CRDs the tests serve, ClusterBootstrap and TanzuKubernetesRelease: the last version with a ClusterBootstrap in it.
+// Nothing is built.
 module infra-operators/tanzu
 
 go 1.26
