@@ -15,7 +15,9 @@ mod webhook;
 
 use avi_simulator::store::Snapshot;
 use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig};
-use serde_json::json;
+use infra_clients::avi::{Avi, Config, Credentials, POOL, Query, Scope};
+use infra_clients::{Secret, Trust};
+use serde_json::{Value, json};
 use testbed::{Ako, Cleanup, Workload, eventually};
 use tokio::sync::Semaphore;
 
@@ -24,6 +26,9 @@ const LABEL: &str = AkoRig::LABEL;
 const FINALIZER: &str = "ako-operator.network.tkg.tanzu.vmware.com";
 const HOOK: &str =
     r"{.items[*].metadata.annotations.pre-terminate\.delete\.hook\.machine\.cluster\.x-k8s\.io/avi-cleanup}";
+/// What an AKODeploymentConfig says of the tenants that the operator makes.
+const TENANTS: &str =
+    r#"jsonpath={range .status.conditions[?(@.type=="TenantsReady")]}{.status} {.reason}{end}"#;
 /// Each rig has two control planes.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
@@ -39,13 +44,22 @@ struct Walk {
 
 impl Walk {
     async fn start() -> Self {
+        Self::start_with(json!({})).await
+    }
+
+    /// `spec`: fields of the AKODeploymentConfig.
+    async fn start_with(spec: Value) -> Self {
         let place = PLACES.acquire().await.unwrap();
         let rig = AkoRig::start().await.unwrap();
         let workload = rig.management.with_workload(CLUSTER).await.unwrap();
         let ako = Ako::start(workload.plane().client());
         let before = rig.simulator.control().snapshot();
         let operator = rig.operator().await.unwrap();
-        rig.site().apply(None, &rig.config()).await.unwrap();
+        let mut config = rig.config();
+        for (field, value) in spec.as_object().unwrap() {
+            config["spec"][field] = value.clone();
+        }
+        rig.site().apply(None, &config).await.unwrap();
         let walk = Self { operator, ako, workload, rig, before, _place: place };
         walk.label().await;
         walk
@@ -223,4 +237,76 @@ async fn removing_the_label_takes_ako_away_in_order() {
     walk.workload_shows(&["get", kinds, "-A", "-l", ours, "-o", "name"], "").await;
     walk.workload.delete().await.unwrap();
     walk.workload.deleted(PATIENCE).await.unwrap();
+}
+
+/// Returns the names of all objects of a kind on AVI.
+fn on_avi(walk: &Walk, kind: &str) -> Vec<String> {
+    walk.rig.simulator.control().store(|store| {
+        let names = store.objects(kind).filter_map(|object| object["name"].as_str().map(str::to_owned));
+        names.collect()
+    })
+}
+
+/// The Clusters of a namespace have a tenant of their own, which goes with the last of them.
+#[tokio::test]
+async fn a_namespace_has_a_tenant_of_its_own() {
+    let walk = Walk::start_with(json!({"tenant": {"name": "tkg", "scope": "Namespace"}})).await;
+    walk.has_a_user().await;
+    assert_eq!(on_avi(&walk, "tenant"), ["admin", "tkg-default"]);
+    assert!(on_avi(&walk, "role").contains(&"default-w1-ako-tenant-role".to_owned()));
+    let name =
+        ["get", "configmap", "avi-k8s-config", "-n", "avi-system", "-o", "jsonpath={.data.tenantName}"];
+    walk.workload_shows(&name, "tkg-default").await;
+    walk.shows(&["get", "adc", "adc", "-o", "jsonpath={.status.added.tenants}"], r#"["tkg-default"]"#).await;
+    walk.shows(&["get", "adc", "adc", "-o", TENANTS], "True AsAsked").await;
+    // AKO works in it, as a user without rights in another one.
+    let pools = walk.rig.simulator.control().store(|store| {
+        let tenant = store.objects("tenant").find(|tenant| tenant["name"] == "tkg-default").unwrap();
+        let uuid = tenant["uuid"].as_str().unwrap().to_owned();
+        let is_there = |pool: &Value| pool["tenant_ref"].as_str().is_some_and(|of| of.contains(&uuid));
+        store.objects("pool").map(is_there).collect::<Vec<_>>()
+    });
+    assert!(!pools.is_empty() && pools.iter().all(|is_there| *is_there), "{pools:?}");
+    walk.workload.delete().await.unwrap();
+    walk.workload.deleted(PATIENCE).await.unwrap();
+    eventually("the tenant is gone", PATIENCE, async || {
+        Ok((on_avi(&walk, "tenant") == ["admin"]).then_some(()))
+    })
+    .await
+    .unwrap();
+    walk.nothing_is_left().await;
+}
+
+/// An operator that was not there when the last Cluster was deleted goes on, and waits for what a person made in the tenant.
+#[tokio::test]
+async fn a_tenant_with_something_of_a_person_stays_until_that_is_gone() {
+    let mut walk = Walk::start_with(json!({"tenant": {"name": "tkg", "scope": "Cluster"}})).await;
+    assert_eq!(on_avi(&walk, "tenant"), ["admin", "tkg-default-w1"]);
+    let pool = json!({"name": "mine", "cloud_ref": "/api/cloud?name=Default-Cloud",
+        "tenant_ref": "/api/tenant/?name=tkg-default-w1"});
+    walk.rig.simulator.control().seed_value(json!({"pool": [pool]})).unwrap();
+    walk.operator = walk.rig.operator().await.unwrap();
+    walk.workload.delete().await.unwrap();
+    walk.workload.deleted(PATIENCE).await.unwrap();
+    walk.shows(&["get", "adc", "adc", "-o", TENANTS], "False AviTenantInUse").await;
+    walk.shows(&["get", "adc", "adc", "-o", "jsonpath={.status.conditions[0].status}"], "True").await;
+    assert_eq!(walk.users(), <[String; 0]>::default());
+    walk.rig.management.kubectl(&["delete", "adc", "adc", "--wait=false"]).await.unwrap();
+    let ready = "jsonpath={.status.conditions[0].reason}";
+    walk.shows(&["get", "adc", "adc", "-o", ready], "AviTenantInUse").await;
+
+    let simulator = &walk.rig.simulator;
+    let credentials = Credentials::password("admin", Secret::new(simulator.admin_password()));
+    let mut client = Config::new(simulator.url(), credentials);
+    client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
+    let avi = Avi::start(client).unwrap();
+    let api = avi.api(Scope::Name("tkg-default-w1".into()));
+    let mine = api.by_name(POOL, "mine", &Query::new()).await.unwrap().at_most_one().unwrap().unwrap();
+    api.delete(POOL, &mine.meta.uuid).await.unwrap();
+    avi.close().await.unwrap();
+    // A start looks again at once, else it takes a minute.
+    walk.operator = walk.rig.operator().await.unwrap();
+    walk.rig.site().gone("adc").await.unwrap();
+    let left = walk.rig.simulator.control().diff(&walk.before);
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -15,6 +15,7 @@ pub mod port_groups;
 pub mod record;
 pub mod seen;
 mod status;
+pub mod tenants;
 
 use std::sync::Arc;
 

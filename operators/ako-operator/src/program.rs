@@ -190,10 +190,10 @@ impl Watches {
                     wake_endpoints.wake_all(&clusters.cache().keys());
                 }
                 let known: HashSet<Key> = before.into_iter().flat_map(delivered_to).collect();
-                for new in after.into_iter().flat_map(delivered_to).filter(|key| !known.contains(key)) {
-                    wake.wake(&new);
-                }
-                if before.map(claim_of) != after.map(claim_of) {
+                let now: HashSet<Key> = after.into_iter().flat_map(delivered_to).collect();
+                wake.wake_all(&now.difference(&known).cloned().collect::<Vec<_>>());
+                // A Cluster that has left one may be waited for by another.
+                if !known.is_subset(&now) || before.map(claim_of) != after.map(claim_of) {
                     wake_adcs.wake_all(&adcs.cache().keys());
                 }
             }

@@ -2,9 +2,10 @@
 //!
 //! For a cleanup that AKO gave up, or that AKO cannot be asked for any more. Never touches an object without the cluster's marks.
 
-use infra_clients::avi::objects::{Any, Label, Marker, ServiceEngineGroup, VrfContext};
+use infra_clients::avi::objects::{Any, Label, Marker, Meta, ServiceEngineGroup, VrfContext};
 use infra_clients::avi::{
-    Api, Avi, CLOUD, Error, POOL, Query, Ref, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT, VSVIP,
+    Api, Avi, CLOUD, Error, Kind, POOL, Query, Ref, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT,
+    VSVIP,
 };
 use serde_json::Value;
 
@@ -29,6 +30,8 @@ const MARKED: [Resource<Any>; 4] = [
 ];
 /// Key of the marker and of the label that AKO gives its objects.
 const MARKER: &str = "clustername";
+/// UUID and name of the tenant of administrators.
+const ADMIN: &str = "admin";
 
 /// The cluster whose objects are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,18 +60,14 @@ pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
     let cloud = admin.by_name(CLOUD, &target.cloud, &Query::new()).await?.at_most_one()?;
     let Some(cloud) = cloud else { return Ok(0) };
     let purge = Purge { api: avi.api(Scope::Name(target.tenant.clone())), target, cloud: &cloud.meta.uuid };
-    let mut removed = 0;
-    for creator in creators(target) {
-        removed += purge.virtual_services(&creator).await?;
-        for kind in CREATED {
-            removed += purge.created(kind, &creator).await?;
-        }
+    let mut removed = match purge.in_tenant().await {
+        // The tenant is gone, and all that was in it.
+        Err(error) if error.kind() == Kind::NotFound => 0,
+        removed => removed?,
+    };
+    if target.tenant != ADMIN {
+        removed += purge.of_provider(&admin).await?;
     }
-    for kind in MARKED {
-        removed += purge.marked(kind).await?;
-    }
-    removed += routes(&purge.api, target).await?;
-    removed += label(&admin, target).await?;
     Ok(removed)
 }
 
@@ -88,6 +87,66 @@ struct Purge<'a> {
 }
 
 impl Purge<'_> {
+    /// Removes what is in the tenant of the cluster.
+    async fn in_tenant(&self) -> Result<usize, Error> {
+        let mut removed = 0;
+        for creator in creators(self.target) {
+            removed += self.virtual_services(&creator).await?;
+            for kind in CREATED {
+                removed += self.created(kind, &creator).await?;
+            }
+        }
+        for kind in MARKED {
+            removed += self.marked(kind).await?;
+        }
+        Ok(removed + self.of_provider(&self.api).await?)
+    }
+
+    /// Removes what AKO leaves on objects of the provider, or of a tenant that has its own: routes and a label.
+    async fn of_provider(&self, api: &Api) -> Result<usize, Error> {
+        Ok(self.routes(api).await? + self.label(api).await?)
+    }
+
+    /// Returns whether an object can be changed in a tenant: that of the administrators shows in each.
+    fn is_of(api: &Api, meta: &Meta) -> bool {
+        let is_admins = meta.tenant_ref.as_ref().and_then(Ref::uuid) == Some(ADMIN);
+        !is_admins || *api.scope() == Scope::admin()
+    }
+
+    /// Removes the static routes to the Pods of the cluster.
+    async fn routes(&self, api: &Api) -> Result<usize, Error> {
+        let mut removed = 0;
+        for context in api.all(VRF_CONTEXT, &Query::new().cloud_name(&self.target.cloud)).await? {
+            let count = count_routes(&context, &self.target.cluster);
+            if count > 0 && Self::is_of(api, &context.meta) {
+                let edit = |context: &mut VrfContext| without_routes(context, &self.target.cluster);
+                api.update(VRF_CONTEXT, &context.meta.uuid, edit).await?;
+                removed += count;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes the label with which AKO claims a service engine group.
+    async fn label(&self, api: &Api) -> Result<usize, Error> {
+        let mut removed = 0;
+        let query = Query::new().cloud_name(&self.target.cloud).name(&self.target.group);
+        for group in api.all(SE_GROUP, &query).await? {
+            let is_other = |label: &Label| {
+                label.key != MARKER || label.value.as_deref() != Some(self.target.cluster.as_str())
+            };
+            let count = group.labels.iter().filter(|label| !is_other(label)).count();
+            // A controller that ignores the filter returns every group.
+            let is_meant = group.meta.name == self.target.group && Self::is_of(api, &group.meta);
+            if count > 0 && is_meant {
+                let edit = |group: &mut ServiceEngineGroup| group.labels.retain(is_other);
+                api.update(SE_GROUP, &group.meta.uuid, edit).await?;
+                removed += count;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Returns whether an object may be the cluster's: clusters of other clouds and other management clusters may have its name.
     fn may_have(&self, cloud: Option<&Ref>, markers: &[Marker]) -> bool {
         let is_here = cloud.and_then(Ref::uuid).is_none_or(|cloud| cloud == self.cloud);
@@ -138,20 +197,6 @@ impl Purge<'_> {
     }
 }
 
-/// Removes the static routes to the Pods of a cluster.
-async fn routes(api: &Api, target: &Target) -> Result<usize, Error> {
-    let mut removed = 0;
-    for context in api.all(VRF_CONTEXT, &Query::new().cloud_name(&target.cloud)).await? {
-        let count = count_routes(&context, &target.cluster);
-        if count > 0 {
-            let edit = |context: &mut VrfContext| without_routes(context, &target.cluster);
-            api.update(VRF_CONTEXT, &context.meta.uuid, edit).await?;
-            removed += count;
-        }
-    }
-    Ok(removed)
-}
-
 fn is_route_of(route: &Value, cluster: &str) -> bool {
     let has_label = route["labels"]
         .as_array()
@@ -171,20 +216,6 @@ fn without_routes(context: &mut VrfContext, cluster: &str) {
     let routes = context.rest.get("static_routes").and_then(Value::as_array).cloned().unwrap_or_default();
     let left: Vec<_> = routes.into_iter().filter(|route| !is_route_of(route, cluster)).collect();
     context.rest.set("static_routes", left);
-}
-
-/// Removes the label with which AKO claims a service engine group.
-async fn label(api: &Api, target: &Target) -> Result<usize, Error> {
-    let found = api.by_name(SE_GROUP, &target.group, &Query::new().cloud_name(&target.cloud)).await?;
-    let Some(group) = found.at_most_one()? else { return Ok(0) };
-    let is_other =
-        |label: &Label| label.key != MARKER || label.value.as_deref() != Some(target.cluster.as_str());
-    let count = group.labels.iter().filter(|label| !is_other(label)).count();
-    if count > 0 {
-        let edit = |group: &mut ServiceEngineGroup| group.labels.retain(is_other);
-        api.update(SE_GROUP, &group.meta.uuid, edit).await?;
-    }
-    Ok(count)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::api::{AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, SecretRef, TenantContext};
+use crate::api::{
+    AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, SecretRef, TenantContext, TenantScope,
+};
 use crate::ranges::parse_pools;
 use crate::selection::parse_selector;
 
@@ -115,9 +117,9 @@ pub fn refuse_deletion(name: &str) -> Option<&'static str> {
 }
 
 /// Returns the tenant, with the defaults for what is not set.
-fn tenant(spec: &AkoDeploymentConfigSpec) -> (&str, TenantContext) {
-    spec.tenant.as_ref().map_or(("admin", TenantContext::default()), |tenant| {
-        (&tenant.name, tenant.context.unwrap_or_default())
+fn tenant(spec: &AkoDeploymentConfigSpec) -> (&str, TenantContext, TenantScope) {
+    spec.tenant.as_ref().map_or(("admin", TenantContext::default(), TenantScope::default()), |tenant| {
+        (&tenant.name, tenant.context.unwrap_or_default(), tenant.scope.unwrap_or_default())
     })
 }
 
@@ -308,6 +310,11 @@ mod tests {
             ),
             // Documented as immutable by the original, which did not enforce it.
             (json!({ "tenant": { "name": "t" } }), &["spec.tenant: field should not be changed"]),
+            (
+                json!({ "tenant": { "name": "admin", "scope": "Cluster" } }),
+                &["spec.tenant: field should not be changed"],
+            ),
+            (json!({ "tenant": { "name": "admin", "scope": "Shared" } }), &[]),
             (
                 json!({ "tenant": { "name": "admin", "context": "Tenant" } }),
                 &["spec.tenant: field should not be changed"],

@@ -4,7 +4,10 @@
 
 use ako_operator::purge::{Target, purge};
 use avi_simulator::{Config, Simulator};
-use infra_clients::avi::{Avi, Config as Client, Credentials, Query, SE_GROUP};
+use infra_clients::avi::objects::{Meta, Tenant};
+use infra_clients::avi::{
+    Avi, Config as Client, Credentials, POOL, Query, SE_GROUP, Scope, TENANT, VRF_CONTEXT,
+};
 use infra_clients::{Secret, Trust};
 use serde_json::{Value, json};
 
@@ -110,4 +113,55 @@ async fn all_that_has_the_marks_goes_and_all_else_stays() {
     let fields: Vec<_> = left.changed.iter().map(|change| (&*change.kind, change.fields.clone())).collect();
     assert!(left.added.is_empty() && left.removed.is_empty() && fields.is_empty(), "{left:?}");
     assert_eq!(purge(&avi, &target()).await.unwrap(), 0, "a second time");
+}
+
+/// AKO of another tenant leaves routes and a label on objects of the provider, which only the tenant `admin` may change.
+#[tokio::test]
+async fn what_the_ako_of_another_tenant_left_on_the_provider_goes_even_without_the_tenant() {
+    let (simulator, avi) = controller().await;
+    let tenant = Tenant { meta: Meta::named("blue"), ..Tenant::default() };
+    let api = avi.default_api();
+    let tenant = api.create(TENANT, &tenant).await.unwrap();
+    let in_cloud = Query::new().cloud_name("Default-Cloud");
+    let context = api.by_name(VRF_CONTEXT, "global", &in_cloud).await.unwrap().at_most_one().unwrap();
+    let context = context.unwrap().meta.uuid;
+    let route = |id: &str| {
+        json!({ "route_id": id, "next_hop": { "addr": "10.1.0.1", "type": "V4" },
+        "prefix": { "ip_addr": { "addr": "10.2.0.0", "type": "V4" }, "mask": 24 } })
+    };
+    api.update(VRF_CONTEXT, &context, |context| context.rest.set("static_routes", vec![route("7")]))
+        .await
+        .unwrap();
+    let before = simulator.control().snapshot();
+    let target = Target { tenant: "blue".into(), ..target() };
+    for is_gone in [false, true] {
+        if is_gone {
+            api.delete(TENANT, &tenant.meta.uuid).await.unwrap();
+        } else {
+            let pool =
+                serde_json::from_value(json!({ "name": "p", "cloud_ref": "/api/cloud?name=Default-Cloud",
+                "created_by": "ako-default-w1", "markers": marks("default-w1") }))
+                .unwrap();
+            avi.api(Scope::Name("blue".into())).create(POOL, &pool).await.unwrap();
+        }
+        let group = api.by_name(SE_GROUP, "Default-Group", &in_cloud).await.unwrap().at_most_one().unwrap();
+        let labels = json!([{ "key": "clustername", "value": "default-w1" }]);
+        api.update(SE_GROUP, &group.unwrap().meta.uuid, |group| {
+            group.labels = serde_json::from_value(labels.clone()).unwrap();
+        })
+        .await
+        .unwrap();
+        api.update(VRF_CONTEXT, &context, |context| {
+            context.rest.set("static_routes", vec![route("7"), route("default-w1-1")]);
+        })
+        .await
+        .unwrap();
+        assert_eq!(purge(&avi, &target).await.unwrap(), if is_gone { 2 } else { 3 });
+        assert_eq!(purge(&avi, &target).await.unwrap(), 0);
+    }
+    api.create(TENANT, &Tenant { meta: Meta::named("blue"), ..Tenant::default() }).await.unwrap();
+    let left = simulator.control().diff(&before);
+    let kinds: Vec<_> = left.added.iter().chain(&left.removed).map(|object| &*object.kind).collect();
+    let changed: Vec<_> = left.changed.iter().map(|change| (&*change.kind, change.fields.clone())).collect();
+    assert_eq!((kinds, changed), (vec!["tenant", "tenant"], vec![]), "{left:?}");
 }

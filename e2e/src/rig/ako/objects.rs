@@ -58,7 +58,7 @@ pub(super) fn samples() -> Vec<Value> {
             "matchExpressions": [{ "key": "sample", "operator": "In", "values": ["a"] }] },
         "controllerVersion": "30.2.1",
         "controlPlaneNetwork": { "name": "vips", "cidr": "10.92.0.0/24" },
-        "tenant": { "name": "admin", "context": "Provider" },
+        "tenant": { "name": "admin", "context": "Provider", "scope": "Shared" },
         "workloadCredentialRef": { "name": "avi-admin", "namespace": NAMESPACE },
         "vcenter": vcenter,
         // Each has either a VLAN or a trunk.

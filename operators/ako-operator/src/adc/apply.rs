@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use infra_clients::avi::objects::{Network, Role};
 use infra_clients::avi::{
-    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, ROLE, Ref, SE_GROUP, Scope, TENANT,
+    Api, Avi, CLOUD, Error as AviError, IPAM_PROFILE, NETWORK, Query, ROLE, Ref, SE_GROUP, Scope,
 };
 use kube::ResourceExt;
 use operator_kit::{Key, KitError, Notice};
@@ -12,10 +12,11 @@ use serde_json::json;
 
 use super::Adcs;
 use super::observe::basis;
-use super::plan::Plan;
+use super::plan::{Plan, needed};
 use super::record::{Change, Items};
 use super::seen::{self, Answer, Cloud, Facts};
-use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, reason};
+use super::tenants;
+use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::secrets::admin;
@@ -36,7 +37,7 @@ impl Adcs {
                 None
             }
             Plan::Record(added) => {
-                let added = if added == Added::default() { json!(null) } else { json!(added) };
+                let added = if *added == Added::default() { json!(null) } else { json!(added) };
                 self.adcs.merge_status(&self.manager, adc, json!({ "added": added })).await?;
                 return Ok(None);
             }
@@ -63,6 +64,11 @@ impl Adcs {
                 self.look_at_task(adc).await?;
                 None
             }
+            Plan::AskTenants => {
+                self.ask_tenants(adc).await?;
+                return Ok(None);
+            }
+            Plan::Tenants(change) => return Ok(Some(self.change_tenants(adc, &change).await?)),
             Plan::Configure(change) => Some(self.configure(adc, &change).await?),
         };
         self.triggers.wake(&Key::of(adc));
@@ -79,7 +85,9 @@ impl Adcs {
         let record = added.map(Items::from).unwrap_or_default();
         let basis = basis(adc, &admin.version);
         let spec = (!basis.is_deleting).then_some(&adc.spec);
-        let facts = facts(&avi, spec, &record).await?;
+        let mut facts = facts(&avi, spec, &record).await?;
+        let clusters = adc.status.as_ref().map(|status| status.delivered_to.as_slice()).unwrap_or_default();
+        tenants::ask(&avi, &adc.spec, &needed(adc, clusters), &record.tenants, &mut facts).await?;
         if self.memory.answered(&uid, Answer { basis, at: self.kit.clock().now(), facts }) {
             // They wait for an answer that suits the present credentials.
             self.cluster_triggers.wake_all(&self.clusters.keys());
@@ -174,13 +182,6 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
     let in_cloud = Query::new().cloud_uuid(&cloud.meta.uuid);
     let group = api.by_name(SE_GROUP, &spec.service_engine_group, &in_cloud).await?.at_most_one()?;
     facts.has_group = group.is_some();
-    facts.tenant = match &*Place::from(spec).tenant {
-        name @ "admin" => Some(name.to_owned()),
-        name => {
-            let tenant = api.by_name(TENANT, name, &Query::new()).await?.at_most_one()?;
-            tenant.map(|tenant| tenant.meta.uuid)
-        }
-    };
     for kind in role::shared(spec) {
         ask_role(api, kind.name(), facts).await?;
     }
@@ -191,6 +192,9 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
             let uuid = network.meta.uuid;
             facts.asked.insert(uuid.clone());
             facts.names.insert(name.clone(), uuid.clone());
+            if let Some(context) = network.vrf_context_ref.as_ref().and_then(Ref::uuid) {
+                facts.contexts.insert(name.clone(), context.to_owned());
+            }
             facts.networks.insert(uuid, network.configured_subnets);
         }
     }

@@ -1,11 +1,12 @@
 //! What this process remembers of AVI: the last answer for each AKODeploymentConfig, and the last change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::port_groups::{self, Running};
 use super::record::Change;
-use super::seen::{Answer, Basis};
+use super::seen::{Answer, Basis, Facts, Tenant};
+use super::tenants;
 
 /// What is remembered, by the UID of the AKODeploymentConfig.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ struct Entry {
     /// Of the last answer, which may be forgotten.
     basis: Option<Basis>,
     change: Option<Change>,
+    tenants: Option<tenants::Change>,
     vcenter: Option<Arc<port_groups::Answer>>,
     task: Option<Running>,
     group_change: Option<port_groups::Change>,
@@ -46,6 +48,28 @@ impl Memory {
     /// Remembers a change, and returns whether it is the last one again: then AVI did not keep that.
     pub(super) fn changes(&self, uid: &str, change: &Change) -> bool {
         let last = self.entries().entry(uid.to_owned()).or_default().change.replace(change.clone());
+        last.as_ref() == Some(change)
+    }
+
+    /// Remembers what AVI answered about tenants, as a part of its last answer.
+    pub(super) fn tenants_answered(&self, uid: &str, of: &Facts) {
+        self.change_tenants(uid, |known| known.clone_from(&of.tenants));
+    }
+
+    /// Forgets what is known of tenants, so that AVI is asked again.
+    pub(super) fn forget_tenants<'a>(&self, uid: &str, names: impl Iterator<Item = &'a String>) {
+        self.change_tenants(uid, |known| names.for_each(|name| drop(known.remove(name))));
+    }
+
+    fn change_tenants(&self, uid: &str, change: impl FnOnce(&mut BTreeMap<String, Option<Tenant>>)) {
+        if let Some(answer) = self.entries().get_mut(uid).and_then(|entry| entry.answer.as_mut()) {
+            change(&mut Arc::make_mut(answer).facts.tenants);
+        }
+    }
+
+    /// Remembers a change of tenants, and returns whether it is the last one again: then AVI did not keep that.
+    pub(super) fn changes_tenants(&self, uid: &str, change: &tenants::Change) -> bool {
+        let last = self.entries().entry(uid.to_owned()).or_default().tenants.replace(change.clone());
         last.as_ref() == Some(change)
     }
 

@@ -7,6 +7,7 @@ use super::Adcs;
 use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
 use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
+use crate::cluster::glance::elsewhere;
 use crate::error::Error;
 use crate::infra_setting;
 use crate::secrets::admin;
@@ -24,8 +25,11 @@ impl Adcs {
             let key = Key::of(&*cluster).to_string();
             let is_of = is_of(&name, &cluster, &all);
             let is_held = is_held(&cluster.metadata);
+            let is_elsewhere = || elsewhere(&all, adc, &Key::of(&*cluster)).is_some();
+            let is_new = is_of && !cluster.is_deleting() && !before.contains(&key) && !is_elsewhere();
             // One that is leaving keeps its place until its finalizer goes.
-            if is_of && !cluster.is_deleting() || is_held && before.contains(&key) {
+            let is_known = before.contains(&key) && (is_held || is_of && !cluster.is_deleting());
+            if is_new || is_known {
                 delivered.push(key.clone());
             }
             if is_of {

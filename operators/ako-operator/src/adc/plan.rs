@@ -6,6 +6,7 @@
 //!   deleted: waits until no Cluster takes AKO from it, then the same with nothing wished, until the record is empty
 //! ```
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use infra_clients::avi::Version;
@@ -15,14 +16,18 @@ use operator_kit::Turn;
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{Change, Items, present, settle, wished};
-use super::seen::{Facts, Seen};
+use super::seen::{Facts, Problem, Seen};
+use super::tenants;
 use crate::api::{
-    Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place, reason,
+    Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place,
+    TenantContext, reason,
 };
 use crate::infra_setting;
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
 pub(super) const FRESH: Duration = Duration::from_mins(10);
+/// Time between two looks at what is in a tenant that a deletion waits for.
+const CONTENT: Duration = Duration::from_mins(1);
 /// How many Clusters a message names.
 const NAMED: usize = 5;
 
@@ -32,7 +37,7 @@ pub enum Plan {
     /// Asks AVI what it has.
     Ask,
     /// Writes the record of what is added.
-    Record(Added),
+    Record(Box<Added>),
     /// Writes the record of the Clusters that AKO is delivered to, and where on AVI they work.
     Deliver {
         /// The Clusters.
@@ -48,6 +53,10 @@ pub enum Plan {
     ChangeGroup(port_groups::Change),
     /// Looks at the task of such a change.
     LookAtTask,
+    /// Asks AVI about tenants.
+    AskTenants,
+    /// Makes and removes tenants.
+    Tenants(tenants::Change),
     /// Changes AVI.
     Configure(Box<Change>),
     /// Changes the AviInfraSetting in the management cluster.
@@ -68,7 +77,11 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         name.filter(|_| !is_deleting).map(str::to_owned)
     };
     let known = seen.answer.as_ref().filter(|answer| {
-        let fresh = if awaited(&answer.facts).is_some() { DISCOVERY } else { FRESH };
+        let fresh = match &answer.facts {
+            facts if awaited(facts).is_some() => DISCOVERY,
+            facts if is_deleting && tenants::has_content(facts) => CONTENT,
+            _ => FRESH,
+        };
         let age = now.duration_since(answer.at).unsigned_abs();
         let asked = |uuid: &&str| answer.facts.asked.contains(*uuid);
         answer.basis == seen.basis
@@ -79,23 +92,28 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     });
     let Some(answer) = known else { return Turn::Act(Plan::Ask) };
     let facts = &answer.facts;
+    let needed = needed(adc, &seen.delivered);
+    if !tenants::are_known(facts, &needed, &mine.tenants) {
+        return Turn::LookAgain(Plan::AskTenants);
+    }
     let problem = (!is_deleting).then(|| problem(&adc.spec, facts)).flatten();
     match (problem, awaited(facts)) {
         (None | Some((reason::NETWORK_NOT_FOUND, _)), Some(name)) => return waiting(&name, facts),
         (Some((reason, message)), _) => return Turn::Blocked { reason, message },
         (None, None) => {}
     }
-    let wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
+    let mut wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
+    if Place::from(&adc.spec).scope.is_some() {
+        wished.tenants.clone_from(&needed);
+    }
     let present = present(facts);
-    let record = settle(&mine, &wished, &present, &seen.claimed, &seen.released);
+    let mut record = settle(&mine, &wished, &present, &seen.claimed, &seen.released);
+    record.tenants.retain(|name| !tenants::is_of_others(facts, name));
     if record != mine {
-        return Turn::LookAgain(Plan::Record(Added::from(&record)));
+        return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
     let Some(change) = Change::of(&record, wished, facts) else {
-        if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live)) {
-            return Turn::LookAgain(Plan::Infra(change));
-        }
-        return remove(&adc.spec, &seen.groups, now, false).unwrap_or(Turn::Settled);
+        return after_avi(adc, seen, (facts, &needed, &record), now);
     };
     for (uuid, subnets) in &facts.networks {
         let mut network = infra_clients::avi::objects::Network {
@@ -107,6 +125,37 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         }
     }
     Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+/// Returns the tenants that are needed: none any more, while the AKODeploymentConfig is being deleted.
+pub(super) fn needed(adc: &AkoDeploymentConfig, clusters: &[String]) -> BTreeSet<String> {
+    let is_deleting = adc.metadata.deletion_timestamp.is_some();
+    if is_deleting { BTreeSet::new() } else { tenants::needed(&adc.spec, clusters) }
+}
+
+/// Decides what is left to do where AVI has the rest.
+fn after_avi(
+    adc: &AkoDeploymentConfig,
+    seen: &Seen,
+    (facts, needed, record): (&Facts, &BTreeSet<String>, &Items),
+    now: Timestamp,
+) -> Turn<Plan> {
+    if let Some(change) = tenants::change(facts, needed, &record.tenants) {
+        return Turn::LookAgain(Plan::Tenants(change));
+    }
+    if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live)) {
+        return Turn::LookAgain(Plan::Infra(change));
+    }
+    if let Some(turn) = remove(&adc.spec, &seen.groups, now, false) {
+        return turn;
+    }
+    match tenants::in_use(facts, needed, &record.tenants) {
+        // Else the condition of the tenants says it, and holds nothing up.
+        Some(message) if seen.basis.is_deleting => {
+            Turn::Wait { reason: reason::TENANT_IN_USE, message, after: Some(CONTENT) }
+        }
+        _ => Turn::Settled,
+    }
 }
 
 /// Decides what has to be done before AVI is asked, if anything.
@@ -170,9 +219,10 @@ fn waiting(name: &str, facts: &Facts) -> Turn<Plan> {
 }
 
 fn moved(place: &Place) -> Turn<Plan> {
-    let Place { controller, cloud, tenant } = place;
+    let Place { controller, cloud, tenant, scope } = place;
+    let scope = scope.unwrap_or_default();
     let message = format!(
-        "Clusters have AKO, or AVI has ranges and networks, at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?}: write these back; \
+        "Clusters have AKO, or AVI has ranges and networks, at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?} ({scope:?}): write these back; \
          for another place create another AKODeploymentConfig, and let the Clusters take AKO from it after AKO has left them"
     );
     Turn::Blocked { reason: reason::PLACE_CHANGED, message }
@@ -214,18 +264,8 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static st
         );
         return Some((reason::IPAM_MISSING, message));
     }
-    if !facts.has_group {
-        let message = format!(
-            "spec.serviceEngineGroup: the cloud {cloud_name:?} has no service engine group {:?}: correct the name, or create it",
-            spec.service_engine_group
-        );
-        return Some((reason::SE_GROUP_NOT_FOUND, message));
-    }
-    if facts.tenant.is_none() {
-        let tenant = spec.tenant.as_ref().map(|tenant| &*tenant.name).unwrap_or_default();
-        let message =
-            format!("spec.tenant.name: AVI has no tenant {tenant:?}: correct the name, or create it");
-        return Some((reason::TENANT_NOT_FOUND, message));
+    if let Some(Problem { reason, message }) = problem_of_tenant(spec, facts) {
+        return Some((reason, message));
     }
     let control_plane = spec.control_plane_network.as_ref();
     let control_plane = control_plane.map(|network| ("spec.controlPlaneNetwork.name", &network.name));
@@ -238,6 +278,23 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static st
         );
         (reason::NETWORK_NOT_FOUND, message)
     })
+}
+
+/// Returns what is wrong with the tenant that all Clusters share, or with the provider's service engines. What is wrong with the tenant of
+/// one Cluster holds up only that.
+fn problem_of_tenant(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
+    let Place { tenant: name, scope, .. } = Place::from(spec);
+    let context = spec.tenant.as_ref().and_then(|tenant| tenant.context).unwrap_or_default();
+    if scope.is_some() {
+        let is_missing = context == TenantContext::Provider && !facts.has_group;
+        return is_missing
+            .then(|| Problem { reason: reason::SE_GROUP_NOT_FOUND, message: tenants::no_group(spec) });
+    }
+    let Some(Some(tenant)) = facts.tenants.get(&name) else {
+        let message = format!("spec.tenant.name: AVI has no tenant {name:?}: correct the name, or create it");
+        return Some(Problem { reason: reason::TENANT_NOT_FOUND, message });
+    };
+    tenants::refusal(spec, &name, tenant, facts)
 }
 
 #[cfg(test)]

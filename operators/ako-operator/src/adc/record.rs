@@ -26,6 +26,8 @@ pub struct Items {
     pub ranges: BTreeSet<AddedRange>,
     /// Usable networks of IPAM profiles.
     pub usable: BTreeSet<AddedUsableNetwork>,
+    /// Names of tenants.
+    pub tenants: BTreeSet<String>,
     /// Names of roles in the tenant `admin`.
     pub roles: BTreeSet<String>,
 }
@@ -36,6 +38,7 @@ impl From<&Added> for Items {
             subnets: added.subnets.iter().cloned().collect(),
             ranges: added.ranges.iter().cloned().collect(),
             usable: added.usable_networks.iter().cloned().collect(),
+            tenants: added.tenants.iter().cloned().collect(),
             roles: added.roles.iter().cloned().collect(),
         }
     }
@@ -47,6 +50,7 @@ impl From<&Items> for Added {
             subnets: items.subnets.iter().cloned().collect(),
             ranges: items.ranges.iter().cloned().collect(),
             usable_networks: items.usable.iter().cloned().collect(),
+            tenants: items.tenants.iter().cloned().collect(),
             roles: items.roles.iter().cloned().collect(),
         }
     }
@@ -56,7 +60,11 @@ impl Items {
     /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.subnets.is_empty() && self.ranges.is_empty() && self.usable.is_empty() && self.roles.is_empty()
+        self.subnets.is_empty()
+            && self.ranges.is_empty()
+            && self.usable.is_empty()
+            && self.roles.is_empty()
+            && self.tenants.is_empty()
     }
 
     /// Adds all of another set.
@@ -64,6 +72,7 @@ impl Items {
         self.subnets.extend(other.subnets);
         self.ranges.extend(other.ranges);
         self.usable.extend(other.usable);
+        self.tenants.extend(other.tenants);
         self.roles.extend(other.roles);
     }
 
@@ -74,6 +83,7 @@ impl Items {
             subnets: &self.subnets - &other.subnets,
             ranges: &self.ranges - &other.ranges,
             usable: &self.usable - &other.usable,
+            tenants: &self.tenants - &other.tenants,
             roles: &self.roles - &other.roles,
         }
     }
@@ -135,7 +145,16 @@ pub fn wished(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Items {
 /// Returns what AVI has.
 #[must_use]
 pub fn present(facts: &Facts) -> Items {
-    let mut items = Items { roles: facts.roles.keys().cloned().collect(), ..Items::default() };
+    let mut items = Items {
+        tenants: facts
+            .tenants
+            .iter()
+            .filter(|(_, found)| found.is_some())
+            .map(|(name, _)| name.clone())
+            .collect(),
+        roles: facts.roles.keys().cloned().collect(),
+        ..Items::default()
+    };
     for (network, subnets) in &facts.networks {
         for (cidr, subnet) in subnets.iter().filter_map(|subnet| Some((cidr_of(subnet)?, subnet))) {
             let ranges = subnet.static_ip_ranges.iter().filter_map(parsed);
@@ -166,6 +185,13 @@ pub fn settle(mine: &Items, wished: &Items, present: &Items, claimed: &Items, re
         subnets,
         ranges: settled(&mine.ranges, &wished.ranges, &present.ranges, &claimed.ranges, &released.ranges),
         usable: settled(&mine.usable, &wished.usable, &present.usable, &claimed.usable, &released.usable),
+        tenants: settled(
+            &mine.tenants,
+            &wished.tenants,
+            &present.tenants,
+            &claimed.tenants,
+            &released.tenants,
+        ),
         roles: settled(&mine.roles, &wished.roles, &present.roles, &claimed.roles, &released.roles),
     }
 }
@@ -199,10 +225,12 @@ pub struct Change {
 }
 
 impl Change {
-    /// Returns what has to change; `None` if nothing has to.
+    /// Returns what has to change, apart from tenants; `None` if nothing has to.
     #[must_use]
     pub fn of(record: &Items, wished: Items, facts: &Facts) -> Option<Self> {
-        let (missing, removed) = (wished.without(&present(facts)), record.without(&wished));
+        let (mut missing, mut removed) = (wished.without(&present(facts)), record.without(&wished));
+        missing.tenants.clear();
+        removed.tenants.clear();
         let is_wrong = |name: &&String| facts.roles.get(*name).is_some_and(|role| role.is_wrong);
         let wrong_roles: BTreeSet<_> = wished.roles.iter().filter(is_wrong).cloned().collect();
         let is_needed = !missing.is_empty() || !removed.is_empty() || !wrong_roles.is_empty();

@@ -76,18 +76,35 @@ pub struct Facts {
     pub cloud: Option<Cloud>,
     /// Whether the cloud has the service engine group of the spec.
     pub has_group: bool,
-    /// UUID of the tenant of the spec; `None` if there is none of its name.
-    pub tenant: Option<String>,
+    /// Tenants that Clusters need, or that the record names, by name; `None` for those that do not exist.
+    pub tenants: BTreeMap<String, Option<Tenant>>,
     /// Roles of the tenant `admin` that the spec needs, or that the record names, by name.
     pub roles: BTreeMap<String, Role>,
     /// UUIDs of the networks of the spec that exist, by name.
     pub names: BTreeMap<String, String>,
+    /// UUIDs of the routing contexts of these networks, by name of the network.
+    pub contexts: BTreeMap<String, String>,
     /// Subnets of these networks, and of others that the record names, by UUID.
     pub networks: BTreeMap<String, Vec<Subnet>>,
     /// UUIDs of the usable networks of AVI's own IPAM profiles, by UUID of the profile.
     pub profiles: BTreeMap<String, BTreeSet<String>>,
     /// UUIDs of all networks and profiles that were asked for, and names of all roles.
     pub asked: BTreeSet<String>,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its UUID.
+    pub uuid: String,
+    /// Whether its description has the mark of those that the operator makes.
+    pub is_marked: bool,
+    /// Whether it has the service engine group of the spec; `None` if its service engines are those of the provider.
+    pub has_group: Option<bool>,
+    /// UUIDs of its routing contexts; `None` if it has those of the provider.
+    pub contexts: Option<BTreeSet<String>>,
+    /// What is in it; `None` where that was not asked, as it is needed.
+    pub content: Option<Vec<String>>,
 }
 
 /// A role.

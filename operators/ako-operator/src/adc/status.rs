@@ -5,6 +5,7 @@ use operator_kit::conditions;
 use operator_kit::{Notice, Outcome};
 
 use super::seen::Seen;
+use super::tenants;
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, condition, reason};
 use crate::error::Error;
 
@@ -24,6 +25,15 @@ pub fn status(
         status.selected_clusters = Some(i32::try_from(seen.clusters.len()).unwrap_or(i32::MAX));
         let version = seen.answer.as_ref().and_then(|answer| answer.facts.version);
         status.controller_version = version.map(|version| version.to_string()).or(status.controller_version);
+    }
+    if !tenants::concern(adc) {
+        status.conditions.retain(|known| known.type_ != condition::TENANTS_READY);
+    } else if let Some(seen) = seen
+        && let Some(answer) = seen.answer.as_ref().filter(|answer| answer.basis == seen.basis)
+        && let Some((is, why, message)) = tenants::state(adc, &seen.delivered, &answer.facts)
+    {
+        let generation = adc.metadata.generation;
+        conditions::set(&mut status.conditions, condition::TENANTS_READY, is, why, &message, generation, now);
     }
     let (ready, why, message) = outcome.ready(reason::AS_ASKED);
     let generation = adc.metadata.generation;

@@ -175,6 +175,22 @@ pub struct Tenant {
     /// Where the tenant's service engines are. Default: `Provider`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<TenantContext>,
+    /// Which Clusters share a tenant. Default: `Shared`. With another value the operator makes the tenants, and removes them when they are
+    /// empty; `name` is the beginning of their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<TenantScope>,
+}
+
+/// Which Clusters share a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TenantScope {
+    /// All of the AKODeploymentConfig: the tenant `<name>`, which has to exist.
+    #[default]
+    Shared,
+    /// Those of a namespace: the tenant `<name>-<namespace>`.
+    Namespace,
+    /// None: the tenant `<name>-<namespace>-<cluster>`.
+    Cluster,
 }
 
 /// Where the service engines of a tenant are.
@@ -225,8 +241,40 @@ pub struct Place {
     pub controller: String,
     /// Name of the cloud.
     pub cloud: String,
-    /// Name of the tenant.
+    /// Name of the tenant, or the beginning of the names of all.
     pub tenant: String,
+    /// Which Clusters share a tenant, unless all do.
+    // Written as null: a merge patch leaves what it does not have.
+    #[serde(default)]
+    pub scope: Option<TenantScope>,
+}
+
+impl Place {
+    /// Returns whether the tenant of all Clusters is `admin`.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.tenant == "admin" && self.scope.is_none()
+    }
+
+    /// Returns whether AKO of a Cluster has the same place in both.
+    #[must_use]
+    pub fn is_same_for(&self, other: &Self, namespace: &str, cluster: &str) -> bool {
+        let of = |place: &Self| {
+            (place.controller.clone(), place.cloud.clone(), place.tenant_of(namespace, cluster))
+        };
+        of(self) == of(other)
+    }
+
+    /// Returns the name of a Cluster's tenant.
+    #[must_use]
+    pub fn tenant_of(&self, namespace: &str, cluster: &str) -> String {
+        let name = &self.tenant;
+        match self.scope {
+            None | Some(TenantScope::Shared) => name.clone(),
+            Some(TenantScope::Namespace) => format!("{name}-{namespace}"),
+            Some(TenantScope::Cluster) => format!("{name}-{namespace}-{cluster}"),
+        }
+    }
 }
 
 impl From<&AkoDeploymentConfigSpec> for Place {
@@ -236,6 +284,11 @@ impl From<&AkoDeploymentConfigSpec> for Place {
             controller: spec.controller.clone(),
             cloud: spec.cloud_name.clone(),
             tenant: tenant.to_owned(),
+            scope: spec
+                .tenant
+                .as_ref()
+                .and_then(|tenant| tenant.scope)
+                .filter(|scope| *scope != TenantScope::Shared),
         }
     }
 }
@@ -254,6 +307,9 @@ pub struct Added {
     /// Usable networks of IPAM profiles.
     #[serde(default)]
     pub usable_networks: Vec<AddedUsableNetwork>,
+    /// Tenants, by name.
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// Roles of the tenant `admin`, by name.
     #[serde(default)]
     pub roles: Vec<String>,

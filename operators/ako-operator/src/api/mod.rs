@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use adc::{
     Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfig, AkoDeploymentConfigSpec,
     AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, Place, SecretRef, Tenant,
-    TenantContext,
+    TenantContext, TenantScope,
 };
 pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
@@ -39,6 +39,9 @@ pub const FORCE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/fo
 
 /// What the description of a port group has that the operator made: `[<mark>=<UID of the AKODeploymentConfig>]`.
 pub const PORT_GROUP_MARK: &str = "ako-operator.network.tkg.tanzu.vmware.com/adc";
+
+/// What the description of a tenant has that the operator made: `[<mark>]`.
+pub const TENANT_MARK: &str = "ako-operator.network.tkg.tanzu.vmware.com/tenant";
 
 /// Annotation of a Cluster: with another value, its AVI user gets another password. The Secret of the user has the value that was served.
 pub const ROTATE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/rotate-credentials";
@@ -77,6 +80,8 @@ pub const MANAGEMENT_ADC: &str = "install-ako-for-management-cluster";
 pub mod condition {
     /// Of an AKODeploymentConfig: it can be used as it is.
     pub const READY: &str = "Ready";
+    /// Of an AKODeploymentConfig for whose Clusters the operator makes tenants: AKO can work in each, and none is left over.
+    pub const TENANTS_READY: &str = "TenantsReady";
     /// Of a Cluster: AKO is installed as its AKODeploymentConfig says. Unknown while the workload cluster cannot be read.
     pub const AKO_INSTALLED: &str = "AKOInstalled";
     /// Of a Cluster: AKO has removed what it made on AVI.

@@ -85,6 +85,10 @@ operator_kit::reasons! {
     SE_GROUP_NOT_FOUND = "AviServiceEngineGroupNotFound";
     /// AVI has no tenant of this name.
     TENANT_NOT_FOUND = "AviTenantNotFound";
+    /// A tenant has routing contexts of its own, and a network of the AKODeploymentConfig is in none of them.
+    TENANT_CONTEXT_DIFFERS = "AviTenantRoutingContextDiffers";
+    /// No Cluster needs a tenant any more that the operator made, and something is in it.
+    TENANT_IN_USE = "AviTenantInUse";
     /// AVI has no network of this name in the cloud.
     NETWORK_NOT_FOUND = "AviNetworkNotFound";
     /// The cloud has no IPAM profile.

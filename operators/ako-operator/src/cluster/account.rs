@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::Clusters;
 use super::glance::avi_name;
 use crate::adc::seen::{Answer, Facts};
+use crate::adc::tenants;
 use crate::api::{AkoDeploymentConfig, Place, ROTATE_ANNOTATION, SYSTEM_NAMESPACE, reason};
-use crate::delivery::Credentials;
+use crate::delivery::{Credentials, Problem};
 use crate::error::Error;
 use crate::secrets::{Admin, admin, workload};
 use crate::user::account::{self, Account, Known, Step};
@@ -161,7 +162,8 @@ impl Clusters {
         // One of before the field was set goes as well.
         if adc.spec.workload_credential_ref.is_none() || self.has_user_secret(cluster).await? {
             let user = user_name(cluster.namespace(), cluster.name());
-            avi::remove(&client, &user, &avi_name(cluster), &place.tenant).await?;
+            let tenant = place.tenant_of(cluster.namespace(), cluster.name());
+            avi::remove(&client, &user, &avi_name(cluster), &tenant).await?;
         }
         self.remove_user_secret(cluster).await
     }
@@ -234,7 +236,8 @@ fn basis(secret: &Secret, adc: &AkoDeploymentConfig, credentials: &str) -> Strin
 
 /// Returns how the user is to be; `None` if what AVI was asked does not say it.
 fn wanted(cluster: &Cluster, adc: &AkoDeploymentConfig, answer: &Answer, secret: &Secret) -> Option<Wanted> {
-    let Facts { roles, tenant, version, .. } = &answer.facts;
+    let Facts { roles, tenants, version, .. } = &answer.facts;
+    let tenant = Place::from(&adc.spec).tenant_of(cluster.namespace(), cluster.name());
     let next = account::text(secret, NEXT_PASSWORD);
     let kinds = role::shared(&adc.spec).iter();
     let shared: Option<Vec<_>> =
@@ -242,8 +245,8 @@ fn wanted(cluster: &Cluster, adc: &AkoDeploymentConfig, answer: &Answer, secret:
     Some(Wanted {
         name: user_name(cluster.namespace(), cluster.name()),
         cluster: avi_name(cluster),
-        tenant: Place::from(&adc.spec).tenant,
-        tenant_uuid: tenant.clone()?,
+        tenant_uuid: tenants.get(&tenant)?.as_ref()?.uuid.clone(),
+        tenant,
         shared: shared?,
         version: (*version)?,
         is_changed: next.is_some(),
@@ -251,9 +254,24 @@ fn wanted(cluster: &Cluster, adc: &AkoDeploymentConfig, answer: &Answer, secret:
     })
 }
 
-/// Returns whether AVI was found to have the roles that users of an AKODeploymentConfig need.
-pub(super) fn has_roles(adc: &AkoDeploymentConfig, answer: &Answer) -> bool {
-    role::shared(&adc.spec).iter().all(|kind| answer.facts.roles.contains_key(kind.name()))
+/// Returns whether AVI was found to have the tenant of a Cluster, and the roles that its user needs.
+///
+/// # Errors
+/// Why AKO cannot work in the tenant.
+pub(super) fn is_set_up(
+    cluster: &Cluster,
+    adc: &AkoDeploymentConfig,
+    answer: &Answer,
+    account: &Account,
+) -> Result<bool, Problem> {
+    let facts = &answer.facts;
+    let name = Place::from(&adc.spec).tenant_of(cluster.namespace(), cluster.name());
+    let Some(Some(tenant)) = facts.tenants.get(&name) else { return Ok(false) };
+    if let Some(refused) = tenants::refusal(&adc.spec, &name, tenant, facts) {
+        return Err(Problem { reason: refused.reason, message: refused.message });
+    }
+    let has_roles = role::shared(&adc.spec).iter().all(|kind| facts.roles.contains_key(kind.name()));
+    Ok(has_roles || *account == Account::Other)
 }
 
 /// Returns a key of a Cluster whose user has the same name on AVI.

@@ -96,7 +96,7 @@ impl Clusters {
         let gates = extra.and_then(|extra| extra.feature_gates.as_ref());
         let target = purge::Target {
             cluster: avi_name(cluster),
-            tenant: place.tenant,
+            tenant: place.tenant_of(cluster.namespace(), cluster.name()),
             cloud: place.cloud,
             group: adc.spec.service_engine_group.clone(),
             is_primary: extra.and_then(|extra| extra.primary_instance).unwrap_or(true),

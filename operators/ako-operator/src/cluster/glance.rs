@@ -11,7 +11,7 @@ use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
-    SYSTEM_NAMESPACE, is_held,
+    Place, SYSTEM_NAMESPACE, is_held,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -60,6 +60,11 @@ impl Known<'_> {
     pub(crate) fn recorded(&self) -> Option<&Arc<AkoDeploymentConfig>> {
         let key = Key::of(self.cluster).to_string();
         self.adcs.iter().find(|adc| has_recorded(adc, &key))
+    }
+
+    /// Returns the AKODeploymentConfig from which AKO was delivered to work at another place than this one says.
+    pub(crate) fn elsewhere(&self, adc: &AkoDeploymentConfig) -> Option<&Arc<AkoDeploymentConfig>> {
+        elsewhere(&self.adcs, adc, &Key::of(self.cluster))
     }
 
     /// Returns what a pass sees, but for the workload cluster.
@@ -147,6 +152,21 @@ pub(super) fn has_recorded(adc: &AkoDeploymentConfig, key: &String) -> bool {
 /// Returns whether the AKO of a Cluster is to remove what it made, as its label says. AKO of a management cluster outlives all that uses it.
 pub(super) fn deletes_config(cluster: &Cluster) -> bool {
     cluster.namespace() != SYSTEM_NAMESPACE && cluster.label(DELETE_CONFIG_LABEL) == Some("true")
+}
+
+/// Returns the AKODeploymentConfig from which AKO was delivered to a Cluster to work at another place than `adc` says. What AKO made stays
+/// there, so it has to leave that place first.
+pub(crate) fn elsewhere<'a>(
+    all: &'a [Arc<AkoDeploymentConfig>],
+    adc: &AkoDeploymentConfig,
+    key: &Key,
+) -> Option<&'a Arc<AkoDeploymentConfig>> {
+    let place = Place::from(&adc.spec);
+    all.iter().filter(|other| other.metadata.uid != adc.metadata.uid).find(|other| {
+        let there = other.status.as_ref().and_then(|status| status.place.clone());
+        let there = there.unwrap_or_else(|| Place::from(&other.spec));
+        has_recorded(other, &key.to_string()) && !there.is_same_for(&place, key.namespace(), key.name())
+    })
 }
 
 /// Returns the name of a Cluster on AVI.

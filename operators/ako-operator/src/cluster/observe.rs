@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use operator_kit::{Key, conditions};
 
 use super::Clusters;
-use super::account::has_roles;
+use super::account::is_set_up;
 use super::addon::{self, Bootstrap, Owner, is_addon};
 use super::glance::{Known, avi_name, deletes_config, has_recorded, matters};
 use super::live::{Live, api};
@@ -191,17 +191,25 @@ impl Clusters {
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
         of: Option<&Offered>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
+        if let Some(other) = self.known(cluster).elsewhere(adc) {
+            let message = format!(
+                "AKO of the Cluster works where the AKODeploymentConfig {:?} says, and {:?} says another controller, cloud or tenant: \
+                 remove the label of the Cluster, wait until its finalizer is gone, and label it again",
+                other.name_any(),
+                adc.name_any()
+            );
+            return Err(Problem { reason: reason::PLACE_CHANGED, message });
+        }
+        let unready = || Problem { reason: reason::ADC_NOT_READY, message: not_ready(adc) };
         let is_recorded = has_recorded(adc, &Key::of(cluster).to_string());
+        let of = of.filter(|_| is_recorded && is_ready(adc)).ok_or_else(unready)?;
         let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
-        let is_accepted = of.is_some_and(|of| {
-            answer.is_some_and(|answer| {
-                answer.basis.generation == adc.metadata.generation
-                    && answer.basis.credentials == of.version
-                    && (of.account == Account::Other || has_roles(adc, &answer))
-            })
+        let answer = answer.filter(|answer| {
+            answer.basis.generation == adc.metadata.generation && answer.basis.credentials == of.version
         });
-        if is_recorded && is_accepted && is_ready(adc) { Ok(()) } else { Err(not_ready(adc)) }
+        let is_set_up = is_set_up(cluster, adc, &*answer.ok_or_else(unready)?, &of.account)?;
+        if is_set_up { Ok(()) } else { Err(unready()) }
     }
 
     /// Returns the client of a workload cluster. Sends nothing to it.

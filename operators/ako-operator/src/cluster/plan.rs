@@ -164,7 +164,7 @@ fn refusal(seen: &Seen) -> Option<(&'static str, String)> {
             .to_owned();
         return Some((reason::SERVICE_MISSING, message));
     }
-    seen.offer.as_ref().err().map(|message| (reason::ADC_NOT_READY, message.clone()))
+    seen.offer.as_ref().err().map(|problem| (problem.reason, problem.message.clone()))
 }
 
 fn refused(reason: &'static str, message: String) -> Turn<Plan> {

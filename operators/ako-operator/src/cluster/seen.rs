@@ -7,7 +7,7 @@ use operator_kit::Key;
 use serde_json::Value;
 
 use crate::conditions::Said;
-use crate::delivery::{Object, Target};
+use crate::delivery::{Object, Problem, Target};
 use crate::user::account::Account;
 
 /// What a pass sees.
@@ -39,7 +39,7 @@ pub struct Seen {
     /// Whether AKO supports the address families of the Cluster, or why not; `None` if no AKODeploymentConfig selects it.
     pub ip_family: Option<Result<(), String>>,
     /// Whether the AKODeploymentConfig and AVI are ready for a delivery; the error says what is missing.
-    pub offer: Result<(), String>,
+    pub offer: Result<(), Problem>,
     /// What has to be done about its user on AVI before a delivery.
     pub account: Account,
     /// Whether its user is on AVI, or its Secret there.

@@ -14,7 +14,7 @@ use super::addresses::Subnet;
 use super::settings::{node_networks, text, vip_networks, word};
 use super::yaml::{Node, document, texts};
 use super::{Install, NAMESPACE, Problem};
-use crate::api::{ExtraConfigs, Ingress, ServiceType, ShardSize};
+use crate::api::{ExtraConfigs, Ingress, Place, ServiceType, ShardSize};
 
 /// The add-on of AKO.
 pub const ADDON: &str = "load-balancer-and-ingress-service";
@@ -238,7 +238,12 @@ fn controller_settings(install: &Install) -> Map {
         ("controller_version", install.effective_controller_version().to_owned()),
         ("cloud_name", spec.cloud_name.clone()),
         ("controller_ip", spec.controller.clone()),
-        ("tenant_name", spec.tenant.as_ref().map(|tenant| tenant.name.clone()).unwrap_or_default()),
+        (
+            "tenant_name",
+            spec.tenant
+                .as_ref()
+                .map_or_else(String::new, |_| Place::from(spec).tenant_of(&install.namespace, &install.name)),
+        ),
     ])
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::addresses::{Subnet, host};
 use super::{Install, Problem};
-use crate::api::{ExtraConfigs, IpType, NodeNetwork, ServiceType};
+use crate::api::{ExtraConfigs, IpType, NodeNetwork, Place, ServiceType};
 
 /// The keys that AKO reads again while it runs. It reads all others when it starts.
 pub const LIVE_KEYS: [&str; 3] = ["deleteConfig", "enableEvents", "logLevel"];
@@ -39,13 +39,13 @@ type Keys = Vec<(&'static str, String)>;
 
 fn of_controller(install: &Install) -> Result<Keys, Problem> {
     let spec = &install.spec;
-    let tenant = spec.tenant.as_ref().map_or("admin", |tenant| tenant.name.as_str());
+    let tenant = Place::from(spec).tenant_of(&install.namespace, &install.name);
     Ok(vec![
         ("controllerIP", host(&spec.controller)?.to_owned()),
         ("controllerVersion", install.effective_controller_version().to_owned()),
         ("cloudName", spec.cloud_name.clone()),
         ("serviceEngineGroupName", spec.service_engine_group.clone()),
-        ("tenantName", tenant.to_owned()),
+        ("tenantName", tenant),
         // Empty: the VRF of the cloud.
         ("vrfName", String::new()),
         ("dedicatedTenantMode", text(false)),

@@ -10,7 +10,7 @@ use operator_kit::{Foreign, Key, Reconciler as _, Turn};
 use serde_json::{Value, json};
 
 use super::world::{Cluster, Set, State, Workload};
-use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK};
+use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
 use crate::cluster::glance::{Known, matters};
 use crate::cluster::live::Live;
 use crate::cluster::plan::{Plan, decide};
@@ -18,7 +18,9 @@ use crate::cluster::report::Report;
 use crate::cluster::seen::{self, Seen};
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
-use crate::delivery::{Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects};
+use crate::delivery::{
+    Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, Problem, STATEFUL_SET, objects,
+};
 
 const NAME: &str = "w1";
 const NAMESPACE: &str = "default";
@@ -181,7 +183,8 @@ impl Operator {
         seen.needs_watch = !basis.is_watched;
         let is_due = is_selected && !seen.is_deleting;
         if is_due && !basis.is_recorded {
-            seen.offer = Err("not recorded".to_owned());
+            let message = "not recorded".to_owned();
+            seen.offer = Err(Problem { reason: reason::ADC_NOT_READY, message });
         }
         let Some(there) = basis.workload else {
             let (reason, message) = ("ClusterUnreachable", "no answer".to_owned());

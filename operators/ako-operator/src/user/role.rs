@@ -6,7 +6,7 @@
 use infra_clients::avi::Version;
 use infra_clients::avi::objects::{AccessType, MatchLabel, Meta, Privilege, Role, RoleFilter};
 
-use crate::api::AkoDeploymentConfigSpec;
+use crate::api::{AkoDeploymentConfigSpec, Place};
 
 /// What AKO writes.
 const WRITE: [&str; 23] = [
@@ -142,9 +142,9 @@ impl Kind {
 /// Returns the roles in the tenant `admin` that the Clusters of an AKODeploymentConfig share.
 #[must_use]
 pub fn shared(spec: &AkoDeploymentConfigSpec) -> &'static [Kind] {
-    match &spec.tenant {
+    match spec {
         _ if spec.workload_credential_ref.is_some() => &[],
-        Some(tenant) if tenant.name != "admin" => &[Kind::Admin, Kind::AllTenants],
+        _ if !Place::from(spec).is_admin() => &[Kind::Admin, Kind::AllTenants],
         _ => &[Kind::Essential],
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::seen::{Answer, Basis, Cloud, Problem, Role};
+use super::super::seen::{Answer, Basis, Cloud, Problem, Role, Tenant};
 use super::*;
 
 const ROLE: &str = "ako-essential-role";
@@ -37,9 +37,10 @@ fn facts() -> Facts {
         version: Some(Version(30, 2, 1)),
         cloud: Some(Cloud { profile: Some("profile".into()), is_of_vcenter: true }),
         has_group: true,
-        tenant: Some("admin".into()),
+        tenants: [("admin".into(), Some(Tenant::default()))].into(),
         roles: [(ROLE.into(), Role { uuid: "role".into(), is_wrong: false })].into(),
         names: [("data".into(), "net".into())].into(),
+        contexts: [("data".into(), "global".into())].into(),
         networks: [("net".into(), Vec::new())].into(),
         profiles: [("profile".into(), ["net".to_owned()].into())].into(),
         asked: ["net", "profile", ROLE].map(str::to_owned).into(),
@@ -78,6 +79,9 @@ fn named(turn: &Turn<Plan>) -> String {
         Turn::LookAgain(Plan::Infra(_)) => "infra".into(),
         Turn::LookAgain(Plan::Record(_)) => "record".into(),
         Turn::LookAgain(Plan::Deliver { .. }) => "deliver".into(),
+        Turn::LookAgain(Plan::AskTenants) => "ask tenants".into(),
+        Turn::LookAgain(Plan::Tenants(change)) => change.describe(),
+        Turn::Wait { reason, .. } => format!("wait {reason}"),
         Turn::Settled => "settled".into(),
         Turn::Gone => "gone".into(),
         Turn::Blocked { reason, .. } => (*reason).into(),
@@ -109,6 +113,118 @@ fn avi_is_asked_where_the_answer_is_missing_old_or_of_another_question() {
     }
     let elsewhere = adc(&json!({}), &json!({"subnets": [{"network": "old", "cidr": "10.0.0.0/24"}]}));
     assert_eq!(decided(&elsewhere, &good), "ask", "the record names a network that was not asked for");
+}
+
+/// What is known of the tenant of a namespace.
+#[derive(Clone, Copy)]
+enum Known {
+    NotAsked,
+    Absent,
+    Ours,
+    /// With what is in it.
+    Asked(&'static [&'static str]),
+    OfOthers,
+}
+
+/// An AKODeploymentConfig that makes tenants for namespaces, and delivers AKO to these Clusters.
+fn scoped(clusters: &[&str], recorded: &[&str], known: Known) -> (AkoDeploymentConfig, Seen) {
+    let spec = json!({"tenant": {"name": "t", "scope": "Namespace"},
+        "dataNetwork": {"name": "data", "cidr": "10.0.0.0/24"}});
+    let mut adc = adc(&spec, &json!({"tenants": recorded}));
+    let status = adc.status.as_mut().unwrap();
+    status.delivered_to = clusters.iter().map(|key| (*key).to_owned()).collect();
+    status.place = Some(Place::from(&adc.spec));
+    let tenant = |is_marked, content: Option<&[&str]>| {
+        let content = content.map(|content| content.iter().map(|&object| object.to_owned()).collect());
+        Some(Tenant { uuid: "uuid".into(), is_marked, content, ..Tenant::default() })
+    };
+    let found = match known {
+        Known::NotAsked => None,
+        Known::Absent => Some(None),
+        Known::Ours => Some(tenant(true, None)),
+        Known::Asked(content) => Some(tenant(true, Some(content))),
+        Known::OfOthers => Some(tenant(false, None)),
+    };
+    let roles = ["ako-operator-admin-role", "ako-operator-all-tenants-role"];
+    let facts = Facts {
+        tenants: found.into_iter().map(|found| ("t-ns".to_owned(), found)).collect(),
+        roles: roles.map(|name| (name.to_owned(), Role::default())).into(),
+        ..facts()
+    };
+    let seen = Seen { delivered: status.delivered_to.clone(), ..seen(facts) };
+    (adc, seen)
+}
+
+/// Asked, recorded, made; and removed once no Cluster needs it.
+#[test]
+fn a_tenant_is_made_for_the_clusters_of_a_namespace() {
+    let two: &[&str] = &["ns/w1", "ns/w2"];
+    let (none, ours): (&[&str], &[&str]) = (&[], &["t-ns"]);
+    let rows = [
+        ("no Cluster", none, none, Known::NotAsked, "settled"),
+        ("a Cluster: not asked", two, none, Known::NotAsked, "ask tenants"),
+        ("not recorded", two, none, Known::Absent, "record"),
+        ("recorded, not made", two, ours, Known::Absent, "added tenant t-ns"),
+        ("made", two, ours, Known::Ours, "settled"),
+        ("made by others", two, none, Known::OfOthers, "settled"),
+        ("made by others after it was recorded", two, ours, Known::OfOthers, "record"),
+        ("of an ako-operator of another management cluster", two, none, Known::Ours, "settled"),
+        ("the last Cluster is gone", none, ours, Known::Ours, "ask tenants"),
+        ("it is empty", none, ours, Known::Asked(&[]), "removed tenant t-ns"),
+        ("it is not", none, ours, Known::Asked(&["pool \"p\""]), "settled"),
+        ("a person took it over", none, ours, Known::OfOthers, "record"),
+        ("it is gone", none, ours, Known::Absent, "record"),
+        ("a Cluster came meanwhile", two, ours, Known::Asked(&[]), "settled"),
+    ];
+    for (what, clusters, recorded, known, wanted) in rows {
+        let (adc, seen) = scoped(clusters, recorded, known);
+        assert_eq!(decided(&adc, &seen), wanted, "{what}");
+    }
+}
+
+#[test]
+fn a_tenant_of_another_configuration_stays_until_the_last_of_them_needs_it_no_more() {
+    let others = Items { tenants: ["t-ns".to_owned()].into(), ..Items::default() };
+    let (one, seen) = scoped(&[], &["t-ns"], Known::Asked(&[]));
+    assert_eq!(decided(&one, &Seen { claimed: others.clone(), ..seen }), "record", "it leaves it to others");
+    let (one, seen) = scoped(&["ns/w1"], &[], Known::Ours);
+    assert_eq!(decided(&one, &Seen { released: others, ..seen }), "record", "it takes it over");
+}
+
+#[test]
+fn a_deleted_configuration_waits_for_what_is_in_its_tenants() {
+    for (known, wanted) in [
+        (Known::Ours, "ask tenants"),
+        (Known::Asked(&[]), "removed tenant t-ns"),
+        (Known::Asked(&["pool \"p\""]), "wait AviTenantInUse"),
+        (Known::OfOthers, "record"),
+    ] {
+        let (mut adc, mut seen) = scoped(&[], &["t-ns"], known);
+        adc.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-29T00:00:00Z")).unwrap();
+        seen.basis.is_deleting = true;
+        let facts = seen.answer.as_ref().unwrap().facts.clone();
+        seen.answer = Some(Arc::new(Answer { basis: seen.basis.clone(), at: at(0), facts }));
+        assert_eq!(decided(&adc, &seen), wanted);
+        let later = if wanted == "wait AviTenantInUse" { "ask" } else { wanted };
+        assert_eq!(named(&decide(&adc, &seen, at(60))), later, "a minute later");
+        assert_eq!(decided(&adc, &Seen { is_forced: true, ..seen }), "gone", "a person does not wait");
+    }
+}
+
+/// Two tenants would have what AKO made, and it would clean up in one.
+#[test]
+fn the_scope_of_tenants_does_not_change_under_a_cluster() {
+    for clusters in [&[][..], &["ns/w1"]] {
+        let (mut adc, seen) = scoped(clusters, &["t-ns"], Known::Ours);
+        adc.spec.tenant.as_mut().unwrap().scope = Some(crate::api::TenantScope::Cluster);
+        let Turn::Blocked { reason: "PlaceChanged", message } = decide(&adc, &seen, at(1)) else {
+            panic!("it changes")
+        };
+        assert!(message.contains("tenant \"t\" (Namespace)") && message.contains("write these back"));
+    }
+    let (mut adc, seen) = scoped(&[], &[], Known::NotAsked);
+    adc.spec.tenant.as_mut().unwrap().scope = Some(crate::api::TenantScope::Shared);
+    assert_eq!(decided(&adc, &seen), "deliver", "nothing is there yet");
 }
 
 #[test]
@@ -156,7 +272,12 @@ fn what_avi_lacks_is_named_with_its_field() {
             "spec.controlPlaneNetwork.name",
         ),
         (json!({"controllerVersion": "30.2.2"}), facts(), "ControllerVersionUnsupported", "has 30.2.1"),
-        (json!({}), Facts { tenant: None, ..facts() }, "AviTenantNotFound", "spec.tenant.name"),
+        (
+            json!({}),
+            Facts { tenants: [("admin".into(), None)].into(), ..facts() },
+            "AviTenantNotFound",
+            "spec.tenant.name",
+        ),
         (json!({"controllerVersion": "22.1.3"}), facts(), "record", ""),
         (json!({"controllerVersion": ""}), facts(), "record", ""),
     ];

@@ -85,6 +85,7 @@ fn every_field_of_the_original_exists_with_the_same_type_and_accepts_the_same() 
     more.retain(|path| {
         ![
             "spec.portGroups",
+            "spec.tenant.scope",
             "spec.vcenter",
             "status.added",
             "status.deliveredTo",

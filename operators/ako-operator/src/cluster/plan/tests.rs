@@ -5,7 +5,7 @@ use operator_kit::Key;
 use super::*;
 use crate::api::reason;
 use crate::cluster::seen::{Hooks, Installed, Set};
-use crate::delivery::{Side, removal};
+use crate::delivery::{Problem, Side, removal};
 
 fn set(answer: Answer) -> Set {
     Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false }
@@ -92,44 +92,27 @@ fn a_management_cluster_gets_ako_after_the_service_of_its_control_plane() {
 }
 
 #[test]
-fn a_selected_cluster_gets_ako() {
-    let with = |delivery| Seen { workload: open(delivery, None, None), ..settled() };
-    let hooks = |missing: &[&str], unneeded: &[&str]| {
-        let names = |of: &[&str]| of.iter().map(|&name| name.to_owned()).collect();
-        Hooks { present: Vec::new(), missing: names(missing), unneeded: names(unneeded) }
-    };
-    let target = || removal().swap_remove(0);
-    let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign, pending: None };
-    let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
-    let unready = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
-    let new = || with(of(Vec::new(), Vec::new()));
-    let unrecorded = |seen| Seen { offer: Err("not ready".to_owned()), ..seen };
+fn a_cluster_waits_for_what_its_delivery_needs() {
+    let nothing =
+        || Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: Vec::new(), pending: None };
+    let new = || Seen { workload: open(nothing(), None, None), ..settled() };
+    let unready = |reason| Err(Problem { reason, message: String::new() });
+    let unrecorded = |seen| Seen { offer: unready(reason::ADC_NOT_READY), ..seen };
+    let without_group = |seen| Seen { offer: unready(reason::SE_GROUP_NOT_FOUND), ..seen };
     let twin = |seen| Seen { namesake: Some(Key::new("a", "b")), ..seen };
-    let kept = |reason| Want::Kept { reason, message: String::new() };
-    let ending = Set { is_ending: true, ..set(Answer::Done) };
     check(vec![
-        ("at rest", settled(), "settled"),
-        ("a new Machine", Seen { hooks: hooks(&["a"], &[]), ..settled() }, "hook +1 -0"),
-        ("a Machine goes alone", Seen { hooks: hooks(&[], &["a"]), ..settled() }, "hook +0 -1"),
-        ("a new cluster", Seen { workload: Workload::NotInitialized, ..settled() }, "wait ClusterNotReady"),
-        ("no answer", Seen { workload: unreachable(), ..settled() }, "wait ClusterUnreachable"),
-        ("not watched", Seen { needs_watch: true, ..settled() }, "watch"),
-        ("no ADC that is ready", with(unready), "wait AKODeploymentConfigNotReady"),
-        ("a wrong spec", with(refused), "blocked InvalidSpec"),
         ("an ADC that has not recorded the Cluster", unrecorded(new()), "wait AKODeploymentConfigNotReady"),
         ("the same, where AKO runs", unrecorded(settled()), "settled"),
+        ("a tenant without the group", without_group(new()), "blocked AviServiceEngineGroupNotFound"),
+        ("the same, where AKO runs", without_group(settled()), "settled"),
         ("another Cluster of the same name on AVI", twin(new()), "blocked ClusterNameAmbiguous"),
         ("the same, where AKO runs", twin(settled()), "settled"),
-        ("an AKO of others", with(of(vec![target()], vec![target()])), "blocked AKOOfOthers"),
-        ("an earlier delivery", with(of(vec![target()], Vec::new())), "remove 1"),
-        (
-            "labelled again while AKO ends",
-            Seen { workload: open(delivered(), Some(ending), None), ..settled() },
-            "wait AKOEnding",
-        ),
-        ("not ready", unready_cluster(Hooks::default()), "wait ClusterNotReady"),
-        ("not ready, with a new Machine", unready_cluster(hooks(&["a"], &[])), "wait ClusterNotReady"),
-        ("not ready, and a Machine goes alone", unready_cluster(hooks(&[], &["a"])), "hook +0 -1"),
+    ]);
+}
+
+#[test]
+fn a_paused_cluster_is_left_alone() {
+    check(vec![
         ("paused", Seen { is_paused: true, ..settled() }, "wait ClusterPaused"),
         (
             "paused and of no concern",
@@ -142,6 +125,41 @@ fn a_selected_cluster_gets_ako() {
             },
             "gone",
         ),
+    ]);
+}
+
+#[test]
+fn a_selected_cluster_gets_ako() {
+    let with = |delivery| Seen { workload: open(delivery, None, None), ..settled() };
+    let hooks = |missing: &[&str], unneeded: &[&str]| {
+        let names = |of: &[&str]| of.iter().map(|&name| name.to_owned()).collect();
+        Hooks { present: Vec::new(), missing: names(missing), unneeded: names(unneeded) }
+    };
+    let target = || removal().swap_remove(0);
+    let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign, pending: None };
+    let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
+    let unknown = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
+    let kept = |reason| Want::Kept { reason, message: String::new() };
+    let ending = Set { is_ending: true, ..set(Answer::Done) };
+    check(vec![
+        ("at rest", settled(), "settled"),
+        ("a new Machine", Seen { hooks: hooks(&["a"], &[]), ..settled() }, "hook +1 -0"),
+        ("a Machine goes alone", Seen { hooks: hooks(&[], &["a"]), ..settled() }, "hook +0 -1"),
+        ("a new cluster", Seen { workload: Workload::NotInitialized, ..settled() }, "wait ClusterNotReady"),
+        ("no answer", Seen { workload: unreachable(), ..settled() }, "wait ClusterUnreachable"),
+        ("not watched", Seen { needs_watch: true, ..settled() }, "watch"),
+        ("no ADC that is ready", with(unknown), "wait AKODeploymentConfigNotReady"),
+        ("a wrong spec", with(refused), "blocked InvalidSpec"),
+        ("an AKO of others", with(of(vec![target()], vec![target()])), "blocked AKOOfOthers"),
+        ("an earlier delivery", with(of(vec![target()], Vec::new())), "remove 1"),
+        (
+            "labelled again while AKO ends",
+            Seen { workload: open(delivered(), Some(ending), None), ..settled() },
+            "wait AKOEnding",
+        ),
+        ("not ready", unready_cluster(Hooks::default()), "wait ClusterNotReady"),
+        ("not ready, with a new Machine", unready_cluster(hooks(&["a"], &[])), "wait ClusterNotReady"),
+        ("not ready, and a Machine goes alone", unready_cluster(hooks(&[], &["a"])), "hook +0 -1"),
         (
             "a wrong label",
             Seen { want: kept(reason::NO_SUCH_ADC), ..settled() },
@@ -251,13 +269,14 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
     };
     let refused = Account::Refused { reason: reason::USER_SECRET_TAKEN, message: String::new() };
     let namesake = Some(Key::new("b", "c"));
+    let unready = Err(Problem { reason: reason::ADC_NOT_READY, message: String::new() });
     check(vec![
         ("no Secret", lacks(settled()), "Draw"),
         ("AVI lacks the password", differs(delivered()), "Ensure"),
         ("others make the credentials", Seen { account: Account::Other, ..settled() }, "settled"),
         ("the Secret is of others", Seen { account: refused, ..settled() }, "blocked AviUserSecretTaken"),
         ("an AKO of others", differs(foreign), "blocked AKOOfOthers"),
-        ("AVI is not ready", Seen { offer: Err(String::new()), ..lacks(settled()) }, "settled"),
+        ("AVI is not ready", Seen { offer: unready, ..lacks(settled()) }, "settled"),
         ("a namesake", Seen { namesake, ..lacks(settled()) }, "settled"),
         ("deleted", lacks(deleted(Answer::Silent, Some(true))), "wait AKOCleaningUp"),
         ("deselected", lacks(deselected(Answer::Silent)), "wait AKOCleaningUp"),

@@ -1,0 +1,77 @@
+//! Asks about tenants beside the rest, makes them, and removes them.
+
+use infra_clients::Failure as _;
+use infra_clients::avi::{Avi, Kind, Scope, TENANT};
+use kube::ResourceExt;
+use operator_kit::{Key, KitError, Notice};
+
+use super::super::Adcs;
+use super::super::plan::needed;
+use super::super::record::Items;
+use super::super::seen::Facts;
+use super::{Change, ask, new};
+use crate::api::{AkoDeploymentConfig, Place, reason};
+use crate::error::Error;
+use crate::secrets::admin;
+
+impl Adcs {
+    /// Asks AVI about tenants, adds that to the answer, and wakes the Clusters whose tenants are new in it.
+    pub(in super::super) async fn ask_tenants(&self, adc: &AkoDeploymentConfig) -> Result<(), Error> {
+        let uid = adc.uid().unwrap_or_default();
+        let status = adc.status.clone().unwrap_or_default();
+        let record = status.added.as_ref().map(Items::from).unwrap_or_default().tenants;
+        let mut facts = Facts::default();
+        let avi = self.avi_of(adc).await?;
+        ask(&avi, &adc.spec, &needed(adc, &status.delivered_to), &record, &mut facts).await?;
+        let before = self.memory.answer(&uid);
+        let is_new = |name: &String| {
+            let known = before.as_ref().and_then(|answer| answer.facts.tenants.get(name)?.as_ref());
+            known.is_none() && facts.tenants.get(name).is_some_and(Option::is_some)
+        };
+        let place = Place::from(&adc.spec);
+        self.memory.tenants_answered(&uid, &facts);
+        for (namespace, name) in status.delivered_to.iter().filter_map(|key| key.split_once('/')) {
+            if is_new(&place.tenant_of(namespace, name)) {
+                self.cluster_triggers.wake(&Key::new(namespace, name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes and removes tenants. Which ones there are afterwards is asked next.
+    pub(in super::super) async fn change_tenants(
+        &self,
+        adc: &AkoDeploymentConfig,
+        change: &Change,
+    ) -> Result<Notice, Error> {
+        let uid = adc.uid().unwrap_or_default();
+        let answer = self.memory.answer(&uid).ok_or(KitError::StillChanging)?;
+        let api = self.avi_of(adc).await?.api(Scope::admin());
+        // Whatever becomes of the requests: what is remembered is outdated.
+        self.memory.forget_tenants(&uid, change.missing.iter().chain(&change.removed));
+        let is_repeated = self.memory.changes_tenants(&uid, change);
+        for name in &change.missing {
+            api.create_or_find(TENANT, &new(name, &adc.name_any(), &adc.spec)).await?;
+        }
+        for name in &change.removed {
+            let Some(Some(known)) = answer.facts.tenants.get(name) else { continue };
+            match api.delete(TENANT, &known.uuid).await {
+                Err(error) if error.kind() == Kind::Conflict && !error.in_doubt() => {
+                    return Err(Error::TenantInUse(format!("{name:?}: {error}")));
+                }
+                deleted => drop(deleted?),
+            }
+        }
+        let described = change.describe();
+        if is_repeated {
+            return Err(Error::NotKept(described));
+        }
+        Ok(Notice::normal(reason::AVI_CONFIGURED, described))
+    }
+
+    async fn avi_of(&self, adc: &AkoDeploymentConfig) -> Result<Avi, Error> {
+        let admin = admin(&self.kit.client(), &adc.spec).await?.map_err(Error::Credentials)?;
+        let uid = adc.uid().unwrap_or_default();
+        Ok(self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?)
+    }
+}

@@ -1,0 +1,145 @@
+use serde_json::json;
+
+use super::*;
+
+fn adc(context: &str, recorded: &[&str]) -> AkoDeploymentConfig {
+    let secret = json!({"name": "s", "namespace": "n"});
+    serde_json::from_value(json!({
+        "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
+        "metadata": {"name": "a", "generation": 1},
+        "spec": {
+            "controller": "avi", "cloudName": "cloud", "serviceEngineGroup": "group",
+            "controlPlaneNetwork": {"name": "vips", "cidr": "10.1.0.0/24"},
+            "dataNetwork": {"name": "data", "cidr": "10.0.0.0/24"},
+            "tenant": {"name": "t", "scope": "Namespace", "context": context},
+            "adminCredentialRef": secret, "certificateAuthorityRef": secret,
+        },
+        "status": {"added": {"tenants": recorded}},
+    }))
+    .unwrap()
+}
+
+fn facts(tenants: &[(&str, Option<Tenant>)]) -> Facts {
+    Facts {
+        has_group: true,
+        tenants: tenants.iter().map(|(name, found)| ((*name).to_owned(), found.clone())).collect(),
+        contexts: [("data", "one"), ("vips", "two")].map(|(name, uuid)| (name.into(), uuid.into())).into(),
+        ..Facts::default()
+    }
+}
+
+fn marked(content: Option<&[&str]>) -> Tenant {
+    let content = content.map(|content| content.iter().map(|&object| object.to_owned()).collect());
+    Tenant { is_marked: true, content, ..Tenant::default() }
+}
+
+fn keys(of: &[&str]) -> Vec<String> {
+    of.iter().map(|&key| key.to_owned()).collect()
+}
+
+#[test]
+fn tenants_are_named_after_namespaces_and_clusters() {
+    for (tenant, clusters, wanted) in [
+        (json!(null), &["a/b"][..], &["admin"][..]),
+        (json!({"name": "t"}), &[], &["t"]),
+        (json!({"name": "t", "scope": "Shared"}), &["a/b", "c/d"], &["t"]),
+        (json!({"name": "t", "scope": "Namespace"}), &["a/b", "a/c", "d/e"], &["t-a", "t-d"]),
+        (json!({"name": "t", "scope": "Cluster"}), &["a/b", "a/c"], &["t-a-b", "t-a-c"]),
+        (json!({"name": "admin", "scope": "Cluster"}), &["a/b"], &["admin-a-b"]),
+        (json!({"name": "t", "scope": "Namespace"}), &[], &[]),
+    ] {
+        let mut adc = adc("Provider", &[]);
+        adc.spec.tenant = serde_json::from_value(tenant.clone()).unwrap();
+        let wanted: BTreeSet<_> = keys(wanted).into_iter().collect();
+        assert_eq!(needed(&adc.spec, &keys(clusters)), wanted, "{tenant}");
+    }
+}
+
+#[test]
+fn a_tenant_needs_the_group_and_the_networks() {
+    let own = |contexts: &[&str]| Some(keys(contexts).into_iter().collect());
+    let group = |has_group| Tenant { has_group: Some(has_group), ..Tenant::default() };
+    let with = |contexts: &[&str]| Tenant { contexts: own(contexts), ..Tenant::default() };
+    let all = facts(&[]);
+    let without = Facts { has_group: false, ..all.clone() };
+    let rows = [
+        ("all of the provider", Tenant::default(), &all, None),
+        (
+            "no group there",
+            Tenant::default(),
+            &without,
+            Some("the cloud \"cloud\" has no service engine group"),
+        ),
+        ("its own group", group(true), &without, None),
+        ("no own group", group(false), &all, Some("create it there")),
+        ("both networks", with(&["one", "two"]), &all, None),
+        ("one network", with(&["one"]), &all, Some("the network \"vips\" is in none of them")),
+        ("no network", with(&[]), &all, Some("the network \"data\" is in none of them")),
+    ];
+    for (what, tenant, facts, wanted) in rows {
+        let refused = refusal(&adc("Provider", &[]).spec, "t-ns", &tenant, facts);
+        assert_eq!(refused.is_some(), wanted.is_some(), "{what}");
+        if let (Some(Problem { reason, message }), Some(words)) = (refused, wanted) {
+            assert!(message.contains(words), "{what}: {message}");
+            let wanted = if tenant.contexts.is_some() {
+                "AviTenantRoutingContextDiffers"
+            } else {
+                "AviServiceEngineGroupNotFound"
+            };
+            assert_eq!(reason, wanted, "{what}");
+        }
+    }
+}
+
+#[test]
+fn the_condition_says_which_tenant_is_in_the_way() {
+    let no_group = Tenant { has_group: Some(false), ..marked(None) };
+    let full: Vec<_> = (1..8).map(|n| format!("pool \"{n}\"")).collect();
+    let full = Tenant { content: Some(full), ..marked(None) };
+    let rows = [
+        ("no Cluster", &[][..], facts(&[]), "True AsAsked"),
+        ("not asked", &["ns/w1"], facts(&[]), ""),
+        ("not made yet", &["ns/w1"], facts(&[("t-ns", None)]), ""),
+        ("made", &["ns/w1"], facts(&[("t-ns", Some(marked(None)))]), "True AsAsked"),
+        (
+            "without a group",
+            &["ns/w1"],
+            facts(&[("t-ns", Some(no_group))]),
+            "False AviServiceEngineGroupNotFound",
+        ),
+        ("to be removed", &[], facts(&[("t-ns", Some(marked(Some(&[]))))]), ""),
+        ("in use", &[], facts(&[("t-ns", Some(full.clone()))]), "False AviTenantInUse"),
+    ];
+    for (what, clusters, facts, wanted) in rows {
+        let recorded: &[&str] = if facts.tenants.is_empty() { &[] } else { &["t-ns"] };
+        let said = state(&adc("Provider", recorded), &keys(clusters), &facts);
+        let said = said.map(|(status, reason, _)| format!("{} {reason}", status.as_str()));
+        assert_eq!(said.unwrap_or_default(), wanted, "{what}");
+    }
+    let (_, _, message) = state(&adc("Provider", &["t-ns"]), &[], &facts(&[("t-ns", Some(full))])).unwrap();
+    for words in ["\"t-ns\" has pool \"1\"", "pool \"5\" and 2 more", TENANT_MARK] {
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_tenant_that_is_made_has_the_mark_and_the_context() {
+    for (context, is_provider) in [("Provider", true), ("Tenant", false)] {
+        let made = new("t-ns", "a", &adc(context, &[]).spec);
+        let settings = made.config_settings.unwrap();
+        assert_eq!(settings.se_in_provider_context, Some(is_provider));
+        assert_eq!(settings.tenant_vrf, Some(false));
+        let description = made.rest.text("description").unwrap();
+        assert!(description.contains("AKODeploymentConfig a") && description.contains(TENANT_MARK));
+    }
+}
+
+/// The record and the condition exist for as long as there are tenants.
+#[test]
+fn shared_tenants_are_no_concern() {
+    let mut shared = adc("Provider", &[]);
+    assert!(concern(&shared));
+    shared.spec.tenant.as_mut().unwrap().scope = None;
+    assert!(!concern(&shared));
+    assert!(concern(&adc("Provider", &["t-ns"])));
+}
