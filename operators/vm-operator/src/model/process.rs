@@ -288,6 +288,7 @@ impl View<'_> {
                 return pass;
             }
             if !goes_on {
+                pass.end = self.instance_status(instance, &object, &seen, &Outcome::Acted(None));
                 return pass;
             }
         }

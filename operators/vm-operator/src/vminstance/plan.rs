@@ -1,6 +1,8 @@
 //! What to do next about one instance: a total, pure function of the object and what was seen. Reads and writes nothing;
 //! `apply` carries the action out and comes next.
 
+mod texts;
+
 use std::time::Duration;
 
 use infra_clients::vsphere::vms::Template;
@@ -11,18 +13,17 @@ use crate::api::{OWNER_MARKER, TaskKind, VmInstance, names, reason};
 use crate::clone_queue::Place;
 use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::Doubt;
-use crate::memory::Jam;
 
 use super::identity::recorded;
 use super::seen::{AnotherVcenter, Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
+pub use texts::to_be;
+use texts::{describe, queued};
 
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
 const CHANGED_PAUSE: Duration = Duration::from_secs(2);
 
 /// When an instance that waits for a place looks again at what it waits for.
 const QUEUED_PAUSE: Duration = Duration::from_mins(5);
-/// What an instance waits for in the clone queue.
-const QUEUE: &str = "as many clones as --max-clones allows are in flight";
 
 /// The next step. At most one requests a change from the vCenter.
 #[derive(Clone, Debug)]
@@ -80,6 +81,19 @@ impl Action {
             self,
             Self::Clone { .. } | Self::Mark(_) | Self::PowerOn(_) | Self::PowerOff(_) | Self::Destroy(_)
         )
+    }
+
+    /// Returns what the machine waits for after this action, if it is one that requests a change.
+    #[must_use]
+    pub fn kind(&self) -> Option<TaskKind> {
+        match self {
+            Self::Enqueue | Self::Clone { .. } => Some(TaskKind::Clone),
+            Self::Mark(_) => Some(TaskKind::Mark),
+            Self::PowerOn(_) => Some(TaskKind::PowerOn),
+            Self::PowerOff(_) => Some(TaskKind::PowerOff),
+            Self::Destroy(_) => Some(TaskKind::Destroy),
+            _ => None,
+        }
     }
 }
 
@@ -199,7 +213,8 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
     }
     let Some((kind, progress)) = &seen.request else { return plan_machine(instance, deleting, seen) };
     match progress {
-        Progress::Sending | Progress::Running => wait_for(*kind, instance),
+        Progress::Sending => wait_for(to_be(*kind, &instance.spec.template)),
+        Progress::Running => wait_for(describe(*kind, &instance.spec.template)),
         Progress::Failed(fault) if !is_harmless(*kind, fault.kind(), seen) => {
             Turn::LookAgain(Action::Fail(*kind, fault.clone()))
         }
@@ -387,18 +402,6 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     }
 }
 
-/// Returns reason and message of an instance that waits in the clone queue.
-fn queued(jam: Option<Jam>) -> (&'static str, String) {
-    let Some(Jam { clones, since }) = jam else { return (reason::QUEUED, QUEUE.to_owned()) };
-    let clones =
-        if clones == 1 { "1 of another group".to_owned() } else { format!("{clones} of other groups") };
-    let message = format!(
-        "{QUEUE}, {clones} among them, the oldest since {since:.0}; a clone keeps its place for at most an hour: look at the \
-         tasks in the vCenter, and cancel those that hang"
-    );
-    (reason::QUEUE_HELD, message)
-}
-
 /// Returns whether the machine was destroyed, by a task of this process that ended well.
 #[must_use]
 pub fn is_destroyed(seen: &Seen) -> bool {
@@ -442,23 +445,8 @@ fn wait(reason: &'static str, message: &str) -> Turn<Action> {
     Turn::Wait { reason, message: message.to_owned(), after: None }
 }
 
-fn wait_for(kind: TaskKind, instance: &VmInstance) -> Turn<Action> {
-    let (reason, message) = describe(kind, &instance.spec.template);
+fn wait_for((reason, message): (&'static str, String)) -> Turn<Action> {
     Turn::Wait { reason, message, after: None }
-}
-
-/// Reason and message of a request that is in flight.
-#[must_use]
-pub fn describe(kind: TaskKind, template: &str) -> (&'static str, String) {
-    match kind {
-        TaskKind::Clone => (reason::CLONING, format!("being cloned from template {template:?}")),
-        TaskKind::PowerOn => (reason::POWERING_ON, "being powered on".to_owned()),
-        TaskKind::PowerOff | TaskKind::Destroy => {
-            (reason::REMOVING, "being powered off and removed".to_owned())
-        }
-        TaskKind::Mark => (reason::ADOPTING, "being marked as this VmInstance's".to_owned()),
-        TaskKind::Unknown => (reason::REFRESHING, "a task of a newer operator is running".to_owned()),
-    }
 }
 
 fn unclear(instance: &VmInstance, moref: &MoRef) -> Turn<Action> {

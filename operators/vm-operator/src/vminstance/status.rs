@@ -4,13 +4,13 @@
 use infra_clients::vsphere::PowerState;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::conditions::{self, Status};
-use operator_kit::{Notice, Outcome};
+use operator_kit::{Notice, Outcome, Turn};
 
-use crate::api::{VmInstance, VmInstanceStatus, condition, reason};
+use crate::api::{TaskKind, VmInstance, VmInstanceStatus, condition, reason};
 use crate::detach;
 use crate::error::Error;
 
-use super::plan::is_destroyed;
+use super::plan::{is_destroyed, plan, to_be};
 use super::seen::{Missing, Seen};
 
 /// Computes the status.
@@ -22,7 +22,7 @@ pub fn status(
     outcome: &Outcome<Option<Notice>, Error>,
     now: Timestamp,
 ) -> Option<VmInstanceStatus> {
-    let (ready, reason, message) = ready(seen, outcome)?;
+    let (ready, reason, message) = ready(old, instance, seen, outcome)?;
     let generation = instance.metadata.generation;
     let mut status = old.cloned().unwrap_or_default();
     if let Some(seen) = seen.filter(|seen| seen.blind.is_none() && seen.other_vcenter.is_none()) {
@@ -71,14 +71,29 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
 
 /// Status, reason and message of the Ready condition; `None` leaves the status as it is.
 fn ready(
+    old: Option<&VmInstanceStatus>,
+    instance: &VmInstance,
     seen: Option<&Seen>,
     outcome: &Outcome<Option<Notice>, Error>,
 ) -> Option<(Status, &'static str, String)> {
     match outcome {
         Outcome::Settled => Some((Status::True, reason::AS_ASKED, "powered on".to_owned())),
-        // The response is about to arrive; the status of what it brings about is written then.
-        Outcome::Acted(_) | Outcome::Waiting(reason::REFRESHING, _) => None,
-        Outcome::Waiting(reason::CLONING, _) if seen.is_some_and(|seen| seen.task.is_none()) => None,
+        Outcome::Acted(_) => {
+            let Turn::Act(action) = plan(instance, seen?) else { return None };
+            let kind = action.kind()?;
+            // The response is about to arrive; the status of what it brings about is written then.
+            if kind == TaskKind::Clone && !claims_ready(old) {
+                return None;
+            }
+            let (reason, message) = to_be(kind, &instance.spec.template);
+            Some((Status::False, reason, message))
+        }
+        Outcome::Waiting(reason::REFRESHING, _) if !is_gone(seen) || !claims_ready(old) => None,
+        Outcome::Waiting(reason::CLONING, _)
+            if seen.is_some_and(|seen| seen.task.is_none()) && !claims_ready(old) =>
+        {
+            None
+        }
         Outcome::Waiting(reason, message) => {
             // Another reason, such as a pause, is known without the vCenter.
             let blind = seen.and_then(|seen| seen.blind.as_ref()).filter(|blind| blind.reason == *reason);
@@ -90,6 +105,17 @@ fn ready(
         }
         Outcome::Blocked(..) | Outcome::Failed(_) => Some(outcome.ready(reason::AS_ASKED)),
     }
+}
+
+/// Returns whether the last status says that the machine is powered on.
+fn claims_ready(old: Option<&VmInstanceStatus>) -> bool {
+    let ready = old.and_then(|old| conditions::get(&old.conditions, condition::READY));
+    ready.is_some_and(|ready| ready.status == "True")
+}
+
+/// Returns whether the vCenter shows no machine of the instance.
+fn is_gone(seen: Option<&Seen>) -> bool {
+    seen.is_some_and(|seen| seen.tracked && seen.blind.is_none() && seen.mine.is_empty())
 }
 
 fn spell(state: PowerState) -> &'static str {
