@@ -103,7 +103,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         let turn = plan_unread(seen).or_else(|| plan_adoption(group, seen));
         return turn.unwrap_or(Turn::Act(Plan::FinishAdoption));
     }
-    if group.spec.replicas > seen.max_replicas {
+    if is_too_large(group, seen) {
         let message = format!(
             "spec.replicas is {}, and at most {} are allowed: lower it, or raise MAX_REPLICAS (--max-replicas) of the operator; nothing is \
              changed until then",
@@ -121,6 +121,19 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         }
         _ => summarize(group, seen),
     }
+}
+
+fn is_too_large(group: &VmGroup, seen: &Seen) -> bool {
+    group.spec.replicas > seen.max_replicas
+}
+
+/// Returns whether the machine of a VmInstance that a user deletes is replaced.
+#[must_use]
+pub fn replaces(group: &VmGroup, seen: &Seen) -> bool {
+    let is_staying = group.metadata.deletion_timestamp.is_none() && !is_detached(group);
+    let is_scaled = !group.spec.is_paused() && !is_too_large(group, seen);
+    let is_adopted = !has_finalizer(group, ORIGINAL_FINALIZER);
+    is_staying && is_scaled && is_adopted && seen.unread.is_empty()
 }
 
 /// Names the VmInstances that do not parse: nothing is known of their slots and machines.

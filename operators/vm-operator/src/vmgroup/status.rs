@@ -13,7 +13,7 @@ use crate::error::Error;
 
 use super::apply::Done;
 use super::observe::list;
-use super::plan::{describe_leftovers, is_outdated, tally};
+use super::plan::{describe_leftovers, is_outdated, replaces, tally};
 use super::seen::{FolderSeen, Member, Seen};
 
 /// Computes the status.
@@ -120,9 +120,14 @@ fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
     (outdated > 0).then(|| {
         let machines = if exists == 1 { "machine" } else { "machines" };
         let were = if outdated == 1 { "was" } else { "were" };
+        let remedy = if replaces(group, seen) {
+            ": delete one VmInstance to have its machine replaced, and the others when that one is ready"
+        } else {
+            ""
+        };
         format!(
             "{outdated} of {exists} virtual {machines} {were} made from an earlier cpu, memory or template; running machines are \
-             not changed: delete one VmInstance to have its machine replaced, and the others when that one is ready"
+             not changed{remedy}"
         )
     })
 }

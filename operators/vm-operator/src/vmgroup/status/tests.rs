@@ -1,6 +1,8 @@
 //! The status of a group, by tables.
 #![expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 
+mod drift;
+
 use std::sync::Arc;
 
 use infra_clients::vsphere::vms::fixtures as vcenter;
@@ -287,36 +289,6 @@ fn the_groups_own_folder_is_remembered() {
 
 fn outdated(slot: i32) -> Member {
     Member { made_from: Some("earlier".into()), ..member(slot) }
-}
-
-#[test]
-fn config_synced_says_how_many_machines_are_outdated() {
-    let unknown = Member { made_from: None, ..member(1) };
-    let gone = Member { exists: false, ..outdated(1) };
-    for (situation, members, wanted) in [
-        ("none", vec![member(0), member(1)], None),
-        ("the only one", vec![outdated(0)], Some("1 of 1 virtual machine was made ")),
-        ("one of two", vec![member(0), outdated(1)], Some("1 of 2 virtual machines was made ")),
-        ("both", vec![outdated(0), outdated(1)], Some("2 of 2 ")),
-        ("one of which it is not known", vec![member(0), unknown], None),
-        ("one that does not exist", vec![member(0), gone], None),
-    ] {
-        for outcome in [Outcome::Settled, waiting(reason::SCALING)] {
-            let new = status_of(None, &seen(members.clone()), &outcome).unwrap();
-            let synced = condition_of(&new, condition::CONFIG_SYNCED).unwrap();
-            let last = new.last_message.as_deref().unwrap();
-            match wanted {
-                None => assert_eq!(synced, ("True", "AsAsked", ""), "{situation}"),
-                Some(start) => {
-                    assert_eq!((synced.0, synced.1), ("False", "OutdatedMachines"), "{situation}");
-                    assert!(synced.2.starts_with(start), "{situation}: {}", synced.2);
-                }
-            }
-            // The Ready condition says nothing of it; the last message does.
-            let adds = last.ends_with(&format!("; {}", synced.2));
-            assert_eq!(adds, wanted.is_some(), "{situation}: {last}");
-        }
-    }
 }
 
 #[test]
