@@ -137,6 +137,12 @@ impl Marker {
     pub fn group(&self) -> Key {
         Key::new(&self.namespace, &self.group)
     }
+
+    /// Returns whether a machine with this marker was made for an earlier group of the name of that with the marker `other`.
+    #[must_use]
+    pub fn is_of_namesake(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.group() == other.group() && self.group_uid != other.group_uid
+    }
 }
 
 impl fmt::Display for Marker {

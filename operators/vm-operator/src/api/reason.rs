@@ -58,9 +58,9 @@ operator_kit::reasons! {
     REPAIRED = "Repaired";
     /// An event: the machine was destroyed.
     REMOVED = "Removed";
-    /// Machines with the group's marker are not its machines.
+    /// Machines in the group's folders have a marker of this cluster and no VmInstance.
     ORPHANS = "Orphans";
-    /// No machine without VmInstance has the group's marker.
+    /// No machine in the group's folders has a marker of this cluster and no VmInstance.
     NO_ORPHANS = "NoOrphans";
 
     /// A virtual machine that is not ours has the name.

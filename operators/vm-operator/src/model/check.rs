@@ -121,7 +121,7 @@ impl Operator {
         }
         let status = self.tables.status(group.status);
         all && count == group.replicas
-            && status.orphans == self.has_orphans(state, group)
+            && status.orphans == self.has_orphans(state)
             && status.ready_replicas == ready
             && (status.ready.0 == "True") == (ready == group.replicas)
     }
@@ -131,15 +131,15 @@ impl Operator {
         self.config.is_very_late || groups.all(|group| check_group_end(state, group).is_none())
     }
 
-    /// Returns whether the folder has a machine that was made for the group and is none of its instances'.
-    fn has_orphans(&self, state: &State, group: Group) -> bool {
+    /// Returns whether the folder has a machine that was made for a group of this name and is no instance's.
+    fn has_orphans(&self, state: &State) -> bool {
         let mut machines = state.vcenter.machines().filter(|(_, vm)| vm.folder.is_some() && vm.owner != 0);
         machines.any(|(id, vm)| {
             let mut instances = state.kubernetes.objects.instances.iter().flatten();
             let owner = instances.find(|instance| instance.number == vm.owner);
             let is_its =
                 |owner: &Instance| vm.uuid == owner.number || self.tables.status(owner.status).vm == Some(id);
-            group_of(vm.owner) == group.number && !owner.is_some_and(is_its)
+            !owner.is_some_and(is_its)
         })
     }
 

@@ -227,17 +227,33 @@ fn originals(
     originals
 }
 
-/// Names the machines in a folder that have the group's marker and belong to none of its instances.
+/// Names the machines in a folder that have a marker of this cluster and belong to no VmInstance. Those of other namespaces are left
+/// out: their VmInstances may not be watched.
 fn orphans_in(around: &Surroundings<'_>, group: &VmGroup, folder: &MoRef) -> Vec<String> {
+    let is_ours = |marker: &Marker| {
+        marker.cluster == around.memory.cluster
+            && Some(&marker.namespace) == group.metadata.namespace.as_ref()
+    };
     let mut orphans: Vec<String> = around
         .inventory
         .vms_in(folder)
         .filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)))
-        .filter(|(vm, marker)| is_of(around, group, marker) && !(around.is_member)(vm, marker))
-        .map(|(vm, _)| describe(vm))
+        .filter(|(vm, marker)| is_ours(marker) && !(around.is_member)(vm, marker))
+        .map(|(vm, marker)| describe_orphan(group, vm, &marker))
         .collect();
     orphans.sort();
     orphans
+}
+
+fn describe_orphan(group: &VmGroup, vm: &Vm, marker: &Marker) -> String {
+    let (name, moref) = (&vm.name, vm.moref.value());
+    if marker.group != group.name_any() {
+        format!("{name} ({moref}, of a group {})", marker.group)
+    } else if Some(&marker.group_uid) == group.metadata.uid.as_ref() {
+        describe(vm)
+    } else {
+        format!("{name} ({moref}, of an earlier group of this name)")
+    }
 }
 
 fn describe(vm: &Vm) -> String {

@@ -152,8 +152,8 @@ fn set_details(
             Status::True,
             reason::ORPHANS,
             format!(
-                "virtual machines that have this group's marker and belong to none of its VmInstances, such as copies made by \
-                 hand, or clones that the vCenter made when their VmInstance was gone: {}; the operator does not touch them",
+                "virtual machines in the group's folders that have an owner marker of this cluster and belong to no VmInstance, such as \
+                 copies made by hand, or machines whose group was detached: {}; the operator does not touch them",
                 list(&seen.orphans)
             ),
         ),

@@ -200,11 +200,15 @@ pub fn is_reference(id: &str) -> bool {
     !id.is_empty() && id.len() <= 128 && id.chars().all(plain)
 }
 
+/// Returns the owner marker of a machine.
+pub(super) fn marker_of(vm: &Vm) -> Option<Marker> {
+    vm.marker(OWNER_MARKER)?.parse().ok()
+}
+
 /// Returns how a machine that is not the instance's was lost to it; `None` if it never was its machine, or cannot be read.
 pub(super) fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lost> {
     vm.markers.as_ref()?;
-    let other = vm.marker(OWNER_MARKER).and_then(|text| text.parse::<Marker>().ok());
-    let other = other.filter(|other| other.cluster != marker.cluster);
+    let other = marker_of(vm).filter(|other| other.cluster != marker.cluster);
     if let Some(other) = other
         && (Marker { cluster: marker.cluster.clone(), ..other.clone() }) == *marker
     {

@@ -18,7 +18,7 @@ use crate::memory::{LONGEST_CLONE, Memory};
 use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
-use super::identity::{Look, Whereabouts, find_whereabouts, lost, original_folder, recorded};
+use super::identity::{Look, Whereabouts, find_whereabouts, lost, marker_of, original_folder, recorded};
 use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created is not the instance's: the clocks of the vCenter and of
@@ -105,6 +105,8 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let had = had.filter(|vm| mine.is_empty() && lost(vm, instance, marker).is_some());
     let stranger = had.or(stranger);
     let lost = stranger.and_then(|vm| lost(vm, instance, marker));
+    let stranger_of_namesake =
+        stranger.and_then(|vm| marker_of(vm)).is_some_and(|other| other.is_of_namesake(marker));
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
@@ -125,7 +127,20 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
             InDoubt::Watching(unfinished.count())
         }
     };
-    Seen { folder, mine, unread, stranger, lost, missing, confirmed, doubt, refresh, template, ..seen }
+    Seen {
+        folder,
+        mine,
+        unread,
+        stranger,
+        stranger_of_namesake,
+        lost,
+        missing,
+        confirmed,
+        doubt,
+        refresh,
+        template,
+        ..seen
+    }
 }
 
 fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {

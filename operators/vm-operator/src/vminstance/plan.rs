@@ -9,13 +9,13 @@ use infra_clients::vsphere::vms::Template;
 use infra_clients::vsphere::{Error as Fault, Kind, MoRef, PowerState};
 use operator_kit::Turn;
 
-use crate::api::{OWNER_MARKER, TaskKind, VmInstance, names, reason};
+use crate::api::{TaskKind, VmInstance, names, reason};
 use crate::clone_queue::Place;
 use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::Doubt;
 
 use super::identity::recorded;
-use super::seen::{AnotherVcenter, Confirmed, InDoubt, Lost, Machine, Missing, Progress, Refresh, Seen};
+use super::seen::{AnotherVcenter, Confirmed, InDoubt, Machine, Missing, Progress, Refresh, Seen};
 pub use texts::to_be;
 use texts::{describe, queued};
 
@@ -360,22 +360,7 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         return Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() };
     }
     if let Some(stranger) = &seen.stranger {
-        let name = &instance.spec.vm_name;
-        let message = match &seen.lost {
-            None => format!(
-                "{stranger} in the group's folder is called {name:?} but is not this VmInstance's machine: rename or move it; the operator \
-                 does not touch it"
-            ),
-            Some(Lost::OtherCluster(cluster)) => format!(
-                "{stranger} is this VmInstance's machine, but its owner marker names the cluster {cluster}, which this \
-                 operator is not: set CLUSTER_ID={cluster} if the operator's id was changed; the operator does not touch it"
-            ),
-            Some(Lost::NoMarker(marker)) => format!(
-                "{stranger} has this VmInstance's instanceUuid, but not its owner marker: set the advanced configuration parameter \
-                 {OWNER_MARKER} of the machine to {marker}, or rename or move {stranger} and delete this VmInstance to have another \
-                 machine in its place; the operator does not touch it"
-            ),
-        };
+        let message = texts::describe_stranger(instance, stranger, seen);
         return Turn::Blocked { reason: reason::NAME_CONFLICT, message };
     }
     if seen.vcenter_unrecorded {

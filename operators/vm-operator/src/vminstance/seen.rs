@@ -199,6 +199,8 @@ pub struct Seen {
     pub unread: Option<MoRef>,
     /// A machine of another owner in the group's folder with this machine's name.
     pub stranger: Option<MoRef>,
+    /// The stranger was made for an earlier group of this name.
+    pub stranger_of_namesake: bool,
     /// The connected vCenter, by its instanceUuid.
     pub vcenter: Option<String>,
     /// The status names a machine or a clone in another vCenter than this.

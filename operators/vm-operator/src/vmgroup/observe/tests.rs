@@ -4,6 +4,7 @@
 
 mod leftovers;
 mod originals;
+mod orphans;
 mod other_vcenter;
 
 use infra_clients::vsphere::Error as Fault;
@@ -389,83 +390,4 @@ fn the_folder_and_its_requests() {
             |s| s.adopted = true,
         ),
     ]);
-}
-
-/// Returns a machine with the marker of slot 0 under another name and UUID, and this marker's cluster and group.
-fn marked(vm: Vm, cluster: &str, group_uid: &str) -> Vm {
-    let marker = Marker { group_uid: group_uid.into(), ..Marker::of(cluster, &fixtures::instance(0)) };
-    Vm {
-        name: "copy".into(),
-        instance_uuid: Some("uuid-of-copy".into()),
-        markers: vcenter::markers(&[(OWNER_MARKER, &marker.to_string())]),
-        ..vm
-    }
-}
-
-#[test]
-fn machines_with_the_groups_marker_and_without_an_instance_are_orphans() {
-    let copy = |s: &mut Seen| s.orphans = vec!["copy (vm-1)".into()];
-    check(&[
-        ("a copy", |w| w.show(|vm| marked(vm, CLUSTER, GROUP_UID)), copy),
-        (
-            "a machine whose instance is gone",
-            |w| {
-                w.show(|vm| vm);
-                w.instances.pop();
-            },
-            |s| {
-                s.members.remove(0);
-                s.orphans = vec!["web-0 (vm-1)".into()];
-            },
-        ),
-        ("a machine of another cluster", |w| w.show(|vm| marked(vm, "other", GROUP_UID)), |_| {}),
-        (
-            "a machine of an earlier group of the name",
-            |w| w.show(|vm| marked(vm, CLUSTER, "earlier")),
-            |_| {},
-        ),
-        ("a foreign machine", |w| w.show(|vm| Vm { markers: vcenter::markers(&[]), ..vm }), |_| {}),
-        ("a machine that cannot be read", |w| w.show(|vm| Vm { markers: None, ..vm }), |_| {}),
-        (
-            "a copy in another folder",
-            |w| {
-                w.show(|vm| Vm {
-                    parent: Some(vcenter::folder_ref("group-9")),
-                    ..marked(vm, CLUSTER, GROUP_UID)
-                });
-            },
-            |_| {},
-        ),
-        (
-            "the instance has lost its owner",
-            |w| {
-                w.show(|vm| vm);
-                w.first().metadata.owner_references = None;
-            },
-            |s| {
-                leftovers::stray(s);
-                s.orphans = vec!["web-0 (vm-1)".into()];
-            },
-        ),
-        (
-            "two, in the order of their names",
-            |w| {
-                w.show(|vm| marked(vm, CLUSTER, GROUP_UID));
-                w.show(|vm| Vm {
-                    moref: vcenter::vm_ref("vm-2"),
-                    name: "b".into(),
-                    ..marked(vm, CLUSTER, GROUP_UID)
-                });
-            },
-            |s| s.orphans = vec!["b (vm-2)".into(), "copy (vm-1)".into()],
-        ),
-    ]);
-}
-
-#[test]
-fn a_list_of_orphans_names_five() {
-    let orphans: Vec<String> = (0..7).map(|i| i.to_string()).collect();
-    assert_eq!(list(&orphans[..0]), "");
-    assert_eq!(list(&orphans[..5]), "0, 1, 2, 3, 4");
-    assert_eq!(list(&orphans), "0, 1, 2, 3, 4 and 2 more");
 }

@@ -12,8 +12,10 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::api::{VmGroup, VmGroupSpec, VmInstanceSpec};
+use crate::memory::Jam;
 use crate::requests::{Call, NewMachine};
 use crate::visibility::Blind;
+use crate::vminstance::seen::Lost;
 use crate::vminstance::{GroupView, is_needed};
 
 fn vm(id: &str) -> MoRef {

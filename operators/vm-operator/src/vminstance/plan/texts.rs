@@ -1,7 +1,10 @@
 //! What an instance says of what it waits for, for people.
 
-use crate::api::{TaskKind, reason};
+use infra_clients::vsphere::MoRef;
+
+use crate::api::{OWNER_MARKER, TaskKind, VmInstance, reason};
 use crate::memory::Jam;
+use crate::vminstance::seen::{Lost, Seen};
 
 /// What an instance waits for in the clone queue.
 const QUEUE: &str = "as many clones as --max-clones allows are in flight";
@@ -37,4 +40,28 @@ pub fn to_be(kind: TaskKind, template: &str) -> (&'static str, String) {
     let (reason, message) = describe(kind, template);
     let message = message.strip_prefix("being ").map(|rest| format!("to be {rest}")).unwrap_or(message);
     (reason, format!("{message}; the vCenter has not answered yet"))
+}
+
+/// Says what is wrong with a machine that has the name of the instance's, and what to do.
+pub(super) fn describe_stranger(instance: &VmInstance, stranger: &MoRef, seen: &Seen) -> String {
+    let name = &instance.spec.vm_name;
+    match &seen.lost {
+        None if seen.stranger_of_namesake => format!(
+            "{stranger} in the group's folder is called {name:?} and is left of an earlier group of this name: rename or move it, or \
+             delete it; the operator does not touch it"
+        ),
+        None => format!(
+            "{stranger} in the group's folder is called {name:?} but is not this VmInstance's machine: rename or move it; the operator \
+             does not touch it"
+        ),
+        Some(Lost::OtherCluster(cluster)) => format!(
+            "{stranger} is this VmInstance's machine, but its owner marker names the cluster {cluster}, which this operator is not: \
+             set CLUSTER_ID={cluster} if the operator's id was changed; the operator does not touch it"
+        ),
+        Some(Lost::NoMarker(marker)) => format!(
+            "{stranger} has this VmInstance's instanceUuid, but not its owner marker: set the advanced configuration parameter \
+             {OWNER_MARKER} of the machine to {marker}, or rename or move {stranger} and delete this VmInstance to have another \
+             machine in its place; the operator does not touch it"
+        ),
+    }
 }

@@ -65,7 +65,10 @@ fn the_advice_to_delete_a_vminstance_is_given_where_that_replaces_its_machine() 
         change(&mut group, &mut seen);
         let new = status(None, &group, Some(&seen), &waiting(reason::SCALING), NOW).unwrap();
         let says = condition_of(&new, condition::CONFIG_SYNCED).unwrap().2;
-        assert!(says.starts_with("1 of 2 virtual machines was made from an earlier cpu"), "{situation}: {says}");
+        assert!(
+            says.starts_with("1 of 2 virtual machines was made from an earlier cpu"),
+            "{situation}: {says}"
+        );
         assert_eq!(says.contains("delete one VmInstance"), wanted, "{situation}: {says}");
     }
 }

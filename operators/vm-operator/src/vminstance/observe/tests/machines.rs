@@ -53,6 +53,16 @@ fn foreign(vm: Vm) -> Vm {
     Vm { instance_uuid: Some("foreign-uuid".into()), ..without_markers(vm) }
 }
 
+/// Returns a machine that was made for the same slot of an earlier group of the name.
+fn of_namesake(vm: Vm) -> Vm {
+    let marker = Marker {
+        group_uid: "earlier".into(),
+        instance_uuid: "earlier-uuid".into(),
+        ..Marker::of(CLUSTER, &fixtures::instance(0))
+    };
+    Vm { instance_uuid: Some("earlier-uuid".into()), ..with_marker(vm, &marker.to_string()) }
+}
+
 #[test]
 fn its_machine_is_found_by_marker_and_instance_uuid() {
     check(&[
@@ -163,6 +173,14 @@ fn another_machine_is_not_the_instances() {
             |s| stranger(s, Some(no_marker())),
         ),
         ("a foreign machine has the name", |w| w.show(foreign), |s| stranger(s, None)),
+        (
+            "a machine of an earlier group of the name has it",
+            |w| w.show(of_namesake),
+            |s| {
+                stranger(s, None);
+                s.stranger_of_namesake = true;
+            },
+        ),
         (
             "a foreign machine has the recorded reference, and not the name",
             |w| {

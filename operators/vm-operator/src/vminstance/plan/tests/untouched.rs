@@ -55,3 +55,21 @@ fn what_is_not_the_instances_is_never_touched() {
     let turn = plan(&copy, &Seen { mine: vec![machine(PowerState::On)], ..seen() });
     assert_eq!(name(&turn), "Gone", "a deleted copy takes no machine with it");
 }
+
+#[test]
+fn a_machine_that_has_the_name_is_named_with_what_it_is() {
+    let stranger = || Seen { stranger: Some(vm("vm-9")), ..seen() };
+    let of_namesake = || Seen { stranger_of_namesake: true, ..stranger() };
+    let other_cluster = Some(Lost::OtherCluster("other".into()));
+    for (seen, wanted) in [
+        (stranger(), "is called \"g-0\" but is not this VmInstance's machine"),
+        (of_namesake(), "is called \"g-0\" and is left of an earlier group of this name"),
+        (Seen { lost: other_cluster, ..stranger() }, "names the cluster other"),
+        (Seen { lost: Some(Lost::NoMarker("marker".into())), ..stranger() }, "to marker, or rename or move"),
+    ] {
+        let Turn::Blocked { reason: "NameConflict", message } = plan(&instance(false), &seen) else {
+            panic!("{wanted}")
+        };
+        assert!(message.contains(wanted) && message.ends_with("the operator does not touch it"), "{message}");
+    }
+}
