@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use crate::lines::{GroupId, Held, Lines};
+use crate::lines::{GroupId, Held, Lines, Most};
 
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,11 +119,12 @@ impl<M: Clone + Eq + Hash> CloneQueue<M> {
     /// Gives free places away, and returns the members that hold one now.
     fn grant(&mut self) -> Vec<M> {
         let mut next = Vec::new();
+        let most = Most { group: self.limit, namespace: self.limit };
         while self.held.len() < self.limit {
             let mut places = Held::default();
             self.held.values().for_each(|group| places.add(group));
             self.overdue.values().for_each(|group| places.add_to_group(group));
-            let Some((group, member)) = self.lines.pop(&places, self.limit) else { break };
+            let Some((group, member)) = self.lines.pop(&places, most) else { break };
             self.waiting.remove(&member);
             self.held.insert(member.clone(), group);
             next.push(member);

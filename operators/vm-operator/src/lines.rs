@@ -27,10 +27,13 @@ impl<T> Lines<T> {
         entry(entry(&mut self.0, namespace), group).push_back(item);
     }
 
-    /// Takes the next item, and its group; `None` if each group that waits holds `most` places, or nothing waits.
-    pub fn pop(&mut self, held: &Held, most: usize) -> Option<(GroupId, T)> {
-        let may_have = |group: &str| held.by_group(group) < most;
+    /// Takes the next item, and its group; `None` if each group that waits, or its namespace, holds as many places as it may, or
+    /// nothing waits.
+    pub fn pop(&mut self, held: &Held, most: Most) -> Option<(GroupId, T)> {
+        let may_have = |group: &str| held.by_group(group) < most.group;
         let namespaces = self.0.iter().enumerate();
+        let namespaces =
+            namespaces.filter(|(_, (namespace, _))| held.by_namespace(namespace) < most.namespace);
         let served = namespaces.filter(|(_, (_, groups))| groups.iter().any(|(group, _)| may_have(group)));
         let (at, _) = served.min_by_key(|(_, (namespace, _))| held.by_namespace(namespace))?;
         let (namespace, mut groups) = self.0.remove(at)?;
@@ -76,6 +79,15 @@ fn entry<'a, V: Default>(entries: &'a mut VecDeque<(String, V)>, name: &str) -> 
         entries.len() - 1
     });
     &mut entries[at].1
+}
+
+/// How many places one group, and one namespace, may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// A group.
+    pub group: usize,
+    /// All groups of a namespace.
+    pub namespace: usize,
 }
 
 /// How many places groups and namespaces hold.
@@ -131,6 +143,7 @@ mod tests {
 
     /// Serves everything one after the other, each holding a place until `places` others do.
     fn served(mut lines: Lines<&'static str>, places: usize, most: usize) -> Vec<&'static str> {
+        let most = Most { group: most, namespace: usize::MAX };
         let (mut held, mut holders, mut served) = (Held::default(), VecDeque::new(), Vec::new());
         loop {
             if holders.len() == places {
@@ -176,13 +189,38 @@ mod tests {
         for item in ["h0", "h1", "h2"] {
             lines.push(&hog, item);
         }
-        let mut pop = |held: &Held| lines.pop(held, 2).map(|(_, item)| item);
+        let most = Most { group: 2, namespace: usize::MAX };
+        let mut pop = |held: &Held| lines.pop(held, most).map(|(_, item)| item);
         held.add(&hog);
         held.add(&hog);
         assert_eq!(pop(&held), None, "it holds two");
         held.remove(&hog);
         held.add(&other);
         assert_eq!((pop(&held), pop(&held)), (Some("h0"), Some("h1")));
+    }
+
+    /// What each holder keeps for ever: the namespace `a` has many groups.
+    #[test]
+    fn a_namespace_never_holds_more_than_its_share() {
+        let most = Most { group: 2, namespace: 3 };
+        for (what, before, wanted) in [
+            ("nothing is held", vec![], vec!["a0", "b0", "a1", "b1", "a2"]),
+            ("its groups hold all that it may", vec!["a0", "a1", "a9"], vec!["b0", "b1"]),
+            ("a group holds all that it may", vec!["a0", "a0"], vec!["b0", "b1", "a1"]),
+            ("a group holds more than the namespace has left", vec!["a1", "a9"], vec!["b0", "b1", "a0"]),
+        ] {
+            let (mut lines, mut held) = (Lines::default(), Held::default());
+            for item in ["a0", "a1", "a2", "a3", "b0", "b1"] {
+                lines.push(&group(&item[..1], item), item);
+            }
+            before.iter().for_each(|name| held.add(&group(&name[..1], name)));
+            let mut served = Vec::new();
+            while let Some((group, item)) = lines.pop(&held, most) {
+                held.add(&group);
+                served.push(item);
+            }
+            assert_eq!(served, wanted, "{what}");
+        }
     }
 
     #[test]

@@ -388,4 +388,23 @@ mod tests {
         assert!(memory.requests.forget("hog-19") && !memory.requests.forget("hog-19"));
         assert_eq!(memory.requests.depth(), 10);
     }
+
+    /// The tests' `request` is of the namespace `n`.
+    #[test]
+    fn requests_of_a_namespace_leave_places_to_others() {
+        let memory = Memory::new("cluster".into(), 1);
+        for n in 0..40 {
+            memory.requests.push(request(&format!("hog-{n}"), &format!("hog-{}", n % 4)));
+        }
+        let of_other = |uid: &str| {
+            let request = request(uid, "web");
+            memory.requests.push(Request { group: ("other".into(), "web".into()), ..request });
+        };
+        let pop = || memory.requests.pop().map(|request| request.group);
+        assert_eq!((0..40).map_while(|_| pop()).count(), 16, "half of all places");
+        of_other("web-0");
+        assert_eq!((pop().map(|(namespace, _)| namespace), pop()), (Some("other".into()), None));
+        memory.requests.done(&("n".into(), "hog-0".into()));
+        assert_eq!(pop().map(|(namespace, _)| namespace), Some("n".into()));
+    }
 }

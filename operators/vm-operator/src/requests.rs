@@ -23,15 +23,15 @@ use crate::api::{OWNER_MARKER, REVISION_MARKER, TaskKind, TaskStatus};
 use crate::context::Context;
 use crate::error::method;
 use crate::in_flight::{FolderChange, FolderRequest};
-use crate::lines::{GroupId, Held, Lines};
+use crate::lines::{GroupId, Held, Lines, Most};
 use crate::memory::Memory;
 use crate::{vmgroup, vminstance};
 
 /// Requests sent at the same time.
 pub const CONCURRENCY: usize = 32;
-/// Requests of one group sent at the same time: calls that a vCenter does not answer hold up their own group and not the
-/// others.
-const PER_GROUP: usize = 8;
+/// Requests of one group, and of one namespace, sent at the same time: calls that a vCenter does not answer hold up their own group
+/// and, if they are those of several, their own namespace, and not the others.
+const MOST: Most = Most { group: 8, namespace: 16 };
 /// Megabytes in one GB of `spec.memory`.
 const MB_PER_GB: i64 = 1024;
 
@@ -183,7 +183,7 @@ impl Requests {
     pub fn pop(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Waiting { first, clones, sending } = &mut *waiting;
-        let (group, request) = first.pop(sending, PER_GROUP).or_else(|| clones.pop(sending, PER_GROUP))?;
+        let (group, request) = first.pop(sending, MOST).or_else(|| clones.pop(sending, MOST))?;
         sending.add(&group);
         Some(request)
     }
