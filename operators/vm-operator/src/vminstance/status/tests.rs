@@ -1,14 +1,15 @@
 //! The status of an instance, by tables.
 
+mod requested;
+
 use std::sync::Arc;
 
-use infra_clients::vsphere::vms::{Template, fixtures as vcenter};
+use infra_clients::vsphere::vms::fixtures as vcenter;
 use infra_clients::vsphere::{Error as Fault, Kind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::api::{TaskKind, TaskStatus};
-use crate::clone_queue::Place;
 use crate::fixtures;
 use crate::visibility::Blind;
 use crate::vminstance::seen::{Lost, Machine, Progress};
@@ -110,99 +111,6 @@ fn ready_says_how_the_pass_ended() {
         }
         assert_eq!(status.is_some(), wanted.is_some(), "{situation}");
         assert!(status.is_none_or(|status| status.observed_generation == Some(1)), "{situation}");
-    }
-}
-
-/// Ready is True no more before the vCenter has answered; what is written is postponed by the driver.
-#[test]
-fn a_machine_that_is_not_as_asked_any_more_is_not_called_ready() {
-    let group = crate::vminstance::GroupView {
-        paused: false,
-        detach: detach::Detach::No,
-        deleting: false,
-        adopting: false,
-    };
-    let of_group = || Seen {
-        group: Some(group),
-        folder: Some(vcenter::folder_ref("group-1")),
-        template: Template::Known(vcenter::vm_ref("vm-template")),
-        ..seen()
-    };
-    let has = |power| Seen { mine: vec![Machine { power, ..machine() }], ..of_group() };
-    let off = || has(Some(PowerState::Off));
-    let confirmed = |seen| Seen { confirmed: crate::vminstance::seen::Confirmed::Same, ..seen };
-    let acted = || Outcome::Acted(None);
-    let unmarked = Seen { mine: vec![Machine { marked: false, ..machine() }], ..of_group() };
-    let gone = |place| Seen { place, missing: Missing::Gone, ..of_group() };
-    let asked = "; the vCenter has not answered yet";
-    let ready = || Some((Status::True, reason::AS_ASKED));
-    let template = &fixtures::instance(0).spec.template;
-    let to_be_cloned = format!("to be cloned from template {template:?}{asked}");
-    let rows: [(&str, bool, End, Seen, Option<(Status, &str)>, Option<(&str, &str)>); 11] = [
-        ("off", false, acted(), off(), ready(), Some(("PoweringOn", "to be powered on"))),
-        ("off, since long", false, acted(), off(), None, Some(("PoweringOn", "to be powered on"))),
-        ("without its marker", false, acted(), unmarked, ready(), Some(("Adopting", "to be marked"))),
-        (
-            "deleted, on",
-            true,
-            acted(),
-            confirmed(has(Some(PowerState::On))),
-            ready(),
-            Some(("Removing", "to be powered off and removed")),
-        ),
-        (
-            "deleted, off",
-            true,
-            acted(),
-            confirmed(off()),
-            ready(),
-            Some(("Removing", "to be powered off and removed")),
-        ),
-        ("gone", false, acted(), gone(Place::None), ready(), Some(("Cloning", &to_be_cloned))),
-        ("gone, with a place", false, acted(), gone(Place::Held), ready(), Some(("Cloning", &to_be_cloned))),
-        ("never made", false, acted(), gone(Place::Held), None, None),
-        (
-            "gone, and its clone is not answered",
-            false,
-            waiting(reason::CLONING),
-            gone(Place::Held),
-            ready(),
-            Some(("Cloning", "a message")),
-        ),
-        (
-            "out of sight of the inventory",
-            false,
-            waiting(reason::REFRESHING),
-            of_group(),
-            ready(),
-            Some(("Refreshing", "a message")),
-        ),
-        ("there, and the inventory is read", false, waiting(reason::REFRESHING), off(), ready(), None),
-    ];
-    for (situation, deleted, outcome, seen, old, wanted) in rows {
-        let mut instance = fixtures::instance(0);
-        if deleted {
-            instance = fixtures::deleting(instance);
-        }
-        let mut last = VmInstanceStatus { power: Some("poweredOn".into()), ..VmInstanceStatus::default() };
-        if let Some((status, reason)) = old {
-            conditions::set(&mut last.conditions, condition::READY, status, reason, "", Some(1), NOW);
-        }
-        let new = status(Some(&last), &instance, Some(&seen), &outcome, NOW);
-        let ready = new.as_ref().and_then(|new| conditions::get(&new.conditions, condition::READY));
-        let got = ready.map(|ready| (&*ready.status, &*ready.reason, &*ready.message));
-        match (got, wanted) {
-            (None, None) => {}
-            (Some(("False", reason, message)), Some((wanted, says))) => {
-                assert_eq!(reason, wanted, "{situation}");
-                assert!(message.starts_with(says), "{situation}: {message}");
-                let is_asked = message.ends_with(asked);
-                assert_eq!(is_asked, matches!(outcome, Outcome::Acted(_)), "{situation}: {message}");
-            }
-            other => panic!("{situation}: {other:?}"),
-        }
-        let power = seen.mine.first().and_then(|machine| machine.power).map(|power| spell(power).to_owned());
-        assert!(new.is_none_or(|new| new.power == power), "{situation}");
     }
 }
 
