@@ -17,6 +17,8 @@ use crate::{Demo, Stage, Step};
 const PATIENCE: Duration = Duration::from_mins(3);
 /// The workload cluster.
 const CLUSTER: &str = "workload-cls";
+/// That of the second act: a share of the management cluster's API server, which looks like a cluster of its own.
+const SECOND: &str = "apps-cls";
 /// The label that asks for AKO.
 const LABEL: &str = AkoRig::LABEL;
 
@@ -56,6 +58,10 @@ impl Demo for AkoDemo {
         Step {
             title: "A port group in vCenter",
             why: "A second AKODeploymentConfig lists it: the operator makes it, AVI finds it, and addresses are pooled there.",
+        },
+        Step {
+            title: "A tenant for the Clusters of a namespace",
+            why: "The second one makes tenants: AKO of a new Cluster works in one, as a user without rights in another.",
         },
         Step {
             title: "Delete the AKODeploymentConfigs",
@@ -121,7 +127,8 @@ impl Demo for AkoDemo {
             3 => self.delete_while_ako_hangs(stage).await,
             4 => self.give_up(stage).await,
             5 => self.make_port_group(stage).await,
-            6 => {
+            6 => Box::pin(self.make_tenant(stage)).await,
+            7 => {
                 stage.screen.kubectl(self, "delete adc adc vc --wait=false").await?;
                 stage.screen.during(self, self.site().gone("adc")).await?;
                 stage.screen.during(self, self.site().gone("vc")).await?;
@@ -131,7 +138,7 @@ impl Demo for AkoDemo {
                 stage.screen.say("verified: AVI and vCenter are as they were before");
                 Ok(())
             }
-            7 => {
+            8 => {
                 let status = stage.operator.process.terminate(PATIENCE).await?;
                 ensure!(status.success(), "the operator ended with {status}");
                 let requests = self.rig.simulator.control().requests();
@@ -226,6 +233,7 @@ impl AkoDemo {
         let mut config = self.rig.vcenter_config(&groups, "apps");
         config["metadata"]["name"] = "vc".into();
         config["spec"]["clusterSelector"] = json!({ "matchLabels": { "team": "apps" } });
+        config["spec"]["tenant"] = json!({ "name": "apps", "scope": "Namespace" });
         let file = self.site().directory().join("vc.yaml");
         fs::write(&file, serde_json::to_string_pretty(&config)?)?;
         stage.screen.kubectl(self, &format!("apply --server-side -f {}", file.display())).await?;
@@ -234,6 +242,24 @@ impl AkoDemo {
         self.cloud.discover().await?;
         stage.screen.during(self, self.site().ready_within("vc", PATIENCE, |_| true)).await?;
         stage.screen.kubectl(self, "get adc vc -o jsonpath={.status.portGroups}").await
+    }
+
+    async fn make_tenant(&self, stage: &mut Stage) -> Result<()> {
+        let cluster = stage.screen.during(self, self.rig.cluster(SECOND, false)).await?;
+        let guest = self.rig.with_ako(cluster).await?;
+        stage.screen.kubectl(self, &format!("label cluster {SECOND} team=apps")).await?;
+        stage.screen.during(self, self.rig.condition(SECOND, "AKOInstalled", "True")).await?;
+        stage.screen.during(self, self.rig.balance(&guest)).await?;
+        stage.screen.kubectl(self, "get adc vc -o jsonpath={.status.added.tenants}").await?;
+        let secret = format!("get secret {SECOND}-avi-credentials -o jsonpath={{.type}}");
+        stage.screen.kubectl(self, &secret).await?;
+        stage.screen.kubectl(self, &format!("delete cluster {SECOND} --wait=false")).await?;
+        stage.screen.during(self, guest.workload.deleted(PATIENCE)).await?;
+        let tenants = eventually("the tenant is gone", PATIENCE, async || {
+            let left = self.outside().await?.into_keys().find(|name| name.starts_with("tenant"));
+            Ok(left.is_none().then_some(()))
+        });
+        stage.screen.during(self, tenants).await
     }
 
     /// Runs `kubectl` on the workload cluster, and prints command and output.

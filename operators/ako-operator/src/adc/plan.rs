@@ -26,6 +26,9 @@ use crate::infra_setting;
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
 pub(super) const FRESH: Duration = Duration::from_mins(10);
+/// The same for an answer that lacks something: a person may have made it meanwhile. Shorter than the time after which the driver looks
+/// again at what is blocked.
+const LACKING: Duration = Duration::from_mins(4);
 /// Time between two looks at what is in a tenant that a deletion waits for.
 const CONTENT: Duration = Duration::from_mins(1);
 /// How many Clusters a message names.
@@ -80,6 +83,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         let fresh = match &answer.facts {
             facts if awaited(facts).is_some() => DISCOVERY,
             facts if is_deleting && tenants::has_content(facts) => CONTENT,
+            facts if !is_deleting && problem(&adc.spec, facts).is_some() => LACKING,
             _ => FRESH,
         };
         let age = now.duration_since(answer.at).unsigned_abs();

@@ -102,6 +102,9 @@ fn avi_is_asked_where_the_answer_is_missing_old_or_of_another_question() {
     assert_eq!(decided(&plain(), &none), "ask");
     assert_eq!(named(&decide(&plain(), &good, at(599))), "record");
     assert_eq!(named(&decide(&plain(), &good, at(600))), "ask", "the answer is old");
+    let lacking = seen(Facts { has_group: false, ..facts() });
+    assert_eq!(named(&decide(&plain(), &lacking, at(239))), "AviServiceEngineGroupNotFound");
+    assert_eq!(named(&decide(&plain(), &lacking, at(240))), "ask", "it may be there now");
     for other in [
         Basis { generation: Some(2), ..basis() },
         Basis { credentials: "2".into(), ..basis() },
