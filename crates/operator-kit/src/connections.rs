@@ -82,23 +82,28 @@ pub(crate) struct Activity {
     changed: Arc<Notify>,
 }
 
-/// `Ok`: idle since then. `Err`: so many requests in flight.
-type State = Result<Instant, usize>;
+struct State {
+    /// Requests in flight.
+    requests: usize,
+    /// Since when there are none, if there are none.
+    idle_since: Instant,
+}
 
 impl Activity {
     fn new(changed: &Arc<Notify>) -> Self {
-        Self { state: Arc::new(Mutex::new(Ok(Instant::now()))), changed: Arc::clone(changed) }
+        let state = State { requests: 0, idle_since: Instant::now() };
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::clone(changed) }
     }
 
     /// The connection is busy until the returned value is dropped.
     pub(crate) fn begin(&self) -> Busy {
-        let mut state = self.state();
-        *state = Err(state.err().unwrap_or_default() + 1);
+        self.state().requests += 1;
         Busy(self.clone())
     }
 
     fn idle_since(&self) -> Option<Instant> {
-        self.state().ok()
+        let state = self.state();
+        (state.requests == 0).then_some(state.idle_since)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,10 +117,9 @@ pub(crate) struct Busy(Activity);
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        *state = match *state {
-            Err(requests) if requests > 1 => Err(requests - 1),
-            _ => Ok(Instant::now()),
-        };
+        state.requests -= 1;
+        state.idle_since = Instant::now();
+        drop(state);
         self.0.changed.notify_one();
     }
 }
