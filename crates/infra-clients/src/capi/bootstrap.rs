@@ -1,17 +1,15 @@
 //! ClusterBootstrap: which packages TKG installs into a cluster that is created from a ClusterClass. Owns one
 //! package's entry and the list of packages that outlive their entry; never the other packages.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use kube::api::Patch;
 use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::patch;
+use super::{patch, tkg};
 
 /// Annotation of a ClusterBootstrap, a list separated by commas: packages whose PackageInstall is not processed when
 /// it is deleted.
@@ -157,34 +155,7 @@ impl ClusterBootstrap {
     }
 }
 
-impl Resource for ClusterBootstrap {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "ClusterBootstrap".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "run.tanzu.vmware.com".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1alpha3".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "clusterbootstraps".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+tkg::resource!(ClusterBootstrap, NamespaceResourceScope, "clusterbootstraps");
 
 #[cfg(test)]
 mod tests {

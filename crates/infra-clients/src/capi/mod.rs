@@ -30,6 +30,7 @@ pub mod patch;
 mod reference;
 mod release;
 mod sets;
+mod tkg;
 mod topology;
 mod version;
 

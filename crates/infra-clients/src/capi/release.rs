@@ -1,13 +1,11 @@
 //! TanzuKubernetesRelease: which packages a release of TKG has. Read only.
 
-use std::borrow::Cow;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use kube::core::ClusterResourceScope;
 use serde::Deserialize;
 
 use super::bootstrap::is_version_of;
+use super::tkg;
 
 /// `run.tanzu.vmware.com/v1alpha3`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,34 +38,7 @@ impl TanzuKubernetesRelease {
     }
 }
 
-impl Resource for TanzuKubernetesRelease {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "TanzuKubernetesRelease".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "run.tanzu.vmware.com".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1alpha3".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "tanzukubernetesreleases".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+tkg::resource!(TanzuKubernetesRelease, ClusterResourceScope, "tanzukubernetesreleases");
 
 #[cfg(test)]
 mod tests {
