@@ -1,4 +1,4 @@
-//! Names derived from other names: deterministic, within a limit, and different for different inputs.
+//! Names derived from other names: deterministic, within a limit, and different for different inputs. And lists of names in messages.
 
 use data_encoding::BASE32HEX_NOPAD;
 use sha2::{Digest, Sha256};
@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 const LABEL_VALUE: usize = 63;
 /// Characters of hash that replace what is cut off or cannot be kept.
 const HASH: usize = 8;
+/// How many things a message names.
+const FEW: usize = 5;
 
 /// Returns `name` if it has at most `max` bytes; else its beginning, `-` and 8 characters of its SHA-256.
 ///
@@ -23,6 +25,19 @@ pub fn bounded(name: &str, max: usize) -> String {
         return name.to_owned();
     }
     hashed(name, name, max)
+}
+
+/// Lists things for a message: the first five, and how many others there are.
+///
+/// ```
+/// use operator_kit::names::first_few;
+/// assert_eq!(first_few(&["a".to_owned(), "b".to_owned()]), "a, b");
+/// ```
+#[must_use]
+pub fn first_few(all: &[String]) -> String {
+    let (named, others) = all.split_at(all.len().min(FEW));
+    let named = named.join(", ");
+    if others.is_empty() { named } else { format!("{named} and {} more", others.len()) }
 }
 
 /// Returns `text` as the value of a Kubernetes label: unchanged where it is one, else with what a label cannot hold
@@ -60,6 +75,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_list_names_five() {
+        let all: Vec<String> = (0..7).map(|i| i.to_string()).collect();
+        assert_eq!(first_few(&all[..0]), "");
+        assert_eq!(first_few(&all[..5]), "0, 1, 2, 3, 4");
+        assert_eq!(first_few(&all), "0, 1, 2, 3, 4 and 2 more");
+    }
 
     proptest! {
         #[test]

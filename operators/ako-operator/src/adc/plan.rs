@@ -12,6 +12,7 @@ use std::time::Duration;
 use infra_clients::avi::Version;
 use jiff::Timestamp;
 use operator_kit::Turn;
+use operator_kit::names::first_few;
 
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
@@ -31,8 +32,6 @@ pub(super) const FRESH: Duration = Duration::from_mins(10);
 const LACKING: Duration = Duration::from_mins(4);
 /// Time between two looks at what is in a tenant that a deletion waits for.
 const CONTENT: Duration = Duration::from_mins(1);
-/// How many Clusters a message names.
-const NAMED: usize = 5;
 
 /// What `apply` does.
 #[derive(Clone, Debug)]
@@ -233,12 +232,10 @@ fn moved(place: &Place) -> Turn<Plan> {
 }
 
 fn in_use(clusters: &[String]) -> Turn<Plan> {
-    let named = clusters.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = clusters.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let message = format!(
-        "Clusters take AKO from it, and keep it meanwhile: {named}{more}; remove their labels, delete them, or let another \
-         AKODeploymentConfig select them"
+        "Clusters take AKO from it, and keep it meanwhile: {}; remove their labels, delete them, or let another \
+         AKODeploymentConfig select them",
+        first_few(clusters)
     );
     Turn::Blocked { reason: reason::IN_USE, message }
 }

@@ -9,13 +9,11 @@ mod ask;
 use std::collections::BTreeSet;
 
 use operator_kit::conditions::Status;
+use operator_kit::names::first_few;
 
 pub use self::ask::{ask, new};
 use super::seen::{Facts, Problem, Tenant};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, TENANT_MARK, reason};
-
-/// How many objects a message names.
-const NAMED: usize = 5;
 
 /// Tenants that are made and removed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,10 +125,7 @@ pub fn in_use(facts: &Facts, needed: &BTreeSet<String>, record: &BTreeSet<String
     let kept = record.difference(needed).filter_map(|name| {
         let tenant = facts.tenants.get(name)?.as_ref().filter(|tenant| tenant.is_marked)?;
         let content = tenant.content.as_ref().filter(|content| !content.is_empty())?;
-        let named = content.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = content.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Some(format!("the tenant {name:?} has {named}{more}"))
+        Some(format!("the tenant {name:?} has {}", first_few(content)))
     });
     let kept: Vec<_> = kept.collect();
     (!kept.is_empty()).then(|| {

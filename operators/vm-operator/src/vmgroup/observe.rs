@@ -21,9 +21,6 @@ use super::seen::{
     Unread,
 };
 
-/// Orphans named in messages.
-const NAMED_ORPHANS: usize = 5;
-
 /// What a group is observed in.
 pub struct Surroundings<'a> {
     /// What this process remembers.
@@ -258,16 +255,6 @@ fn describe_orphan(group: &VmGroup, vm: &Vm, marker: &Marker) -> String {
 
 fn describe(vm: &Vm) -> String {
     format!("{} ({})", vm.name, vm.moref.value())
-}
-
-/// Lists orphans for a message: the first few, and how many others there are.
-#[must_use]
-pub fn list(orphans: &[String]) -> String {
-    let named = orphans.iter().take(NAMED_ORPHANS).cloned().collect::<Vec<_>>().join(", ");
-    match orphans.len().saturating_sub(NAMED_ORPHANS) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
 }
 
 fn leftover(instance: &VmInstance, group_uid: &str) -> Option<Leftover> {

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::conditions::{self, Status};
 use operator_kit::driver::FINALIZERS_LEFT;
+use operator_kit::names::first_few;
 use operator_kit::{Notice, Outcome};
 
 use crate::api::{ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason};
@@ -12,7 +13,6 @@ use crate::detach::{self, is_detached};
 use crate::error::Error;
 
 use super::apply::Done;
-use super::observe::list;
 use super::plan::{describe_leftovers, is_outdated, replaces, tally};
 use super::seen::{FolderSeen, Member, Seen};
 
@@ -154,7 +154,7 @@ fn set_details(
             format!(
                 "virtual machines in the group's folders that have an owner marker of this cluster and belong to no VmInstance, such as \
                  copies made by hand, or machines whose group was detached: {}; the operator does not touch them",
-                list(&seen.orphans)
+                first_few(&seen.orphans)
             ),
         ),
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use infra_clients::vsphere::networks::PortGroup as Found;
 use jiff::Timestamp;
 use operator_kit::Turn;
+use operator_kit::names::first_few;
 
 use super::super::plan::{FRESH, Plan};
 use super::super::seen::Facts as AviFacts;
@@ -21,8 +22,6 @@ const USE: Duration = Duration::from_secs(15);
 pub const DISCOVERY: Duration = Duration::from_secs(10);
 /// How long a creation whose task is not known may take. An answer of the vCenter that was lost says nothing of its end.
 const CREATION: Duration = Duration::from_mins(2);
-/// How many users a message names.
-const NAMED: usize = 5;
 
 /// Decides the next step until every port group of the spec is as it asks.
 #[must_use]
@@ -211,15 +210,10 @@ fn remove_one(added: &AddedPortGroup, seen: &Seen, facts: &Facts, now: Timestamp
 /// Returns who uses a port group, in words.
 #[must_use]
 pub fn in_use(name: &str, users: &[String]) -> String {
-    let named = users.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = users.len().saturating_sub(NAMED);
-    match (users.is_empty(), more) {
-        (true, _) => format!("the port group {name} is in use, as vCenter says: detach what uses it"),
-        (false, 0) => format!("the port group {name} is in use by the VMs {named}: detach them"),
-        (false, more) => {
-            format!("the port group {name} is in use by the VMs {named} and {more} more: detach them")
-        }
+    if users.is_empty() {
+        return format!("the port group {name} is in use, as vCenter says: detach what uses it");
     }
+    format!("the port group {name} is in use by the VMs {}: detach them", first_few(users))
 }
 
 fn of_others(name: &str) -> Turn<Plan> {

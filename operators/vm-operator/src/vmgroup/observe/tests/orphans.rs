@@ -104,11 +104,3 @@ fn machines_with_a_marker_and_without_an_instance_are_orphans() {
         ),
     ]);
 }
-
-#[test]
-fn a_list_of_orphans_names_five() {
-    let orphans: Vec<String> = (0..7).map(|i| i.to_string()).collect();
-    assert_eq!(list(&orphans[..0]), "");
-    assert_eq!(list(&orphans[..5]), "0, 1, 2, 3, 4");
-    assert_eq!(list(&orphans), "0, 1, 2, 3, 4 and 2 more");
-}
