@@ -92,15 +92,16 @@ impl Program for AkoOperator {
 
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         // Before anything is waited for: what is wrong with the flags is reported at once.
-        let ways =
+        let choose =
             |served| Ways::choose(args.ako_delivery, args.ako().as_ref(), served).map_err(anyhow::Error::msg);
-        if args.ako_delivery != Setting::Auto {
-            ways(Addons::default())?;
-        }
+        let chosen = (args.ako_delivery != Setting::Auto).then(|| choose(Addons::default())).transpose()?;
         let meters = Meters::register(kit.metrics().registry())?;
         kit.lead().await;
         let capi = Capi::discover(kit.client()).await?;
-        let ways = ways(capi.addons().await?)?;
+        let ways = match chosen {
+            Some(ways) => ways,
+            None => choose(capi.addons().await?)?,
+        };
         let watches = Watches::new(&kit, &capi)?;
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
@@ -260,11 +261,11 @@ impl Watches {
                 for adc in &naming {
                     wake_adcs.retry(adc);
                 }
-                for cluster in clusters.cache().keys() {
-                    // AKO may be given what the Secret has.
-                    if !naming.is_empty() || is_secret_of(&secret, &cluster) {
-                        wake.retry(&cluster);
-                    }
+                // AKO may be given what a Secret has that is named.
+                let named = if naming.is_empty() { Vec::new() } else { clusters.cache().keys() };
+                let owner = owner_of(&secret).filter(|cluster| clusters.cache().get(cluster).is_some());
+                for cluster in owner.iter().chain(&named) {
+                    wake.retry(cluster);
                 }
             }
         });
@@ -376,13 +377,12 @@ fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, unready)
 }
 
-/// Returns whether a Secret is the kubeconfig of a Cluster, has the credentials of its user on AVI, or is its add-on Secret.
-fn is_secret_of(secret: &Key, cluster: &Key) -> bool {
-    let name = cluster.name();
-    secret.namespace() == cluster.namespace()
-        && [secret_name(name), user::secret_name(name), addon::secret_name(name)]
-            .iter()
-            .any(|name| name == secret.name())
+/// Returns the key of the Cluster of which a Secret would be the kubeconfig, the credentials of its user on AVI, or the add-on Secret.
+fn owner_of(secret: &Key) -> Option<Key> {
+    // Each of their names is the Cluster's and an end.
+    let ends = [secret_name(""), user::secret_name(""), addon::secret_name("")];
+    let name = ends.iter().find_map(|end| secret.name().strip_suffix(&**end))?;
+    Some(Key::new(secret.namespace(), name))
 }
 
 /// Returns the key of a Machine's Cluster.
@@ -395,4 +395,18 @@ fn hook_of(machine: &Guarded<Foreign<Machine>>) -> (bool, Option<String>) {
     let meta = machine.meta();
     let hook = meta.annotations.as_ref().and_then(|annotations| annotations.get(PRE_TERMINATE_HOOK));
     (meta.deletion_timestamp.is_some(), hook.cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_a_cluster_leads_to_it() {
+        let cluster = Key::new("team", "web-kubeconfig-1");
+        for name in [secret_name, user::secret_name, addon::secret_name] {
+            assert_eq!(owner_of(&Key::new("team", &name(cluster.name()))), Some(cluster.clone()));
+        }
+        assert_eq!(owner_of(&Key::new("team", "web-tls")), None);
+    }
 }

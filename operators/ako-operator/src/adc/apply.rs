@@ -101,9 +101,7 @@ impl Adcs {
         // The next pass asks AVI again.
         let Some(answer) = self.memory.answer(&uid) else { return Err(KitError::StillChanging.into()) };
         let Facts { names, roles, version, .. } = &answer.facts;
-        let admin = admin(&self.kit.client(), &adc.spec).await?;
-        let admin = admin.map_err(Error::Credentials)?;
-        let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
+        let avi = self.avi_of(adc).await?;
         // Whatever becomes of the requests: what is remembered is outdated.
         self.memory.forget_answer(&uid);
         let is_repeated = self.memory.changes(&uid, change);
@@ -137,6 +135,13 @@ impl Adcs {
             return Err(Error::NotKept(described));
         }
         Ok(Notice::normal(reason::AVI_CONFIGURED, described))
+    }
+
+    /// Returns the client of the controller.
+    pub(super) async fn avi_of(&self, adc: &AkoDeploymentConfig) -> Result<Avi, Error> {
+        let admin = admin(&self.kit.client(), &adc.spec).await?.map_err(Error::Credentials)?;
+        let uid = adc.uid().unwrap_or_default();
+        Ok(self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asks about tenants beside the rest, makes them, and removes them.
 
 use infra_clients::Failure as _;
-use infra_clients::avi::{Avi, Kind, Scope, TENANT};
+use infra_clients::avi::{Kind, Scope, TENANT};
 use kube::ResourceExt;
 use operator_kit::{Key, KitError, Notice};
 
@@ -12,7 +12,6 @@ use super::super::seen::Facts;
 use super::{Change, ask, new};
 use crate::api::{AkoDeploymentConfig, Place, reason};
 use crate::error::Error;
-use crate::secrets::admin;
 
 impl Adcs {
     /// Asks AVI about tenants, adds that to the answer, and wakes the Clusters whose tenants are new in it.
@@ -67,11 +66,5 @@ impl Adcs {
             return Err(Error::NotKept(described));
         }
         Ok(Notice::normal(reason::AVI_CONFIGURED, described))
-    }
-
-    async fn avi_of(&self, adc: &AkoDeploymentConfig) -> Result<Avi, Error> {
-        let admin = admin(&self.kit.client(), &adc.spec).await?.map_err(Error::Credentials)?;
-        let uid = adc.uid().unwrap_or_default();
-        Ok(self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?)
     }
 }
