@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod controller;
+
 use ako_operator::purge::{Target, purge};
 use avi_simulator::{Config, Simulator};
 use infra_clients::avi::objects::{Meta, Tenant};
-use infra_clients::avi::{
-    Avi, Config as Client, Credentials, POOL, Query, SE_GROUP, Scope, TENANT, VRF_CONTEXT,
-};
-use infra_clients::{Secret, Trust};
+use infra_clients::avi::{Avi, POOL, Query, SE_GROUP, Scope, TENANT, VRF_CONTEXT};
 use serde_json::{Value, json};
 
 fn marks(cluster: &str) -> Value {
@@ -57,10 +56,8 @@ fn made(cluster: &str, creator: &str, address: u8) -> Value {
 
 async fn controller() -> (Simulator, Avi) {
     let simulator = Simulator::start(Config::default()).await.unwrap();
-    let password = Secret::new(simulator.admin_password());
-    let mut client = Client::new(simulator.url(), Credentials::password("admin", password));
-    client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
-    (simulator, Avi::start(client).unwrap())
+    let avi = controller::admin(&simulator);
+    (simulator, avi)
 }
 
 fn target() -> Target {

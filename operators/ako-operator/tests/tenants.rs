@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod controller;
+
 use std::collections::BTreeSet;
 
 use ako_operator::adc::seen::{Facts, Tenant};
@@ -11,11 +13,9 @@ use ako_operator::user::avi::{Done, Wanted, ensure, remove};
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
 use avi_simulator::{Config, Simulator};
+use infra_clients::Failure as _;
 use infra_clients::avi::objects::Pool;
-use infra_clients::avi::{
-    Avi, Config as Client, Credentials, Kind as Refusal, POOL, ROLE, Scope, TENANT, Version,
-};
-use infra_clients::{Failure as _, Secret, Trust};
+use infra_clients::avi::{Avi, Kind as Refusal, POOL, ROLE, Scope, TENANT, Version};
 use serde_json::{Value, json};
 
 const VERSION: Version = Version(30, 2, 1);
@@ -28,10 +28,7 @@ struct Controller {
 impl Controller {
     async fn start() -> Self {
         let simulator = Simulator::start(Config::default()).await.unwrap();
-        let password = Secret::new(simulator.admin_password());
-        let mut client = Client::new(simulator.url(), Credentials::password("admin", password));
-        client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
-        let avi = Avi::start(client).unwrap();
+        let avi = controller::admin(&simulator);
         Self { simulator, avi }
     }
 

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod controller;
+
 use ako_operator::user::avi::{Done, Wanted, ensure, remove};
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
 use avi_simulator::{Config, Simulator};
 use infra_clients::avi::objects::{Any, Meta, Pool, Tenant};
-use infra_clients::avi::{
-    Avi, CLOUD, Config as Client, Credentials, POOL, Query, ROLE, Resource, Scope, TENANT, USER, Version,
-};
-use infra_clients::{Failure as _, Secret, Trust};
+use infra_clients::avi::{Avi, CLOUD, POOL, Query, ROLE, Resource, Scope, TENANT, USER, Version};
+use infra_clients::{Failure as _, Secret};
 use serde_json::json;
 
 const VERSION: Version = Version(30, 2, 1);
@@ -23,12 +23,12 @@ struct Controller {
 impl Controller {
     async fn start() -> Self {
         let simulator = Simulator::start(Config::default()).await.unwrap();
-        let admin = client(&simulator, "admin", &Secret::new(simulator.admin_password()));
+        let admin = controller::admin(&simulator);
         Self { simulator, admin }
     }
 
     fn of(&self, wanted: &Wanted) -> Avi {
-        client(&self.simulator, &wanted.name, &wanted.password)
+        controller::client(&self.simulator, &wanted.name, &wanted.password)
     }
 
     async fn wanted(&self, tenant: &str) -> Wanted {
@@ -64,12 +64,6 @@ impl Controller {
         let puts = counters.iter().filter(|((method, path), _)| method == "PUT" && path.contains("user"));
         puts.map(|(_, count)| *count).sum()
     }
-}
-
-fn client(simulator: &Simulator, user: &str, password: &Secret) -> Avi {
-    let mut client = Client::new(simulator.url(), Credentials::password(user, password.clone()));
-    client.trust = Trust::CaBundle(simulator.ca_pem().as_bytes().to_vec());
-    Avi::start(client).unwrap()
 }
 
 fn pool(cluster: &str) -> Pool {
