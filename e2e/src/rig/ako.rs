@@ -1,6 +1,7 @@
 //! ako-operator with a real Cluster API, virtual workload clusters, a stand-in for AKO in each, and a simulated AVI controller.
 
 mod cloud;
+mod control_plane;
 mod objects;
 mod tkg;
 
@@ -16,6 +17,7 @@ use testbed::{Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost,
 use tokio::sync::Mutex;
 
 pub use self::cloud::VcenterCloud;
+use self::control_plane::service_of;
 use self::objects::{CONTROLLER, INFRA_SETTINGS, VCENTER, adc, pool};
 use super::Rig;
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
@@ -72,7 +74,13 @@ impl AkoRig {
     /// Returns the AKODeploymentConfig of the main job.
     #[must_use]
     pub fn config(&self) -> Value {
-        self.localized(adc("adc", &pool(50)))
+        self.config_with(50)
+    }
+
+    /// Returns the same with a pool of ten addresses from this one on.
+    #[must_use]
+    pub fn config_with(&self, first: u8) -> Value {
+        self.localized(adc("adc", &pool(first)))
     }
 
     /// Starts a workload cluster with the label, unless there is one, and waits until a Service in it has an address.
@@ -144,19 +152,31 @@ impl AkoRig {
     /// # Errors
     /// If it does not, in time.
     pub async fn condition(&self, cluster: &str, type_: &str, status: &str) -> Result<()> {
+        self.condition_is(cluster, type_, |condition| condition["status"] == status).await
+    }
+
+    /// Waits until a condition of a Cluster fits.
+    ///
+    /// # Errors
+    /// If it does not, in time; the error has the condition.
+    pub async fn condition_is(
+        &self,
+        cluster: &str,
+        type_: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
         let path = format!("jsonpath={{.status.conditions[?(@.type=={type_:?})]}}");
-        eventually(&format!("{type_} of {cluster} is {status}"), PATIENCE, async || {
+        eventually(&format!("{type_} of {cluster} is as it is to be"), PATIENCE, async || {
             let printed = self.management.kubectl(&["get", "cluster", cluster, "-o", &path]).await?;
             let condition: Value = serde_json::from_str(&printed).unwrap_or_default();
-            ensure!(condition["status"] == status, "it is {printed}");
+            ensure!(fits(&condition), "it is {printed}");
             Ok(Some(()))
         })
         .await
     }
 
     async fn change(&self) -> Result<()> {
-        let mut config = self.config();
-        config["spec"]["dataNetwork"]["ipPools"] = pool(60);
+        let mut config = self.config_with(60);
         config["spec"]["extraConfigs"] = json!({ "log": { "logLevel": "DEBUG" } });
         self.site.apply(None, &config).await?;
         self.site.ready_within("adc", PATIENCE, |_| true).await?;
@@ -205,7 +225,7 @@ impl AkoRig {
         guest.workload.delete().await?;
         guest.workload.deleted(PATIENCE).await?;
         self.site.remove("adc").await?;
-        self.gone(&format!("service/{}", control_plane_service(&guest))).await?;
+        self.gone(&format!("service/{}", service_of(&guest))).await?;
         self.gone("aviinfrasetting/adc-ais").await
     }
 
@@ -220,67 +240,6 @@ impl AkoRig {
         })
         .await
     }
-
-    /// Gives the Service of a control plane an address, as AKO of the management cluster would.
-    ///
-    /// # Errors
-    /// If there is no such Service, in time.
-    pub async fn give_address(&self, service: &str, address: &str) -> Result<()> {
-        let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } }).to_string();
-        eventually(&format!("the Service {service} exists"), PATIENCE, async || {
-            let patch = ["patch", "service", service, "--subresource=status", "--type=merge", "-p", &status];
-            Ok(self.management.kubectl(&patch).await.ok().map(drop))
-        })
-        .await
-    }
-
-    /// Creates Endpoints of a Service, as the original operator did, and waits until the operator has removed them.
-    ///
-    /// # Errors
-    /// If it does not, in time.
-    pub async fn replace_endpoints(&self, service: &str) -> Result<()> {
-        let endpoints = json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": service, "namespace": "default" },
-            "subsets": [{ "addresses": [{ "ip": "10.20.9.9" }], "ports": [{ "port": 6443 }] }] });
-        self.site.control_plane().kubectl_stdin(&["create", "-f", "-"], &endpoints.to_string()).await?;
-        self.gone(&format!("endpoints/{service}")).await
-    }
-
-    /// Changes what the operator made, and waits until it is as it was: what no step of the main job brings about.
-    async fn disturb(&self) -> Result<()> {
-        let service = {
-            let guest = self.guest.lock().await;
-            control_plane_service(guest.as_ref().context("no workload cluster")?)
-        };
-        let of_service = format!("service/{service}");
-        let key = "tkg.tanzu.vmware.com/cluster-name";
-        self.management.kubectl(&["annotate", &of_service, &format!("{key}-")]).await?;
-        self.restored(&of_service, r"{.metadata.annotations.tkg\.tanzu\.vmware\.com/cluster-name}").await?;
-        let of_slice = format!("endpointslice/{service}");
-        self.management.kubectl(&["patch", &of_slice, "--type=merge", "-p", r#"{"endpoints":[]}"#]).await?;
-        self.restored(&of_slice, "{.endpoints[0].addresses[0]}").await?;
-        self.give_address(&service, "127.0.0.1").await?;
-        self.replace_endpoints(&service).await?;
-        let other = r#"{"spec":{"seGroup":null}}"#;
-        self.management.kubectl(&["patch", "aviinfrasetting/adc-ais", "--type=merge", "-p", other]).await?;
-        let mut config = self.config();
-        config["spec"]["dataNetwork"]["ipPools"] = pool(70);
-        self.site.apply(None, &config).await?;
-        self.restored("aviinfrasetting/adc-ais", "{.spec.seGroup.name}").await
-    }
-
-    async fn restored(&self, object: &str, path: &str) -> Result<()> {
-        let path = format!("jsonpath={path}");
-        eventually(&format!("{object} is as it was"), PATIENCE, async || {
-            let value = self.management.kubectl(&["get", object, "-o", &path]).await?;
-            Ok((!value.is_empty()).then_some(()))
-        })
-        .await
-    }
-}
-
-/// Returns the name of the Service of a guest's control plane.
-fn control_plane_service(guest: &Guest) -> String {
-    format!("default-{}-control-plane", guest.workload.name())
 }
 
 /// Returns whether a port group is as an AKODeploymentConfig asks.
@@ -393,9 +352,7 @@ impl Rig for AkoRig {
         }
         self.disturb().await?;
         for start in [50, 60] {
-            let mut config = self.config();
-            config["spec"]["dataNetwork"]["ipPools"] = pool(start);
-            self.site.apply(None, &config).await?;
+            self.site.apply(None, &self.config_with(start)).await?;
             self.site.ready_within("adc", PATIENCE, |_| true).await?;
         }
         self.play("delete").await

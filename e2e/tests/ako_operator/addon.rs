@@ -1,6 +1,6 @@
 //! AKO by TKG's add-on managers: the operator writes add-on Secrets, and the test takes the place of the managers.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use avi_simulator::store::Snapshot;
 use e2e::{AkoRig, Guest, OperatorProcess, PATIENCE, Rig};
 use k8s_openapi::api::core::v1::Secret;
@@ -60,14 +60,9 @@ impl Tkg {
 
     /// Waits until AKOInstalled has this reason.
     async fn says(&self, cluster: &str, reason: &str) {
-        let path = "jsonpath={.status.conditions[?(@.type==\"AKOInstalled\")].reason}";
-        eventually(&format!("{cluster}: {reason}"), PATIENCE, async || {
-            let printed = self.rig.management.kubectl(&["get", "cluster", cluster, "-o", path]).await?;
-            ensure!(printed == reason, "{printed}: {}", self.operator.process.log());
-            Ok(Some(()))
-        })
-        .await
-        .unwrap();
+        let said =
+            self.rig.condition_is(cluster, "AKOInstalled", |condition| condition["reason"] == reason).await;
+        said.with_context(|| self.operator.process.log()).unwrap();
     }
 
     /// Makes the ClusterBootstrap of a Cluster, as TKG does.
@@ -300,7 +295,7 @@ async fn add_on_managers_deliver_ako_and_take_it_away() {
 async fn what_ako_gives_up_is_removed_once_the_add_on_manager_has_removed_it() {
     let tkg = Tkg::start().await;
     let (guest, _manager) = tkg.cluster("w1", false).await;
-    guest.ako().set_cleanup(Cleanup::TimesOut);
+    guest.ako.set_cleanup(Cleanup::TimesOut);
     tkg.rig.management.kubectl(&["label", "cluster", "w1", &format!("{LABEL}-")]).await.unwrap();
     tkg.is_let_go("w1").await;
     let events = ["get", "events", "-o", "jsonpath={.items[?(@.reason==\"AviObjectsRemoved\")].message}"];

@@ -21,8 +21,7 @@ async fn set_password(rig: &AkoRig, password: &str) {
 
 /// Changes the pool of the AKODeploymentConfig, so that the operator has to write to AVI.
 async fn ask_for(rig: &AkoRig, first: u8) -> Value {
-    let mut config = rig.config();
-    config["spec"]["dataNetwork"]["ipPools"] = json!([{ "start": format!("10.92.0.{first}"), "end": format!("10.92.0.{}", first + 9), "type": "V4" }]);
+    let config = rig.config_with(first);
     rig.site().apply(None, &config).await.unwrap();
     config
 }
@@ -144,16 +143,11 @@ impl Leaving {
 
     /// Waits until the Cluster's condition about what is left has this reason and says this.
     async fn says(&self, reason: &str, text: &str) {
-        let path = r#"jsonpath={.status.conditions[?(@.type=="AviResourceCleanupSucceeded")]}"#;
-        eventually(&format!("the Cluster says {reason}"), PATIENCE, async || {
-            let said = self.rig.management.kubectl(&["get", "cluster", "w1", "-o", path]).await?;
-            let condition: Value = serde_json::from_str(&said)?;
-            let message = condition["message"].as_str().unwrap_or_default();
-            ensure!(condition["reason"] == reason && message.contains(text), "it says {said}");
-            Ok(Some(()))
-        })
-        .await
-        .unwrap();
+        let fits = |condition: &Value| {
+            condition["reason"] == reason
+                && condition["message"].as_str().is_some_and(|message| message.contains(text))
+        };
+        self.rig.condition_is("w1", "AviResourceCleanupSucceeded", fits).await.unwrap();
     }
 
     /// Kills the operator and starts another one.

@@ -2,18 +2,10 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use testbed::{Ako, Tools, VirtualCluster, Workload, eventually};
+use testbed::{Tools, VirtualCluster, Workload, eventually};
 
-use super::{AkoRig, Guest, OWN_NAMES};
+use super::{AkoRig, OWN_NAMES};
 use crate::site::PATIENCE;
-
-impl Guest {
-    /// Returns the stand-in for AKO.
-    #[must_use]
-    pub fn ako(&self) -> &Ako {
-        &self.ako
-    }
-}
 
 impl AkoRig {
     /// Starts a workload cluster with the label, from a ClusterClass.
