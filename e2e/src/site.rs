@@ -289,6 +289,20 @@ impl Site {
         .await
     }
 
+    /// Waits until the events of the namespace contain this text: a reason, or a part of a note. The operator publishes them
+    /// after the status.
+    ///
+    /// # Errors
+    /// If that takes longer than [`PATIENCE`]; the error has the events.
+    pub async fn event(&self, text: &str) -> Result<String> {
+        eventually(&format!("an event says {text}"), PATIENCE, async || {
+            let events = self.kubectl(&["get", "events"]).await?;
+            ensure!(events.contains(text), "the events are {events}");
+            Ok(Some(events))
+        })
+        .await
+    }
+
     /// Waits until an object of the operator's first kind does not exist.
     ///
     /// # Errors

@@ -91,9 +91,10 @@ async fn comes_back_from_passwords(rig: &AkoRig, avi: &Control) {
     has_what_is_asked(rig, &config).await;
 
     let config = ask_for(rig, 100).await;
-    for attempt in 1..=3_u64 {
-        // Each wrong password is tried once, at once.
-        set_password(rig, &format!("wrong-{attempt}")).await;
+    for attempt in 1..=4_u64 {
+        // Each password is tried once, at once. The third wrong one locks the account, so that the right one is refused too.
+        let wrong = format!("wrong-{attempt}");
+        set_password(rig, if attempt < 4 { &wrong } else { &other }).await;
         eventually("it is tried", PATIENCE, async || {
             let now = avi.logins().failed;
             ensure!(now == failed + attempt, "{now} failed logins");
@@ -103,7 +104,6 @@ async fn comes_back_from_passwords(rig: &AkoRig, avi: &Control) {
         .unwrap();
         rig.site().reason("adc", "AviLoginRefused").await.unwrap();
     }
-    set_password(rig, &other).await;
     eventually("the condition says that the account is locked", PATIENCE, async || {
         let status = rig.site().status("adc").await?.to_string();
         ensure!(status.contains("locked"), "{status}");
@@ -112,6 +112,7 @@ async fn comes_back_from_passwords(rig: &AkoRig, avi: &Control) {
     .await
     .unwrap();
     avi.advance_clock(UNLOCKED);
+    // Nothing tells the operator that the account is not locked any more; any change of the Secret makes it try.
     let touch = ["-n", AkoRig::SUBJECT.namespace, "annotate", "secret", "avi-admin", "touched=yes"];
     rig.management.kubectl(&touch).await.unwrap();
     has_what_is_asked(rig, &config).await;

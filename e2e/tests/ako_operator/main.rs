@@ -29,8 +29,8 @@ const HOOK: &str =
 /// What an AKODeploymentConfig says of the tenants that the operator makes.
 const TENANTS: &str =
     r#"jsonpath={range .status.conditions[?(@.type=="TenantsReady")]}{.status} {.reason}{end}"#;
-/// Each rig has two control planes.
-static PLACES: Semaphore = Semaphore::const_new(2);
+/// Rigs at a time: each has up to two control planes, and waits most of its time.
+static PLACES: Semaphore = Semaphore::const_new(5);
 
 /// A rig in which the first half of seed 000's walk-through has come true.
 struct Walk {

@@ -25,8 +25,7 @@ async fn a_machine_that_became_a_template_is_kept() {
     let left: Vec<_> = rig.vcenter.vms_in(&folder).await.unwrap();
     let left: Vec<_> = left.iter().map(|vm| (&*vm.path, vm.template)).collect();
     assert_eq!(left, [(&*golden, true)]);
-    let events = rig.kubectl(&["get", "events"]).await.unwrap();
-    assert!(events.contains("MachineReleased"), "{events}");
+    rig.event("MachineReleased").await.unwrap();
 }
 
 /// A removal is refused while an administrator works on the machine, and the update about that is lost: the next attempt
@@ -46,12 +45,7 @@ async fn each_attempt_to_remove_a_machine_is_confirmed() {
     rig.vcenter.lose_updates(&golden).await.unwrap();
     rig.vcenter.set_template(&golden, true).await.unwrap();
     rig.vcenter.clear_faults().await.unwrap();
-    eventually("the machine is released", PATIENCE, async || {
-        let events = rig.kubectl(&["get", "events"]).await?;
-        Ok(events.contains("MachineReleased").then_some(()))
-    })
-    .await
-    .unwrap();
+    rig.event("MachineReleased").await.unwrap();
     let left = rig.vcenter.vms_in(&folder).await.unwrap();
     assert!(left.iter().any(|vm| vm.path == golden && vm.template), "{left:?}");
 }

@@ -80,12 +80,7 @@ async fn an_unreadable_instance_keeps_its_machine_and_its_group() {
     notes(Value::Null).await;
     rig.gone("web").await.unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 1, "the stranger's");
-    eventually("FolderKept is published", PATIENCE, async || {
-        let events = rig.kubectl(&["get", "events", "-o", "custom-columns=:.reason"]).await?;
-        Ok(events.contains("FolderKept").then_some(()))
-    })
-    .await
-    .unwrap();
+    rig.event("FolderKept").await.unwrap();
 }
 
 /// A tool holds the VmInstances of a group by a finalizer of its own and never removes it.

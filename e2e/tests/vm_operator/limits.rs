@@ -126,7 +126,7 @@ async fn thousands_of_labels_stop_nothing() {
 async fn managed_fields_of_any_shape_stop_nothing() {
     let (_place, rig, operator) = start_operator().await;
     let chain = |depth: usize| format!("{}{{}}{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth));
-    let wide: Vec<_> = (0..1000).map(|n| format!(r#""f:{n}":{}"#, chain(95))).collect();
+    let wide: Vec<_> = (0..400).map(|n| format!(r#""f:{n}":{}"#, chain(95))).collect();
     let collection =
         format!("/apis/vm.codeconnect.vmworld.com/v1alpha1/namespaces/{}/vmgroups", rig.namespace());
     for (name, fields, time) in [
@@ -159,33 +159,30 @@ async fn managed_fields_of_any_shape_stop_nothing() {
     assert!(!log.contains("recursion limit") && !log.contains("fieldsV1"), "{log}");
     let memory = operator.process.memory().unwrap();
     let peak = memory.peak - (memory.rss - memory.rss_anon);
-    assert!(peak < 64 << 20, "{peak} bytes");
+    assert!(peak < 32 << 20, "{peak} bytes");
 }
 
 /// VmInstances with as many labels as the API server takes, which together would not fit into the memory that the Deployment allows:
-/// the operator starts, and removes them with their group.
+/// the operator starts, and goes on with its work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_huge_objects_fits_into_the_memory() {
-    const LABELS: u32 = 110_000;
-    let (_place, rig, operator) = start_web(4).await;
+    let (_place, rig, operator) = start_web(5).await;
     drop(operator);
-    let labels: serde_json::Map<_, _> = (0..LABELS).map(|n| (format!("{n:05x}"), json!(""))).collect();
-    // The API server would add each label to the managed fields.
-    let fat = Patch::Merge(json!({"metadata": {"labels": labels, "managedFields": [{}]}}));
     let instances = rig.api("VmInstance");
-    for slot in 0..4 {
+    // The API server needs 10 s for each write of the operator to the largest: the last is what the operator writes to.
+    for (slot, labels) in [110_000, 110_000, 110_000, 110_000, 10_000].into_iter().enumerate() {
+        let labels: serde_json::Map<_, _> = (0..labels).map(|n| (format!("{n:05x}"), json!(""))).collect();
+        // The API server would add each label to the managed fields.
+        let fat = Patch::Merge(json!({"metadata": {"labels": labels, "managedFields": [{}]}}));
         instances.patch_metadata(&format!("web-{slot}"), &PatchParams::default(), &fat).await.unwrap();
     }
     let mut operator = rig.operator().await.unwrap();
-    rig.delete("web").await.unwrap();
-    // Each answer has megabytes, which takes a busy machine long.
-    if rig.gone("web").await.is_err() {
-        rig.gone("web").await.unwrap();
-    }
-    assert!(rig.machines().await.unwrap().is_empty() && operator.process.try_wait().is_none());
+    rig.apply_and_settle("web", 4).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 4);
+    assert!(operator.process.try_wait().is_none());
     let memory = operator.process.memory().unwrap();
     let peak = memory.peak - (memory.rss - memory.rss_anon);
-    assert!(peak < 64 << 20, "{peak} bytes");
+    assert!(peak < 32 << 20, "{peak} bytes");
 }
 
 /// A vCenter that fails every clone is asked less and less often, also with a full clone queue.
@@ -253,13 +250,8 @@ async fn a_group_is_paused_resumed_and_detached() {
     rig.reason("web", "DetachUnclear").await.unwrap();
     annotate("true").await;
     rig.gone("web").await.unwrap();
-    eventually("an event about the machines that stay", PATIENCE, async || {
-        let events = rig.kubectl(&["get", "events", "-o", "custom-columns=:.reason,:.message"]).await?;
-        ensure!(!events.contains("removing 2 virtual machines"), "{events}");
-        Ok(events.contains("releasing 2 virtual machines").then_some(()))
-    })
-    .await
-    .unwrap();
+    let events = rig.event("releasing 2 virtual machines").await.unwrap();
+    assert!(!events.contains("removing 2 virtual machines"), "{events}");
     assert!(rig.api("VmInstance").list(&ListParams::default()).await.unwrap().items.is_empty());
     assert_eq!(
         rig.machines().await.unwrap().values().filter(|on| **on).count(),

@@ -37,8 +37,7 @@ async fn a_strangers_machine_survives_scale_down_and_delete() {
 
     rig.remove("web").await.unwrap();
     assert_eq!(stranger().await, before, "neither powered nor destroyed");
-    let events = rig.kubectl(&["get", "events"]).await.unwrap();
-    assert!(events.contains("FolderKept"), "{events}");
+    rig.event("FolderKept").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,8 +37,7 @@ async fn restored_instances_of_a_detached_group_destroy_nothing() {
     assert_eq!(powered(&rig, &folder).await, on);
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
-    let events = rig.kubectl(&["get", "events"]).await.unwrap();
-    assert!(events.contains("MachineReleased"), "{events}");
+    rig.event("MachineReleased").await.unwrap();
 }
 
 /// While calls of a slow vCenter are in flight, an administrator pauses the group and moves its machines away.

@@ -3,12 +3,12 @@
 //! Owns their sessions. A change of the controller, the credentials or the authority ends the session unless another one uses it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use infra_clients::Trust;
 use infra_clients::avi::{Avi, Config, Credentials, Error, Identity, Limit, Observer};
 
-use crate::delivery;
+use crate::secrets::Admin;
 use crate::sessions::{Sessions, Shared};
 
 /// Calls in flight at one controller, for all AKODeploymentConfigs.
@@ -18,6 +18,8 @@ const CALLS: usize = 8;
 pub struct Connections {
     observer: Observer,
     sessions: Sessions<Avi>,
+    /// The versions of the Secrets with the credentials, by the UID of the AKODeploymentConfig.
+    versions: Mutex<HashMap<String, String>>,
     /// By host and port.
     limits: Mutex<HashMap<String, Limit>>,
 }
@@ -36,10 +38,11 @@ impl Connections {
     /// Creates an empty set. `observer` receives every exchange.
     #[must_use]
     pub fn new(observer: Observer) -> Self {
-        Self { observer, sessions: Sessions::default(), limits: Mutex::default() }
+        Self { observer, sessions: Sessions::default(), versions: Mutex::default(), limits: Mutex::default() }
     }
 
-    /// Returns the client of the AKODeploymentConfig with this UID. It logs in with its first call.
+    /// Returns the client of the AKODeploymentConfig with this UID. It logs in with its first call. Credentials that the controller refused are
+    /// sent again when one of their Secrets changes, be it an annotation: the account may be unlocked.
     ///
     /// # Errors
     /// If the address of the controller or the authority cannot be used.
@@ -47,7 +50,7 @@ impl Connections {
         &self,
         uid: &str,
         controller: &str,
-        credentials: &delivery::Credentials,
+        Admin { credentials, version }: &Admin,
     ) -> Result<Avi, Error> {
         let account = Credentials::password(&*credentials.username, credentials.password.clone());
         let mut config = Config::new(controller, account);
@@ -55,20 +58,30 @@ impl Connections {
         config.agent = ("ako-operator", env!("CARGO_PKG_VERSION"));
         config.observer = Some(self.observer.clone());
         let (identity, authority) = (config.identity()?, config.authority()?);
-        self.sessions.get(uid, identity, || {
-            let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = self.sessions.get(uid, identity, || {
+            let mut limits = locked(&self.limits);
             config.limit = limits.entry(authority).or_insert_with(|| Limit::new(CALLS)).clone();
             Avi::start(config)
-        })
+        })?;
+        let before = locked(&self.versions).insert(uid.to_owned(), version.clone());
+        if before.is_some_and(|before| before != *version) {
+            client.retry_refused();
+        }
+        Ok(client)
     }
 
     /// Forgets the client of an AKODeploymentConfig that is gone.
     pub fn forget(&self, uid: &str) {
         self.sessions.forget(uid);
+        locked(&self.versions).remove(uid);
     }
 
     /// Ends all sessions.
     pub async fn close(&self) {
         self.sessions.close().await;
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -58,6 +58,9 @@ impl Session {
         if let Some(live) = self.current(than) {
             return Ok(live);
         }
+        if self.is_due.swap(false, Ordering::AcqRel) {
+            logins.refused = None;
+        }
         if let Some(error) = logins.refused.as_ref().and_then(|refused| refused.standing(Instant::now())) {
             return Err(error);
         }
@@ -172,6 +175,11 @@ impl Session {
             drop(self.log_out(&old).await);
         }
         true
+    }
+
+    /// Makes a login due although the controller refused the last.
+    pub(super) fn retry_refused(&self) {
+        self.is_due.store(true, Ordering::Release);
     }
 
     /// Records that the account of the `old` credentials has these now. The session stays.

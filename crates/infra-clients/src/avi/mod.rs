@@ -142,6 +142,12 @@ impl Avi {
         self.session.set_credentials(credentials).await
     }
 
+    /// Lets the next call log in although the controller refused the credentials less than [`Config::lock_period`] ago: somebody may have
+    /// unlocked the account. Once; does nothing while there is a session.
+    pub fn retry_refused(&self) {
+        self.session.retry_refused();
+    }
+
     /// Changes the password of the account of this client, which uses it from then on.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! gone, or its connection broken before it had an effect; knows nothing of what the calls are about. The login is in
 //! `login`.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub(super) struct Session {
     pub(super) credentials: Mutex<Credentials>,
     pub(super) live: Mutex<Option<Arc<Live>>>,
     pub(super) login: tokio::sync::Mutex<Logins>,
+    /// Whether the next login is due although the controller refused the last.
+    pub(super) is_due: AtomicBool,
     /// How many logins have ended, with success or not.
     pub(super) ended: AtomicU64,
     /// How many calls are in flight.
@@ -77,6 +79,7 @@ impl Session {
             credentials: Mutex::new(config.credentials),
             live: Mutex::default(),
             login: tokio::sync::Mutex::default(),
+            is_due: AtomicBool::new(false),
             ended: AtomicU64::new(0),
             busy: AtomicUsize::new(0),
         })

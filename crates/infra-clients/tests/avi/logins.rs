@@ -218,6 +218,28 @@ async fn a_restored_user_recovers() -> Result<()> {
     Ok(())
 }
 
+/// A person unlocks the account and says so: one login follows, refused or not.
+#[tokio::test]
+async fn a_refused_login_is_repeated_on_request() -> Result<()> {
+    let rig = Rig::start().await?;
+    let avi = rig.client(|config| config.lock_period = Duration::MAX)?;
+    let refusal = Effect::Status { code: 401, body: None, retry_after: None };
+    rig.control().fault(Fault::new(refusal).on("POST", "/login").times(2));
+    for turn in [1, 2] {
+        for _ in 0..2 {
+            refused(avi.versions().await, Kind::Unauthorized)?;
+        }
+        assert_eq!(rig.count("POST", "/login"), turn);
+        avi.retry_refused();
+    }
+    for _ in 0..2 {
+        avi.versions().await?;
+        avi.retry_refused();
+    }
+    assert_eq!(rig.count("POST", "/login"), 3);
+    Ok(())
+}
+
 /// A period too long for the clock does not end; other credentials are sent at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_credentials_do_not_wait() -> Result<()> {

@@ -80,7 +80,7 @@ impl Adcs {
         let uid = adc.uid().unwrap_or_default();
         // The next pass says what is missing.
         let Ok(admin) = admin(&self.kit.client(), &adc.spec).await? else { return Ok(()) };
-        let avi = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
+        let avi = self.connections.client(&uid, &adc.spec.controller, &admin)?;
         let added = adc.status.as_ref().and_then(|status| status.added.as_ref());
         let record = added.map(Items::from).unwrap_or_default();
         let basis = basis(adc, &admin.version);
@@ -141,7 +141,7 @@ impl Adcs {
     pub(super) async fn avi_of(&self, adc: &AkoDeploymentConfig) -> Result<Avi, Error> {
         let admin = admin(&self.kit.client(), &adc.spec).await?.map_err(Error::Credentials)?;
         let uid = adc.uid().unwrap_or_default();
-        Ok(self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?)
+        Ok(self.connections.client(&uid, &adc.spec.controller, &admin)?)
     }
 }
 

@@ -120,7 +120,7 @@ impl Clusters {
         let uid = adc.uid().unwrap_or_default();
         let answer = self.answers.answer(&uid).ok_or(KitError::StillChanging)?;
         let wanted = wanted(cluster, adc, &answer, secret).ok_or(KitError::StillChanging)?;
-        let client = self.connections.client(&uid, &adc.spec.controller, &admin.credentials)?;
+        let client = self.connections.client(&uid, &adc.spec.controller, admin)?;
         let done = match avi::ensure(&client, &wanted).await {
             Ok(done) => done,
             Err(error) if wanted.is_changed && error.kind() == Refusal::Invalid && !error.in_doubt() => {
@@ -206,7 +206,7 @@ impl Clusters {
         let place = adc.status.as_ref().and_then(|status| status.place.clone());
         let place = place.unwrap_or_else(|| Place::from(&adc.spec));
         let uid = adc.metadata.uid.as_deref().unwrap_or_default();
-        let client = self.connections.client(uid, &place.controller, &admin.credentials)?;
+        let client = self.connections.client(uid, &place.controller, &admin)?;
         Ok(Some((adc, place, client)))
     }
 
