@@ -32,6 +32,7 @@ use crate::api::{
 };
 use crate::connections::Connections;
 use crate::error::Error;
+use crate::secrets::Secrets;
 use crate::vcenters::Vcenters;
 
 /// The controller.
@@ -48,6 +49,8 @@ pub struct Adcs {
     pub clusters: Cache<Foreign<Cluster>>,
     /// Wakes Clusters.
     pub cluster_triggers: Triggers<Foreign<Cluster>>,
+    /// Reads Secrets.
+    pub secrets: Arc<Secrets>,
     /// Clients of the controllers.
     pub connections: Arc<Connections>,
     /// Clients of the vCenters.

@@ -42,6 +42,7 @@ use crate::connections::Connections;
 use crate::delivery::Ways;
 use crate::endpoint::Settings;
 use crate::error::Error;
+use crate::secrets::Secrets;
 
 /// Where AKO says on its StatefulSet how far the removal of its objects is.
 pub(crate) const STATUS_ANNOTATION: &str = "AviObjectDeletionStatus";
@@ -70,6 +71,8 @@ pub struct Clusters {
     pub sets: Remotes<StatefulSet>,
     /// What AVI had when the controller of AKODeploymentConfigs asked last.
     pub answers: Arc<crate::adc::Memory>,
+    /// Reads Secrets.
+    pub secrets: Arc<Secrets>,
     /// Clients of the AVI controllers.
     pub connections: Arc<Connections>,
     /// Wakes Clusters.

@@ -26,6 +26,7 @@ use crate::delivery::{MANAGED_BY, NAMESPACE, STATEFUL_SET, Setting, Ways, addon}
 use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
 use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
+use crate::secrets::Secrets;
 use crate::user;
 use crate::vcenters::Vcenters;
 
@@ -108,7 +109,8 @@ impl Program for AkoOperator {
         let connections = Arc::new(Connections::new(meters.observer()));
         let vcenters = Arc::new(Vcenters::default());
         let answers = Arc::new(crate::adc::Memory::default());
-        let shared = (Arc::clone(&connections), Arc::clone(&answers));
+        let secrets = Arc::new(Secrets::new(kit.client(), watches.secrets.objects().cache().clone()));
+        let shared = (Arc::clone(&secrets), Arc::clone(&connections), Arc::clone(&answers));
         let settings = args.endpoints();
         let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, (ways, settings)));
         let endpoints = Arc::new(endpoints(&kit, &watches, settings));
@@ -119,6 +121,7 @@ impl Program for AkoOperator {
             triggers: wakes.adcs.clone(),
             clusters: watches.clusters.objects().cache().clone(),
             cluster_triggers: wakes.clusters.clone(),
+            secrets,
             connections: Arc::clone(&connections),
             vcenters: Arc::clone(&vcenters),
             memory: answers,
@@ -277,7 +280,7 @@ fn clusters(
     kit: &Kit,
     watches: &Watches,
     wakes: &Wakes,
-    (connections, answers): (Arc<Connections>, Arc<crate::adc::Memory>),
+    (secrets, connections, answers): (Arc<Secrets>, Arc<Connections>, Arc<crate::adc::Memory>),
     (ways, endpoints): (Ways, Settings),
 ) -> Clusters {
     let wake = wakes.clusters.clone();
@@ -299,6 +302,7 @@ fn clusters(
         clients: WorkloadClients::new(kit.client(), move |config| remote.client_for(config)),
         sets,
         answers,
+        secrets,
         connections,
         triggers: wakes.clusters.clone(),
         ways,

@@ -1,10 +1,24 @@
-//! Reads the Secrets that an AKODeploymentConfig names.
+//! `Secrets`: reads the Secrets that AKODeploymentConfigs name, and kubeconfigs.
+//!
+//! Keeps what it has read until the watch of their metadata has another version: a pass asks the API server for none of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
+use operator_kit::{Cache, Key};
 
 use crate::api::{AkoDeploymentConfigSpec, SecretRef, Vcenter};
 use crate::delivery::Credentials;
+
+/// Reads Secrets.
+pub struct Secrets {
+    client: Client,
+    metadata: Cache<PartialObjectMeta<Secret>>,
+    known: Mutex<HashMap<Key, Arc<Secret>>>,
+}
 
 /// Credentials of the controller's administrator.
 #[derive(Clone, Debug)]
@@ -13,27 +27,6 @@ pub struct Admin {
     pub credentials: Credentials,
     /// Changes when one of the Secrets does.
     pub version: String,
-}
-
-/// Reads the credentials with which the operator sets the controller up; the inner error says what is missing.
-///
-/// # Errors
-/// If the API server refuses a request or does not answer.
-pub async fn admin(
-    client: &Client,
-    spec: &AkoDeploymentConfigSpec,
-) -> Result<Result<Admin, String>, kube::Error> {
-    let (user, authority) = (&spec.admin_credential_ref, &spec.certificate_authority_ref);
-    let (user_secret, authority_secret) = (get(client, user).await?, get(client, authority).await?);
-    let read = || {
-        let credentials = Credentials {
-            username: value(user, user_secret.as_ref(), "username")?,
-            password: value(user, user_secret.as_ref(), "password")?.into(),
-            ca_pem: value(authority, authority_secret.as_ref(), "certificateAuthorityData")?,
-        };
-        Ok(Admin { credentials, version: version([user_secret.as_ref(), authority_secret.as_ref()]) })
-    };
-    Ok(read())
 }
 
 /// An account of a vCenter, and the authority of its certificate.
@@ -49,55 +42,107 @@ pub struct VcenterAccount {
     pub version: String,
 }
 
-/// Reads the account with which the operator makes port groups; the inner error says what is missing.
-///
-/// # Errors
-/// If the API server refuses a request or does not answer.
-pub async fn vcenter(
-    client: &Client,
-    vcenter: &Vcenter,
-) -> Result<Result<VcenterAccount, String>, kube::Error> {
-    let user = &vcenter.credential_ref;
-    let user_secret = get(client, user).await?;
-    let authority = match &vcenter.certificate_authority_ref {
-        Some(of) => Some((of, get(client, of).await?)),
-        None => None,
-    };
-    let read = || {
-        let pem = |(of, secret): &(&SecretRef, Option<Secret>)| {
-            value(of, secret.as_ref(), "certificateAuthorityData")
-        };
-        Ok(VcenterAccount {
-            username: value(user, user_secret.as_ref(), "username")?,
-            password: value(user, user_secret.as_ref(), "password")?.into(),
-            ca_pem: authority.as_ref().map(pem).transpose()?,
-            version: version([
-                user_secret.as_ref(),
-                authority.as_ref().and_then(|(_, secret)| secret.as_ref()),
-            ]),
-        })
-    };
-    Ok(read())
-}
+impl Secrets {
+    /// Creates a reader. `metadata`: what is watched of the Secrets.
+    #[must_use]
+    pub fn new(client: Client, metadata: Cache<PartialObjectMeta<Secret>>) -> Self {
+        Self { client, metadata, known: Mutex::default() }
+    }
 
-/// Reads the credentials that a person gives AKO; the inner error says what is missing.
-///
-/// # Errors
-/// If the API server refuses a request or does not answer.
-pub async fn workload(
-    client: &Client,
-    of: &SecretRef,
-    ca_pem: &str,
-) -> Result<Result<Credentials, String>, kube::Error> {
-    let secret = get(client, of).await?;
-    let read = || {
-        Ok(Credentials {
-            username: value(of, secret.as_ref(), "username")?,
-            password: value(of, secret.as_ref(), "password")?.into(),
-            ca_pem: ca_pem.to_owned(),
-        })
-    };
-    Ok(read())
+    /// Returns a Secret if it exists, as of what the watch has seen or later.
+    ///
+    /// # Errors
+    /// If the API server refuses the request or does not answer.
+    pub async fn get(&self, key: &Key) -> Result<Option<Arc<Secret>>, kube::Error> {
+        let version = self.metadata.get(key).and_then(|secret| secret.resource_version());
+        let known = self.known().get(key).cloned();
+        if let Some(known) = known.filter(|known| version.is_some() && known.resource_version() == version) {
+            return Ok(Some(known));
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), key.namespace());
+        let secret = secrets.get_opt(key.name()).await?.map(Arc::new);
+        let mut known = self.known();
+        known.retain(|key, _| self.metadata.get(key).is_some());
+        match &secret {
+            Some(secret) => known.insert(key.clone(), Arc::clone(secret)),
+            None => known.remove(key),
+        };
+        Ok(secret)
+    }
+
+    async fn named(&self, of: &SecretRef) -> Result<Option<Arc<Secret>>, kube::Error> {
+        self.get(&of.key()).await
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Arc<Secret>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the credentials with which the operator sets the controller up; the inner error says what is missing.
+    ///
+    /// # Errors
+    /// If the API server refuses a request or does not answer.
+    pub async fn admin(&self, spec: &AkoDeploymentConfigSpec) -> Result<Result<Admin, String>, kube::Error> {
+        let (user, authority) = (&spec.admin_credential_ref, &spec.certificate_authority_ref);
+        let (user_secret, authority_secret) = (self.named(user).await?, self.named(authority).await?);
+        let read = || {
+            let credentials = Credentials {
+                username: value(user, user_secret.as_deref(), "username")?,
+                password: value(user, user_secret.as_deref(), "password")?.into(),
+                ca_pem: value(authority, authority_secret.as_deref(), "certificateAuthorityData")?,
+            };
+            Ok(Admin { credentials, version: version([user_secret.as_deref(), authority_secret.as_deref()]) })
+        };
+        Ok(read())
+    }
+
+    /// Reads the account with which the operator makes port groups; the inner error says what is missing.
+    ///
+    /// # Errors
+    /// If the API server refuses a request or does not answer.
+    pub async fn vcenter(&self, vcenter: &Vcenter) -> Result<Result<VcenterAccount, String>, kube::Error> {
+        let user = &vcenter.credential_ref;
+        let user_secret = self.named(user).await?;
+        let authority = match &vcenter.certificate_authority_ref {
+            Some(of) => Some((of, self.named(of).await?)),
+            None => None,
+        };
+        let read = || {
+            let pem = |(of, secret): &(&SecretRef, Option<Arc<Secret>>)| {
+                value(of, secret.as_deref(), "certificateAuthorityData")
+            };
+            Ok(VcenterAccount {
+                username: value(user, user_secret.as_deref(), "username")?,
+                password: value(user, user_secret.as_deref(), "password")?.into(),
+                ca_pem: authority.as_ref().map(pem).transpose()?,
+                version: version([
+                    user_secret.as_deref(),
+                    authority.as_ref().and_then(|(_, secret)| secret.as_deref()),
+                ]),
+            })
+        };
+        Ok(read())
+    }
+
+    /// Reads the credentials that a person gives AKO; the inner error says what is missing.
+    ///
+    /// # Errors
+    /// If the API server refuses a request or does not answer.
+    pub async fn workload(
+        &self,
+        of: &SecretRef,
+        ca_pem: &str,
+    ) -> Result<Result<Credentials, String>, kube::Error> {
+        let secret = self.named(of).await?;
+        let read = || {
+            Ok(Credentials {
+                username: value(of, secret.as_deref(), "username")?,
+                password: value(of, secret.as_deref(), "password")?.into(),
+                ca_pem: ca_pem.to_owned(),
+            })
+        };
+        Ok(read())
+    }
 }
 
 /// Returns a text that changes when one of the Secrets does.
@@ -105,10 +150,6 @@ fn version(secrets: [Option<&Secret>; 2]) -> String {
     let versions =
         secrets.map(|secret| secret.and_then(|secret| Some((secret.uid()?, secret.resource_version()?))));
     format!("{versions:?}")
-}
-
-async fn get(client: &Client, of: &SecretRef) -> Result<Option<Secret>, kube::Error> {
-    Api::namespaced(client.clone(), &of.namespace).get_opt(&of.name).await
 }
 
 /// Returns the value of a key of a Secret, or what is missing.

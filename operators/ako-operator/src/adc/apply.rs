@@ -19,7 +19,6 @@ use super::tenants;
 use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
 use crate::error::Error;
 use crate::infra_setting;
-use crate::secrets::admin;
 use crate::user::role;
 
 /// The type of clouds that find port groups.
@@ -79,7 +78,7 @@ impl Adcs {
     async fn ask(&self, adc: &AkoDeploymentConfig) -> Result<(), Error> {
         let uid = adc.uid().unwrap_or_default();
         // The next pass says what is missing.
-        let Ok(admin) = admin(&self.kit.client(), &adc.spec).await? else { return Ok(()) };
+        let Ok(admin) = self.secrets.admin(&adc.spec).await? else { return Ok(()) };
         let avi = self.connections.client(&uid, &adc.spec.controller, &admin)?;
         let added = adc.status.as_ref().and_then(|status| status.added.as_ref());
         let record = added.map(Items::from).unwrap_or_default();
@@ -139,7 +138,7 @@ impl Adcs {
 
     /// Returns the client of the controller.
     pub(super) async fn avi_of(&self, adc: &AkoDeploymentConfig) -> Result<Avi, Error> {
-        let admin = admin(&self.kit.client(), &adc.spec).await?.map_err(Error::Credentials)?;
+        let admin = self.secrets.admin(&adc.spec).await?.map_err(Error::Credentials)?;
         let uid = adc.uid().unwrap_or_default();
         Ok(self.connections.client(&uid, &adc.spec.controller, &admin)?)
     }

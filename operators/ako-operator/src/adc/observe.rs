@@ -10,7 +10,6 @@ use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
 use crate::cluster::glance::elsewhere;
 use crate::error::Error;
 use crate::infra_setting;
-use crate::secrets::admin;
 use crate::selection::is_of;
 use crate::validation::{validate, wrong_references};
 
@@ -50,7 +49,7 @@ impl Adcs {
         let references = wrong_references(&adc.spec);
         let credentials = match references.first() {
             Some((field, message)) => Err(format!("{field}: {message}")),
-            None => admin(&self.kit.client(), &adc.spec).await?,
+            None => self.secrets.admin(&adc.spec).await?,
         };
         let problem = match &credentials {
             _ if !wrong.is_empty() && !is_deleting => {

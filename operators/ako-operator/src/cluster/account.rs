@@ -16,7 +16,7 @@ use crate::adc::tenants;
 use crate::api::{AkoDeploymentConfig, Place, ROTATE_ANNOTATION, SYSTEM_NAMESPACE, reason};
 use crate::delivery::{Credentials, Problem};
 use crate::error::Error;
-use crate::secrets::{Admin, admin, workload};
+use crate::secrets::Admin;
 use crate::user::account::{self, Account, Known, Step};
 use crate::user::avi::{self, Done, Wanted};
 use crate::user::{NEXT_PASSWORD, PASSWORD, SECRET_TYPE, password, role, secret_name, user_name};
@@ -36,12 +36,12 @@ impl Clusters {
         let user = user_name(cluster.namespace(), cluster.name());
         let none = Credentials { username: user.clone(), password: String::new().into(), ca_pem };
         if let Some(of) = &adc.spec.workload_credential_ref {
-            return Ok(match workload(&self.client, of, &none.ca_pem).await? {
+            return Ok(match self.secrets.workload(of, &none.ca_pem).await? {
                 Ok(credentials) => (Account::Other, credentials),
                 Err(message) => (Account::Refused { reason: reason::CREDENTIALS_MISSING, message }, none),
             });
         }
-        let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
+        let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
         let checked = secret.as_ref().map(|secret| basis(secret, adc, &admin.version));
         let known = Known {
             user: &user,
@@ -64,8 +64,8 @@ impl Clusters {
         // It was known a moment ago: the next pass says what is missing.
         let known = self.known(cluster);
         let Some(adc) = known.adc() else { return Err(KitError::StillChanging.into()) };
-        let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
-        let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
+        let admin = self.secrets.admin(&adc.spec).await?.map_err(Error::Credentials)?;
+        let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
         match (step, secret) {
             (Step::Draw, secret) => self.draw(cluster, secret.as_ref(), &admin.credentials.ca_pem).await,
             (Step::Ensure, Some(secret)) => self.ensure(cluster, adc, &admin, &secret).await,
@@ -101,7 +101,7 @@ impl Clusters {
         new["data"] = patch["data"].clone();
         let new: Secret = serde_json::from_value(new).map_err(|_| KitError::StillChanging)?;
         let params = PostParams { field_manager: Some(self.manager.clone()), ..PostParams::default() };
-        self.secrets(cluster).create(&params, &new).await?;
+        self.users(cluster).create(&params, &new).await?;
         Ok(None)
     }
 
@@ -149,7 +149,7 @@ impl Clusters {
     /// Returns whether the Secret of a Cluster's user is there.
     pub(super) async fn has_user_secret(&self, cluster: &Cluster) -> Result<bool, Error> {
         let user = user_name(cluster.namespace(), cluster.name());
-        let secret = self.secrets(cluster).get_opt(&secret_name(cluster.name())).await?;
+        let secret = self.users(cluster).get_opt(&secret_name(cluster.name())).await?;
         Ok(secret.is_some_and(|secret| account::foreign(&user, &secret).is_none()))
     }
 
@@ -178,7 +178,7 @@ impl Clusters {
     }
 
     async fn remove_user_secret(&self, cluster: &Cluster) -> Result<(), Error> {
-        let (secrets, name) = (self.secrets(cluster), secret_name(cluster.name()));
+        let (secrets, name) = (self.users(cluster), secret_name(cluster.name()));
         let user = user_name(cluster.namespace(), cluster.name());
         if let Some(secret) = secrets.get_opt(&name).await?
             && account::foreign(&user, &secret).is_none()
@@ -202,7 +202,7 @@ impl Clusters {
         cluster: &Cluster,
     ) -> Result<Option<(std::sync::Arc<AkoDeploymentConfig>, Place, Avi)>, Error> {
         let Some(adc) = self.recorded(cluster) else { return Ok(None) };
-        let admin = admin(&self.client, &adc.spec).await?.map_err(Error::Credentials)?;
+        let admin = self.secrets.admin(&adc.spec).await?.map_err(Error::Credentials)?;
         let place = adc.status.as_ref().and_then(|status| status.place.clone());
         let place = place.unwrap_or_else(|| Place::from(&adc.spec));
         let uid = adc.metadata.uid.as_deref().unwrap_or_default();
@@ -210,7 +210,7 @@ impl Clusters {
         Ok(Some((adc, place, client)))
     }
 
-    fn secrets(&self, cluster: &Cluster) -> Api<Secret> {
+    fn users(&self, cluster: &Cluster) -> Api<Secret> {
         Api::namespaced(self.client.clone(), cluster.namespace())
     }
 
@@ -224,7 +224,7 @@ impl Clusters {
         patch["metadata"]["uid"] = json!(secret.metadata.uid);
         patch["metadata"]["resourceVersion"] = json!(secret.metadata.resource_version);
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        Ok(self.secrets(cluster).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await?)
+        Ok(self.users(cluster).patch(&secret.name_any(), &params, &Patch::Merge(patch)).await?)
     }
 }
 

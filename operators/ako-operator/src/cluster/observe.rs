@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use infra_clients::Failure as _;
 use infra_clients::capi::{self, Cluster, ClusterBootstrap, Kind, TanzuKubernetesRelease, secret_name};
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
@@ -21,7 +20,6 @@ use crate::delivery::addon::{PACKAGE, secret};
 use crate::delivery::{Ako, Install, Object, Problem, Target, Way, form_of, objects};
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
-use crate::secrets::admin;
 use crate::user::account::Account;
 use crate::validation::validate;
 
@@ -215,8 +213,7 @@ impl Clusters {
     /// Returns the client of a workload cluster. Sends nothing to it.
     pub(super) async fn open(&self, cluster: &Cluster) -> Result<Opened, capi::Error> {
         let (namespace, name) = (cluster.namespace(), secret_name(cluster.name()));
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let Some(secret) = secrets.get_opt(&name).await? else {
+        let Some(secret) = self.secrets.get(&Key::new(namespace, &name)).await? else {
             self.clients.forget(namespace, cluster.name());
             let message = format!("Secret {namespace}/{name} does not exist");
             return Err(capi::Error::new(Kind::NoKubeconfig, message));
@@ -244,7 +241,7 @@ impl Clusters {
         let Some(controller_version) = asked.or(known) else {
             return refused(reason::ADC_NOT_READY, not_ready(adc));
         };
-        let admin = match admin(&self.client, &adc.spec).await? {
+        let admin = match self.secrets.admin(&adc.spec).await? {
             Ok(admin) => admin,
             Err(message) => return refused(reason::CREDENTIALS_MISSING, message),
         };

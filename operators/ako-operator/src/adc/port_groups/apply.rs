@@ -15,7 +15,7 @@ use super::plan::{asks_for, in_use};
 use super::{Answer, Basis, Change, Facts, Running, Seen, is_marked};
 use crate::api::{AddedPortGroup, AkoDeploymentConfig, reason};
 use crate::error::Error;
-use crate::secrets::{VcenterAccount, vcenter};
+use crate::secrets::VcenterAccount;
 use crate::validation::wrong_references;
 
 impl Adcs {
@@ -132,7 +132,7 @@ impl Adcs {
                 "spec.vcenter is missing: write it back until status.portGroups is empty".to_owned();
             return Ok(Err(Problem { reason: reason::INVALID_SPEC, message }));
         };
-        let account = vcenter(&self.kit.client(), of).await?;
+        let account = self.secrets.vcenter(of).await?;
         Ok(account.map_err(|message| Problem { reason: reason::CREDENTIALS_MISSING, message }))
     }
 
