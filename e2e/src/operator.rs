@@ -124,7 +124,9 @@ impl OperatorProcess {
 
 /// Returns the line of an operator's log that reports a panic, also one that the driver has turned into an error.
 pub(crate) fn panic_in(log: &str) -> Option<&str> {
-    log.lines().find(|line| line.contains("panicked") || line.contains("InternalError"))
+    // Not the reason of a status that the API server answers with.
+    const INTERNAL: [&str; 2] = [r#"reason="InternalError""#, r#""reason":"InternalError""#];
+    log.lines().find(|line| line.contains("panicked") || INTERNAL.iter().any(|field| line.contains(field)))
 }
 
 /// Returns the path of a binary or an example: `<NAME>_BIN` if set, else beside or above this program, where Cargo puts it.

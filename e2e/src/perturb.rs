@@ -76,6 +76,12 @@ pub async fn run<R: Rig>(planes: &Planes, lesson: &Lesson, names: &[RunName], la
                 passed += 1;
                 println!("ok      {time:5.1} s  {name}");
             }
+            Ok(false) if has_found::<R>(name) => {
+                println!(
+                    "FAILED  {time:5.1} s  {name}: it has found a defect, and meets no call any more: name another call"
+                );
+                failed.push(name);
+            }
             Ok(false) => {
                 without += 1;
                 calls_without += usize::from(name.is_call());
@@ -100,6 +106,12 @@ pub async fn run<R: Rig>(planes: &Planes, lesson: &Lesson, names: &[RunName], la
     let calls = names.iter().filter(|name| name.is_call()).count();
     ensure!(calls >= 2 * calls_without, "{calls_without} of {calls} runs named a call that did not come");
     Ok(())
+}
+
+/// Returns whether a run is one of those that have found something.
+fn has_found<R: Rig>(name: &RunName) -> bool {
+    let name = name.to_string();
+    R::FOUND.iter().flat_map(|found| found.runs).any(|run| **run == *name)
 }
 
 /// Plays a run until its fault takes effect. Returns false if it cannot.

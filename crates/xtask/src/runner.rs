@@ -54,10 +54,13 @@ pub(crate) fn log_path() -> Result<PathBuf> {
     Ok(binaries()?.with_file_name("test.log"))
 }
 
-/// Runs the selected tests, or all if none are. The output of a binary is shown when it ends, and written to [`log_path`].
+/// Runs the selected tests, or all if none are. The output of a binary is shown when it ends, and written to
+/// [`log_path`], that of selected tests beside it.
 pub(crate) fn run(selections: &[Selection<'_>]) -> Result<()> {
     let path = log_path()?;
     let times = slowest::binary_times(&fs::read_to_string(&path).unwrap_or_default());
+    // The times of a part would put the next full run in a wrong order.
+    let path = if selections.is_empty() { path } else { path.with_file_name("test-part.log") };
     let mut tests: Vec<(Binary, String)> =
         build()?.into_iter().map(|binary| (binary, String::new())).collect();
     if !selections.is_empty() {

@@ -27,6 +27,9 @@ pub async fn secrets_are_nowhere<R: Rig>() -> Result<()> {
         R::SUBJECT.kinds.iter().map(|kind| format!("{}.{}", kind.plural, R::SUBJECT.group)).collect();
     kinds.push("events,configmaps,secrets".to_owned());
     let objects = site.kubectl(&["get", &kinds.join(","), "-o", "yaml"]).await?;
+    for fault in R::FAULTS {
+        ensure!(rig.has_fired(fault).await?, "nothing met the fault {fault}");
+    }
     let (_, metrics) = operator.get("/metrics").await?;
     let (_, ready) = operator.get("/readyz").await?;
     let arguments = std::fs::read(format!("/proc/{}/cmdline", operator.process.pid()))?;

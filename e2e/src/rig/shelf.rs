@@ -52,7 +52,6 @@ impl Rig for ShelfRig {
     const FAULTS: &'static [&'static str] = &[GONE];
     // Its faults and decisions are those of `PageRig`; only the scope differs.
     const SAMPLE: usize = 12;
-    const MANY_FIELDS: bool = true;
     const MISSED_RIGHT: (&'static str, &'static str, &'static str) = ("example.com", "shelves", "patch");
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {

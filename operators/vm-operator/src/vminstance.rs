@@ -27,6 +27,7 @@ use crate::triggers::has_ended;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
+pub use apply::Done;
 pub use identity::{
     Look, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded, recorded_vcenter,
 };
@@ -84,7 +85,7 @@ impl Reconciler for VmInstances {
     type Object = VmInstance;
     type Seen = Seen;
     type Plan = Action;
-    type Done = Option<Notice>;
+    type Done = Done;
     type Error = Error;
 
     const NAME: &'static str = "vminstance";
@@ -98,29 +99,30 @@ impl Reconciler for VmInstances {
         plan::plan(instance, seen)
     }
 
-    async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Option<Notice>, Error> {
+    async fn apply(&self, instance: &VmInstance, action: Action) -> Result<Done, Error> {
         let ctx = &self.0;
         // The cache may be behind, above all after a start. Nothing would remove what is made for an instance that is gone, an
         // instance that is gone has given its machine up, and a person may have paused or detached its group.
-        if action.changes_machine() && !ctx.is_current_instance(instance).await? {
-            return Ok(None);
+        if action.requests().is_some() && !ctx.is_current_instance(instance).await? {
+            return Ok(Done::default());
         }
         let settled = matches!(action, Action::Settle)
             .then(|| ctx.memory.in_flight.get(&instance.uid().unwrap_or_default()))
             .flatten();
-        let notice = apply::apply(&ctx.memory, &ctx.vms, instance, action)?;
+        let done = apply::apply(&ctx.memory, &ctx.vms, instance, action)?;
         if settled.is_none() {
-            return Ok(notice);
+            return Ok(done);
         }
         ctx.meters.observe_clone(settled.as_ref());
-        Ok(ctx.vms.read(|inventory| news::repaired(instance, settled.as_ref(), inventory)))
+        let notice = ctx.vms.read(|inventory| news::repaired(instance, settled.as_ref(), inventory));
+        Ok(Done { notice, ..done })
     }
 
     fn status(
         old: Option<&VmInstanceStatus>,
         instance: &VmInstance,
         seen: Option<&Seen>,
-        outcome: &Outcome<Option<Notice>, Error>,
+        outcome: &Outcome<Done, Error>,
         now: Timestamp,
     ) -> Option<VmInstanceStatus> {
         status::status(old, instance, seen, outcome, now)
@@ -130,8 +132,8 @@ impl Reconciler for VmInstances {
         &status.conditions
     }
 
-    fn event(done: &Option<Notice>) -> Option<Notice> {
-        done.clone()
+    fn event(done: &Done) -> Option<Notice> {
+        done.notice.clone()
     }
 
     fn news(instance: &VmInstance, old: Option<&VmInstanceStatus>, new: &VmInstanceStatus) -> Vec<Notice> {

@@ -19,8 +19,8 @@ pub fn check_call(state: &State, call: Call) -> Option<Wrong> {
         _ if !is_own => Some(Wrong::TouchesForeign),
         Call::PowerOff(_) | Call::Destroy(_) => {
             let group = state.kubernetes.objects.group.filter(|group| group.number == group_of(vm.uuid));
-            let goes =
-                group.is_none_or(|group| group.deleting) || instance.is_none_or(|instance| instance.deleting);
+            let goes = group.is_some_and(|group| group.deleting)
+                || instance.is_some_and(|instance| instance.deleting);
             (!goes || vm.folder.is_none()).then_some(Wrong::DestroysLive)
         }
         _ => None,

@@ -1,4 +1,4 @@
-//! The API server: one group at a time, its instances, and the writes that the operator makes. `tests/servers` compares it with a
+//! The API server: one group at a time, its instances, and the writes that the operator makes. `servers` compares it with a
 //! real one.
 
 use super::tables::StatusId;

@@ -13,7 +13,7 @@ use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::driver::LOOKS;
-use operator_kit::{Key, Notice, Outcome, Turn};
+use operator_kit::{Key, Outcome, Turn};
 
 use crate::api::names::{Marker, folder};
 use crate::api::{VmGroup, VmInstance};
@@ -119,6 +119,21 @@ pub struct InstancePass {
     pub end: End,
     /// The status claims what the inventory does not show.
     pub overclaims: bool,
+}
+
+impl InstancePass {
+    /// Ends the pass with the status, which is to claim nothing that `view` does not show.
+    fn finish(
+        &mut self,
+        view: &View<'_>,
+        instance: Instance,
+        object: &VmInstance,
+        seen: &vminstance::Seen,
+        outcome: &Outcome<vminstance::Done, crate::error::Error>,
+    ) {
+        self.end = view.instance_status(instance, object, seen, outcome);
+        self.overclaims = matches!(self.end, End::Status(id) if view.overclaims(view.shown, instance, id));
+    }
 }
 
 /// How a pass of an instance ends.
@@ -269,13 +284,11 @@ impl View<'_> {
                     return pass;
                 }
                 turn => {
-                    pass.end = self.instance_status(instance, &object, &seen, &outcome(turn));
-                    pass.overclaims =
-                        matches!(pass.end, End::Status(id) if self.overclaims(&shown, instance, id));
+                    pass.finish(&view, instance, &object, &seen, &outcome(turn));
                     return pass;
                 }
             };
-            pass.refused = action.changes_machine().then(|| pass.remembered.copy());
+            pass.refused = action.requests().is_some().then(|| pass.remembered.copy());
             let result = vminstance::apply(&pass.remembered.memory, &client, &object, action);
             (pass.remembered.newest, pass.remembered.looking_up) =
                 (client.newest.get(), client.looking_up.take());
@@ -283,14 +296,13 @@ impl View<'_> {
                 pass.updates.push(Update::Submit(id));
                 shown = shown.after(Update::Submit(id));
             }
-            if let Err(error) = result {
-                pass.end = self.instance_status(instance, &object, &seen, &Outcome::Failed(Arc::new(error)));
-                return pass;
-            }
-            if !goes_on {
-                pass.end = self.instance_status(instance, &object, &seen, &Outcome::Acted(None));
-                return pass;
-            }
+            let outcome = match result {
+                Ok(_) if goes_on => continue,
+                Ok(done) => Outcome::Acted(done),
+                Err(error) => Outcome::Failed(Arc::new(error)),
+            };
+            pass.finish(&View { shown: &shown, ..*self }, instance, &object, &seen, &outcome);
+            return pass;
         }
         panic!("the pass does not end")
     }
@@ -300,7 +312,7 @@ impl View<'_> {
         instance: Instance,
         object: &VmInstance,
         seen: &vminstance::Seen,
-        outcome: &Outcome<Option<Notice>, crate::error::Error>,
+        outcome: &Outcome<vminstance::Done, crate::error::Error>,
     ) -> End {
         let old = object.status.as_ref();
         let status = vminstance::status(old, object, Some(seen), outcome, Timestamp::UNIX_EPOCH);
@@ -443,7 +455,7 @@ impl View<'_> {
     }
 }
 
-fn outcome<P: std::fmt::Debug>(turn: Turn<P>) -> Outcome<Option<Notice>, crate::error::Error> {
+fn outcome<P: std::fmt::Debug>(turn: Turn<P>) -> Outcome<vminstance::Done, crate::error::Error> {
     match turn {
         Turn::Wait { reason, message, .. } => Outcome::Waiting(reason, message),
         Turn::Blocked { reason, message } => Outcome::Blocked(reason, message),

@@ -1,4 +1,4 @@
-//! The vCenter: one folder for the group, machines and tasks. A task has no effect before it ends. `tests/servers` compares
+//! The vCenter: one folder for the group, machines and tasks. A task has no effect before it ends. `servers` compares
 //! it with the simulator.
 
 /// Machines that may ever exist in one run.

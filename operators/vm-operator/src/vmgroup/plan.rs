@@ -11,7 +11,7 @@ use infra_clients::vsphere::{Error as Fault, Kind, MoRef};
 use operator_kit::{Key, Turn};
 
 use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_orphaning, reason};
-use crate::detach::{self, is_detached};
+use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
 use crate::vminstance::Refresh;
@@ -130,7 +130,8 @@ fn is_too_large(group: &VmGroup, seen: &Seen) -> bool {
 /// Returns whether the machine of a VmInstance that a user deletes is replaced.
 #[must_use]
 pub fn replaces(group: &VmGroup, seen: &Seen) -> bool {
-    let is_staying = group.metadata.deletion_timestamp.is_none() && !is_detached(group);
+    // A VmInstance that is deleted waits until the annotation is clear.
+    let is_staying = group.metadata.deletion_timestamp.is_none() && detach::of(group) == Detach::No;
     let is_scaled = !group.spec.is_paused() && !is_too_large(group, seen);
     let is_adopted = !has_finalizer(group, ORIGINAL_FINALIZER);
     is_staying && is_scaled && is_adopted && seen.unread.is_empty()

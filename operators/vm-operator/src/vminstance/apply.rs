@@ -16,13 +16,23 @@ use super::identity::is_reference;
 use super::news;
 use super::plan::Action;
 
-/// Carries out one action, and returns the event for it, except of a request that has ended: it shows in the inventory.
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// What was requested of the vCenter.
+    pub requested: Option<TaskKind>,
+    /// The event for it.
+    pub notice: Option<Notice>,
+}
+
+/// Carries out one action. There is no event for a request that has ended: it shows in the inventory.
 pub fn apply(
     memory: &Memory,
     vcenter: &dyn Vcenter,
     instance: &VmInstance,
     action: Action,
-) -> Result<Option<Notice>, Error> {
+) -> Result<Done, Error> {
+    let requested = action.requests();
     let uid = instance.uid().unwrap_or_default();
     let key = Key::of(instance);
     let in_flight = &memory.in_flight;
@@ -62,7 +72,7 @@ pub fn apply(
         }
         Action::Release(machine) => {
             in_flight.set_released(&uid);
-            return Ok(Some(news::released(instance, &machine)));
+            return Ok(Done { requested, notice: Some(news::released(instance, &machine)) });
         }
         Action::Mark(vm) => {
             let marker = Marker::of(&memory.cluster, instance).to_string();
@@ -72,7 +82,7 @@ pub fn apply(
         Action::PowerOff(vm) => send(memory, instance, TaskKind::PowerOff, Call::PowerOff(vm)),
         Action::Destroy(vm) => send(memory, instance, TaskKind::Destroy, Call::Destroy(vm)),
     }
-    Ok(None)
+    Ok(Done { requested, notice: None })
 }
 
 fn track(memory: &Memory, vcenter: &dyn Vcenter, instance: &VmInstance) {

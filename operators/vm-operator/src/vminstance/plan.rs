@@ -74,20 +74,11 @@ pub enum Action {
 }
 
 impl Action {
-    /// Returns whether it requests a change of a machine, or a machine.
+    /// Returns which change of a machine, or machine, it requests of the vCenter, if any.
     #[must_use]
-    pub fn changes_machine(&self) -> bool {
-        matches!(
-            self,
-            Self::Clone { .. } | Self::Mark(_) | Self::PowerOn(_) | Self::PowerOff(_) | Self::Destroy(_)
-        )
-    }
-
-    /// Returns what the machine waits for after this action, if it is one that requests a change.
-    #[must_use]
-    pub fn kind(&self) -> Option<TaskKind> {
+    pub fn requests(&self) -> Option<TaskKind> {
         match self {
-            Self::Enqueue | Self::Clone { .. } => Some(TaskKind::Clone),
+            Self::Clone { .. } => Some(TaskKind::Clone),
             Self::Mark(_) => Some(TaskKind::Mark),
             Self::PowerOn(_) => Some(TaskKind::PowerOn),
             Self::PowerOff(_) => Some(TaskKind::PowerOff),

@@ -3,14 +3,15 @@
 
 use infra_clients::vsphere::PowerState;
 use k8s_openapi::jiff::Timestamp;
+use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
-use operator_kit::{Notice, Outcome, Turn};
 
 use crate::api::{TaskKind, VmInstance, VmInstanceStatus, condition, reason};
 use crate::detach;
 use crate::error::Error;
 
-use super::plan::{is_destroyed, plan, to_be};
+use super::apply::Done;
+use super::plan::{is_destroyed, to_be};
 use super::seen::{Missing, Seen};
 
 /// Computes the status.
@@ -19,7 +20,7 @@ pub fn status(
     old: Option<&VmInstanceStatus>,
     instance: &VmInstance,
     seen: Option<&Seen>,
-    outcome: &Outcome<Option<Notice>, Error>,
+    outcome: &Outcome<Done, Error>,
     now: Timestamp,
 ) -> Option<VmInstanceStatus> {
     let (ready, reason, message) = ready(old, instance, seen, outcome)?;
@@ -74,20 +75,22 @@ fn ready(
     old: Option<&VmInstanceStatus>,
     instance: &VmInstance,
     seen: Option<&Seen>,
-    outcome: &Outcome<Option<Notice>, Error>,
+    outcome: &Outcome<Done, Error>,
 ) -> Option<(Status, &'static str, String)> {
     match outcome {
         Outcome::Settled => Some((Status::True, reason::AS_ASKED, "powered on".to_owned())),
-        Outcome::Acted(_) => {
-            let Turn::Act(action) = plan(instance, seen?) else { return None };
-            let kind = action.kind()?;
+        Outcome::Acted(done) => match done.requested {
             // The response is about to arrive; the status of what it brings about is written then.
-            if kind == TaskKind::Clone && !claims_ready(old) {
-                return None;
+            Some(kind) if kind != TaskKind::Clone || claims_ready(old) => {
+                let (reason, message) = to_be(kind, &instance.spec.template);
+                Some((Status::False, reason, message))
             }
-            let (reason, message) = to_be(kind, &instance.spec.template);
-            Some((Status::False, reason, message))
-        }
+            None if is_gone(seen) && claims_ready(old) => {
+                let message = "the vCenter shows no virtual machine of this VmInstance".to_owned();
+                Some((Status::False, reason::CLONING, message))
+            }
+            _ => None,
+        },
         Outcome::Waiting(reason::REFRESHING, _) if !is_gone(seen) || !claims_ready(old) => None,
         Outcome::Waiting(reason::CLONING, _)
             if seen.is_some_and(|seen| seen.task.is_none()) && !claims_ready(old) =>

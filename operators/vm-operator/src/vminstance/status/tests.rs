@@ -16,7 +16,7 @@ use crate::vminstance::seen::{Lost, Machine, Progress};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-type End = Outcome<Option<Notice>, Error>;
+type End = Outcome<Done, Error>;
 
 /// A situation, how the pass ends, what was seen, and the status and reason of Ready.
 type Row = (&'static str, End, Option<Seen>, Option<(&'static str, &'static str)>);
@@ -59,7 +59,7 @@ fn ready_says_how_the_pass_ended() {
     let cloning = Seen { task: Some(task()), ..seen() };
     let rows: [Row; 16] = [
         ("as asked", Outcome::Settled, Some(seen()), Some(("True", "AsAsked"))),
-        ("something was requested", Outcome::Acted(None), Some(seen()), None),
+        ("nothing was requested", Outcome::Acted(Done::default()), Some(seen()), None),
         ("the inventory is being refreshed", waiting(reason::REFRESHING), Some(seen()), None),
         ("the clone is not answered yet", waiting(reason::CLONING), Some(seen()), None),
         ("the clone runs", waiting(reason::CLONING), Some(cloning), Some(("False", "Cloning"))),

@@ -41,12 +41,17 @@ type Change = (&'static str, fn(&mut VmGroup, &mut Seen), bool);
 
 #[test]
 fn the_advice_to_delete_a_vminstance_is_given_where_that_replaces_its_machine() {
-    let rows: [Change; 9] = [
+    let rows: [Change; 10] = [
         ("nothing is in the way", |_, _| {}, true),
         ("it waits for more machines", |group, _| group.spec.replicas = 3, true),
         ("paused", |group, _| group.spec.paused = Some(true), false),
         ("resumed", |group, _| group.spec.paused = Some(false), true),
         ("detached", |group, _| drop(group.annotations_mut().insert(DETACH.into(), "true".into())), false),
+        (
+            "perhaps detached",
+            |group, _| drop(group.annotations_mut().insert(DETACH.into(), "True".into())),
+            false,
+        ),
         ("more replicas than are allowed", |_, seen| seen.max_replicas = 1, false),
         (
             "machines of the original operator are not adopted yet",
