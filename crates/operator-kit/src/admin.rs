@@ -14,12 +14,13 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::{
     args::Listen,
     connections::{Activity, Connections},
     error::Error,
+    files,
     health::Health,
     metrics::Metrics,
 };
@@ -53,13 +54,12 @@ pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) {
     info!(address = %listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), "admin server listens");
-    let mut open = Connections::new("admin server", CONNECTIONS);
+    let mut open = Connections::new("admin server", files::connections(CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                warn!(%error, "admin server: connection not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                open.not_accepted(&error).await;
                 continue;
             }
         };

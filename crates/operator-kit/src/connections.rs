@@ -12,6 +12,8 @@ use tracing::warn;
 
 /// Time between two warnings.
 const WARNING: Duration = Duration::from_mins(1);
+/// Time after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The open connections of a server, at most so many: one more ends the one that has been idle for longest, so that no client waits for
 /// others that keep theirs. One that is [busy](Activity::begin) is not ended. Dropping it ends all.
@@ -43,27 +45,53 @@ impl Connections {
         self.open.push((activity, AbortOnDropHandle::new(tokio::spawn(connection))));
     }
 
+    /// Ends the one that has been idle for longest, where one could not be accepted: the process may have too many files open.
+    pub(crate) async fn not_accepted(&mut self, error: &std::io::Error) {
+        self.open.retain(|(_, connection)| !connection.is_finished());
+        if self.is_to_warn() {
+            warn!(server = self.server, %error, connections = self.open.len(), "a connection is not accepted");
+        }
+        self.end_idle();
+        tokio::time::sleep(PAUSE).await;
+    }
+
     /// Returns whether there is room for one more, and ends one that is idle where that makes it.
     fn make_room(&mut self) -> bool {
         self.open.retain(|(_, connection)| !connection.is_finished());
         if self.open.len() < self.limit {
             return true;
         }
-        let idle = self.open.iter().enumerate();
-        let idle = idle.filter_map(|(index, (activity, _))| Some((activity.idle_since()?, index)));
-        let Some((_, index)) = idle.min() else { return false };
-        drop(self.open.swap_remove(index));
+        if !self.end_idle() {
+            return false;
+        }
         self.closed += 1;
-        if self.warned.is_none_or(|at| at.elapsed() >= WARNING) {
+        if self.is_to_warn() {
             warn!(
                 server = self.server,
                 connections = self.limit,
                 closed = self.closed,
                 "too many connections, those that are idle for longest are closed"
             );
-            (self.warned, self.closed) = (Some(Instant::now()), 0);
+            self.closed = 0;
         }
         true
+    }
+
+    /// Ends the one that has been idle for longest. Returns false if all are busy.
+    fn end_idle(&mut self) -> bool {
+        let idle = self.open.iter().enumerate();
+        let idle = idle.filter_map(|(index, (activity, _))| Some((activity.idle_since()?, index)));
+        let Some((_, index)) = idle.min() else { return false };
+        drop(self.open.swap_remove(index));
+        true
+    }
+
+    fn is_to_warn(&mut self) -> bool {
+        let is_due = self.warned.is_none_or(|at| at.elapsed() >= WARNING);
+        if is_due {
+            self.warned = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Waits until all have ended.
@@ -176,13 +204,20 @@ mod tests {
         open(&mut connections, 4).await;
         assert_eq!(ended.recv().await, Some(3), "it still has a request");
 
+        // The process has too many files open, although the limit is not reached.
+        connections.limit = 3;
+        connections.not_accepted(&std::io::Error::from_raw_os_error(24)).await;
+        assert_eq!(ended.recv().await, Some(4));
+        connections.limit = 2;
+        open(&mut connections, 5).await;
+
         let _busy: Vec<_> = connections.open.iter().map(|(activity, _)| activity.begin()).collect();
         drop(other);
-        let late = tokio::time::timeout(Duration::from_mins(1), open(&mut connections, 5));
+        let late = tokio::time::timeout(Duration::from_mins(1), open(&mut connections, 6));
         assert!(late.await.is_err(), "all are busy");
         assert_eq!(
             (ended.try_recv(), connections.open.len()),
-            (Ok(5), 2),
+            (Ok(6), 2),
             "only the one that waited has ended"
         );
     }

@@ -40,6 +40,7 @@ mod cli;
 mod clock;
 mod connections;
 mod events;
+mod files;
 mod foreign;
 mod guarded;
 mod key;

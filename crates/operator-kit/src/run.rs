@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     error::Error,
     events::Events,
+    files,
     health::{Health, Readiness},
     lease::{Candidate, Leadership, NotLeader, Timing, identity},
     logs,
@@ -177,6 +178,7 @@ impl Kit {
         let _ = rustls::crypto::ring::default_provider().install_default();
         logs::start(args)?;
         info!(operator = operator.name, version = operator.version, "starting");
+        files::raise_limit();
         let metrics = Metrics::new(operator.name, operator.version)?;
         let health = Health::default();
         if let Some(listener) = admin::bind(args.metrics_addr).await? {

@@ -42,7 +42,7 @@ impl Connections {
     }
 
     /// Returns the client of the AKODeploymentConfig with this UID. It logs in with its first call. Credentials that the controller refused are
-    /// sent again when one of their Secrets changes, be it an annotation: the account may be unlocked.
+    /// sent again when one of their Secrets changes, also where only an annotation does: the account may be unlocked.
     ///
     /// # Errors
     /// If the address of the controller or the authority cannot be used.

@@ -142,8 +142,8 @@ impl Avi {
         self.session.set_credentials(credentials).await
     }
 
-    /// Lets the next call log in although the controller refused the credentials less than [`Config::lock_period`] ago: somebody may have
-    /// unlocked the account. Once; does nothing while there is a session.
+    /// Lets the next call log in although the controller refused the credentials less than [`Config::lock_period`] ago: an administrator may
+    /// have unlocked the account. Once; does nothing while there is a session.
     pub fn retry_refused(&self) {
         self.session.retry_refused();
     }

@@ -28,6 +28,7 @@ use crate::{
     args::Listen,
     connections::{Activity, Connections},
     error::Error,
+    files,
 };
 
 /// Connections at the same time: an API server sends up to 200 requests that change objects, each on its own. One more ends the one that
@@ -98,7 +99,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
         info!(%address, "webhook listens");
     }
     let (reviewer, bodies) = (Arc::new(reviewer), Arc::new(Semaphore::new(BODIES)));
-    let mut open = Connections::new("webhook", CONNECTIONS);
+    let mut open = Connections::new("webhook", files::connections(CONNECTIONS));
     let accept = async {
         loop {
             match listener.accept().await {
@@ -111,10 +112,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
                     };
                     open.spawn(|activity| drain.tasks.track_future(connection.serve(stream, activity))).await;
                 }
-                Err(error) => {
-                    warn!(%error, "webhook: connection not accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => open.not_accepted(&error).await,
             }
         }
     };

@@ -60,7 +60,7 @@ operator_kit::reasons! {
     REMOVED = "Removed";
     /// Machines in the group's folders have a marker of this cluster and no VmInstance.
     ORPHANS = "Orphans";
-    /// No machine in the group's folders has a marker of this cluster and no VmInstance.
+    /// No machine in the group's folders has a marker of its namespace in this cluster and no VmInstance.
     NO_ORPHANS = "NoOrphans";
 
     /// A virtual machine that is not ours has the name.

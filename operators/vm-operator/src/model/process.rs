@@ -132,7 +132,7 @@ impl InstancePass {
         outcome: &Outcome<vminstance::Done, crate::error::Error>,
     ) {
         self.end = view.instance_status(instance, object, seen, outcome);
-        self.overclaims = matches!(self.end, End::Status(id) if view.overclaims(view.shown, instance, id));
+        self.overclaims = matches!(self.end, End::Status(id) if view.overclaims(instance, id));
     }
 }
 
@@ -321,11 +321,10 @@ impl View<'_> {
     }
 
     /// Returns whether a status says of an instance what the inventory does not show.
-    fn overclaims(&self, shown: &Shown, instance: Instance, id: StatusId) -> bool {
+    fn overclaims(&self, instance: Instance, id: StatusId) -> bool {
         let status = self.tables.status(id);
-        let machine = status.vm.and_then(|vm| shown.vm(vm));
-        let is_on = machine.is_some_and(|vm| vm.on && vm.owner == instance.number);
-        status.ready.0 == "True" && !(shown.current && is_on)
+        let is_on = |vm| self.shown.vm(vm).is_some_and(|vm| vm.on && vm.owner == instance.number);
+        status.ready.0 == "True" && !(self.shown.current && status.vm.is_some_and(is_on))
     }
 
     /// Runs the driver's pass over the group.

@@ -158,19 +158,14 @@ impl Concerned {
     }
 
     fn add_vm(&mut self, vm: &Vm, inventory: &Inventory, objects: &dyn Lookup) {
-        match vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
-            Some(Ok(owner)) => {
-                self.instances.insert(owner.instance());
-                self.groups.insert(owner.group());
-            }
-            Some(Err(_)) => {}
-            // The machine may be one that the original operator made, and that its group is to adopt.
-            None => {
-                let folder = vm.parent.as_ref().and_then(|parent| inventory.folder(parent));
-                let groups = folder.map(|folder| objects.with_folder(&folder.name)).unwrap_or_default();
-                self.groups.extend(groups.iter().map(|group| Key::of(&**group)));
-            }
+        if let Some(Ok(owner)) = vm.marker(OWNER_MARKER).map(str::parse::<Marker>) {
+            self.instances.insert(owner.instance());
+            self.groups.insert(owner.group());
         }
+        // The group of the folder adopts what the original operator made, and names the machines of others.
+        let folder = vm.parent.as_ref().and_then(|parent| inventory.folder(parent));
+        let groups = folder.map(|folder| objects.with_folder(&folder.name)).unwrap_or_default();
+        self.groups.extend(groups.iter().map(|group| Key::of(&**group)));
         if let Some(instance_uuid) = &vm.instance_uuid {
             self.instances.extend(objects.with_uuid(instance_uuid));
         }

@@ -65,7 +65,7 @@ fn machines() {
                 let copy = machine("vm-2", &w.instances[2]);
                 vm(None, Some(Vm { instance_uuid: Some("uuid-1".into()), name: "copy".into(), ..copy }))
             },
-            concerned(&["db-0", "web-1"], &["db"]),
+            concerned(&["db-0", "web-1"], &["db", "web"]),
         ),
         (
             "one of an instance that does not exist",
@@ -75,7 +75,18 @@ fn machines() {
         (
             "one with a marker that does not parse",
             |_| vm(None, Some(marked("nonsense"))),
-            concerned(&[], &[]),
+            concerned(&[], &["web"]),
+        ),
+        (
+            "one of another group, which is moved out of the group's folder",
+            |w| {
+                let moved = |folder| Vm {
+                    parent: Some(shown::folder_ref(folder)),
+                    ..machine("vm-2", &w.instances[2])
+                };
+                vm(Some(moved(FOLDER)), Some(moved("group-9")))
+            },
+            concerned(&["db-0"], &["db", "web"]),
         ),
         (
             "one without a marker, in the group's folder",
