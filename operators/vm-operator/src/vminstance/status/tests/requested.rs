@@ -35,7 +35,7 @@ fn gone(place: Place) -> Seen {
 
 /// Checks rows where the last status says that the machine is powered on, and has this Ready condition. `outcome`: of the pass; `None`:
 /// the plan was carried out.
-fn check(instance: &VmInstance, old: Option<(Status, &str)>, outcome: Option<End>, rows: Vec<Row>) {
+fn check(instance: &VmInstance, old: Option<(Status, &str)>, outcome: Option<&End>, rows: Vec<Row>) {
     let mut last = VmInstanceStatus { power: Some("poweredOn".into()), ..VmInstanceStatus::default() };
     if let Some((status, reason)) = old {
         conditions::set(&mut last.conditions, condition::READY, status, reason, "", Some(1), NOW);
@@ -47,7 +47,7 @@ fn check(instance: &VmInstance, old: Option<(Status, &str)>, outcome: Option<End
         };
         let acted = outcome.is_none().then(|| Outcome::Acted(acted));
         let is_requested = matches!(&acted, Some(Outcome::Acted(Done { requested: Some(_), .. })));
-        let outcome = outcome.as_ref().or(acted.as_ref()).unwrap();
+        let outcome = outcome.or(acted.as_ref()).unwrap();
         let new = status(Some(&last), instance, Some(&seen), outcome, NOW);
         assert_eq!(new.is_some(), wanted.is_some(), "{situation}");
         let (Some(new), Some((reason, begin))) = (new, wanted) else { continue };
@@ -98,11 +98,11 @@ fn a_machine_that_was_not_ready_is_said_to_be_cloned_when_it_is() {
     let rows = vec![("never made", gone(Place::Held), None), ("off", has(PowerState::Off), powering_on)];
     check(&fixtures::instance(0), None, None, rows);
     let rows = || vec![("its clone is not answered", gone(Place::Held), None)];
-    check(&fixtures::instance(0), None, Some(waiting(reason::CLONING)), rows());
+    check(&fixtures::instance(0), None, Some(&waiting(reason::CLONING)), rows());
     check(
         &fixtures::instance(0),
         Some((Status::False, reason::QUEUED)),
-        Some(waiting(reason::CLONING)),
+        Some(&waiting(reason::CLONING)),
         rows(),
     );
 }
@@ -110,10 +110,10 @@ fn a_machine_that_was_not_ready_is_said_to_be_cloned_when_it_is() {
 #[test]
 fn a_machine_that_is_waited_for_is_not_called_ready() {
     let rows = vec![("its clone is not answered", gone(Place::Held), Some(("Cloning", "a message")))];
-    check(&fixtures::instance(0), READY, Some(waiting(reason::CLONING)), rows);
+    check(&fixtures::instance(0), READY, Some(&waiting(reason::CLONING)), rows);
     let rows = vec![
         ("it is looked up", of_group(), Some(("Refreshing", "a message"))),
         ("it is there, and the inventory is read", has(PowerState::Off), None),
     ];
-    check(&fixtures::instance(0), READY, Some(waiting(reason::REFRESHING)), rows);
+    check(&fixtures::instance(0), READY, Some(&waiting(reason::REFRESHING)), rows);
 }
