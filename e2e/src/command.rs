@@ -1,6 +1,7 @@
 //! What the commands `mutate` and `perturb` have in common: which operator, which runs, and how one is repeated.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -90,5 +91,15 @@ mod tests {
     fn the_command_that_repeats_a_run_is_one_argument() {
         let command = replay("mutate", &PageRig::SUBJECT, &"spec.text:it's");
         assert_eq!(command, r"cargo xtask mutate page --run 'spec.text:it'\''s'");
+    }
+}
+
+/// Prints a list, a line each, until its reader ends, such as `head`.
+pub fn print_list(lines: impl IntoIterator<Item = impl Display>) {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        if writeln!(out, "{line}").is_err() {
+            return;
+        }
     }
 }

@@ -19,7 +19,7 @@ mod rig;
 mod site;
 mod snapshot;
 
-pub use command::Selection;
+pub use command::{Selection, print_list};
 pub use install::{Installed, Kind, Manifests, Plane, Planes, Scope, Subject};
 pub use objects::{Id, condition, is_answered, ready};
 pub use operator::{Launch, OperatorProcess};

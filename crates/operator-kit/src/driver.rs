@@ -379,7 +379,6 @@ impl<R: Reconciler> Driver<R> {
         let version = Version::of(object.meta(), None);
         if lock(&self.memory.invalid).insert(key.clone(), version.clone()) != Some(version) {
             let message = format!("the object does not parse and is left alone until it changes: {problem}");
-            error!(message);
             self.kit.events().publish_warning(INVALID_OBJECT, &message, object.object_ref(&self.kind));
         }
         None

@@ -91,8 +91,9 @@ impl Events {
         (events, publish)
     }
 
-    /// Publishes that a person should look at `object`. `reason` is a CamelCase constant.
+    /// Publishes that a person should look at `object`, and logs it: events are kept for an hour. `reason` is a CamelCase constant.
     pub fn publish_warning(&self, reason: &'static str, message: &str, object: ObjectReference) {
+        warn!(reason, message);
         self.publish(Notice::warning(reason, message), object);
     }
 

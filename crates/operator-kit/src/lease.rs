@@ -96,7 +96,7 @@ impl From<kube::Error> for Failed {
 fn remedy(error: &kube::Error) -> &'static str {
     match error {
         kube::Error::Api(status) if status.code == 404 => {
-            "; create this namespace, or name another one with LEADER_ELECTION_NAMESPACE (--leader-election-namespace)"
+            "; create this namespace, or name another one with POD_NAMESPACE (--leader-election-namespace)"
         }
         kube::Error::Api(status) if status.code == 403 => {
             "; grant the rights on the Lease: the operator's command `rbac` prints every right it needs"

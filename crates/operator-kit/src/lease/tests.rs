@@ -63,3 +63,15 @@ fn the_right_to_write_ends_with_the_age_of_the_renewal() {
     assert!(!held.stands(epoch + 9 * second));
     assert!(Leadership::always().check().is_ok());
 }
+
+/// The message names the variable and the flag that the command line has.
+#[test]
+fn a_missing_namespace_is_answered_with_the_setting() {
+    use clap::Args as _;
+    let command = crate::args::CommonArgs::augment_args(clap::Command::new("op"));
+    let flag = command.get_arguments().find(|flag| flag.get_id() == "leader_election_namespace").unwrap();
+    let (variable, long) = (flag.get_env().unwrap().to_str().unwrap(), flag.get_long().unwrap());
+    let answer = kube::core::Status::failure("namespaces \"none\" not found", "NotFound").with_code(404);
+    let message = Failed::from(kube::Error::Api(answer.boxed())).to_string();
+    assert!(message.ends_with(&format!("with {variable} (--{long})")), "{message}");
+}

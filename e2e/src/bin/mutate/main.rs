@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Parser;
 use e2e::mutate::{self, Case, Catalogue};
-use e2e::{Planes, Rig, Selection, Visitor, with_rig};
+use e2e::{Planes, Rig, Selection, Visitor, print_list, with_rig};
 use testbed::Random;
 
 /// Gives an operator's objects each value that their CRDs allow. Without a selection: each mutation and scenario, each pair of
@@ -55,9 +55,7 @@ impl Visitor for Mutate {
         let (planes, start, selection) = (Planes::default(), Instant::now(), &self.options.selection);
         if selection.list {
             for catalogue in mutate::catalogues::<R>(&planes).await? {
-                for case in self.select(&catalogue) {
-                    println!("{case}");
-                }
+                print_list(self.select(&catalogue));
             }
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use e2e::perturb::{self, RunName};
-use e2e::{Planes, Rig, Selection, Visitor, with_rig};
+use e2e::{Planes, Rig, Selection, Visitor, print_list, with_rig};
 
 /// Plays the main job of an operator again and again, with one other thing going wrong in each run
 #[derive(Parser)]
@@ -42,12 +42,8 @@ impl Visitor for Perturb {
             None => lesson.plan.all().to_vec(),
         };
         if selection.list {
-            for run in runs {
-                println!("{run}");
-            }
-            for path in lesson.masked() {
-                println!("not compared: {path}");
-            }
+            let masked = lesson.masked().map(|path| format!("not compared: {path}"));
+            print_list(runs.iter().map(ToString::to_string).chain(masked));
             return Ok(());
         }
         println!("seed {seed}");
