@@ -159,6 +159,24 @@ fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
     method == Method::GET || (method == Method::PATCH && kind.starts_with(b"application/apply-patch"))
 }
 
+/// Variables with a proxy that kube takes.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+/// Takes the proxies of the environment out of a configuration. They are for what is outside of the cluster, and kube knows no `NO_PROXY`; one that
+/// the kubeconfig names stays.
+pub(crate) fn without_proxies(config: Config) -> Config {
+    direct(config, PROXIES.iter().filter_map(|name| std::env::var(name).ok()))
+}
+
+fn direct(mut config: Config, proxies: impl IntoIterator<Item = String>) -> Config {
+    let same = |url: &str| url.parse().is_ok_and(|url: http::Uri| config.proxy_url.as_ref() == Some(&url));
+    if proxies.into_iter().any(|url| same(&url)) {
+        tracing::info!("the API server is reached without the proxy of the environment");
+        config.proxy_url = None;
+    }
+    config
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -293,5 +311,19 @@ mod tests {
         assert_eq!(requests.lock().unwrap().len(), 2);
         client.request_text(request(Method::POST)).await.unwrap_err();
         assert_eq!(requests.lock().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn only_the_proxy_of_the_environment_is_not_used() {
+        let proxy = |url: &str| url.parse::<http::Uri>().unwrap();
+        let used = |of_kubeconfig: &str, of_environment: &[&str]| {
+            let mut config = Config::new(proxy("https://localhost"));
+            config.proxy_url = Some(proxy(of_kubeconfig));
+            direct(config, of_environment.iter().map(ToString::to_string)).proxy_url
+        };
+        let url = "http://127.0.0.1:1";
+        assert_eq!(used(url, &["not a url", url]), None);
+        assert_eq!(used(url, &["http://127.0.0.1:2"]), Some(proxy(url)));
+        assert_eq!(used(url, &[]), Some(proxy(url)));
     }
 }

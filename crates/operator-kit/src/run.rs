@@ -186,8 +186,7 @@ impl Kit {
         }
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;
-        let of_environment = PROXIES.iter().filter_map(|name| std::env::var(name).ok());
-        let (config, fence) = (direct(Config::infer().await?, of_environment), Fence::default());
+        let (config, fence) = (client::without_proxies(Config::infer().await?), Fence::default());
         let client = client::build_fenced(config.clone(), &operator.agent(), fence.clone())?;
         let election = if args.enable_leader_election {
             let client = client::build(config, &operator.agent())?;
@@ -461,20 +460,6 @@ impl Kit {
     }
 }
 
-/// Variables with a proxy that kube takes.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
-
-/// Takes the proxies of the environment out of a configuration. They are for what is outside of the cluster, and kube knows no `NO_PROXY`; one that
-/// the kubeconfig names stays.
-fn direct(mut config: Config, proxies: impl IntoIterator<Item = String>) -> Config {
-    let same = |url: &str| url.parse().is_ok_and(|url: http::Uri| config.proxy_url.as_ref() == Some(&url));
-    if proxies.into_iter().any(|url| same(&url)) {
-        info!("the API server is reached without the proxy of the environment");
-        config.proxy_url = None;
-    }
-    config
-}
-
 fn stop_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -487,23 +472,4 @@ fn stop_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
         shutdown.cancel();
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_proxy_of_the_environment_is_not_used() {
-        let proxy = |url: &str| url.parse::<http::Uri>().unwrap();
-        let used = |of_kubeconfig: &str, of_environment: &[&str]| {
-            let mut config = Config::new(proxy("https://localhost"));
-            config.proxy_url = Some(proxy(of_kubeconfig));
-            direct(config, of_environment.iter().map(ToString::to_string)).proxy_url
-        };
-        let url = "http://127.0.0.1:1";
-        assert_eq!(used(url, &["not a url", url]), None);
-        assert_eq!(used(url, &["http://127.0.0.1:2"]), Some(proxy(url)));
-        assert_eq!(used(url, &[]), Some(proxy(url)));
-    }
 }
