@@ -58,13 +58,16 @@ impl Connections {
         config.agent = ("ako-operator", env!("CARGO_PKG_VERSION"));
         config.observer = Some(self.observer.clone());
         let (identity, authority) = (config.identity()?, config.authority()?);
+        // Held until the client knows: none of the others logs in before.
+        let mut versions = locked(&self.versions);
         let client = self.sessions.get(uid, identity, || {
             let mut limits = locked(&self.limits);
             config.limit = limits.entry(authority).or_insert_with(|| Limit::new(CALLS)).clone();
             Avi::start(config)
         })?;
-        let before = locked(&self.versions).insert(uid.to_owned(), version.clone());
-        if before.is_some_and(|before| before != *version) {
+        let is_new = versions.values().all(|known| known != version);
+        // Once for all that name these Secrets: a third wrong password would lock the account.
+        if versions.insert(uid.to_owned(), version.clone()).is_some() && is_new {
             client.retry_refused();
         }
         Ok(client)
@@ -84,4 +87,30 @@ impl Connections {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use avi_simulator::Simulator;
+
+    use super::*;
+
+    /// Three AKODeploymentConfigs with the same Secret: each change of it leads to one login.
+    #[tokio::test]
+    async fn a_refused_password_is_sent_once_for_each_version_of_its_secret() {
+        let avi = Simulator::start(avi_simulator::Config::default()).await.unwrap();
+        let connections = Connections::new(Observer::new(|_| {}));
+        for (version, logins) in [("1", 1), ("1", 1), ("2", 2), ("2", 2)] {
+            let credentials = crate::delivery::Credentials {
+                username: "admin".into(),
+                password: "wrong".to_owned().into(),
+                ca_pem: avi.ca_pem().into(),
+            };
+            let admin = Admin { credentials, version: version.into() };
+            for uid in ["a", "b", "c"] {
+                connections.client(uid, avi.url(), &admin).unwrap().versions().await.unwrap_err();
+            }
+            assert_eq!(avi.control().logins().failed, logins, "version {version}");
+        }
+    }
 }
