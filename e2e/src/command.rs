@@ -55,6 +55,16 @@ pub(crate) fn replay(command: &str, subject: &Subject, name: &impl Display) -> S
     format!("cargo xtask {command} {} --run '{name}'", subject.short())
 }
 
+/// Prints a list, a line each, until its reader ends, such as `head`.
+pub fn print_list(lines: impl IntoIterator<Item = impl Display>) {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        if writeln!(out, "{line}").is_err() {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -91,15 +101,5 @@ mod tests {
     fn the_command_that_repeats_a_run_is_one_argument() {
         let command = replay("mutate", &PageRig::SUBJECT, &"spec.text:it's");
         assert_eq!(command, r"cargo xtask mutate page --run 'spec.text:it'\''s'");
-    }
-}
-
-/// Prints a list, a line each, until its reader ends, such as `head`.
-pub fn print_list(lines: impl IntoIterator<Item = impl Display>) {
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        if writeln!(out, "{line}").is_err() {
-            return;
-        }
     }
 }

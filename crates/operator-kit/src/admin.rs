@@ -20,7 +20,6 @@ use crate::{
     args::Listen,
     connections::{Activity, Connections},
     error::Error,
-    files,
     health::Health,
     metrics::Metrics,
 };
@@ -54,7 +53,7 @@ pub(crate) async fn bind(listen: Listen) -> Result<Option<TcpListener>, Error> {
 /// Serves until dropped.
 pub(crate) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) {
     info!(address = %listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))), "admin server listens");
-    let mut open = Connections::new("admin server", files::connections(CONNECTIONS));
+    let mut open = Connections::new("admin server", CONNECTIONS);
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,

@@ -28,6 +28,8 @@ use crate::{
     lease::{Leadership, NotLeader},
 };
 
+/// Variables with a proxy that kube takes.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 /// How long the API server may take to begin its response. It gives up on a request after 60 s itself.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest silence within a body. The API server ends watches after 290 s.
@@ -70,11 +72,12 @@ pub(crate) fn build_fenced(config: Config, agent: &str, fence: Fence) -> Result<
 }
 
 fn layered(
-    mut config: Config,
+    config: Config,
     agent: &str,
     header_timeout: Duration,
     fence: Option<Fence>,
 ) -> Result<Client, Error> {
+    let mut config = without_proxies(config, PROXIES.iter().filter_map(|name| std::env::var(name).ok()));
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
     if let Ok(agent) = HeaderValue::from_str(agent) {
@@ -159,16 +162,9 @@ fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
     method == Method::GET || (method == Method::PATCH && kind.starts_with(b"application/apply-patch"))
 }
 
-/// Variables with a proxy that kube takes.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
-
 /// Takes the proxies of the environment out of a configuration. They are for what is outside of the cluster, and kube knows no `NO_PROXY`; one that
 /// the kubeconfig names stays.
-pub(crate) fn without_proxies(config: Config) -> Config {
-    direct(config, PROXIES.iter().filter_map(|name| std::env::var(name).ok()))
-}
-
-fn direct(mut config: Config, proxies: impl IntoIterator<Item = String>) -> Config {
+fn without_proxies(mut config: Config, proxies: impl IntoIterator<Item = String>) -> Config {
     let same = |url: &str| url.parse().is_ok_and(|url: http::Uri| config.proxy_url.as_ref() == Some(&url));
     if proxies.into_iter().any(|url| same(&url)) {
         tracing::info!("the API server is reached without the proxy of the environment");
@@ -319,7 +315,7 @@ mod tests {
         let used = |of_kubeconfig: &str, of_environment: &[&str]| {
             let mut config = Config::new(proxy("https://localhost"));
             config.proxy_url = Some(proxy(of_kubeconfig));
-            direct(config, of_environment.iter().map(ToString::to_string)).proxy_url
+            without_proxies(config, of_environment.iter().map(ToString::to_string)).proxy_url
         };
         let url = "http://127.0.0.1:1";
         assert_eq!(used(url, &["not a url", url]), None);

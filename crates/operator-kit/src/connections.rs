@@ -10,6 +10,8 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use crate::files;
+
 /// Time between two warnings.
 const WARNING: Duration = Duration::from_mins(1);
 /// Time after a connection that could not be accepted.
@@ -27,9 +29,16 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Returns none. `server`: its name in the log.
+    /// Returns none. `server`: its name in the log. `limit`: of connections, where the process may open so many files.
     pub(crate) fn new(server: &'static str, limit: usize) -> Self {
-        Self { open: Vec::new(), limit, server, changed: Arc::default(), closed: 0, warned: None }
+        Self {
+            open: Vec::new(),
+            limit: files::connections(limit),
+            server,
+            changed: Arc::default(),
+            closed: 0,
+            warned: None,
+        }
     }
 
     /// Serves one more. Waits where all are busy, until one is not.
@@ -48,7 +57,7 @@ impl Connections {
     /// Ends the one that has been idle for longest, where one could not be accepted: the process may have too many files open.
     pub(crate) async fn not_accepted(&mut self, error: &std::io::Error) {
         self.open.retain(|(_, connection)| !connection.is_finished());
-        if self.is_to_warn() {
+        if self.take_warning() {
             warn!(server = self.server, %error, connections = self.open.len(), "a connection is not accepted");
         }
         self.end_idle();
@@ -65,7 +74,7 @@ impl Connections {
             return false;
         }
         self.closed += 1;
-        if self.is_to_warn() {
+        if self.take_warning() {
             warn!(
                 server = self.server,
                 connections = self.limit,
@@ -86,7 +95,8 @@ impl Connections {
         true
     }
 
-    fn is_to_warn(&mut self) -> bool {
+    /// Returns whether a warning is due, and counts it as given.
+    fn take_warning(&mut self) -> bool {
         let is_due = self.warned.is_none_or(|at| at.elapsed() >= WARNING);
         if is_due {
             self.warned = Some(Instant::now());

@@ -28,7 +28,6 @@ use crate::{
     args::Listen,
     connections::{Activity, Connections},
     error::Error,
-    files,
 };
 
 /// Connections at the same time: an API server sends up to 200 requests that change objects, each on its own. One more ends the one that
@@ -99,7 +98,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, reviewer: Rev
         info!(%address, "webhook listens");
     }
     let (reviewer, bodies) = (Arc::new(reviewer), Arc::new(Semaphore::new(BODIES)));
-    let mut open = Connections::new("webhook", files::connections(CONNECTIONS));
+    let mut open = Connections::new("webhook", CONNECTIONS);
     let accept = async {
         loop {
             match listener.accept().await {
