@@ -145,21 +145,14 @@ impl Tkg {
 
     /// Changes an object, and waits until the Cluster was looked at.
     async fn looks_again(&self, cluster: &str) {
-        let passes = async || {
-            let (_, text) = self.operator.get("/metrics").await.unwrap();
-            let mine = text
-                .lines()
-                .filter(|line| line.starts_with("operator_reconcile_total{controller=\"cluster\""));
-            mine.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>()
-        };
-        let before = passes().await;
+        let before = self.operator.passes_of("cluster").await.unwrap();
         self.rig
             .management
             .kubectl(&["label", "cluster", cluster, "look=again", "--overwrite"])
             .await
             .unwrap();
         eventually("the Cluster was looked at", PATIENCE, async || {
-            Ok((passes().await > before).then_some(()))
+            Ok((self.operator.passes_of("cluster").await? > before).then_some(()))
         })
         .await
         .unwrap();

@@ -93,22 +93,15 @@ impl Balanced {
 
     /// Wakes the Cluster, waits until its endpoint was looked at, and checks that nothing was written.
     async fn is_at_rest(&self) {
-        let passes = async || {
-            let (_, text) = self.operator.get("/metrics").await.unwrap();
-            let lines = text.lines();
-            let mine =
-                lines.filter(|line| line.starts_with("operator_reconcile_total{controller=\"endpoint\""));
-            mine.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>()
-        };
         let writes = || {
             let mut writes = self.rig.site().requests().unwrap();
             writes.retain(|request| request.is_write() && request.resource != "events");
             writes.len()
         };
-        let before = (passes().await, writes());
+        let before = (self.operator.passes_of("endpoint").await.unwrap(), writes());
         self.rig.management.kubectl(&["label", &self.cluster, "look=again"]).await.unwrap();
         eventually("the endpoint was looked at", PATIENCE, async || {
-            Ok((passes().await > before.0).then_some(()))
+            Ok((self.operator.passes_of("endpoint").await? > before.0).then_some(()))
         })
         .await
         .unwrap();

@@ -158,15 +158,19 @@ impl Walk {
         assert_eq!(self.users(), <[String; 0]>::default());
     }
 
-    /// Deletes the AKODeploymentConfig. Nothing is on AVI then that was not there before, the operator has met no bug, and AKO was started
-    /// once.
+    /// Checks that nothing is left, and that AKO was started once.
     async fn nothing_is_left(&self) {
+        self.avi_is_as_before().await;
+        assert_eq!(self.ako.starts(), 1, "a change of the Secret ends AKO");
+    }
+
+    /// Deletes the AKODeploymentConfig. Nothing is on AVI then that was not there before, and the operator has met no bug.
+    async fn avi_is_as_before(&self) {
         self.rig.site().remove("adc").await.unwrap();
         let left = self.rig.simulator.control().diff(&self.before);
         assert!(left.is_empty(), "{left:?}");
         let log = self.operator.process.log();
         assert!(!log.contains("panicked") && !log.contains("InternalError"), "{log}");
-        assert_eq!(self.ako.starts(), 1, "a change of the Secret ends AKO");
     }
 }
 
@@ -223,13 +227,56 @@ async fn what_ako_gives_up_is_removed_by_its_marks() {
     walk.nothing_is_left().await;
 }
 
+/// A policy of the workload cluster changes what is delivered: the condition says so, and nothing is sent again and again.
+async fn a_policy_changes_the_image(walk: &Walk) {
+    let group = "admissionregistration.k8s.io/v1";
+    let rules = json!([{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+        "resources": ["statefulsets"]}]);
+    let image = "/spec/template/spec/containers/0/image";
+    let patch = format!(r#"[JSONPatch{{op: "replace", path: "{image}", value: "mirror.example.com/ako"}}]"#);
+    let policy = json!({"apiVersion": group, "kind": "MutatingAdmissionPolicy", "metadata": {"name": "mirror"},
+        "spec": {"matchConstraints": {"resourceRules": rules}, "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}]}});
+    let binding = json!({"apiVersion": group, "kind": "MutatingAdmissionPolicyBinding", "metadata": {"name": "mirror"},
+        "spec": {"policyName": "mirror"}});
+    let both = json!({"apiVersion": "v1", "kind": "List", "items": [policy, binding]}).to_string();
+    let plane = walk.workload.plane();
+    plane.kubectl_stdin(&["apply", "-f", "-"], &both).await.unwrap();
+    let set = ["-n", "avi-system", "patch", "statefulset", "ako", "--type=json", "-p"];
+    let edit = json!([{"op": "replace", "path": image, "value": "edited.example.com/ako"}]).to_string();
+    // The API server learns of the policy a moment later.
+    eventually("the policy works", PATIENCE, async || {
+        plane
+            .kubectl(
+                &[&set[..], &[&edit, "-o", "jsonpath={.spec.template.spec.containers[0].image}"]].concat(),
+            )
+            .await
+            .map(|image| (image == "mirror.example.com/ako").then_some(()))
+    })
+    .await
+    .unwrap();
+    let message = r#"jsonpath={.status.conditions[?(@.type=="AKOInstalled")].message}"#;
+    eventually("the condition names the StatefulSet", PATIENCE, async || {
+        let said = walk.rig.management.kubectl(&["get", "cluster", CLUSTER, "-o", message]).await?;
+        anyhow::ensure!(
+            said.contains("StatefulSet avi-system/ako"),
+            "{said:?}\n{}",
+            walk.operator.process.log()
+        );
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn removing_the_label_takes_ako_away_in_order() {
     let walk = Walk::start().await;
+    a_policy_changes_the_image(&walk).await;
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{LABEL}-")]).await.unwrap();
     walk.cluster_has(false).await;
     walk.has_no_user().await;
-    walk.nothing_is_left().await;
+    walk.avi_is_as_before().await;
     walk.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "").await;
     let ours = "app.kubernetes.io/managed-by=ako-operator.network.tkg.tanzu.vmware.com";
     let kinds =

@@ -16,6 +16,7 @@ mod observe;
 pub mod plan;
 pub mod report;
 pub mod seen;
+pub(crate) mod stored;
 
 use std::hash::Hash;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
 use super::live::{Live, contains, in_the_way, is_ours, set, told};
-use super::seen::{Change, Delivery, Installed, State};
+use super::seen::{Change, Delivery, Difference, Installed, State};
 use crate::api::{SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{ADDON, PACKAGE, data_values_name, delete_config, secret_name, told_to_delete};
 use crate::delivery::{Problem, Side, Target};
@@ -159,7 +159,7 @@ impl Owner {
         };
         let differing = secret.into_iter().chain(entry).collect();
         let pending = pending.or_else(waits);
-        Delivery::Of { differing, obsolete: Vec::new(), foreign: Vec::new(), pending }
+        Delivery::Of(Difference { differing, pending, ..Difference::default() })
     }
 
     /// Returns how the Secret has to change: only what differs, as a write of its data installs AKO again.

@@ -7,7 +7,7 @@ use operator_kit::{Foreign, Key, KitError, Notice};
 use serde_json::json;
 
 use super::glance::avi_name;
-use super::live::api;
+use super::live::{api, value};
 use super::plan::Plan;
 use super::report::Report;
 use super::seen::Change;
@@ -127,7 +127,10 @@ impl Clusters {
             params.force = matches!(patch, Patch::Apply(_));
             let api = api(&self.client_of(cluster, target.side, &mut workload).await?, &target);
             let written = api.patch(&target.name, &params, &patch).await;
-            written.map_err(|error| failed(&target, error))?;
+            let stored = written.map_err(|error| failed(&target, error))?;
+            if let (Side::Workload, Patch::Apply(sent)) = (target.side, &patch) {
+                self.memory.sent(cluster, &target, (sent, &value(&stored)), self.clock.now());
+            }
         }
         Ok(())
     }

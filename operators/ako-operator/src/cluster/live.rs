@@ -10,7 +10,8 @@ use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::seen::{Answer, Change, Delivery, Installed, Set, State};
+use super::seen::{Answer, Change, Delivery, Difference, Installed, Set, State};
+use super::stored::Stored;
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::delivery::{
     self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, removal,
@@ -89,8 +90,13 @@ impl Live {
         (of != name).then_some(target)
     }
 
-    /// Compares with what is to be there. `name`: of the Cluster on AVI.
-    pub(crate) fn state(&self, name: &str, wanted: Option<Result<delivery::Delivery, Problem>>) -> State {
+    /// Compares with what is to be there. `name`: of the Cluster on AVI; `stored`: how the workload cluster answered the writes.
+    pub(crate) fn state(
+        &self,
+        name: &str,
+        wanted: Option<Result<delivery::Delivery, Problem>>,
+        stored: &Stored,
+    ) -> State {
         let mut installed = Installed::default();
         if let Some(config) = self.of_another(name) {
             let delivery = match wanted {
@@ -113,32 +119,42 @@ impl Live {
         let delivery = match wanted {
             None => Delivery::None,
             Some(Err(Problem { reason, message })) => Delivery::Refused { reason, message },
-            Some(Ok(wanted)) => self.difference(wanted, &installed),
+            Some(Ok(wanted)) => self.difference(wanted, &installed, stored),
         };
         State { delivery, installed }
     }
 
-    fn difference(&self, wanted: delivery::Delivery, installed: &Installed) -> Delivery {
-        let (mut differing, mut foreign) = (Vec::new(), Vec::new());
+    fn difference(&self, wanted: delivery::Delivery, installed: &Installed, stored: &Stored) -> Delivery {
+        let (mut differing, mut altered, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
         for object in wanted.objects {
             let target = object.target();
             match self.get(&target) {
                 // A Namespace may have been made by others: it holds their objects as well.
                 Some(_) if target.resource.kind == "Namespace" => {}
                 Some(live) if !is_ours(live) => foreign.push(target),
-                Some(live) if has_all(live, &object.object) => {}
-                Some(_) | None => differing.push(object.into()),
+                Some(live) => {
+                    let (live, wanted) = (value(live), value(&object.object));
+                    if contains(&live, &wanted) {
+                        continue;
+                    }
+                    if stored.is_answer(&target, &wanted, &live) {
+                        altered.push(target);
+                    } else {
+                        differing.push(object.into());
+                    }
+                }
+                None => differing.push(object.into()),
             }
         }
         let is_left = |target: &Target| installed.rest.contains(target);
         let obsolete = wanted.obsolete.into_iter().filter(is_left).collect();
-        Delivery::Of { differing, obsolete, foreign, pending: None }
+        Delivery::Of(Difference { differing, altered, obsolete, foreign, ..Difference::default() })
     }
 }
 
 /// Returns a delivery that cannot be, as something of others is in its way.
 pub(super) fn in_the_way(target: Target) -> Delivery {
-    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: vec![target], pending: None }
+    Delivery::Of(Difference { foreign: vec![target], ..Difference::default() })
 }
 
 /// Returns what AKO's StatefulSet says.
@@ -201,9 +217,8 @@ pub(super) fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(MANAGED_BY_LABEL).is_some_and(|by| by == MANAGED_BY)
 }
 
-fn has_all(live: &DynamicObject, wanted: &DynamicObject) -> bool {
-    let value = |object| serde_json::to_value(object).unwrap_or_default();
-    contains(&value(live), &value(wanted))
+pub(super) fn value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
 }
 
 /// Returns whether a value has all of another one. The API server adds defaults to objects, and never to lists.

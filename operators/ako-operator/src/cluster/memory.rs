@@ -8,6 +8,10 @@ use infra_clients::capi::Cluster;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::Key;
+use serde_json::Value;
+
+use super::stored::Stored;
+use crate::delivery::Target;
 
 /// How long a look at a user on AVI is good for.
 const FRESH: Duration = Duration::from_hours(1);
@@ -22,6 +26,7 @@ struct Entry {
     is_purged: bool,
     checked: Option<(String, Timestamp)>,
     is_user_removed: bool,
+    stored: Stored,
 }
 
 impl Memory {
@@ -75,6 +80,24 @@ impl Memory {
         });
     }
 
+    /// Returns what the workload cluster stored otherwise than it was sent.
+    pub(super) fn stored(&self, cluster: &Cluster, now: Timestamp) -> Stored {
+        let entries = self.lock();
+        let stored = entries.get(&cluster.uid().unwrap_or_default()).map(|entry| entry.stored.clone());
+        stored.unwrap_or_default().at(now)
+    }
+
+    /// Remembers what the workload cluster stored of an object that was sent.
+    pub(super) fn sent(
+        &self,
+        cluster: &Cluster,
+        target: &Target,
+        (sent, stored): (&Value, &Value),
+        now: Timestamp,
+    ) {
+        self.change(cluster, |entry| entry.stored.insert(target, sent, stored, now));
+    }
+
     /// Forgets a Cluster; its key, if anything was remembered.
     pub(super) fn forget(&self, uid: &str) -> Option<Key> {
         self.lock().remove(uid).map(|entry| entry.key)
@@ -88,6 +111,7 @@ impl Memory {
             is_purged: false,
             checked: None,
             is_user_removed: false,
+            stored: Stored::default(),
         };
         change(self.lock().entry(uid).or_insert_with(new));
     }

@@ -176,7 +176,7 @@ impl Clusters {
             let live = read(client, owner, addon, others.collect()).await;
             live.map(|live| match wanted {
                 None if owner.has_addon(&live) => owner.state(&live, None),
-                wanted => live.state(&seen.avi_name, wanted),
+                wanted => live.state(&seen.avi_name, wanted, &self.memory.stored(cluster, self.clock.now())),
             })
         }
         .map_or_else(|error| closed(&error), |state| Workload::Open(Box::new(state)));

@@ -15,7 +15,7 @@ use std::time::Duration;
 use operator_kit::Turn;
 
 use super::report::{Report, report};
-use super::seen::{Answer, Change, Delivery, Left, Purge, Seen, Set, State, Want, Workload};
+use super::seen::{Answer, Change, Delivery, Difference, Left, Purge, Seen, Set, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Target};
 use crate::user::account::{Account, Step};
@@ -118,35 +118,42 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
         return ending();
     }
     match &state.delivery {
+        Delivery::None => Turn::Settled,
         Delivery::Refused { reason, message } => refused(reason, message.clone()),
-        Delivery::Of { foreign, .. } if !foreign.is_empty() => {
-            let names = foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!(
-                "the workload cluster has an AKO that another program installed: remove it in order, then its objects: {names}"
-            );
-            Turn::Blocked { reason: reason::AKO_OF_OTHERS, message }
-        }
-        // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
-        Delivery::Of { .. } if let Some((reason, message)) = refusal(seen) => {
-            if state.installed.set.is_some() { Turn::Settled } else { refused(reason, message) }
-        }
-        Delivery::Of { .. } if let Account::Do(step) = &seen.account => Turn::LookAgain(Plan::Account(*step)),
-        Delivery::Of { .. } if let Account::Refused { reason, message } = &seen.account => {
-            Turn::Blocked { reason, message: message.clone() }
-        }
-        Delivery::Of { differing, .. } if !differing.is_empty() => {
-            Turn::LookAgain(Plan::Apply(differing.clone()))
-        }
-        Delivery::Of { obsolete, .. } if !obsolete.is_empty() => {
-            Turn::LookAgain(Plan::Remove(obsolete.clone()))
-        }
-        Delivery::Of { pending: Some((reason, message)), .. } => {
-            // The StatefulSet is watched.
-            let after = (*reason != reason::ADDON_PENDING).then_some(AGAIN);
-            Turn::Wait { reason, message: message.clone(), after }
-        }
-        Delivery::None | Delivery::Of { .. } => Turn::Settled,
+        Delivery::Of(difference) => complete(seen, state, difference),
     }
+}
+
+/// Decides how a workload cluster gets what it lacks.
+fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
+    if !difference.foreign.is_empty() {
+        let names = difference.foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "the workload cluster has an AKO that another program installed: remove it in order, then its objects: {names}"
+        );
+        return Turn::Blocked { reason: reason::AKO_OF_OTHERS, message };
+    }
+    if let Some((reason, message)) = refusal(seen) {
+        // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
+        return if state.installed.set.is_some() { Turn::Settled } else { refused(reason, message) };
+    }
+    match &seen.account {
+        Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)),
+        Account::Refused { reason, message } => {
+            return Turn::Blocked { reason, message: message.clone() };
+        }
+        Account::Ready | Account::Other => {}
+    }
+    if !difference.differing.is_empty() {
+        return Turn::LookAgain(Plan::Apply(difference.differing.clone()));
+    }
+    if !difference.obsolete.is_empty() {
+        return Turn::LookAgain(Plan::Remove(difference.obsolete.clone()));
+    }
+    let Some((reason, message)) = &difference.pending else { return Turn::Settled };
+    // The StatefulSet is watched.
+    let after = (*reason != reason::ADDON_PENDING).then_some(AGAIN);
+    Turn::Wait { reason, message: message.clone(), after }
 }
 
 /// Decides why a delivery is held back.

@@ -6,7 +6,7 @@ use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::Plan;
-use super::seen::{Seen, Want, Workload};
+use super::seen::{Delivery, Difference, Seen, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::reason;
 use crate::conditions::Said;
@@ -41,7 +41,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
             wanted.push(Said::new(USER_CLEANED_UP, Status::False, why, message));
         }
         Turn::Gone | Turn::Settled if !is_leaving => {
-            wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, ""));
+            wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, &altered(seen)));
         }
         Turn::Gone | Turn::Settled if seen.is_deleting => {
             wanted.push(cleaned_up(seen));
@@ -81,6 +81,20 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
     let notice = notice(seen, turn, &set);
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
+}
+
+/// Returns which objects the workload cluster stores otherwise than they were sent; empty if there are none.
+fn altered(seen: &Seen) -> String {
+    let Workload::Open(state) = &seen.workload else { return String::new() };
+    let Delivery::Of(Difference { altered, .. }) = &state.delivery else { return String::new() };
+    if altered.is_empty() {
+        return String::new();
+    }
+    let names = altered.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!(
+        "the API server of the workload cluster stores these objects otherwise than they are sent, as an admission policy changes them: \
+         {names}; they are sent again every hour"
+    )
 }
 
 /// Returns the condition that says that AVI has nothing of AKO.

@@ -6,6 +6,7 @@ use kube::api::Patch;
 use operator_kit::Key;
 use serde_json::Value;
 
+use super::live::value;
 use crate::conditions::Said;
 use crate::delivery::{Object, Problem, Target};
 use crate::user::account::Account;
@@ -142,17 +143,23 @@ pub enum Delivery {
         /// What is wrong, and what to do.
         message: String,
     },
-    /// These objects.
-    Of {
-        /// Objects that are missing or different, in the order in which they are applied.
-        differing: Vec<Change>,
-        /// Objects of an earlier delivery.
-        obsolete: Vec<Target>,
-        /// Objects in the way that are not this operator's.
-        foreign: Vec<Target>,
-        /// What others have to do then, with the reason.
-        pending: Option<(&'static str, String)>,
-    },
+    /// It can.
+    Of(Difference),
+}
+
+/// How the objects of a delivery differ from what is there.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    /// Objects that are missing or different, in the order in which they are applied.
+    pub differing: Vec<Change>,
+    /// Objects that the workload cluster stores otherwise than they are sent.
+    pub altered: Vec<Target>,
+    /// Objects of an earlier delivery.
+    pub obsolete: Vec<Target>,
+    /// Objects in the way that are not this operator's.
+    pub foreign: Vec<Target>,
+    /// What others have to do then, with the reason.
+    pub pending: Option<(&'static str, String)>,
 }
 
 /// A write of an object. Formats as its kind and name: what is written may hold credentials.
@@ -166,7 +173,7 @@ pub struct Change {
 
 impl From<Object> for Change {
     fn from(object: Object) -> Self {
-        let patch = Patch::Apply(serde_json::to_value(&object.object).unwrap_or_default());
+        let patch = Patch::Apply(value(&object.object));
         Self { target: object.target(), patch }
     }
 }

@@ -16,6 +16,7 @@ use crate::cluster::live::Live;
 use crate::cluster::plan::{Plan, decide};
 use crate::cluster::report::Report;
 use crate::cluster::seen::{self, Seen};
+use crate::cluster::stored::Stored;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
 use crate::delivery::{
@@ -192,7 +193,7 @@ impl Operator {
             return;
         };
         let wanted = is_due.then(|| Ok(self.wanted.clone()));
-        let state = self.live(there).state(&seen.avi_name, wanted);
+        let state = self.live(there).state(&seen.avi_name, wanted, &Stored::default());
         seen.workload = seen::Workload::Open(Box::new(state));
     }
 

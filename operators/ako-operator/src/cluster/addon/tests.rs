@@ -87,7 +87,7 @@ fn shown(delivery: &Delivery) -> String {
     match delivery {
         Delivery::None => "nothing".to_owned(),
         Delivery::Refused { reason, .. } => format!("refused {reason}"),
-        Delivery::Of { differing, foreign, pending, .. } => {
+        Delivery::Of(Difference { differing, foreign, pending, .. }) => {
             let writes = differing.iter().map(|change| match &change.patch {
                 Patch::Apply(_) => format!("make {change:?}"),
                 Patch::Merge(patch) => {
@@ -170,7 +170,9 @@ fn the_secret_is_written_where_it_differs_and_nowhere_else() {
 fn the_whole_secret_is_what_the_original_wrote_with_the_right_owner() {
     for form in [AddonForm::Legacy, AddonForm::ClusterBootstrap] {
         let wants = Wanted { secret: wanted_secret(form), bootstrap: None };
-        let Delivery::Of { differing, .. } = owner(form).state(&live([]), Some(Ok(wants))).delivery else {
+        let Delivery::Of(Difference { differing, .. }) =
+            owner(form).state(&live([]), Some(Ok(wants))).delivery
+        else {
             panic!()
         };
         let Patch::Apply(made_now) = &differing[0].patch else { panic!() };

@@ -16,7 +16,7 @@ fn rest() -> Vec<Target> {
 }
 
 fn delivered() -> Delivery {
-    Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: Vec::new(), pending: None }
+    Delivery::Of(Difference::default())
 }
 
 fn open(delivery: Delivery, set: Option<Set>, delete_config: Option<bool>) -> Workload {
@@ -93,9 +93,7 @@ fn a_management_cluster_gets_ako_after_the_service_of_its_control_plane() {
 
 #[test]
 fn a_cluster_waits_for_what_its_delivery_needs() {
-    let nothing =
-        || Delivery::Of { differing: Vec::new(), obsolete: Vec::new(), foreign: Vec::new(), pending: None };
-    let new = || Seen { workload: open(nothing(), None, None), ..settled() };
+    let new = || Seen { workload: open(delivered(), None, None), ..settled() };
     let unready = |reason| Err(Problem { reason, message: String::new() });
     let unrecorded = |seen| Seen { offer: unready(reason::ADC_NOT_READY), ..seen };
     let without_group = |seen| Seen { offer: unready(reason::SE_GROUP_NOT_FOUND), ..seen };
@@ -136,7 +134,7 @@ fn a_selected_cluster_gets_ako() {
         Hooks { present: Vec::new(), missing: names(missing), unneeded: names(unneeded) }
     };
     let target = || removal().swap_remove(0);
-    let of = |obsolete, foreign| Delivery::Of { differing: Vec::new(), obsolete, foreign, pending: None };
+    let of = |obsolete, foreign| Delivery::Of(Difference { obsolete, foreign, ..Difference::default() });
     let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
     let unknown = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
     let kept = |reason| Want::Kept { reason, message: String::new() };
@@ -261,12 +259,8 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
         account: Account::Do(Step::Ensure),
         ..settled()
     };
-    let foreign = Delivery::Of {
-        differing: Vec::new(),
-        obsolete: Vec::new(),
-        foreign: vec![set(Answer::Silent).target],
-        pending: None,
-    };
+    let foreign =
+        Delivery::Of(Difference { foreign: vec![set(Answer::Silent).target], ..Difference::default() });
     let refused = Account::Refused { reason: reason::USER_SECRET_TAKEN, message: String::new() };
     let namesake = Some(Key::new("b", "c"));
     let unready = Err(Problem { reason: reason::ADC_NOT_READY, message: String::new() });
@@ -445,10 +439,9 @@ fn an_ako_that_does_not_answer_stays_the_add_on_managers() {
 #[test]
 fn a_delivery_that_others_complete_is_awaited() {
     let with = |reason: &'static str, set| {
-        let Delivery::Of { differing, obsolete, foreign, .. } = delivered() else { unreachable!() };
         let pending = Some((reason, String::new()));
         Seen {
-            workload: open(Delivery::Of { differing, obsolete, foreign, pending }, set, Some(false)),
+            workload: open(Delivery::Of(Difference { pending, ..Difference::default() }), set, Some(false)),
             ..settled()
         }
     };

@@ -1,4 +1,6 @@
 use super::*;
+use crate::cluster::seen::{Installed, State};
+use crate::delivery::{STATEFUL_SET, removal};
 
 fn seen(want: Want) -> Seen {
     Seen::held(want)
@@ -116,6 +118,19 @@ fn conditions_say_how_far_the_cleanup_is() {
         ("not selected any more", installed(seen(Want::Nothing)), Turn::Gone, "-AKOInstalled"),
         ("never selected", seen(Want::Nothing), Turn::Gone, "nothing"),
     ]);
+}
+
+/// A policy that changes AKO's image is no failure, and the condition names what it changed.
+#[test]
+fn what_a_policy_of_the_workload_cluster_changes_is_named() {
+    let altered = removal().into_iter().filter(|target| target.name == STATEFUL_SET).collect();
+    let delivery = Delivery::Of(Difference { altered, ..Difference::default() });
+    let state = State { delivery, installed: Installed::default() };
+    let seen = Seen { workload: Workload::Open(Box::new(state)), ..seen(Want::Ako) };
+    let report = report(&seen, &Turn::Settled).unwrap();
+    let [said] = &report.set[..] else { unreachable!("{report:?}") };
+    assert_eq!((said.type_, said.status), (AKO_INSTALLED, Status::True));
+    assert!(said.message.contains("StatefulSet avi-system/ako"), "{}", said.message);
 }
 
 #[test]
