@@ -11,7 +11,6 @@ mod surface;
 
 pub use leadership::one_leader_writes;
 pub use manifests::manifests_apply_alone;
-pub(crate) use rest::passes;
 pub use rest::rest_costs_nothing;
 pub use secrets::secrets_are_nowhere;
 pub(crate) use surface::docs;

@@ -1,5 +1,6 @@
 //! An operator's binary as a process.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,30 @@ impl OperatorProcess {
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
         let response = reqwest::get(format!("{}{path}", self.url())).await?;
         Ok((response.status().as_u16(), response.text().await?))
+    }
+
+    /// Returns the number of reconciles so far, by controller.
+    ///
+    /// # Errors
+    /// If the metrics cannot be read.
+    pub async fn passes(&self) -> Result<BTreeMap<String, u64>> {
+        let (_, metrics) = self.get("/metrics").await?;
+        let mut passes = BTreeMap::new();
+        for line in metrics.lines() {
+            let Some(line) = line.strip_prefix("operator_reconcile_total{controller=\"") else { continue };
+            let (controller, _) = line.split_once('"').context("a label without end")?;
+            let (_, count) = line.rsplit_once(' ').context("a metric without value")?;
+            *passes.entry(controller.to_owned()).or_default() += count.parse::<u64>()?;
+        }
+        Ok(passes)
+    }
+
+    /// Returns the number of reconciles of one controller so far.
+    ///
+    /// # Errors
+    /// If the metrics cannot be read.
+    pub async fn passes_of(&self, controller: &str) -> Result<u64> {
+        Ok(self.passes().await?.get(controller).copied().unwrap_or_default())
     }
 
     /// Returns whether `/readyz` answers 200 now, and for at least one check: before the first is registered, nothing

@@ -17,7 +17,7 @@ use testbed::eventually;
 
 use super::schema::Path;
 use super::state::{State, Verdict};
-use crate::contract::{docs, passes};
+use crate::contract::docs;
 use crate::install::Plane;
 use crate::objects::{condition, is_answered};
 use crate::operator::{OperatorProcess, panic_in};
@@ -239,12 +239,13 @@ impl<R: Rig> Lane<R> {
             self.mark(false).await?;
         }
         let (mut versions, calls) = (self.versions().await?, self.rig.calls().await?);
+        let controller = text(&self.sample["kind"])?.to_lowercase();
         for is_added in [true, false] {
-            let before = passes(&self.operator).await?;
+            let before = self.operator.passes_of(&controller).await?;
             let version = self.mark(is_added).await?;
             versions.insert(format!("{}/{}", text(&self.sample["kind"])?, self.name()), version);
             eventually("the operator looks again", PATIENCE, async || {
-                Ok((passes(&self.operator).await? > before).then_some(()))
+                Ok((self.operator.passes_of(&controller).await? > before).then_some(()))
             })
             .await?;
         }

@@ -67,7 +67,8 @@ impl Catalogue {
         edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
     }
 
-    /// Returns one case of each place, of all rules by turns, and each scenario of the whole object as a case.
+    /// Returns one case of each place and each scenario of the whole object as a case. The name of a place chooses its case, so
+    /// that a new field changes no case of another.
     #[must_use]
     pub fn one_of_each_place(&self) -> Vec<Case> {
         let mut places: Vec<(&Path, Vec<Case>)> = Vec::new();
@@ -86,8 +87,10 @@ impl Catalogue {
                 None => chosen.push(Case::Scenario(scenario.clone())),
             }
         }
-        let turns = places.into_iter().enumerate();
-        chosen.extend(turns.filter_map(|(turn, (_, cases))| cases.get(turn % cases.len()).cloned()));
+        chosen.extend(places.into_iter().filter_map(|(path, cases)| {
+            let turn: usize = path.to_string().bytes().map(usize::from).sum();
+            cases.get(turn % cases.len()).cloned()
+        }));
         chosen
     }
 
