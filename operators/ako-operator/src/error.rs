@@ -52,6 +52,14 @@ pub enum Error {
     /// The operating system has no randomness for a password.
     #[error("the operating system gives no random bytes for a password: {0}; it is tried again")]
     Randomness(getrandom::Error),
+    /// AVI does not have the cloud or the tenant where AKO worked, and what AKO made is elsewhere.
+    #[error("{message}")]
+    PlaceMissing {
+        /// What is missing.
+        reason: &'static str,
+        /// What was found, and what to do.
+        message: String,
+    },
     /// A Secret went while it was used.
     #[error("{0}")]
     Credentials(String),
@@ -75,6 +83,7 @@ impl ReconcileError for Error {
             Self::TenantInUse(_) => (reason::TENANT_IN_USE, Disposition::TRANSIENT),
             Self::NotKept(_) => (reason::NOT_KEPT, Disposition::TRANSIENT),
             Self::Randomness(_) => (reason::NO_RANDOMNESS, Disposition::TRANSIENT),
+            Self::PlaceMissing { reason, .. } => (reason, Disposition::NEEDS_HELP),
             Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
         }
     }
@@ -82,6 +91,8 @@ impl ReconcileError for Error {
     fn reasons() -> Vec<&'static str> {
         let own = &[
             reason::CREDENTIALS_MISSING,
+            reason::CLOUD_NOT_FOUND,
+            reason::TENANT_NOT_FOUND,
             reason::NOT_KEPT,
             reason::NO_RANDOMNESS,
             reason::TENANT_IN_USE,

@@ -42,7 +42,7 @@ pub fn name_of(adc: &str) -> String {
 /// Returns whether an AKODeploymentConfig asks for one: it names a network of the control planes.
 #[must_use]
 pub fn is_asked_for(spec: &AkoDeploymentConfigSpec) -> bool {
-    spec.control_plane_network.as_ref().is_some_and(|network| !network.name.is_empty())
+    spec.control_plane_network.is_some()
 }
 
 /// Returns whether the control planes have a subnet of their own, so that a virtual service without the AviInfraSetting would have an

@@ -4,12 +4,13 @@
 
 use infra_clients::avi::objects::{Any, Label, Marker, Meta, ServiceEngineGroup, VrfContext};
 use infra_clients::avi::{
-    Api, Avi, CLOUD, Error, Kind, POOL, Query, Ref, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT,
-    VSVIP,
+    Api, Avi, CLOUD, Kind, POOL, Query, Ref, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT, VSVIP,
 };
 use serde_json::Value;
 
+use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::NAMESPACE;
+use crate::error::Error;
 
 /// Kinds that have `created_by`, in the order in which they are removed after the virtual services.
 const CREATED: [Resource<Any>; 7] = [
@@ -53,16 +54,21 @@ pub struct Target {
 /// Removes all objects with the marks of a cluster. Returns how many there were.
 ///
 /// # Errors
-/// The first request that failed. What was removed before stays removed: the next call goes on.
+/// The first request that failed: what was removed before stays removed, and the next call goes on. [`Error::PlaceMissing`] where AVI has
+/// no cloud or tenant of that name, and marks of the cluster elsewhere.
 pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
     let admin = avi.api(Scope::admin());
-    // Without its cloud there is nothing of the cluster.
     let cloud = admin.by_name(CLOUD, &target.cloud, &Query::new()).await?.at_most_one()?;
-    let Some(cloud) = cloud else { return Ok(0) };
+    let Some(cloud) = cloud else {
+        nothing_elsewhere(avi, target, None).await?;
+        return Ok(0);
+    };
     let purge = Purge { api: avi.api(Scope::Name(target.tenant.clone())), target, cloud: &cloud.meta.uuid };
     let mut removed = match purge.in_tenant().await {
-        // The tenant is gone, and all that was in it.
-        Err(error) if error.kind() == Kind::NotFound => 0,
+        Err(Error::Avi { error }) if error.kind() == Kind::NotFound => {
+            nothing_elsewhere(avi, target, Some(&cloud.meta.uuid)).await?;
+            0
+        }
         removed => removed?,
     };
     if target.tenant != ADMIN {
@@ -71,12 +77,57 @@ pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Returns what the cluster's AKO and its gateway write into `created_by`: a secondary one adds its namespace.
-fn creators(target: &Target) -> Vec<String> {
+/// Checks that a cloud or a tenant that AVI does not have is gone with all that was in it, and has no other name now. `cloud`: the UUID of
+/// the cloud, where that is known.
+async fn nothing_elsewhere(avi: &Avi, target: &Target, cloud: Option<&str>) -> Result<(), Error> {
+    let Target { cluster, .. } = target;
+    let api = avi.api(Scope::All);
+    for kind in [VIRTUAL_SERVICE.kind(), POOL.kind(), VSVIP.kind()] {
+        let all = api.all(Resource::any(kind), &Query::new().label(MARKER, cluster)).await?;
+        let is_there = |object: &&Any| {
+            let is_in_cloud =
+                cloud.is_none_or(|uuid| cloud_of(object).as_ref().and_then(Ref::uuid) == Some(uuid));
+            is_in_cloud && Marker::any(&object.markers(), MARKER, cluster)
+        };
+        let Some(found) = all.iter().find(is_there) else { continue };
+        let (reason, what, name) = match cloud {
+            None => (reason::CLOUD_NOT_FOUND, "cloud", &target.cloud),
+            Some(_) => (reason::TENANT_NOT_FOUND, "tenant", &target.tenant),
+        };
+        let message = format!(
+            "AVI has no {what} {name:?}, where AKO worked, and the {kind} {:?} has the mark {MARKER}={cluster}: give the {what} its name \
+             back, or remove what has this mark by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true",
+            found.meta.name
+        );
+        return Err(Error::PlaceMissing { reason, message });
+    }
+    Ok(())
+}
+
+fn cloud_of(object: &Any) -> Option<Ref> {
+    object.rest.text("cloud_ref").map(|cloud| Ref::from(cloud.to_owned()))
+}
+
+/// What an AKO or its gateway writes into `created_by`.
+struct Creator {
+    name: String,
+    /// Whether the present settings have it write that. Another one may be that of a cluster with a longer name: its objects need the
+    /// marker, too.
+    is_present: bool,
+}
+
+/// Returns the creators that the cluster has, and those that it had with other settings: a secondary AKO adds its namespace.
+fn creators(target: &Target) -> [Creator; 4] {
     let Target { cluster, is_primary, has_gateway, .. } = target;
-    let end = if *is_primary { String::new() } else { format!("-{NAMESPACE}") };
-    let gateway = has_gateway.then(|| format!("ako-gw-{cluster}{end}"));
-    [format!("ako-{cluster}{end}")].into_iter().chain(gateway).collect()
+    let of =
+        |prefix: &str, end: &str, is_present| Creator { name: format!("{prefix}{cluster}{end}"), is_present };
+    let second = format!("-{NAMESPACE}");
+    [
+        of("ako-", "", *is_primary),
+        of("ako-", &second, !is_primary),
+        of("ako-gw-", "", *has_gateway && *is_primary),
+        of("ako-gw-", &second, *has_gateway && !is_primary),
+    ]
 }
 
 struct Purge<'a> {
@@ -90,10 +141,10 @@ impl Purge<'_> {
     /// Removes what is in the tenant of the cluster.
     async fn in_tenant(&self) -> Result<usize, Error> {
         let mut removed = 0;
-        for creator in creators(self.target) {
-            removed += self.virtual_services(&creator).await?;
+        for creator in &creators(self.target) {
+            removed += self.virtual_services(creator).await?;
             for kind in CREATED {
-                removed += self.created(kind, &creator).await?;
+                removed += self.created(kind, creator).await?;
             }
         }
         for kind in MARKED {
@@ -147,25 +198,25 @@ impl Purge<'_> {
         Ok(removed)
     }
 
-    /// Returns whether an object may be the cluster's: clusters of other clouds and other management clusters may have its name.
-    fn may_have(&self, cloud: Option<&Ref>, markers: &[Marker]) -> bool {
-        let is_here = cloud.and_then(Ref::uuid).is_none_or(|cloud| cloud == self.cloud);
-        let names: Vec<_> = markers.iter().filter(|marker| marker.key == MARKER).collect();
-        is_here && (names.is_empty() || Marker::any(markers, MARKER, &self.target.cluster))
+    /// Returns whether an object is in the cloud of the cluster, or in none: clusters of other clouds may have its name.
+    fn is_here(&self, cloud: Option<&Ref>) -> bool {
+        cloud.and_then(Ref::uuid).is_none_or(|cloud| cloud == self.cloud)
     }
 
-    fn may_have_any(&self, object: &Any) -> bool {
-        let cloud = object.rest.text("cloud_ref").map(|cloud| Ref::from(cloud.to_owned()));
-        self.may_have(cloud.as_ref(), &object.markers())
+    /// Returns whether an object with the mark of a creator is the cluster's: those of other management clusters may have its name.
+    fn is_made_by(&self, creator: &Creator, cloud: Option<&Ref>, markers: &[Marker]) -> bool {
+        let is_unmarked = markers.iter().all(|marker| marker.key != MARKER);
+        self.is_here(cloud)
+            && (creator.is_present && is_unmarked || Marker::any(markers, MARKER, &self.target.cluster))
     }
 
     /// Removes virtual services, children first.
-    async fn virtual_services(&self, creator: &str) -> Result<usize, Error> {
-        let mut all = self.api.all(VIRTUAL_SERVICE, &Query::new().created_by(creator)).await?;
+    async fn virtual_services(&self, creator: &Creator) -> Result<usize, Error> {
+        let mut all = self.api.all(VIRTUAL_SERVICE, &Query::new().created_by(&creator.name)).await?;
         // A controller that ignores the filter returns every object.
         all.retain(|service| {
-            service.created_by.as_deref() == Some(creator)
-                && self.may_have(service.cloud_ref.as_ref(), &service.markers)
+            service.created_by.as_deref() == Some(&creator.name)
+                && self.is_made_by(creator, service.cloud_ref.as_ref(), &service.markers)
         });
         all.sort_by_key(|service| service.vh_parent_vs_ref.is_none());
         let mut removed = 0;
@@ -175,22 +226,27 @@ impl Purge<'_> {
         Ok(removed)
     }
 
-    async fn created(&self, kind: Resource<Any>, creator: &str) -> Result<usize, Error> {
-        let mut all = self.api.all(kind, &Query::new().created_by(creator)).await?;
-        all.retain(|object| object.created_by() == Some(creator));
+    async fn created(&self, kind: Resource<Any>, creator: &Creator) -> Result<usize, Error> {
+        let mut all = self.api.all(kind, &Query::new().created_by(&creator.name)).await?;
+        all.retain(|object| {
+            object.created_by() == Some(&creator.name)
+                && self.is_made_by(creator, cloud_of(object).as_ref(), &object.markers())
+        });
         self.delete(kind, &all).await
     }
 
     async fn marked(&self, kind: Resource<Any>) -> Result<usize, Error> {
         let cluster = &self.target.cluster;
         let mut all = self.api.all(kind, &Query::new().label(MARKER, cluster)).await?;
-        all.retain(|object| Marker::any(&object.markers(), MARKER, cluster));
+        all.retain(|object| {
+            self.is_here(cloud_of(object).as_ref()) && Marker::any(&object.markers(), MARKER, cluster)
+        });
         self.delete(kind, &all).await
     }
 
     async fn delete(&self, kind: Resource<Any>, objects: &[Any]) -> Result<usize, Error> {
         let mut removed = 0;
-        for object in objects.iter().filter(|object| self.may_have_any(object)) {
+        for object in objects {
             removed += usize::from(self.api.delete(kind, &object.meta.uuid).await?);
         }
         Ok(removed)

@@ -130,10 +130,10 @@ fn is_name(text: &str, longest: usize, more: &[char]) -> bool {
     ends && text.len() <= longest && text.chars().all(|c| is_letter(c) || c == '-' || more.contains(&c))
 }
 
-/// Returns whether a text is numbers with dots between them. An empty one is no version: the controller's is used.
+/// Returns whether a text is numbers with dots between them.
 fn is_version(text: &str) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.is_empty() || text.split('.').all(is_number)
+    text.split('.').all(is_number)
 }
 
 fn parse_cidr(of: &str, cidr: &str) -> Result<IpNet, String> {
@@ -229,6 +229,7 @@ mod tests {
         let control_plane = |cidr: &str| json!({ "controlPlaneNetwork": { "name": "cp", "cidr": cidr } });
         check(&[
             ("adc", json!({ "controlPlaneNetwork": null }), &[]),
+            ("adc", json!({ "controlPlaneNetwork": { "name": "", "cidr": "" } }), &[]),
             (
                 "adc",
                 control_plane("10.1.0.0"),

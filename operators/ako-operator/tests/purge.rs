@@ -4,6 +4,7 @@
 
 mod controller;
 
+use ako_operator::error::Error;
 use ako_operator::purge::{Target, purge};
 use avi_simulator::{Config, Simulator};
 use infra_clients::avi::objects::{Meta, Tenant};
@@ -161,4 +162,63 @@ async fn what_the_ako_of_another_tenant_left_on_the_provider_goes_even_without_t
     let kinds: Vec<_> = left.added.iter().chain(&left.removed).map(|object| &*object.kind).collect();
     let changed: Vec<_> = left.changed.iter().map(|change| (&*change.kind, change.fields.clone())).collect();
     assert_eq!((kinds, changed), (vec!["tenant", "tenant"], vec![]), "{left:?}");
+}
+
+/// What AKO and its gateway made with other settings has the marker, and goes as well.
+#[tokio::test]
+async fn what_was_made_with_other_settings_goes_where_it_has_the_marker() {
+    let (simulator, avi) = controller().await;
+    let control = simulator.control();
+    let pool = |name: &str, creator: &str, markers: Value| json!({ "pool": [{ "name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "created_by": creator, "markers": markers }] });
+    // Of the cluster gw-default-w1 of another management cluster, without a marker.
+    control.seed_value(pool("unmarked", "ako-gw-default-w1", json!([]))).unwrap();
+    let before = control.snapshot();
+    for (name, creator) in [
+        ("of the gateway", "ako-gw-default-w1"),
+        ("of a secondary AKO", "ako-default-w1-avi-system"),
+        ("of its gateway", "ako-gw-default-w1-avi-system"),
+    ] {
+        control.seed_value(pool(name, creator, marks("default-w1"))).unwrap();
+    }
+    let target = Target { has_gateway: false, ..target() };
+    assert_eq!(purge(&avi, &target).await.unwrap(), 3);
+    let left = control.diff(&before);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A cloud or a tenant that has another name now is no reason to leave what is in it.
+#[tokio::test]
+async fn a_renamed_cloud_and_a_renamed_tenant_are_missed() {
+    let (simulator, avi) = controller().await;
+    let control = simulator.control();
+    let blue = Tenant { meta: Meta::named("blue"), ..Tenant::default() };
+    let blue = avi.default_api().create(TENANT, &blue).await.unwrap().meta.uuid;
+    let missed = async |target: &Target| match purge(&avi, target).await {
+        Err(Error::PlaceMissing { reason, message }) => format!("{reason}: {message}"),
+        other => format!("{other:?}"),
+    };
+    let absent =
+        [Target { cloud: "renamed".into(), ..target() }, Target { tenant: "renamed".into(), ..target() }];
+    for target in &absent {
+        assert_eq!(purge(&avi, target).await.unwrap(), 0, "nothing has a mark");
+    }
+    let pool = json!({ "name": "p", "cloud_ref": "/api/cloud?name=Default-Cloud", "tenant_ref": format!("/api/tenant/{blue}"),
+        "created_by": "ako-default-w1", "markers": marks("default-w1") });
+    control.seed_value(json!({ "pool": [pool] })).unwrap();
+    let [cloud, tenant] = &absent;
+    for (target, begin) in [
+        (
+            cloud,
+            "AviCloudNotFound: AVI has no cloud \"renamed\", where AKO worked, and the pool \"p\" has the mark",
+        ),
+        (
+            tenant,
+            "AviTenantNotFound: AVI has no tenant \"renamed\", where AKO worked, and the pool \"p\" has the mark",
+        ),
+    ] {
+        let found = missed(target).await;
+        assert!(found.starts_with(begin), "{found}");
+    }
+    assert_eq!(purge(&avi, &Target { tenant: "blue".into(), ..target() }).await.unwrap(), 1);
+    assert_eq!(purge(&avi, cloud).await.unwrap(), 0, "once it is gone");
 }

@@ -102,8 +102,17 @@ impl Config {
     ///
     /// [`Kind::Config`](super::Kind::Config): the address cannot be used.
     pub fn authority(&self) -> Result<String, Error> {
-        Ok(https::authority("AVI controller", &[], &self.controller)?)
+        authority(&self.controller)
     }
+}
+
+/// Returns host and port of a controller, in one spelling, from the address that people write: a URL, capitals, a trailing slash.
+///
+/// # Errors
+///
+/// [`Kind::Config`](super::Kind::Config): the address cannot be used.
+pub fn authority(controller: &str) -> Result<String, Error> {
+    Ok(https::authority("AVI controller", &[], controller)?)
 }
 
 /// An account and what proves it.

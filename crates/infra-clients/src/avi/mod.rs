@@ -63,7 +63,7 @@ use serde_json::json;
 use tracing::Instrument;
 
 pub use api::Api;
-pub use config::{Config, Credentials, Identity, Limit, Proof, Scope};
+pub use config::{Config, Credentials, Identity, Limit, Proof, Scope, authority};
 pub use error::{Error, Kind, REASONS};
 pub use objects::{
     CLOUD, IPAM_PROFILE, NETWORK, Object, POOL, ROLE, Resource, SE_GROUP, TENANT, USER, VIRTUAL_SERVICE,

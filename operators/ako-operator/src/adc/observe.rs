@@ -40,7 +40,8 @@ impl Adcs {
         let (mut claimed, mut released) = (Items::default(), Items::default());
         for other in all.iter().filter(|other| other.name_any() != name) {
             let added = other.status.as_ref().and_then(|status| status.added.as_ref());
-            let Some(added) = added.filter(|_| is_at_same_controller(adc, other)) else { continue };
+            let is_same = adc.place().is_at(&other.place().controller);
+            let Some(added) = added.filter(|_| is_same) else { continue };
             let is_leaving = other.metadata.deletion_timestamp.is_some();
             if is_leaving { &mut released } else { &mut claimed }.extend(added.into());
         }
@@ -81,15 +82,6 @@ impl Adcs {
         let name = infra_setting::name_of(&adc.name_any());
         Ok(Some(infra_setting::find(&self.kit.client(), &name).await?))
     }
-}
-
-/// Returns whether two AKODeploymentConfigs work on the same controller.
-fn is_at_same_controller(one: &AkoDeploymentConfig, other: &AkoDeploymentConfig) -> bool {
-    let controller = |adc: &AkoDeploymentConfig| {
-        let place = adc.status.as_ref().and_then(|status| status.place.clone());
-        place.map_or_else(|| adc.spec.controller.clone(), |place| place.controller)
-    };
-    controller(one) == controller(other)
 }
 
 /// Returns what an answer of AVI depends on.

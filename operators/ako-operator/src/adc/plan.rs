@@ -242,7 +242,7 @@ fn in_use(clusters: &[String]) -> Turn<Plan> {
 
 /// Returns what of the spec AVI does not have.
 fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static str, String)> {
-    let asked = spec.controller_version.as_deref().filter(|version| !version.is_empty());
+    let asked = spec.controller_version.as_deref();
     let asked = asked.and_then(|version| version.parse::<Version>().ok());
     if let (Some(asked), Some(has)) = (asked, facts.version)
         && asked > has

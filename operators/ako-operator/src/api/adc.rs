@@ -1,11 +1,12 @@
 //! `AKODeploymentConfig`: how AKO is installed in the Clusters that it selects.
 
+use infra_clients::avi::authority;
 use infra_clients::capi::IpFamily;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use operator_kit::Key;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::extra::ExtraConfigs;
 use super::port_groups::{AddedPortGroup, PortGroup, Vcenter};
@@ -40,26 +41,26 @@ pub struct AkoDeploymentConfigSpec {
     /// Address of the AVI controller: `[scheme://]address[:port]`. The scheme is `https` unless it is given.
     pub controller: String,
     /// Version of the AVI controller, such as `30.2.1`. Default: as the controller says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unless_empty", skip_serializing_if = "Option::is_none")]
     pub controller_version: Option<String>,
     /// Name of the AVI cloud.
     pub cloud_name: String,
     /// Name of the AVI service engine group.
     pub service_engine_group: String,
     /// The network of the control planes' virtual services. Default: the data network. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unless_empty", skip_serializing_if = "Option::is_none")]
     pub control_plane_network: Option<ControlPlaneNetwork>,
     /// The network of the virtual services.
     pub data_network: DataNetwork,
     /// The AVI tenant. Default: `admin`. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unless_empty", skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
     /// Secret with `username` and `password` of a user of the tenant `admin`, with which the operator sets AVI up.
     pub admin_credential_ref: SecretRef,
     /// Secret with `certificateAuthorityData`: PEM certificates that the controller's certificate is checked with.
     pub certificate_authority_ref: SecretRef,
     /// Secret with `username` and `password` for AKO. Default: a user for each Cluster is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "unless_empty", skip_serializing_if = "Option::is_none")]
     pub workload_credential_ref: Option<SecretRef>,
     /// Further settings of AKO.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +72,42 @@ pub struct AkoDeploymentConfigSpec {
     /// `dataNetwork` names it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_groups: Vec<PortGroup>,
+}
+
+/// A value that a client in Go writes although it is not set.
+trait MayBeEmpty {
+    fn is_empty(&self) -> bool;
+}
+
+impl MayBeEmpty for String {
+    fn is_empty(&self) -> bool {
+        self.as_str().is_empty()
+    }
+}
+
+impl MayBeEmpty for ControlPlaneNetwork {
+    fn is_empty(&self) -> bool {
+        self.name.is_empty() && self.cidr.is_empty()
+    }
+}
+
+impl MayBeEmpty for Tenant {
+    fn is_empty(&self) -> bool {
+        self.name.is_empty() && self.context.is_none() && self.scope.is_none()
+    }
+}
+
+impl MayBeEmpty for SecretRef {
+    fn is_empty(&self) -> bool {
+        self.name.is_empty() && self.namespace.is_empty()
+    }
+}
+
+/// Reads an empty value as one that is not set.
+fn unless_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + MayBeEmpty>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|value: &T| !value.is_empty()))
 }
 
 impl AkoDeploymentConfigSpec {
@@ -104,6 +141,15 @@ impl AkoDeploymentConfigSpec {
             selector.match_labels.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
                 && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
         })
+    }
+}
+
+impl AkoDeploymentConfig {
+    /// Returns where it works on AVI: as its status says, else as it asks.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let recorded = self.status.as_ref().and_then(|status| status.place.clone());
+        recorded.unwrap_or_else(|| Place::from(&self.spec))
     }
 }
 
@@ -234,8 +280,8 @@ pub struct AkoDeploymentConfigStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Where on AVI an AKODeploymentConfig works.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+/// Where on AVI an AKODeploymentConfig works. Two are equal if they say the same of a controller, however its address is written.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 pub struct Place {
     /// Address of the controller.
     pub controller: String,
@@ -249,7 +295,25 @@ pub struct Place {
     pub scope: Option<TenantScope>,
 }
 
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        let rest = |place: &Self| (place.cloud.clone(), place.tenant.clone(), place.scope);
+        self.is_at(&other.controller) && rest(self) == rest(other)
+    }
+}
+
+impl Eq for Place {}
+
 impl Place {
+    /// Returns whether it is on the controller of this address: `avi.example.com`, `https://AVI.example.com/` and `avi.example.com:443`
+    /// are one.
+    #[must_use]
+    pub fn is_at(&self, controller: &str) -> bool {
+        // One that no client can use is the same as itself only.
+        let id = |controller: &str| authority(controller).unwrap_or_else(|_| controller.to_owned());
+        self.controller == controller || id(&self.controller) == id(controller)
+    }
+
     /// Returns whether the tenant of all Clusters is `admin`.
     #[must_use]
     pub fn is_admin(&self) -> bool {
@@ -259,10 +323,8 @@ impl Place {
     /// Returns whether AKO of a Cluster has the same place in both.
     #[must_use]
     pub fn is_same_for(&self, other: &Self, namespace: &str, cluster: &str) -> bool {
-        let of = |place: &Self| {
-            (place.controller.clone(), place.cloud.clone(), place.tenant_of(namespace, cluster))
-        };
-        of(self) == of(other)
+        let of = |place: &Self| (place.cloud.clone(), place.tenant_of(namespace, cluster));
+        self.is_at(&other.controller) && of(self) == of(other)
     }
 
     /// Returns the name of a Cluster's tenant.

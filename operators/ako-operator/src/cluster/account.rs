@@ -203,8 +203,7 @@ impl Clusters {
     ) -> Result<Option<(std::sync::Arc<AkoDeploymentConfig>, Place, Avi)>, Error> {
         let Some(adc) = self.recorded(cluster) else { return Ok(None) };
         let admin = self.secrets.admin(&adc.spec).await?.map_err(Error::Credentials)?;
-        let place = adc.status.as_ref().and_then(|status| status.place.clone());
-        let place = place.unwrap_or_else(|| Place::from(&adc.spec));
+        let place = adc.place();
         let uid = adc.metadata.uid.as_deref().unwrap_or_default();
         let client = self.connections.client(uid, &place.controller, &admin)?;
         Ok(Some((adc, place, client)))

@@ -102,7 +102,7 @@ impl Clusters {
             is_primary: extra.and_then(|extra| extra.primary_instance).unwrap_or(true),
             has_gateway: gates.and_then(|gates| gates.gateway_api) == Some(true),
         };
-        Ok(purge::purge(&avi, &target).await?)
+        purge::purge(&avi, &target).await
     }
 
     async fn hook(&self, cluster: &Cluster, add: &[String], remove: &[String]) -> Result<(), Error> {

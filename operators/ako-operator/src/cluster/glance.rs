@@ -163,9 +163,8 @@ pub(crate) fn elsewhere<'a>(
 ) -> Option<&'a Arc<AkoDeploymentConfig>> {
     let place = Place::from(&adc.spec);
     all.iter().filter(|other| other.metadata.uid != adc.metadata.uid).find(|other| {
-        let there = other.status.as_ref().and_then(|status| status.place.clone());
-        let there = there.unwrap_or_else(|| Place::from(&other.spec));
-        has_recorded(other, &key.to_string()) && !there.is_same_for(&place, key.namespace(), key.name())
+        has_recorded(other, &key.to_string())
+            && !other.place().is_same_for(&place, key.namespace(), key.name())
     })
 }
 

@@ -236,7 +236,7 @@ impl Clusters {
             return refused(reason::INVALID_SPEC, format!("AKODeploymentConfig: {}", wrong.join("; ")));
         }
         let status = adc.status.as_ref();
-        let asked = spec.controller_version.clone().filter(|version| !version.is_empty());
+        let asked = spec.controller_version.clone();
         let known = status.and_then(|status| status.controller_version.clone());
         let Some(controller_version) = asked.or(known) else {
             return refused(reason::ADC_NOT_READY, not_ready(adc));

@@ -204,3 +204,31 @@ fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
         collect(&format!("{path}[]"), member, fields);
     }
 }
+
+/// A client in Go writes the empty values of fields that are no pointers.
+#[test]
+fn empty_values_of_optional_fields_are_not_set() {
+    let read = |change: Value| {
+        let mut spec = json!({
+            "controller": "avi.example.com", "cloudName": "c", "serviceEngineGroup": "g",
+            "dataNetwork": { "name": "n", "cidr": "10.0.0.0/24" },
+            "adminCredentialRef": { "name": "a", "namespace": "b" },
+            "certificateAuthorityRef": { "name": "a", "namespace": "b" },
+        });
+        spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        serde_json::from_value::<AkoDeploymentConfigSpec>(spec).unwrap()
+    };
+    let empty = json!({
+        "controllerVersion": "", "controlPlaneNetwork": { "name": "", "cidr": "" }, "tenant": { "name": "" },
+        "workloadCredentialRef": { "name": "", "namespace": "" },
+    });
+    assert_eq!(read(empty), read(json!({})));
+    for set in [
+        json!({ "controllerVersion": "30.2.1" }),
+        json!({ "controlPlaneNetwork": { "name": "", "cidr": "10.0.0.0/24" } }),
+        json!({ "tenant": { "name": "t" } }),
+        json!({ "workloadCredentialRef": { "name": "a", "namespace": "" } }),
+    ] {
+        assert_ne!(read(set.clone()), read(json!({})), "{set}");
+    }
+}
