@@ -4,14 +4,15 @@
 //! none, which is no error.
 
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{ApiResource, Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, ControlPlaneNetwork, ShardSize};
 use crate::delivery::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::metadata::change_metadata;
 
 /// What the management cluster has.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +21,13 @@ pub enum Live {
     NotInstalled,
     /// There is none of this name.
     Absent,
-    /// Its spec.
-    Present(Value),
+    /// It is there.
+    Present {
+        /// Its labels and owners.
+        metadata: Box<ObjectMeta>,
+        /// Its spec.
+        spec: Value,
+    },
 }
 
 /// A change of what the management cluster has.
@@ -29,7 +35,7 @@ pub enum Live {
 pub enum Change {
     /// It is created.
     Create(Box<DynamicObject>),
-    /// Its spec is changed, by a merge patch.
+    /// It is changed, by a merge patch.
     Patch(Value),
 }
 
@@ -42,7 +48,7 @@ pub fn name_of(adc: &str) -> String {
 /// Returns whether an AKODeploymentConfig asks for one: it names a network of the control planes.
 #[must_use]
 pub fn is_asked_for(spec: &AkoDeploymentConfigSpec) -> bool {
-    spec.control_plane_network.is_some()
+    spec.control_plane_network.as_ref().is_some_and(|network| !network.name.is_empty())
 }
 
 /// Returns whether the control planes have a subnet of their own, so that a virtual service without the AviInfraSetting would have an
@@ -65,26 +71,43 @@ pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<Change> {
         Live::NotInstalled => None,
         Live::Absent => {
             let mut object = DynamicObject::new(&name_of(&adc.name_any()), &resource());
-            object.metadata.labels = Some([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into());
-            // It goes with the AKODeploymentConfig.
-            object.metadata.owner_references = Some(vec![OwnerReference {
-                api_version: AkoDeploymentConfig::api_version(&()).into_owned(),
-                kind: AkoDeploymentConfig::kind(&()).into_owned(),
-                name: adc.name_any(),
-                uid: adc.uid().unwrap_or_default(),
-                ..OwnerReference::default()
-            }]);
+            object.metadata = metadata_of(adc);
             object.data = json!({ "spec": wanted });
             Some(Change::Create(Box::new(object)))
         }
-        Live::Present(live) if shown(live) == shown(&wanted) => None,
-        Live::Present(_) => {
-            let mut patch = wanted;
-            if patch.get("nsxSettings").is_none() {
-                patch["nsxSettings"] = Value::Null;
+        Live::Present { metadata, spec } => {
+            let mut patch = Map::new();
+            // One that the original made, or a person, is taken over: AKO finds it by this name.
+            let metadata = change_metadata(metadata, &metadata_of(adc));
+            if !metadata.is_empty() {
+                patch.insert("metadata".to_owned(), metadata.into());
             }
-            Some(Change::Patch(json!({ "spec": patch })))
+            if shown(spec) != shown(&wanted) {
+                let mut wanted = wanted;
+                if wanted.get("nsxSettings").is_none() {
+                    wanted["nsxSettings"] = Value::Null;
+                }
+                patch.insert("spec".to_owned(), wanted);
+            }
+            (!patch.is_empty()).then(|| Change::Patch(patch.into()))
         }
+    }
+}
+
+/// Returns name, label and owner: it goes with the AKODeploymentConfig.
+fn metadata_of(adc: &AkoDeploymentConfig) -> ObjectMeta {
+    let owner = OwnerReference {
+        api_version: AkoDeploymentConfig::api_version(&()).into_owned(),
+        kind: AkoDeploymentConfig::kind(&()).into_owned(),
+        name: adc.name_any(),
+        uid: adc.uid().unwrap_or_default(),
+        ..OwnerReference::default()
+    };
+    ObjectMeta {
+        name: Some(name_of(&adc.name_any())),
+        labels: Some([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into()),
+        owner_references: Some(vec![owner]),
+        ..ObjectMeta::default()
     }
 }
 
@@ -130,7 +153,10 @@ fn spec_of(spec: &AkoDeploymentConfigSpec) -> Value {
 /// If the API server refuses the request or does not answer.
 pub async fn find(client: &Client, name: &str) -> Result<Live, kube::Error> {
     match api(client).get(name).await {
-        Ok(found) => Ok(Live::Present(found.data.get("spec").cloned().unwrap_or_default())),
+        Ok(found) => Ok(Live::Present {
+            metadata: Box::new(found.metadata),
+            spec: found.data.get("spec").cloned().unwrap_or_default(),
+        }),
         Err(kube::Error::Api(status)) if status.is_not_found() => {
             // For a kind that it does not serve, the API server names nothing.
             let is_named = status.details.as_ref().is_some_and(|details| details.name == name);

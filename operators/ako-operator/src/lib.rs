@@ -26,6 +26,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod error;
 mod infra_setting;
+mod metadata;
 mod meters;
 #[cfg(test)]
 mod model;

@@ -79,7 +79,7 @@ impl Endpoints {
         };
         let (name, is_apart) = (infra_setting::name_of(&adc.name_any()), infra_setting::is_apart(&adc.spec));
         Ok(match infra_setting::find(&self.client, &name).await? {
-            Live::Present(_) => Infra::There(name),
+            Live::Present { .. } => Infra::There(name),
             Live::Absent => Infra::Missing { name, is_apart, is_installed: true },
             Live::NotInstalled => Infra::Missing { name, is_apart, is_installed: false },
         })

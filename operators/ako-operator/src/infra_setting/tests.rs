@@ -15,6 +15,11 @@ fn adc(spec: &Value) -> AkoDeploymentConfig {
     adc
 }
 
+/// One of this spec that the operator made.
+fn present(spec: Value) -> Live {
+    Live::Present { metadata: Box::new(metadata_of(&adc(&json!({})))), spec }
+}
+
 fn with_network(cidr: &str) -> Value {
     json!({ "controlPlaneNetwork": { "name": "cp", "cidr": cidr } })
 }
@@ -57,7 +62,7 @@ fn it_has_network_group_and_size_of_its_akodeploymentconfig() {
         assert_eq!(object.owner_references()[0].uid, "u");
         assert_eq!((&made["network"]["vipNetworks"], &made["seGroup"]["name"]), (networks, &json!("g")));
         assert_eq!((&made["l7Settings"]["shardSize"], &made["nsxSettings"]), (&json!(size), &nsx), "{spec}");
-        assert_eq!(change(&adc(&spec), &Live::Present(made.clone())), None, "a second look changes nothing");
+        assert_eq!(change(&adc(&spec), &present(made.clone())), None, "a second look changes nothing");
     }
 }
 
@@ -69,11 +74,11 @@ fn it_is_changed_only_where_it_differs() {
         let mut spec = right.clone();
         spec["nsxSettings"] = json!({});
         *spec.pointer_mut(pointer).unwrap() = value;
-        Live::Present(spec)
+        present(spec)
     };
     for (what, live, is_changed) in [
         ("not installed", Live::NotInstalled, false),
-        ("as it is to be", Live::Present(right.clone()), false),
+        ("as it is to be", present(right.clone()), false),
         ("the original's empty router", with("/nsxSettings", json!({ "t1lr": "" })), false),
         ("a router that is not asked for", with("/nsxSettings", json!({ "t1lr": "t1" })), true),
         (
@@ -84,10 +89,24 @@ fn it_is_changed_only_where_it_differs() {
         ("another network", with("/network/vipNetworks/0/networkName", json!("other")), true),
         ("another group", with("/seGroup/name", json!("other")), true),
         ("another size", with("/l7Settings/shardSize", json!("LARGE")), true),
-        ("empty", Live::Present(Value::Null), true),
+        ("empty", present(Value::Null), true),
     ] {
         let changed = change(&adc_of, &live);
         assert_eq!(matches!(changed, Some(Change::Patch(_))), is_changed, "{what}: {changed:?}");
         assert_eq!(change(&adc(&json!({})), &live), None, "{what}: without a network there is none");
     }
+}
+
+/// AKO finds it by its name, so that one of the original or of a person is taken over, and goes with the AKODeploymentConfig.
+#[test]
+fn one_of_others_gets_the_label_and_the_owner() {
+    let adc_of = adc(&with_network("10.1.0.0/24"));
+    let other = OwnerReference { uid: "other".into(), ..OwnerReference::default() };
+    let metadata = ObjectMeta { owner_references: Some(vec![other]), ..ObjectMeta::default() };
+    let live = Live::Present { metadata: Box::new(metadata), spec: spec_of(&adc_of.spec) };
+    let Some(Change::Patch(patch)) = change(&adc_of, &live) else { panic!("it stays as it is") };
+    assert_eq!(patch["spec"], Value::Null);
+    assert_eq!(patch["metadata"]["labels"][MANAGED_BY_LABEL], MANAGED_BY);
+    let owners: Vec<_> = patch["metadata"]["ownerReferences"].as_array().unwrap().iter().collect();
+    assert_eq!((owners.len(), &owners[0]["uid"], &owners[1]["uid"]), (2, &json!("other"), &json!("u")));
 }
