@@ -41,8 +41,9 @@ const QUIET: [(&str, LevelFilter); 11] = [
 ];
 /// Prints requests at trace level, so its most verbose level is debug whatever the filter says.
 const SECRETIVE: &str = "vim_rs";
-/// Prints every answer that does not parse, which may be a Secret, so it prints nothing whatever the filter says. Its callers log what failed.
-const SILENT: &str = "kube_client::client";
+/// Print nothing, whatever the filter says: the first prints every answer that does not parse, which may be a Secret, and its callers log
+/// what failed; the second prints the cookie of a session, which is as good as the password.
+const SILENT: [&str; 2] = ["kube_client::client", "cookie_store::cookie_store"];
 
 /// Starts logging to standard error, as the flags say. Only the first call of a process has an effect.
 pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
@@ -67,7 +68,7 @@ pub(crate) fn start(args: &CommonArgs) -> Result<(), Error> {
 
 /// Returns whether lines of a target are printed, if the filter lets them pass.
 fn may_print(target: &str) -> bool {
-    target != SILENT
+    !SILENT.contains(&target)
 }
 
 /// Writes why the process ends to standard error, whatever the filter: for people `name: message`, else a JSON object with
@@ -171,6 +172,7 @@ mod tests {
     #[test]
     fn answers_are_never_printed() {
         assert!(!may_print("kube_client::client") && may_print("kube_client") && may_print("operator_kit"));
+        assert!(!may_print("cookie_store::cookie_store"));
     }
 
     #[test]

@@ -114,16 +114,14 @@ fn uses_kube_vip(cluster: &Cluster) -> bool {
     cluster.variable::<bool>(KUBE_VIP_VARIABLE).ok().flatten() == Some(true)
 }
 
-/// Decides where a Cluster takes AKO from. `is_bootstrap`: this operator runs in the bootstrap cluster, where the management cluster
-/// gets AKO before it is ready.
+/// Decides where a Cluster takes AKO from.
 #[must_use]
-pub fn select(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>], is_bootstrap: bool) -> Selection {
+pub fn select(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> Selection {
     if uses_kube_vip(cluster) {
         return Selection::Skipped(Skip::KubeVip);
     }
     let chosen = choose(cluster, adcs);
-    if matches!(chosen, Selection::From(_)) && is_unready(cluster) && !cluster.is_deleting() && !is_bootstrap
-    {
+    if matches!(chosen, Selection::From(_)) && is_unready(cluster) && !cluster.is_deleting() {
         return Selection::Skipped(Skip::NotReady);
     }
     chosen

@@ -47,6 +47,8 @@ operator_kit::reasons! {
     LEFT_ON_AVI = "AviObjectsLeft";
     /// AKO does not learn that it has to remove what it made on AVI: its ConfigMap is gone.
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
+    /// No Pod of AKO is ready.
+    AKO_NOT_READY = "AKONotReady";
     /// The Pods of AKO end.
     AKO_ENDING = "AKOEnding";
     /// AVI has all that an AKODeploymentConfig asks for.

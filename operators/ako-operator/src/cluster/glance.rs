@@ -38,7 +38,7 @@ pub(crate) struct Known<'a> {
 
 impl Known<'_> {
     fn selection(&self) -> Selection {
-        select(self.cluster, &self.adcs, false)
+        select(self.cluster, &self.adcs)
     }
 
     /// Returns whether the Cluster is to have AKO.

@@ -14,7 +14,8 @@ use super::seen::{Answer, Change, Delivery, Difference, Installed, Set, State};
 use super::stored::Stored;
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::delivery::{
-    self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Target, removal,
+    self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Support,
+    Target, removal,
 };
 
 /// Group of the GatewayClass.
@@ -148,7 +149,11 @@ impl Live {
         }
         let is_left = |target: &Target| installed.rest.contains(target);
         let obsolete = wanted.obsolete.into_iter().filter(is_left).collect();
-        Delivery::Of(Difference { differing, altered, obsolete, foreign, ..Difference::default() })
+        let undocumented = match wanted.support {
+            Support::Documented => None,
+            Support::Undocumented(what) => Some(what),
+        };
+        Delivery::Of(Difference { differing, altered, undocumented, obsolete, foreign, pending: None })
     }
 }
 
@@ -159,7 +164,13 @@ pub(super) fn in_the_way(target: Target) -> Delivery {
 
 /// Returns what AKO's StatefulSet says.
 pub(super) fn set(target: Target, live: &DynamicObject, is_ours: bool) -> Set {
-    Set { is_ours, target, answer: answer(live), is_ending: live.metadata.deletion_timestamp.is_some() }
+    Set {
+        is_ours,
+        target,
+        answer: answer(live),
+        is_ending: live.metadata.deletion_timestamp.is_some(),
+        is_ready: live.data["status"]["readyReplicas"].as_i64().is_some_and(|ready| ready > 0),
+    }
 }
 
 /// Returns what AKO reads of `deleteConfig` in its ConfigMap, and the write that makes it true.

@@ -222,6 +222,15 @@ impl Clusters {
         Ok(Opened { client: self.clients.client_from(&secret)?, version })
     }
 
+    /// Returns the Kubernetes version of a Cluster: that of its topology, else of one of its Machines.
+    fn kubernetes_version(&self, cluster: &Cluster) -> Option<String> {
+        let of_machines = || {
+            let machines = self.by_cluster.get(&Key::of(cluster));
+            machines.iter().find_map(|machine| machine.spec.version.clone())
+        };
+        cluster.topology_version().map(str::to_owned).or_else(of_machines)
+    }
+
     /// Returns what is to be delivered, or why it cannot be said.
     async fn install(
         &self,
@@ -252,7 +261,7 @@ impl Clusters {
             name: cluster.name().to_owned(),
             credentials,
             controller_version,
-            kubernetes_version: None,
+            kubernetes_version: self.kubernetes_version(cluster),
             ako: match self.ways.of(cluster) {
                 Way::Direct(ako) => ako.clone(),
                 Way::Addon => Ako::default(),

@@ -119,7 +119,7 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
     }
     match &state.delivery {
         Delivery::None => Turn::Settled,
-        Delivery::Refused { reason, message } => refused(reason, message.clone()),
+        Delivery::Refused { reason, message } => refused(state, reason, message.clone()),
         Delivery::Of(difference) => complete(seen, state, difference),
     }
 }
@@ -135,7 +135,7 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
     }
     if let Some((reason, message)) = refusal(seen) {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
-        return if state.installed.set.is_some() { Turn::Settled } else { refused(reason, message) };
+        return refused(state, reason, message);
     }
     match &seen.account {
         Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)),
@@ -150,10 +150,23 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
     if !difference.obsolete.is_empty() {
         return Turn::LookAgain(Plan::Remove(difference.obsolete.clone()));
     }
-    let Some((reason, message)) = &difference.pending else { return Turn::Settled };
-    // The StatefulSet is watched.
-    let after = (*reason != reason::ADDON_PENDING).then_some(AGAIN);
-    Turn::Wait { reason, message: message.clone(), after }
+    if let Some((reason, message)) = &difference.pending {
+        // The StatefulSet is watched.
+        let after = (*reason != reason::ADDON_PENDING).then_some(AGAIN);
+        return Turn::Wait { reason, message: message.clone(), after };
+    }
+    running(state)
+}
+
+/// Decides whether an AKO that is as it is to be works.
+fn running(state: &State) -> Turn<Plan> {
+    if state.installed.set.as_ref().is_none_or(|set| set.is_ready) {
+        return Turn::Settled;
+    }
+    let message = format!(
+        "no Pod of AKO is ready; if that lasts, look at the StatefulSet ako and its Pods in {NAMESPACE} of the workload cluster"
+    );
+    Turn::Wait { reason: reason::AKO_NOT_READY, message, after: None }
 }
 
 /// Decides why a delivery is held back.
@@ -174,12 +187,17 @@ fn refusal(seen: &Seen) -> Option<(&'static str, String)> {
     seen.offer.as_ref().err().map(|problem| (problem.reason, problem.message.clone()))
 }
 
-fn refused(reason: &'static str, message: String) -> Turn<Plan> {
-    if matches!(reason, reason::ADC_NOT_READY | reason::SERVICE_MISSING) {
+/// Holds a delivery back. An AKO that is there is not changed by it.
+fn refused(state: &State, reason: &'static str, message: String) -> Turn<Plan> {
+    match (reason, &state.installed.set) {
+        // Of these, the AKODeploymentConfig itself says more, and they pass: not each of its Clusters has to say so.
+        (reason::ADC_NOT_READY | reason::SERVICE_MISSING, Some(_)) => running(state),
         // Its change wakes the Cluster.
-        return Turn::Wait { reason, message, after: None };
+        (reason::ADC_NOT_READY | reason::SERVICE_MISSING, None) => {
+            Turn::Wait { reason, message, after: None }
+        }
+        _ => Turn::Blocked { reason, message },
     }
-    Turn::Blocked { reason, message }
 }
 
 /// Decides what has to be done before the Cluster can be let go; `None`: nothing.

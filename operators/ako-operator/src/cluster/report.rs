@@ -6,7 +6,7 @@ use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::Plan;
-use super::seen::{Delivery, Difference, Seen, Want, Workload};
+use super::seen::{Delivery, Difference, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::reason;
 use crate::conditions::Said;
@@ -41,7 +41,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
             wanted.push(Said::new(USER_CLEANED_UP, Status::False, why, message));
         }
         Turn::Gone | Turn::Settled if !is_leaving => {
-            wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, &altered(seen)));
+            wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, &notes(seen)));
         }
         Turn::Gone | Turn::Settled if seen.is_deleting => {
             wanted.push(cleaned_up(seen));
@@ -55,8 +55,9 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
         }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
             let status = match (&seen.want, &seen.workload) {
-                // What is installed stays installed.
                 (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => None,
+                // What is installed stays installed.
+                (_, Workload::Open(state)) if runs(state) => Some(Status::True),
                 (_, Workload::Closed { .. }) => Some(Status::Unknown),
                 _ => Some(Status::False),
             };
@@ -83,18 +84,26 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
 }
 
-/// Returns which objects the workload cluster stores otherwise than they were sent; empty if there are none.
-fn altered(seen: &Seen) -> String {
+/// Returns whether AKO works in a workload cluster, whatever else is the matter.
+fn runs(state: &State) -> bool {
+    state.installed.set.as_ref().is_some_and(|set| set.is_ready && !set.is_ending)
+}
+
+/// Returns what there is to say of an AKO that is installed: versions that the vendor does not document, and objects that the workload
+/// cluster stores otherwise than they were sent. Mostly nothing.
+fn notes(seen: &Seen) -> String {
     let Workload::Open(state) = &seen.workload else { return String::new() };
-    let Delivery::Of(Difference { altered, .. }) = &state.delivery else { return String::new() };
-    if altered.is_empty() {
+    let Delivery::Of(Difference { altered, undocumented, .. }) = &state.delivery else {
         return String::new();
-    }
-    let names = altered.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    format!(
-        "the API server of the workload cluster stores these objects otherwise than they are sent, as an admission policy changes them: \
-         {names}; they are sent again every hour"
-    )
+    };
+    let altered = (!altered.is_empty()).then(|| {
+        let names = altered.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        format!(
+            "the API server of the workload cluster stores these objects otherwise than they are sent, as an admission policy changes \
+             them: {names}; they are sent again every hour"
+        )
+    });
+    undocumented.iter().chain(&altered).map(String::as_str).collect::<Vec<_>>().join("; ")
 }
 
 /// Returns the condition that says that AVI has nothing of AKO.
@@ -151,6 +160,7 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, set: &[Said]) -> Option<Notice> {
             | reason::ADC_NOT_READY
             | reason::SERVICE_MISSING
             | reason::ADDON_PENDING
+            | reason::AKO_NOT_READY
             | reason::BOOTSTRAP_PENDING => Notice::normal(reason, message.clone()),
             _ => Notice::warning(reason, message.clone()),
         }),

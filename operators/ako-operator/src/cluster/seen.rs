@@ -154,6 +154,8 @@ pub struct Difference {
     pub differing: Vec<Change>,
     /// Objects that the workload cluster stores otherwise than they are sent.
     pub altered: Vec<Target>,
+    /// What the vendor does not document of the combination of versions.
+    pub undocumented: Option<String>,
     /// Objects of an earlier delivery.
     pub obsolete: Vec<Target>,
     /// Objects in the way that are not this operator's.
@@ -208,6 +210,8 @@ pub struct Set {
     pub answer: Answer,
     /// Whether it is being deleted.
     pub is_ending: bool,
+    /// Whether a Pod of it is ready.
+    pub is_ready: bool,
 }
 
 /// What AKO says of the removal of what it made on AVI.

@@ -211,6 +211,7 @@ impl Operator {
                         let annotations = there.metadata.annotations.get_or_insert_default();
                         annotations.insert(STATUS_ANNOTATION.to_owned(), word.to_owned());
                     }
+                    there.data["status"] = json!({ "readyReplicas": 1 });
                     if set.is_some_and(|set| set.is_ending) {
                         there.metadata.deletion_timestamp =
                             serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();

@@ -32,7 +32,7 @@ fn check(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>], wanted: &Selectio
     let mut reversed = adcs.to_vec();
     reversed.reverse();
     for adcs in [adcs, &reversed] {
-        assert_eq!(select(cluster, adcs, false), *wanted, "{why}");
+        assert_eq!(select(cluster, adcs), *wanted, "{why}");
     }
 }
 
@@ -215,22 +215,21 @@ fn clusters_are_skipped_while_they_are_not_ready_or_have_kube_vip() {
         (from(DEFAULT_ADC), Selection::Skipped(Skip::NotReady), Selection::Skipped(Skip::KubeVip));
     let no = json!(false);
     let rows = [
-        ("v1beta2", json!([]), false, &no, false, &selected),
-        ("v1beta2", is("Available", "True"), false, &no, false, &selected),
-        ("v1beta2", is("Available", "Unknown"), false, &no, false, &selected),
-        ("v1beta2", is("Available", "False"), false, &no, false, &not_ready),
-        ("v1beta1", is("Ready", "False"), false, &no, false, &not_ready),
-        ("v1beta1", is("Ready", "True"), false, &no, false, &selected),
-        ("v1beta1", is("Ready", "False"), true, &no, false, &selected),
-        ("v1beta1", is("Ready", "False"), false, &no, true, &selected),
-        ("v1beta2", json!([]), false, &json!(true), false, &kube_vip),
-        ("v1beta2", is("Available", "False"), false, &json!(true), false, &kube_vip),
-        ("v1beta2", json!([]), false, &json!("true"), false, &selected),
+        ("v1beta2", json!([]), false, &no, &selected),
+        ("v1beta2", is("Available", "True"), false, &no, &selected),
+        ("v1beta2", is("Available", "Unknown"), false, &no, &selected),
+        ("v1beta2", is("Available", "False"), false, &no, &not_ready),
+        ("v1beta1", is("Ready", "False"), false, &no, &not_ready),
+        ("v1beta1", is("Ready", "True"), false, &no, &selected),
+        ("v1beta1", is("Ready", "False"), true, &no, &selected),
+        ("v1beta2", json!([]), false, &json!(true), &kube_vip),
+        ("v1beta2", is("Available", "False"), false, &json!(true), &kube_vip),
+        ("v1beta2", json!([]), false, &json!("true"), &selected),
     ];
-    for (version, conditions, deleting, vip, is_bootstrap, wanted) in rows {
+    for (version, conditions, deleting, vip, wanted) in rows {
         let cluster = state(version, &conditions, deleting, vip);
-        let found = select(&cluster, &adcs, is_bootstrap);
-        assert_eq!(found, *wanted, "{version} {conditions} {deleting} {vip} {is_bootstrap}");
+        let found = select(&cluster, &adcs);
+        assert_eq!(found, *wanted, "{version} {conditions} {deleting} {vip}");
     }
     let unready = state("v1beta2", &is("Available", "False"), false, &no);
     check(&unready, &[], &Selection::None, "a Cluster that nothing selects is no business of ours");

@@ -8,7 +8,7 @@ use crate::cluster::seen::{Hooks, Installed, Set};
 use crate::delivery::{Problem, Side, removal};
 
 fn set(answer: Answer) -> Set {
-    Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false }
+    Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false, is_ready: true }
 }
 
 fn rest() -> Vec<Target> {
@@ -102,9 +102,20 @@ fn a_cluster_waits_for_what_its_delivery_needs() {
         ("an ADC that has not recorded the Cluster", unrecorded(new()), "wait AKODeploymentConfigNotReady"),
         ("the same, where AKO runs", unrecorded(settled()), "settled"),
         ("a tenant without the group", without_group(new()), "blocked AviServiceEngineGroupNotFound"),
-        ("the same, where AKO runs", without_group(settled()), "settled"),
+        ("the same, where AKO runs", without_group(settled()), "blocked AviServiceEngineGroupNotFound"),
         ("another Cluster of the same name on AVI", twin(new()), "blocked ClusterNameAmbiguous"),
-        ("the same, where AKO runs", twin(settled()), "settled"),
+        ("the same, where AKO runs", twin(settled()), "blocked ClusterNameAmbiguous"),
+    ]);
+}
+
+#[test]
+fn an_ako_without_a_ready_pod_is_awaited() {
+    let unready = Set { is_ready: false, ..set(Answer::Silent) };
+    let unready = || Seen { workload: open(delivered(), Some(unready.clone()), Some(false)), ..settled() };
+    let problem = Problem { reason: reason::ADC_NOT_READY, message: String::new() };
+    check(vec![
+        ("as it is to be", unready(), "wait AKONotReady"),
+        ("while AVI is not ready", Seen { offer: Err(problem), ..unready() }, "wait AKONotReady"),
     ]);
 }
 
@@ -271,7 +282,7 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
         ("the Secret is of others", Seen { account: refused, ..settled() }, "blocked AviUserSecretTaken"),
         ("an AKO of others", differs(foreign), "blocked AKOOfOthers"),
         ("AVI is not ready", Seen { offer: unready, ..lacks(settled()) }, "settled"),
-        ("a namesake", Seen { namesake, ..lacks(settled()) }, "settled"),
+        ("a namesake", Seen { namesake, ..lacks(settled()) }, "blocked ClusterNameAmbiguous"),
         ("deleted", lacks(deleted(Answer::Silent, Some(true))), "wait AKOCleaningUp"),
         ("deselected", lacks(deselected(Answer::Silent)), "wait AKOCleaningUp"),
     ]);

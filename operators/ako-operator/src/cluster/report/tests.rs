@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::seen::{Installed, State};
+use crate::cluster::seen::{Answer, Installed, Set};
 use crate::delivery::{STATEFUL_SET, removal};
 
 fn seen(want: Want) -> Seen {
@@ -131,6 +131,34 @@ fn what_a_policy_of_the_workload_cluster_changes_is_named() {
     let [said] = &report.set[..] else { unreachable!("{report:?}") };
     assert_eq!((said.type_, said.status), (AKO_INSTALLED, Status::True));
     assert!(said.message.contains("StatefulSet avi-system/ako"), "{}", said.message);
+}
+
+/// An AKO that runs is installed, whatever keeps it from being as its AKODeploymentConfig says now.
+#[test]
+fn an_ako_that_runs_stays_installed() {
+    let state = |is_ready| {
+        let target = removal().remove(0);
+        let set = Set { is_ours: true, target, answer: Answer::Silent, is_ending: false, is_ready };
+        let installed = Installed { set: Some(set), ..Installed::default() };
+        let delivery = Delivery::Of(Difference::default());
+        Seen { workload: Workload::Open(Box::new(State { delivery, installed })), ..seen(Want::Ako) }
+    };
+    let news = "event AKONotReady";
+    check(vec![
+        ("another place", state(true), blocked(reason::PLACE_CHANGED), "AKOInstalled=True PlaceChanged"),
+        (
+            "another place, and no Pod",
+            state(false),
+            blocked(reason::PLACE_CHANGED),
+            "AKOInstalled=False PlaceChanged",
+        ),
+        (
+            "no Pod",
+            state(false),
+            waits(reason::AKO_NOT_READY),
+            &format!("AKOInstalled=False AKONotReady, {news}"),
+        ),
+    ]);
 }
 
 #[test]
