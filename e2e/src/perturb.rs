@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 
-pub use self::name::RunName;
+pub use self::name::{Place, RunName};
 pub use self::plan::Plan;
 use self::play::{Ending, play, play_clean};
 use self::reference::Reference;

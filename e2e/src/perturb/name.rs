@@ -22,24 +22,44 @@ pub enum RunName {
     },
 }
 
+/// Where a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A request that changes something.
+    Write,
+    /// An event of a watch.
+    Event,
+    /// The outside system.
+    Outside,
+    /// A request that reads.
+    Read,
+}
+
 impl RunName {
-    /// Returns the group of runs of the same fault, from which samples are taken in turn.
+    /// Returns where the fault happens.
     #[must_use]
-    pub fn stratum(&self) -> String {
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Outside { .. } => Place::Outside,
+            Self::Api(perturbation) if perturbation.mark().subject.is_event() => Place::Event,
+            Self::Api(perturbation) if perturbation.mark().subject.is_write() => Place::Write,
+            Self::Api(_) => Place::Read,
+        }
+    }
+
+    /// Returns the fault, without how long it lasts.
+    #[must_use]
+    pub fn fault(&self) -> String {
         let text = self.to_string();
         let fault = text.split('@').next().unwrap_or_default();
+        fault.trim_end_matches(|c: char| c.is_ascii_digit() && !fault.starts_with("status")).to_owned()
+    }
+
+    /// Returns what it happens to: the verb of a call or an event, the step of the outside system.
+    pub(super) fn verb(&self) -> &str {
         match self {
-            Self::Api(perturbation) => {
-                let verb = &perturbation.mark().subject.verb;
-                let fault =
-                    fault.trim_end_matches(|c: char| c.is_ascii_digit() && !fault.starts_with("status"));
-                if perturbation.mark().subject.is_write() {
-                    fault.to_owned()
-                } else {
-                    format!("{fault} {verb}")
-                }
-            }
-            Self::Outside { .. } => fault.to_owned(),
+            Self::Outside { step, .. } => step,
+            Self::Api(perturbation) => &perturbation.mark().subject.verb,
         }
     }
 

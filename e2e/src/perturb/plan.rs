@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use testbed::{CallFault, EventFault, Mark, Perturbation, Random, Record};
 
-use super::name::RunName;
+use super::name::{Place, RunName};
 use crate::rig::Rig;
 
 /// The faults of a request that changes something.
@@ -71,25 +71,48 @@ impl Plan {
         &self.0
     }
 
-    /// Returns `count` runs, in turn one of each fault, the same for the same seed.
+    /// Returns `count` runs, the same for the same seed: one of each fault, of the four places in turn, before a second of any; the runs of
+    /// one fault are of all verbs in turn. The seed chooses the order.
     #[must_use]
     pub fn sample(&self, count: usize, seed: u64) -> Vec<RunName> {
         let mut random = Random::new(seed);
-        let mut strata: BTreeMap<String, Vec<&RunName>> = BTreeMap::new();
+        let mut places: BTreeMap<Place, BTreeMap<String, Verbs<'_>>> = BTreeMap::new();
         for run in &self.0 {
-            strata.entry(run.stratum()).or_default().push(run);
+            let faults = places.entry(run.place()).or_default();
+            faults.entry(run.fault()).or_default().entry(run.verb()).or_default().push(run);
         }
-        let mut strata: Vec<Vec<&RunName>> = strata.into_values().collect();
-        let mut sample = Vec::new();
-        while sample.len() < count && strata.iter().any(|runs| !runs.is_empty()) {
-            for runs in strata.iter_mut().filter(|runs| !runs.is_empty()) {
-                if sample.len() < count {
-                    sample.push(runs.swap_remove(random.below(runs.len())).clone());
-                }
-            }
+        let mut turns = Vec::new();
+        for faults in places.into_values() {
+            let runs = faults.into_values().map(|verbs| of_fault(verbs, &mut random)).collect();
+            turns.push(shuffled(runs, &mut random));
         }
-        sample
+        in_turn(in_turn(turns)).into_iter().take(count).cloned().collect()
     }
+}
+
+/// The runs of a fault, by verb.
+type Verbs<'a> = BTreeMap<&'a str, Vec<&'a RunName>>;
+
+/// Returns the runs of a fault, of all verbs in turn.
+fn of_fault<'a>(verbs: Verbs<'a>, random: &mut Random) -> Vec<&'a RunName> {
+    let runs = verbs.into_values().map(|runs| shuffled(runs, random)).collect();
+    in_turn(shuffled(runs, random))
+}
+
+/// Returns the items in an order that the random numbers choose.
+fn shuffled<T>(mut items: Vec<T>, random: &mut Random) -> Vec<T> {
+    (0..items.len()).map(|_| items.swap_remove(random.below(items.len()))).collect()
+}
+
+/// Returns the first item of each list, then the second of each, and so on.
+fn in_turn<T>(lists: Vec<Vec<T>>) -> Vec<T> {
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let longest = lists.iter().map(ExactSizeIterator::len).max().unwrap_or_default();
+    let mut items = Vec::new();
+    for _ in 0..longest {
+        items.extend(lists.iter_mut().filter_map(Iterator::next));
+    }
+    items
 }
 
 /// Returns what both have, in the order of the first.
@@ -126,16 +149,33 @@ mod tests {
         assert_eq!(parsed, plan().all());
     }
 
+    fn faults(runs: &[RunName]) -> BTreeSet<(Place, String)> {
+        runs.iter().map(|run| (run.place(), run.fault())).collect()
+    }
+
     #[test]
     fn a_sample_has_every_fault_and_depends_on_the_seed_only() {
         let plan = plan();
-        let strata = |runs: &[RunName]| runs.iter().map(RunName::stratum).collect::<BTreeSet<_>>();
-        let all = strata(plan.all());
+        let all = faults(plan.all());
         let sample = plan.sample(all.len(), 7);
-        assert_eq!(strata(&sample), all);
+        assert_eq!(faults(&sample), all);
         assert_eq!(plan.sample(all.len(), 7), sample);
         assert!((0..20).any(|seed| plan.sample(all.len(), seed) != sample));
         let whole: BTreeSet<String> = plan.sample(usize::MAX, 7).iter().map(ToString::to_string).collect();
         assert_eq!(whole, plan.all().iter().map(ToString::to_string).collect());
+    }
+
+    #[test]
+    fn a_small_sample_has_every_place_and_leaves_out_no_fault_for_good() {
+        let plan = plan();
+        let (all, places) = (faults(plan.all()), 4);
+        let mut seen = BTreeSet::new();
+        for seed in 0..50 {
+            let sample = faults(&plan.sample(places, seed));
+            let of: BTreeSet<_> = sample.iter().map(|(place, _)| *place).collect();
+            assert_eq!(of.len(), places, "{seed}: {sample:?}");
+            seen.extend(sample);
+        }
+        assert_eq!(seen, all);
     }
 }

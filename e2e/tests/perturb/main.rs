@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+
 use e2e::perturb::{self, RunName};
 use e2e::{Planes, Rig};
 
@@ -19,7 +21,12 @@ async fn passes<R: Rig>() {
         println!("{:?} found: {}", found.runs, found.what);
         runs.extend(found.runs.iter().map(|name| name.parse().unwrap()));
     }
-    runs.extend(lesson.plan.sample(R::SAMPLE, SEED));
+    let sample = lesson.plan.sample(R::SAMPLE, SEED);
+    let of = |runs: &[RunName]| runs.iter().map(|run| (run.place(), run.fault())).collect::<BTreeSet<_>>();
+    let (all, played) = (of(lesson.plan.all()), of(&sample));
+    println!("faults that the sample leaves out: {:?}", all.difference(&played).collect::<Vec<_>>());
+    assert_eq!(played.len(), all.len().min(R::SAMPLE), "a fault is played twice before another one");
+    runs.extend(sample);
     perturb::run::<R>(&planes, &lesson, &runs, R::SUBJECT.lanes()).await.unwrap();
 }
 
