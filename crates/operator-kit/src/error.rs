@@ -9,7 +9,7 @@ use kube::{
     core::Status,
 };
 
-use crate::lease::NotLeader;
+use crate::{backoff::LONGEST, lease::NotLeader};
 
 /// What follows a failed reconcile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -142,7 +142,8 @@ fn is_fenced(error: &kube::Error) -> bool {
 /// Returns what follows an answer of the Kubernetes API server that is no success.
 fn of_answer(status: &Status) -> Disposition {
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    // The answer may be a webhook's of others, and holds the object for that time.
+    let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST));
     match status.code {
         // Refused as it stands, by the API server or an admission policy; or until the RBAC is repaired.
         400 | 401 | 403 | 405 | 413 | 415 | 422 => Disposition::NeedsHelp { retry_after },
@@ -313,6 +314,17 @@ mod tests {
         }
         for code in [404, 409, 410, 429, 500, 503] {
             assert_eq!(answer(code), Disposition::TRANSIENT, "{code}");
+        }
+    }
+
+    /// An admission webhook of others may ask for days.
+    #[test]
+    fn a_retry_after_holds_no_object_for_long() {
+        for (asked, waits) in [(0, None), (30, Some(30)), (86_400, Some(300))] {
+            let status = serde_json::json!({ "code": 429, "details": { "retryAfterSeconds": asked } });
+            let status: Status = serde_json::from_value(status).unwrap();
+            let retry_after = waits.map(Duration::from_secs);
+            assert_eq!(of_answer(&status), Disposition::Transient { retry_after }, "{asked}");
         }
     }
 

@@ -39,7 +39,8 @@ pub fn of(object: &impl kube::Resource) -> Detach {
 /// Returns an annotation of the operator's API group that the operator does not know, such as `detatch`: a person may have meant
 /// to keep the machines.
 fn misspelt(object: &impl kube::Resource) -> Option<&str> {
-    let of_operator = |key: &&String| key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'));
+    let of_operator =
+        |key: &&String| key.split_once('/').is_some_and(|(group, _)| group.eq_ignore_ascii_case(GROUP));
     object.annotations().keys().filter(of_operator).find(|key| *key != DETACH).map(String::as_str)
 }
 
@@ -137,6 +138,8 @@ mod tests {
         assert_eq!(of(&group), Detach::Unclear);
         let text = problem(&group).unwrap();
         assert!(text.contains(misspelt) && text.contains(DETACH), "{text}");
+        group.metadata.annotations = annotated(&[(&DETACH.replace("vm.", "VM."), "true")]);
+        assert_eq!(of(&group), Detach::Unclear, "capitals in the group");
         group.metadata.annotations = annotated(&[(misspelt, "true"), (DETACH, "true")]);
         assert_eq!((of(&group), problem(&group)), (Detach::Yes, None));
         group.metadata.annotations = annotated(&[("vm.codeconnect.vmworld.community/x", "true")]);
