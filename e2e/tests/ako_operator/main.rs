@@ -10,15 +10,19 @@ mod addon;
 mod addon_manager;
 mod bad_days;
 mod endpoint;
+mod kubelet;
 mod port_groups;
+mod unmodified;
 mod webhook;
+
+use std::sync::Arc;
 
 use avi_simulator::store::Snapshot;
 use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig};
 use infra_clients::avi::{Avi, Config, Credentials, POOL, Query, Scope};
 use infra_clients::{Secret, Trust};
 use serde_json::{Value, json};
-use testbed::{Ako, Cleanup, Workload, eventually};
+use testbed::{Ako, Cleanup, ControlPlane, ControlPlaneBuilder, Workload, eventually};
 use tokio::sync::Semaphore;
 
 const CLUSTER: &str = "w1";
@@ -32,11 +36,51 @@ const TENANTS: &str =
 /// Rigs at a time: each has up to two control planes, and waits most of its time.
 static PLACES: Semaphore = Semaphore::const_new(5);
 
+/// What serves the Services of the workload cluster, wherever the operator installs AKO.
+trait Serves: Sized {
+    /// Returns the workload cluster that it needs.
+    fn plane() -> ControlPlaneBuilder;
+
+    /// Starts it.
+    async fn start(workload: &Arc<Workload>) -> anyhow::Result<Self>;
+
+    /// Returns the fields of the AKODeploymentConfig that it needs.
+    fn spec(&self) -> Value;
+
+    /// Returns how often it was started.
+    fn starts(&self) -> usize;
+
+    /// Returns what may have gone wrong, for a message.
+    fn trouble(&self) -> String;
+}
+
+impl Serves for Ako {
+    fn plane() -> ControlPlaneBuilder {
+        ControlPlane::builder().all_controllers(true)
+    }
+
+    async fn start(workload: &Arc<Workload>) -> anyhow::Result<Self> {
+        Ok(Self::start(workload.plane().client()))
+    }
+
+    fn spec(&self) -> Value {
+        json!({})
+    }
+
+    fn starts(&self) -> usize {
+        self.starts()
+    }
+
+    fn trouble(&self) -> String {
+        format!("{:?}", self.trouble())
+    }
+}
+
 /// A rig in which the first half of seed 000's walk-through has come true.
-struct Walk {
+struct Walk<A = Ako> {
     operator: OperatorProcess,
-    ako: Ako,
-    workload: Workload,
+    ako: A,
+    workload: Arc<Workload>,
     rig: AkoRig,
     before: Snapshot,
     _place: tokio::sync::SemaphorePermit<'static>,
@@ -44,19 +88,22 @@ struct Walk {
 
 impl Walk {
     async fn start() -> Self {
-        Self::start_with(json!({})).await
+        Self::with(json!({})).await
     }
+}
 
+impl<A: Serves> Walk<A> {
     /// `spec`: fields of the AKODeploymentConfig.
-    async fn start_with(spec: Value) -> Self {
+    async fn with(spec: Value) -> Self {
         let place = PLACES.acquire().await.unwrap();
         let rig = AkoRig::start().await.unwrap();
-        let workload = rig.management.with_workload(CLUSTER).await.unwrap();
-        let ako = Ako::start(workload.plane().client());
+        let workload = rig.management.workload(CLUSTER).plane(A::plane()).start().await.unwrap();
+        let workload = Arc::new(workload);
+        let ako = A::start(&workload).await.unwrap();
         let before = rig.simulator.control().snapshot();
         let operator = rig.operator().await.unwrap();
         let mut config = rig.config();
-        for (field, value) in spec.as_object().unwrap() {
+        for (field, value) in [spec, ako.spec()].iter().flat_map(|fields| fields.as_object().unwrap()) {
             config["spec"][field] = value.clone();
         }
         rig.site().apply(None, &config).await.unwrap();
@@ -109,7 +156,7 @@ impl Walk {
         let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
         eventually("the Service has an address", PATIENCE, async || {
             let address = workload.plane().kubectl(&["get", "service", "web", "-o", path]).await?;
-            anyhow::ensure!(address.starts_with("10.92.0."), "{address:?}: {:?}", self.ako.trouble());
+            anyhow::ensure!(address.starts_with("10.92.0."), "{address:?}: {}", self.ako.trouble());
             Ok(Some(()))
         })
         .await
@@ -146,6 +193,25 @@ impl Walk {
         assert_eq!(self.users(), ["w1-default-ako-user"]);
         let logins = self.rig.simulator.control().requests();
         assert!(logins.iter().any(|request| request.user.as_deref() == Some("w1-default-ako-user")));
+    }
+
+    /// AKO works in this tenant, as a user without rights in another one.
+    async fn works_in(&self, tenant: &str) {
+        assert_eq!(on_avi(self, "tenant"), ["admin", tenant]);
+        assert!(on_avi(self, "role").contains(&"default-w1-ako-tenant-role".to_owned()));
+        let name =
+            ["get", "configmap", "avi-k8s-config", "-n", "avi-system", "-o", "jsonpath={.data.tenantName}"];
+        self.workload_shows(&name, tenant).await;
+        let added = ["get", "adc", "adc", "-o", "jsonpath={.status.added.tenants}"];
+        self.shows(&added, &json!([tenant]).to_string()).await;
+        self.shows(&["get", "adc", "adc", "-o", TENANTS], "True AsAsked").await;
+        let pools = self.rig.simulator.control().store(|store| {
+            let found = store.objects("tenant").find(|found| found["name"] == tenant).unwrap();
+            let uuid = found["uuid"].as_str().unwrap().to_owned();
+            let is_there = |pool: &Value| pool["tenant_ref"].as_str().is_some_and(|of| of.contains(&uuid));
+            store.objects("pool").map(is_there).collect::<Vec<_>>()
+        });
+        assert!(!pools.is_empty() && pools.iter().all(|is_there| *is_there), "{pools:?}");
     }
 
     /// Neither the user nor its Secret is left.
@@ -287,7 +353,7 @@ async fn removing_the_label_takes_ako_away_in_order() {
 }
 
 /// Returns the names of all objects of a kind on AVI.
-fn on_avi(walk: &Walk, kind: &str) -> Vec<String> {
+fn on_avi<A>(walk: &Walk<A>, kind: &str) -> Vec<String> {
     walk.rig.simulator.control().store(|store| {
         let names = store.objects(kind).filter_map(|object| object["name"].as_str().map(str::to_owned));
         names.collect()
@@ -297,23 +363,9 @@ fn on_avi(walk: &Walk, kind: &str) -> Vec<String> {
 /// The Clusters of a namespace have a tenant of their own, which goes with the last of them.
 #[tokio::test]
 async fn a_namespace_has_a_tenant_of_its_own() {
-    let walk = Walk::start_with(json!({"tenant": {"name": "tkg", "scope": "Namespace"}})).await;
+    let walk = Walk::<Ako>::with(json!({"tenant": {"name": "tkg", "scope": "Namespace"}})).await;
     walk.has_a_user().await;
-    assert_eq!(on_avi(&walk, "tenant"), ["admin", "tkg-default"]);
-    assert!(on_avi(&walk, "role").contains(&"default-w1-ako-tenant-role".to_owned()));
-    let name =
-        ["get", "configmap", "avi-k8s-config", "-n", "avi-system", "-o", "jsonpath={.data.tenantName}"];
-    walk.workload_shows(&name, "tkg-default").await;
-    walk.shows(&["get", "adc", "adc", "-o", "jsonpath={.status.added.tenants}"], r#"["tkg-default"]"#).await;
-    walk.shows(&["get", "adc", "adc", "-o", TENANTS], "True AsAsked").await;
-    // AKO works in it, as a user without rights in another one.
-    let pools = walk.rig.simulator.control().store(|store| {
-        let tenant = store.objects("tenant").find(|tenant| tenant["name"] == "tkg-default").unwrap();
-        let uuid = tenant["uuid"].as_str().unwrap().to_owned();
-        let is_there = |pool: &Value| pool["tenant_ref"].as_str().is_some_and(|of| of.contains(&uuid));
-        store.objects("pool").map(is_there).collect::<Vec<_>>()
-    });
-    assert!(!pools.is_empty() && pools.iter().all(|is_there| *is_there), "{pools:?}");
+    walk.works_in("tkg-default").await;
     walk.workload.delete().await.unwrap();
     walk.workload.deleted(PATIENCE).await.unwrap();
     eventually("the tenant is gone", PATIENCE, async || {
@@ -327,7 +379,7 @@ async fn a_namespace_has_a_tenant_of_its_own() {
 /// An operator that was not there when the last Cluster was deleted goes on, and waits for what a person made in the tenant.
 #[tokio::test]
 async fn a_tenant_with_something_of_a_person_stays_until_that_is_gone() {
-    let mut walk = Walk::start_with(json!({"tenant": {"name": "tkg", "scope": "Cluster"}})).await;
+    let mut walk = Walk::<Ako>::with(json!({"tenant": {"name": "tkg", "scope": "Cluster"}})).await;
     assert_eq!(on_avi(&walk, "tenant"), ["admin", "tkg-default-w1"]);
     let pool = json!({"name": "mine", "cloud_ref": "/api/cloud?name=Default-Cloud",
         "tenant_ref": "/api/tenant/?name=tkg-default-w1"});
