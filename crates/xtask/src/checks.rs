@@ -33,7 +33,11 @@ const CHECKS: &[Check] = &[
     },
     Check { name: "test", about: "all Rust tests", run: test },
     Check { name: "avisdk", about: "the AVI simulator with the vendor's Python SDK", run: python::avisdk },
-    Check { name: "ako", about: "the AVI simulator with an unmodified AKO, if AKO_BIN is set", run: ako },
+    Check {
+        name: "ako",
+        about: "AVI simulator and ako-operator with an unmodified AKO, if AKO_BIN is set",
+        run: ako,
+    },
 ];
 
 /// Runs the named checks, or all. Returns whether none failed.
@@ -161,13 +165,15 @@ fn words() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Runs the test with AKO. Its binary must be given, because no package registry has it.
+/// Runs the tests with AKO. Its binary must be given, because no package registry has it.
 fn ako() -> Result<Outcome> {
     if env::var_os("AKO_BIN").is_none() || env::var_os("AKO_CRDS").is_none() {
         let missing = "set AKO_BIN and AKO_CRDS, see docs/testing.md";
         return Ok(Outcome::Skipped(missing.to_owned()));
     }
-    check_command(cargo()?.args(["test", "--workspace", "--test", "ako", "--", "--ignored"]))
+    build(&["ako-operator"])?;
+    let tests = ["test", "--workspace", "--test", "ako", "--test", "ako_operator", "--", "--ignored"];
+    check_command(cargo()?.args(tests))
 }
 
 /// Prints the slowest tests of the latest run.

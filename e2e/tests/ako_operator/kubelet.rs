@@ -1,8 +1,8 @@
 //! A kubelet for AKO's container: while the Pod `avi-system/ako-0` of a workload cluster is Running, the program runs as a process of this
 //! machine, with the environment that the Pod's spec says and the rights of its ServiceAccount, and nothing else.
 //!
-//! A Pod that is replaced, and a process that ends, start it again; the end of the Pod ends it. Probes, hooks, volumes, images and
-//! resources are left out; so are further containers.
+//! A Pod that is replaced, a process that ends, and one that fails its liveness probe, start it again; the end of the Pod ends it. Hooks,
+//! volumes, images and resources are left out; so are further containers.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, ResourceExt};
 use testbed::{ControlPlane, Process, ProcessSpec, Workdir, Workload};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 const NAMESPACE: &str = "avi-system";
 const POD: &str = "ako-0";
@@ -83,6 +85,17 @@ struct Running {
     /// UID of the Pod.
     pod: String,
     process: Process,
+    probe: Probe,
+}
+
+/// The liveness probe of a container.
+struct Probe {
+    http: reqwest::Client,
+    url: String,
+    ticks: Interval,
+    threshold: i32,
+    /// How often it has failed since it succeeded.
+    failures: i32,
 }
 
 impl Node {
@@ -117,13 +130,12 @@ impl Node {
             let _ = process.terminate(GRACE).await;
         }
         if let (Some(pod), Some(uid), None) = (pod, uid, &self.running) {
-            let process = self.start(pod).await.context("cannot start the container")?;
-            self.running = Some(Running { pod: uid, process });
+            self.running = Some(self.start(pod, uid).await.context("cannot start the container")?);
         }
         Ok(())
     }
 
-    async fn start(&self, pod: &Pod) -> Result<Process> {
+    async fn start(&self, pod: &Pod, uid: String) -> Result<Running> {
         let plane = self.workload.plane();
         let spec = pod.spec.as_ref().context("no spec")?;
         let [container] = spec.containers.as_slice() else { bail!("not one container") };
@@ -140,17 +152,50 @@ impl Node {
         env.push(("HOME".to_owned(), self.home.path().into()));
         let mut process = ProcessSpec::new("ako", &self.program, [""; 0], &self.seen.log);
         (process.env, process.clear_env) = (env, true);
-        let process = Process::spawn(process)?;
+        let running = Running { pod: uid, process: Process::spawn(process)?, probe: Probe::of(container)? };
         self.seen.starts.fetch_add(1, Ordering::Relaxed);
-        Ok(process)
+        Ok(running)
     }
 }
 
-/// Waits until the process has ended by itself; forever if there is none.
+impl Probe {
+    fn of(container: &Container) -> Result<Self> {
+        let probe = container.liveness_probe.as_ref().context("no liveness probe")?;
+        let get = probe.http_get.as_ref().context("no probe by HTTP")?;
+        let IntOrString::Int(port) = get.port else { bail!("a port without a number") };
+        let seconds = |value: Option<i32>, default: i32| -> Result<Duration> {
+            Ok(Duration::from_secs(value.unwrap_or(default).try_into()?))
+        };
+        let first = Instant::now() + seconds(probe.initial_delay_seconds, 0)?;
+        let mut ticks = interval_at(first, seconds(probe.period_seconds, 10)?);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let timeout = seconds(probe.timeout_seconds, 1)?;
+        Ok(Self {
+            http: reqwest::Client::builder().no_proxy().timeout(timeout).build()?,
+            url: format!("http://127.0.0.1:{port}{}", get.path.as_deref().unwrap_or("/")),
+            ticks,
+            threshold: probe.failure_threshold.unwrap_or(3),
+            failures: 0,
+        })
+    }
+
+    /// Waits until the probe has failed as often as it may.
+    async fn failed(&mut self) {
+        while self.failures < self.threshold {
+            self.ticks.tick().await;
+            let answer = self.http.get(&self.url).send().await;
+            let is_alive = answer.is_ok_and(|answer| answer.status().is_success());
+            self.failures = if is_alive { 0 } else { self.failures + 1 };
+        }
+    }
+}
+
+/// Waits until the process has ended, by itself or because it failed its probe; forever if there is none.
 async fn ended(running: Option<&mut Running>) {
-    match running {
-        Some(running) => drop(running.process.wait().await),
-        None => std::future::pending().await,
+    let Some(Running { process, probe, .. }) = running else { return std::future::pending().await };
+    tokio::select! {
+        _ = process.wait() => {}
+        () = probe.failed() => drop(process.terminate(GRACE).await),
     }
 }
 

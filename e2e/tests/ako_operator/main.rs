@@ -139,7 +139,7 @@ impl<A: Serves> Walk<A> {
 
     /// Labels the Cluster, and follows the walk-through to the address of a Service.
     async fn label(&self) {
-        let Self { rig, workload, .. } = self;
+        let rig = &self.rig;
         rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{LABEL}=")]).await.unwrap();
         self.cluster_has(true).await;
         let pod = ["get", "pod", "ako-0", "-n", "avi-system", "-o", "jsonpath={.status.phase}"];
@@ -150,17 +150,7 @@ impl<A: Serves> Walk<A> {
         self.shows(&["get", "machines", "-o", &format!("jsonpath={HOOK}")], "ako-operator ako-operator")
             .await;
 
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
-            "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
-        workload.plane().kubectl_stdin(&["apply", "-f", "-"], &service.to_string()).await.unwrap();
-        let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
-        eventually("the Service has an address", PATIENCE, async || {
-            let address = workload.plane().kubectl(&["get", "service", "web", "-o", path]).await?;
-            anyhow::ensure!(address.starts_with("10.92.0."), "{address:?}: {}", self.ako.trouble());
-            Ok(Some(()))
-        })
-        .await
-        .unwrap();
+        self.balance("web").await;
         assert!(!rig.simulator.control().diff(&self.before).is_empty());
         let labels = ["get", "cluster", CLUSTER, "-o", "jsonpath={.metadata.labels}"];
         let labels = rig.management.kubectl(&labels).await.unwrap();
@@ -168,6 +158,26 @@ impl<A: Serves> Walk<A> {
             labels.contains(&format!("{LABEL:?}:\"\"")),
             "the value of the label is the user's: {labels}"
         );
+    }
+
+    /// Makes a Service of type LoadBalancer, and waits until it has an address of the VIP network.
+    async fn balance(&self, name: &str) {
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+        self.workload.plane().kubectl_stdin(&["apply", "-f", "-"], &service.to_string()).await.unwrap();
+        self.has_address(&format!("service/{name}")).await;
+    }
+
+    /// Waits until an object of the workload cluster has an address of the VIP network.
+    async fn has_address(&self, object: &str) {
+        let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
+        eventually(&format!("{object} has an address"), PATIENCE, async || {
+            let address = self.workload.plane().kubectl(&["get", object, "-o", path]).await?;
+            anyhow::ensure!(address.starts_with("10.92.0."), "{address:?}: {}", self.ako.trouble());
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
     }
 
     /// Returns the users on AVI beside the administrator.
