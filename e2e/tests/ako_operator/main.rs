@@ -44,8 +44,8 @@ trait Serves: Sized {
     /// Starts it.
     async fn start(workload: &Arc<Workload>) -> anyhow::Result<Self>;
 
-    /// Returns the fields of the AKODeploymentConfig that it needs.
-    fn spec(&self) -> Value;
+    /// Writes into the AKODeploymentConfig what it needs.
+    fn adjust(&self, _config: &mut Value) {}
 
     /// Returns how often it was started.
     fn starts(&self) -> usize;
@@ -61,10 +61,6 @@ impl Serves for Ako {
 
     async fn start(workload: &Arc<Workload>) -> anyhow::Result<Self> {
         Ok(Self::start(workload.plane().client()))
-    }
-
-    fn spec(&self) -> Value {
-        json!({})
     }
 
     fn starts(&self) -> usize {
@@ -103,9 +99,10 @@ impl<A: Serves> Walk<A> {
         let before = rig.simulator.control().snapshot();
         let operator = rig.operator().await.unwrap();
         let mut config = rig.config();
-        for (field, value) in [spec, ako.spec()].iter().flat_map(|fields| fields.as_object().unwrap()) {
+        for (field, value) in spec.as_object().unwrap() {
             config["spec"][field] = value.clone();
         }
+        ako.adjust(&mut config);
         rig.site().apply(None, &config).await.unwrap();
         let walk = Self { operator, ako, workload, rig, before, _place: place };
         walk.label().await;
