@@ -27,8 +27,8 @@ pub fn settings(install: &Install) -> Result<BTreeMap<String, String>, Problem> 
     Ok(settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// Returns a hash of the settings that AKO reads only when it starts. The Secret is not part of it: AKO ends by itself when its Secret
-/// changes, and a hash in an annotation would let readers of Pods guess at a password.
+/// Returns a hash of the settings that AKO reads only when it starts. The Secret is not part of it: AKO fails its liveness probe
+/// from a change of its Secret on, and a hash in an annotation would let readers of Pods guess at a password.
 pub(super) fn hash_of(settings: &BTreeMap<String, String>) -> String {
     let read_once: BTreeMap<_, _> =
         settings.iter().filter(|(key, _)| !LIVE_KEYS.contains(&key.as_str())).collect();
