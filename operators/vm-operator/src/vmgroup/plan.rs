@@ -127,14 +127,30 @@ fn is_too_large(group: &VmGroup, seen: &Seen) -> bool {
     group.spec.replicas > seen.max_replicas
 }
 
-/// Returns whether the machine of a VmInstance that a user deletes is replaced.
+/// What follows when a user deletes a VmInstance to have its machine replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement<'a> {
+    /// Another machine is made.
+    Made,
+    /// Its machine is destroyed, and perhaps no other is made: this member gets none before a person acts.
+    InDoubt(&'a Member),
+    /// No other is made.
+    None,
+}
+
+/// Returns what follows when a user deletes a VmInstance of the group.
 #[must_use]
-pub fn replaces(group: &VmGroup, seen: &Seen) -> bool {
+pub fn replacement<'a>(group: &VmGroup, seen: &'a Seen) -> Replacement<'a> {
     // A VmInstance that is deleted waits until the annotation is clear.
     let is_staying = group.metadata.deletion_timestamp.is_none() && detach::of(group) == Detach::No;
     let is_scaled = !group.spec.is_paused() && !is_too_large(group, seen);
     let is_adopted = !has_finalizer(group, ORIGINAL_FINALIZER);
-    is_staying && is_scaled && is_adopted && seen.unread.is_empty()
+    if !(is_staying && is_scaled && is_adopted && seen.unread.is_empty()) {
+        return Replacement::None;
+    }
+    // What keeps it from its machine would most likely keep the next one from its own.
+    let is_kept = |member: &&Member| !member.exists && !member.deleting && member.trouble.is_some();
+    seen.members.iter().find(is_kept).map_or(Replacement::Made, Replacement::InDoubt)
 }
 
 /// Names the VmInstances that do not parse: nothing is known of their slots and machines.

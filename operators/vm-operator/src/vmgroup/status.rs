@@ -13,7 +13,7 @@ use crate::detach::{self, is_detached};
 use crate::error::Error;
 
 use super::apply::Done;
-use super::plan::{describe_leftovers, is_outdated, replaces, tally};
+use super::plan::{Replacement, describe_leftovers, is_outdated, replacement, tally};
 use super::seen::{FolderSeen, Member, Seen};
 
 /// Computes the status.
@@ -120,10 +120,15 @@ fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
     (outdated > 0).then(|| {
         let machines = if exists == 1 { "machine" } else { "machines" };
         let were = if outdated == 1 { "was" } else { "were" };
-        let remedy = if replaces(group, seen) {
-            ": delete one VmInstance to have its machine replaced, and the others when that one is ready"
-        } else {
-            ""
+        let remedy = match replacement(group, seen) {
+            Replacement::Made => {
+                ": delete one VmInstance to have its machine replaced, and the others when that one is ready"
+                    .to_owned()
+            }
+            Replacement::InDoubt(member) => {
+                format!(": before you have one replaced, correct what VmInstance {} says", member.key.name())
+            }
+            Replacement::None => String::new(),
         };
         format!(
             "{outdated} of {exists} virtual {machines} {were} made from an earlier cpu, memory or template; running machines are \

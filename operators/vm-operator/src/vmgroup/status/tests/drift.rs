@@ -36,12 +36,29 @@ fn config_synced_says_how_many_machines_are_outdated() {
     }
 }
 
-/// A change of a group, of what is seen of it, and whether a machine is replaced then.
+/// A change of a group, of what is seen of it, and whether the advice is given then.
 type Change = (&'static str, fn(&mut VmGroup, &mut Seen), bool);
+
+/// What a VmInstance reports whose template does not exist.
+fn no_template() -> (String, String) {
+    ("TemplateNotFound".to_owned(), "there is no template photon-6".to_owned())
+}
+
+/// A member that gets no machine before a person acts.
+fn without_machine(slot: i32) -> Member {
+    Member {
+        exists: false,
+        on: false,
+        begun: false,
+        made_from: None,
+        trouble: Some(no_template()),
+        ..member(slot)
+    }
+}
 
 #[test]
 fn the_advice_to_delete_a_vminstance_is_given_where_that_replaces_its_machine() {
-    let rows: [Change; 10] = [
+    let rows: [Change; 14] = [
         ("nothing is in the way", |_, _| {}, true),
         ("it waits for more machines", |group, _| group.spec.replicas = 3, true),
         ("paused", |group, _| group.spec.paused = Some(true), false),
@@ -64,6 +81,18 @@ fn the_advice_to_delete_a_vminstance_is_given_where_that_replaces_its_machine() 
             |_, seen| seen.unread = vec![Unread { name: "web-1".into(), problem: "no".into() }],
             false,
         ),
+        ("one has no machine before a person acts", |_, seen| seen.members.push(without_machine(2)), false),
+        (
+            "one has no machine yet, and no person has to act",
+            |_, seen| seen.members.push(Member { trouble: None, ..without_machine(2) }),
+            true,
+        ),
+        (
+            "one that is being deleted has no machine",
+            |_, seen| seen.members.push(Member { deleting: true, ..without_machine(2) }),
+            true,
+        ),
+        ("one with a machine needs a person", |_, seen| seen.members[0].trouble = Some(no_template()), true),
     ];
     for (situation, change, wanted) in rows {
         let (mut group, mut seen) = (fixtures::group(2), seen(vec![member(0), outdated(1)]));
@@ -76,4 +105,23 @@ fn the_advice_to_delete_a_vminstance_is_given_where_that_replaces_its_machine() 
         );
         assert_eq!(says.contains("delete one VmInstance"), wanted, "{situation}: {says}");
     }
+}
+
+/// A person would destroy one machine after the other for new ones that are not made.
+#[test]
+fn what_keeps_a_member_from_its_machine_is_to_be_corrected_first() {
+    let seen = seen(vec![outdated(0), without_machine(1)]);
+    let says = |group: &VmGroup| {
+        let new = status(None, group, Some(&seen), &waiting(reason::SCALING), NOW).unwrap();
+        condition_of(&new, condition::CONFIG_SYNCED).unwrap().2.to_owned()
+    };
+    let mut group = fixtures::group(2);
+    let text = says(&group);
+    assert!(
+        text.ends_with("not changed: before you have one replaced, correct what VmInstance web-1 says"),
+        "{text}"
+    );
+    group.spec.paused = Some(true);
+    let text = says(&group);
+    assert!(text.ends_with("running machines are not changed"), "{text}");
 }
