@@ -58,7 +58,7 @@ operator_kit::reasons! {
     REPAIRED = "Repaired";
     /// An event: the machine was destroyed.
     REMOVED = "Removed";
-    /// Machines in the group's folders have a marker of this cluster and no VmInstance.
+    /// Machines in the group's folders have a marker of its namespace in this cluster and no VmInstance.
     ORPHANS = "Orphans";
     /// No machine in the group's folders has a marker of its namespace in this cluster and no VmInstance.
     NO_ORPHANS = "NoOrphans";

@@ -173,7 +173,7 @@ pub struct Seen {
     pub strays: Vec<Stray>,
     /// VmInstances of the group that do not parse, by name.
     pub unread: Vec<Unread>,
-    /// Machines in the group's folders with a marker of this cluster that are no VmInstance's: copies, or left over.
+    /// Machines in the group's folders with a marker of its namespace in this cluster that are no VmInstance's: copies, or left over.
     pub orphans: Vec<String>,
     /// The last change of the folder, until it is dealt with.
     pub request: Option<FolderProgress>,

@@ -157,8 +157,8 @@ fn set_details(
             Status::True,
             reason::ORPHANS,
             format!(
-                "virtual machines in the group's folders that have an owner marker of this cluster and belong to no VmInstance, such as \
-                 copies made by hand, or machines whose group was detached: {}; the operator does not touch them",
+                "virtual machines in the group's folders that have an owner marker of its namespace in this cluster and belong to no \
+                 VmInstance, such as copies made by hand, or machines whose group was detached: {}; the operator does not touch them",
                 first_few(&seen.orphans)
             ),
         ),
