@@ -25,7 +25,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 pub use hash::{Map, Mixer};
-pub use report::{Defect, Report, TraceStep, Violation};
+pub use report::{Defect, Report, TraceStep, Violation, parse_total, print_total};
 pub use search::explore;
 
 /// One step from a state to the next.

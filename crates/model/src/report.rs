@@ -26,6 +26,21 @@ impl fmt::Display for Report {
     }
 }
 
+/// How the line ends that [`print_total`] prints.
+const IN_ALL: &str = " states in all";
+
+/// Prints how many states were visited in all. The test that `cargo xtask explore` runs ends with it: without this line the command fails.
+pub fn print_total(states: usize) {
+    println!("{states}{IN_ALL}");
+}
+
+/// Returns how many states were visited in all, if this line ends with what [`print_total`] prints: before the first line of a test its
+/// name may stand.
+#[must_use]
+pub fn parse_total(line: &str) -> Option<usize> {
+    line.strip_suffix(IN_ALL)?.rsplit(' ').next()?.parse().ok()
+}
+
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Defect {

@@ -157,7 +157,7 @@ fn explore_all(configurations: &[(&'static str, Config)]) -> usize {
         }
     });
     let states = states.into_inner();
-    println!("{states} states in all");
+    model::print_total(states);
     states
 }
 
