@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::time::Sleep;
 use tower::{
@@ -28,8 +29,10 @@ use crate::{
     lease::{Leadership, NotLeader},
 };
 
-/// Variables with a proxy that kube takes.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+/// Variables with a proxy that kube takes where the kubeconfig names none.
+const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+/// Stands in a kubeconfig that names no proxy, so that kube does not look at the variables; taken out again.
+const NO_PROXY: &str = "http://none.invalid/";
 /// How long the API server may take to begin its response. It gives up on a request after 60 s itself.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest silence within a body. The API server ends watches after 290 s.
@@ -57,6 +60,48 @@ impl Fence {
     }
 }
 
+/// Reads how the API server is reached: from the kubeconfig that `KUBECONFIG` names, or `~/.kube/config`; without one, as a Pod.
+///
+/// No proxy is used. Those of the environment are for what is outside of the cluster, and kube knows no NO_PROXY.
+///
+/// # Errors
+/// None of them can be used, or the kubeconfig names a proxy.
+pub(crate) async fn settings() -> Result<Config, Error> {
+    let Ok(kubeconfig) = Kubeconfig::read() else { return Ok(Config::infer().await?) };
+    match without_environment(kubeconfig).await {
+        Ok(config) if config.proxy_url.is_some() => Err(Error::KubeConfig(PROXY_REFUSED.to_owned())),
+        Ok(mut config) => {
+            if PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|url| !url.is_empty())) {
+                tracing::info!("the API server is reached without the proxy of the environment");
+            }
+            config.apply_debug_overrides();
+            Ok(config)
+        }
+        // It is no kubeconfig: this is a Pod, or kube says what is wrong with both.
+        Err(_) => Ok(Config::infer().await?),
+    }
+}
+
+/// What is said of a kubeconfig that names a proxy.
+const PROXY_REFUSED: &str = "the kubeconfig names a proxy (proxy-url), and the operator reaches the API server without one: \
+                             remove proxy-url from the file that KUBECONFIG names, or ~/.kube/config, and let `server` be \
+                             an address that needs no proxy";
+
+/// Returns what the current context of a kubeconfig says: its proxy, never one of the environment.
+async fn without_environment(mut kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        let own = cluster.proxy_url.take().filter(|url| !url.is_empty());
+        cluster.proxy_url = own.or_else(|| Some(NO_PROXY.to_owned()));
+    }
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = config.proxy_url.filter(|url| url != NO_PROXY);
+    // A program that fetches credentials receives it as well.
+    if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
+        cluster.proxy_url = cluster.proxy_url.take().filter(|url| url != NO_PROXY);
+    }
+    Ok(config)
+}
+
 /// Creates a client for `config` with the kit's timeouts and retries in place of kube's. `agent` is sent as User-Agent
 /// (`vm-operator/1.2.3`).
 ///
@@ -72,12 +117,11 @@ pub(crate) fn build_fenced(config: Config, agent: &str, fence: Fence) -> Result<
 }
 
 fn layered(
-    config: Config,
+    mut config: Config,
     agent: &str,
     header_timeout: Duration,
     fence: Option<Fence>,
 ) -> Result<Client, Error> {
-    let mut config = without_proxies(config, PROXIES.iter().filter_map(|name| std::env::var(name).ok()));
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
     if let Ok(agent) = HeaderValue::from_str(agent) {
@@ -160,17 +204,6 @@ impl Repeat {
 fn may_repeat(method: &Method, headers: &header::HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     method == Method::GET || (method == Method::PATCH && kind.starts_with(b"application/apply-patch"))
-}
-
-/// Takes the proxies of the environment out of a configuration. They are for what is outside of the cluster, and kube knows no `NO_PROXY`; one that
-/// the kubeconfig names stays.
-fn without_proxies(mut config: Config, proxies: impl IntoIterator<Item = String>) -> Config {
-    let same = |url: &str| url.parse().is_ok_and(|url: http::Uri| config.proxy_url.as_ref() == Some(&url));
-    if proxies.into_iter().any(|url| same(&url)) {
-        tracing::info!("the API server is reached without the proxy of the environment");
-        config.proxy_url = None;
-    }
-    config
 }
 
 #[cfg(test)]
@@ -309,17 +342,29 @@ mod tests {
         assert_eq!(requests.lock().unwrap().len(), 3);
     }
 
-    #[test]
-    fn only_the_proxy_of_the_environment_is_not_used() {
-        let proxy = |url: &str| url.parse::<http::Uri>().unwrap();
-        let used = |of_kubeconfig: &str, of_environment: &[&str]| {
-            let mut config = Config::new(proxy("https://localhost"));
-            config.proxy_url = Some(proxy(of_kubeconfig));
-            without_proxies(config, of_environment.iter().map(ToString::to_string)).proxy_url
-        };
-        let url = "http://127.0.0.1:1";
-        assert_eq!(used(url, &["not a url", url]), None);
-        assert_eq!(used(url, &["http://127.0.0.1:2"]), Some(proxy(url)));
-        assert_eq!(used(url, &[]), Some(proxy(url)));
+    /// A kubeconfig whose credentials a program fetches.
+    fn kubeconfig(proxy: &str) -> Kubeconfig {
+        let text = serde_json::json!({
+            "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "clusters": [{"name": "a", "cluster": {"server": "https://localhost", "proxy-url": proxy}}],
+            "users": [{"name": "a", "user": {"exec": {
+                "apiVersion": "client.authentication.k8s.io/v1", "command": "true", "provideClusterInfo": true,
+            }}}],
+        });
+        Kubeconfig::from_yaml(&text.to_string()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_a_proxy_that_the_kubeconfig_names_is_one() {
+        for (named, wanted) in [("", None), ("http://127.0.0.1:1", Some("http://127.0.0.1:1"))] {
+            let config = without_environment(kubeconfig(named)).await.unwrap();
+            assert_eq!(config.proxy_url, wanted.map(|url| url.parse().unwrap()));
+            let told = config.auth_info.exec.unwrap().cluster.unwrap();
+            assert_eq!(
+                (told.server.as_deref(), told.proxy_url.as_deref()),
+                (Some("https://localhost"), wanted)
+            );
+        }
     }
 }

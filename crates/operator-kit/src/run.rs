@@ -186,7 +186,7 @@ impl Kit {
         }
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;
-        let (config, fence) = (Config::infer().await?, Fence::default());
+        let (config, fence) = (client::settings().await?, Fence::default());
         let client = client::build_fenced(config.clone(), &operator.agent(), fence.clone())?;
         let election = if args.enable_leader_election {
             let client = client::build(config, &operator.agent())?;

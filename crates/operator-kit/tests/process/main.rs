@@ -352,6 +352,39 @@ fn an_empty_variable_counts_as_not_set() {
     assert!(status == Some(2) && text.contains("WATCH_NAMESPACE (--watch-namespace"), "{text}");
 }
 
+/// The credentials cannot be used, so the process ends when it has read how the API server is reached.
+#[test]
+fn a_proxy_of_the_environment_is_not_used_and_one_of_the_kubeconfig_is_refused() {
+    let workdir = Workdir::new(NAME).unwrap();
+    let file = workdir.path().join("kubeconfig");
+    let unusable = "Kubernetes client: ";
+    let refused = "no way to reach Kubernetes: the kubeconfig names a proxy (proxy-url), and";
+    let proxy = "http://127.0.0.1:1";
+    for (named, of_environment, wanted) in [
+        (None, "", unusable),
+        (None, proxy, unusable),
+        (None, "not a URL", unusable),
+        (Some(proxy), "", refused),
+        (Some(proxy), proxy, refused),
+        (Some("http://127.0.0.1:2"), proxy, refused),
+    ] {
+        let text = json!({
+            "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:1", "proxy-url": named}}],
+            "users": [{"name": "a", "user": {"client-certificate-data": "AAAA", "client-key-data": "AAAA"}}],
+        });
+        std::fs::write(&file, text.to_string()).unwrap();
+        let mut command = Command::new(program());
+        command.env("KUBECONFIG", &file).env_remove("KUBERNETES_SERVICE_HOST").env("METRICS_ADDR", "0");
+        command.env("HTTPS_PROXY", of_environment).env_remove("https_proxy");
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        let found = output.status.code() == Some(1) && text.contains(wanted) && !text.contains("feature");
+        assert!(found, "{named:?}, {of_environment:?}: {text}");
+    }
+}
+
 #[test]
 fn output_that_cannot_be_written_is_no_panic() {
     let run = |arguments: &[&str], stdout: Stdio, stderr: Stdio| {
