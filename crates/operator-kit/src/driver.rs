@@ -299,7 +299,7 @@ impl<R: Reconciler> Driver<R> {
 
     fn publish(&self, object: &R::Object, notices: impl IntoIterator<Item = Notice>) {
         for notice in notices {
-            self.kit.events().publish_notice(notice, object.object_ref(&self.kind));
+            self.kit.events().publish(notice, object.object_ref(&self.kind));
         }
     }
 

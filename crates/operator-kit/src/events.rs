@@ -93,18 +93,17 @@ impl Events {
 
     /// Publishes that a person should look at `object`, and logs it: events are kept for an hour. `reason` is a CamelCase constant.
     pub fn publish_warning(&self, reason: &'static str, message: &str, object: ObjectReference) {
-        warn!(reason, message);
         self.publish(Notice::warning(reason, message), object);
     }
 
-    /// Publishes `notice` about `object`, and logs it.
-    pub(crate) fn publish_notice(&self, notice: Notice, object: ObjectReference) {
-        info!(reason = notice.reason, message = notice.message);
-        self.publish(notice, object);
-    }
-
-    fn publish(&self, mut notice: Notice, object: ObjectReference) {
-        let reason = notice.reason;
+    /// Publishes `notice` about `object`, and logs it: a warning as one.
+    pub(crate) fn publish(&self, mut notice: Notice, object: ObjectReference) {
+        let (reason, message) = (notice.reason, &*notice.message);
+        if notice.is_warning {
+            warn!(reason, message);
+        } else {
+            info!(reason, message);
+        }
         notice.message.truncate(cut(&notice.message, NOTE_LIMIT).len());
         // The event is about the object, not about one version of it.
         let object = ObjectReference { resource_version: None, ..object };
@@ -112,5 +111,47 @@ impl Events {
             self.metrics.event("dropped");
             debug!(reason, "event dropped: {QUEUE} others wait to be published");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_warning_is_logged_as_one() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || writer.clone());
+        let (queue, _receiver) = mpsc::channel(8);
+        let events = Events { queue, metrics: Metrics::new("op", "1").unwrap() };
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            events.publish(Notice::normal("Made", "it is made"), ObjectReference::default());
+            events.publish(Notice::warning("Broken", "it broke"), ObjectReference::default());
+            events.publish_warning("Refused", "it is refused", ObjectReference::default());
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let levels: Vec<_> = log.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(levels, ["INFO", "WARN", "WARN"], "{log}");
     }
 }
