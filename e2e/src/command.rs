@@ -1,7 +1,7 @@
 //! What the commands `mutate` and `perturb` have in common: which operator, which runs, and how one is repeated.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -56,12 +56,18 @@ pub(crate) fn replay(command: &str, subject: &Subject, name: &impl Display) -> S
 }
 
 /// Prints a list, a line each, until its reader ends, such as `head`.
-pub fn print_list(lines: impl IntoIterator<Item = impl Display>) {
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        if writeln!(out, "{line}").is_err() {
-            return;
-        }
+///
+/// # Errors
+/// If it cannot be written for another reason, such as a full disk.
+pub fn print_list(lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
+    write_list(&mut io::stdout().lock(), lines)
+}
+
+fn write_list(out: &mut impl Write, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
+    let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 
@@ -76,6 +82,32 @@ mod tests {
     struct Command {
         #[command(flatten)]
         selection: Selection,
+    }
+
+    /// Takes one line, and then fails.
+    struct Full(ErrorKind, Vec<u8>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.1.contains(&b'\n') {
+                return Err(self.0.into());
+            }
+            self.1.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_list_ends_with_its_reader_and_fails_with_its_disk() {
+        let mut reader = Full(ErrorKind::BrokenPipe, Vec::new());
+        write_list(&mut reader, ["a", "b"]).unwrap();
+        assert_eq!(reader.1, b"a\n");
+        let error = write_list(&mut Full(ErrorKind::StorageFull, Vec::new()), ["a", "b"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
 
     fn parse(text: &str) -> Result<Selection, clap::Error> {

@@ -55,7 +55,7 @@ impl Visitor for Mutate {
         let (planes, start, selection) = (Planes::default(), Instant::now(), &self.options.selection);
         if selection.list {
             for catalogue in mutate::catalogues::<R>(&planes).await? {
-                print_list(self.select(&catalogue));
+                print_list(self.select(&catalogue))?;
             }
             return Ok(());
         }

@@ -43,7 +43,7 @@ impl Visitor for Perturb {
         };
         if selection.list {
             let masked = lesson.masked().map(|path| format!("not compared: {path}"));
-            print_list(runs.iter().map(ToString::to_string).chain(masked));
+            print_list(runs.iter().map(ToString::to_string).chain(masked))?;
             return Ok(());
         }
         println!("seed {seed}");
