@@ -147,6 +147,12 @@ pub trait Rig: Sized {
     /// Returns whether an injected fault has met a call.
     async fn has_fired(&self, fault: &str) -> Result<bool>;
 
+    /// Returns whether a fault is of a call that changes something: what such a call carries may be in its error. Default: each is.
+    #[must_use]
+    fn is_of_change(_fault: &str) -> bool {
+        true
+    }
+
     /// Returns the texts that must not be in a log, an object, a metric or an argument.
     fn secrets(&self) -> Vec<String>;
 

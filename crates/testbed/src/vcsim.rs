@@ -208,6 +208,14 @@ impl Vcsim {
         Ok(self.control.get::<Vec<Value>>("faults").await?.len())
     }
 
+    /// Returns whether this rule has not decided a call yet. Equal rules are not told apart.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn is_pending(&self, fault: &Fault) -> Result<bool> {
+        Ok(self.control.get::<Vec<Value>>("faults").await?.contains(&serde_json::to_value(fault)?))
+    }
+
     /// Removes all rules; calls that hang continue.
     ///
     /// # Errors

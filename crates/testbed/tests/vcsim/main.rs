@@ -163,13 +163,17 @@ async fn the_inventory_changes_behind_the_operators_back() {
 async fn faults_come_in_order_and_are_used_up() {
     let vcsim = Vcsim::start().await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    vcsim.fault(Fault::soap("CurrentTime", "HostCommunication")).await.unwrap();
-    vcsim.fault(Fault::status("CurrentTime", 503)).await.unwrap();
+    let first = Fault::soap("CurrentTime", "HostCommunication");
+    let second = Fault::status("CurrentTime", 503);
+    vcsim.fault(first.clone()).await.unwrap();
+    vcsim.fault(second.clone()).await.unwrap();
     vcsim.fault(Fault::cut_before("CurrentTime").times(2)).await.unwrap();
     vcsim.fault(Fault::delay("CurrentTime", Duration::from_millis(150))).await.unwrap();
     assert_eq!(vcsim.pending_faults().await.unwrap(), 4);
+    assert!(vcsim.is_pending(&first).await.unwrap());
 
     let body = sdk.time().await.unwrap().text().await.unwrap();
+    assert!(!vcsim.is_pending(&first).await.unwrap() && vcsim.is_pending(&second).await.unwrap());
     assert!(
         body.contains(r#"<HostCommunicationFault xmlns="urn:vim25" xsi:type="HostCommunication">"#),
         "{body}"

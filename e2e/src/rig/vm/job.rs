@@ -178,24 +178,17 @@ impl Rig for VmRig {
     }
 
     async fn inject(&self, fault: &str) -> Result<()> {
-        let fault = match fault {
-            "clone-reply-lost" => Fault::cut_after("CloneVM_Task"),
-            "clone-request-lost" => Fault::cut_before("CloneVM_Task"),
-            "clone-fails" => Fault::task("CloneVM_Task", "TaskInProgress"),
-            "clone-late" => Fault::delay("CloneVM_Task", Duration::from_secs(2)),
-            "power-off-reply-lost" => Fault::cut_after("PowerOffVM_Task"),
-            "destroy-reply-lost" => Fault::cut_after("Destroy_Task"),
-            "destroy-fails" => Fault::task("Destroy_Task", "InvalidState"),
-            "folder-reply-lost" => Fault::cut_after("CreateFolder"),
-            "updates-cut" => Fault::cut_after("WaitForUpdatesEx"),
-            "updates-garbage" => Fault::garbage("WaitForUpdatesEx"),
-            "updates-paged" => return self.vcenter.page_updates(1).await,
-            "updates-doubled" => return self.vcenter.repeat_updates(5).await,
-            "session-expires" => return self.vcenter.expire_sessions().await,
-            "outage" => return self.vcenter.outage_for(Outage::Refuse, OUTAGE).await,
-            other => bail!("unknown fault {other}"),
-        };
-        self.vcenter.fault(fault).await
+        match fault {
+            "updates-paged" => self.vcenter.page_updates(1).await,
+            "updates-doubled" => self.vcenter.repeat_updates(5).await,
+            "session-expires" => self.vcenter.expire_sessions().await,
+            "outage" => self.vcenter.outage_for(Outage::Refuse, OUTAGE).await,
+            call => self.vcenter.fault(of_call(call)?).await,
+        }
+    }
+
+    fn is_of_change(fault: &str) -> bool {
+        !fault.starts_with("updates-") && of_call(fault).is_ok()
     }
 
     async fn has_fired(&self, fault: &str) -> Result<bool> {
@@ -205,7 +198,7 @@ impl Rig for VmRig {
             // The operator logs in again.
             "session-expires" => Ok(self.vcenter.sessions().await?.logins > 1),
             "outage" => Ok(self.vcenter.cut_calls().await? > 0),
-            _ => Ok(self.vcenter.pending_faults().await? == 0),
+            call => Ok(!self.vcenter.is_pending(&of_call(call)?).await?),
         }
     }
 
@@ -244,6 +237,23 @@ impl Rig for VmRig {
     fn frugal_launch(&self) -> Launch {
         self.launch().env("MAX_REPLICAS", "5")
     }
+}
+
+/// Returns the fault of one call.
+fn of_call(fault: &str) -> Result<Fault> {
+    Ok(match fault {
+        "clone-reply-lost" => Fault::cut_after("CloneVM_Task"),
+        "clone-request-lost" => Fault::cut_before("CloneVM_Task"),
+        "clone-fails" => Fault::task("CloneVM_Task", "TaskInProgress"),
+        "clone-late" => Fault::delay("CloneVM_Task", Duration::from_secs(2)),
+        "power-off-reply-lost" => Fault::cut_after("PowerOffVM_Task"),
+        "destroy-reply-lost" => Fault::cut_after("Destroy_Task"),
+        "destroy-fails" => Fault::task("Destroy_Task", "InvalidState"),
+        "folder-reply-lost" => Fault::cut_after("CreateFolder"),
+        "updates-cut" => Fault::cut_after("WaitForUpdatesEx"),
+        "updates-garbage" => Fault::garbage("WaitForUpdatesEx"),
+        other => bail!("unknown fault {other}"),
+    })
 }
 
 impl VmRig {
