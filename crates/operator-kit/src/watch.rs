@@ -31,7 +31,6 @@ use crate::{
     error::Chain,
     guarded::Guarded,
     health::Readiness,
-    key::Key,
     objects::Objects,
     run::Kit,
 };
@@ -217,21 +216,6 @@ impl<K: Kind> Watch<K> {
     /// Calls `f` after every change: see [`Cache::subscribe`].
     pub fn subscribe(&self, f: impl Fn(&Change<K>) + Send + Sync + 'static) {
         self.cache.subscribe(f);
-    }
-
-    /// Calls `f` with the key of the owner of kind `P` after every change of an object that has one.
-    pub fn subscribe_owners<P: Kind>(&self, f: impl Fn(&Key) + Send + Sync + 'static) {
-        let owner = P::DynamicType::default();
-        let (kind, group) = (P::kind(&owner).into_owned(), P::group(&owner).into_owned());
-        self.subscribe(move |change| {
-            let Some(meta) = change.newest().map(Resource::meta) else { return };
-            let owners = meta.owner_references.iter().flatten();
-            let ours = owners.filter(|owner| {
-                let of = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-                owner.kind == kind && of == group
-            });
-            ours.for_each(|owner| f(&Key::new(meta.namespace.as_deref().unwrap_or_default(), &owner.name)));
-        });
     }
 
     /// Starts watching. Dropping the result ends it; `keep` lets it run as long as the process.

@@ -127,12 +127,6 @@ impl Kind {
         }
     }
 
-    /// Returns whether there is exactly one object, at `/api/<name>`.
-    #[must_use]
-    pub fn is_singleton(&self) -> bool {
-        self.shape == Shape::Singleton
-    }
-
     /// Returns whether a dotted path leads to a secret or to an object that contains one.
     pub(super) fn hides(&self, path: &str) -> bool {
         self.secrets.iter().any(|secret| {

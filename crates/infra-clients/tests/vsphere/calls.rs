@@ -30,7 +30,7 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
 
     for task in [
         rig.vms.power_off(&moref).await?,
-        rig.vms.reconfigure(&moref, 4, 4096).await?,
+        rig.vms.set_extra_config(&moref, &[("guestinfo.step", "2")]).await?,
         rig.vms.power_on(&moref).await?,
     ] {
         // Each is submitted before the one before has ended; the simulator runs them in order.
@@ -38,7 +38,8 @@ async fn a_vm_from_clone_to_destroy() -> Result<()> {
         assert_eq!(task.state, TaskState::Success, "{task:?}");
     }
     let sim = rig.sim.vms_in("/DC0/vm/vm-operator/ns.group").await?.pop().context("in the simulator")?;
-    assert_eq!((sim.cpu, sim.memory_mb, sim.is_on()), (4, 4096, true));
+    let step = sim.extra_config.get("guestinfo.step").map(String::as_str);
+    assert_eq!((step, sim.is_on()), (Some("2"), true));
 
     for task in
         [rig.vms.power_off(&moref).await?, rig.vms.destroy(&moref).await?, rig.vms.destroy(&folder).await?]

@@ -51,7 +51,7 @@ async fn a_vm_that_does_not_exist_is_removed() -> Result<()> {
             0 => rig.vms.power_off(&vm).await,
             1 => rig.vms.power_on(&vm).await,
             2 => rig.vms.destroy(&vm).await,
-            _ => rig.vms.reconfigure(&vm, 1, 1024).await,
+            _ => rig.vms.set_extra_config(&vm, &[("guestinfo.a", "b")]).await,
         };
         let error = submitted.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{error}");

@@ -149,9 +149,13 @@ async fn every_object_takes_the_same_road() {
 
     let (things, triggers) = (Watch::<Thing>::namespaced(&kit), Triggers::default());
     let children = Watch::<ConfigMap>::namespaced(&kit);
-    children.subscribe_owners::<Thing>({
+    children.subscribe({
         let triggers: Triggers<Thing> = triggers.clone();
-        move |owner| triggers.wake(owner)
+        move |change| {
+            let Some(config) = change.newest() else { return };
+            let owners = config.owner_references().iter().filter(|owner| owner.kind == "Thing");
+            owners.for_each(|owner| triggers.wake(&operator_kit::Key::new("default", &owner.name)));
+        }
     });
     children.spawn().keep();
     let reconciler = Arc::new(Things::default());

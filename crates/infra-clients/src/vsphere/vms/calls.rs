@@ -7,7 +7,7 @@ use super::updates::read_children;
 use super::{Inventory, Shared, Vms, site};
 use crate::vsphere::name::to_send;
 use crate::vsphere::soap::Call;
-use crate::vsphere::value::{AnyString, Data, Value};
+use crate::vsphere::value::{AnyString, Data};
 use crate::vsphere::{Error, Kind, MoRef};
 
 /// A VM to be created from a template.
@@ -73,13 +73,6 @@ impl Vms {
             .with("spec", &clone)
             .op_id(spec.op_id);
         self.submit(&call).await
-    }
-
-    /// Submits a change of size; returns the task. Most VMs have to be off for it.
-    pub async fn reconfigure(&self, vm: &MoRef, cpus: i32, memory_mb: i64) -> Result<MoRef, Error> {
-        let fields: Vec<(&str, Value<'_>)> = vec![("numCPUs", &cpus), ("memoryMB", &memory_mb)];
-        let spec = Data { type_name: "VirtualMachineConfigSpec", fields };
-        self.submit(&Call::new("ReconfigVM_Task", vm).with("spec", &spec)).await
     }
 
     /// Submits setting `extraConfig` entries: keys and values; returns the task. Other entries stay.

@@ -285,11 +285,6 @@ impl Vms {
         self.shared.look_ups.is_open(vm)
     }
 
-    /// Drops the answer to a look-up, so that the next request is sent.
-    pub fn forget_lookup(&self, vm: &MoRef) {
-        self.shared.update(|inventory| inventory.forget_outside(vm));
-    }
-
     /// Returns what is known of a template, by its name or its inventory path. Only templates are found by name; any VM
     /// is found by its path.
     #[must_use]

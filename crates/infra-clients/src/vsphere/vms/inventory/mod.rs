@@ -152,8 +152,7 @@ impl Inventory {
     }
 
     /// Returns where a VM is that the inventory does not show, once it was looked up:
-    /// [`Vms::look_up`](super::Vms::look_up). The answer is dropped after 5 minutes, when the VM appears in the
-    /// inventory, and by [`Vms::forget_lookup`](super::Vms::forget_lookup).
+    /// [`Vms::look_up`](super::Vms::look_up). The answer is dropped after 5 minutes, and when the VM appears in the inventory.
     #[must_use]
     pub fn outside(&self, moref: &MoRef) -> Option<&Outside> {
         let (outside, since) = self.outside.get(moref)?;
@@ -233,6 +232,7 @@ impl Inventory {
         missed
     }
 
+    #[cfg(feature = "fixtures")]
     pub(super) fn forget_outside(&mut self, moref: &MoRef) {
         self.outside.remove(moref);
     }

@@ -115,8 +115,6 @@ fn a_look_up_is_answered_until_the_vm_appears() {
     assert_eq!(inventory.outside(&vm("2")), None);
     inventory.set_looked_up(&vm("2"), None, now);
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
-    inventory.forget_outside(&vm("1"));
-    assert_eq!(inventory.outside(&vm("1")), None);
 
     inventory.set_looked_up(&vm("3"), None, now);
     inventory.purge(now + OUTSIDE_LIFE);
