@@ -136,6 +136,8 @@ async fn a_webhook_refuses_renews_its_certificate_and_stops_no_deletion_when_it_
     a_renewal_fails_no_request(&rig).await;
 
     rig.page("team", "left", "a page").await;
+    // It has its finalizer then.
+    rig.wait("team", "left", "Ready").await;
     assert!(replica.process.terminate(PATIENCE).await.unwrap().success(), "{}", replica.process.log());
     assert!(!replica.process.log().contains("BEGIN PRIVATE KEY"), "a key is in the log");
     deletion_works_while_it_is_down(&rig).await;
