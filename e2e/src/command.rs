@@ -25,7 +25,7 @@ pub struct Selection {
     pub names: Vec<String>,
     /// Plays that many runs, which the seed chooses, instead of all
     #[arg(long, value_name = "COUNT")]
-    pub sample: Option<usize>,
+    pub sample: Option<NonZeroUsize>,
     /// Chooses what is random [default: the time]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,

@@ -87,7 +87,7 @@ fn log_new(logged: &mut HashSet<MoRef>, orphans: &[(&Arc<Vm>, Marker)]) {
             machine = vm.moref.value(),
             vm = &*vm.name,
             %marker,
-            "virtual machine with this cluster's marker belongs to no VmInstance; the operator does not touch it"
+            "orphan: a virtual machine with this cluster's marker that belongs to no VmInstance; the operator does not touch it"
         );
     }
     *logged = orphans.iter().map(|(vm, _)| vm.moref.clone()).collect();

@@ -57,7 +57,7 @@ impl Visitor for Mutate {
             for catalogue in mutate::catalogues::<R>(&planes).await? {
                 print_list(self.select(&catalogue))?;
             }
-            return Ok(());
+            return self.check_names();
         }
         println!("seed {}", self.seed);
         let report = mutate::run::<R>(
@@ -70,17 +70,24 @@ impl Visitor for Mutate {
             },
         )
         .await?;
-        if let Some(name) = selection.names.iter().find(|name| !self.found.borrow().contains(*name)) {
-            bail!(
-                "unknown run {name}; use one of --list, several mutations of different fields with \" & \" between them, or `walk NUMBER`"
-            );
-        }
+        self.check_names()?;
         println!("{}: {report}, in {:.0} s", R::SUBJECT.name, start.elapsed().as_secs_f64());
         report.check(&R::SUBJECT)
     }
 }
 
 impl Mutate {
+    /// Fails if `--run` names a run that no sample has.
+    fn check_names(&self) -> Result<()> {
+        let found = self.found.borrow();
+        if let Some(name) = self.options.selection.names.iter().find(|name| !found.contains(*name)) {
+            bail!(
+                "unknown run {name}; use one of --list, several mutations of different fields with \" & \" between them, or `walk NUMBER`"
+            );
+        }
+        Ok(())
+    }
+
     /// Returns the chosen cases of a sample.
     fn select(&self, catalogue: &Catalogue) -> Vec<Case> {
         let Options { selection, singles, pairs, walks } = &self.options;
@@ -104,7 +111,7 @@ impl Mutate {
         let walks = walks.unwrap_or(if all { 20 } else { 0 });
         cases.extend((0..walks).map(|n| Case::Walk(self.seed.wrapping_add(n))));
         let mut random = Random::new(self.seed);
-        let excess = selection.sample.map_or(0, |count| cases.len().saturating_sub(count));
+        let excess = selection.sample.map_or(0, |count| cases.len().saturating_sub(count.get()));
         for _ in 0..excess {
             cases.swap_remove(random.below(cases.len()));
         }

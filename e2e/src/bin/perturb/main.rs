@@ -38,7 +38,7 @@ impl Visitor for Perturb {
         let lesson = perturb::learn::<R>(&planes).await?;
         let runs = match selection.sample {
             _ if !named.is_empty() => named,
-            Some(count) => lesson.plan.sample(count, seed),
+            Some(count) => lesson.plan.sample(count.get(), seed),
             None => lesson.plan.all().to_vec(),
         };
         if selection.list {
