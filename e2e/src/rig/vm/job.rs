@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Fault, Outage, Vcsim, eventually};
+use testbed::{Fault, NewVm, Outage, Vcsim, eventually};
 
 use super::{VmRig, group, history};
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
@@ -83,7 +83,10 @@ impl Rig for VmRig {
     }];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
-        Self::new(plane, Vcsim::builder().password(PASSWORD).start().await?).await
+        let vcenter = Vcsim::builder().password(PASSWORD).start().await?;
+        // Of others: nothing is to be done to it.
+        vcenter.add_vms("/DC0/vm/vm-operator", &[NewVm::new("bystander")]).await?;
+        Self::new(plane, vcenter).await
     }
 
     fn site(&self) -> &Site {
@@ -153,7 +156,8 @@ impl Rig for VmRig {
         let vms = self.vcenter.vms().await?.into_iter();
         let mut outside: BTreeMap<String, Value> = vms
             .map(|vm| {
-                let state = json!({ "power": vm.power, "cpu": vm.cpu, "memoryMb": vm.memory_mb });
+                let is_marked = vm.extra_config.contains_key("vmgroup/owner");
+                let state = json!({ "power": vm.power, "cpu": vm.cpu, "memoryMb": vm.memory_mb, "isMarked": is_marked });
                 (generic(&vm.path), state)
             })
             .collect();
