@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testbed::{Fault, NewVm, Outage, Vcsim, eventually};
+use testbed::{Fault, Outage, Vcsim, eventually};
 
 use super::{VmRig, group, history};
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
@@ -85,7 +85,7 @@ impl Rig for VmRig {
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
         let vcenter = Vcsim::builder().password(PASSWORD).start().await?;
         // Of others: nothing is to be done to it.
-        vcenter.add_vms("/DC0/vm/vm-operator", &[NewVm::new("bystander")]).await?;
+        vcenter.add_vm("/DC0/vm/vm-operator", "bystander").await?;
         Self::new(plane, vcenter).await
     }
 
