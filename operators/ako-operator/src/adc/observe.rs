@@ -6,8 +6,7 @@ use operator_kit::Key;
 use super::Adcs;
 use super::record::Items;
 use super::seen::{Basis, Problem, Seen};
-use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, is_held, reason};
-use crate::cluster::glance::elsewhere;
+use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, find_elsewhere, is_held, reason};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::selection::is_of;
@@ -24,7 +23,7 @@ impl Adcs {
             let key = Key::of(&*cluster).to_string();
             let is_of = is_of(&name, &cluster, &all);
             let is_held = is_held(&cluster.metadata);
-            let is_elsewhere = || elsewhere(&all, adc, &Key::of(&*cluster)).is_some();
+            let is_elsewhere = || find_elsewhere(&all, adc, &Key::of(&*cluster)).is_some();
             let is_new = is_of && !cluster.is_deleting() && !before.contains(&key) && !is_elsewhere();
             // One that is leaving keeps its place until its finalizer goes.
             let is_known = before.contains(&key) && (is_held || is_of && !cluster.is_deleting());

@@ -1,6 +1,5 @@
 //! `AKODeploymentConfig`: how AKO is installed in the Clusters that it selects.
 
-use infra_clients::avi::authority;
 use infra_clients::capi::IpFamily;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
@@ -9,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::extra::ExtraConfigs;
+use super::place::Place;
 use super::port_groups::{AddedPortGroup, PortGroup, Vcenter};
 
 /// The settings that the AKOs of a set of Clusters share.
@@ -144,15 +144,6 @@ impl AkoDeploymentConfigSpec {
     }
 }
 
-impl AkoDeploymentConfig {
-    /// Returns where it works on AVI: as its status says, else as it asks.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        let recorded = self.status.as_ref().and_then(|status| status.place.clone());
-        recorded.unwrap_or_else(|| Place::from(&self.spec))
-    }
-}
-
 /// The name of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct SecretRef {
@@ -278,81 +269,6 @@ pub struct AkoDeploymentConfigStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
-}
-
-/// Where on AVI an AKODeploymentConfig works. Two are equal if they say the same of a controller, however its address is written.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-pub struct Place {
-    /// Address of the controller.
-    pub controller: String,
-    /// Name of the cloud.
-    pub cloud: String,
-    /// Name of the tenant, or the beginning of the names of all.
-    pub tenant: String,
-    /// Which Clusters share a tenant, unless all do.
-    // Written as null: a merge patch leaves what it does not have.
-    #[serde(default)]
-    pub scope: Option<TenantScope>,
-}
-
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        let rest = |place: &Self| (place.cloud.clone(), place.tenant.clone(), place.scope);
-        self.is_at(&other.controller) && rest(self) == rest(other)
-    }
-}
-
-impl Eq for Place {}
-
-impl Place {
-    /// Returns whether it is on the controller of this address: `avi.example.com`, `https://AVI.example.com/` and `avi.example.com:443`
-    /// are one.
-    #[must_use]
-    pub fn is_at(&self, controller: &str) -> bool {
-        // One that no client can use is the same as itself only.
-        let id = |controller: &str| authority(controller).unwrap_or_else(|_| controller.to_owned());
-        self.controller == controller || id(&self.controller) == id(controller)
-    }
-
-    /// Returns whether the tenant of all Clusters is `admin`.
-    #[must_use]
-    pub fn is_admin(&self) -> bool {
-        self.tenant == "admin" && self.scope.is_none()
-    }
-
-    /// Returns whether AKO of a Cluster has the same place in both.
-    #[must_use]
-    pub fn is_same_for(&self, other: &Self, namespace: &str, cluster: &str) -> bool {
-        let of = |place: &Self| (place.cloud.clone(), place.tenant_of(namespace, cluster));
-        self.is_at(&other.controller) && of(self) == of(other)
-    }
-
-    /// Returns the name of a Cluster's tenant.
-    #[must_use]
-    pub fn tenant_of(&self, namespace: &str, cluster: &str) -> String {
-        let name = &self.tenant;
-        match self.scope {
-            None | Some(TenantScope::Shared) => name.clone(),
-            Some(TenantScope::Namespace) => format!("{name}-{namespace}"),
-            Some(TenantScope::Cluster) => format!("{name}-{namespace}-{cluster}"),
-        }
-    }
-}
-
-impl From<&AkoDeploymentConfigSpec> for Place {
-    fn from(spec: &AkoDeploymentConfigSpec) -> Self {
-        let tenant = spec.tenant.as_ref().map_or("admin", |tenant| &tenant.name);
-        Self {
-            controller: spec.controller.clone(),
-            cloud: spec.cloud_name.clone(),
-            tenant: tenant.to_owned(),
-            scope: spec
-                .tenant
-                .as_ref()
-                .and_then(|tenant| tenant.scope)
-                .filter(|scope| *scope != TenantScope::Shared),
-        }
-    }
 }
 
 /// What the operator added to the configuration of AVI.

@@ -5,6 +5,7 @@
 
 mod adc;
 mod extra;
+mod place;
 mod port_groups;
 pub mod reason;
 
@@ -12,14 +13,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use adc::{
     Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfig, AkoDeploymentConfigSpec,
-    AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, Place, SecretRef, Tenant,
+    AkoDeploymentConfigStatus, ControlPlaneNetwork, DataNetwork, IpPool, IpType, SecretRef, Tenant,
     TenantContext, TenantScope,
 };
 pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
-
+pub use place::{Place, find_elsewhere};
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 
 /// API group of the kind.

@@ -11,7 +11,7 @@ use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
-    Place, SYSTEM_NAMESPACE, is_held,
+    SYSTEM_NAMESPACE, find_elsewhere, is_held,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -58,13 +58,13 @@ impl Known<'_> {
 
     /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster.
     pub(crate) fn recorded(&self) -> Option<&Arc<AkoDeploymentConfig>> {
-        let key = Key::of(self.cluster).to_string();
-        self.adcs.iter().find(|adc| has_recorded(adc, &key))
+        let key = Key::of(self.cluster);
+        self.adcs.iter().find(|adc| adc.has_recorded(&key))
     }
 
     /// Returns the AKODeploymentConfig from which AKO was delivered to work at another place than this one says.
-    pub(crate) fn elsewhere(&self, adc: &AkoDeploymentConfig) -> Option<&Arc<AkoDeploymentConfig>> {
-        elsewhere(&self.adcs, adc, &Key::of(self.cluster))
+    pub(crate) fn find_elsewhere(&self, adc: &AkoDeploymentConfig) -> Option<&Arc<AkoDeploymentConfig>> {
+        find_elsewhere(&self.adcs, adc, &Key::of(self.cluster))
     }
 
     /// Returns what a pass sees, but for the workload cluster.
@@ -144,28 +144,9 @@ pub(crate) fn matters(seen: &Seen) -> bool {
     seen.is_held && !is_kept && !seen.is_paused && is_initialized
 }
 
-/// Returns whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster of this key.
-pub(super) fn has_recorded(adc: &AkoDeploymentConfig, key: &String) -> bool {
-    adc.status.as_ref().is_some_and(|status| status.delivered_to.contains(key))
-}
-
 /// Returns whether the AKO of a Cluster is to remove what it made, as its label says. AKO of a management cluster outlives all that uses it.
 pub(super) fn deletes_config(cluster: &Cluster) -> bool {
     cluster.namespace() != SYSTEM_NAMESPACE && cluster.label(DELETE_CONFIG_LABEL) == Some("true")
-}
-
-/// Returns the AKODeploymentConfig from which AKO was delivered to a Cluster to work at another place than `adc` says. What AKO made stays
-/// there, so it has to leave that place first.
-pub(crate) fn elsewhere<'a>(
-    all: &'a [Arc<AkoDeploymentConfig>],
-    adc: &AkoDeploymentConfig,
-    key: &Key,
-) -> Option<&'a Arc<AkoDeploymentConfig>> {
-    let place = Place::from(&adc.spec);
-    all.iter().filter(|other| other.metadata.uid != adc.metadata.uid).find(|other| {
-        has_recorded(other, &key.to_string())
-            && !other.place().is_same_for(&place, key.namespace(), key.name())
-    })
 }
 
 /// Returns the name of a Cluster on AVI.

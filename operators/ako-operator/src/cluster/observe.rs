@@ -12,7 +12,7 @@ use operator_kit::{Key, conditions};
 use super::Clusters;
 use super::account::is_set_up;
 use super::addon::{self, Bootstrap, Owner, is_addon};
-use super::glance::{Known, avi_name, deletes_config, has_recorded, matters};
+use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
 use super::seen::{Left, Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
@@ -190,7 +190,7 @@ impl Clusters {
         adc: &AkoDeploymentConfig,
         of: Option<&Offered>,
     ) -> Result<(), Problem> {
-        if let Some(other) = self.known(cluster).elsewhere(adc) {
+        if let Some(other) = self.known(cluster).find_elsewhere(adc) {
             let message = format!(
                 "AKO of the Cluster works where the AKODeploymentConfig {:?} says, and {:?} says another controller, cloud or tenant: \
                  remove the label of the Cluster, wait until its finalizer is gone, and label it again",
@@ -200,7 +200,7 @@ impl Clusters {
             return Err(Problem { reason: reason::PLACE_CHANGED, message });
         }
         let unready = || Problem { reason: reason::ADC_NOT_READY, message: not_ready(adc) };
-        let is_recorded = has_recorded(adc, &Key::of(cluster).to_string());
+        let is_recorded = adc.has_recorded(&Key::of(cluster));
         let of = of.filter(|_| is_recorded && is_ready(adc)).ok_or_else(unready)?;
         let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
         let answer = answer.filter(|answer| {

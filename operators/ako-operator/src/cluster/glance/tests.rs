@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::AkoDeploymentConfigStatus;
 
 /// Returns a Cluster. The paths of `change` are of the form `metadata.labels`.
 fn cluster(namespace: &str, change: &Value) -> Cluster {
@@ -109,43 +108,5 @@ fn the_label_makes_ako_of_a_workload_cluster_remove_what_it_made() {
     ] {
         let cluster = cluster(namespace, &json!({ "labels": labels }));
         assert_eq!(deletes_config(&cluster), wanted, "{namespace} {labels}");
-    }
-}
-
-fn adc(name: &str, tenant: &Value, delivered: &[&str]) -> Arc<AkoDeploymentConfig> {
-    let secret = json!({"name": "s", "namespace": "n"});
-    let object = json!({
-        "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
-        "metadata": {"name": name, "uid": name},
-        "spec": {
-            "controller": "avi", "cloudName": "cloud", "serviceEngineGroup": "group", "tenant": tenant,
-            "dataNetwork": {"name": "data", "cidr": "10.0.0.0/24"},
-            "adminCredentialRef": secret, "certificateAuthorityRef": secret,
-        },
-    });
-    let mut adc: AkoDeploymentConfig = serde_json::from_value(object).unwrap();
-    adc.status = Some(AkoDeploymentConfigStatus {
-        delivered_to: delivered.iter().map(|&key| key.to_owned()).collect(),
-        place: Some(Place::from(&adc.spec)),
-        ..AkoDeploymentConfigStatus::default()
-    });
-    Arc::new(adc)
-}
-
-#[test]
-fn a_cluster_does_not_move_to_another_tenant_while_it_has_ako() {
-    let shared = json!({"name": "t"});
-    let of = |scope: &str| json!({"name": "t", "scope": scope});
-    let rows = [
-        ("the same tenant", &shared, &shared, &["ns/w1"][..], false),
-        ("another name", &shared, &json!({"name": "u"}), &["ns/w1"], true),
-        ("another scope", &of("Namespace"), &of("Cluster"), &["ns/w1"], true),
-        ("a name that comes to the same", &json!({"name": "t-ns"}), &of("Namespace"), &["ns/w1"], false),
-        ("not delivered", &shared, &of("Cluster"), &["ns/w2"], false),
-    ];
-    for (what, before, after, delivered, wanted) in rows {
-        let (one, two) = (adc("one", before, delivered), adc("two", after, &["ns/w1"]));
-        let all = [one, Arc::clone(&two)];
-        assert_eq!(elsewhere(&all, &two, &Key::new("ns", "w1")).is_some(), wanted, "{what}");
     }
 }

@@ -1,0 +1,161 @@
+//! Where on AVI an AKODeploymentConfig and its Clusters work. Pure.
+
+use std::sync::Arc;
+
+use infra_clients::avi::authority;
+use operator_kit::Key;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::adc::{AkoDeploymentConfig, AkoDeploymentConfigSpec, TenantScope};
+
+/// Where on AVI an AKODeploymentConfig works. Two are equal if they say the same of a controller, however its address is written.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+pub struct Place {
+    /// Address of the controller.
+    pub controller: String,
+    /// Name of the cloud.
+    pub cloud: String,
+    /// Name of the tenant, or the beginning of the names of all.
+    pub tenant: String,
+    /// Which Clusters share a tenant, unless all do.
+    // Written as null: a merge patch leaves what it does not have.
+    #[serde(default)]
+    pub scope: Option<TenantScope>,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        let rest = |place: &Self| (place.cloud.clone(), place.tenant.clone(), place.scope);
+        self.is_at(&other.controller) && rest(self) == rest(other)
+    }
+}
+
+impl Eq for Place {}
+
+impl Place {
+    /// Returns whether it is on the controller of this address: `avi.example.com`, `https://AVI.example.com/` and `avi.example.com:443`
+    /// are one.
+    #[must_use]
+    pub fn is_at(&self, controller: &str) -> bool {
+        // One that no client can use is the same as itself only.
+        let id = |controller: &str| authority(controller).unwrap_or_else(|_| controller.to_owned());
+        self.controller == controller || id(&self.controller) == id(controller)
+    }
+
+    /// Returns whether the tenant of all Clusters is `admin`.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.tenant == "admin" && self.scope.is_none()
+    }
+
+    /// Returns whether AKO of a Cluster has the same place in both.
+    #[must_use]
+    pub fn is_same_for(&self, other: &Self, namespace: &str, cluster: &str) -> bool {
+        let of = |place: &Self| (place.cloud.clone(), place.tenant_of(namespace, cluster));
+        self.is_at(&other.controller) && of(self) == of(other)
+    }
+
+    /// Returns the name of a Cluster's tenant.
+    #[must_use]
+    pub fn tenant_of(&self, namespace: &str, cluster: &str) -> String {
+        let name = &self.tenant;
+        match self.scope {
+            None | Some(TenantScope::Shared) => name.clone(),
+            Some(TenantScope::Namespace) => format!("{name}-{namespace}"),
+            Some(TenantScope::Cluster) => format!("{name}-{namespace}-{cluster}"),
+        }
+    }
+}
+
+impl From<&AkoDeploymentConfigSpec> for Place {
+    fn from(spec: &AkoDeploymentConfigSpec) -> Self {
+        let tenant = spec.tenant.as_ref().map_or("admin", |tenant| &tenant.name);
+        Self {
+            controller: spec.controller.clone(),
+            cloud: spec.cloud_name.clone(),
+            tenant: tenant.to_owned(),
+            scope: spec
+                .tenant
+                .as_ref()
+                .and_then(|tenant| tenant.scope)
+                .filter(|scope| *scope != TenantScope::Shared),
+        }
+    }
+}
+
+impl AkoDeploymentConfig {
+    /// Returns where it works on AVI: as its status says, else as it asks.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let recorded = self.status.as_ref().and_then(|status| status.place.clone());
+        recorded.unwrap_or_else(|| Place::from(&self.spec))
+    }
+
+    /// Returns whether its status says that AKO is delivered to the Cluster of this key, or is about to be.
+    #[must_use]
+    pub fn has_recorded(&self, cluster: &Key) -> bool {
+        let cluster = cluster.to_string();
+        self.status.as_ref().is_some_and(|status| status.delivered_to.contains(&cluster))
+    }
+}
+
+/// Returns the AKODeploymentConfig from which AKO was delivered to a Cluster to work at another place than `adc` says. What AKO made stays
+/// there, so it has to leave that place first.
+#[must_use]
+pub fn find_elsewhere<'a>(
+    all: &'a [Arc<AkoDeploymentConfig>],
+    adc: &AkoDeploymentConfig,
+    cluster: &Key,
+) -> Option<&'a Arc<AkoDeploymentConfig>> {
+    let place = Place::from(&adc.spec);
+    all.iter().filter(|other| other.metadata.uid != adc.metadata.uid).find(|other| {
+        other.has_recorded(cluster) && !other.place().is_same_for(&place, cluster.namespace(), cluster.name())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::AkoDeploymentConfigStatus;
+
+    fn adc(name: &str, tenant: &Value, delivered: &[&str]) -> Arc<AkoDeploymentConfig> {
+        let secret = json!({"name": "s", "namespace": "n"});
+        let object = json!({
+            "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
+            "metadata": {"name": name, "uid": name},
+            "spec": {
+                "controller": "avi", "cloudName": "cloud", "serviceEngineGroup": "group", "tenant": tenant,
+                "dataNetwork": {"name": "data", "cidr": "10.0.0.0/24"},
+                "adminCredentialRef": secret, "certificateAuthorityRef": secret,
+            },
+        });
+        let mut adc: AkoDeploymentConfig = serde_json::from_value(object).unwrap();
+        adc.status = Some(AkoDeploymentConfigStatus {
+            delivered_to: delivered.iter().map(|&key| key.to_owned()).collect(),
+            place: Some(Place::from(&adc.spec)),
+            ..AkoDeploymentConfigStatus::default()
+        });
+        Arc::new(adc)
+    }
+
+    #[test]
+    fn a_cluster_does_not_move_to_another_tenant_while_it_has_ako() {
+        let shared = json!({"name": "t"});
+        let of = |scope: &str| json!({"name": "t", "scope": scope});
+        let rows = [
+            ("the same tenant", &shared, &shared, &["ns/w1"][..], false),
+            ("another name", &shared, &json!({"name": "u"}), &["ns/w1"], true),
+            ("another scope", &of("Namespace"), &of("Cluster"), &["ns/w1"], true),
+            ("a name that comes to the same", &json!({"name": "t-ns"}), &of("Namespace"), &["ns/w1"], false),
+            ("not delivered", &shared, &of("Cluster"), &["ns/w2"], false),
+        ];
+        for (what, before, after, delivered, wanted) in rows {
+            let (one, two) = (adc("one", before, delivered), adc("two", after, &["ns/w1"]));
+            let all = [one, Arc::clone(&two)];
+            assert_eq!(find_elsewhere(&all, &two, &Key::new("ns", "w1")).is_some(), wanted, "{what}");
+        }
+    }
+}
