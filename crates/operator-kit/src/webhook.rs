@@ -67,8 +67,9 @@ impl<K> Clone for Review<'_, K> {
 
 impl<K> Copy for Review<'_, K> {}
 
-/// What is wrong with a field.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What is wrong with a field. Displays as `field: message`.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{field}: {message}")]
 pub struct FieldError {
     /// The field, such as `spec.replicas`.
     pub field: String,

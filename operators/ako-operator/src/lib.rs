@@ -30,6 +30,7 @@ mod metadata;
 mod meters;
 #[cfg(test)]
 mod model;
+pub mod problem;
 mod program;
 pub mod purge;
 pub mod ranges;

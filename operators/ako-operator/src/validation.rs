@@ -5,9 +5,8 @@
 
 mod port_groups;
 
-use std::fmt;
-
 use ipnet::IpNet;
+use operator_kit::webhook::FieldError;
 
 use crate::api::{
     AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, SecretRef, TenantContext, TenantScope,
@@ -18,30 +17,15 @@ use crate::selection::parse_selector;
 /// What a field that must not change says.
 const CHANGED: &str = "field should not be changed";
 
-/// Something wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field, in the original's spelling.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
-
 /// Returns everything that is wrong with the AKODeploymentConfig of this name; with `old`, also with its update.
 #[must_use]
 pub fn validate(
     name: &str,
     spec: &AkoDeploymentConfigSpec,
     old: Option<&AkoDeploymentConfigSpec>,
-) -> Vec<Problem> {
+) -> Vec<FieldError> {
     let mut problems = Vec::new();
-    let mut add = |field: &'static str, message: String| problems.push(Problem { field, message });
+    let mut add = |field: &str, message| problems.push(FieldError { field: field.to_owned(), message });
     if old.is_some_and(|old| old.cluster_selector != spec.cluster_selector) {
         add("spec.ClusterSelector", CHANGED.to_owned());
     } else if let Err(error) = parse_selector(spec) {
@@ -163,7 +147,7 @@ mod tests {
         serde_json::from_value(spec).unwrap()
     }
 
-    fn shown(problems: &[Problem]) -> Vec<String> {
+    fn shown(problems: &[FieldError]) -> Vec<String> {
         problems.iter().map(ToString::to_string).collect()
     }
 
@@ -286,7 +270,7 @@ mod tests {
         change["clusterSelector"] = json!({});
         change["controllerVersion"] = json!("x");
         let problems = validate("adc", &spec(&change), None);
-        let fields: Vec<_> = problems.iter().map(|problem| problem.field).collect();
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(fields, [SELECTOR, "spec.ControllerVersion", "spec.dataNetwork.ipPools"]);
     }
 

@@ -3,10 +3,10 @@
 //! Owns which check belongs to which operation. What only AVI or a Secret can answer becomes the condition Ready.
 
 use kube::ResourceExt as _;
-use operator_kit::webhook::{FieldError, Refusal, Review, Verdict, Webhook};
+use operator_kit::webhook::{Refusal, Review, Verdict, Webhook};
 
 use crate::api::AkoDeploymentConfig;
-use crate::validation::{Problem, refuse_deletion, validate};
+use crate::validation::{refuse_deletion, validate};
 
 /// Returns the webhook.
 pub(crate) fn webhook() -> Webhook {
@@ -22,17 +22,12 @@ fn review(review: Review<'_, AkoDeploymentConfig>) -> Verdict {
             return refusal.map_or(Ok(Vec::new()), |message| Err(Refusal::Forbidden(message.to_owned())));
         }
     };
-    if problems.is_empty() {
-        return Ok(Vec::new());
-    }
-    let errors = problems
-        .into_iter()
-        .map(|Problem { field, message }| FieldError { field: field.to_owned(), message });
-    Err(Refusal::Invalid(errors.collect()))
+    if problems.is_empty() { Ok(Vec::new()) } else { Err(Refusal::Invalid(problems)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use operator_kit::webhook::FieldError;
     use serde_json::{Value, json};
 
     use super::*;

@@ -145,8 +145,7 @@ fn status(kind: &ReviewedKind, name: &str, refusal: Refusal) -> Status {
             Status::failure(&message, "Forbidden").with_code(403).with_details(details(Vec::new()))
         }
         Refusal::Invalid(errors) => {
-            let texts: Vec<_> =
-                errors.iter().map(|FieldError { field, message }| format!("{field}: {message}")).collect();
+            let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
             let text = match texts.as_slice() {
                 [one] => one.clone(),
                 several => format!("[{}]", several.join(", ")),

@@ -5,10 +5,11 @@ use operator_kit::Key;
 
 use super::Adcs;
 use super::record::Items;
-use super::seen::{Basis, Problem, Seen};
+use super::seen::{Basis, Seen};
 use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, find_elsewhere, is_held, reason};
 use crate::error::Error;
 use crate::infra_setting;
+use crate::problem::Problem;
 use crate::selection::is_of;
 use crate::validation::{validate, wrong_references};
 

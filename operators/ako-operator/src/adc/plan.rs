@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use infra_clients::avi::Version;
+use infra_clients::avi::objects::Network;
 use jiff::Timestamp;
 use operator_kit::Turn;
 use operator_kit::names::first_few;
@@ -17,13 +18,15 @@ use operator_kit::names::first_few;
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{Change, Items, present, settle, wished};
-use super::seen::{Facts, Problem, Seen};
+use super::seen::{Facts, Seen};
 use super::tenants;
 use crate::api::{
     Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place,
     TenantContext, reason,
 };
 use crate::infra_setting;
+use crate::problem::Problem;
+use crate::ranges::Overlap;
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
 pub(super) const FRESH: Duration = Duration::from_mins(10);
@@ -101,8 +104,10 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     }
     let problem = (!is_deleting).then(|| problem(&adc.spec, facts)).flatten();
     match (problem, awaited(facts)) {
-        (None | Some((reason::NETWORK_NOT_FOUND, _)), Some(name)) => return waiting(&name, facts),
-        (Some((reason, message)), _) => return Turn::Blocked { reason, message },
+        (None | Some(Problem { reason: reason::NETWORK_NOT_FOUND, .. }), Some(name)) => {
+            return waiting(&name, facts);
+        }
+        (Some(Problem { reason, message }), _) => return Turn::Blocked { reason, message },
         (None, None) => {}
     }
     let mut wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
@@ -118,16 +123,18 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     let Some(change) = Change::of(&record, wished, facts) else {
         return after_avi(adc, seen, (facts, &needed, &record), now);
     };
-    for (uuid, subnets) in &facts.networks {
-        let mut network = infra_clients::avi::objects::Network {
-            configured_subnets: subnets.clone(),
-            ..Default::default()
-        };
-        if let Err(overlap) = change.edit_network(uuid, &mut network) {
-            return Turn::Blocked { reason: reason::POOLS_OVERLAP, message: overlap.to_string() };
-        }
+    if let Some(overlap) = find_overlap(&change, facts) {
+        return Turn::Blocked { reason: reason::POOLS_OVERLAP, message: overlap.to_string() };
     }
     Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+/// Returns where a change would overlap a range of others.
+fn find_overlap(change: &Change, facts: &Facts) -> Option<Overlap> {
+    facts.networks.iter().find_map(|(uuid, subnets)| {
+        let mut network = Network { configured_subnets: subnets.clone(), ..Network::default() };
+        change.edit_network(uuid, &mut network).err()
+    })
 }
 
 /// Returns the tenants that are needed: none any more, while the AKODeploymentConfig is being deleted.
@@ -241,7 +248,7 @@ fn in_use(clusters: &[String]) -> Turn<Plan> {
 }
 
 /// Returns what of the spec AVI does not have.
-fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static str, String)> {
+fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
     let asked = spec.controller_version.as_deref();
     let asked = asked.and_then(|version| version.parse::<Version>().ok());
     if let (Some(asked), Some(has)) = (asked, facts.version)
@@ -250,23 +257,23 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static st
         let message = format!(
             "spec.controllerVersion is {asked}, and the controller has {has}: leave it empty, or write a version that is not newer"
         );
-        return Some((reason::CONTROLLER_UNSUPPORTED, message));
+        return Some(Problem { reason: reason::CONTROLLER_UNSUPPORTED, message });
     }
     let cloud_name = &spec.cloud_name;
     let Some(cloud) = &facts.cloud else {
         let message =
             format!("spec.cloudName: AVI has no cloud {cloud_name:?}: correct the name, or create it");
-        return Some((reason::CLOUD_NOT_FOUND, message));
+        return Some(Problem { reason: reason::CLOUD_NOT_FOUND, message });
     };
     if cloud.profile.is_none() {
         let message = format!(
             "the cloud {cloud_name:?} doesn't have any ipam profile configured, so AVI has no addresses for virtual services: \
              give it one on AVI"
         );
-        return Some((reason::IPAM_MISSING, message));
+        return Some(Problem { reason: reason::IPAM_MISSING, message });
     }
-    if let Some(Problem { reason, message }) = problem_of_tenant(spec, facts) {
-        return Some((reason, message));
+    if let Some(problem) = problem_of_tenant(spec, facts) {
+        return Some(problem);
     }
     let control_plane = spec.control_plane_network.as_ref();
     let control_plane = control_plane.map(|network| ("spec.controlPlaneNetwork.name", &network.name));
@@ -277,7 +284,7 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<(&'static st
             "{field}: the cloud {cloud_name:?} has no network {name:?}: correct the name; a new port group of a vCenter shows after some \
              minutes"
         );
-        (reason::NETWORK_NOT_FOUND, message)
+        Problem { reason: reason::NETWORK_NOT_FOUND, message }
     })
 }
 

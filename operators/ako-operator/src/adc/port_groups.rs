@@ -20,8 +20,8 @@ use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::networks::{Binding, PortGroup as Found, PortGroupSpec, Vlan};
 use jiff::Timestamp;
 
-use super::seen::Problem;
 use crate::api::{AddedPortGroup, PORT_GROUP_MARK, PortBinding, PortGroup};
+use crate::problem::Problem;
 
 /// What a pass sees of port groups.
 #[derive(Clone, Debug, Default)]

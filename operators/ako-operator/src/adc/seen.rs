@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::port_groups;
 use super::record::Items;
 use crate::infra_setting;
+use crate::problem::Problem;
 
 /// What a pass sees.
 #[derive(Clone, Debug)]
@@ -34,15 +35,6 @@ pub struct Seen {
     pub infra: Option<infra_setting::Live>,
     /// Its port groups.
     pub groups: port_groups::Seen,
-}
-
-/// What is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The reason.
-    pub reason: &'static str,
-    /// The message.
-    pub message: String,
 }
 
 /// What an answer of AVI depends on: with another one, AVI is asked again.

@@ -12,8 +12,9 @@ use operator_kit::conditions::Status;
 use operator_kit::names::first_few;
 
 pub use self::ask::{ask, new};
-use super::seen::{Facts, Problem, Tenant};
+use super::seen::{Facts, Tenant};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, TENANT_MARK, reason};
+use crate::problem::Problem;
 
 /// Tenants that are made and removed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,8 +14,9 @@ use super::glance::avi_name;
 use crate::adc::seen::{Answer, Facts};
 use crate::adc::tenants;
 use crate::api::{AkoDeploymentConfig, Place, ROTATE_ANNOTATION, SYSTEM_NAMESPACE, reason};
-use crate::delivery::{Credentials, Problem};
+use crate::delivery::Credentials;
 use crate::error::Error;
+use crate::problem::Problem;
 use crate::secrets::Admin;
 use crate::user::account::{self, Account, Known, Step};
 use crate::user::avi::{self, Done, Wanted};
@@ -267,7 +268,7 @@ pub(super) fn is_set_up(
     let name = Place::from(&adc.spec).tenant_of(cluster.namespace(), cluster.name());
     let Some(Some(tenant)) = facts.tenants.get(&name) else { return Ok(false) };
     if let Some(refused) = tenants::refusal(&adc.spec, &name, tenant, facts) {
-        return Err(Problem { reason: refused.reason, message: refused.message });
+        return Err(refused);
     }
     let has_roles = role::shared(&adc.spec).iter().all(|kind| facts.roles.contains_key(kind.name()));
     Ok(has_roles || *account == Account::Other)

@@ -16,7 +16,8 @@ use super::live::{Live, contains, in_the_way, is_ours, set, told};
 use super::seen::{Change, Delivery, Difference, Installed, State};
 use crate::api::{SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{ADDON, PACKAGE, data_values_name, delete_config, secret_name, told_to_delete};
-use crate::delivery::{Problem, Side, Target};
+use crate::delivery::{Side, Target};
+use crate::problem::Problem;
 
 /// Label of everything that kapp-controller installs, which both add-on managers use.
 const KAPP_LABEL: &str = "kapp.k14s.io/app";

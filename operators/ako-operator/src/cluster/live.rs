@@ -14,9 +14,9 @@ use super::seen::{Answer, Change, Delivery, Difference, Installed, Set, State};
 use super::stored::Stored;
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::delivery::{
-    self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, Problem, STATEFUL_SET, Support,
-    Target, removal,
+    self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, STATEFUL_SET, Support, Target, removal,
 };
+use crate::problem::Problem;
 
 /// Group of the GatewayClass.
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

@@ -17,9 +17,10 @@ use super::live::{Live, api};
 use super::seen::{Left, Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{PACKAGE, secret};
-use crate::delivery::{Ako, Install, Object, Problem, Target, Way, form_of, objects};
+use crate::delivery::{Ako, Install, Object, Target, Way, form_of, objects};
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
+use crate::problem::Problem;
 use crate::user::account::Account;
 use crate::validation::validate;
 

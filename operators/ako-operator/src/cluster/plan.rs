@@ -18,6 +18,7 @@ use super::report::{Report, report};
 use super::seen::{Answer, Change, Delivery, Difference, Left, Purge, Seen, Set, State, Want, Workload};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Target};
+use crate::problem::Problem;
 use crate::user::account::{Account, Step};
 
 /// How often a workload cluster is tried that cannot be read, beside its watch.
@@ -133,7 +134,7 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
         );
         return Turn::Blocked { reason: reason::AKO_OF_OTHERS, message };
     }
-    if let Some((reason, message)) = refusal(seen) {
+    if let Some(Problem { reason, message }) = refusal(seen) {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
         return refused(state, reason, message);
     }
@@ -170,21 +171,21 @@ fn running(state: &State) -> Turn<Plan> {
 }
 
 /// Decides why a delivery is held back.
-fn refusal(seen: &Seen) -> Option<(&'static str, String)> {
+fn refusal(seen: &Seen) -> Option<Problem> {
     if let Some(other) = &seen.namesake {
         let name = &seen.avi_name;
         let message = format!(
             "the Cluster {other} has the same name on AVI as {name:?}, or its user has: give one of them another name"
         );
-        return Some((reason::NAME_TAKEN, message));
+        return Some(Problem { reason: reason::NAME_TAKEN, message });
     }
     if seen.is_service_missing {
         let message = "the Service of the management cluster's control plane does not exist yet, and without it AKO might give its address \
                        to another Service"
             .to_owned();
-        return Some((reason::SERVICE_MISSING, message));
+        return Some(Problem { reason: reason::SERVICE_MISSING, message });
     }
-    seen.offer.as_ref().err().map(|problem| (problem.reason, problem.message.clone()))
+    seen.offer.as_ref().err().cloned()
 }
 
 /// Holds a delivery back. An AKO that is there is not changed by it.

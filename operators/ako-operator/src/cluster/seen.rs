@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::live::value;
 use crate::conditions::Said;
-use crate::delivery::{Object, Problem, Target};
+use crate::delivery::{Object, Target};
+use crate::problem::Problem;
 use crate::user::account::Account;
 
 /// What a pass sees.

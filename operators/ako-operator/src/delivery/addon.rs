@@ -13,8 +13,9 @@ use serde_saphyr::Spanned;
 use super::addresses::Subnet;
 use super::settings::{node_networks, text, vip_networks, word};
 use super::yaml::{Node, document, texts};
-use super::{Install, NAMESPACE, Problem};
+use super::{Install, NAMESPACE};
 use crate::api::{ExtraConfigs, Ingress, Place, ServiceType, ShardSize};
+use crate::problem::Problem;
 
 /// The add-on of AKO.
 pub const ADDON: &str = "load-balancer-and-ingress-service";

@@ -4,8 +4,8 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::Problem;
 use crate::api::reason::INVALID_SPEC;
+use crate::problem::Problem;
 
 /// Returns the controller's address without its scheme, which AKO puts before it.
 pub(super) fn host(controller: &str) -> Result<&str, Problem> {

@@ -2,8 +2,8 @@
 
 use infra_clients::avi::Version;
 
-use super::Problem;
 use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED};
+use crate::problem::Problem;
 
 /// What is known of a minor version of AKO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -156,15 +156,5 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why AKO cannot be delivered as asked, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
-    /// The reason, of [`crate::api::reason`].
-    pub reason: &'static str,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
-
 #[cfg(test)]
 mod tests;

@@ -17,10 +17,11 @@ use super::matrix::support;
 use super::settings::settings;
 use super::v2::{SERVICE_ACCOUNT, stateful_set};
 use super::{
-    CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE, Object, Problem, SECRET, STATEFUL_SET,
-    Side, Support, Target,
+    CONFIG_MAP, Install, MANAGED_BY, MANAGED_BY_LABEL, NAMESPACE, Object, SECRET, STATEFUL_SET, Side,
+    Support, Target,
 };
 use crate::api::reason::INVALID_SPEC;
+use crate::problem::Problem;
 
 const CLUSTER_ROLE: &str = "ako-cr";
 /// Name of the IngressClass and of the GatewayClass, and the end of their controller's name.

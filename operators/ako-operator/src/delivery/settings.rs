@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::Install;
 use super::addresses::{Subnet, host};
-use super::{Install, Problem};
 use crate::api::{ExtraConfigs, IpType, NodeNetwork, Place, ServiceType};
+use crate::problem::Problem;
 
 /// The keys that AKO reads again while it runs. It reads all others when it starts.
 pub const LIVE_KEYS: [&str; 3] = ["deleteConfig", "enableEvents", "logLevel"];

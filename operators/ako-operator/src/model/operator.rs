@@ -19,9 +19,8 @@ use crate::cluster::seen::{self, Seen};
 use crate::cluster::stored::Stored;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
-use crate::delivery::{
-    Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, Problem, STATEFUL_SET, objects,
-};
+use crate::delivery::{Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects};
+use crate::problem::Problem;
 
 const NAME: &str = "w1";
 const NAMESPACE: &str = "default";

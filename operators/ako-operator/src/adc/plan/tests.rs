@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::seen::{Answer, Basis, Cloud, Problem, Role, Tenant};
+use super::super::seen::{Answer, Basis, Cloud, Role, Tenant};
 use super::*;
+use crate::problem::Problem;
 
 const ROLE: &str = "ako-essential-role";
 

@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::super::Adcs;
 use super::super::record::Items;
-use super::super::seen::Problem;
 use super::plan::{asks_for, in_use};
 use super::{Answer, Basis, Change, Facts, Running, Seen, is_marked};
 use crate::api::{AddedPortGroup, AkoDeploymentConfig, reason};
 use crate::error::Error;
+use crate::problem::Problem;
 use crate::secrets::VcenterAccount;
 use crate::validation::wrong_references;
 

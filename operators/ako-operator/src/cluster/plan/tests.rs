@@ -5,7 +5,8 @@ use operator_kit::Key;
 use super::*;
 use crate::api::reason;
 use crate::cluster::seen::{Hooks, Installed, Set};
-use crate::delivery::{Problem, Side, removal};
+use crate::delivery::{Side, removal};
+use crate::problem::Problem;
 
 fn set(answer: Answer) -> Set {
     Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false, is_ready: true }

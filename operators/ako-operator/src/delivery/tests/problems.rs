@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED, INVALID_SPEC};
 use crate::delivery::matrix::support;
+use crate::problem::Problem;
 
 fn problem(change: impl FnOnce(&mut Install)) -> (&'static str, String) {
     let mut install = install(MINIMAL);

@@ -5,9 +5,9 @@ use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::networks::{Binding, Vlan};
 use serde_json::{Value, json};
 
-use super::super::super::seen::Problem;
 use super::super::{Answer, Basis, Running};
 use super::*;
+use crate::problem::Problem;
 
 const UID: &str = "5a1c";
 const SWITCH: &str = "VmwareDistributedVirtualSwitch:dvs-1";
