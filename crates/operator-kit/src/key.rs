@@ -1,6 +1,6 @@
 //! The identity of an object within its kind: namespace and name.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use kube::Resource;
 
@@ -41,6 +41,24 @@ impl Key {
     }
 }
 
+/// A text that is not the key of an object.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "{0:?} is not the key of an object: write namespace/name, or the name where the kind is cluster-scoped"
+)]
+pub struct KeyError(String);
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    /// Reads what a key displays as.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let (namespace, name) = text.split_once('/').unwrap_or(("", text));
+        let is_key = !name.is_empty() && !name.contains('/') && !text.starts_with('/');
+        is_key.then(|| Self::new(namespace, name)).ok_or_else(|| KeyError(text.to_owned()))
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.strip_prefix('/').unwrap_or(&self.0))
@@ -62,5 +80,15 @@ mod tests {
         let key = Key::new("team", "web");
         assert_eq!((key.namespace(), key.name(), key.to_string().as_str()), ("team", "web", "team/web"));
         assert_eq!(Key::new("", "node-1").to_string(), "node-1");
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_is_shown() {
+        for key in [Key::new("team", "web"), Key::new("", "node-1")] {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        for text in ["", "/", "team/", "/web", "team/web/1"] {
+            assert_eq!(text.parse::<Key>(), Err(KeyError(text.to_owned())));
+        }
     }
 }

@@ -62,7 +62,7 @@ pub use error::{Disposition, Error, KitError, ReconcileError};
 pub use events::{Events, Notice};
 pub use foreign::{Foreign, NoStatus};
 pub use guarded::Guarded;
-pub use key::Key;
+pub use key::{Key, KeyError};
 pub use metrics::Metrics;
 pub use objects::{Deleted, Objects, Patched};
 pub use reconcile::{Outcome, Reconciler, StatusOf, Turn};
