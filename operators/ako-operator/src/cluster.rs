@@ -21,7 +21,7 @@ pub(crate) mod stored;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use infra_clients::capi::{Cluster, Machine, WorkloadClients};
+use infra_clients::capi::{Cluster, ConditionStatus, Machine, WorkloadClients};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
@@ -44,6 +44,7 @@ use crate::delivery::Ways;
 use crate::endpoint::Settings;
 use crate::error::Error;
 use crate::secrets::Secrets;
+use crate::selection::readiness;
 
 /// Where AKO says on its StatefulSet how far the removal of its objects is.
 pub(crate) const STATUS_ANNOTATION: &str = "AviObjectDeletionStatus";
@@ -102,10 +103,9 @@ impl Reconciler for Clusters {
     const FORMER_FINALIZERS: &'static [&'static str] = &[LATER_FINALIZER];
 
     fn reads(cluster: &Self::Object) -> impl Hash {
-        let condition = |name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status));
-        let ready = [condition("Ready"), condition("Available")];
         let annotations =
             [FORCE_ANNOTATION, ROTATE_ANNOTATION].map(|name| cluster.annotation(name).map(str::to_owned));
+        let ready = readiness(cluster).map(ConditionStatus::as_str);
         let ready = (ready, cluster.control_plane_initialized(), cluster.is_paused());
         (cluster.labels().clone(), annotations, ready)
     }

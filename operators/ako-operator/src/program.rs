@@ -18,7 +18,7 @@ use operator_kit::{
 };
 
 use crate::adc::Adcs;
-use crate::api::{AkoDeploymentConfig, GROUP, PRE_TERMINATE_HOOK};
+use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, GROUP, PRE_TERMINATE_HOOK};
 use crate::args::Args;
 use crate::cluster::Clusters;
 use crate::connections::Connections;
@@ -27,6 +27,7 @@ use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
 use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
 use crate::secrets::Secrets;
+use crate::selection::readiness;
 use crate::user;
 use crate::vcenters::Vcenters;
 
@@ -358,11 +359,7 @@ fn offer_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
 /// Returns the Clusters that an AKODeploymentConfig has recorded.
 fn delivered_to(adc: &Guarded<AkoDeploymentConfig>) -> Vec<Key> {
     let status = adc.valid().and_then(|adc| adc.status.as_ref());
-    let keys = status.map(|status| status.delivered_to.as_slice()).unwrap_or_default();
-    keys.iter()
-        .filter_map(|key| key.split_once('/'))
-        .map(|(namespace, name)| Key::new(namespace, name))
-        .collect()
+    status.into_iter().flat_map(AkoDeploymentConfigStatus::clusters).collect()
 }
 
 /// Returns what of an AKODeploymentConfig others have to know: what it has added to AVI, and whether it goes.
@@ -374,11 +371,9 @@ fn claim_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
 /// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from.
 fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     let meta = cluster.meta();
-    let unready = cluster.valid().map(|cluster| {
-        ["Ready", "Available"].map(|name| cluster.conditions.get(name).map(|is| format!("{:?}", is.status)))
-    });
+    let readiness = cluster.valid().map(|cluster| readiness(cluster));
     let is_going = meta.deletion_timestamp.is_some();
-    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, unready)
+    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, readiness)
 }
 
 /// Returns the key of the Cluster of which a Secret would be the kubeconfig, the credentials of its user on AVI, or the add-on Secret.

@@ -8,8 +8,8 @@ use infra_clients::avi::{
 };
 use serde_json::Value;
 
-use crate::api::{FORCE_ANNOTATION, reason};
-use crate::delivery::NAMESPACE;
+use crate::api::{ADMIN_TENANT, FORCE_ANNOTATION, reason};
+use crate::delivery::{MARKER, NAMESPACE};
 use crate::error::Error;
 
 /// Kinds that have `created_by`, in the order in which they are removed after the virtual services.
@@ -29,10 +29,6 @@ const MARKED: [Resource<Any>; 4] = [
     Resource::any("applicationprofile"),
     Resource::any("pkiprofile"),
 ];
-/// Key of the marker and of the label that AKO gives its objects.
-const MARKER: &str = "clustername";
-/// UUID and name of the tenant of administrators.
-const ADMIN: &str = "admin";
 
 /// The cluster whose objects are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +67,7 @@ pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
         }
         removed => removed?,
     };
-    if target.tenant != ADMIN {
+    if target.tenant != ADMIN_TENANT {
         removed += purge.of_provider(&admin).await?;
     }
     Ok(removed)
@@ -160,7 +156,7 @@ impl Purge<'_> {
 
     /// Returns whether an object can be changed in a tenant: that of the administrators shows in each.
     fn is_of(api: &Api, meta: &Meta) -> bool {
-        let is_admins = meta.tenant_ref.as_ref().and_then(Ref::uuid) == Some(ADMIN);
+        let is_admins = meta.tenant_ref.as_ref().and_then(Ref::uuid) == Some(ADMIN_TENANT);
         !is_admins || *api.scope() == Scope::admin()
     }
 

@@ -121,7 +121,8 @@ pub fn select(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> Selection
         return Selection::Skipped(Skip::KubeVip);
     }
     let chosen = choose(cluster, adcs);
-    if matches!(chosen, Selection::From(_)) && is_unready(cluster) && !cluster.is_deleting() {
+    let is_unready = readiness(cluster) == Some(ConditionStatus::False);
+    if matches!(chosen, Selection::From(_)) && is_unready && !cluster.is_deleting() {
         return Selection::Skipped(Skip::NotReady);
     }
     chosen
@@ -157,14 +158,13 @@ fn choose(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> Selection {
     found.map_or(Selection::None, |adc| Selection::From(adc.name_any()))
 }
 
-/// Returns whether Cluster API says that a Cluster is not ready. One without the condition is new, and not skipped.
-fn is_unready(cluster: &Cluster) -> bool {
+/// Returns whether Cluster API says that a Cluster is ready; `None` for a new one, which says nothing.
+#[must_use]
+pub fn readiness(cluster: &Cluster) -> Option<ConditionStatus> {
     let find = |conditions: &[infra_clients::capi::Condition], name: &str| {
         conditions.iter().find(|condition| condition.type_ == name).map(|condition| condition.status)
     };
-    let status = find(cluster.conditions.v1beta1(), "Ready")
-        .or_else(|| find(cluster.conditions.current(), "Available"));
-    status == Some(ConditionStatus::False)
+    find(cluster.conditions.v1beta1(), "Ready").or_else(|| find(cluster.conditions.current(), "Available"))
 }
 
 /// Returns why AKO does not support the address families of a Cluster with those of its AKODeploymentConfig; `None` if it does.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use operator_kit::webhook::FieldError;
 
 use crate::api::{
-    AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, SecretRef, TenantContext, TenantScope,
+    ADMIN_TENANT, AkoDeploymentConfigSpec, DEFAULT_ADC, MANAGEMENT_ADC, SecretRef, TenantContext, TenantScope,
 };
 use crate::ranges::parse_pools;
 use crate::selection::parse_selector;
@@ -102,7 +102,7 @@ pub fn refuse_deletion(name: &str) -> Option<&'static str> {
 
 /// Returns the tenant, with the defaults for what is not set.
 fn tenant(spec: &AkoDeploymentConfigSpec) -> (&str, TenantContext, TenantScope) {
-    spec.tenant.as_ref().map_or(("admin", TenantContext::default(), TenantScope::default()), |tenant| {
+    spec.tenant.as_ref().map_or((ADMIN_TENANT, TenantContext::default(), TenantScope::default()), |tenant| {
         (&tenant.name, tenant.context.unwrap_or_default(), tenant.scope.unwrap_or_default())
     })
 }

@@ -16,7 +16,7 @@ use super::plan::{Plan, needed};
 use super::record::{Change, Items};
 use super::seen::{self, Answer, Cloud, Facts};
 use super::tenants;
-use crate::api::{Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
+use crate::api::{ADMIN_TENANT, Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::user::role;
@@ -189,15 +189,13 @@ async fn ask_for(api: &Api, spec: &AkoDeploymentConfigSpec, facts: &mut Facts) -
     for kind in role::shared(spec) {
         ask_role(api, kind.name(), facts).await?;
     }
-    let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
-    let names: BTreeSet<&String> = control_plane.into_iter().chain([&spec.data_network.name]).collect();
-    for name in names {
+    for name in spec.networks().collect::<BTreeSet<_>>() {
         if let Some(network) = api.by_name(NETWORK, name, &in_cloud).await?.at_most_one()? {
             let uuid = network.meta.uuid;
             facts.asked.insert(uuid.clone());
-            facts.names.insert(name.clone(), uuid.clone());
+            facts.names.insert(name.to_owned(), uuid.clone());
             if let Some(context) = network.vrf_context_ref.as_ref().and_then(Ref::uuid) {
-                facts.contexts.insert(name.clone(), context.to_owned());
+                facts.contexts.insert(name.to_owned(), context.to_owned());
             }
             facts.networks.insert(uuid, network.configured_subnets);
         }
@@ -212,7 +210,7 @@ async fn ask_role(api: &Api, name: &str, facts: &mut Facts) -> Result<(), AviErr
     let all = api.all(ROLE, &Query::new().name(name)).await?;
     let is_here = |role: &&Role| {
         let tenant = role.meta.tenant_ref.as_ref().and_then(Ref::uuid);
-        role.meta.name == name && tenant.is_none_or(|tenant| tenant == "admin")
+        role.meta.name == name && tenant.is_none_or(|tenant| tenant == ADMIN_TENANT)
     };
     if let Some(found) = all.iter().find(is_here)
         && let (Some(kind), Some(version)) = (role::of_name(name), facts.version)

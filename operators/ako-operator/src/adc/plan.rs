@@ -275,11 +275,9 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
     if let Some(problem) = problem_of_tenant(spec, facts) {
         return Some(problem);
     }
-    let control_plane = spec.control_plane_network.as_ref();
-    let control_plane = control_plane.map(|network| ("spec.controlPlaneNetwork.name", &network.name));
-    let names = [Some(("spec.dataNetwork.name", &spec.data_network.name)), control_plane];
-    let missing = names.into_iter().flatten().find(|(_, name)| !facts.names.contains_key(*name));
-    missing.map(|(field, name)| {
+    spec.networks().find(|name| !facts.names.contains_key(*name)).map(|name| {
+        let is_of_data = name == spec.data_network.name;
+        let field = if is_of_data { "spec.dataNetwork.name" } else { "spec.controlPlaneNetwork.name" };
         let message = format!(
             "{field}: the cloud {cloud_name:?} has no network {name:?}: correct the name; a new port group of a vCenter shows after some \
              minutes"

@@ -120,12 +120,10 @@ impl Items {
 pub fn wished(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Items {
     let roles = role::shared(spec).iter().map(|kind| kind.name().to_owned()).collect();
     let mut items = Items { roles, ..Items::default() };
-    let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
-    let names = [Some(&spec.data_network.name), control_plane];
     let profile = facts.cloud.as_ref().and_then(|cloud| cloud.profile.as_ref());
     // An IPAM that is not AVI's own has no list of usable networks.
     if let Some(profile) = profile.filter(|profile| facts.profiles.contains_key(*profile)) {
-        let networks = names.into_iter().flatten().filter_map(|name| facts.names.get(name));
+        let networks = spec.networks().filter_map(|name| facts.names.get(name));
         items.usable = networks
             .map(|network| AddedUsableNetwork { profile: profile.clone(), network: network.clone() })
             .collect();

@@ -8,6 +8,7 @@ mod ask;
 
 use std::collections::BTreeSet;
 
+use operator_kit::Key;
 use operator_kit::conditions::Status;
 use operator_kit::names::first_few;
 
@@ -43,8 +44,8 @@ pub fn needed(spec: &AkoDeploymentConfigSpec, clusters: &[String]) -> BTreeSet<S
     if place.scope.is_none() {
         return [place.tenant].into();
     }
-    let keys = clusters.iter().filter_map(|key| key.split_once('/'));
-    keys.map(|(namespace, cluster)| place.tenant_of(namespace, cluster)).collect()
+    let keys = clusters.iter().filter_map(|key| key.parse::<Key>().ok());
+    keys.map(|key| place.tenant_of(key.namespace(), key.name())).collect()
 }
 
 /// Returns whether AVI was asked about all tenants that are needed, or in the record, and for what is in those that may have to go.
@@ -99,10 +100,8 @@ pub fn refusal(
         _ => {}
     }
     let own = tenant.contexts.as_ref()?;
-    let control_plane = spec.control_plane_network.as_ref().map(|network| &network.name);
-    let outside = [Some(&spec.data_network.name), control_plane]
-        .into_iter()
-        .flatten()
+    let outside = spec
+        .networks()
         .find(|network| facts.contexts.get(*network).is_some_and(|context| !own.contains(context)))?;
     let message = format!(
         "the tenant {name:?} has routing contexts of its own, and the network {outside:?} is in none of them: write a network that is, or \

@@ -120,6 +120,25 @@ impl AkoDeploymentConfigSpec {
         }
     }
 
+    /// Returns the names of the networks: that of the virtual services, then that of the control planes, if they have one.
+    pub fn networks(&self) -> impl Iterator<Item = &str> {
+        let control_plane = self.control_plane_network.as_ref().map(|network| network.name.as_str());
+        [self.data_network.name.as_str()].into_iter().chain(control_plane)
+    }
+
+    /// Returns whether AKO is a primary one, which also keeps what all AKOs of a cluster share.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        self.extra_configs.as_ref().and_then(|extra| extra.primary_instance).unwrap_or(true)
+    }
+
+    /// Returns whether AKO has a gateway.
+    #[must_use]
+    pub fn has_gateway(&self) -> bool {
+        let gates = self.extra_configs.as_ref().and_then(|extra| extra.feature_gates.as_ref());
+        gates.and_then(|gates| gates.gateway_api) == Some(true)
+    }
+
     /// Returns the Secrets that are named.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
         let own = [
@@ -269,6 +288,13 @@ pub struct AkoDeploymentConfigStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
+}
+
+impl AkoDeploymentConfigStatus {
+    /// Returns the keys of the Clusters that AKO was delivered to, or is about to be.
+    pub fn clusters(&self) -> impl Iterator<Item = Key> {
+        self.delivered_to.iter().filter_map(|key| key.parse().ok())
+    }
 }
 
 /// What the operator added to the configuration of AVI.

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::adc::{AkoDeploymentConfig, AkoDeploymentConfigSpec, TenantScope};
 
+/// UUID and name of AVI's tenant of administrators, which every controller has.
+pub const ADMIN_TENANT: &str = "admin";
+
 /// Where on AVI an AKODeploymentConfig works. Two are equal if they say the same of a controller, however its address is written.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 pub struct Place {
@@ -46,7 +49,7 @@ impl Place {
     /// Returns whether the tenant of all Clusters is `admin`.
     #[must_use]
     pub fn is_admin(&self) -> bool {
-        self.tenant == "admin" && self.scope.is_none()
+        self.tenant == ADMIN_TENANT && self.scope.is_none()
     }
 
     /// Returns whether AKO of a Cluster has the same place in both.
@@ -70,7 +73,7 @@ impl Place {
 
 impl From<&AkoDeploymentConfigSpec> for Place {
     fn from(spec: &AkoDeploymentConfigSpec) -> Self {
-        let tenant = spec.tenant.as_ref().map_or("admin", |tenant| &tenant.name);
+        let tenant = spec.tenant.as_ref().map_or(ADMIN_TENANT, |tenant| &tenant.name);
         Self {
             controller: spec.controller.clone(),
             cloud: spec.cloud_name.clone(),

@@ -92,15 +92,13 @@ impl Clusters {
         let Some((adc, place, avi)) = self.at_avi(cluster).await? else {
             return Err(KitError::StillChanging.into());
         };
-        let extra = adc.spec.extra_configs.as_ref();
-        let gates = extra.and_then(|extra| extra.feature_gates.as_ref());
         let target = purge::Target {
             cluster: avi_name(cluster),
             tenant: place.tenant_of(cluster.namespace(), cluster.name()),
             cloud: place.cloud,
             group: adc.spec.service_engine_group.clone(),
-            is_primary: extra.and_then(|extra| extra.primary_instance).unwrap_or(true),
-            has_gateway: gates.and_then(|gates| gates.gateway_api) == Some(true),
+            is_primary: adc.spec.is_primary(),
+            has_gateway: adc.spec.has_gateway(),
         };
         purge::purge(&avi, &target).await
     }

@@ -46,6 +46,8 @@ pub const SECRET: &str = "avi-secret";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`]. Longer than the program's name: other programs have that name, too.
 pub const MANAGED_BY: &str = crate::api::FINALIZER;
+/// Key of the marker and of the label that AKO gives its objects on AVI, with the name of the Cluster there.
+pub const MARKER: &str = "clustername";
 /// Annotation of AKO's Pods: a hash of all settings that AKO reads only when it starts.
 pub const HASH_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/settings-hash";
 

@@ -51,18 +51,9 @@ impl Install {
         self.spec.controller_version.as_deref().unwrap_or(&self.controller_version)
     }
 
-    fn is_primary(&self) -> bool {
-        self.spec.extra_configs.as_ref().and_then(|extra| extra.primary_instance).unwrap_or(true)
-    }
-
     fn has_ingress_class(&self) -> bool {
         let ingress = self.spec.extra_configs.as_ref().and_then(|extra| extra.ingress.as_ref());
         ingress.and_then(|ingress| ingress.disable_ingress_class) != Some(true)
-    }
-
-    fn has_gateways(&self) -> bool {
-        let gates = self.spec.extra_configs.as_ref().and_then(|extra| extra.feature_gates.as_ref());
-        gates.and_then(|gates| gates.gateway_api) == Some(true)
     }
 }
 
@@ -90,11 +81,11 @@ pub fn objects(install: &Install) -> Result<Delivery, Problem> {
             ..ServiceAccount::default()
         }),
     ];
-    let is_primary = install.is_primary();
+    let is_primary = install.spec.is_primary();
     if is_primary {
         objects.push(typed(&ClusterRole {
             metadata: metadata(None, CLUSTER_ROLE),
-            rules: Some(super::rules::rules(install.has_gateways())),
+            rules: Some(super::rules::rules(install.spec.has_gateway())),
             aggregation_rule: None,
         }));
     }
@@ -102,7 +93,7 @@ pub fn objects(install: &Install) -> Result<Delivery, Problem> {
     if is_primary && install.has_ingress_class() {
         objects.push(typed(&ingress_class(&settings)));
     }
-    if is_primary && install.has_gateways() {
+    if is_primary && install.spec.has_gateway() {
         objects.push(gateway_class());
     }
     let stateful_set = stateful_set(install, &settings, gateway_image);
@@ -146,7 +137,7 @@ fn check_replicas(install: &Install) -> Result<(), Problem> {
     let replicas = install.spec.extra_configs.as_ref().and_then(|extra| extra.replica_count).unwrap_or(1);
     let message = match replicas {
         1 => return Ok(()),
-        2 if install.is_primary() => return Ok(()),
+        2 if install.spec.is_primary() => return Ok(()),
         2 => "spec.extraConfigs.replicaCount: a secondary AKO has one replica: write 1, or primaryInstance: true".to_owned(),
         other => format!("spec.extraConfigs.replicaCount: AKO runs with 1 or 2 replicas, not {other}"),
     };
@@ -165,7 +156,7 @@ fn check_port(install: &Install) -> Result<(), Problem> {
 
 /// Returns the image of the gateway container, if the gate is open.
 fn gateway_image(install: &Install) -> Result<Option<&str>, Problem> {
-    if !install.has_gateways() {
+    if !install.spec.has_gateway() {
         return Ok(None);
     }
     let image = install.ako.gateway_image.as_deref();
@@ -189,7 +180,7 @@ pub(super) fn metadata(namespace: Option<&str>, name: &str) -> ObjectMeta {
 fn role_binding(install: &Install) -> ClusterRoleBinding {
     let group = "rbac.authorization.k8s.io".to_owned();
     ClusterRoleBinding {
-        metadata: metadata(None, &role_binding_name(install.is_primary())),
+        metadata: metadata(None, &role_binding_name(install.spec.is_primary())),
         role_ref: RoleRef { api_group: group, kind: "ClusterRole".to_owned(), name: CLUSTER_ROLE.to_owned() },
         subjects: Some(vec![Subject {
             kind: "ServiceAccount".to_owned(),

@@ -7,9 +7,7 @@ use infra_clients::avi::{
 };
 
 use super::role::{Kind, new_for, sync, tenant_role};
-
-/// UUID and name of the tenant of administrators.
-const ADMIN: &str = "admin";
+use crate::api::ADMIN_TENANT;
 
 /// How a user is to be.
 #[derive(Clone, Debug)]
@@ -50,7 +48,7 @@ pub enum Done {
 pub async fn ensure(avi: &Avi, wanted: &Wanted) -> Result<Done, Error> {
     let api = avi.api(Scope::admin());
     let mut access: Vec<Access> = wanted.shared.iter().map(|(kind, role)| shared(*kind, role)).collect();
-    if wanted.tenant != ADMIN {
+    if wanted.tenant != ADMIN_TENANT {
         access.push(entry(&own_role(avi, wanted).await?, &wanted.tenant_uuid));
     }
     let tenant = TENANT.reference(&wanted.tenant_uuid);
@@ -93,7 +91,7 @@ pub async fn remove(avi: &Avi, name: &str, cluster: &str, tenant: &str) -> Resul
     if let Some(user) = api.by_name(USER, name, &Query::new()).await?.at_most_one()? {
         is_removed |= api.delete(USER, &user.meta.uuid).await?;
     }
-    if tenant == ADMIN {
+    if tenant == ADMIN_TENANT {
         return Ok(is_removed);
     }
     let api = avi.api(Scope::Name(tenant.to_owned()));
@@ -123,7 +121,7 @@ async fn own_role(avi: &Avi, wanted: &Wanted) -> Result<String, Error> {
 }
 
 fn shared(kind: Kind, role: &str) -> Access {
-    let access = entry(role, ADMIN);
+    let access = entry(role, ADMIN_TENANT);
     if kind == Kind::AllTenants { Access { all_tenants: Some(true), ..access } } else { access }
 }
 

@@ -7,6 +7,7 @@ use infra_clients::avi::Version;
 use infra_clients::avi::objects::{AccessType, MatchLabel, Meta, Privilege, Role, RoleFilter};
 
 use crate::api::{AkoDeploymentConfigSpec, Place};
+use crate::delivery::MARKER;
 
 /// What AKO writes.
 const WRITE: [&str; 23] = [
@@ -172,11 +173,8 @@ pub fn new(kind: Kind, version: Version) -> Role {
 /// Returns a Cluster's own role that is to be created: for objects with the cluster's marks, and for those without any.
 #[must_use]
 pub fn new_for(cluster: &str, version: Version) -> Role {
-    let label = MatchLabel {
-        key: "clustername".to_owned(),
-        values: vec![cluster.to_owned()],
-        ..MatchLabel::default()
-    };
+    let label =
+        MatchLabel { key: MARKER.to_owned(), values: vec![cluster.to_owned()], ..MatchLabel::default() };
     let filter = RoleFilter {
         match_label: label,
         match_operation: Some("ROLE_FILTER_EQUALS".to_owned()),

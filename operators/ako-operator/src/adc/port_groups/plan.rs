@@ -58,9 +58,7 @@ pub fn undiscovered<'a>(
     record: &[AddedPortGroup],
     facts: &AviFacts,
 ) -> Option<&'a str> {
-    let control_plane = spec.control_plane_network.as_ref().map(|network| &*network.name);
-    let names = [Some(&*spec.data_network.name), control_plane];
-    names.into_iter().flatten().find(|name| {
+    spec.networks().find(|name| {
         let added = record.iter().find(|added| added.name == **name);
         let reference = added.and_then(|added| added.reference.as_deref());
         reference.is_some_and(|reference| {

@@ -3,7 +3,7 @@
 use infra_clients::Failure as _;
 use infra_clients::avi::{Kind, Scope, TENANT};
 use kube::ResourceExt;
-use operator_kit::{Key, KitError, Notice};
+use operator_kit::{KitError, Notice};
 
 use super::super::Adcs;
 use super::super::plan::needed;
@@ -29,9 +29,9 @@ impl Adcs {
         };
         let place = Place::from(&adc.spec);
         self.memory.tenants_answered(&uid, &facts);
-        for (namespace, name) in status.delivered_to.iter().filter_map(|key| key.split_once('/')) {
-            if is_new(&place.tenant_of(namespace, name)) {
-                self.cluster_triggers.wake(&Key::new(namespace, name));
+        for cluster in status.clusters() {
+            if is_new(&place.tenant_of(cluster.namespace(), cluster.name())) {
+                self.cluster_triggers.wake(&cluster);
             }
         }
         Ok(())

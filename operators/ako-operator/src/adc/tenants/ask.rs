@@ -9,10 +9,8 @@ use infra_clients::avi::{
 };
 
 use super::super::seen::{Facts, Tenant};
-use crate::api::{AkoDeploymentConfigSpec, Place, TENANT_MARK, TenantContext};
+use crate::api::{ADMIN_TENANT, AkoDeploymentConfigSpec, Place, TENANT_MARK, TenantContext};
 
-/// UUID and name of the tenant of administrators.
-const ADMIN: &str = "admin";
 /// What is looked for in a tenant before it is removed. AVI refuses the removal for whatever else is in it.
 const CONTENT: [Resource<Any>; 7] = [
     Resource::any(VIRTUAL_SERVICE.kind()),
@@ -93,9 +91,9 @@ async fn find(
         left.retain(|name| !name.contains(&part));
     }
     for name in left {
-        let tenant = if name == ADMIN {
+        let tenant = if name == ADMIN_TENANT {
             Some(AviTenant {
-                meta: Meta { uuid: ADMIN.to_owned(), ..Meta::named(ADMIN) },
+                meta: Meta { uuid: ADMIN_TENANT.to_owned(), ..Meta::named(ADMIN_TENANT) },
                 ..AviTenant::default()
             })
         } else {
