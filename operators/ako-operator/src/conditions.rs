@@ -65,34 +65,41 @@ pub async fn newest(
     Ok(newest.filter(|newest| newest.metadata.uid == cluster.metadata.uid))
 }
 
-/// Writes and removes conditions of a Cluster.
-///
-/// # Errors
-/// If the API server refuses a request or does not answer.
-pub async fn write(
-    (clusters, manager, clock): (&Objects<Foreign<Cluster>>, &str, &Clock),
-    cluster: &Cluster,
-    set: &[Said],
-    remove: &[&'static str],
-) -> Result<(), Error> {
-    let now = Time(clock.now());
-    let condition = |said: &Said| Condition {
-        type_: said.type_.to_owned(),
-        status: said.status.as_str().to_owned(),
-        reason: said.reason.clone(),
-        message: said.message.clone(),
-        observed_generation: cluster.metadata.generation,
-        last_transition_time: now.clone(),
-    };
-    let set: Vec<_> = set.iter().map(condition).collect();
-    let mut attempts = 1..=ATTEMPTS;
-    loop {
-        let Some(newest) = newest(clusters, cluster).await? else { return Ok(()) };
-        let Some(patch) = newest.change_conditions(&set, remove) else { return Ok(()) };
-        attempts.next();
-        match clusters.patch_status(manager, &newest, &patch).await {
-            Err(kube::Error::Api(answer)) if Answer::is_conflict(&answer) && !attempts.is_empty() => {}
-            written => return Ok(written?),
+/// Writes conditions of Clusters, as one controller.
+pub struct ConditionWriter<'a> {
+    /// All Clusters.
+    pub clusters: &'a Objects<Foreign<Cluster>>,
+    /// Field manager of what is written.
+    pub manager: &'a str,
+    /// Time.
+    pub clock: &'a Clock,
+}
+
+impl ConditionWriter<'_> {
+    /// Writes and removes conditions of a Cluster.
+    ///
+    /// # Errors
+    /// If the API server refuses a request or does not answer.
+    pub async fn write(&self, cluster: &Cluster, set: &[Said], remove: &[&'static str]) -> Result<(), Error> {
+        let now = Time(self.clock.now());
+        let condition = |said: &Said| Condition {
+            type_: said.type_.to_owned(),
+            status: said.status.as_str().to_owned(),
+            reason: said.reason.clone(),
+            message: said.message.clone(),
+            observed_generation: cluster.metadata.generation,
+            last_transition_time: now.clone(),
+        };
+        let set: Vec<_> = set.iter().map(condition).collect();
+        let mut attempts = 1..=ATTEMPTS;
+        loop {
+            let Some(newest) = newest(self.clusters, cluster).await? else { return Ok(()) };
+            let Some(patch) = newest.change_conditions(&set, remove) else { return Ok(()) };
+            attempts.next();
+            match self.clusters.patch_status(self.manager, &newest, &patch).await {
+                Err(kube::Error::Api(answer)) if Answer::is_conflict(&answer) && !attempts.is_empty() => {}
+                written => return Ok(written?),
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ use self::plan::{Plan, decide};
 use self::seen::Seen;
 pub use self::settings::{APISERVER_PORT, Settings};
 use crate::api::{AkoDeploymentConfig, ENDPOINT_ANNOTATION, MANAGEMENT_LABEL, condition};
-use crate::conditions::{self, Said, said};
+use crate::conditions::{ConditionWriter, Said, said};
 use crate::error::Error;
 
 /// The controller.
@@ -106,8 +106,7 @@ impl Reconciler for Endpoints {
         if said(cluster, &[condition::ENDPOINT_READY]).contains(&failure) || cluster.is_paused() {
             return Ok(());
         }
-        let writer = (&self.clusters, self.manager.as_str(), &self.clock);
-        conditions::write(writer, cluster, &[failure], &[]).await
+        self.condition_writer().write(cluster, &[failure], &[]).await
     }
 
     fn conditions(status: &NoStatus) -> &[Condition] {
@@ -116,6 +115,12 @@ impl Reconciler for Endpoints {
 
     fn event(done: &Option<Notice>) -> Option<Notice> {
         done.clone()
+    }
+}
+
+impl Endpoints {
+    fn condition_writer(&self) -> ConditionWriter<'_> {
+        ConditionWriter { clusters: &self.clusters, manager: &self.manager, clock: &self.clock }
     }
 }
 

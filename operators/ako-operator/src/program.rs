@@ -107,26 +107,17 @@ impl Program for AkoOperator {
         let watches = Watches::new(&kit, &capi)?;
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
-        let connections = Arc::new(Connections::new(meters.observer()));
-        let vcenters = Arc::new(Vcenters::default());
-        let answers = Arc::new(crate::adc::Memory::default());
-        let secrets = Arc::new(Secrets::new(kit.client(), watches.secrets.objects().cache().clone()));
-        let shared = (Arc::clone(&secrets), Arc::clone(&connections), Arc::clone(&answers));
-        let settings = args.endpoints();
-        let clusters = Arc::new(clusters(&kit, &watches, &wakes, shared, (ways, settings)));
-        let endpoints = Arc::new(endpoints(&kit, &watches, settings));
-        let adcs = Arc::new(Adcs {
-            kit: kit.clone(),
-            manager: kit.field_manager("record"),
-            adcs: watches.adcs.objects(),
-            triggers: wakes.adcs.clone(),
-            clusters: watches.clusters.objects().cache().clone(),
-            cluster_triggers: wakes.clusters.clone(),
-            secrets,
-            connections: Arc::clone(&connections),
-            vcenters: Arc::clone(&vcenters),
-            memory: answers,
-        });
+        let shared = Shared {
+            secrets: Arc::new(Secrets::new(kit.client(), watches.secrets.objects().cache().clone())),
+            connections: Arc::new(Connections::new(meters.observer())),
+            vcenters: Arc::default(),
+            answers: Arc::default(),
+            ways,
+            endpoints: args.endpoints(),
+        };
+        let clusters = Arc::new(clusters(&kit, &watches, &wakes, &shared));
+        let endpoints = Arc::new(endpoints(&kit, &watches, &shared));
+        let adcs = Arc::new(adcs(&kit, &watches, &wakes, &shared));
         let endpoints = driver::beside(&kit, &watches.clusters, &wakes.endpoints, endpoints);
         watches.machines.spawn().keep();
         watches.services.spawn().keep();
@@ -138,11 +129,23 @@ impl Program for AkoOperator {
             driver::run(&kit, watches.clusters, wakes.clusters, clusters),
         );
         // Sessions that are not ended count against the limit of the account.
-        let closed = async { tokio::join!(connections.close(), vcenters.close()) };
+        let closed = async { tokio::join!(shared.connections.close(), shared.vcenters.close()) };
         let _ = tokio::time::timeout(LOGOUT, closed).await;
         ended?;
         Ok(())
     }
+}
+
+/// What several controllers use.
+struct Shared {
+    secrets: Arc<Secrets>,
+    /// Clients of the AVI controllers.
+    connections: Arc<Connections>,
+    vcenters: Arc<Vcenters>,
+    /// What AVI and the vCenters had when they were asked last.
+    answers: Arc<crate::adc::Memory>,
+    ways: Ways,
+    endpoints: Settings,
 }
 
 /// What is watched in the management cluster.
@@ -276,14 +279,24 @@ impl Watches {
     }
 }
 
+/// Returns the controller of AKODeploymentConfigs.
+fn adcs(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Adcs {
+    Adcs {
+        kit: kit.clone(),
+        manager: kit.field_manager("record"),
+        adcs: watches.adcs.objects(),
+        triggers: wakes.adcs.clone(),
+        clusters: watches.clusters.objects().cache().clone(),
+        cluster_triggers: wakes.clusters.clone(),
+        secrets: Arc::clone(&shared.secrets),
+        connections: Arc::clone(&shared.connections),
+        vcenters: Arc::clone(&shared.vcenters),
+        memory: Arc::clone(&shared.answers),
+    }
+}
+
 /// Returns the controller of Clusters.
-fn clusters(
-    kit: &Kit,
-    watches: &Watches,
-    wakes: &Wakes,
-    (secrets, connections, answers): (Arc<Secrets>, Arc<Connections>, Arc<crate::adc::Memory>),
-    (ways, endpoints): (Ways, Settings),
-) -> Clusters {
+fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Clusters {
     let wake = wakes.clusters.clone();
     let sets = Remotes::new(
         kit,
@@ -302,12 +315,12 @@ fn clusters(
         by_cluster: watches.machines.index(|machine| [cluster_of(machine)]),
         clients: WorkloadClients::new(kit.client(), move |config| remote.client_for(config)),
         sets,
-        answers,
-        secrets,
-        connections,
+        answers: Arc::clone(&shared.answers),
+        secrets: Arc::clone(&shared.secrets),
+        connections: Arc::clone(&shared.connections),
         triggers: wakes.clusters.clone(),
-        ways,
-        endpoints,
+        ways: shared.ways.clone(),
+        endpoints: shared.endpoints,
         services: watches.services.objects().cache().clone(),
         memory: crate::cluster::Memory::default(),
         version: watches.version.clone(),
@@ -315,12 +328,12 @@ fn clusters(
 }
 
 /// Returns the controller of control planes' endpoints.
-fn endpoints(kit: &Kit, watches: &Watches, settings: Settings) -> Endpoints {
+fn endpoints(kit: &Kit, watches: &Watches, shared: &Shared) -> Endpoints {
     Endpoints {
         client: kit.client(),
         manager: kit.field_manager("endpoint"),
         clock: kit.clock(),
-        settings,
+        settings: shared.endpoints,
         clusters: watches.clusters.objects(),
         adcs: watches.adcs.objects().cache().clone(),
         by_cluster: watches.machines.index(|machine| [cluster_of(machine)]),

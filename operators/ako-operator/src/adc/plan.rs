@@ -121,7 +121,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
     let Some(change) = Change::of(&record, wished, facts) else {
-        return after_avi(adc, seen, (facts, &needed, &record), now);
+        return after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
     };
     if let Some(overlap) = find_overlap(&change, facts) {
         return Turn::Blocked { reason: reason::POOLS_OVERLAP, message: overlap.to_string() };
@@ -143,13 +143,18 @@ pub(super) fn needed(adc: &AkoDeploymentConfig, clusters: &[String]) -> BTreeSet
     if is_deleting { BTreeSet::new() } else { tenants::needed(&adc.spec, clusters) }
 }
 
+/// What AVI has, and what of it is needed.
+struct OnAvi<'a> {
+    facts: &'a Facts,
+    /// Names of the tenants that are needed.
+    needed: &'a BTreeSet<String>,
+    /// What the operator added.
+    record: &'a Items,
+}
+
 /// Decides what is left to do where AVI has the rest.
-fn after_avi(
-    adc: &AkoDeploymentConfig,
-    seen: &Seen,
-    (facts, needed, record): (&Facts, &BTreeSet<String>, &Items),
-    now: Timestamp,
-) -> Turn<Plan> {
+fn after_avi(adc: &AkoDeploymentConfig, seen: &Seen, avi: &OnAvi<'_>, now: Timestamp) -> Turn<Plan> {
+    let OnAvi { facts, needed, record } = avi;
     if let Some(change) = tenants::change(facts, needed, &record.tenants) {
         return Turn::LookAgain(Plan::Tenants(change));
     }

@@ -13,7 +13,7 @@ use super::report::Report;
 use super::seen::Change;
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
-use crate::conditions;
+use crate::conditions::ConditionWriter;
 use crate::delivery::addon::PACKAGE;
 use crate::delivery::{Side, Target};
 use crate::error::Error;
@@ -56,8 +56,8 @@ impl Clusters {
     }
 
     pub(super) async fn report(&self, cluster: &Cluster, report: Report) -> Result<Option<Notice>, Error> {
-        let writer = (&self.clusters, self.manager.as_str(), &self.clock);
-        conditions::write(writer, cluster, &report.set, &report.remove).await?;
+        let writer = ConditionWriter { clusters: &self.clusters, manager: &self.manager, clock: &self.clock };
+        writer.write(cluster, &report.set, &report.remove).await?;
         Ok(report.notice)
     }
 
@@ -127,7 +127,7 @@ impl Clusters {
             let written = api.patch(&target.name, &params, &patch).await;
             let stored = written.map_err(|error| failed(&target, error))?;
             if let (Side::Workload, Patch::Apply(sent)) = (target.side, &patch) {
-                self.memory.sent(cluster, &target, (sent, &value(&stored)), self.clock.now());
+                self.memory.sent(cluster, &target, sent, &value(&stored), self.clock.now());
             }
         }
         Ok(())

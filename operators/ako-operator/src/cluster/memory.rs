@@ -92,7 +92,8 @@ impl Memory {
         &self,
         cluster: &Cluster,
         target: &Target,
-        (sent, stored): (&Value, &Value),
+        sent: &Value,
+        stored: &Value,
         now: Timestamp,
     ) {
         self.change(cluster, |entry| entry.stored.insert(target, sent, stored, now));

@@ -39,6 +39,18 @@ struct Offered {
     version: String,
 }
 
+/// A Cluster whose workload cluster is open.
+struct Comparison<'a> {
+    cluster: &'a Cluster,
+    owner: &'a Owner,
+    /// The AKODeploymentConfig that AKO is delivered from; without one, AKO is not to be there.
+    adc: Option<&'a AkoDeploymentConfig>,
+    /// Client of the workload cluster.
+    client: &'a Client,
+    /// The add-on Secret.
+    addon: Option<DynamicObject>,
+}
+
 impl Clusters {
     pub(super) fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
         Known {
@@ -88,7 +100,9 @@ impl Clusters {
         };
         seen.needs_watch = !self.memory.is_watched(cluster, &opened.version);
         let adc = known.adc().filter(|_| !seen.is_deleting);
-        self.compare((cluster, &owner), adc.map(|adc| &**adc), (&opened.client, addon), &mut seen).await?;
+        let adc = adc.map(|adc| &**adc);
+        let comparison = Comparison { cluster, owner: &owner, adc, client: &opened.client, addon };
+        self.compare(comparison, &mut seen).await?;
         Ok(seen)
     }
 
@@ -141,14 +155,9 @@ impl Clusters {
         })
     }
 
-    /// Compares the workload cluster, and the add-on Secret, with what is to be there; without an AKODeploymentConfig, nothing.
-    async fn compare(
-        &self,
-        (cluster, owner): (&Cluster, &Owner),
-        adc: Option<&AkoDeploymentConfig>,
-        (client, addon): (&Client, Option<DynamicObject>),
-        seen: &mut Seen,
-    ) -> Result<(), Error> {
+    /// Compares the workload cluster, and the add-on Secret, with what is to be there.
+    async fn compare(&self, comparison: Comparison<'_>, seen: &mut Seen) -> Result<(), Error> {
+        let Comparison { cluster, owner, adc, client, addon } = comparison;
         let install = match (adc, &seen.ip_family) {
             (None, _) => None,
             (Some(_), Some(Err(message))) => {

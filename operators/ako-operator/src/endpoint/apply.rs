@@ -49,8 +49,7 @@ impl Endpoints {
             }
             Plan::Report(Report { said, notice }) => {
                 let remove: &[_] = if said.is_none() { &[condition::ENDPOINT_READY] } else { &[] };
-                let writer = (&self.clusters, self.manager.as_str(), &self.clock);
-                conditions::write(writer, cluster, said.as_slice(), remove).await?;
+                self.condition_writer().write(cluster, said.as_slice(), remove).await?;
                 return Ok(notice);
             }
         }

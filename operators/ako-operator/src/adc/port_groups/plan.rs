@@ -133,7 +133,7 @@ fn make_one(group: &PortGroup, seen: &Seen, facts: &Facts, now: Timestamp) -> Op
     if let Some(reference) = added.and_then(|added| added.reference.as_deref()) {
         // One that is gone is made again.
         let Some(found) = facts.groups.get(reference) else { return Some(recorded(seen, intent)) };
-        return keep(reference, found, (switch, wanted), seen);
+        return keep(reference, found, switch, wanted, seen);
     }
     if let Some(found) = facts.named(switch, name) {
         if !is_marked(found, &seen.uid) {
@@ -149,7 +149,7 @@ fn make_one(group: &PortGroup, seen: &Seen, facts: &Facts, now: Timestamp) -> Op
 }
 
 /// Decides how a port group of the record becomes as wanted.
-fn keep(reference: &str, found: &Found, (switch, wanted): (&str, Wanted), seen: &Seen) -> Option<Turn<Plan>> {
+fn keep(reference: &str, found: &Found, switch: &str, wanted: Wanted, seen: &Seen) -> Option<Turn<Plan>> {
     if !is_marked(found, &seen.uid) {
         return Some(of_others(&wanted.name));
     }
