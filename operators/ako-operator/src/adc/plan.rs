@@ -102,13 +102,15 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if !tenants::are_known(facts, &needed, &mine.tenants) {
         return Turn::LookAgain(Plan::AskTenants);
     }
-    let problem = (!is_deleting).then(|| problem(&adc.spec, facts)).flatten();
-    match (problem, awaited(facts)) {
-        (None | Some(Problem { reason: reason::NETWORK_NOT_FOUND, .. }), Some(name)) => {
-            return waiting(&name, facts);
-        }
-        (Some(Problem { reason, message }), _) => return Turn::Blocked { reason, message },
-        (None, None) => {}
+    let problem = |find: fn(&_, &_) -> _| (!is_deleting).then(|| find(&adc.spec, facts)).flatten();
+    if let Some(Problem { reason, message }) = problem(problem_of_place) {
+        return Turn::Blocked { reason, message };
+    }
+    if let Some(name) = awaited(facts) {
+        return wait_for_discovery(&name, facts);
+    }
+    if let Some(Problem { reason, message }) = problem(missing_network) {
+        return Turn::Blocked { reason, message };
     }
     let mut wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
     if Place::from(&adc.spec).scope.is_some() {
@@ -225,7 +227,7 @@ fn record_deliveries(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items) -> Op
 }
 
 /// Waits until AVI has found a port group.
-fn waiting(name: &str, facts: &Facts) -> Turn<Plan> {
+fn wait_for_discovery(name: &str, facts: &Facts) -> Turn<Plan> {
     let is_of_vcenter = facts.cloud.as_ref().is_some_and(|cloud| cloud.is_of_vcenter);
     let hint =
         if is_of_vcenter { "some minutes are normal" } else { "only clouds of the type vCenter do that" };
@@ -254,6 +256,11 @@ fn in_use(clusters: &[String]) -> Turn<Plan> {
 
 /// Returns what of the spec AVI does not have.
 fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
+    problem_of_place(spec, facts).or_else(|| missing_network(spec, facts))
+}
+
+/// Returns what is wrong with the controller, the cloud or the tenant of the spec.
+fn problem_of_place(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
     let asked = spec.controller_version.as_deref();
     let asked = asked.and_then(|version| version.parse::<Version>().ok());
     if let (Some(asked), Some(has)) = (asked, facts.version)
@@ -277,9 +284,12 @@ fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
         );
         return Some(Problem { reason: reason::IPAM_MISSING, message });
     }
-    if let Some(problem) = problem_of_tenant(spec, facts) {
-        return Some(problem);
-    }
+    problem_of_tenant(spec, facts)
+}
+
+/// Returns the network of the spec that the cloud does not have.
+fn missing_network(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
+    let cloud_name = &spec.cloud_name;
     spec.networks().find(|name| !facts.names.contains_key(*name)).map(|name| {
         let is_of_data = name == spec.data_network.name;
         let field = if is_of_data { "spec.dataNetwork.name" } else { "spec.controlPlaneNetwork.name" };

@@ -13,7 +13,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
 use super::live::{Live, contains, in_the_way, is_ours, set, told};
-use super::seen::{Change, Delivery, Difference, Installed, State};
+use super::seen::{Change, Delivery, Difference, Installed, Obstacle, Pending, State};
 use crate::api::{SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{ADDON, PACKAGE, data_values_name, delete_config, secret_name, told_to_delete};
 use crate::delivery::{Side, Target};
@@ -89,11 +89,11 @@ impl Owner {
     }
 
     /// Compares with what is to be there.
-    pub(crate) fn state(&self, live: &Live, wanted: Option<Result<Wanted, Problem>>) -> State {
+    pub(crate) fn state(&self, live: &Live, wanted: Option<Result<Wanted, Obstacle>>) -> State {
         let wanted = match wanted {
             None => None,
-            Some(Err(Problem { reason, message })) => {
-                let delivery = Delivery::Refused { reason, message };
+            Some(Err(obstacle)) => {
+                let delivery = Delivery::Refused(obstacle);
                 return State { delivery, installed: self.installed(live) };
             }
             Some(Ok(wanted)) => Some(wanted),
@@ -146,7 +146,7 @@ impl Owner {
         let target = self.secret();
         let secret = match self.secret_change(live.get(&target), &wanted.secret) {
             Ok(secret) => secret,
-            Err(message) => return Delivery::Refused { reason: reason::ADDON_SECRET_TAKEN, message },
+            Err(message) => return refused(reason::ADDON_SECRET_TAKEN, message),
         };
         let entry = wanted.bootstrap.as_ref().map_or(Ok(None), |bootstrap| self.entry(bootstrap));
         let (entry, pending) = match entry {
@@ -156,7 +156,11 @@ impl Owner {
         let waits = || {
             let message = "the add-on manager of TKG has not installed AKO in the workload cluster yet; if that lasts, look at its log, and \
                            at the PackageInstalls and Apps of tkg-system";
-            live.set().is_none().then(|| (reason::ADDON_PENDING, message.to_owned()))
+            live.set().is_none().then(|| Pending {
+                reason: reason::ADDON_PENDING,
+                message: message.to_owned(),
+                is_watched: true,
+            })
         };
         let differing = secret.into_iter().chain(entry).collect();
         let pending = pending.or_else(waits);
@@ -213,8 +217,12 @@ impl Owner {
 
     /// Returns how the ClusterBootstrap has to change: one step at a time, each for the state that was read. An entry that is there keeps
     /// its version: TKG upgrades it.
-    fn entry(&self, bootstrap: &Bootstrap) -> Result<Option<Change>, (&'static str, String)> {
-        let pending = |message: &str| (reason::BOOTSTRAP_PENDING, message.to_owned());
+    fn entry(&self, bootstrap: &Bootstrap) -> Result<Option<Change>, Pending> {
+        let pending = |message: &str| Pending {
+            reason: reason::BOOTSTRAP_PENDING,
+            message: message.to_owned(),
+            is_watched: false,
+        };
         let Some(read) = &bootstrap.read else {
             return Err(pending("the ClusterBootstrap of the Cluster does not exist yet: TKG creates it"));
         };
@@ -228,7 +236,7 @@ impl Owner {
                  or use another release",
                 read.status.resolved_tkr
             );
-            return Err((reason::PACKAGE_MISSING, message));
+            return Err(Pending { reason: reason::PACKAGE_MISSING, message, is_watched: false });
         };
         let secret = secret_name(&self.name);
         let patch = read.set_additional_package(PACKAGE, &ref_name, &secret);
@@ -246,7 +254,11 @@ impl Owner {
 fn delivered_otherwise() -> Delivery {
     let message = "this operator delivered AKO to the workload cluster directly, and would leave it to TKG's add-on manager now: start it \
                    with AKO_DELIVERY=direct, or remove the label of the Cluster, and put it back once AKO has left";
-    Delivery::Refused { reason: reason::DELIVERED_OTHERWISE, message: message.to_owned() }
+    refused(reason::DELIVERED_OTHERWISE, message.to_owned())
+}
+
+fn refused(reason: &'static str, message: String) -> Delivery {
+    Delivery::Refused(Obstacle::Lasting(Problem { reason, message }))
 }
 
 /// Returns whether a Secret is the add-on Secret of AKO.

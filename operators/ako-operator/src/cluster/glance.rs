@@ -167,7 +167,7 @@ fn want(selection: &Selection) -> Want {
                 ),
                 Skip::NotReady | Skip::KubeVip => "Cluster API reports the Cluster as not ready".to_owned(),
             };
-            Want::Kept { reason: skip.reason(), message }
+            Want::Kept { skip: skip.clone(), message }
         }
     }
 }

@@ -10,13 +10,12 @@ use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::seen::{Answer, Change, Delivery, Difference, Installed, Set, State};
+use super::seen::{Answer, Change, Delivery, Difference, Installed, Obstacle, Set, State};
 use super::stored::Stored;
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::delivery::{
     self, CONFIG_MAP, GATEWAY_CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, STATEFUL_SET, Support, Target, removal,
 };
-use crate::problem::Problem;
 
 /// Group of the GatewayClass.
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -95,7 +94,7 @@ impl Live {
     pub(crate) fn state(
         &self,
         name: &str,
-        wanted: Option<Result<delivery::Delivery, Problem>>,
+        wanted: Option<Result<delivery::Delivery, Obstacle>>,
         stored: &Stored,
     ) -> State {
         let mut installed = Installed::default();
@@ -119,7 +118,7 @@ impl Live {
         }
         let delivery = match wanted {
             None => Delivery::None,
-            Some(Err(Problem { reason, message })) => Delivery::Refused { reason, message },
+            Some(Err(obstacle)) => Delivery::Refused(obstacle),
             Some(Ok(wanted)) => self.difference(wanted, &installed, stored),
         };
         State { delivery, installed }

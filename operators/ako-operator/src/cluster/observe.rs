@@ -14,7 +14,7 @@ use super::account::is_set_up;
 use super::addon::{self, Bootstrap, Owner, is_addon};
 use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
-use super::seen::{Left, Seen, Want, Workload};
+use super::seen::{Left, Obstacle, Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{PACKAGE, secret};
 use crate::delivery::{Ako, Install, Object, Target, Way, form_of, objects};
@@ -160,9 +160,10 @@ impl Clusters {
         let Comparison { cluster, owner, adc, client, addon } = comparison;
         let install = match (adc, &seen.ip_family) {
             (None, _) => None,
-            (Some(_), Some(Err(message))) => {
-                Some(Err(Problem { reason: reason::IP_FAMILY_UNSUPPORTED, message: message.clone() }))
-            }
+            (Some(_), Some(Err(message))) => Some(Err(Obstacle::Lasting(Problem {
+                reason: reason::IP_FAMILY_UNSUPPORTED,
+                message: message.clone(),
+            }))),
             (Some(adc), _) => Some(self.install(cluster, adc).await?),
         };
         if let Some(adc) = adc {
@@ -176,12 +177,12 @@ impl Clusters {
         seen.workload = if is_addon && install.is_some() {
             let bootstrap = self.bootstrap(cluster).await?;
             let wanted = install.map(|install| {
-                let secret = install.and_then(|of| secret(&of.install, owner.form))?;
+                let secret = install.and_then(|of| Ok(secret(&of.install, owner.form)?))?;
                 Ok(addon::Wanted { secret, bootstrap })
             });
             read(client, owner, addon, Vec::new()).await.map(|live| owner.state(&live, wanted))
         } else {
-            let wanted = install.map(|install| install.and_then(|of| objects(&of.install)));
+            let wanted = install.map(|install| install.and_then(|of| Ok(objects(&of.install)?)));
             let others = wanted.iter().flatten().flat_map(|wanted| &wanted.objects).map(Object::target);
             let live = read(client, owner, addon, others.collect()).await;
             live.map(|live| match wanted {
@@ -199,7 +200,7 @@ impl Clusters {
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
         of: Option<&Offered>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Obstacle> {
         if let Some(other) = self.known(cluster).find_elsewhere(adc) {
             let message = format!(
                 "AKO of the Cluster works where the AKODeploymentConfig {:?} says, and {:?} says another controller, cloud or tenant: \
@@ -207,9 +208,9 @@ impl Clusters {
                 other.name_any(),
                 adc.name_any()
             );
-            return Err(Problem { reason: reason::PLACE_CHANGED, message });
+            return Err(Obstacle::Lasting(Problem { reason: reason::PLACE_CHANGED, message }));
         }
-        let unready = || Problem { reason: reason::ADC_NOT_READY, message: not_ready(adc) };
+        let unready = || not_ready(adc);
         let is_recorded = adc.has_recorded(&Key::of(cluster));
         let of = of.filter(|_| is_recorded && is_ready(adc)).ok_or_else(unready)?;
         let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
@@ -246,9 +247,9 @@ impl Clusters {
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
-    ) -> Result<Result<Offered, Problem>, Error> {
+    ) -> Result<Result<Offered, Obstacle>, Error> {
         let spec = adc.spec.clone();
-        let refused = |reason, message| Ok(Err(Problem { reason, message }));
+        let refused = |reason, message| Ok(Err(Obstacle::Lasting(Problem { reason, message })));
         let wrong = validate(&adc.name_any(), &spec, None);
         if !wrong.is_empty() {
             let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
@@ -258,7 +259,7 @@ impl Clusters {
         let asked = spec.controller_version.clone();
         let known = status.and_then(|status| status.controller_version.clone());
         let Some(controller_version) = asked.or(known) else {
-            return refused(reason::ADC_NOT_READY, not_ready(adc));
+            return Ok(Err(not_ready(adc)));
         };
         let admin = match self.secrets.admin(&adc.spec).await? {
             Ok(admin) => admin,
@@ -295,11 +296,13 @@ fn ready(adc: &AkoDeploymentConfig) -> Option<&Condition> {
 }
 
 /// Returns why an AKODeploymentConfig cannot be used yet.
-fn not_ready(adc: &AkoDeploymentConfig) -> String {
+fn not_ready(adc: &AkoDeploymentConfig) -> Obstacle {
     let why = ready(adc)
         .filter(|ready| ready.status != "True")
         .map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
-    format!("the AKODeploymentConfig {:?} is not ready{why}: AKO is installed once it is", adc.name_any())
+    let name = adc.name_any();
+    let message = format!("the AKODeploymentConfig {name:?} is not ready{why}: AKO is installed once it is");
+    Obstacle::Passing(Problem { reason: reason::ADC_NOT_READY, message })
 }
 
 /// Reads a workload cluster; `addon`: the add-on Secret of the management cluster.

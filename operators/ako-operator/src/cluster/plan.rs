@@ -15,10 +15,13 @@ use std::time::Duration;
 use operator_kit::Turn;
 
 use super::report::{Report, report};
-use super::seen::{Answer, Change, Delivery, Difference, Left, Purge, Seen, Set, State, Want, Workload};
+use super::seen::{
+    Answer, Change, Delivery, Difference, Left, Obstacle, Pending, Purge, Seen, Set, State, Want, Workload,
+};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Target};
 use crate::problem::Problem;
+use crate::selection::Skip;
 use crate::user::account::{Account, Step};
 
 /// How often a workload cluster is tried that cannot be read, beside its watch.
@@ -91,10 +94,12 @@ fn next(seen: &Seen) -> Turn<Plan> {
             .unwrap_or_else(|| let_go(seen));
     }
     match &seen.want {
-        Want::Kept { reason: reason::NO_SUCH_ADC, message } => {
-            Turn::Blocked { reason: reason::NO_SUCH_ADC, message: message.clone() }
+        Want::Kept { skip: skip @ Skip::NoSuchConfig(_), message } => {
+            Turn::Blocked { reason: skip.reason(), message: message.clone() }
         }
-        Want::Kept { reason, message } => Turn::Wait { reason, message: message.clone(), after: None },
+        Want::Kept { skip, message } => {
+            Turn::Wait { reason: skip.reason(), message: message.clone(), after: None }
+        }
         Want::Ako | Want::Nothing => deliver(seen),
     }
 }
@@ -120,7 +125,7 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
     }
     match &state.delivery {
         Delivery::None => Turn::Settled,
-        Delivery::Refused { reason, message } => refused(state, reason, message.clone()),
+        Delivery::Refused(obstacle) => hold_back(state, obstacle.clone()),
         Delivery::Of(difference) => complete(seen, state, difference),
     }
 }
@@ -134,9 +139,9 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
         );
         return Turn::Blocked { reason: reason::AKO_OF_OTHERS, message };
     }
-    if let Some(Problem { reason, message }) = refusal(seen) {
+    if let Some(obstacle) = find_obstacle(seen) {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
-        return refused(state, reason, message);
+        return hold_back(state, obstacle);
     }
     match &seen.account {
         Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)),
@@ -151,9 +156,8 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
     if !difference.obsolete.is_empty() {
         return Turn::LookAgain(Plan::Remove(difference.obsolete.clone()));
     }
-    if let Some((reason, message)) = &difference.pending {
-        // The StatefulSet is watched.
-        let after = (*reason != reason::ADDON_PENDING).then_some(AGAIN);
+    if let Some(Pending { reason, message, is_watched }) = &difference.pending {
+        let after = (!is_watched).then_some(AGAIN);
         return Turn::Wait { reason, message: message.clone(), after };
     }
     running(state)
@@ -170,34 +174,30 @@ fn running(state: &State) -> Turn<Plan> {
     Turn::Wait { reason: reason::AKO_NOT_READY, message, after: None }
 }
 
-/// Decides why a delivery is held back.
-fn refusal(seen: &Seen) -> Option<Problem> {
+/// Returns why a delivery is held back.
+fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
     if let Some(other) = &seen.namesake {
         let name = &seen.avi_name;
         let message = format!(
             "the Cluster {other} has the same name on AVI as {name:?}, or its user has: give one of them another name"
         );
-        return Some(Problem { reason: reason::NAME_TAKEN, message });
+        return Some(Obstacle::Lasting(Problem { reason: reason::NAME_TAKEN, message }));
     }
     if seen.is_service_missing {
         let message = "the Service of the management cluster's control plane does not exist yet, and without it AKO might give its address \
                        to another Service"
             .to_owned();
-        return Some(Problem { reason: reason::SERVICE_MISSING, message });
+        return Some(Obstacle::Passing(Problem { reason: reason::SERVICE_MISSING, message }));
     }
     seen.offer.as_ref().err().cloned()
 }
 
 /// Holds a delivery back. An AKO that is there is not changed by it.
-fn refused(state: &State, reason: &'static str, message: String) -> Turn<Plan> {
-    match (reason, &state.installed.set) {
-        // Of these, the AKODeploymentConfig itself says more, and they pass: not each of its Clusters has to say so.
-        (reason::ADC_NOT_READY | reason::SERVICE_MISSING, Some(_)) => running(state),
-        // Its change wakes the Cluster.
-        (reason::ADC_NOT_READY | reason::SERVICE_MISSING, None) => {
-            Turn::Wait { reason, message, after: None }
-        }
-        _ => Turn::Blocked { reason, message },
+fn hold_back(state: &State, obstacle: Obstacle) -> Turn<Plan> {
+    match (obstacle, &state.installed.set) {
+        (Obstacle::Passing(_), Some(_)) => running(state),
+        (Obstacle::Passing(Problem { reason, message }), None) => Turn::Wait { reason, message, after: None },
+        (Obstacle::Lasting(Problem { reason, message }), _) => Turn::Blocked { reason, message },
     }
 }
 

@@ -10,6 +10,7 @@ use super::live::value;
 use crate::conditions::Said;
 use crate::delivery::{Object, Target};
 use crate::problem::Problem;
+use crate::selection::Skip;
 use crate::user::account::Account;
 
 /// What a pass sees.
@@ -41,7 +42,7 @@ pub struct Seen {
     /// Whether AKO supports the address families of the Cluster, or why not; `None` if no AKODeploymentConfig selects it.
     pub ip_family: Option<Result<(), String>>,
     /// Whether the AKODeploymentConfig and AVI are ready for a delivery; the error says what is missing.
-    pub offer: Result<(), Problem>,
+    pub offer: Result<(), Obstacle>,
     /// What has to be done about its user on AVI before a delivery.
     pub account: Account,
     /// Whether its user is on AVI, or its Secret there.
@@ -85,8 +86,8 @@ pub enum Want {
     Ako,
     /// It stays as it is.
     Kept {
-        /// The reason.
-        reason: &'static str,
+        /// Why.
+        skip: Skip,
         /// Why, and what to do.
         message: String,
     },
@@ -132,18 +133,28 @@ pub struct State {
     pub installed: Installed,
 }
 
+/// Why AKO is not delivered. An AKO that is there is not changed by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It passes by itself, and wakes the Cluster then. Another object says more: not each Cluster with AKO has to say so.
+    Passing(Problem),
+    /// A person has to change something.
+    Lasting(Problem),
+}
+
+impl From<Problem> for Obstacle {
+    fn from(problem: Problem) -> Self {
+        Self::Lasting(problem)
+    }
+}
+
 /// How a workload cluster differs from what is to be there.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// Nothing is to be there.
     None,
     /// What is to be there cannot be said.
-    Refused {
-        /// The reason.
-        reason: &'static str,
-        /// What is wrong, and what to do.
-        message: String,
-    },
+    Refused(Obstacle),
     /// It can.
     Of(Difference),
 }
@@ -161,8 +172,19 @@ pub struct Difference {
     pub obsolete: Vec<Target>,
     /// Objects in the way that are not this operator's.
     pub foreign: Vec<Target>,
-    /// What others have to do then, with the reason.
-    pub pending: Option<(&'static str, String)>,
+    /// What others have to do then.
+    pub pending: Option<Pending>,
+}
+
+/// What others have to do before AKO is in a workload cluster.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The reason.
+    pub reason: &'static str,
+    /// What is awaited, and what to do if that lasts.
+    pub message: String,
+    /// Whether the watch of AKO's StatefulSet says when it is done.
+    pub is_watched: bool,
 }
 
 /// A write of an object. Formats as its kind and name: what is written may hold credentials.

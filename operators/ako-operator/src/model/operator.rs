@@ -184,7 +184,8 @@ impl Operator {
         let is_due = is_selected && !seen.is_deleting;
         if is_due && !basis.is_recorded {
             let message = "not recorded".to_owned();
-            seen.offer = Err(Problem { reason: reason::ADC_NOT_READY, message });
+            let problem = Problem { reason: reason::ADC_NOT_READY, message };
+            seen.offer = Err(seen::Obstacle::Passing(problem));
         }
         let Some(there) = basis.workload else {
             let (reason, message) = ("ClusterUnreachable", "no answer".to_owned());

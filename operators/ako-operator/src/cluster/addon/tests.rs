@@ -86,7 +86,9 @@ fn bootstrap(packages: &Value, skipped: &str, release: &str) -> ClusterBootstrap
 fn shown(delivery: &Delivery) -> String {
     match delivery {
         Delivery::None => "nothing".to_owned(),
-        Delivery::Refused { reason, .. } => format!("refused {reason}"),
+        Delivery::Refused(Obstacle::Passing(problem) | Obstacle::Lasting(problem)) => {
+            format!("refused {}", problem.reason)
+        }
         Delivery::Of(Difference { differing, foreign, pending, .. }) => {
             let writes = differing.iter().map(|change| match &change.patch {
                 Patch::Apply(_) => format!("make {change:?}"),
@@ -98,7 +100,7 @@ fn shown(delivery: &Delivery) -> String {
                 _ => format!("list {change:?}"),
             });
             let foreign = foreign.iter().map(|target| format!("foreign {target}"));
-            let pending = pending.iter().map(|(reason, _)| format!("wait {reason}"));
+            let pending = pending.iter().map(|pending| format!("wait {}", pending.reason));
             writes.chain(foreign).chain(pending).collect::<Vec<_>>().join(", ")
         }
     }

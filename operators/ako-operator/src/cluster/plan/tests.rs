@@ -6,10 +6,17 @@ use super::*;
 use crate::api::reason;
 use crate::cluster::seen::{Hooks, Installed, Set};
 use crate::delivery::{Side, removal};
-use crate::problem::Problem;
 
 fn set(answer: Answer) -> Set {
     Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false, is_ready: true }
+}
+
+fn passing() -> Obstacle {
+    Obstacle::Passing(Problem { reason: reason::ADC_NOT_READY, message: String::new() })
+}
+
+fn lasting(reason: &'static str) -> Obstacle {
+    Obstacle::Lasting(Problem { reason, message: String::new() })
 }
 
 fn rest() -> Vec<Target> {
@@ -95,9 +102,8 @@ fn a_management_cluster_gets_ako_after_the_service_of_its_control_plane() {
 #[test]
 fn a_cluster_waits_for_what_its_delivery_needs() {
     let new = || Seen { workload: open(delivered(), None, None), ..settled() };
-    let unready = |reason| Err(Problem { reason, message: String::new() });
-    let unrecorded = |seen| Seen { offer: unready(reason::ADC_NOT_READY), ..seen };
-    let without_group = |seen| Seen { offer: unready(reason::SE_GROUP_NOT_FOUND), ..seen };
+    let unrecorded = |seen| Seen { offer: Err(passing()), ..seen };
+    let without_group = |seen| Seen { offer: Err(lasting(reason::SE_GROUP_NOT_FOUND)), ..seen };
     let twin = |seen| Seen { namesake: Some(Key::new("a", "b")), ..seen };
     check(vec![
         ("an ADC that has not recorded the Cluster", unrecorded(new()), "wait AKODeploymentConfigNotReady"),
@@ -113,10 +119,9 @@ fn a_cluster_waits_for_what_its_delivery_needs() {
 fn an_ako_without_a_ready_pod_is_awaited() {
     let unready = Set { is_ready: false, ..set(Answer::Silent) };
     let unready = || Seen { workload: open(delivered(), Some(unready.clone()), Some(false)), ..settled() };
-    let problem = Problem { reason: reason::ADC_NOT_READY, message: String::new() };
     check(vec![
         ("as it is to be", unready(), "wait AKONotReady"),
-        ("while AVI is not ready", Seen { offer: Err(problem), ..unready() }, "wait AKONotReady"),
+        ("while AVI is not ready", Seen { offer: Err(passing()), ..unready() }, "wait AKONotReady"),
     ]);
 }
 
@@ -147,9 +152,9 @@ fn a_selected_cluster_gets_ako() {
     };
     let target = || removal().swap_remove(0);
     let of = |obsolete, foreign| Delivery::Of(Difference { obsolete, foreign, ..Difference::default() });
-    let refused = Delivery::Refused { reason: reason::INVALID_SPEC, message: String::new() };
-    let unknown = Delivery::Refused { reason: reason::ADC_NOT_READY, message: String::new() };
-    let kept = |reason| Want::Kept { reason, message: String::new() };
+    let refused = Delivery::Refused(lasting(reason::INVALID_SPEC));
+    let unknown = Delivery::Refused(passing());
+    let wrong_label = Want::Kept { skip: Skip::NoSuchConfig("n".to_owned()), message: String::new() };
     let ending = Set { is_ending: true, ..set(Answer::Done) };
     check(vec![
         ("at rest", settled(), "settled"),
@@ -170,17 +175,13 @@ fn a_selected_cluster_gets_ako() {
         ("not ready", unready_cluster(Hooks::default()), "wait ClusterNotReady"),
         ("not ready, with a new Machine", unready_cluster(hooks(&["a"], &[])), "wait ClusterNotReady"),
         ("not ready, and a Machine goes alone", unready_cluster(hooks(&[], &["a"])), "hook +0 -1"),
-        (
-            "a wrong label",
-            Seen { want: kept(reason::NO_SUCH_ADC), ..settled() },
-            "blocked NoSuchAKODeploymentConfig",
-        ),
+        ("a wrong label", Seen { want: wrong_label, ..settled() }, "blocked NoSuchAKODeploymentConfig"),
     ]);
 }
 
 /// A selected Cluster that Cluster API reports as not ready.
 fn unready_cluster(hooks: Hooks) -> Seen {
-    let want = Want::Kept { reason: reason::CLUSTER_NOT_READY, message: String::new() };
+    let want = Want::Kept { skip: Skip::NotReady, message: String::new() };
     Seen { want, hooks, ..settled() }
 }
 
@@ -275,14 +276,13 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
         Delivery::Of(Difference { foreign: vec![set(Answer::Silent).target], ..Difference::default() });
     let refused = Account::Refused { reason: reason::USER_SECRET_TAKEN, message: String::new() };
     let namesake = Some(Key::new("b", "c"));
-    let unready = Err(Problem { reason: reason::ADC_NOT_READY, message: String::new() });
     check(vec![
         ("no Secret", lacks(settled()), "Draw"),
         ("AVI lacks the password", differs(delivered()), "Ensure"),
         ("others make the credentials", Seen { account: Account::Other, ..settled() }, "settled"),
         ("the Secret is of others", Seen { account: refused, ..settled() }, "blocked AviUserSecretTaken"),
         ("an AKO of others", differs(foreign), "blocked AKOOfOthers"),
-        ("AVI is not ready", Seen { offer: unready, ..lacks(settled()) }, "settled"),
+        ("AVI is not ready", Seen { offer: Err(passing()), ..lacks(settled()) }, "settled"),
         ("a namesake", Seen { namesake, ..lacks(settled()) }, "blocked ClusterNameAmbiguous"),
         ("deleted", lacks(deleted(Answer::Silent, Some(true))), "wait AKOCleaningUp"),
         ("deselected", lacks(deselected(Answer::Silent)), "wait AKOCleaningUp"),
@@ -451,7 +451,8 @@ fn an_ako_that_does_not_answer_stays_the_add_on_managers() {
 #[test]
 fn a_delivery_that_others_complete_is_awaited() {
     let with = |reason: &'static str, set| {
-        let pending = Some((reason, String::new()));
+        let is_watched = reason == reason::ADDON_PENDING;
+        let pending = Some(Pending { reason, message: String::new(), is_watched });
         Seen {
             workload: open(Delivery::Of(Difference { pending, ..Difference::default() }), set, Some(false)),
             ..settled()

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cluster::seen::{Answer, Installed, Set};
 use crate::delivery::{STATEFUL_SET, removal};
+use crate::selection::Skip;
 
 fn seen(want: Want) -> Seen {
     Seen::held(want)
@@ -49,7 +50,7 @@ fn conditions_say_how_far_the_delivery_is() {
         workload: Workload::Closed { reason: "ClusterUnreachable", message: String::new() },
         ..selected()
     };
-    let kept = seen(Want::Kept { reason: reason::CLUSTER_NOT_READY, message: String::new() });
+    let kept = seen(Want::Kept { skip: Skip::NotReady, message: String::new() });
     let family = |result| Seen { ip_family: Some(result), ..selected() };
     check(vec![
         ("a step", selected(), Turn::LookAgain(Plan::Watch), "nothing"),
