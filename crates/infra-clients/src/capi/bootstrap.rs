@@ -121,14 +121,6 @@ impl ClusterBootstrap {
         self.with_packages(&packages)
     }
 
-    /// Returns the patch that removes the entry of `package`; the other entries stay. `None`: it has none.
-    #[must_use]
-    pub fn remove_additional_package(&self, package: &str) -> Option<Patch<Value>> {
-        let mut packages = self.spec.additional_packages.clone();
-        packages.retain(|entry| !entry.is(package));
-        self.with_packages(&packages)
-    }
-
     fn with_packages(&self, packages: &[Package]) -> Option<Patch<Value>> {
         if packages == self.spec.additional_packages {
             return None;
@@ -136,22 +128,11 @@ impl ClusterBootstrap {
         Some(patch::list_of_this_version(&self.metadata, ADDITIONAL_PACKAGES, &packages))
     }
 
-    /// Returns the packages whose PackageInstall is not processed when it is deleted, by their short names such as
-    /// `load-balancer-and-ingress-service`.
-    pub fn deletion_skipped(&self) -> impl Iterator<Item = &str> {
-        patch::list_annotation(self, SKIP_DELETION_ANNOTATION)
-    }
-
-    /// Returns the patch that adds a package to them. `None`: it is one already.
+    /// Returns the patch that adds a package to those whose PackageInstall is not processed when it is deleted, by its short name such as
+    /// `load-balancer-and-ingress-service`. `None`: it is one already.
     #[must_use]
     pub fn skip_deletion(&self, short_name: &str) -> Option<Patch<Value>> {
         patch::add_to_list_annotation(self, SKIP_DELETION_ANNOTATION, short_name)
-    }
-
-    /// Returns the patch that removes a package from them. `None`: it is not one.
-    #[must_use]
-    pub fn stop_skipping_deletion(&self, short_name: &str) -> Option<Patch<Value>> {
-        patch::remove_from_list_annotation(self, SKIP_DELETION_ANNOTATION, short_name)
     }
 }
 
@@ -202,8 +183,6 @@ mod tests {
             written(with.set_additional_package(AKO, &format!("{AKO}.2"), "t")),
             json!([other, secret("t")])
         );
-        assert_eq!(written(with.remove_additional_package(AKO)), json!([other]));
-        assert_eq!(without.remove_additional_package(AKO), None);
         assert_eq!(
             with.additional_package(AKO).unwrap().values_from.as_ref().unwrap().secret_ref.as_deref(),
             Some("s")
@@ -225,12 +204,10 @@ mod tests {
     #[test]
     fn a_package_can_be_left_alone_in_deletion() {
         let mut bootstrap = bootstrap(&json!([]));
-        assert!(bootstrap.stop_skipping_deletion("ako").is_none());
         bootstrap.metadata.annotations =
             Some([(SKIP_DELETION_ANNOTATION.into(), "antrea,csi".into())].into());
         let Some(Patch::Merge(body)) = bootstrap.skip_deletion("ako") else { panic!("no merge patch") };
         assert_eq!(body["metadata"]["annotations"][SKIP_DELETION_ANNOTATION], "antrea,csi,ako");
         assert_eq!(bootstrap.skip_deletion("csi"), None);
-        assert_eq!(bootstrap.deletion_skipped().collect::<Vec<_>>(), ["antrea", "csi"]);
     }
 }

@@ -7,7 +7,7 @@ use kube::{Api, Client, Resource};
 use super::bootstrap::ClusterBootstrap;
 use super::cluster::Cluster;
 use super::error::{Error, Kind};
-use super::machine::{CONTROL_PLANE_LABEL, Machine};
+use super::machine::Machine;
 use super::object::{CLUSTER_NAME_LABEL, CORE_GROUP};
 use super::release::TanzuKubernetesRelease;
 use super::sets::CONTROL_PLANE_GROUP;
@@ -106,12 +106,6 @@ impl Capi {
         self.core
     }
 
-    /// Returns the version that KubeadmControlPlanes are read in; none if that provider is not installed.
-    #[must_use]
-    pub fn control_plane_version(&self) -> Option<Version> {
-        self.control_plane
-    }
-
     /// Returns the `Api` of a kind in all namespaces.
     ///
     /// # Errors
@@ -159,21 +153,9 @@ impl Capi {
     /// # Errors
     /// Whatever a call can fail with.
     pub async fn machines(&self, cluster: &Cluster) -> Result<Vec<Machine>, Error> {
-        self.machines_labelled(cluster, &format!("{CLUSTER_NAME_LABEL}={}", cluster.name())).await
-    }
-
-    /// Returns the Machines of a Cluster's control plane, read from the API server now.
-    ///
-    /// # Errors
-    /// Whatever a call can fail with.
-    pub async fn control_plane_machines(&self, cluster: &Cluster) -> Result<Vec<Machine>, Error> {
-        let labels = format!("{CLUSTER_NAME_LABEL}={},{CONTROL_PLANE_LABEL}", cluster.name());
-        self.machines_labelled(cluster, &labels).await
-    }
-
-    async fn machines_labelled(&self, cluster: &Cluster, labels: &str) -> Result<Vec<Machine>, Error> {
+        let labels = format!("{CLUSTER_NAME_LABEL}={}", cluster.name());
         let api = self.namespaced::<Machine>(cluster.namespace())?;
-        let mut page = ListParams::default().labels(labels).limit(PAGE);
+        let mut page = ListParams::default().labels(&labels).limit(PAGE);
         let mut machines = Vec::new();
         loop {
             let list = api.list(&page).await.map_err(Error::of_read)?;

@@ -1,19 +1,14 @@
-//! Machine. Owns what the operators read of one, and the hooks that delay its deletion.
+//! Machine. Owns what the operators read of one.
 
 use std::net::IpAddr;
 
-use kube::api::Patch;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::object::{CORE_GROUP, Object, Spec};
-use super::patch;
 use super::reference::Reference;
 
 /// Label of the Machines of a control plane, with any value.
 pub const CONTROL_PLANE_LABEL: &str = "cluster.x-k8s.io/control-plane";
-/// Prefix of annotations `<this>/<hook>`: each keeps a deleted Machine's infrastructure until it is removed.
-pub const PRE_TERMINATE_HOOK_PREFIX: &str = "pre-terminate.delete.hook.machine.cluster.x-k8s.io";
 
 /// One machine of a Cluster.
 pub type Machine = Object<MachineSpec>;
@@ -121,38 +116,4 @@ impl Machine {
         let node = &self.status.node_ref;
         node.is_set().then_some(node.name.as_str())
     }
-
-    /// Returns the owner of the pre-terminate hook of that name.
-    #[must_use]
-    pub fn pre_terminate_hook(&self, hook: &str) -> Option<&str> {
-        self.annotation(&hook_annotation(hook))
-    }
-
-    /// Returns the patch that adds a pre-terminate hook: once deleted, the Machine loses the pods of its Node but
-    /// keeps running until the hook is removed. `owner` says who will remove it. `None`: it exists already.
-    #[must_use]
-    pub fn add_pre_terminate_hook(&self, hook: &str, owner: &str) -> Option<Patch<Value>> {
-        patch::set_annotation(self, &hook_annotation(hook), owner)
-    }
-
-    /// Returns the patch that removes a pre-terminate hook, and no other. `None`: it does not exist.
-    #[must_use]
-    pub fn remove_pre_terminate_hook(&self, hook: &str) -> Option<Patch<Value>> {
-        patch::remove_annotation(self, &hook_annotation(hook))
-    }
-
-    /// Returns whether its deletion waits for pre-terminate hooks, of any owner.
-    #[must_use]
-    pub fn waits_for_pre_terminate_hooks(&self) -> bool {
-        let conditions = &self.conditions;
-        let reason_is =
-            |name, reason| conditions.get(name).is_some_and(|condition| condition.reason == reason);
-        self.is_deleting()
-            && (reason_is("Deleting", "WaitingForPreTerminateHook")
-                || reason_is("PreTerminateDeleteHookSucceeded", "WaitingExternalHook"))
-    }
-}
-
-fn hook_annotation(hook: &str) -> String {
-    format!("{PRE_TERMINATE_HOOK_PREFIX}/{hook}")
 }

@@ -46,9 +46,7 @@ pub use cluster::{Cluster, ClusterSpec, ClusterStatus, Endpoint};
 pub use condition::{Condition, ConditionStatus, Conditions};
 pub use discovery::{Addons, Capi};
 pub use error::{Error, Kind, REASONS};
-pub use machine::{
-    Address, AddressType, CONTROL_PLANE_LABEL, Machine, MachineSpec, MachineStatus, PRE_TERMINATE_HOOK_PREFIX,
-};
+pub use machine::{Address, AddressType, CONTROL_PLANE_LABEL, Machine, MachineSpec, MachineStatus};
 pub use network::IpFamily;
 pub use object::{
     CLUSTER_NAME_LABEL, CORE_GROUP, Object, PAUSED_ANNOTATION, Spec, cluster_name, owning_cluster,

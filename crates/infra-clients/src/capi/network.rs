@@ -1,7 +1,6 @@
 //! The address families of a cluster. Owns the rules by which ranges form a family; reads nothing.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -25,16 +24,6 @@ impl IpFamily {
     #[must_use]
     pub fn is_v4_first(self) -> bool {
         matches!(self, Self::V4 | Self::V4V6)
-    }
-
-    /// Returns whether an address belongs to it, primary or not.
-    #[must_use]
-    pub fn includes(self, address: IpAddr) -> bool {
-        match self {
-            Self::V4 => address.is_ipv4(),
-            Self::V6 => address.is_ipv6(),
-            Self::V4V6 | Self::V6V4 => true,
-        }
     }
 
     /// Returns the family of a cluster with these ranges. Stricter than Cluster API in one point, as AKO requires:
@@ -150,22 +139,6 @@ mod tests {
             let error = family(pods, services).unwrap_err();
             assert_eq!((error.kind(), error.class() == Class::Retry), (Kind::InvalidSpec, false));
             assert!(error.to_string().contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn addresses_belong_to_families() {
-        let (v4, v6) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]));
-        for (family, first, has_v4, has_v6) in [
-            (IpFamily::V4, true, true, false),
-            (IpFamily::V6, false, false, true),
-            (IpFamily::V4V6, true, true, true),
-            (IpFamily::V6V4, false, true, true),
-        ] {
-            assert_eq!(
-                (family.is_v4_first(), family.includes(v4), family.includes(v6)),
-                (first, has_v4, has_v6)
-            );
         }
     }
 }

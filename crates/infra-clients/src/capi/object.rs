@@ -179,7 +179,7 @@ impl<S: Spec> Resource for Object<S> {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Cluster, Condition, KubeadmControlPlane, Machine, MachineDeployment};
+    use super::super::{Cluster, Condition, KubeadmControlPlane, MachineDeployment};
     use super::*;
 
     fn read<S: Spec>(value: serde_json::Value) -> Object<S> {
@@ -274,28 +274,5 @@ mod tests {
         assert_eq!(new.status, old.status);
         assert_eq!((new.spec.version.as_str(), new.spec.replicas), ("v1.34.1", Some(3)));
         assert!(old.is_paused() && !new.is_paused());
-    }
-
-    #[test]
-    fn a_machine_waits_for_hooks_only_while_it_is_deleted() {
-        let machine = |deleting: bool, conditions: serde_json::Value| -> Machine {
-            let mut value =
-                json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "metadata": {}, "status": conditions});
-            if deleting {
-                value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-            }
-            read(value)
-        };
-        let waits = json!({"conditions": [{"type": "Deleting", "status": "True", "reason": "WaitingForPreTerminateHook"}]});
-        let drains =
-            json!({"conditions": [{"type": "Deleting", "status": "True", "reason": "DrainingNode"}]});
-        let old = json!({"type": "PreTerminateDeleteHookSucceeded", "status": "False", "reason": "WaitingExternalHook"});
-        assert!(machine(true, waits.clone()).waits_for_pre_terminate_hooks());
-        assert!(
-            machine(true, json!({"deprecated": {"v1beta1": {"conditions": [old]}}}))
-                .waits_for_pre_terminate_hooks()
-        );
-        assert!(!machine(false, waits).waits_for_pre_terminate_hooks());
-        assert!(!machine(true, drains).waits_for_pre_terminate_hooks());
     }
 }

@@ -77,7 +77,7 @@ fn status(version: Version) -> Value {
 async fn in_one_version(plane: &ControlPlane, version: Version) -> Result<()> {
     let client = plane.client();
     let capi = Capi::discover(client.clone()).await?;
-    ensure!(capi.control_plane_version() == Some(version), "{capi:?}");
+    ensure!(capi.read_in::<KubeadmControlPlane>()?.0 == version, "{capi:?}");
     let resource =
         ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, version.as_str(), "KubeadmControlPlane"));
     let whole: Api<DynamicObject> = Api::default_namespaced_with(client, &resource);
