@@ -32,7 +32,7 @@ pub enum Live {
 
 /// A change of what the management cluster has.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub enum InfraSettingChange {
     /// It is created.
     Create(Box<DynamicObject>),
     /// It is changed, by a merge patch.
@@ -62,7 +62,7 @@ pub fn is_apart(spec: &AkoDeploymentConfigSpec) -> bool {
 
 /// Returns how what the management cluster has is to be changed; `None` if it is right, or there can be none.
 #[must_use]
-pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<Change> {
+pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<InfraSettingChange> {
     if !is_asked_for(&adc.spec) {
         return None;
     }
@@ -73,7 +73,7 @@ pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<Change> {
             let mut object = DynamicObject::new(&name_of(&adc.name_any()), &resource());
             object.metadata = metadata_of(adc);
             object.data = json!({ "spec": wanted });
-            Some(Change::Create(Box::new(object)))
+            Some(InfraSettingChange::Create(Box::new(object)))
         }
         Live::Present { metadata, spec } => {
             let mut patch = Map::new();
@@ -89,7 +89,7 @@ pub fn change(adc: &AkoDeploymentConfig, live: &Live) -> Option<Change> {
                 }
                 patch.insert("spec".to_owned(), wanted);
             }
-            (!patch.is_empty()).then(|| Change::Patch(patch.into()))
+            (!patch.is_empty()).then(|| InfraSettingChange::Patch(patch.into()))
         }
     }
 }
@@ -170,14 +170,19 @@ pub async fn find(client: &Client, name: &str) -> Result<Live, kube::Error> {
 ///
 /// # Errors
 /// If the API server refuses the request or does not answer.
-pub async fn apply(client: &Client, manager: &str, name: &str, change: &Change) -> Result<(), kube::Error> {
+pub async fn apply(
+    client: &Client,
+    manager: &str,
+    name: &str,
+    change: &InfraSettingChange,
+) -> Result<(), kube::Error> {
     let manager = Some(manager.to_owned());
     match change {
-        Change::Create(object) => {
+        InfraSettingChange::Create(object) => {
             let params = PostParams { field_manager: manager, ..PostParams::default() };
             api(client).create(&params, object).await?;
         }
-        Change::Patch(patch) => {
+        InfraSettingChange::Patch(patch) => {
             let params = PatchParams { field_manager: manager, ..PatchParams::default() };
             api(client).patch(name, &params, &Patch::Merge(patch)).await?;
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use ako_operator::adc::seen::{Facts, Tenant};
 use ako_operator::adc::tenants::{ask, new, refusal};
 use ako_operator::api::AkoDeploymentConfigSpec;
-use ako_operator::user::avi::{Done, Wanted, ensure, remove};
+use ako_operator::user::avi::{Done, WantedUser, ensure, remove};
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
 use avi_simulator::{Config, Simulator};
@@ -87,7 +87,7 @@ async fn a_tenant_goes_after_its_user_and_what_is_in_it() {
     assert_eq!(found, Some(wanted), "it shares what the provider has");
     assert_eq!(controller.content("t-ns").await, <[String; 0]>::default());
 
-    let wanted = Wanted {
+    let wanted = WantedUser {
         name: user_name("ns", "w1"),
         cluster: "ns-w1".into(),
         tenant: "t-ns".into(),

@@ -4,7 +4,7 @@
 
 mod controller;
 
-use ako_operator::user::avi::{Done, Wanted, ensure, remove};
+use ako_operator::user::avi::{Done, WantedUser, ensure, remove};
 use ako_operator::user::role::{self, Kind};
 use ako_operator::user::{password, user_name};
 use avi_simulator::{Config, Simulator};
@@ -27,11 +27,11 @@ impl Controller {
         Self { simulator, admin }
     }
 
-    fn of(&self, wanted: &Wanted) -> Avi {
+    fn of(&self, wanted: &WantedUser) -> Avi {
         controller::client(&self.simulator, &wanted.name, &wanted.password)
     }
 
-    async fn wanted(&self, tenant: &str) -> Wanted {
+    async fn wanted(&self, tenant: &str) -> WantedUser {
         let api = self.admin.api(Scope::admin());
         let tenant_uuid = if tenant == "admin" {
             tenant.to_owned()
@@ -46,7 +46,7 @@ impl Controller {
             let role = api.create_or_find(ROLE, &role::new(*kind, VERSION)).await.unwrap().into_inner();
             shared.push((*kind, role.meta.uuid));
         }
-        Wanted {
+        WantedUser {
             name: user_name("default", "w1"),
             cluster: "default-w1".into(),
             tenant: tenant.into(),
@@ -108,7 +108,7 @@ async fn a_user_of_another_tenant_works_there_on_the_objects_of_its_cluster() {
     let before = controller.simulator.control().snapshot();
     assert_eq!(ensure(&controller.admin, &wanted).await.unwrap(), Done::Made);
     assert_eq!(
-        ensure(&controller.admin, &Wanted { is_changed: false, ..wanted.clone() }).await.unwrap(),
+        ensure(&controller.admin, &WantedUser { is_changed: false, ..wanted.clone() }).await.unwrap(),
         Done::Nothing
     );
     let admin = controller.admin.api(Scope::Name("blue".into()));
@@ -136,7 +136,7 @@ async fn a_user_that_exists_is_corrected_and_gets_a_password_only_with_another_o
     let old = json!({ "name": wanted.name, "username": wanted.name, "password": "Original-1",
         "access": [{ "role_ref": "/api/role/?name=Application-Operator", "tenant_ref": "/api/tenant/admin" }] });
     controller.simulator.control().seed_value(json!({ "user": [old] })).unwrap();
-    let adopted = Wanted { password: Secret::new("Original-1"), is_changed: false, ..wanted.clone() };
+    let adopted = WantedUser { password: Secret::new("Original-1"), is_changed: false, ..wanted.clone() };
     assert_eq!(ensure(&controller.admin, &adopted).await.unwrap(), Done::Corrected, "its role was wrong");
     assert_eq!(ensure(&controller.admin, &adopted).await.unwrap(), Done::Nothing);
     assert_eq!(controller.puts(), 1);
@@ -162,12 +162,12 @@ async fn passwords_satisfy_the_policy_of_the_controller() {
         "portal_configuration": { "password_strength_check": true, "minimum_password_length": 16 } }] });
     controller.simulator.control().seed_value(policy).unwrap();
     let wanted = controller.wanted("admin").await;
-    let weak = Wanted { password: Secret::new("weak"), ..wanted.clone() };
+    let weak = WantedUser { password: Secret::new("weak"), ..wanted.clone() };
     let refused = ensure(&controller.admin, &weak).await.unwrap_err();
     assert_eq!(refused.reason(), "AviRequestInvalid");
     ensure(&controller.admin, &wanted).await.unwrap();
     for _ in 0..6 {
-        let next = Wanted { password: password::generate().unwrap(), ..wanted.clone() };
+        let next = WantedUser { password: password::generate().unwrap(), ..wanted.clone() };
         assert_eq!(ensure(&controller.admin, &next).await.unwrap(), Done::Corrected);
     }
 }
@@ -178,7 +178,7 @@ async fn an_administrator_without_the_right_to_make_users_is_refused() {
     let wanted = controller.wanted("admin").await;
     ensure(&controller.admin, &wanted).await.unwrap();
     let ako = controller.of(&wanted);
-    let refused = ensure(&ako, &Wanted { name: "other".into(), ..wanted }).await.unwrap_err();
+    let refused = ensure(&ako, &WantedUser { name: "other".into(), ..wanted }).await.unwrap_err();
     assert_eq!(refused.reason(), "AviPermissionDenied");
     ako.close().await.unwrap();
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::Adcs;
 use super::observe::basis;
 use super::plan::{Plan, needed};
-use super::record::{Change, Items};
+use super::record::{AviChange, Items};
 use super::seen::{self, Answer, Cloud, Facts};
 use super::tenants;
 use crate::api::{ADMIN_TENANT, Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
@@ -95,7 +95,7 @@ impl Adcs {
     }
 
     /// Changes AVI. What it has afterwards is asked in the next pass.
-    async fn configure(&self, adc: &AkoDeploymentConfig, change: &Change) -> Result<Notice, Error> {
+    async fn configure(&self, adc: &AkoDeploymentConfig, change: &AviChange) -> Result<Notice, Error> {
         let uid = adc.uid().unwrap_or_default();
         // The next pass asks AVI again.
         let Some(answer) = self.memory.answer(&uid) else { return Err(KitError::StillChanging.into()) };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::port_groups::{self, Running};
-use super::record::Change;
+use super::record::AviChange;
 use super::seen::{Answer, Basis, Facts, Tenant};
 use super::tenants;
 
@@ -17,11 +17,11 @@ struct Entry {
     answer: Option<Arc<Answer>>,
     /// Of the last answer, which may be forgotten.
     basis: Option<Basis>,
-    change: Option<Change>,
-    tenants: Option<tenants::Change>,
+    change: Option<AviChange>,
+    tenants: Option<tenants::TenantChange>,
     vcenter: Option<Arc<port_groups::Answer>>,
     task: Option<Running>,
-    group_change: Option<port_groups::Change>,
+    group_change: Option<port_groups::PortGroupChange>,
 }
 
 impl Memory {
@@ -46,7 +46,7 @@ impl Memory {
     }
 
     /// Remembers a change, and returns whether it is the last one again: then AVI did not keep that.
-    pub(super) fn changes(&self, uid: &str, change: &Change) -> bool {
+    pub(super) fn changes(&self, uid: &str, change: &AviChange) -> bool {
         let last = self.entries().entry(uid.to_owned()).or_default().change.replace(change.clone());
         last.as_ref() == Some(change)
     }
@@ -68,7 +68,7 @@ impl Memory {
     }
 
     /// Remembers a change of tenants, and returns whether it is the last one again: then AVI did not keep that.
-    pub(super) fn changes_tenants(&self, uid: &str, change: &tenants::Change) -> bool {
+    pub(super) fn changes_tenants(&self, uid: &str, change: &tenants::TenantChange) -> bool {
         let last = self.entries().entry(uid.to_owned()).or_default().tenants.replace(change.clone());
         last.as_ref() == Some(change)
     }
@@ -104,12 +104,12 @@ impl Memory {
     }
 
     /// Remembers a change of a port group that was made.
-    pub(super) fn changed(&self, uid: &str, change: port_groups::Change) {
+    pub(super) fn changed(&self, uid: &str, change: port_groups::PortGroupChange) {
         self.entries().entry(uid.to_owned()).or_default().group_change = Some(change);
     }
 
     /// Returns whether a change of a port group is the last one that was made: then the vCenter did not keep that.
-    pub(super) fn has_changed(&self, uid: &str, change: &port_groups::Change) -> bool {
+    pub(super) fn has_changed(&self, uid: &str, change: &port_groups::PortGroupChange) -> bool {
         self.entries().get(uid).is_some_and(|entry| entry.group_change.as_ref() == Some(change))
     }
 

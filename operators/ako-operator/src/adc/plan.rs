@@ -17,7 +17,7 @@ use operator_kit::names::first_few;
 
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
-use super::record::{Change, Items, present, settle, wished};
+use super::record::{AviChange, Items, present, settle, wished};
 use super::seen::{Facts, Seen};
 use super::tenants;
 use crate::api::{
@@ -55,17 +55,17 @@ pub enum Plan {
     /// Writes the record of port groups.
     RecordGroups(Vec<AddedPortGroup>),
     /// Makes, changes or removes a port group.
-    ChangeGroup(port_groups::Change),
+    ChangeGroup(port_groups::PortGroupChange),
     /// Looks at the task of such a change.
     LookAtTask,
     /// Asks AVI about tenants.
     AskTenants,
     /// Makes and removes tenants.
-    Tenants(tenants::Change),
+    Tenants(tenants::TenantChange),
     /// Changes AVI.
-    Configure(Box<Change>),
+    Configure(Box<AviChange>),
     /// Changes the AviInfraSetting in the management cluster.
-    Infra(infra_setting::Change),
+    Infra(infra_setting::InfraSettingChange),
 }
 
 /// Decides what to do next.
@@ -122,7 +122,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if record != mine {
         return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
-    let Some(change) = Change::of(&record, wished, facts) else {
+    let Some(change) = AviChange::of(&record, wished, facts) else {
         return after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
     };
     if let Some(overlap) = find_overlap(&change, facts) {
@@ -132,7 +132,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
 }
 
 /// Returns where a change would overlap a range of others.
-fn find_overlap(change: &Change, facts: &Facts) -> Option<Overlap> {
+fn find_overlap(change: &AviChange, facts: &Facts) -> Option<Overlap> {
     facts.networks.iter().find_map(|(uuid, subnets)| {
         let mut network = Network { configured_subnets: subnets.clone(), ..Network::default() };
         change.edit_network(uuid, &mut network).err()
@@ -182,7 +182,7 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
         return Some(turn);
     }
     if is_deleting && !seen.delivered.is_empty() {
-        return Some(in_use(&seen.delivered));
+        return Some(block_deletion(&seen.delivered));
     }
     if is_deleting && seen.is_forced {
         return Some(Turn::Gone);
@@ -192,7 +192,7 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
     }
     let recorded = adc.status.as_ref().and_then(|status| status.place.as_ref());
     if let Some(place) = recorded.filter(|place| **place != Place::from(&adc.spec)) {
-        return Some(moved(place));
+        return Some(block_move(place));
     }
     if let Some(problem) = &seen.problem {
         let hint = if is_deleting {
@@ -235,7 +235,7 @@ fn wait_for_discovery(name: &str, facts: &Facts) -> Turn<Plan> {
     Turn::Wait { reason: reason::PORT_GROUP_UNDISCOVERED, message, after: Some(DISCOVERY) }
 }
 
-fn moved(place: &Place) -> Turn<Plan> {
+fn block_move(place: &Place) -> Turn<Plan> {
     let Place { controller, cloud, tenant, scope } = place;
     let scope = scope.unwrap_or_default();
     let message = format!(
@@ -245,7 +245,7 @@ fn moved(place: &Place) -> Turn<Plan> {
     Turn::Blocked { reason: reason::PLACE_CHANGED, message }
 }
 
-fn in_use(clusters: &[String]) -> Turn<Plan> {
+fn block_deletion(clusters: &[String]) -> Turn<Plan> {
     let message = format!(
         "Clusters take AKO from it, and keep it meanwhile: {}; remove their labels, delete them, or let another \
          AKODeploymentConfig select them",

@@ -81,25 +81,25 @@ pub struct Running {
     /// Its reference.
     pub task: MoRef,
     /// What it does.
-    pub change: Change,
+    pub change: PortGroupChange,
     /// When it was looked at last.
     pub looked: Timestamp,
 }
 
 /// A change of a port group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum PortGroupChange {
     /// It is made on this switch.
-    Create(String, Wanted),
+    Create(String, WantedGroup),
     /// It gets back the name it had when it was made.
-    Rename(String, Wanted),
+    Rename(String, WantedGroup),
     /// It becomes as wanted; its version is of the last answer.
-    Reconfigure(String, Wanted),
+    Reconfigure(String, WantedGroup),
     /// It is removed: its reference and its name.
     Destroy(String, String),
 }
 
-impl Change {
+impl PortGroupChange {
     /// Returns the change in words, for an event.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -107,7 +107,7 @@ impl Change {
             Self::Create(_, wanted) => format!("creates port group {} with {}", wanted.name, wanted.vlan),
             Self::Rename(_, wanted) => format!("renames a port group back to {}", wanted.name),
             Self::Reconfigure(_, wanted) => {
-                let Wanted { name, vlan, ports, .. } = wanted;
+                let WantedGroup { name, vlan, ports, .. } = wanted;
                 format!("changes port group {name} to {vlan}, {ports} ports")
             }
             Self::Destroy(_, name) => format!("removes port group {name}"),
@@ -117,7 +117,7 @@ impl Change {
 
 /// What a port group is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedGroup {
     /// Its name.
     pub name: String,
     vlan: Vlan,
@@ -127,7 +127,7 @@ pub struct Wanted {
     description: String,
 }
 
-impl Wanted {
+impl WantedGroup {
     /// Returns what the spec of the AKODeploymentConfig with this UID asks for. The spec has no problem.
     #[must_use]
     pub fn of(group: &PortGroup, uid: &str) -> Self {

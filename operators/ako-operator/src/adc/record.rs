@@ -211,7 +211,7 @@ fn settled<T: Ord + Clone>(
 
 /// How AVI is to be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct AviChange {
     /// What it is to have.
     pub wished: Items,
     /// What is removed.
@@ -222,7 +222,7 @@ pub struct Change {
     pub wrong_roles: BTreeSet<String>,
 }
 
-impl Change {
+impl AviChange {
     /// Returns what has to change, apart from tenants; `None` if nothing has to.
     #[must_use]
     pub fn of(record: &Items, wished: Items, facts: &Facts) -> Option<Self> {

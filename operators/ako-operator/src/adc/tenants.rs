@@ -19,14 +19,14 @@ use crate::problem::Problem;
 
 /// Tenants that are made and removed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct TenantChange {
     /// Those that AVI lacks.
     pub missing: BTreeSet<String>,
     /// Those that no Cluster needs any more.
     pub removed: BTreeSet<String>,
 }
 
-impl Change {
+impl TenantChange {
     /// Returns the change in words, for an event.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -67,15 +67,15 @@ pub fn is_of_others(facts: &Facts, name: &str) -> bool {
 
 /// Returns the tenants to make and to remove; `None` if there are none. `record` names those that the operator may make and remove.
 #[must_use]
-pub fn change(facts: &Facts, needed: &BTreeSet<String>, record: &BTreeSet<String>) -> Option<Change> {
+pub fn change(facts: &Facts, needed: &BTreeSet<String>, record: &BTreeSet<String>) -> Option<TenantChange> {
     let found = |name: &str| facts.tenants.get(name).and_then(Option::as_ref);
     let (wanted, surplus): (Vec<_>, Vec<_>) = record.iter().partition(|name| needed.contains(*name));
     let is_empty = |tenant: &Tenant| tenant.is_marked && tenant.content.as_ref().is_some_and(Vec::is_empty);
-    let change = Change {
+    let change = TenantChange {
         missing: wanted.into_iter().filter(|name| found(name).is_none()).cloned().collect(),
         removed: surplus.into_iter().filter(|name| found(name).is_some_and(is_empty)).cloned().collect(),
     };
-    (change != Change::default()).then_some(change)
+    (change != TenantChange::default()).then_some(change)
 }
 
 /// Returns why AKO cannot work in a tenant.

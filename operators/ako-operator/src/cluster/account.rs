@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::problem::Problem;
 use crate::secrets::Admin;
 use crate::user::account::{self, Account, Known, Step};
-use crate::user::avi::{self, Done, Wanted};
+use crate::user::avi::{self, Done, WantedUser};
 use crate::user::{NEXT_PASSWORD, PASSWORD, SECRET_TYPE, password, role, secret_name, user_name};
 
 impl Clusters {
@@ -235,14 +235,19 @@ fn basis(secret: &Secret, adc: &AkoDeploymentConfig, credentials: &str) -> Strin
 }
 
 /// Returns how the user is to be; `None` if what AVI was asked does not say it.
-fn wanted(cluster: &Cluster, adc: &AkoDeploymentConfig, answer: &Answer, secret: &Secret) -> Option<Wanted> {
+fn wanted(
+    cluster: &Cluster,
+    adc: &AkoDeploymentConfig,
+    answer: &Answer,
+    secret: &Secret,
+) -> Option<WantedUser> {
     let Facts { roles, tenants, version, .. } = &answer.facts;
     let tenant = Place::from(&adc.spec).tenant_of(cluster.namespace(), cluster.name());
     let next = account::text(secret, NEXT_PASSWORD);
     let kinds = role::shared(&adc.spec).iter();
     let shared: Option<Vec<_>> =
         kinds.map(|kind| Some((*kind, roles.get(kind.name())?.uuid.clone()))).collect();
-    Some(Wanted {
+    Some(WantedUser {
         name: user_name(cluster.namespace(), cluster.name()),
         cluster: avi_name(cluster),
         tenant_uuid: tenants.get(&tenant)?.as_ref()?.uuid.clone(),
@@ -274,7 +279,7 @@ pub(super) fn is_set_up(
     Ok(has_roles || *account == Account::Other)
 }
 
-/// Returns a key of a Cluster whose user has the same name on AVI.
+/// Returns whether two Clusters are different, and their users have the same name on AVI.
 pub(super) fn is_same_user(one: &Cluster, other: &Cluster) -> bool {
     let name = |cluster: &Cluster| user_name(cluster.namespace(), cluster.name());
     Key::of(one) != Key::of(other) && name(one) == name(other)

@@ -12,8 +12,8 @@ use kube::api::Patch;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
-use super::live::{Live, contains, in_the_way, is_ours, set, told};
-use super::seen::{Change, Delivery, Difference, Installed, Obstacle, Pending, State};
+use super::live::{Live, contains, in_the_way, is_ours, read_delete_config, set};
+use super::seen::{Delivery, Difference, Installed, ObjectWrite, Obstacle, Pending, State};
 use crate::api::{SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{ADDON, PACKAGE, data_values_name, delete_config, secret_name, told_to_delete};
 use crate::delivery::{Side, Target};
@@ -39,7 +39,7 @@ pub(crate) struct Owner {
 }
 
 /// What the add-on manager of a Cluster is to have.
-pub(crate) struct Wanted {
+pub(crate) struct WantedAddon {
     /// The Secret, without an owner.
     pub(crate) secret: Secret,
     /// What is known of the Cluster's ClusterBootstrap; `None` where the Cluster has no topology.
@@ -89,7 +89,7 @@ impl Owner {
     }
 
     /// Compares with what is to be there.
-    pub(crate) fn state(&self, live: &Live, wanted: Option<Result<Wanted, Obstacle>>) -> State {
+    pub(crate) fn state(&self, live: &Live, wanted: Option<Result<WantedAddon, Obstacle>>) -> State {
         let wanted = match wanted {
             None => None,
             Some(Err(obstacle)) => {
@@ -137,12 +137,12 @@ impl Owner {
         if delete_config.is_none()
             && let Some((target, config)) = config
         {
-            (delete_config, untold) = told(target, config);
+            (delete_config, untold) = read_delete_config(target, config);
         }
         Installed { set, delete_config, untold, rest: Vec::new() }
     }
 
-    fn difference(&self, live: &Live, wanted: &Wanted) -> Delivery {
+    fn difference(&self, live: &Live, wanted: &WantedAddon) -> Delivery {
         let target = self.secret();
         let secret = match self.secret_change(live.get(&target), &wanted.secret) {
             Ok(secret) => secret,
@@ -168,11 +168,15 @@ impl Owner {
     }
 
     /// Returns how the Secret has to change: only what differs, as a write of its data installs AKO again.
-    fn secret_change(&self, live: Option<&DynamicObject>, wanted: &Secret) -> Result<Option<Change>, String> {
+    fn secret_change(
+        &self,
+        live: Option<&DynamicObject>,
+        wanted: &Secret,
+    ) -> Result<Option<ObjectWrite>, String> {
         let (target, mut wanted) = (self.secret(), serde_json::to_value(wanted).unwrap_or_default());
         let Some(live) = live else {
             wanted["metadata"]["ownerReferences"] = json!([self.reference]);
-            return Ok(Some(Change { target, patch: Patch::Apply(wanted) }));
+            return Ok(Some(ObjectWrite { target, patch: Patch::Apply(wanted) }));
         };
         if live.data["type"] != wanted["type"] {
             return Err(format!(
@@ -217,7 +221,7 @@ impl Owner {
 
     /// Returns how the ClusterBootstrap has to change: one step at a time, each for the state that was read. An entry that is there keeps
     /// its version: TKG upgrades it.
-    fn entry(&self, bootstrap: &Bootstrap) -> Result<Option<Change>, Pending> {
+    fn entry(&self, bootstrap: &Bootstrap) -> Result<Option<ObjectWrite>, Pending> {
         let pending = |message: &str| Pending {
             reason: reason::BOOTSTRAP_PENDING,
             message: message.to_owned(),
@@ -247,7 +251,7 @@ impl Owner {
             namespace: Some(self.namespace.clone()),
             name: self.name.clone(),
         };
-        Ok(patch.map(|patch| Change { target, patch }))
+        Ok(patch.map(|patch| ObjectWrite { target, patch }))
     }
 }
 
@@ -278,10 +282,10 @@ fn encoded(values: &str) -> String {
 }
 
 /// Returns a merge patch of an object, for the state that was read.
-fn change(target: Target, read: &DynamicObject, mut patch: Value) -> Change {
+fn change(target: Target, read: &DynamicObject, mut patch: Value) -> ObjectWrite {
     patch["metadata"]["uid"] = json!(read.metadata.uid);
     patch["metadata"]["resourceVersion"] = json!(read.metadata.resource_version);
-    Change { target, patch: Patch::Merge(patch) }
+    ObjectWrite { target, patch: Patch::Merge(patch) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::glance::avi_name;
 use super::live::{api, value};
 use super::plan::Plan;
 use super::report::Report;
-use super::seen::Change;
+use super::seen::ObjectWrite;
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
 use crate::conditions::ConditionWriter;
@@ -40,7 +40,7 @@ impl Clusters {
             Plan::DeleteConfig { stale, changes } => {
                 let stale = stale.map(|target| {
                     let silent = json!({STATUS_ANNOTATION: null, GATEWAY_STATUS_ANNOTATION: null});
-                    Change { target, patch: Patch::Merge(json!({"metadata": {"annotations": silent}})) }
+                    ObjectWrite { target, patch: Patch::Merge(json!({"metadata": {"annotations": silent}})) }
                 });
                 self.write(cluster, stale.into_iter().chain(changes)).await?;
             }
@@ -117,9 +117,13 @@ impl Clusters {
         Ok(())
     }
 
-    async fn write(&self, cluster: &Cluster, changes: impl IntoIterator<Item = Change>) -> Result<(), Error> {
+    async fn write(
+        &self,
+        cluster: &Cluster,
+        changes: impl IntoIterator<Item = ObjectWrite>,
+    ) -> Result<(), Error> {
         let mut workload = None;
-        for Change { target, patch } in changes {
+        for ObjectWrite { target, patch } in changes {
             let mut params =
                 PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
             params.force = matches!(patch, Patch::Apply(_));

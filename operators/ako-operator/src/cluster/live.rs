@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::seen::{Answer, Change, Delivery, Difference, Installed, Obstacle, Set, State};
+use super::seen::{Cleanup, Delivery, Difference, Installed, ObjectWrite, Obstacle, Set, State};
 use super::stored::Stored;
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::delivery::{
@@ -112,7 +112,7 @@ impl Live {
                 continue;
             }
             if target.name == CONFIG_MAP {
-                (installed.delete_config, installed.untold) = told(target.clone(), live);
+                (installed.delete_config, installed.untold) = read_delete_config(target.clone(), live);
             }
             installed.rest.push(target);
         }
@@ -173,8 +173,8 @@ pub(super) fn set(target: Target, live: &DynamicObject, is_ours: bool) -> Set {
 }
 
 /// Returns what AKO reads of `deleteConfig` in its ConfigMap, and the write that makes it true.
-pub(super) fn told(target: Target, config: &DynamicObject) -> (Option<bool>, Vec<Change>) {
-    let change = Change { target, patch: Patch::Merge(json!({"data": {"deleteConfig": "true"}})) };
+pub(super) fn read_delete_config(target: Target, config: &DynamicObject) -> (Option<bool>, Vec<ObjectWrite>) {
+    let change = ObjectWrite { target, patch: Patch::Merge(json!({"data": {"deleteConfig": "true"}})) };
     (Some(config.data["data"]["deleteConfig"] == "true"), vec![change])
 }
 
@@ -194,8 +194,8 @@ async fn within<T>(
 }
 
 /// Returns what AKO says of its removal, with its gateway if it has one.
-fn answer(set: &DynamicObject) -> Answer {
-    let said = |annotation: &str| Answer::of(set.annotations().get(annotation).map(String::as_str));
+fn answer(set: &DynamicObject) -> Cleanup {
+    let said = |annotation: &str| Cleanup::of(set.annotations().get(annotation).map(String::as_str));
     let containers = set.data["spec"]["template"]["spec"]["containers"].as_array();
     let has_gateway =
         containers.into_iter().flatten().any(|container| container["name"] == GATEWAY_CONTAINER);

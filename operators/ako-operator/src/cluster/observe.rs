@@ -81,7 +81,7 @@ impl Clusters {
         let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
         let mut addon = None;
         if seen.is_held && is_leaving && !seen.is_paused {
-            seen.user = self.left(cluster, seen.is_recorded).await?;
+            seen.user = self.find_user(cluster, seen.is_recorded).await?;
             addon = self.addon(&owner).await?.filter(is_addon);
             seen.addon = addon.iter().map(|_| owner.secret()).collect();
         }
@@ -94,7 +94,7 @@ impl Clusters {
         let opened = match self.open(cluster).await {
             Ok(opened) => opened,
             Err(error) => {
-                seen.workload = closed(&error);
+                seen.workload = describe_failure(&error);
                 return Ok(seen);
             }
         };
@@ -143,7 +143,7 @@ impl Clusters {
     }
 
     /// Returns whether a Cluster that AKO leaves has a user on AVI, or a Secret for it.
-    async fn left(&self, cluster: &Cluster, is_recorded: bool) -> Result<Left, Error> {
+    async fn find_user(&self, cluster: &Cluster, is_recorded: bool) -> Result<Left, Error> {
         if cluster.namespace() == SYSTEM_NAMESPACE || self.memory.is_user_removed(cluster) {
             return Ok(Left::No);
         }
@@ -168,7 +168,7 @@ impl Clusters {
         };
         if let Some(adc) = adc {
             let install = install.as_ref().and_then(|install| install.as_ref().ok());
-            seen.offer = self.offer(cluster, adc, install);
+            seen.offer = self.check_offer(cluster, adc, install);
             if let Some(install) = install {
                 seen.account = install.account.clone();
             }
@@ -178,7 +178,7 @@ impl Clusters {
             let bootstrap = self.bootstrap(cluster).await?;
             let wanted = install.map(|install| {
                 let secret = install.and_then(|of| Ok(secret(&of.install, owner.form)?))?;
-                Ok(addon::Wanted { secret, bootstrap })
+                Ok(addon::WantedAddon { secret, bootstrap })
             });
             read(client, owner, addon, Vec::new()).await.map(|live| owner.state(&live, wanted))
         } else {
@@ -190,12 +190,12 @@ impl Clusters {
                 wanted => live.state(&seen.avi_name, wanted, &self.memory.stored(cluster, self.clock.now())),
             })
         }
-        .map_or_else(|error| closed(&error), |state| Workload::Open(Box::new(state)));
+        .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
         Ok(())
     }
 
     /// Returns whether an AKODeploymentConfig and AVI are ready for a delivery as it would be now; the error says what is missing.
-    fn offer(
+    fn check_offer(
         &self,
         cluster: &Cluster,
         adc: &AkoDeploymentConfig,
@@ -328,6 +328,6 @@ fn found<K>(read: Result<K, kube::Error>) -> Result<Option<K>, kube::Error> {
     }
 }
 
-fn closed(error: &capi::Error) -> Workload {
+fn describe_failure(error: &capi::Error) -> Workload {
     Workload::Closed { reason: error.reason(), message: format!("{error}: {}", error.remedy()) }
 }

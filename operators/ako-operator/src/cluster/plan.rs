@@ -16,7 +16,8 @@ use operator_kit::Turn;
 
 use super::report::{Report, report};
 use super::seen::{
-    Answer, Change, Delivery, Difference, Left, Obstacle, Pending, Purge, Seen, Set, State, Want, Workload,
+    Cleanup, Delivery, Difference, Left, ObjectWrite, Obstacle, Pending, Purge, Seen, Set, State, Want,
+    Workload,
 };
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Target};
@@ -40,13 +41,13 @@ pub enum Plan {
         remove: Vec<String>,
     },
     /// Writes objects, in this order.
-    Apply(Vec<Change>),
+    Apply(Vec<ObjectWrite>),
     /// Tells AKO to remove what it made.
     DeleteConfig {
         /// The StatefulSet, if it has an answer of an earlier time: that goes first.
         stale: Option<Target>,
         /// The writes from which AKO learns it.
-        changes: Vec<Change>,
+        changes: Vec<ObjectWrite>,
     },
     /// Removes objects.
     Remove(Vec<Target>),
@@ -114,14 +115,14 @@ fn deliver(seen: &Seen) -> Turn<Plan> {
             let message = "the API server of the workload cluster has accepted no request yet".to_owned();
             return Turn::Wait { reason: reason::CLUSTER_NOT_READY, message, after: None };
         }
-        Workload::Closed { reason, message } => return closed(seen, reason, message),
+        Workload::Closed { reason, message } => return wait_for_workload(seen, reason, message),
         Workload::Open(state) => state,
     };
     if seen.needs_watch {
         return Turn::LookAgain(Plan::Watch);
     }
     if state.installed.set.as_ref().is_some_and(|set| set.is_ending) {
-        return ending();
+        return wait_for_end();
     }
     match &state.delivery {
         Delivery::None => Turn::Settled,
@@ -160,11 +161,11 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
         let after = (!is_watched).then_some(AGAIN);
         return Turn::Wait { reason, message: message.clone(), after };
     }
-    running(state)
+    check_pods(state)
 }
 
 /// Decides whether an AKO that is as it is to be works.
-fn running(state: &State) -> Turn<Plan> {
+fn check_pods(state: &State) -> Turn<Plan> {
     if state.installed.set.as_ref().is_none_or(|set| set.is_ready) {
         return Turn::Settled;
     }
@@ -195,7 +196,7 @@ fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
 /// Holds a delivery back. An AKO that is there is not changed by it.
 fn hold_back(state: &State, obstacle: Obstacle) -> Turn<Plan> {
     match (obstacle, &state.installed.set) {
-        (Obstacle::Passing(_), Some(_)) => running(state),
+        (Obstacle::Passing(_), Some(_)) => check_pods(state),
         (Obstacle::Passing(Problem { reason, message }), None) => Turn::Wait { reason, message, after: None },
         (Obstacle::Lasting(Problem { reason, message }), _) => Turn::Blocked { reason, message },
     }
@@ -209,7 +210,7 @@ fn leave(seen: &Seen) -> Option<Turn<Plan>> {
     match &seen.workload {
         Workload::Unread | Workload::NotInitialized => None,
         Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
-        Workload::Closed { reason, message } => Some(closed(seen, reason, message)),
+        Workload::Closed { reason, message } => Some(wait_for_workload(seen, reason, message)),
         Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
         Workload::Open(state) => clean(seen, state),
     }
@@ -236,12 +237,12 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
     };
     if set.is_ending {
         // The Cluster that a person wants gone waits for no Pod.
-        return if seen.is_forced && seen.is_deleting { forced_purge(seen) } else { Some(ending()) };
+        return if seen.is_forced && seen.is_deleting { forced_purge(seen) } else { Some(wait_for_end()) };
     }
     if seen.is_forced && set.is_ours {
         return give_up(seen, set);
     }
-    let earlier = (set.answer != Answer::Silent).then(|| set.target.clone());
+    let earlier = (set.answer != Cleanup::Silent).then(|| set.target.clone());
     Some(match (state.installed.delete_config, set.answer) {
         (Some(false), _) => tell(state, earlier),
         // Its StatefulSet goes when the add-on manager removes it.
@@ -249,7 +250,7 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
         // AKO gave up, or does not learn that it has to remove what it made. The operator does once the Pods are gone: never what an AKO
         // that runs could make again.
         (None, _) if seen.purge != Purge::Impossible && set.is_ours => return give_up(seen, set),
-        (Some(true), Answer::Timeout) if seen.purge != Purge::Impossible => return give_up(seen, set),
+        (Some(true), Cleanup::Timeout) if seen.purge != Purge::Impossible => return give_up(seen, set),
         (None, _) => Turn::Blocked {
             reason: reason::CLEANUP_IMPOSSIBLE,
             message: format!(
@@ -257,14 +258,14 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
                  AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
             ),
         },
-        (Some(true), Answer::Silent | Answer::Started) => {
+        (Some(true), Cleanup::Silent | Cleanup::Started) => {
             let message = format!(
                 "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload \
                  cluster, or remove it by hand and annotate the Cluster with {FORCE_ANNOTATION}=true"
             );
             Turn::Wait { reason: reason::CLEANING_UP, message, after: None }
         }
-        (Some(true), Answer::Timeout) => Turn::Blocked {
+        (Some(true), Cleanup::Timeout) => Turn::Blocked {
             reason: reason::CLEANUP_TIMED_OUT,
             message: format!(
                 "AKO gave up removing what it made on AVI: look at its log, and delete Pod {NAMESPACE}/ako-0 in the workload cluster \
@@ -272,9 +273,11 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
             ),
         },
         // AKO may have overlooked something, or the answer is older than the question.
-        (Some(true), Answer::Done) if seen.purge == Purge::Possible => Turn::Act(Plan::Purge { once: false }),
-        (Some(true), Answer::Done) if seen.is_deleting || !set.is_ours => return None,
-        (Some(true), Answer::Done) => return give_up(seen, set),
+        (Some(true), Cleanup::Done) if seen.purge == Purge::Possible => {
+            Turn::Act(Plan::Purge { once: false })
+        }
+        (Some(true), Cleanup::Done) if seen.is_deleting || !set.is_ours => return None,
+        (Some(true), Cleanup::Done) => return give_up(seen, set),
     })
 }
 
@@ -335,14 +338,14 @@ fn let_go(seen: &Seen) -> Turn<Plan> {
     Turn::LookAgain(Plan::Hook { add: Vec::new(), remove: seen.hooks.present.clone() })
 }
 
-fn ending() -> Turn<Plan> {
+fn wait_for_end() -> Turn<Plan> {
     let message =
         format!("the Pods of AKO end; if that lasts, look at them in {NAMESPACE} of the workload cluster");
     Turn::Wait { reason: reason::AKO_ENDING, message, after: None }
 }
 
 /// Waits for a workload cluster that cannot be read.
-fn closed(seen: &Seen, reason: &'static str, message: &str) -> Turn<Plan> {
+fn wait_for_workload(seen: &Seen, reason: &'static str, message: &str) -> Turn<Plan> {
     let hint = if seen.is_deleting || seen.want == Want::Nothing {
         format!(
             "; if it is never to be reached again, remove what AKO made on AVI by hand, then annotate the Cluster with \

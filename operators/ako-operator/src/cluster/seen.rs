@@ -163,7 +163,7 @@ pub enum Delivery {
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
     /// Objects that are missing or different, in the order in which they are applied.
-    pub differing: Vec<Change>,
+    pub differing: Vec<ObjectWrite>,
     /// Objects that the workload cluster stores otherwise than they are sent.
     pub altered: Vec<Target>,
     /// What the vendor does not document of the combination of versions.
@@ -189,21 +189,21 @@ pub struct Pending {
 
 /// A write of an object. Formats as its kind and name: what is written may hold credentials.
 #[derive(Clone)]
-pub struct Change {
+pub struct ObjectWrite {
     /// Which object.
     pub target: Target,
     /// What is written.
     pub patch: Patch<Value>,
 }
 
-impl From<Object> for Change {
+impl From<Object> for ObjectWrite {
     fn from(object: Object) -> Self {
         let patch = Patch::Apply(value(&object.object));
         Self { target: object.target(), patch }
     }
 }
 
-impl fmt::Debug for Change {
+impl fmt::Debug for ObjectWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.target, f)
     }
@@ -217,7 +217,7 @@ pub struct Installed {
     /// What AKO reads of `deleteConfig`, or will once the add-on manager has handed it on; `None` if nothing says it.
     pub delete_config: Option<bool>,
     /// The writes after which it is true.
-    pub untold: Vec<Change>,
+    pub untold: Vec<ObjectWrite>,
     /// All objects of this operator but the StatefulSet, in the order in which they are removed.
     pub rest: Vec<Target>,
 }
@@ -230,7 +230,7 @@ pub struct Set {
     /// Which object.
     pub target: Target,
     /// What AKO says of the removal of what it made.
-    pub answer: Answer,
+    pub answer: Cleanup,
     /// Whether it is being deleted.
     pub is_ending: bool,
     /// Whether a Pod of it is ready.
@@ -239,7 +239,7 @@ pub struct Set {
 
 /// What AKO says of the removal of what it made on AVI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Cleanup {
     /// Nothing.
     Silent,
     /// It has begun.
@@ -250,7 +250,7 @@ pub enum Answer {
     Timeout,
 }
 
-impl Answer {
+impl Cleanup {
     /// Returns what two parts of AKO say together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

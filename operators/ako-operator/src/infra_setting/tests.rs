@@ -56,7 +56,9 @@ fn it_has_network_group_and_size_of_its_akodeploymentconfig() {
         (with(router("t1")), &v4, "LARGE", json!({ "t1lr": "t1" })),
         (with(router("")), &v4, "LARGE", Value::Null),
     ] {
-        let Some(Change::Create(object)) = change(&adc(&spec), &Live::Absent) else { panic!("{spec}") };
+        let Some(InfraSettingChange::Create(object)) = change(&adc(&spec), &Live::Absent) else {
+            panic!("{spec}")
+        };
         let made = &object.data["spec"];
         assert_eq!(object.name_any(), "a-ais");
         assert_eq!(object.owner_references()[0].uid, "u");
@@ -92,7 +94,7 @@ fn it_is_changed_only_where_it_differs() {
         ("empty", present(Value::Null), true),
     ] {
         let changed = change(&adc_of, &live);
-        assert_eq!(matches!(changed, Some(Change::Patch(_))), is_changed, "{what}: {changed:?}");
+        assert_eq!(matches!(changed, Some(InfraSettingChange::Patch(_))), is_changed, "{what}: {changed:?}");
         assert_eq!(change(&adc(&json!({})), &live), None, "{what}: without a network there is none");
     }
 }
@@ -104,7 +106,7 @@ fn one_of_others_gets_the_label_and_the_owner() {
     let other = OwnerReference { uid: "other".into(), ..OwnerReference::default() };
     let metadata = ObjectMeta { owner_references: Some(vec![other]), ..ObjectMeta::default() };
     let live = Live::Present { metadata: Box::new(metadata), spec: spec_of(&adc_of.spec) };
-    let Some(Change::Patch(patch)) = change(&adc_of, &live) else { panic!("it stays as it is") };
+    let Some(InfraSettingChange::Patch(patch)) = change(&adc_of, &live) else { panic!("it stays as it is") };
     assert_eq!(patch["spec"], Value::Null);
     assert_eq!(patch["metadata"]["labels"][MANAGED_BY_LABEL], MANAGED_BY);
     let owners: Vec<_> = patch["metadata"]["ownerReferences"].as_array().unwrap().iter().collect();

@@ -6,7 +6,7 @@ use operator_kit::Turn;
 use super::Deletion;
 use super::world::{Ako, Budget, Label, Process, Set, State, Word, Wrong};
 use crate::cluster::plan::Plan;
-use crate::cluster::seen::Change;
+use crate::cluster::seen::ObjectWrite;
 use crate::delivery::Target;
 
 /// Collects steps that change something.
@@ -201,7 +201,7 @@ fn purge(next: &mut State, once: bool) {
 }
 
 /// Writes the objects in their order: the others, the ConfigMap, the StatefulSet.
-fn apply(next: &mut State, changes: &[Change], written: u8) {
+fn apply(next: &mut State, changes: &[ObjectWrite], written: u8) {
     let has = |kind: &str| changes.iter().any(|change| change.target.resource.kind == kind);
     let has_others = changes
         .iter()

@@ -11,7 +11,7 @@ use crate::api::ADMIN_TENANT;
 
 /// How a user is to be.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct WantedUser {
     /// Its name.
     pub name: String,
     /// Name of its cluster on AVI.
@@ -45,7 +45,7 @@ pub enum Done {
 ///
 /// # Errors
 /// The first request that failed. The next call goes on.
-pub async fn ensure(avi: &Avi, wanted: &Wanted) -> Result<Done, Error> {
+pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Done, Error> {
     let api = avi.api(Scope::admin());
     let mut access: Vec<Access> = wanted.shared.iter().map(|(kind, role)| shared(*kind, role)).collect();
     if wanted.tenant != ADMIN_TENANT {
@@ -107,7 +107,7 @@ pub async fn remove(avi: &Avi, name: &str, cluster: &str, tenant: &str) -> Resul
 }
 
 /// Makes or corrects the cluster's own role in its tenant. Returns its UUID.
-async fn own_role(avi: &Avi, wanted: &Wanted) -> Result<String, Error> {
+async fn own_role(avi: &Avi, wanted: &WantedUser) -> Result<String, Error> {
     let api = avi.api(Scope::Name(wanted.tenant.clone()));
     let made = api.create_or_find(ROLE, &new_for(&wanted.cluster, wanted.version)).await?.into_inner();
     let mut synced = made.clone();

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::Adcs;
 use super::super::record::Items;
 use super::plan::{asks_for, in_use};
-use super::{Answer, Basis, Change, Facts, Running, Seen, is_marked};
+use super::{Answer, Basis, Facts, PortGroupChange, Running, Seen, is_marked};
 use crate::api::{AddedPortGroup, AkoDeploymentConfig, reason};
 use crate::error::Error;
 use crate::problem::Problem;
@@ -79,7 +79,7 @@ impl Adcs {
     pub(in super::super) async fn change_group(
         &self,
         adc: &AkoDeploymentConfig,
-        change: Change,
+        change: PortGroupChange,
     ) -> Result<Option<Notice>, Error> {
         let uid = adc.uid().unwrap_or_default();
         let account = self.account(adc).await?.map_err(|problem| Error::Credentials(problem.message))?;
@@ -147,21 +147,25 @@ fn record_of(adc: &AkoDeploymentConfig) -> Vec<AddedPortGroup> {
 }
 
 /// Submits a change; `None` if what it is about is gone, or has no mark.
-async fn submit(networks: &Networks, change: &Change, uid: &str) -> Result<Option<MoRef>, VcenterError> {
+async fn submit(
+    networks: &Networks,
+    change: &PortGroupChange,
+    uid: &str,
+) -> Result<Option<MoRef>, VcenterError> {
     let submitted = match change {
-        Change::Create(switch, wanted) => match switch.parse() {
+        PortGroupChange::Create(switch, wanted) => match switch.parse() {
             Ok(switch) => networks.create(&switch, &wanted.spec()).await,
             Err(_) => return Ok(None),
         },
-        Change::Rename(reference, wanted) => {
+        PortGroupChange::Rename(reference, wanted) => {
             let Some(now) = ours(networks, reference, uid).await? else { return Ok(None) };
             networks.rename(&now.moref, &wanted.name).await
         }
-        Change::Reconfigure(reference, wanted) => {
+        PortGroupChange::Reconfigure(reference, wanted) => {
             let Some(now) = ours(networks, reference, uid).await? else { return Ok(None) };
             networks.reconfigure(&now.moref, &now.version, &wanted.spec()).await
         }
-        Change::Destroy(reference, _) => {
+        PortGroupChange::Destroy(reference, _) => {
             let Some(now) = ours(networks, reference, uid).await? else { return Ok(None) };
             networks.destroy(&now.moref).await
         }
@@ -176,14 +180,19 @@ async fn ours(networks: &Networks, reference: &str, uid: &str) -> Result<Option<
 }
 
 /// Returns the error of a change that failed. One that was made all the same by an earlier request has none.
-async fn failed(networks: &Networks, change: &Change, uid: &str, error: VcenterError) -> Result<(), Error> {
+async fn failed(
+    networks: &Networks,
+    change: &PortGroupChange,
+    uid: &str,
+    error: VcenterError,
+) -> Result<(), Error> {
     match (change, error.kind()) {
-        (Change::Create(switch, wanted), Kind::DuplicateName) => {
+        (PortGroupChange::Create(switch, wanted), Kind::DuplicateName) => {
             let Ok(switch) = switch.parse() else { return Err(error.into()) };
             let found = networks.port_group_named(&switch, &wanted.name).await?;
             if found.is_some_and(|found| is_marked(&found, uid)) { Ok(()) } else { Err(error.into()) }
         }
-        (Change::Destroy(reference, name), Kind::InUse) => {
+        (PortGroupChange::Destroy(reference, name), Kind::InUse) => {
             let Ok(reference) = reference.parse() else { return Err(error.into()) };
             Err(Error::PortGroupInUse(in_use(name, &networks.users(&reference).await?)))
         }

@@ -9,7 +9,7 @@ use operator_kit::names::first_few;
 
 use super::super::plan::{FRESH, Plan};
 use super::super::seen::Facts as AviFacts;
-use super::{Change, Facts, Seen, Wanted, is_marked, is_network_of};
+use super::{Facts, PortGroupChange, Seen, WantedGroup, is_marked, is_network_of};
 use crate::api::{
     AddedPortGroup, AkoDeploymentConfigSpec, FORCE_ANNOTATION, PORT_GROUP_MARK, PortGroup, reason,
 };
@@ -121,7 +121,7 @@ fn make_one(group: &PortGroup, seen: &Seen, facts: &Facts, now: Timestamp) -> Op
         }
         None => return Some(Turn::Act(Plan::AskVcenter)),
     };
-    let wanted = Wanted::of(group, &seen.uid);
+    let wanted = WantedGroup::of(group, &seen.uid);
     let added = seen.basis.record.iter().find(|added| added.name == *name);
     let intent = AddedPortGroup {
         name: name.clone(),
@@ -143,13 +143,19 @@ fn make_one(group: &PortGroup, seen: &Seen, facts: &Facts, now: Timestamp) -> Op
         return Some(recorded(seen, AddedPortGroup { reference, ..intent }));
     }
     match added.filter(|added| added.switch == *switch) {
-        Some(_) => Some(Turn::Act(Plan::ChangeGroup(Change::Create(switch.clone(), wanted)))),
+        Some(_) => Some(Turn::Act(Plan::ChangeGroup(PortGroupChange::Create(switch.clone(), wanted)))),
         None => Some(recorded(seen, intent)),
     }
 }
 
 /// Decides how a port group of the record becomes as wanted.
-fn keep(reference: &str, found: &Found, switch: &str, wanted: Wanted, seen: &Seen) -> Option<Turn<Plan>> {
+fn keep(
+    reference: &str,
+    found: &Found,
+    switch: &str,
+    wanted: WantedGroup,
+    seen: &Seen,
+) -> Option<Turn<Plan>> {
     if !is_marked(found, &seen.uid) {
         return Some(of_others(&wanted.name));
     }
@@ -162,10 +168,11 @@ fn keep(reference: &str, found: &Found, switch: &str, wanted: Wanted, seen: &See
     }
     let reference = reference.to_owned();
     if found.name != wanted.name {
-        return Some(Turn::Act(Plan::ChangeGroup(Change::Rename(reference, wanted))));
+        return Some(Turn::Act(Plan::ChangeGroup(PortGroupChange::Rename(reference, wanted))));
     }
     let wanted = wanted.grown(found);
-    (!wanted.is_met(found)).then_some(Turn::Act(Plan::ChangeGroup(Change::Reconfigure(reference, wanted))))
+    (!wanted.is_met(found))
+        .then_some(Turn::Act(Plan::ChangeGroup(PortGroupChange::Reconfigure(reference, wanted))))
 }
 
 /// Decides the next step until a port group is out of the record.
@@ -202,7 +209,7 @@ fn remove_one(added: &AddedPortGroup, seen: &Seen, facts: &Facts, now: Timestamp
             after: Some(USE),
         };
     }
-    Turn::Act(Plan::ChangeGroup(Change::Destroy(reference.clone(), found.name.clone())))
+    Turn::Act(Plan::ChangeGroup(PortGroupChange::Destroy(reference.clone(), found.name.clone())))
 }
 
 /// Returns who uses a port group, in words.

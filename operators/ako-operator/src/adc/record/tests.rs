@@ -117,7 +117,7 @@ fn play(record: &mut Items, spec: Option<&AkoDeploymentConfigSpec>, facts: &mut 
         let wished = spec.map(|spec| wished(spec, facts)).unwrap_or_default();
         let present = present(facts);
         *record = settle(record, &wished, &present, &Items::default(), &Items::default());
-        let Some(change) = Change::of(record, wished, facts) else { return };
+        let Some(change) = AviChange::of(record, wished, facts) else { return };
         for name in &change.missing.roles {
             facts.roles.insert(name.clone(), Role::default());
         }
@@ -188,7 +188,7 @@ fn a_change_is_described_by_names() {
         Facts { roles: [(ROLE.into(), Role { is_wrong: true, ..Role::default() })].into(), ..facts };
     facts.networks.clear();
     facts.profiles.clear();
-    let change = Change::of(&wished, wished.clone(), &facts).unwrap();
+    let change = AviChange::of(&wished, wished.clone(), &facts).unwrap();
     assert_eq!(
         change.describe(&facts.names),
         "added subnet 10.0.0.0/24 of network data; added range 10.0.0.1-10.0.0.9 of network data; \

@@ -9,7 +9,7 @@ use super::super::Adcs;
 use super::super::plan::needed;
 use super::super::record::Items;
 use super::super::seen::Facts;
-use super::{Change, ask, new};
+use super::{TenantChange, ask, new};
 use crate::api::{AkoDeploymentConfig, Place, reason};
 use crate::error::Error;
 
@@ -41,7 +41,7 @@ impl Adcs {
     pub(in super::super) async fn change_tenants(
         &self,
         adc: &AkoDeploymentConfig,
-        change: &Change,
+        change: &TenantChange,
     ) -> Result<Notice, Error> {
         let uid = adc.uid().unwrap_or_default();
         let answer = self.memory.answer(&uid).ok_or(KitError::StillChanging)?;

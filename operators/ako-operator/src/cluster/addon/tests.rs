@@ -1,7 +1,7 @@
 use infra_clients::capi::AddonSecret;
 use kube::core::TypeMeta;
 
-use super::super::seen::Answer;
+use super::super::seen::Cleanup;
 use super::*;
 use crate::delivery::{CONFIG_MAP, removal};
 
@@ -158,7 +158,7 @@ fn the_secret_is_written_where_it_differs_and_nowhere_else() {
     ];
     for (what, secret, mut there, wanted) in rows {
         there.extend(secret.map(|secret| (classic().secret(), object(secret))));
-        let wants = Wanted { secret: wanted_secret(AddonForm::Legacy), bootstrap: None };
+        let wants = WantedAddon { secret: wanted_secret(AddonForm::Legacy), bootstrap: None };
         let state = classic().state(&live(there), Some(Ok(wants)));
         assert_eq!(shown(&state.delivery), wanted, "{what}");
         assert!(
@@ -171,7 +171,7 @@ fn the_secret_is_written_where_it_differs_and_nowhere_else() {
 #[test]
 fn the_whole_secret_is_what_the_original_wrote_with_the_right_owner() {
     for form in [AddonForm::Legacy, AddonForm::ClusterBootstrap] {
-        let wants = Wanted { secret: wanted_secret(form), bootstrap: None };
+        let wants = WantedAddon { secret: wanted_secret(form), bootstrap: None };
         let Delivery::Of(Difference { differing, .. }) =
             owner(form).state(&live([]), Some(Ok(wants))).delivery
         else {
@@ -212,7 +212,7 @@ fn the_bootstrap_lists_the_package_with_the_secret() {
     let owner = owner(AddonForm::ClusterBootstrap);
     for (what, read, package, wanted) in rows {
         let bootstrap = Some(Bootstrap { read, package: package.map(str::to_owned) });
-        let wants = Wanted { secret: wanted_secret(owner.form), bootstrap };
+        let wants = WantedAddon { secret: wanted_secret(owner.form), bootstrap };
         let there = live([(owner.secret(), object(made(owner.form)))]);
         assert_eq!(shown(&owner.state(&there, Some(Ok(wants))).delivery), wanted, "{what}");
     }
@@ -252,7 +252,7 @@ fn ako_learns_of_its_removal_from_all_data_values() {
         let Installed { set, delete_config, untold: changes, rest } = state.installed;
         assert!(matches!(state.delivery, Delivery::None) && rest.is_empty(), "{what}");
         let set = set.unwrap();
-        assert!(!set.is_ours && set.answer == Answer::Started, "{what}");
+        assert!(!set.is_ours && set.answer == Cleanup::Started, "{what}");
         assert_eq!(delete_config, told, "{what}");
         assert_eq!(changes.iter().map(|change| &change.target).collect::<Vec<_>>(), untold, "{what}");
         for change in changes.iter().filter(|change| change.target != config) {

@@ -7,7 +7,7 @@ use crate::api::reason;
 use crate::cluster::seen::{Hooks, Installed, Set};
 use crate::delivery::{Side, removal};
 
-fn set(answer: Answer) -> Set {
+fn set(answer: Cleanup) -> Set {
     Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false, is_ready: true }
 }
 
@@ -42,20 +42,20 @@ fn unreachable() -> Workload {
 fn settled() -> Seen {
     Seen {
         hooks: Hooks { present: vec!["m".to_owned()], ..Hooks::default() },
-        workload: open(delivered(), Some(set(Answer::Silent)), Some(false)),
+        workload: open(delivered(), Some(set(Cleanup::Silent)), Some(false)),
         ip_family: Some(Ok(())),
         ..Seen::held(Want::Ako)
     }
 }
 
 /// A Cluster that is being deleted, where AKO has answered.
-fn deleted(answer: Answer, delete_config: Option<bool>) -> Seen {
+fn deleted(answer: Cleanup, delete_config: Option<bool>) -> Seen {
     let workload = open(Delivery::None, Some(set(answer)), delete_config);
     Seen { is_deleting: true, workload, ..settled() }
 }
 
 /// A Cluster that lost its label, where AKO has answered.
-fn deselected(answer: Answer) -> Seen {
+fn deselected(answer: Cleanup) -> Seen {
     Seen { is_deleting: false, want: Want::Nothing, ..deleted(answer, Some(true)) }
 }
 
@@ -117,7 +117,7 @@ fn a_cluster_waits_for_what_its_delivery_needs() {
 
 #[test]
 fn an_ako_without_a_ready_pod_is_awaited() {
-    let unready = Set { is_ready: false, ..set(Answer::Silent) };
+    let unready = Set { is_ready: false, ..set(Cleanup::Silent) };
     let unready = || Seen { workload: open(delivered(), Some(unready.clone()), Some(false)), ..settled() };
     check(vec![
         ("as it is to be", unready(), "wait AKONotReady"),
@@ -155,7 +155,7 @@ fn a_selected_cluster_gets_ako() {
     let refused = Delivery::Refused(lasting(reason::INVALID_SPEC));
     let unknown = Delivery::Refused(passing());
     let wrong_label = Want::Kept { skip: Skip::NoSuchConfig("n".to_owned()), message: String::new() };
-    let ending = Set { is_ending: true, ..set(Answer::Done) };
+    let ending = Set { is_ending: true, ..set(Cleanup::Done) };
     check(vec![
         ("at rest", settled(), "settled"),
         ("a new Machine", Seen { hooks: hooks(&["a"], &[]), ..settled() }, "hook +1 -0"),
@@ -190,7 +190,7 @@ fn no_set(rest: Vec<Target>) -> Seen {
     let installed = Installed { rest, ..Installed::default() };
     Seen {
         workload: Workload::Open(Box::new(State { delivery: Delivery::None, installed })),
-        ..deleted(Answer::Done, None)
+        ..deleted(Cleanup::Done, None)
     }
 }
 
@@ -200,29 +200,29 @@ fn forced(seen: Seen) -> Seen {
 
 #[test]
 fn a_deleted_cluster_waits_for_akos_answer() {
-    let closed = Seen { workload: unreachable(), ..deleted(Answer::Silent, None) };
+    let closed = Seen { workload: unreachable(), ..deleted(Cleanup::Silent, None) };
     let unhooked = |seen| Seen { hooks: Hooks::default(), ..seen };
     check(vec![
-        ("not told yet", deleted(Answer::Silent, Some(false)), "deleteConfig, stale answer: false"),
+        ("not told yet", deleted(Cleanup::Silent, Some(false)), "deleteConfig, stale answer: false"),
         (
             "an answer of an earlier time",
-            deleted(Answer::Done, Some(false)),
+            deleted(Cleanup::Done, Some(false)),
             "deleteConfig, stale answer: true",
         ),
-        ("no answer", deleted(Answer::Silent, Some(true)), "wait AKOCleaningUp"),
-        ("it has begun", deleted(Answer::Started, Some(true)), "wait AKOCleaningUp"),
-        ("it gave up", deleted(Answer::Timeout, Some(true)), "blocked AKOCleanupTimedOut"),
-        ("no ConfigMap", deleted(Answer::Silent, None), "blocked AKOCleanupImpossible"),
-        ("done", deleted(Answer::Done, Some(true)), "hook +0 -1"),
-        ("done, hooks off", unhooked(deleted(Answer::Done, Some(true))), "gone"),
+        ("no answer", deleted(Cleanup::Silent, Some(true)), "wait AKOCleaningUp"),
+        ("it has begun", deleted(Cleanup::Started, Some(true)), "wait AKOCleaningUp"),
+        ("it gave up", deleted(Cleanup::Timeout, Some(true)), "blocked AKOCleanupTimedOut"),
+        ("no ConfigMap", deleted(Cleanup::Silent, None), "blocked AKOCleanupImpossible"),
+        ("done", deleted(Cleanup::Done, Some(true)), "hook +0 -1"),
+        ("done, hooks off", unhooked(deleted(Cleanup::Done, Some(true))), "gone"),
         ("unreachable", closed.clone(), "wait ClusterUnreachable"),
         ("unreachable, not watched", Seen { needs_watch: true, ..closed.clone() }, "watch"),
-        ("not watched", Seen { needs_watch: true, ..deleted(Answer::Silent, Some(false)) }, "watch"),
+        ("not watched", Seen { needs_watch: true, ..deleted(Cleanup::Silent, Some(false)) }, "watch"),
         ("no StatefulSet", no_set(rest()), "hook +0 -1"),
-        ("paused", Seen { is_paused: true, ..deleted(Answer::Silent, Some(false)) }, "wait ClusterPaused"),
+        ("paused", Seen { is_paused: true, ..deleted(Cleanup::Silent, Some(false)) }, "wait ClusterPaused"),
         (
             "never initialized",
-            unhooked(Seen { workload: Workload::NotInitialized, ..deleted(Answer::Silent, None) }),
+            unhooked(Seen { workload: Workload::NotInitialized, ..deleted(Cleanup::Silent, None) }),
             "gone",
         ),
     ]);
@@ -231,21 +231,21 @@ fn a_deleted_cluster_waits_for_akos_answer() {
 #[test]
 fn what_ako_does_not_remove_the_operator_does() {
     let purge = |purge, seen| Seen { purge, ..seen };
-    let timeout = || deleted(Answer::Timeout, Some(true));
-    let closed = || Seen { workload: unreachable(), ..deleted(Answer::Silent, None) };
+    let timeout = || deleted(Cleanup::Timeout, Some(true));
+    let closed = || Seen { workload: unreachable(), ..deleted(Cleanup::Silent, None) };
     let ending = || {
-        let set = Set { is_ending: true, ..set(Answer::Started) };
+        let set = Set { is_ending: true, ..set(Cleanup::Started) };
         Seen { workload: open(Delivery::None, Some(set), Some(true)), ..timeout() }
     };
     check(vec![
         ("it gave up: its Pods end first", purge(Purge::Possible, timeout()), "remove 1"),
-        ("its ConfigMap is gone", purge(Purge::Possible, deleted(Answer::Silent, None)), "remove 1"),
+        ("its ConfigMap is gone", purge(Purge::Possible, deleted(Cleanup::Silent, None)), "remove 1"),
         (
             "it says that it is done",
-            purge(Purge::Possible, deleted(Answer::Done, Some(true))),
+            purge(Purge::Possible, deleted(Cleanup::Done, Some(true))),
             "purge, once: false",
         ),
-        ("it is done", purge(Purge::Done, deleted(Answer::Done, Some(true))), "hook +0 -1"),
+        ("it is done", purge(Purge::Done, deleted(Cleanup::Done, Some(true))), "hook +0 -1"),
         ("it went unasked", purge(Purge::Possible, no_set(rest())), "purge, once: false"),
         ("it went unasked, removed", purge(Purge::Done, no_set(rest())), "hook +0 -1"),
         (
@@ -254,7 +254,7 @@ fn what_ako_does_not_remove_the_operator_does() {
             "hook +0 -1",
         ),
         // AKO makes no more objects once its Pods are gone.
-        ("it hangs, forced", forced(deleted(Answer::Started, Some(true))), "remove 1"),
+        ("it hangs, forced", forced(deleted(Cleanup::Started, Some(true))), "remove 1"),
         ("its Pods end, forced", purge(Purge::Possible, forced(ending())), "purge, once: true"),
         ("its Pods end, forced, removed", purge(Purge::Done, forced(ending())), "hook +0 -1"),
         ("its Pods are gone, forced", purge(Purge::Possible, forced(no_set(rest()))), "purge, once: true"),
@@ -268,12 +268,12 @@ fn what_ako_does_not_remove_the_operator_does() {
 fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
     let lacks = |seen: Seen| Seen { account: Account::Do(Step::Draw), ..seen };
     let differs = |delivery: Delivery| Seen {
-        workload: open(delivery, Some(set(Answer::Silent)), Some(false)),
+        workload: open(delivery, Some(set(Cleanup::Silent)), Some(false)),
         account: Account::Do(Step::Ensure),
         ..settled()
     };
     let foreign =
-        Delivery::Of(Difference { foreign: vec![set(Answer::Silent).target], ..Difference::default() });
+        Delivery::Of(Difference { foreign: vec![set(Cleanup::Silent).target], ..Difference::default() });
     let refused = Account::Refused { reason: reason::USER_SECRET_TAKEN, message: String::new() };
     let namesake = Some(Key::new("b", "c"));
     check(vec![
@@ -284,18 +284,18 @@ fn a_user_is_made_before_ako_needs_it_and_never_during_a_deletion() {
         ("an AKO of others", differs(foreign), "blocked AKOOfOthers"),
         ("AVI is not ready", Seen { offer: Err(passing()), ..lacks(settled()) }, "settled"),
         ("a namesake", Seen { namesake, ..lacks(settled()) }, "blocked ClusterNameAmbiguous"),
-        ("deleted", lacks(deleted(Answer::Silent, Some(true))), "wait AKOCleaningUp"),
-        ("deselected", lacks(deselected(Answer::Silent)), "wait AKOCleaningUp"),
+        ("deleted", lacks(deleted(Cleanup::Silent, Some(true))), "wait AKOCleaningUp"),
+        ("deselected", lacks(deselected(Cleanup::Silent)), "wait AKOCleaningUp"),
     ]);
 }
 
 #[test]
 fn a_user_goes_after_what_ako_made() {
     let has = |user: Left, seen: Seen| Seen { user, ..seen };
-    let done = || deleted(Answer::Done, Some(true));
+    let done = || deleted(Cleanup::Done, Some(true));
     let never = || Seen { workload: Workload::NotInitialized, ..done() };
     check(vec![
-        ("AKO cleans up", has(Left::Removable, deleted(Answer::Started, Some(true))), "wait AKOCleaningUp"),
+        ("AKO cleans up", has(Left::Removable, deleted(Cleanup::Started, Some(true))), "wait AKOCleaningUp"),
         ("it is done", has(Left::Removable, done()), "remove user, once: false"),
         ("the user is gone", has(Left::No, done()), "hook +0 -1"),
         ("AKO was never there", has(Left::Removable, never()), "remove user, once: false"),
@@ -322,35 +322,35 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
             delivery: Delivery::None,
             installed: Installed { rest, ..none.clone() },
         })),
-        ..deselected(Answer::Done)
+        ..deselected(Cleanup::Done)
     };
-    let ending = Set { is_ending: true, ..set(Answer::Done) };
+    let ending = Set { is_ending: true, ..set(Cleanup::Done) };
     let ending =
-        Seen { workload: open(Delivery::None, Some(ending), Some(true)), ..deselected(Answer::Done) };
+        Seen { workload: open(Delivery::None, Some(ending), Some(true)), ..deselected(Cleanup::Done) };
     let all = format!("remove {}", rest().len());
     let alone = Hooks { unneeded: vec!["m".to_owned()], ..settled().hooks };
     check(vec![
-        ("no answer", deselected(Answer::Silent), "wait AKOCleaningUp"),
-        ("a Machine goes meanwhile", Seen { hooks: alone, ..deselected(Answer::Silent) }, "hook +0 -1"),
-        ("done: the StatefulSet first", deselected(Answer::Done), "remove 1"),
+        ("no answer", deselected(Cleanup::Silent), "wait AKOCleaningUp"),
+        ("a Machine goes meanwhile", Seen { hooks: alone, ..deselected(Cleanup::Silent) }, "hook +0 -1"),
+        ("done: the StatefulSet first", deselected(Cleanup::Done), "remove 1"),
         ("its Pods end", ending, "wait AKOEnding"),
         ("its Pods are gone: the rest", only(rest()), &all),
         ("nothing is left: the hooks", only(Vec::new()), "hook +0 -1"),
         ("the hooks are off", Seen { hooks: Hooks::default(), ..only(Vec::new()) }, "gone"),
-        ("forced: without the answer", Seen { is_forced: true, ..deselected(Answer::Started) }, "remove 1"),
+        ("forced: without the answer", Seen { is_forced: true, ..deselected(Cleanup::Started) }, "remove 1"),
         (
             "never selected",
             Seen {
                 is_held: false,
                 hooks: Hooks::default(),
                 workload: Workload::Unread,
-                ..deselected(Answer::Silent)
+                ..deselected(Cleanup::Silent)
             },
             "gone",
         ),
         (
             "the finalizer was removed by hand",
-            Seen { is_held: false, workload: Workload::Unread, ..deselected(Answer::Silent) },
+            Seen { is_held: false, workload: Workload::Unread, ..deselected(Cleanup::Silent) },
             "hook +0 -1",
         ),
     ]);
@@ -377,23 +377,23 @@ fn withdrawn(seen: Seen) -> Seen {
 
 #[test]
 fn an_add_on_manager_takes_ako_away() {
-    let gone = || deleted(Answer::Silent, None);
-    let lives = || deselected(Answer::Silent);
+    let gone = || deleted(Cleanup::Silent, None);
+    let lives = || deselected(Cleanup::Silent);
     let of = |seen, told, answer| by_addon(seen, Some(told), Some(set(answer)));
     let absent = |seen, told| by_addon(seen, Some(told), None);
-    let ending = || Set { is_ending: true, ..set(Answer::Done) };
+    let ending = || Set { is_ending: true, ..set(Cleanup::Done) };
     let user = |seen| Seen { user: Left::Removable, ..seen };
     check(vec![
-        ("not told", of(gone(), false, Answer::Silent), "deleteConfig, stale answer: false"),
-        ("told, and an old answer", of(lives(), false, Answer::Done), "deleteConfig, stale answer: true"),
-        ("no answer", of(gone(), true, Answer::Silent), "wait AKOCleaningUp"),
-        ("it has begun", of(lives(), true, Answer::Started), "wait AKOCleaningUp"),
-        ("done: the operator looks", of(gone(), true, Answer::Done), "purge, once: false"),
-        ("nothing is left: the Secret", purged(of(gone(), true, Answer::Done)), "withdraw"),
-        ("the same, deselected: its StatefulSet stays", purged(of(lives(), true, Answer::Done)), "withdraw"),
+        ("not told", of(gone(), false, Cleanup::Silent), "deleteConfig, stale answer: false"),
+        ("told, and an old answer", of(lives(), false, Cleanup::Done), "deleteConfig, stale answer: true"),
+        ("no answer", of(gone(), true, Cleanup::Silent), "wait AKOCleaningUp"),
+        ("it has begun", of(lives(), true, Cleanup::Started), "wait AKOCleaningUp"),
+        ("done: the operator looks", of(gone(), true, Cleanup::Done), "purge, once: false"),
+        ("nothing is left: the Secret", purged(of(gone(), true, Cleanup::Done)), "withdraw"),
+        ("the same, deselected: its StatefulSet stays", purged(of(lives(), true, Cleanup::Done)), "withdraw"),
         (
             "then the user",
-            user(withdrawn(purged(of(lives(), true, Answer::Done)))),
+            user(withdrawn(purged(of(lives(), true, Cleanup::Done)))),
             "remove user, once: false",
         ),
         ("its Pods end meanwhile", purged(by_addon(lives(), Some(true), Some(ending()))), "wait AKOEnding"),
@@ -405,46 +405,46 @@ fn an_add_on_manager_takes_ako_away() {
 
 #[test]
 fn an_ako_that_does_not_answer_stays_the_add_on_managers() {
-    let gone = || deleted(Answer::Silent, None);
-    let lives = || deselected(Answer::Silent);
+    let gone = || deleted(Cleanup::Silent, None);
+    let lives = || deselected(Cleanup::Silent);
     let of = |seen, told, answer| by_addon(seen, Some(told), Some(set(answer)));
     let absent = |seen, told| by_addon(seen, Some(told), None);
     let unknown = |seen| Seen { purge: Purge::Impossible, ..seen };
     let closed = |seen: Seen| Seen { workload: unreachable(), ..seen };
     let never = |seen: Seen| Seen { workload: Workload::NotInitialized, ..seen };
     check(vec![
-        ("it gave up: the Secret first", of(gone(), true, Answer::Timeout), "withdraw"),
-        ("then the operator removes it", withdrawn(of(gone(), true, Answer::Timeout)), "purge, once: false"),
-        ("then the hooks", withdrawn(purged(of(gone(), true, Answer::Timeout))), "hook +0 -1"),
-        ("it gave up, deselected: the Secret first", of(lives(), true, Answer::Timeout), "withdraw"),
-        ("then the manager removes it", withdrawn(of(lives(), true, Answer::Timeout)), "wait AKOEnding"),
+        ("it gave up: the Secret first", of(gone(), true, Cleanup::Timeout), "withdraw"),
+        ("then the operator removes it", withdrawn(of(gone(), true, Cleanup::Timeout)), "purge, once: false"),
+        ("then the hooks", withdrawn(purged(of(gone(), true, Cleanup::Timeout))), "hook +0 -1"),
+        ("it gave up, deselected: the Secret first", of(lives(), true, Cleanup::Timeout), "withdraw"),
+        ("then the manager removes it", withdrawn(of(lives(), true, Cleanup::Timeout)), "wait AKOEnding"),
         ("then the operator", withdrawn(absent(lives(), true)), "purge, once: false"),
         (
             "it gave up, and nothing says where",
-            unknown(of(gone(), true, Answer::Timeout)),
+            unknown(of(gone(), true, Cleanup::Timeout)),
             "blocked AKOCleanupTimedOut",
         ),
         (
             "it does not learn it",
-            by_addon(gone(), None, Some(set(Answer::Silent))),
+            by_addon(gone(), None, Some(set(Cleanup::Silent))),
             "blocked AKOCleanupImpossible",
         ),
         (
             "forced: it learns it first",
-            forced(of(lives(), false, Answer::Silent)),
+            forced(of(lives(), false, Cleanup::Silent)),
             "deleteConfig, stale answer: false",
         ),
-        ("forced: no answer", forced(of(lives(), true, Answer::Started)), "purge, once: true"),
-        ("forced, removed: the Secret", forced(purged(of(lives(), true, Answer::Started))), "withdraw"),
-        ("forced: the hooks", forced(withdrawn(purged(of(lives(), true, Answer::Started)))), "hook +0 -1"),
-        ("unreachable", closed(of(gone(), true, Answer::Started)), "wait ClusterUnreachable"),
-        ("unreachable, forced", forced(closed(of(gone(), true, Answer::Started))), "purge, once: true"),
+        ("forced: no answer", forced(of(lives(), true, Cleanup::Started)), "purge, once: true"),
+        ("forced, removed: the Secret", forced(purged(of(lives(), true, Cleanup::Started))), "withdraw"),
+        ("forced: the hooks", forced(withdrawn(purged(of(lives(), true, Cleanup::Started)))), "hook +0 -1"),
+        ("unreachable", closed(of(gone(), true, Cleanup::Started)), "wait ClusterUnreachable"),
+        ("unreachable, forced", forced(closed(of(gone(), true, Cleanup::Started))), "purge, once: true"),
         (
             "unreachable, forced, removed",
-            forced(purged(closed(of(gone(), true, Answer::Started)))),
+            forced(purged(closed(of(gone(), true, Cleanup::Started)))),
             "withdraw",
         ),
-        ("never initialized", never(of(gone(), true, Answer::Started)), "withdraw"),
+        ("never initialized", never(of(gone(), true, Cleanup::Started)), "withdraw"),
     ]);
 }
 
@@ -460,7 +460,7 @@ fn a_delivery_that_others_complete_is_awaited() {
     };
     let again = |seen: &Seen| matches!(next(seen), Turn::Wait { after: Some(_), .. });
     let (pending, bootstrap) =
-        (with(reason::ADDON_PENDING, None), with(reason::BOOTSTRAP_PENDING, Some(set(Answer::Silent))));
+        (with(reason::ADDON_PENDING, None), with(reason::BOOTSTRAP_PENDING, Some(set(Cleanup::Silent))));
     assert_eq!([again(&pending), again(&bootstrap)], [false, true], "only the StatefulSet is watched");
     check(vec![
         ("its StatefulSet is watched", pending, "wait AddonPending"),

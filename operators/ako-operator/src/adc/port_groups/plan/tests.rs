@@ -228,8 +228,8 @@ fn what_makes_it_impossible_is_said() {
 
 #[test]
 fn a_task_is_waited_for_and_looked_at() {
-    let wanted = Wanted::of(&spec(&vips()).port_groups[0], UID);
-    let change = Change::Create(SWITCH.into(), wanted);
+    let wanted = WantedGroup::of(&spec(&vips()).port_groups[0], UID);
+    let change = PortGroupChange::Create(SWITCH.into(), wanted);
     let task = Running { task: MoRef::new("Task", "task-1"), change, looked: at(0) };
     let running = Seen { task: Some(task), ..seen(vec![added(None)], facts(vec![])) };
     let waits = named(make(&spec(&vips()), &running, at(0)));
