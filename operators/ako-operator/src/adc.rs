@@ -8,6 +8,7 @@
 //! the AKODeploymentConfig is deleted. Next: [`record`], which decides what is added and removed.
 
 mod apply;
+mod deliveries;
 mod memory;
 mod observe;
 pub mod plan;

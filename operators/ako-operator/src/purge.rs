@@ -39,12 +39,6 @@ pub struct Target {
     pub tenant: String,
     /// Name of the cloud.
     pub cloud: String,
-    /// Name of the service engine group.
-    pub group: String,
-    /// Whether its AKO is a primary one.
-    pub is_primary: bool,
-    /// Whether its AKO has a gateway.
-    pub has_gateway: bool,
 }
 
 /// Removes all objects with the marks of a cluster. Returns how many there were.
@@ -107,22 +101,22 @@ fn cloud_of(object: &Any) -> Option<Ref> {
 /// What an AKO or its gateway writes into `created_by`.
 struct Creator {
     name: String,
-    /// Whether the present settings have it write that. Another one may be that of a cluster with a longer name: its objects need the
-    /// marker, too.
-    is_present: bool,
+    /// Whether no other cluster has it: then an object without the marker is the cluster's, too.
+    is_unique: bool,
 }
 
-/// Returns the creators that the cluster has, and those that it had with other settings: a secondary AKO adds its namespace.
+/// Returns the creators that the cluster may have had: a secondary AKO adds its namespace. That of a gateway is also that of a cluster whose
+/// name begins with `gw-`, and that of a secondary AKO that of a cluster whose name ends in the namespace.
 fn creators(target: &Target) -> [Creator; 4] {
-    let Target { cluster, is_primary, has_gateway, .. } = target;
+    let (cluster, second) = (&target.cluster, format!("-{NAMESPACE}"));
     let of =
-        |prefix: &str, end: &str, is_present| Creator { name: format!("{prefix}{cluster}{end}"), is_present };
-    let second = format!("-{NAMESPACE}");
+        |prefix: &str, end: &str, is_unique| Creator { name: format!("{prefix}{cluster}{end}"), is_unique };
+    let is_unique = !cluster.starts_with("gw-") && !cluster.ends_with(&second);
     [
-        of("ako-", "", *is_primary),
-        of("ako-", &second, !is_primary),
-        of("ako-gw-", "", *has_gateway && *is_primary),
-        of("ako-gw-", &second, *has_gateway && !is_primary),
+        of("ako-", "", is_unique),
+        of("ako-", &second, false),
+        of("ako-gw-", "", false),
+        of("ako-gw-", &second, false),
     ]
 }
 
@@ -174,18 +168,15 @@ impl Purge<'_> {
         Ok(removed)
     }
 
-    /// Removes the label with which AKO claims a service engine group.
+    /// Removes the label with which AKO claims a service engine group: of all groups, as earlier settings may have named another one.
     async fn label(&self, api: &Api) -> Result<usize, Error> {
         let mut removed = 0;
-        let query = Query::new().cloud_name(&self.target.cloud).name(&self.target.group);
-        for group in api.all(SE_GROUP, &query).await? {
+        for group in api.all(SE_GROUP, &Query::new().cloud_name(&self.target.cloud)).await? {
             let is_other = |label: &Label| {
                 label.key != MARKER || label.value.as_deref() != Some(self.target.cluster.as_str())
             };
             let count = group.labels.iter().filter(|label| !is_other(label)).count();
-            // A controller that ignores the filter returns every group.
-            let is_meant = group.meta.name == self.target.group && Self::is_of(api, &group.meta);
-            if count > 0 && is_meant {
+            if count > 0 && Self::is_of(api, &group.meta) {
                 let edit = |group: &mut ServiceEngineGroup| group.labels.retain(is_other);
                 api.update(SE_GROUP, &group.meta.uuid, edit).await?;
                 removed += count;
@@ -203,7 +194,7 @@ impl Purge<'_> {
     fn is_made_by(&self, creator: &Creator, cloud: Option<&Ref>, markers: &[Marker]) -> bool {
         let is_unmarked = markers.iter().all(|marker| marker.key != MARKER);
         self.is_here(cloud)
-            && (creator.is_present && is_unmarked || Marker::any(markers, MARKER, &self.target.cluster))
+            && (creator.is_unique && is_unmarked || Marker::any(markers, MARKER, &self.target.cluster))
     }
 
     /// Removes virtual services, children first.

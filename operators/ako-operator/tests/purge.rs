@@ -62,14 +62,7 @@ async fn controller() -> (Simulator, Avi) {
 }
 
 fn target() -> Target {
-    Target {
-        cluster: "default-w1".into(),
-        tenant: "admin".into(),
-        cloud: "Default-Cloud".into(),
-        group: "Default-Group".into(),
-        is_primary: true,
-        has_gateway: true,
-    }
+    Target { cluster: "default-w1".into(), tenant: "admin".into(), cloud: "Default-Cloud".into() }
 }
 
 #[tokio::test]
@@ -170,7 +163,7 @@ async fn what_was_made_with_other_settings_goes_where_it_has_the_marker() {
     let (simulator, avi) = controller().await;
     let control = simulator.control();
     let pool = |name: &str, creator: &str, markers: Value| json!({ "pool": [{ "name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "created_by": creator, "markers": markers }] });
-    // Of the cluster gw-default-w1 of another management cluster, without a marker.
+    // Without a marker: of the cluster gw-default-w1, or of the gateway of default-w1.
     control.seed_value(pool("unmarked", "ako-gw-default-w1", json!([]))).unwrap();
     let before = control.snapshot();
     for (name, creator) in [
@@ -180,10 +173,13 @@ async fn what_was_made_with_other_settings_goes_where_it_has_the_marker() {
     ] {
         control.seed_value(pool(name, creator, marks("default-w1"))).unwrap();
     }
-    let target = Target { has_gateway: false, ..target() };
-    assert_eq!(purge(&avi, &target).await.unwrap(), 3);
+    assert_eq!(purge(&avi, &target()).await.unwrap(), 3);
     let left = control.diff(&before);
     assert!(left.is_empty(), "{left:?}");
+    let other = Target { cluster: "gw-default-w1".into(), ..target() };
+    assert_eq!(purge(&avi, &other).await.unwrap(), 0, "nor is it removed with that cluster");
+    control.seed_value(pool("ours", "ako-default-w1", json!([]))).unwrap();
+    assert_eq!(purge(&avi, &target()).await.unwrap(), 1, "no other cluster has this creator");
 }
 
 /// A cloud or a tenant that has another name now is no reason to leave what is in it.

@@ -1,16 +1,15 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
 use kube::ResourceExt;
-use operator_kit::Key;
 
 use super::Adcs;
+use super::deliveries::deliveries;
 use super::record::Items;
 use super::seen::{Basis, Seen};
-use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, find_elsewhere, is_held, reason};
+use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, reason};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::problem::Problem;
-use crate::selection::is_of;
 use crate::validation::{validate, wrong_references};
 
 impl Adcs {
@@ -18,25 +17,7 @@ impl Adcs {
         let (name, uid) = (adc.name_any(), adc.uid().unwrap_or_default());
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
         let all = self.adcs.cache().all();
-        let before = adc.status.as_ref().map(|status| status.delivered_to.as_slice()).unwrap_or_default();
-        let (mut clusters, mut delivered) = (Vec::new(), Vec::new());
-        for cluster in self.clusters.all() {
-            let key = Key::of(&*cluster).to_string();
-            let is_of = is_of(&name, &cluster, &all);
-            let is_held = is_held(&cluster.metadata);
-            let is_elsewhere = || find_elsewhere(&all, adc, &Key::of(&*cluster)).is_some();
-            let is_new = is_of && !cluster.is_deleting() && !before.contains(&key) && !is_elsewhere();
-            // One that is leaving keeps its place until its finalizer goes.
-            let is_known = before.contains(&key) && (is_held || is_of && !cluster.is_deleting());
-            if is_new || is_known {
-                delivered.push(key.clone());
-            }
-            if is_of {
-                clusters.push(key);
-            }
-        }
-        clusters.sort();
-        delivered.sort();
+        let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), self.kit.namespaces());
         let (mut claimed, mut released) = (Items::default(), Items::default());
         for other in all.iter().filter(|other| other.name_any() != name) {
             let added = other.status.as_ref().and_then(|status| status.added.as_ref());

@@ -88,6 +88,14 @@ pub fn refusal(
 ) -> Option<Problem> {
     let (cloud, group) = (&spec.cloud_name, &spec.service_engine_group);
     let refused = |reason, message| Some(Problem { reason, message });
+    if Place::from(spec).scope.is_some() && !tenant.is_marked {
+        // Who may create Clusters chooses the end of its name.
+        let message = format!(
+            "spec.tenant: the tenant {name:?} was made by others, and its objects are not for the Clusters whose names lead to it: add \
+             [{TENANT_MARK}] to its description if they are, or choose another spec.tenant.name in a new AKODeploymentConfig"
+        );
+        return refused(reason::TENANT_OF_OTHERS, message);
+    }
     match tenant.has_group {
         Some(false) => {
             let message = format!(

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adc::{AkoDeploymentConfig, AkoDeploymentConfigSpec, TenantScope};
+use crate::delivery::cluster_name;
+use crate::user::user_name;
 
 /// UUID and name of AVI's tenant of administrators, which every controller has.
 pub const ADMIN_TENANT: &str = "admin";
@@ -117,12 +119,54 @@ pub fn find_elsewhere<'a>(
     })
 }
 
+/// Returns a Cluster to which AKO was delivered, whose name on AVI, or that of its user there, is the one of this Cluster, too: what the one
+/// has there cannot be told from what the other has. The first one keeps the name.
+#[must_use]
+pub fn find_namesake<'a>(recorded: impl IntoIterator<Item = &'a String>, cluster: &Key) -> Option<Key> {
+    let names = |key: &Key| {
+        let (namespace, name) = (key.namespace(), key.name());
+        (cluster_name(namespace, name), user_name(namespace, name))
+    };
+    let (on_avi, user) = names(cluster);
+    let mut others =
+        recorded.into_iter().filter_map(|key| key.parse::<Key>().ok()).filter(|key| key != cluster);
+    others.find(|other| {
+        let (other_on_avi, other_user) = names(other);
+        other_on_avi == on_avi || other_user == user
+    })
+}
+
+/// Returns the Clusters to which AKO was delivered, as `namespace/name`.
+pub fn recorded(adcs: &[Arc<AkoDeploymentConfig>]) -> impl Iterator<Item = &String> {
+    adcs.iter().filter_map(|adc| adc.status.as_ref()).flat_map(|status| &status.delivered_to)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
     use crate::api::AkoDeploymentConfigStatus;
+
+    /// The first with AKO keeps the name: `b-c` of `a` and `c` of `a-b` are one on AVI, `c-a` of `b` has the user of the first.
+    #[test]
+    fn a_namesake_has_the_same_name_on_avi_or_the_same_user() {
+        let known = |key: &str| vec![key.to_owned()];
+        for (what, recorded, cluster, wanted) in [
+            ("the name on AVI", "a/b-c", Key::new("a-b", "c"), Some("a/b-c")),
+            (
+                "the user",
+                "default/workload-cls",
+                Key::new("cls-default", "workload"),
+                Some("default/workload-cls"),
+            ),
+            ("another name", "a/c", Key::new("a-b", "c"), None),
+            ("the Cluster itself", "a-b/c", Key::new("a-b", "c"), None),
+        ] {
+            let found = find_namesake(&known(recorded), &cluster).map(|key| key.to_string());
+            assert_eq!(found.as_deref(), wanted, "{what}");
+        }
+    }
 
     fn adc(name: &str, tenant: &Value, delivered: &[&str]) -> Arc<AkoDeploymentConfig> {
         let secret = json!({"name": "s", "namespace": "n"});

@@ -47,6 +47,8 @@ operator_kit::reasons! {
     LEFT_ON_AVI = "AviObjectsLeft";
     /// AKO does not learn that it has to remove what it made on AVI: its ConfigMap is gone.
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
+    /// AKO is to remove what it made and make nothing, as the label of the Cluster says.
+    CONFIG_DELETED = "AviConfigDeleted";
     /// No Pod of AKO is ready.
     AKO_NOT_READY = "AKONotReady";
     /// The Pods of AKO end.
@@ -87,6 +89,8 @@ operator_kit::reasons! {
     SE_GROUP_NOT_FOUND = "AviServiceEngineGroupNotFound";
     /// AVI has no tenant of this name.
     TENANT_NOT_FOUND = "AviTenantNotFound";
+    /// A tenant of a Cluster or of a namespace was made by others.
+    TENANT_OF_OTHERS = "AviTenantOfOthers";
     /// A tenant has routing contexts of its own, and a network of the AKODeploymentConfig is in none of them.
     TENANT_CONTEXT_DIFFERS = "AviTenantRoutingContextDiffers";
     /// No Cluster needs a tenant any more that the operator made, and something is in it.

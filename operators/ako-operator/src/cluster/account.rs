@@ -6,7 +6,7 @@ use infra_clients::capi::Cluster;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use operator_kit::{Key, KitError, Notice};
+use operator_kit::{KitError, Notice};
 use serde_json::{Value, json};
 
 use super::Clusters;
@@ -277,10 +277,4 @@ pub(super) fn is_set_up(
     }
     let has_roles = role::shared(&adc.spec).iter().all(|kind| facts.roles.contains_key(kind.name()));
     Ok(has_roles || *account == Account::Other)
-}
-
-/// Returns whether two Clusters are different, and their users have the same name on AVI.
-pub(super) fn is_same_user(one: &Cluster, other: &Cluster) -> bool {
-    let name = |cluster: &Cluster| user_name(cluster.namespace(), cluster.name());
-    Key::of(one) != Key::of(other) && name(one) == name(other)
 }

@@ -89,16 +89,13 @@ impl Clusters {
 
     async fn remove_from_avi(&self, cluster: &Foreign<Cluster>) -> Result<usize, Error> {
         // It was known a moment ago: the next pass says what is missing.
-        let Some((adc, place, avi)) = self.at_avi(cluster).await? else {
+        let Some((_, place, avi)) = self.at_avi(cluster).await? else {
             return Err(KitError::StillChanging.into());
         };
         let target = purge::Target {
             cluster: avi_name(cluster),
             tenant: place.tenant_of(cluster.namespace(), cluster.name()),
             cloud: place.cloud,
-            group: adc.spec.service_engine_group.clone(),
-            is_primary: adc.spec.is_primary(),
-            has_gateway: adc.spec.has_gateway(),
         };
         purge::purge(&avi, &target).await
     }

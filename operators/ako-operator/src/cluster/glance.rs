@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use infra_clients::capi::{Cluster, Machine};
-use kube::ResourceExt;
 use operator_kit::{Foreign, Key};
 
-use super::account::is_same_user;
 use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
-    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
-    SYSTEM_NAMESPACE, find_elsewhere, is_held,
+    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
+    SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -24,8 +22,6 @@ pub(crate) struct Known<'a> {
     pub(crate) cluster: &'a Cluster,
     /// All AKODeploymentConfigs.
     pub(crate) adcs: Vec<Arc<AkoDeploymentConfig>>,
-    /// All Clusters.
-    pub(crate) clusters: Vec<Arc<Foreign<Cluster>>>,
     /// Its Machines.
     pub(crate) machines: Vec<Arc<Foreign<Machine>>>,
     /// Whether nothing was left on AVI when the operator looked last.
@@ -56,10 +52,11 @@ impl Known<'_> {
         self.adcs.iter().find(|adc| adc.metadata.name.as_ref() == Some(name))
     }
 
-    /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster.
+    /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster: the one that selects it, if several have.
     pub(crate) fn recorded(&self) -> Option<&Arc<AkoDeploymentConfig>> {
         let key = Key::of(self.cluster);
-        self.adcs.iter().find(|adc| adc.has_recorded(&key))
+        let selected = self.adc().filter(|adc| adc.has_recorded(&key));
+        selected.or_else(|| self.adcs.iter().find(|adc| adc.has_recorded(&key)))
     }
 
     /// Returns the AKODeploymentConfig from which AKO was delivered to work at another place than this one says.
@@ -74,7 +71,8 @@ impl Known<'_> {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), self.is_balanced);
             refused.map_or(Ok(()), Err)
         });
-        let (is_recorded, namesake) = (self.recorded().is_some(), self.namesake());
+        let (is_recorded, namesake) =
+            (self.recorded().is_some(), find_namesake(recorded(&self.adcs), &Key::of(cluster)));
         Seen {
             is_deleting: cluster.is_deleting(),
             is_held: is_held(&cluster.metadata),
@@ -101,6 +99,7 @@ impl Known<'_> {
             user: Left::No,
             addon: Vec::new(),
             avi_name: avi_name(cluster),
+            deletes_config: deletes_config(cluster),
             namesake,
             is_service_missing: self.is_balanced
                 && !self.has_service
@@ -124,16 +123,6 @@ impl Known<'_> {
             }
         }
         hooks
-    }
-
-    /// Returns another Cluster with AKO whose name on AVI, or that of its user, is the same.
-    fn namesake(&self) -> Option<Key> {
-        let (key, name) = (Key::of(self.cluster), avi_name(self.cluster));
-        let other = self.clusters.iter().find(|other| {
-            (avi_name(other) == name && Key::of(&***other) != key || is_same_user(self.cluster, other))
-                && other.finalizers().iter().any(|held| held == FINALIZER)
-        });
-        other.map(|other| Key::of(&***other))
     }
 }
 

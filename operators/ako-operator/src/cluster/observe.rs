@@ -56,7 +56,6 @@ impl Clusters {
         Known {
             cluster,
             adcs: self.adcs.all(),
-            clusters: self.clusters.cache().all(),
             machines: self.by_cluster.get(&Key::of(cluster)),
             is_purged: self.memory.is_purged(cluster),
             is_balanced: self.endpoints.is_provider(cluster),

@@ -19,7 +19,7 @@ use super::seen::{
     Cleanup, Delivery, Difference, Left, ObjectWrite, Obstacle, Pending, Purge, Seen, Set, State, Want,
     Workload,
 };
-use crate::api::{FORCE_ANNOTATION, reason};
+use crate::api::{DELETE_CONFIG_LABEL, FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Target};
 use crate::problem::Problem;
 use crate::selection::Skip;
@@ -161,6 +161,13 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
         let after = (!is_watched).then_some(AGAIN);
         return Turn::Wait { reason, message: message.clone(), after };
     }
+    if seen.deletes_config {
+        let message = format!(
+            "AKO removes what it made on AVI and makes nothing, as the Cluster has the label {DELETE_CONFIG_LABEL}=true: remove the \
+             label to have its Services served again"
+        );
+        return Turn::Wait { reason: reason::CONFIG_DELETED, message, after: None };
+    }
     check_pods(state)
 }
 
@@ -208,8 +215,13 @@ fn leave(seen: &Seen) -> Option<Turn<Plan>> {
         return None;
     }
     match &seen.workload {
-        Workload::Unread | Workload::NotInitialized => None,
-        Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
+        Workload::Unread => None,
+        // Its status may have been lost after AKO was delivered.
+        Workload::NotInitialized if !seen.is_recorded => None,
+        Workload::NotInitialized | Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
+        Workload::NotInitialized => {
+            (seen.purge == Purge::Possible).then_some(Turn::Act(Plan::Purge { once: false }))
+        }
         Workload::Closed { reason, message } => Some(wait_for_workload(seen, reason, message)),
         Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
         Workload::Open(state) => clean(seen, state),

@@ -55,7 +55,9 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
         }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
             let status = match (&seen.want, &seen.workload) {
-                (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => None,
+                (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
+                // It has removed what it made.
+                _ if *reason == reason::CONFIG_DELETED => Some(Status::False),
                 // What is installed stays installed.
                 (_, Workload::Open(state)) if runs(state) => Some(Status::True),
                 (_, Workload::Closed { .. }) => Some(Status::Unknown),

@@ -51,6 +51,8 @@ pub struct Seen {
     pub addon: Vec<Target>,
     /// The name of the Cluster on AVI.
     pub avi_name: String,
+    /// Whether the label of the Cluster has AKO remove what it made, and make nothing.
+    pub deletes_config: bool,
     /// Another Cluster with AKO whose name on AVI is the same.
     pub namesake: Option<Key>,
     /// Whether AVI is to balance the control plane of this management cluster, and its Service does not exist yet.
@@ -295,6 +297,7 @@ impl Seen {
             user: Left::No,
             addon: Vec::new(),
             avi_name: "default-w1".to_owned(),
+            deletes_config: false,
             namesake: None,
             is_service_missing: false,
         }

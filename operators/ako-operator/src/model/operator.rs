@@ -155,7 +155,6 @@ impl Operator {
         let known = Known {
             cluster: &cluster,
             adcs: vec![Arc::new(self.adc(basis.is_recorded))],
-            clusters: vec![Arc::new(self.cluster(basis.cached.0))],
             machines: machine.into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,

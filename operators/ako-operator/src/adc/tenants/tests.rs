@@ -58,18 +58,15 @@ fn tenants_are_named_after_namespaces_and_clusters() {
 #[test]
 fn a_tenant_needs_the_group_and_the_networks() {
     let own = |contexts: &[&str]| Some(keys(contexts).into_iter().collect());
-    let group = |has_group| Tenant { has_group: Some(has_group), ..Tenant::default() };
-    let with = |contexts: &[&str]| Tenant { contexts: own(contexts), ..Tenant::default() };
+    let ours = || Tenant { is_marked: true, ..Tenant::default() };
+    let group = |has_group| Tenant { has_group: Some(has_group), ..ours() };
+    let with = |contexts: &[&str]| Tenant { contexts: own(contexts), ..ours() };
     let all = facts(&[]);
     let without = Facts { has_group: false, ..all.clone() };
     let rows = [
-        ("all of the provider", Tenant::default(), &all, None),
-        (
-            "no group there",
-            Tenant::default(),
-            &without,
-            Some("the cloud \"cloud\" has no service engine group"),
-        ),
+        ("all of the provider", ours(), &all, None),
+        ("made by others", Tenant::default(), &all, Some("was made by others")),
+        ("no group there", ours(), &without, Some("the cloud \"cloud\" has no service engine group")),
         ("its own group", group(true), &without, None),
         ("no own group", group(false), &all, Some("create it there")),
         ("both networks", with(&["one", "two"]), &all, None),
@@ -81,10 +78,10 @@ fn a_tenant_needs_the_group_and_the_networks() {
         assert_eq!(refused.is_some(), wanted.is_some(), "{what}");
         if let (Some(Problem { reason, message }), Some(words)) = (refused, wanted) {
             assert!(message.contains(words), "{what}: {message}");
-            let wanted = if tenant.contexts.is_some() {
-                "AviTenantRoutingContextDiffers"
-            } else {
-                "AviServiceEngineGroupNotFound"
+            let wanted = match (tenant.is_marked, tenant.contexts.is_some()) {
+                (false, _) => "AviTenantOfOthers",
+                (true, true) => "AviTenantRoutingContextDiffers",
+                (true, false) => "AviServiceEngineGroupNotFound",
             };
             assert_eq!(reason, wanted, "{what}");
         }

@@ -33,7 +33,6 @@ fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<
     Known {
         cluster,
         adcs: Vec::new(),
-        clusters: Vec::new(),
         machines: machines.to_vec(),
         is_purged: false,
         is_balanced: true,
@@ -75,24 +74,6 @@ fn a_management_cluster_waits_for_the_service_of_its_control_plane() {
         let cluster = cluster(namespace, &json!({}));
         let known = Known { is_balanced, has_service, ..known(&cluster, &[]) };
         assert_eq!(known.glance().is_service_missing, wanted, "{namespace} {is_balanced} {has_service}");
-    }
-}
-
-#[test]
-fn a_cluster_with_ako_and_the_same_name_on_avi_is_a_namesake() {
-    let at = |namespace: &str, name: &str, finalizers: &[&str]| {
-        cluster(namespace, &json!({ "name": name, "finalizers": finalizers }))
-    };
-    let this = at("a-b", "c", &[]);
-    for (what, other, wanted) in [
-        ("the same name on AVI", at("a", "b-c", &[FINALIZER]), Some("a/b-c")),
-        ("without AKO", at("a", "b-c", &[]), None),
-        ("another name", at("a", "c", &[FINALIZER]), None),
-        ("the Cluster itself", at("a-b", "c", &[FINALIZER]), None),
-    ] {
-        let clusters = vec![Arc::new(Foreign::from(other))];
-        let namesake = Known { clusters, ..known(&this, &[]) }.glance().namesake;
-        assert_eq!(namesake.map(|key| key.to_string()).as_deref(), wanted, "{what}");
     }
 }
 

@@ -115,12 +115,31 @@ fn a_cluster_waits_for_what_its_delivery_needs() {
     ]);
 }
 
+/// As after a restore: AKO was delivered, so that something of it may be on AVI.
+#[test]
+fn a_cluster_whose_status_was_lost_is_cleaned_up_by_marks() {
+    let lost = |is_recorded, purge| Seen {
+        is_deleting: true,
+        is_recorded,
+        purge,
+        workload: Workload::NotInitialized,
+        ..settled()
+    };
+    check(vec![
+        ("recorded", lost(true, Purge::Possible), "purge, once: false"),
+        ("recorded, and nothing is left", lost(true, Purge::Done), "hook +0 -1"),
+        ("forced", Seen { is_forced: true, ..lost(true, Purge::Possible) }, "purge, once: true"),
+        ("never recorded", lost(false, Purge::Impossible), "hook +0 -1"),
+    ]);
+}
+
 #[test]
 fn an_ako_without_a_ready_pod_is_awaited() {
     let unready = Set { is_ready: false, ..set(Cleanup::Silent) };
     let unready = || Seen { workload: open(delivered(), Some(unready.clone()), Some(false)), ..settled() };
     check(vec![
         ("as it is to be", unready(), "wait AKONotReady"),
+        ("while AKO is to make nothing", Seen { deletes_config: true, ..settled() }, "wait AviConfigDeleted"),
         ("while AVI is not ready", Seen { offer: Err(passing()), ..unready() }, "wait AKONotReady"),
     ]);
 }
@@ -444,7 +463,7 @@ fn an_ako_that_does_not_answer_stays_the_add_on_managers() {
             forced(purged(closed(of(gone(), true, Cleanup::Started)))),
             "withdraw",
         ),
-        ("never initialized", never(of(gone(), true, Cleanup::Started)), "withdraw"),
+        ("never initialized", never(of(gone(), true, Cleanup::Started)), "purge, once: false"),
     ]);
 }
 

@@ -69,7 +69,12 @@ fn conditions_say_how_far_the_delivery_is() {
             waits("ClusterUnreachable"),
             "AKOInstalled=Unknown ClusterUnreachable, event ClusterUnreachable",
         ),
-        ("it becomes unready later", installed(kept), waits(reason::CLUSTER_NOT_READY), "nothing"),
+        (
+            "it becomes unready later",
+            installed(kept),
+            waits(reason::CLUSTER_NOT_READY),
+            "AKOInstalled=True ClusterNotReady",
+        ),
         (
             "families",
             installed(family(Ok(()))),
@@ -152,6 +157,12 @@ fn an_ako_that_runs_stays_installed() {
             state(false),
             blocked(reason::PLACE_CHANGED),
             "AKOInstalled=False PlaceChanged",
+        ),
+        (
+            "asked to make nothing",
+            state(true),
+            waits(reason::CONFIG_DELETED),
+            "AKOInstalled=False AviConfigDeleted, event AviConfigDeleted",
         ),
         (
             "no Pod",
