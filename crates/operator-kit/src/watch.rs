@@ -28,6 +28,7 @@ use self::progress::WatchState;
 use crate::{
     backoff::shorten,
     cache::{Cache, Change, Index},
+    conditions,
     error::Chain,
     guarded::Guarded,
     health::Readiness,
@@ -263,7 +264,9 @@ impl<K: Kind> Watch<K> {
                 }
                 Err(error) => {
                     errors.inc();
-                    let error = format!("{}{}", Chain(&error), self.remedy(&error));
+                    // The text may be that of a server that others own.
+                    let text = Chain(&error).to_string().replace(char::is_control, " ");
+                    let error = format!("{}{}", conditions::bounded(&text), self.remedy(&error));
                     if state.failed(&error) {
                         warn!(watch = self.name, error, "watch interrupted, it will be resumed");
                     }

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, BodyStream, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::Bytes;
 use kube::Client;
 use kube::client::Body;
 use tokio::time::Instant;
@@ -18,6 +21,9 @@ use super::error::{Error, Kind};
 
 /// See [`CircuitBreaker::slow`]. Also the shortest time to wait for a cluster that is down.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// The body of an answer.
+type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(super) struct CircuitBreaker {
     /// The name in messages.
@@ -67,7 +73,7 @@ impl CircuitBreaker {
         self: Arc<Self>,
         client: Client,
         request: Request<Body>,
-    ) -> Result<Response<Body>, BoxError> {
+    ) -> Result<Response<Answer>, BoxError> {
         if self.retired.load(Ordering::Relaxed) {
             let error =
                 Error::new(Kind::Replaced, "its kubeconfig Secret has changed: a new client is needed");
@@ -79,14 +85,18 @@ impl CircuitBreaker {
         let answer = async {
             let streams = is_stream(request.uri());
             let response = client.send(request).await?;
-            if streams || response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok(response);
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()));
+            }
+            if streams {
+                return Ok(response.map(|body| with_short_lines(body, largest)));
             }
             // Reads the body here, so that the time limit also covers a body that stops in the middle.
             let (head, body) = response.into_parts();
             let body =
                 Limited::new(body, largest).collect().await.map_err(|error| of_body(&*error, largest))?;
-            Ok(Response::from_parts(head, Body::from(body.to_bytes())))
+            let body = Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync();
+            Ok(Response::from_parts(head, body))
         };
         let in_time = tokio::time::timeout(self.limits.answer, answer).await;
         let result = in_time.unwrap_or_else(|_| {
@@ -167,6 +177,27 @@ fn is_stream(uri: &Uri) -> bool {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).any(|(name, value)| on(name, value))
 }
 
+/// Ends a stream of lines, such as that of a watch, with an error where one is longer than an answer may be: who reads it keeps a line until
+/// its end.
+fn with_short_lines(body: Body, longest: usize) -> Answer {
+    let mut length = 0;
+    let frames = BodyStream::new(body).map(move |frame| {
+        let frame = frame.map_err(BoxError::from)?;
+        if let Some(data) = frame.data_ref() {
+            length = match data.iter().rposition(|byte| *byte == b'\n') {
+                Some(end) => data.len() - end - 1,
+                None => length + data.len(),
+            };
+        }
+        if length > longest {
+            let error = Error::new(Kind::Protocol, format!("a line of more than {longest} bytes"));
+            return Err(BoxError::from(error));
+        }
+        Ok(frame)
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
 fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usize) -> Error {
     if error.is::<LengthLimitError>() {
         return Error::new(Kind::Protocol, format!("an answer of more than {largest} bytes")).doubtful();
@@ -179,10 +210,8 @@ mod tests {
     use std::convert::Infallible;
     use std::io;
 
-    use futures::{StreamExt, stream};
-    use http_body_util::StreamBody;
-    use http_body_util::combinators::UnsyncBoxBody;
-    use hyper::body::{Bytes, Frame};
+    use futures::stream;
+    use hyper::body::Frame;
     use tokio::sync::{Notify, watch};
 
     use super::*;
@@ -235,6 +264,8 @@ mod tests {
                 match path.as_str() {
                     "/hangs" => std::future::pending().await,
                     "/half" => Ok(answer(vec!["ha"], true)),
+                    "/lines" => Ok(answer([&["x"; 99][..], &["\n"]].concat().repeat(3), false)),
+                    "/line" => Ok(answer(vec!["x"; 101], true)),
                     "/large" => Ok(answer(vec!["x"; 101], false)),
                     "/refused" | "/held/refused" => {
                         Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused)))
@@ -286,6 +317,15 @@ mod tests {
         assert_eq!(server.requests(), 1, "only the first was sent");
         let until = breaker.state().down.as_ref().unwrap().until;
         assert!(until <= Instant::now() + LONG, "not for longer than the limit says");
+    }
+
+    /// A hostile server would fill the memory of the operator by one event of a watch.
+    #[tokio::test]
+    async fn a_line_without_end_ends_its_stream() {
+        let (_, client, _) = with_breaker(PATIENT, SHORT);
+        assert_eq!(get(&client, "/lines?watch=true").await.unwrap().len(), 300);
+        let error = get(&client, "/line?watch=true").await.unwrap_err();
+        assert!(error.to_string().contains("a line of more than 100 bytes"), "{error}");
     }
 
     #[tokio::test]
@@ -373,9 +413,9 @@ mod tests {
         let mut body = client.send(request).await.unwrap().into_body();
         let first = body.frame().await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap(), "ha");
-        let large = Request::get("/large?watch=true").body(Body::empty()).unwrap();
+        let large = Request::get("/lines?watch=true").body(Body::empty()).unwrap();
         let body = client.send(large).await.unwrap().into_body();
-        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 101);
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 300);
     }
 
     #[tokio::test]

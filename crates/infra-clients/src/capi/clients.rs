@@ -43,8 +43,9 @@ pub struct Limits {
     /// How long a cluster that was unreachable is not called: calls fail at once with the same error. Then one call
     /// is let through as a probe. Default: 15 s.
     pub remember: Duration,
-    /// Largest answer in bytes, except for streams: a workload cluster belongs to its users, and must not fill the
-    /// memory of the operator. Default: 64 MiB.
+    /// Largest answer in bytes, and the longest line of a stream: a workload cluster belongs to its users, and must not
+    /// fill the memory of the operator, which takes up to 16 times as much for what it parses. Default: 1 MiB: many times
+    /// the objects that are read there.
     pub answer_size: usize,
     /// Most clients in the cache; beyond it the least recently used one is evicted. Default: 256.
     pub clients: usize,
@@ -56,7 +57,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(10),
             remember: Duration::from_secs(15),
-            answer_size: 64 << 20,
+            answer_size: 1 << 20,
             clients: 256,
         }
     }

@@ -132,7 +132,7 @@ fn is_too_large(group: &VmGroup, seen: &Seen) -> bool {
 pub enum Replacement<'a> {
     /// Another machine is made.
     Made,
-    /// Its machine is destroyed, and perhaps no other is made: this member gets none before a person acts.
+    /// Its machine is destroyed, and perhaps no other is made: this member has none.
     InDoubt(&'a Member),
     /// No other is made.
     None,
@@ -148,9 +148,9 @@ pub fn replacement<'a>(group: &VmGroup, seen: &'a Seen) -> Replacement<'a> {
     if !(is_staying && is_scaled && is_adopted && seen.unread.is_empty()) {
         return Replacement::None;
     }
-    // What keeps it from its machine would most likely keep the next one from its own.
-    let is_kept = |member: &&Member| !member.exists && !member.deleting && member.trouble.is_some();
-    seen.members.iter().find(is_kept).map_or(Replacement::Made, Replacement::InDoubt)
+    // What keeps it from its machine would most likely keep the next one from its own, also where it is tried again and again.
+    let is_without = |member: &&Member| !member.exists && !member.deleting;
+    seen.members.iter().find(is_without).map_or(Replacement::Made, Replacement::InDoubt)
 }
 
 /// Names the VmInstances that do not parse: nothing is known of their slots and machines.

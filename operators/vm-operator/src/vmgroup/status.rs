@@ -126,7 +126,8 @@ fn drift(group: &VmGroup, seen: &Seen) -> Option<String> {
                     .to_owned()
             }
             Replacement::InDoubt(member) => {
-                format!(": before you have one replaced, correct what VmInstance {} says", member.key.name())
+                let name = member.key.name();
+                format!(": before you have one replaced, VmInstance {name} has to have its machine: see what it says")
             }
             Replacement::None => String::new(),
         };

@@ -83,9 +83,9 @@ fn the_advice_to_delete_a_vminstance_is_given_where_that_replaces_its_machine() 
         ),
         ("one has no machine before a person acts", |_, seen| seen.members.push(without_machine(2)), false),
         (
-            "one has no machine yet, and no person has to act",
+            "one has no machine yet, for whatever reason",
             |_, seen| seen.members.push(Member { trouble: None, ..without_machine(2) }),
-            true,
+            false,
         ),
         (
             "one that is being deleted has no machine",
@@ -118,7 +118,9 @@ fn what_keeps_a_member_from_its_machine_is_to_be_corrected_first() {
     let mut group = fixtures::group(2);
     let text = says(&group);
     assert!(
-        text.ends_with("not changed: before you have one replaced, correct what VmInstance web-1 says"),
+        text.ends_with(
+            "not changed: before you have one replaced, VmInstance web-1 has to have its machine: see what it says"
+        ),
         "{text}"
     );
     group.spec.paused = Some(true);
