@@ -120,7 +120,7 @@ pub fn find_elsewhere<'a>(
 }
 
 /// Returns a Cluster to which AKO was delivered, whose name on AVI, or that of its user there, is the one of this Cluster, too: what the one
-/// has there cannot be told from what the other has. The first one keeps the name.
+/// has there cannot be distinguished from what the other has. The first one keeps the name.
 #[must_use]
 pub fn find_namesake<'a>(recorded: impl IntoIterator<Item = &'a String>, cluster: &Key) -> Option<Key> {
     let names = |key: &Key| {
