@@ -148,6 +148,7 @@ async fn own_service_engine_groups_and_routing_contexts_are_looked_up() {
     assert!(refused.message.contains("\"t-ns\" has service engines of its own"), "{}", refused.message);
 
     let routed = json!({ "tenant": [{ "name": "t-routed",
+        "description": "[ako-operator.network.tkg.tanzu.vmware.com/tenant]",
         "config_settings": { "tenant_vrf": true, "se_in_provider_context": true } }] });
     controller.simulator.control().seed_value(routed).unwrap();
     let (found, mut facts) = controller.needed("t-routed", &spec(&json!({}))).await;
