@@ -350,13 +350,18 @@ impl<R: Reconciler> Driver<R> {
             Pass::Gone => self.confirm_gone(key, object, seen).await,
             pass => pass,
         };
+        let pass = match pass {
+            Pass::Gone => match self.remove_finalizer(key, object, seen).await {
+                Ok(pause) => {
+                    timer.end("ok");
+                    return pause;
+                }
+                Err(failed) => failed,
+            },
+            pass => pass,
+        };
         let (outcome, pause, label) = match pass {
-            Pass::Gone => {
-                let pause = self.remove_finalizer(key, object, seen).await;
-                timer.end("ok");
-                return pause;
-            }
-            Pass::Lost | Pass::Stale => {
+            Pass::Gone | Pass::Lost | Pass::Stale => {
                 timer.end("ok");
                 return matches!(pass, Pass::Stale).then_some(STALE);
             }

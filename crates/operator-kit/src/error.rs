@@ -89,6 +89,12 @@ pub enum KitError {
     /// The Kubernetes API server refused a request or did not answer.
     #[error("Kubernetes API: {}", Chain(.0))]
     Kubernetes(kube::Error),
+    /// The finalizer cannot be added.
+    #[error("the finalizer cannot be added, so nothing is done for the object: {}", refusal(.0))]
+    NotHeld(kube::Error),
+    /// The finalizer cannot be removed.
+    #[error("nothing is left to do, but the finalizer cannot be removed, which keeps the object: {}", refusal(.0))]
+    NotReleased(kube::Error),
     /// This process does not lead any longer and must not write.
     #[error(transparent)]
     NotLeader(#[from] NotLeader),
@@ -107,6 +113,25 @@ impl KitError {
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         Self::Panicked(text.unwrap_or_else(|| "no message".to_owned()))
     }
+
+    /// Returns the failure for a finalizer that was not added.
+    pub(crate) fn not_held(error: kube::Error) -> Self {
+        if is_fenced(&error) { Self::NotLeader(NotLeader) } else { Self::NotHeld(error) }
+    }
+
+    /// Returns the failure for a finalizer that was not removed.
+    pub(crate) fn not_released(error: kube::Error) -> Self {
+        if is_fenced(&error) { Self::NotLeader(NotLeader) } else { Self::NotReleased(error) }
+    }
+}
+
+/// Returns why a request failed, and what to do where it is refused.
+fn refusal(error: &kube::Error) -> String {
+    let remedy = match classify_kube(error).1 {
+        Disposition::NeedsHelp { .. } => "; correct the RBAC, admission policy or webhook that refuses it",
+        Disposition::Transient { .. } => "",
+    };
+    format!("Kubernetes API: {}{remedy}", Chain(error))
 }
 
 impl From<kube::Error> for KitError {
@@ -118,7 +143,7 @@ impl From<kube::Error> for KitError {
 impl ReconcileError for KitError {
     fn classify(&self) -> (&'static str, Disposition) {
         match self {
-            Self::Kubernetes(error) => classify_kube(error),
+            Self::Kubernetes(error) | Self::NotHeld(error) | Self::NotReleased(error) => classify_kube(error),
             Self::NotLeader(_) => (NOT_LEADER, Disposition::TRANSIENT),
             Self::Panicked(_) | Self::StillChanging => (INTERNAL_ERROR, Disposition::NEEDS_HELP),
         }

@@ -86,7 +86,15 @@ impl<K: Kind> Objects<K> {
         labels: &str,
         fits: impl Fn(&Guarded<K>) -> bool,
     ) -> Result<Option<Guarded<K>>, kube::Error> {
-        let mut params = ListParams::default().labels(labels).limit(PAGE);
+        self.first(namespace, ListParams::default().labels(labels).limit(PAGE), fits).await
+    }
+
+    async fn first(
+        &self,
+        namespace: &str,
+        mut params: ListParams,
+        fits: impl Fn(&Guarded<K>) -> bool,
+    ) -> Result<Option<Guarded<K>>, kube::Error> {
         loop {
             let request =
                 self.at(&Key::new(namespace, "")).list(&params).map_err(kube::Error::BuildRequest)?;
@@ -246,9 +254,13 @@ impl<K: Kind> Objects<K> {
             {"op": "add", "path": "/metadata/finalizers", "value": wanted},
         ]);
         let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
-        // A test that fails is 422; a race with another writer is 409.
-        let stale = &[404, 409, 422];
-        let patched = self.patch(object, &PatchParams::default(), &Patch::<()>::Json(patch), stale).await?;
+        let patch = Patch::<()>::Json(patch);
+        // A race with another writer is 409.
+        let patched = match self.patch(object, &PatchParams::default(), &patch, &[404, 409]).await {
+            // A test that fails, or an admission policy that denies the change.
+            Err(kube::Error::Api(status)) if status.code == 422 => self.stale_or(object, status).await?,
+            patched => patched?,
+        };
         if ends && patched == Patched::Done {
             self.cache.removed(&Key::of(object), object.meta().uid.as_deref().unwrap_or_default());
         }
@@ -286,6 +298,25 @@ impl<K: Kind> Objects<K> {
                 }
             },
             Err(error) => Err(error),
+        }
+    }
+
+    /// Returns [`Patched::Stale`] where the object is gone, recreated, or has other finalizers than `object`, and `refusal` where it is
+    /// as `object` is: the same patch would be refused again.
+    async fn stale_or(&self, object: &K, refusal: Box<Status>) -> Result<Patched, kube::Error> {
+        let key = Key::of(object);
+        let uid = object.uid().unwrap_or_default();
+        // Every watch needs the right to list, and not all kinds come with the right to get.
+        let named = ListParams::default().fields(&format!("metadata.name={}", key.name()));
+        match self.first(key.namespace(), named, |now| Key::of(now) == key).await? {
+            Some(now) if now.uid() == object.uid() && now.finalizers() == object.finalizers() => {
+                Err(kube::Error::Api(refusal))
+            }
+            Some(_) => Ok(Patched::Stale),
+            None => {
+                self.cache.removed(&key, &uid);
+                Ok(Patched::Stale)
+            }
         }
     }
 

@@ -54,7 +54,7 @@ impl<R: Reconciler> Driver<R> {
         match self.objects.change_finalizers(object, Some(finalizer), &[]).await {
             Ok(Patched::Done) => {}
             Ok(Patched::Stale) => return Err(Pass::Stale),
-            Err(error) => return Err(self.failed(key, object, KitError::from(error).into())),
+            Err(error) => return Err(self.failed(key, object, KitError::not_held(error).into())),
         }
         let newest = self.cache.valid(key).filter(|now| now.uid() == object.uid());
         *object = newest.ok_or(Pass::Stale)?;
@@ -95,28 +95,30 @@ impl<R: Reconciler> Driver<R> {
         }
     }
 
-    /// Removes the finalizer, after a last status where finalizers of others keep an object that is being deleted.
+    /// Removes the finalizer, and writes a last status where finalizers of others keep an object that is being deleted. Returns when to
+    /// look again, or the failure that the status is to report.
     pub(super) async fn remove_finalizer(
         &self,
         key: &Key,
         object: &Arc<R::Object>,
         seen: Option<&R::Seen>,
-    ) -> Option<Duration> {
+    ) -> Result<Option<Duration>, Pass<R>> {
         let ours: Vec<&str> = R::FINALIZER.iter().chain(R::FORMER_FINALIZERS).copied().collect();
         let held = object.finalizers().iter().map(String::as_str);
         let others: Vec<&str> = held.filter(|held| !ours.contains(held)).collect();
-        if is_deleting(&**object) && !others.is_empty() {
+        let last = (is_deleting(&**object) && !others.is_empty()).then(|| {
             let message = format!(
                 "the operator has nothing left to do; the object goes when the owners of these finalizers remove them, or you do \
                  with kubectl edit: {}",
                 others.join(", ")
             );
-            let outcome = Outcome::Waiting(FINALIZERS_LEFT, message);
-            match self.write_status(key, object, seen, &outcome).await {
-                Ok(None) => {}
-                Ok(postponed) => return postponed,
-                Err(error) => return self.unwritten(key, object, error),
-            }
+            Outcome::Waiting(FINALIZERS_LEFT, message)
+        });
+        // A finalizer that cannot be removed stays in the status until it is: the two would take turns.
+        let (before, after) =
+            if lock(&self.memory.failing).contains_key(key) { (None, last) } else { (last, None) };
+        if let Some(pause) = self.write_last(key, object, seen, before).await {
+            return Ok(pause);
         }
         let newest = self.cache.valid(key).filter(|newest| newest.uid() == object.uid());
         match self.objects.change_finalizers(newest.as_ref().unwrap_or(object), None, &ours).await {
@@ -128,10 +130,25 @@ impl<R: Reconciler> Driver<R> {
                     self.reconciler.forget(uid);
                 }
                 // An object that lives on is woken by this change.
-                None
+                Ok(self.write_last(key, object, seen, after).await.flatten())
             }
-            Ok(Patched::Stale) => Some(STALE),
-            Err(error) => self.failed(key, object, KitError::from(error).into()).pause(),
+            Ok(Patched::Stale) => Ok(Some(STALE)),
+            Err(error) => Err(self.failed(key, object, KitError::not_released(error).into())),
+        }
+    }
+
+    /// Writes the last status of an object; when to look again if that was not possible.
+    async fn write_last(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        seen: Option<&R::Seen>,
+        outcome: Option<Outcome<R::Done, R::Error>>,
+    ) -> Option<Option<Duration>> {
+        match self.write_status(key, object, seen, &outcome?).await {
+            Ok(None) => None,
+            Ok(postponed) => Some(postponed),
+            Err(error) => Some(self.unwritten(key, object, error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Driver, STALE, caught, memory::lock};
+use super::{Driver, FINALIZERS_LEFT, STALE, caught, memory::lock};
 use crate::{
     conditions,
     error::{Chain, KitError, NOT_LEADER, ReconcileError},
@@ -139,7 +139,9 @@ impl<R: Reconciler> Driver<R> {
     fn postpone(&self, key: &Key, outcome: &Outcome<R::Done, R::Error>) -> Option<Duration> {
         let mut progress = lock(&self.memory.progress);
         let now = Instant::now();
-        if matches!(outcome, Outcome::Acted(_) | Outcome::Waiting(..)) {
+        // The last status may have no later pass.
+        let is_last = matches!(outcome, Outcome::Waiting(FINALIZERS_LEFT, _));
+        if matches!(outcome, Outcome::Acted(_) | Outcome::Waiting(..)) && !is_last {
             let left = PROGRESS.saturating_sub(now - *progress.entry(key.clone()).or_insert(now));
             if !left.is_zero() {
                 return Some(left);

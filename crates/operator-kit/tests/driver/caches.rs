@@ -80,6 +80,13 @@ pub async fn follow_the_removal_of_a_finalizer(bench: &Bench, kit: &Kit) {
     ending.finalizers_mut().push(FINALIZER.to_owned());
     let ending = bench.api.create(&PostParams::default(), &ending).await.unwrap();
     let key = Key::of(&ending);
+    let mut outdated = ending.clone();
+    outdated.finalizers_mut().push("example.com/gone".to_owned());
+    let mut former = ending.clone();
+    former.metadata.uid = Some("former".to_owned());
+    for other in [outdated, former] {
+        assert_eq!(objects.change_finalizers(&other, None, &[FINALIZER]).await.unwrap(), Patched::Stale);
+    }
     assert_eq!(objects.delete(&key, &ending.uid().unwrap()).await.unwrap(), Deleted::Going);
     let ending = objects.cache().valid(&key).unwrap();
     assert_eq!(objects.change_finalizers(&ending, None, &[FINALIZER]).await.unwrap(), Patched::Done);

@@ -191,6 +191,7 @@ async fn every_object_takes_the_same_road() {
         an_object_with_the_longest_name_has_events(&bench),
         caches::need_no_controller(&bench, &kit),
         refused::statuses_are_reported_by_one_event(&bench),
+        refused::finalizers_are_reported_by_the_status(&bench),
         foreign::objects_are_served_while_they_are_selected(&bench, &guests, &witness),
     );
     an_api_server_restart_is_survived(&mut bench).await;

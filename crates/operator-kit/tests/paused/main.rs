@@ -61,8 +61,32 @@ impl Bench {
         times.windows(2).take(count - 1).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect()
     }
 
+    /// Refuses the next four changes of the finalizers of `well`.
+    fn refuse_finalizers(&self, code: StatusCode) {
+        (0..4).for_each(|_| self.server.refuse("PATCH things well", code));
+    }
+
+    /// Waits until the Ready condition has this reason, and a message with this text.
+    async fn says(&self, name: &str, reason: &str, text: &str) {
+        testbed::eventually(&format!("{name} says {reason}"), PATIENCE, async || {
+            let object = self.server.object("things", name).unwrap_or_default();
+            let ready = &object["status"]["conditions"][0];
+            let message = ready["message"].as_str().unwrap_or_default();
+            Ok((ready["reason"] == reason && message.contains(text)).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     fn status_writes(&self, name: &str) -> Vec<Instant> {
-        let what = format!("PATCH things/status {name}");
+        self.writes(&format!("PATCH things/status {name}"))
+    }
+
+    fn finalizer_writes(&self, name: &str) -> Vec<Instant> {
+        self.writes(&format!("PATCH things {name}"))
+    }
+
+    fn writes(&self, what: &str) -> Vec<Instant> {
         self.server.writes().into_iter().filter(|write| write.what == what).map(|write| write.at).collect()
     }
 }
@@ -156,4 +180,48 @@ async fn a_deleted_object_goes_and_is_forgotten() {
     bench.api.delete("well", &DeleteParams::default()).await.unwrap();
     bench.things.until(&uid, Step::Forget, 1).await;
     assert_eq!(bench.server.object("things", "well"), None);
+}
+
+/// The answer of an admission policy has the code of a patch that does not fit the object any more.
+#[tokio::test(start_paused = true)]
+async fn a_finalizer_that_is_refused_is_reported_and_tried_ever_later() {
+    for code in [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::FORBIDDEN] {
+        let bench = Bench::start();
+        bench.refuse_finalizers(code);
+        let begin = Instant::now();
+        bench.create("well", Mode::Well).await;
+        bench.says("well", "KubernetesApi", "cannot be added").await;
+        bench.things.until("well", Step::Observe, 1).await;
+        let added = bench.finalizer_writes("well")[0] - begin;
+        assert!(about(added.as_secs_f64(), 15.0), "{code}: after 1, 2, 4 and 8 s: {added:?}");
+        assert_eq!(bench.status_writes("well").len(), 2, "{code}: the refusal and the end");
+
+        bench.refuse_finalizers(code);
+        let deleted = Instant::now();
+        bench.api.delete("well", &DeleteParams::default()).await.unwrap();
+        bench.says("well", "KubernetesApi", "cannot be removed").await;
+        while bench.server.object("things", "well").is_some() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let removed = bench.finalizer_writes("well")[1] - deleted;
+        assert!(about(removed.as_secs_f64(), 15.0), "{code}: after 1, 2, 4 and 8 s: {removed:?}");
+        assert_eq!(bench.status_writes("well").len(), 3, "{code}: one status for a refusal that lasts");
+    }
+}
+
+/// A finalizer of another keeps the object as well: the status says what the operator meets until that is over.
+#[tokio::test(start_paused = true)]
+async fn a_refused_removal_and_a_finalizer_of_another_do_not_take_turns_in_the_status() {
+    let bench = Bench::start();
+    let mut thing = Thing::new("well", ThingSpec { mode: Mode::Well });
+    thing.metadata.finalizers = Some(vec![things::FINALIZER.to_owned(), "example.com/audit".to_owned()]);
+    bench.api.create(&PostParams::default(), &thing).await.unwrap();
+    bench.says("well", "Well", "").await;
+    bench.refuse_finalizers(StatusCode::FORBIDDEN);
+    bench.api.delete("well", &DeleteParams::default()).await.unwrap();
+    bench.says("well", "KubernetesApi", "cannot be removed").await;
+    bench.says("well", driver::FINALIZERS_LEFT, "example.com/audit").await;
+    let finalizers = bench.server.object("things", "well").unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers, serde_json::json!(["example.com/audit"]));
+    assert_eq!(bench.status_writes("well").len(), 4, "well, others keep it, refused, others keep it");
 }

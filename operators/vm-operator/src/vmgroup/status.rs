@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use operator_kit::conditions::{self, Status};
 use operator_kit::driver::FINALIZERS_LEFT;
 use operator_kit::names::first_few;
-use operator_kit::{Notice, Outcome};
+use operator_kit::{Notice, Outcome, ReconcileError as _};
 
 use crate::api::{ORIGINAL_FINALIZER, VmGroup, VmGroupStatus, condition, has_finalizer, phase, reason};
 use crate::detach::{self, is_detached};
@@ -25,7 +25,7 @@ pub fn status(
     outcome: &Outcome<Done, Error>,
     now: Timestamp,
 ) -> Option<VmGroupStatus> {
-    let seen = seen?;
+    let Some(seen) = seen else { return unseen(old, group, outcome, now) };
     let blind = seen.blind.as_ref();
     let in_sight = blind.is_none() && seen.other_vcenter.is_none();
     if blind.is_some_and(|blind| !blind.reported) && !matches!(outcome, Outcome::Failed(_)) {
@@ -48,13 +48,7 @@ pub fn status(
     let mut conditions = old.map(|old| old.conditions.clone()).unwrap_or_default();
     detach::set_condition(&mut conditions, group, "its virtual machines stay when it is deleted", now);
     let last_message = verdict.last_message(group, drift.as_deref(), &conditions);
-    let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
-        conditions::set(&mut conditions, type_, status, reason, message, generation, now);
-    };
-    set(condition::READY, verdict.ready, &verdict.reason, &verdict.message);
-    let (progressing, why) = verdict.progressing();
-    let message = if progressing == Status::False { "" } else { &verdict.message };
-    set(condition::PROGRESSING, progressing, why, message);
+    verdict.set(&mut conditions, group, now);
     if in_sight {
         set_details(&mut conditions, group, seen, drift, now);
     }
@@ -78,6 +72,24 @@ pub fn status(
         vcenter: vcenter(old, seen, outcome),
         conditions,
     })
+}
+
+/// Computes the status where a pass failed before it observed, as without the finalizer: the last status with this failure.
+fn unseen(
+    old: Option<&VmGroupStatus>,
+    group: &VmGroup,
+    outcome: &Outcome<Done, Error>,
+    now: Timestamp,
+) -> Option<VmGroupStatus> {
+    let Outcome::Failed(error) = outcome else { return None };
+    let verdict = Verdict::failed(group, outcome, error, error.to_string());
+    let mut status = old.cloned().unwrap_or_default();
+    verdict.set(&mut status.conditions, group, now);
+    status.phase = Some(verdict.phase.to_owned());
+    status.last_message = Some(conditions::bounded(&verdict.message).to_owned());
+    (status.observed_generation, status.desired_replicas) =
+        (group.metadata.generation, Some(group.spec.replicas));
+    Some(status)
 }
 
 /// Returns the vCenter that the group works in. It is recorded before the first machine is requested.
@@ -192,6 +204,17 @@ impl Verdict {
         conditions::bounded(&parts.into_iter().flatten().collect::<Vec<_>>().join("; ")).to_owned()
     }
 
+    /// Sets Ready and Progressing.
+    fn set(&self, conditions: &mut Vec<Condition>, group: &VmGroup, now: Timestamp) {
+        let mut set = |type_: &str, status: Status, reason: &str, message: &str| {
+            conditions::set(conditions, type_, status, reason, message, group.metadata.generation, now);
+        };
+        set(condition::READY, self.ready, &self.reason, &self.message);
+        let (progressing, why) = self.progressing();
+        let message = if progressing == Status::False { "" } else { &self.message };
+        set(condition::PROGRESSING, progressing, why, message);
+    }
+
     /// Returns status and reason of Progressing: whether work is in flight.
     fn progressing(&self) -> (Status, &str) {
         match self.phase {
@@ -208,11 +231,7 @@ impl Verdict {
     fn of(group: &VmGroup, seen: &Seen, outcome: &Outcome<Done, Error>, ready: i32) -> Self {
         let (wanted, ready) = (usize::try_from(group.spec.replicas), usize::try_from(ready));
         let tally = tally(ready.unwrap_or(0), wanted.unwrap_or(0));
-        let phase = match outcome.help() {
-            Some(_) => phase::ERROR,
-            None if group.metadata.deletion_timestamp.is_some() => phase::DELETING,
-            None => phase::PENDING,
-        };
+        let phase = phase_of(group, outcome);
         let new =
             |ready, phase, reason: &str, message| Self { ready, phase, reason: reason.to_owned(), message };
         match outcome {
@@ -231,11 +250,22 @@ impl Verdict {
                 let unknown = seen.blind.as_ref().is_some_and(|blind| blind.reason == *reason);
                 new(if unknown { Status::Unknown } else { Status::False }, phase, reason, message.clone())
             }
-            Outcome::Failed(error) => {
-                use operator_kit::ReconcileError as _;
-                new(Status::False, phase, error.reason(), format!("{tally}; {error}"))
-            }
+            Outcome::Failed(error) => Self::failed(group, outcome, error, format!("{tally}; {error}")),
         }
+    }
+
+    fn failed(group: &VmGroup, outcome: &Outcome<Done, Error>, error: &Error, message: String) -> Self {
+        let phase = phase_of(group, outcome);
+        Self { ready: Status::False, phase, reason: error.reason().to_owned(), message }
+    }
+}
+
+/// Returns the phase of a group that is not as its spec asks.
+fn phase_of(group: &VmGroup, outcome: &Outcome<Done, Error>) -> &'static str {
+    match outcome.help() {
+        Some(_) => phase::ERROR,
+        None if group.metadata.deletion_timestamp.is_some() => phase::DELETING,
+        None => phase::PENDING,
     }
 }
 

@@ -205,6 +205,28 @@ fn the_last_status_stands() {
 }
 
 #[test]
+fn a_pass_that_failed_before_it_observed_leaves_the_rest_of_the_status() {
+    let old = VmGroupStatus { replicas: Some(2), folder: Some("group-1".into()), ..VmGroupStatus::default() };
+    for (deleting, kind, phase) in [
+        (false, Kind::Forbidden, "ERROR"),
+        (true, Kind::Timeout, "DELETING"),
+        (false, Kind::Timeout, "PENDING"),
+    ] {
+        let mut group = fixtures::group(3);
+        group.metadata.deletion_timestamp =
+            deleting.then_some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
+        let outcome = failed(kind);
+        let Outcome::Failed(error) = &outcome else { unreachable!() };
+        let (reason, message) = (error.reason(), error.to_string());
+        let new = status(Some(&old), &group, None, &outcome, NOW).unwrap();
+        assert_eq!(condition_of(&new, condition::READY), Some(("False", reason, &*message)));
+        assert_eq!((new.phase.as_deref(), new.last_message.as_deref()), (Some(phase), Some(&*message)));
+        assert_eq!((new.observed_generation, new.desired_replicas), (Some(1), Some(3)));
+        assert_eq!((new.replicas, new.folder), (old.replicas, old.folder.clone()));
+    }
+}
+
+#[test]
 fn how_many_machines_exist_and_are_ready() {
     let off = |slot| Member { on: false, ..member(slot) };
     let leaving = |slot| Member { deleting: true, ..member(slot) };
