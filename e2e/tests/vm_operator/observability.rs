@@ -73,6 +73,26 @@ async fn an_outage_shows_in_the_metrics_and_each_metric_is_documented() {
     becomes(&operator, "vm_operator_vcenter_session", 0.0).await;
 }
 
+/// An alert on a gauge that does not exist never fires.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_has_the_gauges_that_alerts_read() {
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    let launch = |name: &str| rig.launch().arg("--enable-leader-election").env("POD_NAME", name);
+    let leader = rig.operator_with(&launch("leader")).await.unwrap();
+    becomes(&leader, "vm_operator_vcenter_up", 1.0).await;
+    let standby = rig.operator_with(&launch("standby")).await.unwrap();
+    let (_, text) = standby.get("/metrics").await.unwrap();
+    for line in [
+        "operator_leader 0",
+        "vm_operator_vcenter_up 0",
+        "vm_operator_machines_ready 0",
+        "vm_operator_machines_desired 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line:?} in {text}");
+    }
+}
+
 /// Checks that the page has each metric, and none that does not exist.
 async fn documented(operator: &OperatorProcess) {
     let page = std::fs::read_to_string(project_root().unwrap().join("docs/vm-operator/metrics.md")).unwrap();

@@ -56,6 +56,7 @@ use crate::api::{GROUP, OWNER_MARKER, VmGroup, VmInstance};
 use crate::args::Args;
 use crate::context::{Context, Settings};
 use crate::meters::Meters;
+use crate::metrics::Gauges;
 
 /// How long the first look at the vCenter may take before the controllers start without it.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -149,6 +150,7 @@ fn recorded_vm(cluster: &str, instance: &VmInstance) -> Option<vms::RecordedVm> 
 pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::Result<()> {
     let vms = args.vms()?;
     let meters = Meters::register(kit.metrics().registry())?;
+    let gauges = Gauges::register(kit.metrics().registry())?;
     let readiness = kit.readiness("vcenter");
     if args.common.enable_leader_election {
         // A standby has no vCenter to reach yet, and is ready to take over.
@@ -177,7 +179,8 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
         let metrics = async {
             // Until then healthy machines would count as orphans.
             kit.caches().await;
-            Ok(metrics::register(&ctx)?)
+            gauges.follow(&ctx);
+            Ok(())
         };
         tokio::try_join!(
             metrics,

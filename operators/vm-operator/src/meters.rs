@@ -1,5 +1,5 @@
-//! What is counted and timed while the operator works: calls of the vCenter, logins, clones. Registered from the start of the
-//! process; what is computed at each scrape is in `metrics`.
+//! What is counted and timed while the operator works: calls of the vCenter, logins, clones. What is computed at each scrape is in
+//! `metrics`. Both are registered from the start of the process.
 
 use infra_clients::vsphere::{Error as Fault, Exchange, Kind, Observer};
 use k8s_openapi::jiff::Timestamp;

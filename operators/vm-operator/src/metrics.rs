@@ -8,65 +8,92 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::vms::{Inventory, Vm};
-use prometheus::IntGauge;
+use prometheus::{IntGauge, Registry};
 use tracing::warn;
 
-use crate::api::OWNER_MARKER;
 use crate::api::names::Marker;
+use crate::api::{OWNER_MARKER, VmGroup};
 use crate::context::Context;
 
-/// Registers the metrics.
-///
-/// # Errors
-/// A metric of the name is registered already.
-pub fn register(ctx: &Arc<Context>) -> Result<(), prometheus::Error> {
-    let registry = ctx.kit.metrics().registry();
-    let gauge = |name: &str, help: &str| {
-        let gauge = IntGauge::new(format!("vm_operator_{name}"), help)?;
-        registry.register(Box::new(gauge.clone()))?;
-        Ok::<_, prometheus::Error>(gauge)
-    };
-    let up = gauge("vcenter_up", "1 while the operator sees all changes of the vCenter's inventory, else 0")?;
-    let orphaned = gauge(
-        "orphaned_machines",
-        "Virtual machines with this cluster's marker that belong to no VmInstance",
-    )?;
-    let desired = gauge("machines_desired", "Virtual machines that all groups ask for")?;
-    let ready =
-        gauge("machines_ready", "Virtual machines that are ready, as the statuses of all groups say")?;
-    let queued = gauge("clones_queued", "VmInstances that wait to be cloned")?;
-    let cloning = gauge("clones_in_flight", "Clones that were requested and have not ended")?;
-    let requests = gauge("requests_queued", "Requests that wait to be sent to the vCenter")?;
-    let metrics = ctx.kit.metrics().clone();
-    let logged = Mutex::new(HashSet::new());
-    // The context holds the metrics, so they must not hold it.
-    let ctx: Weak<Context> = Arc::downgrade(ctx);
-    metrics.on_scrape(move || {
-        let Some(ctx) = ctx.upgrade() else { return };
-        let (wanted, on) = machines(&ctx);
-        desired.set(wanted);
-        ready.set(on);
+/// The gauges. They are 0 until they follow the controllers, so that alerts see them in every process.
+pub struct Gauges {
+    up: IntGauge,
+    orphaned: IntGauge,
+    desired: IntGauge,
+    ready: IntGauge,
+    queued: IntGauge,
+    cloning: IntGauge,
+    requests: IntGauge,
+}
+
+impl Gauges {
+    /// Registers the gauges.
+    ///
+    /// # Errors
+    /// A metric of the name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(format!("vm_operator_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        Ok(Self {
+            up: gauge(
+                "vcenter_up",
+                "1 while the controllers work and see all changes of the vCenter's inventory, else 0",
+            )?,
+            orphaned: gauge(
+                "orphaned_machines",
+                "Virtual machines with this cluster's marker that belong to no VmInstance",
+            )?,
+            desired: gauge("machines_desired", "Virtual machines that all groups ask for")?,
+            ready: gauge(
+                "machines_ready",
+                "Virtual machines that are ready, as the statuses of all groups say",
+            )?,
+            queued: gauge("clones_queued", "VmInstances that wait to be cloned")?,
+            cloning: gauge("clones_in_flight", "Clones that were requested and have not ended")?,
+            requests: gauge("requests_queued", "Requests that wait to be sent to the vCenter")?,
+        })
+    }
+
+    /// Sets the gauges at each scrape from now on.
+    pub fn follow(self, ctx: &Arc<Context>) {
+        let metrics = ctx.kit.metrics().clone();
+        let logged = Mutex::new(HashSet::new());
+        // The context holds the metrics, so they must not hold it.
+        let ctx: Weak<Context> = Arc::downgrade(ctx);
+        metrics.on_scrape(move || {
+            if let Some(ctx) = ctx.upgrade() {
+                self.set(&ctx, &mut logged.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        });
+    }
+
+    fn set(&self, ctx: &Context, logged: &mut HashSet<MoRef>) {
+        let (desired, ready) = machines(&ctx.groups.cache().all());
+        self.desired.set(desired);
+        self.ready.set(ready);
         let (waiting, held) = ctx.memory.clone_queue.lock().unwrap_or_else(PoisonError::into_inner).depth();
-        for (gauge, depth) in [(&queued, waiting), (&cloning, held), (&requests, ctx.memory.requests.depth())]
+        for (gauge, depth) in
+            [(&self.queued, waiting), (&self.cloning, held), (&self.requests, ctx.memory.requests.depth())]
         {
             gauge.set(i64::try_from(depth).unwrap_or(i64::MAX));
         }
         ctx.vms.read(|inventory| {
-            up.set(inventory.is_synced().into());
-            let orphans: Vec<_> = orphans(&ctx, inventory).collect();
-            orphaned.set(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
-            log_new(&mut logged.lock().unwrap_or_else(PoisonError::into_inner), &orphans);
+            self.up.set(inventory.is_synced().into());
+            let orphans: Vec<_> = orphans(ctx, inventory).collect();
+            self.orphaned.set(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
+            log_new(logged, &orphans);
         });
-    });
-    Ok(())
+    }
 }
 
 /// Machines that all groups ask for, and those that are ready.
-fn machines(ctx: &Context) -> (i64, i64) {
-    let groups = ctx.groups.cache().all();
-    let desired = groups.iter().filter(|group| group.metadata.deletion_timestamp.is_none());
-    let desired = desired.map(|group| i64::from(group.spec.replicas)).sum();
-    let ready = groups.iter().filter_map(|group| group.status.as_ref()?.ready_replicas);
+fn machines(groups: &[Arc<VmGroup>]) -> (i64, i64) {
+    let groups = groups.iter().filter(|group| group.metadata.deletion_timestamp.is_none());
+    let desired = groups.clone().map(|group| i64::from(group.spec.replicas)).sum();
+    let ready = groups.filter_map(|group| group.status.as_ref()?.ready_replicas);
     (desired, ready.map(i64::from).sum())
 }
 
@@ -91,4 +118,20 @@ fn log_new(logged: &mut HashSet<MoRef>, orphans: &[(&Arc<Vm>, Marker)]) {
         );
     }
     *logged = orphans.iter().map(|(vm, _)| vm.moref.clone()).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An alert on a gauge that does not exist never fires.
+    #[test]
+    fn every_gauge_is_0_from_the_start() {
+        let registry = Registry::new();
+        let _gauges = Gauges::register(&registry).unwrap();
+        let families = registry.gather();
+        let is_up = |family: &prometheus::proto::MetricFamily| family.name() == "vm_operator_vcenter_up";
+        assert!(families.iter().any(is_up) && families.len() == 7, "{families:?}");
+        assert!(families.iter().all(|family| family.get_metric()[0].get_gauge().value() == 0.0));
+    }
 }
