@@ -46,10 +46,13 @@ impl Gauges {
                 "orphaned_machines",
                 "Virtual machines with this cluster's marker that belong to no VmInstance",
             )?,
-            desired: gauge("machines_desired", "Virtual machines that all groups ask for")?,
+            desired: gauge(
+                "machines_desired",
+                "Virtual machines that all groups ask for, except groups that are being deleted",
+            )?,
             ready: gauge(
                 "machines_ready",
-                "Virtual machines that are ready, as the statuses of all groups say",
+                "Virtual machines that groups ask for and that are ready, as their statuses say",
             )?,
             queued: gauge("clones_queued", "VmInstances that wait to be cloned")?,
             cloning: gauge("clones_in_flight", "Clones that were requested and have not ended")?,
@@ -89,12 +92,15 @@ impl Gauges {
     }
 }
 
-/// Machines that all groups ask for, and those that are ready.
+/// Machines that all groups ask for, and those of them that are ready: a machine that a group has too many, as one that is paused may,
+/// stands for no machine that another group lacks.
 fn machines(groups: &[Arc<VmGroup>]) -> (i64, i64) {
     let groups = groups.iter().filter(|group| group.metadata.deletion_timestamp.is_none());
-    let desired = groups.clone().map(|group| i64::from(group.spec.replicas)).sum();
-    let ready = groups.filter_map(|group| group.status.as_ref()?.ready_replicas);
-    (desired, ready.map(i64::from).sum())
+    groups.fold((0, 0), |(desired, ready), group| {
+        let wanted = group.spec.replicas;
+        let on = group.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+        (desired + i64::from(wanted), ready + i64::from(on.min(wanted)))
+    })
 }
 
 fn orphans<'a>(ctx: &'a Context, inventory: &'a Inventory) -> impl Iterator<Item = (&'a Arc<Vm>, Marker)> {
@@ -122,7 +128,34 @@ fn log_new(logged: &mut HashSet<MoRef>, orphans: &[(&Arc<Vm>, Marker)]) {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
+    use crate::api::VmGroupStatus;
+    use crate::fixtures;
+
+    /// One that is ready and not asked for, or that is being deleted, makes up for none that is missing.
+    #[test]
+    fn machines_are_counted_group_by_group() {
+        let group = |desired, ready: Option<i32>, deleting: bool| {
+            let mut group = fixtures::group(desired);
+            group.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
+            group.status =
+                ready.map(|ready| VmGroupStatus { ready_replicas: Some(ready), ..VmGroupStatus::default() });
+            Arc::new(group)
+        };
+        let (short, full, new) = (group(3, Some(1), false), group(2, Some(2), false), group(4, None, false));
+        let (surplus, leaving) = (group(1, Some(5), false), group(3, Some(3), true));
+        for (groups, wanted) in [
+            (vec![], (0, 0)),
+            (vec![short.clone(), full, new], (9, 3)),
+            (vec![short.clone(), surplus], (4, 2)),
+            (vec![short, leaving], (3, 1)),
+        ] {
+            assert_eq!(machines(&groups), wanted, "{groups:?}");
+        }
+    }
 
     /// An alert on a gauge that does not exist never fires.
     #[test]
