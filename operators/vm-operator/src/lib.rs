@@ -143,6 +143,26 @@ fn recorded_vm(cluster: &str, instance: &VmInstance) -> Option<vms::RecordedVm> 
     })
 }
 
+/// Has the gauges follow the controllers once the caches are complete, and says in the log when the inventory is complete as well: from
+/// then on the controllers work on all objects and all machines. Administrators wait for the line.
+async fn report_start(kit: &Kit, ctx: &Arc<Context>, gauges: Gauges) {
+    let stop = kit.shutdown();
+    let start = async {
+        // Until then healthy machines would count as orphans.
+        kit.caches().await;
+        gauges.follow(ctx);
+        if triggers::synced(&ctx.vms).await {
+            tracing::info!(
+                "the controllers work: all objects of Kubernetes and the vCenter's inventory are known"
+            );
+        }
+    };
+    tokio::select! {
+        () = start => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Runs both controllers against the vCenter of `session` until the kit shuts down.
 ///
 /// # Errors
@@ -176,14 +196,12 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
         let _ = tokio::time::timeout(FIRST_LOOK, triggers::synced(&vms)).await;
         let (group_triggers, instance_triggers) =
             (ctx.memory.group_triggers.clone(), ctx.memory.instance_triggers.clone());
-        let metrics = async {
-            // Until then healthy machines would count as orphans.
-            kit.caches().await;
-            gauges.follow(&ctx);
+        let start = async {
+            report_start(&kit, &ctx, gauges).await;
             Ok(())
         };
         tokio::try_join!(
-            metrics,
+            start,
             driver::run(&kit, groups, group_triggers, Arc::new(vmgroup::VmGroups(Arc::clone(&ctx)))),
             driver::run(
                 &kit,

@@ -130,6 +130,7 @@ fn log_new(logged: &mut HashSet<MoRef>, orphans: &[(&Arc<Vm>, Marker)]) {
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
+    use prometheus::TextEncoder;
 
     use super::*;
     use crate::api::VmGroupStatus;
@@ -162,9 +163,9 @@ mod tests {
     fn every_gauge_is_0_from_the_start() {
         let registry = Registry::new();
         let _gauges = Gauges::register(&registry).unwrap();
-        let families = registry.gather();
-        let is_up = |family: &prometheus::proto::MetricFamily| family.name() == "vm_operator_vcenter_up";
-        assert!(families.iter().any(is_up) && families.len() == 7, "{families:?}");
-        assert!(families.iter().all(|family| family.get_metric()[0].get_gauge().value() == 0.0));
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let values: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(values.contains(&"vm_operator_vcenter_up 0") && values.len() == 7, "{text}");
+        assert!(values.iter().all(|line| line.ends_with(" 0")), "{text}");
     }
 }

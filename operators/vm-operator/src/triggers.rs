@@ -29,17 +29,18 @@ pub fn subscribe(ctx: &Context, groups: &Watch<VmGroup>, instances: &Watch<VmIns
     groups.subscribe(move |change| wakes.wake(&concerned::by_group(change, |group| by_group.keys(group))));
 }
 
-/// Resolves when the inventory is complete.
-pub async fn synced(vms: &Vms) {
+/// Resolves with `true` when the inventory is complete, and with `false` when the vCenter client ends before.
+pub async fn synced(vms: &Vms) -> bool {
     let mut changes = vms.changes();
     if vms.read(Inventory::is_synced) {
-        return;
+        return true;
     }
     while let Some(change) = changes.next().await {
         if matches!(change, Change::Synced) {
-            return;
+            return true;
         }
     }
+    false
 }
 
 /// Forwards changes until the vCenter client ends.
