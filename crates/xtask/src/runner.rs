@@ -26,7 +26,7 @@ const THREADS: &str = "8";
 /// Tests to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection<'a> {
-    /// The name of the test binary.
+    /// The name of the test, as in `cargo test --test NAME`.
     pub(crate) binary: &'a str,
     /// A part of the names of its tests; empty: all.
     pub(crate) filter: String,
@@ -43,6 +43,8 @@ impl<'a> Selection<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Binary {
     program: PathBuf,
+    /// The name by which it is selected, if its source is under `tests/`: names of libraries and programs may be the same.
+    test: Option<String>,
     /// The source file, relative to the project.
     source: String,
     /// The directory of the package, in which Cargo runs tests.
@@ -61,18 +63,20 @@ pub(crate) fn run(selections: &[Selection<'_>]) -> Result<()> {
     let times = slowest::binary_times(&fs::read_to_string(&path).unwrap_or_default());
     // The times of a part would put the next full run in a wrong order.
     let path = if selections.is_empty() { path } else { path.with_file_name("test-part.log") };
-    let mut tests: Vec<(Binary, String)> =
-        build()?.into_iter().map(|binary| (binary, String::new())).collect();
-    if !selections.is_empty() {
-        tests = select(&tests, selections)?;
-    }
+    let binaries = build()?;
+    let mut tests: Vec<(Binary, Option<String>)> = if selections.is_empty() {
+        binaries.into_iter().map(|binary| (binary, None)).collect()
+    } else {
+        let selected = select(&binaries, selections)?;
+        selected.into_iter().map(|(binary, filter)| (binary, Some(filter))).collect()
+    };
     // The longest first, so that the lanes end at the same time; new ones before them.
     let time = |binary: &Binary| times.get(&binary.source).copied().unwrap_or(f64::INFINITY);
     tests.sort_by(|(one, _), (other, _)| time(one).total_cmp(&time(other)));
 
     let output = Output::create(&path)?;
     let failed = Mutex::new(Vec::new());
-    in_lanes(tests, |(binary, filter)| match run_one(&binary, &filter, &output) {
+    in_lanes(tests, |(binary, filter)| match run_one(&binary, filter.as_deref(), &output) {
         Ok(true) => {}
         Ok(false) => lock(&failed).push(binary.source),
         Err(error) => lock(&failed).push(format!("{} ({error:#})", binary.source)),
@@ -103,12 +107,18 @@ fn in_lanes<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
 }
 
 /// Returns the selected binaries, each with its filter.
-fn select(tests: &[(Binary, String)], selections: &[Selection<'_>]) -> Result<Vec<(Binary, String)>> {
+fn select(binaries: &[Binary], selections: &[Selection<'_>]) -> Result<Vec<(Binary, String)>> {
     let mut selected = Vec::new();
-    for Selection { binary, filter } in selections {
-        let found = tests.iter().find(|(test, _)| stem(&test.program).as_deref() == Some(*binary));
-        let (test, _) = found.with_context(|| format!("there is no test binary {binary}"))?;
-        selected.push((test.clone(), filter.clone()));
+    for Selection { binary: name, filter } in selections {
+        let found: Vec<_> = binaries.iter().filter(|binary| binary.test.as_deref() == Some(*name)).collect();
+        match found.as_slice() {
+            [binary] => selected.push(((*binary).clone(), filter.clone())),
+            [] => bail!("there is no test binary {name}"),
+            several => {
+                let sources: Vec<_> = several.iter().map(|binary| binary.source.as_str()).collect();
+                bail!("several test binaries have the name {name}: {}", sources.join(", "));
+            }
+        }
     }
     Ok(selected)
 }
@@ -139,11 +149,17 @@ fn parse(message: &str, root: &Path) -> Result<Option<Binary>> {
     };
     let source = source.strip_prefix(root).unwrap_or(&source).to_string_lossy().into_owned();
     let package = manifest.parent().context("a manifest without a directory")?.to_owned();
-    Ok(Some(Binary { program, source, package }))
+    let is_test =
+        message["target"]["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"));
+    let test = message["target"]["name"].as_str().filter(|_| is_test).map(str::to_owned);
+    Ok(Some(Binary { program, test, source, package }))
 }
 
-/// Runs one test binary. Returns whether all its tests passed.
-fn run_one(binary: &Binary, filter: &str, output: &Output) -> Result<bool> {
+/// Runs one test binary, or the tests of a selected one that have the filter in their names. Returns whether all passed.
+///
+/// # Errors
+/// If it cannot run; or as [`verdict`].
+fn run_one(binary: &Binary, filter: Option<&str>, output: &Output) -> Result<bool> {
     let begin = Instant::now();
     let mut command = Command::new(&binary.program);
     // Cargo sets the directory and this variable. RUSTC_BOOTSTRAP makes libtest accept --report-time.
@@ -153,10 +169,21 @@ fn run_one(binary: &Binary, filter: &str, output: &Output) -> Result<bool> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUST_TEST_THREADS", env::var("RUST_TEST_THREADS").unwrap_or_else(|_| THREADS.to_owned()))
         .args(["-Z", "unstable-options", "--report-time"])
-        .args(Some(filter).filter(|filter| !filter.is_empty()));
+        .args(filter.filter(|filter| !filter.is_empty()));
     output.show_start(&binary.source)?;
     let (text, success) = collect(command)?;
     output.show_end(&binary.source, &text, begin.elapsed())?;
+    verdict(success, filter.is_some(), &String::from_utf8_lossy(&text))
+}
+
+/// Returns whether all tests passed, by how a binary has ended and what it has printed.
+///
+/// # Errors
+/// If it was selected and libtest's last line of results counts no test that has run.
+fn verdict(success: bool, is_selected: bool, text: &str) -> Result<bool> {
+    let result = text.lines().rev().find(|line| line.starts_with("test result: "));
+    let has_run = result.is_some_and(|line| !line.contains(" 0 passed; 0 failed;"));
+    ensure!(!success || !is_selected || has_run, "no test has run");
     Ok(success)
 }
 
@@ -211,12 +238,6 @@ impl Output {
     }
 }
 
-/// Returns the name of a test binary without Cargo's hash.
-fn stem(program: &Path) -> Option<String> {
-    let name = program.file_name()?.to_str()?;
-    Some(name.rsplit_once('-')?.0.to_owned())
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -239,25 +260,72 @@ mod tests {
         assert_eq!(*lock(&met), Some(Ok(())));
     }
 
-    #[test]
-    fn the_hash_is_no_part_of_a_binarys_name() {
-        assert_eq!(stem(Path::new("/t/deps/vm_operator-bb30")).as_deref(), Some("vm_operator"));
-        assert_eq!(stem(Path::new("/t/deps/x")), None);
+    /// Returns a message of Cargo about a target.
+    fn message(kind: &str, name: &str, source: &str, test: bool) -> String {
+        format!(
+            r#"{{"reason":"compiler-artifact","manifest_path":"/w/e2e/Cargo.toml","profile":{{"test":{test}}},
+            "target":{{"kind":["{kind}"],"name":"{name}","src_path":"/w/e2e/{source}"}},"executable":"/t/{name}-1"}}"#
+        )
+    }
+
+    fn parsed(message: &str) -> Option<Binary> {
+        parse(message, Path::new("/w")).unwrap()
     }
 
     #[test]
     fn test_binaries_are_read_from_the_messages_of_cargo() {
-        let message = |test: bool| {
-            format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/w/e2e/Cargo.toml","profile":{{"test":{test}}},
-                "target":{{"src_path":"/w/e2e/tests/a.rs"}},"executable":"/t/a-1"}}"#
-            )
+        let binary = |test: Option<&str>, source: &str| Binary {
+            program: "/t/a-1".into(),
+            test: test.map(str::to_owned),
+            source: source.to_owned(),
+            package: "/w/e2e".into(),
         };
-        let binary =
-            Binary { program: "/t/a-1".into(), source: "e2e/tests/a.rs".into(), package: "/w/e2e".into() };
-        assert_eq!(parse(&message(true), Path::new("/w")).unwrap(), Some(binary));
-        assert_eq!(parse(&message(false), Path::new("/w")).unwrap(), None);
-        assert_eq!(parse(r#"{"reason":"build-finished"}"#, Path::new("/w")).unwrap(), None);
+        let test = parsed(&message("test", "a", "tests/a.rs", true));
+        assert_eq!(test, Some(binary(Some("a"), "e2e/tests/a.rs")));
+        assert_eq!(parsed(&message("lib", "a", "src/lib.rs", true)), Some(binary(None, "e2e/src/lib.rs")));
+        assert_eq!(parsed(&message("bin", "a", "src/main.rs", false)), None);
+        assert_eq!(parsed(r#"{"reason":"build-finished"}"#), None);
+    }
+
+    #[test]
+    fn a_test_is_selected_among_programs_and_libraries_of_its_name() {
+        let binaries: Vec<Binary> = [
+            message("bin", "perturb", "src/bin/perturb/main.rs", true),
+            message("lib", "perturb", "src/lib.rs", true),
+            message("test", "perturb", "tests/perturb/main.rs", true),
+            message("test", "twice", "tests/twice.rs", true),
+            message("test", "twice", "tests/twice/main.rs", true),
+        ]
+        .iter()
+        .filter_map(|message| parsed(message))
+        .collect();
+        let select = |binary| select(&binaries, &[Selection { binary, filter: "vm::".to_owned() }]);
+        let selected = select("perturb").unwrap();
+        let selected: Vec<_> =
+            selected.iter().map(|(binary, filter)| (binary.source.as_str(), filter.as_str())).collect();
+        assert_eq!(selected, [("e2e/tests/perturb/main.rs", "vm::")]);
+        let refusal = |binary| select(binary).unwrap_err().to_string();
+        assert_eq!(refusal("none"), "there is no test binary none");
+        assert_eq!(
+            refusal("twice"),
+            "several test binaries have the name twice: e2e/tests/twice.rs, e2e/tests/twice/main.rs"
+        );
+    }
+
+    #[test]
+    fn a_selected_binary_without_a_test_that_runs_fails() {
+        let one = "running 1 test\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; finished in 0.00s\n";
+        let none = "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 3 ignored; finished in 0.00s\n";
+        let failed =
+            "running 1 test\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; finished in 0.00s\n";
+        assert!(verdict(true, true, one).unwrap());
+        assert!(!verdict(false, true, failed).unwrap());
+        for nothing in [none, "", &format!("{one}{none}")] {
+            assert_eq!(verdict(true, true, nothing).unwrap_err().to_string(), "no test has run", "{nothing}");
+            assert!(!verdict(false, true, nothing).unwrap());
+            // Among all binaries, some have no tests.
+            assert!(verdict(true, false, nothing).unwrap());
+        }
     }
 
     #[test]
