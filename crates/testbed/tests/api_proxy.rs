@@ -184,10 +184,19 @@ async fn a_lost_request_has_no_effect() {
 
 #[tokio::test]
 async fn a_request_is_refused_with_each_status() {
-    for status in [409, 410, 429, 500] {
+    for (status, reason) in [
+        (403, "Forbidden"),
+        (409, "Conflict"),
+        (410, "Expired"),
+        (422, "Invalid"),
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+    ] {
         let rig = Rig::start(&format!("status-{status}@create/configmaps/a#1")).await;
         let maps = rig.maps().await;
-        assert_eq!(code(maps.create(&PostParams::default(), &map("a")).await), status);
+        let refused = maps.create(&PostParams::default(), &map("a")).await.unwrap_err();
+        let kube::Error::Api(refused) = refused else { panic!("{refused}") };
+        assert_eq!((refused.code, refused.reason.as_str()), (status, reason));
         assert!(rig.proxy.has_fired() && !rig.exists("a").await);
         maps.create(&PostParams::default(), &map("a")).await.unwrap();
     }
