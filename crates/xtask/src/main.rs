@@ -21,6 +21,7 @@ mod slowest;
 mod words;
 
 use std::env;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -79,6 +80,14 @@ fn help() -> String {
     )
 }
 
+/// Prints a text, or the part of it that its reader waits for, such as `head`.
+fn show(out: &mut impl Write, text: &str) -> Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Returns whether help is that of a program of `e2e`, which needs an operator to be named.
 fn has_help_of_its_own(arguments: &[&str]) -> bool {
     matches!(arguments, ["mutate" | "perturb", operator, ..] if !operator.starts_with('-'))
@@ -89,7 +98,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
     match arguments {
         // That of bench and demo comes before their builds, which take minutes.
         [] | ["help", ..] | [.., "--help" | "-h"] if !has_help_of_its_own(arguments) => {
-            print!("{}", help());
+            show(&mut io::stdout(), &help())?;
         }
         ["test", "e2e", names @ ..] => programs::e2e(names)?,
         ["test", names @ ..] => return checks::run(names),
@@ -131,6 +140,28 @@ mod tests {
         ] {
             assert!(text.contains(&format!("one of {}", operators::shorts())), "{text}");
         }
+    }
+
+    /// Fails as a pipe without a reader, or as a full disk.
+    struct Full(ErrorKind);
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_help_ends_with_its_reader_and_fails_with_its_disk() {
+        show(&mut Full(ErrorKind::BrokenPipe), "help").unwrap();
+        show(&mut Full(ErrorKind::StorageFull), "help").unwrap_err();
+        let mut shown = Vec::new();
+        show(&mut shown, "help").unwrap();
+        assert_eq!(shown, b"help");
     }
 
     #[test]
