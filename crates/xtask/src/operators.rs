@@ -68,6 +68,10 @@ pub(crate) fn shorts() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use testbed::project_root;
+
     use super::*;
 
     #[test]
@@ -75,6 +79,31 @@ mod tests {
         assert_eq!(find_for("bench", "vm").unwrap().short, "vm");
         let error = find_for("mutants", "ako").unwrap_err().to_string();
         assert_eq!(error, "ako-operator does not have the command mutants yet");
+    }
+
+    /// Returns the names that a list in a source file has in quotation marks, or before colons.
+    fn listed(file: &str, begin: &str, end: &str) -> Vec<String> {
+        let source = fs::read_to_string(project_root().unwrap().join(file)).unwrap();
+        let (_, rest) = source.split_once(begin).unwrap_or_else(|| panic!("{file} has no {begin}"));
+        let (list, _) = rest.split_once(end).unwrap_or_else(|| panic!("{file} has no {end} after {begin}"));
+        let quoted: Vec<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+        let named = list.split(',').filter_map(|item| Some(item.split_once(':')?.0.trim().to_owned()));
+        if quoted.is_empty() { named.collect() } else { quoted }
+    }
+
+    #[test]
+    fn the_programs_of_e2e_know_the_same_operators() {
+        let having = |command: &str| -> Vec<_> {
+            let having = OPERATORS.iter().filter(|operator| !operator.lacks.contains(&command));
+            having.map(|operator| operator.short).collect()
+        };
+        let rigs: Vec<_> =
+            OPERATORS.iter().map(|operator| operator.short).chain(EXAMPLES.iter().copied()).collect();
+        assert_eq!(listed("e2e/src/rig.rs", "$what! {", "}"), rigs);
+        let demos = listed("e2e/src/bin/demo/main.rs", "\ndemos!(", ")");
+        assert_eq!(demos, having("demo"));
+        let subjects = listed("e2e/src/bin/bench/main.rs", "\nconst SUBJECTS:", ";\n");
+        assert_eq!(subjects, [having("bench"), vec!["avi"]].concat());
     }
 
     #[test]
