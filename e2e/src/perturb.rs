@@ -48,12 +48,12 @@ impl Lesson {
 /// Plays two clean runs.
 ///
 /// # Errors
-/// If a step fails without a perturbation.
+/// If a step fails without a perturbation; or the runs have too little in common, such as no write that went through the proxy.
 pub async fn learn<R: Rig>(planes: &Planes) -> Result<Lesson> {
     let clean = async |again| play_clean::<R>(planes.take(&R::SUBJECT).await?, again).await;
     let (first, second) =
         tokio::try_join!(clean(false), clean(true)).context("a run without perturbation")?;
-    let plan = Plan::new::<R>(&first.record, &second.record);
+    let plan = Plan::new::<R>(&first.record, &second.record)?;
     Ok(Lesson { plan, reference: Reference::new(&first, &second) })
 }
 

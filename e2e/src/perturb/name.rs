@@ -35,6 +35,17 @@ pub enum Place {
     Read,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "write",
+            Self::Event => "event",
+            Self::Outside => "outside",
+            Self::Read => "read",
+        })
+    }
+}
+
 impl RunName {
     /// Returns where the fault happens.
     #[must_use]

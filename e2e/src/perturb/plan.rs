@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Result, ensure};
 use testbed::{CallFault, EventFault, Mark, Perturbation, Random, Record};
 
 use super::name::{Place, RunName};
@@ -32,9 +33,19 @@ pub struct Plan(Vec<RunName>);
 
 impl Plan {
     /// Plans runs for what both records have.
-    pub(super) fn new<R: Rig>(first: &Record, second: &Record) -> Self {
+    ///
+    /// # Errors
+    /// If that has not each place between operator and API server, or is too little of what the first record has: then the plan
+    /// would miss most of what the operator does, or all.
+    pub(super) fn new<R: Rig>(first: &Record, second: &Record) -> Result<Self> {
         let calls = common(&first.calls, &second.calls);
         let events = common(&first.events, &second.events);
+        let (both, all) = (calls.len() + events.len(), first.calls.len() + first.events.len());
+        let least = all.div_ceil(if R::CALLS_VARY { 8 } else { 2 });
+        ensure!(
+            both >= least,
+            "two clean runs have {both} of the {all} requests and events of the first in common: {least} are expected"
+        );
         let mut runs = Vec::new();
         let mut api = |perturbation| runs.push(RunName::Api(perturbation));
         for (index, call) in calls.iter().enumerate() {
@@ -62,7 +73,12 @@ impl Plan {
                     .map(|step| RunName::Outside { fault: (*fault).to_owned(), step: (*step).to_owned() }),
             );
         }
-        Self(runs)
+        let plan = Self(runs);
+        for place in [Place::Write, Place::Event, Place::Read] {
+            let has = plan.0.iter().any(|run| run.place() == place);
+            ensure!(has, "two clean runs have no {place} in common: does the operator use the proxy?");
+        }
+        Ok(plan)
     }
 
     /// Returns all runs.
@@ -124,7 +140,7 @@ fn common(first: &[Mark], second: &[Mark]) -> Vec<Mark> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rig::PageRig;
+    use crate::rig::{AkoRig, PageRig};
 
     fn record(marks: &[&str]) -> Record {
         let marks: Vec<Mark> = marks.iter().map(|mark| mark.parse().unwrap()).collect();
@@ -135,7 +151,38 @@ mod tests {
     fn plan() -> Plan {
         let one = record(&["list/pages/#1", "patch/pages/a#1", "patch/pages/a#2", "added/pages/a#1"]);
         let other = record(&["patch/pages/a#1", "list/pages/#1", "added/pages/a#1", "added/pages/b#1"]);
-        Plan::new::<PageRig>(&one, &other)
+        Plan::new::<PageRig>(&one, &other).unwrap()
+    }
+
+    #[test]
+    fn clean_runs_with_too_little_in_common_are_refused() {
+        let refusal = |one: &[&str], other: &[&str]| {
+            Plan::new::<PageRig>(&record(one), &record(other)).unwrap_err().to_string()
+        };
+        let [read, write, event] = ["list/pages/#1", "patch/pages/a#1", "added/pages/a#1"];
+        let whole = [read, write, event];
+        for (one, missing) in [
+            (&[][..], "write"),
+            (&[read, event], "write"),
+            (&[write, read], "event"),
+            (&[write, event], "read"),
+        ] {
+            let refused =
+                format!("two clean runs have no {missing} in common: does the operator use the proxy?");
+            assert_eq!(refusal(one, &whole), refused);
+        }
+        let longer = [&whole[..], &["patch/pages/a#2", "patch/pages/a#3", "patch/pages/a#4"]].concat();
+        Plan::new::<PageRig>(&record(&longer), &record(&whole)).unwrap();
+        let longest = [&longer[..], &["patch/pages/a#5"]].concat();
+        let refused =
+            "two clean runs have 3 of the 7 requests and events of the first in common: 4 are expected";
+        assert_eq!(refusal(&longest, &whole), refused);
+        // The calls of this rig vary.
+        Plan::new::<AkoRig>(&record(&longest), &record(&whole)).unwrap();
+        let others: Vec<String> = (2..24).map(|number| format!("patch/pages/a#{number}")).collect();
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        let many = record(&[&whole[..], &others].concat());
+        assert!(Plan::new::<AkoRig>(&many, &record(&whole)).is_err());
     }
 
     #[test]

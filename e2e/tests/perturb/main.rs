@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use e2e::perturb::{self, RunName};
+use e2e::perturb::{self, Place, RunName};
 use e2e::{Planes, Rig};
 
 /// Selects the runs.
@@ -15,6 +15,10 @@ const SEED: u64 = 9;
 async fn passes<R: Rig>() {
     let planes = Planes::default();
     let lesson = perturb::learn::<R>(&planes).await.unwrap();
+    let planned: BTreeSet<Place> = lesson.plan.all().iter().map(RunName::place).collect();
+    for place in [Place::Write, Place::Event, Place::Read] {
+        assert!(planned.contains(&place), "the plan has no {place}: {planned:?}");
+    }
     println!("seed {SEED}");
     let mut runs: Vec<RunName> = Vec::new();
     for found in R::FOUND {
