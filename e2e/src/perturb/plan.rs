@@ -14,7 +14,9 @@ const WRITE_FAULTS: &[CallFault] = &[
     CallFault::KillAfterReply,
     CallFault::ReplyLost,
     CallFault::RequestLost,
+    CallFault::Status(403),
     CallFault::Status(409),
+    CallFault::Status(422),
     CallFault::Status(429),
     CallFault::Status(500),
 ];
@@ -217,7 +219,7 @@ mod tests {
         let plan = plan();
         let (all, places) = (faults(plan.all()), 4);
         let mut seen = BTreeSet::new();
-        for seed in 0..50 {
+        for seed in 0..200 {
             let sample = faults(&plan.sample(places, seed));
             let of: BTreeSet<_> = sample.iter().map(|(place, _)| *place).collect();
             assert_eq!(of.len(), places, "{seed}: {sample:?}");
