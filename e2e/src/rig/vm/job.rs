@@ -85,7 +85,7 @@ impl Rig for VmRig {
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
         let vcenter = Vcsim::builder().password(PASSWORD).start().await?;
         // Of others: nothing is to be done to it.
-        vcenter.add_vm("/DC0/vm/vm-operator", "bystander").await?;
+        vcenter.add_vm("/DC0/vm", "bystander").await?;
         Self::new(plane, vcenter).await
     }
 
