@@ -231,6 +231,15 @@ impl<A: Serves> Walk<A> {
         assert_eq!(self.users(), <[String; 0]>::default());
     }
 
+    /// The tenant that the operator made goes with the last of its Clusters.
+    async fn tenant_is_gone(&self) {
+        eventually("the tenant is gone", PATIENCE, async || {
+            Ok((on_avi(self, "tenant") == ["admin"]).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     /// Checks that nothing is left, and that AKO was started once.
     async fn nothing_is_left(&self) {
         self.avi_is_as_before().await;
@@ -375,11 +384,7 @@ async fn a_namespace_has_a_tenant_of_its_own() {
     walk.works_in("tkg-default").await;
     walk.workload.delete().await.unwrap();
     walk.workload.deleted(PATIENCE).await.unwrap();
-    eventually("the tenant is gone", PATIENCE, async || {
-        Ok((on_avi(&walk, "tenant") == ["admin"]).then_some(()))
-    })
-    .await
-    .unwrap();
+    walk.tenant_is_gone().await;
     walk.nothing_is_left().await;
 }
 

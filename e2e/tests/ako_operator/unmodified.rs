@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, ControlPlaneBuilder, Port, Workload, eventually};
 
 use super::kubelet::Kubelet;
-use super::{CLUSTER, FINALIZER, Serves, Walk, on_avi};
+use super::{CLUSTER, FINALIZER, Serves, Walk};
 
 /// AKO in Kubernetes.
 const ACCOUNT: &str = "system:serviceaccount:avi-system:ako-sa";
@@ -128,11 +128,7 @@ async fn ako_itself_works_in_a_tenant_of_its_own() {
     walk.works_in("tkg-default").await;
     ends(&walk).await;
     all_was_removed_by_ako(&walk).await;
-    eventually("the tenant is gone", PATIENCE, async || {
-        Ok((on_avi(&walk, "tenant") == ["admin"]).then_some(()))
-    })
-    .await
-    .unwrap();
+    walk.tenant_is_gone().await;
     walk.nothing_is_left().await;
 }
 
