@@ -22,6 +22,6 @@ mod snapshot;
 pub use command::{Selection, print_list};
 pub use install::{Installed, Kind, Manifests, Plane, Planes, Scope, Subject};
 pub use objects::{Id, condition, is_answered, ready};
-pub use operator::{Launch, OperatorProcess};
+pub use operator::{Launch, OperatorProcess, binary};
 pub use rig::*;
 pub use site::{PATIENCE, Site};

@@ -155,7 +155,10 @@ pub(crate) fn panic_in(log: &str) -> Option<&str> {
 }
 
 /// Returns the path of a binary or an example: `<NAME>_BIN` if set, else beside or above this program, where Cargo puts it.
-pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// If it does not exist.
+pub fn binary(name: &str) -> Result<PathBuf> {
     let variable = format!("{}_BIN", name.to_uppercase().replace('-', "_"));
     if let Some(path) = env::var_os(&variable) {
         return Ok(path.into());

@@ -2,7 +2,8 @@
 //!
 //! Owns what surrounds the four steps: the queue, the finalizer, the bounded look-again loop, back-off, the status write
 //! on success and on every error (progress is written once it has lasted), one Warning event per transition into a reason
-//! that needs help, metrics and the tracing span. No pass begins before every cache of the process is complete. A panic in
+//! that needs help, metrics and the tracing span. No pass begins before every cache of the process is complete, nor for
+//! an object of a namespace that the operator may not read. A panic in
 //! a step becomes the error `InternalError` of that object, counted and backed off like any other, and does not end the
 //! process: one object that meets a bug must not stop the operator for every tenant.
 
@@ -52,6 +53,8 @@ pub const LOOKS: usize = 20;
 const RECHECK: Duration = Duration::from_mins(5);
 /// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.
 const STALE: Duration = Duration::from_secs(1);
+/// How soon an object of a namespace that the operator may not read is looked for again. Nothing is asked for it.
+const UNSERVED: Duration = Duration::from_secs(5);
 
 /// Runs a reconciler until the kit shuts down, then lets running passes end.
 ///
@@ -177,6 +180,9 @@ impl<R: Reconciler> Driver<R> {
     async fn turn(&self, taken: Taken) {
         self.metrics.waited(taken.waited);
         let key = taken.key;
+        if self.kit.lacks(key.namespace()) {
+            return self.queue.done(&key, Some(shorten(UNSERVED)));
+        }
         if self.triggers.take_retry(&key) {
             lock(&self.memory.failing).remove(&key);
         }

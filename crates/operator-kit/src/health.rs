@@ -31,14 +31,24 @@ enum Check {
     NotReady(String),
     /// Ready again at that time, unless it is set once more.
     Disturbed(String, Instant),
+    /// Ready, with a note that counts until that time.
+    Limited(String, Instant),
 }
 
 impl Check {
+    fn note(&self, now: Instant) -> Option<&str> {
+        match self {
+            Self::Ready(note) => *note,
+            Self::Limited(note, until) => Some(note.as_str()).filter(|_| now < *until),
+            Self::NotReady(_) | Self::Disturbed(..) => None,
+        }
+    }
+
     fn problem(&self, now: Instant) -> Option<&str> {
         match self {
             Self::NotReady(problem) => Some(problem),
             Self::Disturbed(problem, until) if now < *until => Some(problem),
-            Self::Ready(_) | Self::Disturbed(..) => None,
+            Self::Ready(_) | Self::Disturbed(..) | Self::Limited(..) => None,
         }
     }
 }
@@ -68,10 +78,10 @@ impl Health {
             let problem = check.problem(now);
             ready &= problem.is_none();
             // Writing to a String cannot fail.
-            let _ = match (problem, check) {
+            let _ = match (problem, check.note(now)) {
                 (Some(problem), _) => writeln!(lines, "[-] {name}: {problem}"),
-                (None, Check::Ready(Some(note))) => writeln!(lines, "[+] {name}: {note}"),
-                (None, _) => writeln!(lines, "[+] {name}"),
+                (None, Some(note)) => writeln!(lines, "[+] {name}: {note}"),
+                (None, None) => writeln!(lines, "[+] {name}"),
             };
         }
         lines.push_str(if ready { "ready\n" } else { "not ready\n" });
@@ -111,6 +121,11 @@ impl Readiness {
         self.set(Check::Disturbed(reason.into(), Instant::now() + pause));
     }
 
+    /// Sets the check ready for a part of what it stands for, with what is missing (one line, no secrets), which counts for `pause`.
+    pub(crate) fn limited(&self, missing: impl Into<String>, pause: Duration) {
+        self.set(Check::Limited(missing.into(), Instant::now() + pause));
+    }
+
     fn set(&self, check: Check) {
         self.health.lock().by_name.insert(self.id.clone(), check);
     }
@@ -144,6 +159,10 @@ mod tests {
         assert!(!health.report().0);
         system.disturbed("interrupted", Duration::ZERO);
         assert!(health.report().0);
+        system.limited("not in namespace b", Duration::from_mins(1));
+        assert_eq!(health.report(), (true, "[+] system: not in namespace b\n[+] watch\nready\n".to_owned()));
+        system.limited("not in namespace b", Duration::ZERO);
+        assert_eq!(health.report(), (true, "[+] system\n[+] watch\nready\n".to_owned()));
         system.not_ready("unreachable");
         drop(system);
         assert!(health.report().0);

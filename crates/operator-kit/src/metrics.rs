@@ -1,7 +1,7 @@
 //! Metrics in Prometheus' text format.
 //!
 //! Owns the registry and the metrics every operator has. Labels are constants of the code (controller, kind, result,
-//! reason), never names of objects or texts of errors, so the number of series is bounded.
+//! reason) and the namespaces of `--watch-namespace`, never names of objects or texts of errors, so the number of series is bounded.
 
 use std::{
     fs,
@@ -38,6 +38,7 @@ pub struct Metrics {
     halts: IntCounterVec,
     events: IntCounterVec,
     watch_errors: IntCounterVec,
+    lacking: IntGaugeVec,
     objects: IntGaugeVec,
     leader: IntGauge,
     process: Process,
@@ -85,6 +86,11 @@ impl Metrics {
                 &["result"],
             )?,
             watch_errors: counters("operator_watch_errors_total", "Interruptions of a watch", &["kind"])?,
+            lacking: gauges(
+                "operator_watch_incomplete",
+                "1 while the cache lacks the objects of a namespace, or the API server refuses their watch",
+                &["kind", "namespace"],
+            )?,
             objects: gauges("operator_objects", "Objects in the cache", &["kind"])?,
             leader: registered(&registry, IntGauge::new("operator_leader", "1 while this process leads")?)?,
             process: Process::new(&registry)?,
@@ -128,6 +134,12 @@ impl Metrics {
 
     pub(crate) fn watch_errors(&self, kind: &str) -> IntCounter {
         self.watch_errors.with_label_values(&[kind])
+    }
+
+    /// `namespace`: one of `--watch-namespace`, or an empty text for all.
+    pub(crate) fn watch_lacks(&self, kind: &str, namespace: &str, lacks: impl Fn() -> bool + Send + 'static) {
+        let gauge = self.lacking.with_label_values(&[kind, namespace]);
+        self.on_scrape(move || gauge.set(i64::from(lacks())));
     }
 
     pub(crate) fn watch_objects(&self, kind: &str, count: impl Fn() -> usize + Send + 'static) {

@@ -3,11 +3,13 @@
 //! Owns start, leadership and end; never an operator's work. Ends with an error the moment the Lease is lost or a background
 //! task panics, lets reconciles finish after SIGTERM, and releases the Lease last.
 
+mod served;
+
 use std::{
     error::Error as StdError,
     future::Future,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -311,12 +313,6 @@ impl Kit {
         self.0.operator.field_manager(controller)
     }
 
-    /// Returns the namespaces of `--watch-namespace`; none means all.
-    #[must_use]
-    pub fn namespaces(&self) -> &[String] {
-        &self.0.scope.namespaces
-    }
-
     /// Returns what tells this cluster's things from those of other clusters in a shared outside system: `--cluster-id`, or
     /// the UID of the namespace `kube-system`.
     ///
@@ -344,20 +340,6 @@ impl Kit {
             }
         };
         tokio::spawn(task).abort_handle()
-    }
-
-    /// Adds a cache that must be complete before any controller's first pass.
-    pub(crate) fn await_cache(&self, progress: watch::Receiver<Progress>) {
-        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
-    }
-
-    /// Resolves when every cache of the process is complete.
-    pub async fn caches(&self) {
-        let caches = self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for mut progress in caches {
-            // Fails where the watch was dropped: its cache stays as it is.
-            let _ = progress.wait_for(|progress| progress.is_complete).await;
-        }
     }
 
     /// Waits until this process leads; at once without leader election.

@@ -151,6 +151,7 @@ impl<K: Kind> Watch<K> {
         namespaces: Vec<Option<String>>,
         api: ApiOf<K>,
     ) -> Self {
+        let progress = Progress::new(&namespaces);
         Self {
             kit: kit.clone(),
             cache: Cache::default(),
@@ -161,7 +162,7 @@ impl<K: Kind> Watch<K> {
             api,
             config: watcher::Config::default().page_size(PAGE),
             is_needed: false,
-            progress: sync::watch::Sender::default(),
+            progress: sync::watch::Sender::new(progress),
         }
     }
 
@@ -226,6 +227,12 @@ impl<K: Kind> Watch<K> {
             let cache = self.cache.clone();
             move || cache.len()
         });
+        for namespace in self.namespaces.iter().filter(|_| self.is_needed) {
+            let (namespace, progress) = (namespace.clone().unwrap_or_default(), self.progress());
+            let name = namespace.clone();
+            metrics
+                .watch_lacks(&self.name, &name, move || progress.borrow().lacks(&namespace, Instant::now()));
+        }
         self.start()
     }
 
@@ -240,7 +247,7 @@ impl<K: Kind> Watch<K> {
 
     /// Watches every namespace until dropped.
     async fn run(self, errors: IntCounter, readiness: Option<Readiness>) {
-        let mut progress: Vec<WatchState> = self.namespaces.iter().map(|_| WatchState::default()).collect();
+        let mut progress: Vec<_> = self.namespaces.iter().map(|name| WatchState::new(name.clone())).collect();
         let mut events = select_all(self.namespaces.iter().enumerate().map(|(n, namespace)| {
             let api = (self.api)(self.client.clone(), namespace.as_deref(), &self.kind);
             watcher(api, self.config.clone()).backoff(Pace::default()).map(move |event| (n, event)).boxed()
@@ -251,9 +258,9 @@ impl<K: Kind> Watch<K> {
             match event {
                 Ok(event) => {
                     let namespace = self.namespaces.get(n).and_then(Option::as_deref);
-                    let is_first_list = matches!(event, Event::InitDone) && !state.synced;
+                    let is_first_list = matches!(event, Event::InitDone) && !state.is_synced();
                     if let Some(namespace) = namespace.filter(|_| is_first_list && list.is_empty()) {
-                        // The API server lists a namespace that does not exist like an empty one.
+                        // An operator with rights in all namespaces gets an empty list of one that does not exist.
                         info!(
                             watch = self.name,
                             namespace, "nothing in this namespace yet; check that it exists"
@@ -266,9 +273,11 @@ impl<K: Kind> Watch<K> {
                     errors.inc();
                     // The text may be that of a server that others own.
                     let text = Chain(&error).to_string().replace(char::is_control, " ");
-                    let error = format!("{}{}", conditions::bounded(&text), self.remedy(&error));
-                    if state.failed(&error) {
-                        warn!(watch = self.name, error, "watch interrupted, it will be resumed");
+                    let namespace = self.namespaces.get(n).and_then(Option::as_deref);
+                    let is_refused = refusal(&error).is_some_and(|code| code == 403);
+                    let error = format!("{}{}", conditions::bounded(&text), self.remedy(&error, namespace));
+                    if state.failed(&error, is_refused) {
+                        warn!(watch = self.name, namespace, error, "watch interrupted, it will be resumed");
                     }
                 }
             }
@@ -290,22 +299,20 @@ impl<K: Kind> Watch<K> {
     }
 
     /// Returns what to do about a failed watch, where the API server's answer does not say it.
-    fn remedy(&self, error: &watcher::Error) -> String {
-        let (watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))) = error
-        else {
-            return String::new();
-        };
+    fn remedy(&self, error: &watcher::Error, namespace: Option<&str>) -> String {
         let (plural, group) = (K::plural(&self.kind), K::group(&self.kind));
-        match status.code {
-            404 => {
+        match (refusal(error), namespace) {
+            (Some(404), _) => {
                 format!(
                     "; the cluster does not serve {plural}.{group}: install its CustomResourceDefinition; the operator's command \
                      `crd` prints the operator's own"
                 )
             }
-            403 => format!(
+            (Some(403), Some(namespace)) => format!(
+                "; nothing is done in the namespace {namespace} until it exists and the operator may list and watch {plural}.{group} in \
+                 it: the operator's command `rbac --watch-namespace` prints every right it needs"
+            ),
+            (Some(403), None) => format!(
                 "; grant list and watch of {plural}.{group}: the operator's command `rbac` prints every right it needs"
             ),
             _ => String::new(),
@@ -318,6 +325,16 @@ impl<K: Kind> Watch<K> {
 
     pub(crate) fn parts(&self) -> (Cache<K>, K::DynamicType) {
         (self.cache.clone(), self.kind.clone())
+    }
+}
+
+/// Returns the status code with which the API server refused a watch.
+fn refusal(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod admission;
 mod api;
 mod chaos;
 mod columns;
+mod confined;
 mod counted;
 mod events;
 mod fairness;

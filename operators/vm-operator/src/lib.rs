@@ -151,10 +151,18 @@ async fn report_start(kit: &Kit, ctx: &Arc<Context>, gauges: Gauges) {
         // Until then healthy machines would count as orphans.
         kit.caches().await;
         gauges.follow(ctx);
-        if triggers::synced(&ctx.vms).await {
-            tracing::info!(
+        if !triggers::synced(&ctx.vms).await {
+            return;
+        }
+        match kit.unserved() {
+            all if all.is_empty() => tracing::info!(
                 "the controllers work: all objects of Kubernetes and the vCenter's inventory are known"
-            );
+            ),
+            refused => tracing::warn!(
+                namespaces = ?refused,
+                "the controllers work, but not in these namespaces of WATCH_NAMESPACE, which the operator may not read: create those \
+                 that do not exist, and apply what `vm-operator rbac --watch-namespace` prints"
+            ),
         }
     };
     tokio::select! {

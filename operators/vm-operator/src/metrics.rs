@@ -106,10 +106,9 @@ fn machines(groups: &[Arc<VmGroup>]) -> (i64, i64) {
 fn orphans<'a>(ctx: &'a Context, inventory: &'a Inventory) -> impl Iterator<Item = (&'a Arc<Vm>, Marker)> {
     let markers =
         inventory.vms().filter_map(|vm| Some((vm, vm.marker(OWNER_MARKER)?.parse::<Marker>().ok()?)));
-    // The VmInstances of namespaces that are not watched are not known.
-    let namespaces = ctx.kit.namespaces();
-    let is_watched = |marker: &Marker| namespaces.is_empty() || namespaces.contains(&marker.namespace);
-    let ours = markers.filter(move |(_, marker)| marker.cluster == ctx.memory.cluster && is_watched(marker));
+    // The VmInstances of other namespaces are not known.
+    let is_served = |marker: &Marker| ctx.kit.serves(&marker.namespace);
+    let ours = markers.filter(move |(_, marker)| marker.cluster == ctx.memory.cluster && is_served(marker));
     ours.filter(|(vm, marker)| !ctx.is_member(vm, marker))
 }
 

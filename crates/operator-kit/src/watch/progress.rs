@@ -13,28 +13,68 @@ const MANY: u32 = 3;
 /// How long after its last failure a watch whose cache is complete counts as failing: longer than one attempt takes and the pause
 /// before it.
 const FAILING: Duration = Duration::from_mins(1);
+/// How long after its last refusal a watch whose cache is complete counts as refused. The answers come fast, so several attempts fall
+/// into this time.
+const REFUSED: Duration = LONGEST_PAUSE.saturating_mul(3);
+
+/// `None`: until the first list is in the cache. Else until then, if no other refusal follows.
+type Until = Option<Instant>;
 
 /// How far a watch is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     /// The first list is in the cache.
     pub(crate) is_complete: bool,
+    /// The first list of every namespace is in the cache, but for those that the API server refuses; not all are refused.
+    is_enough: bool,
+    /// The namespaces that the cache lacks, or may have as they were before the API server refused their watch, and until when.
+    lacking: Vec<(String, Until)>,
     /// What the watch fails on, and when it did last.
     problem: Option<(String, Instant)>,
 }
 
 impl Progress {
+    /// Returns the progress of a watch that has not begun.
+    pub(super) fn new(namespaces: &[Option<String>]) -> Self {
+        let lacking = namespaces.iter().map(|name| (name.clone().unwrap_or_default(), None)).collect();
+        Self { lacking, ..Self::default() }
+    }
+
     /// Tells how far the watches of one cache are. Receivers are notified of what is new in it.
     pub(super) fn tell(sender: &sync::watch::Sender<Self>, states: &[WatchState]) {
         let now = Instant::now();
         let problem = WatchState::problem(states).map(|problem| (problem.to_owned(), now));
-        let new = Self { is_complete: states.iter().all(|state| state.synced), problem };
+        let lacking = states.iter().filter(|state| !state.synced || state.is_refused(now)).map(|state| {
+            let until = state.refused.filter(|_| state.synced).map(|last| last + REFUSED);
+            (state.namespace.clone().unwrap_or_default(), until)
+        });
+        let new = Self {
+            is_complete: states.iter().all(|state| state.synced),
+            is_enough: states.iter().any(|state| state.synced)
+                && states.iter().all(|state| state.synced || state.is_refused(now)),
+            lacking: lacking.collect(),
+            problem,
+        };
         sender.send_if_modified(|known| {
-            let view = |progress: &Self| (progress.is_complete, progress.problem(now).is_some());
+            let view =
+                |progress: &Self| (progress.is_complete, progress.is_enough, progress.problem(now).is_some());
             let is_new = view(known) != view(&new);
             *known = new;
             is_new
         });
+    }
+
+    /// Returns whether controllers may begin.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.is_enough
+    }
+
+    /// Returns whether the cache lacks what is in a namespace, or may have it as it was before the API server refused its watch.
+    /// An empty text, the namespace of cluster-scoped objects: whether it lacks all namespaces.
+    pub(crate) fn lacks(&self, namespace: &str, now: Instant) -> bool {
+        let is_current = |until: &Until| until.is_none_or(|until| now < until);
+        let mut lacking = self.lacking.iter().filter(|(_, until)| is_current(until));
+        lacking.any(|(name, _)| name.is_empty() || name == namespace)
     }
 
     /// Returns what the watch fails on. Without a first list, it fails until it has one; later, nothing tells that it goes on where
@@ -82,24 +122,49 @@ impl Progress {
 /// was resumed is silent until something changes.
 #[derive(Default)]
 pub(super) struct WatchState {
-    pub(super) synced: bool,
+    /// `None`: all namespaces, or a cluster-scoped kind.
+    namespace: Option<String>,
+    synced: bool,
+    /// When the API server answered 403 last, if nothing came since.
+    refused: Option<Instant>,
     failures: u32,
     error: Option<String>,
 }
 
 impl WatchState {
+    pub(super) fn new(namespace: Option<String>) -> Self {
+        Self { namespace, ..Self::default() }
+    }
+
+    /// Returns whether the first list is in the cache.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Returns whether the API server refuses this watch: the namespace is gone, or the rights are missing.
+    fn is_refused(&self, now: Instant) -> bool {
+        self.refused.is_some_and(|last| !self.synced || now < last + REFUSED)
+    }
+
     pub(super) fn went_on<K>(&mut self, event: &Event<K>) {
         // The beginning of a list is no success yet.
         if !matches!(event, Event::Init) {
             (self.failures, self.error) = (0, None);
+        }
+        // The cache has what it lacked when the list ends.
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.refused = None;
         }
         if matches!(event, Event::InitDone) {
             self.synced = true;
         }
     }
 
-    /// Counts a failure, and returns whether it is another than the last.
-    pub(super) fn failed(&mut self, error: &str) -> bool {
+    /// Counts a failure, and returns whether it is another than the last. `is_refused`: it was a 403.
+    pub(super) fn failed(&mut self, error: &str, is_refused: bool) -> bool {
+        if is_refused {
+            self.refused = Some(Instant::now());
+        }
         self.failures = self.failures.saturating_add(1);
         let is_new = self.error.as_deref() != Some(error);
         self.error = Some(error.to_owned());
@@ -112,13 +177,20 @@ impl WatchState {
         all.iter().filter(failing).find_map(|state| state.error.as_deref())
     }
 
+    /// Reports the watches of one cache. Namespaces that are refused do not count where others are served.
     pub(super) fn report(all: &[Self], readiness: &Readiness) {
-        if let Some(waiting) = all.iter().find(|state| !state.synced) {
+        let now = Instant::now();
+        let (refused, granted): (Vec<_>, Vec<_>) = all.iter().partition(|state| state.is_refused(now));
+        let judged = if granted.is_empty() { &refused } else { &granted };
+        if let Some(waiting) = judged.iter().find(|state| !state.synced) {
             readiness.not_ready(waiting.error.as_deref().unwrap_or("the first list is not complete"));
-        } else if let Some(troubled) = all.iter().find(|state| state.failures >= MANY) {
-            readiness.disturbed(troubled.error.as_deref().unwrap_or_default(), 3 * LONGEST_PAUSE);
-        } else {
+        } else if let Some(troubled) = judged.iter().find(|state| state.failures >= MANY) {
+            readiness.disturbed(troubled.error.as_deref().unwrap_or_default(), REFUSED);
+        } else if granted.is_empty() || refused.is_empty() {
             readiness.ready();
+        } else {
+            let errors: Vec<_> = refused.iter().filter_map(|state| state.error.as_deref()).collect();
+            readiness.limited(errors.join("; "), REFUSED);
         }
     }
 }
@@ -126,12 +198,17 @@ impl WatchState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Health;
 
     #[test]
     fn a_watch_fails_until_its_first_list_and_then_until_no_failure_follows() {
         let now = Instant::now();
         let (soon, later) = (now + FAILING / 2, now + FAILING);
-        let progress = |is_complete| Progress { is_complete, problem: Some(("refused".to_owned(), now)) };
+        let progress = |is_complete| Progress {
+            is_complete,
+            problem: Some(("refused".to_owned(), now)),
+            ..Progress::default()
+        };
         for (is_complete, at, problem, until) in [
             (false, soon, Some("refused"), None),
             (false, later, Some("refused"), None),
@@ -152,7 +229,7 @@ mod tests {
         Progress::tell(&sender, std::slice::from_ref(&state));
         called.recv().await.unwrap();
         let fail = |state: &mut WatchState| {
-            state.failed("refused");
+            state.failed("reset", false);
             Progress::tell(&sender, std::slice::from_ref(state));
         };
         (1..=MANY).for_each(|_| fail(&mut state));
@@ -183,15 +260,75 @@ mod tests {
         };
         let mut state = WatchState::default();
         assert!(!notified(&state));
-        assert!(state.failed("refused") && notified(&state), "the first failure before the first list");
-        assert!(state.failed("reset") && !notified(&state), "another text");
+        assert!(
+            state.failed("refused", false) && notified(&state),
+            "the first failure before the first list"
+        );
+        assert!(state.failed("reset", false) && !notified(&state), "another text");
         state.went_on(&Event::<()>::InitDone);
         assert!(notified(&state), "complete");
         for n in 1..=MANY {
-            state.failed("refused");
+            state.failed("reset", false);
             assert_eq!(notified(&state), n == MANY, "{n} in a row");
         }
         state.went_on(&Event::Apply(()));
         assert!(notified(&state), "over");
+    }
+
+    /// Two namespaces: what controllers may do, which of them the cache lacks, and what readiness says.
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_is_refused_keeps_no_other_from_work() {
+        let health = Health::default();
+        let readiness = health.register("watch");
+        let sender = sync::watch::Sender::new(Progress::new(&[Some("a".to_owned()), Some("b".to_owned())]));
+        let mut states = ["a", "b"].map(|name| WatchState::new(Some(name.to_owned())));
+        let view = |states: &[WatchState]| {
+            Progress::tell(&sender, states);
+            WatchState::report(states, &readiness);
+            let (progress, now) = (sender.borrow(), Instant::now());
+            let lacks: String = ["a", "b"].into_iter().filter(|name| progress.lacks(name, now)).collect();
+            let report = health.report().1.lines().next().unwrap().to_owned();
+            (progress.is_enough(), lacks, report)
+        };
+        let is = |enough, lacks: &str, report: &str| (enough, lacks.to_owned(), report.to_owned());
+        let not_yet = "[-] watch: the first list is not complete";
+        assert!(sender.borrow().lacks("a", Instant::now()), "before the watch begins");
+        assert_eq!(view(&states), is(false, "ab", not_yet));
+        states[1].failed("forbidden", true);
+        assert_eq!(view(&states), is(false, "ab", not_yet));
+        states[0].went_on(&Event::<()>::InitDone);
+        assert_eq!(view(&states), is(true, "b", "[+] watch: forbidden"));
+        // Without a list, no time and no other failure makes it complete.
+        tokio::time::advance(2 * REFUSED).await;
+        states[1].failed("reset", false);
+        states[1].went_on(&Event::<()>::InitApply(()));
+        assert_eq!(view(&states).1, "b");
+        states[1].went_on(&Event::<()>::InitDone);
+        assert_eq!(view(&states), is(true, "", "[+] watch"));
+        // What the cache has may be stale. A watch that is resumed is silent.
+        states[1].failed("forbidden", true);
+        assert_eq!(view(&states), is(true, "b", "[+] watch: forbidden"));
+        tokio::time::advance(REFUSED).await;
+        assert_eq!(view(&states), is(true, "", "[+] watch"));
+        // Other failures are no matter of one namespace.
+        (0..MANY).for_each(|_| _ = states[1].failed("reset", false));
+        assert_eq!(view(&states), is(true, "", "[-] watch: reset"));
+        // An operator without any right is not ready.
+        for state in &mut states {
+            (0..MANY).for_each(|_| _ = state.failed("forbidden", true));
+        }
+        assert_eq!(view(&states), is(true, "ab", "[-] watch: forbidden"));
+        assert!(!sender.borrow().lacks("", Instant::now()), "a cluster-scoped object is in none of them");
+    }
+
+    #[test]
+    fn a_refused_watch_of_all_namespaces_lacks_every_one() {
+        let sender = sync::watch::Sender::new(Progress::new(&[None]));
+        let mut state = WatchState::new(None);
+        state.failed("forbidden", true);
+        Progress::tell(&sender, std::slice::from_ref(&state));
+        let progress = sender.borrow();
+        assert!(!progress.is_enough());
+        assert!(["", "a"].into_iter().all(|name| progress.lacks(name, Instant::now())));
     }
 }

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod confined;
 mod webhook;
 
 use std::{
-    collections::BTreeSet,
     env,
     ffi::OsString,
     path::{Path, PathBuf},
@@ -269,37 +269,6 @@ async fn the_work_is_done(rig: &Rig) {
     rig.wait("team", "greeting", "Ready").await;
     kubectl.kubectl(&["-n", "team", "delete", "page", "greeting", "--timeout=180s"]).await.unwrap();
     assert!(rig.texts().is_empty());
-}
-
-/// With `--watch-namespace` the Roles of those namespaces suffice, and others are left alone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_may_be_confined_to_namespaces() {
-    let rig = Rig::start().await;
-    let confined = ["--watch-namespace=team", "--watch-namespace=default"];
-    let rbac = print(&[&["rbac"], &confined[..]].concat());
-    rig.control_plane.kubectl_stdin(&["apply", "-f", "-"], &rbac).await.unwrap();
-    let mut replica = rig.replica(&confined.join(" "));
-    replica.is_ready("[+] watch Page").await;
-    // The same for a namespace that does not exist.
-    eventually("each empty namespace is named", PATIENCE, async || {
-        let lines = replica.lines();
-        let hints = lines
-            .iter()
-            .filter(|line| line["message"] == "nothing in this namespace yet; check that it exists");
-        let named: BTreeSet<_> = hints.filter_map(|line| line["namespace"].as_str()).collect();
-        Ok((named == BTreeSet::from(["default", "team"])).then_some(()))
-    })
-    .await
-    .unwrap();
-    for (namespace, text) in [("other", "not watched"), ("team", "one"), ("default", "two")] {
-        rig.page(namespace, "page", text).await;
-    }
-    rig.wait("team", "page", "Ready").await;
-    rig.wait("default", "page", "Ready").await;
-    assert_eq!(rig.texts(), ["one", "two"]);
-    assert!(replica.process.terminate(PATIENCE).await.unwrap().success());
-    let log = replica.process.log();
-    assert!(!log.contains("forbidden"), "{log}");
 }
 
 #[test]

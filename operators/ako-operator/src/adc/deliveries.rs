@@ -10,19 +10,16 @@ use crate::api::{AkoDeploymentConfig, find_elsewhere, find_namesake, is_held, re
 use crate::selection::is_of;
 
 /// Returns the Clusters that an AKODeploymentConfig selects, and those that its record is to have, as `namespace/name`, in their order.
-/// `watched`: the namespaces whose Clusters are known; empty: all. What the record has of others stays.
+/// `is_served`: whether the Clusters of a namespace are known. What the record has of others stays.
 pub(super) fn deliveries(
     adc: &AkoDeploymentConfig,
     all: &[Arc<AkoDeploymentConfig>],
     mut clusters: Vec<Arc<Foreign<Cluster>>>,
-    watched: &[String],
+    is_served: impl Fn(&str) -> bool,
 ) -> (Vec<String>, Vec<String>) {
     let name = adc.name_any();
     let before = adc.status.as_ref().map(|status| status.delivered_to.as_slice()).unwrap_or_default();
-    let is_unknown = |key: &&String| {
-        let key = key.parse::<Key>().ok();
-        !watched.is_empty() && key.is_some_and(|key| !watched.iter().any(|known| known == key.namespace()))
-    };
+    let is_unknown = |key: &&String| key.parse::<Key>().is_ok_and(|key| !is_served(key.namespace()));
     let mut delivered: Vec<String> = before.iter().filter(is_unknown).cloned().collect();
     let mut selected = Vec::new();
     clusters.sort_by_key(|cluster| Key::of(&***cluster));
@@ -154,8 +151,8 @@ mod tests {
         ];
         for (what, adc, other, clusters, watched, wanted) in rows {
             let all: Vec<_> = [Arc::clone(&adc)].into_iter().chain(other).collect();
-            let watched: Vec<String> = watched.iter().map(|&name| name.to_owned()).collect();
-            assert_eq!(deliveries(&adc, &all, clusters, &watched).1, wanted, "{what}");
+            let is_served = |name: &str| watched.is_empty() || watched.contains(&name);
+            assert_eq!(deliveries(&adc, &all, clusters, is_served).1, wanted, "{what}");
         }
     }
 }

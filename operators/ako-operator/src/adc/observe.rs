@@ -17,7 +17,7 @@ impl Adcs {
         let (name, uid) = (adc.name_any(), adc.uid().unwrap_or_default());
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
         let all = self.adcs.cache().all();
-        let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), self.kit.namespaces());
+        let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), |name| self.kit.serves(name));
         let (mut claimed, mut released) = (Items::default(), Items::default());
         for other in all.iter().filter(|other| other.name_any() != name) {
             let added = other.status.as_ref().and_then(|status| status.added.as_ref());

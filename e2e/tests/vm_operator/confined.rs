@@ -1,0 +1,64 @@
+//! The operator with `WATCH_NAMESPACE`, under the Roles that it prints for those namespaces.
+
+use std::process::Command;
+
+use e2e::{PATIENCE, Rig, VmRig};
+use testbed::{eventually, project_root};
+
+use crate::place;
+
+/// Gives the operator the rights that it prints for these namespaces, and no others.
+async fn confine(rig: &VmRig, namespaces: &str) {
+    let binary = e2e::binary("vm-operator").unwrap();
+    let printed = Command::new(binary).args(["rbac", "--watch-namespace", namespaces]).output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let roles = String::from_utf8(printed.stdout).unwrap();
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    rig.control_plane().kubectl_stdin(&apply, &roles).await.unwrap();
+}
+
+/// One that it may not read keeps no other from its care. One that is deleted with its groups waits for the rights.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_serves_the_namespaces_that_it_may_read() {
+    let _place = place().await;
+    let rig = VmRig::builder().alone().start().await.unwrap();
+    for name in ["a", "b"] {
+        rig.create_namespace(name).await.unwrap();
+    }
+    confine(&rig, "a,b").await;
+    let operator = rig.spawn(&rig.launch().env("WATCH_NAMESPACE", "a,missing,b")).unwrap();
+    let [a, b] = [("a", "web"), ("b", "web")];
+    rig.apply_and_settle(a, 1).await.unwrap();
+    rig.apply_and_settle(b, 1).await.unwrap();
+    let (status, report) = operator.get("/readyz").await.unwrap();
+    assert_eq!(status, 200, "{report}");
+    assert!(report.contains("nothing is done in the namespace missing until it exists"), "{report}");
+    eventually("it says that it works, and where not", PATIENCE, async || {
+        let log = std::fs::read_to_string(rig.log_path())?;
+        let line = log.lines().find(|line| line.contains("the controllers work")).map(str::to_owned);
+        Ok(line.filter(|line| line.contains("missing")))
+    })
+    .await
+    .unwrap();
+
+    let kubectl = rig.control_plane();
+    kubectl.kubectl(&["delete", "namespace", "b", "--wait=false"]).await.unwrap();
+    eventually("the Role goes", PATIENCE, async || {
+        let roles = kubectl.kubectl(&["-n", "b", "get", "role", "-o", "name"]).await?;
+        Ok(roles.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.apply_and_settle(a, 2).await.unwrap();
+    let group = kubectl.kubectl(&["-n", "b", "get", "vmgroup", "web", "-o", "name"]).await.unwrap();
+    assert!(!group.is_empty(), "it waits for the operator");
+
+    // As the page says.
+    let base = project_root().unwrap().join("deploy/vm-operator/base");
+    let base = ["apply", "--server-side", "--force-conflicts", "-k", base.to_str().unwrap()];
+    kubectl.kubectl(&base).await.unwrap();
+    kubectl.kubectl(&["wait", "--for=delete", "namespace/b", "--timeout=300s"]).await.unwrap();
+    confine(&rig, "a").await;
+    rig.apply_and_settle(a, 3).await.unwrap();
+    assert_eq!(rig.machines().await.unwrap().len(), 3, "none of b is left");
+}
