@@ -47,6 +47,8 @@ pub(super) async fn play_clean<R: Rig>(plane: Arc<Plane>, again: bool) -> Result
         let steps = run.play_steps().await?;
         let (counts, record) = (run.count().await?, proxy.record());
         let steps = if again { run.play_steps().await? } else { steps };
+        // Else what every run does would count as asked for.
+        run.is_unviolated().await?;
         Ok(Trace { steps, counts, record })
     })
     .await
@@ -192,10 +194,7 @@ impl<'a, R: Rig> Run<'a, R> {
         let last = R::STEPS.len().saturating_sub(1);
         let differences = reference.differences(last, &state);
         ensure!(differences.is_empty(), "the end state is not kept: {}", differences.join("; "));
-        match self.violation().await? {
-            Some(violation) => Err(violation),
-            None => Ok(()),
-        }
+        self.is_unviolated().await
     }
 
     /// Waits until nothing changes any more.
@@ -214,6 +213,13 @@ impl<'a, R: Rig> Run<'a, R> {
     async fn violation(&self) -> Result<Option<Error>> {
         let violations = self.rig.violations().await?;
         Ok((!violations.is_empty()).then(|| anyhow!("violated: {}", violations.join("; "))))
+    }
+
+    async fn is_unviolated(&self) -> Result<()> {
+        match self.violation().await? {
+            Some(violation) => Err(violation),
+            None => Ok(()),
+        }
     }
 
     async fn count(&self) -> Result<Numbers> {

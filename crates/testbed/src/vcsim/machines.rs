@@ -106,7 +106,7 @@ pub struct VmEvent {
     pub moref: String,
     /// The inventory path where the machine was made or removed; empty for other events.
     pub path: String,
-    /// Its `config.extraConfig` at that time.
+    /// Its `config.extraConfig` at that time; the new one, if that is what was changed.
     pub extra_config: BTreeMap<String, String>,
 }
 
@@ -124,6 +124,10 @@ pub enum Happened {
     Destroyed,
     /// It left the inventory: its files are still on the datastore.
     Unregistered,
+    /// Its name was changed.
+    Renamed,
+    /// Its configuration was changed, such as an entry of `extraConfig`.
+    Reconfigured,
 }
 
 impl VmEvent {

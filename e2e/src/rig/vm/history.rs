@@ -4,22 +4,29 @@ use std::collections::BTreeMap;
 
 use testbed::{Happened, VmEvent};
 
-/// The machines of a history with the owner marker that each had when it was made.
+/// A machine when it was made: its name, and its owner marker if it had one.
+type Origin<'a> = (&'a str, Option<&'a str>);
+
+/// The machines of a history.
 #[derive(Default)]
-struct Machines<'a>(BTreeMap<&'a str, (&'a str, &'a str)>);
+struct Machines<'a>(BTreeMap<&'a str, Origin<'a>>);
 
 impl<'a> Machines<'a> {
-    /// Returns name and owner marker of the machine of an event; `None` if it has no marker.
+    /// Returns name and owner marker of the machine of an event; `None` if it had no marker when it was made, whatever it was given
+    /// since.
     fn find(&mut self, event: &'a VmEvent) -> Option<(&'a str, &'a str)> {
-        let owner = event.extra_config.get("vmgroup/owner").map(String::as_str);
-        if event.what == Happened::Made
-            && let Some(owner) = owner
-        {
+        if event.what == Happened::Made {
             let name = event.path.rsplit('/').next().unwrap_or_default();
-            self.0.insert(&event.moref, (name, owner));
+            self.0.insert(&event.moref, (name, owner(event)));
         }
-        self.0.get(event.moref.as_str()).copied().or(owner.map(|owner| ("", owner)))
+        let (name, owner) = self.0.get(event.moref.as_str())?;
+        Some((name, (*owner)?))
     }
+}
+
+/// Returns the owner marker that the machine of an event had then.
+fn owner(event: &VmEvent) -> Option<&str> {
+    event.extra_config.get("vmgroup/owner").map(String::as_str)
 }
 
 /// Returns how often each thing was done to machines of ours, by the name that the machine had when it was made.
@@ -33,23 +40,26 @@ pub(super) fn effects(history: &[VmEvent]) -> BTreeMap<String, u64> {
     effects
 }
 
-/// Returns what must not have happened: at no time do two machines have the owner marker of one VmInstance, and nothing is done to
-/// a machine without one. Who did it, and what the API server said then, is not in the history.
+/// Returns what must not have happened: at no time do two machines have the owner marker of one VmInstance, nothing is done to
+/// a machine that was made without one, and none gets the marker of another. Who did it, and what the API server said then, is not in the history.
 pub(super) fn violations(history: &[VmEvent]) -> Vec<String> {
     let (mut machines, mut violations) = (Machines::default(), Vec::new());
     let mut existing = BTreeMap::<&str, Vec<&str>>::new();
     for event in history {
-        let Some((_, owner)) = machines.find(event) else {
+        let Some((_, made_for)) = machines.find(event) else {
             if event.what != Happened::Made {
                 violations.push(format!("{} {:?}, which is not ours", event.moref, event.what));
             }
             continue;
         };
-        let machines = existing.entry(owner).or_default();
+        if let Some(owner) = owner(event).filter(|owner| *owner != made_for) {
+            violations.push(format!("{} was made for {made_for} and has the owner {owner}", event.moref));
+        }
+        let machines = existing.entry(made_for).or_default();
         if event.what == Happened::Made {
             machines.push(&event.moref);
             if machines.len() > 1 {
-                violations.push(format!("{} have the owner {owner}", machines.join(" and ")));
+                violations.push(format!("{} have the owner {made_for}", machines.join(" and ")));
             }
         } else if event.is_removal() {
             machines.retain(|moref| *moref != event.moref);
@@ -70,8 +80,8 @@ mod tests {
 
     #[test]
     fn two_machines_of_an_instance_and_work_on_a_strange_one_are_violations() {
-        use Happened::{Destroyed, Made, PoweredOff};
-        let rows: [(&[VmEvent], &[&str]); 5] = [
+        use Happened::{Destroyed, Made, PoweredOff, Reconfigured, Renamed};
+        let rows: [(&[VmEvent], &[&str]); 10] = [
             (&[event(Made, "a", "x"), event(Destroyed, "a", "x"), event(Made, "b", "x")], &[]),
             (
                 &[event(Made, "a", "x"), event(Made, "b", "x"), event(Destroyed, "b", "x")],
@@ -81,6 +91,18 @@ mod tests {
             (&[event(Made, "a", "x"), event(Destroyed, "a", ""), event(Made, "b", "x")], &[]),
             (&[event(Made, "t", "")], &[]),
             (&[event(Made, "t", ""), event(PoweredOff, "t", "")], &["t PoweredOff, which is not ours"]),
+            (&[event(Made, "t", ""), event(Renamed, "t", "")], &["t Renamed, which is not ours"]),
+            // A marker makes no machine ours.
+            (&[event(Made, "t", ""), event(Reconfigured, "t", "x")], &["t Reconfigured, which is not ours"]),
+            (
+                &[event(Made, "t", ""), event(Reconfigured, "t", "x"), event(PoweredOff, "t", "x")],
+                &["t Reconfigured, which is not ours", "t PoweredOff, which is not ours"],
+            ),
+            (&[event(Made, "a", "x"), event(Renamed, "a", "x"), event(Reconfigured, "a", "")], &[]),
+            (
+                &[event(Made, "a", "x"), event(Reconfigured, "a", "y")],
+                &["a was made for x and has the owner y"],
+            ),
         ];
         for (history, wanted) in rows {
             assert_eq!(violations(history), wanted, "{history:?}");

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 func TestHistoryOfAMachine(t *testing.T) {
@@ -16,7 +17,14 @@ func TestHistoryOfAMachine(t *testing.T) {
 	path := root + "/a/web"
 	vm := object.NewVirtualMachine(v.client, v.vmRef("web"))
 	v.must(v.inventory.setPower(path, false))
+	y, other := "y", types.VirtualMachineConfigSpec{
+		NumCPUs: 3, ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "owner", Value: "z"}},
+	}
+	v.must(v.inventory.renameVM(path, "new"))
+	v.must(v.inventory.setExtraConfig(root+"/a/new", "owner", &y))
 	for _, start := range []func() (*object.Task, error){
+		func() (*object.Task, error) { return vm.Rename(t.Context(), "web") },
+		func() (*object.Task, error) { return vm.Reconfigure(t.Context(), other) },
 		func() (*object.Task, error) { return vm.PowerOn(t.Context()) },
 		func() (*object.Task, error) { return vm.PowerOff(t.Context()) },
 		func() (*object.Task, error) { return vm.Destroy(t.Context()) },
@@ -32,8 +40,8 @@ func TestHistoryOfAMachine(t *testing.T) {
 		}
 	}
 	want := []string{
-		"made " + path + " of x", "poweredOn  of x", "poweredOff  of x", "poweredOn  of x", "poweredOff  of x",
-		"destroyed " + path + " of x",
+		"made " + path + " of x", "poweredOn  of x", "poweredOff  of x", "renamed  of x", "reconfigured  of y", "renamed  of y",
+		"reconfigured  of z", "poweredOn  of z", "poweredOff  of z", "destroyed " + path + " of z",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, not %q", got, want)

@@ -141,21 +141,34 @@ func (o *overrides) PutObject(_ *simulator.Context, obj mo.Reference) {
 	}
 }
 
-// UpdateObject implements simulator.RegisterObject: it records that a machine was powered on or off. The caller holds the
-// machine's lock, so its folders cannot be read here.
+// UpdateObject implements simulator.RegisterObject: it records that a machine was powered on or off, renamed or reconfigured. The
+// caller holds the machine's lock, so its folders cannot be read here.
 func (o *overrides) UpdateObject(_ *simulator.Context, obj mo.Reference, changes []types.PropertyChange) {
 	vm, ok := obj.(*mo.VirtualMachine)
 	if !ok {
 		return
 	}
 	for _, change := range changes {
-		if change.Name != "runtime.powerState" {
+		event := Event{MoRef: vm.Self.Value}
+		switch change.Name {
+		case "runtime.powerState":
+			event.What = PoweredOff
+			if change.Val == types.VirtualMachinePowerStatePoweredOn {
+				event.What = PoweredOn
+			}
+		case "name":
+			event.What = Renamed
+		case "config.changeVersion", "config.template":
+			event.What = Reconfigured
+		default:
 			continue
 		}
-		event := Event{What: PoweredOff, MoRef: vm.Self.Value, ExtraConfig: texts(vm.Config.ExtraConfig)}
-		if change.Val == types.VirtualMachinePowerStatePoweredOn {
-			event.What = PoweredOn
+		if event.What == Renamed || event.What == Reconfigured {
+			if !o.history.isMade(event.MoRef) {
+				continue
+			}
 		}
+		event.ExtraConfig = texts(vm.Config.ExtraConfig)
 		o.history.add(event)
 	}
 }
