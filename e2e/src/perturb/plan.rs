@@ -31,7 +31,13 @@ const EVENT_FAULTS: &[EventFault] = &[EventFault::Withheld, EventFault::Expired,
 
 /// All runs of an operator.
 #[derive(Clone, Debug)]
-pub struct Plan(Vec<RunName>);
+pub struct Plan {
+    runs: Vec<RunName>,
+    /// The requests and events of either clean run.
+    seen: BTreeSet<Mark>,
+    /// Those of one clean run.
+    uncommon: BTreeSet<Mark>,
+}
 
 impl Plan {
     /// Plans runs for what both records have.
@@ -75,18 +81,48 @@ impl Plan {
                     .map(|step| RunName::Outside { fault: (*fault).to_owned(), step: (*step).to_owned() }),
             );
         }
-        let plan = Self(runs);
+        let [first, second] = [first, second]
+            .map(|record| record.calls.iter().chain(&record.events).cloned().collect::<BTreeSet<_>>());
+        let plan = Self { runs, seen: &first | &second, uncommon: &first ^ &second };
         for place in [Place::Write, Place::Event, Place::Read] {
-            let has = plan.0.iter().any(|run| run.place() == place);
+            let has = plan.runs.iter().any(|run| run.place() == place);
             ensure!(has, "two clean runs have no {place} in common: does the operator use the proxy?");
         }
         Ok(plan)
     }
 
+    /// Returns the requests and events that only one clean run had, of which there is no run.
+    pub fn uncommon(&self) -> impl Iterator<Item = &Mark> {
+        self.uncommon.iter()
+    }
+
     /// Returns all runs.
     #[must_use]
     pub fn all(&self) -> &[RunName] {
-        &self.0
+        &self.runs
+    }
+
+    /// Returns an error if a run names what no clean run had: it would be of another operator. The number may be another, which depends
+    /// on timing, and so may the name of an object where calls vary.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn check<R: Rig>(&self, name: &RunName) -> Result<()> {
+        let RunName::Api(perturbation) = name else {
+            return name.check::<R>();
+        };
+        let wanted = &perturbation.mark().subject;
+        let is_seen = self.seen.iter().map(|mark| &mark.subject).any(|seen| {
+            seen.verb == wanted.verb
+                && seen.resource == wanted.resource
+                && (R::CALLS_VARY || seen.name == wanted.name)
+        });
+        ensure!(
+            is_seen,
+            "{} has no run {name}: no run without a fault has such a call; --list prints all runs",
+            R::SUBJECT.name
+        );
+        Ok(())
     }
 
     /// Returns `count` runs, the same for the same seed: one of each fault, of the four places in turn, before a second of any; the runs of
@@ -95,7 +131,7 @@ impl Plan {
     pub fn sample(&self, count: usize, seed: u64) -> Vec<RunName> {
         let mut random = Random::new(seed);
         let mut places: BTreeMap<Place, BTreeMap<String, Verbs<'_>>> = BTreeMap::new();
-        for run in &self.0 {
+        for run in &self.runs {
             let faults = places.entry(run.place()).or_default();
             faults.entry(run.fault()).or_default().entry(run.verb()).or_default().push(run);
         }
@@ -189,6 +225,8 @@ mod tests {
 
     #[test]
     fn what_happens_in_one_clean_run_only_is_not_planned() {
+        let uncommon: Vec<String> = plan().uncommon().map(ToString::to_string).collect();
+        assert_eq!(uncommon, ["added/pages/b#1", "patch/pages/a#2"]);
         let names: Vec<String> = plan().all().iter().map(ToString::to_string).collect();
         for name in ["reply-lost@list/pages/#1", "kill-before-reply@patch/pages/a#1", "cut@added/pages/a#1"] {
             assert!(names.iter().any(|planned| planned == name), "{name} not in {names:?}");
@@ -196,6 +234,29 @@ mod tests {
         assert!(!names.iter().any(|name| name.ends_with("a#2") || name.contains("/b#")), "{names:?}");
         let parsed: Vec<RunName> = names.iter().map(|name| name.parse().unwrap()).collect();
         assert_eq!(parsed, plan().all());
+    }
+
+    #[test]
+    fn a_run_of_another_operator_is_refused() {
+        let plan = plan();
+        let check = |name: &str| plan.check::<PageRig>(&name.parse().unwrap());
+        for name in ["reply-lost@patch/pages/a#1", "reply-lost@patch/pages/a#7", "cut@added/pages/b#1"] {
+            check(name).unwrap();
+        }
+        let refused = "page-operator has no run reply-lost@patch/vmgroups/a#1: no run without a fault has such a call; --list prints all \
+                       runs";
+        assert_eq!(check("reply-lost@patch/vmgroups/a#1").unwrap_err().to_string(), refused);
+        for name in [
+            "reply-lost@create/pages/a#1",
+            "reply-lost@patch/pages/c#1",
+            "cut@deleted/pages/a#1",
+            "outside:cut@nonsense",
+        ] {
+            assert!(check(name).is_err(), "{name}");
+        }
+        // Where calls vary, names do as well.
+        assert!(plan.check::<AkoRig>(&"reply-lost@patch/pages/c#1".parse().unwrap()).is_ok());
+        assert!(plan.check::<AkoRig>(&"reply-lost@patch/vmgroups/a#1".parse().unwrap()).is_err());
     }
 
     fn faults(runs: &[RunName]) -> BTreeSet<(Place, String)> {

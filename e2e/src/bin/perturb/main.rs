@@ -36,6 +36,7 @@ impl Visitor for Perturb {
         named.iter().try_for_each(RunName::check::<R>)?;
         let (planes, seed) = (Planes::default(), selection.seed());
         let lesson = perturb::learn::<R>(&planes).await?;
+        named.iter().try_for_each(|name| lesson.plan.check::<R>(name))?;
         let runs = match selection.sample {
             _ if !named.is_empty() => named,
             Some(count) => lesson.plan.sample(count.get(), seed),
@@ -43,7 +44,8 @@ impl Visitor for Perturb {
         };
         if selection.list {
             let masked = lesson.masked().map(|path| format!("not compared: {path}"));
-            print_list(runs.iter().map(ToString::to_string).chain(masked))?;
+            let uncommon = lesson.plan.uncommon().map(|mark| format!("not in both clean runs: {mark}"));
+            print_list(runs.iter().map(ToString::to_string).chain(masked).chain(uncommon))?;
             return Ok(());
         }
         println!("seed {seed}");
