@@ -28,9 +28,10 @@ use crate::site::PATIENCE;
 /// If they do not.
 pub async fn rights_are_exact_and_surface_documented<R: Rig>() -> Result<()> {
     let rig = R::start_on(Plane::alone(&R::SUBJECT).await?).await?;
+    let reasons = surface::Reasons::start(rig.site(), &R::SUBJECT);
     let mut operator = rig.operator_with(&rig.launch().arg("--enable-leader-election")).await?;
     rig.exercise().await?;
-    surface::is_documented(&rig, &operator).await?;
+    surface::is_documented(&rig, &operator, &reasons).await?;
     operator.process.terminate(PATIENCE).await?;
     rights::are_exact(&rig).await
 }

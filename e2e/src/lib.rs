@@ -10,6 +10,7 @@
 
 mod command;
 pub mod contract;
+mod follow;
 mod install;
 pub mod mutate;
 mod objects;

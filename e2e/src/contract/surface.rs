@@ -4,27 +4,36 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
+use kube::runtime::watcher::Event;
 use serde_json::Value;
-use testbed::project_root;
+use testbed::{eventually, project_root};
+use tokio::task::JoinSet;
 
+use crate::follow::follow;
 use crate::install::Subject;
 use crate::operator::{OperatorProcess, binary};
 use crate::rig::Rig;
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 
 /// Checks that the operator's pages name each flag and variable of `--help`, each reason that conditions and events had while
 /// it worked, and each metric; and that the metrics have the names and types that Prometheus recommends.
-pub(super) async fn is_documented<R: Rig>(rig: &R, operator: &OperatorProcess) -> Result<()> {
+pub(super) async fn is_documented<R: Rig>(
+    rig: &R,
+    operator: &OperatorProcess,
+    reasons: &Reasons,
+) -> Result<()> {
     let docs = docs(&R::SUBJECT)?;
     let (_, metrics) = operator.get("/metrics").await?;
 
     let help = Command::new(binary(R::SUBJECT.name)?).arg("--help").output()?;
     let undocumented: Vec<String> = settings(&String::from_utf8(help.stdout)?)
         .into_iter()
-        .chain(reasons::<R>(rig.site()).await?)
+        .chain(reasons.so_far::<R>(rig.site()).await?)
+        .chain(of_events::<R>(rig.site()).await?)
         .chain(lint(&metrics)?)
         .filter(|name| !docs.contains(name.as_str()))
         .collect();
@@ -66,25 +75,58 @@ fn settings(help: &str) -> BTreeSet<String> {
     all.map(str::to_owned).collect()
 }
 
-/// Returns the reasons in conditions of the operator's objects and in its events.
-async fn reasons<R: Rig>(site: &Site) -> Result<BTreeSet<String>> {
-    let mut reasons = BTreeSet::new();
-    for kind in R::SUBJECT.kinds {
-        for object in site.api(kind.kind).list(&ListParams::default()).await? {
-            let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            reasons.extend(
-                conditions.iter().filter_map(|condition| condition["reason"].as_str()).map(str::to_owned),
-            );
-        }
+/// The reasons that conditions of the operator's objects have had, also of those that are gone: most reasons are of objects on their
+/// way. Collects until it is dropped.
+pub(super) struct Reasons {
+    seen: Arc<Mutex<BTreeSet<String>>>,
+    _following: JoinSet<()>,
+}
+
+impl Reasons {
+    pub(super) fn start(site: &Site, subject: &Subject) -> Self {
+        let seen = Arc::new(Mutex::new(BTreeSet::new()));
+        let notes = Arc::clone(&seen);
+        let following = follow(site, subject, move |_, event| {
+            if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event {
+                notes.lock().unwrap_or_else(PoisonError::into_inner).extend(of_conditions(&object));
+            }
+        });
+        Self { seen, _following: following }
     }
+
+    /// Returns the reasons so far, with those of the objects that exist.
+    async fn so_far<R: Rig>(&self, site: &Site) -> Result<BTreeSet<String>> {
+        eventually("the watches have shown each reason that an object has", PATIENCE, async || {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            ensure!(!seen.is_empty(), "no object of {} has had a condition", R::SUBJECT.name);
+            for kind in R::SUBJECT.kinds {
+                for object in site.api(kind.kind).list(&ListParams::default()).await? {
+                    let missing: Vec<_> =
+                        of_conditions(&object).filter(|reason| !seen.contains(reason)).collect();
+                    ensure!(missing.is_empty(), "missing: {missing:?}");
+                }
+            }
+            Ok(Some(seen))
+        })
+        .await
+    }
+}
+
+/// Returns the reasons in the conditions of an object.
+fn of_conditions(object: &DynamicObject) -> impl Iterator<Item = String> {
+    let conditions = object.data["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.filter_map(|condition| condition["reason"].as_str()).map(str::to_owned)
+}
+
+/// Returns the reasons in the operator's events.
+async fn of_events<R: Rig>(site: &Site) -> Result<BTreeSet<String>> {
     let events: Value = serde_json::from_str(&site.kubectl(&["get", "events", "-o", "json"]).await?)?;
     let events = events["items"].as_array().cloned().unwrap_or_default();
     // Others publish events as well, such as Cluster API.
     let own = events.iter().filter(|event| event["reportingComponent"] == R::SUBJECT.name);
-    let own: Vec<_> = own.filter_map(|event| event["reason"].as_str()).map(str::to_owned).collect();
+    let own: BTreeSet<_> = own.filter_map(|event| event["reason"].as_str()).map(str::to_owned).collect();
     ensure!(!own.is_empty(), "{} publishes no events", R::SUBJECT.name);
-    reasons.extend(own);
-    Ok(reasons)
+    Ok(own)
 }
 
 /// Returns the names of the metrics. Fails if one breaks the conventions of Prometheus.

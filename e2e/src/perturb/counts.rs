@@ -3,41 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{StreamExt, future, stream};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use kube::runtime::watcher::{Config, Event, watcher};
-use tokio::task::JoinHandle;
+use kube::runtime::watcher::Event;
+use tokio::task::JoinSet;
 
 use super::reference::Numbers;
+use crate::follow::follow;
 use crate::install::Subject;
 use crate::site::Site;
 
 /// The UIDs of each object by kind and name, and whether it is deleted.
 type Seen = BTreeMap<String, BTreeMap<String, bool>>;
 
-/// Counts until it is dropped. Watches the API server directly, so that it sees what the operator misses.
+/// Counts until it is dropped.
 pub(super) struct Counts {
     seen: Arc<Mutex<Seen>>,
-    task: JoinHandle<()>,
+    _following: JoinSet<()>,
 }
 
 impl Counts {
     pub(super) fn start(site: &Site, subject: &Subject) -> Self {
         let seen = Arc::new(Mutex::new(Seen::new()));
-        let watches = subject.kinds.iter().map(|kind| {
-            let kind = kind.kind;
-            watcher(site.api(kind), Config::default()).map(move |event| (kind, event)).boxed()
-        });
         let notes = Arc::clone(&seen);
-        let noting = stream::select_all(watches).for_each(move |(kind, event)| {
-            // The watcher repeats what failed.
-            if let Ok(event) = event {
-                note(&mut notes.lock().unwrap_or_else(PoisonError::into_inner), kind, event);
-            }
-            future::ready(())
+        let following = follow(site, subject, move |kind, event| {
+            note(&mut notes.lock().unwrap_or_else(PoisonError::into_inner), kind, event);
         });
-        Self { seen, task: tokio::spawn(noting) }
+        Self { seen, _following: following }
     }
 
     /// Returns how often each object was created, and how often it was deleted.
@@ -50,12 +42,6 @@ impl Counts {
             counts.insert(format!("deleted {object}"), deleted as u64);
         }
         counts
-    }
-}
-
-impl Drop for Counts {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
