@@ -1,7 +1,7 @@
 //! Starting with something wrong: each a clear message and the right thing, never a panic or a hammered login.
 
 use e2e::{Launch, PATIENCE, Rig, VmRig};
-use testbed::{Vcsim, eventually};
+use testbed::{ApiProxy, Perturbation, Vcsim, eventually};
 
 use crate::{place, start_web};
 
@@ -110,4 +110,33 @@ async fn it_stops_when_asked_and_logs_out() {
     })
     .await
     .unwrap();
+}
+
+/// Administrators wait for the line: it may come neither before the inventory is known nor before the objects are.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_the_controllers_work_when_all_is_known_and_not_before() {
+    const LINE: &str = "the controllers work";
+    let _place = place().await;
+    let rig = VmRig::start().await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    let operator = rig.spawn(&rig.launch().env("VC_HOST", "127.0.0.1:1")).unwrap();
+    // The objects are known: a status says so.
+    rig.reason("web", "VCenterUnreachable").await.unwrap();
+    assert!(!operator.process.log().contains(LINE), "{}", operator.process.log());
+    drop(operator);
+
+    // The response to the list is withheld, and everything after it.
+    let silent: Perturbation = "kill-before-reply@list/vminstances/#1".parse().unwrap();
+    let proxy = ApiProxy::start(rig.control_plane(), rig.kubeconfig(), Some(silent)).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+    let operator = rig.spawn_with(proxy.kubeconfig(), &rig.launch()).unwrap();
+    // The inventory is known: the operator waits for its second change.
+    rig.called_often("WaitForUpdatesEx", 2).await.unwrap();
+    proxy.kill_point().await;
+    assert!(!operator.process.log().contains(LINE), "{}", operator.process.log());
+    proxy.reopen();
+    eventually("all is known", PATIENCE, async || Ok(operator.process.log().contains(LINE).then_some(())))
+        .await
+        .unwrap();
+    rig.settled("web", 1).await.unwrap();
 }
