@@ -143,6 +143,15 @@ impl Marker {
     pub fn is_of_namesake(&self, other: &Self) -> bool {
         self.cluster == other.cluster && self.group() == other.group() && self.group_uid != other.group_uid
     }
+
+    /// Returns whether a machine with this marker was made for another slot of the group of that with the marker `other`.
+    #[must_use]
+    pub fn is_of_other_slot(&self, other: &Self) -> bool {
+        self.cluster == other.cluster
+            && self.group() == other.group()
+            && self.group_uid == other.group_uid
+            && self.slot != other.slot
+    }
 }
 
 impl fmt::Display for Marker {

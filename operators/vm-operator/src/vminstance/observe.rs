@@ -105,8 +105,11 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let had = had.filter(|vm| mine.is_empty() && lost(vm, instance, marker).is_some());
     let stranger = had.or(stranger);
     let lost = stranger.and_then(|vm| lost(vm, instance, marker));
-    let stranger_of_namesake =
-        stranger.and_then(|vm| marker_of(vm)).is_some_and(|other| other.is_of_namesake(marker));
+    let made_for = stranger.and_then(|vm| marker_of(vm));
+    let stranger_of_namesake = made_for.as_ref().is_some_and(|other| other.is_of_namesake(marker));
+    let stranger_of = made_for
+        .filter(|other| lost.is_none() && other.is_of_other_slot(marker))
+        .map(|other| other.instance().name().to_owned());
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
@@ -133,6 +136,7 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
         unread,
         stranger,
         stranger_of_namesake,
+        stranger_of,
         lost,
         missing,
         confirmed,

@@ -201,6 +201,8 @@ pub struct Seen {
     pub stranger: Option<MoRef>,
     /// The stranger was made for an earlier group of this name.
     pub stranger_of_namesake: bool,
+    /// The VmInstance of another slot of the group whose machine the stranger is, unless it is the one that this instance had.
+    pub stranger_of: Option<String>,
     /// The connected vCenter, by its instanceUuid.
     pub vcenter: Option<String>,
     /// The status names a machine or a clone in another vCenter than this.

@@ -45,6 +45,12 @@ pub fn to_be(kind: TaskKind, template: &str) -> (&'static str, String) {
 /// Says what is wrong with a machine that has the name of the instance's, and what to do.
 pub(super) fn describe_stranger(instance: &VmInstance, stranger: &MoRef, seen: &Seen) -> String {
     let name = &instance.spec.vm_name;
+    if let Some(other) = &seen.stranger_of {
+        return format!(
+            "{stranger} in the group's folder is called {name:?} but is the machine of VmInstance {other}: give it the name that \
+             spec.vmName of {other} says; the operator does not touch it"
+        );
+    }
     match &seen.lost {
         None if seen.stranger_of_namesake => format!(
             "{stranger} in the group's folder is called {name:?} and is left of an earlier group of this name: rename or move it, or \

@@ -45,6 +45,10 @@ fn of_other_cluster(vm: Vm) -> Vm {
     with_marker(vm, &marker)
 }
 
+fn of_other_slot(vm: Vm) -> Vm {
+    with_marker(vm, &Marker::of(CLUSTER, &fixtures::instance(1)).to_string())
+}
+
 fn without_markers(vm: Vm) -> Vm {
     Vm { markers: vcenter::markers(&[]), ..vm }
 }
@@ -162,11 +166,7 @@ fn another_machine_is_not_the_instances() {
             },
             |s| stranger(s, Some(no_marker())),
         ),
-        (
-            "the marker is of another instance",
-            |w| w.show(|vm| with_marker(vm, &Marker::of(CLUSTER, &fixtures::instance(1)).to_string())),
-            |s| stranger(s, Some(no_marker())),
-        ),
+        ("the marker is of another instance", |w| w.show(of_other_slot), |s| stranger(s, Some(no_marker()))),
         (
             "the marker is no marker",
             |w| w.show(|vm| with_marker(vm, "mine")),
@@ -176,10 +176,12 @@ fn another_machine_is_not_the_instances() {
         (
             "a machine of an earlier group of the name has it",
             |w| w.show(of_namesake),
-            |s| {
-                stranger(s, None);
-                s.stranger_of_namesake = true;
-            },
+            |s| (s.stranger, s.stranger_of_namesake) = (Some(vcenter::vm_ref("vm-1")), true),
+        ),
+        (
+            "the machine of another slot has the name",
+            |w| w.show(|vm| of_other_slot(foreign(vm))),
+            |s| (s.stranger, s.stranger_of) = (Some(vcenter::vm_ref("vm-1")), Some("web-1".into())),
         ),
         (
             "a foreign machine has the recorded reference, and not the name",

@@ -60,10 +60,15 @@ fn what_is_not_the_instances_is_never_touched() {
 fn a_machine_that_has_the_name_is_named_with_what_it_is() {
     let stranger = || Seen { stranger: Some(vm("vm-9")), ..seen() };
     let of_namesake = || Seen { stranger_of_namesake: true, ..stranger() };
+    let of_other_slot = Seen { stranger_of: Some("g-1".into()), ..stranger() };
     let other_cluster = Some(Lost::OtherCluster("other".into()));
     for (seen, wanted) in [
         (stranger(), "is called \"g-0\" but is not this VmInstance's machine"),
         (of_namesake(), "is called \"g-0\" and is left of an earlier group of this name"),
+        (
+            of_other_slot,
+            "is called \"g-0\" but is the machine of VmInstance g-1: give it the name that spec.vmName of g-1 says",
+        ),
         (Seen { lost: other_cluster, ..stranger() }, "names the cluster other"),
         (Seen { lost: Some(Lost::NoMarker("marker".into())), ..stranger() }, "to marker, or rename or move"),
     ] {
