@@ -100,7 +100,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         [] | ["help", ..] | [.., "--help" | "-h"] if !has_help_of_its_own(arguments) => {
             show(&mut io::stdout(), &help())?;
         }
-        ["test", "e2e", names @ ..] => programs::e2e(names)?,
+        ["test", "e2e", names @ ..] => return programs::e2e(names),
         ["test", names @ ..] => return checks::run(names),
         ["lint"] => return checks::run(checks::LINT),
         ["demo", rest @ ..] => programs::demo(rest)?,

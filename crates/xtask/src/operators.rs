@@ -11,8 +11,10 @@ pub(crate) struct Operator {
     pub(crate) name: &'static str,
     /// The Go programs that its demo and benchmark run.
     pub(crate) tools: &'static [&'static str],
-    /// The test binary that runs only this operator.
-    pub(crate) tests: &'static str,
+    /// The test binaries that run only this operator, or the outside systems that only it has.
+    pub(crate) tests: &'static [&'static str],
+    /// The checks of `cargo xtask test` with more tests of it, which need what not every machine has.
+    pub(crate) checks: &'static [&'static str],
     /// Whether it has an admission webhook.
     pub(crate) has_webhook: bool,
     /// The commands that it does not have.
@@ -25,7 +27,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
         short: "vm",
         name: "vm-operator",
         tools: &["etcd", "kube-apiserver", "vcsim"],
-        tests: "vm_operator",
+        tests: &["vm_operator"],
+        checks: &[],
         has_webhook: false,
         lacks: &[],
     },
@@ -33,7 +36,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
         short: "ako",
         name: "ako-operator",
         tools: &["capi-core", "etcd", "kube-apiserver"],
-        tests: "ako_operator",
+        tests: &["ako_operator", "discovery"],
+        checks: &["ako"],
         has_webhook: true,
         lacks: &["mutants"],
     },

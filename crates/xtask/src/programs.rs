@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use testbed::{Tools, project_root};
 
-use crate::checks::{binaries, build, cargo, run_command};
+use crate::checks::{self, binaries, build, cargo, run_command};
 use crate::operators::{self, OPERATORS};
 use crate::runner::{self, Selection};
 
@@ -54,22 +54,24 @@ fn build_with_progress(names: &[&str]) -> Result<()> {
     built
 }
 
-/// Runs the end-to-end tests, the contract and the perturbed runs of the named operators, or of all.
-pub(crate) fn e2e(names: &[&str]) -> Result<()> {
-    if names.is_empty() {
-        let own = OPERATORS.iter().map(|operator| Selection::all(operator.tests));
-        let selections: Vec<_> = own.chain(SHARED.iter().map(|binary| Selection::all(binary))).collect();
-        return runner::run(&selections);
-    }
-    let mut selections = Vec::new();
-    for name in names {
-        let operator = operators::find(name)?;
-        selections.push(Selection::all(operator.tests));
-        // These have a module for each operator.
-        let module = format!("{}::", operator.short);
-        selections.extend(SHARED.iter().map(|binary| Selection { binary, filter: module.clone() }));
-    }
-    runner::run(&selections)
+/// Runs the end-to-end tests, the contract and the perturbed runs of the named operators, or of all, and then their checks. Returns
+/// whether no check failed.
+pub(crate) fn e2e(names: &[&str]) -> Result<bool> {
+    let chosen: Vec<_> = names.iter().map(|name| operators::find(name)).collect::<Result<_>>()?;
+    let of = if names.is_empty() { OPERATORS.iter().collect() } else { chosen };
+    let own = of.iter().flat_map(|operator| operator.tests).map(|binary| Selection::all(binary));
+    // These have a module for each operator, and of the kit's examples.
+    let shared: Vec<_> = if names.is_empty() {
+        SHARED.iter().map(|binary| Selection::all(binary)).collect()
+    } else {
+        let modules = of.iter().map(|operator| format!("{}::", operator.short));
+        modules
+            .flat_map(|filter| SHARED.iter().map(move |binary| Selection { binary, filter: filter.clone() }))
+            .collect()
+    };
+    runner::run(&own.chain(shared).collect::<Vec<_>>())?;
+    let checks: Vec<_> = of.iter().flat_map(|operator| operator.checks).copied().collect();
+    if checks.is_empty() { Ok(true) } else { checks::run(&checks) }
 }
 
 /// Builds the measured program and the benchmark, and runs the benchmark.
@@ -131,4 +133,22 @@ pub(crate) fn docs() -> Result<()> {
         Err(_) => println!("mdbook is not installed: the book is not built, read the Markdown files in docs"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn every_test_of_e2e_is_run_by_a_command() {
+        let files = fs::read_dir(project_root().unwrap().join("e2e/tests")).unwrap();
+        let files: BTreeSet<_> =
+            files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned()).collect();
+        let files: BTreeSet<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
+        let of = OPERATORS.iter().flat_map(|operator| operator.tests.iter().chain(operator.checks));
+        assert_eq!(files, of.chain(SHARED).copied().collect());
+    }
 }
