@@ -49,7 +49,8 @@ usage: cargo xtask COMMAND
   mutants OPERATOR     changes the plans of an operator line by line, and reports the changes that no test of them notices;
                        arguments after OPERATOR go to cargo-mutants
   perturb OPERATOR     runs the main job of an operator again and again, with one thing going wrong in each run
-                       For mutate and perturb, --run NAME repeats a run, --list prints the names, `mutate OPERATOR --help` explains more
+                       For mutate and perturb, --run NAME repeats a run, --list prints the names, `mutate OPERATOR --help` explains more;
+                       `mutants OPERATOR --help` has the options of cargo-mutants
   generate [--check]   writes the generated files under deploy/; --check only compares them
   tools                builds the Go programs that tests run and prints their paths
   docs                 builds the API documentation and, if mdbook is installed, the book
@@ -88,9 +89,9 @@ fn show(out: &mut impl Write, text: &str) -> Result<()> {
     }
 }
 
-/// Returns whether help is that of a program of `e2e`, which needs an operator to be named.
+/// Returns whether help is that of a program of `e2e` or of cargo-mutants, which needs an operator to be named.
 fn has_help_of_its_own(arguments: &[&str]) -> bool {
-    matches!(arguments, ["mutate" | "perturb", operator, ..] if !operator.starts_with('-'))
+    matches!(arguments, ["mutants" | "mutate" | "perturb", operator, ..] if !operator.starts_with('-'))
 }
 
 /// Runs a command. Returns false if a check failed.
@@ -162,6 +163,15 @@ mod tests {
         let mut shown = Vec::new();
         show(&mut shown, "help").unwrap();
         assert_eq!(shown, b"help");
+    }
+
+    #[test]
+    fn programs_that_take_options_explain_them() {
+        for command in ["mutants", "mutate", "perturb"] {
+            assert!(has_help_of_its_own(&[command, "vm", "--help"]), "{command}");
+            assert!(!has_help_of_its_own(&[command, "--help"]), "{command}");
+        }
+        assert!(!has_help_of_its_own(&["explore", "vm", "--help"]));
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         bail!("usage: cargo xtask mutants OPERATOR [OPTION…]; OPERATOR is one of {}", operators::shorts());
     };
     let operator = operators::find_for("mutants", name)?;
+    if let [.., "--help" | "-h"] = options {
+        return run_command(Command::new(program("mutants", VERSION)?).args(["mutants", "--help"]));
+    }
     let target = binaries()?.parent().context("no target directory")?.join("mutants");
     // Its tests here are quick, and the compiler is quicker without optimizations.
     let plain = format!("--config=profile.dev.package.{}.opt-level=0", operator.name);
