@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use anyhow::{Context, Result, ensure};
@@ -113,6 +113,7 @@ pub struct Plane {
     is_shared: bool,
     installed: Mutex<BTreeMap<&'static str, Installed>>,
     namespaces: AtomicUsize,
+    is_littered: AtomicBool,
 }
 
 /// The plane of this process's tests, while one of them uses it.
@@ -130,6 +131,7 @@ impl Plane {
             is_shared: false,
             installed: Mutex::default(),
             namespaces: AtomicUsize::new(0),
+            is_littered: AtomicBool::new(false),
         })
     }
 
@@ -233,6 +235,18 @@ impl Plane {
         self.control_plane.kubectl_stdin(&apply, manifests).await
     }
 
+    /// Notes that a run has failed, and has left objects whose names the next run uses: a plane that is not shared is not taken
+    /// again.
+    pub fn litter(&self) {
+        self.is_littered.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a new rig of this operator may take the plane.
+    fn is_free(self: &Arc<Self>, subject: &Subject) -> bool {
+        !subject.is_cluster_wide()
+            || Arc::strong_count(self) == 1 && !self.is_littered.load(Ordering::Relaxed)
+    }
+
     /// Returns whether rigs share the plane.
     pub(crate) fn is_shared(&self) -> bool {
         self.is_shared
@@ -259,8 +273,8 @@ impl Planes {
     /// Those of [`Plane::start`].
     pub async fn take(&self, subject: &Subject) -> Result<Arc<Plane>> {
         let mut planes = self.0.lock().await;
-        let is_free = |plane: &&Arc<Plane>| !subject.is_cluster_wide() || Arc::strong_count(plane) == 1;
-        if let Some(plane) = planes.iter().find(is_free) {
+        planes.retain(|plane| Arc::strong_count(plane) > 1 || plane.is_free(subject));
+        if let Some(plane) = planes.iter().find(|plane| plane.is_free(subject)) {
             return Ok(Arc::clone(plane));
         }
         let plane = Plane::of(subject).await?;

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use crate::{ControlPlane, Workdir, eventually};
 
 /// The account of all clients.
 const ACCOUNT: &str = "virtual-cluster";
+/// Numbers virtual clusters: the objects of an earlier one of the same name stay.
+static NUMBER: AtomicUsize = AtomicUsize::new(1);
 /// How long closed connections may keep the port.
 const RESTORED: Duration = Duration::from_secs(30);
 
@@ -60,8 +63,9 @@ impl VirtualCluster {
         let url = format!("https://{address}");
         write_kubeconfig(&account, &url, &kubeconfig)?;
         let ca = reqwest::Certificate::from_pem(plane.ca_pem().as_bytes())?;
+        let suffix = format!("-of-{name}-{}-vc", NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = Server {
-            renames: Arc::new(Renames { names: names.to_vec(), suffix: format!("-of-{name}-vc") }),
+            renames: Arc::new(Renames { names: names.to_vec(), suffix }),
             http: reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?,
             url: plane.url().to_owned(),
             acceptor: acceptor(&plane.serving_certificate())?,

@@ -73,6 +73,7 @@ pub(super) async fn play<R: Rig>(plane: Arc<Plane>, name: &RunName, reference: &
     });
     let ending = ending.await;
     if ending.is_err() {
+        site.plane().litter();
         let slug = name.to_string().replace(['/', ' '], "_");
         let log = log_directory()?.join(format!("{}-{slug}.log", R::SUBJECT.name));
         fs::copy(site.log_path(), &log)?;

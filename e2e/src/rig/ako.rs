@@ -7,7 +7,6 @@ mod tkg;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use avi_simulator::store::Snapshot;
@@ -25,8 +24,11 @@ use crate::operator::Launch;
 use crate::site::{PATIENCE, Site};
 
 const NAMESPACE: &str = "ako-operator-system";
+/// The namespace of the Services in each workload cluster.
+const SERVICES: &str = "guest-apps";
 /// Names that exist once in each workload cluster.
-const OWN_NAMES: &[&str] = &["avi-system", "tkg-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb"];
+const OWN_NAMES: &[&str] =
+    &["avi-system", "tkg-system", "ako-cr", "ako-crb", "ako-crb-avi-system", "avi-lb", SERVICES];
 /// A network to take addresses from.
 const SEED: &str = include_str!("../../../crates/avi-simulator/samples/vips.yaml");
 
@@ -87,9 +89,8 @@ impl AkoRig {
     async fn serve(&self) -> Result<()> {
         let mut guest = self.guest.lock().await;
         if guest.is_none() {
-            static NUMBER: AtomicUsize = AtomicUsize::new(1);
-            let name = format!("w{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-            *guest = Some(self.with_ako(self.cluster(&name, true).await?).await?);
+            // The same name in each run: a perturbed run names requests by it.
+            *guest = Some(self.with_ako(self.cluster("w1", true).await?).await?);
         }
         let guest = guest.as_ref().context("no workload cluster")?;
         self.condition(guest.workload.name(), "AKOInstalled", "True").await?;
@@ -141,9 +142,9 @@ impl AkoRig {
     /// # Errors
     /// If the API server refuses it.
     pub async fn with_ako(&self, workload: Workload<VirtualCluster>) -> Result<Guest> {
-        let services = format!("apps-of-{}", workload.name());
+        let services = workload.plane().real_name(SERVICES);
         self.site.create_namespace(&services).await?;
-        let ako = Ako::start_in(workload.plane().client().await?, &services);
+        let ako = Ako::start_in(workload.plane().client().await?, SERVICES);
         Ok(Guest { workload, ako, services })
     }
 

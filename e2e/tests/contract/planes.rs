@@ -21,6 +21,16 @@ async fn rigs_of_a_kind_of_cluster_scope_have_a_plane_one_after_the_other() {
     assert_eq!(Arc::as_ptr(next.site().plane()), plane, "a free plane is not used again");
     let name = left["metadata"]["name"].as_str().unwrap();
     assert!(next.site().api("Shelf").get_opt(name).await.unwrap().is_none(), "the last rig has left {name}");
+
+    next.site().plane().litter();
+    let littered = next.site().control_plane().kubeconfig().to_owned();
+    drop(next);
+    let fresh = planes.take(&ShelfRig::SUBJECT).await.unwrap();
+    assert_ne!(
+        fresh.control_plane.kubeconfig(),
+        littered,
+        "a plane that a failed run has left is used again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
