@@ -63,7 +63,7 @@ pub use events::{Events, Notice};
 pub use foreign::{Foreign, NoStatus};
 pub use guarded::Guarded;
 pub use key::{Key, KeyError};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, ShownCondition};
 pub use objects::{Deleted, Objects, Patched};
 pub use reconcile::{Outcome, Reconciler, StatusOf, Turn};
 pub use remotes::{Remote, Remotes};

@@ -1,7 +1,10 @@
 //! Metrics in Prometheus' text format.
 //!
 //! Owns the registry and the metrics every operator has. Labels are constants of the code (controller, kind, result,
-//! reason) and the namespaces of `--watch-namespace`, never names of objects or texts of errors, so the number of series is bounded.
+//! reason) and the namespaces of `--watch-namespace`, never names of objects or texts of errors, so the number of series is bounded;
+//! but see `conditions`.
+
+mod conditions;
 
 use std::{
     fs,
@@ -14,6 +17,8 @@ use prometheus::{
     Opts, Registry, TextEncoder, core::Collector,
 };
 
+use self::conditions::Conditions;
+pub use self::conditions::ShownCondition;
 use crate::reasons::KIT;
 
 /// Buckets of the reconcile duration, in seconds.
@@ -42,6 +47,7 @@ pub struct Metrics {
     objects: IntGaugeVec,
     leader: IntGauge,
     process: Process,
+    conditions: Conditions,
     refresh: Arc<Mutex<Vec<Refresh>>>,
 }
 
@@ -94,6 +100,7 @@ impl Metrics {
             objects: gauges("operator_objects", "Objects in the cache", &["kind"])?,
             leader: registered(&registry, IntGauge::new("operator_leader", "1 while this process leads")?)?,
             process: Process::new(&registry)?,
+            conditions: registered(&registry, Conditions::new()?)?,
             refresh: Arc::default(),
             registry,
         };
@@ -285,7 +292,11 @@ fn cpu(stat: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
     use super::*;
+    use crate::{cache::Cache, conditions::Status};
 
     #[test]
     fn proc_is_understood() {
@@ -293,6 +304,40 @@ mod tests {
         let stat = "42 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0";
         assert!((cpu(stat).unwrap() - 4.0).abs() < 1e-9);
         assert_eq!(cpu("42"), None);
+    }
+
+    /// An object that is gone, or has another reason, leaves no series behind.
+    #[test]
+    fn conditions_are_those_that_the_objects_have_now() {
+        let metrics = Metrics::new("op", "1").unwrap();
+        let cache = Cache::<ConfigMap>::default();
+        metrics.show_conditions("Thing", cache.clone(), |thing| {
+            let reason = thing.data.clone().unwrap_or_default().remove("reason");
+            let status = Status::from(reason.is_none());
+            let reason = reason.unwrap_or("AsAsked".to_owned());
+            vec![ShownCondition { type_: "Ready".to_owned(), status, reason }]
+        });
+        let object = |name: &str, version: &str, reason: Option<&str>| {
+            let metadata = json!({ "name": name, "namespace": "n", "uid": name, "resourceVersion": version });
+            let data = reason.map(|reason| json!({ "reason": reason }));
+            serde_json::from_value(json!({ "metadata": metadata, "data": data })).unwrap()
+        };
+        let shown = || {
+            let text = metrics.text().unwrap();
+            let lines = text.lines().filter(|line| line.starts_with("operator_condition{"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let line = |name: &str, reason: &str, status: &str| {
+            let object = format!(r#"kind="Thing",object="n/{name}""#);
+            format!(r#"operator_condition{{{object},reason="{reason}",status="{status}",type="Ready"}} 1"#)
+        };
+        assert_eq!(shown(), Vec::<String>::new());
+        cache.watched(object("a", "1", None));
+        cache.watched(object("b", "1", Some("Broken")));
+        assert_eq!(shown(), [line("a", "AsAsked", "True"), line("b", "Broken", "False")]);
+        cache.watched(object("a", "2", Some("Slow")));
+        cache.deleted(&object("b", "2", None));
+        assert_eq!(shown(), [line("a", "Slow", "False")]);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Webhook {
     /// The address cannot be bound, or a metric cannot be registered.
     pub async fn serve(self, kit: &Kit, args: &WebhookArgs) -> Result<(), Error> {
         let Some(listener) = server::bind(args.webhook_addr).await? else { return Ok(()) };
-        let upkeep = upkeep::Upkeep::new(kit, args.webhook_secret.as_deref());
+        let upkeep = upkeep::Upkeep::new(kit, args.webhook_secret.as_deref())?;
         let tls = server::tls(upkeep.certificate())?;
         let reviewer = review::Reviewer::new(self.kinds, kit.metrics().registry())?;
         let drain = kit.drain().clone();

@@ -11,6 +11,12 @@ use crate::install::{Manifests, Plane};
 use crate::operator::binary;
 use crate::rig::{Rig, SUBJECTS};
 
+/// The kinds of other projects that overlays may use, by API group: of cert-manager, and of the Prometheus Operator.
+const OTHERS: [(&str, &[&str]); 2] = [
+    ("cert-manager.io", &["Certificate", "Issuer"]),
+    ("monitoring.coreos.com", &["PodMonitor", "PrometheusRule"]),
+];
+
 /// Checks that the base and each overlay build, pass the API server's validation without a warning (such as one about the
 /// Pod security standard `restricted` that the namespace enforces), and have nothing of another operator.
 ///
@@ -33,8 +39,10 @@ pub async fn manifests_apply_alone<R: Rig>() -> Result<()> {
         let path = kustomization.to_str().context("the project's path is not UTF-8")?;
         let built = kubectl.kubectl(&["kustomize", path]).await?;
         has_nothing_of_others::<R>(path, &built)?;
-        if built.contains("apiVersion: cert-manager.io/v1") {
-            define_certificates(kubectl).await?;
+        for (group, kinds) in OTHERS {
+            if built.contains(&format!("apiVersion: {group}/v1\n")) {
+                define(kubectl, group, kinds).await?;
+            }
         }
         let apply = ["apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-k", path];
         let applied = kubectl.kubectl(&apply).await.with_context(|| format!("{path} does not apply"))?;
@@ -43,17 +51,17 @@ pub async fn manifests_apply_alone<R: Rig>() -> Result<()> {
     Ok(())
 }
 
-/// Defines the kinds of cert-manager that overlays use, which a cluster with it has.
-async fn define_certificates(plane: &ControlPlane) -> Result<()> {
+/// Defines kinds of another project that overlays use, which a cluster with it has.
+async fn define(plane: &ControlPlane, group: &str, kinds: &[&str]) -> Result<()> {
     let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    for kind in ["Certificate", "Issuer"] {
+    for kind in kinds {
         let (singular, plural) = (kind.to_lowercase(), format!("{}s", kind.to_lowercase()));
         let version =
             json!({ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": any } });
         let definition = json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": { "name": format!("{plural}.cert-manager.io") },
-            "spec": { "group": "cert-manager.io", "scope": "Namespaced", "versions": [version],
+            "metadata": { "name": format!("{plural}.{group}") },
+            "spec": { "group": group, "scope": "Namespaced", "versions": [version],
                 "names": { "kind": kind, "plural": plural, "singular": singular } },
         });
         plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], &definition.to_string()).await?;

@@ -11,6 +11,7 @@ mod addon_manager;
 mod bad_days;
 mod endpoint;
 mod kubelet;
+mod observability;
 mod port_groups;
 mod unmodified;
 mod webhook;

@@ -68,6 +68,7 @@ fn named(mut adc: serde_json::Value, name: &str) -> serde_json::Value {
 #[tokio::test]
 async fn the_api_server_refuses_what_the_original_refused() {
     let mut hooked = Hooked::start().await;
+    crate::observability::shows(&hooked.operator, "operator_webhook_certificate_usable").await;
     let adc = hooked.rig.config();
     let mut wrong = named(adc.clone(), "wrong");
     wrong["spec"]["controllerVersion"] = "x".into();

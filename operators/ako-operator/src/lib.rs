@@ -28,6 +28,7 @@ pub mod error;
 mod infra_setting;
 mod metadata;
 mod meters;
+mod metrics;
 #[cfg(test)]
 mod model;
 pub mod problem;

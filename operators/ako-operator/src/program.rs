@@ -26,6 +26,7 @@ use crate::delivery::{MANAGED_BY, NAMESPACE, STATEFUL_SET, Setting, Ways, addon}
 use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
 use crate::endpoint::{Endpoints, Settings, share_of};
 use crate::meters::Meters;
+use crate::metrics::show_conditions;
 use crate::secrets::Secrets;
 use crate::selection::readiness;
 use crate::user;
@@ -107,6 +108,7 @@ impl Program for AkoOperator {
         let watches = Watches::new(&kit, &capi)?;
         let wakes = Wakes::default();
         watches.subscribe(&wakes);
+        show_conditions(kit.metrics(), &watches.adcs.objects(), &watches.clusters.objects());
         let shared = Shared {
             secrets: Arc::new(Secrets::new(kit.client(), watches.secrets.objects().cache().clone())),
             connections: Arc::new(Connections::new(meters.observer())),

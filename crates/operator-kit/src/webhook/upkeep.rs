@@ -19,6 +19,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher::watch_object},
 };
+use prometheus::IntGauge;
 use serde_json::from_value;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -38,6 +39,8 @@ const AUDIT: Duration = Duration::from_hours(1);
 const RETRY: Duration = Duration::from_secs(5);
 /// How long the API servers may take to learn a new authority.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long a certificate still has to be good for the metric to call it usable: several audits, and less than any certificate is kept.
+const NOTICE: Duration = Duration::from_hours(6);
 
 /// Keeps the certificate.
 pub(super) struct Upkeep {
@@ -53,6 +56,8 @@ pub(super) struct Upkeep {
     is_kept_by_others: bool,
     served: Arc<Served>,
     readiness: Readiness,
+    /// 1 while the certificate is good, and for [`NOTICE`] more.
+    is_usable: IntGauge,
 }
 
 /// What the API server has, as far as it is known.
@@ -102,10 +107,15 @@ impl MadeBefore {
 }
 
 impl Upkeep {
-    pub(super) fn new(kit: &Kit, kept_by_others: Option<&str>) -> Self {
+    pub(super) fn new(kit: &Kit, kept_by_others: Option<&str>) -> Result<Self, prometheus::Error> {
+        let is_usable = IntGauge::new(
+            "operator_webhook_certificate_usable",
+            "1 while the webhook has a certificate that is good, and stays so for 6 hours",
+        )?;
+        kit.metrics().registry().register(Box::new(is_usable.clone()))?;
         let client: Client = kit.client();
         let (name, namespace) = (name_of(kit.operator().name), kit.namespace());
-        Self {
+        Ok(Self {
             secrets: Api::namespaced(client.clone(), namespace),
             registrations: Api::all(client),
             secret: kept_by_others.unwrap_or(&name).to_owned(),
@@ -114,8 +124,9 @@ impl Upkeep {
             is_kept_by_others: kept_by_others.is_some(),
             served: Arc::default(),
             readiness: kit.readiness("webhook certificate"),
+            is_usable,
             kit: kit.clone(),
-        }
+        })
     }
 
     /// Returns the certificate to serve.
@@ -219,6 +230,7 @@ impl Upkeep {
 
     /// Serves the certificate of the Secret, and reports whether it can be used.
     fn serve(&self, secret: Option<&Secret>, names: &[String], now: Timestamp) {
+        self.is_usable.set(0);
         let Some(secret) = secret else {
             // Must not keep a new version from replacing one without a webhook, which leads until then.
             return if self.is_kept_by_others || self.kit.is_leading() {
@@ -233,12 +245,16 @@ impl Upkeep {
             }
             // Others need not say which authority their certificate is of.
             if self.is_kept_by_others && !pair.has_authorities() {
-                return Ok(());
+                return Ok(true);
             }
-            pair.check(names, now)
+            pair.check(names, now)?;
+            Ok(pair.check(names, now + NOTICE).is_ok())
         });
         match checked {
-            Ok(()) => self.readiness.ready(),
+            Ok(is_usable) => {
+                self.is_usable.set(is_usable.into());
+                self.readiness.ready();
+            }
             Err(problem) => self.readiness.not_ready(format!("Secret {}: {problem}", self.secret)),
         }
     }
