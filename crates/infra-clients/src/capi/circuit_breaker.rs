@@ -1,7 +1,8 @@
 //! The circuit breaker that every request to a workload cluster passes. Owns the time limit of a request, the memory
-//! of an unreachable cluster, and that a replaced kubeconfig is not used any more; knows nothing of what requests are
-//! about.
+//! of an unreachable cluster, how many requests wait for slow clusters at the same time, and that a replaced kubeconfig
+//! is not used any more; knows nothing of what requests are about.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt, BodyStream, Full, LengthLimitError, Limited, Strea
 use hyper::body::Bytes;
 use kube::Client;
 use kube::client::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::BoxError;
 
@@ -21,6 +23,8 @@ use super::error::{Error, Kind};
 
 /// See [`CircuitBreaker::slow`]. Also the shortest time to wait for a cluster that is down.
 const SLOW: Duration = Duration::from_secs(1);
+/// How long every request may wait for its answer, however many others wait.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// The body of an answer.
 type Answer = UnsyncBoxBody<Bytes, BoxError>;
@@ -31,9 +35,14 @@ pub(super) struct CircuitBreaker {
     limits: Limits,
     /// A failure that took less time is not remembered: finding it again costs little.
     slow: Duration,
-    state: Mutex<State>,
+    memory: Arc<Memory>,
+    waits: Arc<Waits>,
     retired: AtomicBool,
 }
+
+/// What is known of a cluster's server. Outlives the clients of the cluster.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -48,12 +57,48 @@ struct Down {
     until: Instant,
     /// A probe is in flight.
     probing: bool,
+    /// A probe was let through before its time, once since the cluster answered last.
+    hurried: bool,
+}
+
+impl Memory {
+    /// Returns whether the cluster was unreachable.
+    pub(super) fn is_down(&self) -> bool {
+        self.state().down.is_some()
+    }
+
+    /// Lets the next request through as a probe at once, for credentials that have changed: once in an outage, because who may change them
+    /// may do so all the time.
+    pub(super) fn hurry(&self) {
+        if let Some(down) = self.state().down.as_mut().filter(|down| !down.hurried) {
+            down.hurried = true;
+            down.until = Instant::now();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many requests may wait, for all clusters.
+pub(super) struct Waits {
+    /// For more than [`BRIEF`], those that are no probes.
+    long: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+}
+
+impl Waits {
+    pub(super) fn new(limits: Limits) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self { long: semaphore(limits.waits), probes: semaphore(limits.probes) }
+    }
 }
 
 impl CircuitBreaker {
-    pub(super) fn new(cluster: String, limits: Limits) -> Arc<Self> {
+    pub(super) fn new(cluster: String, limits: Limits, memory: Arc<Memory>, waits: Arc<Waits>) -> Arc<Self> {
         let slow = SLOW.min(limits.answer);
-        Arc::new(Self { cluster, limits, slow, state: Mutex::default(), retired: AtomicBool::new(false) })
+        Arc::new(Self { cluster, limits, slow, memory, waits, retired: AtomicBool::new(false) })
     }
 
     /// Returns a client whose requests pass the circuit breaker to `client`.
@@ -98,12 +143,7 @@ impl CircuitBreaker {
             let body = Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync();
             Ok(Response::from_parts(head, body))
         };
-        let in_time = tokio::time::timeout(self.limits.answer, answer).await;
-        let result = in_time.unwrap_or_else(|_| {
-            let seconds = self.limits.answer.as_secs_f32();
-            Err(Error::new(Kind::Timeout, format!("no answer within {seconds} s")).doubtful())
-        });
-        let result = result.map_err(|error: Error| {
+        let result = self.in_time(answer, attempt.is_probe()).await.map_err(|error: Error| {
             let error = error.about(&self.cluster);
             if reads { error.harmless() } else { error }
         });
@@ -111,26 +151,51 @@ impl CircuitBreaker {
         result.map_err(BoxError::from)
     }
 
+    /// Waits for an answer. One that takes long is waited for only while not too many others are: the callers that wait are missing elsewhere.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+        is_probe: bool,
+    ) -> Result<T, Error> {
+        let mut answer = pin!(answer);
+        let limit = self.limits.answer;
+        let late = |why: String| Err(Error::new(Kind::Timeout, why).doubtful());
+        let brief = if is_probe { limit } else { BRIEF.min(limit) };
+        if let Ok(result) = tokio::time::timeout(brief, &mut answer).await {
+            return result;
+        }
+        let _permit = match Arc::clone(&self.waits.long).try_acquire_owned() {
+            _ if brief == limit => None,
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                let seconds = brief.as_secs_f32();
+                return late(format!(
+                    "no answer within {seconds} s, and too many other clusters do not answer to wait longer"
+                ));
+            }
+        };
+        let in_time = tokio::time::timeout(limit.saturating_sub(brief), answer).await;
+        in_time.unwrap_or_else(|_| late(format!("no answer within {} s", limit.as_secs_f32())))
+    }
+
     /// Lets a request pass, unless the cluster is known to be unreachable.
     fn enter(self: &Arc<Self>) -> Result<Attempt, Error> {
         let now = Instant::now();
-        let mut state = self.state();
+        let mut state = self.memory.state();
+        let mut probe = None;
         if let Some(down) = &mut state.down {
+            let again = |after: Duration| Err(down.error.clone().harmless().after(after));
             if down.probing || now < down.until {
                 // Only the probe has to wait for the cluster.
-                return Err(down
-                    .error
-                    .clone()
-                    .harmless()
-                    .after(down.until.saturating_duration_since(now).max(SLOW)));
+                return again(down.until.saturating_duration_since(now).max(SLOW));
             }
+            let Ok(permit) = Arc::clone(&self.waits.probes).try_acquire_owned() else {
+                return again(self.limits.remember.max(SLOW));
+            };
             down.probing = true;
+            probe = Some(permit);
         }
-        Ok(Attempt { breaker: Arc::clone(self), began: now })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Attempt { breaker: Arc::clone(self), began: now, probe })
     }
 }
 
@@ -138,12 +203,18 @@ impl CircuitBreaker {
 struct Attempt {
     breaker: Arc<CircuitBreaker>,
     began: Instant,
+    /// It finds out whether the cluster is back.
+    probe: Option<OwnedSemaphorePermit>,
 }
 
 impl Attempt {
+    fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     fn ended(self, error: Option<&Error>) {
         let now = Instant::now();
-        let mut state = self.breaker.state();
+        let mut state = self.breaker.memory.state();
         // An answer that cannot be used shows that the cluster answers.
         let Some(error) = error.filter(|error| error.kind() != Kind::Protocol) else {
             state.answered = Some(now);
@@ -153,17 +224,22 @@ impl Attempt {
         // A cluster that answered other requests meanwhile is slow for this one only.
         let answers = state.answered.is_some_and(|answered| answered > self.began);
         let slow = now.duration_since(self.began) >= self.breaker.slow;
+        let before = state.down.take();
         state.down = (slow && !answers).then(|| Down {
             error: error.clone(),
             until: now + self.breaker.limits.remember,
-            probing: false,
+            probing: !self.is_probe() && before.as_ref().is_some_and(|down| down.probing),
+            hurried: before.is_some_and(|down| down.hurried),
         });
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some(down) = &mut self.breaker.state().down {
+        if !self.is_probe() {
+            return;
+        }
+        if let Some(down) = &mut self.breaker.memory.state().down {
             down.probing = false;
         }
     }
@@ -206,241 +282,4 @@ fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usi
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::io;
-
-    use futures::stream;
-    use hyper::body::Frame;
-    use tokio::sync::{Notify, watch};
-
-    use super::*;
-    use crate::failure::{Class, Failure};
-
-    /// Longer than any test: limits of this length do not expire.
-    const LONG: Duration = Duration::from_hours(1);
-    /// Shorter than any answer: limits of this length expire first.
-    const SHORT: Duration = Duration::from_millis(20);
-    const PATIENT: Limits =
-        Limits { connect: LONG, answer: LONG, remember: LONG, answer_size: 100, clients: 1 };
-
-    type Pieces = UnsyncBoxBody<Bytes, Infallible>;
-
-    /// The server after the circuit breaker, which acts by path.
-    #[derive(Default)]
-    struct Server {
-        /// The number of requests received.
-        requests: watch::Sender<usize>,
-        /// Lets a `/held…` request continue.
-        release: Notify,
-    }
-
-    impl Server {
-        fn requests(&self) -> usize {
-            *self.requests.borrow()
-        }
-
-        async fn got(&self, requests: usize) {
-            let mut seen = self.requests.subscribe();
-            let got = seen.wait_for(|got| *got >= requests);
-            tokio::time::timeout(Duration::from_mins(2), got).await.unwrap().unwrap();
-        }
-    }
-
-    /// Creates a circuit breaker that remembers failures that took at least `slow`.
-    fn with_breaker(limits: Limits, slow: Duration) -> (Arc<CircuitBreaker>, Client, Arc<Server>) {
-        let server = Arc::new(Server::default());
-        let mut breaker = CircuitBreaker::new("cluster ns/w1".into(), limits);
-        Arc::get_mut(&mut breaker).unwrap().slow = slow;
-        let behind = Arc::clone(&server);
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let server = Arc::clone(&behind);
-            async move {
-                server.requests.send_modify(|got| *got += 1);
-                let path = request.uri().path().to_owned();
-                if path.starts_with("/held") {
-                    server.release.notified().await;
-                }
-                match path.as_str() {
-                    "/hangs" => std::future::pending().await,
-                    "/half" => Ok(answer(vec!["ha"], true)),
-                    "/lines" => Ok(answer([&["x"; 99][..], &["\n"]].concat().repeat(3), false)),
-                    "/line" => Ok(answer(vec!["x"; 101], true)),
-                    "/large" => Ok(answer(vec!["x"; 101], false)),
-                    "/refused" | "/held/refused" => {
-                        Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused)))
-                    }
-                    _ => Ok(answer(vec!["o", "k"], false)),
-                }
-            }
-        });
-        let client = breaker.before(Client::new(service, "default"));
-        (breaker, client, server)
-    }
-
-    /// Creates an answer whose body has these pieces; a body that hangs has no end.
-    fn answer(pieces: Vec<&'static str>, hangs: bool) -> Response<Pieces> {
-        let frame =
-            |piece: &'static str| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes())));
-        let end = stream::once(async move {
-            if hangs {
-                std::future::pending::<()>().await;
-            }
-            frame("")
-        });
-        Response::new(StreamBody::new(stream::iter(pieces).map(frame).chain(end)).boxed_unsync())
-    }
-
-    async fn get(client: &Client, path: &str) -> Result<String, Error> {
-        Ok(client.request_text(Request::get(path).body(vec![]).unwrap()).await?)
-    }
-
-    /// Sends a request in a task of its own.
-    fn spawn(client: &Client, path: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
-        let client = client.clone();
-        tokio::spawn(async move { get(&client, path).await })
-    }
-
-    #[tokio::test]
-    async fn an_unreachable_cluster_is_left_alone() {
-        let (breaker, client, server) = with_breaker(Limits { answer: SHORT, ..PATIENT }, SHORT);
-        let first = get(&client, "/hangs").await.unwrap_err();
-        assert_eq!(
-            (first.kind(), first.to_string().as_str()),
-            (Kind::Timeout, "cluster ns/w1: no answer within 0.02 s")
-        );
-        for _ in 0..20 {
-            let again = get(&client, "/").await.unwrap_err();
-            assert_eq!((again.kind(), again.to_string()), (first.kind(), first.to_string()));
-            assert!(again.retry_after().is_some(), "{again:?}");
-        }
-        assert_eq!(server.requests(), 1, "only the first was sent");
-        let until = breaker.state().down.as_ref().unwrap().until;
-        assert!(until <= Instant::now() + LONG, "not for longer than the limit says");
-    }
-
-    /// A hostile server would fill the memory of the operator by one event of a watch.
-    #[tokio::test]
-    async fn a_line_without_end_ends_its_stream() {
-        let (_, client, _) = with_breaker(PATIENT, SHORT);
-        assert_eq!(get(&client, "/lines?watch=true").await.unwrap().len(), 300);
-        let error = get(&client, "/line?watch=true").await.unwrap_err();
-        assert!(error.to_string().contains("a line of more than 100 bytes"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn after_its_time_one_request_finds_out_whether_it_is_back() {
-        let (_, client, server) =
-            with_breaker(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
-        get(&client, "/refused").await.unwrap_err();
-        let probe = spawn(&client, "/held");
-        server.got(2).await;
-        for _ in 0..20 {
-            assert_eq!(get(&client, "/").await.unwrap_err().kind(), Kind::Unreachable);
-        }
-        assert_eq!(server.requests(), 2, "no other request is sent while the probe is in flight");
-        server.release.notify_one();
-        assert_eq!(probe.await.unwrap().unwrap(), "ok");
-        assert_eq!(get(&client, "/").await.unwrap(), "ok");
-    }
-
-    #[tokio::test]
-    async fn a_probe_that_is_cancelled_lets_the_next_one_try() {
-        let (_, client, server) =
-            with_breaker(Limits { remember: Duration::ZERO, ..PATIENT }, Duration::ZERO);
-        get(&client, "/refused").await.unwrap_err();
-        let probe = spawn(&client, "/hangs");
-        server.got(2).await;
-        probe.abort();
-        assert!(probe.await.unwrap_err().is_cancelled());
-        assert_eq!(get(&client, "/").await.unwrap(), "ok");
-    }
-
-    #[tokio::test]
-    async fn only_a_write_without_an_answer_is_in_doubt() {
-        let (_, client, _) = with_breaker(Limits { answer: SHORT, ..PATIENT }, LONG);
-        assert!(!get(&client, "/hangs").await.unwrap_err().in_doubt());
-        let (_, client, server) = with_breaker(Limits { answer: SHORT, ..PATIENT }, SHORT);
-        let write = || Request::post("/hangs").body(vec![]).unwrap();
-        let first = Error::from(client.request_text(write()).await.unwrap_err());
-        assert_eq!((first.kind(), first.in_doubt()), (Kind::Timeout, true));
-        let again = Error::from(client.request_text(write()).await.unwrap_err());
-        assert_eq!((again.in_doubt(), server.requests()), (false, 1), "it was not sent");
-    }
-
-    #[tokio::test]
-    async fn quick_failures_are_not_remembered() {
-        let (_, client, server) = with_breaker(PATIENT, LONG);
-        for n in 1..4 {
-            let error = get(&client, "/refused").await.unwrap_err();
-            assert_eq!((error.kind(), server.requests()), (Kind::Unreachable, n));
-        }
-        assert_eq!(get(&client, "/").await.unwrap(), "ok");
-    }
-
-    #[tokio::test]
-    async fn one_slow_request_does_not_stop_the_others() {
-        let (_, client, server) = with_breaker(PATIENT, Duration::ZERO);
-        let slow = spawn(&client, "/held/refused");
-        server.got(1).await;
-        get(&client, "/").await.unwrap();
-        server.release.notify_one();
-        assert_eq!(slow.await.unwrap().unwrap_err().kind(), Kind::Unreachable);
-        assert_eq!(get(&client, "/").await.unwrap(), "ok");
-    }
-
-    #[tokio::test]
-    async fn a_body_that_stops_is_given_up() {
-        let (_, client, _) = with_breaker(Limits { answer: SHORT, ..PATIENT }, SHORT);
-        assert_eq!(get(&client, "/half").await.unwrap_err().kind(), Kind::Timeout);
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_too_large_is_given_up_and_the_cluster_is_not() {
-        let (_, client, _) = with_breaker(PATIENT, Duration::ZERO);
-        let large = get(&client, "/large").await.unwrap_err();
-        assert_eq!(
-            (large.kind(), large.to_string().as_str()),
-            (Kind::Protocol, "cluster ns/w1: an answer of more than 100 bytes")
-        );
-        assert_eq!(get(&client, "/").await.unwrap(), "ok");
-    }
-
-    #[tokio::test]
-    async fn a_body_that_streams_is_handed_on_as_it_comes() {
-        let (_, client, _) = with_breaker(PATIENT, Duration::ZERO);
-        let request = Request::get("/half?watch=true").body(Body::empty()).unwrap();
-        let mut body = client.send(request).await.unwrap().into_body();
-        let first = body.frame().await.unwrap().unwrap();
-        assert_eq!(first.into_data().unwrap(), "ha");
-        let large = Request::get("/lines?watch=true").body(Body::empty()).unwrap();
-        let body = client.send(large).await.unwrap().into_body();
-        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 300);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_sent_with_what_was_replaced() {
-        let (breaker, client, server) = with_breaker(PATIENT, Duration::ZERO);
-        get(&client, "/").await.unwrap();
-        breaker.retire();
-        let error = get(&client, "/").await.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.class() == Class::Retry, server.requests()),
-            (Kind::Replaced, true, 1)
-        );
-    }
-
-    #[test]
-    fn streams_are_known_by_their_query() {
-        for (path, streams) in [
-            ("/api/v1/pods", false),
-            ("/api/v1/pods?limit=5&watch=false", false),
-            ("/api/v1/pods?&watch=true&labelSelector=watch", true),
-            ("/api/v1/pods?watch=1", true),
-            ("/log?follow=true", true),
-            ("/api/v1/pods?labelSelector=watch%3Dtrue", false),
-        ] {
-            assert_eq!(is_stream(&path.parse().unwrap()), streams, "{path}");
-        }
-    }
-}
+mod tests;

@@ -8,17 +8,20 @@
 //!                                        ▼
 //!             checked kubeconfig ──▶ connect ──▶ circuit breaker ──▶ new client; the old one sends nothing more
 //! ```
+//!
+//! What is known of a server that does not answer outlives the client, as long as address and authority stay.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::Uri;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, Config};
 use tower::BoxError;
 
-use super::circuit_breaker::CircuitBreaker;
+use super::circuit_breaker::{CircuitBreaker, Memory, Waits};
 use super::error::{Error, Kind};
 use super::kubeconfig;
 
@@ -32,7 +35,8 @@ const SILENCE: Duration = Duration::from_secs(295);
 /// Time limits for workload clusters, and how many clients to cache.
 ///
 /// With the defaults, a cluster that drops packets costs one caller 5 s in every 20 s, and all other callers no time;
-/// one that accepts connections and never answers costs one caller 10 s in every 25 s. A cluster that refuses
+/// one that accepts connections and never answers costs one caller 10 s in every 25 s. However many there are, nine
+/// callers at most wait for such clusters, and others 2 s, once for each cluster. A cluster that refuses
 /// connections at once, or was slow for one request while it answered others, is called again without a pause.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -43,6 +47,11 @@ pub struct Limits {
     /// How long a cluster that was unreachable is not called: calls fail at once with the same error. Then one call
     /// is let through as a probe. Default: 15 s.
     pub remember: Duration,
+    /// Calls that may wait for more than 2 s at the same time, for all clusters: one more fails. Default: 6.
+    pub waits: usize,
+    /// Probes at the same time, for all clusters: where there are as many, a cluster that was unreachable goes on failing at once.
+    /// Default: 3.
+    pub probes: usize,
     /// Largest answer in bytes, and the longest line of a stream: a workload cluster belongs to its users, and must not
     /// fill the memory of the operator, which takes up to 16 times as much for what it parses. Default: 1 MiB: many times
     /// the objects that are read there.
@@ -57,6 +66,8 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(10),
             remember: Duration::from_secs(15),
+            waits: 6,
+            probes: 3,
             answer_size: 1 << 20,
             clients: 256,
         }
@@ -81,12 +92,17 @@ pub struct WorkloadClients {
     management: Client,
     connect: Arc<Connect>,
     limits: Limits,
+    waits: Arc<Waits>,
     held: Arc<Mutex<Held>>,
 }
 
+/// Namespace and name of a Cluster.
+type Key = (String, String);
+
 #[derive(Default)]
 struct Held {
-    clients: HashMap<(String, String), Entry>,
+    clients: HashMap<Key, Entry>,
+    servers: HashMap<Key, Server>,
     made: u64,
     /// Counts uses, to find the client that was used last.
     uses: u64,
@@ -98,6 +114,22 @@ struct Entry {
     client: Client,
     breaker: Arc<CircuitBreaker>,
     used: u64,
+}
+
+/// What is known of a Cluster's server.
+struct Server {
+    identity: Identity,
+    memory: Arc<Memory>,
+}
+
+/// What makes a server another one: its address, its authority, and the name in its certificate. Credentials do not.
+#[derive(PartialEq)]
+struct Identity(Uri, Option<Vec<Vec<u8>>>, Option<String>);
+
+impl Identity {
+    fn of(config: &Config) -> Self {
+        Self(config.cluster_url.clone(), config.root_cert.clone(), config.tls_server_name.clone())
+    }
 }
 
 impl fmt::Debug for WorkloadClients {
@@ -130,6 +162,7 @@ impl WorkloadClients {
             management,
             connect: Arc::new(move |config| connect(config).map_err(Into::into)),
             limits: Limits::default(),
+            waits: Arc::new(Waits::new(Limits::default())),
             held: Arc::default(),
         }
     }
@@ -138,6 +171,7 @@ impl WorkloadClients {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.waits = Arc::new(Waits::new(limits));
         self
     }
 
@@ -155,7 +189,7 @@ impl WorkloadClients {
         if let Some(secret) = secret {
             self.client_from(&secret)
         } else {
-            self.forget(namespace, cluster);
+            self.retire(namespace, cluster);
             Err(Error::new(Kind::NoKubeconfig, format!("Secret {namespace}/{name} does not exist yet")))
         }
     }
@@ -191,11 +225,14 @@ impl WorkloadClients {
         let value = value.ok_or_else(|| bad("it has no key \"value\"").about(&subject))?;
         let mut config = kubeconfig::read(&value.0).map_err(|error| error.about(&subject))?;
         config.connect_timeout = Some(self.limits.connect);
+        let identity = Identity::of(&config);
         // Its message might quote a secret.
         let client = (self.connect)(config).map_err(|_| {
             bad("its certificates or credentials cannot be used for a connection").about(&subject)
         })?;
-        let breaker = CircuitBreaker::new(format!("cluster {}/{}", key.0, key.1), self.limits);
+        let memory = held.memory(&key, identity);
+        let name = format!("cluster {}/{}", key.0, key.1);
+        let breaker = CircuitBreaker::new(name, self.limits, memory, Arc::clone(&self.waits));
         let client = breaker.before(client);
         held.made += 1;
         held.make_room(self.limits.clients);
@@ -203,9 +240,20 @@ impl WorkloadClients {
         Ok(client)
     }
 
-    /// Drops the client of a Cluster that does not exist any more. Its users receive [`Kind::Replaced`].
+    /// Drops the client of a Cluster whose Secret is gone. Its users receive [`Kind::Replaced`]. That its server does not answer stays known.
+    pub fn retire(&self, namespace: &str, cluster: &str) {
+        let key = (namespace.to_owned(), cluster.to_owned());
+        let mut held = self.held();
+        held.remove(&key);
+        held.forget_if_up(&key);
+    }
+
+    /// Drops the client of a Cluster that does not exist any more, and all that is known of it. Its users receive [`Kind::Replaced`].
     pub fn forget(&self, namespace: &str, cluster: &str) {
-        self.held().remove(&(namespace.to_owned(), cluster.to_owned()));
+        let key = (namespace.to_owned(), cluster.to_owned());
+        let mut held = self.held();
+        held.remove(&key);
+        held.servers.remove(&key);
     }
 
     /// Returns the figures of the cache.
@@ -221,7 +269,25 @@ impl WorkloadClients {
 }
 
 impl Held {
-    fn remove(&mut self, key: &(String, String)) {
+    /// Returns what is known of the server, which gets one try at once where the credentials have changed.
+    fn memory(&mut self, key: &Key, identity: Identity) -> Arc<Memory> {
+        if let Some(server) = self.servers.get(key).filter(|server| server.identity == identity) {
+            server.memory.hurry();
+            return Arc::clone(&server.memory);
+        }
+        let memory = Arc::default();
+        self.servers.insert(key.clone(), Server { identity, memory: Arc::clone(&memory) });
+        memory
+    }
+
+    /// Nothing worth keeping is known of a server that answers.
+    fn forget_if_up(&mut self, key: &Key) {
+        if self.servers.get(key).is_some_and(|server| !server.memory.is_down()) {
+            self.servers.remove(key);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.clients.remove(key) {
             entry.breaker.retire();
         }
@@ -233,6 +299,7 @@ impl Held {
             let oldest = self.clients.iter().min_by_key(|(_, entry)| entry.used);
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
             self.clients.remove(&key);
+            self.forget_if_up(&key);
         }
     }
 }
@@ -246,3 +313,6 @@ pub fn secret_name(cluster: &str) -> String {
 fn bad(problem: &str) -> Error {
     Error::new(Kind::BadKubeconfig, problem)
 }
+
+#[cfg(test)]
+mod tests;

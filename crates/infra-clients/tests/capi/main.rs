@@ -33,6 +33,8 @@ pub(crate) const PATIENT: Limits = Limits {
     answer: Duration::from_mins(2),
     // An unreachable cluster stays so for the test.
     remember: Duration::from_hours(1),
+    waits: 8,
+    probes: 8,
     answer_size: 1 << 20,
     clients: 8,
 };

@@ -224,7 +224,7 @@ impl Clusters {
     pub(super) async fn open(&self, cluster: &Cluster) -> Result<Opened, capi::Error> {
         let (namespace, name) = (cluster.namespace(), secret_name(cluster.name()));
         let Some(secret) = self.secrets.get(&Key::new(namespace, &name)).await? else {
-            self.clients.forget(namespace, cluster.name());
+            self.clients.retire(namespace, cluster.name());
             let message = format!("Secret {namespace}/{name} does not exist");
             return Err(capi::Error::new(Kind::NoKubeconfig, message));
         };
