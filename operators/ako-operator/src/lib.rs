@@ -41,6 +41,7 @@ mod sessions;
 pub mod user;
 pub mod validation;
 mod vcenters;
+mod wakes;
 mod webhook;
 
 pub use args::Args;

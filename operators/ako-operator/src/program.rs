@@ -1,36 +1,33 @@
 //! The program: its flags, kinds and rights, and how its parts are put together.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_clients::capi::{Addons, CORE_GROUP, Capi, Cluster, Machine, WorkloadClients, secret_name};
+use infra_clients::capi::{Addons, CORE_GROUP, Capi, Cluster, Machine, WorkloadClients};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::PartialObjectMeta;
-use kube::{CustomResourceExt, Resource, ResourceExt};
+use kube::{CustomResourceExt, Resource};
 use operator_kit::manifests::rule;
 use operator_kit::webhook::{Webhook, WebhookArgs};
 use operator_kit::{
-    CommonArgs, Foreign, Guarded, Key, Kit, Operator, Program, Remotes, Rights, Triggers, Watch, conditions,
-    driver,
+    Cache, Change, CommonArgs, Foreign, Key, Kit, Operator, Program, Remotes, Rights, Triggers, Watch, driver,
 };
 
 use crate::adc::Adcs;
-use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, GROUP, PRE_TERMINATE_HOOK};
+use crate::api::{AkoDeploymentConfig, GROUP};
 use crate::args::Args;
 use crate::cluster::Clusters;
 use crate::connections::Connections;
-use crate::delivery::{MANAGED_BY, NAMESPACE, STATEFUL_SET, Setting, Ways, addon};
-use crate::endpoint::objects::{self, MIRROR, SERVICE_LABEL, SLICE_OWNER_LABEL};
-use crate::endpoint::{Endpoints, Settings, share_of};
+use crate::delivery::{MANAGED_BY, NAMESPACE, STATEFUL_SET, Setting, Ways};
+use crate::endpoint::objects::{MIRROR, SLICE_OWNER_LABEL};
+use crate::endpoint::{Endpoints, Settings};
 use crate::meters::Meters;
 use crate::metrics::show_conditions;
 use crate::secrets::Secrets;
-use crate::selection::readiness;
-use crate::user;
 use crate::vcenters::Vcenters;
+use crate::wakes::{self, Which, Woken, cluster_of, service_of};
 
 /// How long logging out may take.
 const LOGOUT: Duration = Duration::from_secs(3);
@@ -163,7 +160,7 @@ struct Watches {
 }
 
 /// Wakes the objects of all controllers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Wakes {
     adcs: Triggers<AkoDeploymentConfig>,
     clusters: Triggers<Foreign<Cluster>>,
@@ -189,95 +186,63 @@ impl Watches {
 
     /// Wakes what a change of another kind concerns.
     fn subscribe(&self, wakes: &Wakes) {
-        self.adcs.subscribe({
-            let (wake, clusters) = (wakes.clusters.clone(), self.clusters.objects());
-            let (wake_adcs, adcs) = (wakes.adcs.clone(), self.adcs.objects());
-            let wake_endpoints = wakes.endpoints.clone();
-            move |change| {
-                let (before, after) = (change.before.as_ref(), change.after.as_ref());
-                if before.map(offer_of) != after.map(offer_of) {
-                    wake.wake_all(&clusters.cache().keys());
-                    wake_endpoints.wake_all(&clusters.cache().keys());
-                }
-                let known: HashSet<Key> = before.into_iter().flat_map(delivered_to).collect();
-                let now: HashSet<Key> = after.into_iter().flat_map(delivered_to).collect();
-                wake.wake_all(&now.difference(&known).cloned().collect::<Vec<_>>());
-                // A Cluster that has left one may be waited for by another.
-                if !known.is_subset(&now) || before.map(claim_of) != after.map(claim_of) {
-                    wake_adcs.wake_all(&adcs.cache().keys());
-                }
-            }
-        });
-        self.clusters.subscribe({
-            let (wake, adcs) = (wakes.adcs.clone(), self.adcs.objects());
-            move |change| {
-                if change.before.as_ref().map(wish_of) != change.after.as_ref().map(wish_of) {
-                    wake.wake_all(&adcs.cache().keys());
-                }
-            }
-        });
-        self.machines.subscribe({
-            let (wake, wake_endpoints) = (wakes.clusters.clone(), wakes.endpoints.clone());
-            move |change| {
-                let (before, after) = (change.before.as_ref(), change.after.as_ref());
-                let newest = change.newest().and_then(Guarded::valid);
-                let Some(cluster) = newest.map(|machine| cluster_of(machine)) else { return };
-                if before.map(hook_of) != after.map(hook_of) {
-                    wake.wake(&cluster);
-                }
-                if before.map(share_of) != after.map(share_of) {
-                    wake_endpoints.wake(&cluster);
-                }
-            }
-        });
-        self.services.subscribe({
-            let (wake, wake_clusters) = (wakes.endpoints.clone(), wakes.clusters.clone());
-            move |change| {
-                let cluster = change.newest().map(Key::of).as_ref().and_then(balanced_by);
-                wake.wake_all(&cluster);
-                if change.before.is_none() {
-                    wake_clusters.wake_all(&cluster);
-                }
-            }
-        });
-        self.slices.subscribe({
-            let wake = wakes.endpoints.clone();
-            move |change| {
-                let slice = change.newest().and_then(Guarded::valid);
-                wake.wake_all(&slice.and_then(|slice| service_of(slice)).as_ref().and_then(balanced_by));
-            }
-        });
-        self.subscribe_secrets(wakes);
+        let all = AllObjects {
+            wakes: wakes.clone(),
+            adcs: self.adcs.objects().cache().clone(),
+            clusters: self.clusters.objects().cache().clone(),
+        };
+        self.adcs.subscribe(all.after(wakes::by_config));
+        self.clusters.subscribe(all.after(wakes::by_cluster));
+        self.machines.subscribe(all.after(wakes::by_machine));
+        self.services.subscribe(all.after(wakes::by_service));
+        self.slices.subscribe(all.after(wakes::by_slice));
+        self.secrets.subscribe(move |change| all.secret(change));
     }
 }
 
-impl Watches {
+/// The objects of all controllers, to be woken.
+#[derive(Clone)]
+struct AllObjects {
+    wakes: Wakes,
+    adcs: Cache<AkoDeploymentConfig>,
+    clusters: Cache<Foreign<Cluster>>,
+}
+
+impl AllObjects {
+    /// Returns what wakes those that `by` names.
+    fn after<K>(&self, by: fn(&Change<K>) -> Woken) -> impl Fn(&Change<K>) + Send + Sync + use<K> {
+        let all = self.clone();
+        move |change| all.wake(by(change))
+    }
+
+    fn wake(&self, Woken { clusters, endpoints, adcs }: Woken) {
+        let clusters_of = |which| match which {
+            Which::All => self.clusters.keys(),
+            Which::These(keys) => keys,
+        };
+        self.wakes.clusters.wake_all(&clusters_of(clusters));
+        self.wakes.endpoints.wake_all(&clusters_of(endpoints));
+        match adcs {
+            Which::All => self.wakes.adcs.wake_all(&self.adcs.keys()),
+            Which::These(keys) => self.wakes.adcs.wake_all(&keys),
+        }
+    }
+
     /// What has failed with the credentials as they were is tried at once with others.
-    fn subscribe_secrets(&self, wakes: &Wakes) {
-        self.secrets.subscribe({
-            let (wake_adcs, wake) = (wakes.adcs.clone(), wakes.clusters.clone());
-            let (adcs, clusters) = (self.adcs.objects(), self.clusters.objects());
-            move |change| {
-                let version =
-                    |meta: &Guarded<PartialObjectMeta<Secret>>| meta.meta().resource_version.clone();
-                let Some(secret) = change.newest().map(Key::of) else { return };
-                if change.before.as_ref().map(version) == change.after.as_ref().map(version) {
-                    return;
-                }
-                let adcs = adcs.cache().all();
-                let naming = adcs.iter().filter(|adc| adc.spec.secrets().any(|named| named.key() == secret));
-                let naming: Vec<_> = naming.map(|adc| Key::of(&**adc)).collect();
-                for adc in &naming {
-                    wake_adcs.retry(adc);
-                }
-                // AKO may be given what a Secret has that is named.
-                let named = if naming.is_empty() { Vec::new() } else { clusters.cache().keys() };
-                let owner = owner_of(&secret).filter(|cluster| clusters.cache().get(cluster).is_some());
-                for cluster in owner.iter().chain(&named) {
-                    wake.retry(cluster);
-                }
-            }
-        });
+    fn secret(&self, change: &Change<PartialObjectMeta<Secret>>) {
+        let Some(secret) = wakes::changed_secret(change) else { return };
+        let adcs = self.adcs.all();
+        let naming = adcs.iter().filter(|adc| adc.spec.secrets().any(|named| named.key() == secret));
+        let naming: Vec<_> = naming.map(|adc| Key::of(&**adc)).collect();
+        for adc in &naming {
+            self.wakes.adcs.retry(adc);
+        }
+        // AKO may be given what a Secret has that is named.
+        let named = if naming.is_empty() { Vec::new() } else { self.clusters.keys() };
+        let owner = wakes::owner_of(&secret).filter(|cluster| self.clusters.get(cluster).is_some());
+        for cluster in owner.iter().chain(&named) {
+            self.wakes.clusters.retry(cluster);
+        }
     }
 }
 
@@ -342,85 +307,5 @@ fn endpoints(kit: &Kit, watches: &Watches, shared: &Shared) -> Endpoints {
         services: watches.services.objects(),
         slices: watches.slices.objects(),
         by_service: watches.slices.index(service_of),
-    }
-}
-
-/// Returns the key of the Cluster whose control plane the Service of this key balances.
-fn balanced_by(service: &Key) -> Option<Key> {
-    objects::cluster_of(service.namespace(), service.name())
-}
-
-/// Returns the key of an EndpointSlice's Service.
-fn service_of(slice: &EndpointSlice) -> Option<Key> {
-    let name = slice.labels().get(SERVICE_LABEL)?;
-    Some(Key::new(slice.metadata.namespace.as_deref().unwrap_or_default(), name))
-}
-
-/// Returns what of an AKODeploymentConfig the Clusters have to know: its spec, whether it goes, and whether it is ready.
-fn offer_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
-    let status = adc.valid().and_then(|adc| adc.status.clone()).unwrap_or_default();
-    let ready = conditions::get(&status.conditions, conditions::READY).map(|ready| ready.status.clone());
-    let meta = adc.meta();
-    (
-        meta.uid.clone(),
-        meta.generation,
-        meta.deletion_timestamp.is_some(),
-        status.observed_generation,
-        status.controller_version,
-        ready,
-    )
-}
-
-/// Returns the Clusters that an AKODeploymentConfig has recorded.
-fn delivered_to(adc: &Guarded<AkoDeploymentConfig>) -> Vec<Key> {
-    let status = adc.valid().and_then(|adc| adc.status.as_ref());
-    status.into_iter().flat_map(AkoDeploymentConfigStatus::clusters).collect()
-}
-
-/// Returns what of an AKODeploymentConfig others have to know: what it has added to AVI, and whether it goes.
-fn claim_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
-    let added = adc.valid().and_then(|adc| adc.status.as_ref()?.added.clone());
-    (adc.meta().uid.clone(), adc.meta().deletion_timestamp.is_some(), added)
-}
-
-/// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from.
-fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
-    let meta = cluster.meta();
-    let readiness = cluster.valid().map(|cluster| readiness(cluster));
-    let is_going = meta.deletion_timestamp.is_some();
-    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, readiness)
-}
-
-/// Returns the key of the Cluster of which a Secret would be the kubeconfig, the credentials of its user on AVI, or the add-on Secret.
-fn owner_of(secret: &Key) -> Option<Key> {
-    // Each of their names is the Cluster's and an end.
-    let ends = [secret_name(""), user::secret_name(""), addon::secret_name("")];
-    let name = ends.iter().find_map(|end| secret.name().strip_suffix(&**end))?;
-    Some(Key::new(secret.namespace(), name))
-}
-
-/// Returns the key of a Machine's Cluster.
-fn cluster_of(machine: &Machine) -> Key {
-    Key::new(machine.namespace(), &machine.spec.cluster_name)
-}
-
-/// Returns what of a Machine its Cluster has to know: whether it is being deleted, and its hook.
-fn hook_of(machine: &Guarded<Foreign<Machine>>) -> (bool, Option<String>) {
-    let meta = machine.meta();
-    let hook = meta.annotations.as_ref().and_then(|annotations| annotations.get(PRE_TERMINATE_HOOK));
-    (meta.deletion_timestamp.is_some(), hook.cloned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_of_a_cluster_leads_to_it() {
-        let cluster = Key::new("team", "web-kubeconfig-1");
-        for name in [secret_name, user::secret_name, addon::secret_name] {
-            assert_eq!(owner_of(&Key::new("team", &name(cluster.name()))), Some(cluster.clone()));
-        }
-        assert_eq!(owner_of(&Key::new("team", "web-tls")), None);
     }
 }
