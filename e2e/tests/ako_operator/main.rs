@@ -13,6 +13,7 @@ mod endpoint;
 mod kubelet;
 mod observability;
 mod port_groups;
+mod ready;
 mod unmodified;
 mod webhook;
 

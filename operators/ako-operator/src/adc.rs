@@ -32,6 +32,7 @@ use crate::api::{
     AkoDeploymentConfig, AkoDeploymentConfigStatus, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER,
 };
 use crate::connections::Connections;
+use crate::delivery::Ways;
 use crate::error::Error;
 use crate::secrets::Secrets;
 use crate::vcenters::Vcenters;
@@ -56,6 +57,8 @@ pub struct Adcs {
     pub connections: Arc<Connections>,
     /// Clients of the vCenters.
     pub vcenters: Arc<Vcenters>,
+    /// How AKO is installed.
+    pub ways: Ways,
     /// What AVI and the vCenters had when they were asked last.
     pub memory: Arc<Memory>,
 }

@@ -258,6 +258,7 @@ fn adcs(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Adcs {
         secrets: Arc::clone(&shared.secrets),
         connections: Arc::clone(&shared.connections),
         vcenters: Arc::clone(&shared.vcenters),
+        ways: shared.ways.clone(),
         memory: Arc::clone(&shared.answers),
     }
 }

@@ -6,7 +6,8 @@ use super::Adcs;
 use super::deliveries::deliveries;
 use super::record::Items;
 use super::seen::{Basis, Seen};
-use crate::api::{AkoDeploymentConfig, FORCE_ANNOTATION, reason};
+use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
+use crate::delivery::{Way, refusal};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::problem::Problem;
@@ -33,12 +34,17 @@ impl Adcs {
             Some((field, message)) => Err(format!("{field}: {message}")),
             None => self.secrets.admin(&adc.spec).await?,
         };
+        let ways = self.ways_of(&clusters);
         let problem = match &credentials {
             _ if !wrong.is_empty() && !is_deleting => {
                 Some(Problem { reason: reason::INVALID_SPEC, message: wrong.join("; ") })
             }
             Err(message) => Some(Problem { reason: reason::CREDENTIALS_MISSING, message: message.clone() }),
-            Ok(_) => None,
+            Ok(_) if is_deleting => None,
+            Ok(_) => match refusal(&adc.spec, &ways, None) {
+                None => self.workload_problem(&adc.spec).await?,
+                refusal => refusal,
+            },
         };
         let infra = self.infra_setting(adc).await?;
         Ok(Seen {
@@ -47,12 +53,32 @@ impl Adcs {
             clusters,
             delivered,
             problem,
+            ways,
             basis: basis(adc, credentials.as_ref().map_or("", |admin| &admin.version)),
             answer: self.memory.answer(&uid),
             claimed,
             released,
             infra,
         })
+    }
+
+    /// Returns how Clusters get AKO, which are given as `namespace/name`.
+    fn ways_of(&self, clusters: &[String]) -> Vec<Way> {
+        let known = clusters.iter().filter_map(|key| self.clusters.get(&key.parse().ok()?));
+        let known: Vec<_> = known.filter_map(|cluster| cluster.valid().cloned()).collect();
+        self.ways.of_all(known.iter().map(|cluster| &***cluster))
+    }
+
+    /// Returns what the Secret lacks that AKO is to log in with.
+    async fn workload_problem(&self, spec: &AkoDeploymentConfigSpec) -> Result<Option<Problem>, Error> {
+        let Some(of) = &spec.workload_credential_ref else { return Ok(None) };
+        // No authority is needed to look at the account.
+        let missing = self.secrets.workload(of, "").await?.err();
+        let problem = |missing| Problem {
+            reason: reason::CREDENTIALS_MISSING,
+            message: format!("spec.workloadCredentialRef: {missing}"),
+        };
+        Ok(missing.map(problem))
     }
 
     /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one and is not being deleted.

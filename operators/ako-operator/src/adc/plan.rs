@@ -24,6 +24,7 @@ use crate::api::{
     Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place,
     TenantContext, reason,
 };
+use crate::delivery::{Way, refusal};
 use crate::infra_setting;
 use crate::problem::Problem;
 use crate::ranges::Overlap;
@@ -85,7 +86,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         let fresh = match &answer.facts {
             facts if awaited(facts).is_some() => DISCOVERY,
             facts if is_deleting && tenants::has_content(facts) => CONTENT,
-            facts if !is_deleting && problem(&adc.spec, facts).is_some() => LACKING,
+            facts if !is_deleting && problem(&adc.spec, &seen.ways, facts).is_some() => LACKING,
             _ => FRESH,
         };
         let age = now.duration_since(answer.at).unsigned_abs();
@@ -102,14 +103,15 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if !tenants::are_known(facts, &needed, &mine.tenants) {
         return Turn::LookAgain(Plan::AskTenants);
     }
-    let problem = |find: fn(&_, &_) -> _| (!is_deleting).then(|| find(&adc.spec, facts)).flatten();
-    if let Some(Problem { reason, message }) = problem(problem_of_place) {
+    let unless_deleting = |problem: Option<Problem>| problem.filter(|_| !is_deleting);
+    let of_place = unless_deleting(problem_of_place(&adc.spec, &seen.ways, facts));
+    if let Some(Problem { reason, message }) = of_place {
         return Turn::Blocked { reason, message };
     }
     if let Some(name) = awaited(facts) {
         return wait_for_discovery(&name, facts);
     }
-    if let Some(Problem { reason, message }) = problem(missing_network) {
+    if let Some(Problem { reason, message }) = unless_deleting(missing_network(&adc.spec, facts)) {
         return Turn::Blocked { reason, message };
     }
     let mut wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
@@ -255,12 +257,12 @@ fn block_deletion(clusters: &[String]) -> Turn<Plan> {
 }
 
 /// Returns what of the spec AVI does not have.
-fn problem(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
-    problem_of_place(spec, facts).or_else(|| missing_network(spec, facts))
+fn problem(spec: &AkoDeploymentConfigSpec, ways: &[Way], facts: &Facts) -> Option<Problem> {
+    problem_of_place(spec, ways, facts).or_else(|| missing_network(spec, facts))
 }
 
-/// Returns what is wrong with the controller, the cloud or the tenant of the spec.
-fn problem_of_place(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Problem> {
+/// Returns what is wrong with the controller, also for AKO, the cloud or the tenant of the spec.
+fn problem_of_place(spec: &AkoDeploymentConfigSpec, ways: &[Way], facts: &Facts) -> Option<Problem> {
     let asked = spec.controller_version.as_deref();
     let asked = asked.and_then(|version| version.parse::<Version>().ok());
     if let (Some(asked), Some(has)) = (asked, facts.version)
@@ -270,6 +272,9 @@ fn problem_of_place(spec: &AkoDeploymentConfigSpec, facts: &Facts) -> Option<Pro
             "spec.controllerVersion is {asked}, and the controller has {has}: leave it empty, or write a version that is not newer"
         );
         return Some(Problem { reason: reason::CONTROLLER_UNSUPPORTED, message });
+    }
+    if let Some(refusal) = refusal(spec, ways, facts.version) {
+        return Some(refusal);
     }
     let cloud_name = &spec.cloud_name;
     let Some(cloud) = &facts.cloud else {

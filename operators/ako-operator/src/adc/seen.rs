@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::port_groups;
 use super::record::Items;
+use crate::delivery::Way;
 use crate::infra_setting;
 use crate::problem::Problem;
 
@@ -23,6 +24,8 @@ pub struct Seen {
     pub delivered: Vec<String>,
     /// What makes asking AVI impossible.
     pub problem: Option<Problem>,
+    /// How its Clusters get AKO; all ways, if it has none.
+    pub ways: Vec<Way>,
     /// What an answer of AVI depends on.
     pub basis: Basis,
     /// What AVI had when it was asked last, and when that was.

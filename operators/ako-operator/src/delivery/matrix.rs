@@ -47,12 +47,15 @@ pub(super) fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> 
     let (low, high) = row.controllers;
     let unsupported = |message| Problem { reason: CONTROLLER_UNSUPPORTED, message };
     let version: Version = controller.parse().map_err(|_| {
-        unsupported(format!("{controller:?} is no version of a controller: write one such as {low}"))
+        unsupported(format!(
+            "spec.controllerVersion: {controller:?} is no version of a controller: write one such as {low}"
+        ))
     })?;
     let (major, minor) = row.ako;
     if version < row.oldest_controller {
         return Err(unsupported(format!(
-            "controller {version} is too old: AKO {major}.{minor} needs {} or later; upgrade the controller",
+            "controller {version} is too old: AKO {major}.{minor} needs {} or later: upgrade the controller, or correct \
+             spec.controllerVersion",
             row.oldest_controller
         )));
     }
@@ -81,6 +84,14 @@ pub(super) fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> 
     }
     let outside = outside.join(" and for ");
     Ok(Support::Undocumented(format!("AKO {major}.{minor} is documented for {outside}: see {}", row.source)))
+}
+
+/// Returns the newest controller that this AKO knows.
+///
+/// # Errors
+/// If no template for this AKO is known.
+pub(super) fn newest_controller(ako: &str) -> Result<Version, Problem> {
+    Ok(row(ako)?.controllers.1)
 }
 
 /// Returns the row of a version of AKO.

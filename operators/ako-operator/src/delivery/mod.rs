@@ -13,6 +13,7 @@
 
 pub mod addon;
 mod addresses;
+mod dry_run;
 mod matrix;
 mod objects;
 mod rules;
@@ -28,6 +29,7 @@ use kube::core::{ApiResource, DynamicObject};
 
 use crate::api::AkoDeploymentConfigSpec;
 
+pub use dry_run::refusal;
 pub use matrix::Support;
 pub use objects::{Delivery, cluster_name, objects, removal};
 pub use way::{Setting, Way, Ways, form_of};

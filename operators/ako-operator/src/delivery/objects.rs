@@ -162,7 +162,8 @@ fn gateway_image(install: &Install) -> Result<Option<&str>, Problem> {
     let image = install.ako.gateway_image.as_deref();
     image.map(Some).ok_or_else(|| Problem {
         reason: INVALID_SPEC,
-        message: "spec.extraConfigs.featureGates.GatewayAPI: no image of ako-gateway-api is known: name one, or write false"
+        message: "spec.extraConfigs.featureGates.GatewayAPI: the operator knows no image of ako-gateway-api: start it with \
+                  AKO_GATEWAY_IMAGE (--ako-gateway-image), or write false"
             .to_owned(),
     })
 }

@@ -55,6 +55,22 @@ impl Ways {
         })
     }
 
+    /// Returns the ways in which these Clusters get AKO; without Clusters, all ways.
+    #[must_use]
+    pub fn of_all<'a>(&self, clusters: impl IntoIterator<Item = &'a Cluster>) -> Vec<Way> {
+        let mut ways: Vec<_> = clusters.into_iter().map(|cluster| self.of(cluster)).collect();
+        if ways.is_empty() {
+            ways = vec![&self.with_topology, &self.without_topology];
+        }
+        let mut distinct: Vec<Way> = Vec::new();
+        for way in ways {
+            if !distinct.contains(way) {
+                distinct.push(way.clone());
+            }
+        }
+        distinct
+    }
+
     /// Returns how a Cluster gets AKO.
     #[must_use]
     pub fn of(&self, cluster: &Cluster) -> &Way {
@@ -99,6 +115,12 @@ mod tests {
             .unwrap()
         };
         let clusters = [cluster(json!({"classRef": {"name": "c"}})), cluster(json!(null))];
+        let mixed = Ways::choose(Setting::Auto, ako().as_ref(), classic).unwrap();
+        let [topology, plain] = &clusters;
+        let direct = Way::Direct(ako().unwrap());
+        assert_eq!(mixed.of_all([]), [direct.clone(), Way::Addon]);
+        assert_eq!(mixed.of_all([topology, topology]), std::slice::from_ref(&direct));
+        assert_eq!(mixed.of_all([plain, topology]), [Way::Addon, direct]);
         for (setting, ako, served, wanted) in rows {
             let chosen = Ways::choose(setting, ako.as_ref(), served);
             let name = |way: &Way| if *way == Way::Addon { "add-on" } else { "direct" };

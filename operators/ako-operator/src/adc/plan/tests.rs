@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::seen::{Answer, Basis, Cloud, Role, Tenant};
 use super::*;
+use crate::delivery::Ako;
 use crate::problem::Problem;
 
 const ROLE: &str = "ako-essential-role";
@@ -48,6 +49,10 @@ fn facts() -> Facts {
     }
 }
 
+fn ako() -> Ako {
+    Ako { image: "ako".into(), version: "2.2.1".into(), ..Ako::default() }
+}
+
 fn basis() -> Basis {
     Basis { generation: Some(1), credentials: "1".into(), is_deleting: false }
 }
@@ -59,6 +64,7 @@ fn seen(facts: Facts) -> Seen {
         clusters: Vec::new(),
         delivered: Vec::new(),
         problem: None,
+        ways: vec![Way::Direct(ako())],
         basis: basis(),
         answer: Some(Arc::new(answer)),
         claimed: Items::default(),
@@ -281,6 +287,24 @@ fn what_avi_lacks_is_named_with_its_field() {
             Facts { tenants: [("admin".into(), None)].into(), ..facts() },
             "AviTenantNotFound",
             "spec.tenant.name",
+        ),
+        (
+            json!({}),
+            Facts { version: Some(Version(31, 3, 0)), ..facts() },
+            "ControllerVersionUnsupported",
+            "set spec.controllerVersion to 31.2.1",
+        ),
+        (
+            json!({}),
+            Facts { version: Some(Version(22, 1, 2)), ..facts() },
+            "ControllerVersionUnsupported",
+            "AKO 2.2 needs 22.1.3 or later",
+        ),
+        (
+            json!({"controllerVersion": "31.2.1"}),
+            Facts { version: Some(Version(31, 3, 0)), ..facts() },
+            "record",
+            "",
         ),
         (json!({"controllerVersion": "22.1.3"}), facts(), "record", ""),
         (json!({"controllerVersion": ""}), facts(), "record", ""),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED, INVALID_SPEC};
 use crate::delivery::matrix::support;
+use crate::delivery::refusal;
 use crate::problem::Problem;
 
 fn problem(change: impl FnOnce(&mut Install)) -> (&'static str, String) {
@@ -48,7 +49,44 @@ fn the_gate_needs_an_image() {
         extra(install).feature_gates = Some(crate::api::FeatureGates { gateway_api: Some(true) });
     });
     assert_eq!(reason, INVALID_SPEC);
-    assert!(message.contains("name one, or write false"), "{message}");
+    assert!(
+        message.contains("start it with AKO_GATEWAY_IMAGE (--ako-gateway-image), or write false"),
+        "{message}"
+    );
+}
+
+/// Whatever a delivery is refused for is said before there is a Cluster, unless it depends on one.
+#[test]
+fn what_no_cluster_can_get_is_said_before_there_is_one() {
+    let ways = |install: &Install| vec![Way::Direct(install.ako.clone())];
+    let good = install(MINIMAL);
+    assert_eq!(refusal(&good.spec, &ways(&good), None), None);
+    assert_eq!(refusal(&good.spec, &ways(&good), good.controller_version.parse().ok()), None);
+    let cases: [fn(&mut Install); 5] = [
+        |i| i.spec.controller = "http://10.1.1.1".into(),
+        |i| extra(i).api_server_port = Some(0),
+        |i| i.spec.controller_version = Some("22.1.2".into()),
+        |i| (extra(i).replica_count, extra(i).primary_instance) = (Some(2), Some(false)),
+        |i| {
+            i.ako.gateway_image = None;
+            extra(i).feature_gates = Some(crate::api::FeatureGates { gateway_api: Some(true) });
+        },
+    ];
+    for change in cases {
+        let mut install = install(MINIMAL);
+        change(&mut install);
+        let wanted = objects(&install).unwrap_err();
+        assert!(wanted.message.contains("spec."), "names the field: {wanted}");
+        let direct = ways(&install);
+        assert_eq!(refusal(&install.spec, &direct, None), Some(wanted));
+        // TKG's add-on manager has its own AKO.
+        let mixed = [direct, vec![Way::Addon]].concat();
+        assert_eq!(refusal(&install.spec, &mixed, None), None);
+    }
+    let old = "22.1.2".parse().ok();
+    let reason = refusal(&good.spec, &ways(&good), old).map(|problem| problem.reason);
+    assert_eq!(reason, Some(CONTROLLER_UNSUPPORTED));
+    assert_eq!(refusal(&good.spec, &[Way::Addon], old), None);
 }
 
 fn extra(install: &mut Install) -> &mut crate::api::ExtraConfigs {

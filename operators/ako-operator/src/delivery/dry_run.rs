@@ -1,0 +1,51 @@
+//! A delivery to no Cluster: says before there is one what would be wrong with it.
+
+use infra_clients::avi::Version;
+use infra_clients::capi::AddonForm;
+
+use super::addon::secret;
+use super::{Ako, Credentials, Install, Way, matrix, objects};
+use crate::api::AkoDeploymentConfigSpec;
+use crate::problem::Problem;
+
+/// Returns why no Cluster can get AKO as a spec asks, in any of these ways; `controller`: the version of the controller, where it is known.
+/// What is wrong with one way only holds up the Clusters that have it, and is said there.
+#[must_use]
+pub fn refusal(spec: &AkoDeploymentConfigSpec, ways: &[Way], controller: Option<Version>) -> Option<Problem> {
+    let mut refusals = Vec::new();
+    for way in ways {
+        refusals.push(try_out(spec, way, controller).err()?);
+    }
+    refusals.into_iter().next()
+}
+
+fn try_out(spec: &AkoDeploymentConfigSpec, way: &Way, controller: Option<Version>) -> Result<(), Problem> {
+    let install = |ako: &Ako, controller_version: String| Install {
+        spec: spec.clone(),
+        // Nothing that is wrong depends on these.
+        namespace: "namespace".to_owned(),
+        name: "cluster".to_owned(),
+        credentials: Credentials {
+            username: String::new(),
+            password: String::new().into(),
+            ca_pem: String::new(),
+        },
+        controller_version,
+        kubernetes_version: None,
+        ako: ako.clone(),
+        is_management: false,
+        delete_config: false,
+    };
+    match way {
+        Way::Direct(ako) => {
+            let controller = controller.map_or_else(|| matrix::newest_controller(&ako.version), Ok)?;
+            objects(&install(ako, controller.to_string())).map(drop)
+        }
+        Way::Addon => {
+            let controller = controller.map(|controller| controller.to_string());
+            let install = install(&Ako::default(), controller.unwrap_or_default());
+            // Both forms have the same values.
+            secret(&install, AddonForm::Legacy).map(drop)
+        }
+    }
+}
