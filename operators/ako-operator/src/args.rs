@@ -4,7 +4,7 @@ use clap::builder::BoolishValueParser;
 use operator_kit::CommonArgs;
 use operator_kit::webhook::WebhookArgs;
 
-use crate::delivery::{Ako, Setting};
+use crate::delivery::{Ako, AkoMinor, Setting};
 use crate::endpoint::{APISERVER_PORT, Settings};
 
 /// The operator's flags.
@@ -32,7 +32,7 @@ pub struct Args {
 
     /// Version of AKO in the image
     #[arg(long, env = "AKO_VERSION", value_name = "VERSION", default_value = "2.2.1")]
-    pub ako_version: String,
+    pub ako_version: AkoMinor,
 
     /// Names of Secrets in the namespace of AKO that the images are pulled with
     #[arg(long, env = "AKO_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
@@ -75,7 +75,37 @@ impl Args {
             image: self.ako_image.clone().filter(|image| !image.is_empty())?,
             gateway_image: self.ako_gateway_image.clone(),
             pull_secrets: self.ako_pull_secrets.clone(),
-            version: self.ako_version.clone(),
+            version: self.ako_version,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_version_of_ako_without_a_template_ends_the_process() {
+        let parse = |version| Cli::try_parse_from(["op", "--ako-image=ako", "--ako-version", version]);
+        for known in ["2.2", "2.2.1", "v2.2.9-patch1"] {
+            assert_eq!(parse(known).unwrap().args.ako().unwrap().version, AkoMinor::default());
+        }
+        for unknown in ["2.3.0", "1.13.4", "latest", "2"] {
+            let Err(error) = parse(unknown) else { panic!("{unknown}") };
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(
+                text.contains("'--ako-version <VERSION>'") && text.contains("write a version of AKO 2.2"),
+                "{text}"
+            );
+        }
     }
 }

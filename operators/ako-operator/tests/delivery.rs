@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use ako_operator::delivery::{Ako, Credentials, Install, Object, Target, objects, removal};
+use ako_operator::delivery::{Ako, AkoMinor, Credentials, Install, Object, Target, objects, removal};
 use infra_clients::Secret;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
@@ -29,7 +29,7 @@ fn install(spec: &str) -> Install {
             image: "registry.example.com/ako:2.2.1".to_owned(),
             gateway_image: Some("registry.example.com/ako-gateway-api:2.2.1".to_owned()),
             pull_secrets: vec!["pull".to_owned()],
-            version: "2.2.1".to_owned(),
+            version: AkoMinor::default(),
         },
         is_management: false,
         delete_config: false,

@@ -9,8 +9,6 @@ operator_kit::reasons! {
     NO_SUCH_ADC = "NoSuchAKODeploymentConfig";
     /// A field of an AKODeploymentConfig has a value that AKO cannot be delivered with.
     INVALID_SPEC = "InvalidSpec";
-    /// No template for this version of AKO is known.
-    AKO_UNKNOWN = "AKOVersionUnknown";
     /// AKO does not work with this version of the controller.
     CONTROLLER_UNSUPPORTED = "ControllerVersionUnsupported";
     /// AKO does not support the address families of a Cluster.

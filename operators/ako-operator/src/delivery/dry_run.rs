@@ -4,7 +4,7 @@ use infra_clients::avi::Version;
 use infra_clients::capi::AddonForm;
 
 use super::addon::secret;
-use super::{Ako, Credentials, Install, Way, matrix, objects};
+use super::{Ako, Credentials, Install, Way, objects};
 use crate::api::AkoDeploymentConfigSpec;
 use crate::problem::Problem;
 
@@ -38,7 +38,7 @@ fn try_out(spec: &AkoDeploymentConfigSpec, way: &Way, controller: Option<Version
     };
     match way {
         Way::Direct(ako) => {
-            let controller = controller.map_or_else(|| matrix::newest_controller(&ako.version), Ok)?;
+            let controller = controller.unwrap_or_else(|| ako.version.newest_controller());
             objects(&install(ako, controller.to_string())).map(drop)
         }
         Way::Addon => {

@@ -1,8 +1,10 @@
 //! Which AKO works with which controller and which Kubernetes. Owns the numbers and where they are from.
 
+use std::str::FromStr;
+
 use infra_clients::avi::Version;
 
-use crate::api::reason::{AKO_UNKNOWN, CONTROLLER_UNSUPPORTED};
+use crate::api::reason::CONTROLLER_UNSUPPORTED;
 use crate::problem::Problem;
 
 /// What is known of a minor version of AKO.
@@ -20,14 +22,48 @@ pub(super) struct Row {
     source: &'static str,
 }
 
-/// All minor versions of AKO that can be delivered.
-const MATRIX: &[Row] = &[Row {
+/// The newest minor version of AKO that can be delivered.
+static NEWEST: Row = Row {
     ako: (2, 2),
     oldest_controller: Version(22, 1, 3),
     controllers: (Version(30, 1, 1), Version(31, 2, 1)),
     kubernetes: ((1, 29), (1, 34)),
     source: "buildsettings.json and docs/README.md of AKO 2.2.1",
-}];
+};
+
+/// All of them.
+static MATRIX: &[&Row] = &[&NEWEST];
+
+/// A minor version of AKO whose template is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AkoMinor(&'static Row);
+
+impl Default for AkoMinor {
+    fn default() -> Self {
+        Self(&NEWEST)
+    }
+}
+
+impl FromStr for AkoMinor {
+    type Err = String;
+
+    /// Reads a version, such as `2.2.1`.
+    fn from_str(version: &str) -> Result<Self, String> {
+        let minor = two_numbers(version);
+        MATRIX.iter().find(|row| Some(row.ako) == minor).map(|row| Self(row)).ok_or_else(|| {
+            let known = MATRIX.iter().map(|Row { ako: (major, minor), .. }| format!("{major}.{minor}"));
+            let known = known.collect::<Vec<_>>().join(", ");
+            format!("the operator has no template for this AKO: write a version of AKO {known}")
+        })
+    }
+}
+
+impl AkoMinor {
+    /// Returns the newest controller that this AKO knows.
+    pub(super) fn newest_controller(self) -> Version {
+        self.0.controllers.1
+    }
+}
 
 /// Whether a combination is supported by the vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +77,9 @@ pub enum Support {
 /// Returns whether this AKO works with this controller and, where it is known, this Kubernetes.
 ///
 /// # Errors
-/// If no template for this AKO is known, if AKO ends at once with this controller, or if the controller is newer than it knows.
-pub(super) fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> Result<Support, Problem> {
-    let row = row(ako)?;
+/// If AKO ends at once with this controller, or if the controller is newer than it knows.
+pub(super) fn support(ako: AkoMinor, controller: &str, kubernetes: Option<&str>) -> Result<Support, Problem> {
+    let row = ako.0;
     let (low, high) = row.controllers;
     let unsupported = |message| Problem { reason: CONTROLLER_UNSUPPORTED, message };
     let version: Version = controller.parse().map_err(|_| {
@@ -84,26 +120,6 @@ pub(super) fn support(ako: &str, controller: &str, kubernetes: Option<&str>) -> 
     }
     let outside = outside.join(" and for ");
     Ok(Support::Undocumented(format!("AKO {major}.{minor} is documented for {outside}: see {}", row.source)))
-}
-
-/// Returns the newest controller that this AKO knows.
-///
-/// # Errors
-/// If no template for this AKO is known.
-pub(super) fn newest_controller(ako: &str) -> Result<Version, Problem> {
-    Ok(row(ako)?.controllers.1)
-}
-
-/// Returns the row of a version of AKO.
-fn row(ako: &str) -> Result<&'static Row, Problem> {
-    let minor = two_numbers(ako);
-    MATRIX.iter().find(|row| Some(row.ako) == minor).ok_or_else(|| {
-        let known: Vec<_> =
-            MATRIX.iter().map(|Row { ako: (major, minor), .. }| format!("{major}.{minor}")).collect();
-        let message =
-            format!("AKO {ako:?} cannot be delivered: choose a version of AKO {}", known.join(", "));
-        Problem { reason: AKO_UNKNOWN, message }
-    })
 }
 
 /// Returns the first two numbers of a version, such as `v1.33.2` or `2.2.1-patch1`.

@@ -30,7 +30,7 @@ use kube::core::{ApiResource, DynamicObject};
 use crate::api::AkoDeploymentConfigSpec;
 
 pub use dry_run::refusal;
-pub use matrix::Support;
+pub use matrix::{AkoMinor, Support};
 pub use objects::{Delivery, cluster_name, objects, removal};
 pub use way::{Setting, Way, Ways, form_of};
 
@@ -85,8 +85,8 @@ pub struct Ako {
     pub gateway_image: Option<String>,
     /// Names of Secrets in the namespace of AKO that the images are pulled with.
     pub pull_secrets: Vec<String>,
-    /// Version of AKO, such as `2.2.1`; chooses the template.
-    pub version: String,
+    /// Version of AKO; chooses the template.
+    pub version: AkoMinor,
 }
 
 /// With which AKO logs in to the controller.

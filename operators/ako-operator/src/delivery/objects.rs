@@ -69,7 +69,7 @@ pub fn cluster_name(namespace: &str, name: &str) -> String {
 /// Says what of the values cannot be delivered, and what to write instead.
 pub fn objects(install: &Install) -> Result<Delivery, Problem> {
     let version = install.effective_controller_version();
-    let support = support(&install.ako.version, version, install.kubernetes_version.as_deref())?;
+    let support = support(install.ako.version, version, install.kubernetes_version.as_deref())?;
     check_replicas(install)?;
     check_port(install)?;
     let gateway_image = gateway_image(install)?;

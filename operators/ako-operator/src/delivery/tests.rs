@@ -33,7 +33,7 @@ fn install(spec: &str) -> Install {
             image: "registry.example.com/ako:2.2.1".to_owned(),
             gateway_image: Some("registry.example.com/ako-gateway-api:2.2.1".to_owned()),
             pull_secrets: vec!["pull".to_owned()],
-            version: "2.2.1".to_owned(),
+            version: AkoMinor::default(),
         },
         is_management: false,
         delete_config: false,

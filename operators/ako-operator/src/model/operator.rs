@@ -19,7 +19,9 @@ use crate::cluster::seen::{self, Seen};
 use crate::cluster::stored::Stored;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
-use crate::delivery::{Ako, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects};
+use crate::delivery::{
+    Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects,
+};
 use crate::problem::Problem;
 
 const NAME: &str = "w1";
@@ -85,7 +87,7 @@ impl Operator {
                 image: "ako".to_owned(),
                 gateway_image: None,
                 pull_secrets: Vec::new(),
-                version: "2.2.1".to_owned(),
+                version: AkoMinor::default(),
             },
             is_management: false,
             delete_config: false,

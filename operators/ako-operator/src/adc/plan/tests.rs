@@ -50,7 +50,7 @@ fn facts() -> Facts {
 }
 
 fn ako() -> Ako {
-    Ako { image: "ako".into(), version: "2.2.1".into(), ..Ako::default() }
+    Ako { image: "ako".into(), ..Ako::default() }
 }
 
 fn basis() -> Basis {
