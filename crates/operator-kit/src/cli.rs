@@ -23,6 +23,7 @@ use k8s_openapi::{
 
 use crate::{
     args::{CommonArgs, LogFormat, go_style},
+    crds,
     error::{Chain, Error},
     logs,
     manifests::{self, Account},
@@ -52,7 +53,7 @@ pub trait Program {
     /// Returns the operator's kinds.
     fn crds() -> Vec<CustomResourceDefinition>;
 
-    /// Returns the rights the operator uses, beside those for events and the Lease.
+    /// Returns the rights the operator uses, beside those for events, the Lease and the definitions of its kinds.
     fn rights() -> Rights;
 
     /// Returns the operator's admission webhook. Default: none.
@@ -141,8 +142,9 @@ pub fn main<P: Program>() -> ExitCode {
     }
 }
 
-/// Serves the webhook, if there is one, and does the operator's work.
+/// Looks at the definitions of the operator's kinds, serves the webhook, if there is one, and does the operator's work.
 async fn work<P: Program>(kit: Kit, args: P::Args) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    crds::check(&kit, P::crds());
     if let (Some(webhook), Some(args)) = (P::webhook(), P::webhook_args(&args)) {
         webhook.serve(&kit, args).await?;
     }
@@ -236,7 +238,11 @@ fn normal(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item =
 fn render<P: Program>(action: Action, args: &CommonArgs, mut command: Command) -> Result<Vec<u8>, Error> {
     let crds = || manifests::crds(&P::crds());
     let account = Account { name: P::OPERATOR.name, namespace: P::NAMESPACE };
-    let rbac = || manifests::rbac(account, P::rights(), &args.watched());
+    let rbac = || {
+        let mut rights = P::rights();
+        rights.cluster.extend(crds::rights(&P::crds()));
+        manifests::rbac(account, rights, &args.watched())
+    };
     let text = match action {
         Action::Run => String::new(),
         Action::Crd => crds()?,

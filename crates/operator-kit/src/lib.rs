@@ -39,6 +39,7 @@ mod cache;
 mod cli;
 mod clock;
 mod connections;
+mod crds;
 mod events;
 mod files;
 mod foreign;

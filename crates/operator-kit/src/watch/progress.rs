@@ -40,6 +40,11 @@ impl Progress {
         Self { lacking, ..Self::default() }
     }
 
+    /// Returns the progress of what lacks nothing more.
+    pub(crate) fn complete() -> Self {
+        Self { is_complete: true, is_enough: true, ..Self::default() }
+    }
+
     /// Tells how far the watches of one cache are. Receivers are notified of what is new in it.
     pub(super) fn tell(sender: &sync::watch::Sender<Self>, states: &[WatchState]) {
         let now = Instant::now();

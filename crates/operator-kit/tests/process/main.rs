@@ -122,6 +122,8 @@ impl Rig {
         let role = format!("--role={NAME}-leader-election");
         let binding = ["-n", NAMESPACE, "create", "rolebinding", NAME, &role, &account];
         kubectl.kubectl(&binding).await.unwrap();
+        // A process that was confined to namespaces has one as well.
+        kubectl.kubectl(&["delete", "clusterrolebinding", NAME, "--ignore-not-found"]).await.unwrap();
         let role = format!("--clusterrole={NAME}");
         kubectl.kubectl(&["create", "clusterrolebinding", NAME, &role, &account]).await.unwrap();
     }
@@ -269,6 +271,37 @@ async fn the_work_is_done(rig: &Rig) {
     rig.wait("team", "greeting", "Ready").await;
     kubectl.kubectl(&["-n", "team", "delete", "page", "greeting", "--timeout=180s"]).await.unwrap();
     assert!(rig.texts().is_empty());
+}
+
+/// The API server would drop what the operator writes. It says so, does nothing, and goes on once the definition is its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_before_the_definitions_are_the_operators() {
+    let rig = Rig::start().await;
+    rig.grant().await;
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties";
+    let field = format!("{status}/conditions/items/properties/observedGeneration");
+    let patch = json!([{"op": "remove", "path": field}]).to_string();
+    let crd = "customresourcedefinition/pages.example.com";
+    rig.control_plane.kubectl(&["patch", crd, "--type=json", "-p", &patch]).await.unwrap();
+    rig.page("team", "page", "waits").await;
+    let mut replica = rig.replica("");
+    let wanted = "[-] custom resources: the CustomResourceDefinition pages.example.com is of another program or version, as it lacks \
+                  status.conditions[].observedGeneration: apply this one's: page-operator crd | kubectl apply --server-side --force-conflicts -f -";
+    eventually("it says what is wrong", PATIENCE, async || {
+        let response = replica.get("/readyz").await;
+        let said = response.starts_with("HTTP/1.1 5") && response.contains(wanted);
+        Ok((said && response.contains("[+] watch Page")).then_some(()))
+    })
+    .await
+    .unwrap();
+    replica.says("nothing is done before the custom resources are right").await;
+    assert!(rig.texts().is_empty());
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    rig.control_plane.kubectl_stdin(&apply, &print(&["crd"])).await.unwrap();
+    rig.wait("team", "page", "Ready").await;
+    replica.says("the custom resources are right now").await;
+    replica.is_ready("[+] watch Page").await;
+    assert!(replica.process.terminate(PATIENCE).await.unwrap().success());
 }
 
 #[test]
