@@ -24,11 +24,6 @@ pub struct CommonArgs {
           value_parser = namespace)]
     pub watch_namespace: Vec<String>,
 
-    /// Id of this cluster among those that share an outside system [default: the UID of the namespace kube-system].
-    /// Set it for a cluster that was restored from another's backup, which has the same UID
-    #[arg(long, env = "CLUSTER_ID", value_name = "ID", value_parser = cluster_id)]
-    pub cluster_id: Option<String>,
-
     /// Run only while holding the leader Lease, so that other replicas can be standbys
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false,
           default_missing_value = "true", value_name = "BOOL")]
@@ -45,6 +40,17 @@ pub struct CommonArgs {
     /// What to log: a level, or directives such as `info,vm_operator=debug`; SIGUSR1 toggles debug
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER", value_parser = logs::directives)]
     pub log_level: String,
+}
+
+/// The flag of an operator whose marks in an outside system say which cluster they are of; `#[command(flatten)]` it beside [`CommonArgs`].
+/// [`Kit::cluster_id`](crate::Kit::cluster_id) reads it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Common options")]
+pub struct ClusterIdArgs {
+    /// Id of this cluster among those that share an outside system [default: the UID of the namespace kube-system].
+    /// Set it for a cluster that was restored from another's backup, which has the same UID
+    #[arg(long, env = "CLUSTER_ID", value_name = "ID", value_parser = cluster_id)]
+    pub cluster_id: Option<String>,
 }
 
 impl CommonArgs {
@@ -171,17 +177,27 @@ mod tests {
     struct Cli {
         #[command(flatten)]
         common: CommonArgs,
+        #[command(flatten)]
+        cluster: ClusterIdArgs,
+    }
+
+    fn parse_all(line: &str) -> Cli {
+        let arguments = line.split_whitespace().map(OsString::from);
+        Cli::try_parse_from(go_style(arguments)).unwrap()
     }
 
     fn parse(line: &str) -> CommonArgs {
-        let arguments = line.split_whitespace().map(OsString::from);
-        Cli::try_parse_from(go_style(arguments)).unwrap().common
+        parse_all(line).common
     }
 
     #[test]
     fn namespaces_and_ids_are_checked() {
-        let args = parse("op --watch-namespace=a,,b-1 --cluster-id=site.1");
-        assert_eq!(args.watched(), ["a", "b-1"]);
+        let args = parse_all("op --watch-namespace=a,,b-1 --cluster-id=site.1");
+        assert_eq!(
+            (args.common.watched(), args.cluster.cluster_id),
+            (vec!["a".into(), "b-1".into()], Some("site.1".into()))
+        );
+        let args = args.common;
         let all = parse("op --watch-namespace= --cluster-id=");
         assert_eq!(all.watched(), [""; 0]);
         assert!(args.check().is_ok() && all.check().is_ok() && parse("op").check().is_ok());

@@ -55,7 +55,7 @@ mod run;
 mod triggers;
 mod watch;
 
-pub use args::CommonArgs;
+pub use args::{ClusterIdArgs, CommonArgs};
 pub use cache::{Cache, Change, Index};
 pub use cli::{Program, Rights, main};
 pub use clock::Clock;

@@ -27,7 +27,7 @@ use tracing::{error, info};
 
 use crate::{
     admin,
-    args::CommonArgs,
+    args::{ClusterIdArgs, CommonArgs},
     client::{self, Fence},
     clock::Clock,
     error::Error,
@@ -127,19 +127,13 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Scope {
     namespaces: Vec<String>,
-    cluster_id: Option<String>,
     /// Namespace that the operator itself is in.
     own: String,
 }
 
 impl Scope {
     fn of(args: &CommonArgs) -> Self {
-        // An empty variable means none.
-        Self {
-            namespaces: args.watched(),
-            cluster_id: args.cluster_id.clone().filter(|id| !id.is_empty()),
-            own: args.lease_namespace(),
-        }
+        Self { namespaces: args.watched(), own: args.lease_namespace() }
     }
 }
 
@@ -318,8 +312,9 @@ impl Kit {
     ///
     /// # Errors
     /// [`Error::ClusterId`]: no id is given and the namespace cannot be read.
-    pub async fn cluster_id(&self) -> Result<String, Error> {
-        if let Some(given) = &self.0.scope.cluster_id {
+    pub async fn cluster_id(&self, args: &ClusterIdArgs) -> Result<String, Error> {
+        // An empty variable means none.
+        if let Some(given) = args.cluster_id.as_ref().filter(|id| !id.is_empty()) {
             return Ok(given.clone());
         }
         let namespace = Api::<Namespace>::all(self.client()).get("kube-system").await;

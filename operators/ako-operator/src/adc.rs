@@ -87,7 +87,7 @@ impl Reconciler for Adcs {
     }
 
     async fn apply(&self, adc: &AkoDeploymentConfig, plan: Plan) -> Result<Option<Notice>, Error> {
-        self.carry_out(adc, plan).await
+        self.carry_out(adc, plan).await.map_err(|error| error.naming(&adc.spec))
     }
 
     fn status(

@@ -124,7 +124,13 @@ impl Reconciler for Clusters {
     }
 
     async fn apply(&self, cluster: &Self::Object, plan: Plan) -> Result<Option<Notice>, Error> {
-        self.carry_out(cluster, plan).await
+        self.carry_out(cluster, plan).await.map_err(|error| {
+            let known = self.known(cluster);
+            match known.recorded().or(known.adc()) {
+                Some(adc) => error.naming(&adc.spec),
+                None => error,
+            }
+        })
     }
 
     fn status(

@@ -3,7 +3,7 @@
 use infra_clients::{Class, Failure, avi, capi, vsphere};
 use operator_kit::{Disposition, KitError, ReconcileError};
 
-use crate::api::reason;
+use crate::api::{AkoDeploymentConfigSpec, SecretRef, reason};
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +19,12 @@ pub enum Error {
         error: capi::Error,
     },
     /// AVI refused a request or did not answer.
-    #[error("AVI: {error}: {}", error.remedy())]
+    #[error("AVI: {error}: {}{about}", error.remedy())]
     Avi {
         /// What failed.
-        #[from]
         error: avi::Error,
+        /// Which fields and Secrets it is about; empty where that is not known.
+        about: String,
     },
     /// A vCenter refused a request or did not answer.
     #[error("vCenter: {error}: {}", error.remedy())]
@@ -65,6 +66,38 @@ pub enum Error {
     Credentials(String),
 }
 
+impl Error {
+    /// Names the fields of an AKODeploymentConfig, and its Secrets, that a failure of AVI is about.
+    #[must_use]
+    pub fn naming(self, spec: &AkoDeploymentConfigSpec) -> Self {
+        let Self::Avi { error, .. } = self else { return self };
+        let controller = format!("spec.controller is {:?}", spec.controller);
+        let secret = |field: &str, SecretRef { namespace, name }: &SecretRef| {
+            format!("spec.{field} names the Secret {namespace}/{name}")
+        };
+        let authority = secret("certificateAuthorityRef", &spec.certificate_authority_ref);
+        let about = match error.kind() {
+            avi::Kind::Config | avi::Kind::Tls => format!(" ({controller}; {authority})"),
+            avi::Kind::Unreachable
+            | avi::Kind::Timeout
+            | avi::Kind::Unavailable
+            | avi::Kind::Protocol
+            | avi::Kind::Upgrading => format!(" ({controller})"),
+            avi::Kind::Unauthorized => {
+                format!(" ({})", secret("adminCredentialRef", &spec.admin_credential_ref))
+            }
+            _ => String::new(),
+        };
+        Self::Avi { error, about }
+    }
+}
+
+impl From<avi::Error> for Error {
+    fn from(error: avi::Error) -> Self {
+        Self::Avi { error, about: String::new() }
+    }
+}
+
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         Self::Kit(error.into())
@@ -76,7 +109,7 @@ impl ReconcileError for Error {
         match self {
             Self::Kit(error) => error.classify(),
             Self::Workload { error } => (error.reason(), disposition(error)),
-            Self::Avi { error } => (error.reason(), disposition(error)),
+            Self::Avi { error, .. } => (error.reason(), disposition(error)),
             Self::Vcenter { error } => (error.reason(), disposition(error)),
             Self::PortGroupNotKept(_) => (reason::PORT_GROUP_NOT_KEPT, Disposition::TRANSIENT),
             Self::PortGroupInUse(_) => (reason::PORT_GROUP_IN_USE, Disposition::TRANSIENT),
@@ -127,6 +160,28 @@ mod tests {
             assert_eq!(error.classify(), (reason, disposition));
             assert!(Error::reasons().contains(&reason));
             assert!(error.to_string().starts_with("AVI: as the test wants it: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn failures_of_avi_name_the_field_and_the_secret() {
+        let secret = |name| serde_json::json!({"name": name, "namespace": "ns"});
+        let spec: AkoDeploymentConfigSpec = serde_json::from_value(serde_json::json!({
+            "controller": "avi:x", "cloudName": "c", "serviceEngineGroup": "g",
+            "dataNetwork": {"name": "n", "cidr": "10.0.0.0/24"},
+            "adminCredentialRef": secret("admin"), "certificateAuthorityRef": secret("ca"),
+        }))
+        .unwrap();
+        let ca = " (spec.controller is \"avi:x\"; spec.certificateAuthorityRef names the Secret ns/ca)";
+        for (kind, wanted) in [
+            (avi::Kind::Config, ca),
+            (avi::Kind::Tls, ca),
+            (avi::Kind::Timeout, "between (spec.controller is \"avi:x\")"),
+            (avi::Kind::Unauthorized, " (spec.adminCredentialRef names the Secret ns/admin)"),
+            (avi::Kind::Conflict, "uses this one"),
+        ] {
+            let error = Error::from(avi::Error::new(kind, "as the test wants it")).naming(&spec).to_string();
+            assert!(error.ends_with(wanted), "{error}");
         }
     }
 

@@ -55,7 +55,7 @@ pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
     };
     let purge = Purge { api: avi.api(Scope::Name(target.tenant.clone())), target, cloud: &cloud.meta.uuid };
     let mut removed = match purge.in_tenant().await {
-        Err(Error::Avi { error }) if error.kind() == Kind::NotFound => {
+        Err(Error::Avi { error, .. }) if error.kind() == Kind::NotFound => {
             nothing_elsewhere(avi, target, Some(&cloud.meta.uuid)).await?;
             0
         }

@@ -20,6 +20,10 @@ pub struct Secrets {
     known: Mutex<HashMap<Key, Arc<Secret>>>,
 }
 
+/// A Secret that an AKODeploymentConfig names, and the field that does.
+#[derive(Clone, Copy)]
+struct Named<'a>(&'static str, &'a SecretRef);
+
 /// Credentials of the controller's administrator.
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -70,7 +74,7 @@ impl Secrets {
         Ok(secret)
     }
 
-    async fn named(&self, of: &SecretRef) -> Result<Option<Arc<Secret>>, kube::Error> {
+    async fn named(&self, Named(_, of): Named<'_>) -> Result<Option<Arc<Secret>>, kube::Error> {
         self.get(&of.key()).await
     }
 
@@ -83,7 +87,8 @@ impl Secrets {
     /// # Errors
     /// If the API server refuses a request or does not answer.
     pub async fn admin(&self, spec: &AkoDeploymentConfigSpec) -> Result<Result<Admin, String>, kube::Error> {
-        let (user, authority) = (&spec.admin_credential_ref, &spec.certificate_authority_ref);
+        let user = Named("spec.adminCredentialRef", &spec.admin_credential_ref);
+        let authority = Named("spec.certificateAuthorityRef", &spec.certificate_authority_ref);
         let (user_secret, authority_secret) = (self.named(user).await?, self.named(authority).await?);
         let read = || {
             let credentials = Credentials {
@@ -101,15 +106,18 @@ impl Secrets {
     /// # Errors
     /// If the API server refuses a request or does not answer.
     pub async fn vcenter(&self, vcenter: &Vcenter) -> Result<Result<VcenterAccount, String>, kube::Error> {
-        let user = &vcenter.credential_ref;
+        let user = Named("spec.vcenter.credentialRef", &vcenter.credential_ref);
         let user_secret = self.named(user).await?;
         let authority = match &vcenter.certificate_authority_ref {
-            Some(of) => Some((of, self.named(of).await?)),
+            Some(of) => {
+                let of = Named("spec.vcenter.certificateAuthorityRef", of);
+                Some((of, self.named(of).await?))
+            }
             None => None,
         };
         let read = || {
-            let pem = |(of, secret): &(&SecretRef, Option<Arc<Secret>>)| {
-                value(of, secret.as_deref(), "certificateAuthorityData")
+            let pem = |(of, secret): &(Named<'_>, Option<Arc<Secret>>)| {
+                value(*of, secret.as_deref(), "certificateAuthorityData")
             };
             Ok(VcenterAccount {
                 username: value(user, user_secret.as_deref(), "username")?,
@@ -133,6 +141,7 @@ impl Secrets {
         of: &SecretRef,
         ca_pem: &str,
     ) -> Result<Result<Credentials, String>, kube::Error> {
+        let of = Named("spec.workloadCredentialRef", of);
         let secret = self.named(of).await?;
         let read = || {
             Ok(Credentials {
@@ -153,13 +162,14 @@ fn version(secrets: [Option<&Secret>; 2]) -> String {
 }
 
 /// Returns the value of a key of a Secret, or what is missing.
-fn value(of: &SecretRef, secret: Option<&Secret>, key: &str) -> Result<String, String> {
+fn value(Named(field, of): Named<'_>, secret: Option<&Secret>, key: &str) -> Result<String, String> {
     let SecretRef { namespace, name } = of;
-    let secret = secret.ok_or_else(|| format!("Secret {namespace}/{name} does not exist: create it"))?;
+    let secret =
+        secret.ok_or_else(|| format!("{field}: Secret {namespace}/{name} does not exist: create it"))?;
     let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     let text = bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
     let text = text.filter(|text| !text.trim().is_empty());
-    text.ok_or_else(|| format!("Secret {namespace}/{name} has no text under the key {key}: add it"))
+    text.ok_or_else(|| format!("{field}: Secret {namespace}/{name} has no text under the key {key}: add it"))
 }
 
 #[cfg(test)]
@@ -176,7 +186,7 @@ mod tests {
             let data = Some([(key.to_owned(), ByteString(bytes.to_vec()))].into());
             Some(Secret { data, ..Secret::default() })
         };
-        let (missing, lacks) = ("Secret ns/ca does not exist", "has no text under the key k: add it");
+        let (missing, lacks) = ("spec.f: Secret ns/ca does not exist", "has no text under the key k: add it");
         for (what, secret, wanted) in [
             ("a text", with("k", b"text"), Ok("text")),
             ("no Secret", None, Err(missing)),
@@ -186,7 +196,7 @@ mod tests {
             ("a blank text", with("k", b" \n"), Err(lacks)),
             ("bytes", with("k", b"\xff"), Err(lacks)),
         ] {
-            match (value(&of, secret.as_ref(), "k"), wanted) {
+            match (value(Named("spec.f", &of), secret.as_ref(), "k"), wanted) {
                 (Ok(text), Ok(wanted)) => assert_eq!(text, wanted, "{what}"),
                 (Err(message), Err(wanted)) => assert!(message.contains(wanted), "{what}: {message}"),
                 (value, _) => panic!("{what}: {value:?}"),

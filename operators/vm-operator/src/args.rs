@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::ArgAction;
 use infra_clients::Secret;
 use infra_clients::vsphere::{self, Trust, vms};
-use operator_kit::CommonArgs;
+use operator_kit::{ClusterIdArgs, CommonArgs};
 
 use crate::api::MARKER_PREFIX;
 use crate::visibility;
@@ -27,6 +27,10 @@ pub struct Args {
     /// Flags all operators have.
     #[command(flatten)]
     pub common: CommonArgs,
+
+    /// Which cluster the machines are of.
+    #[command(flatten)]
+    pub cluster: ClusterIdArgs,
 
     /// The vCenter: a host name or address, with `:port` where it is not 443
     #[arg(long, env = "VC_HOST", value_name = "HOST")]

@@ -192,7 +192,7 @@ pub async fn operate(kit: Kit, args: Args, session: vsphere::Config) -> anyhow::
     let session = Session::start(session)?;
     let groups = Watch::<VmGroup>::namespaced(&kit).lean();
     let instances = Watch::<VmInstance>::namespaced(&kit).lean();
-    let cluster = kit.cluster_id().await?;
+    let cluster = kit.cluster_id(&args.cluster).await?;
     let vms = vms::Config { recorded: Some(recorded(&kit, instances.objects(), cluster.clone())), ..vms };
     let vms = Vms::start(session.clone(), vms);
     let settings =

@@ -330,7 +330,7 @@ fn an_empty_variable_counts_as_not_set() {
     let run = |values: &str| {
         let mut command = Command::new(program());
         command.env_remove("KUBECONFIG").env_remove("KUBERNETES_SERVICE_HOST").env("HOME", "/nonexistent");
-        for variable in ["LOG_FORMAT", "RUST_LOG", "WATCH_NAMESPACE", "CLUSTER_ID", "POD_NAMESPACE"] {
+        for variable in ["LOG_FORMAT", "RUST_LOG", "WATCH_NAMESPACE", "POD_NAMESPACE"] {
             command.env(variable, values);
         }
         command.env("METRICS_ADDR", if values.trim().is_empty() { values } else { "0" });

@@ -74,11 +74,7 @@ impl Adcs {
         let Some(of) = &spec.workload_credential_ref else { return Ok(None) };
         // No authority is needed to look at the account.
         let missing = self.secrets.workload(of, "").await?.err();
-        let problem = |missing| Problem {
-            reason: reason::CREDENTIALS_MISSING,
-            message: format!("spec.workloadCredentialRef: {missing}"),
-        };
-        Ok(missing.map(problem))
+        Ok(missing.map(|message| Problem { reason: reason::CREDENTIALS_MISSING, message }))
     }
 
     /// Returns the AviInfraSetting of an AKODeploymentConfig that asks for one and is not being deleted.

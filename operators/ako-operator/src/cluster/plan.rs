@@ -67,108 +67,136 @@ pub enum Plan {
     },
 }
 
+/// What a turn is about, where its conditions differ from those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// AKO, which is to come, to stay or to leave.
+    Ako,
+    /// AKO that is to make nothing, as the label of the Cluster says.
+    ConfigDeletion,
+    /// The user of the Cluster on AVI, once what AKO made is gone.
+    User,
+    /// The pause of the Cluster.
+    Pause,
+}
+
+/// A turn, and what it is about.
+struct Decision {
+    turn: Turn<Plan>,
+    about: About,
+}
+
+impl From<Turn<Plan>> for Decision {
+    fn from(turn: Turn<Plan>) -> Self {
+        Self { turn, about: About::Ako }
+    }
+}
+
 /// Decides what to do next. A turn that ends the pass is in the conditions of the Cluster before.
 #[must_use]
 pub fn decide(seen: &Seen) -> Turn<Plan> {
-    let turn = next(seen);
-    match report(seen, &turn) {
+    let Decision { turn, about } = next(seen);
+    match report(seen, &turn, about) {
         Some(report) => Turn::LookAgain(Plan::Report(report)),
         None => turn,
     }
 }
 
 /// Decides what to do next, apart from the conditions.
-fn next(seen: &Seen) -> Turn<Plan> {
+fn next(seen: &Seen) -> Decision {
     if !seen.is_deleting && !seen.hooks.unneeded.is_empty() {
         // Whatever else is the matter: a Machine that is deleted alone waits for this, and a rolling upgrade for the Machine.
         let remove = seen.hooks.unneeded.clone();
-        return Turn::LookAgain(Plan::Hook { add: Vec::new(), remove });
+        return Turn::LookAgain(Plan::Hook { add: Vec::new(), remove }).into();
     }
     if seen.is_paused && (seen.is_held || seen.want != Want::Nothing) {
         let message = "the Cluster is paused: nothing is done until it is not".to_owned();
-        return Turn::Wait { reason: reason::PAUSED, message, after: None };
+        let turn = Turn::Wait { reason: reason::PAUSED, message, after: None };
+        return Decision { turn, about: About::Pause };
     }
     if seen.is_deleting || seen.want == Want::Nothing {
-        return leave(seen)
-            .or_else(|| withdraw(seen))
-            .or_else(|| drop_user(seen))
-            .unwrap_or_else(|| let_go(seen));
+        return match leave(seen).or_else(|| withdraw(seen)) {
+            Some(turn) => turn.into(),
+            None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
+        };
     }
-    match &seen.want {
+    let turn = match &seen.want {
         Want::Kept { skip: skip @ Skip::NoSuchConfig(_), message } => {
             Turn::Blocked { reason: skip.reason(), message: message.clone() }
         }
         Want::Kept { skip, message } => {
             Turn::Wait { reason: skip.reason(), message: message.clone(), after: None }
         }
-        Want::Ako | Want::Nothing => deliver(seen),
-    }
+        Want::Ako | Want::Nothing => return deliver(seen),
+    };
+    turn.into()
 }
 
-fn deliver(seen: &Seen) -> Turn<Plan> {
+fn deliver(seen: &Seen) -> Decision {
     let hooks = &seen.hooks;
     if !hooks.missing.is_empty() {
-        return Turn::LookAgain(Plan::Hook { add: hooks.missing.clone(), remove: Vec::new() });
+        return Turn::LookAgain(Plan::Hook { add: hooks.missing.clone(), remove: Vec::new() }).into();
     }
     let state = match &seen.workload {
         Workload::Unread | Workload::NotInitialized => {
             let message = "the API server of the workload cluster has accepted no request yet".to_owned();
-            return Turn::Wait { reason: reason::CLUSTER_NOT_READY, message, after: None };
+            return Turn::Wait { reason: reason::CLUSTER_NOT_READY, message, after: None }.into();
         }
-        Workload::Closed { reason, message } => return wait_for_workload(seen, reason, message),
+        Workload::Closed { reason, message } => return wait_for_workload(seen, reason, message).into(),
         Workload::Open(state) => state,
     };
     if seen.needs_watch {
-        return Turn::LookAgain(Plan::Watch);
+        return Turn::LookAgain(Plan::Watch).into();
     }
     if state.installed.set.as_ref().is_some_and(|set| set.is_ending) {
-        return wait_for_end();
+        return wait_for_end().into();
     }
     match &state.delivery {
-        Delivery::None => Turn::Settled,
-        Delivery::Refused(obstacle) => hold_back(state, obstacle.clone()),
+        Delivery::None => Turn::Settled.into(),
+        Delivery::Refused(obstacle) => hold_back(state, obstacle.clone()).into(),
         Delivery::Of(difference) => complete(seen, state, difference),
     }
 }
 
 /// Decides how a workload cluster gets what it lacks.
-fn complete(seen: &Seen, state: &State, difference: &Difference) -> Turn<Plan> {
+fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
     if !difference.foreign.is_empty() {
         let names = difference.foreign.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let message = format!(
             "the workload cluster has an AKO that another program installed: remove it in order, then its objects: {names}"
         );
-        return Turn::Blocked { reason: reason::AKO_OF_OTHERS, message };
+        return Turn::Blocked { reason: reason::AKO_OF_OTHERS, message }.into();
     }
     if let Some(obstacle) = find_obstacle(seen) {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
-        return hold_back(state, obstacle);
+        return hold_back(state, obstacle).into();
     }
     match &seen.account {
-        Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)),
+        Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)).into(),
         Account::Refused { reason, message } => {
-            return Turn::Blocked { reason, message: message.clone() };
+            return Turn::Blocked { reason, message: message.clone() }.into();
         }
         Account::Ready | Account::Other => {}
     }
     if !difference.differing.is_empty() {
-        return Turn::LookAgain(Plan::Apply(difference.differing.clone()));
+        return Turn::LookAgain(Plan::Apply(difference.differing.clone())).into();
     }
     if !difference.obsolete.is_empty() {
-        return Turn::LookAgain(Plan::Remove(difference.obsolete.clone()));
+        return Turn::LookAgain(Plan::Remove(difference.obsolete.clone())).into();
     }
     if let Some(Pending { reason, message, is_watched }) = &difference.pending {
         let after = (!is_watched).then_some(AGAIN);
-        return Turn::Wait { reason, message: message.clone(), after };
+        return Turn::Wait { reason, message: message.clone(), after }.into();
     }
     if seen.deletes_config {
         let message = format!(
             "AKO removes what it made on AVI and makes nothing, as the Cluster has the label {DELETE_CONFIG_LABEL}=true: remove the \
              label to have its Services served again"
         );
-        return Turn::Wait { reason: reason::CONFIG_DELETED, message, after: None };
+        let turn = Turn::Wait { reason: reason::CONFIG_DELETED, message, after: None };
+        return Decision { turn, about: About::ConfigDeletion };
     }
-    check_pods(state)
+    check_pods(state).into()
 }
 
 /// Decides whether an AKO that is as it is to be works.
@@ -327,19 +355,20 @@ fn forced_purge(seen: &Seen) -> Option<Turn<Plan>> {
 }
 
 /// Decides whether the user of the Cluster has to go: last, as AKO needs it until then.
-fn drop_user(seen: &Seen) -> Option<Turn<Plan>> {
-    match seen.user {
-        Left::No => None,
-        Left::Removable => Some(Turn::LookAgain(Plan::RemoveUser { once: seen.is_forced })),
-        Left::Unknown if seen.is_forced => Some(Turn::LookAgain(Plan::RemoveUser { once: true })),
+fn drop_user(seen: &Seen) -> Option<Decision> {
+    let turn = match seen.user {
+        Left::No => return None,
+        Left::Removable => Turn::LookAgain(Plan::RemoveUser { once: seen.is_forced }),
+        Left::Unknown if seen.is_forced => Turn::LookAgain(Plan::RemoveUser { once: true }),
         Left::Unknown => {
             let message = format!(
                 "the AKODeploymentConfig is gone that says on which controller the user of the Cluster is: remove the user that its \
                  Secret for AVI names by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
             );
-            Some(Turn::Blocked { reason: reason::USER_CLEANUP_IMPOSSIBLE, message })
+            Turn::Blocked { reason: reason::USER_CLEANUP_IMPOSSIBLE, message }
         }
-    }
+    };
+    Some(Decision { turn, about: About::User })
 }
 
 /// The hooks go before the finalizer: once that is gone, nothing reconciles a Cluster that is being deleted.

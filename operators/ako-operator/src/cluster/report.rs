@@ -5,7 +5,7 @@
 use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
-use super::plan::Plan;
+use super::plan::{About, Plan};
 use super::seen::{Delivery, Difference, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::reason;
@@ -25,7 +25,7 @@ pub struct Report {
 
 /// Returns how the conditions have to change before a turn ends the pass; `None` if they are right, or the pass goes on.
 #[must_use]
-pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
+pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     match turn {
@@ -34,11 +34,13 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
             wanted.push(cleaned_up(seen));
             wanted.push(Said::new(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP, message));
         }
-        Turn::Act(_) | Turn::LookAgain(_) | Turn::Wait { reason: reason::PAUSED, .. } => return None,
-        Turn::Blocked { reason: reason::USER_CLEANUP_IMPOSSIBLE, message } => {
-            let why = reason::USER_CLEANUP_IMPOSSIBLE;
+        Turn::Act(_) | Turn::LookAgain(_) => return None,
+        Turn::Wait { reason, message, .. } if about == About::Pause => {
+            wanted.push(paused(seen, is_leaving, reason, message));
+        }
+        Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if about == About::User => {
             wanted.push(cleaned_up(seen));
-            wanted.push(Said::new(USER_CLEANED_UP, Status::False, why, message));
+            wanted.push(Said::new(USER_CLEANED_UP, Status::False, reason, message));
         }
         Turn::Gone | Turn::Settled if !is_leaving => {
             wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, &notes(seen)));
@@ -57,7 +59,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
             let status = match (&seen.want, &seen.workload) {
                 (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
                 // It has removed what it made.
-                _ if *reason == reason::CONFIG_DELETED => Some(Status::False),
+                _ if about == About::ConfigDeletion => Some(Status::False),
                 // What is installed stays installed.
                 (_, Workload::Open(state)) if runs(state) => Some(Status::True),
                 (_, Workload::Closed { .. }) => Some(Status::Unknown),
@@ -82,7 +84,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>) -> Option<Report> {
     let set: Vec<_> = wanted.into_iter().filter(|said| !seen.said.contains(said)).collect();
     let is_there = |type_: &&str| seen.said.iter().any(|said| said.type_ == *type_);
     let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
-    let notice = notice(seen, turn, &set);
+    let notice = notice(seen, turn, about, &set);
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
 }
 
@@ -106,6 +108,17 @@ fn notes(seen: &Seen) -> String {
         )
     });
     undocumented.iter().chain(&altered).map(String::as_str).collect::<Vec<_>>().join("; ")
+}
+
+/// Returns the condition that says that the Cluster is paused. What was known before is not looked at meanwhile.
+fn paused(seen: &Seen, is_leaving: bool, reason: &str, message: &str) -> Said {
+    let is_known = |type_: &str| seen.said.iter().find(|said| said.type_ == type_).map(|said| said.status);
+    let (type_, otherwise) = match (is_leaving, is_known(USER_CLEANED_UP)) {
+        (false, _) => (AKO_INSTALLED, Status::Unknown),
+        (true, Some(_)) => (USER_CLEANED_UP, Status::False),
+        (true, None) => (RESOURCES_CLEANED_UP, Status::False),
+    };
+    Said::new(type_, is_known(type_).unwrap_or(otherwise), reason, message)
 }
 
 /// Returns the condition that says that AVI has nothing of AKO.
@@ -144,7 +157,7 @@ pub fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
 }
 
 /// Returns the event for a new reason. The driver publishes those that need a person.
-fn notice(seen: &Seen, turn: &Turn<Plan>, set: &[Said]) -> Option<Notice> {
+fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<Notice> {
     let is_new = |type_: &str, reason: &str| {
         let known = seen.said.iter().find(|said| said.type_ == type_);
         known.is_none_or(|known| known.reason != reason)
@@ -154,6 +167,9 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, set: &[Said]) -> Option<Notice> {
     match turn {
         Turn::Settled | Turn::Gone if is_new(AKO_INSTALLED, reason::INSTALLED) => {
             Some(Notice::normal(reason::INSTALLED, "AKO is installed in the workload cluster"))
+        }
+        Turn::Wait { reason, message, .. } if about == About::Pause => {
+            is_news(reason).then(|| Notice::normal(reason, message.clone()))
         }
         Turn::Wait { reason: reason::CLUSTER_NOT_READY, .. } => None,
         Turn::Wait { reason, message, .. } if is_news(reason) => Some(match *reason {

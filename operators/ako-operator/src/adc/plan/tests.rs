@@ -254,6 +254,25 @@ fn the_record_is_written_before_avi_is_changed() {
 }
 
 #[test]
+fn a_controller_that_ako_does_not_work_with_is_refused_before_a_delivery() {
+    let newer = Version(31, 3, 0);
+    for (spec, version, wanted) in [
+        (json!({}), newer, "set spec.controllerVersion to 31.2.1"),
+        (json!({}), Version(22, 1, 2), "AKO 2.2 needs 22.1.3 or later"),
+        (json!({"controllerVersion": "31.2.1"}), newer, "record"),
+    ] {
+        let seen = seen(Facts { version: Some(version), ..facts() });
+        let found = match decide(&adc(&spec, &Value::Null), &seen, at(1)) {
+            Turn::Blocked { reason: "ControllerVersionUnsupported", message } => message,
+            other => named(&other),
+        };
+        assert!(found.contains(wanted), "{version}: {found}");
+        let by_addon = Seen { ways: vec![Way::Addon], ..seen };
+        assert_eq!(decided(&adc(&spec, &Value::Null), &by_addon), "record", "it has another AKO");
+    }
+}
+
+#[test]
 fn what_avi_lacks_is_named_with_its_field() {
     let rows: Vec<(Value, Facts, &str, &str)> = vec![
         (
@@ -287,24 +306,6 @@ fn what_avi_lacks_is_named_with_its_field() {
             Facts { tenants: [("admin".into(), None)].into(), ..facts() },
             "AviTenantNotFound",
             "spec.tenant.name",
-        ),
-        (
-            json!({}),
-            Facts { version: Some(Version(31, 3, 0)), ..facts() },
-            "ControllerVersionUnsupported",
-            "set spec.controllerVersion to 31.2.1",
-        ),
-        (
-            json!({}),
-            Facts { version: Some(Version(22, 1, 2)), ..facts() },
-            "ControllerVersionUnsupported",
-            "AKO 2.2 needs 22.1.3 or later",
-        ),
-        (
-            json!({"controllerVersion": "31.2.1"}),
-            Facts { version: Some(Version(31, 3, 0)), ..facts() },
-            "record",
-            "",
         ),
         (json!({"controllerVersion": "22.1.3"}), facts(), "record", ""),
         (json!({"controllerVersion": ""}), facts(), "record", ""),

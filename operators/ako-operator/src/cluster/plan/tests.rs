@@ -85,7 +85,7 @@ fn shown(turn: &Turn<Plan>) -> String {
 
 fn check(rows: Vec<(&str, Seen, &str)>) {
     for (what, seen, wanted) in rows {
-        assert_eq!(shown(&next(&seen)), wanted, "{what}");
+        assert_eq!(shown(&next(&seen).turn), wanted, "{what}");
     }
 }
 
@@ -477,7 +477,7 @@ fn a_delivery_that_others_complete_is_awaited() {
             ..settled()
         }
     };
-    let again = |seen: &Seen| matches!(next(seen), Turn::Wait { after: Some(_), .. });
+    let again = |seen: &Seen| matches!(next(seen).turn, Turn::Wait { after: Some(_), .. });
     let (pending, bootstrap) =
         (with(reason::ADDON_PENDING, None), with(reason::BOOTSTRAP_PENDING, Some(set(Cleanup::Silent))));
     assert_eq!([again(&pending), again(&bootstrap)], [false, true], "only the StatefulSet is watched");

@@ -20,8 +20,8 @@ fn said(type_: &'static str, status: Status, reason: &str) -> Said {
 }
 
 /// What is set, as `type=status reason`, then what is removed, then the reason of the event.
-fn shown(seen: &Seen, turn: &Turn<Plan>) -> String {
-    let Some(Report { set, remove, notice }) = report(seen, turn) else { return "nothing".into() };
+fn shown(seen: &Seen, turn: &Turn<Plan>, about: About) -> String {
+    let Some(Report { set, remove, notice }) = report(seen, turn, about) else { return "nothing".into() };
     let set = set.iter().map(|said| format!("{}={} {}", said.type_, said.status.as_str(), said.reason));
     let remove = remove.iter().map(|type_| format!("-{type_}"));
     let event = notice.map(|notice| format!("event {}", notice.reason()));
@@ -38,8 +38,12 @@ fn cleaning() -> Seen {
 }
 
 fn check(rows: Vec<(&str, Seen, Turn<Plan>, &str)>) {
+    check_about(About::Ako, rows);
+}
+
+fn check_about(about: About, rows: Vec<(&str, Seen, Turn<Plan>, &str)>) {
     for (what, seen, turn, wanted) in rows {
-        assert_eq!(shown(&seen, &turn), wanted, "{what}");
+        assert_eq!(shown(&seen, &turn, about), wanted, "{what}");
     }
 }
 
@@ -114,7 +118,6 @@ fn conditions_say_how_far_the_cleanup_is() {
             Turn::Gone,
             "AviResourceCleanupSucceeded=Unknown AviObjectsLeft",
         ),
-        ("paused", cleaning(), waits(reason::PAUSED), "nothing"),
         (
             "selected again",
             Seen { is_deleting: false, ..cleaning() },
@@ -133,7 +136,7 @@ fn what_a_policy_of_the_workload_cluster_changes_is_named() {
     let delivery = Delivery::Of(Difference { altered, ..Difference::default() });
     let state = State { delivery, installed: Installed::default() };
     let seen = Seen { workload: Workload::Open(Box::new(state)), ..seen(Want::Ako) };
-    let report = report(&seen, &Turn::Settled).unwrap();
+    let report = report(&seen, &Turn::Settled, About::Ako).unwrap();
     let [said] = &report.set[..] else { unreachable!("{report:?}") };
     assert_eq!((said.type_, said.status), (AKO_INSTALLED, Status::True));
     assert!(said.message.contains("StatefulSet avi-system/ako"), "{}", said.message);
@@ -159,18 +162,35 @@ fn an_ako_that_runs_stays_installed() {
             "AKOInstalled=False PlaceChanged",
         ),
         (
-            "asked to make nothing",
-            state(true),
-            waits(reason::CONFIG_DELETED),
-            "AKOInstalled=False AviConfigDeleted, event AviConfigDeleted",
-        ),
-        (
             "no Pod",
             state(false),
             waits(reason::AKO_NOT_READY),
             &format!("AKOInstalled=False AKONotReady, {news}"),
         ),
     ]);
+    let asked = ("asked to make nothing", state(true), waits(reason::CONFIG_DELETED));
+    let wanted = "AKOInstalled=False AviConfigDeleted, event AviConfigDeleted";
+    check_about(About::ConfigDeletion, vec![(asked.0, asked.1, asked.2, wanted)]);
+}
+
+/// What was known before stays, as nothing is looked at.
+#[test]
+fn a_pause_is_in_the_condition() {
+    let user = said(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP);
+    let going = Seen { said: vec![user], ..cleaning() };
+    let event = "event ClusterPaused";
+    let rows = [
+        ("new", seen(Want::Ako), format!("AKOInstalled=Unknown ClusterPaused, {event}")),
+        ("installed", installed(seen(Want::Ako)), format!("AKOInstalled=True ClusterPaused, {event}")),
+        ("leaving", cleaning(), format!("AviResourceCleanupSucceeded=False ClusterPaused, {event}")),
+        ("its user leaves", going, "AviUserCleanupSucceeded=False ClusterPaused".to_owned()),
+    ];
+    for (what, seen, wanted) in rows {
+        assert_eq!(shown(&seen, &waits(reason::PAUSED), About::Pause), wanted, "{what}");
+        let known = report(&seen, &waits(reason::PAUSED), About::Pause).unwrap().set;
+        let again = Seen { said: known, ..seen };
+        assert_eq!(shown(&again, &waits(reason::PAUSED), About::Pause), "nothing", "{what}: a second time");
+    }
 }
 
 #[test]
@@ -217,12 +237,6 @@ fn the_condition_of_the_user_follows_that_of_the_objects() {
             "nothing",
         ),
         (
-            "nothing says where it is",
-            cleaning(),
-            blocked(reason::USER_CLEANUP_IMPOSSIBLE),
-            "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=False AviUserCleanupImpossible",
-        ),
-        (
             "it is gone",
             going(),
             Turn::Gone,
@@ -235,6 +249,9 @@ fn the_condition_of_the_user_follows_that_of_the_objects() {
             "AviResourceCleanupSucceeded=Unknown AviObjectsLeft, AviUserCleanupSucceeded=Unknown AviObjectsLeft",
         ),
     ]);
+    let wanted = "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=False AviUserCleanupImpossible";
+    let unknown = blocked(reason::USER_CLEANUP_IMPOSSIBLE);
+    check_about(About::User, vec![("nothing says where it is", cleaning(), unknown, wanted)]);
     let error = Error::Credentials("m".into());
     let failed = failure(&going().said, true, &error).unwrap();
     assert_eq!((failed.type_, failed.status), (USER_CLEANED_UP, Status::False));
