@@ -195,6 +195,38 @@ async fn a_person_ends_the_wait_for_a_workload_cluster_that_is_lost() {
     leaving.ends().await;
 }
 
+/// Nobody looks after a Cluster whose AKO hangs, nor after one that is lost.
+#[tokio::test]
+async fn a_deadline_ends_the_wait() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let before = rig.simulator.control().snapshot();
+    let operator = rig.operator_with(&rig.launch().env("CLEANUP_DEADLINE", "20s")).await.unwrap();
+    rig.site().apply(None, &rig.config()).await.unwrap();
+    let mut guests = Vec::new();
+    for cluster in ["w1", "w2"] {
+        let guest = rig.with_ako(rig.cluster(cluster, true).await.unwrap()).await.unwrap();
+        rig.condition(cluster, "AKOInstalled", "True").await.unwrap();
+        rig.balance(&guest).await.unwrap();
+        guest.ako.set_cleanup(Cleanup::Hangs);
+        guests.push(guest);
+    }
+    guests[1].workload.plane().cut();
+    for guest in &guests {
+        guest.workload.delete().await.unwrap();
+    }
+    for guest in &guests {
+        guest.workload.deleted(PATIENCE).await.unwrap();
+        let name = guest.workload.name();
+        let events = format!("--field-selector=reason=AKOCleanupOverdue,involvedObject.name={name}");
+        let events = ["get", "events", &events, "-o", "name"];
+        assert_ne!(rig.management.kubectl(&events).await.unwrap(), "", "{name}: {}", operator.process.log());
+    }
+    rig.site().remove("adc").await.unwrap();
+    let left = rig.simulator.control().diff(&before);
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// Each Cluster's AKODeploymentConfig names its controller; what is sent to one is never sent to the other. The second one names the user
 /// for AKO as well.
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! The operator's flags and environment.
 
+use std::time::Duration;
+
 use clap::builder::BoolishValueParser;
+use jiff::SignedDuration;
 use operator_kit::CommonArgs;
 use operator_kit::webhook::WebhookArgs;
 
@@ -55,6 +58,17 @@ pub struct Args {
     /// A control-plane Machine that is not Ready gets no traffic while another one is
     #[arg(long, env = "CONTROL_PLANE_READY_ONLY", value_parser = BoolishValueParser::new())]
     pub control_plane_ready_only: bool,
+
+    /// How long a cleanup waits for AKO before the operator removes itself what AKO made, such as `90m`; 0: until a person ends the wait.
+    /// AKO gives up by itself after 30 minutes
+    #[arg(
+        long,
+        env = "CLEANUP_DEADLINE",
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = parse_duration
+    )]
+    pub cleanup_deadline: Duration,
 }
 
 impl Args {
@@ -68,6 +82,12 @@ impl Args {
         }
     }
 
+    /// Returns how long a cleanup waits for AKO; `None`: until a person ends it.
+    #[must_use]
+    pub fn cleanup_deadline(&self) -> Option<Duration> {
+        Some(self.cleanup_deadline).filter(|deadline| !deadline.is_zero())
+    }
+
     /// Returns what is to be installed, if an image is named.
     #[must_use]
     pub fn ako(&self) -> Option<Ako> {
@@ -78,6 +98,16 @@ impl Args {
             version: self.ako_version,
         })
     }
+}
+
+/// Reads a duration with its unit, such as `90m` or `1h 30m`; `0` needs none.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let parsed =
+        text.trim().parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
+    parsed.ok_or_else(|| "write a duration such as 90m, 1h30m or 0".to_owned())
 }
 
 #[cfg(test)]
@@ -106,6 +136,26 @@ mod tests {
                 text.contains("'--ako-version <VERSION>'") && text.contains("write a version of AKO 2.2"),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_unless_it_is_zero() {
+        let minutes = |minutes| Some(Duration::from_mins(minutes));
+        for (text, wanted) in [
+            ("90m", minutes(90)),
+            ("1h", minutes(60)),
+            ("1h30m", minutes(90)),
+            ("1h 30m", minutes(90)),
+            ("120s", minutes(2)),
+            (" 0 ", minutes(0)),
+            ("0s", minutes(0)),
+            ("60", None),
+            ("-1h", None),
+            ("", None),
+            ("soon", None),
+        ] {
+            assert_eq!(parse_duration(text).ok(), wanted, "{text:?}");
         }
     }
 }

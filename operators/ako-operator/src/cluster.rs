@@ -13,6 +13,7 @@ pub(crate) mod glance;
 pub(crate) mod live;
 mod memory;
 mod observe;
+pub mod patience;
 pub mod plan;
 pub mod report;
 pub mod seen;
@@ -20,6 +21,7 @@ pub(crate) mod stored;
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_clients::capi::{Cluster, ConditionStatus, Machine, WorkloadClients};
 use jiff::Timestamp;
@@ -83,6 +85,8 @@ pub struct Clusters {
     pub ways: Ways,
     /// Which control planes AVI balances.
     pub endpoints: Settings,
+    /// How long a cleanup waits for AKO; `None`: until a person ends it.
+    pub deadline: Option<Duration>,
     /// Services of type LoadBalancer.
     pub services: Cache<Service>,
     /// What this process remembers.
@@ -119,8 +123,8 @@ impl Reconciler for Clusters {
         self.look(cluster).await
     }
 
-    fn plan(_: &Self::Object, seen: &Seen, _: Timestamp) -> Turn<Plan> {
-        decide(seen)
+    fn plan(_: &Self::Object, seen: &Seen, now: Timestamp) -> Turn<Plan> {
+        decide(seen, now)
     }
 
     async fn apply(&self, cluster: &Self::Object, plan: Plan) -> Result<Option<Notice>, Error> {

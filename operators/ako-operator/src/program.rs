@@ -113,6 +113,7 @@ impl Program for AkoOperator {
             answers: Arc::default(),
             ways,
             endpoints: args.endpoints(),
+            deadline: args.cleanup_deadline(),
         };
         let clusters = Arc::new(clusters(&kit, &watches, &wakes, &shared));
         let endpoints = Arc::new(endpoints(&kit, &watches, &shared));
@@ -145,6 +146,8 @@ struct Shared {
     answers: Arc<crate::adc::Memory>,
     ways: Ways,
     endpoints: Settings,
+    /// How long a cleanup waits for AKO.
+    deadline: Option<Duration>,
 }
 
 /// What is watched in the management cluster.
@@ -289,6 +292,7 @@ fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Clu
         triggers: wakes.clusters.clone(),
         ways: shared.ways.clone(),
         endpoints: shared.endpoints,
+        deadline: shared.deadline,
         services: watches.services.objects().cache().clone(),
         memory: crate::cluster::Memory::default(),
         version: watches.version.clone(),

@@ -39,6 +39,8 @@ operator_kit::reasons! {
     CLEANING_UP = "AKOCleaningUp";
     /// AKO gave up removing what it made on AVI.
     CLEANUP_TIMED_OUT = "AKOCleanupTimedOut";
+    /// The time for AKO's cleanup is over: the operator removes what AKO made.
+    CLEANUP_OVERDUE = "AKOCleanupOverdue";
     /// An event: the operator removed what AKO had left on AVI.
     REMOVED_FROM_AVI = "AviObjectsRemoved";
     /// An event: what AKO made may be left on AVI, as a person has ended the wait.

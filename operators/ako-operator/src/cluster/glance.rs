@@ -1,10 +1,12 @@
 //! What the caches say of a Cluster, before its workload cluster is looked at. Pure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_clients::capi::{Cluster, Machine};
 use operator_kit::{Foreign, Key};
 
+use super::patience::Patience;
 use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
@@ -30,6 +32,8 @@ pub(crate) struct Known<'a> {
     pub(crate) is_balanced: bool,
     /// Whether the Service of its control plane exists.
     pub(crate) has_service: bool,
+    /// How long a cleanup waits for AKO.
+    pub(crate) deadline: Option<Duration>,
 }
 
 impl Known<'_> {
@@ -93,11 +97,13 @@ impl Known<'_> {
                 (false, true) => Purge::Possible,
                 (false, false) => Purge::Impossible,
             },
+            patience: Patience::of(cluster, self.deadline),
             ip_family,
             offer: Ok(()),
             account: Account::Other,
             user: Left::No,
             addon: Vec::new(),
+            key: Key::of(cluster),
             avi_name: avi_name(cluster),
             deletes_config: deletes_config(cluster),
             namesake,

@@ -167,7 +167,7 @@ pub(super) fn set(target: Target, live: &DynamicObject, is_ours: bool) -> Set {
         is_ours,
         target,
         answer: answer(live),
-        is_ending: live.metadata.deletion_timestamp.is_some(),
+        ending_since: live.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         is_ready: live.data["status"]["readyReplicas"].as_i64().is_some_and(|ready| ready > 0),
     }
 }

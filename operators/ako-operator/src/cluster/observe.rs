@@ -60,6 +60,7 @@ impl Clusters {
             is_purged: self.memory.is_purged(cluster),
             is_balanced: self.endpoints.is_provider(cluster),
             has_service: self.services.get(&Key::new(cluster.namespace(), &service_name(cluster))).is_some(),
+            deadline: self.deadline,
         }
     }
 

@@ -10,10 +10,15 @@
 //!
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
 
+mod deadline;
+
 use std::time::Duration;
 
-use operator_kit::Turn;
+use infra_clients::capi::secret_name;
+use jiff::Timestamp;
+use operator_kit::{Key, Turn};
 
+use self::deadline::Overdue;
 use super::report::{Report, report};
 use super::seen::{
     Cleanup, Delivery, Difference, Left, ObjectWrite, Obstacle, Pending, Purge, Seen, Set, State, Want,
@@ -25,6 +30,8 @@ use crate::problem::Problem;
 use crate::selection::Skip;
 use crate::user::account::{Account, Step};
 
+/// The reason of a workload cluster whose kubeconfig is missing.
+const NO_KUBECONFIG: &str = "ClusterKubeconfigMissing";
 /// How often a workload cluster is tried that cannot be read, beside its watch.
 const AGAIN: Duration = Duration::from_secs(15);
 
@@ -94,8 +101,8 @@ impl From<Turn<Plan>> for Decision {
 
 /// Decides what to do next. A turn that ends the pass is in the conditions of the Cluster before.
 #[must_use]
-pub fn decide(seen: &Seen) -> Turn<Plan> {
-    let Decision { turn, about } = next(seen);
+pub fn decide(seen: &Seen, now: Timestamp) -> Turn<Plan> {
+    let Decision { turn, about } = next(seen, now);
     match report(seen, &turn, about) {
         Some(report) => Turn::LookAgain(Plan::Report(report)),
         None => turn,
@@ -103,7 +110,7 @@ pub fn decide(seen: &Seen) -> Turn<Plan> {
 }
 
 /// Decides what to do next, apart from the conditions.
-fn next(seen: &Seen) -> Decision {
+fn next(seen: &Seen, now: Timestamp) -> Decision {
     if !seen.is_deleting && !seen.hooks.unneeded.is_empty() {
         // Whatever else is the matter: a Machine that is deleted alone waits for this, and a rolling upgrade for the Machine.
         let remove = seen.hooks.unneeded.clone();
@@ -115,7 +122,7 @@ fn next(seen: &Seen) -> Decision {
         return Decision { turn, about: About::Pause };
     }
     if seen.is_deleting || seen.want == Want::Nothing {
-        return match leave(seen).or_else(|| withdraw(seen)) {
+        return match leave(seen, now).or_else(|| withdraw(seen)) {
             Some(turn) => turn.into(),
             None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
         };
@@ -148,7 +155,7 @@ fn deliver(seen: &Seen) -> Decision {
     if seen.needs_watch {
         return Turn::LookAgain(Plan::Watch).into();
     }
-    if state.installed.set.as_ref().is_some_and(|set| set.is_ending) {
+    if state.installed.set.as_ref().is_some_and(Set::is_ending) {
         return wait_for_end().into();
     }
     match &state.delivery {
@@ -238,7 +245,7 @@ fn hold_back(state: &State, obstacle: Obstacle) -> Turn<Plan> {
 }
 
 /// Decides what has to be done before the Cluster can be let go; `None`: nothing.
-fn leave(seen: &Seen) -> Option<Turn<Plan>> {
+fn leave(seen: &Seen, now: Timestamp) -> Option<Turn<Plan>> {
     if !seen.is_held {
         return None;
     }
@@ -247,17 +254,29 @@ fn leave(seen: &Seen) -> Option<Turn<Plan>> {
         // Its status may have been lost after AKO was delivered.
         Workload::NotInitialized if !seen.is_recorded => None,
         Workload::NotInitialized | Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
-        Workload::NotInitialized => {
-            (seen.purge == Purge::Possible).then_some(Turn::Act(Plan::Purge { once: false }))
-        }
-        Workload::Closed { reason, message } => Some(wait_for_workload(seen, reason, message)),
+        Workload::NotInitialized => purge(seen),
+        Workload::Closed { reason, message } => match deadline::unreachable(seen, reason, now) {
+            Overdue::No => Some(wait_for_workload(seen, reason, message)),
+            Overdue::Said(report) => Some(report),
+            Overdue::Yes => leave_without_ako(seen),
+        },
         Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
-        Workload::Open(state) => clean(seen, state),
+        Workload::Open(state) => clean(seen, state, now),
     }
 }
 
+/// Decides what has to be done for a Cluster that is being deleted, and whose AKO may still run where nothing ends it: its user goes first,
+/// so that it makes nothing more. What keeps the user keeps what AKO made as well.
+fn leave_without_ako(seen: &Seen) -> Option<Turn<Plan>> {
+    drop_user(seen).map(|decision| decision.turn).or_else(|| purge(seen))
+}
+
+fn purge(seen: &Seen) -> Option<Turn<Plan>> {
+    (seen.purge == Purge::Possible).then_some(Turn::Act(Plan::Purge { once: false }))
+}
+
 /// Decides what has to be done in a workload cluster that AKO is to leave.
-fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
+fn clean(seen: &Seen, state: &State, now: Timestamp) -> Option<Turn<Plan>> {
     let Some(set) = &state.installed.set else {
         if seen.is_forced
             && let Some(turn) = forced_purge(seen)
@@ -269,15 +288,23 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
             return Some(tell(state, None));
         }
         // It may have gone before AKO had removed what it made, whatever it was asked.
-        if seen.is_recorded && !seen.is_forced && seen.purge == Purge::Possible {
-            return Some(Turn::Act(Plan::Purge { once: false }));
+        if seen.is_recorded
+            && !seen.is_forced
+            && let Some(turn) = purge(seen)
+        {
+            return Some(turn);
         }
         let is_left = !seen.is_deleting && !state.installed.rest.is_empty();
         return is_left.then(|| Turn::LookAgain(Plan::Remove(state.installed.rest.clone())));
     };
-    if set.is_ending {
-        // The Cluster that a person wants gone waits for no Pod.
-        return if seen.is_forced && seen.is_deleting { forced_purge(seen) } else { Some(wait_for_end()) };
+    if let Some(since) = set.ending_since {
+        return match deadline::ending(seen, since, now) {
+            // The Cluster that a person wants gone waits for no Pod.
+            _ if seen.is_forced && seen.is_deleting => forced_purge(seen),
+            Overdue::No => Some(wait_for_end()),
+            Overdue::Said(report) => Some(report),
+            Overdue::Yes => leave_without_ako(seen),
+        };
     }
     if seen.is_forced && set.is_ours {
         return give_up(seen, set);
@@ -298,13 +325,7 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
                  AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
             ),
         },
-        (Some(true), Cleanup::Silent | Cleanup::Started) => {
-            let message = format!(
-                "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload \
-                 cluster, or remove it by hand and annotate the Cluster with {FORCE_ANNOTATION}=true"
-            );
-            Turn::Wait { reason: reason::CLEANING_UP, message, after: None }
-        }
+        (Some(true), Cleanup::Silent | Cleanup::Started) => return wait_for_answer(seen, set, now),
         (Some(true), Cleanup::Timeout) => Turn::Blocked {
             reason: reason::CLEANUP_TIMED_OUT,
             message: format!(
@@ -313,12 +334,25 @@ fn clean(seen: &Seen, state: &State) -> Option<Turn<Plan>> {
             ),
         },
         // AKO may have overlooked something, or the answer is older than the question.
-        (Some(true), Cleanup::Done) if seen.purge == Purge::Possible => {
-            Turn::Act(Plan::Purge { once: false })
-        }
+        (Some(true), Cleanup::Done) if seen.purge == Purge::Possible => return purge(seen),
         (Some(true), Cleanup::Done) if seen.is_deleting || !set.is_ours => return None,
         (Some(true), Cleanup::Done) => return give_up(seen, set),
     })
+}
+
+/// Waits until AKO says that it has removed what it made, as long as it may take.
+fn wait_for_answer(seen: &Seen, set: &Set, now: Timestamp) -> Option<Turn<Plan>> {
+    match deadline::silent(seen, now) {
+        Overdue::No => {}
+        Overdue::Said(report) => return Some(report),
+        // As if AKO had said that it gave up.
+        Overdue::Yes => return give_up(seen, set),
+    }
+    let message = format!(
+        "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload cluster, or \
+         remove it by hand and annotate the Cluster with {FORCE_ANNOTATION}=true"
+    );
+    Some(Turn::Wait { reason: reason::CLEANING_UP, message, after: seen.patience.next_look(now) })
 }
 
 fn tell(state: &State, earlier: Option<Target>) -> Turn<Plan> {
@@ -335,7 +369,7 @@ fn give_up(seen: &Seen, set: &Set) -> Option<Turn<Plan>> {
     }
     if seen.is_deleting {
         // It makes nothing more: it knows that it has to remove everything.
-        return (seen.purge == Purge::Possible).then_some(Turn::Act(Plan::Purge { once: false }));
+        return purge(seen);
     }
     let message = format!(
         "AKO gave up removing what it made on AVI: the operator does once the add-on manager has removed the StatefulSet {NAMESPACE}/ako \
@@ -385,8 +419,29 @@ fn wait_for_end() -> Turn<Plan> {
     Turn::Wait { reason: reason::AKO_ENDING, message, after: None }
 }
 
+/// Says how a person ends the wait for the AKO of a Cluster.
+fn how_to_force(key: &Key) -> String {
+    let (namespace, name) = (key.namespace(), key.name());
+    format!("kubectl annotate cluster {name} --namespace {namespace} {FORCE_ANNOTATION}=true")
+}
+
+/// Says that AKO cannot be asked any more, as the kubeconfig of a Cluster that it leaves is gone. Nobody writes it again.
+fn without_kubeconfig(seen: &Seen) -> String {
+    let key = &seen.key;
+    format!(
+        "the Secret {}/{} is gone, as where the namespace of the Cluster is being deleted, and without this kubeconfig nobody can ask AKO to \
+         remove what it made on AVI; to have the operator remove it by its marks and let the Cluster go, run: {}",
+        key.namespace(),
+        secret_name(key.name()),
+        how_to_force(key)
+    )
+}
+
 /// Waits for a workload cluster that cannot be read.
 fn wait_for_workload(seen: &Seen, reason: &'static str, message: &str) -> Turn<Plan> {
+    if seen.is_deleting && reason == NO_KUBECONFIG {
+        return Turn::Wait { reason, message: without_kubeconfig(seen), after: Some(AGAIN) };
+    }
     let hint = if seen.is_deleting || seen.want == Want::Nothing {
         format!(
             "; if it is never to be reached again, remove what AKO made on AVI by hand, then annotate the Cluster with \

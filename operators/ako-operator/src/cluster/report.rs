@@ -6,7 +6,7 @@ use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
 use super::plan::{About, Plan};
-use super::seen::{Delivery, Difference, Seen, State, Want, Workload};
+use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::reason;
 use crate::conditions::Said;
@@ -29,7 +29,8 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     match turn {
-        Turn::LookAgain(Plan::RemoveUser { .. }) if seen.is_deleting => {
+        // Not where it goes before what AKO made.
+        Turn::LookAgain(Plan::RemoveUser { .. }) if seen.is_deleting && seen.purge != Purge::Possible => {
             let message = "what AKO made on AVI is gone: its user and the Secret of the user follow";
             wanted.push(cleaned_up(seen));
             wanted.push(Said::new(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP, message));
@@ -90,7 +91,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
 
 /// Returns whether AKO works in a workload cluster, whatever else is the matter.
 fn runs(state: &State) -> bool {
-    state.installed.set.as_ref().is_some_and(|set| set.is_ready && !set.is_ending)
+    state.installed.set.as_ref().is_some_and(|set| set.is_ready && !set.is_ending())
 }
 
 /// Returns what there is to say of an AKO that is installed: versions that the vendor does not document, and objects that the workload
@@ -113,12 +114,16 @@ fn notes(seen: &Seen) -> String {
 /// Returns the condition that says that the Cluster is paused. What was known before is not looked at meanwhile.
 fn paused(seen: &Seen, is_leaving: bool, reason: &str, message: &str) -> Said {
     let is_known = |type_: &str| seen.said.iter().find(|said| said.type_ == type_).map(|said| said.status);
-    let (type_, otherwise) = match (is_leaving, is_known(USER_CLEANED_UP)) {
-        (false, _) => (AKO_INSTALLED, Status::Unknown),
-        (true, Some(_)) => (USER_CLEANED_UP, Status::False),
-        (true, None) => (RESOURCES_CLEANED_UP, Status::False),
+    let (type_, status) = match (is_leaving, is_known(USER_CLEANED_UP)) {
+        (false, _) => (AKO_INSTALLED, is_known(AKO_INSTALLED).unwrap_or(Status::Unknown)),
+        (true, Some(status)) => (USER_CLEANED_UP, status),
+        // Its time is that of the deadline, which begins again after the pause.
+        (true, None) if is_known(RESOURCES_CLEANED_UP) != Some(Status::True) => {
+            (RESOURCES_CLEANED_UP, Status::Unknown)
+        }
+        (true, None) => (RESOURCES_CLEANED_UP, Status::True),
     };
-    Said::new(type_, is_known(type_).unwrap_or(otherwise), reason, message)
+    Said::new(type_, status, reason, message)
 }
 
 /// Returns the condition that says that AVI has nothing of AKO.

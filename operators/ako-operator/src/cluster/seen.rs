@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use kube::api::Patch;
 use operator_kit::Key;
 use serde_json::Value;
 
 use super::live::value;
+use super::patience::Patience;
 use crate::conditions::Said;
 use crate::delivery::{Object, Target};
 use crate::problem::Problem;
@@ -39,6 +41,8 @@ pub struct Seen {
     pub said: Vec<Said>,
     /// Whether the operator can remove itself what AKO left on AVI.
     pub purge: Purge,
+    /// How long it waits for AKO.
+    pub patience: Patience,
     /// Whether AKO supports the address families of the Cluster, or why not; `None` if no AKODeploymentConfig selects it.
     pub ip_family: Option<Result<(), String>>,
     /// Whether the AKODeploymentConfig and AVI are ready for a delivery; the error says what is missing.
@@ -49,6 +53,8 @@ pub struct Seen {
     pub user: Left,
     /// The add-on Secret, where AKO leaves.
     pub addon: Vec<Target>,
+    /// Its namespace and name.
+    pub key: Key,
     /// The name of the Cluster on AVI.
     pub avi_name: String,
     /// Whether the label of the Cluster has AKO remove what it made, and make nothing.
@@ -233,10 +239,18 @@ pub struct Set {
     pub target: Target,
     /// What AKO says of the removal of what it made.
     pub answer: Cleanup,
-    /// Whether it is being deleted.
-    pub is_ending: bool,
+    /// Since when it is being deleted, if it is.
+    pub ending_since: Option<Timestamp>,
     /// Whether a Pod of it is ready.
     pub is_ready: bool,
+}
+
+impl Set {
+    /// Returns whether it is being deleted.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending_since.is_some()
+    }
 }
 
 /// What AKO says of the removal of what it made on AVI.
@@ -291,11 +305,13 @@ impl Seen {
             needs_watch: false,
             said: Vec::new(),
             purge: Purge::Impossible,
+            patience: Patience::default(),
             ip_family: None,
             offer: Ok(()),
             account: Account::Ready,
             user: Left::No,
             addon: Vec::new(),
+            key: Key::new("default", "w1"),
             avi_name: "default-w1".to_owned(),
             deletes_config: false,
             namesake: None,

@@ -19,7 +19,7 @@ impl Deletion {
             self.operator.said(cluster.said).iter().any(|said| said.type_ == type_ && said.status == status)
         };
         if !cluster.exists {
-            return !avi.has_objects || cluster.is_forced;
+            return !(avi.has_objects || avi.has_user) || cluster.is_forced;
         }
         let is_leaving = cluster.is_deleting || !cluster.is_labelled;
         if !is_leaving {
@@ -27,6 +27,7 @@ impl Deletion {
             let runs = matches!(workload.ako, Ako::Runs { removes: false }) && avi.has_objects;
             let is_installed = workload.config == Some(false) && workload.set.is_some() && workload.has_rest;
             return cluster.is_held
+                && avi.has_user
                 && machine.has_hook
                 && is_installed
                 && (runs || workload.ako == Ako::Hangs)
@@ -38,11 +39,16 @@ impl Deletion {
         }
         let is_empty = workload.set.is_none() && workload.config.is_none() && !workload.has_rest;
         // A person who forces the end accepts what is left.
-        !cluster.is_deleting && !machine.has_hook && (is_empty && !avi.has_objects || cluster.is_forced)
+        !cluster.is_deleting
+            && !machine.has_hook
+            && (is_empty && !avi.has_objects && !avi.has_user || cluster.is_forced)
     }
 
-    /// Returns whether AKO, or what is left of the workload cluster, keeps the Cluster: a person has to force the end.
+    /// Returns whether AKO, or what is left of the workload cluster, keeps the Cluster: a person, or the deadline, has to end that.
     fn waits_for_a_person(state: &State) -> bool {
+        if state.is_overdue {
+            return false;
+        }
         let workload = state.workload;
         let is_silent = workload.ako == Ako::Hangs
             && workload.set.is_some_and(|set| !set.is_ending && set.answer != Word::Done);

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_clients::Secret;
 use infra_clients::capi::{self, Machine};
+use jiff::Timestamp;
 use operator_kit::{Foreign, Key, Reconciler as _, Turn};
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ use crate::cluster::glance::{Known, matters};
 use crate::cluster::live::Live;
 use crate::cluster::plan::{Plan, decide};
 use crate::cluster::report::Report;
-use crate::cluster::seen::{self, Seen};
+use crate::cluster::seen::{self, Left, Seen, Want};
 use crate::cluster::stored::Stored;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
@@ -23,10 +25,15 @@ use crate::delivery::{
     Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects,
 };
 use crate::problem::Problem;
+use crate::user::account::{Account, Step};
 
 const NAME: &str = "w1";
 const NAMESPACE: &str = "default";
 const LABEL: &str = "avi";
+/// The time of everything.
+const BEGIN: &str = "2026-01-01T00:00:00Z";
+/// How long a cleanup waits for AKO.
+const DEADLINE: Duration = Duration::from_hours(1);
 pub const MACHINE: &str = "m1";
 
 /// What a pass depends on.
@@ -37,6 +44,9 @@ struct Basis {
     workload: Option<(Option<bool>, Option<Set>, bool)>,
     is_watched: bool,
     is_purged: bool,
+    is_user_removed: bool,
+    is_overdue: bool,
+    has_user: bool,
 }
 
 /// What a pass decides.
@@ -143,6 +153,9 @@ impl Operator {
             workload: state.workload.is_reachable.then_some((config, set, has_rest)),
             is_watched: process.is_watched,
             is_purged: process.is_purged,
+            is_user_removed: process.is_user_removed,
+            is_overdue: state.is_overdue,
+            has_user: state.avi.has_user,
         };
         if let Some(known) = self.passes.borrow().get(&basis) {
             return Some(*known);
@@ -161,12 +174,16 @@ impl Operator {
             is_purged: basis.is_purged,
             is_balanced: false,
             has_service: false,
+            deadline: Some(DEADLINE),
         };
         let mut seen = known.glance();
+        if seen.is_held && (seen.is_deleting || seen.want == Want::Nothing) && !basis.is_user_removed {
+            seen.user = if seen.is_recorded { Left::Removable } else { Left::No };
+        }
         if matters(&seen) {
             self.look(basis, known.adc().is_some(), &mut seen);
         }
-        let (holds, turn) = (Clusters::holds(&cluster, Some(&seen)), decide(&seen));
+        let (holds, turn) = (Clusters::holds(&cluster, Some(&seen)), decide(&seen, now(basis.is_overdue)));
         let text = match &turn {
             Turn::LookAgain(Plan::Apply(objects)) => format!("{objects:?}"),
             turn => format!("{turn:?}"),
@@ -183,6 +200,9 @@ impl Operator {
     fn look(&self, basis: &Basis, is_selected: bool, seen: &mut Seen) {
         seen.needs_watch = !basis.is_watched;
         let is_due = is_selected && !seen.is_deleting;
+        if is_due {
+            seen.account = if basis.has_user { Account::Ready } else { Account::Do(Step::Ensure) };
+        }
         if is_due && !basis.is_recorded {
             let message = "not recorded".to_owned();
             let problem = Problem { reason: reason::ADC_NOT_READY, message };
@@ -214,8 +234,7 @@ impl Operator {
                     }
                     there.data["status"] = json!({ "readyReplicas": 1 });
                     if set.is_some_and(|set| set.is_ending) {
-                        there.metadata.deletion_timestamp =
-                            serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+                        there.metadata.deletion_timestamp = serde_json::from_value(json!(BEGIN)).unwrap();
                     }
                     set.is_some()
                 }
@@ -236,10 +255,10 @@ impl Operator {
     fn cluster(&self, cluster: Cluster) -> Foreign<capi::Cluster> {
         let conditions = self.said(cluster.said).into_iter().map(|said| {
             json!({ "type": said.type_, "status": said.status.as_str(), "reason": said.reason, "message": said.message,
-                "lastTransitionTime": "2026-01-01T00:00:00Z" })
+                "lastTransitionTime": BEGIN })
         });
         let ready = json!({ "type": "Available", "status": "True", "reason": "Available", "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+            "lastTransitionTime": BEGIN });
         let conditions: Vec<Value> = conditions.chain([ready]).collect();
         let object: capi::Cluster = serde_json::from_value(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2",
@@ -248,13 +267,19 @@ impl Operator {
                 "labels": cluster.is_labelled.then(|| json!({ LABEL: "" })),
                 "annotations": cluster.is_forced.then(|| json!({ FORCE_ANNOTATION: "true" })),
                 "finalizers": if cluster.is_held { vec![FINALIZER] } else { Vec::new() },
-                "deletionTimestamp": cluster.is_deleting.then_some("2026-01-01T00:00:00Z"),
+                "deletionTimestamp": cluster.is_deleting.then_some(BEGIN),
             },
             "status": { "conditions": conditions, "initialization": { "controlPlaneInitialized": true } },
         }))
         .unwrap();
         object.into()
     }
+}
+
+/// Returns the time: all conditions are of the beginning, and so is the end of AKO's Pods.
+fn now(is_overdue: bool) -> Timestamp {
+    let begin: Timestamp = BEGIN.parse().unwrap();
+    if is_overdue { begin + DEADLINE } else { begin }
 }
 
 fn machine(machine: super::world::Machine) -> Option<Foreign<Machine>> {

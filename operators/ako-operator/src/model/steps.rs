@@ -93,6 +93,7 @@ impl Deletion {
                 // What ends a memory is written down before the request, what begins one after it.
                 let after = next.process.as_mut().unwrap();
                 after.is_purged &= before.is_purged;
+                after.is_user_removed &= before.is_user_removed;
                 after.is_watched &= before.is_watched;
             },
         );
@@ -143,8 +144,11 @@ impl Deletion {
                     next.cached.0.is_held = false;
                     // `forget`
                     next.process = Some(Process::default());
-                    if next.avi.has_objects && !next.cluster.is_forced {
-                        next.wrong = Some(Wrong::Left);
+                    let is_left = [(next.avi.has_objects, Wrong::Left), (next.avi.has_user, Wrong::UserLeft)];
+                    if let Some((_, wrong)) = is_left.into_iter().find(|(is_left, _)| *is_left)
+                        && !next.cluster.is_forced
+                    {
+                        next.wrong = Some(wrong);
                     }
                 }
                 return;
@@ -170,8 +174,8 @@ impl Deletion {
                     next.cached.0 = next.cluster;
                 }
             }
-            // A Cluster of the model has no user, as one with `workloadCredentialRef`.
-            Plan::Account(_) | Plan::RemoveUser { .. } => {}
+            Plan::Account(_) => make_user(next),
+            Plan::RemoveUser { once } => remove_user(next, *once),
             Plan::Purge { once } => purge(next, *once),
             Plan::Apply(_) | Plan::DeleteConfig { .. } | Plan::Remove(_) if !is_reachable => {}
             Plan::Apply(changes) => apply(next, changes, written),
@@ -186,11 +190,23 @@ impl Deletion {
     }
 }
 
+fn make_user(next: &mut State) {
+    if next.avi.is_reachable {
+        next.avi.has_user = true;
+        next.process.as_mut().unwrap().is_user_removed = false;
+    }
+}
+
+fn remove_user(next: &mut State, once: bool) {
+    next.avi.has_user &= !next.avi.is_reachable;
+    next.process.as_mut().unwrap().is_user_removed |= once || next.avi.is_reachable;
+}
+
 fn purge(next: &mut State, once: bool) {
     let found = next.avi.has_objects;
     if next.avi.is_reachable {
         let would_make = matches!(next.workload.ako, Ako::Runs { removes: false });
-        if would_make && found && !next.cluster.is_forced {
+        if would_make && found && next.avi.has_user && !next.cluster.is_forced {
             next.wrong = Some(Wrong::RemovedUnderAko);
         }
         next.avi.has_objects = false;
@@ -282,13 +298,14 @@ fn ako_steps(state: &State, steps: &mut Steps<'_>) {
                     says(next, Word::Nothing);
                 }
             });
-            let makes = !removes && !avi.has_objects && avi.is_reachable && set.answer == Word::Nothing;
+            let can_work = avi.is_reachable && avi.has_user;
+            let makes = !removes && !avi.has_objects && can_work && set.answer == Word::Nothing;
             steps.work(makes, Label::AkoMakes, |next| next.avi.has_objects = true);
             steps.work(removes && set.answer == Word::Nothing, Label::AkoBegins, |next| {
                 says(next, Word::Started);
             });
             let is_busy = removes && set.answer == Word::Started;
-            let may_remove = is_busy && avi.has_objects && avi.is_reachable;
+            let may_remove = is_busy && avi.has_objects && can_work;
             steps.work(may_remove, Label::AkoRemoves, |next| next.avi.has_objects = false);
             steps.work(is_busy && !avi.has_objects, Label::AkoEnds, |next| says(next, Word::Done));
             steps.fault(|left| &mut left.ako, is_busy, Label::AkoTimesOut, |next| says(next, Word::Timeout));
@@ -309,6 +326,15 @@ fn user_steps(state: &State, steps: &mut Steps<'_>) {
     let lives = exists && !cluster.is_deleting;
     steps.fault(|left| &mut left.deletes, lives, Label::UserDeletes, |next| next.cluster.is_deleting = true);
     steps.fault(|left| &mut left.labels, exists, Label::UserLabels, |next| next.cluster.is_labelled ^= true);
+    let is_leaving = cluster.is_held && (cluster.is_deleting || !cluster.is_labelled);
+    steps.fault(
+        |left| &mut left.deadlines,
+        is_leaving && !state.is_overdue,
+        Label::DeadlineEnds,
+        |next| {
+            next.is_overdue = true;
+        },
+    );
     let may_force = exists && !cluster.is_forced;
     steps.fault(|left| &mut left.forces, may_force, Label::UserForces, |next| next.cluster.is_forced = true);
     steps.fault(

@@ -29,6 +29,7 @@ const ANY: Budget = Budget {
     outages: 2,
     ako: 2,
     edits: 2,
+    deadlines: 1,
 };
 
 #[test]

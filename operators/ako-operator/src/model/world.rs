@@ -9,6 +9,8 @@ pub struct State {
     pub machine: Machine,
     /// What the operator's caches have of both.
     pub cached: (Cluster, Machine),
+    /// Whether AKO has had its time to leave.
+    pub is_overdue: bool,
     /// Whether the AKODeploymentConfig has recorded the Cluster.
     pub is_recorded: bool,
     pub workload: Workload,
@@ -90,6 +92,8 @@ pub enum Ako {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Avi {
     pub has_objects: bool,
+    /// Whether the user is there as which AKO works.
+    pub has_user: bool,
     pub is_reachable: bool,
 }
 
@@ -98,6 +102,7 @@ pub struct Avi {
 pub struct Process {
     pub is_watched: bool,
     pub is_purged: bool,
+    pub is_user_removed: bool,
     /// The number of the turn that is decided and not carried out yet.
     pub pending: Option<u32>,
 }
@@ -115,6 +120,7 @@ pub struct Budget {
     pub outages: u8,
     pub ako: u8,
     pub edits: u8,
+    pub deadlines: u8,
 }
 
 /// What must never happen.
@@ -126,6 +132,8 @@ pub enum Wrong {
     RemovedUnderAko,
     /// The Machines go while AKO has work to do.
     MachineGone,
+    /// The Cluster is let go, and its user is left on AVI.
+    UserLeft,
 }
 
 impl fmt::Display for Wrong {
@@ -136,6 +144,7 @@ impl fmt::Display for Wrong {
                 "the operator removed objects on AVI while AKO ran and was not told to remove them"
             }
             Self::MachineGone => "the Machine lost its hook while AKO had objects on AVI",
+            Self::UserLeft => "the Cluster was let go with its user left on AVI",
         })
     }
 }
@@ -173,6 +182,7 @@ pub enum Label {
     AkoCrashes,
     ConfigDeleted,
     SetDeleted,
+    DeadlineEnds,
 }
 
 impl fmt::Display for Label {
@@ -199,9 +209,10 @@ impl State {
             cluster,
             machine,
             cached: (cluster, machine),
+            is_overdue: false,
             is_recorded: false,
             workload,
-            avi: Avi { has_objects: false, is_reachable: true },
+            avi: Avi { has_objects: false, has_user: false, is_reachable: true },
             process: Some(Process::default()),
             budget,
             wrong: None,

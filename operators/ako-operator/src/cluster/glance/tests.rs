@@ -37,6 +37,7 @@ fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<
         is_purged: false,
         is_balanced: true,
         has_service: false,
+        deadline: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every row of the decision. That plans come to rest whatever happens is the model's part.
 
+mod overdue;
+
 use operator_kit::Key;
 
 use super::*;
@@ -8,7 +10,7 @@ use crate::cluster::seen::{Hooks, Installed, Set};
 use crate::delivery::{Side, removal};
 
 fn set(answer: Cleanup) -> Set {
-    Set { is_ours: true, target: removal().swap_remove(0), answer, is_ending: false, is_ready: true }
+    Set { is_ours: true, target: removal().swap_remove(0), answer, ending_since: None, is_ready: true }
 }
 
 fn passing() -> Obstacle {
@@ -83,9 +85,14 @@ fn shown(turn: &Turn<Plan>) -> String {
     }
 }
 
+/// Returns a time two hours after the beginning.
+fn now() -> Timestamp {
+    Timestamp::from_second(2 * 3600).unwrap()
+}
+
 fn check(rows: Vec<(&str, Seen, &str)>) {
     for (what, seen, wanted) in rows {
-        assert_eq!(shown(&next(&seen).turn), wanted, "{what}");
+        assert_eq!(shown(&next(&seen, now()).turn), wanted, "{what}");
     }
 }
 
@@ -174,7 +181,7 @@ fn a_selected_cluster_gets_ako() {
     let refused = Delivery::Refused(lasting(reason::INVALID_SPEC));
     let unknown = Delivery::Refused(passing());
     let wrong_label = Want::Kept { skip: Skip::NoSuchConfig("n".to_owned()), message: String::new() };
-    let ending = Set { is_ending: true, ..set(Cleanup::Done) };
+    let ending = Set { ending_since: Some(Timestamp::UNIX_EPOCH), ..set(Cleanup::Done) };
     check(vec![
         ("at rest", settled(), "settled"),
         ("a new Machine", Seen { hooks: hooks(&["a"], &[]), ..settled() }, "hook +1 -0"),
@@ -253,7 +260,7 @@ fn what_ako_does_not_remove_the_operator_does() {
     let timeout = || deleted(Cleanup::Timeout, Some(true));
     let closed = || Seen { workload: unreachable(), ..deleted(Cleanup::Silent, None) };
     let ending = || {
-        let set = Set { is_ending: true, ..set(Cleanup::Started) };
+        let set = Set { ending_since: Some(Timestamp::UNIX_EPOCH), ..set(Cleanup::Started) };
         Seen { workload: open(Delivery::None, Some(set), Some(true)), ..timeout() }
     };
     check(vec![
@@ -343,7 +350,7 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
         })),
         ..deselected(Cleanup::Done)
     };
-    let ending = Set { is_ending: true, ..set(Cleanup::Done) };
+    let ending = Set { ending_since: Some(Timestamp::UNIX_EPOCH), ..set(Cleanup::Done) };
     let ending =
         Seen { workload: open(Delivery::None, Some(ending), Some(true)), ..deselected(Cleanup::Done) };
     let all = format!("remove {}", rest().len());
@@ -400,7 +407,7 @@ fn an_add_on_manager_takes_ako_away() {
     let lives = || deselected(Cleanup::Silent);
     let of = |seen, told, answer| by_addon(seen, Some(told), Some(set(answer)));
     let absent = |seen, told| by_addon(seen, Some(told), None);
-    let ending = || Set { is_ending: true, ..set(Cleanup::Done) };
+    let ending = || Set { ending_since: Some(Timestamp::UNIX_EPOCH), ..set(Cleanup::Done) };
     let user = |seen| Seen { user: Left::Removable, ..seen };
     check(vec![
         ("not told", of(gone(), false, Cleanup::Silent), "deleteConfig, stale answer: false"),
@@ -477,7 +484,7 @@ fn a_delivery_that_others_complete_is_awaited() {
             ..settled()
         }
     };
-    let again = |seen: &Seen| matches!(next(seen).turn, Turn::Wait { after: Some(_), .. });
+    let again = |seen: &Seen| matches!(next(seen, now()).turn, Turn::Wait { after: Some(_), .. });
     let (pending, bootstrap) =
         (with(reason::ADDON_PENDING, None), with(reason::BOOTSTRAP_PENDING, Some(set(Cleanup::Silent))));
     assert_eq!([again(&pending), again(&bootstrap)], [false, true], "only the StatefulSet is watched");

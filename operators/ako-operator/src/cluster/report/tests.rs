@@ -147,7 +147,7 @@ fn what_a_policy_of_the_workload_cluster_changes_is_named() {
 fn an_ako_that_runs_stays_installed() {
     let state = |is_ready| {
         let target = removal().remove(0);
-        let set = Set { is_ours: true, target, answer: Cleanup::Silent, is_ending: false, is_ready };
+        let set = Set { is_ours: true, target, answer: Cleanup::Silent, ending_since: None, is_ready };
         let installed = Installed { set: Some(set), ..Installed::default() };
         let delivery = Delivery::Of(Difference::default());
         Seen { workload: Workload::Open(Box::new(State { delivery, installed })), ..seen(Want::Ako) }

@@ -1,0 +1,173 @@
+//! What follows when AKO has had its time, and what a person is told where it cannot be asked any more.
+
+use infra_clients::{Failure as _, capi};
+use operator_kit::conditions::Status;
+
+use super::*;
+use crate::api::condition::RESOURCES_CLEANED_UP;
+use crate::cluster::patience::Patience;
+use crate::conditions::Said;
+
+/// AKO has had two hours of one, and the condition of the Cluster has this reason.
+fn overdue(why: &str, seen: Seen) -> Seen {
+    let said = vec![Said::new(RESOURCES_CLEANED_UP, Status::False, why, "m")];
+    let limit = Some(Duration::from_hours(1));
+    let patience = Patience { since: Some(Timestamp::UNIX_EPOCH), limit };
+    Seen { said, patience, purge: Purge::Possible, ..seen }
+}
+
+fn silent(seen: Seen) -> Seen {
+    overdue(reason::CLEANING_UP, seen)
+}
+
+/// The condition says that the time is over.
+fn given_up(seen: Seen) -> Seen {
+    overdue(reason::CLEANUP_OVERDUE, seen)
+}
+
+/// The condition says that nothing is left, which is as new as that.
+fn clean(seen: Seen) -> Seen {
+    let said = vec![Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, "m")];
+    Seen { said, purge: if seen.purge == Purge::Done { Purge::Done } else { Purge::Possible }, ..seen }
+}
+
+fn closed() -> Seen {
+    Seen { workload: unreachable(), user: Left::Removable, ..deleted(Cleanup::Silent, None) }
+}
+
+fn without_user(seen: Seen) -> Seen {
+    Seen { user: Left::No, ..seen }
+}
+
+fn ending(since: i64) -> Seen {
+    let since = Some(Timestamp::from_second(since).unwrap());
+    let set = Set { ending_since: since, ..set(Cleanup::Started) };
+    Seen { user: Left::Removable, workload: open(Delivery::None, Some(set), Some(true)), ..closed() }
+}
+
+/// Whether the operator can remove anything itself.
+fn unknown(seen: Seen) -> Seen {
+    Seen { purge: Purge::Impossible, ..seen }
+}
+
+#[test]
+fn an_ako_that_does_not_answer_in_time_has_given_up() {
+    let going = |answer| deleted(answer, Some(true));
+    let endless = |seen: Seen| Seen { patience: Patience { limit: None, ..seen.patience }, ..seen };
+    let early = |seen: Seen| Seen {
+        patience: Patience { limit: Some(Duration::from_hours(3)), ..seen.patience },
+        ..seen
+    };
+    let lives = || deselected(Cleanup::Started);
+    check(vec![
+        ("it has time left", early(silent(going(Cleanup::Silent))), "wait AKOCleaningUp"),
+        ("no deadline", endless(silent(going(Cleanup::Silent))), "wait AKOCleaningUp"),
+        (
+            "it was not asked yet",
+            silent(deleted(Cleanup::Silent, Some(false))),
+            "deleteConfig, stale answer: false",
+        ),
+        ("silent: the condition says so first", silent(going(Cleanup::Silent)), "report"),
+        ("then its Pods end", given_up(going(Cleanup::Silent)), "remove 1"),
+        ("begun", given_up(going(Cleanup::Started)), "remove 1"),
+        ("its Pods are gone", given_up(no_set(rest())), "purge, once: false"),
+        ("AVI is down meanwhile", overdue("AviUnreachable", no_set(rest())), "purge, once: false"),
+        ("nothing is left", purged(given_up(no_set(rest()))), "hook +0 -1"),
+        ("it answers late", purged(given_up(going(Cleanup::Done))), "hook +0 -1"),
+        // It could not be asked until now.
+        (
+            "after an outage it gets a look",
+            overdue("ClusterUnreachable", going(Cleanup::Silent)),
+            "wait AKOCleaningUp",
+        ),
+        ("nothing says where it made it", unknown(silent(going(Cleanup::Silent))), "wait AKOCleaningUp"),
+        ("the Cluster lives on: the condition first", silent(lives()), "report"),
+        ("then its Pods end", given_up(lives()), "remove 1"),
+    ]);
+}
+
+/// An AKO that may still run makes nothing more without its user.
+#[test]
+fn a_workload_cluster_that_is_lost_ends_its_wait_without_its_user() {
+    let reason = "ClusterUnreachable";
+    let lives = Seen { is_deleting: false, want: Want::Nothing, ..closed() };
+    check(vec![
+        ("the first request that fails", silent(closed()), "wait ClusterUnreachable"),
+        ("not for the first time: the condition first", overdue(reason, closed()), "report"),
+        ("the user goes", given_up(closed()), "remove user, once: false"),
+        ("then what AKO made", without_user(given_up(closed())), "purge, once: false"),
+        ("AVI is down meanwhile", overdue("AviUnreachable", without_user(closed())), "purge, once: false"),
+        ("then the hooks", without_user(purged(given_up(closed()))), "hook +0 -1"),
+        ("the condition says that nothing is left", clean(without_user(purged(closed()))), "hook +0 -1"),
+        ("the same, after a start", clean(without_user(closed())), "purge, once: false"),
+        ("nothing says where AKO made it", unknown(overdue(reason, closed())), "wait ClusterUnreachable"),
+        ("the Cluster lives on", overdue(reason, lives), "wait ClusterUnreachable"),
+        ("forced", forced(overdue(reason, closed())), "purge, once: true"),
+    ]);
+}
+
+/// As on a node that is gone.
+#[test]
+fn pods_that_do_not_end_keep_only_a_cluster_that_lives_on() {
+    let lives = |seen| Seen { is_deleting: false, want: Want::Nothing, ..seen };
+    let just = 2 * 3600 - 60;
+    check(vec![
+        ("they have just begun", overdue(reason::AKO_ENDING, ending(just)), "wait AKOEnding"),
+        ("the same, after a start", given_up(ending(just)), "wait AKOEnding"),
+        ("they had ten minutes: the condition first", overdue(reason::AKO_ENDING, ending(3600)), "report"),
+        ("the user goes", given_up(ending(3600)), "remove user, once: false"),
+        ("then what AKO made", without_user(given_up(ending(3600))), "purge, once: false"),
+        ("then the hooks", without_user(purged(given_up(ending(3600)))), "hook +0 -1"),
+        ("the Cluster lives on", lives(overdue(reason::AKO_ENDING, ending(3600))), "wait AKOEnding"),
+    ]);
+}
+
+#[test]
+fn an_add_on_manager_takes_the_secret_of_a_silent_ako_away() {
+    let of = |seen| by_addon(seen, Some(true), Some(set(Cleanup::Silent)));
+    let gone = || of(given_up(deleted(Cleanup::Silent, None)));
+    check(vec![
+        ("the condition first", of(silent(deleted(Cleanup::Silent, None))), "report"),
+        ("the Secret", gone(), "withdraw"),
+        ("then the operator removes it", withdrawn(gone()), "purge, once: false"),
+        ("the Cluster lives on", withdrawn(of(given_up(deselected(Cleanup::Silent)))), "wait AKOEnding"),
+    ]);
+}
+
+/// It wakes when the time is over, and says it with an event.
+#[test]
+fn the_end_of_the_wait_is_announced() {
+    let soon = silent(deleted(Cleanup::Silent, Some(true)));
+    let limit = Some(Duration::from_secs(2 * 3600 + 30));
+    let soon = Seen { patience: Patience { limit, ..soon.patience }, ..soon };
+    let Turn::Wait { after, .. } = next(&soon, now()) else { panic!("it has time left") };
+    assert_eq!(after, Some(Duration::from_secs(30)));
+    let Turn::LookAgain(Plan::Report(report)) = decide(&silent(deleted(Cleanup::Silent, Some(true))), now())
+    else {
+        panic!("its time is over")
+    };
+    assert_eq!(report.notice.map(|notice| notice.reason()), Some(reason::CLEANUP_OVERDUE));
+    assert_eq!(report.set[0].reason, reason::CLEANUP_OVERDUE);
+}
+
+/// A namespace that is deleted takes the Secret away: a person can copy the command from the condition.
+#[test]
+fn a_kubeconfig_that_is_gone_is_said_in_plain_words() {
+    let error = capi::Error::new(capi::Kind::NoKubeconfig, "m");
+    let workload = Workload::Closed { reason: error.reason(), message: error.to_string() };
+    let gone = Seen { workload, ..deleted(Cleanup::Silent, None) };
+    let said = |seen: &Seen| match next(seen, now()) {
+        Turn::Wait { reason, message, .. } => format!("{reason}: {message}"),
+        turn => shown(&turn),
+    };
+    let wanted = [
+        "ClusterKubeconfigMissing: the Secret default/w1-kubeconfig is gone, as where the namespace of the Cluster is being deleted",
+        "run: kubectl annotate cluster w1 --namespace default ako-operator.network.tkg.tanzu.vmware.com/force-cleanup=true",
+    ];
+    for wanted in wanted {
+        assert!(said(&gone).contains(wanted), "{}", said(&gone));
+    }
+    // Cluster API writes it again.
+    let lives = Seen { is_deleting: false, want: Want::Nothing, ..gone };
+    assert!(said(&lives).starts_with("ClusterKubeconfigMissing: m; if it is never"), "{}", said(&lives));
+}
