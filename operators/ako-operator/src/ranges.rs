@@ -81,10 +81,7 @@ fn parse_pool(subnet: IpNet, pool: &IpPool) -> Result<IpRange, String> {
 
 /// A pool that cannot be added to a subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the range {pool} overlaps the range {other} of the subnet, which the operator did not add: change ipPools, or remove that range \
-     on AVI"
-)]
+#[error("the range {pool} overlaps the range {other}")]
 pub struct Overlap {
     /// The pool.
     pub pool: IpRange,

@@ -20,10 +20,12 @@ impl Adcs {
         let all = self.adcs.cache().all();
         let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), |name| self.kit.serves(name));
         let (mut claimed, mut released) = (Items::default(), Items::default());
+        let mut others = Vec::new();
         for other in all.iter().filter(|other| other.name_any() != name) {
             let added = other.status.as_ref().and_then(|status| status.added.as_ref());
             let is_same = adc.place().is_at(&other.place().controller);
             let Some(added) = added.filter(|_| is_same) else { continue };
+            others.push((other.name_any(), Items::from(added)));
             let is_leaving = other.metadata.deletion_timestamp.is_some();
             if is_leaving { &mut released } else { &mut claimed }.extend(added.into());
         }
@@ -58,6 +60,7 @@ impl Adcs {
             answer: self.memory.answer(&uid),
             claimed,
             released,
+            others,
             infra,
         })
     }

@@ -17,7 +17,7 @@ use operator_kit::names::first_few;
 
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
-use super::record::{AviChange, Items, present, settle, wished};
+use super::record::{AviChange, Clash, Items, present, settle, wished};
 use super::seen::{Facts, Seen};
 use super::tenants;
 use crate::api::{
@@ -27,7 +27,6 @@ use crate::api::{
 use crate::delivery::{Way, refusal};
 use crate::infra_setting;
 use crate::problem::Problem;
-use crate::ranges::Overlap;
 
 /// How long an answer of AVI is good for. Shorter than the time after which the driver looks again by itself.
 pub(super) const FRESH: Duration = Duration::from_mins(10);
@@ -127,18 +126,43 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     let Some(change) = AviChange::of(&record, wished, facts) else {
         return after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
     };
-    if let Some(overlap) = find_overlap(&change, facts) {
-        return Turn::Blocked { reason: reason::POOLS_OVERLAP, message: overlap.to_string() };
+    if let Some((network, clash)) = find_clash(&change, facts) {
+        let message = describe_clash(network, &clash, &seen.others);
+        return Turn::Blocked { reason: reason::POOLS_OVERLAP, message };
     }
     Turn::Act(Plan::Configure(Box::new(change)))
 }
 
-/// Returns where a change would overlap a range of others.
-fn find_overlap(change: &AviChange, facts: &Facts) -> Option<Overlap> {
+/// Returns the network where a change would overlap what others have, and what that is.
+fn find_clash<'a>(change: &AviChange, facts: &'a Facts) -> Option<(&'a str, Clash)> {
     facts.networks.iter().find_map(|(uuid, subnets)| {
         let mut network = Network { configured_subnets: subnets.clone(), ..Network::default() };
-        change.edit_network(uuid, &mut network).err()
+        Some((&**uuid, change.edit_network(uuid, &mut network).err()?))
     })
+}
+
+/// Says what overlaps, whose it is, and what to do. `others`: what other AKODeploymentConfigs have added.
+fn describe_clash(network: &str, clash: &Clash, others: &[(String, Items)]) -> String {
+    let has = |items: &Items| match clash {
+        Clash::Pool(overlap) => items.has_range(network, &overlap.other),
+        Clash::Subnet { other, .. } => items.subnets_of(network).contains(&*other.to_string()),
+    };
+    let owner = others.iter().find(|(_, items)| has(items)).map(|(name, _)| name);
+    match (clash, owner) {
+        (Clash::Pool(_), Some(name)) => format!(
+            "{clash} of the network, which the AKODeploymentConfig {name:?} has added: change ipPools of one of them"
+        ),
+        (Clash::Pool(_), None) => format!(
+            "{clash} of the network, which the operator did not add: change ipPools, or remove that range on AVI"
+        ),
+        (Clash::Subnet { other, .. }, Some(name)) => format!(
+            "spec.dataNetwork.cidr: {clash} of the network, which the AKODeploymentConfig {name:?} has added: write {other}, or correct \
+             cidr there"
+        ),
+        (Clash::Subnet { other, .. }, None) => format!(
+            "spec.dataNetwork.cidr: {clash} that the network has on AVI: write {other}, or remove that subnet on AVI"
+        ),
+    }
 }
 
 /// Returns the tenants that are needed: none any more, while the AKODeploymentConfig is being deleted.

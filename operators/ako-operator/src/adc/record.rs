@@ -107,8 +107,15 @@ impl Items {
         of.filter_map(|range| IpRange::new(range.start.parse().ok()?, range.end.parse().ok()?)).collect()
     }
 
+    /// Returns whether it has a range of a network.
+    #[must_use]
+    pub fn has_range(&self, network: &str, range: &IpRange) -> bool {
+        let cidrs = self.subnets_of(network);
+        cidrs.into_iter().any(|cidr| self.ranges.contains(&item(network, cidr, range)))
+    }
+
     /// Returns the subnets of a network, also those that only a range names.
-    fn subnets_of(&self, network: &str) -> BTreeSet<&str> {
+    pub(super) fn subnets_of(&self, network: &str) -> BTreeSet<&str> {
         let subnets = self.subnets.iter().map(|subnet| (&*subnet.network, &*subnet.cidr));
         let ranges = self.ranges.iter().map(|range| (&*range.network, &*range.cidr));
         subnets.chain(ranges).filter(|(of, _)| *of == network).map(|(_, cidr)| cidr).collect()
@@ -209,6 +216,22 @@ fn settled<T: Ord + Clone>(
     wished.iter().filter(is_ours).chain(mine.iter().filter(is_left)).cloned().collect()
 }
 
+/// Why a network cannot be changed as it is wished: an address can be in one range, and in one subnet, of a network only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    /// A pool overlaps a range of AVI, in any subnet of the network.
+    #[error(transparent)]
+    Pool(#[from] Overlap),
+    /// A new subnet overlaps one of AVI, as one with another mask does.
+    #[error("the subnet {cidr} overlaps the subnet {other}")]
+    Subnet {
+        /// The new one.
+        cidr: IpNet,
+        /// That of AVI.
+        other: IpNet,
+    },
+}
+
 /// How AVI is to be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AviChange {
@@ -250,8 +273,8 @@ impl AviChange {
     /// Changes a network.
     ///
     /// # Errors
-    /// A pool overlaps a range of others; the network is as it was then.
-    pub fn edit_network(&self, uuid: &str, network: &mut Network) -> Result<(), Overlap> {
+    /// A pool overlaps a range of others, or a new subnet another one; the network is as it was then.
+    pub fn edit_network(&self, uuid: &str, network: &mut Network) -> Result<(), Clash> {
         let mut subnets = network.configured_subnets.clone();
         let cidrs = &self.wished.subnets_of(uuid) | &self.removed.subnets_of(uuid);
         for cidr in cidrs {
@@ -274,7 +297,34 @@ impl AviChange {
                 subnets.remove(at);
             }
         }
+        self.compare(uuid, &network.configured_subnets, &subnets)?;
         network.configured_subnets = subnets;
+        Ok(())
+    }
+
+    /// Compares the wished subnets of a network and their pools with its other subnets. What was there before is not compared again.
+    fn compare(&self, uuid: &str, before: &[Subnet], after: &[Subnet]) -> Result<(), Clash> {
+        let parsed_net = |subnet: &Subnet| cidr_of(subnet)?.parse::<IpNet>().ok();
+        let is_at = |subnet: &Subnet, net: &IpNet| parsed_net(subnet).as_ref() == Some(net);
+        for cidr in self.wished.subnets_of(uuid) {
+            let Ok(net) = cidr.parse::<IpNet>() else { continue };
+            let known = before.iter().find(|subnet| is_at(subnet, &net));
+            let there: Vec<_> =
+                known.iter().flat_map(|subnet| &subnet.static_ip_ranges).filter_map(parsed).collect();
+            let pools = self.wished.ranges_of(uuid, cidr);
+            let others = after.iter().filter(|subnet| !is_at(subnet, &net));
+            for (other, subnet) in others.filter_map(|subnet| Some((parsed_net(subnet)?, subnet))) {
+                let ranges: Vec<_> = subnet.static_ip_ranges.iter().filter_map(parsed).collect();
+                for pool in pools.iter().filter(|pool| !there.contains(pool)) {
+                    if let Some(other) = ranges.iter().find(|range| range.overlaps(pool)) {
+                        return Err(Overlap { pool: *pool, other: *other }.into());
+                    }
+                }
+                if known.is_none() && (net.contains(&other) || other.contains(&net)) {
+                    return Err(Clash::Subnet { cidr: net, other });
+                }
+            }
+        }
         Ok(())
     }
 

@@ -34,6 +34,8 @@ pub struct Seen {
     pub claimed: Items,
     /// What those that are being deleted have added.
     pub released: Items,
+    /// What each of the others has added at the same controller, by its name.
+    pub others: Vec<(String, Items)>,
     /// Its AviInfraSetting in the management cluster, where it asks for one.
     pub infra: Option<infra_setting::Live>,
     /// Its port groups.

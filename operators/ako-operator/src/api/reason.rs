@@ -99,7 +99,7 @@ operator_kit::reasons! {
     NETWORK_NOT_FOUND = "AviNetworkNotFound";
     /// The cloud has no IPAM profile.
     IPAM_MISSING = "AviIpamProfileMissing";
-    /// A pool of an AKODeploymentConfig overlaps a range of AVI that the operator did not add.
+    /// A pool of an AKODeploymentConfig overlaps a range of AVI that is not its own, or its subnet another one.
     POOLS_OVERLAP = "IPPoolsOverlap";
     /// vCenter has no distributed switch of this name, or several.
     SWITCH_NOT_FOUND = "DistributedSwitchNotFound";

@@ -1,3 +1,5 @@
+mod overlaps;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -69,6 +71,7 @@ fn seen(facts: Facts) -> Seen {
         answer: Some(Arc::new(answer)),
         claimed: Items::default(),
         released: Items::default(),
+        others: Vec::new(),
         infra: None,
         groups: port_groups::Seen::default(),
     }

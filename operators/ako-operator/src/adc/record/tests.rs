@@ -168,6 +168,20 @@ fn what_was_there_before_is_there_afterwards() {
     }
 }
 
+/// A person who corrects a wrong mask is not held up by the subnet that goes.
+#[test]
+fn a_corrected_mask_replaces_what_the_operator_added() {
+    let before = facts(vec![], &[]);
+    let (mut now, mut record) = (before.clone(), Items::default());
+    let mut wide = spec(&[(1, 9)]);
+    wide.data_network.cidr = "10.0.0.0/16".to_owned();
+    play(&mut record, Some(&wide), &mut now);
+    play(&mut record, Some(&spec(&[(1, 9)])), &mut now);
+    assert_eq!(now.networks[NET].iter().filter_map(cidr_of).collect::<Vec<_>>(), [CIDR]);
+    play(&mut record, None, &mut now);
+    assert_eq!(now.networks, before.networks);
+}
+
 #[test]
 fn a_range_keeps_its_use() {
     let mut now = facts(vec![subnet(&[(50, 60)])], &[]);
