@@ -257,7 +257,7 @@ fn leave(seen: &Seen, now: Timestamp) -> Option<Turn<Plan>> {
         Workload::NotInitialized => purge(seen),
         Workload::Closed { reason, message } => match deadline::unreachable(seen, reason, now) {
             Overdue::No => Some(wait_for_workload(seen, reason, message)),
-            Overdue::Said(report) => Some(report),
+            Overdue::Said(report) => Some(Turn::LookAgain(Plan::Report(*report))),
             Overdue::Yes => leave_without_ako(seen),
         },
         Workload::Open(_) if seen.needs_watch => Some(Turn::LookAgain(Plan::Watch)),
@@ -302,7 +302,7 @@ fn clean(seen: &Seen, state: &State, now: Timestamp) -> Option<Turn<Plan>> {
             // The Cluster that a person wants gone waits for no Pod.
             _ if seen.is_forced && seen.is_deleting => forced_purge(seen),
             Overdue::No => Some(wait_for_end()),
-            Overdue::Said(report) => Some(report),
+            Overdue::Said(report) => Some(Turn::LookAgain(Plan::Report(*report))),
             Overdue::Yes => leave_without_ako(seen),
         };
     }
@@ -344,7 +344,7 @@ fn clean(seen: &Seen, state: &State, now: Timestamp) -> Option<Turn<Plan>> {
 fn wait_for_answer(seen: &Seen, set: &Set, now: Timestamp) -> Option<Turn<Plan>> {
     match deadline::silent(seen, now) {
         Overdue::No => {}
-        Overdue::Said(report) => return Some(report),
+        Overdue::Said(report) => return Some(Turn::LookAgain(Plan::Report(*report))),
         // As if AKO had said that it gave up.
         Overdue::Yes => return give_up(seen, set),
     }

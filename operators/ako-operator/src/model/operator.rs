@@ -38,6 +38,7 @@ pub const MACHINE: &str = "m1";
 
 /// What a pass depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 struct Basis {
     cached: (Cluster, super::world::Machine),
     is_recorded: bool,

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use infra_clients::capi;
 use jiff::Timestamp;
+use operator_kit::Notice;
 use operator_kit::conditions::Status;
-use operator_kit::{Notice, Turn};
 
-use super::Plan;
 use crate::api::condition::RESOURCES_CLEANED_UP;
 use crate::api::reason;
 use crate::cluster::report::Report;
@@ -25,7 +24,7 @@ pub(super) enum Overdue {
     /// No, or only a person can end the wait.
     No,
     /// Yes, and the conditions do not say so yet.
-    Said(Turn<Plan>),
+    Said(Box<Report>),
     /// Yes.
     Yes,
 }
@@ -92,9 +91,9 @@ fn condition(seen: &Seen) -> Option<&Said> {
 
 fn say(message: &str) -> Overdue {
     let why = reason::CLEANUP_OVERDUE;
-    Overdue::Said(Turn::LookAgain(Plan::Report(Report {
+    Overdue::Said(Box::new(Report {
         set: vec![Said::new(RESOURCES_CLEANED_UP, Status::False, why, message)],
         remove: Vec::new(),
         notice: Some(Notice::warning(why, message)),
-    })))
+    }))
 }
