@@ -195,7 +195,7 @@ async fn a_person_ends_the_wait_for_a_workload_cluster_that_is_lost() {
     leaving.ends().await;
 }
 
-/// Nobody looks after a Cluster whose AKO hangs, nor after one that is lost.
+/// No person looks after a Cluster whose AKO hangs, nor after one that is lost.
 #[tokio::test]
 async fn a_deadline_ends_the_wait() {
     let _place = PLACES.acquire().await.unwrap();

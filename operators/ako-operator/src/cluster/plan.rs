@@ -425,11 +425,11 @@ fn how_to_force(key: &Key) -> String {
     format!("kubectl annotate cluster {name} --namespace {namespace} {FORCE_ANNOTATION}=true")
 }
 
-/// Says that AKO cannot be asked any more, as the kubeconfig of a Cluster that it leaves is gone. Nobody writes it again.
+/// Says that AKO cannot be asked any more, as the kubeconfig of a Cluster that it leaves is gone. No controller writes it again.
 fn without_kubeconfig(seen: &Seen) -> String {
     let key = &seen.key;
     format!(
-        "the Secret {}/{} is gone, as where the namespace of the Cluster is being deleted, and without this kubeconfig nobody can ask AKO to \
+        "the Secret {}/{} is gone, as where the namespace of the Cluster is being deleted, and without this kubeconfig no client can ask AKO to \
          remove what it made on AVI; to have the operator remove it by its marks and let the Cluster go, run: {}",
         key.namespace(),
         secret_name(key.name()),

@@ -29,12 +29,13 @@ pub(super) enum Overdue {
     Yes,
 }
 
-/// Looks at a cleanup of an AKO that was asked, and has not answered. Without marks to remove by, the condition says what a person has to do.
+/// Looks at a cleanup of an AKO that was asked, and has not answered.
 pub(super) fn silent(seen: &Seen, now: Timestamp) -> Overdue {
     if !is_over(seen, now) {
         return Overdue::No;
     }
-    let message = "AKO has not answered within the time of --cleanup-deadline: the operator removes AKO, then what it made on AVI, by its marks";
+    let message = "AKO has not answered within the time of --cleanup-deadline: the operator removes AKO, then what it made on AVI, by its \
+                   marks";
     match said(seen) {
         None => Overdue::No,
         // Until now it could not be asked.

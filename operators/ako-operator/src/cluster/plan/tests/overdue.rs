@@ -1,4 +1,4 @@
-//! What follows when AKO has had its time, and what a person is told where it cannot be asked any more.
+//! What follows when AKO has had its time, and what a condition says where it cannot be asked any more.
 
 use infra_clients::{Failure as _, capi};
 use operator_kit::conditions::Status;
