@@ -182,7 +182,7 @@ fn a_pause_is_in_the_condition() {
     let rows = [
         ("new", seen(Want::Ako), format!("AKOInstalled=Unknown ClusterPaused, {event}")),
         ("installed", installed(seen(Want::Ako)), format!("AKOInstalled=True ClusterPaused, {event}")),
-        ("leaving", cleaning(), format!("AviResourceCleanupSucceeded=False ClusterPaused, {event}")),
+        ("leaving", cleaning(), format!("AviResourceCleanupSucceeded=Unknown ClusterPaused, {event}")),
         ("its user leaves", going, "AviUserCleanupSucceeded=False ClusterPaused".to_owned()),
     ];
     for (what, seen, wanted) in rows {

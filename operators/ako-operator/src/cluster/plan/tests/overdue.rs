@@ -140,7 +140,7 @@ fn the_end_of_the_wait_is_announced() {
     let soon = silent(deleted(Cleanup::Silent, Some(true)));
     let limit = Some(Duration::from_secs(2 * 3600 + 30));
     let soon = Seen { patience: Patience { limit, ..soon.patience }, ..soon };
-    let Turn::Wait { after, .. } = next(&soon, now()) else { panic!("it has time left") };
+    let Turn::Wait { after, .. } = next(&soon, now()).turn else { panic!("it has time left") };
     assert_eq!(after, Some(Duration::from_secs(30)));
     let Turn::LookAgain(Plan::Report(report)) = decide(&silent(deleted(Cleanup::Silent, Some(true))), now())
     else {
@@ -156,7 +156,7 @@ fn a_kubeconfig_that_is_gone_is_said_in_plain_words() {
     let error = capi::Error::new(capi::Kind::NoKubeconfig, "m");
     let workload = Workload::Closed { reason: error.reason(), message: error.to_string() };
     let gone = Seen { workload, ..deleted(Cleanup::Silent, None) };
-    let said = |seen: &Seen| match next(seen, now()) {
+    let said = |seen: &Seen| match next(seen, now()).turn {
         Turn::Wait { reason, message, .. } => format!("{reason}: {message}"),
         turn => shown(&turn),
     };
