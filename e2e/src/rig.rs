@@ -84,7 +84,7 @@ pub trait Rig: Sized {
     const FAULTS: &'static [&'static str];
     /// Rights that are shipped although no request uses them: group, resource, verb.
     const UNUSED_RIGHTS: &'static [(&'static str, &'static str, &'static str)] = &[];
-    /// A right whose absence the first object's Ready condition reports with the reason `KubernetesApi`: group, resource, verb.
+    /// A right whose absence the first object's Ready condition reports with the reason `KubernetesRefused`: group, resource, verb.
     const MISSED_RIGHT: (&'static str, &'static str, &'static str);
     /// Reasons of Ready conditions that pass by themselves: an object that has one has not come to rest.
     const PASSING: &'static [&'static str] = &[];

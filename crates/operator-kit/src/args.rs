@@ -66,7 +66,11 @@ impl CommonArgs {
 
     /// Returns the namespaces to watch; none means all.
     pub(crate) fn watched(&self) -> Vec<String> {
-        self.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect()
+        let mut watched: Vec<_> =
+            self.watch_namespace.iter().filter(|name| !name.is_empty()).cloned().collect();
+        watched.sort();
+        watched.dedup();
+        watched
     }
 
     /// Returns the namespace of the Lease: of the flag, else of this pod, else `default`.
@@ -87,7 +91,7 @@ fn namespace(text: &str) -> Result<String, String> {
     if valid {
         return Ok(text.to_owned());
     }
-    Err("not a namespace: its name has lower-case letters, digits and hyphens, and at most 63 characters"
+    Err("not a namespace: its name has lower-case letters, digits and hyphens, no blanks, and at most 63 characters"
         .to_owned())
 }
 

@@ -181,6 +181,9 @@ impl<R: Reconciler> Driver<R> {
         self.metrics.waited(taken.waited);
         let key = taken.key;
         if self.kit.lacks(key.namespace()) {
+            if let Some(object) = self.cache.get(&key) {
+                self.reconciler.set_aside(&key, object.meta().uid.as_deref().unwrap_or_default());
+            }
             return self.queue.done(&key, Some(shorten(UNSERVED)));
         }
         if self.triggers.take_retry(&key) {
@@ -373,6 +376,9 @@ impl<R: Reconciler> Driver<R> {
             }
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.reconciler.set_aside(key, object.meta().uid.as_deref().unwrap_or_default());
+        }
         let pause = match self.write_status(key, object, seen, &outcome).await {
             Ok(None) => pause,
             Ok(Some(postponed)) => postponed.min(pause),

@@ -75,8 +75,10 @@ pub trait ReconcileError: StdError + From<KitError> + Send + Sync + 'static {
     }
 }
 
-/// Reason of [`KitError::Kubernetes`].
+/// Reason of a request to Kubernetes that failed, and may work when it is tried again.
 pub const KUBERNETES_API: &str = "KubernetesApi";
+/// Reason of a request that Kubernetes refuses as it stands, or until its RBAC or an admission policy is corrected.
+pub const KUBERNETES_REFUSED: &str = "KubernetesRefused";
 /// Reason of [`KitError::NotLeader`].
 pub const NOT_LEADER: &str = "NotLeader";
 /// Reason of [`KitError::Panicked`] and [`KitError::StillChanging`].
@@ -128,6 +130,9 @@ impl KitError {
 /// Returns why a request failed, and what to do where it is refused.
 fn refusal(error: &kube::Error) -> String {
     let remedy = match classify_kube(error).1 {
+        Disposition::NeedsHelp { .. } if matches!(error, kube::Error::Api(status) if status.code == 500) => {
+            "; remove labels or annotations from it"
+        }
         Disposition::NeedsHelp { .. } => "; correct the RBAC, admission policy or webhook that refuses it",
         Disposition::Transient { .. } => "",
     };
@@ -153,7 +158,10 @@ impl ReconcileError for KitError {
 /// Returns reason and disposition of a failed request to the API server.
 pub(crate) fn classify_kube(error: &kube::Error) -> (&'static str, Disposition) {
     match error {
-        kube::Error::Api(status) => (KUBERNETES_API, of_answer(status)),
+        kube::Error::Api(status) => match of_answer(status) {
+            refused @ Disposition::NeedsHelp { .. } => (KUBERNETES_REFUSED, refused),
+            passing @ Disposition::Transient { .. } => (KUBERNETES_API, passing),
+        },
         error if is_fenced(error) => (NOT_LEADER, Disposition::TRANSIENT),
         _ => (KUBERNETES_API, Disposition::TRANSIENT),
     }
@@ -172,6 +180,8 @@ fn of_answer(status: &Status) -> Disposition {
     match status.code {
         // Refused as it stands, by the API server or an admission policy; or until the RBAC is repaired.
         400 | 401 | 403 | 405 | 413 | 415 | 422 => Disposition::NeedsHelp { retry_after },
+        // Of etcd, whose limit is 1.5 MiB.
+        500 if status.message.contains("request is too large") => Disposition::NeedsHelp { retry_after },
         // 404, 409 and 410 pass when the cache has caught up.
         _ => Disposition::Transient { retry_after },
     }

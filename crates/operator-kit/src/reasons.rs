@@ -27,6 +27,7 @@ macro_rules! reasons {
 /// Reasons of the kit itself, which the docs of every operator explain.
 pub const KIT: &[&str] = &[
     crate::error::KUBERNETES_API,
+    crate::error::KUBERNETES_REFUSED,
     crate::error::NOT_LEADER,
     crate::error::INTERNAL_ERROR,
     crate::driver::INVALID_OBJECT,

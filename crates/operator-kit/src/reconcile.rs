@@ -222,8 +222,9 @@ pub trait Reconciler: Send + Sync + 'static {
         None
     }
 
-    /// Leaves the queues of the operator, where others wait behind an object that does not parse: no pass looks at it before it
-    /// parses again. What was requested for it goes on. Called whenever the object is woken. Default: nothing.
+    /// Leaves the queues of the operator, where others wait behind an object that does not parse, whose namespace the operator may not
+    /// read, or whose pass failed: nothing is done for it before that is over, or its delay. What was requested for it goes on. Called
+    /// after each pass that failed, and whenever an object is woken that no pass looks at. Default: nothing.
     fn set_aside(&self, key: &Key, uid: &str) {
         let _ = (key, uid);
     }

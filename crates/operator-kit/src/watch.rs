@@ -266,7 +266,9 @@ impl<K: Kind> Watch<K> {
                             namespace, "nothing in this namespace yet; check that it exists"
                         );
                     }
-                    state.went_on(&event);
+                    if state.went_on(&event) {
+                        info!(watch = self.name, namespace, "the watch is granted");
+                    }
                     self.take(namespace, event, list);
                 }
                 Err(error) => {
@@ -281,7 +283,7 @@ impl<K: Kind> Watch<K> {
                     }
                 }
             }
-            Progress::tell(&self.progress, &progress);
+            Progress::publish(&self.progress, &progress);
             if let Some(readiness) = &readiness {
                 WatchState::report(&progress, readiness);
             }

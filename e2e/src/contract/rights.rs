@@ -145,7 +145,7 @@ async fn missed<R: Rig>(rig: &R) -> Result<()> {
     let mut sample = samples.first().context("no sample")?.clone();
     sample["metadata"]["name"] = "refused".into();
     site.apply(None, &rig.localized(sample)).await?;
-    let status = site.reason("refused", "KubernetesApi").await?;
+    let status = site.reason("refused", "KubernetesRefused").await?;
     ensure!(status.to_string().contains("forbidden"), "the status does not say what is forbidden: {status}");
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The operator with `WATCH_NAMESPACE`, under the Roles that it prints for those namespaces.
 
 use std::process::Command;
+use std::time::Duration;
 
+use anyhow::ensure;
 use e2e::{PATIENCE, Rig, VmRig};
-use testbed::{eventually, project_root};
+use testbed::{Vcsim, eventually, project_root};
 
 use crate::place;
 
@@ -26,9 +28,19 @@ async fn an_operator_serves_the_namespaces_that_it_may_read() {
         rig.create_namespace(name).await.unwrap();
     }
     confine(&rig, "a,b").await;
-    let operator = rig.spawn(&rig.launch().env("WATCH_NAMESPACE", "a,missing,b")).unwrap();
+    let launch = |namespaces: &str| rig.launch().env("WATCH_NAMESPACE", namespaces);
     let [a, b] = [("a", "web"), ("b", "web")];
+    // The machines of the namespace may be in a folder that was renamed.
+    let operator = rig.spawn(&launch("a,missing,b")).unwrap();
+    rig.apply(a, 1, "photon").await.unwrap();
+    let refused = rig.reason(a, "VCenterRootFolderMoved").await.unwrap();
+    assert!(refused["lastMessage"].as_str().unwrap().contains("WATCH_NAMESPACE"), "{refused}");
+    assert!(rig.machines().await.unwrap().is_empty());
+    drop(operator);
+    let operator = rig.spawn(&launch("a,b")).unwrap();
     rig.apply_and_settle(a, 1).await.unwrap();
+    drop(operator);
+    let operator = rig.spawn(&launch("a,missing,b")).unwrap();
     rig.apply_and_settle(b, 1).await.unwrap();
     let (status, report) = operator.get("/readyz").await.unwrap();
     assert_eq!(status, 200, "{report}");
@@ -57,4 +69,37 @@ async fn an_operator_serves_the_namespaces_that_it_may_read() {
     confine(&rig, "a").await;
     rig.apply_and_settle(a, 3).await.unwrap();
     assert_eq!(rig.machines().await.unwrap().len(), 3, "none of b is left");
+}
+
+/// Others wait behind its clones until these have ended, and behind nothing that it waits for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_without_its_role_holds_no_place_among_the_clones() {
+    let _place = place().await;
+    let vcenter = Vcsim::builder().clone_time(Duration::from_secs(30));
+    let mut rig = VmRig::builder().vcenter(vcenter).alone().start().await.unwrap();
+    for name in ["a", "b"] {
+        rig.create_namespace(name).await.unwrap();
+    }
+    confine(&rig, "a,b").await;
+    let launch = rig.launch().env("WATCH_NAMESPACE", "a,b").env("MAX_CLONES", "1");
+    let operator = rig.spawn(&launch).unwrap();
+    rig.apply(("b", "web"), 3, "photon").await.unwrap();
+    rig.called_often("CloneVM_Task", 1).await.unwrap();
+    rig.apply(("a", "web"), 1, "photon").await.unwrap();
+    rig.reason(("a", "web"), "Queued").await.unwrap();
+    rig.control_plane().kubectl(&["-n", "b", "delete", "role", "vm-operator"]).await.unwrap();
+    // A watch that is granted goes on until its connection ends.
+    let plane = rig.control_plane_mut().unwrap();
+    plane.stop_apiserver().await.unwrap();
+    plane.start_apiserver().await.unwrap();
+    eventually("the namespace is refused", PATIENCE, async || {
+        let (_, report) = operator.get("/readyz").await?;
+        ensure!(report.contains("nothing is done in the namespace b"), "{report}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 1, "its first clone has not ended yet");
+    rig.settled(("a", "web"), 1).await.unwrap();
+    assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 2, "none of those that wait in b");
 }

@@ -122,15 +122,23 @@ Examples:
     }
 }
 
-/// Returns the machines that the statuses name, once the caches are complete.
+/// Returns the machines that the statuses name, once the caches are complete; an error while the operator may not read a namespace.
 fn recorded(kit: &Kit, instances: Objects<VmInstance>, cluster: String) -> vms::Recorded {
     let kit = kit.clone();
     vms::Recorded::new(move || {
         let (kit, instances, cluster) = (kit.clone(), instances.clone(), cluster.clone());
         async move {
             kit.caches().await;
+            let refused = kit.unserved();
+            if !refused.is_empty() {
+                return Err(format!(
+                    "the operator may not read these namespaces of WATCH_NAMESPACE, which may have machines in it: {}; create those that do \
+                     not exist and apply what `vm-operator rbac --watch-namespace` prints, or take them out of WATCH_NAMESPACE",
+                    refused.join(", ")
+                ));
+            }
             let instances = instances.cache().all();
-            instances.iter().filter_map(|instance| recorded_vm(&cluster, instance)).collect()
+            Ok(instances.iter().filter_map(|instance| recorded_vm(&cluster, instance)).collect())
         }
     })
 }

@@ -74,7 +74,9 @@ impl Gauges {
     }
 
     fn set(&self, ctx: &Context, logged: &mut HashSet<MoRef>) {
-        let (desired, ready) = machines(&ctx.groups.cache().all());
+        let mut groups = ctx.groups.cache().all();
+        groups.retain(|group| ctx.kit.serves(group.metadata.namespace.as_deref().unwrap_or_default()));
+        let (desired, ready) = machines(&groups);
         self.desired.set(desired);
         self.ready.set(ready);
         let (waiting, held) = ctx.memory.clone_queue.lock().unwrap_or_else(PoisonError::into_inner).depth();

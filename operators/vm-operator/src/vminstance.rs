@@ -53,6 +53,7 @@ fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             invalid_group,
             group_vcenter: ctx.group_of(instance).and_then(|group| group.status.as_ref()?.vcenter.clone()),
             recorded_by: &|task| ctx.by_task.keys(&task.value().to_owned()),
+            is_member: &|vm, marker| ctx.is_member(vm, marker),
             now: SystemTime::now(),
         };
         observe::observe(&around, instance)

@@ -105,7 +105,7 @@ fn made(moref: MoRef) -> RecordedVm {
 fn record(vms: Vec<RecordedVm>) -> Recorded {
     Recorded::new(move || {
         let vms = vms.clone();
-        async move { vms }
+        async move { Ok(vms) }
     })
 }
 

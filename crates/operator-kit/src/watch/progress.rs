@@ -17,8 +17,14 @@ const FAILING: Duration = Duration::from_mins(1);
 /// into this time.
 const REFUSED: Duration = LONGEST_PAUSE.saturating_mul(3);
 
-/// `None`: until the first list is in the cache. Else until then, if no other refusal follows.
-type Until = Option<Instant>;
+/// How long the cache lacks a namespace.
+#[derive(Clone, Copy, Debug)]
+enum Lack {
+    /// Until its first list is in the cache.
+    UntilListed,
+    /// The API server refused the watch: until then, if it does not do so again.
+    Until(Instant),
+}
 
 /// How far a watch is.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +33,8 @@ pub(crate) struct Progress {
     pub(crate) is_complete: bool,
     /// The first list of every namespace is in the cache, but for those that the API server refuses; not all are refused.
     is_enough: bool,
-    /// The namespaces that the cache lacks, or may have as they were before the API server refused their watch, and until when.
-    lacking: Vec<(String, Until)>,
+    /// The namespaces that the cache lacks, or may have as they were before the API server refused their watch.
+    lacking: Vec<(String, Lack)>,
     /// What the watch fails on, and when it did last.
     problem: Option<(String, Instant)>,
 }
@@ -36,7 +42,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// Returns the progress of a watch that has not begun.
     pub(super) fn new(namespaces: &[Option<String>]) -> Self {
-        let lacking = namespaces.iter().map(|name| (name.clone().unwrap_or_default(), None)).collect();
+        let lacking =
+            namespaces.iter().map(|name| (name.clone().unwrap_or_default(), Lack::UntilListed)).collect();
         Self { lacking, ..Self::default() }
     }
 
@@ -45,13 +52,14 @@ impl Progress {
         Self { is_complete: true, is_enough: true, ..Self::default() }
     }
 
-    /// Tells how far the watches of one cache are. Receivers are notified of what is new in it.
-    pub(super) fn tell(sender: &sync::watch::Sender<Self>, states: &[WatchState]) {
+    /// Publishes how far the watches of one cache are. Receivers are notified of what is new in it.
+    pub(super) fn publish(sender: &sync::watch::Sender<Self>, states: &[WatchState]) {
         let now = Instant::now();
         let problem = WatchState::problem(states).map(|problem| (problem.to_owned(), now));
         let lacking = states.iter().filter(|state| !state.synced || state.is_refused(now)).map(|state| {
-            let until = state.refused.filter(|_| state.synced).map(|last| last + REFUSED);
-            (state.namespace.clone().unwrap_or_default(), until)
+            let refused = state.refused.filter(|_| state.synced);
+            let lack = refused.map_or(Lack::UntilListed, |last| Lack::Until(last + REFUSED));
+            (state.namespace.clone().unwrap_or_default(), lack)
         });
         let new = Self {
             is_complete: states.iter().all(|state| state.synced),
@@ -77,8 +85,8 @@ impl Progress {
     /// Returns whether the cache lacks what is in a namespace, or may have it as it was before the API server refused its watch.
     /// An empty text, the namespace of cluster-scoped objects: whether it lacks all namespaces.
     pub(crate) fn lacks(&self, namespace: &str, now: Instant) -> bool {
-        let is_current = |until: &Until| until.is_none_or(|until| now < until);
-        let mut lacking = self.lacking.iter().filter(|(_, until)| is_current(until));
+        let is_over = |lack: &Lack| matches!(lack, Lack::Until(until) if now >= *until);
+        let mut lacking = self.lacking.iter().filter(|(_, lack)| !is_over(lack));
         lacking.any(|(name, _)| name.is_empty() || name == namespace)
     }
 
@@ -151,18 +159,17 @@ impl WatchState {
         self.refused.is_some_and(|last| !self.synced || now < last + REFUSED)
     }
 
-    pub(super) fn went_on<K>(&mut self, event: &Event<K>) {
+    /// Notes a success, and returns whether it is the first after a refusal.
+    pub(super) fn went_on<K>(&mut self, event: &Event<K>) -> bool {
         // The beginning of a list is no success yet.
         if !matches!(event, Event::Init) {
             (self.failures, self.error) = (0, None);
         }
-        // The cache has what it lacked when the list ends.
-        if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.refused = None;
-        }
         if matches!(event, Event::InitDone) {
             self.synced = true;
         }
+        // The cache has what it lacked when the list ends.
+        !matches!(event, Event::Init | Event::InitApply(_)) && self.refused.take().is_some()
     }
 
     /// Counts a failure, and returns whether it is another than the last. `is_refused`: it was a 403.
@@ -186,10 +193,10 @@ impl WatchState {
     pub(super) fn report(all: &[Self], readiness: &Readiness) {
         let now = Instant::now();
         let (refused, granted): (Vec<_>, Vec<_>) = all.iter().partition(|state| state.is_refused(now));
-        let judged = if granted.is_empty() { &refused } else { &granted };
-        if let Some(waiting) = judged.iter().find(|state| !state.synced) {
+        let relevant = if granted.is_empty() { &refused } else { &granted };
+        if let Some(waiting) = relevant.iter().find(|state| !state.synced) {
             readiness.not_ready(waiting.error.as_deref().unwrap_or("the first list is not complete"));
-        } else if let Some(troubled) = judged.iter().find(|state| state.failures >= MANY) {
+        } else if let Some(troubled) = relevant.iter().find(|state| state.failures >= MANY) {
             readiness.disturbed(troubled.error.as_deref().unwrap_or_default(), REFUSED);
         } else if granted.is_empty() || refused.is_empty() {
             readiness.ready();
@@ -231,11 +238,11 @@ mod tests {
         let following = tokio::spawn(Progress::follow(sender.subscribe(), move || calls.send(()).unwrap()));
         let mut state = WatchState::default();
         state.went_on(&Event::<()>::InitDone);
-        Progress::tell(&sender, std::slice::from_ref(&state));
+        Progress::publish(&sender, std::slice::from_ref(&state));
         called.recv().await.unwrap();
         let fail = |state: &mut WatchState| {
             state.failed("reset", false);
-            Progress::tell(&sender, std::slice::from_ref(state));
+            Progress::publish(&sender, std::slice::from_ref(state));
         };
         (1..=MANY).for_each(|_| fail(&mut state));
         called.recv().await.unwrap();
@@ -257,7 +264,7 @@ mod tests {
         let sender = sync::watch::Sender::default();
         let mut receiver = sender.subscribe();
         let mut notified = |state: &WatchState| {
-            Progress::tell(&sender, std::slice::from_ref(state));
+            Progress::publish(&sender, std::slice::from_ref(state));
             receiver.has_changed().unwrap() && {
                 receiver.mark_unchanged();
                 true
@@ -288,7 +295,7 @@ mod tests {
         let sender = sync::watch::Sender::new(Progress::new(&[Some("a".to_owned()), Some("b".to_owned())]));
         let mut states = ["a", "b"].map(|name| WatchState::new(Some(name.to_owned())));
         let view = |states: &[WatchState]| {
-            Progress::tell(&sender, states);
+            Progress::publish(&sender, states);
             WatchState::report(states, &readiness);
             let (progress, now) = (sender.borrow(), Instant::now());
             let lacks: String = ["a", "b"].into_iter().filter(|name| progress.lacks(name, now)).collect();
@@ -331,7 +338,7 @@ mod tests {
         let sender = sync::watch::Sender::new(Progress::new(&[None]));
         let mut state = WatchState::new(None);
         state.failed("forbidden", true);
-        Progress::tell(&sender, std::slice::from_ref(&state));
+        Progress::publish(&sender, std::slice::from_ref(&state));
         let progress = sender.borrow();
         assert!(!progress.is_enough());
         assert!(["", "a"].into_iter().all(|name| progress.lacks(name, Instant::now())));

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::json;
 use testbed::eventually;
 
-use crate::things::{FINALIZER, Mode, Thing, ThingSpec};
+use crate::things::{FINALIZER, Mode, Step, Thing, ThingSpec};
 use crate::{Bench, PATIENCE};
 
 /// Has a policy deny updates of these objects, or of their statuses. The last of them is made to see that the policy is in force.
@@ -74,7 +74,7 @@ pub async fn finalizers_are_reported_by_the_status(bench: &Bench) {
     bench.api.delete("unreleased", &DeleteParams::default()).await.unwrap();
     bench.create("unheld", Mode::Well).await;
     for (name, says) in [("unheld", "cannot be added"), ("unreleased", "cannot be removed")] {
-        let thing = bench.says(name, "KubernetesApi").await;
+        let thing = bench.says(name, "KubernetesRefused").await;
         let message = &thing.status.unwrap().conditions[0].message;
         assert!(
             message.contains(says)
@@ -83,7 +83,9 @@ pub async fn finalizers_are_reported_by_the_status(bench: &Bench) {
             "{message}"
         );
         let warnings = bench.warned(name, 1).await;
-        assert_eq!(warnings[0].reason.as_deref(), Some("KubernetesApi"));
+        assert_eq!(warnings[0].reason.as_deref(), Some("KubernetesRefused"));
+        // Others wait behind it in no queue of the operator.
+        bench.things.until(name, Step::SetAside, 1).await;
     }
     bindings.delete("frozen-objects", &DeleteParams::default()).await.unwrap();
     bench.says("unheld", "Well").await;

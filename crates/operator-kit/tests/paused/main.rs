@@ -190,7 +190,7 @@ async fn a_finalizer_that_is_refused_is_reported_and_tried_ever_later() {
         bench.refuse_finalizers(code);
         let begin = Instant::now();
         bench.create("well", Mode::Well).await;
-        bench.says("well", "KubernetesApi", "cannot be added").await;
+        bench.says("well", "KubernetesRefused", "cannot be added").await;
         bench.things.until("well", Step::Observe, 1).await;
         let added = bench.finalizer_writes("well")[0] - begin;
         assert!(about(added.as_secs_f64(), 15.0), "{code}: after 1, 2, 4 and 8 s: {added:?}");
@@ -199,7 +199,7 @@ async fn a_finalizer_that_is_refused_is_reported_and_tried_ever_later() {
         bench.refuse_finalizers(code);
         let deleted = Instant::now();
         bench.api.delete("well", &DeleteParams::default()).await.unwrap();
-        bench.says("well", "KubernetesApi", "cannot be removed").await;
+        bench.says("well", "KubernetesRefused", "cannot be removed").await;
         while bench.server.object("things", "well").is_some() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -219,7 +219,7 @@ async fn a_refused_removal_and_a_finalizer_of_another_do_not_take_turns_in_the_s
     bench.says("well", "Well", "").await;
     bench.refuse_finalizers(StatusCode::FORBIDDEN);
     bench.api.delete("well", &DeleteParams::default()).await.unwrap();
-    bench.says("well", "KubernetesApi", "cannot be removed").await;
+    bench.says("well", "KubernetesRefused", "cannot be removed").await;
     bench.says("well", driver::FINALIZERS_LEFT, "example.com/audit").await;
     let finalizers = bench.server.object("things", "well").unwrap()["metadata"]["finalizers"].clone();
     assert_eq!(finalizers, serde_json::json!(["example.com/audit"]));

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::{Demo, Stage};
 
 /// Prints how to use the running servers.
-pub(crate) fn tell<D: Demo>(demo: &D, stage: &Stage) -> Result<()> {
+pub(crate) fn print_access<D: Demo>(demo: &D, stage: &Stage) -> Result<()> {
     let site = demo.site();
     let (process, plane) = (&stage.operator.process, site.control_plane());
     println!("\n== Left running, until Ctrl-C (or kill {})\n", std::process::id());

@@ -118,7 +118,7 @@ async fn run<D: Demo>(keep: bool) -> Result<()> {
         interrupted = interrupt() => return interrupted.and_then(|()| bail!("interrupted")),
     };
     let Some((demo, mut stage)) = kept else { return Ok(()) };
-    keeping::tell(&demo, &stage)?;
+    keeping::print_access(&demo, &stage)?;
     tokio::select! {
         () = keeping::notice_ends(&demo, &mut stage) => {}
         interrupted = interrupt() => interrupted?,

@@ -3,7 +3,7 @@
 //! `infra_clients::vsphere::REASONS`.
 
 use infra_clients::Class;
-use operator_kit::error::INTERNAL_ERROR;
+use operator_kit::error::{INTERNAL_ERROR, KUBERNETES_REFUSED};
 
 operator_kit::reasons! {
     /// The object is as its spec asks.
@@ -108,6 +108,7 @@ pub fn needs_help(reason: &str) -> bool {
             | DETACH_UNCLEAR
             | IN_ANOTHER_VCENTER
             | INTERNAL_ERROR
+            | KUBERNETES_REFUSED
     ) || infra_clients::vsphere::class_of(reason).is_some_and(|class| class != Class::Retry)
 }
 

@@ -239,9 +239,8 @@ impl View<'_> {
         object: &VmInstance,
     ) -> vminstance::Seen {
         let recorded_by = |task: &MoRef| {
-            let instances = self.objects.instances.iter().flatten();
             let named = |status| self.tables.status(status).task == number(task.value());
-            let instances = instances.filter(|instance| named(instance.status));
+            let instances = self.objects.instances.iter().flatten().filter(|found| named(found.status));
             instances.map(|instance| Key::of(&*self.tables.instance(*instance))).collect()
         };
         let is_own = |group: &Arc<VmGroup>| group.metadata.uid.as_ref() == Some(&object.spec.group_uid);
@@ -255,6 +254,7 @@ impl View<'_> {
             invalid_group: false,
             group_vcenter: group.as_ref().and_then(|group| group.status.as_ref()?.vcenter.clone()),
             recorded_by: &recorded_by,
+            is_member: &|_, _| false, // only a text depends on it
             now: SystemTime::UNIX_EPOCH,
         };
         vminstance::observe_in(&around, object)

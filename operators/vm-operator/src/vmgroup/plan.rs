@@ -357,9 +357,11 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     if !seen.members.is_empty() {
         let verb = if is_detached(group) { "release" } else { "remove" };
-        let left = match seen.members.len() {
-            1 => format!("1 virtual machine is left to {verb}"),
-            n => format!("{n} virtual machines are left to {verb}"),
+        let left = match (seen.members.iter().filter(|member| member.exists).count(), seen.members.len()) {
+            (0, 1) => "1 VmInstance is left, which has no virtual machine".to_owned(),
+            (0, n) => format!("{n} VmInstances are left, which have no virtual machines"),
+            (1, _) => format!("1 virtual machine is left to {verb}"),
+            (n, _) => format!("{n} virtual machines are left to {verb}"),
         };
         return match (trouble(&seen.members), &seen.blind) {
             (_, Some(blind)) => plan_blind(blind),

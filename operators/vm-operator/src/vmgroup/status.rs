@@ -74,7 +74,8 @@ pub fn status(
     })
 }
 
-/// Computes the status where a pass failed before it observed, as without the finalizer: the last status with this failure.
+/// Computes the status where a pass failed before it observed, as without the finalizer: the last status with this failure. No machine
+/// counts as ready that is not looked at.
 fn unseen(
     old: Option<&VmGroupStatus>,
     group: &VmGroup,
@@ -89,6 +90,7 @@ fn unseen(
     status.last_message = Some(conditions::bounded(&verdict.message).to_owned());
     (status.observed_generation, status.desired_replicas) =
         (group.metadata.generation, Some(group.spec.replicas));
+    (status.ready_replicas, status.ready) = (Some(0), Some(format!("0/{}", group.spec.replicas)));
     Some(status)
 }
 

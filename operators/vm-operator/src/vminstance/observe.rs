@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::MoRef;
-use infra_clients::vsphere::vms::{Inventory, Task, TaskState, Template};
+use infra_clients::vsphere::vms::{Inventory, Task, TaskState, Template, Vm};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::Key;
@@ -43,6 +43,8 @@ pub struct Surroundings<'a> {
     pub group_vcenter: Option<String>,
     /// Returns the instances whose durable status names this task.
     pub recorded_by: &'a dyn Fn(&MoRef) -> Vec<Key>,
+    /// Returns whether the machine with this marker is the one of its VmInstance.
+    pub is_member: &'a dyn Fn(&Vm, &Marker) -> bool,
     /// The local time.
     pub now: SystemTime,
 }
@@ -107,9 +109,8 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let lost = stranger.and_then(|vm| lost(vm, instance, marker));
     let made_for = stranger.and_then(|vm| marker_of(vm));
     let stranger_of_namesake = made_for.as_ref().is_some_and(|other| other.is_of_namesake(marker));
-    let stranger_of = made_for
-        .filter(|other| lost.is_none() && other.is_of_other_slot(marker))
-        .map(|other| other.instance().name().to_owned());
+    let slot = || made_for.and_then(|other| name_of_slot(around, stranger?, &other, marker));
+    let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
     let missing = recorded
         .filter(|_| mine.is_empty())
@@ -145,6 +146,12 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
         template,
         ..seen
     }
+}
+
+/// Returns the name of the VmInstance of another slot of the group whose machine this is. A copy has the marker as well.
+fn name_of_slot(around: &Surroundings<'_>, vm: &Vm, other: &Marker, marker: &Marker) -> Option<String> {
+    let is_its_machine = other.is_of_other_slot(marker) && (around.is_member)(vm, other);
+    is_its_machine.then(|| other.instance().name().to_owned())
 }
 
 fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {

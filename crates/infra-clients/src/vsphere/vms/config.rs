@@ -23,17 +23,21 @@ pub struct RecordedVm {
 
 /// Returns the VMs that were made under the root folder and are recorded somewhere.
 #[derive(Clone)]
-pub struct Recorded(Arc<dyn Fn() -> BoxFuture<'static, Vec<RecordedVm>> + Send + Sync>);
+pub struct Recorded(Arc<dyn Fn() -> BoxFuture<'static, Record> + Send + Sync>);
+
+/// The VMs of a record, or why it cannot be read and what to do.
+type Record = Result<Vec<RecordedVm>, String>;
 
 impl Recorded {
-    /// Creates one that calls a function, which may wait until the record can be read.
-    pub fn new<F: Future<Output = Vec<RecordedVm>> + Send + 'static>(
+    /// Creates one that calls a function, which may wait until the record can be read, and says in an error why it cannot be read and
+    /// what to do.
+    pub fn new<F: Future<Output = Result<Vec<RecordedVm>, String>> + Send + 'static>(
         list: impl Fn() -> F + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(move || list().boxed()))
     }
 
-    pub(super) async fn list(&self) -> Vec<RecordedVm> {
+    pub(super) async fn list(&self) -> Record {
         (self.0)().await
     }
 }
@@ -55,8 +59,8 @@ pub struct Config {
     /// The folder that holds everything this client watches and creates: a path below `<datacenter>/vm`, such as `a`
     /// or `a/b`, with `/` in a name written `%2f`. Every level is created when missing.
     pub root_folder: String,
-    /// The VMs that are recorded. While one of them exists and has its marker, or the vCenter cannot tell, a root folder that is
-    /// missing is not created: it was renamed or moved. Default: none.
+    /// The VMs that are recorded. While one of them exists and has its marker, the vCenter cannot tell, or the record cannot be read, a
+    /// root folder that is missing is not created: it may have been renamed or moved. Default: none.
     pub recorded: Option<Recorded>,
     /// Only `extraConfig` keys that begin so are kept in the inventory.
     pub marker_prefix: String,

@@ -348,7 +348,13 @@ async fn check_not_moved(
     let Some(recorded) = &config.recorded else { return Ok(()) };
     let connected = &*core.roots().await?.vcenter;
     let is_here = |vm: &RecordedVm| vm.vcenter.as_deref().is_none_or(|vcenter| vcenter == connected);
-    let recorded: Vec<_> = recorded.list().await.into_iter().filter(is_here).collect();
+    let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
+    let root = format!("the folder {} does not exist in {}/vm", levels.join("/"), place.datacenter);
+    let recorded = recorded.list().await.map_err(|problem| {
+        let text = format!("{root}, and whether it was renamed is not known: {problem}");
+        Error::new(Kind::RootFolderMoved, text)
+    })?;
+    let recorded: Vec<_> = recorded.into_iter().filter(is_here).collect();
     let morefs: Vec<_> = recorded.iter().map(|vm| vm.moref.clone()).collect();
     let mut read = Inventory::new(config.marker_prefix.clone());
     for update in read_vms(core, &morefs).await? {
@@ -374,8 +380,6 @@ async fn check_not_moved(
         }
     }
     let Some(found) = elsewhere else { return Ok(()) };
-    let levels: Vec<_> = levels.iter().map(|level| escape(level)).collect();
-    let root = format!("the folder {} does not exist in {}/vm", levels.join("/"), place.datacenter);
     Err(Error::new(Kind::RootFolderMoved, format!("{root}, and {found}")))
 }
 

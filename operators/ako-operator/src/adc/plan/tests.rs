@@ -26,9 +26,7 @@ fn adc(spec: &Value, added: &Value) -> AkoDeploymentConfig {
         },
         "status": {"added": added, "place": {"controller": "avi", "cloud": "cloud", "tenant": "admin"}},
     });
-    for (field, value) in spec.as_object().unwrap() {
-        object["spec"][field] = value.clone();
-    }
+    object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     serde_json::from_value(object).unwrap()
 }
 

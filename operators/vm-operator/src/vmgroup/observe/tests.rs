@@ -12,6 +12,7 @@ use infra_clients::vsphere::vms::{Connection, Task, TaskState, fixtures as vcent
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::conditions::Status;
+use operator_kit::error::{KUBERNETES_API, KUBERNETES_REFUSED};
 
 use super::*;
 use crate::api::{TaskKind, TaskStatus, VmGroupStatus, VmInstanceStatus};
@@ -264,6 +265,12 @@ fn the_members() {
             |w| w.report(Status::False, reason::NAME_CONFLICT),
             |s| s.members[0].trouble = Some((reason::NAME_CONFLICT.into(), "help".into())),
         ),
+        (
+            "with a finalizer that Kubernetes refuses",
+            |w| w.report(Status::False, KUBERNETES_REFUSED),
+            |s| s.members[0].trouble = Some((KUBERNETES_REFUSED.into(), "help".into())),
+        ),
+        ("with a request to Kubernetes that failed", |w| w.report(Status::False, KUBERNETES_API), |_| {}),
         (
             "with trouble that the vCenter reported",
             |w| w.report(Status::False, "NoResources"),

@@ -206,7 +206,13 @@ fn the_last_status_stands() {
 
 #[test]
 fn a_pass_that_failed_before_it_observed_leaves_the_rest_of_the_status() {
-    let old = VmGroupStatus { replicas: Some(2), folder: Some("group-1".into()), ..VmGroupStatus::default() };
+    let old = VmGroupStatus {
+        replicas: Some(2),
+        ready_replicas: Some(2),
+        ready: Some("2/2".into()),
+        folder: Some("group-1".into()),
+        ..VmGroupStatus::default()
+    };
     for (deleting, kind, phase) in [
         (false, Kind::Forbidden, "ERROR"),
         (true, Kind::Timeout, "DELETING"),
@@ -223,6 +229,7 @@ fn a_pass_that_failed_before_it_observed_leaves_the_rest_of_the_status() {
         assert_eq!((new.phase.as_deref(), new.last_message.as_deref()), (Some(phase), Some(&*message)));
         assert_eq!((new.observed_generation, new.desired_replicas), (Some(1), Some(3)));
         assert_eq!((new.replicas, new.folder), (old.replicas, old.folder.clone()));
+        assert_eq!((new.ready_replicas, new.ready.as_deref()), (Some(0), Some("0/3")), "not looked at");
     }
 }
 

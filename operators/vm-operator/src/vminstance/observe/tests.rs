@@ -35,6 +35,8 @@ struct World {
     group_vcenter: Option<String>,
     /// Tasks, and the instances whose durable status names them.
     recorded: Vec<(MoRef, Key)>,
+    /// Other instances.
+    others: Vec<VmInstance>,
     client: Client,
 }
 
@@ -93,6 +95,7 @@ impl World {
             invalid_group: false,
             group_vcenter: None,
             recorded: Vec::new(),
+            others: Vec::new(),
             client: Client { user: Some(USER.into()), template, looking_up: Vec::new() },
         }
     }
@@ -110,6 +113,7 @@ impl World {
                 let recorded = self.recorded.iter().filter(|(recorded, _)| recorded == task);
                 recorded.map(|(_, key)| key.clone()).collect()
             },
+            is_member: &|vm, marker| fixtures::is_member(self.others.iter(), vm, marker),
             now: SystemTime::UNIX_EPOCH + Duration::from_hours(NOW),
         };
         observe(&around, &self.instance)

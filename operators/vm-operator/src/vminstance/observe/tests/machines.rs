@@ -1,5 +1,7 @@
 //! Whose a machine is, and where it is.
 
+mod originals;
+
 use super::*;
 
 fn mine() -> Machine {
@@ -180,8 +182,16 @@ fn another_machine_is_not_the_instances() {
         ),
         (
             "the machine of another slot has the name",
-            |w| w.show(|vm| of_other_slot(foreign(vm))),
+            |w| {
+                w.show(|vm| of_other_slot(foreign(vm)));
+                w.others.push(fixtures::instance(1));
+            },
             |s| (s.stranger, s.stranger_of) = (Some(vcenter::vm_ref("vm-1")), Some("web-1".into())),
+        ),
+        (
+            "a copy of the machine of another slot has the name, or one whose VmInstance is gone",
+            |w| w.show(|vm| of_other_slot(foreign(vm))),
+            |s| stranger(s, None),
         ),
         (
             "a foreign machine has the recorded reference, and not the name",
@@ -222,43 +232,6 @@ fn original(world: &mut World, change: fn(Vm) -> Vm) {
         ..without_markers(fixtures::machine("vm-1", &world.instance))
     };
     world.inventory.show_vm(change(machine));
-}
-
-#[test]
-fn a_machine_of_the_original_operator_has_no_marker_at_first() {
-    check(&[
-        (
-            "found by its name",
-            |w| original(w, |vm| vm),
-            |s| has(s, &[Machine { revision: None, marked: false, ..mine() }]),
-        ),
-        (
-            "renamed, and recorded",
-            |w| {
-                original(w, renamed);
-                w.record();
-            },
-            |s| has(s, &[Machine { revision: None, marked: false, ..mine() }]),
-        ),
-        ("renamed, and not recorded", |w| original(w, renamed), |_| {}),
-        (
-            "had the marker before",
-            |w| {
-                original(w, |vm| vm);
-                w.instance.status = Some(VmInstanceStatus { marked: Some(true), ..Default::default() });
-            },
-            |s| stranger(s, Some(no_marker())),
-        ),
-        ("another instanceUuid", |w| original(w, foreign), |s| stranger(s, None)),
-        ("cannot be read", |w| original(w, |vm| Vm { markers: None, ..vm }), unread),
-        (
-            "the marker of another cluster",
-            |w| original(w, of_other_cluster),
-            |s| {
-                stranger(s, Some(Lost::OtherCluster("other".into())));
-            },
-        ),
-    ]);
 }
 
 fn is_missing(seen: &mut Seen, missing: Missing) {
