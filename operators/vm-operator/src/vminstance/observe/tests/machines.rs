@@ -183,7 +183,7 @@ fn another_machine_is_not_the_instances() {
         (
             "the machine of another slot has the name",
             |w| {
-                w.show(|vm| of_other_slot(foreign(vm)));
+                w.show(|vm| Vm { instance_uuid: Some("uuid-1".into()), ..of_other_slot(foreign(vm)) });
                 w.others.push(fixtures::instance(1));
             },
             |s| (s.stranger, s.stranger_of) = (Some(vcenter::vm_ref("vm-1")), Some("web-1".into())),
