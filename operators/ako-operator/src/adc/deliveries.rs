@@ -10,16 +10,17 @@ use crate::api::{AkoDeploymentConfig, find_elsewhere, find_namesake, is_held, re
 use crate::selection::is_of;
 
 /// Returns the Clusters that an AKODeploymentConfig selects, and those that its record is to have, as `namespace/name`, in their order.
-/// `is_served`: whether the Clusters of a namespace are known. What the record has of others stays.
+/// `is_known`: whether all is known of a Cluster, also that it does not exist: not of one that does not parse, nor in a namespace that the
+/// operator does not serve. What the record has of others stays.
 pub(super) fn deliveries(
     adc: &AkoDeploymentConfig,
     all: &[Arc<AkoDeploymentConfig>],
     mut clusters: Vec<Arc<Foreign<Cluster>>>,
-    is_served: impl Fn(&str) -> bool,
+    is_known: impl Fn(&Key) -> bool,
 ) -> (Vec<String>, Vec<String>) {
     let name = adc.name_any();
     let before = adc.status.as_ref().map(|status| status.delivered_to.as_slice()).unwrap_or_default();
-    let is_unknown = |key: &&String| key.parse::<Key>().is_ok_and(|key| !is_served(key.namespace()));
+    let is_unknown = |key: &&String| key.parse::<Key>().is_ok_and(|key| !is_known(&key));
     let mut delivered: Vec<String> = before.iter().filter(is_unknown).cloned().collect();
     let mut selected = Vec::new();
     clusters.sort_by_key(|cluster| Key::of(&***cluster));
@@ -128,6 +129,7 @@ mod tests {
                 &[],
             ),
             ("in a namespace that is not watched", adc("a", "t", &["n/c"]), None, vec![], &["m"], &["n/c"]),
+            ("one that does not parse", adc("a", "t", &["n/unread"]), None, vec![], &[], &["n/unread"]),
             ("in one that is", adc("a", "t", &["n/c"]), None, vec![], &["m", "n"], &[]),
             (
                 "the name of one with AKO",
@@ -151,8 +153,10 @@ mod tests {
         ];
         for (what, adc, other, clusters, watched, wanted) in rows {
             let all: Vec<_> = [Arc::clone(&adc)].into_iter().chain(other).collect();
-            let is_served = |name: &str| watched.is_empty() || watched.contains(&name);
-            assert_eq!(deliveries(&adc, &all, clusters, is_served).1, wanted, "{what}");
+            let is_known = |key: &Key| {
+                key.name() != "unread" && (watched.is_empty() || watched.contains(&key.namespace()))
+            };
+            assert_eq!(deliveries(&adc, &all, clusters, is_known).1, wanted, "{what}");
         }
     }
 }

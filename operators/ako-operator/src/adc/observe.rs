@@ -1,6 +1,7 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
 use kube::ResourceExt;
+use operator_kit::Key;
 
 use super::Adcs;
 use super::deliveries::deliveries;
@@ -18,7 +19,11 @@ impl Adcs {
         let (name, uid) = (adc.name_any(), adc.uid().unwrap_or_default());
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
         let all = self.adcs.cache().all();
-        let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), |name| self.kit.serves(name));
+        let is_known = |key: &Key| {
+            let is_read = self.clusters.get(key).is_none_or(|cluster| cluster.valid().is_some());
+            is_read && self.kit.serves(key.namespace())
+        };
+        let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), is_known);
         let (mut claimed, mut released) = (Items::default(), Items::default());
         let mut others = Vec::new();
         for other in all.iter().filter(|other| other.name_any() != name) {
