@@ -81,7 +81,7 @@ async fn the_root_folder_is_not_made_while_machines_of_a_namespace_are_not_known
     rig.apply(("a", "web"), 1, "photon").await.unwrap();
     let status = rig.reason(("a", "web"), "VCenterRootFolderMoved").await.unwrap();
     let message = status["lastMessage"].as_str().unwrap();
-    assert!(message.contains("WATCH_NAMESPACE, which may have machines in it: b;"), "{message}");
+    assert!(message.contains("WATCH_NAMESPACE, which may have machines in it: b: create"), "{message}");
     assert!(rig.machines().await.unwrap().is_empty(), "there is no such folder");
     confine(&rig, "b").await;
     rig.vcenter.rename_folder("/DC0/vm/archive", "vm-operator").await.unwrap();

@@ -104,6 +104,9 @@ fn explain(error: &Error) -> String {
     }
 }
 
+/// The setting that an error names, where the machines of a namespace are not known.
+pub const WATCHED: &str = "WATCH_NAMESPACE";
+
 /// Returns what an administrator of this operator can do about a vCenter that is out of sight, with the names of settings.
 #[must_use]
 pub fn remedy(error: &Error) -> String {
@@ -119,6 +122,9 @@ pub fn remedy(error: &Error) -> String {
         }
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "set VC_DATACENTER or VC_RESOURCE_POOL and restart the operator",
+        Kind::RootFolderMoved if error.to_string().contains(WATCHED) => {
+            "create those that do not exist and apply what `vm-operator rbac --watch-namespace` prints, or take them out of WATCH_NAMESPACE"
+        }
         Kind::RootFolderMoved => {
             "set VC_FOLDER to the folder that has the machines and restart the operator; if that folder was renamed or moved, rename or move it back instead"
         }

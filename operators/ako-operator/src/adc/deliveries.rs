@@ -129,7 +129,6 @@ mod tests {
                 &[],
             ),
             ("in a namespace that is not watched", adc("a", "t", &["n/c"]), None, vec![], &["m"], &["n/c"]),
-            ("one that does not parse", adc("a", "t", &["n/unread"]), None, vec![], &[], &["n/unread"]),
             ("in one that is", adc("a", "t", &["n/c"]), None, vec![], &["m", "n"], &[]),
             (
                 "the name of one with AKO",
@@ -153,10 +152,15 @@ mod tests {
         ];
         for (what, adc, other, clusters, watched, wanted) in rows {
             let all: Vec<_> = [Arc::clone(&adc)].into_iter().chain(other).collect();
-            let is_known = |key: &Key| {
-                key.name() != "unread" && (watched.is_empty() || watched.contains(&key.namespace()))
-            };
+            let is_known = |key: &Key| watched.is_empty() || watched.contains(&key.namespace());
             assert_eq!(deliveries(&adc, &all, clusters, is_known).1, wanted, "{what}");
         }
+    }
+    #[test]
+    fn a_cluster_of_which_not_all_is_known_stays_in_the_record() {
+        let adc = adc("a", "t", &["n/unread", "n/gone"]);
+        let is_known = |key: &Key| key.name() != "unread";
+        let (selected, delivered) = deliveries(&adc, &[Arc::clone(&adc)], Vec::new(), is_known);
+        assert_eq!((selected, delivered), (Vec::new(), vec!["n/unread".to_owned()]));
     }
 }

@@ -178,6 +178,10 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
         return hold_back(state, obstacle).into();
     }
+    if seen.deletes_config && state.installed.set.is_some() && state.installed.delete_config == Some(true) {
+        // An AKO that starts again in the middle of this removes nothing more, and needs its password until the end.
+        return config_deleted();
+    }
     match &seen.account {
         Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)).into(),
         Account::Refused { reason, message } => {
@@ -196,14 +200,19 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         return Turn::Wait { reason, message: message.clone(), after }.into();
     }
     if seen.deletes_config {
-        let message = format!(
-            "AKO removes what it made on AVI and makes nothing, as the Cluster has the label {DELETE_CONFIG_LABEL}=true: remove the \
-             label to have its Services served again"
-        );
-        let turn = Turn::Wait { reason: reason::CONFIG_DELETED, message, after: None };
-        return Decision { turn, about: About::ConfigDeletion };
+        return config_deleted();
     }
     check_pods(state).into()
+}
+
+/// Says that AKO is to make nothing. What it answers is not looked at.
+fn config_deleted() -> Decision {
+    let message = format!(
+        "AKO is to remove what it made on AVI and makes nothing, as the Cluster has the label {DELETE_CONFIG_LABEL}=true; its log says \
+         whether it has: remove the label to have its Services served again. Nothing of AKO is changed until then"
+    );
+    let turn = Turn::Wait { reason: reason::CONFIG_DELETED, message, after: None };
+    Decision { turn, about: About::ConfigDeletion }
 }
 
 /// Decides whether an AKO that is as it is to be works.

@@ -357,11 +357,12 @@ fn plan_deletion(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     if !seen.members.is_empty() {
         let verb = if is_detached(group) { "release" } else { "remove" };
-        let left = match (seen.members.iter().filter(|member| member.exists).count(), seen.members.len()) {
-            (0, 1) => "1 VmInstance is left, which has no virtual machine".to_owned(),
-            (0, n) => format!("{n} VmInstances are left, which have no virtual machines"),
-            (1, _) => format!("1 virtual machine is left to {verb}"),
-            (n, _) => format!("{n} virtual machines are left to {verb}"),
+        // A machine that is not seen may exist all the same.
+        let left = match (seen.members.iter().all(|member| member.exists), seen.members.len()) {
+            (true, 1) => format!("1 virtual machine is left to {verb}"),
+            (true, n) => format!("{n} virtual machines are left to {verb}"),
+            (false, 1) => format!("1 VmInstance is left to {verb}"),
+            (false, n) => format!("{n} VmInstances are left to {verb}"),
         };
         return match (trouble(&seen.members), &seen.blind) {
             (_, Some(blind)) => plan_blind(blind),

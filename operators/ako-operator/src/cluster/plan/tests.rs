@@ -1,5 +1,6 @@
 //! Every row of the decision. That plans come to rest whatever happens is the model's part.
 
+mod config_deletion;
 mod overdue;
 
 use operator_kit::Key;
