@@ -1,8 +1,8 @@
 //! Whether the API server has the operator's kinds as the operator knows them.
 //!
 //! Another program's CustomResourceDefinition of the same name, or one of an earlier version, has the API server drop fields without a word:
-//! no status would be stored as it is written. So no controller makes a pass before the definitions are right. They are looked at when the
-//! process starts, and not again after that.
+//! no status would be stored as it is written. So no controller makes a pass before the definitions are right, unless the account may not
+//! look at them. They are looked at when the process starts, and not again after that.
 
 use std::time::Duration;
 
@@ -92,7 +92,15 @@ async fn look(kit: &Kit, crds: &[CustomResourceDefinition]) -> Look {
                 ));
             }
             Err(kube::Error::Api(answer)) if answer.code == 403 => {
-                return Look::Unknown(format!("{}: apply what `{program} rbac` prints", answer.message));
+                // Without its namespaces, the command gives a confined operator the rights in all.
+                let namespaces = match kit.namespaces() {
+                    [] => String::new(),
+                    some => format!(" --watch-namespace {}", some.join(",")),
+                };
+                return Look::Unknown(format!(
+                    "{}: apply what `{program} rbac{namespaces}` prints",
+                    answer.message
+                ));
             }
             Err(error) => {
                 return Look::Wrong(format!(

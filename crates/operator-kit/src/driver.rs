@@ -19,7 +19,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
-use kube::{Resource, ResourceExt, core::object::HasStatus};
+use kube::{Resource, ResourceExt, api::ObjectMeta, core::object::HasStatus};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -182,7 +182,7 @@ impl<R: Reconciler> Driver<R> {
         let key = taken.key;
         if self.kit.lacks(key.namespace()) {
             if let Some(object) = self.cache.get(&key) {
-                self.reconciler.set_aside(&key, object.meta().uid.as_deref().unwrap_or_default());
+                self.set_aside(&key, object.meta());
             }
             return self.queue.done(&key, Some(shorten(UNSERVED)));
         }
@@ -225,6 +225,7 @@ impl<R: Reconciler> Driver<R> {
         lock(&self.memory.invalid).remove(key);
         // Other controllers are still at work on it; this one's part is done.
         if is_deleting(&**object) && !is_held::<R>(object) {
+            self.set_aside(key, object.meta());
             return None;
         }
         let mut object = Arc::clone(object);
@@ -291,6 +292,10 @@ impl<R: Reconciler> Driver<R> {
             return (Some(seen), pass);
         }
         (last, self.failed(key, object, KitError::StillChanging.into()))
+    }
+
+    fn set_aside(&self, key: &Key, meta: &ObjectMeta) {
+        self.reconciler.set_aside(key, meta.uid.as_deref().unwrap_or_default());
     }
 
     /// Returns whether a step has found that the object does not exist any more.
@@ -377,7 +382,7 @@ impl<R: Reconciler> Driver<R> {
             Pass::Ended { outcome, pause, label } => (outcome, pause, label),
         };
         if matches!(outcome, Outcome::Failed(_)) {
-            self.reconciler.set_aside(key, object.meta().uid.as_deref().unwrap_or_default());
+            self.set_aside(key, object.meta());
         }
         let pause = match self.write_status(key, object, seen, &outcome).await {
             Ok(None) => pause,
@@ -392,7 +397,7 @@ impl<R: Reconciler> Driver<R> {
     fn invalid(&self, key: &Key, object: &Guarded<R::Object>, problem: &str) -> Option<Duration> {
         self.metrics.start().end("invalid");
         self.metrics.error(INVALID_OBJECT);
-        self.reconciler.set_aside(key, object.meta().uid.as_deref().unwrap_or_default());
+        self.set_aside(key, object.meta());
         let version = Version::of(object.meta(), None);
         if lock(&self.memory.invalid).insert(key.clone(), version.clone()) != Some(version) {
             let message = format!("the object does not parse and is left alone until it changes: {problem}");

@@ -130,13 +130,16 @@ impl KitError {
 /// Returns why a request failed, and what to do where it is refused.
 fn refusal(error: &kube::Error) -> String {
     let remedy = match classify_kube(error).1 {
-        Disposition::NeedsHelp { .. } if matches!(error, kube::Error::Api(status) if status.code == 500) => {
-            "; remove labels or annotations from it"
-        }
+        Disposition::NeedsHelp { .. } if is_too_large(error) => "; remove labels or annotations from it",
         Disposition::NeedsHelp { .. } => "; correct the RBAC, admission policy or webhook that refuses it",
         Disposition::Transient { .. } => "",
     };
     format!("Kubernetes API: {}{remedy}", Chain(error))
+}
+
+/// Returns whether an object is larger than etcd's limit of 1.5 MiB.
+fn is_too_large(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 500 && status.message.contains(TOO_LARGE))
 }
 
 impl From<kube::Error> for KitError {
@@ -172,6 +175,9 @@ fn is_fenced(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(cause) if cause.is::<NotLeader>())
 }
 
+/// What etcd says of an object that is too large.
+const TOO_LARGE: &str = "request is too large";
+
 /// Returns what follows an answer of the Kubernetes API server that is no success.
 fn of_answer(status: &Status) -> Disposition {
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
@@ -180,8 +186,10 @@ fn of_answer(status: &Status) -> Disposition {
     match status.code {
         // Refused as it stands, by the API server or an admission policy; or until the RBAC is repaired.
         400 | 401 | 403 | 405 | 413 | 415 | 422 => Disposition::NeedsHelp { retry_after },
-        // Of etcd, whose limit is 1.5 MiB.
-        500 if status.message.contains("request is too large") => Disposition::NeedsHelp { retry_after },
+        // Of etcd, and of a CustomResourceDefinition of an earlier version.
+        500 if [TOO_LARGE, "not declared in schema"].iter().any(|text| status.message.contains(text)) => {
+            Disposition::NeedsHelp { retry_after }
+        }
         // 404, 409 and 410 pass when the cache has caught up.
         _ => Disposition::Transient { retry_after },
     }

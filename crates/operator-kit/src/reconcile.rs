@@ -223,8 +223,9 @@ pub trait Reconciler: Send + Sync + 'static {
     }
 
     /// Leaves the queues of the operator, where others wait behind an object that does not parse, whose namespace the operator may not
-    /// read, or whose pass failed: nothing is done for it before that is over, or its delay. What was requested for it goes on. Called
-    /// after each pass that failed, and whenever an object is woken that no pass looks at. Default: nothing.
+    /// read, that finalizers of others keep, or whose pass failed: nothing is done for it before that is over, or its delay. What was
+    /// requested for it goes on. Called after each pass that failed, and whenever an object is woken that no pass looks at. Default:
+    /// nothing.
     fn set_aside(&self, key: &Key, uid: &str) {
         let _ = (key, uid);
     }
