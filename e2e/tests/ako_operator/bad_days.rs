@@ -227,6 +227,96 @@ async fn a_deadline_ends_the_wait() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Takes the finalizers off a Cluster that are to be taken.
+async fn strip(rig: &AkoRig, cluster: &str, is_taken: impl Fn(&str) -> bool) {
+    let printed = rig.management.kubectl(&["get", "cluster", cluster, "-o", "json"]).await.unwrap();
+    let object: Value = serde_json::from_str(&printed).unwrap();
+    let held = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let left: Vec<_> = held.into_iter().filter(|held| !held.as_str().is_some_and(&is_taken)).collect();
+    let patch = json!({ "metadata": { "finalizers": left } }).to_string();
+    rig.management.kubectl(&["patch", "cluster", cluster, "--type=merge", "-p", &patch]).await.unwrap();
+}
+
+/// Waits until the AKODeploymentConfig has recorded these Clusters.
+async fn has_recorded(rig: &AkoRig, adc: &str, list: &str, clusters: &[&str]) {
+    eventually(&format!("{list} of {adc} is as it is to be"), PATIENCE, async || {
+        let status = rig.site().status(adc).await?;
+        let has = status[list].as_array().cloned().unwrap_or_default();
+        ensure!(has == clusters, "{status}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// Who takes the finalizer off a Cluster that is being deleted leaves nothing on AVI, also where another process saw its deletion.
+#[tokio::test]
+async fn a_cluster_whose_finalizer_is_taken_off_leaves_nothing_on_avi() {
+    let _place = PLACES.acquire().await.unwrap();
+    let mut leaving = Leaving::start().await;
+    has_recorded(&leaving.rig, "adc", "leaving", &["default/w1"]).await;
+    strip(&leaving.rig, "w1", |held| held == "ako-operator.network.tkg.tanzu.vmware.com").await;
+    leaving.restart().await;
+    let hook = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/avi-cleanup-";
+    leaving.rig.management.kubectl(&["annotate", "machines", "--all", hook]).await.unwrap();
+    leaving.guest.workload.deleted(PATIENCE).await.unwrap();
+    has_recorded(&leaving.rig, "adc", "deliveredTo", &[]).await;
+    eventually("an event says what was left", PATIENCE, async || {
+        let of = "--field-selector=reason=AviObjectsRemoved,involvedObject.kind=AKODeploymentConfig";
+        let events = ["get", "events", "-A", of, "-o", "jsonpath={.items[*].type} {.items[*].message}"];
+        let events = leaving.rig.management.kubectl(&events).await?;
+        ensure!(events.starts_with("Warning") && events.contains("w1-default-ako-user"), "{events}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    leaving.ends().await;
+}
+
+/// `clusterctl move` pauses a Cluster and takes all its finalizers, while its AKO and its user live on.
+#[tokio::test]
+async fn a_cluster_that_is_moved_keeps_what_it_has_on_avi() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let operator = rig.operator().await.unwrap();
+    rig.site().apply(None, &rig.config()).await.unwrap();
+    let guest = rig.with_ako(rig.cluster("w1", true).await.unwrap()).await.unwrap();
+    rig.condition("w1", "AKOInstalled", "True").await.unwrap();
+    rig.balance(&guest).await.unwrap();
+    let there = rig.simulator.control().snapshot();
+    let pause = ["patch", "cluster", "w1", "--type=merge", "-p", r#"{"spec":{"paused":true}}"#];
+    rig.management.kubectl(&pause).await.unwrap();
+    guest.workload.delete().await.unwrap();
+    let is_paused = |condition: &Value| condition["reason"] == "ClusterPaused";
+    rig.condition_is("w1", "AviResourceCleanupSucceeded", is_paused).await.unwrap();
+    strip(&rig, "w1", |_| true).await;
+    guest.workload.deleted(PATIENCE).await.unwrap();
+    has_recorded(&rig, "adc", "deliveredTo", &[]).await;
+    let changed = rig.simulator.control().diff(&there);
+    assert!(changed.is_empty(), "{changed:?}: {}", operator.process.log());
+}
+
+/// Deletes the Clusters of two controllers. The operator asks for the user of the first one once, to remove it, and for none of the second:
+/// nothing is looked for of Clusters that it lets go.
+async fn are_deleted(rig: &AkoRig, controls: &[Control; 2], guests: &[Guest]) {
+    let looks = |control: &Control| {
+        let requests = control.requests();
+        requests.iter().filter(|it| it.method == "GET" && it.template == "/api/user").count()
+    };
+    let known = controls.each_ref().map(looks);
+    for guest in guests {
+        guest.workload.delete().await.unwrap();
+    }
+    for guest in guests {
+        guest.workload.deleted(PATIENCE).await.unwrap();
+    }
+    for site in ["first", "second"] {
+        has_recorded(rig, site, "deliveredTo", &[]).await;
+    }
+    let now = controls.each_ref().map(looks);
+    assert_eq!([now[0] - known[0], now[1] - known[1]], [1, 0]);
+}
+
 /// Each Cluster's AKODeploymentConfig names its controller; what is sent to one is never sent to the other. The second one names the user
 /// for AKO as well.
 #[tokio::test]
@@ -270,12 +360,7 @@ async fn two_controllers_keep_apart() {
         rig.balance(&guest).await.unwrap();
         guests.push(guest);
     }
-    for guest in &guests {
-        guest.workload.delete().await.unwrap();
-    }
-    for guest in &guests {
-        guest.workload.deleted(PATIENCE).await.unwrap();
-    }
+    are_deleted(&rig, &controls, &guests).await;
     for (control, user) in controls.iter().zip(["w1-default-ako-user", "ako"]) {
         assert_eq!(control.logins().failed, 0);
         let requests = control.requests();

@@ -9,6 +9,7 @@
 
 mod apply;
 mod deliveries;
+mod lost;
 mod memory;
 mod observe;
 pub mod plan;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use infra_clients::capi::Cluster;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use operator_kit::{Cache, Foreign, Kit, Notice, Objects, Outcome, Reconciler, Triggers, Turn};
+use operator_kit::{Foreign, Kit, Notice, Objects, Outcome, Reconciler, Triggers, Turn};
 
 pub use self::memory::Memory;
 use self::plan::{Plan, decide};
@@ -48,7 +49,7 @@ pub struct Adcs {
     /// Wakes AKODeploymentConfigs.
     pub triggers: Triggers<AkoDeploymentConfig>,
     /// All Clusters.
-    pub clusters: Cache<Foreign<Cluster>>,
+    pub clusters: Objects<Foreign<Cluster>>,
     /// Wakes Clusters.
     pub cluster_triggers: Triggers<Foreign<Cluster>>,
     /// Reads Secrets.

@@ -127,6 +127,14 @@ impl Reconciler for Clusters {
         decide(seen, now)
     }
 
+    /// Remembers that the operator lets it go: what is left of one that goes otherwise is looked for.
+    async fn confirm_gone(&self, cluster: &Self::Object) -> Result<bool, Error> {
+        if cluster.is_deleting() && self.recorded(cluster).is_some() {
+            self.answers.leaves(&Key::of(&**cluster));
+        }
+        Ok(true)
+    }
+
     async fn apply(&self, cluster: &Self::Object, plan: Plan) -> Result<Option<Notice>, Error> {
         self.carry_out(cluster, plan).await.map_err(|error| {
             let known = self.known(cluster);

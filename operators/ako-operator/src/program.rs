@@ -115,6 +115,13 @@ impl Program for AkoOperator {
             endpoints: args.endpoints(),
             deadline: args.cleanup_deadline(),
         };
+        let answers = Arc::clone(&shared.answers);
+        watches.clusters.subscribe(move |change| {
+            // A later change may hide this one from the controllers.
+            if let Some(cluster) = wakes::moved_cluster(change) {
+                answers.leaves(&cluster);
+            }
+        });
         let clusters = Arc::new(clusters(&kit, &watches, &wakes, &shared));
         let endpoints = Arc::new(endpoints(&kit, &watches, &shared));
         let adcs = Arc::new(adcs(&kit, &watches, &wakes, &shared));
@@ -256,7 +263,7 @@ fn adcs(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Adcs {
         manager: kit.field_manager("record"),
         adcs: watches.adcs.objects(),
         triggers: wakes.adcs.clone(),
-        clusters: watches.clusters.objects().cache().clone(),
+        clusters: watches.clusters.objects(),
         cluster_triggers: wakes.clusters.clone(),
         secrets: Arc::clone(&shared.secrets),
         connections: Arc::clone(&shared.connections),

@@ -107,6 +107,12 @@ pub(crate) fn by_slice(change: &Change<EndpointSlice>) -> Woken {
     Woken { endpoints: Which::These(cluster.into_iter().collect()), ..Woken::default() }
 }
 
+/// Returns the key of a Cluster that is being deleted while it is paused: `clusterctl move` lets it go, and its AKO lives on.
+pub(crate) fn moved_cluster(change: &Change<Foreign<Cluster>>) -> Option<Key> {
+    let cluster = change.after.as_ref().and_then(Guarded::valid)?;
+    (cluster.is_deleting() && cluster.is_paused()).then(|| Key::of(&**cluster))
+}
+
 /// Returns the key of a Secret that has another version, is new or is gone.
 pub(crate) fn changed_secret(change: &Change<PartialObjectMeta<Secret>>) -> Option<Key> {
     let version = |meta: &Guarded<PartialObjectMeta<Secret>>| meta.meta().resource_version.clone();
@@ -165,12 +171,12 @@ fn claim_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
     (adc.meta().uid.clone(), adc.meta().deletion_timestamp.is_some(), added)
 }
 
-/// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from.
+/// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from, and whether it is looked for once it is gone.
 fn wish_of(cluster: &Guarded<Foreign<Cluster>>) -> impl PartialEq + use<> {
     let meta = cluster.meta();
-    let readiness = cluster.valid().map(|cluster| readiness(cluster));
+    let said = cluster.valid().map(|cluster| (readiness(cluster), cluster.is_paused()));
     let is_going = meta.deletion_timestamp.is_some();
-    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, readiness)
+    (meta.uid.clone(), meta.labels.clone(), meta.finalizers.clone(), is_going, meta.generation, said)
 }
 
 /// Returns what of a Machine its Cluster has to know: whether it is being deleted, and its hook.

@@ -16,7 +16,7 @@ use super::plan::{Plan, needed};
 use super::record::{AviChange, Items};
 use super::seen::{self, Answer, Cloud, Facts};
 use super::tenants;
-use crate::api::{ADMIN_TENANT, Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, reason};
+use crate::api::{ADMIN_TENANT, Added, AkoDeploymentConfig, AkoDeploymentConfigSpec, Place, reason};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::user::role;
@@ -40,11 +40,11 @@ impl Adcs {
                 self.adcs.merge_status(&self.manager, adc, json!({ "added": added })).await?;
                 return Ok(None);
             }
-            Plan::Deliver { to, place } => {
-                let status = json!({ "deliveredTo": to, "place": place });
-                self.adcs.merge_status(&self.manager, adc, status).await?;
+            Plan::Deliver { to, leaving, place } => {
+                self.record_deliveries(adc, &to, &leaving, place.as_deref()).await?;
                 return Ok(None);
             }
+            Plan::Settle(lost) => self.settle(adc, &lost).await?,
             Plan::Infra(change) => {
                 let name = infra_setting::name_of(&adc.name_any());
                 infra_setting::apply(&self.kit.client(), &self.manager, &name, &change).await?;
@@ -74,6 +74,21 @@ impl Adcs {
         Ok(done)
     }
 
+    /// Writes the record of the Clusters that AKO is delivered to.
+    pub(super) async fn record_deliveries(
+        &self,
+        adc: &AkoDeploymentConfig,
+        to: &[String],
+        leaving: &[String],
+        place: Option<&Place>,
+    ) -> Result<(), Error> {
+        let status = json!({ "deliveredTo": to, "leaving": leaving, "place": place });
+        self.adcs.merge_status(&self.manager, adc, status).await?;
+        let before = adc.status.iter().flat_map(|status| &status.delivered_to);
+        self.memory.forget_left(before.filter(|cluster| !leaving.contains(cluster)));
+        Ok(())
+    }
+
     /// Asks AVI, and remembers the answer.
     async fn ask(&self, adc: &AkoDeploymentConfig) -> Result<(), Error> {
         let uid = adc.uid().unwrap_or_default();
@@ -89,7 +104,7 @@ impl Adcs {
         tenants::ask(&avi, &adc.spec, &needed(adc, clusters), &record.tenants, &mut facts).await?;
         if self.memory.answered(&uid, Answer { basis, at: self.kit.clock().now(), facts }) {
             // They wait for an answer that suits the present credentials.
-            self.cluster_triggers.wake_all(&self.clusters.keys());
+            self.cluster_triggers.wake_all(&self.clusters.cache().keys());
         }
         Ok(())
     }

@@ -6,22 +6,40 @@ use infra_clients::capi::Cluster;
 use kube::ResourceExt;
 use operator_kit::{Foreign, Key};
 
-use crate::api::{AkoDeploymentConfig, find_elsewhere, find_namesake, is_held, recorded};
+use super::seen::Departing;
+use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded};
 use crate::selection::is_of;
 
-/// Returns the Clusters that an AKODeploymentConfig selects, and those that its record is to have, as `namespace/name`, in their order.
-/// `is_known`: whether all is known of a Cluster, also that it does not exist: not of one that does not parse, nor in a namespace that the
-/// operator does not serve. What the record has of others stays.
+/// The Clusters of an AKODeploymentConfig, as `namespace/name`, in their order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Deliveries {
+    /// Those that it selects.
+    pub(super) selected: Vec<String>,
+    /// Those that its record is to have.
+    pub(super) delivered: Vec<String>,
+    /// Those of its record that are being deleted.
+    pub(super) departing: Departing,
+}
+
+/// Returns the Clusters of an AKODeploymentConfig. `is_known`: whether all is known of a Cluster, also that it does not exist: not of one that
+/// does not parse, nor in a namespace that the operator does not serve. What the record has of others stays. `has_left`: whether the operator
+/// has let a Cluster go that was being deleted, or it was paused.
 pub(super) fn deliveries(
     adc: &AkoDeploymentConfig,
     all: &[Arc<AkoDeploymentConfig>],
     mut clusters: Vec<Arc<Foreign<Cluster>>>,
     is_known: impl Fn(&Key) -> bool,
-) -> (Vec<String>, Vec<String>) {
+    has_left: impl Fn(&Key) -> bool,
+) -> Deliveries {
     let name = adc.name_any();
-    let before = adc.status.as_ref().map(|status| status.delivered_to.as_slice()).unwrap_or_default();
+    let record = Record { adc, all };
+    let (before, leaving) = (record.delivered(), record.leaving());
     let is_unknown = |key: &&String| key.parse::<Key>().is_ok_and(|key| !is_known(&key));
     let mut delivered: Vec<String> = before.iter().filter(is_unknown).cloned().collect();
+    let mut departing = Departing {
+        leaving: leaving.iter().filter(is_unknown).cloned().collect(),
+        lost: record.lost(&clusters, |key| is_known(key) && !has_left(key)),
+    };
     let mut selected = Vec::new();
     clusters.sort_by_key(|cluster| Key::of(&***cluster));
     for cluster in clusters {
@@ -33,18 +51,70 @@ pub(super) fn deliveries(
         };
         let is_new = is_of && !cluster.is_deleting() && !before.contains(&text) && !is_taken();
         // One that is leaving keeps its place until its finalizer goes, or another AKODeploymentConfig has taken it over.
+        let is_held = is_held(&cluster.metadata);
         let is_known = before.contains(&text)
-            && (is_held(&cluster.metadata) || is_of && !cluster.is_deleting())
+            && (is_held || is_of && !cluster.is_deleting())
             && (is_of || !is_taken_over(all, adc, &cluster));
-        if is_new || is_known {
+        // One whose finalizer was taken off keeps it until it is gone.
+        let was_leaving = leaving.contains(&text) && record.is_its_own(&key) && !has_left(&key);
+        let is_leaving = is_leaving(&cluster) && (is_known && is_held || was_leaving);
+        if is_new || is_known || is_leaving {
             delivered.push(text.clone());
+        }
+        if is_leaving {
+            departing.leaving.push(text.clone());
         }
         if is_of {
             selected.push(text);
         }
     }
+    delivered.extend_from_slice(&departing.lost);
+    departing.leaving.extend_from_slice(&departing.lost);
     delivered.sort();
-    (selected, delivered)
+    departing.leaving.sort();
+    Deliveries { selected, delivered, departing }
+}
+
+/// Returns whether a Cluster is being deleted here. One that is paused may be on its way to another management cluster, from which its finalizer
+/// is taken as well, and the AKO of a management cluster outlives all that uses it.
+fn is_leaving(cluster: &Cluster) -> bool {
+    cluster.is_deleting() && !cluster.is_paused() && cluster.namespace() != SYSTEM_NAMESPACE
+}
+
+/// What an AKODeploymentConfig has recorded.
+struct Record<'a> {
+    adc: &'a AkoDeploymentConfig,
+    all: &'a [Arc<AkoDeploymentConfig>],
+}
+
+impl<'a> Record<'a> {
+    fn delivered(&self) -> &'a [String] {
+        self.adc.status.as_ref().map(|status| &*status.delivered_to).unwrap_or_default()
+    }
+
+    /// Returns the Clusters that were seen being deleted.
+    fn leaving(&self) -> Vec<String> {
+        let leaving = self.adc.status.iter().flat_map(|status| &status.leaving);
+        leaving.filter(|cluster| self.delivered().contains(cluster)).cloned().collect()
+    }
+
+    /// Returns whether what AVI has by the names of a Cluster can only be what was delivered from here.
+    fn is_its_own(&self, cluster: &Key) -> bool {
+        let mut others = self.all.iter().filter(|other| other.metadata.uid != self.adc.metadata.uid);
+        !others.any(|other| other.has_recorded(cluster))
+            && find_namesake(recorded(self.all), cluster).is_none()
+    }
+
+    /// Returns the Clusters that were seen being deleted, do not exist any more, and are to be looked for.
+    fn lost(&self, existing: &[Arc<Foreign<Cluster>>], is_sought: impl Fn(&Key) -> bool) -> Vec<String> {
+        let mut lost = self.leaving();
+        lost.retain(|cluster| {
+            let Ok(key) = cluster.parse::<Key>() else { return false };
+            let exists = existing.iter().any(|cluster| Key::of(&***cluster) == key);
+            !exists && is_sought(&key) && self.is_its_own(&key)
+        });
+        lost
+    }
 }
 
 /// Returns whether another AKODeploymentConfig selects a Cluster, and has recorded it for the same place.
@@ -98,28 +168,16 @@ mod tests {
         let held = json!({ "finalizers": [FINALIZER] });
         let going = json!({ "finalizers": [FINALIZER], "deletionTimestamp": "2026-01-01T00:00:00Z" });
         let free = json!({});
+        let known = || adc("a", "t", &["n/c"]);
+        let of_b = || vec![cluster("n/c", "b", &held)];
         let rows = [
             ("new", adc("a", "t", &[]), None, vec![cluster("n/c", "a", &free)], &[][..], &["n/c"][..]),
-            ("known", adc("a", "t", &["n/c"]), None, vec![cluster("n/c", "a", &held)], &[], &["n/c"]),
-            ("leaving", adc("a", "t", &["n/c"]), None, vec![cluster("n/c", "b", &held)], &[], &["n/c"]),
-            ("deleted", adc("a", "t", &["n/c"]), None, vec![cluster("n/c", "a", &going)], &[], &["n/c"]),
-            ("gone", adc("a", "t", &["n/c"]), None, vec![], &[], &[]),
-            (
-                "taken over",
-                adc("a", "t", &["n/c"]),
-                Some(adc("b", "t", &["n/c"])),
-                vec![cluster("n/c", "b", &held)],
-                &[],
-                &[],
-            ),
-            (
-                "selected by one that has not recorded it",
-                adc("a", "t", &["n/c"]),
-                Some(adc("b", "t", &[])),
-                vec![cluster("n/c", "b", &held)],
-                &[],
-                &["n/c"],
-            ),
+            ("known", known(), None, vec![cluster("n/c", "a", &held)], &[], &["n/c"]),
+            ("leaving", known(), None, of_b(), &[], &["n/c"]),
+            ("deleted", known(), None, vec![cluster("n/c", "a", &going)], &[], &["n/c"]),
+            ("gone", known(), None, vec![], &[], &[]),
+            ("taken over", known(), Some(adc("b", "t", &["n/c"])), of_b(), &[], &[]),
+            ("of one without a record of it", known(), Some(adc("b", "t", &[])), of_b(), &[], &["n/c"]),
             (
                 "recorded by one of another place",
                 adc("a", "t", &[]),
@@ -153,14 +211,95 @@ mod tests {
         for (what, adc, other, clusters, watched, wanted) in rows {
             let all: Vec<_> = [Arc::clone(&adc)].into_iter().chain(other).collect();
             let is_known = |key: &Key| watched.is_empty() || watched.contains(&key.namespace());
-            assert_eq!(deliveries(&adc, &all, clusters, is_known).1, wanted, "{what}");
+            let found = deliveries(&adc, &all, clusters, is_known, |_| false);
+            assert_eq!(found.delivered, wanted, "{what}");
         }
     }
+
     #[test]
     fn a_cluster_of_which_not_all_is_known_stays_in_the_record() {
         let adc = adc("a", "t", &["n/unread", "n/gone"]);
         let is_known = |key: &Key| key.name() != "unread";
-        let (selected, delivered) = deliveries(&adc, &[Arc::clone(&adc)], Vec::new(), is_known);
-        assert_eq!((selected, delivered), (Vec::new(), vec!["n/unread".to_owned()]));
+        let found = deliveries(&adc, &[Arc::clone(&adc)], Vec::new(), is_known, |_| false);
+        assert_eq!((found.selected, found.delivered), (Vec::new(), vec!["n/unread".to_owned()]));
+    }
+
+    /// How a Cluster went, or goes.
+    struct Row {
+        what: &'static str,
+        /// In the record, with whether it was seen being deleted.
+        was_leaving: bool,
+        /// The Cluster, unless it is gone.
+        cluster: Option<Value>,
+        /// Whether the operator let it go, or it was paused.
+        has_left: bool,
+        /// Delivered, leaving and lost.
+        wanted: (bool, bool, bool),
+    }
+
+    fn row(what: &'static str, was_leaving: bool, cluster: Option<Value>, wanted: (bool, bool, bool)) -> Row {
+        Row { what, was_leaving, cluster, has_left: false, wanted }
+    }
+
+    fn check(adc: &Arc<AkoDeploymentConfig>, others: &[Arc<AkoDeploymentConfig>], is_known: bool, row: &Row) {
+        let mut adc = AkoDeploymentConfig::clone(adc);
+        let status = adc.status.as_mut().unwrap();
+        let key = status.delivered_to[0].clone();
+        status.leaving = if row.was_leaving { vec![key.clone()] } else { Vec::new() };
+        let all: Vec<_> = [Arc::new(adc.clone())].into_iter().chain(others.iter().cloned()).collect();
+        let clusters = row.cluster.iter().map(|metadata| cluster(&key, "a", metadata)).collect();
+        let found = deliveries(&adc, &all, clusters, |_| is_known, |_| row.has_left);
+        let has = |list: &[String]| list == [key.clone()];
+        let (delivered, Departing { leaving, lost }) = (found.delivered, found.departing);
+        assert_eq!((has(&delivered), has(&leaving), has(&lost)), row.wanted, "{}", row.what);
+    }
+
+    /// `clusterctl move` takes the finalizer as well, while AKO and its user live on: it pauses the Cluster before.
+    #[test]
+    fn a_cluster_is_looked_for_that_went_without_having_been_let_go() {
+        let held = json!({ "finalizers": [FINALIZER] });
+        let with = |mut metadata: Value, more: Value| {
+            metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Some(metadata)
+        };
+        let deletion = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let going = with(held.clone(), deletion.clone()).unwrap();
+        let paused = json!({ "annotations": { "cluster.x-k8s.io/paused": "" } });
+        let stripped = deletion.clone();
+        let none = (false, false, false);
+        let rows = [
+            row("it lives", false, Some(held.clone()), (true, false, false)),
+            row("it is being deleted", false, Some(going.clone()), (true, true, false)),
+            row("it still is", true, Some(going.clone()), (true, true, false)),
+            row("it is paused", false, with(going.clone(), paused.clone()), (true, false, false)),
+            row("it is paused now", true, with(going, paused.clone()), (true, false, false)),
+            row("the finalizer was taken off", true, Some(stripped.clone()), (true, true, false)),
+            row("the same, and it is paused", true, with(stripped.clone(), paused), none),
+            row("taken off before its deletion was seen", false, Some(stripped.clone()), none),
+            Row { has_left: true, ..row("it was let go", true, Some(stripped), none) },
+            row("it is gone", true, None, (true, true, true)),
+            Row { has_left: true, ..row("it was let go, and is gone", true, None, none) },
+            row("it is gone, and its deletion was not seen", false, None, none),
+            row("another one has its name", true, Some(json!({})), (true, false, false)),
+        ];
+        for row in &rows {
+            check(&adc("a", "t", &["n/c"]), &[], true, row);
+        }
+    }
+
+    #[test]
+    fn what_may_be_of_others_is_not_looked_for() {
+        let gone = |what, wanted| row(what, true, None, wanted);
+        let none = (false, false, false);
+        let one = || adc("a", "t", &["n/c"]);
+        let all = (true, true, true);
+        check(&one(), &[adc("b", "t", &["n/d"])], true, &gone("another has another", all));
+        check(&one(), &[adc("b", "t", &["n/c"])], true, &gone("another has recorded it", none));
+        check(&one(), &[], false, &gone("its namespace is not served", (true, true, false)));
+        let namesake = adc("b", "t", &["cls-default/workload"]);
+        check(&adc("a", "t", &["default/workload-cls"]), &[namesake], true, &gone("a namesake", none));
+        let going = json!({ "finalizers": [FINALIZER], "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let management = row("a management cluster", false, Some(going), (true, false, false));
+        check(&adc("a", "t", &["tkg-system/m"]), &[], true, &management);
     }
 }

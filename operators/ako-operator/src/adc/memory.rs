@@ -1,16 +1,23 @@
 //! What this process remembers of AVI: the last answer for each AKODeploymentConfig, and the last change.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use operator_kit::Key;
 
 use super::port_groups::{self, Running};
 use super::record::AviChange;
 use super::seen::{Answer, Basis, Facts, Tenant};
 use super::tenants;
 
-/// What is remembered, by the UID of the AKODeploymentConfig.
+/// What is remembered.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<String, Entry>>);
+pub struct Memory {
+    /// By the UID of the AKODeploymentConfig.
+    entries: Mutex<HashMap<String, Entry>>,
+    /// Clusters that are being deleted, and that nothing is looked for of once they are gone.
+    left: Mutex<HashSet<Key>>,
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -118,7 +125,29 @@ impl Memory {
         self.entries().remove(uid);
     }
 
+    /// Remembers a Cluster that is being deleted and that the operator lets go, or that is paused: nothing of it is looked for on AVI.
+    pub fn leaves(&self, cluster: &Key) {
+        self.left().insert(cluster.clone());
+    }
+
+    /// Returns whether the operator has let a Cluster go that was being deleted, or it was paused.
+    pub(super) fn has_left(&self, cluster: &Key) -> bool {
+        self.left().contains(cluster)
+    }
+
+    /// Forgets that Clusters were let go: they are in no record any more.
+    pub(super) fn forget_left<'a>(&self, clusters: impl Iterator<Item = &'a String>) {
+        let mut left = self.left();
+        for cluster in clusters.filter_map(|cluster| cluster.parse::<Key>().ok()) {
+            left.remove(&cluster);
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

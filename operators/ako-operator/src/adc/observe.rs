@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use operator_kit::Key;
 
 use super::Adcs;
-use super::deliveries::deliveries;
+use super::deliveries::{Deliveries, deliveries};
 use super::record::Items;
 use super::seen::{Basis, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
@@ -20,10 +20,13 @@ impl Adcs {
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
         let all = self.adcs.cache().all();
         let is_known = |key: &Key| {
-            let is_read = self.clusters.get(key).is_none_or(|cluster| cluster.valid().is_some());
+            let is_read = self.clusters.cache().get(key).is_none_or(|cluster| cluster.valid().is_some());
             is_read && self.kit.serves(key.namespace())
         };
-        let (clusters, delivered) = deliveries(adc, &all, self.clusters.all(), is_known);
+        let has_left = |key: &Key| self.memory.has_left(key);
+        let known = self.clusters.cache().all();
+        let Deliveries { selected: clusters, delivered, departing } =
+            deliveries(adc, &all, known, is_known, has_left);
         let (mut claimed, mut released) = (Items::default(), Items::default());
         let mut others = Vec::new();
         for other in all.iter().filter(|other| other.name_any() != name) {
@@ -59,6 +62,7 @@ impl Adcs {
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
             delivered,
+            departing,
             problem,
             ways,
             basis: basis(adc, credentials.as_ref().map_or("", |admin| &admin.version)),
@@ -72,7 +76,7 @@ impl Adcs {
 
     /// Returns how Clusters get AKO, which are given as `namespace/name`.
     fn ways_of(&self, clusters: &[String]) -> Vec<Way> {
-        let known = clusters.iter().filter_map(|key| self.clusters.get(&key.parse().ok()?));
+        let known = clusters.iter().filter_map(|key| self.clusters.cache().get(&key.parse().ok()?));
         let known: Vec<_> = known.filter_map(|cluster| cluster.valid().cloned()).collect();
         self.ways.of_all(known.iter().map(|cluster| &***cluster))
     }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use operator_kit::Turn;
 use operator_kit::names::first_few;
 
+use super::lost::Lost;
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{AviChange, Clash, Items, present, settle, wished};
@@ -47,9 +48,13 @@ pub enum Plan {
     Deliver {
         /// The Clusters.
         to: Vec<String>,
+        /// Those of them that are being deleted.
+        leaving: Vec<String>,
         /// The place; `None` where nothing is.
-        place: Option<Place>,
+        place: Option<Box<Place>>,
     },
+    /// Removes what a Cluster has left on AVI that is gone without having been let go, then drops it from the record.
+    Settle(Lost),
     /// Asks the vCenter what it has.
     AskVcenter,
     /// Writes the record of port groups.
@@ -207,6 +212,9 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
     if let Some(turn) = record_deliveries(adc, seen, mine) {
         return Some(turn);
     }
+    if let Some(cluster) = seen.departing.lost.first().and_then(|cluster| cluster.parse().ok()) {
+        return Some(Turn::Act(Plan::Settle(Lost { cluster, is_given_up: is_deleting && seen.is_forced })));
+    }
     if is_deleting && !seen.delivered.is_empty() {
         return Some(block_deletion(&seen.delivered));
     }
@@ -246,10 +254,13 @@ fn record_deliveries(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items) -> Op
     // A place that was changed is reported, not taken over.
     let is_moved = is_somewhere && place.as_ref().is_some_and(|place| *place != Place::from(&adc.spec));
     let added = seen.delivered.iter().any(|key| !status.delivered_to.contains(key));
-    if place == status.place && (seen.delivered == status.delivered_to || is_moved && added) {
+    let leaving = &seen.departing.leaving;
+    let is_same = seen.delivered == status.delivered_to && *leaving == status.leaving;
+    if place == status.place && (is_same || is_moved && added) {
         return None;
     }
-    Some(Turn::LookAgain(Plan::Deliver { to: seen.delivered.clone(), place }))
+    let (to, leaving, place) = (seen.delivered.clone(), leaving.clone(), place.map(Box::new));
+    Some(Turn::LookAgain(Plan::Deliver { to, leaving, place }))
 }
 
 /// Waits until AVI has found a port group.

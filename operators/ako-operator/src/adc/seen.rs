@@ -22,6 +22,8 @@ pub struct Seen {
     pub clusters: Vec<String>,
     /// Clusters that AKO was delivered to from it and that still have it, or their finalizer, in order.
     pub delivered: Vec<String>,
+    /// Those of them that are being deleted.
+    pub departing: Departing,
     /// What makes asking AVI impossible.
     pub problem: Option<Problem>,
     /// How its Clusters get AKO; all ways, if it has none.
@@ -40,6 +42,15 @@ pub struct Seen {
     pub infra: Option<infra_setting::Live>,
     /// Its port groups.
     pub groups: port_groups::Seen,
+}
+
+/// Clusters that AKO was delivered to and that are being deleted, or were when they were seen last, as `namespace/name`, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Departing {
+    /// All that were seen being deleted, and not paused.
+    pub leaving: Vec<String>,
+    /// Those of them that are gone without having been let go: what they have left on AVI is looked for.
+    pub lost: Vec<String>,
 }
 
 /// What an answer of AVI depends on: with another one, AVI is asked again.

@@ -275,6 +275,10 @@ pub struct AkoDeploymentConfigStatus {
     /// Clusters that AKO was delivered to from this AKODeploymentConfig, or is about to be, as `namespace/name`. Written before the delivery.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delivered_to: Vec<String>,
+    /// Those of `deliveredTo` that were seen being deleted, and not paused. If one of them goes without having been let go, as where a person
+    /// has removed its finalizer, the operator looks what it has left on AVI.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<String>,
     /// Where on AVI the operator and these Clusters' AKOs work. Written before the first change there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,

@@ -43,7 +43,7 @@ operator_kit::reasons! {
     CLEANUP_OVERDUE = "AKOCleanupOverdue";
     /// An event: the operator removed what AKO had left on AVI.
     REMOVED_FROM_AVI = "AviObjectsRemoved";
-    /// An event: what AKO made may be left on AVI, as a person has ended the wait.
+    /// An event: what AKO made may be left on AVI, as a person has ended the wait, or AVI refuses to remove it.
     LEFT_ON_AVI = "AviObjectsLeft";
     /// AKO does not learn that it has to remove what it made on AVI: its ConfigMap is gone.
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";

@@ -81,6 +81,14 @@ pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Done, Error> {
     })
 }
 
+/// Returns whether there is a user of this name.
+///
+/// # Errors
+/// The request failed.
+pub async fn exists(avi: &Avi, name: &str) -> Result<bool, Error> {
+    Ok(avi.api(Scope::admin()).by_name(USER, name, &Query::new()).await?.at_most_one()?.is_some())
+}
+
 /// Removes the user of this name, and the role of its cluster in its tenant. Returns whether there was anything.
 ///
 /// # Errors

@@ -157,6 +157,11 @@ fn a_cluster_wakes_configs_when_it_may_choose_another_one() {
             ("it is not ready", json!({ "status": { "conditions": [available("False")] } }), configs()),
             ("an annotation", metadata(json!({ "annotations": { "a": "b" } })), no_one()),
             (
+                "it is paused",
+                metadata(json!({ "annotations": { "cluster.x-k8s.io/paused": "" } })),
+                configs(),
+            ),
+            (
                 "a condition of AKO",
                 json!({ "status": { "conditions": [available("True"), installed()] } }),
                 no_one(),
@@ -165,6 +170,28 @@ fn a_cluster_wakes_configs_when_it_may_choose_another_one() {
     );
     let change = Change { before: None, after: read::<Foreign<Cluster>>(&cluster) };
     assert_eq!(by_cluster(&change), configs(), "it appears");
+}
+
+/// `clusterctl move` takes all finalizers of a paused Cluster, so that it may be gone at once.
+#[test]
+fn a_cluster_that_is_deleted_while_it_is_paused_is_known_at_once() {
+    let cluster = json!({
+        "apiVersion": "cluster.x-k8s.io/v1beta2",
+        "kind": "Cluster",
+        "metadata": { "name": "c", "namespace": "n", "uid": "u", "resourceVersion": "1" },
+    });
+    let deleted = json!({ "metadata": { "deletionTimestamp": AT } });
+    let paused = json!({ "spec": { "paused": true } });
+    for (what, cluster, wanted) in [
+        ("it lives", cluster.clone(), false),
+        ("deleted", merged(cluster.clone(), &deleted), false),
+        ("paused", merged(cluster.clone(), &paused), false),
+        ("both", merged(merged(cluster, &deleted), &paused), true),
+    ] {
+        let after = read::<Foreign<Cluster>>(&cluster);
+        let moved = moved_cluster(&Change { before: None, after });
+        assert_eq!(moved, wanted.then(|| Key::new("n", "c")), "{what}");
+    }
 }
 
 fn available(status: &str) -> Value {

@@ -1,3 +1,4 @@
+mod deliveries;
 mod overlaps;
 
 use std::collections::BTreeMap;
@@ -5,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::seen::{Answer, Basis, Cloud, Role, Tenant};
+use super::super::seen::{Answer, Basis, Cloud, Departing, Role, Tenant};
 use super::*;
 use crate::delivery::Ako;
 use crate::problem::Problem;
@@ -63,6 +64,7 @@ fn seen(facts: Facts) -> Seen {
         is_forced: false,
         clusters: Vec::new(),
         delivered: Vec::new(),
+        departing: Departing::default(),
         problem: None,
         ways: vec![Way::Direct(ako())],
         basis: basis(),
@@ -382,23 +384,6 @@ fn a_deleted_one_waits_for_its_clusters_then_removes_what_it_added() {
     seen.is_forced = true;
     seen.answer = None;
     assert_eq!(decided(&recorded, &seen), "gone");
-}
-
-/// Whatever is at the old place would be forgotten there.
-#[test]
-fn a_place_is_kept_while_something_is_there() {
-    let seen = seen(facts());
-    let mut moved = adc(&json!({"controller": "other"}), &Value::Null);
-    assert_eq!(decided(&moved, &seen), "deliver", "nothing is at the old one");
-    let busy = Seen { delivered: vec!["default/a".into()], ..seen.clone() };
-    moved.status.as_mut().unwrap().delivered_to = busy.delivered.clone();
-    assert_eq!(decided(&moved, &busy), "PlaceChanged");
-    let more = Seen { delivered: vec!["default/a".into(), "default/b".into()], ..seen.clone() };
-    assert_eq!(decided(&moved, &more), "PlaceChanged", "no other Cluster gets AKO meanwhile");
-    let fewer = Seen { delivered: Vec::new(), ..seen.clone() };
-    assert_eq!(decided(&moved, &fewer), "deliver", "the last one has left");
-    let added = json!({"subnets": [{"network": "net", "cidr": "10.0.0.0/24"}]});
-    assert_eq!(decided(&adc(&json!({"cloudName": "other"}), &added), &seen), "PlaceChanged");
 }
 
 fn with_port_group(added: &Value) -> AkoDeploymentConfig {

@@ -89,6 +89,7 @@ fn every_field_of_the_original_exists_with_the_same_type_and_accepts_the_same() 
             "spec.vcenter",
             "status.added",
             "status.deliveredTo",
+            "status.leaving",
             "status.place",
             "status.portGroups",
         ]
