@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
-use e2e::{PATIENCE, Rig, VmRig};
+use e2e::{PATIENCE, Rig, VmRig, VmRigBuilder};
 use testbed::{Vcsim, eventually, project_root};
 
 use crate::place;
@@ -19,15 +19,21 @@ async fn confine(rig: &VmRig, namespaces: &str) {
     rig.control_plane().kubectl_stdin(&apply, &roles).await.unwrap();
 }
 
-/// One that it may not read keeps no other from its care. One that is deleted with its groups waits for the rights.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_operator_serves_the_namespaces_that_it_may_read() {
-    let _place = place().await;
-    let rig = VmRig::builder().alone().start().await.unwrap();
+/// Starts a rig of its own with the namespaces `a` and `b`, where alone the operator has rights.
+async fn start(builder: VmRigBuilder) -> VmRig {
+    let rig = builder.alone().start().await.unwrap();
     for name in ["a", "b"] {
         rig.create_namespace(name).await.unwrap();
     }
     confine(&rig, "a,b").await;
+    rig
+}
+
+/// One that it may not read keeps no other from its care. One that is deleted with its groups waits for the rights.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_serves_the_namespaces_that_it_may_read() {
+    let _place = place().await;
+    let rig = start(VmRig::builder()).await;
     let launch = |namespaces: &str| rig.launch().env("WATCH_NAMESPACE", namespaces);
     let [a, b] = [("a", "web"), ("b", "web")];
     let operator = rig.spawn(&launch("a,missing,b")).unwrap();
@@ -66,11 +72,7 @@ async fn an_operator_serves_the_namespaces_that_it_may_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_folder_is_not_made_while_machines_of_a_namespace_are_not_known() {
     let _place = place().await;
-    let rig = VmRig::builder().alone().start().await.unwrap();
-    for name in ["a", "b"] {
-        rig.create_namespace(name).await.unwrap();
-    }
-    confine(&rig, "a,b").await;
+    let rig = start(VmRig::builder()).await;
     let launch = rig.launch().env("WATCH_NAMESPACE", "a,b");
     let operator = rig.spawn(&launch).unwrap();
     rig.apply_and_settle(("b", "web"), 1).await.unwrap();
@@ -94,11 +96,7 @@ async fn the_root_folder_is_not_made_while_machines_of_a_namespace_are_not_known
 async fn a_namespace_without_its_role_holds_no_place_among_the_clones() {
     let _place = place().await;
     let vcenter = Vcsim::builder().clone_time(Duration::from_secs(30));
-    let mut rig = VmRig::builder().vcenter(vcenter).alone().start().await.unwrap();
-    for name in ["a", "b"] {
-        rig.create_namespace(name).await.unwrap();
-    }
-    confine(&rig, "a,b").await;
+    let mut rig = start(VmRig::builder().vcenter(vcenter)).await;
     let launch = rig.launch().env("WATCH_NAMESPACE", "a,b").env("MAX_CLONES", "1");
     let operator = rig.spawn(&launch).unwrap();
     rig.apply(("b", "web"), 3, "photon").await.unwrap();

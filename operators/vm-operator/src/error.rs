@@ -134,6 +134,7 @@ mod tests {
             (Kind::SessionEnded, "VCenterSessionEnded", false),
             (Kind::AnotherVCenter, "AnotherVCenter", true),
             (Kind::RootFolderMoved, "VCenterRootFolderMoved", true),
+            (Kind::RootFolderUnknown, "VCenterRootFolderMoved", true),
             (Kind::Forbidden, "PermissionDenied", true),
             (Kind::NotFound, "VCenterObjectNotFound", false),
             (Kind::Ambiguous, "VCenterPlacementUnclear", true),

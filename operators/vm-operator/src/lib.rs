@@ -57,7 +57,6 @@ use crate::args::Args;
 use crate::context::{Context, Settings};
 use crate::meters::Meters;
 use crate::metrics::Gauges;
-use crate::visibility::WATCHED;
 
 /// How long the first look at the vCenter may take before the controllers start without it.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
@@ -133,7 +132,7 @@ fn recorded(kit: &Kit, instances: Objects<VmInstance>, cluster: String) -> vms::
             let refused = kit.unserved();
             if !refused.is_empty() {
                 return Err(format!(
-                    "the operator may not read these namespaces of {WATCHED}, which may have machines in it: {}",
+                    "the operator may not read these namespaces of WATCH_NAMESPACE, which may have machines in it: {}",
                     refused.join(", ")
                 ));
             }

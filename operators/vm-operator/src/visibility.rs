@@ -95,6 +95,7 @@ fn explain(error: &Error) -> String {
             format!("the vCenter ends the operator's sessions, and accepts its logins: {remedy}")
         }
         Kind::RootFolderMoved
+        | Kind::RootFolderUnknown
         | Kind::AnotherVCenter
         | Kind::DuplicateName
         | Kind::Invalid
@@ -103,9 +104,6 @@ fn explain(error: &Error) -> String {
         _ => format!("the vCenter cannot be used: {remedy}; the operator's log has the error"),
     }
 }
-
-/// The setting that an error names, where the machines of a namespace are not known.
-pub const WATCHED: &str = "WATCH_NAMESPACE";
 
 /// Returns what an administrator of this operator can do about a vCenter that is out of sight, with the names of settings.
 #[must_use]
@@ -122,7 +120,7 @@ pub fn remedy(error: &Error) -> String {
         }
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "set VC_DATACENTER or VC_RESOURCE_POOL and restart the operator",
-        Kind::RootFolderMoved if error.to_string().contains(WATCHED) => {
+        Kind::RootFolderUnknown => {
             "create those that do not exist and apply what `vm-operator rbac --watch-namespace` prints, or take them out of WATCH_NAMESPACE"
         }
         Kind::RootFolderMoved => {
@@ -178,6 +176,7 @@ mod tests {
             (Kind::Tls, "VC_CA_FILE or VC_THUMBPRINT"),
             (Kind::Unauthorized, "VC_USER and VC_PASS"),
             (Kind::RootFolderMoved, "VC_FOLDER"),
+            (Kind::RootFolderUnknown, "WATCH_NAMESPACE"),
             (Kind::DuplicateName, "VC_FOLDER"),
             (Kind::Invalid, "VC_FOLDER"),
             (Kind::NotSupported, "VC_FOLDER"),

@@ -34,6 +34,8 @@ pub enum Kind {
     AnotherVCenter,
     /// The root folder does not exist, and VMs of this client do: it was renamed or moved, or another is set.
     RootFolderMoved,
+    /// The root folder does not exist, and the record that would tell whether it was renamed or moved cannot be read.
+    RootFolderUnknown,
     /// The account lacks a privilege.
     Forbidden,
     /// The object does not exist.
@@ -118,6 +120,7 @@ impl Kind {
         Self::SessionEnded,
         Self::AnotherVCenter,
         Self::RootFolderMoved,
+        Self::RootFolderUnknown,
         Self::Forbidden,
         Self::NotFound,
         Self::Ambiguous,
@@ -144,7 +147,7 @@ impl Kind {
             Self::Tls => (Class::NeedsHelp, "VCenterCertificateRefused"),
             Self::Unauthorized => (Class::Refused, "VCenterLoginRefused"),
             Self::SessionEnded => (Class::Retry, "VCenterSessionEnded"),
-            Self::RootFolderMoved => (Class::NeedsHelp, "VCenterRootFolderMoved"),
+            Self::RootFolderMoved | Self::RootFolderUnknown => (Class::NeedsHelp, "VCenterRootFolderMoved"),
             Self::AnotherVCenter => (Class::NeedsHelp, "AnotherVCenter"),
             Self::Forbidden => (Class::NeedsHelp, "PermissionDenied"),
             Self::NotFound => (Class::Retry, "VCenterObjectNotFound"),
@@ -187,6 +190,7 @@ impl Kind {
             Self::RootFolderMoved => {
                 "set the root folder to the path of the folder that has them; if that one was renamed or moved, give it its name and place again instead"
             }
+            Self::RootFolderUnknown => "let the record of VMs be read",
             Self::AnotherVCenter => {
                 "let the address lead to that vCenter again; if the other one is meant, restart the operator"
             }

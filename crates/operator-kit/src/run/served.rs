@@ -2,7 +2,7 @@
 //!
 //! Owns the list of caches that controllers wait for. Decides nothing: each watch tells what its cache lacks.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -18,13 +18,14 @@ impl Kit {
 
     /// Adds a cache that must be complete before any controller's first pass.
     pub(crate) fn await_cache(&self, progress: watch::Receiver<Progress>) {
-        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
+        self.lock_caches().push(progress);
     }
 
     /// Resolves when every cache of the process is complete, but for the namespaces of `--watch-namespace` that the operator may
     /// not read: see [`serves`](Self::serves).
     pub async fn caches(&self) {
-        for mut progress in self.all_progress() {
+        let caches = self.lock_caches().clone();
+        for mut progress in caches {
             // Fails where the watch was dropped: its cache stays as it is.
             let _ = progress.wait_for(Progress::is_enough).await;
         }
@@ -52,12 +53,11 @@ impl Kit {
         // A watch that was dropped brings nothing more: its cache stays as it is.
         let is_running = |progress: &watch::Receiver<Progress>| progress.has_changed().is_ok();
         let now = Instant::now();
-        self.all_progress()
-            .iter()
-            .any(|progress| is_running(progress) && progress.borrow().lacks(namespace, now))
+        let caches = self.lock_caches();
+        caches.iter().any(|progress| is_running(progress) && progress.borrow().lacks(namespace, now))
     }
 
-    fn all_progress(&self) -> Vec<watch::Receiver<Progress>> {
-        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock_caches(&self) -> MutexGuard<'_, Vec<watch::Receiver<Progress>>> {
+        self.0.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

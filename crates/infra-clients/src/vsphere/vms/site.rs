@@ -352,7 +352,7 @@ async fn check_not_moved(
     let root = format!("the folder {} does not exist in {}/vm", levels.join("/"), place.datacenter);
     let recorded = recorded.list().await.map_err(|problem| {
         let text = format!("{root}, and whether it was renamed is not known: {problem}");
-        Error::new(Kind::RootFolderMoved, text)
+        Error::new(Kind::RootFolderUnknown, text)
     })?;
     let recorded: Vec<_> = recorded.into_iter().filter(is_here).collect();
     let morefs: Vec<_> = recorded.iter().map(|vm| vm.moref.clone()).collect();

@@ -93,7 +93,7 @@ impl Watcher {
         let shared = self.shared.clone();
         shared.update(|inventory| inventory.set_synced(false));
         self.session_lost |= error.is_session_lost();
-        if matches!(error.kind(), Kind::NotFound | Kind::RootFolderMoved) {
+        if matches!(error.kind(), Kind::NotFound | Kind::RootFolderMoved | Kind::RootFolderUnknown) {
             // The root folder or the datacenter is gone.
             shared.sites.mark_stale();
             shared.templates.clear();
