@@ -283,10 +283,7 @@ impl<R: Reconciler> Driver<R> {
                     self.metrics.wait(reason);
                     Pass::looked(Outcome::Blocked(reason, message), RECHECK)
                 }
-                Turn::Settled => {
-                    lock(&self.memory.failing).remove(key);
-                    Pass::looked(Outcome::Settled, AUDIT)
-                }
+                Turn::Settled => Pass::looked(Outcome::Settled, AUDIT),
                 Turn::Gone => Pass::Gone,
             };
             return (Some(seen), pass);
@@ -328,8 +325,19 @@ impl<R: Reconciler> Driver<R> {
         (holds && !left.is_zero()).then(|| Pass::looked(Outcome::Failed(Arc::clone(&failing.error)), left))
     }
 
-    /// Counts a failure.
+    /// Ends a pass that has failed.
     fn failed(&self, key: &Key, object: &R::Object, error: R::Error) -> Pass<R> {
+        let (outcome, pause, label) = self.count(key, object, error);
+        Pass::Ended { outcome, pause, label }
+    }
+
+    /// Counts a failure; the outcome, how long the back-off lasts, and the label of the metric.
+    fn count(
+        &self,
+        key: &Key,
+        object: &R::Object,
+        error: R::Error,
+    ) -> (Outcome<R::Done, R::Error>, Duration, &'static str) {
         let (reason, disposition) = (error.reason(), error.disposition());
         self.metrics.error(reason);
         let text = Chain(&error).to_string();
@@ -348,7 +356,7 @@ impl<R: Reconciler> Driver<R> {
         let not_before = Instant::now() + pause;
         failing
             .insert(key.clone(), Failing { version, failures, era, not_before, error: Arc::clone(&error) });
-        Pass::Ended { outcome: Outcome::Failed(error), pause, label: disposition.label() }
+        (Outcome::Failed(error), pause, disposition.label())
     }
 
     /// Writes the status or removes the finalizer; the time until the next look.
@@ -384,10 +392,15 @@ impl<R: Reconciler> Driver<R> {
         if matches!(outcome, Outcome::Failed(_)) {
             self.set_aside(key, object.meta());
         }
-        let pause = match self.write_status(key, object, seen, &outcome).await {
-            Ok(None) => pause,
-            Ok(Some(postponed)) => postponed.min(pause),
-            Err(error) => self.unwritten(key, object, error)?,
+        let (pause, label) = match self.write_status(key, object, seen, &outcome).await {
+            Ok(postponed) => {
+                // Before, a status that is refused again and again would begin its back-off anew.
+                if matches!(outcome, Outcome::Settled) {
+                    lock(&self.memory.failing).remove(key);
+                }
+                (postponed.map_or(pause, |postponed| postponed.min(pause)), label)
+            }
+            Err(error) => self.unwritten(key, object, error),
         };
         timer.end(label);
         Some(pause)
@@ -433,13 +446,6 @@ impl<R: Reconciler> Pass<R> {
             Outcome::Failed(_) => ("held", pause),
         };
         Self::Ended { outcome, pause, label }
-    }
-
-    fn pause(&self) -> Option<Duration> {
-        match self {
-            Self::Ended { pause, .. } => Some(*pause),
-            Self::Gone | Self::Lost | Self::Stale => None,
-        }
     }
 }
 

@@ -97,6 +97,9 @@ pub enum KitError {
     /// The finalizer cannot be removed.
     #[error("nothing is left to do, but the finalizer cannot be removed, which keeps the object: {}", refusal(.0))]
     NotReleased(kube::Error),
+    /// The status cannot be written.
+    #[error("the status cannot be written, and is out of date until it can: {}", refusal(.0))]
+    NotWritten(kube::Error),
     /// This process does not lead any longer and must not write.
     #[error(transparent)]
     NotLeader(#[from] NotLeader),
@@ -125,21 +128,29 @@ impl KitError {
     pub(crate) fn not_released(error: kube::Error) -> Self {
         if is_fenced(&error) { Self::NotLeader(NotLeader) } else { Self::NotReleased(error) }
     }
+
+    /// Returns the failure for a status that was not written.
+    pub(crate) fn not_written(error: kube::Error) -> Self {
+        if is_fenced(&error) { Self::NotLeader(NotLeader) } else { Self::NotWritten(error) }
+    }
 }
 
 /// Returns why a request failed, and what to do where it is refused.
 fn refusal(error: &kube::Error) -> String {
     let remedy = match classify_kube(error).1 {
-        Disposition::NeedsHelp { .. } if is_too_large(error) => "; remove labels or annotations from it",
+        Disposition::NeedsHelp { .. } if says(error, TOO_LARGE) => "; remove labels or annotations from it",
+        Disposition::NeedsHelp { .. } if says(error, UNDECLARED) => {
+            "; apply the CustomResourceDefinitions of this version of the operator"
+        }
         Disposition::NeedsHelp { .. } => "; correct the RBAC, admission policy or webhook that refuses it",
         Disposition::Transient { .. } => "",
     };
     format!("Kubernetes API: {}{remedy}", Chain(error))
 }
 
-/// Returns whether an object is larger than etcd's limit of 1.5 MiB.
-fn is_too_large(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 500 && status.message.contains(TOO_LARGE))
+/// Returns whether the API server says this of an object, as an error of its own.
+fn says(error: &kube::Error, what: &str) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 500 && status.message.contains(what))
 }
 
 impl From<kube::Error> for KitError {
@@ -151,7 +162,10 @@ impl From<kube::Error> for KitError {
 impl ReconcileError for KitError {
     fn classify(&self) -> (&'static str, Disposition) {
         match self {
-            Self::Kubernetes(error) | Self::NotHeld(error) | Self::NotReleased(error) => classify_kube(error),
+            Self::Kubernetes(error)
+            | Self::NotHeld(error)
+            | Self::NotReleased(error)
+            | Self::NotWritten(error) => classify_kube(error),
             Self::NotLeader(_) => (NOT_LEADER, Disposition::TRANSIENT),
             Self::Panicked(_) | Self::StillChanging => (INTERNAL_ERROR, Disposition::NEEDS_HELP),
         }
@@ -175,8 +189,10 @@ fn is_fenced(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(cause) if cause.is::<NotLeader>())
 }
 
-/// What etcd says of an object that is too large.
+/// What etcd says of an object that is larger than its limit of 1.5 MiB.
 const TOO_LARGE: &str = "request is too large";
+/// What the API server says of a field that a `CustomResourceDefinition` of an earlier version lacks.
+const UNDECLARED: &str = "not declared in schema";
 
 /// Returns what follows an answer of the Kubernetes API server that is no success.
 fn of_answer(status: &Status) -> Disposition {
@@ -186,8 +202,7 @@ fn of_answer(status: &Status) -> Disposition {
     match status.code {
         // Refused as it stands, by the API server or an admission policy; or until the RBAC is repaired.
         400 | 401 | 403 | 405 | 413 | 415 | 422 => Disposition::NeedsHelp { retry_after },
-        // Of etcd, and of a CustomResourceDefinition of an earlier version.
-        500 if [TOO_LARGE, "not declared in schema"].iter().any(|text| status.message.contains(text)) => {
+        500 if [TOO_LARGE, UNDECLARED].iter().any(|text| status.message.contains(text)) => {
             Disposition::NeedsHelp { retry_after }
         }
         // 404, 409 and 410 pass when the cache has caught up.
@@ -368,6 +383,29 @@ mod tests {
             let status: Status = serde_json::from_value(status).unwrap();
             let retry_after = waits.map(Duration::from_secs);
             assert_eq!(of_answer(&status), Disposition::Transient { retry_after }, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_refused_status_says_what_to_do() {
+        let answer = |code, message: &str| {
+            let status = Status { code, message: message.to_owned(), ..Status::default() };
+            KitError::not_written(kube::Error::Api(Box::new(status)))
+        };
+        for (code, message, remedy) in [
+            (403, "forbidden", "; correct the RBAC, admission policy or webhook that refuses it"),
+            (500, "etcdserver: request is too large", "; remove labels or annotations from it"),
+            (
+                500,
+                "failed to create typed patch object: .status.vm: field not declared in schema",
+                "; apply the CustomResourceDefinitions of this version of the operator",
+            ),
+            (500, "etcdserver: leader changed", "(500)"),
+        ] {
+            let error = answer(code, message);
+            let text = error.to_string();
+            assert!(text.starts_with("the status cannot be written") && text.ends_with(remedy), "{text}");
+            assert_eq!(error.disposition().needs_help(), remedy.starts_with(';'), "{text}");
         }
     }
 

@@ -166,8 +166,8 @@ impl Memory {
         }
     }
 
-    /// Takes an instance that does not parse out of the clone queue, unless its clone is in flight. The answer to a request and the
-    /// end of a task wake the instance, which is set aside again then.
+    /// Takes an instance that no pass works on, or whose pass has failed, out of the clone queue, unless its clone is in flight. The
+    /// answer to a request and the end of a task wake the instance, which is set aside again then.
     pub fn set_aside(&self, instance: &Key, uid: &str, has_ended: impl Fn(&MoRef) -> bool) {
         let is_cloning = match self.in_flight.get(uid).and_then(|entry| entry.request) {
             Some(RequestState::Sending(TaskKind::Clone)) => true,

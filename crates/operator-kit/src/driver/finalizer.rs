@@ -148,7 +148,7 @@ impl<R: Reconciler> Driver<R> {
         match self.write_status(key, object, seen, &outcome?).await {
             Ok(None) => None,
             Ok(postponed) => Some(postponed),
-            Err(error) => Some(self.unwritten(key, object, error)),
+            Err(error) => Some(Some(self.unwritten(key, object, error).0)),
         }
     }
 }

@@ -68,7 +68,7 @@ impl<R: Reconciler> Driver<R> {
             Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
                 return Ok(Some(STALE));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(KitError::not_written(error)),
         }
         if let Some((reason, message)) = help {
             self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
@@ -77,15 +77,20 @@ impl<R: Reconciler> Driver<R> {
         Ok(None)
     }
 
-    /// Counts a status that could not be written as a failure, and returns its pause. Publishes one Warning where it is refused, by
-    /// rights or a policy: the status cannot say so.
-    pub(super) fn unwritten(&self, key: &Key, object: &Arc<R::Object>, error: KitError) -> Option<Duration> {
+    /// Counts a status that could not be written as a failure; how long its back-off lasts, and the label of the metric. Publishes one Warning
+    /// where it is refused, by rights or a policy: the status cannot say so.
+    pub(super) fn unwritten(
+        &self,
+        key: &Key,
+        object: &Arc<R::Object>,
+        error: KitError,
+    ) -> (Duration, &'static str) {
         let (reason, disposition) = error.classify();
         if disposition.needs_help() && lock(&self.memory.unwritten).insert(key.clone()) {
-            let message = format!("the status cannot be written, and is out of date until it can: {error}");
-            self.kit.events().publish_warning(reason, &message, object.object_ref(&self.kind));
+            self.kit.events().publish_warning(reason, &error.to_string(), object.object_ref(&self.kind));
         }
-        self.failed(key, object, error.into()).pause()
+        let (_, pause, label) = self.count(key, object, error.into());
+        (pause, label)
     }
 
     /// Publishes the Warning for a reason that needs help, once, where no status is written that would remember it.

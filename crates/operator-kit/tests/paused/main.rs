@@ -171,6 +171,33 @@ async fn a_status_that_met_a_conflict_is_written_again_within_a_second() {
     assert_eq!(bench.status_writes("well"), [begin + Duration::from_secs(1)]);
 }
 
+/// Nothing else is the matter with the object: that it is settled does not begin the delays anew.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_refused_is_tried_ever_later() {
+    let bench = Bench::start();
+    let begin = Instant::now();
+    // The event of the finalizer brings the second pass at once.
+    (0..6).for_each(|_| bench.server.refuse("PATCH things/status well", StatusCode::FORBIDDEN));
+    bench.create("well", Mode::Well).await;
+    bench.says("well", "Well", "").await;
+    let written = bench.status_writes("well")[0] - begin;
+    assert!(about(written.as_secs_f64(), 62.0), "after 2, 4, 8, 16 and 32 s: {written:?}");
+}
+
+/// Others wait behind no object of which the operator's part is done.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_only_others_keep_leaves_the_queues() {
+    let bench = Bench::start();
+    let mut thing = Thing::new("well", ThingSpec { mode: Mode::Well });
+    thing.metadata.finalizers = Some(vec![things::FINALIZER.to_owned(), "example.com/audit".to_owned()]);
+    bench.api.create(&PostParams::default(), &thing).await.unwrap();
+    bench.says("well", "Well", "").await;
+    assert_eq!(bench.things.count("well", Step::SetAside), 0);
+    bench.api.delete("well", &DeleteParams::default()).await.unwrap();
+    bench.says("well", driver::FINALIZERS_LEFT, "example.com/audit").await;
+    bench.things.until("well", Step::SetAside, 1).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deleted_object_goes_and_is_forgotten() {
     let bench = Bench::start();
