@@ -89,6 +89,24 @@ async fn a_machine_is_not_removed_on_old_information() {
     assert_eq!(powered(&rig, &folder).await, [("web-1".to_owned(), true)]);
 }
 
+/// Neither does it report that their folder was moved: each machine is still in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_whose_folder_was_moved_are_not_removed_on_old_information() {
+    let (_place, rig, _operator) = start_operator().await;
+    let folder = rig.folder("web");
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
+    rig.vcenter.lose_updates(&folder).await.unwrap();
+    for name in ["web-0", "web-1"] {
+        rig.vcenter.lose_updates(&format!("{folder}/{name}")).await.unwrap();
+    }
+    rig.vcenter.move_folder(&folder, RESCUE).await.unwrap();
+    rig.remove("web").await.unwrap();
+    let moved = format!("{RESCUE}/{}", folder.rsplit('/').next().unwrap());
+    let running = ["web-0", "web-1"].map(|name| (name.to_owned(), true));
+    assert_eq!(powered(&rig, &moved).await, running);
+}
+
 /// `kubectl delete --cascade=orphan` keeps the machines.
 #[tokio::test(flavor = "multi_thread")]
 async fn orphaning_a_group_keeps_its_machines() {

@@ -201,7 +201,9 @@ impl Kind {
             Self::Ambiguous => {
                 "name the object by its inventory path, or set the option that chooses between them"
             }
-            Self::DuplicateName => "rename or remove the other object of that name",
+            Self::DuplicateName => {
+                "look at the object that has the name: if it is the operator's own, grant its account the right to read it, and do not remove it; else rename it"
+            }
             Self::InvalidPowerState => "if it lasts, check the VM's power state in vCenter",
             Self::Busy => "the operation is retried when the other one has ended",
             Self::InUse => "detach what uses it; the operation is retried",

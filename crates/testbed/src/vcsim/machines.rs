@@ -338,6 +338,14 @@ impl Vcsim {
         self.change("vms/template", json!({"path": path, "on": on})).await
     }
 
+    /// Moves a folder, with all that is in it, to another folder.
+    ///
+    /// # Errors
+    /// If there is no such folder, or the other one has a child of that name.
+    pub async fn move_folder(&self, path: &str, folder_path: &str) -> Result<()> {
+        self.change("folders/move", json!({"path": path, "folder": folder_path})).await
+    }
+
     /// Renames a folder.
     ///
     /// # Errors

@@ -168,9 +168,9 @@ impl Inventory {
         self.set_refreshed(ticket);
     }
 
-    /// Records what reading a virtual machine by its reference has returned; `None`: it does not exist.
+    /// Records what reading a virtual machine by its reference has returned, and that its folder is where it was; `None`: it does not exist.
     pub fn answer_look_up(&mut self, moref: &MoRef, read: Option<Vm>) {
-        self.set_looked_up(moref, read.map(Arc::new).as_ref(), Instant::now() + LONG);
+        self.set_looked_up(moref, read.map(Arc::new).as_ref(), Some(true), Instant::now() + LONG);
     }
 
     /// Drops the answer to a look-up or a confirmation, as time does.

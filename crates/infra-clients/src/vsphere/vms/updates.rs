@@ -46,9 +46,9 @@ pub(super) async fn read_vms(core: &Core, vms: &[MoRef]) -> Result<Vec<ObjectUpd
     read_existing(core, "VirtualMachine", VM_PATHS, vms).await
 }
 
-/// Reads a folder's name and parent.
-pub(super) async fn read_folder(core: &Core, folder: &MoRef) -> Result<Option<ObjectUpdate>, Error> {
-    Ok(read_existing(core, "Folder", &["name", "parent"], std::slice::from_ref(folder)).await?.pop())
+/// Reads the names and parents of folders; those that do not exist are left out.
+pub(super) async fn read_folders(core: &Core, folders: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
+    read_existing(core, "Folder", &["name", "parent"], folders).await
 }
 
 /// Returns how many objects are in a folder, 0 if it does not exist.

@@ -61,6 +61,7 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 	mux.HandleFunc("GET /vms/history", answer(func(*http.Request) (any, error) { return s.overrides.history.all(), nil }))
 	mux.HandleFunc("GET /folders", answer(func(*http.Request) (any, error) { return i.folders(), nil }))
 	mux.HandleFunc("POST /folders", order(func(p place) error { return i.createFolder(p.Folder, p.Name) }))
+	mux.HandleFunc("POST /folders/move", order(func(p place) error { return i.moveFolder(p.Path, p.Folder) }))
 	mux.HandleFunc("POST /folders/rename", order(func(p place) error { return i.renameFolder(p.Path, p.Name) }))
 	mux.HandleFunc("POST /vms", order(func(p struct {
 		Folder   string  `json:"folder"`

@@ -125,7 +125,16 @@ func isTemplate(ctx *simulator.Context, vm *simulator.VirtualMachine) (template 
 
 // moveVM moves a machine to another folder.
 func (i *inventory) moveVM(inventoryPath, folder string) error {
-	ref, err := i.find("VirtualMachine", inventoryPath)
+	return i.moveInto("VirtualMachine", inventoryPath, folder)
+}
+
+// moveFolder moves a folder to another folder.
+func (i *inventory) moveFolder(inventoryPath, folder string) error {
+	return i.moveInto("Folder", inventoryPath, folder)
+}
+
+func (i *inventory) moveInto(kind, inventoryPath, folder string) error {
+	ref, err := i.find(kind, inventoryPath)
 	if err != nil {
 		return err
 	}

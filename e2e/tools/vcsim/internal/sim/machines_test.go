@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"path"
 	"testing"
 
 	"github.com/vmware/govmomi/object"
@@ -89,12 +90,18 @@ func TestMoveOfAFolder(t *testing.T) {
 	}
 	v.must(move(root+"/a", "/DC0/vm"))
 	w.until("all has left", func() bool { return w.count("Folder") == 0 && w.count("VirtualMachine") == 0 })
-	v.must(move("/DC0/vm/a", root))
+	v.must(v.inventory.moveFolder("/DC0/vm/a", root))
 	w.until("all is back", func() bool { return w.count("Folder") == 2 && w.count("VirtualMachine") == 1 })
+	// The view's own folder keeps what it shows.
+	v.must(v.inventory.createFolder("/DC0/vm", "attic"))
+	v.must(v.inventory.moveFolder(root, "/DC0/vm/attic"))
+	v.must(v.inventory.addVMs("/DC0/vm/attic/"+path.Base(root), []NewVM{{Name: "two"}}))
+	w.until("the new machine is seen", func() bool { return w.count("Folder") == 2 && w.count("VirtualMachine") == 2 })
+	v.must(v.inventory.moveFolder("/DC0/vm/attic/"+path.Base(root), "/DC0/vm"))
 	if err := move(root+"/a", root+"/a/b"); !isFault[*types.NotSupported](err) {
 		t.Errorf("a folder moved into itself: %v", err)
 	}
-	if got := fmt.Sprint(v.inventory.folders()); got != "[/DC0/vm "+root+" "+root+"/a "+root+"/a/b]" {
+	if got := fmt.Sprint(v.inventory.folders()); got != "[/DC0/vm /DC0/vm/attic "+root+" "+root+"/a "+root+"/a/b]" {
 		t.Error(got)
 	}
 }

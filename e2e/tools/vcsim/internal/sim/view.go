@@ -72,6 +72,9 @@ func (v *containerView) PutObject(ctx *simulator.Context, obj mo.Reference) {
 	if !ok || obj.Reference().Type != "VirtualMachine" && obj.Reference().Type != "Folder" {
 		return
 	}
+	if obj.Reference() == v.Container {
+		return // wherever it is, the view shows what is below it
+	}
 	inside := v.contains(ctx.Map, entity)
 	ctx.WithLock(v, func() {
 		if v.set(ctx.Map, obj.Reference(), inside) {

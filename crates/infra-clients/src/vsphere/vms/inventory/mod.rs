@@ -161,8 +161,8 @@ impl Inventory {
 }
 
 impl Inventory {
-    /// Returns whether a VM was as the inventory shows it when it was last read: under this parent, with these markers and
-    /// this instance UUID, and a template or not. `None` if it was not read within 30 seconds, or was powered off or
+    /// Returns whether a VM was as the inventory shows it when it was last read: under this parent, which is below the root folder, with
+    /// these markers and this instance UUID, and a template or not. `None` if it was not read within 30 seconds, or was powered off or
     /// destroyed by a request since: [`Vms::confirm`](super::Vms::confirm).
     #[must_use]
     pub fn confirmed(&self, moref: &MoRef) -> Option<bool> {
@@ -217,17 +217,42 @@ impl Inventory {
         }
     }
 
-    /// Records the answer to a look-up. Returns whether it says that the inventory missed a change.
-    pub(super) fn set_looked_up(&mut self, moref: &MoRef, read: Option<&Arc<Vm>>, now: Instant) -> bool {
+    /// Returns whether a VM is below the root folder; `None` if a folder between them is not known.
+    pub(super) fn is_below_root(&self, vm: &Vm) -> Option<bool> {
+        let (root, mut parent) = (self.root.as_ref()?, vm.parent.as_ref()?);
+        // Folders that were moved between two reads may seem to be in each other.
+        for _ in 0..=self.folders.len() {
+            if parent == root {
+                return Some(true);
+            }
+            if parent.kind() != "Folder" {
+                return Some(false);
+            }
+            parent = self.folder(parent)?.parent.as_ref()?;
+        }
+        None
+    }
+
+    /// Records the answer to a look-up; `below`: whether the VM is below the root folder, if that is known. Returns whether it says that the
+    /// inventory missed a change.
+    pub(super) fn set_looked_up(
+        &mut self,
+        moref: &MoRef,
+        read: Option<&Arc<Vm>>,
+        below: Option<bool>,
+        now: Instant,
+    ) -> bool {
         let Some(shown) = self.vms.get(moref) else {
             let outside = read.map_or(Outside::Gone, |vm| Outside::Elsewhere(vm.clone()));
             self.outside.insert(moref.clone(), (outside, now));
             return false;
         };
-        let same = read.is_some_and(|read| identity(read) == identity(shown));
+        let is_alike = read.is_some_and(|read| identity(read) == identity(shown));
+        let same = is_alike && below == Some(true);
         self.confirmed.insert(moref.clone(), (same, now));
-        // Of a VM that cannot be read, a complete report shows no more.
-        let missed = !same && read.is_none_or(|read| read.markers.is_some());
+        // Of what cannot be read, a complete report shows no more.
+        let is_read = read.is_none_or(|read| read.markers.is_some()) && !(is_alike && below.is_none());
+        let missed = !same && is_read;
         self.incomplete |= missed;
         missed
     }

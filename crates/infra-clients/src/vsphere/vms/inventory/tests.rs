@@ -108,17 +108,51 @@ fn an_object_that_a_fault_says_is_missing_is_removed_and_reported() {
 #[test]
 fn a_look_up_is_answered_until_the_vm_appears() {
     let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
-    inventory.set_looked_up(&vm("1"), None, now);
-    inventory.set_looked_up(&vm("2"), Some(&Arc::new(Vm::empty(vm("2")))), now);
+    inventory.set_looked_up(&vm("1"), None, None, now);
+    inventory.set_looked_up(&vm("2"), Some(&Arc::new(Vm::empty(vm("2")))), None, now);
     assert_eq!(inventory.outside(&vm("1")), Some(&Outside::Gone));
     inventory.apply(&update(UpdateKind::Enter, &vm("2"), vec![("name", text("a"))]), now);
     assert_eq!(inventory.outside(&vm("2")), None);
-    inventory.set_looked_up(&vm("2"), None, now);
+    inventory.set_looked_up(&vm("2"), None, None, now);
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
 
-    inventory.set_looked_up(&vm("3"), None, now);
+    inventory.set_looked_up(&vm("3"), None, None, now);
     inventory.purge(now + OUTSIDE_LIFE);
     assert_eq!(inventory.outside(&vm("3")), None, "too old");
+}
+
+/// The folder of a VM may have been moved although the VM has the same parent.
+#[test]
+fn a_vm_is_confirmed_only_below_the_root_folder() {
+    let folder = |id: &str| MoRef::new("Folder", id);
+    let root = folder("root");
+    let at = |parents: &[(&str, &MoRef)]| {
+        let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
+        inventory.set_root(root.clone());
+        for (id, parent) in parents {
+            let parent = moref(parent.kind(), parent.value());
+            inventory.apply(&update(UpdateKind::Enter, &folder(id), vec![("parent", parent)]), now);
+        }
+        inventory
+    };
+    let inside = Vm { parent: Some(folder("group")), ..Vm::empty(vm("1")) };
+    let datacenter = MoRef::new("Datacenter", "dc");
+    for (what, parents, below) in [
+        ("in its place", vec![("group", &root)], Some(true)),
+        ("deeper", vec![("group", &folder("a")), ("a", &root)], Some(true)),
+        ("elsewhere", vec![("group", &folder("vm")), ("vm", &datacenter)], Some(false)),
+        ("a folder that was not read", vec![("group", &folder("a"))], None),
+        ("a folder that is gone", vec![], None),
+        ("moved between two reads", vec![("group", &folder("a")), ("a", &folder("group"))], None),
+    ] {
+        assert_eq!(at(&parents).is_below_root(&inside), below, "{what}");
+        let (mut inventory, now) = (at(&[("group", &root)]), Instant::now());
+        inventory.put_vm(&vm("1"), Some(Vm { markers: Some(Box::new([])), ..inside.clone() }));
+        let read = inventory.vm(&vm("1")).cloned();
+        let missed = inventory.set_looked_up(&vm("1"), read.as_ref(), below, now);
+        assert_eq!(inventory.confirmed(&vm("1")), Some(below == Some(true)), "{what}");
+        assert_eq!(missed, below == Some(false), "{what}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::failure::jittered;
 use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
-use crate::vsphere::vms::updates::read_vms;
+use crate::vsphere::vms::updates::{read_folders, read_vms};
 use crate::vsphere::vms::{Link, Shared};
 use crate::vsphere::{Error, Kind, MoRef};
 
@@ -92,7 +92,7 @@ impl LookUps {
                 Err(error) if is_about_objects(&error) => match morefs.as_slice() {
                     [moref] => {
                         tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
-                        answer(shared, moref, Some(&Arc::new(Vm::empty(moref.clone()))));
+                        answer(shared, moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
                     }
                     several => {
                         most = several.len().div_ceil(2);
@@ -118,16 +118,42 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     for update in read_vms(&shared.core, morefs).await? {
         read.apply(&update, now);
     }
+    if let Some(root) = shared.read(|inventory| inventory.root_folder().cloned()) {
+        read.set_root(root);
+    }
+    read_above(shared, &mut read, now).await?;
     for moref in morefs {
-        answer(shared, moref, read.vm(moref));
+        let vm = read.vm(moref);
+        answer(shared, moref, vm, vm.and_then(|vm| read.is_below_root(vm)));
     }
     Ok(())
 }
 
-/// Answers a request. An inventory that has missed a change is read again at once.
-fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>) {
+/// Reads the folders above those VMs that the inventory shows, up to the root folder: that one of them was moved may have been missed.
+async fn read_above(shared: &Shared, read: &mut Inventory, now: Instant) -> Result<(), Error> {
+    let mut next: HashSet<MoRef> = shared.read(|inventory| {
+        let shown = read.vms().filter(|vm| inventory.vm(&vm.moref).is_some());
+        shown.filter_map(|vm| vm.parent.clone()).collect()
+    });
+    loop {
+        let is_read = |folder: &MoRef| Some(folder) == read.root_folder() || read.folder(folder).is_some();
+        next.retain(|folder| folder.kind() == "Folder" && !is_read(folder));
+        if next.is_empty() {
+            return Ok(());
+        }
+        let folders: Vec<_> = next.drain().collect();
+        for update in read_folders(&shared.core, &folders).await? {
+            read.apply(&update, now);
+            next.extend(read.folder(&update.obj).and_then(|folder| folder.parent.clone()));
+        }
+    }
+}
+
+/// Answers a request; `below`: whether the VM is below the root folder, if that is known. An inventory that has missed a change is read
+/// again at once.
+fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, below: Option<bool>) {
     // In this order a reader finds the open request, or the answer.
-    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, Instant::now()));
+    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, below, Instant::now()));
     shared.look_ups.close(moref);
     shared.update(|inventory| inventory.send(&Change::LookedUp(moref.clone())));
     if missed {
