@@ -121,7 +121,7 @@ pub fn remedy(error: &Error) -> String {
         Kind::Unauthorized => "correct VC_USER and VC_PASS in the Secret vc-creds and restart the operator",
         Kind::Config | Kind::Ambiguous => "set VC_DATACENTER or VC_RESOURCE_POOL and restart the operator",
         Kind::RootFolderUnknown => {
-            "create those that do not exist and apply what `vm-operator rbac --watch-namespace` prints, or take them out of WATCH_NAMESPACE"
+            "create the namespaces that do not exist and apply what `vm-operator rbac --watch-namespace` prints for all of WATCH_NAMESPACE, or take them out of it"
         }
         Kind::RootFolderMoved => {
             "set VC_FOLDER to the folder that has the machines and restart the operator; if that folder was renamed or moved, rename or move it back instead"

@@ -85,7 +85,11 @@ pub fn check(instance: &VmInstance) -> Result<(), String> {
         ));
     }
     if spec.vm_name != vm(&spec.group, spec.slot) && !is_original_machine(&spec.group, &spec.vm_name) {
-        return Err(format!("its virtual machine is called {:?}", vm(&spec.group, spec.slot)));
+        let name = vm(&spec.group, spec.slot);
+        return Err(format!(
+            "spec.vmName is {:?}, and the virtual machine of its slot is called {name:?}",
+            spec.vm_name
+        ));
     }
     Ok(())
 }
