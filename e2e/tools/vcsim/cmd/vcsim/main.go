@@ -75,6 +75,10 @@ func run() error {
 	flag.BoolVar(&config.StockPowerOn, "stock-power-on", false, "ignore powerOn in a clone spec, as govmomi's simulator does")
 	flag.BoolVar(&config.NoCreateFolder, "no-create-folder", false, "answer CreateFolder with NoPermission")
 	flag.StringVar(&config.InstanceUUID, "instance-uuid", "", "about.instanceUuid (default a random one)")
+	flag.IntVar(&config.Datastores, "datastores", 1, "datastores per datacenter, named LocalDS_0 and so on, each of all its hosts")
+	flag.StringVar(&config.About.Version, "version", "", "about.version, such as 8.0.3 (default that of govmomi's simulator)")
+	flag.StringVar(&config.About.APIVersion, "api-version", "", "about.apiVersion, such as 8.0.3.0 (default that of govmomi's simulator)")
+	flag.StringVar(&config.About.Build, "build", "", "about.build (default that of govmomi's simulator)")
 	flag.Parse()
 	config.Templates, config.Pools = templates, pools
 	config.Password = os.Getenv("VCSIM_PASSWORD")

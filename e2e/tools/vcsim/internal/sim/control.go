@@ -31,6 +31,20 @@ func (s *Server) controls() http.Handler {
 		s.sessions.expire()
 		return nil
 	}))
+	mux.HandleFunc("PUT /about", order(func(a About) error { s.setAbout(a); return nil }))
+	mux.HandleFunc("PUT /password", order(func(p struct {
+		Password string `json:"password"`
+	}) error {
+		s.setPassword(p.Password)
+		return nil
+	}))
+	mux.HandleFunc("POST /tags", order(func(t struct {
+		Category string `json:"category"`
+		Tag      string `json:"tag"`
+		Path     string `json:"path"`
+	}) error {
+		return s.attachTag(t.Category, t.Tag, t.Path)
+	}))
 	mux.HandleFunc("PUT /clone-time", order(func(t struct {
 		MS int64 `json:"ms"`
 	}) error {
@@ -81,6 +95,12 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 		Value *string `json:"value"` // null removes the entry
 	}) error {
 		return i.setExtraConfig(p.Path, p.Key, p.Value)
+	}))
+	mux.HandleFunc("POST /vms/guest", order(func(p struct {
+		Path string `json:"path"`
+		Guest
+	}) error {
+		return i.setGuest(p.Path, p.Guest)
 	}))
 	mux.HandleFunc("POST /vms/connection", order(func(p struct {
 		Path     string                              `json:"path"`

@@ -188,7 +188,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		return
 	}
-	if r.URL.Path != vim25.Path || r.Method != http.MethodPost {
+	if !isCall(r) {
 		e.handler.ServeHTTP(w, r)
 		return
 	}
@@ -274,7 +274,9 @@ func (e *endpoint) run(r *http.Request, c call, body []byte) *reply {
 	again := r.Clone(context.WithoutCancel(r.Context()))
 	again.Body = io.NopCloser(bytes.NewReader(body))
 	e.handler.ServeHTTP(answer, again)
-	e.service.after(c, answer.status)
+	if r.URL.Path == vim25.Path { // the objects of other services are not in the inventory
+		e.service.after(c, answer.status)
+	}
 	return answer
 }
 

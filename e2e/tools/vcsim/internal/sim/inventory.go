@@ -19,6 +19,7 @@ type Options struct {
 	Datacenters int
 	Clusters    int
 	Hosts       int // per cluster
+	Datastores  int // per datacenter, each of all its hosts; 0: 1
 	Templates   []string
 	// Pools are the names of the resource pools in each cluster's root pool.
 	Pools []string
@@ -40,6 +41,7 @@ func build(options Options) (*simulator.Model, error) {
 	model := simulator.VPX()
 	model.Datacenter, model.Cluster, model.ClusterHost = options.Datacenters, options.Clusters, options.Hosts
 	model.Host, model.Machine, model.Portgroup = 0, 0, 0
+	model.Datastore = max(options.Datastores, 1)
 	if options.Switch {
 		model.Portgroup = 1
 	}
@@ -81,10 +83,14 @@ type VM struct {
 	MemoryMB     int32             `json:"memoryMb"`
 	ExtraConfig  map[string]string `json:"extraConfig"`
 	Template     bool              `json:"template"`
+	// HostName and Addresses are those of the guest, as VMware Tools report them.
+	HostName  string   `json:"hostName"`
+	Addresses []string `json:"addresses"`
 }
 
-// populate adds the pools, the root folder and the templates.
+// populate sets what the datastores say, and adds the pools, the root folder and the templates.
 func (i *inventory) populate(options Options) error {
+	i.shareDatastores()
 	for _, ref := range i.registry.AllReference("ResourcePool") {
 		for _, name := range options.Pools {
 			if err := i.addPool(ref.Reference(), name); err != nil {
@@ -174,6 +180,11 @@ func (i *inventory) vms() []VM {
 				MemoryMB:     vm.Config.Hardware.MemoryMB,
 				Template:     vm.Config.Template,
 				ExtraConfig:  texts(vm.Config.ExtraConfig),
+				HostName:     vm.Guest.HostName,
+				Addresses:    []string{},
+			}
+			for _, nic := range vm.Guest.Net {
+				seen.Addresses = append(seen.Addresses, nic.IpAddress...)
 			}
 		})
 		folder, known := folders[parent]
@@ -249,7 +260,7 @@ func (i *inventory) child(parent types.ManagedObjectReference, kind, name string
 		case *simulator.Folder:
 			children = append(children, e.ChildEntity...)
 		case *simulator.ClusterComputeResource:
-			children = append(children, *e.ResourcePool)
+			children = append(append(children, *e.ResourcePool), e.Host...)
 		case *simulator.ResourcePool:
 			children = append(children, e.ResourcePool.ResourcePool...)
 		}

@@ -17,6 +17,8 @@ var journalRef = types.ManagedObjectReference{Type: "Journal", Value: "journal"}
 // It is registered as an object because the simulator creates the collectors of a session itself, by reflection, and
 // they find it in the registry.
 type journal struct {
+	mo.ExtensibleManagedObject // searches of the simulator look for such a first field in every object
+
 	mu       sync.Mutex
 	readers  map[*reader]struct{}
 	lost     map[types.ManagedObjectReference]struct{} // objects whose changes no wait reports

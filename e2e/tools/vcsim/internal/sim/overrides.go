@@ -27,6 +27,7 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //   - a port group has a configVersion, which ReconfigureDVPortgroup_Task checks; what its spec omits stays, and its name
 //     renames; Destroy_Task fails while a machine is attached, and leaves no reference to it; no VLAN is above 4094: code that
 //     relied on the simulator's own answers would overwrite others' changes and remove what is in use;
+//   - searches for machines respect their datacenter;
 //   - views and collectors notice that a machine or a folder was moved.
 //
 // It also serialises everything that adds, moves or removes machines and folders: views walk the tree without locks,
@@ -34,6 +35,8 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //
 // It is registered under its own reference; redirect sends the calls to it.
 type overrides struct {
+	mo.ExtensibleManagedObject // searches of the simulator look for such a first field in every object
+
 	registry *simulator.Registry
 	tasks    *tasks
 	journal  *journal
@@ -69,6 +72,10 @@ func (o *overrides) Unlock() {}
 
 // redirect is the registry's hook, called before each method.
 func (o *overrides) redirect(method *simulator.Method) {
+	if isMachineSearch(method.Body) {
+		method.This = overridesRef
+		return
+	}
 	switch body := method.Body.(type) {
 	case *types.CloneVM_Task:
 		method.This = overridesRef

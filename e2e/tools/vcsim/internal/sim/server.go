@@ -2,7 +2,8 @@
 // differences from a vCenter that an operator can observe, serves TLS and checks logins, and has a control port that
 // counts calls, injects faults and outages, and changes the inventory as other clients do.
 //
-// It simulates what vm-operator uses. It has no REST, VI JSON, permissions or resource limits.
+// It simulates what the operators, vSphere's cloud controller manager and its CSI driver use. It has no VI JSON, permissions or
+// resource limits.
 package sim
 
 import (
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +34,7 @@ type Config struct {
 	AppearEarly     bool                     // a clone is in the inventory from the start of its task
 	NoCreateFolder  bool                     // CreateFolder answers NoPermission
 	InstanceUUID    string                   // about.instanceUuid; by default a random one, as vCenters differ
+	About           About
 }
 
 // Server is one simulated vCenter with its control port.
@@ -49,6 +52,8 @@ type Server struct {
 	endpoint  *endpoint
 	control   *http.Server
 	address   string
+	user      string
+	password  atomic.Pointer[string]
 }
 
 // Start builds the inventory and opens both ports.
@@ -74,7 +79,9 @@ func Start(config Config) (*Server, error) {
 		registry: registry,
 		sessions: newSessions(registry),
 		journal:  newJournal(),
+		user:     config.User,
 	}
+	s.setPassword(config.Password)
 	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager), accountName(config.User), config.ClockOffset)
 	s.overrides = newOverrides(registry, s.tasks, s.journal)
 	s.overrides.cloneTime.Store(int64(config.CloneTime))
@@ -87,6 +94,7 @@ func Start(config Config) (*Server, error) {
 	s.rules = newRules(fixed, config.CallDelays)
 	s.extend()
 	s.identify(config.InstanceUUID)
+	s.setAbout(config.About)
 
 	s.overrides.versionPortGroups()
 	if err := s.inventory.populate(config.Options); err != nil {
@@ -141,6 +149,12 @@ func (s *Server) identify(instanceUUID string) {
 	})
 }
 
+// setPassword sets the password of the account; sessions stay.
+func (s *Server) setPassword(password string) { s.password.Store(&password) }
+
+// passwordNow returns the password of the account.
+func (s *Server) passwordNow() string { return *s.password.Load() }
+
 func (s *Server) open(config Config) error {
 	service := s.model.Service
 	service.RegisterSDK(s.registry, vim25.Path+"/vimService")
@@ -151,10 +165,12 @@ func (s *Server) open(config Config) error {
 	}
 	// The simulator checks logins only if this URL has a user.
 	service.Listen = &url.URL{Scheme: "https", Host: s.endpoint.address, Path: vim25.Path, User: url.User(config.User)}
+	s.serveOthers(service)
 	manager := s.registry.SessionManager()
 	manager.ServiceHostName = s.endpoint.address
 	manager.ValidLogin = func(login *types.Login) bool {
-		return login.UserName == accountName(config.User) && login.Password == config.Password
+		// The account's name has been written as a vCenter does for logins of the SDK, and not for those of REST.
+		return accountName(login.UserName) == accountName(config.User) && login.Password == s.passwordNow()
 	}
 
 	listener, err := net.Listen("tcp", config.Control)
