@@ -61,7 +61,7 @@ pub use port::Port;
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Connection, Discovery, Fault, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm, UpdateCounts,
+    Connection, Discovery, Fault, Guest, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm, UpdateCounts,
     Vcsim, VcsimBuilder, VmEvent,
 };
 #[cfg(feature = "servers")]

@@ -6,6 +6,7 @@
 
 mod control;
 mod fault;
+mod guest;
 mod machines;
 mod network;
 mod start;
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 
 use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
+pub use self::guest::Guest;
 pub use self::machines::{Connection, Happened, NewVm, UpdateCounts, VmEvent};
 pub use self::network::{Discovery, SimPortGroup};
 pub use self::start::VcsimBuilder;
@@ -80,6 +82,10 @@ pub struct SimVm {
     pub extra_config: BTreeMap<String, String>,
     /// Whether it is a template.
     pub template: bool,
+    /// The guest's host name, as VMware Tools report it; empty if they report none.
+    pub host_name: String,
+    /// The guest's addresses.
+    pub addresses: Vec<String>,
 }
 
 impl SimVm {

@@ -121,6 +121,18 @@ impl VcsimBuilder {
         self.flag("instance-uuid", uuid)
     }
 
+    /// Sets the number of datastores of each datacenter, `LocalDS_0`, `LocalDS_1` and so on. All hosts of the datacenter have
+    /// each. Default: 1.
+    pub fn datastores(self, n: u32) -> Self {
+        self.flag("datastores", n.to_string())
+    }
+
+    /// Sets `about.version`, `about.apiVersion` and `about.build`, such as `8.0.3`, `8.0.3.0` and `24022515`. Default: those of
+    /// govmomi's simulator, 6.5.
+    pub fn release(self, version: &str, api_version: &str, build: &str) -> Self {
+        self.flag("version", version).flag("api-version", api_version).flag("build", build)
+    }
+
     /// Sets the account's password. Default: a random one of letters, digits and `!`.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());

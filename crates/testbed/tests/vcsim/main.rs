@@ -1,6 +1,7 @@
 //! The simulated vCenter, driven through its handle and, where the answers of the API matter, over the wire.
 #![allow(clippy::unwrap_used, reason = "the functions here are part of the tests")]
 
+mod guests;
 mod inventory;
 mod watch;
 
