@@ -2,13 +2,14 @@
 //!
 //! Owns the cache of built programs. Each Go module under `e2e/tools/` is pinned by its `go.mod` and `go.sum`. Its programs
 //! are built once into `<cache>/tools/<module>-<hash of the module>/bin`, for all checkouts and test processes of the
-//! machine. Files of the module that tests need are in `manifests`, next to `bin`. Never downloads a binary, and never removes
-//! a cache entry, because another checkout may use it.
+//! machine. Files of the module that tests need are in `manifests`, next to `bin`. Programs that only some tests need are built
+//! when these ask for them. Never downloads a binary, and never removes a cache entry, because another checkout may use it.
 
 mod build;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,12 @@ struct Module {
     manifests: &'static [&'static str],
     /// The usual duration of a build, for a message, so that a long build does not look like a hang.
     duration: &'static str,
+    /// Whether it is built only for who names it.
+    on_demand: bool,
 }
+
+/// Environment variables with the path of a program to use instead of the built one, such as a newer driver that no module has.
+const OVERRIDES: &[(&str, &str)] = &[("vsphere-csi", "CSI_BIN"), ("syncer", "SYNCER_BIN")];
 
 const MODULES: &[Module] = &[
     Module {
@@ -37,6 +43,7 @@ const MODULES: &[Module] = &[
         programs: &[("vcsim", "./cmd/vcsim"), ("supervise", "./cmd/supervise")],
         manifests: &[],
         duration: "1.5 minutes",
+        on_demand: false,
     },
     Module {
         name: "etcd",
@@ -44,6 +51,7 @@ const MODULES: &[Module] = &[
         programs: &[("etcd", "go.etcd.io/etcd/server/v3")],
         manifests: &[],
         duration: "25 seconds",
+        on_demand: false,
     },
     Module {
         name: "kubernetes",
@@ -55,6 +63,7 @@ const MODULES: &[Module] = &[
         ],
         manifests: &[],
         duration: "4.5 minutes",
+        on_demand: false,
     },
     Module {
         name: "capi",
@@ -66,6 +75,7 @@ const MODULES: &[Module] = &[
             "controlplane/kubeadm/config/crd/bases",
         ],
         duration: "2.5 minutes",
+        on_demand: false,
     },
     Module {
         name: "tanzu",
@@ -76,6 +86,48 @@ const MODULES: &[Module] = &[
             "config/crd/bases/run.tanzu.vmware.com_tanzukubernetesreleases.yaml",
         ],
         duration: "5 seconds",
+        on_demand: false,
+    },
+    Module {
+        name: "cpi",
+        pinned: Some("k8s.io/cloud-provider-vsphere"),
+        programs: &[(
+            "vsphere-cloud-controller-manager",
+            "k8s.io/cloud-provider-vsphere/cmd/vsphere-cloud-controller-manager",
+        )],
+        manifests: &[
+            "releases/v1.30",
+            "releases/v1.31",
+            "releases/v1.32",
+            "releases/v1.33",
+            "releases/v1.34",
+            "releases/v1.35",
+            "releases/v1.36",
+        ],
+        duration: "5 minutes",
+        on_demand: true,
+    },
+    Module {
+        name: "csi",
+        pinned: Some("sigs.k8s.io/vsphere-csi-driver/v3"),
+        programs: &[
+            ("vsphere-csi", "sigs.k8s.io/vsphere-csi-driver/v3/cmd/vsphere-csi"),
+            ("syncer", "sigs.k8s.io/vsphere-csi-driver/v3/cmd/syncer"),
+        ],
+        manifests: &["manifests/vanilla"],
+        duration: "4 minutes",
+        on_demand: true,
+    },
+    Module {
+        name: "csi-provisioner",
+        pinned: Some("github.com/kubernetes-csi/external-provisioner/v6"),
+        programs: &[(
+            "csi-provisioner",
+            "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+        )],
+        manifests: &["deploy/kubernetes/rbac.yaml"],
+        duration: "5 minutes",
+        on_demand: true,
     },
 ];
 
@@ -88,7 +140,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds all programs and builds the missing ones. Takes a millisecond if none is missing.
+    /// Finds all programs but those that only some tests need, and builds the missing ones. Takes a millisecond if none is missing.
     ///
     /// A program in the directory `KUBEBUILDER_ASSETS` has precedence. Prints the progress of builds to stderr. If several
     /// processes need a build, one builds and the others wait.
@@ -96,14 +148,15 @@ impl Tools {
     /// # Errors
     /// If `go` is missing or a build fails; the error has the end of the compiler's output.
     pub fn ensure() -> Result<Tools> {
-        Self::find(MODULES)
+        Self::find(MODULES.iter().filter(|module| !module.on_demand))
     }
 
     /// Does the same as [`Tools::ensure`] only for modules with these names or programs with these names, so that a test does
-    /// not wait for builds that it does not need.
+    /// not wait for builds that it does not need. Only here are the drivers of vSphere built: `cpi`, `csi`, `csi-provisioner`. The
+    /// variables `CSI_BIN` and `SYNCER_BIN` name other builds of the CSI driver.
     ///
     /// # Errors
-    /// Those of `ensure`, and if no module or program has one of the names.
+    /// Those of `ensure`, if no module or program has one of the names, and if a variable names no file.
     pub fn of(names: &[&str]) -> Result<Tools> {
         let has = |module: &Module, name: &str| {
             module.name == name || module.programs.iter().any(|(built, _)| *built == name)
@@ -124,7 +177,10 @@ impl Tools {
             let directory = cache.join(format!("{}-{}", module.name, module_hash(&source)?));
             let mut missing = Vec::new();
             for &(name, package) in module.programs {
-                let asset = assets.as_ref().map(|dir| dir.join(name)).filter(|path| path.is_file());
+                let asset = match given(name, |variable| env::var_os(variable))? {
+                    Some(path) => Some(path),
+                    None => assets.as_ref().map(|dir| dir.join(name)).filter(|path| path.is_file()),
+                };
                 let path = asset.unwrap_or_else(|| directory.join("bin").join(name));
                 if !path.is_file() {
                     missing.push((name, package));
@@ -159,6 +215,14 @@ impl Tools {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.paths.iter().map(|(name, path)| (*name, path.as_path()))
     }
+}
+
+/// Returns the program that an environment variable names instead of a built one.
+fn given(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>> {
+    let Some((_, key)) = OVERRIDES.iter().find(|(program, _)| *program == name) else { return Ok(None) };
+    let Some(path) = variable(key).map(PathBuf::from) else { return Ok(None) };
+    ensure!(path.is_file(), "{key} names {}, which is no file", path.display());
+    Ok(Some(path))
 }
 
 fn unknown(name: &str) -> String {
@@ -232,6 +296,25 @@ mod tests {
         fs::create_dir(module.path().join("cmd")).unwrap();
         fs::write(module.path().join("cmd/main.go"), "package main").unwrap();
         assert_ne!(key(), first);
+    }
+
+    #[test]
+    fn a_variable_names_another_build_of_a_driver() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let names_it = |variable: &str| (variable == "CSI_BIN").then(|| file.path().into());
+        assert_eq!(given("vsphere-csi", names_it).unwrap().as_deref(), Some(file.path()));
+        assert_eq!(given("syncer", names_it).unwrap(), None);
+        assert_eq!(given("kubectl", |_| Some("/none".into())).unwrap(), None);
+        let error = given("syncer", |_| Some("/none".into())).unwrap_err().to_string();
+        assert_eq!(error, "SYNCER_BIN names /none, which is no file");
+    }
+
+    #[test]
+    fn the_drivers_are_built_only_on_demand() {
+        let of = |on_demand| MODULES.iter().filter(move |module| module.on_demand == on_demand);
+        let drivers: Vec<_> = of(true).map(|module| module.name).collect();
+        assert_eq!(drivers, ["cpi", "csi", "csi-provisioner"]);
+        assert!(of(false).any(|module| module.name == "kubernetes"));
     }
 
     #[test]
