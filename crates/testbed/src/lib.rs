@@ -9,6 +9,7 @@
 //! - [`ApiProxy`]: what goes wrong between a client and the API server, one thing at a time.
 //! - [`Management`]: a control plane with Cluster API; [`Workload`]: a cluster it manages.
 //! - [`Nodes`]: simulated Nodes, on which Pods become Ready.
+//! - [`PodRunner`]: runs Pods of these Nodes as processes, for images whose program is known.
 //! - [`Ako`]: a stand-in for AKO in a workload cluster.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
@@ -35,6 +36,8 @@ mod management;
 #[cfg(feature = "servers")]
 mod nodes;
 #[cfg(feature = "servers")]
+mod pod_runner;
+#[cfg(feature = "servers")]
 mod port;
 #[cfg(feature = "servers")]
 mod process;
@@ -56,13 +59,15 @@ pub use management::{Management, VirtualHost, Workload, WorkloadBuilder};
 #[cfg(feature = "servers")]
 pub use nodes::{Node, Nodes};
 #[cfg(feature = "servers")]
+pub use pod_runner::{PodRunner, Program, RunningContainer};
+#[cfg(feature = "servers")]
 pub use port::Port;
 #[cfg(feature = "servers")]
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Connection, Discovery, Fault, Guest, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm, UpdateCounts,
-    Vcsim, VcsimBuilder, VmEvent,
+    Connection, Discovery, Fault, Guest, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm,
+    UpdateCounts, Vcsim, VcsimBuilder, VmEvent,
 };
 #[cfg(feature = "servers")]
 pub use virtual_cluster::VirtualCluster;

@@ -2,7 +2,8 @@
 //!
 //! Pods are bound to Nodes whose kubelet runs, become Ready immediately, and disappear when they are deleted. No container
 //! runs, probes are not executed, addresses do not respond. Deployments, StatefulSets and DaemonSets need the controllers
-//! that create their Pods: [`ControlPlaneBuilder::all_controllers`](crate::ControlPlaneBuilder::all_controllers).
+//! that create their Pods: [`ControlPlaneBuilder::all_controllers`](crate::ControlPlaneBuilder::all_controllers). A
+//! [`PodRunner`](crate::PodRunner) takes over Pods whose programs it has.
 
 mod pods;
 mod schedule;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -23,6 +25,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::controllers;
+use crate::pod_runner::is_of;
 
 /// The interval in which a kubelet renews its Lease.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -30,6 +33,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: u64 = 40;
 /// The label of a control-plane Node, and its taint against other Pods.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// The taint of a Node that waits for its cloud controller manager.
+const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 /// The taint that the API server adds to every new Node. It is removed when the Node is Ready.
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
@@ -44,6 +49,10 @@ pub struct Node {
     pub addresses: Vec<String>,
     /// Whether it is a control-plane Node, on which only Pods with a toleration run. Default: false.
     pub control_plane: bool,
+    /// `status.nodeInfo.systemUUID`, the UUID of the machine's BIOS. Default: the name.
+    pub system_uuid: Option<String>,
+    /// Whether a cloud controller manager initialises the Node: until then it has a taint against other Pods. Default: false.
+    pub external_cloud: bool,
     /// The kubelet's version, for example `v1.36.1`. Default: that of the API server.
     pub version: Option<String>,
 }
@@ -61,6 +70,7 @@ pub struct Nodes {
     client: Client,
     version: String,
     members: Members,
+    images: Images,
     _tasks: JoinSet<()>,
 }
 
@@ -72,14 +82,45 @@ impl fmt::Debug for Nodes {
 
 /// The running kubelets.
 #[derive(Debug, Clone, Default)]
-struct Members(Arc<Mutex<BTreeMap<String, Node>>>);
+pub(crate) struct Members(Arc<Mutex<BTreeMap<String, Node>>>);
 
 impl Members {
+    /// Returns whether the kubelet of a Node runs.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all().contains_key(name)
+    }
+
     fn names(&self) -> BTreeSet<String> {
         self.all().keys().cloned().collect()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The images whose Pods a [`PodRunner`](crate::PodRunner) runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Images(Arc<Mutex<Vec<String>>>);
+
+impl Images {
+    pub(crate) fn add(&self, images: impl IntoIterator<Item = String>) {
+        self.all().extend(images);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.all().clear();
+    }
+
+    /// Returns whether the Pod has a container of one of the images.
+    pub(crate) fn runs(&self, pod: &Pod) -> bool {
+        let images = self.all();
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mut used = containers.filter_map(|container| container.image.as_deref());
+        used.any(|image| images.iter().any(|known| is_of(image, known)))
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,18 +132,29 @@ impl Nodes {
     /// If the version of the API server cannot be read.
     pub async fn start(client: Client) -> kube::Result<Self> {
         let version = client.apiserver_version().await?.git_version;
-        let members = Members::default();
+        let (members, images) = (Members::default(), Images::default());
         let mut tasks = JoinSet::new();
         let controller = controllers::all::<Pod>(&client);
         let context = pods::Context {
             client: client.clone(),
             pods: controller.store(),
             members: members.clone(),
+            images: images.clone(),
             addresses: AtomicU32::new(0),
         };
         tasks.spawn(controllers::run(controller, pods::reconcile, Arc::new(context)));
         tasks.spawn(send_heartbeats(client.clone(), version.clone(), members.clone()));
-        Ok(Self { client, version, members, _tasks: tasks })
+        Ok(Self { client, version, members, images, _tasks: tasks })
+    }
+
+    /// Returns the running kubelets.
+    pub(crate) fn members(&self) -> Members {
+        self.members.clone()
+    }
+
+    /// Returns the images whose Pods these Nodes leave to others once they are bound.
+    pub(crate) fn images(&self) -> Images {
+        self.images.clone()
     }
 
     /// Returns the names of the Nodes whose kubelet runs.
@@ -122,6 +174,30 @@ impl Nodes {
         report_ready(&api, &node, &self.version).await?;
         self.members.all().insert(node.name.clone(), node);
         Ok(())
+    }
+
+    /// Registers a CSI driver at a Node, as its kubelet does when the driver's node plugin says who the Node is. Replaces what was
+    /// registered there before.
+    ///
+    /// # Errors
+    /// If the API server refuses it, as for a Node that does not exist.
+    pub async fn register_driver(
+        &self,
+        node: &str,
+        driver: &str,
+        node_id: &str,
+        topology_keys: &[&str],
+    ) -> kube::Result<()> {
+        let nodes: Api<NodeObject> = Api::all(self.client.clone());
+        let owner = nodes.get(node).await?.uid();
+        let object = json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "CSINode",
+            "metadata": {"name": node, "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": owner}]},
+            "spec": {"drivers": [{"name": driver, "nodeID": node_id, "topologyKeys": topology_keys}]},
+        });
+        let api: Api<CSINode> = Api::all(self.client.clone());
+        api.patch(node, &kubelet(), &Patch::Apply(object)).await.map(drop)
     }
 
     /// Stops a kubelet as if its machine had failed: the Node and its Pods stay, even deleted Pods. If all controllers run,
@@ -164,9 +240,16 @@ fn node_object(node: &Node) -> Value {
     if let Some(id) = &node.provider_id {
         spec["providerID"] = id.as_str().into();
     }
+    let mut taints = Vec::new();
     if node.control_plane {
         labels[CONTROL_PLANE] = "".into();
-        spec["taints"] = json!([{"key": CONTROL_PLANE, "effect": "NoSchedule"}]);
+        taints.push(json!({"key": CONTROL_PLANE, "effect": "NoSchedule"}));
+    }
+    if node.external_cloud {
+        taints.push(json!({"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}));
+    }
+    if !taints.is_empty() {
+        spec["taints"] = taints.into();
     }
     json!({
         "apiVersion": "v1",
@@ -209,7 +292,7 @@ fn node_status(node: &Node, version: &str) -> Value {
                 "machineID": node.name,
                 "operatingSystem": "linux",
                 "osImage": "testbed",
-                "systemUUID": node.name,
+                "systemUUID": node.system_uuid.as_ref().unwrap_or(&node.name),
             },
         },
     })

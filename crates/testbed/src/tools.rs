@@ -40,7 +40,11 @@ const MODULES: &[Module] = &[
     Module {
         name: "vcsim",
         pinned: Some("github.com/vmware/govmomi"),
-        programs: &[("vcsim", "./cmd/vcsim"), ("supervise", "./cmd/supervise")],
+        programs: &[
+            ("vcsim", "./cmd/vcsim"),
+            ("supervise", "./cmd/supervise"),
+            ("container", "./cmd/container"),
+        ],
         manifests: &[],
         duration: "1.5 minutes",
         on_demand: false,

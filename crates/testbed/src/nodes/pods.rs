@@ -132,12 +132,18 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) pods: Store<Pod>,
     pub(super) members: super::Members,
+    /// Those whose bound Pods are run elsewhere.
+    pub(super) images: super::Images,
     /// The number of addresses assigned so far.
     pub(super) addresses: AtomicU32,
 }
 
 /// Reconciles a Pod.
 pub(super) async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> kube::Result<Action> {
+    let is_bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    if is_bound && context.images.runs(&pod) {
+        return Ok(Action::await_change());
+    }
     let namespace = pod.namespace().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let name = pod.name_any();

@@ -20,8 +20,10 @@ async fn a_node_is_found_by_its_uuid_in_its_datacenter() {
     let vcsim = Vcsim::builder().datacenters(2).start().await.unwrap();
     vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
     let path = format!("{FOLDER}/one");
-    let guest =
-        Guest::named("node-1").uuid(UUID).container_addresses(&["172.16.0.1"]).addresses(&["10.0.0.1", "fd00::1"]);
+    let guest = Guest::named("node-1")
+        .uuid(UUID)
+        .container_addresses(&["172.16.0.1"])
+        .addresses(&["10.0.0.1", "fd00::1"]);
     vcsim.set_guest(&path, &guest).await.unwrap();
     let vm = vcsim.vms_in(FOLDER).await.unwrap().remove(0);
     assert_eq!((vm.uuid.as_str(), vm.host_name.as_str()), (UUID, "node-1"));
@@ -43,9 +45,8 @@ async fn releases_tags_and_passwords_change() {
     let start = Vcsim::builder().release("8.0.3", "8.0.3.0", "24022515").hosts(3).datastores(2).start();
     let mut vcsim = start.await.unwrap();
     let sdk = logged_in(&vcsim).await;
-    let about = async || {
-        sdk.call("RetrieveServiceContent", ("ServiceInstance", "ServiceInstance"), "").await.1
-    };
+    let about =
+        async || sdk.call("RetrieveServiceContent", ("ServiceInstance", "ServiceInstance"), "").await.1;
     assert!(about().await.contains("<apiVersion>8.0.3.0</apiVersion>"));
     vcsim.set_release("9.0.0", "9.0.0.0", "24755230").await.unwrap();
     assert!(about().await.contains("<apiVersion>9.0.0.0</apiVersion>"));

@@ -65,7 +65,7 @@ fn plan(machine: &TestbedMachine, observed: &Observed) -> Step {
                 provider_id: Some(provider_id.clone()),
                 addresses: addresses.map(|address| address.address.clone()).collect(),
                 control_plane: machine.labels().contains_key(CONTROL_PLANE_LABEL),
-                version: None,
+                ..Node::default()
             })
         }
         _ => Step::Provision,
@@ -157,7 +157,7 @@ mod tests {
             provider_id: Some("testbed:///ns/w-1".to_owned()),
             addresses: vec!["10.20.0.1".to_owned()],
             control_plane: true,
-            version: None,
+            ..Node::default()
         };
         assert_eq!(plan(&provisioned, &ready), Step::Join(node));
         assert_eq!(plan(&provisioned, &Observed { joined: true, ..ready.clone() }), Step::Nothing);
