@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -38,7 +39,15 @@ const CHECKS: &[Check] = &[
         about: "AVI simulator and ako-operator with an unmodified AKO, if AKO_BIN is set",
         run: ako,
     },
+    Check {
+        name: DRIVERS,
+        about: "the real drivers of vSphere against its simulator, where they can be built and run; only if it is named",
+        run: drivers,
+    },
 ];
+
+/// A check that runs only if it is named.
+const DRIVERS: &str = "drivers";
 
 /// Runs the named checks, or all. Returns whether none failed.
 pub(crate) fn run(names: &[&str]) -> Result<bool> {
@@ -48,7 +57,9 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
             bail!("unknown check {name}; use one of {}", known.join(", "));
         }
     }
-    let is_selected = |check: &&Check| names.is_empty() || names.contains(&check.name);
+    let is_selected = |check: &&Check| {
+        if names.is_empty() { check.name != DRIVERS } else { names.contains(&check.name) }
+    };
     let checks: Vec<&Check> = CHECKS.iter().filter(is_selected).collect();
     let passed = report::run(&checks);
     if checks.iter().any(|check| check.name == "test") {
@@ -173,6 +184,18 @@ fn ako() -> Result<Outcome> {
     }
     build(&["ako-operator"])?;
     let tests = ["test", "--workspace", "--test", "ako", "--test", "ako_operator", "--", "--ignored"];
+    check_command(cargo()?.args(tests))
+}
+
+/// Runs the tests with the drivers of vSphere, which need root and are built from modules that a registry has.
+fn drivers() -> Result<Outcome> {
+    if fs::metadata("/proc/self")?.uid() != 0 {
+        return Ok(Outcome::Skipped("running the drivers' Pods as processes needs root".to_owned()));
+    }
+    if let Err(error) = Tools::of(&["cpi", "csi", "csi-provisioner"]) {
+        return Ok(Outcome::Skipped(format!("the drivers cannot be built: {error:#}")));
+    }
+    let tests = ["test", "--workspace", "--test", "drivers", "--", "--ignored", "--test-threads=1"];
     check_command(cargo()?.args(tests))
 }
 

@@ -34,7 +34,8 @@ const COMMANDS: &str = "\
 usage: cargo xtask COMMAND
 
   test [STEP…]         runs all checks, or the named ones; continues after a failure and prints a summary.
-                       The step avisdk needs python3 with venv; without it the step is skipped
+                       The step avisdk needs python3 with venv; without it the step is skipped.
+                       The step drivers runs only if it is named: it builds vSphere's drivers, which takes 15 minutes, once
   lint                 runs the checks without Rust tests: fmt, clippy, docs, generated, go, deny, advisories,
                        book, words
   test e2e [OPERATOR]  runs the end-to-end tests and the contract, of one operator or of all
