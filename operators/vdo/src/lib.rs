@@ -11,5 +11,8 @@
 //! ```
 
 pub mod api;
+pub mod choose;
+pub mod matrix;
 #[cfg(test)]
 mod test_data;
+pub mod version;
