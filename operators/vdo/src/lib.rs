@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod choose;
+pub mod config;
 pub mod matrix;
 #[cfg(test)]
 mod test_data;
