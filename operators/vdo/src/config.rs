@@ -10,40 +10,20 @@ mod vcenter;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use infra_clients::Secret;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::ObjectMeta;
 
+pub(crate) use cpi::CONFIG_MAP as CPI_CONFIG_MAP;
 pub use cpi::{Cpi, CpiFiles, Nodes};
 pub use csi::{Category, ClusterId, Csi, FileShares, OLDEST_CSI, Permission, Zones};
+pub(crate) use csi::{NAMESPACE as CSI_NAMESPACE, SECRET as CSI_SECRET};
 pub use vcenter::{Account, Trust, Vcenter};
 
 /// Directory in which the drivers find their configuration.
 const DIRECTORY: &str = "/etc/cloud";
-
-/// What a driver would misread or ignore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it was written.
-    pub field: String,
-    /// What is wrong with it, and what to write instead.
-    pub message: String,
-}
-
-impl Problem {
-    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
 
 /// A Secret that is to exist. Formats without its values.
 #[derive(Clone, Debug)]

@@ -4,16 +4,19 @@
 //! a vCenter.
 //!
 //! ```text
-//!   VDOConfig ─┐
-//!   VsphereCloudConfig ─┤
-//!   matrix ────┴──▶ choose: one version per driver, or why not ──▶ config: Secret and ConfigMap
-//!                                                             └──▶ render: the driver's manifests, in waves
+//!   matrix, vCenters, Kubernetes ──▶ choose ──▶ version, and why not the others
+//!                                                  │
+//!   VDOConfig, VsphereCloudConfig ──▶ config ──────┤ what the driver reads
+//!   manifests of the version ───────▶ render ──────┴──▶ objects in waves
+//!   what is there ──────────────────▶ plan ─────────────▶ install, change, remove, or wait: one step per driver
 //! ```
 
 pub mod api;
 pub mod choose;
 pub mod config;
 pub mod matrix;
+pub mod problem;
+pub mod render;
 #[cfg(test)]
 mod test_data;
 pub mod version;

@@ -57,7 +57,7 @@ pub struct Release {
     pub is_cpi_required: bool,
     /// URLs of its manifests.
     pub manifests: Vec<String>,
-    /// Why nobody should install it.
+    /// Why it must not be installed.
     pub revoked: Option<String>,
     /// Whether it is maintained for long.
     pub is_lts: bool,

@@ -95,7 +95,7 @@ pub struct NetPermission {
     /// `READ_WRITE`, `READ_ONLY` or `NO_ACCESS`. Default: `READ_WRITE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<String>,
-    /// Whether root of a client is nobody on the volume. Default: false.
+    /// Whether root of a client has no rights of root on the volume. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_squash: Option<bool>,
 }

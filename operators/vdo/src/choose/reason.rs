@@ -10,7 +10,7 @@ use crate::version::{Kubernetes, Range, Version};
 pub enum Rejection {
     /// It was published for trial.
     PreRelease,
-    /// The matrix says that nobody should install it.
+    /// The matrix says that it must not be installed.
     Revoked(String),
     /// It does not work with this Kubernetes.
     Kubernetes {

@@ -183,7 +183,7 @@ fn cpi_is_needed_where_the_matrix_says_so() {
 }
 
 #[test]
-fn every_rejection_is_told_in_words() {
+fn every_rejection_has_its_words() {
     let releases =
         "3.4.0 k=1.20-1.33, 3.5.0 k=1.30-1.32 v=9.0-, 3.6.0 revoked, 3.7.0 cpi from=3.4.0, 3.8.0-rc.1";
     let mut surroundings = surroundings("1.33.1", "8.0.3 7.0.1");

@@ -6,12 +6,14 @@ use infra_clients::Secret;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
 
+use crate::problem::Problem;
+
 use super::yaml::{Node, document, quoted};
-use super::{DIRECTORY, Problem, SecretFiles, Trust, Vcenter};
+use super::{DIRECTORY, SecretFiles, Trust, Vcenter};
 
 const NAMESPACE: &str = "kube-system";
 const SECRET: &str = "cpi-global-secret";
-const CONFIG_MAP: &str = "cloud-config";
+pub(crate) const CONFIG_MAP: &str = "cloud-config";
 const FILE: &str = "vsphere.conf";
 
 /// What CPI is configured with.

@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use infra_clients::Secret;
 
-use super::{DIRECTORY, Problem, SecretFiles, Trust, Vcenter, gcfg};
+use super::{DIRECTORY, SecretFiles, Trust, Vcenter, gcfg};
+use crate::problem::Problem;
 use crate::version::Version;
 use keys::Section;
 
 pub use keys::OLDEST_CSI;
 
-const NAMESPACE: &str = "vmware-system-csi";
-const SECRET: &str = "vsphere-config-secret";
+pub(crate) const NAMESPACE: &str = "vmware-system-csi";
+pub(crate) const SECRET: &str = "vsphere-config-secret";
 const FILE: &str = "csi-vsphere.conf";
 const MOST_VCENTERS: usize = 5;
 const MOST_CATEGORIES: usize = 5;
@@ -116,7 +117,7 @@ pub struct Permission {
     pub ips: String,
     /// `READ_WRITE`, `READ_ONLY` or `NO_ACCESS`.
     pub access: Option<String>,
-    /// Whether root of a client is nobody on the volume.
+    /// Whether root of a client has no rights of root on the volume.
     pub root_squash: bool,
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::problem::Problem;
 use crate::version::Version;
 
 const PASSWORD: &str = " p\"a\\ss#;wörd";

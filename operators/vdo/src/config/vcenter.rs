@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use infra_clients::Secret;
 use k8s_openapi::ByteString;
 
-use super::Problem;
 use crate::api::VsphereCloudConfigSpec;
+use crate::problem::Problem;
 
 const DEFAULT_PORT: u16 = 443;
 /// Lengths of SHA-1 and SHA-256 fingerprints, in bytes.

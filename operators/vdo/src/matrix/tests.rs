@@ -35,7 +35,7 @@ fn the_form_of_the_original_is_read() {
 }
 
 #[test]
-fn what_the_original_does_not_have_is_optional_and_what_nobody_has_is_named() {
+fn what_the_original_does_not_have_is_optional_and_what_is_unknown_is_named() {
     let text = r#"{"CNI": {"v2.7.0": {"deploymentPath": ["a"]}}, "CSI": {"3.7": {"deploymentPath": ["a"], "revoked": "data loss",
         "lts": true, "upgradeFrom": "3.0", "source": "notes", "revokd": "x", "k8s": {"min": "1.33+", "mx": "1"}}}, "CSX": {}}"#;
     let matrix = Matrix::parse(text).unwrap();
