@@ -15,6 +15,7 @@ pub mod api;
 pub mod choose;
 pub mod config;
 pub mod matrix;
+pub mod plan;
 pub mod problem;
 pub mod render;
 #[cfg(test)]

@@ -1,0 +1,294 @@
+//! Decides what happens next with each driver.
+//!
+//! Pure and total: from what a user asks for and what is there to one step for each driver. The order of the first installation is network,
+//! cloud provider, Nodes set up, storage; that of the removal is the reverse. A driver that runs is maintained whatever the state of
+//! the others: only installations, changes of version and removals wait.
+//!
+//! ```text
+//!   install:  CNI ──available──▶ CPI ──available, no Node uninitialized──▶ CSI
+//!   remove:   CSI ──no volume────▶ CPI ──gone──▶ CNI (no Pod has an address of it)
+//! ```
+
+mod guard;
+pub mod reason;
+
+use crate::matrix::Driver;
+use crate::version::Version;
+
+pub use guard::Cluster;
+
+/// Something for each driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Drivers<T> {
+    /// Of the network.
+    pub cni: T,
+    /// Of the cloud provider.
+    pub cpi: T,
+    /// Of the storage driver.
+    pub csi: T,
+}
+
+impl<T> Drivers<T> {
+    /// Returns that of a driver.
+    pub fn get(&self, driver: Driver) -> &T {
+        match driver {
+            Driver::Cni => &self.cni,
+            Driver::Cpi => &self.cpi,
+            Driver::Csi => &self.csi,
+        }
+    }
+}
+
+/// What a user wants of a driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// It is not ours to manage.
+    #[default]
+    Unmanaged,
+    /// It is to run.
+    Present(Target),
+    /// It is to run, but how is not known: no version fits, or its settings cannot be used. What runs is left.
+    Unclear(Hold),
+    /// It is to be removed.
+    Removed,
+    /// It is to stay, and we let go of it.
+    Released,
+}
+
+/// How a driver is to run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The version.
+    pub version: Version,
+    /// Hash of the objects and of the configuration.
+    pub digest: String,
+    /// Whether this version needs CPI.
+    pub needs_cpi: bool,
+    /// Whether a driver that another tool installed is taken over.
+    pub adopts: bool,
+}
+
+/// What there is of a driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// One that another tool installed: what shows it, such as `DaemonSet kube-system/calico-node`.
+    Foreign(String),
+    /// Ours.
+    Ours(Installed),
+}
+
+/// A driver that we installed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Installed {
+    /// The version that was applied last.
+    pub version: Version,
+    /// Hash of what was applied last.
+    pub digest: String,
+    /// How it is.
+    pub health: Health,
+}
+
+/// How a driver is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Everything of it runs.
+    Available,
+    /// It is being rolled out, or something of it does not run: what.
+    Progressing(String),
+    /// It is being removed.
+    Removing,
+}
+
+/// Why a driver is not changed now: reason, and message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// Constant of [`reason`].
+    pub reason: &'static str,
+    /// What it waits for, or what a person has to do.
+    pub message: String,
+}
+
+/// What happens next with a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Rest,
+    /// Its objects are applied.
+    Apply(Change),
+    /// It waits for something that comes without help.
+    Wait(Hold),
+    /// A person has to act. What runs is left.
+    Blocked(Hold),
+    /// Its objects are deleted.
+    Remove,
+    /// Its objects lose our marks and stay.
+    Release,
+}
+
+/// What applying the objects changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The driver is installed.
+    Install,
+    /// One of another tool is taken over.
+    Adopt,
+    /// It gets a newer version.
+    Upgrade,
+    /// It gets an older version.
+    Downgrade,
+    /// It gets other settings.
+    Configure,
+    /// Nothing, unless another client changed it: then that is put back.
+    Maintain,
+}
+
+/// Decides the step of each driver.
+#[must_use]
+pub fn plan(wanted: &Drivers<Wanted>, found: &Drivers<Found>, cluster: &Cluster) -> Drivers<Step> {
+    let planner = Planner { wanted, found, cluster };
+    Drivers { cni: planner.step(Driver::Cni), cpi: planner.step(Driver::Cpi), csi: planner.step(Driver::Csi) }
+}
+
+struct Planner<'a> {
+    wanted: &'a Drivers<Wanted>,
+    found: &'a Drivers<Found>,
+    cluster: &'a Cluster,
+}
+
+impl Planner<'_> {
+    fn step(&self, driver: Driver) -> Step {
+        match (self.wanted.get(driver), self.found.get(driver)) {
+            (Wanted::Unmanaged, _)
+            | (Wanted::Removed | Wanted::Released, Found::Absent | Found::Foreign(_)) => Step::Rest,
+            (Wanted::Released, Found::Ours(_)) => Step::Release,
+            (Wanted::Unclear(hold), _) => Step::Blocked(hold.clone()),
+            (Wanted::Removed, Found::Ours(_)) => self.remove(driver),
+            (Wanted::Present(target), found) => self.present(driver, target, found),
+        }
+    }
+
+    fn present(&self, driver: Driver, target: &Target, found: &Found) -> Step {
+        let change = match found {
+            Found::Absent => Change::Install,
+            Found::Foreign(_) if target.adopts => Change::Adopt,
+            Found::Foreign(what) => return Step::Blocked(guard::foreign(driver, what)),
+            Found::Ours(Installed { health: Health::Removing, .. }) => {
+                return Step::Wait(Hold {
+                    reason: reason::REMOVING,
+                    message: format!("the {driver} that was removed is not gone yet"),
+                });
+            }
+            Found::Ours(installed) if target.version > installed.version => Change::Upgrade,
+            Found::Ours(installed) if target.version < installed.version => Change::Downgrade,
+            Found::Ours(installed) if target.digest != installed.digest => Change::Configure,
+            Found::Ours(_) => return Step::Apply(Change::Maintain),
+        };
+        if driver == Driver::Cpi
+            && let Some(step) = guard::lost_sight(self.cluster)
+        {
+            return step;
+        }
+        let wait = match change {
+            Change::Install | Change::Adopt => self.before_install(driver, target),
+            Change::Upgrade | Change::Downgrade => self.before_version(driver),
+            Change::Configure | Change::Maintain => None,
+        };
+        wait.unwrap_or(Step::Apply(change))
+    }
+
+    /// Returns what an installation waits for.
+    fn before_install(&self, driver: Driver, target: &Target) -> Option<Step> {
+        let earlier = Driver::ALL.into_iter().filter(|earlier| *earlier < driver);
+        for earlier in earlier {
+            if let Some(message) = self.not_there(earlier) {
+                return Some(Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message }));
+            }
+        }
+        if driver != Driver::Csi {
+            return None;
+        }
+        let has_cpi = !matches!(self.found.cpi, Found::Absent);
+        if target.needs_cpi && !has_cpi {
+            let message =
+                format!("CSI {} needs CPI: let vdo install it, or install it yourself", target.version);
+            return Some(Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message }));
+        }
+        guard::uninitialized(self.cluster)
+    }
+
+    /// Returns why a driver that is to run is not there. One of another tool does the work as well.
+    fn not_there(&self, driver: Driver) -> Option<String> {
+        if !matches!(self.wanted.get(driver), Wanted::Present(_) | Wanted::Unclear(_)) {
+            return None;
+        }
+        match self.found.get(driver) {
+            Found::Foreign(_) => None,
+            Found::Absent => Some(format!("{driver} is not installed")),
+            Found::Ours(installed) => match &installed.health {
+                Health::Available => None,
+                Health::Progressing(why) => Some(format!("{driver} is not available: {why}")),
+                Health::Removing => Some(format!("{driver} is being removed")),
+            },
+        }
+    }
+
+    /// Returns what a change of version waits for: earlier drivers, which later ones need, and the window. An earlier driver does not
+    /// wait for later ones, as these may be unavailable because of it.
+    fn before_version(&self, driver: Driver) -> Option<Step> {
+        for earlier in Driver::ALL.into_iter().filter(|earlier| *earlier < driver) {
+            if let Found::Ours(Installed { health: Health::Progressing(why), .. }) = self.found.get(earlier) {
+                let message = format!("{earlier} is not available: {why}");
+                return Some(Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message }));
+            }
+        }
+        let earlier =
+            Driver::ALL.into_iter().find(|earlier| *earlier < driver && self.changes_version(*earlier));
+        if let Some(earlier) = earlier {
+            let message = format!("{earlier} gets another version first");
+            return Some(Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message }));
+        }
+        let message = "the version changes in the next maintenance window".to_owned();
+        let hold = Hold { reason: reason::OUTSIDE_OF_WINDOW, message };
+        (!self.cluster.is_window_open).then_some(Step::Wait(hold))
+    }
+
+    /// Returns whether a driver that runs is to have another version, and nothing holds it up that a person has to remove.
+    fn changes_version(&self, driver: Driver) -> bool {
+        let is_blocked = driver == Driver::Cpi && guard::lost_sight(self.cluster).is_some();
+        match (self.wanted.get(driver), self.found.get(driver)) {
+            (Wanted::Present(target), Found::Ours(installed)) => {
+                target.version != installed.version && !is_blocked && installed.health != Health::Removing
+            }
+            _ => false,
+        }
+    }
+
+    fn remove(&self, driver: Driver) -> Step {
+        if let Found::Ours(Installed { health: Health::Removing, .. }) = self.found.get(driver) {
+            // What was begun is finished: half a driver serves no Pod.
+            return Step::Remove;
+        }
+        let later = Driver::ALL.into_iter().rev().filter(|later| *later > driver);
+        for later in later {
+            let is_ours = matches!(self.found.get(later), Found::Ours(_));
+            match self.wanted.get(later) {
+                Wanted::Removed if is_ours => {
+                    let message = format!("{later} is removed first");
+                    return Step::Wait(Hold { reason: reason::WAITING_FOR_DRIVER, message });
+                }
+                Wanted::Present(target) if driver == Driver::Cpi && target.needs_cpi => {
+                    let message = format!("CSI {} needs CPI: remove CSI first", target.version);
+                    return Step::Blocked(Hold { reason: reason::CPI_REQUIRED, message });
+                }
+                _ => {}
+            }
+        }
+        guard::in_use(driver, self.cluster).map_or(Step::Remove, Step::Blocked)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What must not happen to a cluster: Nodes that CPI deletes, volumes without a driver, Pods without a network.
+
+use super::{Hold, Step, reason};
+use crate::matrix::Driver;
+
+/// Names in a message.
+const NAMED: usize = 20;
+
+/// What the steps depend on beside the drivers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Nodes that no cloud provider has set up.
+    pub uninitialized: Vec<String>,
+    /// Nodes whose machine the account of CPI does not see in the datacenters that are named; `None` while that is not known.
+    pub invisible: Option<Vec<String>>,
+    /// Whether CPI keeps Nodes whose machine it does not see.
+    pub keeps_nodes: bool,
+    /// Volumes, attachments and snapshots of CSI, such as `PersistentVolume pvc-1`.
+    pub volumes: Vec<String>,
+    /// Pods with addresses of the network.
+    pub pods: Vec<String>,
+    /// Whether versions may change now.
+    pub is_window_open: bool,
+}
+
+/// Returns the first names, and how many more there are.
+fn first(names: &[String]) -> String {
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Returns why CPI is neither installed nor changed: it deletes Nodes that are not ready and whose machine it does not see.
+pub(super) fn lost_sight(cluster: &Cluster) -> Option<Step> {
+    if cluster.keeps_nodes {
+        return None;
+    }
+    match &cluster.invisible {
+        None => Some(Step::Wait(Hold {
+            reason: reason::MACHINES_UNKNOWN,
+            message: "the vCenters have to answer whether the account sees the machines of all Nodes"
+                .to_owned(),
+        })),
+        Some(nodes) if nodes.is_empty() => None,
+        Some(nodes) => Some(Step::Blocked(Hold {
+            reason: reason::MACHINES_INVISIBLE,
+            message: format!(
+                "CPI would delete these Nodes, whose machines its account does not see: {}; grant it the right to read them, name \
+                 their datacenters, or have CPI keep such Nodes",
+                first(nodes)
+            ),
+        })),
+    }
+}
+
+/// Returns that CSI waits for Nodes to be set up.
+pub(super) fn uninitialized(cluster: &Cluster) -> Option<Step> {
+    let message = || format!("no cloud provider has set up these Nodes: {}", first(&cluster.uninitialized));
+    let hold = || Hold { reason: reason::NODES_UNINITIALIZED, message: message() };
+    (!cluster.uninitialized.is_empty()).then(|| Step::Wait(hold()))
+}
+
+/// Returns that a driver of another tool is left alone.
+pub(super) fn foreign(driver: Driver, what: &str) -> Hold {
+    let message = format!(
+        "another tool has installed {driver}, as {what} shows: remove it, or have vdo adopt it, or manage no {driver}"
+    );
+    Hold { reason: reason::FOREIGN_DRIVER, message }
+}
+
+/// Returns why a driver is not removed.
+pub(super) fn in_use(driver: Driver, cluster: &Cluster) -> Option<Hold> {
+    let (reason, names, what, remedy) = match driver {
+        Driver::Cpi => return None,
+        Driver::Csi => (
+            reason::VOLUMES_IN_USE,
+            &cluster.volumes,
+            "CSI has to detach and delete these",
+            "delete the claims and snapshots, or keep the driver",
+        ),
+        Driver::Cni => (
+            reason::NETWORK_IN_USE,
+            &cluster.pods,
+            "these Pods have addresses of the network",
+            "delete them, or keep the driver",
+        ),
+    };
+    (!names.is_empty()).then(|| Hold { reason, message: format!("{what}: {}; {remedy}", first(names)) })
+}

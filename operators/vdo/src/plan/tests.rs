@@ -1,0 +1,244 @@
+//! Cases, every combination of states, and whole installations and removals.
+
+mod explore;
+
+use super::*;
+
+fn version(number: u64) -> Version {
+    Version::new(number, 0, 0)
+}
+
+fn target(number: u64) -> Target {
+    Target { version: version(number), digest: "a".to_owned(), needs_cpi: false, adopts: false }
+}
+
+fn present(number: u64) -> Wanted {
+    Wanted::Present(target(number))
+}
+
+fn ours(number: u64, health: Health) -> Found {
+    Found::Ours(Installed { version: version(number), digest: "a".to_owned(), health })
+}
+
+fn available(number: u64) -> Found {
+    ours(number, Health::Available)
+}
+
+fn progressing(number: u64) -> Found {
+    ours(number, Health::Progressing("1 of 2 pods".to_owned()))
+}
+
+fn foreign() -> Found {
+    Found::Foreign("DaemonSet kube-system/other".to_owned())
+}
+
+fn all<T: Clone>(value: &T) -> Drivers<T> {
+    Drivers { cni: value.clone(), cpi: value.clone(), csi: value.clone() }
+}
+
+/// A cluster in which nothing is in the way.
+fn cluster() -> Cluster {
+    Cluster { invisible: Some(Vec::new()), is_window_open: true, ..Cluster::default() }
+}
+
+fn names(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Formats steps: what happens with CNI, CPI and CSI.
+fn steps(plan: &Drivers<Step>) -> [String; 3] {
+    Driver::ALL.map(|driver| match plan.get(driver) {
+        Step::Apply(change) => format!("{change:?}"),
+        Step::Wait(hold) => format!("Wait {}", hold.reason),
+        Step::Blocked(hold) => format!("Blocked {}", hold.reason),
+        other => format!("{other:?}"),
+    })
+}
+
+#[test]
+fn the_first_installation_goes_from_the_network_to_the_storage() {
+    let wanted = all(&present(1));
+    let nodes = Cluster { uninitialized: names(&["n1", "n2"]), ..cluster() };
+    let waits = "Wait WaitingForDriver";
+    let rows = [
+        (all(&Found::Absent), &nodes, ["Install", waits, waits]),
+        (Drivers { cni: progressing(1), ..Drivers::default() }, &nodes, ["Maintain", waits, waits]),
+        (Drivers { cni: available(1), ..Drivers::default() }, &nodes, ["Maintain", "Install", waits]),
+        (
+            Drivers { cni: available(1), cpi: progressing(1), csi: Found::Absent },
+            &nodes,
+            ["Maintain", "Maintain", waits],
+        ),
+        (
+            Drivers { cni: available(1), cpi: available(1), csi: Found::Absent },
+            &nodes,
+            ["Maintain", "Maintain", "Wait NodesUninitialized"],
+        ),
+        (
+            Drivers { cni: available(1), cpi: available(1), csi: Found::Absent },
+            &cluster(),
+            ["Maintain", "Maintain", "Install"],
+        ),
+        (all(&available(1)), &nodes, ["Maintain"; 3]),
+        (
+            Drivers { cni: foreign(), ..Drivers::default() },
+            &nodes,
+            ["Blocked ForeignDriver", "Install", waits],
+        ),
+    ];
+    for (found, cluster, expected) in rows {
+        assert_eq!(steps(&plan(&wanted, &found, cluster)), expected, "{found:?}");
+    }
+}
+
+#[test]
+fn a_driver_that_is_not_ours_is_left_alone() {
+    let wanted = Drivers { csi: present(1), ..Drivers::default() };
+    let found = Drivers { cni: foreign(), cpi: foreign(), csi: Found::Absent };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Rest", "Rest", "Install"]);
+    let found = Drivers { csi: foreign(), ..Drivers::default() };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Rest", "Rest", "Blocked ForeignDriver"]);
+    let adopting =
+        Drivers { csi: Wanted::Present(Target { adopts: true, ..target(1) }), ..Drivers::default() };
+    assert_eq!(steps(&plan(&adopting, &found, &cluster())), ["Rest", "Rest", "Adopt"]);
+    let removing = Drivers { csi: Wanted::Removed, ..Drivers::default() };
+    assert_eq!(steps(&plan(&removing, &found, &cluster())), ["Rest"; 3]);
+}
+
+#[test]
+fn csi_that_needs_cpi_waits_for_some_cpi() {
+    let needs = |wanted_cpi: Wanted| Drivers {
+        cni: Wanted::Unmanaged,
+        cpi: wanted_cpi,
+        csi: Wanted::Present(Target { needs_cpi: true, ..target(1) }),
+    };
+    let csi = |wanted: &Drivers<Wanted>, cpi: Found, csi: Found| {
+        let found = Drivers { cni: Found::Absent, cpi, csi };
+        let [_, cpi, csi] = steps(&plan(wanted, &found, &cluster()));
+        (cpi, csi)
+    };
+    let pair = |cpi: &str, csi: &str| (cpi.to_owned(), csi.to_owned());
+    assert_eq!(
+        csi(&needs(Wanted::Unmanaged), Found::Absent, Found::Absent),
+        pair("Rest", "Blocked CpiRequired")
+    );
+    assert_eq!(csi(&needs(Wanted::Unmanaged), foreign(), Found::Absent), pair("Rest", "Install"));
+    assert_eq!(
+        csi(&needs(Wanted::Removed), available(1), available(1)),
+        pair("Blocked CpiRequired", "Maintain")
+    );
+}
+
+#[test]
+fn cpi_is_not_changed_while_its_account_may_not_see_every_machine() {
+    let wanted = Drivers { cpi: present(2), ..Drivers::default() };
+    let cpi = |found: Found, cluster: &Cluster| {
+        let found = Drivers { cpi: found, ..Drivers::default() };
+        let plan = plan(&wanted, &found, cluster);
+        (steps(&plan)[1].clone(), plan.cpi)
+    };
+    let unknown = Cluster { invisible: None, ..cluster() };
+    let hidden = Cluster { invisible: Some((0..25).map(|at| format!("n{at}")).collect()), ..cluster() };
+    let old_settings =
+        Found::Ours(Installed { digest: "b".to_owned(), version: version(2), health: Health::Available });
+    for found in [Found::Absent, available(1), available(3), old_settings] {
+        assert_eq!(cpi(found.clone(), &unknown).0, "Wait MachinesUnknown", "{found:?}");
+        let (step, hold) = cpi(found.clone(), &hidden);
+        assert_eq!(step, "Blocked MachinesInvisible", "{found:?}");
+        let Step::Blocked(hold) = hold else { panic!("{hold:?}") };
+        assert!(hold.message.contains("n18, n19 and 5 more"), "{}", hold.message);
+        let keeps = Cluster { keeps_nodes: true, ..hidden.clone() };
+        assert!(matches!(cpi(found, &keeps).1, Step::Apply(_)));
+    }
+    assert_eq!(cpi(available(2), &hidden).0, "Maintain", "what runs is maintained");
+}
+
+#[test]
+fn versions_change_one_after_the_other_and_in_the_window() {
+    let wanted = all(&present(2));
+    let found = all(&available(1));
+    let waits = "Wait WaitingForDriver";
+    assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Upgrade", waits, waits]);
+    let closed = Cluster { is_window_open: false, ..cluster() };
+    assert_eq!(steps(&plan(&wanted, &found, &closed)), ["Wait OutsideOfWindow", waits, waits]);
+    let found = Drivers { cni: progressing(2), ..all(&available(1)) };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Maintain", waits, waits]);
+    let found = Drivers { cni: available(2), ..all(&available(1)) };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Maintain", "Upgrade", waits]);
+    // A CPI that a person has to see to holds up no other driver.
+    let hidden = Cluster { invisible: Some(names(&["n1"])), ..cluster() };
+    assert_eq!(steps(&plan(&wanted, &found, &hidden)), ["Maintain", "Blocked MachinesInvisible", "Upgrade"]);
+    // What is broken because of an earlier driver does not keep that one from being replaced.
+    let found = Drivers { csi: progressing(1), ..all(&available(1)) };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster()))[0], "Upgrade");
+    let found = Drivers { csi: available(3), ..all(&available(2)) };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster())), ["Maintain", "Maintain", "Downgrade"]);
+}
+
+#[test]
+fn settings_change_at_once() {
+    let found = all(&Found::Ours(Installed {
+        version: version(1),
+        digest: "b".to_owned(),
+        health: Health::Available,
+    }));
+    let closed = Cluster { is_window_open: false, ..cluster() };
+    assert_eq!(steps(&plan(&all(&present(1)), &found, &closed)), ["Configure"; 3]);
+}
+
+#[test]
+fn what_is_unclear_leaves_what_runs() {
+    let hold = Hold { reason: reason::CPI_REQUIRED, message: "no version fits".to_owned() };
+    let wanted = all(&Wanted::Unclear(hold.clone()));
+    for found in [Found::Absent, available(1), progressing(1), foreign()] {
+        assert_eq!(plan(&wanted, &all(&found), &cluster()), all(&Step::Blocked(hold.clone())));
+    }
+}
+
+#[test]
+fn the_removal_is_the_reverse_and_waits_for_what_uses_the_driver() {
+    let wanted = all(&Wanted::Removed);
+    let used =
+        Cluster { volumes: names(&["PersistentVolume pvc-1"]), pods: names(&["default/web-0"]), ..cluster() };
+    let waits = "Wait WaitingForDriver";
+    let gone = Found::Absent;
+    let removing = ours(1, Health::Removing);
+    let rows = [
+        (all(&available(1)), &used, [waits, waits, "Blocked VolumesInUse"]),
+        (all(&available(1)), &cluster(), [waits, waits, "Remove"]),
+        (Drivers { csi: removing.clone(), ..all(&available(1)) }, &used, [waits, waits, "Remove"]),
+        (Drivers { csi: gone.clone(), ..all(&available(1)) }, &used, [waits, "Remove", "Rest"]),
+        (Drivers { cpi: removing, csi: gone.clone(), cni: available(1) }, &used, [waits, "Remove", "Rest"]),
+        (
+            Drivers { cpi: gone.clone(), csi: gone.clone(), cni: available(1) },
+            &used,
+            ["Blocked NetworkInUse", "Rest", "Rest"],
+        ),
+        (
+            Drivers { cpi: gone.clone(), csi: gone.clone(), cni: available(1) },
+            &cluster(),
+            ["Remove", "Rest", "Rest"],
+        ),
+        (all(&gone), &used, ["Rest"; 3]),
+    ];
+    for (found, cluster, expected) in rows {
+        assert_eq!(steps(&plan(&wanted, &found, cluster)), expected, "{found:?}");
+    }
+    let csi = plan(&wanted, &all(&available(1)), &used).csi;
+    let Step::Blocked(hold) = csi else { panic!("{csi:?}") };
+    let message = "CSI has to detach and delete these: PersistentVolume pvc-1; delete the claims and snapshots, or keep the driver";
+    assert_eq!(hold.message, message);
+}
+
+#[test]
+fn what_is_released_stays() {
+    let found = Drivers { cni: foreign(), cpi: Found::Absent, csi: available(1) };
+    assert_eq!(steps(&plan(&all(&Wanted::Released), &found, &cluster())), ["Rest", "Rest", "Release"]);
+}
+
+#[test]
+fn a_driver_that_is_being_removed_is_not_installed_before_it_is_gone() {
+    let found = Drivers { csi: ours(1, Health::Removing), ..Drivers::default() };
+    let wanted = Drivers { csi: present(1), ..Drivers::default() };
+    assert_eq!(steps(&plan(&wanted, &found, &cluster()))[2], "Wait Removing");
+}
