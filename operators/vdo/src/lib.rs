@@ -14,6 +14,7 @@
 pub mod api;
 pub mod choose;
 pub mod config;
+pub mod desired;
 pub mod matrix;
 pub mod plan;
 pub mod problem;
@@ -21,3 +22,4 @@ pub mod render;
 #[cfg(test)]
 mod test_data;
 pub mod version;
+pub mod window;

@@ -1,15 +1,27 @@
-//! The Kubernetes API of vdo: group `vdo.vmware.com`, version `v1alpha1`, as the original operator has it.
+//! The Kubernetes API of vdo: group `vdo.vmware.com`.
 //!
-//! Owns the three kinds and the names of what belongs to them. Never talks to anything.
+//! Owns the kinds and the names of what belongs to them. Never talks to anything.
 //!
-//! What was valid under the original's definitions is valid here: no field is removed, none is restricted further. What cannot be
-//! used becomes a condition.
+//! - `v1alpha1`, as the original operator has it: `VDOConfig`, `VsphereCloudConfig`, `CompatibilityConfig`. What was valid under its
+//!   definitions is valid here: no field is removed, none is restricted further. What cannot be used becomes a condition.
+//! - `v1beta1`, for what these cannot say: `DriverSet`, `VSphereConnection`, `CompatibilityMatrix`.
 
 mod compatibility_config;
+mod compatibility_matrix;
+mod driver_set;
 mod vdo_config;
 mod vsphere_cloud_config;
+mod vsphere_connection;
 
 pub use compatibility_config::{CompatibilityConfig, CompatibilityConfigSpec, CompatibilityConfigStatus};
+pub use compatibility_matrix::{
+    CompatibilityMatrix, CompatibilityMatrixSpec, CompatibilityMatrixStatus, ConfigMapKey, Download,
+};
+pub use driver_set::{
+    CpiSpec, CsiSpec, Day, DeletionPolicy, DriverSet, DriverSetSpec, DriverSetStatus, DriverSpec,
+    DriverStatus, ImageOverrides, MaintenanceWindow, ManagementState, NodeAddresses, TopologyCategory,
+    VersionPolicy,
+};
 pub use vdo_config::{
     CloudProvider, CpiStatus, CsiStatus, FileVolumes, NetPermission, Phase, StorageProvider, Topology,
     VdoConfig, VdoConfigSpec, VdoConfigStatus,
@@ -17,8 +29,9 @@ pub use vdo_config::{
 pub use vsphere_cloud_config::{
     Verification, VsphereCloudConfig, VsphereCloudConfigSpec, VsphereCloudConfigStatus,
 };
+pub use vsphere_connection::{VSphereConnection, VSphereConnectionSpec, VSphereConnectionStatus};
 
-/// API group of the three kinds.
+/// API group of the kinds.
 pub const GROUP: &str = "vdo.vmware.com";
 
 /// Names that the ConfigMap with the compatibility matrix may have: in the original's code, and in its README.

@@ -186,3 +186,31 @@ fn the_smallest_objects_are_read() {
             .unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 }
+
+#[test]
+fn the_new_kinds_have_names_and_rules() {
+    let definitions = [DriverSet::crd(), VSphereConnection::crd(), CompatibilityMatrix::crd()];
+    let names =
+        definitions.each_ref().map(|crd| (crd.spec.names.kind.as_str(), crd.spec.names.plural.as_str()));
+    let wanted = [
+        ("DriverSet", "driversets"),
+        ("VSphereConnection", "vsphereconnections"),
+        ("CompatibilityMatrix", "compatibilitymatrices"),
+    ];
+    assert_eq!(names, wanted);
+    let spec = |crd: &CustomResourceDefinition| {
+        assert_eq!((crd.spec.group.as_str(), crd.spec.versions[0].name.as_str()), (GROUP, "v1beta1"));
+        let crd = serde_json::to_value(crd).unwrap();
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+    };
+    let set = spec(&definitions[0]);
+    for driver in ["cni", "cpi", "csi"] {
+        let schema = &set["properties"][driver];
+        assert!(schema["properties"]["versionPolicy"].is_object(), "{driver}: {schema}");
+        let rules = schema["x-kubernetes-validations"].as_array().map(Vec::len);
+        assert_eq!(rules, Some(2), "{driver} checks its version: {schema}");
+    }
+    for definition in &definitions[1..] {
+        assert!(spec(definition)["x-kubernetes-validations"].is_array());
+    }
+}

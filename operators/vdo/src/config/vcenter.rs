@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use infra_clients::Secret;
 use k8s_openapi::ByteString;
 
-use crate::api::VsphereCloudConfigSpec;
+use crate::api::{VSphereConnectionSpec, VsphereCloudConfigSpec};
 use crate::problem::Problem;
 
+/// Field of the server in a VsphereCloudConfig.
+const SERVER: &str = "spec.vcIp";
 const DEFAULT_PORT: u16 = 443;
 /// Lengths of SHA-1 and SHA-256 fingerprints, in bytes.
 const FINGERPRINTS: [usize; 2] = [20, 32];
@@ -96,7 +98,7 @@ impl Vcenter {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let (server, port) = address(&spec.vc_ip).unwrap_or_else(|message| {
-            problems.push(Problem::new("spec.vcIp", message));
+            problems.push(Problem::new(SERVER, message));
             (String::new(), DEFAULT_PORT)
         });
         for (index, name) in spec.datacenters.iter().enumerate() {
@@ -124,6 +126,30 @@ impl Vcenter {
             return Err(problems);
         }
         Ok(Self { server, port, datacenters: spec.datacenters.clone(), account, trust })
+    }
+
+    /// Reads a VSphereConnection. `authority` holds the authorities of its ConfigMap, in PEM.
+    ///
+    /// # Errors
+    /// What a driver would misread.
+    pub fn read_connection(
+        spec: &VSphereConnectionSpec,
+        account: Account,
+        authority: Option<&str>,
+    ) -> Result<Self, Vec<Problem>> {
+        let spec = VsphereCloudConfigSpec {
+            vc_ip: spec.server.clone(),
+            insecure: spec.insecure.unwrap_or_default(),
+            credentials: spec.credentials.clone(),
+            thumbprint: spec.thumbprint.clone(),
+            datacenters: spec.datacenters.clone(),
+        };
+        Self::read(&spec, account, authority).map_err(|mut problems| {
+            for problem in problems.iter_mut().filter(|problem| problem.field == SERVER) {
+                "spec.server".clone_into(&mut problem.field);
+            }
+            problems
+        })
     }
 
     /// Returns whether the server is an IPv6 address.
