@@ -242,3 +242,11 @@ fn a_driver_that_is_being_removed_is_not_installed_before_it_is_gone() {
     let wanted = Drivers { csi: present(1), ..Drivers::default() };
     assert_eq!(steps(&plan(&wanted, &found, &cluster()))[2], "Wait Removing");
 }
+
+#[test]
+fn the_docs_explain_every_reason() {
+    let docs = include_str!("../../../../docs/vdo/README.md");
+    for reason in reason::ALL {
+        assert!(docs.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
+}
