@@ -9,6 +9,7 @@
 mod addon;
 mod addon_manager;
 mod bad_days;
+mod config_deletion;
 mod endpoint;
 mod kubelet;
 mod observability;

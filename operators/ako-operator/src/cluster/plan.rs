@@ -10,6 +10,7 @@
 //!
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
 
+mod config_deletion;
 mod deadline;
 
 use std::time::Duration;
@@ -18,13 +19,14 @@ use infra_clients::capi::secret_name;
 use jiff::Timestamp;
 use operator_kit::{Key, Turn};
 
+pub(super) use self::config_deletion::explain;
 use self::deadline::Overdue;
 use super::report::{Report, report};
 use super::seen::{
     Cleanup, Delivery, Difference, Left, ObjectWrite, Obstacle, Pending, Purge, Seen, Set, State, Want,
     Workload,
 };
-use crate::api::{DELETE_CONFIG_LABEL, FORCE_ANNOTATION, reason};
+use crate::api::{FORCE_ANNOTATION, reason};
 use crate::delivery::{NAMESPACE, Target};
 use crate::problem::Problem;
 use crate::selection::Skip;
@@ -134,12 +136,12 @@ fn next(seen: &Seen, now: Timestamp) -> Decision {
         Want::Kept { skip, message } => {
             Turn::Wait { reason: skip.reason(), message: message.clone(), after: None }
         }
-        Want::Ako | Want::Nothing => return deliver(seen),
+        Want::Ako | Want::Nothing => return deliver(seen, now),
     };
     turn.into()
 }
 
-fn deliver(seen: &Seen) -> Decision {
+fn deliver(seen: &Seen, now: Timestamp) -> Decision {
     let hooks = &seen.hooks;
     if !hooks.missing.is_empty() {
         return Turn::LookAgain(Plan::Hook { add: hooks.missing.clone(), remove: Vec::new() }).into();
@@ -157,6 +159,9 @@ fn deliver(seen: &Seen) -> Decision {
     }
     if state.installed.set.as_ref().is_some_and(Set::is_ending) {
         return wait_for_end().into();
+    }
+    if let Some(decision) = config_deletion::of_installed(seen, state, now) {
+        return decision;
     }
     match &state.delivery {
         Delivery::None => Turn::Settled.into(),
@@ -178,9 +183,8 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
         return hold_back(state, obstacle).into();
     }
-    if seen.deletes_config && state.installed.set.is_some() && state.installed.delete_config == Some(true) {
-        // An AKO that starts again in the middle of this removes nothing more, and needs its password until the end.
-        return config_deleted();
+    if let Some(decision) = config_deletion::before_delivery(seen, state) {
+        return decision;
     }
     match &seen.account {
         Account::Do(step) => return Turn::LookAgain(Plan::Account(*step)).into(),
@@ -199,20 +203,7 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         let after = (!is_watched).then_some(AGAIN);
         return Turn::Wait { reason, message: message.clone(), after }.into();
     }
-    if seen.deletes_config {
-        return config_deleted();
-    }
     check_pods(state).into()
-}
-
-/// Says that AKO is to make nothing. What it answers is not looked at.
-fn config_deleted() -> Decision {
-    let message = format!(
-        "AKO is to remove what it made on AVI and makes nothing, as the Cluster has the label {DELETE_CONFIG_LABEL}=true; its log says \
-         whether it has: remove the label to have its Services served again. Nothing of AKO is changed until then"
-    );
-    let turn = Turn::Wait { reason: reason::CONFIG_DELETED, message, after: None };
-    Decision { turn, about: About::ConfigDeletion }
 }
 
 /// Decides whether an AKO that is as it is to be works.
@@ -318,9 +309,8 @@ fn clean(seen: &Seen, state: &State, now: Timestamp) -> Option<Turn<Plan>> {
     if seen.is_forced && set.is_ours {
         return give_up(seen, set);
     }
-    let earlier = (set.answer != Cleanup::Silent).then(|| set.target.clone());
     Some(match (state.installed.delete_config, set.answer) {
-        (Some(false), _) => tell(state, earlier),
+        (Some(false), _) => tell(state, Some(set)),
         // Its StatefulSet goes when the add-on manager removes it.
         _ if seen.is_forced => return forced_purge(seen),
         // AKO gave up, or does not learn that it has to remove what it made. The operator does once the Pods are gone: never what an AKO
@@ -364,7 +354,9 @@ fn wait_for_answer(seen: &Seen, set: &Set, now: Timestamp) -> Option<Turn<Plan>>
     Some(Turn::Wait { reason: reason::CLEANING_UP, message, after: seen.patience.next_look(now) })
 }
 
-fn tell(state: &State, earlier: Option<Target>) -> Turn<Plan> {
+/// Tells AKO to remove what it made. `set`: its StatefulSet, which may have an answer of an earlier time.
+fn tell(state: &State, set: Option<&Set>) -> Turn<Plan> {
+    let earlier = set.filter(|set| set.answer != Cleanup::Silent).map(|set| set.target.clone());
     Turn::LookAgain(Plan::DeleteConfig { stale: earlier, changes: state.installed.untold.clone() })
 }
 

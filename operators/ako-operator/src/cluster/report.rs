@@ -5,12 +5,14 @@
 use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
-use super::plan::{About, Plan};
+use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
 use crate::api::reason;
 use crate::conditions::Said;
 use crate::error::Error;
+
+const CLEAN: &str = "AKO has removed what it made on AVI, or there was nothing";
 
 /// A change of a Cluster's conditions.
 #[derive(Clone, Debug)]
@@ -27,6 +29,37 @@ pub struct Report {
 #[must_use]
 pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
+    let (mut wanted, mut unwanted) = of_turn(seen, turn, about, is_leaving)?;
+    if !is_leaving {
+        unwanted.push(USER_CLEANED_UP);
+        if !seen.deletes_config {
+            unwanted.push(RESOURCES_CLEANED_UP);
+        }
+        match &seen.ip_family {
+            Some(Ok(())) => {
+                wanted.push(Said::new(IP_FAMILY_VALID, Status::True, reason::IP_FAMILY_SUPPORTED, ""));
+            }
+            Some(Err(message)) => {
+                let why = reason::IP_FAMILY_UNSUPPORTED;
+                wanted.push(Said::new(IP_FAMILY_VALID, Status::False, why, message));
+            }
+            None => {}
+        }
+    }
+    let set: Vec<_> = wanted.into_iter().filter(|said| !seen.said.contains(said)).collect();
+    let is_there = |type_: &&str| seen.said.iter().any(|said| said.type_ == *type_);
+    let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
+    let notice = notice(seen, turn, about, &set);
+    (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
+}
+
+/// Returns the conditions that a turn sets and removes; `None` if the pass goes on.
+fn of_turn(
+    seen: &Seen,
+    turn: &Turn<Plan>,
+    about: About,
+    is_leaving: bool,
+) -> Option<(Vec<Said>, Vec<&'static str>)> {
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     match turn {
         // Not where it goes before what AKO made.
@@ -38,6 +71,17 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
         Turn::Act(_) | Turn::LookAgain(_) => return None,
         Turn::Wait { reason, message, .. } if about == About::Pause => {
             wanted.push(paused(seen, is_leaving, reason, message));
+        }
+        Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message }
+            if about == About::ConfigDeletion =>
+        {
+            wanted.push(Said::new(AKO_INSTALLED, Status::False, reason::CONFIG_DELETED, &explain()));
+            wanted.push(match *reason {
+                reason::CONFIG_DELETED => {
+                    Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, CLEAN)
+                }
+                reason => Said::new(RESOURCES_CLEANED_UP, Status::False, reason, message),
+            });
         }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if about == About::User => {
             wanted.push(cleaned_up(seen));
@@ -59,8 +103,6 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
             let status = match (&seen.want, &seen.workload) {
                 (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
-                // It has removed what it made.
-                _ if about == About::ConfigDeletion => Some(Status::False),
                 // What is installed stays installed.
                 (_, Workload::Open(state)) if runs(state) => Some(Status::True),
                 (_, Workload::Closed { .. }) => Some(Status::Unknown),
@@ -69,24 +111,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
             wanted.extend(status.map(|status| Said::new(AKO_INSTALLED, status, reason, message)));
         }
     }
-    if !is_leaving {
-        unwanted.extend([RESOURCES_CLEANED_UP, USER_CLEANED_UP]);
-        match &seen.ip_family {
-            Some(Ok(())) => {
-                wanted.push(Said::new(IP_FAMILY_VALID, Status::True, reason::IP_FAMILY_SUPPORTED, ""));
-            }
-            Some(Err(message)) => {
-                let why = reason::IP_FAMILY_UNSUPPORTED;
-                wanted.push(Said::new(IP_FAMILY_VALID, Status::False, why, message));
-            }
-            None => {}
-        }
-    }
-    let set: Vec<_> = wanted.into_iter().filter(|said| !seen.said.contains(said)).collect();
-    let is_there = |type_: &&str| seen.said.iter().any(|said| said.type_ == *type_);
-    let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
-    let notice = notice(seen, turn, about, &set);
-    (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
+    Some((wanted, unwanted))
 }
 
 /// Returns whether AKO works in a workload cluster, whatever else is the matter.
@@ -133,8 +158,7 @@ fn cleaned_up(seen: &Seen) -> Said {
             "a person has ended the wait for AKO; see the events of the Cluster for what may be left";
         return Said::new(RESOURCES_CLEANED_UP, Status::Unknown, reason::LEFT_ON_AVI, forced);
     }
-    let done = "AKO has removed what it made on AVI, or there was nothing";
-    Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, done)
+    Said::new(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP, CLEAN)
 }
 
 /// Returns the condition that says that the user is gone.
@@ -175,6 +199,11 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<
         }
         Turn::Wait { reason, message, .. } if about == About::Pause => {
             is_news(reason).then(|| Notice::normal(reason, message.clone()))
+        }
+        Turn::Wait { reason: reason::CONFIG_DELETED, .. } => {
+            let message =
+                "AKO has removed what it made on AVI, and makes nothing as long as its Cluster has the label";
+            is_news(reason::CLEANED_UP).then(|| Notice::normal(reason::CLEANED_UP, message))
         }
         Turn::Wait { reason: reason::CLUSTER_NOT_READY, .. } => None,
         Turn::Wait { reason, message, .. } if is_news(reason) => Some(match *reason {

@@ -23,13 +23,18 @@ impl Deletion {
         }
         let is_leaving = cluster.is_deleting || !cluster.is_labelled;
         if !is_leaving {
+            let is_installed = workload.config == Some(cluster.deletes_config)
+                && workload.set.is_some_and(|set| !set.is_ending)
+                && workload.has_rest;
+            let is_there = cluster.is_held && avi.has_user && machine.has_hook && is_installed;
+            if cluster.deletes_config {
+                let is_clean = says(RESOURCES_CLEANED_UP, Status::True) && !avi.has_objects;
+                let waits = says(RESOURCES_CLEANED_UP, Status::False) && Self::waits_for_a_person(state);
+                return is_there && says(AKO_INSTALLED, Status::False) && (is_clean || waits);
+            }
             // An AKO that hangs shows in the workload cluster only.
             let runs = matches!(workload.ako, Ako::Runs { removes: false }) && avi.has_objects;
-            let is_installed = workload.config == Some(false) && workload.set.is_some() && workload.has_rest;
-            return cluster.is_held
-                && avi.has_user
-                && machine.has_hook
-                && is_installed
+            return is_there
                 && (runs || workload.ako == Ako::Hangs)
                 && says(AKO_INSTALLED, Status::True)
                 && !says(RESOURCES_CLEANED_UP, Status::False);

@@ -12,7 +12,10 @@ use operator_kit::{Foreign, Key, Reconciler as _, Turn};
 use serde_json::{Value, json};
 
 use super::world::{Cluster, Set, State, Workload};
-use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
+use crate::api::{
+    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
+    reason,
+};
 use crate::cluster::glance::{Known, matters};
 use crate::cluster::live::Live;
 use crate::cluster::plan::{Plan, decide};
@@ -61,7 +64,8 @@ pub struct Decided {
 
 /// The operator's functions, each called once for the same values.
 pub struct Operator {
-    wanted: Delivery,
+    /// What is to be there, by whether AKO is to remove what it made.
+    wanted: [Delivery; 2],
     adc: Value,
     passes: RefCell<HashMap<Basis, Decided>>,
     turns: RefCell<Vec<Turn<Plan>>>,
@@ -83,8 +87,8 @@ impl Operator {
             },
         });
         let typed: AkoDeploymentConfig = serde_json::from_value(adc.clone()).unwrap();
-        let install = Install {
-            spec: typed.spec,
+        let install = |delete_config| Install {
+            spec: typed.spec.clone(),
             namespace: NAMESPACE.to_owned(),
             name: NAME.to_owned(),
             credentials: Credentials {
@@ -101,10 +105,10 @@ impl Operator {
                 version: AkoMinor::default(),
             },
             is_management: false,
-            delete_config: false,
+            delete_config,
         };
         Self {
-            wanted: objects(&install).unwrap(),
+            wanted: [false, true].map(|told| objects(&install(told)).unwrap()),
             adc,
             passes: RefCell::default(),
             turns: RefCell::default(),
@@ -186,7 +190,7 @@ impl Operator {
         }
         let (holds, turn) = (Clusters::holds(&cluster, Some(&seen)), decide(&seen, now(basis.is_overdue)));
         let text = match &turn {
-            Turn::LookAgain(Plan::Apply(objects)) => format!("{objects:?}"),
+            Turn::LookAgain(Plan::Apply(objects)) => format!("{objects:?} {}", seen.deletes_config),
             turn => format!("{turn:?}"),
         };
         let mut turns = self.turns.borrow_mut();
@@ -214,7 +218,7 @@ impl Operator {
             seen.workload = seen::Workload::Closed { reason, message };
             return;
         };
-        let wanted = is_due.then(|| Ok(self.wanted.clone()));
+        let wanted = is_due.then(|| Ok(self.wanted[usize::from(seen.deletes_config)].clone()));
         let state = self.live(there).state(&seen.avi_name, wanted, &Stored::default());
         seen.workload = seen::Workload::Open(Box::new(state));
     }
@@ -243,7 +247,7 @@ impl Operator {
             };
             is_there.then(|| (object.target(), there))
         };
-        Live::of(self.wanted.objects.iter().filter_map(object).collect())
+        Live::of(self.wanted[0].objects.iter().filter_map(object).collect())
     }
 
     fn adc(&self, is_recorded: bool) -> AkoDeploymentConfig {
@@ -261,11 +265,15 @@ impl Operator {
         let ready = json!({ "type": "Available", "status": "True", "reason": "Available", "message": "",
             "lastTransitionTime": BEGIN });
         let conditions: Vec<Value> = conditions.chain([ready]).collect();
+        let labels =
+            [(cluster.is_labelled, LABEL, ""), (cluster.deletes_config, DELETE_CONFIG_LABEL, "true")];
+        let labels = labels.into_iter().filter_map(|(has, key, value)| has.then_some((key, value)));
+        let labels: HashMap<_, _> = labels.collect();
         let object: capi::Cluster = serde_json::from_value(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2",
             "metadata": {
                 "name": NAME, "namespace": NAMESPACE, "uid": "c",
-                "labels": cluster.is_labelled.then(|| json!({ LABEL: "" })),
+                "labels": labels,
                 "annotations": cluster.is_forced.then(|| json!({ FORCE_ANNOTATION: "true" })),
                 "finalizers": if cluster.is_held { vec![FINALIZER] } else { Vec::new() },
                 "deletionTimestamp": cluster.is_deleting.then_some(BEGIN),

@@ -1,5 +1,6 @@
 //! What may happen in a state.
 
+use kube::api::Patch;
 use model::Step;
 use operator_kit::Turn;
 
@@ -224,8 +225,9 @@ fn apply(next: &mut State, changes: &[ObjectWrite], written: u8) {
         .any(|change| !["ConfigMap", "StatefulSet"].contains(&change.target.resource.kind.as_str()));
     let workload = &mut next.workload;
     workload.has_rest |= has_others && written > 0;
-    if has("ConfigMap") && written > 1 {
-        workload.config = Some(false);
+    let config = changes.iter().find(|change| change.target.resource.kind == "ConfigMap");
+    if let Some(ObjectWrite { patch: Patch::Apply(config), .. }) = config.filter(|_| written > 1) {
+        workload.config = Some(config["data"]["deleteConfig"] == "true");
     }
     if has("StatefulSet") && written > 2 && workload.set.is_none() {
         workload.set = Some(Set { answer: Word::Nothing, is_ending: false });
@@ -326,10 +328,17 @@ fn user_steps(state: &State, steps: &mut Steps<'_>) {
     let lives = exists && !cluster.is_deleting;
     steps.fault(|left| &mut left.deletes, lives, Label::UserDeletes, |next| next.cluster.is_deleting = true);
     steps.fault(|left| &mut left.labels, exists, Label::UserLabels, |next| next.cluster.is_labelled ^= true);
-    let is_leaving = cluster.is_held && (cluster.is_deleting || !cluster.is_labelled);
+    steps.fault(
+        |left| &mut left.config_labels,
+        exists,
+        Label::UserLabelsForConfig,
+        |next| next.cluster.deletes_config ^= true,
+    );
+    let is_awaited =
+        cluster.is_held && (cluster.is_deleting || !cluster.is_labelled || cluster.deletes_config);
     steps.fault(
         |left| &mut left.deadlines,
-        is_leaving && !state.is_overdue,
+        is_awaited && !state.is_overdue,
         Label::DeadlineEnds,
         |next| {
             next.is_overdue = true;

@@ -23,6 +23,7 @@ const ANY: Budget = Budget {
     faults: 0,
     deletes: 1,
     labels: 2,
+    config_labels: 2,
     forces: 1,
     crashes: 2,
     requests: 2,

@@ -29,6 +29,8 @@ pub struct Cluster {
     pub is_held: bool,
     pub is_labelled: bool,
     pub is_forced: bool,
+    /// Whether AKO is to remove what it made and to make nothing.
+    pub deletes_config: bool,
     /// The number of its conditions.
     pub said: u32,
 }
@@ -114,6 +116,7 @@ pub struct Budget {
     pub faults: u8,
     pub deletes: u8,
     pub labels: u8,
+    pub config_labels: u8,
     pub forces: u8,
     pub crashes: u8,
     pub requests: u8,
@@ -170,6 +173,7 @@ pub enum Label {
     AviAnswers,
     UserDeletes,
     UserLabels,
+    UserLabelsForConfig,
     UserForces,
     Crash,
     RequestLost,
@@ -200,6 +204,7 @@ impl State {
             is_held: false,
             is_labelled: true,
             is_forced: false,
+            deletes_config: false,
             said: 0,
         };
         let machine = Machine { exists: true, has_hook: false };

@@ -147,7 +147,6 @@ fn an_ako_without_a_ready_pod_is_awaited() {
     let unready = || Seen { workload: open(delivered(), Some(unready.clone()), Some(false)), ..settled() };
     check(vec![
         ("as it is to be", unready(), "wait AKONotReady"),
-        ("while AKO is to make nothing", Seen { deletes_config: true, ..settled() }, "wait AviConfigDeleted"),
         ("while AVI is not ready", Seen { offer: Err(passing()), ..unready() }, "wait AKONotReady"),
     ]);
 }

@@ -168,9 +168,52 @@ fn an_ako_that_runs_stays_installed() {
             &format!("AKOInstalled=False AKONotReady, {news}"),
         ),
     ]);
-    let asked = ("asked to make nothing", state(true), waits(reason::CONFIG_DELETED));
-    let wanted = "AKOInstalled=False AviConfigDeleted, event AviConfigDeleted";
-    check_about(About::ConfigDeletion, vec![(asked.0, asked.1, asked.2, wanted)]);
+}
+
+#[test]
+fn conditions_say_how_far_an_ako_is_that_is_to_make_nothing() {
+    let seen = |want| Seen { deletes_config: true, ..seen(want) };
+    let going = || Seen { said: cleaning().said, ..seen(Want::Ako) };
+    let told = said(AKO_INSTALLED, Status::False, reason::CONFIG_DELETED);
+    let told = || Seen { said: vec![told.clone(), cleaning().said.remove(0)], ..seen(Want::Ako) };
+    let begun = "AKOInstalled=False AviConfigDeleted";
+    check_about(
+        About::ConfigDeletion,
+        vec![
+            (
+                "it begins",
+                installed(seen(Want::Ako)),
+                waits(reason::CLEANING_UP),
+                &format!("{begun}, AviResourceCleanupSucceeded=False AKOCleaningUp, event AKOCleaningUp"),
+            ),
+            ("a step", going(), Turn::Act(Plan::Purge { once: false }), "nothing"),
+            (
+                "it gave up",
+                going(),
+                blocked(reason::CLEANUP_TIMED_OUT),
+                &format!("{begun}, AviResourceCleanupSucceeded=False AKOCleanupTimedOut"),
+            ),
+            (
+                "it is done",
+                told(),
+                waits(reason::CONFIG_DELETED),
+                &format!("{begun}, AviResourceCleanupSucceeded=True AKOCleanedUp, event AKOCleanedUp"),
+            ),
+        ],
+    );
+    check(vec![(
+        "its workload cluster does not answer",
+        told(),
+        waits("ClusterUnreachable"),
+        "AKOInstalled=False ClusterUnreachable, event ClusterUnreachable",
+    )]);
+    let after = || Seen {
+        deletes_config: false,
+        said: vec![said(RESOURCES_CLEANED_UP, Status::True, reason::CLEANED_UP)],
+        ..seen(Want::Ako)
+    };
+    let wanted = "AKOInstalled=True AKOInstalled, -AviResourceCleanupSucceeded, event AKOInstalled";
+    check(vec![("the label is gone", after(), Turn::Settled, wanted)]);
 }
 
 /// What was known before stays, as nothing is looked at.
