@@ -11,7 +11,7 @@
 //! Each step shows in the objects, so a process that starts in the middle goes on there.
 
 mod config_deletion;
-mod deadline;
+pub(super) mod deadline;
 
 use std::time::Duration;
 
@@ -255,7 +255,7 @@ fn leave(seen: &Seen, now: Timestamp) -> Option<Turn<Plan>> {
         Workload::NotInitialized if !seen.is_recorded => None,
         Workload::NotInitialized | Workload::Closed { .. } if seen.is_forced => forced_purge(seen),
         Workload::NotInitialized => purge(seen),
-        Workload::Closed { reason, message } => match deadline::unreachable(seen, reason, now) {
+        Workload::Closed { reason, message } => match deadline::unreachable(seen, now) {
             Overdue::No => Some(wait_for_workload(seen, reason, message)),
             Overdue::Said(report) => Some(Turn::LookAgain(Plan::Report(*report))),
             Overdue::Yes => leave_without_ako(seen),
@@ -345,7 +345,7 @@ fn wait_for_answer(seen: &Seen, set: &Set, now: Timestamp) -> Option<Turn<Plan>>
         Overdue::No => {}
         Overdue::Said(report) => return Some(Turn::LookAgain(Plan::Report(*report))),
         // As if AKO had said that it gave up.
-        Overdue::Yes => return give_up(seen, set),
+        Overdue::Yes => return give_up(seen, set).map(deadline::keep_reason),
     }
     let message = format!(
         "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload cluster, or \
@@ -373,8 +373,8 @@ fn give_up(seen: &Seen, set: &Set) -> Option<Turn<Plan>> {
         return purge(seen);
     }
     let message = format!(
-        "AKO gave up removing what it made on AVI: the operator does once the add-on manager has removed the StatefulSet {NAMESPACE}/ako \
-         from the workload cluster; if that lasts, remove it by hand, with the PackageInstall or App that it is of"
+        "the operator removes what AKO made on AVI once the add-on manager has removed the StatefulSet {NAMESPACE}/ako from the workload \
+         cluster; if that lasts, remove it by hand, with the PackageInstall or App that it is of"
     );
     Some(Turn::Wait { reason: reason::AKO_ENDING, message, after: None })
 }

@@ -5,6 +5,7 @@
 use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
+use super::plan::deadline::End;
 use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
@@ -181,7 +182,13 @@ pub fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
         (false, true) => (AKO_INSTALLED, Status::Unknown),
         (false, false) => (AKO_INSTALLED, Status::False),
     };
-    let failure = Said::new(type_, status, error.reason(), &error.to_string());
+    let failure = match End::said(said).filter(|_| type_ == RESOURCES_CLEANED_UP) {
+        Some(end) => {
+            let message = end.hindered(&format!("{}: {error}", error.reason()));
+            Said::new(type_, status, reason::CLEANUP_OVERDUE, &message)
+        }
+        None => Said::new(type_, status, error.reason(), &error.to_string()),
+    };
     (!said.contains(&failure)).then_some(failure)
 }
 

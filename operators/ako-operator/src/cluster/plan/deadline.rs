@@ -1,15 +1,16 @@
 //! When the operator waits for AKO no longer: what follows is what follows when AKO says that it gave up.
 //!
 //! A deadline ends only the wait that the condition of the Cluster names: one that has just begun, as after an outage, is in it first. The
-//! condition says the end of the wait as well, with an event, before anything is done: a process that starts in the middle goes on there.
+//! condition says the end of that wait as well, with an event, before anything is done: a process that starts in the middle goes on there.
 
 use std::time::Duration;
 
 use infra_clients::capi;
 use jiff::Timestamp;
-use operator_kit::Notice;
 use operator_kit::conditions::Status;
+use operator_kit::{Notice, Turn};
 
+use super::Plan;
 use crate::api::condition::RESOURCES_CLEANED_UP;
 use crate::api::reason;
 use crate::cluster::report::Report;
@@ -20,6 +21,7 @@ use crate::conditions::Said;
 const ENDING: Duration = Duration::from_mins(10);
 
 /// Whether the time for a cleanup is over.
+#[derive(Debug)]
 pub(super) enum Overdue {
     /// No, or only a person can end the wait.
     No,
@@ -29,72 +31,114 @@ pub(super) enum Overdue {
     Yes,
 }
 
-/// Looks at a cleanup of an AKO that was asked, and has not answered.
-pub(super) fn silent(seen: &Seen, now: Timestamp) -> Overdue {
-    if !is_over(seen, now) {
-        return Overdue::No;
+/// A wait that the deadline ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cluster) enum End {
+    /// That for the answer of AKO.
+    Silent,
+    /// That for a workload cluster that cannot be read.
+    Unreachable,
+    /// That for the Pods of AKO.
+    Ending,
+}
+
+impl End {
+    const ALL: [Self; 3] = [Self::Silent, Self::Unreachable, Self::Ending];
+
+    /// Returns the end that the conditions of a Cluster say.
+    pub(in crate::cluster) fn said(said: &[Said]) -> Option<Self> {
+        let said = find(said).filter(|said| said.reason == reason::CLEANUP_OVERDUE)?;
+        Self::ALL.into_iter().find(|end| said.message.starts_with(end.message()))
     }
-    let message = "AKO has not answered within the time of --cleanup-deadline: the operator removes AKO, then what it made on AVI, by its \
-                   marks";
-    match said(seen) {
-        None => Overdue::No,
-        // Until now it could not be asked.
-        Some(why) if capi::REASONS.contains(&why) => Overdue::No,
-        Some(reason::CLEANING_UP) => say(message),
-        Some(_) => Overdue::Yes,
+
+    /// Returns what the condition says.
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::Silent => {
+                "AKO has not answered within the time of --cleanup-deadline: the operator removes AKO, then what it made on AVI, by its \
+                 marks"
+            }
+            Self::Unreachable => {
+                "the workload cluster was not reached within the time of --cleanup-deadline: the operator removes the AVI user of the \
+                 Cluster, then what AKO made on AVI, by its marks"
+            }
+            Self::Ending => {
+                "the Pods of AKO do not end, and the time of --cleanup-deadline is over: the operator removes the AVI user of the \
+                 Cluster, then what AKO made on AVI, by its marks"
+            }
+        }
+    }
+
+    /// Returns what the condition says while something is in the way of what follows. The reason stays: it shows that the end has been said.
+    pub(in crate::cluster) fn hindered(self, by: &str) -> String {
+        format!("{}; {by}", self.message())
+    }
+
+    /// Returns whether a reason names the wait. For a workload cluster it may change: each says that a request has failed before.
+    fn is_wait(self, why: &str) -> bool {
+        match self {
+            Self::Silent => why == reason::CLEANING_UP,
+            Self::Unreachable => capi::REASONS.contains(&why),
+            Self::Ending => why == reason::AKO_ENDING,
+        }
+    }
+
+    /// Returns whether a wait is over whose time is.
+    fn look(self, seen: &Seen) -> Overdue {
+        match find(&seen.said) {
+            // What is said to be clean is not waited for again, as in the last steps of a Cluster that is lost.
+            Some(said) if said.status == Status::True => Overdue::Yes,
+            Some(_) if Self::said(&seen.said) == Some(self) => Overdue::Yes,
+            Some(said) if self.is_wait(&said.reason) => self.say(),
+            // The wait has just begun, or a failure was in its way.
+            _ => Overdue::No,
+        }
+    }
+
+    fn say(self) -> Overdue {
+        let (why, message) = (reason::CLEANUP_OVERDUE, self.message());
+        Overdue::Said(Box::new(Report {
+            set: vec![Said::new(RESOURCES_CLEANED_UP, Status::False, why, message)],
+            remove: Vec::new(),
+            notice: Some(Notice::warning(why, message)),
+        }))
     }
 }
 
-/// Looks at a cleanup whose workload cluster cannot be read for this reason. That of a Cluster that lives on is waited for: it comes back, or
-/// the Cluster is deleted.
-pub(super) fn unreachable(seen: &Seen, reason: &str, now: Timestamp) -> Overdue {
-    if !seen.is_deleting || !is_over(seen, now) {
-        return Overdue::No;
+/// Looks at a cleanup of an AKO that was asked, and has not answered.
+pub(super) fn silent(seen: &Seen, now: Timestamp) -> Overdue {
+    if is_over(seen, now) { End::Silent.look(seen) } else { Overdue::No }
+}
+
+/// Keeps the reason of an AKO that has not answered while others have to end it.
+pub(super) fn keep_reason(turn: Turn<Plan>) -> Turn<Plan> {
+    match turn {
+        Turn::Wait { message, after, .. } => {
+            let message = End::Silent.hindered(&message);
+            Turn::Wait { reason: reason::CLEANUP_OVERDUE, message, after }
+        }
+        turn => turn,
     }
-    let message = "the workload cluster was not reached within the time of --cleanup-deadline: the operator removes the AVI user of the \
-                   Cluster, then what AKO made on AVI, by its marks";
-    match said(seen) {
-        // One request that fails is not enough.
-        None | Some(reason::CLEANING_UP | reason::AKO_ENDING) => Overdue::No,
-        Some(why) if why == reason => say(message),
-        Some(_) => Overdue::Yes,
-    }
+}
+
+/// Looks at a cleanup whose workload cluster cannot be read. That of a Cluster that lives on is waited for: it comes back, or the Cluster is
+/// deleted.
+pub(super) fn unreachable(seen: &Seen, now: Timestamp) -> Overdue {
+    if seen.is_deleting && is_over(seen, now) { End::Unreachable.look(seen) } else { Overdue::No }
 }
 
 /// Looks at a cleanup whose AKO ends since this time.
 pub(super) fn ending(seen: &Seen, since: Timestamp, now: Timestamp) -> Overdue {
     let is_long = Duration::try_from(now.duration_since(since)).is_ok_and(|time| time >= ENDING);
-    if !seen.is_deleting || !is_long || !is_over(seen, now) {
-        return Overdue::No;
-    }
-    let message = "the Pods of AKO do not end, and the time of --cleanup-deadline is over: the operator removes the AVI user of the Cluster, \
-                   then what AKO made on AVI, by its marks";
-    match said(seen) {
-        Some(reason::AKO_ENDING) => say(message),
-        _ => Overdue::Yes,
-    }
+    if seen.is_deleting && is_long && is_over(seen, now) { End::Ending.look(seen) } else { Overdue::No }
 }
 
 fn is_over(seen: &Seen, now: Timestamp) -> bool {
-    // What is said to be clean is not waited for again, as in the last steps of a Cluster that is lost.
-    let is_clean = condition(seen).is_some_and(|said| said.status == Status::True);
+    let is_clean = find(&seen.said).is_some_and(|said| said.status == Status::True);
     seen.purge != Purge::Impossible && (is_clean || seen.patience.is_over(now))
 }
 
-/// Returns why the Cluster is said to be cleaned up, or not to be.
-fn said(seen: &Seen) -> Option<&str> {
-    condition(seen).map(|said| &*said.reason)
-}
-
-fn condition(seen: &Seen) -> Option<&Said> {
-    seen.said.iter().find(|said| said.type_ == RESOURCES_CLEANED_UP)
-}
-
-fn say(message: &str) -> Overdue {
-    let why = reason::CLEANUP_OVERDUE;
-    Overdue::Said(Box::new(Report {
-        set: vec![Said::new(RESOURCES_CLEANED_UP, Status::False, why, message)],
-        remove: Vec::new(),
-        notice: Some(Notice::warning(why, message)),
-    }))
+/// Returns the condition that says whether the Cluster is cleaned up.
+fn find(said: &[Said]) -> Option<&Said> {
+    said.iter().find(|said| said.type_ == RESOURCES_CLEANED_UP)
 }

@@ -258,6 +258,24 @@ fn a_failed_step_is_in_the_conditions() {
     }
 }
 
+/// Else the next pass did not know that it has said it.
+#[test]
+fn a_step_that_fails_after_the_deadline_keeps_its_reason() {
+    let error = |what: &str| Error::Credentials(what.to_owned());
+    let said = Said::new(
+        RESOURCES_CLEANED_UP,
+        Status::False,
+        reason::CLEANUP_OVERDUE,
+        &End::Unreachable.hindered("m"),
+    );
+    let failed = failure(&[said], true, &error("one")).unwrap();
+    assert_eq!(failed.reason, reason::CLEANUP_OVERDUE);
+    assert_eq!(failed.message, End::Unreachable.hindered("CredentialsMissing: one"));
+    let again = failure(&[failed], true, &error("two")).unwrap();
+    assert_eq!(again.message, End::Unreachable.hindered("CredentialsMissing: two"));
+    assert_eq!(End::said(&[again]), Some(End::Unreachable));
+}
+
 #[test]
 fn the_condition_of_the_user_follows_that_of_the_objects() {
     let remove = || Turn::LookAgain(Plan::RemoveUser { once: false });

@@ -6,11 +6,17 @@ use operator_kit::conditions::Status;
 use super::*;
 use crate::api::condition::RESOURCES_CLEANED_UP;
 use crate::cluster::patience::Patience;
+use crate::cluster::plan::deadline::End;
 use crate::conditions::Said;
 
 /// AKO has had two hours of one, and the condition of the Cluster has this reason.
 fn overdue(why: &str, seen: Seen) -> Seen {
-    let said = vec![Said::new(RESOURCES_CLEANED_UP, Status::False, why, "m")];
+    saying(Said::new(RESOURCES_CLEANED_UP, Status::False, why, "m"), seen)
+}
+
+/// AKO has had two hours of one, and this is the condition of the Cluster.
+fn saying(said: Said, seen: Seen) -> Seen {
+    let said = vec![said];
     let limit = Some(Duration::from_hours(1));
     let patience = Patience { since: Some(Timestamp::UNIX_EPOCH), limit };
     Seen { said, patience, purge: Purge::Possible, ..seen }
@@ -21,8 +27,26 @@ fn silent(seen: Seen) -> Seen {
 }
 
 /// The condition says that the time is over.
+fn ended(end: End) -> Said {
+    Said::new(RESOURCES_CLEANED_UP, Status::False, reason::CLEANUP_OVERDUE, end.message())
+}
+
+/// The same, and that something is in the way of what follows.
+fn hindered(end: End) -> Said {
+    let message = end.hindered("AviUnreachable: no answer");
+    Said::new(RESOURCES_CLEANED_UP, Status::False, reason::CLEANUP_OVERDUE, &message)
+}
+
 fn given_up(seen: Seen) -> Seen {
-    overdue(reason::CLEANUP_OVERDUE, seen)
+    saying(ended(End::Silent), seen)
+}
+
+fn lost(seen: Seen) -> Seen {
+    saying(ended(End::Unreachable), seen)
+}
+
+fn endless(seen: Seen) -> Seen {
+    saying(ended(End::Ending), seen)
 }
 
 /// The condition says that nothing is left, which is as new as that.
@@ -53,7 +77,7 @@ fn unknown(seen: Seen) -> Seen {
 #[test]
 fn an_ako_that_does_not_answer_in_time_has_given_up() {
     let going = |answer| deleted(answer, Some(true));
-    let endless = |seen: Seen| Seen { patience: Patience { limit: None, ..seen.patience }, ..seen };
+    let without_limit = |seen: Seen| Seen { patience: Patience { limit: None, ..seen.patience }, ..seen };
     let early = |seen: Seen| Seen {
         patience: Patience { limit: Some(Duration::from_hours(3)), ..seen.patience },
         ..seen
@@ -61,7 +85,7 @@ fn an_ako_that_does_not_answer_in_time_has_given_up() {
     let lives = || deselected(Cleanup::Started);
     check(vec![
         ("it has time left", early(silent(going(Cleanup::Silent))), "wait AKOCleaningUp"),
-        ("no deadline", endless(silent(going(Cleanup::Silent))), "wait AKOCleaningUp"),
+        ("no deadline", without_limit(silent(going(Cleanup::Silent))), "wait AKOCleaningUp"),
         (
             "it was not asked yet",
             silent(deleted(Cleanup::Silent, Some(false))),
@@ -94,10 +118,14 @@ fn a_workload_cluster_that_is_lost_ends_its_wait_without_its_user() {
     check(vec![
         ("the first request that fails", silent(closed()), "wait ClusterUnreachable"),
         ("not for the first time: the condition first", overdue(reason, closed()), "report"),
-        ("the user goes", given_up(closed()), "remove user, once: false"),
-        ("then what AKO made", without_user(given_up(closed())), "purge, once: false"),
-        ("AVI is down meanwhile", overdue("AviUnreachable", without_user(closed())), "purge, once: false"),
-        ("then the hooks", without_user(purged(given_up(closed()))), "hook +0 -1"),
+        ("the user goes", lost(closed()), "remove user, once: false"),
+        ("then what AKO made", without_user(lost(closed())), "purge, once: false"),
+        (
+            "AVI is down meanwhile",
+            without_user(saying(hindered(End::Unreachable), closed())),
+            "purge, once: false",
+        ),
+        ("then the hooks", without_user(purged(lost(closed()))), "hook +0 -1"),
         ("the condition says that nothing is left", clean(without_user(purged(closed()))), "hook +0 -1"),
         ("the same, after a start", clean(without_user(closed())), "purge, once: false"),
         ("nothing says where AKO made it", unknown(overdue(reason, closed())), "wait ClusterUnreachable"),
@@ -113,11 +141,11 @@ fn pods_that_do_not_end_keep_only_a_cluster_that_lives_on() {
     let just = 2 * 3600 - 60;
     check(vec![
         ("they have just begun", overdue(reason::AKO_ENDING, ending(just)), "wait AKOEnding"),
-        ("the same, after a start", given_up(ending(just)), "wait AKOEnding"),
+        ("the same, after a start", endless(ending(just)), "wait AKOEnding"),
         ("they had ten minutes: the condition first", overdue(reason::AKO_ENDING, ending(3600)), "report"),
-        ("the user goes", given_up(ending(3600)), "remove user, once: false"),
-        ("then what AKO made", without_user(given_up(ending(3600))), "purge, once: false"),
-        ("then the hooks", without_user(purged(given_up(ending(3600)))), "hook +0 -1"),
+        ("the user goes", endless(ending(3600)), "remove user, once: false"),
+        ("then what AKO made", without_user(endless(ending(3600))), "purge, once: false"),
+        ("then the hooks", without_user(purged(endless(ending(3600)))), "hook +0 -1"),
         ("the Cluster lives on", lives(overdue(reason::AKO_ENDING, ending(3600))), "wait AKOEnding"),
     ]);
 }
@@ -130,8 +158,92 @@ fn an_add_on_manager_takes_the_secret_of_a_silent_ako_away() {
         ("the condition first", of(silent(deleted(Cleanup::Silent, None))), "report"),
         ("the Secret", gone(), "withdraw"),
         ("then the operator removes it", withdrawn(gone()), "purge, once: false"),
-        ("the Cluster lives on", withdrawn(of(given_up(deselected(Cleanup::Silent)))), "wait AKOEnding"),
+        (
+            "the Cluster lives on",
+            withdrawn(of(given_up(deselected(Cleanup::Silent)))),
+            "wait AKOCleanupOverdue",
+        ),
     ]);
+}
+
+/// What the condition says is a failure, or another wait, is no word that this wait is over: it is named first, then its end.
+#[test]
+fn no_wait_ends_before_the_condition_has_said_so() {
+    let of = |status, why: &str| Said::new(RESOURCES_CLEANED_UP, status, why, "m");
+    let is = |why| Some(of(Status::False, why));
+    let rows = [
+        // What the condition says; AKO is silent; the workload cluster cannot be reached; the Pods of AKO do not end.
+        (None, ["wait", "wait", "wait"]),
+        (is(reason::CLEANING_UP), ["say", "wait", "wait"]),
+        (is("ClusterUnreachable"), ["wait", "say", "wait"]),
+        (is("ClusterKubeconfigMissing"), ["wait", "say", "wait"]),
+        (is(reason::AKO_ENDING), ["wait", "wait", "say"]),
+        (is(reason::CLEANUP_TIMED_OUT), ["wait", "wait", "wait"]),
+        (is(reason::CLEANUP_IMPOSSIBLE), ["wait", "wait", "wait"]),
+        (is("AviUnreachable"), ["wait", "wait", "wait"]),
+        (is(reason::CLEANUP_OVERDUE), ["wait", "wait", "wait"]),
+        (Some(ended(End::Silent)), ["end", "wait", "wait"]),
+        (Some(hindered(End::Silent)), ["end", "wait", "wait"]),
+        (Some(ended(End::Unreachable)), ["wait", "end", "wait"]),
+        (Some(hindered(End::Unreachable)), ["wait", "end", "wait"]),
+        (Some(ended(End::Ending)), ["wait", "wait", "end"]),
+        (Some(hindered(End::Ending)), ["wait", "wait", "end"]),
+        (Some(of(Status::True, reason::CLEANED_UP)), ["end", "end", "end"]),
+    ];
+    for (said, wanted) in rows {
+        let now_is = [silent(deleted(Cleanup::Silent, Some(true))), silent(closed()), silent(ending(3600))];
+        for (seen, wanted) in now_is.into_iter().zip(wanted) {
+            let seen = Seen { said: said.iter().cloned().collect(), ..seen };
+            let what = format!("{said:?}: {:?}", seen.workload);
+            let turn = next(&seen, now()).turn;
+            let does = match &turn {
+                Turn::Wait { .. } => "wait",
+                Turn::LookAgain(Plan::Report(report)) => {
+                    assert!(report.notice.is_some(), "{what}: no event");
+                    "say"
+                }
+                _ => "end",
+            };
+            assert_eq!(does, wanted, "{what}: {}", shown(&turn));
+        }
+    }
+}
+
+/// Whatever the condition says at first, passes that follow each other name the wait, say its end, then do what follows.
+#[test]
+fn a_wait_that_is_over_ends_whatever_was_said() {
+    let said = ["AKOCleaningUp", "AKOEnding", "ClusterUnreachable", "AviUnreachable", "AKOCleanupTimedOut"];
+    for why in said {
+        for (end, seen) in [
+            (End::Silent, deleted(Cleanup::Silent, Some(true))),
+            (End::Unreachable, closed()),
+            (End::Ending, ending(3600)),
+        ] {
+            let mut seen = overdue(why, seen);
+            let mut reports = Vec::new();
+            while let Turn::LookAgain(Plan::Report(report)) = decide(&seen, now()) {
+                reports.push(report.set[0].reason.clone());
+                seen.said = report.set;
+            }
+            assert_eq!(reports.last().map(String::as_str), Some(reason::CLEANUP_OVERDUE), "{why}: {end:?}");
+            assert!(reports.len() <= 2, "{why}: {end:?}: {reports:?}");
+            assert_eq!(End::said(&seen.said), Some(end), "{why}");
+        }
+    }
+}
+
+/// The add-on manager has to do something then: the same pass does not say it again and again.
+#[test]
+fn an_end_that_others_have_to_carry_out_is_said_once() {
+    let seen =
+        withdrawn(by_addon(given_up(deselected(Cleanup::Silent)), Some(true), Some(set(Cleanup::Silent))));
+    let Turn::LookAgain(Plan::Report(report)) = decide(&seen, now()) else {
+        panic!("the message is another one")
+    };
+    assert!(report.notice.is_none());
+    let seen = Seen { said: report.set, ..seen };
+    assert_eq!(End::said(&seen.said), Some(End::Silent));
+    assert_eq!(shown(&decide(&seen, now())), "wait AKOCleanupOverdue");
 }
 
 /// It wakes when the time is over, and says it with an event.
