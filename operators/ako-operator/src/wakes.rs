@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use infra_clients::capi::{Cluster, Machine, secret_name};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use operator_kit::{Change, Foreign, Guarded, Key, conditions};
@@ -61,11 +62,12 @@ pub(crate) fn by_config(change: &Change<AkoDeploymentConfig>) -> Woken {
     let known: HashSet<Key> = before.into_iter().flat_map(delivered_to).collect();
     let now: HashSet<Key> = after.into_iter().flat_map(delivered_to).collect();
     let offers = before.map(offer_of) != after.map(offer_of);
+    let quotes = before.map(quote_of) != after.map(quote_of);
     // A Cluster that has left one may be waited for by another.
     let claims = !known.is_subset(&now) || before.map(claim_of) != after.map(claim_of);
     let recorded = || Which::These(now.difference(&known).cloned().collect());
     Woken {
-        clusters: if offers { Which::All } else { recorded() },
+        clusters: if offers || quotes { Which::All } else { recorded() },
         endpoints: if offers { Which::All } else { Which::default() },
         adcs: if claims { Which::All } else { Which::default() },
     }
@@ -144,10 +146,21 @@ fn balanced_by(service: &Key) -> Option<Key> {
     objects::cluster_of(service.namespace(), service.name())
 }
 
+/// Returns the condition Ready of an AKODeploymentConfig.
+fn ready_of(adc: &Guarded<AkoDeploymentConfig>) -> Option<&Condition> {
+    conditions::get(&adc.valid()?.status.as_ref()?.conditions, conditions::READY)
+}
+
+/// Returns what the conditions of Clusters quote of an AKODeploymentConfig: why it is not ready.
+fn quote_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
+    let unready = ready_of(adc).filter(|ready| ready.status != "True");
+    unready.map(|ready| (ready.reason.clone(), ready.message.clone()))
+}
+
 /// Returns what of an AKODeploymentConfig the Clusters have to know: its spec, whether it goes, and whether it is ready.
 fn offer_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
     let status = adc.valid().and_then(|adc| adc.status.clone()).unwrap_or_default();
-    let ready = conditions::get(&status.conditions, conditions::READY).map(|ready| ready.status.clone());
+    let ready = ready_of(adc).map(|ready| ready.status.clone());
     let meta = adc.meta();
     (
         meta.uid.clone(),

@@ -126,6 +126,24 @@ fn a_config_wakes_those_that_its_change_concerns() {
             ("a label", metadata(json!({ "labels": { "a": "b" } })), no_one()),
         ],
     );
+    let unready = merged(config(), &status(json!({ "conditions": [ready("False", "AviUnreachable")] })));
+    let clusters = || Woken { clusters: Which::All, ..no_one() };
+    let mut other = ready("False", "AviUnreachable");
+    other["message"] = "another address".into();
+    check::<AkoDeploymentConfig>(
+        by_config,
+        &unready,
+        vec![
+            // Clusters that wait for it quote this.
+            (
+                "not ready for another reason",
+                status(json!({ "conditions": [ready("False", "AviTimeout")] })),
+                clusters(),
+            ),
+            ("not ready, as another message says", status(json!({ "conditions": [other] })), clusters()),
+            ("ready", status(json!({ "conditions": [ready("True", "AsAsked")] })), takers()),
+        ],
+    );
     let (there, gone) = (read::<AkoDeploymentConfig>(&config()), None);
     let appears = Change { before: gone.clone(), after: there.clone() };
     let recorded = Woken { adcs: Which::All, ..takers() };
