@@ -246,9 +246,43 @@ pub(super) fn contains(live: &Value, wanted: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
+
+    /// An annotation of a gateway that is not delivered any more, or that another program wrote, counts for nothing.
+    #[test]
+    fn a_gateway_counts_where_the_stateful_set_has_one() {
+        use Cleanup::{Done, Silent, Started, Timeout};
+        for (ako, gateway, without, with) in [
+            (None, None, Silent, Silent),
+            (Some("Started"), None, Started, Started),
+            (Some("Done"), None, Done, Started),
+            (Some("Done"), Some("Started"), Done, Started),
+            (Some("Done"), Some("Done"), Done, Done),
+            (Some("Done"), Some("Timeout"), Done, Timeout),
+            (Some("Timeout"), Some("Done"), Timeout, Timeout),
+            (None, Some("Done"), Silent, Started),
+            (None, Some("Timeout"), Silent, Timeout),
+        ] {
+            for (containers, wanted) in [
+                (json!([{"name": "ako"}]), without),
+                (json!([{"name": "ako"}, {"name": GATEWAY_CONTAINER}]), with),
+            ] {
+                let said = [(STATUS_ANNOTATION, ako), (GATEWAY_STATUS_ANNOTATION, gateway)];
+                let said: BTreeMap<_, _> = said.into_iter().filter(|(_, said)| said.is_some()).collect();
+                let live: DynamicObject = serde_json::from_value(json!({
+                    "metadata": { "name": STATEFUL_SET, "annotations": said },
+                    "spec": { "template": { "spec": { "containers": containers } } },
+                }))
+                .unwrap();
+                let target = removal().into_iter().find(is_set).unwrap();
+                assert_eq!(set(target, &live, true).answer, wanted, "{ako:?} {gateway:?} {containers}");
+            }
+        }
+    }
 
     #[test]
     fn what_the_api_server_adds_is_no_difference() {

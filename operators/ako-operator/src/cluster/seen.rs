@@ -319,3 +319,39 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cleanup::{self, Done, Silent, Started, Timeout};
+
+    #[test]
+    fn a_word_of_another_ako_says_that_it_has_begun() {
+        for (annotation, wanted) in [
+            (None, Silent),
+            (Some("Started"), Started),
+            (Some("Done"), Done),
+            (Some("Timeout"), Timeout),
+            (Some("done"), Started),
+            (Some(""), Started),
+        ] {
+            assert_eq!(Cleanup::of(annotation), wanted, "{annotation:?}");
+        }
+    }
+
+    /// Only both together are done, and one that gave up is enough.
+    #[test]
+    fn two_parts_of_ako_say_one_thing() {
+        let all = [Silent, Started, Done, Timeout];
+        let table = [
+            [Silent, Started, Started, Timeout],
+            [Started, Started, Started, Timeout],
+            [Started, Started, Done, Timeout],
+            [Timeout, Timeout, Timeout, Timeout],
+        ];
+        for (one, row) in all.into_iter().zip(table) {
+            for (other, wanted) in all.into_iter().zip(row) {
+                assert_eq!(one.and(other), wanted, "{one:?} and {other:?}");
+            }
+        }
+    }
+}
