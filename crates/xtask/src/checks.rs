@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use testbed::{Tools, project_root};
 
 use crate::report::{self, Check, Outcome};
-use crate::{book, deny, generate, python, runner, slowest, words};
+use crate::{book, coverage, deny, generate, python, runner, slowest, words};
 
 /// The checks of `cargo xtask lint`, which runs no Rust test.
 pub(crate) const LINT: &[&str] =
@@ -26,7 +26,7 @@ const CHECKS: &[Check] = &[
     Check { name: "go", about: "gofmt, vet and tests of the Go programs", run: go },
     Check { name: "deny", about: "licences, sources and duplicates of dependencies", run: deny::check },
     Check { name: "advisories", about: "known vulnerabilities of dependencies", run: deny::advisories },
-    Check { name: "book", about: "links of README.md and docs", run: book },
+    Check { name: "book", about: "links of README.md and docs, names of tests in them", run: book },
     Check {
         name: "words",
         about: "phrases to avoid and lengths of files, see docs/contributing.md",
@@ -168,6 +168,7 @@ fn go() -> Result<Outcome> {
 
 fn book() -> Result<Outcome> {
     book::check(&project_root()?)?;
+    coverage::check(&project_root()?)?;
     Ok(Outcome::Passed)
 }
 

@@ -6,6 +6,7 @@
 mod book;
 mod cargo_tools;
 mod checks;
+mod coverage;
 mod deny;
 mod explore;
 mod generate;
