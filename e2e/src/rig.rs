@@ -101,6 +101,10 @@ pub trait Rig: Sized {
     /// Whether the number of the operator's calls depends on how fast others work, as Cluster API does: then a perturbed run may not get to
     /// the call that it names. Most have to.
     const CALLS_VARY: bool = false;
+    /// Whether the operator makes secrets of its own in the steps before the last one; see [`generated`](Rig::generated).
+    const GENERATES: bool = false;
+    /// Kinds of others that have conditions of the operator.
+    const REPORTS_ON: &'static [&'static str] = &[];
     /// Perturbed runs that have found something.
     const FOUND: &'static [Found] = &[];
 
@@ -155,6 +159,11 @@ pub trait Rig: Sized {
 
     /// Returns the texts that must not be in a log, an object, a metric or an argument.
     fn secrets(&self) -> Vec<String>;
+
+    /// Returns the secrets that the operator has made by itself and that exist now. They are in Secrets, and nowhere else.
+    async fn generated(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Returns valid objects of each kind that users create. Together they set every field of its spec.
     fn samples() -> Vec<Value>;

@@ -38,6 +38,8 @@ const CONFIG_MAP: &str = "avi-k8s-config";
 const SECRET: &str = "avi-secret";
 /// Where AKO says how far the removal of its objects is: `Started`, then `Done` or `Timeout`.
 const STATUS: &str = "AviObjectDeletionStatus";
+/// The pause of a slow removal: long enough that an operator looks several times meanwhile.
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// What the stand-in does where `deleteConfig` is `true`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum Cleanup {
     /// Removes them and says `Done`.
     #[default]
     Prompt,
+    /// The same, with a pause before each step, as one that has much to remove.
+    Slow,
     /// Says `Started`, and removes nothing.
     Hangs,
     /// Says `Timeout`, and leaves them.
@@ -216,11 +220,14 @@ async fn remove_all(client: &Client, process: &Process, cleanup: Cleanup) -> Res
         say(client, Some("Started")).await?;
     }
     match cleanup {
-        Cleanup::Prompt => {
+        Cleanup::Prompt | Cleanup::Slow => {
+            let pause = if cleanup == Cleanup::Slow { PAUSE } else { Duration::ZERO };
             let made = process.session.services(&process.cluster).await?;
             for name in made {
+                tokio::time::sleep(pause).await;
                 process.session.remove(&name).await?;
             }
+            tokio::time::sleep(pause).await;
             say(client, Some("Done")).await
         }
         Cleanup::TimesOut => say(client, Some("Timeout")).await,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use avi_simulator::store::Snapshot;
 use avi_simulator::{Config, Effect, Fault, Simulator};
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 use testbed::{Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workload, eventually};
 use tokio::sync::Mutex;
@@ -290,6 +291,8 @@ impl Rig for AkoRig {
     // Each run deletes a Cluster, which takes Cluster API ten seconds.
     const SAMPLE: usize = 6;
     const CALLS_VARY: bool = true;
+    const GENERATES: bool = true;
+    const REPORTS_ON: &'static [&'static str] = &["clusters.cluster.x-k8s.io"];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
         let vcenter = Vcsim::builder().switch(true).root_folder(false).start();
@@ -408,6 +411,21 @@ impl Rig for AkoRig {
 
     fn secrets(&self) -> Vec<String> {
         vec![self.simulator.admin_password().to_owned(), self.vcenter.password().to_owned()]
+    }
+
+    async fn generated(&self) -> Result<Vec<String>> {
+        let of_users = "--field-selector=type=avi.cluster.x-k8s.io/secret";
+        let printed =
+            self.site.control_plane().kubectl(&["get", "secrets", "-A", of_users, "-o", "json"]).await?;
+        let list: Value = serde_json::from_str(&printed)?;
+        let mut found = Vec::new();
+        for secret in list["items"].as_array().into_iter().flatten() {
+            for key in ["password", "nextPassword"] {
+                let Some(text) = secret["data"][key].as_str() else { continue };
+                found.push(String::from_utf8(BASE64.decode(text.as_bytes())?)?);
+            }
+        }
+        Ok(found)
     }
 
     fn samples() -> Vec<Value> {

@@ -12,9 +12,12 @@ mod bad_days;
 mod config_deletion;
 mod endpoint;
 mod kubelet;
+mod many;
 mod observability;
 mod port_groups;
 mod ready;
+mod slow;
+mod taken_over;
 mod unmodified;
 mod webhook;
 

@@ -1,0 +1,86 @@
+//! An AKO that takes long, and answers.
+
+use super::*;
+
+/// A kind of the Gateway API, of which AKO makes an object.
+const GATEWAY_CLASSES: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: gatewayclasses.gateway.networking.k8s.io
+  annotations: { api-approved.kubernetes.io: "unapproved, for a test" }
+spec:
+  group: gateway.networking.k8s.io
+  scope: Cluster
+  names: { kind: GatewayClass, plural: gatewayclasses, singular: gatewayclass }
+  versions:
+  - name: v1beta1
+    served: true
+    storage: true
+    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
+"#;
+/// How often a pass has ended by waiting for AKO.
+const WAITS: &str = r#"operator_reconcile_waits_total{controller="cluster",reason="AKOCleaningUp"}"#;
+
+/// AKO removes all that it made itself, and the Cluster stays until its gateway has answered as well. No part of AKO plays the gateway: the
+/// test writes its answer.
+#[tokio::test]
+async fn a_slow_ako_is_waited_for_and_so_is_its_gateway() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let plane = rig.site().control_plane();
+    plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], GATEWAY_CLASSES).await.unwrap();
+    let established = ["wait", "--for=condition=Established", "crd/gatewayclasses.gateway.networking.k8s.io"];
+    plane.kubectl(&established).await.unwrap();
+    let avi = rig.simulator.control();
+    let before = avi.snapshot();
+    let launch = rig.launch().env("AKO_GATEWAY_IMAGE", "registry.example.com/ako-gateway-api:2.2.1");
+    let operator = rig.operator_with(&launch).await.unwrap();
+    let mut config = rig.config();
+    config["spec"]["extraConfigs"] = json!({ "featureGates": { "GatewayAPI": true } });
+    rig.site().apply(None, &config).await.unwrap();
+    let guest = rig.with_ako(rig.cluster(CLUSTER, true).await.unwrap()).await.unwrap();
+    rig.condition(CLUSTER, "AKOInstalled", "True").await.unwrap();
+    rig.balance(&guest).await.unwrap();
+
+    guest.ako.set_cleanup(Cleanup::Slow);
+    guest.workload.delete().await.unwrap();
+    let system = guest.workload.plane().real_name("avi-system");
+    let set = ["-n", &system, "get", "statefulset", "ako", "-o"];
+    let answer = "jsonpath={.metadata.annotations.AviObjectDeletionStatus}";
+    shows(async || plane.kubectl(&[&set[..], &[answer]].concat()).await, &["AKO's answer"], "Done").await;
+    let answers = async |value: &str| {
+        let annotation = format!("AviGatewayObjectDeletionStatus={value}");
+        plane.kubectl(&["-n", &system, "annotate", "statefulset", "ako", "--overwrite", &annotation]).await
+    };
+    let known = waits(&operator).await.unwrap();
+    answers("Started").await.unwrap();
+    eventually("the operator has looked again", PATIENCE, async || {
+        Ok((waits(&operator).await? > known).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(plane.kubectl(&[&set[..], &["name"]].concat()).await.unwrap().trim(), "statefulset.apps/ako");
+    answers("Done").await.unwrap();
+    guest.workload.deleted(PATIENCE).await.unwrap();
+
+    // What AKO does itself, and within its time.
+    let user = format!("{CLUSTER}-default-ako-user");
+    let requests = avi.requests();
+    let removed = requests.iter().filter(|it| it.method == "DELETE" && it.path.contains("/virtualservice/"));
+    let by: Vec<_> = removed.filter_map(|it| it.user.as_deref()).collect();
+    assert_eq!(by, [&*user], "{}", operator.process.log());
+    for reason in ["AKOCleanupOverdue", "AviObjectsRemoved"] {
+        let events = ["get", "events", "-A", &format!("--field-selector=reason={reason}"), "-o", "name"];
+        assert_eq!(rig.management.kubectl(&events).await.unwrap(), "", "{reason}");
+    }
+    rig.site().remove("adc").await.unwrap();
+    let left = avi.diff(&before);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+async fn waits(operator: &OperatorProcess) -> anyhow::Result<u64> {
+    let (_, metrics) = operator.get("/metrics").await?;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(WAITS));
+    Ok(line.map_or(Ok(0), |count| count.trim().parse())?)
+}
