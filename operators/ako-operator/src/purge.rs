@@ -2,14 +2,16 @@
 //!
 //! For a cleanup that AKO gave up, or that AKO cannot be asked for any more. Never touches an object without the cluster's marks.
 
-use infra_clients::avi::objects::{Any, Label, Marker, Meta, ServiceEngineGroup, VrfContext};
+mod marks;
+
+use infra_clients::avi::objects::{Any, Meta, ServiceEngineGroup, VrfContext};
 use infra_clients::avi::{
     Api, Avi, CLOUD, Kind, POOL, Query, Ref, Resource, SE_GROUP, Scope, VIRTUAL_SERVICE, VRF_CONTEXT, VSVIP,
 };
-use serde_json::Value;
 
+use self::marks::{Creator, Marks, Origin};
 use crate::api::{ADMIN_TENANT, FORCE_ANNOTATION, reason};
-use crate::delivery::{MARKER, NAMESPACE};
+use crate::delivery::MARKER;
 use crate::error::Error;
 
 /// Kinds that have `created_by`, in the order in which they are removed after the virtual services.
@@ -53,7 +55,8 @@ pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
         nothing_elsewhere(avi, target, None).await?;
         return Ok(0);
     };
-    let purge = Purge { api: avi.api(Scope::Name(target.tenant.clone())), target, cloud: &cloud.meta.uuid };
+    let marks = Marks { cluster: &target.cluster, cloud: Some(&cloud.meta.uuid) };
+    let purge = Purge { api: avi.api(Scope::Name(target.tenant.clone())), target, marks };
     let mut removed = match purge.in_tenant().await {
         Err(Error::Avi { error, .. }) if error.kind() == Kind::NotFound => {
             nothing_elsewhere(avi, target, Some(&cloud.meta.uuid)).await?;
@@ -71,14 +74,10 @@ pub async fn purge(avi: &Avi, target: &Target) -> Result<usize, Error> {
 /// the cloud, where that is known.
 async fn nothing_elsewhere(avi: &Avi, target: &Target, cloud: Option<&str>) -> Result<(), Error> {
     let Target { cluster, .. } = target;
-    let api = avi.api(Scope::All);
+    let (api, marks) = (avi.api(Scope::All), Marks { cluster, cloud });
     for kind in [VIRTUAL_SERVICE.kind(), POOL.kind(), VSVIP.kind()] {
         let all = api.all(Resource::any(kind), &Query::new().label(MARKER, cluster)).await?;
-        let is_there = |object: &&Any| {
-            let is_in_cloud =
-                cloud.is_none_or(|uuid| cloud_of(object).as_ref().and_then(Ref::uuid) == Some(uuid));
-            is_in_cloud && Marker::any(&object.markers(), MARKER, cluster)
-        };
+        let is_there = |object: &&Any| marks.is_left(&Origin::from(*object));
         let Some(found) = all.iter().find(is_there) else { continue };
         let (reason, what, name) = match cloud {
             None => (reason::CLOUD_NOT_FOUND, "cloud", &target.cloud),
@@ -94,44 +93,17 @@ async fn nothing_elsewhere(avi: &Avi, target: &Target, cloud: Option<&str>) -> R
     Ok(())
 }
 
-fn cloud_of(object: &Any) -> Option<Ref> {
-    object.rest.text("cloud_ref").map(|cloud| Ref::from(cloud.to_owned()))
-}
-
-/// What an AKO or its gateway writes into `created_by`.
-struct Creator {
-    name: String,
-    /// Whether no other cluster has it: then an object without the marker is the cluster's, too.
-    is_unique: bool,
-}
-
-/// Returns the creators that the cluster may have had: a secondary AKO adds its namespace. That of a gateway is also that of a cluster whose
-/// name begins with `gw-`, and that of a secondary AKO that of a cluster whose name ends in the namespace.
-fn creators(target: &Target) -> [Creator; 4] {
-    let (cluster, second) = (&target.cluster, format!("-{NAMESPACE}"));
-    let of =
-        |prefix: &str, end: &str, is_unique| Creator { name: format!("{prefix}{cluster}{end}"), is_unique };
-    let is_unique = !cluster.starts_with("gw-") && !cluster.ends_with(&second);
-    [
-        of("ako-", "", is_unique),
-        of("ako-", &second, false),
-        of("ako-gw-", "", false),
-        of("ako-gw-", &second, false),
-    ]
-}
-
 struct Purge<'a> {
     api: Api,
     target: &'a Target,
-    /// UUID of the cloud.
-    cloud: &'a str,
+    marks: Marks<'a>,
 }
 
 impl Purge<'_> {
     /// Removes what is in the tenant of the cluster.
     async fn in_tenant(&self) -> Result<usize, Error> {
         let mut removed = 0;
-        for creator in &creators(self.target) {
+        for creator in &self.marks.creators() {
             removed += self.virtual_services(creator).await?;
             for kind in CREATED {
                 removed += self.created(kind, creator).await?;
@@ -158,9 +130,11 @@ impl Purge<'_> {
     async fn routes(&self, api: &Api) -> Result<usize, Error> {
         let mut removed = 0;
         for context in api.all(VRF_CONTEXT, &Query::new().cloud_name(&self.target.cloud)).await? {
-            let count = count_routes(&context, &self.target.cluster);
+            let count = self.marks.unroute(&mut context.clone());
             if count > 0 && Self::is_of(api, &context.meta) {
-                let edit = |context: &mut VrfContext| without_routes(context, &self.target.cluster);
+                let edit = |context: &mut VrfContext| {
+                    self.marks.unroute(context);
+                };
                 api.update(VRF_CONTEXT, &context.meta.uuid, edit).await?;
                 removed += count;
             }
@@ -172,12 +146,11 @@ impl Purge<'_> {
     async fn label(&self, api: &Api) -> Result<usize, Error> {
         let mut removed = 0;
         for group in api.all(SE_GROUP, &Query::new().cloud_name(&self.target.cloud)).await? {
-            let is_other = |label: &Label| {
-                label.key != MARKER || label.value.as_deref() != Some(self.target.cluster.as_str())
-            };
-            let count = group.labels.iter().filter(|label| !is_other(label)).count();
+            let count = self.marks.unlabel(&mut group.clone());
             if count > 0 && Self::is_of(api, &group.meta) {
-                let edit = |group: &mut ServiceEngineGroup| group.labels.retain(is_other);
+                let edit = |group: &mut ServiceEngineGroup| {
+                    self.marks.unlabel(group);
+                };
                 api.update(SE_GROUP, &group.meta.uuid, edit).await?;
                 removed += count;
             }
@@ -185,26 +158,10 @@ impl Purge<'_> {
         Ok(removed)
     }
 
-    /// Returns whether an object is in the cloud of the cluster, or in none: clusters of other clouds may have its name.
-    fn is_here(&self, cloud: Option<&Ref>) -> bool {
-        cloud.and_then(Ref::uuid).is_none_or(|cloud| cloud == self.cloud)
-    }
-
-    /// Returns whether an object with the mark of a creator is the cluster's: those of other management clusters may have its name.
-    fn is_made_by(&self, creator: &Creator, cloud: Option<&Ref>, markers: &[Marker]) -> bool {
-        let is_unmarked = markers.iter().all(|marker| marker.key != MARKER);
-        self.is_here(cloud)
-            && (creator.is_unique && is_unmarked || Marker::any(markers, MARKER, &self.target.cluster))
-    }
-
     /// Removes virtual services, children first.
     async fn virtual_services(&self, creator: &Creator) -> Result<usize, Error> {
         let mut all = self.api.all(VIRTUAL_SERVICE, &Query::new().created_by(&creator.name)).await?;
-        // A controller that ignores the filter returns every object.
-        all.retain(|service| {
-            service.created_by.as_deref() == Some(&creator.name)
-                && self.is_made_by(creator, service.cloud_ref.as_ref(), &service.markers)
-        });
+        all.retain(|service| self.marks.has_made(creator, &Origin::from(service)));
         all.sort_by_key(|service| service.vh_parent_vs_ref.is_none());
         let mut removed = 0;
         for service in &all {
@@ -215,19 +172,14 @@ impl Purge<'_> {
 
     async fn created(&self, kind: Resource<Any>, creator: &Creator) -> Result<usize, Error> {
         let mut all = self.api.all(kind, &Query::new().created_by(&creator.name)).await?;
-        all.retain(|object| {
-            object.created_by() == Some(&creator.name)
-                && self.is_made_by(creator, cloud_of(object).as_ref(), &object.markers())
-        });
+        all.retain(|object| self.marks.has_made(creator, &Origin::from(object)));
         self.delete(kind, &all).await
     }
 
     async fn marked(&self, kind: Resource<Any>) -> Result<usize, Error> {
         let cluster = &self.target.cluster;
         let mut all = self.api.all(kind, &Query::new().label(MARKER, cluster)).await?;
-        all.retain(|object| {
-            self.is_here(cloud_of(object).as_ref()) && Marker::any(&object.markers(), MARKER, cluster)
-        });
+        all.retain(|object| self.marks.has_marked(&Origin::from(object)));
         self.delete(kind, &all).await
     }
 
@@ -237,49 +189,5 @@ impl Purge<'_> {
             removed += usize::from(self.api.delete(kind, &object.meta.uuid).await?);
         }
         Ok(removed)
-    }
-}
-
-fn is_route_of(route: &Value, cluster: &str) -> bool {
-    let has_label = route["labels"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|label| label["key"] == MARKER && label["value"] == cluster);
-    let number = route["route_id"].as_str().and_then(|id| id.strip_prefix(cluster)?.strip_prefix('-'));
-    has_label || number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn count_routes(context: &VrfContext, cluster: &str) -> usize {
-    let routes = context.rest.get("static_routes").and_then(Value::as_array);
-    routes.into_iter().flatten().filter(|route| is_route_of(route, cluster)).count()
-}
-
-fn without_routes(context: &mut VrfContext, cluster: &str) {
-    let routes = context.rest.get("static_routes").and_then(Value::as_array).cloned().unwrap_or_default();
-    let left: Vec<_> = routes.into_iter().filter(|route| !is_route_of(route, cluster)).collect();
-    context.rest.set("static_routes", left);
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn routes_of_a_cluster_are_no_routes_of_another_whose_name_begins_alike() {
-        for (route, wanted) in [
-            (json!({"route_id": "default-w1-1"}), true),
-            (json!({"route_id": "default-w1-12"}), true),
-            (json!({"route_id": "default-w1-2-1"}), false),
-            (json!({"route_id": "default-w1-"}), false),
-            (json!({"route_id": "default-w10-1"}), false),
-            (json!({"route_id": "7"}), false),
-            (json!({"route_id": "7", "labels": [{"key": "clustername", "value": "default-w1"}]}), true),
-            (json!({"route_id": "7", "labels": [{"key": "clustername", "value": "default-w2"}]}), false),
-        ] {
-            assert_eq!(is_route_of(&route, "default-w1"), wanted, "{route}");
-        }
     }
 }

@@ -30,6 +30,40 @@ pub struct WantedUser {
     pub is_changed: bool,
 }
 
+impl WantedUser {
+    /// Returns the access that the user is to have. `own`: UUID of the role of its cluster, in another tenant than `admin`.
+    fn access(&self, own: Option<&str>) -> Vec<Access> {
+        let shared = self.shared.iter().map(|(kind, role)| shared(*kind, role));
+        shared.chain(own.map(|role| entry(role, &self.tenant_uuid))).collect()
+    }
+
+    /// Returns a new user.
+    fn create(&self, own: Option<&str>) -> User {
+        User {
+            meta: Meta::named(&*self.name),
+            username: Some(self.name.clone()),
+            password: Some(self.password.clone()),
+            access: self.access(own),
+            default_tenant_ref: Some(TENANT.reference(&self.tenant_uuid)),
+            ..User::default()
+        }
+    }
+
+    /// Corrects a user. One that is as it is to be stays so, and keeps its password.
+    fn correct(&self, own: Option<&str>, user: &mut User) {
+        let (access, tenant) = (self.access(own), TENANT.reference(&self.tenant_uuid));
+        if !is_same(&user.access, &access) {
+            user.access = access;
+        }
+        if user.default_tenant_ref.as_ref() != Some(&tenant) {
+            user.default_tenant_ref = Some(tenant);
+        }
+        if self.is_changed {
+            user.password = Some(self.password.clone());
+        }
+    }
+}
+
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -47,34 +81,12 @@ pub enum Done {
 /// The first request that failed. The next call goes on.
 pub async fn ensure(avi: &Avi, wanted: &WantedUser) -> Result<Done, Error> {
     let api = avi.api(Scope::admin());
-    let mut access: Vec<Access> = wanted.shared.iter().map(|(kind, role)| shared(*kind, role)).collect();
-    if wanted.tenant != ADMIN_TENANT {
-        access.push(entry(&own_role(avi, wanted).await?, &wanted.tenant_uuid));
-    }
-    let tenant = TENANT.reference(&wanted.tenant_uuid);
+    let own = if wanted.tenant == ADMIN_TENANT { None } else { Some(own_role(avi, wanted).await?) };
     let Some(found) = api.by_name(USER, &wanted.name, &Query::new()).await?.at_most_one()? else {
-        let user = User {
-            meta: Meta::named(&*wanted.name),
-            username: Some(wanted.name.clone()),
-            password: Some(wanted.password.clone()),
-            access,
-            default_tenant_ref: Some(tenant),
-            ..User::default()
-        };
-        api.create(USER, &user).await?;
+        api.create(USER, &wanted.create(own.as_deref())).await?;
         return Ok(Done::Made);
     };
-    let edit = |user: &mut User| {
-        if !is_same(&user.access, &access) {
-            user.access.clone_from(&access);
-        }
-        if user.default_tenant_ref.as_ref() != Some(&tenant) {
-            user.default_tenant_ref = Some(tenant.clone());
-        }
-        if wanted.is_changed {
-            user.password = Some(wanted.password.clone());
-        }
-    };
+    let edit = |user: &mut User| wanted.correct(own.as_deref(), user);
     Ok(match api.update(USER, &found.meta.uuid, edit).await? {
         Updated::Written(_) => Done::Corrected,
         Updated::Unchanged(_) => Done::Nothing,
@@ -152,4 +164,73 @@ fn is_same(has: &[Access], wanted: &[Access]) -> bool {
         && wanted
             .iter()
             .all(|one| has.iter().any(|other| plain(one) == plain(other) && all(one) == all(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(is_changed: bool) -> WantedUser {
+        WantedUser {
+            name: "w1-default-ako-user".to_owned(),
+            cluster: "default-w1".to_owned(),
+            tenant: "tkg".to_owned(),
+            tenant_uuid: "tenant-1".to_owned(),
+            shared: vec![(Kind::Admin, "role-a".to_owned()), (Kind::AllTenants, "role-b".to_owned())],
+            version: Version(30, 2, 1),
+            password: Secret::new("of a test"),
+            is_changed,
+        }
+    }
+
+    /// The user as AVI returns it: without its password.
+    fn stored(change: impl FnOnce(&mut User)) -> User {
+        let mut user = User { password: None, ..wanted(false).create(Some("role-c")) };
+        change(&mut user);
+        user
+    }
+
+    #[test]
+    fn a_new_user_has_its_roles_in_their_tenants() {
+        let user = wanted(false).create(Some("role-c"));
+        let shown = |access: &Access| {
+            let uuid = |of: &Option<Ref>| of.as_ref().and_then(Ref::uuid).unwrap_or_default().to_owned();
+            (uuid(&access.role_ref), uuid(&access.tenant_ref), access.all_tenants == Some(true))
+        };
+        let is = |role: &str, tenant: &str, all| (role.to_owned(), tenant.to_owned(), all);
+        let wanted = [
+            is("role-a", ADMIN_TENANT, false),
+            is("role-b", ADMIN_TENANT, true),
+            is("role-c", "tenant-1", false),
+        ];
+        assert_eq!(user.access.iter().map(shown).collect::<Vec<_>>(), wanted);
+        assert_eq!(user.default_tenant_ref.as_ref().and_then(Ref::uuid), Some("tenant-1"));
+    }
+
+    fn shown(user: &User) -> serde_json::Value {
+        serde_json::to_value(user).unwrap()
+    }
+
+    #[test]
+    fn a_user_is_corrected_where_it_differs_and_nowhere_else() {
+        let rows: [(&str, User, bool, bool); 7] = [
+            ("as it is to be", stored(|_| ()), false, false),
+            ("in another order", stored(|user| user.access.reverse()), false, false),
+            ("a tenant beside `all`", stored(|user| user.access[1].tenant_ref = None), false, false),
+            ("a role is missing", stored(|user| drop(user.access.pop())), false, true),
+            ("a role too many", stored(|user| user.access.push(entry("role-d", "tenant-1"))), false, true),
+            ("another tenant", stored(|user| user.default_tenant_ref = None), false, true),
+            ("another password", stored(|_| ()), true, true),
+        ];
+        for (what, user, is_changed, differs) in rows {
+            let mut corrected = user.clone();
+            wanted(is_changed).correct(Some("role-c"), &mut corrected);
+            assert_eq!(shown(&corrected) != shown(&user), differs, "{what}");
+            assert_eq!(corrected.password.is_some(), is_changed, "{what}");
+            let mut again = User { password: None, ..corrected };
+            let known = again.clone();
+            wanted(false).correct(Some("role-c"), &mut again);
+            assert_eq!(shown(&again), shown(&known), "{what}: a second time");
+        }
+    }
 }
