@@ -62,9 +62,11 @@ fn add_tests(place: &Path, prefix: &str, into: &mut BTreeSet<String>) -> Result<
     for file in files {
         let within = file.strip_prefix(place).unwrap_or(&file).with_extension("");
         let parts = within.iter().filter_map(|part| part.to_str()).filter(|part| !UNNAMED.contains(part));
-        let module: String = parts.map(|part| format!("{part}::")).collect();
+        let module: Vec<_> = parts.collect();
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        into.extend(functions(&text).into_iter().map(|name| format!("{prefix}{module}{name}")));
+        for name in functions(&text) {
+            into.insert(format!("{prefix}{}", [&*module, &[name]].concat().join("::")));
+        }
     }
     Ok(())
 }
