@@ -32,6 +32,7 @@ use self::seen::Seen;
 use crate::api::{
     AkoDeploymentConfig, AkoDeploymentConfigStatus, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER,
 };
+use crate::bundle::files::BundleFiles;
 use crate::connections::Connections;
 use crate::delivery::Ways;
 use crate::error::Error;
@@ -60,6 +61,8 @@ pub struct Adcs {
     pub vcenters: Arc<Vcenters>,
     /// How AKO is installed.
     pub ways: Ways,
+    /// The definitions of AKO's kinds, if the user gives them.
+    pub bundle: Option<Arc<BundleFiles>>,
     /// What AVI and the vCenters had when they were asked last.
     pub memory: Arc<Memory>,
 }

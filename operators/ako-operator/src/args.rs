@@ -1,5 +1,6 @@
 //! The operator's flags and environment.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -40,6 +41,11 @@ pub struct Args {
     /// Names of Secrets in the namespace of AKO that the images are pulled with
     #[arg(long, env = "AKO_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
     pub ako_pull_secrets: Vec<String>,
+
+    /// Directory of YAML files with AKO's CustomResourceDefinitions, such as `helm/ako/crds` of AKO's repository: the operator applies them in
+    /// the workload clusters, as AKO waits for its kinds. It reads them again when they change
+    #[arg(long, env = "AKO_CRDS", value_name = "DIR")]
+    pub ako_crds: Option<PathBuf>,
 
     /// AVI balances the control planes of Clusters without a topology; those with one say it in their variable aviAPIServerHAProvider
     #[arg(long, env = "AVI_CONTROL_PLANE_HA_PROVIDER", value_parser = BoolishValueParser::new())]

@@ -9,6 +9,7 @@
 mod account;
 pub(crate) mod addon;
 mod apply;
+pub mod definitions;
 pub(crate) mod glance;
 pub(crate) mod live;
 mod memory;
@@ -40,6 +41,7 @@ use self::report::{Report, failure};
 use self::seen::{Seen, Want};
 use crate::api::condition::OWNED;
 use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, ROTATE_ANNOTATION};
+use crate::bundle::files::BundleFiles;
 use crate::conditions::said;
 use crate::connections::Connections;
 use crate::delivery::Ways;
@@ -83,6 +85,8 @@ pub struct Clusters {
     pub triggers: Triggers<Foreign<Cluster>>,
     /// How AKO is installed.
     pub ways: Ways,
+    /// The definitions of AKO's kinds, if the user gives them.
+    pub bundle: Option<Arc<BundleFiles>>,
     /// Which control planes AVI balances.
     pub endpoints: Settings,
     /// How long a cleanup waits for AKO; `None`: until a person ends it.

@@ -14,11 +14,13 @@
 //!   Cluster ──▶ user: its account on AVI, with a Secret ──▶ credentials
 //!
 //!   AKODeploymentConfig that is ready, Cluster, credentials ──▶ delivery: the objects that AKO consists of ──▶ cluster ──▶ workload cluster
+//!   files of the user ──▶ bundle: the definitions of AKO's kinds ──▶ cluster
 //! ```
 
 pub mod adc;
 pub mod api;
 mod args;
+pub mod bundle;
 pub mod cluster;
 mod conditions;
 mod connections;

@@ -18,6 +18,7 @@ use operator_kit::{
 use crate::adc::Adcs;
 use crate::api::{AkoDeploymentConfig, GROUP};
 use crate::args::Args;
+use crate::bundle::files::BundleFiles;
 use crate::cluster::Clusters;
 use crate::connections::Connections;
 use crate::delivery::{MANAGED_BY, NAMESPACE, STATEFUL_SET, Setting, Ways};
@@ -95,6 +96,7 @@ impl Program for AkoOperator {
         let choose =
             |served| Ways::choose(args.ako_delivery, args.ako().as_ref(), served).map_err(anyhow::Error::msg);
         let chosen = (args.ako_delivery != Setting::Auto).then(|| choose(Addons::default())).transpose()?;
+        let bundle = args.ako_crds.clone().map(|directory| Arc::new(BundleFiles::read(directory)));
         let meters = Meters::register(kit.metrics().registry())?;
         kit.lead().await;
         let capi = Capi::discover(kit.client()).await?;
@@ -112,6 +114,7 @@ impl Program for AkoOperator {
             vcenters: Arc::default(),
             answers: Arc::default(),
             ways,
+            bundle,
             endpoints: args.endpoints(),
             deadline: args.cleanup_deadline(),
         };
@@ -122,6 +125,10 @@ impl Program for AkoOperator {
                 answers.leaves(&cluster);
             }
         });
+        if let Some(files) = shared.bundle.clone() {
+            let all = watches.all(&wakes);
+            kit.spawn("definitions of AKO", files.watch(move || all.bundle()));
+        }
         let clusters = Arc::new(clusters(&kit, &watches, &wakes, &shared));
         let endpoints = Arc::new(endpoints(&kit, &watches, &shared));
         let adcs = Arc::new(adcs(&kit, &watches, &wakes, &shared));
@@ -152,6 +159,8 @@ struct Shared {
     /// What AVI and the vCenters had when they were asked last.
     answers: Arc<crate::adc::Memory>,
     ways: Ways,
+    /// The definitions of AKO's kinds, if the user gives them.
+    bundle: Option<Arc<BundleFiles>>,
     endpoints: Settings,
     /// How long a cleanup waits for AKO.
     deadline: Option<Duration>,
@@ -194,13 +203,17 @@ impl Watches {
         })
     }
 
-    /// Wakes what a change of another kind concerns.
-    fn subscribe(&self, wakes: &Wakes) {
-        let all = AllObjects {
+    fn all(&self, wakes: &Wakes) -> AllObjects {
+        AllObjects {
             wakes: wakes.clone(),
             adcs: self.adcs.objects().cache().clone(),
             clusters: self.clusters.objects().cache().clone(),
-        };
+        }
+    }
+
+    /// Wakes what a change of another kind concerns.
+    fn subscribe(&self, wakes: &Wakes) {
+        let all = self.all(wakes);
         self.adcs.subscribe(all.after(wakes::by_config));
         self.clusters.subscribe(all.after(wakes::by_cluster));
         self.machines.subscribe(all.after(wakes::by_machine));
@@ -238,6 +251,12 @@ impl AllObjects {
         }
     }
 
+    /// What the API servers refused of the definitions as they were is tried at once with others.
+    fn bundle(&self) {
+        self.wakes.adcs.wake_all(&self.adcs.keys());
+        self.wakes.clusters.retry_all(&self.clusters.keys());
+    }
+
     /// What has failed with the credentials as they were is tried at once with others.
     fn secret(&self, change: &Change<PartialObjectMeta<Secret>>) {
         let Some(secret) = wakes::changed_secret(change) else { return };
@@ -269,6 +288,7 @@ fn adcs(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Adcs {
         connections: Arc::clone(&shared.connections),
         vcenters: Arc::clone(&shared.vcenters),
         ways: shared.ways.clone(),
+        bundle: shared.bundle.clone(),
         memory: Arc::clone(&shared.answers),
     }
 }
@@ -298,6 +318,7 @@ fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Clu
         connections: Arc::clone(&shared.connections),
         triggers: wakes.clusters.clone(),
         ways: shared.ways.clone(),
+        bundle: shared.bundle.clone(),
         endpoints: shared.endpoints,
         deadline: shared.deadline,
         services: watches.services.objects().cache().clone(),

@@ -51,7 +51,7 @@ impl Adcs {
             }
             Err(message) => Some(Problem { reason: reason::CREDENTIALS_MISSING, message: message.clone() }),
             Ok(_) if is_deleting => None,
-            Ok(_) => match refusal(&adc.spec, &ways, None) {
+            Ok(_) => match self.refusal(&adc.spec, &ways) {
                 None => self.workload_problem(&adc.spec).await?,
                 refusal => refusal,
             },
@@ -72,6 +72,12 @@ impl Adcs {
             others,
             infra,
         })
+    }
+
+    /// Returns why no Cluster could get AKO, as far as that is known without AVI.
+    fn refusal(&self, spec: &AkoDeploymentConfigSpec, ways: &[Way]) -> Option<Problem> {
+        let bundle = self.bundle.as_ref().and_then(|files| files.current().err());
+        refusal(spec, ways, bundle.as_ref(), None)
     }
 
     /// Returns how Clusters get AKO, which are given as `namespace/name`.

@@ -308,7 +308,8 @@ fn problem_of_place(spec: &AkoDeploymentConfigSpec, ways: &[Way], facts: &Facts)
         );
         return Some(Problem { reason: reason::CONTROLLER_UNSUPPORTED, message });
     }
-    if let Some(refusal) = refusal(spec, ways, facts.version) {
+    // What was wrong with the bundle, AVI was not asked for.
+    if let Some(refusal) = refusal(spec, ways, None, facts.version) {
         return Some(refusal);
     }
     let cloud_name = &spec.cloud_name;

@@ -51,6 +51,14 @@ operator_kit::reasons! {
     CONFIG_DELETED = "AviConfigDeleted";
     /// No Pod of AKO is ready.
     AKO_NOT_READY = "AKONotReady";
+    /// AKO waits for kinds that the workload cluster does not serve.
+    DEFINITIONS_MISSING = "AKOCRDsMissing";
+    /// The workload cluster does not serve the kinds yet that the operator defined.
+    DEFINITIONS_PENDING = "AKOCRDsPending";
+    /// The files with AKO's CustomResourceDefinitions cannot be used.
+    DEFINITIONS_INVALID = "AKOCRDsInvalid";
+    /// The workload cluster has objects of AKO's kinds in versions that the files of the operator do not have.
+    DEFINITIONS_NEWER = "AKOCRDsNewer";
     /// The Pods of AKO end.
     AKO_ENDING = "AKOEnding";
     /// AVI has all that an AKODeploymentConfig asks for.

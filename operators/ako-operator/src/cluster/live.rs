@@ -43,6 +43,11 @@ impl Live {
                 targets.push(target);
             }
         }
+        Self::find(client, targets).await
+    }
+
+    /// Reads objects in the workload cluster.
+    pub(super) async fn find(client: &Client, targets: Vec<Target>) -> Result<Self, capi::Error> {
         let find = |target: Target| async move {
             Ok::<_, capi::Error>(find(client, &target).await?.map(|object| (target, object)))
         };
@@ -152,7 +157,14 @@ impl Live {
             Support::Documented => None,
             Support::Undocumented(what) => Some(what),
         };
-        Delivery::Of(Difference { differing, altered, undocumented, obsolete, foreign, pending: None })
+        Delivery::Of(Difference {
+            differing,
+            altered,
+            undocumented,
+            obsolete,
+            foreign,
+            ..Difference::default()
+        })
     }
 }
 

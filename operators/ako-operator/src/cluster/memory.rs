@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::stored::Stored;
 use crate::delivery::Target;
 
-/// How long a look at a user on AVI is good for.
+/// How long a look at a user on AVI is good for, and one at the definitions of AKO's kinds.
 const FRESH: Duration = Duration::from_hours(1);
 
 /// What this process remembers, by UID.
@@ -27,6 +27,7 @@ struct Entry {
     checked: Option<(String, Timestamp)>,
     is_user_removed: bool,
     stored: Stored,
+    defined: Option<(String, Timestamp)>,
 }
 
 impl Memory {
@@ -54,9 +55,8 @@ impl Memory {
     /// Returns whether AVI was found to have the user of the Cluster as it is to be, not long ago.
     pub(super) fn is_checked(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> bool {
         let entries = self.lock();
-        let checked =
-            entries.get(&cluster.uid().unwrap_or_default()).and_then(|entry| entry.checked.as_ref());
-        checked.is_some_and(|(of, at)| of == basis && now.duration_since(*at).unsigned_abs() < FRESH)
+        let entry = entries.get(&cluster.uid().unwrap_or_default());
+        is_fresh(entry.and_then(|entry| entry.checked.as_ref()), basis, now)
     }
 
     /// Remembers that AVI has the user of the Cluster as it is to be.
@@ -99,6 +99,18 @@ impl Memory {
         self.change(cluster, |entry| entry.stored.insert(target, sent, stored, now));
     }
 
+    /// Returns whether the definitions of AKO's kinds were as they are to be, not long ago.
+    pub(super) fn is_defined(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> bool {
+        let entries = self.lock();
+        let entry = entries.get(&cluster.uid().unwrap_or_default());
+        is_fresh(entry.and_then(|entry| entry.defined.as_ref()), basis, now)
+    }
+
+    /// Remembers a look at the definitions of AKO's kinds; `basis`: if they are as they are to be.
+    pub(super) fn defined(&self, cluster: &Cluster, basis: Option<String>, now: Timestamp) {
+        self.change(cluster, |entry| entry.defined = basis.map(|basis| (basis, now)));
+    }
+
     /// Forgets a Cluster; its key, if anything was remembered.
     pub(super) fn forget(&self, uid: &str) -> Option<Key> {
         self.lock().remove(uid).map(|entry| entry.key)
@@ -113,6 +125,7 @@ impl Memory {
             checked: None,
             is_user_removed: false,
             stored: Stored::default(),
+            defined: None,
         };
         change(self.lock().entry(uid).or_insert_with(new));
     }
@@ -120,4 +133,8 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_fresh(look: Option<&(String, Timestamp)>, basis: &str, now: Timestamp) -> bool {
+    look.is_some_and(|(of, at)| of == basis && now.duration_since(*at).unsigned_abs() < FRESH)
 }

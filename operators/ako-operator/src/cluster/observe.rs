@@ -12,12 +12,13 @@ use operator_kit::{Key, conditions};
 use super::Clusters;
 use super::account::is_set_up;
 use super::addon::{self, Bootstrap, Owner, is_addon};
+use super::definitions::{self, Definitions};
 use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
-use super::seen::{Left, Obstacle, Seen, Want, Workload};
+use super::seen::{Delivery, Left, Obstacle, Seen, Want, Workload};
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
 use crate::delivery::addon::{PACKAGE, secret};
-use crate::delivery::{Ako, Install, Object, Target, Way, form_of, objects};
+use crate::delivery::{Ako, Install, Object, Target, Way, awaited_kinds, form_of, objects};
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
 use crate::problem::Problem;
@@ -191,6 +192,39 @@ impl Clusters {
             })
         }
         .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
+        if let (Some(adc), false) = (adc, is_addon)
+            && let Err(error) = self.look_at_definitions(cluster, adc, client, seen).await
+        {
+            seen.workload = describe_failure(&error);
+        }
+        Ok(())
+    }
+
+    /// Looks at the definitions of AKO's kinds where that matters: before AKO is delivered, when the bundle changes, and once an hour.
+    async fn look_at_definitions(
+        &self,
+        cluster: &Cluster,
+        adc: &AkoDeploymentConfig,
+        client: &Client,
+        seen: &mut Seen,
+    ) -> Result<(), capi::Error> {
+        let Workload::Open(state) = &mut seen.workload else { return Ok(()) };
+        let Delivery::Of(difference) = &mut state.delivery else { return Ok(()) };
+        let is_there = state.installed.set.is_some();
+        let is_next = seen.offer.is_ok() && matches!(seen.account, Account::Ready | Account::Other);
+        if !difference.foreign.is_empty() || !(is_there || is_next) {
+            return Ok(());
+        }
+        let (bundle, awaited) =
+            (self.bundle.as_ref().and_then(|files| files.current().ok()), awaited_kinds(&adc.spec));
+        let basis = format!("{:?} {awaited:?}", bundle.as_ref().map(|bundle| &bundle.hash));
+        let now = self.clock.now();
+        if is_there && self.memory.is_defined(cluster, &basis, now) {
+            return Ok(());
+        }
+        let live = Live::find(client, definitions::targets(bundle.as_deref(), &awaited)).await?;
+        difference.definitions = Definitions::compare(bundle.as_deref(), &awaited, &live);
+        self.memory.defined(cluster, difference.definitions.is_right().then_some(basis), now);
         Ok(())
     }
 
@@ -209,6 +243,11 @@ impl Clusters {
                 adc.name_any()
             );
             return Err(Obstacle::Lasting(Problem { reason: reason::PLACE_CHANGED, message }));
+        }
+        if let (Way::Direct(_), Some(Err(problem))) =
+            (self.ways.of(cluster), self.bundle.as_ref().map(|files| files.current()))
+        {
+            return Err(Obstacle::Lasting(problem));
         }
         let unready = || not_ready(adc);
         let is_recorded = adc.has_recorded(&Key::of(cluster));

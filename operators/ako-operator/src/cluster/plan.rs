@@ -12,6 +12,7 @@
 
 mod config_deletion;
 pub(super) mod deadline;
+mod definitions;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use operator_kit::{Key, Turn};
 
 pub(super) use self::config_deletion::explain;
 use self::deadline::Overdue;
+use self::definitions::{before_ako, beside_ako, with_kinds};
 use super::report::{Report, report};
 use super::seen::{
     Cleanup, Delivery, Difference, Left, ObjectWrite, Obstacle, Pending, Purge, Seen, Set, State, Want,
@@ -83,6 +85,8 @@ pub enum About {
     Ako,
     /// AKO that is to make nothing, as the label of the Cluster says.
     ConfigDeletion,
+    /// AKO that serves nothing, as it waits for kinds.
+    Kinds,
     /// The user of the Cluster on AVI, once what AKO made is gone.
     User,
     /// The pause of the Cluster.
@@ -166,7 +170,7 @@ fn deliver(seen: &Seen, now: Timestamp) -> Decision {
     match &state.delivery {
         Delivery::None => Turn::Settled.into(),
         Delivery::Refused(obstacle) => hold_back(state, obstacle.clone()).into(),
-        Delivery::Of(difference) => complete(seen, state, difference),
+        Delivery::Of(difference) => with_kinds(&difference.definitions, complete(seen, state, difference)),
     }
 }
 
@@ -181,7 +185,7 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
     }
     if let Some(obstacle) = find_obstacle(seen) {
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
-        return hold_back(state, obstacle).into();
+        return beside_ako(&difference.definitions, hold_back(state, obstacle)).into();
     }
     if let Some(decision) = config_deletion::before_delivery(seen, state) {
         return decision;
@@ -193,6 +197,9 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         }
         Account::Ready | Account::Other => {}
     }
+    if let Some(turn) = before_ako(&difference.definitions, state.installed.set.is_some()) {
+        return turn.into();
+    }
     if !difference.differing.is_empty() {
         return Turn::LookAgain(Plan::Apply(difference.differing.clone())).into();
     }
@@ -203,7 +210,7 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         let after = (!is_watched).then_some(AGAIN);
         return Turn::Wait { reason, message: message.clone(), after }.into();
     }
-    check_pods(state).into()
+    beside_ako(&difference.definitions, check_pods(state)).into()
 }
 
 /// Decides whether an AKO that is as it is to be works.

@@ -104,6 +104,8 @@ fn of_turn(
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
             let status = match (&seen.want, &seen.workload) {
                 (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
+                // It makes nothing.
+                _ if about == About::Kinds => Some(Status::False),
                 // What is installed stays installed.
                 (_, Workload::Open(state)) if runs(state) => Some(Status::True),
                 (_, Workload::Closed { .. }) => Some(Status::Unknown),
@@ -220,6 +222,7 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<
             | reason::SERVICE_MISSING
             | reason::ADDON_PENDING
             | reason::AKO_NOT_READY
+            | reason::DEFINITIONS_PENDING
             | reason::BOOTSTRAP_PENDING => Notice::normal(reason, message.clone()),
             _ => Notice::warning(reason, message.clone()),
         }),

@@ -7,6 +7,7 @@ use kube::api::Patch;
 use operator_kit::Key;
 use serde_json::Value;
 
+use super::definitions::Definitions;
 use super::live::value;
 use super::patience::Patience;
 use crate::conditions::Said;
@@ -182,6 +183,8 @@ pub struct Difference {
     pub foreign: Vec<Target>,
     /// What others have to do then.
     pub pending: Option<Pending>,
+    /// The definitions of AKO's kinds.
+    pub definitions: Definitions,
 }
 
 /// What others have to do before AKO is in a workload cluster.

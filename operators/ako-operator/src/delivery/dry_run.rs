@@ -8,18 +8,29 @@ use super::{Ako, Credentials, Install, Way, objects};
 use crate::api::AkoDeploymentConfigSpec;
 use crate::problem::Problem;
 
-/// Returns why no Cluster can get AKO as a spec asks, in any of these ways; `controller`: the version of the controller, where it is known.
-/// What is wrong with one way only holds up the Clusters that have it, and is said there.
+/// Returns why no Cluster can get AKO as a spec asks, in any of these ways; `bundle`: what is wrong with the definitions of AKO's kinds;
+/// `controller`: the version of the controller, where it is known. What is wrong with one way only holds up the Clusters that have it, and
+/// is said there. Which kinds a workload cluster has is not known before there is one.
 #[must_use]
-pub fn refusal(spec: &AkoDeploymentConfigSpec, ways: &[Way], controller: Option<Version>) -> Option<Problem> {
+pub fn refusal(
+    spec: &AkoDeploymentConfigSpec,
+    ways: &[Way],
+    bundle: Option<&Problem>,
+    controller: Option<Version>,
+) -> Option<Problem> {
     let mut refusals = Vec::new();
     for way in ways {
-        refusals.push(try_out(spec, way, controller).err()?);
+        refusals.push(try_out(spec, way, bundle, controller).err()?);
     }
     refusals.into_iter().next()
 }
 
-fn try_out(spec: &AkoDeploymentConfigSpec, way: &Way, controller: Option<Version>) -> Result<(), Problem> {
+fn try_out(
+    spec: &AkoDeploymentConfigSpec,
+    way: &Way,
+    bundle: Option<&Problem>,
+    controller: Option<Version>,
+) -> Result<(), Problem> {
     let install = |ako: &Ako, controller_version: String| Install {
         spec: spec.clone(),
         // Nothing that is wrong depends on these.
@@ -39,7 +50,8 @@ fn try_out(spec: &AkoDeploymentConfigSpec, way: &Way, controller: Option<Version
     match way {
         Way::Direct(ako) => {
             let controller = controller.unwrap_or_else(|| ako.version.newest_controller());
-            objects(&install(ako, controller.to_string())).map(drop)
+            objects(&install(ako, controller.to_string()))?;
+            bundle.map_or(Ok(()), |problem| Err(problem.clone()))
         }
         Way::Addon => {
             let controller = controller.map(|controller| controller.to_string());

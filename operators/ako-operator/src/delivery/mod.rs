@@ -14,6 +14,7 @@
 pub mod addon;
 mod addresses;
 mod dry_run;
+mod kinds;
 mod matrix;
 mod objects;
 mod rules;
@@ -30,6 +31,7 @@ use kube::core::{ApiResource, DynamicObject};
 use crate::api::AkoDeploymentConfigSpec;
 
 pub use dry_run::refusal;
+pub use kinds::{AKO_GROUP, AwaitedKind, GATEWAY_API_GROUP, SERVICES_API_GROUP, awaited_kinds};
 pub use matrix::{AkoMinor, Support};
 pub use objects::{Delivery, cluster_name, objects, removal};
 pub use way::{Setting, Way, Ways, form_of};

@@ -1,6 +1,7 @@
 //! Every row of the decision. That plans come to rest whatever happens is the model's part.
 
 mod config_deletion;
+mod definitions;
 mod overdue;
 
 use operator_kit::Key;

@@ -168,6 +168,8 @@ fn an_ako_that_runs_stays_installed() {
             &format!("AKOInstalled=False AKONotReady, {news}"),
         ),
     ]);
+    let wanted = "AKOInstalled=False AKOCRDsMissing, event AKOCRDsMissing";
+    check_about(About::Kinds, vec![("it waits", state(true), waits(reason::DEFINITIONS_MISSING), wanted)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is refused, and what the texts say instead.
 
 use super::*;
-use crate::api::reason::{CONTROLLER_UNSUPPORTED, INVALID_SPEC};
+use crate::api::reason::{CONTROLLER_UNSUPPORTED, DEFINITIONS_INVALID, INVALID_SPEC};
 use crate::delivery::matrix::support;
 use crate::delivery::refusal;
 use crate::problem::Problem;
@@ -58,8 +58,8 @@ fn the_gate_needs_an_image() {
 fn what_no_cluster_can_get_is_said_before_there_is_one() {
     let ways = |install: &Install| vec![Way::Direct(install.ako.clone())];
     let good = install(MINIMAL);
-    assert_eq!(refusal(&good.spec, &ways(&good), None), None);
-    assert_eq!(refusal(&good.spec, &ways(&good), good.controller_version.parse().ok()), None);
+    assert_eq!(refusal(&good.spec, &ways(&good), None, None), None);
+    assert_eq!(refusal(&good.spec, &ways(&good), None, good.controller_version.parse().ok()), None);
     let cases: [fn(&mut Install); 5] = [
         |i| i.spec.controller = "http://10.1.1.1".into(),
         |i| extra(i).api_server_port = Some(0),
@@ -76,15 +76,20 @@ fn what_no_cluster_can_get_is_said_before_there_is_one() {
         let wanted = objects(&install).unwrap_err();
         assert!(wanted.message.contains("spec."), "names the field: {wanted}");
         let direct = ways(&install);
-        assert_eq!(refusal(&install.spec, &direct, None), Some(wanted));
+        assert_eq!(refusal(&install.spec, &direct, None, None), Some(wanted));
         // TKG's add-on manager has its own AKO.
         let mixed = [direct, vec![Way::Addon]].concat();
-        assert_eq!(refusal(&install.spec, &mixed, None), None);
+        assert_eq!(refusal(&install.spec, &mixed, None, None), None);
     }
     let old = "22.1.2".parse().ok();
-    let reason = refusal(&good.spec, &ways(&good), old).map(|problem| problem.reason);
+    let reason = refusal(&good.spec, &ways(&good), None, old).map(|problem| problem.reason);
     assert_eq!(reason, Some(CONTROLLER_UNSUPPORTED));
-    assert_eq!(refusal(&good.spec, &[Way::Addon], old), None);
+    assert_eq!(refusal(&good.spec, &[Way::Addon], None, old), None);
+    // So it has its own definitions.
+    let bundle = Problem { reason: DEFINITIONS_INVALID, message: "a.yaml".to_owned() };
+    let refused = |ways: &[Way]| refusal(&good.spec, ways, Some(&bundle), None);
+    assert_eq!(refused(&ways(&good)), Some(bundle.clone()));
+    assert_eq!(refused(&[Way::Addon]), None);
 }
 
 fn extra(install: &mut Install) -> &mut crate::api::ExtraConfigs {
