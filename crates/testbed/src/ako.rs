@@ -2,7 +2,7 @@
 //!
 //! While the Pod `avi-system/ako-0` runs, the stand-in logs in to the controller with what the ConfigMap `avi-k8s-config` and
 //! the Secret `avi-secret` say, gives each Service of type LoadBalancer a virtual service, marked as AKO marks its own, and its
-//! address to the Service. Where `deleteConfig` is `true`, it removes what it made and says so in an annotation of the
+//! address to the Service. As AKO, it does nothing before the API server serves AKO's kinds. Where `deleteConfig` is `true`, it removes what it made and says so in an annotation of the
 //! StatefulSet. It ends, as AKO does, when the Secret changes or the ConfigMap goes, and starts again.
 //!
 //! Differs from AKO: no Ingresses, no Gateways, one login at a time, and it never gives up.
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::stream::{BoxStream, select_all};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -36,6 +36,17 @@ const STATEFUL_SET: &str = "ako";
 const POD: &str = "ako-0";
 const CONFIG_MAP: &str = "avi-k8s-config";
 const SECRET: &str = "avi-secret";
+/// The group of AKO's kinds.
+const GROUP: &str = "ako.vmware.com";
+/// The kinds that AKO waits for: the version in which it reads them, kind, and plural.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("v1beta1", "AviInfraSetting", "aviinfrasettings"),
+    ("v1beta1", "HostRule", "hostrules"),
+    ("v1beta1", "HTTPRule", "httprules"),
+    ("v1alpha2", "L4Rule", "l4rules"),
+    ("v1alpha2", "L7Rule", "l7rules"),
+    ("v1alpha2", "SSORule", "ssorules"),
+];
 /// Where AKO says how far the removal of its objects is: `Started`, then `Done` or `Timeout`.
 const STATUS: &str = "AviObjectDeletionStatus";
 /// The pause of a slow removal: long enough that an operator looks several times meanwhile.
@@ -96,6 +107,26 @@ impl Ako {
         let mut task = JoinSet::new();
         task.spawn(worker.run());
         Self { cleanup, seen, _task: task }
+    }
+
+    /// Returns a CustomResourceDefinition for each kind that AKO waits for. They accept everything.
+    #[must_use]
+    pub fn definitions() -> Vec<Value> {
+        let schema =
+            json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        let definition = |&(version, kind, plural): &(&str, &str, &str)| {
+            let scope = if kind == "AviInfraSetting" { "Cluster" } else { "Namespaced" };
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": format!("{plural}.{GROUP}")},
+                "spec": {
+                    "group": GROUP, "scope": scope,
+                    "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+                    "versions": [{"name": version, "served": true, "storage": true, "schema": schema}],
+                },
+            })
+        };
+        KINDS.iter().map(definition).collect()
     }
 
     /// Chooses what happens when the objects are to be removed, from now on.
@@ -177,6 +208,7 @@ impl Worker {
         let settings = config.data.unwrap_or_default();
         let is_deleting = settings.get("deleteConfig").is_some_and(|value| value == "true");
         if self.process.is_none() {
+            has_kinds(&self.client).await?;
             let session = Session::log_in(&settings, &secret).await?;
             let cluster = settings.get("clusterName").context("no clusterName")?.clone();
             self.seen.starts.fetch_add(1, Ordering::Relaxed);
@@ -195,6 +227,19 @@ impl Worker {
         }
         synced
     }
+}
+
+/// Returns an error while a kind is not served that AKO waits for.
+async fn has_kinds(client: &Client) -> Result<()> {
+    for version in ["v1beta1", "v1alpha2"] {
+        let served = client.list_api_group_resources(&format!("{GROUP}/{version}")).await;
+        let served = served.with_context(|| format!("AKO waits for its kinds in {version}"))?;
+        for (_, kind, plural) in KINDS.iter().filter(|(of, ..)| *of == version) {
+            let is_served = served.resources.iter().any(|resource| resource.name == *plural);
+            ensure!(is_served, "AKO waits for the kind {kind} in {version}");
+        }
+    }
+    Ok(())
 }
 
 /// Returns a tick for each change of the objects.

@@ -107,6 +107,12 @@ async fn services_get_virtual_services_which_go_with_delete_config() {
     let avi = rig.simulator.control();
     let before = avi.snapshot();
     rig.install().await;
+    eventually("it waits for its kinds", SOON, async || {
+        Ok(rig.ako.trouble().filter(|trouble| trouble.contains("AKO waits for its kinds in v1beta1")))
+    })
+    .await
+    .unwrap();
+    rig.apply(&json!({"apiVersion": "v1", "kind": "List", "items": Ako::definitions()})).await;
     for name in ["web", "api"] {
         rig.apply(&service(name)).await;
         rig.address(name).await;

@@ -6,6 +6,8 @@ mod objects;
 mod tkg;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,12 +15,14 @@ use avi_simulator::store::Snapshot;
 use avi_simulator::{Config, Effect, Fault, Simulator};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
-use testbed::{Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workload, eventually};
+use testbed::{
+    Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workdir, Workload, eventually,
+};
 use tokio::sync::Mutex;
 
 pub use self::cloud::VcenterCloud;
 use self::control_plane::service_of;
-use self::objects::{CONTROLLER, INFRA_SETTINGS, VCENTER, adc, pool};
+use self::objects::{CONTROLLER, VCENTER, adc, pool};
 use super::Rig;
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::operator::Launch;
@@ -47,6 +51,7 @@ pub struct AkoRig {
     pub vcenter: Vcsim,
     before: Snapshot,
     groups: Vec<SimPortGroup>,
+    bundle: Workdir,
 }
 
 /// A workload cluster with a stand-in for AKO.
@@ -72,6 +77,12 @@ impl AkoRig {
     /// If a server does not start.
     pub async fn start() -> Result<Self> {
         Self::start_on(Plane::of(&Self::SUBJECT).await?).await
+    }
+
+    /// Returns the directory with the definitions of AKO's kinds, a file for each, such as `hostrules.yaml`.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        self.bundle.path()
     }
 
     /// Returns the AKODeploymentConfig of the main job.
@@ -244,6 +255,16 @@ impl AkoRig {
     }
 }
 
+/// Writes the definitions of AKO's kinds into a directory.
+fn bundle() -> Result<Workdir> {
+    let bundle = Workdir::new("bundle")?;
+    for definition in Ako::definitions() {
+        let plural = definition["spec"]["names"]["plural"].as_str().context("no plural")?;
+        fs::write(bundle.path().join(format!("{plural}.yaml")), definition.to_string())?;
+    }
+    Ok(bundle)
+}
+
 /// Returns whether a port group is as an AKODeploymentConfig asks.
 fn is_as_wanted(group: &SimPortGroup, wanted: &Value) -> bool {
     let trunk = wanted["trunk"].as_array().is_some_and(|ranges| !ranges.is_empty());
@@ -318,12 +339,17 @@ impl Rig for AkoRig {
             let apply = ["apply", "--server-side", "-f", "-"];
             site.control_plane().kubectl_stdin(&apply, &secret.to_string()).await?;
         }
-        site.control_plane().kubectl_stdin(&["apply", "--server-side", "-f", "-"], INFRA_SETTINGS).await?;
+        let bundle = bundle()?;
+        // One of others for the operator, which leaves it as it is.
+        let infra_settings = bundle.path().join("aviinfrasettings.yaml");
+        let infra_settings = infra_settings.to_str().context("a path that is text")?;
+        site.control_plane().kubectl(&["apply", "--server-side", "-f", infra_settings]).await?;
         let established = ["wait", "--for=condition=Established", "crd/aviinfrasettings.ako.vmware.com"];
         site.control_plane().kubectl(&established).await?;
         let before = simulator.control().snapshot();
         let groups = vcenter.port_groups().await?;
-        Ok(Self { guest: Mutex::default(), host, management, site, simulator, vcenter, before, groups })
+        let guest = Mutex::default();
+        Ok(Self { guest, host, management, site, simulator, vcenter, before, groups, bundle })
     }
 
     fn site(&self) -> &Site {
@@ -332,7 +358,7 @@ impl Rig for AkoRig {
 
     fn launch(&self) -> Launch {
         let launch = self.site.base_launch().env("AKO_IMAGE", "registry.example.com/ako:2.2.1");
-        launch.env("AVI_CONTROL_PLANE_HA_PROVIDER", "True")
+        launch.env("AVI_CONTROL_PLANE_HA_PROVIDER", "True").env("AKO_CRDS", self.bundle())
     }
 
     async fn play(&self, step: &str) -> Result<()> {

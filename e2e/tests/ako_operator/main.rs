@@ -10,6 +10,7 @@ mod addon;
 mod addon_manager;
 mod bad_days;
 mod config_deletion;
+mod definitions;
 mod endpoint;
 mod kubelet;
 mod many;
@@ -24,7 +25,7 @@ mod webhook;
 use std::sync::Arc;
 
 use avi_simulator::store::Snapshot;
-use e2e::{AkoRig, OperatorProcess, PATIENCE, Rig};
+use e2e::{AkoRig, Launch, OperatorProcess, PATIENCE, Rig};
 use infra_clients::avi::{Avi, Config, Credentials, POOL, Query, Scope};
 use infra_clients::{Secret, Trust};
 use serde_json::{Value, json};
@@ -52,6 +53,11 @@ trait Serves: Sized {
 
     /// Writes into the AKODeploymentConfig what it needs.
     fn adjust(&self, _config: &mut Value) {}
+
+    /// Changes how the operator is started.
+    fn launch(&self, launch: Launch) -> Launch {
+        launch
+    }
 
     /// Returns how often it was started.
     fn starts(&self) -> usize;
@@ -103,7 +109,7 @@ impl<A: Serves> Walk<A> {
         let workload = Arc::new(workload);
         let ako = A::start(&workload).await.unwrap();
         let before = rig.simulator.control().snapshot();
-        let operator = rig.operator().await.unwrap();
+        let operator = rig.operator_with(&ako.launch(rig.launch())).await.unwrap();
         let mut config = rig.config();
         for (field, value) in spec.as_object().unwrap() {
             config["spec"][field] = value.clone();

@@ -1,15 +1,16 @@
 //! Seed 000's walk-through with an unmodified AKO: its binary runs as the operator delivers it, with the rights of the operator's
-//! ClusterRole in Kubernetes, and those of the operator's roles on AVI.
+//! ClusterRole in Kubernetes, and those of the operator's roles on AVI. The operator delivers AKO's own definitions of its kinds.
 //!
 //! AKO is not a dependency of ours and is not published as a Go module, so the user gives its binary, in `AKO_BIN`, and the directory of its
-//! CustomResourceDefinitions, in `AKO_CRDS`. `cargo xtask test ako` runs these tests where both are given.
+//! CustomResourceDefinitions, in `AKO_CRDS`, as the operator reads it. `cargo xtask test ako` runs these tests where both are given.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use e2e::PATIENCE;
+use e2e::{Launch, PATIENCE};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, ControlPlaneBuilder, Port, Workload, eventually};
 
@@ -26,6 +27,8 @@ struct Unmodified {
     kubelet: Kubelet,
     /// AKO listens on this machine.
     port: Port,
+    /// Directory of its definitions.
+    definitions: OsString,
 }
 
 impl Serves for Unmodified {
@@ -35,8 +38,7 @@ impl Serves for Unmodified {
 
     async fn start(workload: &Arc<Workload>) -> Result<Self> {
         let program = PathBuf::from(env::var_os("AKO_BIN").context("AKO_BIN names no binary")?);
-        let crds = env::var("AKO_CRDS").context("AKO_CRDS names no directory of CRDs")?;
-        workload.plane().kubectl(&["apply", "--server-side", "-f", &crds]).await?;
+        let definitions = env::var_os("AKO_CRDS").context("AKO_CRDS names no directory of CRDs")?;
         // As the controller manager does where it allocates them.
         let nodes = workload.plane().kubectl(&["get", "nodes", "-o", "name"]).await?;
         for (number, node) in nodes.lines().enumerate() {
@@ -44,7 +46,11 @@ impl Serves for Unmodified {
             let patch = json!({ "spec": { "podCIDR": cidr, "podCIDRs": [cidr] } }).to_string();
             workload.plane().kubectl(&["patch", node, "-p", &patch]).await?;
         }
-        Ok(Self { kubelet: Kubelet::start(workload, program)?, port: Port::reserve()? })
+        Ok(Self { kubelet: Kubelet::start(workload, program)?, port: Port::reserve()?, definitions })
+    }
+
+    fn launch(&self, launch: Launch) -> Launch {
+        launch.env("AKO_CRDS", &self.definitions)
     }
 
     fn adjust(&self, config: &mut Value) {

@@ -96,6 +96,9 @@ fn parse_file(file: &File) -> Result<Vec<Definition>, String> {
             let error = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             format!("{name}: it is no YAML: {error}: correct it, or remove it")
         })?;
+    if documents.is_empty() {
+        return Err(format!("{name}: no document in it: remove it"));
+    }
     let numbered = documents.into_iter().enumerate();
     let parse = |(index, document)| {
         definition(document).map_err(|message| format!("{name}: document {} {message}", index + 1))

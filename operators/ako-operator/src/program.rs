@@ -96,7 +96,6 @@ impl Program for AkoOperator {
         let choose =
             |served| Ways::choose(args.ako_delivery, args.ako().as_ref(), served).map_err(anyhow::Error::msg);
         let chosen = (args.ako_delivery != Setting::Auto).then(|| choose(Addons::default())).transpose()?;
-        let bundle = args.ako_crds.clone().map(|directory| Arc::new(BundleFiles::read(directory)));
         let meters = Meters::register(kit.metrics().registry())?;
         kit.lead().await;
         let capi = Capi::discover(kit.client()).await?;
@@ -114,7 +113,7 @@ impl Program for AkoOperator {
             vcenters: Arc::default(),
             answers: Arc::default(),
             ways,
-            bundle,
+            bundle: args.ako_crds.clone().map(|directory| Arc::new(BundleFiles::read(directory))),
             endpoints: args.endpoints(),
             deadline: args.cleanup_deadline(),
         };

@@ -6,21 +6,6 @@ use super::NAMESPACE;
 
 /// The controller of [`AkoRig::samples`].
 pub(super) const CONTROLLER: &str = "avi.example.com";
-/// A part of a kind of AKO, which belongs into its management cluster.
-pub(super) const INFRA_SETTINGS: &str = r"
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: { name: aviinfrasettings.ako.vmware.com }
-spec:
-  group: ako.vmware.com
-  scope: Cluster
-  names: { kind: AviInfraSetting, plural: aviinfrasettings, singular: aviinfrasetting }
-  versions:
-  - name: v1beta1
-    served: true
-    storage: true
-    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
-";
 /// The vCenter of [`AkoRig::samples`].
 pub(super) const VCENTER: &str = "vcenter.example.com";
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use testbed::{Tools, VirtualCluster, Workload, eventually};
+use testbed::{Ako, Tools, VirtualCluster, Workload, eventually};
 
 use super::{AkoRig, OWN_NAMES};
 use crate::site::PATIENCE;
@@ -40,6 +40,9 @@ impl AkoRig {
             let name = format!("crd/{kind}.run.tanzu.vmware.com");
             plane.kubectl(&["wait", "--for=condition=Established", &name]).await?;
         }
+        // Those of AKO are in its package.
+        let definitions = json!({ "apiVersion": "v1", "kind": "List", "items": Ako::definitions() });
+        plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], &definitions.to_string()).await?;
         let packages: Vec<_> = packages.iter().map(|name| json!({ "name": name })).collect();
         let release = json!({ "apiVersion": "run.tanzu.vmware.com/v1alpha3", "kind": "TanzuKubernetesRelease",
             "metadata": { "name": release },

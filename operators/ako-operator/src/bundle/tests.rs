@@ -68,7 +68,7 @@ fn what_is_no_definition_of_ako_is_named() {
     let twice = vec![file("f.yaml", &[host_rules()]), file("g.yaml", &[host_rules()])];
     for (files, wanted) in [
         (Vec::new(), "no file in it has a definition"),
-        (text("# nothing\n---\n"), "no file in it has a definition"),
+        (text("# nothing\n---\n"), "f.yaml: no document in it: remove it"),
         (text("a: [1\n"), "f.yaml: it is no YAML: "),
         (text("# AKO\n\nSee there.\n"), "f.yaml: document 1 is no object: write a CustomResourceDefinition"),
         (second(json!({"apiVersion": "v1", "kind": "Pod"})), "f.yaml: document 2 is a \"Pod\" of \"v1\""),

@@ -62,7 +62,8 @@ fn wait(definitions: &Definitions) -> Option<Turn<Plan>> {
 fn say_missing(definitions: &Definitions) -> String {
     let of_others = |missing: &&Missing| missing.kind.group == GATEWAY_API_GROUP;
     let (gateways, akos): (Vec<&Missing>, Vec<&Missing>) = definitions.missing.iter().partition(of_others);
-    let (defined, undefined): (Vec<&Missing>, Vec<&Missing>) = akos.into_iter().partition(|missing| missing.is_defined);
+    let (defined, undefined): (Vec<&Missing>, Vec<&Missing>) =
+        akos.into_iter().partition(|missing| missing.is_defined);
     let mut remedies = Vec::new();
     if !undefined.is_empty() {
         remedies.push(if definitions.has_bundle {
