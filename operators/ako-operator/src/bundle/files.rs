@@ -94,7 +94,7 @@ fn log(directory: &Path, bundle: &Result<Arc<Bundle>, Problem>) {
     let directory = directory.display();
     match bundle {
         Ok(bundle) => {
-            info!(%directory, definitions = bundle.definitions.len(), "the definitions of AKO are read")
+            info!(%directory, definitions = bundle.definitions.len(), "the definitions of AKO are read");
         }
         Err(problem) => error!(problem = problem.message, "no AKO is delivered or changed"),
     }

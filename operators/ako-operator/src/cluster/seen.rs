@@ -159,6 +159,7 @@ impl From<Problem> for Obstacle {
 
 /// How a workload cluster differs from what is to be there.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is in a box already, with the state")]
 pub enum Delivery {
     /// Nothing is to be there.
     None,
