@@ -28,7 +28,7 @@ use self::memory::{Failing, Memory, Version, lock};
 use crate::{
     backoff::{self, shorten},
     cache::Cache,
-    error::{Chain, Error, KitError, ReconcileError},
+    error::{Chain, Disposition, Error, KitError, ReconcileError},
     events::Notice,
     guarded::Guarded,
     key::Key,
@@ -188,6 +188,7 @@ impl<R: Reconciler> Driver<R> {
         }
         if self.triggers.take_retry(&key) {
             lock(&self.memory.failing).remove(&key);
+            lock(&self.memory.unwritten).remove(&key);
         }
         // What ends all back-offs during this pass also ends the one that follows from it.
         lock(&self.memory.eras).insert(key.clone(), self.triggers.era());
@@ -283,7 +284,10 @@ impl<R: Reconciler> Driver<R> {
                     self.metrics.wait(reason);
                     Pass::looked(Outcome::Blocked(reason, message), RECHECK)
                 }
-                Turn::Settled => Pass::looked(Outcome::Settled, AUDIT),
+                Turn::Settled => {
+                    lock(&self.memory.failing).remove(key);
+                    Pass::looked(Outcome::Settled, AUDIT)
+                }
                 Turn::Gone => Pass::Gone,
             };
             return (Some(seen), pass);
@@ -325,29 +329,10 @@ impl<R: Reconciler> Driver<R> {
         (holds && !left.is_zero()).then(|| Pass::looked(Outcome::Failed(Arc::clone(&failing.error)), left))
     }
 
-    /// Ends a pass that has failed.
+    /// Counts a failure.
     fn failed(&self, key: &Key, object: &R::Object, error: R::Error) -> Pass<R> {
-        let (outcome, pause, label) = self.count(key, object, error);
-        Pass::Ended { outcome, pause, label }
-    }
-
-    /// Counts a failure; the outcome, how long the back-off lasts, and the label of the metric.
-    fn count(
-        &self,
-        key: &Key,
-        object: &R::Object,
-        error: R::Error,
-    ) -> (Outcome<R::Done, R::Error>, Duration, &'static str) {
-        let (reason, disposition) = (error.reason(), error.disposition());
-        self.metrics.error(reason);
-        let text = Chain(&error).to_string();
-        if disposition.needs_help() {
-            error!(reason, error = text, "failed, a person has to act");
-        } else {
-            warn!(reason, error = text, "failed, it will be tried again");
-        }
-        let era = lock(&self.memory.eras).get(key).copied().unwrap_or_else(|| self.triggers.era());
-        let version = Version::of(object.meta(), reads::<R>(object));
+        let disposition = self.report_error(&error);
+        let (version, era) = self.basis(key, object);
         let error = Arc::new(error);
         let mut failing = lock(&self.memory.failing);
         let before = failing.get(key).filter(|known| known.version == version && known.era == era);
@@ -356,7 +341,26 @@ impl<R: Reconciler> Driver<R> {
         let not_before = Instant::now() + pause;
         failing
             .insert(key.clone(), Failing { version, failures, era, not_before, error: Arc::clone(&error) });
-        (Outcome::Failed(error), pause, disposition.label())
+        Pass::Ended { outcome: Outcome::Failed(error), pause, label: disposition.label() }
+    }
+
+    /// Counts an error in the metrics and writes it to the log; returns what follows.
+    fn report_error(&self, error: &impl ReconcileError) -> Disposition {
+        let (reason, disposition) = error.classify();
+        self.metrics.error(reason);
+        let text = Chain(error).to_string();
+        if disposition.needs_help() {
+            error!(reason, error = text, "failed, a person has to act");
+        } else {
+            warn!(reason, error = text, "failed, it will be tried again");
+        }
+        disposition
+    }
+
+    /// Returns what ends a back-off that follows from this pass when it changes: the version of the object and the era.
+    fn basis(&self, key: &Key, object: &R::Object) -> (Version, u64) {
+        let era = lock(&self.memory.eras).get(key).copied().unwrap_or_else(|| self.triggers.era());
+        (Version::of(object.meta(), reads::<R>(object)), era)
     }
 
     /// Writes the status or removes the finalizer; the time until the next look.
@@ -393,14 +397,11 @@ impl<R: Reconciler> Driver<R> {
             self.set_aside(key, object.meta());
         }
         let (pause, label) = match self.write_status(key, object, seen, &outcome).await {
-            Ok(postponed) => {
-                // Before, a status that is refused again and again would begin its back-off anew.
-                if matches!(outcome, Outcome::Settled) {
-                    lock(&self.memory.failing).remove(key);
-                }
-                (postponed.map_or(pause, |postponed| postponed.min(pause)), label)
+            Ok(postponed) => (postponed.map_or(pause, |postponed| postponed.min(pause)), label),
+            Err(error) => {
+                let (next, failed) = self.unwritten(key, object, &error);
+                (next.min(pause), failed)
             }
-            Err(error) => self.unwritten(key, object, error),
         };
         timer.end(label);
         Some(pause)

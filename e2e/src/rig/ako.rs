@@ -470,12 +470,8 @@ impl Rig for AkoRig {
 
     async fn mismatch(&self, object: &Value) -> Result<Option<String>> {
         let network = &object["spec"]["dataNetwork"];
-        let wanted: Vec<(Value, Value)> = network["ipPools"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|pool| (pool["start"].clone(), pool["end"].clone()))
-            .collect();
+        let pools = network["ipPools"].as_array().into_iter().flatten();
+        let wanted: Vec<_> = pools.map(|pool| (pool["start"].clone(), pool["end"].clone())).collect();
         let has = self.simulator.control().store(|store| {
             let networks = store.objects("network").filter(|one| one["name"] == network["name"]);
             let ranges = networks.flat_map(|one| {
@@ -494,8 +490,8 @@ impl Rig for AkoRig {
         }
         let groups = self.vcenter.port_groups().await?;
         let wanted = object["spec"]["portGroups"].as_array().into_iter().flatten();
-        let missing = wanted.filter(|wanted| !groups.iter().any(|group| is_as_wanted(group, wanted)));
-        let missing: Vec<_> = missing.collect();
+        let is_missing = |wanted: &&Value| !groups.iter().any(|group| is_as_wanted(group, wanted));
+        let missing: Vec<_> = wanted.filter(is_missing).collect();
         Ok((!missing.is_empty()).then(|| format!("vCenter has {groups:?}, not {missing:?}")))
     }
 }

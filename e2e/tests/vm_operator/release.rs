@@ -107,6 +107,55 @@ async fn machines_whose_folder_was_moved_are_not_removed_on_old_information() {
     assert_eq!(powered(&rig, &moved).await, running);
 }
 
+/// The root folder was moved a moment ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_in_a_root_folder_that_was_moved_are_not_removed() {
+    let (_place, rig, _operator) = start_operator().await;
+    let folder = rig.folder("web");
+    let root = folder.rsplit_once('/').unwrap().0;
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
+    rig.vcenter.move_folder(root, RESCUE).await.unwrap();
+    rig.delete("web").await.unwrap();
+    rig.reason("web", "VCenterRootFolderMoved").await.unwrap();
+    let moved = folder.replace("/DC0/vm", RESCUE);
+    assert_eq!(powered(&rig, &moved).await.iter().filter(|(_, on)| *on).count(), 2);
+    rig.vcenter
+        .move_folder(&format!("{RESCUE}/{}", root.rsplit('/').next().unwrap()), "/DC0/vm")
+        .await
+        .unwrap();
+    rig.gone("web").await.unwrap();
+    assert!(powered(&rig, &folder).await.is_empty());
+}
+
+/// The folder of a group was moved while a machine was cloned into it: the machine is found by its task, and no other is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_folder_was_moved_during_its_clone_is_known() {
+    for is_deleted in [false, true] {
+        let (_place, rig, _operator) = start_operator().await;
+        let folder = rig.folder("web");
+        rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+        rig.vcenter.set_clone_time(Duration::from_secs(3)).await.unwrap();
+        rig.apply("web", 1, "photon").await.unwrap();
+        rig.called_often("CloneVM_Task", 1).await.unwrap();
+        rig.vcenter.move_folder(&folder, RESCUE).await.unwrap();
+        if is_deleted {
+            rig.remove("web").await.unwrap();
+        } else {
+            instance_says(&rig, "web-0", "MachineMoved").await;
+        }
+        let moved = format!("{RESCUE}/{}", folder.rsplit('/').next().unwrap());
+        eventually("the machine is there", PATIENCE, async || {
+            Ok((powered(&rig, &moved).await.len() == 1).then_some(()))
+        })
+        .await
+        .unwrap();
+        assert_eq!(rig.calls().await.unwrap().get("CloneVM_Task"), Some(&1), "deleted: {is_deleted}");
+        let events = rig.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).await.unwrap();
+        assert_eq!(events.contains("MachineReleased"), is_deleted, "{events}");
+    }
+}
+
 /// `kubectl delete --cascade=orphan` keeps the machines.
 #[tokio::test(flavor = "multi_thread")]
 async fn orphaning_a_group_keeps_its_machines() {

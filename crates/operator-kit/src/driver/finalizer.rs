@@ -114,9 +114,11 @@ impl<R: Reconciler> Driver<R> {
             );
             Outcome::Waiting(FINALIZERS_LEFT, message)
         });
-        // A finalizer that cannot be removed stays in the status until it is: the two would take turns.
-        let (before, after) =
-            if lock(&self.memory.failing).contains_key(key) { (None, last) } else { (last, None) };
+        // A finalizer that cannot be removed stays in the status until it is: the two would take turns. A status that cannot be written
+        // keeps no finalizer.
+        let has_failed =
+            lock(&self.memory.failing).contains_key(key) || lock(&self.memory.unwritten).contains_key(key);
+        let (before, after) = if has_failed { (None, last) } else { (last, None) };
         if let Some(pause) = self.write_last(key, object, seen, before).await {
             return Ok(pause);
         }
@@ -148,7 +150,7 @@ impl<R: Reconciler> Driver<R> {
         match self.write_status(key, object, seen, &outcome?).await {
             Ok(None) => None,
             Ok(postponed) => Some(postponed),
-            Err(error) => Some(Some(self.unwritten(key, object, error).0)),
+            Err(error) => Some(Some(self.unwritten(key, object, &error).0)),
         }
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Memory<E> {
     pub(super) progress: Mutex<HashMap<Key, Instant>>,
     /// Objects whose status is being written by this process.
     pub(super) reporting: Mutex<HashSet<Key>>,
-    /// Objects whose status was refused, once that was reported.
-    pub(super) unwritten: Mutex<HashSet<Key>>,
+    /// Statuses that could not be written. Nothing but the next write waits for their back-off.
+    pub(super) unwritten: Mutex<HashMap<Key, Unwritten>>,
     /// Reasons that need help and were published, of objects whose status the operator does not write.
     pub(super) warned: Mutex<HashMap<Key, &'static str>>,
 }
@@ -60,6 +60,17 @@ pub(super) struct Failing<E> {
     pub(super) era: u64,
     pub(super) not_before: Instant,
     pub(super) error: Arc<E>,
+}
+
+/// The status of an object that could not be written.
+pub(super) struct Unwritten {
+    /// Which version of the object it was of.
+    pub(super) version: Version,
+    pub(super) failures: u32,
+    pub(super) era: u64,
+    pub(super) not_before: Instant,
+    /// Whether a Warning has said that it is refused.
+    pub(super) is_reported: bool,
 }
 
 /// What ends a back-off when it changes.

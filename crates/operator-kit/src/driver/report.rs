@@ -9,9 +9,12 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Driver, FINALIZERS_LEFT, STALE, caught, memory::lock};
+use super::{
+    Driver, FINALIZERS_LEFT, STALE, caught,
+    memory::{Unwritten, lock},
+};
 use crate::{
-    conditions,
+    backoff, conditions,
     error::{Chain, KitError, NOT_LEADER, ReconcileError},
     key::Key,
     reconcile::{Outcome, Reconciler, StatusOf},
@@ -40,6 +43,9 @@ impl<R: Reconciler> Driver<R> {
         let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) else {
             return Ok(None);
         };
+        if let Some(left) = self.write_back_off(key, object) {
+            return Ok(Some(left));
+        }
         let old = newest.status();
         let changed = AssertUnwindSafe(async {
             let status = R::status(old, object, seen, outcome, self.kit.clock().now());
@@ -77,20 +83,40 @@ impl<R: Reconciler> Driver<R> {
         Ok(None)
     }
 
-    /// Counts a status that could not be written as a failure; how long its back-off lasts, and the label of the metric. Publishes one Warning
-    /// where it is refused, by rights or a policy: the status cannot say so.
+    /// Returns how long the status is still not to be written again, as that failed; `None` if it may be written.
+    fn write_back_off(&self, key: &Key, object: &R::Object) -> Option<Duration> {
+        let (version, era) = self.basis(key, object);
+        let unwritten = lock(&self.memory.unwritten);
+        let known = unwritten.get(key).filter(|known| known.version == version && known.era == era)?;
+        known.not_before.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    /// Counts a status that could not be written; when to write it again, and the label of the metric. Publishes one Warning where it is
+    /// refused, by rights or a policy: the status cannot say so. What the object asks for goes on meanwhile.
     pub(super) fn unwritten(
         &self,
         key: &Key,
         object: &Arc<R::Object>,
-        error: KitError,
+        error: &KitError,
     ) -> (Duration, &'static str) {
-        let (reason, disposition) = error.classify();
-        if disposition.needs_help() && lock(&self.memory.unwritten).insert(key.clone()) {
-            self.kit.events().publish_warning(reason, &error.to_string(), object.object_ref(&self.kind));
+        let disposition = self.report_error(error);
+        let (version, era) = self.basis(key, object);
+        let mut unwritten = lock(&self.memory.unwritten);
+        let before = unwritten.get(key);
+        let is_reported = before.is_some_and(|known| known.is_reported);
+        let before = before.filter(|known| known.version == version && known.era == era);
+        let failures = before.map_or(0, |known| known.failures).saturating_add(1);
+        let pause = backoff::delay(disposition, failures);
+        let not_before = Instant::now() + pause;
+        let is_reported = is_reported || disposition.needs_help();
+        let is_new = is_reported && !unwritten.get(key).is_some_and(|known| known.is_reported);
+        unwritten.insert(key.clone(), Unwritten { version, failures, era, not_before, is_reported });
+        drop(unwritten);
+        if is_new {
+            let reference = object.object_ref(&self.kind);
+            self.kit.events().publish_warning(error.reason(), &error.to_string(), reference);
         }
-        let (_, pause, label) = self.count(key, object, error.into());
-        (pause, label)
+        (pause, disposition.label())
     }
 
     /// Publishes the Warning for a reason that needs help, once, where no status is written that would remember it.

@@ -41,6 +41,8 @@ pub struct ThingStatus {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Mode {
     Well,
+    /// There is always something to do.
+    Working,
     /// Each act fails.
     Failing,
     /// A person has to act.
@@ -175,7 +177,7 @@ impl Reconciler for Things {
             Mode::Awaited => {
                 Turn::Wait { reason: AWAITED, message: "others wait for it".to_owned(), after: None }
             }
-            Mode::Failing | Mode::Queued => Turn::Act(()),
+            Mode::Working | Mode::Failing | Mode::Queued => Turn::Act(()),
             Mode::Hopeless => Turn::Blocked { reason: "Hopeless", message: "it is hopeless".to_owned() },
             #[expect(clippy::panic, reason = "the driver must survive it")]
             Mode::Panicking => panic!("as the test wants it"),

@@ -24,7 +24,7 @@ pub struct Definitions {
     pub pending: Vec<String>,
     /// Those with objects in versions that the bundle lacks, and these versions. They stay as they are.
     pub newer: Vec<String>,
-    /// What AKO waits for in vain.
+    /// What AKO waits for and nothing is going to serve.
     pub missing: Vec<Missing>,
     /// Whether AKO waits for something that is not served now.
     pub is_awaited: bool,

@@ -195,7 +195,8 @@ impl Operator {
                 let is_possible = match admin {
                     Admin::Copy | Admin::Remove => true,
                     // A vCenter has no call that depends on where a machine is: one that is moved between the
-                    // confirmation and the call is lost. And one that is moved before the operator has recorded it is not found.
+                    // confirmation and the call is lost. And only the result of its clone, which tasks of the model do not have, leads
+                    // to one that is moved before the operator has recorded it.
                     Admin::Move => !is_used && self.is_recorded(state, id),
                     Admin::Off => vm.on,
                 };

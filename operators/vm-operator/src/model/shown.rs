@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use infra_clients::vsphere::vms::{
-    Inventory, Outside, Task as RealTask, TaskState as RealState, Vm as RealVm, fixtures,
+    Confirmation, Inventory, Outside, Task as RealTask, TaskState as RealState, Vm as RealVm, fixtures,
 };
 use infra_clients::vsphere::{Error, Kind, MoRef, PowerState};
 
@@ -181,8 +181,9 @@ impl Shown {
         for (id, place) in (0u8..).zip(&mut shown.answers) {
             let moref = vm_ref(id);
             *place = match (inventory.confirmed(&moref), inventory.outside(&moref)) {
-                (Some(true), _) => Answer::Same,
-                (Some(false), _) => Answer::Changed,
+                (Some(Confirmation::Same), _) => Answer::Same,
+                // Each machine of the model can be read.
+                (Some(Confirmation::Changed | Confirmation::Unread), _) => Answer::Changed,
                 (None, Some(Outside::Gone)) => Answer::Gone,
                 (None, Some(Outside::Elsewhere(vm))) => Answer::Elsewhere(model_vm(vm)),
                 (None, None) => Answer::None,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::MoRef;
-use infra_clients::vsphere::vms::{Inventory, Task, TaskState, Template, Vm};
+use infra_clients::vsphere::vms::{Confirmation, Inventory, Task, TaskState, Template, Vm};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::Key;
@@ -112,7 +112,9 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let slot = || made_for.and_then(|other| name_of_slot(around, stranger?, &other, marker));
     let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
-    let missing = recorded
+    // What a clone made may be out of sight: its folder may have been moved meanwhile.
+    let missing = made(inventory, entry)
+        .or(recorded)
         .filter(|_| mine.is_empty())
         .map_or(Missing::No, |moref| missing(around, instance, moref, &owner));
     let confirmed = match mine.as_slice() {
@@ -156,8 +158,9 @@ fn name_of_slot(around: &Surroundings<'_>, vm: &Vm, other: &Marker, marker: &Mar
 
 fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {
     match around.inventory.confirmed(moref) {
-        Some(true) => Confirmed::Same,
-        Some(false) => Confirmed::Changed,
+        Some(Confirmation::Same) => Confirmed::Same,
+        Some(Confirmation::Changed) => Confirmed::Changed,
+        Some(Confirmation::Unread) => Confirmed::Unread,
         None if around.vcenter.is_looking_up(moref) => Confirmed::Reading,
         None => Confirmed::Unknown,
     }
@@ -188,6 +191,13 @@ fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)>
             (task.kind, progress(inventory.task(&task_ref(&task.r#ref)).map(AsRef::as_ref)))
         }
     })
+}
+
+/// Returns the machine that the last clone has made.
+fn made(inventory: &Inventory, entry: &Entry) -> Option<MoRef> {
+    let clone = clone_task(entry)?;
+    let task = inventory.task(&task_ref(&clone.r#ref))?;
+    task.result.clone().filter(|made| task.state == TaskState::Success && made.kind() == "VirtualMachine")
 }
 
 fn clone_task(entry: &Entry) -> Option<TaskStatus> {

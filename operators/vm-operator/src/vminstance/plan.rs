@@ -222,6 +222,10 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
             TaskKind::PowerOn | TaskKind::PowerOff | TaskKind::Mark => {
                 Turn::LookAgain(Action::FailUnstable(*kind))
             }
+            // It made a machine that is not in sight: it is looked up, and else another one would be made.
+            TaskKind::Clone if !matches!(seen.missing, Missing::No | Missing::Gone) => {
+                plan_machine(instance, deleting, seen)
+            }
             _ => Turn::LookAgain(Action::Settle),
         }),
     }
@@ -287,6 +291,7 @@ fn plan_removal(instance: &VmInstance, machine: &Machine, seen: &Seen) -> Turn<A
                 after: Some(CHANGED_PAUSE),
             };
         }
+        Confirmed::Unread => return out_of_reach(instance, &machine.moref),
         Confirmed::Same => {}
     }
     match machine.power {
@@ -432,6 +437,16 @@ fn unclear(instance: &VmInstance, moref: &MoRef) -> Turn<Action> {
          reach; bring them back, or remove the machine from the vCenter's inventory to give it up"
     );
     Turn::Wait { reason: reason::MACHINE_UNCLEAR, message, after: None }
+}
+
+/// Says that a machine is not removed, as the vCenter does not say where it is.
+fn out_of_reach(instance: &VmInstance, moref: &MoRef) -> Turn<Action> {
+    let name = &instance.spec.vm_name;
+    let message = format!(
+        "the vCenter does not say in which folder {name} ({moref}) is, so it is not removed: if it is in a vApp, move it into a folder; \
+         else let the operator's account read the machine and the folders above it"
+    );
+    Turn::Blocked { reason: reason::MACHINE_UNCLEAR, message }
 }
 
 #[cfg(test)]

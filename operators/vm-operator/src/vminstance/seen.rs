@@ -100,6 +100,8 @@ pub enum Confirmed {
     Same,
     /// It is not.
     Changed,
+    /// The vCenter does not say where it is.
+    Unread,
 }
 
 /// The vCenter that a status names, which is not the connected one. Both are instanceUuids.
@@ -211,7 +213,7 @@ pub struct Seen {
     pub vcenter_unrecorded: bool,
     /// Why the stranger is one, where it is the machine that this instance had.
     pub lost: Option<Lost>,
-    /// The recorded machine, where the inventory does not show it.
+    /// The machine that the last clone has made, or the recorded one, where the inventory does not show it.
     pub missing: Missing,
     /// Whether the machine is as the inventory shows it; looked at only where it is to be removed.
     pub confirmed: Confirmed,

@@ -58,6 +58,10 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
                 status.marked = Some(true);
             }
         }
+        // What a clone has made, and the inventory has never shown.
+        [] if let Missing::Elsewhere(moref) = &seen.missing => {
+            status.vm_ref = Some(moref.value().to_owned());
+        }
         // The reference is kept as long as anything may be behind it.
         [] if seen.unread.is_none()
             && seen.lost.is_none()

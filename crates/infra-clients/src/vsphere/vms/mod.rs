@@ -41,7 +41,9 @@ use tokio_util::task::TaskTracker;
 
 pub use calls::CloneSpec;
 pub use config::{Config, Recorded, RecordedVm};
-pub use inventory::{Change, Changes, Connection, Folder, Inventory, Markers, Outside, Ticket, Vm};
+pub use inventory::{
+    Change, Changes, Confirmation, Connection, Folder, Inventory, Markers, Outside, Ticket, Vm,
+};
 pub use templates::Template;
 
 use super::session::{Core, Session, closed};
@@ -270,8 +272,8 @@ impl Vms {
         }
     }
 
-    /// Requests to read a VM that the inventory shows, before something is done to it that cannot be undone: an update may
-    /// have been lost, or be late. [`Inventory::confirmed`] has the answer when [`Change::LookedUp`] is sent. If the VM is not
+    /// Requests to read a VM that the inventory shows, and the folders above it, before something is done to it that cannot be undone: an
+    /// update may have been lost, or be late. [`Inventory::confirmed`] has the answer when [`Change::LookedUp`] is sent. If the VM is not
     /// as the inventory shows it, the inventory is read again.
     pub fn confirm(&self, vm: &MoRef) {
         if self.shared.read(|inventory| inventory.confirmed(vm).is_none()) {

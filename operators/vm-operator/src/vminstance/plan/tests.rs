@@ -192,6 +192,8 @@ fn requests_are_seen_through() {
     let on = || vec![machine(PowerState::On)];
     let off = || vec![machine(PowerState::Off)];
     let cloning = |progress| Seen { place: Place::Held, ..request(TaskKind::Clone, progress) };
+    // What was made is not in sight.
+    let made = || Seen { refresh: Refresh::Served, ..cloning(Succeeded) };
     check(vec![
         ("Cloning", false, cloning(Sending)),
         ("Cloning", true, cloning(Running)),
@@ -199,6 +201,15 @@ fn requests_are_seen_through() {
         ("Refreshing", false, Seen { refresh: Refresh::Requested, place: Place::None, ..cloning(Succeeded) }),
         ("Settle", false, Seen { refresh: Refresh::Served, ..cloning(Succeeded) }),
         ("Settle", false, Seen { mine: on(), ..cloning(Succeeded) }),
+        ("LookUp", false, Seen { missing: Missing::Unknown(vm("vm-1")), ..made() }),
+        ("Refreshing", false, Seen { missing: Missing::LookingUp, place: Place::None, ..made() }),
+        ("Settle", false, Seen { missing: Missing::Gone, ..made() }),
+        (
+            "MachineMoved",
+            false,
+            Seen { missing: Missing::Elsewhere(vm("vm-1")), place: Place::None, ..made() },
+        ),
+        ("Release", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..made() }),
         ("LeaveQueue", false, cloning(Failed(fault(Kind::NoResources)))),
         ("Fail", false, request(TaskKind::Clone, Failed(fault(Kind::NoResources)))),
         (
@@ -344,6 +355,7 @@ fn a_machine_is_removed_only_once_the_vcenter_has_confirmed_it() {
             ("Confirm", true, removing(Confirmed::Unknown)),
             ("Removing", true, removing(Confirmed::Reading)),
             ("Removing", true, removing(Confirmed::Changed)),
+            ("MachineUnclear", true, removing(Confirmed::Unread)),
             (if power == PowerState::On { "PowerOff" } else { "Destroy" }, true, removing(Confirmed::Same)),
         ]);
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub use change::{Change, Changes, Ticket};
-pub use objects::{Connection, Folder, Markers, Outside, Vm};
+pub use objects::{Confirmation, Connection, Folder, Markers, Outside, Vm};
 
 use crate::vsphere::{MoRef, Task};
 use index::{Index, Texts};
@@ -47,8 +47,8 @@ pub struct Inventory {
     folders: HashMap<MoRef, FolderEntry>,
     tasks: HashMap<MoRef, TaskEntry>,
     outside: HashMap<MoRef, (Outside, Instant)>,
-    /// VMs that were read again, and whether they were as the inventory shows them.
-    confirmed: HashMap<MoRef, (bool, Instant)>,
+    /// VMs that were read again.
+    confirmed: HashMap<MoRef, (Confirmation, Instant)>,
     /// VMs by the value of a marker, whichever its key.
     by_marker: Index,
     /// VMs and folders by parent and name.
@@ -161,13 +161,12 @@ impl Inventory {
 }
 
 impl Inventory {
-    /// Returns whether a VM was as the inventory shows it when it was last read: under this parent, which is below the root folder, with
-    /// these markers and this instance UUID, and a template or not. `None` if it was not read within 30 seconds, or was powered off or
-    /// destroyed by a request since: [`Vms::confirm`](super::Vms::confirm).
+    /// Returns what was found when a VM was last read, with the folders above it: [`Vms::confirm`](super::Vms::confirm). `None` if it was not
+    /// read within 30 seconds, or was powered off or destroyed by a request since.
     #[must_use]
-    pub fn confirmed(&self, moref: &MoRef) -> Option<bool> {
-        let (same, since) = self.confirmed.get(moref)?;
-        (since.elapsed() < CONFIRMED_LIFE).then_some(*same)
+    pub fn confirmed(&self, moref: &MoRef) -> Option<Confirmation> {
+        let (confirmation, since) = self.confirmed.get(moref)?;
+        (since.elapsed() < CONFIRMED_LIFE).then_some(*confirmation)
     }
 }
 
@@ -217,42 +216,62 @@ impl Inventory {
         }
     }
 
-    /// Returns whether a VM is below the root folder; `None` if a folder between them is not known.
-    pub(super) fn is_below_root(&self, vm: &Vm) -> Option<bool> {
-        let (root, mut parent) = (self.root.as_ref()?, vm.parent.as_ref()?);
+    /// Returns whether a VM is below the root folder, and that has the place that the settings say: below the VM folder `top`, by the names
+    /// `levels`. `None` if a folder between them was not read.
+    pub(super) fn is_in_place(&self, vm: &Vm, top: &MoRef, levels: &[String]) -> Option<bool> {
+        let (root, mut folder) = (self.root.as_ref()?, vm.parent.as_ref()?);
         // Folders that were moved between two reads may seem to be in each other.
-        for _ in 0..=self.folders.len() {
-            if parent == root {
-                return Some(true);
-            }
-            if parent.kind() != "Folder" {
+        let mut left = self.folders.len();
+        while folder != root {
+            if folder.kind() != "Folder" {
                 return Some(false);
             }
-            parent = self.folder(parent)?.parent.as_ref()?;
+            left = left.checked_sub(1)?;
+            folder = self.folder(folder)?.parent.as_ref()?;
         }
-        None
+        for name in levels.iter().rev() {
+            if folder.kind() != "Folder" || folder == top {
+                return Some(false);
+            }
+            let read = self.folder(folder)?;
+            if *read.name != **name {
+                return Some(false);
+            }
+            folder = read.parent.as_ref()?;
+        }
+        Some(folder == top)
     }
 
-    /// Records the answer to a look-up; `below`: whether the VM is below the root folder, if that is known. Returns whether it says that the
-    /// inventory missed a change.
+    /// Records the answer to a look-up; `is_in_place`: of [`Inventory::is_in_place`]. Returns whether it says that the inventory missed a
+    /// change.
     pub(super) fn set_looked_up(
         &mut self,
         moref: &MoRef,
         read: Option<&Arc<Vm>>,
-        below: Option<bool>,
+        is_in_place: Option<bool>,
         now: Instant,
     ) -> bool {
         let Some(shown) = self.vms.get(moref) else {
+            let parent = read.and_then(|vm| vm.parent.as_ref());
+            // What it is in was moved, or it came there, and no update has said so.
+            let missed = parent.is_some_and(|parent| self.folders.contains_key(parent));
+            self.incomplete |= missed;
             let outside = read.map_or(Outside::Gone, |vm| Outside::Elsewhere(vm.clone()));
             self.outside.insert(moref.clone(), (outside, now));
-            return false;
+            return missed;
         };
+        let is_unread = read.is_some_and(|read| read.markers.is_none());
         let is_alike = read.is_some_and(|read| identity(read) == identity(shown));
-        let same = is_alike && below == Some(true);
-        self.confirmed.insert(moref.clone(), (same, now));
+        let confirmation = match is_in_place {
+            _ if is_unread => Confirmation::Unread,
+            _ if !is_alike => Confirmation::Changed,
+            None => Confirmation::Unread,
+            Some(false) => Confirmation::Changed,
+            Some(true) => Confirmation::Same,
+        };
+        self.confirmed.insert(moref.clone(), (confirmation, now));
         // Of what cannot be read, a complete report shows no more.
-        let is_read = read.is_none_or(|read| read.markers.is_some()) && !(is_alike && below.is_none());
-        let missed = !same && is_read;
+        let missed = confirmation == Confirmation::Changed;
         self.incomplete |= missed;
         missed
     }
@@ -305,7 +324,7 @@ impl Inventory {
     pub(super) fn end_baseline(&mut self, started: Instant) {
         let Some(seen) = self.baseline.take() else { return };
         // What was not as the inventory showed it is now.
-        self.confirmed.retain(|_, (same, _)| *same);
+        self.confirmed.retain(|_, (confirmation, _)| *confirmation == Confirmation::Same);
         let gone: Vec<MoRef> = self.vms.keys().filter(|moref| !seen.contains(*moref)).cloned().collect();
         for moref in gone {
             self.put_vm(&moref, None);

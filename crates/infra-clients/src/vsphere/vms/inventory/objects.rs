@@ -96,3 +96,15 @@ pub enum Outside {
     /// It exists outside the root folder, and was so when it was looked up; changes there are not watched.
     Elsewhere(Arc<Vm>),
 }
+
+/// What was found when a VM that the inventory shows was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It is as the inventory shows it: under the same parent, with the same markers and instance UUID, and a template or not. The root folder
+    /// is above it, and where the settings say.
+    Same,
+    /// It is not, so that the inventory is read again.
+    Changed,
+    /// The account cannot read it, or the folders above it; or it is in no folder, as in a vApp.
+    Unread,
+}

@@ -121,38 +121,69 @@ fn a_look_up_is_answered_until_the_vm_appears() {
     assert_eq!(inventory.outside(&vm("3")), None, "too old");
 }
 
-/// The folder of a VM may have been moved although the VM has the same parent.
+/// The folder of a VM may have been moved although the VM has the same parent, and the root folder as well.
 #[test]
-fn a_vm_is_confirmed_only_below_the_root_folder() {
+fn a_vm_is_confirmed_only_where_the_settings_say() {
     let folder = |id: &str| MoRef::new("Folder", id);
-    let root = folder("root");
-    let at = |parents: &[(&str, &MoRef)]| {
+    let (root, top, datacenter) = (folder("root"), folder("vm"), MoRef::new("Datacenter", "dc"));
+    let at = |folders: &[(&str, &str, &MoRef)]| {
         let (mut inventory, now) = (Inventory::new(String::new()), Instant::now());
         inventory.set_root(root.clone());
-        for (id, parent) in parents {
-            let parent = moref(parent.kind(), parent.value());
-            inventory.apply(&update(UpdateKind::Enter, &folder(id), vec![("parent", parent)]), now);
+        for (id, name, parent) in folders {
+            let properties = vec![("name", text(name)), ("parent", moref(parent.kind(), parent.value()))];
+            inventory.apply(&update(UpdateKind::Enter, &folder(id), properties), now);
         }
         inventory
     };
-    let inside = Vm { parent: Some(folder("group")), ..Vm::empty(vm("1")) };
-    let datacenter = MoRef::new("Datacenter", "dc");
-    for (what, parents, below) in [
-        ("in its place", vec![("group", &root)], Some(true)),
-        ("deeper", vec![("group", &folder("a")), ("a", &root)], Some(true)),
-        ("elsewhere", vec![("group", &folder("vm")), ("vm", &datacenter)], Some(false)),
-        ("a folder that was not read", vec![("group", &folder("a"))], None),
-        ("a folder that is gone", vec![], None),
-        ("moved between two reads", vec![("group", &folder("a")), ("a", &folder("group"))], None),
+    let levels = ["a".to_owned(), "b".to_owned()];
+    let inside = Vm { parent: Some(folder("g")), ..Vm::empty(vm("1")) };
+    let (g, a, other) = (folder("g"), folder("a"), folder("other"));
+    let in_root = ("g", "g", &root);
+    let (in_a, in_top) = (("root", "b", &a), ("a", "a", &top));
+    for (what, folders, wanted) in [
+        ("in its place", vec![in_root, in_a, in_top], Some(true)),
+        ("deeper", vec![("g", "g", &other), ("other", "x", &root), in_a, in_top], Some(true)),
+        ("elsewhere", vec![("g", "g", &top), ("vm", "vm", &datacenter), in_a, in_top], Some(false)),
+        ("the root folder is renamed", vec![in_root, ("root", "c", &a), in_top], Some(false)),
+        ("the root folder is moved up", vec![in_root, ("root", "b", &top)], Some(false)),
+        ("the root folder is moved down", vec![in_root, ("root", "b", &a), ("a", "a", &other)], Some(false)),
+        ("what it is in is renamed", vec![in_root, in_a, ("a", "c", &top)], Some(false)),
+        ("a folder that was not read", vec![("g", "g", &other), in_a, in_top], None),
+        ("a root folder that was not read", vec![in_root], None),
+        ("moved between two reads", vec![("g", "g", &other), ("other", "x", &g)], None),
     ] {
-        assert_eq!(at(&parents).is_below_root(&inside), below, "{what}");
-        let (mut inventory, now) = (at(&[("group", &root)]), Instant::now());
-        inventory.put_vm(&vm("1"), Some(Vm { markers: Some(Box::new([])), ..inside.clone() }));
-        let read = inventory.vm(&vm("1")).cloned();
-        let missed = inventory.set_looked_up(&vm("1"), read.as_ref(), below, now);
-        assert_eq!(inventory.confirmed(&vm("1")), Some(below == Some(true)), "{what}");
-        assert_eq!(missed, below == Some(false), "{what}");
+        assert_eq!(at(&folders).is_in_place(&inside, &top, &levels), wanted, "{what}");
     }
+    let in_no_folder = Vm::empty(vm("1"));
+    assert_eq!(at(&[in_root, in_a, in_top]).is_in_place(&in_no_folder, &top, &levels), None, "in a vApp");
+}
+
+#[test]
+fn what_was_read_is_compared_with_what_is_shown() {
+    let (root, now) = (MoRef::new("Folder", "root"), Instant::now());
+    let known = Vm { parent: Some(root.clone()), markers: Some(Box::new([])), ..Vm::empty(vm("1")) };
+    let other = Vm { template: true, ..known.clone() };
+    let unread = Vm::empty(vm("1"));
+    for (what, read, is_in_place, wanted) in [
+        ("as it was", Some(&known), Some(true), Confirmation::Same),
+        ("its folder was moved", Some(&known), Some(false), Confirmation::Changed),
+        ("a folder that cannot be read", Some(&known), None, Confirmation::Unread),
+        ("it is another", Some(&other), Some(true), Confirmation::Changed),
+        ("it cannot be read", Some(&unread), None, Confirmation::Unread),
+        ("it is gone", None, None, Confirmation::Changed),
+    ] {
+        let mut inventory = Inventory::new(String::new());
+        inventory.put_vm(&vm("1"), Some(known.clone()));
+        let read = read.map(|vm| Arc::new(vm.clone()));
+        let missed = inventory.set_looked_up(&vm("1"), read.as_ref(), is_in_place, now);
+        assert_eq!(inventory.confirmed(&vm("1")), Some(wanted), "{what}");
+        assert_eq!(missed, wanted == Confirmation::Changed, "{what}");
+    }
+    // One that is shown nowhere, in a folder that is shown.
+    let mut inventory = Inventory::new(String::new());
+    inventory.folder_created(&root, "root", &MoRef::new("Folder", "vm"), now);
+    assert!(inventory.set_looked_up(&vm("1"), Some(&Arc::new(known)), None, now));
+    assert!(inventory.is_incomplete());
 }
 
 #[test]

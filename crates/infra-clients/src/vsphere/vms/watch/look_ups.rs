@@ -1,6 +1,6 @@
 //! Look-ups of VMs: of those that the inventory does not show, and of those that it shows, to confirm it. Owns the requests
-//! until they are answered: those of one moment are sent in one call, a link that is down delays them and loses none, and one
-//! VM that vCenter refuses to read delays no other.
+//! until they are answered: those of one moment are read in one call, and the folders above them in another, or in one for each level; a link
+//! that is down delays them and loses none, and one VM that vCenter refuses to read delays no other.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::failure::jittered;
+use crate::vsphere::paths::segments;
 use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
+use crate::vsphere::vms::site::Site;
 use crate::vsphere::vms::updates::{read_folders, read_vms};
 use crate::vsphere::vms::{Link, Shared};
 use crate::vsphere::{Error, Kind, MoRef};
@@ -118,25 +120,32 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     for update in read_vms(&shared.core, morefs).await? {
         read.apply(&update, now);
     }
-    if let Some(root) = shared.read(|inventory| inventory.root_folder().cloned()) {
-        read.set_root(root);
+    let site = shared.sites.current();
+    if let Some(site) = &site {
+        read.set_root(site.root.clone());
+        read_above(shared, site, &mut read, now).await?;
     }
-    read_above(shared, &mut read, now).await?;
+    let levels: Vec<String> = segments(&shared.config.root_folder).collect();
     for moref in morefs {
         let vm = read.vm(moref);
-        answer(shared, moref, vm, vm.and_then(|vm| read.is_below_root(vm)));
+        let is_in_place = || read.is_in_place(vm?, &site.as_ref()?.vm_folder, &levels);
+        answer(shared, moref, vm, is_in_place());
     }
     Ok(())
 }
 
-/// Reads the folders above those VMs that the inventory shows, up to the root folder: that one of them was moved may have been missed.
-async fn read_above(shared: &Shared, read: &mut Inventory, now: Instant) -> Result<(), Error> {
+/// Reads the folders above those VMs that the inventory shows, up to the VM folder: that one of them was moved may have been missed.
+async fn read_above(shared: &Shared, site: &Site, read: &mut Inventory, now: Instant) -> Result<(), Error> {
     let mut next: HashSet<MoRef> = shared.read(|inventory| {
         let shown = read.vms().filter(|vm| inventory.vm(&vm.moref).is_some());
         shown.filter_map(|vm| vm.parent.clone()).collect()
     });
+    if !next.is_empty() {
+        // Read with the first, so that most often one call reads all.
+        next.insert(site.root.clone());
+    }
     loop {
-        let is_read = |folder: &MoRef| Some(folder) == read.root_folder() || read.folder(folder).is_some();
+        let is_read = |folder: &MoRef| *folder == site.vm_folder || read.folder(folder).is_some();
         next.retain(|folder| folder.kind() == "Folder" && !is_read(folder));
         if next.is_empty() {
             return Ok(());
@@ -149,11 +158,10 @@ async fn read_above(shared: &Shared, read: &mut Inventory, now: Instant) -> Resu
     }
 }
 
-/// Answers a request; `below`: whether the VM is below the root folder, if that is known. An inventory that has missed a change is read
-/// again at once.
-fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, below: Option<bool>) {
+/// Answers a request; `is_in_place`: of [`Inventory::is_in_place`]. An inventory that has missed a change is read again at once.
+fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: Option<bool>) {
     // In this order a reader finds the open request, or the answer.
-    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, below, Instant::now()));
+    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, is_in_place, Instant::now()));
     shared.look_ups.close(moref);
     shared.update(|inventory| inventory.send(&Change::LookedUp(moref.clone())));
     if missed {

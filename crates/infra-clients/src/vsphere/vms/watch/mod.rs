@@ -203,7 +203,15 @@ impl Watcher {
         let (collector, root) = (watched.collector.clone(), watched.root.clone());
         let (mut sites, mut epochs) = (shared.sites.subscribe(), shared.core.epoch());
         let mut changed = false;
-        while Instant::now() < audit_due && !shared.read(Inventory::is_incomplete) {
+        let place = |inventory: &Inventory| {
+            inventory.folder(&root).map(|root| (root.name.clone(), root.parent.clone()))
+        };
+        let known = shared.read(place);
+        // A root folder with another name or place is looked for at once.
+        while Instant::now() < audit_due
+            && !shared.read(Inventory::is_incomplete)
+            && shared.read(place) == known
+        {
             self.wait_for_turn(self.next_poll(changed)).await;
             if *epochs.borrow_and_update() != watched.epoch {
                 return Err(Error::session_lost());

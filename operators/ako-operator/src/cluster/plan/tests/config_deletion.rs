@@ -30,7 +30,9 @@ fn overdue(why: &str, seen: Seen) -> Seen {
 }
 
 fn given_up(seen: Seen) -> Seen {
-    overdue(reason::CLEANUP_OVERDUE, seen)
+    let mut seen = overdue(reason::CLEANUP_OVERDUE, seen);
+    seen.said[0].message = deadline::End::Silent.message().to_owned();
+    seen
 }
 
 fn unknown(seen: Seen) -> Seen {
