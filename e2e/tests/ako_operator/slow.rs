@@ -2,23 +2,12 @@
 
 use super::*;
 
-/// A kind of the Gateway API, of which AKO makes an object.
-const GATEWAY_CLASSES: &str = r#"
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata:
-  name: gatewayclasses.gateway.networking.k8s.io
-  annotations: { api-approved.kubernetes.io: "unapproved, for a test" }
-spec:
-  group: gateway.networking.k8s.io
-  scope: Cluster
-  names: { kind: GatewayClass, plural: gatewayclasses, singular: gatewayclass }
-  versions:
-  - name: v1beta1
-    served: true
-    storage: true
-    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
-"#;
+/// Kinds of the Gateway API that AKO's gateway waits for, with their plurals and scopes.
+const GATEWAY_KINDS: [(&str, &str, &str); 3] = [
+    ("GatewayClass", "gatewayclasses", "Cluster"),
+    ("Gateway", "gateways", "Namespaced"),
+    ("HTTPRoute", "httproutes", "Namespaced"),
+];
 /// How often a pass has ended by waiting for AKO.
 const WAITS: &str = r#"operator_reconcile_waits_total{controller="cluster",reason="AKOCleaningUp"}"#;
 
@@ -29,9 +18,7 @@ async fn a_slow_ako_is_waited_for_and_so_is_its_gateway() {
     let _place = PLACES.acquire().await.unwrap();
     let rig = AkoRig::start().await.unwrap();
     let plane = rig.site().control_plane();
-    plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], GATEWAY_CLASSES).await.unwrap();
-    let established = ["wait", "--for=condition=Established", "crd/gatewayclasses.gateway.networking.k8s.io"];
-    plane.kubectl(&established).await.unwrap();
+    has_gateway_kinds(plane).await;
     let avi = rig.simulator.control();
     let before = avi.snapshot();
     let launch = rig.launch().env("AKO_GATEWAY_IMAGE", "registry.example.com/ako-gateway-api:2.2.1");
@@ -77,6 +64,26 @@ async fn a_slow_ako_is_waited_for_and_so_is_its_gateway() {
     rig.site().remove("adc").await.unwrap();
     let left = avi.diff(&before);
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Has the API server serve the kinds of the Gateway API.
+async fn has_gateway_kinds(plane: &ControlPlane) {
+    for (kind, plural, scope) in GATEWAY_KINDS {
+        let group = "gateway.networking.k8s.io";
+        let name = format!("{plural}.{group}");
+        let schema =
+            json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        let version =
+            |name, storage| json!({"name": name, "served": true, "storage": storage, "schema": schema});
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+            "spec": {"group": group, "scope": scope, "versions": [version("v1", true), version("v1beta1", false)],
+                "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()}}});
+        let definition = definition.to_string();
+        plane.kubectl_stdin(&["apply", "--server-side", "-f", "-"], &definition).await.unwrap();
+        let established = ["wait", "--for=condition=Established", &format!("crd/{name}")];
+        plane.kubectl(&established).await.unwrap();
+    }
 }
 
 async fn waits(operator: &OperatorProcess) -> anyhow::Result<u64> {
