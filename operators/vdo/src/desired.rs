@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 
 use crate::api::{
     CpiSpec, CsiSpec, DeletionPolicy, DriverSetSpec, DriverSpec, FileVolumes, MaintenanceWindow,
-    ManagementState, NodeAddresses, VdoConfigSpec, VersionPolicy,
+    ManagementState, NodeAddresses, VdoConfigSpec, VersionPolicy, reason,
 };
-use crate::choose::Policy;
+use crate::choose::{Choice, Policy};
 use crate::config::{Category, ClusterId, Cpi, Csi, FileShares, Nodes, Permission, Vcenter, Zones};
-use crate::matrix::Driver;
-use crate::plan::Drivers;
+use crate::matrix::{Driver, Matrix};
+use crate::plan::{Drivers, Hold, Target, Wanted};
 use crate::problem::Problem;
-use crate::render::{Images, Settings};
+use crate::render::{Images, Rendered, Settings};
 use crate::version::Version;
 
 /// What users ask for.
@@ -193,19 +193,44 @@ impl Desired {
         self.features = spec.features.clone();
     }
 
-    /// Returns what the deletion of the object asks for: what is managed is removed, or stays and is let go of.
+    /// Returns what a user wants of a driver: `target` says how it is to run, or why that is not known.
     #[must_use]
-    pub fn deleted(mut self) -> Self {
-        let state = match self.on_deletion {
-            DeletionPolicy::Uninstall => ManagementState::Removed,
-            DeletionPolicy::Orphan => ManagementState::Unmanaged,
-        };
-        for request in [&mut self.drivers.cni, &mut self.drivers.cpi, &mut self.drivers.csi] {
-            if request.state == ManagementState::Managed {
-                request.state = state;
+    pub fn wanted(&self, driver: Driver, is_deleted: bool, target: Result<Target, Hold>) -> Wanted {
+        match (self.drivers.get(driver).state, is_deleted, self.on_deletion) {
+            (ManagementState::Unmanaged, ..) => Wanted::Unmanaged,
+            (ManagementState::Managed, true, DeletionPolicy::Orphan) => Wanted::Released,
+            (ManagementState::Removed, ..) | (ManagementState::Managed, true, DeletionPolicy::Uninstall) => {
+                Wanted::Removed
             }
+            (ManagementState::Managed, false, _) => target.map_or_else(Wanted::Unclear, Wanted::Present),
         }
-        self
+    }
+
+    /// Returns how a driver is to run, from its choice and from what was rendered for it. `sources` name the versions of what the user
+    /// wrote credentials into: see [`Rendered::digest`].
+    ///
+    /// # Errors
+    /// If no version fits, or it cannot be rendered.
+    pub fn target(
+        &self,
+        matrix: &Matrix,
+        choice: &Choice,
+        rendered: &Result<Rendered, Vec<Problem>>,
+        sources: &[String],
+    ) -> Result<Target, Hold> {
+        let Some(version) = &choice.version else {
+            return Err(Hold { reason: reason::NO_VERSION_FITS, message: choice.explain() });
+        };
+        let rendered = rendered.as_ref().map_err(|problems| {
+            let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            Hold { reason: reason::INVALID_SETTINGS, message: texts.join("; ") }
+        })?;
+        Ok(Target {
+            version: version.clone(),
+            digest: rendered.digest(sources),
+            needs_cpi: matrix.release(choice.driver, version).is_some_and(|release| release.is_cpi_required),
+            adopts: self.drivers.get(choice.driver).adopts,
+        })
     }
 
     /// Returns what CPI is configured with.

@@ -16,9 +16,11 @@ pub mod choose;
 pub mod config;
 pub mod desired;
 pub mod matrix;
+pub mod nodes;
 pub mod plan;
 pub mod problem;
 pub mod render;
+pub mod status;
 #[cfg(test)]
 mod test_data;
 pub mod version;

@@ -10,8 +10,8 @@
 //! ```
 
 mod guard;
-pub mod reason;
 
+use crate::api::reason;
 use crate::matrix::Driver;
 use crate::version::Version;
 

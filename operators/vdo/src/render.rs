@@ -13,9 +13,12 @@ mod workload;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 pub use images::Images;
 pub use manifest::parse;
@@ -82,6 +85,25 @@ impl fmt::Debug for Rendered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waves: Vec<Vec<_>> = self.waves.iter().map(|wave| wave.iter().map(name_of).collect()).collect();
         f.debug_struct("Rendered").field("waves", &waves).field("images", &self.images).finish()
+    }
+}
+
+impl Rendered {
+    /// Returns a hash of the objects, the same in every process. Secrets are left out, as a password could be guessed from a hash that
+    /// is in a status: `sources`, such as `<uid>/<resourceVersion>` of the Secrets that users wrote, stand for them.
+    #[must_use]
+    pub fn digest(&self, sources: &[String]) -> String {
+        let objects = self.waves.iter().flatten().filter(|object| kind_of(object) != "Secret");
+        let mut hash = Sha256::new();
+        for object in objects {
+            hash.update(json!(object).to_string());
+            hash.update([0]);
+        }
+        for source in sources {
+            hash.update(source);
+            hash.update([0]);
+        }
+        HEXLOWER.encode(&hash.finalize())
     }
 }
 

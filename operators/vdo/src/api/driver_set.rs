@@ -277,7 +277,7 @@ pub struct DriverSetStatus {
     /// The spec's generation that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready.
+    /// Ready, and for each driver that is managed: CNIAvailable, CPIAvailable, CSIAvailable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -296,4 +296,10 @@ pub struct DriverStatus {
     /// Why this version was chosen, and not a newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<String>,
+    /// Nodes that it serves, of all: such as `2/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<String>,
+    /// The first 20 Nodes that it does not serve, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
 }

@@ -9,6 +9,7 @@
 mod compatibility_config;
 mod compatibility_matrix;
 mod driver_set;
+pub mod reason;
 mod vdo_config;
 mod vsphere_cloud_config;
 mod vsphere_connection;

@@ -110,7 +110,7 @@ pub struct VdoConfigStatus {
     /// The storage driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csi: Option<CsiStatus>,
-    /// Ready.
+    /// Ready, and for each driver that is managed: CPIAvailable, CSIAvailable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

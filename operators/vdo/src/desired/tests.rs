@@ -23,6 +23,20 @@ fn states(desired: &Desired) -> [ManagementState; 3] {
     Driver::ALL.map(|driver| desired.drivers.get(driver).state)
 }
 
+/// Returns what a user wants of each driver, where it is not known how it is to run.
+fn wanted(desired: &Desired, is_deleted: bool) -> [&'static str; 3] {
+    Driver::ALL.map(|driver| {
+        let hold = Hold { reason: reason::NO_VERSION_FITS, message: String::new() };
+        match desired.wanted(driver, is_deleted, Err(hold)) {
+            Wanted::Unmanaged => "Unmanaged",
+            Wanted::Present(_) => "Present",
+            Wanted::Unclear(_) => "Unclear",
+            Wanted::Removed => "Removed",
+            Wanted::Released => "Released",
+        }
+    })
+}
+
 fn csi_text(desired: &Desired, version: &str, vcenters: Vec<Vcenter>) -> String {
     let id = ClusterId::Write("uid".to_owned());
     let files = desired.csi(version.parse().unwrap(), vcenters, id).files().unwrap();
@@ -67,10 +81,8 @@ fn a_vdo_config_asks_for_what_the_original_did() {
     let installed = Version::new(3, 6, 0);
     let policy = |auto_upgrade| desired.drivers.csi.policy.policy(auto_upgrade, Some(&installed));
     assert_eq!((policy(true), policy(false)), (Policy::Latest, Policy::Pinned(installed.clone())));
-    assert_eq!(
-        states(&desired.deleted()),
-        [ManagementState::Unmanaged, ManagementState::Removed, ManagementState::Removed]
-    );
+    assert_eq!(wanted(&desired, true), ["Unmanaged", "Removed", "Removed"]);
+    assert_eq!(wanted(&desired, false), ["Unmanaged", "Unclear", "Unclear"]);
 }
 
 #[test]
@@ -142,10 +154,7 @@ fn a_driver_set_says_more() {
     let settings = desired.settings(Driver::Cpi, Version::new(1, 36, 0), 1);
     assert!(settings.keeps_nodes && settings.features.is_empty());
     // What is removed already is not kept by the deletion of the object.
-    assert_eq!(
-        states(&desired.deleted()),
-        [ManagementState::Unmanaged, ManagementState::Removed, ManagementState::Unmanaged]
-    );
+    assert_eq!(wanted(&desired, true), ["Released", "Removed", "Released"]);
 }
 
 #[test]
@@ -172,4 +181,47 @@ fn the_problems_of_a_connection_name_its_fields() {
     let problems = Vcenter::read_connection(&spec, account(), None).unwrap_err();
     let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
     assert_eq!(fields, ["spec.server", "spec.thumbprint"]);
+}
+
+#[test]
+fn the_target_is_what_was_chosen_and_rendered() {
+    let desired = of_driver_set(json!({"cpi": {"connections": ["a"], "adopt": true}})).unwrap();
+    let matrix =
+        Matrix::parse(r#"{"CPI": {"1.36.0": {"deploymentPath": ["a"], "isCPIRequired": true}}}"#).unwrap();
+    let surroundings = crate::choose::Surroundings {
+        kubernetes: "1.36".parse().unwrap(),
+        vcenters: Vec::new(),
+        has_cpi: true,
+    };
+    let choose =
+        |matrix: &Matrix| crate::choose::choose(matrix, Driver::Cpi, &surroundings, &Policy::Latest, None);
+    let rendered = |image: &str| {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}, "data": {"k": image}});
+        let map =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "n"}});
+        let objects = [secret, map].map(|object| serde_json::from_value(object).unwrap());
+        Ok(Rendered { waves: vec![objects.into()], images: Vec::new() })
+    };
+    let target = |rendered: &Result<Rendered, Vec<Problem>>, sources: &[&str]| {
+        let sources: Vec<_> = sources.iter().map(|source| (*source).to_owned()).collect();
+        desired.target(&matrix, &choose(&matrix), rendered, &sources)
+    };
+    let first = target(&rendered("YQ=="), &["uid/1"]).unwrap();
+    assert_eq!((first.version.to_string().as_str(), first.needs_cpi, first.adopts), ("1.36.0", true, true));
+    assert_eq!(first.digest.len(), 64);
+    assert_eq!(target(&rendered("Yg=="), &["uid/1"]).unwrap(), first, "credentials are not hashed");
+    assert_ne!(
+        target(&rendered("YQ=="), &["uid/2"]).unwrap().digest,
+        first.digest,
+        "where they come from is"
+    );
+    let problem = Err(vec![Problem { field: "features.x".to_owned(), message: "it is unknown".to_owned() }]);
+    let hold = target(&problem, &[]).unwrap_err();
+    assert_eq!((hold.reason, hold.message.as_str()), (reason::INVALID_SETTINGS, "features.x: it is unknown"));
+    let none = choose(&Matrix::default());
+    let hold = desired.target(&matrix, &none, &rendered("YQ=="), &[]).unwrap_err();
+    assert_eq!(
+        (hold.reason, hold.message.as_str()),
+        (reason::NO_VERSION_FITS, "the matrix has no version of CPI")
+    );
 }

@@ -1,10 +1,10 @@
 //! What must not happen to a cluster: Nodes that CPI deletes, volumes without a driver, Pods without a network.
 
-use super::{Hold, Step, reason};
-use crate::matrix::Driver;
+use operator_kit::names::first_few;
 
-/// Names in a message.
-const NAMED: usize = 20;
+use super::{Hold, Step};
+use crate::api::reason;
+use crate::matrix::Driver;
 
 /// What the steps depend on beside the drivers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,15 +21,6 @@ pub struct Cluster {
     pub pods: Vec<String>,
     /// Whether versions may change now.
     pub is_window_open: bool,
-}
-
-/// Returns the first names, and how many more there are.
-fn first(names: &[String]) -> String {
-    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 /// Returns why CPI is neither installed nor changed: it deletes Nodes that are not ready and whose machine it does not see.
@@ -49,7 +40,7 @@ pub(super) fn lost_sight(cluster: &Cluster) -> Option<Step> {
             message: format!(
                 "CPI would delete these Nodes, whose machines its account does not see: {}; grant it the right to read them, name \
                  their datacenters, or have CPI keep such Nodes",
-                first(nodes)
+                first_few(nodes)
             ),
         })),
     }
@@ -57,7 +48,8 @@ pub(super) fn lost_sight(cluster: &Cluster) -> Option<Step> {
 
 /// Returns that CSI waits for Nodes to be set up.
 pub(super) fn uninitialized(cluster: &Cluster) -> Option<Step> {
-    let message = || format!("no cloud provider has set up these Nodes: {}", first(&cluster.uninitialized));
+    let message =
+        || format!("no cloud provider has set up these Nodes: {}", first_few(&cluster.uninitialized));
     let hold = || Hold { reason: reason::NODES_UNINITIALIZED, message: message() };
     (!cluster.uninitialized.is_empty()).then(|| Step::Wait(hold()))
 }
@@ -87,5 +79,5 @@ pub(super) fn in_use(driver: Driver, cluster: &Cluster) -> Option<Hold> {
             "delete them, or keep the driver",
         ),
     };
-    (!names.is_empty()).then(|| Hold { reason, message: format!("{what}: {}; {remedy}", first(names)) })
+    (!names.is_empty()).then(|| Hold { reason, message: format!("{what}: {}; {remedy}", first_few(names)) })
 }

@@ -1,6 +1,12 @@
-//! Reasons for which a driver is not changed.
+//! Reasons: the CamelCase constants that conditions, events and metrics share. `docs/vdo/README.md` says what to do about each.
 
 operator_kit::reasons! {
+    /// The drivers are as their object asks.
+    AS_ASKED = "AsAsked";
+    /// A driver is being installed, changed or removed.
+    ROLLING_OUT = "RollingOut";
+    /// Nodes are not set up yet.
+    SETTING_UP_NODES = "SettingUpNodes";
     /// An earlier or later driver has to be available, or gone, before.
     WAITING_FOR_DRIVER = "WaitingForDriver";
     /// Nodes have the taint of a cloud provider that has not set them up.
@@ -12,6 +18,12 @@ operator_kit::reasons! {
     /// It is not known whether the account of CPI sees the machines of all Nodes.
     MACHINES_UNKNOWN = "MachinesUnknown";
 
+    /// Nodes have not been set up for long.
+    NODES_FAILING = "NodesFailing";
+    /// No version of the matrix fits.
+    NO_VERSION_FITS = "NoVersionFits";
+    /// The settings cannot be used.
+    INVALID_SETTINGS = "InvalidSettings";
     /// The account of CPI does not see the machines of some Nodes.
     MACHINES_INVISIBLE = "MachinesInvisible";
     /// Another tool has installed such a driver.
