@@ -15,6 +15,8 @@ pub mod api;
 pub mod choose;
 pub mod config;
 pub mod desired;
+pub mod failures;
+pub mod foreign;
 pub mod matrix;
 pub mod nodes;
 pub mod plan;

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 pub use images::Images;
 pub use manifest::parse;
+pub use workload::images_of;
 
 use crate::matrix::Driver;
 use crate::problem::Problem;

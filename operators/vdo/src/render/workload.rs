@@ -24,6 +24,16 @@ pub(super) fn pod_spec(object: &mut DynamicObject) -> Option<&mut Value> {
     object.data.get_mut("spec")?.get_mut("template")?.get_mut("spec")
 }
 
+/// Returns the images of a workload, init containers first.
+#[must_use]
+pub fn images_of(object: &DynamicObject) -> Vec<String> {
+    let spec = &object.data["spec"]["template"]["spec"];
+    let containers = ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|list| spec[list].as_array().into_iter().flatten());
+    containers.filter_map(|container| container["image"].as_str()).map(str::to_owned).collect()
+}
+
 /// Calls `change` with each container of a Pod.
 pub(super) fn each_container(spec: &mut Value, mut change: impl FnMut(&mut Value)) {
     for list in ["initContainers", "containers"] {

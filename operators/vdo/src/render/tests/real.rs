@@ -94,19 +94,7 @@ fn csi_is_rendered() {
             (vec!["Deployment"], vec!["DaemonSet"])
         );
         assert_eq!(rendered.waves.len(), 4);
-        let before: Vec<_> = objects
-            .iter()
-            .cloned()
-            .flat_map(|mut object| {
-                let mut images = Vec::new();
-                if let Some(spec) = workload::pod_spec(&mut object) {
-                    workload::each_container(spec, |container| {
-                        images.push(container["image"].as_str().unwrap().to_owned());
-                    });
-                }
-                images
-            })
-            .collect();
+        let before: Vec<_> = objects.iter().flat_map(images_of).collect();
         for image in &rendered.images {
             let is_own = image.ends_with(&format!("/driver:v{version}"))
                 || image.ends_with(&format!("/syncer:v{version}"));

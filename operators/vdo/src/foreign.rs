@@ -1,0 +1,126 @@
+//! Drivers that another tool installed: found by the images that run, and by the objects that only such a driver has.
+//!
+//! Pure: from the workloads of the cluster to what shows a driver. Ours are those with the label of our set.
+
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+
+use crate::matrix::Driver;
+use crate::plan::Drivers;
+use crate::render::images_of;
+
+/// Label of the members of a set of objects.
+const PART_OF: &str = "applyset.kubernetes.io/part-of";
+
+/// Parts of the images of networks, in lower case.
+const NETWORKS: &[&str] = &[
+    "antrea/antrea-agent",
+    "calico/node",
+    "cilium/cilium",
+    "flannel/flannel",
+    "flannel-io/flannel",
+    "kube-ovn",
+    "kube-router",
+    "openshift-ovn-kubernetes",
+    "ovn-kubernetes",
+    "tigera/operator",
+    "weaveworks/weave-kube",
+];
+const CLOUD_PROVIDERS: &[&str] = &[
+    "cloud-pv-vsphere/cloud-provider-vsphere",
+    "cloud-provider-vsphere/cpi/release/manager",
+    "vsphere-cloud-controller-manager",
+];
+const STORAGE_DRIVERS: &[&str] =
+    &["csi-vsphere/driver", "cloud-provider-vsphere/csi/release/driver", "vsphere-csi-driver"];
+
+/// Returns the first workload of each driver that is not of our sets, such as `DaemonSet kube-system/calico-node`. `sets` has the ids of
+/// our sets, and `workloads` DaemonSets and Deployments.
+#[must_use]
+pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Drivers<Option<String>> {
+    let first = |driver| {
+        let mut names: Vec<_> = workloads
+            .iter()
+            .filter(|workload| runs(workload, driver) && !is_ours(workload, sets))
+            .map(name_of)
+            .collect();
+        names.sort();
+        names.into_iter().next()
+    };
+    Drivers { cni: first(Driver::Cni), cpi: first(Driver::Cpi), csi: first(Driver::Csi) }
+}
+
+fn runs(workload: &DynamicObject, driver: Driver) -> bool {
+    let parts = match driver {
+        Driver::Cni => NETWORKS,
+        Driver::Cpi => CLOUD_PROVIDERS,
+        Driver::Csi => STORAGE_DRIVERS,
+    };
+    images_of(workload).iter().any(|image| {
+        let image = image.to_lowercase();
+        parts.iter().any(|part| image.contains(part))
+    })
+}
+
+fn is_ours(workload: &DynamicObject, sets: &[String]) -> bool {
+    workload.labels().get(PART_OF).is_some_and(|id| sets.contains(id))
+}
+
+fn name_of(workload: &DynamicObject) -> String {
+    let kind = workload.types.as_ref().map_or("", |types| types.kind.as_str());
+    format!("{kind} {}/{}", workload.namespace().unwrap_or_default(), workload.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn workload(kind: &str, name: &str, image: &str, set: Option<&str>) -> DynamicObject {
+        let labels = set.map(|set| json!({PART_OF: set}));
+        serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": "kube-system", "labels": labels},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn drivers_are_found_by_their_images() {
+        let workloads = [
+            workload("DaemonSet", "calico-node", "docker.io/calico/node:v3.30.0", None),
+            workload(
+                "DaemonSet",
+                "cpi",
+                "mirror.example.com/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0",
+                None,
+            ),
+            workload("Deployment", "controller", "registry.k8s.io/csi-vsphere/driver:v3.7.3", Some("other")),
+            workload("DaemonSet", "node", "registry.k8s.io/csi-vsphere/driver:v3.7.3", Some("other")),
+            workload("Deployment", "web", "nginx", None),
+        ];
+        let found = find(&workloads, &["ours".to_owned()]);
+        let wanted = Drivers {
+            cni: Some("DaemonSet kube-system/calico-node".to_owned()),
+            cpi: Some("DaemonSet kube-system/cpi".to_owned()),
+            csi: Some("DaemonSet kube-system/node".to_owned()),
+        };
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn ours_are_not_foreign() {
+        let workloads = [
+            workload("DaemonSet", "antrea-agent", "antrea/antrea-agent-ubuntu:v2.7.0", Some("ours")),
+            workload(
+                "DaemonSet",
+                "cpi",
+                "registry.k8s.io/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0",
+                Some("ours"),
+            ),
+        ];
+        assert_eq!(find(&workloads, &["ours".to_owned()]), Drivers::default());
+        assert!(find(&workloads, &[]).cni.is_some());
+    }
+}
