@@ -66,7 +66,7 @@ pub use port::Port;
 pub use process::{Memory, Process, ProcessSpec, eventually};
 #[cfg(feature = "servers")]
 pub use vcsim::{
-    Connection, Discovery, Fault, Guest, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm,
+    Account, Connection, Discovery, Fault, Guest, Happened, NewVm, Outage, Sessions, SimPortGroup, SimVm,
     UpdateCounts, Vcsim, VcsimBuilder, VmEvent,
 };
 #[cfg(feature = "servers")]

@@ -4,6 +4,7 @@
 //! vSphere API: nothing here is counted as a call or needs a session, and to an operator every change looks like one
 //! of another client.
 
+mod account;
 mod control;
 mod fault;
 mod guest;
@@ -21,6 +22,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub use self::account::Account;
 use self::control::ControlPort;
 pub use self::fault::{Fault, Outage};
 pub use self::guest::Guest;

@@ -1,6 +1,6 @@
 //! What vSphere's cloud controller manager and CSI driver need of a vCenter, over the wire.
 
-use testbed::{Guest, NewVm, Vcsim};
+use testbed::{Account, Guest, NewVm, Vcsim};
 
 use crate::{FOLDER, Sdk, logged_in, reference};
 
@@ -74,4 +74,21 @@ async fn two_vcenters_have_different_identities() {
     one.add_vm(FOLDER, "one").await.unwrap();
     assert!(other.vms_in(FOLDER).await.unwrap().is_empty());
     assert_eq!(Sdk::new(&other).login(one.user(), one.password()).await.0, 500);
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_see_a_node_finds_none() {
+    let vcsim = Vcsim::start().await.unwrap();
+    vcsim.add_vms(FOLDER, &[NewVm::new("one")]).await.unwrap();
+    vcsim.set_guest(&format!("{FOLDER}/one"), &Guest::named("node-1").uuid(UUID)).await.unwrap();
+    let blind = Account::new("cpi@vsphere.local", "secret");
+    vcsim.set_account(&blind.clone().hidden(FOLDER)).await.unwrap();
+    let (seeing, sdk) = (logged_in(&vcsim).await, Sdk::new(&vcsim));
+    assert_eq!(sdk.login("cpi@vsphere.local", "secret").await.0, 200);
+    let datacenter = sdk.find("Datacenter", "/DC0").await;
+    assert!(find_by_uuid(&seeing, &datacenter).await.is_some());
+    assert_eq!(find_by_uuid(&sdk, &datacenter).await, None);
+    vcsim.set_account(&blind.clone()).await.unwrap();
+    assert!(find_by_uuid(&sdk, &datacenter).await.is_some());
+    vcsim.set_account(&blind.hidden("/DC0/vm/none")).await.unwrap_err();
 }

@@ -53,11 +53,20 @@ func (o *overrides) checkConnected(ref types.ManagedObjectReference) (fault type
 	return fault
 }
 
-// hide removes the properties that are not readable from the contents, which are copies.
-func (o *overrides) hide(contents []types.ObjectContent) {
+// hide returns the contents, which are copies, without the properties that are not readable, and without the machines that the account
+// does not see.
+func (o *overrides) hide(ctx *simulator.Context, contents []types.ObjectContent) []types.ObjectContent {
+	contents = slices.DeleteFunc(contents, func(content types.ObjectContent) bool { return o.isHidden(ctx, content.Obj) })
 	for i := range contents {
 		o.hideIn(&contents[i])
+		for n, property := range contents[i].PropSet {
+			if refs, ok := property.Val.(types.ArrayOfManagedObjectReference); ok {
+				refs.ManagedObjectReference = o.withoutHidden(ctx, refs.ManagedObjectReference)
+				contents[i].PropSet[n].Val = refs
+			}
+		}
 	}
+	return contents
 }
 
 // hideIn removes the config from the content if it is that of a machine whose config is not readable.
@@ -79,7 +88,7 @@ func overridesOf(ctx *simulator.Context) *overrides { return ctx.Map.Get(overrid
 func (c *Collector) RetrievePropertiesEx(ctx *simulator.Context, req *types.RetrievePropertiesEx) soap.HasFault {
 	res := c.PropertyCollector.RetrievePropertiesEx(ctx, req).(*methods.RetrievePropertiesExBody)
 	if res.Res != nil && res.Res.Returnval != nil {
-		overridesOf(ctx).hide(res.Res.Returnval.Objects)
+		res.Res.Returnval.Objects = overridesOf(ctx).hide(ctx, res.Res.Returnval.Objects)
 	}
 	return res
 }
@@ -88,7 +97,7 @@ func (c *Collector) RetrievePropertiesEx(ctx *simulator.Context, req *types.Retr
 func (c *Collector) ContinueRetrievePropertiesEx(ctx *simulator.Context, req *types.ContinueRetrievePropertiesEx) soap.HasFault {
 	res := c.PropertyCollector.ContinueRetrievePropertiesEx(ctx, req).(*methods.ContinueRetrievePropertiesExBody)
 	if res.Res != nil {
-		overridesOf(ctx).hide(res.Res.Returnval.Objects)
+		res.Res.Returnval.Objects = overridesOf(ctx).hide(ctx, res.Res.Returnval.Objects)
 	}
 	return res
 }
@@ -97,7 +106,7 @@ func (c *Collector) ContinueRetrievePropertiesEx(ctx *simulator.Context, req *ty
 func (c *Collector) RetrieveProperties(ctx *simulator.Context, req *types.RetrieveProperties) soap.HasFault {
 	res := c.PropertyCollector.RetrieveProperties(ctx, req).(*methods.RetrievePropertiesBody)
 	if res.Res != nil {
-		overridesOf(ctx).hide(res.Res.Returnval)
+		res.Res.Returnval = overridesOf(ctx).hide(ctx, res.Res.Returnval)
 	}
 	return res
 }

@@ -32,6 +32,7 @@ func (s *Server) controls() http.Handler {
 		return nil
 	}))
 	mux.HandleFunc("PUT /about", order(func(a About) error { s.setAbout(a); return nil }))
+	mux.HandleFunc("PUT /accounts", order(s.setAccount))
 	mux.HandleFunc("PUT /password", order(func(p struct {
 		Password string `json:"password"`
 	}) error {

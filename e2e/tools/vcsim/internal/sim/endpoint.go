@@ -298,7 +298,7 @@ func pause(r *http.Request, delay time.Duration, ended <-chan struct{}) bool {
 
 // readOnly reports whether a method changes nothing in the inventory.
 func readOnly(method string) bool {
-	for _, prefix := range []string{"Retrieve", "Wait", "Query", "Find", "Current", "Session", "Cancel", "Login", "Continue"} {
+	for _, prefix := range []string{"Retrieve", "Wait", "Query", "Find", "Fetch", "Has", "Current", "Session", "Cancel", "Login", "Continue"} {
 		if strings.HasPrefix(method, prefix) {
 			return true
 		}

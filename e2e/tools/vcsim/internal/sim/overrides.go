@@ -28,6 +28,7 @@ var overridesRef = types.ManagedObjectReference{Type: "Overrides", Value: "overr
 //     renames; Destroy_Task fails while a machine is attached, and leaves no reference to it; no VLAN is above 4094: code that
 //     relied on the simulator's own answers would overwrite others' changes and remove what is in use;
 //   - searches for machines respect their datacenter;
+//   - accounts see only their machines, and lack privileges;
 //   - views and collectors notice that a machine or a folder was moved.
 //
 // It also serialises everything that adds, moves or removes machines and folders: views walk the tree without locks,
@@ -40,6 +41,7 @@ type overrides struct {
 	registry *simulator.Registry
 	tasks    *tasks
 	journal  *journal
+	accounts *accounts
 	history  history
 	clones   atomic.Int64 // numbers the directories of machines
 
@@ -59,6 +61,7 @@ func newOverrides(registry *simulator.Registry, tasks *tasks, journal *journal) 
 		registry:   registry,
 		tasks:      tasks,
 		journal:    journal,
+		accounts:   newAccounts(),
 		creating:   map[types.ManagedObjectReference]*creation{},
 		unreadable: map[types.ManagedObjectReference]struct{}{},
 	}
@@ -100,7 +103,7 @@ func (o *overrides) redirect(method *simulator.Method) {
 		if movable(body.List) {
 			method.This = overridesRef
 		}
-	case *types.CurrentTime:
+	case *types.CurrentTime, *types.HasPrivilegeOnEntities, *types.HasUserPrivilegeOnEntities, *types.FetchUserPrivilegeOnEntities:
 		method.This = overridesRef
 	case *types.CreateContainerView:
 		method.This = overridesRef

@@ -13,7 +13,7 @@ func (c *Collector) read(ctx *simulator.Context, properties []types.PropertySpec
 	for _, ref := range refs {
 		if content, ok := readQuickly(ctx, ref, properties); !ok {
 			rest.ObjectSet = append(rest.ObjectSet, types.ObjectSpec{Obj: ref})
-		} else if content != nil {
+		} else if content != nil && !overridesOf(ctx).isHidden(ctx, ref) {
 			overridesOf(ctx).hideIn(content)
 			contents[ref] = content
 		}

@@ -15,8 +15,8 @@ import (
 // several machines. Searches for hosts are the simulator's.
 
 // FindByUuid returns a machine with the BIOS or instance UUID.
-func (o *overrides) FindByUuid(_ *simulator.Context, req *types.FindByUuid) soap.HasFault {
-	found, fault := o.searchUUID(types.FindAllByUuid(*req))
+func (o *overrides) FindByUuid(ctx *simulator.Context, req *types.FindByUuid) soap.HasFault {
+	found, fault := o.searchUUID(ctx, types.FindAllByUuid(*req))
 	if fault != nil {
 		return &methods.FindByUuidBody{Fault_: fault}
 	}
@@ -24,8 +24,8 @@ func (o *overrides) FindByUuid(_ *simulator.Context, req *types.FindByUuid) soap
 }
 
 // FindAllByUuid returns all machines with the BIOS or instance UUID.
-func (o *overrides) FindAllByUuid(_ *simulator.Context, req *types.FindAllByUuid) soap.HasFault {
-	found, fault := o.searchUUID(*req)
+func (o *overrides) FindAllByUuid(ctx *simulator.Context, req *types.FindAllByUuid) soap.HasFault {
+	found, fault := o.searchUUID(ctx, *req)
 	if fault != nil {
 		return &methods.FindAllByUuidBody{Fault_: fault}
 	}
@@ -33,8 +33,8 @@ func (o *overrides) FindAllByUuid(_ *simulator.Context, req *types.FindAllByUuid
 }
 
 // FindByDnsName returns a machine whose guest has the host name.
-func (o *overrides) FindByDnsName(_ *simulator.Context, req *types.FindByDnsName) soap.HasFault {
-	found, fault := o.searchName(types.FindAllByDnsName(*req))
+func (o *overrides) FindByDnsName(ctx *simulator.Context, req *types.FindByDnsName) soap.HasFault {
+	found, fault := o.searchName(ctx, types.FindAllByDnsName(*req))
 	if fault != nil {
 		return &methods.FindByDnsNameBody{Fault_: fault}
 	}
@@ -42,8 +42,8 @@ func (o *overrides) FindByDnsName(_ *simulator.Context, req *types.FindByDnsName
 }
 
 // FindAllByDnsName returns all machines whose guests have the host name.
-func (o *overrides) FindAllByDnsName(_ *simulator.Context, req *types.FindAllByDnsName) soap.HasFault {
-	found, fault := o.searchName(*req)
+func (o *overrides) FindAllByDnsName(ctx *simulator.Context, req *types.FindAllByDnsName) soap.HasFault {
+	found, fault := o.searchName(ctx, *req)
 	if fault != nil {
 		return &methods.FindAllByDnsNameBody{Fault_: fault}
 	}
@@ -51,8 +51,8 @@ func (o *overrides) FindAllByDnsName(_ *simulator.Context, req *types.FindAllByD
 }
 
 // FindByIp returns a machine whose guest has the primary address.
-func (o *overrides) FindByIp(_ *simulator.Context, req *types.FindByIp) soap.HasFault {
-	found, fault := o.searchIP(types.FindAllByIp(*req))
+func (o *overrides) FindByIp(ctx *simulator.Context, req *types.FindByIp) soap.HasFault {
+	found, fault := o.searchIP(ctx, types.FindAllByIp(*req))
 	if fault != nil {
 		return &methods.FindByIpBody{Fault_: fault}
 	}
@@ -60,16 +60,16 @@ func (o *overrides) FindByIp(_ *simulator.Context, req *types.FindByIp) soap.Has
 }
 
 // FindAllByIp returns all machines whose guests have the primary address.
-func (o *overrides) FindAllByIp(_ *simulator.Context, req *types.FindAllByIp) soap.HasFault {
-	found, fault := o.searchIP(*req)
+func (o *overrides) FindAllByIp(ctx *simulator.Context, req *types.FindAllByIp) soap.HasFault {
+	found, fault := o.searchIP(ctx, *req)
 	if fault != nil {
 		return &methods.FindAllByIpBody{Fault_: fault}
 	}
 	return &methods.FindAllByIpBody{Res: &types.FindAllByIpResponse{Returnval: found}}
 }
 
-func (o *overrides) searchUUID(req types.FindAllByUuid) ([]types.ManagedObjectReference, *soap.Fault) {
-	return o.search(req.Datacenter, func(vm *simulator.VirtualMachine) bool {
+func (o *overrides) searchUUID(ctx *simulator.Context, req types.FindAllByUuid) ([]types.ManagedObjectReference, *soap.Fault) {
+	return o.search(ctx, req.Datacenter, func(vm *simulator.VirtualMachine) bool {
 		uuid := vm.Config.Uuid
 		if req.InstanceUuid != nil && *req.InstanceUuid {
 			uuid = vm.Config.InstanceUuid
@@ -78,21 +78,21 @@ func (o *overrides) searchUUID(req types.FindAllByUuid) ([]types.ManagedObjectRe
 	})
 }
 
-func (o *overrides) searchName(req types.FindAllByDnsName) ([]types.ManagedObjectReference, *soap.Fault) {
-	return o.search(req.Datacenter, func(vm *simulator.VirtualMachine) bool {
+func (o *overrides) searchName(ctx *simulator.Context, req types.FindAllByDnsName) ([]types.ManagedObjectReference, *soap.Fault) {
+	return o.search(ctx, req.Datacenter, func(vm *simulator.VirtualMachine) bool {
 		return vm.Guest.HostName != "" && vm.Guest.HostName == req.DnsName
 	})
 }
 
-func (o *overrides) searchIP(req types.FindAllByIp) ([]types.ManagedObjectReference, *soap.Fault) {
-	return o.search(req.Datacenter, func(vm *simulator.VirtualMachine) bool {
+func (o *overrides) searchIP(ctx *simulator.Context, req types.FindAllByIp) ([]types.ManagedObjectReference, *soap.Fault) {
+	return o.search(ctx, req.Datacenter, func(vm *simulator.VirtualMachine) bool {
 		return vm.Guest.IpAddress != "" && vm.Guest.IpAddress == req.Ip
 	})
 }
 
-// search returns the machines in the datacenter, or in all if it is nil, that match, in the order of their references. It locks one
+// search returns the machines in the datacenter, or in all if it is nil, that match and that the caller sees, in the order of their references. It locks one
 // machine at a time.
-func (o *overrides) search(datacenter *types.ManagedObjectReference, matches func(*simulator.VirtualMachine) bool) ([]types.ManagedObjectReference, *soap.Fault) {
+func (o *overrides) search(caller *simulator.Context, datacenter *types.ManagedObjectReference, matches func(*simulator.VirtualMachine) bool) ([]types.ManagedObjectReference, *soap.Fault) {
 	if datacenter != nil && o.registry.Get(*datacenter) == nil {
 		return nil, missing(*datacenter)
 	}
@@ -105,7 +105,7 @@ func (o *overrides) search(datacenter *types.ManagedObjectReference, matches fun
 		}
 		is := false
 		ctx.WithLock(vm.Self, func() { is = matches(vm) })
-		if is && (datacenter == nil || o.isIn(vm.Self, *datacenter)) {
+		if is && (datacenter == nil || o.isIn(vm.Self, *datacenter)) && !o.isHidden(caller, vm.Self) {
 			found = append(found, vm.Self)
 		}
 	}

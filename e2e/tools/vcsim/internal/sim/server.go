@@ -2,8 +2,8 @@
 // differences from a vCenter that an operator can observe, serves TLS and checks logins, and has a control port that
 // counts calls, injects faults and outages, and changes the inventory as other clients do.
 //
-// It simulates what the operators, vSphere's cloud controller manager and its CSI driver use. It has no VI JSON, permissions or
-// resource limits.
+// It simulates what the operators, vSphere's cloud controller manager and its CSI driver use. It has no VI JSON or resource limits, and
+// of permissions only what Account says.
 package sim
 
 import (
@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,8 +51,7 @@ type Server struct {
 	endpoint  *endpoint
 	control   *http.Server
 	address   string
-	user      string
-	password  atomic.Pointer[string]
+	user      string // the administrator
 }
 
 // Start builds the inventory and opens both ports.
@@ -81,9 +79,9 @@ func Start(config Config) (*Server, error) {
 		journal:  newJournal(),
 		user:     config.User,
 	}
-	s.setPassword(config.Password)
 	s.tasks = newTasks(registry.Get(*registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.TaskManager).(*simulator.TaskManager), accountName(config.User), config.ClockOffset)
 	s.overrides = newOverrides(registry, s.tasks, s.journal)
+	s.setPassword(config.Password)
 	s.overrides.cloneTime.Store(int64(config.CloneTime))
 	s.overrides.ignorePower, s.overrides.appearsEarly = config.StockPowerOn, config.AppearEarly
 	s.inventory = &inventory{registry: registry, overrides: s.overrides, journal: s.journal}
@@ -149,12 +147,6 @@ func (s *Server) identify(instanceUUID string) {
 	})
 }
 
-// setPassword sets the password of the account; sessions stay.
-func (s *Server) setPassword(password string) { s.password.Store(&password) }
-
-// passwordNow returns the password of the account.
-func (s *Server) passwordNow() string { return *s.password.Load() }
-
 func (s *Server) open(config Config) error {
 	service := s.model.Service
 	service.RegisterSDK(s.registry, vim25.Path+"/vimService")
@@ -169,8 +161,8 @@ func (s *Server) open(config Config) error {
 	manager := s.registry.SessionManager()
 	manager.ServiceHostName = s.endpoint.address
 	manager.ValidLogin = func(login *types.Login) bool {
-		// The account's name has been written as a vCenter does for logins of the SDK, and not for those of REST.
-		return accountName(login.UserName) == accountName(config.User) && login.Password == s.passwordNow()
+		account := s.overrides.accounts.of(login.UserName)
+		return account != nil && login.Password == account.password
 	}
 
 	listener, err := net.Listen("tcp", config.Control)
