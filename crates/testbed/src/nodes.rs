@@ -176,8 +176,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// Registers a CSI driver at a Node, as its kubelet does when the driver's node plugin says who the Node is. Replaces what was
-    /// registered there before.
+    /// Registers a CSI driver at a Node, as its kubelet does when the driver's node plugin says who the Node is and where: the Node gets the
+    /// topology as labels. Replaces what was registered there before.
     ///
     /// # Errors
     /// If the API server refuses it, as for a Node that does not exist.
@@ -186,15 +186,18 @@ impl Nodes {
         node: &str,
         driver: &str,
         node_id: &str,
-        topology_keys: &[&str],
+        topology: &BTreeMap<String, String>,
     ) -> kube::Result<()> {
         let nodes: Api<NodeObject> = Api::all(self.client.clone());
-        let owner = nodes.get(node).await?.uid();
+        let labels = Patch::Merge(json!({"metadata": {"labels": topology}}));
+        let owner = nodes.patch(node, &PatchParams::default(), &labels).await?.uid();
+        let keys: Vec<_> = topology.keys().collect();
+        let owner = json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": owner});
         let object = json!({
             "apiVersion": "storage.k8s.io/v1",
             "kind": "CSINode",
-            "metadata": {"name": node, "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": owner}]},
-            "spec": {"drivers": [{"name": driver, "nodeID": node_id, "topologyKeys": topology_keys}]},
+            "metadata": {"name": node, "ownerReferences": [owner]},
+            "spec": {"drivers": [{"name": driver, "nodeID": node_id, "topologyKeys": keys}]},
         });
         let api: Api<CSINode> = Api::all(self.client.clone());
         api.patch(node, &kubelet(), &Patch::Apply(object)).await.map(drop)

@@ -82,6 +82,8 @@ pub struct RunningContainer {
     pub pod: String,
     /// The container's name.
     pub container: String,
+    /// The Node that the Pod is bound to.
+    pub node: String,
     /// The process, if it runs now.
     pub pid: Option<u32>,
     /// The log of all its processes.

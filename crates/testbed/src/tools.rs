@@ -117,6 +117,7 @@ const MODULES: &[Module] = &[
         programs: &[
             ("vsphere-csi", "sigs.k8s.io/vsphere-csi-driver/v3/cmd/vsphere-csi"),
             ("syncer", "sigs.k8s.io/vsphere-csi-driver/v3/cmd/syncer"),
+            ("nodeinfo", "./cmd/nodeinfo"),
         ],
         manifests: &["manifests/vanilla"],
         duration: "4 minutes",

@@ -247,6 +247,7 @@ impl Kubelet {
                 namespace: pod.namespace().unwrap_or_default(),
                 pod: pod.name_any(),
                 container: container.name.clone(),
+                node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
                 pid: slot.process.as_ref().map(Process::pid),
                 log: self.log(pod, container),
                 root: self.root.as_ref().map_or_else(PathBuf::new, |root| root.path().to_owned()),

@@ -1,7 +1,10 @@
 //! vSphere's CSI driver, with the real csi-provisioner. Its other sidecars are simulated.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
+use serde::Deserialize;
 use serde_json::json;
 use testbed::{PodRunner, Program, Tools, eventually};
 
@@ -38,15 +41,20 @@ fn serial(uuid: &str) -> String {
 }
 
 impl Site {
-    /// Writes the namespace and the Secret that the manifest expects, in the format that its documentation describes.
-    async fn configure_csi(&self) {
+    /// Writes the namespace and the Secret that the manifest expects, in the format that its documentation describes. `categories` are those
+    /// of the tags that say where a machine is.
+    async fn configure_csi(&self, categories: &[&str]) {
         let vcsim = &self.vcsim;
         let (host, port) =
             vcsim.host().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
         let password = vcsim.password().replace('\\', "\\\\").replace('"', "\\\"");
+        let labels = match categories {
+            [] => String::new(),
+            categories => format!("\n[Labels]\ntopology-categories = \"{}\"\n", categories.join(", ")),
+        };
         let config = format!(
             "[Global]\ncluster-id = \"testbed\"\n\n[VirtualCenter \"{host}\"]\ninsecure-flag = \"false\"\n\
-             thumbprint = \"{}\"\nuser = \"{}\"\npassword = \"{password}\"\nport = \"{port}\"\ndatacenters = \"DC0\"\n",
+             thumbprint = \"{}\"\nuser = \"{}\"\npassword = \"{password}\"\nport = \"{port}\"\ndatacenters = \"DC0\"\n{labels}",
             vcsim.thumbprint_sha1(),
             vcsim.user(),
         );
@@ -81,6 +89,79 @@ impl Site {
     }
 }
 
+/// What a node plugin says of its Node.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeInfo {
+    node_id: String,
+    max_volumes: u32,
+    topology: Option<BTreeMap<String, String>>,
+}
+
+/// A cluster with the real CSI driver in it.
+struct Installed {
+    // What runs in the cluster before it.
+    runner: PodRunner,
+    tools: Tools,
+    site: Site,
+}
+
+impl Installed {
+    /// Installs the driver from its released manifest and waits until it runs; `None`, with a message, where Pods cannot run. With
+    /// `categories`, csi-provisioner respects where the Nodes are.
+    async fn start(site: Site, categories: &[&str]) -> Self {
+        let tools = tools(&["csi", "csi-provisioner"]).await;
+        let runner = runner(&site, &tools);
+        site.configure_csi(categories).await;
+        let release = tools.manifests("csi").unwrap().join("manifests/vanilla/vsphere-csi-driver.yaml");
+        let mut release = std::fs::read_to_string(release).unwrap();
+        // One Pod, because all listen on the ports of this machine.
+        release = release.replace("\n  replicas: 3\n", "\n  replicas: 1\n");
+        if categories.is_empty() {
+            // The manifest's csi-provisioner is an older one, which ignores topology unless it is asked not to.
+            let last = "            - \"--default-fstype=ext4\"\n";
+            release =
+                release.replace(last, &format!("{last}            - \"--feature-gates=Topology=false\"\n"));
+        }
+        site.plane.kubectl_stdin(&["apply", "-f", "-"], &release).await.unwrap();
+        for workload in ["deployment/vsphere-csi-controller", "daemonset/vsphere-csi-node"] {
+            let rollout = ["-n", NAMESPACE, "rollout", "status", "--timeout=180s", workload];
+            site.plane.kubectl(&rollout).await.unwrap();
+        }
+        Self { runner, tools, site }
+    }
+
+    /// Registers the node plugins, as the kubelets do with the sidecar node-driver-registrar. Returns what they say, in the order of the Nodes.
+    async fn register(&self) -> Vec<NodeInfo> {
+        let mut plugins = self.runner.named("vsphere-csi-node");
+        plugins.sort_by(|one, other| one.node.cmp(&other.node));
+        let mut infos = Vec::new();
+        for plugin in plugins {
+            let socket = plugin.root.join("volumes/plugin-dir/csi.sock");
+            let mut ask = tokio::process::Command::new(self.tools.path("nodeinfo").unwrap());
+            let answer = ask.arg("-socket").arg(socket).output().await.unwrap();
+            let failure = String::from_utf8_lossy(&answer.stderr).into_owned();
+            assert!(answer.status.success(), "{failure}\n{}", plugin.log());
+            let info: NodeInfo = serde_json::from_slice(&answer.stdout).unwrap();
+            let topology = info.topology.clone().unwrap_or_default();
+            self.site.nodes.register_driver(&plugin.node, DRIVER, &info.node_id, &topology).await.unwrap();
+            infos.push(info);
+        }
+        infos
+    }
+
+    fn assert_nothing_is_forbidden(&self) {
+        for container in self.runner.containers() {
+            assert!(
+                !container.log().contains("is forbidden"),
+                "{}: {}",
+                container.container,
+                container.log()
+            );
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "cargo xtask test drivers runs it"]
 async fn the_real_csi_driver_provisions_a_volume() {
@@ -88,39 +169,46 @@ async fn the_real_csi_driver_provisions_a_volume() {
         eprintln!("skipped: {why}");
         return;
     }
-    let (tools, site) = tokio::join!(tools(&["csi", "csi-provisioner"]), Site::start(false));
-    let runner = runner(&site, &tools);
-    site.configure_csi().await;
-    for number in 1..=3 {
-        // As the kubelet and the sidecar node-driver-registrar do.
-        site.nodes.register_driver(&format!("node-{number}"), DRIVER, &uuid(number), &[]).await.unwrap();
+    let csi = Installed::start(Site::start(false).await, &[]).await;
+    for (number, info) in (1..).zip(csi.register().await) {
+        assert_eq!((info.node_id, info.max_volumes), (uuid(number), 59));
     }
-    let release = tools.manifests("csi").unwrap().join("manifests/vanilla/vsphere-csi-driver.yaml");
-    let release = std::fs::read_to_string(release).unwrap();
-    // One Pod, because all listen on the ports of this machine. This csi-provisioner is newer than the manifest's: it takes the driver's
-    // word for topology, of which there is none here.
-    let release = release.replace("\n  replicas: 3\n", "\n  replicas: 1\n").replace(
-        "            - \"--default-fstype=ext4\"\n",
-        "            - \"--default-fstype=ext4\"\n            - \"--feature-gates=Topology=false\"\n",
-    );
-    site.plane.kubectl_stdin(&["apply", "-f", "-"], &release).await.unwrap();
-
-    let volume = site.claim("data").await;
+    let volume = csi.site.claim("data").await;
     let handle = volume.spec.and_then(|spec| spec.csi).unwrap().volume_handle;
-    let calls = site.vcsim.calls().await.unwrap();
+    let calls = csi.site.vcsim.calls().await.unwrap();
     assert!(!handle.is_empty() && calls["CnsCreateVolume"] == 1, "{handle}: {calls:?}");
-    for workload in ["deployment/vsphere-csi-controller", "daemonset/vsphere-csi-node"] {
-        let rollout = ["-n", NAMESPACE, "rollout", "status", "--timeout=180s", workload];
-        site.plane.kubectl(&rollout).await.unwrap();
-    }
 
     // The volume goes with its claim.
-    site.plane.kubectl(&["delete", "persistentvolumeclaim", "data"]).await.unwrap();
-    let deleted = async || Ok(site.vcsim.calls().await?.contains_key("CnsDeleteVolume").then_some(()));
+    csi.site.plane.kubectl(&["delete", "persistentvolumeclaim", "data"]).await.unwrap();
+    let deleted = async || Ok(csi.site.vcsim.calls().await?.contains_key("CnsDeleteVolume").then_some(()));
     eventually("the volume is deleted", SOON, deleted).await.unwrap();
-    for container in runner.containers() {
-        assert!(!container.log().contains("is forbidden"), "{}: {}", container.container, container.log());
+    csi.assert_nothing_is_forbidden();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "cargo xtask test drivers runs it"]
+async fn the_real_csi_driver_places_a_volume_where_the_nodes_are() {
+    if let Some(why) = PodRunner::lacks() {
+        eprintln!("skipped: {why}");
+        return;
     }
+    let site = Site::start(false).await;
+    site.vcsim.attach_tag("k8s-region", "region-a", "/DC0").await.unwrap();
+    site.vcsim.attach_tag("k8s-zone", "zone-a", "/DC0/host/DC0_C0").await.unwrap();
+    let csi = Installed::start(site, &["k8s-region", "k8s-zone"]).await;
+    let place = [("k8s-region", "region-a"), ("k8s-zone", "zone-a")];
+    let place = place.map(|(category, tag)| (format!("topology.csi.vmware.com/{category}"), tag.to_owned()));
+    let place = BTreeMap::from(place);
+    for info in csi.register().await {
+        assert_eq!(info.topology.as_ref(), Some(&place));
+    }
+    let volume = csi.site.claim("data").await;
+    let affinity = serde_json::to_value(volume.spec.and_then(|spec| spec.node_affinity)).unwrap().to_string();
+    assert!(
+        place.iter().all(|(key, value)| affinity.contains(key) && affinity.contains(value)),
+        "{affinity}"
+    );
+    csi.assert_nothing_is_forbidden();
 }
 
 #[test]
