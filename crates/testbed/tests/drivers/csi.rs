@@ -125,7 +125,7 @@ impl Installed {
         }
         site.plane.kubectl_stdin(&["apply", "-f", "-"], &release).await.unwrap();
         for workload in ["deployment/vsphere-csi-controller", "daemonset/vsphere-csi-node"] {
-            let rollout = ["-n", NAMESPACE, "rollout", "status", "--timeout=180s", workload];
+            let rollout = ["-n", NAMESPACE, "rollout", "status", "--timeout=300s", workload];
             site.plane.kubectl(&rollout).await.unwrap();
         }
         Self { runner, tools, site }
