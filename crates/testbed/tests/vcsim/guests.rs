@@ -65,7 +65,7 @@ async fn releases_tags_and_passwords_change() {
 }
 
 #[tokio::test]
-async fn two_vcenters_have_different_identities() {
+async fn two_vcenters_differ() {
     let (one, other) = tokio::join!(Vcsim::start(), Vcsim::start());
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_ne!(one.host(), other.host());
