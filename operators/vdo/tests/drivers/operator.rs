@@ -24,9 +24,8 @@ pub const CSI_DRIVER: &str = "csi.vsphere.vmware.com";
 pub struct Operator {
     pub client: Client,
     pub config: VdoConfigSpec,
-    pub vcenter: VsphereCloudConfigSpec,
-    /// Authorities of the vCenter, in PEM.
-    pub authority: Option<String>,
+    /// The vCenters of CPI; the first is that of CSI.
+    pub vcenters: Vec<Connection>,
     pub matrix: Matrix,
     /// Manifests, by driver.
     pub manifests: BTreeMap<Driver, String>,
@@ -36,18 +35,29 @@ pub struct Operator {
     pub log: Vec<String>,
 }
 
+/// A vCenter, and its authorities in PEM.
+pub struct Connection {
+    pub spec: VsphereCloudConfigSpec,
+    pub authority: Option<String>,
+}
+
 impl Operator {
     /// Observes, decides, and carries out one step of each driver.
     pub async fn pass(&mut self) -> anyhow::Result<Drivers<Step>> {
         let desired = Desired::of_vdo_config(&self.config);
-        let vcenter = self.read_vcenter().await?;
+        let (mut vcenters, mut sources) = (Vec::new(), Vec::new());
+        for connection in &self.vcenters {
+            let (vcenter, source) = self.read_vcenter(connection).await?;
+            vcenters.push(vcenter);
+            sources.push(source);
+        }
         let (cluster, surroundings) = (self.cluster().await?, self.surroundings().await?);
         let mut rendered = BTreeMap::new();
         let mut wanted = Drivers::default();
         for (driver, slot) in [(Driver::Cpi, &mut wanted.cpi), (Driver::Csi, &mut wanted.csi)] {
             let choice = choose(&self.matrix, driver, &surroundings, &Policy::Latest, None);
-            let result = self.rendered(&desired, &choice, &vcenter);
-            let target = desired.target(&self.matrix, &choice, &result, std::slice::from_ref(&vcenter.1));
+            let result = self.rendered(&desired, &choice, &vcenters);
+            let target = desired.target(&self.matrix, &choice, &result, &sources);
             *slot = desired.wanted(driver, self.is_deleted, target);
             rendered.insert(driver, (choice, result));
         }
@@ -61,7 +71,7 @@ impl Operator {
                         Progress::Complete(_) => Health::Available,
                         Progress::Waiting(members) => Health::Progressing(format!("{members:?}")),
                     };
-                    let digest = rendered.digest(std::slice::from_ref(&vcenter.1));
+                    let digest = rendered.digest(&sources);
                     Found::Ours(Installed { version: choice.version.clone().unwrap(), digest, health })
                 }
                 (Step::Remove, _) => {
@@ -100,13 +110,13 @@ impl Operator {
         ApplySet::new(self.client.clone(), "kube-system", &name, MANAGER)
     }
 
-    /// Returns the vCenter, and the version of the Secret with its account.
-    async fn read_vcenter(&self) -> anyhow::Result<(Vcenter, String)> {
+    /// Returns a vCenter, and the version of the Secret with its account.
+    async fn read_vcenter(&self, connection: &Connection) -> anyhow::Result<(Vcenter, String)> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), "kube-system");
-        let secret = secrets.get(&self.vcenter.credentials).await?;
+        let secret = secrets.get(&connection.spec.credentials).await?;
         let data: BTreeMap<String, ByteString> = secret.data.clone().unwrap_or_default();
         let account = Account::read(&data).map_err(|problems| said(&problems))?;
-        let vcenter = Vcenter::read(&self.vcenter, account, self.authority.as_deref())
+        let vcenter = Vcenter::read(&connection.spec, account, connection.authority.as_deref())
             .map_err(|problems| said(&problems))?;
         Ok((vcenter, secret.resource_version().unwrap_or_default()))
     }
@@ -115,15 +125,14 @@ impl Operator {
         &self,
         desired: &Desired,
         choice: &Choice,
-        (vcenter, _): &(Vcenter, String),
+        vcenters: &[Vcenter],
     ) -> Result<Rendered, Vec<Problem>> {
         let version = choice.version.clone().unwrap();
-        let vcenters = vec![vcenter.clone()];
         let files: Vec<DynamicObject> = if choice.driver == Driver::Csi {
             let id = ClusterId::Write("testbed".to_owned());
-            vec![object(desired.csi(version.clone(), vcenters, id).files()?.object())]
+            vec![object(desired.csi(version.clone(), vcenters[..1].to_vec(), id).files()?.object())]
         } else {
-            let files = desired.cpi(vcenters).files()?;
+            let files = desired.cpi(vcenters.to_vec()).files()?;
             vec![object(files.config), object(files.accounts.object())]
         };
         let manifests = parse(&self.manifests[&choice.driver]).map_err(|problem| vec![problem])?;

@@ -12,7 +12,7 @@ use vdo::api::VsphereCloudConfigSpec;
 use vdo::matrix::{Driver, Matrix};
 use vdo::plan::{Drivers, Found, Step};
 
-use crate::operator::{CSI_DRIVER, Operator};
+use crate::operator::{CSI_DRIVER, Connection, Operator};
 
 /// Bounds each wait, on a busy machine.
 const SOON: Duration = Duration::from_mins(4);
@@ -38,23 +38,42 @@ fn serial(uuid: &str) -> String {
     format!("VMware-{}-{}", bytes[..8].join(" "), bytes[8..].join(" "))
 }
 
+/// Returns how a vCenter is reached, its certificate checked by the thumbprint or with its authority.
+fn connection(vcsim: &Vcsim, credentials: &str, by_thumbprint: bool) -> Connection {
+    let spec = VsphereCloudConfigSpec {
+        vc_ip: vcsim.host(),
+        insecure: false,
+        credentials: credentials.to_owned(),
+        thumbprint: by_thumbprint.then(|| vcsim.thumbprint_sha1()),
+        datacenters: vec!["DC0".to_owned()],
+    };
+    Connection { spec, authority: (!by_thumbprint).then(|| vcsim.ca_pem().to_owned()) }
+}
+
 /// A cluster whose Nodes are machines of a vCenter, and wait for a cloud provider.
 struct Site {
     // The control plane after what runs in it.
     nodes: Nodes,
     plane: ControlPlane,
     vcsim: Vcsim,
+    /// A second vCenter, in which the machine of the last Node stands.
+    second: Option<Vcsim>,
 }
 
 impl Site {
-    async fn start() -> Self {
-        let vcenter = Vcsim::builder().hosts(3).release("8.0.3", "8.0.3.0", "24022515").password(PASSWORD);
+    async fn start(has_second: bool) -> Self {
+        let vcenter = || Vcsim::builder().hosts(3).release("8.0.3", "8.0.3.0", "24022515");
         let plane = ControlPlane::builder().all_controllers(true);
-        let (vcsim, plane) = tokio::join!(vcenter.start(), plane.start());
+        let (vcsim, plane) = tokio::join!(vcenter().password(PASSWORD).start(), plane.start());
         let (vcsim, plane) = (vcsim.unwrap(), plane.unwrap());
+        let mut second = None;
+        if has_second {
+            second = Some(vcenter().password(NEXT_PASSWORD).start().await.unwrap());
+        }
         let nodes = Nodes::start(plane.client()).await.unwrap();
         for number in 1..=3 {
             let (name, uuid) = (format!("node-{number}"), uuid(number));
+            let vcsim = second.as_ref().filter(|_| number == 3).unwrap_or(&vcsim);
             vcsim.add_vms(FOLDER, &[NewVm::new(&name)]).await.unwrap();
             let address = format!("10.0.0.{number}");
             let guest = Guest::named(&name).uuid(&uuid).addresses(&[&address]);
@@ -67,13 +86,13 @@ impl Site {
             };
             nodes.join(node).await.unwrap();
         }
-        Self { nodes, plane, vcsim }
+        Self { nodes, plane, vcsim, second }
     }
 
-    /// Writes the Secret of the user.
-    async fn write_account(&self, password: &str) {
+    /// Writes a Secret of the user.
+    async fn write_account(&self, name: &str, password: &str) {
         let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vc-creds", "namespace": "kube-system"},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "kube-system"},
             "stringData": {"username": self.vcsim.user(), "password": password},
         });
         self.plane.kubectl_stdin(&["apply", "-f", "-"], &secret.to_string()).await.unwrap();
@@ -105,24 +124,27 @@ impl Site {
         let flag = "            - \"--default-fstype=ext4\"\n";
         let csi = csi.replace(flag, &format!("{flag}            - \"--feature-gates=Topology=false\"\n"));
         let cpi = file("cpi", "releases/v1.36/vsphere-cloud-controller-manager.yaml");
-        let vcenter = VsphereCloudConfigSpec {
-            vc_ip: self.vcsim.host(),
-            insecure: false,
-            credentials: "vc-creds".to_owned(),
-            thumbprint: Some(self.vcsim.thumbprint_sha1()),
-            datacenters: vec!["DC0".to_owned()],
-        };
+        let first = connection(&self.vcsim, "vc-creds", true);
+        let second = self.second.iter().map(|vcsim| connection(vcsim, "vc-creds-2", false));
         let config = json!({"cloudProvider": {"vsphereCloudConfigs": ["vc"]}, "storageProvider": {"vsphereCloudConfig": "vc"}});
         Operator {
             client: self.plane.client(),
             config: serde_json::from_value(config).unwrap(),
-            vcenter,
-            authority: None,
+            vcenters: std::iter::once(first).chain(second).collect(),
             matrix: Matrix::parse(MATRIX).unwrap(),
             manifests: BTreeMap::from([(Driver::Cpi, cpi), (Driver::Csi, csi)]),
             is_deleted: false,
             found: Drivers::default(),
             log: Vec::new(),
+        }
+    }
+
+    /// Checks that each Node has the ID of its machine.
+    async fn is_initialised(&self) {
+        let nodes: Api<NodeObject> = Api::all(self.plane.client());
+        for number in 1..=3 {
+            let spec = nodes.get(&format!("node-{number}")).await.unwrap().spec.unwrap();
+            assert_eq!(spec.provider_id, Some(format!("vsphere://{}", uuid(number))));
         }
     }
 
@@ -170,7 +192,7 @@ async fn the_real_drivers_run_from_what_vdo_makes() {
         return;
     }
     let build = tokio::task::spawn_blocking(|| Tools::of(&["cpi", "csi", "csi-provisioner"]));
-    let (tools, mut site) = tokio::join!(build, Site::start());
+    let (tools, mut site) = tokio::join!(build, Site::start(false));
     let tools = tools.unwrap().unwrap();
     let runner = site.run_drivers(&tools);
     for number in 1..=3 {
@@ -178,20 +200,16 @@ async fn the_real_drivers_run_from_what_vdo_makes() {
         site.nodes.register_driver(&format!("node-{number}"), CSI_DRIVER, &uuid(number), &[]).await.unwrap();
     }
     let mut operator = site.operator(&tools);
-    site.write_account(PASSWORD).await;
+    site.write_account("vc-creds", PASSWORD).await;
     settle(&mut operator).await;
     assert_eq!(operator.log, ["CPI Install", "CSI Install"]);
-    let nodes: Api<NodeObject> = Api::all(site.plane.client());
-    for number in 1..=3 {
-        let spec = nodes.get(&format!("node-{number}")).await.unwrap().spec.unwrap();
-        assert_eq!(spec.provider_id, Some(format!("vsphere://{}", uuid(number))));
-    }
+    site.is_initialised().await;
     site.claim("data").await;
 
     // Another password, and the certificate checked with an authority: both drivers go on.
     site.vcsim.set_password(NEXT_PASSWORD).await.unwrap();
-    site.write_account(NEXT_PASSWORD).await;
-    (operator.vcenter.thumbprint, operator.authority) = (None, Some(site.vcsim.ca_pem().to_owned()));
+    site.write_account("vc-creds", NEXT_PASSWORD).await;
+    operator.vcenters = vec![connection(&site.vcsim, "vc-creds", false)];
     settle(&mut operator).await;
     assert_eq!(operator.log[2..], ["CPI Configure", "CSI Configure"]);
     // From here on only the new password logs in.
@@ -215,4 +233,32 @@ async fn the_real_drivers_run_from_what_vdo_makes() {
     for container in runner.containers() {
         assert!(!container.log().contains("is forbidden"), "{}: {}", container.container, container.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "cargo xtask test drivers runs it"]
+async fn the_real_cpi_sets_up_nodes_of_two_vcenters() {
+    if let Some(why) = PodRunner::lacks() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let build = tokio::task::spawn_blocking(|| Tools::of(&["cpi", "csi", "csi-provisioner"]));
+    let (tools, site) = tokio::join!(build, Site::start(true));
+    let tools = tools.unwrap().unwrap();
+    let _runner = site.run_drivers(&tools);
+    let mut operator = site.operator(&tools);
+    // CPI tells vCenters apart by their host, and both listen on this machine.
+    let second = &mut operator.vcenters[1].spec.vc_ip;
+    *second = second.replace("127.0.0.1", "localhost");
+    site.write_account("vc-creds", PASSWORD).await;
+    site.write_account("vc-creds-2", NEXT_PASSWORD).await;
+    let set_up = async || {
+        operator.pass().await?;
+        // It comes when every Node is set up.
+        let is_begun = operator.log.iter().any(|line| line == "CSI Install");
+        anyhow::ensure!(is_begun, "{:?} {:?}", operator.log, operator.found);
+        Ok(Some(()))
+    };
+    eventually("all Nodes are set up", SOON, set_up).await.unwrap();
+    site.is_initialised().await;
 }
