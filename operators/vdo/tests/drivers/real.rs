@@ -197,7 +197,10 @@ async fn the_real_drivers_run_from_what_vdo_makes() {
     let runner = site.run_drivers(&tools);
     for number in 1..=3 {
         // As the kubelet and the sidecar node-driver-registrar do.
-        site.nodes.register_driver(&format!("node-{number}"), CSI_DRIVER, &uuid(number), &BTreeMap::new()).await.unwrap();
+        site.nodes
+            .register_driver(&format!("node-{number}"), CSI_DRIVER, &uuid(number), &BTreeMap::new())
+            .await
+            .unwrap();
     }
     let mut operator = site.operator(&tools);
     site.write_account("vc-creds", PASSWORD).await;

@@ -223,7 +223,7 @@ impl Inventory {
         // Folders that were moved between two reads may seem to be in each other.
         let mut left = self.folders.len();
         while folder != root {
-            if folder.kind() != "Folder" {
+            if folder.kind() != "Folder" || folder == top {
                 return Some(false);
             }
             left = left.checked_sub(1)?;

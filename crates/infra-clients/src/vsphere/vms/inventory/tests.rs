@@ -143,7 +143,8 @@ fn a_vm_is_confirmed_only_where_the_settings_say() {
     for (what, folders, wanted) in [
         ("in its place", vec![in_root, in_a, in_top], Some(true)),
         ("deeper", vec![("g", "g", &other), ("other", "x", &root), in_a, in_top], Some(true)),
-        ("elsewhere", vec![("g", "g", &top), ("vm", "vm", &datacenter), in_a, in_top], Some(false)),
+        ("elsewhere", vec![("g", "g", &top), in_a, in_top], Some(false)),
+        ("in another datacenter", vec![("g", "g", &datacenter), in_a, in_top], Some(false)),
         ("the root folder is renamed", vec![in_root, ("root", "c", &a), in_top], Some(false)),
         ("the root folder is moved up", vec![in_root, ("root", "b", &top)], Some(false)),
         ("the root folder is moved down", vec![in_root, ("root", "b", &a), ("a", "a", &other)], Some(false)),
