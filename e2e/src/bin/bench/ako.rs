@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{AkoRig, Guest, Launch, OperatorProcess, Rig};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
-use testbed::{VirtualCluster, Workload, eventually};
+use testbed::{Ako, ControlPlane, VirtualCluster, Workload, eventually};
 
 use crate::machine;
 use crate::program::{CALM, GRACE, PATIENCE, REST, STARTS, binary, megabytes, spread, start, started};
@@ -18,6 +18,8 @@ use crate::report::{Report, Table};
 pub(crate) const PARTS: &[&str] = &["starts", "100"];
 /// The number of workload clusters.
 const CLUSTERS: usize = 100;
+/// How many of them are control planes of their own; the others are shares of one.
+const REAL: usize = 3;
 /// The number of workload clusters that are made at the same time.
 const AT_ONCE: usize = 10;
 /// How long the 100 Clusters may take to go, most of which is Cluster API's.
@@ -74,11 +76,16 @@ impl Bench {
     /// Delivers AKO to a hundred workload clusters, rests, and deletes them at once.
     async fn hundred(&mut self) -> Result<()> {
         let rig = &self.rig;
-        let clusters: Vec<Workload<VirtualCluster>> = stream::iter(0..CLUSTERS)
+        let clusters: Vec<Workload<VirtualCluster>> = stream::iter(REAL..CLUSTERS)
             .map(|n| async move { rig.cluster(&format!("w{n}"), false).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        let mut real: Vec<Workload> = Vec::new();
+        for n in 0..REAL {
+            let plane = ControlPlane::builder().all_controllers(true);
+            real.push(rig.management.workload(&format!("w{n}")).plane(plane).start().await?);
+        }
         let launch = self.launch().arg("--enable-leader-election");
         let (mut operator, _) = start(self.rig.site(), &launch).await?;
         self.rig.site().apply(None, &self.rig.config()).await?;
@@ -93,12 +100,14 @@ impl Bench {
         for cluster in clusters {
             guests.push(self.rig.with_ako(cluster).await?);
         }
+        let akos: Vec<Ako> = real.iter().map(|workload| Ako::start(workload.plane().client())).collect();
         // Each address is one of the ten of the pool.
         for guest in guests.iter().take(10) {
             self.rig.balance(guest).await?;
         }
         self.rest(&operator).await?;
-        self.remove(&operator, guests).await?;
+        self.remove(&operator, guests, real).await?;
+        drop(akos);
         let left = self.rig.simulator.control().diff(&before);
         ensure!(left.is_empty(), "left on AVI: {left:?}");
         self.rig.site().remove("adc").await?;
@@ -146,14 +155,25 @@ impl Bench {
         Ok(())
     }
 
-    async fn remove(&mut self, operator: &OperatorProcess, guests: Vec<Guest>) -> Result<()> {
+    async fn remove(
+        &mut self,
+        operator: &OperatorProcess,
+        guests: Vec<Guest>,
+        real: Vec<Workload>,
+    ) -> Result<()> {
         self.reset();
         let (begin, cpu) = (Instant::now(), operator.process.cpu_time()?);
         for guest in &guests {
             guest.workload.delete().await?;
         }
+        for workload in &real {
+            workload.delete().await?;
+        }
         for guest in guests {
             guest.workload.deleted(LONG).await?;
+        }
+        for workload in real {
+            workload.deleted(LONG).await?;
         }
         let name = format!("delete {CLUSTERS} clusters");
         self.report.figure(&name, begin.elapsed().as_secs_f64(), "s", None, "once, with AKO and Cluster API");
