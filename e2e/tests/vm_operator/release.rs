@@ -131,8 +131,11 @@ async fn machines_in_a_root_folder_that_was_moved_are_not_removed() {
 /// The folder of a group was moved while a machine was cloned into it: the machine is found by its task, and no other is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_whose_folder_was_moved_during_its_clone_is_known() {
-    for is_deleted in [false, true] {
+    for (is_deleted, is_lost) in [(false, false), (true, false), (false, true), (true, true)] {
         let (_place, rig, _operator) = start_operator().await;
+        if is_lost {
+            rig.vcenter.fault(Fault::cut_after("CloneVM_Task").times(1)).await.unwrap();
+        }
         let folder = rig.folder("web");
         rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
         rig.vcenter.set_clone_time(Duration::from_secs(3)).await.unwrap();

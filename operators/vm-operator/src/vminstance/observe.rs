@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::MoRef;
-use infra_clients::vsphere::vms::{Confirmation, Inventory, Task, TaskState, Template, Vm};
+use infra_clients::vsphere::vms::{Confirmation, Inventory, Outside, Task, TaskState, Template, Vm};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator_kit::Key;
@@ -112,11 +112,15 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let slot = || made_for.and_then(|other| name_of_slot(around, stranger?, &other, marker));
     let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
-    // What a clone made may be out of sight: its folder may have been moved meanwhile.
-    let missing = made(inventory, entry)
-        .or(recorded)
-        .filter(|_| mine.is_empty())
-        .map_or(Missing::No, |moref| missing(around, instance, moref, &owner));
+    // What a clone has made may be out of sight: its folder may have been moved meanwhile.
+    let candidates = results(inventory, entry).into_iter().chain(recorded);
+    let mut missing = candidates.map(|moref| missing(around, instance, moref, &owner));
+    let missing = match missing.next() {
+        None => Missing::No,
+        Some(_) if !mine.is_empty() => Missing::No,
+        Some(first) if first.is_open() => first,
+        Some(first) => missing.find(Missing::is_open).unwrap_or(first),
+    };
     let confirmed = match mine.as_slice() {
         [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
@@ -172,9 +176,15 @@ fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner
         // It is in the folder, with another marker or none: it is not the instance's any more.
         return Missing::No;
     }
+    let is_back = |outside: &Outside| match outside {
+        Outside::Elsewhere(vm) => vm.parent.as_ref().is_some_and(|parent| inventory.folder(parent).is_some()),
+        Outside::Gone => false,
+    };
     match inventory.outside(&moref) {
         None if vcenter.is_looking_up(&moref) => Missing::LookingUp,
         None => Missing::Unknown(moref),
+        // It has come back, or its folder has gone as well: the inventory is about to show which.
+        Some(outside) if is_back(outside) => Missing::LookingUp,
         Some(outside) => match find_whereabouts(outside, instance, owner) {
             Whereabouts::Gone => Missing::Gone,
             Whereabouts::Elsewhere => Missing::Elsewhere(moref),
@@ -193,11 +203,17 @@ fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)>
     })
 }
 
-/// Returns the machine that the last clone has made.
-fn made(inventory: &Inventory, entry: &Entry) -> Option<MoRef> {
-    let clone = clone_task(entry)?;
-    let task = inventory.task(&task_ref(&clone.r#ref))?;
-    task.result.clone().filter(|made| task.state == TaskState::Success && made.kind() == "VirtualMachine")
+/// Returns what the last clone of the instance has made, or the clones that are watched as they may be its own.
+fn results(inventory: &Inventory, entry: &Entry) -> Vec<MoRef> {
+    let watched = match &entry.doubt {
+        Doubt::Watching(tasks) => tasks.iter().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let own = clone_task(entry).map(|clone| task_ref(&clone.r#ref));
+    let ended = own.into_iter().chain(watched).filter_map(|task| inventory.task(&task));
+    let results =
+        ended.filter(|task| task.state == TaskState::Success).filter_map(|task| task.result.clone());
+    results.filter(|made| made.kind() == "VirtualMachine").collect()
 }
 
 fn clone_task(entry: &Entry) -> Option<TaskStatus> {

@@ -22,6 +22,9 @@ use texts::{describe, queued};
 /// When to look again at a machine that is not as the inventory showed it, if no change is reported first.
 const CHANGED_PAUSE: Duration = Duration::from_secs(2);
 
+/// When to look again at a machine whose place the vCenter does not say: no change reports that it does.
+const OUT_OF_REACH_PAUSE: Duration = Duration::from_secs(30);
+
 /// When an instance that waits for a place looks again at what it waits for.
 const QUEUED_PAUSE: Duration = Duration::from_mins(5);
 
@@ -222,12 +225,22 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
             TaskKind::PowerOn | TaskKind::PowerOff | TaskKind::Mark => {
                 Turn::LookAgain(Action::FailUnstable(*kind))
             }
-            // It made a machine that is not in sight: it is looked up, and else another one would be made.
-            TaskKind::Clone if !matches!(seen.missing, Missing::No | Missing::Gone) => {
+            // It has made a machine that is not in sight, and that no status names yet.
+            TaskKind::Clone if seen.missing.is_open() && !is_recorded(instance, &seen.missing) => {
                 plan_machine(instance, deleting, seen)
             }
             _ => Turn::LookAgain(Action::Settle),
         }),
+    }
+}
+
+/// Returns whether the status names the machine that the inventory does not show.
+fn is_recorded(instance: &VmInstance, missing: &Missing) -> bool {
+    match missing {
+        Missing::Unknown(moref) | Missing::Elsewhere(moref) | Missing::Unclear(moref) => {
+            recorded(instance).as_ref() == Some(moref)
+        }
+        Missing::No | Missing::LookingUp | Missing::Gone => false,
     }
 }
 
@@ -446,7 +459,7 @@ fn out_of_reach(instance: &VmInstance, moref: &MoRef) -> Turn<Action> {
         "the vCenter does not say in which folder {name} ({moref}) is, so it is not removed: if it is in a vApp, move it into a folder; \
          else let the operator's account read the machine and the folders above it"
     );
-    Turn::Blocked { reason: reason::MACHINE_UNCLEAR, message }
+    Turn::Wait { reason: reason::MACHINE_UNCLEAR, message, after: Some(OUT_OF_REACH_PAUSE) }
 }
 
 #[cfg(test)]

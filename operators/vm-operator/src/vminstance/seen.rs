@@ -133,10 +133,10 @@ impl AnotherVcenter {
     }
 }
 
-/// What is known of the recorded machine, where the inventory does not show it.
+/// What is known of the recorded machine, or of what a clone has made, where the inventory does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
-    /// No machine is recorded, or the inventory shows it.
+    /// There is none, or the inventory shows it.
     #[default]
     No,
     /// It was not looked up yet.
@@ -149,6 +149,14 @@ pub enum Missing {
     Elsewhere(MoRef),
     /// It exists outside the operator's folder, and the vCenter cannot tell whose it is.
     Unclear(MoRef),
+}
+
+impl Missing {
+    /// Returns whether the machine may exist.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self, Self::No | Self::Gone)
+    }
 }
 
 /// The instance's group.

@@ -1,7 +1,7 @@
 //! The status of an instance: a pure function of the old one, what was seen and how the pass ended. The last of the four
 //! steps; the driver writes it.
 
-use infra_clients::vsphere::PowerState;
+use infra_clients::vsphere::{MoRef, PowerState};
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::Outcome;
 use operator_kit::conditions::{self, Status};
@@ -58,10 +58,8 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
                 status.marked = Some(true);
             }
         }
-        // What a clone has made, and the inventory has never shown.
-        [] if let Missing::Elsewhere(moref) = &seen.missing => {
-            status.vm_ref = Some(moref.value().to_owned());
-        }
+        // What a clone has made, and the inventory has never shown: the vCenter forgets its task.
+        [] if let Some(moref) = unseen(seen) => status.vm_ref = Some(moref.value().to_owned()),
         // The reference is kept as long as anything may be behind it.
         [] if seen.unread.is_none()
             && seen.lost.is_none()
@@ -72,6 +70,16 @@ fn record(status: &mut VmInstanceStatus, seen: &Seen) {
         _ => {}
     }
     status.task.clone_from(&seen.task);
+}
+
+/// Returns the machine of the instance that the inventory does not show. What was not looked up, or cannot be read, is the instance's only if
+/// its own clone has made it.
+fn unseen(seen: &Seen) -> Option<&MoRef> {
+    match &seen.missing {
+        Missing::Elsewhere(moref) => Some(moref),
+        Missing::Unknown(moref) | Missing::Unclear(moref) if seen.task.is_some() => Some(moref),
+        Missing::No | Missing::Gone | Missing::LookingUp | Missing::Unknown(_) | Missing::Unclear(_) => None,
+    }
 }
 
 /// Status, reason and message of the Ready condition; `None` leaves the status as it is.

@@ -137,7 +137,9 @@ impl World {
         self.instance.status.get_or_insert_default().vm_ref = Some("vm-1".into());
     }
 
+    /// Answers the look-up of `vm-1`: it is in a folder of others, or gone.
     fn answer(&mut self, read: Option<Vm>) {
+        let read = read.map(|vm| Vm { parent: Some(MoRef::new("Folder", "group-9")), ..vm });
         self.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), read);
     }
 

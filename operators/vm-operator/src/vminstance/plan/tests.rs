@@ -210,6 +210,18 @@ fn requests_are_seen_through() {
             Seen { missing: Missing::Elsewhere(vm("vm-1")), place: Place::None, ..made() },
         ),
         ("Release", true, Seen { missing: Missing::Elsewhere(vm("vm-1")), ..made() }),
+        // A clone whose response was lost.
+        (
+            "MachineMoved",
+            false,
+            Seen {
+                doubt: InDoubt::Watching(0),
+                missing: Missing::Elsewhere(vm("vm-1")),
+                place: Place::None,
+                request: None,
+                ..made()
+            },
+        ),
         ("LeaveQueue", false, cloning(Failed(fault(Kind::NoResources)))),
         ("Fail", false, request(TaskKind::Clone, Failed(fault(Kind::NoResources)))),
         (

@@ -185,6 +185,21 @@ fn the_record_follows_what_is_seen() {
             Seen { task: Some(task()), ..seen() },
             VmInstanceStatus { task: Some(task()), ..none.clone() },
         ),
+        (
+            "what its clone has made, which is not in sight",
+            Seen { task: Some(task()), ..missing(Missing::Unknown(vcenter::vm_ref("vm-7"))) },
+            VmInstanceStatus { vm_ref: Some("vm-7".into()), task: Some(task()), ..kept.clone() },
+        ),
+        (
+            "what its clone has made, which cannot be read",
+            Seen { task: Some(task()), ..missing(Missing::Unclear(vcenter::vm_ref("vm-7"))) },
+            VmInstanceStatus { vm_ref: Some("vm-7".into()), task: Some(task()), ..kept.clone() },
+        ),
+        (
+            "what another clone has made, which is not the instance's yet",
+            missing(Missing::Unknown(vcenter::vm_ref("vm-7"))),
+            kept.clone(),
+        ),
         ("a machine that does not exist", missing(Missing::Gone), none),
         ("a machine that was not looked up", missing(Missing::Unknown(moref())), kept.clone()),
         ("a machine that is being looked up", missing(Missing::LookingUp), kept.clone()),

@@ -23,7 +23,7 @@ use index::{Index, Texts};
 use tasks::TaskEntry;
 
 /// Age after which the answer to a look-up is dropped.
-const OUTSIDE_LIFE: Duration = Duration::from_mins(5);
+const OUTSIDE_LIFE: Duration = Duration::from_secs(30);
 /// How long the answer to a confirmation counts.
 const CONFIRMED_LIFE: Duration = Duration::from_secs(30);
 
@@ -152,7 +152,7 @@ impl Inventory {
     }
 
     /// Returns where a VM is that the inventory does not show, once it was looked up:
-    /// [`Vms::look_up`](super::Vms::look_up). The answer is dropped after 5 minutes, and when the VM appears in the inventory.
+    /// [`Vms::look_up`](super::Vms::look_up). The answer is dropped after 30 seconds, and when the VM appears in the inventory.
     #[must_use]
     pub fn outside(&self, moref: &MoRef) -> Option<&Outside> {
         let (outside, since) = self.outside.get(moref)?;

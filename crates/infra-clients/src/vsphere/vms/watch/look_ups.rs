@@ -1,6 +1,6 @@
 //! Look-ups of VMs: of those that the inventory does not show, and of those that it shows, to confirm it. Owns the requests
 //! until they are answered: those of one moment are read in one call, and the folders above them in another, or in one for each level; a link
-//! that is down delays them and loses none, and one VM that vCenter refuses to read delays no other.
+//! that is down delays them and loses none, and one VM that vCenter refuses to read, or has no answer for, does not keep the others.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,8 +90,9 @@ impl LookUps {
             let morefs = self.take(most);
             match look_up(shared, &morefs).await {
                 Ok(()) => pause = FIRST_PAUSE,
-                // One of them cannot be read, or all are too much for one answer.
-                Err(error) if is_about_objects(&error) => match morefs.as_slice() {
+                // One of them cannot be read, or all are too much for one answer; or one has no answer, where other calls have theirs.
+                Err(error) if is_about_objects(&error) || is_silent(&error, &link) => match morefs.as_slice()
+                {
                     [moref] => {
                         tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
                         answer(shared, moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
@@ -168,6 +169,11 @@ fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: O
         tracing::warn!(vm = moref.value(), "the inventory has missed a change of this VM; it is read again");
         shared.newest.send_modify(|newest| newest.0 += 1);
     }
+}
+
+/// Returns whether vCenter answers, but not to this look-up.
+fn is_silent(error: &Error, link: &tokio::sync::watch::Receiver<Link>) -> bool {
+    error.kind() == Kind::Timeout && link.borrow().is_up()
 }
 
 /// Returns whether a failed look-up is because of what it names, and not of the link.

@@ -277,6 +277,15 @@ fn a_recorded_machine_that_the_inventory_does_not_show() {
             elsewhere,
         ),
         (
+            "moved, and back, which the inventory does not show yet",
+            |w| {
+                w.record();
+                let back = fixtures::machine("vm-1", &w.instance);
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(back));
+            },
+            |s| is_missing(s, Missing::LookingUp),
+        ),
+        (
             "moved, and its marker removed",
             |w| {
                 w.record();

@@ -77,6 +77,18 @@ fn how_far_a_request_is() {
             |s| is(s, TaskKind::Clone, Progress::Succeeded),
         ),
         (
+            "the task has succeeded, and what it made is not in sight",
+            |w| {
+                submitted(w, TaskKind::Clone);
+                let result = Some(vcenter::vm_ref("vm-7"));
+                w.inventory.show_task(Task { result, ..vcenter::task("task-1", TaskState::Success) });
+            },
+            |s| {
+                is(s, TaskKind::Clone, Progress::Succeeded);
+                s.missing = Missing::Unknown(vcenter::vm_ref("vm-7"));
+            },
+        ),
+        (
             "the task has failed",
             |w| {
                 submitted(w, TaskKind::Clone);
@@ -298,6 +310,20 @@ fn clones_that_are_watched() {
                 show_clone(w, |task| Task { state: TaskState::Success, ..task });
             },
             |s| s.doubt = InDoubt::Watching(0),
+        ),
+        (
+            "ended, and what it made is not in sight",
+            |w| {
+                watch(w);
+                show_clone(w, |task| {
+                    let result = Some(vcenter::vm_ref("vm-7"));
+                    Task { state: TaskState::Success, result, ..task }
+                });
+            },
+            |s| {
+                s.doubt = InDoubt::Watching(0);
+                s.missing = Missing::Unknown(vcenter::vm_ref("vm-7"));
+            },
         ),
         ("unknown to the vCenter", |w| watch(w), |s| s.doubt = InDoubt::Watching(0)),
         (
