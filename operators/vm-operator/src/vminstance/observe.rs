@@ -113,14 +113,8 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
     // What a clone has made may be out of sight: its folder may have been moved meanwhile.
-    let candidates = results(inventory, entry).into_iter().chain(recorded);
-    let mut missing = candidates.map(|moref| missing(around, instance, moref, &owner));
-    let missing = match missing.next() {
-        None => Missing::No,
-        Some(_) if !mine.is_empty() => Missing::No,
-        Some(first) if first.is_open() => first,
-        Some(first) => missing.find(Missing::is_open).unwrap_or(first),
-    };
+    let candidates = results(inventory, entry).into_iter().chain(recorded).filter(|_| mine.is_empty());
+    let missing = find_missing(candidates.map(|moref| missing(around, instance, moref, &owner)));
     let confirmed = match mine.as_slice() {
         [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
@@ -168,6 +162,12 @@ fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {
         None if around.vcenter.is_looking_up(moref) => Confirmed::Reading,
         None => Confirmed::Unknown,
     }
+}
+
+/// Returns what is known of the first machine that may exist, else of the first.
+fn find_missing(mut all: impl Iterator<Item = Missing>) -> Missing {
+    let first = all.next().unwrap_or_default();
+    if first.is_open() { first } else { all.find(Missing::is_open).unwrap_or(first) }
 }
 
 fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {

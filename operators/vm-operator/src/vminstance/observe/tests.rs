@@ -137,10 +137,13 @@ impl World {
         self.instance.status.get_or_insert_default().vm_ref = Some("vm-1".into());
     }
 
-    /// Answers the look-up of `vm-1`: it is in a folder of others, or gone.
+    /// Answers the look-up of `vm-1`: it is where it is shown, else in a folder of others; or it is gone.
     fn answer(&mut self, read: Option<Vm>) {
-        let read = read.map(|vm| Vm { parent: Some(MoRef::new("Folder", "group-9")), ..vm });
-        self.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), read);
+        let moref = vcenter::vm_ref("vm-1");
+        let is_shown = self.inventory.vm(&moref).is_some();
+        let elsewhere = |vm| Vm { parent: Some(MoRef::new("Folder", "group-9")), ..vm };
+        let read = if is_shown { read } else { read.map(elsewhere) };
+        self.inventory.answer_look_up(&moref, read);
     }
 
     /// Takes the place of the world's memory with that of a process that has just started.
