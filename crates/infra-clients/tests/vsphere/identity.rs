@@ -119,6 +119,8 @@ async fn a_root_folder_that_was_renamed_is_not_created() -> Result<()> {
         vms.recorded = Some(recorded(vm.clone()));
     })?;
     up(&vms).await?;
+    // It has no record, and would create the folder again.
+    rig.vms.close().await;
     rig.sim.rename_folder(FOLDER, "archive").await?;
     // One that runs finds it out as one that starts does.
     let (_other, starting) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(vm)))?;
@@ -169,6 +171,8 @@ async fn a_root_folder_is_found_by_a_vm_that_is_still_in_it() -> Result<()> {
             rig.sim.rename_vm("/DC0/vm/attic/web-0", name).await?;
         }
     }
+    // It has no record, and would create the folder again.
+    rig.vms.close().await;
     rig.sim.rename_folder(FOLDER, "archive").await?;
     let (_session, vms) = start(&rig.sim, |_, config| config.recorded = Some(record(vms)))?;
     let error = down_for(&vms, Kind::RootFolderMoved).await?;
@@ -181,6 +185,8 @@ async fn a_root_folder_is_found_by_a_vm_that_is_still_in_it() -> Result<()> {
 async fn a_recorded_vm_that_cannot_be_read_counts() -> Result<()> {
     let rig = Rig::start().await?;
     let vm = rig.make(&rig.root()?, "web-0").await?;
+    // It has no record, and would create the folder again.
+    rig.vms.close().await;
     rig.sim.rename_folder(FOLDER, "archive").await?;
     rig.sim.set_connection("/DC0/vm/archive/web-0", Connection::Disconnected, false).await?;
     let (_session, vms) = start(&rig.sim, |_, vms| vms.recorded = Some(recorded(vm)))?;
