@@ -141,6 +141,7 @@ fn a_machine_that_was_destroyed_is_recorded_no_more() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table is as long as its rows")]
 fn the_record_follows_what_is_seen() {
     let has = |machine| Seen { mine: vec![machine], ..seen() };
     let record = |vm: Option<&str>, power: Option<&str>, revision: Option<&str>| VmInstanceStatus {
