@@ -20,13 +20,12 @@ use std::{
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use kube::{Resource, ResourceExt, api::ObjectMeta, core::object::HasStatus};
-use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use self::finalizer::{Held, is_deleting, is_held};
-use self::memory::{Failing, Memory, Version, lock};
+use self::memory::{BackOff, Basis, Failing, Memory, Version, lock};
 use crate::{
-    backoff::{self, shorten},
+    backoff::shorten,
     cache::Cache,
     error::{Chain, Disposition, Error, KitError, ReconcileError},
     events::Notice,
@@ -321,26 +320,21 @@ impl<R: Reconciler> Driver<R> {
     /// Returns the outcome of an object in back-off: its last error, until the time has come or something relevant
     /// has changed.
     fn held(&self, key: &Key, object: &R::Object) -> Option<Pass<R>> {
+        let version = Version::of(object.meta(), reads::<R>(object));
         let failing = lock(&self.memory.failing);
         let failing = failing.get(key)?;
-        let left = failing.not_before.checked_duration_since(Instant::now())?;
-        let holds = failing.version == Version::of(object.meta(), reads::<R>(object))
-            && failing.era == self.triggers.era();
-        (holds && !left.is_zero()).then(|| Pass::looked(Outcome::Failed(Arc::clone(&failing.error)), left))
+        let left = failing.back_off.left(&Basis { version, era: self.triggers.era() })?;
+        Some(Pass::looked(Outcome::Failed(Arc::clone(&failing.error)), left))
     }
 
     /// Counts a failure.
     fn failed(&self, key: &Key, object: &R::Object, error: R::Error) -> Pass<R> {
         let disposition = self.report_error(&error);
-        let (version, era) = self.basis(key, object);
-        let error = Arc::new(error);
+        let (basis, error) = (self.basis(key, object), Arc::new(error));
         let mut failing = lock(&self.memory.failing);
-        let before = failing.get(key).filter(|known| known.version == version && known.era == era);
-        let failures = before.map_or(0, |known| known.failures).saturating_add(1);
-        let pause = backoff::delay(disposition, failures);
-        let not_before = Instant::now() + pause;
-        failing
-            .insert(key.clone(), Failing { version, failures, era, not_before, error: Arc::clone(&error) });
+        let before = failing.get(key).map(|known| &known.back_off);
+        let (back_off, pause) = BackOff::after(before, basis, disposition);
+        failing.insert(key.clone(), Failing { back_off, error: Arc::clone(&error) });
         Pass::Ended { outcome: Outcome::Failed(error), pause, label: disposition.label() }
     }
 
@@ -357,10 +351,10 @@ impl<R: Reconciler> Driver<R> {
         disposition
     }
 
-    /// Returns what ends a back-off that follows from this pass when it changes: the version of the object and the era.
-    fn basis(&self, key: &Key, object: &R::Object) -> (Version, u64) {
+    /// Returns what ends a back-off that follows from this pass when it changes.
+    fn basis(&self, key: &Key, object: &R::Object) -> Basis {
         let era = lock(&self.memory.eras).get(key).copied().unwrap_or_else(|| self.triggers.era());
-        (Version::of(object.meta(), reads::<R>(object)), era)
+        Basis { version: Version::of(object.meta(), reads::<R>(object)), era }
     }
 
     /// Writes the status or removes the finalizer; the time until the next look.

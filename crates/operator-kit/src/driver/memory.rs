@@ -3,12 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
-use crate::key::Key;
+use crate::{backoff, error::Disposition, key::Key};
 
 /// What the driver remembers of objects, by key.
 pub(super) struct Memory<E> {
@@ -51,29 +52,52 @@ impl<E> Memory<E> {
     }
 }
 
-/// An object in back-off.
+/// An object whose passes fail.
 pub(super) struct Failing<E> {
-    /// Which version of the object failed.
-    pub(super) version: Version,
-    pub(super) failures: u32,
-    /// Number of the last [`retry_all`](crate::triggers::Triggers::retry_all) before the failure.
-    pub(super) era: u64,
-    pub(super) not_before: Instant,
+    pub(super) back_off: BackOff,
     pub(super) error: Arc<E>,
 }
 
 /// The status of an object that could not be written.
 pub(super) struct Unwritten {
-    /// Which version of the object it was of.
-    pub(super) version: Version,
-    pub(super) failures: u32,
-    pub(super) era: u64,
-    pub(super) not_before: Instant,
+    pub(super) back_off: BackOff,
     /// Whether a Warning has said that it is refused.
     pub(super) is_reported: bool,
 }
 
+/// How often something has failed in a row, and when it is tried again.
+pub(super) struct BackOff {
+    basis: Basis,
+    failures: u32,
+    not_before: Instant,
+}
+
+impl BackOff {
+    /// Counts a failure after those before it, which count while their basis is the same. Returns how long it lasts as well.
+    pub(super) fn after(before: Option<&Self>, basis: Basis, disposition: Disposition) -> (Self, Duration) {
+        let before = before.filter(|before| before.basis == basis);
+        let failures = before.map_or(0, |before| before.failures).saturating_add(1);
+        let pause = backoff::delay(disposition, failures);
+        (Self { basis, failures, not_before: Instant::now() + pause }, pause)
+    }
+
+    /// Returns how long it still lasts; `None` if it is over, or ended by another basis.
+    pub(super) fn left(&self, basis: &Basis) -> Option<Duration> {
+        let left = self.not_before.checked_duration_since(Instant::now())?;
+        (self.basis == *basis && !left.is_zero()).then_some(left)
+    }
+}
+
 /// What ends a back-off when it changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Basis {
+    /// Which version of the object failed.
+    pub(super) version: Version,
+    /// Number of the last [`retry_all`](crate::triggers::Triggers::retry_all) before the failure.
+    pub(super) era: u64,
+}
+
+/// What of an object ends a back-off when it changes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Version {
     uid: Option<String>,

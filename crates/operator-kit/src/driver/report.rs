@@ -11,10 +11,10 @@ use tracing::warn;
 
 use super::{
     Driver, FINALIZERS_LEFT, STALE, caught,
-    memory::{Unwritten, lock},
+    memory::{BackOff, Unwritten, lock},
 };
 use crate::{
-    backoff, conditions,
+    conditions,
     error::{Chain, KitError, NOT_LEADER, ReconcileError},
     key::Key,
     reconcile::{Outcome, Reconciler, StatusOf},
@@ -85,10 +85,8 @@ impl<R: Reconciler> Driver<R> {
 
     /// Returns how long the status is still not to be written again, as that failed; `None` if it may be written.
     fn write_back_off(&self, key: &Key, object: &R::Object) -> Option<Duration> {
-        let (version, era) = self.basis(key, object);
-        let unwritten = lock(&self.memory.unwritten);
-        let known = unwritten.get(key).filter(|known| known.version == version && known.era == era)?;
-        known.not_before.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        let basis = self.basis(key, object);
+        lock(&self.memory.unwritten).get(key)?.back_off.left(&basis)
     }
 
     /// Counts a status that could not be written; when to write it again, and the label of the metric. Publishes one Warning where it is
@@ -100,19 +98,15 @@ impl<R: Reconciler> Driver<R> {
         error: &KitError,
     ) -> (Duration, &'static str) {
         let disposition = self.report_error(error);
-        let (version, era) = self.basis(key, object);
+        let basis = self.basis(key, object);
         let mut unwritten = lock(&self.memory.unwritten);
         let before = unwritten.get(key);
-        let is_reported = before.is_some_and(|known| known.is_reported);
-        let before = before.filter(|known| known.version == version && known.era == era);
-        let failures = before.map_or(0, |known| known.failures).saturating_add(1);
-        let pause = backoff::delay(disposition, failures);
-        let not_before = Instant::now() + pause;
-        let is_reported = is_reported || disposition.needs_help();
-        let is_new = is_reported && !unwritten.get(key).is_some_and(|known| known.is_reported);
-        unwritten.insert(key.clone(), Unwritten { version, failures, era, not_before, is_reported });
+        let was_reported = before.is_some_and(|known| known.is_reported);
+        let (back_off, pause) = BackOff::after(before.map(|known| &known.back_off), basis, disposition);
+        let is_reported = was_reported || disposition.needs_help();
+        unwritten.insert(key.clone(), Unwritten { back_off, is_reported });
         drop(unwritten);
-        if is_new {
+        if is_reported && !was_reported {
             let reference = object.object_ref(&self.kind);
             self.kit.events().publish_warning(error.reason(), &error.to_string(), reference);
         }
