@@ -88,19 +88,19 @@ pub(super) fn filter(prop_set: Vec<PropertySpec>, object_set: Vec<ObjectSpec>) -
 /// Most objects that are named in one call.
 const NAMED: usize = 1000;
 
-/// Reads objects with one call for each [`NAMED`]. A vCenter that refuses to read the others when one does not exist is
+/// Reads these properties of objects of these kinds, with one call for each [`NAMED`]. A vCenter that refuses to read the others when one does not exist is
 /// asked for halves.
 pub(super) async fn read_existing(
     core: &Core,
-    of: &str,
-    paths: &[&str],
+    kinds: &[(&str, &[&str])],
     morefs: &[MoRef],
 ) -> Result<Vec<ObjectUpdate>, Error> {
     let mut read = Vec::new();
     let mut parts: Vec<&[MoRef]> = morefs.chunks(NAMED).collect();
     while let Some(part) = parts.pop() {
         let objects = part.iter().map(|moref| object(moref.to_vim(), false, Vec::new())).collect();
-        match core.retrieve(&filter(vec![properties(of, paths)], objects)).await {
+        let selected = kinds.iter().map(|(of, paths)| properties(of, paths)).collect();
+        match core.retrieve(&filter(selected, objects)).await {
             Ok(objects) => read.extend(objects),
             Err(error) if error.is_object_missing() && part.len() > 1 => {
                 let (left, right) = part.split_at(part.len() / 2);

@@ -109,5 +109,5 @@ impl Task {
 
 /// Reads these tasks once; those that do not exist are left out.
 pub(super) async fn read_tasks(core: &Core, tasks: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing(core, "Task", TASK_PATHS, tasks).await
+    read_existing(core, &[("Task", TASK_PATHS)], tasks).await
 }

@@ -77,7 +77,7 @@ impl Networks {
     /// [`Kind::Forbidden`] if the account cannot read it.
     pub async fn port_group(&self, moref: &MoRef) -> Result<Option<PortGroup>, Error> {
         let read =
-            read_existing(self.session.core(), GROUP, group::PATHS, std::slice::from_ref(moref)).await?;
+            read_existing(self.session.core(), &[(GROUP, group::PATHS)], std::slice::from_ref(moref)).await?;
         read.first().map(PortGroup::read).transpose()
     }
 

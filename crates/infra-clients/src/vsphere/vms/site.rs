@@ -12,7 +12,7 @@ use vim_rs::types::structs::PropertyFilterSpec;
 
 use super::config::{Config, RecordedVm};
 use super::inventory::{Inventory, Vm};
-use super::updates::{read_folders, read_vms};
+use super::updates::read_once;
 use crate::vsphere::name::{escape, to_send};
 use crate::vsphere::paths::{Paths, list, normal, segments};
 use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
@@ -357,7 +357,7 @@ async fn check_not_moved(
     let recorded: Vec<_> = recorded.into_iter().filter(is_here).collect();
     let morefs: Vec<_> = recorded.iter().map(|vm| vm.moref.clone()).collect();
     let mut read = Inventory::new(config.marker_prefix.clone());
-    for update in read_vms(core, &morefs).await? {
+    for update in read_once(core, &morefs).await? {
         read.apply(&update, Instant::now());
     }
     // One of others may have the reference by now.
@@ -387,7 +387,7 @@ async fn check_not_moved(
 async fn folders_of(core: &Core, place: &Place<'_>, vm: &Vm) -> Result<(Vec<String>, bool), Error> {
     let (mut folders, mut parent) = (Vec::new(), vm.parent.clone());
     while let Some(folder) = parent.as_ref().filter(|folder| *folder != place.vm_folder) {
-        let Some(read) = read_folders(core, std::slice::from_ref(folder)).await?.pop() else { break };
+        let Some(read) = read_once(core, std::slice::from_ref(folder)).await?.pop() else { break };
         folders.push(escape(&read.name()).into_owned());
         parent = read.moref("parent").filter(|parent| parent.kind() == "Folder");
     }

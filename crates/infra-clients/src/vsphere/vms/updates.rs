@@ -41,19 +41,14 @@ pub(super) fn watch_filter(view: &MoRef, root: &MoRef, task_manager: &MoRef) -> 
     )
 }
 
-/// Reads these VMs once; those that do not exist are left out.
-pub(super) async fn read_vms(core: &Core, vms: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing(core, "VirtualMachine", VM_PATHS, vms).await
-}
-
-/// Reads the names and parents of folders; those that do not exist are left out.
-pub(super) async fn read_folders(core: &Core, folders: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing(core, "Folder", &["name", "parent"], folders).await
+/// Reads these VMs once, and the names and parents of these folders; what does not exist is left out.
+pub(super) async fn read_once(core: &Core, objects: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
+    read_existing(core, &[("VirtualMachine", VM_PATHS), ("Folder", &["name", "parent"])], objects).await
 }
 
 /// Returns how many objects are in a folder, 0 if it does not exist.
 pub(super) async fn read_children(core: &Core, folder: &MoRef) -> Result<usize, Error> {
-    let read = read_existing(core, "Folder", &["childEntity"], std::slice::from_ref(folder)).await?;
+    let read = read_existing(core, &[("Folder", &["childEntity"])], std::slice::from_ref(folder)).await?;
     let children = read.iter().filter_map(|folder| folder.get("childEntity"));
     Ok(children.map(|children| children.children.len()).sum())
 }

@@ -216,6 +216,20 @@ impl Inventory {
         }
     }
 
+    /// Returns the folders above these VMs, up to the root folder, each once.
+    pub(super) fn above(&self, vms: &[MoRef]) -> HashSet<MoRef> {
+        let mut above = HashSet::new();
+        for vm in vms.iter().filter_map(|moref| self.vm(moref)) {
+            let mut parent = vm.parent.as_ref();
+            while let Some(folder) = parent.and_then(|parent| self.folder(parent))
+                && above.insert(folder.moref.clone())
+            {
+                parent = folder.parent.as_ref();
+            }
+        }
+        above
+    }
+
     /// Returns whether a VM is below the root folder, and that has the place that the settings say: below the VM folder `top`, by the names
     /// `levels`. `None` if a folder between them was not read.
     pub(super) fn is_in_place(&self, vm: &Vm, top: &MoRef, levels: &[String]) -> Option<bool> {

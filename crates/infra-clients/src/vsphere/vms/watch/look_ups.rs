@@ -1,6 +1,6 @@
 //! Look-ups of VMs: of those that the inventory does not show, and of those that it shows, to confirm it. Owns the requests
-//! until they are answered: those of one moment are read in one call, and the folders above them in another, or in one for each level; a link
-//! that is down delays them and loses none, and one VM that vCenter refuses to read, or has no answer for, does not keep the others.
+//! until they are answered: those of one moment are read in one call, with the folders above them that the inventory shows; a link that is down
+//! delays them and loses none, and one VM that vCenter refuses to read, or has no answer for, does not keep the others.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::failure::jittered;
 use crate::vsphere::paths::segments;
 use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
 use crate::vsphere::vms::site::Site;
-use crate::vsphere::vms::updates::{read_folders, read_vms};
+use crate::vsphere::vms::updates::read_once;
 use crate::vsphere::vms::{Link, Shared};
 use crate::vsphere::{Error, Kind, MoRef};
 
@@ -114,11 +114,13 @@ impl LookUps {
     }
 }
 
-/// Looks VMs up with one call, and answers.
+/// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory; then answers.
 async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
     let now = Instant::now();
-    for update in read_vms(&shared.core, morefs).await? {
+    let mut objects = morefs.to_vec();
+    objects.extend(shared.read(|inventory| inventory.above(morefs)));
+    for update in read_once(&shared.core, &objects).await? {
         read.apply(&update, now);
     }
     let site = shared.sites.current();
@@ -135,16 +137,13 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the folders above those VMs that the inventory shows, up to the VM folder: that one of them was moved may have been missed.
+/// Reads what is still missing of the folders from those VMs that the inventory shows up to the VM folder: mostly nothing.
 async fn read_above(shared: &Shared, site: &Site, read: &mut Inventory, now: Instant) -> Result<(), Error> {
     let mut next: HashSet<MoRef> = shared.read(|inventory| {
         let shown = read.vms().filter(|vm| inventory.vm(&vm.moref).is_some());
-        shown.filter_map(|vm| vm.parent.clone()).collect()
+        let parents = shown.map(|vm| &vm.parent).chain(read.folders().map(|folder| &folder.parent));
+        parents.flatten().cloned().collect()
     });
-    if !next.is_empty() {
-        // Read with the first, so that most often one call reads all.
-        next.insert(site.root.clone());
-    }
     loop {
         let is_read = |folder: &MoRef| *folder == site.vm_folder || read.folder(folder).is_some();
         next.retain(|folder| folder.kind() == "Folder" && !is_read(folder));
@@ -152,7 +151,7 @@ async fn read_above(shared: &Shared, site: &Site, read: &mut Inventory, now: Ins
             return Ok(());
         }
         let folders: Vec<_> = next.drain().collect();
-        for update in read_folders(&shared.core, &folders).await? {
+        for update in read_once(&shared.core, &folders).await? {
             read.apply(&update, now);
             next.extend(read.folder(&update.obj).and_then(|folder| folder.parent.clone()));
         }
