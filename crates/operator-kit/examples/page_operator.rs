@@ -148,13 +148,13 @@ fn review(review: Review<'_, Page>) -> Verdict {
 
 #[derive(Clone, Debug, clap::Args)]
 struct PageArgs {
-    #[command(flatten)]
-    common: CommonArgs,
-    #[command(flatten)]
-    webhook: WebhookArgs,
     /// The directory for the files, which has to exist
     #[arg(long, env = "PAGES", value_name = "DIRECTORY", default_value = "pages")]
     pages: PathBuf,
+    #[command(flatten)]
+    webhook: WebhookArgs,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 struct PageOperator;

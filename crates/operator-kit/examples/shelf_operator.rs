@@ -152,11 +152,11 @@ impl Reconciler for Shelves {
 
 #[derive(Clone, Debug, clap::Args)]
 struct ShelfArgs {
-    #[command(flatten)]
-    common: CommonArgs,
     /// The directory for the files
     #[arg(long, env = "SHELVES", value_name = "DIRECTORY", default_value = ".")]
     shelves: PathBuf,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 struct ShelfOperator;

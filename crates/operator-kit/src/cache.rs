@@ -113,6 +113,12 @@ impl<K: Kind> Cache<K> {
         self.state().objects.values().filter_map(|object| object.valid().cloned()).collect()
     }
 
+    /// Returns every object, whether it parses or not, in no order: as all were at one time, which two calls do not see.
+    #[must_use]
+    pub fn guarded(&self) -> Vec<Guarded<K>> {
+        self.state().objects.values().cloned().collect()
+    }
+
     /// Returns the objects that do not parse, in no order. There are few, if any.
     #[must_use]
     pub fn invalid(&self) -> Vec<Guarded<K>> {

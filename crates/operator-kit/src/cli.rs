@@ -33,7 +33,7 @@ use crate::{
 
 /// An operator's program. Its `main` returns [`main::<Self>()`](main).
 pub trait Program {
-    /// The operator's flags, with [`CommonArgs`] flattened into them.
+    /// The operator's flags, with [`CommonArgs`] flattened into them: last, as the heading of these is that of all that follow.
     type Args: Args;
     /// Why the work ends early.
     type Error: Into<Box<dyn StdError + Send + Sync>>;

@@ -7,27 +7,19 @@ use crate::{CLUSTER, Walk, on_avi};
 
 const ASK: &str = "networking.tkg.tanzu.vmware.com/avi-config-delete";
 
-/// Waits until the Cluster has a condition.
-async fn says(walk: &Walk, type_: &str, wanted: &str) {
-    let path = format!(
-        r#"jsonpath={{range .status.conditions[?(@.type=="{type_}")]}}{{.status}} {{.reason}}{{end}}"#
-    );
-    walk.shows(&["get", "cluster", CLUSTER, "-o", &path], wanted).await;
-}
-
 /// Labels the Cluster, and waits until AVI has nothing of AKO.
 async fn asks(walk: &Walk) {
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{ASK}=true")]).await.unwrap();
-    says(walk, "AviResourceCleanupSucceeded", "True AKOCleanedUp").await;
-    says(walk, "AKOInstalled", "False AviConfigDeleted").await;
+    walk.says("AviResourceCleanupSucceeded", "True AKOCleanedUp").await;
+    walk.says("AKOInstalled", "False AviConfigDeleted").await;
     assert_eq!(on_avi(walk, "virtualservice"), <[String; 0]>::default());
 }
 
 /// Takes the label off, and waits until AKO works again.
 async fn asks_no_more(walk: &Walk) {
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &format!("{ASK}-")]).await.unwrap();
-    says(walk, "AKOInstalled", "True AKOInstalled").await;
-    says(walk, "AviResourceCleanupSucceeded", "").await;
+    walk.says("AKOInstalled", "True AKOInstalled").await;
+    walk.says("AviResourceCleanupSucceeded", "").await;
     eventually("AKO has made its virtual service again", PATIENCE, async || {
         anyhow::ensure!(!on_avi(walk, "virtualservice").is_empty(), "{:?}", walk.ako.trouble());
         Ok(Some(()))

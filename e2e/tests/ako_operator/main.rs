@@ -12,6 +12,7 @@ mod bad_days;
 mod config_deletion;
 mod definitions;
 mod endpoint;
+mod kept;
 mod kubelet;
 mod many;
 mod observability;
@@ -124,6 +125,14 @@ impl<A: Serves> Walk<A> {
     /// Runs `kubectl` on the management cluster until it prints this.
     async fn shows(&self, args: &[&str], wanted: &str) {
         shows(async || self.rig.management.kubectl(args).await, args, wanted).await;
+    }
+
+    /// Waits until a condition of the Cluster has this status and reason; empty: until there is none.
+    async fn says(&self, type_: &str, wanted: &str) {
+        let path = format!(
+            r#"jsonpath={{range .status.conditions[?(@.type=="{type_}")]}}{{.status}} {{.reason}}{{end}}"#
+        );
+        self.shows(&["get", "cluster", CLUSTER, "-o", &path], wanted).await;
     }
 
     /// Runs `kubectl` on the workload cluster until it prints this.

@@ -14,14 +14,6 @@ use crate::endpoint::{APISERVER_PORT, Settings};
 /// The operator's flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Flags all operators have.
-    #[command(flatten)]
-    pub common: CommonArgs,
-
-    /// Flags of the admission webhook.
-    #[command(flatten)]
-    pub webhook: WebhookArgs,
-
     /// How AKO gets into the workload clusters
     #[arg(long, env = "AKO_DELIVERY", value_enum, default_value = "auto")]
     pub ako_delivery: Setting,
@@ -75,6 +67,14 @@ pub struct Args {
         value_parser = parse_duration
     )]
     pub cleanup_deadline: Duration,
+
+    /// Flags of the admission webhook.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+
+    /// Flags all operators have.
+    #[command(flatten)]
+    pub common: CommonArgs,
 }
 
 impl Args {
@@ -118,7 +118,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -126,6 +126,16 @@ mod tests {
     struct Cli {
         #[command(flatten)]
         args: Args,
+    }
+
+    /// The heading of flattened flags is that of all that follow.
+    #[test]
+    fn the_flags_of_the_operator_are_under_no_heading_of_others() {
+        let command = Cli::command();
+        let heading =
+            |id: &str| command.get_arguments().find(|arg| arg.get_id() == id).unwrap().get_help_heading();
+        assert_eq!((heading("ako_image"), heading("cleanup_deadline")), (None, None));
+        assert_eq!(heading("webhook_addr"), Some("Webhook options"));
     }
 
     #[test]

@@ -9,14 +9,47 @@ use std::sync::Arc;
 use infra_clients::capi::{Cluster, ConditionStatus, Error, IpFamily};
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
+use operator_kit::names::first_few;
+use operator_kit::{Cache, Key};
 
 use crate::api::{
     AVI_LABEL, AkoDeploymentConfig, AkoDeploymentConfigSpec, DEFAULT_ADC, LATER_AVI_LABEL, MANAGEMENT_ADC,
-    SYSTEM_NAMESPACE, reason,
+    SYSTEM_NAMESPACE, is_held, reason,
 };
 
 /// Topology variable of a Cluster whose Services kube-vip serves.
 const KUBE_VIP_VARIABLE: &str = "kubeVipLoadBalancerProvider";
+
+/// All AKODeploymentConfigs.
+#[derive(Clone, Debug, Default)]
+pub struct Configs {
+    /// Those that parse.
+    pub read: Vec<Arc<AkoDeploymentConfig>>,
+    /// Names of those that do not, in order. Nothing is known of what they select, nor of what they have recorded.
+    pub unread: Vec<String>,
+}
+
+impl From<&Cache<AkoDeploymentConfig>> for Configs {
+    fn from(cache: &Cache<AkoDeploymentConfig>) -> Self {
+        let mut configs = Self::default();
+        for adc in cache.guarded() {
+            match adc.valid() {
+                Some(adc) => configs.read.push(Arc::clone(adc)),
+                None => configs.unread.push(adc.name_any()),
+            }
+        }
+        configs.unread.sort();
+        configs
+    }
+}
+
+#[cfg(test)]
+impl Configs {
+    /// Returns those that parse, where all do.
+    pub(crate) fn of(read: impl IntoIterator<Item = Arc<AkoDeploymentConfig>>) -> Self {
+        Self { read: read.into_iter().collect(), unread: Vec::new() }
+    }
+}
 
 /// Where a Cluster takes AKO from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +72,10 @@ pub enum Skip {
     NotReady,
     /// Its label names an AKODeploymentConfig that does not exist, or that may not select it.
     NoSuchConfig(String),
+    /// One of these AKODeploymentConfigs may select it, or has recorded it: they do not parse, or their selectors are none.
+    Unclear(Vec<String>),
+    /// It has the finalizer, no AKODeploymentConfig selects it, and none has recorded that AKO was delivered to it: the one that did is gone.
+    Unrecorded,
 }
 
 impl Skip {
@@ -49,14 +86,45 @@ impl Skip {
             Self::KubeVip => reason::KUBE_VIP,
             Self::NotReady => reason::CLUSTER_NOT_READY,
             Self::NoSuchConfig(_) => reason::NO_SUCH_ADC,
+            Self::Unclear(_) => reason::ADC_INVALID,
+            Self::Unrecorded => reason::ADC_MISSING,
         }
     }
 
-    /// Returns whether AKO is removed from a Cluster that has it. A Cluster that is not ready, or whose label has a typing error, keeps
-    /// its virtual services.
+    /// Returns why it is skipped, and what to do.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::KubeVip => "kube-vip serves the Services of the Cluster".to_owned(),
+            Self::NotReady => "Cluster API reports the Cluster as not ready".to_owned(),
+            Self::NoSuchConfig(name) => format!(
+                "the label of the Cluster names the AKODeploymentConfig {name:?}, which does not exist or cannot select it: correct \
+                 the label, or create it"
+            ),
+            Self::Unclear(names) => format!(
+                "AKODeploymentConfigs do not parse or have an invalid clusterSelector, and one of them may be that of the Cluster: \
+                 {}; correct them, see their events and conditions. Until then the Cluster stays as it is",
+                first_few(names)
+            ),
+            Self::Unrecorded => format!(
+                "no AKODeploymentConfig selects the Cluster, and none has recorded that AKO was delivered to it, so AKO stays as it is: create \
+                 the AKODeploymentConfig again that it came from. To take AKO away, let that one select the Cluster first, until the \
+                 condition has the reason {}",
+                reason::INSTALLED
+            ),
+        }
+    }
+
+    /// Returns whether AKO is removed from a Cluster that has it. All others keep their virtual services.
     #[must_use]
     pub fn removes(&self) -> bool {
         matches!(self, Self::KubeVip)
+    }
+
+    /// Returns whether a person has to do something.
+    #[must_use]
+    pub fn needs_help(&self) -> bool {
+        matches!(self, Self::NoSuchConfig(_) | Self::Unclear(_) | Self::Unrecorded)
     }
 }
 
@@ -105,8 +173,8 @@ pub fn parse_selector(spec: &AkoDeploymentConfigSpec) -> Result<Selector, Select
 
 /// Returns whether an AKODeploymentConfig is the one of a Cluster, ready or not.
 #[must_use]
-pub fn is_of(adc: &str, cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> bool {
-    !uses_kube_vip(cluster) && choose(cluster, adcs) == Selection::From(adc.to_owned())
+pub fn is_of(adc: &str, cluster: &Cluster, adcs: &Configs) -> bool {
+    !uses_kube_vip(cluster) && find(cluster, adcs) == Selection::From(adc.to_owned())
 }
 
 fn uses_kube_vip(cluster: &Cluster) -> bool {
@@ -116,44 +184,81 @@ fn uses_kube_vip(cluster: &Cluster) -> bool {
 
 /// Decides where a Cluster takes AKO from.
 #[must_use]
-pub fn select(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> Selection {
+pub fn select(cluster: &Cluster, adcs: &Configs) -> Selection {
     if uses_kube_vip(cluster) {
         return Selection::Skipped(Skip::KubeVip);
     }
-    let chosen = choose(cluster, adcs);
+    let found = find(cluster, adcs);
     let is_unready = readiness(cluster) == Some(ConditionStatus::False);
-    if matches!(chosen, Selection::From(_)) && is_unready && !cluster.is_deleting() {
+    if matches!(found, Selection::From(_)) && is_unready && !cluster.is_deleting() {
         return Selection::Skipped(Skip::NotReady);
     }
-    chosen
+    found
 }
 
-/// Decides by labels and selectors.
-fn choose(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>]) -> Selection {
+/// Decides by labels and selectors, and by what is recorded where these are not enough.
+fn find(cluster: &Cluster, adcs: &Configs) -> Selection {
     // A label that anyone may write never leads to the credentials of the management cluster.
     let is_system = cluster.namespace() == SYSTEM_NAMESPACE;
-    let may_select = |adc: &&AkoDeploymentConfig| is_system == (adc.name_any() == MANAGEMENT_ADC);
-    let mut adcs: Vec<&AkoDeploymentConfig> = adcs.iter().map(|adc| &**adc).filter(may_select).collect();
+    let may_select = |name: &str| is_system == (name == MANAGEMENT_ADC);
+    let mut read: Vec<&AkoDeploymentConfig> =
+        adcs.read.iter().map(|adc| &**adc).filter(|adc| may_select(&adc.name_any())).collect();
     // The order of the API server's lists.
-    adcs.sort_by_key(|adc| adc.name_any());
-    let named = |name: &str| adcs.iter().copied().find(|adc| adc.name_any() == name);
+    read.sort_by_key(|adc| adc.name_any());
+    let unread: Vec<&String> = adcs.unread.iter().filter(|name| may_select(name)).collect();
+    let invalid: Vec<String> =
+        read.iter().filter(|adc| parse_selector(&adc.spec).is_err()).map(|adc| adc.name_any()).collect();
 
+    let chosen = choose(cluster, &read);
+    let (key, is_held) = (Key::of(cluster), is_held(&cluster.metadata));
+    let has_recorded = |adc: &&AkoDeploymentConfig| adc.has_recorded(&key);
+    let is_settled = match (&chosen, named(cluster)) {
+        (Selection::From(name), by_name) => {
+            // What may be delivered already, one that is not read may have recorded for another place.
+            let is_free = by_name.is_some() && (unread.is_empty() || !is_held);
+            is_free || read.iter().any(|adc| adc.name_any() == *name && has_recorded(adc))
+        }
+        (_, Some(name)) => {
+            unread.iter().all(|unread| *unread != name) && !invalid.iter().any(|adc| adc == name)
+        }
+        (_, None) => false,
+    };
+    let unclear: Vec<String> = unread.into_iter().cloned().chain(invalid).collect();
+    match chosen {
+        // What it says, if anything, no one asked for.
+        Selection::None if !is_held => Selection::None,
+        _ if !is_settled && !unclear.is_empty() => Selection::Skipped(Skip::Unclear(unclear)),
+        Selection::None if is_held && !adcs.read.iter().any(|adc| adc.has_recorded(&key)) => {
+            Selection::Skipped(Skip::Unrecorded)
+        }
+        chosen => chosen,
+    }
+}
+
+/// Returns the AKODeploymentConfig that the label of a Cluster names.
+fn named(cluster: &Cluster) -> Option<&str> {
+    cluster.label(AVI_LABEL).filter(|name| !name.is_empty())
+}
+
+/// Decides by labels and selectors. `adcs`: those that may select the Cluster, in order.
+fn choose(cluster: &Cluster, adcs: &[&AkoDeploymentConfig]) -> Selection {
+    let of_name = |name: &str| adcs.iter().copied().find(|adc| adc.name_any() == name);
     let empty = BTreeMap::new();
     let labels = cluster.metadata.labels.as_ref().unwrap_or(&empty);
     let matches = |adc: &AkoDeploymentConfig| {
         !adc.spec.has_empty_selector()
             && parse_selector(&adc.spec).is_ok_and(|selector| selector.matches(labels))
     };
-    let default = || named(DEFAULT_ADC).filter(|adc| adc.spec.has_empty_selector());
-    if let Some(name) = cluster.label(AVI_LABEL).filter(|name| !name.is_empty()) {
+    let default = || of_name(DEFAULT_ADC).filter(|adc| adc.spec.has_empty_selector());
+    if let Some(name) = named(cluster) {
         let may_name = |adc: &&AkoDeploymentConfig| {
             matches(adc) || default().is_some_and(|default| default.name_any() == adc.name_any())
         };
-        let known = named(name).filter(may_name).map(|adc| Selection::From(adc.name_any()));
+        let known = of_name(name).filter(may_name).map(|adc| Selection::From(adc.name_any()));
         return known.unwrap_or_else(|| Selection::Skipped(Skip::NoSuchConfig(name.to_owned())));
     }
     // A selection lasts while it is valid: another AKODeploymentConfig that matches as well does not take the Cluster over.
-    let kept = cluster.label(LATER_AVI_LABEL).and_then(named).filter(|adc| matches(adc));
+    let kept = cluster.label(LATER_AVI_LABEL).and_then(of_name).filter(|adc| matches(adc));
     let found = kept.or_else(|| adcs.iter().copied().find(|adc| matches(adc))).or_else(default);
     found.map_or(Selection::None, |adc| Selection::From(adc.name_any()))
 }

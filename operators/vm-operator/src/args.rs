@@ -24,14 +24,6 @@ const NAME_LIMIT: usize = 80;
 /// The operator's flags.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Flags all operators have.
-    #[command(flatten)]
-    pub common: CommonArgs,
-
-    /// Which cluster the machines are of.
-    #[command(flatten)]
-    pub cluster: ClusterIdArgs,
-
     /// The vCenter: a host name or address, with `:port` where it is not 443
     #[arg(long, env = "VC_HOST", value_name = "HOST")]
     pub vc_host: Option<String>,
@@ -79,6 +71,14 @@ pub struct Args {
     #[arg(long, env = "MAX_REPLICAS", default_value_t = 1000, value_name = "N", allow_negative_numbers = true,
           value_parser = |text: &str| number(text, MOST_REPLICAS))]
     pub max_replicas: i32,
+
+    /// Which cluster the machines are of.
+    #[command(flatten)]
+    pub cluster: ClusterIdArgs,
+
+    /// Flags all operators have.
+    #[command(flatten)]
+    pub common: CommonArgs,
 }
 
 impl Args {

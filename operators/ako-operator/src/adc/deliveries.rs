@@ -8,7 +8,7 @@ use operator_kit::{Foreign, Key};
 
 use super::seen::Departing;
 use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded};
-use crate::selection::is_of;
+use crate::selection::{Configs, is_of};
 
 /// The Clusters of an AKODeploymentConfig, as `namespace/name`, in their order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub(super) struct Deliveries {
 /// has let a Cluster go that was being deleted, or it was paused.
 pub(super) fn deliveries(
     adc: &AkoDeploymentConfig,
-    all: &[Arc<AkoDeploymentConfig>],
+    configs: &Configs,
     mut clusters: Vec<Arc<Foreign<Cluster>>>,
     is_known: impl Fn(&Key) -> bool,
     has_left: impl Fn(&Key) -> bool,
 ) -> Deliveries {
-    let name = adc.name_any();
+    let (name, all) = (adc.name_any(), &*configs.read);
     let record = Record { adc, all };
     let (before, leaving) = (record.delivered(), record.leaving());
     let is_unknown = |key: &&String| key.parse::<Key>().is_ok_and(|key| !is_known(&key));
@@ -44,7 +44,7 @@ pub(super) fn deliveries(
     clusters.sort_by_key(|cluster| Key::of(&***cluster));
     for cluster in clusters {
         let key = Key::of(&**cluster);
-        let (text, is_of) = (key.to_string(), is_of(&name, &cluster, all));
+        let (text, is_of) = (key.to_string(), is_of(&name, &cluster, configs));
         let is_taken = || {
             let taken = recorded(all).chain(&delivered);
             find_elsewhere(all, adc, &key).is_some() || find_namesake(taken, &key).is_some()
@@ -54,7 +54,7 @@ pub(super) fn deliveries(
         let is_held = is_held(&cluster.metadata);
         let is_known = before.contains(&text)
             && (is_held || is_of && !cluster.is_deleting())
-            && (is_of || !is_taken_over(all, adc, &cluster));
+            && (is_of || !is_taken_over(configs, adc, &cluster));
         // One whose finalizer was taken off keeps it until it is gone.
         let was_leaving = leaving.contains(&text) && record.is_its_own(&key) && !has_left(&key);
         let is_leaving = is_leaving(&cluster) && (is_known && is_held || was_leaving);
@@ -118,11 +118,11 @@ impl<'a> Record<'a> {
 }
 
 /// Returns whether another AKODeploymentConfig selects a Cluster, and has recorded it for the same place.
-fn is_taken_over(all: &[Arc<AkoDeploymentConfig>], adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
+fn is_taken_over(configs: &Configs, adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
     let (key, place) = (Key::of(cluster), adc.place());
-    all.iter().filter(|other| other.metadata.uid != adc.metadata.uid).any(|other| {
+    configs.read.iter().filter(|other| other.metadata.uid != adc.metadata.uid).any(|other| {
         other.has_recorded(&key)
-            && is_of(&other.name_any(), cluster, all)
+            && is_of(&other.name_any(), cluster, configs)
             && other.place().is_same_for(&place, key.namespace(), key.name())
     })
 }
@@ -209,7 +209,7 @@ mod tests {
             ),
         ];
         for (what, adc, other, clusters, watched, wanted) in rows {
-            let all: Vec<_> = [Arc::clone(&adc)].into_iter().chain(other).collect();
+            let all = Configs::of([Arc::clone(&adc)].into_iter().chain(other));
             let is_known = |key: &Key| watched.is_empty() || watched.contains(&key.namespace());
             let found = deliveries(&adc, &all, clusters, is_known, |_| false);
             assert_eq!(found.delivered, wanted, "{what}");
@@ -220,7 +220,7 @@ mod tests {
     fn a_cluster_of_which_not_all_is_known_stays_in_the_record() {
         let adc = adc("a", "t", &["n/unread", "n/gone"]);
         let is_known = |key: &Key| key.name() != "unread";
-        let found = deliveries(&adc, &[Arc::clone(&adc)], Vec::new(), is_known, |_| false);
+        let found = deliveries(&adc, &Configs::of([Arc::clone(&adc)]), Vec::new(), is_known, |_| false);
         assert_eq!((found.selected, found.delivered), (Vec::new(), vec!["n/unread".to_owned()]));
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let status = adc.status.as_mut().unwrap();
         let key = status.delivered_to[0].clone();
         status.leaving = if row.was_leaving { vec![key.clone()] } else { Vec::new() };
-        let all: Vec<_> = [Arc::new(adc.clone())].into_iter().chain(others.iter().cloned()).collect();
+        let all = Configs::of([Arc::new(adc.clone())].into_iter().chain(others.iter().cloned()));
         let clusters = row.cluster.iter().map(|metadata| cluster(&key, "a", metadata)).collect();
         let found = deliveries(&adc, &all, clusters, |_| is_known, |_| row.has_left);
         let has = |list: &[String]| list == [key.clone()];

@@ -5,38 +5,34 @@ use operator_kit::Key;
 
 use super::Adcs;
 use super::deliveries::{Deliveries, deliveries};
-use super::record::Items;
+use super::record::Claims;
 use super::seen::{Basis, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
 use crate::delivery::{Way, refusal};
 use crate::error::Error;
 use crate::infra_setting;
 use crate::problem::Problem;
+use crate::selection::Configs;
 use crate::validation::{validate, wrong_references};
 
 impl Adcs {
     pub(super) async fn look(&self, adc: &AkoDeploymentConfig) -> Result<Seen, Error> {
         let (name, uid) = (adc.name_any(), adc.uid().unwrap_or_default());
         let is_deleting = adc.metadata.deletion_timestamp.is_some();
-        let all = self.adcs.cache().all();
+        let all = Configs::from(self.adcs.cache());
         let is_known = |key: &Key| {
-            let is_read = self.clusters.cache().get(key).is_none_or(|cluster| cluster.valid().is_some());
+            let is_read = match self.clusters.cache().get(key) {
+                Some(cluster) => cluster.valid().is_some(),
+                // What it has left may be of an AKODeploymentConfig that does not parse.
+                None => all.unread.is_empty(),
+            };
             is_read && self.kit.serves(key.namespace())
         };
         let has_left = |key: &Key| self.memory.has_left(key);
         let known = self.clusters.cache().all();
         let Deliveries { selected: clusters, delivered, departing } =
             deliveries(adc, &all, known, is_known, has_left);
-        let (mut claimed, mut released) = (Items::default(), Items::default());
-        let mut others = Vec::new();
-        for other in all.iter().filter(|other| other.name_any() != name) {
-            let added = other.status.as_ref().and_then(|status| status.added.as_ref());
-            let is_same = adc.place().is_at(&other.place().controller);
-            let Some(added) = added.filter(|_| is_same) else { continue };
-            others.push((other.name_any(), Items::from(added)));
-            let is_leaving = other.metadata.deletion_timestamp.is_some();
-            if is_leaving { &mut released } else { &mut claimed }.extend(added.into());
-        }
+        let Claims { claimed, released, others } = Claims::of(adc, &all.read);
         let wrong: Vec<_> = validate(&name, &adc.spec, None).iter().map(ToString::to_string).collect();
         // The API server would refuse to look for them.
         let references = wrong_references(&adc.spec);
@@ -69,6 +65,7 @@ impl Adcs {
             answer: self.memory.answer(&uid),
             claimed,
             released,
+            unread: all.unread,
             others,
             infra,
         })

@@ -19,7 +19,7 @@ use super::lost::Lost;
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{AviChange, Clash, Items, present, settle, wished};
-use super::seen::{Facts, Seen};
+use super::seen::{Answer, Facts, Seen};
 use super::tenants;
 use crate::api::{
     Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place,
@@ -82,26 +82,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if let Some(turn) = before_avi(adc, seen, &mine, now) {
         return turn;
     }
-    let awaited = |facts: &Facts| {
-        let name = undiscovered(&adc.spec, &seen.groups.basis.record, facts);
-        name.filter(|_| !is_deleting).map(str::to_owned)
-    };
-    let known = seen.answer.as_ref().filter(|answer| {
-        let fresh = match &answer.facts {
-            facts if awaited(facts).is_some() => DISCOVERY,
-            facts if is_deleting && tenants::has_content(facts) => CONTENT,
-            facts if !is_deleting && problem(&adc.spec, &seen.ways, facts).is_some() => LACKING,
-            _ => FRESH,
-        };
-        let age = now.duration_since(answer.at).unsigned_abs();
-        let asked = |uuid: &&str| answer.facts.asked.contains(*uuid);
-        answer.basis == seen.basis
-            && age < fresh
-            && mine.networks().iter().all(asked)
-            && mine.profiles().iter().all(asked)
-            && mine.roles.iter().all(|name| asked(&&**name))
-    });
-    let Some(answer) = known else { return Turn::Act(Plan::Ask) };
+    let Some(answer) = fresh_answer(adc, seen, &mine, now) else { return Turn::Act(Plan::Ask) };
     let facts = &answer.facts;
     let needed = needed(adc, &seen.delivered);
     if !tenants::are_known(facts, &needed, &mine.tenants) {
@@ -112,8 +93,8 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if let Some(Problem { reason, message }) = of_place {
         return Turn::Blocked { reason, message };
     }
-    if let Some(name) = awaited(facts) {
-        return wait_for_discovery(&name, facts);
+    if let Some(name) = awaited(adc, seen, facts) {
+        return wait_for_discovery(name, facts);
     }
     if let Some(Problem { reason, message }) = unless_deleting(missing_network(&adc.spec, facts)) {
         return Turn::Blocked { reason, message };
@@ -128,14 +109,49 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if record != mine {
         return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
+    // What is not known to be claimed by nobody else stays, and holds nothing else up.
+    let kept = if seen.unread.is_empty() { Items::default() } else { record.without(&wished) };
+    let record = record.without(&kept);
     let Some(change) = AviChange::of(&record, wished, facts) else {
-        return after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
+        let turn = after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
+        return if kept.is_empty() || !matches!(turn, Turn::Settled) { turn } else { wait_for_unread(seen) };
     };
     if let Some((network, clash)) = find_clash(&change, facts) {
         let message = describe_clash(network, &clash, &seen.others);
         return Turn::Blocked { reason: reason::POOLS_OVERLAP, message };
     }
     Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+/// Returns the port group that AVI has to find first.
+fn awaited<'a>(adc: &'a AkoDeploymentConfig, seen: &Seen, facts: &Facts) -> Option<&'a str> {
+    let name = undiscovered(&adc.spec, &seen.groups.basis.record, facts);
+    name.filter(|_| !seen.basis.is_deleting)
+}
+
+/// Returns what AVI has, if it was asked not long ago, and for all that matters. `mine`: what the record names.
+fn fresh_answer<'a>(
+    adc: &AkoDeploymentConfig,
+    seen: &'a Seen,
+    mine: &Items,
+    now: Timestamp,
+) -> Option<&'a Answer> {
+    let is_deleting = seen.basis.is_deleting;
+    seen.answer.as_deref().filter(|answer| {
+        let fresh = match &answer.facts {
+            facts if awaited(adc, seen, facts).is_some() => DISCOVERY,
+            facts if is_deleting && tenants::has_content(facts) => CONTENT,
+            facts if !is_deleting && problem(&adc.spec, &seen.ways, facts).is_some() => LACKING,
+            _ => FRESH,
+        };
+        let age = now.duration_since(answer.at).unsigned_abs();
+        let asked = |uuid: &&str| answer.facts.asked.contains(*uuid);
+        answer.basis == seen.basis
+            && age < fresh
+            && mine.networks().iter().all(asked)
+            && mine.profiles().iter().all(asked)
+            && mine.roles.iter().all(|name| asked(&&**name))
+    })
 }
 
 /// Returns the network where a change would overlap what others have, and what that is.
@@ -194,7 +210,7 @@ fn after_avi(adc: &AkoDeploymentConfig, seen: &Seen, avi: &OnAvi<'_>, now: Times
     if let Some(change) = seen.infra.as_ref().and_then(|live| infra_setting::change(adc, live)) {
         return Turn::LookAgain(Plan::Infra(change));
     }
-    if let Some(turn) = remove(&adc.spec, &seen.groups, now, false) {
+    if let Some(turn) = remove_groups(adc, seen, now) {
         return turn;
     }
     match tenants::in_use(facts, needed, &record.tenants) {
@@ -222,7 +238,10 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
         return Some(Turn::Gone);
     }
     if is_deleting && mine.is_empty() {
-        return Some(remove(&adc.spec, &seen.groups, now, true).unwrap_or(Turn::Gone));
+        return Some(remove_groups(adc, seen, now).unwrap_or(Turn::Gone));
+    }
+    if is_deleting && !seen.unread.is_empty() {
+        return Some(wait_for_unread(seen));
     }
     let recorded = adc.status.as_ref().and_then(|status| status.place.as_ref());
     if let Some(place) = recorded.filter(|place| **place != Place::from(&adc.spec)) {
@@ -240,6 +259,22 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
         return Some(Turn::Blocked { reason: problem.reason, message });
     }
     (!is_deleting).then(|| make(&adc.spec, &seen.groups, now)).flatten()
+}
+
+/// Decides how port groups go that are not asked for any more.
+fn remove_groups(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Option<Turn<Plan>> {
+    let turn = remove(&adc.spec, &seen.groups, now, seen.basis.is_deleting)?;
+    Some(if seen.unread.is_empty() { turn } else { wait_for_unread(seen) })
+}
+
+/// What others have added is removed by none, and what those have added that do not parse is not known.
+fn wait_for_unread(seen: &Seen) -> Turn<Plan> {
+    let message = format!(
+        "nothing is removed from AVI and vCenter, as other AKODeploymentConfigs may use it that do not parse: {}; correct them, see their \
+         events",
+        first_few(&seen.unread)
+    );
+    Turn::Blocked { reason: reason::ADC_INVALID, message }
 }
 
 /// Decides whether the record of deliveries has to be written first: a Cluster gets AKO only once it is in it.

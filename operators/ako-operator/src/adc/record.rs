@@ -5,15 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use infra_clients::avi::NETWORK;
 use infra_clients::avi::objects::{
     InternalProfile, IpamDnsProviderProfile, Network, Prefix, Subnet, UsableNetwork,
 };
 use ipnet::IpNet;
+use kube::ResourceExt;
 
 use super::seen::Facts;
-use crate::api::{Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfigSpec};
+use crate::api::{
+    Added, AddedRange, AddedSubnet, AddedUsableNetwork, AkoDeploymentConfig, AkoDeploymentConfigSpec,
+};
 use crate::ranges::{IpRange, Overlap, merge, parse_pools, parsed};
 use crate::user::role;
 
@@ -119,6 +123,33 @@ impl Items {
         let subnets = self.subnets.iter().map(|subnet| (&*subnet.network, &*subnet.cidr));
         let ranges = self.ranges.iter().map(|range| (&*range.network, &*range.cidr));
         subnets.chain(ranges).filter(|(of, _)| *of == network).map(|(_, cidr)| cidr).collect()
+    }
+}
+
+/// What other AKODeploymentConfigs have added at the same controller.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// What those have added that are not being deleted.
+    pub(super) claimed: Items,
+    /// What the rest has.
+    pub(super) released: Items,
+    /// What each has, by its name.
+    pub(super) others: Vec<(String, Items)>,
+}
+
+impl Claims {
+    /// Reads their records. `all` has the AKODeploymentConfig itself, too.
+    pub(super) fn of(adc: &AkoDeploymentConfig, all: &[Arc<AkoDeploymentConfig>]) -> Self {
+        let mut claims = Self::default();
+        for other in all.iter().filter(|other| other.metadata.name != adc.metadata.name) {
+            let added = other.status.as_ref().and_then(|status| status.added.as_ref());
+            let is_same = adc.place().is_at(&other.place().controller);
+            let Some(added) = added.filter(|_| is_same) else { continue };
+            claims.others.push((other.name_any(), Items::from(added)));
+            let is_leaving = other.metadata.deletion_timestamp.is_some();
+            if is_leaving { &mut claims.released } else { &mut claims.claimed }.extend(added.into());
+        }
+        claims
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Seen {
     pub claimed: Items,
     /// What those that are being deleted have added.
     pub released: Items,
+    /// Names of those that do not parse: what they have added is not known.
+    pub unread: Vec<String>,
     /// What each of the others has added at the same controller, by its name.
     pub others: Vec<(String, Items)>,
     /// Its AviInfraSetting in the management cluster, where it asks for one.

@@ -35,6 +35,8 @@ operator_kit::reasons! {
     PACKAGE_MISSING = "AddonPackageMissing";
     /// An event: the ClusterBootstrap of a Cluster that AKO has left still lists the package.
     PACKAGE_STAYS = "AddonPackageStays";
+    /// AKO leaves a Cluster, or has left it.
+    LEAVING = "AKOLeaving";
     /// AKO removes what it made on AVI.
     CLEANING_UP = "AKOCleaningUp";
     /// AKO gave up removing what it made on AVI.
@@ -67,6 +69,8 @@ operator_kit::reasons! {
     PROGRESSING = "Progressing";
     /// The AKODeploymentConfig of a Cluster is not ready, so nothing is installed in the Cluster yet.
     ADC_NOT_READY = "AKODeploymentConfigNotReady";
+    /// An AKODeploymentConfig does not parse, or has an invalid selector: what it selects, and has recorded, is not known.
+    ADC_INVALID = "AKODeploymentConfigInvalid";
     /// An AKODeploymentConfig is being deleted while Clusters take AKO from it.
     IN_USE = "InUse";
     /// The place on AVI was changed while something of the AKODeploymentConfig is there.
@@ -147,7 +151,7 @@ operator_kit::reasons! {
     NO_ADDRESSES = "ControlPlaneMachinesWithoutAddress";
     /// The AviInfraSetting for the control plane's Service does not exist yet.
     INFRA_SETTING_MISSING = "AviInfraSettingMissing";
-    /// No AKODeploymentConfig selects a management cluster whose control plane AVI is to balance.
+    /// No AKODeploymentConfig selects a management cluster whose control plane AVI is to balance, or a Cluster that has AKO.
     ADC_MISSING = "AKODeploymentConfigMissing";
 }
 

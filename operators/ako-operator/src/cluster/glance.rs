@@ -15,7 +15,7 @@ use crate::api::{
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
-use crate::selection::{Selection, Skip, refuse_ip_family, select};
+use crate::selection::{Configs, Selection, Skip, refuse_ip_family, select};
 use crate::user::account::Account;
 
 /// What caches and memory have of a Cluster.
@@ -23,7 +23,7 @@ pub(crate) struct Known<'a> {
     /// The Cluster.
     pub(crate) cluster: &'a Cluster,
     /// All AKODeploymentConfigs.
-    pub(crate) adcs: Vec<Arc<AkoDeploymentConfig>>,
+    pub(crate) adcs: Configs,
     /// Its Machines.
     pub(crate) machines: Vec<Arc<Foreign<Machine>>>,
     /// Whether nothing was left on AVI when the operator looked last.
@@ -53,19 +53,19 @@ impl Known<'_> {
 
     fn selected(&self, selection: &Selection) -> Option<&Arc<AkoDeploymentConfig>> {
         let Selection::From(name) = selection else { return None };
-        self.adcs.iter().find(|adc| adc.metadata.name.as_ref() == Some(name))
+        self.adcs.read.iter().find(|adc| adc.metadata.name.as_ref() == Some(name))
     }
 
     /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster: the one that selects it, if several have.
     pub(crate) fn recorded(&self) -> Option<&Arc<AkoDeploymentConfig>> {
         let key = Key::of(self.cluster);
         let selected = self.adc().filter(|adc| adc.has_recorded(&key));
-        selected.or_else(|| self.adcs.iter().find(|adc| adc.has_recorded(&key)))
+        selected.or_else(|| self.adcs.read.iter().find(|adc| adc.has_recorded(&key)))
     }
 
     /// Returns the AKODeploymentConfig from which AKO was delivered to work at another place than this one says.
     pub(crate) fn find_elsewhere(&self, adc: &AkoDeploymentConfig) -> Option<&Arc<AkoDeploymentConfig>> {
-        find_elsewhere(&self.adcs, adc, &Key::of(self.cluster))
+        find_elsewhere(&self.adcs.read, adc, &Key::of(self.cluster))
     }
 
     /// Returns what a pass sees, but for the workload cluster.
@@ -76,13 +76,14 @@ impl Known<'_> {
             refused.map_or(Ok(()), Err)
         });
         let (is_recorded, namesake) =
-            (self.recorded().is_some(), find_namesake(recorded(&self.adcs), &Key::of(cluster)));
+            (self.recorded().is_some(), find_namesake(recorded(&self.adcs.read), &Key::of(cluster)));
         Seen {
             is_deleting: cluster.is_deleting(),
             is_held: is_held(&cluster.metadata),
             is_forced: cluster.annotation(FORCE_ANNOTATION) == Some("true"),
             is_paused: cluster.is_paused(),
             is_recorded,
+            unread: if is_recorded { Vec::new() } else { self.adcs.unread.clone() },
             want: want(&selection),
             hooks: self.hooks(),
             workload: if cluster.control_plane_initialized() {
@@ -134,7 +135,8 @@ impl Known<'_> {
 
 /// Returns whether the workload cluster has to be looked at.
 pub(crate) fn matters(seen: &Seen) -> bool {
-    let is_kept = matches!(seen.want, Want::Kept { .. }) && !seen.is_deleting;
+    // Of one that nothing has recorded, the workload cluster says whether there is anything to keep.
+    let is_kept = matches!(&seen.want, Want::Kept(skip) if *skip != Skip::Unrecorded) && !seen.is_deleting;
     let is_initialized = !matches!(seen.workload, Workload::NotInitialized);
     seen.is_held && !is_kept && !seen.is_paused && is_initialized
 }
@@ -154,16 +156,7 @@ fn want(selection: &Selection) -> Want {
         Selection::From(_) => Want::Ako,
         Selection::None => Want::Nothing,
         Selection::Skipped(skip) if skip.removes() => Want::Nothing,
-        Selection::Skipped(skip) => {
-            let message = match skip {
-                Skip::NoSuchConfig(name) => format!(
-                    "the label of the Cluster names the AKODeploymentConfig {name:?}, which does not exist or cannot select it: correct \
-                     the label, or create it"
-                ),
-                Skip::NotReady | Skip::KubeVip => "Cluster API reports the Cluster as not ready".to_owned(),
-            };
-            Want::Kept { skip: skip.clone(), message }
-        }
+        Selection::Skipped(skip) => Want::Kept(skip.clone()),
     }
 }
 

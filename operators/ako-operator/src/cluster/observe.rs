@@ -22,6 +22,7 @@ use crate::delivery::{Ako, Install, Object, Target, Way, awaited_kinds, form_of,
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
 use crate::problem::Problem;
+use crate::selection::Configs;
 use crate::user::account::Account;
 use crate::validation::validate;
 
@@ -56,7 +57,7 @@ impl Clusters {
     pub(super) fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
         Known {
             cluster,
-            adcs: self.adcs.all(),
+            adcs: Configs::from(&self.adcs),
             machines: self.by_cluster.get(&Key::of(cluster)),
             is_purged: self.memory.is_purged(cluster),
             is_balanced: self.endpoints.is_provider(cluster),
@@ -336,12 +337,17 @@ fn ready(adc: &AkoDeploymentConfig) -> Option<&Condition> {
 
 /// Returns why an AKODeploymentConfig cannot be used yet.
 fn not_ready(adc: &AkoDeploymentConfig) -> Obstacle {
-    let why = ready(adc)
-        .filter(|ready| ready.status != "True")
-        .map_or_else(String::new, |ready| format!(" ({}: {})", ready.reason, ready.message));
     let name = adc.name_any();
-    let message = format!("the AKODeploymentConfig {name:?} is not ready{why}: AKO is installed once it is");
-    Obstacle::Passing(Problem { reason: reason::ADC_NOT_READY, message })
+    let problem = |why: String| {
+        let message = format!(
+            "the AKODeploymentConfig {name:?} is not ready{why}: AKO is installed, or changed, once it is"
+        );
+        Problem { reason: reason::ADC_NOT_READY, message }
+    };
+    match ready(adc).filter(|ready| ready.status != "True") {
+        Some(ready) => Obstacle::Passing(problem(format!(" ({}: {})", ready.reason, ready.message))),
+        None => Obstacle::Brief(problem(String::new())),
+    }
 }
 
 /// Reads a workload cluster; `addon`: the add-on Secret of the management cluster.

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use infra_clients::capi::secret_name;
 use jiff::Timestamp;
+use operator_kit::names::first_few;
 use operator_kit::{Key, Turn};
 
 pub(super) use self::config_deletion::explain;
@@ -85,8 +86,8 @@ pub enum About {
     Ako,
     /// AKO that is to make nothing, as the label of the Cluster says.
     ConfigDeletion,
-    /// AKO that serves nothing, as it waits for kinds.
-    Kinds,
+    /// AKO that serves nothing, as it waits for kinds, or is still to make nothing.
+    Idle,
     /// The user of the Cluster on AVI, once what AKO made is gone.
     User,
     /// The pause of the Cluster.
@@ -130,19 +131,35 @@ fn next(seen: &Seen, now: Timestamp) -> Decision {
     if seen.is_deleting || seen.want == Want::Nothing {
         return match leave(seen, now).or_else(|| withdraw(seen)) {
             Some(turn) => turn.into(),
-            None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
+            None => match wait_for_record(seen) {
+                Some(turn) => turn.into(),
+                None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
+            },
         };
     }
-    let turn = match &seen.want {
-        Want::Kept { skip: skip @ Skip::NoSuchConfig(_), message } => {
-            Turn::Blocked { reason: skip.reason(), message: message.clone() }
-        }
-        Want::Kept { skip, message } => {
-            Turn::Wait { reason: skip.reason(), message: message.clone(), after: None }
-        }
-        Want::Ako | Want::Nothing => return deliver(seen, now),
+    match &seen.want {
+        Want::Kept(skip) => keep(seen, skip).into(),
+        Want::Ako | Want::Nothing => deliver(seen, now),
+    }
+}
+
+/// Decides about a Cluster that stays as it is.
+fn keep(seen: &Seen, skip: &Skip) -> Turn<Plan> {
+    let is_empty = match &seen.workload {
+        Workload::Unread | Workload::NotInitialized => true,
+        Workload::Closed { .. } => false,
+        Workload::Open(state) => state.installed.set.is_none() && state.installed.rest.is_empty(),
     };
-    turn.into()
+    if *skip == Skip::Unrecorded && is_empty {
+        // Its label went before anything was recorded.
+        return let_go(seen);
+    }
+    let (reason, message) = (skip.reason(), skip.message());
+    if skip.needs_help() {
+        Turn::Blocked { reason, message }
+    } else {
+        Turn::Wait { reason, message, after: None }
+    }
 }
 
 fn deliver(seen: &Seen, now: Timestamp) -> Decision {
@@ -169,7 +186,8 @@ fn deliver(seen: &Seen, now: Timestamp) -> Decision {
     }
     match &state.delivery {
         Delivery::None => Turn::Settled.into(),
-        Delivery::Refused(obstacle) => hold_back(state, obstacle.clone()).into(),
+        Delivery::Refused(obstacle) => config_deletion::hold_back(seen, state, obstacle)
+            .unwrap_or_else(|| hold_back(state, obstacle.clone(), false).into()),
         Delivery::Of(difference) => with_kinds(&difference.definitions, complete(seen, state, difference)),
     }
 }
@@ -184,8 +202,12 @@ fn complete(seen: &Seen, state: &State, difference: &Difference) -> Decision {
         return Turn::Blocked { reason: reason::AKO_OF_OTHERS, message }.into();
     }
     if let Some(obstacle) = find_obstacle(seen) {
+        if let Some(decision) = config_deletion::hold_back(seen, state, &obstacle) {
+            return decision;
+        }
         // An AKO that runs goes on as it is: with wrong credentials it would lock the account.
-        return beside_ako(&difference.definitions, hold_back(state, obstacle)).into();
+        let is_behind = !difference.differing.is_empty();
+        return beside_ako(&difference.definitions, hold_back(state, obstacle, is_behind)).into();
     }
     if let Some(decision) = config_deletion::before_delivery(seen, state) {
         return decision;
@@ -242,13 +264,32 @@ fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
     seen.offer.as_ref().err().cloned()
 }
 
-/// Holds a delivery back. An AKO that is there is not changed by it.
-fn hold_back(state: &State, obstacle: Obstacle) -> Turn<Plan> {
-    match (obstacle, &state.installed.set) {
-        (Obstacle::Passing(_), Some(_)) => check_pods(state),
-        (Obstacle::Passing(Problem { reason, message }), None) => Turn::Wait { reason, message, after: None },
+/// Holds a delivery back. An AKO that is there is not changed by it. `is_behind`: it is not as it is to be.
+fn hold_back(state: &State, obstacle: Obstacle, is_behind: bool) -> Turn<Plan> {
+    let is_there = state.installed.set.is_some();
+    match (obstacle, is_there) {
+        (Obstacle::Brief(_), true) => check_pods(state),
+        (Obstacle::Passing(_), true) if !is_behind => check_pods(state),
+        (
+            Obstacle::Brief(Problem { reason, message }) | Obstacle::Passing(Problem { reason, message }),
+            _,
+        ) => Turn::Wait { reason, message, after: None },
         (Obstacle::Lasting(Problem { reason, message }), _) => Turn::Blocked { reason, message },
     }
+}
+
+/// What AKO has left on AVI is looked for once it is known whether AKO was delivered, and from where.
+fn wait_for_record(seen: &Seen) -> Option<Turn<Plan>> {
+    let is_unclear = seen.is_deleting && seen.is_held && !seen.unread.is_empty();
+    if !is_unclear || seen.is_forced || matches!(seen.workload, Workload::NotInitialized) {
+        return None;
+    }
+    let message = format!(
+        "AKODeploymentConfigs do not parse, and one of them may say where on AVI the AKO of the Cluster worked: {}; correct them, see their \
+         events; or remove what AKO and its user have left on AVI by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true",
+        first_few(&seen.unread)
+    );
+    Some(Turn::Blocked { reason: reason::ADC_INVALID, message })
 }
 
 /// Decides what has to be done before the Cluster can be let go; `None`: nothing.
@@ -354,9 +395,15 @@ fn wait_for_answer(seen: &Seen, set: &Set, now: Timestamp) -> Option<Turn<Plan>>
         // As if AKO had said that it gave up.
         Overdue::Yes => return give_up(seen, set).map(deadline::keep_reason),
     }
+    let is_limited = seen.patience.limit.is_some() && seen.purge != Purge::Impossible;
+    let end = if is_limited {
+        "--cleanup-deadline of the operator ends that; if it takes long"
+    } else {
+        "if that does not end"
+    };
     let message = format!(
-        "AKO removes what it made on AVI; if that does not end, look at the log of Pod {NAMESPACE}/ako-0 in the workload cluster, or \
-         remove it by hand and annotate the Cluster with {FORCE_ANNOTATION}=true"
+        "AKO removes what it made on AVI; {end}, look at the log of Pod {NAMESPACE}/ako-0 in the workload cluster, or remove it by hand and \
+         annotate the Cluster with {FORCE_ANNOTATION}=true"
     );
     Some(Turn::Wait { reason: reason::CLEANING_UP, message, after: seen.patience.next_look(now) })
 }

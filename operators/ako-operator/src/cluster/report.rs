@@ -13,6 +13,7 @@ use crate::api::reason;
 use crate::conditions::Said;
 use crate::error::Error;
 
+const LEAVING: &str = "AKO leaves the Cluster, or has left it: AviResourceCleanupSucceeded and AviUserCleanupSucceeded say how far that is";
 const CLEAN: &str = "AKO has removed what it made on AVI, or there was nothing";
 
 /// A change of a Cluster's conditions.
@@ -29,9 +30,14 @@ pub struct Report {
 /// Returns how the conditions have to change before a turn ends the pass; `None` if they are right, or the pass goes on.
 #[must_use]
 pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
-    let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
+    let is_leaving = seen.is_deleting || seen.want == Want::Nothing || matches!(turn, Turn::Gone);
     let (mut wanted, mut unwanted) = of_turn(seen, turn, about, is_leaving)?;
-    if !is_leaving {
+    if is_leaving {
+        let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED);
+        if is_said && about != About::Pause && !unwanted.contains(&AKO_INSTALLED) {
+            wanted.push(Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, LEAVING));
+        }
+    } else {
         unwanted.push(USER_CLEANED_UP);
         if !seen.deletes_config {
             unwanted.push(RESOURCES_CLEANED_UP);
@@ -88,7 +94,7 @@ fn of_turn(
             wanted.push(cleaned_up(seen));
             wanted.push(Said::new(USER_CLEANED_UP, Status::False, reason, message));
         }
-        Turn::Gone | Turn::Settled if !is_leaving => {
+        Turn::Settled if !is_leaving => {
             wanted.push(Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, &notes(seen)));
         }
         Turn::Gone | Turn::Settled if seen.is_deleting => {
@@ -103,9 +109,9 @@ fn of_turn(
         }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
             let status = match (&seen.want, &seen.workload) {
-                (Want::Kept { .. }, _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
+                (Want::Kept(_), _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
                 // It makes nothing.
-                _ if about == About::Kinds => Some(Status::False),
+                _ if about == About::Idle => Some(Status::False),
                 // What is installed stays installed.
                 (_, Workload::Open(state)) if runs(state) => Some(Status::True),
                 (_, Workload::Closed { .. }) => Some(Status::Unknown),
@@ -203,7 +209,7 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<
     };
     let is_news = |reason: &str| is_new(AKO_INSTALLED, reason) || is_new(RESOURCES_CLEANED_UP, reason);
     match turn {
-        Turn::Settled | Turn::Gone if is_new(AKO_INSTALLED, reason::INSTALLED) => {
+        Turn::Settled if is_new(AKO_INSTALLED, reason::INSTALLED) => {
             Some(Notice::normal(reason::INSTALLED, "AKO is installed in the workload cluster"))
         }
         Turn::Wait { reason, message, .. } if about == About::Pause => {

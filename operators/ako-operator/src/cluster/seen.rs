@@ -30,6 +30,8 @@ pub struct Seen {
     pub is_paused: bool,
     /// Whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster.
     pub is_recorded: bool,
+    /// Names of AKODeploymentConfigs that do not parse, where none of the others has recorded it.
+    pub unread: Vec<String>,
     /// Whether the Cluster is to have AKO.
     pub want: Want,
     /// The pre-terminate hooks of its Machines.
@@ -94,12 +96,7 @@ pub enum Want {
     /// An AKODeploymentConfig selects it.
     Ako,
     /// It stays as it is.
-    Kept {
-        /// Why.
-        skip: Skip,
-        /// Why, and what to do.
-        message: String,
-    },
+    Kept(Skip),
     /// It is to have none.
     Nothing,
 }
@@ -145,7 +142,9 @@ pub struct State {
 /// Why AKO is not delivered. An AKO that is there is not changed by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It passes by itself, and wakes the Cluster then. Another object says more: not each Cluster with AKO has to say so.
+    /// It passes within seconds, and wakes the Cluster then: AVI is being asked.
+    Brief(Problem),
+    /// It passes by itself, and wakes the Cluster then. Another object says more: a Cluster whose AKO is as it is to be does not say so.
     Passing(Problem),
     /// A person has to change something.
     Lasting(Problem),
@@ -154,6 +153,15 @@ pub enum Obstacle {
 impl From<Problem> for Obstacle {
     fn from(problem: Problem) -> Self {
         Self::Lasting(problem)
+    }
+}
+
+impl Obstacle {
+    /// Returns what it is.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        let (Self::Brief(problem) | Self::Passing(problem) | Self::Lasting(problem)) = self;
+        problem
     }
 }
 
@@ -303,6 +311,7 @@ impl Seen {
             is_forced: false,
             is_paused: false,
             is_recorded: true,
+            unread: Vec::new(),
             want,
             hooks: Hooks::default(),
             workload: Workload::Unread,

@@ -17,7 +17,7 @@ use crate::api::{AkoDeploymentConfig, condition};
 use crate::conditions::said;
 use crate::error::Error;
 use crate::infra_setting::{self, Live};
-use crate::selection::{is_of, refuse_ip_family};
+use crate::selection::{Configs, is_of, refuse_ip_family};
 
 /// How long the look-up of a name may take.
 const LOOKUP: Duration = Duration::from_secs(2);
@@ -25,8 +25,8 @@ const LOOKUP: Duration = Duration::from_secs(2);
 impl Endpoints {
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
         let key = Key::new(cluster.namespace(), &service_name(cluster));
-        let adcs = self.adcs.all();
-        let adc = adcs.iter().find(|adc| is_of(&adc.name_any(), cluster, &adcs));
+        let adcs = Configs::from(&self.adcs);
+        let adc = adcs.read.iter().find(|adc| is_of(&adc.name_any(), cluster, &adcs));
         let family = cluster.ip_family();
         let refused = match adc {
             Some(adc) => refuse_ip_family(&family, adc.spec.ip_family(), true),

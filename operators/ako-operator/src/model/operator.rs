@@ -28,6 +28,7 @@ use crate::delivery::{
     Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects,
 };
 use crate::problem::Problem;
+use crate::selection::Configs;
 use crate::user::account::{Account, Step};
 
 const NAME: &str = "w1";
@@ -174,7 +175,7 @@ impl Operator {
         let (cluster, machine) = (self.cluster(basis.cached.0), machine(basis.cached.1));
         let known = Known {
             cluster: &cluster,
-            adcs: vec![Arc::new(self.adc(basis.is_recorded))],
+            adcs: Configs::of([Arc::new(self.adc(basis.is_recorded))]),
             machines: machine.into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,

@@ -1,3 +1,5 @@
+mod unclear;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -31,8 +33,8 @@ fn from(name: &str) -> Selection {
 fn check(cluster: &Cluster, adcs: &[Arc<AkoDeploymentConfig>], wanted: &Selection, why: &str) {
     let mut reversed = adcs.to_vec();
     reversed.reverse();
-    for adcs in [adcs, &reversed] {
-        assert_eq!(select(cluster, adcs), *wanted, "{why}");
+    for adcs in [adcs.to_vec(), reversed] {
+        assert_eq!(select(cluster, &Configs::of(adcs)), *wanted, "{why}");
     }
 }
 
@@ -228,7 +230,7 @@ fn clusters_are_skipped_while_they_are_not_ready_or_have_kube_vip() {
     ];
     for (version, conditions, deleting, vip, wanted) in rows {
         let cluster = state(version, &conditions, deleting, vip);
-        let found = select(&cluster, &adcs);
+        let found = select(&cluster, &Configs::of(adcs.clone()));
         assert_eq!(found, *wanted, "{version} {conditions} {deleting} {vip}");
     }
     let unready = state("v1beta2", &is("Available", "False"), false, &no);
@@ -237,12 +239,15 @@ fn clusters_are_skipped_while_they_are_not_ready_or_have_kube_vip() {
 
 #[test]
 fn a_skip_says_why_and_keeps_what_is_installed() {
-    for (skip, reason, removes) in [
-        (Skip::KubeVip, "KubeVipProvidesLoadBalancers", true),
-        (Skip::NotReady, "ClusterNotReady", false),
-        (Skip::NoSuchConfig("x".into()), "NoSuchAKODeploymentConfig", false),
+    for (skip, reason, removes, needs_help, text) in [
+        (Skip::KubeVip, "KubeVipProvidesLoadBalancers", true, false, "kube-vip"),
+        (Skip::NotReady, "ClusterNotReady", false, false, "not ready"),
+        (Skip::NoSuchConfig("x".into()), "NoSuchAKODeploymentConfig", false, true, "\"x\""),
+        (Skip::Unclear(vec!["x".into(), "y".into()]), "AKODeploymentConfigInvalid", false, true, "x, y"),
+        (Skip::Unrecorded, "AKODeploymentConfigMissing", false, true, "create the AKODeploymentConfig again"),
     ] {
-        assert_eq!((skip.reason(), skip.removes()), (reason, removes));
+        assert_eq!((skip.reason(), skip.removes(), skip.needs_help()), (reason, removes, needs_help));
+        assert!(skip.message().contains(text), "{}", skip.message());
     }
 }
 

@@ -1,5 +1,6 @@
 mod deliveries;
 mod overlaps;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,6 +72,7 @@ fn seen(facts: Facts) -> Seen {
         answer: Some(Arc::new(answer)),
         claimed: Items::default(),
         released: Items::default(),
+        unread: Vec::new(),
         others: Vec::new(),
         infra: None,
         groups: port_groups::Seen::default(),

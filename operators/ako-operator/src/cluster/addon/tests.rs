@@ -86,7 +86,8 @@ fn bootstrap(packages: &Value, skipped: &str, release: &str) -> ClusterBootstrap
 fn shown(delivery: &Delivery) -> String {
     match delivery {
         Delivery::None => "nothing".to_owned(),
-        Delivery::Refused(Obstacle::Passing(problem) | Obstacle::Lasting(problem)) => {
+        Delivery::Refused(obstacle) => {
+            let problem = obstacle.problem();
             format!("refused {}", problem.reason)
         }
         Delivery::Of(Difference { differing, foreign, pending, .. }) => {

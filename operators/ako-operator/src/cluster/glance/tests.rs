@@ -32,7 +32,7 @@ fn machine(name: &str, hook: Option<&str>, is_deleting: bool) -> Arc<Foreign<Mac
 fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<'a> {
     Known {
         cluster,
-        adcs: Vec::new(),
+        adcs: Configs::default(),
         machines: machines.to_vec(),
         is_purged: false,
         is_balanced: true,

@@ -13,8 +13,9 @@ use super::{About, Decision, Plan, tell};
 use crate::api::condition::RESOURCES_CLEANED_UP;
 use crate::api::{DELETE_CONFIG_LABEL, reason};
 use crate::cluster::report::Report;
-use crate::cluster::seen::{Cleanup, Purge, Seen, Set, State};
+use crate::cluster::seen::{Cleanup, Obstacle, Purge, Seen, Set, State};
 use crate::delivery::NAMESPACE;
+use crate::problem::Problem;
 
 /// Decides what is next for an AKO that is installed; `None` if the Cluster has no such label, or AKO does not learn of it.
 pub(super) fn of_installed(seen: &Seen, state: &State, now: Timestamp) -> Option<Decision> {
@@ -36,6 +37,23 @@ pub(super) fn before_delivery(seen: &Seen, state: &State) -> Option<Decision> {
     }
     let turn = if is_done(seen) || state.installed.set.is_some() { None } else { purge(seen) };
     turn.map(about)
+}
+
+/// Says what keeps an AKO from serving again that was to make nothing, once its label has gone; `None` if it serves.
+pub(super) fn hold_back(seen: &Seen, state: &State, obstacle: &Obstacle) -> Option<Decision> {
+    let is_told = state.installed.set.is_some() && state.installed.delete_config == Some(true);
+    if !is_told || seen.deletes_config {
+        return None;
+    }
+    let Problem { reason, message } = obstacle.problem();
+    let message = format!(
+        "AKO still makes nothing on AVI, as the label {DELETE_CONFIG_LABEL} of the Cluster had asked; it serves again once this ends: {message}"
+    );
+    let turn = match obstacle {
+        Obstacle::Lasting(_) => Turn::Blocked { reason, message },
+        Obstacle::Brief(_) | Obstacle::Passing(_) => Turn::Wait { reason, message, after: None },
+    };
+    Some(Decision { turn, about: About::Idle })
 }
 
 fn about(turn: Turn<Plan>) -> Decision {

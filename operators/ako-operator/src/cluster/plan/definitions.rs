@@ -40,7 +40,7 @@ pub(super) fn beside_ako(definitions: &Definitions, turn: Turn<Plan>) -> Turn<Pl
 /// An AKO that waits for its kinds serves nothing, whatever its Pod says.
 pub(super) fn with_kinds(definitions: &Definitions, decision: Decision) -> Decision {
     let is_waiting = definitions.is_awaited && decision.about == About::Ako;
-    if is_waiting { Decision { about: About::Kinds, ..decision } } else { decision }
+    if is_waiting { Decision { about: About::Idle, ..decision } } else { decision }
 }
 
 fn wait(definitions: &Definitions) -> Option<Turn<Plan>> {

@@ -2,6 +2,7 @@
 
 mod config_deletion;
 mod definitions;
+mod kept;
 mod overdue;
 
 use operator_kit::Key;
@@ -181,7 +182,7 @@ fn a_selected_cluster_gets_ako() {
     let of = |obsolete, foreign| Delivery::Of(Difference { obsolete, foreign, ..Difference::default() });
     let refused = Delivery::Refused(lasting(reason::INVALID_SPEC));
     let unknown = Delivery::Refused(passing());
-    let wrong_label = Want::Kept { skip: Skip::NoSuchConfig("n".to_owned()), message: String::new() };
+    let wrong_label = Want::Kept(Skip::NoSuchConfig("n".to_owned()));
     let ending = Set { ending_since: Some(Timestamp::UNIX_EPOCH), ..set(Cleanup::Done) };
     check(vec![
         ("at rest", settled(), "settled"),
@@ -208,7 +209,7 @@ fn a_selected_cluster_gets_ako() {
 
 /// A selected Cluster that Cluster API reports as not ready.
 fn unready_cluster(hooks: Hooks) -> Seen {
-    let want = Want::Kept { skip: Skip::NotReady, message: String::new() };
+    let want = Want::Kept(Skip::NotReady);
     Seen { want, hooks, ..settled() }
 }
 

@@ -54,7 +54,7 @@ fn conditions_say_how_far_the_delivery_is() {
         workload: Workload::Closed { reason: "ClusterUnreachable", message: String::new() },
         ..selected()
     };
-    let kept = seen(Want::Kept { skip: Skip::NotReady, message: String::new() });
+    let kept = seen(Want::Kept(Skip::NotReady));
     let family = |result| Seen { ip_family: Some(result), ..selected() };
     check(vec![
         ("a step", selected(), Turn::LookAgain(Plan::Watch), "nothing"),
@@ -125,8 +125,59 @@ fn conditions_say_how_far_the_cleanup_is() {
             "AKOInstalled=True AKOInstalled, -AviResourceCleanupSucceeded, event AKOInstalled",
         ),
         ("not selected any more", installed(seen(Want::Nothing)), Turn::Gone, "-AKOInstalled"),
+        (
+            "AKO was never delivered",
+            installed(seen(Want::Kept(Skip::Unrecorded))),
+            Turn::Gone,
+            "-AKOInstalled",
+        ),
         ("never selected", seen(Want::Nothing), Turn::Gone, "nothing"),
     ]);
+}
+
+/// Whatever keeps AKO, or its user: it serves nothing more.
+#[test]
+fn an_ako_that_leaves_is_not_installed() {
+    let leaves = "AKOInstalled=False AKOLeaving";
+    let also = |seen: Seen| {
+        let mut seen = installed(seen);
+        seen.said.extend(cleaning().said);
+        seen
+    };
+    let gone = said(AKO_INSTALLED, Status::False, reason::LEAVING);
+    let known = Seen {
+        said: vec![Said { message: LEAVING.to_owned(), ..gone }, cleaning().said.remove(0)],
+        ..cleaning()
+    };
+    check(vec![
+        (
+            "it is asked",
+            installed(seen(Want::Nothing)),
+            waits(reason::CLEANING_UP),
+            &format!("AviResourceCleanupSucceeded=False AKOCleaningUp, {leaves}, event AKOCleaningUp"),
+        ),
+        ("it still leaves", also(cleaning()), waits(reason::CLEANING_UP), leaves),
+        ("that is said already", known, waits(reason::CLEANING_UP), "nothing"),
+        (
+            "it is gone",
+            also(cleaning()),
+            Turn::Gone,
+            &format!("AviResourceCleanupSucceeded=True AKOCleanedUp, {leaves}"),
+        ),
+    ]);
+    let user = format!(
+        "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=False AviForbidden, {leaves}"
+    );
+    check_about(About::User, vec![("its user stays", also(cleaning()), blocked("AviForbidden"), &user)]);
+    check_about(
+        About::Pause,
+        vec![(
+            "a pause says nothing of it",
+            also(cleaning()),
+            waits(reason::PAUSED),
+            "AviResourceCleanupSucceeded=Unknown ClusterPaused, event ClusterPaused",
+        )],
+    );
 }
 
 /// A policy that changes AKO's image is no failure, and the condition names what it changed.
@@ -169,7 +220,7 @@ fn an_ako_that_runs_stays_installed() {
         ),
     ]);
     let wanted = "AKOInstalled=False AKOCRDsMissing, event AKOCRDsMissing";
-    check_about(About::Kinds, vec![("it waits", state(true), waits(reason::DEFINITIONS_MISSING), wanted)]);
+    check_about(About::Idle, vec![("it waits", state(true), waits(reason::DEFINITIONS_MISSING), wanted)]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn an_ako_that_runs_goes_on_and_says_what_it_waits_for() {
         ),
     ]);
     let about = |seen: Seen| next(&seen, now()).about;
-    assert_eq!(about(runs(missing(false))), About::Kinds);
+    assert_eq!(about(runs(missing(false))), About::Idle);
     assert_eq!(about(runs(newer())), About::Ako);
     assert_eq!(about(Seen { deletes_config: true, ..runs(missing(false)) }), About::ConfigDeletion);
 }

@@ -1,0 +1,66 @@
+//! Others that do not parse: what they have added is not known, and is removed by none.
+
+use super::*;
+
+fn unread(seen: Seen) -> Seen {
+    Seen { unread: vec!["b".to_owned()], ..seen }
+}
+
+#[test]
+fn nothing_is_removed_that_one_may_have_added() {
+    let old = json!({"usableNetworks": [{"profile": "profile", "network": "old"}]});
+    let with_old = Facts {
+        profiles: [("profile".into(), ["net".to_owned(), "old".to_owned()].into())].into(),
+        ..facts()
+    };
+    let Turn::LookAgain(Plan::Record(added)) =
+        decide(&adc(&json!({}), &old), &unread(seen(with_old.clone())), at(1))
+    else {
+        panic!("it records nothing")
+    };
+    assert_eq!(
+        added.usable_networks.len(),
+        1,
+        "what is not asked for any more stays in the record: {added:?}"
+    );
+    let recorded = adc(&json!({}), &serde_json::to_value(&added).unwrap());
+    let Turn::Act(Plan::Configure(change)) = decide(&recorded, &unread(seen(with_old.clone())), at(1)) else {
+        panic!("what is missing is not held up")
+    };
+    assert!(change.removed.is_empty() && !change.missing.is_empty(), "{change:?}");
+    let mut network = infra_clients::avi::objects::Network::default();
+    change.edit_network("net", &mut network).unwrap();
+    let mut done = with_old;
+    done.networks.insert("net".into(), network.configured_subnets);
+    assert_eq!(decided(&recorded, &unread(seen(done.clone()))), "AKODeploymentConfigInvalid");
+    assert_eq!(decided(&recorded, &seen(done)), "configure", "once it can be read");
+}
+
+#[test]
+fn a_tenant_stays_that_one_may_need() {
+    let (adc, seen) = scoped(&[], &["t-ns"], Known::Asked(&[]));
+    assert_eq!(decided(&adc, &unread(seen.clone())), "AKODeploymentConfigInvalid");
+    assert_eq!(decided(&adc, &seen), "removed tenant t-ns");
+}
+
+#[test]
+fn a_deletion_waits_unless_nothing_was_added() {
+    for (added, is_forced, wanted) in [
+        (
+            json!({"usableNetworks": [{"profile": "profile", "network": "net"}]}),
+            false,
+            "AKODeploymentConfigInvalid",
+        ),
+        (json!({"usableNetworks": [{"profile": "profile", "network": "net"}]}), true, "gone"),
+        (Value::Null, false, "gone"),
+    ] {
+        let mut adc = adc(&json!({}), &added);
+        adc.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-29T00:00:00Z")).unwrap();
+        let mut seen = unread(seen(facts()));
+        (seen.basis.is_deleting, seen.is_forced) = (true, is_forced);
+        if added.is_null() {
+            adc.status.as_mut().unwrap().place = None;
+        }
+        assert_eq!(decided(&adc, &seen), wanted, "{added} {is_forced}");
+    }
+}
