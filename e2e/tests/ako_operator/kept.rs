@@ -24,9 +24,12 @@ async fn ako_stays_while_its_adc_cannot_be_read_or_is_gone() {
     let made = on_avi(&walk, "virtualservice");
     assert_eq!(made.len(), 1);
 
-    let annotate =
-        |value: Option<String>| json!({ "metadata": { "annotations": { "example.com/large": value } } });
-    patch(&walk, annotate(Some("x".repeat(70 * 1024)))).await;
+    let annotate = |value: Option<String>| {
+        let all: serde_json::Map<_, _> =
+            (0..70).map(|n| (format!("example.com/large-{n}"), json!(value))).collect();
+        json!({ "metadata": { "annotations": all } })
+    };
+    patch(&walk, annotate(Some("x".repeat(1024)))).await;
     stays(&walk, "AKODeploymentConfigInvalid").await;
     patch(&walk, annotate(None)).await;
     stays(&walk, "AKOInstalled").await;

@@ -109,7 +109,7 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if record != mine {
         return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
-    // What is not known to be claimed by nobody else stays, and holds nothing else up.
+    // What another one may claim that cannot be read stays, and holds nothing else up.
     let kept = if seen.unread.is_empty() { Items::default() } else { record.without(&wished) };
     let record = record.without(&kept);
     let Some(change) = AviChange::of(&record, wished, facts) else {

@@ -41,8 +41,8 @@ pub(super) fn before_delivery(seen: &Seen, state: &State) -> Option<Decision> {
 
 /// Says what keeps an AKO from serving again that was to make nothing, once its label has gone; `None` if it serves.
 pub(super) fn hold_back(seen: &Seen, state: &State, obstacle: &Obstacle) -> Option<Decision> {
-    let is_told = state.installed.set.is_some() && state.installed.delete_config == Some(true);
-    if !is_told || seen.deletes_config {
+    let is_idle = state.installed.set.is_some() && state.installed.delete_config == Some(true);
+    if !is_idle || seen.deletes_config {
         return None;
     }
     let Problem { reason, message } = obstacle.problem();

@@ -91,7 +91,7 @@ fn a_change_that_is_held_back_shows() {
     ]);
 }
 
-/// It serves nothing until it is told otherwise, whatever its Pod says.
+/// It serves nothing until its ConfigMap says otherwise, whatever its Pod says.
 #[test]
 fn an_ako_that_is_still_to_make_nothing_is_not_said_to_work() {
     let told = |delivery, offer: Option<Obstacle>| Seen {
