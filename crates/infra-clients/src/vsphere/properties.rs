@@ -27,6 +27,11 @@ pub(super) struct ObjectUpdate {
 }
 
 impl ObjectUpdate {
+    /// Returns what is known of an object that cannot be read: that it exists.
+    pub(super) fn unread(moref: &MoRef) -> Self {
+        Self { kind: UpdateKind::Enter, obj: moref.clone(), properties: Vec::new() }
+    }
+
     pub(super) fn get(&self, path: &str) -> Option<&Node> {
         self.properties.iter().find(|(name, _)| name == path)?.1.as_ref()
     }
@@ -111,6 +116,20 @@ pub(super) async fn read_existing(
         }
     }
     Ok(read)
+}
+
+/// Returns whether an object exists that an answer of [`read_existing`] does not have. It may be hidden: a vCenter that does not say that it
+/// has no such object shows nothing of those on which the account lacks the privilege System.View.
+pub(super) async fn exists(core: &Core, moref: &MoRef) -> Result<bool, Error> {
+    let named = object(moref.to_vim(), false, Vec::new());
+    let one = filter(vec![properties(moref.kind(), &[])], vec![named]);
+    let strict = PropertyFilterSpec { report_missing_objects_in_results: Some(false), ..one };
+    match core.retrieve(&strict).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_object_missing() => Ok(false),
+        Err(error) if error.kind() == Kind::Forbidden => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 // === answers ===

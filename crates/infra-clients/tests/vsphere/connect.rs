@@ -114,6 +114,29 @@ async fn unreachable_at_first() -> Result<()> {
     Ok(())
 }
 
+/// One that starts says which setting is missing; what one that runs has found stays in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_datacenter_does_not_stop_a_client_that_has_found_the_first() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder(), |_, vms| {
+        (vms.audit, vms.poll_wait) = (Duration::from_secs(1), Duration::from_secs(1));
+    })
+    .await?;
+    rig.sim.add_datacenter("DC-new").await?;
+    let error = down(&start(&rig.sim, |_, _| {})?.1).await?;
+    assert_eq!(error.kind(), Kind::Ambiguous, "{error}");
+    let mut link = rig.vms.link();
+    link.mark_unchanged();
+    // Each audit reads the site.
+    rig.sim.reset_calls().await?;
+    eventually("three audits", SOON, async || {
+        Ok((rig.sim.calls().await?.get("RetrievePropertiesEx").copied() >= Some(3)).then_some(()))
+    })
+    .await?;
+    assert!(!link.has_changed()? && link.borrow().is_up(), "{:?}", link.borrow());
+    rig.make(&rig.root()?, "still").await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_datacenters_must_be_chosen_from() -> Result<()> {
     let sim = Vcsim::builder().datacenters(2).start().await?;

@@ -1,12 +1,13 @@
 //! Reads that do not wait: a request, and the answer as a change.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use infra_clients::Failure;
 use infra_clients::vsphere::vms::{Change, Changes, Outside, Template};
 use infra_clients::vsphere::{Kind, MoRef};
-use testbed::{Fault, Outage, Vcsim};
+use testbed::{Account, Fault, Outage, Vcsim};
 
 use crate::rig::{IDLE, Rig, SOON, down, spec, template};
 
@@ -89,7 +90,8 @@ async fn looked_up(changes: &mut Changes, vms: &[&MoRef]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn vms_that_are_not_shown_are_looked_up_in_one_call() -> Result<()> {
+async fn vms_that_are_not_shown_are_looked_up_in_one_call_and_each_is_asked_for_that_seems_gone() -> Result<()>
+{
     let rig = Rig::start().await?;
     let elsewhere = template(&rig.vms, "photon").await?;
     let gone: Vec<MoRef> = (0..30).map(|i| MoRef::new("VirtualMachine", &format!("vm-9{i:03}"))).collect();
@@ -110,7 +112,7 @@ async fn vms_that_are_not_shown_are_looked_up_in_one_call() -> Result<()> {
             other => panic!("{other:?}"),
         }
     });
-    assert_eq!(rig.calls_but(IDLE).await?, [("RetrievePropertiesEx".to_owned(), 1)].into());
+    assert_eq!(rig.calls_but(IDLE).await?, [("RetrievePropertiesEx".to_owned(), 1 + 30)].into());
 
     // Answered: asking again adds nothing to the call for another.
     let other = MoRef::new("VirtualMachine", "vm-8000");
@@ -120,7 +122,66 @@ async fn vms_that_are_not_shown_are_looked_up_in_one_call() -> Result<()> {
     }
     rig.vms.look_up(&other);
     looked_up(&mut changes, &[&other]).await?;
-    assert_eq!(rig.calls_but(IDLE).await?["RetrievePropertiesEx"], 2);
+    assert_eq!(rig.calls_but(IDLE).await?["RetrievePropertiesEx"], 31 + 2);
+    Ok(())
+}
+
+/// Else one machine would keep the deletions and repairs of all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_cannot_be_read_keeps_no_other() -> Result<()> {
+    let read = "RetrievePropertiesEx";
+    let rig = Rig::with(Vcsim::builder(), |session, _| session.call_timeout = Duration::from_secs(2)).await?;
+    let vm = |n: usize| MoRef::new("VirtualMachine", &format!("vm-9{n:03}"));
+    let faults = [
+        Fault::status(read, 504),
+        Fault::cut_before(read),
+        Fault::soap(read, "HostNotConnected"),
+        Fault::soap(read, "NoPermission"),
+        Fault::garbage(read),
+        Fault::hang(read),
+    ];
+    for (n, fault) in faults.into_iter().enumerate() {
+        let (bad, others) = (vm(100 * n), (1..8).map(|i| vm(100 * n + i)).collect::<Vec<_>>());
+        rig.sim.fault(fault.clone().naming(bad.value()).until_cleared()).await?;
+        let mut changes = rig.vms.changes();
+        rig.vms.look_up(&bad);
+        for other in &others {
+            rig.vms.look_up(other);
+        }
+        looked_up(&mut changes, &others.iter().chain([&bad]).collect::<Vec<_>>()).await?;
+        rig.vms.read(|inventory| {
+            match inventory.outside(&bad) {
+                Some(Outside::Elsewhere(vm)) => assert!(vm.markers.is_none(), "{fault:?}: {vm:?}"),
+                other => panic!("{fault:?}: {other:?}"),
+            }
+            for other in &others {
+                assert_eq!(inventory.outside(other), Some(&Outside::Gone), "{fault:?}: {other}");
+            }
+        });
+        assert!(rig.vms.link().borrow().is_up(), "{fault:?}");
+        rig.sim.clear_faults().await?;
+    }
+    Ok(())
+}
+
+/// A vCenter shows nothing of a VM to an account without System.View on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_the_account_may_not_see_is_not_gone() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    let vm = rig.make(&folder, "a").await?;
+    rig.vms.fresh().await?;
+    let account = Account::new(rig.sim.user(), rig.sim.password()).hidden("/DC0/vm/vm-operator/f");
+    rig.sim.set_account(&account).await?;
+    rig.vms.fresh().await?;
+    assert!(rig.vms.read(|inventory| inventory.vm(&vm).is_none()), "it is hidden");
+    let mut changes = rig.vms.changes();
+    rig.vms.look_up(&vm);
+    looked_up(&mut changes, &[&vm]).await?;
+    match rig.vms.read(|inventory| inventory.outside(&vm).cloned()) {
+        Some(Outside::Elsewhere(vm)) => assert!(vm.markers.is_none(), "{vm:?}"),
+        other => panic!("{other:?}"),
+    }
     Ok(())
 }
 

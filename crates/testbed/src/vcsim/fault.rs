@@ -15,6 +15,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     method: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    naming: String,
     times: i64,
     #[serde(flatten)]
     kind: Kind,
@@ -36,7 +38,7 @@ enum Kind {
 
 impl Fault {
     fn new(method: &str, kind: Kind) -> Self {
-        Self { method: method.to_owned(), times: 1, kind }
+        Self { method: method.to_owned(), naming: String::new(), times: 1, kind }
     }
 
     /// Answers with the vim fault of this type name, such as `NoPermission`, and does not run the call.
@@ -92,6 +94,13 @@ impl Fault {
     #[must_use]
     pub fn delay(method: &str, time: Duration) -> Self {
         Self::new(method, Kind::Delay { delay_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) })
+    }
+
+    /// Applies the rule only to calls that name this object, such as `vm-42`.
+    #[must_use]
+    pub fn naming(mut self, reference: &str) -> Self {
+        reference.clone_into(&mut self.naming);
+        self
     }
 
     /// Applies the rule to that many calls.

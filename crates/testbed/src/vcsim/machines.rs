@@ -362,6 +362,14 @@ impl Vcsim {
         self.change("vms/rename", json!({"path": path, "name": name})).await
     }
 
+    /// Adds a datacenter, without hosts.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub async fn add_datacenter(&self, name: &str) -> Result<()> {
+        self.change("datacenters", json!({"name": name})).await
+    }
+
     /// Destroys the resource pool of that name in each cluster and creates another one, with another managed object,
     /// in its place. Its machines move to its parent.
     ///

@@ -151,7 +151,7 @@ impl Shared {
     async fn run(self: Arc<Self>) {
         let watcher = Watcher::new(self.clone());
         let work = async { tokio::join!(watcher.run(), self.look_ups.run(&self), self.templates.run(&self)) };
-        self.stop.run_until_cancelled(work).await;
+        Box::pin(self.stop.run_until_cancelled(work)).await;
         self.update(Inventory::close);
         self.link.send_replace(Link::Down(closed()));
     }

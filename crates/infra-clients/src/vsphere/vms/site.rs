@@ -2,6 +2,8 @@
 //! name does not fit and which would; never chooses between two. Creates the levels of the root folder that are
 //! missing, unless it was renamed or moved.
 
+mod choice;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +12,12 @@ use std::time::Instant;
 use tokio::sync::watch;
 use vim_rs::types::structs::PropertyFilterSpec;
 
+use self::choice::{Chosen, choose};
 use super::config::{Config, RecordedVm};
 use super::inventory::{Inventory, Vm};
 use super::updates::read_once;
 use crate::vsphere::name::{escape, to_send};
-use crate::vsphere::paths::{Paths, list, normal, segments};
+use crate::vsphere::paths::{Paths, segments};
 use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
 use crate::vsphere::session::Core;
 use crate::vsphere::soap::Call;
@@ -86,27 +89,13 @@ impl Sites {
 }
 
 impl Site {
-    /// Finds the site with one call, and one more for each level of the root folder that is missing.
-    pub(super) async fn find(core: &Core, config: &Config) -> Result<Self, Error> {
-        let levels: Vec<String> = segments(&config.root_folder).collect();
-        if levels.is_empty() {
-            return Err(Error::new(Kind::Config, "the root folder's path is empty: name a folder"));
-        }
+    /// Finds the site with one call, and one more for each level of the root folder that is missing, which it creates.
+    async fn find(core: &Core, config: &Config) -> Result<Self, Error> {
+        let levels = levels_of(config)?;
         let top = &core.roots().await?.folder;
         let objects = core.retrieve(&site_filter(top, levels.len())).await?;
         let paths = Paths::of(&objects);
-        let datacenter = find_datacenter(&objects, &paths, top, config.datacenter.as_deref())?;
-        let name = paths.path(&datacenter.obj, top);
-        let folder = |path| {
-            datacenter.moref(path).ok_or_else(|| {
-                let message = format!(
-                    "the account cannot read the datacenter {name:?}: have a vCenter administrator grant it System.Read there"
-                );
-                Error::new(Kind::Forbidden, message)
-            })
-        };
-        let (vm_folder, host_folder) = (folder("vmFolder")?, folder("hostFolder")?);
-        let pool = find_pool(&objects, &paths, (top, &host_folder), config.resource_pool.as_deref(), &name)?;
+        let Chosen { datacenter: name, vm_folder, pool } = choose(&objects, &paths, top, config)?;
         let place = Place { objects: &objects, paths: &paths, vm_folder: &vm_folder, datacenter: &name };
         let root = match place.find_root(&levels) {
             Ok(root) => root,
@@ -118,6 +107,46 @@ impl Site {
         tracing::info!(datacenter = name, %root, %pool, "working in");
         Ok(Self { datacenter: name, vm_folder, root, pool })
     }
+
+    /// Returns whether the root folder is still where the settings say, which one call reads. Creates nothing. Where the settings would not
+    /// be enough to find the site again, as once there is a second datacenter, the log says so: what was found stays in use.
+    ///
+    /// # Errors
+    /// The call fails.
+    pub(super) async fn is_in_place(&self, core: &Core, config: &Config) -> Result<bool, Error> {
+        let levels = levels_of(config)?;
+        let top = &core.roots().await?.folder;
+        let objects = core.retrieve(&site_filter(top, levels.len())).await?;
+        let paths = Paths::of(&objects);
+        let problem = match choose(&objects, &paths, top, config) {
+            Ok(chosen) => (chosen.vm_folder != self.vm_folder)
+                .then(|| format!("the settings lead to the datacenter {:?} now", chosen.datacenter)),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            let datacenter = &self.datacenter;
+            tracing::warn!(
+                problem,
+                "the datacenter {datacenter:?} stays in use, and would not be found after a restart"
+            );
+        }
+        let place = Place {
+            objects: &objects,
+            paths: &paths,
+            vm_folder: &self.vm_folder,
+            datacenter: &self.datacenter,
+        };
+        Ok(place.find_root(&levels).is_ok_and(|root| root == self.root))
+    }
+}
+
+/// Returns the names of the root folder and of the folders above it, the outermost first.
+fn levels_of(config: &Config) -> Result<Vec<String>, Error> {
+    let levels: Vec<String> = segments(&config.root_folder).collect();
+    if levels.is_empty() {
+        return Err(Error::new(Kind::Config, "the root folder's path is empty: name a folder"));
+    }
+    Ok(levels)
 }
 
 /// Selects the datacenters, the clusters and pools in each, and the VM folders in each down to that many levels.
@@ -145,149 +174,6 @@ fn site_filter(top: &MoRef, levels: usize) -> PropertyFilterSpec {
         ],
         vec![object(top.to_vim(), true, traversals)],
     )
-}
-
-fn find_datacenter<'a>(
-    objects: &'a [ObjectUpdate],
-    paths: &Paths,
-    top: &MoRef,
-    wanted: Option<&str>,
-) -> Result<&'a ObjectUpdate, Error> {
-    let all: Vec<(String, &ObjectUpdate)> = objects
-        .iter()
-        .filter(|object| object.obj.kind() == "Datacenter")
-        .map(|object| (paths.path(&object.obj, top), object))
-        .collect();
-    let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
-    let found: Vec<_> = all
-        .iter()
-        .filter(|(path, object)| {
-            wanted.is_none_or(|wanted| object.name() == wanted || *path == normal(wanted))
-        })
-        .collect();
-    let error = |kind, message| Err(Error::new(kind, message));
-    match (found.as_slice(), wanted) {
-        ([(_, object)], _) => Ok(object),
-        ([], None) => error(Kind::Config, "the account sees no datacenter in this vCenter".to_owned()),
-        ([], Some(wanted)) if names.is_empty() => error(
-            Kind::Config,
-            format!("there is no datacenter {wanted:?}; the account sees no datacenter at all"),
-        ),
-        ([], Some(wanted)) => {
-            error(Kind::Config, format!("there is no datacenter {wanted:?}, only {}", list(&names)))
-        }
-        (_, None) => error(
-            Kind::Ambiguous,
-            format!(
-                "this vCenter has {} datacenters ({}): set the datacenter to use",
-                names.len(),
-                list(&names)
-            ),
-        ),
-        (_, Some(wanted)) => error(
-            Kind::Ambiguous,
-            format!(
-                "{} datacenters have the name {wanted} ({}): set the datacenter to one of these paths",
-                found.len(),
-                list(&names)
-            ),
-        ),
-    }
-}
-
-/// A resource pool that could be meant.
-struct Candidate {
-    /// `cluster/Resources/pool`.
-    path: String,
-    /// `datacenter/host/cluster/Resources/pool`.
-    inventory_path: String,
-    name: String,
-    /// For a root pool, the name of its cluster or host.
-    cluster: Option<String>,
-    moref: MoRef,
-}
-
-impl Candidate {
-    /// Returns whether a person means it: by a name, by its path, or by its inventory path.
-    fn fits(&self, wanted: Option<&str>) -> bool {
-        match wanted {
-            None => self.cluster.is_some(),
-            Some(wanted) => {
-                let path = normal(wanted);
-                self.cluster.as_deref() == Some(wanted)
-                    || (self.cluster.is_none() && self.name == wanted)
-                    || [&self.path, &self.inventory_path].contains(&&path)
-            }
-        }
-    }
-}
-
-fn candidates(objects: &[ObjectUpdate], paths: &Paths, top: &MoRef, hosts: &MoRef) -> Vec<Candidate> {
-    let mut candidates = Vec::new();
-    let clusters = objects.iter().filter(|object| {
-        object.obj.kind().ends_with("ComputeResource") && paths.is_under(&object.obj, hosts)
-    });
-    for cluster in clusters {
-        let Some(root) = cluster.moref("resourcePool") else { continue };
-        let pools = objects
-            .iter()
-            .filter(|object| object.obj.kind() == "ResourcePool" && paths.is_under(&object.obj, &root));
-        candidates.extend(pools.map(|pool| Candidate {
-            path: format!("{}/{}", escape(&cluster.name()), paths.path(&pool.obj, &cluster.obj)),
-            inventory_path: paths.path(&pool.obj, top),
-            name: pool.name(),
-            cluster: (pool.obj == root).then(|| cluster.name()),
-            moref: pool.obj.clone(),
-        }));
-    }
-    candidates
-}
-
-fn find_pool(
-    objects: &[ObjectUpdate],
-    paths: &Paths,
-    (top, hosts): (&MoRef, &MoRef),
-    wanted: Option<&str>,
-    datacenter: &str,
-) -> Result<MoRef, Error> {
-    let candidates = candidates(objects, paths, top, hosts);
-    let found: Vec<_> = candidates.iter().filter(|candidate| candidate.fits(wanted)).collect();
-    let names = |candidates: &[&Candidate]| {
-        list(&candidates.iter().map(|candidate| &candidate.path).collect::<Vec<_>>())
-    };
-    let error = |kind, message| Err(Error::new(kind, message));
-    match (found.as_slice(), wanted) {
-        ([pool], _) => Ok(pool.moref.clone()),
-        ([], None) => error(
-            Kind::Config,
-            format!(
-                "the account sees no resource pool in datacenter {datacenter:?}: it has no cluster or host, or the account lacks rights on them"
-            ),
-        ),
-        ([], Some(wanted)) => error(
-            Kind::Config,
-            format!(
-                "there is no resource pool {wanted:?} in datacenter {datacenter:?}, only {}",
-                names(&candidates.iter().collect::<Vec<_>>())
-            ),
-        ),
-        (some, None) => error(
-            Kind::Ambiguous,
-            format!(
-                "datacenter {datacenter:?} has {} clusters or hosts ({}): set the resource pool to use",
-                some.len(),
-                names(some)
-            ),
-        ),
-        (some, Some(wanted)) => error(
-            Kind::Ambiguous,
-            format!(
-                "{wanted} fits {} resource pools ({}): set the resource pool to one of these paths",
-                some.len(),
-                names(some)
-            ),
-        ),
-    }
 }
 
 /// Where the root folder is looked for.
@@ -460,31 +346,6 @@ mod tests {
             let wanted = format!("virtual machines that were made by this client are {is}");
             let is_root = !is.starts_with("elsewhere");
             assert_eq!(text(folders, below), if is_root { Ok(wanted) } else { Err(wanted) });
-        }
-    }
-
-    #[test]
-    fn a_resource_pool_has_a_name_and_two_paths() {
-        let pool = |path: &str, name: &str, cluster: Option<&str>| Candidate {
-            path: path.to_owned(),
-            inventory_path: format!("DC0/host/lab/{path}"),
-            name: name.to_owned(),
-            cluster: cluster.map(str::to_owned),
-            moref: MoRef::new("ResourcePool", "resgroup-1"),
-        };
-        let (web, root) =
-            (pool("C0/Resources/web", "web", None), pool("C0/Resources", "Resources", Some("C0")));
-        for (wanted, fits) in [
-            (None, [false, true]),
-            (Some("web"), [true, false]),
-            (Some("C0"), [false, true]),
-            (Some("Resources"), [false, false]),
-            (Some("C0/Resources/web"), [true, false]),
-            (Some("/DC0/host/lab/C0/Resources/web"), [true, false]),
-            (Some("DC0/host/lab/C0/Resources"), [false, true]),
-            (Some("/DC1/host/lab/C0/Resources/web"), [false, false]),
-        ] {
-            assert_eq!([web.fits(wanted), root.fits(wanted)], fits, "{wanted:?}");
         }
     }
 }

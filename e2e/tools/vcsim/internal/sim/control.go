@@ -123,6 +123,7 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 
 // controlPools adds the routes that show and change resource pools and port groups.
 func (s *Server) controlPools(mux *http.ServeMux) {
+	mux.HandleFunc("POST /datacenters", order(func(p place) error { return s.inventory.addDatacenter(p.Name) }))
 	mux.HandleFunc("POST /pools/recreate", order(func(p place) error { return s.inventory.recreatePool(p.Name) }))
 	mux.HandleFunc("GET /port-groups", answer(func(*http.Request) (any, error) { return s.inventory.portGroups(), nil }))
 	mux.HandleFunc("POST /port-groups", order(func(p struct {

@@ -203,7 +203,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveSDK applies the rule for the call, if there is one, or runs the call.
 func (e *endpoint) serveSDK(w http.ResponseWriter, r *http.Request, body []byte) {
 	c := parseCall(body)
-	rule, cleared, delay := e.service.rules.decide(c.method)
+	rule, cleared, delay := e.service.rules.decide(c.method, body)
 	if e.refuse(w, c, rule) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -49,6 +50,24 @@ func (i *inventory) addPool(parent types.ManagedObjectReference, name string) er
 		}
 	})
 	i.journal.touch(parent)
+	return err
+}
+
+// addDatacenter adds an empty datacenter.
+func (i *inventory) addDatacenter(name string) error {
+	ctx := outside(i.registry)
+	i.overrides.tree.Lock()
+	defer i.overrides.tree.Unlock()
+	content := i.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
+	root := i.registry.Get(content.RootFolder).(*simulator.Folder)
+	var err error
+	ctx.WithLock(root.Self, func() {
+		req := &types.CreateDatacenter{This: root.Self, Name: escape(name)}
+		if f := root.CreateDatacenter(ctx, req).Fault(); f != nil {
+			err = fmt.Errorf("add datacenter %s: %T", name, f.VimFault())
+		}
+	})
+	i.journal.touch(root.Self)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 type Rule struct {
 	// Method is the SOAP method, such as CloneVM_Task; empty for all.
 	Method string `json:"method"`
+	// Naming limits the rule to calls whose envelope has this reference as a whole element, such as vm-42; empty for all.
+	Naming string `json:"naming,omitempty"`
 	// Times is the number of calls it decides; negative: all until cleared.
 	Times int `json:"times"`
 	// Kind is one of the kinds below.
@@ -63,6 +66,11 @@ func (r Rule) check() error {
 	return nil
 }
 
+// names reports whether the envelope has the reference of the rule, if it has one.
+func (r Rule) names(envelope []byte) bool {
+	return r.Naming == "" || bytes.Contains(envelope, []byte(">"+r.Naming+"<"))
+}
+
 // rules holds the fault rules in force, the counts of calls, and the delays of methods.
 type rules struct {
 	mu      sync.Mutex
@@ -108,14 +116,14 @@ func (r *rules) pending() []Rule {
 	return list
 }
 
-// decide counts the call and returns the rule for it, if any, and how long a call of this method is delayed.
-func (r *rules) decide(method string) (rule Rule, cleared <-chan struct{}, delay time.Duration) {
+// decide counts the call with this envelope and returns the rule for it, if any, and how long a call of this method is delayed.
+func (r *rules) decide(method string, envelope []byte) (rule Rule, cleared <-chan struct{}, delay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls[method]++
 	delay = r.delays[method]
 	for i, candidate := range r.list {
-		if candidate.Method != "" && candidate.Method != method {
+		if candidate.Method != "" && candidate.Method != method || !candidate.names(envelope) {
 			continue
 		}
 		rule = *candidate

@@ -10,9 +10,9 @@ use crate::vsphere::task::{Task, TaskState};
 
 /// How long a task that this client submitted is kept after it ended, though vCenter may have dropped it.
 const SUBMITTED_LIFE: Duration = Duration::from_mins(10);
-/// How long any other task is kept after it ended: the collector may report a task of this client before the answer
-/// that names it arrives.
-const UNCLAIMED_LIFE: Duration = Duration::from_secs(30);
+/// How long any other task is kept after it ended: the collector may report a task of this client before the answer that names it arrives, or
+/// that answer may never come, which is known after the time for a call.
+const UNCLAIMED_LIFE: Duration = Duration::from_mins(3);
 
 #[derive(Debug)]
 pub(super) struct TaskEntry {

@@ -238,8 +238,9 @@ fn ended_tasks_are_kept_for_a_time_and_ours_for_longer() {
         left.sort();
         left
     };
-    assert_eq!(left(20), ["other", "ours", "running"]);
-    assert_eq!(left(40), ["ours", "running"]);
+    // As long as a call may wait for an answer that never comes.
+    assert_eq!(left(170), ["other", "ours", "running"]);
+    assert_eq!(left(190), ["ours", "running"]);
     assert_eq!(left(601), ["running"]);
 }
 

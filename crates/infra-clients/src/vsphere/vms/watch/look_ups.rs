@@ -1,8 +1,9 @@
 //! Look-ups of VMs: of those that the inventory does not show, and of those that it shows, to confirm it. Owns the requests
 //! until they are answered: those of one moment are read in one call, with the folders above them that the inventory shows; a link that is down
-//! delays them and loses none, and one VM that vCenter refuses to read, or has no answer for, does not keep the others.
+//! delays them and loses none. One VM that vCenter cannot read, or has no answer for, does not keep the others: it is suspect, and is read alone
+//! from then on, beside them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::failure::jittered;
 use crate::vsphere::paths::segments;
+use crate::vsphere::properties::{ObjectUpdate, exists};
 use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
 use crate::vsphere::vms::site::Site;
 use crate::vsphere::vms::updates::read_once;
@@ -22,19 +24,36 @@ const GATHERING: Duration = Duration::from_millis(10);
 const MOST: usize = 1000;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often a suspect is tried until the answer is that it cannot be read.
+const TRIES: u32 = 3;
+/// How long a VM stays suspect.
+const SUSPECT_LIFE: Duration = Duration::from_mins(10);
 
 /// The VMs that are to be looked up.
 #[derive(Debug, Default)]
 pub(in crate::vsphere::vms) struct LookUps {
     requests: Mutex<Requests>,
     asked: Notify,
+    /// As `asked`, for suspects.
+    suspect_asked: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Requests {
-    waiting: Vec<MoRef>,
+    waiting: VecDeque<MoRef>,
+    /// Suspects that wait.
+    waiting_alone: VecDeque<MoRef>,
     /// Those waiting and those sent.
     open: HashSet<MoRef>,
+    /// When these could not be read last.
+    suspects: HashMap<MoRef, Instant>,
+}
+
+impl Requests {
+    fn is_suspect(&mut self, moref: &MoRef, now: Instant) -> bool {
+        self.suspects.retain(|_, since| now.saturating_duration_since(*since) < SUSPECT_LIFE);
+        self.suspects.contains_key(moref)
+    }
 }
 
 impl LookUps {
@@ -45,8 +64,14 @@ impl LookUps {
     /// Requests a look-up, unless one of the same VM is open.
     pub(in crate::vsphere::vms) fn request(&self, moref: &MoRef) {
         let mut requests = self.requests();
-        if requests.open.insert(moref.clone()) {
-            requests.waiting.push(moref.clone());
+        if !requests.open.insert(moref.clone()) {
+            return;
+        }
+        if requests.is_suspect(moref, Instant::now()) {
+            requests.waiting_alone.push_back(moref.clone());
+            self.suspect_asked.notify_one();
+        } else {
+            requests.waiting.push_back(moref.clone());
             self.asked.notify_one();
         }
     }
@@ -74,8 +99,20 @@ impl LookUps {
         self.requests().waiting.is_empty()
     }
 
+    /// Has a VM read alone, now and for [`SUSPECT_LIFE`].
+    fn suspect(&self, moref: MoRef) {
+        let mut requests = self.requests();
+        requests.suspects.insert(moref.clone(), Instant::now());
+        requests.waiting_alone.push_back(moref);
+        self.suspect_asked.notify_one();
+    }
+
     /// Answers requests. Never returns.
     pub(in crate::vsphere::vms) async fn run(&self, shared: &Shared) {
+        tokio::join!(self.run_together(shared), self.run_alone(shared));
+    }
+
+    async fn run_together(&self, shared: &Shared) {
         let mut link = shared.link.subscribe();
         let (mut pause, mut most) = (FIRST_PAUSE, MOST);
         loop {
@@ -87,34 +124,61 @@ impl LookUps {
             if link.wait_for(Link::is_up).await.is_err() {
                 return;
             }
-            let morefs = self.take(most);
+            let mut morefs = self.take(most);
             match look_up(shared, &morefs).await {
                 Ok(()) => pause = FIRST_PAUSE,
-                // One of them cannot be read, or all are too much for one answer; or one has no answer, where other calls have theirs.
-                Err(error) if is_about_objects(&error) || is_silent(&error, &link) => match morefs.as_slice()
-                {
-                    [moref] => {
-                        tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
-                        answer(shared, moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
-                    }
-                    several => {
-                        most = several.len().div_ceil(2);
-                        self.put_back(morefs);
-                    }
-                },
-                Err(error) => {
+                Err(error) if is_about_link(&error, &link) => {
                     let wait = jittered(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     tracing::debug!(%error, vms = morefs.len(), retry_in = ?wait, "cannot look VMs up");
                     self.put_back(morefs);
                     tokio::time::sleep(wait).await;
                 }
+                // One of them cannot be read, or has no answer, or all are too much for one.
+                Err(_) if morefs.len() > 1 => {
+                    most = morefs.len().div_ceil(2);
+                    self.put_back(morefs);
+                }
+                Err(_) => morefs.drain(..).for_each(|moref| self.suspect(moref)),
+            }
+        }
+    }
+
+    /// Reads suspects, one at a time.
+    async fn run_alone(&self, shared: &Shared) {
+        let mut link = shared.link.subscribe();
+        loop {
+            let Some(moref) = self.requests().waiting_alone.pop_front() else {
+                self.suspect_asked.notified().await;
+                continue;
+            };
+            let (mut tries, mut pause) = (1, FIRST_PAUSE);
+            loop {
+                if link.wait_for(Link::is_up).await.is_err() {
+                    return;
+                }
+                match look_up(shared, std::slice::from_ref(&moref)).await {
+                    Ok(()) => {
+                        self.requests().suspects.remove(&moref);
+                        break;
+                    }
+                    Err(error) if is_about_link(&error, &link) => {}
+                    Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
+                        tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
+                        answer(shared, &moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
+                        break;
+                    }
+                    Err(_) => tries += 1,
+                }
+                tokio::time::sleep(jittered(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 }
 
-/// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory; then answers.
+/// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory, and one for each VM that the answer
+/// does not have; then answers.
 async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
     let now = Instant::now();
@@ -122,6 +186,12 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     objects.extend(shared.read(|inventory| inventory.above(morefs)));
     for update in read_once(&shared.core, &objects).await? {
         read.apply(&update, now);
+    }
+    for moref in morefs.iter().filter(|moref| moref.kind() == "VirtualMachine") {
+        // Of a hidden one nothing is known.
+        if read.vm(moref).is_none() && exists(&shared.core, moref).await? {
+            read.apply(&ObjectUpdate::unread(moref), now);
+        }
     }
     let site = shared.sites.current();
     if let Some(site) = &site {
@@ -170,9 +240,14 @@ fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: O
     }
 }
 
-/// Returns whether vCenter answers, but not to this look-up.
-fn is_silent(error: &Error, link: &tokio::sync::watch::Receiver<Link>) -> bool {
-    error.kind() == Kind::Timeout && link.borrow().is_up()
+/// Returns whether vCenter does not answer this look-up.
+fn is_silent(error: &Error) -> bool {
+    error.kind() == Kind::Timeout
+}
+
+/// Returns whether a look-up failed because of the link, as all others would.
+fn is_about_link(error: &Error, link: &tokio::sync::watch::Receiver<Link>) -> bool {
+    error.is_session_lost() || !link.borrow().is_up()
 }
 
 /// Returns whether a failed look-up is because of what it names, and not of the link.

@@ -139,8 +139,14 @@ impl Watcher {
 
     /// Fails if the root folder has another name or place than the settings say. A process that starts would not find it.
     async fn check_root(&self, root: &MoRef) -> Result<(), Error> {
-        let found = Site::find(&self.shared.core, &self.shared.config).await?;
-        if found.root == *root { Ok(()) } else { Err(root_gone(&self.shared)) }
+        let Shared { core, config, sites, .. } = &*self.shared;
+        // Another task may have found another one.
+        let site = sites.current().filter(|site| site.root == *root);
+        let is_in_place = match site {
+            Some(site) => site.is_in_place(core, config).await?,
+            None => false,
+        };
+        if is_in_place { Ok(()) } else { Err(root_gone(&self.shared)) }
     }
 
     /// Logs in if there is no session, finds the site if it is not known, and creates what is needed for watching, in
