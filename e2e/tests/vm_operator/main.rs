@@ -26,6 +26,7 @@ mod observability;
 mod other_vcenter;
 mod outages;
 mod ownership;
+mod refusal;
 mod release;
 mod removal;
 mod safety;

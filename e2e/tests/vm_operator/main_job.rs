@@ -8,6 +8,8 @@ use kube::api::ListParams;
 use serde_json::json;
 use testbed::{Fault, eventually};
 
+use crate::refusal::Refusal;
+use crate::safety::instance_says;
 use crate::{large_place, place, start_operator, start_web};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +79,47 @@ async fn a_wrong_template_says_so_and_recovers_when_patched() {
     let patch = json!({ "spec": { "template": "photon" } }).to_string();
     rig.kubectl(&["patch", "vg", "vg-2", "--type=merge", "-p", &patch]).await.unwrap();
     rig.settled("vg-2", 2).await.unwrap();
+}
+
+/// A person who asks for less because the vCenter refuses more gets less.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_spec_reaches_instances_whose_clones_fail() {
+    let (_place, rig, _operator) = start_operator().await;
+    let fault = Fault::task("CloneVM_Task", "InsufficientMemoryResourcesFault");
+    rig.vcenter.fault(fault.until_cleared()).await.unwrap();
+    rig.apply("web", 2, "photon").await.unwrap();
+    let spec = |cpu: i32| json!({ "spec": { "cpu": cpu, "memory": cpu } }).to_string();
+    rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &spec(4)]).await.unwrap();
+    rig.reason("web", "NoResources").await.unwrap();
+    rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &spec(2)]).await.unwrap();
+    let cpus = ["get", "vgi", "-o", "jsonpath={.items[*].spec.cpu}"];
+    eventually("the instances have the new spec", PATIENCE, async || {
+        let found = rig.kubectl(&cpus).await?;
+        anyhow::ensure!(found == "2 2", "{found}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.clear_faults().await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    let machines = rig.vcenter.vms_in(&rig.folder("web")).await.unwrap();
+    assert_eq!(machines.iter().map(|machine| machine.cpu).collect::<Vec<_>>(), [2, 2]);
+}
+
+/// A VmInstance that cannot be created keeps no other from the group's new spec.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_that_is_refused_delays_no_other() {
+    let (_place, rig, _operator) = start_operator().await;
+    let policy = Refusal::of(&rig, "vminstances", "object.metadata.name == 'web-2'").await;
+    rig.apply("web", 3, "no-such-template").await.unwrap();
+    instance_says(&rig, "web-1", "TemplateNotFound").await;
+    let patch = json!({ "spec": { "template": "photon" } }).to_string();
+    rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    for name in ["web-0", "web-1"] {
+        instance_says(&rig, name, "AsAsked").await;
+    }
+    policy.end(&rig).await;
+    rig.settled("web", 3).await.unwrap();
 }
 
 /// Where the original wanted templates: in the operator's own folder. They are cloned, and left alone.

@@ -1,9 +1,10 @@
 //! The operator meets another vCenter than the one that has its machines: what is recorded is neither made again nor given up.
 
 use e2e::{Launch, PATIENCE, Rig, VmRig};
-use serde_json::{Value, json};
+use serde_json::Value;
 use testbed::{NewVm, Vcsim, eventually};
 
+use crate::refusal::Refusal;
 use crate::{place, start_operator, start_web};
 
 const DETACH: &str = "vm.codeconnect.vmworld.com/detach=true";
@@ -150,66 +151,17 @@ async fn another_vcenter_at_the_same_address_is_refused() {
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 1, "that of the new group");
 }
 
-/// Has the API server refuse every write of a status of a group in the rig's namespace, or no longer.
-async fn refuse_group_statuses(rig: &VmRig, refuse: bool) {
-    let name = format!("statuses-{}", rig.namespace());
-    let write = async || {
-        let patch = r#"{"status": {"phase": "Probe"}}"#;
-        rig.kubectl(&["patch", "vg", "probe", "--subresource=status", "--type=merge", "-p", patch]).await
-    };
-    if !refuse {
-        rig.kubectl(&["delete", "validatingadmissionpolicybinding", &name]).await.unwrap();
-        // The API server enforces it for a moment longer.
-        eventually("the policy to end", PATIENCE, async || Ok(write().await.is_ok().then_some(())))
-            .await
-            .unwrap();
-        return;
-    }
-    let rule = json!({
-        "apiGroups": ["vm.codeconnect.vmworld.com"],
-        "apiVersions": ["*"],
-        "operations": ["UPDATE"],
-        "resources": ["vmgroups/status"],
-    });
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": &name },
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": rig.namespace() } },
-                "resourceRules": [rule],
-            },
-            "validations": [{ "expression": "false", "message": "as the test wants it" }],
-        },
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": &name },
-        "spec": { "policyName": &name, "validationActions": ["Deny"] },
-    });
-    for object in [policy, binding] {
-        rig.kubectl_stdin(&["apply", "-f", "-"], &object.to_string()).await.unwrap();
-    }
-    rig.apply("probe", 0, "photon").await.unwrap();
-    eventually("the policy to be enforced", PATIENCE, async || Ok(write().await.is_err().then_some(())))
-        .await
-        .unwrap();
-}
-
 /// After a restart with another vCenter nothing else would tell that a clone may run in the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_machine_is_requested_before_a_status_names_the_vcenter() {
     let _place = place().await;
     let rig = VmRig::start().await.unwrap();
-    refuse_group_statuses(&rig, true).await;
+    let refusal = Refusal::of(&rig, "vmgroups/status", "true").await;
     let _operator = rig.operator().await.unwrap();
     rig.apply("web", 2, "photon").await.unwrap();
     crate::safety::instance_says(&rig, "web-1", "Recording").await;
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 0);
-    refuse_group_statuses(&rig, false).await;
+    refusal.end(&rig).await;
     // An edit ends the group's back-off.
     rig.apply_and_settle("web", 3).await.unwrap();
     assert_eq!(rig.called("CloneVM_Task").await.unwrap(), 3);

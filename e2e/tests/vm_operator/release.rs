@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::json;
-use testbed::{Connection, Fault, eventually};
+use testbed::{Account, Connection, Fault, eventually};
 
+use crate::refusal::Refusal;
 use crate::safety::instance_says;
 use crate::{start_operator, start_web};
 
@@ -157,6 +158,64 @@ async fn a_machine_whose_folder_was_moved_during_its_clone_is_known() {
         let events = rig.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).await.unwrap();
         assert_eq!(events.contains("MachineReleased"), is_deleted, "{events}");
     }
+}
+
+/// The reply was lost, and the clone ended before the operator looked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_was_made_and_moved_while_no_operator_ran_is_known() {
+    let (_place, rig, mut operator) = start_operator().await;
+    let folder = rig.folder("web");
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.vcenter.set_clone_time(Duration::from_secs(2)).await.unwrap();
+    rig.vcenter.fault(Fault::cut_after("CloneVM_Task").times(1)).await.unwrap();
+    rig.apply("web", 1, "photon").await.unwrap();
+    rig.called_often("CloneVM_Task", 1).await.unwrap();
+    operator.process.kill().await;
+    eventually("the machine is made", PATIENCE, async || {
+        Ok((powered(&rig, &folder).await.len() == 1).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.move_folder(&folder, RESCUE).await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    instance_says(&rig, "web-0", "MachineMoved").await;
+    assert_eq!(rig.calls().await.unwrap().get("CloneVM_Task"), Some(&1));
+}
+
+/// The account lost the right to see the machines: they are neither replaced nor given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_the_account_may_not_see_are_waited_for() {
+    let (_place, rig, _operator) = start_web(2).await;
+    let folder = rig.folder("web");
+    let (user, password) = (rig.vcenter.user(), rig.vcenter.password());
+    rig.vcenter.set_account(&Account::new(user, password).hidden(&folder)).await.unwrap();
+    instance_says(&rig, "web-1", "MachineUnclear").await;
+    rig.delete("web").await.unwrap();
+    rig.vcenter.set_account(&Account::new(user, password)).await.unwrap();
+    rig.gone("web").await.unwrap();
+    assert!(powered(&rig, &folder).await.is_empty(), "they are removed once they are seen again");
+    assert_eq!(rig.calls().await.unwrap().get("CloneVM_Task"), Some(&2));
+}
+
+/// While the statuses of VmInstances are refused, the process knows its machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_status_is_refused_and_that_was_moved_is_known() {
+    let (_place, rig, _operator) = start_operator().await;
+    let folder = rig.folder("web");
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    let policy = Refusal::of(&rig, "vminstances/status", "true").await;
+    rig.apply("web", 1, "photon").await.unwrap();
+    eventually("the machine is on", PATIENCE, async || {
+        Ok(powered(&rig, &folder).await.first().is_some_and(|(_, on)| *on).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.vcenter.move_vm(&format!("{folder}/web-0"), RESCUE).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+    rig.called_often("RetrievePropertiesEx", 1).await.unwrap();
+    policy.end(&rig).await;
+    instance_says(&rig, "web-0", "MachineMoved").await;
+    assert_eq!(rig.calls().await.unwrap().get("CloneVM_Task"), None, "no other one is made");
 }
 
 /// `kubectl delete --cascade=orphan` keeps the machines.

@@ -4,8 +4,6 @@
 //! restart an instance's entry starts from its durable status, and is in doubt until every clone that may be its own has
 //! ended. Every method is short and none waits. Entries change in `apply` and when a response arrives, never in `observe`.
 
-#[cfg(test)]
-use std::collections::BTreeSet;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -49,11 +47,13 @@ pub struct Entry {
     pub doubt: Doubt,
     /// The refresh of the inventory that the instance waits for, or has waited for.
     pub refresh: Option<Ticket>,
+    /// The machine that was seen last, which no status may name yet: the API server may refuse to store one.
+    pub machine: Option<MoRef>,
 }
 
 impl Entry {
     fn new(doubt: Doubt) -> Self {
-        Self { request: None, doubt, refresh: None }
+        Self { request: None, doubt, refresh: None, machine: None }
     }
 }
 
@@ -225,6 +225,9 @@ impl InFlight {
         self.lock().change(uid, |entry| {
             entry.request = Some(RequestState::Sending(kind));
             entry.refresh = None;
+            if kind == TaskKind::Clone {
+                entry.machine = None;
+            }
         });
     }
 
@@ -246,6 +249,21 @@ impl InFlight {
     /// Forgets the request: its outcome is dealt with.
     pub fn settle(&self, uid: &str) {
         self.lock().change(uid, |entry| (entry.request, entry.refresh) = (None, None));
+    }
+
+    /// Forgets the request, and remembers the machine that is there, if one is, until another one is made.
+    pub fn settled(&self, uid: &str, machine: Option<MoRef>) {
+        self.lock().change(uid, |entry| {
+            (entry.request, entry.refresh) = (None, None);
+            entry.machine = machine.or(entry.machine.take());
+        });
+    }
+
+    /// Remembers the machine that was found: no clone is in doubt.
+    pub fn found(&self, uid: &str, machine: MoRef) {
+        self.lock().change(uid, |entry| {
+            (entry.doubt, entry.refresh, entry.machine) = (Doubt::None, None, Some(machine));
+        });
     }
 
     /// Sets what is known of clones that no record names.
@@ -409,52 +427,6 @@ impl Inner {
     }
 }
 
-/// For the model: two memories of one text behave alike.
-#[cfg(test)]
-impl InFlight {
-    /// Returns a copy.
-    pub fn copy(&self) -> Self {
-        let Inner { entries, groups, created, tasks, keys, released, tickets, look_ups, templates } =
-            &*self.lock();
-        Self(Mutex::new(Inner {
-            entries: entries.clone(),
-            groups: groups.clone(),
-            created: created.clone(),
-            tasks: tasks.clone(),
-            keys: keys.clone(),
-            released: released.clone(),
-            tickets: tickets.clone(),
-            look_ups: look_ups.clone(),
-            templates: templates.clone(),
-        }))
-    }
-
-    /// Returns all that a pass can observe. `state` says how far the refresh of a ticket is.
-    pub fn text(&self, state: impl Fn(Ticket) -> u64) -> String {
-        use std::fmt::Write as _;
-        let inner = self.lock();
-        let mut text = String::new();
-        for (uid, Entry { request, doubt, refresh }) in inner.entries.iter().collect::<BTreeMap<_, _>>() {
-            let _ = write!(text, "{uid} {request:?} {:?}", refresh.map(&state));
-            let _ = match doubt {
-                Doubt::Watching(tasks) => writeln!(text, " {:?}", tasks.iter().collect::<BTreeSet<_>>()),
-                doubt => writeln!(text, " {doubt:?}"),
-            };
-        }
-        for (uid, GroupEntry { request, refresh, created, adopted }) in
-            inner.groups.iter().collect::<BTreeMap<_, _>>()
-        {
-            let refresh = refresh.map(&state);
-            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {created} {adopted}");
-        }
-        let created: BTreeMap<_, _> = inner.created.iter().collect();
-        let (released, templates): (BTreeSet<_>, BTreeSet<_>) =
-            (inner.released.iter().collect(), inner.templates.iter().collect());
-        let _ = write!(text, "{created:?} {released:?} {templates:?}");
-        text
-    }
-}
-
 /// Returns a task's reference, from the form that statuses hold.
 #[must_use]
 pub fn task_ref(id: &str) -> MoRef {
@@ -478,5 +450,7 @@ fn tasks_of(entry: &Entry) -> Vec<MoRef> {
     task_of(entry).into_iter().chain(watched).collect()
 }
 
+#[cfg(test)]
+mod copies;
 #[cfg(test)]
 mod tests;

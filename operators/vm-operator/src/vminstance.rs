@@ -107,7 +107,7 @@ impl Reconciler for VmInstances {
         if action.requests().is_some() && !ctx.is_current_instance(instance).await? {
             return Ok(Done::default());
         }
-        let settled = matches!(action, Action::Settle)
+        let settled = matches!(action, Action::Settle(_))
             .then(|| ctx.memory.in_flight.get(&instance.uid().unwrap_or_default()))
             .flatten();
         let done = apply::apply(&ctx.memory, &ctx.vms, instance, action)?;

@@ -1,7 +1,7 @@
 //! Carries a plan out: creates, changes and deletes VmInstances, and puts changes of the folder into the queue of requests.
 //! `status` comes next.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kube::core::Status;
 use kube::{Resource, ResourceExt};
 use operator_kit::{Guarded, Key, Patched, names::label_value};
@@ -102,16 +102,23 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
     let instances = slots
         .into_iter()
         .map(|slot| instance(group, slot, names::vm(&name, slot), Uuid::new_v4().to_string()));
-    create(ctx, instances).await?;
-    for key in respec {
-        self::respec(ctx, group, &key).await?;
-    }
-    stream::iter(delete)
-        .map(async |(key, uid)| ctx.instances.delete(&key, &uid).await)
-        .buffer_unordered(CONCURRENCY)
-        .try_for_each(async |_| Ok(()))
-        .await?;
+    // What fails for one of them delays no other.
+    let created = create(ctx, instances).await;
+    let changed = each(respec.into_iter().map(|key| self::respec(ctx, group, key))).await;
+    let removed = each(delete.into_iter().map(|(key, uid)| remove(ctx, key, uid))).await;
+    created.and(changed).and(removed)?;
     Ok(done)
+}
+
+/// Makes all calls, some at a time, and returns the first failure then.
+async fn each(calls: impl Iterator<Item = impl Future<Output = Result<(), Error>>>) -> Result<(), Error> {
+    let results: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENCY).collect().await;
+    results.into_iter().collect()
+}
+
+async fn remove(ctx: &Context, key: Key, uid: String) -> Result<(), Error> {
+    ctx.instances.delete(&key, &uid).await?;
+    Ok(())
 }
 
 /// Puts the creation of the group's folder into the queue.
@@ -148,21 +155,16 @@ pub fn instance(group: &VmGroup, slot: i32, vm_name: String, instance_uuid: Stri
     instance
 }
 
-/// Creates VmInstances. A slot whose name is taken delays no other.
+/// Creates VmInstances.
 async fn create(ctx: &Context, instances: impl Iterator<Item = VmInstance>) -> Result<(), Error> {
-    let results: Vec<_> = stream::iter(instances)
-        .map(async |instance| create_one(ctx, &instance).await)
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await;
-    results.into_iter().collect()
+    each(instances.map(|instance| create_one(ctx, instance))).await
 }
 
 /// Creates by POST: an apply would take over an object of that name that belongs to something else.
-async fn create_one(ctx: &Context, instance: &VmInstance) -> Result<(), Error> {
-    let key = Key::of(instance);
+async fn create_one(ctx: &Context, instance: VmInstance) -> Result<(), Error> {
+    let key = Key::of(&instance);
     ctx.memory.in_flight.creating(&key, &instance.spec.instance_uuid);
-    let created = ctx.instances.create(&ctx.kit.field_manager("vmgroup"), instance).await;
+    let created = ctx.instances.create(&ctx.kit.field_manager("vmgroup"), &instance).await;
     if created.is_err() {
         ctx.memory.in_flight.not_created(&key);
     }
@@ -193,8 +195,8 @@ fn is_terminating(status: &Status) -> bool {
 }
 
 /// Gives an instance the group's present spec, unless it changed since it was looked at.
-async fn respec(ctx: &Context, group: &VmGroup, key: &Key) -> Result<(), Error> {
-    let Some(instance) = ctx.instances.cache().valid(key) else { return Ok(()) };
+async fn respec(ctx: &Context, group: &VmGroup, key: Key) -> Result<(), Error> {
+    let Some(instance) = ctx.instances.cache().valid(&key) else { return Ok(()) };
     let spec = &group.spec;
     let patch = json!({ "spec": { "cpu": spec.cpu, "memory": spec.memory, "template": spec.template } });
     // Where it moved on, its change wakes the group.

@@ -56,7 +56,8 @@ pub fn apply(
         Action::Enqueue => memory.enqueue(&key, &instance.spec.group_uid),
         Action::HoldPlace => memory.hold_place(&key, &instance.spec.group_uid),
         Action::LeaveQueue => memory.leave_queue(&key),
-        Action::Settle => in_flight.settle(&uid),
+        Action::Found(machine) => in_flight.found(&uid, machine),
+        Action::Settle(machine) => in_flight.settled(&uid, machine),
         Action::Fail(kind, fault) => {
             in_flight.settle(&uid);
             return Err(Error::VCenter { doing: method(kind), fault });

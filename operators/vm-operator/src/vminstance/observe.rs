@@ -2,6 +2,7 @@
 //! inventory, what the caches say and what this process remembers. `plan` decides about it next.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use infra_clients::vsphere::MoRef;
@@ -68,7 +69,7 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
         invalid_group: around.invalid_group,
         blind: around.blind.clone(),
         request: entry.as_ref().and_then(|entry| request(inventory, entry)),
-        task: entry.as_ref().and_then(clone_task),
+        task: entry.as_ref().and_then(clone_task).filter(|task| !has_failed(inventory, task)),
         vcenter: inventory.vcenter().map(str::to_owned),
         ..Seen::default()
     };
@@ -113,13 +114,14 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
     // What a clone has made may be out of sight: its folder may have been moved meanwhile.
-    let candidates = results(inventory, entry).into_iter().chain(recorded).filter(|_| mine.is_empty());
+    let template = if mine.is_empty() { vcenter.template(&spec.template) } else { Template::default() };
+    let candidates = results(around, instance, &template, entry).into_iter().chain(recorded);
+    let candidates = candidates.chain(entry.machine.clone()).filter(|_| mine.is_empty());
     let missing = find_missing(candidates.map(|moref| missing(around, instance, moref, &owner)));
     let confirmed = match mine.as_slice() {
         [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
     };
-    let template = if mine.is_empty() { vcenter.template(&spec.template) } else { Template::default() };
     let refresh = Refresh::of(entry.refresh, inventory);
     let doubt = match &entry.doubt {
         Doubt::None => InDoubt::No,
@@ -203,17 +205,36 @@ fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)>
     })
 }
 
-/// Returns what the last clone of the instance has made, or the clones that are watched as they may be its own.
-fn results(inventory: &Inventory, entry: &Entry) -> Vec<MoRef> {
+/// Returns what the last clone of the instance has made, or the clones that may be its own.
+fn results(
+    around: &Surroundings<'_>,
+    instance: &VmInstance,
+    template: &Template,
+    entry: &Entry,
+) -> Vec<MoRef> {
+    let inventory = around.inventory;
     let watched = match &entry.doubt {
         Doubt::Watching(tasks) => tasks.iter().cloned().collect(),
         _ => Vec::new(),
     };
     let own = clone_task(entry).map(|clone| task_ref(&clone.r#ref));
-    let ended = own.into_iter().chain(watched).filter_map(|task| inventory.task(&task));
-    let results =
-        ended.filter(|task| task.state == TaskState::Success).filter_map(|task| task.result.clone());
-    results.filter(|made| made.kind() == "VirtualMachine").collect()
+    let named = own.into_iter().chain(watched).filter_map(|task| inventory.task(&task).map(Arc::as_ref));
+    // One that ended before the inventory was searched is watched by none.
+    let is_in_doubt = matches!(entry.doubt, Doubt::Unexamined | Doubt::Watching(_));
+    let is_out_of_sight = |task: &Task| made(task).is_some_and(|machine| inventory.vm(machine).is_none());
+    let ended = is_in_doubt.then(|| unclaimed(around, instance, template, is_out_of_sight));
+    named.chain(ended.into_iter().flatten()).filter_map(made).cloned().collect()
+}
+
+/// Returns the machine that a task has made.
+fn made(task: &Task) -> Option<&MoRef> {
+    let result = task.result.as_ref().filter(|_| task.state == TaskState::Success);
+    result.filter(|made| made.kind() == "VirtualMachine")
+}
+
+/// Returns whether a clone has failed: it has made nothing, and another one may be made from another spec.
+fn has_failed(inventory: &Inventory, task: &TaskStatus) -> bool {
+    matches!(progress(inventory.task(&task_ref(&task.r#ref)).map(AsRef::as_ref)), Progress::Failed(_))
 }
 
 fn clone_task(entry: &Entry) -> Option<TaskStatus> {
@@ -240,16 +261,27 @@ fn may_end(task: &Task, now: SystemTime) -> bool {
     !task.state.ended() && age < LONGEST_CLONE
 }
 
-/// Finds the unfinished clones that may be the instance's: of its template, by this operator's user, since shortly before
-/// it was created, and not known to be of another instance.
+/// Finds the unfinished clones that may be the instance's.
 fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: &Template) -> HashSet<MoRef> {
+    let unfinished = unclaimed(around, instance, template, |task| may_end(task, around.now));
+    unfinished.into_iter().map(|task| task.moref.clone()).collect()
+}
+
+/// Finds the clones that may be the instance's: of its template, by this operator's user, since shortly before it was created, and not known to
+/// be of another instance. `matters`: which of all tasks.
+fn unclaimed<'a>(
+    around: &Surroundings<'a>,
+    instance: &VmInstance,
+    template: &Template,
+    matters: impl Fn(&Task) -> bool,
+) -> Vec<&'a Task> {
     let created = instance.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
     let since = created.checked_sub(CLOCK_SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
     let template = match template {
         Template::Known(moref) => Some(moref),
         _ => None,
     };
-    let (user, now) = (around.vcenter.user(), around.now);
+    let user = around.vcenter.user();
     let key = Key::of(instance);
     // One that only its own status names, which came after this process tracked it, is its own.
     let is_of_another = |task: &MoRef| {
@@ -258,10 +290,11 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
             || memory.is_left(task)
             || (around.recorded_by)(task).iter().any(|other| *other != key)
     };
-    around
+    let clones = around
         .inventory
         .tasks()
-        .filter(|task| may_end(task, now) && &*task.description_id == "VirtualMachine.clone")
+        .map(AsRef::as_ref)
+        .filter(|task| matters(task) && &*task.description_id == "VirtualMachine.clone")
         .filter(|task| task.queued_at.is_none_or(|at| at >= since))
         // A clone of unknown template or user stays a candidate.
         .filter(|task| {
@@ -271,9 +304,8 @@ fn unclaimed_clones(around: &Surroundings<'_>, instance: &VmInstance, template: 
             (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
             _ => true,
         })
-        .filter(|task| !is_of_another(&task.moref))
-        .map(|task| task.moref.clone())
-        .collect()
+        .filter(|task| !is_of_another(&task.moref));
+    clones.collect()
 }
 
 #[cfg(test)]

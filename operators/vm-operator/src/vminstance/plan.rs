@@ -49,8 +49,10 @@ pub enum Action {
     HoldPlace,
     /// Leave the clone queue.
     LeaveQueue,
-    /// Forget the last request: its outcome is dealt with.
-    Settle,
+    /// Remember that no clone is in doubt, and the machine that was found.
+    Found(MoRef),
+    /// Forget the last request, as its outcome is dealt with, and remember the machine that is there.
+    Settle(Option<MoRef>),
     /// Report the fault of the last request, and forget it.
     Fail(TaskKind, Fault),
     /// Report that the machine does not stay as the last task made it, and forget the task.
@@ -214,11 +216,11 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         }
         // A machine that was destroyed needs no look-up to tell that it is gone.
         Progress::Succeeded if deleting && is_destroyed(seen) => Turn::Gone,
-        Progress::Succeeded | Progress::Forgotten if shows(*kind, seen) => Turn::LookAgain(Action::Settle),
+        Progress::Succeeded | Progress::Forgotten if shows(*kind, seen) => Turn::LookAgain(settle(seen)),
         // The end of a task and its effect may arrive one after the other.
         Progress::Failed(fault) => refreshed(seen, || {
             let is_moot = shows(*kind, seen);
-            Turn::LookAgain(if is_moot { Action::Settle } else { Action::Fail(*kind, fault.clone()) })
+            Turn::LookAgain(if is_moot { settle(seen) } else { Action::Fail(*kind, fault.clone()) })
         }),
         Progress::Succeeded | Progress::Forgotten => refreshed(seen, || match kind {
             // Changed back at once, or the update was lost: not a loop at the speed of the vCenter.
@@ -229,9 +231,13 @@ fn plan_request(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
             TaskKind::Clone if seen.missing.is_open() && !is_recorded(instance, &seen.missing) => {
                 plan_machine(instance, deleting, seen)
             }
-            _ => Turn::LookAgain(Action::Settle),
+            _ => Turn::LookAgain(settle(seen)),
         }),
     }
+}
+
+fn settle(seen: &Seen) -> Action {
+    Action::Settle(seen.mine.first().map(|machine| machine.moref.clone()))
 }
 
 /// Returns whether the status names the machine that the inventory does not show.
@@ -257,7 +263,7 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
     match seen.mine.as_slice() {
         [] => plan_absent(instance, deleting, seen),
         // The machine is that of the clone in doubt, so no doubt is left.
-        [_, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::SetDoubt(Doubt::None)),
+        [machine, ..] if seen.doubt != InDoubt::No => Turn::LookAgain(Action::Found(machine.moref.clone())),
         // The group went without its instances, or the instance was restored after it: no user asked to remove the machine.
         [machine] if deleting && seen.group.is_none() => plan_release(seen, Some(machine.moref.clone())),
         // Never destroyed: the administrator who made a template of it owns it now.

@@ -158,7 +158,8 @@ fn actions_that_change_a_machine() {
     let clone = Action::Clone { template: vm("vm-t"), folder: MoRef::new("Folder", "group-1") };
     let changes = [Action::Mark, Action::PowerOn, Action::PowerOff, Action::Destroy].map(|of| of(vm("vm-1")));
     assert!(changes.iter().chain([&clone]).all(|action| action.requests().is_some()));
-    let others = [Action::LookUp(vm("vm-1")), Action::Release(vm("vm-1")), Action::Enqueue, Action::Settle];
+    let others =
+        [Action::LookUp(vm("vm-1")), Action::Release(vm("vm-1")), Action::Enqueue, Action::Settle(None)];
     assert!(!others.iter().any(|action| action.requests().is_some()));
 }
 
@@ -297,11 +298,7 @@ fn doubt_ends_only_with_a_fresh_look() {
         ("Refresh", false, doubt(InDoubt::Watching(0))),
         ("Refresh", true, doubt(InDoubt::Watching(0))),
         ("SetDoubt", true, Seen { refresh: Refresh::Served, ..doubt(InDoubt::Watching(0)) }),
-        (
-            "SetDoubt",
-            false,
-            Seen { mine: vec![machine(PowerState::On)], ..doubt(InDoubt::Unexamined(one())) },
-        ),
+        ("Found", false, Seen { mine: vec![machine(PowerState::On)], ..doubt(InDoubt::Unexamined(one())) }),
     ]);
 }
 

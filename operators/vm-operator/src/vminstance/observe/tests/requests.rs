@@ -94,7 +94,11 @@ fn how_far_a_request_is() {
                 submitted(w, TaskKind::Clone);
                 show_task(w, TaskState::Error, Some(fault()));
             },
-            |s| is(s, TaskKind::Clone, Progress::Failed(fault())),
+            |s| {
+                is(s, TaskKind::Clone, Progress::Failed(fault()));
+                // It has made nothing: the next one may be of another spec.
+                s.task = None;
+            },
         ),
         (
             "the vCenter does not know the task",
@@ -109,6 +113,21 @@ fn how_far_a_request_is() {
                 w.memory.in_flight.settle(&w.uid());
             },
             |_| {},
+        ),
+        (
+            "the machine was seen, is in no status, and not in sight any more",
+            |w| w.memory.in_flight.settled(&w.uid(), Some(vcenter::vm_ref("vm-7"))),
+            |s| s.missing = Missing::Unknown(vcenter::vm_ref("vm-7")),
+        ),
+        (
+            "another one was requested since",
+            |w| {
+                w.memory.in_flight.found(&w.uid(), vcenter::vm_ref("vm-7"));
+                w.memory.in_flight.sending(&w.uid(), TaskKind::Clone);
+                submitted(w, TaskKind::Clone);
+                show_task(w, TaskState::Running, None);
+            },
+            |s| is(s, TaskKind::Clone, Progress::Running),
         ),
         (
             "a task of before the restart, which runs",
@@ -159,6 +178,11 @@ fn suspects(seen: &mut Seen, tasks: &[&str]) {
     seen.doubt = InDoubt::Unexamined(tasks.iter().map(|task| vcenter::task_ref(task)).collect());
 }
 
+/// A clone that has made a machine.
+fn made(task: Task) -> Task {
+    Task { state: TaskState::Success, result: Some(vcenter::vm_ref("vm-7")), ..task }
+}
+
 #[test]
 fn clones_after_a_restart_that_may_be_the_instances() {
     let one = |s: &mut Seen| suspects(s, &["task-9"]);
@@ -167,6 +191,19 @@ fn clones_after_a_restart_that_may_be_the_instances() {
         ("a clone of the template runs", |w| suspected(w, |task| task), one),
         ("it is queued", |w| suspected(w, |task| Task { state: TaskState::Queued, ..task }), one),
         ("it has ended", |w| suspected(w, |task| Task { state: TaskState::Success, ..task }), none),
+        (
+            "it has ended, and what it made is not in sight",
+            |w| suspected(w, made),
+            |s| {
+                suspects(s, &[]);
+                s.missing = Missing::Unknown(vcenter::vm_ref("vm-7"));
+            },
+        ),
+        (
+            "the same, of another user",
+            |w| suspected(w, |task| Task { user: Some("admin".into()), ..made(task) }),
+            none,
+        ),
         (
             "it is no clone",
             |w| suspected(w, |task| Task { description_id: "VirtualMachine.powerOn".into(), ..task }),
@@ -315,10 +352,7 @@ fn clones_that_are_watched() {
             "ended, and what it made is not in sight",
             |w| {
                 watch(w);
-                show_clone(w, |task| {
-                    let result = Some(vcenter::vm_ref("vm-7"));
-                    Task { state: TaskState::Success, result, ..task }
-                });
+                show_clone(w, made);
             },
             |s| {
                 s.doubt = InDoubt::Watching(0);

@@ -92,7 +92,10 @@ impl World {
             Action::SetDoubt(doubt) => (self.doubt, self.refresh) = (doubt.clone(), Refresh::None),
             Action::Enqueue | Action::HoldPlace => self.place = Place::Held,
             Action::LeaveQueue => self.place = Place::None,
-            Action::Settle | Action::FailUnstable(_) => (self.request, self.refresh) = (None, Refresh::None),
+            Action::Found(_) => (self.doubt, self.refresh) = (Doubt::None, Refresh::None),
+            Action::Settle(_) | Action::FailUnstable(_) => {
+                (self.request, self.refresh) = (None, Refresh::None);
+            }
             Action::Clone { .. } => self.ask(TaskKind::Clone, lose_response),
             Action::PowerOn(_) => self.ask(TaskKind::PowerOn, false),
             Action::PowerOff(_) => self.ask(TaskKind::PowerOff, false),
