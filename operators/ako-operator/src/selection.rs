@@ -70,8 +70,10 @@ pub enum Skip {
     KubeVip,
     /// It is not ready.
     NotReady,
-    /// Its label names an AKODeploymentConfig that does not exist, or that may not select it.
+    /// Its label names an AKODeploymentConfig that does not exist, or that is not for its namespace.
     NoSuchConfig(String),
+    /// Its label names an AKODeploymentConfig whose selector does not match it.
+    NotSelected(String),
     /// One of these AKODeploymentConfigs may select it, or has recorded it: they do not parse, or their selectors are none.
     Unclear(Vec<String>),
     /// It has the finalizer, no AKODeploymentConfig selects it, and none has recorded that AKO was delivered to it: the one that did is gone.
@@ -85,7 +87,7 @@ impl Skip {
         match self {
             Self::KubeVip => reason::KUBE_VIP,
             Self::NotReady => reason::CLUSTER_NOT_READY,
-            Self::NoSuchConfig(_) => reason::NO_SUCH_ADC,
+            Self::NoSuchConfig(_) | Self::NotSelected(_) => reason::NO_SUCH_ADC,
             Self::Unclear(_) => reason::ADC_INVALID,
             Self::Unrecorded => reason::ADC_MISSING,
         }
@@ -98,8 +100,12 @@ impl Skip {
             Self::KubeVip => "kube-vip serves the Services of the Cluster".to_owned(),
             Self::NotReady => "Cluster API reports the Cluster as not ready".to_owned(),
             Self::NoSuchConfig(name) => format!(
-                "the label of the Cluster names the AKODeploymentConfig {name:?}, which does not exist or cannot select it: correct \
-                 the label, or create it"
+                "the label of the Cluster names the AKODeploymentConfig {name:?}, which does not exist, or is not for Clusters of this \
+                 namespace: correct the label, or create it"
+            ),
+            Self::NotSelected(name) => format!(
+                "the label of the Cluster names the AKODeploymentConfig {name:?}, whose clusterSelector does not match the labels of the \
+                 Cluster: add the labels that it asks for, or correct the name"
             ),
             Self::Unclear(names) => format!(
                 "AKODeploymentConfigs do not parse or have an invalid clusterSelector, and one of them may be that of the Cluster: \
@@ -124,7 +130,7 @@ impl Skip {
     /// Returns whether a person has to do something.
     #[must_use]
     pub fn needs_help(&self) -> bool {
-        matches!(self, Self::NoSuchConfig(_) | Self::Unclear(_) | Self::Unrecorded)
+        matches!(self, Self::NoSuchConfig(_) | Self::NotSelected(_) | Self::Unclear(_) | Self::Unrecorded)
     }
 }
 
@@ -254,8 +260,11 @@ fn choose(cluster: &Cluster, adcs: &[&AkoDeploymentConfig]) -> Selection {
         let may_name = |adc: &&AkoDeploymentConfig| {
             matches(adc) || default().is_some_and(|default| default.name_any() == adc.name_any())
         };
-        let known = of_name(name).filter(may_name).map(|adc| Selection::From(adc.name_any()));
-        return known.unwrap_or_else(|| Selection::Skipped(Skip::NoSuchConfig(name.to_owned())));
+        return match of_name(name) {
+            Some(adc) if may_name(&adc) => Selection::From(adc.name_any()),
+            Some(adc) => Selection::Skipped(Skip::NotSelected(adc.name_any())),
+            None => Selection::Skipped(Skip::NoSuchConfig(name.to_owned())),
+        };
     }
     // A selection lasts while it is valid: another AKODeploymentConfig that matches as well does not take the Cluster over.
     let kept = cluster.label(LATER_AVI_LABEL).and_then(of_name).filter(|adc| matches(adc));

@@ -63,8 +63,8 @@ pub(crate) fn by_config(change: &Change<AkoDeploymentConfig>) -> Woken {
     let now: HashSet<Key> = after.into_iter().flat_map(delivered_to).collect();
     let offers = before.map(offer_of) != after.map(offer_of);
     let quotes = before.map(quote_of) != after.map(quote_of);
-    // A Cluster that has left one may be waited for by another.
-    let claims = !known.is_subset(&now) || before.map(claim_of) != after.map(claim_of);
+    // One that another has recorded may be taken over from this one, and one that has left may be waited for.
+    let claims = known != now || before.map(claim_of) != after.map(claim_of);
     let recorded = || Which::These(now.difference(&known).cloned().collect());
     Woken {
         clusters: if offers || quotes { Which::All } else { recorded() },

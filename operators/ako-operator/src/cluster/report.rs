@@ -212,6 +212,10 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<
         Turn::Settled if is_new(AKO_INSTALLED, reason::INSTALLED) => {
             Some(Notice::normal(reason::INSTALLED, "AKO is installed in the workload cluster"))
         }
+        // Where a person has ended the wait, another event says what may be left.
+        Turn::Gone if has_begun_to_leave(seen) && !seen.is_forced => {
+            Some(Notice::normal(reason::CLEANED_UP, "AKO has left the Cluster, and AVI has nothing of it"))
+        }
         Turn::Wait { reason, message, .. } if about == About::Pause => {
             is_news(reason).then(|| Notice::normal(reason, message.clone()))
         }
@@ -234,6 +238,11 @@ fn notice(seen: &Seen, turn: &Turn<Plan>, about: About, set: &[Said]) -> Option<
         }),
         _ => None,
     }
+}
+
+/// Returns whether a condition says that AKO leaves, and not yet that it has left.
+fn has_begun_to_leave(seen: &Seen) -> bool {
+    has(seen, RESOURCES_CLEANED_UP, Status::False) || has(seen, USER_CLEANED_UP, Status::False)
 }
 
 fn has(seen: &Seen, type_: &str, status: Status) -> bool {

@@ -108,7 +108,7 @@ fn the_users_label_chooses_among_those_that_match() {
             "the user's label names one that does not match",
             asked("web"),
             vec![&web, &default],
-            Selection::Skipped(Skip::NoSuchConfig("web".into())),
+            Selection::Skipped(Skip::NotSelected("web".into())),
         ),
         ("the user's label names the default", asked(DEFAULT_ADC), vec![&web, &default], from(DEFAULT_ADC)),
         (
@@ -243,6 +243,13 @@ fn a_skip_says_why_and_keeps_what_is_installed() {
         (Skip::KubeVip, "KubeVipProvidesLoadBalancers", true, false, "kube-vip"),
         (Skip::NotReady, "ClusterNotReady", false, false, "not ready"),
         (Skip::NoSuchConfig("x".into()), "NoSuchAKODeploymentConfig", false, true, "\"x\""),
+        (
+            Skip::NotSelected("x".into()),
+            "NoSuchAKODeploymentConfig",
+            false,
+            true,
+            "clusterSelector does not match",
+        ),
         (Skip::Unclear(vec!["x".into(), "y".into()]), "AKODeploymentConfigInvalid", false, true, "x, y"),
         (Skip::Unrecorded, "AKODeploymentConfigMissing", false, true, "create the AKODeploymentConfig again"),
     ] {

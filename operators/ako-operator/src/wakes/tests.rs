@@ -112,7 +112,7 @@ fn a_config_wakes_those_that_its_change_concerns() {
             (
                 "a Cluster was recorded",
                 status(json!({ "deliveredTo": ["n/a", "n/b", "n/c"] })),
-                Woken { clusters: these(&["c"]), ..no_one() },
+                Woken { clusters: these(&["c"]), ..configs() },
             ),
             ("a Cluster has left", status(json!({ "deliveredTo": ["n/b"] })), configs()),
             (

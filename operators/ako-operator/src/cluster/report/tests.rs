@@ -111,7 +111,7 @@ fn conditions_say_how_far_the_cleanup_is() {
             blocked(reason::CLEANUP_TIMED_OUT),
             "AviResourceCleanupSucceeded=False AKOCleanupTimedOut",
         ),
-        ("done", cleaning(), Turn::Gone, "AviResourceCleanupSucceeded=True AKOCleanedUp"),
+        ("done", cleaning(), Turn::Gone, "AviResourceCleanupSucceeded=True AKOCleanedUp, event AKOCleanedUp"),
         (
             "forced",
             Seen { is_forced: true, ..cleaning() },
@@ -162,7 +162,7 @@ fn an_ako_that_leaves_is_not_installed() {
             "it is gone",
             also(cleaning()),
             Turn::Gone,
-            &format!("AviResourceCleanupSucceeded=True AKOCleanedUp, {leaves}"),
+            &format!("AviResourceCleanupSucceeded=True AKOCleanedUp, {leaves}, event AKOCleanedUp"),
         ),
     ]);
     let user = format!(
@@ -354,7 +354,7 @@ fn the_condition_of_the_user_follows_that_of_the_objects() {
             "it is gone",
             going(),
             Turn::Gone,
-            "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=True AviUserRemoved",
+            "AviResourceCleanupSucceeded=True AKOCleanedUp, AviUserCleanupSucceeded=True AviUserRemoved, event AKOCleanedUp",
         ),
         (
             "forced",
