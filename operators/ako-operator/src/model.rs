@@ -54,11 +54,11 @@ impl Model for Deletion {
     }
 
     fn describe(&self, state: &State) -> String {
-        let State { cluster, machine, cached, is_recorded, workload, avi, process, .. } = state;
+        let State { cluster, machine, cached, is_recorded, is_unread, workload, avi, process, .. } = state;
         let (said, pending) = (self.operator.said(cluster.said), process.and_then(|process| process.pending));
         let pending = pending.map(|turn| format!("{:?}", self.operator.turn(turn)));
         format!(
-            "cluster {cluster:?}\nsaid {said:?}\nmachine {machine:?}\ncached {cached:?}\nrecorded {is_recorded}\nworkload {workload:?}\n\
+            "cluster {cluster:?}\nsaid {said:?}\nmachine {machine:?}\ncached {cached:?}\nrecorded {is_recorded}, unread {is_unread}\nworkload {workload:?}\n\
              AVI {avi:?}\nprocess {process:?}\npending {pending:?}"
         )
     }

@@ -11,7 +11,7 @@ impl Deletion {
     pub(super) fn is_goal(&self, state: &State) -> bool {
         let State { cluster, machine, workload, avi, .. } = state;
         let is_idle = state.process.is_some_and(|process| process.pending.is_none());
-        let is_up = avi.is_reachable && (workload.is_reachable || !machine.exists);
+        let is_up = !state.is_unread && avi.is_reachable && (workload.is_reachable || !machine.exists);
         if !is_idle || !is_up || !state.is_cached() || self.observed(state).is_some() {
             return false;
         }

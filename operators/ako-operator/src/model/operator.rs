@@ -46,6 +46,7 @@ pub const MACHINE: &str = "m1";
 struct Basis {
     cached: (Cluster, super::world::Machine),
     is_recorded: bool,
+    is_unread: bool,
     workload: Option<(Option<bool>, Option<Set>, bool)>,
     is_watched: bool,
     is_purged: bool,
@@ -156,6 +157,7 @@ impl Operator {
         let basis = Basis {
             cached: state.cached,
             is_recorded: state.is_recorded,
+            is_unread: state.is_unread,
             workload: state.workload.is_reachable.then_some((config, set, has_rest)),
             is_watched: process.is_watched,
             is_purged: process.is_purged,
@@ -175,7 +177,11 @@ impl Operator {
         let (cluster, machine) = (self.cluster(basis.cached.0), machine(basis.cached.1));
         let known = Known {
             cluster: &cluster,
-            adcs: Configs::of([Arc::new(self.adc(basis.is_recorded))]),
+            adcs: if basis.is_unread {
+                Configs { read: Vec::new(), unread: vec!["adc".to_owned()] }
+            } else {
+                Configs::of([Arc::new(self.adc(basis.is_recorded))])
+            },
             machines: machine.into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,

@@ -127,7 +127,12 @@ impl Deletion {
         match self.operator.turn(decided.turn) {
             Turn::Wait { .. } | Turn::Blocked { .. } | Turn::Settled => None,
             Turn::Gone if !cluster.is_held => None,
-            Turn::Gone | Turn::Act(_) | Turn::LookAgain(_) => {
+            turn @ (Turn::Gone | Turn::Act(_) | Turn::LookAgain(_)) => {
+                let is_asked = cluster.is_deleting || cluster.deletes_config || cluster.is_forced;
+                let leaves = matches!(turn, Turn::LookAgain(Plan::DeleteConfig { .. }));
+                if state.is_unread && leaves && !is_asked {
+                    next.wrong = Some(Wrong::Unasked);
+                }
                 next.process.as_mut()?.pending = Some(decided.turn);
                 Some(next)
             }
@@ -252,7 +257,11 @@ fn remove(next: &mut State, targets: &[Target]) {
 fn world_steps(state: &State, steps: &mut Steps<'_>) {
     let State { cluster, machine, workload, avi, is_recorded, .. } = state;
     let is_delivered_to = cluster.exists && cluster.is_held;
-    steps.work(*is_recorded != is_delivered_to, Label::Records, |next| next.is_recorded = is_delivered_to);
+    let records = *is_recorded != is_delivered_to && !state.is_unread;
+    steps.work(records, Label::Records, |next| next.is_recorded = is_delivered_to);
+    steps.work(state.is_unread, Label::ConfigIsRead, |next| next.is_unread = false);
+    let is_read = !state.is_unread;
+    steps.fault(|left| &mut left.configs, is_read, Label::ConfigIsUnread, |next| next.is_unread = true);
     steps.work(machine.exists && !workload.is_reachable, Label::WorkloadAnswers, |next| {
         next.workload.is_reachable = true;
     });

@@ -30,6 +30,7 @@ const ANY: Budget = Budget {
     outages: 2,
     ako: 2,
     edits: 2,
+    configs: 1,
     deadlines: 1,
 };
 

@@ -13,6 +13,8 @@ pub struct State {
     pub is_overdue: bool,
     /// Whether the AKODeploymentConfig has recorded the Cluster.
     pub is_recorded: bool,
+    /// Whether the AKODeploymentConfig does not parse.
+    pub is_unread: bool,
     pub workload: Workload,
     pub avi: Avi,
     pub process: Option<Process>,
@@ -123,6 +125,7 @@ pub struct Budget {
     pub outages: u8,
     pub ako: u8,
     pub edits: u8,
+    pub configs: u8,
     pub deadlines: u8,
 }
 
@@ -137,6 +140,8 @@ pub enum Wrong {
     MachineGone,
     /// The Cluster is let go, and its user is left on AVI.
     UserLeft,
+    /// AKO is to remove what it made although the Cluster is to have AKO, as far as is known.
+    Unasked,
 }
 
 impl fmt::Display for Wrong {
@@ -147,6 +152,7 @@ impl fmt::Display for Wrong {
                 "the operator removed objects on AVI while AKO ran and was not told to remove them"
             }
             Self::MachineGone => "the Machine lost its hook while AKO had objects on AVI",
+            Self::Unasked => "AKO was to leave a Cluster while its AKODeploymentConfig could not be read",
             Self::UserLeft => "the Cluster was let go with its user left on AVI",
         })
     }
@@ -160,6 +166,8 @@ pub enum Label {
     Apply,
     Restart,
     Records,
+    ConfigIsRead,
+    ConfigIsUnread,
     AkoStarts,
     AkoReads,
     AkoMakes,
@@ -216,6 +224,7 @@ impl State {
             cached: (cluster, machine),
             is_overdue: false,
             is_recorded: false,
+            is_unread: false,
             workload,
             avi: Avi { has_objects: false, has_user: false, is_reachable: true },
             process: Some(Process::default()),
