@@ -5,6 +5,7 @@
 
 mod api;
 mod lease;
+mod remotes;
 #[expect(dead_code, reason = "the tests on a real API server use the rest")]
 #[path = "../driver/things.rs"]
 mod things;
