@@ -50,6 +50,33 @@ async fn ako_comes_with_its_kinds() {
     walk.nothing_is_left().await;
 }
 
+/// A program that deletes a definition each time it is applied: the condition names it.
+#[tokio::test]
+async fn a_definition_that_is_deleted_again_and_again_is_named() {
+    let walk = Walk::start().await;
+    let name = "hostrules.ako.vmware.com";
+    let deletes = async {
+        loop {
+            // The API server may be busy with the last one.
+            let _ = walk.workload.plane().kubectl(&["delete", "crd", name, "--ignore-not-found"]).await;
+        }
+    };
+    let file = walk.rig.bundle().join("hostrules.yaml");
+    let mut definition: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    definition["spec"]["names"]["shortNames"] = json!(["hr"]);
+    fs::write(&file, definition.to_string()).unwrap();
+    let names_it = |condition: &Value| {
+        let message = condition["message"].as_str().unwrap_or_default();
+        condition["reason"] == "AKOObjectsReverted" && message.contains(&format!("{name} (it is"))
+    };
+    tokio::select! {
+        () = deletes => {}
+        named = walk.rig.condition_is(CLUSTER, "AKOInstalled", names_it) => named.unwrap(),
+    }
+    let log = walk.operator.process.log();
+    assert!(!log.contains("InternalError"), "{log}");
+}
+
 /// A workload cluster, and an operator that was given no definitions.
 struct Bare {
     operator: OperatorProcess,

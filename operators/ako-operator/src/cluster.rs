@@ -19,6 +19,7 @@ pub mod plan;
 pub mod report;
 pub mod seen;
 pub(crate) mod stored;
+mod writes;
 
 use std::hash::Hash;
 use std::sync::Arc;
