@@ -3,6 +3,9 @@
 use std::fs;
 
 use e2e::Guest;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::DeleteParams;
 
 use super::*;
 
@@ -55,10 +58,11 @@ async fn ako_comes_with_its_kinds() {
 async fn a_definition_that_is_deleted_again_and_again_is_named() {
     let walk = Walk::start().await;
     let name = "hostrules.ako.vmware.com";
+    let definitions: Api<CustomResourceDefinition> = Api::all(walk.workload.plane().client());
     let deletes = async {
         loop {
-            // The API server may be busy with the last one.
-            let _ = walk.workload.plane().kubectl(&["delete", "crd", name, "--ignore-not-found"]).await;
+            // Mostly it is gone already.
+            let _ = definitions.delete(name, &DeleteParams::default()).await;
         }
     };
     let file = walk.rig.bundle().join("hostrules.yaml");

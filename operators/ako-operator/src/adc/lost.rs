@@ -123,7 +123,7 @@ enum Found {
         /// Whether its user was there.
         has_user: bool,
     },
-    /// AVI was not asked.
+    /// AVI refuses to remove it, or was not asked.
     Left(String),
 }
 
