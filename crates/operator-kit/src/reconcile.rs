@@ -132,7 +132,7 @@ pub trait Reconciler: Send + Sync + 'static {
     const FORMER_FINALIZERS: &'static [&'static str] = &[];
     /// Objects reconciled at the same time.
     const CONCURRENCY: usize = CONCURRENCY;
-    /// How long a pass may take: it ends before the next `observe` then, with the reason [`PROGRESSING`], and goes on behind the objects that
+    /// How long a pass may take: it ends before the next `observe` then, with the reason `Progressing`, and goes on behind the objects that
     /// wait. Of objects whose last pass took longer, a quarter of [`CONCURRENCY`](Self::CONCURRENCY) are reconciled at the same time, so that
     /// they leave room for others. No step is interrupted: each has to end by itself.
     const BUDGET: Duration = BUDGET;

@@ -16,7 +16,7 @@ use operator_kit::{Key, KitError, Notice, ReconcileError as _, Turn};
 
 use super::Adcs;
 use super::plan::Plan;
-use super::seen::Seen;
+use super::seen::{Departing, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, FORCE_ANNOTATION, condition, reason};
 use crate::delivery::cluster_name;
 use crate::error::Error;
@@ -128,6 +128,13 @@ enum Found {
 }
 
 impl Adcs {
+    /// Returns the lost Clusters whose remains AVI refused to remove.
+    pub(super) fn unsettled(&self, uid: &str, departing: &Departing) -> BTreeMap<String, Unsettled> {
+        let mut unsettled = self.memory.unsettled(uid);
+        unsettled.retain(|cluster, _| departing.lost.contains(cluster));
+        unsettled
+    }
+
     /// Removes what a Cluster has left on AVI, then drops it from the record. Where AVI refuses that, the Cluster stays in it.
     pub(super) async fn settle(
         &self,

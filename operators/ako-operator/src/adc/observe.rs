@@ -1,15 +1,12 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
-use std::collections::BTreeMap;
-
 use kube::ResourceExt;
 use operator_kit::Key;
 
 use super::Adcs;
 use super::deliveries::{Deliveries, deliveries};
-use super::lost::Unsettled;
 use super::record::Items;
-use super::seen::{Basis, Departing, Seen};
+use super::seen::{Basis, Seen};
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, reason};
 use crate::delivery::{Way, refusal};
 use crate::error::Error;
@@ -76,13 +73,6 @@ impl Adcs {
             others,
             infra,
         })
-    }
-
-    /// Returns the lost Clusters whose remains AVI refused to remove.
-    fn unsettled(&self, uid: &str, departing: &Departing) -> BTreeMap<String, Unsettled> {
-        let mut unsettled = self.memory.unsettled(uid);
-        unsettled.retain(|cluster, _| departing.lost.contains(cluster));
-        unsettled
     }
 
     /// Returns why no Cluster could get AKO, as far as that is known without AVI.

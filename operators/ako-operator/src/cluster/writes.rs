@@ -121,7 +121,7 @@ mod tests {
                 "(by new, old)",
             ),
             (
-                "by nobody else",
+                "by no other",
                 Some(live(json!({"managedFields": [by("us", 1)]}))),
                 "(an admission policy may change it)",
             ),
