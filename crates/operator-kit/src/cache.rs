@@ -7,17 +7,18 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
 use kube::Resource;
 use tokio::time::Instant;
 
-use crate::{guarded::Guarded, key::Key, watch::Kind};
+use crate::{
+    guarded::{Guarded, Keep},
+    key::Key,
+    watch::Kind,
+};
 
 /// How long an own write is kept against older watch events, and a removal against events and responses that are older. No
 /// event is expected to be later; if one is, the watch wins, e.g. where the API server was restored from a backup.
@@ -55,8 +56,7 @@ impl<K> Clone for Cache<K> {
 
 struct Shared<K> {
     state: RwLock<State<K>>,
-    /// See [`Watch::lean`](crate::Watch::lean).
-    is_lean: AtomicBool,
+    keep: OnceLock<Keep>,
     subscribers: RwLock<Vec<Subscriber<K>>>,
 }
 
@@ -86,7 +86,7 @@ impl<K: Kind> Default for Cache<K> {
                 removed: Removed::default(),
                 indexes: Vec::new(),
             }),
-            is_lean: AtomicBool::new(false),
+            keep: OnceLock::new(),
             subscribers: RwLock::default(),
         }))
     }
@@ -179,14 +179,14 @@ impl<K: Kind> Cache<K> {
 // === filling ===
 
 impl<K: Kind> Cache<K> {
-    /// Keeps only part of the metadata from now on: see [`Watch::lean`](crate::Watch::lean).
-    pub(crate) fn set_lean(&self) {
-        self.0.is_lean.store(true, Ordering::Relaxed);
+    /// Keeps only this of the metadata from now on. The first call counts.
+    pub(crate) fn keep_only(&self, keep: Keep) {
+        let _ = self.0.keep.set(keep);
     }
 
     /// Returns an object as this cache keeps it.
     pub(crate) fn bounded(&self, object: Guarded<K>) -> Guarded<K> {
-        object.bounded(self.0.is_lean.load(Ordering::Relaxed))
+        object.bounded(self.0.keep.get().copied().unwrap_or_default())
     }
 
     /// Adds the response to a write of this process, and returns it as this cache keeps it.

@@ -1,6 +1,6 @@
 //! The driver: runs a reconciler over the objects of a watch.
 //!
-//! Owns what surrounds the four steps: the queue, the finalizer, the bounded look-again loop, back-off, the status write
+//! Owns what surrounds the four steps: the queue, the finalizer, the look-again loop with its limits of looks and of time, back-off, the status write
 //! on success and on every error (progress is written once it has lasted), one Warning event per transition into a reason
 //! that needs help, metrics and the tracing span. No pass begins before every cache of the process is complete, nor for
 //! an object of a namespace that the operator may not read. A panic in
@@ -20,6 +20,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use kube::{Resource, ResourceExt, api::ObjectMeta, core::object::HasStatus};
+use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use self::finalizer::{Held, is_deleting, is_held};
@@ -34,7 +35,7 @@ use crate::{
     metrics::ControllerMetrics,
     objects::Objects,
     queue::{Queue, Taken},
-    reconcile::{AUDIT, Outcome, Reconciler, Turn},
+    reconcile::{AUDIT, Outcome, PROGRESSING, Reconciler, Turn},
     run::Kit,
     triggers::Triggers,
     watch::{Kind, Watch},
@@ -48,6 +49,8 @@ pub const FINALIZERS_LEFT: &str = "FinalizersLeft";
 pub const OBJECTS_LEFT: &str = "ObjectsLeft";
 /// How often one pass may observe: each look after the first follows a change that takes effect at once. For models of an operator.
 pub const LOOKS: usize = 20;
+/// Of what share of the workers objects may take whose passes exceed their time: one in so many.
+const SLOW_SHARE: usize = 4;
 /// When an object is looked at again that waits for something, or was changed, if nothing wakes it before.
 const RECHECK: Duration = Duration::from_mins(5);
 /// How soon an object is looked at again whose finalizer or status could not be written because it had changed itself.
@@ -141,7 +144,9 @@ impl<R: Reconciler> Driver<R> {
                 biased;
                 Some(()) = running.next() => {}
                 () = stop.cancelled() => break,
-                taken = self.queue.take(), if running.len() < R::CONCURRENCY => running.push(self.turn(taken)),
+                taken = self.queue.take(R::CONCURRENCY.div_ceil(SLOW_SHARE)), if running.len() < R::CONCURRENCY => {
+                    running.push(self.turn(taken));
+                }
             }
         }
         while running.next().await.is_some() {}
@@ -183,7 +188,7 @@ impl<R: Reconciler> Driver<R> {
             if let Some(object) = self.cache.get(&key) {
                 self.set_aside(&key, object.meta());
             }
-            return self.queue.done(&key, Some(shorten(UNSERVED)));
+            return self.queue.done(&key, Some(shorten(UNSERVED)), false);
         }
         if self.triggers.take_retry(&key) {
             lock(&self.memory.failing).remove(&key);
@@ -205,9 +210,10 @@ impl<R: Reconciler> Driver<R> {
                 }
             }
         };
+        let began = Instant::now();
         let pause = pause.instrument(span).await;
         lock(&self.memory.eras).remove(&key);
-        self.queue.done(&key, pause);
+        self.queue.done(&key, pause, began.elapsed() > R::BUDGET);
     }
 
     /// Forgets an object that went during the pass: the pass may have remembered it after the watch had it forgotten.
@@ -235,8 +241,11 @@ impl<R: Reconciler> Driver<R> {
 
     /// Observes, plans and applies until the turn ends; what was seen last, and how it ended.
     async fn pass(&self, key: &Key, object: &mut Arc<R::Object>) -> (Option<R::Seen>, Pass<R>) {
-        let mut last = None;
-        for _ in 0..LOOKS {
+        let (mut last, end) = (None, Instant::now() + R::BUDGET);
+        for look in 0..LOOKS {
+            if look > 0 && Instant::now() >= end {
+                return (last, self.unfinished());
+            }
             // A step may have written the object.
             if let Some(newest) = self.cache.valid(key).filter(|newest| newest.uid() == object.uid()) {
                 *object = newest;
@@ -292,6 +301,13 @@ impl<R: Reconciler> Driver<R> {
             return (Some(seen), pass);
         }
         (last, self.failed(key, object, KitError::StillChanging.into()))
+    }
+
+    /// Ends a pass that goes on behind the objects that wait.
+    fn unfinished(&self) -> Pass<R> {
+        self.metrics.wait(PROGRESSING);
+        let message = "it takes long: other objects are looked at in between".to_owned();
+        Pass::looked(Outcome::Waiting(PROGRESSING, message), Duration::ZERO)
     }
 
     fn set_aside(&self, key: &Key, meta: &ObjectMeta) {

@@ -40,6 +40,18 @@ pub struct Guarded<K> {
     excess: Option<usize>,
 }
 
+/// What a cache keeps of the metadata of its objects.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Keep {
+    /// All, up to [`MOST_METADATA`].
+    #[default]
+    All,
+    /// See [`Watch::lean`](crate::Watch::lean).
+    Lean,
+    /// See [`Watch::identities`](crate::Watch::identities).
+    Identity,
+}
+
 /// What is known of an object that does not parse.
 #[derive(Clone, Debug)]
 struct Invalid {
@@ -68,12 +80,26 @@ impl<K> Guarded<K> {
 }
 
 impl<K: Resource<DynamicType: Default> + Clone> Guarded<K> {
-    /// Returns it as a cache keeps it. In a lean cache: without what no operator reads. In another: where its metadata is more than is
-    /// kept, it counts as an object that does not parse.
-    pub(crate) fn bounded(mut self, is_lean: bool) -> Self {
-        if is_lean {
-            trim(self.meta_mut(), &group_of::<K>());
-            return self;
+    /// Returns it as a cache keeps it: without what no operator reads. Where all is kept, an object with more metadata than that counts as one
+    /// that does not parse.
+    pub(crate) fn bounded(mut self, keep: Keep) -> Self {
+        match keep {
+            Keep::Lean => {
+                trim(self.meta_mut(), &group_of::<K>());
+                return self;
+            }
+            Keep::Identity => {
+                let meta = self.meta_mut();
+                *meta = ObjectMeta {
+                    name: meta.name.take(),
+                    namespace: meta.namespace.take(),
+                    uid: meta.uid.take(),
+                    resource_version: meta.resource_version.take(),
+                    ..ObjectMeta::default()
+                };
+                return self;
+            }
+            Keep::All => {}
         }
         let Some(size) = self.excess else { return self };
         let error = too_large("labels, annotations, finalizers and owner references", size);
@@ -262,20 +288,24 @@ mod tests {
         let labels = |n: usize| {
             (0..n).map(|n| (format!("label-{n:04}"), json!("x"))).collect::<serde_json::Map<_, _>>()
         };
-        let of = |n: usize, is_lean: bool| {
+        let of = |n: usize, keep: Keep| {
             let metadata = json!({"name": "c", "namespace": "n", "uid": "u", "labels": labels(n), "finalizers": ["f/f"]});
             let object = json!({ "metadata": metadata, "data": {"key": "value"} });
-            serde_json::from_value::<Guarded<ConfigMap>>(object).unwrap().bounded(is_lean)
+            serde_json::from_value::<Guarded<ConfigMap>>(object).unwrap().bounded(keep)
         };
-        assert_eq!(of(450, false).object().unwrap().data.as_ref().unwrap()["key"], "value");
-        let large = of(500, false);
+        assert_eq!(of(450, Keep::All).object().unwrap().data.as_ref().unwrap()["key"], "value");
+        let large = of(500, Keep::All);
         assert!(large.object().unwrap_err().contains("at most 65536 are read"), "{large:?}");
         let meta = large.meta();
         assert_eq!((meta.name.as_deref(), meta.uid.as_deref()), (Some("c"), Some("u")));
         assert_eq!((meta.labels.is_some(), meta.finalizers.is_some()), (false, false));
-        let lean = of(500, true);
+        let lean = of(500, Keep::Lean);
         assert!(lean.object().is_ok() && lean.meta().labels.is_none(), "{lean:?}");
         assert_eq!(lean.meta().finalizers.as_deref(), Some(&["f/f".to_owned()][..]));
+        let identity = of(500, Keep::Identity);
+        let (name, namespace, uid) = (Some("c".into()), Some("n".into()), Some("u".into()));
+        assert_eq!(*identity.meta(), ObjectMeta { name, namespace, uid, ..ObjectMeta::default() });
+        assert!(identity.object().is_ok(), "nothing of a user's makes it unreadable");
     }
 
     /// Of what a page has, each object is bounded before the next is parsed.
@@ -294,7 +324,8 @@ mod tests {
         let labelled = parse(&finalizers[..3]);
         assert!(labelled.meta().labels.is_none() && labelled.meta().finalizers.as_ref().unwrap().len() == 3);
         assert!(
-            labelled.clone().bounded(true).valid().is_some() && labelled.bounded(false).valid().is_none()
+            labelled.clone().bounded(Keep::Lean).valid().is_some()
+                && labelled.bounded(Keep::All).valid().is_none()
         );
         // Whose it is is still known.
         let held = parse(&finalizers);
@@ -304,7 +335,7 @@ mod tests {
                 .contains("its finalizers, controller and annotations of events.k8s.io take"),
             "{held:?}"
         );
-        for held in [held.clone().bounded(true), held.bounded(false)] {
+        for held in [held.clone().bounded(Keep::Lean), held.bounded(Keep::All)] {
             let meta = held.meta();
             assert_eq!(meta.owner_references.as_ref().unwrap()[0].uid, "o");
             assert!(held.valid().is_none() && meta.finalizers.is_none(), "{held:?}");
@@ -343,7 +374,10 @@ mod tests {
         let annotations: serde_json::Map<_, _> = others.chain(own).collect();
         let event = json!({"metadata": {"name": "e", "annotations": annotations}, "eventTime": null});
         let event: Guarded<Event> = serde_json::from_value(event).unwrap();
-        assert_eq!(event.bounded(true).valid().unwrap().metadata.annotations.as_ref().unwrap().len(), 3);
+        assert_eq!(
+            event.bounded(Keep::Lean).valid().unwrap().metadata.annotations.as_ref().unwrap().len(),
+            3
+        );
     }
 
     #[test]
@@ -355,7 +389,7 @@ mod tests {
         });
         let event: Guarded<Event> =
             serde_json::from_value(json!({ "metadata": metadata, "eventTime": null })).unwrap();
-        let event = event.bounded(true);
+        let event = event.bounded(Keep::Lean);
         let meta = event.meta();
         assert_eq!(meta.annotations.as_ref().unwrap().keys().collect::<Vec<_>>(), ["events.k8s.io/own"]);
         let owners = meta.owner_references.as_ref().unwrap();

@@ -20,6 +20,8 @@ use crate::{conditions::Status, error::ReconcileError, events::Notice, key::Key,
 
 /// Objects of a kind reconciled at the same time, unless a reconciler says otherwise.
 pub const CONCURRENCY: usize = 12;
+/// How long a pass may take before it goes on behind other objects, unless a reconciler says otherwise.
+pub const BUDGET: Duration = Duration::from_secs(10);
 /// How often an object is reconciled although nothing happened.
 pub const AUDIT: Duration = Duration::from_mins(20);
 
@@ -130,6 +132,10 @@ pub trait Reconciler: Send + Sync + 'static {
     const FORMER_FINALIZERS: &'static [&'static str] = &[];
     /// Objects reconciled at the same time.
     const CONCURRENCY: usize = CONCURRENCY;
+    /// How long a pass may take: it ends before the next `observe` then, with the reason `Progressing`, and goes on behind the objects that
+    /// wait. Of objects whose last pass took longer, a quarter of [`CONCURRENCY`](Self::CONCURRENCY) are reconciled at the same time, so that
+    /// they leave room for others. No step is interrupted: each has to end by itself.
+    const BUDGET: Duration = BUDGET;
 
     /// Returns what this reconciler reads of an object beside its spec, such as some labels: a change of it wakes the object and ends
     /// its back-off, a change of the rest of the metadata does neither. Nothing that the operator writes itself. A

@@ -27,13 +27,13 @@ type Wake = dyn Fn(&Key) + Send + Sync;
 ///
 /// ```no_run
 /// # use k8s_openapi::api::core::v1::ConfigMap;
-/// # use operator_kit::{Kit, Remotes, Triggers};
+/// # use operator_kit::{Key, Kit, Remotes, Triggers};
 /// # fn example<Cluster: 'static>(kit: &Kit, triggers: &Triggers<Cluster>) {
 /// let triggers = triggers.clone();
 /// let settings = Remotes::<ConfigMap>::new(
 ///     kit,
 ///     "workload ConfigMap",
-///     |watch| watch.fields("metadata.namespace=example").lean(),
+///     |watch| watch.only(&Key::new("example", "settings")).lean(),
 ///     move |cluster| triggers.wake(cluster),
 /// );
 /// # }
@@ -63,8 +63,9 @@ struct Entry<K: Kind> {
 }
 
 impl<K: Kind> Remotes<K> {
-    /// Prepares to watch a kind in other clusters. `name` as in [`Watch::named`], one for all clusters. `narrow` narrows each watch, by
-    /// labels, fields or [`Watch::lean`]: what users of other clusters create must not fill this operator's memory.
+    /// Prepares to watch a kind in other clusters. `name` as in [`Watch::named`], one for all clusters. `narrow` narrows each watch, to
+    /// [one object](Watch::only), by labels, fields or [`Watch::lean`]: what users of other clusters create must not fill this operator's
+    /// memory. Nor must what their API servers answer: see [`Watch::remote`] for what is taken of that.
     ///
     /// `wake` is called with the key of a cluster after each change in it, when its first list is complete, and when its watch begins
     /// to fail and goes on again.

@@ -4,11 +4,15 @@
 //! Decides nothing. Next step: [`driver::run`](crate::driver::run) reconciles what a watch brings;
 //! [`Watch::spawn`] runs a cache that has no controller.
 
+mod bounded;
 mod progress;
 
 use std::{fmt::Debug, hash::Hash, time::Duration};
 
-use futures::{StreamExt, stream::select_all};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{BoxStream, select_all},
+};
 use kube::{
     Api, Client, Resource,
     core::{DynamicResourceScope, NamespaceResourceScope},
@@ -23,6 +27,7 @@ use serde::de::DeserializeOwned;
 use tokio::{sync, task::AbortHandle, time::Instant};
 use tracing::{Instrument, info, warn};
 
+use self::bounded::{Bounded, Failure, Limit};
 pub(crate) use self::progress::Progress;
 use self::progress::WatchState;
 use crate::{
@@ -30,8 +35,9 @@ use crate::{
     cache::{Cache, Change, Index},
     conditions,
     error::Chain,
-    guarded::Guarded,
+    guarded::{Guarded, Keep},
     health::Readiness,
+    key::Key,
     objects::Objects,
     run::Kit,
 };
@@ -95,6 +101,8 @@ pub struct Watch<K: Kind> {
     config: watcher::Config,
     /// `false`: the operator is ready, and controllers start, without this watch.
     is_needed: bool,
+    /// For a server that others own.
+    limit: Option<Limit>,
     progress: sync::watch::Sender<Progress>,
 }
 
@@ -139,9 +147,13 @@ impl<K: Kind> Watch<K> {
     /// Prepares to watch another cluster, through its client. The operator becomes and stays ready without this watch, and
     /// no controller waits for its cache. `name` as in [`named`](Self::named); one for all clusters, as it is a metric label. For
     /// clusters that come and go, see [`Remotes`](crate::Remotes).
+    ///
+    /// At most 100 objects are read, and 100 events in a second. A server that answers with more, or ends each watch at once, is a
+    /// failure of this watch, and is said once in the log.
     pub fn remote(kit: &Kit, client: Client, name: &str) -> Self {
         let api = |client, _: Option<&str>, kind: &K::DynamicType| Api::all_with(client, kind);
-        Self::new(kit, client, K::DynamicType::default(), vec![None], api).named(name)
+        let watch = Self::new(kit, client, K::DynamicType::default(), vec![None], api).named(name);
+        Self { limit: Some(Limit::Some), ..watch }
     }
 
     fn new(
@@ -162,6 +174,7 @@ impl<K: Kind> Watch<K> {
             api,
             config: watcher::Config::default().page_size(PAGE),
             is_needed: false,
+            limit: None,
             progress: sync::watch::Sender::new(progress),
         }
     }
@@ -185,11 +198,28 @@ impl<K: Kind> Watch<K> {
         self
     }
 
+    /// Watches only the object of this key. What the server answers beside it is not taken, and is a failure of this watch.
+    pub fn only(self, key: &Key) -> Self {
+        let name = format!("metadata.name={}", key.name());
+        let fields = match key.namespace() {
+            "" => name,
+            namespace => format!("metadata.namespace={namespace},{name}"),
+        };
+        Self { limit: Some(Limit::Only(key.clone())), ..self.fields(&fields) }
+    }
+
     /// Keeps only this of the metadata: what identifies an object, its finalizers, its controller, and annotations whose key begins
     /// with the API group of the kind. For kinds of which nothing else is read: no user can fill the memory with the rest, or make an
     /// object unreadable by it. Not for a kind whose controller [reads](crate::Reconciler::reads) labels, which are gone then.
     pub fn lean(self) -> Self {
-        self.cache.set_lean();
+        self.cache.keep_only(Keep::Lean);
+        self
+    }
+
+    /// Keeps only namespace, name, UID and resource version of the metadata: for a kind of which there may be thousands of objects, and of
+    /// which no more is read. Then an object takes about 1 KiB of the memory, whatever a user writes.
+    pub fn identities(self) -> Self {
+        self.cache.keep_only(Keep::Identity);
         self
     }
 
@@ -249,8 +279,7 @@ impl<K: Kind> Watch<K> {
     async fn run(self, errors: IntCounter, readiness: Option<Readiness>) {
         let mut progress: Vec<_> = self.namespaces.iter().map(|name| WatchState::new(name.clone())).collect();
         let mut events = select_all(self.namespaces.iter().enumerate().map(|(n, namespace)| {
-            let api = (self.api)(self.client.clone(), namespace.as_deref(), &self.kind);
-            watcher(api, self.config.clone()).backoff(Pace::default()).map(move |event| (n, event)).boxed()
+            self.events(namespace.as_deref()).backoff(Pace::default()).map(move |event| (n, event)).boxed()
         }));
         let mut lists: Vec<Vec<Guarded<K>>> = self.namespaces.iter().map(|_| Vec::new()).collect();
         while let Some((n, event)) = events.next().await {
@@ -276,9 +305,12 @@ impl<K: Kind> Watch<K> {
                     // The text may be that of a server that others own.
                     let text = Chain(&error).to_string().replace(char::is_control, " ");
                     let namespace = self.namespaces.get(n).and_then(Option::as_deref);
+                    let misbehaves = matches!(error, Failure::Misbehaves(_));
                     let is_refused = refusal(&error).is_some_and(|code| code == 403);
                     let error = format!("{}{}", conditions::bounded(&text), self.remedy(&error, namespace));
-                    if state.failed(&error, is_refused) {
+                    let is_new =
+                        if misbehaves { state.misbehaved(&error) } else { state.failed(&error, is_refused) };
+                    if is_new {
                         warn!(watch = self.name, namespace, error, "watch interrupted, it will be resumed");
                     }
                 }
@@ -287,6 +319,15 @@ impl<K: Kind> Watch<K> {
             if let Some(readiness) = &readiness {
                 WatchState::report(&progress, readiness);
             }
+        }
+    }
+
+    /// Returns what a server answers about one namespace.
+    fn events(&self, namespace: Option<&str>) -> BoxStream<'static, Result<Event<Guarded<K>>, Failure>> {
+        let api = (self.api)(self.client.clone(), namespace, &self.kind);
+        match self.limit.clone() {
+            Some(limit) => Bounded::new(api, self.config.clone(), limit, self.cache.clone()).events().boxed(),
+            None => watcher(api, self.config.clone()).err_into().boxed(),
         }
     }
 
@@ -301,7 +342,7 @@ impl<K: Kind> Watch<K> {
     }
 
     /// Returns what to do about a failed watch, where the API server's answer does not say it.
-    fn remedy(&self, error: &watcher::Error, namespace: Option<&str>) -> String {
+    fn remedy(&self, error: &Failure, namespace: Option<&str>) -> String {
         let (plural, group) = (K::plural(&self.kind), K::group(&self.kind));
         match (refusal(error), namespace) {
             (Some(404), _) => {
@@ -331,7 +372,8 @@ impl<K: Kind> Watch<K> {
 }
 
 /// Returns the status code with which the API server refused a watch.
-fn refusal(error: &watcher::Error) -> Option<u16> {
+fn refusal(error: &Failure) -> Option<u16> {
+    let Failure::Watch(error) = error else { return None };
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

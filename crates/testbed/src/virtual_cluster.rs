@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,10 +69,17 @@ impl VirtualCluster {
             http: reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?,
             url: plane.url().to_owned(),
             acceptor: acceptor(&plane.serving_certificate())?,
+            delay: AtomicU64::new(0),
         };
         let server = Arc::new(server);
         let accepting = Mutex::new(start(&server, listener));
         Ok(Self { address, url, kubeconfig, server, accepting, _workdir: workdir })
+    }
+
+    /// Answers each request so much later from now on.
+    pub fn slow_down(&self, by: Duration) {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.server.delay.store(by, Ordering::Relaxed);
     }
 
     /// Closes all connections and refuses new ones, until [`restore`](Self::restore): its API server cannot be reached.
@@ -206,6 +213,8 @@ struct Server {
     http: reqwest::Client,
     url: String,
     acceptor: TlsAcceptor,
+    /// In milliseconds.
+    delay: AtomicU64,
 }
 
 async fn serve(server: Arc<Server>, stream: TcpStream) {
@@ -217,6 +226,7 @@ async fn serve(server: Arc<Server>, stream: TcpStream) {
 
 impl Server {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Payload>> {
+        tokio::time::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed))).await;
         let (parts, body) = request.into_parts();
         let body = self.renames.body(&body.collect().await.map_err(io::Error::other)?.to_bytes());
         let target = format!("{}{}", self.url, self.renames.target(&parts.uri));

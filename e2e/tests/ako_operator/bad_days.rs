@@ -273,6 +273,52 @@ async fn a_cluster_whose_finalizer_is_taken_off_leaves_nothing_on_avi() {
     leaving.ends().await;
 }
 
+/// What AVI refuses to remove of such a Cluster holds no other one up, and is tried again, also by another process once the user is gone.
+#[tokio::test]
+async fn what_avi_refuses_to_remove_of_a_lost_cluster_holds_nothing_else_up() {
+    let _place = PLACES.acquire().await.unwrap();
+    let mut leaving = Leaving::start().await;
+    has_recorded(&leaving.rig, "adc", "leaving", &["default/w1"]).await;
+    let control = leaving.rig.simulator.control();
+    control.fault(Fault::status(403).on("DELETE", "/api/pool"));
+    strip(&leaving.rig, "w1", |held| held == "ako-operator.network.tkg.tanzu.vmware.com").await;
+    let hook = "pre-terminate.delete.hook.machine.cluster.x-k8s.io/avi-cleanup-";
+    leaving.rig.management.kubectl(&["annotate", "machines", "--all", hook]).await.unwrap();
+    leaving.guest.workload.deleted(PATIENCE).await.unwrap();
+    eventually("the condition says what is refused", PATIENCE, async || {
+        let status = leaving.rig.site().status("adc").await?;
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let find = |type_: &str| conditions.iter().find(|condition| condition["type"] == type_).cloned();
+        let (lost, ready) = (find("LostClustersCleanedUp"), find("Ready").unwrap_or_default());
+        let Some(lost) = lost else { return Ok(None) };
+        let message = lost["message"].as_str().unwrap_or_default();
+        let says = lost["status"] == "False" && lost["reason"] == "AviPermissionDenied";
+        let names = message.contains("default/w1") && message.contains("ako-default-w1");
+        ensure!(says && names && ready["status"] == "True", "{status}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    let of = "--field-selector=reason=AviObjectsLeft,involvedObject.kind=AKODeploymentConfig";
+    let events = ["get", "events", "-A", of, "-o", "jsonpath={.items[*].type} {.items[*].message}"];
+    eventually("an event says so", PATIENCE, async || {
+        let events = leaving.rig.management.kubectl(&events).await?;
+        Ok(events.starts_with("Warning the Cluster default/w1 is gone").then_some(()))
+    })
+    .await
+    .unwrap();
+
+    let other = leaving.rig.with_ako(leaving.rig.cluster("w2", true).await.unwrap()).await.unwrap();
+    leaving.rig.condition("w2", "AKOInstalled", "True").await.unwrap();
+    has_recorded(&leaving.rig, "adc", "deliveredTo", &["default/w1", "default/w2"]).await;
+    control.clear_faults();
+    leaving.restart().await;
+    has_recorded(&leaving.rig, "adc", "deliveredTo", &["default/w2"]).await;
+    other.workload.delete().await.unwrap();
+    other.workload.deleted(PATIENCE).await.unwrap();
+    leaving.ends().await;
+}
+
 /// `clusterctl move` pauses a Cluster and takes all its finalizers, while its AKO and its user live on.
 #[tokio::test]
 async fn a_cluster_that_is_moved_keeps_what_it_has_on_avi() {

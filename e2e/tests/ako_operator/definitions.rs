@@ -3,6 +3,9 @@
 use std::fs;
 
 use e2e::Guest;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::DeleteParams;
 
 use super::*;
 
@@ -48,6 +51,34 @@ async fn ako_comes_with_its_kinds() {
     walk.workload.deleted(PATIENCE).await.unwrap();
     walk.workload_shows(&ours, kinds).await;
     walk.nothing_is_left().await;
+}
+
+/// A program that deletes a definition each time it is applied: the condition names it.
+#[tokio::test]
+async fn a_definition_that_is_deleted_again_and_again_is_named() {
+    let walk = Walk::start().await;
+    let name = "hostrules.ako.vmware.com";
+    let definitions: Api<CustomResourceDefinition> = Api::all(walk.workload.plane().client());
+    let deletes = async {
+        loop {
+            // Mostly it is gone already.
+            let _ = definitions.delete(name, &DeleteParams::default()).await;
+        }
+    };
+    let file = walk.rig.bundle().join("hostrules.yaml");
+    let mut definition: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    definition["spec"]["names"]["shortNames"] = json!(["hr"]);
+    fs::write(&file, definition.to_string()).unwrap();
+    let names_it = |condition: &Value| {
+        let message = condition["message"].as_str().unwrap_or_default();
+        condition["reason"] == "AKOObjectsReverted" && message.contains(&format!("{name} (it is"))
+    };
+    tokio::select! {
+        () = deletes => {}
+        named = walk.rig.condition_is(CLUSTER, "AKOInstalled", names_it) => named.unwrap(),
+    }
+    let log = walk.operator.process.log();
+    assert!(!log.contains("InternalError"), "{log}");
 }
 
 /// A workload cluster, and an operator that was given no definitions.

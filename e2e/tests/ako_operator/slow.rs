@@ -1,4 +1,8 @@
-//! An AKO that takes long, and answers.
+//! An AKO that takes long, and answers; API servers that do.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
 
 use super::*;
 
@@ -90,4 +94,38 @@ async fn waits(operator: &OperatorProcess) -> anyhow::Result<u64> {
     let (_, metrics) = operator.get("/metrics").await?;
     let line = metrics.lines().find_map(|line| line.strip_prefix(WAITS));
     Ok(line.map_or(Ok(0), |count| count.trim().parse())?)
+}
+
+/// As many as the operator has workers, each just below the time from which on few calls are waited for.
+#[tokio::test]
+async fn slow_api_servers_hold_up_no_other_cluster() {
+    let _place = PLACES.acquire().await.unwrap();
+    let rig = AkoRig::start().await.unwrap();
+    let plane = rig.site().control_plane();
+    let operator = rig.operator().await.unwrap();
+    rig.site().apply(None, &rig.config()).await.unwrap();
+    let names: Vec<_> = (0..12).map(|n| format!("slow-{n:02}")).collect();
+    let slow = try_join_all(names.iter().map(|name| rig.cluster(name, false))).await.unwrap();
+    let other = rig.with_ako(rig.cluster(CLUSTER, false).await.unwrap()).await.unwrap();
+    for workload in &slow {
+        workload.plane().slow_down(Duration::from_millis(1700));
+    }
+    let selected = format!("{LABEL}=");
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    rig.management.kubectl(&[&["label", "cluster"], &names[..], &[&*selected]].concat()).await.unwrap();
+    // Each has a worker.
+    let running = r#"operator_reconcile_in_flight{controller="cluster"} 12"#;
+    eventually("all workers are busy", PATIENCE, async || {
+        Ok(operator.get("/metrics").await?.1.contains(running).then_some(()))
+    })
+    .await
+    .unwrap();
+    rig.management.kubectl(&["label", "cluster", CLUSTER, &selected]).await.unwrap();
+    rig.condition(CLUSTER, "AKOInstalled", "True").await.unwrap();
+    let sets = ["get", "statefulsets", "-A", "-o", "jsonpath={.items[*].metadata.namespace}"];
+    let sets = plane.kubectl(&sets).await.unwrap();
+    let done = slow.iter().map(|workload| workload.plane().real_name("avi-system"));
+    let done = done.filter(|namespace| sets.split(' ').any(|has| has == namespace)).count();
+    assert!(done < names.len() / 2, "{done} of the slow ones were first: {}", operator.process.log());
+    rig.balance(&other).await.unwrap();
 }

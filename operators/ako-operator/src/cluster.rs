@@ -19,6 +19,7 @@ pub mod plan;
 pub mod report;
 pub mod seen;
 pub(crate) mod stored;
+mod writes;
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 use operator_kit::{
     Cache, Clock, Foreign, Index, Key, NoStatus, Notice, Objects, Outcome, Reconciler, Remotes, Triggers,
@@ -73,8 +75,8 @@ pub struct Clusters {
     pub by_cluster: Index<Foreign<Machine>, Key>,
     /// Clients of the workload clusters.
     pub clients: WorkloadClients,
-    /// Watches of AKO's StatefulSets.
-    pub sets: Remotes<StatefulSet>,
+    /// Watches of AKO's StatefulSets, which only wake their Clusters.
+    pub sets: Remotes<PartialObjectMeta<StatefulSet>>,
     /// What AVI had when the controller of AKODeploymentConfigs asked last.
     pub answers: Arc<crate::adc::Memory>,
     /// Reads Secrets.

@@ -18,6 +18,12 @@ pub enum Error {
         #[from]
         error: capi::Error,
     },
+    /// Objects of a workload cluster are not as they were written, each time.
+    #[error(
+        "workload cluster: another program changes these objects again each time they are written: {0}: end that; they are written again \
+         after some minutes"
+    )]
+    Reverted(String),
     /// AVI refused a request or did not answer.
     #[error("AVI: {error}: {}{about}", error.remedy())]
     Avi {
@@ -115,6 +121,7 @@ impl ReconcileError for Error {
             Self::PortGroupInUse(_) => (reason::PORT_GROUP_IN_USE, Disposition::TRANSIENT),
             Self::TenantInUse(_) => (reason::TENANT_IN_USE, Disposition::TRANSIENT),
             Self::NotKept(_) => (reason::NOT_KEPT, Disposition::TRANSIENT),
+            Self::Reverted(_) => (reason::OBJECTS_REVERTED, Disposition::NEEDS_HELP),
             Self::Randomness(_) => (reason::NO_RANDOMNESS, Disposition::TRANSIENT),
             Self::PlaceMissing { reason, .. } => (reason, Disposition::NEEDS_HELP),
             Self::Credentials(_) => (reason::CREDENTIALS_MISSING, Disposition::NEEDS_HELP),
@@ -127,6 +134,7 @@ impl ReconcileError for Error {
             reason::CLOUD_NOT_FOUND,
             reason::TENANT_NOT_FOUND,
             reason::NOT_KEPT,
+            reason::OBJECTS_REVERTED,
             reason::NO_RANDOMNESS,
             reason::TENANT_IN_USE,
             reason::PORT_GROUP_NOT_KEPT,

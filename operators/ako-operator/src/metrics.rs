@@ -119,8 +119,8 @@ mod tests {
     #[test]
     fn alerts_and_dashboard_read_what_the_operator_writes() {
         let rows = rows();
-        let types: BTreeSet<_> =
-            OWNED.into_iter().chain([ENDPOINT_READY, condition::READY, condition::TENANTS_READY]).collect();
+        let of_adcs = [condition::READY, condition::TENANTS_READY, condition::LOST_CLEANED_UP];
+        let types: BTreeSet<_> = OWNED.into_iter().chain([ENDPOINT_READY]).chain(of_adcs).collect();
         let reasons: BTreeSet<_> =
             reason::ALL.iter().copied().chain(Error::reasons()).chain(["InternalError"]).collect();
         for expression in expressions() {

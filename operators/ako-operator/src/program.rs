@@ -198,7 +198,8 @@ impl Watches {
             // The kinds of Secrets of which there may be thousands, none of them a credential for this operator.
             secrets: Watch::cluster_wide(kit)
                 .named("Secret metadata")
-                .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"),
+                .fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token")
+                .identities(),
         })
     }
 
@@ -298,7 +299,7 @@ fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Clu
     let sets = Remotes::new(
         kit,
         "workload StatefulSet",
-        |watch| watch.fields(&format!("metadata.namespace={NAMESPACE},metadata.name={STATEFUL_SET}")),
+        |watch| watch.only(&Key::new(NAMESPACE, STATEFUL_SET)).identities(),
         move |cluster| wake.wake(cluster),
     );
     let remote = kit.clone();

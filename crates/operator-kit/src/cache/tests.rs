@@ -205,7 +205,7 @@ fn a_lean_cache_keeps_no_labels() {
         serde_json::from_value::<Guarded<ConfigMap>>(json!({ "metadata": metadata })).unwrap()
     };
     let (full, lean) = (Cache::<ConfigMap>::default(), Cache::<ConfigMap>::default());
-    lean.set_lean();
+    lean.keep_only(Keep::Lean);
     for cache in [&full, &lean] {
         cache.wrote(labelled("a"));
         cache.watched(labelled("b"));

@@ -55,7 +55,7 @@ impl Progress {
     /// Publishes how far the watches of one cache are. Receivers are notified of what is new in it.
     pub(super) fn publish(sender: &sync::watch::Sender<Self>, states: &[WatchState]) {
         let now = Instant::now();
-        let problem = WatchState::problem(states).map(|problem| (problem.to_owned(), now));
+        let problem = WatchState::problem(states, now).map(|problem| (problem.to_owned(), now));
         let lacking = states.iter().filter(|state| !state.synced || state.is_refused(now)).map(|state| {
             let refused = state.refused.filter(|_| state.synced);
             let lack = refused.map_or(Lack::UntilListed, |last| Lack::Until(last + REFUSED));
@@ -142,6 +142,8 @@ pub(super) struct WatchState {
     refused: Option<Instant>,
     failures: u32,
     error: Option<String>,
+    /// What a server does that no API server does, and when it did last. No success ends it: such a server answers in between.
+    misbehaviour: Option<(String, Instant)>,
 }
 
 impl WatchState {
@@ -183,10 +185,24 @@ impl WatchState {
         is_new
     }
 
+    /// Counts what no API server does, and returns whether it is another than the last, or is done again after some time.
+    pub(super) fn misbehaved(&mut self, error: &str) -> bool {
+        let now = Instant::now();
+        let is_known = self.current_misbehaviour(now) == Some(error);
+        self.misbehaviour = Some((error.to_owned(), now));
+        !is_known
+    }
+
+    fn current_misbehaviour(&self, now: Instant) -> Option<&str> {
+        let (text, last) = self.misbehaviour.as_ref()?;
+        (now < *last + FAILING).then_some(text)
+    }
+
     /// Returns what the watches fail on: all failures before the first lists, later those that go on.
-    fn problem(all: &[Self]) -> Option<&str> {
+    fn problem(all: &[Self], now: Instant) -> Option<&str> {
         let failing = |state: &&Self| !state.synced || state.failures >= MANY;
-        all.iter().filter(failing).find_map(|state| state.error.as_deref())
+        let misbehaving = all.iter().find_map(|state| state.current_misbehaviour(now));
+        misbehaving.or_else(|| all.iter().filter(failing).find_map(|state| state.error.as_deref()))
     }
 
     /// Reports the watches of one cache. Namespaces that are refused do not count where others are served.
@@ -257,6 +273,28 @@ mod tests {
         called.recv().await.unwrap();
         drop(sender);
         following.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_misbehaves_is_reported_once_although_it_answers_in_between() {
+        let mut state = WatchState::default();
+        let mut misbehave = |text: &str| {
+            let is_new = state.misbehaved(text);
+            state.went_on(&Event::<()>::InitDone);
+            let problem = WatchState::problem(std::slice::from_ref(&state), Instant::now());
+            assert_eq!(problem, Some(text));
+            is_new
+        };
+        assert!(misbehave("too much"));
+        for _ in 0..100 {
+            tokio::time::advance(LONGEST_PAUSE).await;
+            assert!(!misbehave("too much"));
+        }
+        assert!(misbehave("too short"));
+        tokio::time::advance(FAILING).await;
+        assert!(misbehave("too short"), "after a time without it");
+        tokio::time::advance(FAILING).await;
+        assert_eq!(WatchState::problem(&[state], Instant::now()), None);
     }
 
     #[test]

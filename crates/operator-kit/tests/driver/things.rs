@@ -57,6 +57,8 @@ pub enum Mode {
     Panicking,
     /// The plan never settles.
     Restless,
+    /// The same, and each step takes long.
+    Slow,
     /// Its observation fails.
     Unobservable,
     /// Waits, then fails, by turns.
@@ -181,7 +183,7 @@ impl Reconciler for Things {
             Mode::Hopeless => Turn::Blocked { reason: "Hopeless", message: "it is hopeless".to_owned() },
             #[expect(clippy::panic, reason = "the driver must survive it")]
             Mode::Panicking => panic!("as the test wants it"),
-            Mode::Restless => Turn::LookAgain(()),
+            Mode::Restless | Mode::Slow => Turn::LookAgain(()),
         }
     }
 
@@ -194,6 +196,9 @@ impl Reconciler for Things {
 
     async fn apply(&self, thing: &Thing, (): ()) -> Result<(), Trouble> {
         self.note(&thing.name_any(), Step::Apply);
+        if thing.spec.mode == Mode::Slow {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
         if matches!(thing.spec.mode, Mode::Failing | Mode::Queued) { Err(Trouble::Failing) } else { Ok(()) }
     }
 

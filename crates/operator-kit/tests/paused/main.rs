@@ -5,6 +5,7 @@
 
 mod api;
 mod lease;
+mod remotes;
 #[expect(dead_code, reason = "the tests on a real API server use the rest")]
 #[path = "../driver/things.rs"]
 mod things;
@@ -268,4 +269,33 @@ async fn a_refused_removal_and_a_finalizer_of_another_do_not_take_turns_in_the_s
     let finalizers = bench.server.object("things", "well").unwrap()["metadata"]["finalizers"].clone();
     assert_eq!(finalizers, serde_json::json!(["example.com/audit"]));
     assert_eq!(bench.status_writes("well").len(), 4, "well, others keep it, refused, others keep it");
+}
+
+/// As many as there are workers wait for a system that answers slowly.
+#[tokio::test(start_paused = true)]
+async fn slow_objects_keep_no_other_from_work_and_go_on_themselves() {
+    let bench = Bench::start();
+    let slow: Vec<_> = (0..24).map(|n| format!("slow-{n}")).collect();
+    for name in &slow {
+        bench.create(name, Mode::Slow).await;
+    }
+    bench.create("first", Mode::Well).await;
+    let (created, first) = (Instant::now(), bench.things.until("first", Step::Observe, 1));
+    first.await;
+    let waited = bench.things.times("first", Step::Observe)[0] - created;
+    assert!(waited < Duration::from_secs(30), "it waits for one pass of those before it: {waited:?}");
+
+    // All of them are known to be slow.
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    for n in 0..10 {
+        let name = format!("well-{n}");
+        bench.create(&name, Mode::Well).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(bench.things.count(&name, Step::Observe) > 0, "{name} waits for slow objects");
+    }
+    let applied = || slow.iter().map(|name| bench.things.count(name, Step::Apply));
+    let before: Vec<_> = applied().collect();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert!(applied().zip(&before).all(|(now, before)| now > *before), "each has its turn");
+    bench.says("slow-0", "Progressing", "other objects are looked at in between").await;
 }

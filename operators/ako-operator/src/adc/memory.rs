@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use operator_kit::Key;
 
+use super::lost::Unsettled;
 use super::port_groups::{self, Running};
 use super::record::AviChange;
 use super::seen::{Answer, Basis, Facts, Tenant};
@@ -29,6 +30,7 @@ struct Entry {
     vcenter: Option<Arc<port_groups::Answer>>,
     task: Option<Running>,
     group_change: Option<port_groups::PortGroupChange>,
+    unsettled: BTreeMap<String, Unsettled>,
 }
 
 impl Memory {
@@ -118,6 +120,21 @@ impl Memory {
     /// Returns whether a change of a port group is the last one that was made: then the vCenter did not keep that.
     pub(super) fn has_changed(&self, uid: &str, change: &port_groups::PortGroupChange) -> bool {
         self.entries().get(uid).is_some_and(|entry| entry.group_change.as_ref() == Some(change))
+    }
+
+    /// Returns the Clusters that are gone and whose remains AVI refused to remove, as `namespace/name`.
+    pub(super) fn unsettled(&self, uid: &str) -> BTreeMap<String, Unsettled> {
+        self.entries().get(uid).map(|entry| entry.unsettled.clone()).unwrap_or_default()
+    }
+
+    /// Remembers that AVI refused to remove what a Cluster has left.
+    pub(super) fn not_settled(&self, uid: &str, cluster: String, why: Unsettled) {
+        self.entries().entry(uid.to_owned()).or_default().unsettled.insert(cluster, why);
+    }
+
+    /// Forgets a Cluster that has left nothing any more.
+    pub(super) fn settled(&self, uid: &str, cluster: &str) {
+        self.entries().get_mut(uid).map(|entry| entry.unsettled.remove(cluster));
     }
 
     /// Forgets an AKODeploymentConfig.

@@ -58,6 +58,7 @@ impl Adcs {
             is_forced: adc.annotations().get(FORCE_ANNOTATION).is_some_and(|value| value == "true"),
             clusters,
             delivered,
+            unsettled: self.unsettled(&uid, &departing),
             departing,
             problem,
             ways,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use operator_kit::Turn;
 use operator_kit::names::first_few;
 
-use super::lost::Lost;
+use super::lost::{self, Lost};
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
 use super::record::{AviChange, Clash, Items, present, settle, wished};
@@ -228,11 +228,11 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
     if let Some(turn) = record_deliveries(adc, seen, mine) {
         return Some(turn);
     }
-    if let Some(cluster) = seen.departing.lost.first().and_then(|cluster| cluster.parse().ok()) {
-        return Some(Turn::Act(Plan::Settle(Lost { cluster, is_given_up: is_deleting && seen.is_forced })));
+    if let Some(lost) = lost::next(seen, now) {
+        return Some(Turn::Act(Plan::Settle(lost)));
     }
     if is_deleting && !seen.delivered.is_empty() {
-        return Some(block_deletion(&seen.delivered));
+        return Some(lost::block_deletion(seen).unwrap_or_else(|| block_deletion(&seen.delivered)));
     }
     if is_deleting && seen.is_forced {
         return Some(Turn::Gone);

@@ -7,6 +7,7 @@ use infra_clients::avi::Version;
 use infra_clients::avi::objects::Subnet;
 use jiff::Timestamp;
 
+use super::lost::Unsettled;
 use super::port_groups;
 use super::record::Items;
 use crate::delivery::Way;
@@ -24,6 +25,8 @@ pub struct Seen {
     pub delivered: Vec<String>,
     /// Those of them that are being deleted.
     pub departing: Departing,
+    /// Those of them that are gone, and whose remains AVI refused to remove.
+    pub unsettled: BTreeMap<String, Unsettled>,
     /// What makes asking AVI impossible.
     pub problem: Option<Problem>,
     /// How its Clusters get AKO; all ways, if it has none.

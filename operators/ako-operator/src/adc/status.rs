@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use operator_kit::conditions;
 use operator_kit::{Notice, Outcome};
 
+use super::lost;
 use super::seen::Seen;
 use super::tenants;
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, condition, reason};
@@ -34,6 +35,9 @@ pub fn status(
     {
         let generation = adc.metadata.generation;
         conditions::set(&mut status.conditions, condition::TENANTS_READY, is, why, &message, generation, now);
+    }
+    if let Some(seen) = seen {
+        lost::report(adc, seen, &mut status, now);
     }
     let (ready, why, message) = outcome.ready(reason::AS_ASKED);
     let generation = adc.metadata.generation;

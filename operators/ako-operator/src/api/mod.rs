@@ -83,6 +83,9 @@ pub mod condition {
     pub const READY: &str = "Ready";
     /// Of an AKODeploymentConfig for whose Clusters the operator makes tenants: AKO can work in each, and none is left over.
     pub const TENANTS_READY: &str = "TenantsReady";
+    /// Of an AKODeploymentConfig with Clusters that are gone without having been let go: what they have left on AVI is removed. Only while it
+    /// is not.
+    pub const LOST_CLEANED_UP: &str = "LostClustersCleanedUp";
     /// Of a Cluster: AKO is installed as its AKODeploymentConfig says. Unknown while the workload cluster cannot be read.
     pub const AKO_INSTALLED: &str = "AKOInstalled";
     /// Of a Cluster: AKO has removed what it made on AVI.

@@ -51,6 +51,8 @@ operator_kit::reasons! {
     CLEANUP_IMPOSSIBLE = "AKOCleanupImpossible";
     /// AKO is to remove what it made and make nothing, as the label of the Cluster says.
     CONFIG_DELETED = "AviConfigDeleted";
+    /// Another program changes objects in a workload cluster each time they are written.
+    OBJECTS_REVERTED = "AKOObjectsReverted";
     /// No Pod of AKO is ready.
     AKO_NOT_READY = "AKONotReady";
     /// AKO waits for kinds that the workload cluster does not serve.

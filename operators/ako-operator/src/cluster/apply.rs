@@ -1,16 +1,20 @@
 //! Carries out a plan.
 
+use std::time::{Duration, Instant};
+
 use infra_clients::capi::{self, Cluster};
-use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
 use operator_kit::{Foreign, Key, KitError, Notice};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::glance::avi_name;
 use super::live::{api, value};
 use super::plan::Plan;
 use super::report::Report;
 use super::seen::ObjectWrite;
+use super::writes::blame;
 use super::{Clusters, GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
 use crate::api::{HOOK_OWNER, PRE_TERMINATE_HOOK, reason};
 use crate::conditions::ConditionWriter;
@@ -18,6 +22,9 @@ use crate::delivery::addon::PACKAGE;
 use crate::delivery::{Side, Target};
 use crate::error::Error;
 use crate::purge;
+
+/// How long the writes of one plan may take: an API server that answers slowly must not keep the controller from other Clusters.
+const WRITES: Duration = Duration::from_secs(5);
 
 impl Clusters {
     pub(super) async fn carry_out(
@@ -114,39 +121,77 @@ impl Clusters {
         Ok(())
     }
 
+    /// Writes objects, as far as the time goes: the next look finds the rest.
     async fn write(
         &self,
         cluster: &Cluster,
         changes: impl IntoIterator<Item = ObjectWrite>,
     ) -> Result<(), Error> {
-        let mut workload = None;
+        let (mut workload, mut reverted, began) = (None, Vec::new(), Instant::now());
         for ObjectWrite { target, patch } in changes {
             let mut params =
                 PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
             params.force = matches!(patch, Patch::Apply(_));
             let api = api(&self.client_of(cluster, target.side, &mut workload).await?, &target);
+            let sent = match &patch {
+                Patch::Apply(sent) | Patch::Merge(sent) | Patch::Strategic(sent) => Some(sent),
+                _ => None,
+            };
+            if let Some(object) = self.find_reverted(cluster, &target, &api, sent).await? {
+                reverted.push(object);
+                continue;
+            }
             let written = api.patch(&target.name, &params, &patch).await;
             let stored = written.map_err(|error| failed(&target, error))?;
             if let (Side::Workload, Patch::Apply(sent)) = (target.side, &patch) {
                 self.memory.sent(cluster, &target, sent, &value(&stored), self.clock.now());
             }
+            if began.elapsed() >= WRITES {
+                break;
+            }
         }
-        Ok(())
+        if reverted.is_empty() { Ok(()) } else { Err(Error::Reverted(reverted.join(", "))) }
     }
 
-    /// Deletes objects; a StatefulSet stays until its Pods are gone, so that its absence says that AKO has ended.
+    /// Returns an object of the workload cluster that was written in the same way again and again of late, and who changes it; `None` if
+    /// it may be written, which counts.
+    async fn find_reverted(
+        &self,
+        cluster: &Cluster,
+        target: &Target,
+        api: &Api<DynamicObject>,
+        sent: Option<&Value>,
+    ) -> Result<Option<String>, Error> {
+        if target.side == Side::Management || self.memory.admit(cluster, target, sent, self.clock.now()) {
+            return Ok(None);
+        }
+        let live = api.get_opt(&target.name).await.map_err(|error| failed(target, error))?;
+        Ok(Some(blame(target, live.as_ref(), &self.manager)))
+    }
+
+    /// Deletes objects; a StatefulSet stays until its Pods are gone, so that its absence says that AKO has ended. As far as the time goes.
     async fn remove(&self, cluster: &Cluster, targets: &[Target]) -> Result<Option<Notice>, Error> {
-        let mut workload = None;
+        let (mut workload, mut reverted, began) = (None, Vec::new(), Instant::now());
         for target in targets {
             let api = api(&self.client_of(cluster, target.side, &mut workload).await?, target);
             let params = match target.side {
                 Side::Management => DeleteParams::default(),
                 Side::Workload => DeleteParams::foreground(),
             };
+            if let Some(object) = self.find_reverted(cluster, target, &api, None).await? {
+                reverted.push(object);
+                continue;
+            }
             match api.delete(&target.name, &params).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 deleted => drop(deleted.map_err(|error| failed(target, error))?),
             }
+            if began.elapsed() >= WRITES {
+                break;
+            }
+        }
+        if !reverted.is_empty() {
+            return Err(Error::Reverted(reverted.join(", ")));
         }
         let is_withdrawn = targets.iter().any(|target| target.side == Side::Management);
         let stays = is_withdrawn && cluster.is_class_based() && !cluster.is_deleting();

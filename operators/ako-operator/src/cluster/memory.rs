@@ -11,6 +11,7 @@ use operator_kit::Key;
 use serde_json::Value;
 
 use super::stored::Stored;
+use super::writes::Writes;
 use crate::delivery::Target;
 
 /// How long a look at a user on AVI is good for, and one at the definitions of AKO's kinds.
@@ -27,6 +28,7 @@ struct Entry {
     checked: Option<(String, Timestamp)>,
     is_user_removed: bool,
     stored: Stored,
+    writes: Writes,
     defined: Option<(String, Timestamp)>,
 }
 
@@ -99,6 +101,19 @@ impl Memory {
         self.change(cluster, |entry| entry.stored.insert(target, sent, stored, now));
     }
 
+    /// Counts a write of an object of the workload cluster. Returns false where the same was written too often of late.
+    pub(super) fn admit(
+        &self,
+        cluster: &Cluster,
+        target: &Target,
+        sent: Option<&Value>,
+        now: Timestamp,
+    ) -> bool {
+        let mut is_admitted = false;
+        self.change(cluster, |entry| is_admitted = entry.writes.admit(target, sent, now));
+        is_admitted
+    }
+
     /// Returns whether the definitions of AKO's kinds were as they are to be, not long ago.
     pub(super) fn is_defined(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> bool {
         let entries = self.lock();
@@ -125,6 +140,7 @@ impl Memory {
             checked: None,
             is_user_removed: false,
             stored: Stored::default(),
+            writes: Writes::default(),
             defined: None,
         };
         change(self.lock().entry(uid).or_insert_with(new));

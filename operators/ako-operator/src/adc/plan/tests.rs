@@ -66,6 +66,7 @@ fn seen(facts: Facts) -> Seen {
         clusters: Vec::new(),
         delivered: Vec::new(),
         departing: Departing::default(),
+        unsettled: BTreeMap::new(),
         problem: None,
         ways: vec![Way::Direct(ako())],
         basis: basis(),
