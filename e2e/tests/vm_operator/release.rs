@@ -182,6 +182,23 @@ async fn a_machine_that_was_made_and_moved_while_no_operator_ran_is_known() {
     assert_eq!(rig.calls().await.unwrap().get("CloneVM_Task"), Some(&1));
 }
 
+/// A copy that was made while no operator ran has the marker of its machine, and is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_made_while_no_operator_ran_is_left_alone() {
+    let (_place, rig, operator) = start_web(2).await;
+    let folder = rig.folder("web");
+    drop(operator);
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.vcenter.copy_vm(&format!("{folder}/web-0"), RESCUE, "backup").await.unwrap();
+    rig.vcenter.unregister_vm(&format!("{folder}/web-0")).await.unwrap();
+    let _operator = rig.operator().await.unwrap();
+    rig.settled("web", 2).await.unwrap();
+    rig.remove("web").await.unwrap();
+    assert_eq!(powered(&rig, RESCUE).await.len(), 1, "the copy stays");
+    let events = rig.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).await.unwrap();
+    assert!(!events.contains("MachineMoved") && !events.contains("MachineReleased"), "{events}");
+}
+
 /// The account lost the right to see the machines: they are neither replaced nor given up.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_the_account_may_not_see_are_waited_for() {

@@ -252,7 +252,7 @@ impl InFlight {
     }
 
     /// Forgets the request, and remembers the machine that is there, if one is, until another one is made.
-    pub fn settled(&self, uid: &str, machine: Option<MoRef>) {
+    pub fn settle_with(&self, uid: &str, machine: Option<MoRef>) {
         self.lock().change(uid, |entry| {
             (entry.request, entry.refresh) = (None, None);
             entry.machine = machine.or(entry.machine.take());
@@ -264,6 +264,11 @@ impl InFlight {
         self.lock().change(uid, |entry| {
             (entry.doubt, entry.refresh, entry.machine) = (Doubt::None, None, Some(machine));
         });
+    }
+
+    /// Forgets the machine of the instance.
+    pub fn forget_machine(&self, uid: &str) {
+        self.lock().change(uid, |entry| entry.machine = None);
     }
 
     /// Sets what is known of clones that no record names.
@@ -281,6 +286,12 @@ impl InFlight {
     /// Records that the instance waits for a look-up of this machine.
     pub fn looking_up(&self, machine: &MoRef, key: &Key) {
         self.lock().look_ups.entry(machine.clone()).or_default().insert(key.clone());
+    }
+
+    /// Returns whether the instance waits for a look-up of this machine.
+    #[must_use]
+    pub fn is_awaited(&self, machine: &MoRef, key: &Key) -> bool {
+        self.lock().look_ups.get(machine).is_some_and(|keys| keys.contains(key))
     }
 
     /// Returns the instances that waited for a look-up of this machine, and forgets that they wait.

@@ -140,27 +140,28 @@ async fn a_vm_that_cannot_be_read_keeps_no_other() -> Result<()> {
         Fault::garbage(read),
         Fault::hang(read),
     ];
-    for (n, fault) in faults.into_iter().enumerate() {
-        let (bad, others) = (vm(100 * n), (1..8).map(|i| vm(100 * n + i)).collect::<Vec<_>>());
-        rig.sim.fault(fault.clone().naming(bad.value()).until_cleared()).await?;
-        let mut changes = rig.vms.changes();
-        rig.vms.look_up(&bad);
-        for other in &others {
-            rig.vms.look_up(other);
-        }
-        looked_up(&mut changes, &others.iter().chain([&bad]).collect::<Vec<_>>()).await?;
-        rig.vms.read(|inventory| {
-            match inventory.outside(&bad) {
+    let bad: Vec<_> = (0..faults.len()).map(vm).collect();
+    let others: Vec<_> = (100..130).map(vm).collect();
+    for (vm, fault) in bad.iter().zip(&faults) {
+        rig.sim.fault(fault.clone().naming(vm.value()).until_cleared()).await?;
+    }
+    let mut changes = rig.vms.changes();
+    for vm in bad.iter().chain(&others) {
+        rig.vms.look_up(vm);
+    }
+    looked_up(&mut changes, &bad.iter().chain(&others).collect::<Vec<_>>()).await?;
+    rig.vms.read(|inventory| {
+        for (vm, fault) in bad.iter().zip(&faults) {
+            match inventory.outside(vm) {
                 Some(Outside::Elsewhere(vm)) => assert!(vm.markers.is_none(), "{fault:?}: {vm:?}"),
                 other => panic!("{fault:?}: {other:?}"),
             }
-            for other in &others {
-                assert_eq!(inventory.outside(other), Some(&Outside::Gone), "{fault:?}: {other}");
-            }
-        });
-        assert!(rig.vms.link().borrow().is_up(), "{fault:?}");
-        rig.sim.clear_faults().await?;
-    }
+        }
+    });
+    assert!(rig.vms.link().borrow().is_up());
+    // The others were not kept until the last answer: some may have expired by now, and none is another one.
+    let read = |vm: &MoRef| rig.vms.read(|inventory| inventory.outside(vm).cloned());
+    assert!(others.iter().filter_map(read).all(|outside| outside == Outside::Gone));
     Ok(())
 }
 

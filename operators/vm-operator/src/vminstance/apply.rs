@@ -57,7 +57,8 @@ pub fn apply(
         Action::HoldPlace => memory.hold_place(&key, &instance.spec.group_uid),
         Action::LeaveQueue => memory.leave_queue(&key),
         Action::Found(machine) => in_flight.found(&uid, machine),
-        Action::Settle(machine) => in_flight.settled(&uid, machine),
+        Action::ForgetMachine => in_flight.forget_machine(&uid),
+        Action::Settle(machine) => in_flight.settle_with(&uid, machine),
         Action::Fail(kind, fault) => {
             in_flight.settle(&uid);
             return Err(Error::VCenter { doing: method(kind), fault });

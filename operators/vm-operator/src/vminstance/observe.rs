@@ -12,14 +12,16 @@ use kube::ResourceExt;
 use operator_kit::Key;
 
 use crate::api::names::{self, Marker};
-use crate::api::{TaskKind, TaskStatus, VmInstance};
+use crate::api::{OWNER_MARKER, TaskKind, TaskStatus, VmInstance};
 use crate::clone_queue::Place;
 use crate::in_flight::{Doubt, Entry, RequestState, task_ref};
 use crate::memory::{LONGEST_CLONE, Memory};
 use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
-use super::identity::{Look, Whereabouts, find_whereabouts, lost, marker_of, original_folder, recorded};
+use super::identity::{
+    Look, Whereabouts, find_whereabouts, has_uuid_of, lost, marker_of, original_folder, recorded,
+};
 use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created is not the instance's: the clocks of the vCenter and of
@@ -61,6 +63,7 @@ pub fn observe(around: &Surroundings<'_>, instance: &VmInstance) -> Seen {
     let jam = (place == Place::Waiting).then(|| memory.jam(&instance.spec.group_uid, now)).flatten();
     let seen = Seen {
         tracked: entry.is_some(),
+        remembers: entry.as_ref().is_some_and(|entry| entry.machine.is_some()),
         released: memory.in_flight.is_released(&uid),
         group: around.group,
         place,
@@ -113,11 +116,16 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let slot = || made_for.and_then(|other| name_of_slot(around, stranger?, &other, marker));
     let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
-    // What a clone has made may be out of sight: its folder may have been moved meanwhile.
     let template = if mine.is_empty() { vcenter.template(&spec.template) } else { Template::default() };
-    let candidates = results(around, instance, &template, entry).into_iter().chain(recorded);
-    let candidates = candidates.chain(entry.machine.clone()).filter(|_| mine.is_empty());
-    let missing = find_missing(candidates.map(|moref| missing(around, instance, moref, &owner)));
+    let missing = if mine.is_empty() {
+        // What a clone has made may be out of sight: its folder may have been moved meanwhile.
+        let own = own_result(inventory, entry).into_iter().chain(recorded).chain(entry.machine.clone());
+        let own = own.map(|moref| missing(around, instance, moref, &owner));
+        let others = unclaimed_results(around, instance, &template, entry).into_iter();
+        find_missing(own.chain(others.map(|moref| missing_result(around, instance, moref, &owner))))
+    } else {
+        Missing::No
+    };
     let confirmed = match mine.as_slice() {
         [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
@@ -172,26 +180,51 @@ fn find_missing(mut all: impl Iterator<Item = Missing>) -> Missing {
     if first.is_open() { first } else { all.find(Missing::is_open).unwrap_or(first) }
 }
 
+/// Returns what is known of a machine that is the instance's by its reference.
 fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {
-    let Surroundings { inventory, vcenter, .. } = around;
-    if inventory.vm(&moref).is_some() {
+    let outside = match look(around, instance, &moref) {
+        Ok(outside) => outside,
+        Err(unknown) => return unknown,
+    };
+    match find_whereabouts(outside, instance, owner) {
+        Whereabouts::Gone => Missing::Gone,
+        Whereabouts::Elsewhere => Missing::Elsewhere(moref),
+        Whereabouts::Unclear => Missing::Unclear(moref),
+    }
+}
+
+/// Returns what is known of a machine that a clone has made which no record names: it is the instance's only if it has its marker and its
+/// instanceUuid. A copy has the marker as well, and the clones of others may look like the instance's.
+fn missing_result(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {
+    match look(around, instance, &moref) {
+        Ok(Outside::Elsewhere(vm)) if has_uuid_of(vm, instance) && vm.marker(OWNER_MARKER) == Some(owner) => {
+            Missing::Elsewhere(moref)
+        }
+        Ok(_) => Missing::No,
+        Err(unknown) => unknown,
+    }
+}
+
+/// Returns what the vCenter has answered of a machine that the inventory does not show, else what is known without an answer.
+fn look<'a>(around: &Surroundings<'a>, instance: &VmInstance, moref: &MoRef) -> Result<&'a Outside, Missing> {
+    let Surroundings { inventory, vcenter, memory, .. } = around;
+    if inventory.vm(moref).is_some() {
         // It is in the folder, with another marker or none: it is not the instance's any more.
-        return Missing::No;
+        return Err(Missing::No);
     }
     let is_back = |outside: &Outside| match outside {
         Outside::Elsewhere(vm) => vm.parent.as_ref().is_some_and(|parent| inventory.folder(parent).is_some()),
         Outside::Gone => false,
     };
-    match inventory.outside(&moref) {
-        None if vcenter.is_looking_up(&moref) => Missing::LookingUp,
-        None => Missing::Unknown(moref),
+    match inventory.outside(moref) {
+        // Another instance may have asked: this one is to be woken as well.
+        None if vcenter.is_looking_up(moref) && memory.in_flight.is_awaited(moref, &Key::of(instance)) => {
+            Err(Missing::LookingUp)
+        }
+        None => Err(Missing::Unknown(moref.clone())),
         // It has come back, or its folder has gone as well: the inventory is about to show which.
-        Some(outside) if is_back(outside) => Missing::LookingUp,
-        Some(outside) => match find_whereabouts(outside, instance, owner) {
-            Whereabouts::Gone => Missing::Gone,
-            Whereabouts::Elsewhere => Missing::Elsewhere(moref),
-            Whereabouts::Unclear => Missing::Unclear(moref),
-        },
+        Some(outside) if is_back(outside) => Err(Missing::LookingUp),
+        Some(outside) => Ok(outside),
     }
 }
 
@@ -205,8 +238,14 @@ fn request(inventory: &Inventory, entry: &Entry) -> Option<(TaskKind, Progress)>
     })
 }
 
-/// Returns what the last clone of the instance has made, or the clones that may be its own.
-fn results(
+/// Returns what the last clone of the instance has made.
+fn own_result(inventory: &Inventory, entry: &Entry) -> Option<MoRef> {
+    made(inventory.task(&task_ref(&clone_task(entry)?.r#ref))?).cloned()
+}
+
+/// Returns what clones have made that may be the instance's: those that are watched, and those that ended before the inventory was searched.
+/// None while its own clone is known.
+fn unclaimed_results(
     around: &Surroundings<'_>,
     instance: &VmInstance,
     template: &Template,
@@ -214,16 +253,15 @@ fn results(
 ) -> Vec<MoRef> {
     let inventory = around.inventory;
     let watched = match &entry.doubt {
-        Doubt::Watching(tasks) => tasks.iter().cloned().collect(),
-        _ => Vec::new(),
+        _ if entry.request.is_some() => return Vec::new(),
+        Doubt::None | Doubt::ResponseLost => return Vec::new(),
+        Doubt::Unexamined => None,
+        Doubt::Watching(tasks) => Some(tasks),
     };
-    let own = clone_task(entry).map(|clone| task_ref(&clone.r#ref));
-    let named = own.into_iter().chain(watched).filter_map(|task| inventory.task(&task).map(Arc::as_ref));
-    // One that ended before the inventory was searched is watched by none.
-    let is_in_doubt = matches!(entry.doubt, Doubt::Unexamined | Doubt::Watching(_));
+    let watched = watched.into_iter().flatten().filter_map(|task| inventory.task(task)).map(Arc::as_ref);
     let is_out_of_sight = |task: &Task| made(task).is_some_and(|machine| inventory.vm(machine).is_none());
-    let ended = is_in_doubt.then(|| unclaimed(around, instance, template, is_out_of_sight));
-    named.chain(ended.into_iter().flatten()).filter_map(made).cloned().collect()
+    let ended = unclaimed(around, instance, template, is_out_of_sight);
+    watched.chain(ended).filter_map(made).cloned().collect()
 }
 
 /// Returns the machine that a task has made.

@@ -25,6 +25,9 @@ const CHANGED_PAUSE: Duration = Duration::from_secs(2);
 /// When to look again at a machine whose place the vCenter does not say: no change reports that it does.
 const OUT_OF_REACH_PAUSE: Duration = Duration::from_secs(30);
 
+/// When to look again at a machine outside of the operator's folder that cannot be read.
+const UNCLEAR_PAUSE: Duration = Duration::from_mins(1);
+
 /// When an instance that waits for a place looks again at what it waits for.
 const QUEUED_PAUSE: Duration = Duration::from_mins(5);
 
@@ -51,6 +54,8 @@ pub enum Action {
     LeaveQueue,
     /// Remember that no clone is in doubt, and the machine that was found.
     Found(MoRef),
+    /// Forget the machine that was seen: it is gone.
+    ForgetMachine,
     /// Forget the last request, as its outcome is dealt with, and remember the machine that is there.
     Settle(Option<MoRef>),
     /// Report the fault of the last request, and forget it.
@@ -280,7 +285,7 @@ fn plan_machine(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Acti
         [Machine { moref, marked: false, .. }] => Turn::Act(Action::Mark(moref.clone())),
         [Machine { moref, power, .. }] => match power {
             Some(PowerState::On) => Turn::Settled,
-            None => unclear(instance, moref),
+            None => unclear(instance, moref, None),
             Some(_) => Turn::Act(Action::PowerOn(moref.clone())),
         },
         several => {
@@ -316,14 +321,14 @@ fn plan_removal(instance: &VmInstance, machine: &Machine, seen: &Seen) -> Turn<A
     match machine.power {
         Some(PowerState::Off) => Turn::Act(Action::Destroy(machine.moref.clone())),
         Some(_) => Turn::Act(Action::PowerOff(machine.moref.clone())),
-        None => unclear(instance, &machine.moref),
+        None => unclear(instance, &machine.moref, None),
     }
 }
 
 /// Returns the next step where the inventory shows no machine of the instance.
 fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Action> {
     if let Some(moref) = &seen.unread {
-        return unclear(instance, moref);
+        return unclear(instance, moref, None);
     }
     match &seen.missing {
         Missing::No | Missing::Gone => {}
@@ -331,7 +336,8 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
         Missing::LookingUp => {
             return wait(reason::REFRESHING, "the vCenter is asked where the virtual machine is");
         }
-        Missing::Unclear(moref) => return unclear(instance, moref),
+        // No change reports that it can be read.
+        Missing::Unclear(moref) => return unclear(instance, moref, Some(UNCLEAR_PAUSE)),
         // Never destroyed outside the folder: the administrator who moved it owns it now.
         Missing::Elsewhere(moref) if deleting => return plan_release(seen, Some(moref.clone())),
         Missing::Elsewhere(moref) => {
@@ -342,6 +348,10 @@ fn plan_absent(instance: &VmInstance, deleting: bool, seen: &Seen) -> Turn<Actio
             );
             return Turn::Blocked { reason: reason::MACHINE_MOVED, message };
         }
+    }
+    if seen.remembers {
+        // Else the vCenter would be asked for it again and again.
+        return Turn::LookAgain(Action::ForgetMachine);
     }
     match &seen.doubt {
         // `plan_request` deals with a lost response.
@@ -449,13 +459,13 @@ fn wait_for((reason, message): (&'static str, String)) -> Turn<Action> {
     Turn::Wait { reason, message, after: None }
 }
 
-fn unclear(instance: &VmInstance, moref: &MoRef) -> Turn<Action> {
+fn unclear(instance: &VmInstance, moref: &MoRef, after: Option<Duration>) -> Turn<Action> {
     let name = &instance.spec.vm_name;
     let message = format!(
         "the vCenter cannot tell the configuration or power state of {name} ({moref}): its host is disconnected or its files are out of \
          reach; bring them back, or remove the machine from the vCenter's inventory to give it up"
     );
-    Turn::Wait { reason: reason::MACHINE_UNCLEAR, message, after: None }
+    Turn::Wait { reason: reason::MACHINE_UNCLEAR, message, after }
 }
 
 /// Says that a machine is not removed, as the vCenter does not say where it is.

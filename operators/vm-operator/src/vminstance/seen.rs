@@ -195,6 +195,8 @@ pub struct Seen {
     pub blind: Option<Blind>,
     /// Whether this process has an in-flight entry for the instance.
     pub tracked: bool,
+    /// Whether this process remembers a machine of the instance.
+    pub remembers: bool,
     /// Whether an event has reported that the machine is released.
     pub released: bool,
     /// The group of this name and UID.

@@ -205,6 +205,9 @@ fn requests_are_seen_through() {
         ("LookUp", false, Seen { missing: Missing::Unknown(vm("vm-1")), ..made() }),
         ("Refreshing", false, Seen { missing: Missing::LookingUp, place: Place::None, ..made() }),
         ("Settle", false, Seen { missing: Missing::Gone, ..made() }),
+        // Else a look-up for each turn in the clone queue would lose the turn.
+        ("ForgetMachine", false, Seen { missing: Missing::Gone, remembers: true, ..seen() }),
+        ("Enqueue", false, Seen { missing: Missing::Gone, place: Place::None, ..seen() }),
         (
             "MachineMoved",
             false,

@@ -139,7 +139,7 @@ impl Inventory {
         self.folders.values().map(|entry| &entry.folder)
     }
 
-    /// Returns vCenter's recent tasks until they have ended, and for half a minute after; those that this client submitted
+    /// Returns vCenter's recent tasks until they have ended, and for three minutes after; those that this client submitted
     /// for 10 minutes. In no order.
     pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.tasks.values().map(|entry| &entry.task)

@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Notify;
 
-use crate::failure::jittered;
+use crate::failure::{Class, Failure as _, jittered};
 use crate::vsphere::paths::segments;
 use crate::vsphere::properties::{ObjectUpdate, exists};
 use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
@@ -25,7 +26,13 @@ const MOST: usize = 1000;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a suspect is tried until the answer is that it cannot be read.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
+/// Suspects that are read at the same time.
+const SUSPECTS: usize = 8;
+/// How often many are tried together before one of them is suspected, where the failure may pass.
+const TRIES_TOGETHER: u32 = 4;
+/// Calls at a time that ask for VMs that an answer does not have.
+const EXISTENCE_CALLS: usize = 8;
 /// How long a VM stays suspect.
 const SUSPECT_LIFE: Duration = Duration::from_mins(10);
 
@@ -114,10 +121,10 @@ impl LookUps {
 
     async fn run_together(&self, shared: &Shared) {
         let mut link = shared.link.subscribe();
-        let (mut pause, mut most) = (FIRST_PAUSE, MOST);
+        let (mut pause, mut most, mut tries) = (FIRST_PAUSE, MOST, 0);
         loop {
             if self.is_idle() {
-                most = MOST;
+                (most, tries) = (MOST, 0);
                 self.asked.notified().await;
                 tokio::time::sleep(GATHERING).await;
             }
@@ -127,7 +134,8 @@ impl LookUps {
             let mut morefs = self.take(most);
             match look_up(shared, &morefs).await {
                 Ok(()) => pause = FIRST_PAUSE,
-                Err(error) if is_about_link(&error, &link) => {
+                Err(error) if is_about_link(&error, &link) || may_pass(&error) && tries < TRIES_TOGETHER => {
+                    tries += 1;
                     let wait = jittered(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     tracing::debug!(%error, vms = morefs.len(), retry_in = ?wait, "cannot look VMs up");
@@ -144,35 +152,40 @@ impl LookUps {
         }
     }
 
-    /// Reads suspects, one at a time.
+    /// Reads each suspect alone, some at the same time.
     async fn run_alone(&self, shared: &Shared) {
-        let mut link = shared.link.subscribe();
+        let suspects = stream::unfold((), async |()| Some((self.next_suspect().await, ())));
+        suspects.for_each_concurrent(SUSPECTS, async |moref| self.read_alone(shared, moref).await).await;
+    }
+
+    async fn next_suspect(&self) -> MoRef {
         loop {
-            let Some(moref) = self.requests().waiting_alone.pop_front() else {
-                self.suspect_asked.notified().await;
-                continue;
-            };
-            let (mut tries, mut pause) = (1, FIRST_PAUSE);
-            loop {
-                if link.wait_for(Link::is_up).await.is_err() {
+            let next = self.requests().waiting_alone.pop_front();
+            match next {
+                Some(moref) => return moref,
+                None => self.suspect_asked.notified().await,
+            }
+        }
+    }
+
+    async fn read_alone(&self, shared: &Shared, moref: MoRef) {
+        let mut link = shared.link.subscribe();
+        let (mut tries, mut pause) = (1, FIRST_PAUSE);
+        while link.wait_for(Link::is_up).await.is_ok() {
+            match look_up(shared, std::slice::from_ref(&moref)).await {
+                Ok(()) => {
+                    self.requests().suspects.remove(&moref);
                     return;
                 }
-                match look_up(shared, std::slice::from_ref(&moref)).await {
-                    Ok(()) => {
-                        self.requests().suspects.remove(&moref);
-                        break;
-                    }
-                    Err(error) if is_about_link(&error, &link) => {}
-                    Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
-                        tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
-                        answer(shared, &moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
-                        break;
-                    }
-                    Err(_) => tries += 1,
+                Err(error) if is_about_link(&error, &link) => {}
+                Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
+                    tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
+                    return answer(shared, &moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
                 }
-                tokio::time::sleep(jittered(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                Err(_) => tries += 1,
             }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
@@ -187,11 +200,13 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
     for update in read_once(&shared.core, &objects).await? {
         read.apply(&update, now);
     }
-    for moref in morefs.iter().filter(|moref| moref.kind() == "VirtualMachine") {
-        // Of a hidden one nothing is known.
-        if read.vm(moref).is_none() && exists(&shared.core, moref).await? {
-            read.apply(&ObjectUpdate::unread(moref), now);
-        }
+    let absent = morefs.iter().filter(|moref| moref.kind() == "VirtualMachine" && read.vm(moref).is_none());
+    let asked = stream::iter(absent.cloned().collect::<Vec<_>>())
+        .map(async |moref| exists(&shared.core, &moref).await.map(|exists| exists.then_some(moref)))
+        .buffer_unordered(EXISTENCE_CALLS);
+    // Of a hidden one nothing is known.
+    for hidden in asked.try_collect::<Vec<_>>().await?.iter().flatten() {
+        read.apply(&ObjectUpdate::unread(hidden), now);
     }
     let site = shared.sites.current();
     if let Some(site) = &site {
@@ -243,6 +258,11 @@ fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: O
 /// Returns whether vCenter does not answer this look-up.
 fn is_silent(error: &Error) -> bool {
     error.kind() == Kind::Timeout
+}
+
+/// Returns whether a look-up may have failed whatever it names.
+fn may_pass(error: &Error) -> bool {
+    error.class() == Class::Retry && !is_silent(error) && !is_about_objects(error)
 }
 
 /// Returns whether a look-up failed because of the link, as all others would.

@@ -248,8 +248,18 @@ fn a_recorded_machine_that_the_inventory_does_not_show() {
             |w| {
                 w.record();
                 w.client.looking_up.push(vcenter::vm_ref("vm-1"));
+                w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &w.key());
             },
             |s| is_missing(s, Missing::LookingUp),
+        ),
+        (
+            "being looked up for another instance: the answer is to wake this one as well",
+            |w| {
+                w.record();
+                w.client.looking_up.push(vcenter::vm_ref("vm-1"));
+                w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &Key::new("team", "web-1"));
+            },
+            |s| is_missing(s, Missing::Unknown(vcenter::vm_ref("vm-1"))),
         ),
         (
             "does not exist",

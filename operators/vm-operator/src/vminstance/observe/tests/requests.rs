@@ -116,8 +116,11 @@ fn how_far_a_request_is() {
         ),
         (
             "the machine was seen, is in no status, and not in sight any more",
-            |w| w.memory.in_flight.settled(&w.uid(), Some(vcenter::vm_ref("vm-7"))),
-            |s| s.missing = Missing::Unknown(vcenter::vm_ref("vm-7")),
+            |w| w.memory.in_flight.settle_with(&w.uid(), Some(vcenter::vm_ref("vm-7"))),
+            |s| {
+                s.remembers = true;
+                s.missing = Missing::Unknown(vcenter::vm_ref("vm-7"));
+            },
         ),
         (
             "another one was requested since",
@@ -178,6 +181,11 @@ fn suspects(seen: &mut Seen, tasks: &[&str]) {
     seen.doubt = InDoubt::Unexamined(tasks.iter().map(|task| vcenter::task_ref(task)).collect());
 }
 
+/// A machine outside of the operator's folder.
+fn elsewhere(machine: Vm) -> Vm {
+    Vm { parent: Some(MoRef::new("Folder", "group-9")), ..machine }
+}
+
 /// A clone that has made a machine.
 fn made(task: Task) -> Task {
     Task { state: TaskState::Success, result: Some(vcenter::vm_ref("vm-7")), ..task }
@@ -203,6 +211,49 @@ fn clones_after_a_restart_that_may_be_the_instances() {
             "the same, of another user",
             |w| suspected(w, |task| Task { user: Some("admin".into()), ..made(task) }),
             none,
+        ),
+        (
+            "what it made is the instance's",
+            |w| {
+                suspected(w, made);
+                let machine = fixtures::machine("vm-7", &w.instance);
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-7"), Some(elsewhere(machine)));
+            },
+            |s| {
+                suspects(s, &[]);
+                s.missing = Missing::Elsewhere(vcenter::vm_ref("vm-7"));
+            },
+        ),
+        (
+            "what it made is a copy of the instance's machine",
+            |w| {
+                suspected(w, made);
+                let machine = fixtures::machine("vm-7", &w.instance);
+                let copy = Vm { instance_uuid: Some("another".into()), ..elsewhere(machine) };
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-7"), Some(copy));
+            },
+            none,
+        ),
+        (
+            "what it made cannot be read",
+            |w| {
+                suspected(w, made);
+                let unread = Vm { markers: None, ..elsewhere(fixtures::machine("vm-7", &w.instance)) };
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-7"), Some(unread));
+            },
+            none,
+        ),
+        (
+            "the clone of the instance is known: that of another is none of its business",
+            |w| {
+                w.restart(Some(task(TaskKind::Clone)));
+                show_task(w, TaskState::Running, None);
+                show_clone(w, made);
+            },
+            |s| {
+                is(s, TaskKind::Clone, Progress::Running);
+                suspects(s, &[]);
+            },
         ),
         (
             "it is no clone",

@@ -92,6 +92,7 @@ impl World {
             Action::SetDoubt(doubt) => (self.doubt, self.refresh) = (doubt.clone(), Refresh::None),
             Action::Enqueue | Action::HoldPlace => self.place = Place::Held,
             Action::LeaveQueue => self.place = Place::None,
+            Action::ForgetMachine => {}
             Action::Found(_) => (self.doubt, self.refresh) = (Doubt::None, Refresh::None),
             Action::Settle(_) | Action::FailUnstable(_) => {
                 (self.request, self.refresh) = (None, Refresh::None);
