@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use infra_clients::vsphere::vms::{Change, Link};
 use infra_clients::vsphere::{Kind, Trust};
 use infra_clients::{Failure, Secret};
-use testbed::{Outage, Vcsim, eventually};
+use testbed::{Fault, Outage, Vcsim, eventually};
 
 use crate::rig::{IDLE, Rig, SOON, down, start, template, up};
 
@@ -134,6 +134,15 @@ async fn a_second_datacenter_does_not_stop_a_client_that_has_found_the_first() -
     .await?;
     assert!(!link.has_changed()? && link.borrow().is_up(), "{:?}", link.borrow());
     rig.make(&rig.root()?, "still").await?;
+    // Also where it has to be found again: the first poll after the fault has another collector.
+    rig.sim.fault(Fault::soap("WaitForUpdatesEx", "ManagedObjectNotFound")).await?;
+    rig.sim.reset_calls().await?;
+    eventually("another collector", SOON, async || {
+        Ok(rig.sim.calls().await?.contains_key("CreatePropertyCollector").then_some(()))
+    })
+    .await?;
+    up(&rig.vms).await?;
+    rig.make(&rig.root()?, "again").await?;
     Ok(())
 }
 

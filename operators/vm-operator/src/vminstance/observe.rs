@@ -96,7 +96,6 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let folder =
         inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
     let recorded = recorded(instance);
-    let owner = marker.to_string();
     let mine = look.machines();
     let original = original_folder(inventory, instance, marker);
     let mut folders = folder.iter().chain(original.map(|folder| &folder.moref));
@@ -117,15 +116,7 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let stranger_of = if lost.is_none() { slot() } else { None };
     let stranger = stranger.map(|vm| vm.moref.clone());
     let template = if mine.is_empty() { vcenter.template(&spec.template) } else { Template::default() };
-    let missing = if mine.is_empty() {
-        // What a clone has made may be out of sight: its folder may have been moved meanwhile.
-        let own = own_result(inventory, entry).into_iter().chain(recorded).chain(entry.machine.clone());
-        let own = own.map(|moref| missing(around, instance, moref, &owner));
-        let others = unclaimed_results(around, instance, &template, entry).into_iter();
-        find_missing(own.chain(others.map(|moref| missing_result(around, instance, moref, &owner))))
-    } else {
-        Missing::No
-    };
+    let missing = if mine.is_empty() { find_missing(around, look, entry, &template) } else { Missing::No };
     let confirmed = match mine.as_slice() {
         [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
@@ -174,15 +165,21 @@ fn confirmed(around: &Surroundings<'_>, moref: &MoRef) -> Confirmed {
     }
 }
 
-/// Returns what is known of the first machine that may exist, else of the first.
-fn find_missing(mut all: impl Iterator<Item = Missing>) -> Missing {
+/// Returns what is known of the machine that the inventory does not show: of the first that may exist, else of the first.
+fn find_missing(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, template: &Template) -> Missing {
+    let (instance, owner) = (look.instance, look.marker.to_string());
+    // What a clone has made may be out of sight: its folder may have been moved meanwhile.
+    let own = own_result(around.inventory, entry).into_iter().chain(recorded(instance));
+    let own = own.chain(entry.machine.clone()).map(|moref| missing(around, instance, moref, &owner));
+    let others = unclaimed_results(around, instance, template, entry).into_iter();
+    let mut all = own.chain(others.map(|moref| missing_result(around, instance, moref, &owner)));
     let first = all.next().unwrap_or_default();
     if first.is_open() { first } else { all.find(Missing::is_open).unwrap_or(first) }
 }
 
 /// Returns what is known of a machine that is the instance's by its reference.
 fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {
-    let outside = match look(around, instance, &moref) {
+    let outside = match read(around, instance, &moref) {
         Ok(outside) => outside,
         Err(unknown) => return unknown,
     };
@@ -196,7 +193,7 @@ fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner
 /// Returns what is known of a machine that a clone has made which no record names: it is the instance's only if it has its marker and its
 /// instanceUuid. A copy has the marker as well, and the clones of others may look like the instance's.
 fn missing_result(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner: &str) -> Missing {
-    match look(around, instance, &moref) {
+    match read(around, instance, &moref) {
         Ok(Outside::Elsewhere(vm)) if has_uuid_of(vm, instance) && vm.marker(OWNER_MARKER) == Some(owner) => {
             Missing::Elsewhere(moref)
         }
@@ -206,7 +203,7 @@ fn missing_result(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef
 }
 
 /// Returns what the vCenter has answered of a machine that the inventory does not show, else what is known without an answer.
-fn look<'a>(around: &Surroundings<'a>, instance: &VmInstance, moref: &MoRef) -> Result<&'a Outside, Missing> {
+fn read<'a>(around: &Surroundings<'a>, instance: &VmInstance, moref: &MoRef) -> Result<&'a Outside, Missing> {
     let Surroundings { inventory, vcenter, memory, .. } = around;
     if inventory.vm(moref).is_some() {
         // It is in the folder, with another marker or none: it is not the instance's any more.

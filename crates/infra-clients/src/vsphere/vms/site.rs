@@ -74,7 +74,7 @@ impl Sites {
         if let Some(site) = self.current().filter(|_| !stale) {
             return Ok(site);
         }
-        match Site::find(core, config).await {
+        match Site::find(core, config, self.current().as_deref()).await {
             Ok(site) => {
                 let site = Arc::new(site);
                 self.current.send_replace(Some(site.clone()));
@@ -89,13 +89,14 @@ impl Sites {
 }
 
 impl Site {
-    /// Finds the site with one call, and one more for each level of the root folder that is missing, which it creates.
-    async fn find(core: &Core, config: &Config) -> Result<Self, Error> {
+    /// Finds the site with one call, and one more for each level of the root folder that is missing, which it creates. `known`: what was
+    /// found before.
+    async fn find(core: &Core, config: &Config, known: Option<&Self>) -> Result<Self, Error> {
         let levels = levels_of(config)?;
         let top = &core.roots().await?.folder;
         let objects = core.retrieve(&site_filter(top, levels.len())).await?;
         let paths = Paths::of(&objects);
-        let Chosen { datacenter: name, vm_folder, pool } = choose(&objects, &paths, top, config)?;
+        let Chosen { datacenter: name, vm_folder, pool } = choose(&objects, &paths, top, config, known)?;
         let place = Place { objects: &objects, paths: &paths, vm_folder: &vm_folder, datacenter: &name };
         let root = match place.find_root(&levels) {
             Ok(root) => root,
@@ -118,7 +119,7 @@ impl Site {
         let top = &core.roots().await?.folder;
         let objects = core.retrieve(&site_filter(top, levels.len())).await?;
         let paths = Paths::of(&objects);
-        let problem = match choose(&objects, &paths, top, config) {
+        let problem = match choose(&objects, &paths, top, config, None) {
             Ok(chosen) => (chosen.vm_folder != self.vm_folder)
                 .then(|| format!("the settings lead to the datacenter {:?} now", chosen.datacenter)),
             Err(error) => Some(error.to_string()),

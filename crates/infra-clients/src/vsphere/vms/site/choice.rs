@@ -1,6 +1,7 @@
 //! The datacenter and the resource pool that the settings choose. Pure: says which name does not fit and which would, and never chooses
 //! between two.
 
+use super::Site;
 use crate::vsphere::name::escape;
 use crate::vsphere::paths::{Paths, list, normal};
 use crate::vsphere::properties::ObjectUpdate;
@@ -15,14 +16,22 @@ pub(super) struct Chosen {
     pub(super) pool: MoRef,
 }
 
-/// Chooses the datacenter and the resource pool.
+/// Chooses the datacenter and the resource pool. Where the settings fit several, those of `known` stay.
 pub(super) fn choose(
     objects: &[ObjectUpdate],
     paths: &Paths,
     top: &MoRef,
     config: &Config,
+    known: Option<&Site>,
 ) -> Result<Chosen, Error> {
-    let found = find_datacenter(objects, paths, top, config.datacenter.as_deref())?;
+    let is_known = |object: &&ObjectUpdate| {
+        let vm_folder = object.moref("vmFolder").filter(|_| object.obj.kind() == "Datacenter");
+        vm_folder.is_some() && vm_folder.as_ref() == known.map(|site| &site.vm_folder)
+    };
+    let found = match find_datacenter(objects, paths, top, config.datacenter.as_deref()) {
+        Err(error) if error.kind() == Kind::Ambiguous => objects.iter().find(is_known).ok_or(error)?,
+        found => found?,
+    };
     let datacenter = paths.path(&found.obj, top);
     let folder = |path| {
         found.moref(path).ok_or_else(|| {
@@ -33,7 +42,13 @@ pub(super) fn choose(
         })
     };
     let (vm_folder, hosts) = (folder("vmFolder")?, folder("hostFolder")?);
-    let pool = find_pool(objects, paths, (top, &hosts), config.resource_pool.as_deref(), &datacenter)?;
+    let is_there = |pool: &&MoRef| objects.iter().any(|object| object.obj == **pool);
+    let pool = match find_pool(objects, paths, (top, &hosts), config.resource_pool.as_deref(), &datacenter) {
+        Err(error) if error.kind() == Kind::Ambiguous => {
+            known.map(|site| &site.pool).filter(is_there).cloned().ok_or(error)?
+        }
+        pool => pool?,
+    };
     Ok(Chosen { datacenter, vm_folder, pool })
 }
 

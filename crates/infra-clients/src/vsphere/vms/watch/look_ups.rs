@@ -27,6 +27,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a suspect is tried until the answer is that it cannot be read.
 const TRIES: u32 = 5;
+/// How long a call may take that reads many, and one that reads a suspect. Both take milliseconds where the vCenter answers.
+const TIME_TOGETHER: Duration = Duration::from_secs(15);
+const TIME_ALONE: Duration = Duration::from_secs(10);
 /// Suspects that are read at the same time.
 const SUSPECTS: usize = 8;
 /// How often many are tried together before one of them is suspected, where the failure may pass.
@@ -132,7 +135,7 @@ impl LookUps {
                 return;
             }
             let mut morefs = self.take(most);
-            match look_up(shared, &morefs).await {
+            match in_time(TIME_TOGETHER, look_up(shared, &morefs)).await {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) if is_about_link(&error, &link) || may_pass(&error) && tries < TRIES_TOGETHER => {
                     tries += 1;
@@ -142,7 +145,9 @@ impl LookUps {
                     self.put_back(morefs);
                     tokio::time::sleep(wait).await;
                 }
-                // One of them cannot be read, or has no answer, or all are too much for one.
+                // One of them has no answer: halves would wait for it again and again.
+                Err(error) if is_silent(&error) => morefs.drain(..).for_each(|moref| self.suspect(moref)),
+                // One of them cannot be read, or all are too much for one answer.
                 Err(_) if morefs.len() > 1 => {
                     most = morefs.len().div_ceil(2);
                     self.put_back(morefs);
@@ -172,7 +177,7 @@ impl LookUps {
         let mut link = shared.link.subscribe();
         let (mut tries, mut pause) = (1, FIRST_PAUSE);
         while link.wait_for(Link::is_up).await.is_ok() {
-            match look_up(shared, std::slice::from_ref(&moref)).await {
+            match in_time(TIME_ALONE, look_up(shared, std::slice::from_ref(&moref))).await {
                 Ok(()) => {
                     self.requests().suspects.remove(&moref);
                     return;
@@ -180,6 +185,7 @@ impl LookUps {
                 Err(error) if is_about_link(&error, &link) => {}
                 Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
                     tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
+                    self.requests().suspects.insert(moref.clone(), Instant::now());
                     return answer(shared, &moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
                 }
                 Err(_) => tries += 1,
@@ -188,6 +194,11 @@ impl LookUps {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+async fn in_time<T>(most: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let silent = || Error::new(Kind::Timeout, format!("no answer within {most:?}"));
+    tokio::time::timeout(most, call).await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory, and one for each VM that the answer
