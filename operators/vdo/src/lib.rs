@@ -21,6 +21,7 @@ pub mod foreign;
 pub mod matrix;
 pub mod nodes;
 pub mod plan;
+pub mod preflight;
 pub mod problem;
 pub mod render;
 pub mod status;
