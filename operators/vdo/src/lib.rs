@@ -1,7 +1,7 @@
 //! vdo: the drivers of a Kubernetes cluster on vSphere.
 //!
 //! The pure part of the operator: what it decides and what it writes, from values to values. Only [`fetch`] talks to a cluster and to
-//! servers; nothing here talks to a vCenter.
+//! servers, and only [`preflight::gather()`] to a vCenter.
 //!
 //! ```text
 //!   matrix, vCenters, Kubernetes ──▶ choose ──▶ version, and why not the others

@@ -1,13 +1,20 @@
 //! Preflight checks: what keeps drivers from working, found before they are installed, and while they run.
 //!
-//! Pure: from facts that were gathered to findings, and from findings to what they forbid. The worst severity counts. A driver that runs
+//! ```text
+//!   vCenters ── gather ──▶ Facts ──▶ run ──▶ findings ──▶ verdict
+//!   objects of the cluster ── read ──▲
+//! ```
+//!
+//! Pure, but for [`gather()`]: from facts to findings, and from findings to what they forbid. The worst severity counts. A driver that runs
 //! is maintained whatever the findings. What is not known is no finding: only [`Check::Connection`] reports it.
 
 mod check;
 mod cluster;
 mod facts;
+mod gather;
 mod nodes;
 mod privileges;
+mod read;
 mod schedule;
 mod storage;
 mod vcenter;
@@ -19,7 +26,9 @@ pub use check::{Check, Severity};
 pub use facts::{
     Facts, Known, Lacking, MachineFacts, NodeFacts, OpenShift, Seen, StorageClassFacts, VcenterFacts,
 };
+pub use gather::{Gathered, Search, assign, gather};
 pub use privileges::{Kind, needed};
+pub use read::{attached, lost, uuids};
 pub use schedule::Schedule;
 
 /// What is wrong. Formats as one line.
