@@ -5,7 +5,7 @@
 //! and decides no policy: an operator decides what a failure means for an object.
 
 mod failure;
-#[cfg(any(feature = "avi", feature = "vsphere"))]
+#[cfg(any(feature = "avi", feature = "download", feature = "vsphere"))]
 mod https;
 mod secret;
 
@@ -13,10 +13,12 @@ mod secret;
 pub mod avi;
 #[cfg(feature = "capi")]
 pub mod capi;
+#[cfg(feature = "download")]
+pub mod download;
 #[cfg(feature = "vsphere")]
 pub mod vsphere;
 
 pub use failure::{Class, Failure};
-#[cfg(any(feature = "avi", feature = "vsphere"))]
+#[cfg(any(feature = "avi", feature = "download", feature = "vsphere"))]
 pub use https::{SettingError, Thumbprint, Trust};
 pub use secret::Secret;

@@ -11,6 +11,7 @@
 //! - [`Nodes`]: simulated Nodes, on which Pods become Ready.
 //! - [`PodRunner`]: runs Pods of these Nodes as processes, for images whose program is known.
 //! - [`Ako`]: a stand-in for AKO in a workload cluster.
+//! - [`FileServer`]: a server of files in the test's process.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
 //!
 //! Without the feature `servers`, for the xtask, there are only [`Tools`], [`Random`] and the cache.
@@ -31,6 +32,8 @@ mod api_proxy;
 mod control_plane;
 #[cfg(feature = "servers")]
 mod controllers;
+#[cfg(feature = "servers")]
+mod file_server;
 #[cfg(feature = "servers")]
 mod management;
 #[cfg(feature = "servers")]
@@ -54,6 +57,8 @@ pub use ako::{Ako, Cleanup};
 pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record, Subject};
 #[cfg(feature = "servers")]
 pub use control_plane::{AuditEvent, Backup, ControlPlane, ControlPlaneBuilder, client};
+#[cfg(feature = "servers")]
+pub use file_server::{FileReply, FileRequest, FileServer};
 #[cfg(feature = "servers")]
 pub use management::{Management, VirtualHost, Workload, WorkloadBuilder};
 #[cfg(feature = "servers")]

@@ -8,6 +8,7 @@ mod account;
 mod control;
 mod fault;
 mod guest;
+mod hardware;
 mod machines;
 mod network;
 mod start;

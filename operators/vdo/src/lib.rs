@@ -1,13 +1,13 @@
 //! vdo: the drivers of a Kubernetes cluster on vSphere.
 //!
-//! The pure part of the operator: what it decides and what it writes, from values to values. Nothing here talks to a cluster or to
-//! a vCenter.
+//! The pure part of the operator: what it decides and what it writes, from values to values. Only [`fetch`] talks to a cluster and to
+//! servers, and only [`preflight::gather()`] to a vCenter.
 //!
 //! ```text
 //!   matrix, vCenters, Kubernetes ──▶ choose ──▶ version, and why not the others
 //!                                                  │
 //!   VDOConfig, VsphereCloudConfig ──▶ config ──────┤ what the driver reads
-//!   manifests of the version ───────▶ render ──────┴──▶ objects in waves
+//!   fetch, manifests of the version ▶ render ──────┴──▶ objects in waves
 //!   what is there ──────────────────▶ plan ─────────────▶ install, change, remove, or wait: one step per driver
 //! ```
 
@@ -16,10 +16,12 @@ pub mod choose;
 pub mod config;
 pub mod desired;
 pub mod failures;
+pub mod fetch;
 pub mod foreign;
 pub mod matrix;
 pub mod nodes;
 pub mod plan;
+pub mod preflight;
 pub mod problem;
 pub mod render;
 pub mod status;

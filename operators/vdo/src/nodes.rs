@@ -11,8 +11,8 @@ use kube::ResourceExt;
 
 /// Taint of a Node that its cloud provider has not set up.
 const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
-const CSI_DRIVER: &str = "csi.vsphere.vmware.com";
-const PROVIDER: &str = "vsphere://";
+pub(crate) const CSI_DRIVER: &str = "csi.vsphere.vmware.com";
+pub(crate) const PROVIDER: &str = "vsphere://";
 /// How long a driver may take to set a Node up.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// Nodes that a summary names.

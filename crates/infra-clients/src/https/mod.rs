@@ -27,7 +27,7 @@ pub use trust::{Thumbprint, Trust};
 pub struct SettingError(String);
 
 impl SettingError {
-    fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   vms::Vms ── calls, one property collector ──▶ Session ── login, keep-alive ──▶ SOAP ──▶ vCenter
-//!   networks::Networks ── calls ─────────────────────▲
+//!   networks::Networks, checks::Checks ── calls ─────▲
 //! ```
 //!
 //! [`Session`] is a login and the calls made with it; it needs no datacenter and creates nothing. [`vms`] keeps an
 //! inventory of the virtual machines under one folder and creates, changes and removes them. [`networks`] does so with
-//! distributed port groups, and keeps nothing.
+//! distributed port groups, and keeps nothing. [`checks`] answers what a check of a cluster asks.
 
+pub mod checks;
 mod config;
 mod error;
 mod fault;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use reqwest::{Method, RequestBuilder, StatusCode};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -80,6 +81,8 @@ pub(super) struct Roots {
     pub(super) views: MoRef,
     pub(super) tasks: MoRef,
     sessions: MoRef,
+    /// Answers which privileges an account has.
+    pub(super) authorization: Option<MoRef>,
     /// `about.instanceUuid`: which vCenter it is. One that is restored from its backup, or upgraded, keeps it.
     pub(super) vcenter: Arc<str>,
     /// `about.fullName`: name and version of the product.
@@ -102,6 +105,7 @@ impl Roots {
                 Error::new(Kind::Protocol, "the server names no instanceUuid: it is not a vCenter")
             })?,
             product: known("fullName"),
+            authorization: content.child("authorizationManager").and_then(Node::moref),
             folder: root("rootFolder")?,
             collector: root("propertyCollector")?,
             views: root("viewManager")?,
@@ -242,6 +246,11 @@ impl Core {
         self.send(call, self.config.call_timeout).await.map(drop)
     }
 
+    /// Makes a call within the limit on calls, and returns its answer. Sessions are as for [`Core::call_for_moref`].
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<String, Error> {
+        self.with_session(|| self.send(call, self.config.call_timeout)).await
+    }
+
     /// Makes a call within the limit on calls, and reads the reference in its answer. Logs in when there is no
     /// session; if the session turns out to be gone, logs in and sends the call once more.
     pub(super) async fn call_for_moref(&self, call: &Call<'_>) -> Result<MoRef, Error> {
@@ -363,6 +372,41 @@ impl Core {
             return Err(error);
         }
         Ok(session.child("userName").map(|user| user.text.as_str().into()))
+    }
+
+    /// Logs in at another interface of the vCenter, within the limit on refused logins: not before the account has logged in here.
+    pub(super) async fn log_in_elsewhere<T>(
+        &self,
+        log_in: impl AsyncFnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.with_session(|| self.probe(self.config.call_timeout)).await?;
+        let mut refusals = self.login.lock().await;
+        if let Some((error, left)) = refusals.blocking(Instant::now()) {
+            return Err(error.clone().after(left));
+        }
+        let result = log_in().await;
+        if let Err(error) = &result
+            && error.kind() == Kind::Unauthorized
+        {
+            refusals.refused(Instant::now(), error.clone());
+        }
+        result
+    }
+
+    /// Returns a request to the REST interface.
+    pub(super) fn rest(&self, method: Method, path: &str) -> RequestBuilder {
+        self.soap.http().request(method, format!("https://{}{path}", self.config.host))
+    }
+
+    /// Adds the account to a request.
+    pub(super) fn with_account(&self, request: RequestBuilder) -> RequestBuilder {
+        request.basic_auth(&self.config.user, Some(self.config.password.expose()))
+    }
+
+    /// Sends a request to the REST interface.
+    pub(super) async fn send_rest(&self, request: RequestBuilder) -> Result<(StatusCode, String), Error> {
+        let _permit = self.calls.acquire().await.map_err(|_| closed())?;
+        self.soap.ask(request, self.config.call_timeout).await
     }
 
     /// Makes the cheapest call that needs a session.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use miniserde::ser::{Fragment, Map, Serialize};
-use reqwest::StatusCode;
+use reqwest::{RequestBuilder, StatusCode};
 use vim_rs::types::structs::ManagedObjectReference;
 
 use super::error::{Error, Kind};
@@ -96,6 +96,7 @@ fn only_reads(method: &str) -> bool {
             | "CreateFilter"
             | "WaitForUpdatesEx"
             | "CancelWaitForUpdates"
+            | "HasUserPrivilegeOnEntities"
     )
 }
 
@@ -190,6 +191,26 @@ impl Soap {
             .header("SOAPAction", SOAP_ACTION)
             .header("User-Agent", &self.agent)
             .body(envelope);
+        Box::pin(self.answer(request)).await
+    }
+
+    /// Returns the client of HTTP, whose cookies are the session.
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Sends a request that is no call.
+    pub(super) async fn ask(
+        &self,
+        request: RequestBuilder,
+        deadline: Duration,
+    ) -> Result<(StatusCode, String), Error> {
+        let request = request.header("User-Agent", &self.agent);
+        let late = || Error::new(Kind::Timeout, format!("no answer within {deadline:?}"));
+        tokio::time::timeout(deadline, Box::pin(self.answer(request))).await.map_err(|_| late())?
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<(StatusCode, String), Error> {
         let mut response = request.send().await.map_err(|error| cut(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| cut(&error))? {

@@ -3,6 +3,7 @@
 mod administrator;
 mod bad_days;
 mod calls;
+mod checks;
 mod connect;
 mod identity;
 mod latency;

@@ -33,12 +33,16 @@ pub struct CompatibilityMatrixSpec {
     /// A file with the matrix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Download>,
+    /// An artifact of a registry that is one file, the matrix, such as `registry.example.com/vdo/matrix:v1`; with a digest it is read
+    /// once only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<String>,
 }
 
 fn source_rules() -> Value {
     json!([{
-        "rule": "(has(self.inline) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.url) ? 1 : 0) == 1",
-        "message": "the matrix is in one place: set one of inline, configMap and url",
+        "rule": "(has(self.inline) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.oci) ? 1 : 0) == 1",
+        "message": "the matrix is in one place: set one of inline, configMap, url and oci",
     }])
 }
 
@@ -56,8 +60,8 @@ pub struct ConfigMapKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Download {
-    /// Where it is.
-    #[schemars(regex(pattern = "^https://.+$"))]
+    /// Where it is, with https or http.
+    #[schemars(regex(pattern = "^https?://.+$"))]
     pub url: String,
     /// SHA-256 of the file, in hexadecimal.
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]

@@ -17,7 +17,11 @@ operator_kit::reasons! {
     REMOVING = "Removing";
     /// It is not known whether the account of CPI sees the machines of all Nodes.
     MACHINES_UNKNOWN = "MachinesUnknown";
+    /// Manifests or the matrix cannot be fetched now.
+    FILE_UNREACHABLE = "FileUnreachable";
 
+    /// Manifests or the matrix cannot be used, or have another checksum.
+    FILE_UNUSABLE = "FileUnusable";
     /// Nodes have not been set up for long.
     NODES_FAILING = "NodesFailing";
     /// No version of the matrix fits.

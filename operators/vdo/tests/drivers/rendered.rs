@@ -142,7 +142,7 @@ async fn the_api_server_takes_what_the_original_took_and_checks_the_new_kinds() 
             "the certificate is checked in one way",
         ),
         ("CompatibilityMatrix", json!({}), "the matrix is in one place"),
-        ("CompatibilityMatrix", json!({"url": {"url": "http://example.com", "sha256": sha}}), "spec.url.url"),
+        ("CompatibilityMatrix", json!({"url": {"url": "ftp://example.com", "sha256": sha}}), "spec.url.url"),
     ];
     for (kind, spec, message) in refused {
         let error = create(&client, "v1beta1", kind, "bad", spec).await.unwrap_err();

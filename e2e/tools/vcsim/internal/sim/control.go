@@ -57,6 +57,7 @@ func (s *Server) controls() http.Handler {
 	mux.HandleFunc("POST /lost-updates", order(func(p place) error { return s.inventory.loseUpdates(p.Path) }))
 	mux.HandleFunc("DELETE /lost-updates", answer(func(*http.Request) (any, error) { s.journal.restore(); return nil, nil }))
 	s.controlMachines(mux)
+	s.controlHosts(mux)
 	s.controlPools(mux)
 	return mux
 }
@@ -103,6 +104,12 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 	}) error {
 		return i.setGuest(p.Path, p.Guest)
 	}))
+	mux.HandleFunc("POST /vms/hardware", order(func(p struct {
+		Path string `json:"path"`
+		Hardware
+	}) error {
+		return i.setHardware(p.Path, p.Hardware)
+	}))
 	mux.HandleFunc("POST /vms/connection", order(func(p struct {
 		Path     string                              `json:"path"`
 		State    types.VirtualMachineConnectionState `json:"state"`
@@ -119,6 +126,25 @@ func (s *Server) controlMachines(mux *http.ServeMux) {
 	}) error {
 		return i.startClone(c.Template, c.Folder, c.Name, c.User, time.Duration(c.MS)*time.Millisecond)
 	}))
+}
+
+// controlHosts adds the routes that change hosts and datastores.
+func (s *Server) controlHosts(mux *http.ServeMux) {
+	i := s.inventory
+	mux.HandleFunc("POST /hosts/release", order(func(h struct {
+		Path    string `json:"path"`
+		Version string `json:"version"`
+		Build   string `json:"build"`
+	}) error {
+		return i.setHostRelease(h.Path, h.Version, h.Build)
+	}))
+	mux.HandleFunc("POST /datastores/unmount", order(func(d struct {
+		Path string `json:"path"`
+		Host string `json:"host"`
+	}) error {
+		return i.unmount(d.Path, d.Host)
+	}))
+	mux.HandleFunc("POST /datastores/balance", order(func(d place) error { return i.balance(d.Path, d.Name, d.On) }))
 }
 
 // controlPools adds the routes that show and change resource pools and port groups.

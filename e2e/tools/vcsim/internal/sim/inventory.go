@@ -259,6 +259,8 @@ func (i *inventory) child(parent types.ManagedObjectReference, kind, name string
 			children = []types.ManagedObjectReference{e.VmFolder, e.HostFolder, e.DatastoreFolder, e.NetworkFolder}
 		case *simulator.Folder:
 			children = append(children, e.ChildEntity...)
+		case *simulator.StoragePod:
+			children = append(children, e.ChildEntity...)
 		case *simulator.ClusterComputeResource:
 			children = append(append(children, *e.ResourcePool), e.Host...)
 		case *simulator.ResourcePool:

@@ -6,13 +6,16 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 
 	"github.com/vmware/govmomi/cns"
 	cnssimulator "github.com/vmware/govmomi/cns/simulator"
 	"github.com/vmware/govmomi/pbm"
+	pbmmethods "github.com/vmware/govmomi/pbm/methods"
 	pbmsimulator "github.com/vmware/govmomi/pbm/simulator"
+	pbmtypes "github.com/vmware/govmomi/pbm/types"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vapi/rest"
 	vapisimulator "github.com/vmware/govmomi/vapi/simulator"
@@ -35,12 +38,58 @@ var soapPaths = []string{vim25.Path, cns.Path, pbm.Path}
 // serveOthers serves what a vCenter has beside the SDK: container volumes, storage policies, and tags over REST.
 func (s *Server) serveOthers(service *simulator.Service) {
 	service.RegisterSDK(cnssimulator.New())
-	service.RegisterSDK(pbmsimulator.New())
+	policies := pbmsimulator.New()
+	service.RegisterSDK(policies)
 	patterns, handler := vapisimulator.New(service.Listen, s.registry)
 	for _, pattern := range patterns {
 		service.Handle(pattern, handler)
 	}
+	service.ServeMux.HandleFunc("GET "+policiesPath, func(w http.ResponseWriter, r *http.Request) {
+		session := r.Clone(r.Context())
+		session.URL.Path = sessionPath
+		check := httptest.NewRecorder()
+		if handler.ServeHTTP(check, session); check.Code != http.StatusOK {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		vapisimulator.OK(w, storagePolicies(policies))
+	})
 	service.ServeMux.HandleFunc(vim25.Path+"/vsanServiceVersions.xml", service.ServiceVersionsVsan)
+}
+
+// Paths over REST: sessions, and the storage policies, which govmomi's simulator does not serve there.
+const (
+	sessionPath  = rest.Path + "/com/vmware/cis/session"
+	policiesPath = rest.Path + "/vcenter/storage/policies"
+)
+
+// policy is a storage policy as REST shows it.
+type policy struct {
+	Policy string `json:"policy"`
+	Name   string `json:"name"`
+}
+
+// storagePolicies returns the policies that the service of policies has.
+func storagePolicies(registry *simulator.Registry) []policy {
+	found := []policy{}
+	manager, ok := registry.Get(types.ManagedObjectReference{Type: "PbmProfileProfileManager", Value: "ProfileManager"}).(*pbmsimulator.ProfileManager)
+	if !ok {
+		return found
+	}
+	all := &pbmtypes.PbmQueryProfile{
+		ResourceType:    pbmtypes.PbmProfileResourceType{ResourceType: string(pbmtypes.PbmProfileResourceTypeEnumSTORAGE)},
+		ProfileCategory: string(pbmtypes.PbmProfileCategoryEnumREQUIREMENT),
+	}
+	queried := manager.PbmQueryProfile(all).(*pbmmethods.PbmQueryProfileBody)
+	content := manager.PbmRetrieveContent(&pbmtypes.PbmRetrieveContent{ProfileIds: queried.Res.Returnval}).(*pbmmethods.PbmRetrieveContentBody)
+	if content.Res == nil {
+		return found
+	}
+	for _, profile := range content.Res.Returnval {
+		shown := profile.GetPbmProfile()
+		found = append(found, policy{Policy: shown.ProfileId.UniqueId, Name: shown.Name})
+	}
+	return found
 }
 
 // isCall reports whether a request is a call of a method.
