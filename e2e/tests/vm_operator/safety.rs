@@ -251,9 +251,9 @@ async fn a_machine_that_does_not_exist_is_not_destroyed_again_and_again() {
     assert!(!calls.contains_key("PowerOffVM_Task") && !calls.contains_key("Destroy_Task"), "{calls:?}");
 }
 
-/// Machines that went while the operator was away are looked up in one call.
+/// Machines that went while the operator was away are looked up in one call, and each is asked for once more: it may be hidden.
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
+async fn machines_missing_after_a_restart_are_looked_up_in_one_call_and_asked_for_once() {
     let (_place, rig, operator) = start_web(12).await;
     let folder = rig.folder("web");
     drop(operator);
@@ -266,7 +266,7 @@ async fn machines_missing_after_a_restart_are_looked_up_in_one_call() {
     rig.called_often("CloneVM_Task", 10).await.unwrap();
     let calls = rig.calls().await.unwrap();
     let reads = calls.get("RetrievePropertiesEx").copied().unwrap_or(0);
-    assert!(reads <= 8, "{reads} reads for 10 machines: {calls:?}");
+    assert!(reads <= 8 + 10, "{reads} reads for 10 machines: {calls:?}");
     assert_eq!(calls.get("CloneVM_Task"), Some(&10));
 }
 

@@ -148,6 +148,11 @@ pub enum SelectorError {
         /// The operator.
         operator: String,
     },
+    /// No label has such a key, or such a value.
+    #[error(
+        "{0:?} is no {1} of a label: write up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit{2}"
+    )]
+    Label(String, &'static str, &'static str),
     /// `Exists` or `DoesNotExist` with values.
     #[error("{key}: {operator} takes no values")]
     Values {
@@ -164,6 +169,19 @@ pub enum SelectorError {
 /// Says which requirement is wrong.
 pub fn parse_selector(spec: &AkoDeploymentConfigSpec) -> Result<Selector, SelectorError> {
     let selector = spec.cluster_selector.clone().unwrap_or_default();
+    let expressions = || selector.match_expressions.iter().flatten();
+    let labels = || selector.match_labels.iter().flatten();
+    for key in labels().map(|(key, _)| key).chain(expressions().map(|requirement| &requirement.key)) {
+        if !is_label_key(key) {
+            return Err(SelectorError::Label(key.clone(), "key", "; a prefix is a domain and '/'"));
+        }
+    }
+    let listed = expressions().flat_map(|requirement| requirement.values.iter().flatten());
+    for value in labels().map(|(_, value)| value).chain(listed) {
+        if !value.is_empty() && !is_label_part(value) {
+            return Err(SelectorError::Label(value.clone(), "value", ""));
+        }
+    }
     for requirement in selector.match_expressions.iter().flatten() {
         let (key, operator) = (requirement.key.clone(), requirement.operator.clone());
         let is_empty = requirement.values.as_ref().is_none_or(Vec::is_empty);
@@ -175,6 +193,23 @@ pub fn parse_selector(spec: &AkoDeploymentConfigSpec) -> Result<Selector, Select
         }
     }
     Selector::try_from(selector).map_err(|error| SelectorError::Operator(error.to_string()))
+}
+
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').unwrap_or(("x", key));
+    let is_domain_part = |part: &str| {
+        let ends = part.starts_with('-') || part.ends_with('-');
+        let is_right = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !part.is_empty() && !ends && part.bytes().all(is_right)
+    };
+    prefix.len() <= 253 && prefix.split('.').all(is_domain_part) && is_label_part(name)
+}
+
+fn is_label_part(text: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_right = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63 && is_end(bytes.first()) && is_end(bytes.last()) && bytes.iter().all(is_right)
 }
 
 /// Returns whether an AKODeploymentConfig is the one of a Cluster, ready or not.
@@ -207,17 +242,20 @@ fn find(cluster: &Cluster, adcs: &Configs) -> Selection {
     // A label that anyone may write never leads to the credentials of the management cluster.
     let is_system = cluster.namespace() == SYSTEM_NAMESPACE;
     let may_select = |name: &str| is_system == (name == MANAGEMENT_ADC);
-    let mut read: Vec<&AkoDeploymentConfig> =
-        adcs.read.iter().map(|adc| &**adc).filter(|adc| may_select(&adc.name_any())).collect();
+    let (key, is_held) = (Key::of(cluster), is_held(&cluster.metadata));
+    // One that is being deleted takes no more Clusters, which it would wait for.
+    let stays =
+        |adc: &&AkoDeploymentConfig| adc.metadata.deletion_timestamp.is_none() || adc.has_recorded(&key);
+    let read = adcs.read.iter().map(|adc| &**adc).filter(|adc| may_select(&adc.name_any()));
+    let mut read: Vec<&AkoDeploymentConfig> = read.filter(stays).collect();
     // The order of the API server's lists.
     read.sort_by_key(|adc| adc.name_any());
     let unread: Vec<&String> = adcs.unread.iter().filter(|name| may_select(name)).collect();
-    let invalid: Vec<String> =
-        read.iter().filter(|adc| parse_selector(&adc.spec).is_err()).map(|adc| adc.name_any()).collect();
-
     let chosen = choose(cluster, &read);
-    let (key, is_held) = (Key::of(cluster), is_held(&cluster.metadata));
     let has_recorded = |adc: &&AkoDeploymentConfig| adc.has_recorded(&key);
+    // What these have recorded is known: they are the business of no other Cluster.
+    let invalid = read.iter().copied().filter(|adc| !selects(adc)).filter(has_recorded);
+    let invalid: Vec<String> = invalid.map(ResourceExt::name_any).collect();
     let is_settled = match (&chosen, named(cluster)) {
         (Selection::From(name), by_name) => {
             // What may be delivered already, one that is not read may have recorded for another place.
@@ -239,6 +277,12 @@ fn find(cluster: &Cluster, adcs: &Configs) -> Selection {
         }
         chosen => chosen,
     }
+}
+
+/// Returns whether an AKODeploymentConfig has a selector that it may have.
+fn selects(adc: &AkoDeploymentConfig) -> bool {
+    let may_select_all = adc.name_any() == DEFAULT_ADC;
+    parse_selector(&adc.spec).is_ok() && (may_select_all || !adc.spec.has_empty_selector())
 }
 
 /// Returns the AKODeploymentConfig that the label of a Cluster names.

@@ -178,10 +178,10 @@ fn delivered_to(adc: &Guarded<AkoDeploymentConfig>) -> Vec<Key> {
     status.into_iter().flat_map(AkoDeploymentConfigStatus::clusters).collect()
 }
 
-/// Returns what of an AKODeploymentConfig others have to know: what it has added to AVI, and whether it goes.
+/// Returns what of an AKODeploymentConfig others have to know: what it has added to AVI, whether that can be read, and whether it goes.
 fn claim_of(adc: &Guarded<AkoDeploymentConfig>) -> impl PartialEq + use<> {
     let added = adc.valid().and_then(|adc| adc.status.as_ref()?.added.clone());
-    (adc.meta().uid.clone(), adc.meta().deletion_timestamp.is_some(), added)
+    (adc.meta().uid.clone(), adc.meta().deletion_timestamp.is_some(), adc.valid().is_some(), added)
 }
 
 /// Returns what of a Cluster decides which AKODeploymentConfig it takes AKO from, and whether it is looked for once it is gone.

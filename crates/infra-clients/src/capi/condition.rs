@@ -72,6 +72,8 @@ impl Condition {
 /// The conditions of one object, wherever its version has them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conditions {
+    /// Whether the object has a status at all.
+    pub(super) has_status: bool,
     current: Vec<Condition>,
     v1beta1: Vec<Condition>,
 }
@@ -141,6 +143,10 @@ impl<S: Spec> Object<S> {
             }
         }
         if present.is_empty() && !missing.is_empty() {
+            if !self.conditions.has_status {
+                // Of a new object. The patch is of its version, so that no other status is lost.
+                operations.push(json!({"op": "add", "path": "/status", "value": {}}));
+            }
             operations.push(json!({"op": "add", "path": "/status/conditions", "value": missing}));
         } else {
             let added =
@@ -208,9 +214,14 @@ impl<T> WithConditions<T> {
     /// Returns the conditions of a status in `version`, and the rest of it.
     pub(super) fn split(self, version: Version) -> (Conditions, T) {
         let conditions = match version {
-            Version::V1Beta1 => Conditions { current: self.v1beta2.conditions, v1beta1: self.conditions },
+            Version::V1Beta1 => Conditions {
+                current: self.v1beta2.conditions,
+                v1beta1: self.conditions,
+                ..Conditions::default()
+            },
             Version::V1Beta2 => {
-                Conditions { current: self.conditions, v1beta1: self.deprecated.v1beta1.conditions }
+                let v1beta1 = self.deprecated.v1beta1.conditions;
+                Conditions { current: self.conditions, v1beta1, ..Conditions::default() }
             }
         };
         (conditions, self.status)
@@ -277,6 +288,13 @@ mod tests {
             operations(changed),
             json!([{"op": "add", "path": "/status/conditions", "value": [current]}])
         );
+        let new: Cluster = serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "metadata": {"name": "c", "resourceVersion": "7"},
+        }))
+        .unwrap();
+        let status = json!({"op": "add", "path": "/status", "value": {}});
+        let conditions = json!({"op": "add", "path": "/status/conditions", "value": [current]});
+        assert_eq!(operations(new.change_conditions(&mine, &[])), json!([status, conditions]), "no status");
     }
 
     #[test]

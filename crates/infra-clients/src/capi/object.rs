@@ -112,15 +112,16 @@ struct Envelope<S: Spec> {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: S,
-    #[serde(default)]
-    status: WithConditions<S::Status>,
+    status: Option<WithConditions<S::Status>>,
 }
 
 impl<'de, S: Spec> Deserialize<'de> for Object<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Envelope { api_version, metadata, spec, status } = Envelope::<S>::deserialize(deserializer)?;
         let version = Version::of_api_version(&api_version);
-        let (conditions, status) = status.split(version);
+        let has_status = status.is_some();
+        let (mut conditions, status) = status.unwrap_or_default().split(version);
+        conditions.has_status = has_status;
         Ok(Self { version, metadata, spec, status, conditions })
     }
 }

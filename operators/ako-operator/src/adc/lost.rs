@@ -223,7 +223,9 @@ fn is_refused(error: &Error) -> bool {
                 Kind::Forbidden,
                 Kind::NotFound,
             ];
-            kinds.contains(&error.kind()) && !error.in_doubt()
+            // One object may have AVI fail, or not answer; where AVI fails with all, the rest says so.
+            let fails = [Kind::Unavailable, Kind::Timeout].contains(&error.kind());
+            fails || kinds.contains(&error.kind()) && !error.in_doubt()
         }
         _ => false,
     }

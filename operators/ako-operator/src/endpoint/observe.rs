@@ -17,7 +17,7 @@ use crate::api::{AkoDeploymentConfig, condition};
 use crate::conditions::said;
 use crate::error::Error;
 use crate::infra_setting::{self, Live};
-use crate::selection::{Configs, is_of, refuse_ip_family};
+use crate::selection::{Configs, Selection, Skip, is_of, refuse_ip_family, select};
 
 /// How long the look-up of a name may take.
 const LOOKUP: Duration = Duration::from_secs(2);
@@ -39,6 +39,10 @@ impl Endpoints {
         let mut seen = Seen {
             settings: self.settings,
             has_adc: adc.is_some(),
+            unclear: match select(cluster, &adcs) {
+                Selection::Skipped(skip @ Skip::Unclear(_)) => Some(skip.message()),
+                _ => None,
+            },
             infra: Infra::Unneeded,
             family: family.map_err(|error| error.to_string()),
             service: self.services.cache().valid(&key),

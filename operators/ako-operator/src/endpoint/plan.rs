@@ -166,6 +166,10 @@ fn in_the_way(cluster: &Cluster, live: &Service) -> Option<Turn<Plan>> {
 /// Returns what the Service is to be like, or what has to be there first.
 fn wish(cluster: &Cluster, seen: &Seen, family: IpFamily) -> Result<Wish, Box<Turn<Plan>>> {
     let live = seen.service.as_deref();
+    if let Some(message) = seen.unclear.as_ref().filter(|_| live.is_none()) {
+        // Its address never changes, and may be of another network than that AKODeploymentConfig says.
+        return Err(Box::new(blocked(reason::ADC_INVALID, message.clone())));
+    }
     if live.is_none() && !seen.has_adc && cluster.label(MANAGEMENT_LABEL).is_some() {
         let message = "no AKODeploymentConfig selects the management cluster, so it is not known where on AVI its control plane is to be: \
                        create one that does"

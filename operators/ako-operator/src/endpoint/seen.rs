@@ -20,6 +20,8 @@ pub struct Seen {
     pub settings: Settings,
     /// Whether an AKODeploymentConfig selects the Cluster.
     pub has_adc: bool,
+    /// Why it is not known which one does.
+    pub unclear: Option<String>,
     /// The AviInfraSetting of that AKODeploymentConfig.
     pub infra: Infra,
     /// The address families of the Cluster, or why AVI cannot balance its control plane.

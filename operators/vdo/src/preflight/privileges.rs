@@ -1,4 +1,4 @@
-//! The privileges that the drivers need, by kind of object. Source: the roles of the documentation of CSI and CPI.
+//! The privileges that the drivers need, by kind of object. Source: the roles of the page "vSphere Roles and Privileges" (CNS) of vSphere 7 and 8.
 
 use super::{Check, Severity};
 

@@ -43,6 +43,7 @@ fn seen() -> Seen {
     Seen {
         settings: Settings { is_provider: true, ..Settings::default() },
         has_adc: true,
+        unclear: None,
         infra: Infra::Unneeded,
         family: Ok(IpFamily::V4),
         service: None,
@@ -52,6 +53,16 @@ fn seen() -> Seen {
         members: vec![Member { name: "m".into(), address: "10.20.0.1".parse().unwrap(), is_ready: true }],
         said: None,
     }
+}
+
+#[test]
+fn a_new_service_waits_until_its_adc_is_known() {
+    let cluster = cluster(&json!({}));
+    let unclear = Seen { has_adc: false, unclear: Some("m".to_owned()), ..seen() };
+    assert_eq!(shown(&next(&cluster, &unclear)), "AKODeploymentConfigInvalid");
+    let (cluster, made, _) = carried_out(&cluster, seen(), Some("10.20.0.9"));
+    let unclear = Seen { has_adc: false, unclear: Some("m".to_owned()), ..made };
+    assert_ne!(shown(&next(&cluster, &unclear)), "AKODeploymentConfigInvalid", "one that is there stays");
 }
 
 /// What the API server and AKO make of plans.

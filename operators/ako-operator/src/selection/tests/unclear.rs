@@ -5,8 +5,12 @@ use crate::api::{AkoDeploymentConfigStatus, FINALIZER};
 
 /// Returns an AKODeploymentConfig that has recorded the Cluster `default/c`.
 fn recording(name: &str, selector: &Value) -> Arc<AkoDeploymentConfig> {
+    recording_of(name, selector, "default/c")
+}
+
+fn recording_of(name: &str, selector: &Value, key: &str) -> Arc<AkoDeploymentConfig> {
     let mut adc = AkoDeploymentConfig::clone(&adc(name, selector));
-    let delivered_to = vec!["default/c".to_owned()];
+    let delivered_to = vec![key.to_owned()];
     adc.status = Some(AkoDeploymentConfigStatus { delivered_to, ..AkoDeploymentConfigStatus::default() });
     Arc::new(adc)
 }
@@ -75,6 +79,24 @@ fn a_cluster_keeps_ako_while_the_selector_of_its_adc_is_none() {
             unclear(&["a"]),
         ),
         (
+            "its selector was removed",
+            held(&labels),
+            of([recording("a", &json!(null)), adc("web", &web)]),
+            unclear(&["a"]),
+        ),
+        (
+            "no label can be as it says",
+            held(&labels),
+            with(vec![recording("a", &json!({ "matchLabels": { "for": "web", "a b": "c" } }))], &[]),
+            unclear(&["a"]),
+        ),
+        (
+            "a new Cluster has nothing to do with it",
+            cluster("default", &labels),
+            of([recording_of("a", &wrong, "default/other"), adc("web", &web)]),
+            from("web"),
+        ),
+        (
             "it has nothing recorded",
             held(&labels),
             of([adc("a", &wrong), recording("web", &web)]),
@@ -87,6 +109,46 @@ fn a_cluster_keeps_ako_while_the_selector_of_its_adc_is_none() {
             from("web"),
         ),
     ]);
+}
+
+#[test]
+fn an_adc_that_is_being_deleted_takes_no_more_clusters() {
+    let web = labelled("for", "web");
+    let going = |adc: Arc<AkoDeploymentConfig>| {
+        let mut adc = AkoDeploymentConfig::clone(&adc);
+        adc.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        Arc::new(adc)
+    };
+    let labels = json!({ "for": "web" });
+    let new = cluster("default", &labels);
+    check(&new, &[going(adc("a", &web)), adc("web", &web)], &from("web"), "another one does");
+    check(&new, &[going(adc("a", &web))], &Selection::None, "there is no other");
+    check(
+        &held(&labels),
+        &[going(recording("a", &web)), adc("web", &web)],
+        &from("a"),
+        "it keeps those it has",
+    );
+}
+
+#[test]
+fn labels_have_the_form_that_api_servers_accept() {
+    for (key, value, wanted) in [
+        ("a", "b", true),
+        ("a", "", true),
+        ("example.com/a_b.C-1", "x_Y.z-1", true),
+        (AVI_LABEL, "", true),
+        ("a b", "c", false),
+        ("", "c", false),
+        ("-a", "c", false),
+        ("Example.com/a", "c", false),
+        ("a/b/c", "c", false),
+        ("a", "b c", false),
+        ("a", "-b", false),
+    ] {
+        let found = parse_selector(&adc("x", &labelled(key, value)).spec);
+        assert_eq!(found.is_ok(), wanted, "{key:?}={value:?}: {found:?}");
+    }
 }
 
 #[test]
