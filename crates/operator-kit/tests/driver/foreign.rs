@@ -238,6 +238,8 @@ pub async fn objects_are_served_while_they_are_selected(
 
 async fn a_label_selects_and_releases(host: Host<'_>, witness: &Witness) {
     let uid = host.create(json!({"name": host.name})).await.uid().unwrap();
+    // Passes run beside each other: the marker's may be the first.
+    host.guests.steps.until(host.name, Step::Observe, 1).await;
     host.caught_up("guest-marker-1").await;
     assert_eq!(host.observed(), 1, "an object that is not selected is looked at once");
     witness.0.until(host.name, Step::Observe, 1).await;
