@@ -7,7 +7,9 @@ use kube::ResourceExt;
 use operator_kit::{Foreign, Key};
 
 use super::seen::Departing;
-use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded};
+use crate::api::{
+    AkoDeploymentConfig, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded, unrecorded,
+};
 use crate::selection::{Configs, is_of};
 
 /// The Clusters of an AKODeploymentConfig, as `namespace/name`, in their order.
@@ -41,12 +43,13 @@ pub(super) fn deliveries(
         lost: record.lost(&clusters, |key| is_known(key) && !has_left(key)),
     };
     let mut selected = Vec::new();
+    let unrecorded = unrecorded(clusters.iter().map(|cluster| &***cluster), all);
     clusters.sort_by_key(|cluster| Key::of(&***cluster));
     for cluster in clusters {
         let key = Key::of(&**cluster);
         let (text, is_of) = (key.to_string(), is_of(&name, &cluster, configs));
         let is_taken = || {
-            let taken = recorded(all).chain(&delivered);
+            let taken = recorded(all).chain(&delivered).chain(&unrecorded);
             find_elsewhere(all, adc, &key).is_some() || find_namesake(taken, &key).is_some()
         };
         let is_new = is_of && !cluster.is_deleting() && !before.contains(&text) && !is_taken();
@@ -163,6 +166,19 @@ mod tests {
         Arc::new(Foreign::from(cluster))
     }
 
+    /// A Cluster that has AKO, as its condition says.
+    fn with_ako(namespace: &str, name: &str) -> Arc<Foreign<Cluster>> {
+        let condition = json!({ "type": "AKOInstalled", "status": "True", "reason": "AKODeploymentConfigInvalid",
+            "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let cluster: Cluster = serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "metadata": { "namespace": namespace, "name": name, "finalizers": [FINALIZER] },
+            "status": { "conditions": [condition] },
+        }))
+        .unwrap();
+        Arc::new(Foreign::from(cluster))
+    }
+
     #[test]
     fn the_record_has_each_cluster_once_and_lets_go_of_those_that_left() {
         let held = json!({ "finalizers": [FINALIZER] });
@@ -198,6 +214,14 @@ mod tests {
                 ],
                 &[],
                 &["default/workload-cls"],
+            ),
+            (
+                "the name of one whose record cannot be read",
+                adc("a", "t", &[]),
+                None,
+                vec![with_ako("default", "workload-cls"), cluster("cls-default/workload", "a", &free)],
+                &[],
+                &[],
             ),
             (
                 "two new ones of a name",

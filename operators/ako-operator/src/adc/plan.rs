@@ -117,6 +117,9 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
         return if kept.is_empty() || !matches!(turn, Turn::Settled) { turn } else { wait_for_unread(seen) };
     };
     if let Some((network, clash)) = find_clash(&change, facts) {
+        if clash.is_with(network, &kept) {
+            return wait_for_unread(seen);
+        }
         let message = describe_clash(network, &clash, &seen.others);
         return Turn::Blocked { reason: reason::POOLS_OVERLAP, message };
     }
@@ -164,11 +167,7 @@ fn find_clash<'a>(change: &AviChange, facts: &'a Facts) -> Option<(&'a str, Clas
 
 /// Says what overlaps, whose it is, and what to do. `others`: what other AKODeploymentConfigs have added.
 fn describe_clash(network: &str, clash: &Clash, others: &[(String, Items)]) -> String {
-    let has = |items: &Items| match clash {
-        Clash::Pool(overlap) => items.has_range(network, &overlap.other),
-        Clash::Subnet { other, .. } => items.subnets_of(network).contains(&*other.to_string()),
-    };
-    let owner = others.iter().find(|(_, items)| has(items)).map(|(name, _)| name);
+    let owner = others.iter().find(|(_, items)| clash.is_with(network, items)).map(|(name, _)| name);
     match (clash, owner) {
         (Clash::Pool(_), Some(name)) => format!(
             "{clash} of the network, which the AKODeploymentConfig {name:?} has added: change ipPools of one of them"

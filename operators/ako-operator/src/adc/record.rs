@@ -263,6 +263,16 @@ pub enum Clash {
     },
 }
 
+impl Clash {
+    /// Returns whether what is in the way is one of these items.
+    pub(super) fn is_with(&self, network: &str, items: &Items) -> bool {
+        match self {
+            Self::Pool(overlap) => items.has_range(network, &overlap.other),
+            Self::Subnet { other, .. } => items.subnets_of(network).contains(&*other.to_string()),
+        }
+    }
+}
+
 /// How AVI is to be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AviChange {

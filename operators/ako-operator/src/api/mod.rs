@@ -20,7 +20,7 @@ pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
-pub use place::{ADMIN_TENANT, Place, find_elsewhere, find_namesake, recorded};
+pub use place::{ADMIN_TENANT, Place, find_elsewhere, find_namesake, recorded, unrecorded};
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 
 /// API group of the kind.

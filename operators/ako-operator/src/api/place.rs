@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use infra_clients::avi::authority;
+use infra_clients::capi::Cluster;
 use operator_kit::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adc::{AkoDeploymentConfig, AkoDeploymentConfigSpec, TenantScope};
+use super::{condition, is_held};
 use crate::delivery::cluster_name;
 use crate::user::user_name;
 
@@ -139,6 +141,20 @@ pub fn find_namesake<'a>(recorded: impl IntoIterator<Item = &'a String>, cluster
 /// Returns the Clusters to which AKO was delivered, as `namespace/name`.
 pub fn recorded(adcs: &[Arc<AkoDeploymentConfig>]) -> impl Iterator<Item = &String> {
     adcs.iter().filter_map(|adc| adc.status.as_ref()).flat_map(|status| &status.delivered_to)
+}
+
+/// Returns the Clusters that have AKO, and that no AKODeploymentConfig has recorded which can be read, as `namespace/name`: their names on AVI
+/// are taken as well.
+pub fn unrecorded<'a>(
+    clusters: impl IntoIterator<Item = &'a Cluster>,
+    adcs: &[Arc<AkoDeploymentConfig>],
+) -> Vec<String> {
+    let has_ako = |cluster: &&Cluster| {
+        // The status is written by controllers only.
+        is_held(&cluster.metadata) && cluster.conditions.is_true(condition::AKO_INSTALLED)
+    };
+    let keys = clusters.into_iter().filter(has_ako).map(Key::of);
+    keys.filter(|key| !adcs.iter().any(|adc| adc.has_recorded(key))).map(|key| key.to_string()).collect()
 }
 
 #[cfg(test)]

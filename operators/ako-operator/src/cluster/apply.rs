@@ -142,7 +142,7 @@ impl Clusters {
                 continue;
             }
             let written = api.patch(&target.name, &params, &patch).await;
-            let stored = written.map_err(|error| failed(&target, error))?;
+            let stored = written.map_err(|error| self.refused(cluster, &target, error))?;
             if let (Side::Workload, Patch::Apply(sent)) = (target.side, &patch) {
                 self.memory.sent(cluster, &target, sent, &value(&stored), self.clock.now());
             }
@@ -151,6 +151,12 @@ impl Clusters {
             }
         }
         if reverted.is_empty() { Ok(()) } else { Err(Error::Reverted(reverted.join(", "))) }
+    }
+
+    /// Returns the error of a write, which changed nothing.
+    fn refused(&self, cluster: &Cluster, target: &Target, error: kube::Error) -> Error {
+        self.memory.take_back(cluster, target);
+        failed(target, error)
     }
 
     /// Returns an object of the workload cluster that was written in the same way again and again of late, and who changes it; `None` if
@@ -184,7 +190,7 @@ impl Clusters {
             }
             match api.delete(&target.name, &params).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                deleted => drop(deleted.map_err(|error| failed(target, error))?),
+                deleted => drop(deleted.map_err(|error| self.refused(cluster, target, error))?),
             }
             if began.elapsed() >= WRITES {
                 break;

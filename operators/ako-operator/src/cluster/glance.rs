@@ -24,6 +24,8 @@ pub(crate) struct Known<'a> {
     pub(crate) cluster: &'a Cluster,
     /// All AKODeploymentConfigs.
     pub(crate) adcs: Configs,
+    /// The Clusters that have AKO without a record that can be read, as `namespace/name`.
+    pub(crate) unrecorded: Vec<String>,
     /// Its Machines.
     pub(crate) machines: Vec<Arc<Foreign<Machine>>>,
     /// Whether nothing was left on AVI when the operator looked last.
@@ -75,8 +77,8 @@ impl Known<'_> {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), self.is_balanced);
             refused.map_or(Ok(()), Err)
         });
-        let (is_recorded, namesake) =
-            (self.recorded().is_some(), find_namesake(recorded(&self.adcs.read), &Key::of(cluster)));
+        let taken = recorded(&self.adcs.read).chain(&self.unrecorded);
+        let (is_recorded, namesake) = (self.recorded().is_some(), find_namesake(taken, &Key::of(cluster)));
         Seen {
             is_deleting: cluster.is_deleting(),
             is_held: is_held(&cluster.metadata),

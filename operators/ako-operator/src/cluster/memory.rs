@@ -114,6 +114,11 @@ impl Memory {
         is_admitted
     }
 
+    /// Takes the last write of an object back: it was refused.
+    pub(super) fn take_back(&self, cluster: &Cluster, target: &Target) {
+        self.change(cluster, |entry| entry.writes.take_back(target));
+    }
+
     /// Returns whether the definitions of AKO's kinds were as they are to be, not long ago.
     pub(super) fn is_defined(&self, cluster: &Cluster, basis: &str, now: Timestamp) -> bool {
         let entries = self.lock();

@@ -16,7 +16,7 @@ use super::definitions::{self, Definitions};
 use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
 use super::seen::{Delivery, Left, Obstacle, Seen, Want, Workload};
-use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason};
+use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason, unrecorded};
 use crate::delivery::addon::{PACKAGE, secret};
 use crate::delivery::{Ako, Install, Object, Target, Way, awaited_kinds, form_of, objects};
 use crate::endpoint::objects::service_name;
@@ -55,9 +55,12 @@ struct Comparison<'a> {
 
 impl Clusters {
     pub(super) fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
+        let adcs = Configs::from(&self.adcs);
+        let all = self.clusters.cache().all();
         Known {
             cluster,
-            adcs: Configs::from(&self.adcs),
+            unrecorded: unrecorded(all.iter().map(|cluster| &***cluster), &adcs.read),
+            adcs,
             machines: self.by_cluster.get(&Key::of(cluster)),
             is_purged: self.memory.is_purged(cluster),
             is_balanced: self.endpoints.is_provider(cluster),

@@ -55,6 +55,15 @@ impl Writes {
     }
 }
 
+impl Writes {
+    /// Takes the last write of an object back: it was refused.
+    pub(super) fn take_back(&mut self, target: &Target) {
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.target == *target) {
+            entry.at.pop();
+        }
+    }
+}
+
 /// Says who changes an object again that was written, as far as the object tells. `manager`: the operator's own field manager.
 pub(super) fn blame(target: &Target, live: Option<&DynamicObject>, manager: &str) -> String {
     let Some(live) = live else { return format!("{target} (it is deleted)") };
@@ -99,6 +108,13 @@ mod tests {
         assert!(!writes.admit(&targets[0], Some(&sent), later(300)));
         assert!(writes.admit(&targets[0], Some(&other), later(300)), "something else is to be there");
         assert!(writes.admit(&targets[0], None, later(300)), "it is to go");
+        for second in 301..330 {
+            assert!(
+                writes.admit(&targets[0], None, later(second)),
+                "what is refused does not count: {second}"
+            );
+            writes.take_back(&targets[0]);
+        }
     }
 
     #[test]

@@ -182,6 +182,7 @@ impl Operator {
             } else {
                 Configs::of([Arc::new(self.adc(basis.is_recorded))])
             },
+            unrecorded: Vec::new(),
             machines: machine.into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,

@@ -33,6 +33,7 @@ fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<
     Known {
         cluster,
         adcs: Configs::default(),
+        unrecorded: Vec::new(),
         machines: machines.to_vec(),
         is_purged: false,
         is_balanced: true,

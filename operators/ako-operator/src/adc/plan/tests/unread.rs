@@ -64,3 +64,24 @@ fn a_deletion_waits_unless_nothing_was_added() {
         assert_eq!(decided(&adc, &seen), wanted, "{added} {is_forced}");
     }
 }
+
+/// A range of its own that it may not remove yet is no range of others.
+#[test]
+fn a_pool_that_is_enlarged_waits() {
+    let range = json!({"network": "net", "cidr": "10.0.0.0/24", "start": "10.0.0.1", "end": "10.0.0.5"});
+    let subnet = serde_json::from_value(json!({
+        "prefix": {"ip_addr": {"addr": "10.0.0.0", "type": "V4"}, "mask": 24},
+        "static_ip_ranges": [
+            {"range": {"begin": {"addr": "10.0.0.1", "type": "V4"}, "end": {"addr": "10.0.0.5", "type": "V4"}}}],
+    }))
+    .unwrap();
+    let has = Facts { networks: [("net".into(), vec![subnet])].into(), ..facts() };
+    let Turn::LookAgain(Plan::Record(added)) =
+        decide(&adc(&json!({}), &json!({"ranges": [range]})), &unread(seen(has.clone())), at(1))
+    else {
+        panic!("it records nothing")
+    };
+    let recorded = adc(&json!({}), &serde_json::to_value(&added).unwrap());
+    assert_eq!(decided(&recorded, &unread(seen(has.clone()))), "AKODeploymentConfigInvalid");
+    assert_eq!(decided(&recorded, &seen(has)), "configure", "once it can be read");
+}
