@@ -272,7 +272,7 @@ fn find(cluster: &Cluster, adcs: &Configs) -> Selection {
         // What it says, if anything, no one asked for.
         Selection::None if !is_held => Selection::None,
         _ if !is_settled && !unclear.is_empty() => Selection::Skipped(Skip::Unclear(unclear)),
-        Selection::None if is_held && !adcs.read.iter().any(|adc| adc.has_recorded(&key)) => {
+        Selection::None if !adcs.read.iter().any(|adc| adc.has_recorded(&key)) => {
             Selection::Skipped(Skip::Unrecorded)
         }
         chosen => chosen,

@@ -248,7 +248,7 @@ impl InFlight {
 
     /// Forgets the request: its outcome is dealt with.
     pub fn settle(&self, uid: &str) {
-        self.lock().change(uid, |entry| (entry.request, entry.refresh) = (None, None));
+        self.settle_with(uid, None);
     }
 
     /// Forgets the request, and remembers the machine that is there, if one is, until another one is made.

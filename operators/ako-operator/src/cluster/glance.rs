@@ -24,8 +24,6 @@ pub(crate) struct Known<'a> {
     pub(crate) cluster: &'a Cluster,
     /// All AKODeploymentConfigs.
     pub(crate) adcs: Configs,
-    /// The Clusters that have AKO without a record that can be read, as `namespace/name`.
-    pub(crate) unrecorded: Vec<String>,
     /// Its Machines.
     pub(crate) machines: Vec<Arc<Foreign<Machine>>>,
     /// Whether nothing was left on AVI when the operator looked last.
@@ -70,14 +68,14 @@ impl Known<'_> {
         find_elsewhere(&self.adcs.read, adc, &Key::of(self.cluster))
     }
 
-    /// Returns what a pass sees, but for the workload cluster.
-    pub(crate) fn glance(&self) -> Seen {
+    /// Returns what a pass sees, but for the workload cluster. `unrecorded`: the Clusters that have AKO without a record that can be read.
+    pub(crate) fn glance(&self, unrecorded: &[String]) -> Seen {
         let (cluster, selection) = (self.cluster, self.selection());
         let ip_family = self.selected(&selection).map(|adc| {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), self.is_balanced);
             refused.map_or(Ok(()), Err)
         });
-        let taken = recorded(&self.adcs.read).chain(&self.unrecorded);
+        let taken = recorded(&self.adcs.read).chain(unrecorded);
         let (is_recorded, namesake) = (self.recorded().is_some(), find_namesake(taken, &Key::of(cluster)));
         Seen {
             is_deleting: cluster.is_deleting(),

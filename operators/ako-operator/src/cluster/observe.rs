@@ -55,12 +55,9 @@ struct Comparison<'a> {
 
 impl Clusters {
     pub(super) fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
-        let adcs = Configs::from(&self.adcs);
-        let all = self.clusters.cache().all();
         Known {
             cluster,
-            unrecorded: unrecorded(all.iter().map(|cluster| &***cluster), &adcs.read),
-            adcs,
+            adcs: Configs::from(&self.adcs),
             machines: self.by_cluster.get(&Key::of(cluster)),
             is_purged: self.memory.is_purged(cluster),
             is_balanced: self.endpoints.is_provider(cluster),
@@ -81,7 +78,8 @@ impl Clusters {
 
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
         let known = self.known(cluster);
-        let mut seen = known.glance();
+        let all = self.clusters.cache().all();
+        let mut seen = known.glance(&unrecorded(all.iter().map(|cluster| &***cluster), &known.adcs.read));
         let owner = self.owner(cluster);
         let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
         let mut addon = None;

@@ -53,9 +53,7 @@ impl Writes {
         }
         is_admitted
     }
-}
 
-impl Writes {
     /// Takes the last write of an object back: it was refused.
     pub(super) fn take_back(&mut self, target: &Target) {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.target == *target) {

@@ -182,14 +182,13 @@ impl Operator {
             } else {
                 Configs::of([Arc::new(self.adc(basis.is_recorded))])
             },
-            unrecorded: Vec::new(),
             machines: machine.into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,
             has_service: false,
             deadline: Some(DEADLINE),
         };
-        let mut seen = known.glance();
+        let mut seen = known.glance(&[]);
         if seen.is_held && (seen.is_deleting || seen.want == Want::Nothing) && !basis.is_user_removed {
             seen.user = if seen.is_recorded { Left::Removable } else { Left::No };
         }

@@ -33,7 +33,6 @@ fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<
     Known {
         cluster,
         adcs: Configs::default(),
-        unrecorded: Vec::new(),
         machines: machines.to_vec(),
         is_purged: false,
         is_balanced: true,
@@ -58,7 +57,7 @@ fn hooks_are_those_of_this_operator_on_machines_of_workload_clusters() {
         ("one that is being deleted", cluster("n", &deleted()), &[], &["bare", "of-others"]),
         ("a management cluster", cluster(SYSTEM_NAMESPACE, &json!({})), &["hooked-going"], &[]),
     ] {
-        let hooks = known(&cluster, &machines).glance().hooks;
+        let hooks = known(&cluster, &machines).glance(&[]).hooks;
         assert_eq!(hooks.present, present, "{what}");
         assert_eq!(hooks.unneeded, unneeded, "{what}");
         assert_eq!(hooks.missing, missing, "{what}");
@@ -75,7 +74,7 @@ fn a_management_cluster_waits_for_the_service_of_its_control_plane() {
     ] {
         let cluster = cluster(namespace, &json!({}));
         let known = Known { is_balanced, has_service, ..known(&cluster, &[]) };
-        assert_eq!(known.glance().is_service_missing, wanted, "{namespace} {is_balanced} {has_service}");
+        assert_eq!(known.glance(&[]).is_service_missing, wanted, "{namespace} {is_balanced} {has_service}");
     }
 }
 
