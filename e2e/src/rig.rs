@@ -22,6 +22,10 @@ use crate::install::{Plane, Subject};
 use crate::operator::{Launch, OperatorProcess};
 use crate::site::Site;
 
+/// The password of outside systems of rigs. It looks odd in every encoding that a log, a status or a SOAP body might use, and its first
+/// characters are in no text by chance.
+pub(crate) const PASSWORD: &str = "s3cr&t<\"Pa%ss\u{fc}";
+
 /// Calls a macro with the name in commands and the type of each operator's rig.
 #[macro_export]
 macro_rules! rigs {

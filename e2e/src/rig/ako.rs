@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 pub use self::cloud::VcenterCloud;
 use self::control_plane::service_of;
 use self::objects::{CONTROLLER, VCENTER, adc, pool};
-use super::Rig;
+use super::{PASSWORD, Rig};
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::operator::Launch;
 use crate::site::{PATIENCE, Site};
@@ -316,8 +316,9 @@ impl Rig for AkoRig {
     const REPORTS_ON: &'static [&'static str] = &["clusters.cluster.x-k8s.io"];
 
     async fn start_on(plane: Arc<Plane>) -> Result<Self> {
-        let vcenter = Vcsim::builder().switch(true).root_folder(false).start();
-        let (simulator, vcenter) = tokio::try_join!(Simulator::start(Config::default()), vcenter)?;
+        let vcenter = Vcsim::builder().switch(true).root_folder(false).password(PASSWORD).start();
+        let config = Config { admin_password: Some(PASSWORD.to_owned()), ..Config::default() };
+        let (simulator, vcenter) = tokio::try_join!(Simulator::start(config), vcenter)?;
         simulator.control().seed(SEED)?;
         let management = Management::on(Arc::clone(&plane.control_plane)).await?;
         let host = VirtualHost::start(Arc::clone(&plane.control_plane)).await?;

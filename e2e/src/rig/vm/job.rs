@@ -12,13 +12,11 @@ use super::{VmRig, group, history};
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::objects::condition;
 use crate::operator::Launch;
-use crate::rig::{Found, Rig};
+use crate::rig::{Found, PASSWORD, Rig};
 use crate::site::{PATIENCE, Site};
 
 /// How long the vCenter refuses connections: the step that is played meanwhile needs it.
 const OUTAGE: Duration = Duration::from_secs(3);
-/// Looks odd in every encoding that a log, a status or a SOAP body might use.
-const PASSWORD: &str = "s3cr&t<\"Pa%ss\u{fc}";
 
 impl Rig for VmRig {
     const SUBJECT: Subject = Subject {
