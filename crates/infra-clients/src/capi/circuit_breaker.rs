@@ -2,6 +2,8 @@
 //! of an unreachable cluster, how many requests wait for slow clusters at the same time, and that a replaced kubeconfig
 //! is not used any more; knows nothing of what requests are about.
 
+mod largest;
+
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::BoxError;
 
+use self::largest::{Largest, Measured};
 use super::clients::Limits;
 use super::error::{Error, Kind};
 
@@ -126,7 +129,7 @@ impl CircuitBreaker {
         }
         let reads = request.method().is_safe();
         let attempt = self.enter()?;
-        let largest = self.limits.answer_size;
+        let largest = Largest::of(request.uri(), &self.limits);
         let answer = async {
             let streams = is_stream(request.uri());
             let response = client.send(request).await?;
@@ -138,9 +141,12 @@ impl CircuitBreaker {
             }
             // Reads the body here, so that the time limit also covers a body that stops in the middle.
             let (head, body) = response.into_parts();
-            let body =
-                Limited::new(body, largest).collect().await.map_err(|error| of_body(&*error, largest))?;
-            let body = Full::new(body.to_bytes()).map_err(|never| match never {}).boxed_unsync();
+            let body = Limited::new(body, largest.bytes());
+            let body = body.collect().await.map_err(|error| of_body(&*error, largest))?.to_bytes();
+            if let Some(refused) = largest.refuse(&body) {
+                return Err(Error::new(Kind::Protocol, refused).doubtful());
+            }
+            let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
             Ok(Response::from_parts(head, body))
         };
         let result = self.in_time(answer, attempt.is_probe()).await.map_err(|error: Error| {
@@ -253,30 +259,34 @@ fn is_stream(uri: &Uri) -> bool {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).any(|(name, value)| on(name, value))
 }
 
-/// Ends a stream of lines, such as that of a watch, with an error where one is longer than an answer may be: who reads it keeps a line until
+/// Ends a stream of lines, such as that of a watch, with an error where one is larger than an answer may be: who reads it keeps a line until
 /// its end.
-fn with_short_lines(body: Body, longest: usize) -> Answer {
-    let mut length = 0;
+fn with_short_lines(body: Body, largest: Largest) -> Answer {
+    let mut line = Measured::default();
     let frames = BodyStream::new(body).map(move |frame| {
         let frame = frame.map_err(BoxError::from)?;
-        if let Some(data) = frame.data_ref() {
-            length = match data.iter().rposition(|byte| *byte == b'\n') {
-                Some(end) => data.len() - end - 1,
-                None => length + data.len(),
-            };
-        }
-        if length > longest {
-            let error = Error::new(Kind::Protocol, format!("a line of more than {longest} bytes"));
-            return Err(BoxError::from(error));
+        let parts = frame.data_ref().into_iter().flat_map(|data| data.split(|byte| *byte == b'\n'));
+        for (number, part) in parts.enumerate() {
+            if number > 0 {
+                line = Measured::default();
+            }
+            line.read(part);
+            if let Some(what) = largest.excess(line) {
+                return Err(BoxError::from(Error::new(
+                    Kind::Protocol,
+                    format!("a line of more than {what}"),
+                )));
+            }
         }
         Ok(frame)
     });
     StreamBody::new(frames).boxed_unsync()
 }
 
-fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: usize) -> Error {
+fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static), largest: Largest) -> Error {
     if error.is::<LengthLimitError>() {
-        return Error::new(Kind::Protocol, format!("an answer of more than {largest} bytes")).doubtful();
+        let message = format!("an answer of more than {} bytes", largest.bytes());
+        return Error::new(Kind::Protocol, message).doubtful();
     }
     Error::of_connection(error)
 }

@@ -53,9 +53,11 @@ pub struct Limits {
     /// Default: 3.
     pub probes: usize,
     /// Largest answer in bytes, and the longest line of a stream: a workload cluster belongs to its users, and must not
-    /// fill the memory of the operator, which takes up to 16 times as much for what it parses. Default: 1 MiB: many times
-    /// the objects that are read there.
+    /// fill the memory of the operator. An answer may have one JSON value in 64 of these bytes, as one of empty members would
+    /// take 100 times its size once it is parsed. Default: 256 KiB, which is many times the objects that are read there.
     pub answer_size: usize,
+    /// The same for answers about CustomResourceDefinitions. Default: 512 KiB, which is twice the largest of the Gateway API.
+    pub definition_size: usize,
     /// Most clients in the cache; beyond it the least recently used one is evicted. Default: 256.
     pub clients: usize,
 }
@@ -68,7 +70,8 @@ impl Default for Limits {
             remember: Duration::from_secs(15),
             waits: 6,
             probes: 3,
-            answer_size: 1 << 20,
+            answer_size: 256 << 10,
+            definition_size: 512 << 10,
             clients: 256,
         }
     }

@@ -36,6 +36,7 @@ pub(crate) const PATIENT: Limits = Limits {
     waits: 8,
     probes: 8,
     answer_size: 1 << 20,
+    definition_size: 1 << 20,
     clients: 8,
 };
 

@@ -12,8 +12,16 @@ use crate::failure::{Class, Failure};
 const LONG: Duration = Duration::from_hours(1);
 /// Shorter than any answer: limits of this length expire first.
 const SHORT: Duration = Duration::from_millis(20);
-const PATIENT: Limits =
-    Limits { connect: LONG, answer: LONG, remember: LONG, answer_size: 100, clients: 1, waits: 1, probes: 1 };
+const PATIENT: Limits = Limits {
+    connect: LONG,
+    answer: LONG,
+    remember: LONG,
+    answer_size: 100,
+    definition_size: 100,
+    clients: 1,
+    waits: 1,
+    probes: 1,
+};
 
 type Pieces = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -58,6 +66,7 @@ fn with_breaker(limits: Limits, slow: Duration) -> (Arc<CircuitBreaker>, Client,
                 "/half" => Ok(answer(vec!["ha"], true)),
                 "/lines" => Ok(answer([&["x"; 99][..], &["\n"]].concat().repeat(3), false)),
                 "/line" => Ok(answer(vec!["x"; 101], true)),
+                "/members" => Ok(answer(vec!["[{", "}]"], false)),
                 "/large" => Ok(answer(vec!["x"; 101], false)),
                 "/refused" | "/held/refused" => {
                     Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused)))
@@ -117,6 +126,8 @@ async fn a_line_without_end_ends_its_stream() {
     assert_eq!(get(&client, "/lines?watch=true").await.unwrap().len(), 300);
     let error = get(&client, "/line?watch=true").await.unwrap_err();
     assert!(error.to_string().contains("a line of more than 100 bytes"), "{error}");
+    let error = get(&client, "/members?watch=true").await.unwrap_err();
+    assert!(error.to_string().contains("a line of more than 1 JSON values"), "{error}");
 }
 
 #[tokio::test]
