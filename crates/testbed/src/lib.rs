@@ -75,6 +75,6 @@ pub use vcsim::{
     UpdateCounts, Vcsim, VcsimBuilder, VmEvent,
 };
 #[cfg(feature = "servers")]
-pub use virtual_cluster::VirtualCluster;
+pub use virtual_cluster::{Misbehavior, VirtualCluster};
 #[cfg(feature = "servers")]
 pub use workdir::Workdir;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use futures::stream;
-use http::{Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header, request};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::api_proxy::serve::{Payload, accept, passed_on, whole};
+use crate::api_proxy::serve::{Payload, accept, passed_on, status, whole};
 use crate::api_proxy::stream::next_line;
 use crate::api_proxy::{acceptor, write_kubeconfig};
 use crate::{ControlPlane, Workdir, eventually};
@@ -37,6 +37,15 @@ const ACCOUNT: &str = "virtual-cluster";
 static NUMBER: AtomicUsize = AtomicUsize::new(1);
 /// How long closed connections may keep the port.
 const RESTORED: Duration = Duration::from_secs(30);
+
+/// How an API server may answer that its users have replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misbehavior {
+    /// It refuses to change ConfigMaps, and to delete StatefulSets.
+    RefusesChanges,
+    /// It answers each read with a megabyte of JSON that takes a hundred times as much once it is parsed.
+    Floods,
+}
 
 /// A running virtual cluster. Dropping it closes its connections; its objects stay in the API server.
 pub struct VirtualCluster {
@@ -70,6 +79,7 @@ impl VirtualCluster {
             url: plane.url().to_owned(),
             acceptor: acceptor(&plane.serving_certificate())?,
             delay: AtomicU64::new(0),
+            misbehavior: Mutex::new(None),
         };
         let server = Arc::new(server);
         let accepting = Mutex::new(start(&server, listener));
@@ -80,6 +90,11 @@ impl VirtualCluster {
     pub fn slow_down(&self, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.server.delay.store(by, Ordering::Relaxed);
+    }
+
+    /// Has its API server answer so from now on; `None`: as it is.
+    pub fn misbehave(&self, how: Option<Misbehavior>) {
+        *self.server.misbehavior.lock().unwrap_or_else(PoisonError::into_inner) = how;
     }
 
     /// Closes all connections and refuses new ones, until [`restore`](Self::restore): its API server cannot be reached.
@@ -215,6 +230,7 @@ struct Server {
     acceptor: TlsAcceptor,
     /// In milliseconds.
     delay: AtomicU64,
+    misbehavior: Mutex<Option<Misbehavior>>,
 }
 
 async fn serve(server: Arc<Server>, stream: TcpStream) {
@@ -228,6 +244,9 @@ impl Server {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Payload>> {
         tokio::time::sleep(Duration::from_millis(self.delay.load(Ordering::Relaxed))).await;
         let (parts, body) = request.into_parts();
+        if let Some(answer) = self.misbehave(&parts) {
+            return Ok(answer);
+        }
         let body = self.renames.body(&body.collect().await.map_err(io::Error::other)?.to_bytes());
         let target = format!("{}{}", self.url, self.renames.target(&parts.uri));
         let mut headers = passed_on(&parts.headers);
@@ -246,6 +265,30 @@ impl Server {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
+    }
+
+    /// Returns the answer that is no API server's.
+    fn misbehave(&self, request: &request::Parts) -> Option<Response<Payload>> {
+        let path = request.uri.path();
+        let is_change = request.method == Method::PATCH && path.contains("/configmaps/")
+            || request.method == Method::DELETE && path.contains("/statefulsets/");
+        let how = *self.misbehavior.lock().unwrap_or_else(PoisonError::into_inner);
+        let (code, body) = match how? {
+            Misbehavior::RefusesChanges if is_change => {
+                (StatusCode::FORBIDDEN, status(403, "its users have replaced this API server").to_string())
+            }
+            Misbehavior::Floods if request.method == Method::GET => {
+                let member = r#"{"":[0]},"#;
+                (StatusCode::OK, format!(r#"{{"x":[{}0]}}"#, member.repeat((1 << 20) / member.len() - 1)))
+            }
+            Misbehavior::RefusesChanges | Misbehavior::Floods => return None,
+        };
+        let mut answer = Response::new(whole(body.into()));
+        *answer.status_mut() = code;
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        Some(answer)
     }
 
     /// Returns a body with the events of a watch, one line each.

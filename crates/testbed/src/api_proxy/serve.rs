@@ -214,7 +214,7 @@ pub(crate) fn whole(body: Bytes) -> Payload {
 }
 
 /// Returns the body of an error as an API server writes it.
-pub(super) fn status(code: u16, message: &str) -> Value {
+pub(crate) fn status(code: u16, message: &str) -> Value {
     let reason = match code {
         403 => "Forbidden",
         409 => "Conflict",
