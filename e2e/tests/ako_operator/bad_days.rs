@@ -5,7 +5,7 @@ use avi_simulator::{Config, Control, Effect, Fault, Simulator};
 use e2e::{AkoRig, Guest, OperatorProcess, PATIENCE, Rig};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testbed::{Cleanup, eventually};
+use testbed::{Cleanup, Misbehavior, eventually};
 
 use crate::PLACES;
 
@@ -195,7 +195,7 @@ async fn a_person_ends_the_wait_for_a_workload_cluster_that_is_lost() {
     leaving.ends().await;
 }
 
-/// No person looks after a Cluster whose AKO hangs, nor after one that is lost.
+/// No person looks after a Cluster whose AKO hangs, after one that is lost, nor after one whose API server takes no change.
 #[tokio::test]
 async fn a_deadline_ends_the_wait() {
     let _place = PLACES.acquire().await.unwrap();
@@ -204,7 +204,7 @@ async fn a_deadline_ends_the_wait() {
     let operator = rig.operator_with(&rig.launch().env("CLEANUP_DEADLINE", "20s")).await.unwrap();
     rig.site().apply(None, &rig.config()).await.unwrap();
     let mut guests = Vec::new();
-    for cluster in ["w1", "w2"] {
+    for cluster in ["w1", "w2", "w3"] {
         let guest = rig.with_ako(rig.cluster(cluster, true).await.unwrap()).await.unwrap();
         rig.condition(cluster, "AKOInstalled", "True").await.unwrap();
         rig.balance(&guest).await.unwrap();
@@ -212,6 +212,7 @@ async fn a_deadline_ends_the_wait() {
         guests.push(guest);
     }
     guests[1].workload.plane().cut();
+    guests[2].workload.plane().misbehave(Some(Misbehavior::RefusesChanges));
     for guest in &guests {
         guest.workload.delete().await.unwrap();
     }

@@ -47,15 +47,44 @@ async fn ako_stays_while_its_adc_cannot_be_read_or_is_gone() {
     walk.rig.management.kubectl(&["delete", "akodeploymentconfig", "adc", "--wait=false"]).await.unwrap();
     patch(&walk, json!({ "metadata": { "finalizers": null } })).await;
     stays(&walk, "AKODeploymentConfigMissing").await;
+
+    // One for another place takes nothing over, and what is recorded goes on to be true.
+    let mut all = config.clone();
+    all["metadata"]["name"] = "install-ako-for-all".into();
+    all["spec"]["clusterSelector"] = json!({});
+    all["spec"]["dataNetwork"]["ipPools"] = json!([]);
+    all["spec"]["tenant"] = json!({ "name": "tkg", "scope": "Cluster" });
+    walk.rig.site().apply(None, &all).await.unwrap();
+    stays(&walk, "PlaceChanged").await;
+    is_recorded(&walk, "install-ako-for-all", "").await;
     walk.rig.site().apply(None, &config).await.unwrap();
     stays(&walk, "AKOInstalled").await;
+    is_recorded(&walk, "adc", CLUSTER).await;
     assert_eq!(on_avi(&walk, "virtualservice"), made);
 
-    // Without its label it leaves, as the AKODeploymentConfig has recorded it again.
+    // Without its label the default one selects it, and it moves there once it is asked to.
     let label = format!("{}-", crate::LABEL);
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &label]).await.unwrap();
-    walk.says("AKOInstalled", "").await;
-    walk.cluster_has(false).await;
-    assert_eq!(on_avi(&walk, "virtualservice"), <[String; 0]>::default());
-    assert_eq!(walk.users(), <[String; 0]>::default());
+    stays(&walk, "PlaceChanged").await;
+    let moves = "ako-operator.network.tkg.tanzu.vmware.com/move-to=install-ako-for-all";
+    walk.rig.management.kubectl(&["annotate", "cluster", CLUSTER, moves]).await.unwrap();
+    is_recorded(&walk, "install-ako-for-all", CLUSTER).await;
+    is_recorded(&walk, "adc", "").await;
+    walk.says("AKOInstalled", "True AKOInstalled").await;
+    let tenant =
+        ["get", "configmap", "avi-k8s-config", "-n", "avi-system", "-o", "jsonpath={.data.tenantName}"];
+    walk.workload_shows(&tenant, "tkg-default-w1").await;
+    let left = walk.rig.simulator.control().store(|store| {
+        let of_admin =
+            |pool: &&serde_json::Value| pool["tenant_ref"].as_str().is_some_and(|of| of.contains("admin"));
+        store.objects("pool").filter(of_admin).count()
+    });
+    assert_eq!(left, 0, "nothing of it is left where it was");
+}
+
+/// Waits until an AKODeploymentConfig has recorded this Cluster; empty: none.
+async fn is_recorded(walk: &Walk, adc: &str, cluster: &str) {
+    let recorded = ["get", "akodeploymentconfig", adc, "-o", "jsonpath={.status.deliveredTo[*]}"];
+    let wanted = if cluster.is_empty() { String::new() } else { format!("default/{cluster}") };
+    walk.shows(&recorded, &wanted).await;
 }

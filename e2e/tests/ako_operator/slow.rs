@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use testbed::{Misbehavior, VirtualCluster};
 
 use super::*;
 
@@ -128,4 +129,23 @@ async fn slow_api_servers_hold_up_no_other_cluster() {
     let done = done.filter(|namespace| sets.split(' ').any(|has| has == namespace)).count();
     assert!(done < names.len() / 2, "{done} of the slow ones were first: {}", operator.process.log());
     rig.balance(&other).await.unwrap();
+    they_fill_no_memory(&rig, &operator, &slow).await;
+}
+
+/// Their users replace them by servers whose answers take a hundred times their size, of which each is one megabyte.
+async fn they_fill_no_memory(rig: &AkoRig, operator: &OperatorProcess, hostile: &[Workload<VirtualCluster>]) {
+    let before = operator.process.memory().unwrap().peak;
+    for workload in hostile {
+        workload.plane().misbehave(Some(Misbehavior::Floods));
+        workload.plane().slow_down(Duration::ZERO);
+    }
+    let names: Vec<_> = hostile.iter().map(Workload::name).collect();
+    let wake = "ako-operator.network.tkg.tanzu.vmware.com/rotate-credentials=again";
+    rig.management.kubectl(&[&["annotate", "cluster"], &names[..], &[wake]].concat()).await.unwrap();
+    let is_refused = |condition: &Value| {
+        condition["message"].as_str().is_some_and(|message| message.contains("an answer of more than"))
+    };
+    try_join_all(names.iter().map(|name| rig.condition_is(name, "AKOInstalled", is_refused))).await.unwrap();
+    let growth = operator.process.memory().unwrap().peak - before;
+    assert!(growth < 48 << 20, "{growth} bytes more: {}", operator.process.log());
 }

@@ -17,8 +17,10 @@ mod observe;
 pub mod patience;
 pub mod plan;
 pub mod report;
+mod room;
 pub mod seen;
 pub(crate) mod stored;
+mod works;
 mod writes;
 
 use std::hash::Hash;
@@ -39,10 +41,12 @@ use operator_kit::{
 
 pub use self::memory::Memory;
 use self::plan::{Plan, decide};
-use self::report::{Report, failure};
+use self::report::{Report, failure, unpaused};
 use self::seen::{Seen, Want};
 use crate::api::condition::OWNED;
-use crate::api::{AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, ROTATE_ANNOTATION};
+use crate::api::{
+    AkoDeploymentConfig, FINALIZER, FORCE_ANNOTATION, LATER_FINALIZER, MOVE_ANNOTATION, ROTATE_ANNOTATION,
+};
 use crate::bundle::files::BundleFiles;
 use crate::conditions::said;
 use crate::connections::Connections;
@@ -85,6 +89,8 @@ pub struct Clusters {
     pub connections: Arc<Connections>,
     /// Wakes Clusters.
     pub triggers: Triggers<Foreign<Cluster>>,
+    /// Wakes AKODeploymentConfigs.
+    pub adc_triggers: Triggers<AkoDeploymentConfig>,
     /// How AKO is installed.
     pub ways: Ways,
     /// The definitions of AKO's kinds, if the user gives them.
@@ -113,8 +119,8 @@ impl Reconciler for Clusters {
     const FORMER_FINALIZERS: &'static [&'static str] = &[LATER_FINALIZER];
 
     fn reads(cluster: &Self::Object) -> impl Hash {
-        let annotations =
-            [FORCE_ANNOTATION, ROTATE_ANNOTATION].map(|name| cluster.annotation(name).map(str::to_owned));
+        let annotations = [FORCE_ANNOTATION, MOVE_ANNOTATION, ROTATE_ANNOTATION]
+            .map(|name| cluster.annotation(name).map(str::to_owned));
         let ready = readiness(cluster).map(ConditionStatus::as_str);
         let ready = (ready, cluster.control_plane_initialized(), cluster.is_paused());
         (cluster.labels().clone(), annotations, ready)
@@ -163,8 +169,12 @@ impl Reconciler for Clusters {
 
     async fn report_failure(&self, cluster: &Self::Object, error: &Error) -> Result<(), Error> {
         let is_leaving = cluster.is_deleting() || self.want(cluster) == Want::Nothing;
-        let Some(failure) = failure(&said(cluster, &OWNED), is_leaving, error) else { return Ok(()) };
-        self.report(cluster, Report { set: vec![failure], remove: Vec::new(), notice: None }).await?;
+        let said = said(cluster, &OWNED);
+        let set: Vec<_> =
+            failure(&said, is_leaving, error).into_iter().chain(unpaused(&said, is_leaving)).collect();
+        if !set.is_empty() {
+            self.report(cluster, Report { set, remove: Vec::new(), notice: None }).await?;
+        }
         Ok(())
     }
 
@@ -177,6 +187,7 @@ impl Reconciler for Clusters {
     }
 
     fn forget(&self, uid: &str) {
+        self.answers.forget_works(uid);
         if let Some(key) = self.memory.forget(uid) {
             self.sets.stop(&key);
             self.clients.forget(key.namespace(), key.name());

@@ -317,6 +317,7 @@ fn clusters(kit: &Kit, watches: &Watches, wakes: &Wakes, shared: &Shared) -> Clu
         secrets: Arc::clone(&shared.secrets),
         connections: Arc::clone(&shared.connections),
         triggers: wakes.clusters.clone(),
+        adc_triggers: wakes.adcs.clone(),
         ways: shared.ways.clone(),
         bundle: shared.bundle.clone(),
         endpoints: shared.endpoints,

@@ -8,7 +8,8 @@ use operator_kit::{Foreign, Key};
 
 use super::seen::Departing;
 use crate::api::{
-    AkoDeploymentConfig, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded, unrecorded,
+    AkoDeploymentConfig, Place, SYSTEM_NAMESPACE, Works, find_elsewhere, find_namesake, is_held, recorded,
+    unrecorded,
 };
 use crate::selection::{Configs, is_of};
 
@@ -25,13 +26,14 @@ pub(super) struct Deliveries {
 
 /// Returns the Clusters of an AKODeploymentConfig. `is_known`: whether all is known of a Cluster, also that it does not exist: not of one that
 /// does not parse, nor in a namespace that the operator does not serve. What the record has of others stays. `has_left`: whether the operator
-/// has let a Cluster go that was being deleted, or it was paused.
+/// has let a Cluster go that was being deleted, or it was paused. `works`: where AKO works of one that is in no record, if that is known.
 pub(super) fn deliveries(
     adc: &AkoDeploymentConfig,
     configs: &Configs,
     mut clusters: Vec<Arc<Foreign<Cluster>>>,
     is_known: impl Fn(&Key) -> bool,
     has_left: impl Fn(&Key) -> bool,
+    works: impl Fn(&Cluster) -> Option<Works>,
 ) -> Deliveries {
     let (name, all) = (adc.name_any(), &*configs.read);
     let record = Record { adc, all };
@@ -52,7 +54,9 @@ pub(super) fn deliveries(
             let taken = recorded(all).chain(&delivered).chain(&unrecorded);
             find_elsewhere(all, adc, &key).is_some() || find_namesake(taken, &key).is_some()
         };
-        let is_new = is_of && !cluster.is_deleting() && !before.contains(&text) && !is_taken();
+        let may_take =
+            || record.is_free(&cluster) || works(&cluster).is_some_and(|works| record.fits(&works, &key));
+        let is_new = is_of && !cluster.is_deleting() && !before.contains(&text) && !is_taken() && may_take();
         // One that is leaving keeps its place until its finalizer goes, or another AKODeploymentConfig has taken it over.
         let is_held = is_held(&cluster.metadata);
         let is_known = before.contains(&text)
@@ -99,6 +103,17 @@ impl<'a> Record<'a> {
     fn leaving(&self) -> Vec<String> {
         let leaving = self.adc.status.iter().flat_map(|status| &status.leaving);
         leaving.filter(|cluster| self.delivered().contains(cluster)).cloned().collect()
+    }
+
+    /// Returns whether a Cluster has no AKO whose AKODeploymentConfig is gone.
+    fn is_free(&self, cluster: &Cluster) -> bool {
+        let is_recorded = || self.all.iter().any(|adc| adc.has_recorded(&Key::of(cluster)));
+        !is_held(&cluster.metadata) || !cluster.control_plane_initialized() || is_recorded()
+    }
+
+    /// Returns whether an AKO that works there is as if it had been delivered from here.
+    fn fits(&self, works: &Works, cluster: &Key) -> bool {
+        works.fits(&Place::from(&self.adc.spec), cluster.namespace(), cluster.name())
     }
 
     /// Returns whether what AVI has by the names of a Cluster can only be what was delivered from here.
@@ -235,8 +250,50 @@ mod tests {
         for (what, adc, other, clusters, watched, wanted) in rows {
             let all = Configs::of([Arc::clone(&adc)].into_iter().chain(other));
             let is_known = |key: &Key| watched.is_empty() || watched.contains(&key.namespace());
-            let found = deliveries(&adc, &all, clusters, is_known, |_| false);
+            let found = deliveries(&adc, &all, clusters, is_known, |_| false, |_| None);
             assert_eq!(found.delivered, wanted, "{what}");
+        }
+    }
+
+    /// Else what AKO made stays at a place that nothing knows any more.
+    #[test]
+    fn a_cluster_whose_record_is_gone_is_taken_over_where_its_ako_works() {
+        let of = |finalizers: &[&str], is_initialized: bool| {
+            let cluster: Cluster = serde_json::from_value(json!({
+                "apiVersion": "cluster.x-k8s.io/v1beta2",
+                "metadata": { "namespace": "n", "name": "c", "labels": { "adc": "a" }, "finalizers": finalizers },
+                "status": { "initialization": { "controlPlaneInitialized": is_initialized } },
+            }))
+            .unwrap();
+            Arc::new(Foreign::from(cluster))
+        };
+        let at = |tenant: &str| {
+            let [controller, cloud, tenant] = ["avi", "c", tenant].map(str::to_owned);
+            Some(Works::At(Place { controller, cloud, tenant, scope: None }))
+        };
+        for (what, cluster, works, is_taken) in [
+            ("no pass has looked", of(&[FINALIZER], true), None, false),
+            ("at the same place", of(&[FINALIZER], true), at("t"), true),
+            ("at another one", of(&[FINALIZER], true), at("other"), false),
+            ("nothing says where", of(&[FINALIZER], true), Some(Works::Unknown), false),
+            ("no AKO", of(&[FINALIZER], true), Some(Works::Nowhere), true),
+            ("new", of(&[FINALIZER], false), None, true),
+            ("never held", of(&[], true), None, true),
+        ] {
+            let one = adc("a", "t", &[]);
+            let found = deliveries(
+                &one,
+                &Configs::of([Arc::clone(&one)]),
+                vec![Arc::clone(&cluster)],
+                |_| true,
+                |_| false,
+                |_| works.clone(),
+            );
+            assert_eq!(found.delivered == ["n/c"], is_taken, "{what}");
+            // Another one that is there has recorded it: nothing is unknown.
+            let all = Configs::of([Arc::clone(&one), adc("b", "t", &["n/c"])]);
+            let found = deliveries(&one, &all, vec![cluster], |_| true, |_| false, |_| None);
+            assert_eq!(found.delivered, ["n/c"], "{what}, and recorded");
         }
     }
 
@@ -244,7 +301,8 @@ mod tests {
     fn a_cluster_of_which_not_all_is_known_stays_in_the_record() {
         let adc = adc("a", "t", &["n/unread", "n/gone"]);
         let is_known = |key: &Key| key.name() != "unread";
-        let found = deliveries(&adc, &Configs::of([Arc::clone(&adc)]), Vec::new(), is_known, |_| false);
+        let found =
+            deliveries(&adc, &Configs::of([Arc::clone(&adc)]), Vec::new(), is_known, |_| false, |_| None);
         assert_eq!((found.selected, found.delivered), (Vec::new(), vec!["n/unread".to_owned()]));
     }
 
@@ -272,7 +330,7 @@ mod tests {
         status.leaving = if row.was_leaving { vec![key.clone()] } else { Vec::new() };
         let all = Configs::of([Arc::new(adc.clone())].into_iter().chain(others.iter().cloned()));
         let clusters = row.cluster.iter().map(|metadata| cluster(&key, "a", metadata)).collect();
-        let found = deliveries(&adc, &all, clusters, |_| is_known, |_| row.has_left);
+        let found = deliveries(&adc, &all, clusters, |_| is_known, |_| row.has_left, |_| None);
         let has = |list: &[String]| list == [key.clone()];
         let (delivered, Departing { leaving, lost }) = (found.delivered, found.departing);
         assert_eq!((has(&delivered), has(&leaving), has(&lost)), row.wanted, "{}", row.what);

@@ -10,6 +10,7 @@ use super::port_groups::{self, Running};
 use super::record::AviChange;
 use super::seen::{Answer, Basis, Facts, Tenant};
 use super::tenants;
+use crate::api::Works;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Memory {
     entries: Mutex<HashMap<String, Entry>>,
     /// Clusters that are being deleted, and that nothing is looked for of once they are gone.
     left: Mutex<HashSet<Key>>,
+    /// Where the AKO of Clusters works that are in no record, by the UID of the Cluster.
+    works: Mutex<HashMap<String, Works>>,
 }
 
 #[derive(Debug, Default)]
@@ -158,6 +161,28 @@ impl Memory {
         for cluster in clusters.filter_map(|cluster| cluster.parse::<Key>().ok()) {
             left.remove(&cluster);
         }
+    }
+
+    /// Remembers where the AKO of a Cluster works that is in no record. Returns whether that was not known.
+    pub fn works(&self, uid: &str, works: Works) -> bool {
+        let mut all = self.all_works();
+        let is_news = all.get(uid) != Some(&works);
+        all.insert(uid.to_owned(), works);
+        is_news
+    }
+
+    /// Returns where the AKO of a Cluster works that was in no record; `None` if no pass has looked.
+    pub(super) fn found(&self, uid: &str) -> Option<Works> {
+        self.all_works().get(uid).cloned()
+    }
+
+    /// Forgets a Cluster.
+    pub fn forget_works(&self, uid: &str) {
+        self.all_works().remove(uid);
+    }
+
+    fn all_works(&self) -> MutexGuard<'_, HashMap<String, Works>> {
+        self.works.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left(&self) -> MutexGuard<'_, HashSet<Key>> {

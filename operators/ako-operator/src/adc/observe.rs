@@ -1,5 +1,6 @@
 //! Reads what is known of an AKODeploymentConfig. Asks AVI nothing, and writes nothing.
 
+use infra_clients::capi::Cluster;
 use kube::ResourceExt;
 use operator_kit::Key;
 
@@ -29,9 +30,10 @@ impl Adcs {
             is_read && self.kit.serves(key.namespace())
         };
         let has_left = |key: &Key| self.memory.has_left(key);
+        let works = |cluster: &Cluster| self.memory.found(cluster.metadata.uid.as_deref()?);
         let known = self.clusters.cache().all();
         let Deliveries { selected: clusters, delivered, departing } =
-            deliveries(adc, &all, known, is_known, has_left);
+            deliveries(adc, &all, known, is_known, has_left, works);
         let Claims { claimed, released, others } = Claims::of(adc, &all.read);
         let wrong: Vec<_> = validate(&name, &adc.spec, None).iter().map(ToString::to_string).collect();
         // The API server would refuse to look for them.

@@ -6,6 +6,8 @@
 //!   deleted: waits until no Cluster takes AKO from it, then the same with nothing wished, until the record is empty
 //! ```
 
+mod unread;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use jiff::Timestamp;
 use operator_kit::Turn;
 use operator_kit::names::first_few;
 
+pub(super) use self::unread::stays;
 use super::lost::{self, Lost};
 use super::port_groups;
 use super::port_groups::plan::{DISCOVERY, make, remove, undiscovered};
@@ -22,8 +25,8 @@ use super::record::{AviChange, Clash, Items, present, settle, wished};
 use super::seen::{Answer, Facts, Seen};
 use super::tenants;
 use crate::api::{
-    Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, Place,
-    TenantContext, reason,
+    Added, AddedPortGroup, AkoDeploymentConfig, AkoDeploymentConfigSpec, FORCE_ANNOTATION, MOVE_ANNOTATION,
+    Place, TenantContext, reason,
 };
 use crate::delivery::{Way, refusal};
 use crate::infra_setting;
@@ -99,31 +102,41 @@ pub fn decide(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Turn<Pl
     if let Some(Problem { reason, message }) = unless_deleting(missing_network(&adc.spec, facts)) {
         return Turn::Blocked { reason, message };
     }
-    let mut wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
-    if Place::from(&adc.spec).scope.is_some() {
-        wished.tenants.clone_from(&needed);
-    }
+    let wished = asked_for(adc, facts, &needed, is_deleting);
     let present = present(facts);
     let mut record = settle(&mine, &wished, &present, &seen.claimed, &seen.released);
     record.tenants.retain(|name| !tenants::is_of_others(facts, name));
     if record != mine {
         return Turn::LookAgain(Plan::Record(Box::new(Added::from(&record))));
     }
-    // What another one may claim that cannot be read stays, and holds nothing else up.
+    // What another one may claim that cannot be read stays, and holds nothing up but what it is in the way of.
     let kept = if seen.unread.is_empty() { Items::default() } else { record.without(&wished) };
     let record = record.without(&kept);
     let Some(change) = AviChange::of(&record, wished, facts) else {
-        let turn = after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
-        return if kept.is_empty() || !matches!(turn, Turn::Settled) { turn } else { wait_for_unread(seen) };
+        return after_avi(adc, seen, &OnAvi { facts, needed: &needed, record: &record }, now);
     };
     if let Some((network, clash)) = find_clash(&change, facts) {
         if clash.is_with(network, &kept) {
-            return wait_for_unread(seen);
+            return unread::block_change(seen, &clash);
         }
         let message = describe_clash(network, &clash, &seen.others);
         return Turn::Blocked { reason: reason::POOLS_OVERLAP, message };
     }
     Turn::Act(Plan::Configure(Box::new(change)))
+}
+
+/// Returns what AVI is to have: nothing, of one that is being deleted. `needed`: the tenants.
+fn asked_for(
+    adc: &AkoDeploymentConfig,
+    facts: &Facts,
+    needed: &BTreeSet<String>,
+    is_deleting: bool,
+) -> Items {
+    let mut wished = if is_deleting { Items::default() } else { wished(&adc.spec, facts) };
+    if Place::from(&adc.spec).scope.is_some() {
+        wished.tenants.clone_from(needed);
+    }
+    wished
 }
 
 /// Returns the port group that AVI has to find first.
@@ -240,7 +253,7 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
         return Some(remove_groups(adc, seen, now).unwrap_or(Turn::Gone));
     }
     if is_deleting && !seen.unread.is_empty() {
-        return Some(wait_for_unread(seen));
+        return Some(unread::block_deletion(seen));
     }
     let recorded = adc.status.as_ref().and_then(|status| status.place.as_ref());
     if let Some(place) = recorded.filter(|place| **place != Place::from(&adc.spec)) {
@@ -263,17 +276,11 @@ fn before_avi(adc: &AkoDeploymentConfig, seen: &Seen, mine: &Items, now: Timesta
 /// Decides how port groups go that are not asked for any more.
 fn remove_groups(adc: &AkoDeploymentConfig, seen: &Seen, now: Timestamp) -> Option<Turn<Plan>> {
     let turn = remove(&adc.spec, &seen.groups, now, seen.basis.is_deleting)?;
-    Some(if seen.unread.is_empty() { turn } else { wait_for_unread(seen) })
-}
-
-/// What others have added is removed by none, and what those have added that do not parse is not known.
-fn wait_for_unread(seen: &Seen) -> Turn<Plan> {
-    let message = format!(
-        "nothing is removed from AVI and vCenter, as other AKODeploymentConfigs may use it that do not parse: {}; correct them, see their \
-         events",
-        first_few(&seen.unread)
-    );
-    Turn::Blocked { reason: reason::ADC_INVALID, message }
+    if seen.unread.is_empty() {
+        return Some(turn);
+    }
+    // Else the condition says that it waits, and nothing else does.
+    seen.basis.is_deleting.then(|| unread::block_deletion(seen))
 }
 
 /// Decides whether the record of deliveries has to be written first: a Cluster gets AKO only once it is in it.
@@ -311,7 +318,7 @@ fn block_move(place: &Place) -> Turn<Plan> {
     let scope = scope.unwrap_or_default();
     let message = format!(
         "Clusters have AKO, or AVI has ranges and networks, at controller {controller:?}, cloud {cloud:?}, tenant {tenant:?} ({scope:?}): write these back; \
-         for another place create another AKODeploymentConfig, and let the Clusters take AKO from it after AKO has left them"
+         for another place create another AKODeploymentConfig that selects the Clusters, and annotate these with {MOVE_ANNOTATION}=<its name>"
     );
     Turn::Blocked { reason: reason::PLACE_CHANGED, message }
 }

@@ -5,6 +5,7 @@ use operator_kit::conditions;
 use operator_kit::{Notice, Outcome};
 
 use super::lost;
+use super::plan::stays;
 use super::seen::Seen;
 use super::tenants;
 use crate::api::{AkoDeploymentConfig, AkoDeploymentConfigStatus, condition, reason};
@@ -39,7 +40,10 @@ pub fn status(
     if let Some(seen) = seen {
         lost::report(adc, seen, &mut status, now);
     }
-    let (ready, why, message) = outcome.ready(reason::AS_ASKED);
+    let (ready, why, mut message) = outcome.ready(reason::AS_ASKED);
+    if let (Outcome::Settled, Some(seen)) = (outcome, seen) {
+        message = stays(adc, seen, now).unwrap_or(message);
+    }
     let generation = adc.metadata.generation;
     conditions::set(&mut status.conditions, condition::READY, ready, why, &message, generation, now);
     status

@@ -20,7 +20,7 @@ pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
-pub use place::{ADMIN_TENANT, Place, find_elsewhere, find_namesake, recorded, unrecorded};
+pub use place::{ADMIN_TENANT, Place, Works, find_elsewhere, find_namesake, recorded, unrecorded};
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 
 /// API group of the kind.
@@ -44,6 +44,8 @@ pub const PORT_GROUP_MARK: &str = "ako-operator.network.tkg.tanzu.vmware.com/adc
 /// What the description of a tenant has that the operator made: `[<mark>]`.
 pub const TENANT_MARK: &str = "ako-operator.network.tkg.tanzu.vmware.com/tenant";
 
+/// Annotation of a Cluster that names the AKODeploymentConfig that it is to take AKO from, although AKO works at another place: AKO leaves first.
+pub const MOVE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/move-to";
 /// Annotation of a Cluster: with another value, its AVI user gets another password. The Secret of the user has the value that was served.
 pub const ROTATE_ANNOTATION: &str = "ako-operator.network.tkg.tanzu.vmware.com/rotate-credentials";
 

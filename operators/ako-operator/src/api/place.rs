@@ -91,6 +91,29 @@ impl From<&AkoDeploymentConfigSpec> for Place {
     }
 }
 
+/// Where on AVI the AKO of a Cluster works, as the workload cluster says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Works {
+    /// There is no AKO that was delivered to the Cluster.
+    Nowhere,
+    /// There is one, and nothing says where it works.
+    Unknown,
+    /// There.
+    At(Place),
+}
+
+impl Works {
+    /// Returns whether AKO of a Cluster may be delivered for this place: none that is there works elsewhere.
+    #[must_use]
+    pub fn fits(&self, place: &Place, namespace: &str, cluster: &str) -> bool {
+        match self {
+            Self::Nowhere => true,
+            Self::Unknown => false,
+            Self::At(at) => at.is_same_for(place, namespace, cluster),
+        }
+    }
+}
+
 impl AkoDeploymentConfig {
     /// Returns where it works on AVI: as its status says, else as it asks.
     #[must_use]
@@ -202,6 +225,30 @@ mod tests {
             ..AkoDeploymentConfigStatus::default()
         });
         Arc::new(adc)
+    }
+
+    #[test]
+    fn an_ako_is_taken_over_where_it_works() {
+        let at = |controller: &str, cloud: &str, tenant: &str| {
+            let [controller, cloud, tenant] = [controller, cloud, tenant].map(str::to_owned);
+            Works::At(Place { controller, cloud, tenant, scope: None })
+        };
+        let of =
+            |scope| Place { controller: "https://avi".into(), cloud: "c".into(), tenant: "t".into(), scope };
+        let (shared, own) = (of(None), of(Some(TenantScope::Cluster)));
+        for (works, fits_shared, fits_own) in [
+            (Works::Nowhere, true, true),
+            (Works::Unknown, false, false),
+            (at("avi", "c", "t"), true, false),
+            (at("AVI:443", "c", "t"), true, false),
+            (at("avi", "c", "t-ns-w1"), false, true),
+            (at("avi2", "c", "t"), false, false),
+            (at("avi", "d", "t"), false, false),
+            (at("avi", "c", "admin"), false, false),
+        ] {
+            let fits = [&shared, &own].map(|place| works.fits(place, "ns", "w1"));
+            assert_eq!(fits, [fits_shared, fits_own], "{works:?}");
+        }
     }
 
     #[test]

@@ -157,7 +157,8 @@ impl Clusters {
     /// Removes the user of a Cluster from AVI, then its Secret.
     pub(super) async fn remove_user(&self, cluster: &Cluster) -> Result<(), Error> {
         let Some((adc, place, client)) = self.at_avi(cluster).await? else {
-            let message = "its AKODeploymentConfig, which says on which controller it is, is gone";
+            let message =
+                "its AKODeploymentConfig, which says on which controller it is, is gone or does not parse";
             return Err(Error::Credentials(message.to_owned()));
         };
         // One of before the field was set goes as well.

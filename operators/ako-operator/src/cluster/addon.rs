@@ -139,7 +139,7 @@ impl Owner {
         {
             (delete_config, untold) = read_delete_config(target, config);
         }
-        Installed { set, delete_config, untold, rest: Vec::new() }
+        Installed { set, delete_config, untold, ..Installed::default() }
     }
 
     fn difference(&self, live: &Live, wanted: &WantedAddon) -> Delivery {

@@ -10,8 +10,8 @@ use super::patience::Patience;
 use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
-    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
-    SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded,
+    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FORCE_ANNOTATION, HOOK_OWNER, MOVE_ANNOTATION,
+    PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -43,7 +43,17 @@ impl Known<'_> {
 
     /// Returns whether the Cluster is to have AKO.
     pub(crate) fn want(&self) -> Want {
-        want(&self.selection())
+        let selection = self.selection();
+        if self.is_to_move(&selection) { Want::Nothing } else { want(&selection) }
+    }
+
+    /// Returns whether AKO is to leave the place where it works first, as a person has asked. Where its AKODeploymentConfig is gone, any
+    /// place is another one.
+    fn is_to_move(&self, selection: &Selection) -> bool {
+        let Some(adc) = self.selected(selection) else { return false };
+        let is_asked = self.cluster.annotation(MOVE_ANNOTATION) == adc.metadata.name.as_deref();
+        let is_unrecorded = || is_held(&self.cluster.metadata) && self.recorded().is_none();
+        is_asked && (is_unrecorded() || self.find_elsewhere(adc).is_some())
     }
 
     /// Returns the AKODeploymentConfig that the Cluster takes AKO from, if there is one.
@@ -84,7 +94,7 @@ impl Known<'_> {
             is_paused: cluster.is_paused(),
             is_recorded,
             unread: if is_recorded { Vec::new() } else { self.adcs.unread.clone() },
-            want: want(&selection),
+            want: self.want(),
             hooks: self.hooks(),
             workload: if cluster.control_plane_initialized() {
                 Workload::Unread

@@ -10,6 +10,7 @@ use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::room::Room;
 use super::seen::{Cleanup, Delivery, Difference, Installed, ObjectWrite, Obstacle, Set, State};
 use super::stored::Stored;
 use super::{GATEWAY_STATUS_ANNOTATION, STATUS_ANNOTATION};
@@ -48,8 +49,10 @@ impl Live {
 
     /// Reads objects in the workload cluster.
     pub(super) async fn find(client: &Client, targets: Vec<Target>) -> Result<Self, capi::Error> {
+        let room = &Room::default();
         let find = |target: Target| async move {
-            Ok::<_, capi::Error>(find(client, &target).await?.map(|object| (target, object)))
+            let Some(object) = find(client, &target).await? else { return Ok(None) };
+            Ok::<_, capi::Error>(Some((target, room.take(object)?)))
         };
         let found: Vec<Option<_>> =
             within(BUDGET, stream::iter(targets).map(find).buffered(READS).try_collect()).await?;
@@ -119,7 +122,8 @@ impl Live {
             if target.name == CONFIG_MAP {
                 (installed.delete_config, installed.untold) = read_delete_config(target.clone(), live);
             }
-            installed.rest.push(target);
+            let is_ending = live.metadata.deletion_timestamp.is_some();
+            if is_ending { &mut installed.ending } else { &mut installed.rest }.push(target);
         }
         let delivery = match wanted {
             None => Delivery::None,

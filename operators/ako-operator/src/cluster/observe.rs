@@ -16,7 +16,8 @@ use super::definitions::{self, Definitions};
 use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
 use super::seen::{Delivery, Left, Obstacle, Seen, Want, Workload};
-use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, reason, unrecorded};
+use super::works::{refuse, works};
+use crate::api::{AkoDeploymentConfig, MOVE_ANNOTATION, SYSTEM_NAMESPACE, Works, reason, unrecorded};
 use crate::delivery::addon::{PACKAGE, secret};
 use crate::delivery::{Ako, Install, Object, Target, Way, awaited_kinds, form_of, objects};
 use crate::endpoint::objects::service_name;
@@ -102,7 +103,7 @@ impl Clusters {
             }
         };
         seen.needs_watch = !self.memory.is_watched(cluster, &opened.version);
-        let adc = known.adc().filter(|_| !seen.is_deleting);
+        let adc = known.adc().filter(|_| !is_leaving);
         let adc = adc.map(|adc| &**adc);
         let comparison = Comparison { cluster, owner: &owner, adc, client: &opened.client, addon };
         self.compare(comparison, &mut seen).await?;
@@ -177,29 +178,52 @@ impl Clusters {
             }
         }
         let is_addon = *self.ways.of(cluster) == Way::Addon;
+        let mut found = None;
         seen.workload = if is_addon && install.is_some() {
             let bootstrap = self.bootstrap(cluster).await?;
             let wanted = install.map(|install| {
                 let secret = install.and_then(|of| Ok(secret(&of.install, owner.form)?))?;
                 Ok(addon::WantedAddon { secret, bootstrap })
             });
-            read(client, owner, addon, Vec::new()).await.map(|live| owner.state(&live, wanted))
+            read(client, owner, addon, Vec::new()).await.map(|live| {
+                found = Some(works(&live, owner));
+                owner.state(&live, wanted)
+            })
         } else {
             let wanted = install.map(|install| install.and_then(|of| Ok(objects(&of.install)?)));
             let others = wanted.iter().flatten().flat_map(|wanted| &wanted.objects).map(Object::target);
             let live = read(client, owner, addon, others.collect()).await;
-            live.map(|live| match wanted {
-                None if owner.has_addon(&live) => owner.state(&live, None),
-                wanted => live.state(&seen.avi_name, wanted, &self.memory.stored(cluster, self.clock.now())),
+            live.map(|live| {
+                found = Some(works(&live, owner));
+                match wanted {
+                    None if owner.has_addon(&live) => owner.state(&live, None),
+                    wanted => {
+                        live.state(&seen.avi_name, wanted, &self.memory.stored(cluster, self.clock.now()))
+                    }
+                }
             })
         }
         .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
+        if let (Some(adc), Some(works), false) = (adc, found, seen.is_recorded) {
+            self.compare_place(cluster, adc, works, seen);
+        }
         if let (Some(adc), false) = (adc, is_addon)
             && let Err(error) = self.look_at_definitions(cluster, adc, client, seen).await
         {
             seen.workload = describe_failure(&error);
         }
         Ok(())
+    }
+
+    /// Holds the delivery to a Cluster back that is in no record, and whose AKO works elsewhere. Else the AKODeploymentConfig may record it.
+    fn compare_place(&self, cluster: &Cluster, adc: &AkoDeploymentConfig, works: Works, seen: &mut Seen) {
+        let Workload::Open(state) = &mut seen.workload else { return };
+        if let Some(obstacle) = refuse(&works, adc, cluster.namespace(), cluster.name()) {
+            state.delivery = Delivery::Refused(obstacle);
+        }
+        if self.answers.works(cluster.metadata.uid.as_deref().unwrap_or_default(), works) {
+            self.adc_triggers.wake(&Key::of(adc));
+        }
     }
 
     /// Looks at the definitions of AKO's kinds where that matters: before AKO is delivered, when the bundle changes, and once an hour.
@@ -240,8 +264,9 @@ impl Clusters {
         if let Some(other) = self.known(cluster).find_elsewhere(adc) {
             let message = format!(
                 "AKO of the Cluster works where the AKODeploymentConfig {:?} says, and {:?} says another controller, cloud or tenant: \
-                 remove the label of the Cluster, wait until its finalizer is gone, and label it again",
+                 to move it, annotate the Cluster with {MOVE_ANNOTATION}={}: AKO leaves first, and Services have no address meanwhile",
                 other.name_any(),
+                adc.name_any(),
                 adc.name_any()
             );
             return Err(Obstacle::Lasting(Problem { reason: reason::PLACE_CHANGED, message }));

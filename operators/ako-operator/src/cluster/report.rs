@@ -2,10 +2,11 @@
 //!
 //! Conditions outlive the process, so that each event is published once, when the reason changes.
 
+use infra_clients::capi::Kind;
 use operator_kit::conditions::Status;
 use operator_kit::{Notice, ReconcileError as _, Turn};
 
-use super::plan::deadline::End;
+use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
@@ -183,21 +184,43 @@ fn user_cleaned_up(seen: &Seen) -> Said {
 #[must_use]
 pub fn failure(said: &[Said], is_leaving: bool, error: &Error) -> Option<Said> {
     let was_installed = said.iter().any(|said| said.type_ == AKO_INSTALLED && said.status != Status::False);
-    let is_user = said.iter().any(|said| said.type_ == USER_CLEANED_UP);
+    // What fails in the workload cluster is not about the user.
+    let is_user = said.iter().any(|said| said.type_ == USER_CLEANED_UP) && !is_of_change(error);
     let (type_, status) = match (is_leaving, was_installed) {
         (true, _) if is_user => (USER_CLEANED_UP, Status::False),
         (true, _) => (RESOURCES_CLEANED_UP, Status::False),
         (false, true) => (AKO_INSTALLED, Status::Unknown),
         (false, false) => (AKO_INSTALLED, Status::False),
     };
-    let failure = match End::said(said).filter(|_| type_ == RESOURCES_CLEANED_UP) {
+    let is_cleanup = type_ == RESOURCES_CLEANED_UP;
+    let message = if is_cleanup && is_of_change(error) { not_taken(error) } else { error.to_string() };
+    let failure = match End::said(said).filter(|_| is_cleanup) {
         Some(end) => {
-            let message = end.hindered(&format!("{}: {error}", error.reason()));
+            let message = end.hindered(&format!("{}: {message}", error.reason()));
             Said::new(type_, status, reason::CLEANUP_OVERDUE, &message)
         }
-        None => Said::new(type_, status, error.reason(), &error.to_string()),
+        None => Said::new(type_, status, error.reason(), &message),
     };
     (!said.contains(&failure)).then_some(failure)
+}
+
+/// Returns whether a workload cluster has not taken a change: that one cannot be read is no failure of a step.
+fn is_of_change(error: &Error) -> bool {
+    match error {
+        Error::Workload { error } => {
+            !matches!(error.kind(), Kind::NoKubeconfig | Kind::BadKubeconfig | Kind::Replaced)
+        }
+        Error::Reverted(_) => true,
+        _ => false,
+    }
+}
+
+/// Returns the condition that says no longer that the Cluster is paused, where AKO leaves and a step fails before another turn says so.
+#[must_use]
+pub fn unpaused(said: &[Said], is_leaving: bool) -> Option<Said> {
+    let is_said = |said: &Said| said.type_ == AKO_INSTALLED && said.reason == reason::PAUSED;
+    let leaving = || Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, LEAVING);
+    (is_leaving && said.iter().any(is_said)).then(leaving)
 }
 
 /// Returns the event for a new reason. The driver publishes those that need a person.

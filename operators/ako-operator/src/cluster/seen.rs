@@ -238,8 +238,18 @@ pub struct Installed {
     pub delete_config: Option<bool>,
     /// The writes after which it is true.
     pub untold: Vec<ObjectWrite>,
-    /// All objects of this operator but the StatefulSet, in the order in which they are removed.
+    /// All objects of this operator but the StatefulSet and those that are being deleted, in the order in which they are removed.
     pub rest: Vec<Target>,
+    /// Those that are being deleted.
+    pub ending: Vec<Target>,
+}
+
+impl Installed {
+    /// Returns whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_none() && self.rest.is_empty() && self.ending.is_empty()
+    }
 }
 
 /// AKO's StatefulSet.

@@ -1,23 +1,28 @@
 //! When the system is as it should be.
 
+use operator_kit::Turn;
 use operator_kit::conditions::Status;
 
 use super::Deletion;
 use super::world::{Ako, State, Word};
 use crate::api::condition::{AKO_INSTALLED, RESOURCES_CLEANED_UP};
+use crate::cluster::plan::Plan;
 
 impl Deletion {
     /// Returns whether everything is done, or the conditions of the Cluster say what a person has to do.
     pub(super) fn is_goal(&self, state: &State) -> bool {
         let State { cluster, machine, workload, avi, .. } = state;
+        let says = |type_: &str, status: Status| {
+            self.operator.said(cluster.said).iter().any(|said| said.type_ == type_ && said.status == status)
+        };
+        if self.is_refused(state) {
+            return says(RESOURCES_CLEANED_UP, Status::False);
+        }
         let is_idle = state.process.is_some_and(|process| process.pending.is_none());
         let is_up = !state.is_unread && avi.is_reachable && (workload.is_reachable || !machine.exists);
         if !is_idle || !is_up || !state.is_cached() || self.observed(state).is_some() {
             return false;
         }
-        let says = |type_: &str, status: Status| {
-            self.operator.said(cluster.said).iter().any(|said| said.type_ == type_ && said.status == status)
-        };
         if !cluster.exists {
             return !(avi.has_objects || avi.has_user) || cluster.is_forced;
         }
@@ -47,6 +52,19 @@ impl Deletion {
         !cluster.is_deleting
             && !machine.has_hook
             && (is_empty && !avi.has_objects && !avi.has_user || cluster.is_forced)
+    }
+
+    /// Returns whether a workload cluster is asked again and again for what it refuses, until a person or the deadline ends that.
+    fn is_refused(&self, state: &State) -> bool {
+        let State { cluster, machine, workload, is_overdue, process, .. } = state;
+        let is_answering = workload.is_reachable && machine.has_hook;
+        let is_awaited = workload.is_refusing && is_answering && !is_overdue && !cluster.is_forced;
+        let decided = self.operator.pass(state).filter(|_| is_awaited && state.is_cached());
+        let is_change = |turn: u32| {
+            matches!(self.operator.turn(turn), Turn::LookAgain(Plan::DeleteConfig { .. } | Plan::Remove(_)))
+        };
+        let pending = process.and_then(|process| process.pending);
+        decided.is_some_and(|decided| is_change(decided.turn)) && pending.is_none_or(is_change)
     }
 
     /// Returns whether AKO, or what is left of the workload cluster, keeps the Cluster: a person, or the deadline, has to end that.

@@ -1,5 +1,6 @@
 //! What may happen in a state.
 
+use infra_clients::capi;
 use kube::api::Patch;
 use model::Step;
 use operator_kit::Turn;
@@ -7,6 +8,7 @@ use operator_kit::Turn;
 use super::Deletion;
 use super::world::{Ako, Budget, Label, Process, Set, State, Word, Wrong};
 use crate::cluster::plan::Plan;
+use crate::cluster::report::{Report, failure};
 use crate::cluster::seen::ObjectWrite;
 use crate::delivery::Target;
 
@@ -184,6 +186,15 @@ impl Deletion {
             Plan::RemoveUser { once } => remove_user(next, *once),
             Plan::Purge { once } => purge(next, *once),
             Plan::Apply(_) | Plan::DeleteConfig { .. } | Plan::Remove(_) if !is_reachable => {}
+            Plan::DeleteConfig { .. } | Plan::Remove(_) if next.workload.is_refusing => {
+                let said = self.operator.said(next.cluster.said);
+                let error = capi::Error::new(capi::Kind::Forbidden, "refused").into();
+                if let Some(failure) = failure(&said, true, &error).filter(|_| next.cluster.exists) {
+                    let report = Report { set: vec![failure], remove: Vec::new(), notice: None };
+                    next.cluster.said = self.operator.reported(next.cluster.said, &report);
+                    next.cached.0 = next.cluster;
+                }
+            }
             Plan::Apply(changes) => apply(next, changes, written),
             Plan::DeleteConfig { stale, .. } => {
                 if let (Some(_), Some(set)) = (stale, &mut next.workload.set) {
@@ -361,6 +372,15 @@ fn user_steps(state: &State, steps: &mut Steps<'_>) {
         Label::WorkloadSilent,
         |next| {
             next.workload.is_reachable = false;
+        },
+    );
+    let may_refuse = cluster.is_deleting && cluster.is_held && !workload.is_refusing;
+    steps.fault(
+        |left| &mut left.refusals,
+        may_refuse,
+        Label::WorkloadRefuses,
+        |next| {
+            next.workload.is_refusing = true;
         },
     );
     steps.fault(

@@ -47,6 +47,8 @@ pub struct Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Workload {
     pub is_reachable: bool,
+    /// Whether it answers reads only, which does not end.
+    pub is_refusing: bool,
     /// `deleteConfig` in AKO's ConfigMap; `None` without it.
     pub config: Option<bool>,
     pub set: Option<Set>,
@@ -123,6 +125,7 @@ pub struct Budget {
     pub crashes: u8,
     pub requests: u8,
     pub outages: u8,
+    pub refusals: u8,
     pub ako: u8,
     pub edits: u8,
     pub configs: u8,
@@ -188,6 +191,7 @@ pub enum Label {
     ReplyLost,
     ApplyCut,
     WorkloadSilent,
+    WorkloadRefuses,
     AviSilent,
     AkoTimesOut,
     AkoHangs,
@@ -216,8 +220,14 @@ impl State {
             said: 0,
         };
         let machine = Machine { exists: true, has_hook: false };
-        let workload =
-            Workload { is_reachable: true, config: None, set: None, has_rest: false, ako: Ako::Stopped };
+        let workload = Workload {
+            is_reachable: true,
+            is_refusing: false,
+            config: None,
+            set: None,
+            has_rest: false,
+            ako: Ako::Stopped,
+        };
         Self {
             cluster,
             machine,

@@ -250,7 +250,7 @@ fn ako_learns_of_its_removal_from_all_data_values() {
     for (what, mut there, told, untold) in rows {
         there.extend(ako(&kapp(), "default-w1", Some("Started")));
         let state = classic().state(&live(there), None);
-        let Installed { set, delete_config, untold: changes, rest } = state.installed;
+        let Installed { set, delete_config, untold: changes, rest, .. } = state.installed;
         assert!(matches!(state.delivery, Delivery::None) && rest.is_empty(), "{what}");
         let set = set.unwrap();
         assert!(!set.is_ours && set.answer == Cleanup::Started, "{what}");

@@ -11,14 +11,19 @@ use operator_kit::conditions::Status;
 use operator_kit::{Notice, Turn};
 
 use super::Plan;
-use crate::api::condition::RESOURCES_CLEANED_UP;
-use crate::api::reason;
+use crate::api::condition::{RESOURCES_CLEANED_UP, USER_CLEANED_UP};
+use crate::api::{FORCE_ANNOTATION, reason};
 use crate::cluster::report::Report;
-use crate::cluster::seen::{Purge, Seen};
+use crate::cluster::seen::{Left, Purge, Seen};
 use crate::conditions::Said;
+use crate::error::Error;
 
 /// How long the Pods of AKO have to end. Those on a node that is gone never do.
 const ENDING: Duration = Duration::from_mins(10);
+
+/// How a condition says that a change failed in the workload cluster.
+pub(in crate::cluster) const NOT_TAKEN: &str =
+    "the workload cluster does not take a change that the cleanup needs";
 
 /// Whether the time for a cleanup is over.
 #[derive(Debug)]
@@ -40,10 +45,12 @@ pub(in crate::cluster) enum End {
     Unreachable,
     /// That for the Pods of AKO.
     Ending,
+    /// That for a workload cluster that takes no change.
+    Refused,
 }
 
 impl End {
-    const ALL: [Self; 3] = [Self::Silent, Self::Unreachable, Self::Ending];
+    const ALL: [Self; 4] = [Self::Silent, Self::Unreachable, Self::Ending, Self::Refused];
 
     /// Returns the end that the conditions of a Cluster say.
     pub(in crate::cluster) fn said(said: &[Said]) -> Option<Self> {
@@ -52,7 +59,7 @@ impl End {
     }
 
     /// Returns what the condition says.
-    pub(super) fn message(self) -> &'static str {
+    pub(in crate::cluster) fn message(self) -> &'static str {
         match self {
             Self::Silent => {
                 "AKO has not answered within the time of --cleanup-deadline: the operator removes AKO, then what it made on AVI, by its \
@@ -66,6 +73,10 @@ impl End {
                 "the Pods of AKO do not end, and the time of --cleanup-deadline is over: the operator removes the AVI user of the \
                  Cluster, then what AKO made on AVI, by its marks"
             }
+            Self::Refused => {
+                "the workload cluster has not taken what the cleanup changes within the time of --cleanup-deadline: the operator removes the \
+                 AVI user of the Cluster, then what AKO made on AVI, by its marks; AKO stays in the workload cluster"
+            }
         }
     }
 
@@ -74,12 +85,18 @@ impl End {
         format!("{}; {by}", self.message())
     }
 
-    /// Returns whether a reason names the wait. For a workload cluster it may change: each says that a request has failed before.
-    fn is_wait(self, why: &str) -> bool {
+    /// Returns whether another wait is over as well: an AKO that has not answered is what a workload cluster may not have removed.
+    fn includes(self, other: Self) -> bool {
+        self == other || (self, other) == (Self::Refused, Self::Silent)
+    }
+
+    /// Returns whether a condition names the wait. For a workload cluster its reason may change: each says that a request has failed before.
+    fn is_wait(self, said: &Said) -> bool {
         match self {
-            Self::Silent => why == reason::CLEANING_UP,
-            Self::Unreachable => capi::REASONS.contains(&why),
-            Self::Ending => why == reason::AKO_ENDING,
+            Self::Silent => said.reason == reason::CLEANING_UP,
+            Self::Unreachable => capi::REASONS.contains(&&*said.reason),
+            Self::Ending => said.reason == reason::AKO_ENDING,
+            Self::Refused => says_refused(said),
         }
     }
 
@@ -88,8 +105,8 @@ impl End {
         match find(&seen.said) {
             // What is said to be clean is not waited for again, as in the last steps of a Cluster that is lost.
             Some(said) if said.status == Status::True => Overdue::Yes,
-            Some(_) if Self::said(&seen.said) == Some(self) => Overdue::Yes,
-            Some(said) if self.is_wait(&said.reason) => self.say(),
+            Some(_) if Self::said(&seen.said).is_some_and(|end| end.includes(self)) => Overdue::Yes,
+            Some(said) if self.is_wait(said) => self.say(),
             // The wait has just begun, or a failure was in its way.
             _ => Overdue::No,
         }
@@ -131,6 +148,36 @@ pub(super) fn unreachable(seen: &Seen, now: Timestamp) -> Overdue {
 pub(super) fn ending(seen: &Seen, since: Timestamp, now: Timestamp) -> Overdue {
     let is_long = Duration::try_from(now.duration_since(since)).is_ok_and(|time| time >= ENDING);
     if seen.is_deleting && is_long && is_over(seen, now) { End::Ending.look(seen) } else { Overdue::No }
+}
+
+/// Looks at a cleanup whose workload cluster answers, and takes no change: AKO runs on there. That of a Cluster that lives on is waited for.
+pub(super) fn refused(seen: &Seen, now: Timestamp) -> Overdue {
+    // What is said to be clean may be so as the label of the Cluster had asked for it, and its AKO goes now.
+    let is_clean = find(&seen.said).is_some_and(|said| said.status == Status::True);
+    let is_users_turn = seen.said.iter().any(|said| said.type_ == USER_CLEANED_UP);
+    let is_done = is_users_turn || seen.user == Left::No && seen.purge == Purge::Done;
+    if !seen.is_deleting || is_clean && !is_done || !is_over(seen, now) {
+        return Overdue::No;
+    }
+    End::Refused.look(seen)
+}
+
+/// Returns whether a person need not wait for a change in the workload cluster: it was refused, or all that follows is done.
+pub(super) fn is_refused(seen: &Seen) -> bool {
+    find(&seen.said).is_some_and(|said| says_refused(said) || said.reason == reason::LEFT_ON_AVI)
+}
+
+/// The change may have failed while another wait was over.
+fn says_refused(said: &Said) -> bool {
+    said.message.contains(NOT_TAKEN)
+}
+
+/// Returns what a condition says of a change that failed in the workload cluster.
+pub(in crate::cluster) fn not_taken(error: &Error) -> String {
+    format!(
+        "{NOT_TAKEN}: {error}; --cleanup-deadline of the operator ends that for a Cluster that is being deleted, and the annotation \
+         {FORCE_ANNOTATION}=true at once: the operator then removes what AKO made by its marks"
+    )
 }
 
 fn is_over(seen: &Seen, now: Timestamp) -> bool {

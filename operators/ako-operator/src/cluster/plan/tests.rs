@@ -9,7 +9,7 @@ use operator_kit::Key;
 
 use super::*;
 use crate::api::reason;
-use crate::cluster::seen::{Hooks, Installed, Set};
+use crate::cluster::seen::{Cleanup, Hooks, Installed, Left, Purge};
 use crate::delivery::{Side, removal};
 
 fn set(answer: Cleanup) -> Set {
@@ -35,7 +35,7 @@ fn delivered() -> Delivery {
 fn open(delivery: Delivery, set: Option<Set>, delete_config: Option<bool>) -> Workload {
     Workload::Open(Box::new(State {
         delivery,
-        installed: Installed { set, delete_config, untold: Vec::new(), rest: rest() },
+        installed: Installed { set, delete_config, rest: rest(), ..Installed::default() },
     }))
 }
 
@@ -201,7 +201,7 @@ fn a_selected_cluster_gets_ako() {
             "wait AKOEnding",
         ),
         ("not ready", unready_cluster(Hooks::default()), "wait ClusterNotReady"),
-        ("not ready, with a new Machine", unready_cluster(hooks(&["a"], &[])), "wait ClusterNotReady"),
+        ("not ready, with a new Machine", unready_cluster(hooks(&["a"], &[])), "hook +1 -0"),
         ("not ready, and a Machine goes alone", unready_cluster(hooks(&[], &["a"])), "hook +0 -1"),
         ("a wrong label", Seen { want: wrong_label, ..settled() }, "blocked NoSuchAKODeploymentConfig"),
     ]);
@@ -344,14 +344,12 @@ fn a_user_goes_after_what_ako_made() {
 
 #[test]
 fn a_cluster_that_lives_on_loses_ako_in_order() {
-    let none = Installed::default();
-    let only = |rest: Vec<Target>| Seen {
-        workload: Workload::Open(Box::new(State {
-            delivery: Delivery::None,
-            installed: Installed { rest, ..none.clone() },
-        })),
-        ..deselected(Cleanup::Done)
+    let with = |installed| {
+        let workload = Workload::Open(Box::new(State { delivery: Delivery::None, installed }));
+        Seen { workload, ..deselected(Cleanup::Done) }
     };
+    let only = |rest: Vec<Target>| with(Installed { rest, ..Installed::default() });
+    let collected = with(Installed { ending: rest(), ..Installed::default() });
     let ending = Set { ending_since: Some(Timestamp::UNIX_EPOCH), ..set(Cleanup::Done) };
     let ending =
         Seen { workload: open(Delivery::None, Some(ending), Some(true)), ..deselected(Cleanup::Done) };
@@ -363,6 +361,7 @@ fn a_cluster_that_lives_on_loses_ako_in_order() {
         ("done: the StatefulSet first", deselected(Cleanup::Done), "remove 1"),
         ("its Pods end", ending, "wait AKOEnding"),
         ("its Pods are gone: the rest", only(rest()), &all),
+        ("the garbage collector takes its time", collected, "wait AKOEnding"),
         ("nothing is left: the hooks", only(Vec::new()), "hook +0 -1"),
         ("the hooks are off", Seen { hooks: Hooks::default(), ..only(Vec::new()) }, "gone"),
         ("forced: without the answer", Seen { is_forced: true, ..deselected(Cleanup::Started) }, "remove 1"),

@@ -1,4 +1,7 @@
+use infra_clients::capi;
+
 use super::*;
+use crate::cluster::plan::deadline::NOT_TAKEN;
 use crate::cluster::seen::{Cleanup, Installed, Set};
 use crate::delivery::{STATEFUL_SET, removal};
 use crate::selection::Skip;
@@ -327,6 +330,55 @@ fn a_step_that_fails_after_the_deadline_keeps_its_reason() {
     let again = failure(&[failed], true, &error("two")).unwrap();
     assert_eq!(again.message, End::Unreachable.hindered("CredentialsMissing: two"));
     assert_eq!(End::said(&[again]), Some(End::Unreachable));
+}
+
+/// The deadline is for what the workload cluster refuses, and that the condition says.
+#[test]
+fn a_change_that_a_workload_cluster_does_not_take_is_said_to_be_one() {
+    let of = |kind| Error::from(capi::Error::new(kind, "no"));
+    for (what, known, error, wanted) in [
+        ("refused", cleaning().said, of(Kind::Forbidden), true),
+        ("not answered", cleaning().said, of(Kind::Timeout), true),
+        ("reverted", cleaning().said, Error::Reverted("x".into()), true),
+        (
+            "while its user is next",
+            vec![said(USER_CLEANED_UP, Status::False, reason::USER_CLEANUP)],
+            of(Kind::Forbidden),
+            true,
+        ),
+        ("no kubeconfig", cleaning().said, of(Kind::NoKubeconfig), false),
+        (
+            "AVI",
+            cleaning().said,
+            infra_clients::avi::Error::new(infra_clients::avi::Kind::Forbidden, "no").into(),
+            false,
+        ),
+        (
+            "while another wait is over",
+            vec![Said::new(
+                RESOURCES_CLEANED_UP,
+                Status::False,
+                reason::CLEANUP_OVERDUE,
+                End::Silent.message(),
+            )],
+            of(Kind::Forbidden),
+            true,
+        ),
+    ] {
+        let failed = failure(&known, true, &error).unwrap();
+        assert_eq!(failed.type_, RESOURCES_CLEANED_UP, "{what}");
+        assert_eq!(failed.message.contains(NOT_TAKEN), wanted, "{what}: {}", failed.message);
+        assert!(failed.message.contains(&error.to_string()), "{what}: {}", failed.message);
+    }
+}
+
+#[test]
+fn a_pause_that_is_over_is_not_said_while_a_step_fails() {
+    let paused = [said(AKO_INSTALLED, Status::True, reason::PAUSED)];
+    let is = |said: Option<Said>| said.map(|said| (said.status, said.reason));
+    assert_eq!(is(unpaused(&paused, true)), Some((Status::False, reason::LEAVING.to_owned())));
+    assert_eq!(is(unpaused(&paused, false)), None);
+    assert_eq!(is(unpaused(&installed(seen(Want::Ako)).said, true)), None);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Others that do not parse: what they have added is not known, and is removed by none.
 
+use operator_kit::Outcome;
+
 use super::*;
 
 fn unread(seen: Seen) -> Seen {
@@ -32,15 +34,40 @@ fn nothing_is_removed_that_one_may_have_added() {
     change.edit_network("net", &mut network).unwrap();
     let mut done = with_old;
     done.networks.insert("net".into(), network.configured_subnets);
-    assert_eq!(decided(&recorded, &unread(seen(done.clone()))), "AKODeploymentConfigInvalid");
+    assert_eq!(ready(&recorded, &unread(seen(done.clone()))), "True AsAsked: stays");
     assert_eq!(decided(&recorded, &seen(done)), "configure", "once it can be read");
 }
 
+/// Returns the condition Ready after a pass that ends, and whether it says that something stays.
+fn ready(adc: &AkoDeploymentConfig, seen: &Seen) -> String {
+    let outcome = match decide(adc, seen, at(1)) {
+        Turn::Settled => Outcome::Settled,
+        Turn::Blocked { reason, message } => Outcome::Blocked(reason, message),
+        turn => panic!("{}", named(&turn)),
+    };
+    let status = crate::adc::status::status(adc.status.as_ref(), adc, Some(seen), &outcome, at(1));
+    let ready = operator_kit::conditions::get(&status.conditions, "Ready").unwrap();
+    let says = match &*ready.message {
+        "" => "nothing",
+        message
+            if message.contains("any more stays")
+                && message.ends_with("b; correct them, see their events") =>
+        {
+            "stays"
+        }
+        message => message,
+    };
+    format!("{} {}: {says}", ready.status, ready.reason)
+}
+
+/// Clusters need nothing of what stays: they get AKO meanwhile.
 #[test]
-fn a_tenant_stays_that_one_may_need() {
+fn it_is_ready_for_what_is_done_and_says_what_stays() {
     let (adc, seen) = scoped(&[], &["t-ns"], Known::Asked(&[]));
-    assert_eq!(decided(&adc, &unread(seen.clone())), "AKODeploymentConfigInvalid");
+    assert_eq!(ready(&adc, &unread(seen.clone())), "True AsAsked: stays");
     assert_eq!(decided(&adc, &seen), "removed tenant t-ns");
+    let (adc, seen) = scoped(&["ns/c"], &["t-ns"], Known::Ours);
+    assert_eq!(ready(&adc, &unread(seen.clone())), "True AsAsked: nothing");
 }
 
 #[test]
@@ -82,6 +109,14 @@ fn a_pool_that_is_enlarged_waits() {
         panic!("it records nothing")
     };
     let recorded = adc(&json!({}), &serde_json::to_value(&added).unwrap());
-    assert_eq!(decided(&recorded, &unread(seen(has.clone()))), "AKODeploymentConfigInvalid");
+    let Turn::Blocked { reason, message } = decide(&recorded, &unread(seen(has.clone())), at(1)) else {
+        panic!("an address is in one range only")
+    };
+    assert_eq!(reason, "AKODeploymentConfigInvalid");
+    for wanted in
+        ["[10.0.0.1,10.0.0.5]", "which the AKODeploymentConfig has added before", "do not parse: b;"]
+    {
+        assert!(message.contains(wanted), "{message}");
+    }
     assert_eq!(decided(&recorded, &seen(has)), "configure", "once it can be read");
 }

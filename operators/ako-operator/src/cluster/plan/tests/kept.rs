@@ -1,6 +1,7 @@
 //! Clusters that stay as they are, and what holds a delivery or a deletion back.
 
 use super::*;
+use crate::api::FORCE_ANNOTATION;
 
 fn write() -> ObjectWrite {
     ObjectWrite {
@@ -35,6 +36,14 @@ fn a_cluster_stays_as_it_is_until_its_adc_is_known() {
             "it is gone, and objects are left",
             kept(Skip::Unrecorded, open(Delivery::None, None, None)),
             "blocked AKODeploymentConfigMissing",
+        ),
+        (
+            "it has a new Machine",
+            Seen {
+                hooks: Hooks { missing: vec!["n".to_owned()], ..Hooks::default() },
+                ..kept(unclear(), here())
+            },
+            "hook +1 -0",
         ),
         ("AKO was never there", kept(Skip::Unrecorded, empty()), "hook +0 -1"),
         ("its hooks are off", unhooked(kept(Skip::Unrecorded, empty())), "gone"),

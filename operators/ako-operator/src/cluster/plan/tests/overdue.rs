@@ -150,6 +150,57 @@ fn pods_that_do_not_end_keep_only_a_cluster_that_lives_on() {
     ]);
 }
 
+/// The condition says that a change failed.
+fn refusing(seen: Seen) -> Seen {
+    let error = crate::error::Error::from(capi::Error::new(capi::Kind::Forbidden, "no"));
+    let message = deadline::not_taken(&error);
+    saying(Said::new(RESOURCES_CLEANED_UP, Status::False, "ClusterPermissionDenied", &message), seen)
+}
+
+/// A server may answer each read, and refuse what the cleanup changes, without end: its AKO runs on, and makes nothing more without its user.
+#[test]
+fn a_workload_cluster_that_takes_no_change_ends_its_wait_without_its_user() {
+    let with_user = |seen| Seen { user: Left::Removable, ..seen };
+    let untold = || with_user(deleted(Cleanup::Silent, Some(false)));
+    let timed_out = || with_user(deleted(Cleanup::Timeout, Some(true)));
+    let refused = |seen| saying(ended(End::Refused), seen);
+    let early = |seen: Seen| Seen {
+        patience: Patience { limit: Some(Duration::from_hours(3)), ..seen.patience },
+        ..seen
+    };
+    let lives = || Seen { is_deleting: false, want: Want::Nothing, ..untold() };
+    let left =
+        |seen| saying(Said::new(RESOURCES_CLEANED_UP, Status::Unknown, reason::LEFT_ON_AVI, "m"), seen);
+    let message = |by: &str| Said::new(RESOURCES_CLEANED_UP, Status::False, reason::CLEANUP_OVERDUE, by);
+    let hindered = |seen| saying(message(&End::Silent.hindered(deadline::NOT_TAKEN)), seen);
+    check(vec![
+        ("it is asked first", overdue("ClusterUnreachable", untold()), "deleteConfig, stale answer: false"),
+        ("there is time left", early(refusing(untold())), "deleteConfig, stale answer: false"),
+        ("the condition says so first", refusing(untold()), "report"),
+        ("the StatefulSet stays", refusing(timed_out()), "report"),
+        ("the same, of an AKO that did not answer", hindered(deleted(Cleanup::Silent, Some(true))), "report"),
+        ("the user goes", refused(untold()), "remove user, once: false"),
+        ("the same with a StatefulSet that stays", refused(timed_out()), "remove user, once: false"),
+        (
+            "the same, of an AKO that did not answer",
+            refused(with_user(deleted(Cleanup::Silent, Some(true)))),
+            "remove user, once: false",
+        ),
+        ("then what AKO made", without_user(refused(untold())), "purge, once: false"),
+        ("then the hooks", without_user(purged(refused(untold()))), "hook +0 -1"),
+        ("the condition says that nothing is left", clean(without_user(purged(untold()))), "hook +0 -1"),
+        ("clean as its label had asked", clean(untold()), "deleteConfig, stale answer: false"),
+        ("the Cluster lives on", refusing(lives()), "deleteConfig, stale answer: false"),
+        ("nothing says where AKO made it", unknown(refusing(untold())), "deleteConfig, stale answer: false"),
+        ("a person asks for it first", forced(early(saying(message("m"), untold()))), "remove 1"),
+        ("forced: the user", forced(early(refusing(untold()))), "remove user, once: true"),
+        ("then what AKO made", forced(without_user(early(refusing(untold())))), "purge, once: true"),
+        ("then the hooks", forced(without_user(purged(early(refusing(untold()))))), "hook +0 -1"),
+        ("and the last look", forced(without_user(purged(left(untold())))), "hook +0 -1"),
+        ("forced, and it lives on", forced(early(refusing(lives()))), "remove user, once: true"),
+    ]);
+}
+
 #[test]
 fn an_add_on_manager_takes_the_secret_of_a_silent_ako_away() {
     let of = |seen| by_addon(seen, Some(true), Some(set(Cleanup::Silent)));
@@ -173,6 +224,7 @@ fn no_wait_ends_before_the_condition_has_said_so() {
     let is = |why| Some(of(Status::False, why));
     let rows = [
         // What the condition says; AKO is silent; the workload cluster cannot be reached; the Pods of AKO do not end.
+        (Some(ended(End::Refused)), ["end", "wait", "wait"]),
         (None, ["wait", "wait", "wait"]),
         (is(reason::CLEANING_UP), ["say", "wait", "wait"]),
         (is("ClusterUnreachable"), ["wait", "say", "wait"]),
