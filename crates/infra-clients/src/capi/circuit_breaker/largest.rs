@@ -4,7 +4,7 @@ use http::Uri;
 
 use crate::capi::clients::Limits;
 
-/// Bytes of the largest answer for each value that it may have. Definitions of kinds, which have the most, take as many on average.
+/// Bytes of the largest answer for each value that it may have. Definitions of kinds, which have the most, take more on average.
 const BYTES_OF_VALUE: usize = 64;
 /// Where definitions of kinds are.
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -81,7 +81,7 @@ mod tests {
         Largest::of(&Uri::from_static(path), &Limits::default())
     }
 
-    /// Of the largest definitions, those of the Gateway API, each value takes 60 bytes on average.
+    /// Of the largest definition, HTTPRoute of the Gateway API 1.4, each value takes 84 bytes on average, and there are 285 KiB.
     #[test]
     fn definitions_may_be_larger() {
         for (path, bytes) in [
