@@ -204,8 +204,13 @@ impl Clusters {
             })
         }
         .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
-        if let (Some(adc), Some(works), false) = (adc, found, seen.is_recorded) {
-            self.compare_place(cluster, adc, works, seen);
+        match (adc, found) {
+            // What was found before AKO was delivered is true no longer.
+            _ if seen.is_recorded => {
+                self.answers.forget_works(cluster.metadata.uid.as_deref().unwrap_or_default());
+            }
+            (Some(adc), Some(works)) => self.compare_place(cluster, adc, works, seen),
+            _ => {}
         }
         if let (Some(adc), false) = (adc, is_addon)
             && let Err(error) = self.look_at_definitions(cluster, adc, client, seen).await
