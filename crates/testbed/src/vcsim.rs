@@ -276,6 +276,14 @@ impl Vcsim {
         self.control.send(Method::DELETE, "sessions", None).await
     }
 
+    /// Removes the container views of all sessions. A filter that names one shows nothing of it, and no error, where its client asks for that.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub async fn drop_views(&self) -> Result<()> {
+        self.control.send(Method::DELETE, "views", None).await
+    }
+
     /// Becomes another vCenter at the same address: `about.instanceUuid` changes and all sessions end. The inventory stays.
     ///
     /// # Errors

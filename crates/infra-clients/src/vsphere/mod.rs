@@ -21,6 +21,7 @@ mod observe;
 mod paths;
 mod power;
 mod properties;
+mod roots;
 mod session;
 mod soap;
 mod task;

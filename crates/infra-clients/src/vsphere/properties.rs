@@ -1,6 +1,9 @@
 //! Properties of objects: the filters that select them, the requests that read them once, and the decoding of
 //! objects. Keeps no state; polls for changes are [`super::vms`]'s.
 
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
 use vim_rs::types::structs::{
     ManagedObjectReference, ObjectSpec, PropertyFilterSpec, PropertySpec, SelectionSpec, TraversalSpec,
 };
@@ -100,12 +103,22 @@ pub(super) async fn read_existing(
     kinds: &[(&str, &[&str])],
     morefs: &[MoRef],
 ) -> Result<Vec<ObjectUpdate>, Error> {
+    read_existing_within(core, core.call_timeout(), kinds, morefs).await
+}
+
+/// As [`read_existing`], where each call may take so long.
+pub(super) async fn read_existing_within(
+    core: &Core,
+    deadline: Duration,
+    kinds: &[(&str, &[&str])],
+    morefs: &[MoRef],
+) -> Result<Vec<ObjectUpdate>, Error> {
     let mut read = Vec::new();
     let mut parts: Vec<&[MoRef]> = morefs.chunks(NAMED).collect();
     while let Some(part) = parts.pop() {
         let objects = part.iter().map(|moref| object(moref.to_vim(), false, Vec::new())).collect();
         let selected = kinds.iter().map(|(of, paths)| properties(of, paths)).collect();
-        match core.retrieve(&filter(selected, objects)).await {
+        match core.retrieve_within(deadline, &filter(selected, objects)).await {
             Ok(objects) => read.extend(objects),
             Err(error) if error.is_object_missing() && part.len() > 1 => {
                 let (left, right) = part.split_at(part.len() / 2);
@@ -118,13 +131,27 @@ pub(super) async fn read_existing(
     Ok(read)
 }
 
+/// Most calls at a time that ask for objects that an answer does not have.
+const EXISTENCE_CALLS: usize = 8;
+
+/// Returns those of the objects that exist although an answer of [`read_existing`] does not have them, with one call for each, which may take
+/// so long. They are hidden: nothing more is known of them.
+pub(super) async fn hidden(core: &Core, deadline: Duration, absent: Vec<MoRef>) -> Result<Vec<MoRef>, Error> {
+    stream::iter(absent)
+        .map(async |moref| exists(core, deadline, &moref).await.map(|exists| exists.then_some(moref)))
+        .buffer_unordered(EXISTENCE_CALLS)
+        .try_filter_map(async |hidden| Ok(hidden))
+        .try_collect()
+        .await
+}
+
 /// Returns whether an object exists that an answer of [`read_existing`] does not have. It may be hidden: a vCenter that does not say that it
-/// has no such object shows nothing of those on which the account lacks the privilege System.View.
-pub(super) async fn exists(core: &Core, moref: &MoRef) -> Result<bool, Error> {
+/// has no such object shows nothing of those on which the account lacks the privilege System.View. The call may take so long.
+pub(super) async fn exists(core: &Core, deadline: Duration, moref: &MoRef) -> Result<bool, Error> {
     let named = object(moref.to_vim(), false, Vec::new());
     let one = filter(vec![properties(moref.kind(), &[])], vec![named]);
     let strict = PropertyFilterSpec { report_missing_objects_in_results: Some(false), ..one };
-    match core.retrieve(&strict).await {
+    match core.retrieve_within(deadline, &strict).await {
         Ok(_) => Ok(true),
         Err(error) if error.is_object_missing() => Ok(false),
         Err(error) if error.kind() == Kind::Forbidden => Ok(true),

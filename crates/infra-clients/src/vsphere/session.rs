@@ -3,6 +3,7 @@
 //! nothing of what the calls are about, needs no datacenter and creates nothing.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::error::{Error, Kind};
 use super::login::Refusals;
 use super::moref::MoRef;
 use super::properties::{ObjectUpdate, read_objects};
+use super::roots::Roots;
 use super::soap::{Call, Soap};
 use super::value::Data;
 use super::xml::{self, Node};
@@ -73,48 +75,6 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The root objects that every vCenter has.
-#[derive(Debug)]
-pub(super) struct Roots {
-    pub(super) folder: MoRef,
-    pub(super) collector: MoRef,
-    pub(super) views: MoRef,
-    pub(super) tasks: MoRef,
-    sessions: MoRef,
-    /// Answers which privileges an account has.
-    pub(super) authorization: Option<MoRef>,
-    /// `about.instanceUuid`: which vCenter it is. One that is restored from its backup, or upgraded, keeps it.
-    pub(super) vcenter: Arc<str>,
-    /// `about.fullName`: name and version of the product.
-    product: Option<Arc<str>>,
-}
-
-impl Roots {
-    fn read(answer: &str) -> Result<Self, Error> {
-        let content = xml::first(answer, "returnval")?.unwrap_or_default();
-        let root = |name: &str| {
-            content.child(name).and_then(Node::moref).ok_or_else(|| {
-                Error::new(Kind::Protocol, format!("the server has no {name}: it is not a vCenter"))
-            })
-        };
-        let about = |name| content.child("about")?.child(name).map(|node| node.text.as_str());
-        let known = |name| about(name).filter(|text| !text.is_empty()).map(Arc::from);
-        Ok(Self {
-            // Without it, whatever a status names might be here.
-            vcenter: known("instanceUuid").ok_or_else(|| {
-                Error::new(Kind::Protocol, "the server names no instanceUuid: it is not a vCenter")
-            })?,
-            product: known("fullName"),
-            authorization: content.child("authorizationManager").and_then(Node::moref),
-            folder: root("rootFolder")?,
-            collector: root("propertyCollector")?,
-            views: root("viewManager")?,
-            tasks: root("taskManager")?,
-            sessions: root("sessionManager")?,
-        })
-    }
-}
-
 /// What the clones of a session and the tasks that work on it share. Tasks hold this and not the session, so that
 /// the session ends when its last clone is dropped.
 pub(super) struct Core {
@@ -123,6 +83,8 @@ pub(super) struct Core {
     roots: OnceCell<Roots>,
     /// How many logins there were. A login ends everything that belonged to the session before.
     epoch: watch::Sender<u64>,
+    /// Whether a login was sent that has not succeeded: the vCenter may have another session for this client, of which no epoch tells.
+    unsettled: AtomicBool,
     user: Mutex<Option<Arc<str>>>,
     login: tokio::sync::Mutex<Refusals>,
     calls: Semaphore,
@@ -154,6 +116,7 @@ impl Core {
             soap: Soap::new(http, &authority, agent, config.max_answer, config.observer),
             roots: OnceCell::new(),
             epoch: watch::Sender::new(0),
+            unsettled: AtomicBool::new(false),
             user: Mutex::default(),
             login: tokio::sync::Mutex::default(),
             calls: Semaphore::new(concurrency),
@@ -192,6 +155,15 @@ impl Core {
     /// Returns the number of the current session, 0 before the first; it changes with every login.
     pub(super) fn epoch(&self) -> watch::Receiver<u64> {
         self.epoch.subscribe()
+    }
+
+    /// Returns whether there was a login and no other was sent since. A session that has ended counts until that is noticed.
+    pub(super) fn has_session(&self) -> bool {
+        *self.epoch.borrow() > 0 && !self.is_unsettled()
+    }
+
+    fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire)
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -257,8 +229,22 @@ impl Core {
         self.with_session(|| self.send_for_moref(call)).await
     }
 
+    /// Returns how long an ordinary call may take.
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.config.call_timeout
+    }
+
     /// Reads properties once, page by page.
     pub(super) async fn retrieve(&self, filter: &PropertyFilterSpec) -> Result<Vec<ObjectUpdate>, Error> {
+        self.retrieve_within(self.config.call_timeout, filter).await
+    }
+
+    /// As [`Core::retrieve`], where the vCenter may take so long for each page. A login, and waiting for a place among the calls, do not count.
+    pub(super) async fn retrieve_within(
+        &self,
+        deadline: Duration,
+        filter: &PropertyFilterSpec,
+    ) -> Result<Vec<ObjectUpdate>, Error> {
         let collector = &self.roots().await?.collector;
         self.with_session(|| async move {
             let options = Data { type_name: "RetrieveOptions", fields: vec![("maxObjects", &PAGE)] };
@@ -271,7 +257,7 @@ impl Core {
                         .with("options", &options),
                     Some(token) => Call::new("ContinueRetrievePropertiesEx", collector).with("token", token),
                 };
-                let answer = self.send(&call, self.config.call_timeout).await?;
+                let answer = self.send(&call, deadline).await?;
                 let next = read_objects(&answer, |object| objects.push(object))
                     .map_err(|error| call.failed(error))?;
                 match next {
@@ -294,10 +280,11 @@ impl Core {
     {
         self.check_open()?;
         let _permit = self.calls.acquire().await.map_err(|_| closed())?;
-        if *self.epoch.borrow() == 0 {
-            self.renew(0).await?;
+        let mut epoch = *self.epoch.borrow();
+        if !self.has_session() {
+            self.renew(epoch).await?;
+            epoch = *self.epoch.borrow();
         }
-        let epoch = *self.epoch.borrow();
         let mut result = call().await;
         if result.as_ref().is_err_and(Error::is_session_lost) {
             self.renew(epoch).await?;
@@ -318,16 +305,19 @@ impl Core {
     /// password were wrong, and counts towards a lock-out.
     pub(super) async fn renew(&self, seen: u64) -> Result<(), Error> {
         let mut refusals = self.login.lock().await;
-        if *self.epoch.borrow() != seen {
+        let unsettled = self.is_unsettled();
+        if !unsettled && *self.epoch.borrow() != seen {
             return Ok(());
         }
         self.check_open()?;
         if let Some((error, left)) = refusals.blocking(Instant::now()) {
             return Err(error.clone().after(left));
         }
-        if seen > 0 {
+        if unsettled || seen > 0 {
             match self.probe(self.config.call_timeout).await {
                 Err(error) if error.is_session_lost() => {}
+                // Of this session the account's name is not known, and what belongs to the one before still counts as alive.
+                Ok(()) if unsettled => self.end(&self.roots().await?.sessions).await?,
                 alive_or_unknown => return alive_or_unknown,
             }
         }
@@ -336,6 +326,7 @@ impl Core {
                 refusals.succeeded();
                 *self.user.lock().unwrap_or_else(PoisonError::into_inner) = user;
                 self.epoch.send_modify(|epoch| *epoch += 1);
+                self.unsettled.store(false, Ordering::Release);
                 self.touch();
                 tracing::info!(user = self.config.user, "logged in to vCenter");
                 Ok(())
@@ -364,6 +355,8 @@ impl Core {
             .with("userName", &self.config.user)
             .with("password", &password)
             .with("locale", &"en");
+        // Whatever becomes of the answer, or of the caller that waits for it.
+        self.unsettled.store(true, Ordering::Release);
         let answer = self.send(&call, self.config.call_timeout).await?;
         let session =
             xml::first(&answer, "returnval").map_err(|error| call.not_understood(error))?.unwrap_or_default();
@@ -440,7 +433,7 @@ impl Core {
         self.calls.close();
         // A login in flight ends first.
         let _login = self.login.lock().await;
-        if *self.epoch.borrow() == 0 {
+        if *self.epoch.borrow() == 0 && !self.is_unsettled() {
             return;
         }
         let Ok(roots) = self.roots().await else { return };
@@ -448,8 +441,16 @@ impl Core {
     }
 
     async fn log_out(&self, sessions: &MoRef) {
-        if let Err(error) = self.send(&Call::new("Logout", sessions), LOGOUT_TIMEOUT).await {
+        if let Err(error) = self.end(sessions).await {
             tracing::debug!(%error, "logout failed");
+        }
+    }
+
+    /// Has the vCenter end the session, unless it has ended.
+    async fn end(&self, sessions: &MoRef) -> Result<(), Error> {
+        match self.send(&Call::new("Logout", sessions), LOGOUT_TIMEOUT).await {
+            Err(error) if !error.is_session_lost() => Err(error),
+            _ => Ok(()),
         }
     }
 }

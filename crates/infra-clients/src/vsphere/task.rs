@@ -1,11 +1,11 @@
 //! vCenter's tasks: what is read of one, by whichever way.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::Error;
 use super::moref::MoRef;
-use super::properties::{ObjectUpdate, read_existing};
+use super::properties::{ObjectUpdate, read_existing_within};
 use super::session::Core;
 use super::xml::Node;
 
@@ -107,7 +107,11 @@ impl Task {
     }
 }
 
-/// Reads these tasks once; those that do not exist are left out.
-pub(super) async fn read_tasks(core: &Core, tasks: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing(core, &[("Task", TASK_PATHS)], tasks).await
+/// Reads these tasks once, where each call may take so long; those that do not exist are left out.
+pub(super) async fn read_tasks(
+    core: &Core,
+    deadline: Duration,
+    tasks: &[MoRef],
+) -> Result<Vec<ObjectUpdate>, Error> {
+    read_existing_within(core, deadline, &[("Task", TASK_PATHS)], tasks).await
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use infra_clients::Failure;
 use infra_clients::vsphere::vms::{Change, Inventory, Link, TaskState};
-use infra_clients::vsphere::{Error, Kind, vms};
+use infra_clients::vsphere::{Error, Kind, MoRef, vms};
 use testbed::{Fault, Outage, Vcsim, eventually};
 
-use crate::rig::{Rig, SOON, down, template, up};
+use crate::rig::{Rig, SOON, down, start, template, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_under_load() -> Result<()> {
@@ -71,6 +71,106 @@ async fn an_expired_session_at_rest() -> Result<()> {
     .await?;
     up(&rig.vms).await?;
     assert_eq!(rig.sim.sessions().await?.logins, 2);
+    Ok(())
+}
+
+async fn called(rig: &Rig, method: &str) -> Result<()> {
+    eventually(method, SOON, async || Ok(rig.sim.calls().await?.contains_key(method).then_some(()))).await
+}
+
+/// Waits until a report that began after this shows a VM that was made meanwhile, and the others with it.
+async fn is_complete(rig: &Rig, folder: &MoRef, others: usize) -> Result<()> {
+    rig.sim.add_vm("/DC0/vm/vm-operator/f", "meanwhile").await?;
+    eventually("all VMs to be shown", SOON, async || {
+        Ok((rig.vms.read(|inventory| inventory.vms_in(folder).count()) == others + 1).then_some(()))
+    })
+    .await?;
+    up(&rig.vms).await?;
+    // None of them was taken for one that is gone.
+    let sessions = rig.sim.sessions().await?;
+    assert!(sessions.now == 1 && sessions.failed_logins == 0, "{sessions:?}");
+    Ok(())
+}
+
+/// The vCenter has a session then of which the client does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_whose_answer_is_lost_in_part() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    rig.make(&folder, "a").await?;
+    rig.sim.fault(Fault::truncate("Login").times(1)).await?;
+    rig.sim.expire_sessions().await?;
+    is_complete(&rig, &folder, 1).await?;
+    assert_eq!(rig.sim.pending_faults().await?, 0);
+    Ok(())
+}
+
+/// Neither that the login succeeded is known then, nor that the logout did not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_after_a_login() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    rig.make(&folder, "a").await?;
+    rig.sim.reset_calls().await?;
+    rig.sim.fault(Fault::delay("Login", Duration::from_millis(500)).times(1)).await?;
+    rig.sim.fault(Fault::cut_before("Logout").times(1)).await?;
+    rig.sim.expire_sessions().await?;
+    called(&rig, "Login").await?;
+    rig.sim.fault(Fault::cut_before("RetrieveServiceContent").times(1)).await?;
+    is_complete(&rig, &folder, 1).await?;
+    assert_eq!(rig.sim.pending_faults().await?, 0);
+    Ok(())
+}
+
+/// A login over the session that it left would be refused as if the password were wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_login_whose_answer_is_lost_in_part() -> Result<()> {
+    let sim = Vcsim::builder().start().await?;
+    sim.fault(Fault::truncate("Login").times(1)).await?;
+    let (_session, vms) = start(&sim, |_, _| {})?;
+    up(&vms).await?;
+    let sessions = sim.sessions().await?;
+    assert!(sessions.now == 1 && sessions.failed_logins == 0, "{sessions:?}");
+    Ok(())
+}
+
+/// A caller that gives up in a login leaves a session of which the client does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_gives_up_while_the_client_logs_in() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    rig.make(&folder, "a").await?;
+    rig.sim.reset_calls().await?;
+    rig.sim.fault(Fault::delay("WaitForUpdatesEx", Duration::from_secs(3)).times(1)).await?;
+    rig.sim.fault(Fault::delay("Login", Duration::from_millis(500)).times(1)).await?;
+    let _ = rig.vms.request_refresh();
+    rig.sim.expire_sessions().await?;
+    {
+        let call = rig.vms.create_folder("g");
+        // The call is dropped with the block.
+        tokio::select! {
+            made = call => panic!("{made:?}"),
+            login = called(&rig, "Login") => login?,
+        }
+    }
+    is_complete(&rig, &folder, 1).await
+}
+
+/// A filter on a view that does not exist reports no error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_gone_is_not_an_empty_folder() -> Result<()> {
+    let rig = Rig::with(Vcsim::builder(), |_, vms| vms.audit = Duration::from_secs(1)).await?;
+    let folder = rig.vms.create_folder("f").await?;
+    rig.make(&folder, "a").await?;
+    let changes = rig.vms.changes();
+    rig.sim.fault(Fault::delay("CreateFilter", Duration::from_secs(1)).times(1)).await?;
+    rig.sim.reset_calls().await?;
+    called(&rig, "CreateFilter").await?;
+    rig.sim.drop_views().await?;
+    is_complete(&rig, &folder, 1).await?;
+    for change in rig.received(changes).await? {
+        assert!(!matches!(change, Change::Vm { after: None, .. }), "nothing went away");
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use infra_clients::Failure as _;
 use infra_clients::vsphere::vms::{Link, Recorded, RecordedVm, Vms};
 use infra_clients::vsphere::{Error, Kind, MoRef};
-use testbed::{Connection, Fault, Vcsim, eventually};
+use testbed::{Account, Connection, Fault, Vcsim, eventually};
 
 use crate::rig::{OWNER, Rig, SOON, start, up};
 
@@ -132,6 +132,45 @@ async fn a_root_folder_that_was_renamed_is_not_created() -> Result<()> {
     rig.sim.rename_folder("/DC0/vm/archive", "vm-operator").await?;
     up(&vms).await?;
     up(&starting).await
+}
+
+/// It was moved into one that the account may not see, or its datacenter is hidden.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_folder_that_is_hidden_is_not_created() -> Result<()> {
+    let rig = Rig::start().await?;
+    let folder = rig.vms.create_folder("f").await?;
+    let vm = rig.make(&folder, "web-0").await?;
+    let (_session, vms) = start(&rig.sim, |_, vms| {
+        (vms.audit, vms.poll_wait) = (Duration::from_secs(1), Duration::from_secs(1));
+        vms.recorded = Some(recorded(vm.clone()));
+    })?;
+    up(&vms).await?;
+    // It has no record, and would create the folder again.
+    rig.vms.close().await;
+    rig.sim.add_datacenter("DC-new").await?;
+    let account = || Account::new(rig.sim.user(), rig.sim.password());
+    rig.sim.set_account(&account().hidden("/DC0")).await?;
+    let error = down_for(&vms, Kind::Forbidden).await?;
+    assert!(error.to_string().contains("datacenter \"DC0\" any more"), "{error}");
+    rig.sim.set_account(&account()).await?;
+    rig.sim.add_folder("/DC0/vm", "attic").await?;
+    rig.sim.move_folder(FOLDER, "/DC0/vm/attic").await?;
+    rig.sim.set_account(&account().hidden("/DC0/vm/attic")).await?;
+    let (_other, starting) = start(&rig.sim, |_, vms| {
+        (vms.datacenter, vms.recorded) = (Some("DC0".to_owned()), Some(recorded(vm.clone())));
+    })?;
+    let error = down_for(&starting, Kind::Forbidden).await?;
+    assert!(error.to_string().contains(&vm.to_string()), "{error}");
+    let folders = rig.sim.folders().await?;
+    let of_root = |path: &&String| path.ends_with("/vm-operator");
+    assert_eq!(folders.iter().filter(of_root).collect::<Vec<_>>(), ["/DC0/vm/attic/vm-operator"]);
+    rig.sim.set_account(&account()).await?;
+    rig.sim.move_folder("/DC0/vm/attic/vm-operator", "/DC0/vm").await?;
+    for vms in [&vms, &starting] {
+        up(vms).await?;
+        assert!(vms.read(|inventory| inventory.vm(&vm).is_some()));
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

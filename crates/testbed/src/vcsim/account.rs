@@ -28,7 +28,7 @@ impl Account {
         Self { user: user.to_owned(), password: password.to_owned(), hidden: Vec::new(), lacks: Vec::new() }
     }
 
-    /// Hides the machines at or below an inventory path, as without the privilege System.View there: searches find none, and reads and waits
+    /// Hides the machines, folders and datacenters at or below an inventory path, as without the privilege System.View there: searches find none, and reads and waits
     /// have none. A vCenter reports no error either.
     pub fn hidden(mut self, path: &str) -> Self {
         self.hidden.push(path.to_owned());

@@ -157,7 +157,8 @@ impl Networks {
     /// # Errors
     /// Whatever a call can fail with.
     pub async fn task(&self, task: &MoRef) -> Result<Option<Task>, Error> {
-        let read = read_tasks(self.session.core(), std::slice::from_ref(task)).await?;
+        let core = self.session.core();
+        let read = read_tasks(core, core.call_timeout(), std::slice::from_ref(task)).await?;
         Ok(read.first().map(|update| {
             let mut task = Task::queued(update.obj.clone());
             task.apply(update, |text| text.into());

@@ -18,7 +18,7 @@ use super::inventory::{Inventory, Vm};
 use super::updates::read_once;
 use crate::vsphere::name::{escape, to_send};
 use crate::vsphere::paths::{Paths, segments};
-use crate::vsphere::properties::{ObjectUpdate, filter, object, properties, traverse};
+use crate::vsphere::properties::{ObjectUpdate, exists, filter, hidden, object, properties, traverse};
 use crate::vsphere::session::Core;
 use crate::vsphere::soap::Call;
 use crate::vsphere::{Error, Kind, MoRef};
@@ -96,6 +96,9 @@ impl Site {
         let top = &core.roots().await?.folder;
         let objects = core.retrieve(&site_filter(top, levels.len())).await?;
         let paths = Paths::of(&objects);
+        if let Some(known) = known {
+            known.check_not_hidden(core, &objects).await?;
+        }
         let Chosen { datacenter: name, vm_folder, pool } = choose(&objects, &paths, top, config, known)?;
         let place = Place { objects: &objects, paths: &paths, vm_folder: &vm_folder, datacenter: &name };
         let root = match place.find_root(&levels) {
@@ -107,6 +110,19 @@ impl Site {
         };
         tracing::info!(datacenter = name, %root, %pool, "working in");
         Ok(Self { datacenter: name, vm_folder, root, pool })
+    }
+
+    /// Fails if this site's datacenter is hidden, and not gone: another one would have none of what is in it.
+    async fn check_not_hidden(&self, core: &Core, objects: &[ObjectUpdate]) -> Result<(), Error> {
+        let is_here = |object: &ObjectUpdate| object.moref("vmFolder").as_ref() == Some(&self.vm_folder);
+        if objects.iter().any(is_here) || !exists(core, core.call_timeout(), &self.vm_folder).await? {
+            return Ok(());
+        }
+        let message = format!(
+            "the account does not see the datacenter {:?} any more, where this client works, and needs System.View there",
+            self.datacenter
+        );
+        Err(Error::new(Kind::Forbidden, message))
     }
 
     /// Returns whether the root folder is still where the settings say, which one call reads. Creates nothing. Where the settings would not
@@ -225,7 +241,8 @@ impl MissingLevels<'_> {
 /// Folders in which a VM is looked for that tells where the root folder is now.
 const SEARCHED: usize = 10;
 
-/// Fails if a VM exists that was made under the root folder, which does not: another root folder would have none of them.
+/// Fails if a VM exists that was made under the root folder, which does not: another root folder would have none of them. One that the account
+/// may not see exists.
 async fn check_not_moved(
     core: &Core,
     config: &Config,
@@ -266,8 +283,19 @@ async fn check_not_moved(
             break;
         }
     }
-    let Some(found) = elsewhere else { return Ok(()) };
-    Err(Error::new(Kind::RootFolderMoved, format!("{root}, and {found}")))
+    if let Some(found) = elsewhere {
+        return Err(Error::new(Kind::RootFolderMoved, format!("{root}, and {found}")));
+    }
+    let absent = morefs.into_iter().filter(|moref| read.vm(moref).is_none()).collect();
+    match hidden(core, core.call_timeout(), absent).await?.first() {
+        None => Ok(()),
+        Some(vm) => Err(Error::new(
+            Kind::Forbidden,
+            format!(
+                "{root}, and whether it was renamed or moved is not known: the account may not see {vm}, which was made by this client, and needs System.View on it and on what it is in"
+            ),
+        )),
+    }
 }
 
 /// Reads the names of the folders that a VM is in, from the outermost; whether that one is in the VM folder.

@@ -1,12 +1,15 @@
 //! What the property collector is asked about VMs and what it answers. Owns the filters, the poll and its decoding;
 //! keeps no state.
 
+use std::time::Duration;
+
 use vim_rs::types::structs::PropertyFilterSpec;
 
 use crate::vsphere::error::Error;
 use crate::vsphere::moref::MoRef;
 use crate::vsphere::properties::{
-    ObjectUpdate, check_missing, filter, object, properties, read_existing, read_object, traverse,
+    ObjectUpdate, check_missing, filter, object, properties, read_existing, read_existing_within,
+    read_object, traverse,
 };
 use crate::vsphere::session::Core;
 use crate::vsphere::task::TASK_PATHS;
@@ -25,25 +28,38 @@ const VM_PATHS: &[&str] = &[
     "config.extraConfig",
 ];
 
-/// Selects what is watched: everything in the view, the root folder itself, and every recent task.
+/// Selects what is watched: everything in the view, the root folder itself, and every recent task. The view is reported as well: one that does not exist
+/// shows nothing, and no error.
 pub(super) fn watch_filter(view: &MoRef, root: &MoRef, task_manager: &MoRef) -> PropertyFilterSpec {
     filter(
         vec![
             properties("VirtualMachine", VM_PATHS),
             properties("Folder", &["name", "parent", "childEntity"]),
             properties("Task", TASK_PATHS),
+            properties("ContainerView", &["container"]),
         ],
         vec![
             object(root.to_vim(), false, Vec::new()),
-            object(view.to_vim(), true, vec![traverse("view", "ContainerView", "view", &[])]),
+            object(view.to_vim(), false, vec![traverse("view", "ContainerView", "view", &[])]),
             object(task_manager.to_vim(), true, vec![traverse("tasks", "TaskManager", "recentTask", &[])]),
         ],
     )
 }
 
+const ONCE: &[(&str, &[&str])] = &[("VirtualMachine", VM_PATHS), ("Folder", &["name", "parent"])];
+
 /// Reads these VMs once, and the names and parents of these folders; what does not exist is left out.
 pub(super) async fn read_once(core: &Core, objects: &[MoRef]) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing(core, &[("VirtualMachine", VM_PATHS), ("Folder", &["name", "parent"])], objects).await
+    read_existing(core, ONCE, objects).await
+}
+
+/// As [`read_once`], where each call may take so long.
+pub(super) async fn read_once_within(
+    core: &Core,
+    deadline: Duration,
+    objects: &[MoRef],
+) -> Result<Vec<ObjectUpdate>, Error> {
+    read_existing_within(core, deadline, ONCE, objects).await
 }
 
 /// Returns how many objects are in a folder, 0 if it does not exist.

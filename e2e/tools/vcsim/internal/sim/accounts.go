@@ -15,7 +15,7 @@ import (
 type Account struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
-	// Hidden are inventory paths: the account sees no machine at or below them, as one without System.View there. Its searches find
+	// Hidden are inventory paths: the account sees no machine, folder or datacenter at or below them, as one without System.View there. Its searches find
 	// none, and its reads and waits have none; a vCenter reports no error either.
 	Hidden []string `json:"hidden"`
 	// Lacks are the ids of privileges that the account has nowhere. Only queries of privileges say so: calls are not refused.
@@ -61,8 +61,10 @@ func (s *Server) setAccount(new Account) error {
 	}
 	s.overrides.accounts.put(new.User, made)
 	// What the waits of its sessions have reported may be hidden now, or the reverse.
-	for _, ref := range s.registry.AllReference("VirtualMachine") {
-		s.journal.touch(ref.Reference())
+	for _, kind := range []string{"VirtualMachine", "Folder"} {
+		for _, ref := range s.registry.AllReference(kind) {
+			s.journal.touch(ref.Reference())
+		}
 	}
 	return nil
 }
@@ -82,7 +84,7 @@ func (s *Server) passwordNow() string { return s.overrides.accounts.of(s.user).p
 
 // isHidden reports whether the account of the session does not see the object.
 func (o *overrides) isHidden(ctx *simulator.Context, ref types.ManagedObjectReference) bool {
-	if ctx.Session == nil || ref.Type != "VirtualMachine" {
+	if ctx.Session == nil || ref.Type != "VirtualMachine" && ref.Type != "Folder" && ref.Type != "Datacenter" {
 		return false
 	}
 	account := o.accounts.of(ctx.Session.UserName)

@@ -53,7 +53,7 @@ func (o *overrides) checkConnected(ref types.ManagedObjectReference) (fault type
 	return fault
 }
 
-// hide returns the contents, which are copies, without the properties that are not readable, and without the machines that the account
+// hide returns the contents, which are copies, without the properties that are not readable, and without the objects that the account
 // does not see.
 func (o *overrides) hide(ctx *simulator.Context, contents []types.ObjectContent) []types.ObjectContent {
 	contents = slices.DeleteFunc(contents, func(content types.ObjectContent) bool { return o.isHidden(ctx, content.Obj) })

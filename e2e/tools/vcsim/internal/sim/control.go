@@ -23,6 +23,7 @@ func (s *Server) controls() http.Handler {
 
 	mux.HandleFunc("GET /sessions", answer(func(*http.Request) (any, error) { return s.sessions.count(), nil }))
 	mux.HandleFunc("DELETE /sessions", answer(func(*http.Request) (any, error) { return s.sessions.expire(), nil }))
+	mux.HandleFunc("DELETE /views", answer(func(*http.Request) (any, error) { return s.sessions.dropViews(), nil }))
 
 	mux.HandleFunc("PUT /instance-uuid", order(func(t struct {
 		ID string `json:"id"`

@@ -99,6 +99,22 @@ func (s *sessions) expire() int {
 	return len(listed)
 }
 
+// dropViews removes the container views of all sessions without a word to their collectors, and returns their number.
+func (s *sessions) dropViews() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dropped := 0
+	for _, session := range s.seen {
+		ctx := outside(s.registry)
+		ctx.Session = session
+		for _, view := range session.Registry.AllReference("ContainerView") {
+			session.Registry.Remove(ctx, view.Reference())
+			dropped++
+		}
+	}
+	return dropped
+}
+
 // prune releases the sessions that have ended.
 func (s *sessions) prune() {
 	live := map[string]bool{}

@@ -29,7 +29,7 @@ var lists = map[string]string{
 // journalled reports whether the journal notes every change of an object of that type. The simulator changes hosts,
 // pools, datastores and networks without announcing it.
 func journalled(kind string) bool {
-	return kind == "VirtualMachine" || kind == "Folder" || kind == "Task"
+	return kind == "VirtualMachine" || kind == "Folder" || kind == "Task" || kind == "ContainerView"
 }
 
 // sources returns the sources of a filter's members: one per object and list, or one traversal.
@@ -93,6 +93,9 @@ func (s *source) update(ctx *simulator.Context, collector *Collector, spec types
 
 // follow updates the members from the log of a view: at the cost of what has changed, not of the size of the view.
 func (s *source) follow(ctx *simulator.Context, spec types.PropertyFilterSpec) (joined, left []types.ManagedObjectReference, ok bool) {
+	if s.list == "" {
+		return nil, nil, false
+	}
 	ctx.WithLock(s.object, func() {
 		var view *containerView
 		if view, ok = ctx.Session.Get(s.object).(*containerView); !ok {
@@ -137,6 +140,9 @@ func (s *source) find(ctx *simulator.Context, collector *Collector, spec types.P
 	ctx.WithLock(s.object, func() {
 		object := ctx.Session.Get(s.object)
 		exists = object != nil
+		if s.list == "" {
+			return
+		}
 		switch o := object.(type) {
 		case *containerView:
 			found = append(found, o.View...)

@@ -42,7 +42,8 @@ pub(super) fn choose(
         })
     };
     let (vm_folder, hosts) = (folder("vmFolder")?, folder("hostFolder")?);
-    let is_there = |pool: &&MoRef| objects.iter().any(|object| object.obj == **pool);
+    let is_there =
+        |pool: &&MoRef| objects.iter().any(|object| object.obj == **pool) && paths.is_under(pool, &hosts);
     let pool = match find_pool(objects, paths, (top, &hosts), config.resource_pool.as_deref(), &datacenter) {
         Err(error) if error.kind() == Kind::Ambiguous => {
             known.map(|site| &site.pool).filter(is_there).cloned().ok_or(error)?

@@ -38,14 +38,19 @@ impl Resources {
         self.collector = Some(collector.clone());
     }
 
-    /// Creates a view of the root folder, unless there is one, and a filter in `collector`. Whatever was reported by
+    /// Forgets the view: it must not be used again.
+    pub(super) fn forget_view(&mut self) {
+        self.view = None;
+    }
+
+    /// Creates a view of the root folder, unless there is one, and a filter in `collector`; returns the view. Whatever was reported by
     /// another collector is reported again by this one.
     pub(super) async fn create_filter(
         &mut self,
         core: &Core,
         site: &Site,
         collector: &MoRef,
-    ) -> Result<(), Error> {
+    ) -> Result<MoRef, Error> {
         let roots = core.roots().await?;
         let view = match &self.view {
             Some((view, root)) if *root == site.root => view.clone(),
@@ -54,9 +59,9 @@ impl Resources {
         let filter = &watch_filter(&view, &site.root, &roots.tasks);
         let call = Call::new("CreateFilter", collector).with("spec", filter).with("partialUpdates", &false);
         let created = core.send_for_moref(&call).await;
-        // A view that is gone must not be used again.
-        self.view = created.is_ok().then_some((view, site.root.clone()));
-        created.map(drop)
+        // It may have failed because the view is gone.
+        self.view = created.is_ok().then(|| (view.clone(), site.root.clone()));
+        created.map(|_| view)
     }
 }
 

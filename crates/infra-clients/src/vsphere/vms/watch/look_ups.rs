@@ -7,15 +7,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use tokio::sync::Notify;
 
 use crate::failure::{Class, Failure as _, jittered};
 use crate::vsphere::paths::segments;
-use crate::vsphere::properties::{ObjectUpdate, exists};
+use crate::vsphere::properties::{ObjectUpdate, hidden};
 use crate::vsphere::vms::inventory::{Change, Inventory, Vm};
 use crate::vsphere::vms::site::Site;
-use crate::vsphere::vms::updates::read_once;
+use crate::vsphere::vms::updates::read_once_within;
 use crate::vsphere::vms::{Link, Shared};
 use crate::vsphere::{Error, Kind, MoRef};
 
@@ -34,8 +34,6 @@ const TIME_ALONE: Duration = Duration::from_secs(10);
 const SUSPECTS: usize = 8;
 /// How often many are tried together before one of them is suspected, where the failure may pass.
 const TRIES_TOGETHER: u32 = 4;
-/// Calls at a time that ask for VMs that an answer does not have.
-const EXISTENCE_CALLS: usize = 8;
 /// How long a VM stays suspect.
 const SUSPECT_LIFE: Duration = Duration::from_mins(10);
 
@@ -135,7 +133,7 @@ impl LookUps {
                 return;
             }
             let mut morefs = self.take(most);
-            match in_time(TIME_TOGETHER, look_up(shared, &morefs)).await {
+            match look_up(shared, TIME_TOGETHER, &morefs).await {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) if is_about_link(&error, &link) || may_pass(&error) && tries < TRIES_TOGETHER => {
                     tries += 1;
@@ -177,7 +175,7 @@ impl LookUps {
         let mut link = shared.link.subscribe();
         let (mut tries, mut pause) = (1, FIRST_PAUSE);
         while link.wait_for(Link::is_up).await.is_ok() {
-            match in_time(TIME_ALONE, look_up(shared, std::slice::from_ref(&moref))).await {
+            match look_up(shared, TIME_ALONE, std::slice::from_ref(&moref)).await {
                 Ok(()) => {
                     self.requests().suspects.remove(&moref);
                     return;
@@ -196,33 +194,24 @@ impl LookUps {
     }
 }
 
-async fn in_time<T>(most: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let silent = || Error::new(Kind::Timeout, format!("no answer within {most:?}"));
-    tokio::time::timeout(most, call).await.unwrap_or_else(|_| Err(silent()))
-}
-
 /// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory, and one for each VM that the answer
-/// does not have; then answers.
-async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
+/// does not have; then answers. Each call may take until the deadline.
+async fn look_up(shared: &Shared, deadline: Duration, morefs: &[MoRef]) -> Result<(), Error> {
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
     let now = Instant::now();
     let mut objects = morefs.to_vec();
     objects.extend(shared.read(|inventory| inventory.above(morefs)));
-    for update in read_once(&shared.core, &objects).await? {
+    for update in read_once_within(&shared.core, deadline, &objects).await? {
         read.apply(&update, now);
     }
     let absent = morefs.iter().filter(|moref| moref.kind() == "VirtualMachine" && read.vm(moref).is_none());
-    let asked = stream::iter(absent.cloned().collect::<Vec<_>>())
-        .map(async |moref| exists(&shared.core, &moref).await.map(|exists| exists.then_some(moref)))
-        .buffer_unordered(EXISTENCE_CALLS);
-    // Of a hidden one nothing is known.
-    for hidden in asked.try_collect::<Vec<_>>().await?.iter().flatten() {
-        read.apply(&ObjectUpdate::unread(hidden), now);
+    for hidden in hidden(&shared.core, deadline, absent.cloned().collect()).await? {
+        read.apply(&ObjectUpdate::unread(&hidden), now);
     }
     let site = shared.sites.current();
     if let Some(site) = &site {
         read.set_root(site.root.clone());
-        read_above(shared, site, &mut read, now).await?;
+        read_above(shared, deadline, site, &mut read, now).await?;
     }
     let levels: Vec<String> = segments(&shared.config.root_folder).collect();
     for moref in morefs {
@@ -234,7 +223,13 @@ async fn look_up(shared: &Shared, morefs: &[MoRef]) -> Result<(), Error> {
 }
 
 /// Reads what is still missing of the folders from those VMs that the inventory shows up to the VM folder: mostly nothing.
-async fn read_above(shared: &Shared, site: &Site, read: &mut Inventory, now: Instant) -> Result<(), Error> {
+async fn read_above(
+    shared: &Shared,
+    deadline: Duration,
+    site: &Site,
+    read: &mut Inventory,
+    now: Instant,
+) -> Result<(), Error> {
     let mut next: HashSet<MoRef> = shared.read(|inventory| {
         let shown = read.vms().filter(|vm| inventory.vm(&vm.moref).is_some());
         let parents = shown.map(|vm| &vm.parent).chain(read.folders().map(|folder| &folder.parent));
@@ -247,7 +242,7 @@ async fn read_above(shared: &Shared, site: &Site, read: &mut Inventory, now: Ins
             return Ok(());
         }
         let folders: Vec<_> = next.drain().collect();
-        for update in read_once(&shared.core, &folders).await? {
+        for update in read_once_within(&shared.core, deadline, &folders).await? {
             read.apply(&update, now);
             next.extend(read.folder(&update.obj).and_then(|folder| folder.parent.clone()));
         }

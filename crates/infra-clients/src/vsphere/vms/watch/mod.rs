@@ -40,6 +40,8 @@ const TASK_PAUSE: Duration = Duration::from_secs(2);
 struct Watched {
     epoch: u64,
     root: MoRef,
+    /// The view of what is below the root folder.
+    view: MoRef,
     collector: MoRef,
     /// Of the last answer.
     version: String,
@@ -154,7 +156,7 @@ impl Watcher {
     async fn connect(&mut self) -> Result<Watched, Error> {
         let shared = self.shared.clone();
         let core = &shared.core;
-        if self.session_lost {
+        if self.session_lost || !core.has_session() {
             core.renew(self.epoch).await?;
             self.session_lost = false;
         }
@@ -169,8 +171,8 @@ impl Watcher {
         let collector = created?;
         self.resources.set_collector(&collector);
         let site = site?;
-        self.resources.create_filter(core, &site, &collector).await?;
-        Ok(Watched { epoch, root: site.root.clone(), collector, version: String::new() })
+        let view = self.resources.create_filter(core, &site, &collector).await?;
+        Ok(Watched { epoch, root: site.root.clone(), view, collector, version: String::new() })
     }
 
     /// Reads a complete report. The inventory is current when this returns.
@@ -186,6 +188,11 @@ impl Watcher {
         shared.update(|inventory| {
             if !inventory.baseline_has(&watched.root) {
                 return Err(root_gone(&shared));
+            }
+            // Without it the report shows nothing that is below the root folder.
+            if !inventory.baseline_has(&watched.view) {
+                self.resources.forget_view();
+                return Err(view_gone());
             }
             inventory.end_baseline(started);
             inventory.set_synced(true);
@@ -306,11 +313,12 @@ impl Watcher {
             }
             answer => answer?,
         };
-        let mut root_left = false;
+        let (mut root_left, mut view_left) = (false, false);
         let page = shared.update(|inventory| {
             let now = Instant::now();
             let page = read_updates(&answer, |update| {
                 root_left |= update.kind == UpdateKind::Leave && update.obj == watched.root;
+                view_left |= update.kind == UpdateKind::Leave && update.obj == watched.view;
                 inventory.apply(&update, now);
             });
             for moref in inventory.take_missing() {
@@ -320,6 +328,10 @@ impl Watcher {
         })?;
         if root_left {
             return Err(root_gone(shared));
+        }
+        if view_left {
+            self.resources.forget_view();
+            return Err(view_gone());
         }
         if let Some(page) = &page {
             watched.version.clone_from(&page.version);
@@ -338,8 +350,7 @@ impl Watcher {
             return Ok(());
         }
         self.tasks_read = Some(Instant::now());
-        let read = tokio::time::timeout(shared.config.poll_grace, read_tasks(&shared.core, &tasks)).await;
-        let known = read.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "tasks cannot be read")))?;
+        let known = read_tasks(&shared.core, shared.config.poll_grace, &tasks).await?;
         shared.update(|inventory| {
             for moref in tasks {
                 let update = known.iter().find(|update| update.obj == moref);
@@ -352,6 +363,13 @@ impl Watcher {
 
 fn root_gone(shared: &Shared) -> Error {
     Error::new(Kind::NotFound, format!("the folder {} does not exist any more", shared.config.root_folder))
+}
+
+fn view_gone() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "the view of the root folder does not exist any more; another one is created",
+    )
 }
 
 /// Waits until another root folder than this was found.
