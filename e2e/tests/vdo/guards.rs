@@ -1,11 +1,16 @@
-//! What must not happen: CPI with an account that does not see the machines of the Nodes.
+//! What must not happen: drivers with an account that cannot log in or does not see the machines of the Nodes, and two objects that decide
+//! about one driver.
 
-use e2e::VdoRig;
+use e2e::{PATIENCE, VdoRig};
+use serde_json::json;
+use testbed::eventually;
 
 use crate::manifests::matrix;
 
+const CPI: (&str, &str, &str) = ("kube-system", "daemonset", "vsphere-cloud-controller-manager");
+
 #[tokio::test]
-async fn cpi_is_not_installed_before_its_account_sees_every_machine() {
+async fn no_driver_gets_an_account_that_cannot_be_used() {
     let rig = VdoRig::start().await.unwrap();
     // A Node without a machine: CPI would delete it.
     rig.join(4).await.unwrap();
@@ -15,21 +20,48 @@ async fn cpi_is_not_installed_before_its_account_sees_every_machine() {
     rig.apply_configs().await.unwrap();
     let status = rig.says("CPIAvailable", "MachinesInvisible").await.unwrap();
     assert!(status.to_string().contains("node-4"), "{status}");
-    assert!(rig.get("kube-system", "daemonset", "vsphere-cloud-controller-manager").await.unwrap().is_none());
+    assert!(rig.get(CPI.0, CPI.1, CPI.2).await.unwrap().is_none());
 
-    // A wrong password is not tried again before its Secret changes, and changes nothing that runs.
+    rig.add_machine(4).await.unwrap();
+    // The other account has not been asked: its Secret has another version.
+    rig.write_account("another").await.unwrap();
+    login_is_refused(&rig).await;
+    rig.says("CPIAvailable", "ConnectionNotReady").await.unwrap();
+    rig.write_account(rig.vcenter.password()).await.unwrap();
+    rig.says("CSIAvailable", "NodesUninitialized").await.unwrap();
+    let secret = || rig.get("kube-system", "secret", "cpi-global-secret");
+    let before = secret().await.unwrap().unwrap()["data"].clone();
+
+    // A driver that runs keeps the account that it has.
+    rig.vcenter.reset_calls().await.unwrap();
     rig.write_account("wrong").await.unwrap();
-    let cloud = async || rig.get(rig.namespace(), "vspherecloudconfig", "vdo").await;
-    testbed::eventually("the login is refused", e2e::PATIENCE, async || {
-        let cloud = cloud().await?.unwrap_or_default();
-        anyhow::ensure!(cloud["status"]["config"] == "failed", "{cloud}");
+    login_is_refused(&rig).await;
+    rig.says("CPIAvailable", "ConnectionNotReady").await.unwrap();
+    assert_eq!(secret().await.unwrap().unwrap()["data"], before);
+    assert_eq!(rig.vcenter.calls().await.unwrap()["Login"], 1, "the vCenter would lock the account");
+    rig.write_account(rig.vcenter.password()).await.unwrap();
+    rig.says("CPIAvailable", "SettingUpNodes").await.unwrap();
+
+    // The older object decides.
+    let second = json!({
+        "apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig", "metadata": {"name": "second"},
+        "spec": {"storageProvider": {"vsphereCloudConfig": "vdo"}},
+    });
+    rig.apply(None, &second).await.unwrap();
+    let status = rig.reason("second", "Conflicting").await.unwrap();
+    assert!(status.to_string().contains("VDOConfig default/vdo is older"), "{status}");
+    rig.remove("second").await.unwrap();
+    assert!(rig.get(CPI.0, CPI.1, CPI.2).await.unwrap().is_some());
+}
+
+async fn login_is_refused(rig: &VdoRig) {
+    eventually("the login is refused", PATIENCE, async || {
+        let cloud = rig.get(rig.namespace(), "vspherecloudconfig", "vdo").await?.unwrap_or_default();
+        let ready = e2e::condition(&cloud["status"], "Ready");
+        let is_refused = ready.is_some_and(|ready| ready["reason"] == "VCenterLoginRefused");
+        anyhow::ensure!(is_refused && cloud["status"]["config"] == "failed", "{cloud}");
         Ok(Some(()))
     })
     .await
     .unwrap();
-
-    rig.add_machine(4).await.unwrap();
-    rig.write_account(rig.vcenter.password()).await.unwrap();
-    rig.says("CSIAvailable", "NodesUninitialized").await.unwrap();
-    assert!(rig.get("kube-system", "daemonset", "vsphere-cloud-controller-manager").await.unwrap().is_some());
 }

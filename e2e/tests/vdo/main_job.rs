@@ -1,6 +1,6 @@
 //! The seed's four objects: both drivers are installed in order, kept, upgraded and removed.
 
-use e2e::{PATIENCE, VdoRig, ready};
+use e2e::{PATIENCE, VdoRig};
 use serde_json::json;
 use testbed::eventually;
 
@@ -83,26 +83,6 @@ async fn are_removed(rig: &VdoRig) {
     {
         assert!(rig.get(namespace, kind, name).await.unwrap().is_none(), "{kind} {name}");
     }
-}
-
-#[tokio::test]
-async fn a_second_object_decides_nothing() {
-    let rig = VdoRig::start().await.unwrap();
-    let mut operator = rig.spawn(&rig.launch()).unwrap();
-    operator.ready().await.unwrap();
-    rig.write_matrix(&matrix(&rig, &["1.36.0"])).await.unwrap();
-    rig.apply_configs().await.unwrap();
-    rig.says("CSIAvailable", "NodesUninitialized").await.unwrap();
-    let second = json!({
-        "apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig", "metadata": {"name": "second"},
-        "spec": {"storageProvider": {"vsphereCloudConfig": "vdo"}},
-    });
-    rig.apply(None, &second).await.unwrap();
-    let status = rig.reason("second", "Conflicting").await.unwrap();
-    assert!(status.to_string().contains("VDOConfig default/vdo is older"), "{status}");
-    rig.remove("second").await.unwrap();
-    let status = rig.status("vdo").await.unwrap();
-    assert_eq!(ready(&status), Some(("False", "SettingUpNodes")), "{status}");
 }
 
 /// Returns how often the operator has written, but for its Lease.

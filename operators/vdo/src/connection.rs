@@ -15,12 +15,14 @@ mod login;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use infra_clients::Failure as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use operator_kit::conditions::{self, READY};
 use operator_kit::{Clock, Key, Outcome, Reconciler, StatusOf, Turn};
 
+use answer::Refusal;
 pub(crate) use answer::{Answer, Answers};
 pub(crate) use kinds::{Connection, Verdict};
 pub(crate) use login::{Login, Logins, said};
@@ -47,6 +49,7 @@ pub(crate) struct Connections<C> {
 pub(crate) struct Seen {
     login: Login,
     answer: Option<Arc<Answer>>,
+    refusal: Option<Refusal>,
     /// Whether a newer answer is requested.
     is_stale: bool,
 }
@@ -68,7 +71,8 @@ impl<C: Connection> Reconciler for Connections<C> {
     async fn observe(&self, connection: &C) -> Result<Seen, Error> {
         let uid = connection.uid().unwrap_or_default();
         let login = self.logins.read(connection).await?;
-        Ok(Seen { login, answer: self.answers.get(&uid), is_stale: self.answers.is_stale(&uid) })
+        let (answer, refusal) = (self.answers.get(&uid), self.answers.refusal(&uid));
+        Ok(Seen { login, answer, refusal, is_stale: self.answers.is_stale(&uid) })
     }
 
     fn plan(_: &C, seen: &Seen, now: Timestamp) -> Turn<Ask> {
@@ -76,10 +80,15 @@ impl<C: Connection> Reconciler for Connections<C> {
             Ok(vcenter) => vcenter,
             Err(Hold { reason, message }) => return Turn::Blocked { reason, message: message.clone() },
         };
+        let is_recent = |at: Timestamp| now.duration_since(at) < OLD;
+        let refusal = seen.refusal.as_ref().filter(|refusal| refusal.identity == seen.login.identity);
+        if let Some(Refusal { hold, .. }) = refusal.filter(|refusal| is_recent(refusal.at)) {
+            return Turn::Blocked { reason: hold.reason, message: hold.message.clone() };
+        }
         let ask = || Turn::Act(Ask(Box::new(vcenter.clone()), seen.login.identity.clone()));
         match &seen.answer {
             Some(answer) if answer.identity != seen.login.identity => ask(),
-            Some(answer) if seen.is_stale || now.duration_since(answer.at) >= OLD => ask(),
+            Some(answer) if seen.is_stale || !is_recent(answer.at) => ask(),
             Some(answer) if !answer.missing.is_empty() => Turn::Blocked {
                 reason: reason::DATACENTER_NOT_FOUND,
                 message: format!(
@@ -93,8 +102,16 @@ impl<C: Connection> Reconciler for Connections<C> {
     }
 
     async fn apply(&self, connection: &C, Ask(vcenter, identity): Ask) -> Result<(), Error> {
-        let answer = answer::ask(&vcenter, identity, self.clock.now()).await?;
-        self.answers.set(&connection.uid().unwrap_or_default(), answer);
+        let (uid, now) = (connection.uid().unwrap_or_default(), self.clock.now());
+        match answer::ask(&vcenter, identity.clone(), now).await {
+            Ok(answer) => self.answers.set(&uid, answer),
+            Err(error) if error.kind().is_refused_login() => {
+                let message = Error::from(error.clone()).to_string();
+                let hold = Hold { reason: error.reason(), message };
+                self.answers.refuse(&uid, Refusal { identity, at: now, hold });
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.wakes.connection::<C>(&Key::of(connection));
         self.wakes.all_installers();
         Ok(())

@@ -9,8 +9,9 @@ use infra_clients::vsphere::{self, Config, Session};
 use infra_clients::{SettingError, Trust as Checked};
 use jiff::Timestamp;
 
+use super::Login;
 use crate::config::{Trust, Vcenter};
-use crate::error::Error;
+use crate::plan::Hold;
 use crate::preflight::swapped;
 use crate::version::{Vsphere, from_about};
 
@@ -35,6 +36,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Returns whether a driver can use this account in all datacenters that are named.
+    pub(crate) fn verifies(&self, login: &Login) -> bool {
+        self.identity == login.identity && self.missing.is_empty()
+    }
+
     /// Returns whether the account sees the machine with this UUID.
     pub(crate) fn sees(&self, uuid: &str) -> bool {
         let uuid = uuid.to_ascii_lowercase();
@@ -43,14 +49,18 @@ impl Answer {
 }
 
 /// Asks a vCenter.
-pub(super) async fn ask(vcenter: &Vcenter, identity: String, at: Timestamp) -> Result<Answer, Error> {
+pub(super) async fn ask(
+    vcenter: &Vcenter,
+    identity: String,
+    at: Timestamp,
+) -> Result<Answer, vsphere::Error> {
     let host = if vcenter.server.contains(':') {
         format!("[{}]:{}", vcenter.server, vcenter.port)
     } else {
         format!("{}:{}", vcenter.server, vcenter.port)
     };
     let config = Config {
-        trust: trust(&vcenter.trust).map_err(vsphere::Error::from)?,
+        trust: trust(&vcenter.trust)?,
         agent: ("vdo", env!("CARGO_PKG_VERSION")),
         call_timeout: PATIENCE,
         ..Config::new(host, &*vcenter.account.username, vcenter.account.password.clone())
@@ -59,7 +69,7 @@ pub(super) async fn ask(vcenter: &Vcenter, identity: String, at: Timestamp) -> R
     let answered = answered(&Checks::new(session.clone()), vcenter, identity, at).await;
     // Else the vCenter keeps it until it idles out.
     let _ = tokio::time::timeout(PATIENCE, session.close()).await;
-    Ok(answered?)
+    answered
 }
 
 async fn answered(
@@ -97,15 +107,35 @@ fn trust(trust: &Trust) -> Result<Checked, SettingError> {
 #[derive(Default)]
 pub(crate) struct Answers(Mutex<HashMap<String, Entry>>);
 
+#[derive(Default)]
 struct Entry {
-    answer: Arc<Answer>,
+    answer: Option<Arc<Answer>>,
     is_stale: bool,
+    refusal: Option<Refusal>,
+}
+
+/// A login that a vCenter has refused. It is not tried again soon: the vCenter would lock the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The [login](super::Login) that was refused.
+    pub(crate) identity: String,
+    pub(crate) at: Timestamp,
+    pub(crate) hold: Hold,
 }
 
 impl Answers {
     /// Returns the answer to a connection; perhaps one to an earlier account.
     pub(crate) fn get(&self, uid: &str) -> Option<Arc<Answer>> {
-        self.all().get(uid).map(|entry| Arc::clone(&entry.answer))
+        self.all().get(uid).and_then(|entry| entry.answer.clone())
+    }
+
+    /// Returns the login of a connection that was refused last.
+    pub(super) fn refusal(&self, uid: &str) -> Option<Refusal> {
+        self.all().get(uid).and_then(|entry| entry.refusal.clone())
+    }
+
+    pub(super) fn refuse(&self, uid: &str, refusal: Refusal) {
+        self.all().entry(uid.to_owned()).or_default().refusal = Some(refusal);
     }
 
     /// Returns whether a newer answer is requested.
@@ -121,7 +151,8 @@ impl Answers {
     }
 
     pub(super) fn set(&self, uid: &str, answer: Answer) {
-        self.all().insert(uid.to_owned(), Entry { answer: Arc::new(answer), is_stale: false });
+        let entry = Entry { answer: Some(Arc::new(answer)), ..Entry::default() };
+        self.all().insert(uid.to_owned(), entry);
     }
 
     pub(super) fn forget(&self, uid: &str) {

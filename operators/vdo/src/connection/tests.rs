@@ -21,7 +21,20 @@ fn seen(vcenter: Result<(), &'static str>, answer: Option<(&str, i64, &[&str])>,
         })
     });
     let login = Login { vcenter, source: String::new(), identity: "new".to_owned() };
-    Seen { login, answer, is_stale }
+    Seen { login, answer, refusal: None, is_stale }
+}
+
+#[test]
+fn a_login_that_was_refused_is_not_tried_again_soon() {
+    let object = VsphereCloudConfig::new("vc", VsphereCloudConfigSpec::default());
+    let hold = Hold { reason: "VCenterLoginRefused", message: String::new() };
+    for (identity, minutes, is_blocked) in [("new", 5, true), ("new", 15, false), ("old", 5, false)] {
+        let refusal =
+            Refusal { identity: identity.to_owned(), at: Timestamp::UNIX_EPOCH, hold: hold.clone() };
+        let seen = Seen { refusal: Some(refusal), ..seen(Ok(()), None, true) };
+        let turn = Connections::plan(&object, &seen, Timestamp::from_second(minutes * 60).unwrap());
+        assert_eq!(matches!(turn, Turn::Blocked { .. }), is_blocked, "{identity} {minutes} {turn:?}");
+    }
 }
 
 #[test]

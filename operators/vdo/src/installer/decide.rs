@@ -15,9 +15,9 @@ use crate::render::Rendered;
 use crate::status::{Open, open};
 
 /// When a removal is looked at again: nothing tells that an object is gone.
-const REMOVAL: Duration = Duration::from_secs(2);
+const REMOVAL: Duration = Duration::from_secs(1);
 /// When volumes and Pods that are in the way are looked at again.
-const IN_USE: Duration = Duration::from_secs(15);
+const IN_USE: Duration = Duration::from_secs(5);
 /// When what is waited for is looked at again although nothing was heard.
 const WAIT: Duration = Duration::from_mins(1);
 

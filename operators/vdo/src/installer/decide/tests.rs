@@ -87,10 +87,10 @@ fn each_state_of_a_driver_has_its_turn() {
         (installed(Wanted::Unmanaged, available(), false), true, "Gone"),
         (installed(Wanted::Removed, available(), true), true, "CSI remove false ask 0"),
         (installed(Wanted::Removed, Health::Removing, true), true, "CSI remove true ask 0"),
-        (installed(Wanted::Removed, Health::Removing, false), true, "wait RollingOut 2s"),
+        (installed(Wanted::Removed, Health::Removing, false), true, "wait RollingOut 1s"),
         // It is to run again: what was begun is finished first.
         (installed(target(1), Health::Removing, true), false, "CSI remove true ask 0"),
-        (installed(target(1), Health::Removing, false), false, "wait Removing 2s"),
+        (installed(target(1), Health::Removing, false), false, "wait Removing 1s"),
         (installed(Wanted::Released, available(), false), true, "CSI release ask 0"),
         (absent(Wanted::Removed), true, "Gone"),
         (absent(Wanted::Removed), false, "Settled"),
@@ -124,5 +124,5 @@ fn what_is_missing_comes_first() {
 fn a_removal_that_waits_for_volumes_is_looked_at_again_soon() {
     let mut seen = seen(installed(Wanted::Removed, Health::Available, true));
     seen.cluster.volumes = vec!["PersistentVolume a".to_owned()];
-    assert_eq!(short(&decide(&seen, true, now())), "wait VolumesInUse 15s");
+    assert_eq!(short(&decide(&seen, true, now())), "wait VolumesInUse 5s");
 }

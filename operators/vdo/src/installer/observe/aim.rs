@@ -126,6 +126,14 @@ impl<'a, K: Asks> Aims<'a, K> {
         };
         let sources: Vec<_> = links.iter().map(|link| link.login.source.clone()).collect();
         let target = self.desired.target(&chosen.matrix, &choice, &rendered, &sources);
+        // No driver gets an account that the vCenter has not accepted. One that runs with the account that it has is maintained.
+        let is_verified =
+            |link: &Link| link.answer.as_ref().is_some_and(|answer| answer.verifies(&link.login));
+        let record = self.records.get(driver).as_ref();
+        let is_same = |target: &Target| record.is_some_and(|record| record.digest == target.digest);
+        if target.as_ref().is_ok_and(|target| !is_same(target)) && !links.iter().all(is_verified) {
+            return Ok(Err(not_ready(&links).into()));
+        }
         Ok(Ok(Aim { target, choice: Some(choice.explain()), rendered: rendered.ok().map(Arc::new) }))
     }
 
@@ -289,8 +297,13 @@ fn waits_for_nothing() -> Hold {
 }
 
 fn not_ready(links: &[Link]) -> Hold {
-    let is_open = |link: &&Link| link.answer.as_ref().is_none_or(|answer| answer.version.is_none());
-    let names: Vec<_> = links.iter().filter(is_open).map(|link| link.name.clone()).collect();
-    let message = format!("the vCenters of {} have not answered: their conditions say why", names.join(", "));
+    let is_ready = |link: &&Link| {
+        let answer = link.answer.as_ref();
+        answer.is_some_and(|answer| answer.verifies(&link.login) && answer.version.is_some())
+    };
+    let open = links.iter().filter(|link| !is_ready(link));
+    let names: Vec<_> = open.map(|link| link.name.clone()).collect();
+    let message =
+        format!("the accounts of {} have not been verified: their conditions say why", names.join(", "));
     Hold { reason: reason::CONNECTION_NOT_READY, message }
 }
