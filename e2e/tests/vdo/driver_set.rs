@@ -57,6 +57,8 @@ async fn a_driver_outlives_the_operator_and_its_driver_set() {
     apply(&rig).await;
     let status = says(&rig, "CPIAvailable", "SettingUpNodes").await;
     assert_eq!(status["cpi"]["version"], "1.36.0", "the version is pinned: {status}");
+    let used = rig.get(rig.namespace(), "compatibilitymatrix", "matrix").await.unwrap().unwrap();
+    assert_eq!(e2e::ready(&used["status"]), Some(("True", "AsAsked")), "{used}");
     let connection = rig.get(rig.namespace(), "vsphereconnection", "vc").await.unwrap().unwrap();
     assert_eq!(connection["status"]["version"], "8.0.3", "{connection}");
     let conf = rig.get("kube-system", "configmap", "cloud-config").await.unwrap().unwrap();

@@ -31,8 +31,10 @@ use operator_kit::apply_set::ApplySet;
 use operator_kit::conditions::{self, READY, Status};
 use operator_kit::{Cache, Clock, Notice, Outcome, Reconciler, StatusOf, Turn};
 
+pub(crate) use files::{Lack, text};
 pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
+pub(crate) use seen::File;
 
 use crate::api::reason;
 use crate::connection::{Answers, Logins};

@@ -1,6 +1,6 @@
 //! vdo: the drivers of a Kubernetes cluster on vSphere.
 //!
-//! Two controllers: `connection` asks vCenters, `installer` installs and removes drivers. What they decide and write is made by pure
+//! Three controllers: `connection` asks vCenters, `installer` installs and removes drivers, `matrices` says whether a matrix can be used. What they decide and write is made by pure
 //! functions, from values to values. [`fetch`] talks to servers.
 //!
 //! ```text
@@ -22,6 +22,7 @@ pub mod failures;
 pub mod fetch;
 pub mod foreign;
 mod installer;
+mod matrices;
 pub mod matrix;
 mod metrics;
 pub mod nodes;

@@ -14,6 +14,9 @@ pub(crate) fn show_conditions(metrics: &Metrics, caches: &Caches) {
     show_installer(metrics, &caches.driver_sets);
     show_connection(metrics, &caches.clouds);
     show_connection(metrics, &caches.connections);
+    metrics.show_conditions("CompatibilityMatrix", caches.matrices.clone(), |matrix| {
+        matrix.status.iter().flat_map(|status| &status.conditions).map(shown).collect()
+    });
 }
 
 fn show_installer<K: Asks>(metrics: &Metrics, cache: &Cache<K>) {

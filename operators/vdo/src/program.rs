@@ -24,6 +24,7 @@ use crate::args::Args;
 use crate::connection::{Answers, Connection, Connections, Logins};
 use crate::fetch::Fetcher;
 use crate::installer::{Installer, Memory, Shared, set};
+use crate::matrices::Matrices;
 use crate::matrix::Driver;
 use crate::metrics;
 use crate::plan::Drivers;
@@ -76,6 +77,7 @@ Examples:
                 rule(
                     GROUP,
                     &[
+                        "compatibilitymatrices/status",
                         "driversets/status",
                         "vdoconfigs/status",
                         "vspherecloudconfigs/status",
@@ -112,13 +114,14 @@ Examples:
         watches.config_maps.spawn().keep();
         watches.daemon_sets.spawn().keep();
         watches.deployments.spawn().keep();
-        watches.matrices.spawn().keep();
         let vdo_configs = Arc::new(Installer { shared: Arc::clone(&shared), kind: PhantomData });
         let driver_sets = Arc::new(Installer { shared: Arc::clone(&shared), kind: PhantomData });
+        let matrices = Arc::new(Matrices { shared: Arc::clone(&shared) });
         let (clouds, connections) = (Arc::new(controller(&shared)), Arc::new(controller(&shared)));
         tokio::try_join!(
             driver::run(&kit, watches.vdo_configs, wakes.vdo_configs.clone(), vdo_configs),
             driver::run(&kit, watches.driver_sets, wakes.driver_sets.clone(), driver_sets),
+            driver::run(&kit, watches.matrices, wakes.matrices.clone(), matrices),
             driver::run(&kit, watches.clouds, wakes.clouds.clone(), clouds),
             driver::run(&kit, watches.connections, wakes.connections.clone(), connections),
         )?;
@@ -253,6 +256,7 @@ impl Watches {
             driver_sets: operator_kit::Triggers::default(),
             clouds: operator_kit::Triggers::default(),
             connections: operator_kit::Triggers::default(),
+            matrices: operator_kit::Triggers::default(),
             caches,
             memory: Arc::new(Memory::default()),
         }

@@ -25,6 +25,7 @@ pub(crate) struct Wakes {
     pub(crate) driver_sets: Triggers<DriverSet>,
     pub(crate) clouds: Triggers<VsphereCloudConfig>,
     pub(crate) connections: Triggers<VSphereConnection>,
+    pub(crate) matrices: Triggers<CompatibilityMatrix>,
     pub(crate) caches: Caches,
     pub(crate) memory: Arc<Memory>,
 }
@@ -116,9 +117,11 @@ impl Wakes {
             let name = matrix.spec.config_map.as_ref().map(|of| of.name.as_str());
             name == Some(key.name()) && Key::of(matrix).namespace() == key.namespace()
         };
-        if MATRIX_CONFIG_MAPS.contains(&key.name())
-            || self.caches.matrices.all().iter().any(|matrix| is_named(matrix))
-        {
+        let matrices = self.caches.matrices.all();
+        let named: Vec<_> =
+            matrices.iter().filter(|matrix| is_named(matrix)).map(|of| Key::of(&**of)).collect();
+        self.matrices.wake_all(&named);
+        if MATRIX_CONFIG_MAPS.contains(&key.name()) || !named.is_empty() {
             self.retry_installers();
         }
     }

@@ -30,6 +30,7 @@ pub(super) async fn apply<K: Asks>(shared: &Shared, object: &K, plan: Plan) -> R
             for file in &files {
                 fetch(shared, file).await?;
             }
+            shared.wakes.matrices.wake_all(&shared.caches.matrices.keys());
         }
         Plan::Change(actions, outdated) => {
             let namespace = object.namespace().unwrap_or_default();

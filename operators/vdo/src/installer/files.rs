@@ -23,7 +23,7 @@ pub(super) struct Chosen {
 }
 
 /// Why a file is not there.
-pub(super) enum Lack {
+pub(crate) enum Lack {
     /// It has to be downloaded first.
     Files(Vec<File>),
     /// It cannot be used, or fetched now.
@@ -134,7 +134,7 @@ pub(super) async fn manifests(
 }
 
 /// Returns the text of a file that needs no download.
-async fn text(shared: &Shared, file: &File) -> Result<Result<String, Lack>, Error> {
+pub(crate) async fn text(shared: &Shared, file: &File) -> Result<Result<String, Lack>, Error> {
     let failed = || shared.memory.failure(file.source.identity(), shared.clock.now());
     match fetcher(shared, file).known(&file.source).await {
         Ok(Some(fetched)) => Ok(Ok(fetched.text)),

@@ -27,12 +27,12 @@ pub(crate) struct Seen {
     pub(super) outdated: Vec<(String, String)>,
 }
 
-/// A file that has to be downloaded.
+/// A file, and where it is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct File {
-    pub(super) source: Source,
+    pub(crate) source: Source,
     /// Namespace of ConfigMaps that are sources.
-    pub(super) namespace: String,
+    pub(crate) namespace: String,
 }
 
 /// What was seen of one driver.
