@@ -107,6 +107,10 @@ impl<K: Asks> Reconciler for Installer<K> {
         outcome: &Outcome<Done, Error>,
         now: Timestamp,
     ) -> Option<StatusOf<Self>> {
+        // The pass that follows says more: what runs is no less ready while files are fetched, and before it was looked at.
+        if matches!(outcome, Outcome::Acted(_)) && seen.is_some_and(Seen::is_incomplete) {
+            return None;
+        }
         let usable = seen.filter(|seen| seen.unusable.is_none());
         let mut status = match usable {
             Some(seen) => object.report(old, &seen.reports(), &seen.cpi_nodes, now),
@@ -153,3 +157,6 @@ impl<K: Asks> Reconciler for Installer<K> {
 
 /// Finalizer of what asks for drivers.
 pub(crate) const FINALIZER: &str = "vdo.vmware.com/drivers";
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,9 @@ fn found(shared: &Shared, seen: &mut Seen, foreign: &Drivers<Option<String>>, no
             slot.found = foreign.get(driver).clone().map_or(Found::Absent, Found::Foreign);
             continue;
         };
-        let health = match shared.memory.rollout(driver, &record.digest) {
+        let rollout = shared.memory.rollout(driver, &record.digest);
+        slot.is_unknown = rollout == Rollout::Unknown;
+        let health = match rollout {
             _ if record.is_removing => Health::Removing,
             Rollout::Complete => Health::Available,
             Rollout::Waiting(why) => Health::Progressing(why),

@@ -48,12 +48,19 @@ pub(super) struct DriverSeen {
     pub(super) nodes: Summary,
     /// Whether its objects are to be compared with those that are there.
     pub(super) is_due: bool,
+    /// Whether it is installed, and this process has not looked at it.
+    pub(super) is_unknown: bool,
 }
 
 impl Seen {
     /// Creates one of an object that does not say what it asks for.
     pub(super) fn unusable(hold: Hold) -> Self {
         Self { unusable: Some(hold), ..Self::default() }
+    }
+
+    /// Returns whether a driver that is installed has not been looked at yet, or files are to be fetched first.
+    pub(super) fn is_incomplete(&self) -> bool {
+        !self.files.is_empty() || Driver::ALL.iter().any(|driver| self.drivers.get(*driver).is_unknown)
     }
 
     /// Returns the step of each driver.
