@@ -6,6 +6,7 @@ mod ako;
 mod directory;
 mod page;
 mod shelf;
+mod vdo;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde_json::Value;
 pub use self::ako::{AkoRig, Guest, VcenterCloud};
 pub use self::page::PageRig;
 pub use self::shelf::ShelfRig;
+pub use self::vdo::VdoRig;
 pub use self::vm::{VmRig, VmRigBuilder, group};
 use crate::install::{Plane, Subject};
 use crate::operator::{Launch, OperatorProcess};

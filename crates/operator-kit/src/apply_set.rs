@@ -5,8 +5,10 @@
 //! the set is found after any crash. Never takes over an object that belongs to something else, and never waits: a wave that is
 //! not ready is the result of the call, and the next call continues.
 
+mod error;
 mod parent;
 mod readiness;
+mod release;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,7 +18,6 @@ use std::{
 };
 
 use data_encoding::BASE64URL_NOPAD;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, ResourceExt,
     api::{
@@ -27,11 +28,12 @@ use kube::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::error::{Disposition, classify_kube};
+pub use error::{ALL, Conflict, FIELD_CONFLICT, KIND_NOT_SERVED, OBJECT_NOT_OURS, SetError};
 use parent::Record;
 pub use readiness::not_ready;
 
-const PART_OF: &str = "applyset.kubernetes.io/part-of";
+/// Label of the members of a set: the set's [id](ApplySet::id).
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// For a kind that is not served the API server answers 404 without a reason.
 const NOT_FOUND: u16 = 404;
 
@@ -41,10 +43,22 @@ pub struct ApplySet {
     namespace: String,
     name: String,
     manager: String,
+    force: Force,
     /// Served kinds, once they were found.
     kinds: Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
-    /// Hash of what was applied, and the resource version that came of it, by object.
-    applied: Mutex<HashMap<Member, (u64, Option<String>)>>,
+    /// Hash of what was applied, and the [state](state_of) that came of it, by object.
+    applied: Mutex<HashMap<Member, (u64, u64)>>,
+}
+
+/// Of which objects the set takes fields that another manager holds with another value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Force {
+    /// Of none.
+    Never,
+    /// Of its members.
+    Members,
+    /// Of all that belong to nothing else.
+    All,
 }
 
 /// Identity of a member: what pruning compares. Displays as `Kind namespace/name`.
@@ -76,78 +90,6 @@ pub enum Progress {
     Complete(Vec<Member>),
 }
 
-/// A field that another manager holds with another value.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Conflict {
-    /// The other manager, as the API server names it.
-    pub manager: String,
-    /// The field, such as `.spec.replicas`.
-    pub field: String,
-}
-
-/// Why a set was not applied.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SetError {
-    /// The Kubernetes API server refused a request or did not answer.
-    #[error("{member}: {error}")]
-    Kubernetes {
-        /// The object.
-        member: Member,
-        /// The error.
-        #[source]
-        error: kube::Error,
-    },
-    /// The kind is not served by this cluster.
-    #[error("{0}: the cluster does not serve this kind: install its CustomResourceDefinition first")]
-    NotServed(Member),
-    /// The object exists and belongs to something else.
-    #[error(
-        "{member} exists and belongs to {owner}: it is left alone; remove it, or rename the one of the set"
-    )]
-    NotOurs {
-        /// The object.
-        member: Member,
-        /// Its owner.
-        owner: String,
-    },
-    /// Other managers hold fields of the object with other values.
-    #[error("{member}: {}: remove these fields from one of the two sources", list(.conflicts))]
-    Conflicts {
-        /// The object.
-        member: Member,
-        /// The fields.
-        conflicts: Vec<Conflict>,
-    },
-}
-
-crate::reasons! {
-    /// The cluster does not serve a kind of the set.
-    KIND_NOT_SERVED = "KindNotServed";
-    /// An object of the set exists and belongs to something else.
-    OBJECT_NOT_OURS = "ObjectNotOurs";
-    /// Another field manager holds a field of the set with another value.
-    FIELD_CONFLICT = "FieldConflict";
-}
-
-impl SetError {
-    /// Returns reason and disposition, for an operator's [`ReconcileError::classify`](crate::ReconcileError::classify).
-    #[must_use]
-    pub fn classify(&self) -> (&'static str, Disposition) {
-        match self {
-            Self::Kubernetes { error, .. } => classify_kube(error),
-            Self::NotServed(_) => (KIND_NOT_SERVED, Disposition::NEEDS_HELP),
-            Self::NotOurs { .. } => (OBJECT_NOT_OURS, Disposition::NEEDS_HELP),
-            Self::Conflicts { .. } => (FIELD_CONFLICT, Disposition::NEEDS_HELP),
-        }
-    }
-}
-
-fn list(conflicts: &[Conflict]) -> String {
-    let text = conflicts.iter().map(|Conflict { manager, field }| format!("{manager} holds {field}"));
-    text.collect::<Vec<_>>().join(", ")
-}
-
 impl ApplySet {
     /// Creates a handle on the set whose parent is the ConfigMap `name` in `namespace`. `manager` is the field manager of
     /// everything it applies, and names the tool on the parent.
@@ -158,9 +100,23 @@ impl ApplySet {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             manager: manager.to_owned(),
+            force: Force::Never,
             kinds: Mutex::default(),
             applied: Mutex::default(),
         }
+    }
+
+    /// Puts back what other clients change of members. An object that is no member yet is a conflict all the same.
+    #[must_use]
+    pub fn putting_back(self) -> Self {
+        Self { force: Force::Members, ..self }
+    }
+
+    /// Takes over objects that are no members yet, also where their fields have other values: those of an owner, and of another set,
+    /// are left alone.
+    #[must_use]
+    pub fn taking_over(self) -> Self {
+        Self { force: Force::All, ..self }
     }
 
     /// Applies the waves one after the other, each once the one before is ready, and prunes when all are. An object without
@@ -209,19 +165,14 @@ impl ApplySet {
         let record = self.parent().await?;
         let left = self.prune(&record, &BTreeSet::new()).await?;
         if left.is_empty() && record.exists {
-            let parent = self.parent_member();
-            let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
-            match api.delete(&self.name, &DeleteParams::default()).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                Err(error) => return Err(SetError::Kubernetes { member: parent, error }),
-            }
+            self.delete_parent().await?;
         }
         Ok(left)
     }
 
-    /// Returns the id of the set, as the specification derives it.
-    fn id(&self) -> String {
+    /// Returns the id of the set, as the specification derives it: the value of the label of its members.
+    #[must_use]
+    pub fn id(&self) -> String {
         let hash = Sha256::digest(format!("{}.{}.ConfigMap.", self.name, self.namespace));
         format!("applyset-{}-v1", BASE64URL_NOPAD.encode(&hash))
     }
@@ -246,16 +197,15 @@ impl ApplySet {
         let desired = self.desired(object, &member, &kind);
         let hash = hash_of(&desired);
         // What came of the same content last time is still there: nothing to write.
-        if let Some(live) = live
-            && lock(&self.applied).get(&member) == Some(&(hash, live.resource_version()))
+        if let Some(live) = &live
+            && lock(&self.applied).get(&member) == Some(&(hash, state_of(live)))
         {
-            return Ok((member, live));
+            return Ok((member, live.clone()));
         }
-        let patched =
-            api.patch(&member.name, &PatchParams::apply(&self.manager), &Patch::Apply(&desired)).await;
-        match patched {
+        let params = PatchParams { force: self.forces(live.as_ref()), ..PatchParams::apply(&self.manager) };
+        match api.patch(&member.name, &params, &Patch::Apply(&desired)).await {
             Ok(live) => {
-                lock(&self.applied).insert(member.clone(), (hash, live.resource_version()));
+                lock(&self.applied).insert(member.clone(), (hash, state_of(&live)));
                 Ok((member, live))
             }
             Err(kube::Error::Api(status)) if status.is_conflict() => {
@@ -277,6 +227,15 @@ impl ApplySet {
                 Err(SetError::NotServed(member))
             }
             Err(error) => Err(fail(error)),
+        }
+    }
+
+    /// Returns whether fields of an object are taken from other managers.
+    fn forces(&self, live: Option<&DynamicObject>) -> bool {
+        match self.force {
+            Force::Never => false,
+            Force::Members => live.is_some_and(|live| live.labels().get(PART_OF) == Some(&self.id())),
+            Force::All => true,
         }
     }
 
@@ -308,6 +267,21 @@ impl ApplySet {
     /// Deletes members of the recorded kinds and namespaces that are not among `keep`; those that were found.
     async fn prune(&self, record: &Record, keep: &BTreeSet<Member>) -> Result<Vec<Member>, SetError> {
         let mut pruned = Vec::new();
+        for (api, member, object) in self.members(record).await? {
+            if !keep.contains(&member) {
+                self.delete_one(&api, &member, &object).await?;
+                pruned.push(member);
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Returns the members of the recorded kinds and namespaces, as they are.
+    async fn members(
+        &self,
+        record: &Record,
+    ) -> Result<Vec<(Api<DynamicObject>, Member, DynamicObject)>, SetError> {
+        let mut members = Vec::new();
         let selector = ListParams::default().labels(&format!("{PART_OF}={}", self.id()));
         for (group, kind) in &record.kinds {
             let Some((resource, scope)) = self.served(group, kind).await? else { continue };
@@ -328,16 +302,11 @@ impl ApplySet {
                 let found = api.list(&selector).await;
                 let found =
                     found.map_err(|error| SetError::Kubernetes { member: member(String::new()), error })?;
-                for object in found {
-                    let member = member(object.name_any());
-                    if !keep.contains(&member) {
-                        self.delete_one(&api, &member, &object).await?;
-                        pruned.push(member);
-                    }
-                }
+                members
+                    .extend(found.into_iter().map(|object| (api.clone(), member(object.name_any()), object)));
             }
         }
-        Ok(pruned)
+        Ok(members)
     }
 
     async fn delete_one(
@@ -443,6 +412,18 @@ fn hash_of(object: &DynamicObject) -> u64 {
     let mut hasher = DefaultHasher::new();
     // Equal objects have equal texts within a process.
     serde_json::to_string(object).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Returns what of a live object a write of others changes. A status is not part of it where the API server counts generations.
+fn state_of(live: &DynamicObject) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match live.metadata.generation {
+        Some(generation) => {
+            (live.uid(), generation, live.labels(), live.annotations()).hash(&mut hasher);
+        }
+        None => (live.uid(), live.resource_version()).hash(&mut hasher),
+    }
     hasher.finish()
 }
 

@@ -73,9 +73,9 @@ impl CommonArgs {
         watched
     }
 
-    /// Returns the namespace of the Lease: of the flag, else of this pod, else `default`.
+    /// Returns the namespace of the Lease, and of what else the operator keeps: of the flag, else of this pod, else `default`.
     #[must_use]
-    pub(crate) fn lease_namespace(&self) -> String {
+    pub fn lease_namespace(&self) -> String {
         self.leader_election_namespace
             .clone()
             .filter(|name| !name.is_empty())

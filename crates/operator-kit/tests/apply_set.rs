@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use operator_kit::Disposition;
-use operator_kit::apply_set::{ApplySet, Member, Progress, SetError};
+use operator_kit::apply_set::{ApplySet, Member, PART_OF, Progress, SetError};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, eventually};
 
@@ -92,6 +93,8 @@ async fn a_set_is_applied_in_waves_pruned_and_deleted() {
     what_leaves_the_set_is_pruned(&rig).await;
     objects_of_others_are_refused(&rig).await;
     conflicts_name_the_other_manager(&rig).await;
+    what_others_change_is_put_back(&rig).await;
+    notes_last_until_the_members_are_released(&rig).await;
 
     // Another process, which remembers nothing, deletes the set.
     let set = ApplySet::new(rig.control_plane.client(), "default", "drivers", MANAGER);
@@ -191,4 +194,37 @@ async fn conflicts_name_the_other_manager(rig: &Rig) {
     assert_eq!(conflicts[0].field, ".data.key");
     assert!(error.to_string().contains("another-client holds .data.key"), "{error}");
     assert_eq!(error.classify().0, "FieldConflict");
+}
+
+async fn what_others_change_is_put_back(rig: &Rig) {
+    let set = ApplySet::new(rig.control_plane.client(), "default", "keeping", MANAGER).putting_back();
+    let waves = [vec![config_map(None, "kept", "ours")]];
+    set.apply(&waves).await.unwrap();
+    let theirs = json!({"data": {"key": "theirs"}});
+    let params = PatchParams { field_manager: Some("another-client".to_owned()), ..PatchParams::default() };
+    rig.configs("default").patch("kept", &params, &Patch::Merge(theirs)).await.unwrap();
+    set.apply(&waves).await.unwrap();
+    let value = async |name| rig.configs("default").get(name).await.unwrap().data.unwrap()["key"].clone();
+    assert_eq!(value("kept").await, "ours");
+    // What is no member yet is taken over only on request.
+    let waves = [vec![config_map(None, "shared", "ours")]];
+    assert!(matches!(set.apply(&waves).await, Err(SetError::Conflicts { .. })));
+    let set = set.taking_over();
+    set.apply(&waves).await.unwrap();
+    assert_eq!(value("shared").await, "ours");
+    set.delete().await.unwrap();
+}
+
+async fn notes_last_until_the_members_are_released(rig: &Rig) {
+    let set = || ApplySet::new(rig.control_plane.client(), "default", "noted", MANAGER);
+    assert_eq!(set().notes().await.unwrap(), None);
+    let notes = BTreeMap::from([("version".to_owned(), "1".to_owned())]);
+    set().write_notes(&notes).await.unwrap();
+    set().apply(&[vec![config_map(None, "released", "ours")]]).await.unwrap();
+    assert_eq!(set().notes().await.unwrap(), Some(notes));
+    set().release().await.unwrap();
+    assert_eq!(set().notes().await.unwrap(), None);
+    let released = rig.configs("default").get("released").await.unwrap();
+    assert!(!released.labels().contains_key(PART_OF), "{released:?}");
+    set().release().await.unwrap();
 }

@@ -41,6 +41,15 @@ pub(crate) const OPERATORS: &[Operator] = &[
         has_webhook: true,
         lacks: &["mutants"],
     },
+    Operator {
+        short: "vdo",
+        name: "vdo",
+        tools: &["etcd", "kube-apiserver", "kube-controller-manager", "vcsim"],
+        tests: &["vdo"],
+        checks: &[],
+        has_webhook: false,
+        lacks: &["bench", "demo", "explore", "mutants", "mutate", "perturb"],
+    },
 ];
 
 /// The kit's example operators, by the same names. Every build of binaries builds them as well.
@@ -101,8 +110,7 @@ mod tests {
             let having = OPERATORS.iter().filter(|operator| !operator.lacks.contains(&command));
             having.map(|operator| operator.short).collect()
         };
-        let rigs: Vec<_> =
-            OPERATORS.iter().map(|operator| operator.short).chain(EXAMPLES.iter().copied()).collect();
+        let rigs = [having("perturb"), EXAMPLES.to_vec()].concat();
         assert_eq!(listed("e2e/src/rig.rs", "$what! {", "}"), rigs);
         let demos = listed("e2e/src/bin/demo/main.rs", "\ndemos!(", ")");
         assert_eq!(demos, having("demo"));

@@ -16,7 +16,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::ObjectMeta;
 
-pub(crate) use cpi::CONFIG_MAP as CPI_CONFIG_MAP;
+pub(crate) use cpi::{CONFIG_MAP as CPI_CONFIG_MAP, SECRET as CPI_SECRET};
 pub use cpi::{Cpi, CpiFiles, Nodes};
 pub use csi::{Category, ClusterId, Csi, FileShares, OLDEST_CSI, Permission, Zones};
 pub(crate) use csi::{NAMESPACE as CSI_NAMESPACE, SECRET as CSI_SECRET};

@@ -70,6 +70,18 @@ impl Fetcher {
         self.refresh(source).await
     }
 
+    /// Returns a file that needs no download: out of the cache, or where it is read in place. `None`: it has to be downloaded first.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`].
+    pub async fn known(&self, source: &Source) -> Result<Option<Fetched>, Error> {
+        if !source.is_remote() {
+            return self.refresh(source).await.map(Some);
+        }
+        let raw = self.cached(source).await?;
+        raw.map(|raw| self.fetched(source, &raw)).transpose()
+    }
+
     /// Fetches a file, whether it is in the cache or not: for one without a checksum, which may have changed. The cache keeps the newest.
     ///
     /// # Errors

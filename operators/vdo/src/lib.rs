@@ -1,7 +1,7 @@
 //! vdo: the drivers of a Kubernetes cluster on vSphere.
 //!
-//! The pure part of the operator: what it decides and what it writes, from values to values. Only [`fetch`] talks to a cluster and to
-//! servers, and only [`preflight::gather()`] to a vCenter.
+//! Three controllers: `connection` asks vCenters, `installer` installs and removes drivers, `matrices` says whether a matrix can be used. What they decide and write is made by pure
+//! functions, from values to values. [`fetch`] talks to servers.
 //!
 //! ```text
 //!   matrix, vCenters, Kubernetes ──▶ choose ──▶ version, and why not the others
@@ -12,20 +12,32 @@
 //! ```
 
 pub mod api;
+mod args;
 pub mod choose;
 pub mod config;
+mod connection;
 pub mod desired;
+mod error;
 pub mod failures;
 pub mod fetch;
 pub mod foreign;
+mod installer;
+mod matrices;
 pub mod matrix;
+mod metrics;
 pub mod nodes;
 pub mod plan;
 pub mod preflight;
 pub mod problem;
+mod program;
 pub mod render;
 pub mod status;
 #[cfg(test)]
 mod test_data;
 pub mod version;
+mod wakes;
+mod watched;
 pub mod window;
+
+pub use args::Args;
+pub use program::Vdo;

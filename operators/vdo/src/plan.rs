@@ -29,12 +29,26 @@ pub struct Drivers<T> {
 }
 
 impl<T> Drivers<T> {
+    /// Makes one for each driver.
+    pub fn of(mut make: impl FnMut(Driver) -> T) -> Self {
+        Self { cni: make(Driver::Cni), cpi: make(Driver::Cpi), csi: make(Driver::Csi) }
+    }
+
     /// Returns that of a driver.
     pub fn get(&self, driver: Driver) -> &T {
         match driver {
             Driver::Cni => &self.cni,
             Driver::Cpi => &self.cpi,
             Driver::Csi => &self.csi,
+        }
+    }
+
+    /// Returns that of a driver, to be changed.
+    pub fn get_mut(&mut self, driver: Driver) -> &mut T {
+        match driver {
+            Driver::Cni => &mut self.cni,
+            Driver::Cpi => &mut self.cpi,
+            Driver::Csi => &mut self.csi,
         }
     }
 }
@@ -111,6 +125,13 @@ pub struct Hold {
     pub message: String,
 }
 
+impl Hold {
+    /// Returns whether it ends without help: a server is waited for.
+    fn passes(&self) -> bool {
+        [reason::CONNECTION_NOT_READY, reason::FILE_UNREACHABLE].contains(&self.reason)
+    }
+}
+
 /// What happens next with a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -164,6 +185,7 @@ impl Planner<'_> {
             (Wanted::Unmanaged, _)
             | (Wanted::Removed | Wanted::Released, Found::Absent | Found::Foreign(_)) => Step::Rest,
             (Wanted::Released, Found::Ours(_)) => Step::Release,
+            (Wanted::Unclear(hold), _) if hold.passes() => Step::Wait(hold.clone()),
             (Wanted::Unclear(hold), _) => Step::Blocked(hold.clone()),
             (Wanted::Removed, Found::Ours(_)) => self.remove(driver),
             (Wanted::Present(target), found) => self.present(driver, target, found),

@@ -26,8 +26,10 @@ pub use check::{Check, Severity};
 pub use facts::{
     Facts, Known, Lacking, MachineFacts, NodeFacts, OpenShift, Seen, StorageClassFacts, VcenterFacts,
 };
+pub(crate) use gather::swapped;
 pub use gather::{Gathered, Search, assign, gather};
 pub use privileges::{Kind, needed};
+pub(crate) use read::is_control_plane;
 pub use read::{attached, lost, uuids};
 pub use schedule::Schedule;
 

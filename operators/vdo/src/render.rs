@@ -95,9 +95,12 @@ impl Rendered {
     #[must_use]
     pub fn digest(&self, sources: &[String]) -> String {
         let objects = self.waves.iter().flatten().filter(|object| kind_of(object) != "Secret");
+        // The order of an installation is not that of an upgrade.
+        let mut texts: Vec<_> = objects.map(|object| json!(object).to_string()).collect();
+        texts.sort_unstable();
         let mut hash = Sha256::new();
-        for object in objects {
-            hash.update(json!(object).to_string());
+        for text in texts {
+            hash.update(text);
             hash.update([0]);
         }
         for source in sources {

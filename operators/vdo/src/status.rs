@@ -157,14 +157,40 @@ fn all_conditions(
         let status = Status::from(*reason == reason::AS_ASKED);
         conditions::set(&mut all, &type_of(*driver), status, reason, message, generation, now);
     }
-    let failed = verdicts.iter().find(|(_, verdict)| verdict.phase == Phase::Failed);
-    let open = failed.or_else(|| verdicts.iter().find(|(_, verdict)| verdict.reason != reason::AS_ASKED));
+    let open = open(reports);
+    let is_ready = open.is_none();
     let (reason, message) = match open {
-        Some((driver, verdict)) => (verdict.reason, format!("{driver}: {}", verdict.message)),
+        Some(Open { reason, message, .. }) => (reason, message),
         None => (reason::AS_ASKED, "every driver that is managed runs".to_owned()),
     };
-    conditions::set(&mut all, READY, Status::from(open.is_none()), reason, &message, generation, now);
+    conditions::set(&mut all, READY, Status::from(is_ready), reason, &message, generation, now);
     all
+}
+
+/// What is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Whether a person has to act.
+    pub needs_help: bool,
+    /// Constant of [`reason`].
+    pub reason: &'static str,
+    /// Which driver it is, and what is waited for, or what a person has to do.
+    pub message: String,
+}
+
+/// Returns what is said of the first driver that needs help, else of the first that is not as it should be.
+#[must_use]
+pub fn open(reports: &Drivers<Report>) -> Option<Open> {
+    let verdicts =
+        Driver::ALL.into_iter().filter_map(|driver| Some((driver, reports.get(driver).verdict()?)));
+    let open: Vec<_> = verdicts.filter(|(_, verdict)| verdict.reason != reason::AS_ASKED).collect();
+    let failed = open.iter().find(|(_, verdict)| verdict.phase == Phase::Failed);
+    let (driver, verdict) = failed.or(open.first())?;
+    Some(Open {
+        needs_help: verdict.phase == Phase::Failed,
+        reason: verdict.reason,
+        message: format!("{driver}: {}", verdict.message),
+    })
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl fmt::Display for Version {
 }
 
 /// Version of Kubernetes: major, minor and, where it is known, patch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kubernetes {
     /// The first number.
     pub major: u64,

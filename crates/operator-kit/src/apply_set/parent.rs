@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ApplySet, Member, SetError};
 
@@ -46,17 +46,59 @@ impl ApplySet {
         }
     }
 
-    pub(super) async fn parent(&self) -> Result<Record, SetError> {
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
+    /// Returns what [`write_notes`](Self::write_notes) wrote; `None` if there is no set.
+    ///
+    /// # Errors
+    /// If the API server refuses or does not answer, or the parent is not ours.
+    pub async fn notes(&self) -> Result<Option<BTreeMap<String, String>>, SetError> {
+        Ok(self.read_parent().await?.map(|parent| parent.data.unwrap_or_default()))
+    }
+
+    /// Writes into the parent, which it creates, what the caller wants to know of the set later: which version was applied, say. It is there
+    /// until the set is [deleted](Self::delete) or [released](Self::release).
+    ///
+    /// # Errors
+    /// If the API server refuses or does not answer, or the parent is not ours.
+    pub async fn write_notes(&self, notes: &BTreeMap<String, String>) -> Result<(), SetError> {
+        self.read_parent().await?;
+        let metadata = json!({ "name": self.name, "namespace": self.namespace, "labels": { ID: self.id() } });
+        let parent = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": notes });
+        // Not the manager of the record, which would lose it.
+        self.apply_parent(&format!("{}/notes", self.manager), parent).await
+    }
+
+    async fn read_parent(&self) -> Result<Option<ConfigMap>, SetError> {
         let member = self.parent_member();
-        let parent = api.get_opt(&self.name).await;
-        let Some(parent) = parent.map_err(|error| SetError::Kubernetes { member: member.clone(), error })?
-        else {
-            return Ok(Record::default());
-        };
-        if parent.labels().get(ID) != Some(&self.id()) {
-            return Err(SetError::NotOurs { member, owner: "something that is no apply set".to_owned() });
+        let parent = self.parents().get_opt(&self.name).await;
+        let parent = parent.map_err(|error| SetError::Kubernetes { member: member.clone(), error })?;
+        match parent {
+            Some(parent) if parent.labels().get(ID) != Some(&self.id()) => {
+                Err(SetError::NotOurs { member, owner: "something that is no apply set".to_owned() })
+            }
+            parent => Ok(parent),
         }
+    }
+
+    fn parents(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn apply_parent(&self, manager: &str, parent: Value) -> Result<(), SetError> {
+        let params = PatchParams::apply(manager).force();
+        let written = self.parents().patch(&self.name, &params, &Patch::Apply(parent)).await;
+        written.map(drop).map_err(|error| SetError::Kubernetes { member: self.parent_member(), error })
+    }
+
+    pub(super) async fn delete_parent(&self) -> Result<(), SetError> {
+        match self.parents().delete(&self.name, &DeleteParams::default()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(SetError::Kubernetes { member: self.parent_member(), error }),
+        }
+    }
+
+    pub(super) async fn parent(&self) -> Result<Record, SetError> {
+        let Some(parent) = self.read_parent().await? else { return Ok(Record::default()) };
         let list = |name: &str| parent.annotations().get(name).cloned().unwrap_or_default();
         let kinds =
             list(GROUP_KINDS).split(',').filter(|text| !text.is_empty()).map(parse_group_kind).collect();
@@ -80,10 +122,7 @@ impl ApplySet {
                 "labels": { ID: self.id() }, "annotations": annotations,
             },
         });
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.namespace);
-        let params = PatchParams::apply(&self.manager).force();
-        let written = api.patch(&self.name, &params, &Patch::Apply(parent)).await;
-        written.map(drop).map_err(|error| SetError::Kubernetes { member: self.parent_member(), error })
+        self.apply_parent(&self.manager, parent).await
     }
 }
 

@@ -17,6 +17,10 @@ operator_kit::reasons! {
     REMOVING = "Removing";
     /// It is not known whether the account of CPI sees the machines of all Nodes.
     MACHINES_UNKNOWN = "MachinesUnknown";
+    /// A vCenter has not answered yet.
+    CONNECTION_NOT_READY = "ConnectionNotReady";
+    /// The account of a vCenter can log in, and sees the datacenters.
+    LOGGED_IN = "LoggedIn";
     /// Manifests or the matrix cannot be fetched now.
     FILE_UNREACHABLE = "FileUnreachable";
 
@@ -30,6 +34,14 @@ operator_kit::reasons! {
     INVALID_SETTINGS = "InvalidSettings";
     /// The account of CPI does not see the machines of some Nodes.
     MACHINES_INVISIBLE = "MachinesInvisible";
+    /// The object of a vCenter does not exist.
+    CONNECTION_MISSING = "ConnectionMissing";
+    /// The Secret with an account, or the ConfigMap with authorities, is missing or incomplete.
+    CREDENTIALS_MISSING = "CredentialsMissing";
+    /// The account does not see a datacenter.
+    DATACENTER_NOT_FOUND = "DatacenterNotFound";
+    /// An older object decides about the driver.
+    CONFLICTING = "Conflicting";
     /// Another tool has installed such a driver.
     FOREIGN_DRIVER = "ForeignDriver";
     /// CSI needs CPI.

@@ -12,7 +12,7 @@ use super::yaml::{Node, document, quoted};
 use super::{DIRECTORY, SecretFiles, Trust, Vcenter};
 
 const NAMESPACE: &str = "kube-system";
-const SECRET: &str = "cpi-global-secret";
+pub(crate) const SECRET: &str = "cpi-global-secret";
 pub(crate) const CONFIG_MAP: &str = "cloud-config";
 const FILE: &str = "vsphere.conf";
 

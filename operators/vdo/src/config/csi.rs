@@ -8,6 +8,7 @@ mod keys;
 use std::collections::{BTreeMap, BTreeSet};
 
 use infra_clients::Secret;
+use k8s_openapi::ByteString;
 
 use super::{DIRECTORY, SecretFiles, Trust, Vcenter, gcfg};
 use crate::problem::Problem;
@@ -64,6 +65,13 @@ pub enum ClusterId {
 }
 
 impl ClusterId {
+    /// Returns the id in the file of a Secret, as this operator or another tool wrote it.
+    #[must_use]
+    pub fn in_file(data: &BTreeMap<String, ByteString>) -> Option<String> {
+        let text = std::str::from_utf8(&data.get(FILE)?.0).ok()?;
+        gcfg::value_of(text, "cluster-id")
+    }
+
     /// Returns the id: what the cluster uses already wins. `in_use` is the `cluster-id` of the present Secret, and `has_config_map`
     /// whether the ConfigMap `vsphere-csi-cluster-id` exists.
     #[must_use]

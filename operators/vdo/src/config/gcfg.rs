@@ -36,6 +36,15 @@ impl File {
     }
 }
 
+/// Returns a value of a file that [`File`] wrote.
+pub(super) fn value_of(text: &str, key: &str) -> Option<String> {
+    let mut lines = text.lines().filter_map(|line| line.split_once('='));
+    let (_, value) = lines.find(|(name, _)| name.trim() == key)?;
+    let value = value.trim();
+    let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    Some(quoted.unwrap_or(value).to_owned()).filter(|value| !value.is_empty() && !value.contains('\\'))
+}
+
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {

@@ -65,7 +65,8 @@ impl Source {
         matches!(self.place, Place::Url(_) | Place::Artifact(_))
     }
 
-    pub(super) fn identity(&self) -> &str {
+    /// Returns what tells it from other sources: as it was written, without the checksum.
+    pub(crate) fn identity(&self) -> &str {
         &self.identity
     }
 

@@ -2,6 +2,8 @@
 
 mod explore;
 
+use operator_kit::ReconcileError as _;
+
 use super::*;
 
 fn version(number: u64) -> Version {
@@ -245,8 +247,7 @@ fn a_driver_that_is_being_removed_is_not_installed_before_it_is_gone() {
 
 #[test]
 fn the_docs_explain_every_reason() {
-    let docs = include_str!("../../../../docs/vdo/README.md");
-    for reason in reason::ALL {
-        assert!(docs.contains(&format!("\n| `{reason}` | ")), "{reason}");
-    }
+    let docs = include_str!("../../../../docs/vdo/reasons.md");
+    let reasons = crate::error::Error::reasons();
+    operator_kit::reasons::check_documented(docs, reason::ALL.iter().chain(&reasons)).unwrap();
 }

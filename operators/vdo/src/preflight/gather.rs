@@ -123,7 +123,7 @@ fn matched<'a>(
 }
 
 /// Returns a UUID with the bytes of its first three parts in the other order.
-fn swapped(uuid: &str) -> Option<String> {
+pub(crate) fn swapped(uuid: &str) -> Option<String> {
     let parts: Vec<&str> = uuid.split('-').collect();
     let [low, mid, high, sequence, node] = parts.as_slice() else { return None };
     let swap = |part: &str| -> Option<String> {

@@ -32,13 +32,18 @@ impl NodeFacts {
         Self {
             name: node.name_any(),
             provider_id: spec.and_then(|spec| spec.provider_id.clone()).filter(|id| !id.is_empty()),
-            is_control_plane: CONTROL_PLANE.iter().any(|label| node.labels().contains_key(*label)),
+            is_control_plane: is_control_plane(node.labels()),
             taints: taints.iter().filter(stays).map(show).collect(),
             volumes,
             volume_limit: limit.and_then(|limit| usize::try_from(limit).ok()),
             ..Self::default()
         }
     }
+}
+
+/// Returns whether a Node with these labels is of the control plane.
+pub(crate) fn is_control_plane(labels: &BTreeMap<String, String>) -> bool {
+    CONTROL_PLANE.iter().any(|label| labels.contains_key(*label))
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {

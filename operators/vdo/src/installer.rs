@@ -1,0 +1,162 @@
+//! Drivers: installed, kept, upgraded and removed, as a VDOConfig or a DriverSet asks.
+//!
+//! ```text
+//!   VDOConfig, DriverSet ──▶ observe ──▶ Seen ──▶ decide ──▶ Plan ──▶ apply ──▶ sets of objects
+//!   answers of vCenters, matrix,    ▲                                  └──▶ what is noted of a set: version, hash, since when
+//!   manifests, Nodes, notes ────────┘
+//! ```
+//!
+//! What is installed is noted on the parent of each set, so that it is known after a restart. The oldest object that asks for a driver decides
+//! about it.
+
+mod apply;
+mod claims;
+mod decide;
+mod files;
+mod in_use;
+mod kinds;
+mod memory;
+mod observe;
+mod record;
+mod seen;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::storage::v1::CSINode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Client;
+use operator_kit::apply_set::ApplySet;
+use operator_kit::conditions::{self, READY, Status};
+use operator_kit::{Cache, Clock, Notice, Outcome, Reconciler, StatusOf, Turn};
+
+pub(crate) use files::{Lack, text};
+pub(crate) use kinds::Asks;
+pub(crate) use memory::Memory;
+pub(crate) use seen::File;
+
+use crate::api::reason;
+use crate::connection::{Answers, Logins};
+use crate::error::Error;
+use crate::fetch::Fetcher;
+use crate::plan::Drivers;
+use crate::wakes::{Caches, Wakes};
+use crate::watched::BriefNode;
+use apply::Done;
+use decide::Plan;
+use seen::Seen;
+
+/// What the controllers of all kinds share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) manager: String,
+    pub(crate) caches: Caches,
+    pub(crate) nodes: Cache<BriefNode>,
+    pub(crate) csi_nodes: Cache<CSINode>,
+    pub(crate) logins: Logins,
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) sets: Drivers<ApplySet>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) wakes: Wakes,
+}
+
+/// Namespace of the sets' parents. It cannot be deleted.
+pub(crate) const SETS: &str = "kube-system";
+
+/// Returns the set of a driver.
+pub(crate) fn set(client: &Client, manager: &str, driver: crate::matrix::Driver) -> ApplySet {
+    let name = format!("vdo-{}", driver.name().to_lowercase());
+    ApplySet::new(client.clone(), SETS, &name, manager).putting_back()
+}
+
+/// The controller of one kind.
+pub(crate) struct Installer<K> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) kind: PhantomData<K>,
+}
+
+impl<K: Asks> Reconciler for Installer<K> {
+    type Object = K;
+    type Seen = Seen;
+    type Plan = Plan;
+    type Done = Done;
+    type Error = Error;
+
+    const NAME: &'static str = K::CONTROLLER;
+    const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    async fn observe(&self, object: &K) -> Result<Seen, Error> {
+        observe::observe(&self.shared, object).await
+    }
+
+    fn plan(object: &K, seen: &Seen, now: Timestamp) -> Turn<Plan> {
+        decide::decide(seen, object.meta().deletion_timestamp.is_some(), now)
+    }
+
+    async fn apply(&self, object: &K, plan: Plan) -> Result<Done, Error> {
+        apply::apply(&self.shared, object, plan).await
+    }
+
+    fn status(
+        old: Option<&StatusOf<Self>>,
+        object: &K,
+        seen: Option<&Seen>,
+        outcome: &Outcome<Done, Error>,
+        now: Timestamp,
+    ) -> Option<StatusOf<Self>> {
+        // The pass that follows says more: what runs is no less ready while files are fetched, and before it was looked at.
+        if matches!(outcome, Outcome::Acted(_)) && seen.is_some_and(Seen::is_incomplete) {
+            return None;
+        }
+        let usable = seen.filter(|seen| seen.unusable.is_none());
+        let mut status = match usable {
+            Some(seen) => object.report(old, &seen.reports(), &seen.cpi_nodes, now),
+            None => old.cloned().unwrap_or_default(),
+        };
+        let said = match outcome {
+            Outcome::Failed(_) => Some(outcome.ready(reason::AS_ASKED)),
+            Outcome::Waiting(..) | Outcome::Blocked(..) if usable.is_none() => {
+                Some(outcome.ready(reason::AS_ASKED))
+            }
+            Outcome::Waiting(reason, message) if object.meta().deletion_timestamp.is_some() => {
+                Some((Status::False, *reason, message.clone()))
+            }
+            _ => None,
+        };
+        if let Some((status_of, reason, message)) = said {
+            let all = K::conditions_mut(&mut status);
+            conditions::set(all, READY, status_of, reason, &message, object.meta().generation, now);
+        }
+        Some(status)
+    }
+
+    fn conditions(status: &StatusOf<Self>) -> &[Condition] {
+        K::conditions_of(status)
+    }
+
+    fn event(done: &Done) -> Option<Notice> {
+        (!done.changes.is_empty()).then(|| Notice::normal(reason::ROLLING_OUT, done.changes.join(", ")))
+    }
+
+    fn news(_: &K, old: Option<&StatusOf<Self>>, new: &StatusOf<Self>) -> Vec<Notice> {
+        let ready = |status| conditions::get(K::conditions_of(status), READY);
+        let before = old.and_then(ready).map(|ready| ready.reason.as_str());
+        let now = ready(new).filter(|now| before != Some(now.reason.as_str()));
+        // What is waited for in a removal is no help that is needed: it ends when others have done their part.
+        let in_use = [reason::VOLUMES_IN_USE, reason::NETWORK_IN_USE].into_iter();
+        let notice = |now: &Condition| {
+            let reason = in_use.clone().find(|reason| now.reason == **reason)?;
+            Some(Notice::warning(reason, now.message.clone()))
+        };
+        now.and_then(notice).into_iter().collect()
+    }
+}
+
+/// Finalizer of what asks for drivers.
+pub(crate) const FINALIZER: &str = "vdo.vmware.com/drivers";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Decides what is done next. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use operator_kit::Turn;
+
+use super::record::Record;
+use super::seen::{DriverSeen, File, Seen};
+use crate::api::reason;
+use crate::matrix::Driver;
+use crate::plan::{Change, Drivers, Found, Health, Hold, Installed, Step, Wanted};
+use crate::render::Rendered;
+use crate::status::{Open, open};
+
+/// When a removal is looked at again: nothing tells that an object is gone.
+const REMOVAL: Duration = Duration::from_secs(1);
+/// When volumes and Pods that are in the way are looked at again.
+const IN_USE: Duration = Duration::from_secs(5);
+/// When what is waited for is looked at again although nothing was heard.
+const WAIT: Duration = Duration::from_mins(1);
+
+/// What is done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// Download files.
+    Fetch(Vec<File>),
+    /// Change drivers, and ask these vCenters again.
+    Change(Vec<Action>, Vec<(String, String)>),
+}
+
+/// What is done with a driver.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Its objects are applied.
+    Apply {
+        driver: Driver,
+        change: Change,
+        /// What is noted before.
+        record: Record,
+        rendered: Arc<Rendered>,
+    },
+    /// Its objects are deleted.
+    Remove(Driver, Record),
+    /// Its objects stay, without our label.
+    Release(Driver),
+}
+
+/// Decides what is done next.
+pub(super) fn decide(seen: &Seen, is_deleted: bool, now: Timestamp) -> Turn<Plan> {
+    if let Some(hold) = &seen.unusable {
+        return Turn::Blocked { reason: hold.reason, message: hold.message.clone() };
+    }
+    if !seen.files.is_empty() {
+        return Turn::Act(Plan::Fetch(seen.files.clone()));
+    }
+    let steps = seen.steps();
+    let actions: Vec<_> = Driver::ALL
+        .into_iter()
+        .filter_map(|driver| action(driver, steps.get(driver), seen.drivers.get(driver), now))
+        .collect();
+    if !actions.is_empty() || !seen.outdated.is_empty() {
+        return Turn::Act(Plan::Change(actions, seen.outdated.clone()));
+    }
+    if is_deleted && Driver::ALL.iter().all(|driver| *steps.get(*driver) == Step::Rest) {
+        return Turn::Gone;
+    }
+    match open(&seen.reports()) {
+        None => Turn::Settled,
+        Some(Open { needs_help, reason, message }) => turn(needs_help, reason, message, &steps),
+    }
+}
+
+fn turn(needs_help: bool, reason: &'static str, message: String, steps: &Drivers<Step>) -> Turn<Plan> {
+    let is_removing =
+        Driver::ALL.iter().any(|driver| *steps.get(*driver) == Step::Remove) || reason == reason::REMOVING;
+    let is_used = [reason::VOLUMES_IN_USE, reason::NETWORK_IN_USE].contains(&reason);
+    let after = match (is_removing, is_used, needs_help) {
+        (true, ..) => REMOVAL,
+        (_, true, _) => IN_USE,
+        (.., true) => return Turn::Blocked { reason, message },
+        _ => WAIT,
+    };
+    Turn::Wait { reason, message, after: Some(after) }
+}
+
+fn action(driver: Driver, step: &Step, seen: &DriverSeen, now: Timestamp) -> Option<Action> {
+    match step {
+        Step::Apply(change) if *change != Change::Maintain || seen.is_due => {
+            let Wanted::Present(target) = &seen.wanted else { return None };
+            let before = seen.record.as_ref().filter(|record| record.version == target.version);
+            let record = Record {
+                version: target.version.clone(),
+                digest: target.digest.clone(),
+                since: before.map_or(now, |record| record.since),
+                is_removing: false,
+            };
+            Some(Action::Apply {
+                driver,
+                change: *change,
+                record,
+                rendered: Arc::clone(seen.rendered.as_ref()?),
+            })
+        }
+        // What was begun is finished, also where the driver is to run again.
+        Step::Remove | Step::Wait(Hold { reason: reason::REMOVING, .. }) if seen.is_due => {
+            let Found::Ours(Installed { version, digest, health }) = &seen.found else { return None };
+            let since = seen.record.as_ref().map_or(now, |record| record.since);
+            let (version, digest) = (version.clone(), digest.clone());
+            let is_removing = *health == Health::Removing;
+            Some(Action::Remove(driver, Record { version, digest, since, is_removing }))
+        }
+        Step::Release => Some(Action::Release(driver)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! What keeps a driver from being installed or removed: drivers of other tools, volumes, Pods. Asked for only when it matters.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, TypeMeta};
+use kube::core::ObjectList;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::foreign;
+use crate::nodes::CSI_DRIVER;
+use crate::plan::Drivers;
+
+/// Objects that one answer of the API server has.
+const PAGE: u32 = 100;
+/// Objects that are enough to say why something is not done.
+const ENOUGH: usize = 10;
+
+/// Calls `each` with the objects of a kind, page by page, until it returns false.
+async fn pages<K>(api: &Api<K>, mut each: impl FnMut(ObjectList<K>) -> bool) -> Result<(), kube::Error>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = api.list(&params).await?;
+        let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
+        if !each(page) {
+            return Ok(());
+        }
+        let Some(token) = next else { return Ok(()) };
+        params = params.continue_token(&token);
+    }
+}
+
+/// Returns what shows drivers of other tools.
+pub(super) async fn foreign(client: &Client, sets: &[String]) -> Result<Drivers<Option<String>>, Error> {
+    let mut found = Drivers::<Option<String>>::default();
+    let kinds = [types::<DaemonSet>(), types::<Deployment>()];
+    for (types, resource) in kinds {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        pages(&api, |page| {
+            let mut workloads = page.items;
+            // A list says its kind once, for all of its items.
+            for workload in &mut workloads {
+                workload.types = Some(types.clone());
+            }
+            let Drivers { cni, cpi, csi } = foreign::find(&workloads, sets);
+            found.cni = found.cni.take().or(cni);
+            found.cpi = found.cpi.take().or(cpi);
+            found.csi = found.csi.take().or(csi);
+            true
+        })
+        .await?;
+    }
+    Ok(found)
+}
+
+fn types<K: Resource<DynamicType = ()>>() -> (TypeMeta, ApiResource) {
+    let (version, kind) = (K::api_version(&()).into_owned(), K::kind(&()).into_owned());
+    (TypeMeta { api_version: version, kind }, ApiResource::erase::<K>(&()))
+}
+
+/// Returns volumes, attachments and snapshots of CSI.
+pub(super) async fn volumes(client: &Client) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    pages(&volumes, |page| {
+        let is_ours = |volume: &&PersistentVolume| {
+            let source = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
+            source.is_some_and(|source| source.driver == CSI_DRIVER)
+        };
+        let names =
+            page.iter().filter(is_ours).map(|volume| format!("PersistentVolume {}", volume.name_any()));
+        found.extend(names.take(ENOUGH));
+        found.len() < ENOUGH
+    })
+    .await?;
+    let attachments: Api<VolumeAttachment> = Api::all(client.clone());
+    pages(&attachments, |page| {
+        let ours = page.iter().filter(|attachment| attachment.spec.attacher == CSI_DRIVER);
+        found.extend(ours.map(|of| format!("VolumeAttachment {}", of.name_any())).take(ENOUGH));
+        found.len() < 2 * ENOUGH
+    })
+    .await?;
+    let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent");
+    let snapshots: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let listed = pages(&snapshots, |page| {
+        let ours = page.iter().filter(|snapshot| snapshot.data["spec"]["driver"] == CSI_DRIVER);
+        found.extend(ours.map(|of| format!("VolumeSnapshotContent {}", of.name_any())).take(ENOUGH));
+        found.len() < 3 * ENOUGH
+    });
+    match listed.await {
+        // The cluster has no snapshots.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(found),
+        listed => Ok(listed.map(|()| found)?),
+    }
+}
+
+/// Returns Pods with addresses of the network.
+pub(super) async fn pods(client: &Client) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    let pods: Api<Pod> = Api::all(client.clone());
+    pages(&pods, |page| {
+        let has_address = |pod: &&Pod| {
+            let is_of_host = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            !is_of_host && !matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        let names = page
+            .iter()
+            .filter(has_address)
+            .map(|pod| format!("Pod {}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
+        found.extend(names.take(ENOUGH));
+        found.len() < ENOUGH
+    })
+    .await?;
+    Ok(found)
+}

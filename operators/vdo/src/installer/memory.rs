@@ -1,0 +1,140 @@
+//! What this process remembers: how far the drivers are, and which files could not be fetched.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::matrix::Driver;
+use crate::plan::{Drivers, Hold};
+
+/// How often what is applied is compared with what is there although no change was seen. Less than the time after which every object is
+/// looked at.
+const AUDIT: SignedDuration = SignedDuration::from_mins(15);
+/// How often a removal is carried on.
+const REMOVAL: SignedDuration = SignedDuration::from_millis(500);
+/// How long a file that could not be fetched is left alone.
+const PAUSE: SignedDuration = SignedDuration::from_mins(1);
+/// How often a matrix at a URL without a checksum is fetched again.
+const REFRESH: SignedDuration = SignedDuration::from_mins(15);
+
+/// What this process remembers.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    drivers: Drivers<Option<Applied>>,
+    /// When the removal of a driver was carried on last.
+    removals: Drivers<Option<Timestamp>>,
+    /// By the identity of the source.
+    fetched: HashMap<String, Attempt>,
+}
+
+/// What was applied of a driver last.
+#[derive(Clone, Debug)]
+struct Applied {
+    digest: String,
+    /// Which of its objects are waited for.
+    waits_for: Option<String>,
+    at: Timestamp,
+    /// Whether one of its objects has changed since.
+    has_changed: bool,
+}
+
+struct Attempt {
+    at: Timestamp,
+    failed: Option<Hold>,
+}
+
+/// How far a driver is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rollout {
+    /// It has not been looked at since the process started.
+    Unknown,
+    /// Everything of it runs.
+    Complete,
+    /// These objects are waited for.
+    Waiting(String),
+}
+
+impl Memory {
+    /// Notes that an object of a driver has changed.
+    pub(crate) fn look_at(&self, driver: Driver) {
+        if let Some(applied) = self.state().drivers.get_mut(driver) {
+            applied.has_changed = true;
+        }
+    }
+
+    /// Notes that a driver is about to be applied.
+    pub(super) fn applying(&self, driver: Driver, digest: &str, now: Timestamp) {
+        let mut state = self.state();
+        let applied = state.drivers.get_mut(driver);
+        let waits_for =
+            applied.take().filter(|known| known.digest == digest).and_then(|known| known.waits_for);
+        *applied = Some(Applied { digest: digest.to_owned(), waits_for, at: now, has_changed: false });
+    }
+
+    /// Notes that a driver was applied.
+    pub(super) fn applied(&self, driver: Driver, waits_for: Option<String>) {
+        if let Some(applied) = self.state().drivers.get_mut(driver) {
+            applied.waits_for = waits_for;
+        }
+    }
+
+    /// Forgets a driver: it could not be applied, or is removed.
+    pub(super) fn forget(&self, driver: Driver) {
+        *self.state().drivers.get_mut(driver) = None;
+    }
+
+    /// Returns how far the driver is that was applied with this hash.
+    pub(super) fn rollout(&self, driver: Driver, digest: &str) -> Rollout {
+        match self.state().drivers.get(driver) {
+            Some(applied) if applied.digest == digest => {
+                applied.waits_for.clone().map_or(Rollout::Complete, Rollout::Waiting)
+            }
+            _ => Rollout::Unknown,
+        }
+    }
+
+    /// Returns whether what is there of a driver is to be compared with what was applied.
+    pub(super) fn is_due(&self, driver: Driver, digest: &str, now: Timestamp) -> bool {
+        let state = self.state();
+        let applied = state.drivers.get(driver).as_ref().filter(|applied| applied.digest == digest);
+        applied.is_none_or(|applied| applied.has_changed || now.duration_since(applied.at) >= AUDIT)
+    }
+
+    /// Notes that the removal of a driver is carried on.
+    pub(super) fn removing(&self, driver: Driver, now: Timestamp) {
+        let mut state = self.state();
+        *state.drivers.get_mut(driver) = None;
+        *state.removals.get_mut(driver) = Some(now);
+    }
+
+    /// Returns whether the removal of a driver is to be carried on.
+    pub(super) fn is_removal_due(&self, driver: Driver, now: Timestamp) -> bool {
+        self.state().removals.get(driver).is_none_or(|at| now.duration_since(at) >= REMOVAL)
+    }
+
+    /// Notes that a file was fetched, or why not.
+    pub(super) fn fetched(&self, identity: &str, failed: Option<Hold>, now: Timestamp) {
+        self.state().fetched.insert(identity.to_owned(), Attempt { at: now, failed });
+    }
+
+    /// Returns why a file could not be fetched a short time ago.
+    pub(super) fn failure(&self, identity: &str, now: Timestamp) -> Option<Hold> {
+        let state = self.state();
+        let attempt = state.fetched.get(identity).filter(|attempt| now.duration_since(attempt.at) < PAUSE)?;
+        attempt.failed.clone()
+    }
+
+    /// Returns whether a file that may have changed is to be fetched again.
+    pub(super) fn is_old(&self, identity: &str, now: Timestamp) -> bool {
+        let state = self.state();
+        state.fetched.get(identity).is_none_or(|attempt| now.duration_since(attempt.at) >= REFRESH)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,86 @@
+//! What was seen of the drivers, and of what they depend on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::fetch::Source;
+use crate::matrix::Driver;
+use crate::nodes::{State, Summary};
+use crate::plan::{Cluster, Drivers, Found, Hold, Step, Wanted, plan};
+use crate::render::Rendered;
+use crate::status::Report;
+
+use super::record::Record;
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Why what is asked for is not clear.
+    pub(super) unusable: Option<Hold>,
+    pub(super) drivers: Drivers<DriverSeen>,
+    pub(super) cluster: Cluster,
+    /// How far the Nodes are with CPI, by name.
+    pub(super) cpi_nodes: BTreeMap<String, State>,
+    /// Files that have to be downloaded first.
+    pub(super) files: Vec<File>,
+    /// UIDs and names of connections whose answers are not new enough.
+    pub(super) outdated: Vec<(String, String)>,
+}
+
+/// A file, and where it is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) source: Source,
+    /// Namespace of ConfigMaps that are sources.
+    pub(crate) namespace: String,
+}
+
+/// What was seen of one driver.
+#[derive(Debug, Default)]
+pub(super) struct DriverSeen {
+    pub(super) wanted: Wanted,
+    pub(super) found: Found,
+    pub(super) record: Option<Record>,
+    /// Why its version was chosen.
+    pub(super) choice: Option<String>,
+    /// Its objects, as they are to be.
+    pub(super) rendered: Option<Arc<Rendered>>,
+    pub(super) nodes: Summary,
+    /// Whether its objects are to be compared with those that are there.
+    pub(super) is_due: bool,
+    /// Whether it is installed, and this process has not looked at it.
+    pub(super) is_unknown: bool,
+}
+
+impl Seen {
+    /// Creates one of an object that does not say what it asks for.
+    pub(super) fn unusable(hold: Hold) -> Self {
+        Self { unusable: Some(hold), ..Self::default() }
+    }
+
+    /// Returns whether a driver that is installed has not been looked at yet, or files are to be fetched first.
+    pub(super) fn is_incomplete(&self) -> bool {
+        !self.files.is_empty() || Driver::ALL.iter().any(|driver| self.drivers.get(*driver).is_unknown)
+    }
+
+    /// Returns the step of each driver.
+    pub(super) fn steps(&self) -> Drivers<Step> {
+        let wanted = Drivers::of(|driver| self.drivers.get(driver).wanted.clone());
+        let found = Drivers::of(|driver| self.drivers.get(driver).found.clone());
+        plan(&wanted, &found, &self.cluster)
+    }
+
+    /// Returns what the status says of each driver.
+    pub(super) fn reports(&self) -> Drivers<Report> {
+        let steps = self.steps();
+        Drivers::of(|driver: Driver| {
+            let seen = self.drivers.get(driver);
+            Report {
+                found: seen.found.clone(),
+                step: steps.get(driver).clone(),
+                choice: seen.choice.clone(),
+                nodes: seen.nodes.clone(),
+            }
+        })
+    }
+}
