@@ -1,7 +1,7 @@
 //! Properties of objects: the filters that select them, the requests that read them once, and the decoding of
 //! objects. Keeps no state; polls for changes are [`super::vms`]'s.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use vim_rs::types::structs::{
@@ -103,23 +103,26 @@ pub(super) async fn read_existing(
     kinds: &[(&str, &[&str])],
     morefs: &[MoRef],
 ) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing_within(core, core.call_timeout(), kinds, morefs).await
+    read_existing_within(core, Duration::MAX, kinds, morefs).await.map(|(objects, _)| objects)
 }
 
-/// As [`read_existing`], where each call may take so long.
+/// As [`read_existing`], where each answer has to come within this time; returns when the first was asked for as well.
 pub(super) async fn read_existing_within(
     core: &Core,
     deadline: Duration,
     kinds: &[(&str, &[&str])],
     morefs: &[MoRef],
-) -> Result<Vec<ObjectUpdate>, Error> {
-    let mut read = Vec::new();
+) -> Result<(Vec<ObjectUpdate>, Instant), Error> {
+    let (mut read, mut since) = (Vec::new(), None);
     let mut parts: Vec<&[MoRef]> = morefs.chunks(NAMED).collect();
     while let Some(part) = parts.pop() {
         let objects = part.iter().map(|moref| object(moref.to_vim(), false, Vec::new())).collect();
         let selected = kinds.iter().map(|(of, paths)| properties(of, paths)).collect();
         match core.retrieve_within(deadline, &filter(selected, objects)).await {
-            Ok(objects) => read.extend(objects),
+            Ok((objects, sent)) => {
+                read.extend(objects);
+                since.get_or_insert(sent);
+            }
             Err(error) if error.is_object_missing() && part.len() > 1 => {
                 let (left, right) = part.split_at(part.len() / 2);
                 parts.extend([right, left]);
@@ -128,17 +131,19 @@ pub(super) async fn read_existing_within(
             Err(error) => return Err(error),
         }
     }
-    Ok(read)
+    Ok((read, since.unwrap_or_else(Instant::now)))
 }
 
 /// Most calls at a time that ask for objects that an answer does not have.
 const EXISTENCE_CALLS: usize = 8;
 
-/// Returns those of the objects that exist although an answer of [`read_existing`] does not have them, with one call for each, which may take
-/// so long. They are hidden: nothing more is known of them.
-pub(super) async fn hidden(core: &Core, deadline: Duration, absent: Vec<MoRef>) -> Result<Vec<MoRef>, Error> {
+/// Returns those of the objects that exist although an answer of [`read_existing`] does not have them, with one call for each; all have to be
+/// answered within this time. They are hidden: nothing more is known of them.
+pub(super) async fn hidden(core: &Core, time: Duration, absent: Vec<MoRef>) -> Result<Vec<MoRef>, Error> {
+    let began = Instant::now();
+    let left = || time.saturating_sub(began.elapsed());
     stream::iter(absent)
-        .map(async |moref| exists(core, deadline, &moref).await.map(|exists| exists.then_some(moref)))
+        .map(async |moref| exists(core, left(), &moref).await.map(|exists| exists.then_some(moref)))
         .buffer_unordered(EXISTENCE_CALLS)
         .try_filter_map(async |hidden| Ok(hidden))
         .try_collect()

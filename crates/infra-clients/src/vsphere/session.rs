@@ -157,7 +157,7 @@ impl Core {
         self.epoch.subscribe()
     }
 
-    /// Returns whether there was a login and no other was sent since. A session that has ended counts until that is noticed.
+    /// Returns whether there was a login, and none was sent since that has not succeeded. A session that has ended counts until that is noticed.
     pub(super) fn has_session(&self) -> bool {
         *self.epoch.borrow() > 0 && !self.is_unsettled()
     }
@@ -236,19 +236,20 @@ impl Core {
 
     /// Reads properties once, page by page.
     pub(super) async fn retrieve(&self, filter: &PropertyFilterSpec) -> Result<Vec<ObjectUpdate>, Error> {
-        self.retrieve_within(self.config.call_timeout, filter).await
+        self.retrieve_within(Duration::MAX, filter).await.map(|(objects, _)| objects)
     }
 
-    /// As [`Core::retrieve`], where the vCenter may take so long for each page. A login, and waiting for a place among the calls, do not count.
+    /// As [`Core::retrieve`], where all pages have to come within this time; returns when the first was asked for as well. A login, and
+    /// waiting for a place among the calls, do not count.
     pub(super) async fn retrieve_within(
         &self,
         deadline: Duration,
         filter: &PropertyFilterSpec,
-    ) -> Result<Vec<ObjectUpdate>, Error> {
+    ) -> Result<(Vec<ObjectUpdate>, Instant), Error> {
         let collector = &self.roots().await?.collector;
         self.with_session(|| async move {
             let options = Data { type_name: "RetrieveOptions", fields: vec![("maxObjects", &PAGE)] };
-            let mut objects = Vec::new();
+            let (mut objects, sent) = (Vec::new(), Instant::now());
             let mut token: Option<String> = None;
             loop {
                 let call = match &token {
@@ -257,12 +258,13 @@ impl Core {
                         .with("options", &options),
                     Some(token) => Call::new("ContinueRetrievePropertiesEx", collector).with("token", token),
                 };
-                let answer = self.send(&call, deadline).await?;
+                let left = deadline.saturating_sub(sent.elapsed()).min(self.config.call_timeout);
+                let answer = self.send(&call, left).await?;
                 let next = read_objects(&answer, |object| objects.push(object))
                     .map_err(|error| call.failed(error))?;
                 match next {
                     Some(next) => token = Some(next),
-                    None => return Ok(objects),
+                    None => return Ok((objects, sent)),
                 }
             }
         })

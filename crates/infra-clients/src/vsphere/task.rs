@@ -113,5 +113,5 @@ pub(super) async fn read_tasks(
     deadline: Duration,
     tasks: &[MoRef],
 ) -> Result<Vec<ObjectUpdate>, Error> {
-    read_existing_within(core, deadline, &[("Task", TASK_PATHS)], tasks).await
+    read_existing_within(core, deadline, &[("Task", TASK_PATHS)], tasks).await.map(|(tasks, _)| tasks)
 }

@@ -1,13 +1,13 @@
 //! Reads that do not wait: a request, and the answer as a change.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use infra_clients::Failure;
 use infra_clients::vsphere::vms::{Change, Changes, Outside, Template};
 use infra_clients::vsphere::{Kind, MoRef};
-use testbed::{Account, Fault, Outage, Vcsim};
+use testbed::{Account, Fault, Outage, Vcsim, eventually};
 
 use crate::rig::{IDLE, Rig, SOON, down, spec, template};
 
@@ -183,6 +183,27 @@ async fn a_vm_that_the_account_may_not_see_is_not_gone() -> Result<()> {
         Some(Outside::Elsewhere(vm)) => assert!(vm.markers.is_none(), "{vm:?}"),
         other => panic!("{other:?}"),
     }
+    Ok(())
+}
+
+/// It counts for 30 s from its read on, however long the others of its look-up take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_is_as_old_as_its_read() -> Result<()> {
+    let rig = Rig::start().await?;
+    let vm = rig.make(&rig.root()?, "a").await?;
+    rig.vms.fresh().await?;
+    let gone = MoRef::new("VirtualMachine", "vm-9999");
+    // The call that reads both, and the one that asks whether the other exists.
+    let slow = Fault::delay("RetrievePropertiesEx", Duration::from_secs(10)).naming(gone.value()).times(2);
+    rig.sim.fault(slow).await?;
+    let began = Instant::now();
+    rig.vms.look_up(&gone);
+    rig.vms.confirm(&vm);
+    let confirmed = || rig.vms.read(|inventory| inventory.confirmed(&vm));
+    eventually("a confirmation", SOON, async || Ok(confirmed().map(drop))).await?;
+    assert!(began.elapsed() >= Duration::from_secs(20), "one of the calls was fast");
+    eventually("the end of the confirmation", SOON, async || Ok(confirmed().is_none().then_some(()))).await?;
+    assert!(began.elapsed() < Duration::from_secs(45), "it counts from its answer");
     Ok(())
 }
 

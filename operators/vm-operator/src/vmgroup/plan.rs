@@ -298,7 +298,7 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let missing = if seen.unread.is_empty() { missing } else { 0 };
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
-    // Least loss first: machines that do not work, before all those that are not destroyed, since they do not exist or were moved; then
+    // Least loss first: machines that do not work, before all those that are not in sight (one that was moved is not destroyed), then
     // outdated ones, then the highest slot.
     live.sort_by_key(|member| {
         (member.on, member.exists && !member.moved, !is_outdated(member, &revision), -member.slot)

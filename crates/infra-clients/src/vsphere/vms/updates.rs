@@ -1,7 +1,7 @@
 //! What the property collector is asked about VMs and what it answers. Owns the filters, the poll and its decoding;
 //! keeps no state.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vim_rs::types::structs::PropertyFilterSpec;
 
@@ -53,12 +53,12 @@ pub(super) async fn read_once(core: &Core, objects: &[MoRef]) -> Result<Vec<Obje
     read_existing(core, ONCE, objects).await
 }
 
-/// As [`read_once`], where each call may take so long.
+/// As [`read_once`], where each answer has to come within this time; returns when the first was asked for as well.
 pub(super) async fn read_once_within(
     core: &Core,
     deadline: Duration,
     objects: &[MoRef],
-) -> Result<Vec<ObjectUpdate>, Error> {
+) -> Result<(Vec<ObjectUpdate>, Instant), Error> {
     read_existing_within(core, deadline, ONCE, objects).await
 }
 

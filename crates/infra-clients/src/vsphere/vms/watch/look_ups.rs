@@ -184,7 +184,13 @@ impl LookUps {
                 Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
                     tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
                     self.requests().suspects.insert(moref.clone(), Instant::now());
-                    return answer(shared, &moref, Some(&Arc::new(Vm::empty(moref.clone()))), None);
+                    return answer(
+                        shared,
+                        &moref,
+                        Some(&Arc::new(Vm::empty(moref.clone()))),
+                        None,
+                        Instant::now(),
+                    );
                 }
                 Err(_) => tries += 1,
             }
@@ -195,29 +201,31 @@ impl LookUps {
 }
 
 /// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory, and one for each VM that the answer
-/// does not have; then answers. Each call may take until the deadline.
-async fn look_up(shared: &Shared, deadline: Duration, morefs: &[MoRef]) -> Result<(), Error> {
+/// does not have; then answers. The first answer has to come within this time, and all others within as much after it. What is answered is as
+/// it was when the first call was sent.
+async fn look_up(shared: &Shared, time: Duration, morefs: &[MoRef]) -> Result<(), Error> {
     let mut read = Inventory::new(shared.config.marker_prefix.clone());
-    let now = Instant::now();
     let mut objects = morefs.to_vec();
     objects.extend(shared.read(|inventory| inventory.above(morefs)));
-    for update in read_once_within(&shared.core, deadline, &objects).await? {
-        read.apply(&update, now);
+    let (updates, since) = read_once_within(&shared.core, time, &objects).await?;
+    let until = Instant::now() + time;
+    for update in updates {
+        read.apply(&update, since);
     }
     let absent = morefs.iter().filter(|moref| moref.kind() == "VirtualMachine" && read.vm(moref).is_none());
-    for hidden in hidden(&shared.core, deadline, absent.cloned().collect()).await? {
-        read.apply(&ObjectUpdate::unread(&hidden), now);
+    for hidden in hidden(&shared.core, time, absent.cloned().collect()).await? {
+        read.apply(&ObjectUpdate::unread(&hidden), since);
     }
     let site = shared.sites.current();
     if let Some(site) = &site {
         read.set_root(site.root.clone());
-        read_above(shared, deadline, site, &mut read, now).await?;
+        read_above(shared, until, site, &mut read, since).await?;
     }
     let levels: Vec<String> = segments(&shared.config.root_folder).collect();
     for moref in morefs {
         let vm = read.vm(moref);
         let is_in_place = || read.is_in_place(vm?, &site.as_ref()?.vm_folder, &levels);
-        answer(shared, moref, vm, is_in_place());
+        answer(shared, moref, vm, is_in_place(), since);
     }
     Ok(())
 }
@@ -225,10 +233,10 @@ async fn look_up(shared: &Shared, deadline: Duration, morefs: &[MoRef]) -> Resul
 /// Reads what is still missing of the folders from those VMs that the inventory shows up to the VM folder: mostly nothing.
 async fn read_above(
     shared: &Shared,
-    deadline: Duration,
+    until: Instant,
     site: &Site,
     read: &mut Inventory,
-    now: Instant,
+    since: Instant,
 ) -> Result<(), Error> {
     let mut next: HashSet<MoRef> = shared.read(|inventory| {
         let shown = read.vms().filter(|vm| inventory.vm(&vm.moref).is_some());
@@ -242,17 +250,18 @@ async fn read_above(
             return Ok(());
         }
         let folders: Vec<_> = next.drain().collect();
-        for update in read_once_within(&shared.core, deadline, &folders).await? {
-            read.apply(&update, now);
+        let left = until.saturating_duration_since(Instant::now());
+        for update in read_once_within(&shared.core, left, &folders).await?.0 {
+            read.apply(&update, since);
             next.extend(read.folder(&update.obj).and_then(|folder| folder.parent.clone()));
         }
     }
 }
 
-/// Answers a request; `is_in_place`: of [`Inventory::is_in_place`]. An inventory that has missed a change is read again at once.
-fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: Option<bool>) {
+/// Answers a request; `is_in_place`: of [`Inventory::is_in_place`]; `since`: when the answer was asked for at the latest. An inventory that has missed a change is read again at once.
+fn answer(shared: &Shared, moref: &MoRef, read: Option<&Arc<Vm>>, is_in_place: Option<bool>, since: Instant) {
     // In this order a reader finds the open request, or the answer.
-    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, is_in_place, Instant::now()));
+    let missed = shared.update(|inventory| inventory.set_looked_up(moref, read, is_in_place, since));
     shared.look_ups.close(moref);
     shared.update(|inventory| inventory.send(&Change::LookedUp(moref.clone())));
     if missed {

@@ -313,12 +313,16 @@ impl Watcher {
             }
             answer => answer?,
         };
-        let (mut root_left, mut view_left) = (false, false);
+        // Without its view, all that it showed leaves as well: before any of it is applied.
+        if answer.contains(watched.view.value()) && has_left(&answer, &watched.view)? {
+            self.resources.forget_view();
+            return Err(view_gone());
+        }
+        let mut root_left = false;
         let page = shared.update(|inventory| {
             let now = Instant::now();
             let page = read_updates(&answer, |update| {
                 root_left |= update.kind == UpdateKind::Leave && update.obj == watched.root;
-                view_left |= update.kind == UpdateKind::Leave && update.obj == watched.view;
                 inventory.apply(&update, now);
             });
             for moref in inventory.take_missing() {
@@ -328,10 +332,6 @@ impl Watcher {
         })?;
         if root_left {
             return Err(root_gone(shared));
-        }
-        if view_left {
-            self.resources.forget_view();
-            return Err(view_gone());
         }
         if let Some(page) = &page {
             watched.version.clone_from(&page.version);
@@ -363,6 +363,13 @@ impl Watcher {
 
 fn root_gone(shared: &Shared) -> Error {
     Error::new(Kind::NotFound, format!("the folder {} does not exist any more", shared.config.root_folder))
+}
+
+/// Returns whether an answer says that the object is not shown any more.
+fn has_left(answer: &str, moref: &MoRef) -> Result<bool, Error> {
+    let mut left = false;
+    read_updates(answer, |update| left |= update.kind == UpdateKind::Leave && update.obj == *moref)?;
+    Ok(left)
 }
 
 fn view_gone() -> Error {
