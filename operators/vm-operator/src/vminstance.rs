@@ -29,7 +29,8 @@ use crate::triggers::has_ended;
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
 pub use apply::Done;
 pub use identity::{
-    Look, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded, recorded_vcenter,
+    Look, OutOfSight, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded,
+    recorded_vcenter,
 };
 pub use observe::Surroundings;
 use plan::Action;

@@ -15,6 +15,27 @@ const FIRST_PAUSE: Duration = Duration::from_mins(1);
 /// Pause after each further one.
 const PAUSE: Duration = Duration::from_mins(15);
 
+/// What is known of logins that did not succeed.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    pub(super) refusals: Refusals,
+    /// When the last attempt failed, and why.
+    failed: Option<(Instant, Error)>,
+}
+
+impl Logins {
+    /// Returns why the last attempt failed, if that was after `asked`: one attempt is for all who waited for it.
+    pub(super) fn failed_since(&self, asked: Instant) -> Option<Error> {
+        let (at, error) = self.failed.as_ref()?;
+        (*at > asked).then(|| error.clone())
+    }
+
+    /// Records how an attempt ended.
+    pub(super) fn ended(&mut self, result: &Result<(), Error>, now: Instant) {
+        self.failed = result.as_ref().err().map(|error| (now, error.clone()));
+    }
+}
+
 /// The refused logins of the last [`WINDOW`].
 #[derive(Debug, Default)]
 pub(super) struct Refusals {

@@ -137,11 +137,13 @@ pub(super) async fn read_existing_within(
 /// Most calls at a time that ask for objects that an answer does not have.
 const EXISTENCE_CALLS: usize = 8;
 
-/// Returns those of the objects that exist although an answer of [`read_existing`] does not have them, with one call for each; all have to be
-/// answered within this time. They are hidden: nothing more is known of them.
-pub(super) async fn hidden(core: &Core, time: Duration, absent: Vec<MoRef>) -> Result<Vec<MoRef>, Error> {
-    let began = Instant::now();
-    let left = || time.saturating_sub(began.elapsed());
+/// Returns those of the objects that exist although an answer of [`read_existing`] does not have them, with one call for each, which may take
+/// what is `left` when it is made. They are hidden: nothing more is known of them.
+pub(super) async fn hidden(
+    core: &Core,
+    left: impl Fn() -> Duration,
+    absent: Vec<MoRef>,
+) -> Result<Vec<MoRef>, Error> {
     stream::iter(absent)
         .map(async |moref| exists(core, left(), &moref).await.map(|exists| exists.then_some(moref)))
         .buffer_unordered(EXISTENCE_CALLS)

@@ -15,7 +15,7 @@ use vim_rs::types::structs::PropertyFilterSpec;
 
 use super::config::Config;
 use super::error::{Error, Kind};
-use super::login::Refusals;
+use super::login::{Logins, Refusals};
 use super::moref::MoRef;
 use super::properties::{ObjectUpdate, read_objects};
 use super::roots::Roots;
@@ -86,7 +86,7 @@ pub(super) struct Core {
     /// Whether a login was sent that has not succeeded: the vCenter may have another session for this client, of which no epoch tells.
     unsettled: AtomicBool,
     user: Mutex<Option<Arc<str>>>,
-    login: tokio::sync::Mutex<Refusals>,
+    login: tokio::sync::Mutex<Logins>,
     calls: Semaphore,
     /// When the last ordinary call was answered.
     last_answer: Mutex<Instant>,
@@ -304,14 +304,24 @@ impl Core {
 
     /// Logs in unless another caller has since session `seen`. To be called when there is no session or vCenter has
     /// said that it is gone. The session is probed before: logging in over a live session is refused as if the
-    /// password were wrong, and counts towards a lock-out.
+    /// password were wrong, and counts towards a lock-out. Who waited for the attempt of another caller shares its failure.
     pub(super) async fn renew(&self, seen: u64) -> Result<(), Error> {
-        let mut refusals = self.login.lock().await;
-        let unsettled = self.is_unsettled();
-        if !unsettled && *self.epoch.borrow() != seen {
+        let asked = Instant::now();
+        let mut logins = self.login.lock().await;
+        if !self.is_unsettled() && *self.epoch.borrow() != seen {
             return Ok(());
         }
         self.check_open()?;
+        if let Some(error) = logins.failed_since(asked) {
+            return Err(error);
+        }
+        let result = self.attempt(seen, &mut logins.refusals).await;
+        logins.ended(&result, Instant::now());
+        result
+    }
+
+    async fn attempt(&self, seen: u64, refusals: &mut Refusals) -> Result<(), Error> {
+        let unsettled = self.is_unsettled();
         if let Some((error, left)) = refusals.blocking(Instant::now()) {
             return Err(error.clone().after(left));
         }
@@ -375,7 +385,7 @@ impl Core {
         log_in: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.with_session(|| self.probe(self.config.call_timeout)).await?;
-        let mut refusals = self.login.lock().await;
+        let refusals = &mut self.login.lock().await.refusals;
         if let Some((error, left)) = refusals.blocking(Instant::now()) {
             return Err(error.clone().after(left));
         }

@@ -96,7 +96,7 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
 /// which may have no record of their own.
 fn other_vcenter(around: &Surroundings<'_>, group: &VmGroup, members: &[Member]) -> Option<AnotherVcenter> {
     let inventory = around.inventory;
-    let is_visible = |member: &Member| member.exists && !member.moved;
+    let is_visible = |member: &Member| member.exists && member.out_of_sight.is_none();
     let is_here = |member: &Member| is_visible(member) || member.vcenter.as_deref() == inventory.vcenter();
     let status = group.status.as_ref();
     let has_folder = status.is_some_and(|status| status.folder.is_some() || status.adopted_folder.is_some());
@@ -286,15 +286,15 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
     let look = vminstance::Look { inventory, instance, marker: &marker, group_vcenter: vcenter_of(group) };
     let machines = if in_sight { look.machines() } else { Vec::new() };
     let machine = machines.first();
-    let moved = in_sight && machine.is_none() && look.is_moved();
+    let out_of_sight = if in_sight && machine.is_none() { look.out_of_sight() } else { None };
     let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
         || vminstance::recorded(instance).is_some();
     Member {
         key: Key::of(instance),
         slot: instance.spec.slot,
         deleting: instance.meta().deletion_timestamp.is_some(),
-        exists: machine.is_some() || moved,
-        moved,
+        exists: machine.is_some() || out_of_sight.is_some(),
+        out_of_sight,
         vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
         cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),

@@ -14,7 +14,7 @@ use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_orpha
 use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
-use crate::vminstance::Refresh;
+use crate::vminstance::{OutOfSight, Refresh};
 
 use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
 pub use texts::{describe_kept, describe_leftovers, tally};
@@ -298,10 +298,12 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let missing = if seen.unread.is_empty() { missing } else { 0 };
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
-    // Least loss first: machines that do not work, before all those that are not in sight (one that was moved is not destroyed), then
-    // outdated ones, then the highest slot.
+    // Least loss first: machines that do not work, before all those that are not destroyed, since they do not exist or were moved; then
+    // outdated ones, then the highest slot. One of which nothing can be read may work.
+    let may_work = |member: &Member| member.on || member.out_of_sight == Some(OutOfSight::Unclear);
+    let is_lost = |member: &Member| member.exists && member.out_of_sight != Some(OutOfSight::Moved);
     live.sort_by_key(|member| {
-        (member.on, member.exists && !member.moved, !is_outdated(member, &revision), -member.slot)
+        (may_work(member), is_lost(member), !is_outdated(member, &revision), -member.slot)
     });
     let surplus = live.len().saturating_sub(wanted);
     let (victims, kept) = live.split_at(surplus);

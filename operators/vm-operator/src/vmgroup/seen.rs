@@ -5,7 +5,7 @@ use operator_kit::Key;
 
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
-use crate::vminstance::{AnotherVcenter, Refresh};
+use crate::vminstance::{AnotherVcenter, OutOfSight, Refresh};
 
 /// One VmInstance of the group, with what the inventory says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,10 @@ pub struct Member {
     pub slot: i32,
     /// It is being deleted.
     pub deleting: bool,
-    /// Its machine is in the inventory, or was moved out of the operator's folder.
+    /// Its machine is in the inventory, or out of its sight.
     pub exists: bool,
-    /// Its machine was moved out of the operator's folder.
-    pub moved: bool,
+    /// Why the inventory does not show its machine, which exists.
+    pub out_of_sight: Option<OutOfSight>,
     /// The vCenter that its status names.
     pub vcenter: Option<String>,
     /// Its machine is powered on, as far as the vCenter knows.
@@ -51,7 +51,7 @@ impl Member {
             slot,
             deleting: false,
             exists: true,
-            moved: false,
+            out_of_sight: None,
             vcenter: None,
             on: true,
             begun: true,

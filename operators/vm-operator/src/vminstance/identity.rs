@@ -62,22 +62,27 @@ impl Look<'_> {
         mine
     }
 
-    /// Returns whether the recorded machine, which the inventory does not show, was moved out of the operator's folder. While
-    /// no answer of the vCenter is known, the last status stands.
+    /// Returns why the inventory does not show the recorded machine, if it exists. While no answer of the vCenter is known, the last status
+    /// stands.
     #[must_use]
-    pub fn is_moved(&self) -> bool {
+    pub fn out_of_sight(&self) -> Option<OutOfSight> {
         let Self { inventory, instance, marker, .. } = self;
         let recorded = recorded(instance).filter(|moref| inventory.vm(moref).is_none());
-        let Some(moref) = recorded.filter(|_| self.away().is_none()) else { return false };
+        let moref = recorded.filter(|_| self.away().is_none())?;
         if let Some(outside) = inventory.outside(&moref) {
-            return matches!(
-                find_whereabouts(outside, instance, &marker.to_string()),
-                Whereabouts::Elsewhere | Whereabouts::Unclear
-            );
+            return match find_whereabouts(outside, instance, &marker.to_string()) {
+                Whereabouts::Gone => None,
+                Whereabouts::Elsewhere => Some(OutOfSight::Moved),
+                Whereabouts::Unclear => Some(OutOfSight::Unclear),
+            };
         }
         let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
         let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
-        ready.is_some_and(|ready| ready.reason == reason::MACHINE_MOVED)
+        match ready.map(|ready| &*ready.reason) {
+            Some(reason::MACHINE_MOVED) => Some(OutOfSight::Moved),
+            Some(reason::MACHINE_UNCLEAR) => Some(OutOfSight::Unclear),
+            _ => None,
+        }
     }
 
     /// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here.
@@ -215,6 +220,15 @@ pub(super) fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lo
         return Some(Lost::OtherCluster(other.cluster));
     }
     has_uuid_of(vm, instance).then(|| Lost::NoMarker(marker.to_string()))
+}
+
+/// Why the inventory does not show a machine that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfSight {
+    /// It was moved out of the operator's folder.
+    Moved,
+    /// The vCenter cannot tell whose it is, or hides it.
+    Unclear,
 }
 
 /// Where a machine is that is not in the operator's folder.

@@ -286,16 +286,16 @@ async fn check_not_moved(
     if let Some(found) = elsewhere {
         return Err(Error::new(Kind::RootFolderMoved, format!("{root}, and {found}")));
     }
-    let absent = morefs.into_iter().filter(|moref| read.vm(moref).is_none()).collect();
-    match hidden(core, core.call_timeout(), absent).await?.first() {
-        None => Ok(()),
-        Some(vm) => Err(Error::new(
-            Kind::Forbidden,
-            format!(
-                "{root}, and whether it was renamed or moved is not known: the account may not see {vm}, which was made by this client, and needs System.View on it and on what it is in"
-            ),
-        )),
+    let absent: Vec<_> = morefs.into_iter().filter(|moref| read.vm(moref).is_none()).collect();
+    for some in absent.chunks(SEARCHED) {
+        if let Some(vm) = hidden(core, || core.call_timeout(), some.to_vec()).await?.first() {
+            let message = format!(
+                "{root}, and whether it was renamed or moved is not known: the account may not see {vm}, which was made by this client, and needs System.View on it and on what it is in; if none of its machines is to be kept, create the folder by hand"
+            );
+            return Err(Error::new(Kind::Forbidden, message));
+        }
     }
+    Ok(())
 }
 
 /// Reads the names of the folders that a VM is in, from the outermost; whether that one is in the VM folder.

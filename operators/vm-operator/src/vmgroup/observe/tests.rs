@@ -128,7 +128,8 @@ fn has(seen: &mut Seen) {
 /// Slot 0 had a machine that was moved out of the operator's folder.
 fn moved(seen: &mut Seen) {
     let first = &mut seen.members[0];
-    (first.exists, first.moved, first.begun) = (true, true, true);
+    (first.exists, first.out_of_sight, first.begun) =
+        (true, Some(crate::vminstance::OutOfSight::Moved), true);
 }
 
 fn blind() -> Blind {

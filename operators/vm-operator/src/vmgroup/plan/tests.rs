@@ -99,11 +99,11 @@ fn scale_down_takes_what_does_not_work_then_the_outdated_then_the_highest() {
     }
     let off = Member { on: false, ..member(0) };
     assert_eq!(victims(&scale(plan(&group(1, "t"), &seen(vec![off, member(1)])))), ["g-0"]);
-    // One that was moved is not destroyed.
-    let moved = Member { moved: true, on: false, ..member(0) };
+    let away = |slot, why| Member { out_of_sight: Some(why), on: false, ..member(slot) };
     let off = Member { on: false, ..member(1) };
-    let members = vec![moved, off, member(2)];
-    for (replicas, wanted) in [(2, vec!["g-0"]), (1, vec!["g-0", "g-1"])] {
+    // One that was moved is not destroyed; one of which nothing can be read may work.
+    let members = vec![away(0, OutOfSight::Moved), off, member(2), away(3, OutOfSight::Unclear), member(4)];
+    for (replicas, wanted) in [(4, vec!["g-0"]), (3, vec!["g-0", "g-1"]), (2, vec!["g-0", "g-1", "g-4"])] {
         assert_eq!(victims(&scale(plan(&group(replicas, "t"), &seen(members.clone())))), wanted);
     }
 }

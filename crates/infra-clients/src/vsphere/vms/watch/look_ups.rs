@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a suspect is tried until the answer is that it cannot be read.
 const TRIES: u32 = 5;
 /// How long a call may take that reads many, and one that reads a suspect. Both take milliseconds where the vCenter answers.
-const TIME_TOGETHER: Duration = Duration::from_secs(15);
+const TIME_TOGETHER: Duration = Duration::from_secs(12);
 const TIME_ALONE: Duration = Duration::from_secs(10);
 /// Suspects that are read at the same time.
 const SUSPECTS: usize = 8;
@@ -213,7 +213,8 @@ async fn look_up(shared: &Shared, time: Duration, morefs: &[MoRef]) -> Result<()
         read.apply(&update, since);
     }
     let absent = morefs.iter().filter(|moref| moref.kind() == "VirtualMachine" && read.vm(moref).is_none());
-    for hidden in hidden(&shared.core, time, absent.cloned().collect()).await? {
+    let left = || until.saturating_duration_since(Instant::now());
+    for hidden in hidden(&shared.core, left, absent.cloned().collect()).await? {
         read.apply(&ObjectUpdate::unread(&hidden), since);
     }
     let site = shared.sites.current();

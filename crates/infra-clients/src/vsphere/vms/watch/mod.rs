@@ -185,6 +185,10 @@ impl Watcher {
         if !self.poll(watched, Duration::ZERO).await? {
             return Err(Error::new(Kind::Protocol, "the collector reported nothing at all"));
         }
+        // Another caller may have logged in since, and not at this vCenter.
+        if !shared.core.has_session() || *shared.core.epoch().borrow() != watched.epoch {
+            return Err(Error::session_lost());
+        }
         shared.update(|inventory| {
             if !inventory.baseline_has(&watched.root) {
                 return Err(root_gone(&shared));
@@ -350,7 +354,10 @@ impl Watcher {
             return Ok(());
         }
         self.tasks_read = Some(Instant::now());
-        let known = read_tasks(&shared.core, shared.config.poll_grace, &tasks).await?;
+        // Also where a login or other calls take long: nothing is polled meanwhile.
+        let grace = shared.config.poll_grace;
+        let read = tokio::time::timeout(grace, read_tasks(&shared.core, grace, &tasks)).await;
+        let known = read.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "tasks cannot be read")))?;
         shared.update(|inventory| {
             for moref in tasks {
                 let update = known.iter().find(|update| update.obj == moref);
