@@ -70,11 +70,7 @@ impl Look<'_> {
         let recorded = recorded(instance).filter(|moref| inventory.vm(moref).is_none());
         let moref = recorded.filter(|_| self.away().is_none())?;
         if let Some(outside) = inventory.outside(&moref) {
-            return match find_whereabouts(outside, instance, &marker.to_string()) {
-                Whereabouts::Gone => None,
-                Whereabouts::Elsewhere => Some(OutOfSight::Moved),
-                Whereabouts::Unclear => Some(OutOfSight::Unclear),
-            };
+            return find_whereabouts(outside, instance, &marker.to_string());
         }
         let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
         let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
@@ -231,24 +227,16 @@ pub enum OutOfSight {
     Unclear,
 }
 
-/// Where a machine is that is not in the operator's folder.
-pub(super) enum Whereabouts {
-    /// It does not exist any more. A vCenter that was set up again gives old references to other machines.
-    Gone,
-    /// It is the instance's, and somewhere else.
-    Elsewhere,
-    /// The vCenter cannot tell whose it is.
-    Unclear,
-}
-
-pub(super) fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Whereabouts {
+/// Returns why a machine is not in the operator's folder; `None`: the instance's does not exist any more. A vCenter that was set up again gives old
+/// references to other machines.
+pub(super) fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: &str) -> Option<OutOfSight> {
     match outside {
-        Outside::Elsewhere(vm) if vm.markers.is_none() => Whereabouts::Unclear,
+        Outside::Elsewhere(vm) if vm.markers.is_none() => Some(OutOfSight::Unclear),
         // Another machine may have the reference of old, but not the instanceUuid.
         Outside::Elsewhere(vm) if vm.marker(OWNER_MARKER) == Some(owner) || has_uuid_of(vm, instance) => {
-            Whereabouts::Elsewhere
+            Some(OutOfSight::Moved)
         }
-        Outside::Gone | Outside::Elsewhere(_) => Whereabouts::Gone,
+        Outside::Gone | Outside::Elsewhere(_) => None,
     }
 }
 

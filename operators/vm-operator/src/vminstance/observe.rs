@@ -20,7 +20,7 @@ use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
 use super::identity::{
-    Look, Whereabouts, find_whereabouts, has_uuid_of, lost, marker_of, original_folder, recorded,
+    Look, OutOfSight, find_whereabouts, has_uuid_of, lost, marker_of, original_folder, recorded,
 };
 use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
@@ -184,9 +184,9 @@ fn missing(around: &Surroundings<'_>, instance: &VmInstance, moref: MoRef, owner
         Err(unknown) => return unknown,
     };
     match find_whereabouts(outside, instance, owner) {
-        Whereabouts::Gone => Missing::Gone,
-        Whereabouts::Elsewhere => Missing::Elsewhere(moref),
-        Whereabouts::Unclear => Missing::Unclear(moref),
+        None => Missing::Gone,
+        Some(OutOfSight::Moved) => Missing::Elsewhere(moref),
+        Some(OutOfSight::Unclear) => Missing::Unclear(moref),
     }
 }
 
