@@ -90,6 +90,43 @@ async fn a_machine_is_not_removed_on_old_information() {
     assert_eq!(powered(&rig, &folder).await, [("web-1".to_owned(), true)]);
 }
 
+/// The session ends while a machine is being destroyed, and the login takes long: meanwhile the machine is moved away, or detached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_meets_an_ended_session_is_decided_again() {
+    let (_place, rig, _operator) = start_operator().await;
+    let folder = rig.folder("web");
+    rig.vcenter.add_folder("/DC0/vm", "rescue").await.unwrap();
+    rig.apply_and_settle("web", 2).await.unwrap();
+    let seconds = Duration::from_secs;
+    for (number, is_moved) in [(0, true), (1, false)] {
+        let name = format!("web-{number}");
+        rig.vcenter.reset_calls().await.unwrap();
+        rig.vcenter.fault(Fault::delay("Login", seconds(6)).times(1)).await.unwrap();
+        rig.vcenter.fault(Fault::delay("Destroy_Task", seconds(3)).times(1)).await.unwrap();
+        rig.kubectl(&["delete", "vgi", &name, "--wait=false"]).await.unwrap();
+        rig.called_often("Destroy_Task", 1).await.unwrap();
+        rig.vcenter.expire_sessions().await.unwrap();
+        rig.called_often("Login", 1).await.unwrap();
+        if is_moved {
+            rig.vcenter.move_vm(&format!("{folder}/{name}"), RESCUE).await.unwrap();
+        } else {
+            let detach = "vm.codeconnect.vmworld.com/detach=true";
+            rig.kubectl(&["annotate", "vgi", &name, detach]).await.unwrap();
+        }
+        let about = format!("involvedObject.name={name},reason=MachineReleased");
+        eventually("the machine is released", PATIENCE, async || {
+            let events = ["get", "events", "--field-selector", &about, "-o", "name"];
+            Ok((!rig.kubectl(&events).await?.is_empty()).then_some(()))
+        })
+        .await
+        .unwrap();
+        let stays = powered(&rig, if is_moved { RESCUE } else { &folder }).await;
+        assert!(stays.iter().any(|(found, _)| *found == name), "{stays:?}");
+        assert_eq!(rig.vcenter.pending_faults().await.unwrap(), 0, "the login was slow");
+    }
+    assert!(rig.vcenter.removed_vms().await.unwrap().is_empty());
+}
+
 /// Neither does it report that their folder was moved: each machine is still in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_whose_folder_was_moved_are_not_removed_on_old_information() {

@@ -267,7 +267,7 @@ fn is_due(ctx: &Context, request: &Request) -> bool {
 /// Forgets a request that was not sent, and has its object plan again.
 pub fn take_back(memory: &Memory, subject: &Subject) {
     let (object, method) = (subject.key(), subject.method());
-    info!(%object, method, "request taken back: it is no longer what its object needs");
+    info!(%object, method, "request taken back: what its object needs is decided again");
     match subject {
         Subject::Instance { uid, key, .. } => {
             memory.in_flight.settle(uid);
@@ -291,6 +291,12 @@ async fn send(ctx: &Context, Request { group, subject, call }: Request) {
         Call::CreateFolder(name) => vms.create_folder(name).await.map(|_| None),
         Call::RemoveFolder(folder) => vms.remove_folder(folder).await.map(Some),
     };
+    if result.as_ref().is_err_and(Fault::is_unsent) {
+        // A login came between, which may take minutes.
+        take_back(&ctx.memory, &subject);
+        ctx.memory.requests.done(&group);
+        return;
+    }
     let (object, method) = (subject.key(), subject.method());
     match &result {
         Ok(task) => info!(%object, method, task = task.as_ref().map(MoRef::value), "request accepted"),

@@ -233,6 +233,8 @@ struct Repr {
     fault: Option<Fault>,
     retry_after: Option<Duration>,
     in_doubt: bool,
+    /// The call was not made.
+    unsent: bool,
     /// The error is the result of looking for a template.
     template: bool,
 }
@@ -247,6 +249,7 @@ impl Error {
             fault: None,
             retry_after: None,
             in_doubt: false,
+            unsent: false,
             template: false,
         }))
     }
@@ -264,6 +267,13 @@ impl Error {
     pub(super) fn session_lost() -> Self {
         Self::of_fault(Fault { name: "NotAuthenticated".to_owned(), ..Fault::default() })
             .explained("the session was replaced")
+    }
+
+    /// Creates the error of a change that was not made, since its session had ended.
+    pub(super) fn unsent() -> Self {
+        let lost =
+            Self::session_lost().explained("not sent: the session had ended, and there is another one");
+        lost.with(|repr| repr.unsent = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Repr)) -> Self {
@@ -340,6 +350,13 @@ impl Error {
     /// Returns whether the session has ended, so that a new login may help.
     pub(super) fn is_session_lost(&self) -> bool {
         self.is_fault("NotAuthenticated")
+    }
+
+    /// Returns whether a change was not made, since its session had ended and another one began: the caller decides again, by what is there
+    /// now.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        self.0.unsent
     }
 
     /// Returns whether vCenter says that an object the request named does not exist.

@@ -1,6 +1,8 @@
 //! A session: login, by one caller at a time and never more often than an account's lock-out allows; keeping it
-//! alive; logout. Owns the limit on concurrent calls and the retry of a call that found the session gone; knows
+//! alive; logout. Owns the limit on concurrent calls and the retry of a read that found the session gone; knows
 //! nothing of what the calls are about, needs no datacenter and creates nothing.
+
+mod changes;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -218,15 +220,10 @@ impl Core {
         self.send(call, self.config.call_timeout).await.map(drop)
     }
 
-    /// Makes a call within the limit on calls, and returns its answer. Sessions are as for [`Core::call_for_moref`].
+    /// Makes a call that changes nothing within the limit on calls, and returns its answer. Logs in when there is no
+    /// session; if the session turns out to be gone, logs in and sends the call once more.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<String, Error> {
         self.with_session(|| self.send(call, self.config.call_timeout)).await
-    }
-
-    /// Makes a call within the limit on calls, and reads the reference in its answer. Logs in when there is no
-    /// session; if the session turns out to be gone, logs in and sends the call once more.
-    pub(super) async fn call_for_moref(&self, call: &Call<'_>) -> Result<MoRef, Error> {
-        self.with_session(|| self.send_for_moref(call)).await
     }
 
     /// Returns how long an ordinary call may take.

@@ -297,6 +297,7 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
         out_of_sight,
         vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
+        may_work: in_sight && machine.is_none() && look.may_work(),
         cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),
         begun: machine.is_some() || has_record || around.memory.in_flight.is_busy(&uid),
         asked: instance.spec.revision(),

@@ -298,13 +298,8 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
     let missing = if seen.unread.is_empty() { missing } else { 0 };
     let create = (0..).filter(|slot| !taken.contains(slot)).take(missing).collect();
 
-    // Least loss first: machines that do not work, before all those that are not destroyed, since they do not exist or were moved; then
-    // outdated ones, then the highest slot. One of which nothing can be read may work.
-    let may_work = |member: &Member| member.on || member.out_of_sight == Some(OutOfSight::Unclear);
-    let is_lost = |member: &Member| member.exists && member.out_of_sight != Some(OutOfSight::Moved);
-    live.sort_by_key(|member| {
-        (may_work(member), is_lost(member), !is_outdated(member, &revision), -member.slot)
-    });
+    // Outdated ones before others of the same loss, then the highest slot.
+    live.sort_by_key(|member| (loss(member), !is_outdated(member, &revision), -member.slot));
     let surplus = live.len().saturating_sub(wanted);
     let (victims, kept) = live.split_at(surplus);
     let creating = matches!(seen.request, Some(FolderProgress::Running(FolderChange::Create)));
@@ -319,6 +314,26 @@ fn plan_scale(group: &VmGroup, seen: &Seen) -> Scale {
             .map(|member| member.key.clone())
             .take(BATCH)
             .collect(),
+    }
+}
+
+/// What is lost with a VmInstance, the least first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    /// Nothing: the machine was moved out of the operator's folder, and stays.
+    Moved,
+    NoMachine,
+    /// It is off, or on a host that does not answer.
+    MachineThatDoesNotWork,
+    MachineThatMayWork,
+}
+
+fn loss(member: &Member) -> Loss {
+    match member {
+        Member { out_of_sight: Some(OutOfSight::Moved), .. } => Loss::Moved,
+        Member { on: true, .. } | Member { may_work: true, .. } => Loss::MachineThatMayWork,
+        Member { exists: true, .. } => Loss::MachineThatDoesNotWork,
+        _ => Loss::NoMachine,
     }
 }
 

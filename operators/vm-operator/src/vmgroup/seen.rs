@@ -27,6 +27,8 @@ pub struct Member {
     pub vcenter: Option<String>,
     /// Its machine is powered on, as far as the vCenter knows.
     pub on: bool,
+    /// The inventory does not show its machine, and nothing tells whether it works.
+    pub may_work: bool,
     /// A machine was requested for it, or is being requested.
     pub begun: bool,
     /// Its clone task is not over, as far as its status says.
@@ -54,6 +56,7 @@ impl Member {
             out_of_sight: None,
             vcenter: None,
             on: true,
+            may_work: false,
             begun: true,
             cloning: false,
             asked: revision.clone(),

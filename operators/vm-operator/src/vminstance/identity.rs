@@ -72,12 +72,30 @@ impl Look<'_> {
         if let Some(outside) = inventory.outside(&moref) {
             return find_whereabouts(outside, instance, &marker.to_string());
         }
-        let conditions = instance.status.as_ref().map(|status| status.conditions.as_slice());
-        let ready = conditions::get(conditions.unwrap_or_default(), condition::READY);
-        match ready.map(|ready| &*ready.reason) {
+        match said(instance) {
             Some(reason::MACHINE_MOVED) => Some(OutOfSight::Moved),
             Some(reason::MACHINE_UNCLEAR) => Some(OutOfSight::Unclear),
             _ => None,
+        }
+    }
+
+    /// Returns whether an instance of which the inventory shows no machine may have one that works: the vCenter cannot read it, hides it,
+    /// or has not answered yet.
+    #[must_use]
+    pub fn may_work(&self) -> bool {
+        let Self { inventory, instance, marker, .. } = self;
+        if self.away().is_some() {
+            return false;
+        }
+        let Some(moref) = recorded(instance) else {
+            return said(instance) == Some(reason::MACHINE_UNCLEAR);
+        };
+        match (inventory.vm(&moref), inventory.outside(&moref)) {
+            (Some(vm), _) => vm.markers.is_none(),
+            (None, Some(outside)) => {
+                find_whereabouts(outside, instance, &marker.to_string()) == Some(OutOfSight::Unclear)
+            }
+            (None, None) => said(instance) != Some(reason::MACHINE_MOVED),
         }
     }
 
@@ -184,6 +202,12 @@ fn is_original(vm: &Vm, instance: &VmInstance) -> bool {
         && has_uuid_of(vm, instance)
         && vm.markers.is_some()
         && vm.marker(OWNER_MARKER).is_none()
+}
+
+/// Returns the reason of the last Ready condition.
+fn said(instance: &VmInstance) -> Option<&str> {
+    let ready = conditions::get(&instance.status.as_ref()?.conditions, condition::READY)?;
+    Some(&ready.reason)
 }
 
 /// Returns the machine that the durable status names.

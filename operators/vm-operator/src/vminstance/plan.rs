@@ -118,7 +118,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
     } else if seen.group.is_some_and(|group| group.paused) {
         wait(reason::PAUSED, if deleting { PAUSED_IN_DELETION } else { PAUSED })
     } else if deleting && seen.group.is_some_and(|group| group.detach == Detach::Yes) {
-        plan_release(seen, recorded(instance))
+        plan_detach(instance, seen)
     } else if deleting && is_detached(instance) {
         // Released before, the machine would be adopted again.
         match seen.group {
@@ -127,7 +127,7 @@ pub fn plan(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
                 "released when every machine of the original operator is adopted; if the VmGroup is being deleted, annotate the \
                  VmGroup with detach instead",
             ),
-            _ => plan_release(seen, recorded(instance)),
+            _ => plan_detach(instance, seen),
         }
     } else if let Some(message) = unclear_detach(instance, seen).filter(|_| deleting) {
         Turn::Blocked { reason: reason::DETACH_UNCLEAR, message }
@@ -197,6 +197,16 @@ fn unclear_detach(instance: &VmInstance, seen: &Seen) -> Option<String> {
 fn plan_other_vcenter(other: &AnotherVcenter) -> Turn<Action> {
     let message = format!("{} and delete it", other.advice("VmInstance"));
     Turn::Blocked { reason: reason::IN_ANOTHER_VCENTER, message }
+}
+
+/// Gives up the machine, as a person asks. Where its removal has begun, what has become of it shows when the request ends.
+fn plan_detach(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
+    match seen.request {
+        Some((TaskKind::PowerOff | TaskKind::Destroy, _)) if seen.blind.is_none() && seen.tracked => {
+            plan_request(instance, true, seen)
+        }
+        _ => plan_release(seen, recorded(instance)),
+    }
 }
 
 /// Gives up the machine without touching it.

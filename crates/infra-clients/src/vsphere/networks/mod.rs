@@ -201,7 +201,7 @@ impl Networks {
     }
 
     async fn submit(&self, call: &Call<'_>) -> Result<MoRef, Error> {
-        self.session.core().call_for_moref(call).await
+        self.session.core().change(call).await
     }
 }
 

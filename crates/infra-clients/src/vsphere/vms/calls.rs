@@ -1,5 +1,7 @@
 //! The calls that create, change and remove VMs and folders. Owns what their failures say about objects: one that
 //! vCenter says does not exist is removed from the inventory, and the resource pool is found again.
+//!
+//! Each is made in the session that there is or not at all: [`Error::is_unsent`].
 
 use std::time::Instant;
 
@@ -42,7 +44,7 @@ impl Vms {
     ///
     /// [`Kind::NotFound`] as said, and whatever a call can fail with.
     pub async fn clone_vm(&self, spec: &CloneSpec<'_>) -> Result<MoRef, Error> {
-        let pool = self.shared.known_site().await?.pool.to_vim();
+        let pool = self.in_one_session(self.shared.known_site()).await?.pool.to_vim();
         let folder = spec.folder.to_vim();
         let name = &*to_send(spec.name);
         let values: Vec<AnyString<'_>> =
@@ -110,7 +112,7 @@ impl Vms {
     /// [`Kind::DuplicateName`] with [`Error::object`] if an object has the name.
     pub async fn create_folder(&self, name: &str) -> Result<MoRef, Error> {
         let shared = &self.shared;
-        let root = &shared.known_site().await?.root;
+        let root = &self.in_one_session(shared.known_site()).await?.root;
         match site::create_folder(&shared.core, root, name).await {
             Ok(folder) => {
                 shared.update(|inventory| inventory.folder_created(&folder, name, root, Instant::now()));
@@ -127,7 +129,7 @@ impl Vms {
     ///
     /// [`Kind::Busy`] if the folder is not empty, whatever the inventory shows: it is read again then.
     pub async fn remove_folder(&self, folder: &MoRef) -> Result<MoRef, Error> {
-        let children = read_children(&self.shared.core, folder).await?;
+        let children = self.in_one_session(read_children(&self.shared.core, folder)).await?;
         if children > 0 {
             self.shared.update(Inventory::set_incomplete);
             self.shared.newest.send_modify(|newest| newest.0 += 1);
@@ -135,6 +137,13 @@ impl Vms {
             return Err(Error::new(Kind::Busy, message));
         }
         self.submit_removal(&Call::new("UnregisterAndDestroy_Task", folder)).await
+    }
+
+    /// Reads what a change needs; fails if a login came between.
+    async fn in_one_session<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let epoch = *self.shared.core.epoch().borrow();
+        let read = read.await?;
+        if *self.shared.core.epoch().borrow() == epoch { Ok(read) } else { Err(Error::unsent()) }
     }
 
     async fn submit(&self, call: &Call<'_>) -> Result<MoRef, Error> {
@@ -151,7 +160,7 @@ impl Vms {
 
     async fn call(&self, call: &Call<'_>) -> Result<MoRef, Error> {
         self.shared.check_open()?;
-        let called = self.shared.core.call_for_moref(call).await;
+        let called = self.shared.core.change(call).await;
         called.map_err(|error| self.shared.note_missing(error, call.this()))
     }
 }

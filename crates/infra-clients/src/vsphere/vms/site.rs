@@ -352,7 +352,7 @@ async fn create_level(core: &Core, parent: &MoRef, name: &str, path: &str) -> Re
 /// Creates a folder.
 pub(super) async fn create_folder(core: &Core, parent: &MoRef, name: &str) -> Result<MoRef, Error> {
     let name = &*to_send(name);
-    core.call_for_moref(&Call::new("CreateFolder", parent).with("name", &name)).await
+    core.change(&Call::new("CreateFolder", parent).with("name", &name)).await
 }
 
 #[cfg(test)]

@@ -158,6 +158,22 @@ fn the_machines_of_the_members() {
             },
         ),
         (
+            "recorded, and not readable",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.show(|vm| Vm { markers: None, instance_uuid: None, ..vm });
+            },
+            |s| (s.members[0].begun, s.members[0].may_work) = (true, true),
+        ),
+        (
+            "not recorded, and not readable, as far as the last status says",
+            |w| w.report(Status::Unknown, reason::MACHINE_UNCLEAR),
+            |s| {
+                s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into()));
+                s.members[0].may_work = true;
+            },
+        ),
+        (
             "made from an earlier spec",
             |w| {
                 w.show(|vm| vm);
@@ -172,7 +188,7 @@ fn the_machines_of_the_members() {
         (
             "recorded, and not in the inventory",
             |w| w.status().vm_ref = Some("vm-1".into()),
-            |s| s.members[0].begun = true,
+            |s| (s.members[0].begun, s.members[0].may_work) = (true, true),
         ),
         (
             "recorded, and gone",

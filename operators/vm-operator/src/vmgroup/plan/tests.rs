@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod other_vcenter;
+mod victims;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -86,25 +87,6 @@ fn nothing_is_created_and_no_victim_is_chosen_while_the_vcenter_is_not_seen() {
     {
         let seen = Seen { blind: Some(blind.clone()), folder: None, ..seen(members) };
         assert!(matches!(plan(&group(3, "t"), &seen), Turn::Wait { reason: "VCenterUnreachable", .. }));
-    }
-}
-
-#[test]
-fn scale_down_takes_what_does_not_work_then_the_outdated_then_the_highest() {
-    let broken = Member { on: false, exists: false, ..member(0) };
-    let outdated = Member { made_from: Some("old".into()), ..member(1) };
-    let members = vec![broken, outdated, member(2), member(3)];
-    for (replicas, wanted) in [(3, vec!["g-0"]), (2, vec!["g-0", "g-1"]), (1, vec!["g-0", "g-1", "g-3"])] {
-        assert_eq!(victims(&scale(plan(&group(replicas, "t"), &seen(members.clone())))), wanted);
-    }
-    let off = Member { on: false, ..member(0) };
-    assert_eq!(victims(&scale(plan(&group(1, "t"), &seen(vec![off, member(1)])))), ["g-0"]);
-    let away = |slot, why| Member { out_of_sight: Some(why), on: false, ..member(slot) };
-    let off = Member { on: false, ..member(1) };
-    // One that was moved is not destroyed; one of which nothing can be read may work.
-    let members = vec![away(0, OutOfSight::Moved), off, member(2), away(3, OutOfSight::Unclear), member(4)];
-    for (replicas, wanted) in [(4, vec!["g-0"]), (3, vec!["g-0", "g-1"]), (2, vec!["g-0", "g-1", "g-4"])] {
-        assert_eq!(victims(&scale(plan(&group(replicas, "t"), &seen(members.clone())))), wanted);
     }
 }
 

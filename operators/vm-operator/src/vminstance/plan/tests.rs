@@ -177,6 +177,12 @@ fn an_unseen_vcenter_and_a_group_that_is_paused_detached_or_deleted() {
         ("Paused", false, Seen { group: paused, ..seen() }),
         ("Paused", true, Seen { group: paused, mine: vec![machine(PowerState::On)], ..seen() }),
         ("Gone", true, Seen { group: detached, ..blind() }),
+        // A vCenter that is lost keeps no object.
+        (
+            "Gone",
+            true,
+            Seen { group: detached, request: Some((TaskKind::Destroy, Progress::Running)), ..blind() },
+        ),
         ("Gone", true, Seen { group: detached, mine: vec![machine(PowerState::On)], ..seen() }),
         ("Enqueue", false, Seen { group: detached, ..seen() }),
         ("PowerOff", false, Seen { group: deleting, mine: vec![machine(PowerState::On)], ..seen() }),
@@ -413,7 +419,21 @@ fn a_detached_instance_reports_the_machine_that_it_leaves() {
     instance.status =
         Some(crate::api::VmInstanceStatus { vm_ref: Some("vm-1".into()), ..Default::default() });
     assert_eq!(name(&plan(&instance, &detached)), "Release");
-    assert_eq!(name(&plan(&instance, &Seen { released: true, ..detached })), "Gone");
+    assert_eq!(name(&plan(&instance, &Seen { released: true, ..detached.clone() })), "Gone");
+    // Where its removal has begun, it may not stay.
+    let machine = || vec![machine(PowerState::Off)];
+    for (kind, progress, mine, wanted) in [
+        (TaskKind::Destroy, Progress::Sending, machine(), "Removing"),
+        (TaskKind::Destroy, Progress::Running, machine(), "Removing"),
+        (TaskKind::Destroy, Progress::Succeeded, vec![], "Gone"),
+        (TaskKind::Destroy, Progress::Failed(fault(Kind::Fault)), machine(), "Fail"),
+        (TaskKind::PowerOff, Progress::Running, machine(), "Removing"),
+        (TaskKind::PowerOff, Progress::Succeeded, machine(), "Settle"),
+        (TaskKind::PowerOn, Progress::Running, machine(), "Release"),
+    ] {
+        let seen = Seen { request: Some((kind, progress)), mine, ..detached.clone() };
+        assert_eq!(name(&plan(&instance, &seen)), wanted, "{kind:?}");
+    }
     // By its own annotation, once the group has adopted every machine: it would be adopted again.
     instance.annotations_mut().insert(crate::api::DETACH.to_owned(), "true".to_owned());
     for (adopting, wanted) in [(true, "Adopting"), (false, "Release")] {
