@@ -15,6 +15,7 @@ pub mod plan;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_clients::vsphere::MoRef;
 use infra_clients::vsphere::networks::{Binding, PortGroup as Found, PortGroupSpec, Vlan};
@@ -82,8 +83,20 @@ pub struct Running {
     pub task: MoRef,
     /// What it does.
     pub change: PortGroupChange,
-    /// When it was looked at last.
+    /// When the vCenter accepted it.
+    pub submitted: Timestamp,
+    /// When it was looked at last; at first when it was submitted.
     pub looked: Timestamp,
+}
+
+impl Running {
+    /// Returns the time between the last look and the next: as long as the task ran before the last one, from 50 to 500 ms. Most tasks
+    /// end within a few hundred milliseconds.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        let ran = self.looked.duration_since(self.submitted).unsigned_abs();
+        ran.clamp(Duration::from_millis(50), Duration::from_millis(500))
+    }
 }
 
 /// A change of a port group.

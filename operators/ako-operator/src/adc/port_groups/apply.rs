@@ -96,8 +96,9 @@ impl Adcs {
             Ok(None) => return Ok(None),
             Err(error) => return failed(&networks, &change, &uid, error).await.map(|()| None),
         };
-        let looked = self.kit.clock().now();
-        self.memory.submitted(&uid, Running { task: submitted, change: change.clone(), looked });
+        let now = self.kit.clock().now();
+        let running = Running { task: submitted, change: change.clone(), submitted: now, looked: now };
+        self.memory.submitted(&uid, running);
         if is_repeated {
             return Err(Error::PortGroupNotKept(change.describe()));
         }

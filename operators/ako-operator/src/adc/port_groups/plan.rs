@@ -14,8 +14,6 @@ use crate::api::{
     AddedPortGroup, AkoDeploymentConfigSpec, FORCE_ANNOTATION, PORT_GROUP_MARK, PortGroup, reason,
 };
 
-/// Time between two looks at a task.
-const TASK: Duration = Duration::from_millis(500);
 /// Time between two looks at who uses a port group.
 const USE: Duration = Duration::from_secs(15);
 /// Time between two looks whether AVI has found a port group.
@@ -87,11 +85,11 @@ fn known(seen: &Seen, now: Timestamp, is_deleting: bool) -> Result<&Facts, Turn<
         return Err(Turn::Blocked { reason: problem.reason, message });
     }
     if let Some(task) = &seen.task {
-        if now.duration_since(task.looked).unsigned_abs() >= TASK {
+        if now.duration_since(task.looked).unsigned_abs() >= task.pause() {
             return Err(Turn::Act(Plan::LookAtTask));
         }
         let message = format!("vCenter {}", task.change.describe());
-        return Err(Turn::Wait { reason: reason::PORT_GROUP_TASK, message, after: Some(TASK) });
+        return Err(Turn::Wait { reason: reason::PORT_GROUP_TASK, message, after: Some(task.pause()) });
     }
     let fresh = seen.answer.as_ref().filter(|answer| {
         let most = if answer.facts.users.values().any(|users| !users.is_empty()) { USE } else { FRESH };

@@ -230,12 +230,26 @@ fn what_makes_it_impossible_is_said() {
 fn a_task_is_waited_for_and_looked_at() {
     let wanted = WantedGroup::of(&spec(&vips()).port_groups[0], UID);
     let change = PortGroupChange::Create(SWITCH.into(), wanted);
-    let task = Running { task: MoRef::new("Task", "task-1"), change, looked: at(0) };
+    let task = Running { task: MoRef::new("Task", "task-1"), change, submitted: at(0), looked: at(0) };
     let running = Seen { task: Some(task), ..seen(vec![added(None)], facts(vec![])) };
     let waits = named(make(&spec(&vips()), &running, at(0)));
     assert_eq!(waits, "PortGroupTaskRunning: vCenter creates port group vips with VLAN 7");
     assert_eq!(named(make(&spec(&vips()), &running, at(1))), "look at task");
     assert_eq!(named(remove(&spec(&vips()), &running, at(1), true)), "look at task");
+}
+
+#[test]
+fn a_task_that_runs_longer_is_looked_at_less_often() {
+    let wanted = WantedGroup::of(&spec(&vips()).port_groups[0], UID);
+    let change = PortGroupChange::Create(SWITCH.into(), wanted);
+    let at = |millis: i64| Timestamp::from_millisecond(millis).unwrap();
+    let submitted = at(0);
+    let running = Running { task: MoRef::new("Task", "task-1"), change, submitted, looked: submitted };
+    for (looked, pause) in [(0, 50), (50, 50), (100, 100), (400, 400), (900, 500), (3_600_000, 500), (-5, 50)]
+    {
+        let running = Running { looked: at(looked), ..running.clone() };
+        assert_eq!(running.pause(), Duration::from_millis(pause), "looked at after {looked} ms");
+    }
 }
 
 #[test]
