@@ -128,7 +128,7 @@ fn a_move_is_said_before_anything_is_changed() {
     ]);
 }
 
-/// Of two reasons, a person is told the one that has to end first.
+/// Of two reasons, the condition has the one that has to end first.
 #[test]
 fn a_namesake_is_named_where_the_place_has_changed() {
     let refused = Delivery::Refused(lasting(reason::PLACE_CHANGED));
