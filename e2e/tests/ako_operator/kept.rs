@@ -66,8 +66,7 @@ async fn ako_stays_while_its_adc_cannot_be_read_or_is_gone() {
     let label = format!("{}-", crate::LABEL);
     walk.rig.management.kubectl(&["label", "cluster", CLUSTER, &label]).await.unwrap();
     stays(&walk, "PlaceChanged").await;
-    let moves = "ako-operator.network.tkg.tanzu.vmware.com/move-to=install-ako-for-all";
-    walk.rig.management.kubectl(&["annotate", "cluster", CLUSTER, moves]).await.unwrap();
+    moves_once_it_can(&walk, &config).await;
     is_recorded(&walk, "install-ako-for-all", CLUSTER).await;
     is_recorded(&walk, "adc", "").await;
     walk.says("AKOInstalled", "True AKOInstalled").await;
@@ -80,6 +79,55 @@ async fn ako_stays_while_its_adc_cannot_be_read_or_is_gone() {
         store.objects("pool").filter(of_admin).count()
     });
     assert_eq!(left, 0, "nothing of it is left where it was");
+}
+
+/// Asks for AKO to move to a place that does not work: it stays until that does.
+async fn moves_once_it_can(walk: &Walk, config: &serde_json::Value) {
+    let network = |name: &str| json!({ "spec": { "dataNetwork": { "name": name } } }).to_string();
+    let change = ["patch", "akodeploymentconfig", "install-ako-for-all", "--type=merge", "-p"];
+    let works = config["spec"]["dataNetwork"]["name"].as_str().unwrap();
+    walk.rig.management.kubectl(&[&change[..], &[&*network("missing")]].concat()).await.unwrap();
+    let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].reason}"#;
+    walk.shows(&["get", "akodeploymentconfig", "install-ako-for-all", "-o", ready], "AviNetworkNotFound")
+        .await;
+    let moves = "ako-operator.network.tkg.tanzu.vmware.com/move-to=install-ako-for-all";
+    walk.rig.management.kubectl(&["annotate", "cluster", CLUSTER, moves]).await.unwrap();
+    walk.explains("has no effect until \"install-ako-for-all\" is Ready (AviNetworkNotFound").await;
+    stays(walk, "PlaceChanged").await;
+    walk.rig.management.kubectl(&[&change[..], &[&*network(works)]].concat()).await.unwrap();
+}
+
+/// A Cluster is restored without its status, and one that selects it without its record: where AKO works is read before anything is recorded.
+#[tokio::test]
+async fn ako_stays_where_it_works_after_a_restore() {
+    let walk = Walk::start().await;
+    let made = on_avi(&walk, "virtualservice");
+    let moves = "ako-operator.network.tkg.tanzu.vmware.com/move-to=adc";
+    walk.rig.management.kubectl(&["annotate", "cluster", CLUSTER, moves]).await.unwrap();
+    let config = walk.rig.config();
+    let forgotten = async || {
+        walk.rig.management.kubectl(&["delete", "akodeploymentconfig", "adc", "--wait=false"]).await.unwrap();
+        patch(&walk, json!({ "metadata": { "finalizers": null } })).await;
+        stays(&walk, "AKODeploymentConfigMissing").await;
+        let status = json!({ "status": { "initialization": null, "conditions": null } }).to_string();
+        let strip = ["patch", "cluster", CLUSTER, "--subresource=status", "--type=merge", "-p", &status];
+        walk.rig.management.kubectl(&strip).await.unwrap();
+    };
+    // The annotation is kept, and AKO works where it says.
+    forgotten().await;
+    walk.rig.site().apply(None, &config).await.unwrap();
+    is_recorded(&walk, "adc", CLUSTER).await;
+    stays(&walk, "AKOInstalled").await;
+
+    let unmoved = ["annotate", "cluster", CLUSTER, "ako-operator.network.tkg.tanzu.vmware.com/move-to-"];
+    walk.rig.management.kubectl(&unmoved).await.unwrap();
+    forgotten().await;
+    let mut other = config.clone();
+    other["spec"]["tenant"] = json!({ "name": "tkg", "scope": "Cluster" });
+    walk.rig.site().apply(None, &other).await.unwrap();
+    stays(&walk, "PlaceChanged").await;
+    is_recorded(&walk, "adc", "").await;
+    assert_eq!(on_avi(&walk, "virtualservice"), made);
 }
 
 /// Waits until an AKODeploymentConfig has recorded this Cluster; empty: none.

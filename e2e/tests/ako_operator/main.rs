@@ -135,6 +135,18 @@ impl<A: Serves> Walk<A> {
         self.shows(&["get", "cluster", CLUSTER, "-o", &path], wanted).await;
     }
 
+    /// Waits until the message of `AKOInstalled` has this.
+    async fn explains(&self, wanted: &str) {
+        let path = r#"jsonpath={.status.conditions[?(@.type=="AKOInstalled")].message}"#;
+        eventually(&format!("AKOInstalled says {wanted:?}"), PATIENCE, async || {
+            let printed = self.rig.management.kubectl(&["get", "cluster", CLUSTER, "-o", path]).await?;
+            anyhow::ensure!(printed.contains(wanted), "it says {printed:?}");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     /// Runs `kubectl` on the workload cluster until it prints this.
     async fn workload_shows(&self, args: &[&str], wanted: &str) {
         shows(async || self.workload.plane().kubectl(args).await, args, wanted).await;

@@ -8,7 +8,7 @@
 //! the AKODeploymentConfig is deleted. Next: [`record`], which decides what is added and removed.
 
 mod apply;
-mod deliveries;
+pub(crate) mod deliveries;
 mod lost;
 mod memory;
 mod observe;

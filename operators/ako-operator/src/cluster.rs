@@ -13,6 +13,7 @@ pub mod definitions;
 pub(crate) mod glance;
 pub(crate) mod live;
 mod memory;
+pub(crate) mod moves;
 mod observe;
 pub mod patience;
 pub mod plan;
@@ -20,7 +21,7 @@ pub mod report;
 mod room;
 pub mod seen;
 pub(crate) mod stored;
-mod works;
+pub(crate) mod works;
 mod writes;
 
 use std::hash::Hash;
@@ -126,9 +127,11 @@ impl Reconciler for Clusters {
         (cluster.labels().clone(), annotations, ready)
     }
 
-    /// A paused Cluster may be on its way to another management cluster, which a finalizer would keep here.
+    /// A paused Cluster may be on its way to another management cluster, which a finalizer would keep here. One that has the finalizer and is in
+    /// no record has lost that: its AKO may work anywhere.
     fn holds(cluster: &Self::Object, seen: Option<&Seen>) -> bool {
-        !cluster.is_paused() && seen.is_some_and(|seen| seen.want == Want::Ako)
+        let is_due = |seen: &Seen| seen.want == Want::Ako && (seen.is_held || seen.is_awaited);
+        !cluster.is_paused() && seen.is_some_and(is_due)
     }
 
     async fn observe(&self, cluster: &Self::Object) -> Result<Seen, Error> {

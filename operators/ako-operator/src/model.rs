@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, missing_docs, reason = "tests")]
 
 mod check;
+mod moves;
 mod operator;
 mod steps;
 mod tests;
@@ -17,18 +18,18 @@ mod world;
 use model::{Model, Step};
 
 use operator::Operator;
-use world::{Budget, Label, State};
+use world::{Label, State};
 
 /// The operator and its surroundings as a model.
 pub struct Deletion {
     operator: Operator,
-    /// What may happen beside the work of the system.
-    budget: Budget,
+    /// Where it begins.
+    begin: State,
 }
 
 impl Deletion {
-    pub fn new(budget: Budget) -> Self {
-        Self { operator: Operator::new(), budget }
+    pub fn new(begin: State) -> Self {
+        Self { operator: Operator::new(), begin }
     }
 }
 
@@ -37,7 +38,7 @@ impl Model for Deletion {
     type Label = Label;
 
     fn initial(&self) -> Vec<State> {
-        vec![State::new(self.budget)]
+        vec![self.begin.clone()]
     }
 
     fn steps(&self, state: &State) -> Vec<Step<State, Label>> {
@@ -54,12 +55,24 @@ impl Model for Deletion {
     }
 
     fn describe(&self, state: &State) -> String {
-        let State { cluster, machine, cached, is_recorded, is_unread, workload, avi, process, .. } = state;
+        let State {
+            cluster,
+            machine,
+            cached,
+            is_recorded,
+            is_unread,
+            others,
+            workload,
+            avi,
+            first,
+            process,
+            ..
+        } = state;
         let (said, pending) = (self.operator.said(cluster.said), process.and_then(|process| process.pending));
         let pending = pending.map(|turn| format!("{:?}", self.operator.turn(turn)));
         format!(
-            "cluster {cluster:?}\nsaid {said:?}\nmachine {machine:?}\ncached {cached:?}\nrecorded {is_recorded}, unread {is_unread}\nworkload {workload:?}\n\
-             AVI {avi:?}\nprocess {process:?}\npending {pending:?}"
+            "cluster {cluster:?}\nsaid {said:?}\nmachine {machine:?}\ncached {cached:?}\nrecorded {is_recorded}, unread {is_unread}, others {others:?}\nworkload {workload:?}\n\
+             AVI {avi:?}, first {first:?}\nprocess {process:?}\npending {pending:?}"
         )
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The object itself is woken by its own watch. What a controller writes into a status must wake none that writes in answer.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use infra_clients::capi::{Cluster, Machine, secret_name};
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -59,13 +59,14 @@ pub(crate) struct Woken {
 /// An AKODeploymentConfig has changed.
 pub(crate) fn by_config(change: &Change<AkoDeploymentConfig>) -> Woken {
     let (before, after) = (change.before.as_ref(), change.after.as_ref());
-    let known: HashSet<Key> = before.into_iter().flat_map(delivered_to).collect();
-    let now: HashSet<Key> = after.into_iter().flat_map(delivered_to).collect();
+    let known: BTreeSet<Key> = before.into_iter().flat_map(delivered_to).collect();
+    let now: BTreeSet<Key> = after.into_iter().flat_map(delivered_to).collect();
     let offers = before.map(offer_of) != after.map(offer_of);
     let quotes = before.map(quote_of) != after.map(quote_of);
     // One that another has recorded may be taken over from this one, and one that has left may be waited for.
     let claims = known != now || before.map(claim_of) != after.map(claim_of);
-    let recorded = || Which::These(now.difference(&known).cloned().collect());
+    // Where AKO works of one that has lost its record, its workload cluster says.
+    let recorded = || Which::These(now.symmetric_difference(&known).cloned().collect());
     Woken {
         clusters: if offers || quotes { Which::All } else { recorded() },
         endpoints: if offers { Which::All } else { Which::default() },

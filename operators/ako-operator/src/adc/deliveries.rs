@@ -15,19 +15,19 @@ use crate::selection::{Configs, is_of};
 
 /// The Clusters of an AKODeploymentConfig, as `namespace/name`, in their order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Deliveries {
+pub(crate) struct Deliveries {
     /// Those that it selects.
-    pub(super) selected: Vec<String>,
+    pub(crate) selected: Vec<String>,
     /// Those that its record is to have.
-    pub(super) delivered: Vec<String>,
+    pub(crate) delivered: Vec<String>,
     /// Those of its record that are being deleted.
-    pub(super) departing: Departing,
+    pub(crate) departing: Departing,
 }
 
 /// Returns the Clusters of an AKODeploymentConfig. `is_known`: whether all is known of a Cluster, also that it does not exist: not of one that
 /// does not parse, nor in a namespace that the operator does not serve. What the record has of others stays. `has_left`: whether the operator
 /// has let a Cluster go that was being deleted, or it was paused. `works`: where AKO works of one that is in no record, if that is known.
-pub(super) fn deliveries(
+pub(crate) fn deliveries(
     adc: &AkoDeploymentConfig,
     configs: &Configs,
     mut clusters: Vec<Arc<Foreign<Cluster>>>,
@@ -61,7 +61,7 @@ pub(super) fn deliveries(
         let is_held = is_held(&cluster.metadata);
         let is_known = before.contains(&text)
             && (is_held || is_of && !cluster.is_deleting())
-            && (is_of || !is_taken_over(configs, adc, &cluster));
+            && (is_of || !is_taken_over(configs, adc, &cluster, works(&cluster).as_ref()));
         // One whose finalizer was taken off keeps it until it is gone.
         let was_leaving = leaving.contains(&text) && record.is_its_own(&key) && !has_left(&key);
         let is_leaving = is_leaving(&cluster) && (is_known && is_held || was_leaving);
@@ -105,10 +105,10 @@ impl<'a> Record<'a> {
         leaving.filter(|cluster| self.delivered().contains(cluster)).cloned().collect()
     }
 
-    /// Returns whether a Cluster has no AKO whose AKODeploymentConfig is gone.
+    /// Returns whether a Cluster has no AKO whose record is gone: the finalizer comes after the record.
     fn is_free(&self, cluster: &Cluster) -> bool {
         let is_recorded = || self.all.iter().any(|adc| adc.has_recorded(&Key::of(cluster)));
-        !is_held(&cluster.metadata) || !cluster.control_plane_initialized() || is_recorded()
+        !is_held(&cluster.metadata) || is_recorded()
     }
 
     /// Returns whether an AKO that works there is as if it had been delivered from here.
@@ -135,13 +135,20 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Returns whether another AKODeploymentConfig selects a Cluster, and has recorded it for the same place.
-fn is_taken_over(configs: &Configs, adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
+/// Returns whether another AKODeploymentConfig selects a Cluster, and has recorded it for the same place, or for the one where its AKO works.
+fn is_taken_over(
+    configs: &Configs,
+    adc: &AkoDeploymentConfig,
+    cluster: &Cluster,
+    works: Option<&Works>,
+) -> bool {
     let (key, place) = (Key::of(cluster), adc.place());
+    let is_same = |one: &Place, other: &Place| one.is_same_for(other, key.namespace(), key.name());
     configs.read.iter().filter(|other| other.metadata.uid != adc.metadata.uid).any(|other| {
+        let there = other.place();
         other.has_recorded(&key)
             && is_of(&other.name_any(), cluster, configs)
-            && other.place().is_same_for(&place, key.namespace(), key.name())
+            && (is_same(&there, &place) || matches!(works, Some(Works::At(at)) if is_same(&there, at)))
     })
 }
 
@@ -277,7 +284,8 @@ mod tests {
             ("at another one", of(&[FINALIZER], true), at("other"), false),
             ("nothing says where", of(&[FINALIZER], true), Some(Works::Unknown), false),
             ("no AKO", of(&[FINALIZER], true), Some(Works::Nowhere), true),
-            ("new", of(&[FINALIZER], false), None, true),
+            ("restored without a status", of(&[FINALIZER], false), None, false),
+            ("new", of(&[], false), None, true),
             ("never held", of(&[], true), None, true),
         ] {
             let one = adc("a", "t", &[]);
@@ -294,6 +302,29 @@ mod tests {
             let all = Configs::of([Arc::clone(&one), adc("b", "t", &["n/c"])]);
             let found = deliveries(&one, &all, vec![cluster], |_| true, |_| false, |_| None);
             assert_eq!(found.delivered, ["n/c"], "{what}, and recorded");
+        }
+    }
+
+    /// As where its label was changed while both read an older one.
+    #[test]
+    fn of_two_records_the_one_stays_where_ako_works() {
+        let at = |tenant: &str| {
+            let [controller, cloud, tenant] = ["avi", "c", tenant].map(str::to_owned);
+            Some(Works::At(Place { controller, cloud, tenant, scope: None }))
+        };
+        let (a, b) = (adc("a", "t", &["n/c"]), adc("b", "other", &["n/c"]));
+        let all = Configs::of([Arc::clone(&a), Arc::clone(&b)]);
+        for (works, of_a, of_b) in [
+            (None, true, true),
+            (at("t"), true, true),
+            (at("other"), false, true),
+            (Some(Works::Nowhere), true, true),
+        ] {
+            for (adc, wanted) in [(&a, of_a), (&b, of_b)] {
+                let clusters = vec![cluster("n/c", "b", &json!({ "finalizers": [FINALIZER] }))];
+                let found = deliveries(adc, &all, clusters, |_| true, |_| false, |_| works.clone());
+                assert_eq!(found.delivered == ["n/c"], wanted, "{works:?} {}", adc.name_any());
+            }
         }
     }
 

@@ -172,7 +172,7 @@ impl Memory {
     }
 
     /// Returns where the AKO of a Cluster works that was in no record; `None` if no pass has looked.
-    pub(super) fn found(&self, uid: &str) -> Option<Works> {
+    pub fn found(&self, uid: &str) -> Option<Works> {
         self.all_works().get(uid).cloned()
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use infra_clients::avi::authority;
 use infra_clients::capi::Cluster;
-use operator_kit::Key;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use operator_kit::{Key, conditions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,9 +95,11 @@ impl From<&AkoDeploymentConfigSpec> for Place {
 /// Where on AVI the AKO of a Cluster works, as the workload cluster says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Works {
-    /// There is no AKO that was delivered to the Cluster.
+    /// There is no AKO.
     Nowhere,
-    /// There is one, and nothing says where it works.
+    /// There is none that was delivered to the Cluster: another program has installed it, or it is of another Cluster.
+    OfOthers,
+    /// There is one, or there was and its user on AVI may be left, and nothing says where.
     Unknown,
     /// There.
     At(Place),
@@ -107,7 +110,7 @@ impl Works {
     #[must_use]
     pub fn fits(&self, place: &Place, namespace: &str, cluster: &str) -> bool {
         match self {
-            Self::Nowhere => true,
+            Self::Nowhere | Self::OfOthers => true,
             Self::Unknown => false,
             Self::At(at) => at.is_same_for(place, namespace, cluster),
         }
@@ -120,6 +123,20 @@ impl AkoDeploymentConfig {
     pub fn place(&self) -> Place {
         let recorded = self.status.as_ref().and_then(|status| status.place.clone());
         recorded.unwrap_or_else(|| Place::from(&self.spec))
+    }
+
+    /// Returns the condition Ready, if it answers the present spec.
+    #[must_use]
+    pub fn ready(&self) -> Option<&Condition> {
+        let status = self.status.as_ref();
+        let status = status.filter(|status| status.observed_generation == self.metadata.generation)?;
+        conditions::get(&status.conditions, conditions::READY)
+    }
+
+    /// Returns whether it can be used: AVI has what it asks for.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready().is_some_and(|ready| ready.status == "True")
     }
 
     /// Returns whether its status says that AKO is delivered to the Cluster of this key, or is about to be.
@@ -238,6 +255,7 @@ mod tests {
         let (shared, own) = (of(None), of(Some(TenantScope::Cluster)));
         for (works, fits_shared, fits_own) in [
             (Works::Nowhere, true, true),
+            (Works::OfOthers, true, true),
             (Works::Unknown, false, false),
             (at("avi", "c", "t"), true, false),
             (at("AVI:443", "c", "t"), true, false),

@@ -157,8 +157,7 @@ impl Clusters {
     /// Removes the user of a Cluster from AVI, then its Secret.
     pub(super) async fn remove_user(&self, cluster: &Cluster) -> Result<(), Error> {
         let Some((adc, place, client)) = self.at_avi(cluster).await? else {
-            let message =
-                "its AKODeploymentConfig, which says on which controller it is, is gone or does not parse";
+            let message = "no AKODeploymentConfig that can be read has recorded the Cluster, so that nothing says where it is";
             return Err(Error::Credentials(message.to_owned()));
         };
         // One of before the field was set goes as well.

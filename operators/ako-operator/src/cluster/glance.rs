@@ -10,8 +10,8 @@ use super::patience::Patience;
 use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
-    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FORCE_ANNOTATION, HOOK_OWNER, MOVE_ANNOTATION,
-    PRE_TERMINATE_HOOK, SYSTEM_NAMESPACE, find_elsewhere, find_namesake, is_held, recorded,
+    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
+    SYSTEM_NAMESPACE, Works, find_elsewhere, is_held,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -34,6 +34,10 @@ pub(crate) struct Known<'a> {
     pub(crate) has_service: bool,
     /// How long a cleanup waits for AKO.
     pub(crate) deadline: Option<Duration>,
+    /// Where AKO works; `None` if no pass has looked, or it does not matter.
+    pub(crate) works: Option<Works>,
+    /// The Clusters that have AKO without a record that can be read, as `namespace/name`.
+    pub(crate) unrecorded: Vec<String>,
 }
 
 impl Known<'_> {
@@ -44,16 +48,8 @@ impl Known<'_> {
     /// Returns whether the Cluster is to have AKO.
     pub(crate) fn want(&self) -> Want {
         let selection = self.selection();
-        if self.is_to_move(&selection) { Want::Nothing } else { want(&selection) }
-    }
-
-    /// Returns whether AKO is to leave the place where it works first, as a person has asked. Where its AKODeploymentConfig is gone, any
-    /// place is another one.
-    fn is_to_move(&self, selection: &Selection) -> bool {
-        let Some(adc) = self.selected(selection) else { return false };
-        let is_asked = self.cluster.annotation(MOVE_ANNOTATION) == adc.metadata.name.as_deref();
-        let is_unrecorded = || is_held(&self.cluster.metadata) && self.recorded().is_none();
-        is_asked && (is_unrecorded() || self.find_elsewhere(adc).is_some())
+        let moves = self.selected(&selection).is_some_and(|adc| self.is_to_move(adc));
+        if moves { Want::Nothing } else { want(&selection) }
     }
 
     /// Returns the AKODeploymentConfig that the Cluster takes AKO from, if there is one.
@@ -66,11 +62,13 @@ impl Known<'_> {
         self.adcs.read.iter().find(|adc| adc.metadata.name.as_ref() == Some(name))
     }
 
-    /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster: the one that selects it, if several have.
+    /// Returns the AKODeploymentConfig that has recorded that AKO is delivered to the Cluster. If several have: one of another place, as the one
+    /// that selects the Cluster delivers nothing until that has let go of it; else the one that selects it.
     pub(crate) fn recorded(&self) -> Option<&Arc<AkoDeploymentConfig>> {
-        let key = Key::of(self.cluster);
-        let selected = self.adc().filter(|adc| adc.has_recorded(&key));
-        selected.or_else(|| self.adcs.read.iter().find(|adc| adc.has_recorded(&key)))
+        let (key, selected) = (Key::of(self.cluster), self.adc());
+        let elsewhere = || selected.and_then(|adc| self.find_elsewhere(adc));
+        let here = || selected.filter(|adc| adc.has_recorded(&key));
+        elsewhere().or_else(here).or_else(|| self.adcs.read.iter().find(|adc| adc.has_recorded(&key)))
     }
 
     /// Returns the AKODeploymentConfig from which AKO was delivered to work at another place than this one says.
@@ -78,23 +76,26 @@ impl Known<'_> {
         find_elsewhere(&self.adcs.read, adc, &Key::of(self.cluster))
     }
 
-    /// Returns what a pass sees, but for the workload cluster. `unrecorded`: the Clusters that have AKO without a record that can be read.
-    pub(crate) fn glance(&self, unrecorded: &[String]) -> Seen {
+    /// Returns what a pass sees, but for the workload cluster.
+    pub(crate) fn glance(&self) -> Seen {
         let (cluster, selection) = (self.cluster, self.selection());
         let ip_family = self.selected(&selection).map(|adc| {
             let refused = refuse_ip_family(&cluster.ip_family(), adc.spec.ip_family(), self.is_balanced);
             refused.map_or(Ok(()), Err)
         });
-        let taken = recorded(&self.adcs.read).chain(unrecorded);
-        let (is_recorded, namesake) = (self.recorded().is_some(), find_namesake(taken, &Key::of(cluster)));
+        let (is_recorded, namesake) = (self.recorded().is_some(), self.namesake());
+        let (adc, want) = (self.selected(&selection), self.want());
+        let moves_to = adc.filter(|adc| want == Want::Nothing && self.is_to_move(adc));
         Seen {
             is_deleting: cluster.is_deleting(),
             is_held: is_held(&cluster.metadata),
             is_forced: cluster.annotation(FORCE_ANNOTATION) == Some("true"),
             is_paused: cluster.is_paused(),
             is_recorded,
+            is_awaited: adc.is_some_and(|adc| adc.has_recorded(&Key::of(cluster))),
+            moves_to: moves_to.and_then(|adc| adc.metadata.name.clone()),
             unread: if is_recorded { Vec::new() } else { self.adcs.unread.clone() },
-            want: self.want(),
+            want,
             hooks: self.hooks(),
             workload: if cluster.control_plane_initialized() {
                 Workload::Unread

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use infra_clients::Failure as _;
 use infra_clients::capi::{self, Cluster, ClusterBootstrap, Kind, TanzuKubernetesRelease, secret_name};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
-use operator_kit::{Key, conditions};
+use operator_kit::Key;
 
 use super::Clusters;
 use super::account::is_set_up;
@@ -15,9 +14,10 @@ use super::addon::{self, Bootstrap, Owner, is_addon};
 use super::definitions::{self, Definitions};
 use super::glance::{Known, avi_name, deletes_config, matters};
 use super::live::{Live, api};
+use super::moves::is_leaving;
 use super::seen::{Delivery, Left, Obstacle, Seen, Want, Workload};
-use super::works::{refuse, works};
-use crate::api::{AkoDeploymentConfig, MOVE_ANNOTATION, SYSTEM_NAMESPACE, Works, reason, unrecorded};
+use super::works::works;
+use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, Works, reason, unrecorded};
 use crate::delivery::addon::{PACKAGE, secret};
 use crate::delivery::{Ako, Install, Object, Target, Way, awaited_kinds, form_of, objects};
 use crate::endpoint::objects::service_name;
@@ -56,14 +56,17 @@ struct Comparison<'a> {
 
 impl Clusters {
     pub(super) fn known<'a>(&self, cluster: &'a Cluster) -> Known<'a> {
+        let adcs = Configs::from(&self.adcs);
         Known {
             cluster,
-            adcs: Configs::from(&self.adcs),
             machines: self.by_cluster.get(&Key::of(cluster)),
             is_purged: self.memory.is_purged(cluster),
             is_balanced: self.endpoints.is_provider(cluster),
             has_service: self.services.get(&Key::new(cluster.namespace(), &service_name(cluster))).is_some(),
             deadline: self.deadline,
+            works: self.answers.found(cluster.metadata.uid.as_deref().unwrap_or_default()),
+            unrecorded: unrecorded(self.clusters.cache().all().iter().map(|cluster| &***cluster), &adcs.read),
+            adcs,
         }
     }
 
@@ -78,9 +81,17 @@ impl Clusters {
     }
 
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
+        let seen = self.look_once(cluster).await?;
+        // Where AKO works, as was found now, may have it leave.
+        if self.want(cluster) == seen.want { Ok(seen) } else { self.look_once(cluster).await }
+    }
+
+    async fn look_once(&self, cluster: &Cluster) -> Result<Seen, Error> {
         let known = self.known(cluster);
-        let all = self.clusters.cache().all();
-        let mut seen = known.glance(&unrecorded(all.iter().map(|cluster| &***cluster), &known.adcs.read));
+        let mut seen = known.glance();
+        if let Some(adc) = known.adc().filter(|_| !seen.is_held && seen.want == Want::Ako) {
+            seen.offer = self.check_offer(cluster, adc, None);
+        }
         let owner = self.owner(cluster);
         let is_leaving = seen.is_deleting || seen.want == Want::Nothing;
         let mut addon = None;
@@ -186,7 +197,7 @@ impl Clusters {
                 Ok(addon::WantedAddon { secret, bootstrap })
             });
             read(client, owner, addon, Vec::new()).await.map(|live| {
-                found = Some(works(&live, owner));
+                found = Some(works(&live, owner, is_leaving(cluster)));
                 owner.state(&live, wanted)
             })
         } else {
@@ -194,7 +205,7 @@ impl Clusters {
             let others = wanted.iter().flatten().flat_map(|wanted| &wanted.objects).map(Object::target);
             let live = read(client, owner, addon, others.collect()).await;
             live.map(|live| {
-                found = Some(works(&live, owner));
+                found = Some(works(&live, owner, is_leaving(cluster)));
                 match wanted {
                     None if owner.has_addon(&live) => owner.state(&live, None),
                     wanted => {
@@ -204,13 +215,8 @@ impl Clusters {
             })
         }
         .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
-        match (adc, found) {
-            // What was found before AKO was delivered is true no longer.
-            _ if seen.is_recorded => {
-                self.answers.forget_works(cluster.metadata.uid.as_deref().unwrap_or_default());
-            }
-            (Some(adc), Some(works)) => self.compare_place(cluster, adc, works, seen),
-            _ => {}
+        if let Some(works) = found {
+            self.compare_place(cluster, works, seen);
         }
         if let (Some(adc), false) = (adc, is_addon)
             && let Err(error) = self.look_at_definitions(cluster, adc, client, seen).await
@@ -221,13 +227,21 @@ impl Clusters {
     }
 
     /// Holds the delivery to a Cluster back that is in no record, and whose AKO works elsewhere. Else the AKODeploymentConfig may record it.
-    fn compare_place(&self, cluster: &Cluster, adc: &AkoDeploymentConfig, works: Works, seen: &mut Seen) {
-        let Workload::Open(state) = &mut seen.workload else { return };
-        if let Some(obstacle) = refuse(&works, adc, cluster.namespace(), cluster.name()) {
+    fn compare_place(&self, cluster: &Cluster, works: Works, seen: &mut Seen) {
+        let (known, uid) = (self.known(cluster), cluster.metadata.uid.as_deref().unwrap_or_default());
+        let Some(adc) = known.adc().filter(|_| known.needs_works()) else {
+            // What was found before AKO was delivered is true no longer.
+            return self.answers.forget_works(uid);
+        };
+        if let (Workload::Open(state), false, Want::Ako) = (&mut seen.workload, seen.is_recorded, &seen.want)
+            && let Some(obstacle) = known.refuse(&works, adc)
+        {
             state.delivery = Delivery::Refused(obstacle);
         }
-        if self.answers.works(cluster.metadata.uid.as_deref().unwrap_or_default(), works) {
-            self.adc_triggers.wake(&Key::of(adc));
+        if self.answers.works(uid, works) {
+            for adc in [adc].into_iter().chain(known.find_elsewhere(adc)) {
+                self.adc_triggers.wake(&Key::of(&**adc));
+            }
         }
     }
 
@@ -266,15 +280,8 @@ impl Clusters {
         adc: &AkoDeploymentConfig,
         of: Option<&Offered>,
     ) -> Result<(), Obstacle> {
-        if let Some(other) = self.known(cluster).find_elsewhere(adc) {
-            let message = format!(
-                "AKO of the Cluster works where the AKODeploymentConfig {:?} says, and {:?} says another controller, cloud or tenant: \
-                 to move it, annotate the Cluster with {MOVE_ANNOTATION}={}: AKO leaves first, and Services have no address meanwhile",
-                other.name_any(),
-                adc.name_any(),
-                adc.name_any()
-            );
-            return Err(Obstacle::Lasting(Problem { reason: reason::PLACE_CHANGED, message }));
+        if let Some(obstacle) = self.known(cluster).refuse_elsewhere(adc) {
+            return Err(obstacle);
         }
         if let (Way::Direct(_), Some(Err(problem))) =
             (self.ways.of(cluster), self.bundle.as_ref().map(|files| files.current()))
@@ -283,7 +290,7 @@ impl Clusters {
         }
         let unready = || not_ready(adc);
         let is_recorded = adc.has_recorded(&Key::of(cluster));
-        let of = of.filter(|_| is_recorded && is_ready(adc)).ok_or_else(unready)?;
+        let of = of.filter(|_| is_recorded && adc.is_ready()).ok_or_else(unready)?;
         let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
         let answer = answer.filter(|answer| {
             answer.basis.generation == adc.metadata.generation && answer.basis.credentials == of.version
@@ -355,17 +362,6 @@ impl Clusters {
     }
 }
 
-/// Returns whether an AKODeploymentConfig can be used: AVI has what it asks for.
-fn is_ready(adc: &AkoDeploymentConfig) -> bool {
-    ready(adc).is_some_and(|ready| ready.status == "True")
-}
-
-/// Returns the Ready condition, if it answers the present spec.
-fn ready(adc: &AkoDeploymentConfig) -> Option<&Condition> {
-    let status = adc.status.as_ref().filter(|status| status.observed_generation == adc.metadata.generation);
-    conditions::get(&status?.conditions, conditions::READY)
-}
-
 /// Returns why an AKODeploymentConfig cannot be used yet.
 fn not_ready(adc: &AkoDeploymentConfig) -> Obstacle {
     let name = adc.name_any();
@@ -375,7 +371,7 @@ fn not_ready(adc: &AkoDeploymentConfig) -> Obstacle {
         );
         Problem { reason: reason::ADC_NOT_READY, message }
     };
-    match ready(adc).filter(|ready| ready.status != "True") {
+    match adc.ready().filter(|ready| ready.status != "True") {
         Some(ready) => Obstacle::Passing(problem(format!(" ({}: {})", ready.reason, ready.message))),
         None => Obstacle::Brief(problem(String::new())),
     }

@@ -25,7 +25,7 @@ pub(super) use self::config_deletion::explain;
 use self::definitions::{before_ako, beside_ako, with_kinds};
 use self::leave::{drop_user, leave, let_go, tell, wait_for_record, withdraw};
 use self::waits::{wait_for_end, wait_for_workload};
-use super::report::{Report, report};
+use super::report::{Report, leaving, report};
 use super::seen::{Delivery, Difference, ObjectWrite, Obstacle, Pending, Seen, Set, State, Want, Workload};
 use crate::api::reason;
 use crate::delivery::{NAMESPACE, Target};
@@ -127,18 +127,44 @@ fn next(seen: &Seen, now: Timestamp) -> Decision {
         return Decision { turn, about: About::Pause };
     }
     if seen.is_deleting || seen.want == Want::Nothing {
-        return match leave(seen, now).or_else(|| withdraw(seen)) {
+        let decision = match leave(seen, now).or_else(|| withdraw(seen)).or_else(|| wait_for_record(seen)) {
             Some(turn) => turn.into(),
-            None => match wait_for_record(seen) {
-                Some(turn) => turn.into(),
-                None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
-            },
+            None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
         };
+        return begin_move(seen, decision);
     }
     match &seen.want {
         Want::Kept(skip) => keep(seen, skip).into(),
+        Want::Ako if !seen.is_held => wait_to_be_recorded(seen).into(),
         Want::Ako | Want::Nothing => deliver(seen, now),
     }
+}
+
+/// Says that AKO leaves for another place before anything is changed for that: what has begun goes on to its end.
+fn begin_move(seen: &Seen, decision: Decision) -> Decision {
+    let is_change = match &decision.turn {
+        Turn::Act(plan) | Turn::LookAgain(plan) => {
+            !matches!(plan, Plan::Watch | Plan::Report(_) | Plan::Hook { .. })
+        }
+        _ => false,
+    };
+    match leaving(seen).filter(|_| is_change) {
+        Some(report) => Turn::LookAgain(Plan::Report(report)).into(),
+        None => decision,
+    }
+}
+
+/// Waits until the AKODeploymentConfig of a Cluster without the finalizer has recorded it: before that, nothing is made.
+fn wait_to_be_recorded(seen: &Seen) -> Turn<Plan> {
+    if matches!(seen.workload, Workload::NotInitialized) && seen.namesake.is_none() {
+        return wait_for_control_plane();
+    }
+    find_obstacle(seen).map_or_else(wait_for_control_plane, explain_obstacle)
+}
+
+fn wait_for_control_plane() -> Turn<Plan> {
+    let message = "the API server of the workload cluster has accepted no request yet".to_owned();
+    Turn::Wait { reason: reason::CLUSTER_NOT_READY, message, after: None }
 }
 
 /// Decides about a Cluster that stays as it is.
@@ -170,10 +196,7 @@ fn deliver(seen: &Seen, now: Timestamp) -> Decision {
         return Turn::LookAgain(Plan::Hook { add: hooks.missing.clone(), remove: Vec::new() }).into();
     }
     let state = match &seen.workload {
-        Workload::Unread | Workload::NotInitialized => {
-            let message = "the API server of the workload cluster has accepted no request yet".to_owned();
-            return Turn::Wait { reason: reason::CLUSTER_NOT_READY, message, after: None }.into();
-        }
+        Workload::Unread | Workload::NotInitialized => return wait_for_control_plane().into(),
         Workload::Closed { reason, message } => return wait_for_workload(seen, reason, message).into(),
         Workload::Open(state) => state,
     };
@@ -188,8 +211,11 @@ fn deliver(seen: &Seen, now: Timestamp) -> Decision {
     }
     match &state.delivery {
         Delivery::None => Turn::Settled.into(),
-        Delivery::Refused(obstacle) => config_deletion::hold_back(seen, state, obstacle)
-            .unwrap_or_else(|| hold_back(state, obstacle.clone(), false).into()),
+        Delivery::Refused(obstacle) => {
+            let obstacle = find_namesake(seen).unwrap_or_else(|| obstacle.clone());
+            config_deletion::hold_back(seen, state, &obstacle)
+                .unwrap_or_else(|| hold_back(state, obstacle, false).into())
+        }
         Delivery::Of(difference) => with_kinds(&difference.definitions, complete(seen, state, difference)),
     }
 }
@@ -250,12 +276,8 @@ fn check_pods(state: &State) -> Turn<Plan> {
 
 /// Returns why a delivery is held back.
 fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
-    if let Some(other) = &seen.namesake {
-        let name = &seen.avi_name;
-        let message = format!(
-            "the Cluster {other} has the same name on AVI as {name:?}, or its user has: give one of them another name"
-        );
-        return Some(Obstacle::Lasting(Problem { reason: reason::NAME_TAKEN, message }));
+    if let Some(taken) = find_namesake(seen) {
+        return Some(taken);
     }
     if seen.is_service_missing {
         let message = "the Service of the management cluster's control plane does not exist yet, and without it AKO might give its address \
@@ -266,17 +288,31 @@ fn find_obstacle(seen: &Seen) -> Option<Obstacle> {
     seen.offer.as_ref().err().cloned()
 }
 
+/// Returns why a Cluster gets no AKO whose name on AVI another one has.
+fn find_namesake(seen: &Seen) -> Option<Obstacle> {
+    let (other, name) = (seen.namesake.as_ref()?, &seen.avi_name);
+    let message = format!(
+        "the Cluster {other} has the same name on AVI as {name:?}, or its user has: give one of them another name"
+    );
+    Some(Obstacle::Lasting(Problem { reason: reason::NAME_TAKEN, message }))
+}
+
 /// Holds a delivery back. An AKO that is there is not changed by it. `is_behind`: it is not as it is to be.
 fn hold_back(state: &State, obstacle: Obstacle, is_behind: bool) -> Turn<Plan> {
     let is_there = state.installed.set.is_some();
     match (obstacle, is_there) {
         (Obstacle::Brief(_), true) => check_pods(state),
         (Obstacle::Passing(_), true) if !is_behind => check_pods(state),
-        (
-            Obstacle::Brief(Problem { reason, message }) | Obstacle::Passing(Problem { reason, message }),
-            _,
-        ) => Turn::Wait { reason, message, after: None },
-        (Obstacle::Lasting(Problem { reason, message }), _) => Turn::Blocked { reason, message },
+        (obstacle, _) => explain_obstacle(obstacle),
+    }
+}
+
+fn explain_obstacle(obstacle: Obstacle) -> Turn<Plan> {
+    match obstacle {
+        Obstacle::Brief(Problem { reason, message }) | Obstacle::Passing(Problem { reason, message }) => {
+            Turn::Wait { reason, message, after: None }
+        }
+        Obstacle::Lasting(Problem { reason, message }) => Turn::Blocked { reason, message },
     }
 }
 

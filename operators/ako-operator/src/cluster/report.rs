@@ -10,7 +10,7 @@ use super::plan::deadline::{End, not_taken};
 use super::plan::{About, Plan, explain};
 use super::seen::{Delivery, Difference, Purge, Seen, State, Want, Workload};
 use crate::api::condition::{AKO_INSTALLED, IP_FAMILY_VALID, OWNED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
-use crate::api::reason;
+use crate::api::{MOVE_ANNOTATION, reason};
 use crate::conditions::Said;
 use crate::error::Error;
 
@@ -35,8 +35,9 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     let (mut wanted, mut unwanted) = of_turn(seen, turn, about, is_leaving)?;
     if is_leaving {
         let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED);
-        if is_said && about != About::Pause && !unwanted.contains(&AKO_INSTALLED) {
-            wanted.push(Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, LEAVING));
+        let moves = seen.moves_to.is_some() && !seen.is_deleting;
+        if (is_said || moves) && about != About::Pause && !unwanted.contains(&AKO_INSTALLED) {
+            wanted.push(leaves(seen));
         }
     } else {
         unwanted.push(USER_CLEANED_UP);
@@ -59,6 +60,21 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     let remove: Vec<_> = unwanted.into_iter().filter(is_there).collect();
     let notice = notice(seen, turn, about, &set);
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
+}
+
+/// Returns how the conditions say that AKO leaves for another place; `None` if it does not, or they do.
+#[must_use]
+pub fn leaving(seen: &Seen) -> Option<Report> {
+    let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING);
+    let moves = seen.moves_to.is_some() && !seen.is_deleting && !is_said;
+    moves.then(|| Report { set: vec![leaves(seen)], remove: Vec::new(), notice: None })
+}
+
+fn leaves(seen: &Seen) -> Said {
+    let to = seen.moves_to.as_ref().filter(|_| !seen.is_deleting);
+    let to =
+        to.map(|adc| format!("{LEAVING}; it comes from {adc:?} then, see the annotation {MOVE_ANNOTATION}"));
+    Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, to.as_deref().unwrap_or(LEAVING))
 }
 
 /// Returns the conditions that a turn sets and removes; `None` if the pass goes on.
@@ -215,10 +231,12 @@ fn is_of_change(error: &Error) -> bool {
     }
 }
 
-/// Returns the condition that says no longer that the Cluster is paused, where AKO leaves and a step fails before another turn says so.
+/// Returns the condition that says no longer that the Cluster is paused, or that its place has changed, where AKO leaves and a step fails before
+/// another turn says so.
 #[must_use]
 pub fn unpaused(said: &[Said], is_leaving: bool) -> Option<Said> {
-    let is_said = |said: &Said| said.type_ == AKO_INSTALLED && said.reason == reason::PAUSED;
+    let is_past = |reason: &str| [reason::PAUSED, reason::PLACE_CHANGED].contains(&reason);
+    let is_said = |said: &Said| said.type_ == AKO_INSTALLED && is_past(&said.reason);
     let leaving = || Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, LEAVING);
     (is_leaving && said.iter().any(is_said)).then(leaving)
 }

@@ -30,6 +30,10 @@ pub struct Seen {
     pub is_paused: bool,
     /// Whether an AKODeploymentConfig has recorded that AKO is delivered to the Cluster.
     pub is_recorded: bool,
+    /// Whether the one that selects it has: before that, it does not get the finalizer, which says that it may have AKO.
+    pub is_awaited: bool,
+    /// The AKODeploymentConfig from which AKO is to come once it has left.
+    pub moves_to: Option<String>,
     /// Names of AKODeploymentConfigs that do not parse, where none of the others has recorded it.
     pub unread: Vec<String>,
     /// Whether the Cluster is to have AKO.
@@ -321,6 +325,8 @@ impl Seen {
             is_forced: false,
             is_paused: false,
             is_recorded: true,
+            is_awaited: true,
+            moves_to: None,
             unread: Vec::new(),
             want,
             hooks: Hooks::default(),

@@ -5,13 +5,14 @@ use operator_kit::conditions::Status;
 
 use super::Deletion;
 use super::world::{Ako, State, Word};
-use crate::api::condition::{AKO_INSTALLED, RESOURCES_CLEANED_UP};
+use crate::api::condition::{AKO_INSTALLED, RESOURCES_CLEANED_UP, USER_CLEANED_UP};
+use crate::api::reason;
 use crate::cluster::plan::Plan;
 
 impl Deletion {
     /// Returns whether everything is done, or the conditions of the Cluster say what a person has to do.
     pub(super) fn is_goal(&self, state: &State) -> bool {
-        let State { cluster, machine, workload, avi, .. } = state;
+        let State { cluster, machine, workload, avi, first, .. } = state;
         let says = |type_: &str, status: Status| {
             self.operator.said(cluster.said).iter().any(|said| said.type_ == type_ && said.status == status)
         };
@@ -20,18 +21,25 @@ impl Deletion {
         }
         let is_idle = state.process.is_some_and(|process| process.pending.is_none());
         let is_up = !state.is_unread && avi.is_reachable && (workload.is_reachable || !machine.exists);
+        let is_known = cluster.is_initialized || !cluster.exists;
+        let is_up = is_up && is_known && !state.others.is_unready && !state.others.is_namesake;
         if !is_idle || !is_up || !state.is_cached() || self.observed(state).is_some() {
             return false;
         }
+        let is_left = avi.has_objects || avi.has_user || first.has_objects || first.has_user;
         if !cluster.exists {
-            return !(avi.has_objects || avi.has_user) || cluster.is_forced;
+            return !is_left || cluster.is_forced;
+        }
+        if let Some(is_goal) = self.is_goal_of_record(state) {
+            return is_goal;
         }
         let is_leaving = cluster.is_deleting || !cluster.is_labelled;
         if !is_leaving {
             let is_installed = workload.config == Some(cluster.deletes_config)
                 && workload.set.is_some_and(|set| !set.is_ending)
                 && workload.has_rest;
-            let is_there = cluster.is_held && avi.has_user && machine.has_hook && is_installed;
+            let is_there =
+                state.is_recorded && cluster.is_held && avi.has_user && machine.has_hook && is_installed;
             if cluster.deletes_config {
                 let is_clean = says(RESOURCES_CLEANED_UP, Status::True) && !avi.has_objects;
                 let waits = says(RESOURCES_CLEANED_UP, Status::False) && Self::waits_for_a_person(state);
@@ -49,9 +57,34 @@ impl Deletion {
         }
         let is_empty = workload.set.is_none() && workload.config.is_none() && !workload.has_rest;
         // A person who forces the end accepts what is left.
-        !cluster.is_deleting
-            && !machine.has_hook
-            && (is_empty && !avi.has_objects && !avi.has_user || cluster.is_forced)
+        !cluster.is_deleting && !machine.has_hook && (is_empty && !is_left || cluster.is_forced)
+    }
+
+    /// Returns whether a Cluster is as it should be that has lost its record, or has AKO at another place; `None` if it is none of these.
+    fn is_goal_of_record(&self, state: &State) -> Option<bool> {
+        let State { cluster, workload, avi, first, others, .. } = state;
+        let said = self.operator.said(cluster.said);
+        let says =
+            |type_: &str, reason: &str| said.iter().any(|said| said.type_ == type_ && said.reason == reason);
+        let is_recorded = state.is_recorded || others.has_recorded;
+        let is_here = !cluster.is_deleting && cluster.is_labelled;
+        if !is_recorded && cluster.is_held {
+            let has_user = avi.has_user || first.has_user;
+            let has_given_up = workload.set.is_some_and(|set| set.answer == Word::Timeout);
+            if has_user && says(USER_CLEANED_UP, reason::USER_CLEANUP_IMPOSSIBLE)
+                || has_given_up && says(RESOURCES_CLEANED_UP, reason::CLEANUP_TIMED_OUT)
+                || !cluster.is_deleting && !cluster.is_labelled && says(AKO_INSTALLED, reason::ADC_MISSING)
+            {
+                return Some(true);
+            }
+        }
+        if is_here && says(AKO_INSTALLED, reason::LEAVING) {
+            let is_said =
+                said.iter().any(|said| said.type_ == RESOURCES_CLEANED_UP && said.status == Status::False);
+            return Some(is_said && Self::waits_for_a_person(state));
+        }
+        let is_elsewhere = is_here && workload.is_first && workload.config.is_some();
+        is_elsewhere.then(|| says(AKO_INSTALLED, reason::PLACE_CHANGED) && !cluster.is_asked)
     }
 
     /// Returns whether a workload cluster is asked again and again for what it refuses, until a person or the deadline ends that.

@@ -11,17 +11,21 @@ use jiff::Timestamp;
 use operator_kit::{Foreign, Key, Reconciler as _, Turn};
 use serde_json::{Value, json};
 
-use super::world::{Cluster, Set, State, Workload};
+use super::world::{Cluster, Found, Others, Set, State, Workload};
+use crate::adc::deliveries::deliveries;
 use crate::api::{
-    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
-    reason,
+    AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, MOVE_ANNOTATION,
+    PRE_TERMINATE_HOOK, Place, Works, reason,
 };
+use crate::cluster::addon::Owner;
 use crate::cluster::glance::{Known, matters};
 use crate::cluster::live::Live;
+use crate::cluster::moves::is_leaving;
 use crate::cluster::plan::{Plan, decide};
 use crate::cluster::report::Report;
 use crate::cluster::seen::{self, Left, Seen, Want};
 use crate::cluster::stored::Stored;
+use crate::cluster::works::works;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
 use crate::delivery::{
@@ -32,7 +36,7 @@ use crate::selection::Configs;
 use crate::user::account::{Account, Step};
 
 const NAME: &str = "w1";
-const NAMESPACE: &str = "default";
+const NAMESPACE: &str = "team-a";
 const LABEL: &str = "avi";
 /// The time of everything.
 const BEGIN: &str = "2026-01-01T00:00:00Z";
@@ -53,11 +57,19 @@ struct Basis {
     is_user_removed: bool,
     is_overdue: bool,
     has_user: bool,
+    has_secret: bool,
+    others: Others,
+    is_first: bool,
+    works: Option<Found>,
 }
 
 /// What a pass decides.
 #[derive(Clone, Copy)]
 pub struct Decided {
+    /// Where AKO works, if that matters.
+    pub works: Option<Found>,
+    /// Whether it begins to leave for another place.
+    pub begins: bool,
     /// Whether the Cluster is to have the finalizer.
     pub holds: bool,
     /// The number of the turn.
@@ -73,7 +85,12 @@ pub struct Operator {
     turns: RefCell<Vec<Turn<Plan>>>,
     turn_numbers: RefCell<HashMap<String, u32>>,
     said: RefCell<Vec<Vec<Said>>>,
+    recorded: RefCell<HashMap<RecordBasis, (bool, bool)>>,
+    owner: Owner,
 }
+
+/// What the record of a Cluster depends on.
+type RecordBasis = (Cluster, (bool, bool), Others, Option<Found>);
 
 impl Operator {
     pub fn new() -> Self {
@@ -116,6 +133,14 @@ impl Operator {
             turns: RefCell::default(),
             turn_numbers: RefCell::default(),
             said: RefCell::new(vec![Vec::new()]),
+            recorded: RefCell::default(),
+            owner: Owner {
+                namespace: NAMESPACE.to_owned(),
+                name: NAME.to_owned(),
+                avi_name: crate::delivery::cluster_name(NAMESPACE, NAME),
+                reference: Value::Null,
+                form: capi::AddonForm::Legacy,
+            },
         }
     }
 
@@ -164,6 +189,10 @@ impl Operator {
             is_user_removed: process.is_user_removed,
             is_overdue: state.is_overdue,
             has_user: state.avi.has_user,
+            has_secret: state.avi.has_user || state.first.has_user,
+            others: state.others,
+            is_first: state.workload.is_first,
+            works: process.works,
         };
         if let Some(known) = self.passes.borrow().get(&basis) {
             return Some(*known);
@@ -174,27 +203,99 @@ impl Operator {
     }
 
     fn decide(&self, basis: &Basis) -> Decided {
-        let (cluster, machine) = (self.cluster(basis.cached.0), machine(basis.cached.1));
-        let known = Known {
-            cluster: &cluster,
-            adcs: if basis.is_unread {
-                Configs { read: Vec::new(), unread: vec!["adc".to_owned()] }
-            } else {
-                Configs::of([Arc::new(self.adc(basis.is_recorded))])
-            },
-            machines: machine.into_iter().map(Arc::new).collect(),
+        // Where AKO works, as was found now, may have it leave.
+        let first = self.decide_once(basis);
+        let again = Basis { works: first.works, ..*basis };
+        if self.want(&again) == self.want(basis) { first } else { self.decide_once(&again) }
+    }
+
+    /// Returns the AKODeploymentConfigs.
+    fn configs(&self, is_recorded: bool, is_unread: bool, others: Others) -> Configs {
+        let namesake = Key::new("team", "a-w1").to_string();
+        let own = Key::new(NAMESPACE, NAME).to_string();
+        let of = |name: &str, recorded: Option<String>, is_ready: bool| {
+            let mut adc = self.adc.clone();
+            adc["metadata"] = json!({ "name": name, "uid": name });
+            if name != "adc" {
+                adc["spec"]["cloudName"] = json!("old");
+                adc["spec"]["clusterSelector"] = json!({ "matchLabels": { "site": name } });
+            }
+            let ready = json!({ "type": "Ready", "status": if is_ready { "True" } else { "False" }, "reason": "R", "message": "",
+                "lastTransitionTime": BEGIN });
+            adc["status"] =
+                json!({ "deliveredTo": recorded.into_iter().collect::<Vec<_>>(), "conditions": [ready] });
+            Arc::new(serde_json::from_value::<AkoDeploymentConfig>(adc).unwrap())
+        };
+        let mut read = vec![
+            of("first", others.has_recorded.then(|| own.clone()), true),
+            of("third", others.is_namesake.then_some(namesake), true),
+        ];
+        if is_unread {
+            return Configs { read, unread: vec!["adc".to_owned()] };
+        }
+        read.insert(0, of("adc", is_recorded.then_some(own), !others.is_unready));
+        Configs { read, unread: Vec::new() }
+    }
+
+    /// Returns whether the AKODeploymentConfig, and the first one, are to have recorded the Cluster.
+    pub fn records(&self, state: &State) -> (bool, bool) {
+        let before = (state.is_recorded, state.others.has_recorded);
+        let Some(process) = state.process.filter(|_| !state.is_unread) else { return before };
+        let basis = (state.cached.0, before, state.others, process.works);
+        if let Some(known) = self.recorded.borrow().get(&basis) {
+            return *known;
+        }
+        let configs = self.configs(state.is_recorded, false, state.others);
+        let clusters: Vec<_> =
+            if state.cached.0.exists { vec![Arc::new(self.cluster(state.cached.0))] } else { Vec::new() };
+        let records = |at: usize| {
+            let (adc, works) = (&configs.read[at], process.works.map(place));
+            !deliveries(adc, &configs, clusters.clone(), |_| true, |_| false, |_| works.clone())
+                .delivered
+                .is_empty()
+        };
+        let records = (records(0), records(1));
+        self.recorded.borrow_mut().insert(basis, records);
+        records
+    }
+
+    fn known<'a>(&self, cluster: &'a capi::Cluster, basis: &Basis) -> Known<'a> {
+        Known {
+            cluster,
+            adcs: self.configs(basis.is_recorded, basis.is_unread, basis.others),
+            works: basis.works.map(place),
+            machines: machine(basis.cached.1).into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,
             has_service: false,
             deadline: Some(DEADLINE),
-        };
-        let mut seen = known.glance(&[]);
+            unrecorded: Vec::new(),
+        }
+    }
+
+    fn want(&self, basis: &Basis) -> Want {
+        let cluster = self.cluster(basis.cached.0);
+        self.known(&cluster, basis).want()
+    }
+
+    fn decide_once(&self, basis: &Basis) -> Decided {
+        let cluster = self.cluster(basis.cached.0);
+        let known = self.known(&cluster, basis);
+        let mut seen = known.glance();
         if seen.is_held && (seen.is_deleting || seen.want == Want::Nothing) && !basis.is_user_removed {
-            seen.user = if seen.is_recorded { Left::Removable } else { Left::No };
+            seen.user = match (seen.is_recorded, basis.has_secret) {
+                (true, _) => Left::Removable,
+                (false, true) => Left::Unknown,
+                (false, false) => Left::No,
+            };
         }
+        let mut works = basis.works;
         if matters(&seen) {
-            self.look(basis, known.adc().is_some(), &mut seen);
+            self.look(basis, &known, &mut seen, &mut works);
+        } else if !seen.is_held && seen.want == Want::Ako {
+            seen.offer = Err(unrecorded());
         }
+        let begins = seen.moves_to.is_some() && !seen.is_deleting && !is_leaving(&cluster);
         let (holds, turn) = (Clusters::holds(&cluster, Some(&seen)), decide(&seen, now(basis.is_overdue)));
         let text = match &turn {
             Turn::LookAgain(Plan::Apply(objects)) => format!("{objects:?} {}", seen.deletes_config),
@@ -205,20 +306,21 @@ impl Operator {
             turns.push(turn);
             u32::try_from(turns.len() - 1).unwrap()
         });
-        Decided { holds, turn: number }
+        Decided { works, begins, holds, turn: number }
     }
 
     /// Looks at the workload cluster, as `Clusters::look` does.
-    fn look(&self, basis: &Basis, is_selected: bool, seen: &mut Seen) {
+    fn look(&self, basis: &Basis, known: &Known<'_>, seen: &mut Seen, works: &mut Option<Found>) {
         seen.needs_watch = !basis.is_watched;
-        let is_due = is_selected && !seen.is_deleting;
+        let is_due = known.adc().is_some() && !seen.is_deleting && seen.want != Want::Nothing;
         if is_due {
             seen.account = if basis.has_user { Account::Ready } else { Account::Do(Step::Ensure) };
         }
-        if is_due && !basis.is_recorded {
-            let message = "not recorded".to_owned();
-            let problem = Problem { reason: reason::ADC_NOT_READY, message };
-            seen.offer = Err(seen::Obstacle::Passing(problem));
+        if is_due && (!basis.is_recorded || basis.others.is_unready) {
+            seen.offer = Err(unrecorded());
+        }
+        if let Some(refused) = known.adc().filter(|_| is_due).and_then(|adc| known.refuse_elsewhere(adc)) {
+            seen.offer = Err(refused);
         }
         let Some(there) = basis.workload else {
             let (reason, message) = ("ClusterUnreachable", "no answer".to_owned());
@@ -226,17 +328,33 @@ impl Operator {
             return;
         };
         let wanted = is_due.then(|| Ok(self.wanted[usize::from(seen.deletes_config)].clone()));
-        let state = self.live(there).state(&seen.avi_name, wanted, &Stored::default());
+        let live = self.live(there, basis.is_first);
+        let mut state = live.state(&seen.avi_name, wanted, &Stored::default());
+        *works = known.adc().filter(|_| known.needs_works()).map(|adc| {
+            let there = self::works(&live, &self.owner, is_leaving(known.cluster));
+            if let Some(refused) = known.refuse(&there, adc).filter(|_| is_due && !seen.is_recorded) {
+                state.delivery = seen::Delivery::Refused(refused);
+            }
+            match there {
+                Works::Nowhere | Works::OfOthers => Found::Nowhere,
+                Works::Unknown => Found::Unknown,
+                Works::At(place) if place.cloud == "old" => Found::First,
+                Works::At(_) => Found::Here,
+            }
+        });
         seen.workload = seen::Workload::Open(Box::new(state));
     }
 
     /// Returns what of AKO's objects is in the workload cluster.
-    fn live(&self, (config, set, has_rest): (Option<bool>, Option<Set>, bool)) -> Live {
+    fn live(&self, (config, set, has_rest): (Option<bool>, Option<Set>, bool), is_first: bool) -> Live {
         let object = |object: &Object| {
             let mut there = object.object.clone();
             let is_there = match object.target().name.as_str() {
                 CONFIG_MAP => {
                     there.data["data"]["deleteConfig"] = json!(config.unwrap_or_default().to_string());
+                    if is_first {
+                        there.data["data"]["cloudName"] = json!("old");
+                    }
                     config.is_some()
                 }
                 STATEFUL_SET if object.resource.kind == "StatefulSet" => {
@@ -257,13 +375,6 @@ impl Operator {
         Live::of(self.wanted[0].objects.iter().filter_map(object).collect())
     }
 
-    fn adc(&self, is_recorded: bool) -> AkoDeploymentConfig {
-        let mut adc = self.adc.clone();
-        let key = Key::new(NAMESPACE, NAME).to_string();
-        adc["status"] = json!({ "deliveredTo": if is_recorded { vec![key] } else { Vec::new() } });
-        serde_json::from_value(adc).unwrap()
-    }
-
     fn cluster(&self, cluster: Cluster) -> Foreign<capi::Cluster> {
         let conditions = self.said(cluster.said).into_iter().map(|said| {
             json!({ "type": said.type_, "status": said.status.as_str(), "reason": said.reason, "message": said.message,
@@ -276,19 +387,43 @@ impl Operator {
             [(cluster.is_labelled, LABEL, ""), (cluster.deletes_config, DELETE_CONFIG_LABEL, "true")];
         let labels = labels.into_iter().filter_map(|(has, key, value)| has.then_some((key, value)));
         let labels: HashMap<_, _> = labels.collect();
+        let annotations =
+            [(cluster.is_forced, FORCE_ANNOTATION, "true"), (cluster.is_asked, MOVE_ANNOTATION, "adc")];
+        let annotations = annotations.into_iter().filter_map(|(has, key, value)| has.then_some((key, value)));
+        let annotations: HashMap<_, _> = annotations.collect();
         let object: capi::Cluster = serde_json::from_value(json!({
             "apiVersion": "cluster.x-k8s.io/v1beta2",
             "metadata": {
                 "name": NAME, "namespace": NAMESPACE, "uid": "c",
                 "labels": labels,
-                "annotations": cluster.is_forced.then(|| json!({ FORCE_ANNOTATION: "true" })),
+                "annotations": annotations,
                 "finalizers": if cluster.is_held { vec![FINALIZER] } else { Vec::new() },
                 "deletionTimestamp": cluster.is_deleting.then_some(BEGIN),
             },
-            "status": { "conditions": conditions, "initialization": { "controlPlaneInitialized": true } },
+            "status": { "conditions": conditions, "initialization": { "controlPlaneInitialized": cluster.is_initialized } },
         }))
         .unwrap();
         object.into()
+    }
+}
+
+/// Returns why a Cluster waits for its AKODeploymentConfig.
+fn unrecorded() -> seen::Obstacle {
+    let message = "not recorded, or not ready".to_owned();
+    seen::Obstacle::Passing(Problem { reason: reason::ADC_NOT_READY, message })
+}
+
+/// Returns where AKO works.
+fn place(found: Found) -> Works {
+    let at = |cloud: &str| {
+        let [controller, cloud, tenant] = ["avi", cloud, "admin"].map(str::to_owned);
+        Works::At(Place { controller, cloud, tenant, scope: None })
+    };
+    match found {
+        Found::Nowhere => Works::Nowhere,
+        Found::Unknown => Works::Unknown,
+        Found::Here => at("c"),
+        Found::First => at("old"),
     }
 }
 

@@ -6,14 +6,15 @@ use model::Step;
 use operator_kit::Turn;
 
 use super::Deletion;
-use super::world::{Ako, Budget, Label, Process, Set, State, Word, Wrong};
+use super::moves::{may_move, move_steps};
+use super::world::{Ako, Budget, Label, Process, Set, Site, State, Word, Wrong};
 use crate::cluster::plan::Plan;
 use crate::cluster::report::{Report, failure};
 use crate::cluster::seen::ObjectWrite;
 use crate::delivery::Target;
 
 /// Collects steps that change something.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
     from: &'a State,
     all: Vec<Step<State, Label>>,
 }
@@ -35,7 +36,7 @@ impl Steps<'_> {
     }
 
     /// Adds what may happen and need not. `budget`: how often it may still happen.
-    fn fault(
+    pub(super) fn fault(
         &mut self,
         budget: impl Fn(&mut Budget) -> &mut u8,
         is_possible: bool,
@@ -58,7 +59,8 @@ impl Deletion {
     pub(super) fn all_steps(&self, state: &State) -> Vec<Step<State, Label>> {
         let mut steps = Steps { from: state, all: Vec::new() };
         self.operator_steps(state, &mut steps);
-        world_steps(state, &mut steps);
+        world_steps(state, self.operator.records(state), &mut steps);
+        move_steps(state, &mut steps);
         ako_steps(state, &mut steps);
         user_steps(state, &mut steps);
         steps.all
@@ -127,7 +129,10 @@ impl Deletion {
             return Some(next);
         }
         match self.operator.turn(decided.turn) {
-            Turn::Wait { .. } | Turn::Blocked { .. } | Turn::Settled => None,
+            Turn::Wait { .. } | Turn::Blocked { .. } | Turn::Settled => {
+                next.process.as_mut()?.works = decided.works;
+                (next != *state).then_some(next)
+            }
             Turn::Gone if !cluster.is_held => None,
             turn @ (Turn::Gone | Turn::Act(_) | Turn::LookAgain(_)) => {
                 let is_asked = cluster.is_deleting || cluster.deletes_config || cluster.is_forced;
@@ -135,6 +140,10 @@ impl Deletion {
                 if state.is_unread && leaves && !is_asked {
                     next.wrong = Some(Wrong::Unasked);
                 }
+                if decided.begins && !may_move(state) {
+                    next.wrong = Some(Wrong::Moved);
+                }
+                next.process.as_mut()?.works = decided.works;
                 next.process.as_mut()?.pending = Some(decided.turn);
                 Some(next)
             }
@@ -146,19 +155,7 @@ impl Deletion {
         let cached = next.cached;
         let plan = match turn {
             Turn::Gone => {
-                // The request has the version that the cache has.
-                if cached.0 == next.cluster {
-                    next.cluster.is_held = false;
-                    next.cached.0.is_held = false;
-                    // `forget`
-                    next.process = Some(Process::default());
-                    let is_left = [(next.avi.has_objects, Wrong::Left), (next.avi.has_user, Wrong::UserLeft)];
-                    if let Some((_, wrong)) = is_left.into_iter().find(|(is_left, _)| *is_left)
-                        && !next.cluster.is_forced
-                    {
-                        next.wrong = Some(wrong);
-                    }
-                }
+                let_go(next);
                 return;
             }
             Turn::Act(plan) | Turn::LookAgain(plan) => plan,
@@ -207,6 +204,26 @@ impl Deletion {
     }
 }
 
+/// Takes the finalizer off.
+fn let_go(next: &mut State) {
+    let cached = next.cached;
+    // The request has the version that the cache has.
+    if cached.0 == next.cluster {
+        next.cluster.is_held = false;
+        next.cached.0.is_held = false;
+        // `forget`
+        next.process = Some(Process::default());
+        let (objects, user) =
+            (next.avi.has_objects || next.first.has_objects, next.avi.has_user || next.first.has_user);
+        let is_left = [(objects, Wrong::Left), (user, Wrong::UserLeft)];
+        if let Some((_, wrong)) = is_left.into_iter().find(|(is_left, _)| *is_left)
+            && !next.cluster.is_forced
+        {
+            next.wrong = Some(wrong);
+        }
+    }
+}
+
 fn make_user(next: &mut State) {
     if next.avi.is_reachable {
         next.avi.has_user = true;
@@ -215,20 +232,27 @@ fn make_user(next: &mut State) {
 }
 
 fn remove_user(next: &mut State, once: bool) {
-    next.avi.has_user &= !next.avi.is_reachable;
-    next.process.as_mut().unwrap().is_user_removed |= once || next.avi.is_reachable;
+    // Nothing says where it is without a record.
+    let is_possible = next.avi.is_reachable && (next.is_recorded || next.others.has_recorded);
+    if is_possible {
+        let is_first = next.is_recorded_first();
+        next.set_site(is_first, Site { has_user: false, ..next.site(is_first) });
+    }
+    next.process.as_mut().unwrap().is_user_removed |= once || is_possible;
 }
 
 fn purge(next: &mut State, once: bool) {
-    let found = next.avi.has_objects;
-    if next.avi.is_reachable {
+    let is_first = next.is_recorded_first();
+    let Site { has_objects: found, has_user } = next.site(is_first);
+    let is_possible = next.avi.is_reachable && (next.is_recorded || next.others.has_recorded);
+    if is_possible {
         let would_make = matches!(next.workload.ako, Ako::Runs { removes: false });
-        if would_make && found && next.avi.has_user && !next.cluster.is_forced {
+        if would_make && found && has_user && !next.cluster.is_forced {
             next.wrong = Some(Wrong::RemovedUnderAko);
         }
-        next.avi.has_objects = false;
+        next.set_site(is_first, Site { has_objects: false, has_user });
     }
-    if once || (next.avi.is_reachable && !found) {
+    if once || (is_possible && !found) {
         next.process.as_mut().unwrap().is_purged = true;
     }
 }
@@ -244,6 +268,13 @@ fn apply(next: &mut State, changes: &[ObjectWrite], written: u8) {
     let config = changes.iter().find(|change| change.target.resource.kind == "ConfigMap");
     if let Some(ObjectWrite { patch: Patch::Apply(config), .. }) = config.filter(|_| written > 1) {
         workload.config = Some(config["data"]["deleteConfig"] == "true");
+        if workload.is_first {
+            // Its Pods are rolled.
+            (workload.is_first, workload.ako) = (false, Ako::Stopped);
+            if (next.first.has_objects || next.first.has_user) && !next.cluster.is_forced {
+                next.wrong = Some(Wrong::LeftElsewhere);
+            }
+        }
     }
     if has("StatefulSet") && written > 2 && workload.set.is_none() {
         workload.set = Some(Set { answer: Word::Nothing, is_ending: false });
@@ -265,11 +296,18 @@ fn remove(next: &mut State, targets: &[Target]) {
     }
 }
 
-fn world_steps(state: &State, steps: &mut Steps<'_>) {
-    let State { cluster, machine, workload, avi, is_recorded, .. } = state;
-    let is_delivered_to = cluster.exists && cluster.is_held;
-    let records = *is_recorded != is_delivered_to && !state.is_unread;
-    steps.work(records, Label::Records, |next| next.is_recorded = is_delivered_to);
+fn world_steps(state: &State, records: (bool, bool), steps: &mut Steps<'_>) {
+    let State { cluster, machine, workload, avi, is_recorded, others, .. } = state;
+    let (records, first_records) = records;
+    steps.work(records != *is_recorded, Label::Records, |next| next.is_recorded = records);
+    steps.work(first_records != others.has_recorded, Label::FirstRecords, |next| {
+        next.others.has_recorded = first_records;
+    });
+    steps.work(others.is_unready, Label::ConfigIsReady, |next| next.others.is_unready = false);
+    steps.work(others.is_namesake, Label::NamesakeGoes, |next| next.others.is_namesake = false);
+    steps.work(cluster.exists && !cluster.is_initialized, Label::ControlPlaneRuns, |next| {
+        next.cluster.is_initialized = true;
+    });
     steps.work(state.is_unread, Label::ConfigIsRead, |next| next.is_unread = false);
     let is_read = !state.is_unread;
     steps.fault(|left| &mut left.configs, is_read, Label::ConfigIsUnread, |next| next.is_unread = true);
@@ -282,7 +320,8 @@ fn world_steps(state: &State, steps: &mut Steps<'_>) {
         next.machine.exists = false;
         next.workload.is_reachable = false;
         next.workload.ako = Ako::Stopped;
-        if next.avi.has_objects && next.cluster.is_held && !next.cluster.is_forced {
+        let has_objects = next.avi.has_objects || next.first.has_objects;
+        if has_objects && next.cluster.is_held && !next.cluster.is_forced {
             next.wrong = Some(Wrong::MachineGone);
         }
     });
@@ -292,6 +331,9 @@ fn world_steps(state: &State, steps: &mut Steps<'_>) {
 
 fn ako_steps(state: &State, steps: &mut Steps<'_>) {
     let (workload, avi) = (state.workload, state.avi);
+    let site = state.site(workload.is_first);
+    let makes_or_removes =
+        |next: &mut State, has_objects| next.set_site(workload.is_first, Site { has_objects, ..site });
     let Some(set) = workload.set else { return };
     let ends = set.is_ending;
     steps.work(ends && state.machine.exists, Label::PodEnds, |next| {
@@ -320,16 +362,16 @@ fn ako_steps(state: &State, steps: &mut Steps<'_>) {
                     says(next, Word::Nothing);
                 }
             });
-            let can_work = avi.is_reachable && avi.has_user;
-            let makes = !removes && !avi.has_objects && can_work && set.answer == Word::Nothing;
-            steps.work(makes, Label::AkoMakes, |next| next.avi.has_objects = true);
+            let can_work = avi.is_reachable && site.has_user;
+            let makes = !removes && !site.has_objects && can_work && set.answer == Word::Nothing;
+            steps.work(makes, Label::AkoMakes, |next| makes_or_removes(next, true));
             steps.work(removes && set.answer == Word::Nothing, Label::AkoBegins, |next| {
                 says(next, Word::Started);
             });
             let is_busy = removes && set.answer == Word::Started;
-            let may_remove = is_busy && avi.has_objects && can_work;
-            steps.work(may_remove, Label::AkoRemoves, |next| next.avi.has_objects = false);
-            steps.work(is_busy && !avi.has_objects, Label::AkoEnds, |next| says(next, Word::Done));
+            let may_remove = is_busy && site.has_objects && can_work;
+            steps.work(may_remove, Label::AkoRemoves, |next| makes_or_removes(next, false));
+            steps.work(is_busy && !site.has_objects, Label::AkoEnds, |next| says(next, Word::Done));
             steps.fault(|left| &mut left.ako, is_busy, Label::AkoTimesOut, |next| says(next, Word::Timeout));
             steps.fault(|left| &mut left.ako, true, Label::AkoHangs, |next| next.workload.ako = Ako::Hangs);
             steps.fault(
@@ -346,8 +388,15 @@ fn user_steps(state: &State, steps: &mut Steps<'_>) {
     let (cluster, workload) = (state.cluster, state.workload);
     let exists = cluster.exists;
     let lives = exists && !cluster.is_deleting;
-    steps.fault(|left| &mut left.deletes, lives, Label::UserDeletes, |next| next.cluster.is_deleting = true);
-    steps.fault(|left| &mut left.labels, exists, Label::UserLabels, |next| next.cluster.is_labelled ^= true);
+    // Of one that leaves before its status is back, it is not known that AKO runs.
+    let (goes, is_known) = (lives && cluster.is_initialized, exists && cluster.is_initialized);
+    steps.fault(|left| &mut left.deletes, goes, Label::UserDeletes, |next| next.cluster.is_deleting = true);
+    steps.fault(
+        |left| &mut left.labels,
+        is_known,
+        Label::UserLabels,
+        |next| next.cluster.is_labelled ^= true,
+    );
     steps.fault(
         |left| &mut left.config_labels,
         exists,
@@ -391,6 +440,12 @@ fn user_steps(state: &State, steps: &mut Steps<'_>) {
             next.avi.is_reachable = false;
         },
     );
+    edit_steps(state, steps);
+}
+
+/// Adds what others do to the objects in the workload cluster.
+fn edit_steps(state: &State, steps: &mut Steps<'_>) {
+    let workload = state.workload;
     let (has_config, has_set) = (workload.config.is_some(), workload.set.is_some_and(|set| !set.is_ending));
     steps.fault(|left| &mut left.edits, has_config, Label::ConfigDeleted, |next| next.workload.config = None);
     steps.fault(

@@ -3,13 +3,13 @@
 use model::{Report, explore};
 
 use super::Deletion;
-use super::world::Budget;
+use super::world::{Budget, State};
 
 /// The number of states above which an exploration fails.
 const LIMIT: usize = 20_000_000;
 
-fn explored(name: &str, budget: Budget) -> Report {
-    match explore(&Deletion::new(budget), LIMIT) {
+fn explored(name: &str, begin: State) -> Report {
+    match explore(&Deletion::new(begin), LIMIT) {
         Ok(report) => {
             println!("{name}: {report}");
             report
@@ -33,11 +33,49 @@ const ANY: Budget = Budget {
     edits: 2,
     configs: 1,
     deadlines: 1,
+    moves: 0,
+    losses: 0,
+    unready: 0,
+    namesakes: 0,
+};
+
+/// A Cluster that was moved, or is to be.
+const MOVES: Budget = Budget {
+    labels: 0,
+    config_labels: 0,
+    requests: 1,
+    outages: 1,
+    crashes: 1,
+    ako: 1,
+    edits: 0,
+    configs: 0,
+    deadlines: 0,
+    moves: 2,
+    losses: 2,
+    unready: 1,
+    namesakes: 1,
+    ..ANY
 };
 
 #[test]
+fn a_cluster_moves_whatever_happens() {
+    let report = explored("four faults", State::elsewhere(Budget { faults: 4, losses: 1, ..MOVES }));
+    assert!(report.states >= 10_000, "{report}");
+}
+
+/// What is kept of a move takes nothing away.
+#[test]
+fn a_cluster_stays_where_it_has_moved_to() {
+    let mut begin = State::new(Budget { faults: 4, ..MOVES });
+    begin.cluster.is_asked = true;
+    begin.cached.0.is_asked = true;
+    let report = explored("four faults after a move", begin);
+    assert!(report.states >= 10_000, "{report}");
+}
+
+#[test]
 fn a_cluster_comes_and_goes_whatever_happens() {
-    let report = explored("four faults", Budget { faults: 4, ..ANY });
+    let report = explored("four faults", State::new(Budget { faults: 4, ..ANY }));
     assert!(report.states >= 100_000, "{report}");
 }
 
@@ -46,7 +84,7 @@ fn a_cluster_comes_and_goes_whatever_happens() {
 fn a_cluster_goes_whatever_its_api_server_refuses() {
     let budget =
         Budget { faults: 4, labels: 0, config_labels: 1, requests: 0, configs: 0, refusals: 1, ..ANY };
-    let report = explored("four faults, one of them a refusal", budget);
+    let report = explored("four faults, one of them a refusal", State::new(budget));
     assert!(report.states >= 100_000, "{report}");
 }
 
@@ -56,6 +94,8 @@ fn explore_the_largest_configurations() {
     if std::env::var("EXPLORE").is_ok_and(|operator| operator != "ako") {
         return;
     }
-    let report = explored("five faults", Budget { faults: 5, refusals: 1, ..ANY });
-    model::print_total(report.states);
+    let report = explored("five faults", State::new(Budget { faults: 5, refusals: 1, ..ANY }));
+    let moves =
+        explored("five faults and a move", State::elsewhere(Budget { faults: 5, losses: 1, ..MOVES }));
+    model::print_total(report.states + moves.states);
 }

@@ -91,6 +91,7 @@ fn ready(status: &str, reason: &str) -> Value {
 
 #[test]
 fn a_config_wakes_those_that_its_change_concerns() {
+    let of = |keys: &[&str]| Woken { clusters: these(keys), ..configs() };
     let all = || Woken { adcs: Which::All, ..takers() };
     let status = |patch: Value| json!({ "status": patch });
     let metadata = |patch: Value| json!({ "metadata": patch });
@@ -109,16 +110,12 @@ fn a_config_wakes_those_that_its_change_concerns() {
             ("the controller was upgraded", status(json!({ "controllerVersion": "31.1.1" })), takers()),
             ("it is being deleted", metadata(json!({ "deletionTimestamp": AT })), all()),
             ("another object of the name", metadata(json!({ "uid": "v" })), all()),
-            (
-                "a Cluster was recorded",
-                status(json!({ "deliveredTo": ["n/a", "n/b", "n/c"] })),
-                Woken { clusters: these(&["c"]), ..configs() },
-            ),
-            ("a Cluster has left", status(json!({ "deliveredTo": ["n/b"] })), configs()),
+            ("a Cluster was recorded", status(json!({ "deliveredTo": ["n/a", "n/b", "n/c"] })), of(&["c"])),
+            ("a Cluster has left", status(json!({ "deliveredTo": ["n/b"] })), of(&["a"])),
             (
                 "one has left, another was recorded",
                 status(json!({ "deliveredTo": ["n/b", "n/c"] })),
-                Woken { clusters: these(&["c"]), ..configs() },
+                of(&["a", "c"]),
             ),
             ("something was added to AVI", status(json!({ "added": { "tenants": ["t", "s"] } })), configs()),
             ("all of it was removed", status(json!({ "added": null })), configs()),

@@ -38,6 +38,8 @@ fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<
         is_balanced: true,
         has_service: false,
         deadline: None,
+        works: None,
+        unrecorded: Vec::new(),
     }
 }
 
@@ -57,7 +59,7 @@ fn hooks_are_those_of_this_operator_on_machines_of_workload_clusters() {
         ("one that is being deleted", cluster("n", &deleted()), &[], &["bare", "of-others"]),
         ("a management cluster", cluster(SYSTEM_NAMESPACE, &json!({})), &["hooked-going"], &[]),
     ] {
-        let hooks = known(&cluster, &machines).glance(&[]).hooks;
+        let hooks = known(&cluster, &machines).glance().hooks;
         assert_eq!(hooks.present, present, "{what}");
         assert_eq!(hooks.unneeded, unneeded, "{what}");
         assert_eq!(hooks.missing, missing, "{what}");
@@ -74,7 +76,7 @@ fn a_management_cluster_waits_for_the_service_of_its_control_plane() {
     ] {
         let cluster = cluster(namespace, &json!({}));
         let known = Known { is_balanced, has_service, ..known(&cluster, &[]) };
-        assert_eq!(known.glance(&[]).is_service_missing, wanted, "{namespace} {is_balanced} {has_service}");
+        assert_eq!(known.glance().is_service_missing, wanted, "{namespace} {is_balanced} {has_service}");
     }
 }
 
@@ -90,49 +92,5 @@ fn the_label_makes_ako_of_a_workload_cluster_remove_what_it_made() {
     ] {
         let cluster = cluster(namespace, &json!({ "labels": labels }));
         assert_eq!(deletes_config(&cluster), wanted, "{namespace} {labels}");
-    }
-}
-
-/// The default selects what has no label, so that no label has AKO leave.
-#[test]
-fn ako_leaves_another_place_where_a_person_has_asked() {
-    let secret = json!({ "name": "s", "namespace": "n" });
-    let adc = |name: &str, selector: Value, cloud: &str, delivered: &[&str]| {
-        let adc: AkoDeploymentConfig = serde_json::from_value(json!({
-            "apiVersion": "networking.tkg.tanzu.vmware.com/v1alpha1", "kind": "AKODeploymentConfig",
-            "metadata": { "name": name, "uid": name },
-            "spec": {
-                "clusterSelector": selector,
-                "controller": "avi", "cloudName": cloud, "serviceEngineGroup": "g",
-                "dataNetwork": { "name": "n", "cidr": "10.0.0.0/24" },
-                "adminCredentialRef": secret, "certificateAuthorityRef": secret,
-            },
-            "status": { "deliveredTo": delivered },
-        }))
-        .unwrap();
-        Arc::new(adc)
-    };
-    let first = |delivered: &[&str]| adc("first", json!({ "matchLabels": { "a": "b" } }), "one", delivered);
-    let default = |cloud: &str, delivered: &[&str]| adc("install-ako-for-all", json!({}), cloud, delivered);
-    let of = |asks: Option<&str>, is_held: bool| {
-        let annotations = asks.map(|name| json!({ MOVE_ANNOTATION: name }));
-        let finalizers = if is_held { vec![crate::api::FINALIZER] } else { Vec::new() };
-        cluster("n", &json!({ "annotations": annotations, "finalizers": finalizers }))
-    };
-    let all = Some("install-ako-for-all");
-    let rows = [
-        ("not asked", of(None, true), vec![first(&["n/c"]), default("two", &[])], true),
-        ("asked", of(all, true), vec![first(&["n/c"]), default("two", &[])], false),
-        ("asked for another one", of(Some("third"), true), vec![first(&["n/c"]), default("two", &[])], true),
-        ("at the same place", of(all, true), vec![first(&["n/c"]), default("one", &[])], true),
-        ("it has left", of(all, false), vec![first(&[]), default("two", &[])], true),
-        ("it has come", of(all, true), vec![first(&[]), default("two", &["n/c"])], true),
-        ("the first one is gone", of(all, true), vec![default("two", &[])], false),
-        ("the same, not asked", of(None, true), vec![default("two", &[])], true),
-    ];
-    for (what, cluster, adcs, stays) in rows {
-        let known = Known { adcs: Configs::of(adcs), ..known(&cluster, &[]) };
-        let wanted = if stays { Want::Ako } else { Want::Nothing };
-        assert_eq!((known.want(), known.glance(&[]).want), (wanted.clone(), wanted), "{what}");
     }
 }

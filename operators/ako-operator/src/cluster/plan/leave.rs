@@ -10,6 +10,7 @@ use super::{About, Decision, Plan};
 use crate::api::{FORCE_ANNOTATION, reason};
 use crate::cluster::seen::{Cleanup, Installed, Left, Purge, Seen, Set, State, Workload};
 use crate::delivery::{NAMESPACE, Side};
+use crate::user::secret_name;
 
 /// What AKO has left on AVI is looked for once it is known whether AKO was delivered, and from where.
 pub(super) fn wait_for_record(seen: &Seen) -> Option<Turn<Plan>> {
@@ -209,8 +210,11 @@ pub(super) fn drop_user(seen: &Seen) -> Option<Decision> {
         Left::Unknown if seen.is_forced => Turn::LookAgain(Plan::RemoveUser { once: true }),
         Left::Unknown => {
             let message = format!(
-                "the AKODeploymentConfig is gone, or does not parse, that says on which controller the user of the Cluster is: remove the \
-                 user that its Secret for AVI names by hand, then annotate the Cluster with {FORCE_ANNOTATION}=true"
+                "no AKODeploymentConfig that can be read has recorded the Cluster, so that nothing says on which controller its user is: remove \
+                 what has the marks of ako-{} there by hand, and the user that the Secret {}/{} names, then delete the Secret",
+                seen.avi_name,
+                seen.key.namespace(),
+                secret_name(seen.key.name())
             );
             Turn::Blocked { reason: reason::USER_CLEANUP_IMPOSSIBLE, message }
         }

@@ -373,11 +373,25 @@ fn a_change_that_a_workload_cluster_does_not_take_is_said_to_be_one() {
 }
 
 #[test]
+fn the_condition_names_the_annotation_while_ako_moves() {
+    let moves = |seen| Seen { want: Want::Nothing, moves_to: Some("all".to_owned()), ..seen };
+    let begun = leaving(&moves(seen(Want::Nothing))).unwrap();
+    let [said] = &begun.set[..] else { panic!("{begun:?}") };
+    assert_eq!((said.type_, said.status, &*said.reason), (AKO_INSTALLED, Status::False, reason::LEAVING));
+    assert!(said.message.contains(MOVE_ANNOTATION) && said.message.contains("\"all\""), "{}", said.message);
+    assert!(leaving(&Seen { said: begun.set.clone(), ..moves(seen(Want::Nothing)) }).is_none(), "it is said");
+    assert!(leaving(&Seen { is_deleting: true, ..moves(seen(Want::Nothing)) }).is_none(), "it is deleted");
+    assert!(leaving(&Seen { moves_to: None, ..moves(seen(Want::Nothing)) }).is_none(), "it does not move");
+}
+
+#[test]
 fn a_pause_that_is_over_is_not_said_while_a_step_fails() {
     let paused = [said(AKO_INSTALLED, Status::True, reason::PAUSED)];
     let is = |said: Option<Said>| said.map(|said| (said.status, said.reason));
     assert_eq!(is(unpaused(&paused, true)), Some((Status::False, reason::LEAVING.to_owned())));
     assert_eq!(is(unpaused(&paused, false)), None);
+    let moved = [said(AKO_INSTALLED, Status::True, reason::PLACE_CHANGED)];
+    assert_eq!(is(unpaused(&moved, true)), Some((Status::False, reason::LEAVING.to_owned())));
     assert_eq!(is(unpaused(&installed(seen(Want::Ako)).said, true)), None);
 }
 

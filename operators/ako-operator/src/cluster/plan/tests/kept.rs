@@ -79,6 +79,74 @@ fn a_deleted_cluster_waits_until_it_is_known_what_was_delivered() {
     assert!(message.contains("worked: a; correct them") && message.contains(FORCE_ANNOTATION), "{message}");
 }
 
+/// Nothing is made of it, nor of its Machines.
+#[test]
+fn a_cluster_waits_to_be_recorded_without_the_finalizer() {
+    let new = |offer| Seen {
+        is_held: false,
+        is_recorded: false,
+        is_awaited: false,
+        hooks: Hooks { missing: vec!["m".to_owned()], ..Hooks::default() },
+        workload: Workload::Unread,
+        offer: Err(offer),
+        ..settled()
+    };
+    let early = |seen| Seen { workload: Workload::NotInitialized, ..seen };
+    let twin = |seen| Seen { namesake: Some(Key::new("a", "b")), ..seen };
+    check(vec![
+        ("it is about to be", new(passing()), "wait AKODeploymentConfigNotReady"),
+        ("its control plane does not run yet", early(new(passing())), "wait ClusterNotReady"),
+        ("it has a namesake", twin(new(passing())), "blocked ClusterNameAmbiguous"),
+        ("the same, early", twin(early(new(passing()))), "blocked ClusterNameAmbiguous"),
+        ("another has", new(lasting(reason::PLACE_CHANGED)), "blocked PlaceChanged"),
+    ]);
+}
+
+/// A process that starts in the middle knows by it that AKO leaves.
+#[test]
+fn a_move_is_said_before_anything_is_changed() {
+    let moves = |seen| Seen { moves_to: Some("all".to_owned()), want: Want::Nothing, ..seen };
+    let said = |seen: Seen| {
+        let said = crate::cluster::report::leaving(&seen).unwrap().set;
+        Seen { said, ..seen }
+    };
+    let asked = || {
+        moves(Seen { workload: open(Delivery::None, Some(set(Cleanup::Silent)), Some(false)), ..settled() })
+    };
+    let unknown = || moves(Seen { user: Left::Unknown, workload: Workload::Unread, ..settled() });
+    let gone = Seen { hooks: Hooks::default(), workload: Workload::Unread, ..settled() };
+    check(vec![
+        ("AKO is asked next", asked(), "report"),
+        ("it is said", said(asked()), "deleteConfig, stale answer: false"),
+        (
+            "the user is next",
+            moves(Seen { user: Left::Removable, workload: Workload::Unread, ..settled() }),
+            "report",
+        ),
+        ("a person is", unknown(), "blocked AviUserCleanupImpossible"),
+        ("nothing is", moves(gone), "gone"),
+    ]);
+}
+
+/// Of two reasons, the condition has the one that has to end first.
+#[test]
+fn a_namesake_is_named_where_the_place_has_changed() {
+    let refused = Delivery::Refused(lasting(reason::PLACE_CHANGED));
+    let seen = Seen {
+        is_recorded: false,
+        workload: open(refused, Some(set(Cleanup::Silent)), Some(false)),
+        ..settled()
+    };
+    check(vec![
+        ("alone", seen.clone(), "blocked PlaceChanged"),
+        (
+            "with a namesake",
+            Seen { namesake: Some(Key::new("a", "b")), ..seen },
+            "blocked ClusterNameAmbiguous",
+        ),
+    ]);
+}
+
 /// What runs is not as it is to be, and its condition does not say that it is.
 #[test]
 fn a_change_that_is_held_back_shows() {
