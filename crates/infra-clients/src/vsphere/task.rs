@@ -107,7 +107,7 @@ impl Task {
     }
 }
 
-/// Reads these tasks once, where each call may take so long; those that do not exist are left out.
+/// Reads these tasks once, where each answer has to come within this time; those that do not exist are left out.
 pub(super) async fn read_tasks(
     core: &Core,
     deadline: Duration,

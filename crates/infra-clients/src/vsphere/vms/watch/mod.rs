@@ -354,10 +354,13 @@ impl Watcher {
             return Ok(());
         }
         self.tasks_read = Some(Instant::now());
-        // Also where a login or other calls take long: nothing is polled meanwhile.
         let grace = shared.config.poll_grace;
-        let read = tokio::time::timeout(grace, read_tasks(&shared.core, grace, &tasks)).await;
-        let known = read.unwrap_or_else(|_| Err(Error::new(Kind::Timeout, "tasks cannot be read")))?;
+        let (core, named) = (Arc::clone(&shared.core), tasks.clone());
+        // Of its own, as a login in it has to come to its end; nothing is polled while this waits.
+        let read = shared.core.tasks().spawn(async move { read_tasks(&core, grace, &named).await });
+        let unread = || Error::new(Kind::Timeout, "tasks cannot be read");
+        let known =
+            tokio::time::timeout(grace, read).await.map_err(|_| unread())?.map_err(|_| unread())??;
         shared.update(|inventory| {
             for moref in tasks {
                 let update = known.iter().find(|update| update.obj == moref);
