@@ -1,7 +1,7 @@
 //! The preflight checks of what asks for drivers: when they run, what they look at, and what they have found last.
 //!
 //! ```text
-//!   observe ──▶ Order (accounts that vCenters have accepted, settings) ──▶ Checkups: due? ──▶ run ──▶ findings ──▶ plan, status, metrics
+//!   observe ──▶ Order (verified accounts, settings) ──▶ Checkups: due? ──▶ run ──▶ findings ──▶ plan, status, metrics
 //! ```
 //!
 //! Only accounts that their vCenter has accepted are used: a login that is refused again and again locks the account.
@@ -9,6 +9,7 @@
 mod run;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ use crate::version::Version;
 /// How long after a run Nodes that have come or gone are looked at: many come at once.
 const SETTLING: SignedDuration = SignedDuration::from_mins(1);
 
-/// What is checked for one object.
-#[derive(Clone, Debug)]
+/// What is checked for one object. Formats without what the object asks for.
+#[derive(Clone)]
 pub(crate) struct Order {
     /// UID of the object.
     pub(crate) uid: String,
@@ -46,6 +47,13 @@ pub(crate) struct Order {
     pub(crate) csi: Option<Version>,
     /// Which drivers are ours.
     pub(crate) ours: Drivers<bool>,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.vcenters.iter().map(|(_, _, vcenter)| &vcenter.server).collect();
+        f.debug_struct("Order").field("uid", &self.uid).field("vcenters", &servers).finish_non_exhaustive()
+    }
 }
 
 impl PartialEq for Order {

@@ -20,6 +20,7 @@ mod observe;
 mod record;
 mod seen;
 
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -93,6 +94,10 @@ impl<K: Asks> Reconciler for Installer<K> {
 
     const NAME: &'static str = K::CONTROLLER;
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    fn reads(object: &K) -> impl Hash {
+        object.annotation().map(str::to_owned)
+    }
 
     async fn observe(&self, object: &K) -> Result<Seen, Error> {
         observe::observe(&self.shared, object).await

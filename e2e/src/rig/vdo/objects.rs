@@ -48,16 +48,16 @@ impl VdoRig {
         json!({"CNI": {"2.7.0": cni}, "CPI": cpi, "CSI": {"3.7.3": csi}})
     }
 
-    /// Returns the four objects of a cluster with one vCenter, as a List: matrix, account, VsphereCloudConfig and VDOConfig.
+    /// Returns the objects of a cluster with one vCenter, as a List: matrix, VsphereCloudConfig and VDOConfig. The account is not among
+    /// them: see [`write_account`](Self::write_account).
     #[must_use]
     pub fn seed(&self) -> Value {
-        let cloud = json!({"vcIp": VCENTER, "insecure": false, "credentials": "vc-creds", "thumbprint": THUMBPRINT, "datacenters": ["DC0"]});
+        let cloud = json!({"vcIp": VCENTER, "insecure": false, "credentials": "vc-creds",
+            "thumbprint": THUMBPRINT, "datacenters": ["DC0"]});
         let items = [
             json!({"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": "compat-matrix-config", "namespace": self.namespace()},
                 "data": {"auto-upgrade": "enabled", "versionConfigContent": self.matrix(&["1.36.0"]).to_string()}}),
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vc-creds", "namespace": "kube-system"},
-                "stringData": {"username": self.vcenter.user(), "password": self.vcenter.password()}}),
             object("v1alpha1", "VsphereCloudConfig", "vdo", &cloud),
             config("vdo", "vdo"),
         ];
@@ -73,7 +73,10 @@ impl VdoRig {
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "drivers", "namespace": namespace},
                 "stringData": {"username": user, "password": password}})
         };
-        let map = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": self.namespace()}, "data": data});
+        let map = |name: &str, data: Value| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": self.namespace()}, "data": data})
+        };
         let matrix = self.matrix(&["1.36.0"]).to_string();
         let cloud =
             json!({"vcIp": VCENTER, "insecure": true, "credentials": "drivers", "datacenters": ["DC0"]});
@@ -109,7 +112,8 @@ impl VdoRig {
 
 /// Returns valid objects of each kind.
 pub(super) fn samples() -> Vec<Value> {
-    let cloud = json!({"vcIp": VCENTER, "insecure": false, "credentials": "drivers", "thumbprint": THUMBPRINT, "datacenters": ["DC0"]});
+    let cloud = json!({"vcIp": VCENTER, "insecure": false, "credentials": "drivers", "thumbprint": THUMBPRINT,
+        "datacenters": ["DC0"]});
     let by_thumbprint = json!({"server": VCENTER, "credentials": "drivers", "datacenters": ["DC0"], "insecure": false, "thumbprint": THUMBPRINT});
     let by_authority =
         json!({"server": VCENTER, "credentials": "drivers", "certificateAuthority": "authority"});

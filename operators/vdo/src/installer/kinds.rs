@@ -49,6 +49,11 @@ pub(crate) trait Asks:
     /// Reads what it asks for.
     fn desired(&self) -> Result<Desired, Vec<Problem>>;
 
+    /// Returns what of its metadata is read.
+    fn annotation(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns where it says which matrix is used.
     fn matrix(&self) -> MatrixPlace<'_>;
 
@@ -84,7 +89,7 @@ impl Asks for VdoConfig {
 
     fn desired(&self) -> Result<Desired, Vec<Problem>> {
         let mut desired = Desired::of_vdo_config(&self.spec);
-        let names = self.annotations().get(SKIP_CHECKS).map(String::as_str).unwrap_or_default();
+        let names = self.annotation().unwrap_or_default();
         for name in names.split(',').filter(|name| !name.trim().is_empty()) {
             let check = name.parse().map_err(|message: String| {
                 vec![Problem::new(format!("metadata.annotations[{SKIP_CHECKS}]"), message)]
@@ -95,6 +100,10 @@ impl Asks for VdoConfig {
             }
         }
         Ok(desired)
+    }
+
+    fn annotation(&self) -> Option<&str> {
+        self.annotations().get(SKIP_CHECKS).map(String::as_str)
     }
 
     fn matrix(&self) -> MatrixPlace<'_> {
