@@ -54,7 +54,18 @@ impl<R: Rig> Lane<R> {
         let settled = State { verdict: Verdict::Settled { in_sync: true }, facts: Snapshot::default() };
         let docs = docs(&R::SUBJECT)?;
         let (empty, mask, log_checked) = (rig.outside().await?, Mask::default(), Cell::default());
-        let mut lane = Self { operator, rig, api, sample, docs, empty, settled, mask, log_checked };
+        Self { operator, rig, api, sample, docs, empty, settled, mask, log_checked }.begin().await
+    }
+
+    /// Goes on with another sample, with the same rig and operator.
+    pub(super) async fn with(self, sample: Value) -> Result<Self> {
+        self.delete().await?;
+        let api = self.rig.site().api(text(&sample["kind"])?);
+        Self { api, sample, mask: Mask::default(), ..self }.begin().await
+    }
+
+    async fn begin(self) -> Result<Self> {
+        let mut lane = self;
         lane.settled = lane.create_settled().await?;
         lane.delete().await?;
         let again = lane.create_settled().await?;

@@ -22,7 +22,7 @@ use crate::rig::Rig;
 use crate::site::Site;
 
 /// So many cases are worth the start of another lane.
-const CASES_OF_A_LANE: usize = 12;
+const CASES_OF_A_LANE: usize = 25;
 /// How many characters of an error are printed.
 const LONGEST: usize = 2000;
 
@@ -227,13 +227,17 @@ pub async fn run<R: Rig>(
     for kind in R::SUBJECT.kinds.iter().filter(|kind| kind.by_users) {
         ensure!(samples.iter().any(|sample| sample["kind"] == kind.kind), "no sample is a {}", kind.kind);
     }
+    let mut lane: Option<Lane<R>> = None;
     for sample in samples {
-        let lane = Lane::<R>::start(planes.take(&R::SUBJECT).await?, sample).await?;
-        let catalogue = Catalogue::of(&lane).await?;
+        let ready = match lane {
+            Some(lane) => lane.with(sample).await?,
+            None => Lane::start(planes.take(&R::SUBJECT).await?, sample).await?,
+        };
+        let catalogue = Catalogue::of(&ready).await?;
         let cases = select(&catalogue);
         let mut queue = VecDeque::new();
         for case in cases {
-            match admission(&lane, &case).await {
+            match admission(&ready, &case).await {
                 Ok(Some(Admission { update: false, create: false, .. })) => report.refused += 1,
                 Ok(Some(Admission { has_effect: false, .. })) => report.without_effect += 1,
                 Ok(admission) => queue.push_back((case, admission.unwrap_or_default())),
@@ -243,16 +247,22 @@ pub async fn run<R: Rig>(
         let lanes = lanes.min(1 + queue.len() / CASES_OF_A_LANE);
         let queue = RefCell::new(queue);
         let shared = RefCell::new(&mut report);
-        let first = work(planes, &catalogue, Some(lane), &queue, &shared, &progress);
-        let others = (1..lanes).map(|_| work::<R>(planes, &catalogue, None, &queue, &shared, &progress));
+        let first = work(planes, &catalogue, Some(ready), &queue, &shared, &progress);
+        let others = (1..lanes).map(|_| async {
+            match work::<R>(planes, &catalogue, None, &queue, &shared, &progress).await? {
+                Some(lane) => lane.end().await,
+                None => Ok(()),
+            }
+        });
         let others = async { join_all(others).await.into_iter().collect::<Result<()>>() };
         let (first, others) = futures::join!(first, others);
-        first.and(others)?;
+        others?;
+        lane = first?;
     }
     Ok(report)
 }
 
-/// Runs cases until none is left. A lane in which one failed is replaced.
+/// Runs cases until none is left, and returns the lane. One in which a case failed is replaced.
 async fn work<R: Rig>(
     planes: &Planes,
     catalogue: &Catalogue,
@@ -260,15 +270,10 @@ async fn work<R: Rig>(
     queue: &RefCell<VecDeque<(Case, Admission)>>,
     report: &RefCell<&mut Report>,
     progress: &impl Fn(&Case, &Result<String>, Duration),
-) -> Result<()> {
+) -> Result<Option<Lane<R>>> {
     loop {
         let next = queue.borrow_mut().pop_front();
-        let Some((case, admission)) = next else {
-            return match lane {
-                Some(lane) => lane.end().await,
-                None => Ok(()),
-            };
-        };
+        let Some((case, admission)) = next else { return Ok(lane) };
         let ready = match lane.take() {
             Some(lane) => lane,
             None => Lane::start(planes.take(&R::SUBJECT).await?, catalogue.sample.clone()).await?,
@@ -370,7 +375,7 @@ pub(super) fn changed(sample: &Value, edits: &[Mutation]) -> Value {
     changed
 }
 
-/// Makes the mutations, and deletes what came of them; then makes them from a new object, and reverts them. Returns how the operator
+/// Makes the mutations and reverts them; then makes them from a new object, and reverts them. Returns how the operator
 /// answered.
 async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission) -> Result<String> {
     let wanted = changed(&lane.sample, edits);
@@ -380,7 +385,10 @@ async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission
         let state = lane.judge().await.context("after the mutation")?;
         answers.push(format!("updated: {}", state.verdict));
         judged = Some(state);
-        if !admission.create {
+        if admission.create {
+            // One that is paused would not be deleted. That all is as before is checked at the end.
+            lane.put(&lane.sample, false).await?.context("the sample is refused as an update")?;
+        } else {
             lane.revert().await?;
         }
     }

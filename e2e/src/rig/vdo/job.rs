@@ -84,6 +84,9 @@ impl Rig for VdoRig {
     ];
     const ALIKE: &'static [&'static str] = &[
         "spec.cni.",
+        "spec.cpi.nodes.exclude",
+        "spec.cpi.nodes.external",
+        "spec.cpi.resources[vsphere-cloud-controller-manager].limits",
         "spec.csi.adopt",
         "spec.csi.imageOverrides",
         "spec.csi.resources",
@@ -93,7 +96,7 @@ impl Rig for VdoRig {
     ];
     const MANY_FIELDS: bool = true;
     // The drivers are removed and installed again for each.
-    const NEW_OBJECTS: usize = 6;
+    const NEW_OBJECTS: usize = 12;
     // Each run installs and removes both drivers.
     const SAMPLE: usize = 8;
     const CALLS_VARY: bool = true;
