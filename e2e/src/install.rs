@@ -24,8 +24,6 @@ pub struct Subject {
     pub name: &'static str,
     /// The API group of its kinds.
     pub group: &'static str,
-    /// The version of its kinds.
-    pub version: &'static str,
     /// Its kinds; the first is one that users create.
     pub kinds: &'static [Kind],
     /// Where it is installed, and where its Lease is.
@@ -34,6 +32,8 @@ pub struct Subject {
     pub manifests: Manifests,
     /// Whether its planes need the controllers of StatefulSets and so on.
     pub all_controllers: bool,
+    /// Whether it makes objects of fixed names, so that only one of its rigs can be in a plane.
+    pub has_fixed_names: bool,
     /// Its pages, relative to the project; they list its reasons, settings and metrics.
     pub docs: &'static [&'static str],
 }
@@ -51,17 +51,17 @@ impl Subject {
         self.kinds.iter().find(|kind| kind.kind == name)
     }
 
-    /// Returns whether it has a kind of cluster scope. Its processes see each other's objects of this kind, so that each of its
-    /// rigs needs a plane for itself.
+    /// Returns whether each of its rigs needs a plane for itself: it has a kind of cluster scope, whose objects all of its processes see,
+    /// or makes objects of fixed names.
     #[must_use]
-    pub fn is_cluster_wide(&self) -> bool {
-        self.kinds.iter().any(|kind| kind.scope == Scope::Cluster)
+    pub fn needs_own_plane(&self) -> bool {
+        self.has_fixed_names || self.kinds.iter().any(|kind| kind.scope == Scope::Cluster)
     }
 
     /// Returns how many of its rigs run beside each other by default: fewer where each needs a plane.
     #[must_use]
     pub fn lanes(&self) -> usize {
-        if self.is_cluster_wide() { 2 } else { 4 }
+        if self.needs_own_plane() { 2 } else { 4 }
     }
 }
 
@@ -72,6 +72,8 @@ pub struct Kind {
     pub kind: &'static str,
     /// Its plural, such as `vmgroups`.
     pub plural: &'static str,
+    /// Its version, such as `v1alpha1`.
+    pub version: &'static str,
     /// Whether users create objects of it.
     pub by_users: bool,
     /// Where its objects are.
@@ -144,13 +146,13 @@ impl Plane {
         Ok(Arc::new(Self::start(builder).await?))
     }
 
-    /// Returns a plane for a rig of this operator: the one that the tests of this process share, or, if the operator has a kind
-    /// of cluster scope, a new one.
+    /// Returns a plane for a rig of this operator: the one that the tests of this process share, or a new one, if each of its rigs needs
+    /// one.
     ///
     /// # Errors
     /// Those of [`Plane::start`].
     pub async fn of(subject: &Subject) -> Result<Arc<Self>> {
-        if subject.is_cluster_wide() { Self::alone(subject).await } else { Self::shared().await }
+        if subject.needs_own_plane() { Self::alone(subject).await } else { Self::shared().await }
     }
 
     /// Returns the plane that the tests of this process share, with an audit log. It stops when the last of them drops it.
@@ -243,7 +245,7 @@ impl Plane {
 
     /// Returns whether a new rig of this operator may take the plane.
     fn is_free(self: &Arc<Self>, subject: &Subject) -> bool {
-        !subject.is_cluster_wide()
+        !subject.needs_own_plane()
             || Arc::strong_count(self) == 1 && !self.is_littered.load(Ordering::Relaxed)
     }
 
@@ -266,8 +268,8 @@ impl Plane {
 pub struct Planes(Mutex<Vec<Arc<Plane>>>);
 
 impl Planes {
-    /// Returns a plane for a rig of this operator: the shared one, or, if the operator has a kind of cluster scope, one that no
-    /// rig uses any more, or a new one.
+    /// Returns a plane for a rig of this operator: the shared one, or, if each of its rigs needs one, one that no rig uses any more, or a
+    /// new one.
     ///
     /// # Errors
     /// Those of [`Plane::start`].

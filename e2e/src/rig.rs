@@ -32,7 +32,7 @@ pub(crate) const PASSWORD: &str = "s3cr&t<\"Pa%ss\u{fc}";
 #[macro_export]
 macro_rules! rigs {
     ($what:ident) => {
-        $what! { vm: VmRig, ako: AkoRig, page: PageRig, shelf: ShelfRig }
+        $what! { vm: VmRig, ako: AkoRig, vdo: VdoRig, page: PageRig, shelf: ShelfRig }
     };
 }
 
@@ -100,8 +100,14 @@ pub trait Rig: Sized {
     const KEEPS_EARLIER: &'static [&'static str] = &[];
     /// Reasons of a copy of an object that asks for something of which there is one, such as a port group of a name.
     const EXCLUSIVE: &'static [&'static str] = &[];
+    /// Fields that no sample sets, as what they name cannot be had in a test.
+    const UNSET: &'static [&'static str] = &[];
+    /// Beginnings of places that an operator reads as those of another field, which a test tries: the command tries them as well.
+    const ALIKE: &'static [&'static str] = &[];
     /// Whether a test tries one mutation or scenario of each field, as the kinds have too many; the command tries all.
     const MANY_FIELDS: bool = false;
+    /// At one of how many places such a test also makes a new object with the value; at the others, it only changes one that exists.
+    const NEW_OBJECTS: usize = 1;
     /// How many perturbed runs a test plays.
     const SAMPLE: usize = 40;
     /// Whether the number of the operator's calls depends on how fast others work, as Cluster API does: then a perturbed run may not get to

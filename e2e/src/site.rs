@@ -212,8 +212,10 @@ impl Site {
     }
 
     fn resource(&self, kind: &str) -> ApiResource {
-        let gvk = GroupVersionKind::gvk(self.subject.group, self.subject.version, kind);
-        self.subject.kind(kind).map_or_else(
+        let known = self.subject.kind(kind);
+        let version = known.or(self.subject.kinds.first()).map_or("v1", |kind| kind.version);
+        let gvk = GroupVersionKind::gvk(self.subject.group, version, kind);
+        known.map_or_else(
             || ApiResource::from_gvk(&gvk),
             |known| ApiResource::from_gvk_with_plural(&gvk, known.plural),
         )

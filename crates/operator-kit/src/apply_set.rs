@@ -14,6 +14,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{AtomicU64, Ordering},
     sync::{Mutex, PoisonError},
 };
 
@@ -48,6 +49,8 @@ pub struct ApplySet {
     kinds: Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
     /// Hash of what was applied, and the [state](state_of) that came of it, by object.
     applied: Mutex<HashMap<Member, (u64, u64)>>,
+    /// How many objects were created or changed.
+    changes: AtomicU64,
 }
 
 /// Of which objects the set takes fields that another manager holds with another value.
@@ -103,7 +106,14 @@ impl ApplySet {
             force: Force::Never,
             kinds: Mutex::default(),
             applied: Mutex::default(),
+            changes: AtomicU64::new(0),
         }
+    }
+
+    /// Returns how many objects `apply` has created or changed so far.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Puts back what other clients change of members. An object that is no member yet is a conflict all the same.
@@ -204,7 +214,10 @@ impl ApplySet {
         }
         let params = PatchParams { force: self.forces(live.as_ref()), ..PatchParams::apply(&self.manager) };
         match api.patch(&member.name, &params, &Patch::Apply(&desired)).await {
-            Ok(live) => {
+            Ok(new) => {
+                let before = live.as_ref().and_then(ResourceExt::resource_version);
+                self.changes.fetch_add(u64::from(before != new.resource_version()), Ordering::Relaxed);
+                let live = new;
                 lock(&self.applied).insert(member.clone(), (hash, state_of(&live)));
                 Ok((member, live))
             }

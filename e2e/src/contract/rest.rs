@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use testbed::{AuditEvent, eventually};
 
@@ -28,20 +30,20 @@ pub async fn rest_costs_nothing<R: Rig>() -> Result<()> {
     }
     let before = quiet(site, &operator).await?;
     let calls = rig.calls().await?;
-    let mut finalizers = Vec::new();
+    let mut marked = Vec::new();
     let mut looked = before.passes.clone();
     for kind in R::SUBJECT.kinds {
-        let resource = format!("{}.{}", kind.plural, R::SUBJECT.group);
         // A finalizer of another client makes the operator look again.
         for object in site.api(kind.kind).list(&kube::api::ListParams::default()).await? {
-            let name = object.metadata.name.unwrap_or_default();
-            let add = json!([{ "op": "add", "path": "/metadata/finalizers/-", "value": OTHER }]).to_string();
-            site.kubectl(&["patch", &resource, &name, "--type=json", "-p", &add]).await?;
-            finalizers.push((kind.kind, name));
+            let name = object.name_any();
+            let finalizers: Vec<_> = object.finalizers().iter().map(String::as_str).chain([OTHER]).collect();
+            let add = Patch::Merge(json!({ "metadata": { "finalizers": finalizers } }));
+            site.api(kind.kind).patch(&name, &PatchParams::default(), &add).await?;
+            marked.push((kind.kind, name));
             *looked.entry(kind.kind.to_lowercase()).or_default() += 1;
         }
     }
-    ensure!(!finalizers.is_empty(), "no object to look at");
+    ensure!(!marked.is_empty(), "no object to look at");
     eventually("each controller looks again, at least once at each object", PATIENCE, async || {
         let passes = operator.passes().await?;
         for (controller, looked) in &looked {
@@ -58,7 +60,7 @@ pub async fn rest_costs_nothing<R: Rig>() -> Result<()> {
     let called: BTreeMap<_, _> =
         rig.calls().await?.into_iter().filter(|(method, n)| calls.get(method) != Some(n)).collect();
     ensure!(called.is_empty(), "called at rest: {called:?}");
-    for (kind, name) in finalizers {
+    for (kind, name) in marked {
         let api = site.api(kind);
         let mut object = api.get(&name).await?;
         object.metadata.finalizers.iter_mut().for_each(|list| list.retain(|held| held != OTHER));

@@ -54,7 +54,18 @@ impl<R: Rig> Lane<R> {
         let settled = State { verdict: Verdict::Settled { in_sync: true }, facts: Snapshot::default() };
         let docs = docs(&R::SUBJECT)?;
         let (empty, mask, log_checked) = (rig.outside().await?, Mask::default(), Cell::default());
-        let mut lane = Self { operator, rig, api, sample, docs, empty, settled, mask, log_checked };
+        Self { operator, rig, api, sample, docs, empty, settled, mask, log_checked }.begin().await
+    }
+
+    /// Goes on with another sample, with the same rig and operator.
+    pub(super) async fn with(self, sample: Value) -> Result<Self> {
+        self.delete().await?;
+        let api = self.rig.site().api(text(&sample["kind"])?);
+        Self { api, sample, mask: Mask::default(), ..self }.begin().await
+    }
+
+    async fn begin(self) -> Result<Self> {
+        let mut lane = self;
         lane.settled = lane.create_settled().await?;
         lane.delete().await?;
         let again = lane.create_settled().await?;
@@ -94,8 +105,27 @@ impl<R: Rig> Lane<R> {
     /// Deletes the sample and waits until nothing of it is left. Creates it again with [`restore`](Self::restore).
     pub(super) async fn delete(&self) -> Result<()> {
         self.api.delete(self.name(), &DeleteParams::default()).await?;
-        self.rig.site().gone(self.name()).await?;
+        self.gone().await?;
         self.nothing_is_left().await
+    }
+
+    /// Waits until the sample does not exist.
+    pub(super) async fn gone(&self) -> Result<()> {
+        eventually("the sample is gone", PATIENCE, async || {
+            let found = self.api.get_opt(self.name()).await?;
+            ensure!(
+                found.is_none(),
+                "its status is {:?}",
+                found.map(|found| found.data["status"].to_string())
+            );
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Deletes the sample, where the next rig has the same plane.
+    pub(super) async fn end(self) -> Result<()> {
+        if R::SUBJECT.has_fixed_names { self.delete().await } else { Ok(()) }
     }
 
     /// Waits until the outside is as it was before the sample was created.

@@ -187,6 +187,8 @@ pub struct Place<'a> {
 pub fn places<'a>(path: Path, schema: &'a Value, value: Option<&'a Value>) -> Vec<Place<'a>> {
     let mut below = Vec::new();
     match Shape::of(schema) {
+        // A part of an object that is not there would lack the others.
+        Shape::Object if value.is_none() && schema["required"].is_array() => {}
         Shape::Object => {
             let mut fields: Vec<_> = schema["properties"].as_object().into_iter().flatten().collect();
             fields.sort_by_key(|(name, _)| *name);

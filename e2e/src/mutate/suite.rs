@@ -21,6 +21,8 @@ use crate::install::{Planes, Subject};
 use crate::rig::Rig;
 use crate::site::Site;
 
+/// So many cases are worth the start of another lane.
+const CASES_OF_A_LANE: usize = 25;
 /// How many characters of an error are printed.
 const LONGEST: usize = 2000;
 
@@ -29,6 +31,8 @@ const LONGEST: usize = 2000;
 pub enum Case {
     /// Mutations that are made with one request.
     Edits(Vec<Mutation>),
+    /// A mutation that is made of an object that exists; no new object has it, if the API server allows the update.
+    Update(Mutation),
     /// Several requests.
     Scenario(Scenario),
     /// Ten mutations in a row, chosen by this seed.
@@ -42,6 +46,7 @@ impl fmt::Display for Case {
                 let names: Vec<_> = edits.iter().map(ToString::to_string).collect();
                 f.write_str(&names.join(" & "))
             }
+            Self::Update(edit) => edit.fmt(f),
             Self::Scenario(scenario) => scenario.fmt(f),
             Self::Walk(seed) => write!(f, "walk {seed}"),
         }
@@ -67,10 +72,11 @@ impl Catalogue {
         edits.chain(self.scenarios.iter().cloned().map(Case::Scenario)).collect()
     }
 
-    /// Returns one case of each place and each scenario of the whole object as a case. The name of a place chooses its case, so
-    /// that a new field changes no case of another.
+    /// Returns one case of each place and each scenario of the whole object as a case, without places below those of `alike`. The name of
+    /// a place chooses its case, so that a new field changes no case of another, and whether new objects are made as well: at one of
+    /// `new_objects` places.
     #[must_use]
-    pub fn one_of_each_place(&self) -> Vec<Case> {
+    pub fn one_of_each_place(&self, alike: &[&str], new_objects: usize) -> Vec<Case> {
         let mut places: Vec<(&Path, Vec<Case>)> = Vec::new();
         for mutation in &self.mutations {
             let case = Case::Edits(vec![mutation.clone()]);
@@ -88,8 +94,16 @@ impl Catalogue {
             }
         }
         chosen.extend(places.into_iter().filter_map(|(path, cases)| {
-            let turn: usize = path.to_string().bytes().map(usize::from).sum();
-            cases.get(turn % cases.len()).cloned()
+            let path = path.to_string();
+            let turn: usize = path.bytes().map(usize::from).sum();
+            let is_alike = alike.iter().any(|alike| path.starts_with(alike));
+            let case = cases.get(turn % cases.len()).filter(|_| !is_alike)?;
+            Some(match case {
+                Case::Edits(edits) if !(turn / cases.len()).is_multiple_of(new_objects) => {
+                    Case::Update(edits.first()?.clone())
+                }
+                case => case.clone(),
+            })
         }));
         chosen
     }
@@ -141,7 +155,8 @@ impl Catalogue {
 fn check_samples<R: Rig>(kind: &str, schema: &Value) -> Result<()> {
     let mut samples = R::samples();
     samples.retain(|sample| sample["kind"] == kind);
-    let unset: Vec<_> = unset(schema, &samples).iter().map(ToString::to_string).collect();
+    let unset = unset(schema, &samples).into_iter().map(|path| path.to_string());
+    let unset: Vec<_> = unset.filter(|path| !R::UNSET.contains(&path.as_str())).collect();
     ensure!(unset.is_empty(), "no sample of {kind} sets {}", unset.join(", "));
     Ok(())
 }
@@ -151,7 +166,7 @@ async fn crd<R: Rig>(site: &Site, kind: &str) -> Result<(Value, Option<Path>)> {
     let kind = R::SUBJECT.kind(kind).with_context(|| format!("{} has no kind {kind}", R::SUBJECT.name))?;
     let crds: Api<CustomResourceDefinition> = Api::all(site.client());
     let crd = crds.get(&format!("{}.{}", kind.plural, R::SUBJECT.group)).await?;
-    let version = crd.spec.versions.into_iter().find(|version| version.name == R::SUBJECT.version);
+    let version = crd.spec.versions.into_iter().find(|version| version.name == kind.version);
     let version = serde_json::to_value(version.context("no such version")?)?;
     let scale = version["subresources"]["scale"]["specReplicasPath"].as_str().map(Path::dotted);
     Ok((version["schema"]["openAPIV3Schema"].clone(), scale))
@@ -190,6 +205,7 @@ pub async fn catalogues<R: Rig>(planes: &Planes) -> Result<Vec<Catalogue>> {
     for sample in R::samples() {
         let lane = Lane::<R>::start(planes.take(&R::SUBJECT).await?, sample).await?;
         catalogues.push(Catalogue::of(&lane).await?);
+        lane.end().await?;
     }
     Ok(catalogues)
 }
@@ -211,34 +227,42 @@ pub async fn run<R: Rig>(
     for kind in R::SUBJECT.kinds.iter().filter(|kind| kind.by_users) {
         ensure!(samples.iter().any(|sample| sample["kind"] == kind.kind), "no sample is a {}", kind.kind);
     }
+    let mut lane: Option<Lane<R>> = None;
     for sample in samples {
-        let lane = Lane::<R>::start(planes.take(&R::SUBJECT).await?, sample).await?;
-        let catalogue = Catalogue::of(&lane).await?;
+        let ready = match lane {
+            Some(lane) => lane.with(sample).await?,
+            None => Lane::start(planes.take(&R::SUBJECT).await?, sample).await?,
+        };
+        let catalogue = Catalogue::of(&ready).await?;
         let cases = select(&catalogue);
         let mut queue = VecDeque::new();
         for case in cases {
-            match &case {
-                Case::Edits(edits) => match admit(&lane, edits).await {
-                    Ok(Admission { update: false, create: false, .. }) => report.refused += 1,
-                    Ok(Admission { has_effect: false, .. }) => report.without_effect += 1,
-                    Ok(admission) => queue.push_back((case, admission)),
-                    Err(error) => report.findings.push((case, error)),
-                },
-                _ => queue.push_back((case, Admission::default())),
+            match admission(&ready, &case).await {
+                Ok(Some(Admission { update: false, create: false, .. })) => report.refused += 1,
+                Ok(Some(Admission { has_effect: false, .. })) => report.without_effect += 1,
+                Ok(admission) => queue.push_back((case, admission.unwrap_or_default())),
+                Err(error) => report.findings.push((case, error)),
             }
         }
+        let lanes = lanes.min(1 + queue.len() / CASES_OF_A_LANE);
         let queue = RefCell::new(queue);
         let shared = RefCell::new(&mut report);
-        let first = work(planes, &catalogue, Some(lane), &queue, &shared, &progress);
-        let others = (1..lanes).map(|_| work::<R>(planes, &catalogue, None, &queue, &shared, &progress));
+        let first = work(planes, &catalogue, Some(ready), &queue, &shared, &progress);
+        let others = (1..lanes).map(|_| async {
+            match work::<R>(planes, &catalogue, None, &queue, &shared, &progress).await? {
+                Some(lane) => lane.end().await,
+                None => Ok(()),
+            }
+        });
         let others = async { join_all(others).await.into_iter().collect::<Result<()>>() };
         let (first, others) = futures::join!(first, others);
-        first.and(others)?;
+        others?;
+        lane = first?;
     }
     Ok(report)
 }
 
-/// Runs cases until none is left. A lane in which one failed is replaced.
+/// Runs cases until none is left, and returns the lane. One in which a case failed is replaced.
 async fn work<R: Rig>(
     planes: &Planes,
     catalogue: &Catalogue,
@@ -246,10 +270,10 @@ async fn work<R: Rig>(
     queue: &RefCell<VecDeque<(Case, Admission)>>,
     report: &RefCell<&mut Report>,
     progress: &impl Fn(&Case, &Result<String>, Duration),
-) -> Result<()> {
+) -> Result<Option<Lane<R>>> {
     loop {
         let next = queue.borrow_mut().pop_front();
-        let Some((case, admission)) = next else { return Ok(()) };
+        let Some((case, admission)) = next else { return Ok(lane) };
         let ready = match lane.take() {
             Some(lane) => lane,
             None => Lane::start(planes.take(&R::SUBJECT).await?, catalogue.sample.clone()).await?,
@@ -257,6 +281,7 @@ async fn work<R: Rig>(
         let start = Instant::now();
         let result = match &case {
             Case::Edits(edits) => answer(&ready, edits, admission).await,
+            Case::Update(edit) => answer(&ready, std::slice::from_ref(edit), admission).await,
             Case::Scenario(scenario) => scenario.play(&ready).await,
             Case::Walk(seed) => walk::walk(&ready, &catalogue.mutations, *seed).await,
         };
@@ -267,7 +292,12 @@ async fn work<R: Rig>(
                 report.answered += 1;
                 lane = Some(ready);
             }
-            Err(error) => report.findings.push((case, error)),
+            Err(error) => {
+                if R::SUBJECT.has_fixed_names {
+                    ready.rig().site().plane().litter();
+                }
+                report.findings.push((case, error));
+            }
         }
     }
 }
@@ -280,6 +310,18 @@ struct Admission {
     has_effect: bool,
 }
 
+/// Asks the API server about the mutations of a case; `None` for other cases.
+async fn admission<R: Rig>(lane: &Lane<R>, case: &Case) -> Result<Option<Admission>> {
+    Ok(match case {
+        Case::Edits(edits) => Some(admit(lane, edits).await?),
+        Case::Update(edit) => {
+            let admission = admit(lane, std::slice::from_ref(edit)).await?;
+            Some(Admission { create: admission.create && !admission.update, ..admission })
+        }
+        Case::Scenario(_) | Case::Walk(_) => None,
+    })
+}
+
 /// Asks the API server, and checks that a refusal is clear.
 async fn admit<R: Rig>(lane: &Lane<R>, edits: &[Mutation]) -> Result<Admission> {
     let wanted = changed(&lane.sample, edits);
@@ -290,7 +332,7 @@ async fn admit<R: Rig>(lane: &Lane<R>, edits: &[Mutation]) -> Result<Admission> 
             let now = lane.object().await?;
             admission.has_effect = now.get("spec") != serde_json::to_value(object)?.get("spec");
         }
-        Err(error) => is_clear(error, edits).context("as an update")?,
+        Err(error) => is_clear(error, paths(edits)).context("as an update")?,
     }
     let mut new = wanted;
     new["metadata"]["name"] = json!("dry-run");
@@ -301,15 +343,19 @@ async fn admit<R: Rig>(lane: &Lane<R>, edits: &[Mutation]) -> Result<Admission> 
             let now = lane.object().await?;
             admission.has_effect |= now.get("spec") != serde_json::to_value(object)?.get("spec");
         }
-        Err(error) => is_clear(error, edits).context("as a new object")?,
+        Err(error) => is_clear(error, paths(edits)).context("as a new object")?,
     }
     Ok(admission)
 }
 
-/// Checks that a refusal names the field of one of the mutations.
-pub(super) fn is_clear(error: kube::Error, edits: &[Mutation]) -> Result<()> {
+fn paths(edits: &[Mutation]) -> impl Iterator<Item = &Path> {
+    edits.iter().map(Mutation::path)
+}
+
+/// Checks that a refusal names the field of one of the paths.
+pub(super) fn is_clear<'a>(error: kube::Error, paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     let kube::Error::Api(status) = error else { return Err(error.into()) };
-    let fields: Vec<_> = edits.iter().map(|edit| edit.path().last_field()).collect();
+    let fields: Vec<_> = paths.into_iter().map(Path::last_field).collect();
     let is_clear = fields.iter().any(|field| status.message.contains(field));
     ensure!(
         (400..500).contains(&status.code) && is_clear,
@@ -329,7 +375,8 @@ pub(super) fn changed(sample: &Value, edits: &[Mutation]) -> Value {
     changed
 }
 
-/// Makes the mutations and reverts them; then does the same from a new object. Returns how the operator answered.
+/// Makes the mutations and reverts them; then makes them from a new object, and reverts them. Returns how the operator
+/// answered.
 async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission) -> Result<String> {
     let wanted = changed(&lane.sample, edits);
     let (mut judged, mut answers) = (None, Vec::new());
@@ -338,7 +385,12 @@ async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission
         let state = lane.judge().await.context("after the mutation")?;
         answers.push(format!("updated: {}", state.verdict));
         judged = Some(state);
-        lane.revert().await?;
+        if admission.create {
+            // One that is paused would not be deleted. That all is as before is checked at the end.
+            lane.put(&lane.sample, false).await?.context("the sample is refused as an update")?;
+        } else {
+            lane.revert().await?;
+        }
     }
     if admission.create {
         lane.delete().await?;
@@ -358,7 +410,13 @@ async fn answer<R: Rig>(lane: &Lane<R>, edits: &[Mutation], admission: Admission
 /// # Errors
 /// If not; the error has each case and the command that replays it.
 pub async fn each_value_is_answered<R: Rig>() -> Result<()> {
-    let select = if R::MANY_FIELDS { Catalogue::one_of_each_place } else { Catalogue::singles };
+    let select = |catalogue: &Catalogue| {
+        if R::MANY_FIELDS {
+            catalogue.one_of_each_place(R::ALIKE, R::NEW_OBJECTS)
+        } else {
+            catalogue.singles()
+        }
+    };
     let report = run::<R>(&Planes::default(), R::SUBJECT.lanes(), select, |_, _, _| ()).await?;
     println!("{}: {report}", R::SUBJECT.name);
     ensure!(report.refused > 0 && report.answered > 0, "nothing was tested: {report}");

@@ -25,7 +25,7 @@ pub(super) async fn walk<R: Rig>(lane: &Lane<R>, mutations: &[Mutation], seed: u
             let mut next = wanted.clone();
             mutation.apply(&mut next);
             if let Err(error) = lane.put(&next, false).await? {
-                is_clear(error, std::slice::from_ref(mutation))?;
+                is_clear(error, [mutation.path()])?;
                 continue;
             }
             wanted = next;

@@ -281,16 +281,17 @@ impl Rig for AkoRig {
     const SUBJECT: Subject = Subject {
         name: "ako-operator",
         group: "networking.tkg.tanzu.vmware.com",
-        version: "v1alpha1",
         kinds: &[Kind {
             kind: "AKODeploymentConfig",
             plural: "akodeploymentconfigs",
+            version: "v1alpha1",
             by_users: true,
             scope: Scope::Cluster,
         }],
         namespace: NAMESPACE,
         manifests: Manifests::Deploy("deploy/ako-operator"),
         all_controllers: true,
+        has_fixed_names: false,
         docs: &["docs/ako-operator", "docs/operator-kit.md"],
     };
     const STEPS: &'static [&'static str] = &["create", "serve", "change", "delete"];

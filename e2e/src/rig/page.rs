@@ -36,11 +36,17 @@ impl Rig for PageRig {
     const SUBJECT: Subject = Subject {
         name: "page-operator",
         group: "example.com",
-        version: "v1",
-        kinds: &[Kind { kind: "Page", plural: "pages", by_users: true, scope: Scope::Namespaced }],
+        kinds: &[Kind {
+            kind: "Page",
+            plural: "pages",
+            version: "v1",
+            by_users: true,
+            scope: Scope::Namespaced,
+        }],
         namespace: "page-operator-system",
         manifests: Manifests::Printed,
         all_controllers: false,
+        has_fixed_names: false,
         docs: &["docs/operator-kit.md"],
     };
     const STEPS: &'static [&'static str] = &["create", "change", "delete"];

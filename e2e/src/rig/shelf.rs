@@ -41,11 +41,17 @@ impl Rig for ShelfRig {
     const SUBJECT: Subject = Subject {
         name: "shelf-operator",
         group: "example.com",
-        version: "v1",
-        kinds: &[Kind { kind: "Shelf", plural: "shelves", by_users: true, scope: Scope::Cluster }],
+        kinds: &[Kind {
+            kind: "Shelf",
+            plural: "shelves",
+            version: "v1",
+            by_users: true,
+            scope: Scope::Cluster,
+        }],
         namespace: "shelf-operator-system",
         manifests: Manifests::Printed,
         all_controllers: false,
+        has_fixed_names: false,
         docs: &["docs/operator-kit.md"],
     };
     const STEPS: &'static [&'static str] = &["create", "change", "delete"];

@@ -1,5 +1,9 @@
 //! vdo with a simulated vCenter, Nodes whose machines stand in it, and a server of manifests.
 
+mod drivers;
+mod job;
+mod objects;
+
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use testbed::{FileReply, FileServer, Guest, NewVm, Node, Nodes, Vcsim, eventually};
 
-use super::PASSWORD;
-use crate::install::{Kind, Manifests, Plane, Scope, Subject};
-use crate::operator::Launch;
+use super::{PASSWORD, Rig as _};
+use crate::install::Plane;
 use crate::site::{PATIENCE, Site};
 
 /// The driver's name, as Nodes register it.
@@ -34,23 +37,16 @@ pub struct VdoRig {
 }
 
 impl VdoRig {
-    /// What vdo is.
-    pub const SUBJECT: Subject = Subject {
-        name: "vdo",
-        group: "vdo.vmware.com",
-        version: "v1alpha1",
-        kinds: &[kind("VDOConfig", "vdoconfigs"), kind("VsphereCloudConfig", "vspherecloudconfigs")],
-        namespace: "vmware-system-vdo",
-        manifests: Manifests::Deploy("deploy/vdo"),
-        all_controllers: true,
-        docs: &["docs/vdo/README.md"],
-    };
-
     /// Starts a rig with a control plane of its own: the drivers' objects have fixed names.
     ///
     /// # Errors
     /// If a server does not start or the operator cannot be installed.
     pub async fn start() -> Result<Self> {
+        Self::on(Plane::alone(&Self::SUBJECT).await?, true).await
+    }
+
+    /// Starts a rig. `external_cloud`: its Nodes wait for a cloud provider.
+    async fn on(plane: Arc<Plane>, external_cloud: bool) -> Result<Self> {
         let published: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let serving = Arc::clone(&published);
         let answer = move |request: &testbed::FileRequest| {
@@ -58,14 +54,13 @@ impl VdoRig {
             files.get(&request.path).map_or_else(FileReply::not_found, |text| FileReply::file(text.as_str()))
         };
         let vcenter = Vcsim::builder().release("8.0.3", "8.0.3.0", "24022515").password(PASSWORD);
-        let (plane, vcenter, files) =
-            tokio::try_join!(Plane::alone(&Self::SUBJECT), vcenter.start(), FileServer::plain(answer))?;
+        let (vcenter, files) = tokio::try_join!(vcenter.start(), FileServer::plain(answer))?;
         let site = Site::new(&Self::SUBJECT, plane).await?;
         let nodes = Nodes::start(site.client()).await?;
         let rig = Self { nodes, site, vcenter, files, published };
         for number in 1..=3 {
             rig.add_machine(number).await?;
-            rig.join(number).await?;
+            rig.add_node(number, external_cloud).await?;
         }
         Ok(rig)
     }
@@ -78,7 +73,10 @@ impl VdoRig {
         let name = node(number);
         self.vcenter.add_vms(FOLDER, &[NewVm::new(&name)]).await?;
         let guest = Guest::named(&name).uuid(&uuid(number)).addresses(&[&format!("10.0.0.{number}")]);
-        self.vcenter.set_guest(&format!("{FOLDER}/{name}"), &guest).await
+        let path = format!("{FOLDER}/{name}");
+        self.vcenter.set_guest(&path, &guest).await?;
+        self.vcenter.set_hardware(&path, "vmx-19", false).await?;
+        self.vcenter.set_extra_config(&path, "disk.enableUUID", Some("TRUE")).await
     }
 
     /// Has a Node join, which waits for a cloud provider. The first is of the control plane.
@@ -86,10 +84,15 @@ impl VdoRig {
     /// # Errors
     /// If the API server refuses.
     pub async fn join(&self, number: u8) -> Result<()> {
+        self.add_node(number, true).await
+    }
+
+    async fn add_node(&self, number: u8, external_cloud: bool) -> Result<()> {
         let node = Node {
             control_plane: number == 1,
             system_uuid: Some(uuid(number)),
-            external_cloud: true,
+            provider_id: (!external_cloud).then(|| format!("vsphere://{}", uuid(number))),
+            external_cloud,
             ..Node::named(&node(number))
         };
         Ok(self.nodes.join(node).await?)
@@ -106,25 +109,6 @@ impl VdoRig {
     #[must_use]
     pub fn downloads(&self) -> Vec<String> {
         self.files.requests().into_iter().map(|request| request.path).collect()
-    }
-
-    /// Applies the Secret, the VsphereCloudConfig and the VDOConfig.
-    ///
-    /// # Errors
-    /// If the API server refuses.
-    pub async fn apply_configs(&self) -> Result<()> {
-        self.write_account(PASSWORD).await?;
-        let cloud = json!({
-            "apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VsphereCloudConfig", "metadata": {"name": NAME},
-            "spec": {"vcIp": self.vcenter.host(), "insecure": false, "credentials": "vc-creds",
-                "thumbprint": self.vcenter.thumbprint_sha256(), "datacenters": ["DC0"]},
-        });
-        let config = json!({
-            "apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig", "metadata": {"name": NAME},
-            "spec": {"cloudProvider": {"vsphereCloudConfigs": [NAME]}, "storageProvider": {"vsphereCloudConfig": NAME}},
-        });
-        self.site.apply(None, &cloud).await?;
-        self.site.apply(None, &config).await
     }
 
     /// Writes the Secret with the account.
@@ -177,7 +161,8 @@ impl VdoRig {
     /// If the API server refuses.
     pub async fn register_csi(&self) -> Result<()> {
         for number in 1..=3 {
-            self.nodes.register_driver(&node(number), CSI, &uuid(number), &BTreeMap::new()).await?;
+            let zone = BTreeMap::from([("topology.csi.vmware.com/zone".to_owned(), "one".to_owned())]);
+            self.nodes.register_driver(&node(number), CSI, &uuid(number), &zone).await?;
         }
         Ok(())
     }
@@ -224,12 +209,6 @@ impl VdoRig {
     pub async fn settled(&self, patience: Duration) -> Result<Value> {
         self.site.ready_within(NAME, patience, |_| true).await
     }
-
-    /// Returns how the operator is started.
-    #[must_use]
-    pub fn launch(&self) -> Launch {
-        self.site.base_launch()
-    }
 }
 
 impl Deref for VdoRig {
@@ -238,10 +217,6 @@ impl Deref for VdoRig {
     fn deref(&self) -> &Site {
         &self.site
     }
-}
-
-const fn kind(kind: &'static str, plural: &'static str) -> Kind {
-    Kind { kind, plural, by_users: true, scope: Scope::Namespaced }
 }
 
 fn node(number: u8) -> String {

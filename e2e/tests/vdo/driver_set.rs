@@ -1,6 +1,6 @@
 //! A DriverSet: what a VDOConfig cannot say, and drivers that stay when it goes.
 
-use e2e::{PATIENCE, VdoRig};
+use e2e::{PATIENCE, Rig as _, VdoRig};
 use serde_json::{Value, json};
 use testbed::eventually;
 

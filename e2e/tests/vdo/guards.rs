@@ -1,7 +1,7 @@
 //! What must not happen: drivers with an account that cannot log in or does not see the machines of the Nodes, and two objects that decide
 //! about one driver.
 
-use e2e::{PATIENCE, VdoRig};
+use e2e::{PATIENCE, Rig as _, VdoRig};
 use serde_json::json;
 use testbed::eventually;
 

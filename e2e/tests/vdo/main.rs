@@ -7,6 +7,7 @@
     reason = "a test's helper fails the test, as the test itself does"
 )]
 
+mod checks;
 mod driver_set;
 mod guards;
 mod main_job;

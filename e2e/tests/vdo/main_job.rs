@@ -1,6 +1,6 @@
 //! The seed's four objects: both drivers are installed in order, kept, upgraded and removed.
 
-use e2e::{PATIENCE, VdoRig};
+use e2e::{PATIENCE, Rig as _, VdoRig};
 use serde_json::json;
 use testbed::eventually;
 

@@ -23,7 +23,7 @@ use operator_kit::conditions::{self, READY};
 use operator_kit::{Clock, Key, Outcome, Reconciler, StatusOf, Turn};
 
 use answer::Refusal;
-pub(crate) use answer::{Answer, Answers};
+pub(crate) use answer::{Answer, Answers, session};
 pub(crate) use kinds::{Connection, Verdict};
 pub(crate) use login::{Login, Logins, said};
 

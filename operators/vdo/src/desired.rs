@@ -2,7 +2,7 @@
 //!
 //! Pure. Both kinds are read here and nowhere else: what follows does not know them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 
@@ -14,6 +14,7 @@ use crate::choose::{Choice, Policy};
 use crate::config::{Category, ClusterId, Cpi, Csi, FileShares, Nodes, Permission, Vcenter, Zones};
 use crate::matrix::{Driver, Matrix};
 use crate::plan::{Drivers, Hold, Target, Wanted};
+use crate::preflight::Check;
 use crate::problem::Problem;
 use crate::render::{Images, Rendered, Settings};
 use crate::version::Version;
@@ -47,6 +48,8 @@ pub struct Desired {
     pub snapshot: BTreeMap<String, String>,
     /// Features of CSI.
     pub features: BTreeMap<String, bool>,
+    /// Preflight checks that are switched off.
+    pub skipped: BTreeSet<Check>,
 }
 
 /// What users ask of one driver. The default is a driver that is left alone.
@@ -155,6 +158,7 @@ impl Desired {
             drivers,
             window: spec.maintenance_window.clone(),
             on_deletion: spec.deletion_policy.unwrap_or_default(),
+            skipped: spec.skip_checks.iter().copied().collect(),
             ..Self::default()
         };
         if let Some(cpi) = cpi {
@@ -252,6 +256,12 @@ impl Desired {
             global: self.global.clone(),
             snapshot: self.snapshot.clone(),
         }
+    }
+
+    /// Returns what of the settings is in the Secret of CSI only.
+    #[must_use]
+    pub fn in_secret(&self) -> String {
+        format!("{:?}", (&self.distribution, &self.zones, &self.shares, &self.global, &self.snapshot))
     }
 
     /// Returns how the manifests of a driver are changed.

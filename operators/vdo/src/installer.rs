@@ -20,6 +20,7 @@ mod observe;
 mod record;
 mod seen;
 
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -31,15 +32,19 @@ use operator_kit::apply_set::ApplySet;
 use operator_kit::conditions::{self, READY, Status};
 use operator_kit::{Cache, Clock, Notice, Outcome, Reconciler, StatusOf, Turn};
 
+pub(crate) use apply::fetch;
 pub(crate) use files::{Lack, text};
+pub(crate) use in_use::{all, foreign, has_snapshots};
 pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
 pub(crate) use seen::File;
 
 use crate::api::reason;
+use crate::checkup::Checkups;
 use crate::connection::{Answers, Logins};
 use crate::error::Error;
 use crate::fetch::Fetcher;
+use crate::metrics::Meters;
 use crate::plan::Drivers;
 use crate::wakes::{Caches, Wakes};
 use crate::watched::BriefNode;
@@ -61,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<Memory>,
     pub(crate) fetcher: Fetcher,
     pub(crate) wakes: Wakes,
+    pub(crate) checkups: Arc<Checkups>,
+    pub(crate) meters: Arc<Meters>,
 }
 
 /// Namespace of the sets' parents. It cannot be deleted.
@@ -87,6 +94,10 @@ impl<K: Asks> Reconciler for Installer<K> {
 
     const NAME: &'static str = K::CONTROLLER;
     const FINALIZER: Option<&'static str> = Some(FINALIZER);
+
+    fn reads(object: &K) -> impl Hash {
+        object.annotation().map(str::to_owned)
+    }
 
     async fn observe(&self, object: &K) -> Result<Seen, Error> {
         observe::observe(&self.shared, object).await
@@ -116,6 +127,12 @@ impl<K: Asks> Reconciler for Installer<K> {
             Some(seen) => object.report(old, &seen.reports(), &seen.cpi_nodes, now),
             None => old.cloned().unwrap_or_default(),
         };
+        K::answer(&mut status, object.meta().generation);
+        if let Some((passed, reason, message)) = usable.and_then(Seen::checked) {
+            let all = K::conditions_mut(&mut status);
+            let passed = Status::from(passed);
+            conditions::set(all, CHECKS_PASSED, passed, reason, &message, object.meta().generation, now);
+        }
         let said = match outcome {
             Outcome::Failed(_) => Some(outcome.ready(reason::AS_ASKED)),
             Outcome::Waiting(..) | Outcome::Blocked(..) if usable.is_none() => {
@@ -137,6 +154,10 @@ impl<K: Asks> Reconciler for Installer<K> {
         K::conditions_of(status)
     }
 
+    fn forget(&self, uid: &str) {
+        self.shared.checkups.forget(uid);
+    }
+
     fn event(done: &Done) -> Option<Notice> {
         (!done.changes.is_empty()).then(|| Notice::normal(reason::ROLLING_OUT, done.changes.join(", ")))
     }
@@ -154,6 +175,9 @@ impl<K: Asks> Reconciler for Installer<K> {
         now.and_then(notice).into_iter().collect()
     }
 }
+
+/// Type of the condition that says what the preflight checks have found.
+pub(crate) const CHECKS_PASSED: &str = "ChecksPassed";
 
 /// Finalizer of what asks for drivers.
 pub(crate) const FINALIZER: &str = "vdo.vmware.com/drivers";

@@ -13,6 +13,7 @@
 
 pub mod api;
 mod args;
+mod checkup;
 pub mod choose;
 pub mod config;
 mod connection;

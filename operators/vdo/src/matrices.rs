@@ -1,32 +1,36 @@
-//! Whether a CompatibilityMatrix can be used: read as drivers are chosen from it, without a download.
+//! Whether a CompatibilityMatrix can be used: read as drivers are chosen from it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use operator_kit::conditions::{self, READY};
-use operator_kit::{Outcome, Reconciler, StatusOf, Turn};
+use operator_kit::{Key, Outcome, Reconciler, StatusOf, Turn};
 
 use crate::api::{CompatibilityMatrix, CompatibilityMatrixStatus, reason};
 use crate::error::Error;
 use crate::fetch::Source;
-use crate::installer::{File, Lack, Shared, text};
+use crate::installer::{File, Lack, Shared, fetch, text};
 use crate::matrix::Matrix;
 use crate::plan::Hold;
+
+/// When a file that could not be had is looked for again.
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// The controller.
 pub(crate) struct Matrices {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What was read of a matrix: the members that mean nothing, or why it cannot be used.
-pub(crate) struct Seen(Result<Vec<String>, Hold>);
+/// What was read of a matrix: the members that mean nothing, or why it is not known.
+pub(crate) struct Seen(Result<Vec<String>, Lack>);
 
 impl Reconciler for Matrices {
     type Object = CompatibilityMatrix;
     type Seen = Seen;
-    type Plan = ();
+    type Plan = Vec<File>;
     type Done = ();
     type Error = Error;
 
@@ -37,35 +41,34 @@ impl Reconciler for Matrices {
         let unusable = |message: String| Hold { reason: reason::FILE_UNUSABLE, message };
         let read = |text: &str| match Matrix::parse(text) {
             Ok(matrix) => Ok(matrix.ignored),
-            Err(error) => Err(unusable(error.to_string())),
+            Err(error) => Err(unusable(error.to_string()).into()),
         };
         let source = match Source::of_matrix(&object.spec) {
             Ok(Some(source)) => source,
             Ok(None) => return Ok(Seen(read(object.spec.inline.as_deref().unwrap_or_default()))),
-            Err(problem) => return Ok(Seen(Err(unusable(problem.to_string())))),
+            Err(problem) => return Ok(Seen(Err(unusable(problem.to_string()).into()))),
         };
         let file = File { source, namespace: object.namespace().unwrap_or_default() };
-        Ok(Seen(match text(&self.shared, &file).await? {
-            Ok(text) => read(&text),
-            Err(Lack::Hold(hold)) => Err(hold),
-            Err(Lack::Files(_)) => Err(Hold {
-                reason: reason::FILE_UNREACHABLE,
-                message: "it is fetched once a DriverSet uses it".to_owned(),
-            }),
-        }))
+        Ok(Seen(text(&self.shared, &file).await?.and_then(|text| read(&text))))
     }
 
-    fn plan(_: &CompatibilityMatrix, Seen(read): &Seen, _: Timestamp) -> Turn<()> {
+    fn plan(_: &CompatibilityMatrix, Seen(read): &Seen, _: Timestamp) -> Turn<Vec<File>> {
         match read {
             Ok(_) => Turn::Settled,
-            Err(Hold { reason, message }) if *reason == reason::FILE_UNREACHABLE => {
-                Turn::Wait { reason, message: message.clone(), after: None }
+            Err(Lack::Files(files)) => Turn::Act(files.clone()),
+            Err(Lack::Hold(Hold { reason, message })) if *reason == reason::FILE_UNREACHABLE => {
+                Turn::Wait { reason, message: message.clone(), after: Some(AGAIN) }
             }
-            Err(Hold { reason, message }) => Turn::Blocked { reason, message: message.clone() },
+            Err(Lack::Hold(Hold { reason, message })) => Turn::Blocked { reason, message: message.clone() },
         }
     }
 
-    async fn apply(&self, _: &CompatibilityMatrix, (): ()) -> Result<(), Error> {
+    async fn apply(&self, object: &CompatibilityMatrix, files: Vec<File>) -> Result<(), Error> {
+        for file in &files {
+            fetch(&self.shared, file).await?;
+        }
+        self.shared.wakes.matrices.wake(&Key::of(object));
+        self.shared.wakes.all_installers();
         Ok(())
     }
 
@@ -76,6 +79,10 @@ impl Reconciler for Matrices {
         outcome: &Outcome<(), Error>,
         now: Timestamp,
     ) -> Option<StatusOf<Self>> {
+        // The pass that follows says what was fetched.
+        if matches!(outcome, Outcome::Acted(())) {
+            return None;
+        }
         let (status, reason, mut message) = outcome.ready(reason::AS_ASKED);
         if let Some(Seen(Ok(ignored))) = seen
             && !ignored.is_empty()
@@ -107,11 +114,11 @@ mod tests {
                 Ok(vec!["CSI.3.7.3.revokd".to_owned()]),
                 "True AsAsked these members mean nothing: CSI.3.7.3.revokd",
             ),
-            (Err(hold(reason::FILE_UNREACHABLE)), "False FileUnreachable why"),
-            (Err(hold(reason::FILE_UNUSABLE)), "False FileUnusable why"),
+            (Err(hold(reason::FILE_UNREACHABLE).into()), "False FileUnreachable why"),
+            (Err(hold(reason::FILE_UNUSABLE).into()), "False FileUnusable why"),
         ] {
             let seen = Seen(read);
-            let outcome = match Matrices::plan(&object, &seen, Timestamp::UNIX_EPOCH) {
+            let outcome: Outcome<(), Error> = match Matrices::plan(&object, &seen, Timestamp::UNIX_EPOCH) {
                 Turn::Settled => Outcome::Settled,
                 Turn::Wait { reason, message, .. } => Outcome::Waiting(reason, message),
                 Turn::Blocked { reason, message } => Outcome::Blocked(reason, message),

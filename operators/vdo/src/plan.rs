@@ -15,7 +15,7 @@ use crate::api::reason;
 use crate::matrix::Driver;
 use crate::version::Version;
 
-pub use guard::Cluster;
+pub use guard::{Checks, Cluster};
 
 /// Something for each driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -166,6 +166,12 @@ pub enum Change {
     Maintain,
 }
 
+impl Change {
+    /// Every change.
+    pub const ALL: [Self; 6] =
+        [Self::Install, Self::Adopt, Self::Upgrade, Self::Downgrade, Self::Configure, Self::Maintain];
+}
+
 /// Decides the step of each driver.
 #[must_use]
 pub fn plan(wanted: &Drivers<Wanted>, found: &Drivers<Found>, cluster: &Cluster) -> Drivers<Step> {
@@ -214,8 +220,12 @@ impl Planner<'_> {
             return step;
         }
         let wait = match change {
-            Change::Install | Change::Adopt => self.before_install(driver, target),
-            Change::Upgrade | Change::Downgrade => self.before_version(driver),
+            Change::Install | Change::Adopt => {
+                self.before_install(driver, target).or_else(|| self.cluster.checks.hold(true))
+            }
+            Change::Upgrade | Change::Downgrade => {
+                self.before_version(driver).or_else(|| self.cluster.checks.hold(false))
+            }
             Change::Configure | Change::Maintain => None,
         };
         wait.unwrap_or(Step::Apply(change))
@@ -282,7 +292,11 @@ impl Planner<'_> {
         let is_blocked = driver == Driver::Cpi && guard::lost_sight(self.cluster).is_some();
         match (self.wanted.get(driver), self.found.get(driver)) {
             (Wanted::Present(target), Found::Ours(installed)) => {
-                target.version != installed.version && !is_blocked && installed.health != Health::Removing
+                let is_forbidden = matches!(self.cluster.checks.hold(false), Some(Step::Blocked(_)));
+                target.version != installed.version
+                    && !is_blocked
+                    && !is_forbidden
+                    && installed.health != Health::Removing
             }
             _ => false,
         }

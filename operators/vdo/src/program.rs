@@ -21,12 +21,15 @@ use crate::api::{
     VsphereCloudConfig,
 };
 use crate::args::Args;
+use crate::checkup::Checkups;
+use crate::config::CSI_NAMESPACE;
 use crate::connection::{Answers, Connection, Connections, Logins};
 use crate::fetch::Fetcher;
 use crate::installer::{Installer, Memory, Shared, set};
 use crate::matrices::Matrices;
 use crate::matrix::Driver;
-use crate::metrics;
+use crate::metrics::{self, Meters};
+use crate::nodes::CSI_DRIVER;
 use crate::plan::Drivers;
 use crate::wakes::{Caches, Wakes};
 use crate::watched::BriefNode;
@@ -92,12 +95,15 @@ Examples:
 
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         let agent = ("vdo", env!("CARGO_PKG_VERSION"));
+        let meters = Arc::new(Meters::register(kit.metrics().registry())?);
         let downloader = Downloader::new(&Trust::System, agent, Limits::default())?;
         kit.lead().await;
         let watches = Watches::new(&kit);
         let wakes = watches.wakes();
         watches.subscribe(&wakes);
         metrics::show_conditions(kit.metrics(), &wakes.caches);
+        let checkups = Arc::new(Checkups::default());
+        meters.follow(kit.metrics(), &checkups);
         let namespace = args.common.lease_namespace();
         let fetcher = Fetcher {
             client: kit.client(),
@@ -107,7 +113,7 @@ Examples:
             directory: args.files.clone(),
             pull_secret: args.pull_secret.clone(),
         };
-        let shared = Arc::new(shared(&kit, &watches, &wakes, fetcher));
+        let shared = Arc::new(shared(&kit, &watches, &wakes, fetcher, (checkups, meters)));
         watches.nodes.spawn().keep();
         watches.csi_nodes.spawn().keep();
         watches.secrets.spawn().keep();
@@ -136,7 +142,8 @@ fn reads() -> Vec<PolicyRule> {
         rule("storage.k8s.io", &["csinodes"], &["list", "watch"]),
         // What keeps a driver from being removed.
         rule("", &["persistentvolumes", "pods"], &["list"]),
-        rule("storage.k8s.io", &["volumeattachments"], &["list"]),
+        // Also for the preflight checks.
+        rule("storage.k8s.io", &["storageclasses", "volumeattachments"], &["list"]),
         rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], &["list"]),
     ]
 }
@@ -144,12 +151,18 @@ fn reads() -> Vec<PolicyRule> {
 /// The objects that drivers consist of.
 fn objects() -> Vec<PolicyRule> {
     const ALL: &[&str] = &["create", "delete", "get", "list", "patch"];
+    const LISTED: &[&str] = &["create", "list"];
+    const CHANGED: &[&str] = &["delete", "patch"];
     const WATCHED: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
     vec![
         // Also accounts of vCenters, matrices, the cache of files, and what is noted of a driver.
         rule("", &["configmaps", "secrets"], WATCHED),
         rule("apps", &["daemonsets", "deployments"], WATCHED),
-        rule("", &["namespaces", "serviceaccounts", "services"], ALL),
+        rule("", &["serviceaccounts", "services"], ALL),
+        rule("", &["namespaces"], LISTED),
+        // The UID of the first is the id of the cluster.
+        named(rule("", &["namespaces"], &["get"]), &["kube-system", CSI_NAMESPACE]),
+        named(rule("", &["namespaces"], CHANGED), &[CSI_NAMESPACE]),
         rule(
             "admissionregistration.k8s.io",
             &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
@@ -157,8 +170,13 @@ fn objects() -> Vec<PolicyRule> {
         ),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], ALL),
         rule("apiregistration.k8s.io", &["apiservices"], ALL),
-        rule("storage.k8s.io", &["csidrivers"], ALL),
+        rule("storage.k8s.io", &["csidrivers"], LISTED),
+        named(rule("storage.k8s.io", &["csidrivers"], &["delete", "get", "patch"]), &[CSI_DRIVER]),
     ]
+}
+
+fn named(rule: PolicyRule, names: &[&str]) -> PolicyRule {
+    PolicyRule { resource_names: Some(names.iter().map(|name| (*name).to_owned()).collect()), ..rule }
 }
 
 /// The rights of drivers: vdo may grant rights that it does not have itself.
@@ -172,7 +190,13 @@ fn grants() -> Vec<PolicyRule> {
     ]
 }
 
-fn shared(kit: &Kit, watches: &Watches, wakes: &Wakes, fetcher: Fetcher) -> Shared {
+fn shared(
+    kit: &Kit,
+    watches: &Watches,
+    wakes: &Wakes,
+    fetcher: Fetcher,
+    (checkups, meters): (Arc<Checkups>, Arc<Meters>),
+) -> Shared {
     let manager = kit.field_manager("drivers");
     Shared {
         client: kit.client(),
@@ -186,6 +210,8 @@ fn shared(kit: &Kit, watches: &Watches, wakes: &Wakes, fetcher: Fetcher) -> Shar
         memory: Arc::clone(&wakes.memory),
         fetcher,
         wakes: wakes.clone(),
+        checkups,
+        meters,
         manager,
     }
 }
@@ -221,7 +247,8 @@ impl Watches {
         let ids = Driver::ALL.map(|driver| set(&kit.client(), "", driver).id());
         let members = format!("{PART_OF} in ({})", ids.join(","));
         Self {
-            vdo_configs: Watch::namespaced(kit).lean(),
+            // With its annotation.
+            vdo_configs: Watch::namespaced(kit),
             driver_sets: Watch::namespaced(kit).lean(),
             clouds: Watch::namespaced(kit).lean(),
             connections: Watch::namespaced(kit).lean(),

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use operator_kit::conditions::{self, READY, Status};
 
 use crate::api::{CpiStatus, CsiStatus, DriverSetStatus, DriverStatus, Phase, VdoConfigStatus, reason};
+use crate::installer::CHECKS_PASSED;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
 use crate::plan::{Change, Drivers, Found, Health, Hold, Installed, Step};
@@ -151,7 +152,8 @@ fn all_conditions(
         Driver::ALL.into_iter().filter_map(|driver| Some((driver, reports.get(driver).verdict()?))).collect();
     let type_of = |driver: Driver| format!("{driver}Available");
     all.retain(|condition| {
-        condition.type_ == READY || verdicts.iter().any(|(driver, _)| condition.type_ == type_of(*driver))
+        [READY, CHECKS_PASSED].contains(&condition.type_.as_str())
+            || verdicts.iter().any(|(driver, _)| condition.type_ == type_of(*driver))
     });
     for (driver, Verdict { reason, message, .. }) in &verdicts {
         let status = Status::from(*reason == reason::AS_ASKED);

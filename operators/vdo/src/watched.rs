@@ -58,6 +58,13 @@ impl BriefNode {
         }
     }
 
+    /// Returns the Node with its labels as well.
+    pub(crate) fn labelled(&self) -> Node {
+        let mut node = self.node();
+        node.metadata.labels = Some(self.labels().clone());
+        node
+    }
+
     /// Returns the UUID of its machine, as the BIOS shows it; empty if the kubelet has not reported it.
     pub(crate) fn uuid(&self) -> &str {
         &self.status.node_info.system_uuid

@@ -6,6 +6,7 @@
 mod ako;
 mod keeping;
 mod screen;
+mod vdo;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ako::AkoDemo;
 use crate::screen::Screen;
+use crate::vdo::VdoDemo;
 use crate::vm::VmDemo;
 
 /// The number of lines of the operator's log that are shown after a failure.
@@ -81,7 +83,7 @@ macro_rules! demos {
     };
 }
 
-demos!("vm": VmDemo, "ako": AkoDemo);
+demos!("vm": VmDemo, "ako": AkoDemo, "vdo": VdoDemo);
 
 /// What steps change: the terminal and the operator's process.
 struct Stage {

@@ -22,14 +22,26 @@ impl Rig for VmRig {
     const SUBJECT: Subject = Subject {
         name: "vm-operator",
         group: "vm.codeconnect.vmworld.com",
-        version: "v1alpha1",
         kinds: &[
-            Kind { kind: "VmGroup", plural: "vmgroups", by_users: true, scope: Scope::Namespaced },
-            Kind { kind: "VmInstance", plural: "vminstances", by_users: false, scope: Scope::Namespaced },
+            Kind {
+                kind: "VmGroup",
+                plural: "vmgroups",
+                version: "v1alpha1",
+                by_users: true,
+                scope: Scope::Namespaced,
+            },
+            Kind {
+                kind: "VmInstance",
+                plural: "vminstances",
+                version: "v1alpha1",
+                by_users: false,
+                scope: Scope::Namespaced,
+            },
         ],
         namespace: "codeconnect-vm-operator-system",
         manifests: Manifests::Deploy("deploy/vm-operator"),
         all_controllers: false,
+        has_fixed_names: false,
         docs: &["docs/vm-operator"],
     };
     const STEPS: &'static [&'static str] = &["create", "grow", "power off", "lose", "shrink", "delete"];

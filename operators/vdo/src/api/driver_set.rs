@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{FileVolumes, Topology};
+use crate::preflight::Check;
 
 /// The drivers of the cluster.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -40,6 +41,9 @@ pub struct DriverSetSpec {
     /// What happens with the drivers when this object is deleted. Default: `Uninstall`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// Preflight checks that are switched off. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip_checks: Vec<Check>,
     /// The network: Antrea. Default: it is not managed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cni: Option<DriverSpec>,

@@ -35,6 +35,9 @@ pub use vsphere_connection::{VSphereConnection, VSphereConnectionSpec, VSphereCo
 /// API group of the kinds.
 pub const GROUP: &str = "vdo.vmware.com";
 
+/// Annotation of a [`VdoConfig`]: the preflight checks that are switched off, with commas between their names.
+pub const SKIP_CHECKS: &str = "vdo.vmware.com/skip-checks";
+
 /// Names that the ConfigMap with the compatibility matrix may have: in the original's code, and in its README.
 pub const MATRIX_CONFIG_MAPS: [&str; 2] = ["compat-matrix-config", "comp-matrix-config"];
 

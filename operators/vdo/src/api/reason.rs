@@ -21,11 +21,19 @@ operator_kit::reasons! {
     CONNECTION_NOT_READY = "ConnectionNotReady";
     /// The account of a vCenter can log in, and sees the datacenters.
     LOGGED_IN = "LoggedIn";
+    /// The preflight checks have not run yet.
+    CHECKS_RUNNING = "ChecksRunning";
+    /// The preflight checks have found nothing.
+    CHECKS_PASSED = "ChecksPassed";
+    /// The preflight checks warn, and forbid nothing.
+    CHECKS_WARN = "ChecksWarn";
     /// Manifests or the matrix cannot be fetched now.
     FILE_UNREACHABLE = "FileUnreachable";
 
     /// Manifests or the matrix cannot be used, or have another checksum.
     FILE_UNUSABLE = "FileUnusable";
+    /// The preflight checks have found what forbids the installation or the upgrade of a driver.
+    CHECKS_FAILED = "ChecksFailed";
     /// Nodes have not been set up for long.
     NODES_FAILING = "NodesFailing";
     /// No version of the matrix fits.

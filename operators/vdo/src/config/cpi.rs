@@ -1,6 +1,7 @@
 //! CPI: the ConfigMap with `vsphere.conf`, in YAML, and the Secret with the accounts.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use infra_clients::Secret;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -42,6 +43,50 @@ pub struct Nodes {
     pub exclude_internal_network_subnet_cidr: String,
     /// Subnet whose addresses are never external.
     pub exclude_external_network_subnet_cidr: String,
+}
+
+impl Nodes {
+    /// Returns what is written, by its key.
+    fn written(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self {
+            internal_network_subnet_cidr,
+            external_network_subnet_cidr,
+            internal_vm_network_name,
+            external_vm_network_name,
+            exclude_internal_network_subnet_cidr,
+            exclude_external_network_subnet_cidr,
+        } = self;
+        let all = [
+            ("internalNetworkSubnetCidr", internal_network_subnet_cidr),
+            ("externalNetworkSubnetCidr", external_network_subnet_cidr),
+            ("internalVmNetworkName", internal_vm_network_name),
+            ("externalVmNetworkName", external_vm_network_name),
+            ("excludeInternalNetworkSubnetCidr", exclude_internal_network_subnet_cidr),
+            ("excludeExternalNetworkSubnetCidr", exclude_external_network_subnet_cidr),
+        ];
+        all.into_iter().map(|(key, text)| (key, text.as_str())).filter(|(_, text)| !text.is_empty())
+    }
+
+    /// Returns what CPI could not read: it would set up no Node.
+    fn problems(&self) -> impl Iterator<Item = Problem> {
+        let subnets = self.written().filter(|(key, _)| key.ends_with("Cidr"));
+        subnets.filter(|(_, text)| !text.split(',').all(is_subnet)).map(|(key, text)| {
+            let message = format!(
+                "{text:?} is no subnet: write one such as 10.0.0.0/16, or several with commas and no blanks"
+            );
+            Problem::new(format!("spec.cpi.nodes.{key}"), message)
+        })
+    }
+}
+
+fn is_subnet(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let longest = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.chars().all(|c| c.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= longest)
 }
 
 /// What CPI reads.
@@ -86,6 +131,7 @@ impl Cpi {
             problems.push(Problem::new(field, "it names no vCenter: name at least one VsphereCloudConfig"));
         }
         problems.extend(super::vcenter::twice(&self.vcenters, field));
+        problems.extend(self.nodes.problems());
         if let Some((region, zone)) = &self.labels {
             for (name, category) in [("region", region), ("zone", zone)] {
                 if category.trim().is_empty() {
@@ -115,26 +161,7 @@ impl Cpi {
             let labels = [("region", region), ("zone", zone)];
             map.push(("labels".to_owned(), Node::Map(labels.map(|(key, text)| text_of(key, text)).into())));
         }
-        let Nodes {
-            internal_network_subnet_cidr,
-            external_network_subnet_cidr,
-            internal_vm_network_name,
-            external_vm_network_name,
-            exclude_internal_network_subnet_cidr,
-            exclude_external_network_subnet_cidr,
-        } = &self.nodes;
-        let nodes: Vec<_> = [
-            ("internalNetworkSubnetCidr", internal_network_subnet_cidr),
-            ("externalNetworkSubnetCidr", external_network_subnet_cidr),
-            ("internalVmNetworkName", internal_vm_network_name),
-            ("externalVmNetworkName", external_vm_network_name),
-            ("excludeInternalNetworkSubnetCidr", exclude_internal_network_subnet_cidr),
-            ("excludeExternalNetworkSubnetCidr", exclude_external_network_subnet_cidr),
-        ]
-        .into_iter()
-        .filter(|(_, text)| !text.is_empty())
-        .map(|(key, text)| text_of(key, text))
-        .collect();
+        let nodes: Vec<_> = self.nodes.written().map(|(key, text)| text_of(key, text)).collect();
         if !nodes.is_empty() {
             map.push(("nodes".to_owned(), Node::Map(nodes)));
         }

@@ -388,3 +388,24 @@ proptest! {
         prop_assert_eq!(read["vcenter"]["10.0.0.1"]["insecureFlag"].as_bool(), Some(true));
     }
 }
+
+/// CPI sets up no Node where it cannot read one of them.
+#[test]
+fn subnets_that_cpi_cannot_read_are_refused() {
+    for (text, is_refused) in [
+        ("10.0.0.0/16", false),
+        ("10.0.0.0/8,fd00::/64", false),
+        ("10.0.0.0/33", true),
+        ("10.0.0.0", true),
+        ("10.0.0.0/16, 10.1.0.0/16", true),
+        ("10.0.0.0/+8", true),
+        ("no-such-thing", true),
+    ] {
+        let nodes = Nodes { exclude_external_network_subnet_cidr: text.to_owned(), ..Nodes::default() };
+        let cpi = Cpi { vcenters: vec![vcenter("vc.example.com", Trust::Image)], labels: None, nodes };
+        let problems = cpi.files().err().unwrap_or_default();
+        let is_named =
+            problems.iter().any(|problem| problem.field.ends_with("excludeExternalNetworkSubnetCidr"));
+        assert_eq!(is_named, is_refused, "{text}: {problems:?}");
+    }
+}

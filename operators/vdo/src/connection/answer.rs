@@ -54,6 +54,15 @@ pub(super) async fn ask(
     identity: String,
     at: Timestamp,
 ) -> Result<Answer, vsphere::Error> {
+    let session = session(vcenter)?;
+    let answered = answered(&Checks::new(session.clone()), vcenter, identity, at).await;
+    // Else the vCenter keeps it until it idles out.
+    let _ = tokio::time::timeout(PATIENCE, session.close()).await;
+    answered
+}
+
+/// Creates a session, which logs in with its first call.
+pub(crate) fn session(vcenter: &Vcenter) -> Result<Session, vsphere::Error> {
     let host = if vcenter.server.contains(':') {
         format!("[{}]:{}", vcenter.server, vcenter.port)
     } else {
@@ -65,11 +74,7 @@ pub(super) async fn ask(
         call_timeout: PATIENCE,
         ..Config::new(host, &*vcenter.account.username, vcenter.account.password.clone())
     };
-    let session = Session::start(config)?;
-    let answered = answered(&Checks::new(session.clone()), vcenter, identity, at).await;
-    // Else the vCenter keeps it until it idles out.
-    let _ = tokio::time::timeout(PATIENCE, session.close()).await;
-    answered
+    Session::start(config)
 }
 
 async fn answered(

@@ -19,9 +19,7 @@ const AUTHORITY: &str = "ca.crt";
 pub(crate) struct Login {
     /// The vCenter, or why that is not known.
     pub(crate) vcenter: Result<Vcenter, Hold>,
-    /// The versions of the Secret and of the authorities.
-    pub(crate) source: String,
-    /// What an answer of the vCenter is valid for: another one has to be asked for.
+    /// The versions of the object, the Secret and the authorities: an answer of the vCenter is valid for these only.
     pub(crate) identity: String,
 }
 
@@ -51,7 +49,7 @@ impl Logins {
         let generation = connection.meta().generation.unwrap_or_default();
         let identity = format!("{}/{generation},{source}", connection.uid().unwrap_or_default());
         let vcenter = vcenter(connection, secret, authority.map(|(_, pem)| pem));
-        Ok(Login { vcenter, source, identity })
+        Ok(Login { vcenter, identity })
     }
 
     /// Returns the version of a ConfigMap, and the authorities in it.

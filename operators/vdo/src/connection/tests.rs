@@ -20,7 +20,7 @@ fn seen(vcenter: Result<(), &'static str>, answer: Option<(&str, i64, &[&str])>,
             machines: HashSet::from(["4230c6a1-12ab-4c8d-9000-00000000000a".to_owned()]),
         })
     });
-    let login = Login { vcenter, source: String::new(), identity: "new".to_owned() };
+    let login = Login { vcenter, identity: "new".to_owned() };
     Seen { login, answer, refusal: None, is_stale }
 }
 

@@ -225,3 +225,23 @@ fn the_target_is_what_was_chosen_and_rendered() {
         (reason::NO_VERSION_FITS, "the matrix has no version of CPI")
     );
 }
+
+/// What is in a Secret is in no hash: a change of it would not be rolled out.
+#[test]
+fn what_only_the_secret_of_csi_has_differs() {
+    let with = |change: fn(&mut Desired)| {
+        let mut desired = Desired::default();
+        change(&mut desired);
+        desired.in_secret()
+    };
+    let changed = [
+        with(|_| {}),
+        with(|desired| desired.distribution = Some("a".to_owned())),
+        with(|desired| desired.zones = Some(Zones::Categories(Vec::new()))),
+        with(|desired| desired.shares.clusters.push("a".to_owned())),
+        with(|desired| drop(desired.global.insert("a".to_owned(), "1".to_owned()))),
+        with(|desired| drop(desired.snapshot.insert("a".to_owned(), "1".to_owned()))),
+    ];
+    let distinct: std::collections::BTreeSet<_> = changed.iter().collect();
+    assert_eq!(distinct.len(), changed.len(), "{changed:?}");
+}

@@ -9,13 +9,14 @@ use operator_kit::Turn;
 use super::record::Record;
 use super::seen::{DriverSeen, File, Seen};
 use crate::api::reason;
+use crate::checkup::Order;
 use crate::matrix::Driver;
 use crate::plan::{Change, Drivers, Found, Health, Hold, Installed, Step, Wanted};
 use crate::render::Rendered;
 use crate::status::{Open, open};
 
 /// When a removal is looked at again: nothing tells that an object is gone.
-const REMOVAL: Duration = Duration::from_secs(1);
+const REMOVAL: Duration = Duration::from_millis(300);
 /// When volumes and Pods that are in the way are looked at again.
 const IN_USE: Duration = Duration::from_secs(5);
 /// When what is waited for is looked at again although nothing was heard.
@@ -26,6 +27,8 @@ const WAIT: Duration = Duration::from_mins(1);
 pub(crate) enum Plan {
     /// Download files.
     Fetch(Vec<File>),
+    /// Run the preflight checks.
+    Check(Box<Order>),
     /// Change drivers, and ask these vCenters again.
     Change(Vec<Action>, Vec<(String, String)>),
 }
@@ -62,6 +65,9 @@ pub(super) fn decide(seen: &Seen, is_deleted: bool, now: Timestamp) -> Turn<Plan
         .collect();
     if !actions.is_empty() || !seen.outdated.is_empty() {
         return Turn::Act(Plan::Change(actions, seen.outdated.clone()));
+    }
+    if let Some(order) = seen.checkup_due() {
+        return Turn::Act(Plan::Check(Box::new(order.clone())));
     }
     if is_deleted && Driver::ALL.iter().all(|driver| *steps.get(*driver) == Step::Rest) {
         return Turn::Gone;

@@ -1,5 +1,6 @@
 //! What keeps a driver from being installed or removed: drivers of other tools, volumes, Pods. Asked for only when it matters.
 
+use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -35,8 +36,36 @@ where
     }
 }
 
+/// Returns all objects of a kind without a namespace.
+pub(crate) async fn all<K>(client: &Client) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let mut found = Vec::new();
+    pages(&Api::<K>::all(client.clone()), |page| {
+        found.extend(page.items);
+        true
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Returns whether the cluster has the kinds of snapshots.
+pub(crate) async fn has_snapshots(client: &Client) -> Result<bool, Error> {
+    match snapshots(client).list(&ListParams::default().limit(1)).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn snapshots(client: &Client) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent");
+    Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
+}
+
 /// Returns what shows drivers of other tools.
-pub(super) async fn foreign(client: &Client, sets: &[String]) -> Result<Drivers<Option<String>>, Error> {
+pub(crate) async fn foreign(client: &Client, sets: &[String]) -> Result<Drivers<Option<String>>, Error> {
     let mut found = Drivers::<Option<String>>::default();
     let kinds = [types::<DaemonSet>(), types::<Deployment>()];
     for (types, resource) in kinds {
@@ -85,8 +114,7 @@ pub(super) async fn volumes(client: &Client) -> Result<Vec<String>, Error> {
         found.len() < 2 * ENOUGH
     })
     .await?;
-    let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent");
-    let snapshots: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let snapshots = snapshots(client);
     let listed = pages(&snapshots, |page| {
         let ours = page.iter().filter(|snapshot| snapshot.data["spec"]["driver"] == CSI_DRIVER);
         found.extend(ours.map(|of| format!("VolumeSnapshotContent {}", of.name_any())).take(ENOUGH));

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource;
 use kube::core::object::HasStatus;
+use kube::{Resource, ResourceExt as _};
 use operator_kit::{Cache, Triggers};
 use serde::Serialize;
 
 use crate::api::{
-    DriverSet, DriverSetStatus, VSphereConnection, VdoConfig, VdoConfigStatus, VsphereCloudConfig,
+    DriverSet, DriverSetStatus, SKIP_CHECKS, VSphereConnection, VdoConfig, VdoConfigStatus,
+    VsphereCloudConfig,
 };
 use crate::connection::Connection;
 use crate::desired::Desired;
@@ -48,6 +49,11 @@ pub(crate) trait Asks:
     /// Reads what it asks for.
     fn desired(&self) -> Result<Desired, Vec<Problem>>;
 
+    /// Returns what of its metadata is read.
+    fn annotation(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns where it says which matrix is used.
     fn matrix(&self) -> MatrixPlace<'_>;
 
@@ -66,6 +72,9 @@ pub(crate) trait Asks:
     /// Returns the conditions of a status, to be changed.
     fn conditions_mut(status: &mut Self::Status) -> &mut Vec<Condition>;
 
+    /// Notes which generation a status answers, where it says that beside its conditions.
+    fn answer(_: &mut Self::Status, _: Option<i64>) {}
+
     /// Returns the cache of its connections.
     fn connections(caches: &Caches) -> &Cache<Self::Connection>;
 
@@ -79,7 +88,22 @@ impl Asks for VdoConfig {
     type Connection = VsphereCloudConfig;
 
     fn desired(&self) -> Result<Desired, Vec<Problem>> {
-        Ok(Desired::of_vdo_config(&self.spec))
+        let mut desired = Desired::of_vdo_config(&self.spec);
+        let names = self.annotation().unwrap_or_default();
+        for name in names.split(',').filter(|name| !name.trim().is_empty()) {
+            let check = name.parse().map_err(|message: String| {
+                vec![Problem::new(format!("metadata.annotations[{SKIP_CHECKS}]"), message)]
+            });
+            // What is wrong with it keeps nothing from being removed.
+            if self.metadata.deletion_timestamp.is_none() {
+                desired.skipped.insert(check?);
+            }
+        }
+        Ok(desired)
+    }
+
+    fn annotation(&self) -> Option<&str> {
+        self.annotations().get(SKIP_CHECKS).map(String::as_str)
     }
 
     fn matrix(&self) -> MatrixPlace<'_> {
@@ -153,6 +177,10 @@ impl Asks for DriverSet {
 
     fn conditions_mut(status: &mut Self::Status) -> &mut Vec<Condition> {
         &mut status.conditions
+    }
+
+    fn answer(status: &mut Self::Status, generation: Option<i64>) {
+        status.observed_generation = generation;
     }
 
     fn connections(caches: &Caches) -> &Cache<VSphereConnection> {

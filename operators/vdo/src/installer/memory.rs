@@ -12,7 +12,7 @@ use crate::plan::{Drivers, Hold};
 /// looked at.
 const AUDIT: SignedDuration = SignedDuration::from_mins(15);
 /// How often a removal is carried on.
-const REMOVAL: SignedDuration = SignedDuration::from_millis(500);
+const REMOVAL: SignedDuration = SignedDuration::from_millis(200);
 /// How long a file that could not be fetched is left alone.
 const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 /// How often a matrix at a URL without a checksum is fetched again.
@@ -37,9 +37,19 @@ struct Applied {
     digest: String,
     /// Which of its objects are waited for.
     waits_for: Option<String>,
+    /// How often in a row objects were waited for of which no watch tells that they are ready.
+    looks: u32,
     at: Timestamp,
     /// Whether one of its objects has changed since.
     has_changed: bool,
+}
+
+impl Applied {
+    /// Returns how long what no watch tells is waited for: half a second, then twice as long each time, up to half a minute.
+    fn again(&self) -> Option<SignedDuration> {
+        let looks = self.looks.checked_sub(1)?.min(6);
+        Some(SignedDuration::from_millis(500 << looks))
+    }
 }
 
 struct Attempt {
@@ -70,16 +80,23 @@ impl Memory {
     pub(super) fn applying(&self, driver: Driver, digest: &str, now: Timestamp) {
         let mut state = self.state();
         let applied = state.drivers.get_mut(driver);
-        let waits_for =
-            applied.take().filter(|known| known.digest == digest).and_then(|known| known.waits_for);
-        *applied = Some(Applied { digest: digest.to_owned(), waits_for, at: now, has_changed: false });
+        let known = applied.take().filter(|known| known.digest == digest);
+        let (waits_for, looks) = known.map(|known| (known.waits_for, known.looks)).unwrap_or_default();
+        *applied = Some(Applied { digest: digest.to_owned(), waits_for, looks, at: now, has_changed: false });
     }
 
-    /// Notes that a driver was applied.
-    pub(super) fn applied(&self, driver: Driver, waits_for: Option<String>) {
+    /// Notes that a driver was applied. `is_watched`: a watch tells when what is waited for is ready.
+    pub(super) fn applied(&self, driver: Driver, waits_for: Option<String>, is_watched: bool) {
         if let Some(applied) = self.state().drivers.get_mut(driver) {
+            applied.looks = if is_watched { 0 } else { applied.looks.saturating_add(1) };
             applied.waits_for = waits_for;
         }
+    }
+
+    /// Returns after which time a driver is looked at again of which no watch tells that it is ready.
+    pub(super) fn again(&self) -> Option<SignedDuration> {
+        let state = self.state();
+        Driver::ALL.iter().filter_map(|driver| state.drivers.get(*driver).as_ref()?.again()).min()
     }
 
     /// Forgets a driver: it could not be applied, or is removed.
@@ -101,7 +118,9 @@ impl Memory {
     pub(super) fn is_due(&self, driver: Driver, digest: &str, now: Timestamp) -> bool {
         let state = self.state();
         let applied = state.drivers.get(driver).as_ref().filter(|applied| applied.digest == digest);
-        applied.is_none_or(|applied| applied.has_changed || now.duration_since(applied.at) >= AUDIT)
+        applied.is_none_or(|applied| {
+            applied.has_changed || now.duration_since(applied.at) >= applied.again().unwrap_or(AUDIT)
+        })
     }
 
     /// Notes that the removal of a driver is carried on.
@@ -136,5 +155,31 @@ impl Memory {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kind that is not served yet, and an APIService, have no watch.
+    #[test]
+    fn what_no_watch_tells_is_looked_at_again_and_again_less_often() {
+        let memory = Memory::default();
+        let mut now = Timestamp::UNIX_EPOCH;
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            memory.applying(Driver::Cni, "d", now);
+            memory.applied(Driver::Cni, Some("why".to_owned()), false);
+            let again = memory.again().unwrap();
+            assert!(!memory.is_due(Driver::Cni, "d", now) && memory.is_due(Driver::Cni, "d", now + again));
+            waits.push(again.as_millis());
+            now += again;
+        }
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 32_000]);
+        memory.applying(Driver::Cni, "d", now);
+        memory.applied(Driver::Cni, None, true);
+        assert_eq!(memory.again(), None);
+        assert!(!memory.is_due(Driver::Cni, "d", now + SignedDuration::from_mins(14)));
     }
 }

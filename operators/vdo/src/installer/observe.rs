@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use operator_kit::Key;
 
-use super::claims::owners;
+use super::claims::{Claim, owners};
 use super::memory::Rollout;
 use super::record::Record;
 use super::seen::{DriverSeen, Seen};
@@ -18,6 +18,7 @@ use crate::connection::said;
 use crate::desired::Desired;
 use crate::error::Error;
 use crate::matrix::Driver;
+use crate::metrics::Shown;
 use crate::nodes::{NodeSeen, State, Summary};
 use crate::plan::{Cluster, Drivers, Found, Health, Hold, Installed, Wanted};
 use crate::window;
@@ -32,15 +33,9 @@ pub(super) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
             return Ok(Seen::unusable(Hold { reason: reason::INVALID_SETTINGS, message: said(&problems) }));
         }
     };
-    let is_window_open = match desired.window.as_ref().map(|window| window::is_open(window, now)) {
-        None => true,
-        Some(Ok(is_open)) => is_open,
-        Some(Err(problem)) => {
-            return Ok(Seen::unusable(Hold {
-                reason: reason::INVALID_SETTINGS,
-                message: problem.to_string(),
-            }));
-        }
+    let is_window_open = match is_window_open(&desired, now) {
+        Ok(is_open) => is_open,
+        Err(hold) => return Ok(Seen::unusable(hold)),
     };
     let records = records(shared).await?;
     let mut seen = Seen {
@@ -76,10 +71,23 @@ pub(super) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen
     }
     seen.files = std::mem::take(&mut aims.files);
     (seen.cluster.invisible, seen.outdated) = aims.invisible();
+    let order = aims.order();
     found(shared, &mut seen, &foreign, now);
     nodes(shared, &desired, &mut seen, now);
     guards(shared, &mut seen).await?;
+    show(shared, &seen, &owners, object);
+    if let Some(order) = order.filter(|_| !is_deleted) {
+        let known = shared.checkups.known(&order, now);
+        seen.cluster.checks = known.checks();
+        seen.checkup = Some((order, known));
+    }
     Ok(seen)
+}
+
+fn is_window_open(desired: &Desired, now: Timestamp) -> Result<bool, Hold> {
+    let invalid = |message: String| Hold { reason: reason::INVALID_SETTINGS, message };
+    let is_open = desired.window.as_ref().map(|window| window::is_open(window, now));
+    is_open.unwrap_or(Ok(true)).map_err(|problem| invalid(problem.to_string()))
 }
 
 async fn records(shared: &Shared) -> Result<Drivers<Option<Record>>, Error> {
@@ -167,6 +175,19 @@ fn nodes(shared: &Shared, desired: &Desired, seen: &mut Seen, now: Timestamp) {
         if driver == Driver::Cpi && matches!(slot.wanted, Wanted::Present(_) | Wanted::Unclear(_)) {
             seen.cpi_nodes = states;
         }
+    }
+}
+
+/// Shows in metrics what the drivers are and are to be, but those about which another object decides.
+fn show<K: Asks>(shared: &Shared, seen: &Seen, owners: &Drivers<Option<Claim>>, object: &K) {
+    for driver in Driver::ALL {
+        if owners.get(driver).as_ref().is_some_and(|owner| Some(&owner.uid) != object.meta().uid.as_ref()) {
+            continue;
+        }
+        let DriverSeen { wanted, record, nodes, .. } = seen.drivers.get(driver);
+        let wanted = if let Wanted::Present(target) = wanted { Some(target.version.clone()) } else { None };
+        let installed = record.as_ref().map(|record| record.version.clone());
+        shared.meters.show(driver, Shown { installed, wanted, nodes: nodes.clone() });
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::checkup::{Known, Order};
 use crate::fetch::Source;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
@@ -25,6 +26,8 @@ pub(crate) struct Seen {
     pub(super) files: Vec<File>,
     /// UIDs and names of connections whose answers are not new enough.
     pub(super) outdated: Vec<(String, String)>,
+    /// What the preflight checks look at, and what they have found; `None` while an account has not been verified.
+    pub(super) checkup: Option<(Order, Known)>,
 }
 
 /// A file, and where it is looked for.
@@ -56,6 +59,16 @@ impl Seen {
     /// Creates one of an object that does not say what it asks for.
     pub(super) fn unusable(hold: Hold) -> Self {
         Self { unusable: Some(hold), ..Self::default() }
+    }
+
+    /// Returns what is to be checked now.
+    pub(super) fn checkup_due(&self) -> Option<&Order> {
+        self.checkup.as_ref().filter(|(_, known)| known.is_due).map(|(order, _)| order)
+    }
+
+    /// Returns what the checks have found, as the condition says it.
+    pub(super) fn checked(&self) -> Option<(bool, &'static str, String)> {
+        self.checkup.as_ref().and_then(|(_, known)| known.condition())
     }
 
     /// Returns whether a driver that is installed has not been looked at yet, or files are to be fetched first.

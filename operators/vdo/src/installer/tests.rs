@@ -3,7 +3,7 @@ use serde_json::json;
 use super::record::Record;
 use super::seen::{DriverSeen, File};
 use super::*;
-use crate::api::{VdoConfig, VdoConfigStatus};
+use crate::api::{DriverSet, DriverSetSpec, VdoConfig, VdoConfigStatus};
 use crate::matrix::Driver;
 use crate::nodes::Summary;
 use crate::plan::{Found, Health, Hold, Installed, Target, Wanted};
@@ -82,4 +82,15 @@ fn a_removal_that_waits_for_others_has_a_warning_once() {
         news.iter().map(Notice::reason).collect::<Vec<_>>()
     };
     assert_eq!((news(&before), news(&waiting)), (vec!["VolumesInUse"], Vec::new()));
+}
+
+/// `kubectl wait` and others compare it with the generation.
+#[test]
+fn a_driver_set_that_cannot_be_used_is_answered() {
+    let mut set = DriverSet::new("set", DriverSetSpec::default());
+    set.metadata.generation = Some(7);
+    let seen = Seen::unusable(Hold { reason: reason::INVALID_SETTINGS, message: "why".to_owned() });
+    let outcome = Outcome::Blocked(reason::INVALID_SETTINGS, "why".to_owned());
+    let status = Installer::<DriverSet>::status(None, &set, Some(&seen), &outcome, Timestamp::UNIX_EPOCH);
+    assert_eq!(status.unwrap().observed_generation, Some(7));
 }

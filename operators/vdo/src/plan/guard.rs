@@ -21,6 +21,46 @@ pub struct Cluster {
     pub pods: Vec<String>,
     /// Whether versions may change now.
     pub is_window_open: bool,
+    /// What the preflight checks forbid.
+    pub checks: Checks,
+}
+
+/// What preflight checks forbid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// Nothing.
+    #[default]
+    Passed,
+    /// It is not known yet.
+    Running,
+    /// Something.
+    Failed {
+        /// Whether drivers may be installed.
+        install: bool,
+        /// Whether versions may change.
+        upgrade: bool,
+        /// What was found.
+        message: String,
+    },
+}
+
+impl Checks {
+    /// Returns what an installation waits for, or a change of version.
+    pub(super) fn hold(&self, is_installation: bool) -> Option<Step> {
+        match self {
+            Self::Passed => None,
+            Self::Running => {
+                let message = "the preflight checks have not run yet".to_owned();
+                Some(Step::Wait(Hold { reason: reason::CHECKS_RUNNING, message }))
+            }
+            Self::Failed { install, upgrade, .. } if if is_installation { *install } else { *upgrade } => {
+                None
+            }
+            Self::Failed { message, .. } => {
+                Some(Step::Blocked(Hold { reason: reason::CHECKS_FAILED, message: message.clone() }))
+            }
+        }
+    }
 }
 
 /// Returns why CPI is neither installed nor changed: it deletes Nodes that are not ready and whose machine it does not see.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Where the checks are explained.
 const PAGE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/vdo/checks.md");
 
@@ -35,7 +38,9 @@ impl Severity {
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// A check. Each can be switched off by its name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema,
+        )]
         pub enum Check {
             $($(#[doc = $doc])+ $name,)+
         }

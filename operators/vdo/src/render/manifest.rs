@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{kind_of, name_of};
 use crate::config::CSI_NAMESPACE;
 use crate::matrix::Driver;
+use crate::nodes::CSI_DRIVER;
 use crate::problem::Problem;
 
 /// Kinds without a namespace that the drivers have.
@@ -65,6 +66,16 @@ pub(super) fn namespace(driver: Driver) -> &'static str {
     }
 }
 
+/// Returns whether an object is of a kind of which drivers have one of a fixed name, and has another name.
+fn is_of_others(object: &DynamicObject, driver: Driver) -> bool {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    match kind_of(object) {
+        "Namespace" => driver != Driver::Csi || name != CSI_NAMESPACE,
+        "CSIDriver" => driver != Driver::Csi || name != CSI_DRIVER,
+        _ => false,
+    }
+}
+
 /// Returns what is wrong with the list of objects.
 pub(super) fn unusable(objects: &[DynamicObject], driver: Driver) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -74,6 +85,7 @@ pub(super) fn unusable(objects: &[DynamicObject], driver: Driver) -> Vec<Problem
         let is_cluster_wide = CLUSTER_WIDE.contains(&kind_of(object));
         let message = match object.metadata.namespace.as_deref() {
             None if !is_cluster_wide => Some("has no namespace"),
+            None if is_of_others(object, driver) => Some("is not the driver's"),
             Some(_) if is_cluster_wide => Some("has a namespace, but its kind has none"),
             Some(other) if other != KUBE_SYSTEM && other != namespace(driver) => {
                 Some("is in a namespace that is not the driver's")

@@ -297,6 +297,8 @@ fn objects_that_cannot_be_applied_are_named() {
     let nowhere = CPI.replace("  namespace: kube-system\n", "");
     let found = problems(&nowhere, &settings(Driver::Cpi));
     assert!(found.iter().all(|problem| problem.ends_with("has no namespace")), "{found:?}");
+    let namespace = format!("{CSI}\n---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: other\n");
+    assert!(one_problem(&namespace, &settings(Driver::Csi)).ends_with("Namespace other is not the driver's"));
     let elsewhere = CPI.replace("namespace: kube-system", "namespace: default");
     let found = problems(&elsewhere, &settings(Driver::Cpi));
     assert!(

@@ -87,10 +87,10 @@ fn each_state_of_a_driver_has_its_turn() {
         (installed(Wanted::Unmanaged, available(), false), true, "Gone"),
         (installed(Wanted::Removed, available(), true), true, "CSI remove false ask 0"),
         (installed(Wanted::Removed, Health::Removing, true), true, "CSI remove true ask 0"),
-        (installed(Wanted::Removed, Health::Removing, false), true, "wait RollingOut 1s"),
+        (installed(Wanted::Removed, Health::Removing, false), true, "wait RollingOut 300ms"),
         // It is to run again: what was begun is finished first.
         (installed(target(1), Health::Removing, true), false, "CSI remove true ask 0"),
-        (installed(target(1), Health::Removing, false), false, "wait Removing 1s"),
+        (installed(target(1), Health::Removing, false), false, "wait Removing 300ms"),
         (installed(Wanted::Released, available(), false), true, "CSI release ask 0"),
         (absent(Wanted::Removed), true, "Gone"),
         (absent(Wanted::Removed), false, "Settled"),

@@ -1,9 +1,10 @@
 //! How a driver is to run: its version, and its objects.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt as _};
@@ -14,6 +15,7 @@ use super::super::record::Record;
 use super::super::seen::File;
 use super::super::{Asks, Shared};
 use crate::api::{ManagementState, reason};
+use crate::checkup::Order;
 use crate::choose::{self, Choice, Policy, Surroundings, choose};
 use crate::config::{CSI_NAMESPACE, CSI_SECRET, ClusterId, Vcenter};
 use crate::connection::{Answer, Connection as _, Login};
@@ -56,6 +58,8 @@ pub(super) struct Aims<'a, K: Asks> {
     links: BTreeMap<String, Option<Link>>,
     chosen: Option<Result<Chosen, Lack>>,
     kubernetes: Option<Kubernetes>,
+    /// The version of CSI that was chosen.
+    csi: Option<Version>,
     /// What has to be downloaded first.
     pub(super) files: Vec<File>,
 }
@@ -78,7 +82,8 @@ impl<'a, K: Asks> Aims<'a, K> {
         has_foreign_cpi: bool,
     ) -> Self {
         let (links, chosen, kubernetes, files) = (BTreeMap::new(), None, None, Vec::new());
-        Self { shared, object, desired, records, has_foreign_cpi, links, chosen, kubernetes, files }
+        let csi = None;
+        Self { shared, object, desired, records, has_foreign_cpi, links, chosen, kubernetes, csi, files }
     }
 
     /// Returns how a driver is to run.
@@ -120,11 +125,18 @@ impl<'a, K: Asks> Aims<'a, K> {
             policy = Policy::Pinned(installed.clone());
         }
         let choice = choose(&chosen.matrix, driver, &surroundings, &policy, installed);
+        if driver == Driver::Csi {
+            self.csi.clone_from(&choice.version);
+        }
         let rendered = match self.rendered(chosen, &choice, &links).await? {
             Ok(rendered) => rendered,
             Err(lack) => return Ok(Err(lack)),
         };
-        let sources: Vec<_> = links.iter().map(|link| link.login.source.clone()).collect();
+        // What a Secret is made of is not in the hash of its driver by itself.
+        let mut sources: Vec<_> = links.iter().map(|link| link.login.identity.clone()).collect();
+        if driver == Driver::Csi {
+            sources.push(self.desired.in_secret());
+        }
         let target = self.desired.target(&chosen.matrix, &choice, &rendered, &sources);
         // No driver gets an account that the vCenter has not accepted. One that runs with the account that it has is maintained.
         let is_verified =
@@ -227,6 +239,35 @@ impl<'a, K: Asks> Aims<'a, K> {
                 files.map(|files| dynamic(&files.object()).into_iter().collect())
             }
         })
+    }
+
+    /// Returns what the preflight checks look at; `None` while an account has not been verified, or without a vCenter.
+    pub(super) fn order(&self) -> Option<Order> {
+        let links: Vec<_> = self.links.values().map(Option::as_ref).collect::<Option<_>>()?;
+        let mut vcenters = Vec::new();
+        let mut answered = Timestamp::UNIX_EPOCH;
+        let mut about = format!("{:?}", (&self.desired.skipped, &self.desired.zones, &self.desired.shares));
+        for link in links {
+            let answer = link.answer.as_ref().filter(|answer| answer.verifies(&link.login))?;
+            answered = answered.max(answer.at);
+            about = format!("{about},{}", answer.identity);
+            vcenters.push((link.uid.clone(), link.name.clone(), link.login.vcenter.clone().ok()?));
+        }
+        let mut hasher = DefaultHasher::new();
+        let mut uuids: Vec<_> = self.shared.nodes.all().iter().map(|node| node.uuid().to_owned()).collect();
+        uuids.sort_unstable();
+        uuids.hash(&mut hasher);
+        let order = Order {
+            uid: self.object.meta().uid.clone().unwrap_or_default(),
+            about,
+            nodes: hasher.finish(),
+            answered,
+            desired: Arc::new(self.desired.clone()),
+            csi: self.csi.clone(),
+            ours: Drivers::of(|driver| self.records.get(driver).is_some()),
+            vcenters,
+        };
+        Some(order).filter(|order| !order.vcenters.is_empty())
     }
 
     /// Returns the Nodes whose machine no account of CPI sees, if that is known; and the connections to ask again.
