@@ -90,6 +90,27 @@ async fn a_machine_is_not_removed_on_old_information() {
     assert_eq!(powered(&rig, &folder).await, [("web-1".to_owned(), true)]);
 }
 
+/// A machine went while its group was paused: the vCenter has not been asked for it when the group is resumed and scaled down.
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_down_destroys_no_machine_where_another_has_gone() {
+    let (_place, rig, _operator) = start_web(3).await;
+    let folder = rig.folder("web");
+    let patch = async |spec: serde_json::Value| {
+        let patch = json!({ "spec": spec }).to_string();
+        rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    };
+    patch(json!({ "paused": true })).await;
+    instance_says(&rig, "web-0", "Paused").await;
+    rig.vcenter.unregister_vm(&format!("{folder}/web-0")).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+    patch(json!({ "paused": false, "replicas": 2 })).await;
+    rig.settled("web", 2).await.unwrap();
+    let on = [("web-1".to_owned(), true), ("web-2".to_owned(), true)];
+    assert_eq!(powered(&rig, &folder).await, on);
+    let calls = rig.calls().await.unwrap();
+    assert!(!calls.contains_key("Destroy_Task") && !calls.contains_key("CloneVM_Task"), "{calls:?}");
+}
+
 /// The session ends while a machine is being destroyed, and the login takes long: meanwhile the machine is moved away, or detached.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_that_meets_an_ended_session_is_decided_again() {

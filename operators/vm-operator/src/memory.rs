@@ -332,6 +332,13 @@ mod tests {
         have_others_wait(&memory);
         requests::answer(&memory, subject("hog"), Err(Fault::new(Kind::Forbidden, "no")), at(0));
         assert_eq!(memory.place(&key("web")), Place::Held);
+
+        let memory = cloning();
+        memory.requests.pop().unwrap();
+        memory.forget("hog");
+        have_others_wait(&memory);
+        requests::take_back(&memory, &subject("hog"));
+        assert_eq!(memory.place(&key("web")), Place::Held, "its session had ended");
     }
 
     #[test]

@@ -270,6 +270,8 @@ pub fn take_back(memory: &Memory, subject: &Subject) {
     info!(%object, method, "request taken back: what its object needs is decided again");
     match subject {
         Subject::Instance { uid, key, .. } => {
+            // Its instance may be gone.
+            memory.answered(uid, None);
             memory.in_flight.settle(uid);
             memory.instance_triggers.wake(key);
         }

@@ -33,7 +33,7 @@ pub use self::{
     status::status,
 };
 pub use apply::Done;
-pub use observe::Surroundings;
+pub use observe::{Surroundings, has_surplus};
 pub use plan::Plan;
 pub use seen::Seen;
 

@@ -24,13 +24,13 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::requests::Call;
 use crate::triggers::has_ended;
+use crate::vmgroup::has_surplus;
 
 #[cfg(test)]
 pub use self::{apply::apply, observe::observe as observe_in, plan::plan, status::status};
 pub use apply::Done;
 pub use identity::{
-    Look, OutOfSight, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded,
-    recorded_vcenter,
+    Look, Unseen, group_of_unread, has_machine, is_done, is_in_the_way, may_be_of, recorded, recorded_vcenter,
 };
 pub use observe::Surroundings;
 use plan::Action;
@@ -41,7 +41,8 @@ pub struct VmInstances(pub Arc<Context>);
 
 /// Observes an instance in the caches, the inventory and the memory of this process.
 fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
-    let group = ctx.group_of(instance).map(|group| GroupView::of(&group));
+    let owner = ctx.group_of(instance);
+    let group = owner.as_ref().map(|group| GroupView::of(group));
     let invalid_group = ctx.has_invalid_group(instance);
     let link = ctx.vms.link().borrow().clone();
     ctx.vms.read(|inventory| {
@@ -51,8 +52,9 @@ fn observe(ctx: &Context, instance: &VmInstance) -> Seen {
             inventory,
             blind: ctx.visibility.blind(inventory, &link),
             group,
+            has_surplus: &|| owner.as_ref().is_some_and(|group| has_surplus(group, &ctx.members(group))),
             invalid_group,
-            group_vcenter: ctx.group_of(instance).and_then(|group| group.status.as_ref()?.vcenter.clone()),
+            group_vcenter: owner.as_ref().and_then(|group| group.status.as_ref()?.vcenter.clone()),
             recorded_by: &|task| ctx.by_task.keys(&task.value().to_owned()),
             is_member: &|vm, marker| ctx.is_member(vm, marker),
             now: SystemTime::now(),

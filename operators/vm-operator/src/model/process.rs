@@ -4,13 +4,14 @@
 //!
 //! What a step computes depends on the process alone, so it is computed once for each process state.
 
-use std::cell::{Cell, RefCell};
+mod client;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use infra_clients::vsphere::MoRef;
-use infra_clients::vsphere::vms::{Inventory, Template, Ticket, fixtures};
+use infra_clients::vsphere::vms::{Inventory, fixtures};
 use k8s_openapi::jiff::Timestamp;
 use operator_kit::driver::LOOKS;
 use operator_kit::{Key, Outcome, Turn};
@@ -21,12 +22,12 @@ use crate::fixtures::{CLUSTER, NAME, NAMESPACE, is_member};
 use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
 use crate::requests::{self, Request, Subject};
-use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 use crate::{vmgroup, vminstance};
 
+use self::client::Client;
 use super::kubernetes::{Group, Instance, Objects, SLOTS};
-use super::shown::{self, Shown, Update, number};
+use super::shown::{Shown, Update, number};
 use super::tables::{GROUPS, StatusId, Tables, group_uid, uid};
 use super::vcenter::Call;
 
@@ -156,66 +157,6 @@ pub struct GroupPass {
     pub overclaims: bool,
 }
 
-/// The client of the vCenter during one pass.
-struct Client {
-    is_polling: bool,
-    served: u64,
-    newest: Cell<u64>,
-    looking_up: RefCell<BTreeSet<u8>>,
-    followed: RefCell<Vec<u8>>,
-}
-
-impl Client {
-    fn of(remembered: &Remembered, is_polling: bool) -> Self {
-        Self {
-            is_polling,
-            served: remembered.served,
-            newest: Cell::new(remembered.newest),
-            looking_up: RefCell::new(remembered.looking_up.clone()),
-            followed: RefCell::default(),
-        }
-    }
-
-    fn request(&self, vm: &MoRef) {
-        self.looking_up.borrow_mut().extend(number(vm.value()));
-    }
-}
-
-impl Vcenter for Client {
-    fn user(&self) -> Option<Arc<str>> {
-        Some(shown::USER.into())
-    }
-
-    fn template(&self, _: &str) -> Template {
-        Template::Known(shown::template())
-    }
-
-    fn is_looking_up(&self, vm: &MoRef) -> bool {
-        number(vm.value()).is_some_and(|id| self.looking_up.borrow().contains(&id))
-    }
-
-    /// One poll serves all tickets that were requested before it, so those share a number.
-    fn request_refresh(&self) -> Ticket {
-        let ticket = self.served + if self.is_polling { 2 } else { 1 };
-        self.newest.set(self.newest.get().max(ticket));
-        fixtures::ticket(ticket)
-    }
-
-    fn look_up(&self, vm: &MoRef) {
-        self.request(vm);
-    }
-
-    fn confirm(&self, vm: &MoRef) {
-        self.request(vm);
-    }
-
-    fn request_template(&self, _: &str) {}
-
-    fn follow(&self, task: &MoRef) {
-        self.followed.borrow_mut().extend(number(task.value()));
-    }
-}
-
 fn blind(shown: &Shown) -> Option<Blind> {
     let reason = crate::api::reason::REFRESHING;
     let blind = || Blind { reason, message: String::new(), reported: true, needs_help: false };
@@ -246,6 +187,9 @@ impl View<'_> {
         let is_own = |group: &Arc<VmGroup>| group.metadata.uid.as_ref() == Some(&object.spec.group_uid);
         let group = self.group().filter(is_own);
         let around = vminstance::Surroundings {
+            has_surplus: &|| {
+                group.as_ref().is_some_and(|group| vmgroup::has_surplus(group, &self.instances()))
+            },
             memory,
             vcenter: client,
             inventory,
@@ -373,6 +317,7 @@ impl View<'_> {
                 }
             };
             pass.remembered.newest = client.newest.get();
+            pass.remembered.looking_up = client.looking_up.take();
             if goes_on && !matches!(outcome, Outcome::Failed(_)) {
                 continue;
             }
@@ -387,10 +332,9 @@ impl View<'_> {
         panic!("the pass does not end")
     }
 
-    fn deleted(&self, uid_: &str) -> (u8, u8) {
-        let mut instances = self.objects.instances.iter().flatten();
-        let instance = instances.find(|instance| uid(instance.number) == uid_).unwrap();
-        (instance.slot, instance.number)
+    fn deleted(&self, of: &str) -> (u8, u8) {
+        let found = self.objects.instances.iter().flatten().find(|instance| uid(instance.number) == of);
+        found.map(|instance| (instance.slot, instance.number)).unwrap()
     }
 
     fn observe_group(
@@ -400,9 +344,8 @@ impl View<'_> {
         object: &VmGroup,
         instances: &[Arc<VmInstance>],
     ) -> vmgroup::Seen {
-        let is_own =
-            |instance: &&Arc<VmInstance>| Some(&instance.spec.group_uid) == object.metadata.uid.as_ref();
-        let own: Vec<_> = instances.iter().filter(is_own).cloned().collect();
+        let uid = object.metadata.uid.as_ref();
+        let own: Vec<_> = instances.iter().filter(|of| Some(&of.spec.group_uid) == uid).cloned().collect();
         let around = vmgroup::Surroundings {
             memory,
             inventory,

@@ -75,6 +75,12 @@ pub fn apply_folder(
 ) -> Result<Done, Error> {
     let (uid, key) = (group.uid().unwrap_or_default(), Key::of(group));
     match plan {
+        Plan::LookUp(machines) => {
+            for (instance, machine) in machines {
+                memory.in_flight.looking_up(&machine, &instance);
+                vcenter.look_up(&machine);
+            }
+        }
         Plan::Refresh => memory.in_flight.group_refreshing(&uid, &key, vcenter.request_refresh()),
         Plan::RemoveFolder(folder) => send(memory, group, FolderChange::Remove, Call::RemoveFolder(folder)),
         Plan::SettleFolder => memory.in_flight.set_folder_request(&uid, &key, None),

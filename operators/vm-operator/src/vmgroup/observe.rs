@@ -14,7 +14,7 @@ use crate::api::{ORIGINAL_FINALIZER, OWNER_MARKER, VmGroup, VmInstance, conditio
 use crate::in_flight::FolderRequest;
 use crate::memory::Memory;
 use crate::visibility::Blind;
-use crate::vminstance::{self, AnotherVcenter, Refresh};
+use crate::vminstance::{self, AnotherVcenter, Refresh, Unseen};
 
 use super::seen::{
     FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalMachine, Originals, Seen, Stray,
@@ -41,16 +41,28 @@ pub struct Surroundings<'a> {
     pub max_replicas: i32,
 }
 
+/// Returns the members of a group among the instances that name it. A copy made by hand is none, whatever its spec says: it must not make a
+/// scale-down choose a victim.
+fn members_of<'a>(uid: &str, instances: &'a [Arc<VmInstance>]) -> impl Iterator<Item = &'a Arc<VmInstance>> {
+    let of_group = instances.iter().filter(move |instance| instance.spec.group_uid == uid);
+    of_group.filter(|instance| names::check(instance).is_ok() && !vminstance::is_done(instance))
+}
+
+/// Returns whether a group has more members than replicas, of the instances that name it.
+#[must_use]
+pub fn has_surplus(group: &VmGroup, instances: &[Arc<VmInstance>]) -> bool {
+    let replicas = usize::try_from(group.spec.replicas).unwrap_or(0);
+    let uid = group.uid().unwrap_or_default();
+    let live = members_of(&uid, instances).filter(|instance| instance.meta().deletion_timestamp.is_none());
+    instances.len() > replicas && live.count() > replicas
+}
+
 /// Looks at everything that concerns one group.
 #[must_use]
 pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
     let uid = group.uid().unwrap_or_default();
     let entry = around.memory.in_flight.group(&uid);
-    let of_group = around.instances.iter().filter(|instance| instance.spec.group_uid == uid);
-    // A copy made by hand is no member, whatever its spec says: it must not make a scale-down choose a victim.
-    let instances =
-        of_group.filter(|instance| names::check(instance).is_ok() && !vminstance::is_done(instance));
-    let instances: Vec<_> = instances.cloned().collect();
+    let instances: Vec<_> = members_of(&uid, around.instances).cloned().collect();
     let is_in_sight = around.blind.is_none();
     let mut members: Vec<Member> =
         instances.iter().map(|instance| member(around, group, instance, is_in_sight)).collect();
@@ -96,7 +108,7 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
 /// which may have no record of their own.
 fn other_vcenter(around: &Surroundings<'_>, group: &VmGroup, members: &[Member]) -> Option<AnotherVcenter> {
     let inventory = around.inventory;
-    let is_visible = |member: &Member| member.exists && member.out_of_sight.is_none();
+    let is_visible = |member: &Member| member.exists && member.unseen == Unseen::Nothing;
     let is_here = |member: &Member| is_visible(member) || member.vcenter.as_deref() == inventory.vcenter();
     let status = group.status.as_ref();
     let has_folder = status.is_some_and(|status| status.folder.is_some() || status.adopted_folder.is_some());
@@ -286,24 +298,25 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
     let look = vminstance::Look { inventory, instance, marker: &marker, group_vcenter: vcenter_of(group) };
     let machines = if in_sight { look.machines() } else { Vec::new() };
     let machine = machines.first();
-    let out_of_sight = if in_sight && machine.is_none() { look.out_of_sight() } else { None };
+    let unseen = if in_sight && machine.is_none() { look.unseen() } else { Unseen::Nothing };
     let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
         || vminstance::recorded(instance).is_some();
+    let key = Key::of(instance);
     Member {
-        key: Key::of(instance),
         slot: instance.spec.slot,
         deleting: instance.meta().deletion_timestamp.is_some(),
-        exists: machine.is_some() || out_of_sight.is_some(),
-        out_of_sight,
+        exists: machine.is_some() || matches!(unseen, Unseen::Moved | Unseen::Hidden),
+        is_asked_for: matches!(&unseen, Unseen::Unanswered(moref) if around.memory.in_flight.is_awaited(moref, &key)),
+        unseen,
         vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
-        may_work: in_sight && machine.is_none() && look.may_work(),
         cloning: instance.status.as_ref().is_some_and(|status| status.task.is_some()),
         begun: machine.is_some() || has_record || around.memory.in_flight.is_busy(&uid),
         asked: instance.spec.revision(),
         made_from: machine.and_then(|machine| machine.revision.clone()),
         trouble: trouble(instance),
         jam: jam(instance),
+        key,
         uid,
     }
 }

@@ -14,7 +14,7 @@ use crate::api::{FINALIZER, ORIGINAL_FINALIZER, VmGroup, has_finalizer, is_orpha
 use crate::detach::{self, Detach, is_detached};
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
-use crate::vminstance::{OutOfSight, Refresh};
+use crate::vminstance::{Refresh, Unseen};
 
 use super::seen::{FolderProgress, Member, OriginalMachine, Originals, Seen, Stray};
 pub use texts::{describe_kept, describe_leftovers, tally};
@@ -25,9 +25,14 @@ const BATCH: usize = 50;
 /// When to look whether the status that the driver writes has been written.
 pub(super) const RECORDED: Duration = Duration::from_millis(500);
 
+/// When to look whether the vCenter has answered.
+const ANSWERED: Duration = Duration::from_secs(1);
+
 /// What to change.
 #[derive(Clone, Debug)]
 pub enum Plan {
+    /// Ask where these machines of VmInstances are.
+    LookUp(Vec<(Key, MoRef)>),
     /// Change VmInstances and create the folder.
     Scale(Scale),
     /// Create a VmInstance for each of these machines of the original operator, in these slots.
@@ -112,6 +117,11 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
         return Turn::Blocked { reason: reason::TOO_MANY_REPLICAS, message };
     }
     let scale = plan_scale(group, seen);
+    if !scale.delete.is_empty()
+        && let Some(turn) = plan_look_up(seen)
+    {
+        return turn;
+    }
     let wanted = usize::try_from(group.spec.replicas).unwrap_or(0);
     match (plan_unread(seen), strays_in_place(seen, wanted).next()) {
         _ if scale != Scale::default() => Turn::Act(Plan::Scale(scale)),
@@ -151,6 +161,27 @@ pub fn replacement<'a>(group: &VmGroup, seen: &'a Seen) -> Replacement<'a> {
     // What keeps it from its machine would most likely keep the next one from its own, also where it is tried again and again.
     let is_without = |member: &&Member| !member.exists && !member.deleting;
     seen.members.iter().find(is_without).map_or(Replacement::Made, Replacement::InDoubt)
+}
+
+/// Has the vCenter say where machines are that the inventory does not show, before VmInstances to remove are chosen.
+fn plan_look_up(seen: &Seen) -> Option<Turn<Plan>> {
+    let unanswered = seen.members.iter().filter(|member| !member.deleting);
+    let unanswered = unanswered.filter_map(|member| match &member.unseen {
+        Unseen::Unanswered(moref) => Some((member, moref)),
+        _ => None,
+    });
+    let (asked, new): (Vec<_>, Vec<_>) = unanswered.partition(|(member, _)| member.is_asked_for);
+    if !new.is_empty() {
+        let new = new.into_iter().map(|(member, moref)| (member.key.clone(), moref.clone()));
+        return Some(Turn::LookAgain(Plan::LookUp(new.collect())));
+    }
+    let (member, moref) = asked.first()?;
+    let message = format!(
+        "the vCenter is asked where the machine {} of {} is, before VmInstances to remove are chosen",
+        moref.value(),
+        member.key.name()
+    );
+    Some(Turn::Wait { reason: reason::SCALING, message, after: Some(ANSWERED) })
 }
 
 /// Names the VmInstances that do not parse: nothing is known of their slots and machines.
@@ -330,8 +361,10 @@ enum Loss {
 
 fn loss(member: &Member) -> Loss {
     match member {
-        Member { out_of_sight: Some(OutOfSight::Moved), .. } => Loss::Moved,
-        Member { on: true, .. } | Member { may_work: true, .. } => Loss::MachineThatMayWork,
+        Member { unseen: Unseen::Moved, .. } => Loss::Moved,
+        Member { on: true, .. } | Member { unseen: Unseen::Hidden | Unseen::Unread, .. } => {
+            Loss::MachineThatMayWork
+        }
         Member { exists: true, .. } => Loss::MachineThatDoesNotWork,
         _ => Loss::NoMachine,
     }

@@ -5,7 +5,7 @@ use operator_kit::Key;
 
 use crate::in_flight::FolderChange;
 use crate::visibility::Blind;
-use crate::vminstance::{AnotherVcenter, OutOfSight, Refresh};
+use crate::vminstance::{AnotherVcenter, Refresh, Unseen};
 
 /// One VmInstance of the group, with what the inventory says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +21,14 @@ pub struct Member {
     pub deleting: bool,
     /// Its machine is in the inventory, or out of its sight.
     pub exists: bool,
-    /// Why the inventory does not show its machine, which exists.
-    pub out_of_sight: Option<OutOfSight>,
+    /// What is known of its machine where the inventory shows none.
+    pub unseen: Unseen,
+    /// The vCenter is asked for a machine of which it has not answered.
+    pub is_asked_for: bool,
     /// The vCenter that its status names.
     pub vcenter: Option<String>,
     /// Its machine is powered on, as far as the vCenter knows.
     pub on: bool,
-    /// The inventory does not show its machine, and nothing tells whether it works.
-    pub may_work: bool,
     /// A machine was requested for it, or is being requested.
     pub begun: bool,
     /// Its clone task is not over, as far as its status says.
@@ -53,10 +53,10 @@ impl Member {
             slot,
             deleting: false,
             exists: true,
-            out_of_sight: None,
+            unseen: Unseen::Nothing,
+            is_asked_for: false,
             vcenter: None,
             on: true,
-            may_work: false,
             begun: true,
             cloning: false,
             asked: revision.clone(),

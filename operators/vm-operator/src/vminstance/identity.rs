@@ -62,40 +62,31 @@ impl Look<'_> {
         mine
     }
 
-    /// Returns why the inventory does not show the recorded machine, if it exists. While no answer of the vCenter is known, the last status
-    /// stands.
+    /// Returns what is known of the machine of an instance of which the inventory shows none. While no answer of the vCenter is known, a last
+    /// status that is about the machine stands.
     #[must_use]
-    pub fn out_of_sight(&self) -> Option<OutOfSight> {
-        let Self { inventory, instance, marker, .. } = self;
-        let recorded = recorded(instance).filter(|moref| inventory.vm(moref).is_none());
-        let moref = recorded.filter(|_| self.away().is_none())?;
-        if let Some(outside) = inventory.outside(&moref) {
-            return find_whereabouts(outside, instance, &marker.to_string());
-        }
-        match said(instance) {
-            Some(reason::MACHINE_MOVED) => Some(OutOfSight::Moved),
-            Some(reason::MACHINE_UNCLEAR) => Some(OutOfSight::Unclear),
-            _ => None,
-        }
-    }
-
-    /// Returns whether an instance of which the inventory shows no machine may have one that works: the vCenter cannot read it, hides it,
-    /// or has not answered yet.
-    #[must_use]
-    pub fn may_work(&self) -> bool {
+    pub fn unseen(&self) -> Unseen {
         let Self { inventory, instance, marker, .. } = self;
         if self.away().is_some() {
-            return false;
+            return Unseen::Nothing;
         }
+        let said = said(instance);
         let Some(moref) = recorded(instance) else {
-            return said(instance) == Some(reason::MACHINE_UNCLEAR);
+            return if said == Some(reason::MACHINE_UNCLEAR) { Unseen::Unread } else { Unseen::Nothing };
         };
-        match (inventory.vm(&moref), inventory.outside(&moref)) {
-            (Some(vm), _) => vm.markers.is_none(),
-            (None, Some(outside)) => {
-                find_whereabouts(outside, instance, &marker.to_string()) == Some(OutOfSight::Unclear)
-            }
-            (None, None) => said(instance) != Some(reason::MACHINE_MOVED),
+        match (inventory.vm(&moref), inventory.outside(&moref), said) {
+            (Some(vm), ..) if vm.markers.is_none() => Unseen::Unread,
+            (Some(_), ..) => Unseen::Nothing,
+            // The inventory is about to show it.
+            (None, Some(outside), _) if is_back(outside, inventory) => Unseen::Hidden,
+            (None, Some(outside), _) => match find_whereabouts(outside, instance, &marker.to_string()) {
+                Some(OutOfSight::Moved) => Unseen::Moved,
+                Some(OutOfSight::Unclear) => Unseen::Hidden,
+                None => Unseen::Nothing,
+            },
+            (None, None, Some(reason::MACHINE_MOVED)) => Unseen::Moved,
+            (None, None, Some(reason::MACHINE_UNCLEAR)) => Unseen::Hidden,
+            (None, None, _) => Unseen::Unanswered(moref),
         }
     }
 
@@ -242,9 +233,25 @@ pub(super) fn lost(vm: &Vm, instance: &VmInstance, marker: &Marker) -> Option<Lo
     has_uuid_of(vm, instance).then(|| Lost::NoMarker(marker.to_string()))
 }
 
+/// What is known of a machine that the inventory does not show as the instance's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unseen {
+    /// There is none, or it is shown.
+    #[default]
+    Nothing,
+    /// It was moved out of the operator's folder.
+    Moved,
+    /// It exists, and the vCenter cannot tell whose it is, or hides it.
+    Hidden,
+    /// The vCenter cannot read one that may be the machine.
+    Unread,
+    /// This one was, and the vCenter has not answered where it is.
+    Unanswered(MoRef),
+}
+
 /// Why the inventory does not show a machine that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutOfSight {
+pub(super) enum OutOfSight {
     /// It was moved out of the operator's folder.
     Moved,
     /// The vCenter cannot tell whose it is, or hides it.
@@ -261,6 +268,14 @@ pub(super) fn find_whereabouts(outside: &Outside, instance: &VmInstance, owner: 
             Some(OutOfSight::Moved)
         }
         Outside::Gone | Outside::Elsewhere(_) => None,
+    }
+}
+
+/// Returns whether a machine is in a folder of the operator again, or was moved with one.
+pub(super) fn is_back(outside: &Outside, inventory: &Inventory) -> bool {
+    match outside {
+        Outside::Elsewhere(vm) => vm.parent.as_ref().is_some_and(|parent| inventory.folder(parent).is_some()),
+        Outside::Gone => false,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
 use super::identity::{
-    Look, OutOfSight, find_whereabouts, has_uuid_of, lost, marker_of, original_folder, recorded,
+    Look, OutOfSight, find_whereabouts, has_uuid_of, is_back, lost, marker_of, original_folder, recorded,
 };
 use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
@@ -40,6 +40,8 @@ pub struct Surroundings<'a> {
     pub blind: Option<Blind>,
     /// The group of the instance's group name and UID.
     pub group: Option<GroupView>,
+    /// Returns whether the group has more VmInstances than replicas.
+    pub has_surplus: &'a dyn Fn() -> bool,
     /// That group exists, and does not parse.
     pub invalid_group: bool,
     /// The vCenter that the group's status names.
@@ -117,6 +119,7 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
     let stranger = stranger.map(|vm| vm.moref.clone());
     let template = if mine.is_empty() { vcenter.template(&spec.template) } else { Template::default() };
     let missing = if mine.is_empty() { find_missing(around, look, entry, &template) } else { Missing::No };
+    let has_surplus = mine.is_empty() && (around.has_surplus)();
     let confirmed = match mine.as_slice() {
         [machine] => confirmed(around, &machine.moref),
         _ => Confirmed::Unknown,
@@ -133,6 +136,7 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
         }
     };
     Seen {
+        has_surplus,
         folder,
         mine,
         unread,
@@ -209,10 +213,6 @@ fn read<'a>(around: &Surroundings<'a>, instance: &VmInstance, moref: &MoRef) -> 
         // It is in the folder, with another marker or none: it is not the instance's any more.
         return Err(Missing::No);
     }
-    let is_back = |outside: &Outside| match outside {
-        Outside::Elsewhere(vm) => vm.parent.as_ref().is_some_and(|parent| inventory.folder(parent).is_some()),
-        Outside::Gone => false,
-    };
     match inventory.outside(moref) {
         // Another instance may have asked: this one is to be woken as well.
         None if vcenter.is_looking_up(moref) && memory.in_flight.is_awaited(moref, &Key::of(instance)) => {
@@ -220,7 +220,7 @@ fn read<'a>(around: &Surroundings<'a>, instance: &VmInstance, moref: &MoRef) -> 
         }
         None => Err(Missing::Unknown(moref.clone())),
         // It has come back, or its folder has gone as well: the inventory is about to show which.
-        Some(outside) if is_back(outside) => Err(Missing::LookingUp),
+        Some(outside) if is_back(outside, inventory) => Err(Missing::LookingUp),
         Some(outside) => Ok(outside),
     }
 }

@@ -1,6 +1,7 @@
 //! What to do next about one instance: a total, pure function of the object and what was seen. Reads and writes nothing;
 //! `apply` carries the action out and comes next.
 
+mod release;
 mod texts;
 
 use std::time::Duration;
@@ -11,11 +12,12 @@ use operator_kit::Turn;
 
 use crate::api::{TaskKind, VmInstance, names, reason};
 use crate::clone_queue::Place;
-use crate::detach::{self, Detach, is_detached};
+use crate::detach::{Detach, is_detached};
 use crate::in_flight::Doubt;
 
 use super::identity::recorded;
 use super::seen::{AnotherVcenter, Confirmed, InDoubt, Machine, Missing, Progress, Refresh, Seen};
+use release::{plan_detach, plan_release, unclear_detach};
 pub use texts::to_be;
 use texts::{describe, queued};
 
@@ -27,6 +29,9 @@ const OUT_OF_REACH_PAUSE: Duration = Duration::from_secs(30);
 
 /// When to look again at a machine outside of the operator's folder that cannot be read.
 const UNCLEAR_PAUSE: Duration = Duration::from_mins(1);
+
+/// When to look whether the group has chosen the instances to remove.
+const CHOSEN: Duration = Duration::from_secs(2);
 
 /// When an instance that waits for a place looks again at what it waits for.
 const QUEUED_PAUSE: Duration = Duration::from_mins(5);
@@ -180,41 +185,10 @@ fn plan_invalid(deleting: bool, seen: &Seen, problem: &str) -> Turn<Action> {
     Turn::Blocked { reason: reason::INVALID_INSTANCE, message }
 }
 
-/// Returns what is wrong with the annotation `detach` of the instance or its group.
-fn unclear_detach(instance: &VmInstance, seen: &Seen) -> Option<String> {
-    let of_group = || {
-        let is_unclear = seen.group.is_some_and(|group| group.detach == Detach::Unclear);
-        is_unclear.then(|| {
-            "detach of the VmGroup is not \"true\": write \"true\", or remove the annotation; no virtual machine is removed until \
-             then"
-                .to_owned()
-        })
-    };
-    detach::problem(instance).or_else(of_group)
-}
-
 /// Reports that the operator neither makes nor gives up anything: what a status names is in a vCenter that cannot be asked.
 fn plan_other_vcenter(other: &AnotherVcenter) -> Turn<Action> {
     let message = format!("{} and delete it", other.advice("VmInstance"));
     Turn::Blocked { reason: reason::IN_ANOTHER_VCENTER, message }
-}
-
-/// Gives up the machine, as a person asks. Where its removal has begun, what has become of it shows when the request ends.
-fn plan_detach(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
-    match seen.request {
-        Some((TaskKind::PowerOff | TaskKind::Destroy, _)) if seen.blind.is_none() && seen.tracked => {
-            plan_request(instance, true, seen)
-        }
-        _ => plan_release(seen, recorded(instance)),
-    }
-}
-
-/// Gives up the machine without touching it.
-fn plan_release(seen: &Seen, machine: Option<MoRef>) -> Turn<Action> {
-    match machine.filter(|_| !seen.released) {
-        Some(machine) => Turn::LookAgain(Action::Release(machine)),
-        None => Turn::Gone,
-    }
 }
 
 /// Deals with the last request first.
@@ -393,6 +367,11 @@ fn plan_clone(instance: &VmInstance, seen: &Seen) -> Turn<Action> {
         let message =
             "the VmGroup of this name and UID does not exist, so no machine is made: delete this VmInstance";
         return Turn::Blocked { reason: reason::NO_GROUP, message: message.to_owned() };
+    }
+    if seen.has_surplus {
+        // An instance without a machine is the first that goes: no other is destroyed then.
+        let message = "the VmGroup has more VmInstances than replicas: no machine is made before it has chosen those to remove";
+        return Turn::Wait { reason: reason::SCALING, message: message.to_owned(), after: Some(CHOSEN) };
     }
     if let Some(stranger) = &seen.stranger {
         let message = texts::describe_stranger(instance, stranger, seen);

@@ -201,6 +201,8 @@ pub struct Seen {
     pub released: bool,
     /// The group of this name and UID.
     pub group: Option<GroupView>,
+    /// The group has more VmInstances than replicas.
+    pub has_surplus: bool,
     /// That group exists, and does not parse: nothing is known of it.
     pub invalid_group: bool,
     /// The group's folder.

@@ -128,8 +128,13 @@ fn has(seen: &mut Seen) {
 /// Slot 0 had a machine that was moved out of the operator's folder.
 fn moved(seen: &mut Seen) {
     let first = &mut seen.members[0];
-    (first.exists, first.out_of_sight, first.begun) =
-        (true, Some(crate::vminstance::OutOfSight::Moved), true);
+    (first.exists, first.unseen, first.begun) = (true, Unseen::Moved, true);
+}
+
+/// Slot 0 had a machine of which the vCenter has not answered where it is.
+fn unanswered(seen: &mut Seen) {
+    let first = &mut seen.members[0];
+    (first.unseen, first.begun) = (Unseen::Unanswered(vcenter::vm_ref("vm-1")), true);
 }
 
 fn blind() -> Blind {
@@ -163,14 +168,14 @@ fn the_machines_of_the_members() {
                 w.status().vm_ref = Some("vm-1".into());
                 w.show(|vm| Vm { markers: None, instance_uuid: None, ..vm });
             },
-            |s| (s.members[0].begun, s.members[0].may_work) = (true, true),
+            |s| (s.members[0].begun, s.members[0].unseen) = (true, Unseen::Unread),
         ),
         (
             "not recorded, and not readable, as far as the last status says",
             |w| w.report(Status::Unknown, reason::MACHINE_UNCLEAR),
             |s| {
                 s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into()));
-                s.members[0].may_work = true;
+                s.members[0].unseen = Unseen::Unread;
             },
         ),
         (
@@ -185,10 +190,25 @@ fn the_machines_of_the_members() {
                 s.members[0].asked = spec.revision();
             },
         ),
+        ("recorded, and not in the inventory", |w| w.status().vm_ref = Some("vm-1".into()), unanswered),
         (
-            "recorded, and not in the inventory",
-            |w| w.status().vm_ref = Some("vm-1".into()),
-            |s| (s.members[0].begun, s.members[0].may_work) = (true, true),
+            "recorded, and not in the inventory, as in an outage",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.report(Status::Unknown, "VCenterUnreachable");
+            },
+            unanswered,
+        ),
+        (
+            "asked for",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &Key::of(&fixtures::instance(0)));
+            },
+            |s| {
+                unanswered(s);
+                s.members[0].is_asked_for = true;
+            },
         ),
         (
             "recorded, and gone",
@@ -203,9 +223,22 @@ fn the_machines_of_the_members() {
             |w| {
                 w.status().vm_ref = Some("vm-1".into());
                 let machine = fixtures::machine("vm-1", &fixtures::instance(0));
-                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(machine));
+                let moved = Vm { parent: Some(vcenter::folder_ref("elsewhere")), ..machine };
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(moved));
             },
             moved,
+        ),
+        (
+            "in the folder again, which the inventory does not show yet",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                let machine = fixtures::machine("vm-1", &fixtures::instance(0));
+                w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), Some(machine));
+            },
+            |s| {
+                moved(s);
+                s.members[0].unseen = Unseen::Hidden;
+            },
         ),
         (
             "moved, as far as the last status says",
@@ -227,6 +260,19 @@ fn the_machines_of_the_members() {
             |s| (s.blind, s.folder) = (Some(blind()), None),
         ),
     ]);
+}
+
+#[test]
+fn more_members_than_replicas_are_a_surplus() {
+    let group = fixtures::group(2);
+    let with = |others: Vec<VmInstance>| {
+        let both = [fixtures::instance(0), fixtures::instance(1)];
+        has_surplus(&group, &both.into_iter().chain(others).map(Arc::new).collect::<Vec<_>>())
+    };
+    assert!(!with(vec![]) && with(vec![fixtures::instance(2)]));
+    let mut copy = fixtures::instance(2);
+    copy.metadata.name = Some("copy".into());
+    assert!(!with(vec![fixtures::deleting(fixtures::instance(2)), copy]), "they are no members that stay");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::api::FINALIZER;
 use crate::fixtures;
 use crate::visibility::Blind;
 use crate::vmgroup::seen::FolderSeen;
-use crate::vminstance::OutOfSight;
+use crate::vminstance::Unseen;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -239,7 +239,7 @@ fn how_many_machines_exist_and_are_ready() {
     let off = |slot| Member { on: false, ..member(slot) };
     let leaving = |slot| Member { deleting: true, ..member(slot) };
     let none = |slot| Member { exists: false, on: false, made_from: None, ..member(slot) };
-    let moved = |slot| Member { out_of_sight: Some(OutOfSight::Moved), ..off(slot) };
+    let moved = |slot| Member { unseen: Unseen::Moved, ..off(slot) };
     let reported = |replicas| Some(VmGroupStatus { replicas: Some(replicas), ..VmGroupStatus::default() });
     let of_original = Some(VmGroupStatus { current_replicas: Some(7), ..VmGroupStatus::default() });
     let rows = [

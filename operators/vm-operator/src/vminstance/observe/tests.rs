@@ -107,6 +107,7 @@ impl World {
             inventory: &self.inventory,
             blind: self.blind.clone(),
             group: self.group,
+            has_surplus: &|| false,
             invalid_group: self.invalid_group,
             group_vcenter: self.group_vcenter.clone(),
             recorded_by: &|task| {

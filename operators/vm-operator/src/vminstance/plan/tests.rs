@@ -109,6 +109,8 @@ fn machines_are_cloned_powered_on_and_removed() {
         // Another instance has requested it: this one has to be woken, too.
         ("FindTemplate", false, Seen { template: Template::LookingUp, awaits_template: false, ..seen() }),
         ("FailTemplate", false, Seen { template: Template::Failed(fault(Kind::NotFound)), ..seen() }),
+        ("Scaling", false, Seen { has_surplus: true, ..seen() }),
+        ("LookUp", false, Seen { has_surplus: true, missing: Missing::Unknown(vm("vm-1")), ..seen() }),
         ("PowerOn", false, Seen { mine: off(), ..seen() }),
         ("PowerOn", false, Seen { mine: suspended.clone(), ..seen() }),
         ("PowerOff", true, Seen { mine: on(), ..seen() }),
@@ -434,6 +436,18 @@ fn a_detached_instance_reports_the_machine_that_it_leaves() {
         let seen = Seen { request: Some((kind, progress)), mine, ..detached.clone() };
         assert_eq!(name(&plan(&instance, &seen)), wanted, "{kind:?}");
     }
+    let doubtful = Seen { doubt: InDoubt::ResponseLost, mine: machine(), ..detached.clone() };
+    assert_eq!(name(&plan(&instance, &doubtful)), "Refresh", "whether it was removed shows in the inventory");
+    for (missing, wanted) in [
+        (Missing::Unknown(vm("vm-1")), "LookUp"),
+        (Missing::LookingUp, "Removing"),
+        (Missing::Gone, "Gone"),
+        (Missing::Elsewhere(vm("vm-1")), "Release"),
+        (Missing::Unclear(vm("vm-1")), "Release"),
+    ] {
+        assert_eq!(name(&plan(&instance, &Seen { missing, ..detached.clone() })), wanted);
+    }
+    assert_eq!(name(&plan(&instance, &Seen { tracked: false, ..detached.clone() })), "Track");
     // By its own annotation, once the group has adopted every machine: it would be adopted again.
     instance.annotations_mut().insert(crate::api::DETACH.to_owned(), "true".to_owned());
     for (adopting, wanted) in [(true, "Adopting"), (false, "Release")] {

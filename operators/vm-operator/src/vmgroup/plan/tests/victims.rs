@@ -14,12 +14,11 @@ fn takes(members: &[Member], wanted: &[&str]) {
 #[test]
 fn the_least_loss_comes_first() {
     // A machine that was moved stays as it is; one that cannot be read may work.
-    let moved = Member { out_of_sight: Some(OutOfSight::Moved), on: false, ..member(0) };
+    let moved = Member { unseen: Unseen::Moved, on: false, ..member(0) };
     let none = Member { exists: false, on: false, made_from: None, ..member(1) };
     let off = Member { on: false, ..member(2) };
-    let away = Some(OutOfSight::Unclear);
-    let hidden = Member { out_of_sight: away, on: false, may_work: true, made_from: None, ..member(3) };
-    let unread = Member { exists: false, on: false, may_work: true, made_from: None, ..member(4) };
+    let hidden = Member { unseen: Unseen::Hidden, on: false, made_from: None, ..member(3) };
+    let unread = Member { unseen: Unseen::Unread, exists: false, on: false, made_from: None, ..member(4) };
     let members = [moved, none, off, hidden, unread, member(5)];
     takes(&members, &["g-0", "g-1", "g-2", "g-5", "g-4", "g-3"]);
 }
@@ -28,4 +27,22 @@ fn the_least_loss_comes_first() {
 fn of_equals_the_outdated_then_the_highest_come_first() {
     let outdated = Member { made_from: Some("old".into()), ..member(1) };
     takes(&[member(0), outdated, member(2), member(3)], &["g-1", "g-3", "g-2", "g-0"]);
+}
+
+/// Where it is decides which one goes.
+#[test]
+fn none_is_chosen_before_the_vcenter_has_answered_of_all() {
+    let moref = MoRef::new("VirtualMachine", "vm-1");
+    let unanswered =
+        Member { unseen: Unseen::Unanswered(moref.clone()), exists: false, on: false, ..member(0) };
+    let asked = Member { is_asked_for: true, ..unanswered.clone() };
+    let turn = |first: &Member, replicas| plan(&group(replicas, "t"), &seen(vec![first.clone(), member(1)]));
+    let Turn::LookAgain(Plan::LookUp(machines)) = turn(&unanswered, 1) else { panic!("it does not ask") };
+    assert_eq!(machines, [(unanswered.key.clone(), moref)]);
+    let Turn::Wait { reason: reason::SCALING, message, .. } = turn(&asked, 1) else { panic!("no wait") };
+    assert!(message.contains("vm-1 of g-0"), "{message}");
+    // Nothing is chosen: nothing is to be known.
+    assert_eq!(scale(turn(&asked, 3)).create, [2]);
+    let going = Member { deleting: true, ..unanswered };
+    assert_eq!(victims(&scale(turn(&going, 0))), ["g-1"]);
 }
