@@ -29,8 +29,8 @@ impl Known<'_> {
         let has_begun = is_leaving(self.cluster);
         let may_begin = || self.hindrance(adc).is_none();
         match (self.find_elsewhere(adc), &self.works) {
-            // No Service loses its address.
-            (Some(_), Some(Works::Nowhere)) => true,
+            // Nothing asks for the annotation where no Service has an address.
+            (Some(_), Some(Works::Nowhere)) => has_begun || self.wait(adc).is_none(),
             (Some(_), works) => has_begun || works.is_some() && may_begin(),
             (None, None) => has_begun && self.is_unrecorded(),
             (None, Some(works)) if self.is_unrecorded() && !self.fits(works, adc) => {
@@ -66,20 +66,21 @@ impl Known<'_> {
             let instead = asks.map(|other| format!(" in place of {other:?}")).unwrap_or_default();
             return Some(format!(
                 "to have AKO from {name:?}, annotate the Cluster with {MOVE_ANNOTATION}={name}{instead}: AKO leaves first, and Services have \
-                 no address meanwhile; remove the annotation once {AKO_INSTALLED} is True"
+                 no address meanwhile; remove the annotation once {AKO_INSTALLED} has the reason {}",
+                reason::INSTALLED
             ));
         }
-        let waits = |what: String| {
-            Some(format!("its annotation {MOVE_ANNOTATION}={name} has no effect until {what}"))
-        };
+        let waits = self.wait(adc)?;
+        Some(format!("its annotation {MOVE_ANNOTATION}={name} has no effect until {waits}"))
+    }
+
+    /// Returns what AKO of the Cluster cannot come from an AKODeploymentConfig before; `None` if it can.
+    fn wait(&self, adc: &AkoDeploymentConfig) -> Option<String> {
         if let Some(other) = self.namesake() {
-            return waits(format!("the Cluster {other} has another name on AVI"));
+            return Some(format!("the Cluster {other} has another name on AVI"));
         }
-        if !adc.is_ready() {
-            let why = adc.ready().map(|ready| format!(" ({}: {})", ready.reason, ready.message));
-            return waits(format!("{name:?} is Ready{}", why.unwrap_or_default()));
-        }
-        None
+        let why = || adc.ready().map(|ready| format!(" ({}: {})", ready.reason, ready.message));
+        (!adc.is_ready()).then(|| format!("{:?} is Ready{}", adc.name_any(), why().unwrap_or_default()))
     }
 
     /// Returns why an AKODeploymentConfig does not deliver to a Cluster whose AKO another one has recorded for another place.

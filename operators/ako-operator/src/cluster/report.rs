@@ -41,7 +41,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
         }
     } else {
         unwanted.push(USER_CLEANED_UP);
-        if !seen.deletes_config {
+        if !seen.deletes_config && !is_halted(seen) {
             unwanted.push(RESOURCES_CLEANED_UP);
         }
         match &seen.ip_family {
@@ -124,6 +124,10 @@ fn of_turn(
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } if is_leaving => {
             wanted.push(Said::new(RESOURCES_CLEANED_UP, Status::False, reason, message));
         }
+        Turn::Wait { message, .. } | Turn::Blocked { message, .. } if is_halted(seen) => {
+            let message = format!("{LEAVING}, and goes on when this ends: {message}");
+            wanted.push(Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, &message));
+        }
         Turn::Wait { reason, message, .. } | Turn::Blocked { reason, message } => {
             let status = match (&seen.want, &seen.workload) {
                 (Want::Kept(_), _) if has(seen, AKO_INSTALLED, Status::True) => Some(Status::True),
@@ -138,6 +142,12 @@ fn of_turn(
         }
     }
     Some((wanted, unwanted))
+}
+
+/// Returns whether AKO has begun to leave for another place, and nothing says for which at the moment. The condition tells later passes.
+fn is_halted(seen: &Seen) -> bool {
+    let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING);
+    is_said && matches!(seen.want, Want::Kept(_))
 }
 
 /// Returns whether AKO works in a workload cluster, whatever else is the matter.

@@ -215,7 +215,7 @@ fn a_refusal_says_what_the_annotation_does() {
             None,
             recorded(default("two", &[])),
             elsewhere(),
-            Some((moved, "once AKOInstalled is True".to_owned())),
+            Some((moved, "once AKOInstalled has the reason".to_owned())),
         ),
         (
             "asks another",
