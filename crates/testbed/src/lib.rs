@@ -13,6 +13,7 @@
 //! - [`Ako`]: a stand-in for AKO in a workload cluster.
 //! - [`FileServer`]: a server of files in the test's process.
 //! - [`Vcsim`]: a simulated vCenter, with faults, outages and counters.
+//! - [`Monitoring`]: no server, but the check of an operator's alerts and dashboard.
 //!
 //! Without the feature `servers`, for the xtask, there are only [`Tools`], [`Random`] and the cache.
 
@@ -36,6 +37,8 @@ mod controllers;
 mod file_server;
 #[cfg(feature = "servers")]
 mod management;
+#[cfg(feature = "servers")]
+mod monitoring;
 #[cfg(feature = "servers")]
 mod nodes;
 #[cfg(feature = "servers")]
@@ -61,6 +64,8 @@ pub use control_plane::{AuditEvent, Backup, ControlPlane, ControlPlaneBuilder, c
 pub use file_server::{FileReply, FileRequest, FileServer};
 #[cfg(feature = "servers")]
 pub use management::{Management, VirtualHost, Workload, WorkloadBuilder};
+#[cfg(feature = "servers")]
+pub use monitoring::Monitoring;
 #[cfg(feature = "servers")]
 pub use nodes::{Node, Nodes};
 #[cfg(feature = "servers")]

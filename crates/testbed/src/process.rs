@@ -281,7 +281,7 @@ pub struct Memory {
     pub peak: u64,
 }
 
-/// Polls `f` until it returns a value, at first every 20 ms, and less often the longer it takes: many polls start a process. An error of `f`
+/// Polls `f` until it returns a value, at first every 50 ms, and less often the longer it takes: many polls start a process. An error of `f`
 /// counts as "not yet".
 ///
 /// # Errors
@@ -306,7 +306,7 @@ pub async fn eventually<T>(
                 None => anyhow!("not within {seconds} s: {what}"),
             });
         }
-        let pause = (waited / 10).clamp(Duration::from_millis(20), Duration::from_millis(200));
+        let pause = (waited / 10).clamp(Duration::from_millis(50), Duration::from_millis(200));
         tokio::time::sleep(pause).await;
     }
 }
