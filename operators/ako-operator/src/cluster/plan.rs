@@ -170,7 +170,9 @@ fn wait_for_control_plane() -> Turn<Plan> {
 /// Decides about a Cluster that stays as it is.
 fn keep(seen: &Seen, skip: &Skip) -> Turn<Plan> {
     let is_empty = match &seen.workload {
-        Workload::Unread | Workload::NotInitialized => true,
+        Workload::Unread => true,
+        // One with the finalizer was in a record, and has lost that and its status: AKO may run.
+        Workload::NotInitialized => !seen.is_held,
         Workload::Closed { .. } => false,
         Workload::Open(state) => state.installed.is_empty(),
     };

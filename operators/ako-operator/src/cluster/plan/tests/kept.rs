@@ -47,7 +47,11 @@ fn a_cluster_stays_as_it_is_until_its_adc_is_known() {
         ),
         ("AKO was never there", kept(Skip::Unrecorded, empty()), "hook +0 -1"),
         ("its hooks are off", unhooked(kept(Skip::Unrecorded, empty())), "gone"),
-        ("a new cluster", unhooked(kept(Skip::Unrecorded, Workload::NotInitialized)), "gone"),
+        (
+            "its record and its status are lost",
+            kept(Skip::Unrecorded, Workload::NotInitialized),
+            "blocked AKODeploymentConfigMissing",
+        ),
         (
             "a new cluster, and one cannot be read",
             kept(unclear(), Workload::NotInitialized),
