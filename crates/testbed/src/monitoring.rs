@@ -54,14 +54,14 @@ impl Monitoring {
         Ok(Self { alerts, dashboard, rows: page.lines().filter_map(row).collect() })
     }
 
-    /// Returns what is wrong with the expressions: metrics that the page does not list, of those with one of these prefixes, and labels that
+    /// Returns what is wrong with the expressions: metrics that the page does not list, of the words with one of these parts, and labels that
     /// are compared with a value that is none of the known.
     #[must_use]
-    pub fn unknown(&self, prefixes: &[&str], known: &[(&str, BTreeSet<&str>)]) -> Vec<String> {
+    pub fn unknown(&self, parts: &[&str], known: &[(&str, BTreeSet<&str>)]) -> Vec<String> {
         let mut problems = Vec::new();
         for expression in self.expressions() {
             let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-            let is_metric = |word: &&str| prefixes.iter().any(|prefix| word.starts_with(prefix));
+            let is_metric = |word: &&str| parts.iter().any(|part| word.contains(part));
             let metrics: Vec<_> =
                 words.filter(is_metric).map(|word| word.trim_end_matches("_bucket")).collect();
             if metrics.is_empty() {
@@ -97,6 +97,11 @@ impl Monitoring {
         problems.extend(listed.filter(|name| !named(name)).map(|name| format!("{name} is no alert")));
         let untitled = self.panels().filter(|panel| panel["title"].as_str().is_none_or(str::is_empty));
         problems.extend(untitled.map(|panel| format!("no title: {panel}")));
+        let is_empty = |panel: &&Value| panel["targets"].as_array().is_none_or(Vec::is_empty);
+        problems.extend(self.panels().filter(is_empty).map(|panel| format!("no targets: {panel}")));
+        if self.panels().next().is_none() {
+            problems.push("no panels".to_owned());
+        }
         problems
     }
 

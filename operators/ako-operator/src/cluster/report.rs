@@ -65,8 +65,7 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
 /// Returns how the conditions say that AKO leaves for another place; `None` if it does not, or they do.
 #[must_use]
 pub fn leaving(seen: &Seen) -> Option<Report> {
-    let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING);
-    let moves = seen.moves_to.is_some() && !seen.is_deleting && !is_said;
+    let moves = seen.moves_to.is_some() && !seen.is_deleting && !says_leaving(seen);
     moves.then(|| Report { set: vec![leaves(seen)], remove: Vec::new(), notice: None })
 }
 
@@ -146,8 +145,11 @@ fn of_turn(
 
 /// Returns whether AKO has begun to leave for another place, and nothing says for which at the moment. The condition tells later passes.
 fn is_halted(seen: &Seen) -> bool {
-    let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING);
-    is_said && matches!(seen.want, Want::Kept(_))
+    says_leaving(seen) && matches!(seen.want, Want::Kept(_))
+}
+
+fn says_leaving(seen: &Seen) -> bool {
+    seen.said.iter().any(|said| said.type_ == AKO_INSTALLED && said.reason == reason::LEAVING)
 }
 
 /// Returns whether AKO works in a workload cluster, whatever else is the matter.
