@@ -9,6 +9,7 @@
 mod account;
 pub(crate) mod addon;
 mod apply;
+mod arrival;
 pub mod definitions;
 pub(crate) mod glance;
 pub(crate) mod live;
@@ -130,7 +131,8 @@ impl Reconciler for Clusters {
     /// A paused Cluster may be on its way to another management cluster, which a finalizer would keep here. One that has the finalizer and is in
     /// no record has lost that: its AKO may work anywhere.
     fn holds(cluster: &Self::Object, seen: Option<&Seen>) -> bool {
-        let is_due = |seen: &Seen| seen.want == Want::Ako && (seen.is_held || seen.is_awaited);
+        let is_due =
+            |seen: &Seen| seen.is_stripped || seen.want == Want::Ako && (seen.is_held || seen.is_awaited);
         !cluster.is_paused() && seen.is_some_and(is_due)
     }
 
@@ -173,8 +175,8 @@ impl Reconciler for Clusters {
     async fn report_failure(&self, cluster: &Self::Object, error: &Error) -> Result<(), Error> {
         let is_leaving = cluster.is_deleting() || self.want(cluster) == Want::Nothing;
         let said = said(cluster, &OWNED);
-        let set: Vec<_> =
-            failure(&said, is_leaving, error).into_iter().chain(unpaused(&said, is_leaving)).collect();
+        let unpaused = unpaused(&said, is_leaving, cluster.is_deleting());
+        let set: Vec<_> = failure(&said, is_leaving, error).into_iter().chain(unpaused).collect();
         if !set.is_empty() {
             self.report(cluster, Report { set, remove: Vec::new(), notice: None }).await?;
         }

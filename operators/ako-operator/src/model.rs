@@ -28,8 +28,13 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    pub fn new(begin: State) -> Self {
-        Self { operator: Operator::new(), begin }
+    pub fn new(mut begin: State) -> Self {
+        let operator = Operator::new();
+        if begin.workload.set.is_some() {
+            begin.cluster.said = operator.installed();
+            begin.cached.0 = begin.cluster;
+        }
+        Self { operator, begin }
     }
 }
 

@@ -8,8 +8,8 @@ use operator_kit::{Foreign, Key};
 
 use super::seen::Departing;
 use crate::api::{
-    AkoDeploymentConfig, Place, SYSTEM_NAMESPACE, Works, find_elsewhere, find_namesake, is_held, recorded,
-    unrecorded,
+    AkoDeploymentConfig, Place, SYSTEM_NAMESPACE, Works, find_elsewhere, find_namesake, is_held, is_stripped,
+    recorded, unrecorded,
 };
 use crate::selection::{Configs, is_of};
 
@@ -52,15 +52,16 @@ pub(crate) fn deliveries(
         let (text, is_of) = (key.to_string(), is_of(&name, &cluster, configs));
         let is_taken = || {
             let taken = recorded(all).chain(&delivered).chain(&unrecorded);
-            find_elsewhere(all, adc, &key).is_some() || find_namesake(taken, &key).is_some()
+            let has_come = || works(&cluster).is_some_and(|works| works.is_delivered_for(adc, &cluster));
+            find_elsewhere(all, adc, &key).is_some() && !has_come() || find_namesake(taken, &key).is_some()
         };
         let may_take =
-            || record.is_free(&cluster) || works(&cluster).is_some_and(|works| record.fits(&works, &key));
+            || record.is_free(&cluster) || works(&cluster).is_some_and(|works| works.fits(adc, &cluster));
         let is_new = is_of && !cluster.is_deleting() && !before.contains(&text) && !is_taken() && may_take();
         // One that is leaving keeps its place until its finalizer goes, or another AKODeploymentConfig has taken it over.
         let is_held = is_held(&cluster.metadata);
         let is_known = before.contains(&text)
-            && (is_held || is_of && !cluster.is_deleting())
+            && (is_held || is_stripped(&cluster) || is_of && !cluster.is_deleting())
             && (is_of || !is_taken_over(configs, adc, &cluster, works(&cluster).as_ref()));
         // One whose finalizer was taken off keeps it until it is gone.
         let was_leaving = leaving.contains(&text) && record.is_its_own(&key) && !has_left(&key);
@@ -108,12 +109,7 @@ impl<'a> Record<'a> {
     /// Returns whether a Cluster has no AKO whose record is gone: the finalizer comes after the record.
     fn is_free(&self, cluster: &Cluster) -> bool {
         let is_recorded = || self.all.iter().any(|adc| adc.has_recorded(&Key::of(cluster)));
-        !is_held(&cluster.metadata) || is_recorded()
-    }
-
-    /// Returns whether an AKO that works there is as if it had been delivered from here.
-    fn fits(&self, works: &Works, cluster: &Key) -> bool {
-        works.fits(&Place::from(&self.adc.spec), cluster.namespace(), cluster.name())
+        !is_held(&cluster.metadata) && !is_stripped(cluster) || is_recorded()
     }
 
     /// Returns whether what AVI has by the names of a Cluster can only be what was delivered from here.
@@ -148,7 +144,7 @@ fn is_taken_over(
         let there = other.place();
         other.has_recorded(&key)
             && is_of(&other.name_any(), cluster, configs)
-            && (is_same(&there, &place) || matches!(works, Some(Works::At(at)) if is_same(&there, at)))
+            && (is_same(&there, &place) || works.and_then(Works::place).is_some_and(|at| is_same(&there, at)))
     })
 }
 
@@ -302,6 +298,58 @@ mod tests {
             let all = Configs::of([Arc::clone(&one), adc("b", "t", &["n/c"])]);
             let found = deliveries(&one, &all, vec![cluster], |_| true, |_| false, |_| None);
             assert_eq!(found.delivered, ["n/c"], "{what}, and recorded");
+        }
+    }
+
+    /// Else AKO is delivered elsewhere over the one that runs.
+    #[test]
+    fn a_cluster_with_ako_whose_finalizer_was_taken_off_stays_in_its_record() {
+        let of = |said: &str, annotations: &Value| {
+            let condition = json!({ "type": "AKOInstalled", "status": said, "reason": "PlaceChanged", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" });
+            let metadata = json!({ "namespace": "n", "name": "c", "labels": { "adc": "b" }, "annotations": annotations });
+            let cluster: Cluster = serde_json::from_value(json!({
+                "apiVersion": "cluster.x-k8s.io/v1beta2", "metadata": metadata, "status": { "conditions": [condition] },
+            }))
+            .unwrap();
+            Arc::new(Foreign::from(cluster))
+        };
+        let (a, b) = (adc("a", "t", &["n/c"]), adc("b", "other", &[]));
+        let (recorded, free) = (Configs::of([Arc::clone(&a), Arc::clone(&b)]), Configs::of([Arc::clone(&b)]));
+        let paused = json!({ "cluster.x-k8s.io/paused": "" });
+        for (what, cluster, stays) in [
+            ("it has AKO", of("True", &json!({})), true),
+            ("AKO has left it", of("False", &json!({})), false),
+            ("it is on its way to another management cluster", of("True", &paused), false),
+        ] {
+            let found = |adc: &Arc<_>, all| {
+                deliveries(adc, all, vec![Arc::clone(&cluster)], |_| true, |_| false, |_| None).delivered
+            };
+            assert_eq!(found(&a, &recorded) == ["n/c"], stays, "{what}");
+            assert_eq!(found(&b, &recorded), [""; 0], "{what}");
+            assert_eq!(found(&b, &free) == ["n/c"], !stays, "{what}, and its record is gone");
+        }
+    }
+
+    /// As where a record was restored from before a move.
+    #[test]
+    fn a_cluster_is_recorded_again_where_its_ako_was_delivered_last() {
+        let delivered = |tenant: &str| {
+            let [controller, cloud, tenant] = ["avi", "c", tenant].map(str::to_owned);
+            Some(Works::Delivered(Place { controller, cloud, tenant, scope: None }))
+        };
+        let held = || vec![cluster("n/c", "b", &json!({ "finalizers": [FINALIZER] }))];
+        for (works, recorded, wanted) in [
+            (delivered("t"), &[][..], (true, false)),
+            (delivered("other"), &[], (true, true)),
+            (delivered("other"), &["n/c"], (false, true)),
+        ] {
+            let (a, b) = (adc("a", "t", &["n/c"]), adc("b", "other", recorded));
+            let all = Configs::of([Arc::clone(&a), Arc::clone(&b)]);
+            let found = [&a, &b].map(|adc| {
+                deliveries(adc, &all, held(), |_| true, |_| false, |_| works.clone()).delivered == ["n/c"]
+            });
+            assert_eq!(found, [wanted.0, wanted.1], "{works:?} {recorded:?}");
         }
     }
 

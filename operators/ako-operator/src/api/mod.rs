@@ -20,7 +20,9 @@ pub use extra::{
     AutoFqdn, CniPlugin, ExtraConfigs, FeatureGates, Ingress, L4Config, Log, LogLevel, NamespaceSelector,
     NetworksConfig, NodeNetwork, NodePortSelector, PassthroughShardSize, Rbac, ServiceType, ShardSize,
 };
-pub use place::{ADMIN_TENANT, Place, Works, find_elsewhere, find_namesake, recorded, unrecorded};
+pub use place::{
+    ADMIN_TENANT, Place, Works, asks_for, find_elsewhere, find_namesake, is_stripped, recorded, unrecorded,
+};
 pub use port_groups::{AddedPortGroup, PortBinding, PortGroup, Vcenter, VlanRange};
 
 /// API group of the kind.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use infra_clients::avi::authority;
-use infra_clients::capi::Cluster;
+use infra_clients::capi::{Cluster, ConditionStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use operator_kit::{Key, conditions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adc::{AkoDeploymentConfig, AkoDeploymentConfigSpec, TenantScope};
-use super::{condition, is_held};
+use super::{MOVE_ANNOTATION, condition, is_held, reason};
 use crate::delivery::cluster_name;
 use crate::user::user_name;
 
@@ -101,20 +101,68 @@ pub enum Works {
     OfOthers,
     /// There is one, or there was and its user on AVI may be left, and nothing says where.
     Unknown,
-    /// There.
+    /// There, as the settings of AKO say.
     At(Place),
+    /// There, and the settings are those that this operator has written.
+    Delivered(Place),
 }
 
 impl Works {
-    /// Returns whether AKO of a Cluster may be delivered for this place: none that is there works elsewhere.
+    /// Returns the place.
     #[must_use]
-    pub fn fits(&self, place: &Place, namespace: &str, cluster: &str) -> bool {
+    pub fn place(&self) -> Option<&Place> {
         match self {
-            Self::Nowhere | Self::OfOthers => true,
-            Self::Unknown => false,
-            Self::At(at) => at.is_same_for(place, namespace, cluster),
+            Self::At(place) | Self::Delivered(place) => Some(place),
+            Self::Nowhere | Self::OfOthers | Self::Unknown => None,
         }
     }
+
+    /// Returns whether AKO of a Cluster that is in no record may be delivered from an AKODeploymentConfig: none that is there works elsewhere,
+    /// and none that was has left something elsewhere, as far as the Cluster says.
+    #[must_use]
+    pub fn fits(&self, adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
+        match self {
+            Self::OfOthers => true,
+            Self::Nowhere => !may_have_had_ako(cluster) || asks_for(cluster, adc),
+            Self::Unknown => false,
+            Self::At(at) | Self::Delivered(at) => {
+                at.is_same_for(&Place::from(&adc.spec), cluster.namespace(), cluster.name())
+            }
+        }
+    }
+
+    /// Returns whether AKO of a Cluster was delivered for the place of an AKODeploymentConfig: a record of another place is older.
+    #[must_use]
+    pub fn is_delivered_for(&self, adc: &AkoDeploymentConfig, cluster: &Cluster) -> bool {
+        matches!(self, Self::Delivered(_)) && self.fits(adc, cluster)
+    }
+}
+
+/// Returns whether a person has asked for AKO of a Cluster to come from an AKODeploymentConfig.
+#[must_use]
+pub fn asks_for(cluster: &Cluster, adc: &AkoDeploymentConfig) -> bool {
+    let asks = cluster.annotation(MOVE_ANNOTATION);
+    asks.is_some() && asks == adc.metadata.name.as_deref()
+}
+
+/// Returns whether a person has taken the finalizer off a Cluster with AKO: the operator takes the condition off first. `clusterctl move` pauses
+/// the Cluster before it takes the finalizer.
+#[must_use]
+pub fn is_stripped(cluster: &Cluster) -> bool {
+    let lives = !cluster.is_deleting() && !cluster.is_paused();
+    let has_ako = cluster
+        .conditions
+        .get(condition::AKO_INSTALLED)
+        .is_some_and(|said| said.is_true() || [reason::LEAVING, reason::TO_LEAVE].contains(&&*said.reason));
+    lives && !is_held(&cluster.metadata) && has_ako
+}
+
+/// Returns whether AKO may have made something for a Cluster, as its condition says: all but that it has only waited for its beginning.
+fn may_have_had_ako(cluster: &Cluster) -> bool {
+    cluster.conditions.get(condition::AKO_INSTALLED).is_some_and(|said| {
+        let waits = [reason::CLUSTER_NOT_READY, reason::ADC_NOT_READY].contains(&&*said.reason);
+        said.status != ConditionStatus::False || !waits
+    })
 }
 
 impl AkoDeploymentConfig {
@@ -244,15 +292,33 @@ mod tests {
         Arc::new(adc)
     }
 
+    /// Returns `ns/w1`; `said`: status and reason of `AKOInstalled`.
+    fn cluster(said: Option<(&str, &str)>, asks: Option<&str>) -> Cluster {
+        let said = said.map(|(status, reason)| {
+            json!({ "type": "AKOInstalled", "status": status, "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" })
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "cluster.x-k8s.io/v1beta2",
+            "metadata": { "namespace": "ns", "name": "w1", "annotations": asks.map(|name| json!({ MOVE_ANNOTATION: name })) },
+            "status": { "conditions": said.into_iter().collect::<Vec<_>>() },
+        }))
+        .unwrap()
+    }
+
     #[test]
     fn an_ako_is_taken_over_where_it_works() {
         let at = |controller: &str, cloud: &str, tenant: &str| {
             let [controller, cloud, tenant] = [controller, cloud, tenant].map(str::to_owned);
             Works::At(Place { controller, cloud, tenant, scope: None })
         };
-        let of =
-            |scope| Place { controller: "https://avi".into(), cloud: "c".into(), tenant: "t".into(), scope };
-        let (shared, own) = (of(None), of(Some(TenantScope::Cluster)));
+        let of = |scope: &str| {
+            let mut one = (*adc("one", &json!({"name": "t", "scope": scope}), &[])).clone();
+            (one.spec.controller, one.spec.cloud_name) = ("https://avi".into(), "c".into());
+            one
+        };
+        let (shared, own) = (of("Shared"), of("Cluster"));
+        let new = cluster(None, None);
         for (works, fits_shared, fits_own) in [
             (Works::Nowhere, true, true),
             (Works::OfOthers, true, true),
@@ -264,8 +330,32 @@ mod tests {
             (at("avi", "d", "t"), false, false),
             (at("avi", "c", "admin"), false, false),
         ] {
-            let fits = [&shared, &own].map(|place| works.fits(place, "ns", "w1"));
+            let fits = [&shared, &own].map(|adc| works.fits(adc, &new));
             assert_eq!(fits, [fits_shared, fits_own], "{works:?}");
+            assert!(!works.is_delivered_for(&shared, &new), "{works:?}");
+            if let Works::At(place) = works {
+                let delivered = Works::Delivered(place);
+                assert_eq!(delivered.is_delivered_for(&shared, &new), fits_shared, "{delivered:?}");
+            }
+        }
+    }
+
+    /// What it made may be at a place that nothing knows.
+    #[test]
+    fn an_ako_that_is_gone_is_taken_over_where_it_has_only_waited_for_its_beginning_or_a_person_asks() {
+        let one = adc("one", &json!({"name": "t"}), &[]);
+        for (said, asks, wanted) in [
+            (None, None, true),
+            (Some(("False", "ClusterNotReady")), None, true),
+            (Some(("False", "AKODeploymentConfigNotReady")), None, true),
+            (Some(("True", "AKODeploymentConfigNotReady")), None, false),
+            (Some(("Unknown", "ClusterUnreachable")), None, false),
+            (Some(("False", "AKODeploymentConfigMissing")), None, false),
+            (Some(("False", "AKODeploymentConfigMissing")), Some("other"), false),
+            (Some(("False", "AKODeploymentConfigMissing")), Some("one"), true),
+        ] {
+            let fits = Works::Nowhere.fits(&one, &cluster(said, asks));
+            assert_eq!(fits, wanted, "{said:?} {asks:?}");
         }
     }
 

@@ -35,6 +35,8 @@ operator_kit::reasons! {
     PACKAGE_MISSING = "AddonPackageMissing";
     /// An event: the ClusterBootstrap of a Cluster that AKO has left still lists the package.
     PACKAGE_STAYS = "AddonPackageStays";
+    /// AKO is to leave a Cluster, and nothing was changed for that yet.
+    TO_LEAVE = "AKOToLeave";
     /// AKO leaves a Cluster, or has left it.
     LEAVING = "AKOLeaving";
     /// AKO removes what it made on AVI.

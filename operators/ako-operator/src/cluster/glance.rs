@@ -11,7 +11,7 @@ use super::seen::{Hooks, Left, Purge, Seen, Want, Workload};
 use crate::api::condition::OWNED;
 use crate::api::{
     AkoDeploymentConfig, DELETE_CONFIG_LABEL, FORCE_ANNOTATION, HOOK_OWNER, PRE_TERMINATE_HOOK,
-    SYSTEM_NAMESPACE, Works, find_elsewhere, is_held,
+    SYSTEM_NAMESPACE, Works, find_elsewhere, is_held, is_stripped,
 };
 use crate::conditions::said;
 use crate::delivery::cluster_name;
@@ -36,6 +36,9 @@ pub(crate) struct Known<'a> {
     pub(crate) deadline: Option<Duration>,
     /// Where AKO works; `None` if no pass has looked, or it does not matter.
     pub(crate) works: Option<Works>,
+    /// Whether AKO can come from the AKODeploymentConfig that selects the Cluster, beside that one being Ready, or why not; `None` if that was
+    /// not looked at.
+    pub(crate) can_serve: Option<Result<(), String>>,
     /// The Clusters that have AKO without a record that can be read, as `namespace/name`.
     pub(crate) unrecorded: Vec<String>,
 }
@@ -93,6 +96,7 @@ impl Known<'_> {
             is_paused: cluster.is_paused(),
             is_recorded,
             is_awaited: adc.is_some_and(|adc| adc.has_recorded(&Key::of(cluster))),
+            is_stripped: is_stripped(cluster),
             moves_to: moves_to.and_then(|adc| adc.metadata.name.clone()),
             unread: if is_recorded { Vec::new() } else { self.adcs.unread.clone() },
             want,

@@ -30,6 +30,7 @@ struct Entry {
     stored: Stored,
     writes: Writes,
     defined: Option<(String, Timestamp)>,
+    can_serve: Option<Result<(), String>>,
 }
 
 impl Memory {
@@ -131,6 +132,16 @@ impl Memory {
         self.change(cluster, |entry| entry.defined = basis.map(|basis| (basis, now)));
     }
 
+    /// Returns whether AKO can come from the AKODeploymentConfig for which it is to leave its place; `None` if the present pass has not looked.
+    pub(super) fn can_serve(&self, cluster: &Cluster) -> Option<Result<(), String>> {
+        self.lock().get(&cluster.uid().unwrap_or_default()).and_then(|entry| entry.can_serve.clone())
+    }
+
+    /// Remembers whether AKO can come from there.
+    pub(super) fn serves(&self, cluster: &Cluster, can_serve: Option<Result<(), String>>) {
+        self.change(cluster, |entry| entry.can_serve = can_serve);
+    }
+
     /// Forgets a Cluster; its key, if anything was remembered.
     pub(super) fn forget(&self, uid: &str) -> Option<Key> {
         self.lock().remove(uid).map(|entry| entry.key)
@@ -147,6 +158,7 @@ impl Memory {
             stored: Stored::default(),
             writes: Writes::default(),
             defined: None,
+            can_serve: None,
         };
         change(self.lock().entry(uid).or_insert_with(new));
     }

@@ -17,12 +17,14 @@ use super::live::{Live, api};
 use super::moves::is_leaving;
 use super::seen::{Delivery, Left, Obstacle, Seen, Want, Workload};
 use super::works::works;
-use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, Works, reason, unrecorded};
+use crate::adc::seen::Answer;
+use crate::api::{AkoDeploymentConfig, SYSTEM_NAMESPACE, Works, asks_for, reason, unrecorded};
 use crate::delivery::addon::{PACKAGE, secret};
 use crate::delivery::{Ako, Install, Object, Target, Way, awaited_kinds, form_of, objects};
 use crate::endpoint::objects::service_name;
 use crate::error::Error;
 use crate::problem::Problem;
+use crate::secrets::Admin;
 use crate::selection::Configs;
 use crate::user::account::Account;
 use crate::validation::validate;
@@ -34,12 +36,13 @@ pub(super) struct Opened {
 }
 
 /// What may be delivered to a Cluster.
-struct Offered {
+#[derive(Clone)]
+pub(super) struct Offered {
     install: Install,
     /// What has to be done before: until then the credentials have no password.
-    account: Account,
-    /// Version of the administrator's credentials.
-    version: String,
+    pub(super) account: Account,
+    /// The administrator's credentials.
+    pub(super) admin: Admin,
 }
 
 /// A Cluster whose workload cluster is open.
@@ -64,6 +67,7 @@ impl Clusters {
             is_balanced: self.endpoints.is_provider(cluster),
             has_service: self.services.get(&Key::new(cluster.namespace(), &service_name(cluster))).is_some(),
             deadline: self.deadline,
+            can_serve: self.memory.can_serve(cluster),
             works: self.answers.found(cluster.metadata.uid.as_deref().unwrap_or_default()),
             unrecorded: unrecorded(self.clusters.cache().all().iter().map(|cluster| &***cluster), &adcs.read),
             adcs,
@@ -81,6 +85,8 @@ impl Clusters {
     }
 
     pub(super) async fn look(&self, cluster: &Cluster) -> Result<Seen, Error> {
+        // It is as new as the pass.
+        self.memory.serves(cluster, None);
         let seen = self.look_once(cluster).await?;
         // Where AKO works, as was found now, may have it leave.
         if self.want(cluster) == seen.want { Ok(seen) } else { self.look_once(cluster).await }
@@ -188,6 +194,7 @@ impl Clusters {
                 seen.account = install.account.clone();
             }
         }
+        let arrival = adc.filter(|adc| asks_for(cluster, adc)).zip(install.clone());
         let is_addon = *self.ways.of(cluster) == Way::Addon;
         let mut found = None;
         seen.workload = if is_addon && install.is_some() {
@@ -216,7 +223,7 @@ impl Clusters {
         }
         .map_or_else(|error| describe_failure(&error), |state| Workload::Open(Box::new(state)));
         if let Some(works) = found {
-            self.compare_place(cluster, works, seen);
+            self.compare_place(cluster, &works, arrival, client, seen).await;
         }
         if let (Some(adc), false) = (adc, is_addon)
             && let Err(error) = self.look_at_definitions(cluster, adc, client, seen).await
@@ -226,22 +233,45 @@ impl Clusters {
         Ok(())
     }
 
-    /// Holds the delivery to a Cluster back that is in no record, and whose AKO works elsewhere. Else the AKODeploymentConfig may record it.
-    fn compare_place(&self, cluster: &Cluster, works: Works, seen: &mut Seen) {
+    /// Compares where AKO works with where it is to. `arrival`: the AKODeploymentConfig that a person has asked for, and its offer.
+    async fn compare_place(
+        &self,
+        cluster: &Cluster,
+        works: &Works,
+        arrival: Option<(&AkoDeploymentConfig, Result<Offered, Obstacle>)>,
+        client: &Client,
+        seen: &mut Seen,
+    ) {
+        self.remember_place(cluster, works);
+        if let Some((adc, offered)) = arrival.filter(|(adc, _)| self.known(cluster).may_move_to(adc)) {
+            let can_serve = self.check_arrival(cluster, adc, &offered, client).await;
+            self.memory.serves(cluster, Some(can_serve));
+            seen.offer = self.check_offer(cluster, adc, offered.as_ref().ok());
+        }
+        self.hold_place(cluster, works, seen);
+    }
+
+    /// Remembers where AKO works, if that decides what becomes of it, and wakes the AKODeploymentConfigs that record it.
+    fn remember_place(&self, cluster: &Cluster, works: &Works) {
         let (known, uid) = (self.known(cluster), cluster.metadata.uid.as_deref().unwrap_or_default());
         let Some(adc) = known.adc().filter(|_| known.needs_works()) else {
             // What was found before AKO was delivered is true no longer.
             return self.answers.forget_works(uid);
         };
-        if let (Workload::Open(state), false, Want::Ako) = (&mut seen.workload, seen.is_recorded, &seen.want)
-            && let Some(obstacle) = known.refuse(&works, adc)
-        {
-            state.delivery = Delivery::Refused(obstacle);
-        }
-        if self.answers.works(uid, works) {
+        if self.answers.works(uid, works.clone()) {
             for adc in [adc].into_iter().chain(known.find_elsewhere(adc)) {
                 self.adc_triggers.wake(&Key::of(&**adc));
             }
+        }
+    }
+
+    /// Holds the delivery to a Cluster back whose AKO works elsewhere than its record says, or that is in no record.
+    fn hold_place(&self, cluster: &Cluster, works: &Works, seen: &mut Seen) {
+        let known = self.known(cluster);
+        if let (Workload::Open(state), Want::Ako, Some(adc)) = (&mut seen.workload, &seen.want, known.adc())
+            && let Some(obstacle) = known.refuse(works, adc)
+        {
+            state.delivery = Delivery::Refused(obstacle);
         }
     }
 
@@ -291,12 +321,17 @@ impl Clusters {
         let unready = || not_ready(adc);
         let is_recorded = adc.has_recorded(&Key::of(cluster));
         let of = of.filter(|_| is_recorded && adc.is_ready()).ok_or_else(unready)?;
-        let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
-        let answer = answer.filter(|answer| {
-            answer.basis.generation == adc.metadata.generation && answer.basis.credentials == of.version
-        });
-        let is_set_up = is_set_up(cluster, adc, &*answer.ok_or_else(unready)?, &of.account)?;
+        let answer = self.answer(adc, &of.admin.version).ok_or_else(unready)?;
+        let is_set_up = is_set_up(cluster, adc, &answer, &of.account)?;
         if is_set_up { Ok(()) } else { Err(unready()) }
+    }
+
+    /// Returns the last answer of AVI, if it is about the present AKODeploymentConfig and credentials of this version.
+    pub(super) fn answer(&self, adc: &AkoDeploymentConfig, version: &str) -> Option<Arc<Answer>> {
+        let answer = self.answers.answer(adc.metadata.uid.as_deref().unwrap_or_default());
+        answer.filter(|answer| {
+            answer.basis.generation == adc.metadata.generation && answer.basis.credentials == version
+        })
     }
 
     /// Returns the client of a workload cluster. Sends nothing to it.
@@ -358,7 +393,7 @@ impl Clusters {
             is_management: cluster.namespace() == SYSTEM_NAMESPACE,
             delete_config: deletes_config(cluster),
         };
-        Ok(Ok(Offered { install, account, version: admin.version }))
+        Ok(Ok(Offered { install, account, admin }))
     }
 }
 

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use operator_kit::Turn;
 
 pub(super) use self::config_deletion::explain;
+pub(super) use self::definitions::find_missing;
 use self::definitions::{before_ako, beside_ako, with_kinds};
 use self::leave::{drop_user, leave, let_go, tell, wait_for_record, withdraw};
 use self::waits::{wait_for_end, wait_for_workload};
@@ -37,6 +38,8 @@ use crate::user::account::{Account, Step};
 const NO_KUBECONFIG: &str = "ClusterKubeconfigMissing";
 /// How often a workload cluster is tried that cannot be read, beside its watch.
 const AGAIN: Duration = Duration::from_secs(15);
+/// How often what a person has to change is looked for where no watch shows it.
+const SELDOM: Duration = Duration::from_mins(1);
 
 /// What `apply` does.
 #[derive(Clone, Debug)]
@@ -131,7 +134,7 @@ fn next(seen: &Seen, now: Timestamp) -> Decision {
             Some(turn) => turn.into(),
             None => drop_user(seen).unwrap_or_else(|| let_go(seen).into()),
         };
-        return begin_move(seen, decision);
+        return begin_to_leave(seen, decision);
     }
     match &seen.want {
         Want::Kept(skip) => keep(seen, skip).into(),
@@ -140,8 +143,9 @@ fn next(seen: &Seen, now: Timestamp) -> Decision {
     }
 }
 
-/// Says that AKO leaves for another place before anything is changed for that: what has begun goes on to its end.
-fn begin_move(seen: &Seen, decision: Decision) -> Decision {
+/// Says that AKO leaves a Cluster that lives on before anything is changed for that: what has begun goes on to its end, whatever selects the
+/// Cluster then.
+fn begin_to_leave(seen: &Seen, decision: Decision) -> Decision {
     let is_change = match &decision.turn {
         Turn::Act(plan) | Turn::LookAgain(plan) => {
             !matches!(plan, Plan::Watch | Plan::Report(_) | Plan::Hook { .. })
@@ -315,6 +319,9 @@ fn explain_obstacle(obstacle: Obstacle) -> Turn<Plan> {
             Turn::Wait { reason, message, after: None }
         }
         Obstacle::Lasting(Problem { reason, message }) => Turn::Blocked { reason, message },
+        Obstacle::Unwatched(Problem { reason, message }) => {
+            Turn::Wait { reason, message, after: Some(SELDOM) }
+        }
     }
 }
 

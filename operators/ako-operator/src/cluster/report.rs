@@ -14,6 +14,7 @@ use crate::api::{MOVE_ANNOTATION, reason};
 use crate::conditions::Said;
 use crate::error::Error;
 
+const TO_LEAVE: &str = "AKO is to leave the Cluster, and nothing was changed for that yet: AviResourceCleanupSucceeded says what it waits for";
 const LEAVING: &str = "AKO leaves the Cluster, or has left it: AviResourceCleanupSucceeded and AviUserCleanupSucceeded say how far that is";
 const CLEAN: &str = "AKO has removed what it made on AVI, or there was nothing";
 
@@ -37,7 +38,8 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
         let is_said = seen.said.iter().any(|said| said.type_ == AKO_INSTALLED);
         let moves = seen.moves_to.is_some() && !seen.is_deleting;
         if (is_said || moves) && about != About::Pause && !unwanted.contains(&AKO_INSTALLED) {
-            wanted.push(leaves(seen));
+            let has_begun = seen.is_deleting || says_leaving(seen) || is_told(seen);
+            wanted.push(if has_begun { leaves(seen) } else { to_leave() });
         }
     } else {
         unwanted.push(USER_CLEANED_UP);
@@ -62,11 +64,20 @@ pub fn report(seen: &Seen, turn: &Turn<Plan>, about: About) -> Option<Report> {
     (!set.is_empty() || !remove.is_empty()).then_some(Report { set, remove, notice })
 }
 
-/// Returns how the conditions say that AKO leaves for another place; `None` if it does not, or they do.
+/// Returns how the conditions say that AKO leaves a Cluster that lives on; `None` if they do.
 #[must_use]
 pub fn leaving(seen: &Seen) -> Option<Report> {
-    let moves = seen.moves_to.is_some() && !seen.is_deleting && !says_leaving(seen);
-    moves.then(|| Report { set: vec![leaves(seen)], remove: Vec::new(), notice: None })
+    let is_unsaid = !seen.is_deleting && !says_leaving(seen);
+    is_unsaid.then(|| Report { set: vec![leaves(seen)], remove: Vec::new(), notice: None })
+}
+
+/// Returns whether AKO knows that it has to remove what it made.
+fn is_told(seen: &Seen) -> bool {
+    matches!(&seen.workload, Workload::Open(state) if state.installed.delete_config == Some(true))
+}
+
+fn to_leave() -> Said {
+    Said::new(AKO_INSTALLED, Status::False, reason::TO_LEAVE, TO_LEAVE)
 }
 
 fn leaves(seen: &Seen) -> Said {
@@ -246,11 +257,11 @@ fn is_of_change(error: &Error) -> bool {
 /// Returns the condition that says no longer that the Cluster is paused, or that its place has changed, where AKO leaves and a step fails before
 /// another turn says so.
 #[must_use]
-pub fn unpaused(said: &[Said], is_leaving: bool) -> Option<Said> {
+pub fn unpaused(said: &[Said], is_leaving: bool, is_deleting: bool) -> Option<Said> {
     let is_past = |reason: &str| [reason::PAUSED, reason::PLACE_CHANGED].contains(&reason);
     let is_said = |said: &Said| said.type_ == AKO_INSTALLED && is_past(&said.reason);
     let leaving = || Said::new(AKO_INSTALLED, Status::False, reason::LEAVING, LEAVING);
-    (is_leaving && said.iter().any(is_said)).then(leaving)
+    (is_leaving && said.iter().any(is_said)).then(|| if is_deleting { leaving() } else { to_leave() })
 }
 
 /// Returns the event for a new reason. The driver publishes those that need a person.

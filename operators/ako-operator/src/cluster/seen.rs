@@ -32,6 +32,8 @@ pub struct Seen {
     pub is_recorded: bool,
     /// Whether the one that selects it has: before that, it does not get the finalizer, which says that it may have AKO.
     pub is_awaited: bool,
+    /// Whether a person has taken the finalizer off while AKO was there.
+    pub is_stripped: bool,
     /// The AKODeploymentConfig from which AKO is to come once it has left.
     pub moves_to: Option<String>,
     /// Names of AKODeploymentConfigs that do not parse, where none of the others has recorded it.
@@ -152,6 +154,8 @@ pub enum Obstacle {
     Passing(Problem),
     /// A person has to change something.
     Lasting(Problem),
+    /// A person has to change something that no watch shows.
+    Unwatched(Problem),
 }
 
 impl From<Problem> for Obstacle {
@@ -164,7 +168,10 @@ impl Obstacle {
     /// Returns what it is.
     #[must_use]
     pub fn problem(&self) -> &Problem {
-        let (Self::Brief(problem) | Self::Passing(problem) | Self::Lasting(problem)) = self;
+        let (Self::Brief(problem)
+        | Self::Passing(problem)
+        | Self::Lasting(problem)
+        | Self::Unwatched(problem)) = self;
         problem
     }
 }
@@ -326,6 +333,7 @@ impl Seen {
             is_paused: false,
             is_recorded: true,
             is_awaited: true,
+            is_stripped: false,
             moves_to: None,
             unread: Vec::new(),
             want,

@@ -69,10 +69,17 @@ impl Deletion {
         let is_recorded = state.is_recorded || others.has_recorded;
         let is_here = !cluster.is_deleting && cluster.is_labelled;
         if !is_recorded && cluster.is_held {
+            let is_unclear = !cluster.is_asked || workload.set.is_some();
+            let is_lost = is_here && is_unclear && says(AKO_INSTALLED, reason::ADC_MISSING);
+            if is_lost && workload.config.is_none() {
+                return Some(true);
+            }
             let has_user = avi.has_user || first.has_user;
             let has_given_up = workload.set.is_some_and(|set| set.answer == Word::Timeout);
-            if has_user && says(USER_CLEANED_UP, reason::USER_CLEANUP_IMPOSSIBLE)
+            let is_ending = workload.set.is_some_and(|set| set.is_ending);
+            if has_user && !is_ending && says(USER_CLEANED_UP, reason::USER_CLEANUP_IMPOSSIBLE)
                 || has_given_up && says(RESOURCES_CLEANED_UP, reason::CLEANUP_TIMED_OUT)
+                || says(RESOURCES_CLEANED_UP, reason::CLEANUP_IMPOSSIBLE)
                 || !cluster.is_deleting && !cluster.is_labelled && says(AKO_INSTALLED, reason::ADC_MISSING)
             {
                 return Some(true);
@@ -83,7 +90,7 @@ impl Deletion {
                 said.iter().any(|said| said.type_ == RESOURCES_CLEANED_UP && said.status == Status::False);
             return Some(is_said && Self::waits_for_a_person(state));
         }
-        let is_elsewhere = is_here && workload.is_first && workload.config.is_some();
+        let is_elsewhere = is_here && (others.has_recorded || workload.is_first && workload.config.is_some());
         is_elsewhere.then(|| says(AKO_INSTALLED, reason::PLACE_CHANGED) && !cluster.is_asked)
     }
 

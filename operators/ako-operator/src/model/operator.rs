@@ -8,11 +8,14 @@ use std::time::Duration;
 use infra_clients::Secret;
 use infra_clients::capi::{self, Machine};
 use jiff::Timestamp;
+use kube::ResourceExt;
+use operator_kit::conditions::Status;
 use operator_kit::{Foreign, Key, Reconciler as _, Turn};
 use serde_json::{Value, json};
 
 use super::world::{Cluster, Found, Others, Set, State, Workload};
 use crate::adc::deliveries::deliveries;
+use crate::api::condition::AKO_INSTALLED;
 use crate::api::{
     AkoDeploymentConfig, DELETE_CONFIG_LABEL, FINALIZER, FORCE_ANNOTATION, HOOK_OWNER, MOVE_ANNOTATION,
     PRE_TERMINATE_HOOK, Place, Works, reason,
@@ -29,7 +32,8 @@ use crate::cluster::works::works;
 use crate::cluster::{Clusters, STATUS_ANNOTATION};
 use crate::conditions::Said;
 use crate::delivery::{
-    Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, STATEFUL_SET, objects,
+    Ako, AkoMinor, CONFIG_MAP, Credentials, Delivery, Install, Object, PLACE_ANNOTATION, STATEFUL_SET,
+    objects, place_of,
 };
 use crate::problem::Problem;
 use crate::selection::Configs;
@@ -166,6 +170,12 @@ impl Operator {
         u32::try_from(at).unwrap()
     }
 
+    /// Returns the number of the conditions of a Cluster with AKO.
+    pub fn installed(&self) -> u32 {
+        let said = Said::new(AKO_INSTALLED, Status::True, reason::INSTALLED, "");
+        self.reported(0, &Report { set: vec![said], remove: Vec::new(), notice: None })
+    }
+
     /// Returns the turn of this number.
     pub fn turn(&self, number: u32) -> Turn<Plan> {
         self.turns.borrow()[number as usize].clone()
@@ -259,11 +269,17 @@ impl Operator {
         records
     }
 
+    /// Returns whether conditions say that a Cluster has AKO.
+    pub fn is_with_ako(&self, said: u32) -> bool {
+        self.said(said).iter().any(|said| said.type_ == AKO_INSTALLED && said.status == Status::True)
+    }
+
     fn known<'a>(&self, cluster: &'a capi::Cluster, basis: &Basis) -> Known<'a> {
         Known {
             cluster,
             adcs: self.configs(basis.is_recorded, basis.is_unread, basis.others),
             works: basis.works.map(place),
+            can_serve: Some(Ok(())),
             machines: machine(basis.cached.1).into_iter().map(Arc::new).collect(),
             is_purged: basis.is_purged,
             is_balanced: false,
@@ -332,14 +348,14 @@ impl Operator {
         let mut state = live.state(&seen.avi_name, wanted, &Stored::default());
         *works = known.adc().filter(|_| known.needs_works()).map(|adc| {
             let there = self::works(&live, &self.owner, is_leaving(known.cluster));
-            if let Some(refused) = known.refuse(&there, adc).filter(|_| is_due && !seen.is_recorded) {
+            if let Some(refused) = known.refuse(&there, adc).filter(|_| is_due) {
                 state.delivery = seen::Delivery::Refused(refused);
             }
             match there {
                 Works::Nowhere | Works::OfOthers => Found::Nowhere,
                 Works::Unknown => Found::Unknown,
-                Works::At(place) if place.cloud == "old" => Found::First,
-                Works::At(_) => Found::Here,
+                Works::Delivered(place) if place.cloud == "old" => Found::First,
+                Works::At(_) | Works::Delivered(_) => Found::Here,
             }
         });
         seen.workload = seen::Workload::Open(Box::new(state));
@@ -354,6 +370,8 @@ impl Operator {
                     there.data["data"]["deleteConfig"] = json!(config.unwrap_or_default().to_string());
                     if is_first {
                         there.data["data"]["cloudName"] = json!("old");
+                        let place = place_of(|key| there.data["data"][key].as_str());
+                        there.annotations_mut().insert(PLACE_ANNOTATION.to_owned(), place);
                     }
                     config.is_some()
                 }
@@ -417,7 +435,7 @@ fn unrecorded() -> seen::Obstacle {
 fn place(found: Found) -> Works {
     let at = |cloud: &str| {
         let [controller, cloud, tenant] = ["avi", cloud, "admin"].map(str::to_owned);
-        Works::At(Place { controller, cloud, tenant, scope: None })
+        Works::Delivered(Place { controller, cloud, tenant, scope: None })
     };
     match found {
         Found::Nowhere => Works::Nowhere,

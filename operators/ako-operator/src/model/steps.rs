@@ -60,9 +60,10 @@ impl Deletion {
         let mut steps = Steps { from: state, all: Vec::new() };
         self.operator_steps(state, &mut steps);
         world_steps(state, self.operator.records(state), &mut steps);
-        move_steps(state, &mut steps);
+        let is_with_ako = self.operator.is_with_ako(state.cluster.said);
+        move_steps(state, is_with_ako, &mut steps);
         ako_steps(state, &mut steps);
-        user_steps(state, &mut steps);
+        user_steps(state, is_with_ako, &mut steps);
         steps.all
     }
 
@@ -384,12 +385,16 @@ fn ako_steps(state: &State, steps: &mut Steps<'_>) {
     }
 }
 
-fn user_steps(state: &State, steps: &mut Steps<'_>) {
+/// `is_with_ako`: as the condition of the Cluster says.
+fn user_steps(state: &State, is_with_ako: bool, steps: &mut Steps<'_>) {
     let (cluster, workload) = (state.cluster, state.workload);
     let exists = cluster.exists;
     let lives = exists && !cluster.is_deleting;
+    // A person has taken the finalizer off, and the operator has not put it back.
+    let is_stripped = is_with_ako && !cluster.is_held;
     // Of one that leaves before its status is back, it is not known that AKO runs.
-    let (goes, is_known) = (lives && cluster.is_initialized, exists && cluster.is_initialized);
+    let is_known = exists && cluster.is_initialized && !is_stripped;
+    let goes = lives && is_known;
     steps.fault(|left| &mut left.deletes, goes, Label::UserDeletes, |next| next.cluster.is_deleting = true);
     steps.fault(
         |left| &mut left.labels,
@@ -446,7 +451,11 @@ fn user_steps(state: &State, steps: &mut Steps<'_>) {
 /// Adds what others do to the objects in the workload cluster.
 fn edit_steps(state: &State, steps: &mut Steps<'_>) {
     let workload = state.workload;
-    let (has_config, has_set) = (workload.config.is_some(), workload.set.is_some_and(|set| !set.is_ending));
+    let is_unrecorded = !state.is_recorded && !state.others.has_recorded;
+    // Nothing says any more that it had AKO.
+    let is_kept = is_unrecorded && (state.cluster.is_asked || state.cluster.said == 0);
+    let has_config = workload.config.is_some() && !is_kept;
+    let has_set = workload.set.is_some_and(|set| !set.is_ending);
     steps.fault(|left| &mut left.edits, has_config, Label::ConfigDeleted, |next| next.workload.config = None);
     steps.fault(
         |left| &mut left.edits,

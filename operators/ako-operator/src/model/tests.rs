@@ -37,6 +37,7 @@ const ANY: Budget = Budget {
     losses: 0,
     unready: 0,
     namesakes: 0,
+    strips: 0,
 };
 
 /// A Cluster that was moved, or is to be.
@@ -54,12 +55,14 @@ const MOVES: Budget = Budget {
     losses: 2,
     unready: 1,
     namesakes: 1,
+    strips: 1,
     ..ANY
 };
 
 #[test]
 fn a_cluster_moves_whatever_happens() {
-    let report = explored("four faults", State::elsewhere(Budget { faults: 4, losses: 1, ..MOVES }));
+    let report =
+        explored("four faults", State::elsewhere(Budget { faults: 4, losses: 1, edits: 2, ..MOVES }));
     assert!(report.states >= 10_000, "{report}");
 }
 

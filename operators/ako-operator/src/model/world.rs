@@ -172,6 +172,7 @@ pub struct Budget {
     pub losses: u8,
     pub unready: u8,
     pub namesakes: u8,
+    pub strips: u8,
 }
 
 /// What must never happen.
@@ -225,6 +226,7 @@ pub enum Label {
     RecordLost,
     StatusLost,
     ControlPlaneRuns,
+    FinalizerTaken,
     NamesakeComes,
     NamesakeGoes,
     UserAsks,

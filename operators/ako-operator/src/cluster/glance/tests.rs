@@ -39,6 +39,7 @@ fn known<'a>(cluster: &'a Cluster, machines: &[Arc<Foreign<Machine>>]) -> Known<
         has_service: false,
         deadline: None,
         works: None,
+        can_serve: None,
         unrecorded: Vec::new(),
     }
 }

@@ -77,7 +77,15 @@ fn known<'a>(cluster: &'a Cluster, adcs: &[AkoDeploymentConfig], works: Option<W
         has_service: false,
         deadline: None,
         works,
+        can_serve: Some(Ok(())),
         unrecorded: Vec::new(),
+    }
+}
+
+fn delivered(cloud: &str) -> Works {
+    match at(cloud) {
+        Works::At(place) => Works::Delivered(place),
+        other => other,
     }
 }
 
@@ -115,7 +123,10 @@ fn ako_leaves_a_place_that_is_recorded_where_a_person_has_asked() {
         row("asked for another one", Some("third"), Some(at("one")), false),
         row("no pass has looked", Some(ALL), None, false),
         row("nothing says where", Some(ALL), Some(Works::Unknown), true),
-        row("there is no AKO", None, Some(Works::Nowhere), true),
+        row("there is no AKO, as where a person deleted it", None, Some(Works::Nowhere), false),
+        row("the same, and asked", Some(ALL), Some(Works::Nowhere), true),
+        row("AKO was delivered here since", Some(ALL), Some(delivered("two")), false),
+        row("delivered where it is recorded", Some(ALL), Some(delivered("one")), true),
         row("there is one of another program", None, Some(Works::OfOthers), false),
         Row { what: "at the same place", adcs: vec![first(&["a-b/c"]), default("one", &[])], ..asked() },
         Row {
@@ -185,22 +196,41 @@ fn ako_that_is_in_no_record_leaves_where_it_is_known_to_work_elsewhere() {
     ]);
 }
 
+/// Returns reason and message of the refusal, if there is one.
+fn refusal(
+    asks: Option<&str>,
+    adcs: &[AkoDeploymentConfig],
+    works: &Works,
+) -> Option<(&'static str, String)> {
+    let cluster = cluster(asks, true, Some(reason::PLACE_CHANGED));
+    let known = known(&cluster, adcs, None);
+    let adc = known.adc().unwrap();
+    let refused = known.refuse_elsewhere(adc).or_else(|| known.refuse(works, adc));
+    refused.map(|refused| (refused.problem().reason, refused.problem().message.clone()))
+}
+
+#[test]
+fn a_cluster_that_lost_its_ako_or_its_record_says_what_to_do() {
+    let missing = refusal(None, &[default("two", &[])], &Works::Nowhere).unwrap();
+    let wanted = format!(
+        "the marks of ako-a-b-c on AVI by hand, then annotate the Cluster with {MOVE_ANNOTATION}={ALL}"
+    );
+    assert!(missing.0 == reason::ADC_MISSING && missing.1.contains(&wanted), "{missing:?}");
+    let recorded = || [default("two", &["a-b/c"])];
+    let older = refusal(None, &recorded(), &delivered("one")).unwrap();
+    assert!(older.0 == reason::PLACE_CHANGED && older.1.contains("cloud \"one\""), "{older:?}");
+    assert_eq!(refusal(None, &recorded(), &at("one")), None, "changed by others, which is put back");
+    assert_eq!(refusal(None, &recorded(), &delivered("two")), None);
+}
+
 #[test]
 fn a_refusal_says_what_the_annotation_does() {
-    let says = |asks: Option<&str>, adcs: &[AkoDeploymentConfig], works: Works| {
-        let cluster = cluster(asks, true, None);
-        let known = known(&cluster, adcs, None);
-        let adc = known.adc().unwrap();
-        let refused = known.refuse_elsewhere(adc).or_else(|| known.refuse(&works, adc));
-        refused.map(|refused| (refused.problem().reason, refused.problem().message.clone()))
-    };
+    let (moved, missing) = (reason::PLACE_CHANGED, reason::ADC_MISSING);
     let to = |name: &str| format!("{MOVE_ANNOTATION}={name}");
     let elsewhere = || at("one");
-    let (moved, missing) = (reason::PLACE_CHANGED, reason::ADC_MISSING);
     let two = || vec![default("two", &[])];
     let recorded = |to| vec![first(&["a-b/c"]), to];
     for (what, asks, adcs, works, wanted) in [
-        ("no AKO", None, two(), Works::Nowhere, None),
         ("there", None, two(), at("two"), None),
         ("elsewhere", None, two(), elsewhere(), Some((moved, to(ALL)))),
         (
@@ -239,11 +269,45 @@ fn a_refusal_says_what_the_annotation_does() {
             Some((moved, format!("annotation {} has no effect until", to(ALL)))),
         ),
     ] {
-        let is = says(asks, &adcs, works);
+        let is = refusal(asks, &adcs, &works);
         assert_eq!(is.as_ref().map(|is| is.0), wanted.as_ref().map(|wanted| wanted.0), "{what}");
         if let (Some((_, message)), Some((_, says))) = (is, wanted) {
             assert!(message.contains(&says), "{what}: {message}");
         }
+    }
+}
+
+/// What the destination lacks for this Cluster does not show in its condition Ready.
+#[test]
+fn ako_leaves_once_a_pass_has_found_that_it_can_come() {
+    let cluster = cluster(Some(ALL), true, None);
+    let adcs = [first(&["a-b/c"]), default("two", &[])];
+    for (can_serve, wanted, says) in [
+        (None, Want::Ako, "until its workload cluster was read"),
+        (
+            Some(Err("no such kinds".to_owned())),
+            Want::Ako,
+            "until AKO can come from \"install-ako-for-all\": no such kinds",
+        ),
+        (Some(Ok(())), Want::Nothing, ""),
+    ] {
+        let is_unwatched = matches!(can_serve, Some(Err(_)));
+        let known = Known { can_serve, ..known(&cluster, &adcs, Some(at("one"))) };
+        let adc = known.adc().unwrap();
+        assert!(known.may_move_to(adc), "{says}");
+        assert_eq!(known.want(), wanted, "{says}");
+        let refused = known.refuse_elsewhere(adc).unwrap();
+        assert_eq!(matches!(refused, Obstacle::Unwatched(_)), is_unwatched, "{refused:?}");
+        assert!(refused.problem().message.contains(says), "{refused:?}");
+    }
+    for (what, adcs, works) in [
+        ("it was not asked about", vec![first(&["a-b/c"]), not_ready()], Some(at("one"))),
+        ("at the same place", vec![first(&["a-b/c"]), default("one", &[])], Some(at("one"))),
+        ("no pass has looked", vec![default("two", &[])], None),
+        ("it is there", vec![default("two", &[])], Some(at("two"))),
+    ] {
+        let known = known(&cluster, &adcs, works);
+        assert!(!known.may_move_to(known.adc().unwrap()), "{what}");
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn hold_back(seen: &Seen, state: &State, obstacle: &Obstacle) -> Opti
         "AKO still makes nothing on AVI, as the label {DELETE_CONFIG_LABEL} of the Cluster had asked; it serves again once this ends: {message}"
     );
     let turn = match obstacle {
-        Obstacle::Lasting(_) => Turn::Blocked { reason, message },
+        Obstacle::Lasting(_) | Obstacle::Unwatched(_) => Turn::Blocked { reason, message },
         Obstacle::Brief(_) | Obstacle::Passing(_) => Turn::Wait { reason, message, after: None },
     };
     Some(Decision { turn, about: About::Idle })

@@ -43,9 +43,13 @@ pub(super) fn with_kinds(definitions: &Definitions, decision: Decision) -> Decis
     if is_waiting { Decision { about: About::Idle, ..decision } } else { decision }
 }
 
+/// Returns which kinds are missing that nothing in the operator's hands defines, and what to do about that.
+pub(in crate::cluster) fn find_missing(definitions: &Definitions) -> Option<String> {
+    (!definitions.missing.is_empty()).then(|| say_missing(definitions))
+}
+
 fn wait(definitions: &Definitions) -> Option<Turn<Plan>> {
-    if !definitions.missing.is_empty() {
-        let message = say_missing(definitions);
+    if let Some(message) = find_missing(definitions) {
         return Some(Turn::Wait { reason: reason::DEFINITIONS_MISSING, message, after: Some(AGAIN) });
     }
     if definitions.pending.is_empty() {

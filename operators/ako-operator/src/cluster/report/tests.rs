@@ -152,12 +152,19 @@ fn an_ako_that_leaves_is_not_installed() {
         said: vec![Said { message: LEAVING.to_owned(), ..gone }, cleaning().said.remove(0)],
         ..cleaning()
     };
+    let asked = Seen { said: leaving(&seen(Want::Nothing)).unwrap().set, ..seen(Want::Nothing) };
     check(vec![
         (
-            "it is asked",
+            "it cannot be reached, and only lost its label",
             installed(seen(Want::Nothing)),
+            waits("ClusterUnreachable"),
+            "AviResourceCleanupSucceeded=False ClusterUnreachable, AKOInstalled=False AKOToLeave, event ClusterUnreachable",
+        ),
+        (
+            "it is asked",
+            asked,
             waits(reason::CLEANING_UP),
-            &format!("AviResourceCleanupSucceeded=False AKOCleaningUp, {leaves}, event AKOCleaningUp"),
+            "AviResourceCleanupSucceeded=False AKOCleaningUp, event AKOCleaningUp",
         ),
         ("it still leaves", also(cleaning()), waits(reason::CLEANING_UP), leaves),
         ("that is said already", known, waits(reason::CLEANING_UP), "nothing"),
@@ -381,18 +388,21 @@ fn the_condition_names_the_annotation_while_ako_moves() {
     assert!(said.message.contains(MOVE_ANNOTATION) && said.message.contains("\"all\""), "{}", said.message);
     assert!(leaving(&Seen { said: begun.set.clone(), ..moves(seen(Want::Nothing)) }).is_none(), "it is said");
     assert!(leaving(&Seen { is_deleting: true, ..moves(seen(Want::Nothing)) }).is_none(), "it is deleted");
-    assert!(leaving(&Seen { moves_to: None, ..moves(seen(Want::Nothing)) }).is_none(), "it does not move");
+    assert!(leaving(&Seen { moves_to: None, ..moves(seen(Want::Nothing)) }).is_some(), "nothing selects it");
 }
 
 #[test]
 fn a_pause_that_is_over_is_not_said_while_a_step_fails() {
     let paused = [said(AKO_INSTALLED, Status::True, reason::PAUSED)];
     let is = |said: Option<Said>| said.map(|said| (said.status, said.reason));
-    assert_eq!(is(unpaused(&paused, true)), Some((Status::False, reason::LEAVING.to_owned())));
-    assert_eq!(is(unpaused(&paused, false)), None);
+    let (leaving, to_leave) =
+        (Some((Status::False, "AKOLeaving".to_owned())), Some((Status::False, "AKOToLeave".to_owned())));
+    assert_eq!(is(unpaused(&paused, true, true)), leaving);
+    assert_eq!(is(unpaused(&paused, true, false)), to_leave);
+    assert_eq!(is(unpaused(&paused, false, false)), None);
     let moved = [said(AKO_INSTALLED, Status::True, reason::PLACE_CHANGED)];
-    assert_eq!(is(unpaused(&moved, true)), Some((Status::False, reason::LEAVING.to_owned())));
-    assert_eq!(is(unpaused(&installed(seen(Want::Ako)).said, true)), None);
+    assert_eq!(is(unpaused(&moved, true, false)), to_leave);
+    assert_eq!(is(unpaused(&installed(seen(Want::Ako)).said, true, false)), None);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_cluster_waits_to_be_recorded_without_the_finalizer() {
 
 /// A process that starts in the middle knows by it that AKO leaves.
 #[test]
-fn a_move_is_said_before_anything_is_changed() {
+fn that_ako_leaves_is_said_before_anything_is_changed() {
     let moves = |seen| Seen { moves_to: Some("all".to_owned()), want: Want::Nothing, ..seen };
     let said = |seen: Seen| {
         let said = crate::cluster::report::leaving(&seen).unwrap().set;
@@ -130,6 +130,8 @@ fn a_move_is_said_before_anything_is_changed() {
         ("a person is", unknown(), "blocked AviUserCleanupImpossible"),
         ("nothing is", moves(gone), "gone"),
     ]);
+    let deselected = Seen { moves_to: None, ..asked() };
+    assert_eq!(shown(&next(&deselected, now()).turn), "report", "as where it only lost its label");
 }
 
 /// Of two reasons, the condition has the one that has to end first.
