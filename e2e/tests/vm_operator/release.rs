@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::{PATIENCE, Rig, VmRig};
 use serde_json::json;
-use testbed::{Account, Connection, Fault, eventually};
+use testbed::{Account, Connection, Fault, Outage, eventually};
 
 use crate::refusal::Refusal;
 use crate::safety::instance_says;
@@ -109,6 +109,58 @@ async fn scaling_down_destroys_no_machine_where_another_has_gone() {
     assert_eq!(powered(&rig, &folder).await, on);
     let calls = rig.calls().await.unwrap();
     assert!(!calls.contains_key("Destroy_Task") && !calls.contains_key("CloneVM_Task"), "{calls:?}");
+}
+
+/// What the operator knew before it chooses is of a time when the machine was there: a last status, an inventory that a silent link has kept, and a
+/// vCenter that answers no read in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_down_asks_again_before_it_chooses() {
+    let (_place, rig, mut operator) = start_web(3).await;
+    let folder = rig.folder("web");
+    let first = format!("{folder}/web-0");
+    let patch = async |spec: serde_json::Value| {
+        let patch = json!({ "spec": spec }).to_string();
+        rig.kubectl(&["patch", "vg", "web", "--type=merge", "-p", &patch]).await.unwrap();
+    };
+    let is_chosen = async |what: &str| {
+        rig.settled("web", 2).await.unwrap();
+        let on = [("web-1".to_owned(), true), ("web-2".to_owned(), true)];
+        assert_eq!(powered(&rig, &folder).await, on, "{what}");
+        let calls = rig.calls().await.unwrap();
+        assert!(
+            !calls.contains_key("Destroy_Task") && !calls.contains_key("CloneVM_Task"),
+            "{what}: {calls:?}"
+        );
+        patch(json!({ "replicas": 3 })).await;
+        rig.settled("web", 3).await.unwrap();
+        rig.vcenter.reset_calls().await.unwrap();
+    };
+    rig.vcenter.reset_calls().await.unwrap();
+    rig.vcenter.set_connection(&first, Connection::Disconnected, false).await.unwrap();
+    instance_says(&rig, "web-0", "MachineUnclear").await;
+    operator.process.kill().await;
+    rig.vcenter.unregister_vm(&first).await.unwrap();
+    patch(json!({ "replicas": 2 })).await;
+    operator = rig.operator().await.unwrap();
+    is_chosen("a last status").await;
+
+    rig.vcenter.outage_for(Outage::Hang, Duration::from_secs(20)).await.unwrap();
+    rig.vcenter.unregister_vm(&first).await.unwrap();
+    patch(json!({ "replicas": 2 })).await;
+    is_chosen("an old inventory").await;
+
+    patch(json!({ "paused": true })).await;
+    instance_says(&rig, "web-0", "Paused").await;
+    rig.vcenter.unregister_vm(&first).await.unwrap();
+    let slow = Fault::delay("RetrievePropertiesEx", Duration::from_secs(14));
+    rig.vcenter.fault(slow.until_cleared()).await.unwrap();
+    rig.vcenter.reset_calls().await.unwrap();
+    patch(json!({ "paused": false, "replicas": 2 })).await;
+    // Together once, then alone, with another read beside it.
+    rig.called_often("RetrievePropertiesEx", 5).await.unwrap();
+    rig.vcenter.clear_faults().await.unwrap();
+    is_chosen("a vCenter that is slow").await;
+    operator.process.kill().await;
 }
 
 /// The session ends while a machine is being destroyed, and the login takes long: meanwhile the machine is moved away, or detached.

@@ -95,10 +95,20 @@ pub struct GroupEntry {
     pub request: Option<FolderRequest>,
     /// The refresh of the inventory that the group waits for, or has waited for.
     pub refresh: Option<Ticket>,
+    /// The refresh of the inventory after which VmInstances to remove are chosen, and the generation of the group for which it was requested.
+    pub census: Option<(i64, Ticket)>,
     /// This process has created its folder.
     pub created: bool,
     /// This process has removed the finalizer of the original operator.
     pub adopted: bool,
+}
+
+impl GroupEntry {
+    /// Returns the refresh after which VmInstances to remove are chosen for the group as it is now.
+    #[must_use]
+    pub fn census_of(&self, generation: i64) -> Option<Ticket> {
+        self.census.filter(|(of, _)| *of == generation).map(|(_, ticket)| ticket)
+    }
 }
 
 /// All entries, by the UID of their object.
@@ -367,6 +377,21 @@ impl InFlight {
         inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
         inner.groups.entry(uid.to_owned()).or_default().refresh = Some(ticket);
         inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+    }
+
+    /// Records that VmInstances to remove are chosen after this refresh of the inventory, for the group of this generation.
+    pub fn choosing(&self, uid: &str, key: &Key, generation: i64, ticket: Ticket) {
+        let mut inner = self.lock();
+        inner.keys.insert(uid.to_owned(), Waiter::Group(key.clone()));
+        inner.groups.entry(uid.to_owned()).or_default().census = Some((generation, ticket));
+        inner.tickets.entry(ticket).or_default().insert(uid.to_owned());
+    }
+
+    /// Records that VmInstances were chosen: for others, the vCenter is asked again.
+    pub fn chosen(&self, uid: &str) {
+        if let Some(entry) = self.lock().groups.get_mut(uid) {
+            entry.census = None;
+        }
     }
 
     /// Records that this process has created the group's folder, unless the group is gone.

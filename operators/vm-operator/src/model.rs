@@ -32,7 +32,7 @@ use model::{Map, Model, Step};
 use normal::Mentions;
 
 use events::Event;
-use kubernetes::{Instance, Objects, SLOTS, group_of};
+use kubernetes::{Group, Instance, Objects, SLOTS, group_of};
 use process::{End, For, GroupPass, InstancePass, Remembered, View};
 use shown::{Shown, Update};
 use tables::{Table, Tables};
@@ -65,7 +65,7 @@ type Key = (u32, u32, Objects, bool);
 
 /// What a process is to a pass of an instance: its memory and inventory, whether it polls, its group as far as an instance sees
 /// it, the instance, and the tasks that statuses name.
-type InstanceKey = (u32, u32, bool, Option<bool>, Instance, [Option<u8>; SLOTS]);
+type InstanceKey = (u32, u32, bool, Option<(bool, bool)>, Instance, [Option<u8>; SLOTS]);
 
 /// The operator as a model. Each function of a process is called once for each of its states.
 pub struct Operator {
@@ -184,7 +184,7 @@ impl Operator {
         let instance = process.cache.instances[usize::from(slot)]?;
         let tasks = process.cache.instances.map(|instance| self.tables.status(instance?.status).task);
         let group = process.cache.group.filter(|group| group.number == group_of(instance.number));
-        let group = group.map(|group| group.deleting);
+        let group = group.map(|group| (group.deleting, has_surplus(process, group)));
         let key = (process.memory, process.shown, process.poll.is_some(), group, instance, tasks);
         if let Some(known) = self.passes.borrow().get(&key) {
             return Some(*known);
@@ -231,6 +231,12 @@ impl Operator {
         self.sends.borrow_mut().insert(key, sent);
         sent
     }
+}
+
+/// Returns whether the group has more VmInstances than replicas, as the process sees it.
+fn has_surplus(process: &Process, group: Group) -> bool {
+    let of_group = process.cache.instances.iter().flatten().filter(|i| group_of(i.number) == group.number);
+    of_group.filter(|instance| !instance.deleting).count() > usize::from(group.replicas)
 }
 
 impl Model for Operator {

@@ -27,7 +27,7 @@ use crate::vminstance;
 
 #[cfg(test)]
 pub use self::{
-    apply::{apply_folder, create_folder},
+    apply::{apply_folder, begin_scale},
     observe::observe as observe_in,
     plan::plan,
     status::status,
@@ -54,6 +54,7 @@ fn observe(ctx: &Context, group: &VmGroup) -> Seen {
             unread: &unread,
             is_member: &|vm, marker| ctx.is_member(vm, marker),
             is_of_another: &|folder| ctx.is_folder_of_another(folder, group),
+            is_looking_up: &|moref| ctx.vms.is_looking_up(moref),
             max_replicas: ctx.max_replicas,
         };
         observe::observe(&around, group)

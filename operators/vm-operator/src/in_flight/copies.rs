@@ -40,11 +40,12 @@ impl InFlight {
                 doubt => writeln!(text, " {doubt:?}"),
             };
         }
-        for (uid, GroupEntry { request, refresh, created, adopted }) in
+        for (uid, GroupEntry { request, refresh, census, created, adopted }) in
             inner.groups.iter().collect::<BTreeMap<_, _>>()
         {
             let refresh = refresh.map(&state);
-            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {created} {adopted}");
+            let census = census.map(|(generation, ticket)| (generation, state(ticket)));
+            let _ = writeln!(text, "{uid} {request:?} {refresh:?} {census:?} {created} {adopted}");
         }
         let created: BTreeMap<_, _> = inner.created.iter().collect();
         let (released, templates): (BTreeSet<_>, BTreeSet<_>) =

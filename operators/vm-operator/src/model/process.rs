@@ -22,6 +22,7 @@ use crate::fixtures::{CLUSTER, NAME, NAMESPACE, is_member};
 use crate::in_flight::{Doubt, Entry, FolderChange};
 use crate::memory::Memory;
 use crate::requests::{self, Request, Subject};
+use crate::vcenter::Vcenter as _;
 use crate::visibility::Blind;
 use crate::{vmgroup, vminstance};
 
@@ -154,7 +155,24 @@ pub struct GroupPass {
     pub create: Vec<u8>,
     pub delete: Vec<(u8, u8)>,
     pub status: Option<StatusId>,
+    pub updates: Vec<Update>,
     pub overclaims: bool,
+}
+
+impl GroupPass {
+    /// Returns a pass that leads to nothing.
+    fn of(remembered: &Remembered) -> Self {
+        Self {
+            remembered: remembered.copy(),
+            refused: None,
+            finalizer: None,
+            create: Vec::new(),
+            delete: Vec::new(),
+            status: None,
+            updates: Vec::new(),
+            overclaims: false,
+        }
+    }
 }
 
 fn blind(shown: &Shown) -> Option<Blind> {
@@ -273,35 +291,26 @@ impl View<'_> {
 
     /// Runs the driver's pass over the group.
     pub fn reconcile_group(&self, remembered: &Remembered, group: Group) -> GroupPass {
-        let mut pass = GroupPass {
-            remembered: remembered.copy(),
-            refused: None,
-            finalizer: None,
-            create: Vec::new(),
-            delete: Vec::new(),
-            status: None,
-            overclaims: false,
-        };
+        let mut pass = GroupPass::of(remembered);
         if !group.finalizer {
             pass.finalizer = (!group.deleting).then_some(true);
             return pass;
         }
         let object = self.tables.group(group);
         let instances = self.instances();
-        let inventory = self.shown.inventory(remembered.served);
+        let mut shown = self.shown.clone();
         for _ in 0..LOOKS {
             let client = Client::of(&pass.remembered, self.is_polling);
             let memory = &pass.remembered.memory;
-            let seen = self.observe_group(memory, &inventory, &object, &instances);
+            let inventory = shown.inventory(remembered.served);
+            let seen = self.observe_group(memory, &client, &inventory, &object, &instances);
             let turn = vmgroup::plan(&object, &seen);
             let (outcome, goes_on) = match turn {
                 Turn::Act(vmgroup::Plan::Scale(scale)) => {
                     pass.refused = scale
                         .needs_current_group()
                         .then(|| Remembered { newest: client.newest.get(), ..pass.remembered.copy() });
-                    if scale.create_folder {
-                        vmgroup::create_folder(memory, &object);
-                    }
+                    vmgroup::begin_scale(memory, &object, &scale);
                     pass.create = scale.create.iter().map(|slot| u8::try_from(*slot).unwrap()).collect();
                     pass.delete = scale.delete.iter().map(|(_, uid)| self.deleted(uid)).collect();
                     (Outcome::Acted(vmgroup::Done::default()), false)
@@ -318,6 +327,10 @@ impl View<'_> {
             };
             pass.remembered.newest = client.newest.get();
             pass.remembered.looking_up = client.looking_up.take();
+            for id in client.forgotten.take() {
+                pass.updates.push(Update::Expire(id));
+                shown = shown.after(Update::Expire(id));
+            }
             if goes_on && !matches!(outcome, Outcome::Failed(_)) {
                 continue;
             }
@@ -340,6 +353,7 @@ impl View<'_> {
     fn observe_group(
         &self,
         memory: &Memory,
+        client: &Client,
         inventory: &Inventory,
         object: &VmGroup,
         instances: &[Arc<VmInstance>],
@@ -354,6 +368,7 @@ impl View<'_> {
             unread: &[],
             is_member: &|vm, marker| is_member(instances.iter().map(AsRef::as_ref), vm, marker),
             is_of_another: &|_| false,
+            is_looking_up: &|moref| client.is_looking_up(moref),
             max_replicas: i32::try_from(SLOTS).unwrap(),
         };
         vmgroup::observe_in(&around, object)
@@ -381,7 +396,7 @@ impl View<'_> {
             Subject::Group { change, uid, .. } => {
                 let object = self.group().filter(|group| group.metadata.uid.as_ref() == Some(uid));
                 let is_needed = object.is_some_and(|object| {
-                    let seen = self.observe_group(memory, &inventory, &object, &self.instances());
+                    let seen = self.observe_group(memory, &client, &inventory, &object, &self.instances());
                     vmgroup::is_needed(&object, seen, &call)
                 });
                 let change = if *change == FolderChange::Create { Change::Create } else { Change::Remove };

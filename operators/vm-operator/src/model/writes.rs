@@ -73,6 +73,10 @@ impl Operator {
             return;
         }
         let pass = &result.pass;
+        for update in &pass.updates {
+            let process = state.process(at);
+            process.shown = self.update(process.shown, *update);
+        }
         state.mark(pass.overclaims.then_some(Wrong::Overclaims));
         if let Some(finalizer) = pass.finalizer {
             if write == Write::Lost {

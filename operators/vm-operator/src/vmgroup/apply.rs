@@ -81,6 +81,13 @@ pub fn apply_folder(
                 vcenter.look_up(&machine);
             }
         }
+        Plan::TakeCensus(machines) => {
+            for machine in &machines {
+                vcenter.forget_outside(machine);
+            }
+            let generation = group.metadata.generation.unwrap_or_default();
+            memory.in_flight.choosing(&uid, &key, generation, vcenter.request_refresh());
+        }
         Plan::Refresh => memory.in_flight.group_refreshing(&uid, &key, vcenter.request_refresh()),
         Plan::RemoveFolder(folder) => send(memory, group, FolderChange::Remove, Call::RemoveFolder(folder)),
         Plan::SettleFolder => memory.in_flight.set_folder_request(&uid, &key, None),
@@ -98,10 +105,8 @@ async fn scale(ctx: &Context, group: &VmGroup, scale: Scale) -> Result<Done, Err
     if scale.needs_current_group() && !ctx.is_current_group(group).await? {
         return Ok(Done::default());
     }
-    let Scale { create_folder, create: slots, delete, respec } = scale;
-    if create_folder {
-        self::create_folder(&ctx.memory, group);
-    }
+    begin_scale(&ctx.memory, group, &scale);
+    let Scale { create_folder: _, create: slots, delete, respec } = scale;
     let (deleted, released) = if is_detached(group) { (0, delete.len()) } else { (delete.len(), 0) };
     let done = Done { created: slots.len(), deleted, released, ..Done::default() };
     let name = group.name_any();
@@ -127,10 +132,15 @@ async fn remove(ctx: &Context, key: Key, uid: String) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts the creation of the group's folder into the queue.
-pub fn create_folder(memory: &Memory, group: &VmGroup) {
-    let name = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
-    send(memory, group, FolderChange::Create, Call::CreateFolder(name));
+/// Does what of a plan concerns this process and the vCenter: puts the creation of the group's folder into the queue.
+pub fn begin_scale(memory: &Memory, group: &VmGroup, scale: &Scale) {
+    if !scale.delete.is_empty() {
+        memory.in_flight.chosen(&group.uid().unwrap_or_default());
+    }
+    if scale.create_folder {
+        let name = names::folder(&group.namespace().unwrap_or_default(), &group.name_any());
+        send(memory, group, FolderChange::Create, Call::CreateFolder(name));
+    }
 }
 
 fn send(memory: &Memory, group: &VmGroup, change: FolderChange, call: Call) {

@@ -17,8 +17,8 @@ use crate::visibility::Blind;
 use crate::vminstance::{self, AnotherVcenter, Refresh, Unseen};
 
 use super::seen::{
-    FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalMachine, Originals, Seen, Stray,
-    Unread,
+    Answer, FolderProgress, FolderSeen, Leftover, LeftoverWhy, Member, OriginalMachine, Originals, Seen,
+    Stray, Unread,
 };
 
 /// What a group is observed in.
@@ -37,6 +37,8 @@ pub struct Surroundings<'a> {
     pub is_member: &'a dyn Fn(&Vm, &Marker) -> bool,
     /// Returns whether another group than this has the folder of this name.
     pub is_of_another: &'a dyn Fn(&str) -> bool,
+    /// Returns whether the vCenter is being asked for this machine.
+    pub is_looking_up: &'a dyn Fn(&MoRef) -> bool,
     /// `--max-replicas`.
     pub max_replicas: i32,
 }
@@ -88,6 +90,7 @@ pub fn observe(around: &Surroundings<'_>, group: &VmGroup) -> Seen {
         blind: around.blind.clone(),
         request: entry.request.as_ref().map(|request| folder_progress(around.inventory, request)),
         refresh: Refresh::of(entry.refresh, around.inventory),
+        census: Refresh::of(entry.census_of(group.metadata.generation.unwrap_or_default()), around.inventory),
         adopted: entry.adopted,
         max_replicas: around.max_replicas,
         ..Seen::default()
@@ -299,6 +302,7 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
     let machines = if in_sight { look.machines() } else { Vec::new() };
     let machine = machines.first();
     let unseen = if in_sight && machine.is_none() { look.unseen() } else { Unseen::Nothing };
+    let absent = if in_sight && machine.is_none() { look.absent() } else { None };
     let has_record = instance.status.as_ref().is_some_and(|status| status.task.is_some())
         || vminstance::recorded(instance).is_some();
     let key = Key::of(instance);
@@ -306,7 +310,8 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
         slot: instance.spec.slot,
         deleting: instance.meta().deletion_timestamp.is_some(),
         exists: machine.is_some() || matches!(unseen, Unseen::Moved | Unseen::Hidden),
-        is_asked_for: matches!(&unseen, Unseen::Unanswered(moref) if around.memory.in_flight.is_awaited(moref, &key)),
+        answer: absent.as_ref().map_or(Answer::None, |moref| answer(around, moref, &key)),
+        absent,
         unseen,
         vcenter: vminstance::recorded_vcenter(instance).map(str::to_owned),
         on: machine.is_some_and(|machine| machine.power == Some(PowerState::On)),
@@ -318,6 +323,15 @@ fn member(around: &Surroundings<'_>, group: &VmGroup, instance: &VmInstance, in_
         jam: jam(instance),
         key,
         uid,
+    }
+}
+
+fn answer(around: &Surroundings<'_>, moref: &MoRef, instance: &Key) -> Answer {
+    let is_awaited = || around.memory.in_flight.is_awaited(moref, instance) && (around.is_looking_up)(moref);
+    match around.inventory.last_outside(moref) {
+        Some(_) => Answer::Given,
+        None if is_awaited() => Answer::Awaited,
+        None => Answer::None,
     }
 }
 

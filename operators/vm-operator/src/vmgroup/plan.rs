@@ -1,6 +1,7 @@
 //! What to do next about one group: a total, pure function of the object and what was seen. Reads and writes nothing; `apply`
 //! carries the plan out and comes next.
 
+mod census;
 mod other_vcenter;
 mod texts;
 
@@ -25,12 +26,11 @@ const BATCH: usize = 50;
 /// When to look whether the status that the driver writes has been written.
 pub(super) const RECORDED: Duration = Duration::from_millis(500);
 
-/// When to look whether the vCenter has answered.
-const ANSWERED: Duration = Duration::from_secs(1);
-
 /// What to change.
 #[derive(Clone, Debug)]
 pub enum Plan {
+    /// Bring up to date what decides which VmInstances to remove; these machines are not in the inventory.
+    TakeCensus(Vec<MoRef>),
     /// Ask where these machines of VmInstances are.
     LookUp(Vec<(Key, MoRef)>),
     /// Change VmInstances and create the folder.
@@ -118,7 +118,7 @@ pub fn plan(group: &VmGroup, seen: &Seen) -> Turn<Plan> {
     }
     let scale = plan_scale(group, seen);
     if !scale.delete.is_empty()
-        && let Some(turn) = plan_look_up(seen)
+        && let Some(turn) = census::plan(group, seen)
     {
         return turn;
     }
@@ -161,27 +161,6 @@ pub fn replacement<'a>(group: &VmGroup, seen: &'a Seen) -> Replacement<'a> {
     // What keeps it from its machine would most likely keep the next one from its own, also where it is tried again and again.
     let is_without = |member: &&Member| !member.exists && !member.deleting;
     seen.members.iter().find(is_without).map_or(Replacement::Made, Replacement::InDoubt)
-}
-
-/// Has the vCenter say where machines are that the inventory does not show, before VmInstances to remove are chosen.
-fn plan_look_up(seen: &Seen) -> Option<Turn<Plan>> {
-    let unanswered = seen.members.iter().filter(|member| !member.deleting);
-    let unanswered = unanswered.filter_map(|member| match &member.unseen {
-        Unseen::Unanswered(moref) => Some((member, moref)),
-        _ => None,
-    });
-    let (asked, new): (Vec<_>, Vec<_>) = unanswered.partition(|(member, _)| member.is_asked_for);
-    if !new.is_empty() {
-        let new = new.into_iter().map(|(member, moref)| (member.key.clone(), moref.clone()));
-        return Some(Turn::LookAgain(Plan::LookUp(new.collect())));
-    }
-    let (member, moref) = asked.first()?;
-    let message = format!(
-        "the vCenter is asked where the machine {} of {} is, before VmInstances to remove are chosen",
-        moref.value(),
-        member.key.name()
-    );
-    Some(Turn::Wait { reason: reason::SCALING, message, after: Some(ANSWERED) })
 }
 
 /// Names the VmInstances that do not parse: nothing is known of their slots and machines.

@@ -23,8 +23,10 @@ pub struct Member {
     pub exists: bool,
     /// What is known of its machine where the inventory shows none.
     pub unseen: Unseen,
-    /// The vCenter is asked for a machine of which it has not answered.
-    pub is_asked_for: bool,
+    /// The machine that it had, if the inventory does not show it.
+    pub absent: Option<MoRef>,
+    /// What the vCenter has said of that machine.
+    pub answer: Answer,
     /// The vCenter that its status names.
     pub vcenter: Option<String>,
     /// Its machine is powered on, as far as the vCenter knows.
@@ -54,7 +56,8 @@ impl Member {
             deleting: false,
             exists: true,
             unseen: Unseen::Nothing,
-            is_asked_for: false,
+            absent: None,
+            answer: Answer::None,
             vcenter: None,
             on: true,
             begun: true,
@@ -65,6 +68,17 @@ impl Member {
             jam: None,
         }
     }
+}
+
+/// How far the vCenter was asked where a machine is that the inventory does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was not asked, or the machine is shown.
+    None,
+    /// It is being asked.
+    Awaited,
+    /// It has said where.
+    Given,
 }
 
 /// A VmInstance of this group or a former one of its name for which the operator has nothing left to do.
@@ -170,6 +184,8 @@ pub struct Seen {
     pub originals: Originals,
     /// The group's instances, by slot.
     pub members: Vec<Member>,
+    /// Whether the inventory was brought up to date since VmInstances to remove are to be chosen.
+    pub census: Refresh,
     /// VmInstances that are no members any more, although they exist.
     pub leftovers: Vec<Leftover>,
     /// VmInstances that are in the way of members, by slot.

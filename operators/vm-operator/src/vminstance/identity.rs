@@ -62,21 +62,20 @@ impl Look<'_> {
         mine
     }
 
-    /// Returns what is known of the machine of an instance of which the inventory shows none. While no answer of the vCenter is known, a last
-    /// status that is about the machine stands.
+    /// Returns what is known of the machine of an instance of which the inventory shows none. Where the vCenter has not answered, a last status
+    /// that is about the machine stands: what cannot be undone needs the answer, see [`Look::absent`].
     #[must_use]
     pub fn unseen(&self) -> Unseen {
         let Self { inventory, instance, marker, .. } = self;
         if self.away().is_some() {
             return Unseen::Nothing;
         }
-        let said = said(instance);
         let Some(moref) = recorded(instance) else {
-            return if said == Some(reason::MACHINE_UNCLEAR) { Unseen::Unread } else { Unseen::Nothing };
+            let is_unread = self.namesake().is_some_and(|vm| vm.markers.is_none());
+            return if is_unread { Unseen::Unread } else { Unseen::Nothing };
         };
-        match (inventory.vm(&moref), inventory.outside(&moref), said) {
+        match (inventory.vm(&moref), inventory.last_outside(&moref), said(instance)) {
             (Some(vm), ..) if vm.markers.is_none() => Unseen::Unread,
-            (Some(_), ..) => Unseen::Nothing,
             // The inventory is about to show it.
             (None, Some(outside), _) if is_back(outside, inventory) => Unseen::Hidden,
             (None, Some(outside), _) => match find_whereabouts(outside, instance, &marker.to_string()) {
@@ -86,8 +85,23 @@ impl Look<'_> {
             },
             (None, None, Some(reason::MACHINE_MOVED)) => Unseen::Moved,
             (None, None, Some(reason::MACHINE_UNCLEAR)) => Unseen::Hidden,
-            (None, None, _) => Unseen::Unanswered(moref),
+            (Some(_), ..) | (None, None, _) => Unseen::Nothing,
         }
+    }
+
+    /// Returns the recorded machine of an instance, if the inventory does not show it.
+    #[must_use]
+    pub fn absent(&self) -> Option<MoRef> {
+        let here = recorded(self.instance).filter(|_| self.away().is_none());
+        here.filter(|moref| self.inventory.vm(moref).is_none())
+    }
+
+    /// Returns the machine that has the name of the instance's, in one of its folders.
+    pub(super) fn namesake(&self) -> Option<&Arc<Vm>> {
+        let Self { inventory, instance, marker, .. } = self;
+        let folder = inventory.folder_named(&names::folder(&marker.namespace, &marker.group));
+        let mut folders = folder.into_iter().chain(original_folder(inventory, instance, marker));
+        folders.find_map(|folder| inventory.vm_named(&folder.moref, &instance.spec.vm_name))
     }
 
     /// Returns which other vCenter than this has what was made for the instance, unless its machine was brought here.
@@ -245,8 +259,6 @@ pub enum Unseen {
     Hidden,
     /// The vCenter cannot read one that may be the machine.
     Unread,
-    /// This one was, and the vCenter has not answered where it is.
-    Unanswered(MoRef),
 }
 
 /// Why the inventory does not show a machine that exists.

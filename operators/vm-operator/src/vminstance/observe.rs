@@ -19,9 +19,7 @@ use crate::memory::{LONGEST_CLONE, Memory};
 use crate::vcenter::Vcenter;
 use crate::visibility::Blind;
 
-use super::identity::{
-    Look, OutOfSight, find_whereabouts, has_uuid_of, is_back, lost, marker_of, original_folder, recorded,
-};
+use super::identity::{Look, OutOfSight, find_whereabouts, has_uuid_of, is_back, lost, marker_of, recorded};
 use super::seen::{Confirmed, GroupView, InDoubt, Missing, Progress, Refresh, Seen};
 
 /// A clone that was queued this long before the instance was created is not the instance's: the clocks of the vCenter and of
@@ -99,10 +97,7 @@ fn see(around: &Surroundings<'_>, look: &Look<'_>, entry: &Entry, seen: Seen) ->
         inventory.folder_named(&names::folder(&marker.namespace, &marker.group)).map(|f| f.moref.clone());
     let recorded = recorded(instance);
     let mine = look.machines();
-    let original = original_folder(inventory, instance, marker);
-    let mut folders = folder.iter().chain(original.map(|folder| &folder.moref));
-    let namesake = folders.find_map(|folder| inventory.vm_named(folder, &spec.vm_name));
-    let namesake = namesake.filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
+    let namesake = look.namesake().filter(|vm| !mine.iter().any(|machine| machine.moref == vm.moref));
     // A machine whose configuration cannot be read may be the instance's.
     let had = recorded.as_ref().and_then(|moref| inventory.vm(moref));
     let unread = had.or(namesake);

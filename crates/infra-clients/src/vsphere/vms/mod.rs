@@ -272,6 +272,11 @@ impl Vms {
         }
     }
 
+    /// Drops what was found of a VM that the inventory does not show: an answer that is there later is of a later look-up, or of one that is open.
+    pub fn forget_outside(&self, vm: &MoRef) {
+        self.shared.update(|inventory| inventory.forget_outside(vm));
+    }
+
     /// Requests to read a VM that the inventory shows, and the folders above it, before something is done to it that cannot be undone: an
     /// update may have been lost, or be late. [`Inventory::confirmed`] has the answer when [`Change::LookedUp`] is sent. If the VM is not
     /// as the inventory shows it, the inventory is read again.

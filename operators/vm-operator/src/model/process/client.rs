@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) newest: Cell<u64>,
     pub(super) looking_up: RefCell<BTreeSet<u8>>,
     pub(super) followed: RefCell<Vec<u8>>,
+    /// The machines whose answers were dropped.
+    pub(super) forgotten: RefCell<Vec<u8>>,
 }
 
 impl Client {
@@ -28,6 +30,7 @@ impl Client {
             newest: Cell::new(remembered.newest),
             looking_up: RefCell::new(remembered.looking_up.clone()),
             followed: RefCell::default(),
+            forgotten: RefCell::default(),
         }
     }
 
@@ -58,6 +61,10 @@ impl Vcenter for Client {
 
     fn look_up(&self, vm: &MoRef) {
         self.request(vm);
+    }
+
+    fn forget_outside(&self, vm: &MoRef) {
+        self.forgotten.borrow_mut().extend(number(vm.value()));
     }
 
     fn confirm(&self, vm: &MoRef) {

@@ -32,6 +32,7 @@ struct World {
     unread: Vec<Guarded<VmInstance>>,
     /// The folder names of another group.
     of_another: Vec<String>,
+    looking_up: Vec<MoRef>,
 }
 
 impl World {
@@ -47,6 +48,7 @@ impl World {
             blind: None,
             unread: Vec::new(),
             of_another: Vec::new(),
+            looking_up: Vec::new(),
         }
     }
 
@@ -60,6 +62,7 @@ impl World {
             unread: &self.unread,
             is_member: &|vm, marker| fixtures::is_member(self.instances.iter(), vm, marker),
             is_of_another: &|folder| self.of_another.iter().any(|name| name == folder),
+            is_looking_up: &|moref| self.looking_up.contains(moref),
             max_replicas: 100,
         };
         observe(&around, &self.group)
@@ -129,12 +132,13 @@ fn has(seen: &mut Seen) {
 fn moved(seen: &mut Seen) {
     let first = &mut seen.members[0];
     (first.exists, first.unseen, first.begun) = (true, Unseen::Moved, true);
+    (first.absent, first.answer) = (Some(vcenter::vm_ref("vm-1")), Answer::Given);
 }
 
 /// Slot 0 had a machine of which the vCenter has not answered where it is.
 fn unanswered(seen: &mut Seen) {
     let first = &mut seen.members[0];
-    (first.unseen, first.begun) = (Unseen::Unanswered(vcenter::vm_ref("vm-1")), true);
+    (first.absent, first.begun) = (Some(vcenter::vm_ref("vm-1")), true);
 }
 
 fn blind() -> Blind {
@@ -171,12 +175,14 @@ fn the_machines_of_the_members() {
             |s| (s.members[0].begun, s.members[0].unseen) = (true, Unseen::Unread),
         ),
         (
+            "not recorded, and not readable",
+            |w| w.show(|vm| Vm { markers: None, instance_uuid: None, ..vm }),
+            |s| s.members[0].unseen = Unseen::Unread,
+        ),
+        (
             "not recorded, and not readable, as far as the last status says",
             |w| w.report(Status::Unknown, reason::MACHINE_UNCLEAR),
-            |s| {
-                s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into()));
-                s.members[0].unseen = Unseen::Unread;
-            },
+            |s| s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into())),
         ),
         (
             "made from an earlier spec",
@@ -204,11 +210,20 @@ fn the_machines_of_the_members() {
             |w| {
                 w.status().vm_ref = Some("vm-1".into());
                 w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &Key::of(&fixtures::instance(0)));
+                w.looking_up.push(vcenter::vm_ref("vm-1"));
             },
             |s| {
                 unanswered(s);
-                s.members[0].is_asked_for = true;
+                s.members[0].answer = Answer::Awaited;
             },
+        ),
+        (
+            "asked for, and the answer was dropped",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.memory.in_flight.looking_up(&vcenter::vm_ref("vm-1"), &Key::of(&fixtures::instance(0)));
+            },
+            unanswered,
         ),
         (
             "recorded, and gone",
@@ -216,7 +231,10 @@ fn the_machines_of_the_members() {
                 w.status().vm_ref = Some("vm-1".into());
                 w.inventory.answer_look_up(&vcenter::vm_ref("vm-1"), None);
             },
-            |s| s.members[0].begun = true,
+            |s| {
+                unanswered(s);
+                s.members[0].answer = Answer::Given;
+            },
         ),
         (
             "moved",
@@ -248,7 +266,20 @@ fn the_machines_of_the_members() {
             },
             |s| {
                 moved(s);
+                s.members[0].answer = Answer::None;
                 s.members[0].trouble = Some((reason::MACHINE_MOVED.into(), "help".into()));
+            },
+        ),
+        (
+            "hidden, as far as the last status says",
+            |w| {
+                w.status().vm_ref = Some("vm-1".into());
+                w.report(Status::Unknown, reason::MACHINE_UNCLEAR);
+            },
+            |s| {
+                unanswered(s);
+                (s.members[0].exists, s.members[0].unseen) = (true, Unseen::Hidden);
+                s.members[0].trouble = Some((reason::MACHINE_UNCLEAR.into(), "help".into()));
             },
         ),
         (

@@ -37,7 +37,14 @@ fn folder(name: &str, children: usize) -> FolderSeen {
 }
 
 fn seen(members: Vec<Member>) -> Seen {
-    Seen { folder: Some(folder("n.g", members.len())), members, max_replicas: 1000, ..Seen::default() }
+    let census = Refresh::Served;
+    Seen {
+        folder: Some(folder("n.g", members.len())),
+        members,
+        census,
+        max_replicas: 1000,
+        ..Seen::default()
+    }
 }
 
 fn empty() -> Seen {

@@ -48,6 +48,8 @@ struct Client {
 }
 
 impl Vcenter for Client {
+    fn forget_outside(&self, _: &MoRef) {}
+
     fn user(&self) -> Option<Arc<str>> {
         self.user.clone()
     }

@@ -22,8 +22,10 @@ use crate::vsphere::{MoRef, Task};
 use index::{Index, Texts};
 use tasks::TaskEntry;
 
-/// Age after which the answer to a look-up is dropped.
+/// Age after which the answer to a look-up says nothing of the present.
 const OUTSIDE_LIFE: Duration = Duration::from_secs(30);
+/// Age after which it is dropped.
+const OUTSIDE_KEPT: Duration = Duration::from_mins(10);
 /// How long the answer to a confirmation counts.
 const CONFIRMED_LIFE: Duration = Duration::from_secs(30);
 
@@ -152,11 +154,18 @@ impl Inventory {
     }
 
     /// Returns where a VM is that the inventory does not show, once it was looked up:
-    /// [`Vms::look_up`](super::Vms::look_up). The answer is dropped after 30 seconds, and when the VM appears in the inventory.
+    /// [`Vms::look_up`](super::Vms::look_up). The answer holds for 30 seconds, and until the VM appears in the inventory.
     #[must_use]
     pub fn outside(&self, moref: &MoRef) -> Option<&Outside> {
         let (outside, since) = self.outside.get(moref)?;
         (since.elapsed() < OUTSIDE_LIFE).then_some(outside)
+    }
+
+    /// Returns the last answer of [`Inventory::outside`], which may be 10 minutes old:
+    /// [`Vms::forget_outside`](super::Vms::forget_outside) drops it.
+    #[must_use]
+    pub fn last_outside(&self, moref: &MoRef) -> Option<&Outside> {
+        self.outside.get(moref).map(|(outside, _)| outside)
     }
 }
 
@@ -290,7 +299,7 @@ impl Inventory {
         missed
     }
 
-    #[cfg(feature = "fixtures")]
+    /// Drops the answer to a look-up.
     pub(super) fn forget_outside(&mut self, moref: &MoRef) {
         self.outside.remove(moref);
     }
@@ -379,7 +388,7 @@ impl Inventory {
     /// Drops what is too old to be of use.
     pub(super) fn purge(&mut self, now: Instant) {
         self.purge_tasks(now);
-        self.outside.retain(|_, (_, since)| now.saturating_duration_since(*since) < OUTSIDE_LIFE);
+        self.outside.retain(|_, (_, since)| now.saturating_duration_since(*since) < OUTSIDE_KEPT);
         self.confirmed.retain(|_, (_, since)| now.saturating_duration_since(*since) < CONFIRMED_LIFE);
     }
 }

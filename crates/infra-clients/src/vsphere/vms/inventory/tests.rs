@@ -117,8 +117,16 @@ fn a_look_up_is_answered_until_the_vm_appears() {
     assert_eq!(inventory.outside(&vm("2")), None, "the inventory shows it");
 
     inventory.set_looked_up(&vm("3"), None, None, now);
-    inventory.purge(now + OUTSIDE_LIFE);
-    assert_eq!(inventory.outside(&vm("3")), None, "too old");
+    inventory.purge(now + OUTSIDE_KEPT);
+    assert_eq!(inventory.last_outside(&vm("3")), None, "too old");
+    let before = now.checked_sub(OUTSIDE_LIFE).unwrap();
+    inventory.set_looked_up(&vm("4"), None, None, before);
+    let known = |inventory: &Inventory| {
+        (inventory.outside(&vm("4")).cloned(), inventory.last_outside(&vm("4")).cloned())
+    };
+    assert_eq!(known(&inventory), (None, Some(Outside::Gone)));
+    inventory.forget_outside(&vm("4"));
+    assert_eq!(known(&inventory), (None, None));
 }
 
 /// The folder of a VM may have been moved although the VM has the same parent, and the root folder as well.

@@ -175,12 +175,16 @@ impl LookUps {
         let mut link = shared.link.subscribe();
         let (mut tries, mut pause) = (1, FIRST_PAUSE);
         while link.wait_for(Link::is_up).await.is_ok() {
-            match look_up(shared, TIME_ALONE, std::slice::from_ref(&moref)).await {
+            let read = look_up(shared, TIME_ALONE, std::slice::from_ref(&moref));
+            let (read, is_answering) = tokio::join!(read, is_answering(shared));
+            match read {
                 Ok(()) => {
                     self.requests().suspects.remove(&moref);
                     return;
                 }
                 Err(error) if is_about_link(&error, &link) => {}
+                // Nor does vCenter say anything else: that is no answer about this VM.
+                Err(error) if is_silent(&error) && !is_answering => {}
                 Err(error) if tries == TRIES || is_about_objects(&error) || is_silent(&error) => {
                     tracing::warn!(%error, vm = moref.value(), "vCenter cannot read the VM");
                     self.requests().suspects.insert(moref.clone(), Instant::now());
@@ -198,6 +202,12 @@ impl LookUps {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Returns whether vCenter answers another read within the time that a suspect has.
+async fn is_answering(shared: &Shared) -> bool {
+    let Some(site) = shared.sites.current() else { return true };
+    read_once_within(&shared.core, TIME_ALONE, std::slice::from_ref(&site.vm_folder)).await.is_ok()
 }
 
 /// Looks VMs up with one call, and one for each folder that is above one now and not in the inventory, and one for each VM that the answer

@@ -68,7 +68,11 @@ fn machines_with_a_marker_and_without_an_instance_are_orphans() {
             |_| {},
         ),
         ("a foreign machine", |w| w.show(|vm| Vm { markers: vcenter::markers(&[]), ..vm }), |_| {}),
-        ("a machine that cannot be read", |w| w.show(|vm| Vm { markers: None, ..vm }), |_| {}),
+        (
+            "a machine that cannot be read",
+            |w| w.show(|vm| Vm { markers: None, ..vm }),
+            |s| s.members[0].unseen = Unseen::Unread,
+        ),
         (
             "a copy in another folder",
             |w| {

@@ -1,6 +1,7 @@
 //! Which VmInstances scaling down removes.
 
 use super::*;
+use crate::vmgroup::seen::Answer;
 
 /// Checks that each scaling down removes the first of these, in this order.
 fn takes(members: &[Member], wanted: &[&str]) {
@@ -29,20 +30,41 @@ fn of_equals_the_outdated_then_the_highest_come_first() {
     takes(&[member(0), outdated, member(2), member(3)], &["g-1", "g-3", "g-2", "g-0"]);
 }
 
-/// Where it is decides which one goes.
+/// Where each is decides which one goes.
 #[test]
 fn none_is_chosen_before_the_vcenter_has_answered_of_all() {
     let moref = MoRef::new("VirtualMachine", "vm-1");
-    let unanswered =
-        Member { unseen: Unseen::Unanswered(moref.clone()), exists: false, on: false, ..member(0) };
-    let asked = Member { is_asked_for: true, ..unanswered.clone() };
-    let turn = |first: &Member, replicas| plan(&group(replicas, "t"), &seen(vec![first.clone(), member(1)]));
-    let Turn::LookAgain(Plan::LookUp(machines)) = turn(&unanswered, 1) else { panic!("it does not ask") };
+    // As its last status says.
+    let unanswered = Member {
+        unseen: Unseen::Hidden,
+        absent: Some(moref.clone()),
+        on: false,
+        made_from: None,
+        ..member(0)
+    };
+    let asked = Member { answer: Answer::Awaited, ..unanswered.clone() };
+    let gone = Member { unseen: Unseen::Nothing, answer: Answer::Given, exists: false, ..unanswered.clone() };
+    let turn = |first: &Member, replicas, census| {
+        plan(&group(replicas, "t"), &Seen { census, ..seen(vec![first.clone(), member(1)]) })
+    };
+    let Turn::LookAgain(Plan::TakeCensus(machines)) = turn(&unanswered, 1, Refresh::None) else {
+        panic!("the inventory is not brought up to date")
+    };
+    assert_eq!(machines, std::slice::from_ref(&moref));
+    let waits = |turn: Turn<Plan>, says: &str| {
+        let Turn::Wait { reason: reason::SCALING, message, .. } = turn else { panic!("no wait: {turn:?}") };
+        assert!(message.contains(says), "{message}");
+    };
+    waits(turn(&gone, 1, Refresh::Requested), "the inventory is brought up to date");
+    let Turn::LookAgain(Plan::LookUp(machines)) = turn(&unanswered, 1, Refresh::Served) else {
+        panic!("it does not ask")
+    };
     assert_eq!(machines, [(unanswered.key.clone(), moref)]);
-    let Turn::Wait { reason: reason::SCALING, message, .. } = turn(&asked, 1) else { panic!("no wait") };
-    assert!(message.contains("vm-1 of g-0"), "{message}");
+    waits(turn(&asked, 1, Refresh::Served), "vm-1 of g-0");
+    assert_eq!(victims(&scale(turn(&gone, 1, Refresh::Served))), ["g-0"]);
     // Nothing is chosen: nothing is to be known.
-    assert_eq!(scale(turn(&asked, 3)).create, [2]);
+    assert_eq!(scale(turn(&asked, 3, Refresh::None)).create, [2]);
+    assert_eq!(victims(&scale(turn(&asked, 0, Refresh::None))), ["g-1", "g-0"]);
     let going = Member { deleting: true, ..unanswered };
-    assert_eq!(victims(&scale(turn(&going, 0))), ["g-1"]);
+    assert_eq!(victims(&scale(turn(&going, 0, Refresh::None))), ["g-1"]);
 }

@@ -1,0 +1,52 @@
+//! What has to be known of all machines of a group before some are chosen to be removed.
+
+use std::time::Duration;
+
+use infra_clients::vsphere::MoRef;
+use operator_kit::Turn;
+
+use super::Plan;
+use crate::api::{VmGroup, reason};
+use crate::vmgroup::seen::{Answer, Member, Seen};
+use crate::vminstance::Refresh;
+
+/// When to look whether the vCenter has answered.
+const ANSWERED: Duration = Duration::from_secs(1);
+
+/// Brings up to date what decides which VmInstances go: the inventory, then where each machine is that it does not show. What was known before may
+/// be of a time when a machine was there that is gone, and one that works would be destroyed in its place.
+pub(super) fn plan(group: &VmGroup, seen: &Seen) -> Option<Turn<Plan>> {
+    if group.spec.replicas == 0 {
+        return None;
+    }
+    let live = seen.members.iter().filter(|member| !member.deleting);
+    let absent = live.filter_map(|member| Some((member, member.absent.as_ref()?)));
+    match seen.census {
+        Refresh::None => {
+            Some(Turn::LookAgain(Plan::TakeCensus(absent.map(|(_, moref)| moref.clone()).collect())))
+        }
+        Refresh::Requested => {
+            let message = "the inventory is brought up to date before VmInstances to remove are chosen";
+            Some(wait_for_answer(message.to_owned()))
+        }
+        Refresh::Served => plan_look_up(absent),
+    }
+}
+
+fn plan_look_up<'a>(absent: impl Iterator<Item = (&'a Member, &'a MoRef)>) -> Option<Turn<Plan>> {
+    let unanswered = absent.filter(|(member, _)| member.answer != Answer::Given);
+    let (asked, new): (Vec<_>, Vec<_>) = unanswered.partition(|(member, _)| member.answer == Answer::Awaited);
+    if !new.is_empty() {
+        let new = new.into_iter().map(|(member, moref)| (member.key.clone(), moref.clone()));
+        return Some(Turn::LookAgain(Plan::LookUp(new.collect())));
+    }
+    let (member, moref) = asked.first()?;
+    let (machine, of) = (moref.value(), member.key.name());
+    Some(wait_for_answer(format!(
+        "the vCenter is asked where the machine {machine} of {of} is, before VmInstances to remove are chosen"
+    )))
+}
+
+fn wait_for_answer(message: String) -> Turn<Plan> {
+    Turn::Wait { reason: reason::SCALING, message, after: Some(ANSWERED) }
+}
