@@ -59,7 +59,7 @@ pub use ako::{Ako, Cleanup};
 #[cfg(feature = "servers")]
 pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record, Subject};
 #[cfg(feature = "servers")]
-pub use control_plane::{AuditEvent, Backup, ControlPlane, ControlPlaneBuilder, client};
+pub use control_plane::{AuditEvent, Backup, Baseline, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
 pub use file_server::{FileReply, FileRequest, FileServer};
 #[cfg(feature = "servers")]
