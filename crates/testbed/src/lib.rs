@@ -63,7 +63,7 @@ pub use control_plane::{AuditEvent, Backup, Baseline, ControlPlane, ControlPlane
 #[cfg(feature = "servers")]
 pub use file_server::{FileReply, FileRequest, FileServer};
 #[cfg(feature = "servers")]
-pub use management::{Management, VirtualHost, Workload, WorkloadBuilder};
+pub use management::{ClusterApi, Management, VirtualHost, Workload, WorkloadBuilder};
 #[cfg(feature = "servers")]
 pub use monitoring::Monitoring;
 #[cfg(feature = "servers")]
