@@ -11,8 +11,8 @@ use std::sync::{Arc, Weak};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use testbed::{ControlPlane, ControlPlaneBuilder, project_root};
-use tokio::sync::Mutex;
+use testbed::{Baseline, ClusterApi, ControlPlane, ControlPlaneBuilder, project_root};
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::objects;
 use crate::operator::binary;
@@ -116,6 +116,8 @@ pub struct Plane {
     installed: Mutex<BTreeMap<&'static str, Installed>>,
     namespaces: AtomicUsize,
     is_littered: AtomicBool,
+    cluster_api: OnceCell<Arc<ClusterApi>>,
+    baseline: OnceCell<Baseline>,
 }
 
 /// The plane of this process's tests, while one of them uses it.
@@ -134,6 +136,8 @@ impl Plane {
             installed: Mutex::default(),
             namespaces: AtomicUsize::new(0),
             is_littered: AtomicBool::new(false),
+            cluster_api: OnceCell::new(),
+            baseline: OnceCell::new(),
         })
     }
 
@@ -237,16 +241,42 @@ impl Plane {
         self.control_plane.kubectl_stdin(&apply, manifests).await
     }
 
+    /// Returns the plane's Cluster API, which is started once.
+    ///
+    /// # Errors
+    /// Those of [`ClusterApi::start`].
+    pub(crate) async fn cluster_api(&self) -> Result<Arc<ClusterApi>> {
+        let start = async || Ok(Arc::new(ClusterApi::start(Arc::clone(&self.control_plane)).await?));
+        self.cluster_api.get_or_try_init(start).await.cloned()
+    }
+
+    /// Notes what the plane has, unless that is known: [`Planes`] bring it back to that for the next rig.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub(crate) async fn note_baseline(&self) -> Result<()> {
+        self.baseline.get_or_try_init(async || self.control_plane.baseline().await).await?;
+        Ok(())
+    }
+
+    /// Makes the plane as it was when its [baseline](Self::note_baseline) was noted, if it was, for a test with another runtime.
+    pub(crate) async fn go_back(&self) -> Result<()> {
+        self.control_plane.renew_client().await?;
+        match self.baseline.get() {
+            Some(baseline) => self.control_plane.go_back(baseline).await,
+            None => Ok(()),
+        }
+    }
+
     /// Notes that a run has failed, and has left objects whose names the next run uses: a plane that is not shared is not taken
     /// again.
     pub fn litter(&self) {
         self.is_littered.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether a new rig of this operator may take the plane.
-    fn is_free(self: &Arc<Self>, subject: &Subject) -> bool {
-        !subject.needs_own_plane()
-            || Arc::strong_count(self) == 1 && !self.is_littered.load(Ordering::Relaxed)
+    /// Returns whether a rig may take the plane for itself: no other one uses it, and none has failed there.
+    pub(crate) fn is_free(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && !self.is_littered.load(Ordering::Relaxed)
     }
 
     /// Returns whether rigs share the plane.
@@ -260,27 +290,5 @@ impl Plane {
             return "default".to_owned();
         }
         format!("rig-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// The planes of many rigs of an operator, some of which run at the same time. They stop when this is dropped.
-#[derive(Debug, Default)]
-pub struct Planes(Mutex<Vec<Arc<Plane>>>);
-
-impl Planes {
-    /// Returns a plane for a rig of this operator: the shared one, or, if each of its rigs needs one, one that no rig uses any more, or a
-    /// new one.
-    ///
-    /// # Errors
-    /// Those of [`Plane::start`].
-    pub async fn take(&self, subject: &Subject) -> Result<Arc<Plane>> {
-        let mut planes = self.0.lock().await;
-        planes.retain(|plane| Arc::strong_count(plane) > 1 || plane.is_free(subject));
-        if let Some(plane) = planes.iter().find(|plane| plane.is_free(subject)) {
-            return Ok(Arc::clone(plane));
-        }
-        let plane = Plane::of(subject).await?;
-        planes.push(Arc::clone(&plane));
-        Ok(plane)
     }
 }

@@ -16,13 +16,15 @@ pub mod mutate;
 mod objects;
 mod operator;
 pub mod perturb;
+mod planes;
 mod rig;
 mod site;
 mod snapshot;
 
 pub use command::{Selection, print_list};
-pub use install::{Installed, Kind, Manifests, Plane, Planes, Scope, Subject};
+pub use install::{Installed, Kind, Manifests, Plane, Scope, Subject};
 pub use objects::{Id, condition, is_answered, ready};
 pub use operator::{Launch, OperatorProcess, binary};
+pub use planes::Planes;
 pub use rig::*;
 pub use site::{PATIENCE, Site};

@@ -25,7 +25,7 @@ pub use self::plan::Plan;
 use self::play::{Ending, play, play_clean};
 use self::reference::Reference;
 use crate::command::replay;
-use crate::install::Planes;
+use crate::planes::Planes;
 use crate::rig::Rig;
 
 /// The number of times that a run is played until its fault takes effect.

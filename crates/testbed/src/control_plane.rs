@@ -5,14 +5,17 @@
 
 mod audit;
 mod backup;
+mod baseline;
 mod kubeconfig;
 mod kubectl;
 mod pki;
 mod servers;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fmt, fs};
+use std::{fmt, fs, io};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -23,6 +26,7 @@ use kube::{Api, Client, Config};
 
 pub use self::audit::AuditEvent;
 pub use self::backup::Backup;
+pub use self::baseline::Baseline;
 use self::kubeconfig::Credentials;
 use self::pki::{HANDED_OUT, Pki};
 use crate::port::{Port, again_if_taken};
@@ -94,8 +98,10 @@ pub struct ControlPlane {
     url: String,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
-    client: Client,
+    client: Mutex<Client>,
     audit_log: Option<PathBuf>,
+    /// Where the requests begin in it that are not forgotten.
+    audit_start: AtomicUsize,
     _ports: [Port; 3],
     workdir: Workdir,
 }
@@ -153,8 +159,9 @@ impl ControlPlane {
             url,
             kubeconfig,
             kubectl: tools.path("kubectl")?,
-            client,
+            client: Mutex::new(client),
             audit_log,
+            audit_start: AtomicUsize::new(0),
             _ports: ports,
             workdir,
         };
@@ -166,7 +173,7 @@ impl ControlPlane {
     }
 
     async fn await_default_service_account(&mut self) -> Result<()> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "default");
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), "default");
         let end = Instant::now() + START;
         loop {
             if accounts.get_opt("default").await.is_ok_and(|account| account.is_some()) {
@@ -229,10 +236,21 @@ impl ControlPlane {
         &self.url
     }
 
-    /// Returns a client with the administrator's rights.
+    /// Returns a client with the administrator's rights. It ends with the runtime that made it: see
+    /// [`renew_client`](Self::renew_client).
     #[must_use]
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes the client of another runtime, such as that of the next test.
+    ///
+    /// # Errors
+    /// If the kubeconfig is gone.
+    pub async fn renew_client(&self) -> Result<()> {
+        let client = client(&self.kubeconfig).await?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
     }
 
     /// Returns the directory of logs and keys.
@@ -345,7 +363,27 @@ impl ControlPlane {
         let file = self.audit_log.as_ref();
         let file = file.context("there is no audit log: start with ControlPlane::builder().audit(true)")?;
         // The API server creates the file with the first event.
-        audit::parse(&fs::read_to_string(file).unwrap_or_default(), namespace)
+        let log = fs::read_to_string(file).unwrap_or_default();
+        audit::parse(log.get(self.audit_start.load(Ordering::Relaxed)..).unwrap_or_default(), namespace)
+    }
+
+    /// Forgets all requests so far, and what kubectl knows of the kinds.
+    fn forget_requests(&self) -> Result<()> {
+        if let Some(file) = &self.audit_log {
+            let log = fs::read_to_string(file).unwrap_or_default();
+            // An incomplete line is of a request that has ended now.
+            let complete = log.rfind('\n').map_or(0, |end| end + 1);
+            self.audit_start.store(complete, Ordering::Relaxed);
+        }
+        match fs::remove_dir_all(self.kubectl_cache()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the directory in which kubectl keeps the kinds that the API server has.
+    fn kubectl_cache(&self) -> PathBuf {
+        self.workdir.path().join("kubectl-cache")
     }
 }
 

@@ -59,11 +59,11 @@ pub use ako::{Ako, Cleanup};
 #[cfg(feature = "servers")]
 pub use api_proxy::{ApiProxy, CallFault, EventFault, Mark, Perturbation, Record, Subject};
 #[cfg(feature = "servers")]
-pub use control_plane::{AuditEvent, Backup, ControlPlane, ControlPlaneBuilder, client};
+pub use control_plane::{AuditEvent, Backup, Baseline, ControlPlane, ControlPlaneBuilder, client};
 #[cfg(feature = "servers")]
 pub use file_server::{FileReply, FileRequest, FileServer};
 #[cfg(feature = "servers")]
-pub use management::{Management, VirtualHost, Workload, WorkloadBuilder};
+pub use management::{ClusterApi, Management, VirtualHost, Workload, WorkloadBuilder};
 #[cfg(feature = "servers")]
 pub use monitoring::Monitoring;
 #[cfg(feature = "servers")]

@@ -306,7 +306,7 @@ pub async fn eventually<T>(
                 None => anyhow!("not within {seconds} s: {what}"),
             });
         }
-        let pause = (waited / 10).clamp(Duration::from_millis(50), Duration::from_millis(200));
+        let pause = (waited / 10).clamp(Duration::from_millis(50), Duration::from_millis(500));
         tokio::time::sleep(pause).await;
     }
 }

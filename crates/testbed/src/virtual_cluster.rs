@@ -33,6 +33,8 @@ use crate::{ControlPlane, Workdir, eventually};
 
 /// The account of all clients.
 const ACCOUNT: &str = "virtual-cluster";
+/// The end of the names of what is a virtual cluster's own.
+pub(crate) const OWN: &str = "-vc";
 /// Numbers virtual clusters: the objects of an earlier one of the same name stay.
 static NUMBER: AtomicUsize = AtomicUsize::new(1);
 /// How long closed connections may keep the port.
@@ -72,7 +74,7 @@ impl VirtualCluster {
         let url = format!("https://{address}");
         write_kubeconfig(&account, &url, &kubeconfig)?;
         let ca = reqwest::Certificate::from_pem(plane.ca_pem().as_bytes())?;
-        let suffix = format!("-of-{name}-{}-vc", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let suffix = format!("-of-{name}-{}{OWN}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let server = Server {
             renames: Arc::new(Renames { names: names.to_vec(), suffix }),
             http: reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build()?,

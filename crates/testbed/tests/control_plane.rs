@@ -160,3 +160,72 @@ fn etcd_data(plane: &ControlPlane) -> Result<PathBuf> {
     let data = arguments.split('\0').find_map(|argument| argument.strip_prefix("--data-dir="));
     Ok(data.context("etcd has no --data-dir")?.into())
 }
+
+/// Objects of a test: of a kind of its own, with a finalizer that no controller removes, in a namespace of its own, and one that refuses requests.
+const LEFT: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: left}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: held, namespace: left, finalizers: [example.com/held]}
+---
+apiVersion: example.com/v1
+kind: Thing
+metadata: {name: held, finalizers: [example.com/held]}
+---
+apiVersion: v1
+kind: Event
+metadata: {name: happened, namespace: default}
+involvedObject: {kind: Thing, name: held, namespace: default}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: down}
+webhooks:
+- name: down.example.com
+  clientConfig: {url: 'https://127.0.0.1:1/'}
+  rules: [{apiGroups: ['*'], apiVersions: ['*'], operations: ['*'], resources: [configmaps, things]}]
+  admissionReviewVersions: [v1]
+  sideEffects: None
+";
+const THINGS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec:
+  group: example.com
+  scope: Cluster
+  names: {kind: Thing, plural: things, singular: thing}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+";
+
+#[tokio::test]
+async fn a_plane_goes_back_to_its_baseline_unless_that_has_changed() {
+    let plane = ControlPlane::builder().audit(true).all_controllers(true).start().await.unwrap();
+    plane.kubectl(&["create", "deployment", "stays", "--image=registry.example.com/stays"]).await.unwrap();
+    plane.kubectl_stdin(&["apply", "-f", "-"], READER).await.unwrap();
+    let baseline = plane.baseline().await.unwrap();
+    plane.kubectl_stdin(&["apply", "-f", "-"], THINGS).await.unwrap();
+    plane.kubectl(&["wait", "--for=condition=Established", "crd/things.example.com"]).await.unwrap();
+    plane.kubectl_stdin(&["create", "-f", "-"], LEFT).await.unwrap();
+
+    plane.go_back(&baseline).await.unwrap();
+    let names = async |kind: &str| plane.kubectl(&["get", kind, "-A", "-o", "name"]).await.unwrap();
+    for kind in ["validatingwebhookconfigurations", "crd"] {
+        assert_eq!(names(kind).await, "", "{kind}");
+    }
+    assert!(!names("namespaces").await.contains("left"));
+    assert!(!names("events").await.contains("happened"));
+    assert_eq!(names("deployments").await.trim(), "deployment.apps/stays");
+    let requests = plane.audit_events().unwrap();
+    assert!(!requests.iter().any(|request| request.resource == "things"), "{requests:?}");
+
+    let grant = ["patch", "role", "reader", "--type=json", "-p"];
+    let rule = r#"[{"op": "add", "path": "/rules/0/verbs/-", "value": "delete"}]"#;
+    plane.kubectl(&[&grant[..], &[rule]].concat()).await.unwrap();
+    let refusal = plane.go_back(&baseline).await.unwrap_err().to_string();
+    assert_eq!(refusal, "rbac.authorization.k8s.io/roles/default/reader has changed");
+}

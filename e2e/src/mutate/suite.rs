@@ -17,7 +17,8 @@ use super::scenario::{Scenario, objects};
 use super::schema::{Path, unset};
 use super::walk;
 use crate::command::replay;
-use crate::install::{Planes, Subject};
+use crate::install::Subject;
+use crate::planes::Planes;
 use crate::rig::Rig;
 use crate::site::Site;
 

@@ -4,6 +4,7 @@ mod cloud;
 mod control_plane;
 mod objects;
 mod tkg;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,9 +15,12 @@ use anyhow::{Context, Result, bail, ensure};
 use avi_simulator::store::Snapshot;
 use avi_simulator::{Config, Effect, Fault, Simulator};
 use data_encoding::BASE64;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use serde_json::{Value, json};
 use testbed::{
-    Ako, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workdir, Workload, eventually,
+    Ako, ControlPlane, Management, SimPortGroup, Vcsim, VirtualCluster, VirtualHost, Workdir, Workload,
+    eventually,
 };
 use tokio::sync::Mutex;
 
@@ -26,6 +30,7 @@ use self::objects::{CONTROLLER, VCENTER, adc, pool};
 use super::{PASSWORD, Rig};
 use crate::install::{Kind, Manifests, Plane, Scope, Subject};
 use crate::operator::Launch;
+use crate::planes::Planes;
 use crate::site::{PATIENCE, Site};
 
 const NAMESPACE: &str = "ako-operator-system";
@@ -52,6 +57,21 @@ pub struct AkoRig {
     before: Snapshot,
     groups: Vec<SimPortGroup>,
     bundle: Workdir,
+    /// Those of workload clusters.
+    guest_planes: Mutex<Vec<Arc<Plane>>>,
+    planes: Arc<Planes>,
+}
+
+/// The planes of a test that fails are not used again, and keep their files.
+impl Drop for AkoRig {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let guest_planes = std::mem::take(self.guest_planes.get_mut());
+            for plane in guest_planes.iter().chain([self.site.plane()]) {
+                self.planes.discard(plane);
+            }
+        }
+    }
 }
 
 /// A workload cluster with a stand-in for AKO.
@@ -71,12 +91,26 @@ impl AkoRig {
     /// The annotation that asks for another password of a Cluster's user on AVI.
     const ROTATE: &'static str = "ako-operator.network.tkg.tanzu.vmware.com/rotate-credentials";
 
-    /// Starts a rig with a plane of its own.
+    /// Starts a rig with a plane of its own, which rigs of earlier tests may have used.
     ///
     /// # Errors
     /// If a server does not start.
     pub async fn start() -> Result<Self> {
-        Self::start_on(Plane::of(&Self::SUBJECT).await?).await
+        let planes = Planes::of_tests();
+        let mut rig = Self::start_on(planes.take(&Self::SUBJECT).await?).await?;
+        rig.planes = planes;
+        Ok(rig)
+    }
+
+    /// Returns a control plane with all controllers, for a workload cluster. Workload clusters of earlier tests may have used it.
+    ///
+    /// # Errors
+    /// If a server does not start.
+    pub async fn guest_plane(&self) -> Result<Arc<ControlPlane>> {
+        let plane = self.planes.take_guest().await?;
+        let control_plane = Arc::clone(&plane.control_plane);
+        self.guest_planes.lock().await.push(plane);
+        Ok(control_plane)
     }
 
     /// Returns the directory with the definitions of AKO's kinds, a file for each, such as `hostrules.yaml`.
@@ -107,26 +141,6 @@ impl AkoRig {
         let guest = guest.as_ref().context("no workload cluster")?;
         self.condition(guest.workload.name(), "AKOInstalled", "True").await?;
         self.balance(guest).await
-    }
-
-    /// Waits until a Service in a workload cluster has an address.
-    ///
-    /// # Errors
-    /// If it has none, in time.
-    pub async fn balance(&self, guest: &Guest) -> Result<()> {
-        let services = &guest.services;
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": services},
-            "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
-        let apply = ["apply", "--server-side", "-f", "-"];
-        self.site.control_plane().kubectl_stdin(&apply, &service.to_string()).await?;
-        let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
-        eventually("the Service has an address", PATIENCE, async || {
-            let get = ["get", "service", "web", "-n", services, "-o", path];
-            let address = self.site.control_plane().kubectl(&get).await?;
-            ensure!(address.starts_with("10.92.0."), "{address:?}: {:?}", guest.ako.trouble());
-            Ok(Some(()))
-        })
-        .await
     }
 
     /// Starts a workload cluster. `is_selected`: with the label of [`config`](Self::config).
@@ -160,34 +174,6 @@ impl AkoRig {
         Ok(Guest { workload, ako, services })
     }
 
-    /// Waits until a condition of a Cluster has this status.
-    ///
-    /// # Errors
-    /// If it does not, in time.
-    pub async fn condition(&self, cluster: &str, type_: &str, status: &str) -> Result<()> {
-        self.condition_is(cluster, type_, |condition| condition["status"] == status).await
-    }
-
-    /// Waits until a condition of a Cluster fits.
-    ///
-    /// # Errors
-    /// If it does not, in time; the error has the condition.
-    pub async fn condition_is(
-        &self,
-        cluster: &str,
-        type_: &str,
-        fits: impl Fn(&Value) -> bool,
-    ) -> Result<()> {
-        let path = format!("jsonpath={{.status.conditions[?(@.type=={type_:?})]}}");
-        eventually(&format!("{type_} of {cluster} is as it is to be"), PATIENCE, async || {
-            let printed = self.management.kubectl(&["get", "cluster", cluster, "-o", &path]).await?;
-            let condition: Value = serde_json::from_str(&printed).unwrap_or_default();
-            ensure!(fits(&condition), "it is {printed}");
-            Ok(Some(()))
-        })
-        .await
-    }
-
     async fn change(&self) -> Result<()> {
         let mut config = self.config_with(60);
         config["spec"]["extraConfigs"] = json!({ "log": { "logLevel": "DEBUG" } });
@@ -196,41 +182,14 @@ impl AkoRig {
         let guest = self.guest.lock().await;
         let workload = &guest.as_ref().context("no workload cluster")?.workload;
         let system = workload.plane().real_name("avi-system");
+        let api: Api<ConfigMap> = Api::namespaced(self.site.client(), &system);
         eventually("AKO's log level has changed", PATIENCE, async || {
-            let path = "jsonpath={.data.logLevel}";
-            let get = ["get", "configmap", "avi-k8s-config", "-n", &system, "-o", path];
-            let level = self.site.control_plane().kubectl(&get).await?;
-            ensure!(level == "DEBUG", "it is {level:?}");
+            let level = api.get("avi-k8s-config").await?.data.and_then(|mut data| data.remove("logLevel"));
+            ensure!(level.as_deref() == Some("DEBUG"), "it is {level:?}");
             Ok(Some(()))
         })
         .await?;
         self.rotate(workload, "1").await
-    }
-
-    /// Asks for another password of the Cluster's user on AVI, and waits until AKO has it.
-    ///
-    /// # Errors
-    /// If AKO does not get it, in time.
-    pub async fn rotate(&self, workload: &Workload<VirtualCluster>, value: &str) -> Result<()> {
-        let (name, secret) = (workload.name(), format!("{}-avi-credentials", workload.name()));
-        let annotation = format!("{}={value}", Self::ROTATE);
-        self.management.kubectl(&["annotate", "cluster", name, &annotation]).await?;
-        let system = workload.plane().real_name("avi-system");
-        eventually("AKO has another password", PATIENCE, async || {
-            let has = self.management.kubectl(&["get", "secret", &secret, "-o", "json"]).await?;
-            let has: Value = serde_json::from_str(&has)?;
-            let get = ["get", "secret", "avi-secret", "-n", &system, "-o", "json"];
-            let delivered: Value = serde_json::from_str(&self.site.control_plane().kubectl(&get).await?)?;
-            let (data, given) = (&has["data"], &delivered["data"]);
-            let is_served = has["metadata"]["annotations"][Self::ROTATE] == value;
-            ensure!(is_served && data["nextPassword"].is_null(), "it is not done");
-            ensure!(
-                data["password"] == given["password"] && data["username"] == given["username"],
-                "AKO has another"
-            );
-            Ok(Some(()))
-        })
-        .await
     }
 
     async fn delete(&self) -> Result<()> {
@@ -240,18 +199,6 @@ impl AkoRig {
         self.site.remove("adc").await?;
         self.gone(&format!("service/{}", service_of(&guest))).await?;
         self.gone("aviinfrasetting/adc-ais").await
-    }
-
-    /// Waits until Kubernetes has collected an object.
-    ///
-    /// # Errors
-    /// If it does not, in time.
-    pub async fn gone(&self, object: &str) -> Result<()> {
-        eventually(&format!("{object} is gone"), PATIENCE, async || {
-            let left = self.management.kubectl(&["get", object, "--ignore-not-found", "-o", "name"]).await?;
-            Ok(left.is_empty().then_some(()))
-        })
-        .await
     }
 }
 
@@ -263,6 +210,15 @@ fn bundle() -> Result<Workdir> {
         fs::write(bundle.path().join(format!("{plural}.yaml")), definition.to_string())?;
     }
     Ok(bundle)
+}
+
+/// Defines the kind AviInfraSetting, one of others for the operator, which leaves it as it is.
+async fn define_infra_settings(plane: &ControlPlane, bundle: &Path) -> Result<()> {
+    let file = bundle.join("aviinfrasettings.yaml");
+    let file = file.to_str().context("a path that is text")?;
+    plane.kubectl(&["apply", "--server-side", "-f", file]).await?;
+    plane.kubectl(&["wait", "--for=condition=Established", "crd/aviinfrasettings.ako.vmware.com"]).await?;
+    Ok(())
 }
 
 /// Returns whether a port group is as an AKODeploymentConfig asks.
@@ -321,7 +277,12 @@ impl Rig for AkoRig {
         let config = Config { admin_password: Some(PASSWORD.to_owned()), ..Config::default() };
         let (simulator, vcenter) = tokio::try_join!(Simulator::start(config), vcenter)?;
         simulator.control().seed(SEED)?;
-        let management = Management::on(Arc::clone(&plane.control_plane)).await?;
+        let bundle = bundle()?;
+        let cluster_api = plane.cluster_api().await?;
+        plane.install(&Self::SUBJECT).await?;
+        define_infra_settings(&plane.control_plane, bundle.path()).await?;
+        plane.note_baseline().await?;
+        let management = Management::with(cluster_api).await?;
         let host = VirtualHost::start(Arc::clone(&plane.control_plane)).await?;
         let site = Site::new(&Self::SUBJECT, plane).await?;
         let secret = |name: &str, data: Value| {
@@ -341,17 +302,23 @@ impl Rig for AkoRig {
             let apply = ["apply", "--server-side", "-f", "-"];
             site.control_plane().kubectl_stdin(&apply, &secret.to_string()).await?;
         }
-        let bundle = bundle()?;
-        // One of others for the operator, which leaves it as it is.
-        let infra_settings = bundle.path().join("aviinfrasettings.yaml");
-        let infra_settings = infra_settings.to_str().context("a path that is text")?;
-        site.control_plane().kubectl(&["apply", "--server-side", "-f", infra_settings]).await?;
-        let established = ["wait", "--for=condition=Established", "crd/aviinfrasettings.ako.vmware.com"];
-        site.control_plane().kubectl(&established).await?;
         let before = simulator.control().snapshot();
         let groups = vcenter.port_groups().await?;
-        let guest = Mutex::default();
-        Ok(Self { guest, host, management, site, simulator, vcenter, before, groups, bundle })
+        let (guest, guest_planes, planes) = Default::default();
+        let rig = Self {
+            guest,
+            host,
+            management,
+            site,
+            simulator,
+            vcenter,
+            before,
+            groups,
+            bundle,
+            guest_planes,
+            planes,
+        };
+        Ok(rig)
     }
 
     fn site(&self) -> &Site {

@@ -29,8 +29,8 @@ fn condition(cluster: &Value) -> (Value, Value) {
 
 /// A control plane that AVI balances.
 struct Balanced {
-    rig: AkoRig,
     operator: OperatorProcess,
+    rig: AkoRig,
     cluster: String,
     service: String,
 }
@@ -119,7 +119,7 @@ async fn avi_balances_a_control_plane() {
     rig.site().apply(None, &config).await.unwrap();
     let guest = rig.with_ako(rig.balanced_cluster("w1").await.unwrap()).await.unwrap();
     let (cluster, service) = ("cluster/w1".to_owned(), "default-w1-control-plane".to_owned());
-    let balanced = Balanced { rig, operator, cluster, service };
+    let balanced = Balanced { operator, rig, cluster, service };
 
     let made = balanced.is_set_up().await;
     let Balanced { rig, operator, service, .. } = &balanced;

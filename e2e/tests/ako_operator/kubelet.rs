@@ -19,9 +19,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, ResourceExt};
-use testbed::{ControlPlane, Process, ProcessSpec, Workdir, Workload};
+use testbed::{ControlPlane, Process, ProcessSpec, Workdir};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::WorkloadCluster;
 
 const NAMESPACE: &str = "avi-system";
 const POD: &str = "ako-0";
@@ -45,7 +47,7 @@ struct Seen {
 
 impl Kubelet {
     /// Starts the kubelet of a workload cluster, which runs `program` as the Pod's container.
-    pub(crate) fn start(workload: &Arc<Workload>, program: PathBuf) -> Result<Self> {
+    pub(crate) fn start(workload: &Arc<WorkloadCluster>, program: PathBuf) -> Result<Self> {
         let home = Workdir::new("ako")?;
         let seen = Arc::new(Seen { log: home.path().join("ako.log"), ..Seen::default() });
         let node =
@@ -74,7 +76,7 @@ impl Kubelet {
 struct Node {
     // The process before its cluster and its files.
     running: Option<Running>,
-    workload: Arc<Workload>,
+    workload: Arc<WorkloadCluster>,
     program: PathBuf,
     home: Workdir,
     seen: Arc<Seen>,

@@ -1,5 +1,5 @@
 //! ako-operator's binary, under its own ServiceAccount and shipped RBAC, with a real Cluster API, a real workload cluster, a stand-in for
-//! AKO in it, and a simulated AVI controller. Each test has its own.
+//! AKO in it, and a simulated AVI controller. Each test has its own; the control planes are those of tests that have ended, as they were before.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +30,7 @@ use e2e::{AkoRig, Launch, OperatorProcess, PATIENCE, Rig};
 use infra_clients::avi::{Avi, Config, Credentials, POOL, Query, Scope};
 use infra_clients::{Secret, Trust};
 use serde_json::{Value, json};
-use testbed::{Ako, Cleanup, ControlPlane, ControlPlaneBuilder, Workload, eventually};
+use testbed::{Ako, Cleanup, ControlPlane, Workload, eventually};
 use tokio::sync::Semaphore;
 
 const CLUSTER: &str = "w1";
@@ -44,13 +44,16 @@ const TENANTS: &str =
 /// Rigs at a time: each has up to two control planes, and waits most of its time.
 static PLACES: Semaphore = Semaphore::const_new(5);
 
+/// A workload cluster with a control plane of its own.
+type WorkloadCluster = Workload<Arc<ControlPlane>>;
+
 /// What serves the Services of the workload cluster, wherever the operator installs AKO.
 trait Serves: Sized {
-    /// Returns the workload cluster that it needs.
-    fn plane() -> ControlPlaneBuilder;
+    /// Returns a control plane for the workload cluster that it needs.
+    async fn plane(rig: &AkoRig) -> anyhow::Result<Arc<ControlPlane>>;
 
     /// Starts it.
-    async fn start(workload: &Arc<Workload>) -> anyhow::Result<Self>;
+    async fn start(workload: &Arc<WorkloadCluster>) -> anyhow::Result<Self>;
 
     /// Writes into the AKODeploymentConfig what it needs.
     fn adjust(&self, _config: &mut Value) {}
@@ -68,11 +71,11 @@ trait Serves: Sized {
 }
 
 impl Serves for Ako {
-    fn plane() -> ControlPlaneBuilder {
-        ControlPlane::builder().all_controllers(true)
+    async fn plane(rig: &AkoRig) -> anyhow::Result<Arc<ControlPlane>> {
+        rig.guest_plane().await
     }
 
-    async fn start(workload: &Arc<Workload>) -> anyhow::Result<Self> {
+    async fn start(workload: &Arc<WorkloadCluster>) -> anyhow::Result<Self> {
         Ok(Self::start(workload.plane().client()))
     }
 
@@ -89,7 +92,7 @@ impl Serves for Ako {
 struct Walk<A = Ako> {
     operator: OperatorProcess,
     ako: A,
-    workload: Arc<Workload>,
+    workload: Arc<WorkloadCluster>,
     rig: AkoRig,
     before: Snapshot,
     _place: tokio::sync::SemaphorePermit<'static>,
@@ -106,7 +109,8 @@ impl<A: Serves> Walk<A> {
     async fn with(spec: Value) -> Self {
         let place = PLACES.acquire().await.unwrap();
         let rig = AkoRig::start().await.unwrap();
-        let workload = rig.management.workload(CLUSTER).plane(A::plane()).start().await.unwrap();
+        let servers = A::plane(&rig).await.unwrap();
+        let workload = rig.management.workload(CLUSTER).start_on(servers).await.unwrap();
         let workload = Arc::new(workload);
         let ako = A::start(&workload).await.unwrap();
         let before = rig.simulator.control().snapshot();

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use e2e::{Launch, PATIENCE};
+use e2e::{AkoRig, Launch, PATIENCE};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, ControlPlaneBuilder, Port, Workload, eventually};
+use testbed::{ControlPlane, Port, eventually};
 
 use super::kubelet::Kubelet;
-use super::{CLUSTER, FINALIZER, Serves, Walk};
+use super::{CLUSTER, FINALIZER, Serves, Walk, WorkloadCluster};
 
 /// AKO in Kubernetes.
 const ACCOUNT: &str = "system:serviceaccount:avi-system:ako-sa";
@@ -32,11 +32,11 @@ struct Unmodified {
 }
 
 impl Serves for Unmodified {
-    fn plane() -> ControlPlaneBuilder {
-        ControlPlane::builder().all_controllers(true).audit(true)
+    async fn plane(_: &AkoRig) -> Result<Arc<ControlPlane>> {
+        Ok(Arc::new(ControlPlane::builder().all_controllers(true).audit(true).start().await?))
     }
 
-    async fn start(workload: &Arc<Workload>) -> Result<Self> {
+    async fn start(workload: &Arc<WorkloadCluster>) -> Result<Self> {
         let program = PathBuf::from(env::var_os("AKO_BIN").context("AKO_BIN names no binary")?);
         let definitions = env::var_os("AKO_CRDS").context("AKO_CRDS names no directory of CRDs")?;
         // As the controller manager does where it allocates them.

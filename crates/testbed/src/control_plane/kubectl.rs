@@ -25,7 +25,7 @@ impl ControlPlane {
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             // The default cache is keyed by host and port, so it could be that of an earlier plane.
-            .env("KUBECACHEDIR", self.workdir.path().join("kubectl-cache"))
+            .env("KUBECACHEDIR", self.kubectl_cache())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

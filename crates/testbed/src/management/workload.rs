@@ -194,10 +194,18 @@ impl<'a> WorkloadBuilder<'a> {
     /// If a server does not start, or the Cluster does not become Available; the error has its conditions.
     pub async fn start(self) -> Result<Workload> {
         let plane = self.plane.clone().start().await?;
-        let nodes = Arc::new(Nodes::start(plane.client()).await?);
-        let (url, kubeconfig) = (plane.url().to_owned(), plane.embedded_kubeconfig()?);
-        let version = plane.client().apiserver_version().await?.git_version;
-        self.register(plane, &url, nodes, kubeconfig, &version).await
+        let parts = Parts::of(&plane).await?;
+        self.register(plane, parts).await
+    }
+
+    /// Starts the workload cluster with a control plane that runs, instead of one with the settings of the builder. The Cluster is
+    /// Available and its Machines are Running when this returns.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(self, plane: Arc<ControlPlane>) -> Result<Workload<Arc<ControlPlane>>> {
+        let parts = Parts::of(&plane).await?;
+        self.register(plane, parts).await
     }
 
     /// Starts a virtual workload cluster in a control plane that it shares with others: objects and namespaces with one of `names` are
@@ -211,21 +219,18 @@ impl<'a> WorkloadBuilder<'a> {
         names: &[&'static str],
     ) -> Result<Workload<VirtualCluster>> {
         let cluster = VirtualCluster::start(&host.plane, &self.name, names).await?;
-        let kubeconfig = cluster.embedded_kubeconfig()?;
-        let version = cluster.client().await?.apiserver_version().await?.git_version;
-        let url = cluster.url().to_owned();
-        self.register(cluster, &url, Arc::clone(&host.nodes), kubeconfig, &version).await
+        let parts = Parts {
+            url: cluster.url().to_owned(),
+            kubeconfig: cluster.embedded_kubeconfig()?,
+            nodes: Arc::clone(&host.nodes),
+            version: cluster.client().await?.apiserver_version().await?.git_version,
+        };
+        self.register(cluster, parts).await
     }
 
     /// Creates the Cluster and waits until it is Available.
-    async fn register<P>(
-        self,
-        plane: P,
-        url: &str,
-        nodes: Arc<Nodes>,
-        kubeconfig: String,
-        version: &str,
-    ) -> Result<Workload<P>> {
+    async fn register<P>(self, plane: P, parts: Parts) -> Result<Workload<P>> {
+        let Parts { url, kubeconfig, nodes, version } = parts;
         let port = url.rsplit_once(':').context("a URL with a port")?.1.parse()?;
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port };
         let sites = self.management.sites.clone();
@@ -246,11 +251,30 @@ impl<'a> WorkloadBuilder<'a> {
             .await?;
         // Before the Cluster, because controllers that find no Secret retry only after a long delay.
         workload.write_kubeconfig(kubeconfig).await?;
-        for object in objects::objects_of(&self, version) {
+        for object in objects::objects_of(&self, &version) {
             workload.apply(object).await?;
         }
         workload.await_available(self.control_plane + self.workers).await?;
         Ok(workload)
+    }
+}
+
+/// What Cluster API and its provider are to know of a control plane.
+struct Parts {
+    url: String,
+    kubeconfig: String,
+    nodes: Arc<Nodes>,
+    version: String,
+}
+
+impl Parts {
+    async fn of(plane: &ControlPlane) -> Result<Self> {
+        Ok(Self {
+            url: plane.url().to_owned(),
+            kubeconfig: plane.embedded_kubeconfig()?,
+            nodes: Arc::new(Nodes::start(plane.client()).await?),
+            version: plane.client().apiserver_version().await?.git_version,
+        })
     }
 }
 
