@@ -1,15 +1,14 @@
-//! The commands that set vdo up and remove it: deploy, configure, delete, from flags alone.
+//! The commands that set vdo up and remove it: deploy, bundle, configure, delete, from flags alone.
 
 use std::path::{Path, PathBuf};
 
 use e2e::{PATIENCE, Rig as _, VdoRig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::eventually;
-
-use crate::manifests::matrix;
 
 const NAMESPACE: &str = "vmware-system-vdo";
 const CPI: &str = "vsphere-cloud-controller-manager";
+const MANIFEST: &str = include_str!("../../../operators/vdo/src/render/tests/cpi.yaml");
 
 /// Writes a file into the rig's directory; returns its path.
 fn write(rig: &VdoRig, name: &str, text: &str) -> PathBuf {
@@ -23,7 +22,7 @@ async fn configure(rig: &VdoRig, password: &Path, more: &[&str]) -> e2e::Printed
     let (host, authority) = (rig.vcenter.host(), write(rig, "ca.pem", rig.vcenter.ca_pem()));
     let (authority, password) = (authority.to_str().unwrap(), password.to_str().unwrap());
     let flags = ["--server", &host, "--username", rig.vcenter.user(), "--ca-file", authority];
-    let drivers = ["--datacenter=DC0", "--drivers=cpi", "--matrix=matrix", "--password-file", password];
+    let drivers = ["--datacenter=DC0", "--drivers=cpi", "--matrix=vdo-bundle", "--password-file", password];
     rig.run(&[&["configure", "drivers"][..], &flags, &drivers, more].concat()).await.unwrap()
 }
 
@@ -40,9 +39,7 @@ async fn vdo_is_set_up_and_removed_by_commands_alone() {
     assert_eq!(deployed.code, 0, "{deployed:?}");
     assert_eq!(rig.image(NAMESPACE, "deployment", "vdo").await.unwrap(), "registry.example.com/vdo:9");
 
-    let file = write(&rig, "matrix.json", &matrix(&rig, &["1.36.0"]).to_string());
-    let configured = ["configure", "compatibility-matrix", "--file", file.to_str().unwrap()];
-    assert_eq!(rig.run(&configured).await.unwrap().code, 0);
+    are_manifests_brought(&rig).await;
     are_drivers_configured(&rig).await;
 
     let mut operator = rig.spawn(&rig.launch()).unwrap();
@@ -55,6 +52,7 @@ async fn vdo_is_set_up_and_removed_by_commands_alone() {
     rig.set_up_nodes().await.unwrap();
     let status = rig.run(&["status", "drivers", "--wait", "--timeout=3m"]).await.unwrap();
     assert!(status.code == 0 && status.out.contains("DriverSet vmware-system-vdo/drivers\n"), "{status:?}");
+    assert!(rig.downloads().is_empty(), "the manifests are in the bundle");
 
     // What is there is deleted in order, and only on request.
     let refused = rig.run(&["delete", "drivers"]).await.unwrap();
@@ -67,6 +65,24 @@ async fn vdo_is_set_up_and_removed_by_commands_alone() {
     assert_eq!(deleted.code, 0, "{deleted:?}");
     let gone = rig.run(&["status"]).await.unwrap();
     assert!(gone.code == 1 && gone.error.contains("has no kind VDOConfig: install vdo first"), "{gone:?}");
+}
+
+/// The manifests come with a bundle; a matrix is written from a file, or refused.
+async fn are_manifests_brought(rig: &VdoRig) {
+    write(rig, "cpi.yaml", MANIFEST);
+    let matrix = json!({"CPI": {"1.36.0": {"deploymentPath": ["file:cpi.yaml"]}}});
+    let file = write(rig, "matrix.json", &matrix.to_string());
+    let (file, bundle) = (file.to_str().unwrap(), rig.directory().join("bundle"));
+    let drivers = ["--kubernetes=1.36", "--vsphere=8.0.3", "--drivers=cpi", "--matrix", file];
+    let bundled = rig.run(&[&["bundle", bundle.to_str().unwrap()][..], &drivers].concat()).await.unwrap();
+    assert!(bundled.code == 0 && bundled.out.starts_with("CPI 1.36.0\n"), "{bundled:?}");
+    let objects = bundle.join("objects.yaml");
+    rig.kubectl(&["apply", "--server-side", "-f", objects.to_str().unwrap()]).await.unwrap();
+    let written = rig.run(&["configure", "compatibility-matrix", "--file", file]).await.unwrap();
+    assert_eq!(written.code, 0, "{written:?}");
+    let bad = write(rig, "bad.json", "{\"CPI\": []}");
+    let bad = rig.run(&["configure", "compatibility-matrix", "--file", bad.to_str().unwrap()]).await.unwrap();
+    assert!(bad.code == 1 && bad.error.contains("is not of the form"), "{bad:?}");
 }
 
 /// Drivers are configured from flags; what is wrong is said before anything is written.

@@ -291,7 +291,10 @@ async fn fetch(downloader: &Downloader, path: &str, matrix: Option<&Path>) -> Re
     let fail = |why: String| Error::Usage(format!("{path}: {why}"));
     let source: Source = path.parse().map_err(&fail)?;
     let raw = match source.place() {
-        Place::Url(address) => downloader.get(address).await.map_err(|error| fail(error.to_string()))?,
+        // The error names the URL.
+        Place::Url(address) => {
+            downloader.get(address).await.map_err(|error| Error::Usage(error.to_string()))?
+        }
         Place::Artifact(reference) => {
             let pulled = registry::pull(downloader, reference, None).await;
             pulled.map_err(|error| fail(error.to_string()))?.file
@@ -411,7 +414,10 @@ mod tests {
         write(directory.path());
         for (flag, wanted) in [
             ("--pin=CSI=9.9.9", "CSI 9.9.9 is pinned, and the matrix does not have it"),
-            ("--pin=CSI=3.6.0", ""),
+            (
+                "--pin=CSI=3.6.0",
+                "CSI 3.6.0: manifests: they are those of CSI 3.7.3, and 3.6.0 is required: use those of that version",
+            ),
         ] {
             let error =
                 run(directory.path(), &[flag]).await.err().map(|error| error.to_string()).unwrap_or_default();

@@ -1,16 +1,18 @@
 //! The terminal: questions, and passwords that are not shown.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use infra_clients::Secret;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 use super::error::Error;
 
 /// Variable with the password of a vCenter's account.
 const VARIABLE: &str = "VDO_PASSWORD";
+/// What a terminal sends for Ctrl-C.
+const CTRL_C: u8 = 3;
 /// Longest password that is read.
 const LONGEST: u64 = 4096;
 
@@ -39,22 +41,35 @@ impl Terminal {
         Ok(answer.trim().to_owned())
     }
 
-    /// Asks for a password, which is not shown.
+    /// Asks for a password, which is not shown. Ctrl-C ends the question, as a process that it ended would leave the terminal as it is.
     pub(super) fn ask_password(&mut self, question: &str) -> Result<Secret, Error> {
         let before = tcgetattr(&self.out).map_err(std::io::Error::from)?;
         let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        hidden.special_codes[SpecialCodeIndex::VEOL] = CTRL_C;
         tcsetattr(&self.out, OptionalActions::Flush, &hidden).map_err(std::io::Error::from)?;
         let restored = Restored { terminal: self.out.try_clone()?, before };
         self.out.write_all(question.as_bytes())?;
-        let mut line = String::new();
-        let read = self.input.read_line(&mut line);
+        let line = password_line(&mut self.input);
         drop(restored);
         self.out.write_all(b"\n")?;
-        read?;
-        let password = Secret::new(line.trim_end_matches(['\n', '\r']));
-        Ok(password)
+        line
     }
+}
+
+/// Reads a password to the end of its line.
+fn password_line(input: &mut impl BufRead) -> Result<Secret, Error> {
+    let mut line = Vec::new();
+    for byte in input.take(LONGEST).bytes() {
+        match byte? {
+            CTRL_C => return Err(Error::Usage("no password was given".to_owned())),
+            b'\n' => break,
+            byte => line.push(byte),
+        }
+    }
+    let text = String::from_utf8(line);
+    let text = text.map_err(|_| Error::Usage("the password is no text in UTF-8".to_owned()))?;
+    Ok(Secret::new(text))
 }
 
 /// Shows again what is typed when it is dropped.
@@ -107,6 +122,15 @@ fn of_file(file: &Path) -> Result<Secret, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_ends_with_its_line() {
+        let read = |text: &[u8]| password_line(&mut &*text);
+        assert_eq!(read(b" p\"a\\ss \nmore").unwrap().expose(), " p\"a\\ss ");
+        assert_eq!(read(b"end").unwrap().expose(), "end");
+        assert!(read(b"half\x03").unwrap_err().to_string().contains("no password was given"));
+        assert!(read(b"p\xff\n").unwrap_err().to_string().contains("UTF-8"));
+    }
 
     #[test]
     fn a_password_file_is_read_without_its_last_line_break() {
