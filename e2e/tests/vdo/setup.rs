@@ -77,7 +77,7 @@ async fn are_manifests_brought(rig: &VdoRig) {
     let bundled = rig.run(&[&["bundle", bundle.to_str().unwrap()][..], &drivers].concat()).await.unwrap();
     assert!(bundled.code == 0 && bundled.out.starts_with("CPI 1.36.0\n"), "{bundled:?}");
     let objects = bundle.join("objects.yaml");
-    rig.kubectl(&["apply", "--server-side", "-f", objects.to_str().unwrap()]).await.unwrap();
+    rig.kubectl(&["-n", NAMESPACE, "apply", "--server-side", "-f", objects.to_str().unwrap()]).await.unwrap();
     let written = rig.run(&["configure", "compatibility-matrix", "--file", file]).await.unwrap();
     assert_eq!(written.code, 0, "{written:?}");
     let bad = write(rig, "bad.json", "{\"CPI\": []}");

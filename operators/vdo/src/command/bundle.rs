@@ -218,7 +218,7 @@ impl Files {
         Ok(sources)
     }
 
-    /// Adds the files that tell of the others.
+    /// Adds the files that list the others.
     fn finish(&mut self, matrix: &Value, namespace: &str, image: Option<&str>) -> Result<(), Error> {
         let text = format!("{matrix:#}\n");
         Matrix::parse(&text).map_err(|error| Error::Internal(error.to_string()))?;
