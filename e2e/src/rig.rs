@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use self::ako::{AkoRig, Guest, VcenterCloud};
 pub use self::page::PageRig;
 pub use self::shelf::ShelfRig;
-pub use self::vdo::VdoRig;
+pub use self::vdo::{Printed, VdoRig};
 pub use self::vm::{VmRig, VmRigBuilder, group};
 use crate::install::{Plane, Subject};
 use crate::operator::{Launch, OperatorProcess};

@@ -7,6 +7,7 @@
 
 mod error;
 mod parent;
+mod preview;
 mod readiness;
 mod release;
 
@@ -31,6 +32,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::{ALL, Conflict, FIELD_CONFLICT, KIND_NOT_SERVED, OBJECT_NOT_OURS, SetError};
 use parent::Record;
+pub use preview::{Change, Preview};
 pub use readiness::not_ready;
 
 /// Label of the members of a set: the set's [id](ApplySet::id).

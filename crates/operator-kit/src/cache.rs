@@ -92,6 +92,16 @@ impl<K: Kind> Default for Cache<K> {
     }
 }
 
+impl<K: Kind> FromIterator<Guarded<K>> for Cache<K> {
+    /// Creates a cache with these objects, which nothing keeps current: for a program that looks once and ends.
+    fn from_iter<I: IntoIterator<Item = Guarded<K>>>(objects: I) -> Self {
+        let cache = Self::default();
+        let objects = objects.into_iter().map(|object| cache.bounded(object)).collect();
+        cache.listed(None, objects);
+        cache
+    }
+}
+
 // === reading ===
 
 impl<K: Kind> Cache<K> {

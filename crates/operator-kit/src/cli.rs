@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{
-    Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind as Problem},
 };
@@ -68,6 +68,19 @@ pub trait Program {
         None
     }
 
+    /// Returns the commands of the program beside those that every operator has. Default: none. They have flags of their own, and none of
+    /// the operator's.
+    #[must_use]
+    fn commands() -> Vec<Command> {
+        Vec::new()
+    }
+
+    /// Runs one of [`commands`](Self::commands): the name of its subcommand is that of the command. Default: fails.
+    #[must_use]
+    fn command(_: &ArgMatches) -> ExitCode {
+        ExitCode::FAILURE
+    }
+
     /// Does the operator's work until the kit shuts down.
     fn run(kit: Kit, args: Self::Args) -> impl Future<Output = Result<(), Self::Error>>;
 }
@@ -112,10 +125,24 @@ enum Action {
 /// Parses the command line and does what it asks for: the whole of an operator's `main`.
 #[must_use]
 pub fn main<P: Program>() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(command) = own::<P>(&arguments) {
+        return match without_empty_variables(command.clone()).try_get_matches_from(&arguments) {
+            Ok(matches) => P::command(&matches),
+            Err(error) => {
+                // A reader that has gone, or a full disk, cannot be reported anywhere.
+                let _ = error.print();
+                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+            }
+        };
+    }
     let command = command::<P>();
-    let arguments: Vec<OsString> = normal(std::env::args_os()).collect();
+    let arguments: Vec<OsString> = normal(arguments).collect();
     let matches = without_empty_variables(command.clone()).try_get_matches_from(&arguments);
     let parsed = matches.and_then(|matches| {
+        if let Some(name) = matches.subcommand_name().filter(|name| is_own::<P>(name)) {
+            return Err(misplaced(name));
+        }
         let cli = Cli::<P::Args>::from_arg_matches(&matches)?;
         P::common(&cli.args).check().map(|()| cli)
     });
@@ -142,6 +169,22 @@ pub fn main<P: Program>() -> ExitCode {
     }
 }
 
+/// Returns the program's own commands, if the first word names one of them, also after `help`.
+fn own<P: Program>(arguments: &[OsString]) -> Option<Command> {
+    let mut words = arguments.iter().skip(1).skip_while(|word| *word == "help");
+    is_own::<P>(words.next()?.to_str()?).then(|| {
+        Command::new(P::OPERATOR.name)
+            .version(P::OPERATOR.version)
+            .subcommands(P::commands())
+            .subcommand_required(true)
+            .max_term_width(110)
+    })
+}
+
+fn is_own<P: Program>(name: &str) -> bool {
+    P::commands().iter().any(|command| command.get_name() == name)
+}
+
 /// Looks at the definitions of the operator's kinds, serves the webhook, if there is one, and does the operator's work.
 async fn work<P: Program>(kit: Kit, args: P::Args) -> Result<(), Box<dyn StdError + Send + Sync>> {
     crds::check(&kit, P::crds());
@@ -151,16 +194,23 @@ async fn work<P: Program>(kit: Kit, args: P::Args) -> Result<(), Box<dyn StdErro
     P::run(kit, args).await.map_err(Into::into)
 }
 
+/// Returns that flags of the operator stand before a command that has none of them.
+fn misplaced(name: &str) -> clap::Error {
+    let message = format!("write `{name}` first, and only flags that `{name} --help` lists after it\n");
+    clap::Error::raw(Problem::ArgumentConflict, message)
+}
+
 /// Returns the command without the variables that are empty: an empty key of a Secret counts as not set.
 fn without_empty_variables(command: Command) -> Command {
-    command.mut_args(|arg| {
+    let of_own = |arg: Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
         if value.is_some_and(|value| value.to_string_lossy().trim().is_empty()) {
             arg.env(Resettable::Reset)
         } else {
             arg
         }
-    })
+    };
+    command.mut_args(of_own).mut_subcommands(without_empty_variables)
 }
 
 /// Returns the error with the variable of its flag, and with what to write in place of clap's guesses.
@@ -217,6 +267,8 @@ fn asks_for_json(arguments: &[OsString], variable: Option<OsString>) -> bool {
 }
 
 fn command<P: Program>() -> Command {
+    // Those of every operator are numbered from 0.
+    let own = P::commands().into_iter().enumerate();
     Cli::<P::Args>::command()
         .name(P::OPERATOR.name)
         .version(P::OPERATOR.version)
@@ -224,6 +276,7 @@ fn command<P: Program>() -> Command {
         .after_help(P::EXAMPLES)
         .max_term_width(110)
         .mut_subcommand("webhook", |command| command.hide(P::webhook().is_none()))
+        .subcommands(own.map(|(number, command)| command.display_order(100 + number)))
 }
 
 /// Returns the arguments in clap's spelling. Flags belong to the program, so the word `run` before them is left out.

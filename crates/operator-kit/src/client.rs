@@ -4,6 +4,7 @@
 //! take as long as it likes. Only reads and server-side applies are retried here: a failed POST is for the caller.
 
 use std::{
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,7 +26,7 @@ use tower::{
 
 use crate::{
     backoff::shorten,
-    error::{Error, Unreachable},
+    error::{Chain, Error, Unreachable},
     lease::{Leadership, NotLeader},
 };
 
@@ -68,7 +69,7 @@ impl Fence {
 /// None of them can be used, or the kubeconfig names a proxy.
 pub(crate) async fn settings() -> Result<Config, Error> {
     let Ok(kubeconfig) = Kubeconfig::read() else { return Ok(Config::infer().await?) };
-    match without_environment(kubeconfig).await {
+    match without_environment(kubeconfig, &KubeConfigOptions::default()).await {
         Ok(config) if config.proxy_url.is_some() => Err(Error::KubeConfig(PROXY_REFUSED.to_owned())),
         Ok(mut config) => {
             if PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|url| !url.is_empty())) {
@@ -82,18 +83,42 @@ pub(crate) async fn settings() -> Result<Config, Error> {
     }
 }
 
+/// Creates a client for a command that a person runs: with the kubeconfig that is given, else the one that `KUBECONFIG` names or
+/// `~/.kube/config`, and with this context of it, else the current one. `agent` is sent as User-Agent. It writes without leadership.
+///
+/// # Errors
+/// The kubeconfig cannot be used, or names a proxy.
+pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>, agent: &str) -> Result<Client, Error> {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if kubeconfig.is_none() && context.is_none() {
+        return build(settings().await?, agent);
+    }
+    let read = kubeconfig.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    let unusable = |error: KubeconfigError| Error::KubeConfig(Chain(&error).to_string());
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = without_environment(read.map_err(unusable)?, &options).await.map_err(unusable)?;
+    if config.proxy_url.is_some() {
+        return Err(Error::KubeConfig(PROXY_REFUSED.to_owned()));
+    }
+    build(config, agent)
+}
+
 /// What is said of a kubeconfig that names a proxy.
 const PROXY_REFUSED: &str = "the kubeconfig names a proxy (proxy-url), and the operator reaches the API server without one: \
                              remove proxy-url from the file that KUBECONFIG names, or ~/.kube/config, and let `server` be \
                              an address that needs no proxy";
 
 /// Returns what the current context of a kubeconfig says: its proxy, never one of the environment.
-async fn without_environment(mut kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
+async fn without_environment(
+    mut kubeconfig: Kubeconfig,
+    options: &KubeConfigOptions,
+) -> Result<Config, KubeconfigError> {
     for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
         let own = cluster.proxy_url.take().filter(|url| !url.is_empty());
         cluster.proxy_url = own.or_else(|| Some(NO_PROXY.to_owned()));
     }
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await?;
     config.proxy_url = config.proxy_url.filter(|url| url != NO_PROXY);
     // A program that fetches credentials receives it as well.
     if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
@@ -358,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_proxy_that_the_kubeconfig_names_is_one() {
         for (named, wanted) in [("", None), ("http://127.0.0.1:1", Some("http://127.0.0.1:1"))] {
-            let config = without_environment(kubeconfig(named)).await.unwrap();
+            let config = without_environment(kubeconfig(named), &KubeConfigOptions::default()).await.unwrap();
             assert_eq!(config.proxy_url, wanted.map(|url| url.parse().unwrap()));
             let told = config.auth_info.exec.unwrap().cluster.unwrap();
             assert_eq!(

@@ -8,10 +8,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt as _,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use operator_kit::Disposition;
-use operator_kit::apply_set::{ApplySet, Member, PART_OF, Progress, SetError};
+use operator_kit::apply_set::{ApplySet, Change, Member, PART_OF, Progress, SetError};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, eventually};
 
@@ -94,6 +94,7 @@ async fn a_set_is_applied_in_waves_pruned_and_deleted() {
     objects_of_others_are_refused(&rig).await;
     conflicts_name_the_other_manager(&rig).await;
     what_others_change_is_put_back(&rig).await;
+    a_preview_says_what_would_change(&rig).await;
     notes_last_until_the_members_are_released(&rig).await;
 
     // Another process, which remembers nothing, deletes the set.
@@ -213,6 +214,49 @@ async fn what_others_change_is_put_back(rig: &Rig) {
     set.apply(&waves).await.unwrap();
     assert_eq!(value("shared").await, "ours");
     set.delete().await.unwrap();
+}
+
+async fn a_preview_says_what_would_change(rig: &Rig) {
+    let set = ApplySet::new(rig.control_plane.client(), "default", "previewed", MANAGER);
+    let of = |name: &str, value: &str| config_map(None, name, value);
+    set.apply(&[vec![of("kept", "1"), of("left", "1"), of("moved", "1")]]).await.unwrap();
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held"}, "data": {"key": "theirs"}});
+    let params = PatchParams::apply("another-client");
+    rig.configs("default").patch("held", &params, &Patch::Apply(theirs)).await.unwrap();
+    let nowhere = config_map(Some("no-such-namespace"), "nowhere", "1");
+    let waves = [
+        vec![of("kept", "1"), of("moved", "2")],
+        vec![of("new", "1"), of("held", "ours"), widget(), nowhere],
+    ];
+    let mut previews = Vec::new();
+    for preview in set.preview(&waves).await.unwrap() {
+        let word = match preview.change {
+            Change::Create => "create".to_owned(),
+            Change::Delete => "delete".to_owned(),
+            Change::Refuse(message) => message.chars().take(7).collect(),
+            Change::Update(before, after) => {
+                format!("{} {}", before.data["data"]["key"], after.data["data"]["key"])
+            }
+        };
+        previews.push(format!("{} {word}", preview.member.name));
+    }
+    let wanted = [
+        "kept \"1\" \"1\"",
+        "moved \"1\" \"2\"",
+        "new create",
+        "held Apply f",
+        "w create",
+        "nowhere create",
+        "left delete",
+    ];
+    assert_eq!(previews, wanted);
+    let health = set.health().await.unwrap();
+    assert!(
+        health.len() == 3 && health.iter().all(|(_, why)| why.is_none()),
+        "nothing was written: {health:?}"
+    );
+    set.delete().await.unwrap();
+    rig.configs("default").delete("held", &DeleteParams::default()).await.unwrap();
 }
 
 async fn notes_last_until_the_members_are_released(rig: &Rig) {

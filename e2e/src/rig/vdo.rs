@@ -1,5 +1,6 @@
 //! vdo with a simulated vCenter, Nodes whose machines stand in it, and a server of manifests.
 
+mod command;
 mod drivers;
 mod job;
 mod objects;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use testbed::{FileReply, FileServer, Guest, NewVm, Node, Nodes, Vcsim, eventually};
 
+pub use self::command::Printed;
 use super::{PASSWORD, Rig as _};
 use crate::install::Plane;
 use crate::site::{PATIENCE, Site};

@@ -8,7 +8,9 @@
 )]
 
 mod checks;
+mod command;
 mod driver_set;
 mod guards;
 mod main_job;
 mod manifests;
+mod setup;

@@ -22,8 +22,7 @@ use kube::ResourceExt as _;
 use operator_kit::conditions::{self, READY};
 use operator_kit::{Clock, Key, Outcome, Reconciler, StatusOf, Turn};
 
-use answer::Refusal;
-pub(crate) use answer::{Answer, Answers, session};
+pub(crate) use answer::{Answer, Answers, Refusal, ask, session};
 pub(crate) use kinds::{Connection, Verdict};
 pub(crate) use login::{Login, Logins, said};
 
@@ -103,7 +102,7 @@ impl<C: Connection> Reconciler for Connections<C> {
 
     async fn apply(&self, connection: &C, Ask(vcenter, identity): Ask) -> Result<(), Error> {
         let (uid, now) = (connection.uid().unwrap_or_default(), self.clock.now());
-        match answer::ask(&vcenter, identity.clone(), now).await {
+        match ask(&vcenter, identity.clone(), now).await {
             Ok(answer) => self.answers.set(&uid, answer),
             Err(error) if error.kind().is_refused_login() => {
                 let message = Error::from(error.clone()).to_string();

@@ -13,7 +13,9 @@ mod cache;
 mod error;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use infra_clients::download::{Downloader, Login, gunzip, registry};
@@ -54,7 +56,12 @@ pub struct Fetcher {
     pub directory: Option<PathBuf>,
     /// Name of a Secret of the type `kubernetes.io/dockerconfigjson` with the logins of registries. Default: pulls are anonymous.
     pub pull_secret: Option<String>,
+    /// Where downloads are kept in place of the cluster, which then is only read. Default: they are kept in the cluster.
+    pub aside: Option<Aside>,
 }
+
+/// Downloads of this process, by source.
+pub type Aside = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 impl Fetcher {
     /// Returns a file: out of the cache, if it was fetched before.
@@ -193,6 +200,10 @@ impl Fetcher {
     }
 
     async fn cached(&self, source: &Source) -> Result<Option<Vec<u8>>, Error> {
+        let aside = self.aside.as_ref().map(|aside| aside.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(raw) = aside.and_then(|aside| aside.get(&source.to_string()).cloned()) {
+            return Ok(Some(raw));
+        }
         if let Some(sha256) = source.sha256() {
             let found = self.config_maps().get_opt(&cache::name(sha256)).await;
             return Ok(found.map_err(Error::kube("read the cache"))?.as_ref().and_then(cache::content));
@@ -203,6 +214,11 @@ impl Fetcher {
     }
 
     async fn store(&self, source: &Source, sha256: &str, raw: &[u8]) -> Result<(), Error> {
+        if let Some(aside) = &self.aside {
+            let mut aside = aside.lock().unwrap_or_else(PoisonError::into_inner);
+            aside.insert(source.to_string(), raw.to_vec());
+            return Ok(());
+        }
         let (api, object) = (self.config_maps(), cache::object(source, sha256, raw));
         let write = || Error::kube("write the cache");
         match api.create(&PostParams::default(), &object).await {

@@ -50,7 +50,8 @@ pub fn find(workloads: &[DynamicObject], sets: &[String]) -> Drivers<Option<Stri
     Drivers { cni: first(Driver::Cni), cpi: first(Driver::Cpi), csi: first(Driver::Csi) }
 }
 
-fn runs(workload: &DynamicObject, driver: Driver) -> bool {
+/// Returns whether a workload runs an image of a driver.
+pub(crate) fn runs(workload: &DynamicObject, driver: Driver) -> bool {
     let parts = match driver {
         Driver::Cni => NETWORKS,
         Driver::Cpi => CLOUD_PROVIDERS,
@@ -62,11 +63,13 @@ fn runs(workload: &DynamicObject, driver: Driver) -> bool {
     })
 }
 
-fn is_ours(workload: &DynamicObject, sets: &[String]) -> bool {
+/// Returns whether a workload is a member of one of these sets.
+pub(crate) fn is_ours(workload: &DynamicObject, sets: &[String]) -> bool {
     workload.labels().get(PART_OF).is_some_and(|id| sets.contains(id))
 }
 
-fn name_of(workload: &DynamicObject) -> String {
+/// Returns a name such as `DaemonSet kube-system/calico-node`.
+pub(crate) fn name_of(workload: &DynamicObject) -> String {
     let kind = workload.types.as_ref().map_or("", |types| types.kind.as_str());
     format!("{kind} {}/{}", workload.namespace().unwrap_or_default(), workload.name_any())
 }

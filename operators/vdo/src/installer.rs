@@ -37,7 +37,9 @@ pub(crate) use files::{Lack, text};
 pub(crate) use in_use::{all, foreign, has_snapshots};
 pub(crate) use kinds::Asks;
 pub(crate) use memory::Memory;
-pub(crate) use seen::File;
+pub(crate) use observe::observe;
+pub(crate) use record::Record;
+pub(crate) use seen::{DriverSeen, File, Seen};
 
 use crate::api::reason;
 use crate::checkup::Checkups;
@@ -50,7 +52,6 @@ use crate::wakes::{Caches, Wakes};
 use crate::watched::BriefNode;
 use apply::Done;
 use decide::Plan;
-use seen::Seen;
 
 /// What the controllers of all kinds share.
 pub(crate) struct Shared {
@@ -100,7 +101,7 @@ impl<K: Asks> Reconciler for Installer<K> {
     }
 
     async fn observe(&self, object: &K) -> Result<Seen, Error> {
-        observe::observe(&self.shared, object).await
+        observe(&self.shared, object).await
     }
 
     fn plan(object: &K, seen: &Seen, now: Timestamp) -> Turn<Plan> {

@@ -15,6 +15,7 @@ pub mod api;
 mod args;
 mod checkup;
 pub mod choose;
+mod command;
 pub mod config;
 mod connection;
 pub mod desired;

@@ -67,6 +67,9 @@ pub struct Release {
     pub source: Option<String>,
 }
 
+/// The text of the matrix that is built in.
+pub(crate) const BUILT_IN: &str = include_str!("matrix/built_in.json");
+
 /// Which version of a driver works with which vSphere and Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matrix {
@@ -89,7 +92,7 @@ impl Matrix {
     /// # Errors
     /// Never: a test reads it.
     pub fn built_in() -> Result<Self, InvalidMatrix> {
-        Self::parse(include_str!("matrix/built_in.json"))
+        Self::parse(BUILT_IN)
     }
 
     /// Returns the releases of a driver, oldest first.

@@ -1,6 +1,7 @@
 //! The program: its flags, kinds and rights, and how its parts are put together.
 
 use std::marker::PhantomData;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use infra_clients::Trust;
@@ -22,6 +23,7 @@ use crate::api::{
 };
 use crate::args::Args;
 use crate::checkup::Checkups;
+use crate::command;
 use crate::config::CSI_NAMESPACE;
 use crate::connection::{Answers, Connection, Connections, Logins};
 use crate::fetch::Fetcher;
@@ -34,6 +36,12 @@ use crate::plan::Drivers;
 use crate::wakes::{Caches, Wakes};
 use crate::watched::BriefNode;
 
+/// The operator.
+pub(crate) const OPERATOR: Operator =
+    Operator { name: "vdo", group: GROUP, version: env!("CARGO_PKG_VERSION") };
+/// Namespace that the shipped manifests install the operator in.
+pub(crate) const NAMESPACE: &str = "vmware-system-vdo";
+
 /// The program.
 pub struct Vdo;
 
@@ -41,7 +49,7 @@ impl Program for Vdo {
     type Args = Args;
     type Error = anyhow::Error;
 
-    const OPERATOR: Operator = Operator { name: "vdo", group: GROUP, version: env!("CARGO_PKG_VERSION") };
+    const OPERATOR: Operator = OPERATOR;
     const ABOUT: &'static str =
         "vdo: the network, cloud provider and storage driver of a Kubernetes cluster on vSphere";
     const EXAMPLES: &'static str = "\
@@ -49,8 +57,10 @@ Examples:
   # Outside of a cluster, with the rights of your kubeconfig, and manifests from a directory
   vdo --files ./manifests
   # The rights that it needs
-  vdo rbac";
-    const NAMESPACE: &'static str = "vmware-system-vdo";
+  vdo rbac
+  # What it would do in the cluster of your kubeconfig
+  vdo plan";
+    const NAMESPACE: &'static str = NAMESPACE;
 
     fn common(args: &Args) -> &CommonArgs {
         &args.common
@@ -93,6 +103,14 @@ Examples:
         }
     }
 
+    fn commands() -> Vec<clap::Command> {
+        command::all()
+    }
+
+    fn command(matches: &clap::ArgMatches) -> ExitCode {
+        command::run(matches)
+    }
+
     async fn run(kit: Kit, args: Args) -> anyhow::Result<()> {
         let agent = ("vdo", env!("CARGO_PKG_VERSION"));
         let meters = Arc::new(Meters::register(kit.metrics().registry())?);
@@ -112,6 +130,7 @@ Examples:
             downloader,
             directory: args.files.clone(),
             pull_secret: args.pull_secret.clone(),
+            aside: None,
         };
         let shared = Arc::new(shared(&kit, &watches, &wakes, fetcher, (checkups, meters)));
         watches.nodes.spawn().keep();

@@ -21,6 +21,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 pub use images::Images;
+pub(crate) use images::own_version;
 pub use manifest::parse;
 pub use workload::images_of;
 

@@ -92,6 +92,7 @@ impl Rig {
             downloader: Downloader::new(&trust, ("test", "1"), limits).unwrap(),
             directory: None,
             pull_secret: None,
+            aside: None,
         };
         Self { control_plane, server, files, fetcher }
     }

@@ -49,7 +49,7 @@ impl Answer {
 }
 
 /// Asks a vCenter.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     vcenter: &Vcenter,
     identity: String,
     at: Timestamp,
@@ -135,11 +135,11 @@ impl Answers {
     }
 
     /// Returns the login of a connection that was refused last.
-    pub(super) fn refusal(&self, uid: &str) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, uid: &str) -> Option<Refusal> {
         self.all().get(uid).and_then(|entry| entry.refusal.clone())
     }
 
-    pub(super) fn refuse(&self, uid: &str, refusal: Refusal) {
+    pub(crate) fn refuse(&self, uid: &str, refusal: Refusal) {
         self.all().entry(uid.to_owned()).or_default().refusal = Some(refusal);
     }
 
@@ -155,7 +155,7 @@ impl Answers {
         }
     }
 
-    pub(super) fn set(&self, uid: &str, answer: Answer) {
+    pub(crate) fn set(&self, uid: &str, answer: Answer) {
         let entry = Entry { answer: Some(Arc::new(answer)), ..Entry::default() };
         self.all().insert(uid.to_owned(), entry);
     }

@@ -77,7 +77,7 @@ impl Memory {
     }
 
     /// Notes that a driver is about to be applied.
-    pub(super) fn applying(&self, driver: Driver, digest: &str, now: Timestamp) {
+    pub(crate) fn applying(&self, driver: Driver, digest: &str, now: Timestamp) {
         let mut state = self.state();
         let applied = state.drivers.get_mut(driver);
         let known = applied.take().filter(|known| known.digest == digest);
@@ -86,7 +86,7 @@ impl Memory {
     }
 
     /// Notes that a driver was applied. `is_watched`: a watch tells when what is waited for is ready.
-    pub(super) fn applied(&self, driver: Driver, waits_for: Option<String>, is_watched: bool) {
+    pub(crate) fn applied(&self, driver: Driver, waits_for: Option<String>, is_watched: bool) {
         if let Some(applied) = self.state().drivers.get_mut(driver) {
             applied.looks = if is_watched { 0 } else { applied.looks.saturating_add(1) };
             applied.waits_for = waits_for;

@@ -25,7 +25,7 @@ use crate::window;
 use aim::{Aim, Aims};
 
 /// Reads what is asked for, and what there is.
-pub(super) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen, Error> {
+pub(crate) async fn observe<K: Asks>(shared: &Shared, object: &K) -> Result<Seen, Error> {
     let now = shared.clock.now();
     let desired = match object.desired() {
         Ok(desired) => desired,

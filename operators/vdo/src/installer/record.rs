@@ -15,18 +15,18 @@ const REMOVING: &str = "removing";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The version that was applied last.
-    pub(super) version: Version,
+    pub(crate) version: Version,
     /// Hash of what was applied last.
-    pub(super) digest: String,
+    pub(crate) digest: String,
     /// Since when this version is applied.
-    pub(super) since: Timestamp,
+    pub(crate) since: Timestamp,
     /// Whether its removal has begun.
-    pub(super) is_removing: bool,
+    pub(crate) is_removing: bool,
 }
 
 impl Record {
     /// Reads notes. Some that cannot be read are of a version below all others, so that the driver is applied again.
-    pub(super) fn read(notes: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn read(notes: &BTreeMap<String, String>) -> Self {
         let of = |key: &str| notes.get(key).map(String::as_str).unwrap_or_default();
         Self {
             version: of(VERSION).parse().unwrap_or(Version::new(0, 0, 0)),

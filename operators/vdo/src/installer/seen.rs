@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::checkup::{Known, Order};
+use crate::choose::Choice;
 use crate::fetch::Source;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
@@ -17,17 +18,17 @@ use super::record::Record;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Why what is asked for is not clear.
-    pub(super) unusable: Option<Hold>,
-    pub(super) drivers: Drivers<DriverSeen>,
-    pub(super) cluster: Cluster,
+    pub(crate) unusable: Option<Hold>,
+    pub(crate) drivers: Drivers<DriverSeen>,
+    pub(crate) cluster: Cluster,
     /// How far the Nodes are with CPI, by name.
-    pub(super) cpi_nodes: BTreeMap<String, State>,
+    pub(crate) cpi_nodes: BTreeMap<String, State>,
     /// Files that have to be downloaded first.
-    pub(super) files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// UIDs and names of connections whose answers are not new enough.
-    pub(super) outdated: Vec<(String, String)>,
+    pub(crate) outdated: Vec<(String, String)>,
     /// What the preflight checks look at, and what they have found; `None` while an account has not been verified.
-    pub(super) checkup: Option<(Order, Known)>,
+    pub(crate) checkup: Option<(Order, Known)>,
 }
 
 /// A file, and where it is looked for.
@@ -40,58 +41,58 @@ pub(crate) struct File {
 
 /// What was seen of one driver.
 #[derive(Debug, Default)]
-pub(super) struct DriverSeen {
-    pub(super) wanted: Wanted,
-    pub(super) found: Found,
-    pub(super) record: Option<Record>,
-    /// Why its version was chosen.
-    pub(super) choice: Option<String>,
+pub(crate) struct DriverSeen {
+    pub(crate) wanted: Wanted,
+    pub(crate) found: Found,
+    pub(crate) record: Option<Record>,
+    /// Which version was chosen, and why not the others.
+    pub(crate) choice: Option<Choice>,
     /// Its objects, as they are to be.
-    pub(super) rendered: Option<Arc<Rendered>>,
-    pub(super) nodes: Summary,
+    pub(crate) rendered: Option<Arc<Rendered>>,
+    pub(crate) nodes: Summary,
     /// Whether its objects are to be compared with those that are there.
-    pub(super) is_due: bool,
+    pub(crate) is_due: bool,
     /// Whether it is installed, and this process has not looked at it.
-    pub(super) is_unknown: bool,
+    pub(crate) is_unknown: bool,
 }
 
 impl Seen {
     /// Creates one of an object that does not say what it asks for.
-    pub(super) fn unusable(hold: Hold) -> Self {
+    pub(crate) fn unusable(hold: Hold) -> Self {
         Self { unusable: Some(hold), ..Self::default() }
     }
 
     /// Returns what is to be checked now.
-    pub(super) fn checkup_due(&self) -> Option<&Order> {
+    pub(crate) fn checkup_due(&self) -> Option<&Order> {
         self.checkup.as_ref().filter(|(_, known)| known.is_due).map(|(order, _)| order)
     }
 
     /// Returns what the checks have found, as the condition says it.
-    pub(super) fn checked(&self) -> Option<(bool, &'static str, String)> {
+    pub(crate) fn checked(&self) -> Option<(bool, &'static str, String)> {
         self.checkup.as_ref().and_then(|(_, known)| known.condition())
     }
 
     /// Returns whether a driver that is installed has not been looked at yet, or files are to be fetched first.
-    pub(super) fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         !self.files.is_empty() || Driver::ALL.iter().any(|driver| self.drivers.get(*driver).is_unknown)
     }
 
     /// Returns the step of each driver.
-    pub(super) fn steps(&self) -> Drivers<Step> {
+    pub(crate) fn steps(&self) -> Drivers<Step> {
         let wanted = Drivers::of(|driver| self.drivers.get(driver).wanted.clone());
         let found = Drivers::of(|driver| self.drivers.get(driver).found.clone());
         plan(&wanted, &found, &self.cluster)
     }
 
     /// Returns what the status says of each driver.
-    pub(super) fn reports(&self) -> Drivers<Report> {
+    pub(crate) fn reports(&self) -> Drivers<Report> {
         let steps = self.steps();
         Drivers::of(|driver: Driver| {
             let seen = self.drivers.get(driver);
             Report {
                 found: seen.found.clone(),
                 step: steps.get(driver).clone(),
-                choice: seen.choice.clone(),
+                choice: seen.choice.as_ref().map(Choice::explain),
                 nodes: seen.nodes.clone(),
             }
         })

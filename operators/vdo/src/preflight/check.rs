@@ -56,6 +56,14 @@ macro_rules! checks {
                     $(Self::$name => stringify!($name),)+
                 }
             }
+
+            /// Returns what holds where it finds nothing.
+            #[must_use]
+            pub fn says(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim().trim_end_matches('.'),)+
+                }
+            }
         }
     };
 }

@@ -56,6 +56,12 @@ fn with_registry(repository: &str) -> String {
     }
 }
 
+/// Returns the version in the tag of one of a driver's own images; `None` for a sidecar.
+pub(crate) fn own_version(driver: Driver, image: &str) -> Option<&str> {
+    let image = Image::read(image);
+    image.tag.filter(|_| is_own(driver, image.repository)).map(|tag| tag.trim_start_matches('v'))
+}
+
 /// Returns whether an image has the version of the driver.
 fn is_own(driver: Driver, repository: &str) -> bool {
     let name = repository.rsplit('/').next().unwrap_or_default();

@@ -36,7 +36,7 @@ const OWN_CLUSTER_ID: &str = "vsphere-csi-cluster-id";
 pub(super) struct Aim {
     /// Its version, or why it is not known how it is to run.
     pub(super) target: Result<Target, Hold>,
-    pub(super) choice: Option<String>,
+    pub(super) choice: Option<Choice>,
     pub(super) rendered: Option<Arc<Rendered>>,
 }
 
@@ -146,7 +146,7 @@ impl<'a, K: Asks> Aims<'a, K> {
         if target.as_ref().is_ok_and(|target| !is_same(target)) && !links.iter().all(is_verified) {
             return Ok(Err(not_ready(&links).into()));
         }
-        Ok(Ok(Aim { target, choice: Some(choice.explain()), rendered: rendered.ok().map(Arc::new) }))
+        Ok(Ok(Aim { target, choice: Some(choice), rendered: rendered.ok().map(Arc::new) }))
     }
 
     /// Returns the connections of a driver.
