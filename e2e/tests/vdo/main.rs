@@ -10,5 +10,7 @@
 mod checks;
 mod driver_set;
 mod guards;
+mod killed;
+mod lost_notes;
 mod main_job;
 mod manifests;

@@ -7,27 +7,28 @@ use crate::checkup::{Known, Order};
 use crate::fetch::Source;
 use crate::matrix::Driver;
 use crate::nodes::{State, Summary};
-use crate::plan::{Cluster, Drivers, Found, Hold, Step, Wanted, plan};
+use crate::plan::{Change, Cluster, Drivers, Found, Hold, Step, Wanted, plan};
 use crate::render::Rendered;
 use crate::status::Report;
 
+use super::aim::Sight;
 use super::record::Record;
 
 /// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Why what is asked for is not clear.
-    pub(super) unusable: Option<Hold>,
-    pub(super) drivers: Drivers<DriverSeen>,
-    pub(super) cluster: Cluster,
+    pub(crate) unusable: Option<Hold>,
+    pub(crate) drivers: Drivers<DriverSeen>,
+    pub(crate) cluster: Cluster,
     /// How far the Nodes are with CPI, by name.
-    pub(super) cpi_nodes: BTreeMap<String, State>,
+    pub(crate) cpi_nodes: BTreeMap<String, State>,
     /// Files that have to be downloaded first.
-    pub(super) files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// UIDs and names of connections whose answers are not new enough.
-    pub(super) outdated: Vec<(String, String)>,
+    pub(crate) outdated: Vec<(String, String)>,
     /// What the preflight checks look at, and what they have found; `None` while an account has not been verified.
-    pub(super) checkup: Option<(Order, Known)>,
+    pub(crate) checkup: Option<(Order, Known)>,
 }
 
 /// A file, and where it is looked for.
@@ -40,51 +41,71 @@ pub(crate) struct File {
 
 /// What was seen of one driver.
 #[derive(Debug, Default)]
-pub(super) struct DriverSeen {
-    pub(super) wanted: Wanted,
-    pub(super) found: Found,
-    pub(super) record: Option<Record>,
+pub(crate) struct DriverSeen {
+    pub(crate) wanted: Wanted,
+    pub(crate) found: Found,
+    pub(crate) record: Option<Record>,
     /// Why its version was chosen.
-    pub(super) choice: Option<String>,
+    pub(crate) choice: Option<String>,
     /// Its objects, as they are to be.
-    pub(super) rendered: Option<Arc<Rendered>>,
-    pub(super) nodes: Summary,
+    pub(crate) rendered: Option<Arc<Rendered>>,
+    pub(crate) nodes: Summary,
     /// Whether its objects are to be compared with those that are there.
-    pub(super) is_due: bool,
+    pub(crate) is_due: bool,
     /// Whether it is installed, and this process has not looked at it.
-    pub(super) is_unknown: bool,
+    pub(crate) is_unknown: bool,
 }
 
 impl Seen {
     /// Creates one of an object that does not say what it asks for.
-    pub(super) fn unusable(hold: Hold) -> Self {
+    pub(crate) fn unusable(hold: Hold) -> Self {
         Self { unusable: Some(hold), ..Self::default() }
     }
 
     /// Returns what is to be checked now.
-    pub(super) fn checkup_due(&self) -> Option<&Order> {
+    pub(crate) fn checkup_due(&self) -> Option<&Order> {
         self.checkup.as_ref().filter(|(_, known)| known.is_due).map(|(order, _)| order)
     }
 
     /// Returns what the checks have found, as the condition says it.
-    pub(super) fn checked(&self) -> Option<(bool, &'static str, String)> {
+    pub(crate) fn checked(&self) -> Option<(bool, &'static str, String)> {
         self.checkup.as_ref().and_then(|(_, known)| known.condition())
     }
 
     /// Returns whether a driver that is installed has not been looked at yet, or files are to be fetched first.
-    pub(super) fn is_incomplete(&self) -> bool {
+    pub(crate) fn is_incomplete(&self) -> bool {
         !self.files.is_empty() || Driver::ALL.iter().any(|driver| self.drivers.get(*driver).is_unknown)
     }
 
+    /// Returns whether it has to be known what uses a driver: its removal has not begun.
+    pub(crate) fn is_guarded(&self, driver: Driver) -> bool {
+        let seen = self.drivers.get(driver);
+        seen.wanted == Wanted::Removed && seen.record.as_ref().is_some_and(|record| !record.is_removing)
+    }
+
+    /// Takes in what the vCenters of CPI show. Where CPI would be changed, what they have shown some time ago does not count: it deletes
+    /// Nodes.
+    pub(crate) fn take_sight(&mut self, sight: Sight) {
+        let Sight { invisible, old, is_recent } = sight;
+        let is_clear = invisible.as_ref().is_some_and(Vec::is_empty);
+        self.cluster.invisible = invisible;
+        let changes = |step: &Step| matches!(step, Step::Apply(change) if *change != Change::Maintain);
+        let is_decisive = is_clear && !is_recent && !self.cluster.keeps_nodes && changes(&self.steps().cpi);
+        if is_decisive {
+            self.cluster.invisible = None;
+        }
+        self.outdated = if is_clear && !is_decisive { Vec::new() } else { old };
+    }
+
     /// Returns the step of each driver.
-    pub(super) fn steps(&self) -> Drivers<Step> {
+    pub(crate) fn steps(&self) -> Drivers<Step> {
         let wanted = Drivers::of(|driver| self.drivers.get(driver).wanted.clone());
         let found = Drivers::of(|driver| self.drivers.get(driver).found.clone());
         plan(&wanted, &found, &self.cluster)
     }
 
     /// Returns what the status says of each driver.
-    pub(super) fn reports(&self) -> Drivers<Report> {
+    pub(crate) fn reports(&self) -> Drivers<Report> {
         let steps = self.steps();
         Drivers::of(|driver: Driver| {
             let seen = self.drivers.get(driver);
